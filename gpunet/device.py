@@ -1,0 +1,237 @@
+"""The array-module shim: which array library makes new arrays, and how they get there and back.
+
+A `Device` names a place ("cpu", "cuda:0") and the module that computes there (numpy, cupy). `use_device` decides where
+*new* arrays and parameters are made; an operation takes its module from the arrays that it is given (`array_module`).
+CuPy is imported only when a CUDA device is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from contextvars import ContextVar, Token
+from importlib import resources
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
+
+Array: TypeAlias = Any
+"""A `numpy.ndarray` or a `cupy.ndarray`. Neither library has a type that covers both."""
+
+INSTALL_CUPY = "install CuPy: pip install 'gpunet[cuda12]' for a CUDA 12 driver, 'gpunet[cuda13]' for CUDA 13"
+
+
+def kernels_path() -> Path:
+    """Return the folder of the CUDA sources: inside the package in a wheel, beside it in a checkout."""
+    package = Path(str(resources.files("gpunet")))
+    return next(p for p in (package / "kernels", package.parent / "kernels") if p.is_dir())
+
+
+class Device:
+    """A place where arrays live and are computed with.
+
+    Attributes:
+        name: "cpu", or "cuda:N" for the N-th GPU.
+        xp: the array module: `numpy` or `cupy`.
+        host_reads: how often `to_host` copied something back; a training epoch reads once, at its end.
+    """
+
+    def __init__(self, name: str, xp: ModuleType):
+        self.name = name
+        self.xp = xp
+        self.host_reads = 0
+
+    @property
+    def index(self) -> int:
+        """The GPU's number; 0 for the CPU."""
+        return int(self.name.partition(":")[2] or 0)
+
+    def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
+        """Return `x` (an array of any device, or anything NumPy takes) as an array on this device."""
+        if self.xp is np:
+            return np.asarray(to_host(x), dtype)
+        with self.xp.cuda.Device(self.index):
+            return self.xp.asarray(x, dtype)
+
+    def to_host(self, a: Array) -> np.ndarray:
+        """Return `a` as a NumPy array (itself where it is one) and count the read. On a GPU this waits for the GPU."""
+        self.host_reads += 1
+        return a if isinstance(a, np.ndarray) else np.asarray(self.xp.asnumpy(a))
+
+    def synchronize(self) -> None:
+        """Wait until all work queued on this device is done; nothing to wait for on the CPU."""
+        if self.xp is not np:
+            with self.xp.cuda.Device(self.index):
+                self.xp.cuda.Stream.null.synchronize()
+
+    def __repr__(self) -> str:
+        return f"Device({self.name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return get_device, (self.name,)
+
+
+CPU = Device("cpu", np)
+
+
+@functools.cache
+def _cuda_device(index: int) -> Device:
+    """Return the `index`-th GPU, or raise `DeviceError` naming what is missing. A trivial kernel must really run."""
+    try:
+        import cupy
+    except ImportError:
+        raise DeviceError(f"cuda: CuPy is not installed. To use the GPU, {INSTALL_CUPY}.") from None
+    except Exception as error:  # an unwritable HOME, for one, is an OSError from CuPy's cache folder
+        raise DeviceError(f"cuda: CuPy is installed but cannot be imported: {error}") from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(
+            f"cuda: no usable NVIDIA driver or GPU ({error}). Check `nvidia-smi`; the driver comes with the system."
+        ) from error
+    if index >= count:
+        raise DeviceError(f"cuda:{index}: this machine has {count} GPU(s), numbered from 0.")
+    try:
+        with cupy.cuda.Device(index):
+            probe = cupy.RawKernel((kernels_path() / "probe.cu").read_text(encoding="utf-8"), "probe")
+            out = cupy.zeros(32, np.int32)
+            probe((1,), (32,), (out, np.int32(out.size)))
+            ran = bool((out == cupy.arange(32, dtype=np.int32)).all())
+    except Exception as error:
+        raise DeviceError(
+            f"cuda:{index}: a trivial kernel could not be compiled and run ({error}). "
+            "NVRTC or the CUDA headers may be missing: install the extra with [ctk], 'gpunet[cuda12]' or 'gpunet[cuda13]'."
+        ) from error
+    if not ran:
+        raise DeviceError(f"cuda:{index}: a trivial kernel ran and gave wrong numbers; the driver may not fit CuPy.")
+    return Device(f"cuda:{index}", cupy)
+
+
+def get_device(spec: str | Device) -> Device:
+    """Return the device that `spec` names: "auto", "cpu", "cuda" or "cuda:N"; a `Device` is returned as it is.
+
+    "auto" is CUDA where a trivial kernel really compiles and runs, else the CPU.
+
+    Raises:
+        DeviceError: an unknown spec, or a CUDA device that cannot be used; the message names the missing part.
+    """
+    if isinstance(spec, Device):
+        return spec
+    if spec == "auto":
+        return _auto()[0]
+    if spec == "cpu":
+        return CPU
+    if match := re.fullmatch(r"cuda(?::(\d+))?", spec):
+        return _cuda_device(int(match[1] or 0))
+    raise DeviceError(f"unknown device {spec!r}; use 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+
+
+@functools.cache
+def _auto() -> tuple[Device, str]:
+    """Return what "auto" resolves to, and why."""
+    try:
+        return _cuda_device(0), "a kernel compiled and ran on the GPU"
+    except DeviceError as error:
+        return CPU, str(error)
+
+
+def auto_reason() -> str:
+    """Say in one sentence why "auto" chose the device it chose."""
+    return _auto()[1]
+
+
+_inside: ContextVar[Device] = ContextVar("gpunet_device")
+_defaults: list[use_device] = []  # plain calls, oldest first: the last is the process's default
+
+
+class use_device:  # noqa: N801 - reads as a function: gn.use_device("cuda")
+    """Decide where new arrays and parameters are made.
+
+    `gn.use_device("cuda")` sets the process's default; `with gn.use_device("cuda"):` sets it inside the block only, for
+    this thread or task. Unset, it is the environment variable `GPUNET_DEVICE`, else "auto".
+
+    Args:
+        spec: as for `get_device`.
+
+    Raises:
+        DeviceError: as for `get_device`.
+    """
+
+    def __init__(self, spec: str | Device):
+        self.device = get_device(spec)
+        self._tokens: list[Token[Device]] = []
+        _defaults.append(self)
+
+    def __enter__(self) -> Device:
+        if self in _defaults:  # it turned out to be a block, not a plain call
+            _defaults.remove(self)
+        self._tokens.append(_inside.set(self.device))
+        return self.device
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _inside.reset(self._tokens.pop())
+
+
+def current_device() -> Device:
+    """Return the device on which new arrays and parameters are made."""
+    device = _inside.get(None)
+    if device is not None:
+        return device
+    if _defaults:
+        return _defaults[-1].device
+    return get_device(os.environ.get("GPUNET_DEVICE", "auto"))
+
+
+def device_of(a: Array) -> Device:
+    """Return the device that holds the array `a`."""
+    if isinstance(a, np.ndarray | np.generic):
+        return CPU
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(a, cupy.ndarray):
+        return _cuda_device(a.device.id)
+    raise DTypeError(f"expected an array, got {type(a).__name__}; make one with numpy.asarray or Device.asarray.")
+
+
+def array_module(*arrays: Array, **named: Array) -> ModuleType:
+    """Return the module (numpy or cupy) that computes with the arrays; `None`s are passed over.
+
+    Args:
+        *arrays: arrays, all on one device.
+        **named: the same, with the argument names that an error should speak of.
+
+    Raises:
+        DeviceMismatchError: they live on different devices; says which is where and how to move it.
+        DTypeError: something that is not an array.
+    """
+    for a in (*arrays, *named.values()):
+        if type(a) is not np.ndarray and a is not None:
+            break
+    else:
+        return np
+    labelled = {**{f"array {i}": a for i, a in enumerate(arrays)}, **named}
+    devices = {label: device_of(a) for label, a in labelled.items() if a is not None}
+    if len({device.name for device in devices.values()}) > 1:
+        places = ", ".join(f"{label} is on {device.name}" for label, device in devices.items())
+        first = next(iter(devices.values())).name
+        raise DeviceMismatchError(
+            f"arrays on different devices: {places}. Move an array with gn.get_device({first!r}).asarray(array), "
+            f"a model with model.to({first!r})."
+        )
+    return next(iter(devices.values())).xp
+
+
+def to_host(a: Any) -> Any:
+    """Return the array `a` as a NumPy array; what is no array of a device is returned as it is."""
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(a, cupy.ndarray):
+        return device_of(a).to_host(a)
+    return a

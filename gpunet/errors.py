@@ -1,0 +1,41 @@
+"""The exception tree of gpunet.
+
+Every error says what was wrong, in which argument or layer, and what to do. All derive from `GpunetError`, and each
+also derives from the builtin that a Python user would expect to catch.
+"""
+
+
+class GpunetError(Exception):
+    """The root: `except gn.errors.GpunetError` catches everything that gpunet raises on purpose."""
+
+
+class ArgumentError(GpunetError, ValueError):
+    """An argument has a value that makes no sense, such as a learning rate of zero."""
+
+
+class ShapeError(GpunetError, ValueError):
+    """Shapes that don't fit together; the message names both shapes and the axes that disagree."""
+
+
+class DTypeError(GpunetError, TypeError):
+    """An array of a type that the operation does not take, such as complex numbers or Python objects."""
+
+
+class DataError(GpunetError, ValueError):
+    """Features, labels or a data file that cannot be used: NaN, a missing column, labels out of range."""
+
+
+class DeviceError(GpunetError, RuntimeError):
+    """A device that is not there or not usable; the message names the missing part and how to get it."""
+
+
+class DeviceMismatchError(DeviceError):
+    """Arrays from two devices met in one operation; the message says which argument is where."""
+
+
+class StateError(GpunetError, RuntimeError):
+    """A call out of order, such as `backward` before `forward`."""
+
+
+class ModelFileError(GpunetError, ValueError):
+    """A model or checkpoint file that is truncated, altered, foreign or of an unknown version."""
