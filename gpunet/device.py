@@ -63,7 +63,7 @@ class Device:
     def to_host(self, a: Array) -> np.ndarray:
         """Return `a` as a NumPy array (itself where it is one) and count the read. On a GPU this waits for the GPU."""
         self.host_reads += 1
-        return a if isinstance(a, np.ndarray) else np.asarray(self.xp.asnumpy(a))
+        return np.asarray(a if self.xp is np else self.xp.asnumpy(a))
 
     def synchronize(self) -> None:
         """Wait until all work queued on this device is done; nothing to wait for on the CPU."""
@@ -107,7 +107,7 @@ def _cuda_device(index: int) -> Device:
     except Exception as error:
         raise DeviceError(
             f"cuda:{index}: a trivial kernel could not be compiled and run ({error}). "
-            "NVRTC or the CUDA headers may be missing: install the extra with [ctk], 'gpunet[cuda12]' or 'gpunet[cuda13]'."
+            "NVRTC or the CUDA headers may be missing: install the extra 'gpunet[cuda12]' or 'gpunet[cuda13]'."
         ) from error
     if not ran:
         raise DeviceError(f"cuda:{index}: a trivial kernel ran and gave wrong numbers; the driver may not fit CuPy.")
@@ -151,7 +151,7 @@ _inside: ContextVar[Device] = ContextVar("gpunet_device")
 _defaults: list[use_device] = []  # plain calls, oldest first: the last is the process's default
 
 
-class use_device:  # noqa: N801 - reads as a function: gn.use_device("cuda")
+class use_device:
     """Decide where new arrays and parameters are made.
 
     `gn.use_device("cuda")` sets the process's default; `with gn.use_device("cuda"):` sets it inside the block only, for

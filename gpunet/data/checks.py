@@ -1,0 +1,169 @@
+"""The checks at the host's boundary: what a user passes in is made a plain array or refused, before any device sees it.
+
+Every check returns an aligned, C-contiguous array in native byte order, whatever layout it was given. It may share the
+caller's memory and never writes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import DataError, DTypeError, ShapeError
+
+
+def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] | None = None) -> np.ndarray:
+    """Return the samples `X` as a float array (n, features...).
+
+    Args:
+        X: host array, nested list or data frame (n, features...) of real numbers. float64 stays float64; integers,
+            booleans and smaller floats become float32.
+        name: what an error calls it.
+        n_features: the number of features, or the shape of one sample, that `X` must have.
+
+    Raises:
+        DataError: no rows, no features, or a value that is NaN or infinite.
+        DTypeError: no host array of real numbers.
+        ShapeError: fewer than two dimensions, or another number of features than `n_features`.
+    """
+    array = _real_array(X, name)
+    if array.ndim < 2:
+        raise ShapeError(
+            f"{name} has shape {array.shape}; expected (samples, features). Reshape your data: "
+            f"{name}.reshape(-1, 1) if it is one feature, {name}.reshape(1, -1) if it is one sample."
+        )
+    if n_features is not None:
+        expected = n_features if isinstance(n_features, tuple) else (n_features,)
+        if array.shape[1:] != expected:
+            raise ShapeError(f"{name} has {_per_sample(array.shape[1:])}; expected {_per_sample(expected)}.")
+    return _finite_floats(array, name)
+
+
+def check_targets(y: Any, name: str = "y") -> np.ndarray:
+    """Return the regression targets `y` as a float array (n,) or (n, targets).
+
+    Args:
+        y: host array, nested list or data frame of real numbers; dtypes as in `check_features`.
+        name: what an error calls it.
+
+    Raises:
+        DataError: no targets, or a value that is NaN or infinite.
+        DTypeError: no host array of real numbers.
+        ShapeError: a single number instead of an array.
+    """
+    array = _real_array(y, name)
+    if array.ndim == 0:
+        raise ShapeError(f"{name} is a single number; give an array with one target for each sample.")
+    return _finite_floats(array, name)
+
+
+def check_labels(y: Any, n_classes: int, name: str = "y") -> np.ndarray:
+    """Return the class labels `y` as an int64 array (n,) of values from 0 to `n_classes - 1`.
+
+    Raises:
+        DataError: no labels, or a label out of range.
+        DTypeError: labels that are not integers.
+        ShapeError: another number of dimensions than one.
+    """
+    array = _real_array(y, name)
+    if array.dtype.kind == "f":
+        raise DTypeError(
+            f"{name} holds floats ({array.dtype}); class labels are integers from 0 to {n_classes - 1}. Use "
+            f"{name}.astype(int) if they are labels, a regression loss if they are values."
+        )
+    check_one_dimension(array, name)
+    if not array.size:
+        raise DataError(f"{name} is empty; at least one label is needed.")
+    outside = (array < 0) | (array >= n_classes)
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise DataError(f"{name} is {array[row]} at row {row}; {n_classes} classes have labels 0 to {n_classes - 1}.")
+    return np.require(array, np.int64, ["C", "A"])
+
+
+def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
+    """Return the sample weights as a float array (n,): finite, none negative, not all zero.
+
+    Raises:
+        DataError: a weight that is negative, NaN or infinite, or none that counts.
+        DTypeError: no host array of real numbers.
+        ShapeError: not one weight for each of the `n` samples.
+    """
+    array = check_one_dimension(_real_array(weight, name), name)
+    if len(array) != n:
+        raise ShapeError(f"{name} has {len(array)} entries for {n} samples; give one for each sample.")
+    array = _finite_floats(array, name)
+    if array.min() < 0:
+        row = int(np.argmax(array < 0))
+        raise DataError(f"{name} is {array[row]} at row {row}; weights are zero or more.")
+    if not array.any():
+        raise DataError(f"{name} is zero for every sample; at least one must count.")
+    return array
+
+
+def check_lengths(**arrays: np.ndarray | None) -> None:
+    """Check that the named arrays have the same number of rows; `None`s are passed over.
+
+    Raises:
+        ShapeError: they differ; the message names each with its length.
+    """
+    lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ShapeError(f"lengths differ: {found}; give one row for each sample.")
+
+
+def as_float32(floats: np.ndarray, name: str) -> np.ndarray:
+    """Return checked floats as float32, or raise `DataError` where one is too large for it."""
+    with np.errstate(over="ignore"):
+        return _finite_floats(floats.astype(np.float32, copy=False), f"{name} as float32")
+
+
+def check_one_dimension(array: np.ndarray, name: str) -> np.ndarray:
+    """Return `array` where it has one dimension, else raise `ShapeError`."""
+    if array.ndim != 1:
+        raise ShapeError(
+            f"{name} has shape {array.shape}; expected (samples,). A column becomes one by {name}.ravel()."
+        )
+    return array
+
+
+def _real_array(value: Any, name: str) -> np.ndarray:
+    """Return `value` as a NumPy array of real numbers, in its own dtype and layout."""
+    if hasattr(value, "__cuda_array_interface__"):
+        raise DTypeError(f"{name} lives on a GPU; copy it to the host first, with gn.to_host({name}).")
+    if hasattr(value, "toarray"):
+        raise DTypeError(f"{name} is a sparse matrix; make it dense first, with {name}.toarray().")
+    if np.ma.is_masked(value):
+        raise DataError(f"{name} has masked entries; fill them first, with {name}.filled(value).")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{name} is no regular array, its rows may differ in length ({error}).") from None
+    if array.dtype.kind not in "biuf":
+        raise DTypeError(
+            f"{name} has dtype {array.dtype}; expected real numbers. Drop or encode text and mixed columns first; "
+            "complex numbers become real ones by their .real and .imag."
+        )
+    return array
+
+
+def _finite_floats(array: np.ndarray, name: str) -> np.ndarray:
+    """Return `array` as plain floats, or raise `DataError` where it is empty or holds NaN or infinity."""
+    if not array.size:
+        raise DataError(f"{name} is empty, its shape is {array.shape}; at least one sample is needed.")
+    wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
+    floats = np.require(array, np.float64 if wide else np.float32, ["C", "A"])
+    finite = np.isfinite(floats)
+    if not finite.all():
+        row, *columns = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
+        column = f", column {', '.join(map(str, columns))}" if columns else ""
+        raise DataError(
+            f"{name} is {floats[row, *columns]} at row {row}{column}; remove such samples or fill in a number first."
+        )
+    return floats
+
+
+def _per_sample(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} feature(s)" if len(shape) == 1 else f"samples of shape {shape}"

@@ -1,0 +1,45 @@
+"""A data set: samples, their targets, and what is needed to read more of the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gpunet.data.labels import Task
+from gpunet.data.table import TableSchema
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples with their targets, on the host.
+
+    Attributes:
+        X: float32 (n, features...).
+        y: class indices int64 (n,), or for regression float32 (n,) or (n, targets).
+        classes: the class names in the order of their indices; None for regression.
+        name: what to call it, such as "digits".
+        schema: how the columns of a table became features; None where there were no named columns.
+        test: the test part that the source itself sets apart, as MNIST does.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    classes: tuple[str, ...] | None = None
+    name: str = ""
+    schema: TableSchema | None = None
+    test: Dataset | None = None
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    @property
+    def task(self) -> Task:
+        """Whether the targets are classes or values."""
+        return "regression" if self.classes is None else "classification"
+
+    def take(self, indices: ArrayLike) -> Dataset:
+        """Return the samples at `indices`, copied, as a data set without a test part."""
+        rows = np.asarray(indices)
+        return replace(self, X=self.X[rows], y=self.y[rows], test=None)

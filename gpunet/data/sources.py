@@ -1,0 +1,111 @@
+"""Where data sets come from: the embedded digits, CSV and npz files, folders of IDX files."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from gpunet.data.checks import check_lengths
+from gpunet.data.dataset import Dataset
+from gpunet.data.idx import read_idx_folder
+from gpunet.data.labels import Task, encode_target, label_indices
+from gpunet.data.table import read_csv
+from gpunet.errors import ArgumentError, DataError, GpunetError
+
+SUPPORTED = "'digits' (embedded), a .csv file, a .npz file, or a folder of MNIST-style IDX files"
+
+
+def digits() -> Dataset:
+    """Return the 1,797 embedded images of handwritten digits: X (1797, 64) of values 0 to 16, classes "0" to "9".
+
+    "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning Repository,
+    https://doi.org/10.24432/C50P49, CC BY 4.0; its test part.
+    """
+    file = resources.files("gpunet.data").joinpath("digits.npz")
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        X, y = arrays["X"].astype(np.float32), arrays["y"].astype(np.int64)
+    return Dataset(X, y, tuple("0123456789"), "digits")
+
+
+def load(source: str | Path, target: str | None = None, *, task: Task | None = None) -> Dataset:
+    """Load a data set.
+
+    Args:
+        source: one of
+
+            - "digits": the embedded digits, see `digits`. A folder of that name is `Path("digits")`.
+            - a `.csv` file in UTF-8, comma-separated, with a header line. A column of numbers is one feature; a column
+              with any other text is categorical, one feature (0 or 1) for each of its sorted values. Values that are
+              missing (empty, NA, N/A, NaN, null, ?) or infinite are refused.
+            - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets); optionally `classes`, the names that
+              y then indexes, and X_test and y_test. Pickled objects are refused.
+            - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and
+              optionally t10k-... for the test part. X is (n, rows * columns), of values 0 to 255.
+        target: the column of a CSV file to predict; the last one by default.
+        task: whether the target of a CSV or npz file holds classes or values. By default text and booleans are classes;
+            numbers are classes where all are integers, at most 20 of them are distinct, and each distinct one comes
+            twice or more on average.
+
+    Raises:
+        ArgumentError: `target` or `task` for a source that has no choice of it.
+        DataError: a source that is missing, unknown or cannot be used; the message names the place in it.
+    """
+    path = Path(source)
+    kind = "digits" if source == "digits" else "folder" if path.is_dir() else path.suffix.lower()
+    if kind != "digits" and not path.exists():
+        raise DataError(f"{path}: no such file or folder. Data is {SUPPORTED}.")
+    if target is not None and kind != ".csv":
+        raise ArgumentError(f"target={target!r}: only a .csv file has a target column to choose, {source} has none.")
+    if task is not None and kind not in (".csv", ".npz"):
+        raise ArgumentError(f"task={task!r}: only for .csv and .npz files; {source} is a classification.")
+    if kind == "digits":
+        return digits()
+    if kind == "folder":
+        return _load_idx(path)
+    if kind == ".npz":
+        return _load_npz(path, task)
+    if kind == ".csv":
+        X, y, classes, schema = read_csv(path, target, task)
+        return Dataset(X, y, classes, path.stem, schema)
+    raise DataError(f"{path}: unknown kind of file {path.suffix!r}. Data is {SUPPORTED}.")
+
+
+def _load_idx(folder: Path) -> Dataset:
+    train, held_out = (read_idx_folder(folder, part) for part in ("train", "t10k"))
+    if train is None:
+        raise DataError(f"{folder}: no train-images-idx3-ubyte and train-labels-idx1-ubyte (or .gz) in this folder.")
+    name = folder.resolve().name
+    y, classes = encode_target(train[1], "classification")
+    test = None
+    if held_out is not None and classes is not None:
+        test = Dataset(_flat(held_out[0]), label_indices(held_out[1], classes, f"{folder}, t10k label"), classes, name)
+    return Dataset(_flat(train[0]), y, classes, name, test=test)
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1).astype(np.float32)
+
+
+def _load_npz(path: Path, task: Task | None) -> Dataset:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:  # foreign, cut off and altered files raise almost anything
+        raise DataError(f"{path}: no readable npz file of plain arrays; it may be cut off ({error}).") from error
+    try:
+        return _dataset_of(arrays, path.stem, task)
+    except GpunetError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _dataset_of(arrays: dict[str, np.ndarray], name: str, task: Task | None) -> Dataset:
+    """Return the data set that the arrays of an npz file describe."""
+    needed = {"X", "y"} | ({"X_test", "y_test"} if {"X_test", "y_test"} & arrays.keys() else set())
+    if needed - arrays.keys():
+        raise DataError(
+            f"no array {listing(sorted(needed - arrays.keys()))}; the file holds {listing(sorted(arrays))}."
+        )
+    X, y = _features(arrays["X"], "X"), arrays["y"]
+    check_lengths(X=X, y=y)

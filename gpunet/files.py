@@ -1,0 +1,112 @@
+"""Files of named arrays that are whole or refused: safetensors with a description and a checksum.
+
+A file is written beside its place and then put there in one step, so that a crash, a kill or a full disk leaves the old
+file as it was. The checksum covers every array and the description, which safetensors alone does not protect.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from gpunet.errors import ModelFileError
+
+VERSION = 1
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
+    """Write host arrays and a JSON description to the safetensors file `path`.
+
+    Raises:
+        OSError: the file cannot be written; a file that was there before is untouched.
+    """
+    plain = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+    text = json.dumps({"version": VERSION, **description})
+    metadata = {"gpunet": text, "sha256": _checksum(plain, text)}
+    write_bytes(path, safetensors.numpy.save(plain, metadata))
+
+
+def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays and the description of a file that `write_arrays` wrote.
+
+    Args:
+        path: the file.
+        kind: what the description's "kind" must be.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: the file is truncated, altered, of another program, version or kind.
+    """
+    data = Path(path).read_bytes()
+    try:
+        arrays = safetensors.numpy.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(
+            f"{path}: not a whole safetensors file ({error}). It was cut off or altered, or it is of another format; "
+            "pickled models are never opened."
+        ) from None
+    metadata = header.get("__metadata__", {})
+    text = metadata.get("gpunet")
+    if text is None:
+        raise ModelFileError(f"{path}: a safetensors file, but not written by gpunet.")
+    if metadata.get("sha256") != _checksum(arrays, text):
+        raise ModelFileError(f"{path}: the checksum does not fit: the file was altered after it was written.")
+    description: dict[str, Any] = json.loads(text)
+    if description["version"] != VERSION:
+        raise ModelFileError(f"{path}: format version {description['version']}; this gpunet reads {VERSION}.")
+    if description.get("kind") != kind:
+        raise ModelFileError(f"{path}: holds a {description.get('kind')}, not a {kind}.")
+    return arrays, description
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file so that it is there wholly or not at all."""
+    path = Path(path)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # from writers that were killed
+        if not _in_use(left):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the new name is safe once its folder is; Windows cannot sync one
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _in_use(temporary: Path) -> bool:
+    """Say whether another writer may still be at work on it: it is younger than an hour."""
+    try:
+        return time.time() - temporary.stat().st_mtime < 3600
+    except OSError:
+        return True
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        a = arrays[name]
+        digest.update(f"{name} {a.dtype.str} {a.shape}".encode())
+        digest.update(a.tobytes())
+    return digest.hexdigest()

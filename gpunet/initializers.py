@@ -1,0 +1,110 @@
+"""Initial weights of layout (fan_in, fan_out), drawn on the host in float64; the caller casts them.
+
+An initializer is a function of a shape and a `numpy.random.Generator`. The "normal" ones draw from the plain normal
+distribution, as PyTorch's do, not from a truncated one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from gpunet.errors import ArgumentError, ShapeError
+
+Initializer: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return `(fan_in, fan_out)`."""
+    if len(shape) != 2:
+        raise ShapeError(f"shape {shape} has {len(shape)} axes; a weight has two, (fan_in, fan_out).")
+    return shape[0], shape[1]
+
+
+def _uniform(shape: tuple[int, ...], rng: np.random.Generator, scale: float, fan: float) -> np.ndarray:
+    """Draw from the uniform distribution around 0 with variance `scale / fan`; no inputs count as one."""
+    bound = math.sqrt(3 * scale / max(fan, 1))
+    return rng.uniform(-bound, bound, shape)
+
+
+def _normal(shape: tuple[int, ...], rng: np.random.Generator, scale: float, fan: float) -> np.ndarray:
+    """Draw from the normal distribution around 0 with variance `scale / fan`; no inputs count as one."""
+    return rng.normal(0.0, math.sqrt(scale / max(fan, 1)), shape)
+
+
+def glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw from U(-a, a), a = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16): for tanh, softmax."""
+    return _uniform(shape, rng, 2, sum(_fans(shape)))
+
+
+def glorot_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw from N(0, 2 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 12): for tanh, softmax."""
+    return _normal(shape, rng, 2, sum(_fans(shape)))
+
+
+def he_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw from U(-a, a), a = sqrt(6 / fan_in), the variance of He et al. 2015, eq. 10: for ReLU and its kin."""
+    return _uniform(shape, rng, 2, _fans(shape)[0])
+
+
+def he_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw from N(0, 2 / fan_in) (He et al. 2015, eq. 10; PyTorch's `kaiming_normal_`): for ReLU and its kin."""
+    return _normal(shape, rng, 2, _fans(shape)[0])
+
+
+def lecun_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw from U(-a, a), a = sqrt(3 / fan_in), the variance of LeCun et al. 1998, eq. 16: for tanh, no activation."""
+    return _uniform(shape, rng, 1, _fans(shape)[0])
+
+
+def lecun_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw from N(0, 1 / fan_in) (LeCun et al. 1998, eq. 16): for tanh, no activation."""
+    return _normal(shape, rng, 1, _fans(shape)[0])
+
+
+def orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw a random orthogonal matrix (Saxe et al. 2014): orthonormal columns, or rows where there are fewer of them.
+
+    It is the Q of a normal matrix's QR with the signs of R's diagonal multiplied in, without which it would not be
+    uniformly distributed (Mezzadri 2007).
+    """
+    fan_in, fan_out = _fans(shape)
+    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    q *= np.copysign(1.0, np.diagonal(r))
+    return q if fan_in >= fan_out else q.T
+
+
+def zeros(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Return zeros, of any shape: for biases."""
+    return np.zeros(shape)
+
+
+_INITIALIZERS: dict[str, Initializer] = {
+    function.__name__: function
+    for function in (
+        glorot_uniform,
+        glorot_normal,
+        he_uniform,
+        he_normal,
+        lecun_uniform,
+        lecun_normal,
+        orthogonal,
+        zeros,
+    )
+}
+
+
+def initializer(init: str | Initializer) -> Initializer:
+    """Return the initializer of that name; a function is returned as it is.
+
+    Raises:
+        ArgumentError: neither a known name nor a function.
+    """
+    if callable(init):
+        return init
+    if init in _INITIALIZERS:
+        return _INITIALIZERS[init]
+    raise ArgumentError(f"init={init!r} is no initializer; give a function or one of {', '.join(_INITIALIZERS)}.")

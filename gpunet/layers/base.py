@@ -1,0 +1,152 @@
+"""What every layer is: named parameters, a forward and a backward pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gpunet.device import CPU, Array, Device, current_device, get_device, to_host, use_device
+from gpunet.errors import DTypeError, StateError
+from gpunet.layers.store import FlatStore, Views
+from gpunet.tape import Tape
+
+TRANSIENT = ("grads", "_own", "_home", "_program")
+"""Attributes that are rebuilt when a layer is unpickled."""
+
+
+class Layer:
+    """A function with parameters, differentiable by hand.
+
+    Write your own by subclassing: pass the initial parameters to `super().__init__`, write `forward` and `backward`.
+
+    Args:
+        params: the initial parameters by name, as host arrays; they go to the current device.
+
+    Attributes:
+        params: the parameters by name; assigning to a name copies in.
+        grads: their gradients, which `backward` fills, by the same names.
+    """
+
+    params: Views
+    grads: Views
+    _own: FlatStore
+    _home: FlatStore | None = None
+
+    def __init__(self, params: Mapping[str, np.ndarray] | None = None):
+        self._place({name: np.asarray(a, np.float32) for name, a in (params or {}).items()}, current_device())
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        """Return the output for the batch `x`, whose axis 0 is the row.
+
+        With a tape (training) what backward needs is left on it, and the output is the tape's. Without one (inference)
+        nothing is kept and the output is a fresh array.
+        """
+        raise NotImplementedError
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
+        """Fill `grads` from the output's gradient and return the input's.
+
+        Args:
+            dy: the gradient of the output of the last `forward` with this tape, in its shape.
+            tape: the tape given to `forward`.
+            input_gradient: False if nobody needs the input's gradient (a first layer's); the result may be None then.
+
+        Raises:
+            StateError: there was no such `forward`.
+        """
+        raise NotImplementedError
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a row's output for a row of the given shape; by default the same.
+
+        Raises:
+            ShapeError: the layer does not take such rows.
+        """
+        return shape
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON, from which a saved layer is rebuilt."""
+        raise StateError(f"{self!r} cannot be saved: only gpunet's own layers can be rebuilt from a file.")
+
+    def leaves(self, path: str = "") -> dict[str, Layer]:
+        """Return the layers inside that hold parameters themselves, by path; by default this layer alone."""
+        return {path: self}
+
+    @property
+    def store(self) -> FlatStore:
+        """The flat buffers of this layer's parameters.
+
+        Raises:
+            StateError: the layer was built into another model, which has them now.
+        """
+        if self._own.adopted:
+            raise StateError(f"{self!r} is part of another model, which holds its parameters; call that model instead.")
+        return self._own
+
+    @property
+    def device(self) -> Device:
+        """Where the parameters live."""
+        return self._live_store.device
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The parameters' type: float32, or float64 after `to(dtype="float64")`."""
+        dtype: np.dtype[Any] = self._live_store.params.dtype
+        return dtype
+
+    @property
+    def _live_store(self) -> FlatStore:
+        """The store that holds the parameters now: this layer's own or that of the model it was built into."""
+        homes = (leaf._home for leaf in self.leaves().values())
+        return next((home for home in homes if home is not None), self._own)
+
+    def to(self, device: str | Device | None = None, *, dtype: DTypeLike | None = None) -> Self:
+        """Move parameters, gradients and the optimizer's state; return the layer itself.
+
+        Args:
+            device: as for `use_device`; None stays.
+            dtype: float32 or float64; None stays.
+
+        Raises:
+            DeviceError: no such device.
+            DTypeError: another dtype.
+            StateError: the layer is part of another model; move that.
+        """
+        new = np.dtype(self.dtype if dtype is None else dtype)
+        if new not in (np.float32, np.float64):
+            raise DTypeError(f"a model's dtype is float32 or float64, got {new}.")
+        self.store.to(self.device if device is None else get_device(device), new)
+        return self
+
+    def move_into(self, store: FlatStore) -> None:
+        """Take note that `store` holds the parameters from here on."""
+        if self._home is not None:
+            self._home.adopted = True
+        self._home = store
+
+    def _place(self, params: Mapping[str, np.ndarray], device: Device) -> None:
+        self.params = Views({name: device.asarray(a) for name, a in params.items()})
+        self.grads = Views({})
+        self._own = FlatStore(self.leaves())
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {key: value for key, value in vars(self).items() if key not in TRANSIENT}
+        return {**state, "params": {name: to_host(a).copy() for name, a in self.params.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        with use_device(CPU):
+            self._place(state["params"], CPU)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return twin.to(self.device)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"

@@ -1,0 +1,44 @@
+"""Dropout as a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.device import Array
+from gpunet.errors import ArgumentError
+from gpunet.layers.base import Layer
+from gpunet.ops.dropout import dropout, dropout_backward
+from gpunet.tape import Tape
+
+
+class Dropout(Layer):
+    """Zero each element with probability `p` in training (with a tape); do nothing in inference.
+
+    The mask is a function of the tape's seed and step, of the layer's place among the dropout layers, and of the row.
+
+    Args:
+        p: the probability of a zero, 0 <= p <= 1.
+    """
+
+    def __init__(self, p: float = 0.5):
+        if not 0 <= p <= 1:
+            raise ArgumentError(f"Dropout: p must lie in [0, 1], got {p!r}.")
+        self.p = p
+        super().__init__()
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        if tape is None:
+            return x
+        y, keep = dropout(x, self.p, tape)
+        tape.save(self, keep)
+        return y
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array:
+        (keep,) = tape.restore(self)
+        return dropout_backward(dy, keep, self.p, tape)
+
+    def config(self) -> dict[str, Any]:
+        return {"p": self.p}
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.p})"

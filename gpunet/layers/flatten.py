@@ -1,0 +1,29 @@
+"""Rows of any shape as vectors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gpunet.device import Array
+from gpunet.layers.base import Layer
+from gpunet.tape import Tape
+
+
+class Flatten(Layer):
+    """Turn rows of any shape into vectors: (rows, a, b, ...) to (rows, a·b·...)."""
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        if tape is not None:
+            tape.save(self, x.shape)
+        return x.reshape(len(x), math.prod(x.shape[1:]))
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array:
+        (shape,) = tape.restore(self)
+        return dy.reshape(shape)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (math.prod(shape),)
+
+    def config(self) -> dict[str, Any]:
+        return {}

@@ -1,0 +1,113 @@
+"""The fully connected layer: y = f(x·W + b)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+
+from gpunet.device import Array
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.initializers import Initializer, initializer
+from gpunet.layers.base import Layer
+from gpunet.ops.activations import ActivationFunction, activation_function
+from gpunet.ops.linear import linear, linear_backward
+from gpunet.tape import Tape
+
+RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu")
+
+
+class Linear(Layer):
+    """A fully connected layer, y = f(x·weight + bias), for x (..., in_features) and y (..., out_features).
+
+    Args:
+        in_features: features of a row of the input.
+        out_features: features of a row of the output.
+        bias: whether to add a bias, which starts at zero.
+        activation: the function f by name or object; None is the identity.
+        init: the initial weights, by name or as a function (see `gpunet.initializers`). By default "he_normal" before
+            a rectifier (ReLU and its kin), else "glorot_uniform".
+        rng: where they are drawn from: a NumPy Generator, a seed, or None for fresh entropy.
+
+    Attributes:
+        params: "weight" (in_features, out_features) and, with a bias, "bias" (out_features,).
+
+    Raises:
+        ArgumentError: sizes below 1, an unknown activation or init.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        activation: str | ActivationFunction | None = None,
+        init: str | Initializer | None = None,
+        rng: np.random.Generator | int | None = None,
+    ):
+        for name, size in (("in_features", in_features), ("out_features", out_features)):
+            if not isinstance(size, int | np.integer) or size < 1:
+                raise ArgumentError(f"Linear: {name} must be a whole number of at least 1, got {size!r}.")
+        self.in_features = int(in_features)
+        self.out_features = int(out_features)
+        self.activation = activation_function(activation)
+        draw = initializer(init or ("he_normal" if self.activation.name in RECTIFIERS else "glorot_uniform"))
+        params = {"weight": draw((self.in_features, self.out_features), np.random.default_rng(rng))}
+        if bias:
+            params["bias"] = np.zeros(self.out_features)
+        super().__init__(params)
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            self.output_shape(x.shape)
+        weight = self.params["weight"]
+        z = None
+        if tape is not None and self.activation.saves == "input":
+            z = tape.empty((*x.shape[:-1], self.out_features), weight.dtype, self.device.xp)
+        y = linear(x, weight, self.params.get("bias"), self.activation, preactivation=z, tape=tape)
+        if tape is not None:
+            tape.save(self, x, y if z is None else z)
+        return y
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
+        x, saved = tape.restore(self)
+        dx, _, _ = linear_backward(
+            dy,
+            x,
+            self.params["weight"],
+            saved,
+            self.activation,
+            input_gradient=input_gradient,
+            dweight=self.grads["weight"],
+            dbias=self.grads.get("bias"),
+            tape=tape,
+        )
+        return dx
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if not shape or shape[-1] != self.in_features:
+            raise ShapeError(
+                f"{self!r}: the last axis of the input must have {self.in_features} features, got shape {shape}."
+            )
+        return (*shape[:-1], self.out_features)
+
+    def fused(self, activation: ActivationFunction) -> Self:
+        """Return a layer over the same parameters that also applies `activation`, in the same operation."""
+        twin = copy.copy(self)
+        twin.activation = activation
+        return twin
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "bias": "bias" in self.params,
+            "activation": self.activation.config(),
+        }
+
+    def __repr__(self) -> str:
+        extra = "" if "bias" in self.params else ", bias=False"
+        extra += "" if self.activation.name == "identity" else f", activation={self.activation!r}"
+        return f"Linear({self.in_features}, {self.out_features}{extra})"

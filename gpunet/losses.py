@@ -1,0 +1,196 @@
+"""The losses: what a model's output costs, and the gradient of that, in one pass."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gpunet.data.checks import check_labels, check_targets
+from gpunet.device import Array, device_of
+from gpunet.errors import ArgumentError, DataError, ShapeError
+from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
+from gpunet.tape import Tape
+
+Task = Literal["classification", "binary", "regression"]
+
+
+class Loss:
+    """A loss with its gradient; the mean over the rows of a batch, weighted where weights are given.
+
+    Attributes:
+        task: what a model trained with it does; `predict` reads its outputs accordingly.
+    """
+
+    task: ClassVar[Task]
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        """Return the loss, an array of shape () on the device, and its gradient by the prediction.
+
+        Args:
+            prediction: the model's output, (rows, ...), float32 or float64.
+            target: on the same device, in the shape and dtype of `prediction` (class labels: integers (rows,)).
+            weight: row weights (rows,) in the dtype of `prediction`.
+            tape: where memory comes from; None makes fresh arrays.
+
+        Raises:
+            ShapeError: the shapes don't fit.
+            DTypeError: dtypes that differ or are not float32 or float64.
+        """
+        raise NotImplementedError
+
+    def value(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
+        """Return the loss alone; arguments and errors as for `value_and_grad`."""
+        return self.value_and_grad(prediction, target, weight)[0]
+
+    def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        """Return host targets as an array that `value_and_grad` takes, for rows of output of the given shape.
+
+        Raises:
+            DataError: labels out of range, targets that are not finite, shapes that don't fit the output.
+        """
+        y = check_targets(target).astype(dtype, copy=False)
+        if y.shape[1:] != output_shape and y.size == len(y) and output_shape == (1,):
+            y = y.reshape(len(y), 1)
+        if y.shape[1:] != output_shape:
+            raise DataError(f"y: rows of shape {y.shape[1:]} don't fit the model's output of shape {output_shape}.")
+        return y
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON."""
+        return {}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value}" for key, value in self.config().items() if value is not None)
+        return f"{type(self).__name__}({arguments})"
+
+
+class CrossEntropyLoss(Loss):
+    """Softmax cross-entropy of logits (rows, classes), with PyTorch's formula.
+
+    Targets are integer labels (rows,) in [0, classes), or distributions (rows, classes).
+
+    Args:
+        label_smoothing: how much of each target is spread evenly over the classes, in [0, 1].
+        class_weight: (classes,) weights, each >= 0, or None. The mean over integer labels is weighted by them.
+    """
+
+    task = "classification"
+
+    def __init__(self, label_smoothing: float = 0.0, class_weight: ArrayLike | None = None):
+        if not 0 <= label_smoothing <= 1:
+            raise ArgumentError(f"CrossEntropyLoss: label_smoothing must lie in [0, 1], got {label_smoothing!r}.")
+        self.label_smoothing = label_smoothing
+        self.class_weight = None if class_weight is None else np.asarray(class_weight, np.float64)
+        if self.class_weight is not None and not (np.isfinite(self.class_weight) & (self.class_weight >= 0)).all():
+            raise ArgumentError("CrossEntropyLoss: class_weight must hold finite numbers >= 0.")
+        self._on_device: dict[tuple[str, str], Array] = {}
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        if target.ndim == 1 and isinstance(target, np.ndarray) and prediction.ndim == 2:
+            _check_range(target, prediction.shape[1])
+        return softmax_cross_entropy(
+            prediction,
+            target,
+            weight=weight,
+            class_weight=None if self.class_weight is None else self._class_weight(prediction),
+            label_smoothing=self.label_smoothing,
+            tape=tape,
+        )
+
+    def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        if len(output_shape) != 1 or output_shape[0] < 2:
+            raise ShapeError(f"CrossEntropyLoss needs an output of at least 2 classes a row, got shape {output_shape}.")
+        (classes,) = output_shape
+        if self.class_weight is not None and self.class_weight.shape != (classes,):
+            raise ArgumentError(
+                f"CrossEntropyLoss: class_weight has shape {self.class_weight.shape}, the model {classes} classes."
+            )
+        if np.ndim(target) != 2:
+            return check_labels(target, classes)
+        soft = super().check_target(target, output_shape, dtype)
+        if (soft < 0).any() or np.abs(soft.sum(axis=1) - 1).max() > 1e-3:
+            raise DataError("y: soft labels must be distributions: each >= 0, and every row must sum to 1.")
+        return soft
+
+    def config(self) -> dict[str, Any]:
+        weights = None if self.class_weight is None else self.class_weight.tolist()
+        return {"label_smoothing": self.label_smoothing, "class_weight": weights}
+
+    def _class_weight(self, prediction: Array) -> Array:
+        """Return the class weights beside `prediction`; they are uploaded once."""
+        device = device_of(prediction)
+        key = (device.name, prediction.dtype.str)
+        if key not in self._on_device:
+            self._on_device[key] = device.asarray(self.class_weight, prediction.dtype)
+        return self._on_device[key]
+
+
+class BCEWithLogitsLoss(Loss):
+    """Binary cross-entropy of logits: one yes-or-no question an output; targets are probabilities in [0, 1]."""
+
+    task = "binary"
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return binary_cross_entropy(prediction, target, weight=weight, tape=tape)
+
+    def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        y = super().check_target(target, output_shape, dtype)
+        if (y < 0).any() or (y > 1).any():
+            raise DataError("y: BCEWithLogitsLoss needs targets between 0 and 1.")
+        return y
+
+
+class MSELoss(Loss):
+    """The mean squared error over all elements."""
+
+    task = "regression"
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return mean_squared_error(prediction, target, weight=weight, tape=tape)
+
+
+class HuberLoss(Loss):
+    """Squared error near zero, absolute error beyond `delta`; the mean over all elements.
+
+    Args:
+        delta: where the one goes over into the other, > 0.
+    """
+
+    task = "regression"
+
+    def __init__(self, delta: float = 1.0):
+        if not 0 < delta < np.inf:
+            raise ArgumentError(f"HuberLoss: delta must be a positive number, got {delta!r}.")
+        self.delta = delta
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return huber(prediction, target, self.delta, weight=weight, tape=tape)
+
+    def config(self) -> dict[str, Any]:
+        return {"delta": self.delta}
+
+
+LOSSES: dict[str, type[Loss]] = {
+    loss.__name__: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss, HuberLoss)
+}
+
+
+def _check_range(labels: np.ndarray, classes: int) -> None:
+    """Refuse bad labels in host memory; those on a GPU were checked before they went there."""
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"target: class labels must be integers, got {labels.dtype}.")
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise DataError(f"target: labels must lie in 0 .. {classes - 1}, got {labels.min()} .. {labels.max()}.")

@@ -1,0 +1,328 @@
+"""Models: layers in a row, their prediction on raw data, and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gpunet.data import Standardizer, TableSchema, check_features
+from gpunet.device import Array, use_device
+from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
+from gpunet.files import read_arrays, write_arrays
+from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear
+from gpunet.losses import Task
+from gpunet.ops.activations import ActivationFunction, activation_function
+from gpunet.ops.softmax import softmax
+from gpunet.tape import Tape
+
+PREDICT_ROWS = 4096
+"""Rows that `predict` sends through the model at a time, which bounds its memory."""
+
+
+class Model(Layer):
+    """A layer that is used on its own: it predicts from raw host data, and is written to a file.
+
+    Attributes:
+        task: what it was trained for ("classification", "binary", "regression"), or None before training.
+        classes: the names of the classes, or None.
+        input_scaler: the standardisation that raw features go through, or None.
+        target_scaler: the standardisation that targets went through in training, or None.
+        schema: how a CSV file's columns become features, or None.
+    """
+
+    def __init__(self) -> None:
+        self.task: Task | None = None
+        self.classes: tuple[str, ...] | None = None
+        self.input_scaler: Standardizer | None = None
+        self.target_scaler: Standardizer | None = None
+        self.schema: TableSchema | None = None
+        super().__init__()
+
+    def parameters(self) -> dict[str, Array]:
+        """Return the parameters by "layer.parameter", as views."""
+        return self._live("params")
+
+    def gradients(self) -> dict[str, Array]:
+        """Return the gradients by the names of the parameters, as views."""
+        return self._live("grads")
+
+    def _live(self, which: str) -> dict[str, Array]:
+        return {f"{path}.{name}": a for path, leaf in self.leaves().items() for name, a in getattr(leaf, which).items()}
+
+    def outputs(self, X: ArrayLike) -> np.ndarray:
+        """Return the raw outputs, logits or values, for raw features.
+
+        Args:
+            X: (rows, features...) host data; it is standardised as in training.
+
+        Returns:
+            (rows, outputs...) in host memory.
+
+        Raises:
+            DataError: features that are not finite, empty, or of the wrong number.
+        """
+        x = check_features(X)
+        shape = self.output_shape(x.shape[1:])
+        if self.input_scaler is not None:
+            x = self.input_scaler.apply(x)
+        y = np.empty((len(x), *shape), self.dtype)
+        device = self.device
+        with use_device(device):
+            for start in range(0, len(x), PREDICT_ROWS):
+                rows = slice(start, start + PREDICT_ROWS)
+                y[rows] = device.to_host(self.forward(device.asarray(x[rows], self.dtype)))
+        return y
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return labels or values for raw features.
+
+        Args:
+            X: as for `outputs`.
+
+        Returns:
+            Classification: class names (rows,), or class indices where the classes have no names. Binary: 0 or 1 (or
+            names), (rows,) for one output, else (rows, outputs). Otherwise values, (rows,) for one output, else
+            (rows, outputs), in the units of the training targets.
+        """
+        y = self.outputs(X)
+        if self.task == "classification":
+            return self._named(y.argmax(axis=1))
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        if self.task == "binary":
+            return self._named((y > 0).astype(np.int64))
+        return y if self.target_scaler is None else self.target_scaler.invert(y)
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return the probability of each class, (rows, classes); for several binary outputs that of each being 1.
+
+        Args:
+            X: as for `outputs`.
+
+        Raises:
+            StateError: the model is no classifier.
+        """
+        y = self.outputs(X)
+        if self.task == "classification":
+            return np.asarray(softmax(y))
+        if self.task != "binary":
+            raise StateError(f"predict_proba needs a model trained as a classifier; this one's task is {self.task}.")
+        p = np.asarray(activation_function("sigmoid")(y))
+        return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+
+    def _named(self, labels: np.ndarray) -> np.ndarray:
+        return labels if self.classes is None else np.asarray(self.classes)[labels]
+
+    def save(self, path: str | Path) -> None:
+        """Write the model (layers, parameters, scalers, class names) to the safetensors file `path`.
+
+        Raises:
+            ArgumentError: a layer holds your own code, which no file can hold.
+            OSError: the file cannot be written; one that was there before is untouched.
+        """
+        arrays, description = self.to_arrays()
+        write_arrays(path, arrays, {"kind": "model", **description})
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the model as host arrays and a JSON description, for a file."""
+        arrays = {f"params.{key}": self.device.to_host(a) for key, a in self.parameters().items()}
+        for name in ("input_scaler", "target_scaler"):
+            scaler = getattr(self, name)
+            if scaler is not None:
+                arrays |= {f"{name}.mean": scaler.mean, f"{name}.scale": scaler.scale}
+        return arrays, {
+            "model": layer_config(self),
+            "dtype": self.dtype.name,
+            "task": self.task,
+            "classes": self.classes,
+            "schema": self.schema and self.schema.to_json(),
+        }
+
+
+class Sequential(Model):
+    """Layers one after the other. A `Linear` followed by an activation runs as one fused operation.
+
+    Args:
+        *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
+
+    Raises:
+        ArgumentError: something that is no layer.
+    """
+
+    def __init__(self, *layers: Layer | ActivationFunction):
+        self.layers = [Activation(layer) if isinstance(layer, ActivationFunction) else layer for layer in layers]
+        for layer in self.layers:
+            if not isinstance(layer, Layer):
+                raise ArgumentError(f"Sequential takes layers, got {layer!r}.")
+        super().__init__()
+        self._program = _fuse(self.layers)
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        for layer in self._program:
+            x = layer.forward(x, tape)
+        return x
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
+        # without an input gradient, the first layer with parameters is the last one that has anything to do
+        first = 0 if input_gradient else self._first_with_parameters()
+        for position in range(len(self._program) - 1, first - 1, -1):
+            dy = self._program[position].backward(dy, tape, input_gradient=input_gradient or position > first)
+        return dy if input_gradient else None
+
+    def _first_with_parameters(self) -> int:
+        for position, layer in enumerate(self._program):
+            if any(leaf.params for leaf in layer.leaves().values()):
+                return position
+        return len(self._program)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        for position, layer in enumerate(self.layers):
+            try:
+                shape = layer.output_shape(shape)
+            except ShapeError as error:
+                raise ShapeError(f"layer {position}, {error}") from None
+        return shape
+
+    def leaves(self, path: str = "") -> dict[str, Layer]:
+        prefix = f"{path}." if path else ""
+        found: dict[str, Layer] = {}
+        for position, layer in enumerate(self.layers):
+            for name, leaf in layer.leaves(f"{prefix}{position}").items():
+                if all(leaf is not other for other in found.values()):  # a shared layer counts once
+                    found[name] = leaf
+        return found
+
+    def summary(self) -> str:
+        """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters."""
+        rows = [("layer", "output of a row", "parameters")]
+        shape = next((s for s in map(_input_shape, self.layers) if s), None)
+        position = 0
+        for runs in self._program:
+            layer = self.layers[position]
+            fused = isinstance(runs, Linear) and runs is not layer
+            shape = shape and runs.output_shape(shape)
+            count = sum(a.size for leaf in runs.leaves().values() for a in leaf.params.values())
+            label = f"{layer!r} + {self.layers[position + 1]!r}, fused" if fused else repr(layer)
+            rows.append((f"{position}  {label}", "?" if shape is None else str(shape), f"{count:,}"))
+            position += 2 if fused else 1
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        total = sum(a.size for a in self.parameters().values())
+        return "\n".join([*lines, f"{total:,} parameters, {self.dtype}, on {self.device.name}"])
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": [layer_config(layer) for layer in self.layers]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._program = _fuse(self.layers)
+
+    def __getitem__(self, position: int) -> Layer:
+        return self.layers[position]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+class MLP(Sequential):
+    """A multilayer perceptron: linear layers with an activation between them, and logits or raw values at the end.
+
+    Args:
+        sizes: features of the input, of each hidden layer, and of the output; at least two.
+        activation: the function after each hidden layer, by name or object.
+        dropout: the probability of a zero after each hidden layer, 0 for none.
+        seed: the seed of the initial weights; None for fresh entropy.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str | ActivationFunction = "relu",
+        dropout: float = 0.0,
+        seed: int | None = 0,
+    ):
+        if len(sizes) < 2:
+            raise ArgumentError(f"MLP: sizes needs an input and an output size, got {list(sizes)}.")
+        rng = np.random.default_rng(seed)
+        layers: list[Layer] = []
+        for n_in, n_out in pairwise(sizes[:-1]):
+            layers.append(Linear(n_in, n_out, activation=activation, rng=rng))
+            if dropout:
+                layers.append(Dropout(dropout))
+        super().__init__(*layers, Linear(sizes[-2], sizes[-1], rng=rng))
+
+
+LAYERS: dict[str, type[Layer]] = {cls.__name__: cls for cls in (Activation, Dropout, Flatten, Linear)}
+
+
+def layer_config(layer: Layer) -> dict[str, Any]:
+    """Return what `layer_from_config` rebuilds a layer from, as JSON."""
+    name = "Sequential" if isinstance(layer, Sequential) else type(layer).__name__
+    return {"type": name, **layer.config()}
+
+
+def layer_from_config(config: dict[str, Any]) -> Layer:
+    """Rebuild a layer, with new parameters."""
+    arguments = dict(config)
+    name = arguments.pop("type")
+    if name == "Sequential":
+        return Sequential(*map(layer_from_config, arguments["layers"]))
+    return LAYERS[name](**arguments)
+
+
+def load(path: str | Path) -> Model:
+    """Read a model that `save` wrote, onto the current device.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: the file is truncated, altered, of another program, version or kind.
+    """
+    return model_from_arrays(*read_arrays(path, "model"), source=str(path))
+
+
+def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any], *, source: str) -> Model:
+    """Rebuild a model from what `Model.to_arrays` returned."""
+    try:
+        model = layer_from_config(description["model"])
+        if not isinstance(model, Model):
+            raise ModelFileError(f"{source}: holds no model.")
+        model.to(dtype=description["dtype"])
+        model.task = description["task"]
+        model.classes = description["classes"] and tuple(description["classes"])
+        model.schema = description["schema"] and TableSchema.from_json(description["schema"])
+        for leaf_path, leaf in model.leaves().items():
+            for name in leaf.params:
+                leaf.params[name] = arrays[f"params.{leaf_path}.{name}"]
+        for name in ("input_scaler", "target_scaler"):
+            if f"{name}.mean" in arrays:
+                setattr(model, name, Standardizer(arrays[f"{name}.mean"], arrays[f"{name}.scale"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(
+            f"{source}: the description of the model is not one that this gpunet reads: {error}"
+        ) from None
+    return model
+
+
+def _input_shape(layer: Layer) -> tuple[int, ...] | None:
+    """Return the shape of a row that the layer takes, where the layer itself says so."""
+    return (layer.in_features,) if isinstance(layer, Linear) else None
+
+
+def _fuse(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the layers to run: a plain `Linear` and the activation after it become one."""
+    program: list[Layer] = []
+    for layer in layers:
+        last = program[-1] if program else None
+        if isinstance(layer, Activation) and isinstance(last, Linear) and last.activation.name == "identity":
+            program[-1] = last.fused(layer.activation)
+        else:
+            program.append(layer)
+    return program

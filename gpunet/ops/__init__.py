@@ -1,0 +1,31 @@
+"""The operations: pure functions, forward and backward beside each other, on whichever device their arrays live."""
+
+from gpunet.ops.activations import ActivationFunction
+from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
+from gpunet.ops.dropout import dropout, dropout_backward
+from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops.gather import gather
+from gpunet.ops.linear import linear, linear_backward
+from gpunet.ops.matmul import matmul, matmul_backward
+from gpunet.ops.softmax import softmax, softmax_backward
+from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
+
+__all__ = [
+    "ActivationFunction",
+    "activation_backward",
+    "bias_activation",
+    "bias_activation_backward",
+    "binary_cross_entropy",
+    "dropout",
+    "dropout_backward",
+    "gather",
+    "huber",
+    "linear",
+    "linear_backward",
+    "matmul",
+    "matmul_backward",
+    "mean_squared_error",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+]

@@ -1,0 +1,360 @@
+"""The activation functions y = f(z), each with its derivative beside it.
+
+A backward pass needs y or z, whichever gives f' with less work: `saves` says which. All arithmetic is written into
+`out` and into scratch buffers of the tape, so that a training step allocates nothing. `z` and `out` may be one array
+in `forward`; in `backward`, `out` must be an array of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from gpunet.device import Array, array_module
+from gpunet.errors import ArgumentError
+from gpunet.ops.erf import erf
+from gpunet.tape import Tape, empty, empty_like
+
+SQRT_HALF = math.sqrt(0.5)
+INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
+SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+
+
+class ActivationFunction:
+    """An elementwise function and its derivative.
+
+    Attributes:
+        name: the function's name in configurations and on the command line.
+        saves: what `backward` wants to see: the "output" y or the "input" z.
+    """
+
+    name: ClassVar[str]
+    saves: ClassVar[Literal["input", "output"]] = "output"
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        """Write f(z) to `out`, which may be `z` itself."""
+        raise NotImplementedError
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        """Write dy · f'(z) to `out`; `saved` is y or z, as `saves` says."""
+        raise NotImplementedError
+
+    def __call__(self, z: Array) -> Array:
+        """Return f(z) as a fresh array."""
+        xp = array_module(z=z)
+        out = xp.empty_like(z)
+        self.forward(z, out, xp, None)
+        return out
+
+    def config(self) -> dict[str, Any]:
+        """Return what rebuilds this function: its name and parameters."""
+        return {"name": self.name, **vars(self)}
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(f"{key}={value}" for key, value in vars(self).items())
+        return f"{type(self).__name__}({parameters})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).items()))
+
+
+class Identity(ActivationFunction):
+    """f(z) = z."""
+
+    name = "identity"
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        if out is not z:
+            xp.copyto(out, z)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        xp.copyto(out, dy)
+
+
+class ReLU(ActivationFunction):
+    """f(z) = max(z, 0); f' = 1 where y > 0, else 0."""
+
+    name = "relu"
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        xp.maximum(z, 0, out=out)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        positive = empty(tape, saved.shape, np.dtype(bool), xp)
+        xp.greater(saved, 0, out=positive)
+        xp.multiply(dy, positive, out=out)
+
+
+class LeakyReLU(ActivationFunction):
+    """f(z) = z where z > 0, else slope·z; f' = 1 or slope. The sign of y is the sign of z, as slope >= 0.
+
+    Args:
+        negative_slope: the slope left of zero, 0 <= slope <= 1.
+    """
+
+    name = "leaky_relu"
+
+    def __init__(self, negative_slope: float = 0.01):
+        if not 0 <= negative_slope <= 1:
+            raise ArgumentError(f"LeakyReLU: negative_slope must lie in [0, 1], got {negative_slope}.")
+        self.negative_slope = negative_slope
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        scaled = empty_like(tape, z, xp)
+        xp.multiply(z, self.negative_slope, out=scaled)
+        xp.maximum(z, scaled, out=out)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        xp.greater(saved, 0, out=out)
+        xp.multiply(out, 1 - self.negative_slope, out=out)
+        xp.add(out, self.negative_slope, out=out)
+        xp.multiply(out, dy, out=out)
+
+
+class ELU(ActivationFunction):
+    """f(z) = z where z > 0, else alpha·(exp(z) - 1); f' = 1 or y + alpha. (Clevert et al. 2015).
+
+    Args:
+        alpha: minus the limit at -infinity, > 0.
+    """
+
+    name = "elu"
+
+    def __init__(self, alpha: float = 1.0):
+        if not 0 < alpha < math.inf:
+            raise ArgumentError(f"ELU: alpha must be a positive number, got {alpha}.")
+        self.alpha = alpha
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        negative = empty_like(tape, z, xp)
+        xp.minimum(z, 0, out=negative)
+        xp.expm1(negative, out=negative)
+        xp.multiply(negative, self.alpha, out=negative)
+        xp.maximum(z, 0, out=out)
+        xp.add(out, negative, out=out)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        # min(y, 0) + alpha is f' left of zero and alpha right of it, where 1 - alpha is missing
+        jump = empty_like(tape, saved, xp)
+        xp.greater(saved, 0, out=jump)
+        xp.multiply(jump, 1 - self.alpha, out=jump)
+        xp.minimum(saved, 0, out=out)
+        xp.add(out, self.alpha, out=out)
+        xp.add(out, jump, out=out)
+        xp.multiply(out, dy, out=out)
+
+
+class Sigmoid(ActivationFunction):
+    """f(z) = 1 / (1 + exp(-z)); f' = y·(1 - y)."""
+
+    name = "sigmoid"
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        sigmoid(z, out, xp)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        xp.subtract(1, saved, out=out)
+        xp.multiply(out, saved, out=out)
+        xp.multiply(out, dy, out=out)
+
+
+class Tanh(ActivationFunction):
+    """f(z) = tanh(z); f' = 1 - y²."""
+
+    name = "tanh"
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        xp.tanh(z, out=out)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        xp.multiply(saved, saved, out=out)
+        xp.subtract(1, out, out=out)
+        xp.multiply(out, dy, out=out)
+
+
+class Softplus(ActivationFunction):
+    """f(z) = log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|)); f' = 1 - exp(-y)."""
+
+    name = "softplus"
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        tail = empty_like(tape, z, xp)
+        xp.abs(z, out=tail)
+        xp.negative(tail, out=tail)
+        xp.exp(tail, out=tail)
+        xp.log1p(tail, out=tail)
+        xp.maximum(z, 0, out=out)
+        xp.add(out, tail, out=out)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        xp.negative(saved, out=out)
+        xp.expm1(out, out=out)
+        xp.negative(out, out=out)
+        xp.multiply(out, dy, out=out)
+
+
+class SiLU(ActivationFunction):
+    """f(z) = z·s with s = sigmoid(z); f' = s·(1 + z·(1 - s)). (Elfwing et al. 2017; also named swish)."""
+
+    name = "silu"
+    saves = "input"
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        s = empty_like(tape, z, xp)
+        sigmoid(z, s, xp)
+        xp.multiply(z, s, out=out)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        s = empty_like(tape, saved, xp)
+        sigmoid(saved, s, xp)
+        xp.subtract(1, s, out=out)
+        xp.multiply(out, saved, out=out)
+        xp.add(out, 1, out=out)
+        xp.multiply(out, s, out=out)
+        xp.multiply(out, dy, out=out)
+
+
+class GELU(ActivationFunction):
+    """f(z) = z·Φ(z) with the normal distribution Φ(z) = (1 + erf(z/√2)) / 2; f' = Φ(z) + z·exp(-z²/2)/√(2π).
+
+    Hendrycks and Gimpel 2016.
+    """
+
+    name = "gelu"
+    saves = "input"
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        phi = empty_like(tape, z, xp)
+        _normal_distribution(z, phi, xp, tape)
+        xp.multiply(z, phi, out=out)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        phi = empty_like(tape, saved, xp)
+        _normal_distribution(saved, phi, xp, tape)
+        xp.multiply(saved, saved, out=out)
+        xp.multiply(out, -0.5, out=out)
+        xp.exp(out, out=out)
+        xp.multiply(out, INV_SQRT_2PI, out=out)
+        xp.multiply(out, saved, out=out)
+        xp.add(out, phi, out=out)
+        xp.multiply(out, dy, out=out)
+
+
+class GELUTanh(ActivationFunction):
+    """The tanh form of GELU: f(z) = z·(1 + t)/2, t = tanh(√(2/π)·(z + 0.044715·z³)). (Hendrycks and Gimpel 2016).
+
+    f' = (1 + t)/2 + z·(1 - t²)/2 · √(2/π)·(1 + 3·0.044715·z²)
+    """
+
+    name = "gelu_tanh"
+    saves = "input"
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        t = empty_like(tape, z, xp)
+        self._tanh(z, t, xp)
+        xp.add(t, 1, out=t)
+        xp.multiply(t, 0.5, out=t)
+        xp.multiply(z, t, out=out)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        t = empty_like(tape, saved, xp)
+        slope = empty_like(tape, saved, xp)
+        self._tanh(saved, t, xp)
+        xp.multiply(saved, saved, out=slope)
+        xp.multiply(slope, 3 * 0.044715 * SQRT_2_OVER_PI, out=slope)
+        xp.add(slope, SQRT_2_OVER_PI, out=slope)
+        xp.multiply(slope, saved, out=slope)
+        xp.multiply(t, t, out=out)
+        xp.subtract(1, out, out=out)
+        xp.multiply(out, slope, out=out)
+        xp.add(out, t, out=out)
+        xp.add(out, 1, out=out)
+        xp.multiply(out, 0.5, out=out)
+        xp.multiply(out, dy, out=out)
+
+    @staticmethod
+    def _tanh(z: Array, out: Array, xp: ModuleType) -> None:
+        xp.multiply(z, z, out=out)
+        xp.multiply(out, 0.044715, out=out)
+        xp.add(out, 1, out=out)
+        xp.multiply(out, z, out=out)
+        xp.multiply(out, SQRT_2_OVER_PI, out=out)
+        xp.tanh(out, out=out)
+
+
+class CustomActivation(ActivationFunction):
+    """Your own elementwise function, as a pair of functions on arrays.
+
+    A model that holds one cannot be written to a file, as a file holds no code.
+
+    Args:
+        function: z -> f(z), in array code that keeps shape and dtype.
+        derivative: z -> f'(z), likewise.
+
+    Example:
+        >>> square = CustomActivation(lambda z: z * z, lambda z: 2 * z)
+    """
+
+    name = "custom"
+    saves = "input"
+
+    def __init__(self, function: Callable[[Array], Array], derivative: Callable[[Array], Array]):
+        self.function = function
+        self.derivative = derivative
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        xp.copyto(out, self.function(z))
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        xp.multiply(dy, self.derivative(saved), out=out)
+
+    def config(self) -> dict[str, Any]:
+        """Raise `ArgumentError`: functions cannot be written to a file."""
+        raise ArgumentError("a model with a CustomActivation cannot be saved: its functions are code, not data.")
+
+
+def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
+    """Write 1 / (1 + exp(-z)) to `out`, which may be `z`; exact to the last digits on both sides, without overflow."""
+    limit = math.log(np.finfo(z.dtype).max) - 1
+    xp.negative(z, out=out)
+    xp.minimum(out, limit, out=out)
+    xp.exp(out, out=out)
+    xp.add(out, 1, out=out)
+    xp.reciprocal(out, out=out)
+
+
+def _normal_distribution(z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+    """Write Φ(z) to `out`, an array of its own."""
+    xp.multiply(z, SQRT_HALF, out=out)
+    erf(out, out, empty_like(tape, z, xp), empty_like(tape, z, xp))
+    xp.add(out, 1, out=out)
+    xp.multiply(out, 0.5, out=out)
+
+
+FUNCTIONS: dict[str, type[ActivationFunction]] = {
+    f.name: f for f in (Identity, ReLU, LeakyReLU, ELU, GELU, GELUTanh, SiLU, Sigmoid, Tanh, Softplus)
+}
+
+
+def activation_function(spec: str | Mapping[str, Any] | ActivationFunction | None) -> ActivationFunction:
+    """Return the function that `spec` means: a name, what `config` returned, a function itself, or None (identity).
+
+    Raises:
+        ArgumentError: an unknown name; the message lists those there are.
+    """
+    if isinstance(spec, ActivationFunction):
+        return spec
+    parameters = dict(spec) if isinstance(spec, Mapping) else {"name": spec or "identity"}
+    name = parameters.pop("name")
+    if name not in FUNCTIONS:
+        raise ArgumentError(
+            f"unknown activation {name!r}; use one of {', '.join(FUNCTIONS)}, or an ActivationFunction."
+        )
+    return FUNCTIONS[name](**parameters)

@@ -1,0 +1,123 @@
+"""Bias and activation in one pass: what follows a matrix product.
+
+    y = f(z + bias),    dz = dy · f'(z + bias),    dbias = Σ_rows dz
+
+z is (rows, n), bias (n,). Read and written once each: 8 bytes an element forward in float32, 12 backward.
+"""
+
+from __future__ import annotations
+
+from gpunet.device import Array, array_module
+from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops.activations import ActivationFunction, activation_function
+from gpunet.ops.matmul import check_kernel
+from gpunet.tape import Tape, empty_like
+
+
+def bias_activation(
+    z: Array,
+    bias: Array | None,
+    activation: str | ActivationFunction | None,
+    *,
+    out: Array | None = None,
+    preactivation: Array | None = None,
+    kernel: str | None = None,
+    tape: Tape | None = None,
+) -> Array:
+    """Return f(z + bias).
+
+    Args:
+        z: (..., n), float32 or float64.
+        bias: (n,), or None for no bias.
+        activation: the function f by name or object; None is the identity.
+        out: where to write the result, an array like `z` (also `z` itself); by default the tape's or a fresh one.
+        preactivation: where to leave z + bias, an array like `z` (also `z` itself, not `out`). The backward pass of an
+            activation whose `saves` is "input" needs it.
+        kernel: as for `matmul`.
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        (..., n), in the dtype of `z`.
+
+    Raises:
+        ShapeError: the shapes don't fit.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    xp = array_module(z=z, bias=bias, out=out, preactivation=preactivation)
+    check_kernel(kernel)
+    check_float("bias_activation", z=z, bias=bias, out=out, preactivation=preactivation)
+    if bias is not None and (bias.ndim != 1 or z.ndim == 0 or bias.shape[0] != z.shape[-1]):
+        raise ShapeError(f"bias_activation: bias of shape {bias.shape} does not fit the last axis of z, {z.shape}.")
+    for name, a in (("out", out), ("preactivation", preactivation)):
+        if a is not None and a.shape != z.shape:
+            raise ShapeError(f"bias_activation: {name} has shape {a.shape}, z has {z.shape}; they must be equal.")
+    if out is None:
+        out = empty_like(tape, z, xp)
+    inner = out if preactivation is None else preactivation
+    if bias is not None:
+        xp.add(z, bias, out=inner)
+    elif inner is not z:
+        xp.copyto(inner, z)
+    activation_function(activation).forward(inner, out, xp, tape)
+    return out
+
+
+def bias_activation_backward(
+    dy: Array,
+    saved: Array,
+    activation: str | ActivationFunction | None,
+    *,
+    dbias: Array | None = None,
+    kernel: str | None = None,
+    tape: Tape | None = None,
+) -> tuple[Array, Array]:
+    """Return (dz, dbias), the gradients of y = bias_activation(z, bias, activation) from the gradient of y.
+
+    Args:
+        dy: (..., n), the gradient of y.
+        saved: what the activation's `saves` names: y, or the preactivation z + bias.
+        activation: as given to `bias_activation`.
+        dbias: where to write the bias gradient, (n,); a fresh array by default.
+        kernel: as for `matmul`.
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        dz (..., n) and dbias (n,), summed over all rows in a fixed order.
+
+    Raises:
+        ShapeError: `dy` and `saved` differ in shape.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    xp = array_module(dy=dy, saved=saved, dbias=dbias)
+    check_kernel(kernel)
+    dz = activation_backward(dy, saved, activation, tape=tape)
+    return dz, xp.sum(dz.reshape(-1, dz.shape[-1]), axis=0, out=dbias)
+
+
+def activation_backward(
+    dy: Array, saved: Array | None, activation: str | ActivationFunction | None, *, tape: Tape | None = None
+) -> Array:
+    """Return dz = dy · f'(z); `dy` itself where f is the identity. Arguments as for `bias_activation_backward`."""
+    function = activation_function(activation)
+    if function.name == "identity":
+        return dy
+    check_float(function.name, dy=dy, saved=saved)
+    if saved is None or saved.shape != dy.shape:
+        raise ShapeError(f"{function.name} backward: dy has shape {dy.shape}, saved {getattr(saved, 'shape', None)}.")
+    xp = array_module(dy=dy, saved=saved)
+    dz = empty_like(tape, dy, xp)
+    function.backward(dy, saved, dz, xp, tape)
+    return dz
+
+
+def check_float(op: str, **arrays: Array | None) -> None:
+    """Raise `DTypeError` unless the arrays given are all float32 or all float64."""
+    given = {name: a.dtype for name, a in arrays.items() if a is not None}
+    first = next(iter(given.values()))
+    for name, dtype in given.items():
+        if dtype.char not in "fd" or not dtype.isnative:
+            raise DTypeError(f"{op}: {name} is {dtype}; use float32 or float64, for example {name}.astype('float32').")
+        if dtype != first:
+            raise DTypeError(
+                f"{op}: dtypes differ: {', '.join(f'{n} is {d}' for n, d in given.items())}; make them one."
+            )

@@ -1,0 +1,67 @@
+"""The error function, which NumPy lacks, without a temporary array.
+
+    erf(x) = tanh(x + x·(2/√π - 1 + u·R(u))),  u = x²,  R(u) = a₁/(u + b₁ + a₂/(u + b₂ + ... aₙ/(u + bₙ)))
+
+tanh' vanishes where |x| is large and forgives R its error there, so a short R does for the whole range. |x| is clipped
+to a limit where the tanh already rounds to 1: nothing overflows, and erf(±inf) is exactly ±1. Up to there every
+denominator u + bᵢ + ... stays above 1.
+
+The coefficients were fitted for this file. R, of degree n - 1 over n, makes the largest error of erf, tanh'·|error of
+the argument|, smallest at 600 Chebyshev nodes; 1e-8 added to tanh' keeps R tame in the tail. The method is linear
+least squares weighted by the last round's denominator (Sanathanan and Koerner 1963) with Lawson's reweighting; Euclid's
+algorithm then turns R into the continued fraction, which takes three passes for two coefficients. Error of the fit:
+3.3e-9 (float32) and 7.4e-13 (float64); with all roundings, over all float32 numbers: 8.4e-8.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gpunet.device import Array, array_module
+
+SLOPE_AT_ZERO = 2 / math.sqrt(math.pi)
+
+# for each precision: the limit of |x|, and the pairs (a, b) from the innermost outwards
+FLOAT32 = 5.0, ((37.5716611, 4.08869191), (-137.786025, 4.71035094), (5.58082737, 64.2157453))
+FLOAT64 = (
+    6.0,
+    (
+        (768.2427730128447, 26.398432274159344),
+        (-41.35055212766362, -24.26910919495152),
+        (37.78903930386905, 9.750435274291377),
+        (-161.77497570413803, 19.727371404953765),
+        (-11839.097796664957, 69.32438135002808),
+        (13.817515093475153, 313.3521271258274),
+    ),
+)
+
+
+def erf(x: Array, out: Array, square: Array, ratio: Array) -> None:
+    """Write erf(x) to `out`, within 1e-7 of the truth for float32 and 1e-12 for float64; NaN stays NaN.
+
+    Args:
+        x: numbers, float32 or float64.
+        out: an array like `x`; may be `x` itself.
+        square: a scratch array like `x`; on a GPU it is not used.
+        ratio: another.
+    """
+    if array_module(x=x) is not np:
+        from cupyx.scipy import special
+
+        special.erf(x, out)
+        return
+    limit, rungs = FLOAT32 if x.dtype == np.float32 else FLOAT64
+    np.clip(x, -limit, limit, out=out)
+    np.multiply(out, out, out=square)
+    ratio.fill(0)
+    for a, b in rungs:  # ratio <- a / (u + b + ratio)
+        np.add(ratio, square, out=ratio)
+        np.add(ratio, b, out=ratio)
+        np.divide(a, ratio, out=ratio)
+    np.multiply(ratio, square, out=ratio)
+    np.add(ratio, SLOPE_AT_ZERO - 1, out=ratio)
+    np.multiply(ratio, out, out=ratio)
+    np.add(out, ratio, out=out)
+    np.tanh(out, out=out)

@@ -1,0 +1,141 @@
+"""The linear layer in one operation: matrix product, bias and activation.
+
+    z = x·W + bias,    y = f(z)
+    dz = dy · f'(z),   dW = xᵀ·dz,   dbias = Σ_rows dz,   dx = dz·Wᵀ
+
+x is (rows, in), W (in, out), bias (out,): 2·rows·in·out FLOPs forward, twice that backward.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from gpunet.device import Array, array_module
+from gpunet.errors import ShapeError
+from gpunet.ops.activations import ActivationFunction, activation_function
+from gpunet.ops.bias_activation import activation_backward, check_float
+from gpunet.ops.matmul import check_kernel
+from gpunet.tape import Tape, empty
+
+
+def linear(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    activation: str | ActivationFunction | None = None,
+    *,
+    out: Array | None = None,
+    preactivation: Array | None = None,
+    kernel: str | None = None,
+    tape: Tape | None = None,
+) -> Array:
+    """Return f(x·weight + bias).
+
+    Args:
+        x: (..., in_features), float32 or float64.
+        weight: (in_features, out_features).
+        bias: (out_features,), or None for no bias.
+        activation: the function f by name or object; None is the identity.
+        out: where to write the result, C-contiguous; by default the tape's or a fresh array.
+        preactivation: where to leave x·weight + bias, C-contiguous and not `out`; the backward pass of an activation
+            whose `saves` is "input" needs it.
+        kernel: as for `matmul`.
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        (..., out_features), in the dtype of `x`.
+
+    Raises:
+        ShapeError: the shapes don't fit; the message names both and the axes that disagree.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    xp = array_module(x=x, weight=weight, bias=bias, out=out, preactivation=preactivation)
+    check_kernel(kernel)
+    check_float("linear", x=x, weight=weight, bias=bias, out=out, preactivation=preactivation)
+    shape = _output_shape(x, weight, bias)
+    for name, a in (("out", out), ("preactivation", preactivation)):
+        if a is not None and (a.shape != shape or not a.flags.c_contiguous):
+            raise ShapeError(f"linear: {name} must be C-contiguous of shape {shape}, got shape {a.shape}.")
+    if out is None:
+        out = empty(tape, shape, x.dtype, xp)
+    z = out if preactivation is None else preactivation
+    xp.matmul(_rows(x), weight, out=_rows(z))
+    if bias is not None:
+        xp.add(z, bias, out=z)
+    if activation is not None:
+        activation_function(activation).forward(z, out, xp, tape)
+    elif z is not out:
+        xp.copyto(out, z)
+    return out
+
+
+def linear_backward(
+    dy: Array,
+    x: Array,
+    weight: Array,
+    saved: Array | None = None,
+    activation: str | ActivationFunction | None = None,
+    *,
+    input_gradient: bool = True,
+    dweight: Array | None = None,
+    dbias: Array | None = None,
+    kernel: str | None = None,
+    tape: Tape | None = None,
+) -> tuple[Array | None, Array, Array]:
+    """Return (dx, dweight, dbias), the gradients of y = linear(x, weight, bias, activation) from the gradient of y.
+
+    Args:
+        dy: (..., out_features), the gradient of y.
+        x: as given to `linear`.
+        weight: as given to `linear`.
+        saved: what the activation's `saves` names: y, or the preactivation; None where there is no activation.
+        activation: as given to `linear`.
+        input_gradient: False leaves dx out (it is None then): a first layer does not need it.
+        dweight: where to write the weight's gradient; a fresh array by default.
+        dbias: where to write the bias's gradient; a fresh array by default.
+        kernel: as for `matmul`.
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        dx in the shape of `x`, dweight in the shape of `weight`, dbias (out_features,).
+
+    Raises:
+        ShapeError: the shapes don't fit.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    xp = array_module(dy=dy, x=x, weight=weight, dweight=dweight, dbias=dbias)
+    check_kernel(kernel)
+    check_float("linear_backward", dy=dy, x=x, weight=weight)
+    if dy.shape != _output_shape(x, weight, None):
+        raise ShapeError(f"linear_backward: dy has shape {dy.shape}, the output {_output_shape(x, weight, None)}.")
+    dz = _rows(activation_backward(dy, saved, activation, tape=tape))
+    dweight = xp.matmul(_rows(x).T, dz, out=dweight)
+    dbias = xp.sum(dz, axis=0, out=dbias)
+    return (_input_gradient(dz, weight, x, xp, tape) if input_gradient else None), dweight, dbias
+
+
+def _input_gradient(dz: Array, weight: Array, x: Array, xp: ModuleType, tape: Tape | None) -> Array:
+    dx = empty(tape, x.shape, x.dtype, xp)
+    xp.matmul(dz, weight.T, out=_rows(dx))
+    return dx
+
+
+def _rows(a: Array) -> Array:
+    """View (..., n) as the matrix (rows, n)."""
+    if a.ndim == 2:
+        return a
+    rows = 1
+    for size in a.shape[:-1]:
+        rows *= size
+    return a.reshape(rows, a.shape[-1])
+
+
+def _output_shape(x: Array, weight: Array, bias: Array | None) -> tuple[int, ...]:
+    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
+        raise ShapeError(
+            f"linear: x of shape {x.shape} and weight of shape {weight.shape} don't fit: the last axis of x must have "
+            "as many elements as axis 0 of a two-dimensional weight."
+        )
+    if bias is not None and bias.shape != weight.shape[1:]:
+        raise ShapeError(f"linear: bias of shape {bias.shape} does not fit axis 1 of weight, {weight.shape}.")
+    return (*x.shape[:-1], weight.shape[1])

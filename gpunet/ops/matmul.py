@@ -1,0 +1,122 @@
+"""The matrix product and its gradient.
+
+    y = a·b,    da = dy·bᵀ,    db = aᵀ·dy
+
+For a of (m, k) and b of (k, n): 2·m·n·k FLOPs forward, twice that backward. Transposed operands are views: BLAS and
+cuBLAS read them in place, nothing is copied.
+"""
+
+from __future__ import annotations
+
+from gpunet.device import Array, array_module
+from gpunet.errors import ArgumentError, DTypeError, ShapeError
+
+KERNELS = ("blas",)
+
+
+def check_kernel(kernel: str | None) -> None:
+    """Raise `ArgumentError` for a kernel that is not there; None leaves the choice to gpunet."""
+    if kernel is not None and kernel not in KERNELS:
+        raise ArgumentError(f"unknown kernel {kernel!r}; use None or one of {', '.join(map(repr, KERNELS))}.")
+
+
+def matmul(
+    a: Array,
+    b: Array,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    out: Array | None = None,
+    kernel: str | None = None,
+) -> Array:
+    """Return the matrix product a·b, with leading batch dimensions as in `numpy.matmul`.
+
+    Args:
+        a: (..., m, k), or (..., k, m) with `transpose_a`, or a vector (k,).
+        b: (..., k, n), or (..., n, k) with `transpose_b`, or a vector (k,).
+        transpose_a: swap the last two axes of `a`; a vector stays as it is.
+        transpose_b: swap the last two axes of `b`.
+        out: where to write the result; a fresh array by default.
+        kernel: which implementation: None (gpunet's choice) or "blas" (BLAS on the CPU, cuBLAS on a GPU).
+
+    Returns:
+        (..., m, n); a vector operand has its axis dropped.
+
+    Raises:
+        ShapeError: the inner axes, the batch axes or `out` don't fit.
+        DTypeError: an operand holds no numbers.
+    """
+    xp = array_module(a=a, b=b, out=out)
+    check_kernel(kernel)
+    for name, operand in (("a", a), ("b", b)):
+        if operand.dtype.kind not in "biufc":
+            raise DTypeError(f"matmul: {name} holds {operand.dtype}, which are not numbers.")
+        if operand.ndim == 0:
+            raise ShapeError(f"matmul: {name} is a scalar; multiply scalars with *.")
+    left, right = _transposed(a, transpose_a), _transposed(b, transpose_b)
+    inner = -2 if right.ndim > 1 else -1
+    if left.shape[-1] != right.shape[inner]:
+        raise ShapeError(
+            f"matmul: shapes {left.shape} and {right.shape} don't fit: axis {left.ndim - 1} of the first has "
+            f"{left.shape[-1]} elements, axis {right.ndim + inner} of the second has {right.shape[inner]}."
+        )
+    try:
+        return xp.matmul(left, right, out=out)
+    except ValueError as error:
+        of_out = "" if out is None else f", out {out.shape}"
+        raise ShapeError(f"matmul: shapes {left.shape} and {right.shape}{of_out} don't fit: {error}") from None
+
+
+def matmul_backward(
+    dy: Array,
+    a: Array,
+    b: Array,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    kernel: str | None = None,
+) -> tuple[Array, Array]:
+    """Return the gradients (da, db) of y = matmul(a, b) from the gradient of y.
+
+    Args:
+        dy: the shape of y.
+        a: as given to `matmul`.
+        b: as given to `matmul`.
+        transpose_a: as given to `matmul`.
+        transpose_b: as given to `matmul`.
+        kernel: as for `matmul`.
+
+    Returns:
+        da in the shape of `a` and db in the shape of `b`; where a batch axis was broadcast, the gradient is summed
+        over it.
+
+    Raises:
+        ShapeError: the shapes don't fit.
+    """
+    array_module(dy=dy, a=a, b=b)
+    # a row vector and a column vector are the matrices that matmul takes vectors for
+    left = a[None, :] if a.ndim == 1 else _transposed(a, transpose_a)
+    right = b[:, None] if b.ndim == 1 else _transposed(b, transpose_b)
+    upper = dy[..., None] if b.ndim == 1 else dy
+    upper = upper[..., None, :] if a.ndim == 1 else upper
+    da = matmul(upper, right, transpose_b=True, kernel=kernel)
+    db = matmul(left, upper, transpose_a=True, kernel=kernel)
+    if a.ndim > 1:
+        da = _transposed(da, transpose_a)
+    if b.ndim > 1:
+        db = _transposed(db, transpose_b)
+    return _sum_to_shape(da, a.shape), _sum_to_shape(db, b.shape)
+
+
+def _transposed(a: Array, transpose: bool) -> Array:
+    return a.swapaxes(-1, -2) if transpose and a.ndim > 1 else a
+
+
+def _sum_to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Sum over the axes along which an operand of `shape` was broadcast."""
+    if len(shape) == 1:  # the axis that a vector was given is dropped again
+        gradient = gradient.reshape(*gradient.shape[:-2], -1)
+    extra = gradient.ndim - len(shape)
+    broadcast = [axis + extra for axis, size in enumerate(shape) if size == 1 and gradient.shape[axis + extra] != 1]
+    axes = (*range(extra), *broadcast)
+    return gradient.sum(axis=axes).reshape(shape) if axes else gradient

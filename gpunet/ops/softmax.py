@@ -1,0 +1,62 @@
+"""Softmax along an axis, and its gradient.
+
+    y_j = exp(x_j - max x) / Σ_k exp(x_k - max x),    dx = y · (dy - Σ_k dy_k·y_k)
+
+The maximum is subtracted first, so that nothing overflows.
+"""
+
+from __future__ import annotations
+
+from gpunet.device import Array, array_module
+from gpunet.errors import ShapeError
+from gpunet.ops.bias_activation import check_float
+
+
+def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
+    """Return the softmax of `x` along `axis`.
+
+    Args:
+        x: an array of any shape, float32 or float64, with at least one element along `axis`.
+        axis: the axis whose elements sum to one in the result.
+        out: where to write the result, an array like `x` (also `x` itself); a fresh array by default.
+
+    Returns:
+        The shape and dtype of `x`.
+
+    Raises:
+        ShapeError: no such axis, an empty one, or an `out` of another shape.
+        DTypeError: not float32 or float64.
+    """
+    xp = array_module(x=x, out=out)
+    check_float("softmax", x=x, out=out)
+    if not -x.ndim <= axis < x.ndim or x.shape[axis] == 0:
+        raise ShapeError(f"softmax: x of shape {x.shape} has no elements along axis {axis}.")
+    if out is None:
+        out = xp.empty_like(x)
+    elif out.shape != x.shape:
+        raise ShapeError(f"softmax: out has shape {out.shape}, x has {x.shape}; they must be equal.")
+    xp.subtract(x, x.max(axis=axis, keepdims=True), out=out)
+    xp.exp(out, out=out)
+    return xp.divide(out, out.sum(axis=axis, keepdims=True), out=out)
+
+
+def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
+    """Return the gradient of x, where y = softmax(x, axis).
+
+    Args:
+        dy: the gradient of y, in its shape.
+        y: the softmax.
+        axis: as given to `softmax`.
+
+    Raises:
+        ShapeError: `dy` and `y` differ in shape.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    xp = array_module(dy=dy, y=y)
+    check_float("softmax_backward", dy=dy, y=y)
+    if dy.shape != y.shape:
+        raise ShapeError(f"softmax_backward: dy has shape {dy.shape}, y has {y.shape}; they must be equal.")
+    dx = xp.multiply(dy, y)
+    total = dx.sum(axis=axis, keepdims=True)
+    xp.subtract(dy, total, out=dx)
+    return xp.multiply(dx, y, out=dx)

@@ -1,0 +1,223 @@
+"""Learning rates as functions of the training step, counted from 0.
+
+A schedule is a small dataclass: its fields are its arguments, checked and stored in checkpoints through `config`. To
+write one, derive a dataclass from `Schedule` and define `__call__`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any
+
+from gpunet.errors import ArgumentError
+
+
+def _real(name: str, value: Any, low: float, high: float, closed: bool = False) -> float:
+    """Return `value` as a float if it lies between `low` and `high`; NaN never does."""
+    number = float(value) if isinstance(value, Real) else math.nan
+    if low <= number <= high if closed else low < number < high:
+        return number
+    sign = "<=" if closed else "<"
+    raise ArgumentError(f"{name}={value!r}: give a number with {low:g} {sign} {name} {sign} {high:g}.")
+
+
+def _count(name: str, value: Any, least: int = 1) -> int:
+    """Return `value` as an int if it is a whole number of at least `least`."""
+    if isinstance(value, Integral) and int(value) >= least:
+        return int(value)
+    raise ArgumentError(f"{name}={value!r}: give an integer of at least {least}.")
+
+
+class Schedule:
+    """The base of the schedules: `schedule(step)` is the learning rate of a step."""
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate of `step`; the first step is 0."""
+        raise NotImplementedError
+
+    def observe(self, value: float) -> None:
+        """Take the monitored value, such as the validation loss, once an epoch. Most schedules ignore it."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what `observe` has changed, fit for JSON. Most schedules have nothing."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments, fit for JSON, with the class's name as "type"; see `schedule_from_config`."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}  # type: ignore[arg-type]
+        return {"type": type(self).__name__} | {
+            name: value.config() if isinstance(value, Schedule) else value for name, value in values.items()
+        }
+
+
+@dataclass
+class ConstantLR(Schedule):
+    """The same learning rate at every step."""
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        self.lr = _real("lr", self.lr, 0, math.inf)
+
+    def __call__(self, step: int) -> float:
+        """Return `lr`."""
+        return self.lr
+
+
+@dataclass
+class StepLR(Schedule):
+    """Multiply the learning rate by `gamma` every `step_size` steps, as PyTorch's `StepLR`."""
+
+    lr: float
+    step_size: int
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        self.lr = _real("lr", self.lr, 0, math.inf)
+        self.step_size = _count("step_size", self.step_size)
+        self.gamma = _real("gamma", self.gamma, 0, math.inf)
+
+    def __call__(self, step: int) -> float:
+        """Return `lr * gamma ** (step // step_size)`."""
+        return self.lr * self.gamma ** (step // self.step_size)
+
+
+@dataclass
+class CosineLR(Schedule):
+    """Half a cosine from `lr` at step 0 to `min_lr` at `total_steps`, and `min_lr` from there on.
+
+    The formula is that of SGDR (Loshchilov & Hutter 2017, eq. 5) and of PyTorch's `CosineAnnealingLR` up to its
+    `T_max`; it does not rise again beyond.
+    """
+
+    lr: float
+    total_steps: int
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.lr = _real("lr", self.lr, 0, math.inf)
+        self.total_steps = _count("total_steps", self.total_steps)
+        self.min_lr = _real("min_lr", self.min_lr, 0, self.lr, closed=True)
+
+    def __call__(self, step: int) -> float:
+        """Return `min_lr + (lr - min_lr) * (1 + cos(pi * step / total_steps)) / 2`."""
+        done = min(step / self.total_steps, 1.0)
+        return self.min_lr + (self.lr - self.min_lr) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass
+class ReduceLROnPlateau(Schedule):
+    """Multiply the learning rate by `factor` once the observed value has not fallen for more than `patience` epochs.
+
+    The rule is that of PyTorch's `ReduceLROnPlateau` in its modes "min" and "rel", defaults included: a value is better
+    if it is below `best * (1 - threshold)`, and a cut of 1e-8 or less is not made.
+    """
+
+    lr: float
+    factor: float = 0.1
+    patience: int = 10
+    min_lr: float = 0.0
+    threshold: float = 1e-4
+    best: float = field(init=False, default=math.inf)
+    bad_epochs: int = field(init=False, default=0)
+    current_lr: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lr = self.current_lr = _real("lr", self.lr, 0, math.inf)
+        self.factor = _real("factor", self.factor, 0, 1)
+        self.patience = _count("patience", self.patience, least=0)
+        self.min_lr = _real("min_lr", self.min_lr, 0, self.lr, closed=True)
+        self.threshold = _real("threshold", self.threshold, 0, 1, closed=True)
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate as the observed values have left it."""
+        return self.current_lr
+
+    def observe(self, value: float) -> None:
+        """Count an epoch without improvement (NaN is none), and cut the learning rate after too many in a row."""
+        if value < self.best * (1 - self.threshold):
+            self.best, self.bad_epochs = float(value), 0
+            return
+        self.bad_epochs += 1
+        if self.bad_epochs > self.patience:
+            self.bad_epochs = 0
+            reduced = max(self.current_lr * self.factor, self.min_lr)
+            if self.current_lr - reduced > 1e-8:
+                self.current_lr = reduced
+
+    def state(self) -> dict[str, Any]:
+        """Return the best value (None before the first; JSON has no infinity), the bad epochs and the current rate."""
+        best = None if self.best == math.inf else self.best
+        return {"best": best, "bad_epochs": self.bad_epochs, "current_lr": self.current_lr}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.best = math.inf if state["best"] is None else state["best"]
+        self.bad_epochs, self.current_lr = state["bad_epochs"], state["current_lr"]
+
+
+@dataclass
+class LinearWarmup(Schedule):
+    """Rise in equal steps to the learning rate that a schedule begins with, then follow that schedule.
+
+    Step 0 has `schedule(0) / warmup_steps`, step `warmup_steps - 1` has `schedule(0)`; the schedule's own steps count
+    from `warmup_steps` on (Goyal et al. 2017, section 2.2).
+    """
+
+    schedule: Schedule
+    warmup_steps: int
+
+    def __init__(self, schedule: Schedule | float, warmup_steps: int):
+        self.schedule = as_schedule(schedule)
+        self.warmup_steps = _count("warmup_steps", warmup_steps)
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate of `step`."""
+        if step < self.warmup_steps:
+            return self.schedule(0) * (step + 1) / self.warmup_steps
+        return self.schedule(step - self.warmup_steps)
+
+    def observe(self, value: float) -> None:
+        """Hand the value on to the schedule."""
+        self.schedule.observe(value)
+
+    def state(self) -> dict[str, Any]:
+        """Return the schedule's state."""
+        return self.schedule.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Hand the state back to the schedule."""
+        self.schedule.restore(state)
+
+
+def as_schedule(lr: float | Schedule) -> Schedule:
+    """Return a schedule as it is, and a number as a `ConstantLR`.
+
+    Raises:
+        ArgumentError: neither a schedule nor a positive, finite number.
+    """
+    return lr if isinstance(lr, Schedule) else ConstantLR(lr)
+
+
+def schedule_from_config(config: dict[str, Any]) -> Schedule:
+    """Return the schedule that `Schedule.config` described. A schedule of your own must have been imported.
+
+    Raises:
+        ArgumentError: an unknown "type", or arguments that its class does not take.
+    """
+    types = {cls.__name__: cls for cls in Schedule.__subclasses__()}
+    arguments = {
+        name: schedule_from_config(value) if isinstance(value, dict) else value for name, value in config.items()
+    }
+    kind = arguments.pop("type", None)
+    if kind not in types:
+        raise ArgumentError(f"schedule type {kind!r} is unknown; it must be one of {', '.join(sorted(types))}.")
+    try:
+        return types[kind](**arguments)
+    except TypeError as error:
+        raise ArgumentError(f"schedule config {config} does not fit {kind}: {error}.") from error

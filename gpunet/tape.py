@@ -1,0 +1,103 @@
+"""The tape: what a training step's forward pass leaves for its backward pass, and every buffer of the step.
+
+A step asks for the same buffers in the same order as the step before, so a tape hands out its k-th buffer to the k-th
+request: no keys, no bookkeeping, and after the first step nothing is allocated. Random numbers work the same way: the
+k-th draw of a step is a function of (seed, step, k) and of the row's number, so that it is the same on every device
+and after a resume.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gpunet import random
+from gpunet.device import Array
+from gpunet.errors import StateError
+
+
+class Tape:
+    """The memory of one training step, reused step after step.
+
+    What is made with a tape belongs to it until its next `reset`. A tape serves one batch shape at a time and one
+    thread; use a tape for each.
+
+    Attributes:
+        seed: the key of the step's random numbers (dropout masks).
+        step: the number of the step; part of that key.
+        first_row: the number of the batch's first row in the whole (global) batch; part of that key.
+    """
+
+    def __init__(self, seed: int = 0):
+        self.seed = seed
+        self.step = 0
+        self.first_row = 0
+        self._buffers: list[Array] = []
+        self._kinds: list[tuple[Any, ...]] = []
+        self._taken = 0
+        self._draws = 0
+        self._saved: list[tuple[Any, ...]] = []
+
+    def reset(self, step: int | None = None, first_row: int = 0) -> None:
+        """Begin a step, by default the next one; what the last one made may be overwritten from here on."""
+        self.step = self.step + 1 if step is None else step
+        self.first_row = first_row
+        self._taken = 0
+        self._draws = 0
+        self._saved.clear()
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
+        """Return the step's next buffer: an uninitialised array of `xp`."""
+        position = self._taken
+        self._taken += 1
+        kind = (shape, dtype, xp)
+        if position < len(self._kinds):
+            if self._kinds[position] != kind:  # another batch shape: replace the buffer
+                self._kinds[position], self._buffers[position] = kind, xp.empty(shape, dtype)
+            return self._buffers[position]
+        self._kinds.append(kind)
+        self._buffers.append(xp.empty(shape, dtype))
+        return self._buffers[position]
+
+    def uniform(self, shape: tuple[int, ...], xp: ModuleType) -> Array:
+        """Return the step's next random numbers: float32 in [0, 1), the same on every device."""
+        draw = self._draws
+        self._draws += 1
+        host = self.empty(shape, np.dtype(np.float32), np)
+        random.uniform(host, seed=self.seed, step=self.step, draw=draw, first_row=self.first_row)
+        if xp is np:
+            return host
+        numbers = self.empty(shape, host.dtype, xp)
+        numbers.set(host)
+        return numbers
+
+    def save(self, owner: object, *values: Any) -> None:
+        """Leave `values` for the backward pass of `owner`, the layer that calls."""
+        self._saved.append((owner, values))
+
+    def restore(self, owner: object) -> tuple[Any, ...]:
+        """Take back what `owner` left last.
+
+        Raises:
+            StateError: nothing was left, or another layer's turn is due: backward runs in the reverse order of forward.
+        """
+        if not self._saved:
+            raise StateError(f"{owner!r}: backward without a forward; call forward(x, tape) with this tape first.")
+        if self._saved[-1][0] is not owner:
+            raise StateError(
+                f"{owner!r}: backward out of order; it is the turn of {self._saved[-1][0]!r}, which ran forward last."
+            )
+        values: tuple[Any, ...] = self._saved.pop()[1]
+        return values
+
+
+def empty(tape: Tape | None, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
+    """Return a buffer of `tape`, or a fresh array where there is none."""
+    return xp.empty(shape, dtype) if tape is None else tape.empty(shape, dtype, xp)
+
+
+def empty_like(tape: Tape | None, a: Array, xp: ModuleType) -> Array:
+    """Return a C-contiguous buffer with the shape and dtype of `a`."""
+    return empty(tape, a.shape, a.dtype, xp)

@@ -1,0 +1,231 @@
+"""What may happen beside training: a progress bar, early stopping, checkpoints, logs.
+
+A callback is called at the start and end of `fit`, after each step and after each epoch. Its `state` goes into
+checkpoints, so that a resumed run goes on as if it had not stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tqdm import tqdm
+
+from gpunet.device import Array, to_host
+from gpunet.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from gpunet.training.trainer import Trainer
+
+Row = dict[str, float]
+"""What an epoch gave, by column: "epoch", "loss", "val_loss", ..."""
+
+
+class Callback:
+    """The base of the callbacks: override what you need."""
+
+    def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
+        """Called before the first epoch; `total_rows` samples are to be trained on in this `fit`."""
+
+    def on_step_end(self, trainer: Trainer, rows: int) -> None:
+        """Called after each step with the number of its rows. Reading an array here would make the device wait."""
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        """Called after each epoch with its row of the history; `trainer.stop(why)` ends the training."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Called when `fit` ends, however it ends; `trainer.history.stopped` says why if it was early."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs: numbers, strings, and host arrays."""
+        return {}
+
+    def restore(self, state: dict[str, Any], trainer: Trainer) -> None:
+        """Go on from what `state` returned."""
+
+
+class ProgressBar(Callback):
+    """A live bar on standard error with the loss, the metrics and samples a second.
+
+    Args:
+        file: where to draw it; standard error by default.
+    """
+
+    def __init__(self, file: TextIO | None = None):
+        self.file = file
+        self._bar: Any = None
+
+    def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
+        self._bar = tqdm(total=total_rows, unit=" samples", unit_scale=True, file=self.file, dynamic_ncols=True)
+
+    def on_step_end(self, trainer: Trainer, rows: int) -> None:
+        self._bar.update(rows)
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        shown = {name: f"{value:.4g}" for name, value in row.items() if name not in ("epoch", "lr", "seconds")}
+        self._bar.set_description(f"epoch {row['epoch']}", refresh=False)
+        self._bar.set_postfix(shown)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        self._bar.close()
+
+
+class Monitor(Callback):
+    """The base of callbacks that follow one column of the history.
+
+    Args:
+        monitor: the column; None is "val_loss" where there is validation, else "loss". Columns with "accuracy", "f1"
+            or "r2" in their names are better when larger, all others when smaller.
+        min_delta: what counts as an improvement must be larger than this.
+    """
+
+    def __init__(self, monitor: str | None = None, min_delta: float = 0.0):
+        self.monitor = monitor
+        self.min_delta = min_delta
+        self.best = math.nan
+
+    def improved(self, row: Row) -> bool:
+        """Say whether this epoch is the best so far, and note it if so."""
+        name = self.monitor or ("val_loss" if "val_loss" in row else "loss")
+        if name not in row:
+            raise ArgumentError(f"{type(self).__name__}: no column {name!r} to monitor; there are {', '.join(row)}.")
+        value = row[name]
+        sign = -1 if any(part in name for part in ("accuracy", "f1", "r2")) else 1
+        if math.isnan(self.best) or sign * (self.best - value) > self.min_delta:
+            self.best = value
+            return True
+        return False
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def restore(self, state: dict[str, Any], trainer: Trainer) -> None:
+        self.best = state["best"]
+
+
+class EarlyStopping(Monitor):
+    """Stop when the monitored column has not improved for `patience` epochs, and put the best weights back.
+
+    Args:
+        patience: epochs without an improvement before the end, >= 1.
+        monitor: as for `Monitor`.
+        min_delta: as for `Monitor`.
+        restore_best: whether the best epoch's weights are put back when `fit` ends.
+    """
+
+    def __init__(
+        self, patience: int = 10, *, monitor: str | None = None, min_delta: float = 0.0, restore_best: bool = True
+    ):
+        super().__init__(monitor, min_delta)
+        if patience < 1:
+            raise ArgumentError(f"EarlyStopping: patience must be at least 1, got {patience!r}.")
+        self.patience = patience
+        self.restore_best = restore_best
+        self.best_weights: Array | None = None
+        self._waited = 0
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        if self.improved(row):
+            self._waited = 0
+            self.best_weights = trainer.model.store.params.copy()
+            return
+        self._waited += 1
+        if self._waited >= self.patience:
+            trainer.stop("early stopping")
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        # an interrupted run is resumed from its last weights, not from its best
+        if self.restore_best and self.best_weights is not None and trainer.history.stopped != "interrupted":
+            trainer.model.store.params[...] = self.best_weights
+
+    def state(self) -> dict[str, Any]:
+        best = {} if self.best_weights is None else {"best_weights": to_host(self.best_weights)}
+        return {**super().state(), **best, "waited": self._waited}
+
+    def restore(self, state: dict[str, Any], trainer: Trainer) -> None:
+        super().restore(state, trainer)
+        self._waited = state["waited"]
+        if "best_weights" in state:
+            self.best_weights = trainer.model.device.asarray(state["best_weights"])
+
+
+class Checkpoint(Monitor):
+    """Write the whole training to a file, from which `Trainer.resume` goes on.
+
+    The file is written every `every` epochs and when training is interrupted; with `best`, at each epoch that is the
+    best so far.
+
+    Args:
+        path: the file; "{epoch}" in it is replaced by the number of epochs done.
+        every: how many epochs lie between two writes, >= 1.
+        best: write only when the monitored column has improved.
+        monitor: as for `Monitor`.
+    """
+
+    def __init__(self, path: str | Path, *, every: int = 1, best: bool = False, monitor: str | None = None):
+        super().__init__(monitor)
+        if every < 1:
+            raise ArgumentError(f"Checkpoint: every must be at least 1, got {every!r}.")
+        self.path = str(path)
+        self.every = every
+        self.best_only = best
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        due = self.improved(row) if self.best_only else trainer.epoch % self.every == 0
+        if due:
+            self._write(trainer)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if trainer.history.stopped == "interrupted" and not self.best_only:
+            self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        trainer.save(self.path.replace("{epoch}", str(trainer.epoch)))
+
+
+class Log(Callback):
+    """Write the history to a file as it grows: one JSON object a line, or CSV where the name ends in ".csv".
+
+    Args:
+        path: the file; one that is there is replaced by this training's history.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
+        self.path.unlink(missing_ok=True)
+        for row in trainer.history.epochs:  # of a run that is resumed
+            self.on_epoch_end(trainer, row)
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        with open(self.path, "a", encoding="utf-8", newline="") as file:
+            if self.path.suffix == ".csv":
+                writer = csv.DictWriter(file, trainer.history.columns)
+                if file.tell() == 0:
+                    writer.writeheader()
+                writer.writerow(row)
+            else:
+                file.write(json.dumps(row) + "\n")
+
+
+class TerminateOnNaN(Callback):
+    """Stop when the loss or a weight is no longer finite, and put the last finite weights of an epoch's end back."""
+
+    def __init__(self) -> None:
+        self._finite: Array | None = None
+
+    def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
+        self._finite = trainer.model.store.params.copy()
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        store = trainer.model.store
+        finite = store.device.to_host(store.device.xp.isfinite(store.params).all())
+        if math.isfinite(row["loss"]) and finite:
+            self._finite = store.params.copy()
+        else:
+            store.params[...] = self._finite
+            trainer.stop("non-finite loss")

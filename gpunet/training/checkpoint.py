@@ -1,0 +1,95 @@
+"""Checkpoints: a whole training in one file, from which it goes on bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunet.errors import ModelFileError
+from gpunet.files import read_arrays, write_arrays
+from gpunet.losses import LOSSES
+from gpunet.models import model_from_arrays
+from gpunet.optimizers import OPTIMIZERS
+from gpunet.schedules import schedule_from_config
+from gpunet.training.callbacks import Callback
+from gpunet.training.history import History
+
+if TYPE_CHECKING:
+    from gpunet.training.trainer import Metric, Trainer
+
+
+def save(trainer: Trainer, path: str | Path) -> None:
+    """Write model, optimizer state, callback state, history and position to `path`."""
+    arrays, description = trainer.model.to_arrays()
+    store, device = trainer.model.store, trainer.model.device
+    for slot, flat in store.slots.items():
+        arrays |= {f"slots.{slot}.{key}": device.to_host(view) for key, view in store.views(flat).items()}
+    callbacks = []
+    for position, callback in enumerate(trainer.callbacks):
+        state = callback.state()
+        arrays |= {f"callbacks.{position}.{key}": a for key, a in state.items() if isinstance(a, np.ndarray)}
+        plain = {key: value for key, value in state.items() if not isinstance(value, np.ndarray)}
+        callbacks.append({"type": type(callback).__name__, "state": plain})
+    write_arrays(
+        path,
+        arrays,
+        {
+            "kind": "checkpoint",
+            **description,
+            "loss": {"type": type(trainer.loss).__name__, **trainer.loss.config()},
+            "optimizer": {"type": type(trainer.optimizer).__name__, **trainer.optimizer.config()},
+            "optimizer_state": trainer.optimizer.state(),
+            "callbacks": callbacks,
+            "history": trainer.history.to_json(),
+            "seed": trainer.seed,
+            "epoch": trainer.epoch,
+            "position": trainer.position,
+            "running": trainer.running.state(device),
+        },
+    )
+
+
+def load(
+    kind: type[Trainer], path: str | Path, callbacks: Sequence[Callback], metrics: Mapping[str, Metric] | None
+) -> Trainer:
+    """Rebuild the trainer that `save` wrote; the documentation is at `Trainer.resume`."""
+    arrays, description = read_arrays(path, "checkpoint")
+    model = model_from_arrays(arrays, description, source=str(path))
+    try:
+        optimizer = dict(description["optimizer"])
+        schedule = schedule_from_config(optimizer.pop("lr"))
+        loss = dict(description["loss"])
+        trainer = kind(
+            model,
+            loss=LOSSES[loss.pop("type")](**loss),
+            optimizer=OPTIMIZERS[optimizer.pop("type")](schedule, **optimizer),
+            callbacks=callbacks,
+            metrics=metrics,
+            seed=description["seed"],
+        )
+        trainer.optimizer.restore(description["optimizer_state"])
+        for slot, flat in model.store.slots.items():
+            for key, view in model.store.views(flat).items():
+                view[...] = model.device.asarray(arrays[f"slots.{slot}.{key}"])
+        trainer.history = History.from_json(description["history"])
+        trainer.epoch, trainer.position = description["epoch"], description["position"]
+        trainer.running.restore(description["running"], model.device)
+        _restore_callbacks(trainer, arrays, description["callbacks"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path}: not a checkpoint that this gpunet reads: {error}") from None
+    return trainer
+
+
+def _restore_callbacks(trainer: Trainer, arrays: dict[str, np.ndarray], saved: list[dict[str, Any]]) -> None:
+    """Give each callback the state that one of its type left, in their order."""
+    waiting = list(trainer.callbacks)
+    for position, entry in enumerate(saved):
+        prefix = f"callbacks.{position}."
+        state = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)} | entry["state"]
+        heir = next((callback for callback in waiting if type(callback).__name__ == entry["type"]), None)
+        if heir is not None:
+            waiting.remove(heir)
+            heir.restore(state, trainer)

@@ -1,0 +1,319 @@
+"""The loop over epochs: batches down the layers, gradients back up, one update a step.
+
+The Trainer is the boundary between a user's host arrays and the device: it checks and moves the data once, gathers
+batches on the device, and reads the device once an epoch.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gpunet import random
+from gpunet.data import check_features, check_lengths, check_weights, split_indices
+from gpunet.data.labels import label_indices
+from gpunet.device import Array, use_device
+from gpunet.errors import ArgumentError, DataError
+from gpunet.losses import CrossEntropyLoss, Loss
+from gpunet.models import Model
+from gpunet.ops.gather import gather
+from gpunet.optimizers import Adam, Optimizer
+from gpunet.tape import Tape
+from gpunet.training import checkpoint
+from gpunet.training.callbacks import Callback, Checkpoint
+from gpunet.training.history import History, Row
+from gpunet.training.metrics import accuracy, mean_absolute_error, r2_score
+from gpunet.training.running import RunningMeans
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+
+
+class Trainer:
+    """Trains a model.
+
+    Args:
+        model: what to train, on the device where it lives.
+        loss: what to minimise; cross-entropy by default.
+        optimizer: the update rule; Adam by default.
+        callbacks: what happens beside (see `gpunet.training.callbacks`).
+        metrics: functions (target, prediction) -> float by name, for `evaluate` and validation. A classifier's
+            predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
+            and "r2".
+        seed: of the shuffles, the dropout masks and the validation split.
+
+    Attributes:
+        history: what each epoch gave.
+        epoch: epochs done.
+        position: samples done of an epoch that was interrupted.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        loss: Loss | None = None,
+        optimizer: Optimizer | None = None,
+        callbacks: Sequence[Callback] = (),
+        metrics: Mapping[str, Metric] | None = None,
+        seed: int = 0,
+    ):
+        self.model = model
+        self.loss = loss or CrossEntropyLoss()
+        self.optimizer = (optimizer or Adam()).attach(model)
+        # a checkpoint holds the other callbacks' state, so it is written after they have seen the epoch
+        self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
+        default: dict[str, Metric] = {"accuracy": accuracy}
+        if self.loss.task == "regression":
+            default = {"mae": mean_absolute_error, "r2": r2_score}
+        self.metrics = dict(default if metrics is None else metrics)
+        self.seed = seed
+        self.history = History()
+        self.epoch = 0
+        self.position = 0
+        self.running = RunningMeans(self.loss.task)
+        self._tapes: dict[int, Tape] = {}
+        model.task = self.loss.task
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        epochs: int = 10,
+        batch_size: int = 32,
+        validation: float | tuple[ArrayLike, ArrayLike] | None = None,
+        shuffle: bool = True,
+        sample_weight: ArrayLike | None = None,
+    ) -> History:
+        """Train for some epochs more; the first ends the epoch that an interruption left unfinished.
+
+        Ctrl-C ends training after the step that runs; a second Ctrl-C at once.
+
+        Args:
+            X: (rows, features...) host data, standardised by the model's scaler if it has one.
+            y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss wants them.
+            epochs: how many, >= 1.
+            batch_size: rows a step, >= 1; at most all rows.
+            validation: a share of the rows to hold out (stratified for class labels), or data (X, y).
+            shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
+            sample_weight: (rows,) weights >= 0 of the rows in the loss.
+
+        Returns:
+            The history, also of earlier calls.
+
+        Raises:
+            ArgumentError: epochs or batch_size below 1.
+            DataError, DTypeError, ShapeError: data that cannot be used; nothing was changed.
+        """
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ArgumentError(f"fit: {name} must be a whole number of at least 1, got {value!r}.")
+        x = check_features(X)
+        if isinstance(validation, int | float):
+            labels = np.asarray(y)
+            check_lengths(X=x, y=labels)
+            kept, held_out = split_indices(labels, (1 - validation, validation), seed=self.seed)
+            x, y, validation = x[kept], labels[kept], (x[held_out], labels[held_out])
+            sample_weight = None if sample_weight is None else np.asarray(sample_weight)[kept]
+        data = self._to_device(x, y, sample_weight)
+        if validation is not None:
+            self._to_host_arrays(*validation)  # refused before the first step, not after the first epoch
+        return self._run(data, epochs, batch_size, shuffle, validation)
+
+    def _run(
+        self,
+        data: Sequence[Array],
+        epochs: int,
+        batch_size: int,
+        shuffle: bool,
+        validation: tuple[ArrayLike, ArrayLike] | None,
+    ) -> History:
+        rows = len(data[0])
+        self.history.stopped = None
+        with use_device(self.model.device), self._interruptible():
+            for callback in self.callbacks:
+                callback.on_fit_begin(self, epochs * rows - self.position)
+            try:
+                for _ in range(epochs):
+                    self._run_epoch(data, batch_size, shuffle, validation)
+                    if self.history.stopped:
+                        break
+            finally:
+                for callback in self.callbacks:
+                    callback.on_fit_end(self)
+        return self.history
+
+    def _run_epoch(
+        self,
+        data: Sequence[Array],
+        batch_size: int,
+        shuffle: bool,
+        validation: tuple[ArrayLike, ArrayLike] | None,
+    ) -> None:
+        rows = len(data[0])
+        device = self.model.device
+        order = random.permutation(rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(rows)
+        order = device.asarray(order)
+        began = time.perf_counter()
+        while self.position < rows:
+            if self.history.stopped == "interrupted":
+                return
+            batch = order[self.position : self.position + batch_size]
+            tape = self._tape(len(batch))
+            x, target, *weight = (gather(a, batch, tape=tape) for a in data)
+            value, prediction = self._update(x, target, weight[0] if weight else None, tape)
+            self.running.add(value, prediction, target, tape)
+            self.position += len(batch)
+            for callback in self.callbacks:
+                callback.on_step_end(self, len(batch))
+        row: Row = {"epoch": self.epoch + 1, **self.running.read(device)}
+        if validation is not None:
+            row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
+        row |= {"lr": self.optimizer.lr, "seconds": round(time.perf_counter() - began, 4)}
+        self.optimizer.schedule.observe(row.get("val_loss", row["loss"]))
+        self.epoch, self.position = self.epoch + 1, 0
+        self.running.reset()
+        self.history.append(row)
+        for callback in self.callbacks:
+            callback.on_epoch_end(self, row)
+
+    def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
+        """Do one training step on one batch, reading nothing back.
+
+        Args:
+            X: (rows, features...) ready features: not standardised here, and not searched for NaN.
+            y: targets as the loss takes them, in [0, classes) or in the model's dtype.
+            weight: (rows,) row weights.
+
+        Returns:
+            The loss, an array of shape () on the device, which the next step overwrites.
+        """
+        device, dtype = self.model.device, self.model.dtype
+        target = device.asarray(y)
+        if target.dtype.kind == "f":
+            target = device.asarray(target, dtype)
+        w = None if weight is None else device.asarray(weight, dtype)
+        return self._update(device.asarray(X, dtype), target, w, self._tape(len(X)))[0]
+
+    def _update(self, x: Array, target: Array, weight: Array | None, tape: Tape) -> tuple[Array, Array]:
+        prediction = self.model.forward(x, tape)
+        value, gradient = self.loss.value_and_grad(prediction, target, weight, tape)
+        self.model.backward(gradient, tape, input_gradient=False)
+        self.optimizer.step()
+        return value, prediction
+
+    def _tape(self, rows: int) -> Tape:
+        """Return the tape for batches of this size, at the beginning of a step."""
+        tape = self._tapes.get(rows)
+        if tape is None:
+            tape = self._tapes[rows] = Tape(self.seed)
+        tape.reset(step=self.optimizer.steps)
+        return tape
+
+    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
+        """Return the loss and the metrics on raw host data, as {"loss": ..., "accuracy": ...}.
+
+        Args:
+            X: as for `fit`.
+            y: as for `fit`.
+
+        Raises:
+            DataError, DTypeError, ShapeError: data that cannot be used.
+        """
+        target = self._to_host_arrays(X, y)[1]
+        outputs = self.model.outputs(X)
+        results = {"loss": float(self.loss.value(outputs, target))}
+        if self.loss.task == "regression":
+            target = np.asarray(y, np.float64)
+            outputs = self.model.predict(X).reshape(target.shape)
+        elif self.loss.task == "binary":
+            outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
+        return results | {name: metric(target, outputs) for name, metric in self.metrics.items()}
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return the model's labels or values for raw host data; see `Model.predict`."""
+        return self.model.predict(X)
+
+    def stop(self, why: str) -> None:
+        """End training: `fit` returns after the epoch, with `why` in `history.stopped`."""
+        self.history.stopped = why
+
+    def save(self, path: str | Path) -> None:
+        """Write the whole training to a file, from which `resume` goes on bit for bit.
+
+        Raises:
+            ArgumentError: a layer holds your own code, which no file can hold.
+            OSError: the file cannot be written; one that was there before is untouched.
+        """
+        checkpoint.save(self, path)
+
+    @classmethod
+    def resume(
+        cls, path: str | Path, *, callbacks: Sequence[Callback] = (), metrics: Mapping[str, Metric] | None = None
+    ) -> Trainer:
+        """Return the trainer that `save` wrote, on the current device; `fit` goes on from there.
+
+        Args:
+            path: the file.
+            callbacks: as for `Trainer`; each takes over the saved state of its kind.
+            metrics: as for `Trainer`; functions are not saved.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ModelFileError: the file is truncated, altered, or no checkpoint.
+        """
+        return checkpoint.load(cls, path, callbacks, metrics)
+
+    def _to_host_arrays(self, X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Check raw data; return the features as given and the targets as the loss takes them."""
+        x = check_features(X)
+        shape = self.model.output_shape(x.shape[1:])
+        raw = np.asarray(y)
+        if raw.dtype.kind in "US":
+            if self.model.classes is None:
+                names = tuple(np.unique(raw).tolist())
+                if len(names) > shape[-1]:
+                    raise DataError(f"y: {len(names)} class names, but the model has {shape[-1]} outputs.")
+                self.model.classes = names
+            raw = label_indices(raw, self.model.classes)
+        if self.model.target_scaler is not None:
+            raw = self.model.target_scaler.apply(np.asarray(raw, np.float64))
+        target = self.loss.check_target(raw, shape, self.model.dtype)
+        check_lengths(X=x, y=target)
+        return x, target
+
+    def _to_device(self, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> list[Array]:
+        """Check raw data; return features, targets and any weights on the device, ready for the model."""
+        x, target = self._to_host_arrays(X, y)
+        w = None if weight is None else check_weights(weight, len(x), "sample_weight")
+        if self.model.input_scaler is not None:
+            x = self.model.input_scaler.apply(x)
+        device, dtype = self.model.device, self.model.dtype
+        arrays = [device.asarray(x, dtype), device.asarray(target)]
+        return arrays if w is None else [*arrays, device.asarray(w, dtype)]
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C end training at the end of a step; only the main thread can listen to it."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        usual = signal.getsignal(signal.SIGINT)
+
+        def interrupt(*_: Any) -> None:
+            signal.signal(signal.SIGINT, usual)  # a second Ctrl-C acts as usual
+            self.stop("interrupted")
+
+        signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, usual)

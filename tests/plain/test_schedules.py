@@ -1,0 +1,173 @@
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from gpunet.errors import ArgumentError
+from gpunet.schedules import (
+    ConstantLR,
+    CosineLR,
+    LinearWarmup,
+    ReduceLROnPlateau,
+    Schedule,
+    StepLR,
+    as_schedule,
+    schedule_from_config,
+)
+
+
+@dataclass
+class HalvingLR(Schedule):
+    """A user's own schedule."""
+
+    lr: float
+
+    def __call__(self, step):
+        return self.lr / 2**step
+
+
+SCHEDULES = [
+    ConstantLR(0.1),
+    StepLR(0.1, step_size=2, gamma=0.5),
+    CosineLR(0.1, total_steps=4, min_lr=0.02),
+    ReduceLROnPlateau(0.1, factor=0.5, patience=1, min_lr=0.01, threshold=0.1),
+    LinearWarmup(0.1, warmup_steps=3),
+    LinearWarmup(ReduceLROnPlateau(0.1, patience=0), warmup_steps=3),
+    HalvingLR(0.1),
+]
+
+
+def rates(schedule, steps):
+    return [schedule(step) for step in range(steps)]
+
+
+def observed(schedule, values):
+    """The learning rate after each observed value."""
+    return [(schedule.observe(value), schedule(0))[1] for value in values]
+
+
+def test_a_constant_rate_stays():
+    assert rates(ConstantLR(0.3), 3) == [0.3, 0.3, 0.3]
+
+
+def test_step_lr_is_cut_every_step_size_steps():
+    assert rates(StepLR(0.4, step_size=2), 5) == pytest.approx([0.4, 0.4, 0.04, 0.04, 0.004])
+    assert rates(StepLR(0.4, step_size=1, gamma=0.5), 4) == pytest.approx([0.4, 0.2, 0.1, 0.05])
+
+
+def test_cosine_lr_falls_along_half_a_cosine():
+    half = math.sqrt(0.5) / 2  # cos(45 degrees) / 2
+    expected = [1.0, 0.5 + half, 0.5, 0.5 - half, 0.0]
+    assert rates(CosineLR(1.0, total_steps=4), 5) == pytest.approx(expected)
+    assert rates(CosineLR(1.2, total_steps=4, min_lr=0.2), 5) == pytest.approx([0.2 + x for x in expected])
+
+
+def test_cosine_lr_does_not_rise_again_after_its_end():
+    schedule = CosineLR(1.0, total_steps=4, min_lr=0.1)
+    assert [schedule(5), schedule(8), schedule(10**9)] == [0.1, 0.1, 0.1]
+
+
+def test_warmup_rises_to_the_rate_and_then_starts_the_schedule():
+    assert rates(LinearWarmup(0.4, warmup_steps=4), 6) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+    warm = LinearWarmup(StepLR(0.4, step_size=2), warmup_steps=2)
+    assert rates(warm, 6) == pytest.approx([0.2, 0.4, 0.4, 0.4, 0.04, 0.04])
+
+
+def test_plateau_cuts_after_more_than_patience_bad_epochs():
+    values = [1.0, 0.9, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8]
+    expected = [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]
+    assert observed(ReduceLROnPlateau(1.0, patience=2), values) == pytest.approx(expected)
+
+
+def test_plateau_defaults_are_those_of_pytorch():
+    falling_too_slowly = [1.0 - 0.9e-4 * (epoch > 0) for epoch in range(12)]
+    assert observed(ReduceLROnPlateau(1.0), falling_too_slowly) == pytest.approx([1.0] * 11 + [0.1])
+
+
+def test_plateau_takes_a_value_as_better_only_beyond_the_relative_threshold():
+    assert observed(ReduceLROnPlateau(1.0, patience=0, threshold=0.1), [10.0, 9.0]) == pytest.approx([1.0, 0.1])
+    assert observed(ReduceLROnPlateau(1.0, patience=0, threshold=0.1), [10.0, 8.9]) == [1.0, 1.0]
+
+
+def test_plateau_stops_at_min_lr_and_makes_no_tiny_cut():
+    assert observed(ReduceLROnPlateau(1.0, patience=0, min_lr=0.5), [1.0] * 4) == [1.0, 0.5, 0.5, 0.5]
+    assert observed(ReduceLROnPlateau(1e-8, patience=0), [1.0] * 3) == [1e-8, 1e-8, 1e-8]
+
+
+def test_plateau_counts_nan_as_a_bad_epoch_and_forgets_it():
+    assert observed(ReduceLROnPlateau(1.0, patience=1), [math.nan, math.nan, 5.0, 4.0]) == pytest.approx(
+        [1, 0.1, 0.1, 0.1]
+    )
+
+
+@pytest.mark.parametrize("seen", [[], [3.0, math.nan, 2.0], [1.0] * 7])
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_a_schedule_rebuilt_from_json_goes_on_as_before(schedule, seen):
+    def rebuild(state):
+        copy = schedule_from_config(json.loads(json.dumps(schedule.config(), allow_nan=False)))
+        copy.restore(json.loads(json.dumps(state, allow_nan=False)))
+        return copy
+
+    original = rebuild(schedule.state())
+    for value in seen:
+        original.observe(value)
+    copy = rebuild(original.state())
+    assert copy == original
+    assert rates(copy, 8) == rates(original, 8)
+    assert observed(copy, [1.5] * 5) == observed(original, [1.5] * 5)
+
+
+def test_warmup_hands_observed_values_on():
+    assert observed(LinearWarmup(ReduceLROnPlateau(1.0, patience=0), 1), [1.0, 1.0]) == pytest.approx([1.0, 0.1])
+
+
+def test_numpy_numbers_are_stored_as_plain_ones():
+    schedule = StepLR(np.float32(0.5), np.int64(3))
+    assert json.dumps(schedule.config()) == '{"type": "StepLR", "lr": 0.5, "step_size": 3, "gamma": 0.1}'
+
+
+def test_a_number_becomes_a_constant_schedule_and_a_schedule_stays_itself():
+    assert as_schedule(0.5) == ConstantLR(0.5)
+    schedule = StepLR(0.1, 2)
+    assert as_schedule(schedule) is schedule
+
+
+RATES = [0, -0.1, math.nan, math.inf, "0.1", None]
+COUNTS = [0, -1, 1.5, math.nan, "3"]
+BAD = [
+    *[("lr", make, value) for value in RATES for make in (ConstantLR, as_schedule, lambda v: LinearWarmup(v, 2))],
+    *[("lr", lambda v: StepLR(v, 2), value) for value in RATES],
+    *[("lr", lambda v: CosineLR(v, 2), value) for value in RATES],
+    *[("lr", ReduceLROnPlateau, value) for value in RATES],
+    *[("step_size", lambda v: StepLR(0.1, v), value) for value in COUNTS],
+    *[("gamma", lambda v: StepLR(0.1, 2, v), value) for value in RATES if value != "0.1"],
+    *[("total_steps", lambda v: CosineLR(0.1, v), value) for value in COUNTS],
+    *[("min_lr", lambda v: CosineLR(0.1, 2, v), value) for value in (-0.1, 0.2, math.nan)],
+    *[("warmup_steps", lambda v: LinearWarmup(0.1, v), value) for value in COUNTS],
+    *[("factor", lambda v: ReduceLROnPlateau(0.1, factor=v), value) for value in (0, 1, -1, math.nan)],
+    *[("patience", lambda v: ReduceLROnPlateau(0.1, patience=v), value) for value in (-1, 0.5)],
+    *[("min_lr", lambda v: ReduceLROnPlateau(0.1, min_lr=v), value) for value in (-0.1, 0.2, math.nan)],
+    *[("threshold", lambda v: ReduceLROnPlateau(0.1, threshold=v), value) for value in (-0.1, 1.1, math.nan)],
+]
+
+
+@pytest.mark.parametrize(("name", "make", "value"), BAD)
+def test_a_senseless_argument_is_named(name, make, value):
+    with pytest.raises(ArgumentError, match=f"^{name}={value!r}"):
+        make(value)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"type": "NoLR", "lr": 0.1}, "type 'NoLR' is unknown; it must be one of ConstantLR, CosineLR"),
+        ({"lr": 0.1}, "type None is unknown"),
+        ({"type": "ConstantLR", "rate": 0.1}, "does not fit ConstantLR"),
+        ({"type": "ConstantLR", "lr": -1}, "lr=-1"),
+    ],
+)
+def test_a_foreign_config_is_refused(config, message):
+    with pytest.raises(ArgumentError, match=message):
+        schedule_from_config(config)
