@@ -25,7 +25,7 @@ from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 Array: TypeAlias = Any
 """A `numpy.ndarray` or a `cupy.ndarray`. Neither library has a type that covers both."""
 
-INSTALL_CUPY = "install CuPy: pip install 'gpunet[cuda12]' for a CUDA 12 driver, 'gpunet[cuda13]' for CUDA 13"
+CUPY_PACKAGES = "'cupy-cuda12x[ctk]>=14.2' for a CUDA 12 driver, 'cupy-cuda13x[ctk]>=14.2' for CUDA 13"
 
 
 def kernels_path() -> Path:
@@ -87,7 +87,7 @@ def _cuda_device(index: int) -> Device:
     try:
         import cupy
     except ImportError:
-        raise DeviceError(f"cuda: CuPy is not installed. To use the GPU, {INSTALL_CUPY}.") from None
+        raise DeviceError(f"cuda: CuPy is not installed. To use the GPU: pip install {CUPY_PACKAGES}.") from None
     except Exception as error:  # an unwritable HOME, for one, is an OSError from CuPy's cache folder
         raise DeviceError(f"cuda: CuPy is installed but cannot be imported: {error}") from error
     try:
@@ -106,8 +106,8 @@ def _cuda_device(index: int) -> Device:
             ran = bool((out == cupy.arange(32, dtype=np.int32)).all())
     except Exception as error:
         raise DeviceError(
-            f"cuda:{index}: a trivial kernel could not be compiled and run ({error}). "
-            "NVRTC or the CUDA headers may be missing: install the extra 'gpunet[cuda12]' or 'gpunet[cuda13]'."
+            f"cuda:{index}: a trivial kernel could not be compiled and run ({error}). NVRTC or the CUDA headers may be "
+            f"missing: pip install {CUPY_PACKAGES}."
         ) from error
     if not ran:
         raise DeviceError(f"cuda:{index}: a trivial kernel ran and gave wrong numbers; the driver may not fit CuPy.")

@@ -39,3 +39,7 @@ class StateError(GpunetError, RuntimeError):
 
 class ModelFileError(GpunetError, ValueError):
     """A model or checkpoint file that is truncated, altered, foreign or of an unknown version."""
+
+
+class MissingPackageError(GpunetError, ImportError):
+    """An optional package that is not installed; the message says how to install it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -58,6 +59,8 @@ def load(source: str | Path, target: str | None = None, *, task: Task | None = N
         raise DataError(f"{path}: no such file or folder. Data is {SUPPORTED}.")
     if target is not None and kind != ".csv":
         raise ArgumentError(f"target={target!r}: only a .csv file has a target column to choose, {source} has none.")
+    if task not in (None, *get_args(Task)):
+        raise ArgumentError(f"task={task!r}: use 'classification', 'regression' or None.")
     if task is not None and kind not in (".csv", ".npz"):
         raise ArgumentError(f"task={task!r}: only for .csv and .npz files; {source} is a classification.")
     if kind == "digits":
@@ -102,10 +105,25 @@ def _load_npz(path: Path, task: Task | None) -> Dataset:
 
 def _dataset_of(arrays: dict[str, np.ndarray], name: str, task: Task | None) -> Dataset:
     """Return the data set that the arrays of an npz file describe."""
-    needed = {"X", "y"} | ({"X_test", "y_test"} if {"X_test", "y_test"} & arrays.keys() else set())
-    if needed - arrays.keys():
-        raise DataError(
-            f"no array {listing(sorted(needed - arrays.keys()))}; the file holds {listing(sorted(arrays))}."
-        )
-    X, y = _features(arrays["X"], "X"), arrays["y"]
+    needed = {"X", "y", "X_test", "y_test"} if {"X_test", "y_test"} & arrays.keys() else {"X", "y"}
+    if missing := sorted(needed - arrays.keys()):
+        raise DataError(f"no array {listing(missing)}; the file holds {listing(sorted(arrays))}.")
+    classes = None
+    if "classes" in arrays and task != "regression":
+        classes = tuple(arrays["classes"].astype(str).ravel().tolist())
+        y = check_labels(arrays["y"], len(classes))
+    else:
+        y, classes = encode_target(arrays["y"], task)
+    X = as_float32(check_features(arrays["X"]), "X")
     check_lengths(X=X, y=y)
+    if "X_test" not in needed:
+        return Dataset(X, y, classes, name)
+    X_test = as_float32(check_features(arrays["X_test"], name="X_test", n_features=X.shape[1:]), "X_test")
+    if classes is None:
+        y_test = as_float32(check_targets(arrays["y_test"], "y_test"), "y_test")
+    elif "classes" in arrays:
+        y_test = check_labels(arrays["y_test"], len(classes), "y_test")
+    else:
+        y_test = label_indices(arrays["y_test"], classes, "y_test")
+    check_lengths(X_test=X_test, y_test=y_test)
+    return Dataset(X, y, classes, name, test=Dataset(X_test, y_test, classes, name))

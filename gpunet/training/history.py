@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 
-from gpunet.errors import ArgumentError, GpunetError, StateError
+from gpunet.errors import ArgumentError, MissingPackageError, StateError
 
 Row = dict[str, float | int]
 
@@ -85,7 +85,7 @@ class History:
 
         Raises:
             StateError: there is no epoch to draw.
-            GpunetError: matplotlib is not installed.
+            MissingPackageError: matplotlib is not installed.
         """
         measured = dict.fromkeys(name.removeprefix("val_") for name in self.columns)
         names = [name for name in measured if name not in _NOT_PLOTTED]
@@ -94,7 +94,7 @@ class History:
         try:
             from matplotlib.figure import Figure
         except ImportError:
-            raise GpunetError("plot needs matplotlib: pip install 'gpunet[plot]'") from None
+            raise MissingPackageError("plot needs matplotlib: pip install 'matplotlib>=3.8'") from None
         figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
         for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             for column, label in ((name, "training"), (f"val_{name}", "validation")):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gpunet.errors import ArgumentError, GpunetError, StateError
+from gpunet.errors import ArgumentError, MissingPackageError, StateError
 from gpunet.training.history import History
 
 ROWS = [
@@ -127,6 +127,6 @@ def test_plot_imports_no_pyplot():
 
 def test_plot_without_matplotlib_says_how_to_install_it(history, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(GpunetError, match=r"pip install 'gpunet\[plot\]'"):
+    with pytest.raises(MissingPackageError, match="pip install 'matplotlib"):
         history.plot(tmp_path / "history.png")
     assert not list(tmp_path.iterdir())
