@@ -1,4 +1,4 @@
-"""Data on the host: the embedded digits, CSV, npz and IDX files, splits, standardisation, and the checks of all input."""
+"""Data on the host: the embedded digits, CSV, npz and IDX files, splits, standardisation, and checks of all input."""
 
 from gpunet.data.checks import check_features, check_labels, check_lengths, check_targets, check_weights
 from gpunet.data.dataset import Dataset

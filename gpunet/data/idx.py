@@ -25,7 +25,7 @@ def read_idx_folder(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray] | 
         Images uint8 (n, rows, columns) and labels uint8 (n,).
 
     Raises:
-        DataError: one of the two files is missing, is no such IDX file or is cut off, or their lengths differ.
+        DataError: one of the two files is missing, is no such IDX file, is empty or cut off, or their lengths differ.
     """
     images, labels = _find(folder, f"{part}-images", 3), _find(folder, f"{part}-labels", 1)
     if images is None and labels is None:
@@ -55,6 +55,8 @@ def _read(path: Path, ndim: int) -> np.ndarray:
     if len(content) < start or content[:4] != bytes((0, 0, _UNSIGNED_BYTE, ndim)):
         raise DataError(f"{path}: not an IDX file of unsigned bytes with {ndim} dimension(s); get the file again.")
     shape = struct.unpack(f">{ndim}I", content[4:start])
+    if 0 in shape:
+        raise DataError(f"{path}: it holds no values, its shape is {shape}.")
     if len(content) - start != math.prod(shape):
         raise DataError(
             f"{path}: its header promises {math.prod(shape)} values of shape {shape}, it holds {len(content) - start}; "

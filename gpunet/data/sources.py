@@ -8,10 +8,10 @@ from typing import get_args
 
 import numpy as np
 
-from gpunet.data.checks import check_lengths
+from gpunet.data.checks import as_float32, check_features, check_labels, check_lengths, check_targets
 from gpunet.data.dataset import Dataset
 from gpunet.data.idx import read_idx_folder
-from gpunet.data.labels import Task, encode_target, label_indices
+from gpunet.data.labels import Task, encode_target, label_indices, listing
 from gpunet.data.table import read_csv
 from gpunet.errors import ArgumentError, DataError, GpunetError
 
@@ -40,8 +40,8 @@ def load(source: str | Path, target: str | None = None, *, task: Task | None = N
             - a `.csv` file in UTF-8, comma-separated, with a header line. A column of numbers is one feature; a column
               with any other text is categorical, one feature (0 or 1) for each of its sorted values. Values that are
               missing (empty, NA, N/A, NaN, null, ?) or infinite are refused.
-            - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets); optionally `classes`, the names that
-              y then indexes, and X_test and y_test. Pickled objects are refused.
+            - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets); optionally `classes`, the names
+              that y then indexes, and X_test and y_test. Pickled objects are refused.
             - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and
               optionally t10k-... for the test part. X is (n, rows * columns), of values 0 to 255.
         target: the column of a CSV file to predict; the last one by default.
@@ -93,7 +93,7 @@ def _flat(images: np.ndarray) -> np.ndarray:
 
 def _load_npz(path: Path, task: Task | None) -> Dataset:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # foreign, cut off and altered files raise almost anything
         raise DataError(f"{path}: no readable npz file of plain arrays; it may be cut off ({error}).") from error

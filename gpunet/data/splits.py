@@ -14,8 +14,8 @@ from gpunet.errors import ArgumentError, DataError
 def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) -> tuple[np.ndarray, ...]:
     """Divide samples at random into disjoint parts that together hold all of them.
 
-    The parts depend on `y`, `fractions` and `seed` alone: they come from Philox's raw bits, which NumPy keeps the same on
-    every platform and in every version.
+    The parts depend on `y`, `fractions` and `seed` alone: they come from Philox's raw bits, which NumPy keeps the same
+    on every platform and in every version.
 
         train, validation, test = split_indices(y, (0.64, 0.16, 0.2), seed=0)
 

@@ -173,7 +173,7 @@ class _Table:
         cells = self.columns[name]
         missing = {text for text in set(cells) if text.lower() in MISSING}
         if missing:
-            raise self._error(name, missing, "the value is missing ({}); fill it in or remove the row")
+            raise self._error(name, missing, "stands for a missing value; fill it in or remove the row")
         return cells
 
     def numbers(self, name: str) -> np.ndarray:
@@ -181,11 +181,11 @@ class _Table:
         cells = self.column(name)
         values = _numbers(cells)
         if values is None:
-            raise self._error(name, {text for text in cells if _numbers([text]) is None}, "{} is not a number")
+            raise self._error(name, {text for text in cells if _numbers([text]) is None}, "is not a number")
         with np.errstate(over="ignore"):
             finite = np.isfinite(values.astype(np.float32))
         if not finite.all():
-            raise self._error(name, {cells[int(np.argmin(finite))]}, "{} is not a finite float32 number")
+            raise self._error(name, {cells[int(np.argmin(finite))]}, "is not a finite float32 number")
         return values
 
     def categories(self, name: str) -> tuple[str, ...] | None:
@@ -195,11 +195,11 @@ class _Table:
             return None
         distinct = sorted(set(cells))
         if len(distinct) > MAX_CATEGORIES:
-            problem = f"{{}} is not a number, and {len(distinct)} distinct values are too many for categories"
             raise self._error(
                 name,
                 {text for text in distinct if _numbers([text]) is None},
-                f"{problem} ({MAX_CATEGORIES} at most); mend the value or remove the column",
+                f"is not a number, and {len(distinct)} distinct values are too many for categories "
+                f"({MAX_CATEGORIES} at most); mend the value or remove the column",
             )
         return tuple(distinct)
 
@@ -209,13 +209,13 @@ class _Table:
         distinct = set(self.column(name))
         index |= {text: index[_plain(text)] for text in distinct if text not in index and _plain(text) in index}
         if distinct - index.keys():
-            raise self._error(name, distinct - index.keys(), f"unknown {what} {{}}; known are {listing(known)}")
+            raise self._error(name, distinct - index.keys(), f"is an unknown {what}; known are {listing(known)}")
         return np.array([index[text] for text in self.columns[name]], np.int64)
 
     def _error(self, name: str, values: Collection[str], problem: str) -> DataError:
-        """Return the error for the first cell of a column that is one of `values`; "{}" in `problem` stands for it."""
+        """Return the error for the first cell of a column that is one of `values`; `problem` goes on from the value."""
         row, text = next((row, text) for row, text in enumerate(self.columns[name]) if text in values)
-        return DataError(f"{self.path}, line {self.lines[row]}, column {name!r}: {problem.replace('{}', repr(text))}.")
+        return DataError(f"{self.path}, line {self.lines[row]}, column {name!r}: {text!r} {problem}.")
 
 
 def _numbers(cells: Sequence[str]) -> np.ndarray | None:

@@ -1,0 +1,209 @@
+import numpy as np
+import pytest
+
+from gpunet.data import check_features, check_labels, check_lengths, check_targets, check_weights
+from gpunet.errors import DataError, DTypeError, ShapeError
+
+PLAIN = np.arange(24, dtype=np.float32).reshape(6, 4)
+
+
+class OnGpu:
+    __cuda_array_interface__ = {}  # noqa: RUF012
+
+
+class Sparse:
+    def toarray(self):
+        return PLAIN
+
+
+class Frame:
+    """What NumPy sees of a pandas data frame."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asfortranarray(PLAIN)
+
+
+def read_only():
+    array = PLAIN.copy()
+    array.flags.writeable = False
+    return array
+
+
+def unaligned():
+    array = np.zeros(PLAIN.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(PLAIN.shape)
+    array[...] = PLAIN
+    return array
+
+
+LAYOUTS = {
+    "Fortran order": np.asfortranarray(PLAIN),
+    "strided": np.repeat(PLAIN, 2, axis=1)[:, ::2],
+    "negative stride": PLAIN[::-1, ::-1].copy()[::-1, ::-1],
+    "broadcast": np.broadcast_to(PLAIN[:1], (6, 4)),
+    "read-only": read_only(),
+    "unaligned": unaligned(),
+    "big-endian": PLAIN.astype(">f4"),
+    "list": PLAIN.astype(int).tolist(),
+    "frame": Frame(),
+    "masked but whole": np.ma.array(PLAIN),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_becomes_the_same_plain_array_and_is_not_written(layout):
+    given = LAYOUTS[layout]
+    before = np.array(given)
+    out = check_features(given)
+    assert type(out) is np.ndarray
+    assert out.dtype == np.float32
+    assert out.dtype.isnative
+    assert out.flags.c_contiguous
+    assert out.flags.aligned
+    np.testing.assert_array_equal(out, before)
+    np.testing.assert_array_equal(np.asarray(given), before)
+
+
+def test_a_plain_array_is_not_copied():
+    assert check_features(PLAIN) is PLAIN
+
+
+@pytest.mark.parametrize(
+    ("given", "becomes"),
+    [
+        ("float64", "float64"),
+        (">f8", "float64"),
+        ("longdouble", "float64"),
+        ("float32", "float32"),
+        ("float16", "float32"),
+        ("int64", "float32"),
+        ("uint8", "float32"),
+        ("bool", "float32"),
+    ],
+)
+def test_double_precision_is_kept_and_all_else_becomes_float32(given, becomes):
+    array = (PLAIN % 2).astype(given)
+    for out in (check_features(array), check_targets(array)):
+        assert out.dtype == np.dtype(becomes)
+        np.testing.assert_array_equal(out, PLAIN % 2)
+
+
+@pytest.mark.parametrize("check", [check_features, check_targets, lambda x: check_labels(x, 3)])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (PLAIN.astype(complex), "complex"),
+        (PLAIN.astype(object), "object"),
+        (PLAIN.astype(str), "real numbers"),
+        (np.zeros((2, 2), "datetime64[s]"), "real numbers"),
+        ([[None, 1.0]], "object"),
+        (Sparse(), r"\.toarray\(\)"),
+        (OnGpu(), r"gn\.to_host\("),
+    ],
+)
+def test_what_is_no_host_array_of_real_numbers_is_refused(check, given, message):
+    with pytest.raises(DTypeError, match=message):
+        check(given)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_first_value_that_is_not_finite_is_named_by_row_and_column(bad):
+    array = PLAIN.copy()
+    array[2, 3] = array[4, 0] = bad
+    with pytest.raises(DataError, match=rf"^inputs is {bad} at row 2, column 3;"):
+        check_features(array, name="inputs")
+    with pytest.raises(DataError, match=rf"^y is {bad} at row 2;"):
+        check_targets(array[:, 3])
+    with pytest.raises(DataError, match=r"row 0, column 2, 3"):
+        check_features(array.reshape(2, 3, 4))
+
+
+def test_masked_entries_are_refused_instead_of_read_as_numbers():
+    with pytest.raises(DataError, match="masked"):
+        check_features(np.ma.masked_greater(PLAIN, 20))
+
+
+def test_features_without_a_second_dimension_are_refused_with_both_ways_to_reshape():
+    for array in (PLAIN[0], np.float32(1), [1.0, 2.0]):
+        with pytest.raises(ShapeError, match=r"X\.reshape\(-1, 1\).*X\.reshape\(1, -1\)"):
+            check_features(array)
+
+
+def test_ragged_rows_are_refused():
+    with pytest.raises(ShapeError, match="rows may differ in length"):
+        check_features([[1.0, 2.0], [3.0]])
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0)])
+def test_empty_features_are_refused_with_their_shape(shape):
+    with pytest.raises(DataError, match=rf"empty.*\({shape[0]}, {shape[1]}\)"):
+        check_features(np.zeros(shape))
+
+
+def test_a_wrong_number_of_features_is_refused_naming_both():
+    assert check_features(PLAIN, n_features=4) is PLAIN
+    assert check_features(PLAIN.reshape(2, 3, 4), n_features=(3, 4)).shape == (2, 3, 4)
+    with pytest.raises(ShapeError, match=r"4 feature.*64 feature"):
+        check_features(PLAIN, n_features=64)
+    with pytest.raises(ShapeError, match=r"samples of shape \(3, 4\).*12 feature"):
+        check_features(PLAIN.reshape(2, 3, 4), n_features=12)
+
+
+def test_targets_keep_their_shape_and_are_refused_when_empty_or_a_number():
+    assert check_targets(PLAIN).shape == (6, 4)
+    assert check_targets([1, 2]).tolist() == [1, 2]
+    with pytest.raises(DataError, match="y is empty"):
+        check_targets([])
+    with pytest.raises(ShapeError, match="single number"):
+        check_targets(3.0)
+
+
+@pytest.mark.parametrize("given", [[0, 2, 1], np.array([0, 2, 1], ">i2"), np.array([1, 2, 0], np.uint8)[[2, 1, 0]]])
+def test_integer_labels_of_any_kind_become_native_int64(given):
+    out = check_labels(given, 3)
+    assert out.dtype == np.int64
+    assert out.dtype.isnative
+    assert out.tolist() == [0, 2, 1]
+
+
+def test_boolean_labels_are_the_classes_zero_and_one():
+    assert check_labels([True, False], 2).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("y", [[0.0, 1.0], [0.0, np.nan]])
+def test_float_labels_are_refused_saying_so(y):
+    with pytest.raises(DTypeError, match=r"y holds floats \(float64\).*y\.astype\(int\)"):
+        check_labels(y, 2)
+
+
+@pytest.mark.parametrize("bad", [-1, 10, np.uint64(2**64 - 1)])
+def test_a_label_out_of_range_is_named_with_its_row_and_the_range(bad):
+    y = np.array([0, 9, bad, 3], np.uint64 if bad > 10 else np.int64)
+    with pytest.raises(DataError, match=rf"y is {bad} at row 2; 10 classes have labels 0 to 9"):
+        check_labels(y, 10)
+
+
+def test_labels_of_another_shape_than_one_row_of_them_are_refused():
+    with pytest.raises(ShapeError, match=r"\(2, 1\).*y\.ravel\(\)"):
+        check_labels([[0], [1]], 2)
+    with pytest.raises(DataError, match="labels is empty"):
+        check_labels(np.zeros(0, int), 2, "labels")
+
+
+def test_weights_must_be_finite_not_negative_and_not_all_zero():
+    assert check_weights([0, 1, 2], 3).dtype == np.float32
+    with pytest.raises(ShapeError, match="3 entries for 4 samples"):
+        check_weights([0, 1, 2], 4)
+    with pytest.raises(DataError, match=r"weight is -1\.0 at row 1"):
+        check_weights([1, -1], 2)
+    with pytest.raises(DataError, match="weight is nan at row 0"):
+        check_weights([np.nan, 1], 2)
+    with pytest.raises(DataError, match="zero for every sample"):
+        check_weights([0, 0], 2)
+    with pytest.raises(ShapeError, match=r"\(2, 1\)"):
+        check_weights([[1], [1]], 2)
+
+
+def test_lengths_that_differ_are_refused_naming_each():
+    check_lengths(X=PLAIN, y=PLAIN[:, 0], weight=None)
+    with pytest.raises(ShapeError, match="X has 6, y has 5"):
+        check_lengths(X=PLAIN, y=PLAIN[1:, 0], weight=None)

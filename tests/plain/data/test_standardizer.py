@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from gpunet.data import Standardizer, digits
+from gpunet.errors import DataError, ShapeError
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_standardised_features_have_mean_0_and_deviation_1_in_their_own_dtype(dtype):
+    X = np.random.default_rng(0).normal([5, -300, 0.01], [2, 40, 1e-3], (9000, 3)).astype(dtype)
+    standardizer = Standardizer.fit(X)
+    out = standardizer.apply(X)
+    assert standardizer.mean.dtype == standardizer.scale.dtype == np.float32
+    assert out.dtype == dtype
+    np.testing.assert_allclose(out.mean(axis=0, dtype=float), 0, atol=1e-5)
+    np.testing.assert_allclose(out.std(axis=0, dtype=float), 1, rtol=1e-6)
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.float32, (7, 2, 3), elements=st.floats(-1e6, 1e6, width=32)))
+def test_invert_undoes_apply_and_neither_writes_its_input(X):
+    before = X.copy()
+    standardizer = Standardizer.fit(X)
+    out = standardizer.apply(X)
+    kept = out.copy()
+    np.testing.assert_allclose(standardizer.invert(out), X, rtol=1e-5, atol=2e-6 * np.abs(X).max())
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_array_equal(out, kept)
+
+
+def test_the_statistics_are_those_of_all_rows_in_float64():
+    X = digits().X + np.float32(4096)  # sums of large numbers, in which float32 would lose digits
+    standardizer = Standardizer.fit(np.tile(X, (4, 1)))
+    np.testing.assert_allclose(standardizer.mean, X.mean(axis=0, dtype=np.float64), rtol=1e-7)
+    scale = X.std(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(standardizer.scale, np.where(scale == 0, 1, scale), rtol=1e-6)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e30, -7.3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_feature_keeps_scale_1(constant, dtype):
+    X = np.stack([np.full(1000, constant), np.arange(1000)], axis=1).astype(dtype)
+    standardizer = Standardizer.fit(X)
+    assert standardizer.scale[0] == 1
+    np.testing.assert_allclose(standardizer.apply(X)[:, 0], 0, atol=1e-6 * abs(constant))
+
+
+def test_a_deviation_too_small_for_float32_never_divides_by_zero():
+    X = np.array([[0.0], [1e-60]])
+    assert np.isfinite(Standardizer.fit(X).apply(X)).all()
+
+
+def test_regression_targets_of_one_dimension_are_standardised():
+    y = np.array([1, 2, 3, 4], np.float32)
+    standardizer = Standardizer.fit(y)
+    assert standardizer.mean.shape == standardizer.scale.shape == ()
+    out = standardizer.apply(y)
+    np.testing.assert_allclose(out, (y - 2.5) / np.sqrt(1.25), rtol=1e-6)
+    np.testing.assert_allclose(standardizer.invert(out), y, rtol=1e-6)
+
+
+def test_samples_of_another_shape_are_refused_also_where_they_would_broadcast():
+    standardizer = Standardizer.fit(np.arange(12.0).reshape(3, 4))
+    for method in (standardizer.apply, standardizer.invert):
+        with pytest.raises(ShapeError, match=r"\(1,\).*\(4,\)"):
+            method(np.zeros((3, 1), np.float32))
+
+
+@pytest.mark.parametrize("X", [np.zeros((0, 3)), [[np.nan]], [[1e39], [-1e39]], [[1e300], [-1e300]]])
+def test_samples_without_statistics_in_float32_are_refused(X):
+    with pytest.raises(DataError, match=r"^X "):
+        Standardizer.fit(X)
