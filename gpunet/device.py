@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
 from importlib import resources
 from pathlib import Path
@@ -53,11 +54,15 @@ class Device:
         """The GPU's number; 0 for the CPU."""
         return int(self.name.partition(":")[2] or 0)
 
+    def activate(self) -> AbstractContextManager[Any]:
+        """Return a block in which CuPy allocates and computes on this GPU; nothing to do on the CPU."""
+        return nullcontext() if self.xp is np else self.xp.cuda.Device(self.index)
+
     def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
         """Return `x` (an array of any device, or anything NumPy takes) as an array on this device."""
         if self.xp is np:
             return np.asarray(to_host(x), dtype)
-        with self.xp.cuda.Device(self.index):
+        with self.activate():
             return self.xp.asarray(x, dtype)
 
     def to_host(self, a: Array) -> np.ndarray:
@@ -68,7 +73,7 @@ class Device:
     def synchronize(self) -> None:
         """Wait until all work queued on this device is done; nothing to wait for on the CPU."""
         if self.xp is not np:
-            with self.xp.cuda.Device(self.index):
+            with self.activate():
                 self.xp.cuda.Stream.null.synchronize()
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.data import Standardizer, TableSchema, check_features
-from gpunet.device import Array, use_device
+from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
 from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear
@@ -72,7 +72,7 @@ class Model(Layer):
             x = self.input_scaler.apply(x)
         y = np.empty((len(x), *shape), self.dtype)
         device = self.device
-        with use_device(device):
+        with device.activate():
             for start in range(0, len(x), PREDICT_ROWS):
                 rows = slice(start, start + PREDICT_ROWS)
                 y[rows] = device.to_host(self.forward(device.asarray(x[rows], self.dtype)))

@@ -69,8 +69,9 @@ class Optimizer:
         """Take charge of the parameters of `model`, with fresh state; return the optimizer itself."""
         self._store = model.store
         self.steps = 0
-        xp = self._store.device.xp
-        self._store.slots = {name: xp.zeros_like(self._store.params) for name in self.slot_names}
+        device = self._store.device
+        with device.activate():
+            self._store.slots = {name: device.xp.zeros_like(self._store.params) for name in self.slot_names}
         self._blocks_of = None
         return self
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError
+from gpunet.ops.checks import check_float
 from gpunet.ops.erf import erf
 from gpunet.tape import Tape, empty, empty_like
 
@@ -46,12 +47,19 @@ class ActivationFunction:
     def __call__(self, z: Array) -> Array:
         """Return f(z) as a fresh array."""
         xp = array_module(z=z)
+        check_float(self.name, z=z)
         out = xp.empty_like(z)
         self.forward(z, out, xp, None)
         return out
 
     def config(self) -> dict[str, Any]:
-        """Return what rebuilds this function: its name and parameters."""
+        """Return what rebuilds this function: its name and parameters.
+
+        Raises:
+            ArgumentError: a function of your own, which no file can hold.
+        """
+        if FUNCTIONS.get(self.name) is not type(self):
+            raise ArgumentError(f"{self!r} cannot be saved: a file holds no code, only gpunet's own functions by name.")
         return {"name": self.name, **vars(self)}
 
     def __repr__(self) -> str:
@@ -231,13 +239,13 @@ class GELU(ActivationFunction):
     saves = "input"
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        phi = empty_like(tape, z, xp)
-        _normal_distribution(z, phi, xp, tape)
+        phi, square, ratio = empty(tape, (3, *z.shape), z.dtype, xp)
+        _normal_distribution(z, phi, square, ratio, xp)
         xp.multiply(z, phi, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        phi = empty_like(tape, saved, xp)
-        _normal_distribution(saved, phi, xp, tape)
+        phi, scratch = empty(tape, (2, *saved.shape), saved.dtype, xp)
+        _normal_distribution(saved, phi, out, scratch, xp)
         xp.multiply(saved, saved, out=out)
         xp.multiply(out, -0.5, out=out)
         xp.exp(out, out=out)
@@ -315,10 +323,6 @@ class CustomActivation(ActivationFunction):
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         xp.multiply(dy, self.derivative(saved), out=out)
 
-    def config(self) -> dict[str, Any]:
-        """Raise `ArgumentError`: functions cannot be written to a file."""
-        raise ArgumentError("a model with a CustomActivation cannot be saved: its functions are code, not data.")
-
 
 def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
     """Write 1 / (1 + exp(-z)) to `out`, which may be `z`; exact to the last digits on both sides, without overflow."""
@@ -330,10 +334,10 @@ def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
     xp.reciprocal(out, out=out)
 
 
-def _normal_distribution(z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-    """Write Φ(z) to `out`, an array of its own."""
+def _normal_distribution(z: Array, out: Array, square: Array, ratio: Array, xp: ModuleType) -> None:
+    """Write Φ(z) to `out`; `square` and `ratio` are scratch, and all are arrays of their own."""
     xp.multiply(z, SQRT_HALF, out=out)
-    erf(out, out, empty_like(tape, z, xp), empty_like(tape, z, xp))
+    erf(out, out, square, ratio)
     xp.add(out, 1, out=out)
     xp.multiply(out, 0.5, out=out)
 

@@ -8,8 +8,9 @@ z is (rows, n), bias (n,). Read and written once each: 8 bytes an element forwar
 from __future__ import annotations
 
 from gpunet.device import Array, array_module
-from gpunet.errors import DTypeError, ShapeError
+from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, activation_function
+from gpunet.ops.checks import check_float, check_shape
 from gpunet.ops.matmul import check_kernel
 from gpunet.tape import Tape, empty_like
 
@@ -48,9 +49,7 @@ def bias_activation(
     check_float("bias_activation", z=z, bias=bias, out=out, preactivation=preactivation)
     if bias is not None and (bias.ndim != 1 or z.ndim == 0 or bias.shape[0] != z.shape[-1]):
         raise ShapeError(f"bias_activation: bias of shape {bias.shape} does not fit the last axis of z, {z.shape}.")
-    for name, a in (("out", out), ("preactivation", preactivation)):
-        if a is not None and a.shape != z.shape:
-            raise ShapeError(f"bias_activation: {name} has shape {a.shape}, z has {z.shape}; they must be equal.")
+    check_shape("bias_activation", z.shape, out=out, preactivation=preactivation)
     if out is None:
         out = empty_like(tape, z, xp)
     inner = out if preactivation is None else preactivation
@@ -90,8 +89,10 @@ def bias_activation_backward(
     """
     xp = array_module(dy=dy, saved=saved, dbias=dbias)
     check_kernel(kernel)
+    check_float("bias_activation_backward", dy=dy, saved=saved, dbias=dbias)
+    check_shape("bias_activation_backward", dy.shape[-1:], dbias=dbias)
     dz = activation_backward(dy, saved, activation, tape=tape)
-    return dz, xp.sum(dz.reshape(-1, dz.shape[-1]), axis=0, out=dbias)
+    return dz, xp.sum(dz, axis=tuple(range(dz.ndim - 1)), out=dbias)
 
 
 def activation_backward(
@@ -108,16 +109,3 @@ def activation_backward(
     dz = empty_like(tape, dy, xp)
     function.backward(dy, saved, dz, xp, tape)
     return dz
-
-
-def check_float(op: str, **arrays: Array | None) -> None:
-    """Raise `DTypeError` unless the arrays given are all float32 or all float64."""
-    given = {name: a.dtype for name, a in arrays.items() if a is not None}
-    first = next(iter(given.values()))
-    for name, dtype in given.items():
-        if dtype.char not in "fd" or not dtype.isnative:
-            raise DTypeError(f"{op}: {name} is {dtype}; use float32 or float64, for example {name}.astype('float32').")
-        if dtype != first:
-            raise DTypeError(
-                f"{op}: dtypes differ: {', '.join(f'{n} is {d}' for n, d in given.items())}; make them one."
-            )

@@ -12,7 +12,7 @@ from types import ModuleType
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import sigmoid
-from gpunet.ops.bias_activation import check_float
+from gpunet.ops.checks import check_float
 from gpunet.tape import Tape, empty, empty_like
 
 

@@ -13,7 +13,8 @@ from types import ModuleType
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, activation_function
-from gpunet.ops.bias_activation import activation_backward, check_float
+from gpunet.ops.bias_activation import activation_backward
+from gpunet.ops.checks import check_float, check_shape
 from gpunet.ops.matmul import check_kernel
 from gpunet.tape import Tape, empty
 
@@ -105,9 +106,11 @@ def linear_backward(
     """
     xp = array_module(dy=dy, x=x, weight=weight, dweight=dweight, dbias=dbias)
     check_kernel(kernel)
-    check_float("linear_backward", dy=dy, x=x, weight=weight)
+    check_float("linear_backward", dy=dy, x=x, weight=weight, dweight=dweight, dbias=dbias)
     if dy.shape != _output_shape(x, weight, None):
         raise ShapeError(f"linear_backward: dy has shape {dy.shape}, the output {_output_shape(x, weight, None)}.")
+    check_shape("linear_backward", weight.shape, dweight=dweight)
+    check_shape("linear_backward", weight.shape[1:], dbias=dbias)
     dz = _rows(activation_backward(dy, saved, activation, tape=tape))
     dweight = xp.matmul(_rows(x).T, dz, out=dweight)
     dbias = xp.sum(dz, axis=0, out=dbias)

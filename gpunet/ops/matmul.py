@@ -44,7 +44,7 @@ def matmul(
 
     Raises:
         ShapeError: the inner axes, the batch axes or `out` don't fit.
-        DTypeError: an operand holds no numbers.
+        DTypeError: an operand holds no numbers, or `out` none that fit.
     """
     xp = array_module(a=a, b=b, out=out)
     check_kernel(kernel)
@@ -62,6 +62,8 @@ def matmul(
         )
     try:
         return xp.matmul(left, right, out=out)
+    except TypeError as error:
+        raise DTypeError(f"matmul: out holds {out.dtype}, which cannot take the product: {error}") from None
     except ValueError as error:
         of_out = "" if out is None else f", out {out.shape}"
         raise ShapeError(f"matmul: shapes {left.shape} and {right.shape}{of_out} don't fit: {error}") from None
@@ -99,6 +101,8 @@ def matmul_backward(
     right = b[:, None] if b.ndim == 1 else _transposed(b, transpose_b)
     upper = dy[..., None] if b.ndim == 1 else dy
     upper = upper[..., None, :] if a.ndim == 1 else upper
+    if upper.shape[-2:] != (left.shape[-2], right.shape[-1]) or upper.ndim > max(left.ndim, right.ndim):
+        raise ShapeError(f"matmul_backward: dy has shape {dy.shape}, which is not that of the product.")
     da = matmul(upper, right, transpose_b=True, kernel=kernel)
     db = matmul(left, upper, transpose_a=True, kernel=kernel)
     if a.ndim > 1:
@@ -115,7 +119,7 @@ def _transposed(a: Array, transpose: bool) -> Array:
 def _sum_to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:
     """Sum over the axes along which an operand of `shape` was broadcast."""
     if len(shape) == 1:  # the axis that a vector was given is dropped again
-        gradient = gradient.reshape(*gradient.shape[:-2], -1)
+        gradient = gradient.reshape(*gradient.shape[:-2], *shape)
     extra = gradient.ndim - len(shape)
     broadcast = [axis + extra for axis, size in enumerate(shape) if size == 1 and gradient.shape[axis + extra] != 1]
     axes = (*range(extra), *broadcast)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
-from gpunet.ops.bias_activation import check_float
+from gpunet.ops.checks import check_float, check_shape
 
 
 def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
@@ -31,10 +31,9 @@ def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
     check_float("softmax", x=x, out=out)
     if not -x.ndim <= axis < x.ndim or x.shape[axis] == 0:
         raise ShapeError(f"softmax: x of shape {x.shape} has no elements along axis {axis}.")
+    check_shape("softmax", x.shape, out=out)
     if out is None:
         out = xp.empty_like(x)
-    elif out.shape != x.shape:
-        raise ShapeError(f"softmax: out has shape {out.shape}, x has {x.shape}; they must be equal.")
     xp.subtract(x, x.max(axis=axis, keepdims=True), out=out)
     xp.exp(out, out=out)
     return xp.divide(out, out.sum(axis=axis, keepdims=True), out=out)
@@ -54,8 +53,7 @@ def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     """
     xp = array_module(dy=dy, y=y)
     check_float("softmax_backward", dy=dy, y=y)
-    if dy.shape != y.shape:
-        raise ShapeError(f"softmax_backward: dy has shape {dy.shape}, y has {y.shape}; they must be equal.")
+    check_shape("softmax_backward", y.shape, dy=dy)
     dx = xp.multiply(dy, y)
     total = dx.sum(axis=axis, keepdims=True)
     xp.subtract(dy, total, out=dx)

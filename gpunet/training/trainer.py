@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from gpunet import random
 from gpunet.data import check_features, check_lengths, check_weights, split_indices
 from gpunet.data.labels import label_indices
-from gpunet.device import Array, use_device
+from gpunet.device import Array
 from gpunet.errors import ArgumentError, DataError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
@@ -34,6 +34,9 @@ from gpunet.training.metrics import accuracy, mean_absolute_error, r2_score
 from gpunet.training.running import RunningMeans
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
+
+TAPES = 4
+"""Batch sizes whose buffers are kept: an epoch has two, the batch size and what is left for its last batch."""
 
 
 class Trainer:
@@ -117,15 +120,19 @@ class Trainer:
             if not isinstance(value, int | np.integer) or value < 1:
                 raise ArgumentError(f"fit: {name} must be a whole number of at least 1, got {value!r}.")
         x = check_features(X)
+        classes = self._class_names(y)
         if isinstance(validation, int | float):
             labels = np.asarray(y)
             check_lengths(X=x, y=labels)
             kept, held_out = split_indices(labels, (1 - validation, validation), seed=self.seed)
             x, y, validation = x[kept], labels[kept], (x[held_out], labels[held_out])
             sample_weight = None if sample_weight is None else np.asarray(sample_weight)[kept]
-        data = self._to_device(x, y, sample_weight)
+        x, target = self._checked(x, y, classes)
+        weight = None if sample_weight is None else check_weights(sample_weight, len(x), "sample_weight")
         if validation is not None:
-            self._to_host_arrays(*validation)  # refused before the first step, not after the first epoch
+            self._checked(*validation, classes)  # refused before the first step, not after the first epoch
+        data = self._to_device(x, target, weight)
+        self.model.classes = classes
         return self._run(data, epochs, batch_size, shuffle, validation)
 
     def _run(
@@ -138,7 +145,7 @@ class Trainer:
     ) -> History:
         rows = len(data[0])
         self.history.stopped = None
-        with use_device(self.model.device), self._interruptible():
+        with self.model.device.activate(), self._interruptible():
             for callback in self.callbacks:
                 callback.on_fit_begin(self, epochs * rows - self.position)
             try:
@@ -201,7 +208,8 @@ class Trainer:
         if target.dtype.kind == "f":
             target = device.asarray(target, dtype)
         w = None if weight is None else device.asarray(weight, dtype)
-        return self._update(device.asarray(X, dtype), target, w, self._tape(len(X)))[0]
+        with device.activate():
+            return self._update(device.asarray(X, dtype), target, w, self._tape(len(X)))[0]
 
     def _update(self, x: Array, target: Array, weight: Array | None, tape: Tape) -> tuple[Array, Array]:
         prediction = self.model.forward(x, tape)
@@ -214,6 +222,8 @@ class Trainer:
         """Return the tape for batches of this size, at the beginning of a step."""
         tape = self._tapes.get(rows)
         if tape is None:
+            if len(self._tapes) == TAPES:
+                self._tapes.clear()
             tape = self._tapes[rows] = Tape(self.seed)
         tape.reset(step=self.optimizer.steps)
         return tape
@@ -228,7 +238,7 @@ class Trainer:
         Raises:
             DataError, DTypeError, ShapeError: data that cannot be used.
         """
-        target = self._to_host_arrays(X, y)[1]
+        target = self._checked(X, y, self.model.classes)[1]
         outputs = self.model.outputs(X)
         results = {"loss": float(self.loss.value(outputs, target))}
         if self.loss.task == "regression":
@@ -272,33 +282,40 @@ class Trainer:
         """
         return checkpoint.load(cls, path, callbacks, metrics)
 
-    def _to_host_arrays(self, X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    def _class_names(self, y: ArrayLike) -> tuple[str, ...] | None:
+        """Return the model's class names, or those of text labels, sorted, where it has none yet."""
+        labels = np.asarray(y)
+        if labels.dtype.kind == "U" and self.model.classes is None:
+            return tuple(np.unique(labels).tolist())
+        return self.model.classes
+
+    def _checked(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: tuple[str, ...] | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Check raw data; return the features as given and the targets as the loss takes them."""
         x = check_features(X)
         shape = self.model.output_shape(x.shape[1:])
         raw = np.asarray(y)
-        if raw.dtype.kind in "US":
-            if self.model.classes is None:
-                names = tuple(np.unique(raw).tolist())
-                if len(names) > shape[-1]:
-                    raise DataError(f"y: {len(names)} class names, but the model has {shape[-1]} outputs.")
-                self.model.classes = names
-            raw = label_indices(raw, self.model.classes)
+        if raw.dtype.kind == "U":
+            if classes is None:
+                raise DataError("y: text, but the classes of the model have no names; give class indices.")
+            raw = label_indices(raw, classes)
         if self.model.target_scaler is not None:
             raw = self.model.target_scaler.apply(np.asarray(raw, np.float64))
         target = self.loss.check_target(raw, shape, self.model.dtype)
         check_lengths(X=x, y=target)
         return x, target
 
-    def _to_device(self, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> list[Array]:
-        """Check raw data; return features, targets and any weights on the device, ready for the model."""
-        x, target = self._to_host_arrays(X, y)
-        w = None if weight is None else check_weights(weight, len(x), "sample_weight")
+    def _to_device(self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> list[Array]:
+        """Return checked features, targets and any weights on the device, ready for the model."""
         if self.model.input_scaler is not None:
             x = self.model.input_scaler.apply(x)
         device, dtype = self.model.device, self.model.dtype
         arrays = [device.asarray(x, dtype), device.asarray(target)]
-        return arrays if w is None else [*arrays, device.asarray(w, dtype)]
+        return arrays if weight is None else [*arrays, device.asarray(weight, dtype)]
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
