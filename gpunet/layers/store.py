@@ -35,7 +35,7 @@ class Views(Mapping[str, Array]):
         view = self[name]
         if np.shape(value) != view.shape:
             raise ShapeError(f"{name}: cannot assign shape {np.shape(value)} to a parameter of shape {view.shape}.")
-        view[...] = device_of(view).asarray(value, view.dtype)
+        device_of(view).assign(view, value)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)

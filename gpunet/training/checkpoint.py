@@ -77,7 +77,7 @@ def load(
         with model.device.activate():
             for slot, flat in model.store.slots.items():
                 for key, view in model.store.views(flat).items():
-                    view[...] = model.device.asarray(arrays[f"slots.{slot}.{key}"])
+                    model.device.assign(view, arrays[f"slots.{slot}.{key}"])
         trainer.history = History.from_json(description["history"])
         trainer.epoch, trainer.position = description["epoch"], description["position"]
         trainer.running.restore(description["running"], model.device)
