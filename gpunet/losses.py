@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet.data.checks import check_labels, check_targets
+from gpunet.data.checks import as_float32, check_labels, check_targets, host_array
 from gpunet.device import Array, device_of
 from gpunet.errors import ArgumentError, DataError, ShapeError
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
@@ -53,7 +53,8 @@ class Loss:
         Raises:
             DataError: labels out of range, targets that are not finite, shapes that don't fit the output.
         """
-        y = check_targets(target).astype(dtype, copy=False)
+        y = check_targets(target)
+        y = as_float32(y, "y") if dtype == np.float32 else y.astype(dtype, copy=False)
         if y.shape[1:] != output_shape and y.size == len(y) and output_shape == (1,):
             y = y.reshape(len(y), 1)
         if y.shape[1:] != output_shape:
@@ -112,7 +113,7 @@ class CrossEntropyLoss(Loss):
             raise ArgumentError(
                 f"CrossEntropyLoss: class_weight has shape {self.class_weight.shape}, the model {classes} classes."
             )
-        if np.ndim(target) != 2:
+        if host_array(target, "y").ndim != 2:
             return check_labels(target, classes)
         soft = super().check_target(target, output_shape, dtype)
         if (soft < 0).any() or np.abs(soft.sum(axis=1) - 1).max() > 1e-3:

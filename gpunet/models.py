@@ -68,8 +68,8 @@ class Model(Layer):
             DataError: features that are not finite, too large for the model's dtype, or none.
             ShapeError: not the number of features that the model takes.
         """
-        x = check_features(X)
-        y = np.empty((len(x), *self.output_shape(x.shape[1:])), self.dtype)
+        x, shape = self.checked(X)
+        y = np.empty((len(x), *shape), self.dtype)
         x = self.standardized(x)
         device = self.device
         with device.activate():
@@ -77,6 +77,14 @@ class Model(Layer):
                 rows = slice(start, start + PREDICT_ROWS)
                 y[rows] = device.to_host(self.forward(device.asarray(x[rows])))
         return y
+
+    def checked(self, X: ArrayLike) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Return raw features as a plain array, and the shape of a row's output. Errors as for `outputs`."""
+        x = check_features(X)
+        try:
+            return x, self.output_shape(x.shape[1:])
+        except ShapeError as error:
+            raise ShapeError(f"X: {error}") from None
 
     def standardized(self, x: np.ndarray) -> np.ndarray:
         """Return checked raw features, (rows, features...), as the layers take them: scaled, in the model's dtype.

@@ -129,8 +129,14 @@ def check_one_dimension(array: np.ndarray, name: str) -> np.ndarray:
     return array
 
 
-def _real_array(value: Any, name: str) -> np.ndarray:
-    """Return `value` as a NumPy array of real numbers, in its own dtype and layout."""
+def host_array(value: Any, name: str) -> np.ndarray:
+    """Return `value` as a NumPy array, in its own dtype and layout.
+
+    Raises:
+        DataError: masked entries.
+        DTypeError: an array on a GPU, or a sparse matrix.
+        ShapeError: rows that differ in length.
+    """
     if hasattr(value, "__cuda_array_interface__"):
         raise DTypeError(f"{name} lives on a GPU; copy it to the host first, with gn.to_host({name}).")
     if hasattr(value, "toarray"):
@@ -138,9 +144,14 @@ def _real_array(value: Any, name: str) -> np.ndarray:
     if np.ma.is_masked(value):
         raise DataError(f"{name} has masked entries; fill them first, with {name}.filled(value).")
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"{name} is no regular array, its rows may differ in length ({error}).") from None
+
+
+def _real_array(value: Any, name: str) -> np.ndarray:
+    """Return `value` as a NumPy array of real numbers, in its own dtype and layout."""
+    array = host_array(value, name)
     if array.dtype.kind not in "biuf":
         raise DTypeError(
             f"{name} has dtype {array.dtype}; expected real numbers. Drop or encode text and mixed columns first; "

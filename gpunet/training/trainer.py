@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet import random
-from gpunet.data import check_features, check_lengths, check_weights, split_indices
-from gpunet.data.labels import label_indices
+from gpunet.data import check_weights
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, DataError, GpunetError
+from gpunet.errors import ArgumentError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.ops.gather import gather
@@ -30,6 +29,7 @@ from gpunet.optimizers import Adam, Optimizer
 from gpunet.tape import Tape
 from gpunet.training import checkpoint
 from gpunet.training.callbacks import Callback
+from gpunet.training.examples import check_examples, check_validation, class_names, hold_out
 from gpunet.training.history import History, Row
 from gpunet.training.metrics import accuracy, mean_absolute_error, r2_score
 from gpunet.training.running import RunningMeans
@@ -72,8 +72,17 @@ class Trainer:
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise ArgumentError(f"Trainer: seed must be a whole number from 0 to 2**64 - 1, got {seed!r}.")
         self.model = model
-        self.loss = loss or CrossEntropyLoss()
-        self.optimizer = (optimizer or Adam()).attach(model)
+        self.loss = CrossEntropyLoss() if loss is None else loss
+        optimizer = Adam() if optimizer is None else optimizer
+        for name, value, kind in (
+            ("model", model, Model),
+            ("loss", self.loss, Loss),
+            ("optimizer", optimizer, Optimizer),
+            *(("callbacks", callback, Callback) for callback in callbacks),
+        ):
+            if not isinstance(value, kind):
+                raise ArgumentError(f"Trainer: {name} takes a `{kind.__name__}`, got {value!r}.")
+        self.optimizer = optimizer.attach(model)
         self.callbacks = sorted(callbacks, key=lambda callback: callback.order)
         default: dict[str, Metric] = {"accuracy": accuracy}
         if self.loss.task == "regression":
@@ -121,16 +130,16 @@ class Trainer:
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
             if not isinstance(value, int | np.integer) or value < 1:
                 raise ArgumentError(f"fit: {name} must be a whole number of at least 1, got {value!r}.")
-        classes = self._class_names(y)
-        x, target = self._checked(X, y, classes)
+        classes = class_names(self.model, self.loss, y)
+        x, target = check_examples(self.model, self.loss, X, y, classes)
         weight = None if sample_weight is None else check_weights(sample_weight, len(x), "sample_weight")
         if isinstance(validation, int | float | np.floating):
             labels = np.asarray(y)
-            kept, held_out = self._split(labels, float(validation))
+            kept, held_out = hold_out(self.loss, labels, float(validation), seed=self.seed)
             validation = x[held_out], labels[held_out]
             x, target, weight = x[kept], target[kept], None if weight is None else weight[kept]
         elif validation is not None:
-            self._check_validation(validation, classes)
+            check_validation(self.model, self.loss, validation, classes)
         data = self._to_device(x, target, weight)
         self.model.classes = classes
         return self._run(data, epochs, batch_size, shuffle, validation)
@@ -242,7 +251,7 @@ class Trainer:
         Raises:
             DataError, DTypeError, ShapeError: data that cannot be used.
         """
-        target = self._checked(X, y, self.model.classes)[1]
+        target = check_examples(self.model, self.loss, X, y, self.model.classes)[1]
         outputs = self.model.outputs(X)
         results = {"loss": float(self.loss.value(outputs, target))}
         if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not go on
@@ -287,55 +296,6 @@ class Trainer:
             ModelFileError: the file is truncated, altered, or no checkpoint.
         """
         return checkpoint.load(cls, path, callbacks, metrics)
-
-    def _class_names(self, y: ArrayLike) -> tuple[str, ...] | None:
-        """Return the model's class names, or those of text labels, sorted, where it has none yet."""
-        labels = self._text(y)
-        if labels is not None and self.model.classes is None:
-            return tuple(np.unique(labels).tolist())
-        return self.model.classes
-
-    def _text(self, y: ArrayLike) -> np.ndarray | None:
-        """Return labels that are text as an array; None for anything else, which the loss has to check."""
-        try:
-            labels = np.asarray(y)
-        except ValueError:  # rows that differ in length
-            return None
-        return labels if labels.dtype.kind == "U" and self.loss.task != "regression" else None
-
-    def _checked(self, X: ArrayLike, y: ArrayLike, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:
-        """Check raw data; return the features as given and the targets as the loss takes them."""
-        x = check_features(X)
-        shape = self.model.output_shape(x.shape[1:])
-        raw, labels = y, self._text(y)
-        if labels is not None:
-            if classes is None:
-                raise DataError("y: text, but the classes of the model have no names; give class indices.")
-            raw = label_indices(labels, classes)
-        scaler = self.model.target_scaler
-        target = self.loss.check_target(raw, shape, self.model.dtype if scaler is None else np.dtype(np.float64))
-        if scaler is not None:  # a target far from zero has too few digits in float32 before it is scaled
-            rows = target.reshape(len(target), *scaler.mean.shape)
-            target = scaler.apply(rows).astype(self.model.dtype).reshape(target.shape)
-        check_lengths(X=x, y=target)
-        return x, target
-
-    def _check_validation(self, validation: Any, classes: tuple[str, ...] | None) -> None:
-        """Refuse validation data before the first step, not after the first epoch."""
-        if not isinstance(validation, tuple | list) or len(validation) != 2:
-            raise ArgumentError(f"fit: validation must be a share of the rows or a pair (X, y), got {validation!r}.")
-        X, y = validation
-        try:
-            self._checked(X, y, classes)
-        except GpunetError as error:
-            raise type(error)(f"validation: {error}") from None
-
-    def _split(self, y: np.ndarray, share: float) -> tuple[np.ndarray, ...]:
-        """Return which rows to train on and which to hold out; class labels are divided class by class."""
-        if not 0 < share < 1:
-            raise ArgumentError(f"fit: validation must be a share between 0 and 1 or a pair (X, y), got {share!r}.")
-        by = len(y) if self.loss.task == "regression" else y
-        return split_indices(by, (1 - share, share), seed=self.seed)
 
     def _to_device(self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> list[Array]:
         """Return checked features, targets and any weights on the device, ready for the model."""

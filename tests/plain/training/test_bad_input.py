@@ -283,3 +283,22 @@ def test_features_beyond_float32_are_refused_and_nothing_changes():
     with pytest.raises(gn.errors.DataError, match="X as float32"):
         trainer.fit(np.full((4, 2), 1e300), [0, 1, 0, 1], epochs=1)
     np.testing.assert_array_equal(trainer.model.store.params, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "mse"}, "loss takes a `Loss`, got 'mse'"),
+        ({"optimizer": "adam"}, "optimizer takes a `Optimizer`"),
+        ({"callbacks": [gn.ProgressBar]}, "callbacks takes a `Callback`"),
+        ({"model": gn.Linear(2, 2)}, "model takes a `Model`"),
+    ],
+)
+def test_what_a_trainer_cannot_work_with_is_refused_by_name(arguments, message):
+    with pytest.raises(gn.errors.ArgumentError, match=message):
+        gn.Trainer(**{"model": gn.MLP([2, 2]), **arguments})
+
+
+def test_a_wrong_number_of_features_names_x_and_both_numbers():
+    with pytest.raises(gn.errors.ShapeError, match=r"X: layer 0, Linear\(4, 2\).* 4 features, got shape \(3,\)"):
+        gn.MLP([4, 2]).predict(np.zeros((1, 3)))

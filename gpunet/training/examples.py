@@ -1,0 +1,80 @@
+"""Training examples: a user's raw X and y, checked against the model and the loss, and made ready for the layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gpunet.data import check_lengths, split_indices
+from gpunet.data.checks import host_array
+from gpunet.data.labels import label_indices
+from gpunet.errors import ArgumentError, DataError, GpunetError
+from gpunet.losses import Loss
+from gpunet.models import Model
+
+
+def class_names(model: Model, loss: Loss, y: ArrayLike) -> tuple[str, ...] | None:
+    """Return the model's class names, or those of text labels, sorted, where it has none yet."""
+    labels = host_array(y, "y")
+    if model.classes is None and _is_text(labels, loss):
+        return tuple(np.unique(labels).tolist())
+    return model.classes
+
+
+def check_examples(
+    model: Model, loss: Loss, X: ArrayLike, y: ArrayLike, classes: tuple[str, ...] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check raw data; return the features as given and the targets as the loss takes them.
+
+    Args:
+        model: what the data is for.
+        loss: likewise.
+        X: (rows, features...).
+        y: (rows, ...).
+        classes: the names that text labels are looked up in.
+
+    Raises:
+        DataError, DTypeError, ShapeError: data that cannot be used.
+    """
+    x, shape = model.checked(X)
+    raw = host_array(y, "y")
+    if _is_text(raw, loss):
+        if classes is None:
+            raise DataError("y: text, but the classes of the model have no names; give class indices.")
+        raw = label_indices(raw, classes)
+    scaler = model.target_scaler
+    target = loss.check_target(raw, shape, model.dtype if scaler is None else np.dtype(np.float64))
+    if scaler is not None:  # a target far from zero has too few digits in float32 before it is scaled
+        rows = target.reshape(len(target), *scaler.mean.shape)
+        target = scaler.apply(rows).astype(model.dtype).reshape(target.shape)
+    check_lengths(X=x, y=target)
+    return x, target
+
+
+def check_validation(model: Model, loss: Loss, validation: Any, classes: tuple[str, ...] | None) -> None:
+    """Refuse validation data before the first step, not after the first epoch."""
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise ArgumentError(f"fit: validation must be a share of the rows or a pair (X, y), got {validation!r}.")
+    X, y = validation
+    try:
+        check_examples(model, loss, X, y, classes)
+    except GpunetError as error:
+        raise type(error)(f"validation: {error}") from None
+
+
+def hold_out(loss: Loss, y: np.ndarray, share: float, *, seed: int) -> tuple[np.ndarray, ...]:
+    """Return which rows to train on and which to hold out; class labels are divided class by class.
+
+    Raises:
+        ArgumentError: a share that is not between 0 and 1.
+        DataError: too few rows.
+    """
+    if not 0 < share < 1:
+        raise ArgumentError(f"fit: validation must be a share between 0 and 1 or a pair (X, y), got {share!r}.")
+    return split_indices(len(y) if loss.task == "regression" else y, (1 - share, share), seed=seed)
+
+
+def _is_text(y: np.ndarray, loss: Loss) -> bool:
+    return y.dtype.kind == "U" and loss.task != "regression"
