@@ -125,10 +125,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) matmul_tiled(
     const T* __restrict__ saved,    // [grid_z * m * n] or null
     T* __restrict__ preactivation,  // [grid_z * m * n] or null
     T* __restrict__ c,              // [grid_y * grid_z * m * n]
-    T* __restrict__ column_sums,    // [grid_y * grid_z * n] or null: sums over k of op(b), for each split
+    T* __restrict__ column_sums,    // [grid_y * n] or null: sums over k of the first op(b), for each split
     int m, int n, int k, long long stride_a, long long stride_b, T parameter) {
-    __shared__ alignas(16) T tile_a[2][BK][LoaderA::ROW];
-    __shared__ alignas(16) T tile_b[2][BK][LoaderB::ROW];
+    alignas(16) __shared__ T tile_a[2][BK][LoaderA::ROW];
+    alignas(16) __shared__ T tile_b[2][BK][LoaderB::ROW];
 
     a += blockIdx.z * stride_a;
     b += blockIdx.z * stride_b;
@@ -139,8 +139,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) matmul_tiled(
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int lane_m = lane / LANES_N, lane_n = lane % LANES_N;
     const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
-    const int split = blockIdx.y * gridDim.z + blockIdx.z;
-    const bool sums_columns = column_sums && row == 0;
+    const bool sums_columns = column_sums && row == 0 && blockIdx.z == 0;
 
     LoaderA loader_a;
     LoaderB loader_b;
@@ -184,7 +183,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) matmul_tiled(
         __syncthreads();
     }
 
-    const Epilogue finish{bias, saved, preactivation, c + (blockIdx.y * gridDim.z) * static_cast<size_t>(m) * n, m, n, parameter};
+    T* product = c + static_cast<size_t>(blockIdx.y * gridDim.z) * m * n;  // with splits, where this one's part goes
+    const Epilogue finish{bias, saved, preactivation, product, m, n, parameter};
 #pragma unroll
     for (int p = 0; p < TM; ++p)
 #pragma unroll
@@ -195,7 +195,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) matmul_tiled(
 #pragma unroll
     for (int s = 0; s < SUMMED; ++s) {
         const int x = threadIdx.x + s * THREADS;
-        if (x < BN && column + x < n) column_sums[split * n + column + x] = column_sum[s];
+        if (x < BN && column + x < n) column_sums[blockIdx.y * n + column + x] = column_sum[s];
     }
 }
 
