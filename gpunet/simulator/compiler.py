@@ -64,7 +64,7 @@ MODES = {
             "-ftrivial-auto-var-init=pattern",  # a forgotten initial value gives huge numbers, not lucky zeros
         ),
         ("-O2", "-DGPUNET_CHECKED"),
-        (*_RUNTIME_SOURCES, "checker.cpp", "sanitizer.cpp"),
+        (*_RUNTIME_SOURCES, "checker.cpp", "history.cpp", "sanitizer.cpp"),
     ),
 }
 
@@ -166,13 +166,12 @@ def _compile(source: str, name: str, options: Sequence[str], mode: str, runtime:
     headers = [f"-I{RUNTIME}", f"-I{RUNTIME / 'include'}"]
     marked = f'#include "device.h"\n# 1 "{name}"\n{source}\n#include "export.h"\n'
     preprocessed = _run([compiler, "-E", *_COMMON, *options, *headers, "-x", "c++", "-"], name, stdin=marked)
-    text = build.folder / "kernels.ii"
+    text, compiled = build.folder / "kernels.ii", build.folder / "kernels.o"
     text.write_text(rewrite(preprocessed), encoding="utf-8")
-    _run(
-        [compiler, *_COMMON, *MODES[mode].kernel_flags, str(text), "-shared", str(runtime)]
-        + ["-Wl,-rpath,$ORIGIN", "-Wl,-z,now", "-o", str(build.target)],
-        name,
-    )
+    _run([compiler, *_COMMON, *MODES[mode].kernel_flags, "-c", str(text), "-o", str(compiled)], name)
+    # A step of its own, without the sanitizers' flags: those would link the sanitizers' libraries.
+    link = ["-shared", str(compiled), str(runtime), "-Wl,-rpath,$ORIGIN", "-Wl,-z,now", "-o", str(build.target)]
+    _run([compiler, *link], name)
 
 
 @functools.cache
@@ -180,7 +179,8 @@ def runtime_library(mode: str) -> Path:
     """Return the runtime's shared library for `mode`, compiled unless the cache has it."""
     compiler = find_compiler()
     flags = [*_COMMON, "-DGPUNET_RUNTIME", *MODES[mode].runtime_flags]
-    sources = [p.read_text(encoding="utf-8") for p in sorted(RUNTIME.rglob("*")) if p.is_file()]
+    recipe = [Path(__file__), Path(__file__).with_name("rewrite.py")]  # they decide what becomes of a source, too
+    sources = [p.read_text(encoding="utf-8") for p in (*recipe, *sorted(RUNTIME.rglob("*"))) if p.is_file()]
     key = _hash([compiler.path, compiler.version, _processor(), *flags, *sources])
     library = cache_folder() / f"libgpunet-{mode}-{key}.so"
     if not library.exists():

@@ -13,9 +13,8 @@ namespace simulator {
 
 using Where = std::source_location;  // as a default argument it names the line of the call in the .cu
 
-struct Position {
-  uint3 thread, block;
-  dim3 block_size, grid_size;
+struct Position {  // plain structs only: g++ takes no object with a constructor for a constant
+  uint3 thread, block, block_size, grid_size;
 };
 
 #ifdef GPUNET_RUNTIME

@@ -11,6 +11,7 @@
 namespace simulator {
 
 Position position;
+Running running;
 Counts counts;
 
 namespace {
@@ -52,6 +53,10 @@ Thread* thread;  // the running one
 void* scheduler_stack;
 std::string failure;
 
+uint3 index_of(unsigned number, uint3 size) {
+  return {number % size.x, number / size.x % size.y, number / size.x / size.y};
+}
+
 void return_to_scheduler() { gpunet_switch(&thread->fiber->stack_pointer, scheduler_stack); }
 
 std::string text(Where where) {
@@ -86,7 +91,9 @@ bool complete_collective(unsigned warp_number, unsigned mask, Memory memory) {
            ", and they disagree on the operation or the mask");
   }
   warp.lanes.misread = 0;
+  running.watched = false;
   first.operation(warp.lanes, participants);
+  running.watched = true;
   if (kChecked && warp.lanes.misread) {
     const Thread& reader = lane_of(warp_number, __builtin_ctz(warp.lanes.misread));
     fail("undefined shuffle at " + text(reader.where) + ": " + describe(block->number, reader.number) +
@@ -95,7 +102,7 @@ bool complete_collective(unsigned warp_number, unsigned mask, Memory memory) {
   warp.arrived &= ~participants;
   for (unsigned lane = 0; lane < kWarpSize; ++lane)
     if (participants >> lane & 1) lane_of(warp_number, lane).state = State::ready;
-  if (memory == Memory::ordered) ++warp.epoch;
+  if (memory == Memory::ordered) running.clock.warp_epoch = ++warp.epoch;
   return true;
 }
 
@@ -111,10 +118,14 @@ void leave_warp() {
 
 // --- threads
 
-void begin(Thread& next) {
-  next.fiber = thread->fiber;
+void make_current(Thread& next) {
   thread = &next;
   position.thread = next.index;
+  if constexpr (kChecked) {
+    running.clock = {block->number, next.number, block->epoch, block->warps[next.number / kWarpSize].epoch};
+    running.stack_begin = next.fiber->stack_begin;
+    running.stack_end = next.fiber->stack_end;
+  }
 }
 
 // What a fiber runs: a thread, and when that exits without ever having waited, the block's next one, so that a kernel
@@ -128,7 +139,8 @@ void fiber_main() {
     if (block->unstarted < block->threads.size()) {
       Thread& next = block->threads[block->unstarted++];
       next.state = State::ready;
-      begin(next);
+      next.fiber = thread->fiber;
+      make_current(next);
     } else {
       return_to_scheduler();
     }
@@ -136,13 +148,12 @@ void fiber_main() {
 }
 
 void run_thread(Thread& next) {
-  thread = &next;
-  position.thread = next.index;
   if (next.state == State::unstarted) {
     next.fiber = take_fiber(fiber_main);
     next.state = State::ready;
     ++block->unstarted;
   }
+  make_current(next);
   gpunet_switch(&scheduler_stack, next.fiber->stack_pointer);
   // `thread` is by now the one that the fiber ran last.
   if (failure.empty() && thread->state == State::exited) give_back_fiber(thread->fiber);
@@ -151,10 +162,10 @@ void run_thread(Thread& next) {
 // --- blocks
 
 void begin_block(Block& next, unsigned number) {
-  const dim3 size = position.block_size;
+  const uint3 size = position.block_size;
   const unsigned count = size.x * size.y * size.z;
   next.number = number;
-  next.index = block_index(number);
+  next.index = index_of(number, position.grid_size);
   next.unstarted = next.exited = next.epoch = next.votes = 0;
   next.threads.resize(count);
   next.warps.resize((count + kWarpSize - 1) / kWarpSize);
@@ -307,10 +318,6 @@ void warp_collective(unsigned mask, Operation operation, const void* in, size_t 
 
 // --- what the checker asks
 
-Clock now() { return {block->number, thread->number, block->epoch, block->warps[thread->number / kWarpSize].epoch}; }
-const char* running_stack_begin() { return thread->fiber->stack_begin; }
-const char* running_stack_end() { return thread->fiber->stack_end; }
-
 void fail(std::string&& text) {
   failure = std::move(text);  // the stack that holds it is abandoned: nothing may be left on it to free
   thread->state = State::ready;  // it still owns its fiber
@@ -318,21 +325,12 @@ void fail(std::string&& text) {
   __builtin_unreachable();
 }
 
-uint3 block_index(unsigned number) {
-  const dim3 grid = position.grid_size;
-  return {number % grid.x, number / grid.x % grid.y, number / grid.x / grid.y};
-}
-
-uint3 thread_index(unsigned number) {
-  const dim3 size = position.block_size;
-  return {number % size.x, number / size.x % size.y, number / size.x / size.y};
-}
-
 std::string describe(unsigned block_number, unsigned thread_number) {
   auto triple = [](uint3 v) {
     return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
   };
-  return "thread " + triple(thread_index(thread_number)) + " of block " + triple(block_index(block_number));
+  return "thread " + triple(index_of(thread_number, position.block_size)) + " of block " +
+         triple(index_of(block_number, position.grid_size));
 }
 
 }  // namespace simulator
@@ -346,7 +344,7 @@ extern "C" const char* gpunet_launch(const Launch* next) {
   counts = {};
   position.grid_size = {next->grid[0], next->grid[1], next->grid[2]};
   position.block_size = {next->block[0], next->block[1], next->block[2]};
-  find_static_shared(reinterpret_cast<const void*>(next->kernel->call));
+  find_library(reinterpret_cast<const void*>(next->kernel->call));
   checker::begin_launch(*next);
   const unsigned block_count = next->grid[0] * next->grid[1] * next->grid[2];
   if (next->cooperative) run_cooperatively(block_count);

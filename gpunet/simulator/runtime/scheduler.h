@@ -15,11 +15,13 @@ struct Clock {
   unsigned warp_epoch;   // __syncwarps that the warp has passed
 };
 
-Clock now();
-const char* running_stack_begin();
-const char* running_stack_end();
-uint3 block_index(unsigned block);
-uint3 thread_index(unsigned thread);
+struct Running {
+  Clock clock;
+  char *stack_begin, *stack_end;
+  char *library_begin, *library_end;  // where the kernel's code and variables lie
+  bool watched = true;                // false while the runtime works for the thread
+};
+extern Running running;
 
 // Records the finding and abandons the launch: the running thread never goes on, so its access is not carried out.
 [[noreturn]] void fail(std::string&& text);

@@ -2,9 +2,11 @@
 
 #include <link.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "checker.h"
+#include "scheduler.h"
 
 namespace simulator {
 
@@ -13,27 +15,29 @@ StaticShared static_shared;
 
 // `__shared__` variables are `static thread_local`, so that all of a library's lie in one piece of memory, apart from
 // everything else: its TLS block. (A section attribute would say the same, but g++ ignores it inside templates.)
-void find_static_shared(const void* in_library) {
-  struct Search {
-    uintptr_t address;
-    StaticShared found;
-  } search{reinterpret_cast<uintptr_t>(in_library), {}};
+void find_library(const void* code) {
   dl_iterate_phdr(
-      [](dl_phdr_info* library, size_t, void* data) {
-        auto& search = *static_cast<Search*>(data);
+      [](dl_phdr_info* library, size_t, void* code) {
+        const auto address = reinterpret_cast<uintptr_t>(code);
         bool inside = false;
-        size_t tls_bytes = 0;
+        size_t tls_bytes = 0, end = 0;
         for (int i = 0; i < library->dlpi_phnum; ++i) {
           const auto& segment = library->dlpi_phdr[i];
           const uintptr_t begin = library->dlpi_addr + segment.p_vaddr;
-          if (segment.p_type == PT_LOAD) inside |= search.address - begin < segment.p_memsz;
+          if (segment.p_type == PT_LOAD) {
+            inside |= address - begin < segment.p_memsz;
+            end = std::max(end, begin + segment.p_memsz);
+          }
           if (segment.p_type == PT_TLS) tls_bytes = segment.p_memsz;
         }
-        if (inside) search.found = {static_cast<char*>(library->dlpi_tls_data), tls_bytes};
+        if (inside) {
+          static_shared = {static_cast<char*>(library->dlpi_tls_data), tls_bytes};
+          running.library_begin = reinterpret_cast<char*>(library->dlpi_addr);
+          running.library_end = reinterpret_cast<char*>(end);
+        }
         return static_cast<int>(inside);
       },
-      &search);
-  static_shared = search.found;
+      const_cast<void*>(code));
 }
 
 // On the device it starts as whatever was there: all ones, which read as NaN, show that soonest.

@@ -19,7 +19,8 @@ struct SavedShared {
   std::vector<uint8_t> initialized;
 };
 
-void find_static_shared(const void* in_library);
+// Finds the loaded library that holds `code`: its static shared memory and, for the checker, its extent.
+void find_library(const void* code);
 void fresh_shared_memory(size_t dynamic_bytes);
 void save_shared_memory(SavedShared& saved, size_t dynamic_bytes);
 void restore_shared_memory(const SavedShared& saved);
