@@ -24,7 +24,7 @@ def uninitialized(shape: int | tuple[int, ...], dtype: np.dtype) -> Uninitialize
     return a
 
 
-def run(kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], *args, options=None, mode="fast") -> Counts:
+def run(kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], *args, options=None, mode="check") -> Counts:
     """Launch `kernel`, held to its declaration as on a GPU; every finding of check mode is an exception."""
     values, dtype = kernel.check(grid, block, *args)
     macros = {"REAL": CTYPES[dtype], **(options or {})} if dtype is not None else options or {}
