@@ -23,7 +23,7 @@
 #ifndef BM
 #define BM 64
 #define BN 64
-#define BK 16
+#define BK 8
 #define WM 32
 #define WN 32
 #define TM 8
@@ -62,11 +62,11 @@ struct Loader {
 
     // Where the thread's piece number p lies in the tile.
     static DEVICE int place_x(int p) {
-        const int piece = threadIdx.x + p * THREADS;
+        const unsigned piece = threadIdx.x + p * THREADS;
         return ALONG_K ? piece / (BK / WIDTH) : piece % (SIZE / WIDTH) * WIDTH;
     }
     static DEVICE int place_i(int p) {
-        const int piece = threadIdx.x + p * THREADS;
+        const unsigned piece = threadIdx.x + p * THREADS;
         return ALONG_K ? piece % (BK / WIDTH) * WIDTH : piece / (SIZE / WIDTH);
     }
     static DEVICE bool in_tile(int p) { return PIECES % THREADS == 0 || threadIdx.x + p * THREADS < PIECES; }
@@ -118,7 +118,7 @@ DEVICE int fragment_place(int p, int lane) {
     return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1) matmul_tiled(
+extern "C" __global__ void __launch_bounds__(THREADS) matmul_tiled(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]
     const T* __restrict__ bias,     // [n] or null
