@@ -37,6 +37,7 @@ _KERNEL = (
     "-fvisibility=hidden",
     "-fno-gnu-unique",  # else the static variables of templates would be shared between libraries
     "-g1",  # lines, for findings
+    "-gdwarf-4",  # addr2line confuses the files of g++'s version 5 when a source comes from standard input
 )
 
 
