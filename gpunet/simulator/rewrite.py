@@ -47,7 +47,7 @@ def _kernel_table(kernels: list[KernelDeclaration]) -> str:
         for k in kernels
     )
     table = 'extern "C" __attribute__((visibility("default"))) const KernelEntry gpunet_kernels[]'
-    return f"\n# 1 \"kernel table\"\n{table} = {{\n{rows}  {{}}\n}};\n"
+    return f'\n# 1 "kernel table"\n{table} = {{\n{rows}  {{}}\n}};\n'
 
 
 def find_kernels(text: str) -> tuple[list[KernelDeclaration], str]:
@@ -61,7 +61,7 @@ def find_kernels(text: str) -> tuple[list[KernelDeclaration], str]:
         if match is None:
             continue
         end = _closing(text, match.end() - 1)
-        is_template = text[:match.start()].rstrip().endswith(">")
+        is_template = text[: match.start()].rstrip().endswith(">")
         if not is_template and text[end + 1 :].lstrip().startswith("{"):
             names = _parameter_names(text[match.end() : end])
             kernels[match["name"]] = KernelDeclaration(match["name"], names, max_threads)

@@ -194,6 +194,7 @@ void check_access(const MemoryAccess& a) {
   if (a.write && !region->writable) report("write through a const pointer", memory_at(a.address), a);
   count(*region, a);
   check_race(*region, a);
+  if (a.atomic && !region->shared) note_atomic(a.address);
   if (region->initialized) check_initialized(*region, a);
 }
 
