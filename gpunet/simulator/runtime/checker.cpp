@@ -111,18 +111,16 @@ std::string memory_at(const char* address) {
 std::string nearest(const char* address) {
   int64_t smallest = 1 << 16;
   std::string text = "an address that no argument of the kernel covers";
-  auto consider = [&](const std::string& name, const char* begin, uint64_t bytes) {
-    const int64_t past = address - (begin + bytes), before = begin - address;
-    const int64_t gap = past >= 0 ? past : before;
+  auto consider = [&](const std::string& name, const char* begin, int64_t bytes) {
+    const int64_t offset = address - begin, gap = offset < 0 ? -offset : offset - bytes;
     if (gap < 0 || gap >= smallest) return;
     smallest = gap;
-    text = past >= 0 ? std::to_string(past) + " bytes past the end of " : std::to_string(before) + " bytes before ";
-    text += name + " (" + std::to_string(bytes) + " bytes)";
+    text = "byte " + std::to_string(offset) + " of " + name + ", which has " + std::to_string(bytes) + " bytes";
   };
   for (const BufferArgument* b = launch->buffers; b != launch->buffers + launch->buffer_count; ++b)
     consider(std::string("array ") + b->name, b->begin, b->bytes);
-  consider("static shared memory", static_shared.begin, static_shared.bytes);
-  consider("dynamic shared memory", dynamic_shared, launch->dynamic_shared_bytes);
+  consider("the static shared memory", static_shared.begin, static_shared.bytes);
+  consider("the dynamic shared memory", dynamic_shared, launch->dynamic_shared_bytes);
   return text;
 }
 
@@ -148,11 +146,14 @@ std::string by_whom(const Clock& clock, uint32_t code) {
 
 void check_initialized(Region& region, const MemoryAccess& a) {
   uint8_t* flags = region.initialized + (a.address - region.begin);
-  if (!a.write || a.atomic)
+  if ((!a.write || a.atomic) && std::memchr(flags, 0, a.bytes)) {
+    // If another thread is about to write it, then that is a race, whoever comes first: the write will report it.
+    let_others_run();
     if (const void* hole = std::memchr(flags, 0, a.bytes)) {
       const auto offset = static_cast<const uint8_t*>(hole) - flags;
       report("uninitialized read", memory_at(a.address + offset) + " has not been written", a);
     }
+  }
   if (a.write) std::memset(flags, 1, a.bytes);
 }
 
@@ -163,13 +164,13 @@ void split_cells(Region& region) {
 
 void check_race(Region& region, const MemoryAccess& a) {
   if (region.cell_bytes == 4 && ((a.bytes | (a.address - region.begin)) & 3)) split_cells(region);
-  const Access access{running.clock, a.place, a.atomic, a.write};
+  const Access access{.clock = running.clock, .place = a.place, .atomic = a.atomic, .write = a.write};
   const uint32_t current = region.shared ? shared_generation : generation;
   const size_t begin = (a.address - region.begin) / region.cell_bytes;
   const size_t end = begin + a.bytes / region.cell_bytes;
   for (size_t i = begin; i < end; ++i) {
     Cell& cell = region.cells[i];
-    if (cell.generation != current) cell = {.generation = current};
+    if (cell.generation != current) cell = Cell{.generation = current};
     if (const Access* other = cell.add(access)) report_race(a, *other);
   }
 }
@@ -193,6 +194,7 @@ void check_access(const MemoryAccess& a) {
   if (a.write && !region->writable) report("write through a const pointer", memory_at(a.address), a);
   count(*region, a);
   check_race(*region, a);
+  if (a.atomic && !region->shared) note_atomic(a.address);
   if (region->initialized) check_initialized(*region, a);
 }
 

@@ -5,8 +5,6 @@
 #pragma once
 #include "runtime.h"
 
-#define GPUNET_SIMULATOR 1
-#define __CUDA_ARCH__ 900
 #define __device__
 #define __host__
 #define __constant__

@@ -1,14 +1,15 @@
 // Included behind a kernel source: the table of its kernels, with their parameters' types as NumPy writes them.
 #pragma once
-#include <array>
+#include <type_traits>
 #include <utility>
 
 #include "launch.h"
 
 namespace simulator {
 
-struct TypeText {
-  char text[24] = {};
+template <int Size>
+struct Text {
+  char text[Size] = {};
   int length = 0;
   constexpr void add(const char* more) {
     while (*more) text[length++] = *more++;
@@ -24,17 +25,15 @@ constexpr const char* scalar_code() {
   return "V";
 }
 
-// "f4", "f4*", "const f4*"; float4* counts as float*, for that is what is passed.
+// "f4", "f4*" or "const f4*"; float4* counts as float*, for that is what is passed.
 template <class T>
-constexpr TypeText type_text() {
-  TypeText result;
+constexpr Text<24> type_text() {
+  Text<24> result;
   using Pointed = std::remove_pointer_t<T>;
   using Element = std::remove_cv_t<Pointed>;
   if (std::is_pointer_v<T> && std::is_const_v<Pointed>) result.add("const ");
-  if constexpr (std::is_class_v<Element> && requires(Element e) { e.x; })
-    result.add(scalar_code<decltype(Element::x)>());
-  else
-    result.add(scalar_code<Element>());
+  if constexpr (requires(Element e) { e.x; }) result.add(scalar_code<decltype(Element::x)>());
+  else result.add(scalar_code<Element>());
   if (std::is_pointer_v<T>) result.add("*");
   return result;
 }
@@ -42,20 +41,15 @@ constexpr TypeText type_text() {
 template <class... Parameters>
 struct Signature {
   static constexpr auto types = [] {
-    std::array<char, sizeof...(Parameters) * sizeof(TypeText) + 1> joined{};
-    size_t length = 0;
-    auto append = [&](TypeText type) {
-      if (length) joined[length++] = ',';
-      for (int i = 0; i < type.length; ++i) joined[length++] = type.text[i];
-    };
-    (append(type_text<Parameters>()), ...);
+    Text<24 * sizeof...(Parameters) + 1> joined;
+    ((joined.add(joined.length ? "," : ""), joined.add(type_text<Parameters>().text)), ...);
     return joined;
   }();
 };
 
 template <class... Parameters>
 constexpr const char* types_of(void (*)(Parameters...)) {
-  return Signature<Parameters...>::types.data();
+  return Signature<Parameters...>::types.text;
 }
 
 template <class... Parameters, size_t... I>

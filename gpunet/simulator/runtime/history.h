@@ -6,12 +6,12 @@
 
 namespace simulator {
 
-// One access by one thread; `place` is the offset of its code in the library, and 0 marks an empty record.
+// One access by one thread, in 16 bytes.
 struct Access {
   Clock clock;
-  uint32_t place = 0;
-  bool atomic = false;
-  bool write = false;
+  uint32_t place : 30 = 0;  // the offset of its code in the library; 0 marks an empty record
+  uint32_t atomic : 1 = 0;
+  uint32_t write : 1 = 0;
 };
 
 // The part of a cell's history that findings need: the last plain write, and of what came since (reads and atomics)

@@ -325,6 +325,11 @@ void fail(std::string&& text) {
   __builtin_unreachable();
 }
 
+void let_others_run() {
+  thread->state = State::ready;
+  return_to_scheduler();
+}
+
 std::string describe(unsigned block_number, unsigned thread_number) {
   auto triple = [](uint3 v) {
     return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";

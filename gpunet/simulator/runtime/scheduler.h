@@ -9,10 +9,10 @@ namespace simulator {
 
 // Where in program order the running thread is. Two accesses of one block are ordered when a barrier lies between them.
 struct Clock {
-  unsigned block;        // linear index in the grid
-  unsigned thread;       // linear index in the block
-  unsigned block_epoch;  // barriers that the block has passed
-  unsigned warp_epoch;   // __syncwarps that the warp has passed
+  uint32_t block : 22;   // linear index in the grid; blocks that this makes equal are too far apart to meet
+  uint32_t thread : 10;  // linear index in the block
+  uint32_t block_epoch;  // barriers that the block has passed
+  uint32_t warp_epoch;   // __syncwarps that the warp has passed
 };
 
 struct Running {
@@ -25,6 +25,9 @@ extern Running running;
 
 // Records the finding and abandons the launch: the running thread never goes on, so its access is not carried out.
 [[noreturn]] void fail(std::string&& text);
+
+// Lets the other threads of the block run until they wait or exit.
+void let_others_run();
 
 std::string describe(unsigned block, unsigned thread);
 
