@@ -1,4 +1,5 @@
-// activations.cuh: the activation functions y = f(z) and their derivatives, by the formulas of gpunet/ops/activations.py.
+// activations.cuh: the activation functions y = f(z) and their derivatives, by the formulas of
+// gpunet/ops/activations.py.
 //
 // A kernel that includes this is compiled for one of them: -DACTIVATION=relu. forward(z) is f(z); backward(saved) is f'
 // from what the function saves: y for most, z for silu, gelu, gelu_tanh and custom. `parameter` is the negative slope

@@ -5,17 +5,17 @@
 //
 // Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.cuh).
 //
-// Memory-bound: forward reads and writes 8 bytes an element in float, backward 12, for a handful of FLOPs. So each thread
-// moves 16 bytes at a time (where n and the pointers allow it), and the bias gradient's column sums are taken while dz is
-// in registers: a second pass over dz would cost 4 bytes an element more.
+// Memory-bound: forward reads and writes 8 bytes an element in float, backward 12, for a handful of FLOPs. So each
+// thread moves 16 bytes at a time (where n and the pointers allow it), and the bias gradient's column sums are taken
+// while dz is in registers: a second pass over dz would cost 4 bytes an element more.
 //
 // Better still is no pass at all: matmul_tiled.cu does the forward part and the derivative in its epilogue.
 
 #include "activations.cuh"
 #include "columns.cuh"
 
-// Launch: grid-stride; grid (ceil(rows * n / (256 * VECTOR)),) or fewer, block (256,). z, preactivation and y may be one
-// array, but y and preactivation only where f is the identity.
+// Launch: grid-stride; grid (ceil(rows * n / (256 * VECTOR)),) or fewer, block (256,). z, preactivation and y may be
+// one array, but y and preactivation only where f is the identity.
 extern "C" __global__ void __launch_bounds__(256) bias_activation_forward(
     const T* z,                     // [rows * n]
     const T* __restrict__ bias,     // [n] or null

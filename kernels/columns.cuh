@@ -1,9 +1,9 @@
 // columns.cuh: sums over the rows of a matrix, one for each column, in a fixed order.
 //
-// A block of COLUMN_LANES x COLUMN_ROWS threads covers 32 vectors of columns (128 in float) and a chunk of rows. Each of
-// its warps takes every eighth row, so that a warp reads 512 bytes in a row; the warps' sums meet in shared memory. With
-// more than one chunk the blocks leave partial sums, one row for each chunk, and `sum_rows` (reduce.cu) adds those up in
-// the order of the chunks: two launches, no atomics, the same bits every time.
+// A block of COLUMN_LANES x COLUMN_ROWS threads covers 32 vectors of columns (128 in float) and a chunk of rows. Each
+// of its warps takes every eighth row, so that a warp reads 512 bytes in a row; the warps' sums meet in shared memory.
+// With more than one chunk the blocks leave partial sums, one row for each chunk, and `sum_rows` (reduce.cu) adds those
+// up in the order of the chunks: two launches, no atomics, the same bits every time.
 //
 // Launch: grid (ceil(n / (32 * VECTOR)), chunks), block (32, 8), rows_per_chunk = ceil(rows / chunks).
 
@@ -14,8 +14,8 @@ constexpr int COLUMN_LANES = WARP;
 constexpr int COLUMN_ROWS = 8;
 constexpr int COLUMNS = COLUMN_LANES * VECTOR;
 
-// The column of this lane's j-th element: neighbours where vectors are loaded, else one warp apart, so that a warp reads
-// whole lines either way.
+// The column of this lane's j-th element: neighbours where vectors are loaded, else one warp apart, so that a warp
+// reads whole lines either way.
 DEVICE int column_of(int j, bool vectors) {
     const int first = blockIdx.x * COLUMNS;
     return vectors ? first + threadIdx.x * VECTOR + j : first + j * COLUMN_LANES + threadIdx.x;

@@ -1,9 +1,9 @@
 // common.cuh: what the kernels share: the element type T, 16-byte vectors, and sums in a fixed order.
 //
 // T is what -DREAL=... says, float or double: REAL is a macro, but T is not, as a macro of that name would break every
-// template of the compiler's own headers. Every array has fewer than 2^31 elements, which the launch checks: an index of
-// one is an int, and the index of a loop over a flat array, which runs past its end by up to a stride, an unsigned int.
-// __restrict__ stands where arrays must not overlap; where it is missing, an operation may work in place.
+// template of the compiler's own headers. Every array has fewer than 2^31 elements, which the launch checks: an index
+// of one is an int, and the index of a loop over a flat array, which runs past its end by up to a stride, an unsigned
+// int. __restrict__ stands where arrays must not overlap; where it is missing, an operation may work in place.
 
 #pragma once
 

@@ -1,13 +1,14 @@
 // dropout.cu: y = x * keep / (1 - p) with keep = (u >= p), and its gradient.
 //
 // The random numbers u are those that gpunet/random.py describes and NumPy's Generator(Philox) draws: Philox4x64-10
-// (Salmon et al. 2011) with the key (seed, 0) and the counter (e / 8 + 1, step, draw, 0) gives the eight float32 numbers
-// of the places e = 8 q .. 8 q + 7. So a mask is the same bits on every device, whatever the grid, and an element's mask
-// depends on its place in the global batch alone.
+// (Salmon et al. 2011) with the key (seed, 0) and the counter (e / 8 + 1, step, draw, 0) gives the eight float32
+// numbers of the places e = 8 q .. 8 q + 7. So a mask is the same bits on every device, whatever the grid, and an
+// element's mask depends on its place in the global batch alone.
 //
 // A thread makes one block of eight numbers: ten rounds of two 64-bit multiplications, some 200 instructions, for 8
-// elements or 72 bytes of memory traffic in float: about as fast as memory. The mask goes to memory (a byte an element) as
-// drawing it again for the backward pass would cost more than reading it. `step` lies on the device, for a recorded step.
+// elements or 72 bytes of memory traffic in float: about as fast as memory. The mask goes to memory (a byte an element)
+// as drawing it again for the backward pass would cost more than reading it. `step` lies on the device, for a recorded
+// step.
 //
 // Options: REAL.
 

@@ -1,9 +1,9 @@
 // gather.cu: the rows of a batch, out[i] = a[order[first + i]], for a of (n, width).
 //
-// `first` lies on the device, so that a recorded step can walk through an epoch's permutation. Memory-bound: each element
-// is read and written once, 16 bytes at a time where width and the pointers allow it; `order` is read once a vector, from
-// the cache but for the first. Indices beyond the ends are taken as the ends, as NumPy's mode "clip" does: a wrong index
-// gives a wrong row, never a fault.
+// `first` lies on the device, so that a recorded step can walk through an epoch's permutation. Memory-bound: each
+// element is read and written once, 16 bytes at a time where width and the pointers allow it; `order` is read once a
+// vector, from the cache but for the first. Indices beyond the ends are taken as the ends, as NumPy's mode "clip" does:
+// a wrong index gives a wrong row, never a fault.
 //
 // Options: REAL, the type of a, any of those that the launch knows (labels are gathered as long long).
 // Launch: grid-stride; grid (ceil(count * width / (256 * VECTOR)),) or fewer, block (256,).

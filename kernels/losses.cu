@@ -1,11 +1,12 @@
-// losses.cu: losses that are a mean over elements, each with its gradient, by the formulas of gpunet/ops/elementwise_loss.py:
+// losses.cu: losses that are a mean over elements, each with its gradient, by the formulas of
+// gpunet/ops/elementwise_loss.py:
 //
 //     loss = sum_i share_i sum_j l(p_ij, t_ij),    slope_ij = share_i l'(p_ij, t_ij)
 //
 // for predictions p and targets t of (rows, n), share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w.
 //
-// Memory-bound: 12 bytes an element in float. Blocks leave partial sums of the loss, which `sum` of reduce.cu adds up in
-// their order; with one block, partial_losses is the loss itself.
+// Memory-bound: 12 bytes an element in float. Blocks leave partial sums of the loss, which `sum` of reduce.cu adds up
+// in their order; with one block, partial_losses is the loss itself.
 //
 // Options: REAL. Launch: grid-stride; grid as you like, at least one block, block (256,). slope may be the prediction.
 

@@ -5,15 +5,17 @@
 //     c = f(op(a) op(b) + bias)
 //     c = op(a) op(b) * f'(saved)            with GRADIENT=1: the gradient goes on through the activation below
 //
-// for op(a) of (m, k), op(b) of (k, n), c of (m, n), all row-major without gaps. Any m, n, k >= 0; edges are predicated.
-// 2 m n k FLOPs; each operand has to be read at least once: 4 (m k + k n + m n) bytes in float.
+// for op(a) of (m, k), op(b) of (k, n), c of (m, n), all row-major without gaps. Any m, n, k >= 0; edges are
+// predicated. 2 m n k FLOPs; each operand has to be read at least once: 4 (m k + k n + m n) bytes in float.
 //
 // Options, the same for every rung: REAL; TRANSPOSE_A=1 where a lies in memory as (k, m), TRANSPOSE_B=1 where b lies as
-// (n, k); ACTIVATION (activations.cuh); GRADIENT=1. So NN is a forward pass, NT the gradient dx = dz W^T, TN the gradient dW = x^T dz.
+// (n, k); ACTIVATION (activations.cuh); GRADIENT=1. So NN is a forward pass, NT the gradient dx = dz W^T, TN the
+// gradient dW = x^T dz.
 //
-// Launch, the same for every rung: grid (ceil(m / BM) * ceil(n / BN), splits, batch) where BM x BN is the tile of c that a
-// block computes; only the last rung takes more than one split. Tiles are numbered along x alone, since y and z stop at
-// 65,535. stride_a and stride_b are the elements from one matrix of the batch to the next, 0 for a matrix that they share.
+// Launch, the same for every rung: grid (ceil(m / BM) * ceil(n / BN), splits, batch) where BM x BN is the tile of c
+// that a block computes; only the last rung takes more than one split. Tiles are numbered along x alone, since y and z
+// stop at 65,535. stride_a and stride_b are the elements from one matrix of the batch to the next, 0 for a matrix that
+// they share.
 
 #pragma once
 #include "activations.cuh"
@@ -63,8 +65,8 @@ DEVICE T element_b(const T* b, int i, int column, int n, int k) {
 }
 
 // Copy the tiles of op(a), ROWS from `row` on, and of op(b), COLUMNS from `column` on, into shared memory: DEPTH steps
-// along k from `first` on. Neighbouring threads take neighbours in memory, whichever way the operand lies, so that a warp
-// reads whole lines.
+// along k from `first` on. Neighbouring threads take neighbours in memory, whichever way the operand lies, so that a
+// warp reads whole lines.
 template <int ROWS, int COLUMNS, int DEPTH, int THREADS>
 DEVICE void copy_tiles(T (&tile_a)[DEPTH][ROWS + 1], T (&tile_b)[DEPTH][COLUMNS + 1], const T* a, const T* b, int row,
                        int column, int first, int m, int n, int k) {

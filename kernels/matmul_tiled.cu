@@ -2,23 +2,25 @@
 //
 // What it adds to the rung below, each for a wait that was left there:
 //   - vector loads: 16 bytes an instruction from memory and from shared memory;
-//   - double buffering: while a tile is multiplied, the next one is already on its way from memory into registers, and goes
-//     into the other half of the shared memory; one barrier a step instead of two;
-//   - warp tiles: the 32 threads of a warp compute a compact WM x WN tile, so that its loads from shared memory touch few
-//     words, each broadcast to several lanes, and no bank twice;
-//   - split-K: where c has too few tiles to fill the GPU, several blocks share a tile, each with its part of k. They write
-//     partial products, which matmul_sum_splits adds up in their order: deterministic, unlike atomics;
+//   - double buffering: while a tile is multiplied, the next one is already on its way from memory into registers, and
+//     goes into the other half of the shared memory; one barrier a step instead of two;
+//   - warp tiles: the 32 threads of a warp compute a compact WM x WN tile, so that its loads from shared memory touch
+//     few words, each broadcast to several lanes, and no bank twice;
+//   - split-K: where c has too few tiles to fill the GPU, several blocks share a tile, each with its part of k. They
+//     write partial products, which matmul_sum_splits adds up in their order: deterministic, unlike atomics;
 //   - the bias gradient: in dW = x^T dz the tiles of dz pass through shared memory anyway; the blocks of the first row
 //     of tiles sum their columns on the way.
-// An operand that is contiguous along k is transposed on its way into shared memory; rows there are padded by one vector.
+// Rows in shared memory are padded by one vector, against bank conflicts where a tile is transposed on its way.
 //
-// Options: BM, BN, BK, the block's tile and its step; WM, WN, a warp's tile; TM, TN, a thread's tile, of which a warp holds
-// 32. VECTOR_A=1 (VECTOR_B=1) loads the operand by vectors: its rows in memory must be a multiple of 16 bytes long and,
-// like the matrices of a batch, aligned to 16 bytes.
+// Options: BM, BN, BK (64, 64, 8), the block's tile and its step; WM, WN (32, 32), a warp's tile; TM, TN (8, 4), a
+// thread's tile, of which a warp holds 32; MIN_BLOCKS (1), how many blocks a multiprocessor shall hold, which bounds
+// the registers of a thread. VECTOR_A=1 (VECTOR_B=1) loads the operand by vectors: its rows in memory must be a
+// multiple of 16 bytes long and, like the matrices of a batch, aligned to 16 bytes.
 //
 // Block (32 * BM / WM * BN / WN,). 2 BK (BM + BN + 2 VECTOR) words of shared memory, 48 KiB at most.
 
 #include "matmul.cuh"
+#include "tile_loader.cuh"
 
 #ifndef BM
 #define BM 64
@@ -28,6 +30,9 @@
 #define WN 32
 #define TM 8
 #define TN 4
+#endif
+#ifndef MIN_BLOCKS
+#define MIN_BLOCKS 1
 #endif
 #ifndef VECTOR_A
 #define VECTOR_A 0
@@ -39,67 +44,13 @@
 constexpr int THREADS = WARP * (BM / WM) * (BN / WN);
 constexpr int LANES_M = WM / TM;
 constexpr int LANES_N = WN / TN;
-constexpr int WIDTH_M = TM % VECTOR == 0 ? VECTOR : 1;  // how many neighbours a thread loads from shared memory at a time
+constexpr int WIDTH_M = TM % VECTOR == 0 ? VECTOR : 1;  // neighbours that a thread loads from shared memory at once
 constexpr int WIDTH_N = TN % VECTOR == 0 ? VECTOR : 1;
 static_assert(BM % WM == 0 && BN % WN == 0, "a block's tile is made of warps' tiles");
 static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of 32 threads' tiles");
-static_assert(BM % VECTOR == 0 && BN % VECTOR == 0 && BK % VECTOR == 0, "tiles are made of vectors");
 
-// WIDTH neighbours in memory as one object: what the compiler loads and stores in one instruction.
-template <int WIDTH>
-struct alignas(WIDTH * sizeof(T)) Neighbours {
-    T v[WIDTH];
-};
-
-// Brings the tiles of one operand into shared memory, SIZE along m or n and BK along k.
-template <int SIZE, bool ALONG_K, int WIDTH>
-struct Loader {
-    static constexpr int PIECES = SIZE * BK / WIDTH;
-    static constexpr int PER_THREAD = (PIECES + THREADS - 1) / THREADS;
-    static constexpr int ROW = SIZE + VECTOR;
-
-    Neighbours<WIDTH> pieces[PER_THREAD];  // on their way from memory to shared memory
-
-    // Where the thread's piece number p lies in the tile.
-    static DEVICE int place_x(int p) {
-        const unsigned piece = threadIdx.x + p * THREADS;
-        return ALONG_K ? piece / (BK / WIDTH) : piece % (SIZE / WIDTH) * WIDTH;
-    }
-    static DEVICE int place_i(int p) {
-        const unsigned piece = threadIdx.x + p * THREADS;
-        return ALONG_K ? piece % (BK / WIDTH) * WIDTH : piece / (SIZE / WIDTH);
-    }
-    static DEVICE bool in_tile(int p) { return PIECES % THREADS == 0 || threadIdx.x + p * THREADS < PIECES; }
-
-    // Fetch the tile that begins at x and i; beyond x_end and i_end there are zeros.
-    DEVICE void fetch(const T* operand, int x, int x_end, int i, int i_end, int length) {
-#pragma unroll
-        for (int p = 0; p < PER_THREAD; ++p) {
-            const int px = x + place_x(p), pi = i + place_i(p);
-            pieces[p] = {};
-            if (!in_tile(p) || px >= x_end || pi >= i_end) continue;
-            const size_t place = ALONG_K ? static_cast<size_t>(px) * length + pi : static_cast<size_t>(pi) * length + px;
-            pieces[p] = *reinterpret_cast<const Neighbours<WIDTH>*>(operand + place);
-        }
-    }
-
-    DEVICE void put(T (*tile)[ROW]) const {
-#pragma unroll
-        for (int p = 0; p < PER_THREAD; ++p) {
-            if (!in_tile(p)) continue;
-            const int px = place_x(p), pi = place_i(p);
-            if (ALONG_K) {
-#pragma unroll
-                for (int j = 0; j < WIDTH; ++j) tile[pi + j][px] = pieces[p].v[j];
-            } else {
-                *reinterpret_cast<Neighbours<WIDTH>*>(&tile[pi][px]) = pieces[p];
-            }
-        }
-    }
-};
-
-using LoaderA = Loader<BM, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1>;
-using LoaderB = Loader<BN, TRANSPOSE_B, VECTOR_B ? VECTOR : 1>;
+using LoaderA = Loader<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, VECTOR>;
+using LoaderB = Loader<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, VECTOR>;
 
 // Load a thread's COUNT words of one row of a tile: pieces of WIDTH neighbours, LANES pieces apart.
 template <int COUNT, int WIDTH, int LANES>
@@ -118,7 +69,7 @@ DEVICE int fragment_place(int p, int lane) {
     return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) matmul_tiled(
+extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]
     const T* __restrict__ bias,     // [n] or null

@@ -1,16 +1,17 @@
-// optimizers.cu: the update rules of gpunet/optimizers.py over a model's flat buffers, and the clipping of its gradient.
+// optimizers.cu: the update rules of gpunet/optimizers.py over a model's flat buffers, and the clipping of its
+// gradient.
 //
-// One launch updates all parameters. Memory-bound: Adam reads p, g, m, v and writes p, m, v, 28 bytes a parameter in float
-// for some 15 FLOPs, so each thread moves 16 bytes at a time. The learning rate and the number of the step lie on the
-// device: a recorded step reads them anew at every replay, and begin_step moves them on.
+// One launch updates all parameters. Memory-bound: Adam reads p, g, m, v and writes p, m, v, 28 bytes a parameter in
+// float for some 15 FLOPs, so each thread moves 16 bytes at a time. The learning rate and the number of the step lie on
+// the device: a recorded step reads them anew at every replay, and begin_step moves them on.
 //
 // Options: REAL. Launch, where nothing else is said: grid-stride; grid (ceil(size / (256 * VECTOR)),) or fewer,
 // block (256,).
 
 #include "common.cuh"
 
-// Count the step and look up its learning rate: rates[i] is the rate of the step after `first + i` steps; beyond the ends
-// the first or last one holds. Launch: one thread.
+// Count the step and look up its learning rate: rates[i] is the rate of the step after `first + i` steps; beyond the
+// ends the first or last one holds. Launch: one thread.
 extern "C" __global__ void begin_step(
     const T* __restrict__ rates,       // [count]
     long long* __restrict__ step,      // [1]
@@ -84,7 +85,8 @@ extern "C" __global__ void __launch_bounds__(256) adam(
     });
 }
 
-// v = alpha v + (1 - alpha) g^2, p -= rate g / (sqrt(v) + eps); with a velocity u = momentum u + g / (...), p -= rate u.
+// v = alpha v + (1 - alpha) g^2, p -= rate g / (sqrt(v) + eps); with a velocity u = momentum u + g / (...), p -= rate
+// u.
 extern "C" __global__ void __launch_bounds__(256) rmsprop(
     T* __restrict__ p,             // [size]
     const T* __restrict__ g,       // [size]

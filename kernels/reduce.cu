@@ -1,7 +1,7 @@
 // reduce.cu: sums in a fixed order.
 //
-// A sum takes two launches, or one where one block is enough: blocks leave partial sums, and a second launch adds those up
-// in their order. No float atomics, whose order, and so whose last bits, would change from run to run.
+// A sum takes two launches, or one where one block is enough: blocks leave partial sums, and a second launch adds those
+// up in their order. No float atomics, whose order, and so whose last bits, would change from run to run.
 //
 // Memory-bound: 4 bytes an element in float, one FLOP each. Options: REAL.
 

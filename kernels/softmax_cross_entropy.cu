@@ -7,10 +7,11 @@
 // class weights c.
 //
 // A warp takes a row: one pass for its maximum, one for the three sums, one for the gradient. The row comes from memory
-// once and from the cache twice: 8 bytes an element in float, 12 with distributions. Blocks leave partial sums of the loss,
-// which `sum` of reduce.cu adds up in their order; with one block, partial_losses is the loss itself.
+// once and from the cache twice: 8 bytes an element in float, 12 with distributions. Blocks leave partial sums of the
+// loss, which `sum` of reduce.cu adds up in their order; with one block, partial_losses is the loss itself.
 //
-// Options: REAL. Launch: warps stride over the rows; grid (ceil(rows / 8),) or fewer, block (256,). dlogits may be logits.
+// Options: REAL. Launch: warps stride over the rows; grid (ceil(rows / 8),) or fewer, block (256,). dlogits may be
+// logits.
 
 #include "common.cuh"
 

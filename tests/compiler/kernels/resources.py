@@ -19,15 +19,15 @@ from gpunet.cuda import read_source
 from gpunet.device import kernels_path
 from gpunet.ops.activations import FUNCTIONS
 
-TILES = ("BM", "BN", "BK", "WM", "WN", "TM", "TN")
+TILES = ("BM", "BN", "BK", "WM", "WN", "TM", "TN", "MIN_BLOCKS")
 CONFIGURATIONS = {
     "float": [
-        (32, 32, 16, 32, 16, 4, 4),
-        (32, 32, 32, 16, 16, 2, 4),
-        (64, 64, 8, 32, 32, 8, 4),
-        (128, 128, 8, 64, 32, 8, 8),
+        (32, 32, 16, 32, 16, 4, 4, 1),
+        (32, 32, 32, 16, 16, 2, 4, 1),
+        (64, 64, 8, 32, 32, 8, 4, 1),
+        (128, 128, 8, 64, 32, 8, 8, 2),
     ],
-    "double": [(32, 32, 16, 32, 16, 4, 4), (64, 64, 8, 32, 32, 8, 4)],
+    "double": [(32, 32, 16, 32, 16, 4, 4, 1), (64, 64, 8, 32, 32, 8, 4, 1)],
 }
 LAYOUTS = [(0, 0), (0, 0), (0, 1), (1, 0)]
 VECTORS = [1, 0, 1, 0]
@@ -62,6 +62,9 @@ def _options(name: str, real: str) -> Iterator[dict[str, object]]:
                 }  # fmt: skip
         yield {"VECTOR_A": 1, "VECTOR_B": 1, "ACTIVATION": "gelu"}
         yield {"VECTOR_A": 1, "VECTOR_B": 1, "ACTIVATION": "gelu", "GRADIENT": 1, "TRANSPOSE_B": 1}
+    elif name == "matmul_mma.cu":
+        if real == "float":
+            yield from ({"VECTOR_A": v, "VECTOR_B": v, "TRANSPOSE_B": b} for v in (0, 1) for b in (0, 1))
     elif name.startswith("matmul_"):
         for a, b in LAYOUTS[1:]:
             yield {"TRANSPOSE_A": a, "TRANSPOSE_B": b, "ACTIVATION": "relu"}

@@ -3,6 +3,8 @@ import math
 import numpy as np
 import pytest
 from compiler.kernels.simulated import DTYPES, run, uninitialized
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gpunet.cuda import Kernel
 from gpunet.ops.activations import FUNCTIONS
@@ -13,7 +15,8 @@ RUNGS = {
     "register": ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}),
     "tiled": ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16, "TM": 4, "TN": 4}),
 }
-KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in RUNGS}
+MMA = ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16})
+KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in (*RUNGS, "mma")}
 SUM_SPLITS = Kernel("matmul_tiled.cu", "matmul_sum_splits")
 
 SIZES = [(0, 5, 3), (5, 0, 3), (5, 3, 0), (1, 1, 1), (31, 33, 7), (32, 32, 8), (33, 31, 9), (70, 10, 37), (8, 100, 64)]
@@ -155,3 +158,41 @@ def test_column_sums_are_the_bias_gradient_beside_the_product(dtype):
     launch("tiled", c, a, b, m, n, k, column_sums=sums, options={"TRANSPOSE_A": 1})
     assert_product(c, product, k)
     assert_product(sums, b[0].sum(axis=0), k)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tensor_cores_multiply_operands_rounded_to_tf32(layout):
+    transpose_a, transpose_b = LAYOUTS[layout]
+    for vectors, sizes in ((0, SIZES), (1, [(32, 32, 8), (36, 28, 12)])):
+        options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b, "VECTOR_A": vectors, "VECTOR_B": vectors}
+        for m, n, k in sizes:
+            a, b, _ = operands(m, n, k, DTYPES[0], transpose_a, transpose_b)
+            c = uninitialized((1, m, n), a.dtype)
+            launch("mma", c, a, b, m, n, k, options=options, tiles=MMA)
+            left, right = (tf32(x).swapaxes(1, 2) if t else tf32(x) for x, t in ((a, transpose_a), (b, transpose_b)))
+            assert_product(c, left.astype(np.float64) @ right, k)
+
+
+def tf32(x):
+    """Round to 10 bits of mantissa, ties away from zero."""
+    return ((x.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    rung=st.sampled_from(list(RUNGS)),
+    layout=st.sampled_from(list(LAYOUTS)),
+    m=st.integers(0, 80),
+    n=st.integers(0, 80),
+    k=st.integers(0, 80),
+    batch=st.integers(1, 2),
+    with_bias=st.booleans(),
+)
+def test_any_product_is_right(rung, layout, m, n, k, batch, with_bias):
+    transpose_a, transpose_b = LAYOUTS[layout]
+    a, b, product = operands(m, n, k, DTYPES[0], transpose_a, transpose_b, batch)
+    bias = np.linspace(-1, 1, n, dtype=np.float32) if with_bias else None
+    c = uninitialized((batch, m, n), a.dtype)
+    options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b}
+    launch(rung, c, a, b, m, n, k, bias=bias, batch=batch, options=options)
+    assert_product(c, product + bias if with_bias else product, k)
