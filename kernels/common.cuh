@@ -18,13 +18,24 @@ constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 constexpr int VECTOR = sizeof(T) < 16 ? 16 / sizeof(T) : 1;
 
-// 16 bytes: what one instruction can load or store.
-struct alignas(16) Vector {
-    T v[VECTOR];
+// WIDTH neighbours in memory as one object: what the compiler loads and stores in one instruction.
+template <int WIDTH>
+struct alignas(WIDTH * sizeof(T)) Neighbours {
+    T v[WIDTH];
 };
 
-DEVICE Vector load(const T* p) { return *reinterpret_cast<const Vector*>(p); }
-DEVICE void store(T* p, const Vector& vector) { *reinterpret_cast<Vector*>(p) = vector; }
+// 16 bytes, the most that one instruction can load or store.
+using Vector = Neighbours<VECTOR>;
+
+template <int WIDTH = VECTOR>
+DEVICE Neighbours<WIDTH> load(const T* p) {
+    return *reinterpret_cast<const Neighbours<WIDTH>*>(p);
+}
+
+template <int WIDTH>
+DEVICE void store(T* p, const Neighbours<WIDTH>& neighbours) {
+    *reinterpret_cast<Neighbours<WIDTH>*>(p) = neighbours;
+}
 
 // Whether vectors can be loaded from p, or p is not used at all.
 DEVICE bool aligned(const void* p) { return (reinterpret_cast<size_t>(p) & 15) == 0; }

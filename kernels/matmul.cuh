@@ -40,17 +40,26 @@ struct Epilogue {
     int m, n;
     T parameter;
 
-    DEVICE void operator()(int row, int column, T value) const {
+    // Finish WIDTH neighbours of a row. The sizes and pointers must be multiples of as many elements.
+    template <int WIDTH>
+    DEVICE void operator()(int row, int column, Neighbours<WIDTH> values) const {
         if (row >= m || column >= n) return;
         const size_t place = static_cast<size_t>(blockIdx.z * m + row) * n + column;
         if (GRADIENT) {
-            c[place] = value * Activation::backward(saved[place], parameter);
-            return;
+            const auto s = load<WIDTH>(saved + place);
+            for (int j = 0; j < WIDTH; ++j) values.v[j] *= Activation::backward(s.v[j], parameter);
+        } else {
+            if (bias) {
+                const auto b = load<WIDTH>(bias + column);
+                for (int j = 0; j < WIDTH; ++j) values.v[j] += b.v[j];
+            }
+            if (preactivation) store(preactivation + place, values);
+            for (int j = 0; j < WIDTH; ++j) values.v[j] = Activation::forward(values.v[j], parameter);
         }
-        if (bias) value += bias[column];
-        if (preactivation) preactivation[place] = value;
-        c[place] = Activation::forward(value, parameter);
+        store(c + place, values);
     }
+
+    DEVICE void operator()(int row, int column, T value) const { (*this)(row, column, Neighbours<1>{{value}}); }
 };
 
 // op(a)[row][i] and op(b)[i][column], zero beyond the edges.

@@ -13,9 +13,9 @@
 // Rows in shared memory are padded by one vector, against bank conflicts where a tile is transposed on its way.
 //
 // Options: BM, BN, BK (64, 64, 8), the block's tile and its step; WM, WN (32, 32), a warp's tile; TM, TN (8, 4), a
-// thread's tile, of which a warp holds 32; MIN_BLOCKS (1), how many blocks a multiprocessor shall hold, which bounds
-// the registers of a thread. VECTOR_A=1 (VECTOR_B=1) loads the operand by vectors: its rows in memory must be a
-// multiple of 16 bytes long and, like the matrices of a batch, aligned to 16 bytes.
+// thread's tile, of which a warp holds 32; MIN_BLOCKS (1), how many blocks a multiprocessor shall hold, which bounds the
+// registers of a thread. VECTOR_A=1 (VECTOR_B=1) loads the operand by vectors: its rows in memory must be a multiple of
+// 16 bytes long and, like the matrices of a batch, aligned to 16 bytes. VECTOR_C=1: likewise c and what is like it.
 //
 // Block (32 * BM / WM * BN / WN,). 2 BK (BM + BN + 2 VECTOR) words of shared memory, 48 KiB at most.
 
@@ -40,12 +40,16 @@
 #ifndef VECTOR_B
 #define VECTOR_B 0
 #endif
+#ifndef VECTOR_C
+#define VECTOR_C 0
+#endif
 
 constexpr int THREADS = WARP * (BM / WM) * (BN / WN);
 constexpr int LANES_M = WM / TM;
 constexpr int LANES_N = WN / TN;
 constexpr int WIDTH_M = TM % VECTOR == 0 ? VECTOR : 1;  // neighbours that a thread loads from shared memory at once
 constexpr int WIDTH_N = TN % VECTOR == 0 ? VECTOR : 1;
+constexpr int WIDTH_C = VECTOR_C ? WIDTH_N : 1;
 static_assert(BM % WM == 0 && BN % WN == 0, "a block's tile is made of warps' tiles");
 static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of 32 threads' tiles");
 
@@ -57,7 +61,7 @@ template <int COUNT, int WIDTH, int LANES>
 DEVICE void load_fragment(T (&fragment)[COUNT], const T* row, int lane) {
 #pragma unroll
     for (int p = 0; p < COUNT / WIDTH; ++p) {
-        const auto piece = *reinterpret_cast<const Neighbours<WIDTH>*>(row + (p * LANES + lane) * WIDTH);
+        const auto piece = load<WIDTH>(row + (p * LANES + lane) * WIDTH);
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) fragment[p * WIDTH + j] = piece.v[j];
     }
@@ -139,9 +143,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
 #pragma unroll
     for (int p = 0; p < TM; ++p)
 #pragma unroll
-        for (int q = 0; q < TN; ++q)
+        for (int q = 0; q < TN; q += WIDTH_C) {
+            Neighbours<WIDTH_C> values;
+#pragma unroll
+            for (int j = 0; j < WIDTH_C; ++j) values.v[j] = sum[p][q + j];
             finish(row + warp_m + fragment_place<WIDTH_M, LANES_M>(p, lane_m),
-                   column + warp_n + fragment_place<WIDTH_N, LANES_N>(q, lane_n), sum[p][q]);
+                   column + warp_n + fragment_place<WIDTH_N, LANES_N>(q, lane_n), values);
+        }
     if (!sums_columns) return;
 #pragma unroll
     for (int s = 0; s < SUMMED; ++s) {

@@ -4,12 +4,6 @@
 #pragma once
 #include "common.cuh"
 
-// WIDTH neighbours in memory as one object: what the compiler loads and stores in one instruction.
-template <int WIDTH>
-struct alignas(WIDTH * sizeof(T)) Neighbours {
-    T v[WIDTH];
-};
-
 // Brings the tiles of one operand into shared memory: SIZE along m or n and DEPTH along k, as rows of one step along k
 // each. ALONG_K: the operand is contiguous along k, so that a tile is transposed on its way.
 template <int SIZE, int DEPTH, int THREADS, bool ALONG_K, int WIDTH, int PADDING>
@@ -40,7 +34,7 @@ struct Loader {
             pieces[p] = {};
             if (!in_tile(p) || px >= x_end || pi >= i_end) continue;
             const size_t place = static_cast<size_t>(ALONG_K ? px : pi) * length + (ALONG_K ? pi : px);
-            pieces[p] = *reinterpret_cast<const Neighbours<WIDTH>*>(operand + place);
+            pieces[p] = load<WIDTH>(operand + place);
         }
     }
 
@@ -53,7 +47,7 @@ struct Loader {
 #pragma unroll
                 for (int j = 0; j < WIDTH; ++j) tile[pi + j][px] = pieces[p].v[j];
             } else {
-                *reinterpret_cast<Neighbours<WIDTH>*>(&tile[pi][px]) = pieces[p];
+                store(&tile[pi][px], pieces[p]);
             }
         }
     }

@@ -19,15 +19,15 @@ from gpunet.cuda import read_source
 from gpunet.device import kernels_path
 from gpunet.ops.activations import FUNCTIONS
 
-TILES = ("BM", "BN", "BK", "WM", "WN", "TM", "TN", "MIN_BLOCKS")
+TILES = ("BM", "BN", "BK", "WM", "WN", "TM", "TN")
 CONFIGURATIONS = {
     "float": [
-        (32, 32, 16, 32, 16, 4, 4, 1),
-        (32, 32, 32, 16, 16, 2, 4, 1),
-        (64, 64, 8, 32, 32, 8, 4, 1),
-        (128, 128, 8, 64, 32, 8, 8, 2),
+        (32, 32, 16, 32, 16, 4, 4),
+        (32, 32, 32, 16, 16, 2, 4),
+        (64, 64, 8, 32, 32, 8, 4),
+        (128, 128, 8, 64, 32, 8, 8),
     ],
-    "double": [(32, 32, 16, 32, 16, 4, 4, 1), (64, 64, 8, 32, 32, 8, 4, 1)],
+    "double": [(32, 32, 16, 32, 16, 4, 4), (64, 64, 8, 32, 32, 8, 4)],
 }
 LAYOUTS = [(0, 0), (0, 0), (0, 1), (1, 0)]
 VECTORS = [1, 0, 1, 0]
@@ -57,8 +57,8 @@ def _options(name: str, real: str) -> Iterator[dict[str, object]]:
         for tiles in CONFIGURATIONS[real]:
             for (a, b), vectors in zip(LAYOUTS, VECTORS, strict=True):
                 yield {
-                    **dict(zip(TILES, tiles, strict=True)), "VECTOR_A": vectors, "VECTOR_B": vectors,
-                    "TRANSPOSE_A": a, "TRANSPOSE_B": b, "ACTIVATION": "relu",
+                    **dict(zip(TILES, tiles, strict=True)), "TRANSPOSE_A": a, "TRANSPOSE_B": b, "ACTIVATION": "relu",
+                    "VECTOR_A": vectors, "VECTOR_B": vectors, "VECTOR_C": vectors,
                 }  # fmt: skip
         yield {"VECTOR_A": 1, "VECTOR_B": 1, "ACTIVATION": "gelu"}
         yield {"VECTOR_A": 1, "VECTOR_B": 1, "ACTIVATION": "gelu", "GRADIENT": 1, "TRANSPOSE_B": 1}

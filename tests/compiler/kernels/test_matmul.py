@@ -65,15 +65,23 @@ def test_every_rung_multiplies_any_sizes(rung, layout, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("gradient", [0, 1])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_tiled_loads_aligned_operands_by_vectors(layout, dtype):
+def test_tiled_moves_aligned_operands_by_vectors(layout, gradient, dtype):
     transpose_a, transpose_b = LAYOUTS[layout]
-    options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b, "VECTOR_A": 1, "VECTOR_B": 1}
+    options = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1, "ACTIVATION": "tanh", "GRADIENT": gradient}
+    options |= {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b}
     for m, n, k in [(32, 32, 8), (4, 4, 4), (36, 28, 12), (64, 100, 40)]:
         a, b, product = operands(m, n, k, dtype, transpose_a, transpose_b)
-        c = uninitialized((1, m, n), dtype)
-        launch("tiled", c, a, b, m, n, k, options=options)
-        assert_product(c, product, k)
+        c, z = (uninitialized((1, m, n), dtype) for _ in range(2))
+        y, bias = np.tanh(product).astype(dtype), np.linspace(-1, 1, n, dtype=dtype)
+        if gradient:
+            launch("tiled", c, a, b, m, n, k, saved=y, options=options)
+            assert_product(c, product * (1 - y.astype(np.float64) ** 2), k)
+        else:
+            launch("tiled", c, a, b, m, n, k, bias=bias, preactivation=z, options=options)
+            assert_product(z, product + bias, k)
+            assert_product(c, np.tanh(z.astype(np.float64)), k)
 
 
 CONFIGURATIONS = [
