@@ -69,9 +69,9 @@ def test_shared_memory_past_48_kib_needs_opting_in(kernels):
 
 
 def test_a_cooperative_launch_must_fit_on_the_device(kernels):
-    with pytest.raises(ArgumentError, match="cooperative launch of 33 blocks of 1024 threads does not fit"):
-        kernels["plain"].launch((33,), (1024,), [None], cooperative=True)
-    kernels["plain"].launch((32,), (1024,), [None], cooperative=True)
+    with pytest.raises(ArgumentError, match="cooperative launch of 17 blocks of 1024 threads does not fit"):
+        kernels["plain"].launch((17,), (1024,), [None], cooperative=True)
+    kernels["plain"].launch((16,), (1024,), [None], cooperative=True)
 
 
 def test_arguments_are_checked_against_the_parameters(kernels):
