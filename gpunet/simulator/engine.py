@@ -30,8 +30,8 @@ MAX_GRID = (2**31 - 1, 65_535, 65_535)
 MAX_BLOCK = (1024, 1024, 64)
 MAX_SHARED_BYTES = 48 * 1024
 MAX_SHARED_BYTES_OPT_IN = 227 * 1024
-MAX_RESIDENT_THREADS = 8 * 2048
-"""Threads of a cooperative launch: as if the simulated GPU had 8 multiprocessors."""
+MAX_RESIDENT_THREADS = 4 * 2048
+"""Threads of a cooperative launch: as if the simulated GPU had 4 multiprocessors."""
 
 _running = threading.Lock()  # the runtime runs one launch at a time
 
