@@ -36,6 +36,7 @@ _COMMON = (
 _KERNEL = (
     "-fvisibility=hidden",
     "-fno-gnu-unique",  # else the static variables of templates would be shared between libraries
+    "-Werror=frame-larger-than=98304",  # a fiber's stack has 128 KiB, see fiber.cpp
     "-g1",  # lines, for findings
     "-gdwarf-4",  # addr2line confuses the files of g++'s version 5 when a source comes from standard input
 )
@@ -50,7 +51,7 @@ class Mode:
     runtime_sources: tuple[str, ...]
 
 
-_RUNTIME_SOURCES = ("fiber.cpp", "scheduler.cpp", "shared_memory.cpp")
+_RUNTIME_SOURCES = ("fiber.cpp", "scheduler.cpp", "collectives.cpp", "shared_memory.cpp")
 MODES = {
     "fast": Mode((*_KERNEL, "-O2"), ("-O2",), (*_RUNTIME_SOURCES, "unchecked.cpp")),
     # The sanitizers' instrumentation, but with callbacks of our own (checker.cpp, sanitizer.cpp) in place of theirs.

@@ -37,12 +37,12 @@ class Symbols:
                 variables.add(SharedVariable(int(offset, 16), int(nbytes), name, _c_function(function)))
         return sorted(variables)
 
-    def shared_bytes(self, kernel: str) -> int:
-        """Return the static shared memory of `kernel`: its own variables and those of the device functions.
+    def shared_variables_of(self, kernel: str) -> list[SharedVariable]:
+        """Return the variables that `kernel` may use: its own and those of the device functions.
 
         Which kernel calls which device function is not known, so the latter are counted for every kernel.
         """
-        return sum(v.nbytes for v in self.shared_variables if v.kernel in (kernel, None))
+        return [v for v in self.shared_variables if v.kernel in (kernel, None)]
 
     def resolve(self, text: str) -> str:
         """Return a finding's text with `{pc 1a2b}` as file:line and `{static 64}` as a variable and an offset."""

@@ -13,6 +13,7 @@
 #define __noinline__ __attribute__((noinline))
 #define __align__(n) __attribute__((aligned(n)))
 #define __grid_constant__
+#define asm static_assert(false, "inline PTX cannot be simulated; put it behind #ifndef GPUNET_SIMULATOR")
 
 #define threadIdx (::simulator::position.thread)
 #define blockIdx (::simulator::position.block)

@@ -1,13 +1,20 @@
-"""Correct kernels of the kinds that networks need, each with its NumPy reference: `CASES[name]()` returns
-(source, grid, block, arguments, launch options, {argument: expected value})."""
+"""Correct kernels of the kinds that networks need, each with its NumPy reference.
+
+`CASES[name]()` returns (source, grid, block, arguments, launch options, {argument's index: expected value}).
+"""
 
 import numpy as np
 
-RNG_SEED = 0
+from gpunet.simulator.engine import Buffer
+
+
+def buffer(array, flags=None):
+    """Return a NumPy array as what the engine takes; `flags` say which of its bytes hold a value."""
+    return Buffer(array.ctypes.data, array.nbytes, flags.ctypes.data if flags is not None else 0)
 
 
 def _rng():
-    return np.random.default_rng(RNG_SEED)
+    return np.random.default_rng(0)
 
 
 def _normal(*shape, dtype=np.float32):
@@ -44,7 +51,8 @@ def register_tile():
     """float4 loads and stores, a register tile, a template whose shared memory belongs to the kernel."""
     source = r"""
 template <int BM, int BN, int BK>
-__device__ void multiply(const float* a, const float* b, float* c, int n, int k, float (&As)[BK][BM], float (&Bs)[BK][BN]) {
+__device__ void multiply(const float* a, const float* b, float* c, int n, int k, float (&As)[BK][BM],
+                         float (&Bs)[BK][BN]) {
   const int t = threadIdx.x, row = t / (BN / 4) * 4, col = t % (BN / 4) * 4;
   float sum[4][4] = {};
   for (int k0 = 0; k0 < k; k0 += BK) {

@@ -5,8 +5,8 @@ import os
 
 import numpy as np
 import pytest
+from compiler.simulator.kernels import buffer
 
-from compiler.simulator.conftest import buffer
 from gpunet.errors import ArgumentError, CompileError, DeviceError
 from gpunet.simulator import compiler
 from gpunet.simulator.compiler import compile_kernels, find_compiler, runtime_library
@@ -88,6 +88,18 @@ def test_an_error_in_a_header_names_the_header(cache):
         compile_kernels(SOURCE, "value.cu", [f"-I{cache}", "-DOFFSET=0"])
     with pytest.raises(CompileError, match=r"value.cuh: No such file"):
         compile_kernels(SOURCE, "value.cu", [])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('asm volatile("add.s32 %0, %0, 1;" : "+r"(x[0]));', "inline PTX cannot be simulated"),
+        ("int big[50000]; for (int& v : big) v = x[0]; x[1] = big[x[0]];", "frame size of 200000 bytes is larger"),
+    ],
+)
+def test_what_cannot_be_simulated_does_not_compile(cache, body, message):
+    with pytest.raises(CompileError, match=rf"(?s)value.cu:1:\d+:.*{message}"):
+        compile_kernels(f'extern "C" __global__ void k(int* x) {{ {body} }}', "value.cu")
 
 
 def test_options_and_modes_that_mean_nothing_are_refused(cache):

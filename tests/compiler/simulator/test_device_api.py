@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from compiler.simulator.kernels import buffer
 
-from compiler.simulator.conftest import buffer
+from gpunet.errors import CompileError
 from gpunet.simulator.engine import load
 
 EXPRESSIONS = {  # value: what it must be
@@ -164,7 +165,5 @@ def test_atomics(mode):
 
 
 def test_a_kernel_that_needs_what_nvrtc_has_not_does_not_compile():
-    from gpunet.errors import CompileError
-
     with pytest.raises(CompileError, match=r"infinity.cu:1:.*INFINITY"):
         load('extern "C" __global__ void k(float* x) { x[0] = INFINITY; }', "infinity.cu")

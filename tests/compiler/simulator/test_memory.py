@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from compiler.simulator.kernels import buffer
 
-from compiler.simulator.conftest import buffer
 from gpunet.errors import KernelError
 from gpunet.simulator.engine import load
 
@@ -21,7 +21,7 @@ def copy():
 
 def test_reading_a_fresh_array_is_a_finding(copy):
     x, y = np.zeros(8, np.float32), np.zeros(8, np.float32)
-    with pytest.raises(KernelError, match="uninitialized read: .*copy.cu:3 .* array x at byte 0 has not been written"):
+    with pytest.raises(KernelError, match=r"uninitialized read: .*copy.cu:3 .* array x at byte 0 has not been written"):
         copy(buffer(x, np.zeros(x.nbytes, np.uint8)), buffer(y), 8)
 
 

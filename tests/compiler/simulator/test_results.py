@@ -1,9 +1,11 @@
 """Correct kernels give NumPy's results in both modes, and check mode finds nothing in them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
-
 from compiler.simulator.kernels import CASES, TILED_MATMUL
+
 from gpunet.errors import KernelError
 
 
@@ -19,9 +21,8 @@ def test_a_correct_kernel_gives_numpys_result_without_findings(simulate, case, m
 
 def test_float64_and_other_scalars_arrive_exactly(simulate):
     source = """
-    template <class T> struct Pack { T value; };
-    extern "C" __global__ void k(double* x, double d, long long l, unsigned char c, float f, bool b, unsigned long long u,
-                                 short s) {
+    extern "C" __global__ void k(double* x, double d, long long l, unsigned char c, float f, bool b,
+                                 unsigned long long u, short s) {
       x[0] = d; x[1] = l; x[2] = c; x[3] = f; x[4] = b; x[5] = u; x[6] = s;
     }"""
     values = [np.float64(1 / 3), np.int64(-(2**40)), np.uint8(250), np.float32(0.1), np.bool_(True), np.uint64(2**50)]
@@ -67,3 +68,36 @@ def test_check_mode_counts_bytes_and_barriers(simulate):
     assert counts.shared_bytes_read == tiles * 16 * 16 * 2 * 16 * 4
     assert counts.barriers == tiles
     assert (counts + counts).launches == 2
+
+
+def test_threads_may_launch_at_the_same_time(simulate):
+    source = """
+    extern "C" __global__ void k(float* x, int n) {
+      __shared__ float s[64];
+      for (int i = 0; i < n; ++i) {
+        s[threadIdx.x] = x[threadIdx.x];
+        __syncthreads();
+        x[threadIdx.x] = s[63 - threadIdx.x] + 1;
+        __syncthreads();
+      }
+    }"""
+
+    def work(_):
+        x = np.zeros(64, np.float32)
+        for _ in range(5):
+            simulate(source, (1,), (64,), x, 10)
+        return (x == 50).all()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(8)))
+
+
+def test_macros_of_the_source_do_not_reach_the_runtimes_headers(simulate):
+    source = """
+    #define BK 4
+    #define lanes 7
+    #define simulate_this x[threadIdx.x] = (T)BK + lanes
+    extern "C" __global__ void k(T* x) { simulate_this; }"""
+    x = np.zeros(4, np.float32)
+    simulate(source, (1,), (4,), x, options=["-DT=float", "-Dmask=1", "-DElement=2"])
+    assert (x == 11).all()
