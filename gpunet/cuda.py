@@ -1,0 +1,263 @@
+"""Compile a CUDA source and launch its kernels with checked arguments.
+
+The signature of a kernel in its `.cu` file is its only declaration, and a launch is held to it:
+
+    extern "C" __global__ void scale(
+        const T* x,         // [rows * n]
+        const T* factors,   // [n] or null
+        T* y,               // [rows * n]
+        int rows, int n)
+
+A pointer takes a C-contiguous array of its dtype with at least the elements in brackets (an expression of the integer
+parameters and of grid_x, grid_y, grid_z), or None where the comment says "or null"; a scalar takes a Python or NumPy
+number. `T` is whatever the arrays hold: the compiler gets it as `-DREAL=float` and the source says `using T = REAL;`. A
+kernel is compiled once for each T, set of options and device.
+
+    SCALE = Kernel("scale.cu", "scale")
+    SCALE((blocks,), (256,), x, None, y, rows, n, options={"TILE": 32})
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.device import array_module, device_of, kernels_path
+from gpunet.errors import ArgumentError, CompileError, DeviceError, DTypeError, GpunetError, ShapeError
+
+MAX_ELEMENTS = 2**31 - 1
+"""Kernels count elements in int32."""
+
+MAX_GRID = (2**31 - 1, 65_535, 65_535)
+MAX_THREADS = 1024
+MAX_SHARED = 48 * 1024
+
+DTYPES = {
+    "float": np.dtype(np.float32),
+    "double": np.dtype(np.float64),
+    "int": np.dtype(np.int32),
+    "long long": np.dtype(np.int64),
+    "unsigned": np.dtype(np.uint32),
+    "unsigned long long": np.dtype(np.uint64),
+    "unsigned char": np.dtype(np.uint8),
+    "bool": np.dtype(bool),
+}
+CTYPES = {dtype: ctype for ctype, dtype in DTYPES.items()}
+
+NULL = np.uint64(0)  # CuPy passes it on as it is; it has no null pointer of its own
+
+
+class Parameter(NamedTuple):
+    """A parameter of a kernel, as its source declares it."""
+
+    name: str
+    ctype: str
+    pointer: bool
+    size: CodeType | None
+    optional: bool
+
+
+class Kernel:
+    """A kernel of a CUDA source, compiled when it is first launched.
+
+    Args:
+        source: a file name in `kernels/`, or the path of a file of your own.
+        name: the `extern "C" __global__` function in it.
+    """
+
+    def __init__(self, source: str | Path, name: str):
+        self.path = kernels_path() / source
+        self.name = name
+
+    @functools.cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What the source declares."""
+        return parse_parameters(read_source(self.path), self.name)
+
+    def __call__(
+        self,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        *args: Any,
+        options: Mapping[str, Any] | None = None,
+        shared: int = 0,
+    ) -> None:
+        """Launch the kernel; arguments and errors as for `prepare`."""
+        self.prepare(grid, block, *args, options=options, shared=shared)()
+
+    def prepare(
+        self,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        *args: Any,
+        options: Mapping[str, Any] | None = None,
+        shared: int = 0,
+    ) -> Callable[[], None]:
+        """Check the arguments and compile; return the launch, which may be called again and again.
+
+        Args:
+            grid: blocks along x, y and z; where one is 0 the launch does nothing.
+            block: threads along x, y and z, 1,024 at most in all.
+            *args: what the kernel's signature asks for.
+            options: macros for the compiler.
+            shared: bytes of dynamic shared memory, 48 KiB at most.
+
+        Raises:
+            CompileError: no such kernel, or a source that does not compile.
+            ArgumentError: a wrong number of arguments, None for a pointer that may not be null, a number that does not
+                fit its type; a grid, block or shared memory that no GPU takes.
+            DTypeError: an array of another dtype than the parameter, or what is no array or number.
+            ShapeError: an array with fewer elements than the declaration asks for, not C-contiguous, or too large.
+            DeviceError: arrays in host memory, or on different devices.
+        """
+        values, dtype = self.check(grid, block, *args, shared=shared)
+        arrays = {p.name: a for p, a in zip(self.parameters, args, strict=True) if p.pointer and a is not None}
+        if array_module(**arrays) is np:
+            raise DeviceError(f"{self.name}: its arrays are in host memory; move them: Device.asarray(array).")
+        if 0 in grid:
+            return lambda: None
+        device = device_of(next(iter(arrays.values())))
+        macros = {**({} if dtype is None else {"REAL": CTYPES[dtype]}), **(options or {})}
+        place = device.xp.cuda.Device(device.index)
+        with place:
+            flags = tuple(f"-D{key}={value}" for key, value in macros.items())
+            function = _module(device.xp, device.name, self.path, flags).get_function(self.name)
+
+        def launch() -> None:
+            with place:
+                function(grid, block, values, shared_mem=shared)
+
+        return launch
+
+    def check(
+        self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, shared: int = 0
+    ) -> tuple[tuple[Any, ...], np.dtype[Any] | None]:
+        """Return the arguments as they are passed on, and what T stands for. Errors as for `prepare`."""
+        if not 1 <= len(grid) <= 3 or any(not 0 <= n <= most for n, most in zip(grid, MAX_GRID, strict=False)):
+            raise ArgumentError(f"{self.name}: grid {grid} exceeds what a GPU takes, {MAX_GRID} along x, y, z.")
+        if not 1 <= len(block) <= 3 or min(block) < 1 or math.prod(block) > MAX_THREADS:
+            raise ArgumentError(f"{self.name}: block {block} must have 1 to {MAX_THREADS} threads in all.")
+        if not 0 <= shared <= MAX_SHARED:
+            raise ArgumentError(f"{self.name}: {shared} bytes of shared memory; a block has {MAX_SHARED} at most.")
+        if len(args) != len(self.parameters):
+            names = ", ".join(p.name for p in self.parameters)
+            raise ArgumentError(f"{self.name}: {len(args)} arguments given, {len(self.parameters)} expected: {names}.")
+        given = list(zip(self.parameters, args, strict=True))
+        dtype = self._dtype(given)
+        values: dict[str, Any] = {p.name: self._scalar(p, value, dtype) for p, value in given if not p.pointer}
+        known = {name: int(value) for name, value in values.items() if value.dtype.kind in "iu"}
+        known |= dict(zip(("grid_x", "grid_y", "grid_z"), (*grid, 1, 1), strict=False))
+        for p, a in given:
+            if p.pointer:
+                self._check_array(p, a, dtype, known)
+                values[p.name] = NULL if a is None else a
+        return tuple(values[p.name] for p in self.parameters), dtype
+
+    def _dtype(self, given: list[tuple[Parameter, Any]]) -> np.dtype[Any] | None:
+        """Return what T stands for: the dtype of the first array that a `T*` takes."""
+        for p, a in given:
+            if p.ctype == "T" and p.pointer and a is not None:
+                dtype: np.dtype[Any] = np.dtype(a.dtype)
+                if dtype not in CTYPES:
+                    raise DTypeError(f"{self.name}: {p.name} is {dtype}; kernels take {', '.join(map(str, CTYPES))}.")
+                return dtype
+        return None
+
+    def _scalar(self, p: Parameter, value: Any, dtype: np.dtype[Any] | None) -> Any:
+        wanted: Any = dtype if p.ctype == "T" else DTYPES[p.ctype]
+        if not isinstance(value, int | float | np.integer | np.floating | np.bool_):
+            raise DTypeError(f"{self.name}: {p.name} must be a number, got {type(value).__name__}.")
+        try:
+            return wanted.type(value if wanted.kind == "f" else operator.index(value))  # type: ignore[arg-type]
+        except (TypeError, OverflowError):
+            raise ArgumentError(f"{self.name}: {p.name}={value!r} is no {wanted}.") from None
+
+    def _check_array(self, p: Parameter, a: Any, dtype: np.dtype[Any] | None, known: Mapping[str, int]) -> None:
+        if a is None:
+            if not p.optional:
+                raise ArgumentError(f"{self.name}: {p.name} is None; it needs an array.")
+            return
+        wanted = dtype if p.ctype == "T" else DTYPES[p.ctype]
+        if getattr(a, "dtype", None) != wanted:
+            raise DTypeError(f"{self.name}: {p.name} must be an array of {wanted}, got {getattr(a, 'dtype', type(a))}.")
+        if not a.flags.c_contiguous:
+            raise ShapeError(f"{self.name}: {p.name} is not C-contiguous (strides {a.strides}); make it a copy.")
+        if a.size > MAX_ELEMENTS:
+            raise ShapeError(f"{self.name}: {p.name} has {a.size} elements, over {MAX_ELEMENTS}; split it.")
+        if p.size is not None and a.size < (least := eval(p.size, {"__builtins__": {}}, dict(known))):
+            raise ShapeError(f"{self.name}: {p.name} has {a.size} elements, the launch needs {least}.")
+
+
+@functools.cache
+def _module(xp: ModuleType, device: str, path: Path, flags: tuple[str, ...]) -> Any:
+    """Return the compiled module of `xp` for one device."""
+    try:
+        module = xp.RawModule(code=read_source(path), options=("-std=c++17", *flags))
+        module.compile()
+    except GpunetError:
+        raise
+    except Exception as error:  # CuPy's compiler, loader and driver each have their own
+        raise CompileError(f"{path} does not compile with {' '.join(flags) or 'no options'}:\n{error}") from error
+    return module
+
+
+@functools.cache
+def read_source(path: Path) -> str:
+    """Return a CUDA source with the headers beside it put in place, so that a compiler's cache sees them change.
+
+    Raises:
+        CompileError: the file or a header that it includes is not there.
+    """
+    return _expanded(path, set())
+
+
+def _expanded(path: Path, seen: set[Path]) -> str:
+    seen.add(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CompileError(f"{path} cannot be read: {error.strerror}.") from None
+    lines = [f'#line 1 "{path.name}"']
+    for number, line in enumerate(text.splitlines(), 1):
+        if include := re.fullmatch(r'\s*#include\s+"([^"]+)".*', line):
+            header = path.parent / include[1]
+            lines += [*([] if header in seen else [_expanded(header, seen)]), f'#line {number + 1} "{path.name}"']
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def parse_parameters(source: str, name: str) -> tuple[Parameter, ...]:
+    """Return the parameters of the kernel `name` as its source declares them.
+
+    Raises:
+        CompileError: no such kernel, or a parameter of a type that no array or number has.
+    """
+    found = re.search(rf'extern\s+"C"\s+__global__[^;{{]*?\b{name}\s*\((.*?)\)\s*\{{', source, re.DOTALL)
+    if found is None:
+        raise CompileError(f'there is no kernel extern "C" __global__ ... {name}(...) in the source.')
+    return tuple(
+        _parameter(name, declaration, comment)
+        for line in found[1].splitlines()
+        for declarations, _, comment in [line.partition("//")]
+        for declaration in declarations.split(",")
+        if declaration.strip()
+    )
+
+
+def _parameter(kernel: str, declaration: str, comment: str) -> Parameter:
+    words = re.sub(r"\b(const|__restrict__)\b", " ", declaration).replace("*", " * ").split()
+    ctype, parameter = " ".join(word for word in words[:-1] if word != "*"), words[-1]
+    if ctype != "T" and ctype not in DTYPES:
+        raise CompileError(f"{kernel}: the type of {declaration.strip()!r} is none of T, {', '.join(DTYPES)}.")
+    size = re.search(r"\[(.*?)\]", comment)
+    code = compile(size[1].strip(), kernel, "eval") if size else None
+    return Parameter(parameter, ctype, "*" in words, code, "or null" in comment)

@@ -1,0 +1,75 @@
+"""Read a compiled library's symbols: its `__shared__` variables, and the source line of an address."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+RUNTIME = Path(__file__).parent / "runtime"
+
+
+class SharedVariable(NamedTuple):
+    """A `__shared__` variable: where it lies in static shared memory, and the kernel that declares it, if one does."""
+
+    offset: int
+    nbytes: int
+    name: str
+    kernel: str | None
+
+
+class Symbols:
+    """The symbols of the library at `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @cached_property
+    def shared_variables(self) -> list[SharedVariable]:
+        """The library's `__shared__` variables by offset. They are its thread-local ones (see `rewrite.py`)."""
+        variables = set()
+        for line in _output("readelf", "-sW", self.path):
+            # "    12: 0000000000000040  4096 TLS  LOCAL  DEFAULT  20 _ZZ6matmulE2As": a local variable is _ZZ...E...
+            if match := re.match(r"\s*\d+: ([0-9a-f]+)\s+(\d+) TLS .* _ZZ(\w+)E\d+(\w+?)(?:_\d+)?$", line):
+                offset, nbytes, function, name = match.groups()
+                variables.add(SharedVariable(int(offset, 16), int(nbytes), name, _c_function(function)))
+        return sorted(variables)
+
+    def shared_variables_of(self, kernel: str) -> list[SharedVariable]:
+        """Return the variables that `kernel` may use: its own and those of the device functions.
+
+        Which kernel calls which device function is not known, so the latter are counted for every kernel.
+        """
+        return [v for v in self.shared_variables if v.kernel in (kernel, None)]
+
+    def resolve(self, text: str) -> str:
+        """Return a finding's text with `{pc 1a2b}` as file:line and `{static 64}` as a variable and an offset."""
+        text = re.sub(r"\{pc ([0-9a-f]+)\}", lambda m: self._line(m[1]), text)
+        return re.sub(r"\{static (\d+)\}", lambda m: self._variable(int(m[1])), text)
+
+    def _line(self, address: str) -> str:
+        """Return the innermost line at `address` that is not one of the simulator's own headers."""
+        for place in _output("addr2line", "-i", "-e", self.path, address):
+            file, _, line = place.split(" ")[0].rpartition(":")
+            if not Path(file).is_relative_to(RUNTIME):
+                return f"{Path(file).name}:{line}"
+        return f"address 0x{address}"
+
+    def _variable(self, offset: int) -> str:
+        for v in self.shared_variables:
+            if v.offset <= offset < v.offset + v.nbytes:
+                return f"{v.name} at byte {offset - v.offset}"
+        return f"static memory at byte {offset}"
+
+
+def _c_function(mangled: str) -> str | None:
+    """Return the name in "6matmul"; None where parameters follow it, for `extern "C"` functions have none there."""
+    match = re.fullmatch(r"(\d+)(\D\w*)", mangled)
+    return match[2] if match and len(match[2]) == int(match[1]) else None
+
+
+def _output(tool: str, *arguments: str | Path) -> list[str]:
+    """Return the lines that a tool of binutils prints (g++ does not work without them either)."""
+    return subprocess.run([tool, *arguments], capture_output=True, text=True, check=True).stdout.splitlines()

@@ -1,0 +1,94 @@
+// activations.cuh: the activation functions y = f(z) and their derivatives, by the formulas of
+// gpunet/ops/activations.py.
+//
+// A kernel that includes this is compiled for one of them: -DACTIVATION=relu. forward(z) is f(z); backward(saved) is f'
+// from what the function saves: y for most, z for silu, gelu, gelu_tanh and custom. `parameter` is the negative slope
+// of leaky_relu and the alpha of elu. NaN stays NaN.
+//
+// A function of your own: -DACTIVATION=custom with two expressions in z,
+// -DUSER_FORWARD='z > 0 ? z * z : T(0)' -DUSER_BACKWARD='z > 0 ? 2 * z : T(0)'. Write numbers as T(0.5): a plain 0.5 is
+// a double and slows a float kernel down.
+
+#pragma once
+#include "common.cuh"
+
+#ifndef ACTIVATION
+#define ACTIVATION identity
+#endif
+
+namespace activation {
+
+DEVICE T logistic(T z) { return T(1) / (T(1) + real::exp(-z)); }
+
+struct identity {
+    static DEVICE T forward(T z, T) { return z; }
+    static DEVICE T backward(T, T) { return T(1); }
+};
+
+struct relu {
+    static DEVICE T forward(T z, T) { return z < T(0) ? T(0) : z; }
+    static DEVICE T backward(T y, T) { return y > T(0) ? T(1) : T(0); }
+};
+
+struct leaky_relu {
+    static DEVICE T forward(T z, T slope) { return z > T(0) ? z : slope * z; }
+    static DEVICE T backward(T y, T slope) { return y > T(0) ? T(1) : slope; }
+};
+
+struct elu {
+    static DEVICE T forward(T z, T alpha) { return z > T(0) ? z : alpha * real::expm1(z); }
+    static DEVICE T backward(T y, T alpha) { return y > T(0) ? T(1) : y + alpha; }
+};
+
+struct sigmoid {
+    static DEVICE T forward(T z, T) { return logistic(z); }
+    static DEVICE T backward(T y, T) { return y * (T(1) - y); }
+};
+
+struct tanh {
+    static DEVICE T forward(T z, T) { return real::tanh(z); }
+    static DEVICE T backward(T y, T) { return T(1) - y * y; }
+};
+
+struct softplus {
+    static DEVICE T forward(T z, T) { return (z < T(0) ? T(0) : z) + real::log1p(real::exp(-real::abs(z))); }
+    static DEVICE T backward(T y, T) { return -real::expm1(-y); }
+};
+
+struct silu {
+    static DEVICE T forward(T z, T) { return z * logistic(z); }
+    static DEVICE T backward(T z, T) {
+        const T s = logistic(z);
+        return s * (T(1) + z * (T(1) - s));
+    }
+};
+
+struct gelu {
+    static DEVICE T normal_distribution(T z) { return T(0.5) * (T(1) + real::erf(z * T(0.70710678118654752))); }
+    static DEVICE T forward(T z, T) { return z * normal_distribution(z); }
+    static DEVICE T backward(T z, T) {
+        return normal_distribution(z) + z * T(0.39894228040143268) * real::exp(T(-0.5) * z * z);
+    }
+};
+
+struct gelu_tanh {
+    static constexpr T SQRT_2_OVER_PI = T(0.79788456080286536);
+    static DEVICE T inner(T z) { return real::tanh(SQRT_2_OVER_PI * z * (T(1) + T(0.044715) * z * z)); }
+    static DEVICE T forward(T z, T) { return z * (T(0.5) * (T(1) + inner(z))); }
+    static DEVICE T backward(T z, T) {
+        const T t = inner(z);
+        const T slope = SQRT_2_OVER_PI * (T(1) + T(3 * 0.044715) * z * z);
+        return T(0.5) * (T(1) + t + z * slope * (T(1) - t * t));
+    }
+};
+
+#ifdef USER_FORWARD
+struct custom {
+    static DEVICE T forward(T z, T) { return USER_FORWARD; }
+    static DEVICE T backward(T z, T) { return USER_BACKWARD; }
+};
+#endif
+
+}  // namespace activation
+
+using Activation = activation::ACTIVATION;

@@ -1,0 +1,80 @@
+// losses.cu: losses that are a mean over elements, each with its gradient, by the formulas of
+// gpunet/ops/elementwise_loss.py:
+//
+//     loss = sum_i share_i sum_j l(p_ij, t_ij),    slope_ij = share_i l'(p_ij, t_ij)
+//
+// for predictions p and targets t of (rows, n), share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w.
+//
+// Memory-bound: 12 bytes an element in float. Blocks leave partial sums of the loss, which `sum` of reduce.cu adds up
+// in their order; with one block, partial_losses is the loss itself.
+//
+// Options: REAL. Launch: grid-stride; grid as you like, at least one block, block (256,). slope may be the prediction.
+
+#include "common.cuh"
+
+struct LossAndSlope {
+    T loss, slope;
+};
+
+template <typename Loss>
+DEVICE void mean_loss(const T* prediction, const T* target, const T* weight, const T* weight_sum, T* slope,
+                      T* partial_losses, int rows, int n, Loss loss) {
+    __shared__ T scratch[256 / WARP];
+    const unsigned size = rows * n;
+    const T whole = weight ? weight_sum[0] * static_cast<T>(n) : static_cast<T>(size);
+    T total = 0;
+    for (unsigned i = flat_thread(); i < size; i += flat_stride()) {
+        const T share = (weight ? weight[i / n] : T(1)) / whole;
+        const LossAndSlope both = loss(prediction[i], target[i]);
+        total += share * both.loss;
+        slope[i] = share * both.slope;
+    }
+    total = block_sum(total, scratch);
+    if (threadIdx.x == 0) partial_losses[blockIdx.x] = total;
+}
+
+// l = (p - t)^2
+extern "C" __global__ void __launch_bounds__(256) mean_squared_error(
+    const T* prediction,                 // [rows * n]
+    const T* __restrict__ target,        // [rows * n]
+    const T* __restrict__ weight,        // [rows] or null
+    const T* __restrict__ weight_sum,    // [1] or null
+    T* slope,                            // [rows * n]
+    T* __restrict__ partial_losses,      // [grid_x]
+    int rows, int n) {
+    mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, rows, n, [](T p, T t) {
+        const T d = p - t;
+        return LossAndSlope{d * d, T(2) * d};
+    });
+}
+
+// l = c (d - c / 2) with d = p - t and c = d clipped to +-delta
+extern "C" __global__ void __launch_bounds__(256) huber(
+    const T* prediction,                 // [rows * n]
+    const T* __restrict__ target,        // [rows * n]
+    const T* __restrict__ weight,        // [rows] or null
+    const T* __restrict__ weight_sum,    // [1] or null
+    T* slope,                            // [rows * n]
+    T* __restrict__ partial_losses,      // [grid_x]
+    int rows, int n, T delta) {
+    mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, rows, n, [=](T p, T t) {
+        const T d = p - t;
+        const T c = d > delta ? delta : d < -delta ? -delta : d;
+        return LossAndSlope{c * (d - T(0.5) * c), c};
+    });
+}
+
+// l = max(z, 0) - z t + log(1 + exp(-|z|)), l' = sigmoid(z) - t
+extern "C" __global__ void __launch_bounds__(256) binary_cross_entropy(
+    const T* logits,                     // [rows * n]
+    const T* __restrict__ target,        // [rows * n]
+    const T* __restrict__ weight,        // [rows] or null
+    const T* __restrict__ weight_sum,    // [1] or null
+    T* slope,                            // [rows * n]
+    T* __restrict__ partial_losses,      // [grid_x]
+    int rows, int n) {
+    mean_loss(logits, target, weight, weight_sum, slope, partial_losses, rows, n, [](T z, T t) {
+        const T loss = (z < T(0) ? T(0) : z) - z * t + real::log1p(real::exp(-real::abs(z)));
+        return LossAndSlope{loss, T(1) / (T(1) + real::exp(-z)) - t};
+    });
+}

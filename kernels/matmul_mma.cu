@@ -1,0 +1,109 @@
+// matmul_mma.cu: the matrix product on tensor cores (see matmul.cuh), on request only: float data, but TF32 arithmetic.
+//
+// A tensor core multiplies tiles of 16 x 8 and 8 x 8 in one instruction of a warp, many times the FLOPs of the ordinary
+// units. It rounds the operands to 10 bits of mantissa (TF32), an error of up to 5e-4 of each factor, and sums in
+// float. That is not float arithmetic: this rung is never chosen unasked.
+//
+// Tiles go through shared memory as in matmul_tiled.cu, with double buffering; rows there are padded by 8 words, so
+// that the 32 words of a fragment lie in 32 banks.
+//
+// Options: BM, BN, BK (64, 64, 16), the block's tile and its step; WM, WN (32, 32), a warp's tile, multiples of 16 and
+// 8; VECTOR_A, VECTOR_B as in matmul_tiled.cu; REAL must be float. sm_80 and later; on earlier ones it traps.
+//
+// Block (32 * BM / WM * BN / WN,). 2 BK (BM + BN + 16) words of shared memory.
+
+#include "matmul.cuh"
+#include "mma.cuh"
+#include "tile_loader.cuh"
+
+#ifndef BM
+#define BM 64
+#define BN 64
+#define BK 16
+#define WM 32
+#define WN 32
+#endif
+#ifndef VECTOR_A
+#define VECTOR_A 0
+#endif
+#ifndef VECTOR_B
+#define VECTOR_B 0
+#endif
+
+constexpr int THREADS = WARP * (BM / WM) * (BN / WN);
+constexpr int PADDING = 8;
+static_assert(sizeof(T) == sizeof(float), "tensor cores multiply float data as TF32");
+static_assert(BM % WM == 0 && BN % WN == 0 && WM % 16 == 0 && WN % 8 == 0 && BK % 8 == 0, "tiles are made of tiles");
+
+using LoaderA = Loader<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, PADDING>;
+using LoaderB = Loader<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, PADDING>;
+
+extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
+    const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
+    const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]
+    const T* __restrict__ bias,     // [n] or null
+    const T* __restrict__ saved,    // [grid_z * m * n] or null
+    T* __restrict__ preactivation,  // [grid_z * m * n] or null
+    T* __restrict__ c,              // [grid_z * m * n]
+    int m, int n, int k, long long stride_a, long long stride_b, T parameter) {
+    a += blockIdx.z * stride_a;
+    b += blockIdx.z * stride_b;
+    alignas(16) __shared__ T tile_a[2][BK][LoaderA::ROW];
+    alignas(16) __shared__ T tile_b[2][BK][LoaderB::ROW];
+    const int tiles = ceil_div(n, BN);
+    const int row = blockIdx.x / tiles * BM, column = blockIdx.x % tiles * BN;
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const int group = lane / 4, member = lane % 4;
+    const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
+
+    LoaderA loader_a;
+    LoaderB loader_b;
+    float sum[WM / 16][WN / 8][4] = {};
+
+    loader_a.fetch(a, row, m, 0, k, TRANSPOSE_A ? m : k);
+    loader_b.fetch(b, column, n, 0, k, TRANSPOSE_B ? k : n);
+    loader_a.put(tile_a[0]);
+    loader_b.put(tile_b[0]);
+    __syncthreads();
+    for (int i = 0, now = 0; i < k; i += BK, now ^= 1) {
+        const bool more = i + BK < k;
+        if (more) {
+            loader_a.fetch(a, row, m, i + BK, k, TRANSPOSE_A ? m : k);
+            loader_b.fetch(b, column, n, i + BK, k, TRANSPOSE_B ? k : n);
+        }
+#pragma unroll
+        for (int j = 0; j < BK; j += 8) {
+            unsigned fragment_a[WM / 16][4], fragment_b[WN / 8][2];
+#pragma unroll
+            for (int p = 0; p < WM / 16; ++p)
+#pragma unroll
+                for (int r = 0; r < 4; ++r)
+                    fragment_a[p][r] = float_to_tf32(
+                        tile_a[now][j + member + r / 2 * 4][warp_m + p * 16 + group + r % 2 * 8]);
+#pragma unroll
+            for (int q = 0; q < WN / 8; ++q)
+#pragma unroll
+                for (int r = 0; r < 2; ++r)
+                    fragment_b[q][r] = float_to_tf32(tile_b[now][j + member + r * 4][warp_n + q * 8 + group]);
+#pragma unroll
+            for (int p = 0; p < WM / 16; ++p)
+#pragma unroll
+                for (int q = 0; q < WN / 8; ++q) mma_m16n8k8_tf32(sum[p][q], fragment_a[p], fragment_b[q]);
+        }
+        if (more) {
+            loader_a.put(tile_a[now ^ 1]);
+            loader_b.put(tile_b[now ^ 1]);
+        }
+        __syncthreads();
+    }
+
+    const Epilogue finish{bias, saved, preactivation, c, m, n, parameter};
+#pragma unroll
+    for (int p = 0; p < WM / 16; ++p)
+#pragma unroll
+        for (int q = 0; q < WN / 8; ++q)
+#pragma unroll
+            for (int r = 0; r < 4; ++r)
+                finish(row + warp_m + p * 16 + group + r / 2 * 8, column + warp_n + q * 8 + 2 * member + r % 2,
+                       sum[p][q][r]);
+}

@@ -1,0 +1,38 @@
+// mma.cuh: the tensor cores' product of small tiles, d += a b, in TF32 with sums in float; sm_80 and later.
+//
+// A warp holds the 16 x 8 tile a, the 8 x 8 tile b and the 16 x 8 tile d together, each lane a few elements. With
+// group = lane / 4 and member = lane % 4 (PTX ISA, "Matrix fragments for mma.m16n8k8", type .tf32):
+//
+//     a[0..3] = a(group, member), a(group + 8, member), a(group, member + 4), a(group + 8, member + 4)
+//     b[0..1] = b(member, group), b(member + 4, group)
+//     d[0..3] = d(group, 2 member), d(group, 2 member + 1), d(group + 8, 2 member), d(group + 8, 2 member + 1)
+
+#pragma once
+#include "common.cuh"
+
+#ifdef GPUNET_SIMULATOR
+using simulator::float_to_tf32;
+using simulator::mma_m16n8k8_tf32;
+#else
+
+// Round to the 10 bits of mantissa that TF32 has.
+DEVICE unsigned float_to_tf32(float x) {
+    unsigned rounded = 0;
+#if __CUDA_ARCH__ >= 800
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
+#endif
+    return rounded;
+}
+
+DEVICE void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    __trap();  // rather than wrong numbers
+#endif
+}
+
+#endif

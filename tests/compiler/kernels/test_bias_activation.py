@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+from compiler.kernels.simulated import DTYPES, run, uninitialized
+
+from gpunet.cuda import Kernel
+from gpunet.ops.activations import ELU, FUNCTIONS, CustomActivation, LeakyReLU
+
+FORWARD = Kernel("bias_activation.cu", "bias_activation_forward")
+BACKWARD = Kernel("bias_activation.cu", "bias_activation_backward")
+SUM_ROWS = Kernel("reduce.cu", "sum_rows")
+
+SIZES = [(0, 4), (1, 1), (5, 7), (8, 127), (9, 128), (7, 129), (33, 12), (3, 300)]
+CASES = [cls() for cls in FUNCTIONS.values()] + [LeakyReLU(0.2), ELU(0.7)]
+
+
+def parameter(function):
+    return next(iter(vars(function).values()), 0.0) if not isinstance(function, CustomActivation) else 0.0
+
+
+def backward(dy, saved, options, value, chunks=1):
+    rows, n = dy.shape
+    dz, dbias = uninitialized(dy.shape, dy.dtype), uninitialized(n, dy.dtype)
+    partial = dbias if chunks == 1 else uninitialized((chunks, n), dy.dtype)
+    grid = (math.ceil(n / (32 * 16 // dy.itemsize)), chunks)
+    run(BACKWARD, grid, (32, 8), dy, saved, dz, partial, rows, n, math.ceil(rows / chunks), value, options=options)
+    if chunks > 1:
+        run(SUM_ROWS, (math.ceil(n / 256),), (256,), partial, dbias, chunks, n)
+    return dz, dbias
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("function", CASES, ids=repr)
+def test_every_activation_and_its_derivative_equal_the_numpy_ones(function, dtype):
+    rng = np.random.default_rng(0)
+    options, value = {"ACTIVATION": function.name}, parameter(function)
+    for rows, n in [(5, 7), (6, 128)]:
+        z, bias, dy = (3 * rng.standard_normal(shape).astype(dtype) for shape in ((rows, n), (n,), (rows, n)))
+        y, inner = uninitialized(z.shape, dtype), uninitialized(z.shape, dtype)
+        run(FORWARD, (2,), (256,), z, bias, inner, y, rows, n, value, options=options)
+        tolerance = {"rtol": 20 * np.finfo(dtype).eps, "atol": 1e-5 if dtype == np.float32 else 1e-11}
+        np.testing.assert_array_equal(inner, z + bias)
+        np.testing.assert_allclose(y, function(z + bias), **tolerance)
+
+        saved = y if function.saves == "output" else inner
+        dz, dbias = backward(dy, saved, options, value)
+        expected = np.empty_like(dy)
+        function.backward(dy, np.asarray(saved), expected, np, None)
+        np.testing.assert_allclose(dz, expected, **tolerance)
+        np.testing.assert_allclose(dbias, expected.sum(axis=0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("grid", [1, 3])
+@pytest.mark.parametrize(("rows", "n"), SIZES)
+def test_forward_takes_any_size_and_grid_without_bias_and_in_place(rows, n, grid):
+    z = np.random.default_rng(0).standard_normal((rows, n)).astype(np.float32)
+    expected = np.maximum(z, 0)
+    run(FORWARD, (grid,), (256,), z, None, None, z, rows, n, 0.0, options={"ACTIVATION": "relu"})
+    np.testing.assert_array_equal(z, expected)
+
+
+@pytest.mark.parametrize("chunks", [1, 4])
+@pytest.mark.parametrize(("rows", "n"), SIZES)
+def test_the_bias_gradient_takes_any_size_and_split(rows, n, chunks):
+    rng = np.random.default_rng(0)
+    dy, y = (rng.standard_normal((rows, n)).astype(np.float32) for _ in range(2))
+    dz, dbias = backward(dy, y, {"ACTIVATION": "relu"}, 0.0, chunks)
+    np.testing.assert_array_equal(dz, dy * (y > 0))
+    np.testing.assert_allclose(dbias, (dy * (y > 0)).sum(axis=0), rtol=1e-5, atol=1e-5)
+
+
+def test_an_array_that_is_not_aligned_is_taken_element_by_element():
+    whole = np.random.default_rng(0).standard_normal(8 * 8 + 1).astype(np.float32)
+    z = whole[1:].reshape(8, 8)
+    y = uninitialized((8, 8), z.dtype)
+    run(FORWARD, (1,), (256,), z, None, None, y, 8, 8, 0.0, options={"ACTIVATION": "tanh"})
+    np.testing.assert_allclose(y, np.tanh(z), rtol=1e-6)
+
+
+def test_nan_stays_nan():
+    z = np.full((1, 1), np.nan, np.float32)
+    for function in CASES:
+        y = uninitialized(z.shape, z.dtype)
+        run(FORWARD, (1,), (256,), z, None, None, y, 1, 1, parameter(function), options={"ACTIVATION": function.name})
+        assert np.isnan(y).all(), function
+
+
+def test_a_function_of_your_own_is_compiled_in():
+    options = {"ACTIVATION": "custom", "USER_FORWARD": "z > 0 ? z * z : T(0)", "USER_BACKWARD": "z > 0 ? 2 * z : T(0)"}
+    z = np.linspace(-2, 2, 15, dtype=np.float32).reshape(3, 5)
+    y = uninitialized(z.shape, z.dtype)
+    run(FORWARD, (1,), (256,), z, None, None, y, 3, 5, 0.0, options=options)
+    np.testing.assert_allclose(y, np.maximum(z, 0) ** 2)
+    dz, _ = backward(np.ones_like(z), z, options, 0.0)
+    np.testing.assert_allclose(dz, 2 * np.maximum(z, 0))

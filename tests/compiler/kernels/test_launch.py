@@ -1,0 +1,143 @@
+"""What a launch checks before it happens, and how a source is read."""
+
+import numpy as np
+import pytest
+from compiler.kernels.simulated import run
+
+from gpunet import cuda
+from gpunet.cuda import Kernel, parse_parameters, read_source
+from gpunet.errors import ArgumentError, CompileError, DeviceError, DTypeError, ShapeError
+
+SCALE = """
+#include "half.cuh"
+
+extern "C" __global__ void other(float* y) {}
+
+extern "C" __global__ void __launch_bounds__(64) scale(
+    const T* __restrict__ x,  // [rows * n]
+    const T* factors,         // [n] or null, one a column (of all rows)
+    T* y,                     // [(grid_x - 1) * 0 + rows * n]
+    int rows, int n, T offset, bool twice) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < rows * n) y[i] = (factors ? x[i] * factors[i % n] : x[i]) * (twice ? 2 : 1) + half(offset);
+}
+"""
+HALF = """
+#pragma once
+using T = REAL;
+__device__ T half(T x) { return x / 2; }
+"""
+
+
+@pytest.fixture
+def scale(tmp_path):
+    (tmp_path / "scale.cu").write_text(SCALE, encoding="utf-8")
+    (tmp_path / "half.cuh").write_text(HALF, encoding="utf-8")
+    return Kernel(tmp_path / "scale.cu", "scale")
+
+
+X = np.arange(6, dtype=np.float32)
+GRID, BLOCK = (1,), (64,)
+
+
+def arguments(**changed):
+    given = {"x": X, "factors": None, "y": np.empty_like(X), "rows": 2, "n": 3, "offset": 0.5, "twice": False}
+    return [*{**given, **changed}.values()]
+
+
+def test_the_signature_is_the_declaration(scale):
+    names = [(p.name, p.ctype, p.pointer, p.optional, p.size is not None) for p in scale.parameters]
+    assert names == [
+        ("x", "T", True, False, True),
+        ("factors", "T", True, True, True),
+        ("y", "T", True, False, True),
+        ("rows", "int", False, False, False),
+        ("n", "int", False, False, False),
+        ("offset", "T", False, False, False),
+        ("twice", "bool", False, False, False),
+    ]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_t_is_what_the_arrays_hold_and_numbers_are_converted(scale, dtype):
+    x, y = X.astype(dtype), np.empty(6, dtype)
+    run(scale, GRID, BLOCK, *arguments(x=x, y=y, factors=np.array([1, 2, 3], dtype), twice=True))
+    np.testing.assert_array_equal(y, x * np.array([1, 2, 3] * 2) * 2 + 0.25)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        ({"x": X.astype(np.float64)}, DTypeError, "y must be an array of float64, got float32"),
+        ({"x": X.astype(np.float16)}, DTypeError, "x is float16"),
+        ({"y": 3.0}, DTypeError, "y must be an array"),
+        ({"x": np.arange(12, dtype=np.float32)[::2]}, ShapeError, "x is not C-contiguous"),
+        ({"y": np.empty(5, np.float32)}, ShapeError, "y has 5 elements, the launch needs 6"),
+        ({"factors": np.empty(2, np.float32)}, ShapeError, "factors has 2 elements, the launch needs 3"),
+        ({"x": None}, ArgumentError, "x is None"),
+        ({"rows": 2.5}, ArgumentError, "rows=2.5 is no int32"),
+        ({"rows": 2**31}, ArgumentError, "rows=2147483648 is no int32"),
+        ({"offset": X}, DTypeError, "offset must be a number"),
+    ],
+)
+def test_a_wrong_argument_is_named(scale, changed, error, words):
+    with pytest.raises(error, match=f"scale: .*{words}"):
+        scale.check(GRID, BLOCK, *arguments(**changed))
+
+
+def test_an_array_beyond_32_bit_indices_is_refused(scale, monkeypatch):
+    monkeypatch.setattr(cuda, "MAX_ELEMENTS", 5)
+    with pytest.raises(ShapeError, match="x has 6 elements, over 5"):
+        scale.check(GRID, BLOCK, *arguments())
+
+
+@pytest.mark.parametrize(
+    ("grid", "block", "words"),
+    [
+        ((1, 65_536), BLOCK, "grid"),
+        ((-1,), BLOCK, "grid"),
+        ((1, 1, 1, 1), BLOCK, "grid"),
+        (GRID, (1025,), "block"),
+        (GRID, (32, 33), "block"),
+        (GRID, (0,), "block"),
+    ],
+)
+def test_a_launch_that_no_gpu_takes_is_refused(scale, grid, block, words):
+    with pytest.raises(ArgumentError, match=f"scale: {words}"):
+        scale.check(grid, block, *arguments())
+
+
+def test_too_much_shared_memory_and_too_few_arguments_are_refused(scale):
+    with pytest.raises(ArgumentError, match="shared memory"):
+        scale.check(GRID, BLOCK, *arguments(), shared=48 * 1024 + 1)
+    with pytest.raises(ArgumentError, match="6 arguments given, 7 expected: x, factors"):
+        scale.check(GRID, BLOCK, *arguments()[:-1])
+
+
+def test_arrays_in_host_memory_are_not_launched_upon(scale):
+    with pytest.raises(DeviceError, match="scale: its arrays are in host memory"):
+        scale(GRID, BLOCK, *arguments())
+
+
+def test_headers_are_put_in_place_once_and_lines_keep_their_numbers(scale):
+    source = read_source(scale.path)
+    assert source.count("T half(T x)") == 1
+    lines = source.splitlines()
+    assert lines[lines.index('#line 3 "scale.cu"') + 1 :][0] == ""
+    assert '#line 1 "half.cuh"' in lines
+
+
+def test_a_kernel_or_file_that_is_not_there_is_named(tmp_path, scale):
+    with pytest.raises(CompileError, match=r"no kernel .*missing"):
+        parse_parameters(read_source(scale.path), "missing")
+    with pytest.raises(CompileError, match=r"none\.cu cannot be read"):
+        Kernel(tmp_path / "none.cu", "x").parameters  # noqa: B018
+    with pytest.raises(CompileError, match="the type of 'char x' is none of"):
+        parse_parameters('extern "C" __global__ void f(char x) {}', "f")
+
+
+def test_a_compile_error_shows_file_and_line(tmp_path):
+    path = tmp_path / "broken.cu"
+    path.write_text('extern "C" __global__ void broken(float* y) {\n    y[0] = z;\n}\n', encoding="utf-8")
+    with pytest.raises(CompileError, match=r"broken\.cu:2"):
+        run(Kernel(path, "broken"), GRID, BLOCK, X.copy())

@@ -1,0 +1,206 @@
+import math
+
+import numpy as np
+import pytest
+from compiler.kernels.simulated import DTYPES, run, uninitialized
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpunet.cuda import Kernel
+from gpunet.ops.activations import FUNCTIONS
+
+RUNGS = {
+    "naive": ((8, 32), 256, {}),
+    "shared": ((16, 16), 256, {"TILE": 16}),
+    "register": ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}),
+    "tiled": ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16, "TM": 4, "TN": 4}),
+}
+MMA = ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16})
+KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in (*RUNGS, "mma")}
+SUM_SPLITS = Kernel("matmul_tiled.cu", "matmul_sum_splits")
+
+SIZES = [(0, 5, 3), (5, 0, 3), (5, 3, 0), (1, 1, 1), (31, 33, 7), (32, 32, 8), (33, 31, 9), (70, 10, 37), (8, 100, 64)]
+LAYOUTS = {"NN": (0, 0), "NT": (0, 1), "TN": (1, 0)}
+
+
+def operands(m, n, k, dtype, transpose_a=0, transpose_b=0, batch=1, seed=0):
+    """Return a and b as they lie in memory, and the product in float64."""
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((batch, m, k)).astype(dtype)
+    b = rng.standard_normal((batch, k, n)).astype(dtype)
+    product = a.astype(np.float64) @ b.astype(np.float64)
+    a_stored, b_stored = (
+        np.ascontiguousarray(x.swapaxes(1, 2) if t else x) for x, t in ((a, transpose_a), (b, transpose_b))
+    )
+    return a_stored, b_stored, product
+
+
+def launch(rung, c, a, b, m, n, k, *, bias=None, saved=None, preactivation=None, parameter=0.0, splits=1, batch=1,
+           strides=None, column_sums=None, options=None, tiles=None):  # fmt: skip
+    (rows, columns), threads, defaults = tiles or RUNGS[rung]
+    grid = (math.ceil(m / rows) * math.ceil(n / columns), splits, batch)
+    if 0 in grid:
+        return
+    extra = (column_sums,) if rung == "tiled" else ()
+    run(KERNELS[rung], grid, (threads,), a, b, bias, saved, preactivation, c, *extra, m, n, k,
+        *(strides or (m * k, k * n)), parameter, options={**defaults, **(options or {})})  # fmt: skip
+
+
+def assert_product(actual, expected, k):
+    tolerance = 4 * np.finfo(actual.dtype).eps * max(k, 4)
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("rung", RUNGS)
+def test_every_rung_multiplies_any_sizes(rung, layout, dtype):
+    transpose_a, transpose_b = LAYOUTS[layout]
+    options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b}
+    for m, n, k in SIZES:
+        a, b, product = operands(m, n, k, dtype, transpose_a, transpose_b)
+        c = uninitialized((1, m, n), dtype)
+        launch(rung, c, a, b, m, n, k, options=options)
+        assert_product(c, product, k)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("gradient", [0, 1])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tiled_moves_aligned_operands_by_vectors(layout, gradient, dtype):
+    transpose_a, transpose_b = LAYOUTS[layout]
+    options = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1, "ACTIVATION": "tanh", "GRADIENT": gradient}
+    options |= {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b}
+    for m, n, k in [(32, 32, 8), (4, 4, 4), (36, 28, 12), (64, 100, 40)]:
+        a, b, product = operands(m, n, k, dtype, transpose_a, transpose_b)
+        c, z = (uninitialized((1, m, n), dtype) for _ in range(2))
+        y, bias = np.tanh(product).astype(dtype), np.linspace(-1, 1, n, dtype=dtype)
+        if gradient:
+            launch("tiled", c, a, b, m, n, k, saved=y, options=options)
+            assert_product(c, product * (1 - y.astype(np.float64) ** 2), k)
+        else:
+            launch("tiled", c, a, b, m, n, k, bias=bias, preactivation=z, options=options)
+            assert_product(z, product + bias, k)
+            assert_product(c, np.tanh(z.astype(np.float64)), k)
+
+
+CONFIGURATIONS = [
+    (64, 64, 16, 32, 32, 8, 4),
+    (128, 128, 8, 64, 32, 8, 8),
+    (128, 64, 16, 32, 64, 8, 8),
+    (16, 64, 32, 16, 32, 4, 4),
+    (32, 32, 16, 16, 16, 2, 4),
+]
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=str)
+def test_tiled_multiplies_with_other_tile_sizes(configuration):
+    options = dict(zip(("BM", "BN", "BK", "WM", "WN", "TM", "TN"), configuration, strict=True))
+    threads = 32 * (options["BM"] // options["WM"]) * (options["BN"] // options["WN"])
+    for m, n, k in [(130, 66, 37), (1, 200, 16)]:
+        a, b, product = operands(m, n, k, DTYPES[0])
+        c = uninitialized((1, m, n), a.dtype)
+        launch("tiled", c, a, b, m, n, k, tiles=((options["BM"], options["BN"]), threads, options))
+        assert_product(c, product, k)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_batch_may_share_an_operand(rung):
+    m, n, k, batch = 33, 12, 10, 3
+    a, b, _ = operands(m, n, k, DTYPES[0], batch=batch)
+    c = uninitialized((batch, m, n), a.dtype)
+    launch(rung, c, a, b[:1], m, n, k, batch=batch, strides=(m * k, 0))
+    assert_product(c, a @ b[0], k)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_the_epilogue_adds_the_bias_and_activates(rung):
+    m, n, k = 33, 35, 9
+    a, b, product = operands(m, n, k, DTYPES[0])
+    bias = np.linspace(-1, 1, n, dtype=np.float32)
+    c, z = (uninitialized((1, m, n), a.dtype) for _ in range(2))
+    launch(rung, c, a, b, m, n, k, bias=bias, preactivation=z, options={"ACTIVATION": "gelu"})
+    assert_product(z, product + bias, k)
+    np.testing.assert_allclose(c, FUNCTIONS["gelu"]()(product + bias), atol=1e-5)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_the_epilogue_multiplies_by_the_derivative(rung):
+    m, n, k = 33, 35, 9
+    a, b, product = operands(m, n, k, DTYPES[0], transpose_b=1)
+    y = np.tanh(np.random.default_rng(1).standard_normal((1, m, n))).astype(np.float32)
+    c = uninitialized((1, m, n), a.dtype)
+    launch(rung, c, a, b, m, n, k, saved=y, options={"ACTIVATION": "tanh", "GRADIENT": 1, "TRANSPOSE_B": 1})
+    assert_product(c, product * (1 - y * y), k)
+
+
+@pytest.mark.parametrize("splits", [2, 5])
+@pytest.mark.parametrize("k", [0, 8, 37, 300])
+def test_splits_add_up_to_the_whole_product_and_its_column_sums(splits, k):
+    m, n = 33, 20
+    a, b, product = operands(m, n, k, DTYPES[0], transpose_a=1)
+    partial, partial_sums = uninitialized((splits, m, n), a.dtype), uninitialized((splits, n), a.dtype)
+    launch("tiled", partial, a, b, m, n, k, splits=splits, column_sums=partial_sums, options={"TRANSPOSE_A": 1})
+    bias = np.linspace(-1, 1, n, dtype=np.float32)
+    c, column_sums = uninitialized((m, n), a.dtype), uninitialized(n, a.dtype)
+    run(SUM_SPLITS, (2,), (256,), partial, partial_sums, bias, None, None, c, column_sums, m, n, splits, 0.0,
+        options={"ACTIVATION": "relu"})  # fmt: skip
+    assert_product(c, np.maximum(product[0] + bias, 0), k)
+    assert_product(column_sums, b[0].sum(axis=0, dtype=np.float64), k)
+
+
+def test_splits_of_a_batch_add_up():
+    m, n, k, batch, splits = 33, 20, 50, 3, 2
+    a, b, product = operands(m, n, k, DTYPES[0], batch=batch)
+    partial, c = uninitialized((splits, batch, m, n), a.dtype), uninitialized((batch, m, n), a.dtype)
+    launch("tiled", partial, a, b, m, n, k, splits=splits, batch=batch)
+    run(SUM_SPLITS, (3,), (256,), partial, None, None, None, None, c, None, batch * m, n, splits, 0.0)
+    assert_product(c, product, k)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_column_sums_are_the_bias_gradient_beside_the_product(dtype):
+    m, n, k = 70, 45, 37
+    a, b, product = operands(m, n, k, dtype, transpose_a=1)
+    c, sums = uninitialized((1, m, n), dtype), uninitialized(n, dtype)
+    launch("tiled", c, a, b, m, n, k, column_sums=sums, options={"TRANSPOSE_A": 1})
+    assert_product(c, product, k)
+    assert_product(sums, b[0].sum(axis=0), k)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tensor_cores_multiply_operands_rounded_to_tf32(layout):
+    transpose_a, transpose_b = LAYOUTS[layout]
+    for vectors, sizes in ((0, SIZES), (1, [(32, 32, 8), (36, 28, 12)])):
+        options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b, "VECTOR_A": vectors, "VECTOR_B": vectors}
+        for m, n, k in sizes:
+            a, b, _ = operands(m, n, k, DTYPES[0], transpose_a, transpose_b)
+            c = uninitialized((1, m, n), a.dtype)
+            launch("mma", c, a, b, m, n, k, options=options, tiles=MMA)
+            left, right = (tf32(x).swapaxes(1, 2) if t else tf32(x) for x, t in ((a, transpose_a), (b, transpose_b)))
+            assert_product(c, left.astype(np.float64) @ right, k)
+
+
+def tf32(x):
+    """Round to 10 bits of mantissa, ties away from zero."""
+    return ((x.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    rung=st.sampled_from(list(RUNGS)),
+    layout=st.sampled_from(list(LAYOUTS)),
+    m=st.integers(0, 80),
+    n=st.integers(0, 80),
+    k=st.integers(0, 80),
+    batch=st.integers(1, 2),
+    with_bias=st.booleans(),
+)
+def test_any_product_is_right(rung, layout, m, n, k, batch, with_bias):
+    transpose_a, transpose_b = LAYOUTS[layout]
+    a, b, product = operands(m, n, k, DTYPES[0], transpose_a, transpose_b, batch)
+    bias = np.linspace(-1, 1, n, dtype=np.float32) if with_bias else None
+    c = uninitialized((batch, m, n), a.dtype)
+    options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b}
+    launch(rung, c, a, b, m, n, k, bias=bias, batch=batch, options=options)
+    assert_product(c, product + bias if with_bias else product, k)

@@ -1,0 +1,106 @@
+import math
+
+import numpy as np
+import pytest
+from compiler.kernels.simulated import DTYPES, run, uninitialized
+
+from gpunet.cuda import Kernel
+from gpunet.optimizers import SGD, Adam, AdamW, RMSprop
+
+SIZE = 1027  # not a multiple of a vector
+KERNELS = {name: Kernel("optimizers.cu", name) for name in ("sgd", "adam", "rmsprop", "clip_norm", "clip_value")}
+BEGIN_STEP = Kernel("optimizers.cu", "begin_step")
+SUM_SQUARES = Kernel("reduce.cu", "sum_squares")
+
+
+def launch(optimizer, p, g, slots, rate, step):
+    """Run the kernel of `optimizer` for one step."""
+    size = p.size
+    if isinstance(optimizer, SGD):
+        scalars = (size, optimizer.momentum, optimizer.weight_decay, optimizer.nesterov)
+        run(KERNELS["sgd"], (2,), (256,), p, g, slots[0] if slots else None, rate, *scalars)
+    elif isinstance(optimizer, Adam):
+        b1, b2 = optimizer.betas
+        with np.errstate(divide="ignore"):
+            logs = np.log(b1), np.log(b2)
+        scalars = (size, b1, b2, *logs, 1 - b1, 1 - b2, optimizer.eps, optimizer.weight_decay,
+                   isinstance(optimizer, AdamW))  # fmt: skip
+        run(KERNELS["adam"], (2,), (256,), p, g, *slots, rate, step, *scalars)
+    else:
+        a = optimizer.alpha
+        scalars = (size, a, 1 - a, optimizer.eps, optimizer.weight_decay, optimizer.momentum)
+        run(KERNELS["rmsprop"], (2,), (256,), p, g, slots[0], slots[1] if len(slots) > 1 else None, rate, *scalars)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(0.1),
+        SGD(0.1, momentum=0.9, weight_decay=0.01),
+        SGD(0.1, momentum=0.9, nesterov=True),
+        Adam(0.01),
+        Adam(0.01, betas=(0.0, 0.99), weight_decay=0.1),
+        AdamW(0.01, weight_decay=0.1),
+        RMSprop(0.01),
+        RMSprop(0.01, momentum=0.8, weight_decay=0.1),
+    ],
+    ids=lambda o: f"{type(o).__name__}-{o.config()}"[:60],
+)
+def test_five_steps_equal_the_numpy_rule(optimizer, dtype):
+    rng = np.random.default_rng(0)
+    p = rng.standard_normal(SIZE).astype(dtype)
+    slots = [np.zeros(SIZE, dtype) for _ in optimizer.slot_names]
+    expected, expected_slots = p.copy(), [slot.copy() for slot in slots]
+    rates = np.full(3, optimizer.lr, dtype)
+    rate, step = uninitialized(1, dtype), np.zeros(1, np.int64)
+    optimizer.steps = 0
+    for _ in range(5):
+        g = rng.standard_normal(SIZE).astype(dtype)
+        run(BEGIN_STEP, (1,), (1,), rates, step, rate, 0, 3)
+        launch(optimizer, p, g, slots, rate, step)
+        optimizer.steps += 1
+        optimizer._update(np, optimizer.lr, expected, g, np.empty_like(g), np.empty_like(g), *expected_slots)
+    tolerance = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(p, expected, rtol=tolerance, atol=tolerance)
+    for slot, expected_slot in zip(slots, expected_slots, strict=True):
+        np.testing.assert_allclose(slot, expected_slot, rtol=tolerance, atol=tolerance)
+
+
+def test_adams_bias_correction_keeps_its_digits_in_the_first_steps():
+    for steps in (1, 2, 1000, 10**6):
+        p, g = np.zeros(4, np.float32), np.ones(4, np.float32)
+        m, v = np.zeros(4, np.float32), np.zeros(4, np.float32)
+        launch(Adam(1.0), p, g, (m, v), np.ones(1, np.float32), np.array([steps]))
+        a = 0.1 / (1 - 0.9**steps)
+        r = math.sqrt(0.001 / (1 - 0.999**steps))
+        np.testing.assert_allclose(p, -a / r / (1 + 1e-8 / r), rtol=5e-7)
+
+
+def test_begin_step_counts_and_looks_the_rate_up():
+    rates = np.array([0.5, 0.25, 0.125], np.float32)
+    step, rate = np.array([7]), uninitialized(1, rates.dtype)
+    seen = []
+    for _ in range(4):
+        run(BEGIN_STEP, (1,), (1,), rates, step, rate, 7, 3)
+        seen.append(float(rate[0]))
+    assert seen == [0.5, 0.25, 0.125, 0.125]
+    assert step[0] == 11
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 4099])
+@pytest.mark.parametrize("max_norm", [0.5, 1e6])
+def test_the_gradient_is_clipped_to_a_norm(size, max_norm, dtype):
+    g = np.random.default_rng(0).standard_normal(size).astype(dtype)
+    expected = g * min(max_norm / (np.linalg.norm(g) + 1e-6), 1)
+    partial = uninitialized(3, dtype)
+    run(SUM_SQUARES, (3,), (256,), g, partial, size)
+    run(KERNELS["clip_norm"], (2,), (256,), g, partial, size, 3, max_norm)
+    np.testing.assert_allclose(g, expected, rtol=20 * np.finfo(dtype).eps)
+
+
+def test_the_gradient_is_clipped_to_a_value_and_nan_stays():
+    g = np.array([-3, -0.5, 0, 0.5, 3, np.nan], np.float32)
+    run(KERNELS["clip_value"], (1,), (256,), g, 6, 1.0)
+    np.testing.assert_array_equal(g, [-1, -0.5, 0, 0.5, 1, np.nan])

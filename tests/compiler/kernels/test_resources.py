@@ -1,0 +1,19 @@
+import pytest
+from compiler.kernels.resources import compile_kernels, library, variants
+
+from gpunet.cuda import read_source
+
+pytestmark = pytest.mark.skipif(library() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
+
+MOST_REGISTERS = {"matmul_tiled": 192, "matmul_register": 128, "matmul_mma": 160}
+MOST_REGISTERS_ELSEWHERE = 80  # 256 threads of 80 registers: three blocks on a multiprocessor
+
+
+@pytest.mark.parametrize("arch", ["sm_75", "sm_90"])
+def test_every_kernel_builds_without_spills_or_local_arrays(arch):
+    for path, options in variants():
+        for name, r in compile_kernels(read_source(path), path.name, arch, options).items():
+            assert r.stack == 0, (name, options, r)
+            assert r.spilled == 0, (name, options, r)
+            assert r.shared <= 48 * 1024, (name, options, r)
+            assert r.registers <= MOST_REGISTERS.get(name, MOST_REGISTERS_ELSEWHERE), (name, options, r)

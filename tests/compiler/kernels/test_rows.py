@@ -1,0 +1,101 @@
+"""Sums, gather, dropout and metrics."""
+
+import math
+
+import numpy as np
+import pytest
+from compiler.kernels.simulated import DTYPES, run, uninitialized
+
+from gpunet import random
+from gpunet.cuda import Kernel
+
+SUM = Kernel("reduce.cu", "sum")
+SUM_COLUMNS = Kernel("reduce.cu", "sum_columns")
+SUM_ROWS = Kernel("reduce.cu", "sum_rows")
+GATHER = Kernel("gather.cu", "gather")
+DROPOUT = Kernel("dropout.cu", "dropout_forward")
+DROPOUT_BACKWARD = Kernel("dropout.cu", "dropout_backward")
+METRICS = {name: Kernel("metrics.cu", f"accumulate_{name}") for name in ("loss", "labels", "distributions", "binary")}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", [0, 1, 31, 32, 256, 257, 5000])
+def test_a_sum_in_two_launches_is_right(size, dtype):
+    x = np.random.default_rng(0).standard_normal(size).astype(dtype)
+    partial, total = uninitialized(5, dtype), uninitialized(1, dtype)
+    run(SUM, (5,), (256,), x, partial, size)
+    run(SUM, (1,), (256,), partial, total, 5)
+    np.testing.assert_allclose(total[0], x.sum(dtype=np.float64), atol=1e-4 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("chunks", [1, 3])
+@pytest.mark.parametrize(("rows", "n"), [(0, 3), (1, 1), (7, 127), (8, 128), (9, 129), (100, 10)])
+def test_column_sums_are_right(rows, n, chunks, dtype):
+    x = np.random.default_rng(0).standard_normal((rows, n)).astype(dtype)
+    partial, sums = uninitialized((chunks, n), dtype), uninitialized(n, dtype)
+    grid = (math.ceil(n / (32 * 16 // dtype.itemsize)), chunks)
+    run(SUM_COLUMNS, grid, (32, 8), x, partial, rows, n, math.ceil(rows / chunks))
+    run(SUM_ROWS, (math.ceil(n / 256),), (256,), partial, sums, chunks, n)
+    np.testing.assert_allclose(sums, x.sum(axis=0, dtype=np.float64), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8])
+@pytest.mark.parametrize("width", [1, 3, 16, 64])
+def test_gather_copies_the_rows_of_a_batch(width, dtype):
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 100, (20, width)).astype(dtype)
+    order = rng.permutation(20)
+    for first, count in ((0, 20), (5, 7), (3, 0)):
+        out = uninitialized((count, width), a.dtype)
+        run(GATHER, (2,), (256,), a, order, np.array([first]), out, 20, width, 20, count)
+        np.testing.assert_array_equal(out, a[order[first : first + count]])
+
+
+def test_gather_takes_indices_out_of_range_as_the_ends():
+    a = np.arange(5, dtype=np.float32).reshape(5, 1)
+    out = uninitialized((4, 1), a.dtype)
+    run(GATHER, (1,), (256,), a, np.array([-3, 2, 99]), None, out, 5, 1, 3, 4)
+    np.testing.assert_array_equal(out.ravel(), [0, 2, 4, 4])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("rows", "width", "first_row"), [(1, 1, 0), (3, 8, 0), (5, 16, 3), (7, 5, 0), (7, 5, 11), (40, 64, 2)]
+)
+def test_dropout_draws_the_masks_of_the_cpu_bit_for_bit(rows, width, first_row, dtype):
+    seed, step, draw, p = 2**63 + 5, 17, 3, 0.3
+    uniform = np.empty((rows, width), np.float32)
+    random.uniform(uniform, seed=seed, step=step, draw=draw, first_row=first_row)
+    keep = uniform >= np.float32(p)
+    x = np.random.default_rng(0).standard_normal((rows, width)).astype(dtype)
+    scale = 1 / (1 - p)
+    for grid in (1, 2):
+        y, mask = uninitialized(x.shape, dtype), uninitialized(x.shape, np.dtype(bool))
+        run(DROPOUT, (grid,), (256,), x, y, mask, np.array([step]), seed, draw, first_row * width, x.size, p, scale)
+        np.testing.assert_array_equal(mask, keep)
+        np.testing.assert_array_equal(y, x * dtype.type(scale) * keep)
+    dx = uninitialized(x.shape, dtype)
+    run(DROPOUT_BACKWARD, (2,), (256,), x, np.asarray(mask), dx, x.size, scale)
+    np.testing.assert_array_equal(dx, y)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 32, 77])
+def test_right_answers_are_counted_as_numpys_argmax_counts_them(classes):
+    rng = np.random.default_rng(0)
+    prediction = rng.integers(0, 4, (50, classes)).astype(np.float32)  # many ties
+    prediction[3, -1] = prediction[4, 0] = np.nan
+    target = rng.random((50, classes)).astype(np.float32)
+    labels = rng.integers(0, classes, 50)
+    totals, loss = np.array([1.0, 2.0]), np.array([0.5], np.float32)
+    run(METRICS["labels"], (1,), (256,), loss, prediction, labels, totals, 50, classes)
+    right = int((prediction.argmax(axis=1) == labels).sum())
+    assert totals.tolist() == [26, 2 + right]
+    run(METRICS["distributions"], (1,), (256,), loss, prediction, target, totals, 50, classes)
+    right += int((prediction.argmax(axis=1) == target.argmax(axis=1)).sum())
+    assert totals.tolist() == [51, 2 + right]
+    run(METRICS["binary"], (1,), (256,), loss, prediction, target, totals, 50, classes)
+    right += int(((prediction > 0) == (target > 0.5)).sum())
+    assert totals.tolist() == [76, 2 + right]
+    run(METRICS["loss"], (1,), (1,), loss, totals, 50)
+    assert totals.tolist() == [101, 2 + right]
