@@ -33,6 +33,14 @@ class DeviceMismatchError(DeviceError):
     """Arrays from two devices met in one operation; the message says which argument is where."""
 
 
+class CompileError(GpunetError, RuntimeError):
+    """A CUDA source that the compiler refuses; the message holds the compiler's log with file and line."""
+
+
+class KernelError(GpunetError, RuntimeError):
+    """A fault in a kernel: the message names kernel, file and line, block, thread and what it did."""
+
+
 class StateError(GpunetError, RuntimeError):
     """A call out of order, such as `backward` before `forward`."""
 

@@ -1,0 +1,245 @@
+"""Compile CUDA sources for the CPU with the machine's g++, and keep what was compiled.
+
+A source is preprocessed, rewritten (`rewrite.py`) and compiled with `runtime/device.h` in front of it into a shared
+library that links against the runtime of its mode. Both lie in the cache folder, under names that hold the hash of all
+that they were made from, so that nothing is ever compiled twice and no process waits for another.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpunet.errors import ArgumentError, CompileError, DeviceError
+from gpunet.simulator.rewrite import rewrite
+
+RUNTIME = Path(__file__).parent / "runtime"
+OLDEST_GCC = 12  # the first with std::source_location, -ftrivial-auto-var-init and complete C++20 lambdas
+
+_COMMON = (
+    "-std=c++20",
+    "-fPIC",
+    "-march=native",  # for hardware FMA, which kernels lean on
+    "-fno-math-errno",
+    "-fno-strict-aliasing",  # kernels read float arrays as float4
+)
+_KERNEL = (
+    "-fvisibility=hidden",
+    "-fno-gnu-unique",  # else the static variables of templates would be shared between libraries
+    "-g1",  # lines, for findings
+    "-gdwarf-4",  # addr2line confuses the files of g++'s version 5 when a source comes from standard input
+)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How kernels and the runtime are compiled for a mode."""
+
+    kernel_flags: tuple[str, ...]
+    runtime_flags: tuple[str, ...]
+    runtime_sources: tuple[str, ...]
+
+
+_RUNTIME_SOURCES = ("fiber.cpp", "scheduler.cpp", "shared_memory.cpp")
+MODES = {
+    "fast": Mode((*_KERNEL, "-O2"), ("-O2",), (*_RUNTIME_SOURCES, "unchecked.cpp")),
+    # The sanitizers' instrumentation, but with callbacks of our own (checker.cpp, sanitizer.cpp) in place of theirs.
+    "check": Mode(
+        (
+            *_KERNEL,
+            "-O1",
+            "-fsanitize=thread",
+            "--param=tsan-instrument-func-entry-exit=0",
+            "-fsanitize=bounds-strict,alignment,signed-integer-overflow,integer-divide-by-zero,shift",
+            "-fno-sanitize-recover=all",
+            "-ftrivial-auto-var-init=pattern",  # a forgotten initial value gives huge numbers, not lucky zeros
+        ),
+        ("-O2", "-DGPUNET_CHECKED"),
+        (*_RUNTIME_SOURCES, "checker.cpp", "history.cpp", "sanitizer.cpp"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A usable g++."""
+
+    path: str
+    version: str
+
+
+@functools.cache
+def find_compiler() -> Compiler:
+    """Return the machine's g++: `$CXX` where that is one, else the first of g++, g++-15, ... g++-12 on the PATH.
+
+    Raises:
+        DeviceError: not Linux on x86-64, or no g++ of version 12 or later; says what to do.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise DeviceError(
+            f"sim: the simulated GPU runs on Linux x86-64, not on {sys.platform} {platform.machine()}. Use a Linux "
+            'machine or container, or the device "cpu".'
+        )
+    found = []
+    for name in (os.environ.get("CXX", ""), "g++", *(f"g++-{n}" for n in range(15, OLDEST_GCC - 1, -1))):
+        path = shutil.which(name) if name else None
+        version = _gcc_version(path) if path else None
+        if path and version and int(version.split(".")[0]) >= OLDEST_GCC:
+            return Compiler(path, version)
+        if path:
+            found.append(f"{path} ({version or 'not g++'})")
+    raise DeviceError(
+        f"sim: the simulated GPU compiles kernels with g++ {OLDEST_GCC} or later; found {', '.join(found) or 'none'}. "
+        "Install it (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++) or name one in the environment "
+        "variable CXX."
+    )
+
+
+def _gcc_version(path: str) -> str | None:
+    """Return the version of the g++ at `path`, or None where it is another compiler."""
+    macros = subprocess.run(
+        [path, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True, text=True, check=False
+    ).stdout
+    if "__clang__" in macros:
+        return None
+    numbers = [re.search(rf"#define {name} (\d+)", macros) for name in ("__GNUC__", "__GNUC_MINOR__")]
+    return ".".join(n[1] for n in numbers if n) or None
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled kernels: in `$GPUNET_CACHE`, else in the user's cache folder. Make it if need be.
+
+    Raises:
+        DeviceError: it cannot be made; says what to do.
+    """
+    user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("GPUNET_CACHE") or Path(user_cache) / "gpunet") / "simulator"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(
+            f"sim: cannot make the cache folder for compiled kernels, {folder} ({error}). Name a folder that can be "
+            "written to in the environment variable GPUNET_CACHE."
+        ) from error
+    return folder
+
+
+def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: str = "fast") -> Path:
+    """Return the shared library of the CUDA text `source`, compiled unless the cache has it.
+
+    Args:
+        source: CUDA C++.
+        name: the file that errors and findings speak of, such as "kernels/matmul.cu".
+        options: `-DNAME`, `-DNAME=VALUE`, `-UNAME` and `-IFOLDER`.
+        mode: "fast" or "check".
+
+    Raises:
+        CompileError: the compiler refuses the source; the message is its log.
+        DeviceError: no compiler, or no cache folder.
+        ArgumentError: another option, or an unknown mode.
+    """
+    if mode not in MODES:
+        raise ArgumentError(f"mode: expected one of {', '.join(MODES)}; got {mode!r}.")
+    if bad := [o for o in options if not re.match(r"-[DUI].", o)]:
+        raise ArgumentError(f"options of {name}: the simulator takes -D, -U and -I options only; got {' '.join(bad)}.")
+    runtime = runtime_library(mode)
+    folders = [Path(o[2:]) for o in options if o.startswith("-I")]
+    key = _hash([source, name, *options, runtime.name, *MODES[mode].kernel_flags, *_included(source, folders)])
+    library = cache_folder() / f"{re.sub(r'[^A-Za-z0-9_-]', '-', Path(name).stem)}-{mode}-{key}.so"
+    if not library.exists():
+        with _publish(library) as build:
+            _compile(source, name, options, mode, runtime, build)
+    return library
+
+
+def _compile(source: str, name: str, options: Sequence[str], mode: str, runtime: Path, build: _publish) -> None:
+    compiler = find_compiler().path
+    headers = [f"-I{RUNTIME}", f"-I{RUNTIME / 'include'}"]
+    marked = f'#include "device.h"\n# 1 "{name}"\n{source}\n#include "export.h"\n'
+    preprocessed = _run([compiler, "-E", *_COMMON, *options, *headers, "-x", "c++", "-"], name, stdin=marked)
+    text, compiled = build.folder / "kernels.ii", build.folder / "kernels.o"
+    text.write_text(rewrite(preprocessed), encoding="utf-8")
+    _run([compiler, *_COMMON, *MODES[mode].kernel_flags, "-c", str(text), "-o", str(compiled)], name)
+    # A step of its own, without the sanitizers' flags: those would link the sanitizers' libraries.
+    link = ["-shared", str(compiled), str(runtime), "-Wl,-rpath,$ORIGIN", "-Wl,-z,now", "-o", str(build.target)]
+    _run([compiler, *link], name)
+
+
+@functools.cache
+def runtime_library(mode: str) -> Path:
+    """Return the runtime's shared library for `mode`, compiled unless the cache has it."""
+    compiler = find_compiler()
+    flags = [*_COMMON, "-DGPUNET_RUNTIME", *MODES[mode].runtime_flags]
+    recipe = [Path(__file__), Path(__file__).with_name("rewrite.py")]  # they decide what becomes of a source, too
+    sources = [p.read_text(encoding="utf-8") for p in (*recipe, *sorted(RUNTIME.rglob("*"))) if p.is_file()]
+    key = _hash([compiler.path, compiler.version, _processor(), *flags, *sources])
+    library = cache_folder() / f"libgpunet-{mode}-{key}.so"
+    if not library.exists():
+        with _publish(library) as build:
+            files = [str(RUNTIME / source) for source in MODES[mode].runtime_sources]
+            soname = f"-Wl,-soname,{library.name}"
+            _run([compiler.path, *flags, *files, "-shared", soname, "-o", str(build.target)], "the simulator's runtime")
+    return library
+
+
+def _run(command: list[str], name: str, stdin: str | None = None) -> str:
+    result = subprocess.run(
+        command, input=stdin, capture_output=True, encoding="utf-8", errors="replace", env={**os.environ, "LC_ALL": "C"}
+    )
+    if result.returncode != 0:
+        raise CompileError(f"{name} does not compile for the simulator:\n{result.stderr.strip()}")
+    return result.stdout
+
+
+class _publish:
+    """Build a file in a folder of its own, then move it to its place in one step: nobody ever sees half a file."""
+
+    def __init__(self, place: Path):
+        self._place = place
+        self.folder = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
+        self.target = self.folder / place.name
+
+    def __enter__(self) -> _publish:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            os.replace(self.target, self._place)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _included(source: str, folders: Iterable[Path]) -> list[str]:
+    """Return the texts of the files that `source` includes with quotes, and of those that they include."""
+    folders = list(folders)
+    texts: dict[str, str] = {}
+    waiting = [source]
+    while waiting:
+        for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', waiting.pop(), re.MULTILINE):
+            path = next((f / name for f in folders if (f / name).is_file()), None)
+            if path is not None and name not in texts:
+                texts[name] = path.read_text(encoding="utf-8")
+                waiting.append(texts[name])
+    return [part for item in sorted(texts.items()) for part in item]
+
+
+def _processor() -> str:
+    """Return what `-march=native` looks at: a cache may be shared between unlike machines."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return "".join(next((line for line in lines if line.startswith(k)), "") for k in ("model name", "flags"))
+
+
+def _hash(parts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part.encode())
+    return digest.hexdigest()[:20]

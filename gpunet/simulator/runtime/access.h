@@ -1,0 +1,25 @@
+// What the sanitizers' callbacks (sanitizer.cpp) tell the checker (checker.cpp).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "scheduler.h"
+
+namespace simulator {
+
+struct MemoryAccess {
+  char* address;
+  size_t bytes;
+  uint32_t place;  // offset of the code in the kernel's library
+  bool write;
+  bool atomic = false;
+  bool aligned = true;  // whether the type asks for an address that is a multiple of its size
+};
+
+// Returns after an access that may be carried out; any other abandons the launch with a finding.
+void check_access(const MemoryAccess& access);
+
+[[noreturn]] void report_misaligned(const MemoryAccess& access, size_t alignment);
+[[noreturn]] void report_arithmetic(const char* what, uint32_t place);
+
+}  // namespace simulator

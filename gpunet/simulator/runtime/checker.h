@@ -1,0 +1,36 @@
+// The checker of the "check" mode; in "fast" mode nothing is left of it.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "launch.h"
+
+namespace simulator {
+
+#ifdef GPUNET_CHECKED
+constexpr bool kChecked = true;
+#else
+constexpr bool kChecked = false;
+#endif
+
+namespace checker {
+
+#ifdef GPUNET_CHECKED
+void begin_launch(const Launch& launch);
+void begin_block();
+void forget_shared();
+void pass_grid_barrier();
+std::vector<uint8_t>& shared_initialized();
+#else
+inline void begin_launch(const Launch&) {}
+inline void begin_block() {}
+inline void forget_shared() {}
+inline void pass_grid_barrier() {}
+inline std::vector<uint8_t>& shared_initialized() {
+  static std::vector<uint8_t> none;
+  return none;
+}
+#endif
+
+}  // namespace checker
+}  // namespace simulator

@@ -1,0 +1,66 @@
+// The CUDA device API for g++: included in front of every kernel source.
+//
+// `__global__`, `__shared__` and `__launch_bounds__` are not defined here: compiler.py finds these words in the
+// preprocessed source and rewrites them (see rewrite.py).
+#pragma once
+#include "runtime.h"
+
+#define GPUNET_SIMULATOR 1
+#define __CUDA_ARCH__ 900
+#define __device__
+#define __host__
+#define __constant__
+#define __managed__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __noinline__ __attribute__((noinline))
+#define __align__(n) __attribute__((aligned(n)))
+#define __grid_constant__
+
+#define threadIdx (::simulator::position.thread)
+#define blockIdx (::simulator::position.block)
+#define blockDim (::simulator::position.block_size)
+#define gridDim (::simulator::position.grid_size)
+constexpr int warpSize = simulator::kWarpSize;
+
+#include "device_math.h"
+#include "warp.h"
+#include "atomics.h"
+#include "cooperative.h"
+#include "tensor_core.h"
+
+inline void __syncthreads(simulator::Where where = simulator::Where::current()) {
+  simulator::block_barrier(0, where);
+}
+
+inline int __syncthreads_count(int predicate, simulator::Where where = simulator::Where::current()) {
+  return simulator::block_barrier(predicate, where);
+}
+
+inline int __syncthreads_or(int predicate, simulator::Where where = simulator::Where::current()) {
+  return simulator::block_barrier(predicate, where) != 0;
+}
+
+inline int __syncthreads_and(int predicate, simulator::Where where = simulator::Where::current()) {
+  return simulator::block_barrier(!predicate, where) == 0;
+}
+
+inline void __threadfence() { simulator::thread_fence(); }
+inline void __threadfence_system() { simulator::thread_fence(); }
+inline void __threadfence_block() {}
+
+template <class T>
+inline __attribute__((always_inline)) T __ldg(const T* pointer) {
+  return *pointer;
+}
+
+template <class T>
+inline __attribute__((always_inline)) T __ldcg(const T* pointer) {
+  return *pointer;
+}
+
+template <class T>
+inline __attribute__((always_inline)) void __stcs(T* pointer, T value) {
+  *pointer = value;
+}
+
+extern "C" int printf(const char* format, ...);

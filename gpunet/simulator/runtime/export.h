@@ -1,0 +1,75 @@
+// Included behind a kernel source: the table of its kernels, with their parameters' types as NumPy writes them.
+#pragma once
+#include <type_traits>
+#include <utility>
+
+#include "launch.h"
+
+namespace simulator {
+
+template <int Size>
+struct Text {
+  char text[Size] = {};
+  int length = 0;
+  constexpr void add(const char* more) {
+    while (*more) text[length++] = *more++;
+  }
+};
+
+template <class T>
+constexpr const char* scalar_code() {
+  if (std::is_same_v<T, bool>) return "?";
+  if (std::is_floating_point_v<T>) return sizeof(T) == 8 ? "f8" : "f4";
+  constexpr const char* integers[][2] = {{"u1", "i1"}, {"u2", "i2"}, {"u4", "i4"}, {"u8", "i8"}};
+  if (std::is_integral_v<T>) return integers[__builtin_ctz(sizeof(T))][std::is_signed_v<T>];
+  return "V";
+}
+
+// "f4", "f4*" or "const f4*"; float4* counts as float*, for that is what is passed.
+template <class T>
+constexpr Text<24> type_text() {
+  Text<24> result;
+  using Pointed = std::remove_pointer_t<T>;
+  using Element = std::remove_cv_t<Pointed>;
+  if (std::is_pointer_v<T> && std::is_const_v<Pointed>) result.add("const ");
+  if constexpr (requires(Element e) { e.x; }) result.add(scalar_code<decltype(Element::x)>());
+  else result.add(scalar_code<Element>());
+  if (std::is_pointer_v<T>) result.add("*");
+  return result;
+}
+
+template <class... Parameters>
+struct Signature {
+  static constexpr auto types = [] {
+    Text<24 * sizeof...(Parameters) + 1> joined;
+    ((joined.add(joined.length ? "," : ""), joined.add(type_text<Parameters>().text)), ...);
+    return joined;
+  }();
+};
+
+template <class... Parameters>
+constexpr const char* types_of(void (*)(Parameters...)) {
+  return Signature<Parameters...>::types.text;
+}
+
+template <class... Parameters, size_t... I>
+__attribute__((no_sanitize("thread", "undefined"))) inline void call_with(void (*kernel)(Parameters...), void** arguments,
+                                                                          std::index_sequence<I...>) {
+  kernel(*static_cast<std::remove_const_t<Parameters>*>(arguments[I])...);
+}
+
+template <auto kernel>
+__attribute__((no_sanitize("thread", "undefined"))) void call(void** arguments) {
+  [&]<class... Parameters>(void (*)(Parameters...)) __attribute__((no_sanitize("thread", "undefined"))) {
+    call_with(kernel, arguments, std::index_sequence_for<Parameters...>{});
+  }(kernel);
+}
+
+static thread_local char shared_anchor;  // makes sure that there is a TLS block to be found
+
+}  // namespace simulator
+
+// Touches the TLS block, for the loader makes it when a thread first does.
+extern "C" __attribute__((visibility("default"), no_sanitize("thread"))) void gpunet_touch_shared() {
+  *const_cast<volatile char*>(&simulator::shared_anchor) = 0;
+}

@@ -1,0 +1,39 @@
+// The interface between engine.py and the runtime: plain structs, mirrored there with ctypes.
+#pragma once
+#include <cstdint>
+
+extern "C" {
+
+// One kernel of a library, as its generated table lists it.
+struct KernelEntry {
+  const char* name;
+  const char* types;  // of its parameters, comma-separated
+  const char* names;
+  unsigned max_threads;  // from __launch_bounds__, else 1024
+  void (*call)(void** arguments);
+};
+
+// An array that this launch may touch.
+struct BufferArgument {
+  const char* name;  // the parameter's
+  char* begin;
+  uint64_t bytes;
+  uint8_t* initialized;  // one flag per byte, or null: all of it is
+  int writable;
+};
+
+struct Launch {
+  const KernelEntry* kernel;
+  void** arguments;
+  unsigned grid[3], block[3];
+  uint64_t dynamic_shared_bytes;
+  const BufferArgument* buffers;
+  uint64_t buffer_count;
+  int cooperative;
+};
+
+struct Counts {
+  uint64_t global_read, global_written, shared_read, shared_written, barriers;
+};
+
+}

@@ -1,0 +1,72 @@
+// The callbacks of g++'s instrumentation, in place of the sanitizers' own libraries: -fsanitize=thread calls one before
+// every access to memory, -fsanitize=bounds,alignment,... where one of those checks fails. As nothing else of the
+// libraries is there, no preloading and no special memory layout is needed.
+#include "access.h"
+
+using namespace simulator;
+
+namespace {
+
+uint32_t place_of(const void* return_address) {
+  return static_cast<const char*>(return_address) - running.library_begin;
+}
+
+inline void access(void* address, size_t bytes, bool write, bool aligned, const void* return_address) {
+  char* a = static_cast<char*>(address);
+  // A thread's own stack is its own business; and what a warp collective does with its lanes' values, the runtime's.
+  if ((a >= running.stack_begin && a < running.stack_end) || !running.watched) return;
+  check_access({a, bytes, place_of(return_address), write, false, aligned});
+}
+
+// Every record that describes a failed check begins with the place in the source, which inlining makes less telling
+// than the address of the code; only the alignment is of interest.
+struct TypeMismatch {
+  const char* file;
+  uint32_t line, column;
+  const void* type;
+  uint8_t log2_alignment;
+};
+
+}  // namespace
+
+#define PLACE __builtin_return_address(0)
+#define ACCESS(N)                                                                              \
+  void __tsan_read##N(void* p) { access(p, N, false, true, PLACE); }                           \
+  void __tsan_write##N(void* p) { access(p, N, true, true, PLACE); }                           \
+  void __tsan_unaligned_read##N(void* p) { access(p, N, false, false, PLACE); }                \
+  void __tsan_unaligned_write##N(void* p) { access(p, N, true, false, PLACE); }
+
+#define ARITHMETIC(NAME, WHAT) \
+  void __ubsan_handle_##NAME##_abort() { report_arithmetic(WHAT, place_of(PLACE)); }
+
+extern "C" {
+
+ACCESS(1)
+ACCESS(2)
+ACCESS(4)
+ACCESS(8)
+ACCESS(16)
+void __tsan_read_range(void* p, size_t n) { access(p, n, false, false, PLACE); }
+void __tsan_write_range(void* p, size_t n) { access(p, n, true, false, PLACE); }
+void __tsan_init() {}
+void __tsan_vptr_update(void**, void*) {}
+void __tsan_vptr_read(void**) {}
+
+void __ubsan_handle_type_mismatch_v1_abort(const TypeMismatch* data, char* address) {
+  const size_t alignment = size_t{1} << data->log2_alignment;
+  report_misaligned({address, alignment, place_of(PLACE), false}, alignment);
+}
+
+ARITHMETIC(out_of_bounds, "out of bounds: an index past its array's size")
+ARITHMETIC(add_overflow, "integer overflow in an addition")
+ARITHMETIC(sub_overflow, "integer overflow in a subtraction")
+ARITHMETIC(mul_overflow, "integer overflow in a multiplication")
+ARITHMETIC(negate_overflow, "integer overflow in a negation")
+ARITHMETIC(divrem_overflow, "integer division by zero, or overflow in it,")
+ARITHMETIC(shift_out_of_bounds, "shift by a negative number or by the integer's width or more")
+
+}  // extern "C"
+
+void simulator::atomic_access(void* address, size_t bytes) {
+  check_access({static_cast<char*>(address), bytes, place_of(PLACE), true, true});
+}

@@ -1,0 +1,360 @@
+// Runs a launch: block by block, and in a block every thread until it waits for others.
+#include "scheduler.h"
+
+#include <cstring>
+#include <vector>
+
+#include "checker.h"
+#include "fiber.h"
+#include "shared_memory.h"
+
+namespace simulator {
+
+Position position;
+Running running;
+Counts counts;
+
+namespace {
+
+enum class State : char { unstarted, ready, at_block_barrier, at_warp_collective, at_grid_barrier, exited };
+
+struct Thread {
+  State state = State::unstarted;
+  uint3 index;
+  unsigned number;
+  Fiber* fiber = nullptr;
+  unsigned mask = 0;  // of the warp collective that it waits at
+  Operation operation = nullptr;
+  Where where;
+};
+
+struct Warp {
+  Lanes lanes;
+  unsigned arrived = 0;
+  unsigned exited = 0;
+  unsigned epoch = 0;
+};
+
+struct Block {
+  uint3 index;
+  unsigned number;
+  unsigned unstarted = 0;  // the first thread that has not begun
+  unsigned exited = 0;
+  unsigned epoch = 0;
+  unsigned votes = 0;         // predicates that were true at the barrier that is filling
+  unsigned last_votes = 0;    // and at the last one that was released
+  std::vector<Thread> threads;
+  std::vector<Warp> warps;
+};
+
+const Launch* launch;
+Block* block;    // the running one
+Thread* thread;  // the running one
+void* scheduler_stack;
+std::string failure;
+
+uint3 index_of(unsigned number, uint3 size) {
+  return {number % size.x, number / size.x % size.y, number / size.x / size.y};
+}
+
+void return_to_scheduler() { gpunet_switch(&thread->fiber->stack_pointer, scheduler_stack); }
+
+std::string text(Where where) {
+  const char* file = where.file_name();
+  const char* slash = std::strrchr(file, '/');
+  return std::string(slash ? slash + 1 : file) + ":" + std::to_string(where.line());
+}
+
+bool same_place(Where a, Where b) { return a.line() == b.line() && std::strcmp(a.file_name(), b.file_name()) == 0; }
+
+// --- warp collectives
+
+unsigned lanes_in_warp(unsigned warp) {
+  const unsigned count = block->threads.size() - warp * kWarpSize;
+  return count >= kWarpSize ? ~0u : (1u << count) - 1;
+}
+
+Thread& lane_of(unsigned warp, unsigned lane) { return block->threads[warp * kWarpSize + lane]; }
+
+// Runs the collective that waits for `mask` once all of its lanes that still live have arrived.
+bool complete_collective(unsigned warp_number, unsigned mask, Memory memory) {
+  Warp& warp = block->warps[warp_number];
+  const unsigned participants = mask & lanes_in_warp(warp_number) & ~warp.exited;
+  if ((warp.arrived & participants) != participants) return false;
+  const Thread& first = lane_of(warp_number, __builtin_ctz(participants));
+  for (unsigned lane = 0; lane < kWarpSize; ++lane) {
+    if (!(participants >> lane & 1)) continue;
+    const Thread& other = lane_of(warp_number, lane);
+    if (other.mask != mask || other.operation != first.operation)
+      fail("divergent warp collective: " + describe(block->number, other.number) + " is at " + text(other.where) +
+           ", " + describe(block->number, first.number) + " at " + text(first.where) +
+           ", and they disagree on the operation or the mask");
+  }
+  warp.lanes.misread = 0;
+  running.watched = false;
+  first.operation(warp.lanes, participants);
+  running.watched = true;
+  if (kChecked && warp.lanes.misread) {
+    const Thread& reader = lane_of(warp_number, __builtin_ctz(warp.lanes.misread));
+    fail("undefined shuffle at " + text(reader.where) + ": " + describe(block->number, reader.number) +
+         " reads from a lane that takes no part (it has exited, or is not in the mask)");
+  }
+  warp.arrived &= ~participants;
+  for (unsigned lane = 0; lane < kWarpSize; ++lane)
+    if (participants >> lane & 1) lane_of(warp_number, lane).state = State::ready;
+  if (memory == Memory::ordered) running.clock.warp_epoch = ++warp.epoch;
+  return true;
+}
+
+// A lane that exits may be the one that the others were waiting for.
+void leave_warp() {
+  const unsigned warp_number = thread->number / kWarpSize;
+  Warp& warp = block->warps[warp_number];
+  warp.exited |= 1u << thread->number % kWarpSize;
+  if (!warp.arrived) return;
+  const Thread& waiting = lane_of(warp_number, __builtin_ctz(warp.arrived));
+  complete_collective(warp_number, waiting.mask, Memory::unordered);
+}
+
+// --- threads
+
+void make_current(Thread& next) {
+  thread = &next;
+  position.thread = next.index;
+  if constexpr (kChecked) {
+    running.clock = {block->number, next.number, block->epoch, block->warps[next.number / kWarpSize].epoch};
+    running.stack_begin = next.fiber->stack_begin;
+    running.stack_end = next.fiber->stack_end;
+  }
+}
+
+// What a fiber runs: a thread, and when that exits without ever having waited, the block's next one, so that a kernel
+// without barriers needs one fiber and no switch.
+void fiber_main() {
+  for (;;) {
+    launch->kernel->call(launch->arguments);
+    thread->state = State::exited;
+    ++block->exited;
+    leave_warp();
+    if (block->unstarted < block->threads.size()) {
+      Thread& next = block->threads[block->unstarted++];
+      next.state = State::ready;
+      next.fiber = thread->fiber;
+      make_current(next);
+    } else {
+      return_to_scheduler();
+    }
+  }
+}
+
+void run_thread(Thread& next) {
+  if (next.state == State::unstarted) {
+    next.fiber = take_fiber(fiber_main);
+    next.state = State::ready;
+    ++block->unstarted;
+  }
+  make_current(next);
+  gpunet_switch(&scheduler_stack, next.fiber->stack_pointer);
+  // `thread` is by now the one that the fiber ran last.
+  if (failure.empty() && thread->state == State::exited) give_back_fiber(thread->fiber);
+}
+
+// --- blocks
+
+void begin_block(Block& next, unsigned number) {
+  const uint3 size = position.block_size;
+  const unsigned count = size.x * size.y * size.z;
+  next.number = number;
+  next.index = index_of(number, position.grid_size);
+  next.unstarted = next.exited = next.epoch = next.votes = 0;
+  next.threads.resize(count);
+  next.warps.resize((count + kWarpSize - 1) / kWarpSize);
+  for (Warp& warp : next.warps) warp.arrived = warp.exited = warp.epoch = 0;
+  Thread* t = next.threads.data();
+  for (unsigned z = 0; z < size.z; ++z)
+    for (unsigned y = 0; y < size.y; ++y)
+      for (unsigned x = 0; x < size.x; ++x, ++t) {
+        t->state = State::unstarted;
+        t->index = {x, y, z};
+        t->number = t - next.threads.data();
+      }
+}
+
+const char* what_it_does(const Thread& t) {
+  switch (t.state) {
+    case State::at_block_barrier: return " waits at the barrier ";
+    case State::at_warp_collective: return " waits at the warp collective ";
+    case State::at_grid_barrier: return " waits at the grid barrier ";
+    default: return " has exited";
+  }
+}
+
+// Says why nobody can go on: names the first two threads that wait for different things.
+std::string explain_stuck_block() {
+  const Thread& first = block->threads.front();
+  auto place = [](const Thread& t) { return t.state == State::exited ? std::string() : text(t.where); };
+  for (const Thread& other : block->threads)
+    if (other.state != first.state || (other.state != State::exited && !same_place(other.where, first.where)))
+      return "divergent barrier: " + describe(block->number, first.number) + what_it_does(first) + place(first) + ", " +
+             describe(block->number, other.number) + what_it_does(other) + place(other);
+  return "divergent warp collective: " + describe(block->number, first.number) + what_it_does(first) + place(first) +
+         ", but the lanes of its mask do not all come";
+}
+
+bool all_wait_at(State state) {
+  const Thread& first = block->threads.front();
+  for (const Thread& t : block->threads)
+    if (t.state != state || !same_place(t.where, first.where)) return false;
+  return true;
+}
+
+void release(State state) {
+  for (Thread& t : block->threads)
+    if (t.state == state) t.state = State::ready;
+  block->last_votes = block->votes;
+  block->votes = 0;
+  ++block->epoch;
+  ++counts.barriers;
+}
+
+// Runs the block until all of its threads have exited or wait at a grid barrier. Returns false after a failure.
+bool run_block(Block& next) {
+  block = &next;
+  position.block = next.index;
+  for (;;) {
+    bool moved = false;
+    for (Thread& t : next.threads) {
+      if (t.state != State::unstarted && t.state != State::ready) continue;
+      run_thread(t);
+      if (!failure.empty()) return false;
+      moved = true;
+    }
+    if (moved) continue;
+    if (next.exited == next.threads.size() || all_wait_at(State::at_grid_barrier)) return true;
+    if (!all_wait_at(State::at_block_barrier)) {
+      failure = explain_stuck_block();
+      return false;
+    }
+    release(State::at_block_barrier);
+  }
+}
+
+void abandon(Block& stuck) {
+  // Threads that ran one after the other on one fiber all name it; only the one that still waits owns it.
+  for (Thread& t : stuck.threads)
+    if (t.state != State::exited && t.state != State::unstarted) give_back_fiber(t.fiber);
+}
+
+void run_one_after_the_other(unsigned block_count) {
+  static Block reused;
+  for (unsigned number = 0; number < block_count; ++number) {
+    begin_block(reused, number);
+    fresh_shared_memory(launch->dynamic_shared_bytes);
+    checker::begin_block();
+    if (!run_block(reused)) return abandon(reused);
+  }
+}
+
+// A cooperative launch: all blocks live at once and take turns from one grid barrier to the next.
+void run_cooperatively(unsigned block_count) {
+  std::vector<Block> blocks(block_count);
+  std::vector<SavedShared> saved(block_count);
+  for (unsigned number = 0; number < block_count; ++number) begin_block(blocks[number], number);
+  for (bool first = true; failure.empty(); first = false) {
+    unsigned waiting = 0;
+    for (Block& next : blocks) {
+      if (first) fresh_shared_memory(launch->dynamic_shared_bytes);
+      else restore_shared_memory(saved[next.number]);
+      checker::begin_block();
+      if (!run_block(next)) break;
+      save_shared_memory(saved[next.number], launch->dynamic_shared_bytes);
+      waiting += next.exited < next.threads.size();
+    }
+    if (!failure.empty() || waiting == 0) break;
+    if (waiting < block_count) failure = "divergent grid barrier: some blocks wait at it and others have exited";
+    for (Block& next : blocks) {
+      block = &next;
+      release(State::at_grid_barrier);
+    }
+    checker::pass_grid_barrier();
+  }
+  if (!failure.empty())
+    for (Block& stuck : blocks) abandon(stuck);
+}
+
+}  // namespace
+
+// --- what kernels call
+
+unsigned block_barrier(int predicate, Where where) {
+  block->votes += predicate != 0;
+  thread->where = where;
+  thread->state = State::at_block_barrier;
+  return_to_scheduler();
+  return block->last_votes;
+}
+
+void grid_barrier(Where where) {
+  if (!launch->cooperative) fail("grid barrier at " + text(where) + " in a launch that is not cooperative");
+  thread->where = where;
+  thread->state = State::at_grid_barrier;
+  return_to_scheduler();
+}
+
+void warp_collective(unsigned mask, Operation operation, const void* in, size_t in_bytes, void* out, size_t out_bytes,
+                     Memory memory, Where where) {
+  const unsigned lane = thread->number % kWarpSize, warp_number = thread->number / kWarpSize;
+  if (!(mask >> lane & 1)) fail("warp collective at " + text(where) + ": the calling lane is not in its own mask");
+  Warp& warp = block->warps[warp_number];
+  if (in_bytes) std::memcpy(warp.lanes.in[lane], in, in_bytes);
+  thread->mask = mask;
+  thread->operation = operation;
+  thread->where = where;
+  thread->state = State::at_warp_collective;
+  warp.arrived |= 1u << lane;
+  if (!complete_collective(warp_number, mask, memory)) return_to_scheduler();
+  if (out_bytes) std::memcpy(out, warp.lanes.out[lane], out_bytes);
+}
+
+// --- what the checker asks
+
+void fail(std::string&& text) {
+  failure = std::move(text);  // the stack that holds it is abandoned: nothing may be left on it to free
+  thread->state = State::ready;  // it still owns its fiber
+  return_to_scheduler();
+  __builtin_unreachable();
+}
+
+void let_others_run() {
+  thread->state = State::ready;
+  return_to_scheduler();
+}
+
+std::string describe(unsigned block_number, unsigned thread_number) {
+  auto triple = [](uint3 v) {
+    return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
+  };
+  return "thread " + triple(index_of(thread_number, position.block_size)) + " of block " +
+         triple(index_of(block_number, position.grid_size));
+}
+
+}  // namespace simulator
+
+using namespace simulator;
+
+// Runs a launch; returns null, or what went wrong.
+extern "C" const char* gpunet_launch(const Launch* next) {
+  launch = next;
+  failure.clear();
+  counts = {};
+  position.grid_size = {next->grid[0], next->grid[1], next->grid[2]};
+  position.block_size = {next->block[0], next->block[1], next->block[2]};
+  find_library(reinterpret_cast<const void*>(next->kernel->call));
+  checker::begin_launch(*next);
+  const unsigned block_count = next->grid[0] * next->grid[1] * next->grid[2];
+  if (next->cooperative) run_cooperatively(block_count);
+  else run_one_after_the_other(block_count);
+  return failure.empty() ? nullptr : failure.c_str();
+}
+
+extern "C" const Counts* gpunet_counts() { return &counts; }

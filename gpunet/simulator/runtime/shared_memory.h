@@ -1,0 +1,28 @@
+// Shared memory: static (the kernel library's thread-local block) and dynamic.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "runtime.h"
+
+namespace simulator {
+
+struct StaticShared {
+  char* begin;
+  size_t bytes;
+};
+extern StaticShared static_shared;
+
+// What a block leaves behind at a grid barrier, while other blocks use the same memory.
+struct SavedShared {
+  std::vector<char> static_bytes, dynamic_bytes;
+  std::vector<uint8_t> initialized;
+};
+
+// Finds the loaded library that holds `code`: its static shared memory and, for the checker, its extent.
+void find_library(const void* code);
+void fresh_shared_memory(size_t dynamic_bytes);
+void save_shared_memory(SavedShared& saved, size_t dynamic_bytes);
+void restore_shared_memory(const SavedShared& saved);
+
+}  // namespace simulator

@@ -1,0 +1,72 @@
+"""Read a compiled library's symbols: its `__shared__` variables, and the source line of an address."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+RUNTIME = Path(__file__).parent / "runtime"
+
+
+class SharedVariable(NamedTuple):
+    """A `__shared__` variable: where it lies in static shared memory, and the mangled function that declares it."""
+
+    offset: int
+    nbytes: int
+    name: str
+    function: str
+
+
+class Symbols:
+    """The symbols of the library at `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @cached_property
+    def shared_variables(self) -> list[SharedVariable]:
+        """The library's `__shared__` variables by offset. They are its thread-local ones (see `rewrite.py`)."""
+        variables = []
+        for line in _output("readelf", "-sW", self.path):
+            # "    12: 0000000000000040  4096 TLS  LOCAL  DEFAULT  20 _ZZ6matmulE2As": static local variables are _ZZ...
+            match = re.match(r"\s*\d+: ([0-9a-f]+)\s+(\d+) TLS .* (?:_ZZ(\w+)E)?\d*(\w+)", line)
+            if match and match[3]:
+                name = re.sub(r"^\d+|_\d+$", "", match[4])
+                variables.append(SharedVariable(int(match[1], 16), int(match[2]), name, match[3]))
+        return sorted(set(variables))
+
+    def shared_bytes(self, kernel: str) -> int:
+        """Return the static shared memory of `kernel`: its own variables and those of the device functions.
+
+        Which kernel calls which device function is not known, so the latter are counted for every kernel.
+        """
+        other_kernels = re.compile(r"\d+[A-Za-z]\w*")
+        own = f"{len(kernel)}{kernel}"
+        return sum(v.nbytes for v in self.shared_variables if v.function == own or not other_kernels.fullmatch(v.function))
+
+    def resolve(self, text: str) -> str:
+        """Return a finding's text with `{pc 1a2b}` as file:line and `{static 64}` as a variable and an offset."""
+        text = re.sub(r"\{pc ([0-9a-f]+)\}", lambda m: self._line(m[1]), text)
+        return re.sub(r"\{static (\d+)\}", lambda m: self._variable(int(m[1])), text)
+
+    def _line(self, address: str) -> str:
+        """Return the innermost line at `address` that is not one of the simulator's own headers."""
+        for place in _output("addr2line", "-i", "-e", self.path, address):
+            file, _, line = place.split(" ")[0].rpartition(":")
+            if not Path(file).is_relative_to(RUNTIME):
+                return f"{Path(file).name}:{line}"
+        return f"address 0x{address}"
+
+    def _variable(self, offset: int) -> str:
+        for v in self.shared_variables:
+            if v.offset <= offset < v.offset + v.nbytes:
+                return f"{v.name} at byte {offset - v.offset}"
+        return f"static memory at byte {offset}"
+
+
+def _output(tool: str, *arguments: str | Path) -> list[str]:
+    """Return the lines that a tool of binutils prints (g++ does not work without them either)."""
+    return subprocess.run([tool, *arguments], capture_output=True, text=True, check=True).stdout.splitlines()
