@@ -46,10 +46,10 @@ def erf(x: Array, out: Array, square: Array, ratio: Array) -> None:
     Args:
         x: float32 or float64, of any shape.
         out: an array like `x`; may be `x` itself.
-        square: a scratch array like `x`; on a GPU it is not used.
+        square: a scratch array like `x`; not used with CuPy.
         ratio: another.
     """
-    if array_module(x=x) is not np:
+    if array_module(x=x).__name__ == "cupy":
         from cupyx.scipy import special
 
         special.erf(x, out)
