@@ -1,16 +1,16 @@
 """A training step of an MLP written by hand in plain NumPy: what gpunet's step is measured against.
 
-ReLU layers, mean softmax cross-entropy on integer labels, Adam, all in float32. It does for one batch shape what a
-patient person would do with NumPy alone: every array is made beforehand and written with `out=`, labels are not
-checked, matrices are transposed as views, column sums are products with ones (a BLAS call), constants are
-0-dimensional arrays (which a ufunc takes up faster than a Python number), and Adam keeps scaled moments, which saves
-three of thirteen passes, and goes over flat buffers block by block, so that a block stays in cache.
+ReLU layers, mean softmax cross-entropy on integer labels, Adam; all in float32. It is what a patient person would
+write for one network and one batch shape, with every saving that NumPy alone offers: arrays are made beforehand and
+written with `out=`; labels are trusted; transposed matrices are views; sums along an axis are products with ones, a
+BLAS call; constants are 0-dimensional arrays, which a ufunc takes faster than a Python number; Adam keeps scaled
+moments, three passes fewer of thirteen, and goes over flat buffers in blocks that stay in cache.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,92 +18,100 @@ BLOCK = 16384
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 f32 = np.float32
 
-Step = Callable[[np.ndarray, np.ndarray], np.float32]
 
-
-def make_step(parameters: Sequence[np.ndarray], batch: int, lr: float = 1e-3) -> tuple[Step, list[np.ndarray]]:
-    """Return a function that does one training step, and the parameters that it updates.
+class NumpyStep:
+    """A network and its training step for batches of one size.
 
     Args:
-        parameters: the initial weights (in, out) and biases (out,) of at least two layers, in turn; they are copied.
+        parameters: the initial weights (in, out) and biases (out,) of the layers, in turn; they are copied.
         batch: rows of a batch.
         lr: the learning rate.
 
-    Returns:
-        step(X, y) for float32 X (batch, in) and int64 y (batch,), which returns the loss; and views of its parameters.
+    Attributes:
+        parameters: views of the parameters, which a step updates.
     """
-    flat, views = _flat([a.astype(f32) for a in parameters])
-    flat_grad, grad_views = _flat([np.zeros_like(a) for a in views])
-    weights, biases, dweights, dbiases = views[::2], views[1::2], grad_views[::2], grad_views[1::2]
 
-    hidden = [np.empty((batch, len(b)), f32) for b in biases[:-1]]
-    dhidden = [np.empty_like(h) for h in hidden]
-    positive = [np.empty(h.shape, bool) for h in hidden]
-    forward = list(zip(weights, biases, hidden, strict=False))
-    backward = list(zip(hidden, weights[1:], dweights[1:], dbiases[1:], dhidden, positive, strict=True))[::-1]
-    last_weight, last_bias = weights[-1], biases[-1]
-    first_dweight, first_dbias = dweights[0], dbiases[0]
+    def __init__(self, parameters: Sequence[np.ndarray], batch: int, lr: float = 1e-3):
+        flat, self.parameters = _flat(parameters)
+        flat_grad, gradients = _flat([np.zeros_like(a) for a in parameters])
+        self.weights, self.biases = self.parameters[::2], self.parameters[1::2]
+        self.dweights, self.dbiases = gradients[::2], gradients[1::2]
+        self.outputs = [np.empty((batch, len(bias)), f32) for bias in self.biases]
+        self.doutputs = [np.empty_like(a) for a in self.outputs]
+        self.masks = [np.empty(a.shape, bool) for a in self.outputs[:-1]]
+        self.zero = np.array(0, f32)
 
-    logits = np.empty((batch, len(last_bias)), f32)
-    dlogits = np.empty_like(logits)
-    flat_dlogits = dlogits.reshape(-1)
-    row_starts = np.arange(batch) * len(last_bias)
-    at_label = np.empty(batch, np.int64)
-    row_max, row_sum = np.empty((batch, 1), f32), np.empty((batch, 1), f32)
-    row_loss, label_logit = np.empty(batch, f32), np.empty(batch, f32)
-    ones, class_ones, shares = np.ones(batch, f32), np.ones(len(last_bias), f32), np.full(batch, 1 / batch, f32)
-    zero, rows, share = np.array(0, f32), np.array(batch, f32), np.array(1 / batch, f32)
+        classes = len(self.biases[-1])
+        self.flat_dlogits = self.doutputs[-1].reshape(-1)
+        self.row_starts = np.arange(0, batch * classes, classes)
+        self.at_label = np.empty_like(self.row_starts)
+        self.label_logit, self.row_max, self.row_sum, self.row_loss = np.empty((4, batch), f32)
+        self.class_ones, self.row_ones = np.ones(classes, f32), np.ones(batch, f32)
+        self.rows, self.share = np.array(batch, f32), np.array(1 / batch, f32)
+        self.shares = np.full(batch, 1 / batch, f32)
 
-    m, v, scratch = np.zeros_like(flat), np.zeros_like(flat), np.empty(min(BLOCK, len(flat)), f32)
-    blocks = []
-    for start in range(0, len(flat), BLOCK):
-        block = [a[start : start + BLOCK] for a in (flat, flat_grad, m, v)]
-        blocks.append((*block, scratch[: len(block[0])]))
-    beta1, beta2, rate, eps = np.array(BETA1, f32), np.array(BETA2, f32), np.zeros((), f32), np.zeros((), f32)
-    t = 0
+        buffers = flat, flat_grad, np.zeros_like(flat), np.zeros_like(flat)
+        blocks = [[a[start : start + BLOCK] for a in buffers] for start in range(0, len(flat), BLOCK)]
+        scratch = np.empty(BLOCK, f32)
+        self.blocks = [(*block, scratch[: len(block[0])]) for block in blocks]
+        self.beta1, self.beta2 = np.array(BETA1, f32), np.array(BETA2, f32)
+        self.rate, self.eps = np.array(0, f32), np.array(0, f32)
+        self.lr = lr
+        self.t = 0
 
-    def step(X: np.ndarray, y: np.ndarray) -> np.float32:  # noqa: N803
-        nonlocal t
-        x = X
-        for weight, bias, h in forward:
-            np.dot(x, weight, out=h)
-            np.add(h, bias, out=h)
-            np.maximum(h, zero, out=h)
-            x = h
-        np.dot(x, last_weight, out=logits)
-        np.add(logits, last_bias, out=logits)
+    def __call__(self, X: np.ndarray, y: np.ndarray) -> np.float32:
+        """Train on float32 X (batch, in) and int64 y (batch,); return the loss."""
+        self.forward(X)
+        loss = self.cross_entropy(y)
+        self.backward(X)
+        self.adam()
+        return loss
 
-        # cross-entropy: the mean of log Σ exp(z - max z) - (z_label - max z); its gradient, (softmax - one-hot) / batch
-        np.add(row_starts, y, out=at_label)
-        logits.max(axis=1, out=row_max, keepdims=True)
-        np.subtract(logits, row_max, out=dlogits)
-        flat_dlogits.take(at_label, out=label_logit, mode="clip")
+    def forward(self, x: np.ndarray) -> None:
+        logits, zero = self.outputs[-1], self.zero
+        for weight, bias, out in zip(self.weights, self.biases, self.outputs, strict=True):
+            np.dot(x, weight, out=out)
+            np.add(out, bias, out=out)
+            if out is not logits:
+                np.maximum(out, zero, out=out)
+            x = out
+
+    def cross_entropy(self, y: np.ndarray) -> np.float32:
+        """Return the mean of log Σ exp(z - max z) - (z_label - max z); its gradient is (softmax - one-hot) / batch."""
+        logits, dlogits, row_sum = self.outputs[-1], self.doutputs[-1], self.row_sum
+        np.add(self.row_starts, y, out=self.at_label)
+        logits.max(axis=1, out=self.row_max)
+        np.subtract(logits, self.row_max[:, None], out=dlogits)
+        self.flat_dlogits.take(self.at_label, out=self.label_logit, mode="clip")
         np.exp(dlogits, out=dlogits)
-        np.dot(dlogits, class_ones, out=row_sum[:, 0])
-        np.log(row_sum[:, 0], out=row_loss)
-        np.subtract(row_loss, label_logit, out=row_loss)
-        loss = np.dot(row_loss, shares)
-        np.multiply(row_sum, rows, out=row_sum)
-        np.divide(dlogits, row_sum, out=dlogits)
-        flat_dlogits[at_label] -= share
+        np.dot(dlogits, self.class_ones, out=row_sum)
+        np.log(row_sum, out=self.row_loss)
+        np.subtract(self.row_loss, self.label_logit, out=self.row_loss)
+        np.multiply(row_sum, self.rows, out=row_sum)
+        np.divide(dlogits, row_sum[:, None], out=dlogits)
+        self.flat_dlogits[self.at_label] -= self.share
+        loss: np.float32 = np.dot(self.row_loss, self.shares)
+        return loss
 
-        dz = dlogits
-        for h, weight, dweight, dbias, dh, mask in backward:
-            np.dot(h.T, dz, out=dweight)
-            np.dot(ones, dz, out=dbias)
-            np.dot(dz, weight.T, out=dh)
-            np.greater(h, zero, out=mask)
-            np.multiply(dh, mask, out=dh)
-            dz = dh
-        np.dot(X.T, dz, out=first_dweight)
-        np.dot(ones, dz, out=first_dbias)
+    def backward(self, X: np.ndarray) -> None:
+        for i in range(len(self.weights) - 1, -1, -1):
+            x, dz = self.outputs[i - 1] if i else X, self.doutputs[i]
+            np.dot(x.T, dz, out=self.dweights[i])
+            np.dot(self.row_ones, dz, out=self.dbiases[i])
+            if i:
+                dx, mask = self.doutputs[i - 1], self.masks[i - 1]
+                np.dot(dz, self.weights[i].T, out=dx)
+                np.greater(x, self.zero, out=mask)
+                np.multiply(dx, mask, out=dx)
 
-        # Adam on M = m / (1 - β1) and V = v / (1 - β2), with the bias corrections in two numbers
-        t += 1
-        root = math.sqrt((1 - BETA2) / (1 - BETA2**t))
-        rate[...] = lr * (1 - BETA1) / (1 - BETA1**t) / root
-        eps[...] = EPS / root
-        for p, g, m, v, s in blocks:
+    def adam(self) -> None:
+        """Update by moments m / (1 - β1) and v / (1 - β2), with the bias corrections inside `rate` and `eps`."""
+        self.t += 1
+        root = math.sqrt((1 - BETA2) / (1 - BETA2**self.t))
+        self.rate[...] = self.lr * (1 - BETA1) / (1 - BETA1**self.t) / root
+        self.eps[...] = EPS / root
+        beta1, beta2, rate, eps = self.beta1, self.beta2, self.rate, self.eps
+        for p, g, m, v, s in self.blocks:
             np.multiply(m, beta1, out=m)
             np.add(m, g, out=m)
             np.multiply(g, g, out=s)
@@ -114,13 +122,10 @@ def make_step(parameters: Sequence[np.ndarray], batch: int, lr: float = 1e-3) ->
             np.divide(m, s, out=s)
             np.multiply(s, rate, out=s)
             np.subtract(p, s, out=p)
-        return loss
-
-    return step, views
 
 
 def _flat(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the arrays copied into one buffer, and their views there."""
-    flat = np.concatenate([a.ravel() for a in arrays])
+    """Return the arrays copied into one float32 buffer, and their views there."""
+    flat = np.concatenate([a.ravel() for a in arrays]).astype(f32)
     ends = np.cumsum([a.size for a in arrays])
     return flat, [flat[end - a.size : end].reshape(a.shape) for a, end in zip(arrays, ends, strict=True)]

@@ -73,8 +73,7 @@ class Device:
     def synchronize(self) -> None:
         """Wait until all work queued on this device is done; nothing to wait for on the CPU."""
         if self.xp is not np:
-            with self.activate():
-                self.xp.cuda.Stream.null.synchronize()
+            self.xp.cuda.Device(self.index).synchronize()
 
     def __repr__(self) -> str:
         return f"Device({self.name!r})"
@@ -99,9 +98,9 @@ def _cuda_device(index: int) -> Device:
     """Return the `index`-th GPU, or raise `DeviceError` naming what is missing. A trivial kernel must really run."""
     try:
         import cupy
-    except ImportError:
-        raise DeviceError(f"cuda: CuPy is not installed. To use the GPU: pip install {CUPY_PACKAGES}.") from None
     except Exception as error:  # an unwritable HOME, for one, is an OSError from CuPy's cache folder
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            raise DeviceError(f"cuda: CuPy is not installed. To use the GPU: pip install {CUPY_PACKAGES}.") from None
         raise DeviceError(f"cuda: CuPy is installed but cannot be imported: {error}") from error
     try:
         count = cupy.cuda.runtime.getDeviceCount()
@@ -116,7 +115,7 @@ def _cuda_device(index: int) -> Device:
             probe = cupy.RawKernel((kernels_path() / "probe.cu").read_text(encoding="utf-8"), "probe")
             out = cupy.zeros(32, np.int32)
             probe((1,), (32,), (out, np.int32(out.size)))
-            ran = bool((out == cupy.arange(32, dtype=np.int32)).all())
+            ran = np.array_equal(cupy.asnumpy(out), np.arange(32))
     except Exception as error:
         raise DeviceError(
             f"cuda:{index}: a trivial kernel could not be compiled and run ({error}). NVRTC or the CUDA headers may be "

@@ -31,7 +31,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description
     Raises:
         OSError: the file cannot be written; a file that was there before is untouched.
     """
-    plain = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+    plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     text = json.dumps({"version": VERSION, **description})
     metadata = {"gpunet": text, "sha256": _checksum(plain, text)}
     write_bytes(path, safetensors.numpy.save(plain, metadata))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.data import Standardizer, TableSchema, check_features
+from gpunet.data.checks import as_float32
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
@@ -64,12 +65,15 @@ class Model(Layer):
             (rows, outputs...) in host memory.
 
         Raises:
-            DataError: features that are not finite, empty, or of the wrong number.
+            DataError: features that are not finite, too large for the model's dtype, or none.
+            ShapeError: not the number of features that the model takes.
         """
         x = check_features(X)
         shape = self.output_shape(x.shape[1:])
         if self.input_scaler is not None:
             x = self.input_scaler.apply(x)
+        if self.dtype == np.float32:
+            x = as_float32(x, "X")
         y = np.empty((len(x), *shape), self.dtype)
         device = self.device
         with device.activate():
@@ -92,11 +96,11 @@ class Model(Layer):
         y = self.outputs(X)
         if self.task == "classification":
             return self._named(y.argmax(axis=1))
+        if self.target_scaler is not None:
+            y = self.target_scaler.invert(y.reshape(len(y), *self.target_scaler.mean.shape))
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
-        if self.task == "binary":
-            return self._named((y > 0).astype(np.int64))
-        return y if self.target_scaler is None else self.target_scaler.invert(y)
+        return self._named((y > 0).astype(np.int64)) if self.task == "binary" else y
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the probability of each class, (rows, classes); for several binary outputs that of each being 1.
@@ -151,7 +155,7 @@ class Sequential(Model):
         *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
 
     Raises:
-        ArgumentError: something that is no layer.
+        ArgumentError: something that is no layer, or a layer with parameters in two places.
     """
 
     def __init__(self, *layers: Layer | ActivationFunction):
@@ -192,15 +196,13 @@ class Sequential(Model):
         prefix = f"{path}." if path else ""
         found: dict[str, Layer] = {}
         for position, layer in enumerate(self.layers):
-            for name, leaf in layer.leaves(f"{prefix}{position}").items():
-                if all(leaf is not other for other in found.values()):  # a shared layer counts once
-                    found[name] = leaf
+            found |= layer.leaves(f"{prefix}{position}")
         return found
 
     def summary(self) -> str:
         """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters."""
         rows = [("layer", "output of a row", "parameters")]
-        shape = next((s for s in map(_input_shape, self.layers) if s), None)
+        shape = _input_shape(self)
         position = 0
         for runs in self._program:
             layer = self.layers[position]
@@ -264,8 +266,14 @@ LAYERS: dict[str, type[Layer]] = {cls.__name__: cls for cls in (Activation, Drop
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:
-    """Return what `layer_from_config` rebuilds a layer from, as JSON."""
+    """Return what `layer_from_config` rebuilds a layer from, as JSON.
+
+    Raises:
+        ArgumentError: a layer or a function of your own.
+    """
     name = "Sequential" if isinstance(layer, Sequential) else type(layer).__name__
+    if name != "Sequential" and LAYERS.get(name) is not type(layer):
+        raise ArgumentError(f"{layer!r} cannot be saved: only gpunet's own layers can be rebuilt from a file.")
     return {"type": name, **layer.config()}
 
 
@@ -304,7 +312,7 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
         for name in ("input_scaler", "target_scaler"):
             if f"{name}.mean" in arrays:
                 setattr(model, name, Standardizer(arrays[f"{name}.mean"], arrays[f"{name}.scale"]))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ArgumentError, ShapeError) as error:
         raise ModelFileError(
             f"{source}: the description of the model is not one that this gpunet reads: {error}"
         ) from None
@@ -313,6 +321,8 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
 
 def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
+    if isinstance(layer, Sequential):
+        return next((shape for shape in map(_input_shape, layer.layers) if shape), None)
     return (layer.in_features,) if isinstance(layer, Linear) else None
 
 

@@ -53,8 +53,8 @@ class Optimizer:
     ):
         self.schedule = as_schedule(lr)
         self.weight_decay = self._checked("weight_decay", weight_decay, weight_decay >= 0)
-        self.clip_norm = clip_norm and self._checked("clip_norm", clip_norm, clip_norm > 0)
-        self.clip_value = clip_value and self._checked("clip_value", clip_value, clip_value > 0)
+        self.clip_norm = None if clip_norm is None else self._checked("clip_norm", clip_norm, clip_norm > 0)
+        self.clip_value = None if clip_value is None else self._checked("clip_value", clip_value, clip_value > 0)
         self.steps = 0
         self._store: FlatStore | None = None
         self._blocks: list[tuple[Array, ...]] = []
@@ -218,6 +218,8 @@ class Adam(Optimizer):
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
         self.betas = tuple(self._checked("betas", beta, 0 <= beta < 1) for beta in betas)
+        if len(self.betas) != 2:
+            raise ArgumentError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}.")
         self.eps = self._checked("eps", eps, eps > 0)
 
     def _update(self, xp: ModuleType, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:

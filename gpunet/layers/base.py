@@ -69,8 +69,8 @@ class Layer:
         return shape
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON, from which a saved layer is rebuilt."""
-        raise StateError(f"{self!r} cannot be saved: only gpunet's own layers can be rebuilt from a file.")
+        """Return the constructor's arguments, as JSON, from which a saved layer is rebuilt; by default none."""
+        return {}
 
     def leaves(self, path: str = "") -> dict[str, Layer]:
         """Return the layers inside that hold parameters themselves, by path; by default this layer alone."""
@@ -101,8 +101,9 @@ class Layer:
     @property
     def _live_store(self) -> FlatStore:
         """The store that holds the parameters now: this layer's own or that of the model it was built into."""
-        homes = (leaf._home for leaf in self.leaves().values())
-        return next((home for home in homes if home is not None), self._own)
+        if not self._own.adopted:
+            return self._own
+        return next(leaf._home for leaf in self.leaves().values() if leaf._home is not None)
 
     def to(self, device: str | Device | None = None, *, dtype: DTypeLike | None = None) -> Self:
         """Move parameters, gradients and the optimizer's state; return the layer itself.
@@ -125,7 +126,7 @@ class Layer:
     def move_into(self, store: FlatStore) -> None:
         """Take note that `store` holds the parameters from here on."""
         if self._home is not None:
-            self._home.adopted = True
+            self._home.release()
         self._home = store
 
     def _place(self, params: Mapping[str, np.ndarray], device: Device) -> None:

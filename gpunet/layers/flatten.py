@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from gpunet.device import Array
 from gpunet.layers.base import Layer
+from gpunet.ops.checks import check_shape
 from gpunet.tape import Tape
 
 
@@ -20,10 +20,8 @@ class Flatten(Layer):
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array:
         (shape,) = tape.restore(self)
+        check_shape("Flatten", (shape[0], math.prod(shape[1:])), dy=dy)
         return dy.reshape(shape)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (math.prod(shape),)
-
-    def config(self) -> dict[str, Any]:
-        return {}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Self
 
 import numpy as np
 
-from gpunet.device import Array
+from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.initializers import Initializer, initializer
 from gpunet.layers.base import Layer
@@ -65,7 +64,7 @@ class Linear(Layer):
         weight = self.params["weight"]
         z = None
         if tape is not None and self.activation.saves == "input":
-            z = tape.empty((*x.shape[:-1], self.out_features), weight.dtype, self.device.xp)
+            z = tape.empty((*x.shape[:-1], self.out_features), weight.dtype, array_module(weight))
         y = linear(x, weight, self.params.get("bias"), self.activation, preactivation=z, tape=tape)
         if tape is not None:
             tape.save(self, x, y if z is None else z)
@@ -95,8 +94,8 @@ class Linear(Layer):
 
     def fused(self, activation: ActivationFunction) -> Self:
         """Return a layer over the same parameters that also applies `activation`, in the same operation."""
-        twin = copy.copy(self)
-        twin.activation = activation
+        twin = object.__new__(type(self))  # copy.copy would copy the parameters, as pickling does
+        vars(twin).update(vars(self), activation=activation)
         return twin
 
     def config(self) -> dict[str, Any]:

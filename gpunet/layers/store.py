@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gpunet.device import Array, Device, current_device, device_of, to_host
-from gpunet.errors import ShapeError
+from gpunet.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
     from gpunet.layers.base import Layer
@@ -69,6 +69,9 @@ class FlatStore:
 
     Building one moves the layers' parameters into it; the stores that held them before are `adopted` then.
 
+    Raises:
+        ArgumentError: a layer with parameters stands in two places.
+
     Attributes:
         params: the parameters, (size,), on one device.
         grads: the gradients, likewise; zero in the gaps between segments.
@@ -81,8 +84,15 @@ class FlatStore:
         self.slots: dict[str, Array] = {}
         self.segments: dict[str, Segment] = {}
         self.adopted = False
+        places: dict[Layer, str] = {}
         size = 0
         for path, layer in layers.items():
+            if layer.params and layer in places:
+                raise ArgumentError(
+                    f"{layer!r} stands in two places, {places[layer]} and {path}: its gradient would be that of one of "
+                    "them alone. Make a layer for each place."
+                )
+            places[layer] = path
             for name, a in layer.params.items():
                 self.segments[f"{path}.{name}" if path else name] = Segment(layer, name, size, a.shape)
                 size += -(-a.size // ALIGNMENT) * ALIGNMENT
@@ -93,7 +103,7 @@ class FlatStore:
             segment.view(flat)[...] = to_host(a)
         self.params = device.asarray(flat)
         self.grads = device.asarray(np.zeros_like(flat))
-        for layer in layers.values():
+        for layer in places:
             layer.move_into(self)
         self._bind()
 
@@ -106,6 +116,12 @@ class FlatStore:
     def n_params(self) -> int:
         """The number of parameters, without the gaps."""
         return sum(math.prod(segment.shape) for segment in self.segments.values())
+
+    def release(self) -> None:
+        """Let go of the memory, as the parameters have moved on into another model's store."""
+        self.adopted = True
+        self.params = self.grads = self.params[:0].copy()
+        self.slots = {}
 
     def views(self, flat: Array) -> dict[str, Array]:
         """Return the segments of a flat buffer in the shapes of the parameters, by "layer.parameter"."""

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from gpunet.device import Array, array_module
+from gpunet.device import Array
 from gpunet.errors import ArgumentError
-from gpunet.ops.checks import check_float
+from gpunet.ops.checks import float_module
 from gpunet.ops.erf import erf
 from gpunet.tape import Tape, empty, empty_like
 
@@ -46,8 +46,7 @@ class ActivationFunction:
 
     def __call__(self, z: Array) -> Array:
         """Return f(z) as a fresh array."""
-        xp = array_module(z=z)
-        check_float(self.name, z=z)
+        xp = float_module(self.name, z=z)
         out = xp.empty_like(z)
         self.forward(z, out, xp, None)
         return out

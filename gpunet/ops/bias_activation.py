@@ -7,10 +7,10 @@ z is (rows, n), bias (n,). Read and written once each: 8 bytes an element forwar
 
 from __future__ import annotations
 
-from gpunet.device import Array, array_module
+from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, activation_function
-from gpunet.ops.checks import check_float, check_shape
+from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.matmul import check_kernel
 from gpunet.tape import Tape, empty_like
 
@@ -44,9 +44,8 @@ def bias_activation(
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    xp = array_module(z=z, bias=bias, out=out, preactivation=preactivation)
     check_kernel(kernel)
-    check_float("bias_activation", z=z, bias=bias, out=out, preactivation=preactivation)
+    xp = float_module("bias_activation", z=z, bias=bias, out=out, preactivation=preactivation)
     if bias is not None and (bias.ndim != 1 or z.ndim == 0 or bias.shape[0] != z.shape[-1]):
         raise ShapeError(f"bias_activation: bias of shape {bias.shape} does not fit the last axis of z, {z.shape}.")
     check_shape("bias_activation", z.shape, out=out, preactivation=preactivation)
@@ -87,9 +86,8 @@ def bias_activation_backward(
         ShapeError: `dy` and `saved` differ in shape.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    xp = array_module(dy=dy, saved=saved, dbias=dbias)
     check_kernel(kernel)
-    check_float("bias_activation_backward", dy=dy, saved=saved, dbias=dbias)
+    xp = float_module("bias_activation_backward", dy=dy, saved=saved, dbias=dbias)
     check_shape("bias_activation_backward", dy.shape[-1:], dbias=dbias)
     dz = activation_backward(dy, saved, activation, tape=tape)
     return dz, xp.sum(dz, axis=tuple(range(dz.ndim - 1)), out=dbias)
@@ -102,10 +100,9 @@ def activation_backward(
     function = activation_function(activation)
     if function.name == "identity":
         return dy
-    check_float(function.name, dy=dy, saved=saved)
+    xp = float_module(function.name, dy=dy, saved=saved)
     if saved is None or saved.shape != dy.shape:
         raise ShapeError(f"{function.name} backward: dy has shape {dy.shape}, saved {getattr(saved, 'shape', None)}.")
-    xp = array_module(dy=dy, saved=saved)
     dz = empty_like(tape, dy, xp)
     function.backward(dy, saved, dz, xp, tape)
     return dz

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from gpunet.device import Array
+from types import ModuleType
+
+import numpy as np
+
+from gpunet.device import Array, array_module
 from gpunet.errors import DTypeError, ShapeError
 
+FLOATS = frozenset(map(np.dtype, (np.float32, np.float64)))
 
-def check_float(op: str, **arrays: Array | None) -> None:
-    """Raise `DTypeError` unless the arrays given are all float32 or all float64."""
+
+def float_module(op: str, **arrays: Array | None) -> ModuleType:
+    """Return the module that computes with the arrays given, which must all be float32 or all float64.
+
+    Raises:
+        DeviceMismatchError: they live on different devices.
+        DTypeError: other dtypes, or two of them.
+    """
+    dtype = None
+    for a in arrays.values():
+        if a is not None:
+            if type(a) is not np.ndarray or a.dtype is not (dtype or a.dtype):
+                break
+            dtype = a.dtype
+    else:
+        if dtype in FLOATS:  # NumPy arrays of one dtype: every step of a training on the CPU comes this way
+            return np
+    xp = array_module(**arrays)
     given = {name: a.dtype for name, a in arrays.items() if a is not None}
-    first = next(iter(given.values()))
     for name, dtype in given.items():
-        if dtype.char not in "fd" or not dtype.isnative:
+        if dtype not in FLOATS:
             raise DTypeError(f"{op}: {name} is {dtype}; use float32 or float64, for example {name}.astype('float32').")
-        if dtype != first:
-            raise DTypeError(
-                f"{op}: dtypes differ: {', '.join(f'{n} is {d}' for n, d in given.items())}; make them one."
-            )
+    if len(set(given.values())) > 1:
+        found = ", ".join(f"{name} is {dtype}" for name, dtype in given.items())
+        raise DTypeError(f"{op}: dtypes differ: {found}; make them one.")
+    return xp
 
 
 def check_shape(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.device import Array, array_module
+from gpunet.ops.checks import check_shape, float_module
 from gpunet.tape import Tape, empty_like
 
 
@@ -24,16 +25,26 @@ def dropout(x: Array, p: float, tape: Tape) -> tuple[Array, Array]:
 
     Returns:
         y in the shape of `x`, and the mask `keep`, which `dropout_backward` needs.
+
+    Raises:
+        DTypeError: `x` is not float32 or float64.
     """
-    xp = array_module(x=x)
+    xp = float_module("dropout", x=x)
     keep = tape.empty(x.shape, np.dtype(bool), xp)
     xp.greater_equal(tape.uniform(x.shape, xp), np.float32(p), out=keep)
     return dropout_backward(x, keep, p, tape), keep
 
 
 def dropout_backward(dy: Array, keep: Array, p: float, tape: Tape | None = None) -> Array:
-    """Return dx = dy · keep / (1 - p); the same arithmetic as forward, since dropout is linear."""
-    xp = array_module(dy=dy, keep=keep)
+    """Return dx = dy · keep / (1 - p); the same arithmetic as forward, since dropout is linear.
+
+    Raises:
+        ShapeError: `dy` and `keep` differ in shape.
+        DTypeError: `dy` is not float32 or float64.
+    """
+    array_module(dy=dy, keep=keep)
+    xp = float_module("dropout_backward", dy=dy)
+    check_shape("dropout_backward", keep.shape, dy=dy)
     dx = empty_like(tape, dy, xp)
     xp.multiply(dy, 1 / (1 - p) if p < 1 else 0.0, out=dx)
     return xp.multiply(dx, keep, out=dx)

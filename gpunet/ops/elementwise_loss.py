@@ -3,16 +3,20 @@
 For predictions p, targets t of the same shape (rows, ...) and row weights w:
 
     loss = Σ_i w_i Σ_j l(p_ij, t_ij) / N,    dp_ij = w_i l'(p_ij, t_ij) / N,    N = Σ_i w_i · (elements of a row)
+
+Where all weights are zero, so are the loss and its gradient.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from gpunet.device import Array, array_module
+import numpy as np
+
+from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import sigmoid
-from gpunet.ops.checks import check_float
+from gpunet.ops.checks import float_module
 from gpunet.tape import Tape, empty, empty_like
 
 
@@ -68,14 +72,14 @@ def binary_cross_entropy(
     Targets are probabilities in [0, 1]. Arguments, results and errors as for `mean_squared_error`.
     """
     xp, loss, slope = _begin("binary_cross_entropy", logits, target, weight, tape)
-    xp.abs(logits, out=loss)
-    xp.negative(loss, out=loss)
-    xp.exp(loss, out=loss)
-    xp.log1p(loss, out=loss)
-    xp.maximum(logits, 0, out=slope)
-    xp.add(loss, slope, out=loss)
+    xp.maximum(logits, 0, out=loss)
     xp.multiply(logits, target, out=slope)
     xp.subtract(loss, slope, out=loss)
+    xp.abs(logits, out=slope)
+    xp.negative(slope, out=slope)
+    xp.exp(slope, out=slope)
+    xp.log1p(slope, out=slope)
+    xp.add(loss, slope, out=loss)  # last, as it is all that is left of the loss of a logit that is right by far
     sigmoid(logits, slope, xp)
     xp.subtract(slope, target, out=slope)
     return _mean(loss, slope, weight, xp, tape)
@@ -85,12 +89,11 @@ def _begin(
     op: str, prediction: Array, target: Array, weight: Array | None, tape: Tape | None
 ) -> tuple[ModuleType, Array, Array]:
     """Check the arguments; return the module and two buffers, for l and l'."""
-    xp = array_module(prediction=prediction, target=target, weight=weight)
+    xp = float_module(op, prediction=prediction, target=target, weight=weight)
     if prediction.ndim == 0 or target.shape != prediction.shape:
         raise ShapeError(f"{op}: target has shape {target.shape}, prediction {prediction.shape}; they must be equal.")
     if weight is not None and weight.shape != prediction.shape[:1]:
         raise ShapeError(f"{op}: weight has shape {weight.shape}, expected {prediction.shape[:1]}, one a row.")
-    check_float(op, prediction=prediction, target=target, weight=weight)
     return xp, empty_like(tape, prediction, xp), empty_like(tape, prediction, xp)
 
 
@@ -102,9 +105,9 @@ def _mean(loss: Array, slope: Array, weight: Array | None, xp: ModuleType, tape:
         loss.sum(out=value)
         xp.multiply(value, share, out=value)
     else:
-        row = loss.size // max(len(loss), 1)
+        norm = weight.sum() * (loss.size // max(len(loss), 1))
         share = empty(tape, (len(loss), *[1] * (loss.ndim - 1)), loss.dtype, xp)
-        xp.divide(weight, weight.sum() * row, out=share.reshape(weight.shape))
+        xp.divide(weight, xp.maximum(norm, np.finfo(loss.dtype).tiny), out=share.reshape(weight.shape))
         xp.multiply(loss, share, out=loss)
         loss.sum(out=value)
     xp.multiply(slope, share, out=slope)

@@ -22,5 +22,5 @@ def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
     xp = array_module(a=a, rows=rows)
     out = empty(tape, (len(rows), *a.shape[1:]), a.dtype, xp)
     if xp is np:
-        return np.take(a, rows, axis=0, out=out, mode="clip")  # the mode "raise" would gather into a copy first
-    return xp.take(a, rows, axis=0, out=out)
+        return a.take(rows, axis=0, out=out, mode="clip")  # the mode "raise" would gather into a copy first
+    return a.take(rows, axis=0, out=out)

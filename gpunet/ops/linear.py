@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from gpunet.device import Array, array_module
+from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.bias_activation import activation_backward
-from gpunet.ops.checks import check_float, check_shape
+from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.matmul import check_kernel
 from gpunet.tape import Tape, empty
 
@@ -50,9 +50,8 @@ def linear(
         ShapeError: the shapes don't fit; the message names both and the axes that disagree.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    xp = array_module(x=x, weight=weight, bias=bias, out=out, preactivation=preactivation)
     check_kernel(kernel)
-    check_float("linear", x=x, weight=weight, bias=bias, out=out, preactivation=preactivation)
+    xp = float_module("linear", x=x, weight=weight, bias=bias, out=out, preactivation=preactivation)
     shape = _output_shape(x, weight, bias)
     for name, a in (("out", out), ("preactivation", preactivation)):
         if a is not None and (a.shape != shape or not a.flags.c_contiguous):
@@ -60,7 +59,7 @@ def linear(
     if out is None:
         out = empty(tape, shape, x.dtype, xp)
     z = out if preactivation is None else preactivation
-    xp.matmul(_rows(x), weight, out=_rows(z))
+    xp.dot(_rows(x), weight, out=_rows(z))  # on matrices matmul does the same, with more ado
     if bias is not None:
         xp.add(z, bias, out=z)
     if activation is not None:
@@ -104,22 +103,21 @@ def linear_backward(
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    xp = array_module(dy=dy, x=x, weight=weight, dweight=dweight, dbias=dbias)
     check_kernel(kernel)
-    check_float("linear_backward", dy=dy, x=x, weight=weight, dweight=dweight, dbias=dbias)
+    xp = float_module("linear_backward", dy=dy, x=x, weight=weight, dweight=dweight, dbias=dbias)
     if dy.shape != _output_shape(x, weight, None):
         raise ShapeError(f"linear_backward: dy has shape {dy.shape}, the output {_output_shape(x, weight, None)}.")
     check_shape("linear_backward", weight.shape, dweight=dweight)
     check_shape("linear_backward", weight.shape[1:], dbias=dbias)
     dz = _rows(activation_backward(dy, saved, activation, tape=tape))
-    dweight = xp.matmul(_rows(x).T, dz, out=dweight)
-    dbias = xp.sum(dz, axis=0, out=dbias)
+    dweight = xp.dot(_rows(x).T, dz, out=dweight)
+    dbias = dz.sum(axis=0, out=dbias)
     return (_input_gradient(dz, weight, x, xp, tape) if input_gradient else None), dweight, dbias
 
 
 def _input_gradient(dz: Array, weight: Array, x: Array, xp: ModuleType, tape: Tape | None) -> Array:
     dx = empty(tape, x.shape, x.dtype, xp)
-    xp.matmul(dz, weight.T, out=_rows(dx))
+    xp.dot(dz, weight.T, out=_rows(dx))
     return dx
 
 

@@ -8,8 +8,11 @@ cuBLAS read them in place, nothing is copied.
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
+from gpunet.ops.checks import check_shape
 
 KERNELS = ("blas",)
 
@@ -48,25 +51,13 @@ def matmul(
     """
     xp = array_module(a=a, b=b, out=out)
     check_kernel(kernel)
-    for name, operand in (("a", a), ("b", b)):
-        if operand.dtype.kind not in "biufc":
-            raise DTypeError(f"matmul: {name} holds {operand.dtype}, which are not numbers.")
-        if operand.ndim == 0:
-            raise ShapeError(f"matmul: {name} is a scalar; multiply scalars with *.")
     left, right = _transposed(a, transpose_a), _transposed(b, transpose_b)
-    inner = -2 if right.ndim > 1 else -1
-    if left.shape[-1] != right.shape[inner]:
-        raise ShapeError(
-            f"matmul: shapes {left.shape} and {right.shape} don't fit: axis {left.ndim - 1} of the first has "
-            f"{left.shape[-1]} elements, axis {right.ndim + inner} of the second has {right.shape[inner]}."
+    check_shape("matmul", _product_shape(left, right), out=out)
+    if out is not None and not np.can_cast(np.result_type(left.dtype, right.dtype), out.dtype, "same_kind"):
+        raise DTypeError(
+            f"matmul: out holds {out.dtype}, which cannot take a product of {left.dtype} and {right.dtype}."
         )
-    try:
-        return xp.matmul(left, right, out=out)
-    except TypeError as error:
-        raise DTypeError(f"matmul: out holds {out.dtype}, which cannot take the product: {error}") from None
-    except ValueError as error:
-        of_out = "" if out is None else f", out {out.shape}"
-        raise ShapeError(f"matmul: shapes {left.shape} and {right.shape}{of_out} don't fit: {error}") from None
+    return xp.matmul(left, right, out=out)
 
 
 def matmul_backward(
@@ -96,13 +87,14 @@ def matmul_backward(
         ShapeError: the shapes don't fit.
     """
     array_module(dy=dy, a=a, b=b)
-    # a row vector and a column vector are the matrices that matmul takes vectors for
-    left = a[None, :] if a.ndim == 1 else _transposed(a, transpose_a)
-    right = b[:, None] if b.ndim == 1 else _transposed(b, transpose_b)
-    upper = dy[..., None] if b.ndim == 1 else dy
-    upper = upper[..., None, :] if a.ndim == 1 else upper
-    if upper.shape[-2:] != (left.shape[-2], right.shape[-1]) or upper.ndim > max(left.ndim, right.ndim):
-        raise ShapeError(f"matmul_backward: dy has shape {dy.shape}, which is not that of the product.")
+    left, right = _transposed(a, transpose_a), _transposed(b, transpose_b)
+    check_shape("matmul_backward", _product_shape(left, right), dy=dy)
+    # vectors become the matrices that matmul takes them for: a row on the left, a column on the right
+    upper = dy
+    if b.ndim == 1:
+        right, upper = right[:, None], upper[..., None]
+    if a.ndim == 1:
+        left, upper = left[None, :], upper[..., None, :]
     da = matmul(upper, right, transpose_b=True, kernel=kernel)
     db = matmul(left, upper, transpose_a=True, kernel=kernel)
     if a.ndim > 1:
@@ -114,6 +106,26 @@ def matmul_backward(
 
 def _transposed(a: Array, transpose: bool) -> Array:
     return a.swapaxes(-1, -2) if transpose and a.ndim > 1 else a
+
+
+def _product_shape(left: Array, right: Array) -> tuple[int, ...]:
+    """Return the shape of left·right, or raise the error of operands that don't fit."""
+    for name, operand in (("a", left), ("b", right)):
+        if operand.dtype.kind not in "biufc":
+            raise DTypeError(f"matmul: {name} holds {operand.dtype}, which are not numbers.")
+        if operand.ndim == 0:
+            raise ShapeError(f"matmul: {name} is a scalar; multiply scalars with *.")
+    inner = max(right.ndim - 2, 0)
+    if left.shape[-1] != right.shape[inner]:
+        raise ShapeError(
+            f"matmul: shapes {left.shape} and {right.shape} don't fit: axis {left.ndim - 1} of the first has "
+            f"{left.shape[-1]} elements, axis {inner} of the second has {right.shape[inner]}."
+        )
+    try:
+        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"matmul: the leading axes of shapes {left.shape} and {right.shape} don't fit.") from None
+    return (*batch, *left.shape[-2:-1], *right.shape[inner + 1 :])
 
 
 def _sum_to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:

@@ -7,9 +7,9 @@ The maximum is subtracted first, so that nothing overflows.
 
 from __future__ import annotations
 
-from gpunet.device import Array, array_module
+from gpunet.device import Array
 from gpunet.errors import ShapeError
-from gpunet.ops.checks import check_float, check_shape
+from gpunet.ops.checks import check_shape, float_module
 
 
 def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
@@ -27,8 +27,7 @@ def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
         ShapeError: no such axis, an empty one, or an `out` of another shape.
         DTypeError: not float32 or float64.
     """
-    xp = array_module(x=x, out=out)
-    check_float("softmax", x=x, out=out)
+    xp = float_module("softmax", x=x, out=out)
     if not -x.ndim <= axis < x.ndim or x.shape[axis] == 0:
         raise ShapeError(f"softmax: x of shape {x.shape} has no elements along axis {axis}.")
     check_shape("softmax", x.shape, out=out)
@@ -51,8 +50,7 @@ def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
         ShapeError: `dy` and `y` differ in shape.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    xp = array_module(dy=dy, y=y)
-    check_float("softmax_backward", dy=dy, y=y)
+    xp = float_module("softmax_backward", dy=dy, y=y)
     check_shape("softmax_backward", y.shape, dy=dy)
     dx = xp.multiply(dy, y)
     total = dx.sum(axis=axis, keepdims=True)

@@ -6,16 +6,19 @@ For logits z (rows, classes), target distributions t (rows, classes), class weig
     dz_ij = w_i (softmax(z)_ij Σ_k c_k t_ik - c_j t_ij) / N
 
 An integer label y is the distribution that is 1 at y; label smoothing ε mixes any t with the uniform one,
-t' = (1 - ε) t + ε / classes. As in PyTorch, N is Σ_i w_i c_{y_i} for integer labels and Σ_i w_i for distributions.
+t' = (1 - ε) t + ε / classes. As in PyTorch, N is Σ_i w_i c_{y_i} for integer labels and Σ_i w_i for distributions;
+where that is zero, so are the loss and its gradient.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
 
+import numpy as np
+
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
-from gpunet.ops.checks import check_float
+from gpunet.ops.checks import float_module
 from gpunet.tape import Tape, empty, empty_like
 
 
@@ -47,14 +50,9 @@ def softmax_cross_entropy(
         DTypeError: dtypes that differ or are not float32 or float64.
     """
     hard = target.ndim == 1
-    xp = array_module(logits=logits, target=target, weight=weight, class_weight=class_weight)
-    check_float(
-        "softmax_cross_entropy",
-        logits=logits,
-        target=None if hard else target,
-        weight=weight,
-        class_weight=class_weight,
-    )
+    array_module(logits=logits, target=target)
+    floats = {"logits": logits, "weight": weight, "class_weight": class_weight}
+    xp = float_module("softmax_cross_entropy", **floats if hard else {**floats, "target": target})
     _check_shapes(logits, target, weight, class_weight)
     rows, classes = logits.shape
 
@@ -74,20 +72,20 @@ def softmax_cross_entropy(
     xp.multiply(t, share, out=t)
 
     # from here on t is w_i c_j t_ij / N, and mass its sum over j
-    mass, total = empty(tape, (2, rows, 1), logits.dtype, xp)
-    dlogits, product = empty(tape, (2, rows, classes), logits.dtype, xp)
+    mass, total, ratio = empty(tape, (3, rows, 1), logits.dtype, xp)
+    dlogits = empty_like(tape, logits, xp)
     t.sum(axis=1, out=mass, keepdims=True)
     logits.max(axis=1, out=total, keepdims=True)
     xp.subtract(logits, total, out=dlogits)
-    xp.multiply(t, dlogits, out=product)
+    agreement = xp.vdot(t, dlogits)
     xp.exp(dlogits, out=dlogits)
     dlogits.sum(axis=1, out=total, keepdims=True)
-    xp.multiply(dlogits, xp.divide(mass, total), out=dlogits)
+    xp.divide(mass, total, out=ratio)
+    xp.multiply(dlogits, ratio, out=dlogits)
     xp.subtract(dlogits, t, out=dlogits)
     xp.log(total, out=total)
-    xp.multiply(total, mass, out=total)
     loss = empty(tape, (), logits.dtype, xp)
-    xp.subtract(total.sum(), product.sum(), out=loss)
+    xp.subtract(xp.vdot(mass, total), agreement, out=loss)
     return loss, dlogits
 
 
@@ -102,11 +100,11 @@ def _row_shares(t: Array, weight: Array | None, class_weight: Array | None, xp: 
     else:
         xp.matmul(t, class_weight[:, None], out=norm)
         xp.multiply(norm, share, out=norm)
-    return xp.divide(share, norm.sum(), out=share)
+    return xp.divide(share, xp.maximum(norm.sum(), np.finfo(t.dtype).tiny), out=share)
 
 
 def _check_shapes(logits: Array, target: Array, weight: Array | None, class_weight: Array | None) -> None:
-    if logits.ndim != 2:
+    if logits.ndim != 2 or not logits.shape[1]:
         raise ShapeError(f"cross-entropy: prediction must be (rows, classes), got shape {logits.shape}.")
     rows, classes = logits.shape
     for name, a, shapes in (

@@ -10,22 +10,26 @@ import csv
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from tqdm import tqdm
 
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError
+from gpunet.training.history import Row
 
 if TYPE_CHECKING:
     from gpunet.training.trainer import Trainer
 
-Row = dict[str, float]
-"""What an epoch gave, by column: "epoch", "loss", "val_loss", ..."""
-
 
 class Callback:
-    """The base of the callbacks: override what you need."""
+    """The base of the callbacks: override what you need.
+
+    Attributes:
+        order: a trainer calls callbacks of a lower order first, and those of the same order as they were given.
+    """
+
+    order: ClassVar[int] = 0
 
     def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
         """Called before the first epoch; `total_rows` samples are to be trained on in this `fit`."""
@@ -94,7 +98,8 @@ class Monitor(Callback):
             raise ArgumentError(f"{type(self).__name__}: no column {name!r} to monitor; there are {', '.join(row)}.")
         value = row[name]
         sign = -1 if any(part in name for part in ("accuracy", "f1", "r2")) else 1
-        if math.isnan(self.best) or sign * (self.best - value) > self.min_delta:
+        better = math.isnan(self.best) or sign * (self.best - value) > self.min_delta
+        if better and not math.isnan(value):
             self.best = value
             return True
         return False
@@ -165,6 +170,8 @@ class Checkpoint(Monitor):
         monitor: as for `Monitor`.
     """
 
+    order = 1  # it holds the state of the others, so they see the epoch first
+
     def __init__(self, path: str | Path, *, every: int = 1, best: bool = False, monitor: str | None = None):
         super().__init__(monitor)
         if every < 1:
@@ -197,35 +204,49 @@ class Log(Callback):
         self.path = Path(path)
 
     def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
-        self.path.unlink(missing_ok=True)
-        for row in trainer.history.epochs:  # of a run that is resumed
-            self.on_epoch_end(trainer, row)
+        self.path.write_text("", encoding="utf-8")  # where that fails, it fails before the first step
+        self._add(trainer, trainer.history.epochs)  # of a run that is resumed
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
-        with open(self.path, "a", encoding="utf-8", newline="") as file:
-            if self.path.suffix == ".csv":
+        self._add(trainer, [row])
+
+    def _add(self, trainer: Trainer, rows: list[Row]) -> None:
+        if self.path.suffix == ".csv":
+            with open(self.path, "w", encoding="utf-8", newline="") as file:  # anew, as columns may have come
                 writer = csv.DictWriter(file, trainer.history.columns)
-                if file.tell() == 0:
-                    writer.writeheader()
-                writer.writerow(row)
-            else:
-                file.write(json.dumps(row) + "\n")
+                writer.writeheader()
+                writer.writerows(trainer.history.epochs)
+            return
+        with open(self.path, "a", encoding="utf-8") as file:
+            for row in rows:  # JSON has no NaN
+                finite = {name: value if math.isfinite(value) else None for name, value in row.items()}
+                file.write(json.dumps(finite) + "\n")
 
 
 class TerminateOnNaN(Callback):
-    """Stop when the loss or a weight is no longer finite, and put the last finite weights of an epoch's end back."""
+    """Stop when the loss or a weight is no longer finite, and put the last finite epoch's weights back.
+
+    The optimizer's state of that epoch's end comes back with them.
+    """
+
+    order = -1  # before those that keep weights of their own
 
     def __init__(self) -> None:
-        self._finite: Array | None = None
+        self._finite: list[Array] = []
 
     def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
-        self._finite = trainer.model.store.params.copy()
+        self._finite = [a.copy() for a in self._buffers(trainer)]
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         store = trainer.model.store
         finite = store.device.to_host(store.device.xp.isfinite(store.params).all())
         if math.isfinite(row["loss"]) and finite:
-            self._finite = store.params.copy()
-        else:
-            store.params[...] = self._finite
-            trainer.stop("non-finite loss")
+            self._finite = [a.copy() for a in self._buffers(trainer)]
+            return
+        for a, last in zip(self._buffers(trainer), self._finite, strict=True):
+            a[...] = last
+        trainer.stop("non-finite loss")
+
+    @staticmethod
+    def _buffers(trainer: Trainer) -> list[Array]:
+        return [trainer.model.store.params, *trainer.model.store.slots.values()]

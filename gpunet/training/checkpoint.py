@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunet.errors import ModelFileError
+from gpunet.errors import ArgumentError, ModelFileError
 from gpunet.files import read_arrays, write_arrays
 from gpunet.losses import LOSSES
 from gpunet.models import model_from_arrays
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 def save(trainer: Trainer, path: str | Path) -> None:
     """Write model, optimizer state, callback state, history and position to `path`."""
+    for part, known in ((trainer.loss, LOSSES), (trainer.optimizer, OPTIMIZERS)):
+        if type(part) not in known.values():
+            raise ArgumentError(f"a training with {part!r} cannot be saved: its class is your own code, not data.")
     arrays, description = trainer.model.to_arrays()
     store, device = trainer.model.store, trainer.model.device
     for slot, flat in store.slots.items():
@@ -71,9 +74,10 @@ def load(
             seed=description["seed"],
         )
         trainer.optimizer.restore(description["optimizer_state"])
-        for slot, flat in model.store.slots.items():
-            for key, view in model.store.views(flat).items():
-                view[...] = model.device.asarray(arrays[f"slots.{slot}.{key}"])
+        with model.device.activate():
+            for slot, flat in model.store.slots.items():
+                for key, view in model.store.views(flat).items():
+                    view[...] = model.device.asarray(arrays[f"slots.{slot}.{key}"])
         trainer.history = History.from_json(description["history"])
         trainer.epoch, trainer.position = description["epoch"], description["position"]
         trainer.running.restore(description["running"], model.device)

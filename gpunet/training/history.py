@@ -21,7 +21,8 @@ class History:
 
     Attributes:
         epochs: the rows, oldest first.
-        stopped: why training ended early ("early stopping", "interrupted", "non-finite loss"); None if it did not.
+        stopped: why training ended early ("early stopping", "interrupted", "non-finite loss", "error"); None if it did
+            not.
     """
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ batches on the device, and reads the device once an epoch.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -21,14 +22,14 @@ from gpunet import random
 from gpunet.data import check_features, check_lengths, check_weights, split_indices
 from gpunet.data.labels import label_indices
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, DataError
+from gpunet.errors import ArgumentError, DataError, GpunetError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.ops.gather import gather
 from gpunet.optimizers import Adam, Optimizer
 from gpunet.tape import Tape
 from gpunet.training import checkpoint
-from gpunet.training.callbacks import Callback, Checkpoint
+from gpunet.training.callbacks import Callback
 from gpunet.training.history import History, Row
 from gpunet.training.metrics import accuracy, mean_absolute_error, r2_score
 from gpunet.training.running import RunningMeans
@@ -68,21 +69,22 @@ class Trainer:
         metrics: Mapping[str, Metric] | None = None,
         seed: int = 0,
     ):
+        if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+            raise ArgumentError(f"Trainer: seed must be a whole number from 0 to 2**64 - 1, got {seed!r}.")
         self.model = model
         self.loss = loss or CrossEntropyLoss()
         self.optimizer = (optimizer or Adam()).attach(model)
-        # a checkpoint holds the other callbacks' state, so it is written after they have seen the epoch
-        self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
+        self.callbacks = sorted(callbacks, key=lambda callback: callback.order)
         default: dict[str, Metric] = {"accuracy": accuracy}
         if self.loss.task == "regression":
             default = {"mae": mean_absolute_error, "r2": r2_score}
         self.metrics = dict(default if metrics is None else metrics)
-        self.seed = seed
+        self.seed = int(seed)
         self.history = History()
         self.epoch = 0
         self.position = 0
         self.running = RunningMeans(self.loss.task)
-        self._tapes: dict[int, Tape] = {}
+        self._tapes: dict[tuple[int, str], Tape] = {}
         model.task = self.loss.task
 
     def fit(
@@ -119,18 +121,16 @@ class Trainer:
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
             if not isinstance(value, int | np.integer) or value < 1:
                 raise ArgumentError(f"fit: {name} must be a whole number of at least 1, got {value!r}.")
-        x = check_features(X)
         classes = self._class_names(y)
-        if isinstance(validation, int | float):
-            labels = np.asarray(y)
-            check_lengths(X=x, y=labels)
-            kept, held_out = split_indices(labels, (1 - validation, validation), seed=self.seed)
-            x, y, validation = x[kept], labels[kept], (x[held_out], labels[held_out])
-            sample_weight = None if sample_weight is None else np.asarray(sample_weight)[kept]
-        x, target = self._checked(x, y, classes)
+        x, target = self._checked(X, y, classes)
         weight = None if sample_weight is None else check_weights(sample_weight, len(x), "sample_weight")
-        if validation is not None:
-            self._checked(*validation, classes)  # refused before the first step, not after the first epoch
+        if isinstance(validation, int | float | np.floating):
+            labels = np.asarray(y)
+            kept, held_out = self._split(labels, float(validation))
+            validation = x[held_out], labels[held_out]
+            x, target, weight = x[kept], target[kept], None if weight is None else weight[kept]
+        elif validation is not None:
+            self._check_validation(validation, classes)
         data = self._to_device(x, target, weight)
         self.model.classes = classes
         return self._run(data, epochs, batch_size, shuffle, validation)
@@ -153,6 +153,9 @@ class Trainer:
                     self._run_epoch(data, batch_size, shuffle, validation)
                     if self.history.stopped:
                         break
+            except BaseException:
+                self.stop("error")  # maybe in the middle of an update: nothing to write a checkpoint of
+                raise
             finally:
                 for callback in self.callbacks:
                     callback.on_fit_end(self)
@@ -220,16 +223,17 @@ class Trainer:
 
     def _tape(self, rows: int) -> Tape:
         """Return the tape for batches of this size, at the beginning of a step."""
-        tape = self._tapes.get(rows)
+        key = rows, self.model.device.name  # a model may move; the buffers of a tape cannot
+        tape = self._tapes.get(key)
         if tape is None:
             if len(self._tapes) == TAPES:
                 self._tapes.clear()
-            tape = self._tapes[rows] = Tape(self.seed)
+            tape = self._tapes[key] = Tape(self.seed)
         tape.reset(step=self.optimizer.steps)
         return tape
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
-        """Return the loss and the metrics on raw host data, as {"loss": ..., "accuracy": ...}.
+        """Return the loss and the metrics on raw host data, as {"loss": ..., "accuracy": ...}; NaN for a NaN model.
 
         Args:
             X: as for `fit`.
@@ -241,12 +245,14 @@ class Trainer:
         target = self._checked(X, y, self.model.classes)[1]
         outputs = self.model.outputs(X)
         results = {"loss": float(self.loss.value(outputs, target))}
+        if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not go on
+            return results | dict.fromkeys(self.metrics, math.nan)
         if self.loss.task == "regression":
             target = np.asarray(y, np.float64)
             outputs = self.model.predict(X).reshape(target.shape)
         elif self.loss.task == "binary":
             outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
-        return results | {name: metric(target, outputs) for name, metric in self.metrics.items()}
+        return results | {name: float(metric(target, outputs)) for name, metric in self.metrics.items()}
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the model's labels or values for raw host data; see `Model.predict`."""
@@ -260,7 +266,7 @@ class Trainer:
         """Write the whole training to a file, from which `resume` goes on bit for bit.
 
         Raises:
-            ArgumentError: a layer holds your own code, which no file can hold.
+            ArgumentError: a layer, the loss or the optimizer is your own code, which no file can hold.
             OSError: the file cannot be written; one that was there before is untouched.
         """
         checkpoint.save(self, path)
@@ -284,30 +290,52 @@ class Trainer:
 
     def _class_names(self, y: ArrayLike) -> tuple[str, ...] | None:
         """Return the model's class names, or those of text labels, sorted, where it has none yet."""
-        labels = np.asarray(y)
-        if labels.dtype.kind == "U" and self.model.classes is None:
+        labels = self._text(y)
+        if labels is not None and self.model.classes is None:
             return tuple(np.unique(labels).tolist())
         return self.model.classes
 
-    def _checked(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        classes: tuple[str, ...] | None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _text(self, y: ArrayLike) -> np.ndarray | None:
+        """Return labels that are text as an array; None for anything else, which the loss has to check."""
+        try:
+            labels = np.asarray(y)
+        except ValueError:  # rows that differ in length
+            return None
+        return labels if labels.dtype.kind == "U" and self.loss.task != "regression" else None
+
+    def _checked(self, X: ArrayLike, y: ArrayLike, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:
         """Check raw data; return the features as given and the targets as the loss takes them."""
         x = check_features(X)
         shape = self.model.output_shape(x.shape[1:])
-        raw = np.asarray(y)
-        if raw.dtype.kind == "U":
+        raw, labels = y, self._text(y)
+        if labels is not None:
             if classes is None:
                 raise DataError("y: text, but the classes of the model have no names; give class indices.")
-            raw = label_indices(raw, classes)
-        if self.model.target_scaler is not None:
-            raw = self.model.target_scaler.apply(np.asarray(raw, np.float64))
-        target = self.loss.check_target(raw, shape, self.model.dtype)
+            raw = label_indices(labels, classes)
+        scaler = self.model.target_scaler
+        target = self.loss.check_target(raw, shape, self.model.dtype if scaler is None else np.dtype(np.float64))
+        if scaler is not None:  # a target far from zero has too few digits in float32 before it is scaled
+            rows = target.reshape(len(target), *scaler.mean.shape)
+            target = scaler.apply(rows).astype(self.model.dtype).reshape(target.shape)
         check_lengths(X=x, y=target)
         return x, target
+
+    def _check_validation(self, validation: Any, classes: tuple[str, ...] | None) -> None:
+        """Refuse validation data before the first step, not after the first epoch."""
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise ArgumentError(f"fit: validation must be a share of the rows or a pair (X, y), got {validation!r}.")
+        X, y = validation
+        try:
+            self._checked(X, y, classes)
+        except GpunetError as error:
+            raise type(error)(f"validation: {error}") from None
+
+    def _split(self, y: np.ndarray, share: float) -> tuple[np.ndarray, ...]:
+        """Return which rows to train on and which to hold out; class labels are divided class by class."""
+        if not 0 < share < 1:
+            raise ArgumentError(f"fit: validation must be a share between 0 and 1 or a pair (X, y), got {share!r}.")
+        by = len(y) if self.loss.task == "regression" else y
+        return split_indices(by, (1 - share, share), seed=self.seed)
 
     def _to_device(self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> list[Array]:
         """Return checked features, targets and any weights on the device, ready for the model."""

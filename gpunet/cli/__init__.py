@@ -1,0 +1,41 @@
+"""The command line: `gpunet train`, `evaluate`, `predict`, `info`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import gpunet
+from gpunet.cli.info import info
+from gpunet.cli.train import train
+from gpunet.cli.use import evaluate, predict
+from gpunet.errors import GpunetError
+
+
+class _Commands(click.Group):
+    """A group whose commands report what a user can mend in one line, and Ctrl-C with the shell's exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `gpunet predict ... | head`: click ends quietly
+            raise
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}") from error
+        except GpunetError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(gpunet.__version__, prog_name="gpunet")
+def main() -> None:
+    """Train small neural networks on the CPU or an NVIDIA GPU, and use them."""
+
+
+for command in (train, evaluate, predict, info):
+    main.add_command(command)

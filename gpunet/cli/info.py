@@ -1,0 +1,67 @@
+"""`gpunet info`: what runs here, and why."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+
+import click
+import numpy as np
+
+import gpunet
+from gpunet.cli.options import described_device, device_option
+from gpunet.device import kernels_path
+
+
+@click.command()
+@device_option
+def info(device: str) -> None:
+    """Print the versions, the device and why it was chosen, and the CUDA parts that are there."""
+    driver, gpus = _driver()
+    cupy, nvrtc = _cupy()
+    rows = {
+        "gpunet": gpunet.__version__,
+        "Python": f"{platform.python_version()} on {platform.platform()}",
+        "NumPy": f"{np.__version__}, BLAS: {_blas()}",
+        "device": described_device(device),
+        "driver": driver,
+        "GPU": gpus,
+        "CuPy": cupy,
+        "NVRTC": nvrtc,
+        "kernels": str(kernels_path()),
+    }
+    for name, value in rows.items():
+        click.echo(f"{name:<8} {value}")
+
+
+def _blas() -> str:
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+
+
+def _driver() -> tuple[str, str]:
+    """Return the version of the NVIDIA driver, and the GPUs with their memory."""
+    if shutil.which("nvidia-smi") is None:
+        return "none found (no nvidia-smi)", "none found"
+    query = ["nvidia-smi", "--query-gpu=driver_version,name,memory.total", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    if answer.returncode or not answer.stdout.strip():
+        return f"not working {' '.join(answer.stdout.split())}".strip(), "none found"
+    gpus = [line.split(", ", 1) for line in answer.stdout.splitlines()]
+    return gpus[0][0], "; ".join(f"{number}: {gpu}" for number, (_, gpu) in enumerate(gpus))
+
+
+def _cupy() -> tuple[str, str]:
+    """Return the versions of CuPy and NVRTC, or why they cannot be used."""
+    try:
+        import cupy
+    except ImportError:
+        return "not installed", "comes with CuPy"
+    except Exception as error:  # CuPy's import touches the disk and loads libraries
+        return f"cannot be imported: {error}", "comes with CuPy"
+    try:
+        major, minor = cupy.cuda.nvrtc.getVersion()
+    except Exception as error:  # loaded at its first use, by several layers with errors of their own
+        return cupy.__version__, f"cannot be loaded: {error}"
+    return cupy.__version__, f"{major}.{minor}"

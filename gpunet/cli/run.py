@@ -1,0 +1,125 @@
+"""A run of `gpunet train`: its settings, its folder, its data, its trainer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gpunet.data import Dataset, Standardizer, Task, load, split_indices
+from gpunet.errors import ArgumentError, DataError, ModelFileError
+from gpunet.files import write_bytes
+from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss
+from gpunet.models import MLP, Model
+from gpunet.optimizers import OPTIMIZERS
+from gpunet.training import Callback, Trainer
+
+CONFIG = "config.json"
+MODEL = "model.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
+LOG = "metrics.jsonl"
+PLOT = "history.png"
+
+LOSSES: dict[str | None, type[Loss]] = {loss.task: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss)}
+
+SPLIT_SEED = 0
+"""The parts of a data set are the same in every run, whatever its --seed: what was held out stays held out."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked for: all that `--resume` needs, as config.json holds it."""
+
+    data: str
+    target: str | None
+    task: Task | None
+    hidden: Sequence[int]
+    activation: str
+    dropout: float
+    label_smoothing: float
+    epochs: int
+    batch_size: int
+    optimizer: str
+    lr: float
+    device: str
+    seed: int
+
+    def write(self, folder: Path) -> None:
+        """Write the settings into the run's folder, which is made where it is missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / CONFIG, (json.dumps(asdict(self), indent=2) + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> Settings:
+        """Return the settings that `write` left.
+
+        Raises:
+            ModelFileError: the folder is no run's, or its settings are damaged.
+        """
+        path = folder / CONFIG
+        if not path.is_file():
+            raise ModelFileError(f"{folder}: not the folder of a training run; it has no {CONFIG}.")
+        try:
+            return cls(**json.loads(path.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise ModelFileError(f"{path}: not the settings of a training run ({error}).") from None
+
+
+def load_parts(settings: Settings) -> dict[str, Dataset]:
+    """Return the data as "train", "validation" and "test".
+
+    The test part is the one that the source sets apart, as MNIST does, else a stratified fifth; a fifth of the rest is
+    for validation.
+    """
+    whole = load(settings.data, settings.target, task=settings.task)
+    if whole.test is None:
+        indices = split_indices(whole.y, (0.64, 0.16, 0.2), seed=SPLIT_SEED)
+        train, validation, test = map(whole.take, indices)
+    else:
+        train, validation = map(whole.take, split_indices(whole.y, (0.8, 0.2), seed=SPLIT_SEED))
+        test = whole.test
+    return {"train": flat(train), "validation": flat(validation), "test": flat(test)}
+
+
+def flat(dataset: Dataset) -> Dataset:
+    """Return the data set with each sample as one row of features."""
+    return replace(dataset, X=dataset.X.reshape(len(dataset), -1))
+
+
+def open_trainer(settings: Settings, folder: Path, train: Dataset, callbacks: Sequence[Callback]) -> Trainer:
+    """Return the trainer of the checkpoint in the run's folder, or a new one where there is none yet."""
+    checkpoint = folder / CHECKPOINT
+    return Trainer.resume(checkpoint, callbacks=callbacks) if checkpoint.exists() else _new(settings, train, callbacks)
+
+
+def _new(settings: Settings, train: Dataset, callbacks: Sequence[Callback]) -> Trainer:
+    """Return the trainer of a new MLP, which standardises by the statistics of the training part."""
+    if train.classes is not None and len(train.classes) < 2:
+        raise DataError(f"{settings.data}: every sample is of class {train.classes[0]!r}; two are needed at least.")
+    outputs = train.y[0].size if train.classes is None else len(train.classes)
+    sizes = [train.X.shape[1], *settings.hidden, outputs]
+    model = MLP(sizes, settings.activation, settings.dropout, seed=settings.seed)
+    model.input_scaler = Standardizer.fit(train.X)
+    model.target_scaler = Standardizer.fit(train.y) if train.classes is None else None
+    model.classes, model.schema = train.classes, train.schema
+    return Trainer(
+        model,
+        loss=MSELoss() if train.classes is None else CrossEntropyLoss(settings.label_smoothing),
+        optimizer=OPTIMIZERS[settings.optimizer](settings.lr),
+        callbacks=callbacks,
+        seed=settings.seed,
+    )
+
+
+def score(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Return the loss and the metrics of a trained model; the loss is the plain one, without label smoothing.
+
+    Raises:
+        ArgumentError: the model was never trained.
+    """
+    if model.task is None:
+        raise ArgumentError("this model was never trained, there is nothing to evaluate.")
+    return Trainer(model, loss=LOSSES[model.task]()).evaluate(X, y)

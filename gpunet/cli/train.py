@@ -1,0 +1,148 @@
+"""`gpunet train`: from a data set to a run folder with the trained model."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from dataclasses import replace
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from click.core import ParameterSource
+
+from gpunet.cli import run
+from gpunet.cli.options import described_device, device_option, json_line, json_option, results_table
+from gpunet.cli.run import Settings
+from gpunet.data import Dataset, Task
+from gpunet.device import use_device
+from gpunet.errors import ArgumentError
+from gpunet.models import Sequential
+from gpunet.ops.activations import FUNCTIONS
+from gpunet.training import Checkpoint, EarlyStopping, Log, ProgressBar, TerminateOnNaN, Trainer
+
+LEARNING_RATES = {"Adam": 0.002, "AdamW": 0.002, "RMSprop": 0.002, "SGD": 0.1}
+"""The optimizers with their default rates. They and the options' defaults were chosen on the digits by cross-validation
+within the training and validation parts."""
+
+
+def _sizes(ctx: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in text.split(",") if size.strip())
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: give whole numbers with commas between them, such as 128,64.") from None
+
+
+@click.command()
+@click.argument("data", required=False)
+@click.option("--target", metavar="COLUMN", help="Column of a CSV file to predict.  [default: the last]")
+@click.option("--task", type=click.Choice(get_args(Task)), help="What the target is.  [default: told by its values]")
+@click.option(
+    "--hidden", metavar="SIZES", default="128", show_default=True, callback=_sizes, help="Of the hidden layers: 128,64."
+)
+@click.option("--activation", type=click.Choice(list(FUNCTIONS)), default="relu", show_default=True)
+@click.option("--dropout", type=float, default=0.0, show_default=True, help="Share of zeros after each hidden layer.")
+@click.option("--label-smoothing", type=float, default=0.1, show_default=True, help="For classes: how much is spread.")
+@click.option("--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--optimizer", type=click.Choice(list(LEARNING_RATES), False), default="Adam", show_default=True)
+@click.option("--lr", type=float, help="Learning rate.  [default: 0.002; 0.1 for SGD]")
+@device_option
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights, order and dropout.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: runs/NAME-TIME]")
+@click.option("--resume", metavar="RUN", type=click.Path(path_type=Path), help="Go on with the run in this folder.")
+@json_option
+@click.pass_context
+def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: bool, **options: Any) -> None:
+    """Train an MLP on DATA, and leave the model and its history in a folder.
+
+    DATA is "digits" (embedded), a .csv file with a header, a .npz file with X and y, or a folder of MNIST-style IDX
+    files. A fifth is held out as the test part; a fifth of the rest validates, and ends the training when it gets no
+    better. Ctrl-C stops; --resume goes on as if nothing had happened.
+    """
+    began = time.perf_counter()
+    settings, folder = _new_run(options, out) if resume is None else (_resumed(ctx, resume), resume)
+    say = (lambda text: None) if as_json else click.echo
+    with use_device(settings.device):
+        say(f"device  {described_device(settings.device)}")
+        parts = run.load_parts(settings)
+        say(f"data    {_described(parts)}\n")
+        stopper = EarlyStopping()
+        callbacks = [Log(folder / run.LOG), TerminateOnNaN(), stopper, Checkpoint(folder / run.CHECKPOINT)]
+        trainer = run.open_trainer(
+            settings, folder, parts["train"], [*([] if as_json else [ProgressBar()]), *callbacks]
+        )
+        assert isinstance(trainer.model, Sequential)  # a run trains an MLP
+        say(f"{trainer.model.summary()}\n")
+        settings.write(folder)
+        _fit(trainer, settings, parts, stopper)
+    trainer.model.save(folder / run.MODEL)
+    if trainer.history.stopped == "interrupted":
+        click.echo(f"Interrupted after {trainer.epoch} epochs. To go on:\n{_resume_command(folder)}", err=True)
+        ctx.exit(130)
+    if trainer.history.stopped == "non-finite loss":
+        click.echo("Warning: the loss became infinite or NaN; the last finite weights are kept. Lower --lr.", err=True)
+    if find_spec("matplotlib"):
+        trainer.history.plot(folder / run.PLOT)
+    results = {name: run.score(trainer.model, part.X, part.y) for name, part in parts.items()}
+    seconds = round(time.perf_counter() - began, 3)
+    if as_json:
+        end = {"epochs": trainer.epoch, "stopped": trainer.history.stopped, "seconds": seconds, "run": str(folder)}
+        click.echo(json_line({"device": trainer.model.device.name, **results, **end}))
+    else:
+        why = f" ({trainer.history.stopped})" if trainer.history.stopped else ""
+        click.echo(f"\n{results_table(results)}\n\n{trainer.epoch} epochs{why}, {seconds:.1f} s; see {folder}")
+
+
+def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]:
+    """Return the settings of a new run and its folder, which does not exist yet or is empty."""
+    data = options["data"]
+    if data is None:
+        raise click.UsageError("give DATA, such as digits, or --resume RUN.")
+    path = Path(data).resolve()
+    folder = out or Path("runs") / f"{path.stem}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    if folder.exists() and any(folder.iterdir()):
+        raise ArgumentError(
+            f"--out {folder}: not empty; choose another folder, or go on with {_resume_command(folder)}"
+        )
+    lr = LEARNING_RATES[options["optimizer"]] if options["lr"] is None else options["lr"]
+    return Settings(**options | {"data": data if data == "digits" else str(path), "lr": lr}), folder
+
+
+def _resumed(ctx: click.Context, folder: Path) -> Settings:
+    """Return the settings of the run in `folder`, with what may be changed about it: its length and its device."""
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    if fixed := given - {"resume", "epochs", "device", "as_json"}:
+        raise click.UsageError(f"{', '.join(sorted(fixed))}: not with --resume, which takes it from the run.")
+    return replace(Settings.read(folder), **{name: ctx.params[name] for name in given & {"epochs", "device"}})
+
+
+def _fit(trainer: Trainer, settings: Settings, parts: dict[str, Dataset], stopper: EarlyStopping) -> None:
+    """Train for the epochs that are left; a resumed run may have none."""
+    left = settings.epochs - trainer.epoch
+    if left <= 0 or stopper.state()["waited"] >= stopper.patience:
+        stopper.on_fit_end(trainer)  # puts the best weights back, which the checkpoint holds beside the last ones
+        return
+    held_out = parts["validation"]
+    trainer.fit(
+        parts["train"].X,
+        parts["train"].y,
+        epochs=left,
+        batch_size=settings.batch_size,
+        validation=(held_out.X, held_out.y),
+    )
+
+
+def _described(parts: dict[str, Dataset]) -> str:
+    first = parts["train"]
+    kind = "values to predict" if first.classes is None else f"{len(first.classes)} classes"
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    return f"{first.name}: {first.X.shape[1]} features, {kind}; {sizes}"
+
+
+def _resume_command(folder: Path) -> str:
+    quoted = shlex.quote(str(folder)) if os.name == "posix" else f'"{folder}"'
+    return f"gpunet train --resume {quoted}"

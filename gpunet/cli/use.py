@@ -1,0 +1,112 @@
+"""`gpunet evaluate` and `gpunet predict`: what a trained model is good for."""
+
+from __future__ import annotations
+
+import csv
+import io
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import numpy as np
+
+from gpunet.cli.options import device_option, json_line, json_option, results_table
+from gpunet.cli.run import MODEL, flat, score
+from gpunet.data import Column, TableSchema, Task, load
+from gpunet.device import use_device
+from gpunet.errors import DataError
+from gpunet.files import write_bytes
+from gpunet.models import Model
+from gpunet.models import load as load_model
+
+model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click.Path(path_type=Path))
+
+
+@click.command()
+@model_argument
+@click.argument("data")
+@device_option
+@json_option
+def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
+    """Print the loss and the metrics of a model on DATA.
+
+    RUN_OR_MODEL is a run's folder or a model file, DATA is as for `train`. Where DATA has a test part of its own, as
+    MNIST does, that part is taken, else all of it. A CSV file needs the target's column.
+    """
+    model = _open(model_path, device)
+    X, y = _labelled(model, data)
+    results = score(model, X, y)
+    if as_json:
+        click.echo(json_line({"device": model.device.name, "rows": len(X), **results}))
+    else:
+        click.echo(results_table({f"{len(X):,} rows": results}))
+
+
+@click.command()
+@model_argument
+@click.argument("input_path", metavar="INPUT.csv", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="CSV file to write.  [default: print]")
+@click.option("--proba", is_flag=True, help="Add a column with the probability of each class.")
+@device_option
+def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, device: str) -> None:
+    """Predict each row of a CSV file, and write the answers as CSV.
+
+    RUN_OR_MODEL is a run's folder or a model file. The columns are those of the file that the model was trained on, in
+    any order; without such a file, one column a feature in their order. The first line names them.
+    """
+    model = _open(model_path, device)
+    X = _unnamed(input_path) if model.schema is None else model.schema.read(input_path)
+    predictions = model.predict(X)
+    names, columns = ["prediction"], [predictions]
+    if predictions.ndim > 1:
+        names, columns = [f"prediction_{output}" for output in range(predictions.shape[1])], [*predictions.T]
+    if proba:
+        probabilities = model.predict_proba(X).T
+        names += model.classes or map(str, range(len(probabilities)))
+        columns += [*probabilities]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([names, *zip(*columns, strict=True)])
+    if out is None:
+        click.echo(text.getvalue(), nl=False)
+    else:
+        write_bytes(out, text.getvalue().encode())
+
+
+def _open(path: Path, device: str) -> Model:
+    with use_device(device):
+        return load_model(path / MODEL if path.is_dir() else path)
+
+
+def _labelled(model: Model, data: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples and targets of `data`, as the model's own columns and class names have them."""
+    is_csv = Path(data).suffix.lower() == ".csv"
+    if is_csv and model.schema is not None:
+        return model.schema.read_labelled(data, model.classes)
+    task: Task | None = None
+    if is_csv or Path(data).suffix.lower() == ".npz":
+        task = "regression" if model.task == "regression" else "classification"
+    whole = load(data, task=task)
+    part = flat(whole if whole.test is None else whole.test)
+    # by their names, since another source may number the classes in another way
+    return part.X, part.y if part.classes is None or model.classes is None else np.asarray(part.classes)[part.y]
+
+
+def _unnamed(path: Path) -> np.ndarray:
+    """Return the numbers of a CSV file whose columns are the features, whatever their names."""
+    header: list[str] = []
+    # what else may be wrong with the file, reading it as a table will tell
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file, suppress(csv.Error):
+        header = next(filter(None, csv.reader(file, skipinitialspace=True)), [])
+    names = [name.strip() for name in header]
+    if names and all(_is_number(name) for name in names):
+        raise DataError(f"{path}: the first line holds numbers; put a header above it that names the columns.")
+    return TableSchema(tuple(map(Column, names)), target="").read(path)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,90 @@
+"""The operations and losses on a real GPU compute what they compute on the CPU."""
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet.ops.activations import FUNCTIONS
+from gpunet.tape import Tape
+
+pytestmark = pytest.mark.cuda
+
+rng = np.random.default_rng(0)
+TOLERANCE = {np.float32: {"rtol": 2e-5, "atol": 2e-5}, np.float64: {"rtol": 1e-11, "atol": 1e-11}}
+
+
+def assert_same(cuda, function, *arrays, dtype):
+    """Check that a function of arrays gives on the GPU, within rounding, what it gives on the CPU."""
+    host = [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
+    expected, results = function(*host), function(*map(cuda.asarray, host))
+    if not isinstance(expected, tuple):
+        expected, results = (expected,), (results,)
+    for a, b in zip(expected, results, strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_allclose(cuda.to_host(b), a, **TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize("transpose_b", [False, True])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+def test_matmul_and_its_gradient(cuda, dtype, transpose_a, transpose_b, batch):
+    a, b, dy = (rng.normal(size=(*batch, *shape)) for shape in ((17, 33), (33, 5), (17, 5)))
+    options = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+    a, b = (m.swapaxes(-1, -2) if turn else m for m, turn in ((a, transpose_a), (b, transpose_b)))
+    assert_same(cuda, lambda a, b: gn.ops.matmul(a, b, **options), a, b, dtype=dtype)
+    assert_same(cuda, lambda dy, a, b: gn.ops.matmul_backward(dy, a, b, **options), dy, a, b, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_linear_with_every_activation_and_its_gradient(cuda, name, dtype):
+    x, weight, bias, dy = (rng.normal(size=shape) for shape in ((19, 7), (7, 11), (11,), (19, 11)))
+
+    def forward_and_backward(x, weight, bias, dy):
+        function = FUNCTIONS[name]()
+        z = gn.ops.linear(x, weight, bias)
+        y = gn.ops.linear(x, weight, bias, function)
+        saved = y if function.saves == "output" else z
+        return y, *gn.ops.linear_backward(dy, x, weight, saved, function)
+
+    assert_same(cuda, forward_and_backward, x, weight, bias, dy, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_and_its_gradient(cuda, dtype):
+    x, dy = 30 * rng.normal(size=(9, 13)), rng.normal(size=(9, 13))
+    assert_same(cuda, gn.ops.softmax, x, dtype=dtype)
+    assert_same(cuda, lambda x, dy: gn.ops.softmax_backward(dy, gn.ops.softmax(x)), x, dy, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        gn.CrossEntropyLoss(label_smoothing=0.1, class_weight=np.arange(1, 6)),
+        gn.BCEWithLogitsLoss(),
+        gn.MSELoss(),
+        gn.HuberLoss(0.5),
+    ],
+    ids=repr,
+)
+def test_every_loss_and_its_gradient(cuda, loss, dtype):
+    prediction, weight = rng.normal(size=(21, 5)), rng.uniform(0.5, 2, size=21)
+    target = rng.dirichlet(np.ones(5), size=21)
+    labels = rng.integers(5, size=21)
+    assert_same(cuda, loss.value_and_grad, prediction, target, dtype=dtype)
+    assert_same(cuda, loss.value_and_grad, prediction, target, weight, dtype=dtype)
+    if loss.task == "classification":
+        assert_same(cuda, loss.value_and_grad, prediction, labels, weight, dtype=dtype)
+
+
+def test_gather(cuda):
+    rows = np.array([4, 0, 4, 2])
+    assert_same(cuda, gn.ops.gather, rng.normal(size=(5, 3)), rows, dtype=np.float32)
+
+
+def test_dropout_has_the_mask_of_the_cpu(cuda):
+    x = np.ones((37, 11), np.float32)
+    masks = [gn.ops.dropout(device.asarray(x), 0.4, Tape(seed=3))[1] for device in (gn.get_device("cpu"), cuda)]
+    np.testing.assert_array_equal(cuda.to_host(masks[1]), masks[0])

@@ -1,0 +1,186 @@
+"""A stand-in for the module `cupy`: gpunet's CUDA path, run and checked on a machine without a GPU.
+
+Its arrays hold NumPy arrays and refuse whatever CuPy's refuse or what would make a program wait for the GPU unseen:
+conversion to a NumPy array, `float()`, `bool()`, a NumPy array beside a CuPy one, an array of another GPU than the
+current one, a keyword that CuPy's function lacks. Functions and keywords are listed as CuPy 14.2 has them; what is not
+listed is not there. Two GPUs are played.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+
+GPUS = 2
+
+UFUNCS = """abs add divide equal exp expm1 greater greater_equal isfinite log log1p maximum minimum multiply negative
+    reciprocal sqrt subtract tanh"""
+FUNCTIONS = dict.fromkeys(UFUNCS.split(), ("out", "casting", "dtype")) | {
+    "arange": ("dtype",),
+    "argmax": ("axis", "out", "keepdims"),
+    "copyto": ("casting", "where"),
+    "dot": ("out",),
+    "empty": ("dtype", "order"),
+    "empty_like": ("dtype", "order", "shape"),
+    "matmul": ("out", "casting", "dtype"),
+    "sum": ("axis", "dtype", "out", "keepdims"),
+    "take": ("axis", "out"),
+    "vdot": (),
+    "zeros": ("dtype", "order"),
+    "zeros_like": ("dtype", "order", "shape"),
+}
+METHODS = {
+    "all": ("axis", "out", "keepdims"),
+    "any": ("axis", "out", "keepdims"),
+    "argmax": ("axis", "out", "keepdims"),
+    "astype": ("order", "copy"),
+    "fill": (),
+    "max": ("axis", "out", "keepdims"),
+    "min": ("axis", "out", "keepdims"),
+    "sum": ("axis", "dtype", "out", "keepdims"),
+    "take": ("axis", "out"),
+}
+VIEWS = ("reshape", "swapaxes")
+ATTRIBUTES = ("dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size")
+
+_thread = threading.local()
+
+
+def _current() -> int:
+    return getattr(_thread, "index", 0)
+
+
+def _unwrap(value: object) -> object:
+    """Return the memory that a kernel would see; what is no array is returned as it is."""
+    if isinstance(value, ndarray):
+        if value.device.id != _current():
+            raise ValueError(f"the array is on GPU {value.device.id}, the current one is {_current()}")
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    return tuple(map(_unwrap, value)) if isinstance(value, tuple) else value
+
+
+def _call(function: object, keywords: tuple[str, ...], *args: object, **options: object) -> object:
+    if options.keys() - set(keywords):
+        raise TypeError(f"{function}: CuPy takes the keywords {keywords}, got {list(options)}")
+    with np.errstate(all="ignore"):
+        result = function(*map(_unwrap, args), **{name: _unwrap(value) for name, value in options.items()})
+    if options.get("out") is not None:
+        return options["out"]
+    return ndarray(result) if isinstance(result, np.ndarray | np.generic) else result
+
+
+def _operator(name: str) -> object:
+    function = getattr(np.ndarray, f"__{name}__")
+    return lambda *args: _call(function, (), *args)
+
+
+class Device:
+    """A GPU by its number; the current one inside a `with` block."""
+
+    def __init__(self, index: int):
+        self.id = index
+        self._before: list[int] = []
+
+    def __enter__(self) -> Device:
+        self._before.append(_current())
+        _thread.index = self.id
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _thread.index = self._before.pop()
+
+    def synchronize(self) -> None:
+        """Nothing runs here that could be waited for."""
+
+
+class ndarray:
+    """An array in the memory of one GPU, by default the current one."""
+
+    __array_ufunc__ = None  # NumPy's functions and operators refuse it
+
+    def __init__(self, host: np.ndarray, device: Device | None = None):
+        self._host = np.asarray(host)
+        self.device = device or Device(_current())
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise TypeError("Implicit conversion of a CuPy array is not allowed.")
+
+    __float__ = __int__ = __bool__ = __index__ = __array__
+    __add__, __radd__, __sub__, __rsub__ = map(_operator, ("add", "radd", "sub", "rsub"))
+    __mul__, __rmul__, __truediv__, __rtruediv__ = map(_operator, ("mul", "rmul", "truediv", "rtruediv"))
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key: object) -> ndarray:
+        return ndarray(self._host[_unwrap(key)], self.device)
+
+    def __setitem__(self, key: object, value: object) -> None:
+        _unwrap(self)[_unwrap(key)] = _unwrap(value)
+
+    def __getattr__(self, name: str) -> object:
+        if name in ATTRIBUTES:
+            return getattr(self._host, name)
+        if name in VIEWS:
+            return lambda *shape: ndarray(getattr(self._host, name)(*shape), self.device)
+        if name in METHODS:
+            return partial(_call, getattr(np.ndarray, name), METHODS[name], self)
+        raise AttributeError(name)
+
+    @property
+    def T(self) -> ndarray:
+        return ndarray(self._host.T, self.device)
+
+    def copy(self) -> ndarray:
+        return ndarray(self._host.copy())  # on the current GPU
+
+    def set(self, host: np.ndarray) -> None:
+        if type(host) is not np.ndarray or (host.dtype, host.shape) != (self.dtype, self.shape):
+            raise TypeError(f"{host!r} cannot be set to an array of {self.dtype}, {self.shape}.")
+        _unwrap(self)[...] = host
+
+
+class RawKernel:
+    """A kernel of a CUDA source; the stand-in knows by heart what `probe` does."""
+
+    def __init__(self, code: str, name: str):
+        assert f"void {name}(int* out, int n)" in code
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[ndarray, np.int32]) -> None:
+        _unwrap(args[0])[:] = np.arange(args[1])
+
+
+def asarray(a: object, dtype: object = None) -> ndarray:
+    if isinstance(a, ndarray) and a.device.id == _current():
+        return a if dtype in (None, a.dtype) else a.astype(dtype)
+    return ndarray(np.array(a._host if isinstance(a, ndarray) else a, dtype))
+
+
+def asnumpy(a: ndarray) -> np.ndarray:
+    cuda.reads += 1
+    return a._host.copy()
+
+
+def __getattr__(name: str) -> object:
+    if name in FUNCTIONS:
+        return partial(_call, getattr(np, name), FUNCTIONS[name])
+    raise AttributeError(f"cupy has no {name!r} in this stand-in")
+
+
+cuda = SimpleNamespace(
+    reads=0,
+    Device=Device,
+    runtime=SimpleNamespace(
+        CUDARuntimeError=type("CUDARuntimeError", (RuntimeError,), {}), getDeviceCount=lambda: GPUS
+    ),
+)
+special = SimpleNamespace(erf=partial(_call, lambda x, out: np.copyto(out, np.vectorize(math.erf, "d")(x)), ()))

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import gpunet as gn
+from gpunet.device import kernels_path
+
+
+def rows(text: str) -> dict[str, str]:
+    return {name: value.strip() for name, _, value in (line.partition(" ") for line in text.splitlines())}
+
+
+def test_info_works_without_cupy_or_gpu_and_says_why(invoke, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    result = invoke("info")
+    assert result.exit_code == 0
+    shown = rows(result.stdout)
+    assert shown["gpunet"] == gn.__version__
+    assert shown["device"] == "cpu"
+    assert shown["CuPy"] == "not installed"
+    assert shown["kernels"] == str(kernels_path())
+    assert "no nvidia-smi" in shown["driver"]
+
+
+def test_info_says_why_auto_chose_its_device(invoke):
+    assert "chosen by auto" in rows(invoke("info", "--device", "auto").stdout)["device"]
+
+
+def test_info_shows_what_nvidia_smi_knows(invoke, monkeypatch):
+    answer = "570.1, NVIDIA H100, 81559 MiB\n570.1, NVIDIA T4, 15360 MiB\n"
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, answer, ""))
+    shown = rows(invoke("info").stdout)
+    assert shown["driver"] == "570.1"
+    assert shown["GPU"] == "0: NVIDIA H100, 81559 MiB; 1: NVIDIA T4, 15360 MiB"
+
+
+@pytest.mark.parametrize(("code", "answer"), [(9, "NVIDIA-SMI has failed\n"), (0, "")])
+def test_info_survives_a_driver_that_does_not_answer(invoke, monkeypatch, code, answer):
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], code, answer, ""))
+    result = invoke("info")
+    assert result.exit_code == 0
+    assert "not working" in rows(result.stdout)["driver"]
+
+
+def test_python_dash_m_gpunet_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "gpunet", "--version"], capture_output=True, text=True, check=True)
+    assert gn.__version__ in done.stdout

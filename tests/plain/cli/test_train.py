@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet.cli import run
+from gpunet.files import read_arrays
+
+
+def arrays(folder: Path) -> dict[str, np.ndarray]:
+    return read_arrays(folder / "model.safetensors", "model")[0]
+
+
+def assert_same_model(one: Path, other: Path) -> None:
+    left, right = arrays(one), arrays(other)
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+
+
+def settings(data: str = "digits", seed: int = 0) -> run.Settings:
+    return run.Settings(data, None, None, (8,), "relu", 0.0, 0.0, 1, 32, "Adam", 0.001, "cpu", seed)
+
+
+def test_json_is_one_line_and_nothing_else(invoke, tmp_path):
+    result = invoke("train", "digits", "--epochs", 2, "--out", tmp_path / "run", "--json")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    (line,) = result.stdout.splitlines()
+    answer = json.loads(line)
+    assert answer["device"] == "cpu"
+    assert answer["epochs"] == 2
+    assert answer["stopped"] is None
+    assert answer["run"] == str(tmp_path / "run")
+    assert answer["seconds"] > 0
+    for part in ("train", "validation", "test"):
+        assert answer[part]["loss"] < 2
+        assert answer[part]["accuracy"] > 0.6
+
+
+def test_people_see_device_model_bar_results_and_folder(invoke, tmp_path):
+    result = invoke("train", "digits", "--epochs", 1, "--hidden", "16,8", "--device", "auto", "--out", tmp_path / "run")
+    assert result.exit_code == 0
+    assert "chosen by auto" in result.stdout
+    assert "Linear(64, 16, activation=ReLU())" in result.stdout
+    assert "Linear(8, 10)" in result.stdout
+    table = [
+        line.split() for line in result.stdout.splitlines() if line.startswith((" ", "train", "validation", "test"))
+    ]
+    assert [row[0] for row in table] == ["loss", "train", "validation", "test"]
+    assert str(tmp_path / "run") in result.stdout.splitlines()[-1]
+    assert "epoch 1" in result.stderr
+    assert "samples/s" in result.stderr
+
+
+def test_the_run_folder_holds_what_was_promised(digits_run):
+    folder, answer = digits_run
+    expected = {"model.safetensors", "checkpoint.safetensors", "config.json", "metrics.jsonl"}
+    assert {file.name for file in folder.iterdir()} - {"history.png"} == expected
+    assert (folder / "history.png").exists() == (find_spec("matplotlib") is not None)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    config = json.loads((folder / "config.json").read_text())
+    assert config["data"] == "digits"
+    assert config["epochs"] == 3
+    held_out = run.load_parts(settings())["test"]
+    accuracy = (gn.load(folder / "model.safetensors").predict(held_out.X).astype(int) == held_out.y).mean()
+    assert accuracy == pytest.approx(answer["test"]["accuracy"])
+
+
+def test_the_held_out_fifth_is_the_same_for_every_seed_and_stratified():
+    one, other = run.load_parts(settings(seed=0)), run.load_parts(settings(seed=1))
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(one[part].X, other[part].X)
+    assert [len(part) for part in one.values()] == pytest.approx([0.64 * 1797, 0.16 * 1797, 0.2 * 1797], abs=5)
+    share = np.bincount(one["test"].y) / np.bincount(gn.data.digits().y)
+    assert share == pytest.approx(np.full(10, 0.2), abs=0.01)
+
+
+def test_a_test_part_of_the_source_is_taken_as_it_is(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(100, 2, 3)), np.arange(100) % 2
+    np.savez(tmp_path / "images.npz", X=X, y=y, X_test=X[:7] + 1, y_test=y[:7])
+    parts = run.load_parts(settings(str(tmp_path / "images.npz")))
+    assert [len(part) for part in parts.values()] == [80, 20, 7]
+    np.testing.assert_allclose(parts["test"].X, (X[:7] + 1).reshape(7, 6), rtol=1e-6)
+
+
+def test_standardisation_sees_the_training_part_only(digits_run):
+    model = gn.load(digits_run[0] / "model.safetensors")
+    np.testing.assert_allclose(model.input_scaler.mean, run.load_parts(settings())["train"].X.mean(axis=0), rtol=1e-5)
+
+
+def test_regression_reports_in_the_units_of_the_target(invoke, line, tmp_path):
+    result = invoke("train", line, "--epochs", 20, "--lr", 0.01, "--out", tmp_path / "run", "--json")
+    answer = json.loads(result.stdout)
+    assert answer["test"]["r2"] > 0.95
+    assert answer["test"]["mae"] > 0.5  # standardised targets would give far less
+    model = gn.load(tmp_path / "run" / "model.safetensors")
+    assert model.predict(np.zeros((1, 3))) == pytest.approx([1000], abs=50)
+
+
+def test_target_and_task_choose_the_column_and_what_it_means(invoke, flowers, tmp_path):
+    invoke("train", flowers, "--target", "length", "--task", "regression", "--epochs", 1, "--out", tmp_path)
+    model = gn.load(tmp_path / "model.safetensors")
+    assert model.task == "regression"
+    assert [column.name for column in model.schema.columns] == ["colour", "width", "kind"]
+
+
+def test_every_optimizer_learns_at_its_default_rate(invoke, tmp_path):
+    for optimizer in ("sgd", "adam", "adamw", "rmsprop"):
+        arguments = ("--optimizer", optimizer, "--epochs", 5, "--out", tmp_path / optimizer, "--json")
+        answer = json.loads(invoke("train", "digits", *arguments).stdout)
+        assert answer["validation"]["accuracy"] > 0.9, optimizer
+
+
+def test_the_table_shows_the_loss_that_evaluate_gives(invoke, flowers, tmp_path):
+    with open(flowers, encoding="utf-8") as file:
+        header, *rows = file.readlines()
+    invoke("train", flowers, "--label-smoothing", 0.5, "--epochs", 2, "--out", tmp_path / "run", "--json")
+    held_out = run.split_indices([row.endswith("rose\n") for row in rows], (0.64, 0.16, 0.2), seed=0)[2]
+    (tmp_path / "test.csv").write_text(header + "".join(rows[index] for index in held_out), encoding="utf-8")
+    table = json.loads(invoke("train", "--resume", tmp_path / "run", "--json").stdout)["test"]
+    answer = json.loads(invoke("evaluate", tmp_path / "run", tmp_path / "test.csv", "--json").stdout)
+    assert {name: answer[name] for name in table} == pytest.approx(table)
+
+
+def test_resume_to_more_epochs_equals_one_long_run_bit_for_bit(invoke, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    options = ("--dropout", 0.3, "--batch-size", 50, "--seed", 3)
+    invoke("train", "digits", *options, "--epochs", 4, "--out", whole)
+    invoke("train", "digits", *options, "--epochs", 2, "--out", parts)
+    answer = json.loads(invoke("train", "--resume", parts, "--epochs", 4, "--json").stdout)
+    assert answer["epochs"] == 4
+    assert json.loads((parts / "config.json").read_text())["epochs"] == 4
+    assert len((parts / "metrics.jsonl").read_text().splitlines()) == 4
+    assert_same_model(whole, parts)
+
+
+def test_resume_of_a_finished_run_changes_nothing(invoke, flowers, tmp_path):
+    run_folder = tmp_path / "run"
+    arguments = ("--lr", 0.05, "--epochs", 60, "--out", run_folder, "--json")
+    first = json.loads(invoke("train", flowers, *arguments).stdout)
+    assert first["stopped"] == "early stopping"
+    before = arrays(run_folder)
+    again = json.loads(invoke("train", "--resume", run_folder, "--json").stdout)
+    assert again["test"] == first["test"]
+    for name, a in arrays(run_folder).items():
+        np.testing.assert_array_equal(a, before[name])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signal for one process alone")
+def test_ctrl_c_keeps_all_and_names_the_command_that_goes_on(invoke, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut short"
+    options = ["train", "digits", "--hidden", "128,64", "--epochs", "40", "--dropout", "0.3", "--device", "cpu"]
+    assert invoke(*options, "--out", whole).exit_code == 0
+    command = [sys.executable, "-m", "gpunet"]
+    process = subprocess.Popen(
+        [*command, *options, "--out", str(cut)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (cut / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    assert gn.load(cut / "model.safetensors").predict(gn.data.digits().X[:1]).shape == (1,)
+    program, *arguments = shlex.split(error.splitlines()[-1])
+    assert program == "gpunet"
+    subprocess.run([*command, *arguments], check=True, capture_output=True, timeout=60)
+    assert_same_model(whole, cut)
+
+
+def test_ctrl_c_before_training_exits_quietly(invoke, tmp_path, monkeypatch):
+    def interrupted(settings: run.Settings) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "load_parts", interrupted)
+    result = invoke("train", "digits", "--out", tmp_path / "run", "--json")
+    assert result.exit_code == 130
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_diverging_run_keeps_finite_weights_and_says_so(invoke, tmp_path):
+    with np.errstate(all="ignore"):
+        result = invoke("train", "digits", "--optimizer", "sgd", "--lr", 1e30, "--out", tmp_path / "run", "--json")
+    assert result.exit_code == 0
+    assert "Lower --lr" in result.stderr
+    assert json.loads(result.stdout)["stopped"] == "non-finite loss"
+    assert all(np.isfinite(a).all() for a in arrays(tmp_path / "run").values())
+
+
+def test_the_default_folder_is_named_after_the_data(invoke, flowers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = json.loads(invoke("train", flowers, "--epochs", 1, "--json").stdout)["run"]
+    second = json.loads(invoke("train", flowers, "--epochs", 1, "--json").stdout)["run"]
+    assert first != second
+    assert Path(first).parent == Path("runs")
+    assert Path(first).name.startswith("flowers-")
+
+
+def test_a_run_is_resumed_from_another_working_folder(invoke, flowers, tmp_path, monkeypatch):
+    monkeypatch.chdir(flowers.parent)
+    invoke("train", flowers.name, "--epochs", 1, "--out", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert invoke("train", "--resume", "run", "--epochs", 2).exit_code == 0
+
+
+def test_a_folder_with_something_in_it_is_refused_and_untouched(refused, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    message = refused("train", "digits", "--out", tmp_path)
+    assert str(tmp_path) in message
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["nowhere.csv"], "nowhere.csv"),
+        (["digits", "--lr", "-1"], "lr"),
+        (["digits", "--lr", "nan"], "lr"),
+        (["digits", "--hidden", "8,0"], "out_features"),
+        (["digits", "--dropout", "2"], "Dropout"),
+        (["digits", "--label-smoothing", "2"], "label_smoothing"),
+        (["digits", "--target", "kind"], "target"),
+        (["digits", "--device", "cuda:99"], "cuda"),
+        (["digits", "--device", "gpu"], "unknown device 'gpu'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_and_leaves_no_folder(refused, tmp_path, arguments, named):
+    assert named in refused("train", *arguments, "--out", tmp_path / "run", "--json")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_target_column_is_named(refused, flowers, tmp_path):
+    assert "'price'" in refused("train", flowers, "--target", "price", "--out", tmp_path / "run", "--json")
+
+
+def test_a_target_of_one_class_is_refused(refused, tmp_path):
+    path = tmp_path / "same.csv"
+    path.write_text("a,b\n" + "1,yes\n" * 20)
+    assert "'yes'" in refused("train", path, "--out", tmp_path / "run", "--json")
+
+
+def test_cuda_without_cupy_says_what_is_missing(refused, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    message = refused("train", "digits", "--device", "cuda:7", "--out", tmp_path / "run")
+    assert "CuPy is not installed" in message
+    assert "pip install" in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["digits", "--hidden", "many"], ["digits", "--epochs", "0"], ["digits", "--optimizer", "lbfgs"]],
+)
+def test_bad_usage_exits_with_2(invoke, arguments):
+    result = invoke("train", *arguments)
+    assert result.exit_code == 2
+    assert "Usage: " in result.stderr
+
+
+def test_resume_takes_the_settings_from_the_run(invoke, digits_run):
+    result = invoke("train", "--resume", digits_run[0], "--lr", 1)
+    assert result.exit_code == 2
+    assert "lr: not with --resume" in result.stderr
+
+
+def test_resume_of_what_is_no_run_is_refused(refused, tmp_path):
+    assert "config.json" in refused("train", "--resume", tmp_path)
+    (tmp_path / "config.json").write_text("{]")
+    assert "config.json" in refused("train", "--resume", tmp_path)
+    (tmp_path / "config.json").write_text('{"colour": "red"}')
+    assert "config.json" in refused("train", "--resume", tmp_path)

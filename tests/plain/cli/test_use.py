@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def shuffled_columns(source: Path, path: Path) -> Path:
+    """The same table with its columns in reverse order and one more, and without a column named kind."""
+    with open(source, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in reversed(rows[0]) if name != "kind"]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*names, "note"])
+        writer.writerows([*(row[name] for name in names), "x"] for row in rows)
+    return path
+
+
+def test_evaluate_gives_the_figures_of_the_model(invoke, flowers_run, flowers):
+    answer = json.loads(invoke("evaluate", flowers_run, flowers, "--json").stdout)
+    model = gn.load(flowers_run / "model.safetensors")
+    X, y = model.schema.read_labelled(flowers, model.classes)
+    assert answer["rows"] == 150
+    assert answer["accuracy"] == pytest.approx((model.outputs(X).argmax(axis=1) == y).mean())
+    assert answer["loss"] == pytest.approx(float(gn.CrossEntropyLoss().value(model.outputs(X), y)))
+
+
+def test_evaluate_prints_a_table_for_people(invoke, digits_run):
+    result = invoke("evaluate", digits_run[0] / "model.safetensors", "digits")
+    names, row = result.stdout.splitlines()
+    assert names.split() == ["loss", "accuracy"]
+    assert row.startswith("1,797 rows")
+
+
+def test_evaluate_goes_by_class_names_where_another_source_numbers_them_differently(invoke, digits_run, tmp_path):
+    digits = gn.data.digits()
+    chosen = np.flatnonzero(digits.y >= 5)
+    np.savez(tmp_path / "upper.npz", X=digits.X[chosen], y=digits.y[chosen])  # its class 0 is "5"
+    answer = json.loads(invoke("evaluate", digits_run[0], tmp_path / "upper.npz", "--json").stdout)
+    assert answer["accuracy"] > 0.8
+
+
+def test_evaluate_takes_the_test_part_that_a_source_sets_apart(invoke, digits_run, tmp_path):
+    digits = gn.data.digits()
+    np.savez(tmp_path / "split.npz", X=digits.X, y=digits.y, X_test=digits.X[:30], y_test=digits.y[:30])
+    assert json.loads(invoke("evaluate", digits_run[0], tmp_path / "split.npz", "--json").stdout)["rows"] == 30
+
+
+def test_evaluate_of_a_regression(invoke, line, tmp_path):
+    invoke("train", line, "--epochs", 20, "--lr", 0.01, "--out", tmp_path)
+    answer = json.loads(invoke("evaluate", tmp_path, line, "--json").stdout)
+    assert answer["r2"] > 0.95
+
+
+def test_evaluate_refuses_a_model_that_was_never_trained(refused, tmp_path):
+    gn.MLP([64, 10]).save(tmp_path / "new.safetensors")
+    assert "never trained" in refused("evaluate", tmp_path / "new.safetensors", "digits")
+
+
+def test_predict_finds_raw_columns_by_name_and_gives_class_names(invoke, flowers_run, flowers, tmp_path):
+    model = gn.load(flowers_run / "model.safetensors")
+    result = invoke("predict", flowers_run, shuffled_columns(flowers, tmp_path / "other.csv"))
+    predictions = [row["prediction"] for row in table(result.stdout)]
+    assert set(predictions) == {"rose", "lily"}
+    assert predictions == model.predict(model.schema.read(flowers)).tolist()
+
+
+def test_proba_adds_a_column_for_each_class(invoke, flowers_run, flowers):
+    rows = table(invoke("predict", flowers_run, flowers, "--proba").stdout)
+    assert list(rows[0]) == ["prediction", "lily", "rose"]
+    for row in rows:
+        lily, rose = float(row["lily"]), float(row["rose"])
+        assert lily + rose == pytest.approx(1)
+        assert row["prediction"] == ("lily" if lily > rose else "rose")
+
+
+def test_out_writes_what_would_be_printed(invoke, flowers_run, flowers, tmp_path):
+    printed = invoke("predict", flowers_run, flowers).stdout
+    result = invoke("predict", flowers_run, flowers, "--out", tmp_path / "answers.csv")
+    assert result.stdout == ""
+    assert (tmp_path / "answers.csv").read_bytes().decode() == printed
+
+
+def test_a_model_without_column_names_takes_a_column_for_each_feature(invoke, digits_run, digits_csv):
+    rows = table(invoke("predict", digits_run[0], digits_csv).stdout)
+    expected = gn.load(digits_run[0] / "model.safetensors").predict(gn.data.digits().X[:10])
+    assert [row["prediction"] for row in rows] == expected.tolist()
+
+
+def test_several_targets_give_a_column_each(invoke, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    np.savez(tmp_path / "two.npz", X=X, y=np.column_stack([X[:, 0] + 100, X[:, 1] - 100]))
+    invoke("train", tmp_path / "two.npz", "--epochs", 1, "--out", tmp_path / "run")
+    (tmp_path / "in.csv").write_text("a,b\n0,0\n")
+    (row,) = table(invoke("predict", tmp_path / "run", tmp_path / "in.csv").stdout)
+    assert [float(row["prediction_0"]), float(row["prediction_1"])] == pytest.approx([100, -100], abs=5)
+
+
+def test_a_table_without_a_header_is_refused_not_robbed_of_a_row(refused, digits_run, tmp_path):
+    np.savetxt(tmp_path / "bare.csv", gn.data.digits().X[:3], delimiter=",")
+    assert "header" in refused("predict", digits_run[0], tmp_path / "bare.csv")
+
+
+def test_bad_tables_are_refused_with_the_place_named(refused, flowers_run, digits_run, digits_csv, tmp_path):
+    assert "'length'" in refused("predict", flowers_run, digits_csv)
+    (tmp_path / "narrow.csv").write_text("a,b\n1,2\n")
+    assert "64 features" in refused("predict", digits_run[0], tmp_path / "narrow.csv")
+    (tmp_path / "odd.csv").write_text("length,colour,width\n1,green,2\n")
+    message = refused("predict", flowers_run, tmp_path / "odd.csv")
+    assert "line 2" in message
+    assert "'green'" in message
+    (tmp_path / "empty.csv").write_text("")
+    assert "no data" in refused("predict", digits_run[0], tmp_path / "empty.csv")
+    (tmp_path / "other.csv").write_bytes(b"\xff\xfea,b\n1,2\n")
+    assert "UTF-8" in refused("predict", digits_run[0], tmp_path / "other.csv")
+    assert "nowhere.csv" in refused("predict", flowers_run, "nowhere.csv")
+    assert "nowhere.csv" in refused("predict", digits_run[0], "nowhere.csv")
+
+
+def test_proba_of_a_regression_is_refused(refused, invoke, line, tmp_path):
+    invoke("train", line, "--epochs", 1, "--out", tmp_path / "run")
+    (tmp_path / "in.csv").write_text("a,b,c\n1,2,3\n")
+    assert "classifier" in refused("predict", tmp_path / "run", tmp_path / "in.csv", "--proba")
+
+
+def test_missing_and_foreign_models_are_refused_in_one_line(refused, flowers, tmp_path):
+    assert "nothing" in refused("predict", tmp_path / "nothing", flowers)
+    (tmp_path / "model.safetensors").write_bytes(b"\x80\x04 a pickle")
+    assert "model.safetensors" in refused("predict", tmp_path, flowers)
+    assert "model.safetensors" in refused("evaluate", tmp_path, flowers)

@@ -1,0 +1,191 @@
+"""The activation functions: against the textbook's formulas, finite differences, and at the ends of the scale."""
+
+import math
+
+import numpy as np
+import pytest
+from gradcheck import directional_error
+from numpy.testing import assert_allclose, assert_array_equal
+
+import gpunet as gn
+from gpunet.errors import ArgumentError, DTypeError, ShapeError
+from gpunet.ops import activation_backward
+from gpunet.ops.activations import FUNCTIONS, activation_function
+
+
+def sigmoid(z):
+    return math.exp(min(z, 0.0)) / (1 + math.exp(-abs(z)))
+
+
+# function: (formula, f' at -infinity, f' at infinity)
+TEXTBOOK = {
+    gn.Identity(): (lambda z: z, 1, 1),
+    gn.ReLU(): (lambda z: max(z, 0.0), 0, 1),
+    gn.LeakyReLU(0.2): (lambda z: z if z > 0 else 0.2 * z, 0.2, 1),
+    gn.ELU(1.5): (lambda z: z if z > 0 else 1.5 * math.expm1(z), 0, 1),
+    gn.GELU(): (lambda z: z * math.erfc(-z / math.sqrt(2)) / 2, 0, 1),
+    gn.GELUTanh(): (lambda z: z * sigmoid(2 * math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)), 0, 1),
+    gn.SiLU(): (lambda z: z * sigmoid(z), 0, 1),
+    gn.Sigmoid(): (sigmoid, 0, 0),
+    gn.Tanh(): (math.tanh, 0, 0),
+    gn.Softplus(): (lambda z: max(z, 0.0) + math.log1p(math.exp(-abs(z))), 0, 1),
+}
+PRODUCTS = gn.GELU(), gn.GELUTanh(), gn.SiLU()  # z·p(z) is -inf·0 at -infinity
+
+
+@pytest.fixture(params=TEXTBOOK, ids=repr)
+def function(request):
+    return request.param
+
+
+def read_only(*values, dtype=np.float64):
+    a = np.array(values, dtype)
+    a.flags.writeable = False
+    return a
+
+
+def derivative(function, z):
+    saved = z if function.saves == "input" else function(z)
+    return activation_backward(np.ones_like(z), saved, function)
+
+
+def test_the_table_of_this_test_holds_every_function():
+    assert {f.name for f in TEXTBOOK} == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-7), (np.float64, 1e-12)])
+def test_the_values_are_those_of_the_formula(function, dtype, tolerance):
+    z = read_only(*np.linspace(-20, 20, 4001), -1000, 1000, 0.0, -0.0, 1e-30, -1e-30, dtype=dtype)
+    y = function(z)
+    expected = np.array([TEXTBOOK[function][0](float(v)) for v in z])
+    assert y.dtype == dtype
+    assert (np.abs(y - expected) <= tolerance * np.maximum(1, np.abs(z))).all()
+
+
+def test_the_derivative_is_that_of_finite_differences(function):
+    rng = np.random.default_rng(0)
+    z, dy = 3 * rng.standard_normal((2, 7, 5))
+    saved = z if function.saves == "input" else function(z)
+    dz = activation_backward(dy, saved, function)
+    assert directional_error(lambda z: float((dy * function(z)).sum()), [z], [dz]) < 1e-8
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_far_from_zero_the_derivative_is_its_limit(function, dtype):
+    _, left, right = TEXTBOOK[function]
+    slopes = derivative(function, read_only(-1000, -100, 100, 1000, dtype=dtype))
+    assert_allclose(slopes, [left, left, right, right], atol=1e-30)
+
+
+def test_infinity_and_nan_go_through_without_a_warning(function):
+    assert np.isnan(function(read_only(math.nan)))
+    _, left, right = TEXTBOOK[function]
+    assert function(read_only(math.inf)) == (1 if right == 0 else math.inf)
+    if function not in PRODUCTS:
+        limit = {"relu": 0, "elu": -1.5, "sigmoid": 0, "tanh": -1, "softplus": 0}.get(function.name, -math.inf)
+        assert_allclose(function(read_only(-math.inf)), limit, atol=1e-30)
+        assert_allclose(derivative(function, read_only(-math.inf, math.inf)), [left, right], atol=1e-30)
+
+
+@pytest.mark.parametrize(
+    ("function", "at_zero"), [(gn.ReLU(), 0), (gn.LeakyReLU(0.2), 0.2), (gn.ELU(1.5), 1.5)], ids=repr
+)
+def test_a_kink_takes_the_derivative_of_its_left_side_as_in_pytorch(function, at_zero):
+    assert_array_equal(derivative(function, read_only(0.0, -0.0)), [at_zero, at_zero])
+
+
+def test_forward_may_write_over_its_input_and_otherwise_leaves_it_alone(function):
+    z = read_only(*np.linspace(-3, 3, 50))
+    in_place = z.copy()
+    function.forward(in_place, in_place, np, None)
+    assert_array_equal(in_place, function(z))
+
+
+def test_backward_leaves_its_inputs_alone_and_any_layout_gives_the_same(function):
+    rng = np.random.default_rng(0)
+    dy, z = rng.standard_normal((2, 6, 4))
+    saved = z if function.saves == "input" else function(z)
+    expected = activation_backward(dy, saved, function)
+    for change in (np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2], lambda a: a[::-1].copy()[::-1]):
+        a, b = change(dy), change(saved)
+        a.flags.writeable = b.flags.writeable = False
+        assert_array_equal(activation_backward(a, b, function), expected)
+
+
+def test_an_array_without_elements_gives_another(function):
+    assert function(np.empty((0, 3))).shape == derivative(function, np.empty((0, 3))).shape == (0, 3)
+
+
+@pytest.mark.parametrize("bad", [np.array([1, 2]), np.array([1 + 2j]), np.array([1.0], np.float16)], ids=str)
+def test_only_float32_and_float64_are_taken(function, bad):
+    with pytest.raises(DTypeError, match="use float32 or float64"):
+        function(bad)
+
+
+def test_backward_refuses_what_does_not_fit_the_output():
+    with pytest.raises(ShapeError, match=r"relu backward: dy has shape \(2,\), saved \(3,\)"):
+        activation_backward(np.ones(2), np.ones(3), "relu")
+    with pytest.raises(ShapeError, match="saved None"):
+        activation_backward(np.ones(2), None, "relu")
+
+
+def test_a_function_is_found_by_name_by_its_configuration_and_by_itself(function):
+    assert activation_function(function) is function
+    assert activation_function(function.config()) == function
+    assert type(activation_function(function.name)) is type(function)
+    assert activation_function(None) == gn.Identity()
+
+
+def test_an_unknown_name_is_refused_with_those_there_are():
+    with pytest.raises(ArgumentError, match="unknown activation 'rélu'; use one of identity, relu, leaky_relu"):
+        activation_function("rélu")
+
+
+@pytest.mark.parametrize("slope", [-0.1, 1.1, math.nan])
+def test_a_slope_out_of_its_range_is_refused(slope):
+    with pytest.raises(ArgumentError, match="negative_slope"):
+        gn.LeakyReLU(slope)
+
+
+@pytest.mark.parametrize("alpha", [0, -1, math.inf, math.nan])
+def test_an_alpha_out_of_its_range_is_refused(alpha):
+    with pytest.raises(ArgumentError, match="alpha"):
+        gn.ELU(alpha)
+
+
+def test_functions_are_equal_where_their_parameters_are():
+    assert gn.LeakyReLU(0.1) == gn.LeakyReLU(0.1) != gn.LeakyReLU(0.2)
+    assert gn.ReLU() != gn.Tanh()
+    assert len({gn.ELU(2.0), gn.ELU(2.0), gn.ELU()}) == 2
+
+
+class TestCustomActivation:
+    square = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_it_is_the_pair_of_functions(self, dtype):
+        z = read_only(-3, 0, 2, dtype=dtype)
+        y = self.square(z)
+        assert y.dtype == dtype
+        assert_array_equal(y, [9, 0, 4])
+        assert_array_equal(derivative(self.square, z), [-6, 0, 4])
+
+    def test_it_may_write_over_its_input(self):
+        z = np.array([-3.0, 2.0])
+        self.square.forward(z, z, np, None)
+        assert_array_equal(z, [9, 4])
+
+    def test_a_wrong_derivative_fails_the_check_of_gradients(self):
+        z = np.random.default_rng(0).standard_normal(9)
+        wrong = gn.CustomActivation(lambda z: z * z, lambda z: z)
+        for function, passes in ((self.square, True), (wrong, False)):
+            dz = activation_backward(np.ones_like(z), z, function)
+            assert (directional_error(lambda z: float((z * z).sum()), [z], [dz]) < 1e-8) is passes
+
+    def test_a_function_of_your_own_cannot_go_into_a_file(self):
+        class Twice(gn.ReLU):
+            """Bears the name of another function, which must not be saved in its place."""
+
+        for function in (self.square, Twice()):
+            with pytest.raises(ArgumentError, match="cannot be saved"):
+                function.config()

@@ -1,0 +1,177 @@
+"""Softmax cross-entropy: every combination of its arguments against PyTorch's documented formula, written as loops."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from gradcheck import directional_error
+from numpy.testing import assert_allclose, assert_array_equal
+
+from gpunet import Tape
+from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops import softmax_cross_entropy
+
+ROWS, CLASSES = 7, 4
+COMBINATIONS = list(product([True, False], [0.0, 0.1, 1.0], [False, True], [False, True]))
+
+
+def formula(logits, target, row_weight, class_weight, smoothing):
+    """The weighted mean of the rows' losses.
+
+    The loss of row i is -Σ_c w_c log p_ic t'_ic with t' = (1 - smoothing)·t + smoothing/classes. Integer labels y are
+    averaged with the weights w_y, distributions evenly; row weights multiply these.
+    """
+    total = norm = 0.0
+    for i, z in enumerate(logits):
+        lse = math.log(sum(math.exp(v) for v in z))
+        hard = target.ndim == 1
+        loss = 0.0
+        for c in range(CLASSES):
+            t = float(target[i] == c) if hard else target[i, c]
+            loss -= class_weight[c] * (z[c] - lse) * ((1 - smoothing) * t + smoothing / CLASSES)
+        total += row_weight[i] * loss
+        norm += row_weight[i] * (class_weight[target[i]] if hard else 1.0)
+    return total / norm
+
+
+@pytest.fixture(params=COMBINATIONS, ids="hard={0[0]} smoothing={0[1]} class_weight={0[2]} weight={0[3]}".format)
+def case(request):
+    """Logits, targets, and the keyword arguments of a combination."""
+    hard, smoothing, by_class, by_row = request.param
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.standard_normal((ROWS, CLASSES))
+    target = rng.integers(0, CLASSES, ROWS) if hard else rng.dirichlet(np.ones(CLASSES), ROWS)
+    weights = {
+        "weight": rng.uniform(size=ROWS) if by_row else None,
+        "class_weight": rng.uniform(size=CLASSES) if by_class else None,
+    }
+    return logits, target, {**weights, "label_smoothing": smoothing}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
+def test_the_value_is_that_of_pytorchs_formula(case, dtype, tolerance):
+    logits, target, options = case
+    expected = formula(
+        logits,
+        target,
+        np.ones(ROWS) if options["weight"] is None else options["weight"],
+        np.ones(CLASSES) if options["class_weight"] is None else options["class_weight"],
+        options["label_smoothing"],
+    )
+    cast = {k: v.astype(dtype) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    value, slope = softmax_cross_entropy(
+        logits.astype(dtype), target if target.ndim == 1 else target.astype(dtype), **cast
+    )
+    assert value.shape == ()
+    assert value.dtype == slope.dtype == dtype
+    assert float(value) == pytest.approx(expected, rel=tolerance)
+
+
+def test_the_gradient_is_that_of_finite_differences(case):
+    logits, target, options = case
+    slope = softmax_cross_entropy(logits, target, **options)[1]
+    error = directional_error(lambda z: float(softmax_cross_entropy(z, target, **options)[0]), [logits], [slope])
+    assert error < 1e-8
+
+
+def test_a_tape_gives_the_same_in_the_same_memory_step_after_step(case):
+    logits, target, options = case
+    tape = Tape()
+    first = softmax_cross_entropy(logits, target, **options, tape=tape)
+    tape.reset()
+    second = softmax_cross_entropy(logits, target, **options, tape=tape)
+    for a, b, fresh in zip(first, second, softmax_cross_entropy(logits, target, **options), strict=True):
+        assert np.shares_memory(a, b)
+        assert_array_equal(a, fresh)
+
+
+def test_any_layout_gives_the_same_and_is_never_written(case):
+    logits, target, options = case
+    expected = softmax_cross_entropy(logits, target, **options)
+    for change in (np.asfortranarray, lambda a: np.repeat(a, 2, axis=0)[::2], lambda a: a[::-1].copy()[::-1]):
+        arrays = [change(a) for a in (logits, target)]
+        changed = {k: change(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+        for a in (*arrays, *changed.values()):
+            if isinstance(a, np.ndarray):
+                a.flags.writeable = False
+        for a, b in zip(softmax_cross_entropy(*arrays, **changed), expected, strict=True):
+            assert_allclose(a, b, rtol=1e-12, atol=1e-16)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64])
+def test_labels_may_be_any_integers(dtype):
+    logits = np.random.default_rng(0).standard_normal((3, 4))
+    labels = np.array([3, 0, 2])
+    expected = softmax_cross_entropy(logits, labels)
+    for a, b in zip(softmax_cross_entropy(logits, labels.astype(dtype)), expected, strict=True):
+        assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_logits_neither_overflow_nor_warn(dtype):
+    logits = np.array([[1000, -1000, 0], [20, 0, -1000]], dtype)
+    for labels, value in (([0, 0], math.log1p(math.exp(-20)) / 2), ([1, 1], 1010), ([2, 2], 1010)):
+        got, slope = softmax_cross_entropy(logits, np.array(labels))
+        assert float(got) == pytest.approx(value, rel=1e-6, abs=float(np.finfo(dtype).eps))
+        assert np.isfinite(slope).all()
+
+
+def test_a_label_that_is_out_of_range_counts_as_no_class():
+    logits = np.random.default_rng(0).standard_normal((2, 3))
+    value, slope = softmax_cross_entropy(logits, np.array([1, 3]))
+    assert float(value) == pytest.approx(float(softmax_cross_entropy(logits[:1], np.array([1]))[0]) / 2)
+    assert_array_equal(slope[1], 0)
+
+
+@pytest.mark.parametrize("target", [np.empty(0, int), np.empty((0, 3))], ids=["hard", "soft"])
+def test_no_rows_cost_nothing(target):
+    value, slope = softmax_cross_entropy(np.empty((0, 3)), target)
+    assert value == 0
+    assert slope.shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "weights", [{"weight": np.zeros(2)}, {"class_weight": np.array([0.0, 1, 1])}], ids=["rows", "classes"]
+)
+def test_rows_that_all_weigh_nothing_cost_nothing(weights, dtype):
+    logits = np.ones((2, 3), dtype)
+    weights = {name: a.astype(dtype) for name, a in weights.items()}
+    value, slope = softmax_cross_entropy(logits, np.array([0, 0]), **weights)
+    assert value == 0
+    assert_array_equal(slope, np.zeros_like(logits), strict=True)
+
+
+Z, LABELS = np.ones((5, 3)), np.zeros(5, int)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: softmax_cross_entropy(Z[0], LABELS), ShapeError, r"\(rows, classes\).*\(3,\)"),
+        (lambda: softmax_cross_entropy(Z[:, :0], LABELS), ShapeError, r"\(rows, classes\).*\(5, 0\)"),
+        (
+            lambda: softmax_cross_entropy(Z, LABELS[:4]),
+            ShapeError,
+            r"target has shape \(4,\), expected \(5,\) or \(5, 3\)",
+        ),
+        (lambda: softmax_cross_entropy(Z, Z[:, :2]), ShapeError, r"target has shape \(5, 2\)"),
+        (
+            lambda: softmax_cross_entropy(Z, LABELS, weight=np.ones(3)),
+            ShapeError,
+            r"weight has shape \(3,\), expected \(5,\)",
+        ),
+        (
+            lambda: softmax_cross_entropy(Z, LABELS, class_weight=np.ones(5)),
+            ShapeError,
+            r"class_weight has shape \(5,\)",
+        ),
+        (lambda: softmax_cross_entropy(Z, Z.astype("f")), DTypeError, "target is float32"),
+        (lambda: softmax_cross_entropy(Z, LABELS, weight=LABELS), DTypeError, "weight is int64"),
+        (lambda: softmax_cross_entropy(Z.astype(int), LABELS), DTypeError, "logits is int64"),
+    ],
+)
+def test_what_does_not_fit_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,277 @@
+"""Model files: whole or refused, whatever happens to them and to whoever writes them."""
+
+import errno
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from numpy.testing import assert_array_equal
+
+import gpunet as gn
+from gpunet import files
+from gpunet.data import Standardizer
+from gpunet.errors import ArgumentError, ModelFileError
+from gpunet.ops.activations import FUNCTIONS
+
+X = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
+
+
+def small_model() -> gn.Sequential:
+    model = gn.Sequential(gn.Linear(6, 4, rng=0), gn.LeakyReLU(0.2), gn.Dropout(0.25), gn.Linear(4, 2, rng=1))
+    model.task, model.classes = "classification", ("n0", 'ÿes "q"\\')
+    model.input_scaler = Standardizer.fit(X)
+    return model
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.safetensors"
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_a_loaded_model_gives_the_same_bits_and_knows_the_same(self, path, dtype):
+        model = small_model().to(dtype=dtype)
+        model.store.params += np.random.default_rng(2).standard_normal(model.store.params.shape)
+        model.save(path)
+        twin = gn.load(str(path))
+        assert twin.dtype == dtype
+        assert repr(twin) == repr(model)
+        assert (twin.task, twin.classes, twin.schema) == (model.task, model.classes, None)
+        for key, a in model.parameters().items():
+            assert_array_equal(twin.parameters()[key], a, strict=True)
+        assert_array_equal(twin.outputs(X), model.outputs(X), strict=True)
+        assert_array_equal(twin.predict(X), model.predict(X), strict=True)
+
+    @pytest.mark.parametrize("name", FUNCTIONS)
+    def test_every_activation_comes_back(self, path, name):
+        model = gn.Sequential(gn.Linear(6, 3, activation=name), gn.Activation(name))
+        model.save(path)
+        assert_array_equal(gn.load(path).forward(X), model.forward(X))
+
+    def test_models_within_models_and_without_parameters_come_back(self, path):
+        for model in (
+            gn.Sequential(gn.Flatten(), small_model(), gn.Sequential(gn.ELU(0.5), gn.Linear(2, 3, bias=False))),
+            gn.MLP([6, 5, 3], dropout=0.5),
+            gn.Sequential(gn.Flatten()),
+        ):
+            model.save(path)
+            assert_array_equal(gn.load(path).forward(X), model.forward(X))
+
+    @pytest.mark.parametrize(
+        "targets", [[1.0, 2, 6], [[1.0], [2], [6]], [[1.0, 2], [3, 4]]], ids=["(n,)", "(n, 1)", "(n, 2)"]
+    )
+    def test_the_units_of_the_targets_come_back(self, path, targets):
+        model = gn.MLP([6, np.array(targets)[0].size])
+        model.task, model.target_scaler = "regression", Standardizer.fit(targets)
+        model.save(path)
+        assert_array_equal(gn.load(path).predict(X), model.predict(X), strict=True)
+
+    def test_arrays_of_any_layout_and_dtype_come_back(self, path):
+        a = np.arange(12.0).reshape(3, 4)
+        arrays = {
+            "F": np.asfortranarray(a),
+            "strided": a[::2, ::-1],
+            "broadcast": np.broadcast_to(a[0], (3, 4)),
+            "scalar": np.array(2.5),
+            "empty": np.empty((0, 3), np.float32),
+            "int": np.array([-1, 2]),
+            "bool": np.array([True, False]),
+        }
+        files.write_arrays(path, arrays, {"kind": "test", "note": 'ü\n"\\'})
+        back, description = files.read_arrays(path, "test")
+        assert description == {"version": files.VERSION, "kind": "test", "note": 'ü\n"\\'}
+        assert back.keys() == arrays.keys()
+        for name, b in back.items():
+            assert_array_equal(b, arrays[name], strict=True)
+
+    def test_a_file_can_be_written_over(self, path):
+        gn.MLP([2, 1]).save(path)
+        small_model().save(path)
+        assert repr(gn.load(path)) == repr(small_model())
+        assert os.listdir(path.parent) == [path.name]
+
+
+class TestDamage:
+    @pytest.fixture
+    def data(self, path) -> bytes:
+        small_model().save(path)
+        return path.read_bytes()
+
+    def test_a_flipped_bit_anywhere_is_refused(self, path, data):
+        bits = np.random.default_rng(0).integers(0, 8, len(data))
+        for position, bit in enumerate(bits):
+            damaged = bytearray(data)
+            damaged[position] ^= 1 << bit
+            path.write_bytes(damaged)
+            with pytest.raises(ModelFileError):
+                gn.load(path)
+
+    def test_every_truncation_is_refused(self, path, data):
+        for length in range(0, len(data), 3):
+            path.write_bytes(data[:length])
+            with pytest.raises(ModelFileError):
+                gn.load(path)
+
+    def test_bytes_at_the_end_are_refused(self, path, data):
+        path.write_bytes(data + b"\0")
+        with pytest.raises(ModelFileError):
+            gn.load(path)
+
+    def test_the_error_names_the_file_and_what_is_wrong(self, path, data):
+        path.write_bytes(data[:-1])
+        with pytest.raises(ModelFileError, match=r"model\.safetensors: not a whole safetensors file"):
+            gn.load(path)
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        with pytest.raises(ModelFileError, match=r"model\.safetensors: the checksum does not fit"):
+            gn.load(path)
+
+
+class TestForeignFiles:
+    def test_a_safetensors_file_of_another_program_is_refused(self, path):
+        for metadata in (None, {"format": "pt"}, {"gpunet": "{}"}):
+            safetensors.numpy.save_file({"weight": X}, path, metadata)
+            with pytest.raises(ModelFileError, match=r"not written by gpunet|checksum does not fit"):
+                gn.load(path)
+
+    def test_a_pickle_is_refused_and_never_run(self, path):
+        marker = path.with_name("was run")
+
+        class Malicious:
+            def __reduce__(self):
+                return Path.touch, (marker,)
+
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            path.write_bytes(pickle.dumps(Malicious(), protocol))
+            with pytest.raises(ModelFileError, match="pickled models are never opened"):
+                gn.load(path)
+            assert not marker.exists()
+
+    def test_files_of_other_formats_are_refused(self, path):
+        np.savez(path.with_suffix(".npz"), weight=X)
+        npz = path.with_suffix(".npz").read_bytes()
+        for data in (npz, b"", b"\0" * 8, b"\xff" * 100, b"{}", b"weights\n" * 100):
+            path.write_bytes(data)
+            with pytest.raises(ModelFileError, match=r"not a whole safetensors file|not written by gpunet"):
+                gn.load(path)
+
+    def test_another_kind_or_version_of_gpunet_file_is_refused(self, path, monkeypatch):
+        files.write_arrays(path, {}, {"kind": "checkpoint"})
+        with pytest.raises(ModelFileError, match="holds a checkpoint, not a model"):
+            gn.load(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "VERSION", 99)
+            small_model().save(path)
+        with pytest.raises(ModelFileError, match="format version 99; this gpunet reads 1"):
+            gn.load(path)
+
+    @pytest.mark.parametrize(
+        "change", [{"model": {"type": "Exec"}}, {"model": {}}, {"dtype": "float99"}, {"model": None}]
+    )
+    def test_a_description_that_this_gpunet_does_not_know_is_refused(self, path, change):
+        arrays, description = small_model().to_arrays()
+        files.write_arrays(path, arrays, {"kind": "model", **description, **change})
+        with pytest.raises(ModelFileError, match=r"model\.safetensors: .*description"):
+            gn.load(path)
+
+    def test_arrays_that_are_missing_or_of_another_shape_are_refused(self, path):
+        arrays, description = small_model().to_arrays()
+        key = "params.0.weight"
+        for changed in ({k: a for k, a in arrays.items() if k != key}, {**arrays, key: arrays[key].T}):
+            files.write_arrays(path, changed, {"kind": "model", **description})
+            with pytest.raises(ModelFileError, match="weight"):
+                gn.load(path)
+
+    def test_a_missing_file_is_named(self, path):
+        with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
+            gn.load(path)
+
+
+class Mine(gn.Linear):
+    """A layer of a user's own, which no file can rebuild."""
+
+
+class TestWriting:
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            gn.CustomActivation(np.square, lambda z: 2 * z),
+            gn.Linear(4, 4, activation=gn.CustomActivation(np.square, lambda z: 2 * z)),
+            Mine(4, 4),
+            gn.Layer(),
+        ],
+        ids=["activation", "linear", "subclass", "layer"],
+    )
+    def test_a_model_with_code_of_your_own_is_refused_and_leaves_the_old_file_whole(self, path, layer):
+        gn.MLP([2, 1]).save(path)
+        before = path.read_bytes()
+        with pytest.raises(ArgumentError, match="cannot be saved"):
+            gn.Sequential(gn.Linear(4, 4), layer).save(path)
+        assert path.read_bytes() == before
+        assert os.listdir(path.parent) == [path.name]
+
+    @pytest.mark.parametrize("call", ["fsync", "replace"])
+    @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=repr)
+    def test_a_failure_leaves_the_old_file_whole_and_nothing_beside_it(self, path, monkeypatch, call, error):
+        gn.MLP([2, 1]).save(path)
+        before = path.read_bytes()
+
+        def fail(*args: object) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files.os, call, fail)
+            with pytest.raises(type(error)):
+                small_model().save(path)
+        assert path.read_bytes() == before
+        assert os.listdir(path.parent) == [path.name]
+
+    def test_the_file_and_on_posix_its_folder_are_on_the_disk_before_save_returns(self, path, monkeypatch):
+        synced = []
+        monkeypatch.setattr(files.os, "fsync", lambda fd: synced.append(stat.S_ISDIR(os.fstat(fd).st_mode)))
+        small_model().save(path)
+        assert synced == ([False, True] if os.name == "posix" else [False])
+
+    def test_a_folder_that_is_not_there_is_an_os_error(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            small_model().save(tmp_path / "nowhere" / "model.safetensors")
+
+    def test_what_killed_writers_left_is_swept_once_it_is_old(self, path):
+        old, young, other = (
+            path.with_name(f".{name}.tmp") for name in (f"{path.name}.1-a", f"{path.name}.2-b", "x.3-c")
+        )
+        for left in (old, young, other):
+            left.touch()
+        for left in (old, other):
+            os.utime(left, (time.time() - 7200,) * 2)
+        small_model().save(path)
+        assert set(os.listdir(path.parent)) == {path.name, young.name, other.name}
+
+    def test_a_writer_killed_at_any_time_leaves_a_whole_file(self, tmp_path):
+        program = (
+            "import sys, gpunet as gn\n"
+            "models = [gn.MLP([300, 200, 10], seed=seed) for seed in (0, 1)]\n"
+            "models[0].save(sys.argv[1])\n"
+            "print('ready', flush=True)\n"
+            "while True:\n"
+            "    for model in models:\n"
+            "        model.save(sys.argv[1])\n"
+        )
+        paths = [tmp_path / f"{i}.safetensors" for i in range(4)]
+        writers = [subprocess.Popen([sys.executable, "-c", program, str(p)], stdout=subprocess.PIPE) for p in paths]
+        for delay, writer in enumerate(writers):
+            with writer:
+                assert writer.stdout.readline().strip() == b"ready"
+                time.sleep(0.003 * delay)
+                writer.kill()
+        whole = [gn.MLP([300, 200, 10], seed=seed).parameters()["0.weight"] for seed in (0, 1)]
+        for p in paths:
+            weight = gn.load(p).parameters()["0.weight"]
+            assert any(np.array_equal(weight, expected) for expected in whole)

@@ -1,0 +1,280 @@
+"""Models: fusion, summaries, prediction on raw data, threads, and what they refuse."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import gpunet as gn
+from gpunet.data import Standardizer
+from gpunet.errors import ArgumentError, DataError, DTypeError, ShapeError, StateError
+from gpunet.models import PREDICT_ROWS
+from gpunet.ops.activations import FUNCTIONS
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((6, 4)).astype(np.float32)
+CUBE = gn.CustomActivation(lambda z: z**3, lambda z: 3 * z**2)
+
+
+def step(layers: list[gn.Layer], tape: gn.Tape, x: np.ndarray = X) -> tuple[np.ndarray, ...]:
+    """Run layers one by one, forward and backward; return the output and the input's gradient."""
+    for layer in layers:
+        x = layer.forward(x, tape)
+    dy = y = x
+    for layer in reversed(layers):
+        dy = layer.backward(dy, tape)
+    return y.copy(), dy.copy()
+
+
+class TestFusion:
+    @pytest.mark.parametrize("activation", [*FUNCTIONS, CUBE], ids=[*FUNCTIONS, "custom"])
+    def test_a_fused_activation_gives_the_same_numbers(self, activation):
+        model = gn.Sequential(gn.Linear(4, 5, rng=0), gn.Activation(activation), gn.Linear(5, 3, rng=1))
+        unfused = step(model.layers, gn.Tape())
+        gradients = model.store.grads.copy()
+        model.store.grads.fill(np.nan)
+        for a, b in zip(step([model], gn.Tape()), unfused, strict=True):
+            assert_array_equal(a, b)
+        for segment in model.store.segments.values():
+            assert_array_equal(segment.view(model.store.grads), segment.view(gradients))
+        assert_array_equal(model.forward(X), unfused[0])
+
+    def test_the_layers_themselves_stay_as_they_are(self):
+        linear = gn.Linear(4, 5, rng=0)
+        plain = linear.forward(X)
+        model = gn.Sequential(linear, gn.ReLU())
+        assert model[0] is linear
+        assert repr(model) == "Sequential(Linear(4, 5), Activation(ReLU()))"
+        assert len(model) == 2
+        assert_array_equal(model[0].forward(X), plain)
+        assert_array_equal(model.forward(X), np.maximum(plain, 0))
+
+    def test_it_trains_the_parameters_of_the_layers(self):
+        model = gn.Sequential(gn.Linear(4, 5, rng=0), gn.GELU())
+        before = model[0].params["weight"].copy()
+        optimizer = gn.SGD(0.1).attach(model)
+        step([model], gn.Tape())
+        optimizer.step()
+        assert_allclose(model[0].params["weight"], before - 0.1 * model[0].grads["weight"], rtol=1e-6)
+        assert_array_equal(model.forward(X), gn.GELU()(model[0].forward(X)))
+
+    def test_only_the_first_activation_after_a_plain_linear_is_fused(self):
+        model = gn.Sequential(
+            gn.Linear(4, 4, activation="tanh", rng=0), gn.ReLU(), gn.Linear(4, 4, rng=1), gn.ReLU(), gn.ELU()
+        )
+        lines = model.summary().splitlines()
+        assert [line.split("  ")[1] for line in lines[1:-1]] == [
+            "Linear(4, 4, activation=Tanh())",
+            "Activation(ReLU())",
+            "Linear(4, 4) + Activation(ReLU()), fused",
+            "Activation(ELU(alpha=1.0))",
+        ]
+        assert_array_equal(model.forward(X), step(model.layers, gn.Tape())[0])
+
+
+class TestSummary:
+    def test_it_is_a_table_of_layers_shapes_and_parameters(self):
+        model = gn.Sequential(
+            gn.Flatten(), gn.Linear(64, 32), gn.Tanh(), gn.Dropout(0.5), gn.Linear(32, 10, bias=False)
+        )
+        rows = [line.split("  ") for line in model.summary().splitlines()]
+        assert [[cell.strip() for cell in row if cell] for row in rows] == [
+            ["layer", "output of a row", "parameters"],
+            ["0", "Flatten()", "(64,)", "0"],
+            ["1", "Linear(64, 32) + Activation(Tanh()), fused", "(32,)", "2,080"],
+            ["3", "Dropout(0.5)", "(32,)", "0"],
+            ["4", "Linear(32, 10, bias=False)", "(10,)", "320"],
+            ["2,400 parameters, float32, on cpu"],
+        ]
+
+    def test_it_sees_into_models_within_the_model(self):
+        table = gn.Sequential(gn.Sequential(gn.Flatten(), gn.Linear(4, 8)), gn.Linear(8, 2)).summary().splitlines()
+        assert "(8,)" in table[1]
+        assert "(2,)" in table[2]
+
+    def test_it_leaves_open_what_it_cannot_know(self):
+        assert "?" in gn.Sequential(gn.Flatten(), gn.ReLU()).summary()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: gn.MLP([4, 5, 3], dropout=0.5),
+        lambda: gn.Sequential(gn.Flatten(), gn.Tanh(), gn.Linear(4, 5, rng=0), gn.Dropout(0.5), gn.Linear(5, 3, rng=1)),
+        lambda: gn.Sequential(
+            gn.Sequential(gn.Dropout(0.5), gn.Linear(4, 5, rng=0), gn.SiLU()), gn.Linear(5, 3, rng=1)
+        ),
+    ],
+    ids=["mlp", "leading layers", "nested"],
+)
+def test_without_the_input_gradient_the_parameters_have_the_same_and_leading_layers_no_work(build, monkeypatch):
+    model, tape = build(), gn.Tape()
+    dy = np.ones((6, 3), np.float32)
+    model.forward(X, tape)
+    assert model.backward(dy, tape).shape == X.shape
+    expected = model.store.grads.copy()
+
+    for leaf in takewhile(lambda leaf: not leaf.params, model.leaves().values()):
+        monkeypatch.setattr(leaf, "backward", None)  # a call would fail
+    tape.reset(step=0)
+    model.forward(X, tape)
+    assert model.backward(dy, tape, input_gradient=False) is None
+    assert_array_equal(model.store.grads, expected)
+
+
+def test_a_model_without_parameters_has_no_work_without_the_input_gradient():
+    model, tape = gn.Sequential(gn.Flatten(), gn.ReLU()), gn.Tape()
+    y = model.forward(X, tape)
+    assert model.backward(y, tape, input_gradient=False) is None
+
+
+def test_mlp_is_linear_layers_with_activation_and_dropout_between_them():
+    model = gn.MLP([4, 8, 6, 3], activation=gn.LeakyReLU(0.2), dropout=0.1)
+    assert [repr(layer) for layer in model.layers] == [
+        "Linear(4, 8, activation=LeakyReLU(negative_slope=0.2))",
+        "Dropout(0.1)",
+        "Linear(8, 6, activation=LeakyReLU(negative_slope=0.2))",
+        "Dropout(0.1)",
+        "Linear(6, 3)",
+    ]
+    assert [repr(layer) for layer in gn.MLP([4, 3]).layers] == ["Linear(4, 3)"]
+
+
+def test_many_threads_can_ask_one_model():
+    model = gn.Sequential(
+        gn.Linear(20, 50, rng=0), gn.GELU(), gn.Linear(50, 50, activation="softplus", rng=1), gn.SiLU()
+    )
+    batches = [np.random.default_rng(i).standard_normal((64, 20)).astype(np.float32) for i in range(64)]
+    expected = [model.forward(x) for x in batches]
+    with ThreadPoolExecutor(8) as pool:
+        for outputs in (list(pool.map(model.forward, batches)), list(pool.map(model.outputs, batches))):
+            for a, b in zip(outputs, expected, strict=True):
+                assert_array_equal(a, b)
+
+
+class TestPredict:
+    @staticmethod
+    def model(task: str, outputs: int) -> gn.Model:
+        model = gn.MLP([4, 8, outputs], seed=1)
+        model.task = task
+        return model
+
+    def test_classification_gives_indices_or_names_and_probabilities(self):
+        model = self.model("classification", 3)
+        logits = model.forward(X)
+        assert_array_equal(model.predict(X), logits.argmax(axis=1))
+        model.classes = ("a", "b", "c")
+        assert_array_equal(model.predict(X), np.array(["a", "b", "c"])[logits.argmax(axis=1)])
+        shares = np.exp(logits.astype(float))
+        assert_allclose(model.predict_proba(X), shares / shares.sum(axis=1, keepdims=True), rtol=1e-5)
+
+    def test_binary_gives_a_label_a_row_for_one_output(self):
+        model = self.model("binary", 1)
+        logits = model.forward(X)[:, 0]
+        assert_array_equal(model.predict(X), (logits > 0).astype(int))
+        p = 1 / (1 + np.exp(-logits.astype(float)))
+        assert_allclose(model.predict_proba(X), np.column_stack([1 - p, p]), rtol=1e-5)
+        model.classes = ("no", "yes")
+        assert_array_equal(model.predict(X), np.where(logits > 0, "yes", "no"))
+
+    def test_binary_gives_labels_and_probabilities_of_several_outputs(self):
+        model = self.model("binary", 3)
+        logits = model.forward(X)
+        assert_array_equal(model.predict(X), (logits > 0).astype(int))
+        assert_allclose(model.predict_proba(X), 1 / (1 + np.exp(-logits.astype(float))), rtol=1e-5)
+
+    @pytest.mark.parametrize("task", ["regression", None])
+    def test_values_are_one_a_row_for_one_output(self, task):
+        model = self.model(task, 1)
+        assert_array_equal(model.predict(X), model.forward(X)[:, 0])
+        assert_array_equal(self.model(task, 2).predict(X), self.model(task, 2).forward(X))
+        with pytest.raises(StateError, match=f"task is {task}"):
+            model.predict_proba(X)
+
+    @pytest.mark.parametrize(
+        "targets",
+        [[10.0, 20, 60], [[10.0], [20], [60]], [[1.0, 10], [2, 20], [6, 60]]],
+        ids=["(n,)", "(n, 1)", "(n, 2)"],
+    )
+    def test_values_come_in_the_units_of_the_training_targets(self, targets):
+        targets = np.array(targets)
+        outputs = targets[0].size
+        model = self.model("regression", outputs)
+        model.target_scaler = Standardizer.fit(targets)
+        expected = model.forward(X) * targets.std(axis=0) + targets.mean(axis=0)
+        assert_allclose(model.predict(X), expected if outputs > 1 else expected[:, 0], rtol=1e-4)
+
+    def test_raw_features_are_standardised_as_in_training(self):
+        model = self.model("regression", 2)
+        raw = 100 + 30 * RNG.standard_normal((50, 4))
+        model.input_scaler = Standardizer.fit(raw)
+        ready = ((raw - raw.mean(axis=0)) / raw.std(axis=0)).astype(np.float32)
+        assert_allclose(model.predict(raw), model.forward(ready), rtol=1e-4, atol=1e-5)
+
+    def test_many_rows_go_through_in_parts(self):
+        model = self.model("classification", 3)
+        x = RNG.standard_normal((2 * PREDICT_ROWS + 1, 4)).astype(np.float32)
+        assert_allclose(model.outputs(x), model.forward(x), rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_any_host_array_gives_the_same_and_is_never_written(self, dtype):
+        model = self.model("classification", 3).to(dtype=dtype)
+        numbers = RNG.integers(-3, 4, (6, 4))
+        expected = model.forward(numbers.astype(dtype))
+        for x in (
+            numbers.tolist(),
+            numbers,
+            np.asfortranarray(numbers, float),
+            numbers.astype(">f4"),
+            numbers.astype("float16"),
+            np.repeat(numbers, 2, axis=0)[::2],
+            numbers[::-1].copy()[::-1].astype("float64"),
+        ):
+            if isinstance(x, np.ndarray):
+                x.flags.writeable = False
+            outputs = model.outputs(x)
+            assert outputs.dtype == dtype
+            assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("x", "error", "message"),
+        [
+            (X[:, :3], ShapeError, r"Linear\(4, 8.*4 features, got shape \(3,\)"),
+            (X[0], ShapeError, r"X has shape \(4,\)"),
+            (X[:0], DataError, "X is empty"),
+            (np.where(X > 1, np.nan, X), DataError, "X is nan at row"),
+            (np.where(X > 1, np.inf, X), DataError, "X is inf at row"),
+            (X.astype(complex), DTypeError, "complex128"),
+            (X.astype(object), DTypeError, "object"),
+            (np.full((2, 4), 1e300), DataError, "too large|inf"),
+        ],
+    )
+    def test_bad_data_is_refused(self, x, error, message):
+        with pytest.raises(error, match=message):
+            self.model("classification", 3).predict(x)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: gn.Sequential(gn.Linear(4, 3), "relu"), "Sequential takes layers, got 'relu'"),
+        (lambda: gn.Sequential(gn.ReLU), "Sequential takes layers, got <class"),
+        (lambda: gn.Sequential([gn.Linear(4, 3)]), r"Sequential takes layers, got \[Linear"),
+        (lambda: gn.MLP([4]), r"needs an input and an output size, got \[4\]"),
+        (lambda: gn.MLP([]), "needs an input and an output size"),
+        (lambda: gn.MLP([4, 0, 3]), "out_features must be a whole number of at least 1, got 0"),
+        (lambda: gn.MLP([4, 3, 2], dropout=1.5), "p must lie in .*1.5"),
+        (lambda: gn.MLP([4, 3, 2], activation="rélu"), "unknown activation 'rélu'"),
+    ],
+)
+def test_models_that_make_no_sense_are_refused(call, message):
+    with pytest.raises(ArgumentError, match=message):
+        call()
+
+
+def test_layers_that_do_not_fit_each_other_are_named_by_their_position():
+    model = gn.Sequential(gn.Linear(4, 5), gn.ReLU(), gn.Sequential(gn.Dropout(0.1), gn.Linear(6, 3)))
+    with pytest.raises(ShapeError, match=r"layer 2, layer 1, Linear\(6, 3\).*6 features, got shape \(5,\)"):
+        model.predict(X)

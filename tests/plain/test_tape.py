@@ -1,0 +1,116 @@
+"""The tape: buffers that come back step after step, numbers that depend on the step, and the order of backward."""
+
+import cupy_stand_in
+import numpy as np
+import pytest
+
+from gpunet import random
+from gpunet.errors import StateError
+from gpunet.tape import Tape, empty, empty_like
+
+F32 = np.dtype(np.float32)
+
+
+def test_the_same_requests_get_the_same_buffers_every_step():
+    tape = Tape()
+    tape.reset()
+    first = [tape.empty((2, 3), F32, np), tape.empty((4,), F32, np), tape.empty((4,), F32, np)]
+    assert [a.shape for a in first] == [(2, 3), (4,), (4,)]
+    assert not np.shares_memory(first[1], first[2])
+    for _ in range(2):
+        tape.reset()
+        assert tape.empty((2, 3), F32, np) is first[0]
+        assert tape.empty((4,), F32, np) is first[1]
+        assert tape.empty((4,), F32, np) is first[2]
+
+
+@pytest.mark.parametrize("other", [((3, 2), F32, np), ((2, 3), np.dtype(np.float64), np), ((2, 3), F32, cupy_stand_in)])
+def test_another_kind_of_request_replaces_that_buffer_alone(other):
+    tape = Tape()
+    first, last = tape.empty((2, 3), F32, np), tape.empty((5,), F32, np)
+    tape.reset()
+    changed = tape.empty(*other)
+    assert changed is not first
+    assert (changed.shape, changed.dtype) == other[:2]
+    assert isinstance(changed, other[2].ndarray)
+    assert tape.empty((5,), F32, np) is last
+    tape.reset()
+    assert tape.empty(*other) is changed
+
+
+def test_without_a_tape_buffers_are_fresh():
+    like = np.zeros((2, 3), F32).T
+    a, b = (empty_like(None, like, np) for _ in range(2))
+    assert not np.shares_memory(a, b)
+    assert (a.shape, a.dtype, a.flags.c_contiguous) == ((3, 2), F32, True)
+    tape = Tape()
+    buffer = empty(tape, (4,), F32, np)
+    tape.reset()
+    assert empty(tape, (4,), F32, np) is buffer
+
+
+def test_a_step_draws_the_numbers_of_its_seed_step_and_place():
+    tape = Tape(seed=5)
+    tape.reset(step=7, first_row=3)
+    for draw in range(2):
+        expected = np.empty((4, 6), F32)
+        random.uniform(expected, seed=5, step=7, draw=draw, first_row=3)
+        np.testing.assert_array_equal(tape.uniform((4, 6), np), expected)
+
+
+def test_the_same_step_draws_the_same_again_and_the_next_step_others():
+    tape = Tape(seed=1)
+    tape.reset(step=0)
+    first = tape.uniform((8, 8), np).copy()
+    tape.reset()
+    assert tape.step == 1
+    assert not np.array_equal(tape.uniform((8, 8), np), first)
+    tape.reset(step=0)
+    np.testing.assert_array_equal(tape.uniform((8, 8), np), first)
+
+
+def test_another_device_gets_the_same_numbers():
+    there = Tape(seed=2).uniform((5, 3), cupy_stand_in)
+    assert isinstance(there, cupy_stand_in.ndarray)
+    np.testing.assert_array_equal(cupy_stand_in.asnumpy(there), Tape(seed=2).uniform((5, 3), np))
+
+
+def test_what_forward_left_comes_back_in_reverse_order():
+    tape = Tape()
+    first, second = object(), object()
+    tape.save(first, 1)
+    tape.save(second, 2, 3)
+    tape.save(first, 4)
+    assert tape.restore(first) == (4,)
+    assert tape.restore(second) == (2, 3)
+    assert tape.restore(first) == (1,)
+
+
+def test_backward_before_forward_is_refused():
+    with pytest.raises(StateError, match=r"'layer': backward without a forward; call forward\(x, tape\)"):
+        Tape().restore("layer")
+
+
+def test_backward_twice_is_refused():
+    tape = Tape()
+    tape.save("layer", 1)
+    tape.restore("layer")
+    with pytest.raises(StateError, match="backward without a forward"):
+        tape.restore("layer")
+
+
+def test_backward_out_of_order_names_the_layer_whose_turn_it_is():
+    tape = Tape()
+    tape.save("first")
+    tape.save("second")
+    with pytest.raises(StateError, match="'first': backward out of order; it is the turn of 'second'"):
+        tape.restore("first")
+    assert tape.restore("second") == ()
+
+
+def test_a_new_step_forgets_what_the_last_one_left():
+    tape = Tape()
+    tape.save("layer", 1)
+    tape.reset()
+    with pytest.raises(StateError, match="backward without a forward"):
+        tape.restore("layer")

@@ -1,0 +1,321 @@
+"""What happens beside training: the bar, early stopping, checkpoints, logs, and the end on NaN."""
+
+import csv
+import io
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from problems import classification, measured, net, weights
+
+import gpunet as gn
+from gpunet.errors import ArgumentError
+
+X, Y = classification()
+
+
+class Play(gn.Callback):
+    """Let the validation loss of each epoch be what a test needs, and keep the weights of each epoch's end."""
+
+    def __init__(self, *values):
+        self.values = values
+        self.weights = []
+
+    def on_epoch_end(self, trainer, row):
+        row["val_loss"] = self.values[len(self.weights)]
+        self.weights.append(weights(trainer.model))
+
+
+class Poison(gn.Callback):
+    """Make a weight NaN after a step."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def on_step_end(self, trainer, rows):
+        if trainer.optimizer.steps == self.after:
+            trainer.model[0].params["weight"][0, 0] = np.nan
+
+
+# the order of the calls
+
+
+def test_callbacks_are_called_in_their_order_and_checkpoints_last(tmp_path):
+    calls = []
+
+    class Note(gn.Callback):
+        def __init__(self, name):
+            self.name = name
+
+        def on_fit_begin(self, trainer, total_rows):
+            calls.append((self.name, "begin", total_rows))
+
+        def on_step_end(self, trainer, rows):
+            calls.append((self.name, "step", rows))
+
+        def on_epoch_end(self, trainer, row):
+            calls.append((self.name, "epoch", row["epoch"]))
+
+        def on_fit_end(self, trainer):
+            calls.append((self.name, "end", trainer.history.stopped))
+
+        def state(self):
+            calls.append((self.name, "state", trainer.epoch))
+            return {}
+
+    notes = [Note("a"), gn.Checkpoint(tmp_path / "c.safetensors"), Note("b")]
+    trainer = gn.Trainer(net(), callbacks=notes)
+    trainer.fit(X, Y, epochs=1, batch_size=40)
+    both = [("begin", 60), ("step", 40), ("step", 20), ("epoch", 1), ("state", 1), ("end", None)]
+    assert calls == [(name, *call) for call in both for name in "ab"]
+
+
+def test_a_callback_can_end_the_training():
+    class Stop(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            trainer.stop("enough")
+
+    history = gn.Trainer(net(), callbacks=[Stop()]).fit(X, Y, epochs=5, batch_size=10)
+    assert (len(history), history.stopped) == (1, "enough")
+
+
+def test_the_end_of_fit_is_called_also_after_an_error():
+    ended = []
+
+    class Fail(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            raise ZeroDivisionError
+
+        def on_fit_end(self, trainer):
+            ended.append(trainer.history.stopped)
+
+    trainer = gn.Trainer(net(), callbacks=[Fail()])
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(X, Y)
+    assert ended == ["error"]
+
+
+# the progress bar
+
+
+def test_the_bar_shows_epoch_loss_metric_and_rate():
+    shown = io.StringIO()
+    history = gn.Trainer(net(), callbacks=[gn.ProgressBar(file=shown)]).fit(X, Y, epochs=2, validation=0.2)
+    last = shown.getvalue().rsplit("\r", 1)[-1]
+    assert last.startswith("epoch 2: 100%")
+    assert "96.0/96.0" in last
+    assert re.search(r"[\d.]+k? samples/s", last)
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert f"{name}={history.last[name]:.4g}" in last
+    assert "seconds" not in last
+    assert last.endswith("\n")
+
+
+# early stopping
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "min_delta", "best", "stopped"),
+    [
+        ([3, 2, 1, 2, 2, 2], 2, 0, 3, "early stopping"),
+        ([3, 2, 3, 1, 2, 2], 2, 0, 4, "early stopping"),
+        ([3, 2, 2.5], 2, 0, 2, None),
+        ([3, 2.9, 2.8, 2.7], 2, 0.5, 1, "early stopping"),
+        ([3, math.nan, 1, math.nan], 2, 0, 3, None),
+        ([math.nan, 2, 3], 2, 0, 2, None),
+    ],
+)
+def test_training_stops_when_nothing_improves_and_the_best_weights_come_back(
+    losses, patience, min_delta, best, stopped
+):
+    play = Play(*losses)
+    stopping = gn.EarlyStopping(patience, monitor="val_loss", min_delta=min_delta)
+    trainer = gn.Trainer(net(), callbacks=[play, stopping])
+    history = trainer.fit(X, Y, epochs=len(losses))
+    assert history.stopped == stopped
+    np.testing.assert_array_equal(weights(trainer.model), play.weights[best - 1])
+
+
+def test_the_last_weights_stay_where_the_best_are_not_wanted():
+    play = Play(1, 2, 3, 4)
+    trainer = gn.Trainer(net(), callbacks=[play, gn.EarlyStopping(2, restore_best=False)])
+    assert len(trainer.fit(X, Y, epochs=4)) == 3
+    np.testing.assert_array_equal(weights(trainer.model), play.weights[-1])
+
+
+@pytest.mark.parametrize(
+    ("columns", "monitor", "improves"),
+    [
+        ({"loss": [2, 1]}, None, True),
+        ({"loss": [2, 1], "val_loss": [1, 2]}, None, False),
+        ({"loss": [2, 1], "val_loss": [1, 2]}, "loss", True),
+        ({"val_accuracy": [0.5, 0.6]}, "val_accuracy", True),
+        ({"val_macro_f1": [0.5, 0.6]}, "val_macro_f1", True),
+        ({"val_r2": [0.5, 0.4]}, "val_r2", False),
+        ({"val_mae": [0.5, 0.4]}, "val_mae", True),
+    ],
+)
+def test_a_monitor_knows_which_column_and_which_way_is_better(columns, monitor, improves):
+    follower = gn.EarlyStopping(monitor=monitor)
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    assert follower.improved(rows[0])
+    assert follower.improved(rows[1]) is improves
+
+
+def test_a_monitor_of_a_missing_column_names_those_there_are():
+    trainer = gn.Trainer(net(), callbacks=[gn.EarlyStopping(monitor="val_f1")])
+    with pytest.raises(ArgumentError, match="EarlyStopping: no column 'val_f1' to monitor; there are epoch, loss, acc"):
+        trainer.fit(X, Y)
+
+
+# checkpoints
+
+
+def test_a_checkpoint_is_written_every_n_epochs_with_the_epoch_in_its_name(tmp_path):
+    trainer = gn.Trainer(net(), callbacks=[gn.Checkpoint(tmp_path / "run-{epoch}.safetensors", every=2)])
+    trainer.fit(X, Y, epochs=5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run-2.safetensors", "run-4.safetensors"]
+    assert gn.Trainer.resume(tmp_path / "run-4.safetensors").epoch == 4
+
+
+def test_a_checkpoint_of_the_best_holds_the_best(tmp_path):
+    path = tmp_path / "best.safetensors"
+    play = Play(3, 1, 2, math.nan, 1)
+    trainer = gn.Trainer(net(), callbacks=[gn.Checkpoint(path, best=True), play])
+    trainer.fit(X, Y, epochs=5)
+    best = gn.Trainer.resume(path)
+    assert best.epoch == 2
+    np.testing.assert_array_equal(weights(best.model), play.weights[1])
+
+
+def test_an_error_in_a_step_leaves_the_last_checkpoint_as_it_was(tmp_path):
+    path = tmp_path / "c.safetensors"
+
+    class Interrupt(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            if trainer.optimizer.steps == 3:
+                trainer.stop("interrupted")
+                raise KeyboardInterrupt  # a second Ctrl-C, which may come in the middle of an update
+
+    trainer = gn.Trainer(net(), callbacks=[Interrupt(), gn.Checkpoint(path)])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, Y, epochs=4, batch_size=30)
+    assert gn.Trainer.resume(path).optimizer.steps == 2
+
+
+# logs
+
+
+def read_log(path):
+    if path.suffix == ".csv":
+        with open(path, newline="", encoding="utf-8") as file:
+            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.csv"])
+def test_a_log_grows_with_each_epoch_and_holds_the_history(name, tmp_path):
+    path, lengths = tmp_path / name, []
+
+    class Watch(gn.Callback):
+        def on_epoch_end(self, trainer, row):
+            lengths.append(len(read_log(path)))
+
+    path.write_text("of an older training\n")
+    history = gn.Trainer(net(), callbacks=[gn.Log(path), Watch()]).fit(X, Y, epochs=3, validation=0.2)
+    assert lengths == [1, 2, 3]
+    assert read_log(path) == history.epochs
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.csv"])
+def test_a_log_goes_on_where_training_goes_on(name, tmp_path):
+    path = tmp_path / name
+    trainer = gn.Trainer(net(), callbacks=[gn.Log(path)])
+    trainer.fit(X, Y, epochs=2)
+    trainer.save(tmp_path / "run.safetensors")
+    path.unlink()
+    resumed = gn.Trainer.resume(tmp_path / "run.safetensors", callbacks=[gn.Log(path)])
+    history = resumed.fit(X, Y, epochs=2, validation=0.2)  # with columns that the first epochs lack
+    assert read_log(path) == history.epochs
+    assert len(history) == 4
+
+
+def test_a_log_is_strict_json_also_with_a_loss_of_nan(tmp_path):
+    path = tmp_path / "log.jsonl"
+    trainer = gn.Trainer(net(), callbacks=[gn.Log(path), gn.TerminateOnNaN(), Poison(after=1)])
+    trainer.fit(X, Y, epochs=3, batch_size=20)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    (row,) = [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
+    assert row["loss"] is None
+    assert row["epoch"] == 1
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.csv"])
+def test_a_log_that_cannot_be_written_is_refused_before_the_first_step(name, tmp_path):
+    trainer = gn.Trainer(net(), callbacks=[gn.Log(tmp_path / "nowhere" / name)])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        trainer.fit(X, Y)
+    assert trainer.optimizer.steps == 0
+
+
+# NaN
+
+
+@pytest.mark.parametrize("last_step", [False, True], ids=["the loss is NaN", "only the weights are NaN"])
+@pytest.mark.parametrize("validation", [None, (X, Y)], ids=["alone", "with validation"])
+def test_training_ends_on_nan_with_the_last_finite_weights(last_step, validation):
+    trainer = gn.Trainer(net(), optimizer=gn.SGD(0.01, momentum=0.9))
+    trainer.fit(X, Y, epochs=2, batch_size=20)
+    before = weights(trainer.model)
+    trainer.callbacks = [Poison(after=9 if last_step else 8), gn.TerminateOnNaN()]
+    history = trainer.fit(X, Y, epochs=5, batch_size=20, validation=validation)
+    assert math.isfinite(history.last["loss"]) is last_step
+    assert math.isnan(history.last.get("val_accuracy", math.nan))
+    assert (len(history), history.stopped) == (3, "non-finite loss")
+    np.testing.assert_array_equal(weights(trainer.model), before)
+
+
+def test_training_can_go_on_after_nan():
+    trainer = gn.Trainer(net(), optimizer=gn.Adam(), callbacks=[Poison(after=2), gn.TerminateOnNaN()])
+    trainer.fit(X, Y, epochs=2, batch_size=20)
+    history = trainer.fit(X, Y, epochs=2, batch_size=20)
+    assert history.stopped is None
+    assert np.isfinite(weights(trainer.model)).all()
+
+
+@pytest.mark.parametrize("monitor", ["loss", "accuracy"])
+@pytest.mark.parametrize("after", [2, 3], ids=["the loss is NaN", "only the weights are NaN"])
+@pytest.mark.parametrize("nan_first", [False, True])
+def test_early_stopping_never_puts_weights_back_that_are_nan(monitor, after, nan_first):
+    callbacks = [gn.EarlyStopping(monitor=monitor), gn.TerminateOnNaN()]
+    model = net()
+    before = weights(model)
+    trainer = gn.Trainer(model, callbacks=[Poison(after), *(callbacks[::-1] if nan_first else callbacks)])
+    assert trainer.fit(X, Y, epochs=3, batch_size=20).stopped == "non-finite loss"
+    np.testing.assert_array_equal(weights(model), before)
+
+
+def test_a_training_without_nan_is_left_alone():
+    plain, watched = gn.Trainer(net()), gn.Trainer(net(), callbacks=[gn.TerminateOnNaN()])
+    plain.fit(X, Y, epochs=2)
+    watched.fit(X, Y, epochs=2)
+    assert watched.history.stopped is None
+    assert measured(watched.history) == measured(plain.history)
+    np.testing.assert_array_equal(weights(watched.model), weights(plain.model))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: gn.EarlyStopping(0), "EarlyStopping: patience must be at least 1, got 0"),
+        (lambda: gn.Checkpoint("c.safetensors", every=0), "Checkpoint: every must be at least 1, got 0"),
+    ],
+)
+def test_counts_below_one_are_refused(make, said):
+    with pytest.raises(ArgumentError, match=said):
+        make()

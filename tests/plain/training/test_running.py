@@ -1,0 +1,92 @@
+"""The means of an epoch, and how rarely a training reads the device."""
+
+import numpy as np
+import pytest
+from problems import classification, net
+
+import gpunet as gn
+from gpunet.tape import Tape
+from gpunet.training.running import RunningMeans
+
+CPU = gn.get_device("cpu")
+LOGITS = np.array([[3, 1, 2], [0, 5, 1], [9, 8, 7], [1, 2, 3]], np.float32)  # answers 0, 1, 0, 2
+
+
+def added(task, *batches):
+    means = RunningMeans(task)
+    for value, prediction, target in batches:
+        means.add(np.array(value, np.float32), prediction, target, Tape())
+    return means
+
+
+def test_the_loss_is_the_mean_over_rows_not_over_batches():
+    batches = [(1.0, LOGITS[:3], np.zeros(3, np.int64)), (5.0, LOGITS[3:], np.zeros(1, np.int64))]
+    assert added("classification", *batches).read(CPU)["loss"] == (3 * 1.0 + 1 * 5.0) / 4
+
+
+@pytest.mark.parametrize("target", [np.array([0, 1, 1, 2]), np.eye(3, dtype=np.float32)[[0, 1, 1, 2]]])
+def test_an_answer_is_right_where_the_largest_logit_is(target):
+    assert added("classification", (0, LOGITS, target)).read(CPU)["accuracy"] == 0.75
+
+
+def test_each_yes_or_no_counts():
+    logits = np.array([[2, -1], [-3, 4]], np.float32)
+    target = np.array([[1, 0], [0, 0]], np.float32)
+    assert added("binary", (0, logits, target)).read(CPU)["accuracy"] == 0.75
+
+
+def test_values_have_no_accuracy():
+    assert added("regression", (2.0, LOGITS, LOGITS)).read(CPU) == {"loss": 2.0}
+
+
+def test_many_small_losses_lose_no_digits():
+    batches = [(1.0, LOGITS[:1], LOGITS[:1])] + 1000 * [(1e-7, LOGITS[:1], LOGITS[:1])]
+    assert added("regression", *batches).read(CPU)["loss"] == pytest.approx((1 + 1000 * 1e-7) / 1001, rel=1e-9)
+
+
+def test_a_state_goes_on_and_a_reset_begins_anew():
+    batch = (1.0, LOGITS, np.array([0, 1, 1, 2]))
+    means = added("classification", batch, batch)
+    again = RunningMeans("classification")
+    again.restore(means.state(CPU), CPU)
+    again.add(np.array(4.0), *batch[1:], Tape())
+    assert again.read(CPU) == {"loss": 2.0, "accuracy": 0.75}
+    again.reset()
+    again.add(np.array(4.0), LOGITS, np.array([2, 0, 1, 0]), Tape())
+    assert again.read(CPU) == {"loss": 4.0, "accuracy": 0.0}
+
+
+def test_a_state_before_the_first_batch_is_one_too():
+    means = RunningMeans("binary")
+    means.restore(RunningMeans("binary").state(CPU), CPU)
+    means.add(np.array(1.0), LOGITS, LOGITS, Tape())
+    assert means.read(CPU)["loss"] == 1.0
+
+
+def reads(batch_size, callbacks=(), epochs=3, **options):
+    """Return how often a training read its device."""
+    X, y = classification()
+    before = CPU.host_reads
+    gn.Trainer(net(dropout=0.2), callbacks=callbacks).fit(X, y, epochs=epochs, batch_size=batch_size, **options)
+    return CPU.host_reads - before
+
+
+def test_an_epoch_reads_the_device_once_whatever_its_number_of_batches():
+    assert reads(batch_size=60) == reads(batch_size=3) == 3
+    assert reads(batch_size=60, epochs=1) == 1
+
+
+def test_validation_and_callbacks_read_no_more_for_more_batches(tmp_path):
+    def callbacks():
+        return [gn.EarlyStopping(), gn.TerminateOnNaN(), gn.Log(tmp_path / "log.jsonl")]
+
+    few, many = (reads(size, callbacks(), validation=0.2) for size in (48, 2))
+    assert few == many == 3 * 3  # the means, the outputs for the validation rows, whether the weights are finite
+
+
+def test_a_callback_that_reads_every_step_is_seen():
+    class Reads(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            trainer.model.device.to_host(trainer.model.store.params)
+
+    assert reads(batch_size=10, callbacks=[Reads()]) == 3 * (1 + 6)
