@@ -59,9 +59,6 @@ class RawKernel:
         name: of the kernel.
         options: as for `RawModule`.
         enable_cooperative_groups: as for `RawModule`.
-
-    Attributes:
-        max_dynamic_shared_size_bytes: raise it to opt in to more than 48 KiB of shared memory; None: not set.
     """
 
     def __init__(self, code: str, name: str, options: tuple[str, ...] = (), *, enable_cooperative_groups: bool = False):
@@ -69,7 +66,7 @@ class RawKernel:
         self.name = name
         self.options = tuple(options)
         self.enable_cooperative_groups = enable_cooperative_groups
-        self.max_dynamic_shared_size_bytes: int | None = None
+        self._max_dynamic_shared: int | None = None
 
     @property
     def kernel(self) -> Kernel:
@@ -77,7 +74,19 @@ class RawKernel:
         kernels = _library(self.code, self.options, "check" if checking() else "fast").kernels
         if self.name not in kernels:
             raise ArgumentError(f"the source has no kernel {self.name!r}; it has {', '.join(kernels) or 'none'}.")
-        return kernels[self.name]
+        kernel = kernels[self.name]
+        if self._max_dynamic_shared is not None:
+            kernel.max_dynamic_shared_size_bytes = self._max_dynamic_shared
+        return kernel
+
+    @property
+    def max_dynamic_shared_size_bytes(self) -> int:
+        """How much dynamic shared memory a launch may ask for; raise it to opt in to more than 48 KiB in all."""
+        return self.kernel.max_dynamic_shared_size_bytes
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, nbytes: int) -> None:
+        self._max_dynamic_shared = nbytes
 
     def compile(self, log_stream: Any = None) -> None:
         """Compile now what the first launch would compile; errors as for `RawModule.compile`."""
@@ -101,11 +110,8 @@ class RawKernel:
             KernelError: a fault in the kernel.
             CompileError, DeviceError: as for `RawModule.compile`.
         """
-        kernel = self.kernel
-        if self.max_dynamic_shared_size_bytes is not None:
-            kernel.max_dynamic_shared_size_bytes = self.max_dynamic_shared_size_bytes
         launch = functools.partial(
-            kernel.launch,
+            self.kernel.launch,
             [max(1, int(n)) for n in grid],
             [max(1, int(n)) for n in block],
             [_argument(arg) for arg in args],
