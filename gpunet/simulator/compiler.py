@@ -36,6 +36,7 @@ _COMMON = (
 _KERNEL = (
     "-fvisibility=hidden",
     "-fno-gnu-unique",  # else the static variables of templates would be shared between libraries
+    "-Werror=frame-larger-than=98304",  # a fiber's stack has 128 KiB, see fiber.cpp
     "-g1",  # lines, for findings
     "-gdwarf-4",  # addr2line confuses the files of g++'s version 5 when a source comes from standard input
 )
@@ -50,7 +51,7 @@ class Mode:
     runtime_sources: tuple[str, ...]
 
 
-_RUNTIME_SOURCES = ("fiber.cpp", "scheduler.cpp", "shared_memory.cpp")
+_RUNTIME_SOURCES = ("fiber.cpp", "scheduler.cpp", "collectives.cpp", "shared_memory.cpp")
 MODES = {
     "fast": Mode((*_KERNEL, "-O2"), ("-O2",), (*_RUNTIME_SOURCES, "unchecked.cpp")),
     # The sanitizers' instrumentation, but with callbacks of our own (checker.cpp, sanitizer.cpp) in place of theirs.
@@ -164,12 +165,15 @@ def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: s
 
 def _compile(source: str, name: str, options: Sequence[str], mode: str, runtime: Path, build: _publish) -> None:
     compiler = find_compiler().path
-    headers = [f"-I{RUNTIME}", f"-I{RUNTIME / 'include'}"]
-    marked = f'#include "device.h"\n# 1 "{name}"\n{source}\n#include "export.h"\n'
-    preprocessed = _run([compiler, "-E", *_COMMON, *options, *headers, "-x", "c++", "-"], name, stdin=marked)
-    text, compiled = build.folder / "kernels.ii", build.folder / "kernels.o"
+    include = f"-I{RUNTIME / 'include'}"
+    # The source is preprocessed alone: its macros (-DT=float) must not meet the runtime's headers.
+    macros = ["-DGPUNET_SIMULATOR", "-D__CUDA_ARCH__=900"]
+    marked = f'# 1 "{name}"\n{source}\n'
+    preprocessed = _run([compiler, "-E", *_COMMON, *macros, *options, include, "-x", "c++", "-"], name, stdin=marked)
+    text, compiled = build.folder / "kernels.cpp", build.folder / "kernels.o"
     text.write_text(rewrite(preprocessed), encoding="utf-8")
-    _run([compiler, *_COMMON, *MODES[mode].kernel_flags, "-c", str(text), "-o", str(compiled)], name)
+    headers = [f"-I{RUNTIME}", "-include", "device.h"]
+    _run([compiler, *_COMMON, *MODES[mode].kernel_flags, *headers, "-c", str(text), "-o", str(compiled)], name)
     # A step of its own, without the sanitizers' flags: those would link the sanitizers' libraries.
     link = ["-shared", str(compiled), str(runtime), "-Wl,-rpath,$ORIGIN", "-Wl,-z,now", "-o", str(build.target)]
     _run([compiler, *link], name)

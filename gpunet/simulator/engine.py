@@ -2,7 +2,7 @@
 
     library = load(source, "kernels/matmul.cu", ["-DT=float"])
     matmul = library.kernels["matmul"]
-    matmul.launch((8, 8), (16, 16), [Buffer.of(a), Buffer.of(b), Buffer.of(c), np.int32(128)])
+    matmul.launch((8, 8), (16, 16), [Buffer(a.ctypes.data, a.nbytes), ..., np.int32(128)])
 
 There is no state but the arrays: a `Buffer` says which addresses a launch may touch and, in the mode "check", which of
 their bytes hold a value.
@@ -30,8 +30,8 @@ MAX_GRID = (2**31 - 1, 65_535, 65_535)
 MAX_BLOCK = (1024, 1024, 64)
 MAX_SHARED_BYTES = 48 * 1024
 MAX_SHARED_BYTES_OPT_IN = 227 * 1024
-MAX_RESIDENT_THREADS = 16 * 2048
-"""Threads of a cooperative launch: as if the simulated GPU had 16 multiprocessors."""
+MAX_RESIDENT_THREADS = 4 * 2048
+"""Threads of a cooperative launch: as if the simulated GPU had 4 multiprocessors."""
 
 _running = threading.Lock()  # the runtime runs one launch at a time
 
@@ -103,6 +103,8 @@ class _Launch(ctypes.Structure):
         ("arguments", ctypes.c_void_p),
         ("grid", ctypes.c_uint * 3),
         ("block", ctypes.c_uint * 3),
+        ("static_shared_offset", ctypes.c_uint64),
+        ("static_shared_bytes", ctypes.c_uint64),
         ("dynamic_shared_bytes", ctypes.c_uint64),
         ("buffers", ctypes.c_void_p),
         ("buffer_count", ctypes.c_uint64),
@@ -172,7 +174,11 @@ class Kernel:
         names = entry.names.decode().split(",") if entry.names else []
         self.parameters = tuple(_parameter(n, t) for n, t in zip(names, types, strict=True))
         self.max_threads: int = entry.max_threads
-        self.static_shared_bytes = library.symbols.shared_bytes(self.name)
+        variables = library.symbols.shared_variables_of(self.name)
+        self.static_shared_bytes = sum(v.nbytes for v in variables)
+        # With the gaps between them, where the library has other kernels' variables.
+        self._static_begin = min((v.offset for v in variables), default=0)
+        self._static_end = max((v.offset + v.nbytes for v in variables), default=0)
         self.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES - self.static_shared_bytes
         self._library = library
         self._entry = entry
@@ -211,6 +217,8 @@ class Kernel:
             ctypes.addressof(pointers),
             (ctypes.c_uint * 3)(*grid3),
             (ctypes.c_uint * 3)(*block3),
+            self._static_begin,
+            self._static_end - self._static_begin,
             shared_bytes,
             ctypes.addressof(buffers),
             len(buffers),
@@ -245,15 +253,15 @@ class Kernel:
             raise ArgumentError(f"kernel {self.name}: {blocks:,} blocks are more than the simulator can number.")
         if cooperative and blocks * threads > MAX_RESIDENT_THREADS:
             raise ArgumentError(
-                f"kernel {self.name}: a cooperative launch of {blocks:,} blocks of {threads} threads does not fit on the "
-                f"device at once ({MAX_RESIDENT_THREADS:,} threads); use fewer blocks and a grid-stride loop."
+                f"kernel {self.name}: a cooperative launch of {blocks:,} blocks of {threads} threads does not fit on "
+                f"the device at once ({MAX_RESIDENT_THREADS:,} threads); use fewer blocks and a grid-stride loop."
             )
         allowed = min(self.max_dynamic_shared_size_bytes, MAX_SHARED_BYTES_OPT_IN - self.static_shared_bytes)
         if not 0 <= shared_bytes <= allowed:
             raise ArgumentError(
-                f"kernel {self.name}: {shared_bytes:,} bytes of dynamic shared memory beside {self.static_shared_bytes:,} "
-                f"static ones; {allowed:,} are allowed. Above 48 KiB in all, set max_dynamic_shared_size_bytes, up to "
-                "227 KiB in all."
+                f"kernel {self.name}: {shared_bytes:,} bytes of dynamic shared memory beside "
+                f"{self.static_shared_bytes:,} static ones; {allowed:,} are allowed. Above 48 KiB in all, set "
+                "max_dynamic_shared_size_bytes, up to 227 KiB in all."
             )
 
     def _pack(self, args: Sequence[Any]) -> tuple[list[Any], ctypes.Array[_BufferArgument]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+_ALIGNMENT = r"(?:(?:__align__|alignas|__attribute__)\s*\([^;]*?\)\s*)?"
 _DYNAMIC = re.compile(
-    r"extern\s+(?P<before>__attribute__\s*\(\(.*?\)\)\s*)?__shared__\s+(?P<after>__attribute__\s*\(\(.*?\)\)\s*|alignas\s*\(.*?\)\s*)?"
-    r"(?P<type>[\w:\s]+?)\s+(?P<name>\w+)\s*\[\s*\]\s*;"
+    rf"extern\s+{_ALIGNMENT}__shared__\s+{_ALIGNMENT}(?P<type>[\w:\s]+?)\s+(?P<name>\w+)\s*\[\s*\]\s*;"
 )
 _KERNEL = re.compile(r"__global__\s+(?P<head>[\w\s:*&]*?)\b(?P<name>\w+)\s*\(")
 _LAUNCH_BOUNDS = re.compile(r"\b__launch_bounds__\s*\(")
@@ -47,7 +47,7 @@ def _kernel_table(kernels: list[KernelDeclaration]) -> str:
         for k in kernels
     )
     table = 'extern "C" __attribute__((visibility("default"))) const KernelEntry gpunet_kernels[]'
-    return f"\n# 1 \"kernel table\"\n{table} = {{\n{rows}  {{}}\n}};\n"
+    return f'\n# 1 "kernel table"\n#include "export.h"\n{table} = {{\n{rows}  {{}}\n}};\n'
 
 
 def find_kernels(text: str) -> tuple[list[KernelDeclaration], str]:
@@ -61,7 +61,7 @@ def find_kernels(text: str) -> tuple[list[KernelDeclaration], str]:
         if match is None:
             continue
         end = _closing(text, match.end() - 1)
-        is_template = text[:match.start()].rstrip().endswith(">")
+        is_template = text[: match.start()].rstrip().endswith(">")
         if not is_template and text[end + 1 :].lstrip().startswith("{"):
             names = _parameter_names(text[match.end() : end])
             kernels[match["name"]] = KernelDeclaration(match["name"], names, max_threads)

@@ -12,12 +12,12 @@ RUNTIME = Path(__file__).parent / "runtime"
 
 
 class SharedVariable(NamedTuple):
-    """A `__shared__` variable: where it lies in static shared memory, and the mangled function that declares it."""
+    """A `__shared__` variable: where it lies in static shared memory, and the kernel that declares it, if one does."""
 
     offset: int
     nbytes: int
     name: str
-    function: str
+    kernel: str | None
 
 
 class Symbols:
@@ -29,23 +29,20 @@ class Symbols:
     @cached_property
     def shared_variables(self) -> list[SharedVariable]:
         """The library's `__shared__` variables by offset. They are its thread-local ones (see `rewrite.py`)."""
-        variables = []
+        variables = set()
         for line in _output("readelf", "-sW", self.path):
-            # "    12: 0000000000000040  4096 TLS  LOCAL  DEFAULT  20 _ZZ6matmulE2As": static local variables are _ZZ...
-            match = re.match(r"\s*\d+: ([0-9a-f]+)\s+(\d+) TLS .* (?:_ZZ(\w+)E)?\d*(\w+)", line)
-            if match and match[3]:
-                name = re.sub(r"^\d+|_\d+$", "", match[4])
-                variables.append(SharedVariable(int(match[1], 16), int(match[2]), name, match[3]))
-        return sorted(set(variables))
+            # "    12: 0000000000000040  4096 TLS  LOCAL  DEFAULT  20 _ZZ6matmulE2As": a local variable is _ZZ...E...
+            if match := re.match(r"\s*\d+: ([0-9a-f]+)\s+(\d+) TLS .* _ZZ(\w+)E\d+(\w+?)(?:_\d+)?$", line):
+                offset, nbytes, function, name = match.groups()
+                variables.add(SharedVariable(int(offset, 16), int(nbytes), name, _c_function(function)))
+        return sorted(variables)
 
-    def shared_bytes(self, kernel: str) -> int:
-        """Return the static shared memory of `kernel`: its own variables and those of the device functions.
+    def shared_variables_of(self, kernel: str) -> list[SharedVariable]:
+        """Return the variables that `kernel` may use: its own and those of the device functions.
 
         Which kernel calls which device function is not known, so the latter are counted for every kernel.
         """
-        other_kernels = re.compile(r"\d+[A-Za-z]\w*")
-        own = f"{len(kernel)}{kernel}"
-        return sum(v.nbytes for v in self.shared_variables if v.function == own or not other_kernels.fullmatch(v.function))
+        return [v for v in self.shared_variables if v.kernel in (kernel, None)]
 
     def resolve(self, text: str) -> str:
         """Return a finding's text with `{pc 1a2b}` as file:line and `{static 64}` as a variable and an offset."""
@@ -65,6 +62,12 @@ class Symbols:
             if v.offset <= offset < v.offset + v.nbytes:
                 return f"{v.name} at byte {offset - v.offset}"
         return f"static memory at byte {offset}"
+
+
+def _c_function(mangled: str) -> str | None:
+    """Return the name in "6matmul"; None where parameters follow it, for `extern "C"` functions have none there."""
+    match = re.fullmatch(r"(\d+)(\D\w*)", mangled)
+    return match[2] if match and len(match[2]) == int(match[1]) else None
 
 
 def _output(tool: str, *arguments: str | Path) -> list[str]:

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <string>
 
 #include "access.h"
@@ -20,9 +21,10 @@ struct Region {
   char* end;
   bool shared, writable;
   uint8_t* initialized;  // a flag per byte, or null: all of it is
-  Cell* cells;
+  Cell* cells = nullptr;
   // Bytes per cell: four until a smaller access shows that neighbouring bytes may belong to different threads.
   int cell_bytes = 4;
+  std::vector<Cell> byte_cells;
 };
 
 const Launch* launch;
@@ -31,33 +33,38 @@ std::vector<uint8_t> shared_flags;  // initialized flags of static and dynamic s
 Region* last_region;
 
 // Cells lie in one array that only grows. A new generation empties them all without touching them.
-struct Cells {
-  Cell* begin = nullptr;
-  size_t capacity = 0, used = 0;
-} cells;
-uint32_t generation = 0, shared_generation = 0;
-uint32_t newest_generation = 0;
+Cell* cells = nullptr;
+size_t cell_capacity = 0, cells_used = 0;
+uint32_t newest_generation = 0, generation = 0, shared_generation = 0;
+
+constexpr size_t cell_count(size_t bytes) { return (bytes + 3) / 4; }
+
+Cell* new_cells(size_t count) {
+  auto* result = static_cast<Cell*>(std::calloc(count, sizeof(Cell)));  // memory comes when it is touched
+  if (!result && count) throw std::bad_alloc();
+  return result;
+}
 
 void reserve_cells(size_t count) {
-  cells.used = 0;
-  if (count <= cells.capacity) return;
-  std::free(cells.begin);
-  cells.capacity = count + count / 2;
-  cells.begin = static_cast<Cell*>(std::calloc(cells.capacity, sizeof(Cell)));  // pages come when they are touched
-  if (!cells.begin) std::abort();
+  cells_used = 0;
+  if (count <= cell_capacity) return;
+  std::free(cells);
+  cell_capacity = 0;
+  cells = new_cells(count);
+  cell_capacity = count;
 }
 
 void add_region(Region region) {
-  region.cells = cells.begin + cells.used;
-  cells.used += region.end - region.begin;  // enough for one cell per byte
-  regions.push_back(region);
+  region.cells = cells + cells_used;
+  cells_used += cell_count(region.end - region.begin);
+  regions.push_back(std::move(region));
 }
 
 // Arguments that overlap, such as a matrix that is input and output, become one region.
 std::vector<Region> merged_buffers() {
   std::vector<Region> result;
   for (const BufferArgument* b = launch->buffers; b != launch->buffers + launch->buffer_count; ++b)
-    if (b->bytes) result.push_back({b->begin, b->begin + b->bytes, false, b->writable != 0, b->initialized, nullptr});
+    if (b->bytes) result.push_back({b->begin, b->begin + b->bytes, false, b->writable != 0, b->initialized});
   std::sort(result.begin(), result.end(), [](const Region& a, const Region& b) { return a.begin < b.begin; });
   size_t kept = 0;
   for (const Region& next : result) {
@@ -98,7 +105,7 @@ const BufferArgument* buffer_at(const char* address) {
 // Names what lies at `address`: "array a at byte 64", "shared memory As at byte 0".
 std::string memory_at(const char* address) {
   const uint64_t offset = address - static_shared.begin;
-  if (offset < static_shared.bytes) return "shared memory {static " + std::to_string(offset) + "}";
+  if (offset < static_shared.bytes) return "shared memory {static " + std::to_string(launch->static_shared_offset + offset) + "}";
   const uint64_t dynamic_offset = address - dynamic_shared;
   if (dynamic_offset < launch->dynamic_shared_bytes)
     return "dynamic shared memory at byte " + std::to_string(dynamic_offset);
@@ -158,7 +165,9 @@ void check_initialized(Region& region, const MemoryAccess& a) {
 }
 
 void split_cells(Region& region) {
-  for (size_t i = region.end - region.begin; i-- > 0;) region.cells[i] = region.cells[i / 4];
+  region.byte_cells.resize(region.end - region.begin);
+  for (size_t i = 0; i < region.byte_cells.size(); ++i) region.byte_cells[i] = region.cells[i / 4];
+  region.cells = region.byte_cells.data();
   region.cell_bytes = 1;
 }
 
@@ -194,6 +203,7 @@ void check_access(const MemoryAccess& a) {
   if (a.write && !region->writable) report("write through a const pointer", memory_at(a.address), a);
   count(*region, a);
   check_race(*region, a);
+  if (a.atomic && !region->shared) note_atomic(a.address);
   if (region->initialized) check_initialized(*region, a);
 }
 
@@ -211,15 +221,15 @@ void begin_launch(const Launch& next) {
   launch = &next;
   const auto buffers = merged_buffers();
   const size_t static_bytes = static_shared.bytes, dynamic_bytes = next.dynamic_shared_bytes;
-  size_t bytes = static_bytes + dynamic_bytes;
-  for (const Region& region : buffers) bytes += region.end - region.begin;
-  reserve_cells(bytes);
+  size_t count = cell_count(static_bytes) + cell_count(dynamic_bytes);
+  for (const Region& region : buffers) count += cell_count(region.end - region.begin);
+  reserve_cells(count);
   shared_flags.assign(static_bytes + dynamic_bytes, 0);
   uint8_t* flags = shared_flags.data();
   regions.clear();
   last_region = nullptr;
-  add_region({static_shared.begin, static_shared.begin + static_bytes, true, true, flags, nullptr});
-  add_region({dynamic_shared, dynamic_shared + dynamic_bytes, true, true, flags + static_bytes, nullptr});
+  add_region({static_shared.begin, static_shared.begin + static_bytes, true, true, flags});
+  add_region({dynamic_shared, dynamic_shared + dynamic_bytes, true, true, flags + static_bytes});
   for (const Region& region : buffers) add_region(region);
   generation = ++newest_generation;
   forget_handovers();

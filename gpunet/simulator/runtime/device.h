@@ -5,8 +5,6 @@
 #pragma once
 #include "runtime.h"
 
-#define GPUNET_SIMULATOR 1
-#define __CUDA_ARCH__ 900
 #define __device__
 #define __host__
 #define __constant__
@@ -15,6 +13,7 @@
 #define __noinline__ __attribute__((noinline))
 #define __align__(n) __attribute__((aligned(n)))
 #define __grid_constant__
+#define asm static_assert(false, "inline PTX cannot be simulated; put it behind #ifndef GPUNET_SIMULATOR")
 
 #define threadIdx (::simulator::position.thread)
 #define blockIdx (::simulator::position.block)

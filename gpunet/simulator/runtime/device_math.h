@@ -163,16 +163,13 @@ inline float __saturatef(float v) { return v > 0.0f ? (v < 1.0f ? v : 1.0f) : 0.
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
 
-// Never contracted into a fused multiply-add: that is what kernels call them for.
-#pragma GCC push_options
-#pragma GCC optimize("fp-contract=off")
+// Not inlined, and so never contracted into a fused multiply-add: that is what kernels call them for.
 __attribute__((noinline)) inline float __fmul_rn(float a, float b) { return a * b; }
 __attribute__((noinline)) inline float __fadd_rn(float a, float b) { return a + b; }
 __attribute__((noinline)) inline float __fsub_rn(float a, float b) { return a - b; }
 __attribute__((noinline)) inline float __fdiv_rn(float a, float b) { return a / b; }
 __attribute__((noinline)) inline double __dmul_rn(double a, double b) { return a * b; }
 __attribute__((noinline)) inline double __dadd_rn(double a, double b) { return a + b; }
-#pragma GCC pop_options
 
 inline int __popc(unsigned v) { return __builtin_popcount(v); }
 inline int __popcll(unsigned long long v) { return __builtin_popcountll(v); }

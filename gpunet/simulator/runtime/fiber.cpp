@@ -47,8 +47,8 @@ size_t made = 0;
 
 Fiber* make_fiber() {
   void* memory = mmap(nullptr, kPage + kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
-  mprotect(memory, kPage, PROT_NONE);  // a stack that overflows hits this page, not its neighbour
+  // A stack that overflows shall hit a page of its own, not its neighbour.
+  if (memory == MAP_FAILED || mprotect(memory, kPage, PROT_NONE) != 0) throw std::bad_alloc();
   char* begin = static_cast<char*>(memory) + kPage;
   // Stacks that end at the same offset in a page compete for the same few cache lines, so each ends a bit lower.
   const size_t colour = made++ % 16 * 256;

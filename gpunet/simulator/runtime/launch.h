@@ -26,6 +26,7 @@ struct Launch {
   const KernelEntry* kernel;
   void** arguments;
   unsigned grid[3], block[3];
+  uint64_t static_shared_offset, static_shared_bytes;  // of this kernel's, in the library's static shared memory
   uint64_t dynamic_shared_bytes;
   const BufferArgument* buffers;
   uint64_t buffer_count;

@@ -19,12 +19,12 @@ inline void access(void* address, size_t bytes, bool write, bool aligned, const 
 }
 
 // Every record that describes a failed check begins with the place in the source, which inlining makes less telling
-// than the address of the code; only the alignment is of interest.
+// than the address of the code.
 struct TypeMismatch {
   const char* file;
   uint32_t line, column;
   const void* type;
-  uint8_t log2_alignment;
+  uint8_t log2_alignment, kind;  // kind 1 is a write
 };
 
 }  // namespace
@@ -54,7 +54,7 @@ void __tsan_vptr_read(void**) {}
 
 void __ubsan_handle_type_mismatch_v1_abort(const TypeMismatch* data, char* address) {
   const size_t alignment = size_t{1} << data->log2_alignment;
-  report_misaligned({address, alignment, place_of(PLACE), false}, alignment);
+  report_misaligned({address, alignment, place_of(PLACE), data->kind == 1}, alignment);
 }
 
 ARITHMETIC(out_of_bounds, "out of bounds: an index past its array's size")

@@ -2,10 +2,10 @@
 #include "scheduler.h"
 
 #include <cstring>
-#include <vector>
+#include <new>
 
+#include "block.h"
 #include "checker.h"
-#include "fiber.h"
 #include "shared_memory.h"
 
 namespace simulator {
@@ -13,43 +13,12 @@ namespace simulator {
 Position position;
 Running running;
 Counts counts;
+const Launch* launch;
+Block* block;
+Thread* thread;
 
 namespace {
 
-enum class State : char { unstarted, ready, at_block_barrier, at_warp_collective, at_grid_barrier, exited };
-
-struct Thread {
-  State state = State::unstarted;
-  uint3 index;
-  unsigned number;
-  Fiber* fiber = nullptr;
-  unsigned mask = 0;  // of the warp collective that it waits at
-  Operation operation = nullptr;
-  Where where;
-};
-
-struct Warp {
-  Lanes lanes;
-  unsigned arrived = 0;
-  unsigned exited = 0;
-  unsigned epoch = 0;
-};
-
-struct Block {
-  uint3 index;
-  unsigned number;
-  unsigned unstarted = 0;  // the first thread that has not begun
-  unsigned exited = 0;
-  unsigned epoch = 0;
-  unsigned votes = 0;         // predicates that were true at the barrier that is filling
-  unsigned last_votes = 0;    // and at the last one that was released
-  std::vector<Thread> threads;
-  std::vector<Warp> warps;
-};
-
-const Launch* launch;
-Block* block;    // the running one
-Thread* thread;  // the running one
 void* scheduler_stack;
 std::string failure;
 
@@ -57,64 +26,7 @@ uint3 index_of(unsigned number, uint3 size) {
   return {number % size.x, number / size.x % size.y, number / size.x / size.y};
 }
 
-void return_to_scheduler() { gpunet_switch(&thread->fiber->stack_pointer, scheduler_stack); }
-
-std::string text(Where where) {
-  const char* file = where.file_name();
-  const char* slash = std::strrchr(file, '/');
-  return std::string(slash ? slash + 1 : file) + ":" + std::to_string(where.line());
-}
-
 bool same_place(Where a, Where b) { return a.line() == b.line() && std::strcmp(a.file_name(), b.file_name()) == 0; }
-
-// --- warp collectives
-
-unsigned lanes_in_warp(unsigned warp) {
-  const unsigned count = block->threads.size() - warp * kWarpSize;
-  return count >= kWarpSize ? ~0u : (1u << count) - 1;
-}
-
-Thread& lane_of(unsigned warp, unsigned lane) { return block->threads[warp * kWarpSize + lane]; }
-
-// Runs the collective that waits for `mask` once all of its lanes that still live have arrived.
-bool complete_collective(unsigned warp_number, unsigned mask, Memory memory) {
-  Warp& warp = block->warps[warp_number];
-  const unsigned participants = mask & lanes_in_warp(warp_number) & ~warp.exited;
-  if ((warp.arrived & participants) != participants) return false;
-  const Thread& first = lane_of(warp_number, __builtin_ctz(participants));
-  for (unsigned lane = 0; lane < kWarpSize; ++lane) {
-    if (!(participants >> lane & 1)) continue;
-    const Thread& other = lane_of(warp_number, lane);
-    if (other.mask != mask || other.operation != first.operation)
-      fail("divergent warp collective: " + describe(block->number, other.number) + " is at " + text(other.where) +
-           ", " + describe(block->number, first.number) + " at " + text(first.where) +
-           ", and they disagree on the operation or the mask");
-  }
-  warp.lanes.misread = 0;
-  running.watched = false;
-  first.operation(warp.lanes, participants);
-  running.watched = true;
-  if (kChecked && warp.lanes.misread) {
-    const Thread& reader = lane_of(warp_number, __builtin_ctz(warp.lanes.misread));
-    fail("undefined shuffle at " + text(reader.where) + ": " + describe(block->number, reader.number) +
-         " reads from a lane that takes no part (it has exited, or is not in the mask)");
-  }
-  warp.arrived &= ~participants;
-  for (unsigned lane = 0; lane < kWarpSize; ++lane)
-    if (participants >> lane & 1) lane_of(warp_number, lane).state = State::ready;
-  if (memory == Memory::ordered) running.clock.warp_epoch = ++warp.epoch;
-  return true;
-}
-
-// A lane that exits may be the one that the others were waiting for.
-void leave_warp() {
-  const unsigned warp_number = thread->number / kWarpSize;
-  Warp& warp = block->warps[warp_number];
-  warp.exited |= 1u << thread->number % kWarpSize;
-  if (!warp.arrived) return;
-  const Thread& waiting = lane_of(warp_number, __builtin_ctz(warp.arrived));
-  complete_collective(warp_number, waiting.mask, Memory::unordered);
-}
 
 // --- threads
 
@@ -284,6 +196,14 @@ void run_cooperatively(unsigned block_count) {
 
 }  // namespace
 
+void return_to_scheduler() { gpunet_switch(&thread->fiber->stack_pointer, scheduler_stack); }
+
+std::string text(Where where) {
+  const char* file = where.file_name();
+  const char* slash = std::strrchr(file, '/');
+  return std::string(slash ? slash + 1 : file) + ":" + std::to_string(where.line());
+}
+
 // --- what kernels call
 
 unsigned block_barrier(int predicate, Where where) {
@@ -299,21 +219,6 @@ void grid_barrier(Where where) {
   thread->where = where;
   thread->state = State::at_grid_barrier;
   return_to_scheduler();
-}
-
-void warp_collective(unsigned mask, Operation operation, const void* in, size_t in_bytes, void* out, size_t out_bytes,
-                     Memory memory, Where where) {
-  const unsigned lane = thread->number % kWarpSize, warp_number = thread->number / kWarpSize;
-  if (!(mask >> lane & 1)) fail("warp collective at " + text(where) + ": the calling lane is not in its own mask");
-  Warp& warp = block->warps[warp_number];
-  if (in_bytes) std::memcpy(warp.lanes.in[lane], in, in_bytes);
-  thread->mask = mask;
-  thread->operation = operation;
-  thread->where = where;
-  thread->state = State::at_warp_collective;
-  warp.arrived |= 1u << lane;
-  if (!complete_collective(warp_number, mask, memory)) return_to_scheduler();
-  if (out_bytes) std::memcpy(out, warp.lanes.out[lane], out_bytes);
 }
 
 // --- what the checker asks
@@ -349,11 +254,15 @@ extern "C" const char* gpunet_launch(const Launch* next) {
   counts = {};
   position.grid_size = {next->grid[0], next->grid[1], next->grid[2]};
   position.block_size = {next->block[0], next->block[1], next->block[2]};
-  find_library(reinterpret_cast<const void*>(next->kernel->call));
-  checker::begin_launch(*next);
-  const unsigned block_count = next->grid[0] * next->grid[1] * next->grid[2];
-  if (next->cooperative) run_cooperatively(block_count);
-  else run_one_after_the_other(block_count);
+  find_library(*next);
+  try {
+    checker::begin_launch(*next);
+    const unsigned block_count = next->grid[0] * next->grid[1] * next->grid[2];
+    if (next->cooperative) run_cooperatively(block_count);
+    else run_one_after_the_other(block_count);
+  } catch (const std::bad_alloc&) {
+    failure = "the host has not enough memory to simulate this launch";
+  }
   return failure.empty() ? nullptr : failure.c_str();
 }
 

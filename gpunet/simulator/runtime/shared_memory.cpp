@@ -15,12 +15,12 @@ StaticShared static_shared;
 
 // `__shared__` variables are `static thread_local`, so that all of a library's lie in one piece of memory, apart from
 // everything else: its TLS block. (A section attribute would say the same, but g++ ignores it inside templates.)
-void find_library(const void* code) {
+void find_library(const Launch& launch) {
   dl_iterate_phdr(
       [](dl_phdr_info* library, size_t, void* code) {
         const auto address = reinterpret_cast<uintptr_t>(code);
         bool inside = false;
-        size_t tls_bytes = 0, end = 0;
+        uintptr_t end = 0;
         for (int i = 0; i < library->dlpi_phnum; ++i) {
           const auto& segment = library->dlpi_phdr[i];
           const uintptr_t begin = library->dlpi_addr + segment.p_vaddr;
@@ -28,16 +28,17 @@ void find_library(const void* code) {
             inside |= address - begin < segment.p_memsz;
             end = std::max(end, begin + segment.p_memsz);
           }
-          if (segment.p_type == PT_TLS) tls_bytes = segment.p_memsz;
         }
         if (inside) {
-          static_shared = {static_cast<char*>(library->dlpi_tls_data), tls_bytes};
+          static_shared = {static_cast<char*>(library->dlpi_tls_data), 0};
           running.library_begin = reinterpret_cast<char*>(library->dlpi_addr);
           running.library_end = reinterpret_cast<char*>(end);
         }
         return static_cast<int>(inside);
       },
-      const_cast<void*>(code));
+      reinterpret_cast<void*>(launch.kernel->call));
+  static_shared.begin += launch.static_shared_offset;
+  static_shared.bytes = launch.static_shared_bytes;
 }
 
 // On the device it starts as whatever was there: all ones, which read as NaN, show that soonest.

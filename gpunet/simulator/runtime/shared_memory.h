@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "launch.h"
 #include "runtime.h"
 
 namespace simulator {
@@ -19,8 +20,8 @@ struct SavedShared {
   std::vector<uint8_t> initialized;
 };
 
-// Finds the loaded library that holds `code`: its static shared memory and, for the checker, its extent.
-void find_library(const void* code);
+// Finds the kernel's library in memory: the kernel's static shared memory and, for the checker, the library's extent.
+void find_library(const Launch& launch);
 void fresh_shared_memory(size_t dynamic_bytes);
 void save_shared_memory(SavedShared& saved, size_t dynamic_bytes);
 void restore_shared_memory(const SavedShared& saved);

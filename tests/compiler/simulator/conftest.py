@@ -2,12 +2,9 @@
 
 import numpy as np
 import pytest
+from compiler.simulator.kernels import buffer
 
-from gpunet.simulator.engine import Buffer, load
-
-
-def buffer(array, flags=None):
-    return Buffer(array.ctypes.data, array.nbytes, flags.ctypes.data if flags is not None else 0)
+from gpunet.simulator.engine import load
 
 
 @pytest.fixture

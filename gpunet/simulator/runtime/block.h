@@ -1,0 +1,55 @@
+// The state of a running launch: its blocks, warps and threads.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "fiber.h"
+#include "launch.h"
+#include "scheduler.h"
+
+namespace simulator {
+
+enum class State : char { unstarted, ready, at_block_barrier, at_warp_collective, at_grid_barrier, exited };
+
+struct Thread {
+  State state = State::unstarted;
+  uint3 index;
+  unsigned number;
+  Fiber* fiber = nullptr;
+  unsigned mask = 0;  // of the warp collective that it waits at
+  Operation operation = nullptr;
+  Where where;
+};
+
+struct Warp {
+  Lanes lanes;
+  unsigned arrived = 0;
+  unsigned exited = 0;
+  unsigned epoch = 0;
+};
+
+struct Block {
+  uint3 index;
+  unsigned number;
+  unsigned unstarted = 0;  // the first thread that has not begun
+  unsigned exited = 0;
+  unsigned epoch = 0;
+  unsigned votes = 0;         // predicates that were true at the barrier that is filling
+  unsigned last_votes = 0;    // and at the last one that was released
+  std::vector<Thread> threads;
+  std::vector<Warp> warps;
+};
+
+extern const Launch* launch;
+extern Block* block;    // the running one
+extern Thread* thread;  // the running one
+
+// Goes on with the scheduler; the running thread comes back when its state is `ready` and it is its turn.
+void return_to_scheduler();
+
+// Tells the collectives of the running thread's warp that it has exited: it may be the one they were waiting for.
+void leave_warp();
+
+std::string text(Where where);
+
+}  // namespace simulator

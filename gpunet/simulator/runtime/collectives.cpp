@@ -1,0 +1,73 @@
+// Warp collectives: shuffles, votes and their like. Each lane brings its bytes; the last one to come runs the operation.
+#include <cstring>
+
+#include "block.h"
+#include "checker.h"
+
+namespace simulator {
+namespace {
+
+unsigned lanes_in_warp(unsigned warp) {
+  const unsigned count = block->threads.size() - warp * kWarpSize;
+  return count >= kWarpSize ? ~0u : (1u << count) - 1;
+}
+
+Thread& lane_of(unsigned warp, unsigned lane) { return block->threads[warp * kWarpSize + lane]; }
+
+// Runs the collective that waits for `mask` once all of its lanes that still live have arrived.
+bool complete_collective(unsigned warp_number, unsigned mask, Memory memory) {
+  Warp& warp = block->warps[warp_number];
+  const unsigned participants = mask & lanes_in_warp(warp_number) & ~warp.exited;
+  if ((warp.arrived & participants) != participants) return false;
+  const Thread& first = lane_of(warp_number, __builtin_ctz(participants));
+  for (unsigned lane = 0; lane < kWarpSize; ++lane) {
+    if (!(participants >> lane & 1)) continue;
+    const Thread& other = lane_of(warp_number, lane);
+    if (other.mask != mask || other.operation != first.operation)
+      fail("divergent warp collective: " + describe(block->number, other.number) + " is at " + text(other.where) +
+           ", " + describe(block->number, first.number) + " at " + text(first.where) +
+           ", and they disagree on the operation or the mask");
+  }
+  warp.lanes.misread = 0;
+  running.watched = false;
+  first.operation(warp.lanes, participants);
+  running.watched = true;
+  if (kChecked && warp.lanes.misread) {
+    const Thread& reader = lane_of(warp_number, __builtin_ctz(warp.lanes.misread));
+    fail("undefined shuffle at " + text(reader.where) + ": " + describe(block->number, reader.number) +
+         " reads from a lane that takes no part (it has exited, or is not in the mask)");
+  }
+  warp.arrived &= ~participants;
+  for (unsigned lane = 0; lane < kWarpSize; ++lane)
+    if (participants >> lane & 1) lane_of(warp_number, lane).state = State::ready;
+  if (memory == Memory::ordered) running.clock.warp_epoch = ++warp.epoch;
+  return true;
+}
+
+}  // namespace
+
+void leave_warp() {
+  const unsigned warp_number = thread->number / kWarpSize;
+  Warp& warp = block->warps[warp_number];
+  warp.exited |= 1u << thread->number % kWarpSize;
+  if (!warp.arrived) return;
+  const Thread& waiting = lane_of(warp_number, __builtin_ctz(warp.arrived));
+  complete_collective(warp_number, waiting.mask, Memory::unordered);
+}
+
+void warp_collective(unsigned mask, Operation operation, const void* in, size_t in_bytes, void* out, size_t out_bytes,
+                     Memory memory, Where where) {
+  const unsigned lane = thread->number % kWarpSize, warp_number = thread->number / kWarpSize;
+  if (!(mask >> lane & 1)) fail("warp collective at " + text(where) + ": the calling lane is not in its own mask");
+  Warp& warp = block->warps[warp_number];
+  if (in_bytes) std::memcpy(warp.lanes.in[lane], in, in_bytes);
+  thread->mask = mask;
+  thread->operation = operation;
+  thread->where = where;
+  thread->state = State::at_warp_collective;
+  warp.arrived |= 1u << lane;
+  if (!complete_collective(warp_number, mask, memory)) return_to_scheduler();
+  if (out_bytes) std::memcpy(out, warp.lanes.out[lane], out_bytes);
+}
+
+}  // namespace simulator

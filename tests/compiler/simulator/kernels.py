@@ -1,0 +1,294 @@
+"""Correct kernels of the kinds that networks need, each with its NumPy reference.
+
+`CASES[name]()` returns (source, grid, block, arguments, launch options, {argument's index: expected value}).
+"""
+
+import numpy as np
+
+from gpunet.simulator.engine import Buffer
+
+
+def buffer(array, flags=None):
+    """Return a NumPy array as what the engine takes; `flags` say which of its bytes hold a value."""
+    return Buffer(array.ctypes.data, array.nbytes, flags.ctypes.data if flags is not None else 0)
+
+
+def _rng():
+    return np.random.default_rng(0)
+
+
+def _normal(*shape, dtype=np.float32):
+    return _rng().standard_normal(shape).astype(dtype)
+
+
+TILED_MATMUL = r"""
+#define TILE 16
+extern "C" __global__ void __launch_bounds__(TILE * TILE)
+matmul(const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ c, int m, int n, int k) {
+  __shared__ float As[2][TILE][TILE + 1], Bs[2][TILE][TILE];  // double buffered: one barrier per tile
+  const int tx = threadIdx.x, ty = threadIdx.y;
+  const int row = blockIdx.y * TILE + ty, col = blockIdx.x * TILE + tx;
+  float sum = 0.0f;
+  for (int k0 = 0, buffer = 0; k0 < k; k0 += TILE, buffer ^= 1) {
+    As[buffer][ty][tx] = row < m && k0 + tx < k ? __ldg(&a[(size_t)row * k + k0 + tx]) : 0.0f;
+    Bs[buffer][ty][tx] = col < n && k0 + ty < k ? __ldg(&b[(size_t)(k0 + ty) * n + col]) : 0.0f;
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < TILE; ++i) sum = fmaf(As[buffer][ty][i], Bs[buffer][i][tx], sum);
+  }
+  if (row < m && col < n) c[(size_t)row * n + col] = sum;
+}
+"""
+
+
+def matmul():
+    m, n, k = 33, 47, 50
+    a, b, c = _normal(m, k), _normal(k, n), np.full((m, n), np.nan, np.float32)
+    return TILED_MATMUL, (3, 3), (16, 16), (a, b, c, m, n, k), {}, {2: a @ b}
+
+
+def register_tile():
+    """float4 loads and stores, a register tile, a template whose shared memory belongs to the kernel."""
+    source = r"""
+template <int BM, int BN, int BK>
+__device__ void multiply(const float* a, const float* b, float* c, int n, int k, float (&As)[BK][BM],
+                         float (&Bs)[BK][BN]) {
+  const int t = threadIdx.x, row = t / (BN / 4) * 4, col = t % (BN / 4) * 4;
+  float sum[4][4] = {};
+  for (int k0 = 0; k0 < k; k0 += BK) {
+    for (int i = t; i < BM * BK; i += blockDim.x) As[i % BK][i / BK] = a[(blockIdx.y * BM + i / BK) * k + k0 + i % BK];
+    for (int i = 4 * t; i < BK * BN; i += 4 * blockDim.x)
+      *reinterpret_cast<float4*>(&Bs[i / BN][i % BN]) =
+          *reinterpret_cast<const float4*>(&b[(k0 + i / BN) * n + blockIdx.x * BN + i % BN]);
+    __syncthreads();
+    for (int i = 0; i < BK; ++i) {
+      const float4 x = *reinterpret_cast<float4*>(&As[i][row]), y = *reinterpret_cast<float4*>(&Bs[i][col]);
+      const float xs[4] = {x.x, x.y, x.z, x.w}, ys[4] = {y.x, y.y, y.z, y.w};
+      for (int r = 0; r < 4; ++r)
+        for (int s = 0; s < 4; ++s) sum[r][s] += xs[r] * ys[s];
+    }
+    __syncthreads();
+  }
+  for (int r = 0; r < 4; ++r)
+    *reinterpret_cast<float4*>(&c[(blockIdx.y * BM + row + r) * n + blockIdx.x * BN + col]) =
+        make_float4(sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
+}
+extern "C" __global__ void __launch_bounds__(64) k(const float* a, const float* b, float* c, int n, int k) {
+  __shared__ __align__(16) float As[8][32];
+  __shared__ __align__(16) float Bs[8][32];
+  multiply(a, b, c, n, k, As, Bs);
+}"""
+    a, b, c = _normal(64, 40), _normal(40, 96), np.full((64, 96), np.nan, np.float32)
+    return source, (3, 2), (64,), (a, b, c, 96, 40), {}, {2: a @ b}
+
+
+def softmax():
+    """A warp a row, reduced by shuffles."""
+    source = r"""
+__device__ __forceinline__ float warp_max(float v) {
+  for (int o = 16; o > 0; o >>= 1) v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, o));
+  return v;
+}
+__device__ __forceinline__ float warp_sum(float v) {
+  for (int o = 16; o > 0; o >>= 1) v += __shfl_xor_sync(0xffffffffu, v, o);
+  return v;
+}
+extern "C" __global__ void k(const float* x, float* y, int rows, int cols) {
+  const int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x & 31;
+  if (row >= rows) return;
+  float top = -3.0e38f, total = 0.0f;
+  for (int i = lane; i < cols; i += 32) top = max(top, x[row * cols + i]);
+  top = warp_max(top);
+  for (int i = lane; i < cols; i += 32) total += expf(x[row * cols + i] - top);
+  total = warp_sum(total);
+  for (int i = lane; i < cols; i += 32) y[row * cols + i] = expf(x[row * cols + i] - top) / total;
+}"""
+    x = _normal(7, 45)
+    e = np.exp(x - x.max(1, keepdims=True))
+    return source, (2,), (128,), (x, np.full_like(x, np.nan), 7, 45), {}, {1: e / e.sum(1, keepdims=True)}
+
+
+def tree_reduction():
+    """Dynamic shared memory, halved with a barrier a step; the last warp on __syncwarp."""
+    source = r"""
+extern "C" __global__ void k(const float* x, float* y, int n) {
+  extern __shared__ float s[];
+  const int t = threadIdx.x;
+  float v = 0.0f;
+  for (int i = blockIdx.x * blockDim.x + t; i < n; i += gridDim.x * blockDim.x) v += x[i];
+  s[t] = v;
+  __syncthreads();
+  for (int o = blockDim.x / 2; o >= 32; o >>= 1) {
+    if (t < o) s[t] += s[t + o];
+    __syncthreads();
+  }
+  if (t < 32)
+    for (int o = 16; o > 0; o >>= 1) {
+      const float other = t < o ? s[t + o] : 0.0f;
+      __syncwarp();
+      if (t < o) s[t] += other;
+      __syncwarp();
+    }
+  if (t == 0) y[blockIdx.x] = s[0];
+}"""
+    x = _normal(1000)
+    parts = np.zeros((3, 128), np.float64)
+    for i, v in enumerate(x):
+        parts[i // 128 % 3, i % 128] += v
+    return source, (3,), (128,), (x, np.zeros(3, np.float32), 1000), {"shared_bytes": 512}, {1: parts.sum(1)}
+
+
+def cooperative_normalize():
+    """Two phases with a grid barrier between them."""
+    source = r"""
+#include <cooperative_groups.h>
+namespace cg = cooperative_groups;
+extern "C" __global__ void __launch_bounds__(128) k(float* x, float* partial, int n) {
+  cg::grid_group grid = cg::this_grid();
+  cg::thread_block block = cg::this_thread_block();
+  cg::thread_block_tile<32> warp = cg::tiled_partition<32>(block);
+  __shared__ float sums[4];
+  float v = 0.0f;
+  for (int i = grid.thread_rank(); i < n; i += grid.size()) v += x[i];
+  for (int o = warp.size() / 2; o > 0; o >>= 1) v += warp.shfl_down(v, o);
+  if (warp.thread_rank() == 0) sums[warp.meta_group_rank()] = v;
+  block.sync();
+  if (threadIdx.x == 0) partial[blockIdx.x] = sums[0] + sums[1] + sums[2] + sums[3];
+  grid.sync();
+  float total = 0.0f;
+  for (unsigned b = 0; b < gridDim.x; ++b) total += partial[b];
+  for (int i = grid.thread_rank(); i < n; i += grid.size()) x[i] /= total;
+}"""
+    x = np.abs(_normal(700)) + 0.1
+    return (
+        source,
+        (4,),
+        (128,),
+        (x.copy(), np.full(4, np.nan, np.float32), 700),
+        {"cooperative": True},
+        {0: x / x.sum()},
+    )
+
+
+def last_block_sums():
+    """Partial sums handed over by a fence and an atomic counter, which the last block resets."""
+    source = r"""
+extern "C" __global__ void k(const float* x, float* partial, float* total, unsigned* counter, int n) {
+  __shared__ bool last;
+  __shared__ float s[64];
+  s[threadIdx.x] = blockIdx.x * 64 + threadIdx.x < n ? x[blockIdx.x * 64 + threadIdx.x] : 0.0f;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    float v = 0.0f;
+    for (int i = 0; i < 64; ++i) v += s[i];
+    partial[blockIdx.x] = v;
+    __threadfence();
+    last = atomicInc(counter, gridDim.x - 1) == gridDim.x - 1;
+  }
+  __syncthreads();
+  if (last && threadIdx.x == 1) {
+    float v = 0.0f;
+    for (unsigned b = 0; b < gridDim.x; ++b) v += partial[b];
+    *total = v;
+  }
+}"""
+    x = _normal(300)
+    arguments = (x, np.zeros(5, np.float32), np.zeros(1, np.float32), np.zeros(1, np.uint32), 300)
+    return source, (5,), (64,), arguments, {}, {2: x.sum(), 3: 0}
+
+
+def bytes_of_neighbours():
+    """Threads that write neighbouring bytes, in shared and global memory, do not race."""
+    source = r"""
+extern "C" __global__ void k(const unsigned char* mask, unsigned char* out, bool* flags, int n) {
+  __shared__ unsigned char s[64];
+  const int i = blockIdx.x * 64 + threadIdx.x;
+  if (i < n) s[threadIdx.x] = mask[i];
+  __syncthreads();
+  if (i < n) {
+    out[i] = s[threadIdx.x] + 1;
+    flags[i] = s[threadIdx.x] > 100;
+  }
+}"""
+    mask = _rng().integers(0, 200, 101).astype(np.uint8)
+    arguments = (mask, np.zeros(101, np.uint8), np.zeros(101, np.bool_), 101)
+    return source, (2,), (64,), arguments, {}, {1: mask + 1, 2: mask > 100}
+
+
+def histogram():
+    """Atomics on shared, then on global memory."""
+    source = r"""
+extern "C" __global__ void k(const int* x, int* bins, int n) {
+  __shared__ int local[16];
+  if (threadIdx.x < 16) local[threadIdx.x] = 0;
+  __syncthreads();
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) atomicAdd(&local[x[i]], 1);
+  __syncthreads();
+  if (threadIdx.x < 16) atomicAdd(&bins[threadIdx.x], local[threadIdx.x]);
+}"""
+    x = _rng().integers(0, 16, 500).astype(np.int32)
+    return source, (3,), (64,), (x, np.zeros(16, np.int32), 500), {}, {1: np.bincount(x, minlength=16)}
+
+
+def in_place():
+    """One array as input and output, __device__ and __constant__ variables, a three-dimensional grid."""
+    source = r"""
+__constant__ float table[3] = {1.0f, 10.0f, 100.0f};
+__device__ int unused = 7;
+struct Scale {
+  float factor;
+  __device__ float operator()(float v) const { return v * factor * table[1] * (unused - 6); }
+};
+extern "C" __global__ void k(const float* x, float* y) {
+  const unsigned block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+  const unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+  const unsigned i = block * blockDim.x * blockDim.y * blockDim.z + thread;
+  y[i] = Scale{2.0f}(x[i]);
+}"""
+    x = _normal(2 * 3 * 2 * 4 * 2 * 3)
+    y = x.copy()
+    return source, (2, 3, 2), (4, 2, 3), (y, y), {}, {1: x * 20}
+
+
+def tensor_core_product():
+    """One warp multiplies 16x8 by 8x8 through the hook for mma.sync."""
+    source = r"""
+__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#ifdef GPUNET_SIMULATOR
+  simulator::mma_m16n8k8_tf32(d, a, b);
+#else
+  asm volatile("not for g++");
+#endif
+}
+extern "C" __global__ void k(const float* a, const float* b, float* d) {
+  const int g = threadIdx.x / 4, t = threadIdx.x % 4;
+  float sum[4] = {};
+  const unsigned fa[4] = {simulator::float_to_tf32(a[g * 8 + t]), simulator::float_to_tf32(a[(g + 8) * 8 + t]),
+                          simulator::float_to_tf32(a[g * 8 + t + 4]), simulator::float_to_tf32(a[(g + 8) * 8 + t + 4])};
+  const unsigned fb[2] = {simulator::float_to_tf32(b[t * 8 + g]), simulator::float_to_tf32(b[(t + 4) * 8 + g])};
+  mma(sum, fa, fb);
+  for (int i = 0; i < 4; ++i) d[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2] = sum[i];
+}"""
+
+    def tf32(x):
+        return ((x.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+    a, b = _normal(16, 8), _normal(8, 8)
+    return source, (1,), (32,), (a, b, np.zeros((16, 8), np.float32)), {}, {2: tf32(a) @ tf32(b)}
+
+
+CASES = {
+    f.__name__: f
+    for f in (
+        matmul,
+        register_tile,
+        softmax,
+        tree_reduction,
+        cooperative_normalize,
+        last_block_sums,
+        bytes_of_neighbours,
+        histogram,
+        in_place,
+        tensor_core_product,
+    )
+}

@@ -1,0 +1,169 @@
+"""Every function of the device API gives what CUDA documents."""
+
+import numpy as np
+import pytest
+from compiler.simulator.kernels import buffer
+
+from gpunet.errors import CompileError
+from gpunet.simulator.engine import load
+
+EXPRESSIONS = {  # value: what it must be
+    # bits
+    "__popc(0xF0F0u)": 8,
+    "__popcll(0xF0F0F0F0F0ull)": 20,
+    "__clz(1)": 31,
+    "__clz(0)": 32,
+    "__clzll(1)": 63,
+    "__ffs(8)": 4,
+    "__ffs(0)": 0,
+    "__brev(1u)": 2**31,
+    "__umulhi(0x80000000u, 6u)": 3,
+    "__mulhi(-2147483647 - 1, 2)": -1,
+    "__umul64hi(0x8000000000000000ull, 6ull)": 3,
+    "__funnelshift_l(0x80000000u, 1u, 1)": 3,
+    "__funnelshift_r(2u, 1u, 1)": 2**31 + 1,
+    "__float_as_int(1.0f)": 0x3F800000,
+    "__float_as_uint(-1.0f)": 0xBF800000,
+    "__int_as_float(0x40000000)": 2,
+    "__uint_as_float(0x40400000u)": 3,
+    "__longlong_as_double(0x4010000000000000ll)": 4,
+    "__double_as_longlong(4.0)": 0x4010000000000000,
+    # conversions: nearest even, towards zero, down, up; saturating
+    "__float2int_rn(2.5f)": 2,
+    "__float2int_rn(3.5f)": 4,
+    "__float2int_rz(-2.7f)": -2,
+    "__float2int_rd(-2.1f)": -3,
+    "__float2int_ru(2.1f)": 3,
+    "__float2int_rn(1e20f)": 2**31 - 1,
+    "__float2int_rn(-1e20f)": -(2**31),
+    "__float2int_rn(__int_as_float(0x7fc00000))": 0,
+    "__float2uint_rn(-3.0f)": 0,
+    "__double2int_rn(2.5)": 2,
+    "__int2float_rn(7)": 7,
+    # math
+    "rsqrtf(4.0f)": 0.5,
+    "rsqrt(4.0)": 0.5,
+    "__expf(0.0f)": 1,
+    "__logf(1.0f)": 0,
+    "__powf(2.0f, 3.0f)": 8,
+    "__fdividef(1.0f, 4.0f)": 0.25,
+    "__saturatef(3.0f)": 1,
+    "fmaf(2.0f, 3.0f, 4.0f)": 10,
+    "fma(2.0, 3.0, 4.0)": 10,
+    "__fmul_rn(3.0f, 2.0f)": 6,
+    "exp10f(2.0f)": 100,
+    "sqrt(9.0f) + sqrt(16.0)": 7,
+    "fabsf(-1.0f) + abs(-2) + abs(-3.0f)": 6,
+    "tanhf(0.0f) + tanh(0.0)": 0,
+    "erff(0.0f) + erf(0.0)": 0,
+    "fmaxf(1.0f, 2.0f) + fminf(1.0f, 2.0f)": 3,
+    "max(1, 2u) + min(3.0f, 4) + min(5, 6ll)": 10,
+    "copysignf(1.0f, -2.0f)": -1,
+    "isnan(__int_as_float(0x7fc00000)) + isinf(__int_as_float(0x7f800000)) + isfinite(1.0f)": 3,
+    # vectors
+    "make_float4(1, 2, 3, 4).w + make_int2(5, 6).y": 10,
+    "sizeof(float4) + alignof(float4) + alignof(float2) + sizeof(float3) + alignof(uchar4)": 56,
+    "sizeof(double2) + alignof(double2) + sizeof(double4)": 64,
+    "dim3(2).x + dim3(2).y": 3,
+    "warpSize": 32,
+}
+
+
+def test_functions_of_one_thread():
+    lines = "\n".join(f"  out[{i}] = {expression};" for i, expression in enumerate(EXPRESSIONS))
+    source = f'extern "C" __global__ void k(double* out) {{\n{lines}\n}}'
+    for mode in ("fast", "check"):
+        out = np.zeros(len(EXPRESSIONS))
+        load(source, "functions.cu", mode=mode).kernels["k"].launch((1,), (1,), [buffer(out)])
+        wrong = {e: (got, want) for (e, want), got in zip(EXPRESSIONS.items(), out, strict=True) if got != want}
+        assert not wrong
+
+
+LANES = np.arange(32)
+WARP = {  # value of lane i (v is 10 * i): what it must be
+    "__shfl_sync(~0u, v, 5)": np.full(32, 50),
+    "__shfl_sync(~0u, v, 5, 8)": 10 * (LANES // 8 * 8 + 5),
+    "__shfl_up_sync(~0u, v, 3)": 10 * np.where(LANES < 3, LANES, LANES - 3),
+    "__shfl_up_sync(~0u, v, 3, 8)": 10 * np.where(LANES % 8 < 3, LANES, LANES - 3),
+    "__shfl_down_sync(~0u, v, 3)": 10 * np.where(LANES > 28, LANES, LANES + 3),
+    "__shfl_down_sync(~0u, v, 3, 16)": 10 * np.where(LANES % 16 > 12, LANES, LANES + 3),
+    "__shfl_xor_sync(~0u, v, 7)": 10 * (LANES ^ 7),
+    "__shfl_xor_sync(~0u, v, 4, 8)": 10 * (LANES ^ 4),
+    "__shfl_sync(~0u, 1.5 * v, 31)": np.full(32, 465),
+    "__shfl_sync(~0u, make_float4(v, v, v, v), 2).w": np.full(32, 20),
+    "__ballot_sync(~0u, i % 2)": np.full(32, 0xAAAAAAAA),
+    "__any_sync(~0u, i == 3)": np.ones(32),
+    "__any_sync(~0u, 0)": np.zeros(32),
+    "__all_sync(~0u, i < 32)": np.ones(32),
+    "__all_sync(~0u, i < 31)": np.zeros(32),
+    "__match_any_sync(~0u, i % 2)": np.where(LANES % 2, 0xAAAAAAAA, 0x55555555),
+    "__match_all_sync(~0u, 1, &same) + same": np.full(32, 2**32),
+    "__match_all_sync(~0u, i, &same) + same": np.zeros(32),
+    "__reduce_add_sync(~0u, i)": np.full(32, 496),
+    "__reduce_max_sync(~0u, i)": np.full(32, 31),
+    "__reduce_min_sync(~0u, (unsigned)i + 1)": np.ones(32),
+    "__reduce_or_sync(~0u, 1u << i)": np.full(32, 0xFFFFFFFF),
+    "i < 8 ? __shfl_sync(0xffu, v, 3) : -1": np.where(LANES < 8, 30, -1),
+    "i < 8 ? __popc(__ballot_sync(0xffu, 1)) : __popc(__ballot_sync(~0xffu, 1))": np.where(LANES < 8, 8, 24),
+    "__popc(__activemask()) > 0": np.ones(32),
+    "__syncthreads_count(i < 5)": np.full(32, 5),
+    "__syncthreads_or(i == 5)": np.ones(32),
+    "__syncthreads_or(0)": np.zeros(32),
+    "__syncthreads_and(1)": np.ones(32),
+    "__syncthreads_and(i)": np.zeros(32),
+    "cg::tiled_partition<8>(cg::this_thread_block()).shfl(v, 1)": 10 * (LANES // 8 * 8 + 1),
+    "cg::tiled_partition<8>(cg::this_thread_block()).ballot(i % 8 == 2)": np.full(32, 4),
+    "cg::tiled_partition<16>(cg::this_thread_block()).thread_rank()": LANES % 16,
+}
+
+
+def test_functions_of_a_warp_and_a_block():
+    lines = "\n".join(f"  out[32 * {i} + i] = {expression};" for i, expression in enumerate(WARP))
+    source = f"""
+    #include <cooperative_groups.h>
+    namespace cg = cooperative_groups;
+    extern "C" __global__ void k(double* out) {{
+      const int i = threadIdx.x, v = 10 * i;
+      int same = 0;
+      {lines.replace("&same) + same", "&same) + (unsigned long long)same")}
+    }}"""
+    for mode in ("fast", "check"):
+        out = np.zeros((len(WARP), 32))
+        load(source, "warp.cu", mode=mode).kernels["k"].launch((1,), (32,), [buffer(out)])
+        wrong = {e: got for (e, want), got in zip(WARP.items(), out, strict=True) if not np.array_equal(got, want)}
+        assert not wrong
+
+
+ATOMICS = {  # the variable begins as 10; every one of 40 threads applies it
+    ("int", "atomicAdd(x, 2)"): 90,
+    ("int", "atomicSub(x, 1)"): -30,
+    ("int", "atomicMax(x, (int)threadIdx.x)"): 39,
+    ("int", "atomicMin(x, (int)threadIdx.x - 5)"): -5,
+    ("int", "atomicExch(x, 7)"): 7,
+    ("int", "atomicCAS(x, 10, 3)"): 3,
+    ("int", "atomicAnd(x, 6)"): 2,
+    ("int", "atomicOr(x, 1)"): 11,
+    ("int", "atomicXor(x, 1)"): 10,
+    ("unsigned", "atomicInc(x, 20)"): 50 % 21,
+    ("unsigned", "atomicDec(x, 20)"): (10 - 40) % 21,
+    ("unsigned long long", "atomicAdd(x, 1ull << 33)"): 10 + 40 * 2**33,
+    ("float", "atomicAdd(x, 0.5f)"): 30,
+    ("double", "atomicAdd(x, 0.25)"): 20,
+    ("float", "atomicExch(x, 1.5f)"): 1.5,
+}
+DTYPES = {"int": "i4", "unsigned": "u4", "unsigned long long": "u8", "float": "f4", "double": "f8"}
+
+
+@pytest.mark.parametrize("mode", ["fast", "check"])
+def test_atomics(mode):
+    source = "".join(f'extern "C" __global__ void k{i}({t}* x) {{ {call}; }}\n' for i, (t, call) in enumerate(ATOMICS))
+    kernels = load(source, "atomics.cu", mode=mode).kernels
+    for i, ((t, call), want) in enumerate(ATOMICS.items()):
+        x = np.full(1, 10, DTYPES[t])
+        kernels[f"k{i}"].launch((1,), (40,), [buffer(x)])
+        assert x[0] == want, (t, call)
+
+
+def test_a_kernel_that_needs_what_nvrtc_has_not_does_not_compile():
+    with pytest.raises(CompileError, match=r"infinity.cu:1:.*INFINITY"):
+        load('extern "C" __global__ void k(float* x) { x[0] = INFINITY; }', "infinity.cu")

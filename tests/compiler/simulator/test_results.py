@@ -1,0 +1,103 @@
+"""Correct kernels give NumPy's results in both modes, and check mode finds nothing in them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from compiler.simulator.kernels import CASES, TILED_MATMUL
+
+from gpunet.errors import KernelError
+
+
+@pytest.mark.parametrize("mode", ["fast", "check"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_correct_kernel_gives_numpys_result_without_findings(simulate, case, mode):
+    source, grid, block, arguments, launch, expected = case()
+    written = [arguments[i] for i in expected if np.isnan(arguments[i]).all()]
+    simulate(source, grid, block, *arguments, mode=mode, fresh=written, **launch)
+    for index, value in expected.items():
+        np.testing.assert_allclose(arguments[index], value, rtol=2e-5, atol=2e-5)
+
+
+def test_float64_and_other_scalars_arrive_exactly(simulate):
+    source = """
+    extern "C" __global__ void k(double* x, double d, long long l, unsigned char c, float f, bool b,
+                                 unsigned long long u, short s) {
+      x[0] = d; x[1] = l; x[2] = c; x[3] = f; x[4] = b; x[5] = u; x[6] = s;
+    }"""
+    values = [np.float64(1 / 3), np.int64(-(2**40)), np.uint8(250), np.float32(0.1), np.bool_(True), np.uint64(2**50)]
+    x = np.zeros(7)
+    simulate(source, (1,), (1,), x, *values, np.int16(-5))
+    np.testing.assert_array_equal(x, [float(v) for v in values] + [-5])
+
+
+def test_a_launch_after_a_finding_runs_as_if_nothing_had_happened(simulate):
+    x = np.zeros(64, np.float32)
+    faulty = """
+    extern "C" __global__ void k(float* x, int stop) {
+      __shared__ float s[64];
+      s[threadIdx.x] = x[threadIdx.x] + 1;
+      __syncthreads();
+      if (threadIdx.x == 3 && stop) x[99] = 1;
+      __syncthreads();
+      x[threadIdx.x] = s[63 - threadIdx.x];
+    }"""
+    for _ in range(50):
+        with pytest.raises(KernelError, match="out of bounds"):
+            simulate(faulty, (1,), (64,), x, 1)
+        assert (x == 0).all()
+    simulate(faulty, (1,), (64,), x, 0)
+    assert (x == 1).all()
+
+
+def test_an_access_out_of_bounds_is_not_carried_out(simulate):
+    memory = np.zeros(128, np.float32)
+    with pytest.raises(KernelError, match="byte 256 of array x, which has 256 bytes"):
+        simulate('extern "C" __global__ void k(float* x) { x[64 + threadIdx.x] = 1; }', (1,), (32,), memory[:64])
+    assert (memory == 0).all()
+
+
+def test_check_mode_counts_bytes_and_barriers(simulate):
+    m = n = k = 32
+    a, b, c = np.ones((m, k), np.float32), np.ones((k, n), np.float32), np.zeros((m, n), np.float32)
+    counts = simulate(TILED_MATMUL, (2, 2), (16, 16), a, b, c, m, n, k)
+    tiles = 4 * 2  # blocks times steps along k
+    assert counts.global_bytes_read == tiles * 2 * 16 * 16 * 4
+    assert counts.global_bytes_written == c.nbytes
+    assert counts.shared_bytes_written == tiles * 2 * 16 * 16 * 4
+    assert counts.shared_bytes_read == tiles * 16 * 16 * 2 * 16 * 4
+    assert counts.barriers == tiles
+    assert (counts + counts).launches == 2
+
+
+def test_threads_may_launch_at_the_same_time(simulate):
+    source = """
+    extern "C" __global__ void k(float* x, int n) {
+      __shared__ float s[64];
+      for (int i = 0; i < n; ++i) {
+        s[threadIdx.x] = x[threadIdx.x];
+        __syncthreads();
+        x[threadIdx.x] = s[63 - threadIdx.x] + 1;
+        __syncthreads();
+      }
+    }"""
+
+    def work(_):
+        x = np.zeros(64, np.float32)
+        for _ in range(5):
+            simulate(source, (1,), (64,), x, 10)
+        return (x == 50).all()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(8)))
+
+
+def test_macros_of_the_source_do_not_reach_the_runtimes_headers(simulate):
+    source = """
+    #define BK 4
+    #define lanes 7
+    #define simulate_this x[threadIdx.x] = (T)BK + lanes
+    extern "C" __global__ void k(T* x) { simulate_this; }"""
+    x = np.zeros(4, np.float32)
+    simulate(source, (1,), (4,), x, options=["-DT=float", "-Dmask=1", "-DElement=2"])
+    assert (x == 11).all()
