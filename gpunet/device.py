@@ -1,8 +1,8 @@
 """The array-module shim: which array library makes new arrays, and how they get there and back.
 
 A `Device` names a place ("cpu", "cuda:0", "sim") and the module that computes there (numpy, cupy, gpunet.simulator).
-`use_device` decides where *new* arrays and parameters are made; an operation takes its module from the arrays that it is
-given (`array_module`). CuPy and the simulator are imported only when their device is asked for.
+`use_device` decides where *new* arrays and parameters are made; an operation takes its module from the arrays that it
+is given (`array_module`). CuPy and the simulator are imported only when their device is asked for.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ TABLE = Path(__file__).parent / "cupy_signatures.txt"
 OURS = {"Counters", "check_mode", "checking", "counters"}
 """What the simulator has and CuPy has not."""
 
-CLASSES = "ndarray RawKernel RawModule cuda.Device cuda.Event cuda.Graph cuda.MemoryPointer cuda.Stream".split()
+CLASSES = ["ndarray", "RawKernel", "RawModule"]
+CLASSES += ["cuda.Device", "cuda.Event", "cuda.Graph", "cuda.MemoryPointer", "cuda.Stream"]
 
 
 def names() -> Iterator[str]:
