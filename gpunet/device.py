@@ -65,6 +65,11 @@ class Device:
         with self.activate():
             return self.xp.asarray(x, dtype)
 
+    def assign(self, target: Array, value: Any) -> None:
+        """Copy `value` (as for `asarray`) into `target`, an array on this device."""
+        with self.activate():
+            target[...] = self.asarray(value, target.dtype)
+
     def to_host(self, a: Array) -> np.ndarray:
         """Return `a` as a NumPy array (itself where it is one) and count the read. On a GPU this waits for the GPU."""
         self.host_reads += 1

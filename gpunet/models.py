@@ -69,18 +69,24 @@ class Model(Layer):
             ShapeError: not the number of features that the model takes.
         """
         x = check_features(X)
-        shape = self.output_shape(x.shape[1:])
-        if self.input_scaler is not None:
-            x = self.input_scaler.apply(x)
-        if self.dtype == np.float32:
-            x = as_float32(x, "X")
-        y = np.empty((len(x), *shape), self.dtype)
+        y = np.empty((len(x), *self.output_shape(x.shape[1:])), self.dtype)
+        x = self.standardized(x)
         device = self.device
         with device.activate():
             for start in range(0, len(x), PREDICT_ROWS):
                 rows = slice(start, start + PREDICT_ROWS)
-                y[rows] = device.to_host(self.forward(device.asarray(x[rows], self.dtype)))
+                y[rows] = device.to_host(self.forward(device.asarray(x[rows])))
         return y
+
+    def standardized(self, x: np.ndarray) -> np.ndarray:
+        """Return checked raw features, (rows, features...), as the layers take them: scaled, in the model's dtype.
+
+        Raises:
+            DataError: features too large for the model's dtype.
+        """
+        if self.input_scaler is not None:
+            x = self.input_scaler.apply(x)
+        return as_float32(x, "X") if self.dtype == np.float32 else x.astype(self.dtype, copy=False)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return labels or values for raw features.
@@ -271,8 +277,8 @@ def layer_config(layer: Layer) -> dict[str, Any]:
     Raises:
         ArgumentError: a layer or a function of your own.
     """
-    name = "Sequential" if isinstance(layer, Sequential) else type(layer).__name__
-    if name != "Sequential" and LAYERS.get(name) is not type(layer):
+    name = "Sequential" if type(layer) is MLP else type(layer).__name__
+    if type(layer) not in (MLP, Sequential, *LAYERS.values()):
         raise ArgumentError(f"{layer!r} cannot be saved: only gpunet's own layers can be rebuilt from a file.")
     return {"type": name, **layer.config()}
 

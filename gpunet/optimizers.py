@@ -68,6 +68,7 @@ class Optimizer:
     def attach(self, model: Layer) -> Self:
         """Take charge of the parameters of `model`, with fresh state; return the optimizer itself."""
         self._store = model.store
+        self._store.optimizer = self
         self.steps = 0
         device = self._store.device
         with device.activate():
@@ -82,8 +83,10 @@ class Optimizer:
             StateError: not attached, or the model was built into another one since.
         """
         store = self._store
-        if store is None or store.adopted:
-            raise StateError(f"{type(self).__name__}: attach(model) first" + (" (it moved)." if store else "."))
+        if store is None or store.optimizer is not self:
+            raise StateError(
+                f"{type(self).__name__}: attach(model) first: it has no model, or its model has another optimizer now."
+            )
         xp = store.device.xp
         if self.clip_value is not None:
             xp.minimum(store.grads, self.clip_value, out=store.grads)

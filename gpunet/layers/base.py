@@ -43,7 +43,7 @@ class Layer:
         """Return the output for the batch `x`, whose axis 0 is the row.
 
         With a tape (training) what backward needs is left on it, and the output is the tape's. Without one (inference)
-        nothing is kept and the output is a fresh array.
+        nothing is kept, and the output is a fresh array, or `x` itself where the layer does not change it.
         """
         raise NotImplementedError
 

@@ -35,7 +35,7 @@ class Views(Mapping[str, Array]):
         view = self[name]
         if np.shape(value) != view.shape:
             raise ShapeError(f"{name}: cannot assign shape {np.shape(value)} to a parameter of shape {view.shape}.")
-        view[...] = device_of(view).asarray(value, view.dtype)
+        device_of(view).assign(view, value)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
@@ -76,6 +76,7 @@ class FlatStore:
         params: the parameters, (size,), on one device.
         grads: the gradients, likewise; zero in the gaps between segments.
         slots: the optimizer's buffers by name, likewise.
+        optimizer: the optimizer that was attached last, whose slots these are.
         segments: where each parameter lies, by "layer.parameter".
         adopted: whether the parameters have moved on into another model's store.
     """
@@ -83,6 +84,7 @@ class FlatStore:
     def __init__(self, layers: Mapping[str, Layer]):
         self.slots: dict[str, Array] = {}
         self.segments: dict[str, Segment] = {}
+        self.optimizer: object = None
         self.adopted = False
         places: dict[Layer, str] = {}
         size = 0
@@ -122,6 +124,7 @@ class FlatStore:
         self.adopted = True
         self.params = self.grads = self.params[:0].copy()
         self.slots = {}
+        self.optimizer = None
 
     def views(self, flat: Array) -> dict[str, Array]:
         """Return the segments of a flat buffer in the shapes of the parameters, by "layer.parameter"."""

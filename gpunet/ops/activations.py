@@ -238,12 +238,12 @@ class GELU(ActivationFunction):
     saves = "input"
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        phi, square, ratio = empty(tape, (3, *z.shape), z.dtype, xp)
+        phi, square, ratio = (empty_like(tape, z, xp) for _ in range(3))
         _normal_distribution(z, phi, square, ratio, xp)
         xp.multiply(z, phi, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        phi, scratch = empty(tape, (2, *saved.shape), saved.dtype, xp)
+        phi, scratch = (empty_like(tape, saved, xp) for _ in range(2))
         _normal_distribution(saved, phi, out, scratch, xp)
         xp.multiply(saved, saved, out=out)
         xp.multiply(out, -0.5, out=out)
@@ -324,7 +324,7 @@ class CustomActivation(ActivationFunction):
 
 
 def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
-    """Write 1 / (1 + exp(-z)) to `out`, which may be `z`; exact to the last digits on both sides, without overflow."""
+    """Write 1 / (1 + exp(-z)) to `out`, which may be `z`, without overflow (far left it stays just above 0)."""
     limit = math.log(np.finfo(z.dtype).max) - 1
     xp.negative(z, out=out)
     xp.minimum(out, limit, out=out)

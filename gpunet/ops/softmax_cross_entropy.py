@@ -34,7 +34,7 @@ def softmax_cross_entropy(
     """Return (loss, dlogits).
 
     Args:
-        logits: (rows, classes), float32 or float64.
+        logits: (rows, classes), float32 or float64, finite.
         target: integer labels (rows,) in [0, classes), which are not checked here (a label that is out of range counts
             as no class); or distributions (rows, classes) in the dtype of `logits`.
         weight: row weights (rows,) in the dtype of `logits`.

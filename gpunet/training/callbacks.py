@@ -144,7 +144,7 @@ class EarlyStopping(Monitor):
     def on_fit_end(self, trainer: Trainer) -> None:
         # an interrupted run is resumed from its last weights, not from its best
         if self.restore_best and self.best_weights is not None and trainer.history.stopped != "interrupted":
-            trainer.model.store.params[...] = self.best_weights
+            trainer.model.device.assign(trainer.model.store.params, self.best_weights)
 
     def state(self) -> dict[str, Any]:
         best = {} if self.best_weights is None else {"best_weights": to_host(self.best_weights)}

@@ -74,10 +74,9 @@ def load(
             seed=description["seed"],
         )
         trainer.optimizer.restore(description["optimizer_state"])
-        with model.device.activate():
-            for slot, flat in model.store.slots.items():
-                for key, view in model.store.views(flat).items():
-                    view[...] = model.device.asarray(arrays[f"slots.{slot}.{key}"])
+        for slot, flat in model.store.slots.items():
+            for key, view in model.store.views(flat).items():
+                model.device.assign(view, arrays[f"slots.{slot}.{key}"])
         trainer.history = History.from_json(description["history"])
         trainer.epoch, trainer.position = description["epoch"], description["position"]
         trainer.running.restore(description["running"], model.device)

@@ -339,10 +339,8 @@ class Trainer:
 
     def _to_device(self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> list[Array]:
         """Return checked features, targets and any weights on the device, ready for the model."""
-        if self.model.input_scaler is not None:
-            x = self.model.input_scaler.apply(x)
         device, dtype = self.model.device, self.model.dtype
-        arrays = [device.asarray(x, dtype), device.asarray(target)]
+        arrays = [device.asarray(self.model.standardized(x)), device.asarray(target)]
         return arrays if weight is None else [*arrays, device.asarray(weight, dtype)]
 
     @contextmanager

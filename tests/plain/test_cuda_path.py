@@ -148,7 +148,8 @@ def test_a_second_gpu_trains_as_the_first_though_it_is_not_the_current_one():
 
 def test_a_model_moves_between_two_fits_with_its_optimizer():
     def train(*devices):
-        trainer = gn.Trainer(net(dropout=0.2), optimizer=gn.SGD(0.05, momentum=0.9))
+        callbacks = [gn.EarlyStopping(100), gn.TerminateOnNaN()]
+        trainer = gn.Trainer(net(dropout=0.2), optimizer=gn.SGD(0.05, momentum=0.9), callbacks=callbacks)
         for device in devices:
             trainer.model.to(device)
             trainer.fit(X, Y, epochs=2)

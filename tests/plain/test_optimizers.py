@@ -268,3 +268,11 @@ NAN = float("nan")
 def test_arguments_out_of_their_range_are_refused_by_name(call, argument):
     with pytest.raises(ArgumentError, match=argument):
         call()
+
+
+def test_a_model_takes_the_optimizer_that_was_attached_last():
+    model = gn.MLP([3, 2])
+    first, second = gn.Adam().attach(model), gn.SGD(0.1, momentum=0.9).attach(model)
+    second.step()
+    with pytest.raises(StateError, match="another optimizer"):
+        first.step()

@@ -275,3 +275,11 @@ def test_whole_numbers_are_taken_as_features_and_labels(dtype):
         trainer.fit(f, t, epochs=2)
         results.append(weights(trainer.model))
     np.testing.assert_array_equal(*results)
+
+
+def test_features_beyond_float32_are_refused_and_nothing_changes():
+    trainer = gn.Trainer(gn.MLP([2, 2]))
+    before = trainer.model.store.params.copy()
+    with pytest.raises(gn.errors.DataError, match="X as float32"):
+        trainer.fit(np.full((4, 2), 1e300), [0, 1, 0, 1], epochs=1)
+    np.testing.assert_array_equal(trainer.model.store.params, before)

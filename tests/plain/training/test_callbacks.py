@@ -100,7 +100,8 @@ def test_the_end_of_fit_is_called_also_after_an_error():
 # the progress bar
 
 
-def test_the_bar_shows_epoch_loss_metric_and_rate():
+def test_the_bar_shows_epoch_loss_metric_and_rate(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # the bar is as wide as it likes
     shown = io.StringIO()
     history = gn.Trainer(net(), callbacks=[gn.ProgressBar(file=shown)]).fit(X, Y, epochs=2, validation=0.2)
     last = shown.getvalue().rsplit("\r", 1)[-1]

@@ -208,6 +208,18 @@ def test_own_metrics_take_the_target_first_and_the_logits_of_a_classifier():
     assert type(trainer.evaluate(X, y)["mine"]) is float
 
 
+def test_a_schedule_sees_the_validation_loss_or_else_the_loss():
+    class Seen(gn.ConstantLR):
+        def observe(self, value):
+            seen.append(value)
+
+    X, y = classification()
+    for validation, column in ((None, "loss"), (0.2, "val_loss")):
+        seen = []
+        history = gn.Trainer(net(), optimizer=gn.SGD(Seen(0.1))).fit(X, y, epochs=3, validation=validation)
+        assert seen == history[column]
+
+
 # the order of the samples
 
 
