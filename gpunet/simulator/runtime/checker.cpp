@@ -135,18 +135,18 @@ std::string verb(bool write, bool atomic, size_t bytes) {
   return std::string(atomic ? "atomic access" : write ? "write" : "read") + " of " + std::to_string(bytes) + " bytes";
 }
 
-std::string by_whom(const Clock& clock, uint32_t code) {
-  return " at " + place(code) + " by " + describe(clock.block, clock.thread);
+std::string by_whom(const Access& access, uint32_t code) {
+  return " at " + place(code) + " by " + describe(access.block, access.thread);
 }
 
 [[noreturn]] void report(const char* what, const std::string& where, const MemoryAccess& a) {
-  fail(std::string(what) + ": " + verb(a.write, a.atomic, a.bytes) + by_whom(running.clock, a.place) + ": " + where);
+  fail(std::string(what) + ": " + verb(a.write, a.atomic, a.bytes) + by_whom(running.now, a.place) + ": " + where);
 }
 
 [[noreturn]] void report_race(const MemoryAccess& a, const Access& other) {
-  fail("race: " + verb(a.write, a.atomic, a.bytes) + by_whom(running.clock, a.place) + ": " + memory_at(a.address) +
+  fail("race: " + verb(a.write, a.atomic, a.bytes) + by_whom(running.now, a.place) + ": " + memory_at(a.address) +
        "; not ordered with the " + (other.atomic ? "atomic access" : other.write ? "write" : "read") +
-       by_whom(other.clock, other.place));
+       by_whom(other, other.place));
 }
 
 // --- checks
@@ -173,7 +173,10 @@ void split_cells(Region& region) {
 
 void check_race(Region& region, const MemoryAccess& a) {
   if (region.cell_bytes == 4 && ((a.bytes | (a.address - region.begin)) & 3)) split_cells(region);
-  const Access access{.clock = running.clock, .place = a.place, .atomic = a.atomic, .write = a.write};
+  Access access = running.now;
+  access.place = a.place;
+  access.atomic = a.atomic;
+  access.write = a.write;
   const uint32_t current = region.shared ? shared_generation : generation;
   const size_t begin = (a.address - region.begin) / region.cell_bytes;
   const size_t end = begin + a.bytes / region.cell_bytes;
@@ -211,7 +214,7 @@ void report_misaligned(const MemoryAccess& a, size_t alignment) {
   report("misaligned", memory_at(a.address) + ", whose address is no multiple of " + std::to_string(alignment), a);
 }
 
-void report_arithmetic(const char* what, uint32_t code) { fail(std::string(what) + by_whom(running.clock, code)); }
+void report_arithmetic(const char* what, uint32_t code) { fail(std::string(what) + by_whom(running.now, code)); }
 
 void thread_fence() { note_fence(); }
 

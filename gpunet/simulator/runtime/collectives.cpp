@@ -40,7 +40,7 @@ bool complete_collective(unsigned warp_number, unsigned mask, Memory memory) {
   warp.arrived &= ~participants;
   for (unsigned lane = 0; lane < kWarpSize; ++lane)
     if (participants >> lane & 1) lane_of(warp_number, lane).state = State::ready;
-  if (memory == Memory::ordered) running.clock.warp_epoch = ++warp.epoch;
+  if (memory == Memory::ordered) running.now.warp_epoch = ++warp.epoch;
   return true;
 }
 

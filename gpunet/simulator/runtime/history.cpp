@@ -9,7 +9,7 @@ namespace {
 // What the running block may rely on of another block: `releaser` passed its fence and atomic in `released_epoch`, and
 // `acquirer` saw that in `acquired_epoch`.
 struct Handover {
-  unsigned releaser, released_epoch, acquirer, acquired_epoch;
+  uint64_t releaser, released_epoch, acquirer, acquired_epoch;
 };
 
 using Handovers = std::unordered_map<unsigned, Handover>;       // by block
@@ -17,7 +17,7 @@ std::unordered_map<const void*, Handovers> released;            // what each ato
 Handovers acquired;                                             // by the running block
 std::bitset<1024> fenced;                                       // threads of the running block
 
-bool handed_over(const Clock& earlier, const Clock& later) {
+bool handed_over(const Access& earlier, const Access& later) {
   if (acquired.empty()) return false;
   const auto found = acquired.find(earlier.block);
   if (found == acquired.end()) return false;
@@ -31,31 +31,32 @@ bool handed_over(const Clock& earlier, const Clock& later) {
 // How far an earlier access is from being ordered before a later one.
 enum Distance { kOrdered, kSameWarp, kSameBlock, kOtherBlock };
 
-Distance distance(const Clock& earlier, const Clock& later) {
+inline Distance distance(const Access& earlier, const Access& later) {
   if (earlier.block != later.block) return handed_over(earlier, later) ? kOrdered : kOtherBlock;
   if (earlier.thread == later.thread || earlier.block_epoch != later.block_epoch) return kOrdered;
   if (earlier.thread / kWarpSize != later.thread / kWarpSize) return kSameBlock;
   return earlier.warp_epoch != later.warp_epoch ? kOrdered : kSameWarp;
 }
 
-bool races(const Access& earlier, const Access& later) {
+inline bool races(const Access& earlier, const Access& later) {
   return earlier.place && (earlier.write || later.write) && !(earlier.atomic && later.atomic) &&
-         distance(earlier.clock, later.clock) != kOrdered;
+         distance(earlier, later) != kOrdered;
 }
 
 }  // namespace
 
-const Access* Cell::add(const Access& access) {
-  for (const Access* earlier : {&write, &latest, &farthest})
-    if (races(*earlier, access)) return earlier;
+const Access* Cell::add(const Access access) {
+  if (races(write, access)) return &write;
+  if (races(latest, access)) return &latest;
+  if (races(farthest, access)) return &farthest;
   if (access.write && !access.atomic) {
     write = access;
     latest.place = farthest.place = 0;
     return nullptr;
   }
   if (latest.place) {
-    const Distance to_latest = distance(latest.clock, access.clock);
-    const Distance to_farthest = farthest.place ? distance(farthest.clock, access.clock) : kOrdered;
+    const Distance to_latest = distance(latest, access);
+    const Distance to_farthest = farthest.place ? distance(farthest, access) : kOrdered;
     if (to_latest != kOrdered && to_latest >= to_farthest) farthest = latest;
   }
   latest = access;
@@ -72,21 +73,21 @@ void begin_block_handovers() {
   fenced.reset();
 }
 
-void note_fence() { fenced.set(running.clock.thread); }
+void note_fence() { fenced.set(running.now.thread); }
 
 void note_atomic(const void* address) {
-  const Clock& clock = running.clock;
+  const Access now = running.now;
   const auto earlier = released.find(address);
   if (earlier != released.end())
     for (auto [block, handover] : earlier->second) {
-      handover.acquirer = clock.thread;
-      handover.acquired_epoch = clock.block_epoch;
+      handover.acquirer = now.thread;
+      handover.acquired_epoch = now.block_epoch;
       acquired.insert_or_assign(block, handover);
     }
-  if (!fenced[clock.thread]) return;
+  if (!fenced[now.thread]) return;
   Handovers& handovers = released[address];
   handovers.insert(acquired.begin(), acquired.end());  // what came to this thread goes on with it
-  handovers.insert_or_assign(clock.block, Handover{clock.thread, clock.block_epoch, 0, 0});
+  handovers.insert_or_assign(now.block, Handover{.releaser = now.thread, .released_epoch = now.block_epoch});
 }
 
 }  // namespace simulator

@@ -6,23 +6,15 @@
 
 namespace simulator {
 
-// One access by one thread, in 16 bytes.
-struct Access {
-  Clock clock;
-  uint32_t place : 30 = 0;  // the offset of its code in the library; 0 marks an empty record
-  uint32_t atomic : 1 = 0;
-  uint32_t write : 1 = 0;
-};
-
 // The part of a cell's history that findings need: the last plain write, and of what came since (reads and atomics)
 // the latest and, among the others, the one that is farthest from being ordered before the latest. When any of those
 // races with an access to come then one of the two does: what is found does not depend on the order of threads.
 struct Cell {
   uint32_t generation = 0;  // the records count only while this is the current generation
-  Access write, latest, farthest;
+  Access write{}, latest{}, farthest{};
 
   // Adds `access` to the history and returns the earlier access that it races with, or null.
-  const Access* add(const Access& access);
+  const Access* add(Access access);
 };
 
 // Blocks that hand over data by an atomic after a __threadfence, as in "the last block to arrive sums up".

@@ -34,7 +34,10 @@ void make_current(Thread& next) {
   thread = &next;
   position.thread = next.index;
   if constexpr (kChecked) {
-    running.clock = {block->number, next.number, block->epoch, block->warps[next.number / kWarpSize].epoch};
+    running.now = {.block = block->number,
+                   .thread = next.number,
+                   .block_epoch = block->epoch,
+                   .warp_epoch = block->warps[next.number / kWarpSize].epoch};
     running.stack_begin = next.fiber->stack_begin;
     running.stack_end = next.fiber->stack_end;
   }
