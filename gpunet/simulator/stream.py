@@ -185,7 +185,7 @@ class Graph:
 
 
 class Event:
-    """A point in the order of work."""
+    """A point in the order of work. The arguments make no difference here."""
 
     def __init__(self, block: bool = False, disable_timing: bool = False):
         self._tick: int | None = None
