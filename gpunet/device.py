@@ -1,8 +1,8 @@
 """The array-module shim: which array library makes new arrays, and how they get there and back.
 
-A `Device` names a place ("cpu", "cuda:0") and the module that computes there (numpy, cupy). `use_device` decides where
-*new* arrays and parameters are made; an operation takes its module from the arrays that it is given (`array_module`).
-CuPy is imported only when a CUDA device is asked for.
+A `Device` names a place ("cpu", "cuda:0", "sim") and the module that computes there (numpy, cupy, gpunet.simulator).
+`use_device` decides where *new* arrays and parameters are made; an operation takes its module from the arrays that it
+is given (`array_module`). CuPy and the simulator are imported only when their device is asked for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import DTypeLike
 from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 
 Array: TypeAlias = Any
-"""A `numpy.ndarray` or a `cupy.ndarray`. Neither library has a type that covers both."""
+"""An `ndarray` of numpy, cupy or gpunet.simulator. No library has a type that covers them all."""
 
 CUPY_PACKAGES = "'cupy-cuda12x[ctk]>=14.2' for a CUDA 12 driver, 'cupy-cuda13x[ctk]>=14.2' for CUDA 13"
 
@@ -39,8 +39,8 @@ class Device:
     """A place where arrays live and are computed with.
 
     Attributes:
-        name: "cpu", or "cuda:N" for the N-th GPU.
-        xp: the array module: `numpy` or `cupy`.
+        name: "cpu", "cuda:N" for the N-th GPU, or "sim" for the simulated one.
+        xp: the array module: `numpy`, `cupy` or `gpunet.simulator`.
         host_reads: how often `to_host` copied something back; a training epoch reads once, at its end.
     """
 
@@ -51,7 +51,7 @@ class Device:
 
     @property
     def index(self) -> int:
-        """The GPU's number; 0 for the CPU."""
+        """The GPU's number; 0 for the CPU and the simulated GPU."""
         return int(self.name.partition(":")[2] or 0)
 
     def activate(self) -> AbstractContextManager[Any]:
@@ -91,6 +91,14 @@ CPU = Device("cpu", np)
 
 
 @functools.cache
+def _simulated_device() -> Device:
+    """Return the simulated GPU. Its arrays work anywhere; a kernel launch raises `DeviceError` without a compiler."""
+    from gpunet import simulator
+
+    return Device("sim", simulator)
+
+
+@functools.cache
 def _cuda_device(index: int) -> Device:
     """Return the `index`-th GPU, or raise `DeviceError` naming what is missing. A trivial kernel must really run."""
     try:
@@ -124,7 +132,7 @@ def _cuda_device(index: int) -> Device:
 
 
 def get_device(spec: str | Device) -> Device:
-    """Return the device that `spec` names: "auto", "cpu", "cuda" or "cuda:N"; a `Device` is returned as it is.
+    """Return the device that `spec` names: "auto", "cpu", "cuda", "cuda:N" or "sim"; a `Device` is returned as it is.
 
     "auto" is CUDA where a trivial kernel really compiles and runs, else the CPU.
 
@@ -137,9 +145,11 @@ def get_device(spec: str | Device) -> Device:
         return _auto()[0]
     if spec == "cpu":
         return CPU
+    if spec == "sim":
+        return _simulated_device()
     if match := re.fullmatch(r"cuda(?::(\d+))?", spec):
         return _cuda_device(int(match[1] or 0))
-    raise DeviceError(f"unknown device {spec!r}; use 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+    raise DeviceError(f"unknown device {spec!r}; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'sim'.")
 
 
 @functools.cache
@@ -200,18 +210,25 @@ def current_device() -> Device:
     return get_device(os.environ.get("GPUNET_DEVICE", "auto"))
 
 
+def _made_by(library: str, a: Any) -> bool:
+    """Return whether `a` is an array of a library that may not be imported."""
+    module = sys.modules.get(library)
+    return module is not None and isinstance(a, module.ndarray)
+
+
 def device_of(a: Array) -> Device:
     """Return the device that holds the array `a`."""
     if isinstance(a, np.ndarray | np.generic):
         return CPU
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and isinstance(a, cupy.ndarray):
+    if _made_by("cupy", a):
         return _cuda_device(a.device.id)
+    if _made_by("gpunet.simulator", a):
+        return _simulated_device()
     raise DTypeError(f"expected an array, got {type(a).__name__}; make one with numpy.asarray or Device.asarray.")
 
 
 def array_module(*arrays: Array, **named: Array) -> ModuleType:
-    """Return the module (numpy or cupy) that computes with the arrays; `None`s are passed over.
+    """Return the module (numpy, cupy or gpunet.simulator) that computes with the arrays; `None`s are passed over.
 
     Args:
         *arrays: arrays, all on one device.
@@ -240,7 +257,4 @@ def array_module(*arrays: Array, **named: Array) -> ModuleType:
 
 def to_host(a: Any) -> Any:
     """Return the array `a` as a NumPy array; what is no array of a device is returned as it is."""
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and isinstance(a, cupy.ndarray):
-        return device_of(a).to_host(a)
-    return a
+    return device_of(a).to_host(a) if _made_by("cupy", a) or _made_by("gpunet.simulator", a) else a

@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from gpunet.device import Array, array_module
+from gpunet.device import Array, device_of
 
 SLOPE_AT_ZERO = 2 / math.sqrt(math.pi)
 
@@ -46,10 +46,10 @@ def erf(x: Array, out: Array, square: Array, ratio: Array) -> None:
     Args:
         x: float32 or float64, of any shape.
         out: an array like `x`; may be `x` itself.
-        square: a scratch array like `x`; on a GPU it is not used.
+        square: a scratch array like `x`; on a CUDA device it is not used.
         ratio: another.
     """
-    if array_module(x=x) is not np:
+    if device_of(x).name.startswith("cuda"):
         from cupyx.scipy import special
 
         special.erf(x, out)

@@ -92,12 +92,12 @@ def test_the_environment_variable_is_the_default_of_a_process():
     run = subprocess.run(
         [sys.executable, "-c", print_device], env={**os.environ, "GPUNET_DEVICE": "tpu"}, capture_output=True, text=True
     )
-    assert "DeviceError: unknown device 'tpu'; use 'auto', 'cpu', 'cuda' or 'cuda:N'." in run.stderr
+    assert "DeviceError: unknown device 'tpu'; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'sim'." in run.stderr
 
 
 @pytest.mark.parametrize("spec", ["gpu", "cuda:", "cuda:-1", "cuda:x", "CPU", "cpu:0", ""])
 def test_an_unknown_device_is_refused_with_those_there_are(spec):
-    with pytest.raises(DeviceError, match=f"unknown device '{spec}'; use 'auto', 'cpu', 'cuda' or 'cuda:N'"):
+    with pytest.raises(DeviceError, match=f"unknown device '{spec}'; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'sim'"):
         gn.use_device(spec)
     assert gn.current_device().name == "cpu"
 

@@ -15,6 +15,7 @@ FLOORS = {
     "errors": 0,
     "random": 0,
     "files": 1,
+    "simulator": 1,
     "device": 2,
     "tape": 2,
     "data": 2,

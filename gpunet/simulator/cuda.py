@@ -1,0 +1,53 @@
+"""What CuPy has under `cupy.cuda`."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from gpunet.simulator.memory import MemoryPointer, alloc
+from gpunet.simulator.stream import (
+    CUDARuntimeError,
+    Device,
+    Event,
+    Graph,
+    Stream,
+    get_current_stream,
+    get_elapsed_time,
+)
+
+__all__ = [
+    "Device",
+    "Event",
+    "Graph",
+    "MemoryPointer",
+    "Stream",
+    "alloc",
+    "get_current_stream",
+    "get_elapsed_time",
+    "is_available",
+    "runtime",
+]
+
+VERSION = 12090
+"""CUDA's, 12.9."""
+
+
+def is_available() -> bool:
+    """Return whether there is a device: always."""
+    return True
+
+
+def _device_properties(device: int) -> dict[str, Any]:
+    Device(device).use()
+    return {"name": b"gpunet simulator", "major": 9, "minor": 0, "multiProcessorCount": 16, "warpSize": 32}
+
+
+runtime = SimpleNamespace(
+    CUDARuntimeError=CUDARuntimeError,
+    driverGetVersion=lambda: VERSION,
+    getDevice=lambda: 0,
+    getDeviceCount=lambda: 1,
+    getDeviceProperties=_device_properties,
+    runtimeGetVersion=lambda: VERSION,
+)

@@ -1,0 +1,77 @@
+"""Device memory, which is host memory that knows its bounds and, in check mode, which of its bytes were written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+
+from gpunet.simulator.stream import Device, counters, refuse_capture
+
+ALIGNMENT = 512  # bytes, as CuPy's memory pool gives it
+
+_checked: ContextVar[bool | None] = ContextVar("gpunet_simulator_check", default=None)
+
+
+def checking() -> bool:
+    """Return whether check mode is on: by `check_mode`, else by the environment variable `GPUNET_SIM_CHECK`."""
+    by_block = _checked.get()
+    return os.environ.get("GPUNET_SIM_CHECK", "0") not in ("", "0") if by_block is None else by_block
+
+
+@contextmanager
+def check_mode(on: bool = True) -> Iterator[None]:
+    """Return a block in which kernels are checked: races, barriers, bounds, alignment, uninitialised reads.
+
+    Memory taken inside by `empty` counts as unwritten (and reads as NaN in array code) until something is written.
+    Kernels run many times slower. A finding is a `KernelError`.
+    """
+    token = _checked.set(on)
+    try:
+        yield
+    finally:
+        _checked.reset(token)
+
+
+class Memory:
+    """A piece of device memory.
+
+    Attributes:
+        buffer: the host memory in which it lies; views into it have this as their `base`.
+        ptr: its address.
+        size: in bytes.
+        written: (size,) uint8, 1 for a byte that holds a value; None where check mode was off.
+    """
+
+    def __init__(self, size: int):
+        refuse_capture()
+        counters.allocations += 1
+        self.buffer = np.empty(size + ALIGNMENT, np.uint8)
+        self.ptr = -(-self.buffer.ctypes.data // ALIGNMENT) * ALIGNMENT
+        self.size = size
+        self.written = None
+        if checking():
+            self.buffer.fill(0xFF)
+            self.written = np.zeros(size, np.uint8)
+
+
+class MemoryPointer:
+    """An address in a piece of memory, `offset` bytes from its begin."""
+
+    def __init__(self, mem: Memory, offset: int):
+        self.mem = mem
+        self.ptr = mem.ptr + offset
+        self.device_id = 0
+
+    @property
+    def device(self) -> Device:
+        """The device of the memory."""
+        return Device(self.device_id)
+
+
+def alloc(size: int) -> MemoryPointer:
+    """Take `size` bytes of device memory, which hold anything."""
+    return MemoryPointer(Memory(size), 0)

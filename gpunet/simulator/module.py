@@ -1,0 +1,149 @@
+"""CUDA sources and their kernels, called as in CuPy and run by the engine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import ArgumentError
+from gpunet.simulator.array import ndarray
+from gpunet.simulator.engine import Buffer, Kernel, Library, load
+from gpunet.simulator.memory import Memory, MemoryPointer, checking
+from gpunet.simulator.stream import refuse_capture, submit
+
+SOURCE = "kernel.cu"  # how findings call a source that does not begin with `#line 1 "name.cu"`
+
+
+@functools.cache
+def _library(code: str, options: tuple[str, ...], mode: str) -> Library:
+    refuse_capture()  # CUDA loads no module during a capture
+    return load(code, SOURCE, options, mode)
+
+
+class RawModule:
+    """A CUDA source.
+
+    Args:
+        code: CUDA C++.
+        options: `-DNAME=VALUE`, `-IFOLDER` and the like.
+        enable_cooperative_groups: launch the kernels so that all blocks live at once and can wait for each other.
+    """
+
+    def __init__(self, code: str, *, options: tuple[str, ...] = (), enable_cooperative_groups: bool = False):
+        self.code = code
+        self.options = tuple(options)
+        self.enable_cooperative_groups = enable_cooperative_groups
+
+    def compile(self, log_stream: Any = None) -> None:
+        """Compile now what the first launch would compile.
+
+        Raises:
+            CompileError: the compiler refuses the source; the message is its log.
+            DeviceError: there is no compiler; says what to do.
+        """
+        _library(self.code, self.options, "check" if checking() else "fast")
+
+    def get_function(self, name: str) -> RawKernel:
+        """Return a kernel of the source."""
+        return RawKernel(self.code, name, self.options, enable_cooperative_groups=self.enable_cooperative_groups)
+
+
+class RawKernel:
+    """A kernel of a CUDA source.
+
+    Args:
+        code: CUDA C++.
+        name: of the kernel.
+        options: as for `RawModule`.
+        enable_cooperative_groups: as for `RawModule`.
+    """
+
+    def __init__(self, code: str, name: str, options: tuple[str, ...] = (), *, enable_cooperative_groups: bool = False):
+        self.code = code
+        self.name = name
+        self.options = tuple(options)
+        self.enable_cooperative_groups = enable_cooperative_groups
+        self._max_dynamic_shared: int | None = None
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel, compiled for the mode that is on."""
+        kernels = _library(self.code, self.options, "check" if checking() else "fast").kernels
+        if self.name not in kernels:
+            raise ArgumentError(f"the source has no kernel {self.name!r}; it has {', '.join(kernels) or 'none'}.")
+        kernel = kernels[self.name]
+        if self._max_dynamic_shared is not None:
+            kernel.max_dynamic_shared_size_bytes = self._max_dynamic_shared
+        return kernel
+
+    @property
+    def max_dynamic_shared_size_bytes(self) -> int:
+        """How much dynamic shared memory a launch may ask for; raise it to opt in to more than 48 KiB in all."""
+        return self.kernel.max_dynamic_shared_size_bytes
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, nbytes: int) -> None:
+        self._max_dynamic_shared = nbytes
+
+    def compile(self, log_stream: Any = None) -> None:
+        """Compile now what the first launch would compile; errors as for `RawModule.compile`."""
+        _ = self.kernel
+
+    def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:
+        """Launch the kernel and, where the stream is not captured, run it to its end.
+
+        An array is passed as the address of its first element: its strides are not seen. A Python int is an int64, a
+        float a double. A dimension of 0 counts as 1. All that as in CuPy.
+
+        Args:
+            grid: the number of blocks, by axis.
+            block: the number of threads of a block, by axis.
+            args: arrays, numbers and NumPy scalars.
+            shared_mem: bytes of dynamic shared memory.
+
+        Raises:
+            ArgumentError: one of CUDA's limits is passed, or the number of arguments is wrong.
+            DTypeError: an argument of another type than the kernel's parameter.
+            KernelError: a fault in the kernel.
+            CompileError, DeviceError: as for `RawModule.compile`.
+        """
+        launch = functools.partial(
+            self.kernel.launch,
+            [max(1, int(n)) for n in grid],
+            [max(1, int(n)) for n in block],
+            [_argument(arg) for arg in args],
+            shared_bytes=shared_mem,
+            cooperative=self.enable_cooperative_groups,
+        )
+        pointers = [arg.data if isinstance(arg, ndarray) else arg for arg in args]
+        submit(launch, [pointer.mem for pointer in pointers if isinstance(pointer, MemoryPointer)])
+
+
+def _argument(value: Any) -> Buffer | np.generic:
+    """Return what the engine passes for an argument."""
+    if isinstance(value, ndarray):
+        return _buffer(value.data, _extent(value))
+    if isinstance(value, MemoryPointer):
+        return _buffer(value, value.mem.ptr + value.mem.size - value.ptr)
+    if isinstance(value, bool | int | float | complex):
+        value = np.array(value)[()]
+    if not isinstance(value, np.generic):
+        raise TypeError(f"Unsupported type {type(value)}")
+    return value
+
+
+def _extent(a: ndarray) -> int:
+    """Return how many bytes lie between the first element's begin and the last one's end."""
+    if a.size == 0:
+        return 0
+    reach = sum((n - 1) * stride for n, stride in zip(a.shape, a.strides, strict=True) if stride > 0)
+    return int(a.itemsize + reach)
+
+
+def _buffer(pointer: MemoryPointer, nbytes: int) -> Buffer:
+    memory: Memory = pointer.mem
+    written = 0 if memory.written is None else memory.written.ctypes.data + pointer.ptr - memory.ptr
+    return Buffer(pointer.ptr, nbytes, written)
