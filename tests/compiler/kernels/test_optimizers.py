@@ -60,7 +60,7 @@ def test_five_steps_equal_the_numpy_rule(optimizer, dtype):
         run(BEGIN_STEP, (1,), (1,), rates, step, rate, 0, 3)
         launch(optimizer, p, g, slots, rate, step)
         optimizer.steps += 1
-        optimizer._update(np, optimizer.lr, expected, g, np.empty_like(g), np.empty_like(g), *expected_slots)
+        optimizer.update_block(optimizer.lr, expected, g, np.empty_like(g), np.empty_like(g), *expected_slots)
     tolerance = 100 * np.finfo(dtype).eps
     np.testing.assert_allclose(p, expected, rtol=tolerance, atol=tolerance)
     for slot, expected_slot in zip(slots, expected_slots, strict=True):

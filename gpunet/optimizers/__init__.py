@@ -1,0 +1,15 @@
+"""The optimizers: update rules over the flat buffers of a model, with PyTorch's formulas.
+
+Each rule stands twice in its file: in NumPy, for a block of parameters that stays in cache, and as the arguments of its
+kernel in `kernels/optimizers.cu`.
+"""
+
+from gpunet.optimizers.adam import Adam, AdamW
+from gpunet.optimizers.base import Optimizer
+from gpunet.optimizers.rmsprop import RMSprop
+from gpunet.optimizers.sgd import SGD
+from gpunet.optimizers.step import BLOCK
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {cls.__name__: cls for cls in (SGD, Adam, AdamW, RMSprop)}
+
+__all__ = ["BLOCK", "OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]

@@ -1,0 +1,100 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpunet.cuda import Kernel
+from gpunet.device import Array
+from gpunet.errors import ArgumentError
+from gpunet.optimizers.base import Optimizer
+from gpunet.schedules import Schedule
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015): p -= lr·m̂ / (√v̂ + eps) with bias-corrected running means m̂ of g and v̂ of g².
+
+    The slots hold M = m / (1 - β1) and V = v / (1 - β2), which saves three of thirteen passes over the parameters:
+
+        M = β1·M + g,    V = β2·V + g²,    p -= (a / r)·M / (√V + eps / r)
+
+    with a = lr·(1 - β1) / (1 - β1^t) and r = √((1 - β2) / (1 - β2^t)).
+
+    Args:
+        lr: the learning rate or its schedule.
+        betas: (β1, β2), each in [0, 1).
+        eps: what keeps the quotient finite, > 0.
+        weight_decay: adds weight_decay·p to the gradient (L2; see `AdamW` for the decoupled form).
+        clip_norm: as for `Optimizer`.
+        clip_value: as for `Optimizer`.
+    """
+
+    slot_names = ("m", "v")
+    kernel = Kernel("optimizers.cu", "adam")
+    _decoupled = False
+
+    def __init__(
+        self,
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
+        self.betas = tuple(self._checked("betas", beta, 0 <= beta < 1) for beta in betas)
+        if len(self.betas) != 2:
+            raise ArgumentError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}.")
+        self.eps = self._checked("eps", eps, eps > 0)
+
+    def update_block(self, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
+        if self._decoupled:
+            np.multiply(p, 1 - lr * self.weight_decay, out=p)
+        else:
+            g = self._decayed(p, g, t)
+        m, v = slots
+        beta1, beta2 = self.betas
+        a = lr * (1 - beta1) / (1 - beta1**self.steps)
+        r = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
+        np.multiply(m, beta1, out=m)
+        np.add(m, g, out=m)
+        np.multiply(g, g, out=t)
+        np.multiply(v, beta2, out=v)
+        np.add(v, t, out=v)
+        np.sqrt(v, out=t)
+        np.add(t, self.eps / r, out=t)
+        np.divide(m, t, out=t)
+        np.multiply(t, a / r, out=t)
+        np.subtract(p, t, out=p)
+
+    def kernel_arguments(self, p: Array, g: Array, rate: Array, step: Array, *slots: Array) -> tuple[Any, ...]:
+        logs = [math.log(beta) if beta else -math.inf for beta in self.betas]
+        rests = [1 - beta for beta in self.betas]
+        scalars = (*self.betas, *logs, *rests, self.eps, self.weight_decay, self._decoupled)
+        return p, g, *slots, rate, step, p.size, *scalars
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019): p *= 1 - lr·weight_decay before Adam's step.
+
+    Arguments as for `Adam`.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        super().__init__(lr, betas, eps, weight_decay, clip_norm=clip_norm, clip_value=clip_value)

@@ -1,0 +1,147 @@
+"""What all optimizers share: the learning rate, the state, and one step over the flat buffers of a model."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from gpunet.cuda import Kernel
+from gpunet.device import Array
+from gpunet.errors import ArgumentError, StateError
+from gpunet.layers import Layer
+from gpunet.layers.store import FlatStore
+from gpunet.optimizers.step import DeviceStep, HostStep
+from gpunet.schedules import Schedule, as_schedule
+
+
+class Optimizer:
+    """What all update rules share: learning rate, clipping, state, and the step over the flat buffers.
+
+    A rule of your own has an `update_block`; its `kernel` and `kernel_arguments` are asked for on a GPU alone.
+
+    Args:
+        lr: the learning rate, > 0, or a schedule of it (see `gpunet.schedules`).
+        weight_decay: the factor of the decay, >= 0.
+        clip_norm: scale the gradient down to this L2 norm where it is longer (over all parameters); None: don't.
+        clip_value: clip each element of the gradient to ± this value; None: don't.
+
+    Attributes:
+        steps: the number of steps done.
+
+    Raises:
+        ArgumentError: a value out of its range.
+    """
+
+    slot_names: tuple[str, ...] = ()
+    """The flat buffers of state that the rule keeps beside the parameters."""
+
+    kernel: ClassVar[Kernel]
+    """The rule on a GPU; launched with a thread for every 16 bytes of the parameters, or fewer."""
+
+    def __init__(
+        self,
+        lr: float | Schedule,
+        *,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        self.schedule = as_schedule(lr)
+        self.weight_decay = self._checked("weight_decay", weight_decay, weight_decay >= 0)
+        self.clip_norm = None if clip_norm is None else self._checked("clip_norm", clip_norm, clip_norm > 0)
+        self.clip_value = None if clip_value is None else self._checked("clip_value", clip_value, clip_value > 0)
+        self.steps = 0
+        self._store: FlatStore | None = None
+        self._step: HostStep | DeviceStep | None = None
+        self._step_of: Array = None
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return self.schedule(self.steps)
+
+    def attach(self, model: Layer) -> Self:
+        """Take charge of the parameters of `model`, with fresh state; return the optimizer itself."""
+        self._store = model.store
+        self._store.optimizer = self
+        self.steps = 0
+        device = self._store.device
+        with device.activate():
+            self._store.slots = {name: device.xp.zeros_like(self._store.params) for name in self.slot_names}
+        self._step = self._step_of = None
+        return self
+
+    def step(self) -> None:
+        """Update the parameters from the gradients.
+
+        Raises:
+            StateError: not attached, or the model was built into another one since.
+        """
+        store = self._store
+        if store is None or store.optimizer is not self:
+            raise StateError(
+                f"{type(self).__name__}: attach(model) first: it has no model, or its model has another optimizer now."
+            )
+        if self._step is None or self._step_of is not store.params:  # attached or moved since the last step
+            self._step = (HostStep if store.device.xp is np else DeviceStep)(self, store)
+            self._step_of = store.params
+        lr = self.lr
+        self.steps += 1
+        self._step(lr)
+
+    def update_block(self, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
+        """Update a block of the parameters, on the CPU; `steps` counts this step already.
+
+        Args:
+            lr: the learning rate.
+            p: (n,) parameters, updated in place.
+            g: (n,) gradients, which stay as they are.
+            t: (n,) scratch.
+            u: (n,) scratch.
+            *slots: (n,) the state, in the order of `slot_names`, updated in place.
+        """
+        raise NotImplementedError
+
+    def kernel_arguments(self, p: Array, g: Array, rate: Array, step: Array, *slots: Array) -> tuple[Any, ...]:
+        """Return the arguments of `kernel`.
+
+        Args:
+            p: (size,) all parameters.
+            g: (size,) their gradients.
+            rate: (1,) the learning rate, in the dtype of `p`.
+            step: (1,) the number of the step, from 1 on, int64.
+            *slots: (size,) the state, in the order of `slot_names`.
+        """
+        raise NotImplementedError
+
+    def _decayed(self, p: Array, g: Array, t: Array) -> Array:
+        """Return the gradient with the weight decay added: `g` itself, or written to `t`."""
+        if not self.weight_decay:
+            return g
+        np.multiply(p, self.weight_decay, out=t)
+        return np.add(t, g, out=t)
+
+    def _checked(self, name: str, value: float, in_range: bool) -> float:
+        if not in_range or not math.isfinite(value):
+            raise ArgumentError(f"{type(self).__name__}: {name} is out of its range: {value!r}.")
+        return float(value)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON."""
+        names = [name for name in inspect.signature(type(self)).parameters if name != "lr"]
+        return {"lr": self.schedule.config(), **{name: getattr(self, name) for name in names}}
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs beside the slots, as JSON."""
+        return {"steps": self.steps, "schedule": self.schedule.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.steps = state["steps"]
+        self.schedule.restore(state["schedule"])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(lr={self.lr:g})"

@@ -1,0 +1,67 @@
+"""RMSprop, with momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.cuda import Kernel
+from gpunet.device import Array
+from gpunet.optimizers.base import Optimizer
+from gpunet.schedules import Schedule
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Hinton 2012): v = alpha·v + (1 - alpha)·g², p -= lr·g / (√v + eps); with momentum, over a velocity.
+
+    Args:
+        lr: the learning rate or its schedule.
+        alpha: how much of the running mean of g² stays, in [0, 1).
+        eps: what keeps the quotient finite, > 0.
+        weight_decay: adds weight_decay·p to the gradient.
+        momentum: how much of the last step's velocity stays, in [0, 1).
+        clip_norm: as for `Optimizer`.
+        clip_value: as for `Optimizer`.
+    """
+
+    kernel = Kernel("optimizers.cu", "rmsprop")
+
+    def __init__(
+        self,
+        lr: float | Schedule = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
+        self.alpha = self._checked("alpha", alpha, 0 <= alpha < 1)
+        self.eps = self._checked("eps", eps, eps > 0)
+        self.momentum = self._checked("momentum", momentum, 0 <= momentum < 1)
+        self.slot_names = ("v", "velocity") if momentum else ("v",)
+
+    def update_block(self, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
+        v = slots[0]
+        g = self._decayed(p, g, t)
+        np.multiply(g, g, out=u)
+        np.multiply(u, 1 - self.alpha, out=u)
+        np.multiply(v, self.alpha, out=v)
+        np.add(v, u, out=v)
+        np.sqrt(v, out=u)
+        np.add(u, self.eps, out=u)
+        np.divide(g, u, out=u)
+        if self.momentum:
+            velocity = slots[1]
+            np.multiply(velocity, self.momentum, out=velocity)
+            u = np.add(velocity, u, out=velocity)
+        np.multiply(u, lr, out=t)
+        np.subtract(p, t, out=p)
+
+    def kernel_arguments(self, p: Array, g: Array, rate: Array, step: Array, *slots: Array) -> tuple[Any, ...]:
+        v, velocity = (*slots, None)[:2]
+        rest = 1 - self.alpha
+        return p, g, v, velocity, rate, p.size, self.alpha, rest, self.eps, self.weight_decay, self.momentum

@@ -1,0 +1,63 @@
+"""Gradient descent, with momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.cuda import Kernel
+from gpunet.device import Array
+from gpunet.errors import ArgumentError
+from gpunet.optimizers.base import Optimizer
+from gpunet.schedules import Schedule
+
+
+class SGD(Optimizer):
+    """Gradient descent: v = momentum·v + g, p -= lr·v; with `nesterov`, p -= lr·(g + momentum·v).
+
+    Args:
+        lr: the learning rate or its schedule.
+        momentum: how much of the last step's velocity stays, in [0, 1).
+        nesterov: look ahead along the velocity; needs momentum.
+        weight_decay: adds weight_decay·p to the gradient.
+        clip_norm: as for `Optimizer`.
+        clip_value: as for `Optimizer`.
+    """
+
+    kernel = Kernel("optimizers.cu", "sgd")
+
+    def __init__(
+        self,
+        lr: float | Schedule,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
+        self.momentum = self._checked("momentum", momentum, 0 <= momentum < 1)
+        self.nesterov = nesterov
+        if nesterov and not momentum:
+            raise ArgumentError("SGD: nesterov needs a momentum above zero.")
+        self.slot_names = ("velocity",) if momentum else ()
+
+    def update_block(self, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
+        g = self._decayed(p, g, t)
+        if self.momentum:
+            (velocity,) = slots
+            np.multiply(velocity, self.momentum, out=velocity)
+            np.add(velocity, g, out=velocity)
+            if self.nesterov:
+                np.multiply(velocity, self.momentum, out=u)
+                g = np.add(u, g, out=u)
+            else:
+                g = velocity
+        np.multiply(g, lr, out=t)
+        np.subtract(p, t, out=p)
+
+    def kernel_arguments(self, p: Array, g: Array, rate: Array, step: Array, *slots: Array) -> tuple[Any, ...]:
+        velocity = slots[0] if slots else None
+        return p, g, velocity, rate, p.size, self.momentum, self.weight_decay, self.nesterov

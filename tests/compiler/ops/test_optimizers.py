@@ -1,0 +1,250 @@
+"""The optimizers on the device "sim", their kernels in check mode: the CPU's numbers, and no wait in a step."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from problems import classification
+
+import gpunet as gn
+from gpunet import simulator
+
+STEPS = 20
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+RULES = [
+    (gn.SGD, {}),
+    (gn.SGD, {"weight_decay": 0.1}),
+    (gn.SGD, {"momentum": 0.9, "weight_decay": 0.1}),
+    (gn.SGD, {"momentum": 0.9, "nesterov": True}),
+    (gn.Adam, {}),
+    (gn.Adam, {"betas": (0.5, 0.9), "eps": 1e-2, "weight_decay": 0.1}),
+    (gn.Adam, {"betas": (0.0, 0.9)}),
+    (gn.AdamW, {"weight_decay": 0.3}),
+    (gn.RMSprop, {}),
+    (gn.RMSprop, {"alpha": 0.5, "eps": 1e-2, "weight_decay": 0.1}),
+    (gn.RMSprop, {"momentum": 0.9, "weight_decay": 0.1}),
+]
+CLIPS = [{"clip_norm": 0.5}, {"clip_norm": 1e6}, {"clip_value": 0.3}, {"clip_value": 0.3, "clip_norm": 2.0}]
+
+
+@pytest.fixture(autouse=True)
+def _check_mode():
+    with simulator.check_mode():
+        yield
+
+
+@pytest.fixture(params=RULES, ids=lambda rule: f"{rule[0].__name__} {rule[1]}")
+def rule(request):
+    return request.param
+
+
+@pytest.fixture(params=TOLERANCE)
+def dtype(request):
+    return request.param
+
+
+def build_model(sizes=(5, 8, 3), dtype="float32", device="cpu"):
+    return gn.MLP(sizes, seed=0).to(device, dtype=dtype)
+
+
+def gradients(model, steps=STEPS):
+    """Return a gradient for each step, zero in the gaps of the store."""
+    rng = np.random.default_rng(0)
+    flats = np.zeros((steps, model.store.params.size), model.dtype)
+    for step, flat in enumerate(flats):
+        for view in model.store.views(flat).values():
+            view[...] = rng.standard_normal(view.shape) * 10.0 ** -(step % 4)
+    return flats
+
+
+def do_step(model, optimizer, gradient):
+    model.device.assign(model.store.grads, gradient)
+    optimizer.step()
+
+
+def buffers(model):
+    """Return parameters, gradients and state, on the host."""
+    store = model.store
+    return {name: gn.to_host(a) for name, a in {"params": store.params, "grads": store.grads, **store.slots}.items()}
+
+
+def trained(device, optimizer, *, sizes=(5, 8, 3), dtype="float32", observe=lambda step: None):
+    """Return the buffers after 20 steps with given gradients."""
+    model = build_model(sizes, dtype, device)
+    optimizer.attach(model)
+    for step, gradient in enumerate(gradients(model)):
+        do_step(model, optimizer, gradient)
+        observe(step)
+    return buffers(model)
+
+
+def assert_close(there, here, dtype):
+    assert there.keys() == here.keys()
+    for name, expected in here.items():
+        scale = TOLERANCE[dtype] * np.abs(expected).max()
+        assert_allclose(there[name], expected, rtol=TOLERANCE[dtype], atol=scale, err_msg=name)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (5, 8, 3), (130, 130, 3)], ids=str)  # the last has more than 16,384
+def test_a_rule_follows_the_cpu(rule, sizes, dtype):
+    kind, options = rule
+    here, there = (trained(device, kind(0.01, **options), sizes=sizes, dtype=dtype) for device in ("cpu", "sim"))
+    assert_close(there, here, dtype)
+
+
+@pytest.mark.parametrize("sizes", [(5, 8, 3), (130, 130, 3)], ids=str)
+@pytest.mark.parametrize("clip", CLIPS, ids=str)
+def test_clipping_follows_the_cpu(clip, sizes, dtype):
+    here, there = (trained(device, gn.SGD(0.1, **clip), sizes=sizes, dtype=dtype) for device in ("cpu", "sim"))
+    assert_close(there, here, dtype)
+
+
+def test_gradients_stay_as_they_are_and_the_gaps_of_the_store_zero(rule):
+    kind, options = rule
+    model = build_model(device="sim")
+    (gradient,) = gradients(model, 1)
+    do_step(model, kind(0.01, **options).attach(model), gradient)
+    after = buffers(model)
+    assert_array_equal(after["grads"], gradient)
+    gaps = np.ones(gradient.size, bool)
+    for view in model.store.views(gaps).values():
+        view[...] = False
+    assert gaps.any()
+    assert all((a[gaps] == 0).all() for a in after.values())
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [lambda: gn.StepLR(0.1, 3, 0.5), lambda: gn.LinearWarmup(gn.CosineLR(0.1, 12, 0.01), 4)],
+    ids=["step", "warm-up and cosine"],
+)
+def test_a_schedule_is_followed_step_by_step(schedule, rule, dtype):
+    kind, options = rule
+    here, there = (trained(device, kind(schedule(), **options), dtype=dtype) for device in ("cpu", "sim"))
+    assert_close(there, here, dtype)
+
+
+def test_what_a_schedule_observes_counts_from_the_next_step_on():
+    def train(device):
+        schedule = gn.ReduceLROnPlateau(0.1, factor=0.5, patience=0)
+        values = iter([1.0, 1.0, 0.5, 0.5])  # the second and the fourth are a plateau
+        trained_buffers = trained(
+            device, gn.SGD(schedule), observe=lambda step: schedule.observe(next(values)) if step % 5 == 4 else None
+        )
+        assert schedule(0) == 0.025
+        return trained_buffers
+
+    assert_close(train("sim"), train("cpu"), "float32")
+
+
+def test_another_schedule_may_be_set_between_steps():
+    def train(device):
+        optimizer = gn.Adam(0.1)
+
+        def change(step):
+            if step == 9:
+                optimizer.schedule = gn.StepLR(0.01, 2)
+
+        return trained(device, optimizer, observe=change)
+
+    assert_close(train("sim"), train("cpu"), "float32")
+
+
+@pytest.mark.parametrize("places", ["cpu sim", "sim cpu sim cpu"])
+def test_a_model_moves_in_the_middle_of_training_with_its_state(places, rule, dtype):
+    kind, options = rule
+    here = trained("cpu", kind(gn.StepLR(0.01, 7), **options), dtype=dtype)
+    model = build_model(dtype=dtype)
+    optimizer = kind(gn.StepLR(0.01, 7), **options).attach(model)
+    places = places.split()
+    for step, gradient in enumerate(gradients(model)):
+        model.to(places[step * len(places) // STEPS])
+        do_step(model, optimizer, gradient)
+    assert model.device.name == places[-1]
+    assert_close(buffers(model), here, dtype)
+
+
+def test_a_model_changes_its_dtype_in_the_middle_of_training(rule):
+    kind, options = rule
+    here = trained("cpu", kind(0.01, **options))
+    model = build_model(device="sim")
+    optimizer = kind(0.01, **options).attach(model)
+    for step, gradient in enumerate(gradients(model)):
+        model.to(dtype="float64" if step >= 10 else "float32")
+        do_step(model, optimizer, gradient)
+    assert_allclose(buffers(model)["params"], here["params"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_restored_optimizer_goes_on_bit_for_bit(rule):
+    kind, options = rule
+    model, twin = build_model(device="sim"), build_model(device="sim")
+    first, second = (kind(gn.StepLR(0.1, 7), **options).attach(m) for m in (model, twin))
+    flats = gradients(model)
+    for gradient in flats[:10]:
+        do_step(model, first, gradient)
+    do_step(twin, second, flats[0])  # it has counted steps on the device before
+    second.restore(first.state())
+    twin.store.params[...] = model.store.params
+    for name, slot in model.store.slots.items():
+        twin.store.slots[name][...] = slot
+    for gradient in flats[10:]:
+        do_step(model, first, gradient)
+        do_step(twin, second, gradient)
+    assert_array_equal(buffers(twin)["params"], buffers(model)["params"])
+
+
+def test_attach_begins_anew(rule):
+    kind, options = rule
+    model = build_model(device="sim")
+    before = model.store.params.copy()
+    optimizer = kind(0.01, **options)
+    results = []
+    for _ in range(2):
+        model.store.params[...] = before
+        optimizer.attach(model)
+        for gradient in gradients(model, 3):
+            do_step(model, optimizer, gradient)
+        results.append(buffers(model)["params"])
+    assert_array_equal(*results)
+
+
+def test_a_training_is_resumed_from_a_checkpoint_bit_for_bit(tmp_path):
+    X, y = classification()
+
+    def trainer():
+        optimizer = gn.AdamW(gn.LinearWarmup(gn.CosineLR(0.01, 20), 4), clip_norm=1.0)
+        return gn.Trainer(gn.MLP([5, 8, 3], dropout=0.2).to("sim"), optimizer=optimizer)
+
+    with simulator.check_mode(False):
+        whole, half = trainer(), trainer()
+        whole.fit(X, y, epochs=4)
+        half.fit(X, y, epochs=2)
+        half.save(tmp_path / "run")
+        with gn.use_device("sim"):
+            resumed = gn.Trainer.resume(tmp_path / "run")
+        resumed.fit(X, y, epochs=2)
+    assert resumed.model.device.name == "sim"
+    assert resumed.optimizer.steps == whole.optimizer.steps
+    assert_array_equal(buffers(resumed.model)["params"], buffers(whole.model)["params"])
+
+
+@pytest.mark.parametrize(
+    ("lr", "written"), [(0.01, 0), (gn.CosineLR(0.1, 100), 1)], ids=["constant", "another rate every step"]
+)
+def test_a_steady_step_is_a_few_launches_and_nothing_else(lr, written, rule):
+    kind, options = rule
+    model = build_model(device="sim")
+    optimizer = kind(lr, **options, clip_value=0.3, clip_norm=1.0).attach(model)
+    model.device.assign(model.store.grads, gradients(model, 1)[0])
+    for _ in range(2):
+        optimizer.step()
+    simulator.counters.reset()
+    optimizer.step()
+    # begin the step, clip the values, sum the squares, clip the norm, update
+    assert simulator.counters == simulator.Counters(launches=5 + written)
+
+
+def test_a_model_without_parameters_can_be_stepped():
+    model = gn.Sequential(gn.Flatten()).to("sim")
+    optimizer = gn.SGD(0.1, momentum=0.9, clip_norm=1, clip_value=1).attach(model)
+    optimizer.step()
+    assert optimizer.steps == 1
