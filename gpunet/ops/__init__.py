@@ -7,11 +7,13 @@ from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_square
 from gpunet.ops.gather import gather
 from gpunet.ops.linear import linear, linear_backward
 from gpunet.ops.matmul import matmul, matmul_backward
+from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel
 from gpunet.ops.softmax import softmax, softmax_backward
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 
 __all__ = [
     "ActivationFunction",
+    "MatmulPlan",
     "activation_backward",
     "bias_activation",
     "bias_activation_backward",
@@ -24,7 +26,9 @@ __all__ = [
     "linear_backward",
     "matmul",
     "matmul_backward",
+    "matmul_plan",
     "mean_squared_error",
+    "set_kernel",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",

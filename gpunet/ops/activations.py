@@ -51,6 +51,15 @@ class ActivationFunction:
         self.forward(z, out, xp, None)
         return out
 
+    @property
+    def parameter(self) -> float:
+        """The one number that the function has in its kernels; 0 where it has none."""
+        return float(next(iter(vars(self).values()), 0.0))
+
+    def cuda_options(self) -> dict[str, Any] | None:
+        """Return the options that compile this function into a kernel (`kernels/activations.cuh`), None if none do."""
+        return {"ACTIVATION": self.name}
+
     def config(self) -> dict[str, Any]:
         """Return what rebuilds this function: its name and parameters.
 
@@ -304,6 +313,8 @@ class CustomActivation(ActivationFunction):
     Args:
         function: z -> f(z), in array code that keeps shape and dtype.
         derivative: z -> f'(z), likewise.
+        cuda: the same two as CUDA expressions in z of type T, such as ("z * z", "2 * z"), which are compiled into the
+            kernels. Without them the function runs apart, as array code.
 
     Example:
         >>> square = CustomActivation(lambda z: z * z, lambda z: 2 * z)
@@ -312,9 +323,26 @@ class CustomActivation(ActivationFunction):
     name = "custom"
     saves = "input"
 
-    def __init__(self, function: Callable[[Array], Array], derivative: Callable[[Array], Array]):
+    def __init__(
+        self,
+        function: Callable[[Array], Array],
+        derivative: Callable[[Array], Array],
+        cuda: tuple[str, str] | None = None,
+    ):
         self.function = function
         self.derivative = derivative
+        self.cuda = cuda
+
+    @property
+    def parameter(self) -> float:
+        """0: the expressions hold their own numbers."""
+        return 0.0
+
+    def cuda_options(self) -> dict[str, Any] | None:
+        if self.cuda is None:
+            return None
+        forward, backward = self.cuda
+        return {"ACTIVATION": "custom", "USER_FORWARD": forward, "USER_BACKWARD": backward}
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         xp.copyto(out, self.function(z))

@@ -7,12 +7,22 @@ z is (rows, n), bias (n,). Read and written once each: 8 bytes an element forwar
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
+from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.matmul import check_kernel
-from gpunet.tape import Tape, empty_like
+from gpunet.ops.product import MULTIPROCESSORS, check_kernel
+from gpunet.tape import Tape, empty, empty_like
+
+FORWARD = Kernel("bias_activation.cu", "bias_activation_forward")
+BACKWARD = Kernel("bias_activation.cu", "bias_activation_backward")
+SUM_COLUMNS = Kernel("reduce.cu", "sum_columns")
+SUM_ROWS = Kernel("reduce.cu", "sum_rows")
 
 
 def bias_activation(
@@ -34,7 +44,7 @@ def bias_activation(
         out: where to write the result, an array like `z` (also `z` itself); by default the tape's or a fresh one.
         preactivation: where to leave z + bias, an array like `z` (also `z` itself, not `out`). The backward pass of an
             activation whose `saves` is "input" needs it.
-        kernel: as for `matmul`.
+        kernel: "blas" runs array code; None, on a GPU, the hand-written kernel.
         tape: where memory comes from; None makes fresh arrays.
 
     Returns:
@@ -44,25 +54,32 @@ def bias_activation(
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    check_kernel(kernel)
     xp = float_module("bias_activation", z=z, bias=bias, out=out, preactivation=preactivation)
+    check_kernel(kernel, xp)
     if bias is not None and (bias.ndim != 1 or z.ndim == 0 or bias.shape[0] != z.shape[-1]):
         raise ShapeError(f"bias_activation: bias of shape {bias.shape} does not fit the last axis of z, {z.shape}.")
     check_shape("bias_activation", z.shape, out=out, preactivation=preactivation)
     if out is None:
         out = empty_like(tape, z, xp)
+    function = activation_function(activation)
+    options = None if xp is np or kernel == "blas" else function.cuda_options()
+    if options is not None and all(a is None or a.flags.c_contiguous for a in (z, bias, out, preactivation)):
+        rows, n = math.prod(z.shape[:-1]), z.shape[-1]
+        blocks = math.ceil(z.nbytes / (16 * 256))  # a thread takes 16 bytes
+        FORWARD((blocks,), (256,), z, bias, preactivation, out, rows, n, function.parameter, options=options)
+        return out
     inner = out if preactivation is None else preactivation
     if bias is not None:
         xp.add(z, bias, out=inner)
     elif inner is not z:
         xp.copyto(inner, z)
-    activation_function(activation).forward(inner, out, xp, tape)
+    function.forward(inner, out, xp, tape)
     return out
 
 
 def bias_activation_backward(
     dy: Array,
-    saved: Array,
+    saved: Array | None,
     activation: str | ActivationFunction | None,
     *,
     dbias: Array | None = None,
@@ -73,7 +90,7 @@ def bias_activation_backward(
 
     Args:
         dy: (..., n), the gradient of y.
-        saved: what the activation's `saves` names: y, or the preactivation z + bias.
+        saved: what the activation's `saves` names: y, or the preactivation z + bias; None will do for the identity.
         activation: as given to `bias_activation`.
         dbias: where to write the bias gradient, (n,); a fresh array by default.
         kernel: as for `matmul`.
@@ -86,11 +103,32 @@ def bias_activation_backward(
         ShapeError: `dy` and `saved` differ in shape.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    check_kernel(kernel)
     xp = float_module("bias_activation_backward", dy=dy, saved=saved, dbias=dbias)
+    check_kernel(kernel, xp)
     check_shape("bias_activation_backward", dy.shape[-1:], dbias=dbias)
-    dz = activation_backward(dy, saved, activation, tape=tape)
-    return dz, xp.sum(dz, axis=tuple(range(dz.ndim - 1)), out=dbias)
+    function = activation_function(activation)
+    options = None if xp is np or kernel == "blas" else function.cuda_options()
+    if options is None or not all(a is None or a.flags.c_contiguous for a in (dy, saved, dbias)):
+        dz = activation_backward(dy, saved, function, tape=tape)
+        return dz, dz.sum(axis=tuple(range(dz.ndim - 1)), out=dbias)
+    _check_saved(function, dy, saved)
+    rows, n = math.prod(dy.shape[:-1]), dy.shape[-1]
+    if dbias is None:
+        dbias = xp.empty(n, dy.dtype)
+    # chunks of rows, so that there are blocks enough for the GPU; each leaves a row of partial sums
+    width = math.ceil(n / (32 * 16 // dy.itemsize))
+    chunks = max(1, min(MULTIPROCESSORS // max(width, 1), math.ceil(rows / 64)))
+    sums = dbias if chunks == 1 else empty(tape, (chunks, n), dy.dtype, xp)
+    grid, block, length = (width, chunks), (32, 8), math.ceil(rows / chunks)
+    if function.name == "identity":
+        dz = dy
+        SUM_COLUMNS(grid, block, dy, sums, rows, n, length)
+    else:
+        dz = empty_like(tape, dy, xp)
+        BACKWARD(grid, block, dy, saved, dz, sums, rows, n, length, function.parameter, options=options)
+    if chunks > 1:
+        SUM_ROWS((math.ceil(n / 256),), (256,), sums, dbias, chunks, n)
+    return dz, dbias
 
 
 def activation_backward(
@@ -101,8 +139,12 @@ def activation_backward(
     if function.name == "identity":
         return dy
     xp = float_module(function.name, dy=dy, saved=saved)
-    if saved is None or saved.shape != dy.shape:
-        raise ShapeError(f"{function.name} backward: dy has shape {dy.shape}, saved {getattr(saved, 'shape', None)}.")
+    _check_saved(function, dy, saved)
     dz = empty_like(tape, dy, xp)
     function.backward(dy, saved, dz, xp, tape)
     return dz
+
+
+def _check_saved(function: ActivationFunction, dy: Array, saved: Array | None) -> None:
+    if function.name != "identity" and (saved is None or saved.shape != dy.shape):
+        raise ShapeError(f"{function.name} backward: dy has shape {dy.shape}, saved {getattr(saved, 'shape', None)}.")

@@ -8,11 +8,22 @@ The mask depends on the seed, the step, the layer and the row alone: it is the s
 
 from __future__ import annotations
 
+import math
+from types import ModuleType
+
 import numpy as np
 
+from gpunet.cuda import Kernel
 from gpunet.device import Array, array_module
 from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.tape import Tape, empty_like
+
+FORWARD = Kernel("dropout.cu", "dropout_forward")
+BACKWARD = Kernel("dropout.cu", "dropout_backward")
+
+DRAWS = 8
+"""Random numbers that a thread makes at a time."""
 
 
 def dropout(x: Array, p: float, tape: Tape) -> tuple[Array, Array]:
@@ -31,8 +42,20 @@ def dropout(x: Array, p: float, tape: Tape) -> tuple[Array, Array]:
     """
     xp = float_module("dropout", x=x)
     keep = tape.empty(x.shape, np.dtype(bool), xp)
-    xp.greater_equal(tape.uniform(x.shape, xp), np.float32(p), out=keep)
-    return dropout_backward(x, keep, p, tape), keep
+    if xp is np:
+        np.greater_equal(tape.uniform(x.shape), np.float32(p), out=keep)
+        return dropout_backward(x, keep, p, tape), keep
+    return _forward_cuda(x, keep, p, tape, xp), keep
+
+
+def _forward_cuda(x: Array, keep: Array, p: float, tape: Tape, xp: ModuleType) -> Array:
+    """Draw the numbers of `tape.uniform` where they are used: fill `keep` and return y."""
+    x, y = operand(x, tape, xp), empty_like(tape, x, xp)
+    first = tape.first_row * math.prod(x.shape[1:])  # the place of x's first element in the global batch
+    grid = (block_count(first % DRAWS + x.size if x.size else 0, DRAWS * THREADS),)
+    numbers = tape.device_step(xp), tape.seed, tape.next_draw(), first
+    FORWARD(grid, (THREADS,), x, y, keep, *numbers, x.size, p, _scale(p))
+    return y
 
 
 def dropout_backward(dy: Array, keep: Array, p: float, tape: Tape | None = None) -> Array:
@@ -46,5 +69,14 @@ def dropout_backward(dy: Array, keep: Array, p: float, tape: Tape | None = None)
     xp = float_module("dropout_backward", dy=dy)
     check_shape("dropout_backward", keep.shape, dy=dy)
     dx = empty_like(tape, dy, xp)
-    xp.multiply(dy, 1 / (1 - p) if p < 1 else 0.0, out=dx)
-    return xp.multiply(dx, keep, out=dx)
+    if xp is np:
+        np.multiply(dy, _scale(p), out=dx)
+        return np.multiply(dx, keep, out=dx)
+    dy, keep = operand(dy, tape, xp), operand(keep, tape, xp)
+    BACKWARD((block_count(dy.size, THREADS),), (THREADS,), dy, keep, dx, dy.size, _scale(p))
+    return dx
+
+
+def _scale(p: float) -> float:
+    """Return 1 / (1 - p), and 0 where nothing is kept."""
+    return 1 / (1 - p) if p < 1 else 0.0

@@ -9,15 +9,22 @@ Where all weights are zero, so are the loss and its gradient.
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 
 import numpy as np
 
+from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import sigmoid
 from gpunet.ops.checks import float_module
+from gpunet.ops.launch import SUM, THREADS, block_count, operand, sum_parts
 from gpunet.tape import Tape, empty, empty_like
+
+MEAN_SQUARED_ERROR = Kernel("losses.cu", "mean_squared_error")
+HUBER = Kernel("losses.cu", "huber")
+BINARY_CROSS_ENTROPY = Kernel("losses.cu", "binary_cross_entropy")
 
 
 def mean_squared_error(
@@ -38,11 +45,14 @@ def mean_squared_error(
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    xp, loss, slope = _begin("mean_squared_error", prediction, target, weight, tape)
-    xp.subtract(prediction, target, out=slope)
-    xp.multiply(slope, slope, out=loss)
-    xp.multiply(slope, 2, out=slope)
-    return _mean(loss, slope, weight, xp, tape)
+    xp = _check("mean_squared_error", prediction, target, weight)
+    if xp is not np:
+        return _cuda(MEAN_SQUARED_ERROR, prediction, target, weight, tape, xp)
+    loss, slope = empty_like(tape, prediction, np), empty_like(tape, prediction, np)
+    np.subtract(prediction, target, out=slope)
+    np.multiply(slope, slope, out=loss)
+    np.multiply(slope, 2, out=slope)
+    return _mean(loss, slope, weight, tape)
 
 
 def huber(
@@ -53,15 +63,18 @@ def huber(
     With c = d clipped to ±delta both are l = c·(d - c/2) and l' = c (Huber 1964). Arguments, results and errors as for
     `mean_squared_error`.
     """
-    xp, loss, slope = _begin("huber", prediction, target, weight, tape)
-    xp.subtract(prediction, target, out=loss)
-    xp.minimum(loss, delta, out=slope)
-    xp.maximum(slope, -delta, out=slope)
-    half = empty_like(tape, prediction, xp)
-    xp.multiply(slope, 0.5, out=half)
-    xp.subtract(loss, half, out=loss)
-    xp.multiply(loss, slope, out=loss)
-    return _mean(loss, slope, weight, xp, tape)
+    xp = _check("huber", prediction, target, weight)
+    if xp is not np:
+        return _cuda(HUBER, prediction, target, weight, tape, xp, delta)
+    loss, slope = empty_like(tape, prediction, np), empty_like(tape, prediction, np)
+    np.subtract(prediction, target, out=loss)
+    np.minimum(loss, delta, out=slope)
+    np.maximum(slope, -delta, out=slope)
+    half = empty_like(tape, prediction, np)
+    np.multiply(slope, 0.5, out=half)
+    np.subtract(loss, half, out=loss)
+    np.multiply(loss, slope, out=loss)
+    return _mean(loss, slope, weight, tape)
 
 
 def binary_cross_entropy(
@@ -71,44 +84,68 @@ def binary_cross_entropy(
 
     Targets are probabilities in [0, 1]. Arguments, results and errors as for `mean_squared_error`.
     """
-    xp, loss, slope = _begin("binary_cross_entropy", logits, target, weight, tape)
-    xp.maximum(logits, 0, out=loss)
-    xp.multiply(logits, target, out=slope)
-    xp.subtract(loss, slope, out=loss)
-    xp.abs(logits, out=slope)
-    xp.negative(slope, out=slope)
-    xp.exp(slope, out=slope)
-    xp.log1p(slope, out=slope)
-    xp.add(loss, slope, out=loss)  # last, as it is all that is left of the loss of a logit that is right by far
-    sigmoid(logits, slope, xp)
-    xp.subtract(slope, target, out=slope)
-    return _mean(loss, slope, weight, xp, tape)
+    xp = _check("binary_cross_entropy", logits, target, weight)
+    if xp is not np:
+        return _cuda(BINARY_CROSS_ENTROPY, logits, target, weight, tape, xp)
+    loss, slope = empty_like(tape, logits, np), empty_like(tape, logits, np)
+    np.maximum(logits, 0, out=loss)
+    np.multiply(logits, target, out=slope)
+    np.subtract(loss, slope, out=loss)
+    np.abs(logits, out=slope)
+    np.negative(slope, out=slope)
+    np.exp(slope, out=slope)
+    np.log1p(slope, out=slope)
+    np.add(loss, slope, out=loss)  # last, as it is all that is left of the loss of a logit that is right by far
+    sigmoid(logits, slope, np)
+    np.subtract(slope, target, out=slope)
+    return _mean(loss, slope, weight, tape)
 
 
-def _begin(
-    op: str, prediction: Array, target: Array, weight: Array | None, tape: Tape | None
-) -> tuple[ModuleType, Array, Array]:
-    """Check the arguments; return the module and two buffers, for l and l'."""
+def _check(op: str, prediction: Array, target: Array, weight: Array | None) -> ModuleType:
+    """Check the arguments; return the module that computes."""
     xp = float_module(op, prediction=prediction, target=target, weight=weight)
     if prediction.ndim == 0 or target.shape != prediction.shape:
         raise ShapeError(f"{op}: target has shape {target.shape}, prediction {prediction.shape}; they must be equal.")
     if weight is not None and weight.shape != prediction.shape[:1]:
         raise ShapeError(f"{op}: weight has shape {weight.shape}, expected {prediction.shape[:1]}, one a row.")
-    return xp, empty_like(tape, prediction, xp), empty_like(tape, prediction, xp)
+    return xp
 
 
-def _mean(loss: Array, slope: Array, weight: Array | None, xp: ModuleType, tape: Tape | None) -> tuple[Array, Array]:
+def _mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
     """Take the weighted mean of `loss` and scale `slope` to its gradient, in place."""
-    value = empty(tape, (), loss.dtype, xp)
+    value = empty(tape, (), loss.dtype, np)
     if weight is None:
         share = 1 / max(loss.size, 1)
         loss.sum(out=value)
-        xp.multiply(value, share, out=value)
+        np.multiply(value, share, out=value)
     else:
         norm = weight.sum() * (loss.size // max(len(loss), 1))
-        share = empty(tape, (len(loss), *[1] * (loss.ndim - 1)), loss.dtype, xp)
-        xp.divide(weight, xp.maximum(norm, np.finfo(loss.dtype).tiny), out=share.reshape(weight.shape))
-        xp.multiply(loss, share, out=loss)
+        share = empty(tape, (len(loss), *[1] * (loss.ndim - 1)), loss.dtype, np)
+        np.divide(weight, np.maximum(norm, np.finfo(loss.dtype).tiny), out=share.reshape(weight.shape))
+        np.multiply(loss, share, out=loss)
         loss.sum(out=value)
-    xp.multiply(slope, share, out=slope)
+    np.multiply(slope, share, out=slope)
     return value, slope
+
+
+def _cuda(
+    kernel: Kernel,
+    prediction: Array,
+    target: Array,
+    weight: Array | None,
+    tape: Tape | None,
+    xp: ModuleType,
+    *constants: float,
+) -> tuple[Array, Array]:
+    """Return the loss and its gradient by one kernel, and a second one where blocks left partial total."""
+    rows, n = len(prediction), math.prod(prediction.shape[1:])
+    prediction, target, weight = (operand(a, tape, xp) for a in (prediction, target, weight))
+    weight_sum = None
+    if weight is not None:
+        weight_sum = empty(tape, (1,), weight.dtype, xp)
+        SUM((1,), (THREADS,), weight, weight_sum, rows)
+    slope = empty_like(tape, prediction, xp)
+    blocks = max(1, block_count(rows * n, 8 * THREADS))  # no rows have a loss too: zero
+    parts = empty(tape, (blocks,), prediction.dtype, xp)
+    kernel((blocks,), (THREADS,), prediction, target, weight, weight_sum, slope, parts, rows, n, *constants)
+    return sum_parts(parts, tape, xp), slope

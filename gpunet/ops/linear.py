@@ -13,9 +13,9 @@ from types import ModuleType
 from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, activation_function
-from gpunet.ops.bias_activation import activation_backward
+from gpunet.ops.bias_activation import bias_activation_backward
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.matmul import check_kernel
+from gpunet.ops.product import check_kernel, plan_for, run_plan
 from gpunet.tape import Tape, empty
 
 
@@ -50,20 +50,26 @@ def linear(
         ShapeError: the shapes don't fit; the message names both and the axes that disagree.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    check_kernel(kernel)
     xp = float_module("linear", x=x, weight=weight, bias=bias, out=out, preactivation=preactivation)
+    check_kernel(kernel, xp)
     shape = _output_shape(x, weight, bias)
     for name, a in (("out", out), ("preactivation", preactivation)):
         if a is not None and (a.shape != shape or not a.flags.c_contiguous):
             raise ShapeError(f"linear: {name} must be C-contiguous of shape {shape}, got shape {a.shape}.")
     if out is None:
         out = empty(tape, shape, x.dtype, xp)
+    function = activation_function(activation)
+    a, c, kept = _rows(x), _rows(out), None if preactivation is None else _rows(preactivation)
+    plan = plan_for(a, weight, c, kernel, xp)
+    if plan is not None and function.cuda_options() is not None:
+        run_plan(plan, a, weight, c, bias=bias, activation=function, preactivation=kept, tape=tape, xp=xp)
+        return out
     z = out if preactivation is None else preactivation
-    xp.dot(_rows(x), weight, out=_rows(z))  # on matrices matmul does the same, with more ado
+    xp.dot(a, weight, out=_rows(z))  # on matrices matmul does the same, with more ado
     if bias is not None:
         xp.add(z, bias, out=z)
     if activation is not None:
-        activation_function(activation).forward(z, out, xp, tape)
+        function.forward(z, out, xp, tape)
     elif z is not out:
         xp.copyto(out, z)
     return out
@@ -103,22 +109,31 @@ def linear_backward(
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    check_kernel(kernel)
     xp = float_module("linear_backward", dy=dy, x=x, weight=weight, dweight=dweight, dbias=dbias)
+    check_kernel(kernel, xp)
     if dy.shape != _output_shape(x, weight, None):
         raise ShapeError(f"linear_backward: dy has shape {dy.shape}, the output {_output_shape(x, weight, None)}.")
     check_shape("linear_backward", weight.shape, dweight=dweight)
     check_shape("linear_backward", weight.shape[1:], dbias=dbias)
-    dz = _rows(activation_backward(dy, saved, activation, tape=tape))
-    dweight = xp.dot(_rows(x).T, dz, out=dweight)
-    dbias = dz.sum(axis=0, out=dbias)
-    return (_input_gradient(dz, weight, x, xp, tape) if input_gradient else None), dweight, dbias
-
-
-def _input_gradient(dz: Array, weight: Array, x: Array, xp: ModuleType, tape: Tape | None) -> Array:
+    kept = None if saved is None else _rows(saved)
+    dz, dbias = bias_activation_backward(_rows(dy), kept, activation, dbias=dbias, tape=tape)
+    if dweight is None:
+        dweight = xp.empty_like(weight)
+    _product(_rows(x).T, dz, dweight, kernel, tape, xp)
+    if not input_gradient:
+        return None, dweight, dbias
     dx = empty(tape, x.shape, x.dtype, xp)
-    xp.dot(dz, weight.T, out=_rows(dx))
-    return dx
+    _product(dz, weight.T, _rows(dx), kernel, tape, xp)
+    return dx, dweight, dbias
+
+
+def _product(a: Array, b: Array, out: Array, kernel: str | None, tape: Tape | None, xp: ModuleType) -> None:
+    """Write the product of two matrices to `out`."""
+    plan = plan_for(a, b, out, kernel, xp)
+    if plan is None:
+        xp.dot(a, b, out=out)
+    else:
+        run_plan(plan, a, b, out, tape=tape, xp=xp)
 
 
 def _rows(a: Array) -> Array:

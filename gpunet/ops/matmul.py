@@ -11,16 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.device import Array, array_module
-from gpunet.errors import ArgumentError, DTypeError, ShapeError
+from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops.checks import check_shape
-
-KERNELS = ("blas",)
-
-
-def check_kernel(kernel: str | None) -> None:
-    """Raise `ArgumentError` for a kernel that is not there; None leaves the choice to gpunet."""
-    if kernel is not None and kernel not in KERNELS:
-        raise ArgumentError(f"unknown kernel {kernel!r}; use None or one of {', '.join(map(repr, KERNELS))}.")
+from gpunet.ops.product import check_kernel, plan_for, run_plan
 
 
 def matmul(
@@ -40,7 +33,8 @@ def matmul(
         transpose_a: swap the last two axes of `a`; a vector stays as it is.
         transpose_b: swap the last two axes of `b`.
         out: where to write the result; a fresh array by default.
-        kernel: which implementation: None (gpunet's choice) or "blas" (BLAS on the CPU, cuBLAS on a GPU).
+        kernel: which implementation: None (gpunet's choice, see `matmul_plan`), "blas" (BLAS on the CPU, cuBLAS on a
+            GPU), or on a GPU a rung of the ladder in `kernels/`: "naive", "shared", "register", "tiled".
 
     Returns:
         (..., m, n); a vector operand has its axis dropped.
@@ -48,16 +42,24 @@ def matmul(
     Raises:
         ShapeError: the inner axes, the batch axes or `out` don't fit.
         DTypeError: an operand holds no numbers, or `out` none that fit.
+        ArgumentError: no such kernel, or one that does not take such operands.
     """
     xp = array_module(a=a, b=b, out=out)
-    check_kernel(kernel)
+    check_kernel(kernel, xp)
     left, right = _transposed(a, transpose_a), _transposed(b, transpose_b)
     check_shape("matmul", _product_shape(left, right), out=out)
     if out is not None and not np.can_cast(np.result_type(left.dtype, right.dtype), out.dtype, "same_kind"):
         raise DTypeError(
             f"matmul: out holds {out.dtype}, which cannot take a product of {left.dtype} and {right.dtype}."
         )
-    return xp.matmul(left, right, out=out)
+    if xp is np:
+        return np.matmul(left, right, out=out)
+    c = xp.empty(_product_shape(left, right), np.result_type(left.dtype, right.dtype)) if out is None else out
+    plan = plan_for(left, right, c, kernel, xp)
+    if plan is None:
+        return xp.matmul(left, right, out=out)
+    run_plan(plan, left, right, c, xp=xp)
+    return c
 
 
 def matmul_backward(

@@ -16,10 +16,19 @@ from types import ModuleType
 
 import numpy as np
 
+from gpunet.cuda import Kernel
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.ops.checks import float_module
+from gpunet.ops.launch import THREADS, block_count, operand, sum_parts
 from gpunet.tape import Tape, empty, empty_like
+
+NORM = Kernel("softmax_cross_entropy.cu", "cross_entropy_norm")
+LABELS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_labels")
+DISTRIBUTIONS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_distributions")
+
+ROWS_PER_BLOCK = 32
+"""A warp takes a row at a time, so four in all; a batch of the usual size needs no second launch for its loss."""
 
 
 def softmax_cross_entropy(
@@ -54,53 +63,92 @@ def softmax_cross_entropy(
     floats = {"logits": logits, "weight": weight, "class_weight": class_weight}
     xp = float_module("softmax_cross_entropy", **floats if hard else {**floats, "target": target})
     _check_shapes(logits, target, weight, class_weight)
-    rows, classes = logits.shape
+    if xp is np:
+        return _numpy(logits, target, weight, class_weight, label_smoothing, tape)
+    return _cuda(logits, target, weight, class_weight, label_smoothing, tape, xp)
 
-    t = empty_like(tape, logits, xp)
+
+def _numpy(
+    logits: Array,
+    target: Array,
+    weight: Array | None,
+    class_weight: Array | None,
+    smoothing: float,
+    tape: Tape | None,
+) -> tuple[Array, Array]:
+    hard = target.ndim == 1
+    rows, classes = logits.shape
+    t = empty_like(tape, logits, np)
     if hard:
-        xp.equal(target[:, None], xp.arange(classes), out=t)
+        np.equal(target[:, None], np.arange(classes), out=t)
     else:
-        xp.copyto(t, target)
+        np.copyto(t, target)
     share = 1 / rows if rows else 0.0  # w_i / N, a number or a column
     if weight is not None or class_weight is not None:
-        share = _row_shares(t, weight, class_weight if hard else None, xp, tape)
-    if label_smoothing:
-        xp.multiply(t, 1 - label_smoothing, out=t)
-        xp.add(t, label_smoothing / classes, out=t)
+        share = _row_shares(t, weight, class_weight if hard else None, tape)
+    if smoothing:
+        np.multiply(t, 1 - smoothing, out=t)
+        np.add(t, smoothing / classes, out=t)
     if class_weight is not None:
-        xp.multiply(t, class_weight, out=t)
-    xp.multiply(t, share, out=t)
+        np.multiply(t, class_weight, out=t)
+    np.multiply(t, share, out=t)
 
     # from here on t is w_i c_j t_ij / N, and mass its sum over j
-    mass, total, ratio = empty(tape, (3, rows, 1), logits.dtype, xp)
-    dlogits = empty_like(tape, logits, xp)
+    mass, total, ratio = empty(tape, (3, rows, 1), logits.dtype, np)
+    dlogits = empty_like(tape, logits, np)
     t.sum(axis=1, out=mass, keepdims=True)
     logits.max(axis=1, out=total, keepdims=True)
-    xp.subtract(logits, total, out=dlogits)
-    agreement = xp.vdot(t, dlogits)
-    xp.exp(dlogits, out=dlogits)
+    np.subtract(logits, total, out=dlogits)
+    agreement = np.vdot(t, dlogits)
+    np.exp(dlogits, out=dlogits)
     dlogits.sum(axis=1, out=total, keepdims=True)
-    xp.divide(mass, total, out=ratio)
-    xp.multiply(dlogits, ratio, out=dlogits)
-    xp.subtract(dlogits, t, out=dlogits)
-    xp.log(total, out=total)
-    loss = empty(tape, (), logits.dtype, xp)
-    xp.subtract(xp.vdot(mass, total), agreement, out=loss)
+    np.divide(mass, total, out=ratio)
+    np.multiply(dlogits, ratio, out=dlogits)
+    np.subtract(dlogits, t, out=dlogits)
+    np.log(total, out=total)
+    loss = empty(tape, (), logits.dtype, np)
+    np.subtract(np.vdot(mass, total), agreement, out=loss)
     return loss, dlogits
 
 
-def _row_shares(t: Array, weight: Array | None, class_weight: Array | None, xp: ModuleType, tape: Tape | None) -> Array:
+def _row_shares(t: Array, weight: Array | None, class_weight: Array | None, tape: Tape | None) -> Array:
     """Return w_i / N as a column; `class_weight` counts in N where the labels are integers."""
-    share, norm = empty(tape, (2, len(t), 1), t.dtype, xp)
+    share, norm = empty(tape, (2, len(t), 1), t.dtype, np)
     share.fill(1)
     if weight is not None:
-        xp.copyto(share, weight[:, None])
+        np.copyto(share, weight[:, None])
     if class_weight is None:
         norm = share
     else:
-        xp.matmul(t, class_weight[:, None], out=norm)
-        xp.multiply(norm, share, out=norm)
-    return xp.divide(share, xp.maximum(norm.sum(), np.finfo(t.dtype).tiny), out=share)
+        np.matmul(t, class_weight[:, None], out=norm)
+        np.multiply(norm, share, out=norm)
+    return np.divide(share, np.maximum(norm.sum(), np.finfo(t.dtype).tiny), out=share)
+
+
+def _cuda(
+    logits: Array,
+    target: Array,
+    weight: Array | None,
+    class_weight: Array | None,
+    smoothing: float,
+    tape: Tape | None,
+    xp: ModuleType,
+) -> tuple[Array, Array]:
+    hard = target.ndim == 1
+    rows, classes = logits.shape
+    logits, weight, class_weight = (operand(a, tape, xp) for a in (logits, weight, class_weight))
+    target = operand(target, tape, xp, np.dtype(np.int64) if hard else None)
+    norm = None  # the number of rows
+    if weight is not None or (hard and class_weight is not None):
+        norm = empty(tape, (1,), logits.dtype, xp)
+        NORM((1,), (THREADS,), weight, class_weight, target if hard else None, norm, rows, classes)
+    dlogits = empty_like(tape, logits, xp)
+    blocks = max(1, block_count(rows, ROWS_PER_BLOCK))  # no rows have a loss too: zero
+    parts = empty(tape, (blocks,), logits.dtype, xp)
+    weights = weight, class_weight, norm
+    kernel = LABELS if hard else DISTRIBUTIONS
+    kernel((blocks,), (THREADS,), logits, target, *weights, dlogits, parts, rows, classes, smoothing)
+    return sum_parts(parts, tape, xp), dlogits
 
 
 def _check_shapes(logits: Array, target: Array, weight: Array | None, class_weight: Array | None) -> None:

@@ -151,6 +151,7 @@ def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: s
     """
     if mode not in MODES:
         raise ArgumentError(f"mode: expected one of {', '.join(MODES)}; got {mode!r}.")
+    options = [o for o in options if not o.startswith("-std=")]  # sources are C++17 here, whatever NVRTC is told
     if bad := [o for o in options if not re.match(r"-[DUI].", o)]:
         raise ArgumentError(f"options of {name}: the simulator takes -D, -U and -I options only; got {' '.join(bad)}.")
     runtime = runtime_library(mode)

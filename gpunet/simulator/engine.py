@@ -274,7 +274,7 @@ class Kernel:
             if isinstance(arg, Buffer) and parameter.pointer:
                 values.append(ctypes.c_void_p(arg.address))
                 buffers.append(self._buffer_argument(parameter, arg))
-            elif arg is None and parameter.pointer:
+            elif parameter.pointer and (arg is None or (isinstance(arg, np.uint64) and arg == 0)):  # CuPy has no null
                 values.append(ctypes.c_void_p(None))
             elif isinstance(arg, np.generic) and arg.dtype == parameter.dtype and not parameter.pointer:
                 values.append((ctypes.c_char * arg.nbytes).from_buffer_copy(arg.tobytes()))

@@ -1,0 +1,47 @@
+"""What the launches of the operations share: the size of a grid, operands as kernels take them, partial sums.
+
+A matrix product has rules of its own, see product.py.
+"""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gpunet.cuda import Kernel
+from gpunet.device import Array
+from gpunet.tape import Tape, empty
+
+THREADS = 256
+"""Threads of a block, for which the kernels are written."""
+
+MOST_BLOCKS = 1024
+"""Enough to fill any GPU; the kernels stride over what is left, and one block can add up so many partial sums."""
+
+SUM = Kernel("reduce.cu", "sum")
+
+
+def block_count(pieces: int, per_block: int) -> int:
+    """Return how many blocks share `pieces` of work, `per_block` each unless that made too many; 0 for no work."""
+    return min(math.ceil(pieces / per_block), MOST_BLOCKS)
+
+
+def operand(a: Array | None, tape: Tape | None, xp: ModuleType, dtype: np.dtype[Any] | None = None) -> Array | None:
+    """Return `a` as a kernel takes it: C-contiguous and of `dtype` (by default its own), itself or a copy."""
+    if a is None or (a.flags.c_contiguous and (dtype is None or a.dtype == dtype)):
+        return a
+    copy = empty(tape, a.shape, dtype or a.dtype, xp)
+    xp.copyto(copy, a, casting="unsafe")
+    return copy
+
+
+def sum_parts(parts: Array, tape: Tape | None, xp: ModuleType) -> Array:
+    """Return the sum of partial sums (blocks,), an array of shape (); it is no launch where there was one block."""
+    if parts.size == 1:
+        return parts.reshape(())
+    value = empty(tape, (), parts.dtype, xp)
+    SUM((1,), (THREADS,), parts, value, parts.size)
+    return value

@@ -1,0 +1,218 @@
+"""Which kernel serves a matrix product, and its launch.
+
+The kernels are a ladder that teaches, `kernels/matmul_*.cu`; "tiled" is the one in use. `matmul_plan` says which would
+run for a shape, with which tile and how many splits, and why.
+"""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gpunet.cuda import Kernel
+from gpunet.device import Array
+from gpunet.errors import ArgumentError
+from gpunet.ops.activations import ActivationFunction, Identity
+from gpunet.tape import Tape, empty
+
+
+class Tile(NamedTuple):
+    """The tile of the result that a block computes, its step along k, and the tiles of a warp and of a thread."""
+
+    bm: int
+    bn: int
+    bk: int
+    wm: int
+    wn: int
+    tm: int
+    tn: int
+
+
+class MatmulPlan(NamedTuple):
+    """What runs for a product.
+
+    Attributes:
+        kernel: "blas", or a rung of the ladder.
+        tile: the tiles of the rung "tiled", else None.
+        splits: into how many parts k is divided between blocks.
+        why: the reason, in words.
+    """
+
+    kernel: str
+    tile: Tile | None
+    splits: int
+    why: str
+
+
+TILES = {  # from the one that does the most with a byte to the one that makes the most blocks
+    np.dtype(np.float32): (
+        Tile(128, 128, 8, 64, 32, 8, 8),
+        Tile(64, 64, 8, 32, 32, 8, 4),
+        Tile(32, 32, 16, 32, 16, 4, 4),
+    ),
+    np.dtype(np.float64): (Tile(64, 64, 8, 32, 32, 8, 4), Tile(32, 32, 16, 32, 16, 4, 4)),
+}
+
+MULTIPROCESSORS = 132
+"""Of an H100 or H200; with fewer blocks than these, a part of the GPU stands idle."""
+
+BLOCKS = {"naive": ((8, 32), 256), "shared": ((16, 16), 256), "register": ((64, 64), 256)}
+"""Of the rungs below "tiled": the tile of a block, and its threads."""
+
+RUNGS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in (*BLOCKS, "tiled")}
+SUM_SPLITS = Kernel("matmul_tiled.cu", "matmul_sum_splits")
+
+_policy: list[str | None] = [None]
+
+
+def set_kernel(kernel: str | None) -> None:
+    """Set what serves the products of this process whose call names no kernel: None (the plan's choice) or a name.
+
+    Raises:
+        ArgumentError: no such kernel.
+    """
+    check_kernel(kernel)
+    _policy[0] = kernel
+
+
+def check_kernel(kernel: str | None, xp: ModuleType | None = None) -> None:
+    """Raise `ArgumentError` for a kernel that is not there or not for arrays of `xp`; None is gpunet's choice."""
+    if kernel is None or kernel == "blas":
+        return
+    if kernel not in RUNGS:
+        names = ", ".join(map(repr, ("blas", *RUNGS)))
+        raise ArgumentError(f"unknown kernel {kernel!r}; use None or one of {names}.")
+    if xp is np:
+        raise ArgumentError(f"kernel {kernel!r} runs on a GPU or on the device 'sim', and the arrays are on the CPU.")
+
+
+def matmul_plan(
+    m: int, n: int, k: int, *, batch: int = 1, dtype: DTypeLike = np.float32, kernel: str | None = None
+) -> MatmulPlan:
+    """Return what runs on a GPU for products of (m, k) and (k, n).
+
+    Args:
+        m: rows of the result.
+        n: columns of the result.
+        k: the inner size.
+        batch: the number of products.
+        dtype: of the operands.
+        kernel: as for `matmul`.
+
+    Raises:
+        ArgumentError: no such kernel.
+    """
+    check_kernel(kernel)
+    chosen = kernel or _policy[0]
+    why = "asked for" if kernel else "this process's choice"
+    tiles = TILES.get(np.dtype(dtype))
+    if chosen == "blas":
+        return MatmulPlan("blas", None, 1, why)
+    if tiles is None or (chosen is None and np.dtype(dtype) != np.float32):
+        return MatmulPlan("blas", None, 1, f"{np.dtype(dtype)} is for the library unless a kernel is asked for")
+    if chosen in BLOCKS:
+        return MatmulPlan(chosen, None, 1, why)
+    for tile in tiles:
+        blocks = batch * math.ceil(m / tile.bm) * math.ceil(n / tile.bn)
+        if blocks >= MULTIPROCESSORS:
+            return MatmulPlan("tiled", tile, 1, f"{blocks} blocks fill {MULTIPROCESSORS} multiprocessors")
+    # each part of k keeps at least four steps, or the sum of the parts costs more than the blocks bring
+    splits = max(1, min(MULTIPROCESSORS // max(blocks, 1), k // (4 * tile.bk)))
+    return MatmulPlan("tiled", tile, splits, f"{blocks} blocks in {splits} parts for {MULTIPROCESSORS} multiprocessors")
+
+
+def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -> MatmulPlan | None:
+    """Return the plan of the kernels that write the product of `a` and `b` to `c`, or None where the library serves.
+
+    The library serves NumPy arrays, what the plan leaves to it, and what the kernels don't take: several batch axes,
+    both operands transposed, gaps in memory, mixed dtypes.
+
+    Raises:
+        ArgumentError: a kernel that does not take such operands was asked for.
+    """
+    if xp is np:
+        return None
+    stored = a.ndim <= c.ndim <= 3 and b.ndim <= c.ndim and min(a.ndim, b.ndim) >= 2 and c.flags.c_contiguous
+    stored = stored and all(x.ndim == 2 or len(x) == len(c) for x in (a, b)) and a.dtype == b.dtype == c.dtype
+    transposes = [_is_transposed(x) for x in (a, b)] if stored else [None]
+    if None in transposes or all(transposes):
+        if kernel in RUNGS:
+            raise ArgumentError(f"kernel {kernel!r} does not take operands like these; use 'blas' or None.")
+        return None
+    batch = len(c) if c.ndim == 3 else 1
+    m, n = c.shape[-2:]
+    plan = matmul_plan(m, n, a.shape[-1], batch=batch, dtype=c.dtype, kernel=kernel)
+    return None if plan.kernel == "blas" else plan
+
+
+def _is_transposed(a: Array) -> bool | None:
+    """Return whether the matrices of `a` lie in memory column by column; None: neither so nor row by row."""
+    if a.flags.c_contiguous:
+        return False
+    return True if a.swapaxes(-1, -2).flags.c_contiguous else None
+
+
+def run_plan(
+    plan: MatmulPlan,
+    a: Array,
+    b: Array,
+    c: Array,
+    *,
+    bias: Array | None = None,
+    activation: ActivationFunction | None = None,
+    preactivation: Array | None = None,
+    tape: Tape | None = None,
+    xp: ModuleType,
+) -> None:
+    """Launch the kernels of a plan: c = f(a·b + bias).
+
+    Args:
+        plan: from `plan_for`.
+        a: (m, k) or a batch of them, also as a transposed view.
+        b: (k, n) or a batch of them, also as a transposed view. An operand without the batch's axis is shared.
+        c: (m, n) or a batch of them, C-contiguous.
+        bias: (n,), or None.
+        activation: the function f, one with `cuda_options`; None is the identity.
+        preactivation: where to leave a·b + bias, like `c`; or None.
+        tape: where scratch comes from.
+        xp: the array module.
+    """
+    (m, n), k = c.shape[-2:], a.shape[-1]
+    batch = len(c) if c.ndim == 3 else 1
+    flips = [bool(_is_transposed(x)) for x in (a, b)]
+    a, b = (x.swapaxes(-1, -2) if flip else x for x, flip in zip((a, b), flips, strict=True))
+    strides = [x.shape[1] * x.shape[2] if x.ndim == 3 else 0 for x in (a, b)]
+    function = activation or Identity()
+    finish = function.cuda_options() or {}
+    options = {"TRANSPOSE_A": int(flips[0]), "TRANSPOSE_B": int(flips[1])}
+    if plan.tile is None:
+        (rows, columns), threads = BLOCKS[plan.kernel]
+        grid = (math.ceil(m / rows) * math.ceil(n / columns), 1, batch)
+        args = (a, b, bias, None, preactivation, c, m, n, k, *strides, function.parameter)
+        RUNGS[plan.kernel](grid, (threads,), *args, options=options | finish)
+        return
+    tile = plan.tile
+    grid = (math.ceil(m / tile.bm) * math.ceil(n / tile.bn), plan.splits, batch)
+    block = (32 * (tile.bm // tile.wm) * (tile.bn // tile.wn),)
+    options |= {name.upper(): size for name, size in tile._asdict().items()}
+    options |= {"VECTOR_A": _by_vectors(a), "VECTOR_B": _by_vectors(b)}
+    if plan.splits == 1:
+        options |= {"VECTOR_C": _by_vectors(c, bias, preactivation), **finish}
+        args = (a, b, bias, None, preactivation, c, None, m, n, k, *strides, function.parameter)
+        RUNGS["tiled"](grid, block, *args, options=options)
+        return
+    parts = empty(tape, (plan.splits, batch, m, n), c.dtype, xp)
+    options |= {"VECTOR_C": _by_vectors(parts)}
+    RUNGS["tiled"](grid, block, a, b, None, None, None, parts, None, m, n, k, *strides, 0.0, options=options)
+    args = (parts, None, bias, None, preactivation, c, None, batch * m, n, plan.splits, function.parameter)
+    SUM_SPLITS((math.ceil(batch * m * n / 256),), (256,), *args, options=finish)
+
+
+def _by_vectors(*arrays: Array | None) -> int:
+    """Return 1 where every row of the arrays is made of 16-byte vectors that are aligned, else 0."""
+    given = [a for a in arrays if a is not None]
+    return int(all(a.shape[-1] * a.itemsize % 16 == 0 and a.data.ptr % 16 == 0 for a in given))

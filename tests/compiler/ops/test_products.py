@@ -1,0 +1,114 @@
+import itertools
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet import simulator
+from gpunet.errors import ArgumentError
+from gpunet.ops.activations import FUNCTIONS
+
+SIM = gn.get_device("sim")
+RUNGS = ["naive", "shared", "register", "tiled"]
+SIZES = [(1, 1, 1), (5, 0, 3), (5, 3, 0), (31, 33, 7), (64, 10, 40), (70, 36, 300)]
+
+
+@pytest.fixture(autouse=True)
+def checked():
+    with simulator.check_mode():
+        yield
+
+
+def on_sim(*arrays):
+    return [SIM.asarray(a) for a in arrays]
+
+
+def close(actual, expected, k=1):
+    tolerance = 8 * np.finfo(expected.dtype).eps * max(k, 8)
+    np.testing.assert_allclose(SIM.to_host(actual), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dtype"), [(None, "f4"), ("tiled", "f8"), ("blas", "f4"), *((rung, "f4") for rung in RUNGS[:3])]
+)
+def test_matmul_gives_the_cpu_s_product_for_every_transposition(kernel, dtype):
+    rng = np.random.default_rng(0)
+    for (m, n, k), (ta, tb) in itertools.product(SIZES, [(False, False), (False, True), (True, False)]):
+        a = rng.standard_normal((k, m) if ta else (m, k)).astype(dtype)
+        b = rng.standard_normal((n, k) if tb else (k, n)).astype(dtype)
+        expected = gn.ops.matmul(a, b, transpose_a=ta, transpose_b=tb)
+        close(gn.ops.matmul(*on_sim(a, b), transpose_a=ta, transpose_b=tb, kernel=kernel), expected, k)
+
+
+@pytest.mark.parametrize("kernel", ["naive", "tiled"])
+def test_a_batch_of_products_may_share_an_operand(kernel):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((3, 9, 20), dtype=np.float32), rng.standard_normal((20, 12), dtype=np.float32)
+    close(gn.ops.matmul(*on_sim(a, b), kernel=kernel), a @ b, 20)
+    close(gn.ops.matmul(*on_sim(a, a), transpose_b=True, kernel=kernel), a @ a.swapaxes(1, 2), 20)
+
+
+def test_what_the_kernels_do_not_take_goes_to_the_library_or_is_refused_by_name():
+    a, b = on_sim(np.ones((4, 3), np.float32), np.ones((5, 4), np.float32))
+    close(gn.ops.matmul(a, b, transpose_a=True, transpose_b=True), np.full((3, 5), 4, np.float32))
+    with pytest.raises(ArgumentError, match="'tiled' does not take"):
+        gn.ops.matmul(a, b, transpose_a=True, transpose_b=True, kernel="tiled")
+    with pytest.raises(ArgumentError, match="'tiled' runs on a GPU"):
+        gn.ops.matmul(np.ones((2, 2)), np.ones((2, 2)), kernel="tiled")
+
+
+@pytest.mark.parametrize(
+    ("activation", "dtype"), [("identity", "f4"), ("relu", "f4"), ("leaky_relu", "f4"), ("gelu", "f4"), ("silu", "f8")]
+)
+def test_linear_forward_and_backward_follow_the_cpu(activation, dtype):
+    rng = np.random.default_rng(0)
+    saves = FUNCTIONS[activation].saves
+    for rows, n_in, n_out in [(1, 1, 1), (33, 7, 10), (20, 64, 36)]:
+        x, w, b, dy = (
+            rng.standard_normal(shape).astype(dtype) for shape in ((rows, n_in), (n_in, n_out), n_out, (rows, n_out))
+        )
+        found = []
+        for arrays in ((x, w, b, dy), on_sim(x, w, b, dy)):
+            z = gn.array_module(arrays[0]).empty((rows, n_out), dtype)
+            y = gn.ops.linear(*arrays[:3], activation, preactivation=z, kernel="tiled" if found else None)
+            gradients = gn.ops.linear_backward(
+                arrays[3], arrays[0], arrays[1], z if saves == "input" else y, activation,
+                kernel="tiled" if found else None,
+            )  # fmt: skip
+            found.append((y, z, *gradients))
+        for expected, actual in zip(*found, strict=True):
+            np.testing.assert_allclose(SIM.to_host(actual), expected, rtol=1e-4 if dtype == "f4" else 1e-10, atol=1e-5)
+
+
+def test_a_user_s_activation_is_compiled_into_the_product_where_it_brings_cuda_expressions():
+    x, w = (np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32) for _ in range(2))
+    plain = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z)
+    fused = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z, cuda=("z * z", "2 * z"))
+    expected = gn.ops.linear(x, w, None, plain)
+    for activation, launches in ((plain, 3), (fused, 1)):  # library product, square and copy; one fused kernel
+        arrays = on_sim(x, w)
+        simulator.counters.reset()
+        y = gn.ops.linear(*arrays, None, activation)
+        assert simulator.counters.launches == launches
+        close(y, expected, 9)
+
+
+def test_the_plan_says_what_runs_and_why():
+    plan = gn.ops.matmul_plan
+    assert plan(4096, 4096, 4096) == ("tiled", gn.ops.product.TILES[np.dtype("f4")][0], 1, plan(4096, 4096, 4096).why)
+    assert plan(128, 128, 784).splits == 8
+    assert "asked for" in plan(8, 8, 8, kernel="blas").why
+    assert plan(8, 8, 8, dtype=np.float64).kernel == "blas"
+    assert plan(8, 8, 8, dtype=np.float64, kernel="tiled").kernel == "tiled"
+
+
+def test_the_policy_of_the_process_serves_calls_that_name_no_kernel():
+    try:
+        gn.ops.set_kernel("blas")
+        assert gn.ops.matmul_plan(8, 8, 8).kernel == "blas"
+        assert gn.ops.matmul_plan(8, 8, 8, kernel="naive").kernel == "naive"
+        with pytest.raises(ArgumentError, match="unknown kernel 'fast'"):
+            gn.ops.set_kernel("fast")
+    finally:
+        gn.ops.set_kernel(None)
+    assert gn.ops.matmul_plan(8, 8, 8).kernel == "tiled"
