@@ -38,6 +38,7 @@ class Tape:
         self._kinds: list[tuple[Any, ...]] = []
         self._taken = 0
         self._draws = 0
+        self._device_step: Array | None = None
         self._saved: list[tuple[Any, ...]] = []
 
     def reset(self, step: int | None = None, first_row: int = 0) -> None:
@@ -46,6 +47,8 @@ class Tape:
         self.first_row = first_row
         self._taken = 0
         self._draws = 0
+        if self._device_step is not None:
+            self._device_step.fill(self.step)
         self._saved.clear()
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
@@ -61,16 +64,25 @@ class Tape:
         self._buffers.append(xp.empty(shape, dtype))
         return self._buffers[position]
 
-    def uniform(self, shape: tuple[int, ...], xp: ModuleType) -> Array:
-        """Return the step's next random numbers: float32 in [0, 1), the same on every device."""
-        draw = self._draws
+    def next_draw(self) -> int:
+        """Return the number of the step's next draw, for a kernel that makes the numbers of `uniform` itself."""
         self._draws += 1
-        host = self.empty(shape, np.dtype(np.float32), np)
-        random.uniform(host, seed=self.seed, step=self.step, draw=draw, first_row=self.first_row)
-        if xp is np:
-            return host
-        numbers = self.empty(shape, host.dtype, xp)
-        numbers.set(host)
+        return self._draws - 1
+
+    def device_step(self, xp: ModuleType) -> Array:
+        """Return the step's number as an int64 array (1,) of `xp`, always the same one, for a kernel that draws.
+
+        `reset` writes it by a launch, no copy from the host; so a recorded step may be replayed with another number.
+        """
+        if self._device_step is None:
+            self._device_step = xp.empty(1, np.int64)
+            self._device_step.fill(self.step)
+        return self._device_step
+
+    def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the step's next random numbers: float32 in [0, 1), on the host."""
+        numbers: np.ndarray = self.empty(shape, np.dtype(np.float32), np)
+        random.uniform(numbers, seed=self.seed, step=self.step, draw=self.next_draw(), first_row=self.first_row)
         return numbers
 
     def save(self, owner: object, *values: Any) -> None:

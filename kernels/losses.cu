@@ -3,7 +3,8 @@
 //
 //     loss = sum_i share_i sum_j l(p_ij, t_ij),    slope_ij = share_i l'(p_ij, t_ij)
 //
-// for predictions p and targets t of (rows, n), share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w.
+// for predictions p and targets t of (rows, n), share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w; where
+// these are all zero, so are the shares.
 //
 // Memory-bound: 12 bytes an element in float. Blocks leave partial sums of the loss, which `sum` of reduce.cu adds up
 // in their order; with one block, partial_losses is the loss itself.
@@ -24,7 +25,7 @@ DEVICE void mean_loss(const T* prediction, const T* target, const T* weight, con
     const T whole = weight ? weight_sum[0] * static_cast<T>(n) : static_cast<T>(size);
     T total = 0;
     for (unsigned i = flat_thread(); i < size; i += flat_stride()) {
-        const T share = (weight ? weight[i / n] : T(1)) / whole;
+        const T share = whole == T(0) ? T(0) : (weight ? weight[i / n] : T(1)) / whole;
         const LossAndSlope both = loss(prediction[i], target[i]);
         total += share * both.loss;
         slope[i] = share * both.slope;

@@ -4,7 +4,7 @@
 //     loss = sum_i sum_j t_ij (lse_i - z_ij),    dz_ij = softmax(z)_ij sum_k t_ik - t_ij
 //
 // where t_ij = share_i c_j ((1 - smoothing) target_ij + smoothing / classes), share_i = w_i / N, with row weights w and
-// class weights c.
+// class weights c; where N is zero, so are the shares.
 //
 // A warp takes a row: one pass for its maximum, one for the three sums, one for the gradient. The row comes from memory
 // once and from the cache twice: 8 bytes an element in float, 12 with distributions. Blocks leave partial sums of the
@@ -42,10 +42,11 @@ DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weigh
                           T* partial_losses, int rows, int classes, T smoothing, Target target) {
     __shared__ T scratch[256 / WARP];
     const int lane = threadIdx.x % WARP, warps = flat_stride() / WARP;
+    const T whole = norm ? norm[0] : static_cast<T>(rows);
     T loss = 0;
     for (int row = flat_thread() / WARP; row < rows; row += warps) {
         const T* z = logits + static_cast<size_t>(row) * classes;
-        const T share = (weight ? weight[row] : T(1)) / (norm ? norm[0] : static_cast<T>(rows));
+        const T share = whole == T(0) ? T(0) : (weight ? weight[row] : T(1)) / whole;
         const auto weighted_target = [&](int j) {
             const T smooth = (T(1) - smoothing) * target(row, j) + smoothing / static_cast<T>(classes);
             return share * (class_weight ? class_weight[j] * smooth : smooth);

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from gpunet.cuda import Kernel
 from gpunet.device import Array, Device, array_module
 from gpunet.losses import Task
+from gpunet.ops.launch import THREADS, operand
 from gpunet.tape import Tape
+
+LOSS, LABELS, DISTRIBUTIONS, BINARY = (
+    Kernel("metrics.cu", f"accumulate_{what}") for what in ("loss", "labels", "distributions", "binary")
+)
 
 
 class RunningMeans:
@@ -34,15 +39,10 @@ class RunningMeans:
         xp = array_module(value=value, prediction=prediction)
         if self._totals is None:
             self._totals = xp.zeros(2, np.float64)
-        sums = tape.empty((2,), self._totals.dtype, xp)
-        rows = len(prediction)
-        xp.multiply(value, rows, out=sums[0, ...])
-        self._rows += rows
+        (self._add_numpy if xp is np else self._add_cuda)(value, prediction, target, tape)
+        self._rows += len(prediction)
         if self.task != "regression":
-            right = self._right(prediction, target, xp, tape)
-            right.sum(out=sums[1, ...])
-            self._answers += right.size
-        xp.add(self._totals, sums, out=self._totals)
+            self._answers += len(prediction) if self.task == "classification" else prediction.size
 
     def read(self, device: Device) -> dict[str, float]:
         """Return the means so far, as {"loss": ..., "accuracy": ...}; the one read of the device in an epoch."""
@@ -60,16 +60,37 @@ class RunningMeans:
         self._totals = None if state["totals"] is None else device.asarray(state["totals"], np.float64)
         self._rows, self._answers = state["rows"], state["answers"]
 
-    def _right(self, prediction: Array, target: Array, xp: ModuleType, tape: Tape) -> Array:
+    def _add_numpy(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
+        totals: Array = self._totals
+        totals[0] += float(value) * len(prediction)
+        if self.task != "regression":
+            totals[1] += np.count_nonzero(self._right(prediction, target, tape))
+
+    def _right(self, prediction: Array, target: Array, tape: Tape) -> Array:
         """Return which answers are right: (rows,) for classes, (rows, outputs) for yes-or-no questions."""
         if self.task == "classification":
-            answer = _argmax(prediction, xp, tape)
-            truth = target if target.ndim == 1 else _argmax(target, xp, tape)
+            answer = _argmax(prediction, tape)
+            truth = target if target.ndim == 1 else _argmax(target, tape)
         else:
-            answer = xp.greater(prediction, 0, out=tape.empty(prediction.shape, np.dtype(bool), xp))
-            truth = xp.greater(target, 0.5, out=tape.empty(target.shape, np.dtype(bool), xp))
-        return xp.equal(answer, truth, out=tape.empty(answer.shape, np.dtype(bool), xp))
+            answer = np.greater(prediction, 0, out=tape.empty(prediction.shape, np.dtype(bool), np))
+            truth = np.greater(target, 0.5, out=tape.empty(target.shape, np.dtype(bool), np))
+        return np.equal(answer, truth, out=tape.empty(answer.shape, np.dtype(bool), np))
+
+    def _add_cuda(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
+        xp = array_module(value)
+        rows = len(prediction)
+        if self.task == "regression":
+            LOSS((1,), (1,), value, self._totals, rows)
+            return
+        kernel, dtype = DISTRIBUTIONS, prediction.dtype
+        if self.task == "binary":
+            kernel = BINARY
+        elif target.ndim == 1:
+            kernel, dtype = LABELS, np.dtype(np.int64)
+        prediction, target = operand(prediction, tape, xp), operand(target, tape, xp, dtype)
+        outputs = prediction.size // max(rows, 1)
+        kernel((1,), (THREADS,), value, prediction, target, self._totals, rows, outputs)
 
 
-def _argmax(a: Array, xp: ModuleType, tape: Tape) -> Array:
-    return a.argmax(axis=1, out=tape.empty(a.shape[:1], np.dtype(np.int64), xp))
+def _argmax(a: Array, tape: Tape) -> Array:
+    return a.argmax(axis=1, out=tape.empty(a.shape[:1], np.dtype(np.int64), np))

@@ -55,24 +55,36 @@ def test_a_step_draws_the_numbers_of_its_seed_step_and_place():
     for draw in range(2):
         expected = np.empty((4, 6), F32)
         random.uniform(expected, seed=5, step=7, draw=draw, first_row=3)
-        np.testing.assert_array_equal(tape.uniform((4, 6), np), expected)
+        np.testing.assert_array_equal(tape.uniform((4, 6)), expected)
 
 
 def test_the_same_step_draws_the_same_again_and_the_next_step_others():
     tape = Tape(seed=1)
     tape.reset(step=0)
-    first = tape.uniform((8, 8), np).copy()
+    first = tape.uniform((8, 8)).copy()
     tape.reset()
     assert tape.step == 1
-    assert not np.array_equal(tape.uniform((8, 8), np), first)
+    assert not np.array_equal(tape.uniform((8, 8)), first)
     tape.reset(step=0)
-    np.testing.assert_array_equal(tape.uniform((8, 8), np), first)
+    np.testing.assert_array_equal(tape.uniform((8, 8)), first)
 
 
-def test_another_device_gets_the_same_numbers():
-    there = Tape(seed=2).uniform((5, 3), cupy_stand_in)
-    assert isinstance(there, cupy_stand_in.ndarray)
-    np.testing.assert_array_equal(cupy_stand_in.asnumpy(there), Tape(seed=2).uniform((5, 3), np))
+def test_a_kernels_draws_count_with_those_of_the_host():
+    tape, other = Tape(seed=2), Tape(seed=2)
+    assert tape.next_draw() == 0
+    other.uniform((4,))
+    np.testing.assert_array_equal(tape.uniform((4,)), other.uniform((4,)))
+    assert tape.next_draw() == 2
+
+
+def test_the_steps_number_lies_in_one_array_of_the_device_step_after_step():
+    tape = Tape()
+    tape.reset(step=7)
+    number = tape.device_step(cupy_stand_in)
+    assert cupy_stand_in.asnumpy(number).tolist() == [7]
+    tape.reset()
+    assert cupy_stand_in.asnumpy(number).tolist() == [8]
+    assert tape.device_step(cupy_stand_in) is number
 
 
 def test_what_forward_left_comes_back_in_reverse_order():

@@ -1,0 +1,51 @@
+"""The elementwise losses by the kernels: the losses and the gradients of the CPU."""
+
+import numpy as np
+import pytest
+from compiler.ops.simulated import DTYPES, SIM, assert_as_on_the_cpu, to_sim
+
+from gpunet import simulator
+from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+
+LOSSES = {
+    "mean_squared_error": mean_squared_error,
+    "huber": lambda p, t, **options: huber(p, t, 0.5, **options),
+    "binary_cross_entropy": binary_cross_entropy,
+}
+SHAPES = [(0, 3), (4, 0), (1,), (1, 1), (7, 3), (33, 2, 5), (300, 8)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_is_the_cpus(loss, weighted, dtype):
+    for shape in SHAPES:
+        rng = np.random.default_rng(0)
+        p, t = rng.standard_normal(shape).astype(dtype), rng.random(shape).astype(dtype)
+        weight = rng.random(shape[0]).astype(dtype) if weighted else None
+        assert_as_on_the_cpu(LOSSES[loss], p, t, weight=weight)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_where_all_weights_are_zero_so_are_loss_and_gradient(loss):
+    ones = np.ones((5, 3), np.float32)
+    assert_as_on_the_cpu(LOSSES[loss], 2 * ones, ones, weight=np.zeros(5, np.float32))
+
+
+def test_arrays_of_any_memory_layout_give_the_same():
+    p, t = np.random.default_rng(0).standard_normal((2, 6, 4)).astype(np.float32)
+    expected = mean_squared_error(p, t)
+    with simulator.check_mode():
+        results = mean_squared_error(to_sim(p.T.copy()).T, to_sim(t))
+    for a, b in zip(expected, results, strict=True):
+        np.testing.assert_allclose(SIM.to_host(b), a, rtol=1e-6)
+
+
+def test_a_large_batch_is_summed_by_two_launches_in_a_fixed_order():
+    p, t = np.random.default_rng(0).standard_normal((2, 3000, 5)).astype(np.float32)
+    assert_as_on_the_cpu(mean_squared_error, p, t)
+    simulator.counters.reset()
+    there = to_sim(p), to_sim(t)
+    losses = {float(mean_squared_error(*there)[0]) for _ in range(3)}
+    assert simulator.counters.launches == 3 * 2
+    assert len(losses) == 1

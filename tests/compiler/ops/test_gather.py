@@ -1,0 +1,46 @@
+"""Gather by the kernel."""
+
+import numpy as np
+import pytest
+from compiler.ops.simulated import SIM, only_launches, to_sim
+
+from gpunet import simulator
+from gpunet.errors import ShapeError
+from gpunet.ops.gather import gather
+from gpunet.tape import Tape
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32, np.uint8, bool, np.int16, np.float16])
+@pytest.mark.parametrize("shape", [(9,), (9, 1), (9, 3), (9, 16), (9, 2, 8), (9, 0)])
+def test_the_rows_are_those_of_the_cpu(shape, dtype):
+    a = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    with simulator.check_mode():
+        there, tape = to_sim(a), Tape()
+        for rows in (np.array([8, 0, 0, 5]), np.array([3]), np.array([], np.int64)):
+            tape.reset()
+            batch = gather(there, to_sim(rows), tape=tape)
+            assert (batch.shape, batch.dtype) == (a[rows].shape, a.dtype)
+            np.testing.assert_array_equal(SIM.to_host(batch), gather(a, rows))
+
+
+def test_rows_of_a_narrower_dtype_and_views_are_taken():
+    a = np.arange(40, dtype=np.float32).reshape(8, 5)
+    rows = np.array([7, 1, 6, 2], np.int32)
+    with simulator.check_mode():
+        np.testing.assert_array_equal(SIM.to_host(gather(to_sim(a), to_sim(rows)[::2])), a[[7, 6]])
+        np.testing.assert_array_equal(SIM.to_host(gather(to_sim(a).T, to_sim(rows[1:2]))), a.T[[1]])
+
+
+def test_a_batch_of_an_epoch_is_gathered_by_one_launch():
+    a, order = to_sim(np.ones((20, 6), np.float32)), to_sim(np.arange(20))
+    tape = Tape()
+    gather(a, order[:5], tape=tape)
+    tape.reset()
+    with only_launches():
+        gather(a, order[5:10], tape=tape)
+    assert simulator.counters.launches == 1
+
+
+def test_rows_of_nothing_are_refused():
+    with pytest.raises(ShapeError, match=r"a has no rows \(shape \(0, 3\)\), and 1 are asked for"):
+        gather(to_sim(np.empty((0, 3))), to_sim(np.array([0])))

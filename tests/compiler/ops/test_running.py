@@ -1,0 +1,62 @@
+"""The means of an epoch by the kernels: the numbers of the CPU."""
+
+import numpy as np
+import pytest
+from compiler.ops.simulated import CPU, DTYPES, SIM, only_launches, to_sim
+
+from gpunet import simulator
+from gpunet.tape import Tape
+from gpunet.training.running import RunningMeans
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 4, 50)
+CASES = {
+    "labels": ("classification", 4, lambda dtype: LABELS),
+    "int32 labels": ("classification", 4, lambda dtype: LABELS.astype(np.int32)),
+    "distributions": ("classification", 4, lambda dtype: RNG.dirichlet(np.ones(4), 50).astype(dtype)),
+    "one question": ("binary", 1, lambda dtype: RNG.random((50, 1)).astype(dtype)),
+    "three questions": ("binary", 3, lambda dtype: RNG.random((50, 3)).astype(dtype)),
+    "values": ("regression", 2, lambda dtype: RNG.random((50, 2)).astype(dtype)),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_the_sums_of_two_batches_are_the_cpus(case, dtype):
+    task, outputs, make = CASES[case]
+    prediction, target = RNG.standard_normal((50, outputs)).astype(dtype), make(dtype)
+    means = {device: RunningMeans(task) for device in (CPU, SIM)}
+    for rows in (slice(0, 33), slice(33, 34), slice(34, 34), slice(34, 50)):
+        for device, running in means.items():
+            with simulator.check_mode():
+                batch = (device.asarray(a[rows]) for a in (prediction, target))
+                running.add(device.asarray(dtype.type(rows.start / 7)), *batch, Tape())
+    assert means[SIM].state(SIM) == means[CPU].state(CPU)
+    assert means[SIM].read(SIM) == means[CPU].read(CPU)
+
+
+def test_nan_is_the_largest_output_as_on_the_cpu():
+    prediction = np.array([[1, np.nan, 2], [np.nan, 1, np.nan]], np.float32)
+    for target in (np.array([1, 0]), np.array([[0, 1, 0], [1, 0, 0]], np.float32)):
+        running = RunningMeans("classification")
+        running.add(to_sim(np.float32(0)), to_sim(prediction), to_sim(target), Tape())
+        assert running.read(SIM)["accuracy"] == 1
+
+
+def test_a_batch_is_added_by_one_launch():
+    running, tape = RunningMeans("classification"), Tape()
+    batch = to_sim(np.float32(1)), to_sim(np.eye(4, 3, dtype=np.float32)), to_sim(np.arange(4) % 3)
+    running.add(*batch, tape)
+    tape.reset()
+    with only_launches():
+        running.add(*batch, tape)
+    assert simulator.counters.launches == 1
+
+
+def test_a_state_goes_on_from_the_host():
+    batch = np.float32(1), np.eye(4, 3, dtype=np.float32), np.arange(4) % 3
+    running, again = RunningMeans("classification"), RunningMeans("classification")
+    running.add(*map(to_sim, batch), Tape())
+    again.restore(running.state(SIM), SIM)
+    again.add(*map(to_sim, batch), Tape())
+    assert again.state(SIM) == {"totals": [8.0, 8.0], "rows": 8, "answers": 8}

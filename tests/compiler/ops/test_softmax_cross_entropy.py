@@ -1,0 +1,65 @@
+"""Softmax cross-entropy by the kernels: the loss and the gradient of the CPU."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from compiler.ops.simulated import DTYPES, SIM, assert_as_on_the_cpu, to_sim
+
+from gpunet import simulator
+from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
+
+SHAPES = [(0, 3), (1, 1), (1, 2), (7, 10), (32, 33), (33, 5), (100, 64)]
+
+
+def problem(rows, classes, dtype, *, hard):
+    rng = np.random.default_rng(rows)
+    logits = (5 * rng.standard_normal((rows, classes))).astype(dtype)
+    labels = rng.integers(0, classes, rows)
+    return logits, labels if hard else rng.dirichlet(np.ones(classes), rows).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("hard", [True, False], ids=["labels", "distributions"])
+@pytest.mark.parametrize("by_row", [False, True])
+@pytest.mark.parametrize("by_class", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_every_kind_of_target_and_weight_gives_the_cpus_loss(hard, by_row, by_class, smoothing, dtype):
+    rng = np.random.default_rng(1)
+    for rows, classes in SHAPES:
+        weight = rng.random(rows).astype(dtype) if by_row else None
+        class_weight = rng.random(classes).astype(dtype) if by_class else None
+        op = partial(softmax_cross_entropy, label_smoothing=smoothing)
+        assert_as_on_the_cpu(op, *problem(rows, classes, dtype, hard=hard), weight=weight, class_weight=class_weight)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int64])
+def test_labels_of_any_integer_dtype_are_taken(dtype):
+    logits, labels = problem(9, 4, DTYPES[0], hard=True)
+    assert_as_on_the_cpu(softmax_cross_entropy, logits, labels.astype(dtype))
+
+
+def test_a_label_that_is_out_of_range_counts_as_no_class():
+    logits = np.eye(3, dtype=np.float32)
+    assert_as_on_the_cpu(softmax_cross_entropy, logits, np.array([0, -1, 3]))
+    assert_as_on_the_cpu(softmax_cross_entropy, logits, np.array([0, -1, 3]), class_weight=logits[0] + 1)
+
+
+@pytest.mark.parametrize("hard", [True, False], ids=["labels", "distributions"])
+def test_where_all_weights_are_zero_so_are_loss_and_gradient(hard):
+    logits, target = problem(5, 3, DTYPES[0], hard=hard)
+    with simulator.check_mode():
+        weight = to_sim(np.zeros(5, np.float32))
+        loss, gradient = softmax_cross_entropy(to_sim(logits), to_sim(target), weight=weight)
+    assert float(loss) == 0
+    assert not SIM.to_host(gradient).any()
+
+
+def test_arrays_of_any_memory_layout_give_the_same():
+    logits, target = problem(6, 4, DTYPES[0], hard=False)
+    expected = softmax_cross_entropy(logits, target)
+    with simulator.check_mode():
+        given = to_sim(logits.T.copy()).T, to_sim(np.repeat(target, 2, axis=0))[::2]
+        results = softmax_cross_entropy(*given)
+    for a, b in zip(expected, results, strict=True):
+        np.testing.assert_allclose(SIM.to_host(b), a, rtol=1e-5, atol=1e-6)
