@@ -20,6 +20,8 @@ from gpunet.schedules import Schedule, as_schedule
 class Optimizer:
     """What all update rules share: learning rate, clipping, state, and the step over the flat buffers.
 
+    Change `schedule` as you like between steps; a GPU sees other settings as they were at the first step there.
+
     A rule of your own has an `update_block`; its `kernel` and `kernel_arguments` are asked for on a GPU alone.
 
     Args:

@@ -19,6 +19,7 @@ FLOORS = {
     "device": 2,
     "tape": 2,
     "data": 2,
+    "cuda": 3,
     "ops": 4,
     "layers": 5,
     "losses": 5,

@@ -243,6 +243,26 @@ def test_a_steady_step_is_a_few_launches_and_nothing_else(lr, written, rule):
     assert simulator.counters == simulator.Counters(launches=5 + written)
 
 
+def test_a_captured_step_counts_on_the_device_at_every_replay(rule):
+    kind, options = rule
+    model, twin = build_model(device="sim"), build_model(device="sim")
+    first, second = (kind(0.01, **options, clip_norm=1.0).attach(m) for m in (model, twin))
+    gradient, *_ = gradients(model, 1)
+    do_step(model, first, gradient)
+    stream = simulator.cuda.Stream()
+    with stream:
+        stream.begin_capture()
+        first.step()
+        graph = stream.end_capture()
+    flat = model.device.asarray(gradient)
+    for _ in range(4):
+        model.store.grads[...] = flat
+        graph.launch()
+    for _ in range(5):
+        do_step(twin, second, gradient)
+    assert_array_equal(buffers(model)["params"], buffers(twin)["params"])
+
+
 def test_a_model_without_parameters_can_be_stepped():
     model = gn.Sequential(gn.Flatten()).to("sim")
     optimizer = gn.SGD(0.1, momentum=0.9, clip_norm=1, clip_value=1).attach(model)
