@@ -10,16 +10,13 @@ import numpy as np
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.layers.store import FlatStore
+from gpunet.ops.launch import THREADS, block_count
 
 if TYPE_CHECKING:
     from gpunet.optimizers.base import Optimizer
 
 BLOCK = 16384
 """Elements of a block on the CPU: with two moments and scratch, 320 KiB in float32."""
-
-THREADS = 256
-MAX_BLOCKS = 1024
-"""Blocks of a launch at most, which fill the largest GPU; each thread goes on to the parameters behind."""
 
 BEGIN_STEP = Kernel("optimizers.cu", "begin_step")
 CLIP_VALUE = Kernel("optimizers.cu", "clip_value")
@@ -99,8 +96,8 @@ class DeviceStep:
     def _prepare(self, store: FlatStore) -> Iterator[Callable[[], None]]:
         """Bind the kernels of a step to the buffers, in their order."""
         optimizer, p, g = self.optimizer, store.params, store.grads
-        per_block = THREADS * 16 // p.itemsize  # a thread moves 16 bytes at a time
-        grid, block = (min(-(-p.size // per_block), MAX_BLOCKS),), (THREADS,)
+        grid, block = (block_count(p.nbytes, 16 * THREADS),), (THREADS,)  # a thread moves 16 bytes at a time
+        # a table of one rate, whose place does not depend on the step: the launch stays right when it is replayed
         yield BEGIN_STEP.prepare((1,), (1,), self.rates, self.steps, self.rate, 0, 1)
         if optimizer.clip_value is not None:
             yield CLIP_VALUE.prepare(grid, block, g, g.size, optimizer.clip_value)
