@@ -3,7 +3,7 @@
 Its arrays hold NumPy arrays and refuse whatever CuPy's refuse or what would make a program wait for the GPU unseen:
 conversion to a NumPy array, `float()`, `bool()`, a NumPy array beside a CuPy one, an array of another GPU than the
 current one, a keyword that CuPy's function lacks. Functions and keywords are listed as CuPy 14.2 has them; what is not
-listed is not there. Two GPUs are played.
+listed is not there. Two GPUs are played. Kernels do nothing; gpunet.simulator runs them.
 """
 
 from __future__ import annotations
@@ -137,6 +137,10 @@ class ndarray:
         raise AttributeError(name)
 
     @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(ptr=self._host.ctypes.data)
+
+    @property
     def T(self) -> ndarray:
         return ndarray(self._host.T, self.device)
 
@@ -159,6 +163,25 @@ class RawKernel:
         _unwrap(args[0])[:] = np.arange(args[1])
 
 
+class RawModule:
+    """A CUDA source whose kernels do nothing but to refuse arrays of another GPU than the current one."""
+
+    def __init__(self, code: str, options: tuple[str, ...]):
+        self.code = code
+
+    def compile(self) -> None:
+        """There is nothing to compile."""
+
+    def get_function(self, name: str) -> object:
+        assert name in self.code
+
+        def launch(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[object, ...], shared_mem: int) -> None:
+            _unwrap(args)
+            cuda.launches.append(_current())
+
+        return launch
+
+
 def asarray(a: object, dtype: object = None) -> ndarray:
     if isinstance(a, ndarray) and a.device.id == _current():
         return a if dtype in (None, a.dtype) else a.astype(dtype)
@@ -177,6 +200,7 @@ def __getattr__(name: str) -> object:
 
 
 cuda = SimpleNamespace(
+    launches=[],
     reads=0,
     Device=Device,
     runtime=SimpleNamespace(

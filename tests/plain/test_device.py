@@ -243,3 +243,8 @@ def test_waiting_for_a_device_returns(gpus):
 
 def test_the_kernels_are_found_from_the_checkout():
     assert (shim.kernels_path() / "probe.cu").is_file()
+
+
+def test_the_simulator_is_imported_only_when_asked_for():
+    code = "import gpunet, sys; gpunet.get_device('cpu'); sys.exit('gpunet.simulator' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
