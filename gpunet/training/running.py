@@ -87,6 +87,7 @@ class RunningMeans:
             kernel = BINARY
         elif target.ndim == 1:
             kernel, dtype = LABELS, np.dtype(np.int64)
+        value = operand(value, tape, xp, prediction.dtype)
         prediction, target = operand(prediction, tape, xp), operand(target, tape, xp, dtype)
         outputs = prediction.size // max(rows, 1)
         kernel((1,), (THREADS,), value, prediction, target, self._totals, rows, outputs)

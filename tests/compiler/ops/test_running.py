@@ -43,6 +43,12 @@ def test_nan_is_the_largest_output_as_on_the_cpu():
         assert running.read(SIM)["accuracy"] == 1
 
 
+def test_the_loss_may_have_a_dtype_of_its_own():
+    running = RunningMeans("classification")
+    running.add(to_sim(np.float64(2)), to_sim(np.eye(3, dtype=np.float32)), to_sim(np.arange(3)), Tape())
+    assert running.read(SIM) == {"loss": 2, "accuracy": 1}
+
+
 def test_a_batch_is_added_by_one_launch():
     running, tape = RunningMeans("classification"), Tape()
     batch = to_sim(np.float32(1)), to_sim(np.eye(4, 3, dtype=np.float32)), to_sim(np.arange(4) % 3)
