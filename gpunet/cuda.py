@@ -33,8 +33,8 @@ import numpy as np
 from gpunet.device import array_module, device_of, kernels_path
 from gpunet.errors import ArgumentError, CompileError, DeviceError, DTypeError, GpunetError, ShapeError
 
-MAX_ELEMENTS = 2**31 - 1
-"""Kernels count elements in int32."""
+MAX_ELEMENTS = 2**31 - 2**12
+"""Kernels count elements in int32, and the last block runs past the end by up to a tile."""
 
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 MAX_THREADS = 1024

@@ -1,7 +1,7 @@
 """What a launch checks before it happens, and how a source is read."""
 
 from contextlib import nullcontext
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -142,7 +142,8 @@ class RecordingModule:
 @pytest.fixture
 def device(monkeypatch):
     """A device whose arrays are NumPy's and whose module records what it is asked to do."""
-    xp = SimpleNamespace(RawModule=RecordingModule, cuda=SimpleNamespace(Device=lambda index: nullcontext()))
+    xp = ModuleType("recording")
+    xp.RawModule, xp.cuda = RecordingModule, SimpleNamespace(Device=lambda index: nullcontext())
     monkeypatch.setattr(cuda, "array_module", lambda **arrays: xp)
     monkeypatch.setattr(cuda, "device_of", lambda a: SimpleNamespace(xp=xp, name="recording:0", index=0))
     monkeypatch.setattr(RecordingModule, "compiled", [])
