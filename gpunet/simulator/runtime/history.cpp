@@ -12,10 +12,10 @@ struct Handover {
   uint64_t releaser, released_epoch, acquirer, acquired_epoch;
 };
 
-using Handovers = std::unordered_map<unsigned, Handover>;       // by block
-std::unordered_map<const void*, Handovers> released;            // what each atomic variable hands over
-Handovers acquired;                                             // by the running block
-std::bitset<1024> fenced;                                       // threads of the running block
+using Handovers = std::unordered_map<unsigned, Handover>;  // by block
+std::unordered_map<const void*, Handovers> released;       // what each atomic variable hands over
+Handovers acquired;                                        // by the running block
+std::bitset<1024> fenced;                                  // threads of the running block
 
 bool handed_over(const Access& earlier, const Access& later) {
   if (acquired.empty()) return false;

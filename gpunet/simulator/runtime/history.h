@@ -18,9 +18,9 @@ struct Cell {
 };
 
 // Blocks that hand over data by an atomic after a __threadfence, as in "the last block to arrive sums up".
-void forget_handovers();            // at a launch or grid barrier
-void begin_block_handovers();       // another block runs
-void note_fence();                  // the running thread has called __threadfence
+void forget_handovers();       // at a launch or grid barrier
+void begin_block_handovers();  // another block runs
+void note_fence();             // the running thread has called __threadfence
 void note_atomic(const void* address);
 
 }  // namespace simulator
