@@ -242,8 +242,9 @@ extern "C" __global__ void k(float* y) {
 def histogram():
     """Atomics on shared, then on global memory."""
     source = r"""
+#include <cuda/std/cstdint>
+__shared__ int32_t local[16];
 extern "C" __global__ void k(const int* x, int* bins, int n) {
-  __shared__ int local[16];
   if (threadIdx.x < 16) local[threadIdx.x] = 0;
   __syncthreads();
   for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) atomicAdd(&local[x[i]], 1);
