@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-RUNTIME = Path(__file__).parent / "runtime"
+from gpunet.simulator.compiler import RUNTIME
 
 
 class SharedVariable(NamedTuple):

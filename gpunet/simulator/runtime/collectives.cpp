@@ -1,4 +1,4 @@
-// Warp collectives: shuffles, votes and their like. Each lane brings its bytes; the last one to come runs the operation.
+// Warp collectives: shuffles, votes and their like. Each lane brings its bytes; the last to come runs the operation.
 #include <cstring>
 
 #include "block.h"

@@ -6,9 +6,9 @@
 
 namespace simulator {
 
-// What findings need of many accesses of one kind: the latest and, among the others, the one that is farthest from being
-// ordered before the latest. When any of all the accesses is not ordered before one to come, then one of these two is
-// not: what is found does not depend on the order in which threads run.
+// What findings need of many accesses of one kind: the latest and, among the others, the one that is farthest from
+// being ordered before the latest. When any of all the accesses is not ordered before one to come, then one of these
+// two is not: what is found does not depend on the order in which threads run.
 struct Recent {
   Access latest{}, farthest{};
 
