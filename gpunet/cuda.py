@@ -33,14 +33,14 @@ import numpy as np
 from gpunet.device import array_module, device_of, kernels_path
 from gpunet.errors import ArgumentError, CompileError, DeviceError, DTypeError, GpunetError, ShapeError
 
-MAX_ELEMENTS = 2**31 - 1
-"""Kernels count elements in int32."""
+MAX_ELEMENTS = 2**31 - 2**12
+"""Kernels count elements in int32, and the last block runs past the end by up to a tile."""
 
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 MAX_THREADS = 1024
 MAX_SHARED = 48 * 1024
 
-DTYPES = {
+DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
     "double": np.dtype(np.float64),
     "int": np.dtype(np.int32),
@@ -82,16 +82,9 @@ class Kernel:
         """What the source declares."""
         return parse_parameters(read_source(self.path), self.name)
 
-    def __call__(
-        self,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        *args: Any,
-        options: Mapping[str, Any] | None = None,
-        shared: int = 0,
-    ) -> None:
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, **keywords: Any) -> None:
         """Launch the kernel; arguments and errors as for `prepare`."""
-        self.prepare(grid, block, *args, options=options, shared=shared)()
+        self.prepare(grid, block, *args, **keywords)()
 
     def prepare(
         self,
@@ -125,10 +118,9 @@ class Kernel:
         if 0 in grid:
             return lambda: None
         device = device_of(next(iter(arrays.values())))
-        macros = {**({} if dtype is None else {"REAL": CTYPES[dtype]}), **(options or {})}
+        flags = tuple(f"-D{key}={value}" for key, value in {"REAL": CTYPES[dtype], **(options or {})}.items())
         place = device.xp.cuda.Device(device.index)
         with place:
-            flags = tuple(f"-D{key}={value}" for key, value in macros.items())
             function = _module(device.xp, device.name, self.path, flags).get_function(self.name)
 
         def launch() -> None:
@@ -139,7 +131,7 @@ class Kernel:
 
     def check(
         self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, shared: int = 0
-    ) -> tuple[tuple[Any, ...], np.dtype[Any] | None]:
+    ) -> tuple[tuple[Any, ...], np.dtype[Any]]:
         """Return the arguments as they are passed on, and what T stands for. Errors as for `prepare`."""
         if not 1 <= len(grid) <= 3 or any(not 0 <= n <= most for n, most in zip(grid, MAX_GRID, strict=False)):
             raise ArgumentError(f"{self.name}: grid {grid} exceeds what a GPU takes, {MAX_GRID} along x, y, z.")
@@ -151,7 +143,11 @@ class Kernel:
             names = ", ".join(p.name for p in self.parameters)
             raise ArgumentError(f"{self.name}: {len(args)} arguments given, {len(self.parameters)} expected: {names}.")
         given = list(zip(self.parameters, args, strict=True))
-        dtype = self._dtype(given)
+        dtype = next(
+            (a.dtype for p, a in given if p.ctype == "T" and p.pointer and hasattr(a, "dtype")), DTYPES["float"]
+        )
+        if dtype not in CTYPES:
+            raise DTypeError(f"{self.name}: {dtype} arrays given; kernels take {', '.join(map(str, CTYPES))}.")
         values: dict[str, Any] = {p.name: self._scalar(p, value, dtype) for p, value in given if not p.pointer}
         known = {name: int(value) for name, value in values.items() if value.dtype.kind in "iu"}
         known |= dict(zip(("grid_x", "grid_y", "grid_z"), (*grid, 1, 1), strict=False))
@@ -161,17 +157,7 @@ class Kernel:
                 values[p.name] = NULL if a is None else a
         return tuple(values[p.name] for p in self.parameters), dtype
 
-    def _dtype(self, given: list[tuple[Parameter, Any]]) -> np.dtype[Any] | None:
-        """Return what T stands for: the dtype of the first array that a `T*` takes."""
-        for p, a in given:
-            if p.ctype == "T" and p.pointer and a is not None:
-                dtype: np.dtype[Any] = np.dtype(a.dtype)
-                if dtype not in CTYPES:
-                    raise DTypeError(f"{self.name}: {p.name} is {dtype}; kernels take {', '.join(map(str, CTYPES))}.")
-                return dtype
-        return None
-
-    def _scalar(self, p: Parameter, value: Any, dtype: np.dtype[Any] | None) -> Any:
+    def _scalar(self, p: Parameter, value: Any, dtype: np.dtype[Any]) -> Any:
         wanted: Any = dtype if p.ctype == "T" else DTYPES[p.ctype]
         if not isinstance(value, int | float | np.integer | np.floating | np.bool_):
             raise DTypeError(f"{self.name}: {p.name} must be a number, got {type(value).__name__}.")
@@ -180,7 +166,7 @@ class Kernel:
         except (TypeError, OverflowError):
             raise ArgumentError(f"{self.name}: {p.name}={value!r} is no {wanted}.") from None
 
-    def _check_array(self, p: Parameter, a: Any, dtype: np.dtype[Any] | None, known: Mapping[str, int]) -> None:
+    def _check_array(self, p: Parameter, a: Any, dtype: np.dtype[Any], known: Mapping[str, int]) -> None:
         if a is None:
             if not p.optional:
                 raise ArgumentError(f"{self.name}: {p.name} is None; it needs an array.")
@@ -239,18 +225,23 @@ def parse_parameters(source: str, name: str) -> tuple[Parameter, ...]:
     """Return the parameters of the kernel `name` as its source declares them.
 
     Raises:
-        CompileError: no such kernel, or a parameter of a type that no array or number has.
+        CompileError: no such kernel, a parameter of a type that no array or number has, or a size that cannot be known.
     """
     found = re.search(rf'extern\s+"C"\s+__global__[^;{{]*?\b{name}\s*\((.*?)\)\s*\{{', source, re.DOTALL)
     if found is None:
         raise CompileError(f'there is no kernel extern "C" __global__ ... {name}(...) in the source.')
-    return tuple(
+    parameters = tuple(
         _parameter(name, declaration, comment)
         for line in found[1].splitlines()
         for declarations, _, comment in [line.partition("//")]
         for declaration in declarations.split(",")
         if declaration.strip()
     )
+    known = {p.name for p in parameters if not p.pointer} | {"grid_x", "grid_y", "grid_z"}
+    for p in parameters:
+        if p.size is not None and (unknown := set(p.size.co_names) - known):
+            raise CompileError(f"{name}: the size of {p.name} speaks of {', '.join(unknown)}, no scalar parameter.")
+    return parameters
 
 
 def _parameter(kernel: str, declaration: str, comment: str) -> Parameter:
@@ -258,6 +249,9 @@ def _parameter(kernel: str, declaration: str, comment: str) -> Parameter:
     ctype, parameter = " ".join(word for word in words[:-1] if word != "*"), words[-1]
     if ctype != "T" and ctype not in DTYPES:
         raise CompileError(f"{kernel}: the type of {declaration.strip()!r} is none of T, {', '.join(DTYPES)}.")
-    size = re.search(r"\[(.*?)\]", comment)
-    code = compile(size[1].strip(), kernel, "eval") if size else None
+    size = re.match(r"\s*\[(.+?)\]", comment)
+    try:
+        code = compile(size[1].strip(), kernel, "eval") if size else None
+    except SyntaxError:
+        raise CompileError(f"{kernel}: the size of {parameter} is no expression: {comment.strip()!r}.") from None
     return Parameter(parameter, ctype, "*" in words, code, "or null" in comment)

@@ -75,7 +75,7 @@ DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weigh
 }
 
 // A label that is out of range counts as no class.
-extern "C" __global__ void __launch_bounds__(256) softmax_cross_entropy_labels(
+extern "C" __global__ void __launch_bounds__(256, 1) softmax_cross_entropy_labels(
     const T* logits,                         // [rows * classes]
     const long long* __restrict__ labels,    // [rows]
     const T* __restrict__ weight,            // [rows] or null
@@ -88,7 +88,7 @@ extern "C" __global__ void __launch_bounds__(256) softmax_cross_entropy_labels(
                   [=](int row, int j) { return j == labels[row] ? T(1) : T(0); });
 }
 
-extern "C" __global__ void __launch_bounds__(256) softmax_cross_entropy_distributions(
+extern "C" __global__ void __launch_bounds__(256, 1) softmax_cross_entropy_distributions(
     const T* logits,                       // [rows * classes]
     const T* __restrict__ target,          // [rows * classes]
     const T* __restrict__ weight,          // [rows] or null

@@ -224,12 +224,12 @@ class _publish:
 
 
 def _included(source: str, folders: Iterable[Path]) -> list[str]:
-    """Return the texts of the files that `source` includes with quotes, and of those that they include."""
+    """Return the texts of the files that `source` includes from `folders`, and of those that they include."""
     folders = list(folders)
     texts: dict[str, str] = {}
     waiting = [source]
     while waiting:
-        for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', waiting.pop(), re.MULTILINE):
+        for name in re.findall(r'^\s*#\s*include\s*["<]([^">]+)[">]', waiting.pop(), re.MULTILINE):
             path = next((f / name for f in folders if (f / name).is_file()), None)
             if path is not None and name not in texts:
                 texts[name] = path.read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ import numpy as np
 
 from gpunet.errors import ArgumentError, DTypeError, KernelError
 from gpunet.simulator.compiler import compile_kernels, runtime_library
+from gpunet.simulator.structs import BufferArgument, KernelEntry, Launch, LaunchCounts
 from gpunet.simulator.symbols import Symbols
 
 # What CUDA documents for compute capability 9.0.
@@ -77,45 +78,6 @@ class Counts:
         return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
-class _KernelEntry(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("types", ctypes.c_char_p),
-        ("names", ctypes.c_char_p),
-        ("max_threads", ctypes.c_uint),
-        ("call", ctypes.c_void_p),
-    )
-
-
-class _BufferArgument(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("begin", ctypes.c_void_p),
-        ("bytes", ctypes.c_uint64),
-        ("initialized", ctypes.c_void_p),
-        ("writable", ctypes.c_int),
-    )
-
-
-class _Launch(ctypes.Structure):
-    _fields_ = (
-        ("kernel", ctypes.c_void_p),
-        ("arguments", ctypes.c_void_p),
-        ("grid", ctypes.c_uint * 3),
-        ("block", ctypes.c_uint * 3),
-        ("static_shared_offset", ctypes.c_uint64),
-        ("static_shared_bytes", ctypes.c_uint64),
-        ("dynamic_shared_bytes", ctypes.c_uint64),
-        ("buffers", ctypes.c_void_p),
-        ("buffer_count", ctypes.c_uint64),
-        ("cooperative", ctypes.c_int),
-    )
-
-
-class _Counts(ctypes.Structure):
-    _fields_ = tuple((name, ctypes.c_uint64) for name in ("gr", "gw", "sr", "sw", "barriers"))
-
-
 class _Runtime:
     """The runtime of a mode, loaded once."""
 
@@ -123,12 +85,12 @@ class _Runtime:
         library = ctypes.CDLL(str(runtime_library(mode)))
         self.launch = library.gpunet_launch
         self.launch.restype = ctypes.c_char_p
-        library.gpunet_counts.restype = ctypes.POINTER(_Counts)
+        library.gpunet_counts.restype = ctypes.POINTER(LaunchCounts)
         self._counts = library.gpunet_counts().contents
 
     def counts(self) -> Counts:
         c = self._counts
-        return Counts(c.gr, c.gw, c.sr, c.sw, c.barriers, 1)
+        return Counts(c.global_read, c.global_written, c.shared_read, c.shared_written, c.barriers, 1)
 
 
 _runtime = functools.cache(_Runtime)
@@ -150,7 +112,7 @@ class Library:
         self._library = ctypes.CDLL(str(path))  # kept, so that the kernels stay loaded
         self.touch_shared = self._library.gpunet_touch_shared
         self.kernels: dict[str, Kernel] = {}
-        entry = ctypes.pointer(_KernelEntry.in_dll(self._library, "gpunet_kernels"))
+        entry = ctypes.pointer(KernelEntry.in_dll(self._library, "gpunet_kernels"))
         for i in range(2**16):
             if not entry[i].name:
                 break
@@ -168,7 +130,7 @@ class Kernel:
         max_dynamic_shared_size_bytes: raise it, up to 227 KiB with the static ones, to opt in to more than 48 KiB.
     """
 
-    def __init__(self, library: Library, entry: _KernelEntry):
+    def __init__(self, library: Library, entry: KernelEntry):
         self.name: str = entry.name.decode()
         types = entry.types.decode().split(",") if entry.types else []
         names = entry.names.decode().split(",") if entry.names else []
@@ -212,7 +174,7 @@ class Kernel:
         self._check_limits(grid3, block3, shared_bytes, cooperative)
         values, buffers = self._pack(args)
         pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
-        launch = _Launch(
+        launch = Launch(
             ctypes.addressof(self._entry),
             ctypes.addressof(pointers),
             (ctypes.c_uint * 3)(*grid3),
@@ -264,7 +226,7 @@ class Kernel:
                 "max_dynamic_shared_size_bytes, up to 227 KiB in all."
             )
 
-    def _pack(self, args: Sequence[Any]) -> tuple[list[Any], ctypes.Array[_BufferArgument]]:
+    def _pack(self, args: Sequence[Any]) -> tuple[list[Any], ctypes.Array[BufferArgument]]:
         """Return each argument's value in memory, and the buffers among them."""
         if len(args) != len(self.parameters):
             raise ArgumentError(f"kernel {self.name}: takes {len(self.parameters)} arguments, got {len(args)}.")
@@ -282,15 +244,15 @@ class Kernel:
                 wanted = "a Buffer" if parameter.pointer else f"a NumPy scalar of type {parameter.dtype}"
                 got = f"{type(arg).__name__} {arg!r}"
                 raise DTypeError(f"kernel {self.name}: argument {parameter.name!r}: expected {wanted}, got {got}.")
-        return values, (_BufferArgument * len(buffers))(*buffers)
+        return values, (BufferArgument * len(buffers))(*buffers)
 
-    def _buffer_argument(self, parameter: Parameter, buffer: Buffer) -> _BufferArgument:
+    def _buffer_argument(self, parameter: Parameter, buffer: Buffer) -> BufferArgument:
         initialized = buffer.initialized
         if initialized and not parameter.const and self._library.mode == "fast":
             # Nobody watches what it writes, so all of it counts as written.
             ctypes.memset(initialized, 1, buffer.nbytes)
         name = parameter.name.encode()
-        return _BufferArgument(name, buffer.address, buffer.nbytes, initialized or None, not parameter.const)
+        return BufferArgument(name, buffer.address, buffer.nbytes, initialized or None, not parameter.const)
 
 
 def _parameter(name: str, code: str) -> Parameter:

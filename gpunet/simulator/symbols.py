@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-RUNTIME = Path(__file__).parent / "runtime"
+from gpunet.simulator.compiler import RUNTIME
 
 
 class SharedVariable(NamedTuple):
@@ -31,10 +31,10 @@ class Symbols:
         """The library's `__shared__` variables by offset. They are its thread-local ones (see `rewrite.py`)."""
         variables = set()
         for line in _output("readelf", "-sW", self.path):
-            # "    12: 0000000000000040  4096 TLS  LOCAL  DEFAULT  20 _ZZ6matmulE2As": a local variable is _ZZ...E...
-            if match := re.match(r"\s*\d+: ([0-9a-f]+)\s+(\d+) TLS .* _ZZ(\w+)E\d+(\w+?)(?:_\d+)?$", line):
-                offset, nbytes, function, name = match.groups()
-                variables.add(SharedVariable(int(offset, 16), int(nbytes), name, _c_function(function)))
+            # "    12: 0000000000000040  4096 TLS  LOCAL  DEFAULT  20 _ZZ6matmulE2As"
+            match = re.match(r"\s*\d+: ([0-9a-f]+)\s+(\d+) TLS .* _Z(\w+)$", line)
+            if match and "shared_anchor" not in match[3]:
+                variables.add(SharedVariable(int(match[1], 16), int(match[2]), *_declaration(match[3])))
         return sorted(variables)
 
     def shared_variables_of(self, kernel: str) -> list[SharedVariable]:
@@ -64,10 +64,19 @@ class Symbols:
         return f"static memory at byte {offset}"
 
 
-def _c_function(mangled: str) -> str | None:
-    """Return the name in "6matmul"; None where parameters follow it, for `extern "C"` functions have none there."""
-    match = re.fullmatch(r"(\d+)(\D\w*)", mangled)
-    return match[2] if match and len(match[2]) == int(match[1]) else None
+def _declaration(mangled: str) -> tuple[str, str | None]:
+    """Return a variable's name and the kernel it is local to, from "Z6matmulE2As".
+
+    None for a variable of the whole file ("L2As") and of a device function ("Z7productIfEvPfE2As"): kernels are
+    `extern "C"`, which alone has no parameters in its mangled name.
+    """
+    local = re.fullmatch(r"Z(\w+)E\d+(\w+?)(?:_\d+)?", mangled)
+    if local is None:
+        return re.sub(r"^\D*\d+", "", mangled), None
+    function, name = local.groups()
+    c_function = re.fullmatch(r"(\d+)(\D\w*)", function)
+    is_kernel = c_function is not None and len(c_function[2]) == int(c_function[1])
+    return name, c_function[2] if c_function and is_kernel else None
 
 
 def _output(tool: str, *arguments: str | Path) -> list[str]:

@@ -20,8 +20,12 @@ using Same = std::type_identity_t<T>;  // so that the pointer alone decides T, a
 // Integer atomics wrap around.
 template <class T>
 __attribute__((no_sanitize("undefined"))) inline T wrapping_add(T a, T b) {
-  if constexpr (std::is_integral_v<T>) return static_cast<T>(static_cast<std::make_unsigned_t<T>>(a) + static_cast<std::make_unsigned_t<T>>(b));
-  else return a + b;
+  if constexpr (std::is_integral_v<T>) {
+    using Unsigned = std::make_unsigned_t<T>;
+    return static_cast<T>(static_cast<Unsigned>(a) + static_cast<Unsigned>(b));
+  } else {
+    return a + b;
+  }
 }
 
 }  // namespace simulator

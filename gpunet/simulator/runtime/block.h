@@ -18,6 +18,7 @@ struct Thread {
   Fiber* fiber = nullptr;
   unsigned mask = 0;  // of the warp collective that it waits at
   Operation operation = nullptr;
+  Memory memory = Memory::unordered;
   Where where;
 };
 
@@ -40,7 +41,6 @@ struct Block {
   std::vector<Warp> warps;
 };
 
-extern const Launch* launch;
 extern Block* block;    // the running one
 extern Thread* thread;  // the running one
 

@@ -27,7 +27,6 @@ struct Region {
   std::vector<Cell> byte_cells;
 };
 
-const Launch* launch;
 std::vector<Region> regions;
 std::vector<uint8_t> shared_flags;  // initialized flags of static and dynamic shared memory
 Region* last_region;
@@ -105,7 +104,8 @@ const BufferArgument* buffer_at(const char* address) {
 // Names what lies at `address`: "array a at byte 64", "shared memory As at byte 0".
 std::string memory_at(const char* address) {
   const uint64_t offset = address - static_shared.begin;
-  if (offset < static_shared.bytes) return "shared memory {static " + std::to_string(launch->static_shared_offset + offset) + "}";
+  if (offset < static_shared.bytes)
+    return "shared memory {static " + std::to_string(launch->static_shared_offset + offset) + "}";
   const uint64_t dynamic_offset = address - dynamic_shared;
   if (dynamic_offset < launch->dynamic_shared_bytes)
     return "dynamic shared memory at byte " + std::to_string(dynamic_offset);
@@ -220,10 +220,9 @@ void thread_fence() { note_fence(); }
 
 namespace checker {
 
-void begin_launch(const Launch& next) {
-  launch = &next;
+void begin_launch() {
   const auto buffers = merged_buffers();
-  const size_t static_bytes = static_shared.bytes, dynamic_bytes = next.dynamic_shared_bytes;
+  const size_t static_bytes = static_shared.bytes, dynamic_bytes = launch->dynamic_shared_bytes;
   size_t count = cell_count(static_bytes) + cell_count(dynamic_bytes);
   for (const Region& region : buffers) count += cell_count(region.end - region.begin);
   reserve_cells(count);

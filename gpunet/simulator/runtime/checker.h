@@ -3,8 +3,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "launch.h"
-
 namespace simulator {
 
 #ifdef GPUNET_CHECKED
@@ -16,13 +14,13 @@ constexpr bool kChecked = false;
 namespace checker {
 
 #ifdef GPUNET_CHECKED
-void begin_launch(const Launch& launch);
+void begin_launch();
 void begin_block();
 void forget_shared();
 void pass_grid_barrier();
 std::vector<uint8_t>& shared_initialized();
 #else
-inline void begin_launch(const Launch&) {}
+inline void begin_launch() {}
 inline void begin_block() {}
 inline void forget_shared() {}
 inline void pass_grid_barrier() {}

@@ -1,4 +1,4 @@
-// Warp collectives: shuffles, votes and their like. Each lane brings its bytes; the last one to come runs the operation.
+// Warp collectives: shuffles, votes and their like. Each lane brings its bytes; the last to come runs the operation.
 #include <cstring>
 
 #include "block.h"
@@ -15,7 +15,7 @@ unsigned lanes_in_warp(unsigned warp) {
 Thread& lane_of(unsigned warp, unsigned lane) { return block->threads[warp * kWarpSize + lane]; }
 
 // Runs the collective that waits for `mask` once all of its lanes that still live have arrived.
-bool complete_collective(unsigned warp_number, unsigned mask, Memory memory) {
+bool complete_collective(unsigned warp_number, unsigned mask) {
   Warp& warp = block->warps[warp_number];
   const unsigned participants = mask & lanes_in_warp(warp_number) & ~warp.exited;
   if ((warp.arrived & participants) != participants) return false;
@@ -40,7 +40,7 @@ bool complete_collective(unsigned warp_number, unsigned mask, Memory memory) {
   warp.arrived &= ~participants;
   for (unsigned lane = 0; lane < kWarpSize; ++lane)
     if (participants >> lane & 1) lane_of(warp_number, lane).state = State::ready;
-  if (memory == Memory::ordered) running.now.warp_epoch = ++warp.epoch;
+  if (first.memory == Memory::ordered) running.now.warp_epoch = ++warp.epoch;
   return true;
 }
 
@@ -50,9 +50,8 @@ void leave_warp() {
   const unsigned warp_number = thread->number / kWarpSize;
   Warp& warp = block->warps[warp_number];
   warp.exited |= 1u << thread->number % kWarpSize;
-  if (!warp.arrived) return;
-  const Thread& waiting = lane_of(warp_number, __builtin_ctz(warp.arrived));
-  complete_collective(warp_number, waiting.mask, Memory::unordered);
+  for (unsigned lane = 0; lane < kWarpSize; ++lane)
+    if (warp.arrived >> lane & 1) complete_collective(warp_number, lane_of(warp_number, lane).mask);
 }
 
 void warp_collective(unsigned mask, Operation operation, const void* in, size_t in_bytes, void* out, size_t out_bytes,
@@ -63,10 +62,11 @@ void warp_collective(unsigned mask, Operation operation, const void* in, size_t 
   if (in_bytes) std::memcpy(warp.lanes.in[lane], in, in_bytes);
   thread->mask = mask;
   thread->operation = operation;
+  thread->memory = memory;
   thread->where = where;
   thread->state = State::at_warp_collective;
   warp.arrived |= 1u << lane;
-  if (!complete_collective(warp_number, mask, memory)) return_to_scheduler();
+  if (!complete_collective(warp_number, mask)) return_to_scheduler();
   if (out_bytes) std::memcpy(out, warp.lanes.out[lane], out_bytes);
 }
 

@@ -16,7 +16,9 @@ struct grid_group {
   void sync(GPUNET_WHERE) const { simulator::grid_barrier(where); }
   bool is_valid() const { return true; }
   unsigned long long num_blocks() const { return 1ull * gridDim.x * gridDim.y * gridDim.z; }
-  unsigned long long block_rank() const { return blockIdx.x + 1ull * gridDim.x * (blockIdx.y + 1ull * gridDim.y * blockIdx.z); }
+  unsigned long long block_rank() const {
+    return blockIdx.x + 1ull * gridDim.x * (blockIdx.y + 1ull * gridDim.y * blockIdx.z);
+  }
   unsigned long long size() const { return num_blocks() * thread_block().size(); }
   unsigned long long thread_rank() const { return block_rank() * thread_block().size() + thread_block().thread_rank(); }
 };

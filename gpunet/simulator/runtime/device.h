@@ -1,7 +1,6 @@
 // The CUDA device API for g++: included in front of every kernel source.
 //
-// `__global__`, `__shared__` and `__launch_bounds__` are not defined here: compiler.py finds these words in the
-// preprocessed source and rewrites them (see rewrite.py).
+// `__global__`, `__shared__` and `__launch_bounds__` are not defined here: rewrite.py replaces these words.
 #pragma once
 #include "runtime.h"
 

@@ -101,10 +101,10 @@ inline To bits_as(From value) {
   return result;
 }
 
-// A conversion to an integer that is out of range saturates on the device, and NaN becomes zero; in C++ it is undefined.
+// Converts to an integer. Out of range it saturates on the device, and NaN becomes zero; in C++ both are undefined.
 template <class To, class From>
 inline To saturated(From value) {
-  constexpr To highest = std::is_signed_v<To> ? (To{1} << (8 * sizeof(To) - 2)) - 1 + (To{1} << (8 * sizeof(To) - 2)) : ~To{0};
+  constexpr To highest = std::is_signed_v<To> ? static_cast<To>(~std::make_unsigned_t<To>{0} >> 1) : ~To{0};
   constexpr To lowest = std::is_signed_v<To> ? -highest - 1 : 0;
   if (value != value) return 0;
   if (value <= static_cast<From>(lowest)) return lowest;
@@ -190,7 +190,9 @@ inline int __mulhi(int a, int b) { return static_cast<int>(static_cast<long long
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
   return static_cast<unsigned long long>(static_cast<unsigned __int128>(a) * b >> 64);
 }
-inline long long __mul64hi(long long a, long long b) { return static_cast<long long>(static_cast<__int128>(a) * b >> 64); }
+inline long long __mul64hi(long long a, long long b) {
+  return static_cast<long long>(static_cast<__int128>(a) * b >> 64);
+}
 inline int __mul24(int a, int b) { return (a << 8 >> 8) * (b << 8 >> 8); }
 inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
   return static_cast<unsigned>(((static_cast<unsigned long long>(high) << 32 | low) << (shift & 31)) >> 32);

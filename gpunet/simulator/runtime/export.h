@@ -52,9 +52,10 @@ constexpr const char* types_of(void (*)(Parameters...)) {
   return Signature<Parameters...>::types.text;
 }
 
+// Calls the kernel with the values that `arguments` point to. Not instrumented: those are not the kernel's memory.
 template <class... Parameters, size_t... I>
-__attribute__((no_sanitize("thread", "undefined"))) inline void call_with(void (*kernel)(Parameters...), void** arguments,
-                                                                          std::index_sequence<I...>) {
+__attribute__((no_sanitize("thread", "undefined"))) inline void call_with(void (*kernel)(Parameters...),
+                                                                          void** arguments, std::index_sequence<I...>) {
   kernel(*static_cast<std::remove_const_t<Parameters>*>(arguments[I])...);
 }
 

@@ -2,7 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <new>
 #include <vector>
 
 #ifndef __x86_64__
@@ -46,9 +45,10 @@ std::vector<Fiber*> pool;
 size_t made = 0;
 
 Fiber* make_fiber() {
-  void* memory = mmap(nullptr, kPage + kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  void* memory = mmap(nullptr, kPage + kStackBytes, PROT_READ | PROT_WRITE, flags, -1, 0);
   // A stack that overflows shall hit a page of its own, not its neighbour.
-  if (memory == MAP_FAILED || mprotect(memory, kPage, PROT_NONE) != 0) throw std::bad_alloc();
+  if (memory == MAP_FAILED || mprotect(memory, kPage, PROT_NONE) != 0) return nullptr;
   char* begin = static_cast<char*>(memory) + kPage;
   // Stacks that end at the same offset in a page compete for the same few cache lines, so each ends a bit lower.
   const size_t colour = made++ % 16 * 256;
@@ -58,9 +58,9 @@ Fiber* make_fiber() {
 }  // namespace
 
 Fiber* take_fiber(void (*main)()) {
-  if (pool.empty()) pool.push_back(make_fiber());
-  Fiber* fiber = pool.back();
-  pool.pop_back();
+  Fiber* fiber = pool.empty() ? make_fiber() : pool.back();
+  if (!fiber) return nullptr;
+  if (!pool.empty()) pool.pop_back();
   // What gpunet_switch finds there: six registers (any value), the address to return to, and a slot that stands for
   // `main`'s own return address, so that the stack is aligned as after a call.
   void** top = reinterpret_cast<void**>(fiber->stack_end) - 2;

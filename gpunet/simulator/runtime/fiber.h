@@ -10,7 +10,8 @@ struct Fiber {
   void* stack_pointer;  // where it stopped, while it does not run
 };
 
-// Returns a fiber that will run `main`, which must never return. Fibers come from a pool and are never freed.
+// Returns a fiber that will run `main`, which must never return; null where there is no memory for its stack. Fibers
+// come from a pool and are never freed.
 Fiber* take_fiber(void (*main)());
 void give_back_fiber(Fiber* fiber);
 

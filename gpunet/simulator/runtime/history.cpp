@@ -12,10 +12,10 @@ struct Handover {
   uint64_t releaser, released_epoch, acquirer, acquired_epoch;
 };
 
-using Handovers = std::unordered_map<unsigned, Handover>;       // by block
-std::unordered_map<const void*, Handovers> released;            // what each atomic variable hands over
-Handovers acquired;                                             // by the running block
-std::bitset<1024> fenced;                                       // threads of the running block
+using Handovers = std::unordered_map<unsigned, Handover>;  // by block
+std::unordered_map<const void*, Handovers> released;       // what each atomic variable hands over
+Handovers acquired;                                        // by the running block
+std::bitset<1024> fenced;                                  // threads of the running block
 
 bool handed_over(const Access& earlier, const Access& later) {
   if (acquired.empty()) return false;
@@ -38,28 +38,41 @@ inline Distance distance(const Access& earlier, const Access& later) {
   return earlier.warp_epoch != later.warp_epoch ? kOrdered : kSameWarp;
 }
 
-inline bool races(const Access& earlier, const Access& later) {
-  return earlier.place && (earlier.write || later.write) && !(earlier.atomic && later.atomic) &&
-         distance(earlier, later) != kOrdered;
+inline bool not_ordered(const Access& earlier, const Access& later) {
+  return earlier.place && distance(earlier, later) != kOrdered;
 }
 
 }  // namespace
 
-const Access* Cell::add(const Access access) {
-  if (races(write, access)) return &write;
-  if (races(latest, access)) return &latest;
-  if (races(farthest, access)) return &farthest;
-  if (access.write && !access.atomic) {
-    write = access;
-    latest.place = farthest.place = 0;
-    return nullptr;
-  }
+inline const Access* Recent::not_ordered_before(const Access& access) const {
+  if (not_ordered(latest, access)) return &latest;
+  if (not_ordered(farthest, access)) return &farthest;
+  return nullptr;
+}
+
+inline void Recent::add(const Access& access) {
   if (latest.place) {
     const Distance to_latest = distance(latest, access);
     const Distance to_farthest = farthest.place ? distance(farthest, access) : kOrdered;
     if (to_latest != kOrdered && to_latest >= to_farthest) farthest = latest;
   }
   latest = access;
+}
+
+const Access* Cell::add(const Access access) {
+  if (not_ordered(write, access)) return &write;
+  if (access.write)  // which every atomic is, too
+    if (const Access* read = reads.not_ordered_before(access)) return read;
+  if (!access.atomic)
+    if (const Access* atomic = atomics.not_ordered_before(access)) return atomic;
+  if (access.atomic) {
+    atomics.add(access);
+  } else if (access.write) {
+    write = access;
+    reads = atomics = {};
+  } else {
+    reads.add(access);
+  }
   return nullptr;
 }
 

@@ -64,7 +64,12 @@ void fiber_main() {
 
 void run_thread(Thread& next) {
   if (next.state == State::unstarted) {
-    next.fiber = take_fiber(fiber_main);
+    Fiber* fiber = take_fiber(fiber_main);
+    if (!fiber) {
+      failure = "the host has no memory for the stacks of so many threads";
+      return;
+    }
+    next.fiber = fiber;
     next.state = State::ready;
     ++block->unstarted;
   }
@@ -227,8 +232,8 @@ void grid_barrier(Where where) {
 // --- what the checker asks
 
 void fail(std::string&& text) {
-  failure = std::move(text);  // the stack that holds it is abandoned: nothing may be left on it to free
-  thread->state = State::ready;  // it still owns its fiber
+  failure = std::move(text);     // the stack is abandoned: nothing may be left on it that wants to be freed
+  thread->state = State::ready;  // which means that it owns its fiber
   return_to_scheduler();
   __builtin_unreachable();
 }
@@ -259,12 +264,12 @@ extern "C" const char* gpunet_launch(const Launch* next) {
   position.block_size = {next->block[0], next->block[1], next->block[2]};
   find_library(*next);
   try {
-    checker::begin_launch(*next);
+    checker::begin_launch();
     const unsigned block_count = next->grid[0] * next->grid[1] * next->grid[2];
     if (next->cooperative) run_cooperatively(block_count);
     else run_one_after_the_other(block_count);
   } catch (const std::bad_alloc&) {
-    failure = "the host has not enough memory to simulate this launch";
+    failure = "the host has no memory to check so large arrays";
   }
   return failure.empty() ? nullptr : failure.c_str();
 }

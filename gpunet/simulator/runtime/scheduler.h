@@ -26,6 +26,7 @@ struct Running {
   bool watched = true;                // false while the runtime works for the thread
 };
 extern Running running;
+extern const Launch* launch;
 
 // Records the finding and abandons the launch: the running thread never goes on, so its access is not carried out.
 [[noreturn]] void fail(std::string&& text);

@@ -5,7 +5,7 @@
 
 namespace simulator {
 
-// Runs `Compute(lanes, participants)` once per warp and hands this lane its result.
+// Runs `operation` once for the warp and returns this lane's result.
 template <class Result, class Argument>
 inline Result collective(unsigned mask, const Argument& argument, Operation operation, Where where) {
   static_assert(sizeof(Argument) <= kLaneBytes && sizeof(Result) <= kLaneBytes);
@@ -109,13 +109,15 @@ inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = warp
 template <class T>
 inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize, GPUNET_WHERE) {
   const int lane = simulator::lane(), source = lane + static_cast<int>(delta);
-  return simulator::shuffle(mask, value, source >= simulator::segment_begin(lane, width) + width ? lane : source, where);
+  const int end = simulator::segment_begin(lane, width) + width;
+  return simulator::shuffle(mask, value, source < end ? source : lane, where);
 }
 
 template <class T>
 inline T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = warpSize, GPUNET_WHERE) {
   const int lane = simulator::lane(), source = lane ^ lane_mask;
-  return simulator::shuffle(mask, value, source >= simulator::segment_begin(lane, width) + width ? lane : source, where);
+  const int end = simulator::segment_begin(lane, width) + width;
+  return simulator::shuffle(mask, value, source < end ? source : lane, where);
 }
 
 inline void __syncwarp(unsigned mask = 0xffffffffu, GPUNET_WHERE) {

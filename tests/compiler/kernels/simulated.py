@@ -27,7 +27,7 @@ def uninitialized(shape: int | tuple[int, ...], dtype: np.dtype) -> Uninitialize
 def run(kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], *args, options=None, mode="check") -> Counts:
     """Launch `kernel`, held to its declaration as on a GPU; every finding of check mode is an exception."""
     values, dtype = kernel.check(grid, block, *args)
-    macros = {"REAL": CTYPES[dtype], **(options or {})} if dtype is not None else options or {}
+    macros = {"REAL": CTYPES[dtype], **(options or {})}
     library = _library(kernel.path, tuple(f"-D{key}={value}" for key, value in macros.items()), mode)
     return library.kernels[kernel.name].launch(grid, block, [_argument(value) for value in values])
 

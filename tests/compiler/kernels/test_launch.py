@@ -1,5 +1,9 @@
 """What a launch checks before it happens, and how a source is read."""
 
+from contextlib import nullcontext
+from types import ModuleType, SimpleNamespace
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from compiler.kernels.simulated import run
@@ -69,7 +73,7 @@ def test_t_is_what_the_arrays_hold_and_numbers_are_converted(scale, dtype):
     ("changed", "error", "words"),
     [
         ({"x": X.astype(np.float64)}, DTypeError, "y must be an array of float64, got float32"),
-        ({"x": X.astype(np.float16)}, DTypeError, "x is float16"),
+        ({"x": X.astype(np.float16)}, DTypeError, "float16 arrays given"),
         ({"y": 3.0}, DTypeError, "y must be an array"),
         ({"x": np.arange(12, dtype=np.float32)[::2]}, ShapeError, "x is not C-contiguous"),
         ({"y": np.empty(5, np.float32)}, ShapeError, "y has 5 elements, the launch needs 6"),
@@ -119,6 +123,69 @@ def test_arrays_in_host_memory_are_not_launched_upon(scale):
         scale(GRID, BLOCK, *arguments())
 
 
+class RecordingModule:
+    """What CuPy's RawModule does with what it is given, and no more."""
+
+    compiled: ClassVar[list[tuple[str, ...]]] = []
+    launched: ClassVar[list[tuple]] = []
+
+    def __init__(self, *, code, options):
+        self.options = options
+
+    def compile(self):
+        self.compiled.append(self.options)
+
+    def get_function(self, name):
+        return lambda grid, block, values, shared_mem: self.launched.append((name, grid, block, values, shared_mem))
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """A device whose arrays are NumPy's and whose module records what it is asked to do."""
+    xp = ModuleType("recording")
+    xp.RawModule, xp.cuda = RecordingModule, SimpleNamespace(Device=lambda index: nullcontext())
+    monkeypatch.setattr(cuda, "array_module", lambda **arrays: xp)
+    monkeypatch.setattr(cuda, "device_of", lambda a: SimpleNamespace(xp=xp, name="recording:0", index=0))
+    monkeypatch.setattr(RecordingModule, "compiled", [])
+    monkeypatch.setattr(RecordingModule, "launched", [])
+    cuda._module.cache_clear()
+    yield RecordingModule
+    cuda._module.cache_clear()
+
+
+def test_a_kernel_is_compiled_once_for_each_t_and_set_of_options(scale, device):
+    for _ in range(2):
+        scale(GRID, BLOCK, *arguments())
+        scale(GRID, BLOCK, *arguments(), options={"TILE": 4})
+        scale(GRID, BLOCK, *arguments(x=X.astype(np.float64), y=np.empty(6)))
+    assert device.compiled == [
+        ("-std=c++17", "-DREAL=float"),
+        ("-std=c++17", "-DREAL=float", "-DTILE=4"),
+        ("-std=c++17", "-DREAL=double"),
+    ]
+    assert len(device.launched) == 6
+
+
+def test_numbers_go_to_the_gpu_in_the_types_of_the_signature(scale, device):
+    scale(GRID, BLOCK, *arguments(), shared=128)
+    ((name, grid, block, values, shared),) = device.launched
+    assert (name, grid, block, shared) == ("scale", GRID, BLOCK, 128)
+    assert [type(v) for v in values[1:2] + values[3:]] == [np.uint64, np.int32, np.int32, np.float32, np.bool_]
+    assert values[1] == 0, "a null pointer"
+
+
+def test_an_empty_grid_is_not_launched(scale, device):
+    scale((0,), BLOCK, *arguments(rows=0))
+    assert not device.launched
+
+
+def test_a_prepared_launch_may_be_repeated(scale, device):
+    launch = scale.prepare(GRID, BLOCK, *arguments())
+    launch()
+    launch()
+    assert len(device.launched) == 2
+
+
 def test_headers_are_put_in_place_once_and_lines_keep_their_numbers(scale):
     source = read_source(scale.path)
     assert source.count("T half(T x)") == 1
@@ -134,6 +201,14 @@ def test_a_kernel_or_file_that_is_not_there_is_named(tmp_path, scale):
         Kernel(tmp_path / "none.cu", "x").parameters  # noqa: B018
     with pytest.raises(CompileError, match="the type of 'char x' is none of"):
         parse_parameters('extern "C" __global__ void f(char x) {}', "f")
+
+
+@pytest.mark.parametrize(
+    ("comment", "words"), [("[rows x n]", "the size of y is no expression"), ("[m]", "the size of y speaks of m")]
+)
+def test_a_size_that_cannot_be_known_is_refused(comment, words):
+    with pytest.raises(CompileError, match=words):
+        parse_parameters(f'extern "C" __global__ void f(\n    T* y,  // {comment}\n    int rows, int n) {{}}', "f")
 
 
 def test_a_compile_error_shows_file_and_line(tmp_path):

@@ -215,11 +215,36 @@ extern "C" __global__ void k(const unsigned char* mask, unsigned char* out, bool
     return source, (2,), (64,), arguments, {}, {1: mask + 1, 2: mask > 100}
 
 
+def lanes_that_exit_early():
+    """Collectives of lanes that are left when others have exited, by groups within a warp."""
+    source = r"""
+extern "C" __global__ void k(float* y) {
+  __shared__ float s[32];
+  const int lane = threadIdx.x;
+  if (lane >= 24) return;
+  s[lane] = lane;
+  __syncwarp();
+  const float neighbour = s[lane ^ 1];
+  __syncwarp();
+  const unsigned group = lane < 8 ? 0xffu : 0xffffff00u;
+  s[lane] = neighbour + __popc(__ballot_sync(group, 1));
+  if (lane == 5 || lane == 20) return;  // the last of their groups to arrive never come
+  __syncwarp(group);
+  y[lane] = s[lane < 8 ? lane ^ 1 : lane];
+}"""
+    lanes = np.arange(32)
+    voters = np.where(lanes < 8, 8, 16)
+    expected = np.where(lanes < 8, lanes, lanes ^ 1) + voters
+    expected[[5, 20, *range(24, 32)]] = 0
+    return source, (1,), (32,), (np.zeros(32, np.float32),), {}, {0: expected}
+
+
 def histogram():
     """Atomics on shared, then on global memory."""
     source = r"""
+#include <cuda/std/cstdint>
+__shared__ int32_t local[16];
 extern "C" __global__ void k(const int* x, int* bins, int n) {
-  __shared__ int local[16];
   if (threadIdx.x < 16) local[threadIdx.x] = 0;
   __syncthreads();
   for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) atomicAdd(&local[x[i]], 1);
@@ -287,6 +312,7 @@ CASES = {
         cooperative_normalize,
         last_block_sums,
         bytes_of_neighbours,
+        lanes_that_exit_early,
         histogram,
         in_place,
         tensor_core_product,
