@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gpunet.arguments import real
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, StateError
 from gpunet.layers import Layer
@@ -52,9 +53,9 @@ class Optimizer:
         clip_value: float | None = None,
     ):
         self.schedule = as_schedule(lr)
-        self.weight_decay = self._checked("weight_decay", weight_decay, weight_decay >= 0)
-        self.clip_norm = None if clip_norm is None else self._checked("clip_norm", clip_norm, clip_norm > 0)
-        self.clip_value = None if clip_value is None else self._checked("clip_value", clip_value, clip_value > 0)
+        self.weight_decay = self._real("weight_decay", weight_decay, closed="left")
+        self.clip_norm = None if clip_norm is None else self._real("clip_norm", clip_norm)
+        self.clip_value = None if clip_value is None else self._real("clip_value", clip_value)
         self.steps = 0
         self._store: FlatStore | None = None
         self._blocks: list[tuple[Array, ...]] = []
@@ -122,10 +123,8 @@ class Optimizer:
         xp.multiply(p, self.weight_decay, out=t)
         return xp.add(t, g, out=t)
 
-    def _checked(self, name: str, value: float, in_range: bool) -> float:
-        if not in_range or not math.isfinite(value):
-            raise ArgumentError(f"{type(self).__name__}: {name} is out of its range: {value!r}.")
-        return float(value)
+    def _real(self, name: str, value: float, high: float = math.inf, **closed: Any) -> float:
+        return real(f"{type(self).__name__}: {name}", value, 0, high, **closed)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON."""
@@ -168,7 +167,7 @@ class SGD(Optimizer):
         clip_value: float | None = None,
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
-        self.momentum = self._checked("momentum", momentum, 0 <= momentum < 1)
+        self.momentum = self._real("momentum", momentum, 1, closed="left")
         self.nesterov = nesterov
         if nesterov and not momentum:
             raise ArgumentError("SGD: nesterov needs a momentum above zero.")
@@ -220,10 +219,10 @@ class Adam(Optimizer):
         clip_value: float | None = None,
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
-        self.betas = tuple(self._checked("betas", beta, 0 <= beta < 1) for beta in betas)
-        if len(self.betas) != 2:
+        if np.shape(betas) != (2,):
             raise ArgumentError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}.")
-        self.eps = self._checked("eps", eps, eps > 0)
+        self.betas = tuple(self._real("betas", beta, 1, closed="left") for beta in betas)
+        self.eps = self._real("eps", eps)
 
     def _update(self, xp: ModuleType, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
         self._adam(xp, lr, p, self._decayed(xp, p, g, t), t, *slots)
@@ -292,9 +291,9 @@ class RMSprop(Optimizer):
         clip_value: float | None = None,
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
-        self.alpha = self._checked("alpha", alpha, 0 <= alpha < 1)
-        self.eps = self._checked("eps", eps, eps > 0)
-        self.momentum = self._checked("momentum", momentum, 0 <= momentum < 1)
+        self.alpha = self._real("alpha", alpha, 1, closed="left")
+        self.eps = self._real("eps", eps)
+        self.momentum = self._real("momentum", momentum, 1, closed="left")
         self.slot_names = ("v", "velocity") if momentum else ("v",)
 
     def _update(self, xp: ModuleType, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:

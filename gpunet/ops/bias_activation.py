@@ -96,10 +96,8 @@ def bias_activation_backward(
 def activation_backward(
     dy: Array, saved: Array | None, activation: str | ActivationFunction | None, *, tape: Tape | None = None
 ) -> Array:
-    """Return dz = dy · f'(z); `dy` itself where f is the identity. Arguments as for `bias_activation_backward`."""
+    """Return dz = dy · f'(z). Arguments as for `bias_activation_backward`."""
     function = activation_function(activation)
-    if function.name == "identity":
-        return dy
     xp = float_module(function.name, dy=dy, saved=saved)
     if saved is None or saved.shape != dy.shape:
         raise ShapeError(f"{function.name} backward: dy has shape {dy.shape}, saved {getattr(saved, 'shape', None)}.")

@@ -8,11 +8,11 @@ x is (rows, in), W (in, out), bias (out,): 2·rows·in·out FLOPs forward, twice
 
 from __future__ import annotations
 
-from types import ModuleType
+import math
 
 from gpunet.device import Array
 from gpunet.errors import ShapeError
-from gpunet.ops.activations import ActivationFunction, activation_function
+from gpunet.ops.activations import ActivationFunction, Identity, activation_function
 from gpunet.ops.bias_activation import activation_backward
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.matmul import check_kernel
@@ -62,10 +62,7 @@ def linear(
     xp.dot(_rows(x), weight, out=_rows(z))  # on matrices matmul does the same, with more ado
     if bias is not None:
         xp.add(z, bias, out=z)
-    if activation is not None:
-        activation_function(activation).forward(z, out, xp, tape)
-    elif z is not out:
-        xp.copyto(out, z)
+    activation_function(activation).forward(z, out, xp, tape)
     return out
 
 
@@ -109,26 +106,22 @@ def linear_backward(
         raise ShapeError(f"linear_backward: dy has shape {dy.shape}, the output {_output_shape(x, weight, None)}.")
     check_shape("linear_backward", weight.shape, dweight=dweight)
     check_shape("linear_backward", weight.shape[1:], dbias=dbias)
-    dz = _rows(activation_backward(dy, saved, activation, tape=tape))
+    function = activation_function(activation)
+    dz = _rows(dy if isinstance(function, Identity) else activation_backward(dy, saved, function, tape=tape))
     dweight = xp.dot(_rows(x).T, dz, out=dweight)
     dbias = dz.sum(axis=0, out=dbias)
-    return (_input_gradient(dz, weight, x, xp, tape) if input_gradient else None), dweight, dbias
-
-
-def _input_gradient(dz: Array, weight: Array, x: Array, xp: ModuleType, tape: Tape | None) -> Array:
+    if not input_gradient:
+        return None, dweight, dbias
     dx = empty(tape, x.shape, x.dtype, xp)
     xp.dot(dz, weight.T, out=_rows(dx))
-    return dx
+    return dx, dweight, dbias
 
 
 def _rows(a: Array) -> Array:
     """View (..., n) as the matrix (rows, n)."""
     if a.ndim == 2:
         return a
-    rows = 1
-    for size in a.shape[:-1]:
-        rows *= size
-    return a.reshape(rows, a.shape[-1])
+    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
 
 def _output_shape(x: Array, weight: Array, bias: Array | None) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from tqdm import tqdm
 
+from gpunet.arguments import whole
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError
 from gpunet.training.history import Row
@@ -119,26 +120,28 @@ class EarlyStopping(Monitor):
         monitor: as for `Monitor`.
         min_delta: as for `Monitor`.
         restore_best: whether the best epoch's weights are put back when `fit` ends.
+
+    Attributes:
+        best_weights: the flat parameters of the best epoch so far, or None.
+        waited: epochs since then.
     """
 
     def __init__(
         self, patience: int = 10, *, monitor: str | None = None, min_delta: float = 0.0, restore_best: bool = True
     ):
         super().__init__(monitor, min_delta)
-        if patience < 1:
-            raise ArgumentError(f"EarlyStopping: patience must be at least 1, got {patience!r}.")
-        self.patience = patience
+        self.patience = whole("EarlyStopping: patience", patience)
         self.restore_best = restore_best
         self.best_weights: Array | None = None
-        self._waited = 0
+        self.waited = 0
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         if self.improved(row):
-            self._waited = 0
+            self.waited = 0
             self.best_weights = trainer.model.store.params.copy()
             return
-        self._waited += 1
-        if self._waited >= self.patience:
+        self.waited += 1
+        if self.waited >= self.patience:
             trainer.stop("early stopping")
 
     def on_fit_end(self, trainer: Trainer) -> None:
@@ -148,11 +151,11 @@ class EarlyStopping(Monitor):
 
     def state(self) -> dict[str, Any]:
         best = {} if self.best_weights is None else {"best_weights": to_host(self.best_weights)}
-        return {**super().state(), **best, "waited": self._waited}
+        return {**super().state(), **best, "waited": self.waited}
 
     def restore(self, state: dict[str, Any], trainer: Trainer) -> None:
         super().restore(state, trainer)
-        self._waited = state["waited"]
+        self.waited = state["waited"]
         if "best_weights" in state:
             self.best_weights = trainer.model.device.asarray(state["best_weights"])
 
@@ -174,10 +177,8 @@ class Checkpoint(Monitor):
 
     def __init__(self, path: str | Path, *, every: int = 1, best: bool = False, monitor: str | None = None):
         super().__init__(monitor)
-        if every < 1:
-            raise ArgumentError(f"Checkpoint: every must be at least 1, got {every!r}.")
         self.path = str(path)
-        self.every = every
+        self.every = whole("Checkpoint: every", every)
         self.best_only = best
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
@@ -226,7 +227,7 @@ class Log(Callback):
 class TerminateOnNaN(Callback):
     """Stop when the loss or a weight is no longer finite, and put the last finite epoch's weights back.
 
-    The optimizer's state of that epoch's end comes back with them.
+    The optimizer's buffers, such as its moments, of that epoch's end come back with them; steps go on being counted.
     """
 
     order = -1  # before those that keep weights of their own

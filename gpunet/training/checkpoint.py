@@ -46,7 +46,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
             "optimizer": {"type": type(trainer.optimizer).__name__, **trainer.optimizer.config()},
             "optimizer_state": trainer.optimizer.state(),
             "callbacks": callbacks,
-            "history": trainer.history.to_json(),
+            "history": trainer.history.epochs,
             "seed": trainer.seed,
             "epoch": trainer.epoch,
             "position": trainer.position,
@@ -77,7 +77,7 @@ def load(
         for slot, flat in model.store.slots.items():
             for key, view in model.store.views(flat).items():
                 model.device.assign(view, arrays[f"slots.{slot}.{key}"])
-        trainer.history = History.from_json(description["history"])
+        trainer.history = History(description["history"])
         trainer.epoch, trainer.position = description["epoch"], description["position"]
         trainer.running.restore(description["running"], model.device)
         _restore_callbacks(trainer, arrays, description["callbacks"])

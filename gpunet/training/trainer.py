@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet import random
+from gpunet.arguments import whole
 from gpunet.data import check_weights
+from gpunet.data.checks import as_dtype
 from gpunet.device import Array
 from gpunet.errors import ArgumentError
 from gpunet.losses import CrossEntropyLoss, Loss
@@ -127,20 +129,21 @@ class Trainer:
             ArgumentError: epochs or batch_size below 1.
             DataError, DTypeError, ShapeError: data that cannot be used; nothing was changed.
         """
-        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ArgumentError(f"fit: {name} must be a whole number of at least 1, got {value!r}.")
+        epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
         classes = class_names(self.model, self.loss, y)
         x, target = check_examples(self.model, self.loss, X, y, classes)
-        weight = None if sample_weight is None else check_weights(sample_weight, len(x), "sample_weight")
+        weight = None
+        if sample_weight is not None:
+            weight = check_weights(sample_weight, len(x), "sample_weight")
+            weight = as_dtype(weight, self.model.dtype, "sample_weight")
         if isinstance(validation, int | float | np.floating):
             labels = np.asarray(y)
             kept, held_out = hold_out(self.loss, labels, float(validation), seed=self.seed)
-            validation = x[held_out], labels[held_out]
+            validation = np.asarray(X)[held_out], labels[held_out]
             x, target, weight = x[kept], target[kept], None if weight is None else weight[kept]
         elif validation is not None:
             check_validation(self.model, self.loss, validation, classes)
-        data = self._to_device(x, target, weight)
+        data = [self.model.device.asarray(a) for a in (x, target, weight) if a is not None]
         self.model.classes = classes
         return self._run(data, epochs, batch_size, shuffle, validation)
 
@@ -200,7 +203,7 @@ class Trainer:
         self.optimizer.schedule.observe(row.get("val_loss", row["loss"]))
         self.epoch, self.position = self.epoch + 1, 0
         self.running.reset()
-        self.history.append(row)
+        self.history.epochs.append(row)
         for callback in self.callbacks:
             callback.on_epoch_end(self, row)
 
@@ -258,7 +261,7 @@ class Trainer:
             return results | dict.fromkeys(self.metrics, math.nan)
         if self.loss.task == "regression":
             target = np.asarray(y, np.float64)
-            outputs = self.model.predict(X).reshape(target.shape)
+            outputs = self.model.decode(outputs).reshape(target.shape)
         elif self.loss.task == "binary":
             outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
         return results | {name: float(metric(target, outputs)) for name, metric in self.metrics.items()}
@@ -296,12 +299,6 @@ class Trainer:
             ModelFileError: the file is truncated, altered, or no checkpoint.
         """
         return checkpoint.load(cls, path, callbacks, metrics)
-
-    def _to_device(self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> list[Array]:
-        """Return checked features, targets and any weights on the device, ready for the model."""
-        device, dtype = self.model.device, self.model.dtype
-        arrays = [device.asarray(self.model.standardized(x)), device.asarray(target)]
-        return arrays if weight is None else [*arrays, device.asarray(weight, dtype)]
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -33,6 +33,7 @@ VALUES = regression()[1]
 BAD_FEATURES = {
     "NaN": (put(X, np.nan), DataError, "X is nan at row 7, column 0"),
     "infinite": (put(X, -np.inf), DataError, "X is -inf at row 7, column 0"),
+    "too large": (put(X, 1e300), DataError, "X as float32 is inf at row 7, column 0"),
     "empty": (X[:0], DataError, "X is empty, its shape is (0, 5)"),
     "one dimension": (X[:, 0], ShapeError, "X has shape (60,); expected (samples, features)"),
     "a number": (3.0, ShapeError, "X has shape ()"),
@@ -62,6 +63,7 @@ BAD_LABELS = {
 BAD_VALUES = {
     "NaN": (put(VALUES, np.nan), DataError, "y is nan at row 7"),
     "infinite": (put(VALUES, np.inf), DataError, "y is inf at row 7"),
+    "too large": (put(VALUES, 1e300), DataError, "y as float32 is inf at row 7"),
     "another width": (np.stack([VALUES, VALUES], 1), DataError, "y: rows of shape (2,) don't fit"),
     "text": (VALUES.astype(str), DTypeError, "y has dtype <U"),
     "sparse": (Sparse(), DTypeError, "y is a sparse matrix; make it dense first, with y.toarray()"),
@@ -70,6 +72,7 @@ BAD_VALUES = {
 BAD_WEIGHTS = {
     "negative": (put(np.ones(60), -1), DataError, "sample_weight is -1.0 at row 7"),
     "NaN": (put(np.ones(60), np.nan), DataError, "sample_weight is nan at row 7"),
+    "too large": (put(np.ones(60), 1e300), DataError, "sample_weight as float32 is inf at row 7"),
     "all zero": (np.zeros(60), DataError, "sample_weight is zero for every sample"),
     "shorter": (np.ones(59), ShapeError, "sample_weight has 59 entries for 60 samples"),
     "a column": (np.ones((60, 1)), ShapeError, "sample_weight has shape (60, 1); expected (samples,)"),
@@ -162,7 +165,7 @@ def test_a_bad_seed_is_refused(seed):
 
 @pytest.mark.parametrize("lr", [0, -1e-3, np.nan, np.inf, "fast"])
 def test_a_learning_rate_that_is_no_positive_number_is_refused(lr):
-    with pytest.raises(ArgumentError, match="lr="):
+    with pytest.raises(ArgumentError, match="lr must lie in"):
         gn.Adam(lr)
 
 

@@ -313,8 +313,11 @@ def test_a_training_without_nan_is_left_alone():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: gn.EarlyStopping(0), "EarlyStopping: patience must be at least 1, got 0"),
-        (lambda: gn.Checkpoint("c.safetensors", every=0), "Checkpoint: every must be at least 1, got 0"),
+        (lambda: gn.EarlyStopping(0), "EarlyStopping: patience must be a whole number of at least 1, got 0"),
+        (
+            lambda: gn.Checkpoint("c.safetensors", every=0),
+            "Checkpoint: every must be a whole number of at least 1, got 0",
+        ),
     ],
 )
 def test_counts_below_one_are_refused(make, said):

@@ -331,3 +331,11 @@ def test_training_leaves_the_data_as_they_were():
     gn.Trainer(net(dropout=0.5)).fit(X, y, epochs=2, validation=(X, y), sample_weight=weight)
     for a, b in zip((X, y, weight), before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_evaluate_runs_the_model_once(monkeypatch):
+    trainer, calls = gn.Trainer(net(outputs=1), loss=gn.MSELoss()), []
+    outputs = trainer.model.outputs
+    monkeypatch.setattr(trainer.model, "outputs", lambda X: calls.append(X) or outputs(X))
+    trainer.evaluate(*regression())
+    assert len(calls) == 1
