@@ -176,6 +176,11 @@ class Sequential(Model):
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise ArgumentError(f"Sequential takes layers, got {layer!r}.")
+            if isinstance(layer, Model) and (layer.input_scaler or layer.target_scaler):
+                raise ArgumentError(
+                    f"{layer!r} standardises raw data, which a layer inside another model cannot; move its "
+                    "input_scaler and target_scaler to the new model and set them to None here."
+                )
         super().__init__()
 
     @cached_property

@@ -6,6 +6,7 @@ cache from its first pass to its last.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Iterator
@@ -52,7 +53,8 @@ class Optimizer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
-        self.schedule = as_schedule(lr)
+        self._schedule = copy.deepcopy(as_schedule(lr))  # as it was given: what one training observed stays its own
+        self.schedule = copy.deepcopy(self._schedule)
         self.weight_decay = self._real("weight_decay", weight_decay, closed="left")
         self.clip_norm = None if clip_norm is None else self._real("clip_norm", clip_norm)
         self.clip_value = None if clip_value is None else self._real("clip_value", clip_value)
@@ -68,14 +70,21 @@ class Optimizer:
 
     def attach(self, model: Layer) -> Self:
         """Take charge of the parameters of `model`, with fresh state; return the optimizer itself."""
+        if self._store is not None and self._store.optimizer is self:
+            self._store.optimizer = None
         self._store = model.store
         self._store.optimizer = self
         self.steps = 0
+        self.schedule = copy.deepcopy(self._schedule)
         device = self._store.device
         with device.activate():
             self._store.slots = {name: device.xp.zeros_like(self._store.params) for name in self.slot_names}
         self._blocks_of = None
         return self
+
+    def serves(self, model: Layer) -> bool:
+        """Say whether the optimizer has the parameters of `model` in its charge."""
+        return self._store is model.store and model.store.optimizer is self
 
     def step(self) -> None:
         """Update the parameters from the gradients.

@@ -44,9 +44,12 @@ def check_examples(
         if classes is None:
             raise DataError("y: text, but the classes of the model have no names; give class indices.")
         raw = label_indices(raw, classes)
+    outputs = model.output_shape(x.shape[1:])
+    if loss.task == "classification" and classes is not None and len(classes) != outputs[-1]:
+        raise DataError(f"y: {len(classes)} classes have names, but the model has {outputs[-1]} outputs.")
     scaler = model.target_scaler
     dtype = model.dtype if scaler is None else np.dtype(np.float64)
-    target = loss.check_target(raw, model.output_shape(x.shape[1:]), dtype)
+    target = loss.check_target(raw, outputs, dtype)
     if scaler is not None:  # a target far from zero has too few digits in float32 before it is scaled
         rows = target.reshape(len(target), *scaler.mean.shape)
         target = as_dtype(scaler.apply(rows), model.dtype, "y").reshape(target.shape)
