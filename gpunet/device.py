@@ -13,7 +13,6 @@ import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
-from importlib import resources
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, TypeAlias
@@ -31,7 +30,7 @@ CUPY_PACKAGES = "'cupy-cuda12x[ctk]>=14.2' for a CUDA 12 driver, 'cupy-cuda13x[c
 
 def kernels_path() -> Path:
     """Return the folder of the CUDA sources: inside the package in a wheel, beside it in a checkout."""
-    package = Path(str(resources.files("gpunet")))
+    package = Path(__file__).parent
     return next(p for p in (package / "kernels", package.parent / "kernels") if p.is_dir())
 
 

@@ -77,11 +77,6 @@ def orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return q if fan_in >= fan_out else q.T
 
 
-def zeros(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Return zeros, of any shape: for biases."""
-    return np.zeros(shape)
-
-
 _INITIALIZERS: dict[str, Initializer] = {
     function.__name__: function
     for function in (
@@ -92,7 +87,6 @@ _INITIALIZERS: dict[str, Initializer] = {
         lecun_uniform,
         lecun_normal,
         orthogonal,
-        zeros,
     )
 }
 

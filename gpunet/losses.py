@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet.data.checks import as_float32, check_labels, check_targets, host_array
+from gpunet.arguments import real
+from gpunet.data.checks import as_dtype, check_labels, check_targets, host_array
 from gpunet.device import Array, device_of
 from gpunet.errors import ArgumentError, DataError, ShapeError
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
@@ -53,10 +54,9 @@ class Loss:
         Raises:
             DataError: labels out of range, targets that are not finite, shapes that don't fit the output.
         """
-        y = check_targets(target)
-        y = as_float32(y, "y") if dtype == np.float32 else y.astype(dtype, copy=False)
-        if y.shape[1:] != output_shape and y.size == len(y) and output_shape == (1,):
-            y = y.reshape(len(y), 1)
+        y = as_dtype(check_targets(target), dtype, "y")
+        if y.ndim == 1 and output_shape == (1,):
+            y = y[:, None]
         if y.shape[1:] != output_shape:
             raise DataError(f"y: rows of shape {y.shape[1:]} don't fit the model's output of shape {output_shape}.")
         return y
@@ -83,9 +83,7 @@ class CrossEntropyLoss(Loss):
     task = "classification"
 
     def __init__(self, label_smoothing: float = 0.0, class_weight: ArrayLike | None = None):
-        if not 0 <= label_smoothing <= 1:
-            raise ArgumentError(f"CrossEntropyLoss: label_smoothing must lie in [0, 1], got {label_smoothing!r}.")
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = real("CrossEntropyLoss: label_smoothing", label_smoothing, 0, 1, closed="both")
         self.class_weight = None if class_weight is None else np.asarray(class_weight, np.float64)
         if self.class_weight is not None and not (np.isfinite(self.class_weight) & (self.class_weight >= 0)).all():
             raise ArgumentError("CrossEntropyLoss: class_weight must hold finite numbers >= 0.")
@@ -171,9 +169,7 @@ class HuberLoss(Loss):
     task = "regression"
 
     def __init__(self, delta: float = 1.0):
-        if not 0 < delta < np.inf:
-            raise ArgumentError(f"HuberLoss: delta must be a positive number, got {delta!r}.")
-        self.delta = delta
+        self.delta = real("HuberLoss: delta", delta, 0)
 
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None

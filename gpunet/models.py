@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.data import Standardizer, TableSchema, check_features
-from gpunet.data.checks import as_float32
+from gpunet.data.checks import as_dtype
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
@@ -68,9 +69,8 @@ class Model(Layer):
             DataError: features that are not finite, too large for the model's dtype, or none.
             ShapeError: not the number of features that the model takes.
         """
-        x, shape = self.checked(X)
-        y = np.empty((len(x), *shape), self.dtype)
-        x = self.standardized(x)
+        x = self.prepare(X)
+        y = np.empty((len(x), *self.output_shape(x.shape[1:])), self.dtype)
         device = self.device
         with device.activate():
             for start in range(0, len(x), PREDICT_ROWS):
@@ -78,23 +78,19 @@ class Model(Layer):
                 y[rows] = device.to_host(self.forward(device.asarray(x[rows])))
         return y
 
-    def checked(self, X: ArrayLike) -> tuple[np.ndarray, tuple[int, ...]]:
-        """Return raw features as a plain array, and the shape of a row's output. Errors as for `outputs`."""
+    def prepare(self, X: ArrayLike) -> np.ndarray:
+        """Return raw features as the layers take them: checked, scaled, in the model's dtype.
+
+        Arguments and errors as for `outputs`.
+        """
         x = check_features(X)
         try:
-            return x, self.output_shape(x.shape[1:])
+            self.output_shape(x.shape[1:])
         except ShapeError as error:
             raise ShapeError(f"X: {error}") from None
-
-    def standardized(self, x: np.ndarray) -> np.ndarray:
-        """Return checked raw features, (rows, features...), as the layers take them: scaled, in the model's dtype.
-
-        Raises:
-            DataError: features too large for the model's dtype.
-        """
         if self.input_scaler is not None:
             x = self.input_scaler.apply(x)
-        return as_float32(x, "X") if self.dtype == np.float32 else x.astype(self.dtype, copy=False)
+        return as_dtype(x, self.dtype, "X")
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return labels or values for raw features.
@@ -107,7 +103,10 @@ class Model(Layer):
             names), (rows,) for one output, else (rows, outputs). Otherwise values, (rows,) for one output, else
             (rows, outputs), in the units of the training targets.
         """
-        y = self.outputs(X)
+        return self.decode(self.outputs(X))
+
+    def decode(self, y: np.ndarray) -> np.ndarray:
+        """Return what `predict` returns, from what `outputs` returned."""
         if self.task == "classification":
             return self._named(y.argmax(axis=1))
         if self.target_scaler is not None:
@@ -177,8 +176,23 @@ class Sequential(Model):
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise ArgumentError(f"Sequential takes layers, got {layer!r}.")
+            if isinstance(layer, Model) and (layer.input_scaler or layer.target_scaler):
+                raise ArgumentError(
+                    f"{layer!r} standardises raw data, which a layer inside another model cannot; move its "
+                    "input_scaler and target_scaler to the new model and set them to None here."
+                )
         super().__init__()
-        self._program = _fuse(self.layers)
+
+    @cached_property
+    def _program(self) -> list[Layer]:
+        """The layers to run."""
+        return _fuse(self.layers)
+
+    @cached_property
+    def _first_trained(self) -> int:
+        """The position of the first of them that has parameters."""
+        trained = (any(leaf.params for leaf in layer.leaves().values()) for layer in self._program)
+        return next((position for position, has in enumerate(trained) if has), len(self._program))
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
         for layer in self._program:
@@ -187,16 +201,10 @@ class Sequential(Model):
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
         # without an input gradient, the first layer with parameters is the last one that has anything to do
-        first = 0 if input_gradient else self._first_with_parameters()
+        first = 0 if input_gradient else self._first_trained
         for position in range(len(self._program) - 1, first - 1, -1):
             dy = self._program[position].backward(dy, tape, input_gradient=input_gradient or position > first)
         return dy if input_gradient else None
-
-    def _first_with_parameters(self) -> int:
-        for position, layer in enumerate(self._program):
-            if any(leaf.params for leaf in layer.leaves().values()):
-                return position
-        return len(self._program)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         for position, layer in enumerate(self.layers):
@@ -233,10 +241,6 @@ class Sequential(Model):
 
     def config(self) -> dict[str, Any]:
         return {"layers": [layer_config(layer) for layer in self.layers]}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._program = _fuse(self.layers)
 
     def __getitem__(self, position: int) -> Layer:
         return self.layers[position]

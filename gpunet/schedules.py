@@ -8,26 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from typing import Any
 
+from gpunet.arguments import real, whole
 from gpunet.errors import ArgumentError
-
-
-def _real(name: str, value: Any, low: float, high: float, closed: bool = False) -> float:
-    """Return `value` as a float if it lies between `low` and `high`; NaN never does."""
-    number = float(value) if isinstance(value, Real) else math.nan
-    if low <= number <= high if closed else low < number < high:
-        return number
-    sign = "<=" if closed else "<"
-    raise ArgumentError(f"{name}={value!r}: give a number with {low:g} {sign} {name} {sign} {high:g}.")
-
-
-def _count(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an int if it is a whole number of at least `least`."""
-    if isinstance(value, Integral) and int(value) >= least:
-        return int(value)
-    raise ArgumentError(f"{name}={value!r}: give an integer of at least {least}.")
 
 
 class Schedule:
@@ -62,7 +46,7 @@ class ConstantLR(Schedule):
     lr: float
 
     def __post_init__(self) -> None:
-        self.lr = _real("lr", self.lr, 0, math.inf)
+        self.lr = real("lr", self.lr, 0)
 
     def __call__(self, step: int) -> float:
         """Return `lr`."""
@@ -78,9 +62,9 @@ class StepLR(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        self.lr = _real("lr", self.lr, 0, math.inf)
-        self.step_size = _count("step_size", self.step_size)
-        self.gamma = _real("gamma", self.gamma, 0, math.inf)
+        self.lr = real("lr", self.lr, 0)
+        self.step_size = whole("step_size", self.step_size)
+        self.gamma = real("gamma", self.gamma, 0)
 
     def __call__(self, step: int) -> float:
         """Return `lr * gamma ** (step // step_size)`."""
@@ -100,9 +84,9 @@ class CosineLR(Schedule):
     min_lr: float = 0.0
 
     def __post_init__(self) -> None:
-        self.lr = _real("lr", self.lr, 0, math.inf)
-        self.total_steps = _count("total_steps", self.total_steps)
-        self.min_lr = _real("min_lr", self.min_lr, 0, self.lr, closed=True)
+        self.lr = real("lr", self.lr, 0)
+        self.total_steps = whole("total_steps", self.total_steps)
+        self.min_lr = real("min_lr", self.min_lr, 0, self.lr, closed="both")
 
     def __call__(self, step: int) -> float:
         """Return `min_lr + (lr - min_lr) * (1 + cos(pi * step / total_steps)) / 2`."""
@@ -128,11 +112,11 @@ class ReduceLROnPlateau(Schedule):
     current_lr: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lr = self.current_lr = _real("lr", self.lr, 0, math.inf)
-        self.factor = _real("factor", self.factor, 0, 1)
-        self.patience = _count("patience", self.patience, least=0)
-        self.min_lr = _real("min_lr", self.min_lr, 0, self.lr, closed=True)
-        self.threshold = _real("threshold", self.threshold, 0, 1, closed=True)
+        self.lr = self.current_lr = real("lr", self.lr, 0)
+        self.factor = real("factor", self.factor, 0, 1)
+        self.patience = whole("patience", self.patience, least=0)
+        self.min_lr = real("min_lr", self.min_lr, 0, self.lr, closed="both")
+        self.threshold = real("threshold", self.threshold, 0, 1, closed="both")
 
     def __call__(self, step: int) -> float:
         """Return the learning rate as the observed values have left it."""
@@ -174,7 +158,7 @@ class LinearWarmup(Schedule):
 
     def __init__(self, schedule: Schedule | float, warmup_steps: int):
         self.schedule = as_schedule(schedule)
-        self.warmup_steps = _count("warmup_steps", warmup_steps)
+        self.warmup_steps = whole("warmup_steps", warmup_steps)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of `step`."""

@@ -123,7 +123,7 @@ def _resumed(ctx: click.Context, folder: Path) -> Settings:
 def _fit(trainer: Trainer, settings: Settings, parts: dict[str, Dataset], stopper: EarlyStopping) -> None:
     """Train for the epochs that are left; a resumed run may have none."""
     left = settings.epochs - trainer.epoch
-    if left <= 0 or stopper.state()["waited"] >= stopper.patience:
+    if left <= 0 or stopper.waited >= stopper.patience:
         stopper.on_fit_end(trainer)  # puts the best weights back, which the checkpoint holds beside the last ones
         return
     held_out = parts["validation"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from gpunet.errors import DataError, DTypeError, ShapeError
 
@@ -114,10 +115,10 @@ def check_lengths(**arrays: np.ndarray | None) -> None:
         raise ShapeError(f"lengths differ: {found}; give one row for each sample.")
 
 
-def as_float32(floats: np.ndarray, name: str) -> np.ndarray:
-    """Return checked floats as float32, or raise `DataError` where one is too large for it."""
+def as_dtype(floats: np.ndarray, dtype: DTypeLike, name: str) -> np.ndarray:
+    """Return checked floats as float32 or float64, or raise `DataError` where one is too large for it."""
     with np.errstate(over="ignore"):
-        return _finite_floats(floats.astype(np.float32, copy=False), f"{name} as float32")
+        return _finite_floats(floats.astype(dtype, copy=False), f"{name} as {np.dtype(dtype)}")
 
 
 def check_one_dimension(array: np.ndarray, name: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from gpunet.data.checks import as_float32, check_one_dimension, check_targets
+from gpunet.data.checks import as_dtype, check_one_dimension, check_targets
 from gpunet.errors import DataError
 
 Task: TypeAlias = Literal["classification", "regression"]
@@ -47,7 +47,7 @@ def encode_target(values: np.ndarray, task: Task | None = None) -> tuple[np.ndar
     if (task or infer_task(values)) == "regression":
         if numbers is None:
             raise DataError(f"y is text, such as {str(values.flat[0])!r}; regression needs numbers.")
-        return as_float32(numbers, "y"), None
+        return as_dtype(numbers, np.float32, "y"), None
     distinct, indices = np.unique(check_one_dimension(values, "y"), return_inverse=True)
     return indices.astype(np.int64), tuple(map(class_name, distinct.tolist()))
 

@@ -9,12 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gpunet.device import CPU, Array, Device, current_device, get_device, to_host, use_device
+from gpunet.device import CPU, Array, Device, current_device, get_device, to_host
 from gpunet.errors import DTypeError, StateError
 from gpunet.layers.store import FlatStore, Views
 from gpunet.tape import Tape
 
-TRANSIENT = ("grads", "_own", "_home", "_program")
+TRANSIENT = ("grads", "_own", "_home", "_program", "_first_trained")
 """Attributes that are rebuilt when a layer is unpickled."""
 
 
@@ -132,7 +132,7 @@ class Layer:
     def _place(self, params: Mapping[str, np.ndarray], device: Device) -> None:
         self.params = Views({name: device.asarray(a) for name, a in params.items()})
         self.grads = Views({})
-        self._own = FlatStore(self.leaves())
+        self._own = FlatStore(self.leaves(), device)
 
     def __getstate__(self) -> dict[str, Any]:
         state = {key: value for key, value in vars(self).items() if key not in TRANSIENT}
@@ -140,8 +140,7 @@ class Layer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        with use_device(CPU):
-            self._place(state["params"], CPU)
+        self._place(state["params"], CPU)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.arguments import real
 from gpunet.device import Array
-from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.tape import Tape
@@ -21,9 +21,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, p: float = 0.5):
-        if not 0 <= p <= 1:
-            raise ArgumentError(f"Dropout: p must lie in [0, 1], got {p!r}.")
-        self.p = p
+        self.p = real("Dropout: p", p, 0, 1, closed="both")
         super().__init__()
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:

@@ -6,8 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from gpunet.arguments import whole
 from gpunet.device import Array, array_module
-from gpunet.errors import ArgumentError, ShapeError
+from gpunet.errors import ShapeError
 from gpunet.initializers import Initializer, initializer
 from gpunet.layers.base import Layer
 from gpunet.ops.activations import ActivationFunction, activation_function
@@ -46,11 +47,8 @@ class Linear(Layer):
         init: str | Initializer | None = None,
         rng: np.random.Generator | int | None = None,
     ):
-        for name, size in (("in_features", in_features), ("out_features", out_features)):
-            if not isinstance(size, int | np.integer) or size < 1:
-                raise ArgumentError(f"Linear: {name} must be a whole number of at least 1, got {size!r}.")
-        self.in_features = int(in_features)
-        self.out_features = int(out_features)
+        self.in_features = whole("Linear: in_features", in_features)
+        self.out_features = whole("Linear: out_features", out_features)
         self.activation = activation_function(activation)
         draw = initializer(init or ("he_normal" if self.activation.name in RECTIFIERS else "glorot_uniform"))
         params = {"weight": draw((self.in_features, self.out_features), np.random.default_rng(rng))}
@@ -59,12 +57,11 @@ class Linear(Layer):
         super().__init__(params)
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
-            self.output_shape(x.shape)
+        shape = self.output_shape(x.shape)
         weight = self.params["weight"]
         z = None
         if tape is not None and self.activation.saves == "input":
-            z = tape.empty((*x.shape[:-1], self.out_features), weight.dtype, array_module(weight))
+            z = tape.empty(shape, weight.dtype, array_module(weight))
         y = linear(x, weight, self.params.get("bias"), self.activation, preactivation=z, tape=tape)
         if tape is not None:
             tape.save(self, x, y if z is None else z)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gpunet.device import Array, Device, current_device, device_of, to_host
+from gpunet.device import Array, Device, device_of, to_host
 from gpunet.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class FlatStore:
 
     Building one moves the layers' parameters into it; the stores that held them before are `adopted` then.
 
+    Args:
+        layers: the layers by path.
+        device: where the empty buffers of layers without parameters live; others stay where their parameters are.
+
     Raises:
         ArgumentError: a layer with parameters stands in two places.
 
@@ -81,7 +85,7 @@ class FlatStore:
         adopted: whether the parameters have moved on into another model's store.
     """
 
-    def __init__(self, layers: Mapping[str, Layer]):
+    def __init__(self, layers: Mapping[str, Layer], device: Device):
         self.slots: dict[str, Array] = {}
         self.segments: dict[str, Segment] = {}
         self.optimizer: object = None
@@ -99,7 +103,8 @@ class FlatStore:
                 self.segments[f"{path}.{name}" if path else name] = Segment(layer, name, size, a.shape)
                 size += -(-a.size // ALIGNMENT) * ALIGNMENT
         arrays = [segment.layer.params[segment.name] for segment in self.segments.values()]
-        device = device_of(arrays[0]) if arrays else current_device()
+        if arrays:
+            device = device_of(arrays[0])
         flat = np.zeros(size, arrays[0].dtype if arrays else np.float32)
         for segment, a in zip(self.segments.values(), arrays, strict=True):
             segment.view(flat)[...] = to_host(a)
@@ -113,11 +118,6 @@ class FlatStore:
     def device(self) -> Device:
         """Where the buffers live."""
         return device_of(self.params)
-
-    @property
-    def n_params(self) -> int:
-        """The number of parameters, without the gaps."""
-        return sum(math.prod(segment.shape) for segment in self.segments.values())
 
     def release(self) -> None:
         """Let go of the memory, as the parameters have moved on into another model's store."""

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from gpunet.arguments import real
 from gpunet.device import Array
 from gpunet.errors import ArgumentError
 from gpunet.ops.checks import float_module
@@ -118,9 +119,7 @@ class LeakyReLU(ActivationFunction):
     name = "leaky_relu"
 
     def __init__(self, negative_slope: float = 0.01):
-        if not 0 <= negative_slope <= 1:
-            raise ArgumentError(f"LeakyReLU: negative_slope must lie in [0, 1], got {negative_slope}.")
-        self.negative_slope = negative_slope
+        self.negative_slope = real("LeakyReLU: negative_slope", negative_slope, 0, 1, closed="both")
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         scaled = empty_like(tape, z, xp)
@@ -144,9 +143,7 @@ class ELU(ActivationFunction):
     name = "elu"
 
     def __init__(self, alpha: float = 1.0):
-        if not 0 < alpha < math.inf:
-            raise ArgumentError(f"ELU: alpha must be a positive number, got {alpha}.")
-        self.alpha = alpha
+        self.alpha = real("ELU: alpha", alpha, 0)
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         negative = empty_like(tape, z, xp)

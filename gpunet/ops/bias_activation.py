@@ -8,6 +8,8 @@ z is (rows, n), bias (n,). Read and written once each: 8 bytes an element forwar
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 
@@ -112,32 +114,42 @@ def bias_activation_backward(
         dz = activation_backward(dy, saved, function, tape=tape)
         return dz, dz.sum(axis=tuple(range(dz.ndim - 1)), out=dbias)
     _check_saved(function, dy, saved)
-    rows, n = math.prod(dy.shape[:-1]), dy.shape[-1]
-    if dbias is None:
-        dbias = xp.empty(n, dy.dtype)
-    # chunks of rows, so that there are blocks enough for the GPU; each leaves a row of partial sums
-    width = math.ceil(n / (32 * 16 // dy.itemsize))
-    chunks = max(1, min(MULTIPROCESSORS // max(width, 1), math.ceil(rows / 64)))
-    sums = dbias if chunks == 1 else empty(tape, (chunks, n), dy.dtype, xp)
-    grid, block, length = (width, chunks), (32, 8), math.ceil(rows / chunks)
-    if function.name == "identity":
-        dz = dy
-        SUM_COLUMNS(grid, block, dy, sums, rows, n, length)
-    else:
-        dz = empty_like(tape, dy, xp)
-        BACKWARD(grid, block, dy, saved, dz, sums, rows, n, length, function.parameter, options=options)
-    if chunks > 1:
-        SUM_ROWS((math.ceil(n / 256),), (256,), sums, dbias, chunks, n)
+    dz = empty_like(tape, dy, xp)
+    kept = dy if saved is None else saved  # the identity looks at neither
+    dbias = _column_sums(dy, dbias, tape, xp, lambda grid, sums, rows, n, length: BACKWARD(
+        grid, (32, 8), dy, kept, dz, sums, rows, n, length, function.parameter, options=options
+    ))
     return dz, dbias
+
+
+def sum_columns(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType) -> Array:
+    """Return the sums of the columns of `a` (rows, n), in a fixed order, in `out` (n,) or a fresh array."""
+    if xp is np or not a.flags.c_contiguous or (out is not None and not out.flags.c_contiguous):
+        return a.sum(axis=0, out=out)
+    return _column_sums(a, out, tape, xp, lambda grid, sums, *sizes: SUM_COLUMNS(grid, (32, 8), a, sums, *sizes))
+
+
+def _column_sums(
+    a: Array, out: Array | None, tape: Tape | None, xp: ModuleType, launch: Callable[..., None]
+) -> Array:
+    """Return the column sums that `launch` takes of a matrix like `a`, chunk by chunk of its rows (`columns.cuh`)."""
+    rows, n = math.prod(a.shape[:-1]), a.shape[-1]
+    if out is None:
+        out = empty(None, (n,), a.dtype, xp)
+    width = math.ceil(n / (32 * 16 // a.itemsize))
+    chunks = max(1, min(MULTIPROCESSORS // max(width, 1), math.ceil(rows / 64)))  # blocks enough to fill the GPU
+    sums = out if chunks == 1 else empty(tape, (chunks, n), a.dtype, xp)
+    launch((width, chunks), sums, rows, n, math.ceil(rows / chunks))
+    if chunks > 1:
+        SUM_ROWS((math.ceil(n / 256),), (256,), sums, out, chunks, n)
+    return out
 
 
 def activation_backward(
     dy: Array, saved: Array | None, activation: str | ActivationFunction | None, *, tape: Tape | None = None
 ) -> Array:
-    """Return dz = dy · f'(z); `dy` itself where f is the identity. Arguments as for `bias_activation_backward`."""
+    """Return dz = dy · f'(z). Arguments as for `bias_activation_backward`."""
     function = activation_function(activation)
-    if function.name == "identity":
-        return dy
     xp = float_module(function.name, dy=dy, saved=saved)
     _check_saved(function, dy, saved)
     dz = empty_like(tape, dy, xp)

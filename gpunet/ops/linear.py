@@ -8,12 +8,15 @@ x is (rows, in), W (in, out), bias (out,): 2·rows·in·out FLOPs forward, twice
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
+
+import numpy as np
 
 from gpunet.device import Array
 from gpunet.errors import ShapeError
-from gpunet.ops.activations import ActivationFunction, activation_function
-from gpunet.ops.bias_activation import bias_activation_backward
+from gpunet.ops.activations import ActivationFunction, Identity, activation_function
+from gpunet.ops.bias_activation import activation_backward, bias_activation_backward, sum_columns
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.product import check_kernel, plan_for, run_plan
 from gpunet.tape import Tape, empty
@@ -68,10 +71,7 @@ def linear(
     xp.dot(a, weight, out=_rows(z))  # on matrices matmul does the same, with more ado
     if bias is not None:
         xp.add(z, bias, out=z)
-    if activation is not None:
-        function.forward(z, out, xp, tape)
-    elif z is not out:
-        xp.copyto(out, z)
+    function.forward(z, out, xp, tape)
     return out
 
 
@@ -115,10 +115,15 @@ def linear_backward(
         raise ShapeError(f"linear_backward: dy has shape {dy.shape}, the output {_output_shape(x, weight, None)}.")
     check_shape("linear_backward", weight.shape, dweight=dweight)
     check_shape("linear_backward", weight.shape[1:], dbias=dbias)
-    kept = None if saved is None else _rows(saved)
-    dz, dbias = bias_activation_backward(_rows(dy), kept, activation, dbias=dbias, tape=tape)
+    function = activation_function(activation)
+    if xp is np or isinstance(function, Identity):
+        dz = _rows(dy if isinstance(function, Identity) else activation_backward(dy, saved, function, tape=tape))
+        dbias = sum_columns(dz, dbias, tape, xp)
+    else:  # one kernel does both
+        dz, dbias = bias_activation_backward(dy, saved, function, dbias=dbias, kernel=kernel, tape=tape)
+        dz = _rows(dz)
     if dweight is None:
-        dweight = xp.empty_like(weight)
+        dweight = xp.empty(weight.shape, weight.dtype)
     _product(_rows(x).T, dz, dweight, kernel, tape, xp)
     if not input_gradient:
         return None, dweight, dbias
@@ -140,10 +145,7 @@ def _rows(a: Array) -> Array:
     """View (..., n) as the matrix (rows, n)."""
     if a.ndim == 2:
         return a
-    rows = 1
-    for size in a.shape[:-1]:
-        rows *= size
-    return a.reshape(rows, a.shape[-1])
+    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
 
 def _output_shape(x: Array, weight: Array, bias: Array | None) -> tuple[int, ...]:

@@ -43,7 +43,7 @@ def softmax_cross_entropy(
     """Return (loss, dlogits).
 
     Args:
-        logits: (rows, classes), float32 or float64, finite.
+        logits: (rows, classes), float32 or float64; -inf rules a class out.
         target: integer labels (rows,) in [0, classes), which are not checked here (a label that is out of range counts
             as no class); or distributions (rows, classes) in the dtype of `logits`.
         weight: row weights (rows,) in the dtype of `logits`.
@@ -99,6 +99,7 @@ def _numpy(
     t.sum(axis=1, out=mass, keepdims=True)
     logits.max(axis=1, out=total, keepdims=True)
     np.subtract(logits, total, out=dlogits)
+    np.maximum(dlogits, np.finfo(logits.dtype).min, out=dlogits)  # a class that is ruled out by -inf: not 0·inf
     agreement = np.vdot(t, dlogits)
     np.exp(dlogits, out=dlogits)
     dlogits.sum(axis=1, out=total, keepdims=True)

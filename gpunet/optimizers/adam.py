@@ -47,10 +47,10 @@ class Adam(Optimizer):
         clip_value: float | None = None,
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
-        self.betas = tuple(self._checked("betas", beta, 0 <= beta < 1) for beta in betas)
-        if len(self.betas) != 2:
+        if np.shape(betas) != (2,):
             raise ArgumentError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}.")
-        self.eps = self._checked("eps", eps, eps > 0)
+        self.betas = tuple(self._real("betas", beta, 1, closed="left") for beta in betas)
+        self.eps = self._real("eps", eps)
 
     def update_block(self, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
         if self._decoupled:

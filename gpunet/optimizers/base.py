@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from gpunet.arguments import real
 from gpunet.cuda import Kernel
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, StateError
+from gpunet.errors import StateError
 from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
 from gpunet.optimizers.step import DeviceStep, HostStep
@@ -51,10 +53,11 @@ class Optimizer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
-        self.schedule = as_schedule(lr)
-        self.weight_decay = self._checked("weight_decay", weight_decay, weight_decay >= 0)
-        self.clip_norm = None if clip_norm is None else self._checked("clip_norm", clip_norm, clip_norm > 0)
-        self.clip_value = None if clip_value is None else self._checked("clip_value", clip_value, clip_value > 0)
+        self._schedule = copy.deepcopy(as_schedule(lr))  # as it was given: what one training observed stays its own
+        self.schedule = copy.deepcopy(self._schedule)
+        self.weight_decay = self._real("weight_decay", weight_decay, closed="left")
+        self.clip_norm = None if clip_norm is None else self._real("clip_norm", clip_norm)
+        self.clip_value = None if clip_value is None else self._real("clip_value", clip_value)
         self.steps = 0
         self._store: FlatStore | None = None
         self._step: HostStep | DeviceStep | None = None
@@ -67,14 +70,21 @@ class Optimizer:
 
     def attach(self, model: Layer) -> Self:
         """Take charge of the parameters of `model`, with fresh state; return the optimizer itself."""
+        if self._store is not None and self._store.optimizer is self:
+            self._store.optimizer = None
         self._store = model.store
         self._store.optimizer = self
         self.steps = 0
+        self.schedule = copy.deepcopy(self._schedule)
         device = self._store.device
         with device.activate():
             self._store.slots = {name: device.xp.zeros_like(self._store.params) for name in self.slot_names}
         self._step = self._step_of = None
         return self
+
+    def serves(self, model: Layer) -> bool:
+        """Say whether the optimizer has the parameters of `model` in its charge."""
+        return self._store is model.store and model.store.optimizer is self
 
     def step(self) -> None:
         """Update the parameters from the gradients.
@@ -126,10 +136,8 @@ class Optimizer:
         np.multiply(p, self.weight_decay, out=t)
         return np.add(t, g, out=t)
 
-    def _checked(self, name: str, value: float, in_range: bool) -> float:
-        if not in_range or not math.isfinite(value):
-            raise ArgumentError(f"{type(self).__name__}: {name} is out of its range: {value!r}.")
-        return float(value)
+    def _real(self, name: str, value: float, high: float = math.inf, **closed: Any) -> float:
+        return real(f"{type(self).__name__}: {name}", value, 0, high, **closed)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON."""

@@ -39,9 +39,9 @@ class RMSprop(Optimizer):
         clip_value: float | None = None,
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
-        self.alpha = self._checked("alpha", alpha, 0 <= alpha < 1)
-        self.eps = self._checked("eps", eps, eps > 0)
-        self.momentum = self._checked("momentum", momentum, 0 <= momentum < 1)
+        self.alpha = self._real("alpha", alpha, 1, closed="left")
+        self.eps = self._real("eps", eps)
+        self.momentum = self._real("momentum", momentum, 1, closed="left")
         self.slot_names = ("v", "velocity") if momentum else ("v",)
 
     def update_block(self, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:

@@ -38,7 +38,7 @@ class SGD(Optimizer):
         clip_value: float | None = None,
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
-        self.momentum = self._checked("momentum", momentum, 0 <= momentum < 1)
+        self.momentum = self._real("momentum", momentum, 1, closed="left")
         self.nesterov = nesterov
         if nesterov and not momentum:
             raise ArgumentError("SGD: nesterov needs a momentum above zero.")

@@ -10,10 +10,11 @@ import csv
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TextIO
 
 from tqdm import tqdm
 
+from gpunet.arguments import whole
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError
 from gpunet.training.history import Row
@@ -30,6 +31,11 @@ class Callback:
     """
 
     order: ClassVar[int] = 0
+
+    @property
+    def label(self) -> str:
+        """What a checkpoint knows the callback by when it gives its state back."""
+        return type(self).__name__
 
     def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
         """Called before the first epoch; `total_rows` samples are to be trained on in this `fit`."""
@@ -74,7 +80,8 @@ class ProgressBar(Callback):
         self._bar.set_postfix(shown)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 class Monitor(Callback):
@@ -82,13 +89,29 @@ class Monitor(Callback):
 
     Args:
         monitor: the column; None is "val_loss" where there is validation, else "loss". Columns with "accuracy", "f1"
-            or "r2" in their names are better when larger, all others when smaller.
+            or "r2" in their names are better when larger, all others when smaller, unless `mode` says otherwise.
         min_delta: what counts as an improvement must be larger than this.
+        mode: "min" or "max": which way is better; None goes by the column's name.
     """
 
-    def __init__(self, monitor: str | None = None, min_delta: float = 0.0):
+    def __init__(self, monitor: str | None = None, min_delta: float = 0.0, mode: Literal["min", "max"] | None = None):
+        if mode not in (None, "min", "max"):
+            raise ArgumentError(f"{type(self).__name__}: mode must be 'min', 'max' or None, got {mode!r}.")
         self.monitor = monitor
         self.min_delta = min_delta
+        self.mode = mode
+        self.best = math.nan
+
+    @property
+    def label(self) -> str:
+        return f"{type(self).__name__}({self.monitor})"
+
+    def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
+        if trainer.epoch == trainer.position == 0:  # a training of its own, whatever the callback saw before
+            self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen in another training."""
         self.best = math.nan
 
     def improved(self, row: Row) -> bool:
@@ -97,7 +120,8 @@ class Monitor(Callback):
         if name not in row:
             raise ArgumentError(f"{type(self).__name__}: no column {name!r} to monitor; there are {', '.join(row)}.")
         value = row[name]
-        sign = -1 if any(part in name for part in ("accuracy", "f1", "r2")) else 1
+        larger = self.mode == "max" if self.mode else any(part in name for part in ("accuracy", "f1", "r2"))
+        sign = -1 if larger else 1
         better = math.isnan(self.best) or sign * (self.best - value) > self.min_delta
         if better and not math.isnan(value):
             self.best = value
@@ -118,27 +142,40 @@ class EarlyStopping(Monitor):
         patience: epochs without an improvement before the end, >= 1.
         monitor: as for `Monitor`.
         min_delta: as for `Monitor`.
+        mode: as for `Monitor`.
         restore_best: whether the best epoch's weights are put back when `fit` ends.
+
+    Attributes:
+        best_weights: the flat parameters of the best epoch so far, or None.
+        waited: epochs since then.
     """
 
     def __init__(
-        self, patience: int = 10, *, monitor: str | None = None, min_delta: float = 0.0, restore_best: bool = True
+        self,
+        patience: int = 10,
+        *,
+        monitor: str | None = None,
+        min_delta: float = 0.0,
+        mode: Literal["min", "max"] | None = None,
+        restore_best: bool = True,
     ):
-        super().__init__(monitor, min_delta)
-        if patience < 1:
-            raise ArgumentError(f"EarlyStopping: patience must be at least 1, got {patience!r}.")
-        self.patience = patience
+        super().__init__(monitor, min_delta, mode)
+        self.patience = whole("EarlyStopping: patience", patience)
         self.restore_best = restore_best
+        self.reset()
+
+    def reset(self) -> None:
+        super().reset()
         self.best_weights: Array | None = None
-        self._waited = 0
+        self.waited = 0
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         if self.improved(row):
-            self._waited = 0
+            self.waited = 0
             self.best_weights = trainer.model.store.params.copy()
             return
-        self._waited += 1
-        if self._waited >= self.patience:
+        self.waited += 1
+        if self.waited >= self.patience:
             trainer.stop("early stopping")
 
     def on_fit_end(self, trainer: Trainer) -> None:
@@ -148,11 +185,11 @@ class EarlyStopping(Monitor):
 
     def state(self) -> dict[str, Any]:
         best = {} if self.best_weights is None else {"best_weights": to_host(self.best_weights)}
-        return {**super().state(), **best, "waited": self._waited}
+        return {**super().state(), **best, "waited": self.waited}
 
     def restore(self, state: dict[str, Any], trainer: Trainer) -> None:
         super().restore(state, trainer)
-        self._waited = state["waited"]
+        self.waited = state["waited"]
         if "best_weights" in state:
             self.best_weights = trainer.model.device.asarray(state["best_weights"])
 
@@ -161,7 +198,7 @@ class Checkpoint(Monitor):
     """Write the whole training to a file, from which `Trainer.resume` goes on.
 
     The file is written every `every` epochs and when training is interrupted; with `best`, at each epoch that is the
-    best so far.
+    best so far (and when training is interrupted before the first).
 
     Args:
         path: the file; "{epoch}" in it is replaced by the number of epochs done.
@@ -174,10 +211,8 @@ class Checkpoint(Monitor):
 
     def __init__(self, path: str | Path, *, every: int = 1, best: bool = False, monitor: str | None = None):
         super().__init__(monitor)
-        if every < 1:
-            raise ArgumentError(f"Checkpoint: every must be at least 1, got {every!r}.")
         self.path = str(path)
-        self.every = every
+        self.every = whole("Checkpoint: every", every)
         self.best_only = best
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
@@ -186,7 +221,8 @@ class Checkpoint(Monitor):
             self._write(trainer)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        if trainer.history.stopped == "interrupted" and not self.best_only:
+        nothing_yet = math.isnan(self.best)
+        if trainer.history.stopped == "interrupted" and (nothing_yet or not self.best_only):
             self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
@@ -226,7 +262,7 @@ class Log(Callback):
 class TerminateOnNaN(Callback):
     """Stop when the loss or a weight is no longer finite, and put the last finite epoch's weights back.
 
-    The optimizer's state of that epoch's end comes back with them.
+    The optimizer's buffers, such as its moments, of that epoch's end come back with them; steps go on being counted.
     """
 
     order = -1  # before those that keep weights of their own

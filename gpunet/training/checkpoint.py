@@ -26,6 +26,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
     for part, known in ((trainer.loss, LOSSES), (trainer.optimizer, OPTIMIZERS)):
         if type(part) not in known.values():
             raise ArgumentError(f"a training with {part!r} cannot be saved: its class is your own code, not data.")
+    trainer.attach()
     arrays, description = trainer.model.to_arrays()
     store, device = trainer.model.store, trainer.model.device
     for slot, flat in store.slots.items():
@@ -35,7 +36,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
         state = callback.state()
         arrays |= {f"callbacks.{position}.{key}": a for key, a in state.items() if isinstance(a, np.ndarray)}
         plain = {key: value for key, value in state.items() if not isinstance(value, np.ndarray)}
-        callbacks.append({"type": type(callback).__name__, "state": plain})
+        callbacks.append({"label": callback.label, "state": plain})
     write_arrays(
         path,
         arrays,
@@ -46,10 +47,11 @@ def save(trainer: Trainer, path: str | Path) -> None:
             "optimizer": {"type": type(trainer.optimizer).__name__, **trainer.optimizer.config()},
             "optimizer_state": trainer.optimizer.state(),
             "callbacks": callbacks,
-            "history": trainer.history.to_json(),
+            "history": trainer.history.epochs,
             "seed": trainer.seed,
             "epoch": trainer.epoch,
             "position": trainer.position,
+            "rows": trainer.rows,
             "running": trainer.running.state(device),
         },
     )
@@ -73,12 +75,14 @@ def load(
             metrics=metrics,
             seed=description["seed"],
         )
+        trainer.attach()
         trainer.optimizer.restore(description["optimizer_state"])
         for slot, flat in model.store.slots.items():
             for key, view in model.store.views(flat).items():
                 model.device.assign(view, arrays[f"slots.{slot}.{key}"])
-        trainer.history = History.from_json(description["history"])
+        trainer.history = History(description["history"])
         trainer.epoch, trainer.position = description["epoch"], description["position"]
+        trainer.rows = description["rows"]
         trainer.running.restore(description["running"], model.device)
         _restore_callbacks(trainer, arrays, description["callbacks"])
     except (KeyError, TypeError, AttributeError) as error:
@@ -87,12 +91,12 @@ def load(
 
 
 def _restore_callbacks(trainer: Trainer, arrays: dict[str, np.ndarray], saved: list[dict[str, Any]]) -> None:
-    """Give each callback the state that one of its type left, in their order."""
+    """Give each callback the state that one of its label left, in their order."""
     waiting = list(trainer.callbacks)
     for position, entry in enumerate(saved):
         prefix = f"callbacks.{position}."
         state = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)} | entry["state"]
-        heir = next((callback for callback in waiting if type(callback).__name__ == entry["type"]), None)
+        heir = next((callback for callback in waiting if callback.label == entry["label"]), None)
         if heir is not None:
             waiting.remove(heir)
             heir.restore(state, trainer)

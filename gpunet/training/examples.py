@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.data import check_lengths, split_indices
-from gpunet.data.checks import host_array
+from gpunet.data.checks import as_dtype, host_array
 from gpunet.data.labels import label_indices
 from gpunet.errors import ArgumentError, DataError, GpunetError
 from gpunet.losses import Loss
@@ -26,7 +26,7 @@ def class_names(model: Model, loss: Loss, y: ArrayLike) -> tuple[str, ...] | Non
 def check_examples(
     model: Model, loss: Loss, X: ArrayLike, y: ArrayLike, classes: tuple[str, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check raw data; return the features as given and the targets as the loss takes them.
+    """Check raw data; return the features as the layers and the targets as the loss take them.
 
     Args:
         model: what the data is for.
@@ -38,17 +38,21 @@ def check_examples(
     Raises:
         DataError, DTypeError, ShapeError: data that cannot be used.
     """
-    x, shape = model.checked(X)
+    x = model.prepare(X)
     raw = host_array(y, "y")
     if _is_text(raw, loss):
         if classes is None:
             raise DataError("y: text, but the classes of the model have no names; give class indices.")
         raw = label_indices(raw, classes)
+    outputs = model.output_shape(x.shape[1:])
+    if loss.task == "classification" and classes is not None and len(classes) != outputs[-1]:
+        raise DataError(f"y: {len(classes)} classes have names, but the model has {outputs[-1]} outputs.")
     scaler = model.target_scaler
-    target = loss.check_target(raw, shape, model.dtype if scaler is None else np.dtype(np.float64))
+    dtype = model.dtype if scaler is None else np.dtype(np.float64)
+    target = loss.check_target(raw, outputs, dtype)
     if scaler is not None:  # a target far from zero has too few digits in float32 before it is scaled
         rows = target.reshape(len(target), *scaler.mean.shape)
-        target = scaler.apply(rows).astype(model.dtype).reshape(target.shape)
+        target = as_dtype(scaler.apply(rows), model.dtype, "y").reshape(target.shape)
     check_lengths(X=x, y=target)
     return x, target
 

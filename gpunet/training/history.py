@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from gpunet.errors import ArgumentError, MissingPackageError, StateError
 
@@ -19,19 +19,18 @@ class History:
     Columns have the names of what was measured: "loss", "accuracy", the same on the validation data as "val_loss",
     "val_accuracy", and "lr", "seconds".
 
+    Args:
+        epochs: rows to begin with.
+
     Attributes:
         epochs: the rows, oldest first.
         stopped: why training ended early ("early stopping", "interrupted", "non-finite loss", "error"); None if it did
             not.
     """
 
-    def __init__(self) -> None:
-        self.epochs: list[Row] = []
+    def __init__(self, epochs: Iterable[Row] = ()):
+        self.epochs = list(epochs)
         self.stopped: str | None = None
-
-    def append(self, row: Mapping[str, float | int]) -> None:
-        """Add the row of the next epoch."""
-        self.epochs.append(dict(row))
 
     @property
     def columns(self) -> list[str]:
@@ -68,18 +67,6 @@ class History:
         if self.stopped:
             parts.append(f"stopped: {self.stopped}")
         return f"<History: {'; '.join(parts)}>"
-
-    def to_json(self) -> list[Row]:
-        """Return a copy of the rows, fit for JSON; `stopped` is not among them."""
-        return [dict(row) for row in self.epochs]
-
-    @classmethod
-    def from_json(cls, rows: Iterable[Mapping[str, float | int]]) -> History:
-        """Return the history of rows that `to_json` returned."""
-        history = cls()
-        for row in rows:
-            history.append(row)
-        return history
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Write a PNG picture: a panel each for the loss and the metrics, training and validation in one.

@@ -11,7 +11,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet.errors import ArgumentError, DataError, DTypeError, ShapeError
+from gpunet.arguments import whole
+from gpunet.errors import DataError, DTypeError, ShapeError
 
 
 def _real(name: str, values: np.ndarray) -> np.ndarray:
@@ -83,8 +84,7 @@ def top_k_accuracy(target: ArrayLike, scores: ArrayLike, k: int = 5) -> float:
         ArgumentError: `k` is below 1.
         ShapeError, DTypeError, DataError: as for `accuracy`, or a class number without a score.
     """
-    if k < 1:
-        raise ArgumentError(f"k={k}: give at least 1.")
+    k = whole("top_k_accuracy: k", k)
     t, s = _pair(target, scores, "scores")
     classes, s = _classes("target", t)[:, None], _scores("scores", s)
     if classes.max() >= s.shape[1]:
@@ -117,7 +117,7 @@ def confusion_matrix(target: ArrayLike, prediction: ArrayLike, n_classes: int | 
     return np.bincount(t * n + p, minlength=n * n).reshape(n, n)
 
 
-def macro_f1(target: ArrayLike, prediction: ArrayLike, n_classes: int | None = None) -> float:
+def macro_f1(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the mean of the F1 scores of the classes that occur in `target` or `prediction`.
 
     The F1 score of a class is `2 tp / (2 tp + fp + fn)`, 0 for a class that is never predicted right.
@@ -125,12 +125,11 @@ def macro_f1(target: ArrayLike, prediction: ArrayLike, n_classes: int | None = N
     Args:
         target: class numbers (n,) or scores (n, k).
         prediction: the same.
-        n_classes: as for `confusion_matrix`.
 
     Raises:
-        ShapeError, DTypeError, DataError: as for `confusion_matrix`.
+        ShapeError, DTypeError, DataError: as for `accuracy`.
     """
-    counts = confusion_matrix(target, prediction, n_classes)
+    counts = confusion_matrix(target, prediction)
     occurrences = counts.sum(axis=0) + counts.sum(axis=1)
     present = occurrences > 0
     return float((2 * counts.diagonal()[present] / occurrences[present]).mean())

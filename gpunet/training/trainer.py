@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet import random
+from gpunet.arguments import whole
 from gpunet.data import check_weights
 from gpunet.device import Array
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, DataError, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.ops.gather import gather
@@ -57,6 +58,7 @@ class Trainer:
         history: what each epoch gave.
         epoch: epochs done.
         position: samples done of an epoch that was interrupted.
+        rows: samples of the data last trained on.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Trainer:
         ):
             if not isinstance(value, kind):
                 raise ArgumentError(f"Trainer: {name} takes a `{kind.__name__}`, got {value!r}.")
-        self.optimizer = optimizer.attach(model)
+        self.optimizer = optimizer
         self.callbacks = sorted(callbacks, key=lambda callback: callback.order)
         default: dict[str, Metric] = {"accuracy": accuracy}
         if self.loss.task == "regression":
@@ -92,9 +94,26 @@ class Trainer:
         self.history = History()
         self.epoch = 0
         self.position = 0
+        self.rows = 0
         self.running = RunningMeans(self.loss.task)
         self._tapes: dict[tuple[int, str], Tape] = {}
-        model.task = self.loss.task
+        self._attached = False
+
+    def attach(self) -> None:
+        """Give the model to the optimizer, unless that was done; the first `fit`, `step` or `save` does it.
+
+        Raises:
+            ArgumentError: the model has no parameters.
+            StateError: the model or the optimizer has been given to another training since.
+        """
+        if not self._attached:
+            if not self.model.parameters():
+                raise ArgumentError(f"{self.model!r} has no parameters to train; `leaves` returns none.")
+            self.optimizer.attach(self.model)
+            self.model.task = self.loss.task
+            self._attached = True
+        elif not self.optimizer.serves(self.model):
+            raise StateError("the model or the optimizer is in another training now; make a new Trainer to go on.")
 
     def fit(
         self,
@@ -127,21 +146,26 @@ class Trainer:
             ArgumentError: epochs or batch_size below 1.
             DataError, DTypeError, ShapeError: data that cannot be used; nothing was changed.
         """
-        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ArgumentError(f"fit: {name} must be a whole number of at least 1, got {value!r}.")
+        epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
         classes = class_names(self.model, self.loss, y)
         x, target = check_examples(self.model, self.loss, X, y, classes)
-        weight = None if sample_weight is None else check_weights(sample_weight, len(x), "sample_weight")
+        weight = None
+        if sample_weight is not None:
+            weight = check_weights(sample_weight, len(x), "sample_weight")
         if isinstance(validation, int | float | np.floating):
             labels = np.asarray(y)
             kept, held_out = hold_out(self.loss, labels, float(validation), seed=self.seed)
-            validation = x[held_out], labels[held_out]
+            validation = np.asarray(X)[held_out], labels[held_out]
             x, target, weight = x[kept], target[kept], None if weight is None else weight[kept]
         elif validation is not None:
             check_validation(self.model, self.loss, validation, classes)
-        data = self._to_device(x, target, weight)
-        self.model.classes = classes
+        if weight is not None:  # only their ratios count, so none need be beyond the model's dtype
+            weight = (weight / weight.mean(dtype=np.float64)).astype(self.model.dtype)
+        if self.position and len(x) != self.rows:
+            raise DataError(f"X: {len(x)} rows; the epoch that was interrupted had {self.rows}. Give the same data.")
+        self.attach()
+        data = [self.model.device.asarray(a) for a in (x, target, weight) if a is not None]
+        self.model.classes, self.rows = classes, len(x)
         return self._run(data, epochs, batch_size, shuffle, validation)
 
     def _run(
@@ -155,15 +179,15 @@ class Trainer:
         rows = len(data[0])
         self.history.stopped = None
         with self.model.device.activate(), self._interruptible():
-            for callback in self.callbacks:
-                callback.on_fit_begin(self, epochs * rows - self.position)
             try:
+                for callback in self.callbacks:
+                    callback.on_fit_begin(self, epochs * rows - self.position)
                 for _ in range(epochs):
                     self._run_epoch(data, batch_size, shuffle, validation)
                     if self.history.stopped:
                         break
             except BaseException:
-                self.stop("error")  # maybe in the middle of an update: nothing to write a checkpoint of
+                self.history.stopped = "error"  # maybe in the middle of an update: nothing to write a checkpoint of
                 raise
             finally:
                 for callback in self.callbacks:
@@ -200,7 +224,7 @@ class Trainer:
         self.optimizer.schedule.observe(row.get("val_loss", row["loss"]))
         self.epoch, self.position = self.epoch + 1, 0
         self.running.reset()
-        self.history.append(row)
+        self.history.epochs.append(row)
         for callback in self.callbacks:
             callback.on_epoch_end(self, row)
 
@@ -215,6 +239,7 @@ class Trainer:
         Returns:
             The loss, an array of shape () on the device, which the next step overwrites.
         """
+        self.attach()
         device, dtype = self.model.device, self.model.dtype
         target = device.asarray(y)
         if target.dtype.kind == "f":
@@ -258,7 +283,7 @@ class Trainer:
             return results | dict.fromkeys(self.metrics, math.nan)
         if self.loss.task == "regression":
             target = np.asarray(y, np.float64)
-            outputs = self.model.predict(X).reshape(target.shape)
+            outputs = self.model.decode(outputs).reshape(target.shape)
         elif self.loss.task == "binary":
             outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
         return results | {name: float(metric(target, outputs)) for name, metric in self.metrics.items()}
@@ -268,8 +293,9 @@ class Trainer:
         return self.model.predict(X)
 
     def stop(self, why: str) -> None:
-        """End training: `fit` returns after the epoch, with `why` in `history.stopped`."""
-        self.history.stopped = why
+        """End training: `fit` returns after the epoch, with `why` in `history.stopped`; Ctrl-C comes first there."""
+        if self.history.stopped != "interrupted":
+            self.history.stopped = why
 
     def save(self, path: str | Path) -> None:
         """Write the whole training to a file, from which `resume` goes on bit for bit.
@@ -296,12 +322,6 @@ class Trainer:
             ModelFileError: the file is truncated, altered, or no checkpoint.
         """
         return checkpoint.load(cls, path, callbacks, metrics)
-
-    def _to_device(self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> list[Array]:
-        """Return checked features, targets and any weights on the device, ready for the model."""
-        device, dtype = self.model.device, self.model.dtype
-        arrays = [device.asarray(self.model.standardized(x)), device.asarray(target)]
-        return arrays if weight is None else [*arrays, device.asarray(weight, dtype)]
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

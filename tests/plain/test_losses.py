@@ -94,7 +94,7 @@ def test_bad_labels_are_refused_before_they_are_used(target, error, message):
         (lambda: gn.CrossEntropyLoss(label_smoothing=float("nan")), "label_smoothing .*nan"),
         (lambda: gn.CrossEntropyLoss(class_weight=[1, -1]), "class_weight must hold finite numbers >= 0"),
         (lambda: gn.CrossEntropyLoss(class_weight=[1, float("nan")]), "class_weight"),
-        (lambda: gn.HuberLoss(0), "delta must be a positive number, got 0"),
+        (lambda: gn.HuberLoss(0), "delta must lie in .*got 0"),
         (lambda: gn.HuberLoss(float("inf")), "delta .*inf"),
         (lambda: gn.HuberLoss(float("nan")), "delta .*nan"),
     ],

@@ -85,8 +85,8 @@ def flat(arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def random_gradients(model: gn.Model, steps: int = STEPS) -> list[np.ndarray]:
-    rng = np.random.default_rng(2)
-    return [rng.standard_normal(model.store.n_params) * 10.0**-k for k in range(steps)]
+    rng, size = np.random.default_rng(2), flat(model.parameters()).size
+    return [rng.standard_normal(size) * 10.0**-k for k in range(steps)]
 
 
 def do_step(model: gn.Model, optimizer: Optimizer, gradient: np.ndarray) -> None:
@@ -258,6 +258,8 @@ NAN = float("nan")
         (partial(gn.Adam, betas=(1, 0.9)), "betas"),
         (partial(gn.Adam, betas=(0.9, NAN)), "betas"),
         (partial(gn.Adam, betas=(0.9,)), "betas"),
+        (partial(gn.Adam, betas=0.9), "betas"),
+        (partial(gn.Adam, eps="small"), "eps"),
         (partial(gn.AdamW, eps=0), "eps"),
         (partial(gn.RMSprop, alpha=1), "alpha"),
         (partial(gn.RMSprop, eps=-1), "eps"),

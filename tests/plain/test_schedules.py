@@ -155,7 +155,7 @@ BAD = [
 
 @pytest.mark.parametrize(("name", "make", "value"), BAD)
 def test_a_senseless_argument_is_named(name, make, value):
-    with pytest.raises(ArgumentError, match=f"^{name}={value!r}"):
+    with pytest.raises(ArgumentError, match=f"^{name} must .* got {value!r}"):
         make(value)
 
 
@@ -165,7 +165,7 @@ def test_a_senseless_argument_is_named(name, make, value):
         ({"type": "NoLR", "lr": 0.1}, "type 'NoLR' is unknown; it must be one of ConstantLR, CosineLR"),
         ({"lr": 0.1}, "type None is unknown"),
         ({"type": "ConstantLR", "rate": 0.1}, "does not fit ConstantLR"),
-        ({"type": "ConstantLR", "lr": -1}, "lr=-1"),
+        ({"type": "ConstantLR", "lr": -1}, "lr must lie in .*-1"),
     ],
 )
 def test_a_foreign_config_is_refused(config, message):

@@ -163,7 +163,7 @@ def test_resume_of_a_finished_run_changes_nothing(invoke, flowers, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal for one process alone")
 def test_ctrl_c_keeps_all_and_names_the_command_that_goes_on(invoke, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut short"
-    options = ["train", "digits", "--hidden", "128,64", "--epochs", "40", "--dropout", "0.3", "--device", "cpu"]
+    options = ["train", "digits", "--hidden", "16", "--epochs", "30", "--dropout", "0.3", "--device", "cpu"]
     assert invoke(*options, "--out", whole).exit_code == 0
     command = [sys.executable, "-m", "gpunet"]
     process = subprocess.Popen(

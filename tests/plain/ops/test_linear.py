@@ -200,3 +200,9 @@ def test_shapes_that_do_not_fit_are_named(call, message):
 def test_dtypes_that_do_not_fit_are_named(call, message):
     with pytest.raises(DTypeError, match=message):
         call()
+
+
+def test_the_gradient_of_the_identity_is_an_array_of_its_own():
+    dz, _ = bias_activation_backward(Y, Y, None)
+    assert_array_equal(dz, Y)
+    assert not np.shares_memory(dz, Y)

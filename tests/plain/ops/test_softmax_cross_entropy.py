@@ -175,3 +175,11 @@ Z, LABELS = np.ones((5, 3)), np.zeros(5, int)
 def test_what_does_not_fit_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_class_ruled_out_by_minus_infinity_costs_nothing():
+    logits = np.array([[1.0, -np.inf, 2.0]], np.float32)
+    loss, gradient = softmax_cross_entropy(logits, np.array([2]))
+    np.testing.assert_allclose(loss, np.log1p(np.exp(-1.0)), rtol=1e-6)
+    assert np.isfinite(gradient).all()
+    assert gradient[0, 1] == 0

@@ -313,10 +313,35 @@ def test_a_training_without_nan_is_left_alone():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: gn.EarlyStopping(0), "EarlyStopping: patience must be at least 1, got 0"),
-        (lambda: gn.Checkpoint("c.safetensors", every=0), "Checkpoint: every must be at least 1, got 0"),
+        (lambda: gn.EarlyStopping(0), "EarlyStopping: patience must be a whole number of at least 1, got 0"),
+        (
+            lambda: gn.Checkpoint("c.safetensors", every=0),
+            "Checkpoint: every must be a whole number of at least 1, got 0",
+        ),
     ],
 )
 def test_counts_below_one_are_refused(make, said):
     with pytest.raises(ArgumentError, match=said):
         make()
+
+
+def test_a_callback_that_served_another_training_begins_anew():
+    X, y = classification()
+    stopping = gn.EarlyStopping(2)
+    first, second, alone = (gn.Trainer(gn.MLP([5, 4, 3], seed=k), callbacks=c) for k, c in
+                            ((0, [stopping]), (1, [stopping]), (1, [gn.EarlyStopping(2)])))  # fmt: skip
+    for trainer in (first, second, alone):
+        trainer.fit(X, y, epochs=8, validation=0.25)
+    assert second.history["loss"] == alone.history["loss"]
+    np.testing.assert_array_equal(second.model.store.params, alone.model.store.params)
+
+
+def test_mode_says_which_way_is_better_where_the_name_does_not():
+    best = [gn.EarlyStopping(1, monitor="top3", mode=mode) for mode in ("max", "min", None)]
+    assert [[callback.improved({"top3": value}) for value in (0.5, 0.6)] for callback in best] == [
+        [True, True],
+        [True, False],
+        [True, False],
+    ]
+    with pytest.raises(ArgumentError, match="mode must be 'min', 'max' or None"):
+        gn.EarlyStopping(monitor="top3", mode="best")

@@ -31,7 +31,6 @@ def test_accuracy_is_the_part_predicted_right():
 def test_macro_f1_is_the_mean_over_the_classes_that_occur():
     # class 0: 2*2/(2*2+1); class 1: 0; class 2: 2*1/(2*1+1+1); class 5: 0; classes 3 and 4 do not occur
     assert macro_f1(TARGET, PREDICTION) == pytest.approx((0.8 + 0 + 0.5 + 0) / 4)
-    assert macro_f1(TARGET, PREDICTION, n_classes=10) == pytest.approx((0.8 + 0 + 0.5 + 0) / 4)
 
 
 def test_a_class_that_is_only_predicted_counts_in_macro_f1():
@@ -146,10 +145,9 @@ def test_what_is_no_class_is_refused(metric, target, error, message):
         metric(target, [[0, 1], [1, 0]])
 
 
-@pytest.mark.parametrize("metric", [macro_f1, confusion_matrix])
-def test_a_class_number_beyond_n_classes_is_refused(metric):
+def test_a_class_number_beyond_n_classes_is_refused():
     with pytest.raises(DataError, match="class number 5 with n_classes=5"):
-        metric(TARGET, PREDICTION, n_classes=5)
+        confusion_matrix(TARGET, PREDICTION, n_classes=5)
 
 
 def test_top_k_accuracy_refuses_a_class_without_a_score():
@@ -158,7 +156,7 @@ def test_top_k_accuracy_refuses_a_class_without_a_score():
 
 
 def test_top_k_accuracy_refuses_k_below_1():
-    with pytest.raises(ArgumentError, match="k=0"):
+    with pytest.raises(ArgumentError, match="k must be a whole number of at least 1, got 0"):
         top_k_accuracy([0], [[0, 1]], k=0)
 
 

@@ -331,3 +331,64 @@ def test_training_leaves_the_data_as_they_were():
     gn.Trainer(net(dropout=0.5)).fit(X, y, epochs=2, validation=(X, y), sample_weight=weight)
     for a, b in zip((X, y, weight), before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_evaluate_runs_the_model_once(monkeypatch):
+    trainer, calls = gn.Trainer(net(outputs=1), loss=gn.MSELoss()), []
+    outputs = trainer.model.outputs
+    monkeypatch.setattr(trainer.model, "outputs", lambda X: calls.append(X) or outputs(X))
+    trainer.evaluate(*regression())
+    assert len(calls) == 1
+
+
+# who has charge of a model
+
+
+def test_a_trainer_that_only_evaluates_leaves_the_training_of_another_as_it_is(tmp_path):
+    X, y = classification()
+    trainer = gn.Trainer(net(), optimizer=gn.SGD(0.1, momentum=0.9))
+    trainer.fit(X, y, epochs=2)
+    assert gn.Trainer(trainer.model, loss=gn.MSELoss()).model.task == "classification"
+    gn.Trainer(trainer.model).evaluate(X, y)
+    trainer.save(tmp_path / "run")
+    trainer.fit(X, y, epochs=1)
+    resumed = gn.Trainer.resume(tmp_path / "run")
+    resumed.fit(X, y, epochs=1)
+    np.testing.assert_array_equal(weights(resumed.model), weights(trainer.model))
+
+
+def test_one_optimizer_in_two_trainings_is_refused_where_the_first_would_train_the_second_s_model():
+    X, y = classification()
+    optimizer = gn.Adam()
+    first, second = (gn.Trainer(net(), optimizer=optimizer) for _ in range(2))
+    first.fit(X, y, epochs=1)
+    second.fit(X, y, epochs=1)
+    with pytest.raises(gn.errors.StateError, match="in another training now"):
+        first.fit(X, y, epochs=1)
+
+
+def test_a_model_that_shows_no_parameters_is_not_trained_in_silence():
+    class Hidden(gn.Model):
+        def __init__(self):
+            self.inner = gn.Linear(5, 3)
+            super().__init__()
+
+        def leaves(self, path=""):
+            return {}
+
+        def output_shape(self, shape):
+            return self.inner.output_shape(shape)
+
+    with pytest.raises(gn.errors.ArgumentError, match="no parameters to train"):
+        gn.Trainer(Hidden()).fit(*classification(), epochs=1)
+
+
+def test_only_the_ratios_of_sample_weights_count():
+    X, y = classification()
+    trained = []
+    for scale in (1.0, 1e38, 1e-300):
+        trainer = gn.Trainer(net())
+        trainer.fit(X, y, epochs=1, sample_weight=scale * np.linspace(1, 2, len(y)))
+        trained.append(weights(trainer.model))
+    for other in trained[1:]:
+        np.testing.assert_allclose(other, trained[0], rtol=1e-4, atol=1e-6)

@@ -1,0 +1,42 @@
+"""The checks of plain arguments: numbers in their range, counts, with one wording for all errors."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any, Literal
+
+from gpunet.errors import ArgumentError
+
+
+def real(
+    name: str, value: Any, low: float, high: float = math.inf, *, closed: Literal["neither", "left", "both"] = "neither"
+) -> float:
+    """Return `value` as a float if it is a number between `low` and `high`; NaN never is.
+
+    Args:
+        name: what an error calls it, such as "Dropout: p".
+        value: what was given.
+        low: the lower end.
+        high: the upper end.
+        closed: which ends are allowed themselves.
+
+    Raises:
+        ArgumentError: no number, or one out of range.
+    """
+    number = float(value) if isinstance(value, Real) else math.nan
+    if low < number < high or (number == low and closed != "neither") or (number == high and closed == "both"):
+        return number
+    left, right = "(" if closed == "neither" else "[", "]" if closed == "both" else ")"
+    raise ArgumentError(f"{name} must lie in {left}{low:g}, {high:g}{right}, got {value!r}.")
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """Return `value` as an int if it is a whole number of at least `least`.
+
+    Raises:
+        ArgumentError: it is not.
+    """
+    if isinstance(value, Integral) and int(value) >= least:
+        return int(value)
+    raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}.")
