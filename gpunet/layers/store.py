@@ -77,6 +77,7 @@ class FlatStore:
         ArgumentError: a layer with parameters stands in two places.
 
     Attributes:
+        device: where the buffers live.
         params: the parameters, (size,), on one device.
         grads: the gradients, likewise; zero in the gaps between segments.
         slots: the optimizer's buffers by name, likewise.
@@ -103,21 +104,15 @@ class FlatStore:
                 self.segments[f"{path}.{name}" if path else name] = Segment(layer, name, size, a.shape)
                 size += -(-a.size // ALIGNMENT) * ALIGNMENT
         arrays = [segment.layer.params[segment.name] for segment in self.segments.values()]
-        if arrays:
-            device = device_of(arrays[0])
+        self.device = device_of(arrays[0]) if arrays else device
         flat = np.zeros(size, arrays[0].dtype if arrays else np.float32)
         for segment, a in zip(self.segments.values(), arrays, strict=True):
             segment.view(flat)[...] = to_host(a)
-        self.params = device.asarray(flat)
-        self.grads = device.asarray(np.zeros_like(flat))
+        self.params = self.device.asarray(flat)
+        self.grads = self.device.asarray(np.zeros_like(flat))
         for layer in places:
             layer.move_into(self)
         self._bind()
-
-    @property
-    def device(self) -> Device:
-        """Where the buffers live."""
-        return device_of(self.params)
 
     def release(self) -> None:
         """Let go of the memory, as the parameters have moved on into another model's store."""
@@ -132,6 +127,7 @@ class FlatStore:
 
     def to(self, device: Device, dtype: np.dtype[Any]) -> None:
         """Move all buffers to `device` and `dtype`."""
+        self.device = device
         self.params, self.grads = device.asarray(self.params, dtype), device.asarray(self.grads, dtype)
         self.slots = {name: device.asarray(slot, dtype) for name, slot in self.slots.items()}
         self._bind()

@@ -116,9 +116,15 @@ def bias_activation_backward(
     _check_saved(function, dy, saved)
     dz = empty_like(tape, dy, xp)
     kept = dy if saved is None else saved  # the identity looks at neither
-    dbias = _column_sums(dy, dbias, tape, xp, lambda grid, sums, rows, n, length: BACKWARD(
-        grid, (32, 8), dy, kept, dz, sums, rows, n, length, function.parameter, options=options
-    ))
+    dbias = _column_sums(
+        dy,
+        dbias,
+        tape,
+        xp,
+        lambda grid, sums, rows, n, length: BACKWARD(
+            grid, (32, 8), dy, kept, dz, sums, rows, n, length, function.parameter, options=options
+        ),
+    )
     return dz, dbias
 
 
@@ -129,9 +135,7 @@ def sum_columns(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType) 
     return _column_sums(a, out, tape, xp, lambda grid, sums, *sizes: SUM_COLUMNS(grid, (32, 8), a, sums, *sizes))
 
 
-def _column_sums(
-    a: Array, out: Array | None, tape: Tape | None, xp: ModuleType, launch: Callable[..., None]
-) -> Array:
+def _column_sums(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType, launch: Callable[..., None]) -> Array:
     """Return the column sums that `launch` takes of a matrix like `a`, chunk by chunk of its rows (`columns.cuh`)."""
     rows, n = math.prod(a.shape[:-1]), a.shape[-1]
     if out is None:

@@ -30,6 +30,9 @@ DISTRIBUTIONS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_distri
 ROWS_PER_BLOCK = 32
 """A warp takes a row at a time, so four in all; a batch of the usual size needs no second launch for its loss."""
 
+LOWEST = -3e38
+"""Finite in float32 and float64, and so low that nothing is left of its exponential."""
+
 
 def softmax_cross_entropy(
     logits: Array,
@@ -60,8 +63,8 @@ def softmax_cross_entropy(
     """
     hard = target.ndim == 1
     array_module(logits=logits, target=target)
-    floats = {"logits": logits, "weight": weight, "class_weight": class_weight}
-    xp = float_module("softmax_cross_entropy", **floats if hard else {**floats, "target": target})
+    floats = None if hard else target
+    xp = float_module("softmax_cross_entropy", logits=logits, target=floats, weight=weight, class_weight=class_weight)
     _check_shapes(logits, target, weight, class_weight)
     if xp is np:
         return _numpy(logits, target, weight, class_weight, label_smoothing, tape)
@@ -99,7 +102,7 @@ def _numpy(
     t.sum(axis=1, out=mass, keepdims=True)
     logits.max(axis=1, out=total, keepdims=True)
     np.subtract(logits, total, out=dlogits)
-    np.maximum(dlogits, np.finfo(logits.dtype).min, out=dlogits)  # a class that is ruled out by -inf: not 0·inf
+    np.maximum(dlogits, LOWEST, out=dlogits)  # a class that is ruled out by -inf: not 0·inf
     agreement = np.vdot(t, dlogits)
     np.exp(dlogits, out=dlogits)
     dlogits.sum(axis=1, out=total, keepdims=True)

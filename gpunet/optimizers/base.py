@@ -84,7 +84,7 @@ class Optimizer:
 
     def serves(self, model: Layer) -> bool:
         """Say whether the optimizer has the parameters of `model` in its charge."""
-        return self._store is model.store and model.store.optimizer is self
+        return self._store is model.store and self._store.optimizer is self
 
     def step(self) -> None:
         """Update the parameters from the gradients.

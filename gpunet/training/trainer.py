@@ -240,7 +240,8 @@ class Trainer:
             The loss, an array of shape () on the device, which the next step overwrites.
         """
         self.attach()
-        device, dtype = self.model.device, self.model.dtype
+        store = self.model.store
+        device, dtype = store.device, store.params.dtype
         target = device.asarray(y)
         if target.dtype.kind == "f":
             target = device.asarray(target, dtype)
@@ -257,7 +258,7 @@ class Trainer:
 
     def _tape(self, rows: int) -> Tape:
         """Return the tape for batches of this size, at the beginning of a step."""
-        key = rows, self.model.device.name  # a model may move; the buffers of a tape cannot
+        key = rows, self.model.store.device.name  # a model may move; the buffers of a tape cannot
         tape = self._tapes.get(key)
         if tape is None:
             if len(self._tapes) == TAPES:
