@@ -12,7 +12,7 @@ import click
 from gpunet.device import auto_reason, get_device
 
 device_option = click.option(
-    "--device", default="auto", envvar="GPUNET_DEVICE", show_default=True, help="auto, cpu, cuda or cuda:N."
+    "--device", default="auto", envvar="GPUNET_DEVICE", show_default=True, help="auto, cpu, cuda, cuda:N or sim."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON and nothing else.")
 
