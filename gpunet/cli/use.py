@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -88,8 +89,19 @@ def _labelled(model: Model, data: str) -> tuple[np.ndarray, np.ndarray]:
         task = "regression" if model.task == "regression" else "classification"
     whole = load(data, task=task)
     part = flat(whole if whole.test is None else whole.test)
+    if part.classes is None:
+        return part.X, part.y
     # by their names, since another source may number the classes in another way
-    return part.X, part.y if part.classes is None or model.classes is None else np.asarray(part.classes)[part.y]
+    names = part.classes if model.classes is not None else _class_indices(part.classes, data)
+    return part.X, np.asarray(names)[part.y]
+
+
+def _class_indices(names: Iterable[str], data: str) -> list[int]:
+    """Return the class indices that a model without class names was trained on, read from their text."""
+    try:
+        return [int(name) for name in names]
+    except ValueError as error:
+        raise DataError(f"{data}: the model's classes have no names, give their indices as labels ({error}).") from None
 
 
 def _unnamed(path: Path) -> np.ndarray:
