@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 
-from gpunet.data.checks import as_dtype, check_features, check_labels, check_lengths, check_targets
+from gpunet.data.checks import check_features, check_labels, check_lengths, check_targets
 from gpunet.data.dataset import Dataset
 from gpunet.data.idx import read_idx_folder
 from gpunet.data.labels import Task, encode_target, label_indices, listing
@@ -114,13 +114,13 @@ def _dataset_of(arrays: dict[str, np.ndarray], name: str, task: Task | None) -> 
         y = check_labels(arrays["y"], len(classes))
     else:
         y, classes = encode_target(arrays["y"], task)
-    X = as_dtype(check_features(arrays["X"]), np.float32, "X")
+    X = check_features(arrays["X"])
     check_lengths(X=X, y=y)
     if "X_test" not in needed:
         return Dataset(X, y, classes, name)
-    X_test = as_dtype(check_features(arrays["X_test"], name="X_test", n_features=X.shape[1:]), np.float32, "X_test")
+    X_test = check_features(arrays["X_test"], name="X_test", n_features=X.shape[1:])
     if classes is None:
-        y_test = as_dtype(check_targets(arrays["y_test"], "y_test"), np.float32, "y_test")
+        y_test = check_targets(arrays["y_test"], "y_test")
     elif "classes" in arrays:
         y_test = check_labels(arrays["y_test"], len(classes), "y_test")
     else:

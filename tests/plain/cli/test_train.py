@@ -111,6 +111,18 @@ def test_regression_reports_in_the_units_of_the_target(invoke, line, tmp_path):
     assert model.predict(np.zeros((1, 3))) == pytest.approx([1000], abs=50)
 
 
+def test_a_feature_far_from_zero_is_learnt_from_csv_and_npz(invoke, tmp_path):
+    x = 1e5 + 1e-3 * np.random.default_rng(0).standard_normal(300)
+    y = 1e9 + (x - 1e5) * 1e5
+    np.savetxt(tmp_path / "far.csv", np.column_stack([x, y]), "%.17g", ",", header="x,y", comments="")
+    np.savez(tmp_path / "far.npz", X=x[:, None], y=y)
+    for kind in ("csv", "npz"):
+        arguments = ("--epochs", 40, "--out", tmp_path / kind, "--json")
+        assert json.loads(invoke("train", tmp_path / f"far.{kind}", *arguments).stdout)["test"]["r2"] > 0.98
+        data = tmp_path / f"far.{kind}"
+        assert json.loads(invoke("evaluate", tmp_path / kind, data, "--json").stdout)["r2"] > 0.98
+
+
 def test_target_and_task_choose_the_column_and_what_it_means(invoke, flowers, tmp_path):
     invoke("train", flowers, "--target", "length", "--task", "regression", "--epochs", 1, "--out", tmp_path)
     model = gn.load(tmp_path / "model.safetensors")
