@@ -53,7 +53,8 @@ class Standardizer:
             ShapeError: its samples have another shape than those fitted on.
         """
         self._check_shape(X)
-        out = np.subtract(X, self.mean, out=np.empty_like(X))  # no float64 copy of all samples
+        out: np.ndarray = np.empty_like(X)  # written in blocks, so that no float64 copy of all samples is made
+        np.subtract(X, self.mean, out=out)
         out /= self.scale
         return out
 
