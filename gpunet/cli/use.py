@@ -15,7 +15,7 @@ from gpunet.cli.options import device_option, json_line, json_option, results_ta
 from gpunet.cli.run import MODEL, flat, score
 from gpunet.data import Column, TableSchema, Task, load
 from gpunet.device import use_device
-from gpunet.errors import DataError
+from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
 from gpunet.models import Model
 from gpunet.models import load as load_model
@@ -55,6 +55,8 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
     RUN_OR_MODEL is a run's folder or a model file. The columns are those of the file that the model was trained on, in
     any order; without such a file, one column a feature in their order. The first line names them.
     """
+    if out is not None and out.exists() and out.samefile(input_path):
+        raise ArgumentError(f"--out {out}: the input itself, which the answers would replace; name another file.")
     model = _open(model_path, device)
     X = _unnamed(input_path) if model.schema is None else model.schema.read(input_path)
     predictions = model.predict(X)

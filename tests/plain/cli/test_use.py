@@ -114,6 +114,13 @@ def test_out_writes_what_would_be_printed(invoke, flowers_run, flowers, tmp_path
     assert (tmp_path / "answers.csv").read_bytes().decode() == printed
 
 
+def test_out_never_replaces_the_input(refused, flowers_run, flowers, tmp_path):
+    table = tmp_path / "in.csv"
+    table.write_bytes(flowers.read_bytes())
+    assert "--out" in refused("predict", flowers_run, table, "--out", tmp_path / "." / ".." / tmp_path.name / "in.csv")
+    assert table.read_bytes() == flowers.read_bytes()
+
+
 def test_a_model_without_column_names_takes_a_column_for_each_feature(invoke, digits_run, digits_csv):
     rows = table(invoke("predict", digits_run[0], digits_csv).stdout)
     expected = gn.load(digits_run[0] / "model.safetensors").predict(gn.data.digits().X[:10])
