@@ -160,6 +160,22 @@ def test_resume_to_more_epochs_equals_one_long_run_bit_for_bit(invoke, tmp_path)
     assert_same_model(whole, parts)
 
 
+@pytest.mark.parametrize("column", [0, 3], ids=["feature", "target"])
+def test_resume_refuses_data_that_changed_since_the_run_began(invoke, refused, flowers, tmp_path, column):
+    data, run_folder = tmp_path / "data.csv", tmp_path / "run"
+    data.write_bytes(flowers.read_bytes())
+    invoke("train", data, "--epochs", 1, "--out", run_folder)
+    header, first, *rows = flowers.read_text(encoding="utf-8").splitlines()
+    cells = first.split(",")
+    cells[column] = {0: "0.5", 3: "lily" if cells[3] == "rose" else "rose"}[column]
+    data.write_text("\n".join([header, ",".join(cells), *rows]), encoding="utf-8")
+    message = refused("train", "--resume", run_folder, "--epochs", 2, "--json")
+    assert f"{data}: changed since the run began" in message
+    assert json.loads((run_folder / "config.json").read_text())["epochs"] == 1
+    data.write_bytes(flowers.read_bytes())
+    assert invoke("train", "--resume", run_folder, "--epochs", 2).exit_code == 0
+
+
 def test_resume_of_a_finished_run_changes_nothing(invoke, flowers, tmp_path):
     run_folder = tmp_path / "run"
     arguments = ("--lr", 0.05, "--epochs", 60, "--out", run_folder, "--json")
