@@ -38,16 +38,17 @@ def load(source: str | Path, target: str | None = None, *, task: Task | None = N
 
             - "digits": the embedded digits, see `digits`. A folder of that name is `Path("digits")`.
             - a `.csv` file in UTF-8, comma-separated, with a header line. A column of numbers is one feature; a column
-              with any other text is categorical, one feature (0 or 1) for each of its sorted values. Values that are
-              missing (empty, NA, N/A, NaN, null, ?) or infinite are refused.
+              of text is categorical, one feature (0 or 1) for each of its sorted values. Text among numbers, where
+              most of the distinct values are numbers, is refused, as are values that are missing (empty, NA, N/A, NaN,
+              null, ?) or infinite.
             - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets); optionally `classes`, the names
               that y then indexes, and X_test and y_test. Pickled objects are refused.
             - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and
               optionally t10k-... for the test part. X is (n, rows * columns), of values 0 to 255.
         target: the column of a CSV file to predict; the last one by default.
-        task: whether the target of a CSV or npz file holds classes or values. By default text and booleans are classes;
-            numbers are classes where all are integers, at most 20 of them are distinct, and each distinct one comes
-            twice or more on average.
+        task: whether the target of a CSV or npz file holds classes (text, numbers or both) or values. By default text
+            and booleans are classes; numbers are classes where all are integers, at most 20 of them are distinct, and
+            each distinct one comes twice or more on average.
 
     Raises:
         ArgumentError: `target` or `task` for a source that has no choice of it.

@@ -104,6 +104,8 @@ def read_csv(
         raise DataError(f"{path}: no column beside the target {target!r}; columns must be separated by commas.")
     schema = TableSchema(tuple(Column(name, table.categories(name)) for name in names), target)
     text = task != "regression" and _numbers(table.column(target)) is None
+    if text and task is None:
+        table.check_text(target)
     values = np.array(table.column(target)) if text else table.numbers(target)
     y, classes = encode_target(values, task)
     return schema._encode(table), y, classes, schema
@@ -176,6 +178,14 @@ class _Table:
             raise self._error(name, missing, "stands for a missing value; fill it in or remove the row")
         return cells
 
+    def check_text(self, name: str) -> None:
+        """Raise `DataError` where most of a column's distinct values are numbers: the others are slips, not text."""
+        distinct = set(self.columns[name])
+        text = {value for value in distinct if _numbers([value]) is None}
+        if len(text) < len(distinct) / 2:
+            problem = "is not a number, as most values there are; mend it, or make text of all, as in 'no. 3'"
+            raise self._error(name, text, problem)
+
     def numbers(self, name: str) -> np.ndarray:
         """Return a column as float64 (n,), all finite."""
         cells = self.column(name)
@@ -192,13 +202,12 @@ class _Table:
         cells = self.column(name)
         if _numbers(cells) is not None:
             return None
+        self.check_text(name)
         distinct = sorted(set(cells))
         if len(distinct) > MAX_CATEGORIES:
-            raise self._error(
-                name,
-                {text for text in distinct if _numbers([text]) is None},
-                f"is not a number, and {len(distinct)} distinct values are too many for categories "
-                f"({MAX_CATEGORIES} at most); mend the value or remove the column",
+            raise DataError(
+                f"{self.path}, column {name!r}: {len(distinct)} distinct texts are too many for categories "
+                f"({MAX_CATEGORIES} at most); remove the column."
             )
         return tuple(distinct)
 
