@@ -13,6 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +73,27 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file so that it is there wholly or not at all."""
-    path = Path(path)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # from writers that were killed
-        if not _in_use(left):
-            left.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    """Write a file so that it is there wholly or not at all; through a link, or straight into a pipe or a device.
+
+    Raises:
+        OSError: the file cannot be written; one that was there before is untouched.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        Path(path).write_bytes(data)
+        return
+    try:
+        _replace(Path(os.path.realpath(path)), data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary file's name
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file beside `path` and put it there in one step."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > 3600:  # its writer was killed, or it would be done
+                left.unlink()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)
@@ -93,14 +109,6 @@ def write_bytes(path: str | Path, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _in_use(temporary: Path) -> bool:
-    """Say whether another writer may still be at work on it: it is younger than an hour."""
-    try:
-        return time.time() - temporary.stat().st_mtime < 3600
-    except OSError:
-        return True
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:

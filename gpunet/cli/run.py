@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,9 @@ CHECKPOINT = "checkpoint.safetensors"
 LOG = "metrics.jsonl"
 PLOT = "history.png"
 
-LOSSES: dict[str | None, type[Loss]] = {loss.task: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss)}
+LOSS_OF_TASK: dict[str | None, type[Loss]] = {
+    loss.task: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss)
+}
 
 SPLIT_SEED = 0
 """The parts of a data set are the same in every run, whatever its --seed: what was held out stays held out."""
@@ -46,6 +49,8 @@ class Settings:
     lr: float
     device: str
     seed: int
+    sha256: str | None = None
+    """Of the data, once they are read; None in a run that has not begun."""
 
     def write(self, folder: Path) -> None:
         """Write the settings into the run's folder, which is made where it is missing."""
@@ -82,6 +87,23 @@ def load_parts(settings: Settings) -> dict[str, Dataset]:
         train, validation = map(whole.take, split_indices(whole.y, (0.8, 0.2), seed=SPLIT_SEED))
         test = whole.test
     return {"train": flat(train), "validation": flat(validation), "test": flat(test)}
+
+
+def with_checksum(settings: Settings, parts: Mapping[str, Dataset]) -> Settings:
+    """Return the settings with the checksum of the data that the run begins with.
+
+    Raises:
+        DataError: the run began with other data.
+    """
+    digest = hashlib.sha256()
+    for part in parts.values():
+        digest.update(f"{part.X.shape} {part.X.dtype} {part.y.shape} {part.y.dtype} {part.classes}".encode())
+        digest.update(np.ascontiguousarray(part.X).data)
+        digest.update(np.ascontiguousarray(part.y).data)
+    sha256 = digest.hexdigest()
+    if settings.sha256 not in (None, sha256):
+        raise DataError(f"{settings.data}: changed since the run began; put the old data back, or begin a new run.")
+    return replace(settings, sha256=sha256)
 
 
 def flat(dataset: Dataset) -> Dataset:
@@ -122,4 +144,4 @@ def score(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """
     if model.task is None:
         raise ArgumentError("this model was never trained, there is nothing to evaluate.")
-    return Trainer(model, loss=LOSSES[model.task]()).evaluate(X, y)
+    return Trainer(model, loss=LOSS_OF_TASK[model.task]()).evaluate(X, y)

@@ -69,6 +69,7 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
     with use_device(settings.device):
         say(f"device  {described_device(settings.device)}")
         parts = run.load_parts(settings)
+        settings = run.with_checksum(settings, parts)
         say(f"data    {_described(parts)}\n")
         stopper = EarlyStopping()
         callbacks = [Log(folder / run.LOG), TerminateOnNaN(), stopper, Checkpoint(folder / run.CHECKPOINT)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from gpunet.cli.options import device_option, json_line, json_option, results_ta
 from gpunet.cli.run import MODEL, flat, score
 from gpunet.data import Column, TableSchema, Task, load
 from gpunet.device import use_device
-from gpunet.errors import DataError
+from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
 from gpunet.models import Model
 from gpunet.models import load as load_model
@@ -54,6 +55,8 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
     RUN_OR_MODEL is a run's folder or a model file. The columns are those of the file that the model was trained on, in
     any order; without such a file, one column a feature in their order. The first line names them.
     """
+    if out is not None and out.exists() and out.samefile(input_path):
+        raise ArgumentError(f"--out {out}: the input itself, which the answers would replace; name another file.")
     model = _open(model_path, device)
     X = _unnamed(input_path) if model.schema is None else model.schema.read(input_path)
     predictions = model.predict(X)
@@ -88,8 +91,19 @@ def _labelled(model: Model, data: str) -> tuple[np.ndarray, np.ndarray]:
         task = "regression" if model.task == "regression" else "classification"
     whole = load(data, task=task)
     part = flat(whole if whole.test is None else whole.test)
+    if part.classes is None:
+        return part.X, part.y
     # by their names, since another source may number the classes in another way
-    return part.X, part.y if part.classes is None or model.classes is None else np.asarray(part.classes)[part.y]
+    names = part.classes if model.classes is not None else _class_indices(part.classes, data)
+    return part.X, np.asarray(names)[part.y]
+
+
+def _class_indices(names: Iterable[str], data: str) -> list[int]:
+    """Return the class indices that a model without class names was trained on, read from their text."""
+    try:
+        return [int(name) for name in names]
+    except ValueError as error:
+        raise DataError(f"{data}: the model's classes have no names, give their indices as labels ({error}).") from None
 
 
 def _unnamed(path: Path) -> np.ndarray:

@@ -18,8 +18,8 @@ def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...]
     """Return the samples `X` as a float array (n, features...).
 
     Args:
-        X: host array, nested list or data frame (n, features...) of real numbers. float64 stays float64; integers,
-            booleans and smaller floats become float32.
+        X: host array, nested list or data frame (n, features...) of real numbers. What float32 holds exactly by its
+            dtype (booleans, integers of 8 and 16 bits, smaller floats) becomes float32, all else float64.
         name: what an error calls it.
         n_features: the number of features, or the shape of one sample, that `X` must have.
 
@@ -165,8 +165,8 @@ def _finite_floats(array: np.ndarray, name: str) -> np.ndarray:
     """Return `array` as plain floats, or raise `DataError` where it is empty or holds NaN or infinity."""
     if not array.size:
         raise DataError(f"{name} is empty, its shape is {array.shape}; at least one sample is needed.")
-    wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
-    floats = np.require(array, np.float64 if wide else np.float32, ["C", "A"])
+    exact = np.can_cast(array.dtype, np.float32)  # other numbers may lose the digits in which samples differ
+    floats = np.require(array, np.float32 if exact else np.float64, ["C", "A"])
     finite = np.isfinite(floats)
     if not finite.all():
         row, *columns = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))

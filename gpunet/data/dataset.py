@@ -16,8 +16,8 @@ class Dataset:
     """Samples with their targets, on the host.
 
     Attributes:
-        X: float32 (n, features...).
-        y: class indices int64 (n,), or for regression float32 (n,) or (n, targets).
+        X: (n, features...), float64 unless the source's dtype fits into float32.
+        y: class indices int64 (n,), or for regression values (n,) or (n, targets) of such a dtype.
         classes: the class names in the order of their indices; None for regression.
         name: what to call it, such as "digits".
         schema: how the columns of a table became features; None where there were no named columns.

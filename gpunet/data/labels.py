@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from gpunet.data.checks import as_dtype, check_one_dimension, check_targets
+from gpunet.data.checks import check_one_dimension, check_targets
 from gpunet.errors import DataError
 
 Task: TypeAlias = Literal["classification", "regression"]
@@ -36,7 +36,7 @@ def encode_target(values: np.ndarray, task: Task | None = None) -> tuple[np.ndar
         task: what to take it for; as `infer_task` decides by default.
 
     Returns:
-        Indices int64 (n,) with the sorted class names, or float32 values with None.
+        Indices int64 (n,) with the sorted class names, or float values with None.
 
     Raises:
         DataError: values that are missing or infinite, or text as a regression target.
@@ -47,7 +47,7 @@ def encode_target(values: np.ndarray, task: Task | None = None) -> tuple[np.ndar
     if (task or infer_task(values)) == "regression":
         if numbers is None:
             raise DataError(f"y is text, such as {str(values.flat[0])!r}; regression needs numbers.")
-        return as_dtype(numbers, np.float32, "y"), None
+        return numbers, None
     distinct, indices = np.unique(check_one_dimension(values, "y"), return_inverse=True)
     return indices.astype(np.int64), tuple(map(class_name, distinct.tolist()))
 

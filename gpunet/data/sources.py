@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 
-from gpunet.data.checks import as_dtype, check_features, check_labels, check_lengths, check_targets
+from gpunet.data.checks import check_features, check_labels, check_lengths, check_targets
 from gpunet.data.dataset import Dataset
 from gpunet.data.idx import read_idx_folder
 from gpunet.data.labels import Task, encode_target, label_indices, listing
@@ -38,16 +38,17 @@ def load(source: str | Path, target: str | None = None, *, task: Task | None = N
 
             - "digits": the embedded digits, see `digits`. A folder of that name is `Path("digits")`.
             - a `.csv` file in UTF-8, comma-separated, with a header line. A column of numbers is one feature; a column
-              with any other text is categorical, one feature (0 or 1) for each of its sorted values. Values that are
-              missing (empty, NA, N/A, NaN, null, ?) or infinite are refused.
+              of text is categorical, one feature (0 or 1) for each of its sorted values. Text among numbers, where
+              most of the distinct values are numbers, is refused, as are values that are missing (empty, NA, N/A, NaN,
+              null, ?) or infinite.
             - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets); optionally `classes`, the names
               that y then indexes, and X_test and y_test. Pickled objects are refused.
             - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and
               optionally t10k-... for the test part. X is (n, rows * columns), of values 0 to 255.
         target: the column of a CSV file to predict; the last one by default.
-        task: whether the target of a CSV or npz file holds classes or values. By default text and booleans are classes;
-            numbers are classes where all are integers, at most 20 of them are distinct, and each distinct one comes
-            twice or more on average.
+        task: whether the target of a CSV or npz file holds classes (text, numbers or both) or values. By default text
+            and booleans are classes; numbers are classes where all are integers, at most 20 of them are distinct, and
+            each distinct one comes twice or more on average.
 
     Raises:
         ArgumentError: `target` or `task` for a source that has no choice of it.
@@ -114,13 +115,13 @@ def _dataset_of(arrays: dict[str, np.ndarray], name: str, task: Task | None) -> 
         y = check_labels(arrays["y"], len(classes))
     else:
         y, classes = encode_target(arrays["y"], task)
-    X = as_dtype(check_features(arrays["X"]), np.float32, "X")
+    X = check_features(arrays["X"])
     check_lengths(X=X, y=y)
     if "X_test" not in needed:
         return Dataset(X, y, classes, name)
-    X_test = as_dtype(check_features(arrays["X_test"], name="X_test", n_features=X.shape[1:]), np.float32, "X_test")
+    X_test = check_features(arrays["X_test"], name="X_test", n_features=X.shape[1:])
     if classes is None:
-        y_test = as_dtype(check_targets(arrays["y_test"], "y_test"), np.float32, "y_test")
+        y_test = check_targets(arrays["y_test"], "y_test")
     elif "classes" in arrays:
         y_test = check_labels(arrays["y_test"], len(classes), "y_test")
     else:

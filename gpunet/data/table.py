@@ -43,7 +43,7 @@ class TableSchema:
         return [name for column in self.columns for name in column.feature_names]
 
     def read(self, path: str | Path) -> np.ndarray:
-        """Return the samples of a CSV file: float32 (n, features).
+        """Return the samples of a CSV file: float64 (n, features).
 
         Columns are found by name, in any order; columns that the schema doesn't know, and the target, are ignored.
 
@@ -58,7 +58,7 @@ class TableSchema:
 
         Args:
             path: a CSV file that has the target's column too.
-            classes: the class names, for targets int64 (n,) that index them; None for regression: float32 (n,).
+            classes: the class names, for targets int64 (n,) that index them; None for regression: float64 (n,).
 
         Raises:
             DataError: as for `read`, or a target that is not among the classes.
@@ -66,7 +66,7 @@ class TableSchema:
         table = _Table(Path(path))
         X = self._encode(table)
         if classes is None:
-            return X, table.numbers(self.target).astype(np.float32)
+            return X, table.numbers(self.target)
         return X, table.indices(self.target, classes, "class")
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class TableSchema:
         return cls(tuple(Column(name, values and tuple(values)) for name, values in columns), data["target"])
 
     def _encode(self, table: _Table) -> np.ndarray:
-        X = np.zeros((len(table.lines), len(self.feature_names)), np.float32)
+        X = np.zeros((len(table.lines), len(self.feature_names)))
         table.require([column.name for column in self.columns])
         first = 0
         for column in self.columns:
@@ -95,7 +95,7 @@ class TableSchema:
 def read_csv(
     path: Path, target: str | None, task: Task | None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None, TableSchema]:
-    """Return X float32 (n, features), y, its class names and the schema of a CSV file; see `gpunet.data.load`."""
+    """Return X float64 (n, features), y, its class names and the schema of a CSV file; see `gpunet.data.load`."""
     table = _Table(path)
     target = target if target is not None else list(table.columns)[-1]
     table.require([target])
@@ -104,6 +104,8 @@ def read_csv(
         raise DataError(f"{path}: no column beside the target {target!r}; columns must be separated by commas.")
     schema = TableSchema(tuple(Column(name, table.categories(name)) for name in names), target)
     text = task != "regression" and _numbers(table.column(target)) is None
+    if text and task is None:
+        table.check_text(target)
     values = np.array(table.column(target)) if text else table.numbers(target)
     y, classes = encode_target(values, task)
     return schema._encode(table), y, classes, schema
@@ -176,16 +178,23 @@ class _Table:
             raise self._error(name, missing, "stands for a missing value; fill it in or remove the row")
         return cells
 
+    def check_text(self, name: str) -> None:
+        """Raise `DataError` where most of a column's distinct values are numbers: the others are slips, not text."""
+        distinct = set(self.columns[name])
+        text = {value for value in distinct if _numbers([value]) is None}
+        if len(text) < len(distinct) / 2:
+            problem = "is not a number, as most values there are; mend it, or make text of all, as in 'no. 3'"
+            raise self._error(name, text, problem)
+
     def numbers(self, name: str) -> np.ndarray:
-        """Return a column as float64 (n,), each of which is finite as float32 too."""
+        """Return a column as float64 (n,), all finite."""
         cells = self.column(name)
         values = _numbers(cells)
         if values is None:
             raise self._error(name, {text for text in cells if _numbers([text]) is None}, "is not a number")
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(values.astype(np.float32))
+        finite = np.isfinite(values)
         if not finite.all():
-            raise self._error(name, {cells[int(np.argmin(finite))]}, "is not a finite float32 number")
+            raise self._error(name, {cells[int(np.argmin(finite))]}, "is not a finite number")
         return values
 
     def categories(self, name: str) -> tuple[str, ...] | None:
@@ -193,13 +202,12 @@ class _Table:
         cells = self.column(name)
         if _numbers(cells) is not None:
             return None
+        self.check_text(name)
         distinct = sorted(set(cells))
         if len(distinct) > MAX_CATEGORIES:
-            raise self._error(
-                name,
-                {text for text in distinct if _numbers([text]) is None},
-                f"is not a number, and {len(distinct)} distinct values are too many for categories "
-                f"({MAX_CATEGORIES} at most); mend the value or remove the column",
+            raise DataError(
+                f"{self.path}, column {name!r}: {len(distinct)} distinct texts are too many for categories "
+                f"({MAX_CATEGORIES} at most); remove the column."
             )
         return tuple(distinct)
 

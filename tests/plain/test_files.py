@@ -245,6 +245,37 @@ class TestWriting:
         with pytest.raises(FileNotFoundError):
             small_model().save(tmp_path / "nowhere" / "model.safetensors")
 
+    @pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
+    def test_a_link_stays_a_link_to_what_was_written(self, path):
+        link = path.with_name("link")
+        link.symlink_to(path.name)
+        for data in (b"new", b"over"):
+            files.write_bytes(link, data)
+            assert link.is_symlink()
+            assert path.read_bytes() == data
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+    def test_a_pipe_is_written_into_not_replaced(self, tmp_path):
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        files.write_bytes(pipe, b"data")
+        assert os.read(reader, 10) == b"data"
+        os.close(reader)
+        assert pipe.is_fifo()
+
+    @pytest.mark.parametrize("call", ["fsync", "replace"])
+    def test_a_failed_write_names_the_file_that_was_asked_for(self, path, monkeypatch, call):
+        monkeypatch.setattr(files.os, call, lambda *args: os.open(path.parent / "nowhere" / "x", os.O_RDONLY))
+        with pytest.raises(FileNotFoundError) as caught:
+            files.write_bytes(path, b"data")
+        assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+
+    def test_a_folder_is_not_written_over(self, tmp_path):
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(OSError, match="folder"):
+            files.write_bytes(tmp_path / "folder", b"data")
+
     def test_what_killed_writers_left_is_swept_once_it_is_old(self, path):
         old, young, other = (
             path.with_name(f".{name}.tmp") for name in (f"{path.name}.1-a", f"{path.name}.2-b", "x.3-c")

@@ -111,6 +111,18 @@ def test_regression_reports_in_the_units_of_the_target(invoke, line, tmp_path):
     assert model.predict(np.zeros((1, 3))) == pytest.approx([1000], abs=50)
 
 
+def test_a_feature_far_from_zero_is_learnt_from_csv_and_npz(invoke, tmp_path):
+    x = 1e5 + 1e-3 * np.random.default_rng(0).standard_normal(300)
+    y = 1e9 + (x - 1e5) * 1e5
+    np.savetxt(tmp_path / "far.csv", np.column_stack([x, y]), "%.17g", ",", header="x,y", comments="")
+    np.savez(tmp_path / "far.npz", X=x[:, None], y=y)
+    for kind in ("csv", "npz"):
+        arguments = ("--epochs", 40, "--out", tmp_path / kind, "--json")
+        assert json.loads(invoke("train", tmp_path / f"far.{kind}", *arguments).stdout)["test"]["r2"] > 0.98
+        data = tmp_path / f"far.{kind}"
+        assert json.loads(invoke("evaluate", tmp_path / kind, data, "--json").stdout)["r2"] > 0.98
+
+
 def test_target_and_task_choose_the_column_and_what_it_means(invoke, flowers, tmp_path):
     invoke("train", flowers, "--target", "length", "--task", "regression", "--epochs", 1, "--out", tmp_path)
     model = gn.load(tmp_path / "model.safetensors")
@@ -146,6 +158,22 @@ def test_resume_to_more_epochs_equals_one_long_run_bit_for_bit(invoke, tmp_path)
     assert json.loads((parts / "config.json").read_text())["epochs"] == 4
     assert len((parts / "metrics.jsonl").read_text().splitlines()) == 4
     assert_same_model(whole, parts)
+
+
+@pytest.mark.parametrize("column", [0, 3], ids=["feature", "target"])
+def test_resume_refuses_data_that_changed_since_the_run_began(invoke, refused, flowers, tmp_path, column):
+    data, run_folder = tmp_path / "data.csv", tmp_path / "run"
+    data.write_bytes(flowers.read_bytes())
+    invoke("train", data, "--epochs", 1, "--out", run_folder)
+    header, first, *rows = flowers.read_text(encoding="utf-8").splitlines()
+    cells = first.split(",")
+    cells[column] = {0: "0.5", 3: "lily" if cells[3] == "rose" else "rose"}[column]
+    data.write_text("\n".join([header, ",".join(cells), *rows]), encoding="utf-8")
+    message = refused("train", "--resume", run_folder, "--epochs", 2, "--json")
+    assert f"{data}: changed since the run began" in message
+    assert json.loads((run_folder / "config.json").read_text())["epochs"] == 1
+    data.write_bytes(flowers.read_bytes())
+    assert invoke("train", "--resume", run_folder, "--epochs", 2).exit_code == 0
 
 
 def test_resume_of_a_finished_run_changes_nothing(invoke, flowers, tmp_path):

@@ -50,6 +50,29 @@ def test_evaluate_goes_by_class_names_where_another_source_numbers_them_differen
     assert answer["accuracy"] > 0.8
 
 
+@pytest.fixture
+def nameless(tmp_path):
+    """A model that tells the classes 0, 1 and 2, which have no names, by the feature that is largest."""
+    model = gn.MLP([3, 3])
+    model[0].params["weight"] = np.eye(3)
+    model.task = "classification"
+    model.save(tmp_path / "nameless.safetensors")
+    return tmp_path / "nameless.safetensors"
+
+
+def test_evaluate_takes_labels_as_indices_where_the_model_has_no_class_names(invoke, nameless, tmp_path):
+    y = np.array([1, 2, 2, 1])
+    np.savez(tmp_path / "upper.npz", X=np.eye(3)[y], y=y)
+    assert json.loads(invoke("evaluate", nameless, tmp_path / "upper.npz", "--json").stdout)["accuracy"] == 1
+
+
+def test_evaluate_refuses_labels_that_are_no_indices_of_nameless_classes(refused, nameless, tmp_path):
+    np.savez(tmp_path / "text.npz", X=np.eye(3), y=["a", "b", "c"])
+    assert "'a'" in refused("evaluate", nameless, tmp_path / "text.npz")
+    np.savez(tmp_path / "high.npz", X=np.eye(3), y=[1, 3, 3])
+    assert "y is 3 at row 1" in refused("evaluate", nameless, tmp_path / "high.npz")
+
+
 def test_evaluate_takes_the_test_part_that_a_source_sets_apart(invoke, digits_run, tmp_path):
     digits = gn.data.digits()
     np.savez(tmp_path / "split.npz", X=digits.X, y=digits.y, X_test=digits.X[:30], y_test=digits.y[:30])
@@ -89,6 +112,13 @@ def test_out_writes_what_would_be_printed(invoke, flowers_run, flowers, tmp_path
     result = invoke("predict", flowers_run, flowers, "--out", tmp_path / "answers.csv")
     assert result.stdout == ""
     assert (tmp_path / "answers.csv").read_bytes().decode() == printed
+
+
+def test_out_never_replaces_the_input(refused, flowers_run, flowers, tmp_path):
+    table = tmp_path / "in.csv"
+    table.write_bytes(flowers.read_bytes())
+    assert "--out" in refused("predict", flowers_run, table, "--out", tmp_path / "." / ".." / tmp_path.name / "in.csv")
+    assert table.read_bytes() == flowers.read_bytes()
 
 
 def test_a_model_without_column_names_takes_a_column_for_each_feature(invoke, digits_run, digits_csv):

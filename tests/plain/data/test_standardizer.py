@@ -13,7 +13,7 @@ def test_standardised_features_have_mean_0_and_deviation_1_in_their_own_dtype(dt
     X = np.random.default_rng(0).normal([5, -300, 0.01], [2, 40, 1e-3], (9000, 3)).astype(dtype)
     standardizer = Standardizer.fit(X)
     out = standardizer.apply(X)
-    assert standardizer.mean.dtype == standardizer.scale.dtype == np.float32
+    assert standardizer.mean.dtype == standardizer.scale.dtype == np.float64
     assert out.dtype == dtype
     np.testing.assert_allclose(out.mean(axis=0, dtype=float), 0, atol=1e-5)
     np.testing.assert_allclose(out.std(axis=0, dtype=float), 1, rtol=1e-6)
@@ -48,6 +48,18 @@ def test_a_constant_feature_keeps_scale_1(constant, dtype):
     np.testing.assert_allclose(standardizer.apply(X)[:, 0], 0, atol=1e-6 * abs(constant))
 
 
+@pytest.mark.parametrize(("offset", "deviation"), [(1e5, 1e-3), (1.7e9, 50), (-1e12, 1)])
+def test_a_feature_far_from_zero_keeps_its_digits(offset, deviation):
+    z = np.random.default_rng(0).standard_normal((200, 1))
+    X = offset + deviation * z
+    standardizer = Standardizer.fit(X)
+    z = (z - z.mean()) / z.std()
+    np.testing.assert_allclose(standardizer.apply(X), z, atol=1e-3)
+    back = standardizer.invert(z.astype(np.float32))
+    assert back.dtype == np.float64
+    np.testing.assert_allclose(back, X, rtol=0, atol=1e-3 * deviation)
+
+
 def test_a_deviation_too_small_for_float32_never_divides_by_zero():
     X = np.array([[0.0], [1e-60]])
     assert np.isfinite(Standardizer.fit(X).apply(X)).all()
@@ -69,7 +81,7 @@ def test_samples_of_another_shape_are_refused_also_where_they_would_broadcast():
             method(np.zeros((3, 1), np.float32))
 
 
-@pytest.mark.parametrize("X", [np.zeros((0, 3)), [[np.nan]], [[1e39], [-1e39]], [[1e300], [-1e300]]])
-def test_samples_without_statistics_in_float32_are_refused(X):
+@pytest.mark.parametrize("X", [np.zeros((0, 3)), [[np.nan]], [[1e300], [-1e300]], [[1.7e308], [1.7e308]]])
+def test_samples_without_finite_statistics_are_refused(X):
     with pytest.raises(DataError, match=r"^X "):
         Standardizer.fit(X)
