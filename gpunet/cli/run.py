@@ -50,7 +50,7 @@ class Settings:
     device: str
     seed: int
     sha256: str | None = None
-    """Of the data, once they are read; None in a run that has not begun."""
+    """The checksum of the data, once it is read."""
 
     def write(self, folder: Path) -> None:
         """Write the settings into the run's folder, which is made where it is missing."""
@@ -89,21 +89,30 @@ def load_parts(settings: Settings) -> dict[str, Dataset]:
     return {"train": flat(train), "validation": flat(validation), "test": flat(test)}
 
 
-def with_checksum(settings: Settings, parts: Mapping[str, Dataset]) -> Settings:
-    """Return the settings with the checksum of the data that the run begins with.
-
-    Raises:
-        DataError: the run began with other data.
-    """
+def checksum(parts: Mapping[str, Dataset]) -> str:
+    """Return the SHA-256 of the samples, the targets and the class names."""
     digest = hashlib.sha256()
     for part in parts.values():
         digest.update(f"{part.X.shape} {part.X.dtype} {part.y.shape} {part.y.dtype} {part.classes}".encode())
         digest.update(np.ascontiguousarray(part.X).data)
         digest.update(np.ascontiguousarray(part.y).data)
-    sha256 = digest.hexdigest()
-    if settings.sha256 not in (None, sha256):
-        raise DataError(f"{settings.data}: changed since the run began; put the old data back, or begin a new run.")
-    return replace(settings, sha256=sha256)
+    return digest.hexdigest()
+
+
+def held_out(folder: Path, data: str) -> Dataset | None:
+    """Return the test part of the run in `folder` where `data` is what it was trained on, else None."""
+    if not (folder / CONFIG).is_file():
+        return None
+    settings = Settings.read(folder)
+    if settings.data != place(data):
+        return None
+    parts = load_parts(settings)
+    return parts["test"] if checksum(parts) == settings.sha256 else None
+
+
+def place(data: str) -> str:
+    """Return where `data` is from any working folder."""
+    return data if data == "digits" else str(Path(data).resolve())
 
 
 def flat(dataset: Dataset) -> Dataset:

@@ -19,7 +19,7 @@ from gpunet.cli.options import described_device, device_option, json_line, json_
 from gpunet.cli.run import Settings
 from gpunet.data import Dataset, Task
 from gpunet.device import use_device
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, DataError
 from gpunet.models import Sequential
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.training import Checkpoint, EarlyStopping, Log, ProgressBar, TerminateOnNaN, Trainer
@@ -61,7 +61,8 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
 
     DATA is "digits" (embedded), a .csv file with a header, a .npz file with X and y, or a folder of MNIST-style IDX
     files. A fifth is held out as the test part; a fifth of the rest validates, and ends the training when it gets no
-    better. Ctrl-C stops; --resume goes on as if nothing had happened.
+    better. Ctrl-C stops; --resume goes on as if nothing had happened, with --epochs to more of them than were asked for
+    at first. A run that has ended because it got no better stays as it is.
     """
     began = time.perf_counter()
     settings, folder = _new_run(options, out) if resume is None else (_resumed(ctx, resume), resume)
@@ -69,7 +70,10 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
     with use_device(settings.device):
         say(f"device  {described_device(settings.device)}")
         parts = run.load_parts(settings)
-        settings = run.with_checksum(settings, parts)
+        sha256 = run.checksum(parts)
+        if settings.sha256 not in (None, sha256):
+            raise DataError(f"{settings.data}: changed since the run began; put the old data back, or begin a new run.")
+        settings = replace(settings, sha256=sha256)
         say(f"data    {_described(parts)}\n")
         stopper = EarlyStopping()
         callbacks = [Log(folder / run.LOG), TerminateOnNaN(), stopper, Checkpoint(folder / run.CHECKPOINT)]
@@ -103,14 +107,13 @@ def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]
     data = options["data"]
     if data is None:
         raise click.UsageError("give DATA, such as digits, or --resume RUN.")
-    path = Path(data).resolve()
-    folder = out or Path("runs") / f"{path.stem}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    folder = out or Path("runs") / f"{Path(data).resolve().stem}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     if folder.exists() and any(folder.iterdir()):
         raise ArgumentError(
             f"--out {folder}: not empty; choose another folder, or go on with {_resume_command(folder)}"
         )
     lr = LEARNING_RATES[options["optimizer"]] if options["lr"] is None else options["lr"]
-    return Settings(**options | {"data": data if data == "digits" else str(path), "lr": lr}), folder
+    return Settings(**options | {"data": run.place(data), "lr": lr}), folder
 
 
 def _resumed(ctx: click.Context, folder: Path) -> Settings:
@@ -124,7 +127,10 @@ def _resumed(ctx: click.Context, folder: Path) -> Settings:
 def _fit(trainer: Trainer, settings: Settings, parts: dict[str, Dataset], stopper: EarlyStopping) -> None:
     """Train for the epochs that are left; a resumed run may have none."""
     left = settings.epochs - trainer.epoch
-    if left <= 0 or stopper.waited >= stopper.patience:
+    ended = stopper.waited >= stopper.patience
+    if ended:
+        trainer.stop("early stopping")
+    if ended or left <= 0:
         stopper.on_fit_end(trainer)  # puts the best weights back, which the checkpoint holds beside the last ones
         return
     held_out = parts["validation"]

@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from gpunet.cli.options import device_option, json_line, json_option, results_table
-from gpunet.cli.run import MODEL, flat, score
+from gpunet.cli.run import MODEL, flat, held_out, score
 from gpunet.data import Column, TableSchema, Task, load
 from gpunet.device import use_device
 from gpunet.errors import ArgumentError, DataError
@@ -31,16 +31,18 @@ model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click
 def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     """Print the loss and the metrics of a model on DATA.
 
-    RUN_OR_MODEL is a run's folder or a model file, DATA is as for `train`. Where DATA has a test part of its own, as
-    MNIST does, that part is taken, else all of it. A CSV file needs the target's column.
+    RUN_OR_MODEL is a run's folder or a model file, DATA is as for `train`. Of a run's own data, the fifth that it held
+    out is taken. Of other data that has a test part, as MNIST does, that part is taken, else all of it; a model file
+    doesn't know which rows it was trained on. A CSV file needs the target's column.
     """
     model = _open(model_path, device)
-    X, y = _labelled(model, data)
+    test = held_out(model_path, data)
+    X, y = _labelled(model, data) if test is None else (test.X, test.y)
     results = score(model, X, y)
     if as_json:
         click.echo(json_line({"device": model.device.name, "rows": len(X), **results}))
     else:
-        click.echo(results_table({f"{len(X):,} rows": results}))
+        click.echo(results_table({f"{len(X):,} {'rows' if test is None else 'held-out rows'}": results}))
 
 
 @click.command()

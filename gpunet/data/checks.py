@@ -131,7 +131,7 @@ def check_one_dimension(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def host_array(value: Any, name: str) -> np.ndarray:
-    """Return `value` as a NumPy array, in its own dtype and layout.
+    """Return `value` as a NumPy array, in its own dtype and layout; text in objects becomes plain text.
 
     Raises:
         DataError: masked entries.
@@ -145,9 +145,11 @@ def host_array(value: Any, name: str) -> np.ndarray:
     if np.ma.is_masked(value):
         raise DataError(f"{name} has masked entries; fill them first, with {name}.filled(value).")
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"{name} is no regular array, its rows may differ in length ({error}).") from None
+    is_text = array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)  # pandas keeps text so
+    return array.astype(str) if is_text else array
 
 
 def _real_array(value: Any, name: str) -> np.ndarray:

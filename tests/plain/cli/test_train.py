@@ -184,6 +184,9 @@ def test_resume_of_a_finished_run_changes_nothing(invoke, flowers, tmp_path):
     before = arrays(run_folder)
     again = json.loads(invoke("train", "--resume", run_folder, "--json").stdout)
     assert again["test"] == first["test"]
+    assert again["stopped"] == "early stopping"
+    longer = json.loads(invoke("train", "--resume", run_folder, "--epochs", 99, "--json").stdout)
+    assert longer["epochs"] == first["epochs"]
     for name, a in arrays(run_folder).items():
         np.testing.assert_array_equal(a, before[name])
 

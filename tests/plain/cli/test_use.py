@@ -27,7 +27,7 @@ def shuffled_columns(source: Path, path: Path) -> Path:
 
 
 def test_evaluate_gives_the_figures_of_the_model(invoke, flowers_run, flowers):
-    answer = json.loads(invoke("evaluate", flowers_run, flowers, "--json").stdout)
+    answer = json.loads(invoke("evaluate", flowers_run / "model.safetensors", flowers, "--json").stdout)
     model = gn.load(flowers_run / "model.safetensors")
     X, y = model.schema.read_labelled(flowers, model.classes)
     assert answer["rows"] == 150
@@ -40,6 +40,22 @@ def test_evaluate_prints_a_table_for_people(invoke, digits_run):
     names, row = result.stdout.splitlines()
     assert names.split() == ["loss", "accuracy"]
     assert row.startswith("1,797 rows")
+
+
+def test_evaluate_takes_the_held_out_rows_of_a_runs_own_data(invoke, digits_run):
+    folder, trained = digits_run
+    answer = json.loads(invoke("evaluate", folder, "digits", "--json").stdout)
+    assert {name: answer[name] for name in trained["test"]} == trained["test"]
+    assert "360 held-out rows" in invoke("evaluate", folder, "digits").stdout
+
+
+def test_evaluate_takes_all_of_a_file_that_is_no_longer_the_runs_own(invoke, flowers, tmp_path):
+    data = tmp_path / "data.csv"
+    header, *rows = flowers.read_text(encoding="utf-8").splitlines()
+    data.write_text("\n".join([header, *rows[:100]]), encoding="utf-8")
+    invoke("train", data, "--epochs", 1, "--out", tmp_path / "run")
+    data.write_text("\n".join([header, *rows[100:]]), encoding="utf-8")
+    assert json.loads(invoke("evaluate", tmp_path / "run", data, "--json").stdout)["rows"] == 50
 
 
 def test_evaluate_goes_by_class_names_where_another_source_numbers_them_differently(invoke, digits_run, tmp_path):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gpunet.data import check_features, check_labels, check_lengths, check_targets, check_weights
+from gpunet.data.checks import host_array
 from gpunet.errors import DataError, DTypeError, ShapeError
 
 PLAIN = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -211,3 +212,10 @@ def test_lengths_that_differ_are_refused_naming_each():
     check_lengths(X=PLAIN, y=PLAIN[:, 0], weight=None)
     with pytest.raises(ShapeError, match="X has 6, y has 5"):
         check_lengths(X=PLAIN, y=PLAIN[1:, 0], weight=None)
+
+
+def test_text_in_objects_becomes_text_and_other_objects_stay():
+    text = np.array(["rose", "lily"], object)
+    assert host_array(text, "y").dtype.kind == "U"
+    assert host_array(text, "y").tolist() == ["rose", "lily"]
+    assert host_array(np.array(["rose", None]), "y").dtype == object
