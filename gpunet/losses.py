@@ -111,7 +111,8 @@ class CrossEntropyLoss(Loss):
             raise ArgumentError(
                 f"CrossEntropyLoss: class_weight has shape {self.class_weight.shape}, the model {classes} classes."
             )
-        if host_array(target, "y").ndim != 2:
+        labels = host_array(target, "y")
+        if labels.ndim != 2 or labels.shape[1] == 1:
             return check_labels(target, classes)
         soft = super().check_target(target, output_shape, dtype)
         if (soft < 0).any() or np.abs(soft.sum(axis=1) - 1).max() > 1e-3:

@@ -49,7 +49,7 @@ BAD_LABELS = {
     "too large": (put(Y, 3), DataError, "y is 3 at row 7; 3 classes have labels 0 to 2"),
     "negative": (put(Y, -1), DataError, "y is -1 at row 7; 3 classes have labels 0 to 2"),
     "float": (Y.astype(float), DTypeError, "y holds floats (float64); class labels are integers from 0 to 2"),
-    "a column": (Y[:, None], DataError, "y: rows of shape (1,) don't fit the model's output of shape (3,)"),
+    "a column": (Y[:, None], ShapeError, "y has shape (60, 1); expected (samples,). A column becomes one by y.ravel()"),
     "empty": (Y[:0], DataError, "y is empty"),
     "shorter": (Y[:-1], ShapeError, "lengths differ: X has 60, y has 59"),
     "longer": (np.r_[Y, Y], ShapeError, "lengths differ: X has 60, y has 120"),
