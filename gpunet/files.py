@@ -33,7 +33,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description
         OSError: the file cannot be written; a file that was there before is untouched.
     """
     plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
-    text = json.dumps({"version": VERSION, **description})
+    text = json.dumps({"version": VERSION, **description}, default=_plain)
     metadata = {"gpunet": text, "sha256": _checksum(plain, text)}
     write_bytes(path, safetensors.numpy.save(plain, metadata))
 
@@ -109,6 +109,13 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy number as Python's, which JSON knows."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} {value!r} cannot be written to a file.")
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -215,6 +215,12 @@ class Checkpoint(Monitor):
         self.every = whole("Checkpoint: every", every)
         self.best_only = best
 
+    def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
+        super().on_fit_begin(trainer, total_rows)
+        folder = Path(self.path).parent
+        if not folder.is_dir():  # said before the first step, not after the first epoch
+            raise ArgumentError(f"Checkpoint: there is no folder {folder}; make it first.")
+
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         due = self.improved(row) if self.best_only else trainer.epoch % self.every == 0
         if due:

@@ -345,3 +345,10 @@ def test_mode_says_which_way_is_better_where_the_name_does_not():
     ]
     with pytest.raises(ArgumentError, match="mode must be 'min', 'max' or None"):
         gn.EarlyStopping(monitor="top3", mode="best")
+
+
+def test_a_checkpoint_s_missing_folder_is_named_before_the_first_step(tmp_path):
+    trainer = gn.Trainer(gn.MLP([5, 3]), callbacks=[gn.Checkpoint(tmp_path / "missing" / "run")])
+    with pytest.raises(ArgumentError, match=r"no folder .*missing"):
+        trainer.fit(*classification(), epochs=1)
+    assert trainer.optimizer.steps == 0

@@ -289,3 +289,15 @@ def test_your_own_code_is_refused_when_it_is_saved_not_when_it_is_read(model, op
     with pytest.raises(ArgumentError, match=said):
         gn.Trainer(model, **options).save(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numpy_numbers_in_arguments_and_states_are_written(tmp_path):
+    optimizer = gn.SGD(np.float32(0.5), momentum=np.float32(0.5), nesterov=np.bool_(True))
+    stopping = gn.EarlyStopping(2)
+    stopping.best = np.float32(0.25)
+    gn.Trainer(gn.MLP([5, 3], dropout=np.float32(0.5)), optimizer=optimizer, callbacks=[stopping]).save(
+        tmp_path / "run"
+    )
+    resumed = gn.EarlyStopping(2)
+    assert gn.Trainer.resume(tmp_path / "run", callbacks=[resumed]).optimizer.config()["nesterov"] is True
+    assert resumed.best == 0.25
