@@ -146,7 +146,7 @@ def get_device(spec: str | Device) -> Device:
         return CPU
     if spec == "sim":
         return _simulated_device()
-    if match := re.fullmatch(r"cuda(?::(\d+))?", spec):
+    if match := re.fullmatch(r"cuda(?::(\d+))?", str(spec)):
         return _cuda_device(int(match[1] or 0))
     raise DeviceError(f"unknown device {spec!r}; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'sim'.")
 

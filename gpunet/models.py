@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet.arguments import whole
 from gpunet.data import Standardizer, TableSchema, check_features
 from gpunet.data.checks import as_dtype
 from gpunet.device import Array
@@ -269,9 +270,10 @@ class MLP(Sequential):
         dropout: float = 0.0,
         seed: int | None = 0,
     ):
-        if len(sizes) < 2:
-            raise ArgumentError(f"MLP: sizes needs an input and an output size, got {list(sizes)}.")
-        rng = np.random.default_rng(seed)
+        if not isinstance(sizes, Sequence) or len(sizes) < 2:
+            raise ArgumentError(f"MLP: sizes needs an input and an output size, got {sizes!r}; give a list, [64, 10].")
+        activation = activation_function(activation)
+        rng = np.random.default_rng(seed if seed is None else whole("MLP: seed", seed, 0))
         layers: list[Layer] = []
         for n_in, n_out in pairwise(sizes[:-1]):
             layers.append(Linear(n_in, n_out, activation=activation, rng=rng))

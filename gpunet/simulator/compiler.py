@@ -187,7 +187,8 @@ def runtime_library(mode: str) -> Path:
     flags = [*_COMMON, "-DGPUNET_RUNTIME", *MODES[mode].runtime_flags]
     recipe = [Path(__file__), Path(__file__).with_name("rewrite.py")]  # they decide what becomes of a source, too
     sources = [p.read_text(encoding="utf-8") for p in (*recipe, *sorted(RUNTIME.rglob("*"))) if p.is_file()]
-    key = _hash([compiler.path, compiler.version, _processor(), *flags, *sources])
+    # findings leave out the runtime's own lines, which the debug information knows by where the runtime lies
+    key = _hash([compiler.path, compiler.version, _processor(), str(RUNTIME), *flags, *sources])
     library = cache_folder() / f"libgpunet-{mode}-{key}.so"
     if not library.exists():
         with _publish(library) as build:

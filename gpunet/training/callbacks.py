@@ -143,7 +143,8 @@ class EarlyStopping(Monitor):
         monitor: as for `Monitor`.
         min_delta: as for `Monitor`.
         mode: as for `Monitor`.
-        restore_best: whether the best epoch's weights are put back when `fit` ends.
+        restore_best: whether the best epoch's weights are put back when `fit` ends. What `Trainer.save` writes after
+            that has them; to go on exactly where a training was, resume from the file of a `Checkpoint`.
 
     Attributes:
         best_weights: the flat parameters of the best epoch so far, or None.
@@ -277,7 +278,8 @@ class TerminateOnNaN(Callback):
         self._finite: list[Array] = []
 
     def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
-        self._finite = [a.copy() for a in self._buffers(trainer)]
+        if not (trainer.position and self._finite):  # an epoch that was interrupted may have gone wrong already
+            self._finite = [a.copy() for a in self._buffers(trainer)]
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         store = trainer.model.store
@@ -288,6 +290,13 @@ class TerminateOnNaN(Callback):
         for a, last in zip(self._buffers(trainer), self._finite, strict=True):
             a[...] = last
         trainer.stop("non-finite loss")
+
+    def state(self) -> dict[str, Any]:
+        return {f"finite{position}": to_host(a) for position, a in enumerate(self._finite)}
+
+    def restore(self, state: dict[str, Any], trainer: Trainer) -> None:
+        asarray = trainer.model.device.asarray
+        self._finite = [asarray(state[f"finite{position}"]) for position in range(len(state))]
 
     @staticmethod
     def _buffers(trainer: Trainer) -> list[Array]:

@@ -75,6 +75,10 @@ class Trainer:
             raise ArgumentError(f"Trainer: seed must be a whole number from 0 to 2**64 - 1, got {seed!r}.")
         self.model = model
         self.loss = CrossEntropyLoss() if loss is None else loss
+        if isinstance(callbacks, Callback):
+            raise ArgumentError("Trainer: callbacks takes a sequence of them, such as [gn.ProgressBar()].")
+        if not all(callable(metric) for metric in dict(metrics or {}).values()):
+            raise ArgumentError(f"Trainer: metrics takes functions (target, prediction) by name, got {metrics!r}.")
         optimizer = Adam() if optimizer is None else optimizer
         for name, value, kind in (
             ("model", model, Model),
@@ -156,7 +160,9 @@ class Trainer:
             labels = np.asarray(y)
             kept, held_out = hold_out(self.loss, labels, float(validation), seed=self.seed)
             validation = np.asarray(X)[held_out], labels[held_out]
-            x, target, weight = x[kept], target[kept], None if weight is None else weight[kept]
+            x, target = x[kept], target[kept]
+            if weight is not None:
+                weight = check_weights(weight[kept], len(x), "sample_weight, without the rows held out,")
         elif validation is not None:
             check_validation(self.model, self.loss, validation, classes)
         if weight is not None:  # only their ratios count, so none need be beyond the model's dtype

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -134,3 +135,10 @@ def test_a_cache_folder_that_cannot_be_made_is_named_in_the_error(monkeypatch, t
     monkeypatch.setenv("GPUNET_CACHE", str(tmp_path / "file"))
     with pytest.raises(DeviceError, match="GPUNET_CACHE"):
         compiler.cache_folder()
+
+
+def test_an_installation_elsewhere_has_a_runtime_of_its_own_whose_lines_findings_leave_out(tmp_path, monkeypatch):
+    here = compiler.runtime_library("fast").name
+    shutil.copytree(compiler.RUNTIME, tmp_path / "runtime")
+    monkeypatch.setattr(compiler, "RUNTIME", tmp_path / "runtime")
+    assert compiler.runtime_library.__wrapped__("fast").name != here

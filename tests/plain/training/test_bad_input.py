@@ -304,3 +304,34 @@ def test_what_a_trainer_cannot_work_with_is_refused_by_name(arguments, message):
 def test_a_wrong_number_of_features_names_x_and_both_numbers():
     with pytest.raises(gn.errors.ShapeError, match=r"X: layer 0, Linear\(4, 2\).* 4 features, got shape \(3,\)"):
         gn.MLP([4, 2]).predict(np.zeros((1, 3)))
+
+
+def test_weights_that_are_all_held_out_are_refused_and_nothing_changes():
+    trainer = gn.Trainer(gn.MLP([5, 3]))
+    before = trainer.model.store.params.copy()
+    _, held_out = gn.data.split_indices(Y, (0.8, 0.2), seed=0)
+    weight = np.zeros(len(Y))
+    weight[held_out] = 1
+    with pytest.raises(DataError, match="without the rows held out, is zero for every sample"):
+        trainer.fit(X, Y, epochs=1, validation=0.2, sample_weight=weight)
+    np.testing.assert_array_equal(trainer.model.store.params, before)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gn.Trainer(gn.MLP([2, 2]), callbacks=gn.ProgressBar()), "callbacks takes a sequence"),
+        (lambda: gn.Trainer(gn.MLP([2, 2]), metrics={"a": 1}), "metrics takes functions"),
+        (lambda: gn.MLP(64), "sizes needs an input and an output size"),
+        (lambda: gn.MLP([2, 2], seed=-1), "seed must be a whole number of at least 0"),
+        (lambda: gn.MLP([2, 2], activation="rleu"), "unknown activation 'rleu'"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_by_name(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+def test_a_device_of_another_kind_is_refused_by_name():
+    with pytest.raises(gn.errors.DeviceError, match="unknown device 3"):
+        gn.use_device(3)
