@@ -68,7 +68,7 @@ def linear(
         run_plan(plan, a, weight, c, bias=bias, activation=function, preactivation=kept, tape=tape, xp=xp)
         return out
     z = out if preactivation is None else preactivation
-    xp.dot(a, weight, out=_rows(z))  # on matrices matmul does the same, with more ado
+    _product(a, weight, _rows(z), kernel, tape, xp)
     if bias is not None:
         xp.add(z, bias, out=z)
     function.forward(z, out, xp, tape)
@@ -136,7 +136,7 @@ def _product(a: Array, b: Array, out: Array, kernel: str | None, tape: Tape | No
     """Write the product of two matrices to `out`."""
     plan = plan_for(a, b, out, kernel, xp)
     if plan is None:
-        xp.dot(a, b, out=out)
+        xp.dot(a, b, out=out)  # on matrices matmul does the same, with more ado
     else:
         run_plan(plan, a, b, out, tape=tape, xp=xp)
 

@@ -85,10 +85,10 @@ def test_a_user_s_activation_is_compiled_into_the_product_where_it_brings_cuda_e
     plain = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z)
     fused = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z, cuda=("z * z", "2 * z"))
     expected = gn.ops.linear(x, w, None, plain)
-    for activation, launches in ((plain, 3), (fused, 1)):  # library product, square and copy; one fused kernel
+    for activation, launches in ((plain, 3), (fused, 1)):  # product, square and copy; one fused kernel
         arrays = on_sim(x, w)
         simulator.counters.reset()
-        y = gn.ops.linear(*arrays, None, activation)
+        y = gn.ops.linear(*arrays, None, activation, kernel="tiled")
         assert simulator.counters.launches == launches
         close(y, expected, 9)
 
@@ -112,3 +112,9 @@ def test_the_policy_of_the_process_serves_calls_that_name_no_kernel():
     finally:
         gn.ops.set_kernel(None)
     assert gn.ops.matmul_plan(8, 8, 8).kernel == "tiled"
+
+
+def test_the_kernel_asked_for_serves_also_where_the_activation_cannot_be_fused(monkeypatch):
+    x, w = on_sim(*(np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32) for _ in range(2)))
+    monkeypatch.setattr(simulator, "dot", None)  # the library
+    gn.ops.linear(x, w, None, gn.CustomActivation(lambda z: z * z, lambda z: 2 * z), kernel="tiled")
