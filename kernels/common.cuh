@@ -96,3 +96,18 @@ DEVICE Real block_sum(Real x, Real* scratch) {
         for (int i = 0; i < warps; ++i) total += scratch[i];
     return total;
 }
+
+// Whether this block is the last of `blocks` to arrive: what the others wrote before is visible to it then. All threads
+// of a block call it together, after their writes. So a sum over blocks takes one launch, in the order of the blocks
+// and not of their arrival. `arrivals` is zero before the first block comes and zero again after the last.
+DEVICE bool last_to_arrive(unsigned* arrivals, unsigned blocks) {
+    __shared__ bool last;
+    __threadfence();  // this thread's writes, before the block is counted
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        last = atomicInc(arrivals, blocks - 1) == blocks - 1;
+        __threadfence();
+    }
+    __syncthreads();
+    return last;
+}
