@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -362,7 +362,9 @@ def _fuse(layers: Sequence[Layer]) -> list[Layer]:
 def _chain(layers: Sequence[Layer]) -> list[Layer]:
     """Return the layers to run: `Linear` layers that follow each other become one chain."""
     program: list[Layer] = []
-    for is_linear, run in itertools.groupby(layers, lambda layer: type(layer) is Linear):
+    for kind, run in itertools.groupby(layers, type):
         group = list(run)
-        program += [LinearChain(group)] if is_linear and len(group) > 1 else group
+        if kind is Linear and len(group) > 1:  # a layer of a subclass may have a backward pass of its own
+            group = [LinearChain(cast(list[Linear], group))]
+        program += group
     return program

@@ -111,3 +111,18 @@ DEVICE bool last_to_arrive(unsigned* arrivals, unsigned blocks) {
     __syncthreads();
     return last;
 }
+
+// Add up x over a grid along x of full warps, in a fixed order; return whether this block is the one whose thread 0 has
+// the sum in x. `scratch` is as for block_sum, `partial_sums` has room for a number a block, `arrivals` is as for
+// last_to_arrive; one block needs neither.
+template <typename Real>
+DEVICE bool grid_sum(Real& x, Real* scratch, Real* partial_sums, unsigned* arrivals) {
+    x = block_sum(x, scratch);
+    if (gridDim.x == 1) return true;
+    if (threadIdx.x == 0) partial_sums[blockIdx.x] = x;
+    if (!last_to_arrive(arrivals, gridDim.x)) return false;
+    x = 0;
+    for (unsigned i = threadIdx.x; i < gridDim.x; i += blockDim.x) x += __ldcg(partial_sums + i);
+    x = block_sum(x, scratch);
+    return true;
+}

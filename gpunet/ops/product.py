@@ -176,9 +176,7 @@ def _check_tensor_cores(device: Device) -> None:
     """Raise `DeviceError` for a GPU that has none for TF32."""
     capability = device.xp.cuda.Device(device.index).compute_capability
     if int(capability) < 80:
-        raise DeviceError(
-            f"kernel 'mma' needs compute capability 8.0 or more; {device.name} has {capability}."
-        )
+        raise DeviceError(f"kernel 'mma' needs compute capability 8.0 or more; {device.name} has {capability}.")
 
 
 def _is_transposed(a: Array) -> bool | None:
