@@ -1,6 +1,6 @@
 """What gpunet's own kernels take of each GPU, in every variant under which they have to build.
 
-    python tests/compiler/kernels/resources.py sm_75 sm_80 sm_86 sm_89 sm_90 sm_100 sm_120
+    python tests/compiler/kernels/resources.py [sm_90 ...]
 
 prints registers, shared memory, stack and spills of every kernel and variant as a table, and fails where one spills.
 Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpunet.bench.nvrtc import compile_kernels
+from gpunet.bench.nvrtc import ARCHITECTURES, compile_kernels
 from gpunet.cuda import read_source
 from gpunet.device import kernels_path
 from gpunet.ops.activations import FUNCTIONS
@@ -74,4 +74,4 @@ def main(architectures: list[str]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:] or list(ARCHITECTURES)))
