@@ -29,6 +29,7 @@ FLOORS = {
     "initializers": 5,
     "models": 6,
     "training": 7,
+    "bench": 8,
     "gpunet": 8,  # the library as its users see it
     "cli": 9,
     "__main__": 10,

@@ -1,0 +1,5 @@
+"""Work on kernels: what a compiler makes of them, whether they are right, how fast they are. Floor 8.
+
+`nvrtc` compiles for GPUs without one, `check` runs a user's kernel on the simulated GPU against a NumPy reference, and
+`child` runs what may crash or never end in a process of its own.
+"""
