@@ -291,6 +291,11 @@ def array_module(*arrays: Array, **named: Array) -> ModuleType:
     return next(iter(devices.values())).xp
 
 
+def on_device(a: Any) -> bool:
+    """Return whether `a` is an array of a GPU, real or simulated."""
+    return _made_by("cupy", a) or _made_by("gpunet.simulator", a)
+
+
 def to_host(a: Any) -> Any:
     """Return the array `a` as a NumPy array; what is no array of a device is returned as it is."""
-    return device_of(a).to_host(a) if _made_by("cupy", a) or _made_by("gpunet.simulator", a) else a
+    return device_of(a).to_host(a) if on_device(a) else a
