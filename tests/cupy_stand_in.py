@@ -50,7 +50,7 @@ STATUS = {1: "cudaErrorInvalidValue", 35: "cudaErrorInsufficientDriver", 700: "c
     719: "cudaErrorLaunchFailure",
 }
 VIEWS = ("reshape", "swapaxes")
-ATTRIBUTES = ("dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size")
+ATTRIBUTES = ("dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size", "strides")
 
 _thread = threading.local()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,10 @@ import pytest
 
 import gpunet as gn
 from gpunet.device import kernels_path
+from gpunet.errors import DeviceError
+from gpunet.simulator.compiler import Compiler
+
+info = importlib.import_module("gpunet.cli.info")  # `gpunet.cli` has the command by that name
 
 
 def rows(text: str) -> dict[str, str]:
@@ -25,6 +30,19 @@ def test_info_works_without_cupy_or_gpu_and_says_why(invoke, monkeypatch):
     assert shown["CuPy"] == "not installed"
     assert shown["kernels"] == str(kernels_path())
     assert "no nvidia-smi" in shown["driver"]
+
+
+def test_info_says_with_which_compiler_the_simulated_gpu_works_or_what_it_lacks(invoke, monkeypatch):
+    monkeypatch.setattr(info, "find_compiler", lambda: Compiler("/usr/bin/g++", "12.2"))
+    assert rows(invoke("info").stdout)["sim"] == "usable, with g++ 12.2 (/usr/bin/g++)"
+
+    def fail():
+        raise DeviceError("sim: the simulated GPU compiles kernels with g++ 12 or later; found none.")
+
+    monkeypatch.setattr(info, "find_compiler", fail)
+    result = invoke("info")
+    assert result.exit_code == 0
+    assert rows(result.stdout)["sim"].startswith("not usable: the simulated GPU compiles kernels with g++ 12")
 
 
 def test_info_says_why_auto_chose_its_device(invoke):
