@@ -13,7 +13,6 @@ import gpunet
 from gpunet.cli.options import described_device, device_option
 from gpunet.device import kernels_path
 from gpunet.errors import DeviceError
-from gpunet.simulator.compiler import find_compiler
 
 
 @click.command()
@@ -40,6 +39,8 @@ def info(device: str) -> None:
 
 def _simulated_gpu() -> str:
     """Return with which compiler the simulated GPU works, or what it lacks."""
+    from gpunet.simulator.compiler import find_compiler
+
     try:
         compiler = find_compiler()
     except DeviceError as error:

@@ -16,7 +16,7 @@ namespace simulator {
 namespace {
 
 constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGFPE};
-constexpr uint64_t kWrite = 2;            // of a page fault's error code
+constexpr uint64_t kWrite = 2;              // of a page fault's error code
 constexpr uint64_t kDirectionFlag = 0x400;  // which the ABI wants clear in a function that is entered
 constexpr uint64_t kLargestFrame = 128 * 1024;
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,7 @@ import pytest
 import gpunet as gn
 from gpunet.device import kernels_path
 from gpunet.errors import DeviceError
-from gpunet.simulator.compiler import Compiler
-
-info = importlib.import_module("gpunet.cli.info")  # `gpunet.cli` has the command by that name
+from gpunet.simulator import compiler
 
 
 def rows(text: str) -> dict[str, str]:
@@ -33,13 +30,13 @@ def test_info_works_without_cupy_or_gpu_and_says_why(invoke, monkeypatch):
 
 
 def test_info_says_with_which_compiler_the_simulated_gpu_works_or_what_it_lacks(invoke, monkeypatch):
-    monkeypatch.setattr(info, "find_compiler", lambda: Compiler("/usr/bin/g++", "12.2"))
+    monkeypatch.setattr(compiler, "find_compiler", lambda: compiler.Compiler("/usr/bin/g++", "12.2"))
     assert rows(invoke("info").stdout)["sim"] == "usable, with g++ 12.2 (/usr/bin/g++)"
 
     def fail():
         raise DeviceError("sim: the simulated GPU compiles kernels with g++ 12 or later; found none.")
 
-    monkeypatch.setattr(info, "find_compiler", fail)
+    monkeypatch.setattr(compiler, "find_compiler", fail)
     result = invoke("info")
     assert result.exit_code == 0
     assert rows(result.stdout)["sim"].startswith("not usable: the simulated GPU compiles kernels with g++ 12")
