@@ -7,7 +7,7 @@ For logits z (rows, classes), target distributions t (rows, classes), class weig
 
 An integer label y is the distribution that is 1 at y; label smoothing ε mixes any t with the uniform one,
 t' = (1 - ε) t + ε / classes. As in PyTorch, N is Σ_i w_i c_{y_i} for integer labels and Σ_i w_i for distributions;
-where that is zero, so are the loss and its gradient.
+where that is zero, so are the loss and its gradient (PyTorch's are NaN).
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ def _row_shares(t: Array, weight: Array | None, class_weight: Array | None, tape
     else:
         np.matmul(t, class_weight[:, None], out=norm)
         np.multiply(norm, share, out=norm)
-    return np.divide(share, np.maximum(norm.sum(), np.finfo(t.dtype).tiny), out=share)
+    total = norm.sum()
+    return np.divide(share, total if total else np.inf, out=share)
 
 
 def _cuda(

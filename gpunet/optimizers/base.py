@@ -25,6 +25,8 @@ class Optimizer:
 
     Change `schedule` as you like between steps; a GPU sees other settings as they were at the first step there.
 
+    A copy or a pickle has the settings; it is attached to no model.
+
     A rule of your own has an `update_block`; its `kernel` and `kernel_arguments` are asked for on a GPU alone.
 
     Args:
@@ -170,6 +172,9 @@ class Optimizer:
         """Go on from what `state` returned."""
         self.steps = state["steps"]
         self.schedule.restore(state["schedule"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_store": None, "_step": None, "_step_of": None}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(lr={self.lr:g})"

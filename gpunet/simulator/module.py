@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, KernelError
 from gpunet.simulator.array import ndarray
 from gpunet.simulator.engine import Buffer, Kernel, Library, load
 from gpunet.simulator.memory import Memory, MemoryPointer, checking
@@ -110,8 +111,9 @@ class RawKernel:
             KernelError: a fault in the kernel.
             CompileError, DeviceError: as for `RawModule.compile`.
         """
+        kernel = self.kernel
         launch = functools.partial(
-            self.kernel.launch,
+            kernel.launch,
             [max(1, int(n)) for n in grid],
             [max(1, int(n)) for n in block],
             [_argument(arg) for arg in args],
@@ -119,7 +121,24 @@ class RawKernel:
             cooperative=self.enable_cooperative_groups,
         )
         pointers = [arg.data if isinstance(arg, ndarray) else arg for arg in args]
-        submit(launch, [pointer.mem for pointer in pointers if isinstance(pointer, MemoryPointer)])
+        memories = {i: pointer.mem for i, pointer in enumerate(pointers) if isinstance(pointer, MemoryPointer)}
+        guarded = {i: weakref.ref(memory) for i, memory in memories.items()}  # a graph does not keep them alive
+        submit(functools.partial(_run, launch, kernel, guarded), memories.values())
+
+
+def _run(launch: Callable[[], Any], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]) -> None:
+    """Do a launch, then look at the guards around the memory of its arguments, by their number."""
+    try:
+        launch()
+    finally:
+        damage = [
+            (i, where) for i, memory in memories.items() if (alive := memory()) and (where := alive.overwritten())
+        ]
+    for i, where in damage:
+        raise KernelError(
+            f"kernel {kernel.name}: out of bounds: it has written close {where} the memory of array "
+            f"{kernel.parameters[i].name}. Check mode (GPUNET_SIM_CHECK=1) names the line and the thread."
+        )
 
 
 def _argument(value: Any) -> Buffer | np.generic:
