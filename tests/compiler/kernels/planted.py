@@ -165,7 +165,8 @@ FAULTS = {
         "out of bounds"),
     "a step that every block counts": (
         "optimizers.cu", "if (!grid_sum(squares, scratch, partial_squares, arrivals) || threadIdx.x != 0) return;",
-        "grid_sum(squares, scratch, partial_squares, arrivals);\n    if (threadIdx.x != 0) return;", begin_step, "race"),
+        "grid_sum(squares, scratch, partial_squares, arrivals);\n    if (threadIdx.x != 0) return;", begin_step,
+        "race"),
     "a write through a pointer to const": (
         "optimizers.cu", "update[RATE] =", "const_cast<T*>(rates)[0] = 0;\n    update[RATE] =", begin_step, "const"),
 }  # fmt: skip
