@@ -29,6 +29,10 @@ class DeviceError(GpunetError, RuntimeError):
     """A device that is not there or not usable; the message names the missing part and how to get it."""
 
 
+class OutOfMemoryError(DeviceError, MemoryError):
+    """What does not fit on a device; the message says how much was needed and how much is free."""
+
+
 class DeviceMismatchError(DeviceError):
     """Arrays from two devices met in one operation; the message says which argument is where."""
 

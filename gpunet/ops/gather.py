@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def _launch(
     arrays: Sequence[Array], outs: Sequence[Array], order: Array, first: Array | None, arrivals: Array | None
 ) -> None:
     row_bytes = [math.prod(a.shape[1:]) * a.itemsize for a in arrays]
-    word = np.dtype(np.uint32 if all(n % 4 == 0 for n in row_bytes) else np.uint8)
+    word: np.dtype[Any] = np.dtype(np.uint32 if all(n % 4 == 0 for n in row_bytes) else np.uint8)
     missing = [None] * (MOST_ARRAYS - len(arrays))
     widths = [n // word.itemsize for n in row_bytes] + [0] * len(missing)
     sources, targets = ([*(_words(a, word) for a in given), *missing] for given in (arrays, outs))
@@ -75,6 +76,6 @@ def _launch(
     GATHER((blocks,), (THREADS,), *sources, order, first, arrivals, *targets, n, *widths, len(order), count)
 
 
-def _words(a: Array, word: np.dtype[np.uint32] | np.dtype[np.uint8]) -> Array:
+def _words(a: Array, word: np.dtype[Any]) -> Array:
     """View an array as words, one after the other."""
     return a.reshape(-1).view(word)
