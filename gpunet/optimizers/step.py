@@ -42,6 +42,7 @@ class HostStep:
 
     Attributes:
         first_skipped: (1,), the first step that was not applied, from 1 on, or 0.
+        calls: what the rule does; None before the first step.
     """
 
     def __init__(self, optimizer: Optimizer, store: FlatStore):
@@ -49,7 +50,7 @@ class HostStep:
         self.store = store
         self.numbers = np.empty(len(optimizer.step_numbers(0.0, 1)), store.params.dtype)
         self.first_skipped = np.zeros(1, np.int64)
-        self._calls: list[Call] | None = None
+        self.calls: list[Call] | None = None
 
     def __call__(self, lr: float) -> None:
         """Do the step that `optimizer.steps` has counted already."""
@@ -68,10 +69,10 @@ class HostStep:
         if factor < 1:
             np.multiply(g, factor, out=g)
         self.numbers[:] = optimizer.step_numbers(lr, optimizer.steps)
-        if self._calls is None:
-            self._calls = self._record()
+        if self.calls is None:
+            self.calls = self._record()
         else:
-            for call in self._calls:
+            for call in self.calls:
                 call()
 
     def _record(self) -> list[Call]:

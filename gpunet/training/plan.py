@@ -20,6 +20,7 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
+from gpunet.cuda import traced_launches
 from gpunet.device import Array
 from gpunet.errors import OutOfMemoryError, StateError
 from gpunet.layers import Layer
@@ -28,9 +29,10 @@ from gpunet.models import Model
 from gpunet.ops.activations import CustomActivation
 from gpunet.ops.product import use_kernel
 from gpunet.optimizers import Optimizer
-from gpunet.optimizers.step import DeviceStep
+from gpunet.optimizers.step import DeviceStep, HostStep
 from gpunet.recording import Call, NotRecordableError, RecordedArray, last_change, parts, recorded, recording
 from gpunet.tape import Tape
+from gpunet.training.explain import Explanation, call_nodes, launch_node
 
 Load = Callable[[Tape], Sequence[Array]]
 """Loads the batch of a step: features, targets and, if there are any, row weights."""
@@ -53,7 +55,7 @@ class Plan:
     Attributes:
         value: the loss of the last step, (), on the device; the next step overwrites it.
         prediction: its outputs, likewise.
-        arena_bytes: of the buffers of a recorded step.
+        explanation: what the recorded step consists of; None before it is recorded.
     """
 
     value: Array
@@ -70,7 +72,7 @@ class Plan:
         precision: Literal["float32", "tf32"],
     ):
         self.model, self.loss, self.optimizer, self.record = model, loss, optimizer, record
-        self.arena_bytes = 0
+        self.explanation: Explanation | None = None
         self._store, self._device = model.store, model.device
         self._params = self._store.params
         self._kernel: str | None = None
@@ -157,7 +159,7 @@ class Plan:
             if isinstance(self._step, DeviceStep):
                 self._capture(self._step, load, add)
             else:
-                self._record(load, add)
+                self._record(self._step, load, add)
         except MemoryError:
             raise
         except Exception as error:  # CuPy's, the driver's, and those of a user's layer
@@ -167,15 +169,15 @@ class Plan:
             self._run(load, add)
 
     def _give_up(self, why: str) -> None:
-        self.record, self._replay = False, None
+        self.record, self._replay, self.explanation = False, None, None
         self.tape = Tape(self.tape.seed, self.tape.shared_step)
         warnings.warn(f"the training step runs as it is written, it cannot be recorded: {why}", stacklevel=2)
 
-    def _record(self, load: Load, add: Add | None) -> None:
+    def _record(self, step: HostStep, load: Load, add: Add | None) -> None:
         """Do the step on the CPU and keep its calls."""
         tape, optimizer = self.tape, self.optimizer
         tape.reset(step=optimizer.steps)
-        self.arena_bytes = tape.pack(RecordedArray.of)
+        arena_bytes = tape.pack(RecordedArray.of)
         with self._store.recorded(), recording() as calls:
             target = self._gradients(tape, load)
             gradient_calls = calls.copy()
@@ -183,6 +185,7 @@ class Plan:
                 add(self.value, self.prediction, target, tape)
         self.value, self.prediction = np.asarray(self.value), np.asarray(self.prediction)
         optimizer.step()
+        self.explanation = Explanation([*call_nodes(calls), *call_nodes(step.calls or [])], arena_bytes)
 
         def replay() -> None:
             tape.step = optimizer.steps
@@ -215,9 +218,9 @@ class Plan:
         """Capture the step on a GPU as a graph, and launch that."""
         tape, optimizer, cuda = self.tape, self.optimizer, self._device.xp.cuda
         tape.reset(step=optimizer.steps)
-        self.arena_bytes = tape.pack()
+        arena_bytes = tape.pack()
         stream = cuda.Stream(non_blocking=True)
-        with stream, cuda.using_allocator(_refuse), self._products():
+        with stream, cuda.using_allocator(_refuse), self._products(), traced_launches() as launches:
             stream.begin_capture()
             try:
                 self._work(tape, load, add)
@@ -227,6 +230,7 @@ class Plan:
                 _end_spoilt(stream)
                 raise
             graph = stream.end_capture()
+        self.explanation = Explanation(list(map(launch_node, launches)), arena_bytes)
 
         def replay() -> None:
             step.expect(optimizer.steps, optimizer.lr)

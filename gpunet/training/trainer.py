@@ -32,6 +32,7 @@ from gpunet.training import checkpoint
 from gpunet.training.batches import Batches
 from gpunet.training.callbacks import Callback
 from gpunet.training.examples import check_examples, check_validation, class_names, hold_out
+from gpunet.training.explain import Explanation
 from gpunet.training.history import History, Row
 from gpunet.training.metrics import accuracy, mean_absolute_error, r2_score
 from gpunet.training.plan import Plan
@@ -328,6 +329,19 @@ class Trainer:
         elif self.loss.task == "binary":
             outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
         return results | {name: float(metric(target, outputs)) for name, metric in self.metrics.items()}
+
+    def explain(self) -> Explanation:
+        """Return what the recorded step consists of: each launch (on the CPU each NumPy call), and its memory.
+
+        Of several batch shapes it is that of the largest batch.
+
+        Raises:
+            StateError: no step was recorded yet, which happens in the second step of a batch shape, or cannot be.
+        """
+        found = [plan.explanation for plan in self._plans.values() if plan.explanation is not None]
+        if not found:
+            raise StateError("explain: no step was recorded yet; train for two steps at least, with plan=True.")
+        return max(found, key=lambda explanation: explanation.arena_bytes)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the model's labels or values for raw host data; see `Model.predict`."""

@@ -47,7 +47,7 @@ def test_check_mode_finds_nothing_in_a_recorded_step():
         checked.fit(X, Y, epochs=1, batch_size=20)
     plain = trainer("sim", True)
     plain.fit(X, Y, epochs=1, batch_size=20)
-    np.testing.assert_array_equal(weights(checked), weights(plain))
+    np.testing.assert_allclose(weights(checked), weights(plain), atol=1e-5)  # compiled otherwise, so not the same bits
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -81,8 +81,7 @@ def test_a_step_of_a_784_128_10_net_is_ten_nodes_at_most():
     rng = np.random.default_rng(0)
     run = gn.Trainer(gn.MLP([784, 128, 10]).to("sim"), plan=True)
     run.fit(rng.standard_normal((384, 784), np.float32), rng.integers(0, 10, 384), epochs=1, batch_size=128)
-    (plan,) = run._plans.values()
-    assert len(plan.nodes) <= 10
+    assert len(run.explain().nodes) <= 10
 
 
 def test_tf32_is_used_where_it_is_asked_for_and_stays_near():
@@ -91,7 +90,7 @@ def test_tf32_is_used_where_it_is_asked_for_and_stays_near():
         one.fit(X, Y, epochs=2, batch_size=20)
     assert (weights(run) != weights(exact)).any()
     np.testing.assert_allclose(run.history["loss"], exact.history["loss"], rtol=1e-2)
-    names = {node.kernel for plan in run._plans.values() for node in plan.nodes}
+    names = {node.kernel for node in run.explain().nodes}
     assert "matmul_mma" in names
     assert "matmul_tiled" not in names
 
