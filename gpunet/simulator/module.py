@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from gpunet.errors import ArgumentError
 from gpunet.simulator.array import ndarray
-from gpunet.simulator.engine import Buffer, Kernel, Library, load
+from gpunet.simulator.engine import Buffer, Counts, Kernel, Library, load
 from gpunet.simulator.memory import Memory, MemoryPointer, checking
 from gpunet.simulator.stream import refuse_capture, submit
 
 SOURCE = "kernel.cu"  # how findings call a source that does not begin with `#line 1 "name.cu"`
+
+_counted: ContextVar[list[Counts] | None] = ContextVar("gpunet_simulator_counted", default=None)
+
+
+@contextmanager
+def counting() -> Iterator[list[Counts]]:
+    """Return a block that collects what each launch of a kernel did, in a list: `sum(launches, Counts())` is all of it.
+
+    Bytes are counted in check mode alone, and array code is not counted.
+    """
+    token = _counted.set(counted := [])
+    try:
+        yield counted
+    finally:
+        _counted.reset(token)
 
 
 @functools.cache
@@ -118,8 +135,14 @@ class RawKernel:
             shared_bytes=shared_mem,
             cooperative=self.enable_cooperative_groups,
         )
+
+        def run() -> None:
+            counts = launch()
+            if (counted := _counted.get()) is not None:
+                counted.append(counts)
+
         pointers = [arg.data if isinstance(arg, ndarray) else arg for arg in args]
-        submit(launch, [pointer.mem for pointer in pointers if isinstance(pointer, MemoryPointer)])
+        submit(run, [pointer.mem for pointer in pointers if isinstance(pointer, MemoryPointer)])
 
 
 def _argument(value: Any) -> Buffer | np.generic:
