@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 
 GPUS = 2
+__version__ = "14.2.0"
 
 UFUNCS = """abs add divide equal exp expm1 greater greater_equal isfinite log log1p maximum minimum multiply negative
     reciprocal sqrt subtract tanh"""
@@ -97,6 +99,24 @@ class Device:
 
     def synchronize(self) -> None:
         """Nothing runs here that could be waited for."""
+
+
+class Event:
+    """A point in a GPU's queue; the fake clock says when it was reached."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def record(self) -> None:
+        self.seconds = cuda.clock()
+
+    def synchronize(self) -> None:
+        """The work before it is done."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the GPU has overtaken the host."""
+        return cuda.overtakes()
 
 
 class ndarray:
@@ -203,8 +223,24 @@ cuda = SimpleNamespace(
     launches=[],
     reads=0,
     Device=Device,
+    clock=time.perf_counter,
+    overtakes=lambda: False,
+    Event=Event,
+    get_elapsed_time=lambda start, stop: (stop.seconds - start.seconds) * 1e3,
+    driver=SimpleNamespace(CUDADriverError=type("CUDADriverError", (RuntimeError,), {})),
+    nvrtc=SimpleNamespace(getVersion=lambda: (12, 9)),
     runtime=SimpleNamespace(
-        CUDARuntimeError=type("CUDARuntimeError", (RuntimeError,), {}), getDeviceCount=lambda: GPUS
+        CUDARuntimeError=type("CUDARuntimeError", (RuntimeError,), {}),
+        getDeviceCount=lambda: GPUS,
+        getDeviceProperties=lambda index: {
+            "name": b"stand-in",
+            "multiProcessorCount": 132,
+            "l2CacheSize": 2**16,
+            "totalGlobalMem": 2**30,
+        },
+        memGetInfo=lambda: (2**30, 2**30),
+        runtimeGetVersion=lambda: 12090,
+        driverGetVersion=lambda: 12090,
     ),
 )
 special = SimpleNamespace(erf=partial(_call, lambda x, out: np.copyto(out, np.vectorize(math.erf, "d")(x)), ()))

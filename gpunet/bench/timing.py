@@ -7,7 +7,8 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -20,7 +21,8 @@ ROUNDS = 7, 60
 """The least and the most; between them as many as the time allows."""
 
 
-class Spread(NamedTuple):
+@dataclass(frozen=True)
+class Spread:
     """The median of repeated measurements and their quartiles."""
 
     median: float
@@ -77,7 +79,6 @@ class EventClock:
 
     Args:
         device: the GPU.
-        delay_bytes: size of the copy; larger than the L2 cache.
     """
 
     most = 64
@@ -85,11 +86,11 @@ class EventClock:
 
     max_copies = 256
 
-    def __init__(self, device: Device, delay_bytes: int = 2**28):
+    def __init__(self, device: Device):
         self.device = device
         self.copies = 1
         with device.activate():
-            self.source, self.target = (device.xp.zeros(delay_bytes, np.uint8) for _ in range(2))
+            self.source, self.target = (device.xp.zeros(4 * l2_bytes(device), np.uint8) for _ in range(2))
 
     def __call__(self, call: Callable[[], object], count: int) -> float:
         with self.device.activate():
@@ -113,6 +114,11 @@ class EventClock:
         stop.record()
         stop.synchronize()
         return cuda.get_elapsed_time(start, stop) / 1e3, behind
+
+
+def l2_bytes(device: Device) -> int:
+    """Return the size of a GPU's L2 cache."""
+    return int(device.xp.cuda.runtime.getDeviceProperties(device.index)["l2CacheSize"])
 
 
 def rotate(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:

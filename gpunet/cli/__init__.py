@@ -1,4 +1,4 @@
-"""The command line: `gpunet train`, `evaluate`, `predict`, `info`."""
+"""The command line: `gpunet train`, `evaluate`, `predict`, `bench`, `info`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import gpunet
+from gpunet.cli.bench import bench
 from gpunet.cli.info import info
 from gpunet.cli.train import train
 from gpunet.cli.use import evaluate, predict
@@ -37,5 +38,5 @@ def main() -> None:
     """Train small neural networks on the CPU or an NVIDIA GPU, and use them."""
 
 
-for command in (train, evaluate, predict, info):
+for command in (train, evaluate, predict, bench, info):
     main.add_command(command)

@@ -27,7 +27,8 @@ def counting() -> Iterator[list[Counts]]:
 
     Bytes are counted in check mode alone, and array code is not counted.
     """
-    token = _counted.set(counted := [])
+    counted: list[Counts] = []
+    token = _counted.set(counted)
     try:
         yield counted
     finally:
