@@ -211,6 +211,8 @@ def _expanded(path: Path, seen: set[Path]) -> str:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise CompileError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise CompileError(f"{path} is no UTF-8 text: {error}.") from None
     lines = [f'#line 1 "{path.name}"']
     for number, line in enumerate(text.splitlines(), 1):
         if include := re.fullmatch(r'\s*#include\s+"([^"]+)".*', line):

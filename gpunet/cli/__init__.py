@@ -1,4 +1,4 @@
-"""The command line: `gpunet train`, `evaluate`, `predict`, `bench`, `info`."""
+"""The command line: `gpunet train`, `evaluate`, `predict`, `bench`, `check`, `info`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 import gpunet
 from gpunet.cli.bench import bench
+from gpunet.cli.check import check
 from gpunet.cli.info import info
 from gpunet.cli.train import train
 from gpunet.cli.use import evaluate, predict
@@ -38,5 +39,5 @@ def main() -> None:
     """Train small neural networks on the CPU or an NVIDIA GPU, and use them."""
 
 
-for command in (train, evaluate, predict, bench, info):
+for command in (train, evaluate, predict, bench, check, info):
     main.add_command(command)

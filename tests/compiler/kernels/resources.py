@@ -1,20 +1,16 @@
-"""Compile the kernels to machine code with NVRTC, without a GPU, and read what ptxas says of them.
+"""What gpunet's own kernels take of each GPU, in every variant under which they have to build.
 
-    python tests/compiler/kernels/resources.py sm_75 sm_80 sm_86 sm_89 sm_90 sm_100 sm_120
+    python tests/compiler/kernels/resources.py [sm_90 ...]
 
 prints registers, shared memory, stack and spills of every kernel and variant as a table, and fails where one spills.
-Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and nothing else: the kernels include no system header.
+Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
 """
 
-import ctypes
-import functools
-import importlib.util
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from gpunet.bench.nvrtc import ARCHITECTURES, compile_kernels
 from gpunet.cuda import read_source
 from gpunet.device import kernels_path
 from gpunet.ops.activations import FUNCTIONS
@@ -31,17 +27,6 @@ CONFIGURATIONS = {
 }
 LAYOUTS = [(0, 0), (0, 0), (0, 1), (1, 0)]
 VECTORS = [1, 0, 1, 0]
-
-
-class Resources(NamedTuple):
-    registers: int
-    shared: int
-    stack: int
-    spilled: int
-
-
-class NVRTCError(Exception):
-    """NVRTC refuses the source; the message is its log."""
 
 
 def variants() -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -74,51 +59,6 @@ def _options(name: str, real: str) -> Iterator[dict[str, object]]:
         yield {}
 
 
-@functools.cache
-def library() -> ctypes.CDLL | None:
-    """Return NVRTC, or None where its package is not installed."""
-    for package in ("nvidia.cuda_nvrtc", "nvidia.cu13"):
-        try:
-            spec = importlib.util.find_spec(package)
-        except ModuleNotFoundError:
-            continue
-        for folder in spec.submodule_search_locations if spec else ():
-            for path in sorted(Path(folder, "lib").glob("libnvrtc.so.*")):
-                if "builtins" not in path.name and ".alt." not in path.name:
-                    return ctypes.CDLL(str(path))
-    return None
-
-
-def compile_kernels(source: str, name: str, arch: str, options: tuple[str, ...] = ()) -> dict[str, Resources]:
-    """Return the resources of each kernel of `source` for an architecture such as "sm_90"."""
-    nvrtc = library()
-    flags = [f"-arch={arch}", "-std=c++17", "--ptxas-options=-v", *options]
-    program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None)
-    failed = nvrtc.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*map(str.encode, flags)))
-    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    buffer = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetProgramLog(program, buffer)
-    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
-    log = buffer.value.decode()
-    if failed:
-        raise NVRTCError(log)
-    entries = log.split("Compiling entry function '")[1:]
-    return {entry.split("'")[0]: _resources(entry) for entry in entries}
-
-
-def _resources(entry: str) -> Resources:
-    def number(pattern: str) -> int:
-        return sum(map(int, re.findall(pattern, entry)))
-
-    return Resources(
-        number(r"Used (\d+) registers"),
-        number(r"(\d+) bytes smem"),
-        number(r"(\d+) bytes stack frame"),
-        number(r"(\d+) bytes spill (?:stores|loads)"),
-    )
-
-
 def main(architectures: list[str]) -> bool:
     """Print the table; return whether a kernel spills or uses local memory."""
     print("| kernel | architecture | registers | shared | stack | spilled | options |\n|---|---|---|---|---|---|---|")
@@ -134,4 +74,4 @@ def main(architectures: list[str]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:] or list(ARCHITECTURES)))

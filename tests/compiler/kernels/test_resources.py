@@ -1,9 +1,10 @@
 import pytest
-from compiler.kernels.resources import compile_kernels, library, variants
+from compiler.kernels.resources import variants
 
+from gpunet.bench.nvrtc import compile_kernels, is_available
 from gpunet.cuda import read_source
 
-pytestmark = pytest.mark.skipif(library() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
+pytestmark = pytest.mark.skipif(not is_available(), reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
 
 MOST_REGISTERS = {"matmul_tiled": 192, "matmul_register": 128, "matmul_mma": 160}
 MOST_REGISTERS_ELSEWHERE = 80  # of 256 threads each: three blocks on a multiprocessor

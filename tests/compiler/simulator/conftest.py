@@ -1,29 +1,12 @@
 """`simulate` runs a small source on NumPy arrays; `line_of` finds the line that a finding should name."""
 
-import numpy as np
 import pytest
-from compiler.simulator.kernels import buffer
-
-from gpunet.simulator.engine import load
+from compiler.simulator import kernels
 
 
 @pytest.fixture
 def simulate():
-    """Launch the first kernel of a source. Arrays in `fresh` count as never written."""
-
-    def run(source, grid, block, *args, mode="check", options=(), fresh=(), **launch):
-        kernel = next(iter(load(source, "test.cu", options, mode).kernels.values()))
-        flags = [np.zeros(a.nbytes, np.uint8) for a in fresh]
-        packed = []
-        for a in args:
-            if isinstance(a, np.ndarray):
-                packed.append(buffer(a, next((f for b, f in zip(fresh, flags, strict=True) if b is a), None)))
-            else:
-                packed.append(np.int32(a) if isinstance(a, int) else a)
-        kernel.max_dynamic_shared_size_bytes = 200 * 1024
-        return kernel.launch(grid, block, packed, **launch)
-
-    return run
+    return kernels.simulate
 
 
 @pytest.fixture

@@ -5,12 +5,26 @@
 
 import numpy as np
 
-from gpunet.simulator.engine import Buffer
+from gpunet.simulator.engine import Buffer, load
 
 
 def buffer(array, flags=None):
     """Return a NumPy array as what the engine takes; `flags` say which of its bytes hold a value."""
     return Buffer(array.ctypes.data, array.nbytes, flags.ctypes.data if flags is not None else 0)
+
+
+def simulate(source, grid, block, *args, mode="check", options=(), fresh=(), **launch):
+    """Launch the first kernel of a source on NumPy arrays. Those in `fresh` count as never written."""
+    kernel = next(iter(load(source, "test.cu", options, mode).kernels.values()))
+    flags = [np.zeros(a.nbytes, np.uint8) for a in fresh]
+    packed = []
+    for a in args:
+        if isinstance(a, np.ndarray):
+            packed.append(buffer(a, next((f for b, f in zip(fresh, flags, strict=True) if b is a), None)))
+        else:
+            packed.append(np.int32(a) if isinstance(a, int) else a)
+    kernel.max_dynamic_shared_size_bytes = 200 * 1024
+    return kernel.launch(grid, block, packed, **launch)
 
 
 def _rng():

@@ -1,0 +1,173 @@
+"""Run a user's kernel on the simulated GPU in check mode, and compare what it computes with a NumPy reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet import simulator
+from gpunet.bench.child import call_with_limit
+from gpunet.bench.spec import Case
+from gpunet.cuda import read_source
+from gpunet.errors import ArgumentError, DTypeError, KernelError, ShapeError
+from gpunet.simulator.engine import MAX_SHARED_BYTES_OPT_IN, Buffer, Counts, Parameter, load
+
+ROUNDINGS = 64
+"""How many roundings of its dtype a result may be off where the spec sets no tolerance. The error of a sum of n random
+terms grows as the square root of n, the sum itself likewise: a relative bound that serves any size."""
+
+
+class Output(NamedTuple):
+    """An array after a launch; `written` says which elements hold a value."""
+
+    array: np.ndarray
+    written: np.ndarray
+
+
+def read_kernels(path: Path) -> str:
+    """Return the source of a file with kernels, its headers in place.
+
+    Raises:
+        ArgumentError: there is no kernel in it.
+        CompileError: it cannot be read.
+    """
+    source = read_source(path)
+    if not re.search(r"\b__global__\b", source):
+        raise ArgumentError(f'{path}: no kernel in it; one begins with extern "C" __global__ void name(...).')
+    return source
+
+
+def compiler_options(source: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the compiler's options for macros; REAL is float where the source goes by `using T = REAL`."""
+    real = {"REAL": "float"} if re.search(r"\busing\s+T\s*=\s*REAL\b", source) else {}
+    return tuple(f"-D{name}={value}" for name, value in {**real, **options}.items())
+
+
+def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, str | None]:
+    """Return what a launch did, and what is wrong with it: a finding of check mode or the worst mismatch; None if ok.
+
+    The kernel runs in a child process. Compiling it does not count against the limit.
+
+    Args:
+        path: the CUDA source.
+        case: the launch and what it should compute.
+        limit: seconds.
+
+    Raises:
+        ArgumentError: names that don't fit the kernel's parameters, or a launch that no GPU takes.
+        DTypeError: an input of another dtype than its parameter.
+        ShapeError: an array that has another shape as input than in the reference.
+        CompileError: the source does not compile.
+        DeviceError: no compiler for the simulated GPU; says what to do.
+    """
+    source = read_kernels(path)
+    options = compiler_options(source, case.options)
+    kernels = load(source, path.name, options, "check").kernels
+    if case.kernel not in kernels:
+        raise ArgumentError(f"{path}: no kernel {case.kernel!r}; it has {', '.join(kernels) or 'none but templates'}.")
+    parameters = kernels[case.kernel].parameters
+    case = case._replace(inputs=_arguments(case, parameters))
+    try:
+        counts, outputs = call_with_limit(limit, _launch, source, path.name, options, case)
+    except KernelError as finding:
+        return None, str(finding).removeprefix(f"kernel {case.kernel}: ")
+    differences = (compare(name, outputs[name], case.expected[name], case.rtol, case.atol) for name in outputs)
+    return counts, next(filter(None, differences), None)
+
+
+def compare(name: str, output: Output, expected: np.ndarray, rtol: float | None, atol: float | None) -> str | None:
+    """Return the worst mismatch in words, or None where all elements agree.
+
+    An element agrees where |got - expected| <= atol + rtol·|expected|. By default, rtol is `ROUNDINGS` times the
+    rounding of the array's dtype and atol that times the largest |expected|; whole numbers must be equal.
+    """
+    got = output.array
+    if not output.written.all():
+        index = _place(name, output.written.argmin(), got.shape)
+        return f"{index} was never written ({(~output.written).sum():,} of {got.size:,} elements were not)."
+    rounding = ROUNDINGS * float(np.finfo(got.dtype).eps) if got.dtype.kind == "f" else 0.0
+    rtol = rounding if rtol is None else rtol
+    if atol is None:
+        atol = rounding * float(np.abs(expected, where=np.isfinite(expected), out=np.zeros(got.shape)).max(initial=0))
+    same = (got == expected) | ((got != got) & (expected != expected))
+    with np.errstate(invalid="ignore", over="ignore"):
+        tolerance = atol + rtol * np.abs(expected.astype(np.float64))
+        error = np.abs(got.astype(np.float64) - expected)
+        wrong = ~same & ~((error <= tolerance) & (tolerance > 0) & np.isfinite(tolerance))
+        excess = np.where(wrong, np.nan_to_num(error - tolerance, nan=np.inf), -1)
+    if not wrong.any():
+        return None
+    worst = np.unravel_index(excess.argmax(), got.shape)
+    return (
+        f"{_place(name, excess.argmax(), got.shape)}: got {got[worst]}, expected {expected[worst]}: the worst of "
+        f"{wrong.sum():,} of {got.size:,} elements that are off by more than {atol:.2g} + {rtol:.2g} * |expected|."
+    )
+
+
+def _place(name: str, flat: Any, shape: tuple[int, ...]) -> str:
+    return f"{name}[{', '.join(str(i) for i in np.unravel_index(flat, shape))}]"
+
+
+def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
+    """Return what is passed for the parameters that are inputs, held to the kernel's signature."""
+    by_name = {p.name: p for p in parameters}
+    for where, names in (("inputs", case.inputs), ("reference", case.expected)):
+        if unknown := [name for name in names if name not in by_name]:
+            raise ArgumentError(f"{where}: {case.kernel} has no parameter {unknown[0]!r}; it has {', '.join(by_name)}.")
+    for name, expected in case.expected.items():
+        if not by_name[name].pointer or by_name[name].const:
+            raise ArgumentError(f"reference: {name} is no array that {case.kernel} writes.")
+        if expected.dtype.kind not in "biuf":
+            raise DTypeError(f"reference: {name} must be an array of numbers, got {expected.dtype}.")
+        if name in case.inputs and np.shape(case.inputs[name]) != expected.shape:
+            shapes = f"{np.shape(case.inputs[name])} in inputs, {expected.shape} in reference"
+            raise ShapeError(f"{name} has the shape {shapes}; they must be equal.")
+    if missing := [name for name in by_name if name not in case.inputs and name not in case.expected]:
+        raise ArgumentError(
+            f"inputs: {case.kernel} also takes {', '.join(missing)}; a number or an array is missing there, or in "
+            "reference an array that is to be written."
+        )
+    return {name: _argument(by_name[name], given) for name, given in case.inputs.items()}
+
+
+def _argument(p: Parameter, given: Any) -> Any:
+    if p.pointer:
+        if given is None:
+            return None
+        if not isinstance(given, np.ndarray) or given.dtype != p.dtype:
+            what = getattr(given, "dtype", type(given).__name__)
+            raise DTypeError(f"inputs: {p.name} must be an array of {p.dtype}, got {what}.")
+        return np.ascontiguousarray(given)
+    if not isinstance(given, int | float | np.number | np.bool_):
+        raise DTypeError(f"inputs: {p.name} must be a number, got {type(given).__name__}.")
+    value = np.array(given).astype(p.dtype)[()]
+    if p.dtype.kind != "f" and value != given:
+        raise ArgumentError(f"inputs: {p.name}={given!r} is no {p.dtype}.")
+    return value
+
+
+def _launch(source: str, name: str, options: tuple[str, ...], case: Case) -> tuple[Counts, dict[str, Output]]:
+    """Launch the kernel in check mode and return what it did and wrote; runs in the child process."""
+    kernel = load(source, name, options, "check").kernels[case.kernel]
+    kernel.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES_OPT_IN
+    with simulator.check_mode():
+        arrays = {
+            p.name: simulator.asarray(case.inputs[p.name])  # type: ignore[attr-defined]
+            if p.name in case.inputs
+            else simulator.empty(case.expected[p.name].shape, p.dtype)  # type: ignore[attr-defined]
+            for p in kernel.parameters
+            if p.pointer and case.inputs.get(p.name, p) is not None
+        }
+        buffers = {n: Buffer(a.data.ptr, a.nbytes, a.data.mem.written.ctypes.data) for n, a in arrays.items()}
+        args = [buffers.get(p.name, case.inputs.get(p.name)) for p in kernel.parameters]
+        counts = kernel.launch(case.grid, case.block, args, shared_bytes=case.shared, cooperative=case.cooperative)
+    return counts, {name: _output(arrays[name]) for name in case.expected}
+
+
+def _output(a: Any) -> Output:
+    written = a.data.mem.written[: a.nbytes].reshape(*a.shape, a.itemsize).all(axis=-1)
+    return Output(simulator.asnumpy(a), written)  # type: ignore[attr-defined]

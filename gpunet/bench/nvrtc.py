@@ -1,0 +1,154 @@
+"""Compile kernels to machine code for any GPU, without one, and read what ptxas says of them.
+
+NVRTC, NVIDIA's compiler library, is called through ctypes: neither CuPy nor a driver is needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import functools
+import importlib.util
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gpunet.errors import ArgumentError, CompileError, MissingPackageError
+
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+"""From Turing to Blackwell: T4, A100, RTX 30 and 40, H100, B200, RTX 50."""
+
+
+class Resources(NamedTuple):
+    """What a kernel takes on an architecture.
+
+    Attributes:
+        registers: of a thread.
+        shared: bytes of static shared memory of a block.
+        stack: bytes of local memory of a thread: arrays that do not fit into registers.
+        spilled: bytes that a thread stores to and loads from local memory because registers ran out.
+    """
+
+    registers: int
+    shared: int
+    stack: int
+    spilled: int
+
+
+def is_available() -> bool:
+    """Return whether NVRTC is installed."""
+    return _library() is not None
+
+
+def architectures() -> list[str]:
+    """Return those of `ARCHITECTURES` that the NVRTC here knows.
+
+    Raises:
+        MissingPackageError: there is no NVRTC; says how to get it.
+    """
+    known = _known()
+    return [arch for arch in ARCHITECTURES if arch in known]
+
+
+def compile_kernels(source: str, name: str, arch: str, options: Sequence[str] = ()) -> dict[str, Resources]:
+    """Return the resources of each kernel of `source`, by name and in order.
+
+    Args:
+        source: CUDA C++.
+        name: the file that errors speak of.
+        arch: such as "sm_90" or "sm_90a".
+        options: `-DNAME=VALUE` and what else NVRTC takes.
+
+    Raises:
+        CompileError: NVRTC refuses the source; the message is its log with file and line.
+        ArgumentError: an architecture that it does not know.
+        MissingPackageError: there is no NVRTC; says how to get it.
+    """
+    nvrtc, known = _required(), _known()
+    if arch.rstrip("af") not in known:
+        raise ArgumentError(f"unknown architecture {arch!r}; this NVRTC knows {', '.join(known)}.")
+    headers = [f"-I{root / 'include'}" for root in _roots() if (root / "include").is_dir()]
+    flags = [f"-arch={arch}", "-std=c++17", "--ptxas-options=-v", *headers, *options]
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None)
+    failed = nvrtc.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*map(str.encode, flags)))
+    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    buffer = ctypes.create_string_buffer(size.value)
+    nvrtc.nvrtcGetProgramLog(program, buffer)
+    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    log = buffer.value.decode(errors="replace")
+    if failed:
+        raise CompileError(f"{name} does not compile for {arch}:\n{log.strip()}")
+    entries = (entry.split("'", 1) for entry in log.split("Compiling entry function '")[1:])
+    return {_plain(entry): _resources(told) for entry, told in reversed(list(entries))}
+
+
+def _plain(entry: str) -> str:
+    """Return the name of a kernel that is not `extern "C"`, from such as "_Z5scalePfi"; another one as it is."""
+    mangled = re.match(r"_Z(\d+)(\w+)", entry)
+    return mangled[2][: int(mangled[1])] if mangled else entry
+
+
+def _resources(told: str) -> Resources:
+    def number(pattern: str) -> int:
+        return sum(map(int, re.findall(pattern, told)))
+
+    return Resources(
+        number(r"Used (\d+) registers"),
+        number(r"(\d+) bytes smem"),
+        number(r"(\d+) bytes stack frame"),
+        number(r"(\d+) bytes spill (?:stores|loads)"),
+    )
+
+
+@functools.cache
+def _known() -> list[str]:
+    """Return the architectures that the NVRTC here compiles for."""
+    nvrtc, count = _required(), ctypes.c_int()
+    nvrtc.nvrtcGetNumSupportedArchs(ctypes.byref(count))
+    numbers = (ctypes.c_int * count.value)()
+    nvrtc.nvrtcGetSupportedArchs(numbers)
+    return [f"sm_{number}" for number in numbers]
+
+
+def _required() -> ctypes.CDLL:
+    library = _library()
+    if library is None:
+        raise MissingPackageError(
+            "NVRTC is not installed, which compiles for GPUs and tells registers and spills: "
+            "pip install nvidia-cuda-nvrtc-cu12 (it needs no GPU), or set CUDA_PATH to a CUDA toolkit."
+        )
+    return library
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    """Return NVRTC from its Python package, else from a CUDA toolkit; None where there is none that loads."""
+    paths = [
+        path
+        for root in _roots()
+        for pattern in ("lib/libnvrtc.so*", "lib64/libnvrtc.so*", "bin/nvrtc64_*.dll", "bin/x*/nvrtc64_*.dll")
+        for path in sorted(root.glob(pattern))
+        if "builtins" not in path.name and ".alt." not in path.name
+    ]
+    for path in (*map(str, paths), ctypes.util.find_library("nvrtc")):
+        try:
+            return ctypes.CDLL(path) if path else None
+        except OSError:
+            continue
+    return None
+
+
+def _roots() -> Iterator[Path]:
+    """Yield the folders that may hold NVRTC and CUDA's headers: of Python packages, then of toolkits."""
+    for package in ("nvidia.cuda_nvrtc", "nvidia.cuda_runtime", "nvidia.cu13"):
+        try:
+            spec = importlib.util.find_spec(package)
+        except ModuleNotFoundError:
+            continue
+        yield from map(Path, spec.submodule_search_locations or () if spec else ())
+    for place in (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"):
+        if place and Path(place).is_dir():
+            yield Path(place)

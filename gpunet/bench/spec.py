@@ -1,0 +1,148 @@
+"""Read the spec of a check: a small Python file that says how to launch a kernel and what it should compute.
+
+    import numpy as np
+
+    kernel, block = "scale", (256,)
+    cases = [1, 256, 1000]
+
+    def grid(n):
+        return (-(-n // 256),)
+
+    def inputs(rng, n):
+        return {"x": rng.standard_normal(n, np.float32), "factor": 2.0, "n": n}
+
+    def reference(x, factor, n):
+        return {"y": factor * x}
+
+`inputs` gives arrays and numbers (or None for a null pointer) by the names of the kernel's parameters. `reference` gets
+them back, floats in double precision, and gives the arrays that are expected after the launch; one that is no input is
+memory that holds nothing yet. `cases` is a list of anything: each is the argument of `inputs`, behind the
+random numbers, and of every other name that is a function. Without it there is one case, and no argument. `options` are
+macros for the compiler, `shared` bytes of dynamic shared memory, `cooperative` is for a kernel with a grid barrier, and
+`rtol` and `atol` say how far a result may be off, see `check.compare`.
+"""
+
+from __future__ import annotations
+
+import copy
+import runpy
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.errors import ArgumentError
+
+NEEDED = ("kernel", "grid", "block", "inputs", "reference")
+
+
+class Case(NamedTuple):
+    """A launch and what it should compute.
+
+    Attributes:
+        label: the case in words; empty where the spec has no list of them.
+        kernel: its name.
+        grid: blocks along x, y, z.
+        block: threads along x, y, z.
+        options: macros.
+        shared: bytes of dynamic shared memory.
+        cooperative: whether all blocks live at once.
+        inputs: arrays and numbers by the kernel's parameters.
+        expected: the arrays after the launch.
+        rtol: relative tolerance; None for a default.
+        atol: absolute tolerance; None for a default.
+    """
+
+    label: str
+    kernel: str
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    options: dict[str, Any]
+    shared: int
+    cooperative: bool
+    inputs: dict[str, Any]
+    expected: dict[str, np.ndarray]
+    rtol: float | None
+    atol: float | None
+
+
+def read_spec(path: Path) -> list[Case]:
+    """Return the cases of a spec.
+
+    Raises:
+        ArgumentError: it lacks a name, one has a value that makes no sense, or its Python fails; says where.
+    """
+    with _blaming(path):
+        spec = runpy.run_path(str(path))
+    if missing := [name for name in NEEDED if name not in spec]:
+        raise ArgumentError(f"{path}: {', '.join(missing)} is missing; a spec needs {', '.join(NEEDED)}.")
+    if "cases" not in spec:
+        return [_case(path, spec)]
+    with _blaming(path):
+        return [_case(path, spec, case) for case in spec["cases"]]
+
+
+def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
+    def value(name: str, default: Any = None) -> Any:
+        given = spec.get(name, default)
+        with _blaming(path):
+            return given(*case) if callable(given) else given
+
+    for name in ("inputs", "reference"):
+        if not callable(spec[name]):
+            raise ArgumentError(f"{path}: {name} must be a function.")
+    with _blaming(path):
+        inputs = spec["inputs"](np.random.default_rng(0), *case)
+        _check_mapping(path, "inputs", inputs)
+        expected = spec["reference"](**{name: _double(given) for name, given in inputs.items()})
+        _check_mapping(path, "reference", expected)
+        return Case(
+            label=f"case {case[0]!r}" if case else "",
+            kernel=str(value("kernel")),
+            grid=_dimensions(path, "grid", value("grid")),
+            block=_dimensions(path, "block", value("block")),
+            options=dict(value("options", {})),
+            shared=int(value("shared", 0)),
+            cooperative=bool(value("cooperative", False)),
+            inputs=dict(inputs),
+            expected={name: np.asarray(array) for name, array in expected.items()},
+            rtol=value("rtol"),
+            atol=value("atol"),
+        )
+
+
+def _double(given: Any) -> Any:
+    """Return a copy for the reference, which may change it; floats in double precision."""
+    if isinstance(given, np.ndarray | np.generic) and given.dtype.kind == "f":
+        return given.astype(np.float64)
+    return copy.copy(given)
+
+
+def _check_mapping(path: Path, function: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise ArgumentError(
+            f"{path}: {function} must return a dict by the kernel's parameters, got {type(value).__name__}."
+        )
+
+
+def _dimensions(path: Path, name: str, value: Any) -> tuple[int, ...]:
+    given = value if isinstance(value, tuple | list) else (value,)
+    if not 1 <= len(given) <= 3 or not all(isinstance(n, int | np.integer) and n >= 1 for n in given):
+        raise ArgumentError(f"{path}: {name} must be one to three whole numbers of at least 1, got {value!r}.")
+    return tuple(map(int, given))
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Turn an error of the spec's own Python into one that names its line."""
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except Exception as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
+        raise ArgumentError(f"{path}{f':{line}' if line else ''}: {type(error).__name__}: {error}") from error

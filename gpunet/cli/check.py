@@ -1,0 +1,121 @@
+"""`gpunet check`: is a kernel of one's own right, and what does it take of a GPU?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpunet.bench import nvrtc
+from gpunet.bench.check import check as check_case
+from gpunet.bench.check import compiler_options, read_kernels
+from gpunet.bench.spec import Case, read_spec
+from gpunet.cli.options import json_line, json_option
+from gpunet.errors import ArgumentError, CompileError, DTypeError, MissingPackageError, ShapeError
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Unusable(click.ClickException):
+    """A command or a spec that cannot be right."""
+
+    exit_code = 2
+
+
+def _macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    if bad := [text for text, pair in zip(given, pairs, strict=True) if not pair[0].isidentifier()]:
+        raise click.BadParameter(f"{bad[0]!r}: write -D NAME=VALUE.")
+    return {name: value or "1" for name, _, value in pairs}
+
+
+@click.command()
+@click.argument("path", metavar="FILE.cu", type=FILE)
+@click.option("--spec", "spec_path", metavar="SPEC.py", type=FILE, help="How to launch it, and a NumPy reference.")
+@click.option("--arch", metavar="LIST", help="GPUs to compile for: sm_75,sm_90.  [default: all from sm_75 to sm_120]")
+@click.option("-D", "macros", metavar="NAME=VALUE", multiple=True, callback=_macros, help="Macro for the compiler.")
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds that a launch may take; compiling does not count.",
+)
+@json_option
+@click.pass_context
+def check(
+    ctx: click.Context,
+    path: Path,
+    spec_path: Path | None,
+    arch: str | None,
+    macros: dict[str, str],
+    limit: float,
+    as_json: bool,
+) -> None:
+    """Compile the kernels of FILE.cu for GPUs, and run one on the simulated GPU.
+
+    Prints registers, shared memory, stack and spills of every kernel, which needs NVRTC and no GPU. With --spec it also
+    runs a kernel on the CPU in check mode, in a process of its own, and compares what it computes with a NumPy
+    reference: the first race, access out of bounds, divergent barrier, read of uninitialised memory or wrong number is
+    told. Exit code 1 means that something was found, 2 that the command or the spec cannot be right.
+    """
+    say = (lambda text: None) if as_json else click.echo
+    try:
+        source = read_kernels(path)
+        cases = [c._replace(options={**c.options, **macros}) for c in read_spec(spec_path)] if spec_path else []
+        variants = [compiler_options(source, options) for options in [c.options for c in cases] or [macros]]
+        rows = _resources(source, path, dict.fromkeys(variants), arch, say)
+        results = _results(path, cases, limit, say)
+    except (ArgumentError, DTypeError, ShapeError) as error:
+        raise _Unusable(" ".join(str(error).split())) from error
+    except CompileError as error:  # the log has lines of its own
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json_line({"file": str(path), "kernels": rows, "cases": results}))
+    ctx.exit(any(result["finding"] for result in results))
+
+
+def _resources(
+    source: str, path: Path, variants: Mapping[tuple[str, ...], None], arch: str | None, say: Any
+) -> list[dict[str, Any]] | None:
+    """Print a line for each kernel, architecture and set of options; None where NVRTC is not there."""
+    try:
+        wanted = [name.strip() for name in arch.split(",")] if arch else nvrtc.architectures()
+        line = "{:<32} {:<7} {:>9} {:>7} {:>6} {:>7}  {}".format
+        rows: list[dict[str, Any]] = []
+        for options in variants:
+            for name in wanted:
+                for kernel, r in nvrtc.compile_kernels(source, path.name, name, options).items():
+                    if not rows:
+                        say(line("kernel", "arch", "registers", "shared", "stack", "spilled", "options"))
+                    rows.append({"kernel": kernel, "arch": name, **r._asdict(), "options": list(options)})
+                    say(line(kernel, name, *r, " ".join(options)).rstrip())
+    except MissingPackageError as missing:
+        click.echo(f"Notice: {missing}", err=True)
+        return None
+    if not rows:
+        raise ArgumentError(
+            f'{path}: templates only, of which none is used; write extern "C" __global__ void name(...).'
+        )
+    return rows
+
+
+def _results(path: Path, cases: list[Case], limit: float, say: Any) -> list[dict[str, Any]]:
+    """Run the cases one by one, print how each ended and return it."""
+    results = []
+    for case in cases:
+        counts, finding = check_case(path, case, limit)
+        title = ", ".join(filter(None, (case.kernel, case.label)))
+        done = {} if counts is None else vars(counts)
+        say(f"{title}: FAILED: {finding}" if finding else f"{title}: ok; {_counted(done)}")
+        results.append({"kernel": case.kernel, "case": case.label, "ok": not finding, "finding": finding, **done})
+    return results
+
+
+def _counted(done: Mapping[str, int]) -> str:
+    return (
+        f"{done['global_bytes_read']:,} bytes read and {done['global_bytes_written']:,} written, of shared memory "
+        f"{done['shared_bytes_read']:,} and {done['shared_bytes_written']:,}, {done['barriers']:,} barriers"
+    )

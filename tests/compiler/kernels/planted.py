@@ -1,0 +1,164 @@
+"""Faults to plant in the real kernels: the file, what stands there, what to put there, what runs it, what catches it.
+
+"AssertionError" stands for the comparison with NumPy, else it is what check mode says.
+"""
+
+import shutil
+
+import numpy as np
+from compiler.kernels.simulated import run, uninitialized
+
+from gpunet.cuda import Kernel
+from gpunet.device import kernels_path
+from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
+
+TILED = {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16, "TM": 4, "TN": 4}
+REGISTER = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
+
+
+def matmul(folder, rung, threads, options=None, m=33, n=36, k=20):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
+    if (options or {}).get("TRANSPOSE_A"):
+        a = np.ascontiguousarray(a.T)
+    c, sums = uninitialized((m, n), a.dtype), uninitialized(n, a.dtype)
+    kernel = Kernel(folder / f"matmul_{rung}.cu", f"matmul_{rung}")
+    extra = (sums,) if rung == "tiled" else ()
+    tiles = {"shared": 9, "naive": 10}.get(rung, 4)
+    run(kernel, (tiles,), (threads,), a, b, None, None, None, c, *extra, m, n, k, 0, 0, 0.0, options=options)
+    product = (a.T if (options or {}).get("TRANSPOSE_A") else a) @ b
+    np.testing.assert_allclose(c, product, rtol=1e-4, atol=1e-4)
+    if extra:
+        np.testing.assert_allclose(sums, b.sum(axis=0), rtol=1e-4, atol=1e-4)
+
+
+def shared(folder):
+    matmul(folder, "shared", 256)
+
+
+def register(folder):
+    matmul(folder, "register", 64, REGISTER)
+
+
+def tiled(folder):
+    matmul(folder, "tiled", 64, TILED)
+
+
+def tiled_by_vectors(folder):
+    matmul(folder, "tiled", 64, {**TILED, "VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1, "TRANSPOSE_A": 1}, m=36)
+
+
+def bias(folder):
+    rng = np.random.default_rng(0)
+    for rows, n in ((5, 7), (3, 8)):
+        z, b = rng.standard_normal((rows, n)).astype(np.float32), rng.standard_normal(n).astype(np.float32)
+        y = uninitialized((rows, n), z.dtype)
+        kernel = Kernel(folder / "bias_activation.cu", "bias_activation_forward")
+        run(kernel, (1,), (256,), z, b, None, y, rows, n, 0.0, options={"ACTIVATION": "relu"})
+        np.testing.assert_array_equal(y, np.maximum(z + b, 0))
+
+
+def column_sums(folder):
+    x, sums = np.ones((19, 130), np.float32), uninitialized(130, np.dtype(np.float32))
+    run(Kernel(folder / "reduce.cu", "sum_columns"), (2, 1), (32, 8), x, sums, 19, 130, 19)
+    np.testing.assert_array_equal(sums, 19)
+
+
+def total(folder):
+    x, sums = np.ones(1000, np.float32), uninitialized(2, np.dtype(np.float32))
+    run(Kernel(folder / "reduce.cu", "sum"), (2,), (256,), x, sums, 1000)
+    assert sums.sum() == 1000
+
+
+def cross_entropy(folder):
+    rng = np.random.default_rng(0)
+    z, labels = rng.standard_normal((9, 40)).astype(np.float32), rng.integers(0, 40, 9)
+    dz, loss = uninitialized(z.shape, z.dtype), uninitialized(1, z.dtype)
+    kernel = Kernel(folder / "softmax_cross_entropy.cu", "softmax_cross_entropy_labels")
+    run(kernel, (1,), (256,), z, labels, None, None, None, dz, loss, 9, 40, 0.0)
+    expected_loss, expected = softmax_cross_entropy(z, labels)
+    np.testing.assert_allclose(loss[0], expected_loss, rtol=1e-5)
+    np.testing.assert_allclose(dz, expected, atol=1e-6)
+
+
+def clip(folder):
+    g, squares = np.full(300, 2, np.float32), np.full(1, 1200, np.float32)
+    run(Kernel(folder / "optimizers.cu", "clip_norm"), (1,), (256,), g, squares, 300, 1, 1.0)
+    np.testing.assert_allclose(np.linalg.norm(g), 1, rtol=1e-5)
+
+
+BARRIER = "        __syncthreads();\n"
+FAULTS = {
+    "no barrier before a tile is read": (
+        "matmul_shared.cu", BARRIER, "", shared, "race"),
+    "no barrier before a tile is overwritten": (
+        "matmul_shared.cu", "        __syncthreads();  // nobody", "        // nobody", shared, "race"),
+    "a sum without a first value": (
+        "matmul_shared.cu", "T sum = 0;", "T sum;", shared, "AssertionError"),
+    "an edge off by one": (
+        "matmul.cuh", "if (row >= m || i >= k)", "if (row > m || i >= k)", shared, "out of bounds"),
+    "a wrong stride": (
+        "matmul.cuh", "static_cast<size_t>(row) * k + i", "static_cast<size_t>(row) * m + i", shared, "out of bounds"),
+    "a transposed index": (
+        "matmul_register.cu", "row_b[q] = tile_b[i][x + q * (BN / TN)]", "row_b[q] = tile_b[i][x * TN + q]", register,
+        "AssertionError"),
+    "an epilogue without a guard": (
+        "matmul.cuh", "if (row >= m || column >= n) return;", "", register, "race|out of bounds"),
+    "one buffer where there must be two": (
+        "matmul_tiled.cu", "loader_a.put(tile_a[now ^ 1]);", "loader_a.put(tile_a[now]);", tiled, "race"),
+    "no barrier after the first tile": (
+        "matmul_tiled.cu", "    loader_b.put(tile_b[0]);\n    __syncthreads();", "    loader_b.put(tile_b[0]);", tiled,
+        "race"),
+    "a tile of which a part is not loaded": (
+        "tile_loader.cuh", "for (int p = 0; p < PER_THREAD; ++p) {\n            if", "for (int p = 0; p < 1; ++p) {\n"
+        "            if", tiled, "uninitialized"),
+    "a row of shared memory that is not padded to vectors": (
+        "tile_loader.cuh", "ROW = SIZE + PADDING", "ROW = SIZE + 1", tiled_by_vectors, "misaligned|runtime error"),
+    "the last step along k is lost": (
+        "matmul_tiled.cu", "i < last; i += BK", "i + BK < last; i += BK", tiled, "AssertionError"),
+    "column sums of too many columns": (
+        "matmul_tiled.cu", "if (x < BN && column + x < n)", "if (x < BN)", tiled, "out of bounds"),
+    "vectors where the size is no multiple": (
+        "bias_activation.cu", "n % VECTOR == 0 && aligned(z)", "aligned(z)", bias,
+        "misaligned|out of bounds"),
+    "a lost tail": (
+        "bias_activation.cu", "for (unsigned i = vectors * VECTOR + flat_thread(); i < size;",
+        "for (unsigned i = vectors * VECTOR + flat_thread(); i + VECTOR < size;", bias, "AssertionError"),
+    "a bias of the wrong column": (
+        "bias_activation.cu", "z[i] + bias[i % n]", "z[i] + bias[i % rows]", bias, "AssertionError"),
+    "a column that is not there": (
+        "reduce.cu", "if (column < n) total[j]", "total[j]", column_sums, "out of bounds"),
+    "a race between the warps of a column sum": (
+        "columns.cuh", "    __syncthreads();\n", "", column_sums, "race"),
+    "a race in the sum of a block": (
+        "common.cuh", "    __syncthreads();\n", "", total, "race"),
+    "a partial sum that every block writes to one place": (
+        "reduce.cu", "partial_sums[blockIdx.x] = total", "partial_sums[0] = total", total, "race"),
+    "a barrier that only some threads reach": (
+        "common.cuh", "    __syncthreads();\n", "    if (threadIdx.x < 32) __syncthreads();\n", total, "barrier"),
+    "a maximum of one lane": (
+        "softmax_cross_entropy.cu", "largest = warp_max(largest);", "", cross_entropy, "AssertionError"),
+    "a shuffle in a branch": (
+        "softmax_cross_entropy.cu", "product = warp_sum(product);", "if (lane < 8) product = warp_sum(product);",
+        cross_entropy, "collective|mask|warp"),
+    "a row beyond the end": (
+        "softmax_cross_entropy.cu", "row < rows; row += warps", "row <= rows; row += warps", cross_entropy,
+        "out of bounds"),
+    "a shared factor that is read too early": (
+        "optimizers.cu", "    __syncthreads();\n    const T scale = factor;", "    const T scale = factor;", clip,
+        "race|uninitialized"),
+    "a write through a pointer to const": (
+        "optimizers.cu", "    const T scale = factor;",
+        "    const_cast<T*>(partial_squares)[0] = 0;\n    const T scale = factor;", clip, "const|race"),
+}  # fmt: skip
+
+
+def plant(name, folder):
+    """Run the case of a fault on a copy of the kernels, made in `folder`, that has it: what catches it raises."""
+    file, right, wrong, case, _ = FAULTS[name]
+    planted = folder / "kernels"
+    shutil.copytree(kernels_path(), planted)
+    source = (planted / file).read_text(encoding="utf-8")
+    assert right in source, "the kernel has changed: plant the fault anew"
+    (planted / file).write_text(source.replace(right, wrong, 1), encoding="utf-8")
+    case(planted)

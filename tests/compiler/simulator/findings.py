@@ -1,0 +1,279 @@
+"""Each kind of fault that check mode knows: what it says of it, and a kernel whose fault is marked."""
+
+import numpy as np
+from compiler.simulator.kernels import simulate
+
+FAULTS = {
+    "shared race: no barrier between write and read": (
+        r"race: write of 4 bytes at test.cu:3 by thread \(1,0,0\) of block \(0,0,0\): shared memory s at byte 4; "
+        r"not ordered with the read at test.cu:4 by thread \(0,0,0\) of block \(0,0,0\)\.$",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          s[threadIdx.x] = x[threadIdx.x];
+          x[threadIdx.x] = s[threadIdx.x ^ 1];  // fault
+        }""",
+    ),
+    "shared race: the reader runs before the writer": (
+        r"race: write .* shared memory s at byte 0; not ordered with the read",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          s[threadIdx.x] = x[threadIdx.x];
+          __syncthreads();
+          float v = s[0];
+          if (threadIdx.x == 63) s[0] = 1;  // fault
+          x[threadIdx.x] = v;
+        }""",
+    ),
+    "shared race: a read by one of many is not forgotten": (
+        r"race: write .* not ordered with the read .* by thread",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          s[threadIdx.x] = x[threadIdx.x];
+          __syncthreads();
+          float v = 0;
+          if (threadIdx.x == 40) v = s[0];
+          if (threadIdx.x < 32) for (int i = 0; i < 4; ++i) { v += s[0]; __syncwarp(); }
+          if (threadIdx.x == 31) s[0] = 1;  // fault
+          x[threadIdx.x] = v;
+        }""",
+    ),
+    "warp race: no __syncwarp": (
+        r"race: read .* shared memory s",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          s[threadIdx.x] = x[threadIdx.x];
+          __shfl_sync(~0u, 1, 0);
+          x[threadIdx.x] = s[threadIdx.x ^ 1];  // fault
+        }""",
+    ),
+    "dynamic shared race": (
+        r"race: .* dynamic shared memory at byte",
+        """
+        extern "C" __global__ void k(float* x) {
+          extern __shared__ float s[];
+          s[threadIdx.x] = x[threadIdx.x];
+          x[threadIdx.x] = s[threadIdx.x ^ 1];  // fault
+        }""",
+    ),
+    "global race between threads": (
+        r"race: read .* array x at byte 0; not ordered with the write",
+        """
+        extern "C" __global__ void k(float* x) {
+          x[0] += 1;  // fault
+        }""",
+    ),
+    "global race between blocks": (
+        r"race: .* of block \(1,0,0\): array x at byte 4; not ordered with the write .* of block \(0,0,0\)",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x == 0) x[1] = blockIdx.x;  // fault
+        }""",
+    ),
+    "an atomic and a plain access": (
+        r"race: atomic access .* array x at byte 0; not ordered with the write at test.cu:3",
+        """
+        extern "C" __global__ void k(float* x) {
+          atomicAdd(x, 1.0f);  // fault
+          x[threadIdx.x] = x[0];
+        }""",
+    ),
+    "a handover by an atomic without a fence": (
+        r"race: read .* array x",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x) return;
+          x[blockIdx.x + 1] = 1;
+          if (atomicAdd(x, 1.0f) == gridDim.x - 1) x[9] = x[1] + x[2];  // fault
+        }""",
+    ),
+    "out of bounds: one past the end": (
+        r"out of bounds: write of 4 bytes .* by thread \(63,0,0\) of block \(1,0,0\): "
+        r"byte 512 of array x, which has 512 bytes",
+        """
+        extern "C" __global__ void k(float* x) {
+          int i = blockIdx.x * 64 + threadIdx.x;
+          x[i + 1] = i;  // fault
+        }""",
+    ),
+    "out of bounds: before the beginning": (
+        r"out of bounds: read of 4 bytes .*: byte -4 of array x",
+        """
+        extern "C" __global__ void k(float* x) {
+          x[threadIdx.x] = x[(int)threadIdx.x - 1];  // fault
+        }""",
+    ),
+    "out of bounds: a null pointer": (
+        r"out of bounds: read of 4 bytes .*: an address that no argument of the kernel covers",
+        """
+        extern "C" __global__ void k(float* x) {
+          float* p = x[0] > 1e30f ? x : nullptr;
+          x[1] = *p;  // fault
+        }""",
+    ),
+    "out of bounds: the tail of a float4": (
+        r"out of bounds: .*: byte 512 of array x",
+        """
+        extern "C" __global__ void k(float* x) {
+          float4* v = reinterpret_cast<float4*>(x + 128 - 4) + 1;
+          *v = make_float4(1, 2, 3, 4);  // fault
+        }""",
+    ),
+    "out of bounds: one shared array runs into the next": (
+        r"out of bounds: an index past its array's size",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[32], t[32];
+          if (threadIdx.x < 32) s[threadIdx.x] = t[threadIdx.x] = 1;
+          __syncthreads();
+          x[threadIdx.x] = s[threadIdx.x];  // fault
+        }""",
+    ),
+    "out of bounds: an atomic": (
+        r"out of bounds: atomic access of 4 bytes",
+        """
+        extern "C" __global__ void k(float* x) {
+          atomicAdd(x + 128 + threadIdx.x, 1);  // fault
+        }""",
+    ),
+    "out of bounds: past the dynamic shared memory asked for": (
+        r"out of bounds: write .*: byte 256 of the dynamic shared memory, which has 256 bytes",
+        """
+        extern "C" __global__ void k(float* x) {
+          extern __shared__ float s[];
+          s[threadIdx.x + 1] = 1;  // fault
+        }""",
+    ),
+    "out of bounds: another thread's local memory": (
+        r"out of bounds",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float* s;
+          float mine[4] = {x[0], x[1], x[2], x[3]};
+          if (threadIdx.x == 0) s = mine;
+          __syncthreads();
+          x[threadIdx.x] = s[threadIdx.x % 4];  // fault
+        }""",
+    ),
+    "misaligned float4": (
+        r"misaligned: .* array x at byte 4, whose address is no multiple of 16",
+        """
+        extern "C" __global__ void k(float* x) {
+          float4 v = *reinterpret_cast<const float4*>(x + 1);  // fault
+          x[0] = v.x + v.y;
+        }""",
+    ),
+    "misaligned float4 through __ldg": (
+        r"misaligned: .* array x at byte 8",
+        """
+        extern "C" __global__ void k(float* x) {
+          float4 v = __ldg(reinterpret_cast<const float4*>(x + 2));  // fault
+          x[0] = v.x;
+        }""",
+    ),
+    "uninitialized shared memory": (
+        r"uninitialized read: .* shared memory s at byte 4 has not been written",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          if (threadIdx.x != 1) s[threadIdx.x] = 1;
+          __syncthreads();
+          x[threadIdx.x] = s[threadIdx.x];  // fault
+        }""",
+    ),
+    "shared memory of the block before is not initialized": (
+        r"uninitialized read: .* of block \(1,0,0\)",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          if (blockIdx.x == 0) s[threadIdx.x] = 1;
+          __syncthreads();
+          x[blockIdx.x * 64 + threadIdx.x] = s[threadIdx.x];  // fault
+        }""",
+    ),
+    "a write through a const pointer": (
+        r"write through a const pointer: write of 4 bytes .* array x at byte 0",
+        """
+        extern "C" __global__ void k(const float* x) {
+          const_cast<float*>(x)[threadIdx.x] = 1;  // fault
+        }""",
+    ),
+    "a barrier in a divergent branch": (
+        r"divergent barrier: thread \(0,0,0\) of block \(0,0,0\) waits at the barrier test.cu:2, "
+        r"thread \(32,0,0\) of block \(0,0,0\) has exited",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x < 32) __syncthreads();  // fault
+        }""",
+    ),
+    "two barriers instead of one": (
+        r"divergent barrier: .* waits at the barrier test.cu:2, .* waits at the barrier test.cu:3",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x < 32) __syncthreads();  // fault
+          else __syncthreads();
+        }""",
+    ),
+    "a warp whose lanes do different things": (
+        r"divergent warp collective",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x % 2) __shfl_sync(~0u, 1, 0);
+          else __ballot_sync(~0u, 1);  // fault
+        }""",
+    ),
+    "a lane that is not in its own mask": (
+        r"the calling lane is not in its own mask",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shfl_sync(1u, 1, 0);  // fault
+        }""",
+    ),
+    "a lane that never comes": (
+        r"divergent",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x == 5) __syncthreads();
+          else __syncwarp();  // fault
+        }""",
+    ),
+    "a shuffle from a lane that has exited": (
+        r"undefined shuffle at test.cu:3: thread \(4,0,0\)",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x >= 20) return;
+          x[threadIdx.x] = __shfl_down_sync(~0u, x[threadIdx.x], 16);  // fault
+        }""",
+    ),
+    "a grid barrier in a launch that is not cooperative": (
+        r"grid barrier .* not cooperative",
+        """
+        extern "C" __global__ void k(float* x) {
+          cooperative_groups::this_grid().sync();  // fault
+        }""",
+    ),
+    "integer overflow in an index": (
+        r"integer overflow in a multiplication",
+        """
+        extern "C" __global__ void k(float* x) {
+          int i = threadIdx.x + 70000;
+          x[(size_t)(i * i) % 128] = 1;  // fault
+        }""",
+    ),
+    "division by zero": (
+        r"integer division by zero",
+        """
+        extern "C" __global__ void k(float* x) {
+          x[0] = 7 / (int)threadIdx.x;  // fault
+        }""",
+    ),
+}
+
+
+def provoke(name):
+    """Run the kernel of a fault in check mode, which raises what it finds."""
+    _, text = FAULTS[name]
+    simulate(text.lstrip("\n"), (2,), (64,), np.zeros(128, np.float32), shared_bytes=256)

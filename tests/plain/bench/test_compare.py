@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from gpunet.bench.check import Output, compare
+
+
+def difference(got, expected, rtol=None, atol=None, written=True):
+    got = np.asarray(got)
+    return compare("y", Output(got, np.full(got.shape, written)), np.asarray(expected), rtol, atol)
+
+
+def sums(n):
+    """Rounded sums of n terms in float32, one by one, and those in double precision."""
+    x = np.random.default_rng(0).standard_normal((50, n), np.float32)
+    return x.cumsum(axis=1)[:, -1], x.sum(axis=1, dtype=np.float64)
+
+
+@pytest.mark.parametrize("n", [10, 1000, 100_000])
+def test_roundings_of_a_sum_of_any_length_agree(n):
+    assert difference(*sums(n)) is None
+
+
+@pytest.mark.parametrize("n", [10, 1000])
+def test_a_lost_term_does_not_agree(n):
+    rounded, exact = sums(n)
+    rounded[7] -= np.float32(0.01)
+    assert difference(rounded, exact).startswith("y[7]: got ")
+
+
+def test_the_worst_mismatch_is_named_with_how_many_there_are():
+    expected = np.zeros((3, 4)) + 1
+    got = expected.astype(np.float32)
+    got[1, 2], got[2, 3] = 1.5, 3
+    assert difference(got, expected).startswith("y[2, 3]: got 3.0, expected 1.0: the worst of 2 of 12 elements")
+
+
+def test_nan_and_infinity_must_be_where_they_are_expected():
+    special = np.array([np.nan, np.inf, -np.inf, 1], np.float32)
+    assert difference(special, special.astype(np.float64)) is None
+    for index, wrong in enumerate([1, -np.inf, np.nan, np.inf]):
+        got = special.copy()
+        got[index] = wrong
+        assert difference(got, special).startswith(f"y[{index}]: ")
+
+
+def test_whole_numbers_must_be_equal_to_the_last_bit():
+    big = np.array([2**62, -(2**62) + 1], np.int64)
+    assert difference(big, big) is None
+    assert difference(big + np.array([0, 1]), big).startswith("y[1]: ")
+
+
+def test_the_spec_s_tolerances_are_taken():
+    assert difference(np.float32([1.1]), [1.0], rtol=0.2) is None
+    assert difference(np.float32([1.1]), [1.0], atol=0.2) is None
+    assert difference(np.float32([1.1]), [1.0], rtol=0.01) is not None
+    assert difference(np.int32([11]), [10], atol=1) is None
+
+
+def test_an_element_that_was_never_written_is_named():
+    assert difference(np.float32([[1, 2]]), [[1, 2]], written=[[True, False]]).startswith(
+        "y[0, 1] was never written (1"
+    )
+
+
+def test_empty_and_zero_dimensional_arrays_compare():
+    assert difference(np.zeros((0, 3), np.float32), np.zeros((0, 3))) is None
+    assert difference(np.float32(2), 2.0) is None
+    assert difference(np.float32(2), 3.0).startswith("y[]: got 2.0, expected 3.0")

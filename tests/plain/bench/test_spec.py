@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from gpunet.bench.spec import read_spec
+from gpunet.errors import ArgumentError
+
+SPEC = """
+import numpy as np
+kernel, grid, block = "scale", 2, (16, 4)
+def inputs(rng):
+    return {"x": rng.standard_normal(3, np.float32), "n": 3}
+def reference(x, n):
+    x *= 2
+    return {"y": x}
+"""
+BY_CASE = """
+kernel, block, cases = "scale", 32, [1, 40]
+def grid(n): return (-(-n // 32), 1)
+def options(n): return {"TILE": n}
+def shared(n): return 4 * n
+def inputs(rng, n): return {"n": n}
+def reference(n): return {"y": [n]}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path):
+    def write(text):
+        (tmp_path / "spec.py").write_text(text, encoding="utf-8")
+        return tmp_path / "spec.py"
+
+    return write
+
+
+def test_a_spec_without_cases_is_one_launch(spec):
+    (case,) = read_spec(spec(SPEC))
+    assert (case.label, case.kernel, case.grid, case.block) == ("", "scale", (2,), (16, 4))
+    assert (case.options, case.shared, case.cooperative, case.rtol, case.atol) == ({}, 0, False, None, None)
+
+
+def test_the_reference_gets_copies_in_double_precision(spec):
+    (case,) = read_spec(spec(SPEC))
+    x = np.random.default_rng(0).standard_normal(3, np.float32)
+    np.testing.assert_array_equal(case.inputs["x"], x)
+    assert case.inputs["x"].dtype == np.float32
+    assert case.expected["y"].dtype == np.float64
+    np.testing.assert_array_equal(case.expected["y"], 2 * x.astype(np.float64))
+
+
+def test_what_is_a_function_is_called_with_the_case(spec):
+    cases = read_spec(spec(BY_CASE))
+    assert [case.label for case in cases] == ["case 1", "case 40"]
+    assert [case.grid for case in cases] == [(1, 1), (2, 1)]
+    assert [case.options["TILE"] for case in cases] == [1, 40]
+    assert [case.shared for case in cases] == [4, 160]
+    assert cases[1].expected["y"] == [40]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("kernel, grid", "kernel, grd", r"spec.py: grid is missing; a spec needs kernel, grid, block, inputs, ref"),
+        ("2, (16, 4)", "0, 1", r"grid must be one to three whole numbers of at least 1, got 0"),
+        ("2, (16, 4)", "2, (1, 1, 1, 1)", r"block must be one to three whole numbers"),
+        ("2, (16, 4)", "2.5, 1", r"grid must be"),
+        ("x *= 2", "x *= nothing", r"spec.py:7: NameError: name 'nothing' is not defined"),
+        ("x *= 2", "x *= (", r"spec.py:7: SyntaxError"),
+        ("reference(x, n)", "reference(x, m)", r"spec.py: TypeError: reference\(\) got an unexpected .* 'n'"),
+        ('return {"y": x}', "return x", r"reference must return a dict by the kernel's parameters, got ndarray"),
+    ],
+)
+def test_a_spec_that_cannot_be_right_is_an_error_that_says_where(spec, right, wrong, message):
+    assert right in SPEC
+    with pytest.raises(ArgumentError, match=message):
+        read_spec(spec(SPEC.replace(right, wrong)))
+
+
+def test_inputs_must_be_a_function(spec):
+    with pytest.raises(ArgumentError, match=r"inputs must be a function"):
+        read_spec(spec(SPEC + "inputs = {}"))
