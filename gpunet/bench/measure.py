@@ -207,8 +207,9 @@ def timed(
         calls = {
             name: rotate([place(prepare, device, inputs) for _ in range(copies)]) for name, prepare in kernels.items()
         }
-        times = interleave(calls, clock, seconds)
-        base = times.get(next(iter(case.kernels)))
+        with device.activate():
+            times = interleave(calls, clock, seconds)
+        library = next(iter(case.kernels))
         for name, of_kernel in times.items():
             spread = Spread.of(of_kernel)
             yield _row(
@@ -216,7 +217,7 @@ def timed(
                 name,
                 cache=cache,
                 seconds=spread,
-                speedup=ratios(of_kernel, base) if base else None,
+                speedup=ratios(of_kernel, times[library]) if library in times and name != library else None,
                 of_ceiling=ceilings.seconds(case.flops, case.nbytes) / spread.median,
             )
 

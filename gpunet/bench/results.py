@@ -27,7 +27,7 @@ class Row:
         fault: what is wrong with it; "" where it is right. A wrong kernel is not timed.
         cache: "warm" or "cold": whether its operands were in the GPU's L2 cache; "" on other devices.
         seconds: of a call.
-        speedup: how many times faster than the library path, in the same rounds.
+        speedup: how many times faster than the library path, in the same rounds; None for the library itself.
         of_ceiling: share of what the measured ceilings allow.
         counts: on the simulated GPU, what a call did; None where it launches no kernel of gpunet's.
     """
