@@ -32,8 +32,8 @@ def bad_input() -> Iterator[None]:
     """Turn errors of what was asked for into exit code 2."""
     try:
         yield
-    except KernelError:
-        raise  # not the user's input, but what shall be found: exit code 1
+    except (KernelError, BrokenPipeError):  # a finding, exit code 1; `gpunet bench ... | head`
+        raise
     except MemoryError as error:
         raise BadInput(f"out of memory; choose smaller sizes. {error}".strip()) from error
     except OSError as error:
