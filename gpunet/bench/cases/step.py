@@ -38,9 +38,10 @@ def step(size: Size, dtype: DType, gpu: bool) -> Iterator[Case]:
 
         def call() -> tuple[Array, ...]:
             ops.set_kernel(kernel)
-            loss = training.step(x, labels)
-            ops.set_kernel(None)
-            return (loss,)
+            try:
+                return (training.step(x, labels),)
+            finally:
+                ops.set_kernel(None)
 
         return call
 
