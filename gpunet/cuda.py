@@ -25,13 +25,14 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.device import array_module, device_of, kernels_path
+from gpunet.device import Device, array_module, device_of, kernels_path
 from gpunet.errors import ArgumentError, CompileError, DeviceError, DTypeError, GpunetError, ShapeError
+from gpunet.faults import launch_numbers, raise_fault
 
 MAX_ELEMENTS = 2**31 - 2**12
 """Kernels count elements in int32, and the last block runs past the end by up to a tile."""
@@ -39,6 +40,7 @@ MAX_ELEMENTS = 2**31 - 2**12
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 MAX_THREADS = 1024
 MAX_SHARED = 48 * 1024
+REFUSALS = (1, 701)  # CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
@@ -110,6 +112,9 @@ class Kernel:
             DTypeError: an array of another dtype than the parameter, or what is no array or number.
             ShapeError: an array with fewer elements than the declaration asks for, not C-contiguous, or too large.
             DeviceError: arrays in host memory, or on different devices.
+
+        The launch raises `ArgumentError` where this kernel may not be launched so, and `KernelError` for a fault: on
+        "sim" its own, on CUDA that of an earlier launch; its own is raised when the GPU is waited for.
         """
         values, dtype = self.check(grid, block, *args, shared=shared)
         arrays = {p.name: a for p, a in zip(self.parameters, args, strict=True) if p.pointer and a is not None}
@@ -119,13 +124,23 @@ class Kernel:
             return lambda: None
         device = device_of(next(iter(arrays.values())))
         flags = tuple(f"-D{key}={value}" for key, value in {"REAL": CTYPES[dtype], **(options or {})}.items())
-        place = device.xp.cuda.Device(device.index)
-        with place:
-            function = _module(device.xp, device.name, self.path, flags).get_function(self.name)
+        with device.activate():
+            function = _module(device, self.path, flags).get_function(self.name)
+        place, launched, label = device.xp.cuda.Device(device.index), device.launched, f"{self.name} ({self.path.name})"
 
         def launch() -> None:
-            with place:
-                function(grid, block, values, shared_mem=shared)
+            try:
+                with place:
+                    function(grid, block, values, shared_mem=shared)
+            except RuntimeError as error:
+                raise_fault(error, device.name, launched, label)
+                if getattr(error, "status", None) not in REFUSALS:
+                    raise
+                raise ArgumentError(
+                    f"{label}: the GPU refuses a launch of grid {grid} and block {block} with {shared} bytes of "
+                    f"dynamic shared memory ({error}); its __launch_bounds__, registers or shared memory allow no more."
+                ) from error
+            launched[label] = next(launch_numbers)
 
         return launch
 
@@ -183,14 +198,15 @@ class Kernel:
 
 
 @functools.cache
-def _module(xp: ModuleType, device: str, path: Path, flags: tuple[str, ...]) -> Any:
-    """Return the compiled module of `xp` for one device."""
+def _module(device: Device, path: Path, flags: tuple[str, ...]) -> Any:
+    """Return the compiled module for one device."""
     try:
-        module = xp.RawModule(code=read_source(path), options=("-std=c++17", *flags))
+        module = device.xp.RawModule(code=read_source(path), options=("-std=c++17", *flags))
         module.compile()
     except GpunetError:
         raise
     except Exception as error:  # CuPy's compiler, loader and driver each have their own
+        raise_fault(error, device.name, device.launched)
         raise CompileError(f"{path} does not compile with {' '.join(flags) or 'no options'}:\n{error}") from error
     return module
 

@@ -11,7 +11,8 @@ import functools
 import os
 import re
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
+from gpunet.faults import raise_fault
 
 Array: TypeAlias = Any
 """An `ndarray` of numpy, cupy or gpunet.simulator. No library has a type that covers them all."""
@@ -41,12 +43,16 @@ class Device:
         name: "cpu", "cuda:N" for the N-th GPU, or "sim" for the simulated one.
         xp: the array module: `numpy`, `cupy` or `gpunet.simulator`.
         host_reads: how often `to_host` copied something back; a training epoch reads once, at its end.
+        launched: what was launched since the GPU was last waited for, to be named where there was a fault: a kernel
+            with its file, and the number of its last launch. Whoever launches notes
+            `launched[name] = next(launch_numbers)`.
     """
 
     def __init__(self, name: str, xp: ModuleType):
         self.name = name
         self.xp = xp
         self.host_reads = 0
+        self.launched: dict[str, int] = {}
 
     @property
     def index(self) -> int:
@@ -54,8 +60,20 @@ class Device:
         return int(self.name.partition(":")[2] or 0)
 
     def activate(self) -> AbstractContextManager[Any]:
-        """Return a block in which CuPy allocates and computes on this GPU; nothing to do on the CPU."""
-        return nullcontext() if self.xp is np else self.xp.cuda.Device(self.index)
+        """Return a block in which CuPy allocates and computes on this GPU; nothing to do on the CPU.
+
+        A kernel's fault that CuPy meets in it, whichever call it was, becomes a `KernelError` (see `synchronize`).
+        """
+        return nullcontext() if self.xp is np else self._active()
+
+    @contextmanager
+    def _active(self) -> Iterator[None]:
+        try:
+            with self.xp.cuda.Device(self.index):
+                yield
+        except RuntimeError as error:
+            raise_fault(error, self.name, self.launched)
+            raise
 
     def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
         """Return `x` (an array of any device, or anything NumPy takes) as an array on this device."""
@@ -70,14 +88,33 @@ class Device:
             target[...] = self.asarray(value, target.dtype)
 
     def to_host(self, a: Array) -> np.ndarray:
-        """Return `a` as a NumPy array (itself where it is one) and count the read. On a GPU this waits for the GPU."""
+        """Return `a` as a NumPy array (itself where it is one) and count the read.
+
+        On a GPU this waits for the GPU.
+
+        Raises:
+            KernelError: as for `synchronize`.
+        """
         self.host_reads += 1
-        return np.asarray(a if self.xp is np else self.xp.asnumpy(a))
+        if self.xp is np:
+            return np.asarray(a)
+        with self.activate():
+            host: np.ndarray = self.xp.asnumpy(a)
+        self.launched.clear()
+        return host
 
     def synchronize(self) -> None:
-        """Wait until all work queued on this device is done; nothing to wait for on the CPU."""
-        if self.xp is not np:
+        """Wait until all work queued on this device is done; nothing to wait for on the CPU.
+
+        Raises:
+            KernelError: a kernel that was launched since the last wait did something that no GPU survives, such as an
+                access to an illegal address; names it, or those that it may be. On CUDA the process must start anew.
+        """
+        if self.xp is np:
+            return
+        with self.activate():
             self.xp.cuda.Device(self.index).synchronize()
+        self.launched.clear()
 
     def __repr__(self) -> str:
         return f"Device({self.name!r})"
@@ -254,6 +291,11 @@ def array_module(*arrays: Array, **named: Array) -> ModuleType:
     return next(iter(devices.values())).xp
 
 
+def on_device(a: Any) -> bool:
+    """Return whether `a` is an array of a GPU, real or simulated."""
+    return _made_by("cupy", a) or _made_by("gpunet.simulator", a)
+
+
 def to_host(a: Any) -> Any:
     """Return the array `a` as a NumPy array; what is no array of a device is returned as it is."""
-    return device_of(a).to_host(a) if _made_by("cupy", a) or _made_by("gpunet.simulator", a) else a
+    return device_of(a).to_host(a) if on_device(a) else a

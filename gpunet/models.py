@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,7 @@ from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
 from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear
+from gpunet.layers.linear import LinearChain
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.softmax import softmax
@@ -187,7 +188,7 @@ class Sequential(Model):
     @cached_property
     def _program(self) -> list[Layer]:
         """The layers to run."""
-        return _fuse(self.layers)
+        return _chain(_fuse(self.layers))
 
     @cached_property
     def _first_trained(self) -> int:
@@ -227,7 +228,7 @@ class Sequential(Model):
         rows = [("layer", "output of a row", "parameters")]
         shape = _input_shape(self)
         position = 0
-        for runs in self._program:
+        for runs in _fuse(self.layers):
             layer = self.layers[position]
             fused = isinstance(runs, Linear) and runs is not layer
             shape = shape and runs.output_shape(shape)
@@ -275,7 +276,7 @@ class MLP(Sequential):
         activation = activation_function(activation)
         rng = np.random.default_rng(seed if seed is None else whole("MLP: seed", seed, 0))
         layers: list[Layer] = []
-        for n_in, n_out in pairwise(sizes[:-1]):
+        for n_in, n_out in itertools.pairwise(sizes[:-1]):
             layers.append(Linear(n_in, n_out, activation=activation, rng=rng))
             if dropout:
                 layers.append(Dropout(dropout))
@@ -355,4 +356,15 @@ def _fuse(layers: Sequence[Layer]) -> list[Layer]:
             program[-1] = last.fused(layer.activation)
         else:
             program.append(layer)
+    return program
+
+
+def _chain(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the layers to run: `Linear` layers that follow each other become one chain."""
+    program: list[Layer] = []
+    for kind, run in itertools.groupby(layers, type):
+        group = list(run)
+        if kind is Linear and len(group) > 1:  # a layer of a subclass may have a backward pass of its own
+            group = [LinearChain(cast(list[Linear], group))]
+        program += group
     return program

@@ -53,16 +53,27 @@ class Tape:
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
         """Return the step's next buffer: an uninitialised array of `xp`."""
+        kind = (shape, dtype, xp)
         position = self._taken
         self._taken += 1
-        kind = (shape, dtype, xp)
-        if position < len(self._kinds):
-            if self._kinds[position] != kind:  # another batch shape: replace the buffer
-                self._kinds[position], self._buffers[position] = kind, xp.empty(shape, dtype)
+        if position < len(self._kinds) and self._kinds[position] == kind:
             return self._buffers[position]
-        self._kinds.append(kind)
-        self._buffers.append(xp.empty(shape, dtype))
-        return self._buffers[position]
+        return self._keep(position, kind, xp.empty(shape, dtype))
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
+        """Return the step's next buffer, zero when it is made; who uses it leaves it as zeros for the next step."""
+        kind = (shape, dtype, xp, 0)
+        position = self._taken
+        self._taken += 1
+        if position < len(self._kinds) and self._kinds[position] == kind:
+            return self._buffers[position]
+        return self._keep(position, kind, xp.zeros(shape, dtype))
+
+    def _keep(self, position: int, kind: tuple[Any, ...], buffer: Array) -> Array:
+        """Keep a new buffer in its place, where one of another batch shape may be."""
+        self._kinds[position:] = [kind, *self._kinds[position + 1 :]]
+        self._buffers[position:] = [buffer, *self._buffers[position + 1 :]]
+        return buffer
 
     def next_draw(self) -> int:
         """Return the number of the step's next draw, for a kernel that makes the numbers of `uniform` itself."""
@@ -108,6 +119,11 @@ class Tape:
 def empty(tape: Tape | None, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
     """Return a buffer of `tape`, or a fresh array where there is none."""
     return xp.empty(shape, dtype) if tape is None else tape.empty(shape, dtype, xp)
+
+
+def zeros(tape: Tape | None, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
+    """Return `tape.zeros(...)`, or a fresh array of zeros where there is no tape."""
+    return xp.zeros(shape, dtype) if tape is None else tape.zeros(shape, dtype, xp)
 
 
 def empty_like(tape: Tape | None, a: Array, xp: ModuleType) -> Array:

@@ -44,16 +44,18 @@ extern "C" __global__ void __launch_bounds__(256) bias_activation_forward(
     }
 }
 
-// Launch and dbias: see columns.cuh; with one chunk, partial_sums is dbias itself. dz may be dy or saved.
+// Launch, partial_sums and arrivals: see columns.cuh. dz may be dy or saved.
 extern "C" __global__ void __launch_bounds__(256, 1) bias_activation_backward(
     const T* dy,                     // [rows * n]
     const T* saved,                  // [rows * n]: y, or z + bias where f's derivative needs it
     T* dz,                           // [rows * n]
-    T* __restrict__ partial_sums,    // [n]
+    T* partial_sums,                 // [grid_y * n] or null
+    unsigned* arrivals,              // [grid_x] or null
+    T* __restrict__ dbias,           // [n]
     int rows, int n, int rows_per_chunk, T parameter) {
     const bool vectors = n % VECTOR == 0 && aligned(dy) && aligned(saved) && aligned(dz);
     const int first = column_of(0, vectors);
-    sum_columns_of_chunk(partial_sums, rows, n, rows_per_chunk, vectors, [&](int row, T (&sum)[VECTOR]) {
+    sum_columns_in_chunks(partial_sums, arrivals, dbias, rows, n, rows_per_chunk, vectors, [&](int row, T (&sum)[VECTOR]) {
         if (vectors) {
             if (first >= n) return;
             const int place = row * n + first;

@@ -2,8 +2,8 @@
 //
 // A block of COLUMN_LANES x COLUMN_ROWS threads covers 32 vectors of columns (128 in float) and a chunk of rows. Each
 // of its warps takes every eighth row, so that a warp reads 512 bytes in a row; the warps' sums meet in shared memory.
-// With more than one chunk the blocks leave partial sums, one row for each chunk, and `sum_rows` (reduce.cu) adds those
-// up in the order of the chunks: two launches, no atomics, the same bits every time.
+// With more than one chunk the blocks leave partial sums, one row for each chunk, and the last to arrive adds those up
+// in the order of the chunks: one launch, and the same bits every time.
 //
 // Launch: grid (ceil(n / (32 * VECTOR)), chunks), block (32, 8), rows_per_chunk = ceil(rows / chunks).
 
@@ -21,23 +21,36 @@ DEVICE int column_of(int j, bool vectors) {
     return vectors ? first + threadIdx.x * VECTOR + j : first + j * COLUMN_LANES + threadIdx.x;
 }
 
-// Call element(row, columns of this lane, sum) for every row of the chunk, then write the sums of the block.
+// Call add_row(row, sum) for every row of the chunk, then leave the sums of all chunks in `sums`. With more than one,
+// `partial_sums` has room for n numbers each, `arrivals` a zero for each block along x.
 template <typename Row>
-DEVICE void sum_columns_of_chunk(T* partial_sums, int rows, int n, int rows_per_chunk, bool vectors, Row add_row) {
-    __shared__ T sums[COLUMN_ROWS][COLUMNS];
+DEVICE void sum_columns_in_chunks(T* partial_sums, unsigned* arrivals, T* sums, int rows, int n, int rows_per_chunk,
+                                  bool vectors, Row add_row) {
+    __shared__ T of_row[COLUMN_ROWS][COLUMNS];
     T sum[VECTOR] = {};
     const int first_row = blockIdx.y * rows_per_chunk;
     const int last_row = min(rows - first_row, rows_per_chunk) + first_row;
     for (int row = first_row + threadIdx.y; row < last_row; row += COLUMN_ROWS) add_row(row, sum);
 #pragma unroll
-    for (int j = 0; j < VECTOR; ++j) sums[threadIdx.y][j * COLUMN_LANES + threadIdx.x] = sum[j];
+    for (int j = 0; j < VECTOR; ++j) of_row[threadIdx.y][j * COLUMN_LANES + threadIdx.x] = sum[j];
     __syncthreads();
-    if (threadIdx.y != 0) return;
+    T* of_chunk = gridDim.y == 1 ? sums : partial_sums + blockIdx.y * n;
+    if (threadIdx.y == 0) {
+#pragma unroll
+        for (int j = 0; j < VECTOR; ++j) {
+            T total = 0;
+            for (int i = 0; i < COLUMN_ROWS; ++i) total += of_row[i][j * COLUMN_LANES + threadIdx.x];
+            const int column = column_of(j, vectors);
+            if (column < n) of_chunk[column] = total;
+        }
+    }
+    if (gridDim.y == 1 || !last_to_arrive(arrivals + blockIdx.x, gridDim.y) || threadIdx.y != 0) return;
 #pragma unroll
     for (int j = 0; j < VECTOR; ++j) {
-        T total = 0;
-        for (int i = 0; i < COLUMN_ROWS; ++i) total += sums[i][j * COLUMN_LANES + threadIdx.x];
         const int column = column_of(j, vectors);
-        if (column < n) partial_sums[blockIdx.y * n + column] = total;
+        if (column >= n) continue;
+        T total = 0;
+        for (unsigned chunk = 0; chunk < gridDim.y; ++chunk) total += __ldcg(partial_sums + chunk * n + column);
+        sums[column] = total;
     }
 }

@@ -96,3 +96,33 @@ DEVICE Real block_sum(Real x, Real* scratch) {
         for (int i = 0; i < warps; ++i) total += scratch[i];
     return total;
 }
+
+// Whether this block is the last of `blocks` to arrive: what the others wrote before is visible to it then. All threads
+// of a block call it together, after their writes. So a sum over blocks takes one launch, in the order of the blocks
+// and not of their arrival. `arrivals` is zero before the first block comes and zero again after the last.
+DEVICE bool last_to_arrive(unsigned* arrivals, unsigned blocks) {
+    __shared__ bool last;
+    __threadfence();  // this thread's writes, before the block is counted
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        last = atomicInc(arrivals, blocks - 1) == blocks - 1;
+        __threadfence();
+    }
+    __syncthreads();
+    return last;
+}
+
+// Add up x over a grid along x of full warps, in a fixed order; return whether this block is the one whose thread 0 has
+// the sum in x. `scratch` is as for block_sum, `partial_sums` has room for a number a block, `arrivals` is as for
+// last_to_arrive; one block needs neither.
+template <typename Real>
+DEVICE bool grid_sum(Real& x, Real* scratch, Real* partial_sums, unsigned* arrivals) {
+    x = block_sum(x, scratch);
+    if (gridDim.x == 1) return true;
+    if (threadIdx.x == 0) partial_sums[blockIdx.x] = x;
+    if (!last_to_arrive(arrivals, gridDim.x)) return false;
+    x = 0;
+    for (unsigned i = threadIdx.x; i < gridDim.x; i += blockDim.x) x += __ldcg(partial_sums + i);
+    x = block_sum(x, scratch);
+    return true;
+}

@@ -6,8 +6,7 @@
 // for predictions p and targets t of (rows, n), share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w; where
 // these are all zero, so are the shares.
 //
-// Memory-bound: 12 bytes an element in float. Blocks leave partial sums of the loss, which `sum` of reduce.cu adds up
-// in their order; with one block, partial_losses is the loss itself.
+// Memory-bound: 12 bytes an element in float. The last block adds up the losses of all, in their order.
 //
 // Options: REAL. Launch: grid-stride; grid as you like, at least one block, block (256,). slope may be the prediction.
 
@@ -19,7 +18,7 @@ struct LossAndSlope {
 
 template <typename Loss>
 DEVICE void mean_loss(const T* prediction, const T* target, const T* weight, const T* weight_sum, T* slope,
-                      T* partial_losses, int rows, int n, Loss loss) {
+                      T* partial_losses, unsigned* arrivals, T* mean, int rows, int n, Loss loss) {
     __shared__ T scratch[256 / WARP];
     const unsigned size = rows * n;
     const T whole = weight ? weight_sum[0] * static_cast<T>(n) : static_cast<T>(size);
@@ -30,8 +29,7 @@ DEVICE void mean_loss(const T* prediction, const T* target, const T* weight, con
         total += share * both.loss;
         slope[i] = share * both.slope;
     }
-    total = block_sum(total, scratch);
-    if (threadIdx.x == 0) partial_losses[blockIdx.x] = total;
+    if (grid_sum(total, scratch, partial_losses, arrivals) && threadIdx.x == 0) mean[0] = total;
 }
 
 // l = (p - t)^2
@@ -41,9 +39,11 @@ extern "C" __global__ void __launch_bounds__(256) mean_squared_error(
     const T* __restrict__ weight,        // [rows] or null
     const T* __restrict__ weight_sum,    // [1] or null
     T* slope,                            // [rows * n]
-    T* __restrict__ partial_losses,      // [grid_x]
+    T* partial_losses,                   // [grid_x] or null
+    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    T* __restrict__ mean,                // [1]
     int rows, int n) {
-    mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, rows, n, [](T p, T t) {
+    mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, arrivals, mean, rows, n, [](T p, T t) {
         const T d = p - t;
         return LossAndSlope{d * d, T(2) * d};
     });
@@ -56,9 +56,11 @@ extern "C" __global__ void __launch_bounds__(256) huber(
     const T* __restrict__ weight,        // [rows] or null
     const T* __restrict__ weight_sum,    // [1] or null
     T* slope,                            // [rows * n]
-    T* __restrict__ partial_losses,      // [grid_x]
+    T* partial_losses,                   // [grid_x] or null
+    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    T* __restrict__ mean,                // [1]
     int rows, int n, T delta) {
-    mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, rows, n, [=](T p, T t) {
+    mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, arrivals, mean, rows, n, [=](T p, T t) {
         const T d = p - t;
         const T c = d > delta ? delta : d < -delta ? -delta : d;
         return LossAndSlope{c * (d - T(0.5) * c), c};
@@ -72,9 +74,11 @@ extern "C" __global__ void __launch_bounds__(256) binary_cross_entropy(
     const T* __restrict__ weight,        // [rows] or null
     const T* __restrict__ weight_sum,    // [1] or null
     T* slope,                            // [rows * n]
-    T* __restrict__ partial_losses,      // [grid_x]
+    T* partial_losses,                   // [grid_x] or null
+    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    T* __restrict__ mean,                // [1]
     int rows, int n) {
-    mean_loss(logits, target, weight, weight_sum, slope, partial_losses, rows, n, [](T z, T t) {
+    mean_loss(logits, target, weight, weight_sum, slope, partial_losses, arrivals, mean, rows, n, [](T z, T t) {
         const T loss = (z < T(0) ? T(0) : z) - z * t + real::log1p(real::exp(-real::abs(z)));
         return LossAndSlope{loss, T(1) / (T(1) + real::exp(-z)) - t};
     });

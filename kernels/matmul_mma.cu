@@ -4,8 +4,9 @@
 // units. It rounds the operands to 10 bits of mantissa (TF32), an error of up to 5e-4 of each factor, and sums in
 // float. That is not float arithmetic: this rung is never chosen unasked.
 //
-// Tiles go through shared memory as in matmul_tiled.cu, with double buffering; rows there are padded by 8 words, so
-// that the 32 words of a fragment lie in 32 banks.
+// Tiles go through shared memory as in matmul_tiled.cu, with double buffering, splits and column sums (of the float
+// numbers, not of the rounded ones); rows there are padded by 8 words, so that the 32 words of a fragment lie in 32
+// banks.
 //
 // Options: BM, BN, BK (64, 64, 16), the block's tile and its step; WM, WN (32, 32), a warp's tile, multiples of 16 and
 // 8; VECTOR_A, VECTOR_B as in matmul_tiled.cu; REAL must be float. sm_80 and later; on earlier ones it traps.
@@ -14,6 +15,7 @@
 
 #include "matmul.cuh"
 #include "mma.cuh"
+#include "split_k.cuh"
 #include "tile_loader.cuh"
 
 #ifndef BM
@@ -38,6 +40,12 @@ static_assert(BM % WM == 0 && BN % WN == 0 && WM % 16 == 0 && WN % 8 == 0 && BK 
 using LoaderA = Loader<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, PADDING>;
 using LoaderB = Loader<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, PADDING>;
 
+// What a thread adds up; part_size of the launch is what all threads of a block do.
+struct Sums {
+    float tile[WM / 16][WN / 8][4];
+    ColumnSums<BN, THREADS> columns;
+};
+
 extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]
@@ -45,31 +53,38 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
     const T* __restrict__ saved,    // [grid_z * m * n] or null
     T* __restrict__ preactivation,  // [grid_z * m * n] or null
     T* __restrict__ c,              // [grid_z * m * n]
-    int m, int n, int k, long long stride_a, long long stride_b, T parameter) {
-    a += blockIdx.z * stride_a;
-    b += blockIdx.z * stride_b;
+    T* __restrict__ column_sums,    // [n] or null: sums over k of the first op(b)
+    T* parts,                       // [grid_x * grid_y * grid_z * part_size] or null: with splits, for split_k.cuh
+    unsigned* arrivals,             // [grid_x * grid_z] or null: with splits, zeros
+    int m, int n, int k, long long stride_a, long long stride_b, int part_size, T parameter) {
     alignas(16) __shared__ T tile_a[2][BK][LoaderA::ROW];
     alignas(16) __shared__ T tile_b[2][BK][LoaderB::ROW];
+
+    a += blockIdx.z * stride_a;
+    b += blockIdx.z * stride_b;
     const int tiles = ceil_div(n, BN);
     const int row = blockIdx.x / tiles * BM, column = blockIdx.x % tiles * BN;
+    const int steps = ceil_div(ceil_div(k, BK), gridDim.y);  // of each split
+    const int first = min(blockIdx.y * steps * BK, k), last = min(first + steps * BK, k);
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int group = lane / 4, member = lane % 4;
     const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
+    const bool sums_columns = column_sums && row == 0 && blockIdx.z == 0;
 
     LoaderA loader_a;
     LoaderB loader_b;
-    float sum[WM / 16][WN / 8][4] = {};
+    Sums sum = {};
 
-    loader_a.fetch(a, row, m, 0, k, TRANSPOSE_A ? m : k);
-    loader_b.fetch(b, column, n, 0, k, TRANSPOSE_B ? k : n);
+    loader_a.fetch(a, row, m, first, last, TRANSPOSE_A ? m : k);
+    loader_b.fetch(b, column, n, first, last, TRANSPOSE_B ? k : n);
     loader_a.put(tile_a[0]);
     loader_b.put(tile_b[0]);
     __syncthreads();
-    for (int i = 0, now = 0; i < k; i += BK, now ^= 1) {
-        const bool more = i + BK < k;
+    for (int i = first, now = 0; i < last; i += BK, now ^= 1) {
+        const bool more = i + BK < last;
         if (more) {
-            loader_a.fetch(a, row, m, i + BK, k, TRANSPOSE_A ? m : k);
-            loader_b.fetch(b, column, n, i + BK, k, TRANSPOSE_B ? k : n);
+            loader_a.fetch(a, row, m, i + BK, last, TRANSPOSE_A ? m : k);
+            loader_b.fetch(b, column, n, i + BK, last, TRANSPOSE_B ? k : n);
         }
 #pragma unroll
         for (int j = 0; j < BK; j += 8) {
@@ -88,8 +103,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
 #pragma unroll
             for (int p = 0; p < WM / 16; ++p)
 #pragma unroll
-                for (int q = 0; q < WN / 8; ++q) mma_m16n8k8_tf32(sum[p][q], fragment_a[p], fragment_b[q]);
+                for (int q = 0; q < WN / 8; ++q) mma_m16n8k8_tf32(sum.tile[p][q], fragment_a[p], fragment_b[q]);
         }
+        if (sums_columns) sum.columns.add(tile_b[now]);
         if (more) {
             loader_a.put(tile_a[now ^ 1]);
             loader_b.put(tile_b[now ^ 1]);
@@ -97,6 +113,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
         __syncthreads();
     }
 
+    if (!sum_splits<THREADS>(sum, parts, arrivals)) return;
     const Epilogue finish{bias, saved, preactivation, c, m, n, parameter};
 #pragma unroll
     for (int p = 0; p < WM / 16; ++p)
@@ -105,5 +122,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
 #pragma unroll
             for (int r = 0; r < 4; ++r)
                 finish(row + warp_m + p * 16 + group + r / 2 * 8, column + warp_n + q * 8 + 2 * member + r % 2,
-                       sum[p][q][r]);
+                       sum.tile[p][q][r]);
+    if (sums_columns) sum.columns.write(column_sums, column, n);
 }

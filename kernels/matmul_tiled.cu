@@ -1,4 +1,4 @@
-// matmul_tiled.cu: the matrix product in use (see matmul.cuh), and the sum of its splits.
+// matmul_tiled.cu: the matrix product in use (see matmul.cuh).
 //
 // What it adds to the rung below, each for a wait that was left there:
 //   - vector loads: 16 bytes an instruction from memory and from shared memory;
@@ -6,8 +6,7 @@
 //     goes into the other half of the shared memory; one barrier a step instead of two;
 //   - warp tiles: the 32 threads of a warp compute a compact WM x WN tile, so that its loads from shared memory touch
 //     few words, each broadcast to several lanes, and no bank twice;
-//   - split-K: where c has too few tiles to fill the GPU, several blocks share a tile, each with its part of k. They
-//     write partial products, which matmul_sum_splits adds up in their order: deterministic, unlike atomics;
+//   - split-K: where c has too few tiles to fill the GPU, several blocks share a tile (see split_k.cuh);
 //   - the bias gradient: in dW = x^T dz the tiles of dz pass through shared memory anyway; the blocks of the first row
 //     of tiles sum their columns on the way.
 // Rows in shared memory are padded by one vector, against bank conflicts where a tile is transposed on its way.
@@ -20,6 +19,7 @@
 // Block (32 * BM / WM * BN / WN,). 2 BK (BM + BN + 2 VECTOR) words of shared memory, 48 KiB at most.
 
 #include "matmul.cuh"
+#include "split_k.cuh"
 #include "tile_loader.cuh"
 
 #ifndef BM
@@ -73,15 +73,23 @@ DEVICE int fragment_place(int p, int lane) {
     return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH;
 }
 
+// What a thread adds up; part_size of the launch is what all threads of a block do.
+struct Sums {
+    T tile[TM][TN];
+    ColumnSums<BN, THREADS> columns;
+};
+
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]
     const T* __restrict__ bias,     // [n] or null
     const T* __restrict__ saved,    // [grid_z * m * n] or null
     T* __restrict__ preactivation,  // [grid_z * m * n] or null
-    T* __restrict__ c,              // [grid_y * grid_z * m * n]
-    T* __restrict__ column_sums,    // [grid_y * n] or null: sums over k of the first op(b), for each split
-    int m, int n, int k, long long stride_a, long long stride_b, T parameter) {
+    T* __restrict__ c,              // [grid_z * m * n]
+    T* __restrict__ column_sums,    // [n] or null: sums over k of the first op(b)
+    T* parts,                       // [grid_x * grid_y * grid_z * part_size] or null: with splits, for split_k.cuh
+    unsigned* arrivals,             // [grid_x * grid_z] or null: with splits, zeros
+    int m, int n, int k, long long stride_a, long long stride_b, int part_size, T parameter) {
     alignas(16) __shared__ T tile_a[2][BK][LoaderA::ROW];
     alignas(16) __shared__ T tile_b[2][BK][LoaderB::ROW];
 
@@ -98,9 +106,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
 
     LoaderA loader_a;
     LoaderB loader_b;
-    T sum[TM][TN] = {};
-    constexpr int SUMMED = (BN + THREADS - 1) / THREADS;  // columns of op(b) that a thread sums
-    T column_sum[SUMMED] = {};
+    Sums sum = {};
 
     loader_a.fetch(a, row, m, first, last, TRANSPOSE_A ? m : k);
     loader_b.fetch(b, column, n, first, last, TRANSPOSE_B ? k : n);
@@ -121,16 +127,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
 #pragma unroll
             for (int p = 0; p < TM; ++p)
 #pragma unroll
-                for (int q = 0; q < TN; ++q) sum[p][q] += column_a[p] * row_b[q];
+                for (int q = 0; q < TN; ++q) sum.tile[p][q] += column_a[p] * row_b[q];
         }
-        if (sums_columns) {
-#pragma unroll
-            for (int s = 0; s < SUMMED; ++s) {
-                const int x = threadIdx.x + s * THREADS;
-                if (x < BN)
-                    for (int j = 0; j < BK; ++j) column_sum[s] += tile_b[now][j][x];
-            }
-        }
+        if (sums_columns) sum.columns.add(tile_b[now]);
         if (more) {
             loader_a.put(tile_a[now ^ 1]);
             loader_b.put(tile_b[now ^ 1]);
@@ -138,48 +137,17 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
         __syncthreads();
     }
 
-    T* product = c + static_cast<size_t>(blockIdx.y * gridDim.z) * m * n;  // with splits, where this one's part goes
-    const Epilogue finish{bias, saved, preactivation, product, m, n, parameter};
+    if (!sum_splits<THREADS>(sum, parts, arrivals)) return;
+    const Epilogue finish{bias, saved, preactivation, c, m, n, parameter};
 #pragma unroll
     for (int p = 0; p < TM; ++p)
 #pragma unroll
         for (int q = 0; q < TN; q += WIDTH_C) {
             Neighbours<WIDTH_C> values;
 #pragma unroll
-            for (int j = 0; j < WIDTH_C; ++j) values.v[j] = sum[p][q + j];
+            for (int j = 0; j < WIDTH_C; ++j) values.v[j] = sum.tile[p][q + j];
             finish(row + warp_m + fragment_place<WIDTH_M, LANES_M>(p, lane_m),
                    column + warp_n + fragment_place<WIDTH_N, LANES_N>(q, lane_n), values);
         }
-    if (!sums_columns) return;
-#pragma unroll
-    for (int s = 0; s < SUMMED; ++s) {
-        const int x = threadIdx.x + s * THREADS;
-        if (x < BN && column + x < n) column_sums[blockIdx.y * n + column + x] = column_sum[s];
-    }
-}
-
-// c = the epilogue of the sum of the partial products, in the order of the splits; the column sums likewise.
-// Launch: grid-stride; grid (ceil(m * n / 256),) or fewer, block (256,). m counts the rows of all matrices of a batch.
-extern "C" __global__ void __launch_bounds__(256) matmul_sum_splits(
-    const T* __restrict__ partial_products,     // [splits * m * n]
-    const T* __restrict__ partial_column_sums,  // [splits * n] or null
-    const T* __restrict__ bias,                 // [n] or null
-    const T* __restrict__ saved,                // [m * n] or null
-    T* __restrict__ preactivation,              // [m * n] or null
-    T* __restrict__ c,                          // [m * n]
-    T* __restrict__ column_sums,                // [n] or null
-    int m, int n, int splits, T parameter) {
-    const unsigned size = m * n;
-    const Epilogue finish{bias, saved, preactivation, c, m, n, parameter};
-    for (unsigned i = flat_thread(); i < size; i += flat_stride()) {
-        T sum = 0;
-        for (int split = 0; split < splits; ++split) sum += partial_products[static_cast<size_t>(split) * size + i];
-        finish(i / n, i % n, sum);
-    }
-    if (!partial_column_sums) return;
-    for (unsigned i = flat_thread(); i < n; i += flat_stride()) {
-        T sum = 0;
-        for (int split = 0; split < splits; ++split) sum += partial_column_sums[split * n + i];
-        column_sums[i] = sum;
-    }
+    if (sums_columns) sum.columns.write(column_sums, column, n);
 }

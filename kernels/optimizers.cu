@@ -1,29 +1,59 @@
-// optimizers.cu: the update rules of gpunet/optimizers.py over a model's flat buffers, and the clipping of its
+// optimizers.cu: the update rules of gpunet/optimizers/ over a model's flat buffers, and the clipping of its
 // gradient.
 //
-// One launch updates all parameters. Memory-bound: Adam reads p, g, m, v and writes p, m, v, 28 bytes a parameter in
-// float for some 15 FLOPs, so each thread moves 16 bytes at a time. The learning rate and the number of the step lie on
-// the device: a recorded step reads them anew at every replay, and begin_step moves them on.
+// Two launches: begin_step looks at the gradient and says what to do, a rule does it to all parameters. Memory-bound:
+// begin_step reads the gradient, 4 bytes a parameter in float; Adam reads p, g, m, v and writes p, m, v, 28 bytes for
+// some 15 FLOPs; so each thread moves 16 bytes at a time. All that changes from step to step lies on the device and
+// moves on there, so that a recorded step may be replayed.
 //
-// Options: REAL. Launch, where nothing else is said: grid-stride; grid (ceil(size / (256 * VECTOR)),) or fewer,
-// block (256,).
+// Options: REAL. Launch: grid-stride; grid (ceil(size / (256 * VECTOR)),) or fewer, block (256,).
 
 #include "common.cuh"
 
-// Count the step and look up its learning rate: rates[i] is the rate of the step after `first + i` steps; beyond the
-// ends the first or last one holds. Launch: one thread.
-extern "C" __global__ void begin_step(
-    const T* __restrict__ rates,       // [count]
-    long long* __restrict__ step,      // [1]
-    T* __restrict__ rate,              // [1]
-    long long first, int count) {
-    rate[0] = rates[min(max(step[0] - first, 0LL), count - 1LL)];
-    step[0] += 1;
+// Places in `progress`.
+constexpr int STEPS = 0;          // steps done
+constexpr int RATES_FROM = 1;     // the number of steps done for which rates[0] is
+constexpr int FIRST_SKIPPED = 2;  // the first step that was not applied, counted from 1; 0: none
+
+// Places in `update`.
+constexpr int RATE = 0;    // the learning rate
+constexpr int FACTOR = 1;  // of the gradient; 0: it is not applied
+
+// Count the step, look up its learning rate (beyond the ends of `rates` the first or last one holds), and find the
+// factor that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm + 1e-6),
+// 1). Where an element is NaN or infinite the factor is 0, and the step is not applied: the parameters stay.
+extern "C" __global__ void __launch_bounds__(256) begin_step(
+    const T* __restrict__ g,        // [size]
+    const T* __restrict__ rates,    // [count]
+    long long* progress,            // [3]
+    T* __restrict__ update,         // [2]
+    T* partial_squares,             // [grid_x]
+    unsigned* arrivals,             // [1]: zero
+    int size, int count, T max_norm) {
+    __shared__ T scratch[256 / WARP];
+    const unsigned vectors = aligned(g) ? size / VECTOR : 0;
+    const auto square = [](T x) { return x * x + (x - x); };  // NaN also of an infinite x, which would hide in the sum
+    T squares = 0;
+    for (unsigned i = flat_thread(); i < vectors; i += flat_stride()) {
+        const Vector value = load(g + i * VECTOR);
+#pragma unroll
+        for (int j = 0; j < VECTOR; ++j) squares += square(value.v[j]);
+    }
+    for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) squares += square(g[i]);
+    if (!grid_sum(squares, scratch, partial_squares, arrivals) || threadIdx.x != 0) return;
+    const long long done = progress[STEPS], place = done - progress[RATES_FROM];
+    const T clip = max_norm > T(0) ? max_norm / (real::sqrt(squares) + T(1e-6)) : T(1);
+    const bool applied = squares == squares && clip > T(0);
+    update[RATE] = rates[min(max(place, 0LL), count - 1LL)];
+    update[FACTOR] = !applied ? T(0) : clip < T(1) ? clip : T(1);
+    progress[STEPS] = done + 1;
+    if (!applied && progress[FIRST_SKIPPED] == 0) progress[FIRST_SKIPPED] = done + 1;
 }
 
 // Call rule(p, g, s, t) for every parameter, its gradient and its state; s and t may be null.
 template <typename Rule>
-DEVICE void update_each(T* p, const T* g, T* s, T* t, int size, Rule rule) {
+DEVICE void update_each(T* p, const T* g, T* s, T* t, T factor, int size, Rule rule) {
+    if (factor == T(0)) return;
     const unsigned vectors = aligned(p) && aligned(g) && aligned(s) && aligned(t) ? size / VECTOR : 0;
     for (unsigned i = flat_thread(); i < vectors; i += flat_stride()) {
         const unsigned place = i * VECTOR;
@@ -32,14 +62,14 @@ DEVICE void update_each(T* p, const T* g, T* s, T* t, int size, Rule rule) {
         if (s) first = load(s + place);
         if (t) second = load(t + place);
 #pragma unroll
-        for (int j = 0; j < VECTOR; ++j) rule(parameter.v[j], gradient.v[j], first.v[j], second.v[j]);
+        for (int j = 0; j < VECTOR; ++j) rule(parameter.v[j], factor * gradient.v[j], first.v[j], second.v[j]);
         store(p + place, parameter);
         if (s) store(s + place, first);
         if (t) store(t + place, second);
     }
     for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) {
         T first = s ? s[i] : T(0), second = t ? t[i] : T(0);
-        rule(p[i], g[i], first, second);
+        rule(p[i], factor * g[i], first, second);
         if (s) s[i] = first;
         if (t) t[i] = second;
     }
@@ -50,10 +80,10 @@ extern "C" __global__ void __launch_bounds__(256) sgd(
     T* __restrict__ p,             // [size]
     const T* __restrict__ g,       // [size]
     T* __restrict__ velocity,      // [size] or null
-    const T* __restrict__ rate,    // [1]
+    const T* __restrict__ update,  // [2]
     int size, T momentum, T weight_decay, bool nesterov) {
-    const T lr = rate[0];
-    update_each(p, g, velocity, nullptr, size, [=](T& p, T g, T& v, T&) {
+    const T lr = update[RATE];
+    update_each(p, g, velocity, nullptr, update[FACTOR], size, [=](T& p, T g, T& v, T&) {
         g += weight_decay * p;
         v = momentum * v + g;
         p -= lr * (nesterov ? g + momentum * v : v);
@@ -67,17 +97,17 @@ extern "C" __global__ void __launch_bounds__(256) adam(
     const T* __restrict__ g,               // [size]
     T* __restrict__ m,                     // [size]
     T* __restrict__ v,                     // [size]
-    const T* __restrict__ rate,            // [1]
-    const long long* __restrict__ step,    // [1]: 1 in the first step
+    const T* __restrict__ update,              // [2]
+    const long long* __restrict__ progress,    // [3], this step counted
     int size, T beta1, T beta2, T log_beta1, T log_beta2,
     T rest1, T rest2,                      // 1 - beta1 and 1 - beta2, rounded once
     T eps, T weight_decay, bool decoupled) {
-    const T t = static_cast<T>(step[0]), lr = rate[0];
+    const T t = static_cast<T>(progress[STEPS]), lr = update[RATE];
     const T a = lr * rest1 / -real::expm1(t * log_beta1);
     const T r = real::sqrt(rest2 / -real::expm1(t * log_beta2));
     const T scale = a / r, floor = eps / r;
     const T shrink = decoupled ? T(1) - lr * weight_decay : T(1), decay = decoupled ? T(0) : weight_decay;
-    update_each(p, g, m, v, size, [=](T& p, T g, T& m, T& v) {
+    update_each(p, g, m, v, update[FACTOR], size, [=](T& p, T g, T& m, T& v) {
         g += decay * p;
         m = beta1 * m + g;
         v = beta2 * v + g * g;
@@ -92,43 +122,16 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop(
     const T* __restrict__ g,       // [size]
     T* __restrict__ v,             // [size]
     T* __restrict__ velocity,      // [size] or null
-    const T* __restrict__ rate,    // [1]
+    const T* __restrict__ update,  // [2]
     int size, T alpha, T rest,     // 1 - alpha, rounded once
     T eps, T weight_decay, T momentum) {
-    const T lr = rate[0];
-    update_each(p, g, v, velocity, size, [=](T& p, T g, T& v, T& u) {
+    const T lr = update[RATE];
+    update_each(p, g, v, velocity, update[FACTOR], size, [=](T& p, T g, T& v, T& u) {
         g += weight_decay * p;
         v = alpha * v + rest * (g * g);
         u = momentum * u + g / (real::sqrt(v) + eps);
         p -= lr * u;
     });
-}
-
-// g *= min(max_norm / (norm + 1e-6), 1), the norm being the root of the sum of partial_squares, which sum_squares of
-// reduce.cu leaves. Every block adds those up for itself, in the same order: cheaper than a launch that does it once.
-extern "C" __global__ void __launch_bounds__(256) clip_norm(
-    T* __restrict__ g,                        // [size]
-    const T* __restrict__ partial_squares,    // [count]
-    int size, int count, T max_norm) {
-    __shared__ T scratch[256 / WARP];
-    __shared__ T factor;
-    T squares = 0;
-    for (int i = threadIdx.x; i < count; i += 256) squares += partial_squares[i];
-    squares = block_sum(squares, scratch);
-    if (threadIdx.x == 0) {
-        const T quotient = max_norm / (real::sqrt(squares) + T(1e-6));
-        factor = quotient > T(1) ? T(1) : quotient;
-    }
-    __syncthreads();
-    const T scale = factor;
-    const unsigned vectors = aligned(g) ? size / VECTOR : 0;
-    for (unsigned i = flat_thread(); i < vectors; i += flat_stride()) {
-        Vector gradient = load(g + i * VECTOR);
-#pragma unroll
-        for (int j = 0; j < VECTOR; ++j) gradient.v[j] *= scale;
-        store(g + i * VECTOR, gradient);
-    }
-    for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) g[i] *= scale;
 }
 
 // g = g, but no less than -limit and no more than limit; NaN stays NaN. Launch: grid (ceil(size / 256),) or fewer.

@@ -7,8 +7,8 @@
 // class weights c; where N is zero, so are the shares.
 //
 // A warp takes a row: one pass for its maximum, one for the three sums, one for the gradient. The row comes from memory
-// once and from the cache twice: 8 bytes an element in float, 12 with distributions. Blocks leave partial sums of the
-// loss, which `sum` of reduce.cu adds up in their order; with one block, partial_losses is the loss itself.
+// once and from the cache twice: 8 bytes an element in float, 12 with distributions. The last block adds up the
+// losses of all, in their order.
 //
 // Options: REAL. Launch: warps stride over the rows; grid (ceil(rows / 8),) or fewer, block (256,). dlogits may be
 // logits.
@@ -39,11 +39,12 @@ extern "C" __global__ void __launch_bounds__(256) cross_entropy_norm(
 // What both kinds of target have in common; target(row, j) is t_ij before smoothing and weights.
 template <typename Target>
 DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weight, const T* norm, T* dlogits,
-                          T* partial_losses, int rows, int classes, T smoothing, Target target) {
+                          T* partial_losses, unsigned* arrivals, T* loss, int rows, int classes, T smoothing,
+                          Target target) {
     __shared__ T scratch[256 / WARP];
     const int lane = threadIdx.x % WARP, warps = flat_stride() / WARP;
     const T whole = norm ? norm[0] : static_cast<T>(rows);
-    T loss = 0;
+    T sum = 0;
     for (int row = flat_thread() / WARP; row < rows; row += warps) {
         const T* z = logits + static_cast<size_t>(row) * classes;
         const T share = whole == T(0) ? T(0) : (weight ? weight[row] : T(1)) / whole;
@@ -64,14 +65,13 @@ DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weigh
         total = warp_sum(total);
         mass = warp_sum(mass);
         product = warp_sum(product);
-        if (lane == 0) loss += mass * real::log(total) - product;
+        if (lane == 0) sum += mass * real::log(total) - product;
         __syncwarp();  // z[0] is read by all lanes, and written by one where dlogits is logits
         for (int j = lane; j < classes; j += WARP)
             dlogits[static_cast<size_t>(row) * classes + j] =
                 real::exp(z[j] - largest) * (mass / total) - weighted_target(j);
     }
-    loss = block_sum(loss, scratch);
-    if (threadIdx.x == 0) partial_losses[blockIdx.x] = loss;
+    if (grid_sum(sum, scratch, partial_losses, arrivals) && threadIdx.x == 0) loss[0] = sum;
 }
 
 // A label that is out of range counts as no class.
@@ -82,9 +82,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) softmax_cross_entropy_label
     const T* __restrict__ class_weight,      // [classes] or null
     const T* __restrict__ norm,              // [1] or null: rows
     T* dlogits,                              // [rows * classes]
-    T* __restrict__ partial_losses,          // [grid_x]
+    T* partial_losses,                       // [grid_x] or null
+    unsigned* arrivals,                      // [1] or null: zero, where there are several blocks
+    T* __restrict__ loss,                    // [1]
     int rows, int classes, T smoothing) {
-    cross_entropy(logits, weight, class_weight, norm, dlogits, partial_losses, rows, classes, smoothing,
+    cross_entropy(logits, weight, class_weight, norm, dlogits, partial_losses, arrivals, loss, rows, classes,
+                  smoothing,
                   [=](int row, int j) { return j == labels[row] ? T(1) : T(0); });
 }
 
@@ -95,8 +98,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) softmax_cross_entropy_distr
     const T* __restrict__ class_weight,    // [classes] or null
     const T* __restrict__ norm,            // [1] or null: rows
     T* dlogits,                            // [rows * classes]
-    T* __restrict__ partial_losses,        // [grid_x]
+    T* partial_losses,                       // [grid_x] or null
+    unsigned* arrivals,                      // [1] or null: zero, where there are several blocks
+    T* __restrict__ loss,                    // [1]
     int rows, int classes, T smoothing) {
-    cross_entropy(logits, weight, class_weight, norm, dlogits, partial_losses, rows, classes, smoothing,
+    cross_entropy(logits, weight, class_weight, norm, dlogits, partial_losses, arrivals, loss, rows, classes,
+                  smoothing,
                   [=](int row, int j) { return target[static_cast<size_t>(row) * classes + j]; });
 }

@@ -1,5 +1,6 @@
 // tile_loader.cuh: bringing tiles of an operand from memory into shared memory, in two halves, so that the next tile
 // can be on its way while this one is multiplied: `fetch` loads a thread's pieces into registers, `put` stores them.
+// And the sums of the columns that pass through shared memory on that way.
 
 #pragma once
 #include "common.cuh"
@@ -49,6 +50,33 @@ struct Loader {
             } else {
                 store(&tile[pi][px], pieces[p]);
             }
+        }
+    }
+};
+
+// The sums over k of the columns of op(b), WIDTH of them from one on: in dW = x^T dz the bias gradient, for which nothing
+// has to be read.
+template <int WIDTH, int THREADS>
+struct ColumnSums {
+    static constexpr int PER_THREAD = (WIDTH + THREADS - 1) / THREADS;
+
+    T sums[PER_THREAD];
+
+    template <int DEPTH, int ROW>
+    DEVICE void add(const T (&tile)[DEPTH][ROW]) {
+#pragma unroll
+        for (int s = 0; s < PER_THREAD; ++s) {
+            const int x = threadIdx.x + s * THREADS;
+            if (x < WIDTH)
+                for (int i = 0; i < DEPTH; ++i) sums[s] += tile[i][x];
+        }
+    }
+
+    DEVICE void write(T* column_sums, int column, int n) const {
+#pragma unroll
+        for (int s = 0; s < PER_THREAD; ++s) {
+            const int x = threadIdx.x + s * THREADS;
+            if (x < WIDTH && column + x < n) column_sums[column + x] = sums[s];
         }
     }
 };

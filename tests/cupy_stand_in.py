@@ -3,7 +3,8 @@
 Its arrays hold NumPy arrays and refuse whatever CuPy's refuse or what would make a program wait for the GPU unseen:
 conversion to a NumPy array, `float()`, `bool()`, a NumPy array beside a CuPy one, an array of another GPU than the
 current one, a keyword that CuPy's function lacks. Functions and keywords are listed as CuPy 14.2 has them; what is not
-listed is not there. Two GPUs are played. Kernels do nothing; gpunet.simulator runs them.
+listed is not there. Two GPUs are played. Kernels do nothing; gpunet.simulator runs them. `cuda.faulty` names kernels
+that fault: as on a GPU, whatever waits, copies or launches after them raises, and for good.
 """
 
 from __future__ import annotations
@@ -46,8 +47,12 @@ METHODS = {
     "sum": ("axis", "dtype", "out", "keepdims"),
     "take": ("axis", "out"),
 }
+STATUS = {1: "cudaErrorInvalidValue", 35: "cudaErrorInsufficientDriver", 700: "cudaErrorIllegalAddress"} | {
+    701: "cudaErrorLaunchOutOfResources",
+    719: "cudaErrorLaunchFailure",
+}
 VIEWS = ("reshape", "swapaxes")
-ATTRIBUTES = ("dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size")
+ATTRIBUTES = ("dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size", "strides")
 
 _thread = threading.local()
 
@@ -85,6 +90,8 @@ def _operator(name: str) -> object:
 class Device:
     """A GPU by its number; the current one inside a `with` block."""
 
+    compute_capability = "90"
+
     def __init__(self, index: int):
         self.id = index
         self._before: list[int] = []
@@ -98,7 +105,26 @@ class Device:
         _thread.index = self._before.pop()
 
     def synchronize(self) -> None:
-        """Nothing runs here that could be waited for."""
+        """Wait: nothing runs here, but a kernel that faulted is known from here on."""
+        _check()
+
+
+class CUDARuntimeError(RuntimeError):
+    """An error of the CUDA runtime by its number, with words as CuPy's."""
+
+    def __init__(self, status: int):
+        super().__init__(f"{STATUS[status]}: said in CUDA's words")
+        self.status = status
+
+
+class CUDADriverError(CUDARuntimeError):
+    """The same of the driver."""
+
+
+def _check(error: type[CUDARuntimeError] = CUDARuntimeError) -> None:
+    """Raise what a kernel's fault left behind; from then on each call raises it."""
+    if cuda.status:
+        raise error(cuda.status)
 
 
 class Event:
@@ -196,13 +222,18 @@ class RawModule:
         assert name in self.code
 
         def launch(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[object, ...], shared_mem: int) -> None:
+            _check(CUDADriverError)
+            if name in cuda.refused:
+                raise CUDADriverError(cuda.refused[name])
             _unwrap(args)
             cuda.launches.append(_current())
+            cuda.status = cuda.faulty.get(name, 0)
 
         return launch
 
 
 def asarray(a: object, dtype: object = None) -> ndarray:
+    _check()
     if isinstance(a, ndarray) and a.device.id == _current():
         return a if dtype in (None, a.dtype) else a.astype(dtype)
     return ndarray(np.array(a._host if isinstance(a, ndarray) else a, dtype))
@@ -210,6 +241,7 @@ def asarray(a: object, dtype: object = None) -> ndarray:
 
 def asnumpy(a: ndarray) -> np.ndarray:
     cuda.reads += 1
+    _check()
     return a._host.copy()
 
 
@@ -222,15 +254,18 @@ def __getattr__(name: str) -> object:
 cuda = SimpleNamespace(
     launches=[],
     reads=0,
+    faulty={},  # the status that a kernel leaves behind, by its name
+    refused={},  # the status with which a launch is refused
+    status=0,
     Device=Device,
     clock=time.perf_counter,
     overtakes=lambda: False,
     Event=Event,
     get_elapsed_time=lambda start, stop: (stop.seconds - start.seconds) * 1e3,
-    driver=SimpleNamespace(CUDADriverError=type("CUDADriverError", (RuntimeError,), {})),
+    driver=SimpleNamespace(CUDADriverError=CUDADriverError),
     nvrtc=SimpleNamespace(getVersion=lambda: (12, 9)),
     runtime=SimpleNamespace(
-        CUDARuntimeError=type("CUDARuntimeError", (RuntimeError,), {}),
+        CUDARuntimeError=CUDARuntimeError,
         getDeviceCount=lambda: GPUS,
         getDeviceProperties=lambda index: {
             "name": b"stand-in",

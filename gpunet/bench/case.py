@@ -10,8 +10,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gpunet.device import Array
+from gpunet.device import Array, Device
 from gpunet.errors import ArgumentError
+from gpunet.ops.product import RUNGS
 
 Call: TypeAlias = Callable[[], tuple[Array, ...]]
 """Computes once and returns the results, arrays on the device."""
@@ -71,6 +72,19 @@ class Case:
     options: Mapping[str, Any] | None = None
     eager: bool = False
     calls: int = 1
+
+    def kernels_on(self, device: Device) -> dict[str, Prepare]:
+        """Return the kernels that run on a device."""
+        return {name: prepare for name, prepare in self.kernels.items() if self._runs(name, device)}
+
+    def _runs(self, kernel: str, device: Device) -> bool:
+        if kernel not in RUNGS:
+            return True
+        if device.name == "cpu":
+            return False
+        if kernel != "mma":
+            return True
+        return self.dtype == np.float32 and int(device.xp.cuda.Device(device.index).compute_capability) >= 80
 
     def draw(self, seed: int = 0) -> dict[str, np.ndarray]:
         """Return random inputs."""

@@ -35,7 +35,7 @@ def read_kernels(path: Path) -> str:
         ArgumentError: there is no kernel in it.
         CompileError: it cannot be read.
     """
-    source = read_source(path)
+    source = read_source(path.absolute())  # what was read is kept by its path
     if not re.search(r"\b__global__\b", source):
         raise ArgumentError(f'{path}: no kernel in it; one begins with extern "C" __global__ void name(...).')
     return source

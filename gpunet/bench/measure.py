@@ -66,13 +66,12 @@ class Request:
             raise ArgumentError(f"unknown dtype {self.dtype!r}; use one of {', '.join(DTYPES)}.")
         device, op = get_device(self.device), OPS[self.op]
         sizes = self.sizes or tuple((op.small if device.name == "sim" else op.sizes).split(","))
-        gpu = device.name != "cpu"
-        cases = {size: list(op.cases(op.parse(size), np.dtype(self.dtype), gpu)) for size in sizes}
+        cases = {size: list(op.cases(op.parse(size), np.dtype(self.dtype))) for size in sizes}
         own = self.own_kernel()
-        if own and not gpu:
+        if own and device.name == "cpu":
             raise ArgumentError(f"{self.own}: a kernel runs on --device cuda or sim, not on the CPU.")
         for size, of_size in cases.items():
-            names = list(of_size[0].kernels)
+            names = list(of_size[0].kernels_on(device))
             if unknown := [name for name in self.kernels if name not in names]:
                 raise ArgumentError(
                     f"unknown kernel {unknown[0]!r}; {self.op} has {', '.join(names)} on {device.name} in {self.dtype}."
@@ -126,7 +125,8 @@ def measure(request: Request, size: str, ceilings: Ceilings | None) -> list[Row]
     device, own = get_device(request.device), request.own_kernel()
     rows = []
     for case in request.by_size()[size]:
-        kernels = {name: prepare for name, prepare in case.kernels.items() if name in (request.kernels or case.kernels)}
+        there = case.kernels_on(device)
+        kernels = {name: there[name] for name in there if name in (request.kernels or there)}
         if own:
             kernels[own.name] = partial(own.prepare, case)
         rows += measure_case(case, kernels, device, ceilings, request.seconds)
@@ -171,20 +171,12 @@ def check(
             launches.clear()
             results = [device.to_host(a) for a in call()]
         except KernelError as error:
+            if not simulated:  # after a fault this process cannot use the GPU any more
+                raise
             return _row(case, name, fault=str(error))
-        except _device_errors(device) as error:
-            raise KernelError(f"{name}: {error}; this process cannot use the GPU any more.") from error
     fault = gate.fault(results, expected, terms=case.terms, eps=gate.eps_of(case, name))
     counts = sum(launches, simulator.Counts()) if launches else None
     return _row(case, name, fault=fault, counts=None if fault else counts)
-
-
-def _device_errors(device: Device) -> tuple[type[Exception], ...]:
-    """Return what CuPy raises for a fault in a kernel, such as an illegal address."""
-    if not device.name.startswith("cuda"):
-        return ()
-    cuda = device.xp.cuda
-    return cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError
 
 
 def place(prepare: Prepare, device: Device, inputs: Mapping[str, np.ndarray]) -> Callable[[], tuple[object, ...]]:

@@ -21,6 +21,10 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"
 """From Turing to Blackwell: T4, A100, RTX 30 and 40, H100, B200, RTX 50."""
 
 
+MISSING_HEADER = """
+CUDA's headers come with pip install nvidia-cuda-runtime-cu12; those of the C and C++ libraries are not for kernels."""
+
+
 class Resources(NamedTuple):
     """What a kernel takes on an architecture.
 
@@ -69,8 +73,7 @@ def compile_kernels(source: str, name: str, arch: str, options: Sequence[str] = 
     nvrtc, known = _required(), _known()
     if arch.rstrip("af") not in known:
         raise ArgumentError(f"unknown architecture {arch!r}; this NVRTC knows {', '.join(known)}.")
-    headers = [f"-I{root / 'include'}" for root in _roots() if (root / "include").is_dir()]
-    flags = [f"-arch={arch}", "-std=c++17", "--ptxas-options=-v", *headers, *options]
+    flags = [f"-arch={arch}", "-std=c++17", "--ptxas-options=-v", *_headers(nvrtc), *options]
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None)
     failed = nvrtc.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*map(str.encode, flags)))
@@ -80,7 +83,8 @@ def compile_kernels(source: str, name: str, arch: str, options: Sequence[str] = 
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     log = buffer.value.decode(errors="replace")
     if failed:
-        raise CompileError(f"{name} does not compile for {arch}:\n{log.strip()}")
+        hint = MISSING_HEADER if "cannot open source file" in log else ""
+        raise CompileError(f"{name} does not compile for {arch}:\n{log.strip()}{hint}")
     entries = (entry.split("'", 1) for entry in log.split("Compiling entry function '")[1:])
     return {_plain(entry): _resources(told) for entry, told in reversed(list(entries))}
 
@@ -141,9 +145,19 @@ def _library() -> ctypes.CDLL | None:
     return None
 
 
+def _headers(nvrtc: ctypes.CDLL) -> list[str]:
+    """Return the options that name CUDA's headers: those of NVRTC's own toolkit, as versions must not be mixed."""
+    path = Path(nvrtc._name)
+    if not path.is_absolute():  # found by the system, which does not say where
+        return []
+    root = path.parent.parent
+    folders = (root / "include", root / "include" / "cccl", root.with_name("cuda_runtime") / "include")
+    return [f"-I{folder}" for folder in folders if folder.is_dir()]
+
+
 def _roots() -> Iterator[Path]:
-    """Yield the folders that may hold NVRTC and CUDA's headers: of Python packages, then of toolkits."""
-    for package in ("nvidia.cuda_nvrtc", "nvidia.cuda_runtime", "nvidia.cu13"):
+    """Yield the folders that may hold NVRTC: of Python packages, then of toolkits."""
+    for package in ("nvidia.cuda_nvrtc", "nvidia.cu13"):
         try:
             spec = importlib.util.find_spec(package)
         except ModuleNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def check(
     reference: the first race, access out of bounds, divergent barrier, read of uninitialised memory or wrong number is
     told. Exit code 1 means that something was found, 2 that the command or the spec cannot be right.
     """
-    say = (lambda text: None) if as_json else click.echo
+    say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     try:
         source = read_kernels(path)
         cases = [c._replace(options={**c.options, **macros}) for c in read_spec(spec_path)] if spec_path else []
@@ -78,7 +78,7 @@ def check(
 
 
 def _resources(
-    source: str, path: Path, variants: Mapping[tuple[str, ...], None], arch: str | None, say: Any
+    source: str, path: Path, variants: Iterable[tuple[str, ...]], arch: str | None, say: Callable[[str], None]
 ) -> list[dict[str, Any]] | None:
     """Print a line for each kernel, architecture and set of options; None where NVRTC is not there."""
     try:
@@ -102,7 +102,7 @@ def _resources(
     return rows
 
 
-def _results(path: Path, cases: list[Case], limit: float, say: Any) -> list[dict[str, Any]]:
+def _results(path: Path, cases: list[Case], limit: float, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Run the cases one by one, print how each ended and return it."""
     results = []
     for case in cases:

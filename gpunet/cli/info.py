@@ -11,12 +11,13 @@ import gpunet
 from gpunet.bench.environment import blas, nvidia_smi
 from gpunet.cli.options import described_device, device_option
 from gpunet.device import kernels_path
+from gpunet.errors import DeviceError
 
 
 @click.command()
 @device_option
 def info(device: str) -> None:
-    """Print the versions, the device and why it was chosen, and the CUDA parts that are there."""
+    """Print the versions, the device and why it was chosen, the CUDA parts and the simulated GPU."""
     driver, gpus = _driver()
     cupy, nvrtc = _cupy()
     rows = {
@@ -28,10 +29,22 @@ def info(device: str) -> None:
         "GPU": gpus,
         "CuPy": cupy,
         "NVRTC": nvrtc,
+        "sim": _simulated_gpu(),
         "kernels": str(kernels_path()),
     }
     for name, value in rows.items():
         click.echo(f"{name:<8} {value}")
+
+
+def _simulated_gpu() -> str:
+    """Return with which compiler the simulated GPU works, or what it lacks."""
+    from gpunet.simulator.compiler import find_compiler
+
+    try:
+        compiler = find_compiler()
+    except DeviceError as error:
+        return f"not usable: {str(error).removeprefix('sim: ')}"
+    return f"usable, with g++ {compiler.version} ({compiler.path})"
 
 
 def _driver() -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from gpunet.device import on_device
 from gpunet.errors import DataError, DTypeError, ShapeError
 
 
@@ -138,8 +139,11 @@ def host_array(value: Any, name: str) -> np.ndarray:
         DTypeError: an array on a GPU, or a sparse matrix.
         ShapeError: rows that differ in length.
     """
-    if hasattr(value, "__cuda_array_interface__"):
-        raise DTypeError(f"{name} lives on a GPU; copy it to the host first, with gn.to_host({name}).")
+    if on_device(value) or hasattr(value, "__cuda_array_interface__"):
+        raise DTypeError(
+            f"{name} lives on a GPU; copy it to the host first, with gn.to_host({name}) (a tensor: {name}.cpu()). "
+            "Trainer.step takes batches that are on the model's device already."
+        )
     if hasattr(value, "toarray"):
         raise DTypeError(f"{name} is a sparse matrix; make it dense first, with {name}.toarray().")
     if np.ma.is_masked(value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -69,18 +70,17 @@ class Linear(Layer):
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
         x, saved = tape.restore(self)
-        dx, _, _ = linear_backward(
-            dy,
-            x,
-            self.params["weight"],
-            saved,
-            self.activation,
-            input_gradient=input_gradient,
-            dweight=self.grads["weight"],
-            dbias=self.grads.get("bias"),
-            tape=tape,
-        )
-        return dx
+        return self.gradients(dy, x, saved, self.activation, tape, input_gradient=input_gradient)
+
+    def gradients(
+        self, dy: Array, x: Array, saved: Array, activation: ActivationFunction | None, tape: Tape, **below: Any
+    ) -> Array | None:
+        """Fill `grads` and return the input's gradient; arguments as for `linear_backward`."""
+        dweight, dbias = self.grads["weight"], self.grads.get("bias")
+        weight, has_bias = self.params["weight"], dbias is not None
+        return linear_backward(
+            dy, x, weight, saved, activation, dweight=dweight, dbias=dbias, bias_gradient=has_bias, tape=tape, **below
+        )[0]
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if not shape or shape[-1] != self.in_features:
@@ -107,3 +107,37 @@ class Linear(Layer):
         extra = "" if "bias" in self.params else ", bias=False"
         extra += "" if self.activation.name == "identity" else f", activation={self.activation!r}"
         return f"Linear({self.in_features}, {self.out_features}{extra})"
+
+
+class LinearChain(Layer):
+    """Linear layers one after the other, whose backward passes hand each other dz = dy · f'(z): a product each.
+
+    Args:
+        layers: the layers, which keep their parameters.
+    """
+
+    def __init__(self, layers: Sequence[Linear]):
+        self.layers = layers
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        for layer in self.layers:
+            x = layer.forward(x, tape)
+        return x
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
+        *below, layer = self.layers
+        x, saved = tape.restore(layer)
+        activation: ActivationFunction | None = layer.activation
+        for lower in reversed(below):
+            lower_x, lower_saved = tape.restore(lower)
+            dy = layer.gradients(
+                dy, x, saved, activation, tape, input_saved=lower_saved, input_activation=lower.activation
+            )
+            layer, x, saved, activation = lower, lower_x, None, None  # and dy is the lower layer's dz
+        return layer.gradients(dy, x, saved, activation, tape, input_gradient=input_gradient)
+
+    def leaves(self, path: str = "") -> dict[str, Layer]:
+        return {f"{path}.{position}": layer for position, layer in enumerate(self.layers)}
+
+    def __repr__(self) -> str:
+        return f"LinearChain({', '.join(map(repr, self.layers))})"

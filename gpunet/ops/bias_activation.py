@@ -19,12 +19,11 @@ from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.product import MULTIPROCESSORS, check_kernel
-from gpunet.tape import Tape, empty, empty_like
+from gpunet.tape import Tape, empty, empty_like, zeros
 
 FORWARD = Kernel("bias_activation.cu", "bias_activation_forward")
 BACKWARD = Kernel("bias_activation.cu", "bias_activation_backward")
 SUM_COLUMNS = Kernel("reduce.cu", "sum_columns")
-SUM_ROWS = Kernel("reduce.cu", "sum_rows")
 
 
 def bias_activation(
@@ -121,8 +120,8 @@ def bias_activation_backward(
         dbias,
         tape,
         xp,
-        lambda grid, sums, rows, n, length: BACKWARD(
-            grid, (32, 8), dy, kept, dz, sums, rows, n, length, function.parameter, options=options
+        lambda grid, *sums_and_sizes: BACKWARD(
+            grid, (32, 8), dy, kept, dz, *sums_and_sizes, function.parameter, options=options
         ),
     )
     return dz, dbias
@@ -132,7 +131,7 @@ def sum_columns(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType) 
     """Return the sums of the columns of `a` (rows, n), in a fixed order, in `out` (n,) or a fresh array."""
     if xp is np or not a.flags.c_contiguous or (out is not None and not out.flags.c_contiguous):
         return a.sum(axis=0, out=out)
-    return _column_sums(a, out, tape, xp, lambda grid, sums, *sizes: SUM_COLUMNS(grid, (32, 8), a, sums, *sizes))
+    return _column_sums(a, out, tape, xp, lambda grid, *sums_and_sizes: SUM_COLUMNS(grid, (32, 8), a, *sums_and_sizes))
 
 
 def _column_sums(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType, launch: Callable[..., None]) -> Array:
@@ -142,10 +141,11 @@ def _column_sums(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType,
         out = empty(None, (n,), a.dtype, xp)
     width = math.ceil(n / (32 * 16 // a.itemsize))
     chunks = max(1, min(MULTIPROCESSORS // max(width, 1), math.ceil(rows / 64)))  # blocks enough to fill the GPU
-    sums = out if chunks == 1 else empty(tape, (chunks, n), a.dtype, xp)
-    launch((width, chunks), sums, rows, n, math.ceil(rows / chunks))
+    partial_sums = arrivals = None
     if chunks > 1:
-        SUM_ROWS((math.ceil(n / 256),), (256,), sums, out, chunks, n)
+        partial_sums = empty(tape, (chunks, n), a.dtype, xp)
+        arrivals = zeros(tape, (width,), np.dtype(np.uint32), xp)
+    launch((width, chunks), partial_sums, arrivals, out, rows, n, math.ceil(rows / chunks))
     return out
 
 

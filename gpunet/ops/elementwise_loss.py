@@ -19,9 +19,10 @@ from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import sigmoid
 from gpunet.ops.checks import float_module
-from gpunet.ops.launch import SUM, THREADS, block_count, operand, sum_parts
+from gpunet.ops.launch import THREADS, block_count, operand, partial_sums
 from gpunet.tape import Tape, empty, empty_like
 
+SUM = Kernel("reduce.cu", "sum")
 MEAN_SQUARED_ERROR = Kernel("losses.cu", "mean_squared_error")
 HUBER = Kernel("losses.cu", "huber")
 BINARY_CROSS_ENTROPY = Kernel("losses.cu", "binary_cross_entropy")
@@ -137,15 +138,16 @@ def _cuda(
     xp: ModuleType,
     *constants: float,
 ) -> tuple[Array, Array]:
-    """Return the loss and its gradient by one kernel, and a second one where blocks left partial total."""
+    """Return the loss and its gradient by one kernel, and where rows have weights one for their sum."""
     rows, n = len(prediction), math.prod(prediction.shape[1:])
     prediction, target, weight = (operand(a, tape, xp) for a in (prediction, target, weight))
     weight_sum = None
     if weight is not None:
         weight_sum = empty(tape, (1,), weight.dtype, xp)
-        SUM((1,), (THREADS,), weight, weight_sum, rows)
+        SUM((1,), (THREADS,), weight, None, None, weight_sum, rows)
     slope = empty_like(tape, prediction, xp)
     blocks = max(1, block_count(rows * n, 8 * THREADS))  # no rows have a loss too: zero
-    parts = empty(tape, (blocks,), prediction.dtype, xp)
-    kernel((blocks,), (THREADS,), prediction, target, weight, weight_sum, slope, parts, rows, n, *constants)
-    return sum_parts(parts, tape, xp), slope
+    parts = partial_sums(blocks, prediction.dtype, tape, xp)
+    mean = empty(tape, (), prediction.dtype, xp)
+    kernel((blocks,), (THREADS,), prediction, target, weight, weight_sum, slope, *parts, mean, rows, n, *constants)
+    return mean, slope

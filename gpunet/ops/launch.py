@@ -11,17 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.cuda import Kernel
 from gpunet.device import Array
-from gpunet.tape import Tape, empty
+from gpunet.tape import Tape, empty, zeros
 
 THREADS = 256
 """Threads of a block, for which the kernels are written."""
 
 MOST_BLOCKS = 1024
 """Enough to fill any GPU; the kernels stride over what is left, and one block can add up so many partial sums."""
-
-SUM = Kernel("reduce.cu", "sum")
 
 
 def block_count(pieces: int, per_block: int) -> int:
@@ -38,10 +35,10 @@ def operand(a: Array | None, tape: Tape | None, xp: ModuleType, dtype: np.dtype[
     return copy
 
 
-def sum_parts(parts: Array, tape: Tape | None, xp: ModuleType) -> Array:
-    """Return the sum of partial sums (blocks,), an array of shape (); it is no launch where there was one block."""
-    if parts.size == 1:
-        return parts.reshape(())
-    value = empty(tape, (), parts.dtype, xp)
-    SUM((1,), (THREADS,), parts, value, parts.size)
-    return value
+def partial_sums(
+    blocks: int, dtype: np.dtype[Any], tape: Tape | None, xp: ModuleType
+) -> tuple[Array | None, Array | None]:
+    """Return what a kernel needs to add up over its blocks: room for their sums, and the count of their arrivals."""
+    if blocks == 1:
+        return None, None
+    return empty(tape, (blocks,), dtype, xp), zeros(tape, (1,), np.dtype(np.uint32), xp)

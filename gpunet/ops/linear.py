@@ -83,11 +83,14 @@ def linear_backward(
     activation: str | ActivationFunction | None = None,
     *,
     input_gradient: bool = True,
+    input_saved: Array | None = None,
+    input_activation: str | ActivationFunction | None = None,
+    bias_gradient: bool = True,
     dweight: Array | None = None,
     dbias: Array | None = None,
     kernel: str | None = None,
     tape: Tape | None = None,
-) -> tuple[Array | None, Array, Array]:
+) -> tuple[Array | None, Array, Array | None]:
     """Return (dx, dweight, dbias), the gradients of y = linear(x, weight, bias, activation) from the gradient of y.
 
     Args:
@@ -97,6 +100,10 @@ def linear_backward(
         saved: what the activation's `saves` names: y, or the preactivation; None where there is no activation.
         activation: as given to `linear`.
         input_gradient: False leaves dx out (it is None then): a first layer does not need it.
+        input_saved: with `input_activation`, what its `saves` names, in the shape of `x`.
+        input_activation: g where x = g(z) is another layer's output: in place of dx comes dz = dx · g'(z), what that
+            layer goes on with, finished while it is in a register.
+        bias_gradient: False leaves dbias out (it is None then): a layer without bias does not need it.
         dweight: where to write the weight's gradient; a fresh array by default.
         dbias: where to write the bias's gradient; a fresh array by default.
         kernel: as for `matmul`.
@@ -109,27 +116,70 @@ def linear_backward(
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    xp = float_module("linear_backward", dy=dy, x=x, weight=weight, dweight=dweight, dbias=dbias)
+    xp = float_module(
+        "linear_backward", dy=dy, x=x, weight=weight, input_saved=input_saved, dweight=dweight, dbias=dbias
+    )
     check_kernel(kernel, xp)
     if dy.shape != _output_shape(x, weight, None):
         raise ShapeError(f"linear_backward: dy has shape {dy.shape}, the output {_output_shape(x, weight, None)}.")
     check_shape("linear_backward", weight.shape, dweight=dweight)
     check_shape("linear_backward", weight.shape[1:], dbias=dbias)
-    function = activation_function(activation)
-    if xp is np or isinstance(function, Identity):
-        dz = _rows(dy if isinstance(function, Identity) else activation_backward(dy, saved, function, tape=tape))
-        dbias = sum_columns(dz, dbias, tape, xp)
-    else:  # one kernel does both
-        dz, dbias = bias_activation_backward(dy, saved, function, dbias=dbias, kernel=kernel, tape=tape)
-        dz = _rows(dz)
+    check_shape("linear_backward", x.shape, input_saved=input_saved)
     if dweight is None:
         dweight = xp.empty(weight.shape, weight.dtype)
-    _product(_rows(x).T, dz, dweight, kernel, tape, xp)
+    if dbias is None and bias_gradient:
+        dbias = xp.empty(weight.shape[1:], weight.dtype)
+    dz, to_sum = dy, dbias
+    function = activation_function(activation)
+    if not isinstance(function, Identity):
+        if xp is np or dbias is None:
+            dz = activation_backward(dy, saved, function, tape=tape)
+        else:  # one kernel does both
+            dz, _ = bias_activation_backward(dy, saved, function, dbias=dbias, kernel=kernel, tape=tape)
+            to_sum = None
+    dz = _rows(dz)
+    _weight_gradient(_rows(x), dz, dweight, to_sum, kernel, tape, xp)
     if not input_gradient:
         return None, dweight, dbias
-    dx = empty(tape, x.shape, x.dtype, xp)
-    _product(dz, weight.T, _rows(dx), kernel, tape, xp)
-    return dx, dweight, dbias
+    below = activation_function(input_activation)
+    return _input_gradient(dz, weight, x.shape, input_saved, below, kernel, tape, xp), dweight, dbias
+
+
+def _input_gradient(
+    dz: Array,
+    weight: Array,
+    shape: tuple[int, ...],
+    saved: Array | None,
+    below: ActivationFunction,
+    kernel: str | None,
+    tape: Tape | None,
+    xp: ModuleType,
+) -> Array:
+    """Return dz·Wᵀ in the given shape, times the derivative of the activation below."""
+    dx = empty(tape, shape, dz.dtype, xp)
+    out = _rows(dx)
+    if isinstance(below, Identity):
+        _product(dz, weight.T, out, kernel, tape, xp)
+        return dx
+    plan = plan_for(dz, weight.T, out, kernel, xp)
+    if plan is None or saved is None or below.cuda_options() is None:
+        _product(dz, weight.T, out, kernel, tape, xp)
+        return activation_backward(dx, saved, below, tape=tape)
+    run_plan(plan, dz, weight.T, out, activation=below, saved=_rows(saved), tape=tape, xp=xp)
+    return dx
+
+
+def _weight_gradient(
+    x: Array, dz: Array, dweight: Array, dbias: Array | None, kernel: str | None, tape: Tape | None, xp: ModuleType
+) -> None:
+    """Write xᵀ·dz to `dweight` and, where asked for, the sums of the columns of `dz` to `dbias`."""
+    plan = plan_for(x.T, dz, dweight, kernel, xp)
+    if plan is not None and plan.tile is not None:  # the columns pass through its shared memory anyway
+        run_plan(plan, x.T, dz, dweight, column_sums=dbias, tape=tape, xp=xp)
+        return
+    _product(x.T, dz, dweight, kernel, tape, xp)
+    if dbias is not None:
+        sum_columns(dz, dbias, tape, xp)
 
 
 def _product(a: Array, b: Array, out: Array, kernel: str | None, tape: Tape | None, xp: ModuleType) -> None:

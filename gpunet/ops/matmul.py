@@ -34,7 +34,8 @@ def matmul(
         transpose_b: swap the last two axes of `b`.
         out: where to write the result; a fresh array by default.
         kernel: which implementation: None (gpunet's choice, see `matmul_plan`), "blas" (BLAS on the CPU, cuBLAS on a
-            GPU), or on a GPU a rung of the ladder in `kernels/`: "naive", "shared", "register", "tiled".
+            GPU), or on a GPU a rung of the ladder in `kernels/`: "naive", "shared", "register", "tiled", or "mma",
+            tensor cores, which round float32 operands to TF32.
 
     Returns:
         (..., m, n); a vector operand has its axis dropped.

@@ -1,11 +1,12 @@
 """Which kernel serves a matrix product, and its launch.
 
-The kernels are a ladder that teaches, `kernels/matmul_*.cu`; "tiled" is the one in use. `matmul_plan` says which would
-run for a shape, with which tile and how many splits, and why.
+The kernels are a ladder that teaches, `kernels/matmul_*.cu`; "tiled" is the one in use, "mma" runs on tensor cores in
+TF32, on request only. `matmul_plan` says which would run for a shape, with which tile and how many splits, and why.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from types import ModuleType
 from typing import NamedTuple
@@ -14,22 +15,35 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.cuda import Kernel
-from gpunet.device import Array
-from gpunet.errors import ArgumentError
+from gpunet.device import Array, Device, device_of
+from gpunet.errors import ArgumentError, DeviceError
 from gpunet.ops.activations import ActivationFunction, Identity
-from gpunet.tape import Tape, empty
+from gpunet.tape import Tape, empty, zeros
 
 
 class Tile(NamedTuple):
-    """The tile of the result that a block computes, its step along k, and the tiles of a warp and of a thread."""
+    """The tile of the result that a block computes, its step along k, and the tiles of a warp and of a thread.
+
+    A tensor core hands out a warp's tile to its threads itself: no `tm` and `tn` then.
+    """
 
     bm: int
     bn: int
     bk: int
     wm: int
     wn: int
-    tm: int
-    tn: int
+    tm: int = 0
+    tn: int = 0
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+        return 32 * (self.bm // self.wm) * (self.bn // self.wn)
+
+    @property
+    def part_size(self) -> int:
+        """Sums that a block holds: of its tile, and of the tile's columns."""
+        return self.bm * self.bn + math.ceil(self.bn / self.threads) * self.threads
 
 
 class MatmulPlan(NamedTuple):
@@ -37,7 +51,7 @@ class MatmulPlan(NamedTuple):
 
     Attributes:
         kernel: "blas", or a rung of the ladder.
-        tile: the tiles of the rung "tiled", else None.
+        tile: the tiles of the rungs "tiled" and "mma", else None.
         splits: into how many parts k is divided between blocks.
         why: the reason, in words.
     """
@@ -48,13 +62,16 @@ class MatmulPlan(NamedTuple):
     why: str
 
 
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
 TILES = {  # from the one that does the most with a byte to the one that makes the most blocks
-    np.dtype(np.float32): (
+    ("tiled", FLOAT32): (
         Tile(128, 128, 8, 64, 32, 8, 8),
         Tile(64, 64, 8, 32, 32, 8, 4),
         Tile(32, 32, 16, 32, 16, 4, 4),
     ),
-    np.dtype(np.float64): (Tile(64, 64, 8, 32, 32, 8, 4), Tile(32, 32, 16, 32, 16, 4, 4)),
+    ("tiled", FLOAT64): (Tile(64, 64, 8, 32, 32, 8, 4), Tile(32, 32, 16, 32, 16, 4, 4)),
+    ("mma", FLOAT32): (Tile(64, 64, 16, 32, 32), Tile(32, 32, 16, 16, 16)),
 }
 
 MULTIPROCESSORS = 132
@@ -63,8 +80,7 @@ MULTIPROCESSORS = 132
 BLOCKS = {"naive": ((8, 32), 256), "shared": ((16, 16), 256), "register": ((64, 64), 256)}
 """Of the rungs below "tiled": the tile of a block, and its threads."""
 
-RUNGS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in (*BLOCKS, "tiled")}
-SUM_SPLITS = Kernel("matmul_tiled.cu", "matmul_sum_splits")
+RUNGS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in (*BLOCKS, "tiled", "mma")}
 
 _policy: list[str | None] = [None]
 
@@ -104,25 +120,28 @@ def matmul_plan(
         kernel: as for `matmul`.
 
     Raises:
-        ArgumentError: no such kernel.
+        ArgumentError: no such kernel, or one that does not take the dtype.
     """
     check_kernel(kernel)
+    dtype = np.dtype(dtype)
     chosen = kernel or _policy[0]
     why = "asked for" if kernel else "this process's choice"
-    tiles = TILES.get(np.dtype(dtype))
     if chosen == "blas":
         return MatmulPlan("blas", None, 1, why)
-    if tiles is None or (chosen is None and np.dtype(dtype) != np.float32):
-        return MatmulPlan("blas", None, 1, f"{np.dtype(dtype)} is for the library unless a kernel is asked for")
+    if kernel == "mma" and dtype != FLOAT32:
+        raise ArgumentError(f"kernel 'mma' multiplies float32 operands as TF32; these are {dtype}.")
+    if ("tiled", dtype) not in TILES or (chosen in (None, "mma") and dtype != FLOAT32):
+        return MatmulPlan("blas", None, 1, f"{dtype} is for the library unless a kernel is asked for")
     if chosen in BLOCKS:
         return MatmulPlan(chosen, None, 1, why)
-    for tile in tiles:
+    rung = chosen or "tiled"
+    for tile in TILES[rung, dtype]:
         blocks = batch * math.ceil(m / tile.bm) * math.ceil(n / tile.bn)
         if blocks >= MULTIPROCESSORS:
-            return MatmulPlan("tiled", tile, 1, f"{blocks} blocks fill {MULTIPROCESSORS} multiprocessors")
+            return MatmulPlan(rung, tile, 1, f"{blocks} blocks fill {MULTIPROCESSORS} multiprocessors")
     # each part of k keeps at least four steps, or the sum of the parts costs more than the blocks bring
     splits = max(1, min(MULTIPROCESSORS // max(blocks, 1), k // (4 * tile.bk)))
-    return MatmulPlan("tiled", tile, splits, f"{blocks} blocks in {splits} parts for {MULTIPROCESSORS} multiprocessors")
+    return MatmulPlan(rung, tile, splits, f"{blocks} blocks in {splits} parts for {MULTIPROCESSORS} multiprocessors")
 
 
 def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -> MatmulPlan | None:
@@ -133,6 +152,7 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
 
     Raises:
         ArgumentError: a kernel that does not take such operands was asked for.
+        DeviceError: TF32 was asked for on a GPU without tensor cores for it.
     """
     if xp is np:
         return None
@@ -146,7 +166,17 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
     batch = len(c) if c.ndim == 3 else 1
     m, n = c.shape[-2:]
     plan = matmul_plan(m, n, a.shape[-1], batch=batch, dtype=c.dtype, kernel=kernel)
+    if plan.kernel == "mma":
+        _check_tensor_cores(device_of(c))
     return None if plan.kernel == "blas" else plan
+
+
+@functools.cache
+def _check_tensor_cores(device: Device) -> None:
+    """Raise `DeviceError` for a GPU that has none for TF32."""
+    capability = device.xp.cuda.Device(device.index).compute_capability
+    if int(capability) < 80:
+        raise DeviceError(f"kernel 'mma' needs compute capability 8.0 or more; {device.name} has {capability}.")
 
 
 def _is_transposed(a: Array) -> bool | None:
@@ -165,10 +195,12 @@ def run_plan(
     bias: Array | None = None,
     activation: ActivationFunction | None = None,
     preactivation: Array | None = None,
+    saved: Array | None = None,
+    column_sums: Array | None = None,
     tape: Tape | None = None,
     xp: ModuleType,
 ) -> None:
-    """Launch the kernels of a plan: c = f(a·b + bias).
+    """Launch the kernel of a plan: c = f(a·b + bias), or c = (a·b)·f'(saved).
 
     Args:
         plan: from `plan_for`.
@@ -178,6 +210,8 @@ def run_plan(
         bias: (n,), or None.
         activation: the function f, one with `cuda_options`; None is the identity.
         preactivation: where to leave a·b + bias, like `c`; or None.
+        saved: what f' is computed from, like `c`; None for a forward pass.
+        column_sums: where to leave the sums over k of `b`, (n,); or None. Only for a plan with a tile.
         tape: where scratch comes from.
         xp: the array module.
     """
@@ -187,29 +221,27 @@ def run_plan(
     a, b = (x.swapaxes(-1, -2) if flip else x for x, flip in zip((a, b), flips, strict=True))
     strides = [x.shape[1] * x.shape[2] if x.ndim == 3 else 0 for x in (a, b)]
     function = activation or Identity()
-    finish = function.cuda_options() or {}
-    options = {"TRANSPOSE_A": int(flips[0]), "TRANSPOSE_B": int(flips[1])}
+    options = {"TRANSPOSE_A": int(flips[0]), "TRANSPOSE_B": int(flips[1]), **(function.cuda_options() or {})}
+    if saved is not None:
+        options["GRADIENT"] = 1
+    sides = bias, saved, preactivation
     if plan.tile is None:
         (rows, columns), threads = BLOCKS[plan.kernel]
         grid = (math.ceil(m / rows) * math.ceil(n / columns), 1, batch)
-        args = (a, b, bias, None, preactivation, c, m, n, k, *strides, function.parameter)
-        RUNGS[plan.kernel](grid, (threads,), *args, options=options | finish)
+        args = (a, b, *sides, c, m, n, k, *strides, function.parameter)
+        RUNGS[plan.kernel](grid, (threads,), *args, options=options)
         return
     tile = plan.tile
-    grid = (math.ceil(m / tile.bm) * math.ceil(n / tile.bn), plan.splits, batch)
-    block = (32 * (tile.bm // tile.wm) * (tile.bn // tile.wn),)
-    options |= {name.upper(): size for name, size in tile._asdict().items()}
-    options |= {"VECTOR_A": _by_vectors(a), "VECTOR_B": _by_vectors(b)}
-    if plan.splits == 1:
-        options |= {"VECTOR_C": _by_vectors(c, bias, preactivation), **finish}
-        args = (a, b, bias, None, preactivation, c, None, m, n, k, *strides, function.parameter)
-        RUNGS["tiled"](grid, block, *args, options=options)
-        return
-    parts = empty(tape, (plan.splits, batch, m, n), c.dtype, xp)
-    options |= {"VECTOR_C": _by_vectors(parts)}
-    RUNGS["tiled"](grid, block, a, b, None, None, None, parts, None, m, n, k, *strides, 0.0, options=options)
-    args = (parts, None, bias, None, preactivation, c, None, batch * m, n, plan.splits, function.parameter)
-    SUM_SPLITS((math.ceil(batch * m * n / 256),), (256,), *args, options=finish)
+    tiles = math.ceil(m / tile.bm) * math.ceil(n / tile.bn)
+    parts = arrivals = None
+    if plan.splits > 1:
+        parts = empty(tape, (tiles * plan.splits * batch * tile.part_size,), c.dtype, xp)
+        arrivals = zeros(tape, (tiles * batch,), np.dtype(np.uint32), xp)
+    options |= {name.upper(): size for name, size in tile._asdict().items() if size}
+    options |= {"VECTOR_A": _by_vectors(a), "VECTOR_B": _by_vectors(b), "VECTOR_C": _by_vectors(c, *sides)}
+    scratch = column_sums, parts, arrivals
+    args = (a, b, *sides, c, *scratch, m, n, k, *strides, tile.part_size, function.parameter)
+    RUNGS[plan.kernel]((tiles, plan.splits, batch), (tile.threads,), *args, options=options)
 
 
 def _by_vectors(*arrays: Array | None) -> int:

@@ -7,7 +7,7 @@ For logits z (rows, classes), target distributions t (rows, classes), class weig
 
 An integer label y is the distribution that is 1 at y; label smoothing ε mixes any t with the uniform one,
 t' = (1 - ε) t + ε / classes. As in PyTorch, N is Σ_i w_i c_{y_i} for integer labels and Σ_i w_i for distributions;
-where that is zero, so are the loss and its gradient.
+where that is zero, so are the loss and its gradient (PyTorch's are NaN).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gpunet.cuda import Kernel
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.ops.checks import float_module
-from gpunet.ops.launch import THREADS, block_count, operand, sum_parts
+from gpunet.ops.launch import THREADS, block_count, operand, partial_sums
 from gpunet.tape import Tape, empty, empty_like
 
 NORM = Kernel("softmax_cross_entropy.cu", "cross_entropy_norm")
@@ -30,7 +30,7 @@ LABELS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_labels")
 DISTRIBUTIONS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_distributions")
 
 ROWS_PER_BLOCK = 32
-"""A warp takes a row at a time, so four in all; a batch of the usual size needs no second launch for its loss."""
+"""A warp takes a row at a time, so four in all: few blocks to wait for each other."""
 
 LOWEST = -3e38
 """Finite in float32 and float64, and so low that nothing is left of its exponential."""
@@ -135,7 +135,8 @@ def _row_shares(t: Array, weight: Array | None, class_weight: Array | None, tape
     else:
         np.matmul(t, class_weight[:, None], out=norm)
         np.multiply(norm, share, out=norm)
-    return np.divide(share, np.maximum(norm.sum(), np.finfo(t.dtype).tiny), out=share)
+    total = norm.sum()
+    return np.divide(share, total if total else np.inf, out=share)
 
 
 def _cuda(
@@ -157,11 +158,12 @@ def _cuda(
         NORM((1,), (THREADS,), weight, class_weight, target if hard else None, norm, rows, classes)
     dlogits = empty_like(tape, logits, xp)
     blocks = max(1, block_count(rows, ROWS_PER_BLOCK))  # no rows have a loss too: zero
-    parts = empty(tape, (blocks,), logits.dtype, xp)
+    parts = partial_sums(blocks, logits.dtype, tape, xp)
+    loss = empty(tape, (), logits.dtype, xp)
     weights = weight, class_weight, norm
     kernel = LABELS if hard else DISTRIBUTIONS
-    kernel((blocks,), (THREADS,), logits, target, *weights, dlogits, parts, rows, classes, smoothing)
-    return sum_parts(parts, tape, xp), dlogits
+    kernel((blocks,), (THREADS,), logits, target, *weights, dlogits, *parts, loss, rows, classes, smoothing)
+    return loss, dlogits
 
 
 def _check_shapes(logits: Array, target: Array, weight: Array | None, class_weight: Array | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,31 +53,36 @@ class Adam(Optimizer):
         self.betas = tuple(self._real("betas", beta, 1, closed="left") for beta in betas)
         self.eps = self._real("eps", eps)
 
-    def update_block(self, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
-        if self._decoupled:
-            np.multiply(p, 1 - lr * self.weight_decay, out=p)
-        else:
+    def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
+        beta1, beta2 = self.betas
+        a = lr * (1 - beta1) / (1 - beta1**step)
+        r = math.sqrt((1 - beta2) / (1 - beta2**step))
+        return a / r, self.eps / r, 1 - lr * self.weight_decay
+
+    def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
+        scale, floor, shrink = numbers
+        if not self._decoupled:
             g = self._decayed(p, g, t)
+        elif self.weight_decay:
+            np.multiply(p, shrink, out=p)
         m, v = slots
         beta1, beta2 = self.betas
-        a = lr * (1 - beta1) / (1 - beta1**self.steps)
-        r = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
         np.multiply(m, beta1, out=m)
         np.add(m, g, out=m)
         np.multiply(g, g, out=t)
         np.multiply(v, beta2, out=v)
         np.add(v, t, out=v)
         np.sqrt(v, out=t)
-        np.add(t, self.eps / r, out=t)
+        np.add(t, floor, out=t)
         np.divide(m, t, out=t)
-        np.multiply(t, a / r, out=t)
+        np.multiply(t, scale, out=t)
         np.subtract(p, t, out=p)
 
-    def kernel_arguments(self, p: Array, g: Array, rate: Array, step: Array, *slots: Array) -> tuple[Any, ...]:
+    def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
         logs = [math.log(beta) if beta else -math.inf for beta in self.betas]
         rests = [1 - beta for beta in self.betas]
         scalars = (*self.betas, *logs, *rests, self.eps, self.weight_decay, self._decoupled)
-        return p, g, *slots, rate, step, p.size, *scalars
+        return p, g, *slots, update, progress, p.size, *scalars
 
 
 class AdamW(Adam):

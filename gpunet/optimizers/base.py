@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,6 +24,8 @@ class Optimizer:
     """What all update rules share: learning rate, clipping, state, and the step over the flat buffers.
 
     Change `schedule` as you like between steps; a GPU sees other settings as they were at the first step there.
+
+    A copy or a pickle has the settings; it is attached to no model.
 
     A rule of your own has an `update_block`; its `kernel` and `kernel_arguments` are asked for on a GPU alone.
 
@@ -68,6 +71,14 @@ class Optimizer:
         """The learning rate of the next step."""
         return self.schedule(self.steps)
 
+    @property
+    def first_skipped(self) -> int | None:
+        """The first step whose gradient was not finite, from 1 on, or None; such a step is counted and not applied.
+
+        It is of the steps since the parameters came where they are. On a GPU this waits for the GPU.
+        """
+        return (self._step and self._step.first_skipped) or None
+
     def attach(self, model: Layer) -> Self:
         """Take charge of the parameters of `model`, with fresh state; return the optimizer itself."""
         if self._store is not None and self._store.optimizer is self:
@@ -104,11 +115,20 @@ class Optimizer:
         self.steps += 1
         self._step(lr)
 
-    def update_block(self, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
-        """Update a block of the parameters, on the CPU; `steps` counts this step already.
+    def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
+        """Return what changes from step to step in the rule on the CPU; by default the learning rate alone.
 
         Args:
             lr: the learning rate.
+            step: the number of the step, from 1 on.
+        """
+        return (lr,)
+
+    def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
+        """Update a block of the parameters, on the CPU.
+
+        Args:
+            numbers: `step_numbers`, as arrays of shape ().
             p: (n,) parameters, updated in place.
             g: (n,) gradients, which stay as they are.
             t: (n,) scratch.
@@ -117,14 +137,14 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def kernel_arguments(self, p: Array, g: Array, rate: Array, step: Array, *slots: Array) -> tuple[Any, ...]:
+    def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
         """Return the arguments of `kernel`.
 
         Args:
             p: (size,) all parameters.
             g: (size,) their gradients.
-            rate: (1,) the learning rate, in the dtype of `p`.
-            step: (1,) the number of the step, from 1 on, int64.
+            update: (2,) the learning rate and the factor of the gradient, in the dtype of `p`.
+            progress: (3,) int64, of which the first is the number of the step, from 1 on.
             *slots: (size,) the state, in the order of `slot_names`.
         """
         raise NotImplementedError
@@ -152,6 +172,9 @@ class Optimizer:
         """Go on from what `state` returned."""
         self.steps = state["steps"]
         self.schedule.restore(state["schedule"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_store": None, "_step": None, "_step_of": None}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(lr={self.lr:g})"

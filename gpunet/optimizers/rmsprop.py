@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ class RMSprop(Optimizer):
         self.momentum = self._real("momentum", momentum, 1, closed="left")
         self.slot_names = ("v", "velocity") if momentum else ("v",)
 
-    def update_block(self, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
+    def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
+        (lr,) = numbers
         v = slots[0]
         g = self._decayed(p, g, t)
         np.multiply(g, g, out=u)
@@ -61,7 +63,7 @@ class RMSprop(Optimizer):
         np.multiply(u, lr, out=t)
         np.subtract(p, t, out=p)
 
-    def kernel_arguments(self, p: Array, g: Array, rate: Array, step: Array, *slots: Array) -> tuple[Any, ...]:
+    def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
         v, velocity = (*slots, None)[:2]
         rest = 1 - self.alpha
-        return p, g, v, velocity, rate, p.size, self.alpha, rest, self.eps, self.weight_decay, self.momentum
+        return p, g, v, velocity, update, p.size, self.alpha, rest, self.eps, self.weight_decay, self.momentum

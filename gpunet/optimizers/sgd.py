@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ class SGD(Optimizer):
             raise ArgumentError("SGD: nesterov needs a momentum above zero.")
         self.slot_names = ("velocity",) if momentum else ()
 
-    def update_block(self, lr: float, p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
+    def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
+        (lr,) = numbers
         g = self._decayed(p, g, t)
         if self.momentum:
             (velocity,) = slots
@@ -58,6 +60,6 @@ class SGD(Optimizer):
         np.multiply(g, lr, out=t)
         np.subtract(p, t, out=p)
 
-    def kernel_arguments(self, p: Array, g: Array, rate: Array, step: Array, *slots: Array) -> tuple[Any, ...]:
+    def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
         velocity = slots[0] if slots else None
-        return p, g, velocity, rate, p.size, self.momentum, self.weight_decay, self.nesterov
+        return p, g, velocity, update, p.size, self.momentum, self.weight_decay, self.nesterov

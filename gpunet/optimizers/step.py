@@ -1,8 +1,13 @@
-"""One step of an optimizer over a model's flat buffers: on the CPU in NumPy, on a GPU as launches of kernels."""
+"""One step of an optimizer over a model's flat buffers: on the CPU in NumPy, on a GPU as launches of kernels.
+
+A gradient with an element that is NaN or infinite is not applied: the parameters and the state stay the last finite
+ones, and the step counts all the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +25,9 @@ BLOCK = 16384
 
 BEGIN_STEP = Kernel("optimizers.cu", "begin_step")
 CLIP_VALUE = Kernel("optimizers.cu", "clip_value")
-CLIP_NORM = Kernel("optimizers.cu", "clip_norm")
-SUM_SQUARES = Kernel("reduce.cu", "sum_squares")
+
+NEVER = 2**62
+"""A number of steps that no training reaches."""
 
 
 class HostStep:
@@ -36,6 +42,9 @@ class HostStep:
         self.optimizer = optimizer
         self.grads = store.grads
         self.blocks = list(_cut(store))
+        self.numbers = np.empty(len(optimizer.step_numbers(0.0, 1)), store.params.dtype)
+        self.scalars = [self.numbers[i : i + 1].reshape(()) for i in range(len(self.numbers))]  # views
+        self.first_skipped = 0
 
     def __call__(self, lr: float) -> None:
         """Do the step that `optimizer.steps` has counted already."""
@@ -43,11 +52,18 @@ class HostStep:
         if optimizer.clip_value is not None:
             np.minimum(g, optimizer.clip_value, out=g)
             np.maximum(g, -optimizer.clip_value, out=g)
+        squares = float(np.dot(g, g))  # finite only where all elements are
+        factor = 1.0
         if optimizer.clip_norm is not None:
-            norm = np.sqrt(np.dot(g, g))
-            np.multiply(g, np.minimum(optimizer.clip_norm / (norm + 1e-6), 1), out=g)
+            factor = min(optimizer.clip_norm / (math.sqrt(squares) + 1e-6), 1) if squares == squares else 0.0
+        if not math.isfinite(squares) and (factor == 0 or not np.isfinite(g).all()):
+            self.first_skipped = self.first_skipped or optimizer.steps
+            return
+        if factor < 1:
+            np.multiply(g, factor, out=g)
+        self.numbers[:] = optimizer.step_numbers(lr, optimizer.steps)
         for block in self.blocks:
-            optimizer.update_block(lr, *block)
+            optimizer.update_block(self.scalars, *block)
 
 
 def _cut(store: FlatStore) -> Iterator[tuple[Array, ...]]:
@@ -62,48 +78,69 @@ def _cut(store: FlatStore) -> Iterator[tuple[Array, ...]]:
 
 
 class DeviceStep:
-    """The step on a GPU: launches that are always the same, as the rate and the number of the step lie on the device.
+    """The step on a GPU: launches that are always the same, as all that changes between steps lies on the device.
 
-    The host is the truth for both. It writes to the device only what that does not know yet: a new learning rate, or
-    another number of steps than the device has counted itself. Nothing waits for the device, and nothing is uploaded:
-    a launch carries the number.
+    The host is the truth for the number of the step and for the learning rate. It writes to the device only what that
+    does not know yet: another rate, or another number of steps than the device has counted itself. Nothing waits for
+    the device, and nothing is uploaded: a launch carries the number.
 
     Args:
         optimizer: the rule; its settings are those of now.
         store: the buffers, on a GPU.
+        rates: steps whose learning rates `schedule` takes at a time.
+
+    Attributes:
+        progress: int64 (3,) on the device: steps done, how many were when `schedule` was called, and the first step
+            that was not applied, from 1 on, or 0.
     """
 
-    def __init__(self, optimizer: Optimizer, store: FlatStore):
+    def __init__(self, optimizer: Optimizer, store: FlatStore, rates: int = 1):
         self.optimizer = optimizer
         self.device = store.device
         xp, dtype = self.device.xp, store.params.dtype
         with self.device.activate():
-            self.steps, self.rates, self.rate = xp.zeros(1, np.int64), xp.zeros(1, dtype), xp.zeros(1, dtype)
+            self.progress, self.rates = xp.zeros(3, np.int64), xp.zeros(rates, dtype)
             self.launches = list(self._prepare(store))
-        self._known = 0, 0.0  # what `steps` and `rates` hold, or will once the queue is done
+        self._known: tuple[int, int, float] = 0, 0, 0.0  # progress[0], progress[1] and rates[0], once the queue is done
 
     def __call__(self, lr: float) -> None:
         """Do the step that `optimizer.steps` has counted already."""
         done = self.optimizer.steps - 1
         with self.device.activate():
-            for a, value, known in zip((self.steps, self.rates), (done, lr), self._known, strict=True):
-                if value != known:
-                    a.fill(value)
-            self._known = done + 1, lr
+            self._write(done, NEVER, lr)  # a rate from so far ahead is the first one
+            self._known = done + 1, NEVER, lr
             for launch in self.launches:
                 launch()
 
+    def schedule(self, done: int, rates: Sequence[float]) -> None:
+        """Give the device the rates of the steps to come, after `done` steps; an upload, for a whole epoch."""
+        with self.device.activate():
+            self.rates[: len(rates)] = self.device.asarray(rates, self.rates.dtype)
+            self.rates[len(rates) :].fill(rates[-1])
+            self._write(done, done, rates[0])
+        self._known = done + len(rates), done, math.nan  # where they have been done, the first is no more the next
+
+    @property
+    def first_skipped(self) -> int:
+        """The first step that was not applied, from 1 on, or 0; reads the device."""
+        return int(self.device.to_host(self.progress)[2])
+
+    def _write(self, done: int, rates_from: int, lr: float) -> None:
+        places = self.progress[:1], self.progress[1:2], self.rates[:1]
+        for a, value, known in zip(places, (done, rates_from, lr), self._known, strict=True):
+            if value != known:
+                a.fill(value)
+
     def _prepare(self, store: FlatStore) -> Iterator[Callable[[], None]]:
         """Bind the kernels of a step to the buffers, in their order."""
-        optimizer, p, g = self.optimizer, store.params, store.grads
+        optimizer, xp, p, g = self.optimizer, self.device.xp, store.params, store.grads
         grid, block = (block_count(p.nbytes, 16 * THREADS),), (THREADS,)  # a thread moves 16 bytes at a time
-        # a table of one rate, whose place does not depend on the step: the launch stays right when it is replayed
-        yield BEGIN_STEP.prepare((1,), (1,), self.rates, self.steps, self.rate, 0, 1)
         if optimizer.clip_value is not None:
             yield CLIP_VALUE.prepare(grid, block, g, g.size, optimizer.clip_value)
-        if optimizer.clip_norm is not None:
-            squares = self.device.xp.empty(grid, p.dtype)
-            yield SUM_SQUARES.prepare(grid, block, g, squares, g.size)
-            yield CLIP_NORM.prepare(grid, block, g, squares, g.size, squares.size, optimizer.clip_norm)
-        arguments = optimizer.kernel_arguments(p, g, self.rate, self.steps, *store.slots.values())
+        blocks = max(1, *grid)  # a model without parameters counts its steps too
+        update, squares, arrivals = xp.empty(2, p.dtype), xp.empty(blocks, p.dtype), xp.zeros(1, np.uint32)
+        state = self.rates, self.progress, update, squares, arrivals
+        limits = g.size, self.rates.size, optimizer.clip_norm or 0.0
+        yield BEGIN_STEP.prepare((blocks,), block, g, *state, *limits)
+        arguments = optimizer.kernel_arguments(p, g, update, self.progress, *store.slots.values())
         yield optimizer.kernel.prepare(grid, block, *arguments)

@@ -1,4 +1,4 @@
-"""Device memory, which is host memory that knows its bounds and, in check mode, which of its bytes were written."""
+"""Device memory: host memory that knows its bounds, between guards, and in check mode which bytes were written."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from gpunet.simulator.stream import Device, counters, refuse_capture
 
 ALIGNMENT = 512  # bytes, as CuPy's memory pool gives it
+GUARD = np.full(256, 0xFFF5A5A5, np.uint32).tobytes()  # what lies around each piece; NaN in float32 and float64
 
 _checked: ContextVar[bool | None] = ContextVar("gpunet_simulator_check", default=None)
 
@@ -49,13 +50,27 @@ class Memory:
     def __init__(self, size: int):
         refuse_capture()
         counters.allocations += 1
-        self.buffer = np.empty(size + ALIGNMENT, np.uint8)
-        self.ptr = -(-self.buffer.ctypes.data // ALIGNMENT) * ALIGNMENT
+        self.buffer = np.empty(size + ALIGNMENT + 2 * len(GUARD), np.uint8)
+        address = self.buffer.ctypes.data
+        self.ptr = -(-(address + len(GUARD)) // ALIGNMENT) * ALIGNMENT
         self.size = size
         self.written = None
         if checking():
             self.buffer.fill(0xFF)
             self.written = np.zeros(size, np.uint8)
+        begin = self.ptr - address
+        bounds = {"before": begin - len(GUARD), "past": begin + size}
+        self._guards = {where: self.buffer[start : start + len(GUARD)] for where, start in bounds.items()}
+        for guard in self._guards.values():
+            guard.data[:] = GUARD
+
+    def overwritten(self) -> str | None:
+        """Return where a guard was written since the last call, "before" or "past" the memory, and mend it."""
+        for where, guard in self._guards.items():
+            if guard.data != GUARD:
+                guard.data[:] = GUARD
+                return where
+        return None
 
 
 class MemoryPointer:

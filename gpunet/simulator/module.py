@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, KernelError
 from gpunet.simulator.array import ndarray
 from gpunet.simulator.engine import Buffer, Counts, Kernel, Library, load
 from gpunet.simulator.memory import Memory, MemoryPointer, checking
@@ -128,22 +129,36 @@ class RawKernel:
             KernelError: a fault in the kernel.
             CompileError, DeviceError: as for `RawModule.compile`.
         """
+        kernel = self.kernel
         launch = functools.partial(
-            self.kernel.launch,
+            kernel.launch,
             [max(1, int(n)) for n in grid],
             [max(1, int(n)) for n in block],
             [_argument(arg) for arg in args],
             shared_bytes=shared_mem,
             cooperative=self.enable_cooperative_groups,
         )
-
-        def run() -> None:
-            counts = launch()
-            if (counted := _counted.get()) is not None:
-                counted.append(counts)
-
         pointers = [arg.data if isinstance(arg, ndarray) else arg for arg in args]
-        submit(run, [pointer.mem for pointer in pointers if isinstance(pointer, MemoryPointer)])
+        memories = {i: pointer.mem for i, pointer in enumerate(pointers) if isinstance(pointer, MemoryPointer)}
+        guarded = {i: weakref.ref(memory) for i, memory in memories.items()}  # a graph does not keep them alive
+        submit(functools.partial(_run, launch, kernel, guarded), memories.values())
+
+
+def _run(launch: Callable[[], Counts], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]) -> None:
+    """Do a launch and count it, then look at the guards around the memory of its arguments, by their number."""
+    try:
+        counts = launch()
+        if (counted := _counted.get()) is not None:
+            counted.append(counts)
+    finally:
+        damage = [
+            (i, where) for i, memory in memories.items() if (alive := memory()) and (where := alive.overwritten())
+        ]
+    for i, where in damage:
+        raise KernelError(
+            f"kernel {kernel.name}: out of bounds: it has written close {where} the memory of array "
+            f"{kernel.parameters[i].name}. Check mode (GPUNET_SIM_CHECK=1) names the line and the thread."
+        )
 
 
 def _argument(value: Any) -> Buffer | np.generic:

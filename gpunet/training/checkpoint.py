@@ -52,7 +52,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
             "epoch": trainer.epoch,
             "position": trainer.position,
             "rows": trainer.rows,
-            "running": trainer.running.state(device),
+            "running": trainer.running.state(),
         },
     )
 
@@ -83,7 +83,7 @@ def load(
         trainer.history = History(description["history"])
         trainer.epoch, trainer.position = description["epoch"], description["position"]
         trainer.rows = description["rows"]
-        trainer.running.restore(description["running"], model.device)
+        trainer.running.restore(description["running"])
         _restore_callbacks(trainer, arrays, description["callbacks"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{path}: not a checkpoint that this gpunet reads: {error}") from None

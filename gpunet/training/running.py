@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.cuda import Kernel
-from gpunet.device import Array, Device, array_module
+from gpunet.device import CPU, Array, array_module, device_of
 from gpunet.losses import Task
 from gpunet.ops.launch import THREADS, operand
 from gpunet.tape import Tape
@@ -26,45 +26,48 @@ class RunningMeans:
 
     def __init__(self, task: Task):
         self.task = task
-        self.reset()
+        self._device = CPU
+        # the sum of the loss over rows, right answers: one array for all epochs, as a recorded step names it
+        self._totals: Array = np.zeros(2)
+        self._rows = self._answers = 0
 
     def reset(self) -> None:
         """Begin an epoch."""
-        self._totals: Array | None = None  # on the device: the sum of the loss over rows, the number of right answers
-        self._rows = 0
-        self._answers = 0
+        self._rows = self._answers = 0
+        with self._device.activate():
+            self._totals.fill(0)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Add a batch: its mean loss (), its outputs (rows, outputs) and its targets."""
         xp = array_module(value=value, prediction=prediction)
-        if self._totals is None:
-            self._totals = xp.zeros(2, np.float64)
+        device = device_of(prediction)
+        if device is not self._device:  # the first batch, or a model that moved
+            self._device, self._totals = device, device.asarray(self._totals)
         (self._add_numpy if xp is np else self._add_cuda)(value, prediction, target, tape)
         self._rows += len(prediction)
         if self.task != "regression":
             self._answers += len(prediction) if self.task == "classification" else prediction.size
 
-    def read(self, device: Device) -> dict[str, float]:
+    def read(self) -> dict[str, float]:
         """Return the means so far, as {"loss": ..., "accuracy": ...}; the one read of the device in an epoch."""
-        loss, right = device.to_host(self._totals).tolist()
+        loss, right = self._device.to_host(self._totals).tolist()
         means = {"loss": loss / self._rows}
         return means if self.task == "regression" else {**means, "accuracy": right / self._answers}
 
-    def state(self, device: Device) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Return the sums, as JSON."""
-        totals = None if self._totals is None else device.to_host(self._totals).tolist()
+        totals = self._device.to_host(self._totals).tolist() if self._rows else None
         return {"totals": totals, "rows": self._rows, "answers": self._answers}
 
-    def restore(self, state: dict[str, Any], device: Device) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self._totals = None if state["totals"] is None else device.asarray(state["totals"], np.float64)
+        self._device.assign(self._totals, state["totals"] or [0, 0])
         self._rows, self._answers = state["rows"], state["answers"]
 
     def _add_numpy(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        totals: Array = self._totals
-        totals[0] += float(value) * len(prediction)
+        self._totals[0] += float(value) * len(prediction)
         if self.task != "regression":
-            totals[1] += np.count_nonzero(self._right(prediction, target, tape))
+            self._totals[1] += np.count_nonzero(self._right(prediction, target, tape))
 
     def _right(self, prediction: Array, target: Array, tape: Tape) -> Array:
         """Return which answers are right: (rows,) for classes, (rows, outputs) for yes-or-no questions."""

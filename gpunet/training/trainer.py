@@ -223,7 +223,7 @@ class Trainer:
             self.position += len(batch)
             for callback in self.callbacks:
                 callback.on_step_end(self, len(batch))
-        row: Row = {"epoch": self.epoch + 1, **self.running.read(device)}
+        row: Row = {"epoch": self.epoch + 1, **self.running.read()}
         if validation is not None:
             row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
         row |= {"lr": self.optimizer.lr, "seconds": round(time.perf_counter() - began, 4)}
@@ -329,6 +329,12 @@ class Trainer:
             ModelFileError: the file is truncated, altered, or no checkpoint.
         """
         return checkpoint.load(cls, path, callbacks, metrics)
+
+    def __getstate__(self) -> Any:
+        raise StateError(
+            "a Trainer is not pickled or copied: trainer.save(path) writes all of it, and gn.Trainer.resume(path) goes "
+            "on from there bit for bit. trainer.model can be pickled and copied."
+        )
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

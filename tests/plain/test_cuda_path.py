@@ -14,7 +14,7 @@ from problems import classification, net, weights
 
 import gpunet as gn
 from gpunet import device as shim
-from gpunet.errors import DeviceMismatchError
+from gpunet.errors import DeviceMismatchError, StateError
 
 X, Y = classification()
 
@@ -106,6 +106,34 @@ def test_a_model_is_pickled_as_host_arrays_and_copied_where_it_is():
     unpickled = pickle.loads(pickle.dumps(model))
     assert unpickled.device.name == "cpu"
     np.testing.assert_array_equal(weights(unpickled), weights(model))
+
+
+COPIES = {"pickle": lambda it: pickle.loads(pickle.dumps(it)), "copy": copy.copy, "deepcopy": copy.deepcopy}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+@pytest.mark.parametrize("again", COPIES.values(), ids=COPIES)
+def test_a_copy_of_an_optimizer_that_stepped_has_its_settings_and_no_model(again, device):
+    trainer = gn.Trainer(net().to(device), optimizer=gn.SGD(gn.StepLR(0.1, 2), momentum=0.9))
+    trainer.fit(X, Y, epochs=1)
+    before = weights(trainer.model)
+    twin = again(trainer.optimizer)
+    assert (type(twin), twin.config()) == (gn.SGD, trainer.optimizer.config())
+    with pytest.raises(StateError, match=r"attach\(model\) first"):
+        twin.step()
+    gn.Trainer(net().to(device), optimizer=twin).fit(X, Y, epochs=1)
+    np.testing.assert_array_equal(weights(trainer.model), before)
+    trainer.fit(X, Y, epochs=1)  # goes on with its own
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+@pytest.mark.parametrize("again", COPIES.values(), ids=COPIES)
+def test_a_trainer_that_is_copied_points_to_save_and_resume(again, device):
+    trainer = gn.Trainer(net().to(device))
+    trainer.fit(X, Y, epochs=1)
+    with pytest.raises(StateError, match=r"trainer\.save\(path\).*gn\.Trainer\.resume\(path\)"):
+        again(trainer)
+    trainer.fit(X, Y, epochs=1)
 
 
 def test_parameters_are_assigned_from_the_host_and_from_any_device():

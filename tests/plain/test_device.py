@@ -138,7 +138,7 @@ def test_a_cupy_that_cannot_be_imported_is_not_called_missing(line, said, tmp_pa
 
 def test_without_a_driver_the_error_names_it(gpus, monkeypatch):
     def fail():
-        raise cupy_stand_in.cuda.runtime.CUDARuntimeError("cudaErrorInsufficientDriver")
+        raise cupy_stand_in.cuda.runtime.CUDARuntimeError(35)
 
     monkeypatch.setattr(cupy_stand_in.cuda.runtime, "getDeviceCount", fail)
     with pytest.raises(DeviceError, match=r"no usable NVIDIA driver or GPU .cudaErrorInsufficientDriver.*nvidia-smi"):

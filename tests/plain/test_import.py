@@ -13,6 +13,7 @@ import gpunet
 PACKAGE = Path(gpunet.__file__).parent
 FLOORS = {
     "errors": 0,
+    "faults": 0,
     "arguments": 0,
     "random": 0,
     "files": 1,

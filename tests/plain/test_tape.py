@@ -126,3 +126,18 @@ def test_a_new_step_forgets_what_the_last_one_left():
     tape.reset()
     with pytest.raises(StateError, match="backward without a forward"):
         tape.restore("layer")
+
+
+def test_zeros_are_zero_when_made_and_then_what_their_user_left():
+    tape = Tape()
+    for step in range(3):
+        tape.reset()
+        a = tape.zeros((4,), np.dtype(np.uint32), np)
+        assert (a == step).all()
+        a += 1
+    tape.reset()
+    assert not tape.zeros((5,), np.dtype(np.uint32), np).any()  # another shape: made anew
+    tape.reset()
+    tape.empty((5,), np.dtype(np.uint32), np).fill(7)  # not mistaken for one that must be zero
+    tape.reset()
+    assert not tape.zeros((5,), np.dtype(np.uint32), np).any()

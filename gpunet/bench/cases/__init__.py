@@ -20,14 +20,14 @@ class Op(NamedTuple):
     """An operation.
 
     Attributes:
-        cases: yields the cases of a size, for the CPU or a GPU.
+        cases: yields the cases of a size.
         form: how a size is written.
         sizes: the usual ones.
         small: the usual ones on the simulated GPU.
         what: what it computes.
     """
 
-    cases: Callable[[Size, DType, bool], Iterator[Case]]
+    cases: Callable[[Size, DType], Iterator[Case]]
     form: str
     sizes: str
     small: str

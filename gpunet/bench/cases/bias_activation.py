@@ -14,7 +14,7 @@ from gpunet.device import Array
 from gpunet.tape import Tape
 
 
-def bias_activation(size: Size, dtype: DType, gpu: bool) -> Iterator[Case]:
+def bias_activation(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield y = relu(z + bias), and its gradients dz, dbias."""
     rows, n = size
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from gpunet import ops
 from gpunet.bench.case import Call, Case, DType, Operand, Size, blank
-from gpunet.bench.cases.matmul import rungs
+from gpunet.bench.cases.matmul import PRODUCTS
 from gpunet.device import Array
 from gpunet.tape import Tape
 
 
-def linear(size: Size, dtype: DType, gpu: bool) -> Iterator[Case]:
+def linear(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield y = relu(x·W + bias), and its gradients dx, dW, dbias."""
     rows, n_in, n_out = size
     x, weight, bias, y = (rows, n_in), (n_in, n_out), (n_out,), (rows, n_out)
@@ -46,7 +46,7 @@ def linear(size: Size, dtype: DType, gpu: bool) -> Iterator[Case]:
         variant="forward",
         operands={"x": Operand(x), "weight": Operand(weight), "bias": Operand(bias)},
         reference=lambda x, weight, bias: (np.maximum(x @ weight + bias, 0),),
-        kernels={rung: partial(forward, rung) for rung in rungs(dtype, gpu)},
+        kernels={rung: partial(forward, rung) for rung in PRODUCTS},
         flops=2 * rows * n_in * n_out,
         nbytes=dtype.itemsize * words,
         terms=n_in,
@@ -56,7 +56,7 @@ def linear(size: Size, dtype: DType, gpu: bool) -> Iterator[Case]:
         variant="backward",
         operands={"dy": Operand(y), "x": Operand(x), "weight": Operand(weight), "saved": Operand(y)},
         reference=gradients,
-        kernels={rung: partial(backward, rung) for rung in rungs(dtype, gpu)},
+        kernels={rung: partial(backward, rung) for rung in PRODUCTS},
         flops=4 * rows * n_in * n_out,
         nbytes=dtype.itemsize * (words + rows * n_in + n_in * n_out + rows * n_out),
         terms=max(rows, n_out),

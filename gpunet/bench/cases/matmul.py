@@ -15,18 +15,17 @@ from gpunet.device import Array
 from gpunet.ops.product import RUNGS
 
 
-def rungs(dtype: DType, gpu: bool) -> list[str]:
-    """Return the kernels of the matrix product, the library first."""
-    return ["blas", *(r for r in RUNGS if gpu and (r != "mma" or dtype == np.float32))]
+PRODUCTS = ("blas", *RUNGS)
+"""The kernels of the matrix product, the library first."""
 
 
-def matmul(size: Size, dtype: DType, gpu: bool) -> Iterator[Case]:
+def matmul(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield c = op(a)·op(b) in the three layouts of a layer's products."""
     for layout in ("NN", "NT", "TN"):
-        yield _matmul(layout, size, dtype, gpu)
+        yield _matmul(layout, size, dtype)
 
 
-def _matmul(layout: str, size: Size, dtype: DType, gpu: bool) -> Case:
+def _matmul(layout: str, size: Size, dtype: DType) -> Case:
     m, n, k = size
     flip_a, flip_b = (letter == "T" for letter in layout)
 
@@ -46,7 +45,7 @@ def _matmul(layout: str, size: Size, dtype: DType, gpu: bool) -> Case:
         dtype=dtype,
         operands={"a": Operand((k, m) if flip_a else (m, k)), "b": Operand((n, k) if flip_b else (k, n))},
         reference=lambda a, b: (np.matmul(a.T if flip_a else a, b.T if flip_b else b),),
-        kernels={rung: partial(prepare, rung) for rung in rungs(dtype, gpu)},
+        kernels={rung: partial(prepare, rung) for rung in PRODUCTS},
         flops=2 * m * n * k,
         nbytes=dtype.itemsize * (m * k + k * n + m * n),
         terms=k,

@@ -17,7 +17,7 @@ LR = 0.01
 STEP = 10
 
 
-def optimizer(size: Size, dtype: DType, gpu: bool) -> Iterator[Case]:
+def optimizer(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield the tenth step of SGD with momentum and of Adam over n parameters; the state is as gpunet keeps it."""
     yield _optimizer(SGD, {"momentum": 0.9}, _sgd, 5, 4, size, dtype)
     yield _optimizer(Adam, {}, _adam, 7, 12, size, dtype)

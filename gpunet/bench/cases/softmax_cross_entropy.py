@@ -13,7 +13,7 @@ from gpunet.device import Array
 from gpunet.tape import Tape
 
 
-def softmax_cross_entropy(size: Size, dtype: DType, gpu: bool) -> Iterator[Case]:
+def softmax_cross_entropy(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield the mean cross-entropy of logits and labels with its gradient."""
     rows, classes = size
 

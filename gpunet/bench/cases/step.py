@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet import ops
 from gpunet.bench.case import Call, Case, DType, Operand, Size
-from gpunet.bench.cases.matmul import rungs
+from gpunet.bench.cases.matmul import PRODUCTS
 from gpunet.device import CPU, Array, Device, device_of, use_device
 from gpunet.models import MLP
 from gpunet.training import Trainer
@@ -19,7 +19,7 @@ from gpunet.training import Trainer
 CALLS = 3
 
 
-def step(size: Size, dtype: DType, gpu: bool) -> Iterator[Case]:
+def step(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield a training step of a ReLU MLP: forward, cross-entropy, backward, Adam.
 
     The loss of the third step is checked. A gradient could not be: where rounding moves a ReLU's input across zero, it
@@ -57,7 +57,7 @@ def step(size: Size, dtype: DType, gpu: bool) -> Iterator[Case]:
         dtype=dtype,
         operands={"x": Operand((batch, widths[0])), "labels": Operand((batch,), widths[-1])},
         reference=reference,
-        kernels={rung: partial(gpunet, rung) for rung in rungs(dtype, gpu)},
+        kernels={rung: partial(gpunet, rung) for rung in PRODUCTS},
         flops=sum(6 * batch * i * o for i, o in pairs) - 2 * batch * widths[0] * widths[1],
         nbytes=dtype.itemsize * (7 * parameters + batch * (widths[0] + 4 * sum(widths[1:]))),
         terms=max(size),

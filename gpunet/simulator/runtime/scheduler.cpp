@@ -7,6 +7,7 @@
 #include "block.h"
 #include "checker.h"
 #include "shared_memory.h"
+#include "signals.h"
 
 namespace simulator {
 
@@ -258,6 +259,7 @@ using namespace simulator;
 // Runs a launch; returns null, or what went wrong.
 extern "C" const char* gpunet_launch(const Launch* next) {
   launch = next;
+  thread = nullptr;
   failure.clear();
   counts = {};
   position.grid_size = {next->grid[0], next->grid[1], next->grid[2]};
@@ -265,6 +267,7 @@ extern "C" const char* gpunet_launch(const Launch* next) {
   find_library(*next);
   try {
     checker::begin_launch();
+    const SignalsOfKernels caught;
     const unsigned block_count = next->grid[0] * next->grid[1] * next->grid[2];
     if (next->cooperative) run_cooperatively(block_count);
     else run_one_after_the_other(block_count);

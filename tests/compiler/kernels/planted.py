@@ -6,7 +6,7 @@
 import shutil
 
 import numpy as np
-from compiler.kernels.simulated import run, uninitialized
+from compiler.kernels.simulated import partial_sums, run, uninitialized
 
 from gpunet.cuda import Kernel
 from gpunet.device import kernels_path
@@ -16,19 +16,23 @@ TILED = {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16, "TM": 4, "TN": 4}
 REGISTER = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
 
 
-def matmul(folder, rung, threads, options=None, m=33, n=36, k=20):
+def matmul(folder, rung, threads, options=None, m=33, n=36, k=20, splits=1):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
     if (options or {}).get("TRANSPOSE_A"):
         a = np.ascontiguousarray(a.T)
     c, sums = uninitialized((m, n), a.dtype), uninitialized(n, a.dtype)
     kernel = Kernel(folder / f"matmul_{rung}.cu", f"matmul_{rung}")
-    extra = (sums,) if rung == "tiled" else ()
     tiles = {"shared": 9, "naive": 10}.get(rung, 4)
-    run(kernel, (tiles,), (threads,), a, b, None, None, None, c, *extra, m, n, k, 0, 0, 0.0, options=options)
+    arguments = [a, b, None, None, None, c, m, n, k, 0, 0, 0.0]
+    if rung == "tiled":
+        part = 32 * 32 + threads
+        arguments[6:6] = sums, uninitialized(tiles * splits * part, a.dtype), np.zeros(tiles, np.uint32)
+        arguments[-1:] = part, 0.0
+    run(kernel, (tiles, splits), (threads,), *arguments, options=options)
     product = (a.T if (options or {}).get("TRANSPOSE_A") else a) @ b
     np.testing.assert_allclose(c, product, rtol=1e-4, atol=1e-4)
-    if extra:
+    if rung == "tiled":
         np.testing.assert_allclose(sums, b.sum(axis=0), rtol=1e-4, atol=1e-4)
 
 
@@ -42,6 +46,10 @@ def register(folder):
 
 def tiled(folder):
     matmul(folder, "tiled", 64, TILED)
+
+
+def split(folder):
+    matmul(folder, "tiled", 64, TILED, splits=2)
 
 
 def tiled_by_vectors(folder):
@@ -60,14 +68,14 @@ def bias(folder):
 
 def column_sums(folder):
     x, sums = np.ones((19, 130), np.float32), uninitialized(130, np.dtype(np.float32))
-    run(Kernel(folder / "reduce.cu", "sum_columns"), (2, 1), (32, 8), x, sums, 19, 130, 19)
+    run(Kernel(folder / "reduce.cu", "sum_columns"), (2, 1), (32, 8), x, None, None, sums, 19, 130, 19)
     np.testing.assert_array_equal(sums, 19)
 
 
 def total(folder):
-    x, sums = np.ones(1000, np.float32), uninitialized(2, np.dtype(np.float32))
-    run(Kernel(folder / "reduce.cu", "sum"), (2,), (256,), x, sums, 1000)
-    assert sums.sum() == 1000
+    x, whole = np.ones(1000, np.float32), uninitialized(1, np.dtype(np.float32))
+    run(Kernel(folder / "reduce.cu", "sum"), (2,), (256,), x, *partial_sums(2, x.dtype), whole, 1000)
+    assert whole[0] == 1000
 
 
 def cross_entropy(folder):
@@ -75,16 +83,19 @@ def cross_entropy(folder):
     z, labels = rng.standard_normal((9, 40)).astype(np.float32), rng.integers(0, 40, 9)
     dz, loss = uninitialized(z.shape, z.dtype), uninitialized(1, z.dtype)
     kernel = Kernel(folder / "softmax_cross_entropy.cu", "softmax_cross_entropy_labels")
-    run(kernel, (1,), (256,), z, labels, None, None, None, dz, loss, 9, 40, 0.0)
+    run(kernel, (1,), (256,), z, labels, None, None, None, dz, None, None, loss, 9, 40, 0.0)
     expected_loss, expected = softmax_cross_entropy(z, labels)
     np.testing.assert_allclose(loss[0], expected_loss, rtol=1e-5)
     np.testing.assert_allclose(dz, expected, atol=1e-6)
 
 
-def clip(folder):
-    g, squares = np.full(300, 2, np.float32), np.full(1, 1200, np.float32)
-    run(Kernel(folder / "optimizers.cu", "clip_norm"), (1,), (256,), g, squares, 300, 1, 1.0)
-    np.testing.assert_allclose(np.linalg.norm(g), 1, rtol=1e-5)
+def begin_step(folder):
+    g, rates, progress = np.full(300, 2, np.float32), np.ones(1, np.float32), np.zeros(3, np.int64)
+    update = uninitialized(2, g.dtype)
+    kernel = Kernel(folder / "optimizers.cu", "begin_step")
+    run(kernel, (2,), (256,), g, rates, progress, update, *partial_sums(2, g.dtype), 300, 1, 1.0)
+    np.testing.assert_allclose(update, [1, 1200**-0.5], rtol=1e-5)
+    assert progress.tolist() == [1, 0, 0]
 
 
 BARRIER = "        __syncthreads();\n"
@@ -117,7 +128,15 @@ FAULTS = {
     "the last step along k is lost": (
         "matmul_tiled.cu", "i < last; i += BK", "i + BK < last; i += BK", tiled, "AssertionError"),
     "column sums of too many columns": (
-        "matmul_tiled.cu", "if (x < BN && column + x < n)", "if (x < BN)", tiled, "out of bounds"),
+        "tile_loader.cuh", "if (x < WIDTH && column + x < n)", "if (x < WIDTH)", tiled, "out of bounds"),
+    "a block that is counted before what it wrote can be seen": (
+        "common.cuh", "    __threadfence();  // this", "    // this", split, "race"),
+    "a block that does not wait for the last": (
+        "common.cuh", "== blocks - 1;", "== blocks - 2;", split, "race|uninitialized"),
+    "a part of the sum that is left out": (
+        "split_k.cuh", "split = 0; split < gridDim.y", "split = 1; split < gridDim.y", split, "AssertionError"),
+    "parts that overlap": (
+        "split_k.cuh", "parts + tile * gridDim.y * COUNT", "parts + tile * COUNT", split, "race"),
     "vectors where the size is no multiple": (
         "bias_activation.cu", "n % VECTOR == 0 && aligned(z)", "aligned(z)", bias,
         "misaligned|out of bounds"),
@@ -133,7 +152,7 @@ FAULTS = {
     "a race in the sum of a block": (
         "common.cuh", "    __syncthreads();\n", "", total, "race"),
     "a partial sum that every block writes to one place": (
-        "reduce.cu", "partial_sums[blockIdx.x] = total", "partial_sums[0] = total", total, "race"),
+        "common.cuh", "partial_sums[blockIdx.x] = x", "partial_sums[0] = x", total, "race"),
     "a barrier that only some threads reach": (
         "common.cuh", "    __syncthreads();\n", "    if (threadIdx.x < 32) __syncthreads();\n", total, "barrier"),
     "a maximum of one lane": (
@@ -144,12 +163,12 @@ FAULTS = {
     "a row beyond the end": (
         "softmax_cross_entropy.cu", "row < rows; row += warps", "row <= rows; row += warps", cross_entropy,
         "out of bounds"),
-    "a shared factor that is read too early": (
-        "optimizers.cu", "    __syncthreads();\n    const T scale = factor;", "    const T scale = factor;", clip,
-        "race|uninitialized"),
+    "a step that every block counts": (
+        "optimizers.cu", "if (!grid_sum(squares, scratch, partial_squares, arrivals) || threadIdx.x != 0) return;",
+        "grid_sum(squares, scratch, partial_squares, arrivals);\n    if (threadIdx.x != 0) return;", begin_step,
+        "race"),
     "a write through a pointer to const": (
-        "optimizers.cu", "    const T scale = factor;",
-        "    const_cast<T*>(partial_squares)[0] = 0;\n    const T scale = factor;", clip, "const|race"),
+        "optimizers.cu", "update[RATE] =", "const_cast<T*>(rates)[0] = 0;\n    update[RATE] =", begin_step, "const"),
 }  # fmt: skip
 
 

@@ -44,3 +44,8 @@ def _argument(value):
         return value
     flags = value.written.ctypes.data if isinstance(value, Uninitialized) else 0
     return Buffer(value.ctypes.data, value.nbytes, flags)
+
+
+def partial_sums(blocks: int, dtype: np.dtype) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return what a kernel needs to add up over its blocks."""
+    return (None, None) if blocks == 1 else (uninitialized(blocks, dtype), np.zeros(1, np.uint32))

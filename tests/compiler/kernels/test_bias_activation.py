@@ -9,7 +9,6 @@ from gpunet.ops.activations import ELU, FUNCTIONS, CustomActivation, LeakyReLU
 
 FORWARD = Kernel("bias_activation.cu", "bias_activation_forward")
 BACKWARD = Kernel("bias_activation.cu", "bias_activation_backward")
-SUM_ROWS = Kernel("reduce.cu", "sum_rows")
 
 SIZES = [(0, 4), (1, 1), (5, 7), (8, 127), (9, 128), (7, 129), (33, 12), (3, 300)]
 CASES = [cls() for cls in FUNCTIONS.values()] + [LeakyReLU(0.2), ELU(0.7)]
@@ -22,11 +21,9 @@ def parameter(function):
 def backward(dy, saved, options, value, chunks=1):
     rows, n = dy.shape
     dz, dbias = uninitialized(dy.shape, dy.dtype), uninitialized(n, dy.dtype)
-    partial = dbias if chunks == 1 else uninitialized((chunks, n), dy.dtype)
     grid = (math.ceil(n / (32 * 16 // dy.itemsize)), chunks)
-    run(BACKWARD, grid, (32, 8), dy, saved, dz, partial, rows, n, math.ceil(rows / chunks), value, options=options)
-    if chunks > 1:
-        run(SUM_ROWS, (math.ceil(n / 256),), (256,), partial, dbias, chunks, n)
+    sums = uninitialized((chunks, n), dy.dtype), np.zeros(grid[0], np.uint32), dbias
+    run(BACKWARD, grid, (32, 8), dy, saved, dz, *sums, rows, n, math.ceil(rows / chunks), value, options=options)
     return dz, dbias
 
 

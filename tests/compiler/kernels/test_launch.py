@@ -10,6 +10,7 @@ from compiler.kernels.simulated import run
 
 from gpunet import cuda
 from gpunet.cuda import Kernel, parse_parameters, read_source
+from gpunet.device import Device
 from gpunet.errors import ArgumentError, CompileError, DeviceError, DTypeError, ShapeError
 
 SCALE = """
@@ -145,7 +146,8 @@ def device(monkeypatch):
     xp = ModuleType("recording")
     xp.RawModule, xp.cuda = RecordingModule, SimpleNamespace(Device=lambda index: nullcontext())
     monkeypatch.setattr(cuda, "array_module", lambda **arrays: xp)
-    monkeypatch.setattr(cuda, "device_of", lambda a: SimpleNamespace(xp=xp, name="recording:0", index=0))
+    recording = Device("recording:0", xp)
+    monkeypatch.setattr(cuda, "device_of", lambda a: recording)
     monkeypatch.setattr(RecordingModule, "compiled", [])
     monkeypatch.setattr(RecordingModule, "launched", [])
     cuda._module.cache_clear()

@@ -2,13 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
-from compiler.kernels.simulated import DTYPES, run, uninitialized
+from compiler.kernels.simulated import DTYPES, partial_sums, run, uninitialized
 
 from gpunet.cuda import Kernel
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 
-SUM = Kernel("reduce.cu", "sum")
 NORM = Kernel("softmax_cross_entropy.cu", "cross_entropy_norm")
 LABELS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_labels")
 DISTRIBUTIONS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_distributions")
@@ -17,12 +16,6 @@ ELEMENTWISE = {
     "huber": (huber, (0.5,)),
     "binary_cross_entropy": (binary_cross_entropy, ()),
 }
-
-
-def total(partial):
-    value = uninitialized(1, partial.dtype)
-    run(SUM, (1,), (256,), partial, value, partial.size)
-    return value[0]
 
 
 def tolerance(dtype):
@@ -40,21 +33,22 @@ def test_elementwise_losses_equal_the_numpy_ones(name, weighted, dtype):
         rng = np.random.default_rng(rows)
         p, t = rng.standard_normal((rows, n)).astype(dtype), rng.random((rows, n)).astype(dtype)
         weight = rng.random(rows).astype(dtype) if weighted else None
-        weight_sum = None if weight is None else total(weight).reshape(1)
-        slope, partial = uninitialized(p.shape, dtype), uninitialized(blocks, dtype)
-        run(kernel, (blocks,), (256,), p, t, weight, weight_sum, slope, partial, rows, n, *constants)
+        weight_sum = None if weight is None else weight.sum(keepdims=True)
+        slope, mean = uninitialized(p.shape, dtype), uninitialized(1, dtype)
+        parts = partial_sums(blocks, dtype)
+        run(kernel, (blocks,), (256,), p, t, weight, weight_sum, slope, *parts, mean, rows, n, *constants)
         loss, gradient = reference(p, t, *constants, weight=weight)
-        np.testing.assert_allclose(total(partial), loss, **tolerance(dtype))
+        np.testing.assert_allclose(mean[0], loss, **tolerance(dtype))
         np.testing.assert_allclose(slope, gradient, **tolerance(dtype))
 
 
 def test_a_loss_of_no_rows_is_zero():
-    none, partial = np.empty((0, 3), np.float32), uninitialized(1, np.dtype(np.float32))
-    run(Kernel("losses.cu", "mean_squared_error"), (1,), (256,), none, none, None, None, none, partial, 0, 3)
-    assert partial[0] == 0
-    labels, partial = np.empty(0, np.int64), uninitialized(1, np.dtype(np.float32))
-    run(LABELS, (1,), (256,), none, labels, None, None, None, none, partial, 0, 3, 0.0)
-    assert partial[0] == 0
+    none, loss = np.empty((0, 3), np.float32), uninitialized(1, np.dtype(np.float32))
+    run(Kernel("losses.cu", "mean_squared_error"), (1,), (256,), none, none, None, None, none, None, None, loss, 0, 3)
+    assert loss[0] == 0
+    labels, loss = np.empty(0, np.int64), uninitialized(1, np.dtype(np.float32))
+    run(LABELS, (1,), (256,), none, labels, None, None, None, none, None, None, loss, 0, 3, 0.0)
+    assert loss[0] == 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -75,13 +69,14 @@ def test_softmax_cross_entropy_equals_the_numpy_one(hard, weighted, class_weight
             norm = uninitialized(1, dtype)
             run(NORM, (1,), (256,), weight, class_weight, labels if hard else None, norm, rows, classes,
                 options={"REAL": {4: "float", 8: "double"}[dtype.itemsize]})  # fmt: skip
-        dz, partial = uninitialized(z.shape, dtype), uninitialized(blocks, dtype)
-        kernel = LABELS if hard else DISTRIBUTIONS
-        run(kernel, (blocks,), (256,), z, target, weight, class_weight, norm, dz, partial, rows, classes, smoothing)
+        dz, mean = uninitialized(z.shape, dtype), uninitialized(1, dtype)
+        kernel, weights = LABELS if hard else DISTRIBUTIONS, (weight, class_weight, norm)
+        sums = *partial_sums(blocks, dtype), mean
+        run(kernel, (blocks,), (256,), z, target, *weights, dz, *sums, rows, classes, smoothing)
         loss, gradient = softmax_cross_entropy(
             z, target, weight=weight, class_weight=class_weight, label_smoothing=smoothing
         )
-        np.testing.assert_allclose(total(partial), loss, **tolerance(dtype))
+        np.testing.assert_allclose(mean[0], loss, **tolerance(dtype))
         np.testing.assert_allclose(dz, gradient, **tolerance(dtype))
 
 
@@ -89,13 +84,14 @@ def test_the_gradient_may_overwrite_the_logits():
     z = np.random.default_rng(0).standard_normal((9, 40)).astype(np.float32)
     labels = np.arange(9)
     _, gradient = softmax_cross_entropy(z, labels)
-    run(LABELS, (2,), (256,), z, labels, None, None, None, z, uninitialized(2, z.dtype), 9, 40, 0.0)
+    sums = *partial_sums(2, z.dtype), uninitialized(1, z.dtype)
+    run(LABELS, (2,), (256,), z, labels, None, None, None, z, *sums, 9, 40, 0.0)
     np.testing.assert_allclose(z, gradient, **tolerance(z.dtype))
 
 
 def test_huge_logits_do_not_overflow():
     z = np.array([[1e4, -1e4, 0]], np.float32)
-    dz, partial = uninitialized(z.shape, z.dtype), uninitialized(1, z.dtype)
-    run(LABELS, (1,), (256,), z, np.array([1]), None, None, None, dz, partial, 1, 3, 0.0)
-    assert partial[0] == 2e4
+    dz, loss = uninitialized(z.shape, z.dtype), uninitialized(1, z.dtype)
+    run(LABELS, (1,), (256,), z, np.array([1]), None, None, None, dz, None, None, loss, 1, 3, 0.0)
+    assert loss[0] == 2e4
     np.testing.assert_array_equal(dz, [[1, -1, 0]])

@@ -17,7 +17,6 @@ RUNGS = {
 }
 MMA = ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16})
 KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in (*RUNGS, "mma")}
-SUM_SPLITS = Kernel("matmul_tiled.cu", "matmul_sum_splits")
 
 SIZES = [(0, 5, 3), (5, 0, 3), (5, 3, 0), (1, 1, 1), (31, 33, 7), (32, 32, 8), (33, 31, 9), (70, 10, 37), (8, 100, 64)]
 LAYOUTS = {"NN": (0, 0), "NT": (0, 1), "TN": (1, 0)}
@@ -41,9 +40,16 @@ def launch(rung, c, a, b, m, n, k, *, bias=None, saved=None, preactivation=None,
     grid = (math.ceil(m / rows) * math.ceil(n / columns), splits, batch)
     if 0 in grid:
         return
-    extra = (column_sums,) if rung == "tiled" else ()
-    run(KERNELS[rung], grid, (threads,), a, b, bias, saved, preactivation, c, *extra, m, n, k,
-        *(strides or (m * k, k * n)), parameter, options={**defaults, **(options or {})})  # fmt: skip
+    arguments = [a, b, bias, saved, preactivation, c, m, n, k, *(strides or (m * k, k * n)), parameter]
+    if rung in ("tiled", "mma"):
+        part = rows * columns + math.ceil(columns / threads) * threads
+        parts = uninitialized(math.prod(grid) * part, c.dtype) if splits > 1 else None
+        arrivals = np.zeros(grid[0] * batch, np.uint32) if splits > 1 else None
+        arguments[-1:] = part, parameter
+        arguments[6:6] = column_sums, parts, arrivals
+    run(KERNELS[rung], grid, (threads,), *arguments, options={**defaults, **(options or {})})
+    if splits > 1 and rung in ("tiled", "mma"):
+        assert not arrivals.any()  # ready for the next launch
 
 
 def assert_product(actual, expected, k):
@@ -139,22 +145,20 @@ def test_the_epilogue_multiplies_by_the_derivative(rung):
 def test_splits_add_up_to_the_whole_product_and_its_column_sums(splits, k):
     m, n = 33, 20
     a, b, product = operands(m, n, k, DTYPES[0], transpose_a=1)
-    partial, partial_sums = uninitialized((splits, m, n), a.dtype), uninitialized((splits, n), a.dtype)
-    launch("tiled", partial, a, b, m, n, k, splits=splits, column_sums=partial_sums, options={"TRANSPOSE_A": 1})
     bias = np.linspace(-1, 1, n, dtype=np.float32)
     c, column_sums = uninitialized((m, n), a.dtype), uninitialized(n, a.dtype)
-    run(SUM_SPLITS, (2,), (256,), partial, partial_sums, bias, None, None, c, column_sums, m, n, splits, 0.0,
-        options={"ACTIVATION": "relu"})  # fmt: skip
+    launch("tiled", c, a, b, m, n, k, splits=splits, bias=bias, column_sums=column_sums,
+           options={"TRANSPOSE_A": 1, "ACTIVATION": "relu"})  # fmt: skip
     assert_product(c, np.maximum(product[0] + bias, 0), k)
     assert_product(column_sums, b[0].sum(axis=0, dtype=np.float64), k)
 
 
-def test_splits_of_a_batch_add_up():
-    m, n, k, batch, splits = 33, 20, 50, 3, 2
-    a, b, product = operands(m, n, k, DTYPES[0], batch=batch)
-    partial, c = uninitialized((splits, batch, m, n), a.dtype), uninitialized((batch, m, n), a.dtype)
-    launch("tiled", partial, a, b, m, n, k, splits=splits, batch=batch)
-    run(SUM_SPLITS, (3,), (256,), partial, None, None, None, None, c, None, batch * m, n, splits, 0.0)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_splits_of_a_batch_add_up(dtype):
+    m, n, k, batch = 33, 20, 50, 3
+    a, b, product = operands(m, n, k, dtype, batch=batch)
+    c = uninitialized((batch, m, n), a.dtype)
+    launch("tiled", c, a, b, m, n, k, splits=2, batch=batch)
     assert_product(c, product, k)
 
 
@@ -174,11 +178,27 @@ def test_tensor_cores_multiply_operands_rounded_to_tf32(layout):
     for vectors, sizes in ((0, SIZES), (1, [(32, 32, 8), (36, 28, 12)])):
         options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b, "VECTOR_A": vectors, "VECTOR_B": vectors}
         for m, n, k in sizes:
-            a, b, _ = operands(m, n, k, DTYPES[0], transpose_a, transpose_b)
+            a, b, product = rounded_operands(m, n, k, transpose_a, transpose_b)
             c = uninitialized((1, m, n), a.dtype)
             launch("mma", c, a, b, m, n, k, options=options, tiles=MMA)
-            left, right = (tf32(x).swapaxes(1, 2) if t else tf32(x) for x, t in ((a, transpose_a), (b, transpose_b)))
-            assert_product(c, left.astype(np.float64) @ right, k)
+            assert_product(c, product, k)
+
+
+@pytest.mark.parametrize("splits", [1, 3])
+def test_tensor_cores_split_the_product_and_sum_columns_that_are_not_rounded(splits):
+    m, n, k = 33, 44, 50
+    a, b, product = rounded_operands(m, n, k, transpose_a=1)
+    c, sums = uninitialized((1, m, n), a.dtype), uninitialized(n, a.dtype)
+    launch("mma", c, a, b, m, n, k, splits=splits, column_sums=sums, options={"TRANSPOSE_A": 1}, tiles=MMA)
+    assert_product(c, product, k)
+    assert_product(sums, b[0].sum(axis=0, dtype=np.float64), k)
+
+
+def rounded_operands(m, n, k, transpose_a=0, transpose_b=0):
+    """Return operands in float32, and the product that a tensor core makes of them."""
+    a, b, _ = operands(m, n, k, DTYPES[0], transpose_a, transpose_b)
+    left, right = (tf32(x).swapaxes(1, 2) if t else tf32(x) for x, t in ((a, transpose_a), (b, transpose_b)))
+    return a, b, left.astype(np.float64) @ right
 
 
 def tf32(x):

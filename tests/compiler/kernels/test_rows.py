@@ -4,14 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from compiler.kernels.simulated import DTYPES, run, uninitialized
+from compiler.kernels.simulated import DTYPES, partial_sums, run, uninitialized
 
 from gpunet import random
 from gpunet.cuda import Kernel
 
 SUM = Kernel("reduce.cu", "sum")
 SUM_COLUMNS = Kernel("reduce.cu", "sum_columns")
-SUM_ROWS = Kernel("reduce.cu", "sum_rows")
 GATHER = Kernel("gather.cu", "gather")
 DROPOUT = Kernel("dropout.cu", "dropout_forward")
 DROPOUT_BACKWARD = Kernel("dropout.cu", "dropout_backward")
@@ -20,12 +19,12 @@ METRICS = {name: Kernel("metrics.cu", f"accumulate_{name}") for name in ("loss",
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 256, 257, 5000])
-def test_a_sum_in_two_launches_is_right(size, dtype):
+def test_a_sum_over_several_blocks_is_right_and_ready_for_the_next_launch(size, dtype):
     x = np.random.default_rng(0).standard_normal(size).astype(dtype)
-    partial, total = uninitialized(5, dtype), uninitialized(1, dtype)
-    run(SUM, (5,), (256,), x, partial, size)
-    run(SUM, (1,), (256,), partial, total, 5)
-    np.testing.assert_allclose(total[0], x.sum(dtype=np.float64), atol=1e-4 if dtype == np.float32 else 1e-12)
+    parts, total = partial_sums(5, dtype), uninitialized(1, dtype)
+    for _ in range(2):
+        run(SUM, (5,), (256,), x, *parts, total, size)
+        np.testing.assert_allclose(total[0], x.sum(dtype=np.float64), atol=1e-4 if dtype == np.float32 else 1e-12)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -33,10 +32,11 @@ def test_a_sum_in_two_launches_is_right(size, dtype):
 @pytest.mark.parametrize(("rows", "n"), [(0, 3), (1, 1), (7, 127), (8, 128), (9, 129), (100, 10)])
 def test_column_sums_are_right(rows, n, chunks, dtype):
     x = np.random.default_rng(0).standard_normal((rows, n)).astype(dtype)
-    partial, sums = uninitialized((chunks, n), dtype), uninitialized(n, dtype)
     grid = (math.ceil(n / (32 * 16 // dtype.itemsize)), chunks)
-    run(SUM_COLUMNS, grid, (32, 8), x, partial, rows, n, math.ceil(rows / chunks))
-    run(SUM_ROWS, (math.ceil(n / 256),), (256,), partial, sums, chunks, n)
+    sums, arrivals = uninitialized(n, dtype), np.zeros(grid[0], np.uint32)
+    partial = uninitialized((chunks, n), dtype)
+    run(SUM_COLUMNS, grid, (32, 8), x, partial, arrivals, sums, rows, n, math.ceil(rows / chunks))
+    assert not arrivals.any()
     np.testing.assert_allclose(sums, x.sum(axis=0, dtype=np.float64), rtol=1e-5, atol=1e-5)
 
 

@@ -38,7 +38,7 @@ class Losses(gn.Callback):
         self.sums = []
 
     def on_step_end(self, trainer, rows):
-        self.sums.append(trainer.running.state(trainer.model.device)["totals"][0])
+        self.sums.append(trainer.running.state()["totals"][0])
 
 
 def train(device, x=X, y=Y, *, model=net, epochs=2, batch_size=16, sample_weight=None, **trainer):

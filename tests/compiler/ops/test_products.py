@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -95,11 +96,64 @@ def test_a_user_s_activation_is_compiled_into_the_product_where_it_brings_cuda_e
 
 def test_the_plan_says_what_runs_and_why():
     plan = gn.ops.matmul_plan
-    assert plan(4096, 4096, 4096) == ("tiled", gn.ops.product.TILES[np.dtype("f4")][0], 1, plan(4096, 4096, 4096).why)
+    assert plan(4096, 4096, 4096)[:3] == ("tiled", gn.ops.product.TILES["tiled", np.dtype("f4")][0], 1)
     assert plan(128, 128, 784).splits == 8
     assert "asked for" in plan(8, 8, 8, kernel="blas").why
     assert plan(8, 8, 8, dtype=np.float64).kernel == "blas"
     assert plan(8, 8, 8, dtype=np.float64, kernel="tiled").kernel == "tiled"
+
+
+def test_tensor_cores_are_used_on_request_only_and_within_the_error_of_tf32():
+    rng = np.random.default_rng(0)
+    plan = gn.ops.matmul_plan
+    assert plan(128, 128, 784).kernel == "tiled"
+    assert plan(128, 128, 784, kernel="mma").splits > 1
+    for (m, n, k), (ta, tb) in itertools.product(SIZES, [(False, False), (False, True), (True, False)]):
+        a = rng.standard_normal((k, m) if ta else (m, k), np.float32)
+        b = rng.standard_normal((n, k) if tb else (k, n), np.float32)
+        expected = gn.ops.matmul(a.astype("f8"), b.astype("f8"), transpose_a=ta, transpose_b=tb)
+        there = gn.ops.matmul(*on_sim(a, b), transpose_a=ta, transpose_b=tb, kernel="mma")
+        # each factor is rounded by 2^-11 at most
+        bound = 2.0**-10 * gn.ops.matmul(abs(a), abs(b), transpose_a=ta, transpose_b=tb) + 1e-6
+        assert (abs(SIM.to_host(there) - expected) <= bound).all()
+    with pytest.raises(ArgumentError, match="'mma' multiplies float32"):
+        gn.ops.matmul(*on_sim(np.ones((2, 2)), np.ones((2, 2))), kernel="mma")
+
+
+def test_a_gpu_without_tensor_cores_for_tf32_is_named(monkeypatch):
+    monkeypatch.setattr(simulator.cuda.Device, "compute_capability", "75")
+    gn.ops.product._check_tensor_cores.cache_clear()
+    with pytest.raises(gn.errors.DeviceError, match=r"needs compute capability 8\.0 or more; sim has 75"):
+        gn.ops.matmul(*on_sim(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)), kernel="mma")
+    gn.ops.product._check_tensor_cores.cache_clear()
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
+def test_layers_in_a_row_hand_the_gradient_on_in_one_launch_each(activation):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((20, 12), np.float32), rng.standard_normal((20, 5), np.float32)
+    results = []
+    for device in ("cpu", "sim"):
+        model, tape = gn.MLP([12, 33, 9, 5], activation, seed=0).to(device), gn.Tape()
+        for _ in range(2):
+            tape.reset()
+            model.forward(model.device.asarray(x), tape)
+            gradient = model.device.asarray(dy)
+            simulator.counters.reset()
+            dx = model.backward(gradient, tape)
+            counted = dataclasses.replace(simulator.counters)
+        results.append([gn.to_host(a) for a in (dx, *model.gradients().values())])
+    # three layers: the weight's gradient with the bias's, and the input's with the derivative below
+    assert counted == simulator.Counters(launches=6)
+    for here, there in zip(*results, strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_without_bias_has_no_bias_gradient_to_sum():
+    x, w, dy = on_sim(*(np.ones(shape, np.float32) for shape in ((4, 3), (3, 2), (4, 2))))
+    _, dweight, dbias = gn.ops.linear_backward(dy, x, w, bias_gradient=False)
+    assert dbias is None
+    close(dweight, np.full((3, 2), 4, np.float32))
 
 
 def test_the_policy_of_the_process_serves_calls_that_name_no_kernel():

@@ -45,6 +45,16 @@ def test_a_label_that_is_out_of_range_counts_as_no_class():
     assert_as_on_the_cpu(softmax_cross_entropy, logits, np.array([0, -1, 3]), class_weight=logits[0] + 1)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_where_no_label_has_a_class_that_counts_loss_and_gradient_are_zero(smoothing):
+    logits, class_weight = problem(5, 3, DTYPES[0], hard=True)[0], np.array([0, 1, 1], np.float32)
+    op = partial(softmax_cross_entropy, label_smoothing=smoothing)
+    assert_as_on_the_cpu(op, logits, np.zeros(5, np.int64), class_weight=class_weight)
+    loss, gradient = op(*map(to_sim, (logits, np.zeros(5, np.int64))), class_weight=to_sim(class_weight))
+    assert float(loss) == 0
+    assert not SIM.to_host(gradient).any()
+
+
 @pytest.mark.parametrize("hard", [True, False], ids=["labels", "distributions"])
 def test_where_all_weights_are_zero_so_are_loss_and_gradient(hard):
     logits, target = problem(5, 3, DTYPES[0], hard=hard)

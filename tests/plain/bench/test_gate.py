@@ -7,14 +7,15 @@ import pytest
 
 from gpunet.bench import gate
 from gpunet.bench.cases import OPS
+from gpunet.device import CPU
 from gpunet.errors import ArgumentError
 
 F32 = np.dtype(np.float32)
 SIZES = {"step": "12-16-5/8"}
 
 
-def cases(op, size=None, dtype=F32, gpu=False):
-    return list(OPS[op].cases(OPS[op].parse(size or SIZES.get(op, "40")), np.dtype(dtype), gpu))
+def cases(op, size=None, dtype=F32):
+    return list(OPS[op].cases(OPS[op].parse(size or SIZES.get(op, "40")), np.dtype(dtype)))
 
 
 def results_of(case, kernel, inputs):
@@ -31,7 +32,7 @@ def test_every_kernel_of_the_cpu_is_right_and_gets_random_inputs(op, dtype):
         inputs = case.draw()
         case.check(inputs)
         expected = gate.reference(case, inputs)
-        for kernel in case.kernels:
+        for kernel in case.kernels_on(CPU):
             eps = gate.eps_of(case, kernel)
             assert gate.fault(results_of(case, kernel, inputs), expected, terms=case.terms, eps=eps) == ""
 
@@ -107,7 +108,7 @@ def test_a_result_of_another_shape_is_wrong():
 
 
 def test_tf32_is_allowed_its_own_rounding_and_nobody_else(monkeypatch):
-    (case, *_) = cases("matmul", gpu=True)
+    (case, *_) = cases("matmul")
     monkeypatch.setenv("CUPY_TF32", "1")
     assert gate.eps_of(case, "mma") == gate.eps_of(case, "blas") == 2**-10
     assert gate.eps_of(case, "tiled") == np.finfo(np.float32).eps

@@ -92,7 +92,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(request_, said, m
 
 
 def test_memory_is_estimated_generously(monkeypatch):
-    (case, *_) = OPS["matmul"].cases((100, 100, 100), np.dtype(np.float32), False)
+    (case, *_) = OPS["matmul"].cases((100, 100, 100), np.dtype(np.float32))
     arrays = 3 * 100 * 100
     monkeypatch.setattr(memory, "host_memory", lambda: arrays * (8 + 2 * 4))  # the inputs, two kernels, the reference
     with pytest.raises(ArgumentError, match="choose smaller sizes"):
@@ -176,14 +176,19 @@ def test_a_kernel_that_writes_nothing_does_not_pass_by_what_lay_in_memory(gpu):
     assert all("nan" in row.fault for row in rows if row.fault)
 
 
+def test_tensor_cores_are_measured_where_there_are_some_and_in_float32(gpu, monkeypatch):
+    def kernels(dtype):
+        return {row.kernel for row in ran("matmul", device="cuda", dtype=dtype).rows}
+
+    assert kernels("float32") - kernels("float64") == {"mma"}
+    monkeypatch.setattr(cupy_stand_in.Device, "compute_capability", "75")
+    assert kernels("float32") == kernels("float64")
+
+
 def test_a_gpu_that_a_kernel_has_crashed_is_not_measured_on(gpu, monkeypatch):
-    shim.get_device("cuda")
-
-    def crash(a):
-        raise cupy_stand_in.cuda.runtime.CUDARuntimeError("an illegal memory access was encountered")
-
-    monkeypatch.setattr(cupy_stand_in, "asnumpy", crash)
-    with pytest.raises(KernelError, match=r"blas: an illegal memory access.*cannot use the GPU any more"):
+    monkeypatch.setitem(cupy_stand_in.cuda.faulty, "matmul_naive", 700)
+    monkeypatch.setattr(cupy_stand_in.cuda, "status", 0)
+    with pytest.raises(KernelError, match="a fault in the kernel matmul_naive"):
         ran("matmul", device="cuda")
 
 

@@ -8,6 +8,8 @@ import pytest
 
 import gpunet as gn
 from gpunet.device import kernels_path
+from gpunet.errors import DeviceError
+from gpunet.simulator import compiler
 
 
 def rows(text: str) -> dict[str, str]:
@@ -25,6 +27,19 @@ def test_info_works_without_cupy_or_gpu_and_says_why(invoke, monkeypatch):
     assert shown["CuPy"] == "not installed"
     assert shown["kernels"] == str(kernels_path())
     assert "no nvidia-smi" in shown["driver"]
+
+
+def test_info_says_with_which_compiler_the_simulated_gpu_works_or_what_it_lacks(invoke, monkeypatch):
+    monkeypatch.setattr(compiler, "find_compiler", lambda: compiler.Compiler("/usr/bin/g++", "12.2"))
+    assert rows(invoke("info").stdout)["sim"] == "usable, with g++ 12.2 (/usr/bin/g++)"
+
+    def fail():
+        raise DeviceError("sim: the simulated GPU compiles kernels with g++ 12 or later; found none.")
+
+    monkeypatch.setattr(compiler, "find_compiler", fail)
+    result = invoke("info")
+    assert result.exit_code == 0
+    assert rows(result.stdout)["sim"].startswith("not usable: the simulated GPU compiles kernels with g++ 12")
 
 
 def test_info_says_why_auto_chose_its_device(invoke):

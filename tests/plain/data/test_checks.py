@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gpunet import simulator
 from gpunet.data import check_features, check_labels, check_lengths, check_targets, check_weights
 from gpunet.data.checks import host_array
 from gpunet.errors import DataError, DTypeError, ShapeError
@@ -102,7 +103,8 @@ def test_what_float32_may_not_hold_exactly_becomes_float64_and_all_else_float32(
         (np.zeros((2, 2), "datetime64[s]"), "real numbers"),
         ([[None, 1.0]], "object"),
         (Sparse(), r"\.toarray\(\)"),
-        (OnGpu(), r"gn\.to_host\("),
+        (OnGpu(), r"lives on a GPU; .*gn\.to_host\(.*Trainer\.step"),
+        (simulator.ones((2, 2)), r"lives on a GPU; .*gn\.to_host\(.*Trainer\.step"),
     ],
 )
 def test_what_is_no_host_array_of_real_numbers_is_refused(check, given, message):

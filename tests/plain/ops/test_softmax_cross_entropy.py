@@ -132,13 +132,14 @@ def test_no_rows_cost_nothing(target):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize(
     "weights", [{"weight": np.zeros(2)}, {"class_weight": np.array([0.0, 1, 1])}], ids=["rows", "classes"]
 )
-def test_rows_that_all_weigh_nothing_cost_nothing(weights, dtype):
+def test_rows_that_all_weigh_nothing_cost_nothing(weights, smoothing, dtype):
     logits = np.ones((2, 3), dtype)
     weights = {name: a.astype(dtype) for name, a in weights.items()}
-    value, slope = softmax_cross_entropy(logits, np.array([0, 0]), **weights)
+    value, slope = softmax_cross_entropy(logits, np.array([0, 0]), label_smoothing=smoothing, **weights)
     assert value == 0
     assert_array_equal(slope, np.zeros_like(logits), strict=True)
 

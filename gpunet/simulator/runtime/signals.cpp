@@ -1,0 +1,109 @@
+#include "signals.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ucontext.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <iterator>
+#include <string>
+
+#include "block.h"
+#include "scheduler.h"
+
+namespace simulator {
+namespace {
+
+constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGFPE};
+constexpr uint64_t kWrite = 2;              // of a page fault's error code
+constexpr uint64_t kDirectionFlag = 0x400;  // which the ABI wants clear in a function that is entered
+constexpr uint64_t kLargestFrame = 128 * 1024;
+
+struct sigaction before[std::size(kSignals)];
+stack_t stack_before;
+pthread_t launcher;
+alignas(16) char handler_stack[64 * 1024];  // of its own: the kernel's may be what is full
+
+struct {
+  int signal, code;
+  bool write;
+  uint64_t address, instruction;
+} caught;
+
+// The array that the address is nearest to, as pointers that go astray mostly began in one.
+std::string beside_array(uint64_t address) {
+  const BufferArgument* nearest = nullptr;
+  uint64_t least = uint64_t{1} << 32;
+  bool past = false;
+  for (const BufferArgument* b = launch->buffers; b != launch->buffers + launch->buffer_count; ++b) {
+    const auto begin = reinterpret_cast<uint64_t>(b->begin), end = begin + b->bytes;
+    const uint64_t distance = address >= end ? address - end : begin - address;
+    if (distance >= least) continue;
+    nearest = b, least = distance, past = address >= end;
+  }
+  if (!nearest) return "";
+  return ", " + std::to_string(least) + (past ? " bytes past the end of array " : " bytes before array ") + nearest->name;
+}
+
+std::string what_happened() {
+  if (caught.signal == SIGFPE) return "integer division by zero, or overflow in it,";
+  const Fiber& fiber = *thread->fiber;
+  const auto begin = reinterpret_cast<uint64_t>(fiber.stack_begin);
+  if (caught.address < begin && caught.address >= begin - kLargestFrame) return "stack overflow";
+  if (caught.code != SEGV_MAPERR && caught.code != SEGV_ACCERR) return "access to a misaligned or impossible address";
+  char text[32];
+  std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(caught.address));
+  return std::string(caught.write ? "write to address " : "read from address ") + text + ", where there is no memory" +
+         (caught.address < 4096 ? " (a null pointer)" : beside_array(caught.address)) + ",";
+}
+
+// Where a kernel "goes on" after such a signal, at the top of its stack.
+[[noreturn]] void report() {
+  const auto begin = reinterpret_cast<uint64_t>(running.library_begin);
+  const auto end = reinterpret_cast<uint64_t>(running.library_end);
+  char place[32] = "";  // none in what the kernel has called of the host's libraries
+  if (caught.instruction >= begin && caught.instruction < end)
+    std::snprintf(place, sizeof place, " at {pc %llx}", static_cast<unsigned long long>(caught.instruction - begin));
+  fail(what_happened() + place + " by " + describe(block->number, thread->number));
+}
+
+bool in_kernel(uint64_t stack_pointer) {
+  if (!pthread_equal(pthread_self(), launcher) || !thread || !thread->fiber) return false;
+  return stack_pointer <= reinterpret_cast<uint64_t>(thread->fiber->stack_end) &&
+         stack_pointer >= reinterpret_cast<uint64_t>(thread->fiber->stack_begin) - kLargestFrame;
+}
+
+void restore_actions() {
+  for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &before[i], nullptr);
+}
+
+// Nothing is done here but to change where the kernel goes on, so it does not matter what the signal interrupted.
+void handle(int signal, siginfo_t* info, void* context) {
+  auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+  if (info->si_code <= 0 || !in_kernel(registers[REG_RSP])) return restore_actions();  // and it comes again, to them
+  caught = {signal, info->si_code, (registers[REG_ERR] & kWrite) != 0, reinterpret_cast<uint64_t>(info->si_addr),
+            static_cast<uint64_t>(registers[REG_RIP])};
+  registers[REG_RIP] = reinterpret_cast<greg_t>(report);
+  registers[REG_RSP] = reinterpret_cast<greg_t>(thread->fiber->stack_end) - 8;  // aligned as after a call
+  registers[REG_EFL] &= ~kDirectionFlag;
+}
+
+}  // namespace
+
+SignalsOfKernels::SignalsOfKernels() {
+  launcher = pthread_self();
+  const stack_t stack = {.ss_sp = handler_stack, .ss_flags = 0, .ss_size = sizeof handler_stack};
+  sigaltstack(&stack, &stack_before);
+  struct sigaction action = {};
+  action.sa_sigaction = handle;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &action, &before[i]);
+}
+
+SignalsOfKernels::~SignalsOfKernels() {
+  restore_actions();
+  sigaltstack(&stack_before, nullptr);
+}
+
+}  // namespace simulator

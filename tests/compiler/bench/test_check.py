@@ -1,0 +1,179 @@
+"""`gpunet check` with a spec: the example of the README, faults planted in it, specs that do not fit the kernel."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gpunet.bench import nvrtc
+from gpunet.cli import main
+from gpunet.simulator import compiler
+
+README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+KERNEL, SCRIPT, SPEC = (
+    re.search(rf"```{mark}(.*?)```", README, re.DOTALL)[1]
+    for mark in (
+        "cuda\n",
+        "python\n(?=from pathlib import Path\nimport numpy as np\nfrom gpunet import simulator)",
+        "python\n(?=# my_spec.py)",
+    )
+)
+RAGGED = SPEC.replace("[1, 256, 1000]", "[257]")  # one case is enough for what is found at once
+
+SEVERAL = r"""
+__global__ void reverse(const double2* x, double2* y) {
+  extern __shared__ double2 tile[];
+  tile[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  y[threadIdx.x] = tile[blockDim.x - 1 - threadIdx.x];
+}
+__global__ void count(const unsigned char *flags, unsigned long long *total, size_t n)
+{
+  for (size_t i = threadIdx.x; i < n; i += blockDim.x)
+    if (flags[i]) atomicAdd(total, 1ull);
+}
+__global__ void ones(int* y) { y[threadIdx.x] = 1; }
+__global__ void never(volatile int* x) {
+  while (x[0] == 0) {}
+}
+"""
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    """Check a kernel with a spec; `--arch` is cut short, the table has tests of its own."""
+
+    def run(kernel, spec, *options):
+        (tmp_path / "my.cu").write_text(kernel, encoding="utf-8")
+        (tmp_path / "my_spec.py").write_text(spec, encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(nvrtc, "ARCHITECTURES", ("sm_90",))
+        return CliRunner().invoke(main, ["check", "my.cu", "--spec", "my_spec.py", *options])
+
+    return run
+
+
+def test_the_readme_s_example_is_right(check, capsys):
+    result = check(KERNEL, SPEC)
+    assert result.exit_code == 0, result.output
+    told = [line for line in result.stdout.splitlines() if line.startswith("scale, ")]
+    assert [line.split(";")[0] for line in told] == [f"scale, case {n}: ok" for n in (1, 256, 1000)]
+    assert "4,000 bytes read and 4,000 written" in told[2]
+    exec(SCRIPT, {})
+    assert capsys.readouterr().out.split() == ["[", "0.", "2.", "4.", "6.", "8.", "10.", "12.", "14.]"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "finding"),
+    [
+        ("if (i < n) ", "", r"out of bounds: \w+ of 4 bytes at my.cu:3 by thread \(1,0,0\) of block \(1,0,0\)"),
+        ("i < n", "i < n - 1", r"x\[256\]: got .*, expected .*: the worst of 1 of 257 elements"),
+        ("x[i] *=", "x[0] *=", r"race: .* at my.cu:3 by thread"),
+    ],
+)
+def test_a_fault_planted_in_a_kernel_is_found(check, right, wrong, finding):
+    assert right in KERNEL
+    result = check(KERNEL.replace(right, wrong), RAGGED)
+    assert result.exit_code == 1
+    assert re.search(f"scale, case 257: FAILED: {finding}", result.stdout), result.output
+
+
+def test_kernels_of_a_stranger_are_run_by_their_own_types(check):
+    reverse = """
+import numpy as np
+kernel, grid, block, shared = "reverse", 1, 64, 64 * 16
+def inputs(rng): return {"x": rng.standard_normal((64, 2))}
+def reference(x): return {"y": x[::-1]}
+"""
+    count = """
+import numpy as np
+kernel, grid, block = "count", 1, 32
+def inputs(rng): return {"flags": rng.integers(0, 2, 500, np.uint8), "total": np.zeros(1, np.uint64), "n": 500}
+def reference(flags, total, n): return {"total": [flags.sum()]}
+"""
+    for spec in (reverse, count):
+        result = check(SEVERAL, spec, "--json")
+        assert result.exit_code == 0, result.output
+        (case,) = json.loads(result.stdout)["cases"]
+        assert case["ok"]
+        assert (case["shared_bytes_written"], case["barriers"]) == (
+            (1024, 1) if case["kernel"] == "reverse" else (0, 0)
+        )
+
+
+def test_a_kernel_that_never_ends_is_stopped(check):
+    spec = """
+import numpy as np
+kernel, grid, block = "never", 1, 1
+def inputs(rng): return {"x": np.zeros(1, np.int32)}
+def reference(x): return {}
+"""
+    result = check(SEVERAL, spec, "--limit", "0.5")
+    assert result.exit_code == 1
+    assert "never: FAILED: did not end within 0.5 s" in result.stdout
+
+
+def test_memory_that_a_kernel_does_not_write_is_told(check):
+    spec = """
+kernel, grid, block = "ones", 1, 4
+def inputs(rng): return {}
+def reference(): return {"y": [1] * 5}
+"""
+    result = check(SEVERAL, spec)
+    assert result.exit_code == 1
+    assert "ones: FAILED: y[4] was never written (1 of 5 elements were not)." in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ('"scale"', '"sale"', r"my.cu: no kernel 'sale'; it has scale\."),
+        ('"factor": 2.0, ', '"scale": 2.0, ', r"reference\(\) got an unexpected keyword argument 'scale'"),
+        ('return {"x": factor', 'return {"z": factor', r"reference: scale has no parameter 'z'; it has x, factor, n\."),
+        ('return {"x": factor', 'return {"n": factor', r"reference: n is no array that scale writes\."),
+        ("np.float32", "np.float64", r"inputs: x must be an array of float32, got float64\."),
+        ('"n": n}', '"n": n + 0.5}', r"inputs: n=257.5 is no int32\."),
+        ('"n": n}', '"n": 2**40}', r"inputs: n=1099511627776 is no int32\."),
+        ('"n": n}', '"n": None}', r"inputs: n must be a number, got NoneType\."),
+        ("factor * x", "(factor * x)[1:]", r"x has the shape \(257,\) in inputs, \(256,\) in reference"),
+        ("factor * x", "['a']", r"reference: x must be an array of numbers"),
+        ("256\n", "2048\n", r"block.x is 2,048, and CUDA's limit is 1,024\."),
+        ("return -(-n // 256)", "return 1, 70_000", r"grid.y is 70,000, and CUDA's limit is 65,535\."),
+        ("cases", "shared = 300_000\ncases", r"300,000 bytes of dynamic shared memory .* are allowed"),
+    ],
+)
+def test_a_spec_that_does_not_fit_the_kernel_is_refused_in_one_line(check, right, wrong, message):
+    assert right in RAGGED
+    result = check(KERNEL, RAGGED.replace(right, wrong, 1))
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines() if nvrtc.is_available() else result.stderr.splitlines()[1:]
+    assert re.search(message, line), line
+
+
+def test_without_nvrtc_the_kernel_is_run_all_the_same(check, monkeypatch):
+    monkeypatch.setattr(nvrtc, "_library", lambda: None)
+    result = check(KERNEL, RAGGED)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Notice: NVRTC")
+    assert "scale, case 257: ok" in result.stdout
+
+
+def test_without_a_compiler_the_error_says_what_to_do(check, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    compiler.find_compiler.cache_clear()
+    compiler.runtime_library.cache_clear()
+    result = check(KERNEL, RAGGED)
+    monkeypatch.undo()
+    compiler.find_compiler.cache_clear()
+    assert result.exit_code == 1
+    assert "runs on Linux x86-64, not on darwin" in result.stderr
+
+
+def test_a_source_that_does_not_compile_for_the_simulator_shows_its_line(check, monkeypatch):
+    monkeypatch.setattr(nvrtc, "_library", lambda: None)
+    result = check(KERNEL.replace("factor;", "faktor;"), RAGGED)
+    assert result.exit_code == 1
+    assert re.search(r"my.cu:3:\d+: error: .faktor. was not declared", result.stderr), result.stderr
