@@ -15,7 +15,8 @@ SAME = ("cpu", "gpu", "device", "blas", "numpy", "cupy", "tf32", "threads")
 def compare(a: Report, b: Report) -> Iterator[str]:
     """Yield the lines of a comparison: of each row of both reports, the time in `a` as a multiple of that in `b`.
 
-    A ratio is marked "faster" or "slower" where the quartiles of the two times do not overlap.
+    It is marked "faster" or "slower" where the quartiles of the two times do not overlap. The ratio to the library of the
+    same run comes beside it, likewise marked: it holds also where the machine was busier in one of the runs.
     """
     for name in SAME:
         if a.environment.get(name) != b.environment.get(name):
@@ -38,7 +39,11 @@ def verdict(a: Row, b: Row) -> str:
     if a.fault or b.fault:
         return f"{'WRONG' if a.fault else 'right'} -> {'WRONG' if b.fault else 'right'}"
     if a.seconds and b.seconds:
-        return f"{a.seconds.median / b.seconds.median:.3f}x  {mark(a.seconds, b.seconds)}"
+        text = f"{a.seconds.median / b.seconds.median:.3f}x  {mark(a.seconds, b.seconds)}"
+        if a.speedup and b.speedup:
+            change = f"{a.speedup.median:.3g} -> {b.speedup.median:.3g}"
+            text += f"; against the library {change}, {mark(b.speedup, a.speedup)}"
+        return text
     if a.counts and b.counts:
         same = astuple(a.counts) == astuple(b.counts)
         return "the same counts" if same else f"counts differ: {a.counts} -> {b.counts}"

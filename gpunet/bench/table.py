@@ -16,7 +16,7 @@ TIMED = {
     "ceiling": 7,
     "x library (quartiles)": 0,
 }
-COUNTED = {"size": 16, "variant": 8, "kernel": 12, "launches": 8, "barriers": 8} | dict.fromkeys(
+COUNTED = {"size": 16, "variant": 9, "kernel": 12, "launches": 8, "barriers": 8} | dict.fromkeys(
     ("global read", "global write", "shared read", "shared write", "FLOPs"), 12
 )
 """The columns and their widths: of times, and of what the simulated GPU counted, in bytes and FLOPs."""

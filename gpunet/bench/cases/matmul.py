@@ -14,7 +14,6 @@ from gpunet.bench.case import Call, Case, DType, Operand, Size, blank
 from gpunet.device import Array
 from gpunet.ops.product import RUNGS
 
-
 PRODUCTS = ("blas", *RUNGS)
 """The kernels of the matrix product, the library first."""
 

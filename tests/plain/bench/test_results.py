@@ -86,6 +86,21 @@ def test_a_comparison_marks_what_is_beyond_the_spread(b, said):
     assert line.endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("low", "median", "high", "said"),
+    [
+        (2.1, 2.5, 3.0, "1.5 -> 2.5, faster"),
+        (0.5, 0.6, 0.9, "1.5 -> 0.6, slower"),
+        (1.9, 2.0, 3.0, "2, within the spread"),
+    ],
+)
+def test_a_comparison_shows_the_ratio_to_the_library_of_each_run(low, median, high, said):
+    tiled = OTHERS[1]
+    (*_, line) = compare(report(tiled), report(dataclasses.replace(tiled, speedup=Spread(median, low, high))))
+    assert "1.000x  within the spread; against the library " in line
+    assert line.endswith(said)
+
+
 def test_a_comparison_says_what_differs_in_the_machine_and_what_is_missing():
     text = "\n".join(compare(report(ROW, OTHERS[0]), report(ROW, OTHERS[2], cpu="b")))
     assert "Different cpu: a, b." in text
