@@ -15,8 +15,8 @@ SAME = ("cpu", "gpu", "device", "blas", "numpy", "cupy", "tf32", "threads")
 def compare(a: Report, b: Report) -> Iterator[str]:
     """Yield the lines of a comparison: of each row of both reports, the time in `a` as a multiple of that in `b`.
 
-    It is marked "faster" or "slower" where the quartiles of the two times do not overlap. The ratio to the library of the
-    same run comes beside it, likewise marked: it holds also where the machine was busier in one of the runs.
+    It is marked "faster" or "slower" where the quartiles of the two times do not overlap. The ratio to the library of
+    the same run comes beside it, likewise marked: it holds also where the machine was busier in one of the runs.
     """
     for name in SAME:
         if a.environment.get(name) != b.environment.get(name):
