@@ -171,11 +171,14 @@ def quartiles(values: Sequence[float]) -> list[float]:
 
 def table(problem: Problem, rows: Sequence[Row]) -> str:
     """Return the rows as text."""
-    lines = [f"{problem}", f"{'':16}{'µs a step':>12} (quartiles)        {'x gpunet':>9} (quartiles)   rounds x steps"]
+    lines = [
+        f"{problem}",
+        f"{'':16}{'µs a step':>10} {'(quartiles)':<25}{'x gpunet':>8} {'(quartiles)':<14}rounds x steps",
+    ]
     for row in rows:
         if row["status"] == "ok":
-            low, middle, high = (f"{1e6 * value:.4g}" for value in row["step"])
-            cells = f"{middle:>12} {f'({low} .. {high})':<20}"
+            low, middle, high = (f"{1e6 * value:,.{1 if value < 1e-3 else 0}f}" for value in row["step"])
+            cells = f"{middle:>10} {f'({low} .. {high})':<25}"
             if "ratio" in row:
                 low, middle, high = (f"{value:.2f}" for value in row["ratio"])
                 cells += f"{middle:>8} {f'({low} .. {high})':<14}"
@@ -202,7 +205,7 @@ def environment(frameworks: Mapping[str, Framework], device: str) -> Row:
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(distribution) for name, distribution in found.items()},
         "commit": said_by("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"),
-        "variables": ENVIRONMENT,
+        "variables": {**ENVIRONMENT, "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE")},
         "tolerance": {"loss": LOSS_TOLERANCE, "weights": WEIGHT_TOLERANCE},
     }
 

@@ -27,8 +27,9 @@ def planted(peers, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
 
     def plant(name: str, members: str):
-        head = "import os, time\nimport numpy as np\nfrom benchmarks.frameworks import numpy_step\nclass Steps(numpy_step.Steps):\n"
-        (tmp_path / f"{name}.py").write_text(head + textwrap.indent(members, "    "), encoding="utf-8")
+        head = "import os, time\nimport numpy as np\nfrom benchmarks.frameworks import numpy_step\n"
+        source = head + "class Steps(numpy_step.Steps):\n" + textwrap.indent(members, "    ")
+        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
         return peers.Framework(name, "", "numpy")
 
     return plant
