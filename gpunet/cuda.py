@@ -302,6 +302,8 @@ def _expanded(path: Path, seen: set[Path]) -> str:
     for number, line in enumerate(text.splitlines(), 1):
         if include := re.fullmatch(r'\s*#include\s+"([^"]+)".*', line):
             header = path.parent / include[1]
+            if not header.exists():  # a file of the user's own may include gpunet's headers
+                header = kernels_path() / include[1]
             lines += [*([] if header in seen else [_expanded(header, seen)]), f'#line {number + 1} "{path.name}"']
         else:
             lines.append(line)

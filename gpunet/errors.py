@@ -55,3 +55,7 @@ class ModelFileError(GpunetError, ValueError):
 
 class MissingPackageError(GpunetError, ImportError):
     """An optional package that is not installed; the message says how to install it."""
+
+
+class GpunetWarning(UserWarning):
+    """What a user should know though the work goes on, such as a step that could not be recorded."""

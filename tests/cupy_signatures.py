@@ -17,7 +17,7 @@ from typing import Any
 from gpunet import simulator
 
 TABLE = Path(__file__).parent / "cupy_signatures.txt"
-OURS = {"Counters", "check_mode", "checking", "counters"}
+OURS = {"Counters", "Counts", "check_mode", "checking", "counters", "counting"}
 """What the simulator has and CuPy has not."""
 
 CLASSES = ["ndarray", "RawKernel", "RawModule"]

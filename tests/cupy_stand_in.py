@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from types import SimpleNamespace
 import numpy as np
 
 GPUS = 2
+__version__ = "14.2.0"
 
 UFUNCS = """abs add divide equal exp expm1 greater greater_equal isfinite log log1p maximum minimum multiply negative
     reciprocal sqrt subtract tanh"""
@@ -89,6 +91,8 @@ def _operator(name: str) -> object:
 class Device:
     """A GPU by its number; the current one inside a `with` block."""
 
+    compute_capability = "90"
+
     def __init__(self, index: int):
         self.id = index
         self._before: list[int] = []
@@ -122,6 +126,24 @@ def _check(error: type[CUDARuntimeError] = CUDARuntimeError) -> None:
     """Raise what a kernel's fault left behind; from then on each call raises it."""
     if cuda.status:
         raise error(cuda.status)
+
+
+class Event:
+    """A point in a GPU's queue; the fake clock says when it was reached."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def record(self) -> None:
+        self.seconds = cuda.clock()
+
+    def synchronize(self) -> None:
+        """The work before it is done."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the GPU has overtaken the host."""
+        return cuda.overtakes()
 
 
 class ndarray:
@@ -274,6 +296,24 @@ cuda = SimpleNamespace(
     Stream=Stream,
     using_allocator=lambda allocator: nullcontext(),
     Device=Device,
-    runtime=SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=lambda: GPUS),
+    clock=time.perf_counter,
+    overtakes=lambda: False,
+    Event=Event,
+    get_elapsed_time=lambda start, stop: (stop.seconds - start.seconds) * 1e3,
+    driver=SimpleNamespace(CUDADriverError=CUDADriverError),
+    nvrtc=SimpleNamespace(getVersion=lambda: (12, 9)),
+    runtime=SimpleNamespace(
+        CUDARuntimeError=CUDARuntimeError,
+        getDeviceCount=lambda: GPUS,
+        getDeviceProperties=lambda index: {
+            "name": b"stand-in",
+            "multiProcessorCount": 132,
+            "l2CacheSize": 2**16,
+            "totalGlobalMem": 2**30,
+        },
+        memGetInfo=lambda: (2**30, 2**30),
+        runtimeGetVersion=lambda: 12090,
+        driverGetVersion=lambda: 12090,
+    ),
 )
 special = SimpleNamespace(erf=partial(_call, lambda x, out: np.copyto(out, np.vectorize(math.erf, "d")(x)), ()))

@@ -1,17 +1,19 @@
-"""The command line: `gpunet train`, `evaluate`, `predict`, `check`, `info`."""
+"""The command line: `gpunet train`, `evaluate`, `predict`, `bench`, `check`, `info`."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import click
 
 import gpunet
+from gpunet.cli.bench import bench
 from gpunet.cli.check import check
 from gpunet.cli.info import info
 from gpunet.cli.train import train
 from gpunet.cli.use import evaluate, predict
-from gpunet.errors import GpunetError
+from gpunet.errors import GpunetError, GpunetWarning
 
 
 class _Commands(click.Group):
@@ -19,7 +21,10 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", GpunetWarning)
+                warnings.showwarning = _show
+                return super().invoke(ctx)
         except BrokenPipeError:  # `gpunet predict ... | head`: click ends quietly
             raise
         except OSError as error:
@@ -32,11 +37,15 @@ class _Commands(click.Group):
             ctx.exit(130)
 
 
+def _show(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"Warning: {message}", err=True)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(gpunet.__version__, prog_name="gpunet")
 def main() -> None:
     """Train small neural networks on the CPU or an NVIDIA GPU, and use them."""
 
 
-for command in (train, evaluate, predict, check, info):
+for command in (train, evaluate, predict, bench, check, info):
     main.add_command(command)

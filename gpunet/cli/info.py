@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
-import shutil
-import subprocess
 
 import click
 import numpy as np
 
 import gpunet
+from gpunet.bench.environment import blas, nvidia_smi
 from gpunet.cli.options import described_device, device_option
 from gpunet.device import kernels_path
 from gpunet.errors import DeviceError
@@ -24,7 +23,7 @@ def info(device: str) -> None:
     rows = {
         "gpunet": gpunet.__version__,
         "Python": f"{platform.python_version()} on {platform.platform()}",
-        "NumPy": f"{np.__version__}, BLAS: {_blas()}",
+        "NumPy": f"{np.__version__}, BLAS: {blas()}",
         "device": described_device(device),
         "driver": driver,
         "GPU": gpus,
@@ -48,21 +47,12 @@ def _simulated_gpu() -> str:
     return f"usable, with g++ {compiler.version} ({compiler.path})"
 
 
-def _blas() -> str:
-    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
-
-
 def _driver() -> tuple[str, str]:
     """Return the version of the NVIDIA driver, and the GPUs with their memory."""
-    if shutil.which("nvidia-smi") is None:
-        return "none found (no nvidia-smi)", "none found"
-    query = ["nvidia-smi", "--query-gpu=driver_version,name,memory.total", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
-    if answer.returncode or not answer.stdout.strip():
-        return f"not working {' '.join(answer.stdout.split())}".strip(), "none found"
-    gpus = [line.split(", ", 1) for line in answer.stdout.splitlines()]
-    return gpus[0][0], "; ".join(f"{number}: {gpu}" for number, (_, gpu) in enumerate(gpus))
+    gpus = nvidia_smi("driver_version", "name", "memory.total")
+    if isinstance(gpus, str):
+        return gpus, "none found"
+    return gpus[0][0], "; ".join(f"{number}: {', '.join(gpu)}" for number, (_, *gpu) in enumerate(gpus))
 
 
 def _cupy() -> tuple[str, str]:

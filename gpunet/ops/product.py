@@ -100,8 +100,10 @@ def set_kernel(kernel: str | None) -> None:
 
 
 @contextmanager
-def use_kernel(kernel: str) -> Iterator[None]:
+def use_kernel(kernel: str | None) -> Iterator[None]:
     """Let a kernel serve the products inside the block, as `set_kernel` does for the process.
+
+    None leaves the choice to the process.
 
     Raises:
         ArgumentError: no such kernel.
@@ -112,6 +114,11 @@ def use_kernel(kernel: str) -> Iterator[None]:
         yield
     finally:
         _inside.reset(token)
+
+
+def chosen_kernel() -> str | None:
+    """Return what serves the products whose call names no kernel: a name, or None for the plan's choice."""
+    return _inside.get() or _policy[0]
 
 
 def check_kernel(kernel: str | None, xp: ModuleType | None = None) -> None:
@@ -143,8 +150,8 @@ def matmul_plan(
     """
     check_kernel(kernel)
     dtype = np.dtype(dtype)
-    chosen = kernel or _inside.get() or _policy[0]
-    why = "asked for" if kernel or _inside.get() else "this process's choice"
+    chosen = kernel or chosen_kernel()
+    why = "asked for" if kernel else "this process's choice"
     if chosen == "blas":
         return MatmulPlan("blas", None, 1, why)
     if kernel == "mma" and dtype != FLOAT32:

@@ -10,20 +10,23 @@ before the graph is replayed.
 
 from gpunet.simulator import cuda
 from gpunet.simulator.array import ndarray
+from gpunet.simulator.engine import Counts
 from gpunet.simulator.functions import NAMESPACE
 from gpunet.simulator.memory import check_mode, checking
-from gpunet.simulator.module import RawKernel, RawModule
+from gpunet.simulator.module import RawKernel, RawModule, counting
 from gpunet.simulator.stream import Counters, counters
 
 globals().update(NAMESPACE)
 
 __all__ = [
     "Counters",
+    "Counts",
     "RawKernel",
     "RawModule",
     "check_mode",
     "checking",
     "counters",
+    "counting",
     "cuda",
     "ndarray",
     *NAMESPACE,

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from gpunet.errors import ArgumentError, KernelError
 from gpunet.simulator.array import ndarray
-from gpunet.simulator.engine import Buffer, Kernel, Library, load
+from gpunet.simulator.engine import Buffer, Counts, Kernel, Library, load
 from gpunet.simulator.memory import Memory, MemoryPointer, checking
 from gpunet.simulator.stream import refuse_capture, submit
 
 SOURCE = "kernel.cu"  # how findings call a source that does not begin with `#line 1 "name.cu"`
+
+_counted: ContextVar[list[Counts] | None] = ContextVar("gpunet_simulator_counted", default=None)
+
+
+@contextmanager
+def counting() -> Iterator[list[Counts]]:
+    """Return a block that collects what each launch of a kernel did, in a list: `sum(launches, Counts())` is all of it.
+
+    Bytes are counted in check mode alone, and array code is not counted.
+    """
+    counted: list[Counts] = []
+    token = _counted.set(counted)
+    try:
+        yield counted
+    finally:
+        _counted.reset(token)
 
 
 @functools.cache
@@ -126,10 +144,12 @@ class RawKernel:
         submit(functools.partial(_run, launch, kernel, guarded), memories.values())
 
 
-def _run(launch: Callable[[], Any], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]) -> None:
-    """Do a launch, then look at the guards around the memory of its arguments, by their number."""
+def _run(launch: Callable[[], Counts], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]) -> None:
+    """Do a launch and count it, then look at the guards around the memory of its arguments, by their number."""
     try:
-        launch()
+        counts = launch()
+        if (counted := _counted.get()) is not None:
+            counted.append(counts)
     finally:
         damage = [
             (i, where) for i, memory in memories.items() if (alive := memory()) and (where := alive.overwritten())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.device import Array, Device
+from gpunet.errors import GpunetWarning
 from gpunet.ops.gather import gather_batch
 from gpunet.recording import do
 from gpunet.tape import Tape
@@ -57,6 +58,7 @@ class Batches:
             warnings.warn(
                 f"the training data ({needed:,.1f} MiB) does not fit on {self.device.name} ({error}); it stays in host "
                 "memory and every batch is uploaded, which is slower.",
+                GpunetWarning,
                 stacklevel=2,
             )
 

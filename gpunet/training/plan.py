@@ -22,12 +22,12 @@ import numpy as np
 
 from gpunet.cuda import traced_launches
 from gpunet.device import Array
-from gpunet.errors import OutOfMemoryError, StateError
+from gpunet.errors import GpunetWarning, OutOfMemoryError, StateError
 from gpunet.layers import Layer
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.ops.activations import CustomActivation
-from gpunet.ops.product import use_kernel
+from gpunet.ops.product import chosen_kernel, use_kernel
 from gpunet.optimizers import Optimizer
 from gpunet.optimizers.step import DeviceStep, HostStep
 from gpunet.recording import Call, NotRecordableError, RecordedArray, last_change, parts, recorded, recording
@@ -75,10 +75,11 @@ class Plan:
         self.explanation: Explanation | None = None
         self._store, self._device = model.store, model.device
         self._params = self._store.params
+        self._chosen = chosen_kernel()
         self._kernel: str | None = None
         if self._params.dtype == np.float32:
             self._kernel = "mma" if precision == "tf32" else None
-        elif record:
+        elif record and self._chosen is None:
             self._kernel = "tiled"  # the library serves float64 else, and its calls cannot be captured
         self._step = optimizer.prepare()
         self._parts = [*parts(model), *parts(loss)]
@@ -93,6 +94,7 @@ class Plan:
         """Whether the model, the loss or the optimizer was changed or moved since."""
         return (
             self._params is not self._store.params
+            or self._chosen != chosen_kernel()
             or self._step is not self.optimizer.prepare()
             or self._changes != [last_change(part) for part in self._parts]
         )
@@ -171,7 +173,9 @@ class Plan:
     def _give_up(self, why: str) -> None:
         self.record, self._replay, self.explanation = False, None, None
         self.tape = Tape(self.tape.seed, self.tape.shared_step)
-        warnings.warn(f"the training step runs as it is written, it cannot be recorded: {why}", stacklevel=2)
+        warnings.warn(
+            f"the training step runs as it is written, it cannot be recorded: {why}", GpunetWarning, stacklevel=2
+        )
 
     def _record(self, step: HostStep, load: Load, add: Add | None) -> None:
         """Do the step on the CPU and keep its calls."""

@@ -24,7 +24,7 @@ from gpunet import random
 from gpunet.arguments import whole
 from gpunet.data import check_weights
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, DataError, StateError
+from gpunet.errors import ArgumentError, DataError, GpunetWarning, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.optimizers import Adam, Optimizer
@@ -256,6 +256,7 @@ class Trainer:
             warnings.warn(
                 f"epoch {self.epoch + 1}: from step {first_skipped} of the training on, gradients were not finite; "
                 "such steps are not applied, and the weights are the last finite ones. Lower the learning rate.",
+                GpunetWarning,
                 stacklevel=4,
             )
         row: Row = {"epoch": self.epoch + 1, **means}

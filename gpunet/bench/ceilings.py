@@ -1,0 +1,57 @@
+"""The ceilings of a device, measured on the spot: what a large copy and a large matrix product reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunet.bench.case import DType
+from gpunet.bench.timing import Clock, interleave
+from gpunet.device import Device
+
+COPY_BYTES = {"cpu": 2**27, "cuda": 2**29}
+GEMM_SIZE = {"cpu": 1536, "cuda": 8192}
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What a device reaches at best.
+
+    Attributes:
+        bytes_per_second: of a copy, read and written.
+        flops_per_second: of the library's matrix product.
+    """
+
+    bytes_per_second: float
+    flops_per_second: float
+
+    def seconds(self, flops: int, nbytes: int) -> float:
+        """Return the least time for so much work, by the roofline model (Williams, Waterman and Patterson 2009)."""
+        return max(flops / self.flops_per_second, nbytes / self.bytes_per_second)
+
+
+def measure_ceilings(
+    device: Device, dtype: DType, clock: Clock, *, copy_bytes: int | None = None, gemm_size: int | None = None
+) -> Ceilings:
+    """Measure a device; the best of several rounds counts.
+
+    Args:
+        device: a CPU or a GPU.
+        dtype: of the matrix product.
+        clock: measures.
+        copy_bytes: how much is copied; by default more than any cache holds.
+        gemm_size: of the square matrices.
+    """
+    kind, xp = device.name.partition(":")[0], device.xp
+    nbytes, n = copy_bytes or COPY_BYTES[kind], gemm_size or GEMM_SIZE[kind]
+    rng = np.random.default_rng(0)
+    with device.activate():
+        source, a, b = (
+            device.asarray(rng.standard_normal(shape, dtype.type))
+            for shape in (nbytes // dtype.itemsize, (n, n), (n, n))
+        )
+        target, c = xp.empty_like(source), xp.empty_like(a)
+        calls = {"copy": lambda: xp.copyto(target, source), "gemm": lambda: xp.matmul(a, b, out=c)}
+        best = {name: min(times) for name, times in interleave(calls, clock, seconds=0.5).items()}
+    return Ceilings(2 * source.nbytes / best["copy"], 2 * n**3 / best["gemm"])

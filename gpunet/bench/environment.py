@@ -1,0 +1,108 @@
+"""What a figure depends on beside the code: machine, GPU, driver, clocks, libraries, settings, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gpunet
+from gpunet.device import Device
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+SMI = {
+    "driver": "driver_version",
+    "clock_sm": "clocks.sm",
+    "clock_memory": "clocks.mem",
+    "clock_sm_max": "clocks.max.sm",
+    "clock_memory_max": "clocks.max.mem",
+    "power_limit": "power.limit",
+    "temperature": "temperature.gpu",
+}
+"""What nvidia-smi knows of a GPU, by our name for it."""
+
+
+def environment(device: Device) -> dict[str, Any]:
+    """Return what is known of the machine and the software, as JSON; what cannot be found is left out or None."""
+    commit, dirty = _commit()
+    found = {
+        "gpunet": gpunet.__version__,
+        "commit": commit,
+        "dirty": dirty,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": {name: os.environ.get(name) for name in THREADS},
+        "numpy": np.__version__,
+        "blas": blas(),
+        "device": device.name,
+    }
+    return found | _gpu(device) if device.name.startswith("cuda") else found
+
+
+def blas() -> str:
+    """Return the name and version of the BLAS that NumPy was built with."""
+    built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return f"{built.get('name', 'unknown')} {built.get('version', '')}".strip()
+
+
+def nvidia_smi(*fields: str) -> list[list[str]] | str:
+    """Return these fields of each GPU, or why nvidia-smi does not tell them."""
+    if shutil.which("nvidia-smi") is None:
+        return "none found (no nvidia-smi)"
+    query = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    if answer.returncode or not answer.stdout.strip():
+        return f"not working {' '.join(answer.stdout.split())}".strip()
+    return [line.split(", ") for line in answer.stdout.splitlines()]
+
+
+def _gpu(device: Device) -> dict[str, Any]:
+    cupy = device.xp
+    cuda = cupy.cuda
+    properties = cuda.runtime.getDeviceProperties(device.index)
+    told = nvidia_smi(*SMI.values())
+    smi = told[device.index] if isinstance(told, list) and device.index < len(told) else [None] * len(SMI)
+    return {
+        "gpu": properties["name"].decode(),
+        "multiprocessors": properties["multiProcessorCount"],
+        "l2_bytes": properties["l2CacheSize"],
+        "memory_bytes": properties["totalGlobalMem"],
+        **dict(zip(SMI, smi, strict=True)),
+        "cupy": cupy.__version__,
+        "cuda_runtime": cuda.runtime.runtimeGetVersion(),
+        "cuda_driver": cuda.runtime.driverGetVersion(),
+        "nvrtc": ".".join(map(str, cuda.nvrtc.getVersion())),
+        "tf32": os.environ.get("CUPY_TF32") == "1",
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """Return the commit of the checkout that gpunet is imported from, and whether files differ from it."""
+    checkout = Path(gpunet.__file__).parents[1]
+    if not (checkout / ".git").exists() or shutil.which("git") is None:
+        return None, None
+    git = ["git", "-C", str(checkout)]
+    head, status = (
+        subprocess.run([*git, *words], capture_output=True, text=True, check=False)
+        for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+    )
+    return (None, None) if head.returncode else (head.stdout.strip(), bool(status.stdout.strip()))

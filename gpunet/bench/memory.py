@@ -1,0 +1,50 @@
+"""What a case needs of memory, estimated before anything is allocated."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+from gpunet.bench.case import Case
+from gpunet.device import Device
+from gpunet.errors import ArgumentError
+
+
+def check_memory(case: Case, device: Device, kernels: int) -> None:
+    """Make sure that a case fits.
+
+    Args:
+        case: the case.
+        device: where it shall run.
+        kernels: how many kernels keep operands and results of their own there.
+
+    Raises:
+        ArgumentError: it needs more memory than the machine or the GPU has.
+    """
+    on_device = case.nbytes * kernels
+    on_host = case.nbytes + 3 * 8 * case.nbytes // case.dtype.itemsize  # the reference and its inputs in float64
+    if device.name.startswith("cuda"):
+        with device.activate():
+            free = device.xp.cuda.runtime.memGetInfo()[0]
+        _check(case, on_device, free, f"{device.name} has free")
+    else:
+        on_host += on_device
+    _check(case, on_host, host_memory(), "this machine has")
+
+
+def _check(case: Case, needed: int, there: int, where: str) -> None:
+    if needed > there:
+        raise ArgumentError(
+            f"{case.op} {case.size} needs about {needed / 2**30:,.1f} GiB, and {where} {there / 2**30:,.1f}; "
+            "choose smaller sizes."
+        )
+
+
+def host_memory() -> int:
+    """Return the bytes of memory of this machine."""
+    if sys.platform == "win32":
+        kilobytes = ctypes.c_ulonglong()
+        ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
+        return kilobytes.value * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,104 @@
+"""The results of a benchmark, and the JSON file that holds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gpunet.bench.ceilings import Ceilings
+from gpunet.bench.timing import Spread
+from gpunet.errors import DataError
+from gpunet.files import write_bytes
+from gpunet.simulator import Counts
+
+FORMAT, VERSION = "gpunet bench", 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found about one kernel in one case.
+
+    Attributes:
+        op: as of the case, like variant, size, dtype, flops, nbytes and unit.
+        kernel: its name.
+        fault: what is wrong with it; "" where it is right. A wrong kernel is not timed.
+        cache: "warm" or "cold": whether its operands were in the GPU's L2 cache; "" on other devices.
+        seconds: of a call.
+        speedup: how many times faster than the library path, in the same rounds; None for the library itself.
+        of_ceiling: share of what the measured ceilings allow.
+        counts: on the simulated GPU, what a call did; None where it launches no kernel of gpunet's.
+    """
+
+    op: str
+    variant: str
+    size: str
+    dtype: str
+    flops: int
+    nbytes: int
+    unit: Literal["FLOP/s", "B/s"]
+    kernel: str
+    fault: str = ""
+    cache: str = ""
+    seconds: Spread | None = None
+    speedup: Spread | None = None
+    of_ceiling: float | None = None
+    counts: Counts | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What was measured, in words: the same in a later run."""
+        return self.op, self.variant, self.size, self.dtype, self.kernel, self.cache
+
+    @property
+    def speed(self) -> float | None:
+        """FLOPs or bytes a second, as `unit` says."""
+        work = self.flops if self.unit == "FLOP/s" else self.nbytes
+        return work / self.seconds.median if self.seconds else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of a run: `environment` as of `gpunet.bench.environment`, the ceilings, the rows."""
+
+    environment: dict[str, Any]
+    ceilings: Ceilings | None
+    rows: Sequence[Row]
+
+    def write(self, path: Path) -> None:
+        """Write the report as JSON, wholly or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        text = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1)
+        write_bytes(path, f"{text}\n".encode())
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """Return what `write` wrote.
+
+        Raises:
+            OSError: there is no such file.
+            DataError: it is of another format or version, or damaged.
+        """
+        data = path.read_bytes()
+        try:
+            values = json.loads(data)
+            if values["format"] != FORMAT:
+                raise ValueError(f"its format is {values['format']!r}")
+            if values["version"] != VERSION:
+                raise DataError(f"{path}: format version {values['version']}; this gpunet reads {VERSION}.")
+            ceilings = values["ceilings"] and Ceilings(**values["ceilings"])
+            return cls(values["environment"], ceilings, [_row(row) for row in values["rows"]])
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path}: not a result file of `gpunet bench` ({error}).") from None
+
+
+def _row(values: dict[str, Any]) -> Row:
+    kinds: dict[str, Any] = {"seconds": Spread, "speedup": Spread, "counts": Counts}
+    return Row(**values | {name: kind(**values[name]) for name, kind in kinds.items() if values[name]})

@@ -1,0 +1,162 @@
+"""Time calls in turns: A, B, A, B, so that all of them see the same state of the machine."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gpunet.device import Device
+
+MIN_SECONDS = 2e-3
+"""Of a measurement on the CPU: far above the resolution of its clock."""
+
+ROUNDS = 7, 60
+"""The least and the most; between them as many as the time allows."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of repeated measurements and their quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of one or more values."""
+        if len(values) == 1:
+            return cls(values[0], values[0], values[0])
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, low, high)
+
+
+class Clock(Protocol):
+    """Measures how long calls take."""
+
+    most: int
+    """Calls that one measurement can hold."""
+
+    def __call__(self, call: Callable[[], object], count: int) -> float:
+        """Return the seconds that `count` calls take."""
+
+
+class WallClock:
+    """What a clock on the wall shows until the device is done: the host's share and the device's.
+
+    Args:
+        device: that is waited for.
+        now: the time in seconds.
+    """
+
+    most = 2**20
+
+    def __init__(self, device: Device, now: Callable[[], float] = time.perf_counter):
+        self.device = device
+        self.now = now
+
+    def __call__(self, call: Callable[[], object], count: int) -> float:
+        self.device.synchronize()
+        began = self.now()
+        for _ in range(count):
+            call()
+        self.device.synchronize()
+        return self.now() - began
+
+
+class EventClock:
+    """What a GPU needs for the calls alone, told by its events.
+
+    The calls are queued behind a copy that lasts longer than the host needs to queue them, so that the GPU never waits
+    for the host between the two events.
+
+    Args:
+        device: the GPU; it must be the current one when the clock measures.
+    """
+
+    most = 64
+    """A GPU's queue holds about a thousand launches; when it is full, the host waits."""
+
+    max_copies = 256
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.copies = 1
+        with device.activate():
+            self.source, self.target = (device.xp.zeros(4 * l2_bytes(device), np.uint8) for _ in range(2))
+
+    def __call__(self, call: Callable[[], object], count: int) -> float:
+        while True:
+            seconds, behind = self._measure(call, count)
+            if behind or self.copies >= self.max_copies:
+                return seconds
+            self.copies *= 2
+
+    def _measure(self, call: Callable[[], object], count: int) -> tuple[float, bool]:
+        """Return the seconds, and whether the calls were queued before the GPU came to them."""
+        cuda = self.device.xp.cuda
+        start, stop = cuda.Event(), cuda.Event()
+        for _ in range(self.copies):
+            self.device.xp.copyto(self.target, self.source)
+        call()  # brings back into the caches what the copy has thrown out
+        start.record()
+        for _ in range(count):
+            call()
+        behind = not start.done
+        stop.record()
+        stop.synchronize()
+        return cuda.get_elapsed_time(start, stop) / 1e3, behind
+
+
+def l2_bytes(device: Device) -> int:
+    """Return the size of a GPU's L2 cache."""
+    return int(device.xp.cuda.runtime.getDeviceProperties(device.index)["l2CacheSize"])
+
+
+def rotate(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    """Return a call that makes the next of `calls`, round and round: over arrays that together exceed a cache."""
+    turn = itertools.cycle(calls)
+    return lambda: next(turn)()
+
+
+def interleave(calls: Mapping[str, Callable[[], object]], clock: Clock, seconds: float) -> dict[str, list[float]]:
+    """Return the seconds of a call of each, one figure a round; figures of the same place are of the same round.
+
+    Args:
+        calls: by name; each is warmed up first.
+        clock: measures.
+        seconds: that all rounds together shall take, about.
+    """
+    counts = {name: _count(call, clock) for name, call in calls.items()}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    spent, least, most = 0.0, *ROUNDS
+    for done in range(most):
+        if done >= least and spent >= seconds:
+            break
+        for name, call in calls.items():
+            measured = clock(call, counts[name])
+            times[name].append(measured / counts[name])
+            spent += measured
+    return times
+
+
+def _count(call: Callable[[], object], clock: Clock) -> int:
+    """Warm up, and return how many calls make a measurement."""
+    call()
+    count = 1
+    while (took := clock(call, count)) < MIN_SECONDS and count < clock.most:
+        enough = math.ceil(count * 1.2 * MIN_SECONDS / max(took, 1e-9))
+        count = min(clock.most, max(2 * count, enough))
+    return count
+
+
+def ratios(times: Sequence[float], base: Sequence[float]) -> Spread:
+    """Return how many times faster than `base` is, round by round."""
+    return Spread.of([b / t for b, t in zip(base, times, strict=True)])

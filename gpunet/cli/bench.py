@@ -1,0 +1,144 @@
+"""`gpunet bench`: kernels checked, timed and compared."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpunet.bench.cases import OPS
+from gpunet.bench.compare import compare as compare_reports
+from gpunet.bench.measure import DTYPES, Request, run
+from gpunet.bench.plot import check_matplotlib, plot
+from gpunet.bench.results import Report, Row
+from gpunet.bench.table import lines
+from gpunet.cli.options import described_device, device_option
+from gpunet.device import get_device
+from gpunet.errors import GpunetError, KernelError
+
+
+class BadInput(click.ClickException):
+    """What a user can mend, in one line."""
+
+    exit_code = 2
+
+
+@contextmanager
+def bad_input() -> Iterator[None]:
+    """Turn errors of what was asked for into exit code 2."""
+    try:
+        yield
+    except (KernelError, BrokenPipeError):  # a finding, exit code 1; `gpunet bench ... | head`
+        raise
+    except MemoryError as error:
+        raise BadInput(f"out of memory; choose smaller sizes. {error}".strip()) from error
+    except OSError as error:
+        raise BadInput(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")) from error
+    except GpunetError as error:
+        raise BadInput(" ".join(str(error).split())) from error
+
+
+class _Bench(click.Group):
+    """A group that knows which kernels there are."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise BadInput(f"unknown kernel {args[0]!r}; use one of {', '.join(OPS)}, or compare.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Bench)
+def bench() -> None:
+    """Check kernels against float64, then time them in turns.
+
+    On the device "sim" nothing is timed: bytes, barriers and launches are counted.
+    """
+
+
+def _words(ctx: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _measure(op: str, device: str, out: Path | None, draw: bool, **options: Any) -> None:
+    with bad_input():
+        request = Request(op, device=device, **options)
+        request.by_size()
+        place = None if out is None else _place(out, f"{op}-{get_device(device).name.replace(':', '')}.json")
+        if draw:
+            check_matplotlib()
+            if place is None:
+                raise BadInput("--plot leaves its pictures beside the results; say where with --out.")
+        counted = get_device(device).name == "sim"
+        click.echo(f"{op}, {request.dtype}, on {described_device(device)}{', counted, not timed' if counted else ''}\n")
+        shown: list[Row] = []
+
+        def show(rows: list[Row]) -> None:
+            for line in lines(rows, head=not shown, counted=counted):
+                click.echo(line)
+            shown.extend(rows)
+
+        report = run(request, show)
+        if report.ceilings:
+            copy, product = report.ceilings.bytes_per_second / 1e9, report.ceilings.flops_per_second / 1e9
+            click.echo(f"\nceilings: a large copy {copy:,.4g} GB/s, a large matrix product {product:,.4g} GFLOP/s")
+        if place is not None:
+            report.write(place)
+            pictures = plot(report, place.with_suffix("")) if draw else []
+            click.echo(f"see {', '.join(map(str, (place, *pictures)))}")
+    if any(row.fault for row in report.rows):
+        raise click.exceptions.Exit(1)
+
+
+def _place(out: Path, name: str) -> Path:
+    """Return the result file that `out` means, a file or a folder, made where it is missing; it can be written."""
+    path = out if out.suffix == ".json" and not out.is_dir() else out / name
+    if path is not out:
+        out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        return path
+
+
+def _command(op: str) -> click.Command:
+    form, sizes, small, what = OPS[op].form, OPS[op].sizes, OPS[op].small, OPS[op].what
+    options: list[click.Parameter] = [
+        click.Option(
+            ["--sizes"],
+            metavar=form,
+            default="",
+            callback=_words,
+            help=f"Several with commas between them.  [default: {sizes}; on sim {small}]",
+        ),
+        click.Option(["--dtype"], type=click.Choice(DTYPES), default="float32", show_default=True),
+        click.Option(["--kernels"], default="", callback=_words, help="Such as naive,tiled,blas.  [default: all]"),
+        click.Option(["--kernel", "own"], metavar="FILE.cu:NAME", help="A kernel of your own; see kernels/README.md."),
+        click.Option(
+            ["--limit"], type=click.FloatRange(0, min_open=True), default=120.0, show_default=True,
+            help="Seconds for each size with a kernel of your own.",
+        ),
+        click.Option(["--out"], type=click.Path(path_type=Path), help="A folder or a .json file for the results."),
+        click.Option(["--plot", "draw"], is_flag=True, help="Draw the roofline and the sizes beside the results."),
+    ]  # fmt: skip
+
+    def call(**given: Any) -> None:
+        _measure(op, **given)
+
+    return device_option(click.Command(op, params=options, callback=call, help=f"Measure {what}."))
+
+
+for name in OPS:
+    bench.add_command(_command(name))
+
+
+@bench.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+def compare(a: Path, b: Path) -> None:
+    """Print the times in A as multiples of those in B, and what is beyond the spread."""
+    with bad_input():
+        reports = Report.read(a), Report.read(b)
+    for line in compare_reports(*reports):
+        click.echo(line)

@@ -1,0 +1,3 @@
+from quick_bench import quick
+
+__all__ = ["quick"]
