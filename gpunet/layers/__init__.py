@@ -1,9 +1,10 @@
 """The layers: parameters, and calls of the operations."""
 
 from gpunet.layers.activation import Activation
+from gpunet.layers.attention import MultiHeadAttention
 from gpunet.layers.base import Layer
 from gpunet.layers.dropout import Dropout
 from gpunet.layers.flatten import Flatten
 from gpunet.layers.linear import Linear
 
-__all__ = ["Activation", "Dropout", "Flatten", "Layer", "Linear"]
+__all__ = ["Activation", "Dropout", "Flatten", "Layer", "Linear", "MultiHeadAttention"]

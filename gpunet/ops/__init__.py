@@ -1,6 +1,7 @@
 """The operations: pure functions, forward and backward beside each other, on whichever device their arrays live."""
 
 from gpunet.ops.activations import ActivationFunction
+from gpunet.ops.attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
@@ -28,6 +29,8 @@ __all__ = [
     "matmul_backward",
     "matmul_plan",
     "mean_squared_error",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_backward",
     "set_kernel",
     "softmax",
     "softmax_backward",

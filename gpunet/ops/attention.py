@@ -139,13 +139,6 @@ def scaled_dot_product_attention_backward(
     return dq, dk, dv
 
 
-def split_heads(a: Array, heads: int, tape: Tape | None = None) -> Array:
-    """Return (rows, L, heads·d) as (rows, heads, L, d): on the CPU a view, on a GPU a copy, as its products need it."""
-    view = a.reshape(*a.shape[:2], heads, a.shape[2] // heads).swapaxes(1, 2)
-    xp = array_module(a)
-    return view if xp is np else operand(view, tape, xp)
-
-
 def _softmax_numpy(
     scores: Array, mask: Array | None, causal: bool, scale: float, tape: Tape | None, xp: ModuleType
 ) -> None:
@@ -168,9 +161,7 @@ def _softmax_numpy(
     np.divide(scores, of_row, out=scores)
 
 
-def _softmax_backward_numpy(
-    weights: Array, gradient: Array, scale: float, tape: Tape | None, xp: ModuleType
-) -> None:
+def _softmax_backward_numpy(weights: Array, gradient: Array, scale: float, tape: Tape | None, xp: ModuleType) -> None:
     """Turn the gradient of the weights into that of the scores."""
     of_row = empty(tape, weights.shape[:-1], weights.dtype, np)
     np.vecdot(gradient, weights, out=of_row)
@@ -211,9 +202,7 @@ def _strides(mask: Array | None) -> list[int]:
     return [0] * (4 - len(strides)) + strides[::-1]
 
 
-def _softmax_backward_cuda(
-    weights: Array, gradient: Array, scale: float, tape: Tape | None, xp: ModuleType
-) -> None:
+def _softmax_backward_cuda(weights: Array, gradient: Array, scale: float, tape: Tape | None, xp: ModuleType) -> None:
     rows, keys = math.prod(weights.shape[:-1]), weights.shape[-1]
     blocks = block_count(rows if keys else 0, ROWS_PER_BLOCK)
     BACKWARD((blocks,), (THREADS,), operand(weights, tape, xp), gradient, rows, keys, scale)
@@ -221,7 +210,10 @@ def _softmax_backward_cuda(
 
 def _matrices(a: Array, tape: Tape | None, xp: ModuleType) -> Array:
     """Return (..., m, n) as products take it: on the CPU as it is, on a GPU C-contiguous with one axis before m."""
-    return a if xp is np else operand(a, tape, xp).reshape(math.prod(a.shape[:-2]), *a.shape[-2:])
+    if xp is np:
+        return a
+    stored: Array = operand(a, tape, xp)
+    return stored.reshape(math.prod(a.shape[:-2]), *a.shape[-2:])
 
 
 def _product(a: Array, b: Array, out: Array, tape: Tape | None, xp: ModuleType) -> None:
@@ -264,6 +256,6 @@ def _check_mask(mask: Array | None, q: Array, shape: tuple[int, ...]) -> None:
     own = mask.shape
     if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False)):
         raise ShapeError(
-            f"scaled_dot_product_attention: mask of shape {own} does not broadcast to the scores, (..., queries, keys), "
-            f"of shape {shape}."
+            f"scaled_dot_product_attention: mask of shape {own} does not broadcast to the scores (..., queries, keys) of "
+            f"shape {shape}."
         )
