@@ -256,6 +256,6 @@ def _check_mask(mask: Array | None, q: Array, shape: tuple[int, ...]) -> None:
     own = mask.shape
     if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False)):
         raise ShapeError(
-            f"scaled_dot_product_attention: mask of shape {own} does not broadcast to the scores (..., queries, keys) of "
-            f"shape {shape}."
+            f"scaled_dot_product_attention: mask of shape {own} does not broadcast to (..., queries, keys), here "
+            f"{shape}."
         )
