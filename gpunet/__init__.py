@@ -12,7 +12,7 @@ from gpunet.device import (
     to_host,
     use_device,
 )
-from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear, MultiHeadAttention
+from gpunet.layers import Activation, Dropout, Flatten, Layer, LayerNorm, Linear, MultiHeadAttention, Residual, RMSNorm
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
 from gpunet.ops.activations import (
@@ -69,6 +69,7 @@ __all__ = [
     "HuberLoss",
     "Identity",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LinearWarmup",
@@ -77,9 +78,11 @@ __all__ = [
     "Model",
     "MultiHeadAttention",
     "ProgressBar",
+    "RMSNorm",
     "RMSprop",
     "ReLU",
     "ReduceLROnPlateau",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,12 +16,11 @@ from gpunet.data.checks import as_dtype
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
-from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear, MultiHeadAttention
-from gpunet.layers.linear import LinearChain
+from gpunet.layers import Activation, Dropout, Flatten, Layer, LayerNorm, Linear, MultiHeadAttention, Residual, RMSNorm
+from gpunet.layers.stack import Stack, fuse
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.softmax import softmax
-from gpunet.tape import Tape
 
 PREDICT_ROWS = 4096
 """Rows that `predict` sends through the model at a time, which bounds its memory."""
@@ -165,7 +163,7 @@ class Model(Layer):
         }
 
 
-class Sequential(Model):
+class Sequential(Stack, Model):
     """Layers one after the other. A `Linear` followed by an activation runs as one fused operation.
 
     Args:
@@ -175,62 +173,12 @@ class Sequential(Model):
         ArgumentError: something that is no layer, or a layer with parameters in two places.
     """
 
-    def __init__(self, *layers: Layer | ActivationFunction):
-        self.layers = [Activation(layer) if isinstance(layer, ActivationFunction) else layer for layer in layers]
-        for layer in self.layers:
-            if not isinstance(layer, Layer):
-                raise ArgumentError(f"Sequential takes layers, got {layer!r}.")
-            if isinstance(layer, Model) and (layer.input_scaler or layer.target_scaler):
-                raise ArgumentError(
-                    f"{layer!r} standardises raw data, which a layer inside another model cannot; move its "
-                    "input_scaler and target_scaler to the new model and set them to None here."
-                )
-        super().__init__()
-
-    @cached_property
-    def _program(self) -> list[Layer]:
-        """The layers to run."""
-        return _chain(_fuse(self.layers))
-
-    @cached_property
-    def _first_trained(self) -> int:
-        """The position of the first of them that has parameters."""
-        trained = (any(leaf.params for leaf in layer.leaves().values()) for layer in self._program)
-        return next((position for position, has in enumerate(trained) if has), len(self._program))
-
-    def forward(self, x: Array, tape: Tape | None = None) -> Array:
-        for layer in self._program:
-            x = layer.forward(x, tape)
-        return x
-
-    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
-        # without an input gradient, the first layer with parameters is the last one that has anything to do
-        first = 0 if input_gradient else self._first_trained
-        for position in range(len(self._program) - 1, first - 1, -1):
-            dy = self._program[position].backward(dy, tape, input_gradient=input_gradient or position > first)
-        return dy if input_gradient else None
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        for position, layer in enumerate(self.layers):
-            try:
-                shape = layer.output_shape(shape)
-            except ShapeError as error:
-                raise ShapeError(f"layer {position}, {error}") from None
-        return shape
-
-    def leaves(self, path: str = "") -> dict[str, Layer]:
-        prefix = f"{path}." if path else ""
-        found: dict[str, Layer] = {}
-        for position, layer in enumerate(self.layers):
-            found |= layer.leaves(f"{prefix}{position}")
-        return found
-
     def summary(self) -> str:
         """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters."""
         rows = [("layer", "output of a row", "parameters")]
         shape = _input_shape(self)
         position = 0
-        for runs in _fuse(self.layers):
+        for runs in fuse(self.layers):
             layer = self.layers[position]
             fused = isinstance(runs, Linear) and runs is not layer
             shape = shape and runs.output_shape(shape)
@@ -242,15 +190,6 @@ class Sequential(Model):
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
         total = sum(a.size for a in self.parameters().values())
         return "\n".join([*lines, f"{total:,} parameters, {self.dtype}, on {self.device.name}"])
-
-    def config(self) -> dict[str, Any]:
-        return {"layers": [layer_config(layer) for layer in self.layers]}
-
-    def __getitem__(self, position: int) -> Layer:
-        return self.layers[position]
-
-    def __len__(self) -> int:
-        return len(self.layers)
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
@@ -286,8 +225,9 @@ class MLP(Sequential):
 
 
 LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (Activation, Dropout, Flatten, Linear, MultiHeadAttention)
+    cls.__name__: cls for cls in (Activation, Dropout, Flatten, LayerNorm, Linear, MultiHeadAttention, RMSNorm)
 }
+STACKS: dict[str, type[Stack]] = {cls.__name__: cls for cls in (Residual, Sequential)}
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:
@@ -297,7 +237,9 @@ def layer_config(layer: Layer) -> dict[str, Any]:
         ArgumentError: a layer or a function of your own.
     """
     name = "Sequential" if type(layer) is MLP else type(layer).__name__
-    if type(layer) not in (MLP, Sequential, *LAYERS.values()):
+    if isinstance(layer, Stack) and type(layer) in (MLP, *STACKS.values()):
+        return {"type": name, "layers": [layer_config(inner) for inner in layer.layers]}
+    if type(layer) not in LAYERS.values():
         raise ArgumentError(f"{layer!r} cannot be saved: only gpunet's own layers can be rebuilt from a file.")
     return {"type": name, **layer.config()}
 
@@ -306,8 +248,8 @@ def layer_from_config(config: dict[str, Any]) -> Layer:
     """Rebuild a layer, with new parameters."""
     arguments = dict(config)
     name = arguments.pop("type")
-    if name == "Sequential":
-        return Sequential(*map(layer_from_config, arguments["layers"]))
+    if name in STACKS:
+        return STACKS[name](*map(layer_from_config, arguments["layers"]))
     return LAYERS[name](**arguments)
 
 
@@ -346,29 +288,8 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
 
 def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
-    if isinstance(layer, Sequential):
+    if isinstance(layer, Stack):
         return next((shape for shape in map(_input_shape, layer.layers) if shape), None)
+    if isinstance(layer, LayerNorm | RMSNorm):
+        return layer.normalized_shape
     return (layer.in_features,) if isinstance(layer, Linear) else None
-
-
-def _fuse(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers to run: a plain `Linear` and the activation after it become one."""
-    program: list[Layer] = []
-    for layer in layers:
-        last = program[-1] if program else None
-        if isinstance(layer, Activation) and isinstance(last, Linear) and last.activation.name == "identity":
-            program[-1] = last.fused(layer.activation)
-        else:
-            program.append(layer)
-    return program
-
-
-def _chain(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers to run: `Linear` layers that follow each other become one chain."""
-    program: list[Layer] = []
-    for kind, run in itertools.groupby(layers, type):
-        group = list(run)
-        if kind is Linear and len(group) > 1:  # a layer of a subclass may have a backward pass of its own
-            group = [LinearChain(cast(list[Linear], group))]
-        program += group
-    return program

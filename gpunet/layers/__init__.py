@@ -5,6 +5,18 @@ from gpunet.layers.attention import MultiHeadAttention
 from gpunet.layers.base import Layer
 from gpunet.layers.dropout import Dropout
 from gpunet.layers.flatten import Flatten
+from gpunet.layers.layer_norm import LayerNorm, RMSNorm
 from gpunet.layers.linear import Linear
+from gpunet.layers.residual import Residual
 
-__all__ = ["Activation", "Dropout", "Flatten", "Layer", "Linear", "MultiHeadAttention"]
+__all__ = [
+    "Activation",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "MultiHeadAttention",
+    "RMSNorm",
+    "Residual",
+]

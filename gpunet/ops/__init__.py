@@ -6,6 +6,7 @@ from gpunet.ops.bias_activation import activation_backward, bias_activation, bia
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
 from gpunet.ops.gather import gather
+from gpunet.ops.layer_norm import layer_norm, layer_norm_backward, rms_norm
 from gpunet.ops.linear import linear, linear_backward
 from gpunet.ops.matmul import matmul, matmul_backward
 from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel, use_kernel
@@ -23,12 +24,15 @@ __all__ = [
     "dropout_backward",
     "gather",
     "huber",
+    "layer_norm",
+    "layer_norm_backward",
     "linear",
     "linear_backward",
     "matmul",
     "matmul_backward",
     "matmul_plan",
     "mean_squared_error",
+    "rms_norm",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
     "set_kernel",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.device import Array
+from gpunet.ops.product import MULTIPROCESSORS
 from gpunet.tape import Tape, empty, zeros
 
 THREADS = 256
@@ -42,3 +43,24 @@ def partial_sums(
     if blocks == 1:
         return None, None
     return empty(tape, (blocks,), dtype, xp), zeros(tape, (1,), np.dtype(np.uint32), xp)
+
+
+def column_chunks(
+    rows: int, n: int, sums: int, dtype: np.dtype[Any], tape: Tape | None, xp: ModuleType
+) -> tuple[tuple[int, int], Array | None, Array | None]:
+    """Return the grid of a kernel that adds up columns (`columns.cuh`), and what it needs to add up over its blocks.
+
+    Args:
+        rows: of the matrix.
+        n: its columns.
+        sums: how many the kernel takes of each column.
+        dtype: of the sums.
+        tape: where memory comes from.
+        xp: the module of the device.
+    """
+    width = math.ceil(n / (32 * 16 // dtype.itemsize))
+    chunks = max(1, min(MULTIPROCESSORS // max(width, 1), math.ceil(rows / 64)))  # blocks enough to fill the GPU
+    if chunks == 1:
+        return (width, 1), None, None
+    arrivals = zeros(tape, (width,), np.dtype(np.uint32), xp)
+    return (width, chunks), empty(tape, (chunks, sums, n), dtype, xp), arrivals
