@@ -12,7 +12,7 @@ from gpunet.device import (
     to_host,
     use_device,
 )
-from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear
+from gpunet.layers import Activation, Dropout, Embedding, Flatten, Layer, Linear
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
 from gpunet.ops.activations import (
@@ -63,6 +63,7 @@ __all__ = [
     "Device",
     "Dropout",
     "EarlyStopping",
+    "Embedding",
     "Flatten",
     "GELUTanh",
     "History",

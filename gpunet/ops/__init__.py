@@ -4,6 +4,7 @@ from gpunet.ops.activations import ActivationFunction
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops.embedding import embedding, embedding_backward
 from gpunet.ops.gather import gather
 from gpunet.ops.linear import linear, linear_backward
 from gpunet.ops.matmul import matmul, matmul_backward
@@ -20,6 +21,8 @@ __all__ = [
     "binary_cross_entropy",
     "dropout",
     "dropout_backward",
+    "embedding",
+    "embedding_backward",
     "gather",
     "huber",
     "linear",
