@@ -12,7 +12,18 @@ from gpunet.device import (
     to_host,
     use_device,
 )
-from gpunet.layers import Activation, Dropout, Flatten, Layer, LayerNorm, Linear, MultiHeadAttention, Residual, RMSNorm
+from gpunet.layers import (
+    Activation,
+    Dropout,
+    Embedding,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Linear,
+    MultiHeadAttention,
+    Residual,
+    RMSNorm,
+)
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
 from gpunet.ops.activations import (
@@ -63,6 +74,7 @@ __all__ = [
     "Device",
     "Dropout",
     "EarlyStopping",
+    "Embedding",
     "Flatten",
     "GELUTanh",
     "History",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.arguments import real
-from gpunet.data.checks import as_dtype, check_labels, check_targets, host_array
+from gpunet.data.checks import as_dtype, check_labels, check_range, check_targets, host_array
 from gpunet.device import Array, device_of
 from gpunet.errors import ArgumentError, DataError, ShapeError
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
@@ -112,7 +112,7 @@ class CrossEntropyLoss(Loss):
 
     def check_given(self, prediction: Array, target: Array) -> None:
         if target.ndim == 1 and type(target) is np.ndarray and prediction.ndim == 2:
-            _check_range(target, prediction.shape[1])
+            check_range(target, prediction.shape[1], "target: class labels")
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if len(output_shape) != 1 or output_shape[0] < 2:
@@ -195,13 +195,3 @@ class HuberLoss(Loss):
 LOSSES: dict[str, type[Loss]] = {
     loss.__name__: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss, HuberLoss)
 }
-
-
-def _check_range(labels: np.ndarray, classes: int) -> None:
-    """Refuse bad labels in host memory; those on a GPU were checked before they went there."""
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"target: class labels must be integers, got {labels.dtype}.")
-    if not labels.size or (labels.dtype == np.int64 and labels.view(np.uint64).max() < classes):
-        return  # one pass: a negative label is a huge one there
-    if not 0 <= labels.min() <= labels.max() < classes:
-        raise DataError(f"target: labels must lie in 0 .. {classes - 1}, got {labels.min()} .. {labels.max()}.")

@@ -12,11 +12,22 @@ from numpy.typing import ArrayLike
 
 from gpunet.arguments import whole
 from gpunet.data import Standardizer, TableSchema, check_features
-from gpunet.data.checks import as_dtype
-from gpunet.device import Array
+from gpunet.data.checks import as_dtype, check_indices, check_range
+from gpunet.device import Array, on_device
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
-from gpunet.layers import Activation, Dropout, Flatten, Layer, LayerNorm, Linear, MultiHeadAttention, Residual, RMSNorm
+from gpunet.layers import (
+    Activation,
+    Dropout,
+    Embedding,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Linear,
+    MultiHeadAttention,
+    Residual,
+    RMSNorm,
+)
 from gpunet.layers.stack import Stack, fuse
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
@@ -62,13 +73,15 @@ class Model(Layer):
         """Return the raw outputs, logits or values, for raw features.
 
         Args:
-            X: (rows, features...) host data; it is standardised as in training.
+            X: (rows, features...) host data, standardised as in training; or integers (rows, ...), where the first
+                layer takes indices.
 
         Returns:
             (rows, outputs...) in host memory.
 
         Raises:
-            DataError: features that are not finite, too large for the model's dtype, or none.
+            DataError: features that are not finite, too large for the model's dtype, or none; indices out of range.
+            DTypeError: features that are no real numbers, indices that are no integers.
             ShapeError: not the number of features that the model takes.
         """
         x = self.prepare(X)
@@ -85,14 +98,25 @@ class Model(Layer):
 
         Arguments and errors as for `outputs`.
         """
-        x = check_features(X)
+        x = check_features(X) if self.index_range is None else check_indices(X, self.index_range)
         try:
             self.output_shape(x.shape[1:])
         except ShapeError as error:
             raise ShapeError(f"X: {error}") from None
+        if self.index_range is None:
+            return as_dtype(x if self.input_scaler is None else self.input_scaler.apply(x), self.dtype, "X")
         if self.input_scaler is not None:
-            x = self.input_scaler.apply(x)
-        return as_dtype(x, self.dtype, "X")
+            raise StateError("the model takes indices, which cannot be standardised; set its input_scaler to None.")
+        return x
+
+    def check_given(self, X: Any) -> None:
+        """Refuse ready features for a step that hold indices out of range, where they are in host memory.
+
+        Raises:
+            DataError: they do.
+        """
+        if self.index_range is not None and not on_device(X):
+            check_range(np.asarray(X), self.index_range, "X: indices")
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return labels or values for raw features.
@@ -225,7 +249,8 @@ class MLP(Sequential):
 
 
 LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (Activation, Dropout, Flatten, LayerNorm, Linear, MultiHeadAttention, RMSNorm)
+    cls.__name__: cls
+    for cls in (Activation, Dropout, Embedding, Flatten, LayerNorm, Linear, MultiHeadAttention, RMSNorm)
 }
 STACKS: dict[str, type[Stack]] = {cls.__name__: cls for cls in (Residual, Sequential)}
 
@@ -288,6 +313,8 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
 
 def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
+    if layer.index_range is not None:  # as many indices as you like
+        return None
     if isinstance(layer, Stack):
         return next((shape for shape in map(_input_shape, layer.layers) if shape), None)
     if isinstance(layer, LayerNorm | RMSNorm):

@@ -4,6 +4,7 @@ from gpunet.layers.activation import Activation
 from gpunet.layers.attention import MultiHeadAttention
 from gpunet.layers.base import Layer
 from gpunet.layers.dropout import Dropout
+from gpunet.layers.embedding import Embedding
 from gpunet.layers.flatten import Flatten
 from gpunet.layers.layer_norm import LayerNorm, RMSNorm
 from gpunet.layers.linear import Linear
@@ -12,6 +13,7 @@ from gpunet.layers.residual import Residual
 __all__ = [
     "Activation",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Layer",
     "LayerNorm",

@@ -69,6 +69,10 @@ class Stack(Layer):
                 raise ShapeError(f"layer {position}, {error}") from None
         return shape
 
+    @property
+    def index_range(self) -> int | None:
+        return self.layers[0].index_range if self.layers else None
+
     def leaves(self, path: str = "") -> dict[str, Layer]:
         prefix = f"{path}." if path else ""
         found: dict[str, Layer] = {}

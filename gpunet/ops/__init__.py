@@ -5,6 +5,7 @@ from gpunet.ops.attention import scaled_dot_product_attention, scaled_dot_produc
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops.embedding import embedding, embedding_backward
 from gpunet.ops.gather import gather
 from gpunet.ops.layer_norm import layer_norm, layer_norm_backward, rms_norm
 from gpunet.ops.linear import linear, linear_backward
@@ -22,6 +23,8 @@ __all__ = [
     "binary_cross_entropy",
     "dropout",
     "dropout_backward",
+    "embedding",
+    "embedding_backward",
     "gather",
     "huber",
     "layer_norm",

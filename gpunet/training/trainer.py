@@ -153,7 +153,8 @@ class Trainer:
         Ctrl-C ends training after the step that runs; a second Ctrl-C at once.
 
         Args:
-            X: (rows, features...) host data, standardised by the model's scaler if it has one.
+            X: (rows, features...) host data, standardised by the model's scaler if it has one; or integers (rows, ...),
+                where the model's first layer takes indices.
             y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss wants them.
             epochs: how many, >= 1.
             batch_size: rows a step, >= 1; at most all rows.
@@ -274,20 +275,25 @@ class Trainer:
         """Do one training step on one batch, reading nothing back.
 
         Args:
-            X: (rows, features...) ready features: not standardised here, and not searched for NaN.
+            X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices.
             y: targets as the loss takes them, in [0, classes) or in the model's dtype.
             weight: (rows,) row weights.
 
         Returns:
             The loss, an array of shape () on the device, which the next step overwrites.
+
+        Raises:
+            DataError: indices in host memory that are out of range.
         """
+        self.model.check_given(X)
         self.attach()
         store = self.model.store
         device, dtype = store.device, store.params.dtype
         target = device.asarray(y)
         if target.dtype.kind == "f":
             target = device.asarray(target, dtype)
-        given = [device.asarray(X, dtype), target, *([] if weight is None else [device.asarray(weight, dtype)])]
+        x = device.asarray(X, dtype if self.model.index_range is None else None)
+        given = [x, target, *([] if weight is None else [device.asarray(weight, dtype)])]
         with device.activate():
             plan = self._plan(tuple((a.shape, a.dtype) for a in given), record=self.plan)
             plan(plan.inputs(given))
