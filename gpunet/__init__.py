@@ -23,6 +23,8 @@ from gpunet.layers import (
     MultiHeadAttention,
     Residual,
     RMSNorm,
+    SinusoidalPositions,
+    TransformerEncoderLayer,
 )
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
@@ -98,12 +100,14 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "Softplus",
     "StepLR",
     "Tanh",
     "Tape",
     "TerminateOnNaN",
     "Trainer",
+    "TransformerEncoderLayer",
     "array_module",
     "current_device",
     "data",

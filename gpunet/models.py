@@ -27,6 +27,8 @@ from gpunet.layers import (
     MultiHeadAttention,
     Residual,
     RMSNorm,
+    SinusoidalPositions,
+    TransformerEncoderLayer,
 )
 from gpunet.layers.stack import Stack, fuse
 from gpunet.losses import Task
@@ -250,7 +252,18 @@ class MLP(Sequential):
 
 LAYERS: dict[str, type[Layer]] = {
     cls.__name__: cls
-    for cls in (Activation, Dropout, Embedding, Flatten, LayerNorm, Linear, MultiHeadAttention, RMSNorm)
+    for cls in (
+        Activation,
+        Dropout,
+        Embedding,
+        Flatten,
+        LayerNorm,
+        Linear,
+        MultiHeadAttention,
+        RMSNorm,
+        SinusoidalPositions,
+        TransformerEncoderLayer,
+    )
 }
 STACKS: dict[str, type[Stack]] = {cls.__name__: cls for cls in (Residual, Sequential)}
 
@@ -315,8 +328,12 @@ def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
     if layer.index_range is not None:  # as many indices as you like
         return None
-    if isinstance(layer, Stack):
-        return next((shape for shape in map(_input_shape, layer.layers) if shape), None)
     if isinstance(layer, LayerNorm | RMSNorm):
         return layer.normalized_shape
-    return (layer.in_features,) if isinstance(layer, Linear) else None
+    if not isinstance(layer, Stack):
+        return (layer.in_features,) if isinstance(layer, Linear) else None
+    shape = next((shape for shape in map(_input_shape, layer.layers) if shape), None)
+    try:
+        return shape and layer.output_shape(shape) and shape
+    except ShapeError:  # a layer does not take it, such as attention, which takes any number of positions
+        return None

@@ -9,6 +9,7 @@ from gpunet.layers.flatten import Flatten
 from gpunet.layers.layer_norm import LayerNorm, RMSNorm
 from gpunet.layers.linear import Linear
 from gpunet.layers.residual import Residual
+from gpunet.layers.transformer import SinusoidalPositions, TransformerEncoderLayer
 
 __all__ = [
     "Activation",
@@ -21,4 +22,6 @@ __all__ = [
     "MultiHeadAttention",
     "RMSNorm",
     "Residual",
+    "SinusoidalPositions",
+    "TransformerEncoderLayer",
 ]
