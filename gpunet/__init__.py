@@ -13,7 +13,7 @@ from gpunet.device import (
     use_device,
 )
 from gpunet.layers import Activation, Dropout, Embedding, Flatten, Layer, Linear
-from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, MSELoss
+from gpunet.losses import BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
 from gpunet.ops.activations import (
     ELU,
@@ -57,6 +57,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "ConstantLR",
+    "CosineEmbeddingLoss",
     "CosineLR",
     "CrossEntropyLoss",
     "CustomActivation",
