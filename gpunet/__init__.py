@@ -26,7 +26,7 @@ from gpunet.layers import (
     SinusoidalPositions,
     TransformerEncoderLayer,
 )
-from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, MSELoss
+from gpunet.losses import BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
 from gpunet.ops.activations import (
     ELU,
@@ -70,6 +70,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "ConstantLR",
+    "CosineEmbeddingLoss",
     "CosineLR",
     "CrossEntropyLoss",
     "CustomActivation",

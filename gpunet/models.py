@@ -33,6 +33,7 @@ from gpunet.layers import (
 from gpunet.layers.stack import Stack, fuse
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
+from gpunet.ops.cosine_similarity import cosine_similarity
 from gpunet.ops.softmax import softmax
 
 PREDICT_ROWS = 4096
@@ -43,7 +44,7 @@ class Model(Layer):
     """A layer that is used on its own: it predicts from raw host data, and is written to a file.
 
     Attributes:
-        task: what it was trained for ("classification", "binary", "regression"), or None before training.
+        task: what it was trained for ("classification", "binary", "regression", "similarity"), or None before training.
         classes: the names of the classes, or None.
         input_scaler: the standardisation that raw features go through, or None.
         target_scaler: the standardisation that targets went through in training, or None.
@@ -128,8 +129,8 @@ class Model(Layer):
 
         Returns:
             Classification: class names (rows,), or class indices where the classes have no names. Binary: 0 or 1 (or
-            names), (rows,) for one output, else (rows, outputs). Otherwise values, (rows,) for one output, else
-            (rows, outputs), in the units of the training targets.
+            names), (rows,) for one output, else (rows, outputs). Similarity: the cosine of each pair, (rows,).
+            Otherwise values, (rows,) for one output, else (rows, outputs), in the units of the training targets.
         """
         return self.decode(self.outputs(X))
 
@@ -137,6 +138,8 @@ class Model(Layer):
         """Return what `predict` returns, from what `outputs` returned."""
         if self.task == "classification":
             return self._named(y.argmax(axis=1))
+        if self.task == "similarity":
+            return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
         if self.target_scaler is not None:
             y = self.target_scaler.invert(y.reshape(len(y), *self.target_scaler.mean.shape))
         if y.ndim == 2 and y.shape[1] == 1:

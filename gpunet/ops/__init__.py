@@ -3,6 +3,8 @@
 from gpunet.ops.activations import ActivationFunction
 from gpunet.ops.attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
+from gpunet.ops.cosine_embedding import cosine_embedding
+from gpunet.ops.cosine_similarity import cosine_similarity, cosine_similarity_backward, most_similar
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
 from gpunet.ops.embedding import embedding, embedding_backward
@@ -21,6 +23,9 @@ __all__ = [
     "bias_activation",
     "bias_activation_backward",
     "binary_cross_entropy",
+    "cosine_embedding",
+    "cosine_similarity",
+    "cosine_similarity_backward",
     "dropout",
     "dropout_backward",
     "embedding",
@@ -35,6 +40,7 @@ __all__ = [
     "matmul_backward",
     "matmul_plan",
     "mean_squared_error",
+    "most_similar",
     "rms_norm",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",

@@ -56,7 +56,7 @@ class Trainer:
         callbacks: what happens beside (see `gpunet.training.callbacks`).
         metrics: functions (target, prediction) -> float by name, for `evaluate` and validation. A classifier's
             predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
-            and "r2".
+            and "r2", for similarity none.
         seed: of the shuffles, the dropout masks and the validation split.
         plan: whether the step is recorded for each batch shape and then replayed: True, False, or "auto": wherever it
             can be, and told once where not. The numbers are the same.
@@ -108,6 +108,8 @@ class Trainer:
         default: dict[str, Metric] = {"accuracy": accuracy}
         if self.loss.task == "regression":
             default = {"mae": mean_absolute_error, "r2": r2_score}
+        elif self.loss.task == "similarity":
+            default = {}
         self.metrics = dict(default if metrics is None else metrics)
         self.seed = int(seed)
         self.history = History()
@@ -333,6 +335,8 @@ class Trainer:
         if self.loss.task == "regression":
             target = np.asarray(y, np.float64)
             outputs = self.model.decode(outputs).reshape(target.shape)
+        elif self.loss.task == "similarity":
+            outputs = self.model.decode(outputs)
         elif self.loss.task == "binary":
             outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
         return results | {name: float(metric(target, outputs)) for name, metric in self.metrics.items()}
