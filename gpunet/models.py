@@ -128,16 +128,17 @@ class Model(Layer):
             X: as for `outputs`.
 
         Returns:
-            Classification: class names (rows,), or class indices where the classes have no names. Binary: 0 or 1 (or
-            names), (rows,) for one output, else (rows, outputs). Similarity: the cosine of each pair, (rows,).
-            Otherwise values, (rows,) for one output, else (rows, outputs), in the units of the training targets.
+            Classification: class names (rows,), or class indices where the classes have no names; (rows, positions)
+            where the model answers at each position of a row. Binary: 0 or 1 (or names), (rows,) for one output, else
+            (rows, outputs). Similarity: the cosine of each pair, (rows,). Otherwise values, (rows,) for one output,
+            else (rows, outputs), in the units of the training targets.
         """
         return self.decode(self.outputs(X))
 
     def decode(self, y: np.ndarray) -> np.ndarray:
         """Return what `predict` returns, from what `outputs` returned."""
         if self.task == "classification":
-            return self._named(y.argmax(axis=1))
+            return self._named(y.argmax(axis=-1))
         if self.task == "similarity":
             return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
         if self.target_scaler is not None:
@@ -147,7 +148,7 @@ class Model(Layer):
         return self._named((y > 0).astype(np.int64)) if self.task == "binary" else y
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the probability of each class, (rows, classes); for several binary outputs that of each being 1.
+        """Return the probability of each class, (rows, ..., classes); for several binary outputs that of each being 1.
 
         Args:
             X: as for `outputs`.
