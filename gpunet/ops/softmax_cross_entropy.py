@@ -66,7 +66,7 @@ def softmax_cross_entropy(
         DTypeError: dtypes that differ or are not float32 or float64.
     """
     array_module(logits=logits, target=target)
-    floats = None if target.ndim == max(logits.ndim - 1, 1) else target
+    floats = target if target.ndim == max(logits.ndim, 2) else None
     xp = float_module("softmax_cross_entropy", logits=logits, target=floats, weight=weight, class_weight=class_weight)
     _check_shapes(logits, target, weight, class_weight)
     shape = logits.shape
