@@ -11,8 +11,11 @@ it does not hold.
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import time
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy comes in: its products are too small to share
 
 import numpy as np
 
