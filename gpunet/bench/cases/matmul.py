@@ -21,10 +21,11 @@ PRODUCTS = ("blas", *RUNGS)
 def matmul(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield c = op(a)·op(b) in the three layouts of a layer's products."""
     for layout in ("NN", "NT", "TN"):
-        yield _matmul(layout, size, dtype)
+        yield matmul_case(layout, size, dtype)
 
 
-def _matmul(layout: str, size: Size, dtype: DType) -> Case:
+def matmul_case(layout: str, size: Size, dtype: DType) -> Case:
+    """Return the case of one layout: "NN", "NT" or "TN"."""
     m, n, k = size
     flip_a, flip_b = (letter == "T" for letter in layout)
 
