@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike

@@ -13,6 +13,7 @@ from gpunet import ops
 from gpunet.bench.case import Call, Case, DType, Operand, Size, blank
 from gpunet.device import Array
 from gpunet.ops.product import RUNGS
+from gpunet.ops.tuned import Product
 
 PRODUCTS = ("blas", *RUNGS)
 """The kernels of the matrix product, the library first."""
@@ -51,5 +52,6 @@ def matmul_case(layout: str, size: Size, dtype: DType) -> Case:
         terms=k,
         unit="FLOP/s",
         arguments=arguments,
+        products=[Product.of(m, n, k, layout, dtype)],
         options={"TRANSPOSE_A": int(flip_a), "TRANSPOSE_B": int(flip_b)},
     )
