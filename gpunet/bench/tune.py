@@ -109,7 +109,7 @@ def choices(product: Product, processors: int) -> list[Choice]:
 def tune(
     products: Sequence[Product], device: Device, clock: Clock | None, seconds: float = SECONDS
 ) -> Iterator[Result]:
-    """Yield what is found about each product: every choice passes the gate, then all are timed in turns, the L2 warm.
+    """Return what is found about each product, one by one: what passes the gate is timed in turns, the L2 cache warm.
 
     Args:
         products: as of `step_products`.
@@ -125,16 +125,18 @@ def tune(
     cases = {product: matmul_case(product.layout, product[:3], product.dtype) for product in products}
     for product, case in cases.items():
         check_memory(case, device, len(tried[product]) + 1)
-    for product, case in cases.items():
-        kernels: dict[str, Prepare] = {"blas": case.kernels["blas"]}
-        kernels |= {name: partial(prepare, product, choice) for name, choice in tried[product].items()}
-        yield Result(product, tried[product], *_measure(case, kernels, device, clock, seconds))
+    return (
+        Result(product, tried[product], *_measure(case, product, tried[product], device, clock, seconds))
+        for product, case in cases.items()
+    )
 
 
 def _measure(
-    case: Case, kernels: Mapping[str, Prepare], device: Device, clock: Clock | None, seconds: float
+    case: Case, product: Product, tried: Mapping[str, Choice], device: Device, clock: Clock | None, seconds: float
 ) -> tuple[dict[str, str], dict[str, list[float]]]:
-    """Return what is wrong with the kernels, and the times of those that are right."""
+    """Return what is wrong with the choices and the library, and the times of what is right."""
+    kernels: dict[str, Prepare] = {"blas": case.kernels["blas"]}
+    kernels |= {name: partial(prepare, product, choice) for name, choice in tried.items()}
     inputs = case.draw()
     case.check(inputs)
     expected = gate.reference(case, inputs)

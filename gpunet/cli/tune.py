@@ -21,7 +21,8 @@ from gpunet.cli.options import described_device, device_option
 from gpunet.cli.run import MODEL, Settings
 from gpunet.device import CPU, get_device, use_device
 from gpunet.models import load
-from gpunet.ops.tuned import Product, gpu_name, keep, read, table_path
+from gpunet.ops import tuned
+from gpunet.ops.tuned import Product
 
 
 @click.command()
@@ -47,17 +48,18 @@ def tune(ctx: click.Context, path: Path | None, sizes: str | None, batch_size: i
             raise BadInput(f"on {described_device(device)}: the CPU's products are BLAS's, there is nothing to tune.")
         simulated = place.name == "sim"
         if not simulated:
-            _check_writable(table_path())
-        click.echo(f"{products[0].dtype}, on {described_device(device)}, {gpu_name(place)}\n")
+            _check_writable(tuned.table_path())
+        found = tune_products(products, place, None if simulated else clock_of(place))
+        click.echo(f"{products[0].dtype}, on {described_device(device)}, {tuned.gpu_name(place)}\n")
         results = []
-        for result in tune_products(products, place, None if simulated else clock_of(place)):
+        for result in found:
             results.append(result)
             for line in _lines(result):
                 click.echo(line)
         if simulated:
             click.echo("\nThe simulated GPU has no speed: every choice was checked, none is kept.")
-        else:
-            click.echo(f"\nkept in {keep(place, {r.product: r.winner for r in results if r.winner})}")
+        elif winners := {result.product: result.winner for result in results if result.winner}:
+            click.echo(f"\nkept in {tuned.keep(place, winners)}")
     ctx.exit(any(result.faults for result in results))
 
 
@@ -86,7 +88,7 @@ def _given(batch_size: int | None) -> int:
 
 def _check_writable(path: Path) -> None:
     """Make sure, before anything is measured, that the table can be kept there."""
-    read(path)
+    tuned.read(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path.parent):
         pass
