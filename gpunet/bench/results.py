@@ -24,6 +24,7 @@ class Row:
     Attributes:
         op: as of the case, like variant, size, dtype, flops, nbytes and unit.
         kernel: its name.
+        tiles: of the plans of its matrix products, with their splits, such as "32x32x16/8"; "" where there are none.
         fault: what is wrong with it; "" where it is right. A wrong kernel is not timed.
         cache: "warm" or "cold": whether its operands were in the GPU's L2 cache; "" on other devices.
         seconds: of a call.
@@ -40,6 +41,7 @@ class Row:
     nbytes: int
     unit: Literal["FLOP/s", "B/s"]
     kernel: str
+    tiles: str = ""
     fault: str = ""
     cache: str = ""
     seconds: Spread | None = None

@@ -14,11 +14,11 @@ TIMED = {
     "time (quartiles)": 30,
     "speed": 13,
     "ceiling": 7,
-    "x library (quartiles)": 0,
+    "x library (quartiles)": 24,
+    "tile/splits": 0,
 }
-COUNTED = {"size": 16, "variant": 9, "kernel": 12, "launches": 8, "barriers": 8} | dict.fromkeys(
-    ("global read", "global write", "shared read", "shared write", "FLOPs"), 12
-)
+BYTES = dict.fromkeys(("global read", "global write", "shared read", "shared write", "FLOPs"), 12)
+COUNTED = {"size": 16, "variant": 9, "kernel": 12, "launches": 8, "barriers": 8} | BYTES | {"tile/splits": 0}
 """The columns and their widths: of times, and of what the simulated GPU counted, in bytes and FLOPs."""
 
 
@@ -39,7 +39,7 @@ def lines(rows: Sequence[Row], *, head: bool, counted: bool) -> Iterator[str]:
         if row.fault:
             yield f"{_line(begin, widths)}  WRONG: {row.fault}"
         else:
-            yield _line((*begin, *(_counts(row) if counted else _times(row))), widths)
+            yield _line((*begin, *(_counts(row) if counted else _times(row)), row.tiles), widths)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

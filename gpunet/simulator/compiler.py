@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpunet import files
 from gpunet.errors import ArgumentError, CompileError, DeviceError
 from gpunet.simulator.rewrite import rewrite
 
@@ -118,13 +119,12 @@ def _gcc_version(path: str) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Return the folder of compiled kernels: in `$GPUNET_CACHE`, else in the user's cache folder. Make it if need be.
+    """Return the folder of compiled kernels, in gpunet's cache folder. Make it if need be.
 
     Raises:
         DeviceError: it cannot be made; says what to do.
     """
-    user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("GPUNET_CACHE") or Path(user_cache) / "gpunet") / "simulator"
+    folder = files.cache_folder() / "simulator"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,18 +2,21 @@
 
     python tests/compiler/kernels/resources.py [sm_90 ...]
 
-prints registers, shared memory, stack and spills of every kernel and variant as a table, and fails where one spills.
+prints registers, shared memory, stack and spills of every kernel and variant as a table, also of the tiles that
+`gpunet tune` tries, and fails where one spills.
 Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
 """
 
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from gpunet.bench.nvrtc import ARCHITECTURES, compile_kernels
-from gpunet.cuda import read_source
+from gpunet.cuda import CTYPES, read_source
 from gpunet.device import kernels_path
 from gpunet.ops.activations import FUNCTIONS
+from gpunet.ops.tiles import CANDIDATES
 
 TILES = ("BM", "BN", "BK", "WM", "WN", "TM", "TN")
 CONFIGURATIONS = {
@@ -59,11 +62,20 @@ def _options(name: str, real: str) -> Iterator[dict[str, object]]:
         yield {}
 
 
+def candidates() -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Return the tiles that `gpunet tune` tries, in the variant that takes the most registers of nearly all of them."""
+    for dtype, tiles in CANDIDATES.items():
+        for tile in tiles:
+            options = {name.upper(): size for name, size in tile._asdict().items()}
+            options |= {"REAL": CTYPES[dtype], "TRANSPOSE_B": 1, "ACTIVATION": "gelu", "GRADIENT": 1}
+            yield kernels_path() / "matmul_tiled.cu", tuple(f"-D{key}={value}" for key, value in options.items())
+
+
 def main(architectures: list[str]) -> bool:
     """Print the table; return whether a kernel spills or uses local memory."""
     print("| kernel | architecture | registers | shared | stack | spilled | options |\n|---|---|---|---|---|---|---|")
     spills = False
-    for path, options in variants():
+    for path, options in itertools.chain(variants(), candidates()):
         for arch in architectures:
             for name, r in compile_kernels(read_source(path), path.name, arch, options).items():
                 print(
