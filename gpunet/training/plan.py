@@ -30,7 +30,7 @@ from gpunet.ops.activations import CustomActivation
 from gpunet.ops.product import chosen_kernel, use_kernel
 from gpunet.optimizers import Optimizer
 from gpunet.optimizers.step import DeviceStep, HostStep
-from gpunet.recording import Call, NotRecordableError, RecordedArray, last_change, parts, recorded, recording
+from gpunet.recording import Call, NotRecordableError, RecordedArray, parts, recorded, recording
 from gpunet.tape import Tape
 from gpunet.training.explain import Explanation, call_nodes, launch_node
 
@@ -83,7 +83,7 @@ class Plan:
             self._kernel = "tiled"  # the library serves float64 else, and its calls cannot be captured
         self._step = optimizer.prepare()
         self._parts = [*parts(model), *parts(loss)]
-        self._changes = [last_change(part) for part in self._parts]
+        self._changes = [part.last_change for part in self._parts]
         self.tape = Tape(seed, self._step.progress if isinstance(self._step, DeviceStep) else None)
         self._replay: Call | None = None
         self._ran = False
@@ -96,7 +96,7 @@ class Plan:
             self._params is not self._store.params
             or self._chosen != chosen_kernel()
             or self._step is not self.optimizer.prepare()
-            or self._changes != [last_change(part) for part in self._parts]
+            or self._changes != [part.last_change for part in self._parts]
         )
 
     def inputs(self, given: Sequence[Array]) -> Load:
