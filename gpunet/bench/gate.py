@@ -35,9 +35,8 @@ def eps_of(case: Case, kernel: str) -> float:
 
 def relative_error(results: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
     """Return the largest of |result - expected| / |expected|, in Euclidean norms; 0 where nothing is expected."""
-    norms = [
-        (np.linalg.norm(got - wanted), np.linalg.norm(wanted)) for got, wanted in zip(results, expected, strict=True)
-    ]
+    pairs = zip(results, expected, strict=True)
+    norms = [(np.linalg.norm(got - wanted), np.linalg.norm(wanted)) for got, wanted in pairs]
     return max((float(off / norm) for off, norm in norms if norm), default=0.0)
 
 
