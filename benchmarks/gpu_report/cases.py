@@ -29,10 +29,10 @@ def cases(rows: int, n: int) -> Iterator[Case]:
     yield case("gather", "", {"x": x, "index": Operand((rows,), rows)}, _taken, _gather, 8)
     yield case("sum", "columns", {"x": x}, lambda xp, x: (x.sum(axis=0),), _sum_columns, 4)
     yield case("loss", "mse", pair, _squared, _squared_loss, 12)
-    yield case("loss", "mse, weighted", pair | {"weight": column}, _weighted, _squared_loss, 12)
+    yield case("loss", "weighted", pair | {"weight": column}, _weighted, _squared_loss, 12)
     yield case("loss", "huber", pair, _huber, _huber_loss, 12)
     yield case("loss", "binary", {"p": x, "probability": x}, _binary, _binary_loss, 12)
-    yield case("loss", "distributions", {"p": x, "distribution": x}, _cross_entropy, _distribution_loss, 12)
+    yield case("loss", "soft", {"p": x, "distribution": x}, _cross_entropy, _distribution_loss, 12)
 
 
 PREPARED: dict[str, Callable[[Array], Array]] = {

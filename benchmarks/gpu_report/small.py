@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
-
 from benchmarks.gpu_report.cases import cases
 from benchmarks.gpu_report.section import cases_of
 from gpunet.bench import gate
@@ -39,7 +37,7 @@ def main(name: str = "cuda") -> int:
                 continue
             fault = check(case, kernel, prepare, device, inputs, expected).fault
             faults += bool(fault)
-            print(case.op, case.variant, kernel, fault or "right", np.dtype(case.dtype), flush=True)
+            print(case.op, case.variant, kernel, fault or "right", flush=True)
     return int(bool(faults))
 
 
