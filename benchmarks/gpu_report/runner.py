@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_report.render import markdown
-from benchmarks.gpu_report.section import Section, Setup
+from benchmarks.gpu_report.section import CRASHED, Section, Setup
 from gpunet.bench.child import iterate_with_limit
 from gpunet.errors import GpunetError
 from gpunet.files import write_bytes
@@ -32,7 +32,7 @@ def run(
     """Return the report, which is written to `out` after every finding.
 
     A section ends at the latest when its share of the time and those of all before it have passed: it may use what they
-    left, and no share is lost to a section that hangs.
+    left, and no share is lost to a section that hangs. Where it says that it crashed it goes on in a new process.
 
     Args:
         sections: by name, in their order.
@@ -50,19 +50,20 @@ def run(
         entry = report["sections"][name]
         end += section.seconds * share
         began = now()
-        if end - began < 1:
-            entry["status"] = NO_TIME
-            continue
-        entry["status"] = "cut off"  # what a run that is killed now leaves behind
-        setup = setup._replace(ceilings=finding(report, "ceilings"))
-        try:
-            for rows in child(round(end - began, 1), section.measure, setup):
-                entry["rows"] += rows
-                entry["seconds"] = now() - began
-                keep(report, sections, out)
-            entry["status"] = "done"
-        except (GpunetError, RuntimeError) as error:
-            entry["status"] = f"failed: {error}"
+        while (left := end - now()) >= 1:
+            entry["status"] = "cut off"  # what a run that is killed now leaves behind
+            known = setup._replace(ceilings=finding(report, "ceilings"), found=tuple(entry["rows"]))
+            try:
+                for rows in child(round(left, 1), section.measure, known):
+                    entry["rows"] += rows
+                    entry["seconds"] = now() - began
+                    keep(report, sections, out)
+                entry["status"] = "done"
+            except (GpunetError, RuntimeError) as error:
+                entry["status"] = f"failed: {error}"
+            found = entry["rows"][len(known.found) :]
+            if not (found and found[-1]["fault"].startswith(CRASHED)):
+                break
         entry["seconds"] = now() - began
         keep(report, sections, out)
         tell(f"{entry['seconds']:6.1f} s  {name:<16} {summary(entry)}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gpunet.bench.case import Case
+from gpunet.bench.case import Call, Case, Prepare
 from gpunet.bench.cases import OPS
 from gpunet.bench.ceilings import Ceilings, measure_ceilings
 from gpunet.bench.measure import clock_of, measure_case
@@ -31,11 +32,13 @@ class Setup(NamedTuple):
         device: "cuda" or "sim"; on "sim" sizes are tiny and nothing is timed.
         ceilings: what the section "machine" has measured, if it has.
         commit: of the checkout, where it cannot tell.
+        found: what the section has found already, where it starts again after a crash.
     """
 
     device: str
     ceilings: Mapping[str, float] | None = None
     commit: str | None = None
+    found: Sequence[Row] = ()
 
     @property
     def simulated(self) -> bool:
@@ -58,7 +61,8 @@ class Section:
     Attributes:
         title: its heading.
         seconds: its share of nine minutes.
-        measure: yields findings, some at a time; runs in a process of its own.
+        measure: yields findings, some at a time; runs in a process of its own, and once more where that has ended with
+            a finding whose fault begins with `CRASHED`.
         show: yields the lines of Markdown that say what the findings are.
     """
 
@@ -68,13 +72,42 @@ class Section:
     show: Callable[[Sequence[Row]], Iterator[str]]
 
 
+CRASHED = "crashed: "
+"""How the fault of a finding begins after which the process cannot go on, and a new one shall."""
+
+
 def measure_cases(setup: Setup, cases: Iterable[Case], kernels: Sequence[str] = ()) -> Iterator[list[Row]]:
-    """Yield the findings of `gpunet.bench` about cases, in these kernels or in all that run there."""
+    """Yield the findings of `gpunet.bench` about cases, in these kernels or in all that run there.
+
+    After an error no more than its kernel is lost: in a new process all cases go on without it.
+    """
     device, ceilings = setup.open()
+    crashes = [row for row in setup.found if row["fault"].startswith(CRASHED) and row["kernel"]]
+    crashed = {(row["op"], row["kernel"]) for row in crashes}
+    done = {_place(row) for row in setup.found if row not in crashes}
+    tried = [""]
+
+    def noted(name: str, prepare: Prepare, *args: Any, **operands: Any) -> Call:
+        tried.append(name)
+        return prepare(*args, **operands)
+
     for case in cases:
-        there = case.kernels_on(device)
-        chosen = {name: there[name] for name in there if name in (kernels or there)}
-        yield [asdict(row) for row in measure_case(case, chosen, device, ceilings, seconds=0.1)]
+        if _place(vars(case)) in done:
+            continue
+        there = {name: kernel for name, kernel in case.kernels_on(device).items() if (case.op, name) not in crashed}
+        chosen = {name: partial(noted, name, there[name]) for name in there if name in (kernels or there)}
+        tried[:] = [""]  # no kernel is to blame for what goes wrong before the first
+        try:
+            yield [asdict(row) for row in measure_case(case, chosen, device, ceilings, seconds=0.1)]
+        except Exception as error:
+            about = {name: getattr(case, name) for name in ("op", "variant", "size", "flops", "nbytes", "unit")}
+            fault = f"{CRASHED}{type(error).__name__}: {error}"
+            yield [asdict(BenchRow(**about, dtype=str(case.dtype), kernel=tried[-1], fault=fault))]
+            raise
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["op"], row["variant"], row["size"]
 
 
 def cases_of(op: str, sizes: Iterable[str]) -> Iterator[Case]:

@@ -177,8 +177,9 @@ def check(
             return _row(case, name, fault=str(error))
     fault = gate.fault(results, expected, terms=case.terms, eps=gate.eps_of(case, name))
     counts = sum(launches, simulator.Counts()) if launches else None
-    error = gate.relative_error(results, expected) if not fault else None
-    return _row(case, name, fault=fault, error=error, counts=None if fault else counts)
+    if fault:
+        return _row(case, name, fault=fault)
+    return _row(case, name, error=gate.relative_error(results, expected), counts=counts)
 
 
 def place(prepare: Prepare, device: Device, inputs: Mapping[str, np.ndarray]) -> Callable[[], tuple[object, ...]]:

@@ -1,8 +1,13 @@
 """The report's sections do what they say on the simulated GPU; `.ci/run` runs the whole command."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from gpunet.cuda import Kernel
+from gpunet.errors import ArgumentError
+from gpunet.ops.product import RUNGS
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -50,6 +55,28 @@ def test_every_kernel_has_its_place(rows_of):
     assert {row["op"] for row in rows_of("kernels")} == {
         "softmax-cross-entropy", "optimizer", "linear", "dropout", "gather", "sum", "loss",
     }  # fmt: skip
+
+
+def test_after_an_error_no_more_than_its_kernel_is_lost(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(CHECKOUT)
+    from benchmarks.gpu_report.section import CRASHED, Setup, cases_of, measure_cases
+
+    (tmp_path / "broken.cu").write_text('extern "C" __global__ void matmul_shared(int n) {}')
+    monkeypatch.setitem(RUNGS, "shared", Kernel(tmp_path / "broken.cu", "matmul_shared"))
+    found = []
+
+    def measure():
+        for rows in measure_cases(Setup("sim", found=tuple(found)), cases_of("matmul", ["8", "9"])):
+            found.extend(rows)
+
+    with pytest.raises(ArgumentError):
+        measure()
+    measure()
+    (crash,) = (row for row in found if row["fault"])
+    assert crash["kernel"] == "shared"
+    assert crash["fault"].startswith(CRASHED)
+    others = Counter(row["kernel"] for row in found if not row["fault"])
+    assert others == dict.fromkeys(("blas", "naive", "register", "tiled", "mma"), 6)  # NN, NT, TN of two sizes
 
 
 def test_the_digits_are_learnt_as_on_the_cpu(rows_of):

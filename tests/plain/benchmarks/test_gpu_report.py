@@ -39,6 +39,20 @@ def exits(setup):
     os._exit(3)
 
 
+def crashes_twice(setup):
+    crashes = len(setup.found)
+    if crashes == 2:
+        yield [{"value": 8, "fault": ""}]
+        return
+    yield [{"value": crashes, "fault": "crashed: a sticky fault"}]
+    raise RuntimeError("it is broken now")
+
+
+def crashes_after_what_is_fine(setup):
+    yield [{"value": 9, "fault": ""}]
+    raise RuntimeError("it is broken now")
+
+
 def asks_for_the_ceilings(setup):
     yield [{"value": setup.ceilings, "fault": ""}]
 
@@ -73,14 +87,22 @@ def values(entry):
 
 
 def test_a_section_that_raises_hangs_or_exits_is_recorded_and_the_rest_goes_on(tmp_path):
-    planted = [section(raises), section(exits), section(hangs, seconds=3), section(fine)]
+    planted = [section(hangs, seconds=3), section(raises), section(exits), section(fine)]
     sections = ran(tmp_path, planted, minutes=sum(each.seconds for each in planted) / 60)
     assert sections["raises"]["status"].startswith("failed: ")
     assert sections["raises"]["status"].strip().endswith("ValueError: no such thing")
     assert sections["exits"]["status"] == "failed: its process died of exit code 3 before the call ended."
     assert sections["hangs"]["status"].startswith("failed: did not end within")
     assert sections["fine"]["status"] == "done"
-    assert [values(entry) for entry in sections.values()] == [[5], [7], [6], [1, 2, 3]]
+    assert [values(entry) for entry in sections.values()] == [[6], [5], [7], [1, 2, 3]]
+
+
+def test_a_section_that_says_that_it_crashed_starts_again_and_knows_what_it_has_found(tmp_path):
+    sections = ran(tmp_path, [section(crashes_twice), section(crashes_after_what_is_fine)])
+    assert values(sections["crashes_twice"]) == [0, 1, 8]
+    assert sections["crashes_twice"]["status"] == "done"
+    assert values(sections["crashes_after_what_is_fine"]) == [9]
+    assert sections["crashes_after_what_is_fine"]["status"].startswith("failed: ")
 
 
 def test_ceilings_that_one_section_measures_are_given_to_the_next(tmp_path):
