@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.gpu_report.pictures import draw
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pass
     except OSError as error:
         parser.error(f"--out: no file can be written in {options.out} ({error.strerror})")
-    report = run(SECTIONS, Setup(options.device, commit=options.commit), options.out, options.minutes)
+    setup = Setup(options.device, commit=options.commit)
+    report = run(SECTIONS, setup, options.out, options.minutes, tell=partial(print, flush=True))
     draw(report, options.out)
     return 0 if good(report) else 1
 

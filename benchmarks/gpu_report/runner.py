@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.gpu_report.render import markdown
 from benchmarks.gpu_report.section import CRASHED, Section, Setup
-from gpunet.bench.child import iterate_with_limit
+from gpunet.bench.child import LimitError, iterate_with_limit
 from gpunet.errors import GpunetError
 from gpunet.files import write_bytes
 
@@ -25,7 +25,7 @@ def run(
     out: Path,
     minutes: float,
     *,
-    tell: Callable[[str], None] = print,
+    tell: Callable[[str], object] = print,
     now: Callable[[], float] = time.monotonic,
     child: Callable[..., Iterator[Any]] = iterate_with_limit,
 ) -> dict[str, Any]:
@@ -59,6 +59,8 @@ def run(
                     entry["seconds"] = now() - began
                     keep(report, sections, out)
                 entry["status"] = "done"
+            except LimitError:
+                entry["status"] = f"cut off: it had {left:.0f} s"
             except (GpunetError, RuntimeError) as error:
                 entry["status"] = f"failed: {error}"
             found = entry["rows"][len(known.found) :]

@@ -20,11 +20,16 @@ from gpunet.errors import GpunetError, KernelError
 T = TypeVar("T")
 
 
+class LimitError(KernelError):
+    """A call in a child process did not end in time."""
+
+
 def call_with_limit(seconds: float, function: Callable[..., T], *args: Any) -> T:
     """Return `function(*args)`, called in a child process that has a time limit.
 
     Arguments and errors as for `iterate_with_limit`.
     """
+    answer: T
     (answer,) = iterate_with_limit(seconds, _once, function, *args)
     return answer
 
@@ -42,7 +47,8 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
 
     Raises:
         GpunetError: what `function` raised.
-        KernelError: it did not end in time, or the child died, such as by a segmentation fault.
+        LimitError: it did not end in time.
+        KernelError: the child died, such as by a segmentation fault.
         RuntimeError: `function` raised anything else; the message is the child's traceback.
     """
     context = multiprocessing.get_context("spawn")
@@ -55,7 +61,7 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
         end = time.monotonic() + seconds
         while True:
             if not receiver.poll(max(0.0, end - time.monotonic())):
-                raise KernelError(
+                raise LimitError(
                     f"did not end within {seconds:g} s: a loop that never ends, or a barrier or a wait that nobody "
                     "releases; if it is only slow, raise --limit or choose smaller sizes."
                 )

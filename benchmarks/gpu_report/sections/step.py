@@ -36,7 +36,8 @@ def measure_peers(setup: Setup) -> Iterator[list[Row]]:
 
 def right(row: Row) -> bool:
     """Say whether a framework did what it should; on the simulated GPU it is not timed."""
-    return row["status"] == "ok" or row["status"].startswith("agrees")
+    status: str = row["status"]
+    return status == "ok" or status.startswith("agrees")
 
 
 def show_peers(rows: Sequence[Row]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Every figure in README.md and benchmarks/README.md comes from a result that is kept in benchmarks/results."""
+"""Every figure in README.md and benchmarks/README.md comes from a kept result, and so do the pictures."""
 
 import json
 import re
@@ -31,6 +31,11 @@ def test_there_is_no_figure_outside_of_the_tables(tables):
         assert FIGURE.findall(text) == []
 
 
+@pytest.mark.parametrize("text", ["a step takes 20 µs", "1,000 GFLOP/s", "3 x the speed of cuBLAS", "2 times faster"])
+def test_a_figure_is_known_as_one(text):
+    assert FIGURE.search(text)
+
+
 def test_a_figure_of_the_past_is_replaced_and_the_text_around_it_is_kept(tables):
     text = "before\n<!-- gpu: made -->\n1 µs\n2 µs\n<!-- end of gpu -->\nafter\n"
     new = tables.regenerated(text, "gpu", iter(["3 µs"]))
@@ -52,7 +57,14 @@ def row(op, variant, kernel, speedup, size="64x64x64", **more):
 
 
 def report(**sections):
-    environment = {"gpu": "A GPU", "driver": "1.2", "cupy": "14", "date": "2030-01-02T03:04", "commit": "abcdef0123456"}
+    environment = {
+        "gpu": "A GPU",
+        "cpu": "A CPU",
+        "driver": "1.2",
+        "cupy": "14",
+        "date": "2030-01-02T03:04",
+        "commit": "abcdef0123456",
+    }
     sections = {"machine": [{"environment": environment, "fault": ""}], **sections}
     entries = {name: {"status": "done", "seconds": 1.0, "rows": rows} for name, rows in sections.items()}
     return {"schema": "gpunet gpu report 1", "sections": entries}
@@ -80,6 +92,25 @@ def test_the_gpu_s_table_says_gpu_date_commit_speeds_and_ratios(tables, tmp_path
     assert "| step of 8-8-3/4 | 20.0 µs | torch 5.00 x the time |" in text
     assert "8x8x8" not in text
     assert "No section failed: [the whole report](benchmarks/results/a-gpu/report.md)" in text
+
+
+def test_the_pictures_are_drawn_from_the_report(tables, tmp_path):
+    pytest.importorskip("matplotlib")
+    from benchmarks.gpu_report.pictures import draw
+
+    peers = [{"name": "gpunet", "status": "ok", "step": [1e-5, 2e-5, 3e-5]}, {"name": "jax", "status": "not installed"}]
+    squares = [row("matmul", "NN", "tiled", 0.5, size) for size in ("8x8x8", "64x64x64")]
+    made = report(squares=squares, peers=[{"versions": {}, "fault": ""}, {"net": "8-3/4", "rows": peers, "fault": ""}])
+    made["sections"]["machine"]["rows"].append({"ceilings": {"bytes_per_second": 1e12, "flops_per_second": 1e13}})
+    draw(made, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"matmul-roofline.png", "matmul-sizes.png", "peers.png"}
+
+
+def test_a_report_without_times_has_no_pictures(tables, tmp_path):
+    from benchmarks.gpu_report.pictures import draw
+
+    draw(report(squares=[], peers=[]), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_gpu_s_table_says_where_something_failed(tables, tmp_path):
