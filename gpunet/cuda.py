@@ -13,6 +13,8 @@ parameters and of grid_x, grid_y, grid_z), or None where the comment says "or nu
 number. `T` is whatever the arrays hold: the compiler gets it as `-DREAL=float` and the source says `using T = REAL;`. A
 kernel is compiled once for each T, set of options and device.
 
+A line "// FLOPs: 2 * rows * n" among the comments before it tells, in the same terms, how much a launch computes.
+
     SCALE = Kernel("scale.cu", "scale")
     SCALE((blocks,), (256,), x, None, y, rows, n, options={"TILE": 32})
 """
@@ -23,7 +25,9 @@ import functools
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
@@ -54,6 +58,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 CTYPES = {dtype: ctype for ctype, dtype in DTYPES.items()}
 
+SIGNATURE = r'extern\s+"C"\s+__global__[^;{]*?\b%s'
+"""What a kernel begins with, for a name."""
+
 NULL = np.uint64(0)  # CuPy passes it on as it is; it has no null pointer of its own
 
 
@@ -65,6 +72,42 @@ class Parameter(NamedTuple):
     pointer: bool
     size: CodeType | None
     optional: bool
+
+
+class Launch(NamedTuple):
+    """A launch, as `traced_launches` tells of it.
+
+    Attributes:
+        kernel: its name.
+        shapes: of its arrays, by the names of the parameters.
+        grid: blocks along each axis.
+        block: threads along each axis.
+        options: the macros.
+        nbytes: of the elements that its declaration asks for: the least that it moves where it touches each once.
+        flops: by the line "FLOPs: ..." before the kernel; None where there is none.
+    """
+
+    kernel: str
+    shapes: dict[str, tuple[int, ...]]
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    options: dict[str, Any]
+    nbytes: int
+    flops: int | None
+
+
+_traced: ContextVar[list[Launch] | None] = ContextVar("gpunet_traced_launches", default=None)
+
+
+@contextmanager
+def traced_launches() -> Iterator[list[Launch]]:
+    """Take note of the launches inside the block, in the list given."""
+    launches: list[Launch] = []
+    token = _traced.set(launches)
+    try:
+        yield launches
+    finally:
+        _traced.reset(token)
 
 
 class Kernel:
@@ -83,6 +126,12 @@ class Kernel:
     def parameters(self) -> tuple[Parameter, ...]:
         """What the source declares."""
         return parse_parameters(read_source(self.path), self.name)
+
+    @functools.cached_property
+    def flops(self) -> CodeType | None:
+        """How many floating-point operations a launch does, as the line "FLOPs: ..." before the kernel says."""
+        found = re.search(rf"// FLOPs: (.+)\n(?://.*\n)*{SIGNATURE % self.name}", read_source(self.path))
+        return compile(found[1], self.name, "eval") if found else None
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, **keywords: Any) -> None:
         """Launch the kernel; arguments and errors as for `prepare`."""
@@ -141,8 +190,29 @@ class Kernel:
                     f"dynamic shared memory ({error}); its __launch_bounds__, registers or shared memory allow no more."
                 ) from error
             launched[label] = next(launch_numbers)
+            if (traced := _traced.get()) is not None:
+                traced.append(self._launch(grid, block, args, options or {}))
 
         return launch
+
+    def _launch(
+        self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> Launch:
+        given = list(zip(self.parameters, args, strict=True))
+        known = self._integers({p.name: value for p, value in given if not p.pointer}, grid)
+        arrays = {p: a for p, a in given if p.pointer and a is not None}
+        sizes = (a.size if p.size is None else eval(p.size, {}, known) for p, a in arrays.items())
+        nbytes = sum(size * a.itemsize for size, a in zip(sizes, arrays.values(), strict=True))
+        flops = None if self.flops is None else int(eval(self.flops, {}, known))
+        return Launch(
+            self.name, {p.name: a.shape for p, a in arrays.items()}, grid, block, dict(options), nbytes, flops
+        )
+
+    @staticmethod
+    def _integers(scalars: Mapping[str, Any], grid: tuple[int, ...]) -> dict[str, int]:
+        """Return what the expressions of a declaration may speak of."""
+        known = {name: int(value) for name, value in scalars.items() if np.dtype(type(value)).kind in "iu"}
+        return known | dict(zip(("grid_x", "grid_y", "grid_z"), (*grid, 1, 1), strict=False))
 
     def check(
         self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, shared: int = 0
@@ -164,8 +234,7 @@ class Kernel:
         if dtype not in CTYPES:
             raise DTypeError(f"{self.name}: {dtype} arrays given; kernels take {', '.join(map(str, CTYPES))}.")
         values: dict[str, Any] = {p.name: self._scalar(p, value, dtype) for p, value in given if not p.pointer}
-        known = {name: int(value) for name, value in values.items() if value.dtype.kind in "iu"}
-        known |= dict(zip(("grid_x", "grid_y", "grid_z"), (*grid, 1, 1), strict=False))
+        known = self._integers(values, grid)
         for p, a in given:
             if p.pointer:
                 self._check_array(p, a, dtype, known)
@@ -247,7 +316,7 @@ def parse_parameters(source: str, name: str) -> tuple[Parameter, ...]:
     Raises:
         CompileError: no such kernel, a parameter of a type that no array or number has, or a size that cannot be known.
     """
-    found = re.search(rf'extern\s+"C"\s+__global__[^;{{]*?\b{name}\s*\((.*?)\)\s*\{{', source, re.DOTALL)
+    found = re.search(rf"{SIGNATURE % name}\s*\((.*?)\)\s*\{{", source, re.DOTALL)
     if found is None:
         raise CompileError(f'there is no kernel extern "C" __global__ ... {name}(...) in the source.')
     parameters = tuple(

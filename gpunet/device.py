@@ -103,6 +103,14 @@ class Device:
         self.launched.clear()
         return host
 
+    def free_bytes(self) -> int:
+        """Return how much memory is free, of the GPU or of the host."""
+        if self.name.startswith("cuda"):
+            with self.activate():
+                return int(self.xp.cuda.runtime.memGetInfo()[0])
+        pages = os.sysconf("SC_AVPHYS_PAGES") if hasattr(os, "sysconf") else 0
+        return pages * os.sysconf("SC_PAGE_SIZE") if pages else 0
+
     def synchronize(self) -> None:
         """Wait until all work queued on this device is done; nothing to wait for on the CPU.
 

@@ -29,6 +29,10 @@ class DeviceError(GpunetError, RuntimeError):
     """A device that is not there or not usable; the message names the missing part and how to get it."""
 
 
+class OutOfMemoryError(DeviceError, MemoryError):
+    """What does not fit on a device; the message says how much was needed and how much is free."""
+
+
 class DeviceMismatchError(DeviceError):
     """Arrays from two devices met in one operation; the message says which argument is where."""
 
@@ -51,3 +55,7 @@ class ModelFileError(GpunetError, ValueError):
 
 class MissingPackageError(GpunetError, ImportError):
     """An optional package that is not installed; the message says how to install it."""
+
+
+class GpunetWarning(UserWarning):
+    """What a user should know though the work goes on, such as a step that could not be recorded."""

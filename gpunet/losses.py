@@ -13,12 +13,13 @@ from gpunet.device import Array, device_of
 from gpunet.errors import ArgumentError, DataError, ShapeError
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
+from gpunet.recording import Watched
 from gpunet.tape import Tape
 
 Task = Literal["classification", "binary", "regression"]
 
 
-class Loss:
+class Loss(Watched):
     """A loss with its gradient; the mean over the rows of a batch, weighted where weights are given.
 
     Attributes:
@@ -43,6 +44,13 @@ class Loss:
             DTypeError: dtypes that differ or are not float32 or float64.
         """
         raise NotImplementedError
+
+    def check_given(self, prediction: Array, target: Array) -> None:
+        """Refuse what `value_and_grad` refuses by looking at numbers in host memory; by default nothing.
+
+        Raises:
+            DataError: bad targets.
+        """
 
     def value(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
         """Return the loss alone; arguments and errors as for `value_and_grad`."""
@@ -92,8 +100,7 @@ class CrossEntropyLoss(Loss):
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
     ) -> tuple[Array, Array]:
-        if target.ndim == 1 and isinstance(target, np.ndarray) and prediction.ndim == 2:
-            _check_range(target, prediction.shape[1])
+        self.check_given(prediction, target)
         return softmax_cross_entropy(
             prediction,
             target,
@@ -102,6 +109,10 @@ class CrossEntropyLoss(Loss):
             label_smoothing=self.label_smoothing,
             tape=tape,
         )
+
+    def check_given(self, prediction: Array, target: Array) -> None:
+        if target.ndim == 1 and type(target) is np.ndarray and prediction.ndim == 2:
+            _check_range(target, prediction.shape[1])
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if len(output_shape) != 1 or output_shape[0] < 2:
@@ -190,5 +201,7 @@ def _check_range(labels: np.ndarray, classes: int) -> None:
     """Refuse bad labels in host memory; those on a GPU were checked before they went there."""
     if labels.dtype.kind not in "iu":
         raise DataError(f"target: class labels must be integers, got {labels.dtype}.")
-    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+    if not labels.size or (labels.dtype == np.int64 and labels.view(np.uint64).max() < classes):
+        return  # one pass: a negative label is a huge one there
+    if not 0 <= labels.min() <= labels.max() < classes:
         raise DataError(f"target: labels must lie in 0 .. {classes - 1}, got {labels.min()} .. {labels.max()}.")

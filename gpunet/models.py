@@ -39,6 +39,8 @@ class Model(Layer):
         schema: how a CSV file's columns become features, or None.
     """
 
+    beside_the_step = frozenset(("task", "classes", "input_scaler", "target_scaler", "schema"))
+
     def __init__(self) -> None:
         self.task: Task | None = None
         self.classes: tuple[str, ...] | None = None

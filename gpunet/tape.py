@@ -8,6 +8,9 @@ and after a resume.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +19,10 @@ import numpy as np
 from gpunet import random
 from gpunet.device import Array
 from gpunet.errors import StateError
+from gpunet.recording import do
+
+ALIGNMENT = 256
+"""Bytes, to which every buffer of a packed tape is aligned."""
 
 
 class Tape:
@@ -24,13 +31,18 @@ class Tape:
     What is made with a tape belongs to it until its next `reset`. A tape serves one batch shape at a time and one
     thread; use a tape for each.
 
+    Args:
+        seed: as the attribute.
+        shared_step: int64, whose first element is the step's number on a GPU, kept by who counts the steps there; None:
+            the tape writes it itself.
+
     Attributes:
         seed: the key of the step's random numbers (dropout masks).
         step: the number of the step; part of that key.
         first_row: the number of the batch's first row in the whole (global) batch; part of that key.
     """
 
-    def __init__(self, seed: int = 0):
+    def __init__(self, seed: int = 0, shared_step: Array | None = None):
         self.seed = seed
         self.step = 0
         self.first_row = 0
@@ -38,7 +50,7 @@ class Tape:
         self._kinds: list[tuple[Any, ...]] = []
         self._taken = 0
         self._draws = 0
-        self._device_step: Array | None = None
+        self.shared_step = self._device_step = shared_step
         self._saved: list[tuple[Any, ...]] = []
 
     def reset(self, step: int | None = None, first_row: int = 0) -> None:
@@ -47,33 +59,53 @@ class Tape:
         self.first_row = first_row
         self._taken = 0
         self._draws = 0
-        if self._device_step is not None:
+        if self.shared_step is None and self._device_step is not None:
             self._device_step.fill(self.step)
         self._saved.clear()
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
         """Return the step's next buffer: an uninitialised array of `xp`."""
-        kind = (shape, dtype, xp)
-        position = self._taken
-        self._taken += 1
-        if position < len(self._kinds) and self._kinds[position] == kind:
-            return self._buffers[position]
-        return self._keep(position, kind, xp.empty(shape, dtype))
+        return self._next((shape, dtype, xp), xp.empty)
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
         """Return the step's next buffer, zero when it is made; who uses it leaves it as zeros for the next step."""
-        kind = (shape, dtype, xp, 0)
+        return self._next((shape, dtype, xp, 0), xp.zeros)
+
+    def _next(self, kind: tuple[Any, ...], make: Callable[..., Array]) -> Array:
         position = self._taken
         self._taken += 1
-        if position < len(self._kinds) and self._kinds[position] == kind:
+        if position < len(self._buffers) and self._kinds[position] == kind:
             return self._buffers[position]
-        return self._keep(position, kind, xp.zeros(shape, dtype))
+        self._kinds[position:] = [kind, *self._kinds[position + 1 :]]  # in place of one of another batch shape
+        self._buffers[position:] = [make(*kind[:2]), *self._buffers[position + 1 :]]
+        return self._buffers[position]
 
-    def _keep(self, position: int, kind: tuple[Any, ...], buffer: Array) -> Array:
-        """Keep a new buffer in its place, where one of another batch shape may be."""
-        self._kinds[position:] = [kind, *self._kinds[position + 1 :]]
-        self._buffers[position:] = [buffer, *self._buffers[position + 1 :]]
-        return buffer
+    def pack(self, wrap: Callable[[Array], Array] = lambda a: a) -> int:
+        """Move the buffers into one piece of memory, in their order; return its size in bytes.
+
+        For a step that is recorded: from here on the buffers are fixed, and there is one piece to run out of.
+
+        Args:
+            wrap: what becomes of a buffer, such as a view that records.
+        """
+        kinds, places, size = self._kinds, [], 0
+        for shape, dtype, *_ in kinds:
+            places.append(size)
+            size += -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        self._buffers.clear()  # before the new memory is taken: there may not be enough for both
+        arena: Array = kinds[0][2].empty(size, np.uint8) if kinds else None
+        for start, (shape, dtype, _, *zero) in zip(places, kinds, strict=True):
+            end = start + math.prod(shape) * dtype.itemsize
+            buffer = arena[start:end].view(dtype).reshape(shape)
+            if zero:
+                buffer.fill(0)
+            self._buffers.append(wrap(buffer))
+        return size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffers asked for so far."""
+        return sum(math.prod(shape) * dtype.itemsize for shape, dtype, *_ in self._kinds)
 
     def next_draw(self) -> int:
         """Return the number of the step's next draw, for a kernel that makes the numbers of `uniform` itself."""
@@ -83,7 +115,7 @@ class Tape:
     def device_step(self, xp: ModuleType) -> Array:
         """Return the step's number as an int64 array (1,) of `xp`, always the same one, for a kernel that draws.
 
-        `reset` writes it by a launch, no copy from the host; so a recorded step may be replayed with another number.
+        It is that of whoever counts the steps there; else `reset` writes it, by a launch, no copy from the host.
         """
         if self._device_step is None:
             self._device_step = xp.empty(1, np.int64)
@@ -93,8 +125,11 @@ class Tape:
     def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the step's next random numbers: float32 in [0, 1), on the host."""
         numbers: np.ndarray = self.empty(shape, np.dtype(np.float32), np)
-        random.uniform(numbers, seed=self.seed, step=self.step, draw=self.next_draw(), first_row=self.first_row)
+        do(partial(self._draw, numbers.view(np.ndarray), self.next_draw()))
         return numbers
+
+    def _draw(self, out: np.ndarray, draw: int) -> None:
+        random.uniform(out, seed=self.seed, step=self.step, draw=draw, first_row=self.first_row)
 
     def save(self, owner: object, *values: Any) -> None:
         """Leave `values` for the backward pass of `owner`, the layer that calls."""

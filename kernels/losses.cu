@@ -33,6 +33,7 @@ DEVICE void mean_loss(const T* prediction, const T* target, const T* weight, con
 }
 
 // l = (p - t)^2
+// FLOPs: 6 * rows * n
 extern "C" __global__ void __launch_bounds__(256) mean_squared_error(
     const T* prediction,                 // [rows * n]
     const T* __restrict__ target,        // [rows * n]
@@ -50,6 +51,7 @@ extern "C" __global__ void __launch_bounds__(256) mean_squared_error(
 }
 
 // l = c (d - c / 2) with d = p - t and c = d clipped to +-delta
+// FLOPs: 8 * rows * n
 extern "C" __global__ void __launch_bounds__(256) huber(
     const T* prediction,                 // [rows * n]
     const T* __restrict__ target,        // [rows * n]
@@ -68,6 +70,7 @@ extern "C" __global__ void __launch_bounds__(256) huber(
 }
 
 // l = max(z, 0) - z t + log(1 + exp(-|z|)), l' = sigmoid(z) - t
+// FLOPs: 12 * rows * n
 extern "C" __global__ void __launch_bounds__(256) binary_cross_entropy(
     const T* logits,                     // [rows * n]
     const T* __restrict__ target,        // [rows * n]

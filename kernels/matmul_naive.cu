@@ -11,6 +11,7 @@
 constexpr int BM = 8;
 constexpr int BN = 32;
 
+// FLOPs: 2 * m * n * k * grid_z
 extern "C" __global__ void __launch_bounds__(BM * BN) matmul_naive(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]

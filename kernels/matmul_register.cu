@@ -20,6 +20,7 @@
 constexpr int THREADS = BM / TM * (BN / TN);
 static_assert(BM % TM == 0 && BN % TN == 0, "a block's tile is made of threads' tiles");
 
+// FLOPs: 2 * m * n * k * grid_z
 extern "C" __global__ void __launch_bounds__(THREADS, 1) matmul_register(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]

@@ -15,6 +15,7 @@
 #define TILE 16
 #endif
 
+// FLOPs: 2 * m * n * k * grid_z
 extern "C" __global__ void __launch_bounds__(TILE * TILE) matmul_shared(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]

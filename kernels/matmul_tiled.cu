@@ -79,6 +79,7 @@ struct Sums {
     ColumnSums<BN, THREADS> columns;
 };
 
+// FLOPs: 2 * m * n * k * grid_z
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]

@@ -47,6 +47,7 @@ DEVICE int warp_argmax(const T* row, int n) {
 }
 
 // No right and wrong: regression. Launch: one thread.
+// FLOPs: 2
 extern "C" __global__ void accumulate_loss(
     const T* __restrict__ loss,      // [1]
     double* __restrict__ totals,     // [2]
@@ -55,6 +56,7 @@ extern "C" __global__ void accumulate_loss(
 }
 
 // Right is a row whose largest output is its label's.
+// FLOPs: 2
 extern "C" __global__ void __launch_bounds__(256) accumulate_labels(
     const T* __restrict__ loss,              // [1]
     const T* __restrict__ prediction,        // [rows * classes]
@@ -70,6 +72,7 @@ extern "C" __global__ void __launch_bounds__(256) accumulate_labels(
 }
 
 // Right is a row whose largest output is where its target is largest.
+// FLOPs: 2
 extern "C" __global__ void __launch_bounds__(256) accumulate_distributions(
     const T* __restrict__ loss,          // [1]
     const T* __restrict__ prediction,    // [rows * classes]
@@ -87,6 +90,7 @@ extern "C" __global__ void __launch_bounds__(256) accumulate_distributions(
 }
 
 // Right is a logit above 0 where the target is above 0.5, or neither.
+// FLOPs: 2
 extern "C" __global__ void __launch_bounds__(256) accumulate_binary(
     const T* __restrict__ loss,          // [1]
     const T* __restrict__ prediction,    // [rows * n]

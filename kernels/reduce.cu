@@ -8,6 +8,7 @@
 #include "columns.cuh"
 
 // Launch: grid-stride; grid as you like, block (256,).
+// FLOPs: size
 extern "C" __global__ void __launch_bounds__(256) sum(
     const T* __restrict__ x,    // [size]
     T* partial_sums,            // [grid_x] or null
@@ -22,6 +23,7 @@ extern "C" __global__ void __launch_bounds__(256) sum(
 
 // sums[column] = the sum over the rows of x (rows, n): the bias gradient where dz is there already. Launch,
 // partial_sums and arrivals: see columns.cuh.
+// FLOPs: rows * n
 extern "C" __global__ void __launch_bounds__(256) sum_columns(
     const T* __restrict__ x,    // [rows * n]
     T* partial_sums,            // [grid_y * n] or null

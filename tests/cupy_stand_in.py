@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -51,7 +52,7 @@ STATUS = {1: "cudaErrorInvalidValue", 35: "cudaErrorInsufficientDriver", 700: "c
     701: "cudaErrorLaunchOutOfResources",
     719: "cudaErrorLaunchFailure",
 }
-VIEWS = ("reshape", "swapaxes")
+VIEWS = ("reshape", "swapaxes", "view")
 ATTRIBUTES = ("dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size", "strides")
 
 _thread = threading.local()
@@ -222,6 +223,9 @@ class RawModule:
         assert name in self.code
 
         def launch(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[object, ...], shared_mem: int) -> None:
+            if cuda.captured is not None:
+                cuda.captured.append(partial(launch, grid, block, args, shared_mem))
+                return
             _check(CUDADriverError)
             if name in cuda.refused:
                 raise CUDADriverError(cuda.refused[name])
@@ -230,6 +234,37 @@ class RawModule:
             cuda.status = cuda.faulty.get(name, 0)
 
         return launch
+
+
+class Stream:
+    """A queue; while it is captured, launches are kept for a graph."""
+
+    def __init__(self, non_blocking: bool = False):
+        assert non_blocking
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        cuda.captured = None
+
+    def begin_capture(self) -> None:
+        cuda.captured = []
+
+    def end_capture(self) -> Graph:
+        launches, cuda.captured = cuda.captured, None
+        return Graph(launches)
+
+
+class Graph:
+    """Captured launches."""
+
+    def __init__(self, launches: list[object]):
+        self._launches = launches
+
+    def launch(self) -> None:
+        for launch in self._launches:
+            launch()
 
 
 def asarray(a: object, dtype: object = None) -> ndarray:
@@ -257,6 +292,9 @@ cuda = SimpleNamespace(
     faulty={},  # the status that a kernel leaves behind, by its name
     refused={},  # the status with which a launch is refused
     status=0,
+    captured=None,
+    Stream=Stream,
+    using_allocator=lambda allocator: nullcontext(),
     Device=Device,
     clock=time.perf_counter,
     overtakes=lambda: False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from gpunet.cli.check import check
 from gpunet.cli.info import info
 from gpunet.cli.train import train
 from gpunet.cli.use import evaluate, predict
-from gpunet.errors import GpunetError
+from gpunet.errors import GpunetError, GpunetWarning
 
 
 class _Commands(click.Group):
@@ -20,7 +21,10 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", GpunetWarning)
+                warnings.showwarning = _show
+                return super().invoke(ctx)
         except BrokenPipeError:  # `gpunet predict ... | head`: click ends quietly
             raise
         except OSError as error:
@@ -31,6 +35,10 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)
+
+
+def _show(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"Warning: {message}", err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -12,13 +12,14 @@ from numpy.typing import DTypeLike
 from gpunet.device import CPU, Array, Device, current_device, get_device, to_host
 from gpunet.errors import DTypeError, StateError
 from gpunet.layers.store import FlatStore, Views
+from gpunet.recording import Watched
 from gpunet.tape import Tape
 
 TRANSIENT = ("grads", "_own", "_home", "_program", "_first_trained")
 """Attributes that are rebuilt when a layer is unpickled."""
 
 
-class Layer:
+class Layer(Watched):
     """A function with parameters, differentiable by hand.
 
     Write your own by subclassing: pass the initial parameters to `super().__init__`, write `forward` and `backward`.
@@ -30,6 +31,9 @@ class Layer:
         params: the parameters by name; assigning to a name copies in.
         grads: their gradients, which `backward` fills, by the same names.
     """
+
+    recordable: ClassVar[bool] = True
+    """Whether a training step with it may be recorded; False for one that decides by numbers or keeps a state."""
 
     params: Views
     grads: Views

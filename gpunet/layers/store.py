@@ -7,13 +7,15 @@ Layers hold views into it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gpunet.device import Array, Device, device_of, to_host
 from gpunet.errors import ArgumentError, ShapeError
+from gpunet.recording import RecordedArray
 
 if TYPE_CHECKING:
     from gpunet.layers.base import Layer
@@ -132,11 +134,20 @@ class FlatStore:
         self.slots = {name: device.asarray(slot, dtype) for name, slot in self.slots.items()}
         self._bind()
 
-    def _bind(self) -> None:
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Let the layers see their parameters and gradients, on the CPU, as arrays that record."""
+        self._bind(RecordedArray.of)
+        try:
+            yield
+        finally:
+            self._bind()
+
+    def _bind(self, wrap: Callable[[Array], Array] = lambda a: a) -> None:
         """Let every layer look at its segments."""
         of_layer: dict[Layer, dict[str, Segment]] = {}
         for segment in self.segments.values():
             of_layer.setdefault(segment.layer, {})[segment.name] = segment
         for layer, segments in of_layer.items():
-            layer.params.rebind({name: segment.view(self.params) for name, segment in segments.items()})
-            layer.grads.rebind({name: segment.view(self.grads) for name, segment in segments.items()})
+            layer.params.rebind({name: wrap(segment.view(self.params)) for name, segment in segments.items()})
+            layer.grads.rebind({name: wrap(segment.view(self.grads)) for name, segment in segments.items()})

@@ -7,7 +7,7 @@ from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_square
 from gpunet.ops.gather import gather
 from gpunet.ops.linear import linear, linear_backward
 from gpunet.ops.matmul import matmul, matmul_backward
-from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel
+from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel, use_kernel
 from gpunet.ops.softmax import softmax, softmax_backward
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 
@@ -32,4 +32,5 @@ __all__ = [
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
+    "use_kernel",
 ]

@@ -19,6 +19,7 @@ from gpunet.device import Array
 from gpunet.errors import ArgumentError
 from gpunet.ops.checks import float_module
 from gpunet.ops.erf import erf
+from gpunet.recording import Watched
 from gpunet.tape import Tape, empty, empty_like
 
 SQRT_HALF = math.sqrt(0.5)
@@ -26,7 +27,7 @@ INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
-class ActivationFunction:
+class ActivationFunction(Watched):
     """An elementwise function and its derivative.
 
     Attributes:

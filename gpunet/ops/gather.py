@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from gpunet.cuda import CTYPES, MAX_ELEMENTS, Kernel
+from gpunet.cuda import MAX_ELEMENTS, Kernel
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.ops.launch import THREADS, block_count, operand
-from gpunet.tape import Tape, empty
+from gpunet.tape import Tape, empty, zeros
 
 GATHER = Kernel("gather.cu", "gather")
+MOST_ARRAYS = 3
 
 
 def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
@@ -35,10 +38,44 @@ def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
     out = empty(tape, (len(rows), *a.shape[1:]), a.dtype, xp)
     if xp is np:
         return a.take(rows, axis=0, out=out, mode="clip")  # the mode "raise" would gather into a copy first
-    if a.dtype not in CTYPES or a.size > MAX_ELEMENTS or not a.flags.c_contiguous:
-        return a.take(rows, axis=0, out=out)  # kernels know no such dtype, count in int32, and a copy of a set is dear
-    rows = operand(rows, tape, xp, np.dtype(np.int64))
-    n, width = len(a), math.prod(a.shape[1:])
-    grid = (block_count(out.nbytes, 16 * THREADS),)  # 16 bytes a thread
-    GATHER(grid, (THREADS,), a, rows, None, out, n, width, len(rows), len(rows))
+    if a.size > MAX_ELEMENTS or not a.flags.c_contiguous:
+        return a.take(rows, axis=0, out=out)  # kernels count in int32, and a copy of a set is dear
+    _launch([a], [out], operand(rows, tape, xp, np.dtype(np.int64)), None, None)
     return out
+
+
+def gather_batch(arrays: Sequence[Array], order: Array, first: Array, count: int, *, tape: Tape) -> list[Array]:
+    """Return the next batch of each of some arrays on a GPU, in one launch, and move `first` on.
+
+    Args:
+        arrays: up to three arrays (n, ...), C-contiguous.
+        order: (n,) int64, the order of the epoch.
+        first: (1,) int64, the place in it of the batch's first row; it is moved on by `count`.
+        count: rows of the batch.
+        tape: where memory comes from.
+
+    Returns:
+        The rows order[first : first + count] of each array.
+    """
+    xp = array_module(*arrays, order=order, first=first)
+    outs = [tape.empty((count, *a.shape[1:]), a.dtype, xp) for a in arrays]
+    _launch(arrays, outs, order, first, zeros(tape, (1,), np.dtype(np.uint32), xp))
+    return outs
+
+
+def _launch(
+    arrays: Sequence[Array], outs: Sequence[Array], order: Array, first: Array | None, arrivals: Array | None
+) -> None:
+    row_bytes = [math.prod(a.shape[1:]) * a.itemsize for a in arrays]
+    word: np.dtype[Any] = np.dtype(np.uint32 if all(n % 4 == 0 for n in row_bytes) else np.uint8)
+    missing = [None] * (MOST_ARRAYS - len(arrays))
+    widths = [n // word.itemsize for n in row_bytes] + [0] * len(missing)
+    sources, targets = ([*(_words(a, word) for a in given), *missing] for given in (arrays, outs))
+    n, count = len(arrays[0]), len(outs[0])
+    blocks = max(1, block_count(sum(row_bytes) * count, 16 * THREADS))  # 16 bytes a thread
+    GATHER((blocks,), (THREADS,), *sources, order, first, arrivals, *targets, n, *widths, len(order), count)
+
+
+def _words(a: Array, word: np.dtype[Any]) -> Array:
+    """View an array as words, one after the other."""
+    return a.reshape(-1).view(word)

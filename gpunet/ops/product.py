@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
 from typing import NamedTuple
 
@@ -83,6 +86,7 @@ BLOCKS = {"naive": ((8, 32), 256), "shared": ((16, 16), 256), "register": ((64, 
 RUNGS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in (*BLOCKS, "tiled", "mma")}
 
 _policy: list[str | None] = [None]
+_inside: ContextVar[str | None] = ContextVar("gpunet_kernel", default=None)
 
 
 def set_kernel(kernel: str | None) -> None:
@@ -93,6 +97,28 @@ def set_kernel(kernel: str | None) -> None:
     """
     check_kernel(kernel)
     _policy[0] = kernel
+
+
+@contextmanager
+def use_kernel(kernel: str | None) -> Iterator[None]:
+    """Let a kernel serve the products inside the block, as `set_kernel` does for the process.
+
+    None leaves the choice to the process.
+
+    Raises:
+        ArgumentError: no such kernel.
+    """
+    check_kernel(kernel)
+    token = _inside.set(kernel)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
+def chosen_kernel() -> str | None:
+    """Return what serves the products whose call names no kernel: a name, or None for the plan's choice."""
+    return _inside.get() or _policy[0]
 
 
 def check_kernel(kernel: str | None, xp: ModuleType | None = None) -> None:
@@ -124,7 +150,7 @@ def matmul_plan(
     """
     check_kernel(kernel)
     dtype = np.dtype(dtype)
-    chosen = kernel or _policy[0]
+    chosen = kernel or chosen_kernel()
     why = "asked for" if kernel else "this process's choice"
     if chosen == "blas":
         return MatmulPlan("blas", None, 1, why)

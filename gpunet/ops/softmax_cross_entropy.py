@@ -136,7 +136,7 @@ def _row_shares(t: Array, weight: Array | None, class_weight: Array | None, tape
         np.matmul(t, class_weight[:, None], out=norm)
         np.multiply(norm, share, out=norm)
     total = norm.sum()
-    return np.divide(share, total if total else np.inf, out=share)
+    return np.divide(share, np.where(total == 0, np.inf, total), out=share)
 
 
 def _cuda(

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.arguments import real
 from gpunet.cuda import Kernel
-from gpunet.device import Array
+from gpunet.device import Array, to_host
 from gpunet.errors import StateError
 from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
@@ -23,7 +23,7 @@ from gpunet.schedules import Schedule, as_schedule
 class Optimizer:
     """What all update rules share: learning rate, clipping, state, and the step over the flat buffers.
 
-    Change `schedule` as you like between steps; a GPU sees other settings as they were at the first step there.
+    Change `schedule` and other settings as you like between steps.
 
     A copy or a pickle has the settings; it is attached to no model.
 
@@ -47,6 +47,9 @@ class Optimizer:
 
     kernel: ClassVar[Kernel]
     """The rule on a GPU; launched with a thread for every 16 bytes of the parameters, or fewer."""
+
+    _moving: ClassVar[frozenset[str]] = frozenset(("steps", "schedule", "_schedule", "_store", "_step", "_step_of"))
+    """Attributes that are no settings of the rule."""
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class Optimizer:
 
         It is of the steps since the parameters came where they are. On a GPU this waits for the GPU.
         """
-        return (self._step and self._step.first_skipped) or None
+        return None if self._step is None else int(to_host(self._step.first_skipped)[0]) or None
 
     def attach(self, model: Layer) -> Self:
         """Take charge of the parameters of `model`, with fresh state; return the optimizer itself."""
@@ -103,17 +106,32 @@ class Optimizer:
         Raises:
             StateError: not attached, or the model was built into another one since.
         """
+        step = self.prepare()
+        lr = self.lr
+        self.steps += 1
+        step(lr)
+
+    def prepare(self) -> HostStep | DeviceStep:
+        """Return the step over the model's buffers: always the same, unless these or a setting changed since.
+
+        Raises:
+            StateError: as for `step`.
+        """
         store = self._store
         if store is None or store.optimizer is not self:
             raise StateError(
                 f"{type(self).__name__}: attach(model) first: it has no model, or its model has another optimizer now."
             )
-        if self._step is None or self._step_of is not store.params:  # attached or moved since the last step
+        if self._step is None or self._step_of is not store.params:  # attached, moved or changed since the last step
             self._step = (HostStep if store.device.xp is np else DeviceStep)(self, store)
             self._step_of = store.params
-        lr = self.lr
-        self.steps += 1
-        self._step(lr)
+        return self._step
+
+    def look_ahead(self, steps: int) -> None:
+        """Tell a GPU the learning rates of the next steps, where they differ: one upload, in place of one a step."""
+        step, rates = self.prepare(), [self.schedule(self.steps + i) for i in range(steps)]
+        if isinstance(step, DeviceStep) and len(set(rates)) > 1:
+            step.look_ahead(self.steps, rates)
 
     def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
         """Return what changes from step to step in the rule on the CPU; by default the learning rate alone.
@@ -175,6 +193,11 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_store": None, "_step": None, "_step_of": None}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name not in self._moving:  # the step was made with the settings as they were
+            object.__setattr__(self, "_step", None)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(lr={self.lr:g})"

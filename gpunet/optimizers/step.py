@@ -7,7 +7,7 @@ ones, and the step counts all the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.layers.store import FlatStore
 from gpunet.ops.launch import THREADS, block_count
+from gpunet.recording import Call, RecordedArray, recording
 
 if TYPE_CHECKING:
     from gpunet.optimizers.base import Optimizer
@@ -33,22 +34,27 @@ NEVER = 2**62
 class HostStep:
     """The step in NumPy, block by block: a block of parameters, gradients and state stays in cache for a whole update.
 
+    The rule is written as array code; its calls are recorded in the first step and made again in all others.
+
     Args:
-        optimizer: the rule.
+        optimizer: the rule; its settings are those of now.
         store: the buffers, on the CPU.
+
+    Attributes:
+        first_skipped: (1,), the first step that was not applied, from 1 on, or 0.
+        calls: what the rule does; None before the first step.
     """
 
     def __init__(self, optimizer: Optimizer, store: FlatStore):
         self.optimizer = optimizer
-        self.grads = store.grads
-        self.blocks = list(_cut(store))
+        self.store = store
         self.numbers = np.empty(len(optimizer.step_numbers(0.0, 1)), store.params.dtype)
-        self.scalars = [self.numbers[i : i + 1].reshape(()) for i in range(len(self.numbers))]  # views
-        self.first_skipped = 0
+        self.first_skipped = np.zeros(1, np.int64)
+        self.calls: list[Call] | None = None
 
     def __call__(self, lr: float) -> None:
         """Do the step that `optimizer.steps` has counted already."""
-        optimizer, g = self.optimizer, self.grads
+        optimizer, g = self.optimizer, self.store.grads
         if optimizer.clip_value is not None:
             np.minimum(g, optimizer.clip_value, out=g)
             np.maximum(g, -optimizer.clip_value, out=g)
@@ -57,13 +63,25 @@ class HostStep:
         if optimizer.clip_norm is not None:
             factor = min(optimizer.clip_norm / (math.sqrt(squares) + 1e-6), 1) if squares == squares else 0.0
         if not math.isfinite(squares) and (factor == 0 or not np.isfinite(g).all()):
-            self.first_skipped = self.first_skipped or optimizer.steps
+            if not self.first_skipped[0]:
+                self.first_skipped[0] = optimizer.steps
             return
         if factor < 1:
             np.multiply(g, factor, out=g)
         self.numbers[:] = optimizer.step_numbers(lr, optimizer.steps)
-        for block in self.blocks:
-            optimizer.update_block(self.scalars, *block)
+        if self.calls is None:
+            self.calls = self._record()
+        else:
+            for call in self.calls:
+                call()
+
+    def _record(self) -> list[Call]:
+        """Do the step; return the calls that do it."""
+        numbers = [RecordedArray.of(self.numbers[i : i + 1].reshape(())) for i in range(len(self.numbers))]
+        with recording() as calls:
+            for block in _cut(self.store):
+                self.optimizer.update_block(numbers, *map(RecordedArray.of, block))
+        return calls
 
 
 def _cut(store: FlatStore) -> Iterator[tuple[Array, ...]]:
@@ -87,49 +105,63 @@ class DeviceStep:
     Args:
         optimizer: the rule; its settings are those of now.
         store: the buffers, on a GPU.
-        rates: steps whose learning rates `schedule` takes at a time.
 
     Attributes:
-        progress: int64 (3,) on the device: steps done, how many were when `schedule` was called, and the first step
-            that was not applied, from 1 on, or 0.
+        launches: the step; whoever does them counts it in `done`.
+        done: the steps that the device has done, once its queue is done.
+        progress: int64 (3,) on the device: steps done, for how many of them the table of rates begins, and the first
+            step that was not applied, from 1 on, or 0.
+        first_skipped: (1,), a view of the last of these.
     """
 
-    def __init__(self, optimizer: Optimizer, store: FlatStore, rates: int = 1):
+    def __init__(self, optimizer: Optimizer, store: FlatStore):
         self.optimizer = optimizer
         self.device = store.device
-        xp, dtype = self.device.xp, store.params.dtype
+        self.store = store
+        self.done = 0
+        self._table = [0.0]  # what the device knows: these rates, for the steps after so many
+        self._table_from = 0
         with self.device.activate():
-            self.progress, self.rates = xp.zeros(3, np.int64), xp.zeros(rates, dtype)
-            self.launches = list(self._prepare(store))
-        self._known: tuple[int, int, float] = 0, 0, 0.0  # progress[0], progress[1] and rates[0], once the queue is done
+            self.progress = self.device.xp.zeros(3, np.int64)
+            self.first_skipped = self.progress[2:]
+            self._allocate(1)
 
     def __call__(self, lr: float) -> None:
         """Do the step that `optimizer.steps` has counted already."""
-        done = self.optimizer.steps - 1
         with self.device.activate():
-            self._write(done, NEVER, lr)  # a rate from so far ahead is the first one
-            self._known = done + 1, NEVER, lr
+            self.expect(self.optimizer.steps - 1, lr)
             for launch in self.launches:
                 launch()
+            self.done += 1
 
-    def schedule(self, done: int, rates: Sequence[float]) -> None:
-        """Give the device the rates of the steps to come, after `done` steps; an upload, for a whole epoch."""
+    def expect(self, done: int, lr: float) -> None:
+        """See to it that the launches, when they come, do the step after `done` steps, at the rate `lr`."""
+        if done != self.done:
+            self.progress[:1].fill(done)
+            self.done = done
+        if lr != self._table[min(max(done - self._table_from, 0), len(self._table) - 1)]:
+            self.rates[:1].fill(lr)
+            self._table = [lr]
+            self._begin_table(NEVER)  # before its begin the first rate holds
+
+    def look_ahead(self, done: int, rates: list[float]) -> None:
+        """Upload the rates of the steps after `done` steps. More than ever before need new launches."""
         with self.device.activate():
-            self.rates[: len(rates)] = self.device.asarray(rates, self.rates.dtype)
-            self.rates[len(rates) :].fill(rates[-1])
-            self._write(done, done, rates[0])
-        self._known = done + len(rates), done, math.nan  # where they have been done, the first is no more the next
+            if len(rates) > self.rates.size:
+                self._allocate(len(rates))
+            last = [rates[-1]] * (self.rates.size - len(rates))
+            self.rates[:] = self.device.asarray(np.array(rates + last), self.rates.dtype)
+            self._table = rates
+            self._begin_table(done)
 
-    @property
-    def first_skipped(self) -> int:
-        """The first step that was not applied, from 1 on, or 0; reads the device."""
-        return int(self.device.to_host(self.progress)[2])
+    def _begin_table(self, done: int) -> None:
+        if done != self._table_from:
+            self.progress[1:2].fill(done)
+            self._table_from = done
 
-    def _write(self, done: int, rates_from: int, lr: float) -> None:
-        places = self.progress[:1], self.progress[1:2], self.rates[:1]
-        for a, value, known in zip(places, (done, rates_from, lr), self._known, strict=True):
-            if value != known:
-                a.fill(value)
+    def _allocate(self, rates: int) -> None:
+        self.rates = self.device.xp.zeros(rates, self.store.params.dtype)
+        self.launches = list(self._prepare(self.store))
 
     def _prepare(self, store: FlatStore) -> Iterator[Callable[[], None]]:
         """Bind the kernels of a step to the buffers, in their order."""

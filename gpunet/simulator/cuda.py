@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from gpunet.simulator.memory import MemoryPointer, alloc
+from gpunet.simulator.memory import MemoryPointer, alloc, using_allocator
 from gpunet.simulator.stream import (
     CUDARuntimeError,
     Device,
@@ -27,6 +27,7 @@ __all__ = [
     "get_elapsed_time",
     "is_available",
     "runtime",
+    "using_allocator",
 ]
 
 VERSION = 12090

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -14,6 +14,7 @@ from gpunet.simulator.stream import Device, counters, refuse_capture
 ALIGNMENT = 512  # bytes, as CuPy's memory pool gives it
 GUARD = np.full(256, 0xFFF5A5A5, np.uint32).tobytes()  # what lies around each piece; NaN in float32 and float64
 
+_allocator: ContextVar[Callable[[int], MemoryPointer] | None] = ContextVar("gpunet_simulator_allocator", default=None)
 _checked: ContextVar[bool | None] = ContextVar("gpunet_simulator_check", default=None)
 
 
@@ -89,4 +90,15 @@ class MemoryPointer:
 
 def alloc(size: int) -> MemoryPointer:
     """Take `size` bytes of device memory, which hold anything."""
-    return MemoryPointer(Memory(size), 0)
+    allocator = _allocator.get()
+    return MemoryPointer(Memory(size), 0) if allocator is None else allocator(size)
+
+
+@contextmanager
+def using_allocator(allocator: Callable[[int], MemoryPointer] | None = None) -> Iterator[None]:
+    """Return a block in which arrays take their memory from `allocator`; None is the usual one."""
+    token = _allocator.set(allocator)
+    try:
+        yield
+    finally:
+        _allocator.reset(token)

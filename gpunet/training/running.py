@@ -39,20 +39,37 @@ class RunningMeans:
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Add a batch: its mean loss (), its outputs (rows, outputs) and its targets."""
+        self.accumulate(value, prediction, target, tape)
+        self.count(prediction)
+
+    def accumulate(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
+        """Do the part of `add` that is work on the device, which a recorded step does again at each replay."""
         xp = array_module(value=value, prediction=prediction)
         device = device_of(prediction)
         if device is not self._device:  # the first batch, or a model that moved
             self._device, self._totals = device, device.asarray(self._totals)
         (self._add_numpy if xp is np else self._add_cuda)(value, prediction, target, tape)
+
+    def count(self, prediction: Array) -> None:
+        """Do the other part: count the rows and the answers."""
         self._rows += len(prediction)
         if self.task != "regression":
             self._answers += len(prediction) if self.task == "classification" else prediction.size
 
     def read(self) -> dict[str, float]:
-        """Return the means so far, as {"loss": ..., "accuracy": ...}; the one read of the device in an epoch."""
-        loss, right = self._device.to_host(self._totals).tolist()
-        means = {"loss": loss / self._rows}
-        return means if self.task == "regression" else {**means, "accuracy": right / self._answers}
+        """Return the means so far, as {"loss": ..., "accuracy": ...}."""
+        return self._means(self._device.to_host(self._totals))
+
+    def read_beside(self, number: Array) -> tuple[dict[str, float], int]:
+        """Return the means and a whole number, (1,), by one read of the device: the only one in an epoch."""
+        both = self._device.xp.empty(3, np.float64)
+        both[:2], both[2:] = self._totals, number
+        found = self._device.to_host(both)
+        return self._means(found), int(found[2])
+
+    def _means(self, totals: np.ndarray) -> dict[str, float]:
+        means = {"loss": float(totals[0]) / self._rows}
+        return means if self.task == "regression" else {**means, "accuracy": float(totals[1]) / self._answers}
 
     def state(self) -> dict[str, Any]:
         """Return the sums, as JSON."""
@@ -65,9 +82,14 @@ class RunningMeans:
         self._rows, self._answers = state["rows"], state["answers"]
 
     def _add_numpy(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        self._totals[0] += float(value) * len(prediction)
+        loss, right = self._totals[:1], self._totals[1:]
+        of_batch = tape.empty((1,), loss.dtype, np)
+        np.copyto(of_batch, value)
+        np.multiply(of_batch, len(prediction), out=of_batch)
+        np.add(loss, of_batch, out=loss)
         if self.task != "regression":
-            self._totals[1] += np.count_nonzero(self._right(prediction, target, tape))
+            np.copyto(of_batch, np.count_nonzero(self._right(prediction, target, tape)))
+            np.add(right, of_batch, out=right)
 
     def _right(self, prediction: Array, target: Array, tape: Tape) -> Array:
         """Return which answers are right: (rows,) for classes, (rows, outputs) for yes-or-no questions."""

@@ -10,10 +10,12 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,23 +24,26 @@ from gpunet import random
 from gpunet.arguments import whole
 from gpunet.data import check_weights
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, DataError, StateError
+from gpunet.errors import ArgumentError, DataError, GpunetWarning, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
-from gpunet.ops.gather import gather
 from gpunet.optimizers import Adam, Optimizer
-from gpunet.tape import Tape
 from gpunet.training import checkpoint
+from gpunet.training.batches import Batches
 from gpunet.training.callbacks import Callback
 from gpunet.training.examples import check_examples, check_validation, class_names, hold_out
+from gpunet.training.explain import Explanation
 from gpunet.training.history import History, Row
 from gpunet.training.metrics import accuracy, mean_absolute_error, r2_score
+from gpunet.training.plan import Plan
 from gpunet.training.running import RunningMeans
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
-TAPES = 4
-"""Batch sizes whose buffers are kept: an epoch has two, the batch size and what is left for its last batch."""
+PLANS = 4
+"""Batch shapes whose steps are kept: an epoch has two, the batch size and what is left for its last batch."""
+
+PRECISIONS = ("float32", "tf32")
 
 
 class Trainer:
@@ -53,6 +58,10 @@ class Trainer:
             predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
             and "r2".
         seed: of the shuffles, the dropout masks and the validation split.
+        plan: whether the step is recorded for each batch shape and then replayed: True, False, or "auto": wherever it
+            can be, and told once where not. The numbers are the same.
+        precision: "float32", or "tf32": on a GPU, float32 products on tensor cores, which round their operands to 10
+            bits of mantissa.
 
     Attributes:
         history: what each epoch gave.
@@ -70,7 +79,13 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         metrics: Mapping[str, Metric] | None = None,
         seed: int = 0,
+        plan: bool | Literal["auto"] = "auto",
+        precision: Literal["float32", "tf32"] = "float32",
     ):
+        if plan not in (True, False, "auto"):
+            raise ArgumentError(f"Trainer: plan must be True, False or 'auto', got {plan!r}.")
+        if precision not in PRECISIONS:
+            raise ArgumentError(f"Trainer: precision must be 'float32' or 'tf32', got {precision!r}.")
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise ArgumentError(f"Trainer: seed must be a whole number from 0 to 2**64 - 1, got {seed!r}.")
         self.model = model
@@ -100,7 +115,10 @@ class Trainer:
         self.position = 0
         self.rows = 0
         self.running = RunningMeans(self.loss.task)
-        self._tapes: dict[tuple[int, str], Tape] = {}
+        self.plan = plan
+        self.precision = precision
+        self._plans: dict[Hashable, Plan] = {}
+        self._batches: Batches | None = None
         self._attached = False
 
     def attach(self) -> None:
@@ -170,26 +188,36 @@ class Trainer:
         if self.position and len(x) != self.rows:
             raise DataError(f"X: {len(x)} rows; the epoch that was interrupted had {self.rows}. Give the same data.")
         self.attach()
-        data = [self.model.device.asarray(a) for a in (x, target, weight) if a is not None]
         self.model.classes, self.rows = classes, len(x)
-        return self._run(data, epochs, batch_size, shuffle, validation)
+        with self.model.device.activate():
+            batches = self._load([a for a in (x, target, weight) if a is not None])
+            try:
+                return self._run(batches, epochs, batch_size, shuffle, validation)
+            finally:
+                batches.release()
+
+    def _load(self, arrays: Sequence[np.ndarray]) -> Batches:
+        """Return the batches of the data; the same object as before, which plans know, where it takes such data."""
+        if self._batches is None or not self._batches.takes(self.model.device, arrays):
+            self._batches = Batches(self.model.device, [(a.shape[1:], a.dtype) for a in arrays])
+        self._batches.load(arrays)
+        return self._batches
 
     def _run(
         self,
-        data: Sequence[Array],
+        batches: Batches,
         epochs: int,
         batch_size: int,
         shuffle: bool,
         validation: tuple[ArrayLike, ArrayLike] | None,
     ) -> History:
-        rows = len(data[0])
         self.history.stopped = None
-        with self.model.device.activate(), self._interruptible():
+        with self._interruptible():
             try:
                 for callback in self.callbacks:
-                    callback.on_fit_begin(self, epochs * rows - self.position)
+                    callback.on_fit_begin(self, epochs * self.rows - self.position)
                 for _ in range(epochs):
-                    self._run_epoch(data, batch_size, shuffle, validation)
+                    self._run_epoch(batches, batch_size, shuffle, validation)
                     if self.history.stopped:
                         break
             except BaseException:
@@ -202,28 +230,36 @@ class Trainer:
 
     def _run_epoch(
         self,
-        data: Sequence[Array],
+        batches: Batches,
         batch_size: int,
         shuffle: bool,
         validation: tuple[ArrayLike, ArrayLike] | None,
     ) -> None:
-        rows = len(data[0])
-        device = self.model.device
+        rows = self.rows
         order = random.permutation(rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(rows)
-        order = device.asarray(order)
+        batches.begin(order, self.position)
+        steps = self.optimizer.steps
+        self.optimizer.look_ahead(math.ceil((rows - self.position) / batch_size))
         began = time.perf_counter()
         while self.position < rows:
             if self.history.stopped == "interrupted":
                 return
-            batch = order[self.position : self.position + batch_size]
-            tape = self._tape(len(batch))
-            x, target, *weight = (gather(a, batch, tape=tape) for a in data)
-            value, prediction = self._update(x, target, weight[0] if weight else None, tape)
-            self.running.add(value, prediction, target, tape)
-            self.position += len(batch)
+            count = min(batch_size, rows - self.position)
+            plan = self._plan((batches, count), record=self.plan if batches.on_device else False)
+            plan(partial(batches.next, count), self.running.accumulate)
+            self.running.count(plan.prediction)
+            batches.position = self.position = self.position + count
             for callback in self.callbacks:
-                callback.on_step_end(self, len(batch))
-        row: Row = {"epoch": self.epoch + 1, **self.running.read()}
+                callback.on_step_end(self, count)
+        means, first_skipped = self.running.read_beside(self.optimizer.prepare().first_skipped)
+        if first_skipped > steps:
+            warnings.warn(
+                f"epoch {self.epoch + 1}: from step {first_skipped} of the training on, gradients were not finite; "
+                "such steps are not applied, and the weights are the last finite ones. Lower the learning rate.",
+                GpunetWarning,
+                stacklevel=4,
+            )
+        row: Row = {"epoch": self.epoch + 1, **means}
         if validation is not None:
             row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
         row |= {"lr": self.optimizer.lr, "seconds": round(time.perf_counter() - began, 4)}
@@ -251,27 +287,27 @@ class Trainer:
         target = device.asarray(y)
         if target.dtype.kind == "f":
             target = device.asarray(target, dtype)
-        w = None if weight is None else device.asarray(weight, dtype)
+        given = [device.asarray(X, dtype), target, *([] if weight is None else [device.asarray(weight, dtype)])]
         with device.activate():
-            return self._update(device.asarray(X, dtype), target, w, self._tape(len(X)))[0]
+            plan = self._plan(tuple((a.shape, a.dtype) for a in given), record=self.plan)
+            plan(plan.inputs(given))
+        return plan.value
 
-    def _update(self, x: Array, target: Array, weight: Array | None, tape: Tape) -> tuple[Array, Array]:
-        prediction = self.model.forward(x, tape)
-        value, gradient = self.loss.value_and_grad(prediction, target, weight, tape)
-        self.model.backward(gradient, tape, input_gradient=False)
-        self.optimizer.step()
-        return value, prediction
-
-    def _tape(self, rows: int) -> Tape:
-        """Return the tape for batches of this size, at the beginning of a step."""
-        key = rows, self.model.store.device.name  # a model may move; the buffers of a tape cannot
-        tape = self._tapes.get(key)
-        if tape is None:
-            if len(self._tapes) == TAPES:
-                self._tapes.clear()
-            tape = self._tapes[key] = Tape(self.seed)
-        tape.reset(step=self.optimizer.steps)
-        return tape
+    def _plan(self, key: Hashable, *, record: bool | Literal["auto"]) -> Plan:
+        """Return the step for a kind of batch, new where there is none or where it is stale."""
+        plan = self._plans.get(key)
+        if plan is None or plan.stale:
+            if len(self._plans) >= PLANS:
+                self._plans.clear()
+            plan = self._plans[key] = Plan(
+                self.model,
+                self.loss,
+                self.optimizer,
+                seed=self.seed,
+                record=record,
+                precision=self.precision,
+            )
+        return plan
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
         """Return the loss and the metrics on raw host data, as {"loss": ..., "accuracy": ...}; NaN for a NaN model.
@@ -294,6 +330,19 @@ class Trainer:
         elif self.loss.task == "binary":
             outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
         return results | {name: float(metric(target, outputs)) for name, metric in self.metrics.items()}
+
+    def explain(self) -> Explanation:
+        """Return what the recorded step consists of: each launch (on the CPU each NumPy call), and its memory.
+
+        Of several batch shapes it is that of the largest batch.
+
+        Raises:
+            StateError: no step was recorded yet, which happens in the second step of a batch shape, or cannot be.
+        """
+        found = [plan.explanation for plan in self._plans.values() if plan.explanation is not None]
+        if not found:
+            raise StateError("explain: no step was recorded yet; train for two steps at least, with plan=True.")
+        return max(found, key=lambda explanation: explanation.arena_bytes)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the model's labels or values for raw host data; see `Model.predict`."""

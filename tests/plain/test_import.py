@@ -16,6 +16,7 @@ FLOORS = {
     "faults": 0,
     "arguments": 0,
     "random": 0,
+    "recording": 1,
     "files": 1,
     "simulator": 1,
     "device": 2,

@@ -6,7 +6,7 @@ from compiler.ops.simulated import SIM, only_launches, to_sim
 
 from gpunet import simulator
 from gpunet.errors import ShapeError
-from gpunet.ops.gather import gather
+from gpunet.ops.gather import gather, gather_batch
 from gpunet.tape import Tape
 
 
@@ -39,6 +39,24 @@ def test_a_batch_of_an_epoch_is_gathered_by_one_launch():
     with only_launches():
         gather(a, order[5:10], tape=tape)
     assert simulator.counters.launches == 1
+
+
+def test_the_batches_of_an_epoch_follow_each_other_by_one_launch_each():
+    rng = np.random.default_rng(0)
+    x, y, order = rng.standard_normal((20, 6), np.float32), rng.integers(0, 3, 20), rng.permutation(20)
+    first, tape = to_sim(np.array([3])), Tape()
+    there = [to_sim(x), to_sim(y)]
+    with simulator.check_mode():
+        gather_batch(there, to_sim(order), to_sim(np.array([0])), 5, tape=tape)
+        positions = to_sim(order)
+        for begin in (3, 8):
+            tape.reset()
+            with only_launches():
+                batch = gather_batch(there, positions, first, 5, tape=tape)
+            assert simulator.counters.launches == 1
+            for a, rows in zip((x, y), batch, strict=True):
+                np.testing.assert_array_equal(SIM.to_host(rows), a[order[begin : begin + 5]])
+                assert rows.dtype == a.dtype
 
 
 def test_rows_of_nothing_are_refused():

@@ -228,6 +228,7 @@ def test_a_diverging_run_keeps_finite_weights_and_says_so(invoke, tmp_path):
         result = invoke("train", "digits", "--optimizer", "sgd", "--lr", 1e30, "--out", tmp_path / "run", "--json")
     assert result.exit_code == 0
     assert "Lower --lr" in result.stderr
+    assert "Warning: epoch 1: from step 2 of the training on, gradients were not finite" in result.stderr
     assert json.loads(result.stdout)["stopped"] == "non-finite loss"
     assert all(np.isfinite(a).all() for a in arrays(tmp_path / "run").values())
 

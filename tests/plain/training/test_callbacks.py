@@ -15,6 +15,8 @@ from gpunet.errors import ArgumentError
 
 X, Y = classification()
 
+NOT_FINITE = pytest.mark.filterwarnings("ignore:epoch .* gradients were not finite")
+
 
 class Play(gn.Callback):
     """Let the validation loss of each epoch be what a test needs, and keep the weights of each epoch's end."""
@@ -243,6 +245,7 @@ def test_a_log_goes_on_where_training_goes_on(name, tmp_path):
     assert len(history) == 4
 
 
+@NOT_FINITE
 def test_a_log_is_strict_json_also_with_a_loss_of_nan(tmp_path):
     path = tmp_path / "log.jsonl"
     trainer = gn.Trainer(net(), callbacks=[gn.Log(path), gn.TerminateOnNaN(), Poison(after=1)])
@@ -267,6 +270,7 @@ def test_a_log_that_cannot_be_written_is_refused_before_the_first_step(name, tmp
 # NaN
 
 
+@NOT_FINITE
 @pytest.mark.parametrize("last_step", [False, True], ids=["the loss is NaN", "only the weights are NaN"])
 @pytest.mark.parametrize("validation", [None, (X, Y)], ids=["alone", "with validation"])
 def test_training_ends_on_nan_with_the_last_finite_weights(last_step, validation):
@@ -281,6 +285,7 @@ def test_training_ends_on_nan_with_the_last_finite_weights(last_step, validation
     np.testing.assert_array_equal(weights(trainer.model), before)
 
 
+@NOT_FINITE
 def test_training_can_go_on_after_nan():
     trainer = gn.Trainer(net(), optimizer=gn.Adam(), callbacks=[Poison(after=2), gn.TerminateOnNaN()])
     trainer.fit(X, Y, epochs=2, batch_size=20)
@@ -289,6 +294,7 @@ def test_training_can_go_on_after_nan():
     assert np.isfinite(weights(trainer.model)).all()
 
 
+@NOT_FINITE
 @pytest.mark.parametrize("monitor", ["loss", "accuracy"])
 @pytest.mark.parametrize("after", [2, 3], ids=["the loss is NaN", "only the weights are NaN"])
 @pytest.mark.parametrize("nan_first", [False, True])
@@ -354,6 +360,7 @@ def test_a_checkpoint_s_missing_folder_is_named_before_the_first_step(tmp_path):
     assert trainer.optimizer.steps == 0
 
 
+@NOT_FINITE
 def test_a_resumed_epoch_that_had_gone_wrong_before_the_interruption_falls_back_to_finite_weights(tmp_path):
     class Interrupt(gn.Callback):
         def on_step_end(self, trainer, rows):

@@ -1,0 +1,199 @@
+"""Record the NumPy calls of a step as they are made, and make them again without the code that made them.
+
+For a small net a step is some forty NumPy calls of half a microsecond each, and the Python between them costs more than
+they do. So a step that runs over fixed buffers is recorded once: its arrays are `RecordedArray`s, which note every call
+that they take part in, bound to the plain arrays behind them. Making the calls again is a loop over a list.
+
+    with recording() as calls:
+        ordinary_array_code(RecordedArray.of(x), ...)
+    for call in calls:
+        call()
+
+What array code decides by looking at numbers (`if a.max() > 1`, `float(a)`) cannot be recorded and raises
+`NotRecordableError`. What is no call on an array, such as drawing random numbers, goes through `do`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from gpunet.errors import StateError
+
+Call = Callable[[], Any]
+
+
+ABOUT_ARRAYS = {np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory}
+"""Functions that look at what an array is and not at its numbers."""
+
+
+class NotRecordableError(StateError):
+    """A step that looks at numbers while it is recorded; it runs as it is written instead."""
+
+
+class _Thread(threading.local):
+    calls: list[Call] | None = None
+
+
+_thread = _Thread()
+
+
+@contextmanager
+def recording() -> Iterator[list[Call]]:
+    """Note the calls on `RecordedArray`s that this thread makes inside the block, in the list given."""
+    calls: list[Call] = []
+    _thread.calls = calls
+    try:
+        yield calls
+    finally:
+        _thread.calls = None
+
+
+def do(call: Call) -> None:
+    """Make a call now and, where a recording is on, at each replay."""
+    if _thread.calls is not None:
+        _thread.calls.append(call)
+    call()
+
+
+def recorded(a: Any) -> Any:
+    """Return a view of `a` that records where a recording is on, else `a`."""
+    return a if _thread.calls is None else RecordedArray.of(a)
+
+
+class RecordedArray(np.ndarray):
+    """An array whose calls are recorded. Its views and the results of its calls are such arrays, too."""
+
+    @staticmethod
+    def of(a: np.ndarray) -> RecordedArray:
+        """Return a view of `a` that records."""
+        return a.view(RecordedArray)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        common = np.result_type(*(a.dtype for a in inputs if isinstance(a, np.ndarray)))
+        if common.kind == "f":  # an array of shape () goes in faster than a Python number
+            inputs = tuple(np.array(a, common) if type(a) in (int, float) else a for a in inputs)
+        outs = options.pop("out", ())
+        if len(outs) == 1:
+            options["out"] = outs[0]
+        elif outs:
+            options["out"] = outs
+        return _record(getattr(ufunc, method) if method != "__call__" else ufunc, inputs, options)
+
+    def __array_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: Iterable[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        if func in ABOUT_ARRAYS:
+            return func(*_plain(tuple(args), {}), **_plain(dict(kwargs), {}))
+        return _record(func, args, kwargs)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, np.ndarray) and key.dtype == bool:
+            raise NotRecordableError("how many elements a mask selects changes from step to step; use np.where.")
+        return _record(np.ndarray.__getitem__, (self, key), {})
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        _record(np.ndarray.__setitem__, (self, key, value), {})
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def _look(self, *args: Any) -> NoReturn:
+        raise NotRecordableError("the step looks at numbers, which are others at each replay.")
+
+    __bool__ = __float__ = __int__ = __index__ = __complex__ = _look
+    item = tolist = tobytes = nonzero = _look  # type: ignore[assignment]
+
+
+def _method(name: str) -> Callable[..., Any]:
+    function = getattr(np.ndarray, name)
+
+    def method(self: RecordedArray, *args: Any, **kwargs: Any) -> Any:
+        return _record(function, (self, *args), kwargs)
+
+    return method
+
+
+# methods that go neither through a ufunc nor through a function of NumPy, and may copy
+_METHODS = """argmax argmin argsort astype choose compress copy cumprod cumsum dot fill flatten partition put ravel
+    repeat reshape round searchsorted sort take trace"""
+for _name in _METHODS.split():
+    setattr(RecordedArray, _name, _method(_name))
+
+
+def _record(function: Callable[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Make a call on the plain arrays and note it; return its result as a `RecordedArray`."""
+    given: dict[int, RecordedArray] = {}
+    args, kwargs = _plain(tuple(args), given), _plain(dict(kwargs), given)
+    result = function(*args, **kwargs)
+    calls = _thread.calls
+    if calls is None:
+        return result
+    if result is None or any(result is a for a in (*args, *kwargs.values())):  # written to where it was told
+        calls.append(partial(function, *args, **kwargs))
+        return given.get(id(result), result)
+    if isinstance(result, np.ndarray) and any(np.may_share_memory(result, a) for a in given.values()):
+        return result.view(RecordedArray)  # a view needs no call
+    if not isinstance(result, np.ndarray | np.generic | int | float):
+        raise NotRecordableError(f"{function.__name__} gives a {type(result).__name__}, which cannot be recorded.")
+    kept = np.array(result)
+    if isinstance(getattr(function, "__self__", function), np.ufunc):
+        calls.append(partial(function, *args, **{**kwargs, "out": kept}))
+    else:
+        calls.append(partial(_keep, kept, partial(function, *args, **kwargs)))
+    return kept.view(RecordedArray)
+
+
+def _plain(x: Any, given: dict[int, RecordedArray]) -> Any:
+    """Return `x` with the plain arrays in it in place of the recorded ones, which go into `given` by their ids."""
+    if isinstance(x, RecordedArray):
+        bare = x.view(np.ndarray)
+        given[id(bare)] = x
+        return bare
+    if type(x) is dict:
+        return {name: _plain(value, given) for name, value in x.items()}
+    return type(x)(_plain(value, given) for value in x) if type(x) in (tuple, list) else x
+
+
+def _keep(kept: np.ndarray, call: Call) -> None:
+    kept[...] = call()
+
+
+_changes = itertools.count(1)
+
+
+class Watched:
+    """What a recorded step is made of, such as a layer or a loss: whether it was changed since can be asked.
+
+    Attributes:
+        beside_the_step: names of attributes that no step looks at.
+    """
+
+    __slots__ = ("_last_change",)  # not among the settings, which are in the instance's dict
+    beside_the_step: ClassVar[frozenset[str]] = frozenset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name not in self.beside_the_step:
+            object.__setattr__(self, "_last_change", next(_changes))
+
+
+def last_change(watched: Watched) -> int:
+    """Return a number that is another one once an attribute of the object was set."""
+    return getattr(watched, "_last_change", 0)
+
+
+def parts(watched: Watched) -> list[Watched]:
+    """Return the object and what is watched in it: a model's layers, a layer's activation."""
+    found = [watched]
+    for value in vars(watched).values():
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(item, Watched) and item not in found:
+                found += [part for part in parts(item) if part not in found]
+    return found

@@ -1,0 +1,91 @@
+"""What a recorded training step consists of."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.cuda import Launch
+
+PRODUCTS = (np.dot, np.vdot, np.matmul)
+TILE = ("BM", "BN", "BK", "WM", "WN", "TM", "TN")
+
+
+class Node(NamedTuple):
+    """A launch of the recorded step, or on the CPU a NumPy call.
+
+    Attributes:
+        kernel: its name.
+        shapes: of its arrays.
+        choice: how it was launched: grid, block, tile, splits; nothing on the CPU.
+        nbytes: of its arrays, each counted once.
+        flops: floating-point operations, an exponential counted as one; None where the kernel does not say.
+    """
+
+    kernel: str
+    shapes: tuple[tuple[int, ...], ...]
+    choice: str
+    nbytes: int
+    flops: int | None
+
+
+class Explanation(NamedTuple):
+    """A recorded step; prints as a table.
+
+    Attributes:
+        nodes: what it does, in its order.
+        arena_bytes: of the one piece of memory that holds its buffers.
+    """
+
+    nodes: list[Node]
+    arena_bytes: int
+
+    def __str__(self) -> str:
+        rows = [("", "kernel", "arrays", "choice", "bytes", "FLOPs")]
+        for number, node in enumerate(self.nodes, 1):
+            shapes = " ".join("x".join(map(str, shape)) or "()" for shape in node.shapes)
+            flops = "?" if node.flops is None else f"{node.flops:,}"
+            rows.append((str(number), node.kernel, shapes, node.choice, f"{node.nbytes:,}", flops))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        aligned = "  ".join(f"{{:{side}{width}}}" for side, width in zip("><<<>>", widths, strict=True)).format
+        work = sum(node.flops or 0 for node in self.nodes)
+        total = f"{len(self.nodes)} nodes, {work:,} FLOPs, buffers of {self.arena_bytes:,} bytes in one piece"
+        return "\n".join([*(aligned(*row).rstrip() for row in rows), total])
+
+
+def launch_node(launch: Launch) -> Node:
+    """Return the node of a launch on a GPU."""
+    options = launch.options
+    choice = f"grid {'x'.join(map(str, launch.grid))}, block {'x'.join(map(str, launch.block))}"
+    if tile := "x".join(str(options[name]) for name in TILE if name in options):
+        choice += f", tile {tile}"
+    if activation := options.get("ACTIVATION"):
+        choice += f", {activation}{'' if not options.get('GRADIENT') else ' backward'}"
+    return Node(launch.kernel, tuple(launch.shapes.values()), choice, launch.nbytes, launch.flops)
+
+
+def call_nodes(calls: Sequence[Callable[[], Any]]) -> Iterator[Node]:
+    """Return the nodes of recorded NumPy calls."""
+    for call in calls:
+        function, arguments = call, []
+        while isinstance(function, functools.partial):  # a call inside a call that keeps its result
+            arguments += [*function.args, *function.keywords.values()]
+            inner = next((a for a in function.args if isinstance(a, functools.partial)), None)
+            function = function.func if inner is None else inner
+        arrays = [a for a in arguments if isinstance(a, np.ndarray)]
+        name = getattr(function, "__name__", str(function))
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, np.ufunc):
+            name = f"{owner.__name__}.{name}"
+        yield Node(name, tuple(a.shape for a in arrays), "", sum(a.nbytes for a in arrays), _flops(function, arrays))
+
+
+def _flops(function: Any, arrays: Sequence[np.ndarray]) -> int:
+    if function in PRODUCTS and len(arrays) > 1:
+        a, b = arrays[:2] if function is not np.vdot else [x.ravel() for x in arrays[-2:]]
+        return 2 * a.size * (b.shape[-1] if b.ndim > 1 else 1)
+    owner = getattr(function, "__self__", function)
+    return max((a.size for a in arrays), default=0) if isinstance(owner, np.ufunc) else 0

@@ -1,0 +1,278 @@
+"""The training step as a plan: run as it is written once or twice, recorded on the way, and then replayed.
+
+A step of a small net costs more in the Python around its calls than in its arithmetic. For a batch shape it is a fixed
+list of calls over fixed buffers, so it needs to be written down once:
+
+- on the CPU, the NumPy calls with their arrays (`gpunet.recording`), and then the optimizer's;
+- on a GPU and on "sim", a captured graph of kernels, the optimizer's among them. What changes from step to step
+  (learning rate, number of the step, place in the epoch) lies on the device and moves on there.
+
+The first step of a batch shape runs as it is written and finds out which buffers there are, the second one is recorded
+over one piece of memory that holds them all, the third is the first replay.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+
+from gpunet.cuda import traced_launches
+from gpunet.device import Array
+from gpunet.errors import GpunetWarning, OutOfMemoryError, StateError
+from gpunet.layers import Layer
+from gpunet.losses import Loss
+from gpunet.models import Model
+from gpunet.ops.activations import CustomActivation
+from gpunet.ops.product import chosen_kernel, use_kernel
+from gpunet.optimizers import Optimizer
+from gpunet.optimizers.step import DeviceStep, HostStep
+from gpunet.recording import Call, NotRecordableError, RecordedArray, last_change, parts, recorded, recording
+from gpunet.tape import Tape
+from gpunet.training.explain import Explanation, call_nodes, launch_node
+
+Load = Callable[[Tape], Sequence[Array]]
+"""Loads the batch of a step: features, targets and, if there are any, row weights."""
+
+Add = Callable[[Array, Array, Array, Tape], None]
+"""Takes note of a step's loss, outputs and targets on the device."""
+
+
+class Plan:
+    """The training step for one batch shape.
+
+    Args:
+        model: what is trained.
+        loss: what is minimised.
+        optimizer: the update rule, attached to the model.
+        seed: of the dropout masks.
+        record: True, False, or "auto": recorded unless the step cannot be, which is told once.
+        precision: "float32" or "tf32", as for `Trainer`.
+
+    Attributes:
+        value: the loss of the last step, (), on the device; the next step overwrites it.
+        prediction: its outputs, likewise.
+        explanation: what the recorded step consists of; None before it is recorded.
+    """
+
+    value: Array
+    prediction: Array
+
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        seed: int,
+        record: bool | Literal["auto"],
+        precision: Literal["float32", "tf32"],
+    ):
+        self.model, self.loss, self.optimizer, self.record = model, loss, optimizer, record
+        self.explanation: Explanation | None = None
+        self._store, self._device = model.store, model.device
+        self._params = self._store.params
+        self._chosen = chosen_kernel()
+        self._kernel: str | None = None
+        if self._params.dtype == np.float32:
+            self._kernel = "mma" if precision == "tf32" else None
+        elif record and self._chosen is None:
+            self._kernel = "tiled"  # the library serves float64 else, and its calls cannot be captured
+        self._step = optimizer.prepare()
+        self._parts = [*parts(model), *parts(loss)]
+        self._changes = [last_change(part) for part in self._parts]
+        self.tape = Tape(seed, self._step.progress if isinstance(self._step, DeviceStep) else None)
+        self._replay: Call | None = None
+        self._ran = False
+        self._inputs: list[Array] = []
+
+    @property
+    def stale(self) -> bool:
+        """Whether the model, the loss or the optimizer was changed or moved since."""
+        return (
+            self._params is not self._store.params
+            or self._chosen != chosen_kernel()
+            or self._step is not self.optimizer.prepare()
+            or self._changes != [last_change(part) for part in self._parts]
+        )
+
+    def inputs(self, given: Sequence[Array]) -> Load:
+        """Return what loads a batch that is given: as it is, or copied into arrays that are always the same."""
+        if not self.record:
+            return lambda tape: given
+        if self._replay is not None:
+            self.loss.check_given(self.prediction, given[1])  # as the code would that is not run any more
+        if not self._inputs:
+            self._inputs = [self._device.xp.empty_like(a) for a in given]
+        for fixed, a in zip(self._inputs, given, strict=True):
+            fixed[...] = a
+        return self._fixed_inputs
+
+    def _fixed_inputs(self, tape: Tape) -> Sequence[Array]:
+        return [recorded(a) for a in self._inputs]
+
+    def __call__(self, load: Load, add: Add | None = None) -> None:
+        """Do a step; `load` and `add` must make the same calls every time.
+
+        Raises:
+            OutOfMemoryError: the buffers of the step do not fit; the model is what it was.
+            StateError: the step was to be recorded and cannot be.
+        """
+        try:
+            if self._replay is not None:
+                self._replay()
+            elif self.record and self._ran:
+                self._try_to_record(load, add)
+            else:
+                self._run(load, add)
+        except MemoryError as error:
+            self._raise_out_of_memory(error)
+
+    def _gradients(self, tape: Tape, load: Load) -> Array:
+        """Do the step up to its gradients; return the targets."""
+        x, target, *weight = load(tape)
+        self.prediction = self.model.forward(x, tape)
+        self.value, gradient = self.loss.value_and_grad(self.prediction, target, weight[0] if weight else None, tape)
+        self.model.backward(gradient, tape, input_gradient=False)
+        return target
+
+    def _work(self, tape: Tape, load: Load, add: Add | None) -> None:
+        """Do the step but for its update."""
+        target = self._gradients(tape, load)
+        if add is not None:
+            add(self.value, self.prediction, target, tape)
+
+    def _run(self, load: Load, add: Add | None) -> None:
+        """Do the step as it is written."""
+        self.tape.reset(step=self.optimizer.steps)
+        if isinstance(self._step, DeviceStep):
+            self._step.expect(self.optimizer.steps, self.optimizer.lr)  # dropout looks at the number of the step
+        with self._products():
+            self._work(self.tape, load, add)
+        self.optimizer.step()
+        self._ran = True
+
+    def _try_to_record(self, load: Load, add: Add | None) -> None:
+        try:
+            self._refuse_layers_that_opt_out()
+            if isinstance(self._step, DeviceStep):
+                self._capture(self._step, load, add)
+            else:
+                self._record(self._step, load, add)
+        except MemoryError:
+            raise
+        except Exception as error:  # CuPy's, the driver's, and those of a user's layer
+            if self.record is True:
+                raise StateError(f"the training step cannot be recorded: {error}") from error
+            self._give_up(str(error))
+            self._run(load, add)
+
+    def _give_up(self, why: str) -> None:
+        self.record, self._replay, self.explanation = False, None, None
+        self.tape = Tape(self.tape.seed, self.tape.shared_step)
+        warnings.warn(
+            f"the training step runs as it is written, it cannot be recorded: {why}", GpunetWarning, stacklevel=2
+        )
+
+    def _record(self, step: HostStep, load: Load, add: Add | None) -> None:
+        """Do the step on the CPU and keep its calls."""
+        tape, optimizer = self.tape, self.optimizer
+        tape.reset(step=optimizer.steps)
+        arena_bytes = tape.pack(RecordedArray.of)
+        with self._store.recorded(), recording() as calls:
+            target = self._gradients(tape, load)
+            gradient_calls = calls.copy()
+            if add is not None:
+                add(self.value, self.prediction, target, tape)
+        self.value, self.prediction = np.asarray(self.value), np.asarray(self.prediction)
+        optimizer.step()
+        self.explanation = Explanation([*call_nodes(calls), *call_nodes(step.calls or [])], arena_bytes)
+
+        def replay() -> None:
+            tape.step = optimizer.steps
+            for call in calls:
+                call()
+            optimizer.step()
+
+        def first_replay() -> None:
+            tape.step = optimizer.steps
+            for call in gradient_calls:
+                call()
+            replayed = self._store.grads.copy()
+            value, prediction, again = self.value, self.prediction, Tape(tape.seed)
+            again.reset(step=tape.step)
+            target = self._gradients(again, load)
+            if np.array_equal(replayed, self._store.grads, equal_nan=True):
+                self.value, self.prediction, self._replay = value, prediction, replay
+                for call in calls[len(gradient_calls) :]:
+                    call()
+            else:
+                self._give_up("its gradients were others when its calls were made again.")
+                if add is not None:
+                    add(self.value, self.prediction, target, again)
+            optimizer.step()
+
+        # code that is not gpunet's may escape the recording: its first replay is compared with the code
+        self._replay = replay if all(map(_is_own, self._parts)) else first_replay
+
+    def _capture(self, step: DeviceStep, load: Load, add: Add | None) -> None:
+        """Capture the step on a GPU as a graph, and launch that."""
+        tape, optimizer, cuda = self.tape, self.optimizer, self._device.xp.cuda
+        tape.reset(step=optimizer.steps)
+        arena_bytes = tape.pack()
+        stream = cuda.Stream(non_blocking=True)
+        with stream, cuda.using_allocator(_refuse), self._products(), traced_launches() as launches:
+            stream.begin_capture()
+            try:
+                self._work(tape, load, add)
+                for launch in step.launches:
+                    launch()
+            except BaseException:
+                _end_spoilt(stream)
+                raise
+            graph = stream.end_capture()
+        self.explanation = Explanation(list(map(launch_node, launches)), arena_bytes)
+
+        def replay() -> None:
+            step.expect(optimizer.steps, optimizer.lr)
+            graph.launch()
+            step.done += 1
+            optimizer.steps += 1
+
+        self._replay = replay
+        replay()
+
+    def _products(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._kernel is None else use_kernel(self._kernel)
+
+    def _refuse_layers_that_opt_out(self) -> None:
+        for part in self._parts:
+            if isinstance(part, Layer) and not part.recordable:
+                raise NotRecordableError(f"{part!r} says that it is not recordable.")
+
+    def _raise_out_of_memory(self, error: MemoryError) -> NoReturn:
+        needed, free = self.tape.nbytes, self._device.free_bytes()
+        self.tape, self._replay, self._ran = Tape(self.tape.seed, self.tape.shared_step), None, False
+        raise OutOfMemoryError(
+            f"{self._device.name}: the buffers of a training step do not fit: {needed / 2**20:,.1f} MiB were needed so "
+            f"far, {free / 2**20:,.1f} MiB are free ({error}). Use a smaller batch_size."
+        ) from error
+
+
+def _is_own(part: object) -> bool:
+    """Return whether all code of a layer, loss or activation is gpunet's."""
+    return type(part).__module__.startswith("gpunet.") and not isinstance(part, CustomActivation)
+
+
+def _refuse(nbytes: int) -> NoReturn:
+    """Stand for an allocator during a capture: the pool may hand the memory out again before the replay."""
+    raise NotRecordableError(f"{nbytes} bytes of memory are taken inside of the step; take them from the tape.")
+
+
+def _end_spoilt(stream: Any) -> None:
+    """End a capture that failed, which raises once more."""
+    with suppress(RuntimeError):
+        stream.end_capture()

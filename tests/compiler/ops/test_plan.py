@@ -1,0 +1,148 @@
+"""The recorded step on the device "sim": one graph of few launches, the bits of the step as it is written."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from problems import classification
+
+import gpunet as gn
+from gpunet import simulator
+from gpunet.errors import OutOfMemoryError
+
+X, Y = classification(80)
+OPTIMIZERS = {
+    "adam": lambda: gn.Adam(0.01),
+    "sgd": lambda: gn.SGD(gn.CosineLR(0.05, 50), momentum=0.9),
+    "clipped": lambda: gn.AdamW(0.01, clip_norm=0.1),
+}
+
+
+def trainer(device, plan, optimizer="adam", *, dropout=0.2, dtype="float32", sizes=(5, 16, 3), **options):
+    model = gn.MLP(sizes, dropout=dropout, seed=0).to(device, dtype=dtype)
+    return gn.Trainer(model, optimizer=OPTIMIZERS[optimizer](), seed=3, plan=plan, **options)
+
+
+def weights(trainer):
+    return gn.to_host(trainer.model.store.params).copy()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_fifty_replayed_steps_give_the_bits_of_the_code_and_follow_the_cpu(optimizer, dtype):
+    # float64 by the hand-written kernels in both, which a captured step needs
+    with gn.ops.use_kernel("tiled"):
+        runs = [trainer(*where, optimizer, dtype=dtype) for where in (("sim", True), ("sim", False), ("cpu", False))]
+        for run in runs:
+            run.fit(X, Y, epochs=10, batch_size=17, sample_weight=np.linspace(0, 2, 80))
+    np.testing.assert_array_equal(weights(runs[0]), weights(runs[1]))
+    assert runs[0].history["loss"] == runs[1].history["loss"]
+    np.testing.assert_allclose(runs[0].history["loss"], runs[2].history["loss"], rtol=1e-4)
+    np.testing.assert_allclose(weights(runs[0]), weights(runs[2]), atol=1e-3 if dtype == "float32" else 1e-9)
+
+
+def test_check_mode_finds_nothing_in_a_recorded_step():
+    with simulator.check_mode():
+        checked = trainer("sim", True)
+        checked.fit(X, Y, epochs=1, batch_size=20)
+    plain = trainer("sim", True)
+    plain.fit(X, Y, epochs=1, batch_size=20)
+    np.testing.assert_allclose(weights(checked), weights(plain), atol=1e-5)  # compiled otherwise, so not the same bits
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_between_the_ends_of_epochs_nothing_is_copied_awaited_or_allocated(optimizer):
+    counted = []
+
+    class Count(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            counted.append(dataclasses.replace(simulator.counters))
+
+        def on_epoch_end(self, trainer, row):
+            counted.clear()
+
+    run = trainer("sim", True, optimizer, callbacks=[Count()])
+    run.fit(X, Y, epochs=1, batch_size=10)
+    run.fit(X, Y, epochs=1, batch_size=10)
+
+    class Keep(Count):
+        def on_epoch_end(self, trainer, row):
+            pass
+
+    run.callbacks = [Keep()]
+    run.fit(X, Y, epochs=1, batch_size=10)
+    first, *_, last = counted[2:]  # after the step that runs as it is written and the one that is captured
+    for name in ("allocations", "uploads", "downloads", "synchronizations", "launches"):
+        assert getattr(last, name) == getattr(first, name), name
+    assert last.graph_launches - first.graph_launches == 5
+
+
+def test_a_step_of_a_784_128_10_net_is_ten_nodes_at_most():
+    rng = np.random.default_rng(0)
+    run = gn.Trainer(gn.MLP([784, 128, 10]).to("sim"), plan=True)
+    run.fit(rng.standard_normal((384, 784), np.float32), rng.integers(0, 10, 384), epochs=1, batch_size=128)
+    assert len(run.explain().nodes) <= 10
+
+
+def test_tf32_is_used_where_it_is_asked_for_and_stays_near():
+    run, exact = (trainer("sim", True, precision=precision) for precision in ("tf32", "float32"))
+    for one in (run, exact):
+        one.fit(X, Y, epochs=2, batch_size=20)
+    assert (weights(run) != weights(exact)).any()
+    np.testing.assert_allclose(run.history["loss"], exact.history["loss"], rtol=1e-2)
+    names = {node.kernel for node in run.explain().nodes}
+    assert "matmul_mma" in names
+    assert "matmul_tiled" not in names
+
+
+def test_a_gradient_that_is_not_finite_is_not_applied_in_a_replay():
+    run = gn.Trainer(gn.MLP([5, 8, 3]).to("sim"), plan=True)
+    run.model[0].params["weight"] = 100 * gn.to_host(run.model[0].params["weight"])
+    bad = X.copy()
+    bad[60:] = 3e38
+    with pytest.warns(UserWarning, match="epoch 1: from step 4 of the training on, gradients were not finite"):
+        run.fit(bad, Y, epochs=1, batch_size=20, shuffle=False)
+    assert np.isfinite(weights(run)).all()
+
+
+def test_data_that_does_not_fit_is_uploaded_batch_by_batch(monkeypatch):
+    plain, run = trainer("sim", False), trainer("sim", True)
+    plain.fit(X, Y, epochs=2, batch_size=20)
+    asarray = simulator.asarray
+
+    def small(a, dtype=None):
+        if np.size(a) == X.size:
+            raise MemoryError("out of device memory")
+        return asarray(a, dtype)
+
+    monkeypatch.setattr(simulator, "asarray", small)
+    with pytest.warns(UserWarning, match=r"the training data \(.* MiB\) does not fit on sim"):
+        run.fit(X, Y, epochs=2, batch_size=20)
+    np.testing.assert_array_equal(weights(run), weights(plain))
+
+
+def test_buffers_that_do_not_fit_leave_model_and_process_usable(monkeypatch):
+    run = trainer("sim", True)
+    run.fit(X, Y, epochs=1, batch_size=20)
+    before, empty = weights(run), simulator.empty
+
+    def small(shape, dtype=None):
+        if np.prod(shape) > 500:
+            raise MemoryError("out of device memory")
+        return empty(shape, dtype)
+
+    monkeypatch.setattr(simulator, "empty", small)
+    with pytest.raises(OutOfMemoryError, match="sim: the buffers of a training step do not fit"):
+        run.fit(X, Y, epochs=1, batch_size=80)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(weights(run), before)
+    run.fit(X, Y, epochs=1, batch_size=80)
+
+
+def test_a_model_may_move_between_two_fits():
+    moved, stayed = trainer("cpu", True), trainer("cpu", False)
+    for device in ("cpu", "sim", "cpu", "sim"):
+        moved.model.to(device)
+        for run in (moved, stayed):
+            run.fit(X, Y, epochs=1, batch_size=20)
+    np.testing.assert_allclose(weights(moved), weights(stayed), atol=1e-4)

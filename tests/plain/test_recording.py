@@ -1,0 +1,126 @@
+"""Recorded calls do again, with other numbers, what the code did that was recorded."""
+
+import numpy as np
+import pytest
+
+from gpunet.recording import NotRecordableError, RecordedArray, Watched, do, last_change, parts, recorded, recording
+
+RNG = np.random.default_rng(0)
+A = RNG.standard_normal((5, 4)).astype(np.float32)
+B = RNG.standard_normal((4, 3)).astype(np.float32)
+
+CODE = {
+    "products": lambda a, b: np.dot(a, b) + a @ b,
+    "a ufunc with out": lambda a, b: np.maximum(a, 0.25, out=np.empty_like(a)),
+    "operators": lambda a, b: (2 * a - 1) / (a * a + 1),
+    "in place": lambda a, b: add_in_place(a * 1),
+    "reductions": lambda a, b: a.sum(axis=0) + a.mean(axis=0) + a.max(axis=0) - np.min(a, axis=0),
+    "a number": lambda a, b: a * a.sum() + np.vdot(a, a),
+    "views": lambda a, b: a.T[1:3].reshape(5, 2)[:, None] * 3,
+    "written through a view": lambda a, b: write(a * 1),
+    "rows": lambda a, b: a.take(np.array([2, 0]), axis=0) + a[[1, 3]],
+    "one element": lambda a, b: a[1, 2] * np.ones(3, np.float32),
+    "rows one by one": lambda a, b: sum(row for row in a),
+    "choice": lambda a, b: np.where(a > 0, a, 0.5),
+    "answers": lambda a, b: (a.argmax(axis=1) == 2).sum(),
+    "other dtypes": lambda a, b: a.astype(np.float64) * 0.1,
+    "functions of numpy": lambda a, b: np.concatenate([np.clip(a, -1, 1), np.tanh(a)]),
+    "exponentials": lambda a, b: np.exp(a - np.logaddexp.reduce(a, axis=1, keepdims=True)),
+    "shapes": lambda a, b: np.zeros(np.shape(a), np.result_type(a, b)) + a,
+    "einsum": lambda a, b: np.einsum("ij,jk->ik", a, b),
+}
+
+
+def add_in_place(a):
+    a += 1
+    a *= a
+    return a
+
+
+def write(a):
+    a[1:, 0] = 7
+    a[0].fill(3)
+    return a
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_replayed_calls_give_the_bits_of_the_code(name):
+    a, b = A.copy(), B.copy()
+    with recording() as calls:
+        result = CODE[name](RecordedArray.of(a), RecordedArray.of(b))
+    np.testing.assert_array_equal(np.asarray(result), CODE[name](A, B), strict=True)
+    a[...], b[...] = RNG.standard_normal(a.shape), RNG.standard_normal(b.shape)
+    for _ in range(2):
+        for call in calls:
+            call()
+        np.testing.assert_array_equal(np.asarray(result), CODE[name](a.copy(), b.copy()), strict=True)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        lambda a: float(a[0, 0]),
+        lambda a: 1 if a.max() > 0 else 0,
+        lambda a: a.tolist(),
+        lambda a: a[0, 0].item(),
+        lambda a: [1, 2, 3][a.argmax()],
+        lambda a: a[a > 0],
+        lambda a: np.nonzero(a),
+        lambda a: np.unique(a, return_index=True),
+    ],
+    ids=["float", "if", "tolist", "item", "index", "mask", "nonzero", "several results"],
+)
+def test_code_that_looks_at_numbers_is_refused(code):
+    with recording(), pytest.raises(NotRecordableError):
+        code(RecordedArray.of(A))
+
+
+def test_what_is_no_call_on_an_array_is_recorded_by_name():
+    numbers = iter(range(10))
+    out = np.empty(1)
+    with recording() as calls:
+        do(lambda: out.fill(next(numbers)))
+    assert out[0] == 0
+    calls[0]()
+    assert out[0] == 1
+
+
+def test_arrays_record_inside_the_block_only():
+    assert recorded(A) is A
+    with recording() as calls:
+        a = recorded(A)
+    result = a + 1
+    assert type(result) is np.ndarray
+    assert calls == []
+
+
+def test_a_recording_that_fails_is_over():
+    with pytest.raises(ZeroDivisionError), recording():
+        _ = 1 / 0
+    assert recorded(A) is A
+
+
+def test_numbers_are_rounded_to_the_dtype_of_the_array_as_numpy_does():
+    with recording():
+        assert (np.asarray(RecordedArray.of(A) * 0.1) == A * 0.1).all()
+        assert (RecordedArray.of(A) * 0.1).dtype == np.float32
+        assert (RecordedArray.of(np.arange(3)) * 0.5).dtype == np.float64
+
+
+class Part(Watched):
+    beside_the_step = frozenset(("note",))
+
+    def __init__(self, *inside):
+        self.inside = list(inside)
+        self.note = ""
+
+
+def test_a_change_of_a_part_is_seen_and_a_note_beside_is_not():
+    leaf = Part()
+    whole = Part(Part(leaf), leaf)
+    assert len(parts(whole)) == 3
+    before = [last_change(part) for part in parts(whole)]
+    whole.note = "trained"
+    assert [last_change(part) for part in parts(whole)] == before
+    leaf.p = 0.5
+    assert [last_change(part) for part in parts(whole)] != before

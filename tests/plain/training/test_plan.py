@@ -1,0 +1,276 @@
+"""The recorded step: the bits of the step as it is written, and never a stale one."""
+
+import warnings
+
+import numpy as np
+import pytest
+from problems import classification
+
+import gpunet as gn
+from gpunet.errors import ArgumentError, DataError, OutOfMemoryError, StateError
+
+X, Y = classification(80)
+
+OPTIMIZERS = {
+    "adam": lambda: gn.Adam(0.01),
+    "sgd": lambda: gn.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "clipped": lambda: gn.AdamW(gn.CosineLR(0.01, 60), clip_norm=0.1),
+    "values clipped": lambda: gn.RMSprop(0.01, clip_value=0.01),
+}
+
+
+def trainer(plan, *, sizes=(5, 16, 8, 3), optimizer="adam", dropout=0.2, dtype="float32", loss=None, **options):
+    model = gn.MLP(sizes, dropout=dropout, seed=0).to(dtype=dtype)
+    return gn.Trainer(model, optimizer=OPTIMIZERS[optimizer](), loss=loss, seed=3, plan=plan, **options)
+
+
+def state(trainer):
+    store = trainer.model.store
+    return [gn.to_host(a).copy() for a in (store.params, *store.slots.values())]
+
+
+def assert_same(first, second):
+    for a, b in zip(state(first), state(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert first.history["loss"] == second.history["loss"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_fifty_replayed_steps_give_the_bits_of_the_code(optimizer, dtype):
+    pair = [trainer(plan, optimizer=optimizer, dtype=dtype) for plan in (True, False)]
+    for one in pair:
+        one.fit(X, Y, epochs=10, batch_size=17, sample_weight=np.linspace(0, 2, 80))  # the last batch is a smaller one
+    assert pair[0].optimizer.steps == 50
+    assert_same(*pair)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "y"),
+    [
+        (gn.CrossEntropyLoss(0.1, class_weight=[1, 2, 3]), 3, Y),
+        (gn.CrossEntropyLoss(), 3, np.eye(3)[Y]),
+        (gn.BCEWithLogitsLoss(), 2, np.stack([Y > 0, Y > 1], axis=1)),
+        (gn.MSELoss(), 1, X[:, :1]),
+        (gn.HuberLoss(0.5), 1, X[:, :1]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("weight", [None, np.linspace(0, 2, 80)], ids=["alike", "weighted"])
+def test_every_loss_is_replayed(loss, outputs, y, weight):
+    pair = [trainer(plan, sizes=(5, 8, outputs), loss=loss) for plan in (True, False)]
+    for one in pair:
+        one.fit(X, y, epochs=3, batch_size=20, sample_weight=weight)
+    assert_same(*pair)
+
+
+@pytest.mark.parametrize(
+    "activation", ["relu", "leaky_relu", "elu", "sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh"]
+)
+def test_every_activation_is_replayed(activation):
+    pair = [gn.Trainer(gn.MLP([5, 8, 8, 3], activation), plan=plan) for plan in (True, False)]
+    for one in pair:
+        one.fit(X, Y, epochs=2, batch_size=20)
+    assert_same(*pair)
+
+
+def test_single_steps_are_replayed_over_the_batches_given():
+    pair = [trainer(plan) for plan in (True, False)]
+    for rows in (slice(0, 20), slice(20, 40), slice(40, 60), slice(60, 80), slice(0, 7), slice(3, 10), slice(8, 15)):
+        losses = [float(one.step(X[rows], Y[rows])) for one in pair]
+        assert losses[0] == losses[1]
+    for a, b in zip(*map(state, pair), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_replayed_step_still_looks_at_the_labels_given():
+    one = trainer(True)
+    for _ in range(3):
+        one.step(X, Y)
+    before = state(one)
+    with pytest.raises(DataError, match=r"labels must lie in 0 \.\. 2, got 0 \.\. 3"):
+        one.step(X, np.where(Y == 2, 3, Y))
+    for a, b in zip(before, state(one), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def change_dropout(one):
+    one.model[1].p = 0.7
+
+
+def change_activation(one):
+    one.model[0].activation = gn.Tanh()
+
+
+def change_loss(one):
+    one.loss.label_smoothing = 0.2
+
+
+def change_optimizer(one):
+    one.optimizer.weight_decay = 0.1
+
+
+def change_schedule(one):
+    one.optimizer.schedule = gn.StepLR(0.5, 3)
+
+
+def change_weights(one):
+    one.model[0].params["weight"] = np.full((5, 16), 0.1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [change_dropout, change_activation, change_loss, change_optimizer, change_schedule, change_weights],
+)
+def test_a_change_after_the_recording_counts_from_the_next_step_on(change):
+    class Change(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            if trainer.optimizer.steps == 7:
+                change(trainer)
+
+    untouched = trainer(True)
+    untouched.fit(X, Y, epochs=3, batch_size=20)
+    pair = [trainer(plan, callbacks=[Change()]) for plan in (True, False)]
+    for one in pair:
+        one.fit(X, Y, epochs=3, batch_size=20)
+    assert_same(*pair)
+    assert pair[0].history["loss"][-1] != untouched.history["loss"][-1]
+
+
+def test_a_model_may_change_its_dtype_between_two_fits():
+    pair = [trainer(plan) for plan in (True, False)]
+    for one in pair:
+        for dtype in ("float32", "float64", "float32"):
+            one.model.to(dtype=dtype)
+            one.fit(X, Y, epochs=1, batch_size=20)
+    assert_same(*pair)
+
+
+def test_other_data_of_the_same_shape_is_what_the_next_fit_sees():
+    pair = [trainer(plan) for plan in (True, False)]
+    for one in pair:
+        one.fit(X, Y, epochs=2, batch_size=20)
+        one.fit(X[:60] * 2, Y[:60], epochs=2, batch_size=20)
+    assert_same(*pair)
+
+
+class Scale(gn.Layer):
+    """A layer of a user's own, in array code that takes fresh memory."""
+
+    def __init__(self, features):
+        super().__init__({"scale": np.full(features, 1.5)})
+
+    def forward(self, x, tape=None):
+        if tape is not None:
+            tape.save(self, x)
+        return x * self.params["scale"]
+
+    def backward(self, dy, tape, *, input_gradient=True):
+        (x,) = tape.restore(self)
+        self.grads["scale"][...] = (dy * x).sum(axis=0)
+        return dy * self.params["scale"]
+
+
+def own(plan, kind=Scale):
+    return gn.Trainer(gn.Sequential(kind(5), gn.Linear(5, 3, rng=0)), plan=plan)
+
+
+def test_a_layer_of_ones_own_is_replayed():
+    pair = [own(plan) for plan in (True, False)]
+    for one in pair:
+        one.fit(X, Y, epochs=5, batch_size=20)
+    assert_same(*pair)
+
+
+class Escaping(Scale):
+    """Goes past the recording: what it computes by plain arrays is the same at every replay."""
+
+    def forward(self, x, tape=None):
+        return super().forward(np.asarray(x) * 1, tape)
+
+
+class Looking(Scale):
+    def forward(self, x, tape=None):
+        return super().forward(x if x.max() > 0 else -x, tape)
+
+
+class OptingOut(Scale):
+    recordable = False
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (Escaping, "its gradients were others"),
+        (Looking, "the step looks at numbers"),
+        (OptingOut, r"OptingOut\(\) says that it is not recordable"),
+    ],
+)
+def test_a_step_that_cannot_be_recorded_runs_as_it_is_written_and_this_is_told_once(kind, why):
+    automatic, plain = own("auto", kind), own(False, kind)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        automatic.fit(X, Y, epochs=3, batch_size=20)
+    plain.fit(X, Y, epochs=3, batch_size=20)
+    assert_same(automatic, plain)
+    (message,) = [str(warning.message) for warning in told]
+    assert "cannot be recorded" in message
+    assert why.replace("\\", "") in message
+    if kind is not Escaping:
+        with pytest.raises(StateError, match=why):
+            own(True, kind).fit(X, Y, epochs=3, batch_size=20)
+
+
+def poison(rows, value):
+    bad = X.copy()
+    bad[rows] = value
+    return bad
+
+
+@pytest.mark.parametrize("plan", [True, False])
+@pytest.mark.parametrize("clip", [{}, {"clip_norm": 1.0}], ids=["plain", "clipped"])
+def test_gradients_that_are_not_finite_leave_the_last_finite_weights_and_the_epoch_says_since_when(plan, clip):
+    one = gn.Trainer(gn.MLP([5, 8, 3]), optimizer=gn.Adam(0.01, **clip), plan=plan)
+    one.model[0].params["weight"] = 100 * one.model[0].params["weight"]
+    one.fit(X, Y, epochs=1, batch_size=20, shuffle=False)
+    weights = []
+
+    class Note(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            weights.append(state(trainer))
+
+    one.callbacks = [Note()]
+    huge = poison(slice(40, 60), 3e38)  # finite, but not what comes of it
+    told = pytest.warns(UserWarning, match="epoch 2: from step 7 of the training on, gradients were not finite")
+    with told, np.errstate(all="ignore"):
+        one.fit(huge, Y, epochs=1, batch_size=20, shuffle=False)
+    assert np.isfinite(weights[-1][0]).all()
+    for a, b in zip(weights[1], weights[2], strict=True):  # the third batch changed nothing
+        np.testing.assert_array_equal(a, b)
+    assert (weights[3][0] != weights[2][0]).any()  # the fourth did
+
+
+def test_buffers_that_do_not_fit_are_told_with_their_size_and_nothing_is_lost(monkeypatch):
+    one = trainer(True)
+    one.fit(X, Y, epochs=1, batch_size=20)
+    before = state(one)
+    monkeypatch.setattr(gn.Tape, "empty", lambda *_: raise_memory_error())
+    with pytest.raises(OutOfMemoryError, match=r"cpu: the buffers of a training step do not fit: .* MiB are free"):
+        one.fit(X, Y, epochs=1, batch_size=40)
+    monkeypatch.undo()
+    for a, b in zip(before, state(one), strict=True):
+        np.testing.assert_array_equal(a, b)
+    one.fit(X, Y, epochs=1, batch_size=40)
+
+
+def raise_memory_error():
+    raise MemoryError("no more")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("plan", "always", "plan must be True, False or 'auto'"), ("precision", "half", "'float32' or 'tf32'")],
+)
+def test_options_that_are_none_are_refused(option, value, message):
+    with pytest.raises(ArgumentError, match=message):
+        gn.Trainer(gn.MLP([5, 3]), **{option: value})
