@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -125,6 +127,21 @@ def show_cases(rows: Sequence[Row]) -> Iterator[str]:
         yield from (f"{op}, {of_op[0].dtype}:", "", "```")
         yield from lines(of_op, head=True, counted=any(row.counts for row in of_op))
         yield from ("```", "")
+
+
+def run_python(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program, in which Python finds the checkout; stdout also holds what it writes to stderr."""
+    path = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
+    return subprocess.run(
+        command,
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:

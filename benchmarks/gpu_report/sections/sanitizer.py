@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from benchmarks.gpu_report.section import CHECKOUT, Row, Section, Setup
+from benchmarks.gpu_report.section import Row, Section, Setup, run_python
 
 TOOLS = ("memcheck", "racecheck")
 
@@ -20,15 +18,8 @@ def measure(setup: Setup) -> Iterator[list[Row]]:
         yield [{"tool": "compute-sanitizer", "said": "not on PATH", "fault": ""}]
         return
     for tool in TOOLS if not setup.simulated else ():
-        done = subprocess.run(
-            [program, f"--tool={tool}", "--error-exitcode=99", sys.executable, "-m", "benchmarks.gpu_report.small"],
-            cwd=CHECKOUT,
-            env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        options = (f"--tool={tool}", "--error-exitcode=99")
+        done = run_python(program, *options, sys.executable, "-m", "benchmarks.gpu_report.small")
         said = done.stdout[-10_000:]
         yield [{"tool": tool, "said": said, "fault": f"exit code {done.returncode}" if done.returncode else ""}]
 

@@ -16,7 +16,7 @@ PATIENCE = 100.0
 
 
 def measure_kernels(setup: Setup) -> Iterator[list[Row]]:
-    """Yield the step as it is called one by one from the host."""
+    """Yield the step with cuBLAS, which runs as it is written, and with the tiled kernel, a replayed graph."""
     nets = ("12-16-5/8",) if setup.simulated else ORDER
     return measure_cases(setup, cases_of("step", nets), ("blas", "tiled"))
 
@@ -49,5 +49,5 @@ def show_peers(rows: Sequence[Row]) -> Iterator[str]:
             yield from ("", "```", table(Problem.parse(row["net"]), row["rows"]), "```")
 
 
-KERNELS = Section("The training step, call by call", 15, measure_kernels, show_cases)
+KERNELS = Section("The training step, with the host's share", 15, measure_kernels, show_cases)
 PEERS = Section("The training step beside other frameworks", 135, measure_peers, show_peers)

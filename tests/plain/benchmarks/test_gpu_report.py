@@ -110,6 +110,26 @@ def test_ceilings_that_one_section_measures_are_given_to_the_next(tmp_path):
     assert values(sections["asks_for_the_ceilings"]) == [{"bytes_per_second": 1.0}]
 
 
+@pytest.mark.parametrize(
+    ("body", "may_skip", "said"),
+    [
+        ("assert True", False, None),
+        ("assert 1 == 2", False, "assert 1 == 2"),
+        ("__import__('os')._exit(3)", False, "exit code 3"),
+        ("__import__('pytest').skip('no GPU')", False, "no GPU"),
+        ("__import__('pytest').skip('no GPU')", True, None),
+    ],
+)
+def test_a_file_of_tests_is_right_where_it_ran_and_none_failed(tmp_path, body, may_skip, said):
+    from benchmarks.gpu_report.sections.cuda_tests import outcome
+
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -rs", encoding="utf-8")
+    (tmp_path / "test_planted.py").write_text(f"def test_it():\n    {body}\n", encoding="utf-8")
+    found = outcome(tmp_path / "test_planted.py", may_skip=may_skip)
+    assert found["fault"] == "" if said is None else said in found["fault"]
+    assert found["tests"] == ("_exit" not in body)
+
+
 # time
 
 
