@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -141,16 +141,17 @@ def measure_case(
     inputs = case.draw()
     case.check(inputs)
     expected = gate.reference(case, inputs)
-    rows, right = [], {}
+    rows, right, errors = [], {}, {}
     for name, prepare in kernels.items():
         row = check(case, name, prepare, device, inputs, expected)
         if row.fault or device.name == "sim":
             rows.append(row)
         else:
-            right[name] = prepare
+            right[name], errors[name] = prepare, row.error
     if right:
         assert ceilings is not None
-        rows += timed(case, right, device, inputs, ceilings, seconds)
+        measured = timed(case, right, device, inputs, ceilings, seconds)
+        rows += (replace(row, error=errors[row.kernel]) for row in measured)
     return rows
 
 
@@ -177,7 +178,9 @@ def check(
             return _row(case, name, device, fault=str(error))
     fault = gate.fault(results, expected, terms=case.terms, eps=gate.eps_of(case, name))
     counts = sum(launches, simulator.Counts()) if launches else None
-    return _row(case, name, device, fault=fault, counts=None if fault else counts)
+    if fault:
+        return _row(case, name, device, fault=fault)
+    return _row(case, name, device, error=gate.relative_error(results, expected), counts=counts)
 
 
 def place(prepare: Prepare, device: Device, inputs: Mapping[str, np.ndarray]) -> Callable[[], tuple[object, ...]]:

@@ -14,6 +14,7 @@ TIMED = {
     "time (quartiles)": 30,
     "speed": 13,
     "ceiling": 7,
+    "error": 7,
     "x library (quartiles)": 24,
     "tile/splits": 0,
 }
@@ -52,6 +53,7 @@ def _times(row: Row) -> Iterator[str]:
     yield time_text(row.seconds)
     yield f"{(row.speed or 0) / 1e9:,.4g} {'GFLOP/s' if row.unit == 'FLOP/s' else 'GB/s'}"
     yield f"{row.of_ceiling:.1%}"
+    yield "-" if row.error is None else f"{row.error:.0e}"
     yield f"{row.speedup.median:.3g} ({row.speedup.low:.3g} .. {row.speedup.high:.3g})" if row.speedup else "-"
 
 
