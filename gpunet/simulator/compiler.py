@@ -25,8 +25,8 @@ from gpunet.simulator.rewrite import rewrite
 
 RUNTIME = Path(__file__).parent / "runtime"
 MISSING_HEADER = """
-Neither NVRTC nor the simulated GPU has the headers of C and C++: kernels have math, printf and assert without them. Half
-precision is not modelled."""
+Neither NVRTC nor the simulated GPU has the headers of C and C++: kernels have math, printf and assert without them.
+Half precision is not modelled."""
 OLDEST_GCC = 12  # the first with std::source_location, -ftrivial-auto-var-init and complete C++20 lambdas
 
 _COMMON = (
