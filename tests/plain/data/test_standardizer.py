@@ -20,7 +20,7 @@ def test_standardised_features_have_mean_0_and_deviation_1_in_their_own_dtype(dt
 
 
 @settings(deadline=None)
-@given(hnp.arrays(np.float32, (7, 2, 3), elements=st.floats(-1e6, 1e6, width=32)))
+@given(hnp.arrays(np.float32, (7, 2, 3), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False)))
 def test_invert_undoes_apply_and_neither_writes_its_input(X):
     before = X.copy()
     standardizer = Standardizer.fit(X)
