@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gpunet.bench.child import iterate_with_limit
+
 CHECKOUT = Path(__file__).parents[3]
 
 
@@ -72,12 +74,16 @@ def section(measure, seconds=10.0):
     return Section(measure.__name__, seconds, measure, show)
 
 
-def ran(out, sections, minutes=1.0, **options):
+def here(limit, measure, setup):
+    return measure(setup)
+
+
+def ran(out, sections, minutes=1.0, child=here, **options):
     from benchmarks.gpu_report.runner import run
     from benchmarks.gpu_report.section import Setup
 
     by_name = {each.title: each for each in sections}
-    report = run(by_name, Setup("sim"), out, minutes, tell=lambda line: None, **options)
+    report = run(by_name, Setup("sim"), out, minutes, tell=lambda line: None, child=child, **options)
     assert json.loads((out / "report.json").read_text(encoding="utf-8")) == report
     return report["sections"]
 
@@ -88,7 +94,8 @@ def values(entry):
 
 def test_a_section_that_raises_hangs_or_exits_is_recorded_and_the_rest_goes_on(tmp_path):
     planted = [section(hangs, seconds=3), section(raises), section(exits), section(fine)]
-    sections = ran(tmp_path, planted, minutes=sum(each.seconds for each in planted) / 60)
+    minutes = sum(each.seconds for each in planted) / 60
+    sections = ran(tmp_path, planted, minutes, child=iterate_with_limit)
     assert sections["raises"]["status"].startswith("failed: ")
     assert sections["raises"]["status"].strip().endswith("ValueError: no such thing")
     assert sections["exits"]["status"] == "failed: its process died of exit code 3 before the call ended."
@@ -205,7 +212,9 @@ def test_findings_that_cannot_be_shown_do_not_end_a_run(tmp_path):
     assert "cannot be shown (KeyError: 'value')" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("planted", "expected"), [(fine, True), (finds_a_fault, False), (raises, False)])
+@pytest.mark.parametrize(
+    ("planted", "expected"), [(fine, True), (finds_a_fault, False), (crashes_after_what_is_fine, False)]
+)
 def test_a_report_is_good_where_every_section_was_done_and_found_no_fault(tmp_path, planted, expected):
     from benchmarks.gpu_report.runner import good
 
