@@ -261,7 +261,9 @@ def run_plan(
         parts = empty(tape, (tiles * plan.splits * batch * tile.part_size,), c.dtype, xp)
         arrivals = zeros(tape, (tiles * batch,), np.dtype(np.uint32), xp)
     options |= {name.upper(): size for name, size in tile._asdict().items() if size}
-    options |= {"VECTOR_A": _by_vectors(a), "VECTOR_B": _by_vectors(b), "VECTOR_C": _by_vectors(c, *sides)}
+    options |= {"VECTOR_A": _by_vectors(a), "VECTOR_B": _by_vectors(b)}
+    if plan.kernel == "tiled":
+        options["VECTOR_C"] = _by_vectors(c, *sides)
     scratch = column_sums, parts, arrivals
     args = (a, b, *sides, c, *scratch, m, n, k, *strides, tile.part_size, function.parameter)
     RUNGS[plan.kernel]((tiles, plan.splits, batch), (tile.threads,), *args, options=options)
