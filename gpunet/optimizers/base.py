@@ -78,7 +78,8 @@ class Optimizer:
     def first_skipped(self) -> int | None:
         """The first step whose gradient was not finite, from 1 on, or None; such a step is counted and not applied.
 
-        It is of the steps since the parameters came where they are. On a GPU this waits for the GPU.
+        It is of the steps since the parameters came where they are, with a `Trainer` of its last epoch. On a GPU this
+        waits for the GPU.
         """
         return None if self._step is None else int(to_host(self._step.first_skipped)[0]) or None
 
@@ -129,9 +130,11 @@ class Optimizer:
 
     def look_ahead(self, steps: int) -> None:
         """Tell a GPU the learning rates of the next steps, where they differ: one upload, in place of one a step."""
-        step, rates = self.prepare(), [self.schedule(self.steps + i) for i in range(steps)]
-        if isinstance(step, DeviceStep) and len(set(rates)) > 1:
-            step.look_ahead(self.steps, rates)
+        step = self.prepare()
+        if isinstance(step, DeviceStep):
+            rates = [self.schedule(self.steps + i) for i in range(steps)]
+            if len(set(rates)) > 1:
+                step.look_ahead(self.steps, rates)
 
     def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
         """Return what changes from step to step in the rule on the CPU; by default the learning rate alone.
@@ -144,6 +147,9 @@ class Optimizer:
 
     def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
         """Update a block of the parameters, on the CPU.
+
+        Its NumPy calls are recorded in the first step and made again in the others: what changes from step to step
+        comes in by `numbers`, and nothing is decided by looking at numbers.
 
         Args:
             numbers: `step_numbers`, as arrays of shape ().
