@@ -48,7 +48,9 @@ class Optimizer:
     kernel: ClassVar[Kernel]
     """The rule on a GPU; launched with a thread for every 16 bytes of the parameters, or fewer."""
 
-    _moving: ClassVar[frozenset[str]] = frozenset(("steps", "schedule", "_schedule", "_store", "_step", "_step_of"))
+    _moving: ClassVar[frozenset[str]] = frozenset(
+        ("steps", "schedule", "_given", "_schedule", "_store", "_step", "_step_of")
+    )
     """Attributes that are no settings of the rule."""
 
     def __init__(
@@ -59,8 +61,7 @@ class Optimizer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
-        self._schedule = copy.deepcopy(as_schedule(lr))  # as it was given: what one training observed stays its own
-        self.schedule = copy.deepcopy(self._schedule)
+        self.schedule = as_schedule(lr)
         self.weight_decay = self._real("weight_decay", weight_decay, closed="left")
         self.clip_norm = None if clip_norm is None else self._real("clip_norm", clip_norm)
         self.clip_value = None if clip_value is None else self._real("clip_value", clip_value)
@@ -68,6 +69,16 @@ class Optimizer:
         self._store: FlatStore | None = None
         self._step: HostStep | DeviceStep | None = None
         self._step_of: Array = None
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of the learning rate, with what this training has observed; set another as you like."""
+        return self._schedule
+
+    @schedule.setter
+    def schedule(self, schedule: Schedule) -> None:
+        self._given = copy.deepcopy(schedule)  # what one training observed stays its own
+        self._schedule = copy.deepcopy(schedule)
 
     @property
     def lr(self) -> float:
@@ -90,7 +101,7 @@ class Optimizer:
         self._store = model.store
         self._store.optimizer = self
         self.steps = 0
-        self.schedule = copy.deepcopy(self._schedule)
+        self._schedule = copy.deepcopy(self._given)
         device = self._store.device
         with device.activate():
             self._store.slots = {name: device.xp.zeros_like(self._store.params) for name in self.slot_names}
