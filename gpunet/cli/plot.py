@@ -26,7 +26,7 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     the test part, which the run held out. Needs matplotlib.
     """
     if out is None and len(runs) > 1:
-        raise ArgumentError("a picture of several runs belongs to no one's folder; say where with --out FILE.png.")
+        raise ArgumentError("say where a picture of several runs goes: --out FILE.png.")
     place = out or runs[0] / PLOT
     if place.suffix.lower() != ".png":
         raise ArgumentError(f"--out {place}: the picture is a PNG; give a name that ends in .png.")
