@@ -1,4 +1,4 @@
-"""The command line: `gpunet train`, `evaluate`, `predict`, `bench`, `tune`, `check`, `info`."""
+"""The command line: `gpunet train`, `evaluate`, `predict`, `plot`, `compare`, `bench`, `tune`, `check`, `info`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import click
 import gpunet
 from gpunet.cli.bench import bench
 from gpunet.cli.check import check
+from gpunet.cli.compare import compare
 from gpunet.cli.info import info
+from gpunet.cli.plot import plot
 from gpunet.cli.train import train
 from gpunet.cli.tune import tune
 from gpunet.cli.use import evaluate, predict
@@ -48,5 +50,5 @@ def main() -> None:
     """Train small neural networks on the CPU or an NVIDIA GPU, and use them."""
 
 
-for command in (train, evaluate, predict, bench, tune, check, info):
+for command in (train, evaluate, predict, plot, compare, bench, tune, check, info):
     main.add_command(command)
