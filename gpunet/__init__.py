@@ -12,7 +12,7 @@ from gpunet.device import (
     to_host,
     use_device,
 )
-from gpunet.layers import Activation, Dropout, Embedding, Flatten, Layer, Linear
+from gpunet.layers import LSTM, RNN, Activation, Dropout, Embedding, Flatten, Layer, Linear
 from gpunet.losses import BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
 from gpunet.ops.activations import (
@@ -48,7 +48,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ELU",
     "GELU",
+    "LSTM",
     "MLP",
+    "RNN",
     "SGD",
     "Activation",
     "Adam",

@@ -17,7 +17,7 @@ from gpunet.data.checks import as_dtype, check_indices, check_range
 from gpunet.device import Array, on_device
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
-from gpunet.layers import Activation, Dropout, Embedding, Flatten, Layer, Linear
+from gpunet.layers import LSTM, RNN, Activation, Dropout, Embedding, Flatten, Layer, Linear
 from gpunet.layers.linear import LinearChain
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
@@ -305,7 +305,9 @@ class MLP(Sequential):
         super().__init__(*layers, Linear(sizes[-2], sizes[-1], rng=rng))
 
 
-LAYERS: dict[str, type[Layer]] = {cls.__name__: cls for cls in (Activation, Dropout, Embedding, Flatten, Linear)}
+LAYERS: dict[str, type[Layer]] = {
+    cls.__name__: cls for cls in (LSTM, RNN, Activation, Dropout, Embedding, Flatten, Linear)
+}
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:
@@ -364,10 +366,9 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
 
 def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
-    if layer.index_range is not None:  # as many indices as you like
-        return None
     if isinstance(layer, Sequential):
-        return next((shape for shape in map(_input_shape, layer.layers) if shape), None)
+        same = (Activation, Dropout, Flatten)  # of a vector, a vector of the same size
+        return next((_input_shape(inner) for inner in layer.layers if not isinstance(inner, same)), None)
     return (layer.in_features,) if isinstance(layer, Linear) else None
 
 

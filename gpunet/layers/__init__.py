@@ -6,5 +6,6 @@ from gpunet.layers.dropout import Dropout
 from gpunet.layers.embedding import Embedding
 from gpunet.layers.flatten import Flatten
 from gpunet.layers.linear import Linear
+from gpunet.layers.recurrent import LSTM, RNN
 
-__all__ = ["Activation", "Dropout", "Embedding", "Flatten", "Layer", "Linear"]
+__all__ = ["LSTM", "RNN", "Activation", "Dropout", "Embedding", "Flatten", "Layer", "Linear"]

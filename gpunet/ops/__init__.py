@@ -9,8 +9,10 @@ from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_square
 from gpunet.ops.embedding import embedding, embedding_backward
 from gpunet.ops.gather import gather
 from gpunet.ops.linear import linear, linear_backward
+from gpunet.ops.lstm import lstm, lstm_backward
 from gpunet.ops.matmul import matmul, matmul_backward
 from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel, use_kernel
+from gpunet.ops.rnn import rnn, rnn_backward
 from gpunet.ops.softmax import softmax, softmax_backward
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 
@@ -32,11 +34,15 @@ __all__ = [
     "huber",
     "linear",
     "linear_backward",
+    "lstm",
+    "lstm_backward",
     "matmul",
     "matmul_backward",
     "matmul_plan",
     "mean_squared_error",
     "most_similar",
+    "rnn",
+    "rnn_backward",
     "set_kernel",
     "softmax",
     "softmax_backward",
