@@ -4,9 +4,9 @@
 
 Sentences of a small grammar are generated; no two words of a group, such as "cat" and "dog", ever stand in one. A
 skip-gram model (Mikolov et al. 2013, with the whole softmax) learns which words stand within two places of a word. Then
-the five nearest neighbours of each word by cosine, among all words, must be the five others of its group: 0.98 of them or
-more for each seed, and all seeds must be done within 60 seconds on two CPU cores. Prints a table and some neighbours;
-exits with 1 where it does not hold.
+the five nearest neighbours of each word by cosine, among all words, must be the five others of its group: 0.98 of them
+or more for each seed, and all seeds must be done within 60 seconds on two CPU cores. Prints a table and some
+neighbours; exits with 1 where it does not hold.
 """
 
 from __future__ import annotations

@@ -101,7 +101,6 @@ class CrossEntropyLoss(Loss):
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
     ) -> tuple[Array, Array]:
-        self.check_given(prediction, target)
         return softmax_cross_entropy(
             prediction,
             target,
@@ -112,7 +111,7 @@ class CrossEntropyLoss(Loss):
         )
 
     def check_given(self, prediction: Array, target: Array) -> None:
-        if target.ndim == 1 and type(target) is np.ndarray and prediction.ndim == 2:
+        if target.ndim == 1 and isinstance(target, np.ndarray):
             check_range(target, prediction.shape[1], "target: class labels")
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
