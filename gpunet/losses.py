@@ -112,7 +112,7 @@ class CrossEntropyLoss(Loss):
 
     def check_given(self, prediction: Array, target: Array) -> None:
         if target.ndim == 1 and isinstance(target, np.ndarray):
-            check_range(target, prediction.shape[1], "target: class labels")
+            check_range(target, prediction.shape[1], "target: labels")
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if len(output_shape) != 1 or output_shape[0] < 2:

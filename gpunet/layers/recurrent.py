@@ -146,6 +146,10 @@ class RNN(Recurrent):
     def config(self) -> dict[str, Any]:
         return {**super().config(), "nonlinearity": self.nonlinearity}
 
+    def __repr__(self) -> str:
+        extra = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}"
+        return f"{super().__repr__()[:-1]}{extra})"
+
 
 class LSTM(Recurrent):
     """A long short-term memory (`gpunet.ops.lstm` has the equations), from x (rows, steps, input_size).

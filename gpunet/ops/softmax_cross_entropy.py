@@ -71,7 +71,7 @@ def softmax_cross_entropy(
     xp = float_module("softmax_cross_entropy", logits=logits, target=floats, weight=weight, class_weight=class_weight)
     _check_shapes(logits, target, weight, class_weight)
     if type(target) is np.ndarray and hard:  # a step that is recorded looks at its labels elsewhere
-        check_range(target, logits.shape[1], "target: class labels")
+        check_range(target, logits.shape[1], "target: labels")
     if xp is np and hard and class_weight is None and not label_smoothing:
         return _numpy_labels(logits, target, weight, tape)
     if xp is np:
