@@ -10,6 +10,7 @@ import numpy as np
 from gpunet.arguments import whole
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ShapeError
+from gpunet.initializers import initializer
 from gpunet.layers.base import Layer
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.lstm import lstm, lstm_backward
@@ -36,11 +37,9 @@ class Recurrent(Layer):
         self.input_size = whole(f"{name}: input_size", input_size)
         self.hidden_size = whole(f"{name}: hidden_size", hidden_size)
         self.return_sequences = return_sequences
-        bound, columns, generator = 1 / math.sqrt(hidden_size), self.gates * hidden_size, np.random.default_rng(rng)
-        params = {
-            "weight_ih": generator.uniform(-bound, bound, (input_size, columns)),
-            "weight_hh": generator.uniform(-bound, bound, (hidden_size, columns)),
-        }
+        bound, columns, rng = 1 / math.sqrt(hidden_size), self.gates * hidden_size, np.random.default_rng(rng)
+        draw = initializer(lambda shape, generator: generator.uniform(-bound, bound, shape))
+        params = {"weight_ih": draw((input_size, columns), rng), "weight_hh": draw((hidden_size, columns), rng)}
         if bias:
             params["bias"] = np.zeros(columns)
         super().__init__(params)
