@@ -12,8 +12,8 @@ from gpunet.device import (
     to_host,
     use_device,
 )
-from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear
-from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, MSELoss
+from gpunet.layers import LSTM, RNN, Activation, Dropout, Embedding, Flatten, Layer, Linear
+from gpunet.losses import BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
 from gpunet.ops.activations import (
     ELU,
@@ -49,7 +49,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ELU",
     "GELU",
+    "LSTM",
     "MLP",
+    "RNN",
     "SGD",
     "Activation",
     "Adam",
@@ -58,12 +60,14 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "ConstantLR",
+    "CosineEmbeddingLoss",
     "CosineLR",
     "CrossEntropyLoss",
     "CustomActivation",
     "Device",
     "Dropout",
     "EarlyStopping",
+    "Embedding",
     "Flatten",
     "GELUTanh",
     "History",

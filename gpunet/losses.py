@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.arguments import real
-from gpunet.data.checks import as_dtype, check_labels, check_targets, host_array
+from gpunet.data.checks import as_dtype, check_labels, check_one_dimension, check_range, check_targets, host_array
 from gpunet.device import Array, device_of
 from gpunet.errors import ArgumentError, DataError, ShapeError
+from gpunet.ops.cosine_embedding import cosine_embedding
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
-from gpunet.ops.softmax_cross_entropy import check_labels_in, softmax_cross_entropy
+from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 from gpunet.recording import Watched
 from gpunet.tape import Tape
 
-Task = Literal["classification", "binary", "regression"]
+Task = Literal["classification", "binary", "regression", "similarity"]
 
 
 class Loss(Watched):
@@ -111,7 +112,7 @@ class CrossEntropyLoss(Loss):
 
     def check_given(self, prediction: Array, target: Array) -> None:
         if target.ndim == 1 and isinstance(target, np.ndarray):
-            check_labels_in(target, prediction.shape[1])
+            check_range(target, prediction.shape[1], "target: labels")
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if len(output_shape) != 1 or output_shape[0] < 2:
@@ -191,6 +192,39 @@ class HuberLoss(Loss):
         return {"delta": self.delta}
 
 
+class CosineEmbeddingLoss(Loss):
+    """What the two vectors of a pair cost by their cosine c, with PyTorch's formula; the mean over pairs.
+
+    1 - c where the two shall be alike (target 1), max(c - margin, 0) where not (target -1). PyTorch takes two inputs;
+    here a prediction is the pair, (rows, 2, features), which is what a model makes of rows of two: an `Embedding` of
+    indices (rows, 2), a `Linear` of (rows, 2, features), so that both go through the same weights.
+
+    Args:
+        margin: the cosine up to which two that shall not be alike cost nothing, from -1 to 1.
+    """
+
+    task = "similarity"
+
+    def __init__(self, margin: float = 0.0):
+        self.margin = real("CosineEmbeddingLoss: margin", margin, -1, 1, closed="both")
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return cosine_embedding(prediction, target, self.margin, weight=weight, tape=tape)
+
+    def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        if len(output_shape) != 2 or output_shape[0] != 2:
+            raise ShapeError(f"CosineEmbeddingLoss needs an output (2, features) a row, got shape {output_shape}.")
+        y = check_one_dimension(as_dtype(check_targets(target), dtype, "y"), "y")
+        if (np.abs(y) != 1).any():
+            raise DataError("y: CosineEmbeddingLoss needs targets of 1 (alike) and -1 (not alike).")
+        return y
+
+    def config(self) -> dict[str, Any]:
+        return {"margin": self.margin}
+
+
 LOSSES: dict[str, type[Loss]] = {
-    loss.__name__: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss, HuberLoss)
+    loss.__name__: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss, HuberLoss, CosineEmbeddingLoss)
 }

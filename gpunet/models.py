@@ -13,15 +13,16 @@ from numpy.typing import ArrayLike
 
 from gpunet.arguments import whole
 from gpunet.data import Standardizer, TableSchema, check_features
-from gpunet.data.checks import as_dtype
-from gpunet.device import Array
+from gpunet.data.checks import as_dtype, check_indices, check_range
+from gpunet.device import Array, on_device
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
 from gpunet.initializers import undrawn
-from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear
+from gpunet.layers import LSTM, RNN, Activation, Dropout, Embedding, Flatten, Layer, Linear
 from gpunet.layers.linear import LinearChain
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
+from gpunet.ops.cosine_similarity import cosine_similarity
 from gpunet.ops.softmax import softmax
 from gpunet.tape import Tape
 
@@ -33,7 +34,7 @@ class Model(Layer):
     """A layer that is used on its own: it predicts from raw host data, and is written to a file.
 
     Attributes:
-        task: what it was trained for ("classification", "binary", "regression"), or None before training.
+        task: what it was trained for ("classification", "binary", "regression", "similarity"), or None before training.
         classes: the names of the classes, or None.
         input_scaler: the standardisation that raw features go through, or None.
         target_scaler: the standardisation that targets went through in training, or None.
@@ -65,13 +66,15 @@ class Model(Layer):
         """Return the raw outputs, logits or values, for raw features.
 
         Args:
-            X: (rows, features...) host data; it is standardised as in training.
+            X: (rows, features...) host data, standardised as in training; or integers (rows, ...), where the first
+                layer takes indices.
 
         Returns:
             (rows, outputs...) in host memory.
 
         Raises:
-            DataError: features that are not finite, too large for the model's dtype, or none.
+            DataError: features that are not finite, too large for the model's dtype, or none; indices out of range.
+            DTypeError: features that are no real numbers, indices that are no integers.
             ShapeError: not the number of features that the model takes.
         """
         x = self.prepare(X)
@@ -88,14 +91,25 @@ class Model(Layer):
 
         Arguments and errors as for `outputs`.
         """
-        x = check_features(X)
+        x = check_features(X) if self.index_range is None else check_indices(X, self.index_range)
         try:
             self.output_shape(x.shape[1:])
         except ShapeError as error:
             raise ShapeError(f"X: {error}") from None
+        if self.index_range is None:
+            return as_dtype(x if self.input_scaler is None else self.input_scaler.apply(x), self.dtype, "X")
         if self.input_scaler is not None:
-            x = self.input_scaler.apply(x)
-        return as_dtype(x, self.dtype, "X")
+            raise StateError("the model takes indices, which cannot be standardised; set its input_scaler to None.")
+        return x
+
+    def check_given(self, X: Any) -> None:
+        """Refuse ready features for a step that hold indices out of range, where they are in host memory.
+
+        Raises:
+            DataError: they do.
+        """
+        if self.index_range is not None and not on_device(X):
+            check_range(np.asarray(X), self.index_range, "X: indices")
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return labels or values for raw features.
@@ -105,8 +119,8 @@ class Model(Layer):
 
         Returns:
             Classification: class names (rows,), or class indices where the classes have no names. Binary: 0 or 1 (or
-            names), (rows,) for one output, else (rows, outputs). Otherwise values, (rows,) for one output, else
-            (rows, outputs), in the units of the training targets.
+            names), (rows,) for one output, else (rows, outputs). Similarity: the cosine of each pair, (rows,).
+            Otherwise values, (rows,) for one output, else (rows, outputs), in the units of the training targets.
         """
         return self.decode(self.outputs(X))
 
@@ -114,6 +128,8 @@ class Model(Layer):
         """Return what `predict` returns, from what `outputs` returned."""
         if self.task == "classification":
             return self._named(y.argmax(axis=1))
+        if self.task == "similarity":
+            return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
         if self.target_scaler is not None:
             y = self.target_scaler.invert(y.reshape(len(y), *self.target_scaler.mean.shape))
         if y.ndim == 2 and y.shape[1] == 1:
@@ -225,6 +241,10 @@ class Sequential(Model):
                 raise ShapeError(f"layer {position}, {error}") from None
         return shape
 
+    @property
+    def index_range(self) -> int | None:
+        return self.layers[0].index_range if self.layers else None
+
     def leaves(self, path: str = "") -> dict[str, Layer]:
         prefix = f"{path}." if path else ""
         found: dict[str, Layer] = {}
@@ -292,7 +312,9 @@ class MLP(Sequential):
         super().__init__(*layers, Linear(sizes[-2], sizes[-1], rng=rng))
 
 
-LAYERS: dict[str, type[Layer]] = {cls.__name__: cls for cls in (Activation, Dropout, Flatten, Linear)}
+LAYERS: dict[str, type[Layer]] = {
+    cls.__name__: cls for cls in (LSTM, RNN, Activation, Dropout, Embedding, Flatten, Linear)
+}
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:
@@ -353,7 +375,8 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
 def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
     if isinstance(layer, Sequential):
-        return next((shape for shape in map(_input_shape, layer.layers) if shape), None)
+        same = (Activation, Dropout, Flatten)  # of a vector, a vector of the same size
+        return next((_input_shape(inner) for inner in layer.layers if not isinstance(inner, same)), None)
     return (layer.in_features,) if isinstance(layer, Linear) else None
 
 

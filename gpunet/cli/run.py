@@ -197,8 +197,12 @@ def score(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Return the loss and the metrics of a trained model; the loss is the plain one, without label smoothing.
 
     Raises:
-        ArgumentError: the model was never trained.
+        ArgumentError: the model was never trained, or for pairs.
     """
     if model.task is None:
         raise ArgumentError("this model was never trained, there is nothing to evaluate.")
+    if model.task not in LOSS_OF_TASK:
+        raise ArgumentError(
+            f"this model's task is {model.task}; the command evaluates {', '.join(map(str, LOSS_OF_TASK))}."
+        )
     return Trainer(model, loss=LOSS_OF_TASK[model.task]()).evaluate(X, y)

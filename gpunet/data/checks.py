@@ -84,6 +84,45 @@ def check_labels(y: Any, n_classes: int, name: str = "y") -> np.ndarray:
     return np.require(array, np.int64, ["C", "A"])
 
 
+def check_indices(X: Any, n: int, name: str = "X") -> np.ndarray:
+    """Return the indices `X` as an int64 array (rows, ...) of values from 0 to `n - 1`.
+
+    Raises:
+        DataError: no indices, or one out of range.
+        DTypeError: indices that are not integers.
+        ShapeError: a single number instead of an array.
+    """
+    array = _real_array(X, name)
+    if array.dtype.kind == "f":
+        raise DTypeError(
+            f"{name} holds floats ({array.dtype}); the model takes indices, integers from 0 to {n - 1}. Use "
+            f"{name}.astype(int) if they are whole numbers."
+        )
+    if array.ndim == 0:
+        raise ShapeError(f"{name} is a single number; give an array with one row for each sample.")
+    if not array.size:
+        raise DataError(f"{name} is empty, its shape is {array.shape}; at least one index is needed.")
+    outside = (array < 0) | (array >= n)
+    if outside.any():
+        row, *columns = (int(i) for i in np.unravel_index(np.argmax(outside), outside.shape))
+        raise DataError(f"{name} is {array[row, *columns]} at {_place(row, columns)}; indices lie in 0 to {n - 1}.")
+    return np.require(array, np.int64, ["C", "A"])
+
+
+def check_range(indices: np.ndarray, n: int, name: str) -> None:
+    """Refuse integers in host memory that do not lie in 0 to `n - 1`, in one pass: for those that come every step.
+
+    Raises:
+        DataError: they don't, or are no integers.
+    """
+    if indices.dtype.kind not in "iu":
+        raise DataError(f"{name} must be integers, got {indices.dtype}.")
+    if not indices.size or (indices.dtype == np.int64 and indices.view(np.uint64).max() < n):
+        return  # a negative index is a huge one there
+    if not 0 <= indices.min() <= indices.max() < n:
+        raise DataError(f"{name} must lie in 0 .. {n - 1}, got {indices.min()} .. {indices.max()}.")
+
+
 def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
     """Return the sample weights as a float array (n,): finite, none negative, not all zero.
 
@@ -176,11 +215,13 @@ def _finite_floats(array: np.ndarray, name: str) -> np.ndarray:
     finite = np.isfinite(floats)
     if not finite.all():
         row, *columns = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
-        column = f", column {', '.join(map(str, columns))}" if columns else ""
-        raise DataError(
-            f"{name} is {floats[row, *columns]} at row {row}{column}; remove such samples or fill in a number first."
-        )
+        number, place = floats[row, *columns], _place(row, columns)
+        raise DataError(f"{name} is {number} at {place}; remove such samples or fill in a number first.")
     return floats
+
+
+def _place(row: int, columns: list[int]) -> str:
+    return f"row {row}, column {', '.join(map(str, columns))}" if columns else f"row {row}"
 
 
 def _per_sample(shape: tuple[int, ...]) -> str:

@@ -72,6 +72,11 @@ class Layer(Watched):
         """
         return shape
 
+    @property
+    def index_range(self) -> int | None:
+        """n where the layer's input is indices, integers from 0 to n - 1; None where it is numbers."""
+        return None
+
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON, from which a saved layer is rebuilt; by default none."""
         return {}

@@ -2,12 +2,17 @@
 
 from gpunet.ops.activations import ActivationFunction
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
+from gpunet.ops.cosine_embedding import cosine_embedding
+from gpunet.ops.cosine_similarity import cosine_similarity, cosine_similarity_backward, most_similar
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops.embedding import embedding, embedding_backward
 from gpunet.ops.gather import gather
 from gpunet.ops.linear import linear, linear_backward
+from gpunet.ops.lstm import lstm, lstm_backward
 from gpunet.ops.matmul import matmul, matmul_backward
 from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel, use_kernel
+from gpunet.ops.rnn import rnn, rnn_backward
 from gpunet.ops.softmax import softmax, softmax_backward
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 
@@ -18,16 +23,26 @@ __all__ = [
     "bias_activation",
     "bias_activation_backward",
     "binary_cross_entropy",
+    "cosine_embedding",
+    "cosine_similarity",
+    "cosine_similarity_backward",
     "dropout",
     "dropout_backward",
+    "embedding",
+    "embedding_backward",
     "gather",
     "huber",
     "linear",
     "linear_backward",
+    "lstm",
+    "lstm_backward",
     "matmul",
     "matmul_backward",
     "matmul_plan",
     "mean_squared_error",
+    "most_similar",
+    "rnn",
+    "rnn_backward",
     "set_kernel",
     "softmax",
     "softmax_backward",

@@ -53,7 +53,7 @@ def mean_squared_error(
     np.subtract(prediction, target, out=slope)
     np.multiply(slope, slope, out=loss)
     np.multiply(slope, 2, out=slope)
-    return _mean(loss, slope, weight, tape)
+    return weighted_mean(loss, slope, weight, tape)
 
 
 def huber(
@@ -75,7 +75,7 @@ def huber(
     np.multiply(slope, 0.5, out=half)
     np.subtract(loss, half, out=loss)
     np.multiply(loss, slope, out=loss)
-    return _mean(loss, slope, weight, tape)
+    return weighted_mean(loss, slope, weight, tape)
 
 
 def binary_cross_entropy(
@@ -99,7 +99,7 @@ def binary_cross_entropy(
     np.add(loss, slope, out=loss)  # last, as it is all that is left of the loss of a logit that is right by far
     sigmoid(logits, slope, np)
     np.subtract(slope, target, out=slope)
-    return _mean(loss, slope, weight, tape)
+    return weighted_mean(loss, slope, weight, tape)
 
 
 def _check(op: str, prediction: Array, target: Array, weight: Array | None) -> ModuleType:
@@ -112,8 +112,8 @@ def _check(op: str, prediction: Array, target: Array, weight: Array | None) -> M
     return xp
 
 
-def _mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
-    """Take the weighted mean of `loss` and scale `slope` to its gradient, in place."""
+def weighted_mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
+    """Return the mean of `loss` (rows, ...) over rows with weights, and `slope` scaled to its gradient, in place."""
     value = empty(tape, (), loss.dtype, np)
     if weight is None:
         share = 1 / max(loss.size, 1)

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from gpunet.cuda import Kernel
+from gpunet.data.checks import check_range
 from gpunet.device import Array, array_module
-from gpunet.errors import DataError, ShapeError
+from gpunet.errors import ShapeError
 from gpunet.ops.checks import float_module
 from gpunet.ops.launch import THREADS, block_count, operand, partial_sums
 from gpunet.tape import Tape, empty, empty_like
@@ -70,7 +71,7 @@ def softmax_cross_entropy(
     xp = float_module("softmax_cross_entropy", logits=logits, target=floats, weight=weight, class_weight=class_weight)
     _check_shapes(logits, target, weight, class_weight)
     if type(target) is np.ndarray and hard:  # a step that is recorded looks at its labels elsewhere
-        check_labels_in(target, logits.shape[1])
+        check_range(target, logits.shape[1], "target: labels")
     if xp is np and hard and class_weight is None and not label_smoothing:
         return _numpy_labels(logits, target, weight, tape)
     if xp is np:
@@ -208,16 +209,6 @@ def _cuda(
     kernel = LABELS if hard else DISTRIBUTIONS
     kernel((blocks,), (THREADS,), logits, target, *weights, dlogits, *parts, loss, rows, classes, smoothing)
     return loss, dlogits
-
-
-def check_labels_in(labels: np.ndarray, classes: int) -> None:
-    """Raise `DataError` unless labels in host memory are integers in [0, classes)."""
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"target: class labels must be integers, got {labels.dtype}.")
-    if not labels.size or (labels.dtype == np.int64 and labels.view(np.uint64).max() < classes):
-        return  # one pass: a negative label is a huge one there
-    if not 0 <= labels.min() <= labels.max() < classes:
-        raise DataError(f"target: labels must lie in 0 .. {classes - 1}, got {labels.min()} .. {labels.max()}.")
 
 
 def _check_shapes(logits: Array, target: Array, weight: Array | None, class_weight: Array | None) -> None:

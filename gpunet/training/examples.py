@@ -81,4 +81,4 @@ def hold_out(loss: Loss, y: np.ndarray, share: float, *, seed: int) -> tuple[np.
 
 
 def _is_text(y: np.ndarray, loss: Loss) -> bool:
-    return y.dtype.kind == "U" and loss.task != "regression"
+    return y.dtype.kind == "U" and loss.task in ("classification", "binary")

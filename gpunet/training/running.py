@@ -26,6 +26,7 @@ class RunningMeans:
 
     def __init__(self, task: Task):
         self.task = task
+        self._judges = task in ("classification", "binary")
         self._device = CPU
         # the sum of the loss over rows, right answers: one array for all epochs, as a recorded step names it
         self._totals: Array = np.zeros(2)
@@ -53,7 +54,7 @@ class RunningMeans:
     def count(self, prediction: Array) -> None:
         """Do the other part: count the rows and the answers."""
         self._rows += len(prediction)
-        if self.task != "regression":
+        if self._judges:
             self._answers += len(prediction) if self.task == "classification" else prediction.size
 
     def read(self) -> dict[str, float]:
@@ -69,7 +70,7 @@ class RunningMeans:
 
     def _means(self, totals: np.ndarray) -> dict[str, float]:
         means = {"loss": float(totals[0]) / self._rows}
-        return means if self.task == "regression" else {**means, "accuracy": float(totals[1]) / self._answers}
+        return {**means, "accuracy": float(totals[1]) / self._answers} if self._judges else means
 
     def state(self) -> dict[str, Any]:
         """Return the sums, as JSON."""
@@ -87,7 +88,7 @@ class RunningMeans:
         np.copyto(of_batch, value)
         np.multiply(of_batch, len(prediction), out=of_batch)
         np.add(loss, of_batch, out=loss)
-        if self.task != "regression":
+        if self._judges:
             np.copyto(of_batch, np.count_nonzero(self._right(prediction, target, tape)))
             np.add(right, of_batch, out=right)
 
@@ -104,7 +105,7 @@ class RunningMeans:
     def _add_cuda(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         xp = array_module(value)
         rows = len(prediction)
-        if self.task == "regression":
+        if not self._judges:
             LOSS((1,), (1,), value, self._totals, rows)
             return
         kernel, dtype = DISTRIBUTIONS, prediction.dtype

@@ -56,7 +56,7 @@ class Trainer:
         callbacks: what happens beside (see `gpunet.training.callbacks`).
         metrics: functions (target, prediction) -> float by name, for `evaluate` and validation. A classifier's
             predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
-            and "r2".
+            and "r2", for similarity none.
         seed: of the shuffles, the dropout masks and the validation split.
         plan: whether the step is recorded for each batch shape and then replayed: True, False, or "auto": wherever it
             can be, and told once where not. The numbers are the same.
@@ -108,6 +108,8 @@ class Trainer:
         default: dict[str, Metric] = {"accuracy": accuracy}
         if self.loss.task == "regression":
             default = {"mae": mean_absolute_error, "r2": r2_score}
+        elif self.loss.task == "similarity":
+            default = {}
         self.metrics = dict(default if metrics is None else metrics)
         self.seed = int(seed)
         self.history = History()
@@ -154,7 +156,8 @@ class Trainer:
         Ctrl-C ends training after the step that runs; a second Ctrl-C at once.
 
         Args:
-            X: (rows, features...) host data, standardised by the model's scaler if it has one.
+            X: (rows, features...) host data, standardised by the model's scaler if it has one; or integers (rows, ...),
+                where the model's first layer takes indices.
             y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss wants them.
             epochs: how many, >= 1.
             batch_size: rows a step, >= 1; at most all rows.
@@ -277,20 +280,25 @@ class Trainer:
         """Do one training step on one batch, reading nothing back.
 
         Args:
-            X: (rows, features...) ready features: not standardised here, and not searched for NaN.
+            X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices.
             y: targets as the loss takes them, in [0, classes) or in the model's dtype.
             weight: (rows,) row weights.
 
         Returns:
             The loss, an array of shape () on the device, which the next step overwrites.
+
+        Raises:
+            DataError: indices in host memory that are out of range.
         """
+        self.model.check_given(X)
         self.attach()
         store = self.model.store
         device, dtype = store.device, store.params.dtype
         target = device.asarray(y)
         if target.dtype.kind == "f":
             target = device.asarray(target, dtype)
-        given = [device.asarray(X, dtype), target, *([] if weight is None else [device.asarray(weight, dtype)])]
+        x = device.asarray(X, dtype if self.model.index_range is None else None)
+        given = [x, target, *([] if weight is None else [device.asarray(weight, dtype)])]
         with device.activate():
             plan = self._plan(tuple((a.shape, a.dtype) for a in given), record=self.plan)
             plan(plan.inputs(given))
@@ -340,6 +348,8 @@ class Trainer:
         if self.loss.task == "regression":
             target = np.asarray(y, np.float64)
             outputs = self.model.decode(outputs).reshape(target.shape)
+        elif self.loss.task == "similarity":
+            outputs = self.model.decode(outputs)
         elif self.loss.task == "binary":
             outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
         return results | {name: float(metric(target, outputs)) for name, metric in self.metrics.items()}

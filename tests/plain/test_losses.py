@@ -67,6 +67,7 @@ def test_the_task_says_what_a_model_is_trained_for():
         "BCEWithLogitsLoss": "binary",
         "MSELoss": "regression",
         "HuberLoss": "regression",
+        "CosineEmbeddingLoss": "similarity",
     }
 
 

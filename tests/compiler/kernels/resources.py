@@ -44,6 +44,8 @@ def _options(name: str, real: str) -> Iterator[dict[str, object]]:
         yield from (FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT)
     elif name == "bias_activation":
         yield from ({"ACTIVATION": activation} for activation in (FUNCTIONS if real == "float" else ["gelu"]))
+    elif name == "rnn":
+        yield from ({"ACTIVATION": activation} for activation in ("tanh", "relu"))
     else:
         yield {}
 

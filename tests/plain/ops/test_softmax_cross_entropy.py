@@ -119,7 +119,7 @@ def test_large_logits_neither_overflow_nor_warn(dtype):
 
 @pytest.mark.parametrize("labels", [[1, 3], [-1, 0], [0.0, 1.0]], ids=str)
 def test_labels_that_are_none_are_refused(labels):
-    with pytest.raises(DataError, match=r"target: (labels must lie in 0 \.\. 2|class labels must be integers)"):
+    with pytest.raises(DataError, match=r"target: labels must (lie in 0 \.\. 2|be integers)"):
         softmax_cross_entropy(np.zeros((2, 3)), np.array(labels))
 
 

@@ -1,0 +1,122 @@
+"""Embedding: look rows up in a table, and the table's gradient.
+
+    y_i = W_{k_i},    dW_r = Σ_{i: k_i = r} dy_i
+
+The sums run in a fixed order, without atomics, so that the same input gives the same bits. On a GPU every row of the
+table looks through all indices for its own: rows · positions comparisons, cheap up to some 10⁹ (see
+`kernels/embedding.cu`). On the CPU the rows of dy are added one after the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from gpunet.cuda import Kernel
+from gpunet.data.checks import check_range
+from gpunet.device import Array, array_module
+from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.gather import gather
+from gpunet.ops.launch import operand
+from gpunet.tape import Tape, empty
+
+BACKWARD = Kernel("embedding.cu", "embedding_backward")
+
+NO_PADDING = -1
+
+
+def embedding(indices: Array, weight: Array, *, tape: Tape | None = None) -> Array:
+    """Return the rows of `weight` at the given indices.
+
+    Args:
+        indices: (...), integers in [0, num_embeddings). On a GPU they are not checked: those beyond an end are taken
+            as that end.
+        weight: the table (num_embeddings, embedding_dim), float32 or float64.
+        tape: where memory comes from; None makes a fresh array.
+
+    Returns:
+        (..., embedding_dim), in the dtype of `weight`.
+
+    Raises:
+        DataError: indices in host memory that are out of the table.
+        DTypeError: indices that are no integers, a table that is not float32 or float64.
+        ShapeError: a table that has not two axes.
+    """
+    float_module("embedding", weight=weight)
+    _check_indices("embedding", indices, weight=weight)
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding: weight must be (num_embeddings, embedding_dim), got shape {weight.shape}.")
+    if type(indices) is np.ndarray:
+        check_range(indices, len(weight), "embedding: indices")
+    return gather(weight, indices.reshape(-1), tape=tape).reshape(*indices.shape, weight.shape[1])
+
+
+def embedding_backward(
+    dy: Array,
+    indices: Array,
+    num_embeddings: int,
+    padding_idx: int | None = None,
+    *,
+    dweight: Array | None = None,
+    tape: Tape | None = None,
+) -> Array:
+    """Return the gradient of the table from the gradient of y = embedding(indices, weight).
+
+    Args:
+        dy: (..., embedding_dim), the gradient of y.
+        indices: (...), as given to `embedding`.
+        num_embeddings: rows of the table.
+        padding_idx: the row that gets no gradient, zeros; or None.
+        dweight: where to write the gradient, C-contiguous; a fresh array by default.
+        tape: where scratch comes from; None makes fresh arrays.
+
+    Returns:
+        (num_embeddings, embedding_dim).
+
+    Raises:
+        ShapeError: the shapes don't fit.
+        DTypeError: indices that are no integers, a gradient that is not float32 or float64.
+    """
+    xp = float_module("embedding_backward", dy=dy, dweight=dweight)
+    _check_indices("embedding_backward", indices, dy=dy)
+    if dy.ndim == 0 or dy.shape[:-1] != indices.shape:
+        raise ShapeError(f"embedding_backward: dy has shape {dy.shape}, expected {(*indices.shape, 'features')}.")
+    width = dy.shape[-1]
+    if dweight is None:
+        dweight = xp.empty((num_embeddings, width), dy.dtype)
+    check_shape("embedding_backward", (num_embeddings, width), dweight=dweight)
+    if not dweight.flags.c_contiguous:
+        raise ShapeError(f"embedding_backward: dweight must be C-contiguous, its strides are {dweight.strides}.")
+    if xp is np:
+        _sum_rows(dy, indices, dweight, tape)
+        if padding_idx is not None:
+            dweight[padding_idx] = 0
+        return dweight
+    rows = operand(indices, tape, xp, np.dtype(np.int64))
+    padding = NO_PADDING if padding_idx is None else padding_idx
+    grid = num_embeddings, math.ceil(width / (32 * 16 // dy.itemsize))
+    BACKWARD(grid, (32, 8), operand(dy, tape, xp), rows, dweight, indices.size, width, padding)
+    return dweight
+
+
+def _sum_rows(dy: Array, indices: Array, dweight: Array, tape: Tape | None) -> None:
+    """Add the rows of dy to those of dweight, element by element: `add.at` is slow unless all has one axis."""
+    places = empty(tape, dy.shape, np.dtype(np.intp), np)
+    np.multiply(indices[..., None], dy.shape[-1], out=places)
+    np.add(places, _columns(dy.shape[-1]), out=places)
+    dweight.fill(0)
+    np.add.at(dweight.reshape(-1), places.reshape(-1), dy.reshape(-1))
+
+
+@functools.cache
+def _columns(width: int) -> np.ndarray:
+    return np.arange(width)
+
+
+def _check_indices(op: str, indices: Array, **others: Array) -> None:
+    array_module(indices=indices, **others)
+    if indices.dtype.kind not in "iu":
+        raise DTypeError(f"{op}: indices are {indices.dtype}; use integers, for example indices.astype('int64').")
