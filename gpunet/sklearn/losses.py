@@ -48,14 +48,14 @@ class PenalisedLoss(Loss):
     task = "regression"  # for the Trainer, which counts right answers else
 
     def __init__(self, out_activation: str, model: PenalisedMLP):
-        outputs = model.output_shape((model.layers[0].in_features,))[0]  # type: ignore[attr-defined]
-        loss, self.value_factor, self.slope_factor = {
-            "softmax": (CrossEntropyLoss(), 1.0, 1.0),
+        outputs = len(model[-1].params["bias"])
+        losses: dict[str, tuple[Loss, float, float]] = {
+            "softmax": (CrossEntropyLoss(), 1, 1),
             "logistic": (BCEWithLogitsLoss(), outputs, outputs),
             "identity": (MSELoss(), 0.5, outputs / 2),
-            "exp": (PoissonLoss(), 1.0, 1.0),
-        }[out_activation]
-        self.loss: Loss = loss
+            "exp": (PoissonLoss(), 1, 1),
+        }
+        self.loss, self.value_factor, self.slope_factor = losses[out_activation]
         self._store: FlatStore = model.store
         self._alpha = array_module(self._store.params).zeros_like(self._store.params)
 
