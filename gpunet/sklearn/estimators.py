@@ -48,7 +48,8 @@ class TrainedByGpunet(HasSolvers):
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         with named_errors(X):
-            return super()._validate_input(X, y, incremental, reset)
+            checked: tuple[np.ndarray, np.ndarray] = super()._validate_input(X, y, incremental, reset)
+            return checked
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -5,37 +5,48 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn import utils
 from sklearn.base import BaseEstimator
-from sklearn.utils import shuffle
 
 from gpunet.device import Device, current_device, get_device, use_device
 from gpunet.optimizers import SGD, Adam, Optimizer
 from gpunet.sklearn.losses import PenalisedLoss, PenalisedMLP
 from gpunet.training import Trainer
 
-Progress = tuple[int, dict[str, np.ndarray]]
-"""How far an optimizer came: its steps, and its buffers by name, in host memory."""
-
 
 class OrderedTrainer(Trainer):
-    """A Trainer whose epochs have scikit-learn's order: each shuffles that of the one before.
-
-    Attributes:
-        model: what it trains.
-        loss: with the penalty.
-        order: (rows,), that of the last epoch.
-        random_state: where shuffles are drawn from.
-    """
+    """A Trainer whose epochs have scikit-learn's order: each shuffles that of the one before."""
 
     model: PenalisedMLP
     loss: PenalisedLoss
-    order: np.ndarray
-    random_state: np.random.RandomState
 
-    def _order(self, shuffled: bool) -> np.ndarray:
-        if shuffled:
-            self.order = shuffle(self.order, random_state=self.random_state)
-        return self.order
+    def begin(self, rows: int, random_state: np.random.RandomState) -> None:
+        """Begin with the rows in their order; shuffles are drawn from `random_state`."""
+        self._last_order, self._random_state = np.arange(rows), random_state
+
+    def _order(self, shuffle: bool) -> np.ndarray:
+        if shuffle:
+            self._last_order = utils.shuffle(self._last_order, random_state=self._random_state)
+        return self._last_order
+
+    def run_steps(
+        self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, batch_size: int, shuffle: bool
+    ) -> float:
+        """Run an epoch by `step`, whose record serves the next data too; return the mean loss.
+
+        Args:
+            X: (rows, features).
+            y: targets as the loss takes them.
+            weight: (rows,) or None.
+            batch_size: rows a step.
+            shuffle: whether to shuffle the rows.
+        """
+        order, losses = self._order(shuffle), []
+        for start in range(0, len(X), batch_size):
+            rows = order[start : start + batch_size]
+            value = self.step(X[rows], y[rows], None if weight is None else weight[rows])
+            losses.append(value * len(rows))
+        return float(self.model.device.to_host(sum(losses))) / len(X)
 
 
 class HasNetwork(BaseEstimator):  # type: ignore[misc]
@@ -54,10 +65,7 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
         device = current_device() if self.device == "auto" else get_device(self.device)
         trainer: OrderedTrainer | None = None if fresh else vars(self).get("_trainer")
         if trainer is None or trainer.model.device is not device:
-            progress = None if fresh else self._progress()
-            if fresh or progress is None:
-                self._learning_rate = self.learning_rate_init
-            trainer = self._trainer = self._new_trainer(device, progress)
+            trainer = self._trainer = self._new_trainer(device, None if fresh else self._progress())
             self._placed: list[np.ndarray] = []
         weights = [*self.coefs_, *self.intercepts_]
         if len(weights) != len(self._placed) or any(a is not b for a, b in zip(weights, self._placed, strict=True)):
@@ -66,32 +74,34 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
             self._placed = weights
         return trainer
 
-    def _new_trainer(self, device: Device, progress: Progress | None) -> OrderedTrainer:
+    def _new_trainer(self, device: Device, progress: tuple[Optimizer, dict[str, np.ndarray]] | None) -> OrderedTrainer:
+        """Return a trainer for a network of the shapes of `coefs_`, whose optimizer goes on from `progress`."""
         hidden = "sigmoid" if self.activation == "logistic" else self.activation
-        with use_device(device):
+        optimizer, slots = progress or (self._new_optimizer(), {})
+        with use_device(device), device.activate():
             model = PenalisedMLP([len(self.coefs_[0]), *(coef.shape[1] for coef in self.coefs_)], hidden)
-        model.to(dtype=self.coefs_[0].dtype)
-        trainer = OrderedTrainer(model, loss=PenalisedLoss(self.out_activation_, model), optimizer=self._optimizer())
-        if progress is not None:
+            model.to(dtype=self.coefs_[0].dtype)
+            trainer = OrderedTrainer(model, loss=PenalisedLoss(self.out_activation_, model), optimizer=optimizer)
+            steps, schedule = optimizer.steps, optimizer.schedule
             trainer.attach()
-            trainer.optimizer.steps, slots = progress
+            optimizer.steps, optimizer.schedule = steps, schedule
             for name, slot in slots.items():
                 device.assign(model.store.slots[name], slot)
         return trainer
 
-    def _optimizer(self) -> Optimizer:
+    def _new_optimizer(self) -> Optimizer:
         if self.solver == "sgd":
             nesterov = self.nesterovs_momentum and self.momentum > 0
-            return SGD(self._learning_rate, momentum=self.momentum, nesterov=nesterov)
-        return Adam(self._learning_rate, betas=(self.beta_1, self.beta_2), eps=self.epsilon)
+            return SGD(self.learning_rate_init, momentum=self.momentum, nesterov=nesterov)
+        return Adam(self.learning_rate_init, betas=(self.beta_1, self.beta_2), eps=self.epsilon)
 
-    def _progress(self) -> Progress | None:
-        """Return the optimizer's steps and its buffers in host memory, if there was a training."""
+    def _progress(self) -> tuple[Optimizer, dict[str, np.ndarray]] | None:
+        """Return the optimizer and its buffers in host memory, if there was a training."""
         trainer = vars(self).get("_trainer")
         if trainer is None:
             return vars(self).get("_unpickled_progress")
         store = trainer.model.store
-        return trainer.optimizer.steps, {name: store.device.to_host(a).copy() for name, a in store.slots.items()}
+        return trainer.optimizer, {name: store.device.to_host(a).copy() for name, a in store.slots.items()}
 
     def _read_weights(self) -> None:
         """Let `coefs_` and `intercepts_` be the network's weights of now."""

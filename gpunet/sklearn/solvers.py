@@ -36,6 +36,8 @@ class EpochEnd(Callback):
 class HasSolvers(HasNetwork):
     """What replaces scikit-learn's solvers in its estimators; the names are those that it calls."""
 
+    _no_improvement_count: int
+
     def _fit_stochastic(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any) -> None:
         """Train with Adam or SGD; the last of the `rest` says whether for one epoch more, by `partial_fit`."""
         incremental = rest[-1]
@@ -47,37 +49,36 @@ class HasSolvers(HasNetwork):
         batch_size = min(200, len(X)) if self.batch_size == "auto" else min(self.batch_size, len(X))
         if self.batch_size != "auto" and self.batch_size > len(X):
             warnings.warn("Got `batch_size` larger than the sample size. It is going to be clipped", stacklevel=4)
-        trainer = self._network_trainer(fresh=not incremental)
-        weight = self._weigh(trainer, sample_weight, len(X))
-        trainer.order, trainer.random_state = np.arange(len(X)), self._random_state
+        trainer, rows = self._network_trainer(fresh=not incremental), len(X)
+        target = self._targets(y, X)
+        trainer.begin(rows, self._random_state)
         self.n_iter_ = 0
-        if incremental:
-            self._end_epoch(self._epoch(trainer, X, self._targets(y, X), weight, batch_size), len(X))
-        else:
-            trainer.callbacks = [EpochEnd(lambda loss: self._end_epoch(loss, len(X), validation))]
-            trainer.fit(
-                X,
-                self._targets(y, X),
-                epochs=self.max_iter,
-                batch_size=batch_size,
-                shuffle=self.shuffle,
-                sample_weight=weight,
-            )
-            if trainer.history.stopped == "interrupted":
-                warnings.warn("Training interrupted by user.", stacklevel=4)
-            elif trainer.history.stopped is None:
-                warnings.warn(
-                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                    "converged yet.",
-                    ConvergenceWarning,
-                    stacklevel=4,
+        with trainer.model.device.activate():
+            weight = self._weigh(trainer, sample_weight, rows)
+            if incremental:
+                self._end_epoch(trainer.run_steps(X, target, weight, batch_size, self.shuffle), rows)
+            else:
+                trainer.callbacks = [EpochEnd(lambda loss: self._end_epoch(loss, rows, validation))]
+                trainer.fit(
+                    X, target, epochs=self.max_iter, batch_size=batch_size, shuffle=self.shuffle, sample_weight=weight
                 )
-        if not np.isfinite(self.loss_):
-            raise DataError("the loss is not finite: X or y may hold large values; standardise them first.")
+                trainer.callbacks = []
+                self._tell_why_it_ended(trainer.history.stopped)
         self._read_weights()
         if self.early_stopping:
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
             self._network_trainer()
+
+    def _tell_why_it_ended(self, stopped: str | None) -> None:
+        if stopped == "interrupted":
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        elif stopped is None:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
 
     def _hold_out(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> list[Any]:
         """Return X, y and weights of the rows to train on, and then of those to validate on."""
@@ -95,22 +96,10 @@ class HasSolvers(HasNetwork):
         training, validation = parts[::2], parts[1::2]
         return [*training, None, *validation, None] if weight is None else [*training, *validation]
 
-    def _epoch(
-        self, trainer: OrderedTrainer, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, batch_size: int
-    ) -> float:
-        """Train on batches that are new to the device, by steps that are recorded once; return their mean loss."""
-        trainer.rows = len(X)
-        order = trainer._order(self.shuffle)
-        losses = []
-        for start in range(0, len(X), batch_size):
-            rows = order[start : start + batch_size]
-            value = trainer.step(X[rows], y[rows], None if weight is None else weight[rows])
-            losses.append(value * len(rows))
-        return float(trainer.model.device.to_host(sum(losses))) / len(X)
-
     def _end_epoch(self, loss: float, rows: int, validation: list[Any] | None = None) -> bool:
         """Take note of an epoch's loss as scikit-learn does; say whether to stop."""
-        trainer: OrderedTrainer = self._trainer
+        if not np.isfinite(loss):
+            raise DataError("the loss is not finite: X or y may hold large values; standardise them first.")
         self.n_iter_ += 1
         self.t_ += rows
         self.loss_ = loss
@@ -120,41 +109,36 @@ class HasSolvers(HasNetwork):
         if validation:
             self._read_weights()
         self._update_no_improvement_count(validation is not None, *(validation or (None, None, None)))
-        sgd = self.solver == "sgd"
-        if sgd and self.learning_rate == "invscaling":
-            self._set_learning_rate(trainer, self.learning_rate_init / (self.t_ + 1) ** self.power_t)
-        if not np.isfinite(loss):
-            return True
+        schedule = self.learning_rate if self.solver == "sgd" else "constant"
+        if schedule == "invscaling":
+            self._set_learning_rate(self.learning_rate_init / (self.t_ + 1) ** self.power_t)
         if self._no_improvement_count <= self.n_iter_no_change:
             return False
-        watched = "Validation score" if validation else "Training loss"
-        message = f"{watched} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs"
-        if sgd and self.learning_rate == "adaptive" and self._learning_rate > 1e-6:
-            self._set_learning_rate(trainer, self._learning_rate / 5)
+        stop, what = True, "Stopping."
+        if schedule == "adaptive" and self._trainer.optimizer.lr > 1e-6:
+            self._set_learning_rate(self._trainer.optimizer.lr / 5)
             self._no_improvement_count = 0
-            message += f". Setting learning rate to {self._learning_rate:f}"
-        else:
-            message += ". Stopping."
+            stop, what = False, f"Setting learning rate to {self._trainer.optimizer.lr:f}"
         if self.verbose:
-            print(message)
-        return self._no_improvement_count > 0
+            watched = "Validation score" if validation else "Training loss"
+            epochs = f"{self.n_iter_no_change} consecutive epochs"
+            print(f"{watched} did not improve more than tol={self.tol:f} for {epochs}. {what}")
+        return stop
 
-    def _set_learning_rate(self, trainer: OrderedTrainer, rate: float) -> None:
+    def _set_learning_rate(self, rate: float) -> None:
         """Go on with another rate. Scikit-learn's velocity is a step, with the rate in it; gpunet's has none."""
-        for velocity in trainer.model.store.slots.values():
-            velocity *= self._learning_rate / rate
-        self._learning_rate = rate
-        trainer.optimizer.schedule = ConstantLR(rate)
+        optimizer, store = self._trainer.optimizer, self._trainer.model.store
+        for velocity in store.slots.values():
+            velocity *= optimizer.lr / rate
+        optimizer.schedule = ConstantLR(rate)
 
     def _fit_lbfgs(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, *_: Any) -> None:
         """Minimise over all rows at once with SciPy's L-BFGS; it sees the network's flat buffers."""
         trainer = self._network_trainer(fresh=True)
         model, loss, device = trainer.model, trainer.loss, trainer.model.device
-        weight = self._weigh(trainer, sample_weight, len(X))
         store, tape = model.store, Tape()
         targets = loss.check_target(self._targets(y, X), (self.n_outputs_,), X.dtype)
         x, target = device.asarray(X), device.asarray(targets)
-        weight = None if weight is None else device.asarray(weight)
 
         def value_and_grad(params: np.ndarray) -> tuple[float, np.ndarray]:
             tape.reset()
@@ -165,6 +149,8 @@ class HasSolvers(HasNetwork):
 
         options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
         with device.activate():
+            weight = self._weigh(trainer, sample_weight, len(X))
+            weight = None if weight is None else device.asarray(weight)
             start = device.to_host(store.params).astype(np.float64)
             found = minimize(value_and_grad, start, method="L-BFGS-B", jac=True, options=options)
             device.assign(store.params, found.x)
