@@ -10,7 +10,7 @@ from gpunet.errors import MissingPackageError
 try:
     from gpunet.sklearn.estimators import MLPClassifier, MLPRegressor
 except ModuleNotFoundError as error:
-    if error.name != "sklearn":
+    if error.name not in ("scipy", "sklearn"):
         raise
     raise MissingPackageError("gpunet.sklearn needs scikit-learn: pip install 'scikit-learn>=1.7'.") from None
 

@@ -71,7 +71,7 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
         if len(weights) != len(self._placed) or any(a is not b for a, b in zip(weights, self._placed, strict=True)):
             for layer, coef, intercept in zip(trainer.model.layers, self.coefs_, self.intercepts_, strict=True):
                 layer.params["weight"], layer.params["bias"] = coef, intercept
-            self._placed = weights
+            self._read_weights()
         return trainer
 
     def _new_trainer(self, device: Device, progress: tuple[Optimizer, dict[str, np.ndarray]] | None) -> OrderedTrainer:

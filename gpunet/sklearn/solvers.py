@@ -64,10 +64,11 @@ class HasSolvers(HasNetwork):
                 )
                 trainer.callbacks = []
                 self._tell_why_it_ended(trainer.history.stopped)
-        self._read_weights()
         if self.early_stopping:
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
             self._network_trainer()
+        else:
+            self._read_weights()
 
     def _tell_why_it_ended(self, stopped: str | None) -> None:
         if stopped == "interrupted":
