@@ -87,9 +87,9 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
     """scikit-learn's `MLPClassifier`, trained by gpunet.
 
     It has all parameters, defaults, methods and fitted attributes of the installed scikit-learn's. With the same
-    `random_state` it begins with the same weights and takes the same batches, so that both give the same network but
-    for rounding; Adam's `epsilon` stands where PyTorch has it, beside the root of the corrected moment. The input's
-    dtype is kept: float32 data make a float32 network. Sparse features are refused.
+    `random_state` it begins with the same weights and takes the same steps, so that both give the same network but for
+    rounding. The input's dtype is kept: float32 data make a float32 network. Sparse features are refused, and so is a
+    momentum of 1.
 
     Args:
         device: where the network lives: "auto", "cpu", "cuda", "cuda:N" or "sim"; "auto" is the current device (see

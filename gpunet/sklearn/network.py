@@ -9,7 +9,8 @@ from sklearn import utils
 from sklearn.base import BaseEstimator
 
 from gpunet.device import Device, current_device, get_device, use_device
-from gpunet.optimizers import SGD, Adam, Optimizer
+from gpunet.optimizers import SGD, Optimizer
+from gpunet.sklearn.adam import UncorrectedAdam
 from gpunet.sklearn.losses import PenalisedLoss, PenalisedMLP
 from gpunet.training import Trainer
 
@@ -93,7 +94,7 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
         if self.solver == "sgd":
             nesterov = self.nesterovs_momentum and self.momentum > 0
             return SGD(self.learning_rate_init, momentum=self.momentum, nesterov=nesterov)
-        return Adam(self.learning_rate_init, betas=(self.beta_1, self.beta_2), eps=self.epsilon)
+        return UncorrectedAdam(self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
 
     def _progress(self) -> tuple[Optimizer, dict[str, np.ndarray]] | None:
         """Return the optimizer and its buffers in host memory, if there was a training."""

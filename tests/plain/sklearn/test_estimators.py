@@ -30,7 +30,7 @@ WEIGHTS = 3 * rng.random(130)
 
 SMALL = {"hidden_layer_sizes": (9, 5), "batch_size": 40, "max_iter": 8, "alpha": 0.05, "random_state": 3}
 SGD = {"solver": "sgd", "learning_rate_init": 0.05}
-ADAM = {"epsilon": 1e-14}  # so small that it does not matter where it stands
+ADAM = {"epsilon": 1e-3}  # so large that it matters where it stands
 LBFGS = {"solver": "lbfgs"}
 STOPPING = {"early_stopping": True, "max_iter": 40, "n_iter_no_change": 2}
 PLATEAU = {**SGD, "max_iter": 60, "tol": 0.1, "n_iter_no_change": 2}
@@ -45,7 +45,7 @@ def weights(estimator):
     return np.concatenate([a.ravel() for a in (*estimator.coefs_, *estimator.intercepts_)])
 
 
-def check_same(ours, theirs, tolerance=1e-7):
+def check_same(ours, theirs, tolerance=1e-9):
     assert vars(theirs).keys() - vars(ours).keys() <= {"_optimizer", "_coef_indptr", "_intercept_indptr"}
     np.testing.assert_allclose(weights(ours), weights(theirs), rtol=0, atol=tolerance)
     for name in ("loss_curve_", "validation_scores_", "best_loss_", "best_validation_score_", "loss_"):
@@ -91,12 +91,7 @@ def test_the_network_is_that_of_scikit_learn(kind, y, params, weighted, solver):
 @pytest.mark.parametrize("schedule", ["invscaling", "adaptive"])
 def test_the_learning_rates_are_those_of_scikit_learn(schedule, nesterov):
     theirs, ours = pair("MLPRegressor", **PLATEAU, learning_rate=schedule, nesterovs_momentum=nesterov)
-    check_same(ours.fit(X, VALUES), theirs.fit(X, VALUES), 1e-10)
-
-
-def test_adams_epsilon_stands_where_pytorch_has_it():
-    theirs, ours = pair("MLPRegressor", epsilon=1e-8)
-    check_same(ours.fit(X, VALUES), theirs.fit(X, VALUES), 1e-4)
+    check_same(ours.fit(X, VALUES), theirs.fit(X, VALUES))
 
 
 @pytest.mark.parametrize("solver", [SGD, ADAM], ids=["sgd", "adam"])
