@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -97,12 +98,12 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
         return UncorrectedAdam(self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
 
     def _progress(self) -> tuple[Optimizer, dict[str, np.ndarray]] | None:
-        """Return the optimizer and its buffers in host memory, if there was a training."""
+        """Return a copy of the optimizer and of its buffers, in host memory, if there was a training."""
         trainer = vars(self).get("_trainer")
         if trainer is None:
             return vars(self).get("_unpickled_progress")
         store = trainer.model.store
-        return trainer.optimizer, {name: store.device.to_host(a).copy() for name, a in store.slots.items()}
+        return copy.copy(trainer.optimizer), {name: store.device.to_host(a).copy() for name, a in store.slots.items()}
 
     def _read_weights(self) -> None:
         """Let `coefs_` and `intercepts_` be the network's weights of now."""

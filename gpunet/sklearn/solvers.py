@@ -138,8 +138,8 @@ class HasSolvers(HasNetwork):
         trainer = self._network_trainer(fresh=True)
         model, loss, device = trainer.model, trainer.loss, trainer.model.device
         store, tape = model.store, Tape()
-        targets = loss.check_target(self._targets(y, X), (self.n_outputs_,), X.dtype)
-        x, target = device.asarray(X), device.asarray(targets)
+        targets = loss.check_target(self._targets(y, X), (self.n_outputs_,), model.dtype)
+        x, target = device.asarray(X, model.dtype), device.asarray(targets)
 
         def value_and_grad(params: np.ndarray) -> tuple[float, np.ndarray]:
             tape.reset()

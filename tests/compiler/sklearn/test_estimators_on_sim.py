@@ -68,6 +68,15 @@ def test_an_estimator_pickled_there_goes_on_on_the_cpu():
     check_same(twin, cpu)
 
 
+def test_training_goes_on_where_the_device_is_changed():
+    cpu, moved = MLPRegressor(**SMALL | SGD, device="cpu"), MLPRegressor(**SMALL | SGD, device="cpu")
+    for device in ("cpu", "sim", "cpu"):
+        moved.set_params(device=device).partial_fit(X, VALUES)
+        assert moved._trainer.model.device.name == device
+        cpu.partial_fit(X, VALUES)
+    check_same(moved, cpu)
+
+
 def test_a_warm_partial_fit_launches_one_recorded_step():
     sim = MLPRegressor(**SMALL, device="sim")
     for _ in range(4):

@@ -1,5 +1,6 @@
 """The estimators beside scikit-learn's own: the same networks, in the same places."""
 
+import copy
 import inspect
 import pickle
 import sys
@@ -124,6 +125,14 @@ def test_the_float_dtype_is_kept():
     assert MLPRegressor(**SMALL).fit(X.astype(np.float32), VALUES).predict(X).dtype == np.float32
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_warm_start_keeps_the_networks_dtype(solver):
+    ours = MLPRegressor(**SMALL, solver=solver, warm_start=True).fit(X, VALUES)
+    before = weights(ours)
+    assert weights(ours.fit(X.astype(np.float32), VALUES)).dtype == np.float64
+    assert (weights(ours) != before).any()
+
+
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_parameters_and_defaults_are_scikit_learns_and_a_device(kind):
     theirs, ours = (inspect.signature(type(estimator)).parameters for estimator in pair(kind))
@@ -145,6 +154,16 @@ def test_a_pickled_estimator_goes_on_bit_for_bit(how, solver, tmp_path):
     for _ in range(3):
         ours.partial_fit(X, CLASSES)
         twin.partial_fit(X, CLASSES)
+    np.testing.assert_array_equal(weights(twin), weights(ours))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_is_trained_on_its_own(copied):
+    ours = MLPRegressor(**SMALL | {"shuffle": False}).fit(X, VALUES)
+    twin = copied(ours)
+    twin.partial_fit(X, VALUES)
+    assert (weights(twin) != weights(ours)).any()
+    ours.partial_fit(X, VALUES)
     np.testing.assert_array_equal(weights(twin), weights(ours))
 
 
