@@ -2,8 +2,9 @@
 
     python benchmarks/sklearn_digits.py [DEVICE]
 
-Both train with their default settings, seeds 0 to 4, on the same four fifths, in turns, with one BLAS thread. The mean test accuracies must
-lie within 0.5 points of each other. Prints accuracies, seconds and their ratio; exits with 1 where it does not hold.
+Both train with their default settings, seeds 0 to 4, on the same four fifths, in turns, with one BLAS thread. The mean
+test accuracies must lie within 0.5 points of each other. Prints accuracies, seconds and their ratio; exits with 1 where
+it does not hold.
 """
 
 from __future__ import annotations
