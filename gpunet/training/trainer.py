@@ -241,8 +241,7 @@ class Trainer:
         validation: tuple[ArrayLike, ArrayLike] | None,
     ) -> None:
         rows = self.rows
-        order = random.permutation(rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(rows)
-        batches.begin(order, self.position)
+        batches.begin(self._order(shuffle), self.position)
         if not self.position:
             self.optimizer.prepare().first_skipped.fill(0)
         self.optimizer.look_ahead(math.ceil((rows - self.position) / batch_size))
@@ -275,6 +274,10 @@ class Trainer:
         self.history.epochs.append(row)
         for callback in self.callbacks:
             callback.on_epoch_end(self, row)
+
+    def _order(self, shuffle: bool) -> np.ndarray:
+        """Return the order of the rows in the epoch that begins or goes on, (rows,)."""
+        return random.permutation(self.rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(self.rows)
 
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
         """Do one training step on one batch, reading nothing back.

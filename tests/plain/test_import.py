@@ -32,6 +32,7 @@ FLOORS = {
     "models": 6,
     "training": 7,
     "bench": 8,
+    "sklearn": 8,
     "gpunet": 8,  # the library as its users see it
     "cli": 9,
     "__main__": 10,
