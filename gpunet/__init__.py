@@ -12,7 +12,18 @@ from gpunet.device import (
     to_host,
     use_device,
 )
-from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear
+from gpunet.layers import (
+    Activation,
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2d,
+    Layer,
+    Linear,
+    MaxPool2d,
+)
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
 from gpunet.ops.activations import (
@@ -53,10 +64,13 @@ __all__ = [
     "Activation",
     "Adam",
     "AdamW",
+    "AvgPool2d",
     "BCEWithLogitsLoss",
     "Callback",
     "Checkpoint",
     "ConstantLR",
+    "Conv1d",
+    "Conv2d",
     "CosineLR",
     "CrossEntropyLoss",
     "CustomActivation",
@@ -65,6 +79,7 @@ __all__ = [
     "EarlyStopping",
     "Flatten",
     "GELUTanh",
+    "GlobalAvgPool2d",
     "History",
     "HuberLoss",
     "Identity",
@@ -74,6 +89,7 @@ __all__ = [
     "LinearWarmup",
     "Log",
     "MSELoss",
+    "MaxPool2d",
     "Model",
     "ProgressBar",
     "RMSprop",

@@ -17,7 +17,18 @@ from gpunet.data.checks import as_dtype
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
-from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear
+from gpunet.layers import (
+    Activation,
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2d,
+    Layer,
+    Linear,
+    MaxPool2d,
+)
 from gpunet.layers.linear import LinearChain
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
@@ -285,7 +296,10 @@ class MLP(Sequential):
         super().__init__(*layers, Linear(sizes[-2], sizes[-1], rng=rng))
 
 
-LAYERS: dict[str, type[Layer]] = {cls.__name__: cls for cls in (Activation, Dropout, Flatten, Linear)}
+LAYERS: dict[str, type[Layer]] = {
+    cls.__name__: cls
+    for cls in (Activation, AvgPool2d, Conv1d, Conv2d, Dropout, Flatten, GlobalAvgPool2d, Linear, MaxPool2d)
+}
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:

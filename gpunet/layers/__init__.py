@@ -2,8 +2,21 @@
 
 from gpunet.layers.activation import Activation
 from gpunet.layers.base import Layer
+from gpunet.layers.convolution import Conv1d, Conv2d
 from gpunet.layers.dropout import Dropout
 from gpunet.layers.flatten import Flatten
 from gpunet.layers.linear import Linear
+from gpunet.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 
-__all__ = ["Activation", "Dropout", "Flatten", "Layer", "Linear"]
+__all__ = [
+    "Activation",
+    "AvgPool2d",
+    "Conv1d",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "Layer",
+    "Linear",
+    "MaxPool2d",
+]

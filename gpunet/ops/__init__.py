@@ -2,11 +2,20 @@
 
 from gpunet.ops.activations import ActivationFunction
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
+from gpunet.ops.conv2d import conv2d, conv2d_backward
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
 from gpunet.ops.gather import gather
 from gpunet.ops.linear import linear, linear_backward
 from gpunet.ops.matmul import matmul, matmul_backward
+from gpunet.ops.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel, use_kernel
 from gpunet.ops.softmax import softmax, softmax_backward
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
@@ -15,18 +24,26 @@ __all__ = [
     "ActivationFunction",
     "MatmulPlan",
     "activation_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "bias_activation",
     "bias_activation_backward",
     "binary_cross_entropy",
+    "conv2d",
+    "conv2d_backward",
     "dropout",
     "dropout_backward",
     "gather",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
     "huber",
     "linear",
     "linear_backward",
     "matmul",
     "matmul_backward",
     "matmul_plan",
+    "max_pool2d",
+    "max_pool2d_backward",
     "mean_squared_error",
     "set_kernel",
     "softmax",
