@@ -177,7 +177,7 @@ class Model(Layer):
 
 
 class Sequential(Model):
-    """Layers one after the other. A `Linear` followed by an activation runs as one fused operation.
+    """Layers one after the other. A `Linear` or convolution followed by an activation is one fused operation.
 
     Args:
         *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
@@ -236,14 +236,22 @@ class Sequential(Model):
             found |= layer.leaves(f"{prefix}{position}")
         return found
 
-    def summary(self) -> str:
-        """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters."""
+    def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
+        """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters.
+
+        Args:
+            input_shape: of a row of the input; None: as far as the layers tell it.
+
+        Raises:
+            ShapeError: the model does not take such rows.
+        """
         rows = [("layer", "output of a row", "parameters")]
-        shape = _input_shape(self)
+        shape = input_shape or _input_shape(self)
         position = 0
         for runs in _fuse(self.layers):
             layer = self.layers[position]
-            fused = isinstance(runs, Linear) and runs is not layer
+            fused = runs is not layer
+            shape = shape or _input_shape(runs)
             shape = shape and runs.output_shape(shape)
             count = sum(a.size for leaf in runs.leaves().values() for a in leaf.params.values())
             label = f"{layer!r} + {self.layers[position + 1]!r}, fused" if fused else repr(layer)
@@ -358,18 +366,23 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
 
 def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
-    if isinstance(layer, Sequential):
-        return next((shape for shape in map(_input_shape, layer.layers) if shape), None)
-    return (layer.in_features,) if isinstance(layer, Linear) else None
+    if not isinstance(layer, Sequential):
+        return (layer.in_features,) if isinstance(layer, Linear) else None
+    shape = next((shape for shape in map(_input_shape, layer.layers) if shape), None)
+    try:
+        return shape and layer.output_shape(shape) and shape
+    except ShapeError:  # a layer before changes the shape, as a convolution does
+        return None
 
 
 def _fuse(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers to run: a plain `Linear` and the activation after it become one."""
+    """Return the layers to run: a plain `Linear` or convolution and the activation after it become one."""
     program: list[Layer] = []
     for layer in layers:
         last = program[-1] if program else None
-        if isinstance(layer, Activation) and isinstance(last, Linear) and last.activation.name == "identity":
-            program[-1] = last.fused(layer.activation)
+        plain = last if isinstance(last, Linear | Conv2d) and last.activation.name == "identity" else None
+        if plain is not None and isinstance(layer, Activation):
+            program[-1] = plain.fused(layer.activation)
         else:
             program.append(layer)
     return program
