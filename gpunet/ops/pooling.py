@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from gpunet.device import Array
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
-from gpunet.ops.window import Size, Window, short
+from gpunet.ops.window import Size, Tap, Window, short
 from gpunet.tape import Tape, empty, empty_like
 
 MAX_FORWARD = Kernel("pooling.cu", "max_pool2d_forward")
@@ -71,17 +72,24 @@ def max_pool2d(
         grid = (block_count(y.size, THREADS),)
         MAX_FORWARD(grid, (THREADS,), operand(x, tape, xp), y, winners, *_sizes(x.shape, shape, window))
         return y
-    wins = empty(tape, shape, np.dtype(bool), np)
     y.fill(-np.inf)
+    taps = list(window.taps(x.shape[2:], shape[2:]))
+    for _, pixels, windows in taps:
+        np.maximum(y[windows], x[pixels], out=y[windows])
     if winners is not None:
-        winners.fill(0)
-    for i, j, pixels, windows in reversed(list(window.taps(x.shape[2:], shape[2:]))):  # the first of equals comes last
-        largest = y[windows]
-        if winners is not None:
-            won = np.greater_equal(x[pixels], largest, out=wins[windows])
-            np.copyto(winners[windows], i * window.kernel_size[1] + j, where=won)
-        np.maximum(largest, x[pixels], out=largest)
+        _find_winners(x, y, taps, winners, tape)
     return y
+
+
+def _find_winners(x: Array, y: Array, taps: Sequence[Tap], winners: Array, tape: Tape | None) -> None:
+    """Write the number of the first tap whose pixel is the largest: of the taps that went by before it."""
+    sought, differs = (empty(tape, y.shape, np.dtype(bool), np) for _ in range(2))
+    winners.fill(0)
+    sought.fill(True)
+    for _, pixels, windows in taps:
+        np.not_equal(x[pixels], y[windows], out=differs[windows])
+        np.logical_and(sought[windows], differs[windows], out=sought[windows])
+        np.add(winners, sought, out=winners)
 
 
 def max_pool2d_backward(
@@ -125,8 +133,8 @@ def max_pool2d_backward(
         return dx
     won, part = empty(tape, out_shape, np.dtype(bool), np), empty_like(tape, dy, np)
     dx.fill(0)
-    for i, j, pixels, windows in window.taps(shape[2:], out_shape[2:]):
-        np.equal(winners, i * window.kernel_size[1] + j, out=won)
+    for number, pixels, windows in window.taps(shape[2:], out_shape[2:]):
+        np.equal(winners, number, out=won)
         np.multiply(dy, won, out=part)
         np.add(dx[pixels], part[windows], out=dx[pixels])
     return dx
@@ -161,7 +169,7 @@ def avg_pool2d(
         AVG_FORWARD((block_count(y.size, THREADS),), (THREADS,), operand(x, tape, xp), y, *sizes)
         return y
     y.fill(0)
-    for _, _, pixels, windows in window.taps(x.shape[2:], shape[2:]):
+    for _, pixels, windows in window.taps(x.shape[2:], shape[2:]):
         np.add(y[windows], x[pixels], out=y[windows])
     return np.divide(y, math.prod(window.kernel_size), out=y)
 
@@ -202,7 +210,7 @@ def avg_pool2d_backward(
         AVG_BACKWARD((block_count(dx.size, THREADS),), (THREADS,), operand(dy, tape, xp), dx, *sizes)
         return dx
     dx.fill(0)
-    for _, _, pixels, windows in window.taps(shape[2:], out_shape[2:]):
+    for _, pixels, windows in window.taps(shape[2:], out_shape[2:]):
         np.add(dx[pixels], dy[windows], out=dx[pixels])
     return np.divide(dx, math.prod(window.kernel_size), out=dx)
 

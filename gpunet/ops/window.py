@@ -5,6 +5,7 @@ A window has a tap for each element of its kernel; tap i of window o looks at th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,6 +17,9 @@ Pair: TypeAlias = tuple[int, ...]
 
 Size: TypeAlias = int | tuple[int, ...]
 """A whole number for all axes of an image, or one for each."""
+
+Tap: TypeAlias = tuple[int, Any, Any]
+"""The number of a tap, and the pixels and windows that it joins, as `Window.taps` says."""
 
 
 def per_axis(name: str, value: Any, axes: int = 2, *, least: int = 1) -> tuple[int, ...]:
@@ -90,17 +94,16 @@ class Window(NamedTuple):
             )
         return tuple((size - span) // stride + 1 for size, span, stride in along)
 
-    def taps(self, image: Pair, places: Pair) -> Iterator[tuple[int, int, Any, Any]]:
-        """Yield (i, j, pixels, windows) for every tap, row by row.
+    def taps(self, image: Pair, places: Pair) -> Iterator[Tap]:
+        """Yield (number, pixels, windows) for every tap, row by row.
 
-        `pixels` indexes the pixels of (..., height, width) that tap (i, j) looks at, and `windows` those elements of
+        `pixels` indexes the pixels of (..., height, width) that the tap looks at, and `windows` those elements of
         (..., windows down, windows across) whose tap looks there and not at padding.
         """
-        for i in range(self.kernel_size[0]):
-            down = self._along(0, i, image, places)
-            for j in range(self.kernel_size[1]):
-                across = self._along(1, j, image, places)
-                yield i, j, (..., down[0], across[0]), (..., down[1], across[1])
+        kernel_h, kernel_w = self.kernel_size
+        for number, (i, j) in enumerate(itertools.product(range(kernel_h), range(kernel_w))):
+            down, across = self._along(0, i, image, places), self._along(1, j, image, places)
+            yield number, (..., down[0], across[0]), (..., down[1], across[1])
 
     def _along(self, axis: int, tap: int, image: Pair, places: Pair) -> tuple[slice, slice]:
         stride = self.stride[axis]

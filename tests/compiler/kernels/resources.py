@@ -55,6 +55,8 @@ def _options(name: str, real: str) -> Iterator[dict[str, object]]:
             yield {"TRANSPOSE_A": a, "TRANSPOSE_B": b, "ACTIVATION": "relu"}
     elif name == "bias_activation.cu":
         yield from ({"ACTIVATION": activation} for activation in (FUNCTIONS if real == "float" else ["gelu"]))
+    elif name == "convolution.cu":
+        yield from ({"ACTIVATION": activation} for activation in ("relu", "gelu"))
     else:
         yield {}
 
