@@ -23,7 +23,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool2d_forward(
     for (unsigned t = flat_thread(); t < images * out_h * out_w; t += flat_stride()) {
         const Place at(t, out_h, out_w);
         const T* image = x + at.image * height * width;
-        T largest = 0;
+        T largest = -__int_as_float(0x7f800000);  // minus infinity, of a window that sees padding alone
         int winner = -1;
         for (int i = 0; i < kernel_h; ++i) {
             const int h = window.top(at.row) + i * dilation_h;
@@ -32,9 +32,10 @@ extern "C" __global__ void __launch_bounds__(256) max_pool2d_forward(
                 const int w = window.left(at.column) + j * dilation_w;
                 if (w < 0 || w >= width) continue;
                 const T value = image[h * width + w];
-                if (winner >= 0 && !(value > largest || value != value)) continue;
-                largest = value;
-                winner = i * kernel_w + j;
+                if (winner < 0 || value > largest || value != value) {
+                    largest = value;
+                    winner = i * kernel_w + j;
+                }
             }
         }
         y[t] = largest;
