@@ -12,7 +12,7 @@ from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.initializers import Initializer, initializer
 from gpunet.layers.base import Layer
-from gpunet.ops.activations import ActivationFunction, Identity
+from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.conv2d import conv2d, conv2d_backward
 from gpunet.ops.window import Size, Window, per_axis, short
 from gpunet.tape import Tape
@@ -33,6 +33,7 @@ class Conv2d(Layer):
         dilation: pixels from an element of a filter to the next.
         groups: into how many groups the channels are divided; the filters of a group see its channels alone.
         bias: whether to add a bias to each channel, which starts at zero.
+        activation: a function that is applied to the output, by name or object; None is the identity.
         init: the initial weights, by name or as a function (see `gpunet.initializers`), drawn as the matrix (elements
             of a filter, out_channels).
         rng: where they are drawn from: a NumPy Generator, a seed, or None for fresh entropy.
@@ -41,7 +42,7 @@ class Conv2d(Layer):
         params: "weight" (out_channels, in_channels / groups, height, width) and, with a bias, "bias" (out_channels,).
 
     Raises:
-        ArgumentError: sizes that make no sense, groups that don't divide the channels, an unknown init.
+        ArgumentError: sizes that make no sense, groups that don't divide the channels, an unknown activation or init.
     """
 
     axes: ClassVar[int] = 2
@@ -58,6 +59,7 @@ class Conv2d(Layer):
         groups: int = 1,
         bias: bool = True,
         *,
+        activation: str | ActivationFunction | None = None,
         init: str | Initializer = "he_normal",
         rng: np.random.Generator | int | None = None,
     ):
@@ -73,7 +75,7 @@ class Conv2d(Layer):
             raise ArgumentError(
                 f"{name}: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}."
             )
-        self.activation: ActivationFunction = Identity()
+        self.activation = activation_function(activation)
         filter_shape = (self.in_channels // self.groups, *self.kernel_size)
         matrix = initializer(init)((math.prod(filter_shape), self.out_channels), np.random.default_rng(rng))
         params = {"weight": matrix.T.reshape(self.out_channels, *filter_shape)}
@@ -150,7 +152,8 @@ class Conv2d(Layer):
 
     def config(self) -> dict[str, Any]:
         names = "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"
-        return {**{name: getattr(self, name) for name in names}, "bias": "bias" in self.params}
+        settings = {name: getattr(self, name) for name in names}
+        return {**settings, "bias": "bias" in self.params, "activation": self.activation.config()}
 
     def __repr__(self) -> str:
         said = f"{self.in_channels}, {self.out_channels}, kernel_size={short(self.kernel_size)}"
@@ -159,6 +162,7 @@ class Conv2d(Layer):
             said += "" if value == default else f", {name}={value}"
         said += "" if self.groups == 1 else f", groups={self.groups}"
         said += "" if "bias" in self.params else ", bias=False"
+        said += "" if self.activation.name == "identity" else f", activation={self.activation!r}"
         return f"{type(self).__name__}({said})"
 
 

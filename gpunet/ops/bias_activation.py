@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from gpunet.cuda import Kernel
-from gpunet.device import Array
+from gpunet.device import Array, device_of
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.product import MULTIPROCESSORS, check_kernel
+from gpunet.ops.product import check_kernel, multiprocessors
 from gpunet.tape import Tape, empty, empty_like, zeros
 
 FORWARD = Kernel("bias_activation.cu", "bias_activation_forward")
@@ -149,7 +149,7 @@ def _column_sums(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType,
     if out is None:
         out = empty(None, (n,), a.dtype, xp)
     width = math.ceil(n / (32 * 16 // a.itemsize))
-    chunks = max(1, min(MULTIPROCESSORS // max(width, 1), math.ceil(rows / 64)))  # blocks enough to fill the GPU
+    chunks = max(1, min(multiprocessors(device_of(a)) // max(width, 1), math.ceil(rows / 64)))  # to fill the GPU
     partial_sums = arrivals = None
     if chunks > 1:
         partial_sums = empty(tape, (chunks, n), a.dtype, xp)

@@ -20,14 +20,14 @@ import numpy as np
 
 from gpunet.arguments import whole
 from gpunet.cuda import Kernel
-from gpunet.device import Array
+from gpunet.device import Array, device_of
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
 from gpunet.ops.bias_activation import activation_backward
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.ops.matmul import matmul
-from gpunet.ops.product import MULTIPROCESSORS
+from gpunet.ops.product import multiprocessors
 from gpunet.ops.window import Pair, Size, Window
 from gpunet.tape import Tape, empty, empty_like, zeros
 
@@ -260,7 +260,8 @@ def _output_backward(
     options = function.cuda_options()
     if options is None:
         dy, saved, options = activation_backward(dy, saved, function, tape=tape), None, {}
-    chunks = max(1, min(MULTIPROCESSORS // max(1, channels), block_count(dy.nbytes // max(1, channels), 64 * THREADS)))
+    most = multiprocessors(device_of(dy)) // max(1, channels)  # to fill the GPU, with 64 bytes a thread or more
+    chunks = max(1, min(most, block_count(dy.nbytes // max(1, channels), 64 * THREADS)))
     sums = arrivals = None
     if chunks > 1:
         sums = empty(tape, (channels, chunks), dy.dtype, xp)

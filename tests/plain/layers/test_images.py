@@ -28,6 +28,7 @@ LAYERS = {
     "average": (lambda: gn.AvgPool2d(2), X),
     "overlapping average": (lambda: gn.AvgPool2d(3, (1, 2), 1), X),
     "global": (gn.GlobalAvgPool2d, X),
+    "with its activation": (lambda: gn.Conv2d(4, 3, 3, activation="elu", rng=0), X),
     "fused": (lambda: gn.Sequential(gn.Conv2d(4, 3, 3, rng=0), gn.ReLU()), X),
     "fused, of the input": (lambda: gn.Sequential(gn.Conv1d(4, 3, 3, rng=0), gn.GELU()), SEQUENCE),
 }
@@ -245,7 +246,8 @@ def test_they_are_written_as_they_are_made():
     assert repr(gn.Conv2d(1, 8, 3)) == "Conv2d(1, 8, kernel_size=3)"
     layer = gn.Conv2d(2, 4, (3, 5), 2, (1, 2), 1, 2, False)
     assert repr(layer) == "Conv2d(2, 4, kernel_size=(3, 5), stride=2, padding=(1, 2), groups=2, bias=False)"
-    assert repr(gn.Conv1d(1, 8, 3, dilation=2)) == "Conv1d(1, 8, kernel_size=3, dilation=2)"
+    layer = gn.Conv1d(1, 8, 3, dilation=2, activation="relu")
+    assert repr(layer) == "Conv1d(1, 8, kernel_size=3, dilation=2, activation=ReLU())"
     assert repr(gn.MaxPool2d(3, 2, 1)) == "MaxPool2d(kernel_size=3, stride=2, padding=1)"
     assert repr(gn.AvgPool2d(2)) == "AvgPool2d(kernel_size=2)"
 
