@@ -12,7 +12,21 @@ from gpunet.device import (
     to_host,
     use_device,
 )
-from gpunet.layers import LSTM, RNN, Activation, Dropout, Embedding, Flatten, Layer, Linear
+from gpunet.layers import (
+    LSTM,
+    RNN,
+    Activation,
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlobalAvgPool2d,
+    Layer,
+    Linear,
+    MaxPool2d,
+)
 from gpunet.losses import BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
 from gpunet.ops.activations import (
@@ -56,10 +70,13 @@ __all__ = [
     "Activation",
     "Adam",
     "AdamW",
+    "AvgPool2d",
     "BCEWithLogitsLoss",
     "Callback",
     "Checkpoint",
     "ConstantLR",
+    "Conv1d",
+    "Conv2d",
     "CosineEmbeddingLoss",
     "CosineLR",
     "CrossEntropyLoss",
@@ -70,6 +87,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GELUTanh",
+    "GlobalAvgPool2d",
     "History",
     "HuberLoss",
     "Identity",
@@ -79,6 +97,7 @@ __all__ = [
     "LinearWarmup",
     "Log",
     "MSELoss",
+    "MaxPool2d",
     "Model",
     "ProgressBar",
     "RMSprop",

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet import layers as all_layers
 from gpunet.arguments import whole
 from gpunet.data import Standardizer, TableSchema, check_features
 from gpunet.data.checks import as_dtype, check_indices, check_range
@@ -18,7 +19,7 @@ from gpunet.device import Array, on_device
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
 from gpunet.initializers import undrawn
-from gpunet.layers import LSTM, RNN, Activation, Dropout, Embedding, Flatten, Layer, Linear
+from gpunet.layers import Activation, Conv2d, Dropout, Layer, Linear
 from gpunet.layers.linear import LinearChain
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
@@ -183,7 +184,7 @@ class Model(Layer):
 
 
 class Sequential(Model):
-    """Layers one after the other. A `Linear` followed by an activation runs as one fused operation.
+    """Layers one after the other. A `Linear` or convolution followed by an activation is one fused operation.
 
     Args:
         *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
@@ -252,14 +253,22 @@ class Sequential(Model):
             found |= layer.leaves(f"{prefix}{position}")
         return found
 
-    def summary(self) -> str:
-        """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters."""
+    def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
+        """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters.
+
+        Args:
+            input_shape: of a row of the input; None: as far as the layers tell it.
+
+        Raises:
+            ShapeError: the model does not take such rows.
+        """
         rows = [("layer", "output of a row", "parameters")]
-        shape = _input_shape(self)
+        shape = input_shape or _input_shape(self)
         position = 0
         for runs in _fuse(self.layers):
             layer = self.layers[position]
-            fused = isinstance(runs, Linear) and runs is not layer
+            fused = runs is not layer
+            shape = shape or _input_shape(runs)
             shape = shape and runs.output_shape(shape)
             count = sum(a.size for leaf in runs.leaves().values() for a in leaf.params.values())
             label = f"{layer!r} + {self.layers[position + 1]!r}, fused" if fused else repr(layer)
@@ -312,9 +321,7 @@ class MLP(Sequential):
         super().__init__(*layers, Linear(sizes[-2], sizes[-1], rng=rng))
 
 
-LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (LSTM, RNN, Activation, Dropout, Embedding, Flatten, Linear)
-}
+LAYERS: dict[str, type[Layer]] = {name: getattr(all_layers, name) for name in all_layers.__all__ if name != "Layer"}
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:
@@ -374,19 +381,23 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
 
 def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
-    if isinstance(layer, Sequential):
-        same = (Activation, Dropout, Flatten)  # of a vector, a vector of the same size
-        return next((_input_shape(inner) for inner in layer.layers if not isinstance(inner, same)), None)
-    return (layer.in_features,) if isinstance(layer, Linear) else None
+    if not isinstance(layer, Sequential):
+        return (layer.in_features,) if isinstance(layer, Linear) else None
+    shape = next((shape for shape in map(_input_shape, layer.layers) if shape), None)
+    try:
+        return shape and layer.output_shape(shape) and shape
+    except ShapeError:  # a layer before changes the shape, as a convolution does
+        return None
 
 
 def _fuse(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers to run: a plain `Linear` and the activation after it become one."""
+    """Return the layers to run: a plain `Linear` or convolution and the activation after it become one."""
     program: list[Layer] = []
     for layer in layers:
         last = program[-1] if program else None
-        if isinstance(layer, Activation) and isinstance(last, Linear) and last.activation.name == "identity":
-            program[-1] = last.fused(layer.activation)
+        plain = last if isinstance(last, Linear | Conv2d) and last.activation.name == "identity" else None
+        if plain is not None and isinstance(layer, Activation):
+            program[-1] = plain.fused(layer.activation)
         else:
             program.append(layer)
     return program

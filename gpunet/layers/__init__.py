@@ -2,10 +2,26 @@
 
 from gpunet.layers.activation import Activation
 from gpunet.layers.base import Layer
+from gpunet.layers.convolution import Conv1d, Conv2d
 from gpunet.layers.dropout import Dropout
 from gpunet.layers.embedding import Embedding
 from gpunet.layers.flatten import Flatten
 from gpunet.layers.linear import Linear
+from gpunet.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from gpunet.layers.recurrent import LSTM, RNN
 
-__all__ = ["LSTM", "RNN", "Activation", "Dropout", "Embedding", "Flatten", "Layer", "Linear"]
+__all__ = [
+    "LSTM",
+    "RNN",
+    "Activation",
+    "AvgPool2d",
+    "Conv1d",
+    "Conv2d",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "Layer",
+    "Linear",
+    "MaxPool2d",
+]

@@ -2,6 +2,7 @@
 
 from gpunet.ops.activations import ActivationFunction
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
+from gpunet.ops.conv2d import conv2d, conv2d_backward
 from gpunet.ops.cosine_embedding import cosine_embedding
 from gpunet.ops.cosine_similarity import cosine_similarity, cosine_similarity_backward, most_similar
 from gpunet.ops.dropout import dropout, dropout_backward
@@ -11,6 +12,14 @@ from gpunet.ops.gather import gather
 from gpunet.ops.linear import linear, linear_backward
 from gpunet.ops.lstm import lstm, lstm_backward
 from gpunet.ops.matmul import matmul, matmul_backward
+from gpunet.ops.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel, use_kernel
 from gpunet.ops.rnn import rnn, rnn_backward
 from gpunet.ops.softmax import softmax, softmax_backward
@@ -20,9 +29,13 @@ __all__ = [
     "ActivationFunction",
     "MatmulPlan",
     "activation_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "bias_activation",
     "bias_activation_backward",
     "binary_cross_entropy",
+    "conv2d",
+    "conv2d_backward",
     "cosine_embedding",
     "cosine_similarity",
     "cosine_similarity_backward",
@@ -31,6 +44,8 @@ __all__ = [
     "embedding",
     "embedding_backward",
     "gather",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
     "huber",
     "linear",
     "linear_backward",
@@ -39,6 +54,8 @@ __all__ = [
     "matmul",
     "matmul_backward",
     "matmul_plan",
+    "max_pool2d",
+    "max_pool2d_backward",
     "mean_squared_error",
     "most_similar",
     "rnn",

@@ -126,3 +126,31 @@ def test_dropout_has_the_mask_of_the_cpu(cuda):
     x = np.ones((37, 11), np.float32)
     masks = [gn.ops.dropout(device.asarray(x), 0.4, Tape(seed=3))[1] for device in (gn.get_device("cpu"), cuda)]
     np.testing.assert_array_equal(cuda.to_host(masks[1]), masks[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), ((2, 1), (0, 2), (1, 2), 2)], ids=str)
+def test_convolution_and_its_gradient(cuda, sizes, dtype):
+    x, weight, bias = (rng.normal(size=shape) for shape in ((5, 4, 7, 6), (6, 4 // sizes[-1], 3, 2), (6,)))
+
+    def forward_and_backward(x, weight, bias):
+        y = gn.ops.conv2d(x, weight, bias, *sizes, activation="relu")
+        return y, *gn.ops.conv2d_backward(y, x, weight, *sizes, saved=y, activation="relu")
+
+    assert_same(cuda, forward_and_backward, x, weight, bias, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(2,), ((3, 2), 1, 1)], ids=str)
+def test_every_pooling_and_its_gradient(cuda, sizes, dtype):
+    def forward_and_backward(x):
+        winners = gn.array_module(x).empty(gn.ops.max_pool2d(x, *sizes).shape, np.int32)
+        largest, mean = gn.ops.max_pool2d(x, *sizes, winners=winners), gn.ops.avg_pool2d(x, *sizes)
+        gradients = gn.ops.max_pool2d_backward(largest, winners, x.shape, *sizes)
+        whole = gn.ops.global_avg_pool2d(x)
+        return (
+            largest, winners, gradients, mean, gn.ops.avg_pool2d_backward(mean, x.shape, *sizes),
+            whole, gn.ops.global_avg_pool2d_backward(whole, x.shape),
+        )  # fmt: skip
+
+    assert_same(cuda, forward_and_backward, rng.normal(size=(5, 4, 7, 6)), dtype=dtype)

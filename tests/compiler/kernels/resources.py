@@ -46,6 +46,8 @@ def _options(name: str, real: str) -> Iterator[dict[str, object]]:
         yield from ({"ACTIVATION": activation} for activation in (FUNCTIONS if real == "float" else ["gelu"]))
     elif name == "rnn":
         yield from ({"ACTIVATION": activation} for activation in ("tanh", "relu"))
+    elif name == "convolution":
+        yield from ({"ACTIVATION": activation} for activation in ("relu", "gelu"))
     else:
         yield {}
 
