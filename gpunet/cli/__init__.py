@@ -1,4 +1,4 @@
-"""The command line: `gpunet train`, `evaluate`, `predict`, `bench`, `tune`, `check`, `info`."""
+"""The command line: `gpunet train`, `evaluate`, `predict`, `bench`, `tune`, `check`, `export`, `info`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 import gpunet
 from gpunet.cli.bench import bench
 from gpunet.cli.check import check
+from gpunet.cli.export import export
 from gpunet.cli.info import info
 from gpunet.cli.train import train
 from gpunet.cli.tune import tune
@@ -48,5 +49,5 @@ def main() -> None:
     """Train small neural networks on the CPU or an NVIDIA GPU, and use them."""
 
 
-for command in (train, evaluate, predict, bench, tune, check, info):
+for command in (train, evaluate, predict, export, bench, tune, check, info):
     main.add_command(command)
