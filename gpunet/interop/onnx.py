@@ -61,7 +61,7 @@ def to_onnx(model: Model, path: str | Path, *, input_shape: tuple[int, ...] | No
     row = model.output_shape(shape)
     graph = Graph()
     x = "X" if model.input_scaler is None else _standardised(graph, model.input_scaler)
-    y = add_layer(graph, model, x)
+    y = add_layer(graph, model, x, shape)
     outputs = _outputs(graph, model, y, row)
     proto = helper.make_model(
         helper.make_graph(
@@ -108,7 +108,7 @@ def _outputs(graph: Graph, model: Model, y: str, row: tuple[int, ...]) -> Output
     """Add what `predict` and `predict_proba` make of the raw outputs `y`, whose rows have the shape `row`."""
     if model.task == "classification":
         graph.add("Softmax", y, output="probabilities")
-        labels = _labels(graph, model, graph.add("ArgMax", y, axis=1, keepdims=0), ())
+        labels = _labels(graph, model, graph.add("ArgMax", y, axis=-1, keepdims=0), row[:-1])
         return [labels, ("probabilities", FLOAT, row)]
     if model.target_scaler is not None:
         row = model.target_scaler.mean.shape
