@@ -57,7 +57,7 @@ def to_onnx(model: Model, path: str | Path, *, input_shape: tuple[int, ...] | No
         from onnx import helper
     except ImportError:
         raise MissingPackageError("to_onnx needs onnx: pip install 'onnx>=1.17'") from None
-    shape = _input_shape(model) if input_shape is None else input_shape
+    shape = _input_shape(model) if input_shape is None else tuple(input_shape)
     row = model.output_shape(shape)
     graph = Graph()
     x = "X" if model.input_scaler is None else _standardised(graph, model.input_scaler)

@@ -27,7 +27,7 @@ from gpunet.ops.activations import (
 Row: TypeAlias = tuple[int, ...]
 
 LayerForm: TypeAlias = Callable[[Graph, Any, str, Row], str]
-"""Adds the nodes of a layer to the graph: takes the input's name and the shape of its rows, returns the output's name."""
+"""Adds a layer's nodes to the graph: takes the input's name and the shape of its rows, returns the output's name."""
 
 ActivationForm: TypeAlias = Callable[[Graph, Any, str], str]
 """Adds the nodes of a function to the graph, likewise."""

@@ -40,14 +40,14 @@ def load_torch(model: Model, source: str | Path | Mapping[str, Any], *, modules:
         FileNotFoundError: there is no such file.
         ModelFileError: not a whole safetensors file.
     """
-    given = source if isinstance(source, Mapping) else _read(Path(source))
+    given = _given(source)
     layers = _layers(model, list(modules) if modules is not None else None, given)
     wanted = {_joined(module, name): a.shape for module, layer in layers.items() for name, a in _tensors(layer).items()}
     faults = [f"missing: {name} {shape}" for name, shape in wanted.items() if name not in given]
-    faults += [f"of no layer: {name} {tuple(given[name].shape)}" for name in given if name not in wanted]
+    faults += [f"of no layer: {name} {_shape(given[name])}" for name in given if name not in wanted]
     for name, shape in wanted.items():
-        if name in given and tuple(given[name].shape) != shape:
-            faults.append(f"misshaped: {name} {tuple(given[name].shape)}, the model needs {shape}")
+        if name in given and _shape(given[name]) != shape:
+            faults.append(f"misshaped: {name} {_shape(given[name])}, the model needs {shape}")
     if faults:
         raise ArgumentError(f"load_torch: the tensors do not fit the model. {'; '.join(faults)}.")
     arrays = {name: _array(name, given[name]) for name in wanted}
@@ -82,6 +82,15 @@ def to_torch(model: Model, *, modules: Sequence[str] | None = None) -> dict[str,
         for module, layer in named.items()
         for name, a in _tensors(layer).items()
     }
+
+
+def _given(source: Any) -> Mapping[str, Any]:
+    if isinstance(source, Mapping):
+        return source
+    if isinstance(source, str | Path):
+        return _read(Path(source))
+    kind = type(source).__name__
+    raise ArgumentError(f"load_torch takes a state_dict or a safetensors file, got {kind}; pass module.state_dict().")
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -163,6 +172,10 @@ def _numbers(name: str) -> tuple[str | int, ...]:
 
 def _tensors(layer: Layer) -> dict[str, np.ndarray]:
     return TWINS[type(layer)].tensors(layer)
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return tuple(np.shape(tensor))
 
 
 def _joined(path: str, name: str) -> str:

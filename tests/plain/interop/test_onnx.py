@@ -147,6 +147,12 @@ def test_a_float64_model_is_exported_in_float32(run):
     assert np.abs(y - model.predict(X)).max() <= TOLERANCE
 
 
+def test_a_model_on_another_device_gives_the_same_file(tmp_path):
+    for device in ("cpu", "sim"):
+        gn.interop.to_onnx(gn.MLP([4, 8, 2]).to(device), tmp_path / f"{device}.onnx")
+    assert (tmp_path / "cpu.onnx").read_bytes() == (tmp_path / "sim.onnx").read_bytes()
+
+
 @pytest.mark.parametrize("rows", [0, 1, 1000])
 def test_any_number_of_rows_goes_in(run, rows):
     model = gn.MLP([4, 8, 2])

@@ -111,6 +111,21 @@ def test_tensors_of_other_types_are_refused_and_nothing_is_changed():
     assert (model.parameters()["0.weight"] == before).all()
 
 
+def test_what_is_no_state_dict_is_refused():
+    with pytest.raises(gn.errors.ArgumentError, match=r"got MLP; pass module\.state_dict\(\)"):
+        gn.interop.load_torch(gn.MLP([4, 3]), gn.MLP([4, 3]))
+    checkpoint = {"model": sequential_state(), "epoch": 3}
+    with pytest.raises(gn.errors.ArgumentError, match=r"missing: 0\.weight.*of no layer: model.*of no layer: epoch"):
+        gn.interop.load_torch(gn.MLP([4, 8, 3]), checkpoint)
+
+
+def test_a_model_on_another_device_takes_weights_there():
+    model, here = gn.MLP([4, 8, 3]).to("sim"), gn.MLP([4, 8, 3])
+    for each in (model, here):
+        gn.interop.load_torch(each, sequential_state())
+    assert all((gn.to_host(a) == here.parameters()[name]).all() for name, a in model.parameters().items())
+
+
 @pytest.mark.parametrize("modules", [["fc1"], ["fc1", "fc1"], ["fc1", "fc2", "fc3"]])
 def test_modules_that_are_not_one_for_each_layer_are_refused(modules):
     with pytest.raises(gn.errors.ArgumentError, match="2 different modules"):
