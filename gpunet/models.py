@@ -17,6 +17,7 @@ from gpunet.data.checks import as_dtype
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
+from gpunet.initializers import undrawn
 from gpunet.layers import Activation, Dropout, Flatten, Layer, Linear
 from gpunet.layers.linear import LinearChain
 from gpunet.losses import Task
@@ -187,10 +188,16 @@ class Sequential(Model):
                 )
         super().__init__()
 
-    @cached_property
+    @property
     def _program(self) -> list[Layer]:
-        """The layers to run."""
-        return _chain(_fuse(self.layers))
+        """The layers to run; fused anew where an activation was set since."""
+        functions = [getattr(layer, "activation", None) for layer in self.layers]
+        program: list[Layer]
+        fused_for, program = vars(self).get("_fused", (None, []))
+        if functions != fused_for:
+            program = _chain(_fuse(self.layers))
+            vars(self)["_fused"] = functions, program  # no change of the model, which would make a recorded step stale
+        return program
 
     @cached_property
     def _first_trained(self) -> int:
@@ -322,7 +329,8 @@ def load(path: str | Path) -> Model:
 def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any], *, source: str) -> Model:
     """Rebuild a model from what `Model.to_arrays` returned."""
     try:
-        model = layer_from_config(description["model"])
+        with undrawn():
+            model = layer_from_config(description["model"])
         if not isinstance(model, Model):
             raise ModelFileError(f"{source}: holds no model.")
         model.to(dtype=description["dtype"])
