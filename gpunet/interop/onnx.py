@@ -94,8 +94,8 @@ def _standardised(graph: Graph, scaler: Standardizer) -> str:
     """Add (X - mean) / scale, with the mean in two float32 parts: a feature far from zero keeps all of its digits."""
     with np.errstate(over="ignore", under="ignore"):
         high, scale = scaler.mean.astype(np.float32), scaler.scale.astype(np.float32)
-    if (scale == 0).any():
-        raise DataError("to_onnx: a feature's standard deviation is too small for float32; multiply the feature.")
+    if (scale == 0).any() or not np.isfinite([high, scale]).all():
+        raise DataError("to_onnx: float32 cannot hold a feature's mean or standard deviation; scale the feature first.")
     centred = graph.add("Sub", graph.add("Sub", "X", high), scaler.mean - high)
     return graph.add("Div", centred, scale)
 

@@ -147,7 +147,8 @@ def _layers(model: Model, modules: list[str] | None, given: Iterable[str]) -> di
         return layers
     ordered = sorted(found, key=_numbers)
     for a, b in pairwise(map(_numbers, ordered)):
-        if next(i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y) % 2 == 0:
+        # in turns, so an odd place holds numbers; where one name begins the other, no number differs
+        if next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), 0) % 2 == 0:
             raise ArgumentError(
                 f"load_torch: the names tell no order of the modules {', '.join(found)}; give "
                 "modules=[...] in the order of the model's layers."

@@ -219,9 +219,11 @@ def test_numbers_beyond_float32_are_refused(tmp_path):
     with pytest.raises(gn.errors.DataError, match="float32"):
         gn.interop.to_onnx(model, tmp_path / "model.onnx")
     model = gn.MLP([2, 2])
-    model.input_scaler = Standardizer(np.zeros(2), np.array([1e-60, 1]))
-    with pytest.raises(gn.errors.DataError, match="float32"):
-        gn.interop.to_onnx(model, tmp_path / "model.onnx")
+    for mean, scale in ((0, 1e-60), (0, 1e60), (-1e60, 1)):
+        model.input_scaler = Standardizer(np.full(2, mean), np.array([scale, 1]))
+        with pytest.raises(gn.errors.DataError, match="float32"):
+            gn.interop.to_onnx(model, tmp_path / "model.onnx")
+    assert not any(tmp_path.iterdir())
 
 
 def test_without_onnx_the_error_says_how_to_install_it(monkeypatch, tmp_path):

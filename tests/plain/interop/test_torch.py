@@ -58,6 +58,14 @@ def test_modules_of_other_names_are_given_in_the_order_of_the_layers():
     assert np.abs(model.predict(X) - expected(arrays, "hidden", "out", X)).max() <= TOLERANCE
 
 
+@pytest.mark.parametrize("names", [("fc", "fc1"), ("1", "01"), ("conv1", "fc2"), ("0", "0.1")])
+def test_names_that_tell_no_order_are_refused(names):
+    arrays = state(*((f"{name}.weight", (4, 4)) for name in names))
+    model = gn.Sequential(gn.Linear(4, 4, bias=False), gn.Linear(4, 4, bias=False))
+    with pytest.raises(gn.errors.ArgumentError, match="no order of the modules"):
+        gn.interop.load_torch(model, arrays)
+
+
 def test_a_safetensors_file_needs_no_torch(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     arrays = sequential_state()
