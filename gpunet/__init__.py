@@ -3,7 +3,7 @@
 Usage: `import gpunet as gn`.
 """
 
-from gpunet import data, errors, initializers, layers, losses, ops, optimizers, schedules
+from gpunet import data, errors, initializers, interop, layers, losses, ops, optimizers, schedules
 from gpunet.device import (
     Device,
     array_module,
@@ -12,6 +12,7 @@ from gpunet.device import (
     to_host,
     use_device,
 )
+from gpunet.interop import from_dlpack
 from gpunet.layers import (
     LSTM,
     RNN,
@@ -117,8 +118,10 @@ __all__ = [
     "current_device",
     "data",
     "errors",
+    "from_dlpack",
     "get_device",
     "initializers",
+    "interop",
     "layers",
     "load",
     "losses",

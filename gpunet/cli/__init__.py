@@ -1,4 +1,4 @@
-"""The command line: `gpunet train`, `evaluate`, `predict`, `plot`, `compare`, `bench`, `tune`, `check`, `info`."""
+"""The command line: `gpunet train`, `evaluate`, `predict`, `plot`, `compare`, `export`, `bench`, `tune`, `check`, `info`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import gpunet
 from gpunet.cli.bench import bench
 from gpunet.cli.check import check
 from gpunet.cli.compare import compare
+from gpunet.cli.export import export
 from gpunet.cli.info import info
 from gpunet.cli.plot import plot
 from gpunet.cli.train import train
@@ -50,5 +51,5 @@ def main() -> None:
     """Train small neural networks on the CPU or an NVIDIA GPU, and use them."""
 
 
-for command in (train, evaluate, predict, plot, compare, bench, tune, check, info):
+for command in (train, evaluate, predict, plot, compare, export, bench, tune, check, info):
     main.add_command(command)
