@@ -1,4 +1,4 @@
-"""The command line: `gpunet train`, `evaluate`, `predict`, `plot`, `compare`, `export`, `bench`, `tune`, `check`, `info`."""
+"""The command line: each command of `gpunet` in a file of its own."""
 
 from __future__ import annotations
 
