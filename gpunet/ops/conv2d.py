@@ -5,14 +5,13 @@
 
 x is (rows, channels, height, width). Each column of `columns` is a patch, so that one matrix product makes all inner
 products: 2·rows·out_channels·out_pixels·patch FLOPs forward, twice that backward. The patches take patch·out_pixels
-elements a row; col2im, the transpose of im2col, adds up what the patches leave at each pixel. (Chellapilla et al. 2006)
+elements a row. (Chellapilla et al. 2006)
 
 With groups, the channels are divided and each group has filters of its own: a product for each.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from types import ModuleType
 
@@ -25,14 +24,13 @@ from gpunet.errors import ArgumentError, ShapeError
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
 from gpunet.ops.bias_activation import activation_backward
 from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.im2col import col2im, im2col
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.ops.matmul import matmul
 from gpunet.ops.product import multiprocessors
-from gpunet.ops.window import Pair, Size, Window
-from gpunet.tape import Tape, empty, empty_like, zeros
+from gpunet.ops.window import Size, Window
+from gpunet.tape import Tape, empty, zeros
 
-IM2COL = Kernel("convolution.cu", "im2col")
-COL2IM = Kernel("convolution.cu", "col2im")
 OUTPUT = Kernel("convolution.cu", "conv2d_output")
 OUTPUT_BACKWARD = Kernel("convolution.cu", "conv2d_output_backward")
 
@@ -91,15 +89,15 @@ def conv2d(
     if out is None:
         out = empty(tape, shape, x.dtype, xp)
     inference = tape is None and columns is None and preactivation is None
-    at_once = PATCH_ELEMENTS["cpu" if xp is np else "gpu"] * len(x) // max(1, math.prod(columns_shape))
-    if inference and max(1, at_once) < len(x):
-        for first in range(0, len(x), max(1, at_once)):
-            rows = slice(first, first + max(1, at_once))
+    at_once = max(1, PATCH_ELEMENTS["cpu" if xp is np else "gpu"] * len(x) // max(1, math.prod(columns_shape)))
+    if inference and at_once < len(x):
+        for first in range(0, len(x), at_once):
+            rows = slice(first, first + at_once)
             conv2d(x[rows], weight, bias, *window[1:], groups, activation=activation, out=out[rows], kernel=kernel)
         return out
     if columns is None:
         columns = empty(tape, columns_shape, x.dtype, xp)
-    _im2col(x, window, shape[2:], columns, tape, xp)
+    im2col(x, window, columns, tape)
     z = empty(tape, (groups, shape[1] // groups, columns_shape[2]), x.dtype, xp)
     matmul(_filters(weight, groups), columns, out=z, kernel=kernel, tape=tape)
     _output(z, bias, activation_function(activation), preactivation, out, tape, xp)
@@ -171,44 +169,14 @@ def conv2d_backward(
         dbias = xp.empty(weight.shape[:1], weight.dtype)
     if columns is None:
         columns = empty(tape, columns_shape, x.dtype, xp)
-        _im2col(x, window, shape[2:], columns, tape, xp)
+        im2col(x, window, columns, tape)
     dz = empty(tape, (groups, shape[1] // groups, columns_shape[2]), x.dtype, xp)
     _output_backward(dy, saved, function, dz, dbias, tape, xp)
     matmul(dz, columns, transpose_b=True, out=_filters(dweight, groups), kernel=kernel, tape=tape)
     if not input_gradient:
         return None, dweight, dbias
     matmul(_filters(weight, groups), dz, transpose_a=True, out=columns, kernel=kernel, tape=tape)
-    return _col2im(columns, window, shape[2:], x, tape, xp), dweight, dbias
-
-
-def _im2col(x: Array, window: Window, out: Pair, columns: Array, tape: Tape | None, xp: ModuleType) -> None:
-    """Write the patch under each window to a column of `columns`: channel by channel, tap by tap."""
-    if xp is not np:
-        pieces = x.shape[1] * len(x) * math.prod(out)  # a thread writes all taps of a channel
-        sizes = *x.shape, *out, *itertools.chain(*window)
-        IM2COL((block_count(pieces, THREADS),), (THREADS,), operand(x, tape, xp), columns, *sizes)
-        return
-    patches = columns.reshape(x.shape[1], math.prod(window.kernel_size), len(x), *out)
-    if any(window.padding):
-        columns.fill(0)
-    channels_first = x.swapaxes(0, 1)
-    for tap, pixels, windows in window.taps(x.shape[2:], out):
-        patches[:, tap][windows] = channels_first[pixels]
-
-
-def _col2im(columns: Array, window: Window, out: Pair, x: Array, tape: Tape | None, xp: ModuleType) -> Array:
-    """Return an array like `x`: at each pixel the sum of what the patches over it hold for it, tap by tap."""
-    dx = empty_like(tape, x, xp)
-    if xp is not np:
-        COL2IM((block_count(x.size, THREADS),), (THREADS,), columns, dx, *x.shape, *out, *itertools.chain(*window))
-        return dx
-    patches = columns.reshape(x.shape[1], math.prod(window.kernel_size), len(x), *out)
-    dx.fill(0)
-    channels_first = dx.swapaxes(0, 1)
-    for tap, pixels, windows in window.taps(x.shape[2:], out):
-        sums = channels_first[pixels]
-        np.add(sums, patches[:, tap][windows], out=sums)
-    return dx
+    return col2im(columns, window, x.shape, tape), dweight, dbias
 
 
 def _output(
