@@ -150,7 +150,7 @@ def _column_sums(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType,
     rows, n = math.prod(a.shape[:-1]), a.shape[-1]
     if out is None:
         out = empty(None, (n,), a.dtype, xp)
-    grid, *partial = column_chunks(rows, n, 1, a.dtype, tape, xp)
+    grid, *partial = column_chunks(a, rows, n, 1, tape, xp)
     launch(grid, *partial, out, rows, n, math.ceil(rows / grid[1]))
     return out
 

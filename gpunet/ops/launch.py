@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.device import Array
-from gpunet.ops.product import MULTIPROCESSORS
+from gpunet.device import Array, device_of
+from gpunet.ops.product import multiprocessors
 from gpunet.tape import Tape, empty, zeros
 
 THREADS = 256
@@ -46,21 +46,21 @@ def partial_sums(
 
 
 def column_chunks(
-    rows: int, n: int, sums: int, dtype: np.dtype[Any], tape: Tape | None, xp: ModuleType
+    a: Array, rows: int, n: int, sums: int, tape: Tape | None, xp: ModuleType
 ) -> tuple[tuple[int, int], Array | None, Array | None]:
     """Return the grid of a kernel that adds up columns (`columns.cuh`), and what it needs to add up over its blocks.
 
     Args:
+        a: the matrix, or one of several alike, in any shape.
         rows: of the matrix.
         n: its columns.
         sums: how many the kernel takes of each column.
-        dtype: of the sums.
         tape: where memory comes from.
         xp: the module of the device.
     """
-    width = math.ceil(n / (32 * 16 // dtype.itemsize))
-    chunks = max(1, min(MULTIPROCESSORS // max(width, 1), math.ceil(rows / 64)))  # blocks enough to fill the GPU
+    width = math.ceil(n / (32 * 16 // a.itemsize))
+    chunks = max(1, min(multiprocessors(device_of(a)) // max(width, 1), math.ceil(rows / 64)))  # to fill the GPU
     if chunks == 1:
         return (width, 1), None, None
     arrivals = zeros(tape, (width,), np.dtype(np.uint32), xp)
-    return (width, chunks), empty(tape, (chunks, sums, n), dtype, xp), arrivals
+    return (width, chunks), empty(tape, (chunks, sums, n), a.dtype, xp), arrivals

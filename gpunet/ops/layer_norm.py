@@ -184,7 +184,7 @@ def layer_norm_backward(
     dy, x, weight = (operand(a, tape, xp) for a in (dy, x, weight))
     options = {"RMS": int(mean is None)}
     if dweight is not None:
-        grid, *partial = column_chunks(rows, n, 2, x.dtype, tape, xp)
+        grid, *partial = column_chunks(x, rows, n, 2, tape, xp)
         rows_per_chunk = math.ceil(rows / grid[1])
         results = dweight, dbias
         COLUMNS(grid, (32, 8), dy, x, mean, scale, *partial, *results, rows, n, rows_per_chunk, options=options)

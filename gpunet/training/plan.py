@@ -30,7 +30,7 @@ from gpunet.ops.activations import CustomActivation
 from gpunet.ops.product import chosen_kernel, use_kernel
 from gpunet.optimizers import Optimizer
 from gpunet.optimizers.step import DeviceStep, HostStep
-from gpunet.recording import Call, NotRecordableError, RecordedArray, last_change, parts, recorded, recording
+from gpunet.recording import Call, NotRecordableError, RecordedArray, parts, recorded, recording
 from gpunet.tape import Tape
 from gpunet.training.explain import Explanation, call_nodes, launch_node
 
@@ -83,7 +83,7 @@ class Plan:
             self._kernel = "tiled"  # the library serves float64 else, and its calls cannot be captured
         self._step = optimizer.prepare()
         self._parts = [*parts(model), *parts(loss)]
-        self._changes = [last_change(part) for part in self._parts]
+        self._changes = [part.last_change for part in self._parts]
         self.tape = Tape(seed, self._step.progress if isinstance(self._step, DeviceStep) else None)
         self._replay: Call | None = None
         self._ran = False
@@ -96,7 +96,7 @@ class Plan:
             self._params is not self._store.params
             or self._chosen != chosen_kernel()
             or self._step is not self.optimizer.prepare()
-            or self._changes != [last_change(part) for part in self._parts]
+            or self._changes != [part.last_change for part in self._parts]
         )
 
     def inputs(self, given: Sequence[Array]) -> Load:
@@ -130,6 +130,14 @@ class Plan:
                 self._run(load, add)
         except MemoryError as error:
             self._raise_out_of_memory(error)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Begin anew, with other buffers: those of a step that broke off are not what the next step takes them for."""
+        self.tape = Tape(self.tape.seed, self.tape.shared_step)
+        self._replay, self._ran, self.explanation = None, False, None
 
     def _gradients(self, tape: Tape, load: Load) -> Array:
         """Do the step up to its gradients; return the targets."""
@@ -171,8 +179,8 @@ class Plan:
             self._run(load, add)
 
     def _give_up(self, why: str) -> None:
-        self.record, self._replay, self.explanation = False, None, None
-        self.tape = Tape(self.tape.seed, self.tape.shared_step)
+        self.record = False
+        self._forget()
         warnings.warn(
             f"the training step runs as it is written, it cannot be recorded: {why}", GpunetWarning, stacklevel=2
         )
@@ -255,7 +263,7 @@ class Plan:
 
     def _raise_out_of_memory(self, error: MemoryError) -> NoReturn:
         needed, free = self.tape.nbytes, self._device.free_bytes()
-        self.tape, self._replay, self._ran = Tape(self.tape.seed, self.tape.shared_step), None, False
+        self._forget()
         raise OutOfMemoryError(
             f"{self._device.name}: the buffers of a training step do not fit: {needed / 2**20:,.1f} MiB were needed so "
             f"far, {free / 2**20:,.1f} MiB are free ({error}). Use a smaller batch_size."

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpunet.recording import NotRecordableError, RecordedArray, Watched, do, last_change, parts, recorded, recording
+from gpunet.recording import NotRecordableError, RecordedArray, Watched, do, parts, recorded, recording
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((5, 4)).astype(np.float32)
@@ -119,8 +119,8 @@ def test_a_change_of_a_part_is_seen_and_a_note_beside_is_not():
     leaf = Part()
     whole = Part(Part(leaf), leaf)
     assert len(parts(whole)) == 3
-    before = [last_change(part) for part in parts(whole)]
+    before = [part.last_change for part in parts(whole)]
     whole.note = "trained"
-    assert [last_change(part) for part in parts(whole)] == before
+    assert [part.last_change for part in parts(whole)] == before
     leaf.p = 0.5
-    assert [last_change(part) for part in parts(whole)] != before
+    assert [part.last_change for part in parts(whole)] != before
