@@ -16,7 +16,18 @@ from gpunet.data.checks import as_dtype
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
-from gpunet.layers import Activation, Dropout, Flatten, Layer, LayerNorm, Linear, Residual, RMSNorm
+from gpunet.layers import (
+    Activation,
+    BatchNorm1d,
+    BatchNorm2d,
+    Dropout,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Linear,
+    Residual,
+    RMSNorm,
+)
 from gpunet.layers.stack import Stack, fuse
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
@@ -138,7 +149,7 @@ class Model(Layer):
         return labels if self.classes is None else np.asarray(self.classes)[labels]
 
     def save(self, path: str | Path) -> None:
-        """Write the model (layers, parameters, scalers, class names) to the safetensors file `path`.
+        """Write the model (layers, parameters, buffers, scalers, class names) to the safetensors file `path`.
 
         Raises:
             ArgumentError: a layer holds your own code, which no file can hold.
@@ -149,7 +160,11 @@ class Model(Layer):
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the model as host arrays and a JSON description, for a file."""
-        arrays = {f"params.{key}": self.device.to_host(a) for key, a in self.parameters().items()}
+        arrays = {
+            f"{which}.{key}": self.device.to_host(a)
+            for which in ("params", "buffers")
+            for key, a in self._live(which).items()
+        }
         for name in ("input_scaler", "target_scaler"):
             scaler = getattr(self, name)
             if scaler is not None:
@@ -225,7 +240,7 @@ class MLP(Sequential):
 
 
 LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (Activation, Dropout, Flatten, LayerNorm, Linear, RMSNorm)
+    cls.__name__: cls for cls in (Activation, BatchNorm1d, BatchNorm2d, Dropout, Flatten, LayerNorm, Linear, RMSNorm)
 }
 STACKS: dict[str, type[Stack]] = {cls.__name__: cls for cls in (Residual, Sequential)}
 
@@ -274,8 +289,9 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
         model.classes = description["classes"] and tuple(description["classes"])
         model.schema = description["schema"] and TableSchema.from_json(description["schema"])
         for leaf_path, leaf in model.leaves().items():
-            for name in leaf.params:
-                leaf.params[name] = arrays[f"params.{leaf_path}.{name}"]
+            for which, views in (("params", leaf.params), ("buffers", leaf.buffers)):
+                for name in views:
+                    views[name] = arrays[f"{which}.{leaf_path}.{name}"]
         for name in ("input_scaler", "target_scaler"):
             if f"{name}.mean" in arrays:
                 setattr(model, name, Standardizer(arrays[f"{name}.mean"], arrays[f"{name}.scale"]))

@@ -31,8 +31,8 @@ DEVICE int row_stride() { return flat_stride() / WARP; }
 template <int WIDTH>
 DEVICE void forward(const T* x, const T* weight, const T* bias, T* y, T* means, T* scales, int rows, int n, T eps) {
     for (int row = first_row(); row < rows; row += row_stride()) {
-        const T* x_row = x + static_cast<size_t>(row) * n;
-        T* y_row = y + static_cast<size_t>(row) * n;
+        const T* x_row = x + row * n;
+        T* y_row = y + row * n;
         T mean = 0, squares = 0;
         if (!RMS) {
             walk<WIDTH>(n, [&](int i) {
@@ -82,9 +82,10 @@ extern "C" __global__ void __launch_bounds__(256) layer_norm_forward(
 }
 
 template <int WIDTH>
-DEVICE void backward(const T* dy, const T* x, const T* weight, const T* means, const T* scales, T* dx, int rows, int n) {
+DEVICE void backward(const T* dy, const T* x, const T* weight, const T* means, const T* scales, T* dx, int rows,
+                     int n) {
     for (int row = first_row(); row < rows; row += row_stride()) {
-        const size_t start = static_cast<size_t>(row) * n;
+        const int start = row * n;
         const T mean = RMS ? T(0) : means[row], scale = scales[row];
         // g and the normal numbers from the i-th element on
         const auto both = [&](int i, Neighbours<WIDTH>& g, Neighbours<WIDTH>& normal) {
@@ -146,16 +147,20 @@ extern "C" __global__ void __launch_bounds__(256) layer_norm_columns(
     T* __restrict__ dbias,          // [n] or null: not wanted
     int rows, int n, int rows_per_chunk) {
     const bool vectors = n % VECTOR == 0 && aligned(dy) && aligned(x);
-    const auto add_row = [&](int row, T (&sums)[2][VECTOR]) {
-        const T center = RMS ? T(0) : mean[row], unit = scale[row];
-        const Vector gradient = load_columns(dy + static_cast<size_t>(row) * n, n, vectors);
-        const Vector value = load_columns(x + static_cast<size_t>(row) * n, n, vectors);
+    sum_columns_in_chunks<2>(
+        partial_sums, arrivals, rows, n, rows_per_chunk, vectors,
+        [&](int row, T (&sums)[2][VECTOR]) {
+            const T center = RMS ? T(0) : mean[row], unit = scale[row];
+            const Vector gradient = load_columns(dy + row * n, n, vectors);
+            const Vector value = load_columns(x + row * n, n, vectors);
 #pragma unroll
-        for (int j = 0; j < VECTOR; ++j) {
-            sums[0][j] += gradient.v[j] * ((value.v[j] - center) * unit);
-            sums[1][j] += gradient.v[j];
-        }
-    };
-    T* const results[2] = {dweight, dbias};
-    sum_columns_in_chunks(partial_sums, arrivals, results, rows, n, rows_per_chunk, vectors, add_row);
+            for (int j = 0; j < VECTOR; ++j) {
+                sums[0][j] += gradient.v[j] * ((value.v[j] - center) * unit);
+                sums[1][j] += gradient.v[j];
+            }
+        },
+        [&](int column, const T (&sums)[2]) {
+            dweight[column] = sums[0];
+            if (dbias) dbias[column] = sums[1];
+        });
 }

@@ -2,10 +2,22 @@
 
 from gpunet.layers.activation import Activation
 from gpunet.layers.base import Layer
+from gpunet.layers.batch_norm import BatchNorm1d, BatchNorm2d
 from gpunet.layers.dropout import Dropout
 from gpunet.layers.flatten import Flatten
 from gpunet.layers.layer_norm import LayerNorm, RMSNorm
 from gpunet.layers.linear import Linear
 from gpunet.layers.residual import Residual
 
-__all__ = ["Activation", "Dropout", "Flatten", "Layer", "LayerNorm", "Linear", "RMSNorm", "Residual"]
+__all__ = [
+    "Activation",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "RMSNorm",
+    "Residual",
+]

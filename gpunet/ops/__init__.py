@@ -1,6 +1,7 @@
 """The operations: pure functions, forward and backward beside each other, on whichever device their arrays live."""
 
 from gpunet.ops.activations import ActivationFunction
+from gpunet.ops.batch_norm import batch_norm, batch_norm_backward, batch_statistics
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
@@ -16,6 +17,9 @@ __all__ = [
     "ActivationFunction",
     "MatmulPlan",
     "activation_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_statistics",
     "bias_activation",
     "bias_activation_backward",
     "binary_cross_entropy",

@@ -45,22 +45,18 @@ def partial_sums(
     return empty(tape, (blocks,), dtype, xp), zeros(tape, (1,), np.dtype(np.uint32), xp)
 
 
-def column_chunks(
-    a: Array, rows: int, n: int, sums: int, tape: Tape | None, xp: ModuleType
-) -> tuple[tuple[int, int], Array | None, Array | None]:
-    """Return the grid of a kernel that adds up columns (`columns.cuh`), and what it needs to add up over its blocks.
-
-    Args:
-        a: the matrix, or one of several alike, in any shape.
-        rows: of the matrix.
-        n: its columns.
-        sums: how many the kernel takes of each column.
-        tape: where memory comes from.
-        xp: the module of the device.
-    """
+def column_grid(a: Array, rows: int, n: int) -> tuple[int, int]:
+    """Return the grid of a kernel that goes by columns (`columns.cuh`) over a matrix on the device of `a`."""
     width = math.ceil(n / (32 * 16 // a.itemsize))
-    chunks = max(1, min(multiprocessors(device_of(a)) // max(width, 1), math.ceil(rows / 64)))  # to fill the GPU
+    chunks = min(multiprocessors(device_of(a)) // max(width, 1), math.ceil(rows / 64))  # to fill the GPU
+    return width, max(1, chunks)
+
+
+def column_sums(
+    grid: tuple[int, int], sums: int, n: int, dtype: np.dtype[Any], tape: Tape | None, xp: ModuleType
+) -> tuple[Array | None, Array | None]:
+    """Return what such a kernel needs to add up n columns over its blocks, `sums` of each: as `partial_sums` does."""
+    width, chunks = grid
     if chunks == 1:
-        return (width, 1), None, None
-    arrivals = zeros(tape, (width,), np.dtype(np.uint32), xp)
-    return (width, chunks), empty(tape, (chunks, sums, n), a.dtype, xp), arrivals
+        return None, None
+    return empty(tape, (chunks, sums, n), dtype, xp), zeros(tape, (width,), np.dtype(np.uint32), xp)

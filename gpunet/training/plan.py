@@ -164,6 +164,7 @@ class Plan:
         self._ran = True
 
     def _try_to_record(self, load: Load, add: Add | None) -> None:
+        buffers = self._store.buffers.copy()
         try:
             self._refuse_layers_that_opt_out()
             if isinstance(self._step, DeviceStep):
@@ -176,6 +177,7 @@ class Plan:
             if self.record is True:
                 raise StateError(f"the training step cannot be recorded: {error}") from error
             self._give_up(str(error))
+            self._store.buffers[...] = buffers  # those that follow the batches have followed this one already
             self._run(load, add)
 
     def _give_up(self, why: str) -> None:
@@ -207,9 +209,11 @@ class Plan:
 
         def first_replay() -> None:
             tape.step = optimizer.steps
+            buffers = self._store.buffers.copy()
             for call in gradient_calls:
                 call()
             replayed = self._store.grads.copy()
+            self._store.buffers[...] = buffers  # to follow this batch once
             value, prediction, again = self.value, self.prediction, Tape(tape.seed)
             again.reset(step=tape.step)
             target = self._gradients(again, load)
