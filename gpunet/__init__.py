@@ -13,6 +13,8 @@ from gpunet.device import (
     use_device,
 )
 from gpunet.layers import (
+    GEGLU,
+    GLU,
     Activation,
     BatchNorm1d,
     BatchNorm2d,
@@ -23,6 +25,7 @@ from gpunet.layers import (
     Linear,
     Residual,
     RMSNorm,
+    SwiGLU,
 )
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
@@ -58,7 +61,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ELU",
+    "GEGLU",
     "GELU",
+    "GLU",
     "MLP",
     "SGD",
     "Activation",
@@ -100,6 +105,7 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "StepLR",
+    "SwiGLU",
     "Tanh",
     "Tape",
     "TerminateOnNaN",

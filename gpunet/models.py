@@ -17,6 +17,8 @@ from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
 from gpunet.layers import (
+    GEGLU,
+    GLU,
     Activation,
     BatchNorm1d,
     BatchNorm2d,
@@ -27,6 +29,7 @@ from gpunet.layers import (
     Linear,
     Residual,
     RMSNorm,
+    SwiGLU,
 )
 from gpunet.layers.stack import Stack, fuse
 from gpunet.losses import Task
@@ -240,7 +243,20 @@ class MLP(Sequential):
 
 
 LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (Activation, BatchNorm1d, BatchNorm2d, Dropout, Flatten, LayerNorm, Linear, RMSNorm)
+    cls.__name__: cls
+    for cls in (
+        Activation,
+        BatchNorm1d,
+        BatchNorm2d,
+        Dropout,
+        Flatten,
+        GEGLU,
+        GLU,
+        LayerNorm,
+        Linear,
+        RMSNorm,
+        SwiGLU,
+    )
 }
 STACKS: dict[str, type[Stack]] = {cls.__name__: cls for cls in (Residual, Sequential)}
 

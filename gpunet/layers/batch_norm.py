@@ -68,11 +68,16 @@ class BatchNorm(Layer):
                 f"{self!r}: one number a channel has no variance, got shape {x.shape}; train on batches of two rows or "
                 "more, also the last one of an epoch."
             )
-        running = Running(*self.buffers.values(), self.momentum) if self.buffers else None
-        mean, variance = batch_statistics(x, running, tape=tape)
+        mean, variance = batch_statistics(x, self._running(), tape=tape)
         if tape is not None:
             tape.save(self, x, mean, variance)
         return batch_norm(x, mean, variance, weight, bias, self.eps, tape=tape)
+
+    def _running(self) -> Running | None:
+        if not self.buffers:
+            return None
+        mean, variance, batches = self.buffers.values()
+        return Running(mean, variance, batches, self.momentum)
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
         x, mean, variance = tape.restore(self)

@@ -6,6 +6,7 @@ from gpunet.ops.bias_activation import activation_backward, bias_activation, bia
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
 from gpunet.ops.gather import gather
+from gpunet.ops.glu import glu, glu_backward
 from gpunet.ops.layer_norm import layer_norm, layer_norm_backward, rms_norm
 from gpunet.ops.linear import linear, linear_backward
 from gpunet.ops.matmul import matmul, matmul_backward
@@ -26,6 +27,8 @@ __all__ = [
     "dropout",
     "dropout_backward",
     "gather",
+    "glu",
+    "glu_backward",
     "huber",
     "layer_norm",
     "layer_norm_backward",
