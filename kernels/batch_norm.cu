@@ -56,7 +56,7 @@ DEVICE void sum_channels(T* column_sums, unsigned* done, T* partial_sums, unsign
 
 // Launch, partial_sums and arrivals: see columns.cuh; column_sums and done: see sum_channels.
 // FLOPs: rows * channels * size
-extern "C" __global__ void __launch_bounds__(256) batch_norm_mean(
+extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_mean(
     const T* __restrict__ x,    // [rows * channels * size]
     T* column_sums,             // [channels * size] or null: size is 1
     unsigned* done,             // [1] or null: size is 1
@@ -89,7 +89,7 @@ DEVICE void follow(T* running, T number, T momentum) {
 
 // A momentum below 0 stands for the plain mean over all batches. Launch: as batch_norm_mean.
 // FLOPs: 3 * rows * channels * size
-extern "C" __global__ void __launch_bounds__(256) batch_norm_variance(
+extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_variance(
     const T* __restrict__ x,          // [rows * channels * size]
     const T* __restrict__ mean,       // [channels]
     T* column_sums,                   // [channels * size] or null: size is 1
@@ -123,7 +123,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_variance(
 
 // y, by the batch's numbers or by the running ones. Launch: see columns.cuh.
 // FLOPs: 4 * rows * channels * size
-extern "C" __global__ void __launch_bounds__(256) batch_norm_forward(
+extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_forward(
     const T* __restrict__ x,           // [rows * channels * size]
     const T* __restrict__ mean,        // [channels]
     const T* __restrict__ variance,    // [channels]
@@ -153,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_forward(
 
 // dweight and dbias. Launch: as batch_norm_mean.
 // FLOPs: 5 * rows * channels * size
-extern "C" __global__ void __launch_bounds__(256) batch_norm_sums(
+extern "C" __global__ void __launch_bounds__(256, 2) batch_norm_sums(
     const T* __restrict__ dy,          // [rows * channels * size]
     const T* __restrict__ x,           // [rows * channels * size]
     const T* __restrict__ mean,        // [channels]
@@ -187,7 +187,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_sums(
 
 // Launch: see columns.cuh.
 // FLOPs: 6 * rows * channels * size
-extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(
+extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_backward(
     const T* __restrict__ dy,          // [rows * channels * size]
     const T* __restrict__ x,           // [rows * channels * size]
     const T* __restrict__ mean,        // [channels]

@@ -53,7 +53,7 @@ DEVICE void backward(const T* dy, const T* x, T* dx, int rows, int n, T paramete
 
 // Launch: grid-stride; grid (ceil(rows * n / (256 * VECTOR)),) or fewer, block (256,).
 // FLOPs: 5 * rows * n
-extern "C" __global__ void __launch_bounds__(256) glu_forward(
+extern "C" __global__ void __launch_bounds__(256, 1) glu_forward(
     const T* __restrict__ x,    // [rows * 2 * n]
     T* __restrict__ y,          // [rows * n]
     int rows, int n, T parameter) {
@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(256) glu_forward(
 
 // Launch: as glu_forward.
 // FLOPs: 12 * rows * n
-extern "C" __global__ void __launch_bounds__(256) glu_backward(
+extern "C" __global__ void __launch_bounds__(256, 2) glu_backward(
     const T* __restrict__ dy,    // [rows * n]
     const T* __restrict__ x,     // [rows * 2 * n]
     T* __restrict__ dx,          // [rows * 2 * n]

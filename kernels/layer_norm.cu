@@ -22,6 +22,7 @@
 // What the walks of one thread over a row have in common: vectors of WIDTH, a warp of them at a time.
 template <int WIDTH, typename Visit>
 DEVICE void walk(int n, Visit visit) {
+#pragma unroll 1  // unrolled by 4, as it would be, it takes up to 160 registers: few warps to hide each other's waits
     for (int i = threadIdx.x % WARP * WIDTH; i < n; i += WARP * WIDTH) visit(i);
 }
 
@@ -67,7 +68,7 @@ DEVICE void forward(const T* x, const T* weight, const T* bias, T* y, T* means, 
 
 // Launch: a warp a row, grid-stride; grid (ceil(rows / 8),) or fewer, block (256,).
 // FLOPs: 8 * rows * n
-extern "C" __global__ void __launch_bounds__(256) layer_norm_forward(
+extern "C" __global__ void __launch_bounds__(256, 1) layer_norm_forward(
     const T* __restrict__ x,         // [rows * n]
     const T* __restrict__ weight,    // [n] or null: ones
     const T* __restrict__ bias,      // [n] or null: zeros
@@ -120,7 +121,7 @@ DEVICE void backward(const T* dy, const T* x, const T* weight, const T* means, c
 
 // Launch: as layer_norm_forward.
 // FLOPs: 13 * rows * n
-extern "C" __global__ void __launch_bounds__(256) layer_norm_backward(
+extern "C" __global__ void __launch_bounds__(256, 1) layer_norm_backward(
     const T* __restrict__ dy,        // [rows * n]
     const T* __restrict__ x,         // [rows * n]
     const T* __restrict__ weight,    // [n] or null: ones
@@ -136,7 +137,7 @@ extern "C" __global__ void __launch_bounds__(256) layer_norm_backward(
 
 // dweight and dbias. Launch, partial_sums and arrivals: see columns.cuh.
 // FLOPs: 5 * rows * n
-extern "C" __global__ void __launch_bounds__(256) layer_norm_columns(
+extern "C" __global__ void __launch_bounds__(256, 1) layer_norm_columns(
     const T* __restrict__ dy,       // [rows * n]
     const T* __restrict__ x,        // [rows * n]
     const T* __restrict__ mean,     // [rows] or null

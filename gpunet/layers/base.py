@@ -36,7 +36,8 @@ class Layer(Watched):
     """
 
     recordable: ClassVar[bool] = True
-    """Whether a training step with it may be recorded; False for one that decides by numbers or keeps a state."""
+    """Whether a training step with it may be recorded; False for one that decides by numbers, or keeps state
+    elsewhere than in `buffers`."""
 
     params: Views
     grads: Views

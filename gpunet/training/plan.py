@@ -118,7 +118,7 @@ class Plan:
         """Do a step; `load` and `add` must make the same calls every time.
 
         Raises:
-            OutOfMemoryError: the buffers of the step do not fit; the model is what it was.
+            OutOfMemoryError: the buffers of the step do not fit; the parameters are what they were.
             StateError: the step was to be recorded and cannot be.
         """
         try:

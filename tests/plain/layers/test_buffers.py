@@ -55,7 +55,11 @@ def test_they_are_views_into_a_flat_array_of_their_own_that_no_optimizer_sees():
 
 @pytest.mark.parametrize(
     "again",
-    [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one)), lambda one: one.to(dtype="float64").to(dtype="float32")],
+    [
+        copy.deepcopy,
+        lambda one: pickle.loads(pickle.dumps(one)),
+        lambda one: one.to(dtype="float64").to(dtype="float32"),
+    ],
     ids=["deepcopy", "pickle", "to"],
 )
 def test_a_copy_has_them_and_goes_on_by_itself(again):
@@ -149,7 +153,9 @@ def test_early_stopping_puts_those_of_the_best_epoch_back_also_when_resumed(tmp_
     best = max(states, key=lambda state: state[0])[1]
     assert len(states) > 1
     assert_same(run.model, best)
-    resumed = gn.Trainer.resume(tmp_path / "2", callbacks=[gn.EarlyStopping(patience=2, monitor="val_loss", mode="max")])
+    resumed = gn.Trainer.resume(
+        tmp_path / "2", callbacks=[gn.EarlyStopping(patience=2, monitor="val_loss", mode="max")]
+    )
     resumed.fit(X, Y, epochs=9, batch_size=20, validation=(X, Y))
     assert_same(resumed.model, best)
 

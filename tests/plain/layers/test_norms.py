@@ -22,7 +22,9 @@ def step(layer: gn.Layer, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, ..
 
 def test_inference_takes_the_running_statistics_and_leaves_them_alone():
     layer = gn.BatchNorm1d(4, momentum=0.5)
-    assert_allclose(layer.forward(X), X / np.sqrt(1 + 1e-5), rtol=1e-6)  # they start as those of numbers that are normal
+    assert_allclose(
+        layer.forward(X), X / np.sqrt(1 + 1e-5), rtol=1e-6
+    )  # they start as those of numbers that are normal
     layer.forward(X, gn.Tape())
     mean, variance = 0.5 * X.mean(axis=0), 0.5 + 0.5 * X.var(axis=0, ddof=1)
     for _ in range(2):
@@ -52,7 +54,9 @@ def test_channels_of_images_are_normalised_over_rows_and_pixels():
     ids=str,
 )
 def test_one_number_a_channel_has_no_variance_to_train_on(layer, shape):
-    with pytest.raises(ShapeError, match=r"BatchNorm.d\(4\): one number a channel has no variance, got shape \(1, 4") as e:
+    with pytest.raises(
+        ShapeError, match=r"BatchNorm.d\(4\): one number a channel has no variance, got shape \(1, 4"
+    ) as e:
         layer.forward(np.ones(shape, np.float32), gn.Tape())
     assert "train on batches of two rows or more" in str(e.value)
     layer.forward(np.ones(shape, np.float32))
@@ -176,7 +180,9 @@ def test_results_gradients_and_running_statistics_are_pytorchs(name, options, sh
         expected.backward(torch.tensor(dy))
         y, dx, *grads = step(ours, x, dy)
         pairs = [(y, expected), (dx, t.grad), *zip(grads, (p.grad for p in theirs.parameters()), strict=True)]
-        buffers = [(ours.buffers[key], a) for key, a in theirs.named_buffers() if key != "num_batches_tracked" or len(x)]
+        buffers = [
+            (ours.buffers[key], a) for key, a in theirs.named_buffers() if key != "num_batches_tracked" or len(x)
+        ]
         for a, b in [*pairs, *buffers, (ours.forward(x), theirs.eval()(t))]:
             assert_allclose(a, b.detach().numpy(), **tolerance)
         theirs.train()

@@ -14,7 +14,7 @@ CUBE = gn.CustomActivation(lambda z: z**3, lambda z: 3 * z**2)
 
 
 def test_the_first_half_is_gated_by_the_second_by_hand():
-    x = np.array([[1.0, 2, 0, -np.log(3)]])  # σ(0) = 1/2, σ(-log 3) = 1/4
+    x = np.array([[1.0, 2, 0, -np.log(3)]])  # the sigmoid of 0 is 1/2, that of -log 3 is 1/4
     assert_allclose(glu(x), [[0.5, 0.5]])
     assert_allclose(glu_backward(np.array([[1.0, 4]]), x), [[0.5, 1, 1 / 4, 4 * 2 * 3 / 16]])
     assert_array_equal(glu(np.array([[1.0, 2, 3, -4]]), activation="relu"), [[3, 0]])

@@ -11,7 +11,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops import layer_norm, layer_norm_backward, rms_norm
 
-SHAPES = [((4, 1), 1), ((1, 7), 1), ((6, 5), 1), ((2, 3, 8), 1), ((2, 3, 8), 2), ((5, 2, 3, 4), 3), ((5,), 1), ((0, 3), 1)]
+SHAPES = [
+    ((4, 1), 1),
+    ((1, 7), 1),
+    ((6, 5), 1),
+    ((2, 3, 8), 1),
+    ((2, 3, 8), 2),
+    ((5, 2, 3, 4), 3),
+    ((5,), 1),
+    ((0, 3), 1),
+]
 TOLERANCE = {np.float32: {"rtol": 1e-5, "atol": 1e-5}, np.float64: {"rtol": 1e-9, "atol": 1e-9}}
 
 
