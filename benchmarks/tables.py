@@ -28,7 +28,7 @@ def gpu(results: Path) -> Iterator[str]:
     """Yield the lines about the newest report of each GPU, or that there is none."""
     paths = sorted(results.glob("*/report.json"))
     if not paths:
-        yield "No report of a run on a GPU has been made yet, so how fast it is there is not known."
+        yield "The CUDA code was **not yet run on a GPU**, so how fast it is there is not known."
     for path in paths:
         report = read(path, SCHEMA)
         known = finding(report, "environment")

@@ -12,7 +12,7 @@ from gpunet.data.checks import as_dtype, check_labels, check_targets, host_array
 from gpunet.device import Array, device_of
 from gpunet.errors import ArgumentError, DataError, ShapeError
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
-from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
+from gpunet.ops.softmax_cross_entropy import check_labels_in, softmax_cross_entropy
 from gpunet.recording import Watched
 from gpunet.tape import Tape
 
@@ -95,12 +95,11 @@ class CrossEntropyLoss(Loss):
         self.class_weight = None if class_weight is None else np.asarray(class_weight, np.float64)
         if self.class_weight is not None and not (np.isfinite(self.class_weight) & (self.class_weight >= 0)).all():
             raise ArgumentError("CrossEntropyLoss: class_weight must hold finite numbers >= 0.")
-        self._on_device: dict[tuple[str, str], Array] = {}
+        self._on_device: dict[tuple[str, str], tuple[Any, Array]] = {}
 
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
     ) -> tuple[Array, Array]:
-        self.check_given(prediction, target)
         return softmax_cross_entropy(
             prediction,
             target,
@@ -111,8 +110,8 @@ class CrossEntropyLoss(Loss):
         )
 
     def check_given(self, prediction: Array, target: Array) -> None:
-        if target.ndim == 1 and type(target) is np.ndarray and prediction.ndim == 2:
-            _check_range(target, prediction.shape[1])
+        if target.ndim == 1 and isinstance(target, np.ndarray):
+            check_labels_in(target, prediction.shape[1])
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if len(output_shape) != 1 or output_shape[0] < 2:
@@ -135,12 +134,12 @@ class CrossEntropyLoss(Loss):
         return {"label_smoothing": self.label_smoothing, "class_weight": weights}
 
     def _class_weight(self, prediction: Array) -> Array:
-        """Return the class weights beside `prediction`; they are uploaded once."""
+        """Return the class weights beside `prediction`; they are uploaded once, unless others are set."""
         device = device_of(prediction)
         key = (device.name, prediction.dtype.str)
-        if key not in self._on_device:
-            self._on_device[key] = device.asarray(self.class_weight, prediction.dtype)
-        return self._on_device[key]
+        if self._on_device.get(key, (None,))[0] is not self.class_weight:
+            self._on_device[key] = self.class_weight, device.asarray(self.class_weight, prediction.dtype)
+        return self._on_device[key][1]
 
 
 class BCEWithLogitsLoss(Loss):
@@ -195,13 +194,3 @@ class HuberLoss(Loss):
 LOSSES: dict[str, type[Loss]] = {
     loss.__name__: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss, HuberLoss)
 }
-
-
-def _check_range(labels: np.ndarray, classes: int) -> None:
-    """Refuse bad labels in host memory; those on a GPU were checked before they went there."""
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"target: class labels must be integers, got {labels.dtype}.")
-    if not labels.size or (labels.dtype == np.int64 and labels.view(np.uint64).max() < classes):
-        return  # one pass: a negative label is a huge one there
-    if not 0 <= labels.min() <= labels.max() < classes:
-        raise DataError(f"target: labels must lie in 0 .. {classes - 1}, got {labels.min()} .. {labels.max()}.")

@@ -16,6 +16,7 @@ from gpunet.data.checks import as_dtype
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
+from gpunet.initializers import undrawn
 from gpunet.layers import (
     GEGLU,
     GLU,
@@ -297,7 +298,8 @@ def load(path: str | Path) -> Model:
 def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any], *, source: str) -> Model:
     """Rebuild a model from what `Model.to_arrays` returned."""
     try:
-        model = layer_from_config(description["model"])
+        with undrawn():
+            model = layer_from_config(description["model"])
         if not isinstance(model, Model):
             raise ModelFileError(f"{source}: holds no model.")
         model.to(dtype=description["dtype"])

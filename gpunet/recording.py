@@ -32,6 +32,9 @@ Call = Callable[[], Any]
 ABOUT_ARRAYS = {np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory}
 """Functions that look at what an array is and not at its numbers."""
 
+SIZED_BY_NUMBERS = {np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.unique}
+"""Functions whose result has as many elements as the numbers say."""
+
 
 class NotRecordableError(StateError):
     """A step that looks at numbers while it is recorded; it runs as it is written instead."""
@@ -91,11 +94,14 @@ class RecordedArray(np.ndarray):
     ) -> Any:
         if func in ABOUT_ARRAYS:
             return func(*_plain(tuple(args), {}), **_plain(dict(kwargs), {}))
+        if func in SIZED_BY_NUMBERS:
+            self._select()
         return _record(func, args, kwargs)
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, np.ndarray) and key.dtype == bool:
-            raise NotRecordableError("how many elements a mask selects changes from step to step; use np.where.")
+        for index in key if isinstance(key, tuple) else (key,):
+            if isinstance(index, np.ndarray) and index.dtype == bool:
+                self._select()
         return _record(np.ndarray.__getitem__, (self, key), {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -107,8 +113,12 @@ class RecordedArray(np.ndarray):
     def _look(self, *args: Any) -> NoReturn:
         raise NotRecordableError("the step looks at numbers, which are others at each replay.")
 
+    def _select(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotRecordableError("how many elements are selected changes from step to step; use np.where.")
+
     __bool__ = __float__ = __int__ = __index__ = __complex__ = _look
-    item = tolist = tobytes = nonzero = _look  # type: ignore[assignment]
+    item = tolist = tobytes = _look  # type: ignore[assignment]
+    nonzero = compress = _select
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -121,7 +131,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 # methods that go neither through a ufunc nor through a function of NumPy, and may copy
-_METHODS = """argmax argmin argsort astype choose compress copy cumprod cumsum dot fill flatten partition put ravel
+_METHODS = """argmax argmin argpartition argsort astype choose copy cumprod cumsum dot fill flatten partition put ravel
     repeat reshape round searchsorted sort take trace"""
 for _name in _METHODS.split():
     setattr(RecordedArray, _name, _method(_name))
@@ -138,7 +148,7 @@ def _record(function: Callable[..., Any], arguments: Iterable[Any], options: Map
         return result
     if result is None or any(result is a for a in (*args, *kwargs.values())):  # written to where it was told
         calls.append(_direct(function, args, kwargs))
-        return given.get(id(result), result)
+        return result.view(RecordedArray) if isinstance(result, np.ndarray) else result
     if isinstance(result, np.ndarray) and any(np.may_share_memory(result, a) for a in given.values()):
         return result.view(RecordedArray)  # a view needs no call
     if not isinstance(result, np.ndarray | np.generic | int | float):
@@ -198,11 +208,15 @@ class Watched:
 
 def parts(watched: Watched) -> list[Watched]:
     """Return the object and what is watched in it: a model's layers, a layer's activation."""
-    if not hasattr(watched, "last_change"):  # nothing was set since it was made, or unpickled
-        object.__setattr__(watched, "last_change", 0)
-    found = [watched]
-    for value in vars(watched).values():
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, Watched) and item not in found:
-                found += [part for part in parts(item) if part not in found]
-    return found
+    found: dict[int, Watched] = {}  # by identity: two equal activations are two parts
+    waiting: list[Any] = [watched]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list | tuple):
+            waiting += item
+        elif isinstance(item, Watched) and id(item) not in found:
+            if not hasattr(item, "last_change"):  # nothing was set since it was made, or unpickled
+                object.__setattr__(item, "last_change", 0)
+            found[id(item)] = item
+            waiting += vars(item).values()
+    return list(found.values())

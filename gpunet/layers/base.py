@@ -15,7 +15,7 @@ from gpunet.layers.store import FlatStore, Views
 from gpunet.recording import Watched
 from gpunet.tape import Tape
 
-TRANSIENT = ("grads", "_own", "_home", "_program", "_first_trained")
+TRANSIENT = ("grads", "_own", "_home", "_fused", "_first_trained")
 """Attributes that are rebuilt when a layer is unpickled."""
 
 

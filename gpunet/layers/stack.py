@@ -38,10 +38,16 @@ class Stack(Layer):
                 )
         super().__init__()
 
-    @cached_property
+    @property
     def _program(self) -> list[Layer]:
-        """The layers to run."""
-        return _chain(fuse(self.layers))
+        """The layers to run; fused anew where an activation was set since."""
+        functions = [getattr(layer, "activation", None) for layer in self.layers]
+        program: list[Layer]
+        fused_for, program = vars(self).get("_fused", (None, []))
+        if functions != fused_for:
+            program = _chain(fuse(self.layers))
+            vars(self)["_fused"] = functions, program  # no change of the model, which would make a recorded step stale
+        return program
 
     @cached_property
     def _first_trained(self) -> int:

@@ -13,7 +13,6 @@ over one piece of memory that holds them all, the third is the first replay.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Literal, NoReturn
@@ -22,7 +21,7 @@ import numpy as np
 
 from gpunet.cuda import traced_launches
 from gpunet.device import Array
-from gpunet.errors import GpunetWarning, OutOfMemoryError, StateError
+from gpunet.errors import OutOfMemoryError, StateError
 from gpunet.layers import Layer
 from gpunet.losses import Loss
 from gpunet.models import Model
@@ -49,8 +48,9 @@ class Plan:
         loss: what is minimised.
         optimizer: the update rule, attached to the model.
         seed: of the dropout masks.
-        record: True, False, or "auto": recorded unless the step cannot be, which is told once.
+        record: True, False, or "auto": recorded unless the step cannot be.
         precision: "float32" or "tf32", as for `Trainer`.
+        tell: is told why where the step is not recorded.
 
     Attributes:
         value: the loss of the last step, (), on the device; the next step overwrites it.
@@ -70,8 +70,10 @@ class Plan:
         seed: int,
         record: bool | Literal["auto"],
         precision: Literal["float32", "tf32"],
+        tell: Callable[[str], None],
     ):
         self.model, self.loss, self.optimizer, self.record = model, loss, optimizer, record
+        self._tell = tell
         self.explanation: Explanation | None = None
         self._store, self._device = model.store, model.device
         self._params = self._store.params
@@ -82,6 +84,7 @@ class Plan:
         elif record and self._chosen is None:
             self._kernel = "tiled"  # the library serves float64 else, and its calls cannot be captured
         self._step = optimizer.prepare()
+        self._launches = self._step.launches if isinstance(self._step, DeviceStep) else None
         self._parts = [*parts(model), *parts(loss)]
         self._changes = [part.last_change for part in self._parts]
         self.tape = Tape(seed, self._step.progress if isinstance(self._step, DeviceStep) else None)
@@ -92,10 +95,12 @@ class Plan:
     @property
     def stale(self) -> bool:
         """Whether the model, the loss or the optimizer was changed or moved since."""
+        step = self.optimizer.prepare()
         return (
             self._params is not self._store.params
             or self._chosen != chosen_kernel()
-            or self._step is not self.optimizer.prepare()
+            or self._step is not step
+            or (isinstance(step, DeviceStep) and self._launches is not step.launches)
             or self._changes != [part.last_change for part in self._parts]
         )
 
@@ -103,8 +108,8 @@ class Plan:
         """Return what loads a batch that is given: as it is, or copied into arrays that are always the same."""
         if not self.record:
             return lambda tape: given
-        if self._replay is not None:
-            self.loss.check_given(self.prediction, given[1])  # as the code would that is not run any more
+        if self._ran:
+            self.loss.check_given(self.prediction, given[1])  # as the code does in the first step, and not any more
         if not self._inputs:
             self._inputs = [self._device.xp.empty_like(a) for a in given]
         for fixed, a in zip(self._inputs, given, strict=True):
@@ -183,9 +188,7 @@ class Plan:
     def _give_up(self, why: str) -> None:
         self.record = False
         self._forget()
-        warnings.warn(
-            f"the training step runs as it is written, it cannot be recorded: {why}", GpunetWarning, stacklevel=2
-        )
+        self._tell(why)
 
     def _record(self, step: HostStep, load: Load, add: Add | None) -> None:
         """Do the step on the CPU and keep its calls."""
@@ -209,20 +212,23 @@ class Plan:
 
         def first_replay() -> None:
             tape.step = optimizer.steps
-            buffers = self._store.buffers.copy()
+            grads, buffers = self._store.grads, self._store.buffers
+            before = buffers.copy()
             for call in gradient_calls:
                 call()
-            replayed = self._store.grads.copy()
-            self._store.buffers[...] = buffers  # to follow this batch once
-            value, prediction, again = self.value, self.prediction, Tape(tape.seed)
+            replayed = self.value, self.prediction, grads.copy(), buffers.copy()
+            buffers[...] = before  # to follow this batch once
+            again = Tape(tape.seed)
             again.reset(step=tape.step)
             target = self._gradients(again, load)
-            if np.array_equal(replayed, self._store.grads, equal_nan=True):
-                self.value, self.prediction, self._replay = value, prediction, replay
+            written = self.value, self.prediction, grads, buffers
+            if all(np.array_equal(a, b, equal_nan=True) for a, b in zip(replayed, written, strict=True)):
+                self.value, self.prediction, *_ = replayed
+                self._replay = replay
                 for call in calls[len(gradient_calls) :]:
                     call()
             else:
-                self._give_up("its gradients were others when its calls were made again.")
+                self._give_up("it gave other numbers when its calls were made again.")
                 if add is not None:
                     add(self.value, self.prediction, target, again)
             optimizer.step()
