@@ -14,10 +14,14 @@ from gpunet.device import (
 )
 from gpunet.interop import from_dlpack
 from gpunet.layers import (
+    GEGLU,
+    GLU,
     LSTM,
     RNN,
     Activation,
     AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
     Conv1d,
     Conv2d,
     Dropout,
@@ -25,8 +29,12 @@ from gpunet.layers import (
     Flatten,
     GlobalAvgPool2d,
     Layer,
+    LayerNorm,
     Linear,
     MaxPool2d,
+    Residual,
+    RMSNorm,
+    SwiGLU,
 )
 from gpunet.losses import BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
@@ -63,7 +71,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ELU",
+    "GEGLU",
     "GELU",
+    "GLU",
     "LSTM",
     "MLP",
     "RNN",
@@ -73,6 +83,8 @@ __all__ = [
     "AdamW",
     "AvgPool2d",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Callback",
     "Checkpoint",
     "ConstantLR",
@@ -93,6 +105,7 @@ __all__ = [
     "HuberLoss",
     "Identity",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LinearWarmup",
@@ -101,14 +114,17 @@ __all__ = [
     "MaxPool2d",
     "Model",
     "ProgressBar",
+    "RMSNorm",
     "RMSprop",
     "ReLU",
     "ReduceLROnPlateau",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softplus",
     "StepLR",
+    "SwiGLU",
     "Tanh",
     "Tape",
     "TensorBoard",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,13 +18,12 @@ from gpunet.device import Array, on_device
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
 from gpunet.initializers import undrawn
-from gpunet.layers import Activation, Conv2d, Dropout, Layer, Linear
-from gpunet.layers.linear import LinearChain
+from gpunet.layers import Dropout, Layer, LayerNorm, Linear, Residual, RMSNorm
+from gpunet.layers.stack import Stack, fuse
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.cosine_similarity import cosine_similarity
 from gpunet.ops.softmax import softmax
-from gpunet.tape import Tape
 
 PREDICT_ROWS = 4096
 """Rows that `predict` sends through the model at a time, which bounds its memory."""
@@ -158,7 +156,7 @@ class Model(Layer):
         return labels if self.classes is None else np.asarray(self.classes)[labels]
 
     def save(self, path: str | Path) -> None:
-        """Write the model (layers, parameters, scalers, class names) to the safetensors file `path`.
+        """Write the model (layers, parameters, buffers, scalers, class names) to the safetensors file `path`.
 
         Raises:
             ArgumentError: a layer holds your own code, which no file can hold.
@@ -169,7 +167,11 @@ class Model(Layer):
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the model as host arrays and a JSON description, for a file."""
-        arrays = {f"params.{key}": self.device.to_host(a) for key, a in self.parameters().items()}
+        arrays = {
+            f"{which}.{key}": self.device.to_host(a)
+            for which in ("params", "buffers")
+            for key, a in self._live(which).items()
+        }
         for name in ("input_scaler", "target_scaler"):
             scaler = getattr(self, name)
             if scaler is not None:
@@ -183,7 +185,7 @@ class Model(Layer):
         }
 
 
-class Sequential(Model):
+class Sequential(Stack, Model):
     """Layers one after the other. A `Linear` or convolution followed by an activation is one fused operation.
 
     Args:
@@ -192,66 +194,6 @@ class Sequential(Model):
     Raises:
         ArgumentError: something that is no layer, or a layer with parameters in two places.
     """
-
-    def __init__(self, *layers: Layer | ActivationFunction):
-        self.layers = [Activation(layer) if isinstance(layer, ActivationFunction) else layer for layer in layers]
-        for layer in self.layers:
-            if not isinstance(layer, Layer):
-                raise ArgumentError(f"Sequential takes layers, got {layer!r}.")
-            if isinstance(layer, Model) and (layer.input_scaler or layer.target_scaler):
-                raise ArgumentError(
-                    f"{layer!r} standardises raw data, which a layer inside another model cannot; move its "
-                    "input_scaler and target_scaler to the new model and set them to None here."
-                )
-        super().__init__()
-
-    @property
-    def _program(self) -> list[Layer]:
-        """The layers to run; fused anew where an activation was set since."""
-        functions = [getattr(layer, "activation", None) for layer in self.layers]
-        program: list[Layer]
-        fused_for, program = vars(self).get("_fused", (None, []))
-        if functions != fused_for:
-            program = _chain(_fuse(self.layers))
-            vars(self)["_fused"] = functions, program  # no change of the model, which would make a recorded step stale
-        return program
-
-    @cached_property
-    def _first_trained(self) -> int:
-        """The position of the first of them that has parameters."""
-        trained = (any(leaf.params for leaf in layer.leaves().values()) for layer in self._program)
-        return next((position for position, has in enumerate(trained) if has), len(self._program))
-
-    def forward(self, x: Array, tape: Tape | None = None) -> Array:
-        for layer in self._program:
-            x = layer.forward(x, tape)
-        return x
-
-    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
-        # without an input gradient, the first layer with parameters is the last one that has anything to do
-        first = 0 if input_gradient else self._first_trained
-        for position in range(len(self._program) - 1, first - 1, -1):
-            dy = self._program[position].backward(dy, tape, input_gradient=input_gradient or position > first)
-        return dy if input_gradient else None
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        for position, layer in enumerate(self.layers):
-            try:
-                shape = layer.output_shape(shape)
-            except ShapeError as error:
-                raise ShapeError(f"layer {position}, {error}") from None
-        return shape
-
-    @property
-    def index_range(self) -> int | None:
-        return self.layers[0].index_range if self.layers else None
-
-    def leaves(self, path: str = "") -> dict[str, Layer]:
-        prefix = f"{path}." if path else ""
-        found: dict[str, Layer] = {}
-        for position, layer in enumerate(self.layers):
-            found |= layer.leaves(f"{prefix}{position}")
-        return found
 
     def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
         """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters.
@@ -265,7 +207,7 @@ class Sequential(Model):
         rows = [("layer", "output of a row", "parameters")]
         shape = input_shape or _input_shape(self)
         position = 0
-        for runs in _fuse(self.layers):
+        for runs in fuse(self.layers):
             layer = self.layers[position]
             fused = runs is not layer
             shape = shape or _input_shape(runs)
@@ -278,15 +220,6 @@ class Sequential(Model):
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
         total = sum(a.size for a in self.parameters().values())
         return "\n".join([*lines, f"{total:,} parameters, {self.dtype}, on {self.device.name}"])
-
-    def config(self) -> dict[str, Any]:
-        return {"layers": [layer_config(layer) for layer in self.layers]}
-
-    def __getitem__(self, position: int) -> Layer:
-        return self.layers[position]
-
-    def __len__(self) -> int:
-        return len(self.layers)
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
@@ -321,7 +254,10 @@ class MLP(Sequential):
         super().__init__(*layers, Linear(sizes[-2], sizes[-1], rng=rng))
 
 
-LAYERS: dict[str, type[Layer]] = {name: getattr(all_layers, name) for name in all_layers.__all__ if name != "Layer"}
+LAYERS: dict[str, type[Layer]] = {
+    name: getattr(all_layers, name) for name in all_layers.__all__ if name not in ("Layer", "Residual")
+}
+STACKS: dict[str, type[Stack]] = {cls.__name__: cls for cls in (Residual, Sequential)}
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:
@@ -331,7 +267,9 @@ def layer_config(layer: Layer) -> dict[str, Any]:
         ArgumentError: a layer or a function of your own.
     """
     name = "Sequential" if type(layer) is MLP else type(layer).__name__
-    if type(layer) not in (MLP, Sequential, *LAYERS.values()):
+    if isinstance(layer, Stack) and type(layer) in (MLP, *STACKS.values()):
+        return {"type": name, "layers": [layer_config(inner) for inner in layer.layers]}
+    if type(layer) not in LAYERS.values():
         raise ArgumentError(f"{layer!r} cannot be saved: only gpunet's own layers can be rebuilt from a file.")
     return {"type": name, **layer.config()}
 
@@ -340,8 +278,8 @@ def layer_from_config(config: dict[str, Any]) -> Layer:
     """Rebuild a layer, with new parameters."""
     arguments = dict(config)
     name = arguments.pop("type")
-    if name == "Sequential":
-        return Sequential(*map(layer_from_config, arguments["layers"]))
+    if name in STACKS:
+        return STACKS[name](*map(layer_from_config, arguments["layers"]))
     return LAYERS[name](**arguments)
 
 
@@ -367,8 +305,9 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
         model.classes = description["classes"] and tuple(description["classes"])
         model.schema = description["schema"] and TableSchema.from_json(description["schema"])
         for leaf_path, leaf in model.leaves().items():
-            for name in leaf.params:
-                leaf.params[name] = arrays[f"params.{leaf_path}.{name}"]
+            for which, views in (("params", leaf.params), ("buffers", leaf.buffers)):
+                for name in views:
+                    views[name] = arrays[f"{which}.{leaf_path}.{name}"]
         for name in ("input_scaler", "target_scaler"):
             if f"{name}.mean" in arrays:
                 setattr(model, name, Standardizer(arrays[f"{name}.mean"], arrays[f"{name}.scale"]))
@@ -381,34 +320,12 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
 
 def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
-    if not isinstance(layer, Sequential):
+    if isinstance(layer, LayerNorm | RMSNorm):
+        return layer.normalized_shape
+    if not isinstance(layer, Stack):
         return (layer.in_features,) if isinstance(layer, Linear) else None
     shape = next((shape for shape in map(_input_shape, layer.layers) if shape), None)
     try:
         return shape and layer.output_shape(shape) and shape
     except ShapeError:  # a layer before changes the shape, as a convolution does
         return None
-
-
-def _fuse(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers to run: a plain `Linear` or convolution and the activation after it become one."""
-    program: list[Layer] = []
-    for layer in layers:
-        last = program[-1] if program else None
-        plain = last if isinstance(last, Linear | Conv2d) and last.activation.name == "identity" else None
-        if plain is not None and isinstance(layer, Activation):
-            program[-1] = plain.fused(layer.activation)
-        else:
-            program.append(layer)
-    return program
-
-
-def _chain(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers to run: `Linear` layers that follow each other become one chain."""
-    program: list[Layer] = []
-    for kind, run in itertools.groupby(layers, type):
-        group = list(run)
-        if kind is Linear and len(group) > 1:  # a layer of a subclass may have a backward pass of its own
-            group = [LinearChain(cast(list[Linear], group))]
-        program += group
-    return program

@@ -1,4 +1,4 @@
-// columns.cuh: sums over the rows of a matrix, one for each column, in a fixed order.
+// columns.cuh: sums over the rows of a matrix, one or more for each column, in a fixed order.
 //
 // A block of COLUMN_LANES x COLUMN_ROWS threads covers 32 vectors of columns (128 in float) and a chunk of rows. Each
 // of its warps takes every eighth row, so that a warp reads 512 bytes in a row; the warps' sums meet in shared memory.
@@ -21,36 +21,76 @@ DEVICE int column_of(int j, bool vectors) {
     return vectors ? first + threadIdx.x * VECTOR + j : first + j * COLUMN_LANES + threadIdx.x;
 }
 
-// Call add_row(row, sum) for every row of the chunk, then leave the sums of all chunks in `sums`. With more than one,
-// `partial_sums` has room for n numbers each, `arrivals` a zero for each block along x.
-template <typename Row>
-DEVICE void sum_columns_in_chunks(T* partial_sums, unsigned* arrivals, T* sums, int rows, int n, int rows_per_chunk,
-                                  bool vectors, Row add_row) {
-    __shared__ T of_row[COLUMN_ROWS][COLUMNS];
-    T sum[VECTOR] = {};
+// This lane's elements of a row of n; 0 beyond its end.
+DEVICE Vector load_columns(const T* row, int n, bool vectors) {
+    Vector values = {};
+    if (vectors) return column_of(0, true) < n ? load(row + column_of(0, true)) : values;
+#pragma unroll
+    for (int j = 0; j < VECTOR; ++j)
+        if (column_of(j, false) < n) values.v[j] = row[column_of(j, false)];
+    return values;
+}
+
+DEVICE void store_columns(T* row, int n, bool vectors, const Vector& values) {
+    if (vectors) {
+        if (column_of(0, true) < n) store(row + column_of(0, true), values);
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < VECTOR; ++j)
+        if (column_of(j, false) < n) row[column_of(j, false)] = values.v[j];
+}
+
+// Call visit(row) for the rows of this warp in its block's chunk.
+template <typename Visit>
+DEVICE void visit_rows(int rows, int rows_per_chunk, Visit visit) {
     const int first_row = blockIdx.y * rows_per_chunk;
     const int last_row = min(rows - first_row, rows_per_chunk) + first_row;
-    for (int row = first_row + threadIdx.y; row < last_row; row += COLUMN_ROWS) add_row(row, sum);
+    for (int row = first_row + threadIdx.y; row < last_row; row += COLUMN_ROWS) visit(row);
+}
+
+// Call add_row(row, sums) for every row, which adds to SUMS sums of each of the lane's columns, then leave(column,
+// totals) once for each column. Return whether this block is the one that did so for its columns. With more than one
+// chunk, `partial_sums` has room for SUMS * n numbers each, `arrivals` a zero for each block along x.
+template <int SUMS, typename Row, typename Leave>
+DEVICE bool sum_columns_in_chunks(T* partial_sums, unsigned* arrivals, int rows, int n, int rows_per_chunk,
+                                  bool vectors, Row add_row, Leave leave) {
+    __shared__ T of_row[SUMS][COLUMN_ROWS][COLUMNS];
+    T sums[SUMS][VECTOR] = {};
+    visit_rows(rows, rows_per_chunk, [&](int row) { add_row(row, sums); });
 #pragma unroll
-    for (int j = 0; j < VECTOR; ++j) of_row[threadIdx.y][j * COLUMN_LANES + threadIdx.x] = sum[j];
+    for (int s = 0; s < SUMS; ++s)
+#pragma unroll
+        for (int j = 0; j < VECTOR; ++j) of_row[s][threadIdx.y][j * COLUMN_LANES + threadIdx.x] = sums[s][j];
     __syncthreads();
-    T* of_chunk = gridDim.y == 1 ? sums : partial_sums + blockIdx.y * n;
+    const bool alone = gridDim.y == 1;
     if (threadIdx.y == 0) {
 #pragma unroll
         for (int j = 0; j < VECTOR; ++j) {
-            T total = 0;
-            for (int i = 0; i < COLUMN_ROWS; ++i) total += of_row[i][j * COLUMN_LANES + threadIdx.x];
             const int column = column_of(j, vectors);
-            if (column < n) of_chunk[column] = total;
+            if (column >= n) continue;
+            T totals[SUMS] = {};
+#pragma unroll
+            for (int s = 0; s < SUMS; ++s) {
+                for (int i = 0; i < COLUMN_ROWS; ++i) totals[s] += of_row[s][i][j * COLUMN_LANES + threadIdx.x];
+                if (!alone) partial_sums[(blockIdx.y * SUMS + s) * n + column] = totals[s];
+            }
+            if (alone) leave(column, totals);
         }
     }
-    if (gridDim.y == 1 || !last_to_arrive(arrivals + blockIdx.x, gridDim.y) || threadIdx.y != 0) return;
+    if (alone) return true;
+    if (!last_to_arrive(arrivals + blockIdx.x, gridDim.y)) return false;
+    if (threadIdx.y == 0) {
 #pragma unroll
-    for (int j = 0; j < VECTOR; ++j) {
-        const int column = column_of(j, vectors);
-        if (column >= n) continue;
-        T total = 0;
-        for (unsigned chunk = 0; chunk < gridDim.y; ++chunk) total += __ldcg(partial_sums + chunk * n + column);
-        sums[column] = total;
+        for (int j = 0; j < VECTOR; ++j) {
+            const int column = column_of(j, vectors);
+            if (column >= n) continue;
+            T totals[SUMS] = {};
+            for (unsigned chunk = 0; chunk < gridDim.y; ++chunk)
+#pragma unroll
+                for (int s = 0; s < SUMS; ++s) totals[s] += __ldcg(partial_sums + (chunk * SUMS + s) * n + column);
+            leave(column, totals);
+        }
     }
+    return true;
 }

@@ -1,6 +1,7 @@
 """The operations: pure functions, forward and backward beside each other, on whichever device their arrays live."""
 
 from gpunet.ops.activations import ActivationFunction
+from gpunet.ops.batch_norm import batch_norm, batch_norm_backward, batch_statistics
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
 from gpunet.ops.conv2d import conv2d, conv2d_backward
 from gpunet.ops.cosine_embedding import cosine_embedding
@@ -9,6 +10,8 @@ from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
 from gpunet.ops.embedding import embedding, embedding_backward
 from gpunet.ops.gather import gather
+from gpunet.ops.glu import glu, glu_backward
+from gpunet.ops.layer_norm import layer_norm, layer_norm_backward, rms_norm
 from gpunet.ops.linear import linear, linear_backward
 from gpunet.ops.lstm import lstm, lstm_backward
 from gpunet.ops.matmul import matmul, matmul_backward
@@ -31,6 +34,9 @@ __all__ = [
     "activation_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_statistics",
     "bias_activation",
     "bias_activation_backward",
     "binary_cross_entropy",
@@ -46,7 +52,11 @@ __all__ = [
     "gather",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "glu",
+    "glu_backward",
     "huber",
+    "layer_norm",
+    "layer_norm_backward",
     "linear",
     "linear_backward",
     "lstm",
@@ -58,6 +68,7 @@ __all__ = [
     "max_pool2d_backward",
     "mean_squared_error",
     "most_similar",
+    "rms_norm",
     "rnn",
     "rnn_backward",
     "set_kernel",

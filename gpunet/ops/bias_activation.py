@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from gpunet.cuda import Kernel
-from gpunet.device import Array, device_of
+from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.product import check_kernel, multiprocessors
-from gpunet.tape import Tape, empty, empty_like, zeros
+from gpunet.ops.launch import column_grid, column_sums
+from gpunet.ops.product import check_kernel
+from gpunet.tape import Tape, empty, empty_like
 
 FORWARD = Kernel("bias_activation.cu", "bias_activation_forward")
 BACKWARD = Kernel("bias_activation.cu", "bias_activation_backward")
@@ -132,15 +133,16 @@ def bias_activation_backward(
 def sum_columns(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType) -> Array:
     """Return the sums of the columns of `a` (rows, n), in a fixed order, in `out` (n,) or a fresh array."""
     if xp is np and a.size:  # BLAS is faster than sum(axis=0)
-        return np.dot(_ones(len(a), a.dtype), a, out=out)
+        return np.dot(ones(len(a), a.dtype), a, out=out)
     if xp is np or not a.flags.c_contiguous or (out is not None and not out.flags.c_contiguous):
         return a.sum(axis=0, out=out)
     return _column_sums(a, out, tape, xp, lambda grid, *sums_and_sizes: SUM_COLUMNS(grid, (32, 8), a, *sums_and_sizes))
 
 
 @functools.lru_cache(maxsize=8)
-def _ones(rows: int, dtype: np.dtype[Any]) -> np.ndarray:
-    return np.ones(rows, dtype)
+def ones(n: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return (n,) ones, with which BLAS adds up rows or columns."""
+    return np.ones(n, dtype)
 
 
 def _column_sums(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType, launch: Callable[..., None]) -> Array:
@@ -148,13 +150,8 @@ def _column_sums(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType,
     rows, n = math.prod(a.shape[:-1]), a.shape[-1]
     if out is None:
         out = empty(None, (n,), a.dtype, xp)
-    width = math.ceil(n / (32 * 16 // a.itemsize))
-    chunks = max(1, min(multiprocessors(device_of(a)) // max(width, 1), math.ceil(rows / 64)))  # to fill the GPU
-    partial_sums = arrivals = None
-    if chunks > 1:
-        partial_sums = empty(tape, (chunks, n), a.dtype, xp)
-        arrivals = zeros(tape, (width,), np.dtype(np.uint32), xp)
-    launch((width, chunks), partial_sums, arrivals, out, rows, n, math.ceil(rows / chunks))
+    grid = column_grid(a, rows, n)
+    launch(grid, *column_sums(grid, 1, n, a.dtype, tape, xp), out, rows, n, math.ceil(rows / grid[1]))
     return out
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.device import Array
+from gpunet.device import Array, device_of
+from gpunet.ops.product import multiprocessors
 from gpunet.tape import Tape, empty, zeros
 
 THREADS = 256
@@ -42,3 +43,20 @@ def partial_sums(
     if blocks == 1:
         return None, None
     return empty(tape, (blocks,), dtype, xp), zeros(tape, (1,), np.dtype(np.uint32), xp)
+
+
+def column_grid(a: Array, rows: int, n: int) -> tuple[int, int]:
+    """Return the grid of a kernel that goes by columns (`columns.cuh`) over a matrix on the device of `a`."""
+    width = math.ceil(n / (32 * 16 // a.itemsize))
+    chunks = min(multiprocessors(device_of(a)) // max(width, 1), math.ceil(rows / 64))  # to fill the GPU
+    return width, max(1, chunks)
+
+
+def column_sums(
+    grid: tuple[int, int], sums: int, n: int, dtype: np.dtype[Any], tape: Tape | None, xp: ModuleType
+) -> tuple[Array | None, Array | None]:
+    """Return what such a kernel needs to add up n columns over its blocks, `sums` of each: as `partial_sums` does."""
+    width, chunks = grid
+    if chunks == 1:
+        return None, None
+    return empty(tape, (chunks, sums, n), dtype, xp), zeros(tape, (width,), np.dtype(np.uint32), xp)

@@ -123,7 +123,7 @@ class Plan:
         """Do a step; `load` and `add` must make the same calls every time.
 
         Raises:
-            OutOfMemoryError: the buffers of the step do not fit; the model is what it was.
+            OutOfMemoryError: the buffers of the step do not fit; the parameters are what they were.
             StateError: the step was to be recorded and cannot be.
         """
         try:
@@ -169,6 +169,7 @@ class Plan:
         self._ran = True
 
     def _try_to_record(self, load: Load, add: Add | None) -> None:
+        buffers = self._store.buffers.copy()
         try:
             self._refuse_layers_that_opt_out()
             if isinstance(self._step, DeviceStep):
@@ -181,6 +182,7 @@ class Plan:
             if self.record is True:
                 raise StateError(f"the training step cannot be recorded: {error}") from error
             self._give_up(str(error))
+            self._store.buffers[...] = buffers  # those that follow the batches have followed this one already
             self._run(load, add)
 
     def _give_up(self, why: str) -> None:
@@ -210,15 +212,18 @@ class Plan:
 
         def first_replay() -> None:
             tape.step = optimizer.steps
+            grads, buffers = self._store.grads, self._store.buffers
+            before = buffers.copy()
             for call in gradient_calls:
                 call()
-            replayed, grads = (self.value, self.prediction, self._store.grads.copy()), self._store.grads
+            replayed = self.value, self.prediction, grads.copy(), buffers.copy()
+            buffers[...] = before  # to follow this batch once
             again = Tape(tape.seed)
             again.reset(step=tape.step)
             target = self._gradients(again, load)
-            written = self.value, self.prediction, grads
+            written = self.value, self.prediction, grads, buffers
             if all(np.array_equal(a, b, equal_nan=True) for a, b in zip(replayed, written, strict=True)):
-                self.value, self.prediction, _ = replayed
+                self.value, self.prediction, *_ = replayed
                 self._replay = replay
                 for call in calls[len(gradient_calls) :]:
                     call()

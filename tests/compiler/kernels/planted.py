@@ -156,7 +156,7 @@ FAULTS = {
     "a bias of the wrong column": (
         "bias_activation.cu", "z[i] + bias[i % n]", "z[i] + bias[i % rows]", bias, "AssertionError"),
     "a column that is not there": (
-        "reduce.cu", "if (column < n) total[j]", "total[j]", column_sums, "out of bounds"),
+        "columns.cuh", "if (column_of(j, false) < n) values", "values", column_sums, "out of bounds"),
     "a race between the warps of a column sum": (
         "columns.cuh", "    __syncthreads();\n", "", column_sums, "race"),
     "a race in the sum of a block": (

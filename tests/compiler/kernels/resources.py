@@ -42,6 +42,10 @@ def _options(name: str, real: str) -> Iterator[dict[str, object]]:
                 yield from (sizes | INPUT_GRADIENT | BY_VECTORS, sizes | WEIGHT_GRADIENT)
     elif name.startswith("matmul_"):
         yield from (FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT)
+    elif name == "layer_norm":
+        yield from ({"RMS": rms} for rms in (0, 1))
+    elif name == "glu":
+        yield from ({}, {"ACTIVATION": "silu", "SAVES_OUTPUT": 0}, {"ACTIVATION": "gelu", "SAVES_OUTPUT": 0})
     elif name == "bias_activation":
         yield from ({"ACTIVATION": activation} for activation in (FUNCTIONS if real == "float" else ["gelu"]))
     elif name == "rnn":

@@ -163,7 +163,7 @@ def test_they_are_the_modules_of_pytorch_with_its_weights():
 
 
 @pytest.mark.parametrize(
-    "activation", [gn.ReLU(), gn.GELU(), gn.CustomActivation(np.square, lambda z: 2 * z)], ids=repr
+    "activation", [gn.ReLU(), gn.GELU(), gn.CustomActivation(np.square, lambda z: 2 * z)], ids=lambda a: a.name
 )
 def test_a_fused_activation_gives_the_same_numbers_and_the_layer_stays_as_it_is(activation):
     layers = [gn.Conv2d(4, 3, 3, rng=0), gn.Activation(activation), gn.MaxPool2d(2)]

@@ -1,0 +1,121 @@
+"""Layers one after the other, as part of a layer or as a model."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import cached_property
+from typing import cast
+
+from gpunet.device import Array
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.layers.activation import Activation
+from gpunet.layers.base import Layer
+from gpunet.layers.convolution import Conv2d
+from gpunet.layers.linear import Linear, LinearChain
+from gpunet.ops.activations import ActivationFunction
+from gpunet.tape import Tape
+
+
+class Stack(Layer):
+    """Layers one after the other. A `Linear` or convolution followed by an activation is one operation.
+
+    Args:
+        *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
+
+    Raises:
+        ArgumentError: something that is no layer, or a layer with parameters in two places.
+    """
+
+    def __init__(self, *layers: Layer | ActivationFunction):
+        self.layers = [Activation(layer) if isinstance(layer, ActivationFunction) else layer for layer in layers]
+        for layer in self.layers:
+            if not isinstance(layer, Layer):
+                raise ArgumentError(f"{type(self).__name__} takes layers, got {layer!r}.")
+            if getattr(layer, "input_scaler", None) or getattr(layer, "target_scaler", None):
+                raise ArgumentError(
+                    f"{layer!r} standardises raw data, which a layer inside another model cannot; move its "
+                    "input_scaler and target_scaler to the new model and set them to None here."
+                )
+        super().__init__()
+
+    @property
+    def _program(self) -> list[Layer]:
+        """The layers to run; fused anew where an activation was set since."""
+        functions = [getattr(layer, "activation", None) for layer in self.layers]
+        program: list[Layer]
+        fused_for, program = vars(self).get("_fused", (None, []))
+        if functions != fused_for:
+            program = _chain(fuse(self.layers))
+            vars(self)["_fused"] = functions, program  # no change of the model, which would make a recorded step stale
+        return program
+
+    @cached_property
+    def _first_trained(self) -> int:
+        """The position of the first of them that has parameters."""
+        trained = (any(leaf.params for leaf in layer.leaves().values()) for layer in self._program)
+        return next((position for position, has in enumerate(trained) if has), len(self._program))
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        for layer in self._program:
+            x = layer.forward(x, tape)
+        return x
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
+        # without an input gradient, the first layer with parameters is the last one that has anything to do
+        first = 0 if input_gradient else self._first_trained
+        for position in range(len(self._program) - 1, first - 1, -1):
+            dy = self._program[position].backward(dy, tape, input_gradient=input_gradient or position > first)
+        return dy if input_gradient else None
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        for position, layer in enumerate(self.layers):
+            try:
+                shape = layer.output_shape(shape)
+            except ShapeError as error:
+                raise ShapeError(f"layer {position}, {error}") from None
+        return shape
+
+    @property
+    def index_range(self) -> int | None:
+        return self.layers[0].index_range if self.layers else None
+
+    def leaves(self, path: str = "") -> dict[str, Layer]:
+        prefix = f"{path}." if path else ""
+        found: dict[str, Layer] = {}
+        for position, layer in enumerate(self.layers):
+            found |= layer.leaves(f"{prefix}{position}")
+        return found
+
+    def __getitem__(self, position: int) -> Layer:
+        return self.layers[position]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"
+
+
+def fuse(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the layers to run: a plain `Linear` or convolution and the activation after it become one."""
+    program: list[Layer] = []
+    for layer in layers:
+        last = program[-1] if program else None
+        plain = last if isinstance(last, Linear | Conv2d) and last.activation.name == "identity" else None
+        if plain is not None and isinstance(layer, Activation):
+            program[-1] = plain.fused(layer.activation)
+        else:
+            program.append(layer)
+    return program
+
+
+def _chain(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the layers to run: `Linear` layers that follow each other become one chain."""
+    program: list[Layer] = []
+    for kind, run in itertools.groupby(layers, type):
+        group = list(run)
+        if kind is Linear and len(group) > 1:  # a layer of a subclass may have a backward pass of its own
+            group = [LinearChain(cast(list[Linear], group))]
+        program += group
+    return program

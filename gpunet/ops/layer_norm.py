@@ -1,0 +1,256 @@
+"""Layer norm and RMS norm: each row of features brought to one scale.
+
+    normal = (x - mean) · scale,  scale = 1 / √(variance + eps),  y = normal · weight + bias
+    g = dy · weight,  dx = (g - mean(g) - normal · mean(g · normal)) · scale
+    dweight = Σ_rows dy · normal,  dbias = Σ_rows dy
+
+Means are over the features of a row. The variance is the biased one, from the differences to the mean. (Ba et al. 2016)
+RMS norm has 0 in place of both means that are subtracted, and no bias. (Zhang & Sennrich 2019)
+"""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+
+import numpy as np
+
+from gpunet.cuda import Kernel
+from gpunet.device import Array
+from gpunet.errors import ShapeError
+from gpunet.ops.bias_activation import ones, sum_columns
+from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.launch import THREADS, block_count, column_grid, column_sums, operand
+from gpunet.tape import Tape, empty, empty_like
+
+FORWARD = Kernel("layer_norm.cu", "layer_norm_forward")
+BACKWARD = Kernel("layer_norm.cu", "layer_norm_backward")
+COLUMNS = Kernel("layer_norm.cu", "layer_norm_columns")
+
+ROWS_PER_BLOCK = THREADS // 32
+"""A warp takes a row."""
+
+
+def layer_norm(
+    x: Array,
+    normalized_shape: tuple[int, ...],
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+    *,
+    tape: Tape | None = None,
+) -> tuple[Array, Array, Array]:
+    """Return (y, mean, scale).
+
+    Args:
+        x: (..., *normalized_shape), float32 or float64.
+        normalized_shape: the last axes of `x`, over which means are taken.
+        weight: of shape `normalized_shape`; None for ones.
+        bias: of shape `normalized_shape`; None for zeros.
+        eps: what is added to the variance.
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        y in the shape of `x`; mean and scale (rows,), which `layer_norm_backward` needs.
+
+    Raises:
+        ShapeError: the shapes don't fit.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    xp = float_module("layer_norm", x=x, weight=weight, bias=bias)
+    rows, _ = _matrix_shape("layer_norm", x, normalized_shape, weight=weight, bias=bias)
+    mean = empty(tape, (rows,), x.dtype, xp)
+    y, scale = _forward(x, normalized_shape, weight, bias, mean, eps, tape, xp)
+    return y, mean, scale
+
+
+def rms_norm(
+    x: Array,
+    normalized_shape: tuple[int, ...],
+    weight: Array | None = None,
+    eps: float | None = None,
+    *,
+    tape: Tape | None = None,
+) -> tuple[Array, Array]:
+    """Return (y, scale), where y = x · weight / √(mean(x²) + eps).
+
+    Args:
+        x: as for `layer_norm`.
+        normalized_shape: as for `layer_norm`.
+        weight: as for `layer_norm`.
+        eps: what is added to the mean of the squares; None for the machine epsilon of the dtype, as in PyTorch.
+        tape: as for `layer_norm`.
+
+    Returns:
+        y in the shape of `x`; scale (rows,), which `layer_norm_backward` needs.
+
+    Raises:
+        ShapeError, DTypeError: as for `layer_norm`.
+    """
+    xp = float_module("rms_norm", x=x, weight=weight)
+    _matrix_shape("rms_norm", x, normalized_shape, weight=weight)
+    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    return _forward(x, normalized_shape, weight, None, None, eps, tape, xp)
+
+
+def _forward(
+    x: Array,
+    normalized_shape: tuple[int, ...],
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array | None,
+    eps: float,
+    tape: Tape | None,
+    xp: ModuleType,
+) -> tuple[Array, Array]:
+    """Return (y, scale) and fill `mean`; without one, this is RMS norm."""
+    n = math.prod(normalized_shape)
+    rows = x.size // n
+    y, scale = empty_like(tape, x, xp), empty(tape, (rows,), x.dtype, xp)
+    if xp is np:
+        _numpy(_matrix(x, n), _vector(weight), _vector(bias), _matrix(y, n), mean, scale, eps)
+        return y, scale
+    x, weight, bias = (operand(a, tape, xp) for a in (x, weight, bias))
+    blocks, options = block_count(rows, ROWS_PER_BLOCK), {"RMS": int(mean is None)}
+    FORWARD((blocks,), (THREADS,), x, weight, bias, y, mean, scale, rows, n, eps, options=options)
+    return y, scale
+
+
+def _numpy(
+    x: Array, weight: Array | None, bias: Array | None, y: Array, mean: Array | None, scale: Array, eps: float
+) -> None:
+    n = x.shape[1]
+    centered = x
+    if mean is not None:
+        _mean_of_rows(x, mean)
+        centered = np.subtract(x, mean[:, None], out=y)
+    np.vecdot(centered, centered, out=scale)
+    np.divide(scale, n, out=scale)
+    np.add(scale, eps, out=scale)
+    np.sqrt(scale, out=scale)
+    np.divide(1, scale, out=scale)
+    np.multiply(centered, scale[:, None], out=y)
+    if weight is not None:
+        np.multiply(y, weight, out=y)
+    if bias is not None:
+        np.add(y, bias, out=y)
+
+
+def layer_norm_backward(
+    dy: Array,
+    x: Array,
+    normalized_shape: tuple[int, ...],
+    mean: Array | None,
+    scale: Array,
+    weight: Array | None = None,
+    *,
+    dweight: Array | None = None,
+    dbias: Array | None = None,
+    input_gradient: bool = True,
+    tape: Tape | None = None,
+) -> Array | None:
+    """Return dx, and write the gradients of weight and bias where they are wanted.
+
+    Args:
+        dy: the gradient of y, in the shape of `x`.
+        x: as given to `layer_norm` or `rms_norm`.
+        normalized_shape: likewise.
+        mean: (rows,), what `layer_norm` returned; None for RMS norm.
+        scale: (rows,), what `layer_norm` or `rms_norm` returned.
+        weight: as given to them.
+        dweight: where to write the weight's gradient, of shape `normalized_shape`; None: it is not wanted.
+        dbias: where to write the bias's gradient, likewise; only beside `dweight`.
+        input_gradient: False leaves dx out (it is None then).
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        dx in the shape of `x`.
+
+    Raises:
+        ShapeError: the shapes don't fit.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    xp = float_module(
+        "layer_norm_backward", dy=dy, x=x, mean=mean, scale=scale, weight=weight, dweight=dweight, dbias=dbias
+    )
+    vectors = {"weight": weight, "dweight": dweight, "dbias": dbias}
+    rows, n = _matrix_shape("layer_norm_backward", x, normalized_shape, **vectors)
+    check_shape("layer_norm_backward", x.shape, dy=dy)
+    check_shape("layer_norm_backward", (rows,), mean=mean, scale=scale)
+    if xp is np:
+        matrices, gradients = (_matrix(dy, n), _matrix(x, n)), (_vector(dweight), _vector(dbias))
+        dx = _numpy_backward(*matrices, mean, scale, _vector(weight), *gradients, input_gradient, tape)
+        return None if dx is None else dx.reshape(x.shape)
+    dy, x, weight = (operand(a, tape, xp) for a in (dy, x, weight))
+    options = {"RMS": int(mean is None)}
+    if dweight is not None:
+        grid = column_grid(x, rows, n)
+        partial = column_sums(grid, 2, n, x.dtype, tape, xp)
+        sizes = rows, n, math.ceil(rows / grid[1])
+        COLUMNS(grid, (32, 8), dy, x, mean, scale, *partial, dweight, dbias, *sizes, options=options)
+    if not input_gradient:
+        return None
+    dx = empty_like(tape, x, xp)
+    blocks = block_count(rows, ROWS_PER_BLOCK)
+    BACKWARD((blocks,), (THREADS,), dy, x, weight, mean, scale, dx, rows, n, options=options)
+    return dx
+
+
+def _numpy_backward(
+    dy: Array,
+    x: Array,
+    mean: Array | None,
+    scale: Array,
+    weight: Array | None,
+    dweight: Array | None,
+    dbias: Array | None,
+    input_gradient: bool,
+    tape: Tape | None,
+) -> Array | None:
+    n = x.shape[1]
+    normal, g = empty_like(tape, x, np), empty_like(tape, x, np)
+    centered = x if mean is None else np.subtract(x, mean[:, None], out=normal)
+    np.multiply(centered, scale[:, None], out=normal)
+    if dweight is not None:
+        sum_columns(np.multiply(dy, normal, out=g), dweight, tape, np)
+    if dbias is not None:
+        sum_columns(dy, dbias, tape, np)
+    if not input_gradient:
+        return None
+    of_row = empty_like(tape, scale, np)
+    if weight is None:
+        np.copyto(g, dy)
+    else:
+        np.multiply(dy, weight, out=g)
+    np.vecdot(g, normal, out=of_row)
+    np.divide(of_row, n, out=of_row)
+    np.multiply(normal, of_row[:, None], out=normal)
+    if mean is not None:
+        _mean_of_rows(g, of_row)
+        np.add(normal, of_row[:, None], out=normal)
+    np.subtract(g, normal, out=g)
+    return np.multiply(g, scale[:, None], out=g)
+
+
+def _mean_of_rows(a: Array, out: Array) -> None:
+    np.dot(a, ones(a.shape[1], a.dtype), out=out)  # by BLAS, which is faster than mean(axis=1)
+    np.divide(out, a.shape[1], out=out)
+
+
+def _matrix(a: Array, n: int) -> Array:
+    """View (..., *normalized_shape), n elements, as (rows, n)."""
+    return a if a.ndim == 2 and a.shape[1] == n else a.reshape(a.size // n, n)
+
+
+def _vector(a: Array | None) -> Array | None:
+    """View the array of a parameter as (n,)."""
+    return a if a is None or a.ndim == 1 else a.reshape(-1)
+
+
+def _matrix_shape(op: str, x: Array, normalized_shape: tuple[int, ...], **parameters: Array | None) -> tuple[int, int]:
+    """Check the shapes; return that of `x` as rows of features."""
+    axes, n = len(normalized_shape), math.prod(normalized_shape)
+    if not axes or not n or x.shape[-axes:] != normalized_shape:
+        raise ShapeError(f"{op}: the last axes of x must be {normalized_shape}, none of them 0; got shape {x.shape}.")
+    check_shape(op, normalized_shape, **parameters)
+    return x.size // n, n

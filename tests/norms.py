@@ -1,0 +1,31 @@
+"""Normalisation written another way than in gpunet: in float64, group by group, with the Jacobian spelled out."""
+
+import numpy as np
+
+
+def normalise(groups: np.ndarray, eps: float, center: bool = True) -> np.ndarray:
+    """Return each group, a row of `groups`, divided by its root mean square, around its mean or around 0."""
+    groups = np.asarray(groups, np.float64)
+    mean = groups.mean(axis=1, keepdims=True) if center else 0.0
+    return (groups - mean) / np.sqrt(((groups - mean) ** 2).mean(axis=1, keepdims=True) + eps)
+
+
+def gradient(groups: np.ndarray, g: np.ndarray, eps: float, center: bool = True) -> np.ndarray:
+    """Return the gradient of `groups` from that of what `normalise` returned: Jᵀ·g with J_ij = ∂normal_i / ∂x_j."""
+    normal, n = normalise(groups, eps, center), groups.shape[1]
+    result = np.empty(groups.shape)
+    for i, x in enumerate(np.asarray(groups, np.float64)):
+        deviation = np.sqrt(((x - center * x.mean()) ** 2).mean() + eps)
+        jacobian = (np.eye(n) - center * np.ones((n, n)) / n - np.outer(normal[i], normal[i]) / n) / deviation
+        result[i] = jacobian.T @ np.asarray(g[i], np.float64)
+    return result
+
+
+def channels(x: np.ndarray) -> np.ndarray:
+    """Return (rows, channels, ...) as groups, a channel each."""
+    return np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
+
+
+def from_channels(groups: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Undo `channels`."""
+    return np.moveaxis(groups.reshape(shape[1], shape[0], *shape[2:]), 0, 1)
