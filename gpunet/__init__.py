@@ -32,9 +32,12 @@ from gpunet.layers import (
     LayerNorm,
     Linear,
     MaxPool2d,
+    MultiHeadAttention,
     Residual,
     RMSNorm,
+    SinusoidalPositions,
     SwiGLU,
+    TransformerEncoderLayer,
 )
 from gpunet.losses import BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from gpunet.models import MLP, Model, Sequential, load
@@ -113,6 +116,7 @@ __all__ = [
     "MSELoss",
     "MaxPool2d",
     "Model",
+    "MultiHeadAttention",
     "ProgressBar",
     "RMSNorm",
     "RMSprop",
@@ -122,6 +126,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "Softplus",
     "StepLR",
     "SwiGLU",
@@ -130,6 +135,7 @@ __all__ = [
     "TensorBoard",
     "TerminateOnNaN",
     "Trainer",
+    "TransformerEncoderLayer",
     "array_module",
     "current_device",
     "data",

@@ -82,7 +82,9 @@ class Loss(Watched):
 class CrossEntropyLoss(Loss):
     """Softmax cross-entropy of logits (rows, classes), with PyTorch's formula.
 
-    Targets are integer labels (rows,) in [0, classes), or distributions (rows, classes).
+    Targets are integer labels (rows,) in [0, classes), or distributions (rows, classes). Where a model has an output at
+    each position of a row, the logits are (rows, positions, classes), the labels (rows, positions), and the loss is the
+    mean over all of them. (In PyTorch the classes are axis 1.)
 
     Args:
         label_smoothing: how much of each target is spread evenly over the classes, in [0, 1].
@@ -111,22 +113,22 @@ class CrossEntropyLoss(Loss):
         )
 
     def check_given(self, prediction: Array, target: Array) -> None:
-        if target.ndim == 1 and isinstance(target, np.ndarray):
-            check_range(target, prediction.shape[1], "target: labels")
+        if target.ndim == prediction.ndim - 1 and isinstance(target, np.ndarray):
+            check_range(target, prediction.shape[-1], "target: labels")
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        if len(output_shape) != 1 or output_shape[0] < 2:
+        if not output_shape or output_shape[-1] < 2:
             raise ShapeError(f"CrossEntropyLoss needs an output of at least 2 classes a row, got shape {output_shape}.")
-        (classes,) = output_shape
+        *positions, classes = output_shape
         if self.class_weight is not None and self.class_weight.shape != (classes,):
             raise ArgumentError(
                 f"CrossEntropyLoss: class_weight has shape {self.class_weight.shape}, the model {classes} classes."
             )
         labels = host_array(target, "y")
-        if labels.ndim != 2 or labels.shape[1] == 1:
-            return check_labels(target, classes)
+        if labels.ndim != 1 + len(output_shape) or labels.shape[-1] == 1:
+            return check_labels(target, classes, positions=tuple(positions))
         soft = super().check_target(target, output_shape, dtype)
-        if (soft < 0).any() or np.abs(soft.sum(axis=1) - 1).max() > 1e-3:
+        if (soft < 0).any() or np.abs(soft.sum(axis=-1) - 1).max() > 1e-3:
             raise DataError("y: soft labels must be distributions: each >= 0, and every row must sum to 1.")
         return soft
 

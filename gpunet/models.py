@@ -117,16 +117,17 @@ class Model(Layer):
             X: as for `outputs`.
 
         Returns:
-            Classification: class names (rows,), or class indices where the classes have no names. Binary: 0 or 1 (or
-            names), (rows,) for one output, else (rows, outputs). Similarity: the cosine of each pair, (rows,).
-            Otherwise values, (rows,) for one output, else (rows, outputs), in the units of the training targets.
+            Classification: class names (rows,), or class indices where the classes have no names; (rows, positions)
+            where the model answers at each position of a row. Binary: 0 or 1 (or names), (rows,) for one output, else
+            (rows, outputs). Similarity: the cosine of each pair, (rows,). Otherwise values, (rows,) for one output,
+            else (rows, outputs), in the units of the training targets.
         """
         return self.decode(self.outputs(X))
 
     def decode(self, y: np.ndarray) -> np.ndarray:
         """Return what `predict` returns, from what `outputs` returned."""
         if self.task == "classification":
-            return self._named(y.argmax(axis=1))
+            return self._named(y.argmax(axis=-1))
         if self.task == "similarity":
             return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
         if self.target_scaler is not None:
@@ -136,7 +137,7 @@ class Model(Layer):
         return self._named((y > 0).astype(np.int64)) if self.task == "binary" else y
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the probability of each class, (rows, classes); for several binary outputs that of each being 1.
+        """Return the probability of each class, (rows, ..., classes); for several binary outputs that of each being 1.
 
         Args:
             X: as for `outputs`.
@@ -320,6 +321,8 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
 
 def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
+    if layer.index_range is not None:  # as many indices as you like
+        return None
     if isinstance(layer, LayerNorm | RMSNorm):
         return layer.normalized_shape
     if not isinstance(layer, Stack):
@@ -327,5 +330,5 @@ def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     shape = next((shape for shape in map(_input_shape, layer.layers) if shape), None)
     try:
         return shape and layer.output_shape(shape) and shape
-    except ShapeError:  # a layer before changes the shape, as a convolution does
+    except ShapeError:  # a layer does not take it, such as a convolution, or attention, which takes any length
         return None

@@ -60,13 +60,19 @@ def check_targets(y: Any, name: str = "y") -> np.ndarray:
     return _finite_floats(array, name)
 
 
-def check_labels(y: Any, n_classes: int, name: str = "y") -> np.ndarray:
-    """Return the class labels `y` as an int64 array (n,) of values from 0 to `n_classes - 1`.
+def check_labels(y: Any, n_classes: int, name: str = "y", positions: tuple[int, ...] = ()) -> np.ndarray:
+    """Return the class labels `y` as an int64 array (n, *positions) of values from 0 to `n_classes - 1`.
+
+    Args:
+        y: host array or nested list of integers.
+        n_classes: how many classes there are.
+        name: what an error calls it.
+        positions: the shape of a sample's labels; one label by default.
 
     Raises:
         DataError: no labels, or a label out of range.
         DTypeError: labels that are not integers.
-        ShapeError: another number of dimensions than one.
+        ShapeError: another shape.
     """
     array = _real_array(y, name)
     if array.dtype.kind == "f":
@@ -74,13 +80,18 @@ def check_labels(y: Any, n_classes: int, name: str = "y") -> np.ndarray:
             f"{name} holds floats ({array.dtype}); class labels are integers from 0 to {n_classes - 1}. Use "
             f"{name}.astype(int) if they are labels, a regression loss if they are values."
         )
-    check_one_dimension(array, name)
+    if not positions:
+        check_one_dimension(array, name)
+    elif array.shape[1:] != positions:
+        expected = f"(samples, {', '.join(map(str, positions))}), a label for each position"
+        raise ShapeError(f"{name} has shape {array.shape}; expected {expected}.")
     if not array.size:
         raise DataError(f"{name} is empty; at least one label is needed.")
     outside = (array < 0) | (array >= n_classes)
     if outside.any():
-        row = int(np.argmax(outside))
-        raise DataError(f"{name} is {array[row]} at row {row}; {n_classes} classes have labels 0 to {n_classes - 1}.")
+        row, *columns = (int(i) for i in np.unravel_index(np.argmax(outside), outside.shape))
+        label, place = array[row, *columns], _place(row, columns)
+        raise DataError(f"{name} is {label} at {place}; {n_classes} classes have labels 0 to {n_classes - 1}.")
     return np.require(array, np.int64, ["C", "A"])
 
 

@@ -1,6 +1,7 @@
 """The layers: parameters, and calls of the operations."""
 
 from gpunet.layers.activation import Activation
+from gpunet.layers.attention import MultiHeadAttention
 from gpunet.layers.base import Layer
 from gpunet.layers.batch_norm import BatchNorm1d, BatchNorm2d
 from gpunet.layers.convolution import Conv1d, Conv2d
@@ -13,6 +14,7 @@ from gpunet.layers.linear import Linear
 from gpunet.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from gpunet.layers.recurrent import LSTM, RNN
 from gpunet.layers.residual import Residual
+from gpunet.layers.transformer import SinusoidalPositions, TransformerEncoderLayer
 
 __all__ = [
     "GEGLU",
@@ -33,7 +35,10 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "MaxPool2d",
+    "MultiHeadAttention",
     "RMSNorm",
     "Residual",
+    "SinusoidalPositions",
     "SwiGLU",
+    "TransformerEncoderLayer",
 ]

@@ -1,6 +1,7 @@
 """The operations: pure functions, forward and backward beside each other, on whichever device their arrays live."""
 
 from gpunet.ops.activations import ActivationFunction
+from gpunet.ops.attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
 from gpunet.ops.batch_norm import batch_norm, batch_norm_backward, batch_statistics
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
 from gpunet.ops.conv2d import conv2d, conv2d_backward
@@ -71,6 +72,8 @@ __all__ = [
     "rms_norm",
     "rnn",
     "rnn_backward",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_backward",
     "set_kernel",
     "softmax",
     "softmax_backward",

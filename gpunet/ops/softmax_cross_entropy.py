@@ -13,6 +13,7 @@ where that is zero, so are the loss and its gradient (PyTorch's are NaN).
 from __future__ import annotations
 
 import functools
+import math
 from types import ModuleType
 from typing import Any
 
@@ -49,34 +50,55 @@ def softmax_cross_entropy(
     """Return (loss, dlogits).
 
     Args:
-        logits: (rows, classes), float32 or float64; -inf rules a class out.
-        target: integer labels (rows,) in [0, classes), which are checked in host memory (on a GPU one that is out of
-            range counts as no class); or distributions (rows, classes) in the dtype of `logits`.
-        weight: row weights (rows,) in the dtype of `logits`.
+        logits: (rows, classes), or (rows, positions..., classes), where each position counts as a row; float32 or
+            float64. -inf rules a class out.
+        target: integer labels (rows, positions...) in [0, classes), which are checked in host memory (on a GPU one that
+            is out of range counts as no class); or distributions (rows, positions..., classes) in the dtype of
+            `logits`.
+        weight: row weights (rows,) in the dtype of `logits`; all positions of a row have its weight.
         class_weight: (classes,) in the dtype of `logits`.
         label_smoothing: ε of the formula, in [0, 1].
         tape: where memory comes from; None makes fresh arrays.
 
     Returns:
-        loss, an array of shape () on the device; dlogits (rows, classes).
+        loss, an array of shape () on the device; dlogits in the shape of `logits`.
 
     Raises:
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
         DataError: labels in host memory that are none.
     """
-    hard = target.ndim == 1
     array_module(logits=logits, target=target)
-    floats = None if hard else target
+    floats = target if target.ndim == max(logits.ndim, 2) else None
     xp = float_module("softmax_cross_entropy", logits=logits, target=floats, weight=weight, class_weight=class_weight)
     _check_shapes(logits, target, weight, class_weight)
-    if type(target) is np.ndarray and hard:  # a step that is recorded looks at its labels elsewhere
-        check_range(target, logits.shape[1], "target: labels")
-    if xp is np and hard and class_weight is None and not label_smoothing:
-        return _numpy_labels(logits, target, weight, tape)
-    if xp is np:
-        return _numpy(logits, target, weight, class_weight, label_smoothing, tape)
-    return _cuda(logits, target, weight, class_weight, label_smoothing, tape, xp)
+    if type(target) is np.ndarray and floats is None:  # a step that is recorded looks at its labels elsewhere
+        check_range(target, logits.shape[-1], "target: labels")
+    shape = logits.shape
+    if len(shape) > 2:
+        logits, target, weight = _positions_as_rows(logits, target, weight, tape, xp)
+    if xp is np and floats is None and class_weight is None and not label_smoothing:
+        loss, dlogits = _numpy_labels(logits, target, weight, tape)
+    elif xp is np:
+        loss, dlogits = _numpy(logits, target, weight, class_weight, label_smoothing, tape)
+    else:
+        loss, dlogits = _cuda(logits, target, weight, class_weight, label_smoothing, tape, xp)
+    return loss, dlogits.reshape(shape)
+
+
+def _positions_as_rows(
+    logits: Array, target: Array, weight: Array | None, tape: Tape | None, xp: ModuleType
+) -> tuple[Array, Array, Array | None]:
+    """Return (rows, positions..., classes) and what belongs to it as (rows·positions, classes)."""
+    shape = logits.shape[:-1]
+    if weight is not None:
+        of_row = weight.reshape(len(weight), *[1] * (len(shape) - 1))
+        weight = empty(tape, shape, weight.dtype, xp)
+        xp.copyto(weight, of_row)
+    logits, target = operand(logits, tape, xp), operand(target, tape, xp)
+    rows = math.prod(shape)
+    weight = None if weight is None else weight.reshape(rows)
+    return logits.reshape(rows, logits.shape[-1]), target.reshape(rows, *target.shape[len(shape) :]), weight
 
 
 def _numpy_labels(logits: Array, labels: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
@@ -212,11 +234,13 @@ def _cuda(
 
 
 def _check_shapes(logits: Array, target: Array, weight: Array | None, class_weight: Array | None) -> None:
-    if logits.ndim != 2 or not logits.shape[1]:
-        raise ShapeError(f"cross-entropy: prediction must be (rows, classes), got shape {logits.shape}.")
-    rows, classes = logits.shape
+    if logits.ndim < 2 or not logits.shape[-1]:
+        raise ShapeError(
+            f"cross-entropy: prediction must be (rows, classes) or (rows, ..., classes), got shape {logits.shape}."
+        )
+    rows, classes = logits.shape[0], logits.shape[-1]
     for name, a, shapes in (
-        ("target", target, ((rows,), (rows, classes))),
+        ("target", target, (logits.shape[:-1], logits.shape)),
         ("weight", weight, ((rows,),)),
         ("class_weight", class_weight, ((classes,),)),
     ):

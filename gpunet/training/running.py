@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class RunningMeans:
             self._totals.fill(0)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        """Add a batch: its mean loss (), its outputs (rows, outputs) and its targets."""
+        """Add a batch: its mean loss (), its outputs (rows, ..., outputs) and its targets."""
         self.accumulate(value, prediction, target, tape)
         self.count(prediction)
 
@@ -53,9 +54,14 @@ class RunningMeans:
 
     def count(self, prediction: Array) -> None:
         """Do the other part: count the rows and the answers."""
-        self._rows += len(prediction)
+        rows = self._rows_of(prediction)
+        self._rows += rows
         if self._judges:
-            self._answers += len(prediction) if self.task == "classification" else prediction.size
+            self._answers += rows if self.task == "classification" else prediction.size
+
+    def _rows_of(self, prediction: Array) -> int:
+        """Return how many rows count; where a classifier answers at each position of a row, each position does."""
+        return math.prod(prediction.shape[:-1]) if self.task == "classification" else len(prediction)
 
     def read(self) -> dict[str, float]:
         """Return the means so far, as {"loss": ..., "accuracy": ...}."""
@@ -86,17 +92,17 @@ class RunningMeans:
         loss, right = self._totals[:1], self._totals[1:]
         of_batch = tape.empty((1,), loss.dtype, np)
         np.copyto(of_batch, value)
-        np.multiply(of_batch, len(prediction), out=of_batch)
+        np.multiply(of_batch, self._rows_of(prediction), out=of_batch)
         np.add(loss, of_batch, out=loss)
         if self._judges:
             np.copyto(of_batch, np.count_nonzero(self._right(prediction, target, tape)))
             np.add(right, of_batch, out=right)
 
     def _right(self, prediction: Array, target: Array, tape: Tape) -> Array:
-        """Return which answers are right: (rows,) for classes, (rows, outputs) for yes-or-no questions."""
+        """Return which answers are right: (rows, ...) for classes, (rows, outputs) for yes-or-no questions."""
         if self.task == "classification":
             answer = _argmax(prediction, tape)
-            truth = target if target.ndim == 1 else _argmax(target, tape)
+            truth = target if target.ndim == answer.ndim else _argmax(target, tape)
         else:
             answer = np.greater(prediction, 0, out=tape.empty(prediction.shape, np.dtype(bool), np))
             truth = np.greater(target, 0.5, out=tape.empty(target.shape, np.dtype(bool), np))
@@ -104,14 +110,14 @@ class RunningMeans:
 
     def _add_cuda(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         xp = array_module(value)
-        rows = len(prediction)
+        rows = self._rows_of(prediction)
         if not self._judges:
             LOSS((1,), (1,), value, self._totals, rows)
             return
         kernel, dtype = DISTRIBUTIONS, prediction.dtype
         if self.task == "binary":
             kernel = BINARY
-        elif target.ndim == 1:
+        elif target.ndim < prediction.ndim:
             kernel, dtype = LABELS, np.dtype(np.int64)
         value = operand(value, tape, xp, prediction.dtype)
         prediction, target = operand(prediction, tape, xp), operand(target, tape, xp, dtype)
@@ -120,4 +126,4 @@ class RunningMeans:
 
 
 def _argmax(a: Array, tape: Tape) -> Array:
-    return a.argmax(axis=1, out=tape.empty(a.shape[:1], np.dtype(np.int64), np))
+    return a.argmax(axis=-1, out=tape.empty(a.shape[:-1], np.dtype(np.int64), np))

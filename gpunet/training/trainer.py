@@ -351,6 +351,9 @@ class Trainer:
         if self.loss.task == "regression":
             target = np.asarray(y, np.float64)
             outputs = self.model.decode(outputs).reshape(target.shape)
+        elif self.loss.task == "classification":  # each position counts, where a row has several
+            target = target.reshape(-1, *target.shape[outputs.ndim - 1 :])
+            outputs = outputs.reshape(-1, outputs.shape[-1])
         elif self.loss.task == "similarity":
             outputs = self.model.decode(outputs)
         elif self.loss.task == "binary":

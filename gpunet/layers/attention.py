@@ -1,0 +1,156 @@
+"""Attention as a layer: several heads, each with projections of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.arguments import whole
+from gpunet.device import Array, array_module
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.layers.base import Layer
+from gpunet.layers.linear import Linear
+from gpunet.ops.attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
+from gpunet.ops.launch import operand
+from gpunet.tape import Tape, empty, empty_like
+
+
+class MultiHeadAttention(Layer):
+    """Multi-head attention, softmax(q·kᵀ/√d + mask)·v in each head (Vaswani et al. 2017), as PyTorch's.
+
+    In a model it is self-attention: x (rows, L, embed_dim) gives y of the same shape, where each position may look at
+    all others, or with `causal` at those before it. Called by your own code it takes a mask, or a `context` (rows, S,
+    embed_dim) in which to look instead: cross-attention.
+
+    The weights of PyTorch's `MultiheadAttention(embed_dim, num_heads, batch_first=True)` are these, with E embed_dim:
+
+        q_proj.weight = in_proj_weight[:E].T     q_proj.bias = in_proj_bias[:E]
+        kv_proj.weight = in_proj_weight[E:].T    kv_proj.bias = in_proj_bias[E:]
+        out_proj.weight = out_proj.weight.T      out_proj.bias = out_proj.bias
+
+    Args:
+        embed_dim: features of a position.
+        num_heads: how many heads share them, embed_dim / num_heads each.
+        bias: whether the projections add biases, which start at zero.
+        causal: whether position i may look at the positions 0 .. i only.
+        rng: where the initial weights are drawn from, as `Linear` does: a NumPy Generator, a seed, or None for fresh
+            entropy.
+
+    Attributes:
+        q_proj: the `Linear` to the queries.
+        kv_proj: the `Linear` to keys and values, (embed_dim, 2·embed_dim).
+        out_proj: the `Linear` from the heads' answers to the output.
+
+    Raises:
+        ArgumentError: sizes below 1, or an embed_dim that num_heads does not divide.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        *,
+        bias: bool = True,
+        causal: bool = False,
+        rng: np.random.Generator | int | None = None,
+    ):
+        self.embed_dim = whole("MultiHeadAttention: embed_dim", embed_dim)
+        self.num_heads = whole("MultiHeadAttention: num_heads", num_heads)
+        if self.embed_dim % self.num_heads:
+            raise ArgumentError(
+                f"MultiHeadAttention: embed_dim must be a multiple of num_heads, got {embed_dim} and {num_heads}."
+            )
+        self.causal = bool(causal)
+        rng = np.random.default_rng(rng)
+        self.q_proj = Linear(self.embed_dim, self.embed_dim, bias=bias, rng=rng)
+        self.kv_proj = Linear(self.embed_dim, 2 * self.embed_dim, bias=bias, rng=rng)
+        self.out_proj = Linear(self.embed_dim, self.embed_dim, bias=bias, rng=rng)
+        super().__init__()
+
+    def forward(
+        self, x: Array, tape: Tape | None = None, context: Array | None = None, mask: Array | None = None
+    ) -> Array:
+        """Return what each position of `x` finds.
+
+        Args:
+            x: (rows, L, embed_dim).
+            tape: as for every layer.
+            context: where it looks, (rows, S, embed_dim); None is x itself.
+            mask: as for `ops.scaled_dot_product_attention`, in a shape that broadcasts to (rows, num_heads, L, S): True
+                where a position may look. PyTorch's layer says it the other way round.
+
+        Returns:
+            (rows, L, embed_dim).
+        """
+        looked_at = x if context is None else context
+        self._check(x.shape, looked_at.shape)
+        q = self.q_proj.forward(x, tape)
+        kv = self.kv_proj.forward(looked_at, tape)
+        xp = array_module(q, kv)
+        answers = empty_like(tape, q, xp)
+        weights = empty(tape, (len(q), self.num_heads, q.shape[1], kv.shape[1]), q.dtype, xp)
+        (q,), (k, v), (by_head,) = self._split(q, tape), self._split(kv, tape, 2), self._heads(answers)
+        scaled_dot_product_attention(q, k, v, mask, self.causal, out=by_head, weights=weights, tape=tape)
+        if tape is not None:
+            tape.save(self, q, k, v, weights, context is not None)
+        return self.out_proj.forward(answers, tape)
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Any:
+        """Fill the projections' `grads` and return dx (rows, L, embed_dim).
+
+        After a forward pass with a context it returns (dx, dcontext), the latter (rows, S, embed_dim). Arguments and
+        errors as for `Layer.backward`.
+        """
+        danswers = self.out_proj.backward(dy, tape)
+        q, k, v, weights, crossed = tape.restore(self)
+        xp = array_module(dy)
+        rows, _, keys, _ = k.shape
+        dq = empty_like(tape, danswers, xp)
+        dkv = empty(tape, (rows, keys, 2 * self.embed_dim), dq.dtype, xp)
+        (dy_by_head,), (dq_by_head,), (dk, dv) = self._split(danswers, tape), self._heads(dq), self._heads(dkv, 2)
+        scaled_dot_product_attention_backward(dy_by_head, q, k, v, weights, dq=dq_by_head, dk=dk, dv=dv, tape=tape)
+        dcontext = self.kv_proj.backward(dkv, tape, input_gradient=input_gradient)
+        dx = self.q_proj.backward(dq, tape, input_gradient=input_gradient)
+        if crossed or not input_gradient:
+            return (dx, dcontext) if crossed else None
+        return xp.add(dx, dcontext, out=dx)
+
+    def _heads(self, a: Array, parts: int = 1) -> Array:
+        """View (rows, L, parts·embed_dim) as (parts, rows, num_heads, L, embed_dim / num_heads)."""
+        features = self.embed_dim // self.num_heads
+        return a.reshape(*a.shape[:2], parts, self.num_heads, features).transpose(2, 0, 3, 1, 4)
+
+    def _split(self, a: Array, tape: Tape | None, parts: int = 1) -> Array:
+        """Return `_heads`: on the CPU the view, on a GPU a copy, which its products need."""
+        xp = array_module(a)
+        return self._heads(a, parts) if xp is np else operand(self._heads(a, parts), tape, xp)
+
+    def _check(self, x: tuple[int, ...], context: tuple[int, ...]) -> None:
+        for name, shape in (("the input", x), ("the context", context)):
+            if len(shape) != 3 or shape[2] != self.embed_dim:
+                raise ShapeError(f"{self!r}: {name} must be (rows, positions, {self.embed_dim}), got shape {shape}.")
+        if x[0] != context[0]:
+            raise ShapeError(f"{self!r}: the input has {x[0]} rows, the context {context[0]}.")
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(shape) != 2 or shape[1] != self.embed_dim:
+            raise ShapeError(f"{self!r}: a row of the input must be (positions, {self.embed_dim}), got shape {shape}.")
+        return shape
+
+    def leaves(self, path: str = "") -> dict[str, Layer]:
+        prefix = f"{path}." if path else ""
+        return {f"{prefix}{name}": getattr(self, name) for name in ("q_proj", "kv_proj", "out_proj")}
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "embed_dim": self.embed_dim,
+            "num_heads": self.num_heads,
+            "bias": "bias" in self.out_proj.params,
+            "causal": self.causal,
+        }
+
+    def __repr__(self) -> str:
+        extra = "" if "bias" in self.out_proj.params else ", bias=False"
+        extra += ", causal=True" if self.causal else ""
+        return f"MultiHeadAttention({self.embed_dim}, {self.num_heads}{extra})"

@@ -1,0 +1,261 @@
+"""Scaled dot-product attention: a query's answer is a mean of values, weighted by how well their keys fit the query.
+
+    s = q·kᵀ/√E + mask,    w = softmax(s) over the keys,    y = w·v
+    dv = wᵀ·dy,   dw = dy·vᵀ,   ds = w · (dw - Σ_keys dw·w) / √E,   dq = ds·k,   dk = dsᵀ·q
+
+Vaswani et al. 2017, eq. 1. For L queries and S keys of E features: some 4·L·S·E FLOPs forward, twice that backward. The
+weights are kept whole, L·S numbers: made for short sequences.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gpunet.cuda import Kernel
+from gpunet.device import Array, array_module
+from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.launch import THREADS, block_count, operand
+from gpunet.ops.product import plan_for, run_plan
+from gpunet.tape import Tape, empty
+
+FORWARD = Kernel("attention.cu", "attention_softmax_forward")
+BACKWARD = Kernel("attention.cu", "attention_softmax_backward")
+
+ROWS_PER_BLOCK = 8
+"""A warp takes a row at a time."""
+
+LOWEST = -3e38
+"""Finite in float32 and float64, and lower than any score that counts."""
+
+
+def scaled_dot_product_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    causal: bool = False,
+    *,
+    out: Array | None = None,
+    weights: Array | None = None,
+    tape: Tape | None = None,
+) -> Array:
+    """Return softmax(q·kᵀ/√E + mask)·v.
+
+    A query that may look at no key at all, also because there is none, gets zeros.
+
+    Args:
+        q: queries (rows, heads, L, E), or without heads or rows, in any memory layout; float32 or float64.
+        k: keys (rows, heads, S, E), with as many axes.
+        v: values (rows, heads, S, V).
+        mask: in a shape that broadcasts to (rows, heads, L, S): booleans, True where a query may look at a key, as in
+            PyTorch's function of this name; or numbers in the dtype of `q` that are added to the scores, -inf to hide a
+            key. It gets no gradient.
+        causal: whether query i may look at the keys 0 .. i only.
+        out: where to write the result, in any memory layout; by default the tape's or a fresh array.
+        weights: where to leave the weights, C-contiguous (rows, heads, L, S); the backward pass needs them.
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        (rows, heads, L, V), in the dtype of `q`.
+
+    Raises:
+        ShapeError: the shapes don't fit.
+        DTypeError: dtypes that differ or are not float32 or float64; a mask that is neither boolean nor like `q`.
+    """
+    op = "scaled_dot_product_attention"
+    xp = float_module(op, q=q, k=k, v=v, out=out, weights=weights)
+    shape, scores_shape = _shapes(q, k, v)
+    check_shape(op, shape, out=out)
+    check_shape(op, scores_shape, weights=weights)
+    if weights is not None and not weights.flags.c_contiguous:
+        raise ShapeError(f"{op}: weights is not C-contiguous (strides {weights.strides}).")
+    _check_mask(mask, q, scores_shape)
+    out = empty(tape, shape, q.dtype, xp) if out is None else out
+    weights = empty(tape, scores_shape, q.dtype, xp) if weights is None else weights
+    q, k, v = (_matrices(a, tape, xp) for a in (q, k, v))
+    _product(q, k.swapaxes(-1, -2), weights, tape, xp)
+    softmax = _softmax_numpy if xp is np else _softmax_cuda
+    softmax(weights, mask, causal, 1 / math.sqrt(q.shape[-1]), tape, xp)
+    _product(_matrices(weights, tape, xp), v, out, tape, xp)
+    return out
+
+
+def scaled_dot_product_attention_backward(
+    dy: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    weights: Array,
+    *,
+    dq: Array | None = None,
+    dk: Array | None = None,
+    dv: Array | None = None,
+    tape: Tape | None = None,
+) -> tuple[Array, Array, Array]:
+    """Return (dq, dk, dv), the gradients of y = scaled_dot_product_attention(q, k, v, ...) from the gradient of y.
+
+    Args:
+        dy: the gradient of y, (rows, heads, L, V).
+        q: as given forward, (rows, heads, L, E).
+        k: as given forward, (rows, heads, S, E).
+        v: as given forward, (rows, heads, S, V).
+        weights: what forward left, (rows, heads, L, S). It knows which keys were hidden.
+        dq: where to write the gradient of `q`, in its shape and any memory layout; a fresh array by default.
+        dk: likewise of `k`.
+        dv: likewise of `v`.
+        tape: where memory comes from; None makes fresh arrays.
+
+    Raises:
+        ShapeError: the shapes don't fit.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    op = "scaled_dot_product_attention_backward"
+    xp = float_module(op, dy=dy, q=q, k=k, v=v, weights=weights, dq=dq, dk=dk, dv=dv)
+    shape, scores_shape = _shapes(q, k, v)
+    check_shape(op, shape, dy=dy)
+    check_shape(op, scores_shape, weights=weights)
+    for name, a, gradient in (("dq", q, dq), ("dk", k, dk), ("dv", v, dv)):
+        check_shape(op, a.shape, **{name: gradient})
+    dq, dk, dv = (
+        empty(tape, a.shape, a.dtype, xp) if gradient is None else gradient
+        for a, gradient in ((q, dq), (k, dk), (v, dv))
+    )
+    dy, q, k, v = (_matrices(a, tape, xp) for a in (dy, q, k, v))
+    by_key = _matrices(weights, tape, xp).swapaxes(-1, -2)
+    _product(by_key, dy, dv, tape, xp)
+    gradient = empty(tape, scores_shape, q.dtype, xp)
+    _product(dy, v.swapaxes(-1, -2), gradient, tape, xp)
+    softmax_backward = _softmax_backward_numpy if xp is np else _softmax_backward_cuda
+    softmax_backward(weights, gradient, 1 / math.sqrt(q.shape[-1]), tape, xp)
+    gradient = _matrices(gradient, tape, xp)
+    _product(gradient, k, dq, tape, xp)
+    _product(gradient.swapaxes(-1, -2), q, dk, tape, xp)
+    return dq, dk, dv
+
+
+def _softmax_numpy(
+    scores: Array, mask: Array | None, causal: bool, scale: float, tape: Tape | None, xp: ModuleType
+) -> None:
+    """Turn the scores of keys into their weights."""
+    np.multiply(scores, scale, out=scores)
+    if mask is not None and mask.dtype == bool:
+        hidden = np.logical_not(mask, out=empty(tape, mask.shape, mask.dtype, np))
+        np.copyto(scores, -np.inf, where=hidden)
+    elif mask is not None:
+        np.add(scores, mask, out=scores)
+    queries, keys = scores.shape[-2:]
+    if causal:
+        np.copyto(scores, -np.inf, where=_later(queries, keys))
+    of_row = empty(tape, (*scores.shape[:-1], 1), scores.dtype, np)
+    scores.max(axis=-1, keepdims=True, initial=LOWEST, out=of_row)  # finite also where all keys are hidden
+    np.subtract(scores, of_row, out=scores)
+    np.exp(scores, out=scores)
+    np.matmul(scores, _ones(keys, scores.dtype), out=of_row)  # for so few columns BLAS sums faster than sum
+    np.maximum(of_row, 1, out=of_row)  # it is 1 at least, from the largest itself, unless all keys are hidden
+    np.divide(scores, of_row, out=scores)
+
+
+def _softmax_backward_numpy(weights: Array, gradient: Array, scale: float, tape: Tape | None, xp: ModuleType) -> None:
+    """Turn the gradient of the weights into that of the scores."""
+    of_row = empty(tape, weights.shape[:-1], weights.dtype, np)
+    np.vecdot(gradient, weights, out=of_row)
+    np.subtract(gradient, of_row[..., None], out=gradient)
+    np.multiply(gradient, weights, out=gradient)
+    np.multiply(gradient, scale, out=gradient)
+
+
+@functools.lru_cache(maxsize=8)
+def _later(queries: int, keys: int) -> np.ndarray:
+    """Return which keys come after which query, (queries, keys)."""
+    return ~np.tri(queries, keys, dtype=bool)
+
+
+@functools.lru_cache(maxsize=8)
+def _ones(keys: int, dtype: np.dtype[Any]) -> np.ndarray:
+    return np.ones((keys, 1), dtype)
+
+
+def _softmax_cuda(
+    scores: Array, mask: Array | None, causal: bool, scale: float, tape: Tape | None, xp: ModuleType
+) -> None:
+    *outer, queries, keys = scores.shape
+    rows, heads = math.prod(scores.shape[:-1]), outer[-1] if outer else 1
+    mask = operand(mask, tape, xp)
+    masks = (None, None) if mask is None else (mask, None) if mask.dtype == bool else (None, mask)
+    sizes = rows, math.prod(outer[:-1]), heads, queries, keys
+    blocks = block_count(rows if keys else 0, ROWS_PER_BLOCK)
+    FORWARD((blocks,), (THREADS,), scores, *masks, *sizes, *_strides(mask), int(causal), scale)
+
+
+def _strides(mask: Array | None) -> list[int]:
+    """Return the strides in elements of a C-contiguous mask that is broadcast along four axes."""
+    strides, size = [], 1
+    for n in reversed(() if mask is None else mask.shape):
+        strides.append(0 if n == 1 else size)
+        size *= n
+    return [0] * (4 - len(strides)) + strides[::-1]
+
+
+def _softmax_backward_cuda(weights: Array, gradient: Array, scale: float, tape: Tape | None, xp: ModuleType) -> None:
+    rows, keys = math.prod(weights.shape[:-1]), weights.shape[-1]
+    blocks = block_count(rows if keys else 0, ROWS_PER_BLOCK)
+    BACKWARD((blocks,), (THREADS,), operand(weights, tape, xp), gradient, rows, keys, scale)
+
+
+def _matrices(a: Array, tape: Tape | None, xp: ModuleType) -> Array:
+    """Return (..., m, n) as products take it: on the CPU as it is, on a GPU C-contiguous with one axis before m."""
+    if xp is np:
+        return a
+    stored: Array = operand(a, tape, xp)
+    return stored.reshape(math.prod(a.shape[:-2]), *a.shape[-2:])
+
+
+def _product(a: Array, b: Array, out: Array, tape: Tape | None, xp: ModuleType) -> None:
+    """Write the products of matrices, as `_matrices` gives them, to `out` (..., m, n)."""
+    if xp is np:
+        np.matmul(a, b, out=out)
+        return
+    c = out if out.flags.c_contiguous else empty(tape, out.shape, out.dtype, xp)
+    c = c.reshape(len(a), *c.shape[-2:])
+    plan = plan_for(a, b, c, None, xp)
+    if plan is None:
+        xp.matmul(a, b, out=c)
+    else:
+        run_plan(plan, a, b, c, tape=tape, xp=xp)
+    if not out.flags.c_contiguous:
+        xp.copyto(out, c.reshape(out.shape))
+
+
+def _shapes(q: Array, k: Array, v: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of the output and of the weights, or raise the error of operands that don't fit."""
+    fit = 2 <= q.ndim == k.ndim == v.ndim <= 4 and q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
+    if not fit or k.shape[-2] != v.shape[-2] or q.shape[-1] != k.shape[-1] or not q.shape[-1]:
+        raise ShapeError(
+            f"scaled_dot_product_attention: q {q.shape}, k {k.shape} and v {v.shape} don't fit; expected "
+            "(rows, heads, L, E), (rows, heads, S, E) and (rows, heads, S, V) with at least one feature E, all with or "
+            "without the axes of rows and heads."
+        )
+    return (*q.shape[:-1], v.shape[-1]), (*q.shape[:-1], k.shape[-2])
+
+
+def _check_mask(mask: Array | None, q: Array, shape: tuple[int, ...]) -> None:
+    if mask is None:
+        return
+    array_module(q=q, mask=mask)
+    if mask.dtype not in (np.dtype(bool), q.dtype):
+        raise DTypeError(
+            f"scaled_dot_product_attention: mask is {mask.dtype}; give booleans, True where a query may look at a key, "
+            f"or {q.dtype} to be added to the scores."
+        )
+    own = mask.shape
+    if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False)):
+        raise ShapeError(
+            f"scaled_dot_product_attention: mask of shape {own} does not broadcast to (..., queries, keys), here "
+            f"{shape}."
+        )

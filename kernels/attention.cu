@@ -1,0 +1,68 @@
+// attention.cu: the softmax in the middle of scaled dot-product attention, and its gradient. Both work in place, on the
+// matrices of scores (..., queries, keys) that a matrix product left:
+//
+//     w_j = exp(x_j - max x) / sum_k exp(x_k - max x),    x_j = scale scores_j + bias_j
+//     ds_j = scale w_j (dw_j - sum_k dw_k w_k)
+//
+// over the keys that a query may look at; the others' weights are zero, and a query that may look at none has no
+// weights but zeros. Which they are say a mask (true: may look), a bias of -inf, or `causal`: none that comes later.
+// Mask and bias are broadcast over (outer, heads, queries, keys) by their strides s0 .. s3 in elements, which are 0 where
+// they have one element along an axis.
+//
+// A warp takes a row: one pass for its maximum, one for the sum, one for the weights; backward one for the sum and one
+// for the gradient. The row comes from memory once and from the cache again: 8 bytes an element in float and 1 or 4 for
+// a mask of its own; backward 12. A causal row is read as far as it counts.
+//
+// Options: REAL. Launch: warps stride over the rows; grid (ceil(rows / 8),) or fewer, block (256,).
+
+#include "common.cuh"
+
+// Finite, and so low that nothing is left of its exponential beside a number that is not lower than LOWEST.
+constexpr T LOWEST = T(-3e38), HIDDEN = T(-3.4e38);
+
+// FLOPs: 10 * rows * keys
+extern "C" __global__ void __launch_bounds__(256) attention_softmax_forward(
+    T* scores,                      // [rows * keys]: in, the scores; out, the weights
+    const bool* __restrict__ mask,  // [1 + (outer-1)*s0 + (heads-1)*s1 + (queries-1)*s2 + (keys-1)*s3] or null
+    const T* __restrict__ bias,     // [1 + (outer-1)*s0 + (heads-1)*s1 + (queries-1)*s2 + (keys-1)*s3] or null
+    int rows, int outer, int heads, int queries, int keys,
+    int s0, int s1, int s2, int s3, int causal, T scale) {
+    const int lane = threadIdx.x % WARP, warps = flat_stride() / WARP;
+    for (int row = flat_thread() / WARP; row < rows; row += warps) {
+        const int query = row % queries, matrix = row / queries;
+        const int first = matrix / heads * s0 + matrix % heads * s1 + query * s2;
+        const int visible = causal && query < keys ? query + 1 : keys;
+        T* s = scores + static_cast<size_t>(row) * keys;
+        const auto score = [&](int j) {
+            if (mask && !mask[first + j * s3]) return HIDDEN;
+            return bias ? scale * s[j] + bias[first + j * s3] : scale * s[j];
+        };
+        T largest = LOWEST;
+        for (int j = lane; j < visible; j += WARP) {
+            const T x = score(j);
+            largest = x > largest ? x : largest;
+        }
+        largest = warp_max(largest);
+        T total = 0;
+        for (int j = lane; j < visible; j += WARP) total += real::exp(score(j) - largest);
+        total = warp_sum(total);  // at least 1, from the largest itself, unless all are hidden
+        const T share = T(1) / (total < T(1) ? T(1) : total);
+        for (int j = lane; j < keys; j += WARP) s[j] = j < visible ? real::exp(score(j) - largest) * share : T(0);
+    }
+}
+
+// FLOPs: 5 * rows * keys
+extern "C" __global__ void __launch_bounds__(256) attention_softmax_backward(
+    const T* __restrict__ weights,    // [rows * keys]
+    T* gradient,                      // [rows * keys]: in, of the weights; out, of the scores
+    int rows, int keys, T scale) {
+    const int lane = threadIdx.x % WARP, warps = flat_stride() / WARP;
+    for (int row = flat_thread() / WARP; row < rows; row += warps) {
+        const T* w = weights + static_cast<size_t>(row) * keys;
+        T* g = gradient + static_cast<size_t>(row) * keys;
+        T total = 0;
+        for (int j = lane; j < keys; j += WARP) total += g[j] * w[j];
+        total = warp_sum(total);
+        for (int j = lane; j < keys; j += WARP) g[j] = scale * w[j] * (g[j] - total);
+    }
+}

@@ -1,0 +1,90 @@
+"""Attention by the kernels: the results and gradients of the CPU."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from compiler.ops.simulated import DTYPES, SIM, assert_as_on_the_cpu, to_sim
+
+import gpunet as gn
+from gpunet import simulator
+from gpunet.ops.attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
+
+SHAPES = [(2, 3, 5, 7, 3, 5), (1, 2, 16, 65, 8, 8), (2, 1, 5, 3, 5, 3)]
+"""Rows, heads, queries, keys, features, features of a value."""
+
+SMALLEST = [(1, 1, 1, 1, 1, 1), (2, 2, 0, 3, 5, 3), (2, 2, 3, 0, 5, 3)]
+MASKS = {
+    "none": lambda rng, r, h, n, m: None,
+    "boolean": lambda rng, r, h, n, m: rng.random((n, m)) < 0.5,
+    "keys": lambda rng, r, h, n, m: rng.random((r, 1, 1, m)) < 0.3,
+    "added": lambda rng, r, h, n, m: rng.standard_normal((r, h, n, m)),
+    "ruling out": lambda rng, r, h, n, m: np.where(rng.random((h, n, 1)) < 0.5, -np.inf, 0.0),
+}
+
+
+@pytest.fixture(autouse=True)
+def _by_the_kernels():
+    with gn.ops.use_kernel("tiled"):  # float64 too, which the library would serve
+        yield
+
+
+def forward_and_backward(q, k, v, dy, mask=None, causal=False, tape=None):
+    """Return the output, the weights and the gradients."""
+    xp = gn.array_module(q)
+    weights = gn.tape.empty(tape, (*q.shape[:-1], k.shape[-2]), q.dtype, xp)
+    y = scaled_dot_product_attention(q, k, v, mask, causal, weights=weights, tape=tape)
+    return y, weights, *scaled_dot_product_attention_backward(dy, q, k, v, weights, tape=tape)
+
+
+def problem(shape, dtype):
+    rows, heads, queries, keys, n, m = shape
+    rng = np.random.default_rng(queries)
+    sizes = (queries, n), (keys, n), (keys, m), (queries, m)
+    return [rng.standard_normal((rows, heads, *size)).astype(dtype) for size in sizes]
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [*((kind, DTYPES[0]) for kind in MASKS), ("added", DTYPES[1])], ids=str)
+@pytest.mark.parametrize("causal", [False, True])
+def test_every_mask_gives_the_cpus_results(kind, dtype, causal):
+    for shape in SHAPES + SMALLEST * (kind in ("none", "keys")):
+        mask = MASKS[kind](np.random.default_rng(1), *shape[:4])
+        if mask is not None and mask.dtype != bool:
+            mask = mask.astype(dtype)
+        op = partial(forward_and_backward, causal=causal)
+        assert_as_on_the_cpu(op, *problem(shape, dtype), **({} if mask is None else {"mask": mask}))
+
+
+def test_without_rows_there_is_nothing_to_do():
+    arrays = map(to_sim, problem((0, 2, 3, 3, 5, 3), DTYPES[0]))
+    assert [a.shape for a in forward_and_backward(*arrays)] == [(0, 2, 3, n) for n in (3, 3, 5, 5, 3)]
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_attention_without_the_axes_of_rows_and_heads(axes):
+    arrays = [a[(0,) * (4 - axes)] for a in problem(SHAPES[0], DTYPES[0])]
+    mask = np.random.default_rng(0).random((3, 5, 7)[3 - axes :]) < 0.5
+    assert_as_on_the_cpu(forward_and_backward, *arrays, mask=mask)
+
+
+def test_scores_that_would_overflow_and_those_that_are_not_numbers_are_the_cpus():
+    q, k, v, dy = problem((1, 1, 3, 4, 3, 3), DTYPES[0])
+    assert_as_on_the_cpu(forward_and_backward, 1e10 * q, 1e10 * k, v, dy)
+    q[0, 0, 1, 0] = np.nan
+    assert_as_on_the_cpu(forward_and_backward, q, k, v, dy)
+
+
+def test_arrays_of_any_memory_layout_give_the_same():
+    arrays = problem(SHAPES[0], DTYPES[0])
+    expected = forward_and_backward(*arrays)
+    with simulator.check_mode():
+        there = [to_sim(a.swapaxes(1, 2).copy()).swapaxes(1, 2) for a in arrays]
+        q, k, v, dy = there
+        outs = [SIM.xp.empty_like(a, order="C").swapaxes(1, 2).copy().swapaxes(1, 2) for a in (dy, q, k, v)]
+        weights = SIM.xp.empty(expected[1].shape, np.float32)
+        y = scaled_dot_product_attention(q, k, v, out=outs[0], weights=weights)
+        dq, dk, dv = outs[1:]
+        scaled_dot_product_attention_backward(dy, q, k, v, weights, dq=dq, dk=dk, dv=dv)
+    assert y is outs[0]
+    for a, b in zip(expected, (y, weights, dq, dk, dv), strict=True):
+        np.testing.assert_allclose(SIM.to_host(b), a, rtol=1e-4, atol=1e-5)
