@@ -15,6 +15,7 @@ from gpunet.interop.onnx_graph import Graph
 from gpunet.interop.onnx_layers import add_layer
 from gpunet.layers import Activation, Dropout, Linear
 from gpunet.models import Model
+from gpunet.ops.cosine_similarity import EPS
 
 FLOAT, INT64, STRING = 1, 7, 8
 """ONNX's numbers of the types of elements (TensorProto.DataType in onnx.proto)."""
@@ -27,7 +28,8 @@ OPSETS = (20, 21)
 def to_onnx(model: Model, path: str | Path, *, input_shape: tuple[int, ...] | None = None, opset: int = 20) -> None:
     """Write a model as the ONNX file `path` (IR version 10), with an axis 0 of any length.
 
-    Its input is "X", (rows, features...) float32: raw features, as `model.predict` takes them. Its output
+    Its input is "X", (rows, features...): raw features as `model.predict` takes them, float32, or int64 where the first
+    layer takes indices. Its output
     "prediction" is what `model.predict` returns for them: class names, class indices, or values in the units of the
     training targets. A classifier's second output, "probabilities", is what `model.predict_proba` returns. Every
     number in the file is float32, also where the model's own dtype is float64. Where the model was trained on a CSV
@@ -67,7 +69,7 @@ def to_onnx(model: Model, path: str | Path, *, input_shape: tuple[int, ...] | No
         helper.make_graph(
             graph.nodes,
             "gpunet",
-            [helper.make_tensor_value_info("X", FLOAT, ["rows", *shape])],
+            [helper.make_tensor_value_info("X", FLOAT if model.index_range is None else INT64, ["rows", *shape])],
             [helper.make_tensor_value_info(name, kind, ["rows", *row]) for name, kind, row in outputs],
             graph.constants,
         ),
@@ -110,6 +112,9 @@ def _outputs(graph: Graph, model: Model, y: str, row: tuple[int, ...]) -> Output
         graph.add("Softmax", y, output="probabilities")
         labels = _labels(graph, model, graph.add("ArgMax", y, axis=-1, keepdims=0), row[:-1])
         return [labels, ("probabilities", FLOAT, row)]
+    if model.task == "similarity":
+        graph.add("Identity", _cosine(graph, y), output="prediction")
+        return [("prediction", FLOAT, row[2:-1])]
     if model.target_scaler is not None:
         row = model.target_scaler.mean.shape
         scaled = graph.add("Mul", graph.add("Reshape", y, np.array([0, *row])), model.target_scaler.scale)
@@ -127,6 +132,13 @@ def _outputs(graph: Graph, model: Model, y: str, row: tuple[int, ...]) -> Output
         graph.add("Identity", p, output="probabilities")
     labels = _labels(graph, model, positive, () if one else row)
     return [labels, ("probabilities", FLOAT, (2,) if one else row)]
+
+
+def _cosine(graph: Graph, y: str) -> str:
+    """Add the cosine of the angle between the two vectors of each row."""
+    norm = graph.add("Max", graph.add("ReduceL2", y, np.array([-1])), np.array(EPS))
+    pair = (graph.add("Gather", graph.add("Div", y, norm), np.array(part), axis=1) for part in range(2))
+    return graph.add("ReduceSum", graph.add("Mul", *pair), np.array([-1]), keepdims=0)
 
 
 def _labels(graph: Graph, model: Model, indices: str, row: tuple[int, ...]) -> tuple[str, int, tuple[int, ...]]:

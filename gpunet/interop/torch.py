@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,18 @@ from safetensors import SafetensorError
 from gpunet.device import to_host
 from gpunet.errors import ArgumentError, DTypeError, MissingPackageError, ModelFileError
 from gpunet.interop.torch_layers import TWINS
-from gpunet.layers import Layer, Linear
-from gpunet.models import Model, Sequential
+from gpunet.layers import GlobalAvgPool2d, Layer, Linear, TransformerEncoderLayer
+from gpunet.layers.stack import Stack
+from gpunet.models import Model
 
 
 def load_torch(model: Model, source: str | Path | Mapping[str, Any], *, modules: Sequence[str] | None = None) -> None:
     """Take over the weights of a PyTorch module. What the module does between its weights is not checked.
 
-    The tensors go to the layers with parameters by the names of a `torch.nn.Sequential` of the same layers, where the
-    activation of a `Linear` is a module of its own; else in the order of the numbers in their names, such as fc1 and
-    fc2. Where the model has a standardisation, set it to what the module was trained with, or to None.
+    The tensors go to the layers with parameters by the names of a `torch.nn.Sequential` of the same layers, where an
+    activation of a `Linear` and the flattening of a `GlobalAvgPool2d` are modules of their own; else in the order of
+    the numbers in their names, such as fc1 and fc2. Where the model has a standardisation, set it to what the module
+    was trained with, or to None.
 
     Args:
         model: the model, on any device; floats are rounded to its dtype.
@@ -36,21 +38,21 @@ def load_torch(model: Model, source: str | Path | Mapping[str, Any], *, modules:
     Raises:
         ArgumentError: tensors that are missing, of no layer, or of another shape: all are listed, and nothing has
             changed. A layer without a PyTorch twin. Names that tell no order.
-        DTypeError: a tensor of other than real floating-point numbers.
+        DTypeError: a tensor of integers or complex numbers where floating-point numbers belong.
         FileNotFoundError: there is no such file.
         ModelFileError: not a whole safetensors file.
     """
     given = _given(source)
     layers = _layers(model, list(modules) if modules is not None else None, given)
-    wanted = {_joined(module, name): a.shape for module, layer in layers.items() for name, a in _tensors(layer).items()}
-    faults = [f"missing: {name} {shape}" for name, shape in wanted.items() if name not in given]
+    wanted = {_joined(module, name): a for module, layer in layers.items() for name, a in _tensors(layer).items()}
+    faults = [f"missing: {name} {a.shape}" for name, a in wanted.items() if name not in given]
     faults += [f"of no layer: {name} {_shape(given[name])}" for name in given if name not in wanted]
-    for name, shape in wanted.items():
-        if name in given and _shape(given[name]) != shape:
-            faults.append(f"misshaped: {name} {_shape(given[name])}, the model needs {shape}")
+    for name, a in wanted.items():
+        if name in given and _shape(given[name]) != a.shape:
+            faults.append(f"misshaped: {name} {_shape(given[name])}, the model needs {a.shape}")
     if faults:
         raise ArgumentError(f"load_torch: the tensors do not fit the model. {'; '.join(faults)}.")
-    arrays = {name: _array(name, given[name]) for name in wanted}
+    arrays = {name: _array(name, given[name], a.dtype.kind) for name, a in wanted.items()}
     for module, layer in layers.items():
         own = {name: arrays[_joined(module, name)] for name in _tensors(layer)}
         TWINS[type(layer)].load(layer, own)
@@ -61,8 +63,7 @@ def to_torch(model: Model, *, modules: Sequence[str] | None = None) -> dict[str,
 
     Args:
         model: the model, on any device.
-        modules: as for `load_torch`; by default the names are those of a `torch.nn.Sequential` of the same layers,
-            where the activation of a `Linear` is a module of its own.
+        modules: the names of the PyTorch modules, as for `load_torch`; by default those in a `torch.nn.Sequential`.
 
     Returns:
         Tensors of the model's dtype on the CPU, which share no memory with the model.
@@ -108,15 +109,15 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
-def _array(name: str, tensor: Any) -> np.ndarray:
-    """Return a tensor, or an array of any device, as a host array."""
-    if hasattr(tensor, "is_floating_point"):
-        if not tensor.is_floating_point():
-            raise DTypeError(f"load_torch: {name} is of type {tensor.dtype}; weights are floating-point numbers.")
-        return np.asarray(tensor.detach().cpu().double())  # exact for every float, and NumPy has no bfloat16
+def _array(name: str, tensor: Any, kind: str) -> np.ndarray:
+    """Return a tensor, or an array of any device, as a host array of a kind of dtype: "f" or "i"."""
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach().cpu()
+        if tensor.is_floating_point():
+            tensor = tensor.double()  # exact for every float, and NumPy has no bfloat16
     array = np.asarray(to_host(tensor))
-    if array.dtype.kind != "f":
-        raise DTypeError(f"load_torch: {name} is of type {array.dtype}; weights are floating-point numbers.")
+    if array.dtype.kind != kind:
+        raise DTypeError(f"load_torch: {name} is of type {array.dtype}, which is not what the model holds there.")
     return array
 
 
@@ -124,25 +125,38 @@ def _twins(layer: Layer, path: str = "") -> dict[str, Layer]:
     """Return the layers with tensors by the names of their twins in a `torch.nn.Sequential` of the same layers."""
     found: dict[str, Layer] = {}
     if type(layer) in TWINS:
-        return {path: layer}
-    if not isinstance(layer, Sequential):
-        if any(leaf.params for leaf in layer.leaves().values()):
-            known = ", ".join(twin.__name__ for twin in TWINS)
-            raise ArgumentError(f"layer {path}, {type(layer).__name__}, has no PyTorch twin. Those with one: {known}.")
+        return {path: layer} if _tensors(layer) else {}
+    if isinstance(layer, TransformerEncoderLayer):
+        parts = {name: getattr(layer, name) for name in ("norm1", "self_attn", "norm2", "linear1", "linear2")}
+    elif isinstance(layer, Stack):
+        parts = _numbered(layer.layers)
+    elif any(leaf.params or leaf.buffers for leaf in layer.leaves().values()):
+        known = ", ".join(twin.__name__ for twin in TWINS)
+        raise ArgumentError(f"layer {path}, {type(layer).__name__}, has no PyTorch twin. Those with one: {known}.")
+    else:
         return {}
-    position = 0
-    for inner in layer.layers:
-        found |= _twins(inner, _joined(path, str(position)))
-        position += 2 if isinstance(inner, Linear) and inner.activation.name != "identity" else 1
+    for name, part in parts.items():
+        found |= _twins(part, _joined(path, name))
     return found
 
 
-def _layers(model: Model, modules: list[str] | None, given: Iterable[str]) -> dict[str, Layer]:
+def _numbered(layers: Iterable[Layer]) -> dict[str, Layer]:
+    """Return layers by their places in a `torch.nn.Sequential`, where some of them are two modules."""
+    found: dict[str, Layer] = {}
+    place = 0
+    for layer in layers:
+        found[str(place)] = layer
+        fused = isinstance(layer, Linear) and layer.activation.name != "identity"
+        place += 2 if fused or isinstance(layer, GlobalAvgPool2d) else 1
+    return found
+
+
+def _layers(model: Model, modules: list[str] | None, given: Collection[str]) -> dict[str, Layer]:
     """Return the layers with tensors by the names of the modules that they are to take them from."""
     layers = _twins(model)
     if modules is not None:
         return _renamed(layers, modules)
-    found = {name.rpartition(".")[0]: None for name in given}
+    found = {_module(name, given): None for name in given}
     if len(found) != len(layers) or found.keys() == layers.keys():
         return layers
     ordered = sorted(found, key=_numbers)
@@ -173,6 +187,13 @@ def _numbers(name: str) -> tuple[str | int, ...]:
 
 def _tensors(layer: Layer) -> dict[str, np.ndarray]:
     return TWINS[type(layer)].tensors(layer)
+
+
+def _module(name: str, given: Collection[str]) -> str:
+    """Return the module that a tensor belongs to; that of attention's output projection is the attention itself."""
+    module = name.rpartition(".")[0]
+    parent = re.sub(r"(^|\.)out_proj$", "", module)
+    return parent if _joined(parent, "in_proj_weight") in given else module
 
 
 def _shape(tensor: Any) -> tuple[int, ...]:

@@ -35,22 +35,55 @@ def samples(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
+def indices(*shape, below, seed=0):
+    return np.random.default_rng(seed).integers(0, below, shape)
+
+
 def randomised(model, seed=1):
-    """Fill all parameters, biases too, with random numbers."""
+    """Fill all parameters, biases too, and buffers with random numbers."""
     rng = np.random.default_rng(seed)
     for leaf in model.leaves().values():
         for name, a in leaf.params.items():
             leaf.params[name] = rng.normal(0, 0.5, a.shape)
+        for name, a in leaf.buffers.items():
+            leaf.buffers[name] = rng.uniform(0.5, 2, a.shape)
     return model
 
 
 MODELS = {
     gn.Activation: (gn.Sequential(gn.Linear(5, 4), gn.ReLU()), (5,)),
+    gn.AvgPool2d: (gn.Sequential(gn.AvgPool2d((3, 2), stride=2, padding=1)), (3, 9, 7)),
+    gn.BatchNorm1d: (gn.Sequential(gn.BatchNorm1d(3, eps=1e-3), gn.BatchNorm1d(3, affine=False)), (3, 7)),
+    gn.BatchNorm2d: (gn.Sequential(gn.BatchNorm2d(3), gn.Flatten(), gn.BatchNorm1d(24)), (3, 2, 4)),
+    gn.Conv1d: (gn.Sequential(gn.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2), gn.ReLU()), (4, 12)),
+    gn.Conv2d: (gn.Sequential(gn.Conv2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), groups=2), gn.GELU()), (4, 9, 8)),
     gn.Dropout: (gn.Sequential(gn.Dropout(0.5), gn.Linear(5, 4)), (5,)),
+    gn.Embedding: (gn.Sequential(gn.Embedding(11, 4), gn.Flatten(), gn.Linear(12, 2)), (3,)),
     gn.Flatten: (gn.Sequential(gn.Flatten(), gn.Linear(12, 4)), (2, 3, 2)),
+    gn.GEGLU: (gn.Sequential(gn.GEGLU(5, 4)), (5,)),
+    gn.GLU: (gn.Sequential(gn.GLU(), gn.GLU(1, activation="tanh")), (4, 6)),
+    gn.GlobalAvgPool2d: (gn.Sequential(gn.Conv2d(2, 3, 3, bias=False), gn.GlobalAvgPool2d()), (2, 5, 6)),
+    gn.LSTM: (gn.Sequential(gn.LSTM(4, 6), gn.LSTM(6, 3, bias=False, return_sequences=False)), (7, 4)),
+    gn.LayerNorm: (gn.Sequential(gn.LayerNorm((3, 5), eps=1e-3), gn.LayerNorm(5, elementwise_affine=False)), (3, 5)),
     gn.Linear: (gn.Sequential(gn.Linear(5, 4, bias=False), gn.Linear(4, 3, activation="tanh")), (5,)),
     gn.MLP: (gn.MLP([5, 8, 8, 3], dropout=0.2), (5,)),
+    gn.MaxPool2d: (gn.Sequential(gn.MaxPool2d((3, 2), stride=2, padding=1, dilation=2)), (3, 9, 7)),
+    gn.MultiHeadAttention: (
+        gn.Sequential(gn.MultiHeadAttention(8, 2), gn.MultiHeadAttention(8, 4, bias=False, causal=True)),
+        (6, 8),
+    ),
+    gn.RMSNorm: (gn.Sequential(gn.RMSNorm(5), gn.RMSNorm((3, 5), eps=0.1, elementwise_affine=False)), (3, 5)),
+    gn.RNN: (gn.Sequential(gn.RNN(4, 6), gn.RNN(6, 3, "relu", bias=False, return_sequences=False)), (7, 4)),
+    gn.Residual: (gn.Sequential(gn.Residual(gn.Linear(5, 5), gn.Tanh(), gn.Residual(gn.Linear(5, 5)))), (5,)),
     gn.Sequential: (gn.Sequential(gn.Sequential(gn.Linear(5, 4), gn.Tanh()), gn.MLP([4, 6, 2])), (5,)),
+    gn.SinusoidalPositions: (gn.Sequential(gn.SinusoidalPositions()), (300, 6)),
+    gn.SwiGLU: (gn.Sequential(gn.SwiGLU(5, 4, bias=False)), (5,)),
+    gn.TransformerEncoderLayer: (
+        gn.Sequential(
+            gn.TransformerEncoderLayer(8, 2, 16), gn.TransformerEncoderLayer(8, 4, 8, 0, "gelu", causal=True)
+        ),
+        (6, 8),
+    ),
 }
 """A model for each layer that has an ONNX form, and the shape of a row that it takes."""
 
@@ -62,7 +95,7 @@ def test_every_layer_with_an_onnx_form_is_tested():
 @pytest.mark.parametrize("layer", MODELS, ids=lambda layer: layer.__name__)
 def test_a_layer_computes_the_same_in_onnxruntime(run, layer):
     model, shape = MODELS[layer]
-    X = samples(7, *shape)
+    X = samples(7, *shape) if model.index_range is None else indices(7, *shape, below=model.index_range)
     y = run(randomised(model), X, input_shape=shape)["prediction"]
     assert np.abs(y - model.predict(X)).max() <= TOLERANCE
 
@@ -97,6 +130,37 @@ def test_a_trained_classifier_gives_class_names_and_probabilities(run):
     assert (answers["prediction"] == model.predict(X)).all()
     assert answers["prediction"][0] == "0"
     assert np.abs(answers["probabilities"] - model.predict_proba(X)).max() <= TOLERANCE
+
+
+def test_a_trained_classifier_of_images_takes_raw_images(run):
+    digits = gn.data.digits().take(np.arange(300))
+    X = digits.X.reshape(-1, 1, 8, 8).astype(np.float32)
+    layers = gn.Conv2d(1, 4, 3, padding=1), gn.ReLU(), gn.MaxPool2d(2), gn.Flatten(), gn.Linear(64, 10)
+    model = gn.Sequential(*layers)
+    model.input_scaler, model.classes = Standardizer.fit(X), digits.classes
+    gn.Trainer(model, optimizer=gn.Adam(0.01)).fit(X, digits.y, epochs=2, batch_size=50)
+    answers = run(model, X)
+    assert (answers["prediction"] == model.predict(X)).all()
+    assert np.abs(answers["probabilities"] - model.predict_proba(X)).max() <= TOLERANCE
+
+
+def test_a_transformer_that_classifies_sequences_of_indices(run):
+    X, y = indices(60, 6, below=9), np.arange(60) % 3
+    block = gn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, rng=1)
+    model = gn.Sequential(gn.Embedding(9, 8, rng=0), gn.SinusoidalPositions(), block, gn.Flatten(), gn.Linear(48, 3))
+    gn.Trainer(model, optimizer=gn.Adam(0.01)).fit(X, y, epochs=3, batch_size=20)
+    answers = run(model, X, input_shape=(6,))
+    assert (answers["prediction"] == model.predict(X)).all()
+    assert np.abs(answers["probabilities"] - model.predict_proba(X)).max() <= TOLERANCE
+
+
+def test_a_model_of_similarity_gives_the_cosine_of_each_pair(run):
+    model, X = randomised(gn.Sequential(gn.Embedding(9, 8))), indices(20, 2, below=9)
+    model.layers[0].params["weight"][3] = 0
+    model.task = "similarity"
+    y = run(model, X, input_shape=(2,))["prediction"]
+    assert y.shape == (20,)
+    assert np.abs(y - model.predict(X)).max() <= TOLERANCE
 
 
 def test_a_classifier_without_class_names_gives_indices(run):
@@ -190,6 +254,7 @@ class MyActivation(gn.ReLU):
     [
         (gn.Sequential(gn.Linear(4, 4), MyLayer(4, 2)), "layer 1, layer 1, MyLayer"),
         (gn.CustomActivation(np.sin, np.cos), "layer 1, CustomActivation"),
+        (gn.BatchNorm1d(4, track_running_stats=False), r"layer 1, BatchNorm1d\(4\) without running statistics"),
         (gn.Linear(4, 2, activation=MyActivation()), "layer 1, MyActivation"),
     ],
 )
