@@ -1,6 +1,12 @@
-"""Normalisation written another way than in gpunet: in float64, group by group, with the Jacobian spelled out."""
+"""Normalisation written another way than in gpunet: in float64, group by group, with the Jacobian spelled out. And a
+training of each layer."""
+
+from collections.abc import Callable
 
 import numpy as np
+from problems import classification
+
+import gpunet as gn
 
 
 def normalise(groups: np.ndarray, eps: float, center: bool = True) -> np.ndarray:
@@ -29,3 +35,24 @@ def channels(x: np.ndarray) -> np.ndarray:
 def from_channels(groups: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Undo `channels`."""
     return np.moveaxis(groups.reshape(shape[1], shape[0], *shape[2:]), 0, 1)
+
+
+X, Y = classification(80)
+LAYERS = {
+    "layer norm": lambda: [gn.LayerNorm(8)],
+    "rms norm": lambda: [gn.RMSNorm(8, elementwise_affine=False)],
+    "batch norm": lambda: [gn.BatchNorm1d(8)],
+    "batch norm by the mean of all": lambda: [gn.BatchNorm1d(8, momentum=None, affine=False)],
+    "residual": lambda: [gn.Residual(gn.Linear(8, 8, rng=5), gn.ReLU(), gn.Linear(8, 8, rng=6), gn.Dropout(0.2))],
+    "glu": lambda: [gn.GLU(), gn.Linear(4, 8, rng=7)],
+    "swiglu": lambda: [gn.SwiGLU(8, 8, rng=5)],
+}
+
+
+def trainer(layers: Callable[[], list[gn.Layer]], device: str, plan: bool) -> gn.Trainer:
+    """Train a model with these layers in it for a few steps."""
+    # no bias before batch norm: its gradient is rounding alone, which Adam would make a step of
+    model = gn.Sequential(gn.Linear(5, 8, bias=False, rng=0), *layers(), gn.Tanh(), gn.Linear(8, 3, rng=1))
+    run = gn.Trainer(model.to(device), optimizer=gn.Adam(0.01), seed=3, plan=plan)
+    run.fit(X, Y, epochs=2, batch_size=17)
+    return run

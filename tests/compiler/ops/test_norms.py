@@ -1,9 +1,9 @@
 """Layer norm, RMS norm, batch norm and gated linear units by their kernels, and their layers in a recorded step."""
 
+import norms
 import numpy as np
 import pytest
 from compiler.ops.simulated import CPU, DTYPES, SIM, assert_as_on_the_cpu, tolerance
-from problems import classification
 
 import gpunet as gn
 from gpunet import simulator
@@ -119,31 +119,13 @@ def test_a_function_without_cuda_expressions_gates_in_array_code():
             np.testing.assert_allclose(SIM.to_host(dx), glu_backward(dy, x, activation=cube))
 
 
-X, Y = classification(80)
-LAYERS = {
-    "layer norm": lambda: [gn.LayerNorm(8)],
-    "rms norm": lambda: [gn.RMSNorm(8, elementwise_affine=False)],
-    "batch norm": lambda: [gn.BatchNorm1d(8)],
-    "batch norm by the mean of all": lambda: [gn.BatchNorm1d(8, momentum=None, affine=False)],
-    "residual": lambda: [gn.Residual(gn.Linear(8, 8, rng=5), gn.ReLU(), gn.Linear(8, 8, rng=6), gn.Dropout(0.2))],
-    "glu": lambda: [gn.GLU(), gn.Linear(4, 8, rng=7)],
-    "swiglu": lambda: [gn.SwiGLU(8, 8, rng=5)],
-}
-
-
-def trainer(layers, device, plan):
-    # no bias before batch norm: its gradient is rounding alone, which Adam would make a step of
-    model = gn.Sequential(gn.Linear(5, 8, bias=False, rng=0), *layers(), gn.Tanh(), gn.Linear(8, 3, rng=1))
-    run = gn.Trainer(model.to(device), optimizer=gn.Adam(0.01), seed=3, plan=plan)
-    run.fit(X, Y, epochs=2, batch_size=17)
-    return run
-
-
-@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS.keys())
+@pytest.mark.parametrize("layers", norms.LAYERS.values(), ids=norms.LAYERS)
 def test_a_recorded_step_gives_the_bits_of_the_code_and_follows_the_cpu(layers):
-    recorded, written, cpu = (trainer(layers, *where) for where in (("sim", True), ("sim", False), ("cpu", True)))
+    recorded, written, cpu = (norms.trainer(layers, *where) for where in (("sim", True), ("sim", False), ("cpu", True)))
     for kept in ("params", "buffers"):
         a, b, c = (gn.to_host(getattr(run.model.store, kept)) for run in (recorded, written, cpu))
         np.testing.assert_array_equal(a, b)
         np.testing.assert_allclose(a, c, atol=1e-4)
-    np.testing.assert_allclose(recorded.evaluate(X, Y)["loss"], cpu.evaluate(X, Y)["loss"], rtol=1e-4)
+    np.testing.assert_allclose(
+        recorded.evaluate(norms.X, norms.Y)["loss"], cpu.evaluate(norms.X, norms.Y)["loss"], rtol=1e-4
+    )

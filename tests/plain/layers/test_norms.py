@@ -140,6 +140,13 @@ def test_swiglu_and_geglu_are_a_linear_layer_of_which_one_half_gates_the_other()
         assert_allclose(layer.forward(X), z[:, :3] * gate(np.ascontiguousarray(z[:, 3:])), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("layers", norms.LAYERS.values(), ids=norms.LAYERS)
+def test_a_replayed_step_gives_the_bits_of_the_code(layers):
+    recorded, written = (norms.trainer(layers, "cpu", plan).model.store for plan in (True, False))
+    assert_array_equal(recorded.params, written.params)
+    assert_array_equal(recorded.buffers, written.buffers)
+
+
 TORCH = [
     ("LayerNorm", {"normalized_shape": 6}, (5, 6)),
     ("LayerNorm", {"normalized_shape": (4, 6), "eps": 1e-3}, (2, 3, 4, 6)),

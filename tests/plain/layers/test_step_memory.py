@@ -96,6 +96,22 @@ def test_with_dropout_class_weights_row_weights_and_smoothing(activation):
     assert_allocates_nothing(*training_step(model, loss, gn.AdamW(), 512, weighted=True))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        gn.LayerNorm(64),
+        gn.RMSNorm(64),
+        gn.BatchNorm1d(64),
+        gn.SwiGLU(64, 64),
+        gn.Residual(gn.Linear(64, 64), gn.ReLU(), gn.Linear(64, 64)),
+    ],
+    ids=repr,
+)
+def test_with_norms_gates_and_residuals(layer):
+    model = gn.Sequential(gn.Linear(64, 64), layer, gn.Linear(64, 10))
+    assert_allocates_nothing(*training_step(model, gn.CrossEntropyLoss(), gn.Adam(), 512))
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", [gn.MSELoss(), gn.HuberLoss(), gn.BCEWithLogitsLoss()], ids=repr)
 def test_with_every_elementwise_loss(loss, weighted):
