@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from compiler.ops.simulated import DTYPES, SIM, assert_as_on_the_cpu, to_sim
+from compiler.ops.simulated import CPU, DTYPES, SIM, assert_as_on_the_cpu, to_sim
 
 import gpunet as gn
 from gpunet import simulator
@@ -88,3 +88,45 @@ def test_arrays_of_any_memory_layout_give_the_same():
     assert y is outs[0]
     for a, b in zip(expected, (y, weights, dq, dk, dv), strict=True):
         np.testing.assert_allclose(SIM.to_host(b), a, rtol=1e-4, atol=1e-5)
+
+
+def test_cross_attention_of_the_layer_and_all_its_gradients_are_the_cpus():
+    rng = np.random.default_rng(0)
+    x, context = (rng.standard_normal((2, n, 6)).astype(np.float32) for n in (5, 4))
+    mask = rng.random((2, 1, 1, 4)) < 0.5
+    results = []
+    for device in (CPU, SIM):
+        layer, tape = gn.MultiHeadAttention(6, 2, rng=1).to(device), gn.Tape()
+        with simulator.check_mode():
+            for _ in range(2):
+                tape.reset()
+                y = layer.forward(device.asarray(x), tape, device.asarray(context), device.asarray(mask))
+                dx, dcontext = layer.backward(y, tape)
+        results.append([device.to_host(a) for a in (y, dx, dcontext, layer.store.grads)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+def test_a_transformer_trains_on_sim_recorded_or_not_as_on_the_cpu():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 9, (48, 5))
+    y = np.sort(x, axis=1)
+
+    def run(device, plan):
+        model = gn.Sequential(
+            gn.Embedding(9, 6, rng=0),
+            gn.SinusoidalPositions(),
+            gn.TransformerEncoderLayer(6, 2, 10, 0.1, causal=True, rng=1),
+            gn.Linear(6, 9, rng=2),
+        )
+        trainer = gn.Trainer(model.to(device), optimizer=gn.SGD(0.1), plan=plan)
+        trainer.fit(x, y, epochs=3, batch_size=20, sample_weight=np.linspace(0, 2, 48))
+        return trainer
+
+    recorded, written, host = run("sim", True), run("sim", False), run("cpu", True)
+    followed = gn.to_host(recorded.model.store.params)
+    np.testing.assert_array_equal(followed, gn.to_host(written.model.store.params))
+    np.testing.assert_allclose(followed, host.model.store.params, atol=1e-5)
+    np.testing.assert_allclose(recorded.history["accuracy"], host.history["accuracy"], atol=1e-2)
+    assert "attention_softmax_backward" in {node.kernel for node in recorded.explain().nodes}
+    np.testing.assert_allclose(recorded.model.outputs(x), host.model.outputs(x), atol=1e-4)

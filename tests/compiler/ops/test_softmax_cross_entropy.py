@@ -79,3 +79,11 @@ def test_arrays_of_any_memory_layout_give_the_same():
         results = softmax_cross_entropy(*given)
     for a, b in zip(expected, results, strict=True):
         np.testing.assert_allclose(SIM.to_host(b), a, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("hard", [True, False], ids=["labels", "distributions"])
+def test_logits_at_each_position_of_a_row_give_the_cpus_loss(hard):
+    logits, target = problem(12, 5, DTYPES[0], hard=hard)
+    weight = np.array([0.5, 1, 2], np.float32)
+    at_positions = logits.reshape(3, 4, 5), target.reshape(3, 4, *target.shape[1:])
+    assert_as_on_the_cpu(softmax_cross_entropy, *at_positions, weight=weight)

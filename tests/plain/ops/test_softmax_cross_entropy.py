@@ -176,6 +176,7 @@ Z, LABELS = np.ones((5, 3)), np.zeros(5, int)
             ShapeError,
             r"class_weight has shape \(5,\)",
         ),
+        (lambda: softmax_cross_entropy(Z[None], LABELS), ShapeError, r"expected \(1, 5\) or \(1, 5, 3\)"),
         (lambda: softmax_cross_entropy(Z, Z.astype("f")), DTypeError, "target is float32"),
         (lambda: softmax_cross_entropy(Z, LABELS, weight=LABELS), DTypeError, "weight is int64"),
         (lambda: softmax_cross_entropy(Z.astype(int), LABELS), DTypeError, "logits is int64"),
@@ -184,6 +185,21 @@ Z, LABELS = np.ones((5, 3)), np.zeros(5, int)
 def test_what_does_not_fit_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("hard", [True, False], ids=["labels", "distributions"])
+def test_each_position_of_a_row_counts_as_a_row_with_its_weight(hard):
+    rng = np.random.default_rng(0)
+    logits, target = rng.standard_normal((3, 4, 5)), rng.integers(0, 5, (3, 4))
+    target = target if hard else np.eye(5)[target]
+    weight = np.array([0.5, 1, 2])
+    options = {"class_weight": np.arange(1.0, 6), "label_smoothing": 0.1}
+    flat = target.reshape(12, *target.shape[2:])
+    loss, gradient = softmax_cross_entropy(logits, target, weight=weight, **options)
+    expected = softmax_cross_entropy(logits.reshape(12, 5), flat, weight=np.repeat(weight, 4), **options)
+    np.testing.assert_allclose(loss, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(gradient, expected[1].reshape(3, 4, 5), rtol=1e-12)
+    assert softmax_cross_entropy(logits[:0], target[:0])[1].shape == (0, 4, 5)
 
 
 def test_a_class_ruled_out_by_minus_infinity_costs_nothing():

@@ -29,6 +29,12 @@ def test_an_answer_is_right_where_the_largest_logit_is(target):
     assert added("classification", (0, LOGITS, target)).read()["accuracy"] == 0.75
 
 
+@pytest.mark.parametrize("target", [np.array([[0, 1], [1, 2]]), np.eye(3, dtype=np.float32)[[[0, 1], [1, 2]]]])
+def test_each_position_of_a_row_counts_in_accuracy_and_mean(target):
+    batches = [(1.0, LOGITS.reshape(2, 2, 3), target), (4.0, LOGITS[:1].reshape(1, 1, 3), target[:1, :1])]
+    assert added("classification", *batches).read() == {"loss": (4 * 1.0 + 4.0) / 5, "accuracy": 4 / 5}
+
+
 def test_each_yes_or_no_counts():
     logits = np.array([[2, -1], [-3, 4]], np.float32)
     target = np.array([[1, 0], [0, 0]], np.float32)
