@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+
+if TYPE_CHECKING:
+    import gpunet as gn
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 os.environ.update(dict.fromkeys(THREADS, "1"))  # a BLAS reads them once, when NumPy is imported
@@ -51,11 +55,11 @@ class Compare:
         baseline: Callable[[], object],
         *,
         rounds: int,
-        limit: float,
+        limit: float | None,
         unit: str = "x",
         steps: int = 1,
     ) -> None:
-        """Time `ours` against `baseline`; a round does `steps` steps, and times are per step."""
+        """Time `ours` against `baseline`; a round does `steps` steps, and times are per step; None: no limit is set."""
         seconds: dict[Callable[[], object], list[float]] = {ours: [], baseline: []}
 
         def timed(function: Callable[[], object]) -> None:
@@ -69,18 +73,49 @@ class Compare:
         pairs = zip(seconds[ours], seconds[baseline], strict=True)
         figures = [a / b if unit == "x" else (a - b) * 1e3 for a, b in pairs]
         low, figure, high = statistics.quantiles(figures, n=4) if len(figures) > 1 else figures * 3
-        verdict = "within limit" if figure <= limit else "above limit"
+        verdict = "" if limit is None else "within limit" if figure <= limit else "above limit"
         ms, baseline_ms = (statistics.median(seconds[function]) * 1e3 for function in (ours, baseline))
-        self.benchmark.extra_info.update(
-            ms=ms, baseline_ms=baseline_ms, figure=figure, unit=unit.strip(), limit=limit, verdict=verdict
-        )
+        self.benchmark.extra_info.update(what=what, ms=ms, baseline_ms=baseline_ms, unit=unit, limit=limit)
+        self.benchmark.extra_info.update(figure=figure, low=low, high=high, verdict=verdict)
         spread = f"{figure:.4g}{unit} ({low:.4g} .. {high:.4g})"
-        self.rows.append((what, f"{ms:.4g} ms", f"{baseline_ms:.4g} ms", spread, f"{limit:g}{unit}", verdict))
+        shown = "-" if limit is None else f"{limit:g}{unit}"
+        self.rows.append((what, f"{ms:.4g} ms", f"{baseline_ms:.4g} ms", spread, shown, verdict))
 
 
 @pytest.fixture
 def compare(benchmark: BenchmarkFixture, pytestconfig: pytest.Config) -> Compare:
     return Compare(benchmark, pytestconfig.stash.setdefault(ROWS, []))
+
+
+@pytest.fixture
+def gpu() -> Iterator[gn.Device]:
+    """Give the GPU; without a usable one the benchmark is skipped with gpunet's words for why."""
+    yield from opened("cuda")
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> Iterator[gn.Device]:
+    """Give each device in turn, as `gpu` does."""
+    yield from opened(request.param)
+
+
+def opened(spec: str) -> Iterator[gn.Device]:
+    import gpunet as gn
+
+    try:
+        there = gn.get_device(spec)
+    except gn.errors.DeviceError as error:
+        pytest.skip(str(error))
+    with gn.use_device(there), there.activate():
+        yield there
+
+
+def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
+    """Say what the figures depend on, as `gpunet bench` does."""
+    from gpunet.bench.environment import environment
+    from gpunet.device import CPU
+
+    return environment(CPU)
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-benchmark's own table

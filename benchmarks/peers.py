@@ -18,7 +18,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,6 +62,9 @@ class Framework(NamedTuple):
 HERE = "benchmarks.frameworks"
 FRAMEWORKS: dict[str, Framework] = {
     "gpunet": Framework(f"{HERE}.gpunet_step", "step", "gpunet", ("cpu", "cuda", "sim")),
+    "gpunet-eager": Framework(
+        f"{HERE}.gpunet_step", "eager", "gpunet", ("cpu", "cuda", "sim"), "plan=False: no recorded step"
+    ),
     "gpunet-fit": Framework(
         f"{HERE}.gpunet_step", "fit", "gpunet", ("cpu", "cuda", "sim"), "an epoch of fit: also checks, gather, metrics"
     ),
@@ -102,7 +104,8 @@ def measure(
         The rows. Each has "name", "status" and "note"; a timed one ("ok") also "seconds" a step of every round, their
         quartiles "step", and, where gpunet was timed, the quartiles of their ratios to gpunet's round, "ratio".
     """
-    core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    cores: list[int | None] = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
+    at_once = device == "cuda" and len(cores) > len(frameworks)  # compiling takes longest there, and wants a core each
     rows: list[Row] = []
     workers: dict[str, Worker] = {}
     try:
@@ -114,10 +117,13 @@ def measure(
             elif device not in framework.devices:
                 row["status"] = f"not for {device}"
             else:
-                began = time.perf_counter()
-                workers[name] = worker = Worker(framework.module, framework.mode, problem, device, core, patience)
-                prepare(row, worker, device)
-                row["ready_after"] = time.perf_counter() - began
+                core = cores[-1 - len(workers)] if at_once else cores[-1]
+                workers[name] = Worker(framework.module, framework.mode, problem, device, core, patience)
+                if not at_once:
+                    prepare(row, workers[name], device)
+        for row in rows:
+            if at_once and row["name"] in workers:
+                prepare(row, workers[row["name"]], device)
         for _ in range(rounds):
             for row in rows:
                 time_round(row, workers)

@@ -37,7 +37,7 @@ NETS = (
     Net((784, 128, 10), batch=128, batches=40, limit=1.15),
     Net((784, 512, 512, 10), batch=256, batches=10, limit=1.1),
 )
-EPOCH_LIMIT = 1.25
+EPOCH_LIMIT = 1.1
 ROUNDS = 50
 
 nets = pytest.mark.parametrize("net", NETS, ids=str)

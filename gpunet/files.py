@@ -72,6 +72,15 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
     return arrays, description
 
 
+def cache_folder() -> Path:
+    """Return where gpunet keeps what can be made again: `$GPUNET_CACHE`, else in the user's cache folder.
+
+    It may not be there yet.
+    """
+    user_cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(os.environ.get("GPUNET_CACHE") or Path(user_cache) / "gpunet")
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file so that it is there wholly or not at all; through a link, or straight into a pipe or a device.
 

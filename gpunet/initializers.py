@@ -7,7 +7,9 @@ distribution, as PyTorch's do, not from a truncated one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeAlias
 
 import numpy as np
@@ -91,12 +93,31 @@ _INITIALIZERS: dict[str, Initializer] = {
 }
 
 
+_undrawn: ContextVar[bool] = ContextVar("gpunet_undrawn", default=False)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Let new layers begin with zeros inside the block, as their weights are about to be read from a file."""
+    token = _undrawn.set(True)
+    try:
+        yield
+    finally:
+        _undrawn.reset(token)
+
+
+def _zeros(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    return np.zeros(shape)
+
+
 def initializer(init: str | Initializer) -> Initializer:
     """Return the initializer of that name; a function is returned as it is.
 
     Raises:
         ArgumentError: neither a known name nor a function.
     """
+    if _undrawn.get():
+        return _zeros
     if callable(init):
         return init
     if init in _INITIALIZERS:

@@ -98,12 +98,11 @@ class CrossEntropyLoss(Loss):
         self.class_weight = None if class_weight is None else np.asarray(class_weight, np.float64)
         if self.class_weight is not None and not (np.isfinite(self.class_weight) & (self.class_weight >= 0)).all():
             raise ArgumentError("CrossEntropyLoss: class_weight must hold finite numbers >= 0.")
-        self._on_device: dict[tuple[str, str], Array] = {}
+        self._on_device: dict[tuple[str, str], tuple[Any, Array]] = {}
 
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
     ) -> tuple[Array, Array]:
-        self.check_given(prediction, target)
         return softmax_cross_entropy(
             prediction,
             target,
@@ -114,8 +113,8 @@ class CrossEntropyLoss(Loss):
         )
 
     def check_given(self, prediction: Array, target: Array) -> None:
-        if target.ndim == prediction.ndim - 1 and type(target) is np.ndarray:
-            check_range(target, prediction.shape[-1], "target: class labels")
+        if target.ndim == prediction.ndim - 1 and isinstance(target, np.ndarray):
+            check_range(target, prediction.shape[-1], "target: labels")
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if not output_shape or output_shape[-1] < 2:
@@ -138,12 +137,12 @@ class CrossEntropyLoss(Loss):
         return {"label_smoothing": self.label_smoothing, "class_weight": weights}
 
     def _class_weight(self, prediction: Array) -> Array:
-        """Return the class weights beside `prediction`; they are uploaded once."""
+        """Return the class weights beside `prediction`; they are uploaded once, unless others are set."""
         device = device_of(prediction)
         key = (device.name, prediction.dtype.str)
-        if key not in self._on_device:
-            self._on_device[key] = device.asarray(self.class_weight, prediction.dtype)
-        return self._on_device[key]
+        if self._on_device.get(key, (None,))[0] is not self.class_weight:
+            self._on_device[key] = self.class_weight, device.asarray(self.class_weight, prediction.dtype)
+        return self._on_device[key][1]
 
 
 class BCEWithLogitsLoss(Loss):

@@ -10,26 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet import layers as all_layers
 from gpunet.arguments import whole
 from gpunet.data import Standardizer, TableSchema, check_features
 from gpunet.data.checks import as_dtype, check_indices, check_range
 from gpunet.device import Array, on_device
 from gpunet.errors import ArgumentError, ModelFileError, ShapeError, StateError
 from gpunet.files import read_arrays, write_arrays
-from gpunet.layers import (
-    Activation,
-    Dropout,
-    Embedding,
-    Flatten,
-    Layer,
-    LayerNorm,
-    Linear,
-    MultiHeadAttention,
-    Residual,
-    RMSNorm,
-    SinusoidalPositions,
-    TransformerEncoderLayer,
-)
+from gpunet.initializers import undrawn
+from gpunet.layers import Dropout, Layer, LayerNorm, Linear, Residual, RMSNorm
 from gpunet.layers.stack import Stack, fuse
 from gpunet.losses import Task
 from gpunet.ops.activations import ActivationFunction, activation_function
@@ -168,7 +157,7 @@ class Model(Layer):
         return labels if self.classes is None else np.asarray(self.classes)[labels]
 
     def save(self, path: str | Path) -> None:
-        """Write the model (layers, parameters, scalers, class names) to the safetensors file `path`.
+        """Write the model (layers, parameters, buffers, scalers, class names) to the safetensors file `path`.
 
         Raises:
             ArgumentError: a layer holds your own code, which no file can hold.
@@ -179,7 +168,11 @@ class Model(Layer):
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the model as host arrays and a JSON description, for a file."""
-        arrays = {f"params.{key}": self.device.to_host(a) for key, a in self.parameters().items()}
+        arrays = {
+            f"{which}.{key}": self.device.to_host(a)
+            for which in ("params", "buffers")
+            for key, a in self._live(which).items()
+        }
         for name in ("input_scaler", "target_scaler"):
             scaler = getattr(self, name)
             if scaler is not None:
@@ -194,7 +187,7 @@ class Model(Layer):
 
 
 class Sequential(Stack, Model):
-    """Layers one after the other. A `Linear` followed by an activation runs as one fused operation.
+    """Layers one after the other. A `Linear` or convolution followed by an activation is one fused operation.
 
     Args:
         *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
@@ -203,14 +196,22 @@ class Sequential(Stack, Model):
         ArgumentError: something that is no layer, or a layer with parameters in two places.
     """
 
-    def summary(self) -> str:
-        """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters."""
+    def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
+        """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters.
+
+        Args:
+            input_shape: of a row of the input; None: as far as the layers tell it.
+
+        Raises:
+            ShapeError: the model does not take such rows.
+        """
         rows = [("layer", "output of a row", "parameters")]
-        shape = _input_shape(self)
+        shape = input_shape or _input_shape(self)
         position = 0
         for runs in fuse(self.layers):
             layer = self.layers[position]
-            fused = isinstance(runs, Linear) and runs is not layer
+            fused = runs is not layer
+            shape = shape or _input_shape(runs)
             shape = shape and runs.output_shape(shape)
             count = sum(a.size for leaf in runs.leaves().values() for a in leaf.params.values())
             label = f"{layer!r} + {self.layers[position + 1]!r}, fused" if fused else repr(layer)
@@ -255,19 +256,7 @@ class MLP(Sequential):
 
 
 LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls
-    for cls in (
-        Activation,
-        Dropout,
-        Embedding,
-        Flatten,
-        LayerNorm,
-        Linear,
-        MultiHeadAttention,
-        RMSNorm,
-        SinusoidalPositions,
-        TransformerEncoderLayer,
-    )
+    name: getattr(all_layers, name) for name in all_layers.__all__ if name not in ("Layer", "Residual")
 }
 STACKS: dict[str, type[Stack]] = {cls.__name__: cls for cls in (Residual, Sequential)}
 
@@ -308,7 +297,8 @@ def load(path: str | Path) -> Model:
 def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any], *, source: str) -> Model:
     """Rebuild a model from what `Model.to_arrays` returned."""
     try:
-        model = layer_from_config(description["model"])
+        with undrawn():
+            model = layer_from_config(description["model"])
         if not isinstance(model, Model):
             raise ModelFileError(f"{source}: holds no model.")
         model.to(dtype=description["dtype"])
@@ -316,8 +306,9 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
         model.classes = description["classes"] and tuple(description["classes"])
         model.schema = description["schema"] and TableSchema.from_json(description["schema"])
         for leaf_path, leaf in model.leaves().items():
-            for name in leaf.params:
-                leaf.params[name] = arrays[f"params.{leaf_path}.{name}"]
+            for which, views in (("params", leaf.params), ("buffers", leaf.buffers)):
+                for name in views:
+                    views[name] = arrays[f"{which}.{leaf_path}.{name}"]
         for name in ("input_scaler", "target_scaler"):
             if f"{name}.mean" in arrays:
                 setattr(model, name, Standardizer(arrays[f"{name}.mean"], arrays[f"{name}.scale"]))
@@ -339,5 +330,5 @@ def _input_shape(layer: Layer) -> tuple[int, ...] | None:
     shape = next((shape for shape in map(_input_shape, layer.layers) if shape), None)
     try:
         return shape and layer.output_shape(shape) and shape
-    except ShapeError:  # a layer does not take it, such as attention, which takes any number of positions
+    except ShapeError:  # a layer does not take it, such as a convolution, or attention, which takes any length
         return None

@@ -32,6 +32,9 @@ Call = Callable[[], Any]
 ABOUT_ARRAYS = {np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory}
 """Functions that look at what an array is and not at its numbers."""
 
+SIZED_BY_NUMBERS = {np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.unique}
+"""Functions whose result has as many elements as the numbers say."""
+
 
 class NotRecordableError(StateError):
     """A step that looks at numbers while it is recorded; it runs as it is written instead."""
@@ -91,11 +94,14 @@ class RecordedArray(np.ndarray):
     ) -> Any:
         if func in ABOUT_ARRAYS:
             return func(*_plain(tuple(args), {}), **_plain(dict(kwargs), {}))
+        if func in SIZED_BY_NUMBERS:
+            self._select()
         return _record(func, args, kwargs)
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, np.ndarray) and key.dtype == bool:
-            raise NotRecordableError("how many elements a mask selects changes from step to step; use np.where.")
+        for index in key if isinstance(key, tuple) else (key,):
+            if isinstance(index, np.ndarray) and index.dtype == bool:
+                self._select()
         return _record(np.ndarray.__getitem__, (self, key), {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -107,8 +113,12 @@ class RecordedArray(np.ndarray):
     def _look(self, *args: Any) -> NoReturn:
         raise NotRecordableError("the step looks at numbers, which are others at each replay.")
 
+    def _select(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotRecordableError("how many elements are selected changes from step to step; use np.where.")
+
     __bool__ = __float__ = __int__ = __index__ = __complex__ = _look
-    item = tolist = tobytes = nonzero = _look  # type: ignore[assignment]
+    item = tolist = tobytes = _look  # type: ignore[assignment]
+    nonzero = compress = _select
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -121,29 +131,32 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 # methods that go neither through a ufunc nor through a function of NumPy, and may copy
-_METHODS = """argmax argmin argsort astype choose compress copy cumprod cumsum dot fill flatten partition put ravel
+_METHODS = """argmax argmin argpartition argsort astype choose copy cumprod cumsum dot fill flatten partition put ravel
     repeat reshape round searchsorted sort take trace"""
 for _name in _METHODS.split():
     setattr(RecordedArray, _name, _method(_name))
 
 
-def _record(function: Callable[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any]) -> Any:
+def _record(function: Callable[..., Any], arguments: Iterable[Any], options: Mapping[str, Any]) -> Any:
     """Make a call on the plain arrays and note it; return its result as a `RecordedArray`."""
     given: dict[int, RecordedArray] = {}
-    args, kwargs = _plain(tuple(args), given), _plain(dict(kwargs), given)
+    args: tuple[Any, ...] = _plain(tuple(arguments), given)
+    kwargs: dict[str, Any] = _plain(dict(options), given)
     result = function(*args, **kwargs)
     calls = _thread.calls
     if calls is None:
         return result
     if result is None or any(result is a for a in (*args, *kwargs.values())):  # written to where it was told
-        calls.append(partial(function, *args, **kwargs))
-        return given.get(id(result), result)
+        calls.append(_direct(function, args, kwargs))
+        return result.view(RecordedArray) if isinstance(result, np.ndarray) else result
     if isinstance(result, np.ndarray) and any(np.may_share_memory(result, a) for a in given.values()):
         return result.view(RecordedArray)  # a view needs no call
     if not isinstance(result, np.ndarray | np.generic | int | float):
         raise NotRecordableError(f"{function.__name__} gives a {type(result).__name__}, which cannot be recorded.")
     kept = np.array(result)
-    if isinstance(getattr(function, "__self__", function), np.ufunc):
+    if function is np.vdot and all(a.flags.c_contiguous and a.dtype == kept.dtype for a in args):
+        calls.append(partial(args[0].reshape(-1).dot, args[1].reshape(-1), kept))
+    elif isinstance(getattr(function, "__self__", function), np.ufunc):
         calls.append(partial(function, *args, **{**kwargs, "out": kept}))
     else:
         calls.append(partial(_keep, kept, partial(function, *args, **kwargs)))
@@ -161,6 +174,13 @@ def _plain(x: Any, given: dict[int, RecordedArray]) -> Any:
     return type(x)(_plain(value, given) for value in x) if type(x) in (tuple, list) else x
 
 
+def _direct(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+    """Return the call: of a product as the method of its array, which asks no other library whether it is meant."""
+    if function is np.dot and isinstance(args[0], np.ndarray):
+        return partial(args[0].dot, *args[1:], *kwargs.values())  # its one keyword is `out`
+    return partial(function, *args, **kwargs)
+
+
 def _keep(kept: np.ndarray, call: Call) -> None:
     kept[...] = call()
 
@@ -172,28 +192,31 @@ class Watched:
     """What a recorded step is made of, such as a layer or a loss: whether it was changed since can be asked.
 
     Attributes:
+        last_change: a number that is another one once an attribute was set.
         beside_the_step: names of attributes that no step looks at.
     """
 
-    __slots__ = ("_last_change",)  # not among the settings, which are in the instance's dict
+    __slots__ = ("last_change",)  # not among the settings, which are in the instance's dict
+    last_change: int
     beside_the_step: ClassVar[frozenset[str]] = frozenset()
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         if name not in self.beside_the_step:
-            object.__setattr__(self, "_last_change", next(_changes))
-
-
-def last_change(watched: Watched) -> int:
-    """Return a number that is another one once an attribute of the object was set."""
-    return getattr(watched, "_last_change", 0)
+            object.__setattr__(self, "last_change", next(_changes))
 
 
 def parts(watched: Watched) -> list[Watched]:
     """Return the object and what is watched in it: a model's layers, a layer's activation."""
-    found = [watched]
-    for value in vars(watched).values():
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, Watched) and item not in found:
-                found += [part for part in parts(item) if part not in found]
-    return found
+    found: dict[int, Watched] = {}  # by identity: two equal activations are two parts
+    waiting: list[Any] = [watched]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list | tuple):
+            waiting += item
+        elif isinstance(item, Watched) and id(item) not in found:
+            if not hasattr(item, "last_change"):  # nothing was set since it was made, or unpickled
+                object.__setattr__(item, "last_change", 0)
+            found[id(item)] = item
+            waiting += vars(item).values()
+    return list(found.values())

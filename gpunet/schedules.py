@@ -200,7 +200,8 @@ def schedule_from_config(config: dict[str, Any]) -> Schedule:
     }
     kind = arguments.pop("type", None)
     if kind not in types:
-        raise ArgumentError(f"schedule type {kind!r} is unknown; it must be one of {', '.join(sorted(types))}.")
+        known = sorted(name for name, cls in types.items() if cls.__module__ == __name__)
+        raise ArgumentError(f"schedule type {kind!r} is unknown; it must be one of {', '.join(known)}.")
     try:
         return types[kind](**arguments)
     except TypeError as error:

@@ -56,29 +56,17 @@ extern "C" __global__ void __launch_bounds__(256, 1) bias_activation_backward(
     T* __restrict__ dbias,           // [n]
     int rows, int n, int rows_per_chunk, T parameter) {
     const bool vectors = n % VECTOR == 0 && aligned(dy) && aligned(saved) && aligned(dz);
-    const int first = column_of(0, vectors);
-    sum_columns_in_chunks(partial_sums, arrivals, dbias, rows, n, rows_per_chunk, vectors, [&](int row, T (&sum)[VECTOR]) {
-        if (vectors) {
-            if (first >= n) return;
-            const int place = row * n + first;
-            Vector gradient = load(dy + place);
-            const Vector s = load(saved + place);
+    sum_columns_in_chunks<1>(
+        partial_sums, arrivals, rows, n, rows_per_chunk, vectors,
+        [&](int row, T (&sum)[1][VECTOR]) {
+            Vector gradient = load_columns(dy + row * n, n, vectors);
+            const Vector s = load_columns(saved + row * n, n, vectors);
 #pragma unroll
             for (int j = 0; j < VECTOR; ++j) {
                 gradient.v[j] *= Activation::backward(s.v[j], parameter);
-                sum[j] += gradient.v[j];
+                sum[0][j] += gradient.v[j];
             }
-            store(dz + place, gradient);
-            return;
-        }
-#pragma unroll
-        for (int j = 0; j < VECTOR; ++j) {
-            const int column = column_of(j, false);
-            if (column >= n) continue;
-            const int place = row * n + column;
-            const T gradient = dy[place] * Activation::backward(saved[place], parameter);
-            sum[j] += gradient;
-            dz[place] = gradient;
-        }
-    });
+            store_columns(dz + row * n, n, vectors, gradient);
+        },
+        [&](int column, const T (&sum)[1]) { dbias[column] = sum[0]; });
 }

@@ -1,4 +1,4 @@
-// columns.cuh: sums over the rows of a matrix, one for each column, in a fixed order.
+// columns.cuh: sums over the rows of a matrix, one or more for each column, in a fixed order.
 //
 // A block of COLUMN_LANES x COLUMN_ROWS threads covers 32 vectors of columns (128 in float) and a chunk of rows. Each
 // of its warps takes every eighth row, so that a warp reads 512 bytes in a row; the warps' sums meet in shared memory.
@@ -31,54 +31,66 @@ DEVICE Vector load_columns(const T* row, int n, bool vectors) {
     return values;
 }
 
-// Call add_row(row, sum) for every row of the chunk, which adds to several sums a column, then leave the sums of all
-// chunks in `sums`, those with a place there. With more than one chunk, `partial_sums` has room for SUMS * n numbers
-// each, `arrivals` a zero for each block along x.
-template <int SUMS, typename Row>
-DEVICE void sum_columns_in_chunks(T* partial_sums, unsigned* arrivals, T* const (&sums)[SUMS], int rows, int n,
-                                  int rows_per_chunk, bool vectors, Row add_row) {
-    __shared__ T of_row[SUMS][COLUMN_ROWS][COLUMNS];
-    T sum[SUMS][VECTOR] = {};
+DEVICE void store_columns(T* row, int n, bool vectors, const Vector& values) {
+    if (vectors) {
+        if (column_of(0, true) < n) store(row + column_of(0, true), values);
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < VECTOR; ++j)
+        if (column_of(j, false) < n) row[column_of(j, false)] = values.v[j];
+}
+
+// Call visit(row) for the rows of this warp in its block's chunk.
+template <typename Visit>
+DEVICE void visit_rows(int rows, int rows_per_chunk, Visit visit) {
     const int first_row = blockIdx.y * rows_per_chunk;
     const int last_row = min(rows - first_row, rows_per_chunk) + first_row;
-    for (int row = first_row + threadIdx.y; row < last_row; row += COLUMN_ROWS) add_row(row, sum);
+    for (int row = first_row + threadIdx.y; row < last_row; row += COLUMN_ROWS) visit(row);
+}
+
+// Call add_row(row, sums) for every row, which adds to SUMS sums of each of the lane's columns, then leave(column,
+// totals) once for each column. Return whether this block is the one that did so for its columns. With more than one
+// chunk, `partial_sums` has room for SUMS * n numbers each, `arrivals` a zero for each block along x.
+template <int SUMS, typename Row, typename Leave>
+DEVICE bool sum_columns_in_chunks(T* partial_sums, unsigned* arrivals, int rows, int n, int rows_per_chunk,
+                                  bool vectors, Row add_row, Leave leave) {
+    __shared__ T of_row[SUMS][COLUMN_ROWS][COLUMNS];
+    T sums[SUMS][VECTOR] = {};
+    visit_rows(rows, rows_per_chunk, [&](int row) { add_row(row, sums); });
 #pragma unroll
     for (int s = 0; s < SUMS; ++s)
 #pragma unroll
-        for (int j = 0; j < VECTOR; ++j) of_row[s][threadIdx.y][j * COLUMN_LANES + threadIdx.x] = sum[s][j];
+        for (int j = 0; j < VECTOR; ++j) of_row[s][threadIdx.y][j * COLUMN_LANES + threadIdx.x] = sums[s][j];
     __syncthreads();
+    const bool alone = gridDim.y == 1;
     if (threadIdx.y == 0) {
-#pragma unroll
-        for (int s = 0; s < SUMS; ++s) {
-            T* of_chunk = gridDim.y == 1 ? sums[s] : partial_sums + (blockIdx.y * SUMS + s) * n;
-#pragma unroll
-            for (int j = 0; j < VECTOR; ++j) {
-                T total = 0;
-                for (int i = 0; i < COLUMN_ROWS; ++i) total += of_row[s][i][j * COLUMN_LANES + threadIdx.x];
-                const int column = column_of(j, vectors);
-                if (column < n && of_chunk) of_chunk[column] = total;
-            }
-        }
-    }
-    if (gridDim.y == 1 || !last_to_arrive(arrivals + blockIdx.x, gridDim.y) || threadIdx.y != 0) return;
-#pragma unroll
-    for (int s = 0; s < SUMS; ++s)
 #pragma unroll
         for (int j = 0; j < VECTOR; ++j) {
             const int column = column_of(j, vectors);
-            if (column >= n || !sums[s]) continue;
-            T total = 0;
-            for (unsigned chunk = 0; chunk < gridDim.y; ++chunk)
-                total += __ldcg(partial_sums + (chunk * SUMS + s) * n + column);
-            sums[s][column] = total;
+            if (column >= n) continue;
+            T totals[SUMS] = {};
+#pragma unroll
+            for (int s = 0; s < SUMS; ++s) {
+                for (int i = 0; i < COLUMN_ROWS; ++i) totals[s] += of_row[s][i][j * COLUMN_LANES + threadIdx.x];
+                if (!alone) partial_sums[(blockIdx.y * SUMS + s) * n + column] = totals[s];
+            }
+            if (alone) leave(column, totals);
         }
-}
-
-// The same for one sum a column.
-template <typename Row>
-DEVICE void sum_columns_in_chunks(T* partial_sums, unsigned* arrivals, T* sums, int rows, int n, int rows_per_chunk,
-                                  bool vectors, Row add_row) {
-    T* const only[1] = {sums};
-    sum_columns_in_chunks(partial_sums, arrivals, only, rows, n, rows_per_chunk, vectors,
-                          [&](int row, T (&sum)[1][VECTOR]) { add_row(row, sum[0]); });
+    }
+    if (alone) return true;
+    if (!last_to_arrive(arrivals + blockIdx.x, gridDim.y)) return false;
+    if (threadIdx.y == 0) {
+#pragma unroll
+        for (int j = 0; j < VECTOR; ++j) {
+            const int column = column_of(j, vectors);
+            if (column >= n) continue;
+            T totals[SUMS] = {};
+            for (unsigned chunk = 0; chunk < gridDim.y; ++chunk)
+#pragma unroll
+                for (int s = 0; s < SUMS; ++s) totals[s] += __ldcg(partial_sums + (chunk * SUMS + s) * n + column);
+            leave(column, totals);
+        }
+    }
+    return true;
 }

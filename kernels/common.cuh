@@ -99,14 +99,15 @@ DEVICE Real block_sum(Real x, Real* scratch) {
 
 // Whether this block is the last of `blocks` to arrive: what the others wrote before is visible to it then. All threads
 // of a block call it together, after their writes. So a sum over blocks takes one launch, in the order of the blocks
-// and not of their arrival. `arrivals` is zero before the first block comes and zero again after the last.
+// and not of their arrival. `arrivals` is zero before the first block comes and zero again after the last; launches that
+// may run at the same time need one each.
 DEVICE bool last_to_arrive(unsigned* arrivals, unsigned blocks) {
     __shared__ bool last;
     __threadfence();  // this thread's writes, before the block is counted
     __syncthreads();
     if (threadIdx.x == 0 && threadIdx.y == 0) {
-        last = atomicInc(arrivals, blocks - 1) == blocks - 1;
-        __threadfence();
+        last = atomicInc(arrivals, blocks - 1) == blocks - 1;  // which wraps around to zero
+        __threadfence();  // what this block reads, after the others were counted
     }
     __syncthreads();
     return last;

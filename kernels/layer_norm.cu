@@ -22,6 +22,7 @@
 // What the walks of one thread over a row have in common: vectors of WIDTH, a warp of them at a time.
 template <int WIDTH, typename Visit>
 DEVICE void walk(int n, Visit visit) {
+#pragma unroll 1  // unrolled by 4, as it would be, it takes up to 160 registers: few warps to hide each other's waits
     for (int i = threadIdx.x % WARP * WIDTH; i < n; i += WARP * WIDTH) visit(i);
 }
 
@@ -31,8 +32,8 @@ DEVICE int row_stride() { return flat_stride() / WARP; }
 template <int WIDTH>
 DEVICE void forward(const T* x, const T* weight, const T* bias, T* y, T* means, T* scales, int rows, int n, T eps) {
     for (int row = first_row(); row < rows; row += row_stride()) {
-        const T* x_row = x + static_cast<size_t>(row) * n;
-        T* y_row = y + static_cast<size_t>(row) * n;
+        const T* x_row = x + row * n;
+        T* y_row = y + row * n;
         T mean = 0, squares = 0;
         if (!RMS) {
             walk<WIDTH>(n, [&](int i) {
@@ -67,7 +68,7 @@ DEVICE void forward(const T* x, const T* weight, const T* bias, T* y, T* means, 
 
 // Launch: a warp a row, grid-stride; grid (ceil(rows / 8),) or fewer, block (256,).
 // FLOPs: 8 * rows * n
-extern "C" __global__ void __launch_bounds__(256) layer_norm_forward(
+extern "C" __global__ void __launch_bounds__(256, 1) layer_norm_forward(
     const T* __restrict__ x,         // [rows * n]
     const T* __restrict__ weight,    // [n] or null: ones
     const T* __restrict__ bias,      // [n] or null: zeros
@@ -82,9 +83,10 @@ extern "C" __global__ void __launch_bounds__(256) layer_norm_forward(
 }
 
 template <int WIDTH>
-DEVICE void backward(const T* dy, const T* x, const T* weight, const T* means, const T* scales, T* dx, int rows, int n) {
+DEVICE void backward(const T* dy, const T* x, const T* weight, const T* means, const T* scales, T* dx, int rows,
+                     int n) {
     for (int row = first_row(); row < rows; row += row_stride()) {
-        const size_t start = static_cast<size_t>(row) * n;
+        const int start = row * n;
         const T mean = RMS ? T(0) : means[row], scale = scales[row];
         // g and the normal numbers from the i-th element on
         const auto both = [&](int i, Neighbours<WIDTH>& g, Neighbours<WIDTH>& normal) {
@@ -119,7 +121,7 @@ DEVICE void backward(const T* dy, const T* x, const T* weight, const T* means, c
 
 // Launch: as layer_norm_forward.
 // FLOPs: 13 * rows * n
-extern "C" __global__ void __launch_bounds__(256) layer_norm_backward(
+extern "C" __global__ void __launch_bounds__(256, 1) layer_norm_backward(
     const T* __restrict__ dy,        // [rows * n]
     const T* __restrict__ x,         // [rows * n]
     const T* __restrict__ weight,    // [n] or null: ones
@@ -135,7 +137,7 @@ extern "C" __global__ void __launch_bounds__(256) layer_norm_backward(
 
 // dweight and dbias. Launch, partial_sums and arrivals: see columns.cuh.
 // FLOPs: 5 * rows * n
-extern "C" __global__ void __launch_bounds__(256) layer_norm_columns(
+extern "C" __global__ void __launch_bounds__(256, 1) layer_norm_columns(
     const T* __restrict__ dy,       // [rows * n]
     const T* __restrict__ x,        // [rows * n]
     const T* __restrict__ mean,     // [rows] or null
@@ -146,16 +148,20 @@ extern "C" __global__ void __launch_bounds__(256) layer_norm_columns(
     T* __restrict__ dbias,          // [n] or null: not wanted
     int rows, int n, int rows_per_chunk) {
     const bool vectors = n % VECTOR == 0 && aligned(dy) && aligned(x);
-    const auto add_row = [&](int row, T (&sums)[2][VECTOR]) {
-        const T center = RMS ? T(0) : mean[row], unit = scale[row];
-        const Vector gradient = load_columns(dy + static_cast<size_t>(row) * n, n, vectors);
-        const Vector value = load_columns(x + static_cast<size_t>(row) * n, n, vectors);
+    sum_columns_in_chunks<2>(
+        partial_sums, arrivals, rows, n, rows_per_chunk, vectors,
+        [&](int row, T (&sums)[2][VECTOR]) {
+            const T center = RMS ? T(0) : mean[row], unit = scale[row];
+            const Vector gradient = load_columns(dy + row * n, n, vectors);
+            const Vector value = load_columns(x + row * n, n, vectors);
 #pragma unroll
-        for (int j = 0; j < VECTOR; ++j) {
-            sums[0][j] += gradient.v[j] * ((value.v[j] - center) * unit);
-            sums[1][j] += gradient.v[j];
-        }
-    };
-    T* const results[2] = {dweight, dbias};
-    sum_columns_in_chunks(partial_sums, arrivals, results, rows, n, rows_per_chunk, vectors, add_row);
+            for (int j = 0; j < VECTOR; ++j) {
+                sums[0][j] += gradient.v[j] * ((value.v[j] - center) * unit);
+                sums[1][j] += gradient.v[j];
+            }
+        },
+        [&](int column, const T (&sums)[2]) {
+            dweight[column] = sums[0];
+            if (dbias) dbias[column] = sums[1];
+        });
 }

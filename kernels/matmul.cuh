@@ -13,7 +13,7 @@
 // gradient dW = x^T dz.
 //
 // Launch, the same for every rung: grid (ceil(m / BM) * ceil(n / BN), splits, batch) where BM x BN is the tile of c
-// that a block computes; only the last rung takes more than one split. Tiles are numbered along x alone, since y and z
+// that a block computes; only the last two rungs take more than one split. Tiles are numbered along x alone, since y and z
 // stop at 65,535. stride_a and stride_b are the elements from one matrix of the batch to the next, 0 for a matrix that
 // they share.
 

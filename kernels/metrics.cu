@@ -1,8 +1,8 @@
 // metrics.cu: the sums of an epoch, kept on the device and read once: totals[0] += loss * rows, totals[1] += right
 // answers.
 //
-// totals is double, so that an epoch of float losses loses no digits. One block: the counts are integers and a batch's
-// outputs are small, so a second launch would cost more than it saves. Bytes: the predictions and targets once.
+// totals is double, so that an epoch of float losses loses no digits. One block, as a batch's outputs are few. Bytes: the
+// predictions and targets once.
 //
 // Options: REAL. Launch: grid (1,), block (256,).
 

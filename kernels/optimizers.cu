@@ -92,18 +92,18 @@ extern "C" __global__ void __launch_bounds__(256) sgd(
     });
 }
 
-// Adam with the scaled moments m / (1 - beta1), v / (1 - beta2) of optimizers.py; AdamW where `decoupled`.
+// Adam with the scaled moments m / (1 - beta1), v / (1 - beta2) of gpunet/optimizers/adam.py; AdamW where `decoupled`.
 // 1 - beta^t is computed as -expm1(t log(beta)), which loses no digits where beta is near 1.
 // FLOPs: 15 * size
 extern "C" __global__ void __launch_bounds__(256) adam(
-    T* __restrict__ p,                     // [size]
-    const T* __restrict__ g,               // [size]
-    T* __restrict__ m,                     // [size]
-    T* __restrict__ v,                     // [size]
+    T* __restrict__ p,                         // [size]
+    const T* __restrict__ g,                   // [size]
+    T* __restrict__ m,                         // [size]
+    T* __restrict__ v,                         // [size]
     const T* __restrict__ update,              // [2]
     const long long* __restrict__ progress,    // [3], this step counted
     int size, T beta1, T beta2, T log_beta1, T log_beta2,
-    T rest1, T rest2,                      // 1 - beta1 and 1 - beta2, rounded once
+    T rest1, T rest2,                          // 1 - beta1 and 1 - beta2, rounded once
     T eps, T weight_decay, bool decoupled) {
     const T t = static_cast<T>(progress[STEPS]), lr = update[RATE];
     const T a = lr * rest1 / -real::expm1(t * log_beta1);

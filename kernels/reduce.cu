@@ -31,20 +31,12 @@ extern "C" __global__ void __launch_bounds__(256) sum_columns(
     T* __restrict__ sums,       // [n]
     int rows, int n, int rows_per_chunk) {
     const bool vectors = n % VECTOR == 0 && aligned(x);
-    const int first = column_of(0, vectors);
-    sum_columns_in_chunks(partial_sums, arrivals, sums, rows, n, rows_per_chunk, vectors,
-                          [&](int row, T (&total)[VECTOR]) {
-        if (vectors) {
-            if (first >= n) return;
-            const Vector value = load(x + row * n + first);
+    sum_columns_in_chunks<1>(
+        partial_sums, arrivals, rows, n, rows_per_chunk, vectors,
+        [&](int row, T (&total)[1][VECTOR]) {
+            const Vector value = load_columns(x + row * n, n, vectors);
 #pragma unroll
-            for (int j = 0; j < VECTOR; ++j) total[j] += value.v[j];
-            return;
-        }
-#pragma unroll
-        for (int j = 0; j < VECTOR; ++j) {
-            const int column = column_of(j, false);
-            if (column < n) total[j] += x[row * n + column];
-        }
-    });
+            for (int j = 0; j < VECTOR; ++j) total[0][j] += value.v[j];
+        },
+        [&](int column, const T (&total)[1]) { sums[column] = total[0]; });
 }

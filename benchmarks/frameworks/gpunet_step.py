@@ -1,4 +1,7 @@
-"""gpunet: `Trainer.step`, and, as mode "fit", an epoch of `Trainer.fit` over the same batches."""
+"""gpunet: `Trainer.step`, recorded and replayed, or as mode "eager" run as it is written every time.
+
+Mode "fit" is an epoch of `Trainer.fit` over the same batches.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ class Steps(Framework):
             model = gn.MLP(problem.sizes)
         for parameter, start in zip(model.parameters().values(), problem.parameters(), strict=True):
             self.device.assign(parameter, start)
-        self.trainer = gn.Trainer(model, optimizer=gn.Adam(LR))
+        self.trainer = gn.Trainer(model, optimizer=gn.Adam(LR), plan=mode != "eager")
         self.fits = mode == "fit"
         self.data: tuple[Sequence[int], list[np.ndarray]] = [], []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -13,6 +13,7 @@ import numpy as np
 from gpunet.device import Array, Device
 from gpunet.errors import ArgumentError
 from gpunet.ops.product import RUNGS
+from gpunet.ops.tuned import Product
 
 Call: TypeAlias = Callable[[], tuple[Array, ...]]
 """Computes once and returns the results, arrays on the device."""
@@ -53,6 +54,7 @@ class Case:
         unit: in what its speed is told.
         arguments: what a kernel of the user's own is given; None where the operation takes none.
         options: macros for the compiler of such a kernel.
+        products: the matrix products whose plans are told beside the results.
         calls: after how many calls the results are compared with the reference.
         eager: whether the host's share of a call counts, as in a training step.
     """
@@ -70,6 +72,7 @@ class Case:
     unit: Literal["FLOP/s", "B/s"]
     arguments: Arguments | None = None
     options: Mapping[str, Any] | None = None
+    products: Sequence[Product] = ()
     eager: bool = False
     calls: int = 1
 

@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
@@ -19,58 +20,84 @@ from gpunet.errors import GpunetError, KernelError
 T = TypeVar("T")
 
 
+class LimitError(KernelError):
+    """A call in a child process did not end in time."""
+
+
 def call_with_limit(seconds: float, function: Callable[..., T], *args: Any) -> T:
     """Return `function(*args)`, called in a child process that has a time limit.
 
+    Arguments and errors as for `iterate_with_limit`.
+    """
+    answer: T
+    (answer,) = iterate_with_limit(seconds, _once, function, *args)
+    return answer
+
+
+def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *args: Any) -> Iterator[T]:
+    """Yield what `function(*args)` yields, in a child process that has a time limit, each as soon as it is there.
+
     The process starts anew ("spawn"), so a program that calls this outside of a function needs the usual
-    `if __name__ == "__main__":`. The child and what it started are gone when this returns or raises, by Ctrl-C too.
+    `if __name__ == "__main__":`. The child and what it started are gone when this ends or raises, by Ctrl-C too.
 
     Args:
-        seconds: how long the call may take; what the child needs to start and to import is not counted.
-        function: of a module, so that it can be pickled, as its arguments and its result must be.
+        seconds: how long all of it may take; what the child needs to start and to import is not counted.
+        function: of a module, so that it can be pickled, as its arguments and its results must be.
         *args: for `function`.
 
     Raises:
         GpunetError: what `function` raised.
-        KernelError: the call did not end in time, or the child died, such as by a segmentation fault.
+        LimitError: it did not end in time.
+        KernelError: the child died, such as by a segmentation fault.
         RuntimeError: `function` raised anything else; the message is the child's traceback.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_serve, args=(sender, function, args), daemon=True)
+    child = context.Process(target=_serve, args=(sender, function, args))  # no daemon, which may have no children
     child.start()
     sender.close()  # the child's copy is the only one left: when it dies, reading ends
     try:
         receiver.recv()  # the child has started
-        if not receiver.poll(seconds):
-            raise KernelError(
-                f"did not end within {seconds:g} s: a loop that never ends, or a barrier or a wait that nobody "
-                "releases; if it is only slow, raise --limit or choose smaller sizes."
-            )
-        returned, answer = receiver.recv()
+        end = time.monotonic() + seconds
+        while True:
+            if not receiver.poll(max(0.0, end - time.monotonic())):
+                raise LimitError(
+                    f"did not end within {seconds:g} s: a loop that never ends, or a barrier or a wait that nobody "
+                    "releases; if it is only slow, raise --limit or choose smaller sizes."
+                )
+            answer = receiver.recv()
+            if answer is None:
+                return
+            value, error = answer
+            if error is not None:
+                raise error
+            yield value
     except EOFError:
         child.join()
         raise KernelError(f"its process died of {_cause(child.exitcode)} before the call ended.") from None
     finally:
         _kill(child)
         receiver.close()
-    if returned:
-        return answer  # type: ignore[no-any-return]
-    raise answer
 
 
-def _serve(sender: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    """Call the function and send what it returns or raises; runs in the child."""
+def _once(function: Callable[..., T], *args: Any) -> Iterator[T]:
+    yield function(*args)
+
+
+def _serve(sender: Connection, function: Callable[..., Iterable[Any]], args: tuple[Any, ...]) -> None:
+    """Send what the function yields, or the error that it raises; runs in the child."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # a group of its own, with what it will start; Ctrl-C is the parent's affair
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sender.send(None)
     try:
-        sender.send((True, function(*args)))
+        for value in function(*args):
+            sender.send((value, None))
+        sender.send(None)
     except GpunetError as error:
-        sender.send((False, error))
+        sender.send((None, error))
     except BaseException:
-        sender.send((False, RuntimeError(f"in the child process:\n{traceback.format_exc()}")))
+        sender.send((None, RuntimeError(f"in the child process:\n{traceback.format_exc()}")))
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import shutil
@@ -16,6 +17,8 @@ import gpunet
 from gpunet.device import Device
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+CPUINFO = Path("/proc/cpuinfo")
 
 SMI = {
     "driver": "driver_version",
@@ -44,6 +47,7 @@ def environment(device: Device) -> dict[str, Any]:
         "threads": {name: os.environ.get(name) for name in THREADS},
         "numpy": np.__version__,
         "blas": blas(),
+        "blas_core": blas_core(),
         "device": device.name,
     }
     return found | _gpu(device) if device.name.startswith("cuda") else found
@@ -53,6 +57,24 @@ def blas() -> str:
     """Return the name and version of the BLAS that NumPy was built with."""
     built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return f"{built.get('name', 'unknown')} {built.get('version', '')}".strip()
+
+
+def blas_core() -> str | None:
+    """Return the CPU whose kernels OpenBLAS has chosen; None where NumPy has brought no OpenBLAS along."""
+    package = Path(np.__file__).parent
+    for library in (*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")):
+        corename = getattr(ctypes.CDLL(str(library)), "scipy_openblas_get_corename64_", None)
+        if corename is not None:
+            corename.restype = ctypes.c_char_p
+            return str(corename().decode())
+    return None
+
+
+def blas_advice() -> str | None:
+    """Return what to try where OpenBLAS does not know the CPU and takes kernels for an older one."""
+    if blas_core() in ("Haswell", "Zen") and CPUINFO.is_file() and "avx512f" in CPUINFO.read_text(encoding="utf-8"):
+        return "without AVX-512, which this CPU has: the environment variable OPENBLAS_CORETYPE=SkylakeX may be faster"
+    return None
 
 
 def nvidia_smi(*fields: str) -> list[list[str]] | str:

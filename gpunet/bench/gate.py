@@ -33,6 +33,13 @@ def eps_of(case: Case, kernel: str) -> float:
     return TF32_EPS if tf32 else float(np.finfo(case.dtype).eps)
 
 
+def relative_error(results: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    """Return the largest of |result - expected| / |expected|, in Euclidean norms; 0 where nothing is expected."""
+    pairs = zip(results, expected, strict=True)
+    norms = [(np.linalg.norm(got - wanted), np.linalg.norm(wanted)) for got, wanted in pairs]
+    return max((float(off / norm) for off, norm in norms if norm), default=0.0)
+
+
 def fault(results: Sequence[np.ndarray], expected: Sequence[np.ndarray], *, terms: int, eps: float) -> str:
     """Say what is wrong with the results of a kernel; "" where they are right.
 

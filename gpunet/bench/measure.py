@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -23,6 +23,7 @@ from gpunet.bench.results import Report, Row
 from gpunet.bench.timing import Clock, EventClock, Spread, WallClock, interleave, l2_bytes, ratios, rotate
 from gpunet.device import Device, get_device
 from gpunet.errors import ArgumentError, KernelError
+from gpunet.ops.product import RUNGS, matmul_plan
 
 DTYPES = ("float32", "float64")
 MOST_COPIES = 4096
@@ -117,7 +118,7 @@ def _in_child(request: Request, size: str, ceilings: Ceilings | None) -> list[Ro
     except KernelError as error:
         case, own = request.by_size()[size][0], request.own_kernel()
         assert own is not None
-        return [_row(case, own.name, fault=str(error))]
+        return [_row(case, own.name, get_device(request.device), fault=str(error))]
 
 
 def measure(request: Request, size: str, ceilings: Ceilings | None) -> list[Row]:
@@ -140,16 +141,17 @@ def measure_case(
     inputs = case.draw()
     case.check(inputs)
     expected = gate.reference(case, inputs)
-    rows, right = [], {}
+    rows, right, errors = [], {}, {}
     for name, prepare in kernels.items():
         row = check(case, name, prepare, device, inputs, expected)
         if row.fault or device.name == "sim":
             rows.append(row)
         else:
-            right[name] = prepare
+            right[name], errors[name] = prepare, row.error
     if right:
         assert ceilings is not None
-        rows += timed(case, right, device, inputs, ceilings, seconds)
+        measured = timed(case, right, device, inputs, ceilings, seconds)
+        rows += (replace(row, error=errors[row.kernel]) for row in measured)
     return rows
 
 
@@ -173,10 +175,12 @@ def check(
         except KernelError as error:
             if not simulated:  # after a fault this process cannot use the GPU any more
                 raise
-            return _row(case, name, fault=str(error))
+            return _row(case, name, device, fault=str(error))
     fault = gate.fault(results, expected, terms=case.terms, eps=gate.eps_of(case, name))
     counts = sum(launches, simulator.Counts()) if launches else None
-    return _row(case, name, fault=fault, counts=None if fault else counts)
+    if fault:
+        return _row(case, name, device, fault=fault)
+    return _row(case, name, device, error=gate.relative_error(results, expected), counts=counts)
 
 
 def place(prepare: Prepare, device: Device, inputs: Mapping[str, np.ndarray]) -> Callable[[], tuple[object, ...]]:
@@ -207,6 +211,7 @@ def timed(
             yield _row(
                 case,
                 name,
+                device,
                 cache=cache,
                 seconds=spread,
                 speedup=ratios(of_kernel, times[library]) if library in times and name != library else None,
@@ -230,6 +235,14 @@ def clock_of(device: Device) -> Clock:
     return EventClock(device) if device.name.startswith("cuda") else WallClock(device)
 
 
-def _row(case: Case, kernel: str, **found: object) -> Row:
+def _row(case: Case, kernel: str, device: Device, **found: object) -> Row:
     shared = {name: getattr(case, name) for name in ("op", "variant", "size", "flops", "nbytes", "unit")}
-    return Row(**shared, dtype=str(case.dtype), kernel=kernel, **found)  # type: ignore[arg-type]
+    tiles = _tiles(case, kernel, device)
+    return Row(**shared, dtype=str(case.dtype), kernel=kernel, tiles=tiles, **found)  # type: ignore[arg-type]
+
+
+def _tiles(case: Case, kernel: str, device: Device) -> str:
+    """Return the tiles and the splits of the plans by which a rung of the ladder computes a case."""
+    products = case.products if kernel in RUNGS else ()
+    plans = (matmul_plan(*p[:3], layout=p.layout, dtype=p.dtype, kernel=kernel, device=device) for p in products)
+    return ", ".join(f"{plan.tile}/{plan.splits}" for plan in plans if plan.tile)

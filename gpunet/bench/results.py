@@ -24,7 +24,9 @@ class Row:
     Attributes:
         op: as of the case, like variant, size, dtype, flops, nbytes and unit.
         kernel: its name.
+        tiles: of the plans of its matrix products, with their splits, such as "32x32x16/8"; "" where there are none.
         fault: what is wrong with it; "" where it is right. A wrong kernel is not timed.
+        error: of its results against float64, see `gate.relative_error`; None where they could not be compared.
         cache: "warm" or "cold": whether its operands were in the GPU's L2 cache; "" on other devices.
         seconds: of a call.
         speedup: how many times faster than the library path, in the same rounds; None for the library itself.
@@ -40,7 +42,9 @@ class Row:
     nbytes: int
     unit: Literal["FLOP/s", "B/s"]
     kernel: str
+    tiles: str = ""
     fault: str = ""
+    error: float | None = None
     cache: str = ""
     seconds: Spread | None = None
     speedup: Spread | None = None
@@ -92,13 +96,14 @@ class Report:
             if values["version"] != VERSION:
                 raise DataError(f"{path}: format version {values['version']}; this gpunet reads {VERSION}.")
             ceilings = values["ceilings"] and Ceilings(**values["ceilings"])
-            return cls(values["environment"], ceilings, [_row(row) for row in values["rows"]])
+            return cls(values["environment"], ceilings, [read_row(row) for row in values["rows"]])
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"{path}: not a result file of `gpunet bench` ({error}).") from None
 
 
-def _row(values: dict[str, Any]) -> Row:
+def read_row(values: dict[str, Any]) -> Row:
+    """Return a row that `dataclasses.asdict` has made a dictionary of."""
     kinds: dict[str, Any] = {"seconds": Spread, "speedup": Spread, "counts": Counts}
     return Row(**values | {name: kind(**values[name]) for name, kind in kinds.items() if values[name]})

@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunet.arguments import real
 from gpunet.errors import ArgumentError
 
 NEEDED = ("kernel", "grid", "block", "inputs", "reference")
@@ -82,7 +83,10 @@ def read_spec(path: Path) -> list[Case]:
     if "cases" not in spec:
         return [_case(path, spec)]
     with _blaming(path):
-        return [_case(path, spec, case) for case in spec["cases"]]
+        cases = [_case(path, spec, case) for case in spec["cases"]]
+    if not cases:
+        raise ArgumentError(f"{path}: cases is empty; without the name there is one case.")
+    return cases
 
 
 def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
@@ -90,6 +94,10 @@ def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
         given = spec.get(name, default)
         with _blaming(path):
             return given(*case) if callable(given) else given
+
+    def tolerance(name: str) -> float | None:
+        given = value(name)
+        return None if given is None else real(f"{path}: {name}", given, 0, closed="left")
 
     for name in ("inputs", "reference"):
         if not callable(spec[name]):
@@ -109,8 +117,8 @@ def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
             cooperative=bool(value("cooperative", False)),
             inputs=dict(inputs),
             expected={name: np.asarray(array) for name, array in expected.items()},
-            rtol=value("rtol"),
-            atol=value("atol"),
+            rtol=tolerance("rtol"),
+            atol=tolerance("atol"),
         )
 
 
@@ -142,7 +150,7 @@ def _blaming(path: Path) -> Iterator[None]:
         yield
     except ArgumentError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
         raise ArgumentError(f"{path}{f':{line}' if line else ''}: {type(error).__name__}: {error}") from error

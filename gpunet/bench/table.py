@@ -14,11 +14,12 @@ TIMED = {
     "time (quartiles)": 30,
     "speed": 13,
     "ceiling": 7,
-    "x library (quartiles)": 0,
+    "error": 7,
+    "x library (quartiles)": 24,
+    "tile/splits": 0,
 }
-COUNTED = {"size": 16, "variant": 9, "kernel": 12, "launches": 8, "barriers": 8} | dict.fromkeys(
-    ("global read", "global write", "shared read", "shared write", "FLOPs"), 12
-)
+BYTES = dict.fromkeys(("global read", "global write", "shared read", "shared write", "FLOPs"), 12)
+COUNTED = {"size": 16, "variant": 9, "kernel": 12, "launches": 8, "barriers": 8} | BYTES | {"tile/splits": 0}
 """The columns and their widths: of times, and of what the simulated GPU counted, in bytes and FLOPs."""
 
 
@@ -39,7 +40,7 @@ def lines(rows: Sequence[Row], *, head: bool, counted: bool) -> Iterator[str]:
         if row.fault:
             yield f"{_line(begin, widths)}  WRONG: {row.fault}"
         else:
-            yield _line((*begin, *(_counts(row) if counted else _times(row))), widths)
+            yield _line((*begin, *(_counts(row) if counted else _times(row)), row.tiles), widths)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -52,6 +53,7 @@ def _times(row: Row) -> Iterator[str]:
     yield time_text(row.seconds)
     yield f"{(row.speed or 0) / 1e9:,.4g} {'GFLOP/s' if row.unit == 'FLOP/s' else 'GB/s'}"
     yield f"{row.of_ceiling:.1%}"
+    yield "-" if row.error is None else f"{row.error:.0e}"
     yield f"{row.speedup.median:.3g} ({row.speedup.low:.3g} .. {row.speedup.high:.3g})" if row.speedup else "-"
 
 

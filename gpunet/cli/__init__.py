@@ -1,4 +1,4 @@
-"""The command line: `gpunet train`, `evaluate`, `predict`, `bench`, `check`, `info`."""
+"""The command line: each command of `gpunet` in a file of its own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import click
 import gpunet
 from gpunet.cli.bench import bench
 from gpunet.cli.check import check
+from gpunet.cli.compare import compare
+from gpunet.cli.export import export
 from gpunet.cli.info import info
+from gpunet.cli.plot import plot
 from gpunet.cli.train import train
+from gpunet.cli.tune import tune
 from gpunet.cli.use import evaluate, predict
 from gpunet.errors import GpunetError, GpunetWarning
 
@@ -47,5 +51,5 @@ def main() -> None:
     """Train small neural networks on the CPU or an NVIDIA GPU, and use them."""
 
 
-for command in (train, evaluate, predict, bench, check, info):
+for command in (train, evaluate, predict, plot, compare, export, bench, tune, check, info):
     main.add_command(command)

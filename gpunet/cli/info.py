@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 import gpunet
-from gpunet.bench.environment import blas, nvidia_smi
+from gpunet.bench.environment import blas, blas_advice, blas_core, nvidia_smi
 from gpunet.cli.options import described_device, device_option
 from gpunet.device import kernels_path
 from gpunet.errors import DeviceError
@@ -23,7 +23,8 @@ def info(device: str) -> None:
     rows = {
         "gpunet": gpunet.__version__,
         "Python": f"{platform.python_version()} on {platform.platform()}",
-        "NumPy": f"{np.__version__}, BLAS: {blas()}",
+        "NumPy": np.__version__,
+        "BLAS": _blas(),
         "device": described_device(device),
         "driver": driver,
         "GPU": gpus,
@@ -53,6 +54,11 @@ def _driver() -> tuple[str, str]:
     if isinstance(gpus, str):
         return gpus, "none found"
     return gpus[0][0], "; ".join(f"{number}: {', '.join(gpu)}" for number, (_, *gpu) in enumerate(gpus))
+
+
+def _blas() -> str:
+    core, advice = blas_core(), blas_advice()
+    return blas() + (f", kernels for {core}" if core else "") + (f" ({advice})" if advice else "")
 
 
 def _cupy() -> tuple[str, str]:

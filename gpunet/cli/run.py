@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,13 +19,15 @@ from gpunet.files import write_bytes
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss
 from gpunet.models import MLP, Model
 from gpunet.optimizers import OPTIMIZERS
-from gpunet.training import Callback, Trainer
+from gpunet.training import Callback, History, Trainer
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "metrics.jsonl"
-PLOT = "history.png"
+RESULTS = "results.json"
+HISTORY_PLOT = "history.png"
+PLOT = "plot.png"
 
 LOSS_OF_TASK: dict[str | None, type[Loss]] = {
     loss.task: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss)
@@ -71,6 +76,49 @@ class Settings:
             return cls(**json.loads(path.read_bytes()))
         except (ValueError, TypeError) as error:
             raise ModelFileError(f"{path}: not the settings of a training run ({error}).") from None
+
+
+def read_history(folder: Path) -> History:
+    """Return what the epochs of the run in `folder` gave, up to the last that is done.
+
+    Raises:
+        ModelFileError: the folder is no run's, no epoch is done yet, or the log is damaged.
+    """
+    Settings.read(folder)
+    path = folder / LOG
+    rows = path.read_bytes().splitlines() if path.is_file() else []
+    if not rows:
+        raise ModelFileError(f"{folder}: unfinished, no epoch is done; go on with {resume_command(folder)}")
+    try:
+        return History(_numbers(json.loads(row)) for row in rows)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path}: not the log of a training run ({error}).") from None
+
+
+def read_test_results(folder: Path) -> dict[str, float]:
+    """Return the loss and the metrics on the test part, which the run in `folder` left; none if it has not ended.
+
+    Raises:
+        ModelFileError: they are damaged.
+    """
+    path = folder / RESULTS
+    if not path.is_file():
+        return {}
+    try:
+        return _numbers(json.loads(path.read_bytes())["test"])
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ModelFileError(f"{path}: not the results of a training run ({error}).") from None
+
+
+def _numbers(row: dict[str, float | None]) -> dict[str, float]:
+    """Return a row of numbers in which null, for lack of a NaN in JSON, is one again."""
+    return {name: math.nan if value is None else float(value) for name, value in row.items()}
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command, as a shell takes it, that goes on with the run in `folder`."""
+    quoted = shlex.quote(str(folder)) if os.name == "posix" else f'"{folder}"'
+    return f"gpunet train --resume {quoted}"
 
 
 def load_parts(settings: Settings) -> dict[str, Dataset]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -20,6 +18,7 @@ from gpunet.cli.run import Settings
 from gpunet.data import Dataset, Task
 from gpunet.device import use_device
 from gpunet.errors import ArgumentError, DataError
+from gpunet.files import write_bytes
 from gpunet.models import Sequential
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.training import Checkpoint, EarlyStopping, Log, ProgressBar, TerminateOnNaN, Trainer
@@ -83,20 +82,23 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
         assert isinstance(trainer.model, Sequential)  # a run trains an MLP
         say(f"{trainer.model.summary()}\n")
         settings.write(folder)
+        (folder / run.RESULTS).unlink(missing_ok=True)  # of a run that is now to go on
         _fit(trainer, settings, parts, stopper)
     trainer.model.save(folder / run.MODEL)
     if trainer.history.stopped == "interrupted":
-        click.echo(f"Interrupted after {trainer.epoch} epochs. To go on:\n{_resume_command(folder)}", err=True)
+        click.echo(f"Interrupted after {trainer.epoch} epochs. To go on:\n{run.resume_command(folder)}", err=True)
         ctx.exit(130)
     if trainer.history.stopped == "non-finite loss":
         click.echo("Warning: the loss became infinite or NaN; the last finite weights are kept. Lower --lr.", err=True)
     if find_spec("matplotlib"):
-        trainer.history.plot(folder / run.PLOT)
+        trainer.history.plot(folder / run.HISTORY_PLOT)
     results = {name: run.score(trainer.model, part.X, part.y) for name, part in parts.items()}
     seconds = round(time.perf_counter() - began, 3)
+    end = {"epochs": trainer.epoch, "stopped": trainer.history.stopped, "seconds": seconds, "run": str(folder)}
+    line = json_line({"device": trainer.model.device.name, **results, **end})
+    write_bytes(folder / run.RESULTS, f"{line}\n".encode())
     if as_json:
-        end = {"epochs": trainer.epoch, "stopped": trainer.history.stopped, "seconds": seconds, "run": str(folder)}
-        click.echo(json_line({"device": trainer.model.device.name, **results, **end}))
+        click.echo(line)
     else:
         why = f" ({trainer.history.stopped})" if trainer.history.stopped else ""
         click.echo(f"\n{results_table(results)}\n\n{trainer.epoch} epochs{why}, {seconds:.1f} s; see {folder}")
@@ -110,7 +112,7 @@ def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]
     folder = out or Path("runs") / f"{Path(data).resolve().stem}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     if folder.exists() and any(folder.iterdir()):
         raise ArgumentError(
-            f"--out {folder}: not empty; choose another folder, or go on with {_resume_command(folder)}"
+            f"--out {folder}: not empty; choose another folder, or go on with {run.resume_command(folder)}"
         )
     lr = LEARNING_RATES[options["optimizer"]] if options["lr"] is None else options["lr"]
     return Settings(**options | {"data": run.place(data), "lr": lr}), folder
@@ -148,8 +150,3 @@ def _described(parts: dict[str, Dataset]) -> str:
     kind = "values to predict" if first.classes is None else f"{len(first.classes)} classes"
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     return f"{first.name}: {first.X.shape[1]} features, {kind}; {sizes}"
-
-
-def _resume_command(folder: Path) -> str:
-    quoted = shlex.quote(str(folder)) if os.name == "posix" else f'"{folder}"'
-    return f"gpunet train --resume {quoted}"

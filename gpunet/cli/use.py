@@ -35,7 +35,7 @@ def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     out is taken. Of other data that has a test part, as MNIST does, that part is taken, else all of it; a model file
     doesn't know which rows it was trained on. A CSV file needs the target's column.
     """
-    model = _open(model_path, device)
+    model = open_model(model_path, device)
     test = held_out(model_path, data)
     X, y = _labelled(model, data) if test is None else (test.X, test.y)
     results = score(model, X, y)
@@ -59,7 +59,7 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
     """
     if out is not None and out.exists() and out.samefile(input_path):
         raise ArgumentError(f"--out {out}: the input itself, which the answers would replace; name another file.")
-    model = _open(model_path, device)
+    model = open_model(model_path, device)
     X = _unnamed(input_path) if model.schema is None else model.schema.read(input_path)
     predictions = model.predict(X)
     names, columns = ["prediction"], [predictions]
@@ -78,7 +78,8 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
         write_bytes(out, text.getvalue().encode())
 
 
-def _open(path: Path, device: str) -> Model:
+def open_model(path: Path, device: str) -> Model:
+    """Return the model of a run's folder or of a model file, on a device."""
     with use_device(device):
         return load_model(path / MODEL if path.is_dir() else path)
 

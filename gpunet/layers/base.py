@@ -15,7 +15,7 @@ from gpunet.layers.store import FlatStore, Views
 from gpunet.recording import Watched
 from gpunet.tape import Tape
 
-TRANSIENT = ("grads", "_own", "_home", "_program", "_first_trained")
+TRANSIENT = ("grads", "_own", "_home", "_fused", "_first_trained")
 """Attributes that are rebuilt when a layer is unpickled."""
 
 
@@ -26,22 +26,27 @@ class Layer(Watched):
 
     Args:
         params: the initial parameters by name, as host arrays; they go to the current device.
+        buffers: what else belongs to the layer's state, likewise, such as running statistics.
 
     Attributes:
         params: the parameters by name; assigning to a name copies in.
         grads: their gradients, which `backward` fills, by the same names.
+        buffers: arrays that a training step may change in place, by name. They are saved, moved and copied with the
+            parameters, in their dtype; the optimizer leaves them alone.
     """
 
     recordable: ClassVar[bool] = True
-    """Whether a training step with it may be recorded; False for one that decides by numbers or keeps a state."""
+    """Whether a training step with it may be recorded; False for one that decides by numbers, or keeps state
+    elsewhere than in `buffers`."""
 
     params: Views
     grads: Views
+    buffers: Views
     _own: FlatStore
     _home: FlatStore | None = None
 
-    def __init__(self, params: Mapping[str, np.ndarray] | None = None):
-        self._place({name: np.asarray(a, np.float32) for name, a in (params or {}).items()}, current_device())
+    def __init__(self, params: Mapping[str, np.ndarray] | None = None, buffers: Mapping[str, np.ndarray] | None = None):
+        self._place(_float32(params), _float32(buffers), current_device())
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
         """Return the output for the batch `x`, whose axis 0 is the row.
@@ -82,7 +87,7 @@ class Layer(Watched):
         return {}
 
     def leaves(self, path: str = "") -> dict[str, Layer]:
-        """Return the layers inside that hold parameters themselves, by path; by default this layer alone."""
+        """Return the layers inside that hold parameters or buffers themselves, by path; by default this one alone."""
         return {path: self}
 
     @property
@@ -115,7 +120,7 @@ class Layer(Watched):
         return next(leaf._home for leaf in self.leaves().values() if leaf._home is not None)
 
     def to(self, device: str | Device | None = None, *, dtype: DTypeLike | None = None) -> Self:
-        """Move parameters, gradients and the optimizer's state; return the layer itself.
+        """Move parameters, gradients, buffers and the optimizer's state; return the layer itself.
 
         Args:
             device: as for `use_device`; None stays.
@@ -138,18 +143,21 @@ class Layer(Watched):
             self._home.release()
         self._home = store
 
-    def _place(self, params: Mapping[str, np.ndarray], device: Device) -> None:
+    def _place(self, params: Mapping[str, np.ndarray], buffers: Mapping[str, np.ndarray], device: Device) -> None:
         self.params = Views({name: device.asarray(a) for name, a in params.items()})
+        self.buffers = Views({name: device.asarray(a) for name, a in buffers.items()})
         self.grads = Views({})
         self._own = FlatStore(self.leaves(), device)
 
     def __getstate__(self) -> dict[str, Any]:
         state = {key: value for key, value in vars(self).items() if key not in TRANSIENT}
-        return {**state, "params": {name: to_host(a).copy() for name, a in self.params.items()}}
+        for which in ("params", "buffers"):
+            state[which] = {name: to_host(a).copy() for name, a in state[which].items()}
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._place(state["params"], CPU)
+        self._place(state["params"], state["buffers"], CPU)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))
@@ -159,3 +167,7 @@ class Layer(Watched):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def _float32(arrays: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+    return {name: np.asarray(a, np.float32) for name, a in (arrays or {}).items()}

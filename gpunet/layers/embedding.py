@@ -9,6 +9,7 @@ import numpy as np
 from gpunet.arguments import whole
 from gpunet.device import Array
 from gpunet.errors import ArgumentError
+from gpunet.initializers import initializer
 from gpunet.layers.base import Layer
 from gpunet.ops.embedding import embedding, embedding_backward
 from gpunet.tape import Tape
@@ -46,7 +47,8 @@ class Embedding(Layer):
         self.num_embeddings = whole("Embedding: num_embeddings", num_embeddings)
         self.embedding_dim = whole("Embedding: embedding_dim", embedding_dim)
         self.padding_idx = None
-        weight = np.random.default_rng(rng).standard_normal((self.num_embeddings, self.embedding_dim))
+        draw = initializer(lambda shape, generator: generator.standard_normal(shape))
+        weight = draw((self.num_embeddings, self.embedding_dim), np.random.default_rng(rng))
         if padding_idx is not None:
             self.padding_idx = _row(padding_idx, self.num_embeddings)
             weight[self.padding_idx] = 0

@@ -11,13 +11,14 @@ from gpunet.device import Array
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.activation import Activation
 from gpunet.layers.base import Layer
+from gpunet.layers.convolution import Conv2d
 from gpunet.layers.linear import Linear, LinearChain
 from gpunet.ops.activations import ActivationFunction
 from gpunet.tape import Tape
 
 
 class Stack(Layer):
-    """Layers one after the other. A `Linear` followed by an activation runs as one fused operation.
+    """Layers one after the other. A `Linear` or convolution followed by an activation is one operation.
 
     Args:
         *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
@@ -38,10 +39,16 @@ class Stack(Layer):
                 )
         super().__init__()
 
-    @cached_property
+    @property
     def _program(self) -> list[Layer]:
-        """The layers to run."""
-        return _chain(fuse(self.layers))
+        """The layers to run; fused anew where an activation was set since."""
+        functions = [getattr(layer, "activation", None) for layer in self.layers]
+        program: list[Layer]
+        fused_for, program = vars(self).get("_fused", (None, []))
+        if functions != fused_for:
+            program = _chain(fuse(self.layers))
+            vars(self)["_fused"] = functions, program  # no change of the model, which would make a recorded step stale
+        return program
 
     @cached_property
     def _first_trained(self) -> int:
@@ -91,12 +98,13 @@ class Stack(Layer):
 
 
 def fuse(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers to run: a plain `Linear` and the activation after it become one."""
+    """Return the layers to run: a plain `Linear` or convolution and the activation after it become one."""
     program: list[Layer] = []
     for layer in layers:
         last = program[-1] if program else None
-        if isinstance(layer, Activation) and isinstance(last, Linear) and last.activation.name == "identity":
-            program[-1] = last.fused(layer.activation)
+        plain = last if isinstance(last, Linear | Conv2d) and last.activation.name == "identity" else None
+        if plain is not None and isinstance(layer, Activation):
+            program[-1] = plain.fused(layer.activation)
         else:
             program.append(layer)
     return program

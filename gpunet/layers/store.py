@@ -1,4 +1,4 @@
-"""The flat store: all parameters of a model in one buffer, their gradients in another, optimizer state in more.
+"""The flat store: all parameters of a model in one array, their gradients in another, and so on with other state.
 
 One optimizer call updates everything, one reduction joins the gradients of several machines, one write saves all.
 Layers hold views into it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ ALIGNMENT = 64
 
 
 class Views(Mapping[str, Array]):
-    """A layer's parameters or gradients by name, as views into a flat store; assigning to a name copies in."""
+    """A layer's parameters, gradients or buffers by name, as views into a flat store; assigning to a name copies in."""
 
     def __init__(self, arrays: Mapping[str, Array]):
         self._arrays = dict(arrays)
@@ -36,7 +36,7 @@ class Views(Mapping[str, Array]):
     def __setitem__(self, name: str, value: Any) -> None:
         view = self[name]
         if np.shape(value) != view.shape:
-            raise ShapeError(f"{name}: cannot assign shape {np.shape(value)} to a parameter of shape {view.shape}.")
+            raise ShapeError(f"{name}: cannot assign shape {np.shape(value)} to an array of shape {view.shape}.")
         device_of(view).assign(view, value)
 
     def __iter__(self) -> Iterator[str]:
@@ -54,7 +54,7 @@ class Views(Mapping[str, Array]):
 
 
 class Segment(NamedTuple):
-    """Where a parameter lies in the flat buffers."""
+    """Where a parameter lies in the flat arrays, or a buffer in theirs."""
 
     layer: Layer
     name: str
@@ -62,27 +62,28 @@ class Segment(NamedTuple):
     shape: tuple[int, ...]
 
     def view(self, flat: Array) -> Array:
-        """Return the segment of a flat buffer in the parameter's shape."""
+        """Return the segment of a flat array in the parameter's shape."""
         return flat[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
 
 
 class FlatStore:
-    """The parameters, gradients and optimizer state of some layers, in flat buffers.
+    """The parameters, gradients, buffers and optimizer state of some layers, in flat arrays.
 
     Building one moves the layers' parameters into it; the stores that held them before are `adopted` then.
 
     Args:
         layers: the layers by path.
-        device: where the empty buffers of layers without parameters live; others stay where their parameters are.
+        device: where the empty arrays of layers without parameters live; others stay where their parameters are.
 
     Raises:
-        ArgumentError: a layer with parameters stands in two places.
+        ArgumentError: a layer with parameters or buffers stands in two places.
 
     Attributes:
-        device: where the buffers live.
+        device: where the arrays live.
         params: the parameters, (size,), on one device.
         grads: the gradients, likewise; zero in the gaps between segments.
-        slots: the optimizer's buffers by name, likewise.
+        slots: the optimizer's arrays by name, likewise.
+        buffers: what layers keep beside parameters, such as running statistics, in one array of another size.
         optimizer: the optimizer that was attached last, whose slots these are.
         segments: where each parameter lies, by "layer.parameter".
         adopted: whether the parameters have moved on into another model's store.
@@ -90,28 +91,23 @@ class FlatStore:
 
     def __init__(self, layers: Mapping[str, Layer], device: Device):
         self.slots: dict[str, Array] = {}
-        self.segments: dict[str, Segment] = {}
         self.optimizer: object = None
         self.adopted = False
         places: dict[Layer, str] = {}
-        size = 0
         for path, layer in layers.items():
-            if layer.params and layer in places:
+            if layer in places and (layer.params or layer.buffers):
                 raise ArgumentError(
                     f"{layer!r} stands in two places, {places[layer]} and {path}: its gradient would be that of one of "
                     "them alone. Make a layer for each place."
                 )
             places[layer] = path
-            for name, a in layer.params.items():
-                self.segments[f"{path}.{name}" if path else name] = Segment(layer, name, size, a.shape)
-                size += -(-a.size // ALIGNMENT) * ALIGNMENT
-        arrays = [segment.layer.params[segment.name] for segment in self.segments.values()]
-        self.device = device_of(arrays[0]) if arrays else device
-        flat = np.zeros(size, arrays[0].dtype if arrays else np.float32)
-        for segment, a in zip(self.segments.values(), arrays, strict=True):
-            segment.view(flat)[...] = to_host(a)
-        self.params = self.device.asarray(flat)
-        self.grads = self.device.asarray(np.zeros_like(flat))
+        first = next((a for layer in places for kept in (layer.params, layer.buffers) for a in kept.values()), None)
+        self.device = device if first is None else device_of(first)
+        dtype = np.dtype(np.float32) if first is None else first.dtype
+        self.segments, params = _flat(layers, "params", dtype)
+        self._buffer_segments, buffers = _flat(layers, "buffers", dtype)
+        self.params, self.buffers = self.device.asarray(params), self.device.asarray(buffers)
+        self.grads = self.device.asarray(np.zeros_like(params))
         for layer in places:
             layer.move_into(self)
         self._bind()
@@ -119,24 +115,26 @@ class FlatStore:
     def release(self) -> None:
         """Let go of the memory, as the parameters have moved on into another model's store."""
         self.adopted = True
-        self.params = self.grads = self.params[:0].copy()
+        self.params = self.grads = self.buffers = self.params[:0].copy()
         self.slots = {}
         self.optimizer = None
 
     def views(self, flat: Array) -> dict[str, Array]:
-        """Return the segments of a flat buffer in the shapes of the parameters, by "layer.parameter"."""
+        """Return the segments of a flat array in the shapes of the parameters, by "layer.parameter"."""
         return {key: segment.view(flat) for key, segment in self.segments.items()}
 
     def to(self, device: Device, dtype: np.dtype[Any]) -> None:
-        """Move all buffers to `device` and `dtype`."""
+        """Move all arrays to `device` and `dtype`."""
         self.device = device
-        self.params, self.grads = device.asarray(self.params, dtype), device.asarray(self.grads, dtype)
+        self.params, self.grads, self.buffers = (
+            device.asarray(a, dtype) for a in (self.params, self.grads, self.buffers)
+        )
         self.slots = {name: device.asarray(slot, dtype) for name, slot in self.slots.items()}
         self._bind()
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Let the layers see their parameters and gradients, on the CPU, as arrays that record."""
+        """Let the layers see their parameters, gradients and buffers, on the CPU, as arrays that record."""
         self._bind(RecordedArray.of)
         try:
             yield
@@ -145,9 +143,27 @@ class FlatStore:
 
     def _bind(self, wrap: Callable[[Array], Array] = lambda a: a) -> None:
         """Let every layer look at its segments."""
-        of_layer: dict[Layer, dict[str, Segment]] = {}
-        for segment in self.segments.values():
-            of_layer.setdefault(segment.layer, {})[segment.name] = segment
-        for layer, segments in of_layer.items():
-            layer.params.rebind({name: wrap(segment.view(self.params)) for name, segment in segments.items()})
-            layer.grads.rebind({name: wrap(segment.view(self.grads)) for name, segment in segments.items()})
+        segments_of = {"params": self.segments, "grads": self.segments, "buffers": self._buffer_segments}
+        for which, segments in segments_of.items():
+            flat = getattr(self, which)
+            of_layer: dict[Layer, dict[str, Array]] = {}
+            for segment in segments.values():
+                of_layer.setdefault(segment.layer, {})[segment.name] = wrap(segment.view(flat))
+            for layer, arrays in of_layer.items():
+                getattr(layer, which).rebind(arrays)
+
+
+def _flat(
+    layers: Mapping[str, Layer], which: Literal["params", "buffers"], dtype: np.dtype[Any]
+) -> tuple[dict[str, Segment], np.ndarray]:
+    """Return where the layers' arrays of a kind lie in one flat array, by "layer.name", and that array."""
+    segments: dict[str, Segment] = {}
+    size = 0
+    for path, layer in layers.items():
+        for name, a in getattr(layer, which).items():
+            segments[f"{path}.{name}" if path else name] = Segment(layer, name, size, a.shape)
+            size += -(-a.size // ALIGNMENT) * ALIGNMENT
+    flat = np.zeros(size, dtype)
+    for segment in segments.values():
+        segment.view(flat)[...] = to_host(getattr(segment.layer, which)[segment.name])
+    return segments, flat

@@ -2,17 +2,30 @@
 
 from gpunet.ops.activations import ActivationFunction
 from gpunet.ops.attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
+from gpunet.ops.batch_norm import batch_norm, batch_norm_backward, batch_statistics
 from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
+from gpunet.ops.conv2d import conv2d, conv2d_backward
 from gpunet.ops.cosine_embedding import cosine_embedding
 from gpunet.ops.cosine_similarity import cosine_similarity, cosine_similarity_backward, most_similar
 from gpunet.ops.dropout import dropout, dropout_backward
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
 from gpunet.ops.embedding import embedding, embedding_backward
 from gpunet.ops.gather import gather
+from gpunet.ops.glu import glu, glu_backward
 from gpunet.ops.layer_norm import layer_norm, layer_norm_backward, rms_norm
 from gpunet.ops.linear import linear, linear_backward
+from gpunet.ops.lstm import lstm, lstm_backward
 from gpunet.ops.matmul import matmul, matmul_backward
+from gpunet.ops.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel, use_kernel
+from gpunet.ops.rnn import rnn, rnn_backward
 from gpunet.ops.softmax import softmax, softmax_backward
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 
@@ -20,9 +33,16 @@ __all__ = [
     "ActivationFunction",
     "MatmulPlan",
     "activation_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_statistics",
     "bias_activation",
     "bias_activation_backward",
     "binary_cross_entropy",
+    "conv2d",
+    "conv2d_backward",
     "cosine_embedding",
     "cosine_similarity",
     "cosine_similarity_backward",
@@ -31,17 +51,27 @@ __all__ = [
     "embedding",
     "embedding_backward",
     "gather",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
+    "glu",
+    "glu_backward",
     "huber",
     "layer_norm",
     "layer_norm_backward",
     "linear",
     "linear_backward",
+    "lstm",
+    "lstm_backward",
     "matmul",
     "matmul_backward",
     "matmul_plan",
+    "max_pool2d",
+    "max_pool2d_backward",
     "mean_squared_error",
     "most_similar",
     "rms_norm",
+    "rnn",
+    "rnn_backward",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
     "set_kernel",

@@ -20,7 +20,7 @@ from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.launch import column_chunks
+from gpunet.ops.launch import column_grid, column_sums
 from gpunet.ops.product import check_kernel
 from gpunet.tape import Tape, empty, empty_like
 
@@ -150,8 +150,8 @@ def _column_sums(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType,
     rows, n = math.prod(a.shape[:-1]), a.shape[-1]
     if out is None:
         out = empty(None, (n,), a.dtype, xp)
-    grid, *partial = column_chunks(rows, n, 1, a.dtype, tape, xp)
-    launch(grid, *partial, out, rows, n, math.ceil(rows / grid[1]))
+    grid = column_grid(a, rows, n)
+    launch(grid, *column_sums(grid, 1, n, a.dtype, tape, xp), out, rows, n, math.ceil(rows / grid[1]))
     return out
 
 

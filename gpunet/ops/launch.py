@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.device import Array
-from gpunet.ops.product import MULTIPROCESSORS
+from gpunet.device import Array, device_of
+from gpunet.ops.product import multiprocessors
 from gpunet.tape import Tape, empty, zeros
 
 THREADS = 256
@@ -45,22 +45,18 @@ def partial_sums(
     return empty(tape, (blocks,), dtype, xp), zeros(tape, (1,), np.dtype(np.uint32), xp)
 
 
-def column_chunks(
-    rows: int, n: int, sums: int, dtype: np.dtype[Any], tape: Tape | None, xp: ModuleType
-) -> tuple[tuple[int, int], Array | None, Array | None]:
-    """Return the grid of a kernel that adds up columns (`columns.cuh`), and what it needs to add up over its blocks.
+def column_grid(a: Array, rows: int, n: int) -> tuple[int, int]:
+    """Return the grid of a kernel that goes by columns (`columns.cuh`) over a matrix on the device of `a`."""
+    width = math.ceil(n / (32 * 16 // a.itemsize))
+    chunks = min(multiprocessors(device_of(a)) // max(width, 1), math.ceil(rows / 64))  # to fill the GPU
+    return width, max(1, chunks)
 
-    Args:
-        rows: of the matrix.
-        n: its columns.
-        sums: how many the kernel takes of each column.
-        dtype: of the sums.
-        tape: where memory comes from.
-        xp: the module of the device.
-    """
-    width = math.ceil(n / (32 * 16 // dtype.itemsize))
-    chunks = max(1, min(MULTIPROCESSORS // max(width, 1), math.ceil(rows / 64)))  # blocks enough to fill the GPU
+
+def column_sums(
+    grid: tuple[int, int], sums: int, n: int, dtype: np.dtype[Any], tape: Tape | None, xp: ModuleType
+) -> tuple[Array | None, Array | None]:
+    """Return what such a kernel needs to add up n columns over its blocks, `sums` of each: as `partial_sums` does."""
+    width, chunks = grid
     if chunks == 1:
-        return (width, 1), None, None
-    arrivals = zeros(tape, (width,), np.dtype(np.uint32), xp)
-    return (width, chunks), empty(tape, (chunks, sums, n), dtype, xp), arrivals
+        return None, None
+    return empty(tape, (chunks, sums, n), dtype, xp), zeros(tape, (width,), np.dtype(np.uint32), xp)

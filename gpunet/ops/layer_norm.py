@@ -20,7 +20,7 @@ from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.bias_activation import ones, sum_columns
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.launch import THREADS, block_count, column_chunks, operand
+from gpunet.ops.launch import THREADS, block_count, column_grid, column_sums, operand
 from gpunet.tape import Tape, empty, empty_like
 
 FORWARD = Kernel("layer_norm.cu", "layer_norm_forward")
@@ -184,10 +184,10 @@ def layer_norm_backward(
     dy, x, weight = (operand(a, tape, xp) for a in (dy, x, weight))
     options = {"RMS": int(mean is None)}
     if dweight is not None:
-        grid, *partial = column_chunks(rows, n, 2, x.dtype, tape, xp)
-        rows_per_chunk = math.ceil(rows / grid[1])
-        results = dweight, dbias
-        COLUMNS(grid, (32, 8), dy, x, mean, scale, *partial, *results, rows, n, rows_per_chunk, options=options)
+        grid = column_grid(x, rows, n)
+        partial = column_sums(grid, 2, n, x.dtype, tape, xp)
+        sizes = rows, n, math.ceil(rows / grid[1])
+        COLUMNS(grid, (32, 8), dy, x, mean, scale, *partial, dweight, dbias, *sizes, options=options)
     if not input_gradient:
         return None
     dx = empty_like(tape, x, xp)

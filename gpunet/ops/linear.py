@@ -174,7 +174,8 @@ def _weight_gradient(
 ) -> None:
     """Write xᵀ·dz to `dweight` and, where asked for, the sums of the columns of `dz` to `dbias`."""
     plan = plan_for(x.T, dz, dweight, kernel, xp)
-    if plan is not None and plan.tile is not None:  # the columns pass through its shared memory anyway
+    if plan is not None and plan.tile is not None and dweight.size:
+        # the columns pass through its shared memory anyway
         run_plan(plan, x.T, dz, dweight, column_sums=dbias, tape=tape, xp=xp)
         return
     _product(x.T, dz, dweight, kernel, tape, xp)

@@ -14,6 +14,7 @@ from gpunet.device import Array, array_module
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops.checks import check_shape
 from gpunet.ops.product import check_kernel, plan_for, run_plan
+from gpunet.tape import Tape
 
 
 def matmul(
@@ -24,6 +25,7 @@ def matmul(
     transpose_b: bool = False,
     out: Array | None = None,
     kernel: str | None = None,
+    tape: Tape | None = None,
 ) -> Array:
     """Return the matrix product a·b, with leading batch dimensions as in `numpy.matmul`.
 
@@ -32,10 +34,11 @@ def matmul(
         b: (..., k, n), or (..., n, k) with `transpose_b`, or a vector (k,).
         transpose_a: swap the last two axes of `a`; a vector stays as it is.
         transpose_b: swap the last two axes of `b`.
-        out: where to write the result; a fresh array by default.
+        out: where to write the result; by default the tape's or a fresh array.
         kernel: which implementation: None (gpunet's choice, see `matmul_plan`), "blas" (BLAS on the CPU, cuBLAS on a
             GPU), or on a GPU a rung of the ladder in `kernels/`: "naive", "shared", "register", "tiled", or "mma",
             tensor cores, which round float32 operands to TF32.
+        tape: where memory comes from; None makes fresh arrays.
 
     Returns:
         (..., m, n); a vector operand has its axis dropped.
@@ -53,13 +56,15 @@ def matmul(
         raise DTypeError(
             f"matmul: out holds {out.dtype}, which cannot take a product of {left.dtype} and {right.dtype}."
         )
+    if out is None and tape is not None:
+        out = tape.empty(_product_shape(left, right), np.result_type(left.dtype, right.dtype), xp)
     if xp is np:
         return np.matmul(left, right, out=out)
     c = xp.empty(_product_shape(left, right), np.result_type(left.dtype, right.dtype)) if out is None else out
     plan = plan_for(left, right, c, kernel, xp)
     if plan is None:
         return xp.matmul(left, right, out=out)
-    run_plan(plan, left, right, c, xp=xp)
+    run_plan(plan, left, right, c, tape=tape, xp=xp)
     return c
 
 

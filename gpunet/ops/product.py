@@ -18,35 +18,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.cuda import Kernel
-from gpunet.device import Array, Device, device_of
+from gpunet.device import Array, Device, current_device, device_of
 from gpunet.errors import ArgumentError, DeviceError
 from gpunet.ops.activations import ActivationFunction, Identity
+from gpunet.ops.tiles import FLOAT32, TILES, Tile
+from gpunet.ops.tuned import Product, gpu_name, winners
 from gpunet.tape import Tape, empty, zeros
-
-
-class Tile(NamedTuple):
-    """The tile of the result that a block computes, its step along k, and the tiles of a warp and of a thread.
-
-    A tensor core hands out a warp's tile to its threads itself: no `tm` and `tn` then.
-    """
-
-    bm: int
-    bn: int
-    bk: int
-    wm: int
-    wn: int
-    tm: int = 0
-    tn: int = 0
-
-    @property
-    def threads(self) -> int:
-        """Threads of a block."""
-        return 32 * (self.bm // self.wm) * (self.bn // self.wn)
-
-    @property
-    def part_size(self) -> int:
-        """Sums that a block holds: of its tile, and of the tile's columns."""
-        return self.bm * self.bn + math.ceil(self.bn / self.threads) * self.threads
 
 
 class MatmulPlan(NamedTuple):
@@ -64,21 +41,6 @@ class MatmulPlan(NamedTuple):
     splits: int
     why: str
 
-
-FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-
-TILES = {  # from the one that does the most with a byte to the one that makes the most blocks
-    ("tiled", FLOAT32): (
-        Tile(128, 128, 8, 64, 32, 8, 8),
-        Tile(64, 64, 8, 32, 32, 8, 4),
-        Tile(32, 32, 16, 32, 16, 4, 4),
-    ),
-    ("tiled", FLOAT64): (Tile(64, 64, 8, 32, 32, 8, 4), Tile(32, 32, 16, 32, 16, 4, 4)),
-    ("mma", FLOAT32): (Tile(64, 64, 16, 32, 32), Tile(32, 32, 16, 16, 16)),
-}
-
-MULTIPROCESSORS = 132
-"""Of an H100 or H200; with fewer blocks than these, a part of the GPU stands idle."""
 
 BLOCKS = {"naive": ((8, 32), 256), "shared": ((16, 16), 256), "register": ((64, 64), 256)}
 """Of the rungs below "tiled": the tile of a block, and its threads."""
@@ -133,23 +95,37 @@ def check_kernel(kernel: str | None, xp: ModuleType | None = None) -> None:
 
 
 def matmul_plan(
-    m: int, n: int, k: int, *, batch: int = 1, dtype: DTypeLike = np.float32, kernel: str | None = None
+    m: int,
+    n: int,
+    k: int,
+    *,
+    layout: str = "NN",
+    batch: int = 1,
+    dtype: DTypeLike = np.float32,
+    kernel: str | None = None,
+    device: Device | None = None,
 ) -> MatmulPlan:
     """Return what runs on a GPU for products of (m, k) and (k, n).
+
+    Where `gpunet tune` has measured the product on this GPU, the plan is what was the fastest then.
 
     Args:
         m: rows of the result.
         n: columns of the result.
         k: the inner size.
+        layout: "NN", or "NT" or "TN" where one of the operands is a transposed view.
         batch: the number of products.
         dtype: of the operands.
         kernel: as for `matmul`.
+        device: where; by default the current device. For the CPU the plan is that of a GPU like an H200.
 
     Raises:
-        ArgumentError: no such kernel, or one that does not take the dtype.
+        ArgumentError: no such kernel or layout, or a kernel that does not take the dtype.
+        DeviceError: the current device cannot be used.
     """
     check_kernel(kernel)
     dtype = np.dtype(dtype)
+    product = Product.of(m, n, k, layout, dtype)
     chosen = kernel or chosen_kernel()
     why = "asked for" if kernel else "this process's choice"
     if chosen == "blas":
@@ -160,14 +136,34 @@ def matmul_plan(
         return MatmulPlan("blas", None, 1, f"{dtype} is for the library unless a kernel is asked for")
     if chosen in BLOCKS:
         return MatmulPlan(chosen, None, 1, why)
-    rung = chosen or "tiled"
-    for tile in TILES[rung, dtype]:
-        blocks = batch * math.ceil(m / tile.bm) * math.ceil(n / tile.bn)
-        if blocks >= MULTIPROCESSORS:
-            return MatmulPlan(rung, tile, 1, f"{blocks} blocks fill {MULTIPROCESSORS} multiprocessors")
+    device = device or current_device()
+    if chosen != "mma" and batch == 1 and (tuned := winners(device).get(product)):
+        tile, splits, date = tuned
+        why = f"tuned on {gpu_name(device)} on {date}: tile {tile}, splits {splits}"
+        return MatmulPlan("tiled", tile, splits, why)
+    return default_plan(chosen or "tiled", product, batch, multiprocessors(device))
+
+
+def default_plan(rung: str, product: Product, batch: int, processors: int) -> MatmulPlan:
+    """Return the plan of a rung with tiles, for a GPU of so many multiprocessors on which nothing was tuned."""
+    for tile in TILES[rung, product.dtype]:
+        blocks = batch * tile.blocks(product.m, product.n)
+        if blocks >= processors:
+            return MatmulPlan(rung, tile, 1, f"{blocks} blocks fill {processors} multiprocessors")
     # each part of k keeps at least four steps, or the sum of the parts costs more than the blocks bring
-    splits = max(1, min(MULTIPROCESSORS // max(blocks, 1), k // (4 * tile.bk)))
-    return MatmulPlan(rung, tile, splits, f"{blocks} blocks in {splits} parts for {MULTIPROCESSORS} multiprocessors")
+    splits = max(1, min(processors // max(blocks, 1), product.k // (4 * tile.bk)))
+    return MatmulPlan(rung, tile, splits, f"{blocks} blocks in {splits} parts for {processors} multiprocessors")
+
+
+@functools.cache
+def multiprocessors(device: Device) -> int:
+    """Return how many a GPU has; with fewer blocks than these, a part of it stands idle.
+
+    The CPU has none; for it, those of an H100 or H200.
+    """
+    if device.xp is np:
+        return 132
+    return int(device.xp.cuda.runtime.getDeviceProperties(device.index)["multiProcessorCount"])
 
 
 def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -> MatmulPlan | None:
@@ -191,9 +187,10 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
         return None
     batch = len(c) if c.ndim == 3 else 1
     m, n = c.shape[-2:]
-    plan = matmul_plan(m, n, a.shape[-1], batch=batch, dtype=c.dtype, kernel=kernel)
+    layout, device = "".join("NT"[bool(transpose)] for transpose in transposes), device_of(c)
+    plan = matmul_plan(m, n, a.shape[-1], layout=layout, batch=batch, dtype=c.dtype, kernel=kernel, device=device)
     if plan.kernel == "mma":
-        _check_tensor_cores(device_of(c))
+        _check_tensor_cores(device)
     return None if plan.kernel == "blas" else plan
 
 
@@ -258,13 +255,15 @@ def run_plan(
         RUNGS[plan.kernel](grid, (threads,), *args, options=options)
         return
     tile = plan.tile
-    tiles = math.ceil(m / tile.bm) * math.ceil(n / tile.bn)
+    tiles = tile.blocks(m, n)
     parts = arrivals = None
     if plan.splits > 1:
         parts = empty(tape, (tiles * plan.splits * batch * tile.part_size,), c.dtype, xp)
         arrivals = zeros(tape, (tiles * batch,), np.dtype(np.uint32), xp)
     options |= {name.upper(): size for name, size in tile._asdict().items() if size}
-    options |= {"VECTOR_A": _by_vectors(a), "VECTOR_B": _by_vectors(b), "VECTOR_C": _by_vectors(c, *sides)}
+    options |= {"VECTOR_A": _by_vectors(a), "VECTOR_B": _by_vectors(b)}
+    if plan.kernel == "tiled":
+        options["VECTOR_C"] = _by_vectors(c, *sides)
     scratch = column_sums, parts, arrivals
     args = (a, b, *sides, c, *scratch, m, n, k, *strides, tile.part_size, function.parameter)
     RUNGS[plan.kernel]((tiles, plan.splits, batch), (tile.threads,), *args, options=options)

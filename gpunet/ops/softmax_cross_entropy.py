@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.cuda import Kernel
+from gpunet.data.checks import check_range
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.ops.checks import float_module
@@ -51,8 +52,9 @@ def softmax_cross_entropy(
     Args:
         logits: (rows, classes), or (rows, positions..., classes), where each position counts as a row; float32 or
             float64. -inf rules a class out.
-        target: integer labels (rows, positions...) in [0, classes), which are not checked here (a label that is out of
-            range counts as no class); or distributions (rows, positions..., classes) in the dtype of `logits`.
+        target: integer labels (rows, positions...) in [0, classes), which are checked in host memory (on a GPU one that
+            is out of range counts as no class); or distributions (rows, positions..., classes) in the dtype of
+            `logits`.
         weight: row weights (rows,) in the dtype of `logits`; all positions of a row have its weight.
         class_weight: (classes,) in the dtype of `logits`.
         label_smoothing: ε of the formula, in [0, 1].
@@ -64,15 +66,20 @@ def softmax_cross_entropy(
     Raises:
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
+        DataError: labels in host memory that are none.
     """
     array_module(logits=logits, target=target)
     floats = target if target.ndim == max(logits.ndim, 2) else None
     xp = float_module("softmax_cross_entropy", logits=logits, target=floats, weight=weight, class_weight=class_weight)
     _check_shapes(logits, target, weight, class_weight)
+    if type(target) is np.ndarray and floats is None:  # a step that is recorded looks at its labels elsewhere
+        check_range(target, logits.shape[-1], "target: labels")
     shape = logits.shape
     if len(shape) > 2:
         logits, target, weight = _positions_as_rows(logits, target, weight, tape, xp)
-    if xp is np:
+    if xp is np and floats is None and class_weight is None and not label_smoothing:
+        loss, dlogits = _numpy_labels(logits, target, weight, tape)
+    elif xp is np:
         loss, dlogits = _numpy(logits, target, weight, class_weight, label_smoothing, tape)
     else:
         loss, dlogits = _cuda(logits, target, weight, class_weight, label_smoothing, tape, xp)
@@ -92,6 +99,45 @@ def _positions_as_rows(
     rows = math.prod(shape)
     weight = None if weight is None else weight.reshape(rows)
     return logits.reshape(rows, logits.shape[-1]), target.reshape(rows, *target.shape[len(shape) :]), weight
+
+
+def _numpy_labels(logits: Array, labels: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
+    """Take the common case, plain labels, without writing their distributions out: t is 0 but for one class a row."""
+    rows, classes = logits.shape
+    starts, ones, shares = _label_constants(rows, classes, logits.dtype)
+    if weight is not None:
+        shares = _row_shares(logits, weight, None, tape)
+    if labels.dtype != np.int64:
+        labels = labels.astype(np.int64)
+    place = empty(tape, (rows,), np.dtype(np.int64), np)  # of each row's label in the flat array
+    np.add(starts, labels, out=place)
+    total, ratio, at_label = empty(tape, (3, rows, 1), logits.dtype, np)
+    dlogits, loss = empty_like(tape, logits, np), empty(tape, (), logits.dtype, np)
+    flat, picked, share = dlogits.reshape(-1), at_label.reshape(-1), shares.reshape(-1)
+    logits.max(axis=1, out=total, keepdims=True)
+    np.subtract(logits, total, out=dlogits)
+    flat.take(place, 0, picked, "clip")  # the mode "raise" would take into a copy first
+    np.exp(dlogits, out=dlogits)
+    np.dot(dlogits, ones, out=total)
+    np.divide(shares, total, out=ratio)
+    np.multiply(dlogits, ratio, out=dlogits)
+    np.log(total, out=total)
+    np.subtract(total, at_label, out=total)
+    np.dot(total.reshape(-1), share, out=loss)
+    flat.take(place, 0, picked, "clip")
+    np.subtract(picked, share, out=picked)
+    flat.put(place, picked, "clip")
+    return loss, dlogits
+
+
+@functools.lru_cache(maxsize=16)
+def _label_constants(rows: int, classes: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where each row begins in the flat array, a column of ones, and the share of each row in the mean."""
+    return (
+        np.arange(0, rows * classes, classes),
+        np.ones((classes, 1), dtype),
+        np.full((rows, 1), 1 / max(rows, 1), dtype),
+    )
 
 
 def _numpy(

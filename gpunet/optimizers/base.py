@@ -48,7 +48,9 @@ class Optimizer:
     kernel: ClassVar[Kernel]
     """The rule on a GPU; launched with a thread for every 16 bytes of the parameters, or fewer."""
 
-    _moving: ClassVar[frozenset[str]] = frozenset(("steps", "schedule", "_schedule", "_store", "_step", "_step_of"))
+    _moving: ClassVar[frozenset[str]] = frozenset(
+        ("steps", "schedule", "_given", "_schedule", "_store", "_step", "_step_of")
+    )
     """Attributes that are no settings of the rule."""
 
     def __init__(
@@ -59,8 +61,7 @@ class Optimizer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
-        self._schedule = copy.deepcopy(as_schedule(lr))  # as it was given: what one training observed stays its own
-        self.schedule = copy.deepcopy(self._schedule)
+        self.schedule = as_schedule(lr)
         self.weight_decay = self._real("weight_decay", weight_decay, closed="left")
         self.clip_norm = None if clip_norm is None else self._real("clip_norm", clip_norm)
         self.clip_value = None if clip_value is None else self._real("clip_value", clip_value)
@@ -68,6 +69,16 @@ class Optimizer:
         self._store: FlatStore | None = None
         self._step: HostStep | DeviceStep | None = None
         self._step_of: Array = None
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of the learning rate, with what this training has observed; set another as you like."""
+        return self._schedule
+
+    @schedule.setter
+    def schedule(self, schedule: Schedule) -> None:
+        self._given = copy.deepcopy(schedule)  # what one training observed stays its own
+        self._schedule = copy.deepcopy(schedule)
 
     @property
     def lr(self) -> float:
@@ -78,7 +89,8 @@ class Optimizer:
     def first_skipped(self) -> int | None:
         """The first step whose gradient was not finite, from 1 on, or None; such a step is counted and not applied.
 
-        It is of the steps since the parameters came where they are. On a GPU this waits for the GPU.
+        It is of the steps since the parameters came where they are, with a `Trainer` of its last epoch. On a GPU this
+        waits for the GPU.
         """
         return None if self._step is None else int(to_host(self._step.first_skipped)[0]) or None
 
@@ -89,7 +101,7 @@ class Optimizer:
         self._store = model.store
         self._store.optimizer = self
         self.steps = 0
-        self.schedule = copy.deepcopy(self._schedule)
+        self._schedule = copy.deepcopy(self._given)
         device = self._store.device
         with device.activate():
             self._store.slots = {name: device.xp.zeros_like(self._store.params) for name in self.slot_names}
@@ -129,9 +141,11 @@ class Optimizer:
 
     def look_ahead(self, steps: int) -> None:
         """Tell a GPU the learning rates of the next steps, where they differ: one upload, in place of one a step."""
-        step, rates = self.prepare(), [self.schedule(self.steps + i) for i in range(steps)]
-        if isinstance(step, DeviceStep) and len(set(rates)) > 1:
-            step.look_ahead(self.steps, rates)
+        step = self.prepare()
+        if isinstance(step, DeviceStep):
+            rates = [self.schedule(self.steps + i) for i in range(steps)]
+            if len(set(rates)) > 1:
+                step.look_ahead(self.steps, rates)
 
     def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
         """Return what changes from step to step in the rule on the CPU; by default the learning rate alone.
@@ -144,6 +158,9 @@ class Optimizer:
 
     def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
         """Update a block of the parameters, on the CPU.
+
+        Its NumPy calls are recorded in the first step and made again in the others: what changes from step to step
+        comes in by `numbers`, and nothing is decided by looking at numbers.
 
         Args:
             numbers: `step_numbers`, as arrays of shape ().

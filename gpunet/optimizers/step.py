@@ -107,7 +107,7 @@ class DeviceStep:
         store: the buffers, on a GPU.
 
     Attributes:
-        launches: the step; whoever does them counts it in `done`.
+        launches: the step, in another list where the launches are others; whoever does them counts it in `done`.
         done: the steps that the device has done, once its queue is done.
         progress: int64 (3,) on the device: steps done, for how many of them the table of rates begins, and the first
             step that was not applied, from 1 on, or 0.

@@ -200,7 +200,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def _mark(self, key: Any = ...) -> None:
         """Note for check mode that the elements `key` hold values."""
-        if self._memory.written is not None:
+        if self._memory.written is not None and self.size:
             element = np.dtype((np.void, self.itemsize))
             offset = self.data.ptr - self._memory.ptr
             written = np.ndarray(self.shape, element, self._memory.written, offset, self.strides)

@@ -20,10 +20,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpunet import files
 from gpunet.errors import ArgumentError, CompileError, DeviceError
 from gpunet.simulator.rewrite import rewrite
 
 RUNTIME = Path(__file__).parent / "runtime"
+MISSING_HEADER = """
+Neither NVRTC nor the simulated GPU has the headers of C and C++: kernels have math, printf and assert without them.
+Half precision is not modelled."""
 OLDEST_GCC = 12  # the first with std::source_location, -ftrivial-auto-var-init and complete C++20 lambdas
 
 _COMMON = (
@@ -118,13 +122,12 @@ def _gcc_version(path: str) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Return the folder of compiled kernels: in `$GPUNET_CACHE`, else in the user's cache folder. Make it if need be.
+    """Return the folder of compiled kernels, in gpunet's cache folder. Make it if need be.
 
     Raises:
         DeviceError: it cannot be made; says what to do.
     """
-    user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("GPUNET_CACHE") or Path(user_cache) / "gpunet") / "simulator"
+    folder = files.cache_folder() / "simulator"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -166,11 +169,11 @@ def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: s
 
 def _compile(source: str, name: str, options: Sequence[str], mode: str, runtime: Path, build: _publish) -> None:
     compiler = find_compiler().path
-    include = f"-I{RUNTIME / 'include'}"
-    # The source is preprocessed alone: its macros (-DT=float) must not meet the runtime's headers.
-    macros = ["-DGPUNET_SIMULATOR", "-D__CUDA_ARCH__=900"]
+    # The source is preprocessed alone: its macros (-DT=float) must not meet the runtime's headers, nor the host's
+    # headers, which are not made for kernels, the runtime.
+    given = ["-nostdinc", f"-I{RUNTIME / 'include'}", "-DGPUNET_SIMULATOR", "-D__CUDA_ARCH__=900"]
     marked = f'# 1 "{name}"\n{source}\n'
-    preprocessed = _run([compiler, "-E", *_COMMON, *macros, *options, include, "-x", "c++", "-"], name, stdin=marked)
+    preprocessed = _run([compiler, "-E", *_COMMON, *given, *options, "-x", "c++", "-"], name, stdin=marked)
     text, compiled = build.folder / "kernels.cpp", build.folder / "kernels.o"
     text.write_text(rewrite(preprocessed), encoding="utf-8")
     headers = [f"-I{RUNTIME}", "-include", "device.h"]
@@ -203,7 +206,8 @@ def _run(command: list[str], name: str, stdin: str | None = None) -> str:
         command, input=stdin, capture_output=True, encoding="utf-8", errors="replace", env={**os.environ, "LC_ALL": "C"}
     )
     if result.returncode != 0:
-        raise CompileError(f"{name} does not compile for the simulator:\n{result.stderr.strip()}")
+        hint = MISSING_HEADER if "No such file or directory" in result.stderr else ""
+        raise CompileError(f"{name} does not compile for the simulator:\n{result.stderr.strip()}{hint}")
     return result.stdout
 
 

@@ -11,6 +11,7 @@ from gpunet.training.callbacks import (
     TerminateOnNaN,
 )
 from gpunet.training.history import History
+from gpunet.training.tensorboard import TensorBoard
 from gpunet.training.trainer import Trainer
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Log",
     "Monitor",
     "ProgressBar",
+    "TensorBoard",
     "TerminateOnNaN",
     "Trainer",
     "metrics",

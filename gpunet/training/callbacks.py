@@ -148,6 +148,7 @@ class EarlyStopping(Monitor):
 
     Attributes:
         best_weights: the flat parameters of the best epoch so far, or None.
+        best_buffers: the flat buffers of that epoch, such as running statistics.
         waited: epochs since then.
     """
 
@@ -168,12 +169,14 @@ class EarlyStopping(Monitor):
     def reset(self) -> None:
         super().reset()
         self.best_weights: Array | None = None
+        self.best_buffers: Array | None = None
         self.waited = 0
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         if self.improved(row):
             self.waited = 0
-            self.best_weights = trainer.model.store.params.copy()
+            store = trainer.model.store
+            self.best_weights, self.best_buffers = store.params.copy(), store.buffers.copy()
             return
         self.waited += 1
         if self.waited >= self.patience:
@@ -182,17 +185,21 @@ class EarlyStopping(Monitor):
     def on_fit_end(self, trainer: Trainer) -> None:
         # an interrupted run is resumed from its last weights, not from its best
         if self.restore_best and self.best_weights is not None and trainer.history.stopped != "interrupted":
-            trainer.model.device.assign(trainer.model.store.params, self.best_weights)
+            store = trainer.model.store
+            store.device.assign(store.params, self.best_weights)
+            store.device.assign(store.buffers, self.best_buffers)
 
     def state(self) -> dict[str, Any]:
-        best = {} if self.best_weights is None else {"best_weights": to_host(self.best_weights)}
+        kept = {"best_weights": self.best_weights, "best_buffers": self.best_buffers}
+        best = {name: to_host(a) for name, a in kept.items() if a is not None}
         return {**super().state(), **best, "waited": self.waited}
 
     def restore(self, state: dict[str, Any], trainer: Trainer) -> None:
         super().restore(state, trainer)
         self.waited = state["waited"]
         if "best_weights" in state:
-            self.best_weights = trainer.model.device.asarray(state["best_weights"])
+            asarray = trainer.model.device.asarray
+            self.best_weights, self.best_buffers = asarray(state["best_weights"]), asarray(state["best_buffers"])
 
 
 class Checkpoint(Monitor):
@@ -269,7 +276,8 @@ class Log(Callback):
 class TerminateOnNaN(Callback):
     """Stop when the loss or a weight is no longer finite, and put the last finite epoch's weights back.
 
-    The optimizer's buffers, such as its moments, of that epoch's end come back with them; steps go on being counted.
+    The layers' buffers and the optimizer's, such as its moments, of that epoch's end come back with them; steps go on
+    being counted.
     """
 
     order = -1  # before those that keep weights of their own
@@ -300,4 +308,5 @@ class TerminateOnNaN(Callback):
 
     @staticmethod
     def _buffers(trainer: Trainer) -> list[Array]:
-        return [trainer.model.store.params, *trainer.model.store.slots.values()]
+        store = trainer.model.store
+        return [store.params, store.buffers, *store.slots.values()]

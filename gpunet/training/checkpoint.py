@@ -49,6 +49,8 @@ def save(trainer: Trainer, path: str | Path) -> None:
             "callbacks": callbacks,
             "history": trainer.history.epochs,
             "seed": trainer.seed,
+            "plan": trainer.plan,
+            "precision": trainer.precision,
             "epoch": trainer.epoch,
             "position": trainer.position,
             "rows": trainer.rows,
@@ -74,6 +76,8 @@ def load(
             callbacks=callbacks,
             metrics=metrics,
             seed=description["seed"],
+            plan=description["plan"],
+            precision=description["precision"],
         )
         trainer.attach()
         trainer.optimizer.restore(description["optimizer_state"])

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet.cuda import Launch
 
-PRODUCTS = (np.dot, np.vdot, np.matmul)
+PRODUCTS = ("dot", "matmul")
 TILE = ("BM", "BN", "BK", "WM", "WN", "TM", "TN")
 
 
@@ -75,17 +75,19 @@ def call_nodes(calls: Sequence[Callable[[], Any]]) -> Iterator[Node]:
             arguments += [*function.args, *function.keywords.values()]
             inner = next((a for a in function.args if isinstance(a, functools.partial)), None)
             function = function.func if inner is None else inner
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, np.ndarray):  # a method of an array
+            arguments.insert(0, owner)
         arrays = [a for a in arguments if isinstance(a, np.ndarray)]
         name = getattr(function, "__name__", str(function))
-        owner = getattr(function, "__self__", None)
         if isinstance(owner, np.ufunc):
             name = f"{owner.__name__}.{name}"
-        yield Node(name, tuple(a.shape for a in arrays), "", sum(a.nbytes for a in arrays), _flops(function, arrays))
+        yield Node(name, tuple(a.shape for a in arrays), "", sum(a.nbytes for a in arrays), _flops(name, arrays))
 
 
-def _flops(function: Any, arrays: Sequence[np.ndarray]) -> int:
-    if function in PRODUCTS and len(arrays) > 1:
-        a, b = arrays[:2] if function is not np.vdot else [x.ravel() for x in arrays[-2:]]
+def _flops(name: str, arrays: Sequence[np.ndarray]) -> int:
+    if name in PRODUCTS:
+        a, b = arrays[:2]
         return 2 * a.size * (b.shape[-1] if b.ndim > 1 else 1)
-    owner = getattr(function, "__self__", function)
-    return max((a.size for a in arrays), default=0) if isinstance(owner, np.ufunc) else 0
+    is_ufunc = isinstance(getattr(np, name.partition(".")[0], None), np.ufunc)
+    return max((a.size for a in arrays), default=0) if is_ufunc else 0

@@ -6,11 +6,10 @@ import math
 import os
 from collections.abc import Iterable
 
-from gpunet.errors import ArgumentError, MissingPackageError, StateError
+from gpunet.errors import ArgumentError, StateError
+from gpunet.training.plots import figure
 
 Row = dict[str, float | int]
-
-_NOT_PLOTTED = {"epoch", "lr", "seconds"}  # how the training went, not how good the model is
 
 
 class History:
@@ -75,20 +74,4 @@ class History:
             StateError: there is no epoch to draw.
             MissingPackageError: matplotlib is not installed.
         """
-        measured = dict.fromkeys(name.removeprefix("val_") for name in self.columns)
-        names = [name for name in measured if name not in _NOT_PLOTTED]
-        if not names:
-            raise StateError("the history has nothing to plot; train at least one epoch first.")
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise MissingPackageError("plot needs matplotlib: pip install 'matplotlib>=3.8'") from None
-        figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
-        for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-            for column, label in ((name, "training"), (f"val_{name}", "validation")):
-                if column in self:
-                    axes.plot(range(1, len(self) + 1), self[column], marker=".", label=label)
-            axes.set(xlabel="epoch", title=name)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.legend()
-        figure.savefig(path, format="png")
+        figure({"": self}).savefig(path, format="png")

@@ -13,7 +13,6 @@ over one piece of memory that holds them all, the third is the first replay.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Literal, NoReturn
@@ -22,7 +21,7 @@ import numpy as np
 
 from gpunet.cuda import traced_launches
 from gpunet.device import Array
-from gpunet.errors import GpunetWarning, OutOfMemoryError, StateError
+from gpunet.errors import OutOfMemoryError, StateError
 from gpunet.layers import Layer
 from gpunet.losses import Loss
 from gpunet.models import Model
@@ -30,7 +29,7 @@ from gpunet.ops.activations import CustomActivation
 from gpunet.ops.product import chosen_kernel, use_kernel
 from gpunet.optimizers import Optimizer
 from gpunet.optimizers.step import DeviceStep, HostStep
-from gpunet.recording import Call, NotRecordableError, RecordedArray, last_change, parts, recorded, recording
+from gpunet.recording import Call, NotRecordableError, RecordedArray, parts, recorded, recording
 from gpunet.tape import Tape
 from gpunet.training.explain import Explanation, call_nodes, launch_node
 
@@ -49,8 +48,9 @@ class Plan:
         loss: what is minimised.
         optimizer: the update rule, attached to the model.
         seed: of the dropout masks.
-        record: True, False, or "auto": recorded unless the step cannot be, which is told once.
+        record: True, False, or "auto": recorded unless the step cannot be.
         precision: "float32" or "tf32", as for `Trainer`.
+        tell: is told why where the step is not recorded.
 
     Attributes:
         value: the loss of the last step, (), on the device; the next step overwrites it.
@@ -70,8 +70,10 @@ class Plan:
         seed: int,
         record: bool | Literal["auto"],
         precision: Literal["float32", "tf32"],
+        tell: Callable[[str], None],
     ):
         self.model, self.loss, self.optimizer, self.record = model, loss, optimizer, record
+        self._tell = tell
         self.explanation: Explanation | None = None
         self._store, self._device = model.store, model.device
         self._params = self._store.params
@@ -82,8 +84,9 @@ class Plan:
         elif record and self._chosen is None:
             self._kernel = "tiled"  # the library serves float64 else, and its calls cannot be captured
         self._step = optimizer.prepare()
+        self._launches = self._step.launches if isinstance(self._step, DeviceStep) else None
         self._parts = [*parts(model), *parts(loss)]
-        self._changes = [last_change(part) for part in self._parts]
+        self._changes = [part.last_change for part in self._parts]
         self.tape = Tape(seed, self._step.progress if isinstance(self._step, DeviceStep) else None)
         self._replay: Call | None = None
         self._ran = False
@@ -92,19 +95,21 @@ class Plan:
     @property
     def stale(self) -> bool:
         """Whether the model, the loss or the optimizer was changed or moved since."""
+        step = self.optimizer.prepare()
         return (
             self._params is not self._store.params
             or self._chosen != chosen_kernel()
-            or self._step is not self.optimizer.prepare()
-            or self._changes != [last_change(part) for part in self._parts]
+            or self._step is not step
+            or (isinstance(step, DeviceStep) and self._launches is not step.launches)
+            or self._changes != [part.last_change for part in self._parts]
         )
 
     def inputs(self, given: Sequence[Array]) -> Load:
         """Return what loads a batch that is given: as it is, or copied into arrays that are always the same."""
         if not self.record:
             return lambda tape: given
-        if self._replay is not None:
-            self.loss.check_given(self.prediction, given[1])  # as the code would that is not run any more
+        if self._ran:
+            self.loss.check_given(self.prediction, given[1])  # as the code does in the first step, and not any more
         if not self._inputs:
             self._inputs = [self._device.xp.empty_like(a) for a in given]
         for fixed, a in zip(self._inputs, given, strict=True):
@@ -118,7 +123,7 @@ class Plan:
         """Do a step; `load` and `add` must make the same calls every time.
 
         Raises:
-            OutOfMemoryError: the buffers of the step do not fit; the model is what it was.
+            OutOfMemoryError: the buffers of the step do not fit; the parameters are what they were.
             StateError: the step was to be recorded and cannot be.
         """
         try:
@@ -130,6 +135,14 @@ class Plan:
                 self._run(load, add)
         except MemoryError as error:
             self._raise_out_of_memory(error)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Begin anew, with other buffers: those of a step that broke off are not what the next step takes them for."""
+        self.tape = Tape(self.tape.seed, self.tape.shared_step)
+        self._replay, self._ran, self.explanation = None, False, None
 
     def _gradients(self, tape: Tape, load: Load) -> Array:
         """Do the step up to its gradients; return the targets."""
@@ -156,6 +169,7 @@ class Plan:
         self._ran = True
 
     def _try_to_record(self, load: Load, add: Add | None) -> None:
+        buffers = self._store.buffers.copy()
         try:
             self._refuse_layers_that_opt_out()
             if isinstance(self._step, DeviceStep):
@@ -168,14 +182,13 @@ class Plan:
             if self.record is True:
                 raise StateError(f"the training step cannot be recorded: {error}") from error
             self._give_up(str(error))
+            self._store.buffers[...] = buffers  # those that follow the batches have followed this one already
             self._run(load, add)
 
     def _give_up(self, why: str) -> None:
-        self.record, self._replay, self.explanation = False, None, None
-        self.tape = Tape(self.tape.seed, self.tape.shared_step)
-        warnings.warn(
-            f"the training step runs as it is written, it cannot be recorded: {why}", GpunetWarning, stacklevel=2
-        )
+        self.record = False
+        self._forget()
+        self._tell(why)
 
     def _record(self, step: HostStep, load: Load, add: Add | None) -> None:
         """Do the step on the CPU and keep its calls."""
@@ -199,18 +212,23 @@ class Plan:
 
         def first_replay() -> None:
             tape.step = optimizer.steps
+            grads, buffers = self._store.grads, self._store.buffers
+            before = buffers.copy()
             for call in gradient_calls:
                 call()
-            replayed = self._store.grads.copy()
-            value, prediction, again = self.value, self.prediction, Tape(tape.seed)
+            replayed = self.value, self.prediction, grads.copy(), buffers.copy()
+            buffers[...] = before  # to follow this batch once
+            again = Tape(tape.seed)
             again.reset(step=tape.step)
             target = self._gradients(again, load)
-            if np.array_equal(replayed, self._store.grads, equal_nan=True):
-                self.value, self.prediction, self._replay = value, prediction, replay
+            written = self.value, self.prediction, grads, buffers
+            if all(np.array_equal(a, b, equal_nan=True) for a, b in zip(replayed, written, strict=True)):
+                self.value, self.prediction, *_ = replayed
+                self._replay = replay
                 for call in calls[len(gradient_calls) :]:
                     call()
             else:
-                self._give_up("its gradients were others when its calls were made again.")
+                self._give_up("it gave other numbers when its calls were made again.")
                 if add is not None:
                     add(self.value, self.prediction, target, again)
             optimizer.step()
@@ -255,7 +273,7 @@ class Plan:
 
     def _raise_out_of_memory(self, error: MemoryError) -> NoReturn:
         needed, free = self.tape.nbytes, self._device.free_bytes()
-        self.tape, self._replay, self._ran = Tape(self.tape.seed, self.tape.shared_step), None, False
+        self._forget()
         raise OutOfMemoryError(
             f"{self._device.name}: the buffers of a training step do not fit: {needed / 2**20:,.1f} MiB were needed so "
             f"far, {free / 2**20:,.1f} MiB are free ({error}). Use a smaller batch_size."

@@ -121,6 +121,7 @@ class Trainer:
         self.precision = precision
         self._plans: dict[Hashable, Plan] = {}
         self._batches: Batches | None = None
+        self._told = False
         self._attached = False
 
     def attach(self) -> None:
@@ -202,6 +203,7 @@ class Trainer:
     def _load(self, arrays: Sequence[np.ndarray]) -> Batches:
         """Return the batches of the data; the same object as before, which plans know, where it takes such data."""
         if self._batches is None or not self._batches.takes(self.model.device, arrays):
+            self._plans.clear()  # before the new data is uploaded: they hold memory, and name the old
             self._batches = Batches(self.model.device, [(a.shape[1:], a.dtype) for a in arrays])
         self._batches.load(arrays)
         return self._batches
@@ -239,9 +241,9 @@ class Trainer:
         validation: tuple[ArrayLike, ArrayLike] | None,
     ) -> None:
         rows = self.rows
-        order = random.permutation(rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(rows)
-        batches.begin(order, self.position)
-        steps = self.optimizer.steps
+        batches.begin(self._order(shuffle), self.position)
+        if not self.position:
+            self.optimizer.prepare().first_skipped.fill(0)
         self.optimizer.look_ahead(math.ceil((rows - self.position) / batch_size))
         began = time.perf_counter()
         while self.position < rows:
@@ -255,7 +257,7 @@ class Trainer:
             for callback in self.callbacks:
                 callback.on_step_end(self, count)
         means, first_skipped = self.running.read_beside(self.optimizer.prepare().first_skipped)
-        if first_skipped > steps:
+        if first_skipped:
             warnings.warn(
                 f"epoch {self.epoch + 1}: from step {first_skipped} of the training on, gradients were not finite; "
                 "such steps are not applied, and the weights are the last finite ones. Lower the learning rate.",
@@ -272,6 +274,10 @@ class Trainer:
         self.history.epochs.append(row)
         for callback in self.callbacks:
             callback.on_epoch_end(self, row)
+
+    def _order(self, shuffle: bool) -> np.ndarray:
+        """Return the order of the rows in the epoch that begins or goes on, (rows,)."""
+        return random.permutation(self.rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(self.rows)
 
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
         """Do one training step on one batch, reading nothing back.
@@ -303,6 +309,7 @@ class Trainer:
 
     def _plan(self, key: Hashable, *, record: bool | Literal["auto"]) -> Plan:
         """Return the step for a kind of batch, new where there is none or where it is stale."""
+        key = (key, record, self.precision, self.seed, id(self.loss))  # which the plan keeps, so no other has its id
         plan = self._plans.get(key)
         if plan is None or plan.stale:
             if len(self._plans) >= PLANS:
@@ -314,8 +321,17 @@ class Trainer:
                 seed=self.seed,
                 record=record,
                 precision=self.precision,
+                tell=self._tell,
             )
         return plan
+
+    def _tell(self, why: str) -> None:
+        """Say, once for all batch shapes, that steps are not recorded."""
+        if not self._told:
+            self._told = True
+            warnings.warn(
+                f"the training step runs as it is written, it cannot be recorded: {why}", GpunetWarning, stacklevel=2
+            )
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
         """Return the loss and the metrics on raw host data, as {"loss": ..., "accuracy": ...}; NaN for a NaN model.

@@ -84,7 +84,73 @@ def test_gather(cuda):
     assert_same(cuda, gn.ops.gather, rng.normal(size=(5, 3)), rows, dtype=np.float32)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_embedding_and_its_gradient(cuda, dtype):
+    indices = rng.integers(0, 50, (30, 20))
+    assert_same(cuda, gn.ops.embedding, indices, rng.normal(size=(50, 33)), dtype=dtype)
+    dy = rng.normal(size=(30, 20, 33))
+    assert_same(cuda, lambda dy, k: gn.ops.embedding_backward(dy, k, 50, 3), dy, indices, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cosine_similarity_its_gradient_and_its_loss(cuda, dtype):
+    dy, a, b = rng.normal(size=300), rng.normal(size=(300, 33)), rng.normal(size=(300, 33))
+    a[7] = 0
+    assert_same(cuda, gn.ops.cosine_similarity, a, b, dtype=dtype)
+    assert_same(cuda, lambda dy, a, b: gn.ops.cosine_similarity_backward(dy, a, b, eps=0.1), dy, a, b, dtype=dtype)
+    loss, target, weight = gn.CosineEmbeddingLoss(0.1), np.sign(dy), rng.uniform(size=300)
+    assert_same(cuda, loss.value_and_grad, rng.normal(size=(300, 2, 33)), target, weight, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_recurrent_layers_and_their_gradients(cuda, dtype):
+    dh, x = rng.normal(size=(5, 19, 13)), rng.normal(size=(5, 19, 7))
+
+    def weights(gates):
+        return [rng.normal(size=shape) / 4 for shape in ((7, gates * 13), (13, gates * 13), (gates * 13,))]
+
+    def rnn(dh, x, weight_ih, weight_hh, bias):
+        h = gn.ops.rnn(x, weight_ih, weight_hh, bias)
+        return h, *gn.ops.rnn_backward(dh, x, h, weight_ih, weight_hh)
+
+    def lstm(dh, x, weight_ih, weight_hh, bias):
+        states = gn.ops.lstm(x, weight_ih, weight_hh, bias)
+        return states[0], *gn.ops.lstm_backward(dh, x, *states, weight_ih, weight_hh)
+
+    for function, gates in ((rnn, 1), (lstm, 4)):
+        for gradient in (dh, dh[-1]):
+            assert_same(cuda, function, gradient, x, *weights(gates), dtype=dtype)
+
+
 def test_dropout_has_the_mask_of_the_cpu(cuda):
     x = np.ones((37, 11), np.float32)
     masks = [gn.ops.dropout(device.asarray(x), 0.4, Tape(seed=3))[1] for device in (gn.get_device("cpu"), cuda)]
     np.testing.assert_array_equal(cuda.to_host(masks[1]), masks[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), ((2, 1), (0, 2), (1, 2), 2)], ids=str)
+def test_convolution_and_its_gradient(cuda, sizes, dtype):
+    x, weight, bias = (rng.normal(size=shape) for shape in ((5, 4, 7, 6), (6, 4 // sizes[-1], 3, 2), (6,)))
+
+    def forward_and_backward(x, weight, bias):
+        y = gn.ops.conv2d(x, weight, bias, *sizes, activation="relu")
+        return y, *gn.ops.conv2d_backward(y, x, weight, *sizes, saved=y, activation="relu")
+
+    assert_same(cuda, forward_and_backward, x, weight, bias, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(2,), ((3, 2), 1, 1)], ids=str)
+def test_every_pooling_and_its_gradient(cuda, sizes, dtype):
+    def forward_and_backward(x):
+        winners = gn.array_module(x).empty(gn.ops.max_pool2d(x, *sizes).shape, np.int32)
+        largest, mean = gn.ops.max_pool2d(x, *sizes, winners=winners), gn.ops.avg_pool2d(x, *sizes)
+        gradients = gn.ops.max_pool2d_backward(largest, winners, x.shape, *sizes)
+        whole = gn.ops.global_avg_pool2d(x)
+        return (
+            largest, winners, gradients, mean, gn.ops.avg_pool2d_backward(mean, x.shape, *sizes),
+            whole, gn.ops.global_avg_pool2d_backward(whole, x.shape),
+        )  # fmt: skip
+
+    assert_same(cuda, forward_and_backward, rng.normal(size=(5, 4, 7, 6)), dtype=dtype)

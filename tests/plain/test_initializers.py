@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+import gpunet as gn
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.initializers import initializer
+from gpunet.initializers import initializer, undrawn
 
 FAN_IN, FAN_OUT = 400, 100
 VARIANCES = {
@@ -91,3 +92,13 @@ def test_a_function_is_its_own_initializer():
 def test_an_unknown_initializer_is_refused_with_the_known_names(bad):
     with pytest.raises(ArgumentError, match=rf"init={bad!r} .* {', '.join(NAMES)}"):
         initializer(bad)
+
+
+def test_weights_that_are_about_to_be_read_are_not_drawn(tmp_path):
+    model = gn.MLP([4, 3, 2])
+    model.save(tmp_path / "model")
+    with undrawn():
+        assert not gn.Linear(4, 3).params["weight"].any()
+    assert gn.Linear(4, 3).params["weight"].any()
+    for key, a in gn.load(tmp_path / "model").parameters().items():
+        np.testing.assert_array_equal(a, model.parameters()[key])

@@ -278,3 +278,10 @@ def test_layers_that_do_not_fit_each_other_are_named_by_their_position():
     model = gn.Sequential(gn.Linear(4, 5), gn.ReLU(), gn.Sequential(gn.Dropout(0.1), gn.Linear(6, 3)))
     with pytest.raises(ShapeError, match=r"layer 2, layer 1, Linear\(6, 3\).*6 features, got shape \(5,\)"):
         model.predict(X)
+
+
+def test_an_activation_that_is_set_counts_from_the_next_forward_on_also_where_it_is_fused():
+    model = gn.Sequential(gn.Linear(4, 3, rng=0), gn.ReLU())
+    model.forward(X)
+    model[1].activation = gn.Tanh()
+    assert_array_equal(model.forward(X), np.tanh(model[0].forward(X)))

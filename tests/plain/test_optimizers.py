@@ -278,3 +278,10 @@ def test_a_model_takes_the_optimizer_that_was_attached_last():
     second.step()
     with pytest.raises(StateError, match="another optimizer"):
         first.step()
+
+
+def test_a_schedule_that_is_set_before_the_first_training_is_the_one_that_is_used():
+    optimizer = gn.SGD(0.1)
+    optimizer.schedule = gn.StepLR(0.5, 2)
+    optimizer.attach(gn.MLP([3, 2]))
+    assert optimizer.lr == 0.5

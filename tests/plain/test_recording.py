@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gpunet.recording import NotRecordableError, RecordedArray, Watched, do, last_change, parts, recorded, recording
+import gpunet as gn
+from gpunet.recording import NotRecordableError, RecordedArray, Watched, do, parts, recorded, recording
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((5, 4)).astype(np.float32)
@@ -27,6 +28,8 @@ CODE = {
     "functions of numpy": lambda a, b: np.concatenate([np.clip(a, -1, 1), np.tanh(a)]),
     "exponentials": lambda a, b: np.exp(a - np.logaddexp.reduce(a, axis=1, keepdims=True)),
     "shapes": lambda a, b: np.zeros(np.shape(a), np.result_type(a, b)) + a,
+    "a result in fresh memory": lambda a, b: np.matmul(a, b, out=np.empty((5, 3), np.float32)) * 2,
+    "methods": lambda a, b: np.take_along_axis(a, a.argpartition(2, axis=1), axis=1).repeat(2, axis=0),
     "einsum": lambda a, b: np.einsum("ij,jk->ik", a, b),
 }
 
@@ -64,11 +67,14 @@ def test_replayed_calls_give_the_bits_of_the_code(name):
         lambda a: a.tolist(),
         lambda a: a[0, 0].item(),
         lambda a: [1, 2, 3][a.argmax()],
+        lambda a: a[a[:, 0] > 0, 1],
         lambda a: a[a > 0],
         lambda a: np.nonzero(a),
+        lambda a: np.flatnonzero(a > 0),
+        lambda a: a.compress(a[:, 0] > 0, axis=0),
         lambda a: np.unique(a, return_index=True),
     ],
-    ids=["float", "if", "tolist", "item", "index", "mask", "nonzero", "several results"],
+    ids=["float", "if", "tolist", "item", "index", "mask,column", "mask", "nonzero", "places", "compress", "several"],
 )
 def test_code_that_looks_at_numbers_is_refused(code):
     with recording(), pytest.raises(NotRecordableError):
@@ -119,8 +125,20 @@ def test_a_change_of_a_part_is_seen_and_a_note_beside_is_not():
     leaf = Part()
     whole = Part(Part(leaf), leaf)
     assert len(parts(whole)) == 3
-    before = [last_change(part) for part in parts(whole)]
+    before = [part.last_change for part in parts(whole)]
     whole.note = "trained"
-    assert [last_change(part) for part in parts(whole)] == before
+    assert [part.last_change for part in parts(whole)] == before
     leaf.p = 0.5
-    assert [last_change(part) for part in parts(whole)] != before
+    assert [part.last_change for part in parts(whole)] != before
+
+
+def test_parts_are_told_apart_even_if_they_are_equal_and_may_know_each_other():
+    first, second = gn.LeakyReLU(0.1), gn.LeakyReLU(0.1)
+    assert first == second
+    whole = Part(first, Part(second))
+    whole.inside[1].inside.append(whole)
+    found = parts(whole)
+    assert len(found) == 4
+    before = [part.last_change for part in found]
+    second.negative_slope = 0.2
+    assert [part.last_change for part in found] != before

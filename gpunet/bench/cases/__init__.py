@@ -58,7 +58,7 @@ OPS = {
     "softmax-cross-entropy": Op(
         softmax_cross_entropy, "ROWSxCLASSES", "128x10,4096x1000", "64x10", "the loss of labels and its gradient"
     ),
-    "optimizer": Op(optimizer, "N", "100000,10000000", "10000", "a step of SGD with momentum and of Adam"),
+    "optimizer": Op(optimizer, "N", "100000,10000000", "10000", "a step of SGD with momentum, of Adam and of RMSprop"),
     "step": Op(
         step, "IN-HIDDEN-...-OUT/BATCH", "64-64-10/32,784-128-10/128", "64-32-10/16", "a training step of an MLP"
     ),

@@ -13,6 +13,7 @@ from gpunet import ops
 from gpunet.bench.case import Call, Case, DType, Operand, Size, blank
 from gpunet.bench.cases.matmul import PRODUCTS
 from gpunet.device import Array
+from gpunet.ops.tuned import Product
 from gpunet.tape import Tape
 
 
@@ -50,6 +51,7 @@ def linear(size: Size, dtype: DType) -> Iterator[Case]:
         flops=2 * rows * n_in * n_out,
         nbytes=dtype.itemsize * words,
         terms=n_in,
+        products=[Product.of(rows, n_out, n_in, "NN", dtype)],
     )
     yield Case(
         **common,
@@ -60,4 +62,5 @@ def linear(size: Size, dtype: DType) -> Iterator[Case]:
         flops=4 * rows * n_in * n_out,
         nbytes=dtype.itemsize * (words + rows * n_in + n_in * n_out + rows * n_out),
         terms=max(rows, n_out),
+        products=[Product.of(rows, n_in, n_out, "NT", dtype), Product.of(n_in, n_out, rows, "TN", dtype)],
     )

@@ -13,6 +13,7 @@ from gpunet import ops
 from gpunet.bench.case import Call, Case, DType, Operand, Size, blank
 from gpunet.device import Array
 from gpunet.ops.product import RUNGS
+from gpunet.ops.tuned import Product
 
 PRODUCTS = ("blas", *RUNGS)
 """The kernels of the matrix product, the library first."""
@@ -21,10 +22,11 @@ PRODUCTS = ("blas", *RUNGS)
 def matmul(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield c = op(a)·op(b) in the three layouts of a layer's products."""
     for layout in ("NN", "NT", "TN"):
-        yield _matmul(layout, size, dtype)
+        yield matmul_case(layout, size, dtype)
 
 
-def _matmul(layout: str, size: Size, dtype: DType) -> Case:
+def matmul_case(layout: str, size: Size, dtype: DType) -> Case:
+    """Return the case of one layout: "NN", "NT" or "TN"."""
     m, n, k = size
     flip_a, flip_b = (letter == "T" for letter in layout)
 
@@ -50,5 +52,6 @@ def _matmul(layout: str, size: Size, dtype: DType) -> Case:
         terms=k,
         unit="FLOP/s",
         arguments=arguments,
+        products=[Product.of(m, n, k, layout, dtype)],
         options={"TRANSPOSE_A": int(flip_a), "TRANSPOSE_B": int(flip_b)},
     )

@@ -11,16 +11,17 @@ import numpy as np
 from gpunet.bench.case import Call, Case, DType, Operand, Size
 from gpunet.device import Array, device_of, use_device
 from gpunet.layers import Linear
-from gpunet.optimizers import SGD, Adam, Optimizer
+from gpunet.optimizers import SGD, Adam, Optimizer, RMSprop
 
 LR = 0.01
 STEP = 10
 
 
 def optimizer(size: Size, dtype: DType) -> Iterator[Case]:
-    """Yield the tenth step of SGD with momentum and of Adam over n parameters; the state is as gpunet keeps it."""
+    """Yield the tenth step of each rule over n parameters, SGD with momentum; the state is as gpunet keeps it."""
     yield _optimizer(SGD, {"momentum": 0.9}, _sgd, 5, 4, size, dtype)
     yield _optimizer(Adam, {}, _adam, 7, 12, size, dtype)
+    yield _optimizer(RMSprop, {}, _rmsprop, 5, 9, size, dtype)
 
 
 def _sgd(p: Array, g: Array, velocity: Array) -> None:
@@ -35,6 +36,12 @@ def _adam(p: Array, g: Array, m: Array, v: Array) -> None:
     v *= 0.999
     v += g * g
     p -= (LR * 0.1 / (1 - 0.9**STEP)) * m / ((v * (0.001 / (1 - 0.999**STEP))) ** 0.5 + 1e-8)
+
+
+def _rmsprop(p: Array, g: Array, v: Array) -> None:
+    v *= 0.99
+    v += 0.01 * g * g
+    p -= LR * g / (v**0.5 + 1e-8)
 
 
 def _optimizer(

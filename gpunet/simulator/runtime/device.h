@@ -46,19 +46,32 @@ inline void __threadfence() { simulator::thread_fence(); }
 inline void __threadfence_system() { simulator::thread_fence(); }
 inline void __threadfence_block() {}
 
-template <class T>
-inline __attribute__((always_inline)) T __ldg(const T* pointer) {
-  return *pointer;
-}
+// Loads and stores with a hint for the caches, of which there are none here.
+#define GPUNET_LOAD(NAME)                                              \
+  template <class T>                                                   \
+  inline __attribute__((always_inline)) T NAME(const T* pointer) {     \
+    return *pointer;                                                   \
+  }
+#define GPUNET_STORE(NAME)                                                                          \
+  template <class T>                                                                                \
+  inline __attribute__((always_inline)) void NAME(T* pointer, std::type_identity_t<T> value) {      \
+    *pointer = value;                                                                               \
+  }
+GPUNET_LOAD(__ldg)
+GPUNET_LOAD(__ldca)
+GPUNET_LOAD(__ldcg)
+GPUNET_LOAD(__ldcs)
+GPUNET_LOAD(__ldcv)
+GPUNET_LOAD(__ldlu)
+GPUNET_STORE(__stcg)
+GPUNET_STORE(__stcs)
+GPUNET_STORE(__stwb)
+GPUNET_STORE(__stwt)
+#undef GPUNET_LOAD
+#undef GPUNET_STORE
 
-template <class T>
-inline __attribute__((always_inline)) T __ldcg(const T* pointer) {
-  return *pointer;
-}
-
-template <class T>
-inline __attribute__((always_inline)) void __stcs(T* pointer, T value) {
-  *pointer = value;
-}
+inline void __trap(simulator::Where where = simulator::Where::current()) { simulator::trap("trap", where); }
+#define assert(condition) \
+  ((condition) ? void() : simulator::trap("assertion failed: " #condition, simulator::Where::current()))
 
 extern "C" int printf(const char* format, ...);

@@ -29,6 +29,9 @@ extern const Position position __asm__("gpunet_position");
 constexpr size_t kMaxSharedBytes = 227 * 1024;
 extern char dynamic_shared[kMaxSharedBytes] __asm__("gpunet_dynamic_shared");
 
+// Abandons the launch: the kernel itself has found something wrong.
+[[noreturn]] void trap(const char* what, Where where);
+
 // Waits for the whole block; returns how many of its threads came with a predicate that is not zero.
 unsigned block_barrier(int predicate, Where where);
 void grid_barrier(Where where);

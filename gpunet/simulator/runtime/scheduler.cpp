@@ -215,6 +215,10 @@ std::string text(Where where) {
 
 // --- what kernels call
 
+void trap(const char* what, Where where) {
+  fail(std::string(what) + " at " + text(where) + " by " + describe(block->number, thread->number));
+}
+
 unsigned block_barrier(int predicate, Where where) {
   block->votes += predicate != 0;
   thread->where = where;

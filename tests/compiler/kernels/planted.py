@@ -98,6 +98,16 @@ def begin_step(folder):
     assert progress.tolist() == [1, 0, 0]
 
 
+def convolution(folder):
+    x, dx = np.arange(32, dtype=np.float32), uninitialized(32, np.dtype(np.float32))
+    columns = uninitialized(9 * 32, x.dtype)
+    sizes = (2, 1, 4, 4, 4, 4, 3, 3, 1, 1, 1, 1, 1, 1)
+    run(Kernel(folder / "convolution.cu", "im2col"), (1,), (256,), x, columns, *sizes)
+    np.testing.assert_array_equal(columns.reshape(9, 32)[4], x)
+    run(Kernel(folder / "convolution.cu", "col2im"), (1,), (256,), columns, dx, *sizes)
+    np.testing.assert_array_equal(dx, x * np.tile(np.outer([2, 3, 3, 2], [2, 3, 3, 2]).ravel(), 2))
+
+
 BARRIER = "        __syncthreads();\n"
 FAULTS = {
     "no barrier before a tile is read": (
@@ -146,7 +156,7 @@ FAULTS = {
     "a bias of the wrong column": (
         "bias_activation.cu", "z[i] + bias[i % n]", "z[i] + bias[i % rows]", bias, "AssertionError"),
     "a column that is not there": (
-        "reduce.cu", "if (column < n) total[j]", "total[j]", column_sums, "out of bounds"),
+        "columns.cuh", "if (column_of(j, false) < n) values", "values", column_sums, "out of bounds"),
     "a race between the warps of a column sum": (
         "columns.cuh", "    __syncthreads();\n", "", column_sums, "race"),
     "a race in the sum of a block": (
@@ -169,6 +179,10 @@ FAULTS = {
         "race"),
     "a write through a pointer to const": (
         "optimizers.cu", "update[RATE] =", "const_cast<T*>(rates)[0] = 0;\n    update[RATE] =", begin_step, "const"),
+    "a patch that reaches beyond the image": (
+        "convolution.cu", "h < height && w >= 0", "h <= height && w >= 0", convolution, "out of bounds"),
+    "a window beyond the last": (
+        "window.cuh", "window >= count", "window > count", convolution, "AssertionError"),
 }  # fmt: skip
 
 

@@ -2,75 +2,108 @@
 
     python tests/compiler/kernels/resources.py [sm_90 ...]
 
-prints registers, shared memory, stack and spills of every kernel and variant as a table, and fails where one spills.
-Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
+prints a table of registers and shared memory, each from the least that a variant takes to the most, and fails where one
+spills or uses local memory; for sm_75 and sm_90 also where a tile does that only `gpunet tune` tries. Needs the package
+nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
 """
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpunet.bench.nvrtc import ARCHITECTURES, compile_kernels
-from gpunet.cuda import read_source
+from gpunet.bench.nvrtc import ARCHITECTURES, Resources, compile_kernels
+from gpunet.cuda import CTYPES, read_source
 from gpunet.device import kernels_path
 from gpunet.ops.activations import FUNCTIONS
+from gpunet.ops.tiles import CANDIDATES, TILES
 
-TILES = ("BM", "BN", "BK", "WM", "WN", "TM", "TN")
-CONFIGURATIONS = {
-    "float": [
-        (32, 32, 16, 32, 16, 4, 4),
-        (32, 32, 32, 16, 16, 2, 4),
-        (64, 64, 8, 32, 32, 8, 4),
-        (128, 128, 8, 64, 32, 8, 8),
-    ],
-    "double": [(32, 32, 16, 32, 16, 4, 4), (64, 64, 8, 32, 32, 8, 4)],
-}
-LAYOUTS = [(0, 0), (0, 0), (0, 1), (1, 0)]
-VECTORS = [1, 0, 1, 0]
+TUNED_FOR = ("sm_75", "sm_90")
+
+FORWARD = {"ACTIVATION": "relu"}
+INPUT_GRADIENT = {"ACTIVATION": "gelu", "GRADIENT": 1, "TRANSPOSE_B": 1}  # of all, the largest epilogue
+WEIGHT_GRADIENT = {"TRANSPOSE_A": 1}
+BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
 
-def variants() -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """Return every source and the options under which it has to build."""
+def variants() -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+    """Yield every source, what T is there, and the options under which it has to build."""
     for path in sorted(kernels_path().glob("*.cu")):
         for real in ("float", "double"):
-            for options in _options(path.name, real):
-                yield path, (f"-DREAL={real}", *(f"-D{key}={value}" for key, value in options.items()))
+            for options in _options(path.stem, real):
+                yield path, real, (f"-DREAL={real}", *(f"-D{key}={value}" for key, value in options.items()))
 
 
 def _options(name: str, real: str) -> Iterator[dict[str, object]]:
-    if name == "matmul_tiled.cu":
-        for tiles in CONFIGURATIONS[real]:
-            for (a, b), vectors in zip(LAYOUTS, VECTORS, strict=True):
-                yield {
-                    **dict(zip(TILES, tiles, strict=True)), "TRANSPOSE_A": a, "TRANSPOSE_B": b, "ACTIVATION": "relu",
-                    "VECTOR_A": vectors, "VECTOR_B": vectors, "VECTOR_C": vectors,
-                }  # fmt: skip
-        yield {"VECTOR_A": 1, "VECTOR_B": 1, "ACTIVATION": "gelu"}
-        yield {"VECTOR_A": 1, "VECTOR_B": 1, "ACTIVATION": "gelu", "GRADIENT": 1, "TRANSPOSE_B": 1}
-    elif name == "matmul_mma.cu":
-        if real == "float":
-            yield from ({"VECTOR_A": v, "VECTOR_B": v, "TRANSPOSE_B": b} for v in (0, 1) for b in (0, 1))
+    if name in ("matmul_tiled", "matmul_mma"):
+        for (rung, dtype), tiles in TILES.items():
+            for tile in tiles if (f"matmul_{rung}", CTYPES[dtype]) == (name, real) else ():
+                sizes = {key.upper(): size for key, size in tile._asdict().items() if size}
+                yield from (sizes | FORWARD, sizes | FORWARD | BY_VECTORS)
+                yield from (sizes | INPUT_GRADIENT | BY_VECTORS, sizes | WEIGHT_GRADIENT)
     elif name.startswith("matmul_"):
-        for a, b in LAYOUTS[1:]:
-            yield {"TRANSPOSE_A": a, "TRANSPOSE_B": b, "ACTIVATION": "relu"}
-    elif name == "bias_activation.cu":
+        yield from (FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT)
+    elif name == "layer_norm":
+        yield from ({"RMS": rms} for rms in (0, 1))
+    elif name == "glu":
+        yield from ({}, {"ACTIVATION": "silu", "SAVES_OUTPUT": 0}, {"ACTIVATION": "gelu", "SAVES_OUTPUT": 0})
+    elif name == "bias_activation":
         yield from ({"ACTIVATION": activation} for activation in (FUNCTIONS if real == "float" else ["gelu"]))
+    elif name == "rnn":
+        yield from ({"ACTIVATION": activation} for activation in ("tanh", "relu"))
+    elif name == "convolution":
+        yield from ({"ACTIVATION": activation} for activation in ("relu", "gelu"))
     else:
         yield {}
 
 
+def candidates() -> Iterator[tuple[str, ...]]:
+    """Yield the options of the tiles that `gpunet tune` tries, in the variant that takes the most registers of most."""
+    for dtype, tiles in CANDIDATES.items():
+        for tile in tiles:
+            options = {name.upper(): size for name, size in tile._asdict().items()}
+            options |= {"REAL": CTYPES[dtype], **INPUT_GRADIENT}
+            yield tuple(f"-D{key}={value}" for key, value in options.items())
+
+
+def measure(arch: str) -> Iterator[tuple[str, str, tuple[str, ...], Resources]]:
+    """Yield each kernel, what T is there, its options and what it takes of an architecture."""
+    for path, real, options in variants():
+        for name, taken in compile_kernels(read_source(path), path.name, arch, options).items():
+            yield name, real, options, taken
+
+
 def main(architectures: list[str]) -> bool:
     """Print the table; return whether a kernel spills or uses local memory."""
-    print("| kernel | architecture | registers | shared | stack | spilled | options |\n|---|---|---|---|---|---|---|")
+    table: dict[str, dict[str, set[int]]] = {}
     spills = False
-    for path, options in variants():
-        for arch in architectures:
-            for name, r in compile_kernels(read_source(path), path.name, arch, options).items():
-                print(
-                    f"| {name} | {arch} | {' | '.join(map(str, r))} | {' '.join(o[2:] for o in options)} |", flush=True
-                )
-                spills |= bool(r.stack or r.spilled)
+    for arch in architectures:
+        for name, real, options, taken in measure(arch):
+            row = table.setdefault(name, {})
+            row.setdefault(f"{real} {arch}", set()).add(taken.registers)
+            row.setdefault(f"shared bytes, {real}", set()).add(taken.shared)
+            spills |= _tell(name, arch, options, taken)
+        for options in candidates() if arch in TUNED_FOR else ():
+            source = read_source(kernels_path() / "matmul_tiled.cu")
+            for name, taken in compile_kernels(source, "matmul_tiled.cu", arch, options).items():
+                spills |= _tell(name, arch, options, taken)
+    reals = ("float", "double")
+    columns = [f"{real} {arch}" for real in reals for arch in architectures] + [f"shared bytes, {r}" for r in reals]
+    print(f"| kernel | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|")
+    for name, row in table.items():
+        print(f"| `{name}` | {' | '.join(_span(row.get(column, set())) for column in columns)} |")
     return spills
+
+
+def _tell(name: str, arch: str, options: tuple[str, ...], taken: Resources) -> bool:
+    """Say where a kernel spills or uses local memory; return whether it does."""
+    if not (taken.stack or taken.spilled):
+        return False
+    print(f"{name} {arch} {' '.join(options)}: {taken}", file=sys.stderr)
+    return True
+
+
+def _span(numbers: set[int]) -> str:
+    return " to ".join(f"{n:,}" for n in sorted({min(numbers), max(numbers)})) if numbers else ""
 
 
 if __name__ == "__main__":

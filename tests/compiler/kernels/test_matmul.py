@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gpunet.cuda import Kernel
 from gpunet.ops.activations import FUNCTIONS
+from gpunet.ops.product import TILES
 
 RUNGS = {
     "naive": ((8, 32), 256, {}),
@@ -71,8 +72,7 @@ def test_every_rung_multiplies_any_sizes(rung, layout, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("gradient", [0, 1])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("layout", "gradient"), [("NN", 0), ("NT", 1), ("TN", 0)])  # as a layer has them
 def test_tiled_moves_aligned_operands_by_vectors(layout, gradient, dtype):
     transpose_a, transpose_b = LAYOUTS[layout]
     options = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1, "ACTIVATION": "tanh", "GRADIENT": gradient}
@@ -90,24 +90,30 @@ def test_tiled_moves_aligned_operands_by_vectors(layout, gradient, dtype):
             assert_product(c, np.tanh(z.astype(np.float64)), k)
 
 
-CONFIGURATIONS = [
-    (64, 64, 16, 32, 32, 8, 4),
-    (128, 128, 8, 64, 32, 8, 8),
-    (128, 64, 16, 32, 64, 8, 8),
-    (16, 64, 32, 16, 32, 4, 4),
-    (32, 32, 16, 16, 16, 2, 4),
-]
+# the smaller ones serve the tests of the operations
+LARGE_TILES = [(rung, dtype, tile) for (rung, dtype), tiles in TILES.items() for tile in tiles if tile.bm > 32]
 
 
-@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=str)
-def test_tiled_multiplies_with_other_tile_sizes(configuration):
-    options = dict(zip(("BM", "BN", "BK", "WM", "WN", "TM", "TN"), configuration, strict=True))
-    threads = 32 * (options["BM"] // options["WM"]) * (options["BN"] // options["WN"])
-    for m, n, k in [(130, 66, 37), (1, 200, 16)]:
-        a, b, product = operands(m, n, k, DTYPES[0])
-        c = uninitialized((1, m, n), a.dtype)
-        launch("tiled", c, a, b, m, n, k, tiles=((options["BM"], options["BN"]), threads, options))
+@pytest.mark.parametrize("vectors", [0, 1])
+@pytest.mark.parametrize(("rung", "dtype", "tile"), LARGE_TILES, ids=str)
+def test_the_large_tiles_in_use_multiply_in_splits_and_sum_columns(rung, dtype, tile, vectors):
+    options = {name.upper(): size for name, size in tile._asdict().items() if size} | {"TRANSPOSE_A": 1}
+    options |= {f"VECTOR_{operand}": vectors for operand in "ABC"}
+    for m, n, k, splits in [(132, 68, 44, 2), (4, 200, 16, 1)] if vectors else [(130, 67, 37, 2), (1, 201, 16, 1)]:
+        a, b, product = (rounded_operands if rung == "mma" else operands)(m, n, k, dtype, transpose_a=1)
+        c, sums = uninitialized((1, m, n), a.dtype), uninitialized(n, a.dtype)
+        tiles = (tile.bm, tile.bn), tile.threads, options
+        launch(rung, c, a, b, m, n, k, splits=splits, column_sums=sums, tiles=tiles)
         assert_product(c, product, k)
+        assert_product(sums, b[0].sum(axis=0, dtype=np.float64), k)
+
+
+def test_a_tile_may_be_lower_than_a_warp_is_wide():
+    options = dict(zip(("BM", "BN", "BK", "WM", "WN", "TM", "TN"), (16, 64, 32, 16, 32, 4, 4), strict=True))
+    a, b, product = operands(130, 66, 37, DTYPES[0])
+    c = uninitialized((1, 130, 66), a.dtype)
+    launch("tiled", c, a, b, 130, 66, 37, tiles=((16, 64), 64, options))
+    assert_product(c, product, 37)
 
 
 @pytest.mark.parametrize("rung", RUNGS)
@@ -178,7 +184,7 @@ def test_tensor_cores_multiply_operands_rounded_to_tf32(layout):
     for vectors, sizes in ((0, SIZES), (1, [(32, 32, 8), (36, 28, 12)])):
         options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b, "VECTOR_A": vectors, "VECTOR_B": vectors}
         for m, n, k in sizes:
-            a, b, product = rounded_operands(m, n, k, transpose_a, transpose_b)
+            a, b, product = rounded_operands(m, n, k, DTYPES[0], transpose_a, transpose_b)
             c = uninitialized((1, m, n), a.dtype)
             launch("mma", c, a, b, m, n, k, options=options, tiles=MMA)
             assert_product(c, product, k)
@@ -194,9 +200,9 @@ def test_tensor_cores_split_the_product_and_sum_columns_that_are_not_rounded(spl
     assert_product(sums, b[0].sum(axis=0, dtype=np.float64), k)
 
 
-def rounded_operands(m, n, k, transpose_a=0, transpose_b=0):
+def rounded_operands(m, n, k, dtype=DTYPES[0], transpose_a=0, transpose_b=0):
     """Return operands in float32, and the product that a tensor core makes of them."""
-    a, b, _ = operands(m, n, k, DTYPES[0], transpose_a, transpose_b)
+    a, b, _ = operands(m, n, k, dtype, transpose_a, transpose_b)
     left, right = (tf32(x).swapaxes(1, 2) if t else tf32(x) for x, t in ((a, transpose_a), (b, transpose_b)))
     return a, b, left.astype(np.float64) @ right
 

@@ -84,6 +84,46 @@ def test_a_step_of_a_784_128_10_net_is_ten_nodes_at_most():
     assert len(run.explain().nodes) <= 10
 
 
+def growing(run):
+    run.fit(X, Y, epochs=3, batch_size=20)  # the rate changes within the second epoch for the first time
+
+
+def resumed(run):
+    class Stop(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            if trainer.optimizer.steps == 2:
+                trainer.stop("interrupted")
+
+    run.callbacks = [Stop()]
+    run.fit(X, Y, epochs=1, batch_size=20)
+    run.fit(X, Y, epochs=2, batch_size=20)  # half an epoch, and a whole one
+
+
+def mixed(run):
+    for _ in range(3):
+        for _ in range(3):
+            run.step(X[:20], Y[:20])
+        run.fit(X, Y, epochs=1, batch_size=20)
+
+
+@pytest.mark.parametrize("train", [growing, resumed, mixed])
+@pytest.mark.parametrize("schedule", [gn.StepLR(0.5, 6), gn.CosineLR(0.5, 24)], ids=repr)
+def test_rates_that_begin_to_change_after_the_recording_are_those_of_the_code(schedule, train):
+    runs = [gn.Trainer(gn.MLP([5, 8, 3]).to("sim"), optimizer=gn.SGD(schedule), plan=plan) for plan in (True, False)]
+    for run in runs:
+        train(run)
+    np.testing.assert_array_equal(*map(weights, runs))
+
+
+def test_a_precision_that_is_changed_counts_from_the_next_step_on():
+    run = trainer("sim", True)
+    for precision, kernel in (("float32", "matmul_tiled"), ("tf32", "matmul_mma")):
+        run.precision = precision
+        for _ in range(3):
+            run.step(X, Y)
+        assert kernel in {node.kernel for plan in run._plans.values() for node in plan.explanation.nodes}
+
+
 def test_tf32_is_used_where_it_is_asked_for_and_stays_near():
     run, exact = (trainer("sim", True, precision=precision) for precision in ("tf32", "float32"))
     for one in (run, exact):

@@ -263,6 +263,20 @@ FAULTS = {
           x[(size_t)(i * i) % 128] = 1;  // fault
         }""",
     ),
+    "a failed assertion": (
+        r"assertion failed: n > 64 at test.cu:2 by thread \(0,0,0\) of block \(0,0,0\)",
+        """
+        extern "C" __global__ void k(float* x) {
+          const int n = 64; assert(n > 64);  // fault
+        }""",
+    ),
+    "a trap": (
+        r"trap at test.cu:2 by thread \(3,0,0\)",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x == 3) __trap();  // fault
+        }""",
+    ),
     "division by zero": (
         r"integer division by zero",
         """

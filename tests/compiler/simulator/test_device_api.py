@@ -66,12 +66,14 @@ EXPRESSIONS = {  # value: what it must be
     "sizeof(double2) + alignof(double2) + sizeof(double4)": 64,
     "dim3(2).x + dim3(2).y": 3,
     "warpSize": 32,
+    # memory, with hints for the caches
+    "[] { float v; __stcs(&v, 2); __stwt(&v, __ldcs(&v) + 1); __stcg(&v, __ldcv(&v) + 1); return __ldca(&v); }()": 4,
 }
 
 
 def test_functions_of_one_thread():
     lines = "\n".join(f"  out[{i}] = {expression};" for i, expression in enumerate(EXPRESSIONS))
-    source = f'extern "C" __global__ void k(double* out) {{\n{lines}\n}}'
+    source = f'#include <cuda_runtime.h>\nextern "C" __global__ void k(double* out) {{\n{lines}\n}}'
     for mode in ("fast", "check"):
         out = np.zeros(len(EXPRESSIONS))
         load(source, "functions.cu", mode=mode).kernels["k"].launch((1,), (1,), [buffer(out)])
@@ -167,3 +169,12 @@ def test_atomics(mode):
 def test_a_kernel_that_needs_what_nvrtc_has_not_does_not_compile():
     with pytest.raises(CompileError, match=r"infinity.cu:1:.*INFINITY"):
         load('extern "C" __global__ void k(float* x) { x[0] = INFINITY; }', "infinity.cu")
+
+
+@pytest.mark.parametrize("header", ["math.h", "stdint.h", "cstdio", "cuda_fp16.h"])
+def test_a_header_that_kernels_have_not_is_refused_with_what_to_do(header):
+    with pytest.raises(CompileError, match=rf"host.cu:1:.*{header}: No such file") as refused:
+        load(f'#include <{header}>\nextern "C" __global__ void k(float* x) {{ x[0] = 1; }}', "host.cu")
+    told = str(refused.value)
+    assert "has the headers of C and C++" in told
+    assert len(told.splitlines()) < 8

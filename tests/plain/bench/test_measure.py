@@ -31,6 +31,7 @@ def test_every_operation_is_timed_on_the_cpu(quick, op):
     for row in report.rows:
         assert 0 < row.seconds.low <= row.seconds.median <= row.seconds.high
         assert row.of_ceiling == pytest.approx(report.ceilings.seconds(row.flops, row.nbytes) / row.seconds.median)
+        assert row.error < 1e-4
         assert (row.speedup is None) == (row.kernel in ("blas", "array"))
 
 

@@ -24,10 +24,11 @@ ROW = Row(
     "blas",
     seconds=Spread(1e-3, 9e-4, 2e-3),
     of_ceiling=1.5,
+    error=2e-8,
 )
 OTHERS = (
     dataclasses.replace(ROW, kernel="naive", fault="it is wrong", seconds=None),
-    dataclasses.replace(ROW, kernel="tiled", cache="cold", speedup=Spread(1.5, 1.0, 2.0), of_ceiling=0.5),
+    dataclasses.replace(ROW, kernel="tiled", cache="cold", error=None, speedup=Spread(1.5, 1.0, 2.0), of_ceiling=0.5),
     dataclasses.replace(ROW, kernel="shared", seconds=None, counts=Counts(1, 2, 3, 4, 5, 6)),
 )
 
@@ -124,9 +125,9 @@ def test_a_comparison_tells_a_kernel_that_went_wrong_and_counts_that_changed():
 def test_a_table_shows_time_speed_ceiling_and_ratio_and_the_fault_of_a_wrong_kernel():
     head, blas, naive, tiled = lines((ROW, *OTHERS[:2]), head=True, counted=False)
     assert head.split()[:3] == ["size", "variant", "kernel"]
-    assert words(blas) == "64x64x64 NN blas 1 ms (0.9 .. 2) 0.5243 GFLOP/s 150.0% -"
+    assert words(blas) == "64x64x64 NN blas 1 ms (0.9 .. 2) 0.5243 GFLOP/s 150.0% 2e-08 -"
     assert naive.split(maxsplit=3)[3] == "WRONG: it is wrong"
-    assert words(tiled) == "64x64x64 NN cold tiled 1 ms (0.9 .. 2) 0.5243 GFLOP/s 50.0% 1.5 (1 .. 2)"
+    assert words(tiled) == "64x64x64 NN cold tiled 1 ms (0.9 .. 2) 0.5243 GFLOP/s 50.0% - 1.5 (1 .. 2)"
 
 
 def test_a_table_of_counts_shows_no_time():

@@ -66,6 +66,9 @@ def test_what_is_a_function_is_called_with_the_case(spec):
         ("x *= 2", "x *= nothing", r"spec.py:7: NameError: name 'nothing' is not defined"),
         ("x *= 2", "x *= (", r"spec.py:7: SyntaxError"),
         ("reference(x, n)", "reference(x, m)", r"spec.py: TypeError: reference\(\) got an unexpected .* 'n'"),
+        ("x *= 2", "raise SystemExit", r"spec.py:7: SystemExit"),
+        ("def inputs", "rtol = '1e-3'\ndef inputs", r"spec.py: rtol must lie in \[0, inf\), got '1e-3'"),
+        ("def inputs", "atol = -1.0\ndef inputs", r"spec.py: atol must lie in \[0, inf\), got -1.0"),
         ('return {"y": x}', "return x", r"reference must return a dict by the kernel's parameters, got ndarray"),
     ],
 )
@@ -78,3 +81,8 @@ def test_a_spec_that_cannot_be_right_is_an_error_that_says_where(spec, right, wr
 def test_inputs_must_be_a_function(spec):
     with pytest.raises(ArgumentError, match=r"inputs must be a function"):
         read_spec(spec(SPEC + "inputs = {}"))
+
+
+def test_a_spec_without_a_single_case_is_no_success(spec):
+    with pytest.raises(ArgumentError, match=r"spec.py: cases is empty"):
+        read_spec(spec(BY_CASE.replace("[1, 40]", "[]")))

@@ -68,6 +68,21 @@ def test_a_framework_that_is_not_installed_is_a_row_that_says_so(peers):
     assert "not installed" in peers.table(peers.Problem.parse(NET), list(rows.values()))
 
 
+def test_on_a_gpu_frameworks_get_ready_side_by_side_where_there_is_a_core_for_each(peers, planted, monkeypatch):
+    began = []
+    monkeypatch.setattr(
+        peers, "prepare", lambda row, worker, device: began.append(len(started)) or row.update(status="-")
+    )
+    started = []
+    worker = peers.Worker
+    monkeypatch.setattr(peers, "Worker", lambda *given: started.append(given[4]) or worker(*given[:4], None, given[5]))
+    monkeypatch.setattr(peers.os, "sched_getaffinity", lambda process: range(4), raising=False)
+    measured(peers, {name: planted(name, "pass") for name in ("first_step", "second_step")}, device="cuda")
+    assert (began, started) == ([2, 2], [3, 2])
+    measured(peers, {name: planted(name, "pass") for name in ("first_step", "second_step")}, device="cpu")
+    assert (began[2:], started[2:]) == ([3, 4], [3, 3])
+
+
 @pytest.mark.parametrize(
     "members",
     [

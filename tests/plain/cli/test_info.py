@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import gpunet as gn
+from gpunet.bench import environment
 from gpunet.device import kernels_path
 from gpunet.errors import DeviceError
 from gpunet.simulator import compiler
@@ -40,6 +41,26 @@ def test_info_says_with_which_compiler_the_simulated_gpu_works_or_what_it_lacks(
     result = invoke("info")
     assert result.exit_code == 0
     assert rows(result.stdout)["sim"].startswith("not usable: the simulated GPU compiles kernels with g++ 12")
+
+
+@pytest.mark.parametrize(
+    ("core", "flags", "told"),
+    [("Haswell", "fpu avx2 avx512f", True), ("SkylakeX", "avx512f", False), ("Zen", "avx2", False), (None, "", False)],
+)
+def test_info_says_which_kernels_openblas_takes_and_where_the_cpu_could_do_better(
+    invoke, monkeypatch, tmp_path, core, flags, told
+):
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
+    monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
+    for module in (environment, sys.modules["gpunet.cli.info"]):  # gpunet.cli.info is also the command
+        monkeypatch.setattr(module, "blas_core", lambda: core)
+    shown = rows(invoke("info").stdout)["BLAS"]
+    assert ("OPENBLAS_CORETYPE=SkylakeX" in shown) == told
+    assert (f"kernels for {core}" in shown) == (core is not None)
+
+
+def test_the_kernels_of_openblas_are_found_where_numpy_brings_it_along():
+    assert (environment.blas_core() is None) == ("openblas" not in environment.blas())
 
 
 def test_info_says_why_auto_chose_its_device(invoke):

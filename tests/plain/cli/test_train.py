@@ -66,7 +66,7 @@ def test_people_see_device_model_bar_results_and_folder(invoke, tmp_path):
 
 def test_the_run_folder_holds_what_was_promised(digits_run):
     folder, answer = digits_run
-    expected = {"model.safetensors", "checkpoint.safetensors", "config.json", "metrics.jsonl"}
+    expected = {"model.safetensors", "checkpoint.safetensors", "config.json", "metrics.jsonl", "results.json"}
     assert {file.name for file in folder.iterdir()} - {"history.png"} == expected
     assert (folder / "history.png").exists() == (find_spec("matplotlib") is not None)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -74,6 +74,7 @@ def test_the_run_folder_holds_what_was_promised(digits_run):
     config = json.loads((folder / "config.json").read_text())
     assert config["data"] == "digits"
     assert config["epochs"] == 3
+    assert json.loads((folder / "results.json").read_text()) == answer
     held_out = run.load_parts(settings())["test"]
     accuracy = (gn.load(folder / "model.safetensors").predict(held_out.X).astype(int) == held_out.y).mean()
     assert accuracy == pytest.approx(answer["test"]["accuracy"])
@@ -189,6 +190,19 @@ def test_resume_of_a_finished_run_changes_nothing(invoke, flowers, tmp_path):
     assert longer["epochs"] == first["epochs"]
     for name, a in arrays(run_folder).items():
         np.testing.assert_array_equal(a, before[name])
+
+
+def test_a_run_that_goes_on_has_no_results_until_it_ends(invoke, flowers, tmp_path, monkeypatch):
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(gn.Trainer, "fit", interrupted)
+        invoke("train", "--resume", tmp_path / "run", "--epochs", 2)
+    assert not (tmp_path / "run" / "results.json").exists()
+    invoke("train", "--resume", tmp_path / "run", "--epochs", 2)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["epochs"] == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal for one process alone")

@@ -9,7 +9,7 @@ from gpunet.errors import ArgumentError, DataError
 FRACTIONS = (0.64, 0.16, 0.2)
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(
     counts=st.lists(st.integers(3, 40), min_size=1, max_size=6),
     shares=st.lists(st.integers(1, 9), min_size=1, max_size=3),

@@ -19,8 +19,8 @@ def test_standardised_features_have_mean_0_and_deviation_1_in_their_own_dtype(dt
     np.testing.assert_allclose(out.std(axis=0, dtype=float), 1, rtol=1e-6)
 
 
-@settings(deadline=None)
-@given(hnp.arrays(np.float32, (7, 2, 3), elements=st.floats(-1e6, 1e6, width=32)))
+@settings(deadline=None, derandomize=True)
+@given(hnp.arrays(np.float32, (7, 2, 3), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False)))
 def test_invert_undoes_apply_and_neither_writes_its_input(X):
     before = X.copy()
     standardizer = Standardizer.fit(X)

@@ -49,6 +49,39 @@ def test_dropout_under_a_fixed_mask():
     assert gradient_error(gn.Dropout(0.4), 6, 4) < 1e-8
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (2, 3, 4)], ids=str)
+@pytest.mark.parametrize("layer", [gn.LayerNorm, gn.RMSNorm], ids=["layer norm", "rms norm"])
+def test_norms_of_rows(layer, shape):
+    assert gradient_error(layer(4, eps=0.01), *shape) < 1e-8
+    assert gradient_error(layer(shape[1:], elementwise_affine=False, eps=0.01), *shape) < 1e-8
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(
+    ("layer", "shape"), [(gn.BatchNorm1d, (6, 4)), (gn.BatchNorm1d, (3, 4, 2)), (gn.BatchNorm2d, (2, 4, 3, 2))], ids=str
+)
+def test_batch_norm(layer, shape, affine):
+    assert gradient_error(layer(4, affine=affine), *shape) < 1e-8
+
+
+@pytest.mark.parametrize("layer", [gn.GLU(), gn.GLU(1), gn.SwiGLU(4, 3), gn.GEGLU(4, 3, bias=False)], ids=repr)
+def test_gated_linear_units(layer):
+    assert gradient_error(layer, 5, 2, 4) < 1e-8
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (gn.Linear(4, 5), gn.SiLU(), gn.Linear(5, 3), gn.Linear(3, 4)),
+        (gn.LayerNorm(4), gn.Residual(gn.Linear(4, 4), gn.Dropout(0.3)), gn.BatchNorm1d(4)),
+        (gn.Tanh(), gn.Activation("gelu")),
+    ],
+    ids=["chain", "nested", "no parameters"],
+)
+def test_residual(layers):
+    assert gradient_error(gn.Residual(*layers), 6, 4) < 1e-8
+
+
 def test_flatten():
     assert gradient_error(gn.Flatten(), 6, 2, 3) < 1e-8
 

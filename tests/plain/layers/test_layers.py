@@ -14,6 +14,12 @@ LAYERS = {
     "dropout": lambda: gn.Dropout(0.5),
     "flatten": gn.Flatten,
     "fused": lambda: gn.Sequential(gn.Linear(4, 3, rng=0), gn.SiLU()),
+    "layer norm": lambda: gn.LayerNorm(4),
+    "rms norm": lambda: gn.RMSNorm(4),
+    "batch norm": lambda: gn.BatchNorm1d(4),
+    "glu": gn.GLU,
+    "swiglu": lambda: gn.SwiGLU(4, 3, rng=0),
+    "residual": lambda: gn.Residual(gn.LayerNorm(4), gn.Linear(4, 5, rng=0), gn.GELU(), gn.Linear(5, 4, rng=1)),
     "mlp": lambda: gn.MLP([4, 5, 3], dropout=0.5),
 }
 
@@ -52,9 +58,9 @@ def test_the_initial_weights_suit_the_activation():
     assert spread(init=lambda shape, rng: np.full(shape, 0.5)) == 0
 
 
-def test_a_tape_changes_nothing_but_dropout(layer):
+def test_a_tape_changes_nothing_but_dropout_and_batch_norm(layer):
     plain = layer.forward(X)
-    if not any(isinstance(part, gn.Dropout) for part in layer.leaves().values()):
+    if not any(isinstance(part, gn.Dropout | gn.BatchNorm1d) for part in layer.leaves().values()):
         assert_array_equal(layer.forward(X, gn.Tape()), plain)
 
 

@@ -22,11 +22,16 @@ def _small_casting_buffers() -> Iterator[None]:
 
 
 def training_step(
-    model: gn.Model, loss: gn.losses.Loss, optimizer: gn.optimizers.Optimizer, batch: int, weighted: bool = False
+    model: gn.Model,
+    loss: gn.losses.Loss,
+    optimizer: gn.optimizers.Optimizer,
+    batch: int,
+    weighted: bool = False,
+    row: tuple[int, ...] | None = None,
 ) -> tuple[Callable[[], None], np.ndarray]:
     """Return a function that does a step on a random batch, and the batch."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((batch, model[0].in_features)).astype(np.float32)
+    x = rng.standard_normal((batch, *(row or (model[0].in_features,)))).astype(np.float32)
     outputs = model.output_shape(x.shape[1:])[0]
     weight = np.ones(batch, np.float32) if weighted else None
     if loss.task == "classification":
@@ -91,6 +96,22 @@ def test_with_dropout_class_weights_row_weights_and_smoothing(activation):
     assert_allocates_nothing(*training_step(model, loss, gn.AdamW(), 512, weighted=True))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        gn.LayerNorm(64),
+        gn.RMSNorm(64),
+        gn.BatchNorm1d(64),
+        gn.SwiGLU(64, 64),
+        gn.Residual(gn.Linear(64, 64), gn.ReLU(), gn.Linear(64, 64)),
+    ],
+    ids=repr,
+)
+def test_with_norms_gates_and_residuals(layer):
+    model = gn.Sequential(gn.Linear(64, 64), layer, gn.Linear(64, 10))
+    assert_allocates_nothing(*training_step(model, gn.CrossEntropyLoss(), gn.Adam(), 512))
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", [gn.MSELoss(), gn.HuberLoss(), gn.BCEWithLogitsLoss()], ids=repr)
 def test_with_every_elementwise_loss(loss, weighted):
@@ -110,6 +131,21 @@ def test_with_every_elementwise_loss(loss, weighted):
 )
 def test_with_every_optimizer(optimizer):
     assert_allocates_nothing(*training_step(gn.MLP([784, 64, 10]), gn.CrossEntropyLoss(), optimizer, 128))
+
+
+def test_with_convolutions_and_every_pooling():
+    model = gn.Sequential(
+        gn.Conv2d(2, 8, 3, padding=1),
+        gn.ReLU(),
+        gn.MaxPool2d(3, 2, 1),
+        gn.Conv2d(8, 8, 3, groups=2),
+        gn.GELU(),
+        gn.AvgPool2d(2, 1),
+        gn.Conv2d(8, 16, 1),
+        gn.GlobalAvgPool2d(),
+        gn.Linear(16, 10),
+    )
+    assert_allocates_nothing(*training_step(model, gn.CrossEntropyLoss(), gn.Adam(), 8, row=(2, 32, 32)))
 
 
 def test_a_temporary_array_of_the_batch_would_be_noticed():

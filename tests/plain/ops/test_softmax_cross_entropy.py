@@ -9,7 +9,7 @@ from gradcheck import directional_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gpunet import Tape
-from gpunet.errors import DTypeError, ShapeError
+from gpunet.errors import DataError, DTypeError, ShapeError
 from gpunet.ops import softmax_cross_entropy
 
 ROWS, CLASSES = 7, 4
@@ -117,11 +117,19 @@ def test_large_logits_neither_overflow_nor_warn(dtype):
         assert np.isfinite(slope).all()
 
 
-def test_a_label_that_is_out_of_range_counts_as_no_class():
-    logits = np.random.default_rng(0).standard_normal((2, 3))
-    value, slope = softmax_cross_entropy(logits, np.array([1, 3]))
-    assert float(value) == pytest.approx(float(softmax_cross_entropy(logits[:1], np.array([1]))[0]) / 2)
-    assert_array_equal(slope[1], 0)
+@pytest.mark.parametrize("labels", [[1, 3], [-1, 0], [0.0, 1.0]], ids=str)
+def test_labels_that_are_none_are_refused(labels):
+    with pytest.raises(DataError, match=r"target: labels must (lie in 0 \.\. 2|be integers)"):
+        softmax_cross_entropy(np.zeros((2, 3)), np.array(labels))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64])
+def test_labels_of_any_integer_type_are_taken(dtype):
+    logits, labels = np.random.default_rng(0).standard_normal((4, 3)), np.array([2, 0, 1, 1])
+    for expected, actual in zip(
+        *(softmax_cross_entropy(logits, y) for y in (labels, labels.astype(dtype))), strict=True
+    ):
+        assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("target", [np.empty(0, int), np.empty((0, 3))], ids=["hard", "soft"])

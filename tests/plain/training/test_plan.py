@@ -94,6 +94,16 @@ def test_a_replayed_step_still_looks_at_the_labels_given():
         np.testing.assert_array_equal(a, b)
 
 
+def test_labels_are_looked_at_in_the_step_that_is_recorded_too():
+    one = trainer(True)
+    one.step(X, Y)
+    before = state(one)
+    with pytest.raises(DataError, match=r"labels must lie in 0 \.\. 2, got 0 \.\. 3"):
+        one.step(X, np.where(Y == 2, 3, Y))
+    for a, b in zip(before, state(one), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def change_dropout(one):
     one.model[1].p = 0.7
 
@@ -104,6 +114,14 @@ def change_activation(one):
 
 def change_loss(one):
     one.loss.label_smoothing = 0.2
+
+
+def replace_loss(one):
+    one.loss = gn.CrossEntropyLoss(0.2)
+
+
+def change_class_weight(one):
+    one.loss.class_weight = np.array([1, 2, 9])
 
 
 def change_optimizer(one):
@@ -120,7 +138,16 @@ def change_weights(one):
 
 @pytest.mark.parametrize(
     "change",
-    [change_dropout, change_activation, change_loss, change_optimizer, change_schedule, change_weights],
+    [
+        change_dropout,
+        change_activation,
+        change_loss,
+        replace_loss,
+        change_class_weight,
+        change_optimizer,
+        change_schedule,
+        change_weights,
+    ],
 )
 def test_a_change_after_the_recording_counts_from_the_next_step_on(change):
     class Change(gn.Callback):
@@ -128,9 +155,10 @@ def test_a_change_after_the_recording_counts_from_the_next_step_on(change):
             if trainer.optimizer.steps == 7:
                 change(trainer)
 
-    untouched = trainer(True)
+    untouched = trainer(True, loss=gn.CrossEntropyLoss(class_weight=[1, 1, 1]))
     untouched.fit(X, Y, epochs=3, batch_size=20)
-    pair = [trainer(plan, callbacks=[Change()]) for plan in (True, False)]
+    losses = [gn.CrossEntropyLoss(class_weight=[1, 1, 1]) for _ in range(2)]
+    pair = [trainer(plan, loss=loss, callbacks=[Change()]) for plan, loss in zip((True, False), losses, strict=True)]
     for one in pair:
         one.fit(X, Y, epochs=3, batch_size=20)
     assert_same(*pair)
@@ -201,7 +229,7 @@ class OptingOut(Scale):
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        (Escaping, "its gradients were others"),
+        (Escaping, "it gave other numbers"),
         (Looking, "the step looks at numbers"),
         (OptingOut, r"OptingOut\(\) says that it is not recordable"),
     ],
@@ -219,6 +247,32 @@ def test_a_step_that_cannot_be_recorded_runs_as_it_is_written_and_this_is_told_o
     if kind is not Escaping:
         with pytest.raises(StateError, match=why):
             own(True, kind).fit(X, Y, epochs=3, batch_size=20)
+
+
+class EscapingLoss(gn.CrossEntropyLoss):
+    """Computes its value, and no gradient, past the recording."""
+
+    def value_and_grad(self, prediction, target, weight=None, tape=None):
+        value, gradient = super().value_and_grad(prediction, target, weight, tape)
+        return 2 * np.array(value), gradient
+
+
+def test_a_loss_whose_value_escapes_the_recording_is_told_and_not_replayed():
+    automatic, plain = (gn.Trainer(gn.MLP([5, 3]), loss=EscapingLoss(), plan=plan) for plan in ("auto", False))
+    with pytest.warns(UserWarning, match="cannot be recorded"):
+        automatic.fit(X, Y, epochs=3, batch_size=20)
+    plain.fit(X, Y, epochs=3, batch_size=20)
+    assert_same(automatic, plain)
+
+
+def test_that_steps_are_not_recorded_is_told_once_for_all_batch_shapes_and_changes():
+    one = own("auto", OptingOut)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for activation in (gn.Tanh(), gn.ReLU()):
+            one.model[1].activation = activation
+            one.fit(X, Y, epochs=2, batch_size=17)
+    assert len(told) == 1
 
 
 def poison(rows, value):
@@ -248,6 +302,18 @@ def test_gradients_that_are_not_finite_leave_the_last_finite_weights_and_the_epo
     for a, b in zip(weights[1], weights[2], strict=True):  # the third batch changed nothing
         np.testing.assert_array_equal(a, b)
     assert (weights[3][0] != weights[2][0]).any()  # the fourth did
+
+
+def test_every_epoch_with_gradients_that_are_not_finite_says_so():
+    one = gn.Trainer(gn.MLP([5, 8, 3]), plan=True)
+    one.model[0].params["weight"] = 100 * one.model[0].params["weight"]
+    huge = poison(slice(20, 40), 3e38)
+    for x, step in ((huge, 2), (X, None), (huge, 10)):
+        with warnings.catch_warnings(record=True) as told, np.errstate(all="ignore"):
+            warnings.simplefilter("always")
+            one.fit(x, Y, epochs=1, batch_size=20, shuffle=False)
+        assert [f"from step {step} of the training" in str(warning.message) for warning in told] == [True] * bool(step)
+    assert one.optimizer.first_skipped == 10
 
 
 def test_buffers_that_do_not_fit_are_told_with_their_size_and_nothing_is_lost(monkeypatch):

@@ -1,0 +1,39 @@
+"""The pictures of a report: the ladder's roofline and speeds, and the training step beside other frameworks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gpunet.bench.ceilings import Ceilings
+from gpunet.bench.plot import plot
+from gpunet.bench.results import Report, read_row
+
+
+def draw(report: Mapping[str, Any], folder: Path) -> None:
+    """Draw what was timed, where there is matplotlib."""
+    if find_spec("matplotlib") is None:
+        return
+    known = {key: row[key] for row in report["sections"]["machine"]["rows"] for key in row}
+    rows = [read_row(row) for row in report["sections"]["squares"]["rows"]]
+    plain = [row for row in rows if (row.variant, row.cache) == ("NN", "warm")]
+    if plain and known.get("ceilings"):
+        plot(Report(known["environment"], Ceilings(**known["ceilings"]), plain), folder / "matmul")
+    nets = [row for row in report["sections"]["peers"]["rows"] if any("step" in peer for peer in row.get("rows", ()))]
+    if nets:
+        _peers(nets, folder / "peers.png")
+
+
+def _peers(nets: list[Any], path: Path) -> None:
+    """Draw the microseconds of a step, a group of bars for each network."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    for axes, net in zip(figure.subplots(1, len(nets), squeeze=False)[0], nets, strict=True):
+        timed = [peer for peer in net["rows"] if "step" in peer]
+        axes.bar([peer["name"] for peer in timed], [1e6 * peer["step"][1] for peer in timed])
+        axes.set(title=net["net"], ylabel="µs a step")
+        axes.tick_params(axis="x", rotation=90)
+    figure.savefig(path, format="png")

@@ -1,0 +1,60 @@
+"""Show a report: report.md and the pictures, from report.json alone.
+
+python -m benchmarks.gpu_report.render DIR
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu_report.section import Section, markdown_table
+
+
+def markdown(report: Mapping[str, Any], sections: Mapping[str, Section]) -> str:
+    """Return the report as Markdown; a section that was measured by another version of this file is left out."""
+    lines = [f"# Report of {report['device']}", ""]
+    if report["device"] == "sim":
+        lines += ["Made on the simulated GPU: tiny sizes, counts and no times.", ""]
+    lines += [f"Began {report['began']}, {report['minutes']:g} minutes allowed.", ""]
+    entries = [(name, entry) for name, entry in report["sections"].items() if name in sections]
+    overview = ((sections[name].title, *_outcome(entry)) for name, entry in entries)
+    lines += markdown_table(("section", "outcome", "findings", "faults", "s"), overview)
+    for name, entry in entries:
+        lines += ["", f"## {sections[name].title}", ""]
+        if entry["status"] != "done":
+            lines += ["```", entry["status"].strip(), "```", ""]
+        lines += _shown(sections[name], entry["rows"])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _outcome(entry: Mapping[str, Any]) -> tuple[object, ...]:
+    faults = sum(bool(row["fault"]) for row in entry["rows"])
+    return entry["status"].partition(":")[0], len(entry["rows"]), faults, f"{entry['seconds']:.0f}"
+
+
+def _shown(section: Section, rows: list[Any]) -> Iterator[str]:
+    """Yield the findings of a section; one that cannot be shown must not end a run on a GPU."""
+    if not rows:
+        return
+    try:
+        yield from list(section.show(rows))
+    except Exception as error:
+        yield f"The findings cannot be shown ({type(error).__name__}: {error}); they are in report.json."
+
+
+def main(folder: Path) -> None:
+    """Write report.md and the pictures of a folder anew."""
+    from benchmarks.gpu_report.pictures import draw
+    from benchmarks.gpu_report.sections import SECTIONS
+
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    (folder / "report.md").write_text(markdown(report, SECTIONS), encoding="utf-8")
+    draw(report, folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

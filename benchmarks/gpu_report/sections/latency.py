@@ -1,0 +1,91 @@
+"""The latencies that a step of a small network is made of: launches, nodes of a graph, barriers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu_report.section import Row, Section, Setup, markdown_table
+from gpunet import simulator
+from gpunet.bench.table import time_text
+from gpunet.bench.timing import Clock, EventClock, Spread, WallClock, interleave
+from gpunet.cuda import Kernel, read_source
+from gpunet.device import Device
+
+SOURCE = Path(__file__).parents[1] / "latency.cu"
+THREADS = 256
+
+Call = Callable[[], object]
+
+
+def measure(setup: Setup) -> Iterator[list[Row]]:
+    """Yield a latency at a time, the grid barrier last: it needs CUDA's headers."""
+    device, _ = setup.open()
+    nodes, barriers = (4, 4) if setup.simulated else (100, 1000)
+    blocks = device.xp.cuda.runtime.getDeviceProperties(device.index)["multiProcessorCount"]
+    with device.activate():
+        x = device.xp.zeros(1, np.int32)
+        empty = Kernel(SOURCE, "nothing").prepare((1,), (32,), x, 0)
+        several = graph_of(device, empty, nodes)
+        single = graph_of(device, empty, 1)
+        on_gpu, on_host = (None, None) if setup.simulated else (EventClock(device), WallClock(device))
+        yield [latency("launch of an empty kernel, on the GPU", empty, 1, on_gpu)]
+        yield [latency("launch of an empty kernel, with the host", empty, 1, on_host)]
+        yield [latency(f"node of a graph of {nodes} empty kernels, on the GPU", several.launch, nodes, on_gpu)]
+        yield [latency("launch of a graph of one empty kernel, with the host", single.launch, 1, on_host)]
+        block = Kernel(SOURCE, "block_barriers").prepare((blocks,), (THREADS,), x, barriers)
+        yield [latency(f"barrier of a block of {THREADS} threads", block, barriers, on_gpu)]
+        grid = grid_barriers(device, x, blocks, barriers)
+        yield [latency(f"barrier of a grid of {blocks} blocks of {THREADS} threads", grid, barriers, on_gpu)]
+
+
+def graph_of(device: Device, call: Call, nodes: int) -> Any:
+    """Return a graph that makes the call so many times."""
+    call()  # nothing is loaded during a capture
+    stream = device.xp.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        for _ in range(nodes):
+            call()
+        return stream.end_capture()
+
+
+def grid_barriers(device: Device, x: Any, blocks: int, count: int) -> Call:
+    """Return the launch of a cooperative kernel, which `gpunet.cuda` does not do."""
+    options = {"options": ("-std=c++17", "-DGRID"), "enable_cooperative_groups": True}
+    kernel = device.xp.RawModule(code=read_source(SOURCE), **options).get_function("grid_barriers")
+    return lambda: kernel((blocks,), (THREADS,), (x, np.int32(count)))
+
+
+def latency(what: str, call: Call, parts: int, clock: Clock | None) -> Row:
+    """Return the time of a call over its parts, or without a clock what the simulated GPU counted."""
+    row: Row = {"what": what, "seconds": None, "counts": None, "fault": ""}
+    with simulator.check_mode() if clock is None else nullcontext(), simulator.counting() as launches:
+        if clock is None:
+            call()
+            return row | {"counts": asdict(sum(launches, simulator.Counts()))}
+    (times,) = interleave({what: call}, clock, seconds=0.2).values()
+    return row | {"seconds": asdict(Spread.of([time / parts for time in times]))}
+
+
+def show(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a table."""
+    yield from markdown_table(
+        ("latency", "time (quartiles)", "launches", "barriers"),
+        (
+            (
+                row["what"],
+                time_text(Spread(**row["seconds"])) if row["seconds"] else "-",
+                *((row["counts"] or {}).get(name, "-") for name in ("launches", "barriers")),
+            )
+            for row in rows
+        ),
+    )
+
+
+SECTION = Section("Latencies", 15, measure, show)

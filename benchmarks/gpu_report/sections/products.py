@@ -1,0 +1,49 @@
+"""The ladder of the matrix product beside the library: squares, and all products of the layers of some MLPs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.frameworks.problem import Problem
+from benchmarks.gpu_report.section import Row, Section, Setup, cases_of, measure_cases, show_cases
+from benchmarks.peers import NETS
+from gpunet.bench.case import Case
+
+SQUARES = ("256", "512", "1024", "2048", "4096")
+LARGEST, FASTEST = "8192", ("blas", "register", "tiled", "mma")  # the lower rungs would take most of the time
+
+
+def products_of(net: Problem) -> Iterator[tuple[str, str]]:
+    """Yield layout and size of each product of a training step; the first layer needs no gradient of its input."""
+    rows = net.batch
+    for layer, (i, o) in enumerate(zip(net.sizes, net.sizes[1:], strict=False)):
+        yield "NN", f"{rows}x{o}x{i}"
+        yield "TN", f"{i}x{o}x{rows}"
+        if layer:
+            yield "NT", f"{rows}x{i}x{o}"
+
+
+def of_layers(setup: Setup) -> Iterator[Case]:
+    """Yield the distinct products of the networks."""
+    nets = ("8-12-5/16",) if setup.simulated else NETS
+    wanted = dict.fromkeys(product for net in nets for product in products_of(Problem.parse(net)))
+    for layout, size in wanted:
+        yield from (case for case in cases_of("matmul", [size]) if case.variant == layout)
+
+
+def measure_layers(setup: Setup) -> Iterator[list[Row]]:
+    """Yield each product in all kernels."""
+    return measure_cases(setup, of_layers(setup))
+
+
+def measure_squares(setup: Setup) -> Iterator[list[Row]]:
+    """Yield the squares in all kernels, the largest in the fastest."""
+    if setup.simulated:
+        yield from measure_cases(setup, cases_of("matmul", ["20"]))
+        return
+    yield from measure_cases(setup, cases_of("matmul", SQUARES))
+    yield from measure_cases(setup, cases_of("matmul", [LARGEST]), FASTEST)
+
+
+LAYERS = Section("Matrix products of MLPs", 60, measure_layers, show_cases)
+SQUARE = Section("Square matrix products", 95, measure_squares, show_cases)

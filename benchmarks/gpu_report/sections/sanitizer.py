@@ -1,0 +1,33 @@
+"""compute-sanitizer over small cases: what lies beyond an array, and what races, on the GPU itself."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+
+from benchmarks.gpu_report.section import Row, Section, Setup, run_python
+
+TOOLS = ("memcheck", "racecheck")
+
+
+def measure(setup: Setup) -> Iterator[list[Row]]:
+    """Yield what each tool says; the simulated GPU has a check mode of its own, in which all else runs here."""
+    program = shutil.which("compute-sanitizer")
+    if program is None:
+        yield [{"tool": "compute-sanitizer", "said": "not on PATH", "fault": ""}]
+        return
+    for tool in TOOLS if not setup.simulated else ():
+        options = (f"--tool={tool}", "--error-exitcode=99")
+        done = run_python(program, *options, sys.executable, "-m", "benchmarks.gpu_report.small")
+        said = done.stdout[-10_000:]
+        yield [{"tool": tool, "said": said, "fault": f"exit code {done.returncode}" if done.returncode else ""}]
+
+
+def show(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the tools' words."""
+    for row in rows:
+        yield from (f"{row['tool']} {row['fault']}".strip() + ":", "", "```", row["said"].strip(), "```", "")
+
+
+SECTION = Section("compute-sanitizer", 30, measure, show)

@@ -1,0 +1,53 @@
+"""The training step: gpunet's by kernel of its matrix products, then beside the other frameworks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from benchmarks.frameworks.problem import Problem
+from benchmarks.gpu_report.section import Row, Section, Setup, cases_of, markdown_table, measure_cases, show_cases
+from benchmarks.peers import ENVIRONMENT, FRAMEWORKS, NETS, environment, measure, table
+
+ORDER = ("784-128-10/128", "64-64-10/32", "784-512-512-10/256", "1024-1024-1024-1024/1024")
+assert set(ORDER) == set(NETS)
+SLOW = ("torch-compiled", "tinygrad")  # minutes of compiling; with CUDA graphs PyTorch is faster still
+PATIENCE = 100.0
+
+
+def measure_kernels(setup: Setup) -> Iterator[list[Row]]:
+    """Yield the step with cuBLAS, which runs as it is written, and with the tiled kernel, a replayed graph."""
+    nets = ("12-16-5/8",) if setup.simulated else ORDER
+    return measure_cases(setup, cases_of("step", nets), ("blas", "tiled"))
+
+
+def measure_peers(setup: Setup) -> Iterator[list[Row]]:
+    """Yield a finding for each network: the rows of `benchmarks.peers`."""
+    frameworks = {name: row for name, row in FRAMEWORKS.items() if setup.device in row.devices and name not in SLOW}
+    os.environ.update(ENVIRONMENT)
+    yield [{"versions": environment(frameworks, setup.device)["versions"], "fault": ""}]
+    for net in ("8-8-3/4",) if setup.simulated else ORDER:
+        rows = measure(Problem.parse(net), frameworks, device=setup.device, patience=PATIENCE)
+        wrong = [
+            f"{row['name']} {row['status']}" for row in rows if row["name"].startswith("gpunet") and not right(row)
+        ]
+        yield [{"net": net, "rows": rows, "fault": "; ".join(wrong)}]
+
+
+def right(row: Row) -> bool:
+    """Say whether a framework did what it should; on the simulated GPU it is not timed."""
+    status: str = row["status"]
+    return status == "ok" or status.startswith("agrees")
+
+
+def show_peers(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the tables of `benchmarks.peers`."""
+    for row in rows:
+        if "versions" in row:
+            yield from markdown_table(("package", "version"), row["versions"].items())
+        else:
+            yield from ("", "```", table(Problem.parse(row["net"]), row["rows"]), "```")
+
+
+KERNELS = Section("The training step, with the host's share", 15, measure_kernels, show_cases)
+PEERS = Section("The training step beside other frameworks", 135, measure_peers, show_peers)

@@ -1,0 +1,173 @@
+"""Make the tables of figures in README.md and benchmarks/README.md from the results in benchmarks/results.
+
+    python -m benchmarks.tables
+
+Each stands between two markers, `<!-- NAME: ... -->` and `<!-- end of NAME -->`; what is between them is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.frameworks.problem import Problem
+from benchmarks.gpu_report.runner import SCHEMA, finding, good
+from benchmarks.gpu_report.section import markdown_table
+from benchmarks.peers import SCHEMA as PEERS_SCHEMA
+from gpunet.bench.results import Row, read_row
+from gpunet.bench.timing import Spread
+
+CHECKOUT = Path(__file__).parents[1]
+RESULTS = CHECKOUT / "benchmarks" / "results"
+
+
+def gpu(results: Path) -> Iterator[str]:
+    """Yield the lines about the newest report of each GPU, or that there is none."""
+    paths = sorted(results.glob("*/report.json"))
+    if not paths:
+        yield "The CUDA code was **not yet run on a GPU**, so how fast it is there is not known."
+    for path in paths:
+        report = read(path, SCHEMA)
+        known = finding(report, "environment")
+        yield (
+            f"{known['gpu']}, driver {known['driver']}, CuPy {known['cupy']}, {known['date'][:10]}, "
+            f"commit {str(known['commit'])[:10]}; times are medians, ratios round by round:"
+        )
+        yield ""
+        yield from markdown_table(("on the GPU", "gpunet", "beside it"), [*_kernels(report), *_steps(report)])
+        outcome = "No section failed" if good(report) else "**Some sections failed or found faults**"
+        yield f"\n{outcome}: [the whole report](benchmarks/results/{path.parent.name}/report.md).\n"
+
+
+KERNELS = (  # section, variant, kernel, what the library path is
+    ("squares", "NN", "tiled", "cuBLAS"),
+    ("layers", "NN", "tiled", "cuBLAS"),
+    ("bias-activation", "forward", "gpunet", "CuPy's expression"),
+    ("bias-activation", "backward", "gpunet", "CuPy's expression"),
+)
+
+
+def _kernels(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    """Yield a line for the largest case of some kernels."""
+    for section, variant, kernel, library in KERNELS:
+        rows = [read_row(row) for row in report["sections"].get(section, {"rows": []})["rows"]]
+        timed = [
+            row for row in rows if (row.variant, row.kernel, row.cache) == (variant, kernel, "warm") and row.speedup
+        ]
+        if timed:
+            row = max(timed, key=lambda row: row.flops)
+            yield f"{row.op} {row.size} {variant}", _speed(row), f"{_spread(row.speedup)} x the speed of {library}"
+
+
+def _speed(row: Row) -> str:
+    unit = "GFLOP/s" if row.unit == "FLOP/s" else "GB/s"
+    return f"{(row.speed or 0) / 1e9:,.0f} {unit}, {row.of_ceiling or 0:.0%} of the ceiling"
+
+
+def _spread(spread: Spread | None) -> str:
+    return f"{spread.median:.2f} ({spread.low:.2f} .. {spread.high:.2f})" if spread else "-"
+
+
+def _steps(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    """Yield a line for each network."""
+    for row in report["sections"].get("peers", {"rows": []})["rows"]:
+        peers = {peer["name"]: peer for peer in row.get("rows", ()) if "step" in peer}
+        if own := peers.pop("gpunet", None):
+            others = ", ".join(f"{name} {peer['ratio'][1]:.2f} x the time" for name, peer in peers.items())
+            yield f"step of {row['net']}", f"{1e6 * own['step'][1]:,.1f} µs", others
+
+
+def cpu(results: Path) -> Iterator[str]:
+    """Yield the figures of each CPU, or that there are none."""
+    folders = sorted(folder for folder in results.glob("cpu-*") if folder.is_dir())
+    if not folders:
+        yield "No figures of a CPU are kept yet."
+    for folder in folders:
+        if (folder / "benchmarks.json").exists():
+            yield from _benchmarks(json.loads((folder / "benchmarks.json").read_text(encoding="utf-8")))
+        if (folder / "peers.json").exists():
+            yield from _peers(read(folder / "peers.json", PEERS_SCHEMA))
+
+
+def _benchmarks(report: Mapping[str, Any]) -> Iterator[str]:
+    known = report["machine_info"]
+    yield f"`pytest benchmarks/` on {known['cpu']}, {known['date'][:10]}, commit {str(known['commit'])[:10]}:"
+    yield ""
+    figures = [benchmark["extra_info"] for benchmark in report["benchmarks"]]
+    yield from markdown_table(
+        ("", "against its baseline (quartiles)", "limit"),
+        (
+            (f["what"], f"{f['figure']:.3g}{f['unit']} ({f['low']:.3g} .. {f['high']:.3g})", f.get("limit") or "-")
+            for f in figures
+            if "figure" in f
+        ),
+    )
+    yield ""
+
+
+def _peers(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield ratios alone: the times are of one machine on one day."""
+    known = report["environment"]
+    yield f"`python -m benchmarks.peers` on {known['cpu']}, {known['time'][:10]}, commit {str(known['commit'])[:10]}:"
+    yield ""
+    names = list(dict.fromkeys(row["name"] for rows in report["nets"].values() for row in rows))
+    lines = []
+    for net, rows in report["nets"].items():
+        by_name = {row["name"]: row for row in rows}
+        cells = (_ratio(by_name.get(name, {"status": "-"})) for name in names)
+        lines.append([str(Problem.parse(net)), *cells])
+    yield from markdown_table(("time of a step, x gpunet's", *names), lines)
+    yield ""
+
+
+def _ratio(row: Mapping[str, Any]) -> str:
+    if "ratio" not in row:
+        return str(row["status"])
+    low, middle, high = row["ratio"]
+    return f"{middle:.2f} ({low:.2f} .. {high:.2f})"
+
+
+def read(path: Path, schema: str) -> Any:
+    """Return a result file.
+
+    Raises:
+        ValueError: it is of another schema.
+    """
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if report.get("schema") != schema:
+        raise ValueError(f"{path}: its schema is {report.get('schema')!r}, not {schema!r}.")
+    return report
+
+
+TABLES: dict[str, tuple[Path, Callable[[Path], Iterator[str]]]] = {
+    "gpu": (CHECKOUT / "README.md", gpu),
+    "cpu": (CHECKOUT / "benchmarks" / "README.md", cpu),
+}
+
+
+def regenerated(text: str, name: str, lines: Iterator[str]) -> str:
+    """Return `text` with what is between the markers of a table replaced.
+
+    Raises:
+        ValueError: the markers are not there once.
+    """
+    block = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    new = "\n".join(lines).strip()
+    text, count = block.subn(lambda found: f"{found[1]}{new}\n{found[2]}", text)
+    if count != 1:
+        raise ValueError(f"the markers of {name} must be there once, not {count} times.")
+    return text
+
+
+def main() -> None:
+    """Write the tables."""
+    for name, (path, table) in TABLES.items():
+        text = path.read_text(encoding="utf-8")
+        path.write_text(regenerated(text, name, table(RESULTS)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

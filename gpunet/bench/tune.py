@@ -1,0 +1,163 @@
+"""Tune the matrix products of a model's training step: which tile and how many splits are the fastest on a GPU."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from types import ModuleType
+from typing import NamedTuple
+
+from gpunet.bench import gate
+from gpunet.bench.case import Call, Case, DType, Prepare, blank
+from gpunet.bench.cases.matmul import matmul_case
+from gpunet.bench.measure import check, place
+from gpunet.bench.memory import check_memory
+from gpunet.bench.timing import Clock, interleave
+from gpunet.device import Array, Device
+from gpunet.layers import Layer, Linear
+from gpunet.ops.product import MatmulPlan, default_plan, multiprocessors, run_plan
+from gpunet.ops.tiles import CANDIDATES, Tile
+from gpunet.ops.tuned import Product, Winner, most_splits
+from gpunet.tape import Tape
+
+SECONDS = 0.25
+"""That the rounds of a product take on the device, about."""
+
+
+class Choice(NamedTuple):
+    """A way to run a product."""
+
+    tile: Tile
+    splits: int
+
+    def __str__(self) -> str:
+        return f"{self.tile}, {self.splits} split{'s' if self.splits > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found about a product.
+
+    Attributes:
+        product: which.
+        choices: the ways to run it, by name; the first is what runs where nothing was tuned.
+        faults: what is wrong with those that are, and with the library where it is; they are not timed.
+        times: the seconds of a call of each choice and of "blas", round by round; none without a clock.
+    """
+
+    product: Product
+    choices: Mapping[str, Choice]
+    faults: Mapping[str, str]
+    times: Mapping[str, Sequence[float]]
+
+    @property
+    def best(self) -> str | None:
+        """The name of the fastest choice."""
+        timed = [name for name in self.choices if name in self.times]
+        return min(timed, key=lambda name: statistics.median(self.times[name]), default=None)
+
+    @property
+    def winner(self) -> Winner | None:
+        """The fastest choice, as of today."""
+        return Winner(*self.choices[self.best], datetime.now(UTC).date().isoformat()) if self.best else None
+
+
+def linear_sizes(model: Layer) -> list[tuple[int, int]]:
+    """Return the numbers of inputs and outputs of a model's linear layers, from the first to the last."""
+    leaves = model.leaves().values()
+    return [(leaf.in_features, leaf.out_features) for leaf in leaves if isinstance(leaf, Linear)]
+
+
+def step_products(sizes: Iterable[tuple[int, int]], batch: int, dtype: DType) -> list[Product]:
+    """Return the different products of a training step: x·W, dz·Wᵀ (which a first layer does not need) and xᵀ·dz.
+
+    Args:
+        sizes: as of `linear_sizes`.
+        batch: rows of x.
+        dtype: of the parameters.
+    """
+    found = []
+    for position, (n_in, n_out) in enumerate(sizes):
+        found.append(Product.of(batch, n_out, n_in, "NN", dtype))
+        if position:
+            found.append(Product.of(batch, n_in, n_out, "NT", dtype))
+        found.append(Product.of(n_in, n_out, batch, "TN", dtype))
+    return list(dict.fromkeys(found))
+
+
+def choices(product: Product, processors: int) -> list[Choice]:
+    """Return the ways to run a product that may be the fastest on so many multiprocessors, the default first.
+
+    No tile of which half would lie outside of the product; so many splits that there are two blocks a multiprocessor.
+    """
+    default = default_plan("tiled", product, 1, processors)
+    assert default.tile is not None
+    found = [Choice(default.tile, default.splits)]
+    for tile in CANDIDATES[product.dtype]:
+        if tile.bm >= 2 * max(product.m, 16) or tile.bn >= 2 * max(product.n, 16):
+            continue
+        blocks = tile.blocks(product.m, product.n)
+        most = min(most_splits(tile, product.k), max(1, 2 * processors // blocks))
+        numbers = [2**power for power in range(most.bit_length())]
+        found += [Choice(tile, splits) for splits in (*numbers, processors // blocks) if 1 <= splits <= most]
+    return list(dict.fromkeys(found))
+
+
+def tune(
+    products: Sequence[Product], device: Device, clock: Clock | None, seconds: float = SECONDS
+) -> Iterator[Result]:
+    """Return what is found about each product, one by one: what passes the gate is timed in turns, the L2 cache warm.
+
+    Args:
+        products: as of `step_products`.
+        device: a GPU, real or simulated.
+        clock: measures; None for a device without speed.
+        seconds: that the rounds of a product shall take.
+
+    Raises:
+        ArgumentError: the products exceed the memory; before anything is run.
+        KernelError: a fault after which the GPU cannot be used.
+    """
+    tried = {product: {str(c): c for c in choices(product, multiprocessors(device))} for product in products}
+    cases = {product: matmul_case(product.layout, product[:3], product.dtype) for product in products}
+    for product, case in cases.items():
+        check_memory(case, device, len(tried[product]) + 1)
+    return (
+        Result(product, tried[product], *_measure(case, product, tried[product], device, clock, seconds))
+        for product, case in cases.items()
+    )
+
+
+def _measure(
+    case: Case, product: Product, tried: Mapping[str, Choice], device: Device, clock: Clock | None, seconds: float
+) -> tuple[dict[str, str], dict[str, list[float]]]:
+    """Return what is wrong with the choices and the library, and the times of what is right."""
+    kernels: dict[str, Prepare] = {"blas": case.kernels["blas"]}
+    kernels |= {name: partial(prepare, product, choice) for name, choice in tried.items()}
+    inputs = case.draw()
+    case.check(inputs)
+    expected = gate.reference(case, inputs)
+    faults = {name: check(case, name, prepare, device, inputs, expected).fault for name, prepare in kernels.items()}
+    times = {}
+    if clock is not None:
+        calls = {name: place(prepare, device, inputs) for name, prepare in kernels.items() if not faults[name]}
+        with device.activate():
+            times = interleave(calls, clock, seconds)
+    return {name: fault for name, fault in faults.items() if fault}, times
+
+
+def prepare(product: Product, choice: Choice, xp: ModuleType, a: Array, b: Array) -> Call:
+    """Bind a choice to the operands; scratch memory is made once, as in a training step."""
+    left, right = (x.T if letter == "T" else x for x, letter in zip((a, b), product.layout, strict=True))
+    c, tape = blank(xp, (product.m, product.n), product.dtype), Tape()
+    plan = MatmulPlan("tiled", *choice, "tried")
+
+    def call() -> tuple[Array, ...]:
+        tape.reset()
+        run_plan(plan, left, right, c, tape=tape, xp=xp)
+        return (c,)
+
+    return call

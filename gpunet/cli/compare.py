@@ -1,0 +1,93 @@
+"""`gpunet compare`: a table of runs, what they were asked for and what they gave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpunet.cli.options import json_line, json_option
+from gpunet.cli.run import Settings, read_history, read_test_results
+from gpunet.training.history import Row
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Print a table of runs: the settings in which they differ, and what they gave.
+
+    RUN is a run's folder. "best" is the epoch of the lowest validation loss, whose weights the run keeps; "last" is the
+    last epoch; "test" was measured when the run ended, and is missing where it has not. The loss of the epochs is that
+    with label smoothing, the test loss without. The seconds are those of the epochs.
+    """
+    settings = {str(folder): asdict(Settings.read(folder)) for folder in runs}
+    results = {
+        name: {"settings": differing, **_results(Path(name))} for name, differing in _differences(settings).items()
+    }
+    if as_json:
+        click.echo(json_line(results))
+        return
+    for line in _table(results):
+        click.echo(line)
+
+
+def _differences(settings: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return of each run's settings those that are not the same in all."""
+    first, *others = settings.values()
+    names = [name for name in first if any(other[name] != first[name] for other in others)]
+    return {run: {name: own[name] for name in names} for run, own in settings.items()}
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    """Return what a run gave, as the table has it."""
+    history = read_history(folder)
+    best = min(history.epochs, key=_validation_loss)
+    return {
+        "epochs": len(history),
+        "best": {"epoch": int(best["epoch"]), **_validation(best)},
+        "last": _validation(history.last),
+        "test": read_test_results(folder),
+        "seconds": round(sum(history["seconds"]), 3),
+    }
+
+
+def _validation_loss(row: Row) -> float:
+    return math.inf if math.isnan(row["val_loss"]) else row["val_loss"]
+
+
+def _validation(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name.startswith("val_")}
+
+
+def _table(results: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a table with a line for each run."""
+    rows = list(results.values())
+    columns = {"run": list(results)}
+    for name in rows[0]["settings"]:
+        columns[name] = [_setting(name, row["settings"][name]) for row in rows]
+    columns["epochs done"] = [str(row["epochs"]) for row in rows]
+    for part in ("best", "last", "test"):
+        for name in dict.fromkeys(name for row in rows for name in row[part]):
+            columns[f"{part} {name}"] = [_number(row[part].get(name)) for row in rows]
+    columns["seconds"] = [f"{row['seconds']:.1f}" for row in rows]
+    widths = [max(map(len, (name, *cells))) for name, cells in columns.items()]
+    sides = "<" + ">" * (len(columns) - 1)
+    for line in (columns, *zip(*columns.values(), strict=True)):
+        yield "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True))
+
+
+def _setting(name: str, value: Any) -> str:
+    if name == "sha256":
+        return str(value)[:8]
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

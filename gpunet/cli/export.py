@@ -1,0 +1,26 @@
+"""`gpunet export`: a trained model as an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpunet.cli.use import model_argument, open_model
+from gpunet.errors import ArgumentError
+from gpunet.interop import to_onnx
+
+
+@click.command()
+@model_argument
+@click.argument("out", metavar="OUT.onnx", type=click.Path(path_type=Path))
+def export(model_path: Path, out: Path) -> None:
+    """Write a trained model as the ONNX file OUT.onnx, which runs without gpunet.
+
+    RUN_OR_MODEL is a run's folder or a model file. Into OUT.onnx go raw features as "X", float32; out come "prediction"
+    and, of a classifier, "probabilities". Where the model was trained on a CSV file, the metadata "features" names the
+    features in their order, one for each value of a category.
+    """
+    if out.suffix.lower() != ".onnx":
+        raise ArgumentError(f"{out}: the name of an ONNX file ends in .onnx.")
+    to_onnx(open_model(model_path, "cpu"), out)

@@ -1,0 +1,150 @@
+"""A trained model as an ONNX file, which runs wherever there is an ONNX runtime: raw features in, predictions out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from gpunet.data import Standardizer
+from gpunet.errors import ArgumentError, DataError, MissingPackageError
+from gpunet.files import write_bytes
+from gpunet.interop.onnx_graph import Graph
+from gpunet.interop.onnx_layers import add_layer
+from gpunet.layers import Activation, Dropout, Linear
+from gpunet.models import Model
+from gpunet.ops.cosine_similarity import EPS
+
+FLOAT, INT64, STRING = 1, 7, 8
+"""ONNX's numbers of the types of elements (TensorProto.DataType in onnx.proto)."""
+
+IR_VERSION = 10
+OPSETS = (20, 21)
+"""20 is the first with GELU, 21 the newest that a file of IR version 10 may ask for."""
+
+
+def to_onnx(model: Model, path: str | Path, *, input_shape: tuple[int, ...] | None = None, opset: int = 20) -> None:
+    """Write a model as the ONNX file `path` (IR version 10), with an axis 0 of any length.
+
+    Its input is "X", (rows, features...): raw features as `model.predict` takes them, float32, or int64 where the first
+    layer takes indices. Its output
+    "prediction" is what `model.predict` returns for them: class names, class indices, or values in the units of the
+    training targets. A classifier's second output, "probabilities", is what `model.predict_proba` returns. Every
+    number in the file is float32, also where the model's own dtype is float64. Where the model was trained on a CSV
+    file, the metadata "features" lists the features' names as JSON.
+
+    Args:
+        model: the model, on any device.
+        path: the file to write.
+        input_shape: the shape of a row of X; by default that of the model's standardisation, else what its first layer
+            takes.
+        opset: the version of the ONNX operators, 20 or 21.
+
+    Raises:
+        ArgumentError: a layer or an activation function without an ONNX form, which is named; an input shape that must
+            be given; another opset.
+        DataError: a number that float32 cannot hold.
+        MissingPackageError: onnx is not installed.
+        OSError: the file cannot be written; one that was there before is untouched.
+        ShapeError: the model does not take such rows.
+    """
+    if opset not in OPSETS:
+        raise ArgumentError(
+            f"to_onnx: opset must be 20 (the default) or 21, got {opset!r}: an older one has no GELU, and runtimes "
+            f"that take files of IR version {IR_VERSION} need not know a newer one."
+        )
+    try:
+        from onnx import helper
+    except ImportError:
+        raise MissingPackageError("to_onnx needs onnx: pip install 'onnx>=1.17'") from None
+    shape = _input_shape(model) if input_shape is None else tuple(input_shape)
+    row = model.output_shape(shape)
+    graph = Graph()
+    x = "X" if model.input_scaler is None else _standardised(graph, model.input_scaler)
+    y = add_layer(graph, model, x, shape)
+    outputs = _outputs(graph, model, y, row)
+    proto = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "gpunet",
+            [helper.make_tensor_value_info("X", FLOAT if model.index_range is None else INT64, ["rows", *shape])],
+            [helper.make_tensor_value_info(name, kind, ["rows", *row]) for name, kind, row in outputs],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=IR_VERSION,
+        producer_name="gpunet",
+    )
+    if model.schema is not None:
+        helper.set_model_props(proto, {"features": json.dumps(model.schema.feature_names)})
+    write_bytes(path, proto.SerializeToString())
+
+
+def _input_shape(model: Model) -> tuple[int, ...]:
+    """Return the shape of a row of X, where the model tells it."""
+    if model.input_scaler is not None:
+        return model.input_scaler.mean.shape
+    first = next((leaf for leaf in model.leaves().values() if not isinstance(leaf, Activation | Dropout)), None)
+    if isinstance(first, Linear):
+        return (first.in_features,)
+    raise ArgumentError(f"to_onnx: {model!r} takes rows of several shapes; say which, such as input_shape=(1, 28, 28).")
+
+
+def _standardised(graph: Graph, scaler: Standardizer) -> str:
+    """Add (X - mean) / scale, with the mean in two float32 parts: a feature far from zero keeps all of its digits."""
+    with np.errstate(over="ignore", under="ignore"):
+        high, scale = scaler.mean.astype(np.float32), scaler.scale.astype(np.float32)
+    if (scale == 0).any() or not np.isfinite([high, scale]).all():
+        raise DataError("to_onnx: float32 cannot hold a feature's mean or standard deviation; scale the feature first.")
+    centred = graph.add("Sub", graph.add("Sub", "X", high), scaler.mean - high)
+    return graph.add("Div", centred, scale)
+
+
+Outputs: TypeAlias = list[tuple[str, int, tuple[int, ...]]]
+"""The graph's outputs: names, ONNX's numbers of their types, and the shapes of a row."""
+
+
+def _outputs(graph: Graph, model: Model, y: str, row: tuple[int, ...]) -> Outputs:
+    """Add what `predict` and `predict_proba` make of the raw outputs `y`, whose rows have the shape `row`."""
+    if model.task == "classification":
+        graph.add("Softmax", y, output="probabilities")
+        labels = _labels(graph, model, graph.add("ArgMax", y, axis=-1, keepdims=0), row[:-1])
+        return [labels, ("probabilities", FLOAT, row)]
+    if model.task == "similarity":
+        graph.add("Identity", _cosine(graph, y), output="prediction")
+        return [("prediction", FLOAT, row[2:-1])]
+    if model.target_scaler is not None:
+        row = model.target_scaler.mean.shape
+        scaled = graph.add("Mul", graph.add("Reshape", y, np.array([0, *row])), model.target_scaler.scale)
+        y = graph.add("Add", scaled, model.target_scaler.mean)
+    one = row == (1,)
+    values = graph.add("Squeeze", y, np.array([1])) if one else y
+    if model.task != "binary":
+        graph.add("Identity", values, output="prediction")
+        return [("prediction", FLOAT, () if one else row)]
+    positive = graph.add("Cast", graph.add("Greater", values, np.array(0.0)), to=INT64)
+    p = graph.add("Sigmoid", y)
+    if one:
+        graph.add("Concat", graph.add("Sub", np.array(1.0), p), p, axis=1, output="probabilities")
+    else:
+        graph.add("Identity", p, output="probabilities")
+    labels = _labels(graph, model, positive, () if one else row)
+    return [labels, ("probabilities", FLOAT, (2,) if one else row)]
+
+
+def _cosine(graph: Graph, y: str) -> str:
+    """Add the cosine of the angle between the two vectors of each row."""
+    norm = graph.add("Max", graph.add("ReduceL2", y, np.array([-1])), np.array(EPS))
+    pair = (graph.add("Gather", graph.add("Div", y, norm), np.array(part), axis=1) for part in range(2))
+    return graph.add("ReduceSum", graph.add("Mul", *pair), np.array([-1]), keepdims=0)
+
+
+def _labels(graph: Graph, model: Model, indices: str, row: tuple[int, ...]) -> tuple[str, int, tuple[int, ...]]:
+    """Add the way from class indices to names, where the classes have them, as the output "prediction"."""
+    if model.classes is None:
+        graph.add("Identity", indices, output="prediction")
+        return ("prediction", INT64, row)
+    graph.add("Gather", np.array(model.classes, object), indices, output="prediction")
+    return ("prediction", STRING, row)

@@ -1,0 +1,56 @@
+"""The nodes and constants of an ONNX graph in the making."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import DataError
+
+
+class Graph:
+    """An ONNX graph, to which nodes are added one after the other; a value is known by its name.
+
+    Attributes:
+        nodes: the nodes so far (`onnx.NodeProto`).
+        constants: the arrays that they take (`onnx.TensorProto`).
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def add(self, operator: str, *inputs: str | np.ndarray, output: str | None = None, **attributes: Any) -> str:
+        """Add a node and return the name of its first output.
+
+        Args:
+            operator: what it computes, as ONNX calls it.
+            *inputs: names of values, and arrays, which become constants; "" leaves an optional input out.
+            output: the name of the output, by default one that is free.
+            **attributes: those of the operator.
+        """
+        from onnx import helper
+
+        names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
+        output = output or f"{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, names, [output], name=output, **attributes))
+        return output
+
+    def constant(self, array: np.ndarray) -> str:
+        """Keep an array, floats as float32, and return its name.
+
+        Raises:
+            DataError: a number that is too large for float32.
+        """
+        from onnx import numpy_helper
+
+        if array.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                single = array.astype(np.float32)
+            if (np.isinf(single) & np.isfinite(array)).any():
+                raise DataError("to_onnx: the model holds a number that is too large for float32.")
+            array = single
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
+        return name

@@ -1,0 +1,238 @@
+"""Each layer as ONNX nodes: one short function a layer, in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunet.device import CPU, to_host
+from gpunet.errors import ArgumentError
+from gpunet.interop.onnx_graph import Graph
+from gpunet.layers import (
+    GEGLU,
+    GLU,
+    LSTM,
+    RNN,
+    Activation,
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv1d,
+    Conv2d,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlobalAvgPool2d,
+    Layer,
+    LayerNorm,
+    Linear,
+    MaxPool2d,
+    MultiHeadAttention,
+    Residual,
+    RMSNorm,
+    SinusoidalPositions,
+    SwiGLU,
+    TransformerEncoderLayer,
+)
+from gpunet.layers.stack import Stack
+from gpunet.layers.transformer import sinusoids
+from gpunet.models import MLP, Sequential
+from gpunet.ops.activations import (
+    ELU,
+    GELU,
+    ActivationFunction,
+    GELUTanh,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
+from gpunet.ops.window import Window
+
+Row: TypeAlias = tuple[int, ...]
+
+LayerForm: TypeAlias = Callable[[Graph, Any, str, Row], str]
+"""Adds a layer's nodes to the graph: takes the input's name and the shape of its rows, returns the output's name."""
+
+ActivationForm: TypeAlias = Callable[[Graph, Any, str], str]
+"""Adds the nodes of a function to the graph, likewise."""
+
+
+def add_layer(graph: Graph, layer: Layer, x: str, row: Row) -> str:
+    """Add the nodes of a layer to the graph and return the name of its output.
+
+    Args:
+        graph: the graph.
+        layer: a layer, as it is in inference.
+        x: the name of its input.
+        row: the shape of the input's rows.
+
+    Raises:
+        ArgumentError: a layer, or an activation function in it, without an ONNX form.
+    """
+    form: LayerForm = _form(LAYERS, layer)
+    return form(graph, layer, x, row)
+
+
+def _form(table: Mapping[Any, Any], which: object) -> Any:
+    # by the very type: a subclass may compute something else
+    if type(which) not in table:
+        known = ", ".join(cls.__name__ for cls in table)
+        raise ArgumentError(f"{type(which).__name__} has no ONNX form. Those that have one: {known}.")
+    return table[type(which)]
+
+
+def _stack(graph: Graph, stack: Stack, x: str, row: Row) -> str:
+    for position, layer in enumerate(stack.layers):
+        try:
+            x, row = add_layer(graph, layer, x, row), layer.output_shape(row)
+        except ArgumentError as error:
+            raise ArgumentError(f"layer {position}, {error}") from None
+    return x
+
+
+def _linear(graph: Graph, layer: Linear, x: str, row: Row) -> str:
+    y = graph.add("MatMul", x, to_host(layer.params["weight"]))
+    if "bias" in layer.params:
+        y = graph.add("Add", y, to_host(layer.params["bias"]))
+    return _activation(graph, layer, y, row)
+
+
+def _residual(graph: Graph, layer: Residual, x: str, row: Row) -> str:
+    return graph.add("Add", x, _stack(graph, layer, x, row))
+
+
+def _glu(graph: Graph, layer: GLU, x: str, row: Row) -> str:
+    half = (0, *layer.output_shape(row))[layer.dim]
+    a, b = (graph.add("Slice", x, *np.array([[at], [at + half], [layer.dim]])) for at in (0, half))
+    return graph.add("Mul", a, _activation(graph, layer, b, row))
+
+
+def _batch_norm(graph: Graph, layer: BatchNorm1d | BatchNorm2d, x: str, row: Row) -> str:
+    if not layer.buffers:
+        raise ArgumentError(f"{layer!r} without running statistics has no ONNX form: it computes rows by their batch.")
+    params = [to_host(a) for a in layer.params.values()] or [np.ones(row[0]), np.zeros(row[0])]
+    running = (to_host(layer.buffers[name]) for name in ("running_mean", "running_var"))
+    return graph.add("BatchNormalization", x, *params, *running, epsilon=layer.eps)
+
+
+def _layer_norm(graph: Graph, layer: LayerNorm, x: str, row: Row) -> str:
+    params = [to_host(a) for a in layer.params.values()] or [np.ones(layer.normalized_shape)]
+    return graph.add("LayerNormalization", x, *params, axis=-len(layer.normalized_shape), epsilon=layer.eps)
+
+
+def _rms_norm(graph: Graph, layer: RMSNorm, x: str, row: Row) -> str:
+    axes = np.arange(-len(layer.normalized_shape), 0)
+    eps = np.array(np.finfo(layer.dtype).eps if layer.eps is None else layer.eps)
+    square = graph.add("ReduceMean", graph.add("Mul", x, x), axes)
+    y = graph.add("Div", x, graph.add("Sqrt", graph.add("Add", square, eps)))
+    return graph.add("Mul", y, to_host(layer.params["weight"])) if layer.params else y
+
+
+BY_HEAD = (0, 2, 1, 3)
+"""The order of axes that takes (rows, positions, heads, features) to (rows, heads, positions, features), and back."""
+
+
+def _attention(graph: Graph, layer: MultiHeadAttention, x: str, row: Row) -> str:
+    """Add self-attention, softmax(q·kᵀ/√d + mask)·v in each head."""
+    (length, embed_dim), heads, features = row, layer.num_heads, layer.embed_dim // layer.num_heads
+    q = graph.add("Reshape", _linear(graph, layer.q_proj, x, row), np.array([0, length, heads, features]))
+    kv = graph.add("Reshape", _linear(graph, layer.kv_proj, x, row), np.array([0, length, 2, heads, features]))
+    k, v = (graph.add("Gather", kv, np.array(part), axis=2) for part in range(2))
+    q, k, v = (graph.add("Transpose", a, perm=perm) for a, perm in ((q, BY_HEAD), (k, (0, 2, 3, 1)), (v, BY_HEAD)))
+    scores = graph.add("Mul", graph.add("MatMul", q, k), np.array(features**-0.5))
+    if layer.causal:
+        scores = graph.add("Add", scores, np.triu(np.full((length, length), -np.inf), 1))
+    answers = graph.add("Transpose", graph.add("MatMul", graph.add("Softmax", scores), v), perm=BY_HEAD)
+    return _linear(graph, layer.out_proj, graph.add("Reshape", answers, np.array([0, length, embed_dim])), row)
+
+
+def _convolution(graph: Graph, layer: Conv1d | Conv2d, x: str, row: Row) -> str:
+    params = (to_host(a) for a in layer.params.values())  # the weight, and the bias where there is one
+    return graph.add("Conv", x, *params, group=layer.groups, **_window(layer))
+
+
+def _avg_pool(graph: Graph, layer: AvgPool2d, x: str, row: Row) -> str:
+    return graph.add("AveragePool", x, count_include_pad=1, **_window(layer.window))
+
+
+def _window(window: Conv2d | Window) -> dict[str, Any]:
+    """Return the attributes of a window, with the padding of both ends of each axis."""
+    sizes = {"kernel_shape": window.kernel_size, "strides": window.stride, "dilations": window.dilation}
+    return {**sizes, "pads": window.padding * 2}
+
+
+def _rnn(graph: Graph, layer: RNN, x: str, row: Row) -> str:
+    return _recurrent(graph, layer, x, "RNN", (0,), activations=[{"tanh": "Tanh", "relu": "Relu"}[layer.nonlinearity]])
+
+
+def _recurrent(
+    graph: Graph, layer: RNN | LSTM, x: str, operator: str, gates: tuple[int, ...], **attributes: Any
+) -> str:
+    """Add a recurrent layer whose gates ONNX has in the given order, as matrices (gates·hidden, input)."""
+
+    def stacked(name: str) -> np.ndarray:
+        parts = np.split(to_host(layer.params[name]).T, len(gates))
+        return np.concatenate([parts[gate] for gate in gates])[None]
+
+    bias = stacked("bias") if "bias" in layer.params else np.zeros((1, len(gates) * layer.hidden_size))
+    both = np.concatenate([bias, np.zeros_like(bias)], axis=1)  # ONNX has a bias of the input and one of the state
+    steps = graph.add("Transpose", x, perm=(1, 0, 2))
+    arrays = stacked("weight_ih"), stacked("weight_hh"), both
+    h = graph.add(operator, steps, *arrays, hidden_size=layer.hidden_size, **attributes)
+    h = graph.add("Squeeze", h, np.array([1]))  # (steps, directions, rows, hidden)
+    return graph.add("Transpose", h, perm=(1, 0, 2)) if layer.return_sequences else graph.add("Gather", h, np.array(-1))
+
+
+def _activation(graph: Graph, layer: Any, z: str, row: Row) -> str:
+    """Add the activation function that the layer ends with, or is."""
+    function: ActivationFunction = layer.activation
+    form: ActivationForm = _form(ACTIVATIONS, function)
+    return form(graph, function, z)
+
+
+LAYERS: dict[type[Layer], LayerForm] = {
+    Activation: _activation,
+    AvgPool2d: _avg_pool,
+    BatchNorm1d: _batch_norm,
+    BatchNorm2d: _batch_norm,
+    Conv1d: _convolution,
+    Conv2d: _convolution,
+    Dropout: lambda graph, layer, x, row: x,
+    Embedding: lambda graph, layer, x, row: graph.add("Gather", to_host(layer.params["weight"]), x),
+    Flatten: lambda graph, layer, x, row: graph.add("Flatten", x),
+    GEGLU: _stack,
+    GLU: _glu,
+    GlobalAvgPool2d: lambda graph, layer, x, row: graph.add("Flatten", graph.add("GlobalAveragePool", x)),
+    LSTM: lambda graph, layer, x, row: _recurrent(graph, layer, x, "LSTM", (0, 3, 1, 2)),  # i, f, g, o to i, o, f, g
+    LayerNorm: _layer_norm,
+    Linear: _linear,
+    MLP: _stack,
+    MaxPool2d: lambda graph, layer, x, row: graph.add("MaxPool", x, **_window(layer.window)),
+    MultiHeadAttention: _attention,
+    RMSNorm: _rms_norm,
+    RNN: _rnn,
+    Residual: _residual,
+    Sequential: _stack,
+    SinusoidalPositions: lambda graph, layer, x, row: graph.add("Add", x, sinusoids(*row, CPU, np.dtype(np.float32))),
+    SwiGLU: _stack,
+    TransformerEncoderLayer: _stack,
+}
+
+ACTIVATIONS: dict[type[ActivationFunction], ActivationForm] = {
+    ELU: lambda graph, f, z: graph.add("Elu", z, alpha=f.alpha),
+    GELU: lambda graph, f, z: graph.add("Gelu", z),
+    GELUTanh: lambda graph, f, z: graph.add("Gelu", z, approximate="tanh"),
+    Identity: lambda graph, f, z: z,
+    LeakyReLU: lambda graph, f, z: graph.add("LeakyRelu", z, alpha=f.negative_slope),
+    ReLU: lambda graph, f, z: graph.add("Relu", z),
+    SiLU: lambda graph, f, z: graph.add("Mul", z, graph.add("Sigmoid", z)),
+    Sigmoid: lambda graph, f, z: graph.add("Sigmoid", z),
+    Softplus: lambda graph, f, z: graph.add("Softplus", z),
+    Tanh: lambda graph, f, z: graph.add("Tanh", z),
+}

@@ -1,0 +1,110 @@
+"""Each layer's tensors as PyTorch's layer has them: a line a layer, in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.device import to_host
+from gpunet.layers import (
+    LSTM,
+    RNN,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv1d,
+    Conv2d,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    MultiHeadAttention,
+    RMSNorm,
+)
+
+
+class Twin(NamedTuple):
+    """How the arrays of a layer stand in its PyTorch twin.
+
+    Attributes:
+        tensors: returns the layer's arrays on the host, by the names and in the layouts of the twin.
+        load: copies such arrays into the layer.
+    """
+
+    tensors: Callable[[Any], dict[str, np.ndarray]]
+    load: Callable[[Any, Mapping[str, np.ndarray]], None]
+
+
+def _params(layer: Layer) -> dict[str, np.ndarray]:
+    return {name: to_host(a) for name, a in layer.params.items()}
+
+
+def _assign(layer: Layer, arrays: Mapping[str, np.ndarray]) -> None:
+    for name, a in arrays.items():
+        layer.params[name] = a
+
+
+def _transposed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays with the weight from (in, out) to (out, in), or back."""
+    return {name: a.T if name == "weight" else a for name, a in arrays.items()}
+
+
+def _attention(layer: MultiHeadAttention) -> dict[str, np.ndarray]:
+    q, kv, out = (_transposed(_params(part)) for part in (layer.q_proj, layer.kv_proj, layer.out_proj))
+    joined = {f"in_proj_{name}": np.concatenate([q[name], kv[name]]) for name in q}
+    return joined | {f"out_proj.{name}": a for name, a in out.items()}
+
+
+def _load_attention(layer: MultiHeadAttention, arrays: Mapping[str, np.ndarray]) -> None:
+    for name in layer.q_proj.params:
+        q, kv = np.split(arrays[f"in_proj_{name}"], [layer.embed_dim])
+        parts = (layer.q_proj, q), (layer.kv_proj, kv), (layer.out_proj, arrays[f"out_proj.{name}"])
+        for part, a in parts:
+            _assign(part, _transposed({name: a}))
+
+
+def _batch_norm(layer: Layer) -> dict[str, np.ndarray]:
+    arrays = {name: to_host(a) for name, a in (*layer.params.items(), *layer.buffers.items())}
+    return {name: a.astype(np.int64) if name == "num_batches_tracked" else a for name, a in arrays.items()}
+
+
+def _load_batch_norm(layer: Layer, arrays: Mapping[str, np.ndarray]) -> None:
+    for name, a in arrays.items():
+        (layer.params if name in layer.params else layer.buffers)[name] = a
+
+
+def _recurrent(layer: Layer) -> dict[str, np.ndarray]:
+    arrays = {f"{name}_l0": a.T for name, a in _params(layer).items() if name != "bias"}
+    if "bias" in layer.params:
+        bias = _params(layer)["bias"]
+        arrays |= {"bias_ih_l0": bias, "bias_hh_l0": np.zeros_like(bias)}  # PyTorch adds the two
+    return arrays
+
+
+def _load_recurrent(layer: Layer, arrays: Mapping[str, np.ndarray]) -> None:
+    for name in ("weight_ih", "weight_hh"):
+        layer.params[name] = arrays[f"{name}_l0"].T
+    if "bias" in layer.params:
+        layer.params["bias"] = arrays["bias_ih_l0"] + arrays["bias_hh_l0"]
+
+
+SAME = Twin(_params, _assign)
+"""The layouts of the twin are gpunet's own."""
+
+BATCH_NORM = Twin(_batch_norm, _load_batch_norm)
+RECURRENT = Twin(_recurrent, _load_recurrent)
+
+TWINS: dict[type[Layer], Twin] = {
+    BatchNorm1d: BATCH_NORM,
+    BatchNorm2d: BATCH_NORM,
+    Conv1d: SAME,
+    Conv2d: SAME,
+    Embedding: SAME,
+    LSTM: RECURRENT,
+    LayerNorm: SAME,
+    Linear: Twin(lambda layer: _transposed(_params(layer)), lambda layer, a: _assign(layer, _transposed(a))),
+    MultiHeadAttention: Twin(_attention, _load_attention),
+    RMSNorm: SAME,
+    RNN: RECURRENT,
+}

@@ -1,0 +1,125 @@
+"""Layers that normalise each channel over the batch: BatchNorm1d and BatchNorm2d."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunet.arguments import real, whole
+from gpunet.device import Array
+from gpunet.errors import ShapeError
+from gpunet.layers.base import Layer
+from gpunet.ops.batch_norm import Running, batch_norm, batch_norm_backward, batch_statistics
+from gpunet.tape import Tape
+
+
+class BatchNorm(Layer):
+    """Bring each channel to mean 0 and variance 1 over the batch, then scale and shift it, as PyTorch does.
+
+    y = (x - mean) / √(variance + eps) · weight + bias (Ioffe & Szegedy 2015). In training, with a tape, mean and
+    (biased) variance are those of the batch, and the running ones follow them; in inference they are the running ones.
+
+    Args:
+        num_features: channels of x.
+        eps: what is added to the variance, >= 0.
+        momentum: how far the running mean and (unbiased) variance go towards those of a batch, in [0, 1]; None for the
+            plain mean over all batches. Numbers of a batch that are not finite don't move them.
+        affine: whether there are weight and bias.
+        track_running_stats: whether there are running statistics; without, inference takes those of its batch, too.
+
+    Attributes:
+        params: "weight" and "bias" (num_features,), which start at one and zero.
+        buffers: "running_mean" and "running_var" (num_features,), which start at zero and one, and
+            "num_batches_tracked" (), the number of batches they have followed.
+
+    Raises:
+        ArgumentError: num_features below 1, a negative eps, a momentum that is none.
+    """
+
+    inner_axes: ClassVar[tuple[tuple[str, ...], ...]]
+    """What x may have after its rows and channels: the names of axes, one tuple or the other."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ):
+        name = type(self).__name__
+        self.num_features = whole(f"{name}: num_features", num_features)
+        self.eps = real(f"{name}: eps", eps, 0, closed="left")
+        self.momentum = None if momentum is None else real(f"{name}: momentum", momentum, 0, 1, closed="both")
+        zeros, ones = np.zeros(num_features), np.ones(num_features)
+        running = {"running_mean": zeros, "running_var": ones, "num_batches_tracked": np.zeros(())}
+        super().__init__({"weight": ones, "bias": zeros} if affine else {}, running if track_running_stats else {})
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        self.output_shape(x.shape[1:])
+        weight, bias = self.params.get("weight"), self.params.get("bias")
+        if tape is None and self.buffers:
+            mean, variance = self.buffers["running_mean"], self.buffers["running_var"]
+            return batch_norm(x, mean, variance, weight, bias, self.eps)
+        if len(x) * math.prod(x.shape[2:]) == 1:
+            raise ShapeError(
+                f"{self!r}: one number a channel has no variance, got shape {x.shape}; train on batches of two rows or "
+                "more, also the last one of an epoch."
+            )
+        mean, variance = batch_statistics(x, self._running(), tape=tape)
+        if tape is not None:
+            tape.save(self, x, mean, variance)
+        return batch_norm(x, mean, variance, weight, bias, self.eps, tape=tape)
+
+    def _running(self) -> Running | None:
+        if not self.buffers:
+            return None
+        mean, variance, batches = self.buffers.values()
+        return Running(mean, variance, batches, self.momentum)
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
+        x, mean, variance = tape.restore(self)
+        return batch_norm_backward(
+            dy,
+            x,
+            mean,
+            variance,
+            self.params.get("weight"),
+            self.eps,
+            dweight=self.grads.get("weight"),
+            dbias=self.grads.get("bias"),
+            input_gradient=input_gradient,
+            tape=tape,
+        )[0]
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(shape) - 1 not in map(len, self.inner_axes) or shape[0] != self.num_features or 0 in shape:
+            expected = " or ".join(f"({', '.join([str(self.num_features), *names])})" for names in self.inner_axes)
+            raise ShapeError(f"{self!r}: a row of the input must be {expected}, got shape {shape}.")
+        return shape
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "num_features": self.num_features,
+            "eps": self.eps,
+            "momentum": self.momentum,
+            "affine": bool(self.params),
+            "track_running_stats": bool(self.buffers),
+        }
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.num_features})"
+
+
+class BatchNorm1d(BatchNorm):
+    """Batch norm of x (rows, num_features) or (rows, num_features, length); see `BatchNorm`."""
+
+    inner_axes = (), ("length",)
+
+
+class BatchNorm2d(BatchNorm):
+    """Batch norm of x (rows, num_features, height, width); see `BatchNorm`."""
+
+    inner_axes = (("height", "width"),)

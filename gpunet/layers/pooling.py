@@ -1,0 +1,142 @@
+"""The poolings: images made smaller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.device import Array, array_module
+from gpunet.errors import ShapeError
+from gpunet.layers.base import Layer
+from gpunet.ops.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    pooling_window,
+)
+from gpunet.ops.window import Size, Window, short
+from gpunet.tape import Tape
+
+
+class _Pool2d(Layer):
+    """What the poolings by windows share."""
+
+    def __init__(self, window: Window):
+        self.window = window
+        super().__init__()
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        channels, *image = _image_shape(self, shape)
+        return (channels, *self.window.places(repr(self), tuple(image)))
+
+    def __repr__(self) -> str:
+        kernel_size, stride, padding, dilation = map(short, self.window)
+        said = f"kernel_size={kernel_size}"
+        said += "" if stride == kernel_size else f", stride={stride}"
+        said += "" if padding == 0 else f", padding={padding}"
+        said += "" if dilation == 1 else f", dilation={dilation}"
+        return f"{type(self).__name__}({said})"
+
+
+class MaxPool2d(_Pool2d):
+    """Keep the largest element under each window, as PyTorch's layer of that name.
+
+    x is (rows, channels, height, width) and y (rows, channels, out_h, out_w), where
+    out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
+
+    Args:
+        kernel_size: of a window, one number or (height, width), as the next three.
+        stride: pixels from a window to the next; None: the kernel size.
+        padding: pixels around the image, which never win; at most half of the window.
+        dilation: pixels from an element of the window to the next.
+
+    Raises:
+        ArgumentError: sizes that make no sense.
+    """
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1):
+        super().__init__(pooling_window("MaxPool2d", kernel_size, stride, padding, dilation))
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        shape = self.output_shape(x.shape[1:])
+        if tape is None:
+            return max_pool2d(x, *self.window)
+        winners = tape.empty((len(x), *shape), np.dtype(np.int32), array_module(x))
+        y = max_pool2d(x, *self.window, winners=winners, tape=tape)
+        tape.save(self, winners, x.shape)
+        return y
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array:
+        winners, shape = tape.restore(self)
+        return max_pool2d_backward(dy, winners, shape, *self.window, tape=tape)
+
+    def config(self) -> dict[str, Any]:
+        return self.window._asdict()
+
+
+class AvgPool2d(_Pool2d):
+    """Take the mean under each window, padding counted as zeros, as PyTorch's layer of that name.
+
+    x is (rows, channels, height, width) and y (rows, channels, out_h, out_w), where
+    out = (size + 2·padding - kernel_size) // stride + 1.
+
+    Args:
+        kernel_size: of a window, one number or (height, width), as the next two.
+        stride: pixels from a window to the next; None: the kernel size.
+        padding: zeros around the image; at most half of the window.
+
+    Raises:
+        ArgumentError: sizes that make no sense.
+    """
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0):
+        super().__init__(pooling_window("AvgPool2d", kernel_size, stride, padding))
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        self.output_shape(x.shape[1:])
+        if tape is not None:
+            tape.save(self, x.shape)
+        return avg_pool2d(x, *self.window[:3], tape=tape)
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array:
+        (shape,) = tape.restore(self)
+        return avg_pool2d_backward(dy, shape, *self.window[:3], tape=tape)
+
+    def config(self) -> dict[str, Any]:
+        kernel_size, stride, padding, _ = self.window
+        return {"kernel_size": kernel_size, "stride": stride, "padding": padding}
+
+
+class GlobalAvgPool2d(Layer):
+    """Take the mean of each image: (rows, channels, height, width) to (rows, channels).
+
+    It is PyTorch's `AdaptiveAvgPool2d(1)` with `Flatten` after it.
+    """
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        self.output_shape(x.shape[1:])
+        if tape is not None:
+            tape.save(self, x.shape)
+        return global_avg_pool2d(x, tape=tape)
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array:
+        (shape,) = tape.restore(self)
+        return global_avg_pool2d_backward(dy, shape, tape=tape)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return _image_shape(self, shape)[:1]
+
+
+def _image_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a row of images.
+
+    Raises:
+        ShapeError: it is another.
+    """
+    if len(shape) != 3:
+        raise ShapeError(f"{layer!r}: a row of the input must be (channels, height, width), got shape {shape}.")
+    return shape

@@ -1,0 +1,201 @@
+"""Recurrent layers over (rows, steps, features): a simple one and the long short-term memory."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunet.arguments import whole
+from gpunet.device import Array
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.initializers import initializer
+from gpunet.layers.base import Layer
+from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.lstm import lstm, lstm_backward
+from gpunet.ops.rnn import Gradients, rnn, rnn_backward
+from gpunet.tape import Tape, empty
+
+NONLINEARITIES = ("tanh", "relu")
+
+
+class Recurrent(Layer):
+    """What RNN and LSTM share: the weights of the input and of the state, and the order of the axes."""
+
+    gates: ClassVar[int]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool,
+        return_sequences: bool,
+        rng: np.random.Generator | int | None,
+    ):
+        name = type(self).__name__
+        self.input_size = whole(f"{name}: input_size", input_size)
+        self.hidden_size = whole(f"{name}: hidden_size", hidden_size)
+        self.return_sequences = return_sequences
+        bound, columns, rng = 1 / math.sqrt(hidden_size), self.gates * hidden_size, np.random.default_rng(rng)
+        draw = initializer(lambda shape, generator: generator.uniform(-bound, bound, shape))
+        params = {"weight_ih": draw((input_size, columns), rng), "weight_hh": draw((hidden_size, columns), rng)}
+        if bias:
+            params["bias"] = np.zeros(columns)
+        super().__init__(params)
+
+    def _run(self, x: Array, tape: Tape | None) -> tuple[Array, ...]:
+        """Return the states of all steps (steps, rows, hidden_size) and what else `_run_back` wants."""
+        raise NotImplementedError
+
+    def _run_back(self, dh: Array, x: Array, kept: Any, tape: Tape, **options: Any) -> Gradients:
+        """Fill the gradients and return them, from what `_run` returned."""
+        raise NotImplementedError
+
+    def forward(self, x: Array, tape: Tape | None = None) -> Array:
+        xp = float_module(repr(self), x=x, weight=self.params["weight_ih"])
+        shape = (x.shape[0], *self.output_shape(x.shape[1:])) if x.ndim else self.output_shape(())
+        steps = _swapped(x, tape, xp)
+        kept = self._run(steps, tape)
+        if tape is not None:
+            tape.save(self, shape, steps, kept)
+        return _swapped(kept[0], tape, xp) if self.return_sequences else kept[0][-1]
+
+    def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
+        shape, steps, kept = tape.restore(self)
+        xp = float_module(repr(self), dy=dy, weight=self.params["weight_ih"])
+        check_shape(repr(self), shape, dy=dy)
+        dh = _swapped(dy, tape, xp) if self.return_sequences else dy
+        grads = {f"d{name}": a for name, a in self.grads.items()}
+        dx = self._run_back(
+            dh, steps, kept, tape, input_gradient=input_gradient, bias_gradient="bias" in self.grads, **grads
+        )[0]
+        return None if dx is None else _swapped(dx, tape, xp)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(shape) != 2 or shape[0] < 1 or shape[1] != self.input_size:
+            raise ShapeError(
+                f"{self!r}: a row of the input must have at least one step of {self.input_size} features, "
+                f"(steps, {self.input_size}), got shape {shape}."
+            )
+        return (shape[0], self.hidden_size) if self.return_sequences else (self.hidden_size,)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "input_size": self.input_size,
+            "hidden_size": self.hidden_size,
+            "bias": "bias" in self.params,
+            "return_sequences": self.return_sequences,
+        }
+
+    def __repr__(self) -> str:
+        extra = "" if "bias" in self.params else ", bias=False"
+        extra += "" if self.return_sequences else ", return_sequences=False"
+        return f"{type(self).__name__}({self.input_size}, {self.hidden_size}{extra})"
+
+
+class RNN(Recurrent):
+    """A simple recurrent layer, h_t = f(x_t·weight_ih + bias + h_{t-1}·weight_hh), from x (rows, steps, input_size).
+
+    The result is (rows, steps, hidden_size), or (rows, hidden_size) without `return_sequences`. As PyTorch's RNN with
+    `batch_first=True`, one layer, its two biases as their sum; states begin at zero.
+
+    Args:
+        input_size: features of a step of the input.
+        hidden_size: features of the hidden state.
+        nonlinearity: the function f, "tanh" or "relu".
+        bias: whether to add a bias, which starts at zero.
+        return_sequences: whether to return the states of all steps, or the last one.
+        rng: where the initial weights are drawn from, U(-a, a) with a = 1/√hidden_size: a NumPy Generator, a seed, or
+            None for fresh entropy.
+
+    Attributes:
+        params: "weight_ih" (input_size, hidden_size), "weight_hh" (hidden_size, hidden_size) and "bias" (hidden_size,).
+
+    Raises:
+        ArgumentError: sizes below 1, or another nonlinearity.
+    """
+
+    gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        *,
+        return_sequences: bool = True,
+        rng: np.random.Generator | int | None = None,
+    ):
+        if nonlinearity not in NONLINEARITIES:
+            raise ArgumentError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}.")
+        self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, bias, return_sequences, rng)
+
+    def _run(self, x: Array, tape: Tape | None) -> tuple[Array, ...]:
+        weights = self.params["weight_ih"], self.params["weight_hh"], self.params.get("bias")
+        return (rnn(x, *weights, self.nonlinearity, tape=tape),)
+
+    def _run_back(self, dh: Array, x: Array, kept: Any, tape: Tape, **options: Any) -> Gradients:
+        weights = self.params["weight_ih"], self.params["weight_hh"]
+        (h,) = kept
+        return rnn_backward(dh, x, h, *weights, self.nonlinearity, tape=tape, **options)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "nonlinearity": self.nonlinearity}
+
+    def __repr__(self) -> str:
+        extra = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}"
+        return f"{super().__repr__()[:-1]}{extra})"
+
+
+class LSTM(Recurrent):
+    """A long short-term memory (`gpunet.ops.lstm` has the equations), from x (rows, steps, input_size).
+
+    The result is (rows, steps, hidden_size), or (rows, hidden_size) without `return_sequences`. As PyTorch's LSTM with
+    `batch_first=True`, one layer, its two biases as their sum; states begin at zero.
+
+    Args:
+        input_size: features of a step of the input.
+        hidden_size: features of the hidden state.
+        bias: whether to add a bias, which starts at zero.
+        return_sequences: whether to return the states of all steps, or the last one.
+        rng: where the initial weights are drawn from, U(-a, a) with a = 1/√hidden_size: a NumPy Generator, a seed, or
+            None for fresh entropy.
+
+    Attributes:
+        params: "weight_ih" (input_size, 4·hidden_size), "weight_hh" (hidden_size, 4·hidden_size) and "bias"
+            (4·hidden_size,), each the parts of the gates i, f, g and o side by side.
+
+    Raises:
+        ArgumentError: sizes below 1.
+    """
+
+    gates = 4
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        return_sequences: bool = True,
+        rng: np.random.Generator | int | None = None,
+    ):
+        super().__init__(input_size, hidden_size, bias, return_sequences, rng)
+
+    def _run(self, x: Array, tape: Tape | None) -> tuple[Array, ...]:
+        return lstm(x, self.params["weight_ih"], self.params["weight_hh"], self.params.get("bias"), tape=tape)
+
+    def _run_back(self, dh: Array, x: Array, kept: Any, tape: Tape, **options: Any) -> Gradients:
+        weights = self.params["weight_ih"], self.params["weight_hh"]
+        h, c, gates = kept
+        return lstm_backward(dh, x, h, c, gates, *weights, tape=tape, **options)
+
+
+def _swapped(a: Array, tape: Tape | None, xp: Any) -> Array:
+    """Return `a` with its first two axes, rows and steps, swapped, in memory too."""
+    out = empty(tape, (a.shape[1], a.shape[0], *a.shape[2:]), a.dtype, xp)
+    xp.copyto(out, a.swapaxes(0, 1))
+    return out

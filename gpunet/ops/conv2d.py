@@ -1,0 +1,276 @@
+"""Convolution as inner products: every output pixel is that of a filter with the patch of the image under it.
+
+    columns = im2col(x),    z = W·columns,    y = f(z + bias)
+    dW = dz·columnsᵀ,    dbias = Σ_rows,pixels dz,    dx = col2im(Wᵀ·dz)
+
+x is (rows, channels, height, width). Each column of `columns` is a patch, so that one matrix product makes all inner
+products: 2·rows·out_channels·out_pixels·patch FLOPs forward, twice that backward. The patches take patch·out_pixels
+elements a row. (Chellapilla et al. 2006)
+
+With groups, the channels are divided and each group has filters of its own: a product for each.
+"""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+
+import numpy as np
+
+from gpunet.arguments import whole
+from gpunet.cuda import Kernel
+from gpunet.device import Array, device_of
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.ops.activations import ActivationFunction, Identity, activation_function
+from gpunet.ops.bias_activation import activation_backward
+from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.im2col import col2im, im2col
+from gpunet.ops.launch import THREADS, block_count, operand
+from gpunet.ops.matmul import matmul
+from gpunet.ops.product import multiprocessors
+from gpunet.ops.window import Size, Window
+from gpunet.tape import Tape, empty, zeros
+
+OUTPUT = Kernel("convolution.cu", "conv2d_output")
+OUTPUT_BACKWARD = Kernel("convolution.cu", "conv2d_output_backward")
+
+PATCH_ELEMENTS = {"cpu": 2**20, "gpu": 2**26}
+"""Of the patches that inference makes at a time, which bounds its memory; on the CPU they stay in a cache."""
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    activation: str | ActivationFunction | None = None,
+    out: Array | None = None,
+    columns: Array | None = None,
+    preactivation: Array | None = None,
+    kernel: str | None = None,
+    tape: Tape | None = None,
+) -> Array:
+    """Return f(x * weight + bias), the cross-correlation of each image with each filter, as PyTorch's `conv2d`.
+
+    Args:
+        x: (rows, channels, height, width), float32 or float64.
+        weight: (out_channels, channels / groups, kernel_h, kernel_w).
+        bias: (out_channels,), or None for no bias.
+        stride: pixels from a patch to the next, down and across or alike.
+        padding: zeros around the image, likewise.
+        dilation: pixels from an element of the filter to the next, likewise.
+        groups: into how many groups the channels are divided.
+        activation: the function f by name or object; None is the identity.
+        out: where to write the result, C-contiguous; by default the tape's or a fresh array.
+        columns: where to leave the patches, which the backward pass needs:
+            (groups, channels / groups·kernel_h·kernel_w, rows·out_h·out_w), C-contiguous.
+        preactivation: where to leave x * weight + bias, C-contiguous and not `out`; the backward pass of an activation
+            whose `saves` is "input" needs it.
+        kernel: of the products, as for `matmul`.
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        (rows, out_channels, out_h, out_w), out = (size + 2·padding - dilation·(kernel - 1) - 1) // stride + 1.
+
+    Raises:
+        ShapeError: the shapes don't fit, or the kernel is larger than the padded image.
+        ArgumentError: groups that don't divide the channels, sizes that make no sense.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    xp = float_module("conv2d", x=x, weight=weight, bias=bias, out=out, columns=columns, preactivation=preactivation)
+    window, shape, columns_shape = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
+    check_shape("conv2d", shape[1:2], bias=bias)
+    _check_buffers("conv2d", columns_shape, columns=columns)
+    _check_buffers("conv2d", shape, out=out, preactivation=preactivation)
+    if out is None:
+        out = empty(tape, shape, x.dtype, xp)
+    inference = tape is None and columns is None and preactivation is None
+    at_once = max(1, PATCH_ELEMENTS["cpu" if xp is np else "gpu"] * len(x) // max(1, math.prod(columns_shape)))
+    if inference and at_once < len(x):
+        for first in range(0, len(x), at_once):
+            rows = slice(first, first + at_once)
+            conv2d(x[rows], weight, bias, *window[1:], groups, activation=activation, out=out[rows], kernel=kernel)
+        return out
+    if columns is None:
+        columns = empty(tape, columns_shape, x.dtype, xp)
+    im2col(x, window, columns, tape)
+    z = empty(tape, (groups, shape[1] // groups, columns_shape[2]), x.dtype, xp)
+    matmul(_filters(weight, groups), columns, out=z, kernel=kernel, tape=tape)
+    _output(z, bias, activation_function(activation), preactivation, out, tape, xp)
+    return out
+
+
+def conv2d_backward(
+    dy: Array,
+    x: Array,
+    weight: Array,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    saved: Array | None = None,
+    activation: str | ActivationFunction | None = None,
+    columns: Array | None = None,
+    input_gradient: bool = True,
+    bias_gradient: bool = True,
+    dweight: Array | None = None,
+    dbias: Array | None = None,
+    kernel: str | None = None,
+    tape: Tape | None = None,
+) -> tuple[Array | None, Array, Array | None]:
+    """Return (dx, dweight, dbias), the gradients of y = conv2d(x, weight, bias, ...) from the gradient of y.
+
+    Args:
+        dy: (rows, out_channels, out_h, out_w), the gradient of y.
+        x: as given to `conv2d`.
+        weight: as given to `conv2d`.
+        stride: as given to `conv2d`.
+        padding: as given to `conv2d`.
+        dilation: as given to `conv2d`.
+        groups: as given to `conv2d`.
+        saved: what the activation's `saves` names: y, or the preactivation; None where there is no activation.
+        activation: as given to `conv2d`.
+        columns: what `conv2d` left there; it is overwritten. By default the patches are made again.
+        input_gradient: False leaves dx out (it is None then): a first layer does not need it.
+        bias_gradient: False leaves dbias out (it is None then): a layer without bias does not need it.
+        dweight: where to write the weight's gradient, C-contiguous; a fresh array by default.
+        dbias: where to write the bias's gradient, C-contiguous; a fresh array by default.
+        kernel: of the products, as for `matmul`.
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        dx in the shape of `x`, dweight in the shape of `weight`, dbias (out_channels,).
+
+    Raises:
+        ShapeError: the shapes don't fit.
+        ArgumentError: as for `conv2d`; no `saved` for an activation.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    name = "conv2d_backward"
+    xp = float_module(name, dy=dy, x=x, weight=weight, saved=saved, columns=columns, dweight=dweight, dbias=dbias)
+    window, shape, columns_shape = _geometry(name, x, weight, stride, padding, dilation, groups)
+    check_shape(name, shape, dy=dy, saved=saved)
+    _check_buffers(name, columns_shape, columns=columns)
+    _check_buffers(name, weight.shape, dweight=dweight)
+    _check_buffers(name, weight.shape[:1], dbias=dbias)
+    function = activation_function(activation)
+    if isinstance(function, Identity):
+        saved = None
+    elif saved is None:
+        raise ArgumentError(f"{name}: the derivative of {function!r} needs saved, its {function.saves}.")
+    if dweight is None:
+        dweight = xp.empty(weight.shape, weight.dtype)
+    if dbias is None and bias_gradient:
+        dbias = xp.empty(weight.shape[:1], weight.dtype)
+    if columns is None:
+        columns = empty(tape, columns_shape, x.dtype, xp)
+        im2col(x, window, columns, tape)
+    dz = empty(tape, (groups, shape[1] // groups, columns_shape[2]), x.dtype, xp)
+    _output_backward(dy, saved, function, dz, dbias, tape, xp)
+    matmul(dz, columns, transpose_b=True, out=_filters(dweight, groups), kernel=kernel, tape=tape)
+    if not input_gradient:
+        return None, dweight, dbias
+    matmul(_filters(weight, groups), dz, transpose_a=True, out=columns, kernel=kernel, tape=tape)
+    return col2im(columns, window, x.shape, tape), dweight, dbias
+
+
+def _output(
+    z: Array,
+    bias: Array | None,
+    function: ActivationFunction,
+    preactivation: Array | None,
+    out: Array,
+    tape: Tape | None,
+    xp: ModuleType,
+) -> None:
+    """Write f(z + bias) to `out`, row by row; the products in `z` lie channel by channel."""
+    inner = out if preactivation is None else preactivation
+    rows, channels, *pixels = out.shape
+    if xp is np:
+        z = z.reshape(channels, rows, *pixels).swapaxes(0, 1)
+        if bias is None:
+            np.copyto(inner, z)
+        else:
+            np.add(z, bias.reshape(channels, 1, 1), out=inner)
+        function.forward(inner, out, xp, tape)
+        return
+    options = function.cuda_options()
+    if options is None:  # a function in array code, which runs apart
+        _output(z, bias, Identity(), None, inner, tape, xp)
+        function.forward(inner, out, xp, tape)
+        return
+    grid = (block_count(out.nbytes, 16 * THREADS),)
+    sizes = rows, channels, math.prod(pixels), function.parameter
+    OUTPUT(grid, (THREADS,), z, bias, preactivation, out, *sizes, options=options)
+
+
+def _output_backward(
+    dy: Array,
+    saved: Array | None,
+    function: ActivationFunction,
+    dz: Array,
+    dbias: Array | None,
+    tape: Tape | None,
+    xp: ModuleType,
+) -> None:
+    """Write dy · f'(saved) to `dz`, channel by channel, and the sum of each channel to `dbias`."""
+    rows, channels, *pixels = dy.shape
+    if xp is np:
+        function.backward(dy, saved, dz.reshape(channels, rows, *pixels).swapaxes(0, 1), xp, tape)
+        if dbias is not None:
+            np.add.reduce(dz.reshape(channels, rows * math.prod(pixels)), axis=1, out=dbias)
+        return
+    options = function.cuda_options()
+    if options is None:
+        dy, saved, options = activation_backward(dy, saved, function, tape=tape), None, {}
+    most = multiprocessors(device_of(dy)) // max(1, channels)  # to fill the GPU, with 64 bytes a thread or more
+    chunks = max(1, min(most, block_count(dy.nbytes // max(1, channels), 64 * THREADS)))
+    sums = arrivals = None
+    if chunks > 1:
+        sums = empty(tape, (channels, chunks), dy.dtype, xp)
+        arrivals = zeros(tape, (channels,), np.dtype(np.uint32), xp)
+    arrays = operand(dy, tape, xp), operand(saved, tape, xp), dz, sums, arrivals, dbias
+    sizes = rows, channels, math.prod(pixels), function.parameter
+    OUTPUT_BACKWARD((chunks, channels), (THREADS,), *arrays, *sizes, options=options)
+
+
+def _check_buffers(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None:
+    """Raise `ShapeError` unless the arrays given have this shape and are C-contiguous."""
+    check_shape(op, shape, **arrays)
+    for name, a in arrays.items():
+        if a is not None and not a.flags.c_contiguous:
+            raise ShapeError(f"{op}: {name} must be C-contiguous, its strides are {a.strides}.")
+
+
+def _filters(weight: Array, groups: int) -> Array:
+    """View the filters as matrices (groups, out_channels / groups, elements of a filter)."""
+    return weight.reshape(groups, len(weight) // groups, math.prod(weight.shape[1:]))
+
+
+def _geometry(
+    op: str, x: Array, weight: Array, stride: Size, padding: Size, dilation: Size, groups: int
+) -> tuple[Window, tuple[int, ...], tuple[int, ...]]:
+    """Return the window, the shape of the output and that of the columns."""
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ShapeError(
+            f"{op}: x has shape {x.shape}, weight {weight.shape}; expected (rows, channels, height, width) and "
+            "(out_channels, channels / groups, kernel_h, kernel_w)."
+        )
+    window = Window.of(op, weight.shape[2:], stride, padding, dilation)
+    rows, channels = x.shape[:2]
+    filters, depth = weight.shape[:2]
+    groups = whole(f"{op}: groups", groups)
+    if channels % groups or filters % groups:
+        raise ArgumentError(f"{op}: groups={groups} must divide the {channels} channels of x and {filters} filters.")
+    if channels // groups != depth:
+        raise ShapeError(
+            f"{op}: x of shape {x.shape} has {channels // groups} channels for each of {groups} groups, and weight of "
+            f"shape {weight.shape} takes {depth}."
+        )
+    out = window.places(op, x.shape[2:])
+    return window, (rows, filters, *out), (groups, depth * math.prod(window.kernel_size), rows * math.prod(out))

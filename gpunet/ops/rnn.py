@@ -1,0 +1,183 @@
+"""A simple recurrent layer over time: each step sees its input and the step before.
+
+    h_t = f(x_t·W_ih + bias + h_{t-1}·W_hh),    h_{-1} = 0,    f = tanh or relu
+    dz_t = (dh_t + dz_{t+1}·W_hhᵀ) · f'(h_t),   dW_hh = Σ_t h_{t-1}ᵀ·dz_t,   the rest as for `linear` with all dz
+
+Time is axis 0, so that a step lies in one piece. The product with W_ih and the gradients of the weights are one product
+each, over all steps; only that with W_hh waits for the step before: two launches a step on a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.cuda import Kernel
+from gpunet.device import Array
+from gpunet.errors import ShapeError
+from gpunet.ops.activations import activation_function
+from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.launch import THREADS, block_count, operand
+from gpunet.ops.linear import linear, linear_backward
+from gpunet.tape import Tape, empty, empty_like
+
+FORWARD = Kernel("rnn.cu", "rnn_forward")
+BACKWARD = Kernel("rnn.cu", "rnn_backward")
+
+Gradients = tuple[Array | None, Array, Array, Array | None]
+"""Of x, weight_ih, weight_hh and bias."""
+
+
+def rnn(
+    x: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias: Array | None = None,
+    nonlinearity: str = "tanh",
+    *,
+    tape: Tape | None = None,
+) -> Array:
+    """Return the hidden states of all steps.
+
+    Args:
+        x: (steps, rows, input_size), at least one step; float32 or float64.
+        weight_ih: (input_size, hidden_size).
+        weight_hh: (hidden_size, hidden_size).
+        bias: (hidden_size,), or None.
+        nonlinearity: "tanh" or "relu".
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        (steps, rows, hidden_size).
+
+    Raises:
+        ShapeError: the shapes don't fit, or there is no step.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    xp = float_module("rnn", x=x, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
+    check_steps("rnn", x, weight_ih, weight_hh, gates=1)
+    function = activation_function(nonlinearity)
+    h = linear(x, weight_ih, bias, tape=tape)
+    product = empty(tape, h.shape[1:], h.dtype, xp)
+    for step in range(len(h)):
+        recurrent = linear(h[step - 1], weight_hh, out=product, tape=tape) if step else None
+        state = h[step]
+        if xp is not np:
+            grid, options = (block_count(state.size, THREADS),), function.cuda_options()
+            FORWARD(grid, (THREADS,), state, recurrent, state.size, options=options)
+            continue
+        if recurrent is not None:
+            np.add(state, recurrent, out=state)
+        function.forward(state, state, np, tape)
+    return h
+
+
+def rnn_backward(
+    dh: Array,
+    x: Array,
+    h: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    nonlinearity: str = "tanh",
+    *,
+    tape: Tape | None = None,
+    **options: Any,
+) -> Gradients:
+    """Return (dx, dweight_ih, dweight_hh, dbias), the gradients of h = rnn(x, ...) from the gradient of h.
+
+    Args:
+        dh: (steps, rows, hidden_size), or (rows, hidden_size): that of the last step, where the others have none.
+        x: as given to `rnn`.
+        h: what `rnn` returned.
+        weight_ih: as given to `rnn`.
+        weight_hh: as given to `rnn`.
+        nonlinearity: as given to `rnn`.
+        tape: where memory comes from; None makes fresh arrays.
+        **options: as for `gradients_of_steps`.
+
+    Returns:
+        The gradients in the shapes of `x`, `weight_ih`, `weight_hh` and the bias.
+
+    Raises:
+        ShapeError: the shapes don't fit.
+        DTypeError: dtypes that differ or are not float32 or float64.
+    """
+    xp = float_module("rnn_backward", dh=dh, x=x, h=h, weight_ih=weight_ih, weight_hh=weight_hh)
+    dh_of = by_step("rnn_backward", operand(dh, tape, xp), h)
+    function = activation_function(nonlinearity)
+    dz, product, total = empty_like(tape, h, xp), empty_like(tape, h[0], xp), empty_like(tape, h[0], xp)
+    recurrent = None
+    for step in reversed(range(len(h))):
+        if xp is np:
+            function.backward(sum_of(dh_of[step], recurrent, total), h[step], dz[step], np, tape)
+        else:
+            size, grid = product.size, (block_count(product.size, THREADS),)
+            given = dh_of[step], recurrent, h[step], dz[step]
+            BACKWARD(grid, (THREADS,), *given, size, options=function.cuda_options())
+        recurrent = linear(dz[step], weight_hh.T, out=product, tape=tape) if step else None
+    return gradients_of_steps(dz, x, h, weight_ih, weight_hh, tape=tape, **options)
+
+
+def check_steps(op: str, x: Array, weight_ih: Array, weight_hh: Array, *, gates: int) -> None:
+    """Check the shapes of a recurrent operation; what they have in common with `linear`, that checks."""
+    if x.ndim != 3 or not len(x):
+        raise ShapeError(f"{op}: x must be (steps, rows, features) with at least one step, got shape {x.shape}.")
+    hidden = len(weight_hh)
+    check_shape(op, (hidden, gates * hidden), weight_hh=weight_hh)
+    check_shape(op, (x.shape[2], gates * hidden), weight_ih=weight_ih)
+
+
+def by_step(op: str, dh: Array, h: Array) -> list[Array | None]:
+    """Return the gradient of each step's state: None for all but the last where `dh` is that of the last alone."""
+    if dh.ndim == 2:
+        check_shape(op, h.shape[1:], dh=dh)
+        return [*[None] * (len(h) - 1), dh]
+    check_shape(op, h.shape, dh=dh)
+    return [dh[step] for step in range(len(h))]
+
+
+def sum_of(dh: Array | None, recurrent: Array | None, out: Array) -> Array:
+    """Return the gradient of a state on the CPU: from above and from the step after, of which one is there."""
+    if dh is None or recurrent is None:
+        return recurrent if dh is None else dh
+    return np.add(dh, recurrent, out=out)
+
+
+def gradients_of_steps(
+    dz: Array,
+    x: Array,
+    h: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    *,
+    input_gradient: bool = True,
+    bias_gradient: bool = True,
+    dweight_ih: Array | None = None,
+    dweight_hh: Array | None = None,
+    dbias: Array | None = None,
+    tape: Tape | None = None,
+) -> Gradients:
+    """Return the gradients of the two products of a recurrent layer, from the gradient of their sum in all steps.
+
+    Args:
+        dz: (steps, rows, gates·hidden_size).
+        x: (steps, rows, input_size).
+        h: (steps, rows, hidden_size), the states.
+        weight_ih: (input_size, gates·hidden_size).
+        weight_hh: (hidden_size, gates·hidden_size).
+        input_gradient: False leaves dx out; it is None then.
+        bias_gradient: False leaves dbias out; it is None then.
+        dweight_ih: where to write its gradient; a fresh array by default.
+        dweight_hh: likewise.
+        dbias: likewise.
+        tape: where memory comes from; None makes fresh arrays.
+    """
+    _, dweight_hh, _ = linear_backward(
+        dz[1:], h[:-1], weight_hh, input_gradient=False, bias_gradient=False, dweight=dweight_hh, tape=tape
+    )
+    dx, dweight_ih, dbias = linear_backward(
+        dz, x, weight_ih, input_gradient=input_gradient, bias_gradient=bias_gradient,
+        dweight=dweight_ih, dbias=dbias, tape=tape,
+    )  # fmt: skip
+    return dx, dweight_ih, dweight_hh, dbias

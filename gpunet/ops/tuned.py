@@ -1,0 +1,140 @@
+"""The table of `gpunet tune`: which tile and how many splits were the fastest for a matrix product on a GPU.
+
+It is a small JSON file in the user's cache folder, read when a GPU's first product is planned. What it says is only
+taken where it fits this gpunet: a tile that is one of its own, splits that the product has.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.device import Device
+from gpunet.errors import ArgumentError, DataError
+from gpunet.files import cache_folder, write_bytes
+from gpunet.ops.tiles import CANDIDATES, Tile
+
+FORMAT, VERSION = "gpunet tune", 1
+LAYOUTS = ("NN", "NT", "TN")
+
+
+class Product(NamedTuple):
+    """The product of op(a), (m, k), and op(b), (k, n); the layout says which of the two lies transposed in memory."""
+
+    m: int
+    n: int
+    k: int
+    layout: str
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, m: int, n: int, k: int, layout: str, dtype: np.dtype[Any]) -> Product:
+        """Return a product by the name that the table has for it: a lone row or column lies as its transpose does.
+
+        Raises:
+            ArgumentError: no such layout.
+        """
+        if layout not in LAYOUTS:
+            raise ArgumentError(f"unknown layout {layout!r}; use one of {', '.join(map(repr, LAYOUTS))}.")
+        a = layout[0] if min(m, k) > 1 else "N"
+        b = layout[1] if min(k, n) > 1 else "N"
+        return cls(m, n, k, a + b, dtype)
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.layout} {self.m}x{self.n}x{self.k}"
+
+
+class Winner(NamedTuple):
+    """What was the fastest for a product, and on which day."""
+
+    tile: Tile
+    splits: int
+    date: str
+
+
+def most_splits(tile: Tile, k: int) -> int:
+    """Return into how many parts k can be divided so that each has a step at least."""
+    return max(1, k // tile.bk)
+
+
+@functools.cache
+def winners(device: Device) -> Mapping[Product, Winner]:
+    """Return the table of a device, read once; one that cannot be used is told in a warning and passed over."""
+    if device.name == "cpu":
+        return {}
+    try:
+        return read(table_path()).get(gpu_name(device), {})
+    except (OSError, DataError) as error:
+        warnings.warn(f"{error} Until then gpunet's defaults serve its matrix products.", stacklevel=2)
+        return {}
+
+
+@functools.cache
+def gpu_name(device: Device) -> str:
+    """Return what a GPU is called, such as "NVIDIA H200"."""
+    name: bytes = device.xp.cuda.runtime.getDeviceProperties(device.index)["name"]
+    return name.decode()
+
+
+def table_path() -> Path:
+    """Return where the table is, or would be."""
+    return cache_folder() / "tuned.json"
+
+
+def read(path: Path) -> dict[str, dict[Product, Winner]]:
+    """Return the winners by the names of the GPUs; none where there is no file.
+
+    Raises:
+        OSError: the file cannot be read.
+        DataError: it is damaged, or of another program or version.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    try:
+        table = json.loads(data)
+        if (table["format"], table["version"]) != (FORMAT, VERSION):
+            raise ValueError(f"its format is {table['format']!r}, version {table['version']!r}")
+        gpus = table["winners"].items()
+        return {gpu: dict(_entry(name, **values) for name, values in found.items()) for gpu, found in gpus}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: not a table of `gpunet tune` that this gpunet reads ({error}); delete it and tune again."
+        ) from None
+
+
+def _entry(name: str, tile: list[int], splits: int, date: str) -> tuple[Product, Winner]:
+    """Return an entry of the file, held to what this gpunet can run."""
+    dtype, layout, sizes = name.split()
+    m, n, k = map(int, sizes.split("x"))
+    key = Product.of(m, n, k, layout, np.dtype(dtype))
+    winner = Winner(Tile(*map(operator.index, tile)), operator.index(splits), date)
+    if winner.tile not in CANDIDATES[key.dtype] or not 1 <= winner.splits <= most_splits(winner.tile, k):
+        raise ValueError(f"{name} cannot run as {list(winner.tile)} in {winner.splits} splits")
+    return key, winner
+
+
+def keep(device: Device, found: Mapping[Product, Winner]) -> Path:
+    """Add to a device's table, in place of what it said of the same products; return where it is.
+
+    Raises:
+        OSError: the table cannot be written; one that was there before is untouched.
+        DataError: as for `read`.
+    """
+    path = table_path()
+    table = read(path)
+    table[gpu_name(device)] = {**table.get(gpu_name(device), {}), **found}
+    gpus = {gpu: {str(key): winner._asdict() for key, winner in of_gpu.items()} for gpu, of_gpu in table.items()}
+    text = json.dumps({"format": FORMAT, "version": VERSION, "winners": gpus}, indent=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, f"{text}\n".encode())
+    winners.cache_clear()
+    return path

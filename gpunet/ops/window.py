@@ -1,0 +1,118 @@
+"""Where the windows of a convolution or a pooling lie over an image, for every operation that slides one.
+
+A window has a tap for each element of its kernel; tap i of window o looks at the pixel o·stride + i·dilation - padding.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+from gpunet.arguments import whole
+from gpunet.errors import ArgumentError, ShapeError
+
+Pair: TypeAlias = tuple[int, ...]
+"""Of two numbers, for the height and the width."""
+
+Size: TypeAlias = int | tuple[int, ...]
+"""A whole number for all axes of an image, or one for each."""
+
+Tap: TypeAlias = tuple[int, Any, Any]
+"""The number of a tap, and the pixels and windows that it joins, as `Window.taps` says."""
+
+
+def per_axis(name: str, value: Any, axes: int = 2, *, least: int = 1) -> tuple[int, ...]:
+    """Return a whole number for each axis.
+
+    Args:
+        name: what an error calls it.
+        value: a whole number, for all axes, or a tuple or list of one for each.
+        axes: how many.
+        least: the least that is allowed.
+
+    Raises:
+        ArgumentError: `value` is neither.
+    """
+    values = tuple(value) if isinstance(value, tuple | list) else (value,) * axes
+    if len(values) != axes:
+        raise ArgumentError(f"{name} must be a whole number or {axes} of them, got {value!r}.")
+    return tuple(whole(name, v, least) for v in values)
+
+
+def short(values: tuple[int, ...]) -> int | tuple[int, ...]:
+    """Return the one number that stands for all axes, or the numbers of each."""
+    return values[0] if len(set(values)) == 1 else values
+
+
+class Window(NamedTuple):
+    """A window, along the height and the width of an image.
+
+    Attributes:
+        kernel_size: taps.
+        stride: pixels from a window to the next.
+        padding: pixels around the image that are thought to be there.
+        dilation: pixels from a tap to the next.
+    """
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+
+    @classmethod
+    def of(cls, op: str, kernel_size: Size, stride: Size, padding: Size, dilation: Size = 1) -> Window:
+        """Return the window of the given sizes.
+
+        Raises:
+            ArgumentError: sizes that make no sense, under the name of `op`.
+        """
+        return cls(
+            per_axis(f"{op}: kernel_size", kernel_size),
+            per_axis(f"{op}: stride", stride),
+            per_axis(f"{op}: padding", padding, least=0),
+            per_axis(f"{op}: dilation", dilation),
+        )
+
+    @property
+    def span(self) -> Pair:
+        """Pixels from the first tap to the last, both included."""
+        return tuple((taps - 1) * step + 1 for taps, step in zip(self.kernel_size, self.dilation, strict=True))
+
+    def places(self, op: str, image: Pair) -> Pair:
+        """Return how many windows there are along each axis of an image.
+
+        Raises:
+            ShapeError: none, as the image with its padding is smaller than the window.
+        """
+        padded = tuple(size + 2 * padding for size, padding in zip(image, self.padding, strict=True))
+        along = list(zip(padded, self.span, self.stride, strict=True))
+        if any(size < span for size, span, _ in along):
+            raise ShapeError(
+                f"{op}: the kernel, which spans {_by(self.span)}, is larger than the image of {_by(image)} with its "
+                f"padding, {_by(padded)}; use a smaller kernel or dilation, or more padding."
+            )
+        return tuple((size - span) // stride + 1 for size, span, stride in along)
+
+    def taps(self, image: Pair, places: Pair) -> Iterator[Tap]:
+        """Yield (number, pixels, windows) for every tap, row by row.
+
+        `pixels` indexes the pixels of (..., height, width) that the tap looks at, and `windows` those elements of
+        (..., windows down, windows across) whose tap looks there and not at padding.
+        """
+        kernel_h, kernel_w = self.kernel_size
+        for number, (i, j) in enumerate(itertools.product(range(kernel_h), range(kernel_w))):
+            down, across = self._along(0, i, image, places), self._along(1, j, image, places)
+            yield number, (..., down[0], across[0]), (..., down[1], across[1])
+
+    def _along(self, axis: int, tap: int, image: Pair, places: Pair) -> tuple[slice, slice]:
+        stride = self.stride[axis]
+        offset = tap * self.dilation[axis] - self.padding[axis]  # of the pixel that the first window's tap looks at
+        first = max(0, -(offset // stride))
+        last = max(first, min(places[axis], (image[axis] - 1 - offset) // stride + 1))
+        start = first * stride + offset
+        return slice(start, start + (last - first) * stride, stride), slice(first, last)
+
+
+def _by(size: Pair) -> str:
+    return " x ".join(map(str, size))

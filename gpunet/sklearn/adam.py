@@ -1,0 +1,49 @@
+"""Adam as scikit-learn writes it, with `epsilon` beside the root of the uncorrected moment."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from gpunet.device import Array
+from gpunet.optimizers import Adam
+from gpunet.schedules import Schedule
+
+
+@dataclass
+class CorrectedRate(Schedule):
+    """The learning rate with the second moment's bias correction in it: lr·√(1 - β2^t) for the t-th step."""
+
+    lr: float
+    beta_2: float
+
+    def __call__(self, step: int) -> float:
+        return self.lr * math.sqrt(1 - self.beta_2 ** (step + 1))
+
+
+class UncorrectedAdam(Adam):
+    """Adam in the form of Kingma and Ba 2015, end of section 2: p -= lr·√(1 - β2^t) / (1 - β1^t) · m / (√v + eps).
+
+    `Adam` divides by √v̂ + eps instead, which differs where gradients are as small as eps.
+
+    Args:
+        lr: the learning rate.
+        betas: (β1, β2), each in [0, 1).
+        eps: what keeps the quotient finite, > 0.
+    """
+
+    def __init__(self, lr: float, betas: tuple[float, float], eps: float):
+        super().__init__(CorrectedRate(lr, betas[1]), betas, eps)
+
+    def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
+        beta1, beta2 = self.betas
+        a, r = lr * (1 - beta1) / (1 - beta1**step), math.sqrt(1 - beta2)
+        return a / r, self.eps / r, 1.0
+
+    def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
+        *first, log_beta2, rest1, rest2, eps, weight_decay, decoupled = super().kernel_arguments(
+            p, g, update, progress, *slots
+        )
+        log_beta2 = -math.inf  # then the kernel's 1 - β2^t is 1
+        return *first, log_beta2, rest1, rest2, eps, weight_decay, decoupled

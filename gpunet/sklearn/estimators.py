@@ -1,0 +1,116 @@
+"""The estimators: scikit-learn's own, whose training and prediction are gpunet's.
+
+Parameters, validation, the initial weights, labels and scores are inherited from the scikit-learn that is installed.
+Its solvers and its forward pass are replaced: `_fit_stochastic`, `_fit_lbfgs` and `_forward_pass_fast` are private
+there, so the tests compare weights and loss curves with scikit-learn's, solver by solver.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import issparse
+from sklearn import neural_network
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from gpunet.errors import DataError, DTypeError
+from gpunet.ops.activations import activation_function
+from gpunet.ops.softmax import softmax
+from gpunet.sklearn.solvers import HasSolvers
+
+FLOATS = (np.float64, np.float32)
+
+OUTPUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "identity": activation_function("identity"),
+    "logistic": activation_function("sigmoid"),
+    "softmax": softmax,
+    "exp": np.exp,
+}
+
+
+class TrainedByGpunet(HasSolvers):
+    """What both estimators have of gpunet's: solvers, forward pass, and named errors."""
+
+    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
+        return OUTPUTS[self.out_activation_](self._raw_outputs(X, check_input))
+
+    def _raw_outputs(self, X: Any, check_input: bool = True) -> np.ndarray:
+        """Return what the last layer gives, (rows, outputs)."""
+        if check_input:
+            with named_errors(X):
+                X = validate_data(self, X, dtype=FLOATS, reset=False)
+        return self._network_trainer().model.outputs(X)
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        with named_errors(X):
+            checked: tuple[np.ndarray, np.ndarray] = super()._validate_input(X, y, incremental, reset)
+            return checked
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        return tags
+
+
+@contextmanager
+def named_errors(X: Any) -> Iterator[None]:
+    """Refuse sparse features, and raise what scikit-learn's validation finds as gpunet's errors."""
+    if issparse(X):
+        raise DTypeError("X is a sparse matrix; make it dense first, with X.toarray().")
+    try:
+        yield
+    except TypeError as error:
+        raise DTypeError(str(error)) from error
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def with_device(estimator: type) -> Callable[..., None]:
+    """Return the `__init__` of a scikit-learn estimator with a parameter more: device="auto"."""
+    own = inspect.signature(estimator.__init__)  # type: ignore[misc]
+
+    def __init__(self: Any, *args: Any, device: str = "auto", **params: Any) -> None:
+        estimator.__init__(self, *args, **params)  # type: ignore[misc]
+        self.device = device
+
+    added = inspect.Parameter("device", inspect.Parameter.KEYWORD_ONLY, default="auto")
+    __init__.__signature__ = own.replace(parameters=[*own.parameters.values(), added])  # type: ignore[attr-defined]
+    return __init__
+
+
+class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ignore[misc]
+    """scikit-learn's `MLPClassifier`, trained by gpunet.
+
+    It has all parameters, defaults, methods and fitted attributes of the installed scikit-learn's. With the same
+    `random_state` it begins with the same weights and takes the same steps, so that both give the same network but for
+    rounding. The input's dtype is kept: float32 data make a float32 network. Sparse features are refused, and so is a
+    momentum of 1.
+
+    Args:
+        device: where the network lives: "auto", "cpu", "cuda", "cuda:N" or "sim"; "auto" is the current device (see
+            `gn.use_device`), which is a GPU where there is one.
+
+    Raises:
+        ArgumentError, DataError, DeviceError, DTypeError: by the methods that take data or begin training.
+    """
+
+    __init__ = with_device(neural_network.MLPClassifier)
+    _parameter_constraints = {**neural_network.MLPClassifier._parameter_constraints, "device": [str]}  # noqa: RUF012
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Return the logits: (rows,) for two classes, else (rows, classes). scikit-learn's own has no such method."""
+        check_is_fitted(self)
+        logits = self._raw_outputs(X)
+        return logits[:, 0] if self.n_outputs_ == 1 else logits
+
+
+class MLPRegressor(TrainedByGpunet, neural_network.MLPRegressor):  # type: ignore[misc]
+    """scikit-learn's `MLPRegressor`, trained by gpunet; all else as for `MLPClassifier`."""
+
+    __init__ = with_device(neural_network.MLPRegressor)
+    _parameter_constraints = {**neural_network.MLPRegressor._parameter_constraints, "device": [str]}  # noqa: RUF012

@@ -1,0 +1,120 @@
+"""The network of an estimator: made for its weights, kept on its device, left out of its pickle."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from sklearn import utils
+from sklearn.base import BaseEstimator
+
+from gpunet.device import Device, current_device, get_device, use_device
+from gpunet.optimizers import SGD, Optimizer
+from gpunet.sklearn.adam import UncorrectedAdam
+from gpunet.sklearn.losses import PenalisedLoss, PenalisedMLP
+from gpunet.training import Trainer
+
+
+class OrderedTrainer(Trainer):
+    """A Trainer whose epochs have scikit-learn's order: each shuffles that of the one before."""
+
+    model: PenalisedMLP
+    loss: PenalisedLoss
+
+    def begin(self, rows: int, random_state: np.random.RandomState) -> None:
+        """Begin with the rows in their order; shuffles are drawn from `random_state`."""
+        self._last_order, self._random_state = np.arange(rows), random_state
+
+    def _order(self, shuffle: bool) -> np.ndarray:
+        if shuffle:
+            self._last_order = utils.shuffle(self._last_order, random_state=self._random_state)
+        return self._last_order
+
+    def run_steps(
+        self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, batch_size: int, shuffle: bool
+    ) -> float:
+        """Run an epoch by `step`, whose record serves the next data too; return the mean loss.
+
+        Args:
+            X: (rows, features).
+            y: targets as the loss takes them.
+            weight: (rows,) or None.
+            batch_size: rows a step.
+            shuffle: whether to shuffle the rows.
+        """
+        order, losses = self._order(shuffle), []
+        for start in range(0, len(X), batch_size):
+            rows = order[start : start + batch_size]
+            value = self.step(X[rows], y[rows], None if weight is None else weight[rows])
+            losses.append(value * len(rows))
+        return float(self.model.device.to_host(sum(losses))) / len(X)
+
+
+class HasNetwork(BaseEstimator):  # type: ignore[misc]
+    """An estimator whose weights also live in a network on a device.
+
+    `coefs_` and `intercepts_` are host arrays: on the CPU views of the network's parameters, on a GPU copies that
+    cannot be written to. Whoever replaces them by other arrays changes the network.
+    """
+
+    def _network_trainer(self, *, fresh: bool = False) -> OrderedTrainer:
+        """Return the trainer, whose network has the weights of `coefs_` and `intercepts_` on the device asked for.
+
+        Args:
+            fresh: whether the optimizer begins anew.
+        """
+        device = current_device() if self.device == "auto" else get_device(self.device)
+        trainer: OrderedTrainer | None = None if fresh else vars(self).get("_trainer")
+        if trainer is None or trainer.model.device is not device:
+            trainer = self._trainer = self._new_trainer(device, None if fresh else self._progress())
+            self._placed: list[np.ndarray] = []
+        weights = [*self.coefs_, *self.intercepts_]
+        if len(weights) != len(self._placed) or any(a is not b for a, b in zip(weights, self._placed, strict=True)):
+            for layer, coef, intercept in zip(trainer.model.layers, self.coefs_, self.intercepts_, strict=True):
+                layer.params["weight"], layer.params["bias"] = coef, intercept
+            self._read_weights()
+        return trainer
+
+    def _new_trainer(self, device: Device, progress: tuple[Optimizer, dict[str, np.ndarray]] | None) -> OrderedTrainer:
+        """Return a trainer for a network of the shapes of `coefs_`, whose optimizer goes on from `progress`."""
+        hidden = "sigmoid" if self.activation == "logistic" else self.activation
+        optimizer, slots = progress or (self._new_optimizer(), {})
+        with use_device(device), device.activate():
+            model = PenalisedMLP([len(self.coefs_[0]), *(coef.shape[1] for coef in self.coefs_)], hidden)
+            model.to(dtype=self.coefs_[0].dtype)
+            trainer = OrderedTrainer(model, loss=PenalisedLoss(self.out_activation_, model), optimizer=optimizer)
+            steps, schedule = optimizer.steps, optimizer.schedule
+            trainer.attach()
+            optimizer.steps, optimizer.schedule = steps, schedule
+            for name, slot in slots.items():
+                device.assign(model.store.slots[name], slot)
+        return trainer
+
+    def _new_optimizer(self) -> Optimizer:
+        if self.solver == "sgd":
+            nesterov = self.nesterovs_momentum and self.momentum > 0
+            return SGD(self.learning_rate_init, momentum=self.momentum, nesterov=nesterov)
+        return UncorrectedAdam(self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
+
+    def _progress(self) -> tuple[Optimizer, dict[str, np.ndarray]] | None:
+        """Return a copy of the optimizer and of its buffers, in host memory, if there was a training."""
+        trainer = vars(self).get("_trainer")
+        if trainer is None:
+            return vars(self).get("_unpickled_progress")
+        store = trainer.model.store
+        return copy.copy(trainer.optimizer), {name: store.device.to_host(a).copy() for name, a in store.slots.items()}
+
+    def _read_weights(self) -> None:
+        """Let `coefs_` and `intercepts_` be the network's weights of now."""
+        model = self._trainer.model
+        for name, attribute in (("weight", "coefs_"), ("bias", "intercepts_")):
+            arrays = [layer.params[name] for layer in model.layers]
+            setattr(self, attribute, [model.device.to_host(a) for a in arrays])
+            for a, host in zip(arrays, getattr(self, attribute), strict=True):
+                host.flags.writeable = a is host
+        self._placed = [*self.coefs_, *self.intercepts_]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**super().__getstate__(), "_unpickled_progress": self._progress()}
+        return {name: value for name, value in state.items() if name not in ("_trainer", "_placed")}

@@ -1,0 +1,174 @@
+"""Training as scikit-learn does it: its batches, its loss, its rules for learning rates and for when to stop."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils.optimize import _check_optimize_result
+
+from gpunet.data import check_weights
+from gpunet.errors import ArgumentError, DataError
+from gpunet.schedules import ConstantLR
+from gpunet.sklearn.network import HasNetwork, OrderedTrainer
+from gpunet.tape import Tape
+from gpunet.training import Callback, Trainer
+from gpunet.training.history import Row
+
+
+class EpochEnd(Callback):
+    """Let an estimator look at the loss of each epoch, and say whether to stop."""
+
+    def __init__(self, look: Callable[[float], bool]):
+        self.look = look
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        if self.look(row["loss"]):
+            trainer.stop("converged")
+
+
+class HasSolvers(HasNetwork):
+    """What replaces scikit-learn's solvers in its estimators; the names are those that it calls."""
+
+    _no_improvement_count: int
+
+    def _fit_stochastic(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any) -> None:
+        """Train with Adam or SGD; the last of the `rest` says whether for one epoch more, by `partial_fit`."""
+        incremental = rest[-1]
+        if self.early_stopping and incremental:
+            raise ArgumentError("partial_fit does not support early_stopping=True.")
+        validation = None
+        if self.early_stopping:
+            X, y, sample_weight, *validation = self._hold_out(X, y, sample_weight)
+        batch_size = min(200, len(X)) if self.batch_size == "auto" else min(self.batch_size, len(X))
+        if self.batch_size != "auto" and self.batch_size > len(X):
+            warnings.warn("Got `batch_size` larger than the sample size. It is going to be clipped", stacklevel=4)
+        trainer, rows = self._network_trainer(fresh=not incremental), len(X)
+        target = self._targets(y, X)
+        trainer.begin(rows, self._random_state)
+        self.n_iter_ = 0
+        with trainer.model.device.activate():
+            weight = self._weigh(trainer, sample_weight, rows)
+            if incremental:
+                self._end_epoch(trainer.run_steps(X, target, weight, batch_size, self.shuffle), rows)
+            else:
+                trainer.callbacks = [EpochEnd(lambda loss: self._end_epoch(loss, rows, validation))]
+                trainer.fit(
+                    X, target, epochs=self.max_iter, batch_size=batch_size, shuffle=self.shuffle, sample_weight=weight
+                )
+                trainer.callbacks = []
+                self._tell_why_it_ended(trainer.history.stopped)
+        if self.early_stopping:
+            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+            self._network_trainer()
+        else:
+            self._read_weights()
+
+    def _tell_why_it_ended(self, stopped: str | None) -> None:
+        if stopped == "interrupted":
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        elif stopped is None:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _hold_out(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> list[Any]:
+        """Return X, y and weights of the rows to train on, and then of those to validate on."""
+        stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
+        arrays = [X, y] if weight is None else [X, y, weight]
+        parts = train_test_split(
+            *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
+        )
+        if len(parts[1]) < 2:
+            raise DataError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        if is_classifier(self):
+            parts[3] = self._label_binarizer.inverse_transform(parts[3])
+        training, validation = parts[::2], parts[1::2]
+        return [*training, None, *validation, None] if weight is None else [*training, *validation]
+
+    def _end_epoch(self, loss: float, rows: int, validation: list[Any] | None = None) -> bool:
+        """Take note of an epoch's loss as scikit-learn does; say whether to stop."""
+        if not np.isfinite(loss):
+            raise DataError("the loss is not finite: X or y may hold large values; standardise them first.")
+        self.n_iter_ += 1
+        self.t_ += rows
+        self.loss_ = loss
+        self.loss_curve_.append(loss)
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
+        if validation:
+            self._read_weights()
+        self._update_no_improvement_count(validation is not None, *(validation or (None, None, None)))
+        schedule = self.learning_rate if self.solver == "sgd" else "constant"
+        if schedule == "invscaling":
+            self._set_learning_rate(self.learning_rate_init / (self.t_ + 1) ** self.power_t)
+        if self._no_improvement_count <= self.n_iter_no_change:
+            return False
+        stop, what = True, "Stopping."
+        if schedule == "adaptive" and self._trainer.optimizer.lr > 1e-6:
+            self._set_learning_rate(self._trainer.optimizer.lr / 5)
+            self._no_improvement_count = 0
+            stop, what = False, f"Setting learning rate to {self._trainer.optimizer.lr:f}"
+        if self.verbose:
+            watched = "Validation score" if validation else "Training loss"
+            epochs = f"{self.n_iter_no_change} consecutive epochs"
+            print(f"{watched} did not improve more than tol={self.tol:f} for {epochs}. {what}")
+        return stop
+
+    def _set_learning_rate(self, rate: float) -> None:
+        """Go on with another rate. Scikit-learn's velocity is a step, with the rate in it; gpunet's has none."""
+        optimizer, store = self._trainer.optimizer, self._trainer.model.store
+        for velocity in store.slots.values():
+            velocity *= optimizer.lr / rate
+        optimizer.schedule = ConstantLR(rate)
+
+    def _fit_lbfgs(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, *_: Any) -> None:
+        """Minimise over all rows at once with SciPy's L-BFGS; it sees the network's flat buffers."""
+        trainer = self._network_trainer(fresh=True)
+        model, loss, device = trainer.model, trainer.loss, trainer.model.device
+        store, tape = model.store, Tape()
+        targets = loss.check_target(self._targets(y, X), (self.n_outputs_,), model.dtype)
+        x, target = device.asarray(X, model.dtype), device.asarray(targets)
+
+        def value_and_grad(params: np.ndarray) -> tuple[float, np.ndarray]:
+            tape.reset()
+            device.assign(store.params, params)
+            value, slope = loss.value_and_grad(model.forward(x, tape), target, weight, tape)
+            model.backward(slope, tape, input_gradient=False)
+            return float(device.to_host(value)), device.to_host(store.grads).astype(np.float64)
+
+        options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
+        with device.activate():
+            weight = self._weigh(trainer, sample_weight, len(X))
+            weight = None if weight is None else device.asarray(weight)
+            start = device.to_host(store.params).astype(np.float64)
+            found = minimize(value_and_grad, start, method="L-BFGS-B", jac=True, options=options)
+            device.assign(store.params, found.x)
+        self.n_iter_ = _check_optimize_result("lbfgs", found, self.max_iter)
+        self.loss_ = float(found.fun)
+        self._read_weights()
+
+    def _targets(self, y: np.ndarray, X: np.ndarray) -> np.ndarray:
+        """Return the targets as the loss takes them, from (rows, outputs): class numbers, or floats."""
+        return y.argmax(axis=1) if self.out_activation_ == "softmax" else y.astype(X.dtype)
+
+    def _weigh(self, trainer: OrderedTrainer, weight: np.ndarray | None, rows: int) -> np.ndarray | None:
+        """Return row weights with a mean of 1, and see to it that the penalty keeps its share."""
+        mean = 1.0
+        if weight is not None:
+            weight = check_weights(weight, rows, "sample_weight")
+            mean = float(weight.mean(dtype=np.float64))
+            weight = (weight / mean).astype(self.coefs_[0].dtype)
+        trainer.loss.penalise(self.alpha / mean)
+        return weight

@@ -1,0 +1,99 @@
+"""Pictures of trainings: curves over the epochs, and confusion matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunet.errors import MissingPackageError, StateError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from gpunet.training.history import History
+
+_NOT_DRAWN = {"epoch", "lr", "seconds"}  # how the training went, not how good the model is
+_LEGIBLE = 30  # classes whose names and counts can still be read in a panel
+_ACROSS = 3  # panels
+
+Confusion = tuple[np.ndarray, Sequence[str]]
+"""Counts as `metrics.confusion_matrix` gives them, and the names of the classes."""
+
+
+def figure(histories: Mapping[str, History], confusions: Mapping[str, Confusion] | None = None) -> Figure:
+    """Return a picture: a panel each for the loss and the metrics with the curves of all histories, then the matrices.
+
+    Args:
+        histories: by the names that the legend has for them; "" for one that needs none.
+        confusions: confusion matrices by such names.
+
+    Raises:
+        StateError: there is no epoch to draw.
+        MissingPackageError: matplotlib is not installed.
+    """
+    measured = dict.fromkeys(name.removeprefix("val_") for history in histories.values() for name in history.columns)
+    columns = [name for name in measured if name not in _NOT_DRAWN]
+    if not columns:
+        raise StateError("the history has nothing to plot; train at least one epoch first.")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingPackageError("plot needs matplotlib: pip install 'matplotlib>=3.8'") from None
+    confusions = confusions or {}
+    panels = len(columns) + len(confusions)
+    across = min(panels, _ACROSS)
+    down = math.ceil(panels / across)
+    picture = Figure(figsize=(5 * across, (4.5 if confusions else 3.5) * down), layout="constrained")
+    axes = [picture.add_subplot(down, across, panel + 1) for panel in range(panels)]
+    for name, place in zip(columns, axes, strict=False):
+        draw_column(place, name, histories)
+    for (name, (counts, classes)), place in zip(confusions.items(), axes[len(columns) :], strict=True):
+        draw_confusion_matrix(place, counts, classes)
+        place.set_title(f"confusion matrix {name}".strip(), parse_math=False)  # a folder's name may have dollar signs
+    return picture
+
+
+def draw_column(axes: Any, name: str, histories: Mapping[str, History]) -> None:
+    """Draw a column of histories into matplotlib axes, training and validation; a colour for each history if several.
+
+    Args:
+        axes: where to draw.
+        name: the column, such as "loss"; a history without it is left out.
+        histories: by their names in the legend.
+    """
+    for number, (of, history) in enumerate(histories.items()):
+        for column, part, style in ((name, "training", "--"), (f"val_{name}", "validation", "-")):
+            if column in history:
+                own = {"color": f"C{number}", "linestyle": style} if len(histories) > 1 else {}
+                epochs = range(1, len(history) + 1)
+                axes.plot(epochs, history[column], marker=".", label=f"{part} {of}".strip(), **own)
+    axes.set(xlabel="epoch", title=name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)
+
+
+def draw_confusion_matrix(axes: Any, counts: np.ndarray, classes: Sequence[str]) -> None:
+    """Draw a confusion matrix into matplotlib axes: rows are the true class, columns the predicted one.
+
+    Names and counts are written for up to 30 classes; of more, colours alone show which are mistaken for which.
+
+    Args:
+        axes: where to draw.
+        counts: (classes, classes), as `metrics.confusion_matrix` gives them.
+        classes: their names.
+    """
+    axes.imshow(counts, cmap="Blues")
+    axes.set(xlabel="predicted", ylabel="true")
+    if len(classes) > _LEGIBLE:
+        return
+    turned = "vertical" if max(map(len, classes)) > 3 else "horizontal"
+    axes.set_xticks(range(len(classes)), classes, rotation=turned, parse_math=False)
+    axes.set_yticks(range(len(classes)), classes, parse_math=False)
+    size = min(10, 160 / len(classes))
+    for (true, predicted), count in np.ndenumerate(counts):
+        color = "white" if count > counts.max() / 2 else "black"
+        axes.text(predicted, true, str(count), ha="center", va="center", color=color, fontsize=size)

@@ -1,0 +1,81 @@
+"""`gpunet tune` on the simulated GPU, where the kernels really run: every choice checked, what wins is used."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tuned_table import table
+
+import gpunet as gn
+from gpunet import simulator
+from gpunet.bench import timing
+from gpunet.bench import tune as tuning
+from gpunet.bench.timing import WallClock
+from gpunet.bench.tune import Choice, tune
+from gpunet.cli import main
+from gpunet.ops import product as plans
+from gpunet.ops import tuned
+from gpunet.ops.tiles import FLOAT32
+from gpunet.ops.tuned import Product
+
+__all__ = ["table"]
+
+SIM = gn.get_device("sim")
+M, N, K = 20, 12, 300
+PRODUCT = Product.of(M, N, K, "NN", FLOAT32)
+
+
+def test_the_winner_is_kept_read_back_and_used_and_its_results_are_right(table, monkeypatch):
+    now = [0.0]
+
+    def read_clock():
+        now[0] += timing.MIN_SECONDS  # else the library, which takes no time here, would be called a million times
+        return now[0]
+
+    def run_plan(plan, *operands, **options):
+        now[0] += 1.0 if str(Choice(plan.tile, plan.splits)) == "16x16x32, 8 splits" else 5.0
+        plans.run_plan(plan, *operands, **options)
+
+    monkeypatch.setattr(timing, "ROUNDS", (2, 2))
+    monkeypatch.setattr(tuning, "run_plan", run_plan)
+    (result,) = tune([PRODUCT], SIM, WallClock(SIM, now=read_clock), seconds=1)
+    assert result.faults == {}
+    assert len(result.times) == len(result.choices) + 1 >= 6
+    tuned.keep(SIM, {PRODUCT: result.winner})
+
+    rng = np.random.default_rng(0)
+    x, w, bias = (rng.standard_normal(shape, np.float32) for shape in ((M, K), (K, N), N))
+    ran = []
+    launch = plans.RUNGS["tiled"]
+    monkeypatch.setitem(plans.RUNGS, "tiled", lambda grid, *args, **kw: ran.append(grid) or launch(grid, *args, **kw))
+    with simulator.check_mode():
+        y = gn.ops.linear(*(SIM.asarray(a) for a in (x, w, bias)), "relu")
+    assert ran == [(2, 8, 1)]  # 32x32 would be one tile
+    np.testing.assert_allclose(SIM.to_host(y), gn.ops.linear(x, w, bias, "relu"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """One of the choices leaves out the last part of k."""
+
+    def run_plan(plan, a, b, c, **options):
+        k = K - 1 if plan.splits == 4 else K
+        plans.run_plan(plan, simulator.ascontiguousarray(a[:, :k]), b[:k], c, **options)
+
+    monkeypatch.setattr(tuning, "run_plan", run_plan)
+
+
+def test_a_wrong_choice_is_rejected_by_name(broken):
+    (result,) = tune([PRODUCT], SIM, None)
+    assert result.faults
+    assert all(name.endswith("4 splits") and "are off" in fault for name, fault in result.faults.items())
+
+
+def test_without_speed_all_is_checked_and_nothing_is_kept(table):
+    arguments = ["tune", "--sizes", "20-12-10", "--batch-size", "8", "--device", "sim"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "float32, on sim, gpunet simulator" in result.stdout
+    assert "8x12x20 NN" in result.stdout
+    assert "2 of 2 choices are right" in result.stdout
+    assert "has no speed: every choice was checked, none is kept" in result.stdout
+    assert not table.exists()

@@ -1,0 +1,84 @@
+"""The report's sections do what they say on the simulated GPU; `.ci/run` runs the whole command."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from gpunet.cuda import Kernel
+from gpunet.errors import ArgumentError
+from gpunet.ops.product import RUNGS
+
+CHECKOUT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def rows_of(monkeypatch):
+    """Return a function that runs a section and gives what it finds."""
+    monkeypatch.syspath_prepend(CHECKOUT)
+    from benchmarks.gpu_report.section import Setup
+    from benchmarks.gpu_report.sections import SECTIONS
+
+    def rows_of(name):
+        rows = [row for some in SECTIONS[name].measure(Setup("sim")) for row in some]
+        assert [row["fault"] for row in rows] == [""] * len(rows)
+        assert list(SECTIONS[name].show(rows))
+        return rows
+
+    return rows_of
+
+
+def test_bias_and_activation_is_counted_not_timed(rows_of):
+    rows = rows_of("bias-activation")
+    assert {(row["variant"], row["kernel"]) for row in rows} == {
+        (variant, kernel) for variant in ("forward", "backward") for kernel in ("array", "gpunet")
+    }
+    assert all(row["seconds"] is None for row in rows)
+    assert all(row["counts"]["launches"] == 1 for row in rows if row["kernel"] == "gpunet")
+
+
+def test_latencies_are_of_the_launches_nodes_and_barriers_that_they_say(rows_of):
+    rows = rows_of("latency")
+    assert [(row["counts"]["launches"], row["counts"]["barriers"]) for row in rows] == [
+        (1, 0), (1, 0), (4, 0), (1, 0), (1, 4 * 16), (1, 4 * 16),
+    ]  # fmt: skip
+
+
+def test_the_products_of_a_network_are_those_of_its_layers(rows_of):
+    products = dict.fromkeys((row["variant"], row["size"]) for row in rows_of("layers"))
+    assert list(products) == [
+        ("NN", "16x12x8"), ("TN", "8x12x16"), ("NN", "16x5x12"), ("TN", "12x5x16"), ("NT", "16x12x5"),
+    ]  # fmt: skip
+
+
+def test_every_kernel_has_its_place(rows_of):
+    assert {row["op"] for row in rows_of("kernels")} == {
+        "softmax-cross-entropy", "optimizer", "linear", "dropout", "gather", "sum", "loss",
+    }  # fmt: skip
+
+
+def test_after_an_error_no_more_than_its_kernel_is_lost(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(CHECKOUT)
+    from benchmarks.gpu_report.section import CRASHED, Setup, cases_of, measure_cases
+
+    (tmp_path / "broken.cu").write_text('extern "C" __global__ void matmul_shared(int n) {}')
+    monkeypatch.setitem(RUNGS, "shared", Kernel(tmp_path / "broken.cu", "matmul_shared"))
+    found = []
+
+    def measure():
+        for rows in measure_cases(Setup("sim", found=tuple(found)), cases_of("matmul", ["8", "9"])):
+            found.extend(rows)
+
+    with pytest.raises(ArgumentError):
+        measure()
+    measure()
+    (crash,) = (row for row in found if row["fault"])
+    assert crash["kernel"] == "shared"
+    assert crash["fault"].startswith(CRASHED)
+    others = Counter(row["kernel"] for row in found if not row["fault"])
+    assert others == dict.fromkeys(("blas", "naive", "register", "tiled", "mma"), 6)  # NN, NT, TN of two sizes
+
+
+def test_the_digits_are_learnt_as_on_the_cpu(rows_of):
+    cpu, sim = rows_of("digits")
+    assert sim["losses"] == pytest.approx(cpu["losses"], rel=1e-3)

@@ -1,0 +1,34 @@
+"""`gpunet tune` on a real GPU: every candidate is right, and what wins is used."""
+
+import numpy as np
+import pytest
+from tuned_table import table
+
+import gpunet as gn
+from gpunet.bench.measure import clock_of
+from gpunet.bench.tune import tune
+from gpunet.ops import tuned
+from gpunet.ops.tiles import CANDIDATES
+from gpunet.ops.tuned import Product
+
+__all__ = ["table"]
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.mark.parametrize("layout", ["NN", "NT", "TN"])
+@pytest.mark.parametrize("dtype", CANDIDATES, ids=str)
+def test_every_candidate_is_right_and_the_fastest_is_used(cuda, table, dtype, layout):
+    m, n, k = 516, 260, 132
+    product = Product.of(m, n, k, layout, dtype)
+    (result,) = tune([product], cuda, clock_of(cuda), seconds=0.01)
+    assert result.faults == {}
+    assert {choice.tile for choice in result.choices.values()} == set(CANDIDATES[dtype])
+    tuned.keep(cuda, {product: result.winner})
+    assert gn.ops.matmul_plan(m, n, k, layout=layout, dtype=dtype, kernel="tiled", device=cuda).why.startswith("tuned")
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((k, m) if layout[0] == "T" else (m, k), dtype.type)
+    b = rng.standard_normal((n, k) if layout[1] == "T" else (k, n), dtype.type)
+    options = {"transpose_a": layout[0] == "T", "transpose_b": layout[1] == "T"}
+    c = gn.ops.matmul(cuda.asarray(a), cuda.asarray(b), kernel="tiled", **options)
+    np.testing.assert_allclose(cuda.to_host(c), gn.ops.matmul(a, b, **options), rtol=1e-3, atol=1e-3)

@@ -1,0 +1,113 @@
+"""What is tuned, which ways to run it are tried, and which one is kept; on the stand-in for CuPy, by its fake clock."""
+
+import statistics
+
+import numpy as np
+import pytest
+from tune_stand_in import gpu
+
+import gpunet as gn
+from gpunet.bench import memory
+from gpunet.bench import tune as tuning
+from gpunet.bench.measure import clock_of
+from gpunet.bench.tune import choices, linear_sizes, step_products, tune
+from gpunet.errors import ArgumentError
+from gpunet.ops import product as plans
+from gpunet.ops.tiles import FLOAT32, FLOAT64
+from gpunet.ops.tuned import Product, most_splits
+
+__all__ = ["gpu"]
+
+PRODUCT = Product.of(40, 24, 256, "NT", FLOAT32)
+
+
+def tuned(product=PRODUCT, clocked=True):
+    device = gn.get_device("cuda")
+    (result,) = tune([product], device, clock_of(device) if clocked else None, seconds=1e-3)
+    return result
+
+
+# what is tuned
+
+
+@pytest.mark.parametrize(
+    ("model", "features"),
+    [
+        (lambda: gn.MLP([20, 12, 12, 12, 5], dropout=0.5), 20),
+        (lambda: gn.MLP([1, 9, 1]), 1),
+        (lambda: gn.Sequential(gn.Flatten(), gn.Linear(6, 4), gn.Sequential(gn.Tanh(), gn.Linear(4, 3))), 6),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 7])
+def test_the_products_are_those_that_a_training_step_plans(gpu, monkeypatch, model, features, batch):
+    planned = []
+
+    def noted(m, n, k, *, layout, dtype, **options):
+        planned.append(Product.of(m, n, k, layout, dtype))
+        return matmul_plan(m, n, k, layout=layout, dtype=dtype, **options)
+
+    matmul_plan = plans.matmul_plan
+    monkeypatch.setattr(plans, "matmul_plan", noted)
+    net = model().to("cuda")
+    gn.Trainer(net, loss=gn.CrossEntropyLoss()).step(np.ones((batch, features), np.float32), np.zeros(batch, int))
+    products = step_products(linear_sizes(net), batch, net.dtype)
+    assert set(planned) == set(products)
+    assert len(products) == len(set(products))
+
+
+# which ways
+
+
+@pytest.mark.parametrize("size", [(128, 128, 784), (784, 128, 128), (128, 10, 128), (1, 1, 1), (4096, 4096, 4096)])
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("processors", [16, 132])
+def test_the_default_is_tried_first_and_nothing_twice(size, dtype, processors):
+    product = Product.of(*size, "NN", dtype)
+    tried = choices(product, processors)
+    default = plans.default_plan("tiled", product, 1, processors)
+    assert tried[0] == (default.tile, default.splits)
+    assert len({str(choice) for choice in tried}) == len(tried)
+    assert all(1 <= splits <= most_splits(tile, product.k) for tile, splits in tried)
+
+
+def test_a_small_product_is_tried_with_splits_that_fill_the_gpu():
+    tried = choices(Product.of(128, 128, 784, "NN", FLOAT32), 132)
+    assert {splits for tile, splits in tried if str(tile) == "32x32x16"} == {1, 2, 4, 8, 16}
+    assert 33 in {splits for tile, splits in tried if str(tile) == "64x64x8"}
+
+
+# which one is kept
+
+
+def test_the_fastest_is_found_among_those_that_are_right(gpu):
+    gpu.seconds = {"16x16x32, 4 splits": 1.0, "32x32x16, 2 splits": 2.0}
+    result = tuned()
+    assert result.best == "16x16x32, 4 splits"
+    assert (str(result.winner.tile), result.winner.splits) == ("16x16x32", 4)
+    assert result.faults == {}
+    assert result.times.keys() == {"blas", *result.choices}
+    assert statistics.median(result.times["32x32x16, 2 splits"]) == pytest.approx(2.0)
+
+
+def test_a_wrong_one_is_rejected_by_name_however_fast_it_is(gpu):
+    gpu.seconds = {"16x16x32, 4 splits": 1.0, "32x32x16, 2 splits": 2.0}
+    gpu.wrong = {"16x16x32, 4 splits"}
+    result = tuned()
+    assert result.best == "32x32x16, 2 splits"
+    assert result.faults.keys() == {"16x16x32, 4 splits"}
+    assert "are off" in result.faults["16x16x32, 4 splits"]
+    assert "16x16x32, 4 splits" not in result.times
+
+
+def test_where_all_are_wrong_or_none_is_timed_nothing_wins(gpu):
+    assert (tuned(clocked=False).winner, tuned(clocked=False).times) == (None, {})
+    gpu.wrong = {str(choice) for choice in choices(PRODUCT, 132)}
+    assert tuned().winner is None
+
+
+def test_what_exceeds_the_memory_is_refused_before_anything_is_run(gpu, monkeypatch):
+    monkeypatch.setattr(memory, "host_memory", lambda: 2**50)
+    monkeypatch.setattr(tuning, "check", None)
+    small, large = (Product.of(n, n, n, "NN", FLOAT32) for n in (8, 20_000))
+    with pytest.raises(ArgumentError, match="matmul 20000x20000x20000 needs about"):
+        next(tune([small, large], gn.get_device("cuda"), None))

@@ -1,0 +1,142 @@
+"""Every figure in README.md and benchmarks/README.md comes from a kept result, and so do the pictures."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[3]
+FIGURE = re.compile(r"\d\s*(µs|[GT]B/s|[GT]?FLOP/s|times (as fast|faster|slower)|x (faster|slower|the speed|the time))")
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    monkeypatch.syspath_prepend(CHECKOUT)
+    from benchmarks import tables
+
+    return tables
+
+
+@pytest.mark.parametrize("name", ["gpu", "cpu"])
+def test_the_tables_are_those_of_the_results(tables, name):
+    path, table = tables.TABLES[name]
+    text = path.read_text(encoding="utf-8")
+    assert tables.regenerated(text, name, table(tables.RESULTS)) == text, "run `python -m benchmarks.tables`"
+
+
+def test_there_is_no_figure_outside_of_the_tables(tables):
+    for name, (path, _) in tables.TABLES.items():
+        text = tables.regenerated(path.read_text(encoding="utf-8"), name, iter(()))
+        assert FIGURE.findall(text) == []
+
+
+@pytest.mark.parametrize("text", ["a step takes 20 µs", "1,000 GFLOP/s", "3 x the speed of cuBLAS", "2 times faster"])
+def test_a_figure_is_known_as_one(text):
+    assert FIGURE.search(text)
+
+
+def test_a_figure_of_the_past_is_replaced_and_the_text_around_it_is_kept(tables):
+    text = "before\n<!-- gpu: made -->\n1 µs\n2 µs\n<!-- end of gpu -->\nafter\n"
+    new = tables.regenerated(text, "gpu", iter(["3 µs"]))
+    assert new == "before\n<!-- gpu: made -->\n3 µs\n<!-- end of gpu -->\nafter\n"
+    with pytest.raises(ValueError, match="must be there once, not 0 times"):
+        tables.regenerated("no markers", "gpu", iter(()))
+
+
+# made-up results: what the tables say of them
+
+
+def row(op, variant, kernel, speedup, size="64x64x64", **more):
+    spread = {"median": speedup, "low": speedup - 0.125, "high": speedup + 0.125}
+    return {
+        "op": op, "variant": variant, "size": size, "dtype": "float32", "flops": 10**9, "nbytes": 10**6,
+        "unit": "FLOP/s", "kernel": kernel, "fault": "", "cache": "warm",
+        "seconds": {"median": 1e-3, "low": 1e-3, "high": 1e-3}, "speedup": spread, "of_ceiling": 0.5, "counts": None,
+    } | more  # fmt: skip
+
+
+def report(**sections):
+    environment = {
+        "gpu": "A GPU",
+        "cpu": "A CPU",
+        "driver": "1.2",
+        "cupy": "14",
+        "date": "2030-01-02T03:04",
+        "commit": "abcdef0123456",
+    }
+    sections = {"machine": [{"environment": environment, "fault": ""}], **sections}
+    entries = {name: {"status": "done", "seconds": 1.0, "rows": rows} for name, rows in sections.items()}
+    return {"schema": "gpunet gpu report 1", "sections": entries}
+
+
+def kept(folder, name, content):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_the_gpu_s_table_says_gpu_date_commit_speeds_and_ratios(tables, tmp_path):
+    small = row("matmul", "NN", "tiled", 0.25, "8x8x8", flops=10**3)
+    peers = [
+        {"name": "gpunet", "status": "ok", "step": [1e-5, 2e-5, 3e-5], "ratio": [1, 1, 1]},
+        {"name": "torch", "status": "ok", "step": [1e-4] * 3, "ratio": [4.5, 5, 5.5]},
+        {"name": "jax", "status": "not installed"},
+    ]
+    squares = [small, row("matmul", "NN", "tiled", 0.75), row("matmul", "NN", "tiled", 0.5, cache="cold")]
+    kept(tmp_path, "a-gpu/report.json", report(squares=squares, peers=[{"net": "8-8-3/4", "rows": peers, "fault": ""}]))
+    text = "\n".join(tables.gpu(tmp_path))
+    assert "A GPU, driver 1.2, CuPy 14, 2030-01-02, commit abcdef0123;" in text
+    assert (
+        "| matmul 64x64x64 NN | 1,000 GFLOP/s, 50% of the ceiling | 0.75 (0.62 .. 0.88) x the speed of cuBLAS |" in text
+    )
+    assert "| step of 8-8-3/4 | 20.0 µs | torch 5.00 x the time |" in text
+    assert "8x8x8" not in text
+    assert "No section failed: [the whole report](benchmarks/results/a-gpu/report.md)" in text
+
+
+def test_the_pictures_are_drawn_from_the_report(tables, tmp_path):
+    pytest.importorskip("matplotlib")
+    from benchmarks.gpu_report.pictures import draw
+
+    peers = [{"name": "gpunet", "status": "ok", "step": [1e-5, 2e-5, 3e-5]}, {"name": "jax", "status": "not installed"}]
+    squares = [row("matmul", "NN", "tiled", 0.5, size) for size in ("8x8x8", "64x64x64")]
+    made = report(squares=squares, peers=[{"versions": {}, "fault": ""}, {"net": "8-3/4", "rows": peers, "fault": ""}])
+    made["sections"]["machine"]["rows"].append({"ceilings": {"bytes_per_second": 1e12, "flops_per_second": 1e13}})
+    draw(made, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"matmul-roofline.png", "matmul-sizes.png", "peers.png"}
+
+
+def test_a_report_without_times_has_no_pictures(tables, tmp_path):
+    from benchmarks.gpu_report.pictures import draw
+
+    draw(report(squares=[], peers=[]), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_gpu_s_table_says_where_something_failed(tables, tmp_path):
+    kept(tmp_path, "a-gpu/report.json", report(tests=[{"file": "test_ops.py", "fault": "exit code 1"}]))
+    assert "**Some sections failed or found faults**" in "\n".join(tables.gpu(tmp_path))
+
+
+def test_a_result_of_another_schema_is_refused(tables, tmp_path):
+    kept(tmp_path, "a-gpu/report.json", {"schema": "gpunet gpu report 0"})
+    with pytest.raises(ValueError, match="its schema is 'gpunet gpu report 0'"):
+        list(tables.gpu(tmp_path))
+
+
+def test_the_cpu_s_tables_show_ratios_with_their_spread(tables, tmp_path):
+    known = {"cpu": "A CPU", "commit": "abcdef0123456"}
+    figure = {"what": "save", "figure": 1.5, "low": 1.25, "high": 1.75, "unit": "x", "limit": 3}
+    benchmarks = {"machine_info": known | {"date": "2030-01-02T03"}, "benchmarks": [{"extra_info": figure}]}
+    rows = [
+        {"name": "gpunet", "status": "ok", "ratio": [1, 1, 1]},
+        {"name": "torch", "status": "ok", "ratio": [1.5, 2, 2.5]},
+        {"name": "jax", "status": "not installed"},
+    ]
+    peers = {"schema": "gpunet peers 1", "environment": known | {"time": "2030-01-02T03"}, "nets": {"8-8-3/4": rows}}
+    kept(tmp_path, "cpu-a/benchmarks.json", benchmarks)
+    kept(tmp_path, "cpu-a/peers.json", peers)
+    text = "\n".join(tables.cpu(tmp_path))
+    assert "| save | 1.5x (1.25 .. 1.75) | 3 |" in text
+    assert "| 8-8-3/4 | 1.00 (1.00 .. 1.00) | 2.00 (1.50 .. 2.50) | not installed |" in text
+    assert text.count("A CPU, 2030-01-02, commit abcdef0123:") == 2

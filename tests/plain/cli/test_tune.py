@@ -1,0 +1,133 @@
+"""`gpunet tune`: what it prints, keeps and refuses."""
+
+from __future__ import annotations
+
+import pytest
+from tune_stand_in import gpu
+from tuned_table import table
+
+import gpunet as gn
+from gpunet.bench import memory
+from gpunet.ops.product import matmul_plan
+
+__all__ = ["gpu", "table"]
+
+SIZES = ("--sizes", "80-24-10", "--batch-size", 32)
+FAST = "16x16x32, 2 splits"  # of 32x24x80, and not its default
+
+
+@pytest.fixture
+def tune(invoke, table):
+    return lambda *arguments: invoke("tune", *arguments)
+
+
+@pytest.fixture
+def refused(tune, table):
+    """Run what must be refused in one line with exit code 2 and no table written; return the line."""
+
+    def run(*arguments):
+        result = tune(*arguments)
+        assert result.exit_code == 2
+        assert isinstance(result.exception, SystemExit)
+        assert result.stdout == ""
+        assert not table.is_file()
+        return result.stderr.splitlines()[-1]
+
+    return run
+
+
+def plan():
+    return matmul_plan(32, 24, 80, device=gn.get_device("cuda"))
+
+
+def test_the_fastest_ways_are_told_and_kept_and_the_plan_takes_them(gpu, tune, table):
+    gpu.seconds = {FAST: 1.0}
+    result = tune(*SIZES, "--device", "cuda")
+    assert result.exit_code == 0, result.output
+    title, _, *lines, _, kept = result.stdout.splitlines()
+    assert title == "float32, on cuda:0, stand-in"
+    assert [line.split()[:2] for line in lines] == [
+        ["32x24x80", "NN"], ["80x24x32", "TN"], ["32x10x24", "NN"], ["32x24x10", "NT"], ["24x10x32", "TN"]
+    ]  # fmt: skip
+    assert FAST not in lines[1]
+    assert kept == f"kept in {table}"
+    assert "10 x default" in next(line for line in lines if FAST in line)
+    assert plan().why.startswith("tuned on stand-in on 20")
+
+
+def test_a_run_is_tuned_with_its_own_batch_size_and_a_model_file_with_one_that_is_given(gpu, tune, digits_run):
+    run = digits_run[0]
+    for arguments in ((run,), (run / "model.safetensors", "--batch-size", 32)):
+        result = tune(*arguments, "--device", "cuda")
+        assert result.exit_code == 0, result.output
+        assert result.stdout.splitlines()[2].split()[:2] == ["32x128x64", "NN"]
+
+
+def test_what_is_wrong_is_told_with_exit_code_1_and_not_kept(gpu, tune, table):
+    gpu.seconds = {FAST: 1.0}
+    gpu.wrong = {FAST}
+    result = tune(*SIZES, "--device", "cuda")
+    assert result.exit_code == 1
+    assert f"{FAST}  WRONG: " in result.stdout
+    assert plan().why.startswith("tuned")
+    assert (str(plan().tile), plan().splits) != ("16x16x32", 2)
+
+
+def test_where_nothing_is_right_nothing_is_written(gpu, tune, table):
+    gpu.wrong = type("All", (), {"__contains__": lambda self, name: True})()
+    assert tune(*SIZES, "--device", "cuda").exit_code == 1
+    assert not table.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "name a run's folder or a model file, or give --sizes 784-128-10; one of the two."),
+        (("run", *SIZES), "one of the two"),
+        (("nowhere", "--batch-size", 8), "nowhere: No such file"),
+        (("--sizes", "40-24-10"), "--batch-size 128"),
+        (("--sizes", "40", "--batch-size", 8), "size '40/8': expected IN-HIDDEN-...-OUT/BATCH"),
+        (("--sizes", "40-x", "--batch-size", 8), "size '40-x/8': expected"),
+        (("--sizes", "40-0", "--batch-size", 8), "size '40-0/8': expected"),
+        (("--sizes", "40-24", "--batch-size", 0), "0 is not in the range x>=1"),
+        (SIZES, "on cpu: the CPU's products are BLAS's, there is nothing to tune"),
+        ((*SIZES, "--device", "tpu"), "unknown device 'tpu'"),
+    ],
+)
+def test_bad_input_is_told_in_one_line_with_exit_code_2(refused, monkeypatch, tmp_path, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(*(("--device", "cpu") if arguments is SIZES else ()), *arguments)
+
+
+def test_a_folder_that_is_no_run_is_refused(refused, tmp_path):
+    assert "model.safetensors: No such file" in refused(tmp_path)
+
+
+def test_a_model_without_products_is_refused(refused, tmp_path):
+    path = tmp_path / "model.safetensors"
+    gn.Sequential(gn.Tanh()).save(path)
+    assert "the model has no linear layer" in refused(path, "--batch-size", 8, "--device", "sim")
+
+
+def test_sizes_beyond_the_memory_are_refused(gpu, refused, monkeypatch):
+    monkeypatch.setattr(memory, "host_memory", lambda: 2**50)
+    assert "needs about" in refused("--sizes", "30000-30000", "--batch-size", 8, "--device", "cuda")
+
+
+def test_a_cache_folder_that_cannot_be_written_is_told_before_anything_is_measured(gpu, refused, table):
+    table.parent.touch()
+    line = refused(*SIZES, "--device", "cuda")
+    assert str(table.parent) in line
+
+
+def test_a_damaged_table_is_told_before_anything_is_measured_and_left_alone(gpu, tune, table):
+    table.parent.mkdir()
+    table.write_text("{")
+    result = tune(*SIZES, "--device", "cuda")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "delete it and tune again" in result.stderr
+    assert table.read_text() == "{"
+
+
+def test_the_help_says_that_the_last_bits_change(invoke):
+    assert "changes their last bits" in " ".join(invoke("tune", "--help").stdout.split())

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import gpunet as gn
+from gpunet.data import Column, Standardizer, TableSchema
+from gpunet.interop.onnx_layers import ACTIVATIONS, LAYERS
+from gpunet.ops.activations import FUNCTIONS
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Export a model and return what onnxruntime makes of X, by the names of the outputs."""
+
+    def run(model, X, **options):
+        path = tmp_path / "model.onnx"
+        gn.interop.to_onnx(model, path, **options)
+        onnx.checker.check_model(path, full_check=True)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        answers = session.run(None, {"X": X})
+        return dict(zip((output.name for output in session.get_outputs()), answers, strict=True))
+
+    return run
+
+
+def samples(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def indices(*shape, below, seed=0):
+    return np.random.default_rng(seed).integers(0, below, shape)
+
+
+def randomised(model, seed=1):
+    """Fill all parameters, biases too, and buffers with random numbers."""
+    rng = np.random.default_rng(seed)
+    for leaf in model.leaves().values():
+        for name, a in leaf.params.items():
+            leaf.params[name] = rng.normal(0, 0.5, a.shape)
+        for name, a in leaf.buffers.items():
+            leaf.buffers[name] = rng.uniform(0.5, 2, a.shape)
+    return model
+
+
+MODELS = {
+    gn.Activation: (gn.Sequential(gn.Linear(5, 4), gn.ReLU()), (5,)),
+    gn.AvgPool2d: (gn.Sequential(gn.AvgPool2d((3, 2), stride=2, padding=1)), (3, 9, 7)),
+    gn.BatchNorm1d: (gn.Sequential(gn.BatchNorm1d(3, eps=1e-3), gn.BatchNorm1d(3, affine=False)), (3, 7)),
+    gn.BatchNorm2d: (gn.Sequential(gn.BatchNorm2d(3), gn.Flatten(), gn.BatchNorm1d(24)), (3, 2, 4)),
+    gn.Conv1d: (gn.Sequential(gn.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2), gn.ReLU()), (4, 12)),
+    gn.Conv2d: (gn.Sequential(gn.Conv2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), groups=2), gn.GELU()), (4, 9, 8)),
+    gn.Dropout: (gn.Sequential(gn.Dropout(0.5), gn.Linear(5, 4)), (5,)),
+    gn.Embedding: (gn.Sequential(gn.Embedding(11, 4), gn.Flatten(), gn.Linear(12, 2)), (3,)),
+    gn.Flatten: (gn.Sequential(gn.Flatten(), gn.Linear(12, 4)), (2, 3, 2)),
+    gn.GEGLU: (gn.Sequential(gn.GEGLU(5, 4)), (5,)),
+    gn.GLU: (gn.Sequential(gn.GLU(), gn.GLU(1, activation="tanh")), (4, 6)),
+    gn.GlobalAvgPool2d: (gn.Sequential(gn.Conv2d(2, 3, 3, bias=False), gn.GlobalAvgPool2d()), (2, 5, 6)),
+    gn.LSTM: (gn.Sequential(gn.LSTM(4, 6), gn.LSTM(6, 3, bias=False, return_sequences=False)), (7, 4)),
+    gn.LayerNorm: (gn.Sequential(gn.LayerNorm((3, 5), eps=1e-3), gn.LayerNorm(5, elementwise_affine=False)), (3, 5)),
+    gn.Linear: (gn.Sequential(gn.Linear(5, 4, bias=False), gn.Linear(4, 3, activation="tanh")), (5,)),
+    gn.MLP: (gn.MLP([5, 8, 8, 3], dropout=0.2), (5,)),
+    gn.MaxPool2d: (gn.Sequential(gn.MaxPool2d((3, 2), stride=2, padding=1, dilation=2)), (3, 9, 7)),
+    gn.MultiHeadAttention: (
+        gn.Sequential(gn.MultiHeadAttention(8, 2), gn.MultiHeadAttention(8, 4, bias=False, causal=True)),
+        (6, 8),
+    ),
+    gn.RMSNorm: (gn.Sequential(gn.RMSNorm(5), gn.RMSNorm((3, 5), eps=0.1, elementwise_affine=False)), (3, 5)),
+    gn.RNN: (gn.Sequential(gn.RNN(4, 6), gn.RNN(6, 3, "relu", bias=False, return_sequences=False)), (7, 4)),
+    gn.Residual: (gn.Sequential(gn.Residual(gn.Linear(5, 5), gn.Tanh(), gn.Residual(gn.Linear(5, 5)))), (5,)),
+    gn.Sequential: (gn.Sequential(gn.Sequential(gn.Linear(5, 4), gn.Tanh()), gn.MLP([4, 6, 2])), (5,)),
+    gn.SinusoidalPositions: (gn.Sequential(gn.SinusoidalPositions()), (300, 6)),
+    gn.SwiGLU: (gn.Sequential(gn.SwiGLU(5, 4, bias=False)), (5,)),
+    gn.TransformerEncoderLayer: (
+        gn.Sequential(
+            gn.TransformerEncoderLayer(8, 2, 16), gn.TransformerEncoderLayer(8, 4, 8, 0, "gelu", causal=True)
+        ),
+        (6, 8),
+    ),
+}
+"""A model for each layer that has an ONNX form, and the shape of a row that it takes."""
+
+
+def test_every_layer_with_an_onnx_form_is_tested():
+    assert MODELS.keys() == LAYERS.keys()
+
+
+@pytest.mark.parametrize("layer", MODELS, ids=lambda layer: layer.__name__)
+def test_a_layer_computes_the_same_in_onnxruntime(run, layer):
+    model, shape = MODELS[layer]
+    X = samples(7, *shape) if model.index_range is None else indices(7, *shape, below=model.index_range)
+    y = run(randomised(model), X, input_shape=shape)["prediction"]
+    assert np.abs(y - model.predict(X)).max() <= TOLERANCE
+
+
+def test_a_linear_layer_takes_rows_of_any_shape(run):
+    model, X = randomised(gn.Sequential(gn.Linear(5, 4), gn.Linear(4, 3))), samples(7, 6, 5)
+    y = run(model, X, input_shape=(6, 5))["prediction"]
+    assert np.abs(y - model.predict(X)).max() <= TOLERANCE
+
+
+def test_every_activation_of_gpunet_has_an_onnx_form():
+    assert set(FUNCTIONS.values()) == ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize(
+    "function", [*(cls() for cls in ACTIVATIONS), gn.LeakyReLU(0.3), gn.ELU(1.7)], ids=lambda function: repr(function)
+)
+def test_an_activation_computes_the_same_in_onnxruntime(run, function):
+    model = gn.Sequential(function)
+    X = np.concatenate([np.linspace(-8, 8, 201), [-1e4, -100, -0.0, 100]], dtype=np.float32)[:, None]
+    y = run(model, X, input_shape=(1,))["prediction"]
+    np.testing.assert_allclose(y, model.predict(X), rtol=1e-6, atol=TOLERANCE)
+
+
+def test_a_trained_classifier_gives_class_names_and_probabilities(run):
+    digits = gn.data.digits()
+    model = gn.MLP([64, 32, 10], activation="gelu", dropout=0.1)
+    model.input_scaler, model.classes = Standardizer.fit(digits.X), digits.classes
+    gn.Trainer(model, optimizer=gn.Adam(0.01)).fit(digits.X, digits.y, epochs=2, batch_size=128)
+    X = digits.X.astype(np.float32)
+    answers = run(model, X)
+    assert (answers["prediction"] == model.predict(X)).all()
+    assert answers["prediction"][0] == "0"
+    assert np.abs(answers["probabilities"] - model.predict_proba(X)).max() <= TOLERANCE
+
+
+def test_a_trained_classifier_of_images_takes_raw_images(run):
+    digits = gn.data.digits().take(np.arange(300))
+    X = digits.X.reshape(-1, 1, 8, 8).astype(np.float32)
+    layers = gn.Conv2d(1, 4, 3, padding=1), gn.ReLU(), gn.MaxPool2d(2), gn.Flatten(), gn.Linear(64, 10)
+    model = gn.Sequential(*layers)
+    model.input_scaler, model.classes = Standardizer.fit(X), digits.classes
+    gn.Trainer(model, optimizer=gn.Adam(0.01)).fit(X, digits.y, epochs=2, batch_size=50)
+    answers = run(model, X)
+    assert (answers["prediction"] == model.predict(X)).all()
+    assert np.abs(answers["probabilities"] - model.predict_proba(X)).max() <= TOLERANCE
+
+
+def test_a_transformer_that_classifies_sequences_of_indices(run):
+    X, y = indices(60, 6, below=9), np.arange(60) % 3
+    block = gn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, rng=1)
+    model = gn.Sequential(gn.Embedding(9, 8, rng=0), gn.SinusoidalPositions(), block, gn.Flatten(), gn.Linear(48, 3))
+    gn.Trainer(model, optimizer=gn.Adam(0.01)).fit(X, y, epochs=3, batch_size=20)
+    answers = run(model, X, input_shape=(6,))
+    assert (answers["prediction"] == model.predict(X)).all()
+    assert np.abs(answers["probabilities"] - model.predict_proba(X)).max() <= TOLERANCE
+
+
+def test_a_model_of_similarity_gives_the_cosine_of_each_pair(run):
+    model, X = randomised(gn.Sequential(gn.Embedding(9, 8))), indices(20, 2, below=9)
+    model.layers[0].params["weight"][3] = 0
+    model.task = "similarity"
+    y = run(model, X, input_shape=(2,))["prediction"]
+    assert y.shape == (20,)
+    assert np.abs(y - model.predict(X)).max() <= TOLERANCE
+
+
+def test_a_classifier_without_class_names_gives_indices(run):
+    model = randomised(gn.MLP([4, 3]))
+    model.task = "classification"
+    answers = run(model, samples(20, 4))
+    assert answers["prediction"].dtype == np.int64
+    assert (answers["prediction"] == model.predict(samples(20, 4))).all()
+
+
+@pytest.mark.parametrize("classes", [None, ("no", "yes")])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_binary_classifier_gives_labels_and_probabilities(run, outputs, classes):
+    model, X = randomised(gn.MLP([4, 8, outputs])), samples(20, 4)
+    model.task, model.classes = "binary", classes
+    answers = run(model, X)
+    assert (answers["prediction"] == model.predict(X)).all()
+    assert answers["prediction"].shape == model.predict(X).shape
+    assert np.abs(answers["probabilities"] - model.predict_proba(X)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("targets", [(), (1,), (3,)])
+def test_a_regression_gives_values_in_the_units_of_its_targets(run, targets):
+    X = samples(50, 4)
+    model = randomised(gn.MLP([4, 8, targets[0] if targets else 1], activation="tanh"))
+    model.task = "regression"
+    model.input_scaler = Standardizer.fit(X)
+    model.target_scaler = Standardizer.fit(100 + 20 * samples(50, *targets, seed=2))
+    expected = model.predict(X)
+    y = run(model, X)["prediction"]
+    assert y.shape == expected.shape
+    assert (np.abs(y - expected) / np.abs(expected)).max() <= TOLERANCE
+
+
+def test_features_far_from_zero_keep_their_digits(run):
+    """A mean in one float32 number would be wrong by as much as 0.03 of these features' deviations."""
+    X = (1e6 + samples(200, 3)).astype(np.float32)
+    model = gn.Sequential(gn.Identity())
+    model.input_scaler = Standardizer.fit(X)
+    y = run(model, X)["prediction"]
+    assert np.abs(y - model.predict(X)).max() <= TOLERANCE
+
+
+def test_a_float64_model_is_exported_in_float32(run):
+    model, X = randomised(gn.MLP([4, 8, 2])).to(dtype="float64"), samples(20, 4)
+    y = run(model, X)["prediction"]
+    assert y.dtype == np.float32
+    assert np.abs(y - model.predict(X)).max() <= TOLERANCE
+
+
+def test_a_model_on_another_device_gives_the_same_file(tmp_path):
+    for device in ("cpu", "sim"):
+        gn.interop.to_onnx(gn.MLP([4, 8, 2]).to(device), tmp_path / f"{device}.onnx")
+    assert (tmp_path / "cpu.onnx").read_bytes() == (tmp_path / "sim.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+def test_any_number_of_rows_goes_in(run, rows):
+    model = gn.MLP([4, 8, 2])
+    model.task = "classification"
+    assert run(model, samples(rows, 4))["probabilities"].shape == (rows, 2)
+
+
+@pytest.mark.parametrize("opset", [20, 21])
+def test_the_file_asks_for_ir_version_10_and_the_opset_alone(tmp_path, opset):
+    gn.interop.to_onnx(gn.MLP([4, 2]), tmp_path / "model.onnx", opset=opset)
+    file = onnx.load(tmp_path / "model.onnx")
+    assert file.ir_version == 10
+    assert [(used.domain, used.version) for used in file.opset_import] == [("", opset)]
+
+
+def test_the_names_of_a_tables_features_are_in_the_metadata(tmp_path):
+    model = gn.MLP([3, 2])
+    model.schema = TableSchema((Column("length"), Column("colour", ("blue", "red"))), target="kind")
+    gn.interop.to_onnx(model, tmp_path / "model.onnx")
+    (metadata,) = onnx.load(tmp_path / "model.onnx").metadata_props
+    assert metadata.key == "features"
+    assert json.loads(metadata.value) == ["length", "colour=blue", "colour=red"]
+
+
+class MyLayer(gn.Linear):
+    """A layer of one's own, which may compute what it likes."""
+
+
+class MyActivation(gn.ReLU):
+    """A function of one's own."""
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (gn.Sequential(gn.Linear(4, 4), MyLayer(4, 2)), "layer 1, layer 1, MyLayer"),
+        (gn.CustomActivation(np.sin, np.cos), "layer 1, CustomActivation"),
+        (gn.BatchNorm1d(4, track_running_stats=False), r"layer 1, BatchNorm1d\(4\) without running statistics"),
+        (gn.Linear(4, 2, activation=MyActivation()), "layer 1, MyActivation"),
+    ],
+)
+def test_a_layer_or_function_without_an_onnx_form_is_named(tmp_path, layer, name):
+    with pytest.raises(gn.errors.ArgumentError, match=name):
+        gn.interop.to_onnx(gn.Sequential(gn.Linear(4, 4), layer), tmp_path / "model.onnx")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("opset", [19, 22, 99, None])
+def test_an_opset_that_is_too_old_or_too_new_is_refused(tmp_path, opset):
+    with pytest.raises(gn.errors.ArgumentError, match=f"opset must be 20 .* got {opset}"):
+        gn.interop.to_onnx(gn.MLP([4, 2]), tmp_path / "model.onnx", opset=opset)
+
+
+def test_an_input_shape_that_is_unknown_or_does_not_fit_is_refused(tmp_path):
+    model = gn.Sequential(gn.Flatten(), gn.Linear(12, 4))
+    with pytest.raises(gn.errors.ArgumentError, match="input_shape"):
+        gn.interop.to_onnx(model, tmp_path / "model.onnx")
+    with pytest.raises(gn.errors.ShapeError, match="12 features"):
+        gn.interop.to_onnx(model, tmp_path / "model.onnx", input_shape=(3, 5))
+
+
+def test_numbers_beyond_float32_are_refused(tmp_path):
+    model = gn.MLP([4, 2]).to(dtype="float64")
+    model[0].params["bias"] = [1e300, 0]
+    with pytest.raises(gn.errors.DataError, match="float32"):
+        gn.interop.to_onnx(model, tmp_path / "model.onnx")
+    model = gn.MLP([2, 2])
+    for mean, scale in ((0, 1e-60), (0, 1e60), (-1e60, 1)):
+        model.input_scaler = Standardizer(np.full(2, mean), np.array([scale, 1]))
+        with pytest.raises(gn.errors.DataError, match="float32"):
+            gn.interop.to_onnx(model, tmp_path / "model.onnx")
+    assert not any(tmp_path.iterdir())
+
+
+def test_without_onnx_the_error_says_how_to_install_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(gn.errors.MissingPackageError, match="pip install"):
+        gn.interop.to_onnx(gn.MLP([4, 2]), tmp_path / "model.onnx")

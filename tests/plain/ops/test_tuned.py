@@ -1,0 +1,206 @@
+"""The table of `gpunet tune`: what the plan takes from it, and what it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from tuned_table import table
+
+import gpunet as gn
+from gpunet.errors import ArgumentError, DataError
+from gpunet.files import cache_folder
+from gpunet.ops import tuned
+from gpunet.ops.product import matmul_plan
+from gpunet.ops.tiles import CANDIDATES, FLOAT32, FLOAT64, TILES, Tile
+from gpunet.ops.tuned import Product, Winner
+
+__all__ = ["table"]
+
+SIM = gn.get_device("sim")  # plans need no compiler
+NARROW = Tile(64, 16, 32, 32, 16, 4, 4)
+SIZE = 128, 10, 784
+WINNER = Winner(NARROW, 4, "2026-11-20")
+
+
+def product(layout="NN", dtype=FLOAT32, size=SIZE):
+    return Product.of(*size, layout, dtype)
+
+
+def plan(*size, **options):
+    return matmul_plan(*(size or SIZE), device=SIM, **options)
+
+
+def is_tuned(plan):
+    return plan.why.startswith("tuned on")
+
+
+# what the plan takes from it
+
+
+@pytest.mark.parametrize("kernel", [None, "tiled"])
+def test_the_plan_is_what_was_the_fastest_and_says_so(table, kernel):
+    assert not is_tuned(plan())
+    tuned.keep(SIM, {product(): WINNER})
+    why = "tuned on gpunet simulator on 2026-11-20: tile 64x16x32, splits 4"
+    assert plan(kernel=kernel) == ("tiled", NARROW, 4, why)
+
+
+def test_a_plain_call_is_about_the_current_device(table):
+    tuned.keep(SIM, {product(): WINNER})
+    with gn.use_device("sim"):
+        assert is_tuned(matmul_plan(*SIZE))
+    with gn.use_device("cpu"):
+        assert not is_tuned(matmul_plan(*SIZE))
+
+
+def test_no_other_product_is_planned_by_it(table):
+    tuned.keep(SIM, {product(): WINNER})
+    for other in (
+        plan(128, 10, 783),
+        plan(*SIZE, layout="NT"),
+        plan(*SIZE, batch=2),
+        plan(*SIZE, kernel="mma"),
+        plan(*SIZE, kernel="naive"),
+        plan(*SIZE, kernel="blas"),
+        plan(*SIZE, kernel="tiled", dtype=np.float64),
+    ):
+        assert not is_tuned(other)
+
+
+def test_float64_is_tuned_for_those_who_ask_for_the_kernel(table):
+    tuned.keep(SIM, {product(dtype=FLOAT64): Winner(TILES["tiled", FLOAT64][0], 2, "2026-11-20")})
+    assert plan(dtype=np.float64).kernel == "blas"
+    assert is_tuned(plan(dtype=np.float64, kernel="tiled"))
+
+
+def test_what_another_gpu_found_does_not_count(table, monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(tuned, "gpu_name", lambda device: "NVIDIA T4")
+        tuned.keep(SIM, {product(): WINNER})
+    assert not is_tuned(plan())
+
+
+def test_a_lone_row_or_column_is_the_same_product_in_either_layout(table):
+    assert Product.of(32, 128, 1, "NT", FLOAT32).layout == "NN"  # dz·Wᵀ of a single output
+    assert Product.of(1, 128, 32, "TN", FLOAT32).layout == "NN"
+    assert Product.of(1, 128, 32, "NT", FLOAT32).layout == "NT"
+    tuned.keep(SIM, {product("NT", size=(32, 128, 1)): Winner(TILES["tiled", FLOAT32][2], 1, "2026-11-20")})
+    assert is_tuned(plan(32, 128, 1, layout="NN"))
+    assert is_tuned(plan(32, 128, 1, layout="NT"))
+
+
+def test_an_unknown_layout_is_refused():
+    with pytest.raises(ArgumentError, match="unknown layout 'TT'; use one of 'NN', 'NT', 'TN'"):
+        plan(*SIZE, layout="TT")
+
+
+# the defaults
+
+
+def test_the_defaults_fill_the_multiprocessors_of_the_device(table):
+    assert "16 blocks fill 16 multiprocessors" in plan(128, 128, 784).why  # as many as the simulated GPU says
+    with gn.use_device("cpu"):
+        assert matmul_plan(128, 128, 784).splits == 8  # of 16 blocks each, on a GPU of 132
+
+
+@pytest.mark.parametrize("dtype", CANDIDATES)
+def test_every_candidate_is_a_tile_that_the_kernel_takes(dtype):
+    vector = 16 // dtype.itemsize
+    for tile in CANDIDATES[dtype]:
+        assert (tile.bm % tile.wm, tile.bn % tile.wn, tile.wm % tile.tm, tile.wn % tile.tn) == (0, 0, 0, 0)
+        assert tile.wm * tile.wn == 32 * tile.tm * tile.tn
+        assert (tile.bm % vector, tile.bn % vector, tile.bk % vector) == (0, 0, 0)
+        assert 2 * tile.bk * (tile.bm + tile.bn + 2 * vector) * dtype.itemsize <= 48 * 1024
+        assert tile.threads <= 1024
+    assert len({str(tile) for tile in CANDIDATES[dtype]}) == len(CANDIDATES[dtype])
+
+
+# the file
+
+
+def test_new_winners_take_the_place_of_old_ones_of_the_same_product(table):
+    tuned.keep(SIM, {product(): WINNER, product("TN"): WINNER})
+    tuned.keep(SIM, {product(): WINNER._replace(splits=2), product("NT"): WINNER})
+    assert [plan(layout=layout).splits for layout in ("NN", "NT", "TN")] == [2, 4, 4]
+    assert json.loads(table.read_bytes())["winners"]["gpunet simulator"].keys() == {
+        f"float32 {layout} 128x10x784" for layout in ("NN", "NT", "TN")
+    }
+
+
+def test_the_file_is_read_once_and_not_by_the_import(table, monkeypatch):
+    tuned.keep(SIM, {product(): WINNER})
+    plan()
+    monkeypatch.setattr(tuned, "read", None)
+    assert is_tuned(plan())
+    table.write_text("damaged")
+    environment = {**os.environ, "GPUNET_CACHE": str(table.parent)}
+    subprocess.run([sys.executable, "-W", "error", "-c", "import gpunet"], check=True, env=environment)
+
+
+GOOD = {"tile": list(NARROW), "splits": 4, "date": "2026-11-20"}
+
+
+def file(format="gpunet tune", version=1, name="float32 NN 128x10x784", **changed):
+    entries = {name: {**GOOD, **changed}}
+    return json.dumps({"format": format, "version": version, "winners": {"gpunet simulator": entries}})
+
+
+BAD = {
+    "empty": "",
+    "cut off": file()[:-10],
+    "no table": "[1, 2]",
+    "another format": file(format="gpunet bench"),
+    "a later version": file(version=2),
+    "an unknown tile": file(tile=[64, 16, 32, 32, 16, 4, 2]),
+    "a tile of floats": file(tile=[float(n) for n in NARROW]),
+    "half a tile": file(tile=[64, 16]),
+    "no splits": file(splits=0),
+    "more splits than steps": file(splits=25),
+    "half a split": file(splits=1.5),
+    "a dtype without kernel": file(name="float16 NN 128x10x784"),
+    "an unknown layout": file(name="float32 TT 128x10x784"),
+    "no sizes": file(name="float32 NN"),
+    "not UTF-8": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("content", BAD.values(), ids=BAD)
+def test_a_table_that_does_not_fit_is_passed_over_with_one_warning_and_never_overwritten(table, content):
+    table.parent.mkdir()
+    table.write_bytes(content.encode() if isinstance(content, str) else content)
+    before = table.read_bytes()
+    with pytest.warns(UserWarning, match=r"tuned.json: not a table of `gpunet tune` .* delete it and tune again"):
+        assert not is_tuned(plan())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not is_tuned(plan())
+    with pytest.raises(DataError, match="delete it and tune again"):
+        tuned.keep(SIM, {product(): WINNER})
+    assert table.read_bytes() == before
+
+
+def test_the_good_table_of_these_tests_is_good(table):
+    table.parent.mkdir()
+    table.write_text(file())
+    assert is_tuned(plan())
+
+
+def test_a_table_that_cannot_be_read_is_passed_over_with_a_warning(table):
+    table.mkdir(parents=True)
+    with pytest.warns(UserWarning, match=r"gpunet's defaults serve"):
+        assert not is_tuned(plan())
+
+
+def test_the_cache_folder_is_named_by_the_environment(monkeypatch, tmp_path):
+    monkeypatch.delenv("GPUNET_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "gpunet"
+    assert tuned.table_path() == tmp_path / "gpunet" / "tuned.json"
+    monkeypatch.setenv("GPUNET_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"

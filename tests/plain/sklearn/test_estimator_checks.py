@@ -1,0 +1,48 @@
+"""scikit-learn's own checks of estimators: all pass, and none is skipped."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+from gpunet.sklearn import MLPClassifier, MLPRegressor
+
+BEYOND_FLOAT32 = {
+    "check_sample_weight_equivalence_on_dense_data": "compares to 1e-7, and float32 rounds to 6e-8 in every operation",
+}
+
+
+class Float32Classifier(MLPClassifier):
+    """Takes the checks' data, which are float64, as float32."""
+
+    def _validate_input(self, *args, **kwargs):
+        X, y = super()._validate_input(*args, **kwargs)
+        return X.astype(np.float32), y
+
+
+class Float32Regressor(MLPRegressor):
+    """Takes the checks' data, which are float64, as float32."""
+
+    def _validate_input(self, *args, **kwargs):
+        X, y = super()._validate_input(*args, **kwargs)
+        return X.astype(np.float32), y
+
+
+def not_passed(estimator):
+    """Return the statuses of the checks that did not pass, with what they said."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of trainings that are not to converge
+        results = check_estimator(estimator, on_fail=None, on_skip=None)
+    assert len(results) > 50
+    return {r["check_name"]: f"{r['status']}: {r['exception']}" for r in results if r["status"] != "passed"}
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier(), MLPRegressor()], ids=str)
+def test_every_check_passes_in_float64(estimator):
+    assert not_passed(estimator) == {}
+
+
+@pytest.mark.parametrize("estimator", [Float32Classifier(), Float32Regressor()], ids=str)
+def test_only_checks_that_ask_for_more_than_float32_has_fail_in_float32(estimator):
+    assert not_passed(estimator).keys() == BEYOND_FLOAT32.keys()

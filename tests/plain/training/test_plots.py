@@ -1,0 +1,91 @@
+"""Pictures, checked by what was drawn: titles, lines, labels and counts. Those of one history: test_history.py."""
+
+import io
+
+import numpy as np
+import pytest
+
+from gpunet.errors import StateError
+from gpunet.training.history import History
+from gpunet.training.plots import draw_confusion_matrix, figure
+
+pytest.importorskip("matplotlib")
+
+LONG = History([{"loss": 3.0, "val_loss": 4.0}, {"loss": 2.0, "val_loss": 3.0}, {"loss": 1.0, "val_loss": 2.0}])
+SHORT = History([{"loss": 5.0, "mae": 0.5}])
+COUNTS = np.array([[7, 2], [0, 4]])
+
+
+def lines(axes):
+    return {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+
+
+def confusion(counts, classes):
+    """Return the axes with a confusion matrix."""
+    (axes,) = figure({"": SHORT}, {"": (counts, classes)}).axes[-1:]
+    return axes
+
+
+def test_several_histories_come_into_the_same_panels_by_their_names():
+    loss, mae = figure({"a": LONG, "b": SHORT}).axes
+    assert (loss.get_title(), mae.get_title()) == ("loss", "mae")
+    assert lines(loss) == {"training a": [3, 2, 1], "validation a": [4, 3, 2], "training b": [5]}
+    assert lines(mae) == {"training b": [0.5]}
+
+
+def test_a_history_has_one_colour_in_all_panels_where_there_are_several():
+    loss, mae = figure({"a": LONG, "b": SHORT}).axes
+    a, a_validation, b = (line.get_color() for line in loss.lines)
+    assert a == a_validation
+    assert b != a
+    assert mae.lines[0].get_color() == b
+
+
+def test_the_epochs_begin_at_one():
+    (axes,) = figure({"": LONG}).axes
+    assert list(axes.lines[0].get_xdata()) == [1, 2, 3]
+    assert axes.get_xlabel() == "epoch"
+
+
+def test_each_confusion_matrix_has_a_panel_after_the_curves():
+    axes = figure({"a": LONG, "b": LONG}, {"a": (COUNTS, ("no", "yes")), "b": (COUNTS.T, ("no", "yes"))}).axes
+    assert [place.get_title() for place in axes] == ["loss", "confusion matrix a", "confusion matrix b"]
+    np.testing.assert_array_equal(axes[1].images[0].get_array(), COUNTS)
+    np.testing.assert_array_equal(axes[2].images[0].get_array(), COUNTS.T)
+
+
+def test_a_confusion_matrix_has_true_classes_as_rows_and_predicted_ones_as_columns():
+    axes = confusion(COUNTS, ("no", "yes"))
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("true", "predicted")
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert written == {(0, 0): "7", (1, 0): "2", (0, 1): "0", (1, 1): "4"}  # by column and row
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [tick.get_text() for tick in ticks] == ["no", "yes"]
+    assert axes.yaxis_inverted()  # the first class is at the top
+
+
+def test_many_classes_are_drawn_without_names_and_counts():
+    axes = confusion(np.eye(40, dtype=int), [f"class {number}" for number in range(40)])
+    np.testing.assert_array_equal(axes.images[0].get_array(), np.eye(40))
+    assert not axes.texts
+    assert "class 0" not in [tick.get_text() for tick in axes.get_xticklabels()]
+
+
+def test_a_confusion_matrix_can_be_drawn_into_axes_of_one_s_own():
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    draw_confusion_matrix(axes, COUNTS, ("no", "yes"))
+    np.testing.assert_array_equal(axes.images[0].get_array(), COUNTS)
+
+
+def test_names_are_no_formulas():
+    picture = figure({"$x^$": LONG, "_y": LONG}, {"$x^$": (COUNTS, ("$a^$", "$5"))})
+    picture.savefig(io.BytesIO(), format="png")  # which a bad formula would break
+    legend = [text.get_text() for text in picture.axes[0].get_legend().get_texts()]
+    assert legend == ["training $x^$", "validation $x^$", "training _y", "validation _y"]
+
+
+def test_nothing_to_draw_is_refused():
+    with pytest.raises(StateError, match="nothing to plot"):
+        figure({"a": History(), "b": History()})
