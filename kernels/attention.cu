@@ -13,7 +13,8 @@
 // for the gradient. The row comes from memory once and from the cache again: 8 bytes an element in float and 1 or 4 for
 // a mask of its own; backward 12. A causal row is read as far as it counts.
 //
-// Options: REAL. Launch: warps stride over the rows; grid (ceil(rows / 8),) or fewer, block (256,).
+// Options: REAL. Launch: warps stride over the rows; grid (ceil(rows / 8),) or fewer, block (256,). The bounds leave four
+// blocks room on a multiprocessor; left to itself the compiler takes fewer registers and spills on sm_90.
 
 #include "common.cuh"
 
@@ -21,7 +22,7 @@
 constexpr T LOWEST = T(-3e38), HIDDEN = T(-3.4e38);
 
 // FLOPs: 10 * rows * keys
-extern "C" __global__ void __launch_bounds__(256) attention_softmax_forward(
+extern "C" __global__ void __launch_bounds__(256, 4) attention_softmax_forward(
     T* scores,                      // [rows * keys]: in, the scores; out, the weights
     const bool* __restrict__ mask,  // [1 + (outer-1)*s0 + (heads-1)*s1 + (queries-1)*s2 + (keys-1)*s3] or null
     const T* __restrict__ bias,     // [1 + (outer-1)*s0 + (heads-1)*s1 + (queries-1)*s2 + (keys-1)*s3] or null
@@ -52,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_softmax_forward(
 }
 
 // FLOPs: 5 * rows * keys
-extern "C" __global__ void __launch_bounds__(256) attention_softmax_backward(
+extern "C" __global__ void __launch_bounds__(256, 4) attention_softmax_backward(
     const T* __restrict__ weights,    // [rows * keys]
     T* gradient,                      // [rows * keys]: in, of the weights; out, of the scores
     int rows, int keys, T scale) {

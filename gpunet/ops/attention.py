@@ -21,7 +21,7 @@ from gpunet.device import Array, array_module
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
-from gpunet.ops.product import plan_for, run_plan
+from gpunet.ops.matmul import matmul
 from gpunet.tape import Tape, empty
 
 FORWARD = Kernel("attention.cu", "attention_softmax_forward")
@@ -222,14 +222,9 @@ def _product(a: Array, b: Array, out: Array, tape: Tape | None, xp: ModuleType) 
         np.matmul(a, b, out=out)
         return
     c = out if out.flags.c_contiguous else empty(tape, out.shape, out.dtype, xp)
-    c = c.reshape(len(a), *c.shape[-2:])
-    plan = plan_for(a, b, c, None, xp)
-    if plan is None:
-        xp.matmul(a, b, out=c)
-    else:
-        run_plan(plan, a, b, c, tape=tape, xp=xp)
-    if not out.flags.c_contiguous:
-        xp.copyto(out, c.reshape(out.shape))
+    matmul(a, b, out=c.reshape(len(a), *c.shape[-2:]), tape=tape)
+    if c is not out:
+        xp.copyto(out, c)
 
 
 def _shapes(q: Array, k: Array, v: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -122,6 +122,20 @@ def test_recurrent_layers_and_their_gradients(cuda, dtype):
             assert_same(cuda, function, gradient, x, *weights(gates), dtype=dtype)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_and_its_gradient(cuda, causal, dtype):
+    dy, q, k, v = (rng.normal(size=(3, 2, n, m)) for n, m in ((37, 9), (37, 8), (65, 8), (65, 9)))
+
+    def forward_and_backward(dy, q, k, v, mask):
+        weights = gn.array_module(q).empty((3, 2, 37, 65), q.dtype)
+        y = gn.ops.scaled_dot_product_attention(q, k, v, mask, causal, weights=weights)
+        return y, *gn.ops.scaled_dot_product_attention_backward(dy, q, k, v, weights)
+
+    for mask in (rng.random((3, 1, 1, 65)) < 0.5, rng.normal(size=(2, 37, 65))):
+        assert_same(cuda, forward_and_backward, dy, q, k, v, mask, dtype=dtype)
+
+
 def test_dropout_has_the_mask_of_the_cpu(cuda):
     x = np.ones((37, 11), np.float32)
     masks = [gn.ops.dropout(device.asarray(x), 0.4, Tape(seed=3))[1] for device in (gn.get_device("cpu"), cuda)]

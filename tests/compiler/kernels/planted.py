@@ -10,6 +10,7 @@ from compiler.kernels.simulated import partial_sums, run, uninitialized
 
 from gpunet.cuda import Kernel
 from gpunet.device import kernels_path
+from gpunet.ops.attention import scaled_dot_product_attention
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 
 TILED = {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16, "TM": 4, "TN": 4}
@@ -108,6 +109,17 @@ def convolution(folder):
     np.testing.assert_array_equal(dx, x * np.tile(np.outer([2, 3, 3, 2], [2, 3, 3, 2]).ravel(), 2))
 
 
+def attention(folder):
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((2, 3, n, 4)).astype(np.float32) for n in (6, 40, 40))
+    mask, expected = rng.random((2, 1, 1, 40)) < 0.5, np.empty((2, 3, 6, 40), np.float32)
+    scaled_dot_product_attention(q, k, v, mask, causal=True, weights=expected)
+    weights = q @ k.swapaxes(2, 3)
+    kernel = Kernel(folder / "attention.cu", "attention_softmax_forward")
+    run(kernel, (2,), (256,), weights, mask, None, 36, 2, 3, 6, 40, 40, 0, 0, 1, 1, 0.5)
+    np.testing.assert_allclose(weights, expected, atol=1e-6)
+
+
 BARRIER = "        __syncthreads();\n"
 FAULTS = {
     "no barrier before a tile is read": (
@@ -125,6 +137,12 @@ FAULTS = {
         "AssertionError"),
     "an epilogue without a guard": (
         "matmul.cuh", "if (row >= m || column >= n) return;", "", register, "race|out of bounds"),
+    "a key that comes later": (
+        "attention.cu", "query + 1 :", "query + 2 :", attention, "AssertionError"),
+    "a mask of another row": (
+        "attention.cu", "matrix / heads * s0", "matrix % heads * s0", attention, "AssertionError|out of bounds"),
+    "a query without keys": (
+        "attention.cu", "total < T(1) ? T(1) : total", "total", attention, "AssertionError"),
     "one buffer where there must be two": (
         "matmul_tiled.cu", "loader_a.put(tile_a[now ^ 1]);", "loader_a.put(tile_a[now]);", tiled, "race"),
     "no barrier after the first tile": (

@@ -154,3 +154,21 @@ def test_a_temporary_array_of_the_batch_would_be_noticed():
         gn.Sequential(gn.Linear(64, 64), squared, gn.Linear(64, 10)), gn.CrossEntropyLoss(), gn.Adam(), 32
     )
     assert peak_of(step) > x[0].nbytes + PYTHON_OBJECTS
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_with_attention_and_logits_at_each_position(causal):
+    model = gn.Sequential(
+        gn.SinusoidalPositions(), gn.TransformerEncoderLayer(16, 4, 32, 0.1, "gelu", causal=causal), gn.Linear(16, 10)
+    )
+    rng = np.random.default_rng(0)
+    x, labels, weight = rng.standard_normal((64, 24, 16), np.float32), rng.integers(0, 10, (64, 24)), np.ones(64, "f")
+    tape, loss, optimizer = gn.Tape(), gn.CrossEntropyLoss(), gn.Adam().attach(model)
+
+    def step() -> None:
+        tape.reset()
+        _, gradient = loss.value_and_grad(model.forward(x, tape), labels, weight, tape)
+        model.backward(gradient, tape, input_gradient=False)
+        optimizer.step()
+
+    assert_allocates_nothing(step, x)
