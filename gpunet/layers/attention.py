@@ -82,6 +82,9 @@ class MultiHeadAttention(Layer):
 
         Returns:
             (rows, L, embed_dim).
+
+        Raises:
+            ShapeError: the shapes don't fit.
         """
         looked_at = x if context is None else context
         self._check(x.shape, looked_at.shape)
