@@ -78,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(256) cosine_similarity_backward(
 // is -1, weighted as in losses.cu; and its gradient, (rows, 2, width). Here norms are made positive not by eps but by a
 // number `added` to their squares. At least one block.
 // FLOPs: 12 * rows * width
-extern "C" __global__ void __launch_bounds__(256) cosine_embedding(
+extern "C" __global__ void __launch_bounds__(256, 3) cosine_embedding(
     const T* __restrict__ pairs,         // [2 * rows * width]
     const T* __restrict__ target,        // [rows]
     const T* __restrict__ weight,        // [rows] or null
