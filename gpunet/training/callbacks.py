@@ -12,8 +12,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TextIO
 
-from tqdm import tqdm
-
 from gpunet.arguments import whole
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError
@@ -69,6 +67,8 @@ class ProgressBar(Callback):
         self._bar: Any = None
 
     def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
+        from tqdm import tqdm  # 30 ms of importing, for who wants a bar
+
         self._bar = tqdm(total=total_rows, unit=" samples", unit_scale=True, file=self.file, dynamic_ncols=True)
 
     def on_step_end(self, trainer: Trainer, rows: int) -> None:
