@@ -66,25 +66,26 @@ DEVICE float abs(float x) { return fabsf(x); }
 DEVICE double abs(double x) { return ::fabs(x); }
 }  // namespace real
 
-// The sum over the lanes of a warp, in every lane; the order is fixed, so the bits are too.
-template <typename Real>
+// The sum over the lanes of a warp, or over each group of SPAN of them, in every lane; the order is fixed, so the bits
+// are too.
+template <int SPAN = WARP, typename Real>
 DEVICE Real warp_sum(Real x) {
 #pragma unroll
-    for (int distance = WARP / 2; distance > 0; distance /= 2) x += __shfl_xor_sync(ALL_LANES, x, distance);
+    for (int distance = SPAN / 2; distance > 0; distance /= 2) x += __shfl_xor_sync(ALL_LANES, x, distance);
     return x;
 }
 
-template <typename Real>
+template <int SPAN = WARP, typename Real>
 DEVICE Real warp_max(Real x) {
 #pragma unroll
-    for (int distance = WARP / 2; distance > 0; distance /= 2) {
+    for (int distance = SPAN / 2; distance > 0; distance /= 2) {
         const Real other = __shfl_xor_sync(ALL_LANES, x, distance);
         x = other > x ? other : x;
     }
     return x;
 }
 
-// The sum over a block of full warps, in thread 0. `scratch` is shared memory for one number a warp.
+// The sum over a block of full warps, in every thread. `scratch` is shared memory for one number a warp.
 template <typename Real>
 DEVICE Real block_sum(Real x, Real* scratch) {
     const int warps = blockDim.x / WARP;
@@ -92,8 +93,7 @@ DEVICE Real block_sum(Real x, Real* scratch) {
     if (threadIdx.x % WARP == 0) scratch[threadIdx.x / WARP] = x;
     __syncthreads();
     Real total = 0;
-    if (threadIdx.x == 0)
-        for (int i = 0; i < warps; ++i) total += scratch[i];
+    for (int i = 0; i < warps; ++i) total += scratch[i];
     return total;
 }
 

@@ -4,12 +4,20 @@
 // totals is double, so that an epoch of float losses loses no digits. One block, as a batch's outputs are few. Bytes: the
 // predictions and targets once.
 //
-// Options: REAL. Launch: grid (1,), block (256,).
+// Options: REAL; LANES (32), how many threads share a row of a classifier's outputs, a power of 2. Launch: grid (1,),
+// block (512,).
 
 #include "common.cuh"
 
+#ifndef LANES
+#define LANES 32
+#endif
+
+constexpr int THREADS = 512;
+constexpr int GROUPS = WARP / LANES;  // rows that a warp takes together
+
 DEVICE void add_to_totals(double* totals, const T* loss, int rows, int right) {
-    __shared__ int scratch[256 / WARP];
+    __shared__ int scratch[THREADS / WARP];
     right = block_sum(right, scratch);
     if (threadIdx.x != 0) return;
     totals[0] += static_cast<double>(loss[0]) * rows;
@@ -29,21 +37,32 @@ struct Best {
     }
 };
 
-// The index of a row's largest element, in every lane of a warp.
-DEVICE int warp_argmax(const T* row, int n) {
-    const int lane = threadIdx.x % WARP;
+// The index of a row's largest element, in every lane of those that share the row.
+DEVICE int argmax(const T* row, int n) {
     Best best{row[0], 0};
-    for (int i = lane; i < n; i += WARP) {
+    for (int i = threadIdx.x % LANES; i < n; i += LANES) {
         const Best candidate{row[i], i};
         if (candidate.beats(best)) best = candidate;
     }
 #pragma unroll
-    for (int distance = WARP / 2; distance > 0; distance /= 2) {
+    for (int distance = LANES / 2; distance > 0; distance /= 2) {
         const Best other{__shfl_xor_sync(ALL_LANES, best.value, distance),
                          __shfl_xor_sync(ALL_LANES, best.index, distance)};
         if (other.beats(best)) best = other;
     }
     return best.index;
+}
+
+// How many of the rows have their largest output where is_right(row, place) says, this thread's share of them.
+template <typename IsRight>
+DEVICE int count_right(const T* prediction, int rows, int classes, IsRight is_right) {
+    int right = 0;
+    for (int first = threadIdx.x / WARP * GROUPS; first < rows; first += THREADS / WARP * GROUPS) {
+        const int own = first + threadIdx.x % WARP / LANES, row = min(own, rows - 1);  // a warp stays together
+        const int answer = argmax(prediction + static_cast<size_t>(row) * classes, classes);
+        right += is_right(row, answer) && own < rows && threadIdx.x % LANES == 0;
+    }
+    return right;
 }
 
 // No right and wrong: regression. Launch: one thread.
@@ -57,48 +76,40 @@ extern "C" __global__ void accumulate_loss(
 
 // Right is a row whose largest output is its label's.
 // FLOPs: 2
-extern "C" __global__ void __launch_bounds__(256) accumulate_labels(
+extern "C" __global__ void __launch_bounds__(THREADS) accumulate_labels(
     const T* __restrict__ loss,              // [1]
     const T* __restrict__ prediction,        // [rows * classes]
     const long long* __restrict__ labels,    // [rows]
     double* __restrict__ totals,             // [2]
     int rows, int classes) {
-    int right = 0;
-    for (int row = threadIdx.x / WARP; row < rows; row += 256 / WARP) {
-        const int answer = warp_argmax(prediction + static_cast<size_t>(row) * classes, classes);
-        right += threadIdx.x % WARP == 0 && answer == labels[row];
-    }
+    const int right = count_right(prediction, rows, classes, [=](int row, int answer) { return answer == labels[row]; });
     add_to_totals(totals, loss, rows, right);
 }
 
 // Right is a row whose largest output is where its target is largest.
 // FLOPs: 2
-extern "C" __global__ void __launch_bounds__(256) accumulate_distributions(
+extern "C" __global__ void __launch_bounds__(THREADS) accumulate_distributions(
     const T* __restrict__ loss,          // [1]
     const T* __restrict__ prediction,    // [rows * classes]
     const T* __restrict__ target,        // [rows * classes]
     double* __restrict__ totals,         // [2]
     int rows, int classes) {
-    int right = 0;
-    for (int row = threadIdx.x / WARP; row < rows; row += 256 / WARP) {
-        const size_t place = static_cast<size_t>(row) * classes;
-        const int answer = warp_argmax(prediction + place, classes);
-        const int truth = warp_argmax(target + place, classes);
-        right += threadIdx.x % WARP == 0 && answer == truth;
-    }
+    const int right = count_right(prediction, rows, classes, [=](int row, int answer) {
+        return answer == argmax(target + static_cast<size_t>(row) * classes, classes);
+    });
     add_to_totals(totals, loss, rows, right);
 }
 
 // Right is a logit above 0 where the target is above 0.5, or neither.
 // FLOPs: 2
-extern "C" __global__ void __launch_bounds__(256) accumulate_binary(
+extern "C" __global__ void __launch_bounds__(THREADS) accumulate_binary(
     const T* __restrict__ loss,          // [1]
     const T* __restrict__ prediction,    // [rows * n]
     const T* __restrict__ target,        // [rows * n]
     double* __restrict__ totals,         // [2]
     int rows, int n) {
     int right = 0;
-    for (unsigned i = threadIdx.x; i < static_cast<unsigned>(rows) * n; i += 256)
+    for (unsigned i = threadIdx.x; i < static_cast<unsigned>(rows) * n; i += THREADS)
         right += (prediction[i] > T(0)) == (target[i] > T(0.5));
     add_to_totals(totals, loss, rows, right);
 }

@@ -1,36 +1,29 @@
 // optimizers.cu: the update rules of gpunet/optimizers/ over a model's flat buffers, and the clipping of its
 // gradient.
 //
-// Two launches: begin_step looks at the gradient and says what to do, a rule does it to all parameters. Memory-bound:
-// begin_step reads the gradient, 4 bytes a parameter in float; Adam reads p, g, m, v and writes p, m, v, 28 bytes for
-// some 15 FLOPs; so each thread moves 16 bytes at a time. All that changes from step to step lies on the device and
-// moves on there, so that a recorded step may be replayed.
+// Two launches: begin_step counts the step and squares the gradient, a sum a block; a rule finds in these sums whether
+// the step is applied, and does it to all parameters. Each of its blocks adds them up for itself, in their order: they
+// are few, and that a last block does it for all would take a wait more. Memory-bound: begin_step reads the gradient,
+// 4 bytes a parameter in float; Adam reads p, g, m, v and writes p, m, v, 28 bytes for some 15 FLOPs; so each thread
+// moves 16 bytes at a time. All that changes from step to step lies on the device and moves on there, so that a recorded
+// step may be replayed.
 //
 // Options: REAL. Launch: grid-stride; grid (ceil(size / (256 * VECTOR)),) or fewer, block (256,).
 
 #include "common.cuh"
 
 // Places in `progress`.
-constexpr int STEPS = 0;          // steps done
+constexpr int STEPS = 0;          // steps done; from begin_step on, this one too
 constexpr int RATES_FROM = 1;     // the number of steps done for which rates[0] is
 constexpr int FIRST_SKIPPED = 2;  // the first step that was not applied, counted from 1; 0: none
 
-// Places in `update`.
-constexpr int RATE = 0;    // the learning rate
-constexpr int FACTOR = 1;  // of the gradient; 0: it is not applied
-
-// Count the step, look up its learning rate (beyond the ends of `rates` the first or last one holds), and find the
-// factor that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm + 1e-6),
-// 1). Where an element is NaN or infinite the factor is 0, and the step is not applied: the parameters stay.
+// Count the step, and square the gradient. An element that is NaN or infinite makes the sum NaN.
 // FLOPs: 3 * size
 extern "C" __global__ void __launch_bounds__(256) begin_step(
-    const T* __restrict__ g,        // [size]
-    const T* __restrict__ rates,    // [count]
-    long long* progress,            // [3]
-    T* __restrict__ update,         // [2]
-    T* partial_squares,             // [grid_x]
-    unsigned* arrivals,             // [1]: zero
-    int size, int count, T max_norm) {
+    const T* __restrict__ g,            // [size]
+    T* __restrict__ partial_squares,    // [grid_x]
+    long long* progress,                // [3]
+    int size) {
     __shared__ T scratch[256 / WARP];
     const unsigned vectors = aligned(g) ? size / VECTOR : 0;
     const auto square = [](T x) { return x * x + (x - x); };  // NaN also of an infinite x, which would hide in the sum
@@ -41,14 +34,30 @@ extern "C" __global__ void __launch_bounds__(256) begin_step(
         for (int j = 0; j < VECTOR; ++j) squares += square(value.v[j]);
     }
     for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) squares += square(g[i]);
-    if (!grid_sum(squares, scratch, partial_squares, arrivals) || threadIdx.x != 0) return;
-    const long long done = progress[STEPS], place = done - progress[RATES_FROM];
+    squares = block_sum(squares, scratch);
+    if (threadIdx.x == 0) partial_squares[blockIdx.x] = squares;
+    if (flat_thread() == 0) ++progress[STEPS];
+}
+
+// What a step does: its learning rate, and what scales the gradient; 0: the step is not applied.
+struct Update {
+    T rate, factor;
+};
+
+// Look up the learning rate of the step (beyond the ends of `rates` the first or last one holds), and find the factor
+// that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm + 1e-6), 1). Where
+// an element is NaN or infinite the factor is 0: the parameters stay. The first such step is kept.
+DEVICE Update find_update(const T* partial_squares, const T* rates, long long* progress, int parts, int count,
+                          T max_norm) {
+    __shared__ T scratch[256 / WARP];
+    T squares = 0;
+    for (int i = threadIdx.x; i < parts; i += 256) squares += partial_squares[i];
+    squares = block_sum(squares, scratch);
     const T clip = max_norm > T(0) ? max_norm / (real::sqrt(squares) + T(1e-6)) : T(1);
     const bool applied = squares == squares && clip > T(0);
-    update[RATE] = rates[min(max(place, 0LL), count - 1LL)];
-    update[FACTOR] = !applied ? T(0) : clip < T(1) ? clip : T(1);
-    progress[STEPS] = done + 1;
-    if (!applied && progress[FIRST_SKIPPED] == 0) progress[FIRST_SKIPPED] = done + 1;
+    const long long step = progress[STEPS], place = step - 1 - progress[RATES_FROM];
+    if (!applied && flat_thread() == 0 && progress[FIRST_SKIPPED] == 0) progress[FIRST_SKIPPED] = step;
+    return {rates[min(max(place, 0LL), count - 1LL)], !applied ? T(0) : clip < T(1) ? clip : T(1)};
 }
 
 // Call rule(p, g, s, t) for every parameter, its gradient and its state; s and t may be null.
@@ -79,13 +88,16 @@ DEVICE void update_each(T* p, const T* g, T* s, T* t, T factor, int size, Rule r
 // v = momentum v + g, p -= rate v; with nesterov, p -= rate (g + momentum v). Without a velocity v is g.
 // FLOPs: 6 * size
 extern "C" __global__ void __launch_bounds__(256) sgd(
-    T* __restrict__ p,             // [size]
-    const T* __restrict__ g,       // [size]
-    T* __restrict__ velocity,      // [size] or null
-    const T* __restrict__ update,  // [2]
+    const T* __restrict__ partial_squares,    // [parts]
+    const T* __restrict__ rates,              // [count]
+    long long* progress,                      // [3], this step counted
+    int parts, int count, T max_norm,
+    T* __restrict__ p,           // [size]
+    const T* __restrict__ g,     // [size]
+    T* __restrict__ velocity,    // [size] or null
     int size, T momentum, T weight_decay, bool nesterov) {
-    const T lr = update[RATE];
-    update_each(p, g, velocity, nullptr, update[FACTOR], size, [=](T& p, T g, T& v, T&) {
+    const auto [lr, factor] = find_update(partial_squares, rates, progress, parts, count, max_norm);
+    update_each(p, g, velocity, nullptr, factor, size, [=, lr = lr](T& p, T g, T& v, T&) {
         g += weight_decay * p;
         v = momentum * v + g;
         p -= lr * (nesterov ? g + momentum * v : v);
@@ -96,21 +108,24 @@ extern "C" __global__ void __launch_bounds__(256) sgd(
 // 1 - beta^t is computed as -expm1(t log(beta)), which loses no digits where beta is near 1.
 // FLOPs: 15 * size
 extern "C" __global__ void __launch_bounds__(256) adam(
-    T* __restrict__ p,                         // [size]
-    const T* __restrict__ g,                   // [size]
-    T* __restrict__ m,                         // [size]
-    T* __restrict__ v,                         // [size]
-    const T* __restrict__ update,              // [2]
-    const long long* __restrict__ progress,    // [3], this step counted
+    const T* __restrict__ partial_squares,    // [parts]
+    const T* __restrict__ rates,              // [count]
+    long long* progress,                      // [3], this step counted
+    int parts, int count, T max_norm,
+    T* __restrict__ p,          // [size]
+    const T* __restrict__ g,    // [size]
+    T* __restrict__ m,          // [size]
+    T* __restrict__ v,          // [size]
     int size, T beta1, T beta2, T log_beta1, T log_beta2,
-    T rest1, T rest2,                          // 1 - beta1 and 1 - beta2, rounded once
+    T rest1, T rest2,           // 1 - beta1 and 1 - beta2, rounded once
     T eps, T weight_decay, bool decoupled) {
-    const T t = static_cast<T>(progress[STEPS]), lr = update[RATE];
+    const auto [lr, factor] = find_update(partial_squares, rates, progress, parts, count, max_norm);
+    const T t = static_cast<T>(progress[STEPS]);
     const T a = lr * rest1 / -real::expm1(t * log_beta1);
     const T r = real::sqrt(rest2 / -real::expm1(t * log_beta2));
     const T scale = a / r, floor = eps / r;
     const T shrink = decoupled ? T(1) - lr * weight_decay : T(1), decay = decoupled ? T(0) : weight_decay;
-    update_each(p, g, m, v, update[FACTOR], size, [=](T& p, T g, T& m, T& v) {
+    update_each(p, g, m, v, factor, size, [=](T& p, T g, T& m, T& v) {
         g += decay * p;
         m = beta1 * m + g;
         v = beta2 * v + g * g;
@@ -122,15 +137,18 @@ extern "C" __global__ void __launch_bounds__(256) adam(
 // u.
 // FLOPs: 12 * size
 extern "C" __global__ void __launch_bounds__(256) rmsprop(
-    T* __restrict__ p,             // [size]
-    const T* __restrict__ g,       // [size]
-    T* __restrict__ v,             // [size]
-    T* __restrict__ velocity,      // [size] or null
-    const T* __restrict__ update,  // [2]
-    int size, T alpha, T rest,     // 1 - alpha, rounded once
+    const T* __restrict__ partial_squares,    // [parts]
+    const T* __restrict__ rates,              // [count]
+    long long* progress,                      // [3], this step counted
+    int parts, int count, T max_norm,
+    T* __restrict__ p,            // [size]
+    const T* __restrict__ g,      // [size]
+    T* __restrict__ v,            // [size]
+    T* __restrict__ velocity,     // [size] or null
+    int size, T alpha, T rest,    // 1 - alpha, rounded once
     T eps, T weight_decay, T momentum) {
-    const T lr = update[RATE];
-    update_each(p, g, v, velocity, update[FACTOR], size, [=](T& p, T g, T& v, T& u) {
+    const auto [lr, factor] = find_update(partial_squares, rates, progress, parts, count, max_norm);
+    update_each(p, g, v, velocity, factor, size, [=, lr = lr](T& p, T g, T& v, T& u) {
         g += weight_decay * p;
         v = alpha * v + rest * (g * g);
         u = momentum * u + g / (real::sqrt(v) + eps);

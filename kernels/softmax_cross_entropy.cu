@@ -6,14 +6,24 @@
 // where t_ij = share_i c_j ((1 - smoothing) target_ij + smoothing / classes), share_i = w_i / N, with row weights w and
 // class weights c; where N is zero, so are the shares.
 //
-// A warp takes a row: one pass for its maximum, one for the three sums, one for the gradient. The row comes from memory
+// LANES threads take a row: one pass for its maximum, one for the three sums, one for the gradient. Each has AT_ONCE
+// loads on their way together, or a row would take as many waits as a thread has elements. The row comes from memory
 // once and from the cache twice: 8 bytes an element in float, 12 with distributions. The last block adds up the
-// losses of all, in their order.
+// losses of all, in their order; where one block is enough, it need not wait for others.
 //
-// Options: REAL. Launch: warps stride over the rows; grid (ceil(rows / 8),) or fewer, block (256,). dlogits may be
-// logits.
+// Options: REAL; LANES (32), a power of 2. Launch: groups of LANES stride over the rows; grid
+// (ceil(rows * LANES / 512),) or fewer, block (512,) or fewer full warps. dlogits may be logits.
 
 #include "common.cuh"
+
+#ifndef LANES
+#define LANES 32
+#endif
+
+constexpr int THREADS = 512;
+constexpr int AT_ONCE = 4;
+constexpr int GROUPS = WARP / LANES;  // rows that a warp takes together
+constexpr T LOWEST = T(-3e38);        // below any logit's distance from the largest; but 0 * LOWEST is a number
 
 // N where rows or, with labels, classes have weights: sum_i w_i c_{label i}. Launch: grid (1,), block (256,).
 // FLOPs: 2 * rows
@@ -37,47 +47,69 @@ extern "C" __global__ void __launch_bounds__(256) cross_entropy_norm(
     if (threadIdx.x == 0) norm[0] = total;
 }
 
-// What both kinds of target have in common; target(row, j) is t_ij before smoothing and weights.
+// Call visit(j, z_j) for the classes of a lane.
+template <typename Visit>
+DEVICE void visit_classes(const T* z, int classes, Visit visit) {
+    for (int first = threadIdx.x % LANES; first < classes; first += AT_ONCE * LANES) {
+        T values[AT_ONCE];
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i)
+            if (first + i * LANES < classes) values[i] = z[first + i * LANES];
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i)
+            if (first + i * LANES < classes) visit(first + i * LANES, values[i]);
+    }
+}
+
+// What both kinds of target have in common; target(row) gives t_ij of a j, before smoothing and weights.
 template <typename Target>
 DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weight, const T* norm, T* dlogits,
                           T* partial_losses, unsigned* arrivals, T* loss, int rows, int classes, T smoothing,
                           Target target) {
-    __shared__ T scratch[256 / WARP];
-    const int lane = threadIdx.x % WARP, warps = flat_stride() / WARP;
+    __shared__ T scratch[THREADS / WARP];
+    const int warps = flat_stride() / WARP, group = threadIdx.x % WARP / LANES;
     const T whole = norm ? norm[0] : static_cast<T>(rows);
     T sum = 0;
-    for (int row = flat_thread() / WARP; row < rows; row += warps) {
+    for (int first = flat_thread() / WARP * GROUPS; first < rows; first += warps * GROUPS) {
+        const int row = min(first + group, rows - 1);  // a warp stays together; it has spare groups at the end
+        const bool spare = first + group >= rows;
         const T* z = logits + static_cast<size_t>(row) * classes;
+        T* dz = dlogits + static_cast<size_t>(row) * classes;
         const T share = whole == T(0) ? T(0) : (weight ? weight[row] : T(1)) / whole;
+        const auto of_class = target(row);
         const auto weighted_target = [&](int j) {
-            const T smooth = (T(1) - smoothing) * target(row, j) + smoothing / static_cast<T>(classes);
+            const T smooth = (T(1) - smoothing) * of_class(j) + smoothing / static_cast<T>(classes);
             return share * (class_weight ? class_weight[j] * smooth : smooth);
         };
         T largest = z[0];
-        for (int j = lane; j < classes; j += WARP) largest = z[j] > largest ? z[j] : largest;
-        largest = warp_max(largest);
+        const auto below = [&](T value) { return value - largest < LOWEST ? LOWEST : value - largest; };
+        visit_classes(z, classes, [&](int, T value) { largest = value > largest ? value : largest; });
+        largest = warp_max<LANES>(largest);
         T total = 0, mass = 0, product = 0;
-        for (int j = lane; j < classes; j += WARP) {
+        visit_classes(z, classes, [&](int j, T value) {
             const T t = weighted_target(j);
-            total += real::exp(z[j] - largest);
+            total += real::exp(below(value));
             mass += t;
-            product += t * (z[j] - largest);
-        }
-        total = warp_sum(total);
-        mass = warp_sum(mass);
-        product = warp_sum(product);
-        if (lane == 0) sum += mass * real::log(total) - product;
+            product += t * below(value);
+        });
+        total = warp_sum<LANES>(total);
+        mass = warp_sum<LANES>(mass);
+        product = warp_sum<LANES>(product);
+        const bool first_lane = threadIdx.x % LANES == 0;
+        if (first_lane && !spare) sum += mass * real::log(total) - product;
         __syncwarp();  // z[0] is read by all lanes, and written by one where dlogits is logits
-        for (int j = lane; j < classes; j += WARP)
-            dlogits[static_cast<size_t>(row) * classes + j] =
-                real::exp(z[j] - largest) * (mass / total) - weighted_target(j);
+        const T scale = mass / total;
+        if (!spare)
+            visit_classes(z, classes, [&](int j, T value) {
+                dz[j] = real::exp(below(value)) * scale - weighted_target(j);
+            });
     }
     if (grid_sum(sum, scratch, partial_losses, arrivals) && threadIdx.x == 0) loss[0] = sum;
 }
 
 // A label that is out of range counts as no class.
 // FLOPs: 12 * rows * classes
-extern "C" __global__ void __launch_bounds__(256, 1) softmax_cross_entropy_labels(
+extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy_labels(
     const T* logits,                         // [rows * classes]
     const long long* __restrict__ labels,    // [rows]
     const T* __restrict__ weight,            // [rows] or null
@@ -89,23 +121,27 @@ extern "C" __global__ void __launch_bounds__(256, 1) softmax_cross_entropy_label
     T* __restrict__ loss,                    // [1]
     int rows, int classes, T smoothing) {
     cross_entropy(logits, weight, class_weight, norm, dlogits, partial_losses, arrivals, loss, rows, classes,
-                  smoothing,
-                  [=](int row, int j) { return j == labels[row] ? T(1) : T(0); });
+                  smoothing, [=](int row) {
+                      const long long label = labels[row];
+                      return [=](int j) { return j == label ? T(1) : T(0); };
+                  });
 }
 
 // FLOPs: 12 * rows * classes
-extern "C" __global__ void __launch_bounds__(256, 1) softmax_cross_entropy_distributions(
+extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy_distributions(
     const T* logits,                       // [rows * classes]
     const T* __restrict__ target,          // [rows * classes]
     const T* __restrict__ weight,          // [rows] or null
     const T* __restrict__ class_weight,    // [classes] or null
     const T* __restrict__ norm,            // [1] or null: rows
     T* dlogits,                            // [rows * classes]
-    T* partial_losses,                       // [grid_x] or null
-    unsigned* arrivals,                      // [1] or null: zero, where there are several blocks
-    T* __restrict__ loss,                    // [1]
+    T* partial_losses,                     // [grid_x] or null
+    unsigned* arrivals,                    // [1] or null: zero, where there are several blocks
+    T* __restrict__ loss,                  // [1]
     int rows, int classes, T smoothing) {
     cross_entropy(logits, weight, class_weight, norm, dlogits, partial_losses, arrivals, loss, rows, classes,
-                  smoothing,
-                  [=](int row, int j) { return target[static_cast<size_t>(row) * classes + j]; });
+                  smoothing, [=](int row) {
+                      const T* of_row = target + static_cast<size_t>(row) * classes;
+                      return [=](int j) { return of_row[j]; };
+                  });
 }

@@ -22,6 +22,15 @@ MOST_BLOCKS = 1024
 """Enough to fill any GPU; the kernels stride over what is left, and one block can add up so many partial sums."""
 
 
+ROW_THREADS = 512
+"""Threads of a block whose threads share rows: the most of the losses, all of the metrics."""
+
+
+def row_lanes(n: int) -> int:
+    """Return how many threads share a row of n numbers, a power of 2: each has up to four on their way at once."""
+    return min(2 ** math.ceil(math.log2(max(n / 4, 1))), 32)
+
+
 def block_count(pieces: int, per_block: int) -> int:
     """Return how many blocks share `pieces` of work, `per_block` each unless that made too many; 0 for no work."""
     return min(math.ceil(pieces / per_block), MOST_BLOCKS)

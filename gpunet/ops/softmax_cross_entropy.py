@@ -24,15 +24,12 @@ from gpunet.data.checks import check_range
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.ops.checks import float_module
-from gpunet.ops.launch import THREADS, block_count, operand, partial_sums
+from gpunet.ops.launch import ROW_THREADS, THREADS, block_count, operand, partial_sums, row_lanes
 from gpunet.tape import Tape, empty, empty_like
 
 NORM = Kernel("softmax_cross_entropy.cu", "cross_entropy_norm")
 LABELS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_labels")
 DISTRIBUTIONS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_distributions")
-
-ROWS_PER_BLOCK = 32
-"""A warp takes a row at a time, so four in all: few blocks to wait for each other."""
 
 LOWEST = -3e38
 """Finite in float32 and float64, and so low that nothing is left of its exponential."""
@@ -224,12 +221,16 @@ def _cuda(
         norm = empty(tape, (1,), logits.dtype, xp)
         NORM((1,), (THREADS,), weight, class_weight, target if hard else None, norm, rows, classes)
     dlogits = empty_like(tape, logits, xp)
-    blocks = max(1, block_count(rows, ROWS_PER_BLOCK))  # no rows have a loss too: zero
+    lanes = row_lanes(classes)
+    blocks = max(1, block_count(rows * lanes, ROW_THREADS))  # no rows have a loss too: zero
+    threads = min(32 * max(1, math.ceil(rows * lanes / 32)), ROW_THREADS)
     parts = partial_sums(blocks, logits.dtype, tape, xp)
     loss = empty(tape, (), logits.dtype, xp)
     weights = weight, class_weight, norm
     kernel = LABELS if hard else DISTRIBUTIONS
-    kernel((blocks,), (THREADS,), logits, target, *weights, dlogits, *parts, loss, rows, classes, smoothing)
+    numbers = rows, classes, smoothing
+    options = {"LANES": lanes}
+    kernel((blocks,), (threads,), logits, target, *weights, dlogits, *parts, loss, *numbers, options=options)
     return loss, dlogits
 
 

@@ -78,11 +78,11 @@ class Adam(Optimizer):
         np.multiply(t, scale, out=t)
         np.subtract(p, t, out=p)
 
-    def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
+    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
         logs = [math.log(beta) if beta else -math.inf for beta in self.betas]
         rests = [1 - beta for beta in self.betas]
         scalars = (*self.betas, *logs, *rests, self.eps, self.weight_decay, self._decoupled)
-        return p, g, *slots, update, progress, p.size, *scalars
+        return p, g, *slots, p.size, *scalars
 
 
 class AdamW(Adam):

@@ -172,14 +172,12 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
-        """Return the arguments of `kernel`.
+    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
+        """Return the arguments of `kernel` behind those that every rule of `optimizers.cu` begins with.
 
         Args:
             p: (size,) all parameters.
             g: (size,) their gradients.
-            update: (2,) the learning rate and the factor of the gradient, in the dtype of `p`.
-            progress: (3,) int64, of which the first is the number of the step, from 1 on.
             *slots: (size,) the state, in the order of `slot_names`.
         """
         raise NotImplementedError

@@ -63,7 +63,7 @@ class RMSprop(Optimizer):
         np.multiply(u, lr, out=t)
         np.subtract(p, t, out=p)
 
-    def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
+    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
         v, velocity = (*slots, None)[:2]
         rest = 1 - self.alpha
-        return p, g, v, velocity, update, p.size, self.alpha, rest, self.eps, self.weight_decay, self.momentum
+        return p, g, v, velocity, p.size, self.alpha, rest, self.eps, self.weight_decay, self.momentum

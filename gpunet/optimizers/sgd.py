@@ -60,6 +60,6 @@ class SGD(Optimizer):
         np.multiply(g, lr, out=t)
         np.subtract(p, t, out=p)
 
-    def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
+    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
         velocity = slots[0] if slots else None
-        return p, g, velocity, update, p.size, self.momentum, self.weight_decay, self.nesterov
+        return p, g, velocity, p.size, self.momentum, self.weight_decay, self.nesterov

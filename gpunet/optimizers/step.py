@@ -170,9 +170,7 @@ class DeviceStep:
         if optimizer.clip_value is not None:
             yield CLIP_VALUE.prepare(grid, block, g, g.size, optimizer.clip_value)
         blocks = max(1, *grid)  # a model without parameters counts its steps too
-        update, squares, arrivals = xp.empty(2, p.dtype), xp.empty(blocks, p.dtype), xp.zeros(1, np.uint32)
-        state = self.rates, self.progress, update, squares, arrivals
-        limits = g.size, self.rates.size, optimizer.clip_norm or 0.0
-        yield BEGIN_STEP.prepare((blocks,), block, g, *state, *limits)
-        arguments = optimizer.kernel_arguments(p, g, update, self.progress, *store.slots.values())
-        yield optimizer.kernel.prepare(grid, block, *arguments)
+        squares = xp.empty(blocks, p.dtype)
+        yield BEGIN_STEP.prepare((blocks,), block, g, squares, self.progress, g.size)
+        state = squares, self.rates, self.progress, blocks, self.rates.size, optimizer.clip_norm or 0.0
+        yield optimizer.kernel.prepare(grid, block, *state, *optimizer.kernel_arguments(p, g, *store.slots.values()))

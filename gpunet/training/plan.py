@@ -13,7 +13,7 @@ over one piece of memory that holds them all, the third is the first replay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Literal, NoReturn
 
@@ -38,6 +38,10 @@ Load = Callable[[Tape], Sequence[Array]]
 
 Add = Callable[[Array, Array, Array, Tape], None]
 """Takes note of a step's loss, outputs and targets on the device."""
+
+
+MOST_RESIDENT = 16
+"""Batches on a GPU that have a graph each; all others are copied to one place."""
 
 
 class Plan:
@@ -88,7 +92,9 @@ class Plan:
         self._parts = [*parts(model), *parts(loss)]
         self._changes = [part.last_change for part in self._parts]
         self.tape = Tape(seed, self._step.progress if isinstance(self._step, DeviceStep) else None)
-        self._replay: Call | None = None
+        self._replays: dict[Hashable, Call] = {}  # by the place of the batch; () for those that are loaded
+        self._place: tuple[Hashable, ...] = ()
+        self._kept: dict[Hashable, Sequence[Array]] = {}
         self._ran = False
         self._inputs: list[Array] = []
 
@@ -104,12 +110,26 @@ class Plan:
             or self._changes != [part.last_change for part in self._parts]
         )
 
-    def inputs(self, given: Sequence[Array]) -> Load:
-        """Return what loads a batch that is given: as it is, or copied into arrays that are always the same."""
+    def inputs(self, given: Sequence[Array], resident: bool) -> Load:
+        """Return what loads a batch that is given: as it is, or copied into arrays that are always the same.
+
+        A graph names its arrays, and launching it costs less than a copy. So batches that are on the GPU already have
+        a graph each, up to a few, which keeps them there.
+
+        Args:
+            given: features, targets and, if there are any, row weights.
+            resident: whether the arrays are the caller's own, on a GPU.
+        """
         if not self.record:
             return lambda tape: given
         if self._ran:
             self.loss.check_given(self.prediction, given[1])  # as the code does in the first step, and not any more
+        self._place = ()
+        if resident:
+            place = tuple((a.data.ptr, a.strides) for a in given)
+            if place in self._kept or len(self._kept) < MOST_RESIDENT:
+                self._kept[place], self._place = given, place
+                return lambda tape: given
         if not self._inputs:
             self._inputs = [self._device.xp.empty_like(a) for a in given]
         for fixed, a in zip(self._inputs, given, strict=True):
@@ -127,8 +147,8 @@ class Plan:
             StateError: the step was to be recorded and cannot be.
         """
         try:
-            if self._replay is not None:
-                self._replay()
+            if (replay := self._replays.get(self._place)) is not None:
+                replay()
             elif self.record and self._ran:
                 self._try_to_record(load, add)
             else:
@@ -142,7 +162,9 @@ class Plan:
     def _forget(self) -> None:
         """Begin anew, with other buffers: those of a step that broke off are not what the next step takes them for."""
         self.tape = Tape(self.tape.seed, self.tape.shared_step)
-        self._replay, self._ran, self.explanation = None, False, None
+        self._replays.clear()
+        self._kept.clear()
+        self._ran, self.explanation = False, None
 
     def _gradients(self, tape: Tape, load: Load) -> Array:
         """Do the step up to its gradients; return the targets."""
@@ -224,7 +246,7 @@ class Plan:
             written = self.value, self.prediction, grads, buffers
             if all(np.array_equal(a, b, equal_nan=True) for a, b in zip(replayed, written, strict=True)):
                 self.value, self.prediction, *_ = replayed
-                self._replay = replay
+                self._replays[()] = replay
                 for call in calls[len(gradient_calls) :]:
                     call()
             else:
@@ -234,13 +256,14 @@ class Plan:
             optimizer.step()
 
         # code that is not gpunet's may escape the recording: its first replay is compared with the code
-        self._replay = replay if all(map(_is_own, self._parts)) else first_replay
+        self._replays[()] = replay if all(map(_is_own, self._parts)) else first_replay
 
     def _capture(self, step: DeviceStep, load: Load, add: Add | None) -> None:
         """Capture the step on a GPU as a graph, and launch that."""
         tape, optimizer, cuda = self.tape, self.optimizer, self._device.xp.cuda
         tape.reset(step=optimizer.steps)
-        arena_bytes = tape.pack()
+        if self.explanation is None:  # the first graph; all others use its buffers
+            self._arena_bytes = tape.pack()
         stream = cuda.Stream(non_blocking=True)
         with stream, cuda.using_allocator(_refuse), self._products(), traced_launches() as launches:
             stream.begin_capture()
@@ -252,7 +275,7 @@ class Plan:
                 _end_spoilt(stream)
                 raise
             graph = stream.end_capture()
-        self.explanation = Explanation(list(map(launch_node, launches)), arena_bytes)
+        self.explanation = Explanation(list(map(launch_node, launches)), self._arena_bytes)
 
         def replay() -> None:
             step.expect(optimizer.steps, optimizer.lr)
@@ -260,7 +283,7 @@ class Plan:
             step.done += 1
             optimizer.steps += 1
 
-        self._replay = replay
+        self._replays[self._place] = replay
         replay()
 
     def _products(self) -> AbstractContextManager[Any]:

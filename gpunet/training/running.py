@@ -10,7 +10,7 @@ import numpy as np
 from gpunet.cuda import Kernel
 from gpunet.device import CPU, Array, array_module, device_of
 from gpunet.losses import Task
-from gpunet.ops.launch import THREADS, operand
+from gpunet.ops.launch import ROW_THREADS, operand, row_lanes
 from gpunet.tape import Tape
 
 LOSS, LABELS, DISTRIBUTIONS, BINARY = (
@@ -122,7 +122,8 @@ class RunningMeans:
         value = operand(value, tape, xp, prediction.dtype)
         prediction, target = operand(prediction, tape, xp), operand(target, tape, xp, dtype)
         outputs = prediction.size // max(rows, 1)
-        kernel((1,), (THREADS,), value, prediction, target, self._totals, rows, outputs)
+        options = {} if kernel is BINARY else {"LANES": row_lanes(outputs)}
+        kernel((1,), (ROW_THREADS,), value, prediction, target, self._totals, rows, outputs, options=options)
 
 
 def _argmax(a: Array, tape: Tape) -> Array:

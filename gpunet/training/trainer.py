@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from gpunet import random
 from gpunet.arguments import whole
 from gpunet.data import check_weights
-from gpunet.device import Array
+from gpunet.device import Array, on_device
 from gpunet.errors import ArgumentError, DataError, GpunetWarning, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
@@ -304,7 +304,7 @@ class Trainer:
         given = [x, target, *([] if weight is None else [device.asarray(weight, dtype)])]
         with device.activate():
             plan = self._plan(tuple((a.shape, a.dtype) for a in given), record=self.plan)
-            plan(plan.inputs(given))
+            plan(plan.inputs(given, resident=all(on_device(a) for a in (X, y, weight) if a is not None)))
         return plan.value
 
     def _plan(self, key: Hashable, *, record: bool | Literal["auto"]) -> Plan:

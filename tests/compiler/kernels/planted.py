@@ -90,12 +90,13 @@ def cross_entropy(folder):
     np.testing.assert_allclose(dz, expected, atol=1e-6)
 
 
-def begin_step(folder):
-    g, rates, progress = np.full(300, 2, np.float32), np.ones(1, np.float32), np.zeros(3, np.int64)
-    update = uninitialized(2, g.dtype)
-    kernel = Kernel(folder / "optimizers.cu", "begin_step")
-    run(kernel, (2,), (256,), g, rates, progress, update, *partial_sums(2, g.dtype), 300, 1, 1.0)
-    np.testing.assert_allclose(update, [1, 1200**-0.5], rtol=1e-5)
+def step(folder):
+    p, g = np.zeros(1500, np.float32), np.full(1500, 2, np.float32)
+    rates, progress, squares = np.ones(1, np.float32), np.zeros(3, np.int64), uninitialized(2, g.dtype)
+    run(Kernel(folder / "optimizers.cu", "begin_step"), (2,), (256,), g, squares, progress, 1500)
+    state = squares, rates, progress, 2, 1, 1.0
+    run(Kernel(folder / "optimizers.cu", "sgd"), (2,), (256,), *state, p, g, None, 1500, 0.0, 0.0, False)
+    np.testing.assert_allclose(p, -2 * 6000**-0.5, rtol=1e-5)
     assert progress.tolist() == [1, 0, 0]
 
 
@@ -182,21 +183,22 @@ FAULTS = {
     "a partial sum that every block writes to one place": (
         "common.cuh", "partial_sums[blockIdx.x] = x", "partial_sums[0] = x", total, "race"),
     "a barrier that only some threads reach": (
-        "common.cuh", "    __syncthreads();\n", "    if (threadIdx.x < 32) __syncthreads();\n", total, "barrier"),
+        "common.cuh", "    __syncthreads();\n", "    if (threadIdx.x < 32) __syncthreads();\n    __syncthreads();\n", total,
+        "barrier"),
     "a maximum of one lane": (
-        "softmax_cross_entropy.cu", "largest = warp_max(largest);", "", cross_entropy, "AssertionError"),
+        "softmax_cross_entropy.cu", "largest = warp_max<LANES>(largest);", "", cross_entropy, "AssertionError"),
     "a shuffle in a branch": (
-        "softmax_cross_entropy.cu", "product = warp_sum(product);", "if (lane < 8) product = warp_sum(product);",
-        cross_entropy, "collective|mask|warp"),
+        "softmax_cross_entropy.cu", "product = warp_sum<LANES>(product);",
+        "if (threadIdx.x < 8) product = warp_sum<LANES>(product);", cross_entropy, "collective|mask|warp"),
     "a row beyond the end": (
-        "softmax_cross_entropy.cu", "row < rows; row += warps", "row <= rows; row += warps", cross_entropy,
+        "softmax_cross_entropy.cu", "min(first + group, rows - 1)", "first + group + 1", cross_entropy,
         "out of bounds"),
     "a step that every block counts": (
-        "optimizers.cu", "if (!grid_sum(squares, scratch, partial_squares, arrivals) || threadIdx.x != 0) return;",
-        "grid_sum(squares, scratch, partial_squares, arrivals);\n    if (threadIdx.x != 0) return;", begin_step,
-        "race"),
+        "optimizers.cu", "if (flat_thread() == 0) ++", "if (threadIdx.x == 0) ++", step, "race"),
+    "squares of one block alone": (
+        "optimizers.cu", "i < parts; i += 256", "i < 1; i += 256", step, "AssertionError"),
     "a write through a pointer to const": (
-        "optimizers.cu", "update[RATE] =", "const_cast<T*>(rates)[0] = 0;\n    update[RATE] =", begin_step, "const"),
+        "optimizers.cu", "    return {rates[", "    const_cast<T*>(rates)[0] = 0;\n    return {rates[", step, "const"),
     "a patch that reaches beyond the image": (
         "convolution.cu", "h < height && w >= 0", "h <= height && w >= 0", convolution, "out of bounds"),
     "a window beyond the last": (

@@ -6,6 +6,7 @@ from compiler.kernels.simulated import DTYPES, partial_sums, run, uninitialized
 
 from gpunet.cuda import Kernel
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops.launch import row_lanes
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 
 NORM = Kernel("softmax_cross_entropy.cu", "cross_entropy_norm")
@@ -72,7 +73,8 @@ def test_softmax_cross_entropy_equals_the_numpy_one(hard, weighted, class_weight
         dz, mean = uninitialized(z.shape, dtype), uninitialized(1, dtype)
         kernel, weights = LABELS if hard else DISTRIBUTIONS, (weight, class_weight, norm)
         sums = *partial_sums(blocks, dtype), mean
-        run(kernel, (blocks,), (256,), z, target, *weights, dz, *sums, rows, classes, smoothing)
+        options = {"LANES": row_lanes(classes)}
+        run(kernel, (blocks,), (64,), z, target, *weights, dz, *sums, rows, classes, smoothing, options=options)
         loss, gradient = softmax_cross_entropy(
             z, target, weight=weight, class_weight=class_weight, label_smoothing=smoothing
         )
@@ -87,6 +89,14 @@ def test_the_gradient_may_overwrite_the_logits():
     sums = *partial_sums(2, z.dtype), uninitialized(1, z.dtype)
     run(LABELS, (2,), (256,), z, labels, None, None, None, z, *sums, 9, 40, 0.0)
     np.testing.assert_allclose(z, gradient, **tolerance(z.dtype))
+
+
+def test_a_class_that_is_ruled_out_by_minus_infinity_has_no_loss_and_no_gradient():
+    z = np.array([[0, -np.inf, 0]], np.float32)
+    dz, loss = uninitialized(z.shape, z.dtype), uninitialized(1, z.dtype)
+    run(LABELS, (1,), (256,), z, np.array([0]), None, None, None, dz, None, None, loss, 1, 3, 0.0)
+    np.testing.assert_allclose(loss[0], np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(dz, [[-0.5, 0, 0.5]])
 
 
 def test_huge_logits_do_not_overflow():

@@ -12,23 +12,26 @@ KERNELS = {name: Kernel("optimizers.cu", name) for name in ("sgd", "adam", "rmsp
 BEGIN_STEP = Kernel("optimizers.cu", "begin_step")
 
 
-def launch(optimizer, p, g, slots, update, progress):
-    """Run the kernel of `optimizer` for one step."""
-    size = p.size
+def launch(optimizer, p, g, slots, progress, rates=None, max_norm=0.0, blocks=3):
+    """Run the two kernels of a step."""
+    squares = uninitialized(blocks, g.dtype)
+    run(BEGIN_STEP, (blocks,), (256,), g, squares, progress, g.size)
+    rates = np.full(1, optimizer.lr, p.dtype) if rates is None else rates
+    state, size = (squares, rates, progress, blocks, rates.size, max_norm), p.size
     if isinstance(optimizer, SGD):
         scalars = (size, optimizer.momentum, optimizer.weight_decay, optimizer.nesterov)
-        run(KERNELS["sgd"], (2,), (256,), p, g, slots[0] if slots else None, update, *scalars)
+        run(KERNELS["sgd"], (2,), (256,), *state, p, g, slots[0] if slots else None, *scalars)
     elif isinstance(optimizer, Adam):
         b1, b2 = optimizer.betas
         with np.errstate(divide="ignore"):
             logs = np.log(b1), np.log(b2)
         scalars = (size, b1, b2, *logs, 1 - b1, 1 - b2, optimizer.eps, optimizer.weight_decay,
                    isinstance(optimizer, AdamW))  # fmt: skip
-        run(KERNELS["adam"], (2,), (256,), p, g, *slots, update, progress, *scalars)
+        run(KERNELS["adam"], (2,), (256,), *state, p, g, *slots, *scalars)
     else:
         a = optimizer.alpha
         scalars = (size, a, 1 - a, optimizer.eps, optimizer.weight_decay, optimizer.momentum)
-        run(KERNELS["rmsprop"], (2,), (256,), p, g, slots[0], slots[1] if len(slots) > 1 else None, update, *scalars)
+        run(KERNELS["rmsprop"], (2,), (256,), *state, p, g, slots[0], slots[1] if len(slots) > 1 else None, *scalars)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -51,12 +54,10 @@ def test_five_steps_equal_the_numpy_rule(optimizer, dtype):
     p = rng.standard_normal(SIZE).astype(dtype)
     slots = [np.zeros(SIZE, dtype) for _ in optimizer.slot_names]
     expected, expected_slots = p.copy(), [slot.copy() for slot in slots]
-    rates = np.full(3, optimizer.lr, dtype)
-    update, progress = uninitialized(2, dtype), np.zeros(3, np.int64)
+    rates, progress = np.full(3, optimizer.lr, dtype), np.zeros(3, np.int64)
     for step in range(5):
         g = rng.standard_normal(SIZE).astype(dtype)
-        begin_step(g, rates, progress, update)
-        launch(optimizer, p, g, slots, update, progress)
+        launch(optimizer, p, g, slots, progress, rates)
         numbers = np.array(optimizer.step_numbers(optimizer.lr, step + 1), dtype)
         optimizer.update_block(numbers, expected, g, np.empty_like(g), np.empty_like(g), *expected_slots)
     tolerance = 100 * np.finfo(dtype).eps
@@ -69,61 +70,52 @@ def test_adams_bias_correction_keeps_its_digits_in_the_first_steps():
     for steps in (1, 2, 1000, 10**6):
         p, g = np.zeros(4, np.float32), np.ones(4, np.float32)
         m, v = np.zeros(4, np.float32), np.zeros(4, np.float32)
-        launch(Adam(1.0), p, g, (m, v), np.ones(2, np.float32), np.array([steps, 0, 0]))
+        launch(Adam(1.0), p, g, (m, v), np.array([steps - 1, 0, 0]))
         a = 0.1 / (1 - 0.9**steps)
         r = math.sqrt(0.001 / (1 - 0.999**steps))
         np.testing.assert_allclose(p, -a / r / (1 + 1e-8 / r), rtol=5e-7)
 
 
-def begin_step(g, rates, progress, update, max_norm=0.0, blocks=3):
-    parts = uninitialized(blocks, g.dtype), np.zeros(1, np.uint32)
-    run(BEGIN_STEP, (blocks,), (256,), g, rates, progress, update, *parts, g.size, rates.size, max_norm)
-
-
-def test_begin_step_counts_and_looks_the_rate_up():
+def test_a_step_is_counted_and_its_rate_looked_up():
     rates = np.array([0.5, 0.25, 0.125], np.float32)
-    g, progress, update = np.ones(5, np.float32), np.array([7, 7, 0]), uninitialized(2, rates.dtype)
-    seen = []
-    for _ in range(4):
-        begin_step(g, rates, progress, update)
-        seen.append(float(update[0]))
-    assert seen == [0.5, 0.25, 0.125, 0.125]
-    assert progress.tolist() == [11, 7, 0]
-    progress[1] = 2**62  # so far ahead that the first one holds
-    begin_step(g, rates, progress, update)
-    assert update[0] == 0.5
+    p, g, progress, seen = np.zeros(5, np.float32), np.ones(5, np.float32), np.array([7, 7, 0]), []
+    for first in (7, 7, 7, 7, 2**62):  # the last is so far ahead that the first rate holds
+        progress[1] = first
+        before = p.copy()
+        launch(SGD(1.0), p, g, (), progress, rates)
+        seen.append(float((before - p)[0]))
+    assert seen == [0.5, 0.25, 0.125, 0.125, 0.5]
+    assert progress.tolist() == [12, 2**62, 0]
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("size", [0, 1, 255, 256, 4099])
+@pytest.mark.parametrize("size", [1, 255, 256, 4099])
 @pytest.mark.parametrize("max_norm", [0, 0.5, 1e6])
-def test_begin_step_finds_the_factor_that_clips_the_gradient(size, max_norm, dtype):
+def test_a_step_is_clipped_to_the_norm(size, max_norm, dtype):
     g = np.random.default_rng(0).standard_normal(size).astype(dtype)
-    update = uninitialized(2, dtype)
-    begin_step(g, np.ones(1, dtype), np.zeros(3, np.int64), update, max_norm)
-    expected = min(max_norm / (np.linalg.norm(g) + 1e-6), 1) if max_norm else 1
-    np.testing.assert_allclose(update[1], expected, rtol=20 * np.finfo(dtype).eps)
+    p = np.zeros(size, dtype)
+    launch(SGD(1.0), p, g, (), np.zeros(3, np.int64), max_norm=max_norm)
+    factor = min(max_norm / (np.linalg.norm(g) + 1e-6), 1) if max_norm else 1
+    np.testing.assert_allclose(p, -factor * g, rtol=20 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, SIZE // 2, SIZE - 1])
 def test_a_gradient_that_is_not_finite_is_not_applied_and_the_first_such_step_is_kept(fault, place):
-    g, progress, update = np.ones(SIZE, np.float32), np.zeros(3, np.int64), uninitialized(2, np.dtype(np.float32))
+    g, progress = np.ones(SIZE, np.float32), np.zeros(3, np.int64)
+    p, v = np.ones(SIZE, np.float32), np.ones(SIZE, np.float32)
     for step in range(4):
         g[place] = 1 if step == 0 else fault
-        begin_step(g, np.ones(1, np.float32), progress, update)
-        assert update[1] == (step == 0)
+        before = p.copy(), v.copy()
+        launch(SGD(1.0, momentum=0.9), p, g, [v], progress)
+        assert [(a == b).all() for a, b in zip((p, v), before, strict=True)] == [step > 0] * 2
     assert progress.tolist() == [4, 0, 2]
-    p, v = np.ones(SIZE, np.float32), np.ones(SIZE, np.float32)
-    launch(SGD(1.0, momentum=0.9), p, g, [v], update, progress)
-    assert (p == 1).all()
-    assert (v == 1).all()
 
 
 def test_a_huge_gradient_whose_squares_overflow_is_applied():
-    g, update = np.full(9, 1e30, np.float32), uninitialized(2, np.dtype(np.float32))
-    begin_step(g, np.ones(1, np.float32), np.zeros(3, np.int64), update)
-    assert update[1] == 1
+    p, g = np.zeros(9, np.float32), np.full(9, 1e30, np.float32)
+    launch(SGD(1.0), p, g, (), np.zeros(3, np.int64))
+    assert (p == -g).all()
 
 
 def test_the_gradient_is_clipped_to_a_value_and_nan_stays():

@@ -8,6 +8,7 @@ from compiler.kernels.simulated import DTYPES, partial_sums, run, uninitialized
 
 from gpunet import random
 from gpunet.cuda import Kernel
+from gpunet.ops.launch import row_lanes
 
 SUM = Kernel("reduce.cu", "sum")
 SUM_COLUMNS = Kernel("reduce.cu", "sum_columns")
@@ -93,13 +94,14 @@ def test_right_answers_are_counted_as_numpys_argmax_counts_them(classes):
     target = rng.random((50, classes)).astype(np.float32)
     labels = rng.integers(0, classes, 50)
     totals, loss = np.array([1.0, 2.0]), np.array([0.5], np.float32)
-    run(METRICS["labels"], (1,), (256,), loss, prediction, labels, totals, 50, classes)
+    options = {"LANES": row_lanes(classes)}
+    run(METRICS["labels"], (1,), (512,), loss, prediction, labels, totals, 50, classes, options=options)
     right = int((prediction.argmax(axis=1) == labels).sum())
     assert totals.tolist() == [26, 2 + right]
-    run(METRICS["distributions"], (1,), (256,), loss, prediction, target, totals, 50, classes)
+    run(METRICS["distributions"], (1,), (512,), loss, prediction, target, totals, 50, classes, options=options)
     right += int((prediction.argmax(axis=1) == target.argmax(axis=1)).sum())
     assert totals.tolist() == [51, 2 + right]
-    run(METRICS["binary"], (1,), (256,), loss, prediction, target, totals, 50, classes)
+    run(METRICS["binary"], (1,), (512,), loss, prediction, target, totals, 50, classes)
     right += int(((prediction > 0) == (target > 0.5)).sum())
     assert totals.tolist() == [76, 2 + right]
     run(METRICS["loss"], (1,), (1,), loss, totals, 50)
