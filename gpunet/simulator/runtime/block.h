@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "async_copy.h"
 #include "fiber.h"
 #include "launch.h"
 #include "scheduler.h"
@@ -10,6 +11,13 @@
 namespace simulator {
 
 enum class State : char { unstarted, ready, at_block_barrier, at_warp_collective, at_grid_barrier, exited };
+
+// A thread's asynchronous copies, in the order of their issue.
+struct Copies {
+  std::vector<Copy> queue;
+  size_t arrived = 0;   // how many of the queue have
+  unsigned groups = 0;  // closed so far
+};
 
 struct Thread {
   State state = State::unstarted;
@@ -20,6 +28,7 @@ struct Thread {
   Operation operation = nullptr;
   Memory memory = Memory::unordered;
   Where where;
+  Copies copies;
 };
 
 struct Warp {
@@ -49,6 +58,9 @@ void return_to_scheduler();
 
 // Tells the collectives of the running thread's warp that it has exited: it may be the one they were waiting for.
 void leave_warp();
+
+// The running thread exits: in check mode a finding where copies of its are still on their way.
+void leave_copies();
 
 std::string text(Where where);
 

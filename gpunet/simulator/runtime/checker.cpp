@@ -161,7 +161,7 @@ void check_initialized(Region& region, const MemoryAccess& a) {
       report("uninitialized read", memory_at(a.address + offset) + " has not been written", a);
     }
   }
-  if (a.write) std::memset(flags, 1, a.bytes);
+  if (a.write) std::memset(flags, !a.issue, a.bytes);
 }
 
 void split_cells(Region& region) {
@@ -204,11 +204,15 @@ void check_access(const MemoryAccess& a) {
   if (a.address + a.bytes > region->end) report("out of bounds", nearest(region->end), a);
   if (a.aligned && (reinterpret_cast<uintptr_t>(a.address) & (a.bytes - 1))) report_misaligned(a, a.bytes);
   if (a.write && !region->writable) report("write through a const pointer", memory_at(a.address), a);
-  count(*region, a);
+  if (a.issue && a.write != region->shared)
+    report("asynchronous copy that is not from global to shared memory", memory_at(a.address), a);
+  if (!a.issue) count(*region, a);
   check_race(*region, a);
   if (a.atomic && !region->shared) note_atomic(a.address);
   if (region->initialized) check_initialized(*region, a);
 }
+
+void report_never_arrived(const MemoryAccess& a) { report("copy never waited for", memory_at(a.address), a); }
 
 void report_misaligned(const MemoryAccess& a, size_t alignment) {
   report("misaligned", memory_at(a.address) + ", whose address is no multiple of " + std::to_string(alignment), a);

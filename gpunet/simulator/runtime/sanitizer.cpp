@@ -7,10 +7,6 @@ using namespace simulator;
 
 namespace {
 
-uint32_t place_of(const void* return_address) {
-  return static_cast<const char*>(return_address) - running.library_begin;
-}
-
 inline void access(void* address, size_t bytes, bool write, bool aligned, const void* return_address) {
   char* a = static_cast<char*>(address);
   // A thread's own stack is its own business; and what a warp collective does with its lanes' values, the runtime's.

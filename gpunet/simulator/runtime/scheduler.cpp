@@ -49,6 +49,7 @@ void make_current(Thread& next) {
 void fiber_main() {
   for (;;) {
     launch->kernel->call(launch->arguments);
+    leave_copies();
     thread->state = State::exited;
     ++block->exited;
     leave_warp();
@@ -98,6 +99,8 @@ void begin_block(Block& next, unsigned number) {
         t->state = State::unstarted;
         t->index = {x, y, z};
         t->number = t - next.threads.data();
+        t->copies.queue.clear();
+        t->copies.arrived = t->copies.groups = 0;
       }
 }
 
