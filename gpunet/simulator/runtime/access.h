@@ -17,14 +17,9 @@ struct MemoryAccess {
   bool issue = false;   // of an asynchronous copy: the access itself is yet to come
 };
 
-inline uint32_t place_of(const void* return_address) {
-  return static_cast<const char*>(return_address) - running.library_begin;
-}
-
 // Returns after an access that may be carried out; any other abandons the launch with a finding.
 void check_access(const MemoryAccess& access);
 
-[[noreturn]] void report_never_arrived(const MemoryAccess& issue);
 [[noreturn]] void report_misaligned(const MemoryAccess& access, size_t alignment);
 [[noreturn]] void report_arithmetic(const char* what, uint32_t place);
 

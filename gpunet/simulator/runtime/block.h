@@ -12,13 +12,6 @@ namespace simulator {
 
 enum class State : char { unstarted, ready, at_block_barrier, at_warp_collective, at_grid_barrier, exited };
 
-// A thread's asynchronous copies, in the order of their issue.
-struct Copies {
-  std::vector<Copy> queue;
-  size_t arrived = 0;   // how many of the queue have
-  unsigned groups = 0;  // closed so far
-};
-
 struct Thread {
   State state = State::unstarted;
   uint3 index;
@@ -28,7 +21,8 @@ struct Thread {
   Operation operation = nullptr;
   Memory memory = Memory::unordered;
   Where where;
-  Copies copies;
+  CopyQueue copies;
+  std::vector<Copy> room_for_copies;
 };
 
 struct Warp {
@@ -59,8 +53,7 @@ void return_to_scheduler();
 // Tells the collectives of the running thread's warp that it has exited: it may be the one they were waiting for.
 void leave_warp();
 
-// The running thread exits: in check mode a finding where copies of its are still on their way.
-void leave_copies();
+void forget_copies(Thread& thread);
 
 std::string text(Where where);
 

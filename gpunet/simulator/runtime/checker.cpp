@@ -9,6 +9,7 @@
 #include <string>
 
 #include "access.h"
+#include "async_copy.h"
 #include "history.h"
 #include "shared_memory.h"
 
@@ -212,8 +213,6 @@ void check_access(const MemoryAccess& a) {
   if (region->initialized) check_initialized(*region, a);
 }
 
-void report_never_arrived(const MemoryAccess& a) { report("copy never waited for", memory_at(a.address), a); }
-
 void report_misaligned(const MemoryAccess& a, size_t alignment) {
   report("misaligned", memory_at(a.address) + ", whose address is no multiple of " + std::to_string(alignment), a);
 }
@@ -244,6 +243,13 @@ void begin_launch() {
 void begin_block() {
   shared_generation = ++newest_generation;
   begin_block_handovers();
+}
+
+void exit_thread() {
+  if (copies->first == copies->end) return;
+  const Copy& copy = *copies->first;
+  char* shared = static_cast<char*>(copy.shared);
+  report("copy never waited for", memory_at(shared), {shared, copy.bytes, copy.place, true});
 }
 
 void forget_shared() { std::fill(shared_flags.begin(), shared_flags.end(), 0); }
