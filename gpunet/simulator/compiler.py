@@ -55,7 +55,14 @@ class Mode:
     runtime_sources: tuple[str, ...]
 
 
-_RUNTIME_SOURCES = ("fiber.cpp", "scheduler.cpp", "collectives.cpp", "shared_memory.cpp", "signals.cpp")
+_RUNTIME_SOURCES = (
+    "fiber.cpp",
+    "scheduler.cpp",
+    "collectives.cpp",
+    "async_copy.cpp",
+    "shared_memory.cpp",
+    "signals.cpp",
+)
 MODES = {
     "fast": Mode((*_KERNEL, "-O2"), ("-O2",), (*_RUNTIME_SOURCES, "unchecked.cpp")),
     # The sanitizers' instrumentation, but with callbacks of our own (checker.cpp, sanitizer.cpp) in place of theirs.

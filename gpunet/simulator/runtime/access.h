@@ -14,6 +14,7 @@ struct MemoryAccess {
   bool write;
   bool atomic = false;
   bool aligned = true;  // whether the type asks for an address that is a multiple of its size
+  bool issue = false;   // of an asynchronous copy: the access itself is yet to come
 };
 
 // Returns after an access that may be carried out; any other abandons the launch with a finding.

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "async_copy.h"
 #include "fiber.h"
 #include "launch.h"
 #include "scheduler.h"
@@ -20,6 +21,8 @@ struct Thread {
   Operation operation = nullptr;
   Memory memory = Memory::unordered;
   Where where;
+  CopyQueue copies;
+  std::vector<Copy> room_for_copies;
 };
 
 struct Warp {
@@ -49,6 +52,8 @@ void return_to_scheduler();
 
 // Tells the collectives of the running thread's warp that it has exited: it may be the one they were waiting for.
 void leave_warp();
+
+void forget_copies(Thread& thread);
 
 std::string text(Where where);
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "access.h"
+#include "async_copy.h"
 #include "history.h"
 #include "shared_memory.h"
 
@@ -161,7 +162,7 @@ void check_initialized(Region& region, const MemoryAccess& a) {
       report("uninitialized read", memory_at(a.address + offset) + " has not been written", a);
     }
   }
-  if (a.write) std::memset(flags, 1, a.bytes);
+  if (a.write) std::memset(flags, !a.issue, a.bytes);
 }
 
 void split_cells(Region& region) {
@@ -204,7 +205,9 @@ void check_access(const MemoryAccess& a) {
   if (a.address + a.bytes > region->end) report("out of bounds", nearest(region->end), a);
   if (a.aligned && (reinterpret_cast<uintptr_t>(a.address) & (a.bytes - 1))) report_misaligned(a, a.bytes);
   if (a.write && !region->writable) report("write through a const pointer", memory_at(a.address), a);
-  count(*region, a);
+  if (a.issue && a.write != region->shared)
+    report("asynchronous copy that is not from global to shared memory", memory_at(a.address), a);
+  if (!a.issue) count(*region, a);
   check_race(*region, a);
   if (a.atomic && !region->shared) note_atomic(a.address);
   if (region->initialized) check_initialized(*region, a);
@@ -240,6 +243,13 @@ void begin_launch() {
 void begin_block() {
   shared_generation = ++newest_generation;
   begin_block_handovers();
+}
+
+void exit_thread() {
+  if (copies->first == copies->end) return;
+  const Copy& copy = *copies->first;
+  char* shared = static_cast<char*>(copy.shared);
+  report("copy never waited for", memory_at(shared), {shared, copy.bytes, copy.place, true});
 }
 
 void forget_shared() { std::fill(shared_flags.begin(), shared_flags.end(), 0); }

@@ -16,12 +16,14 @@ namespace checker {
 #ifdef GPUNET_CHECKED
 void begin_launch();
 void begin_block();
+void exit_thread();
 void forget_shared();
 void pass_grid_barrier();
 std::vector<uint8_t>& shared_initialized();
 #else
 inline void begin_launch() {}
 inline void begin_block() {}
+inline void exit_thread() {}
 inline void forget_shared() {}
 inline void pass_grid_barrier() {}
 inline std::vector<uint8_t>& shared_initialized() {

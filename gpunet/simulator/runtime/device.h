@@ -22,6 +22,7 @@ constexpr int warpSize = simulator::kWarpSize;
 
 #include "device_math.h"
 #include "warp.h"
+#include "async_copy.h"
 #include "atomics.h"
 #include "cooperative.h"
 #include "tensor_core.h"

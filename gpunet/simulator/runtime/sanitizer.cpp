@@ -2,6 +2,7 @@
 // every access to memory, -fsanitize=bounds,alignment,... where one of those checks fails. As nothing else of the
 // libraries is there, no preloading and no special memory layout is needed.
 #include "access.h"
+#include "async_copy.h"
 
 using namespace simulator;
 
@@ -66,6 +67,17 @@ ARITHMETIC(divrem_overflow, "integer division by zero, or overflow in it,")
 ARITHMETIC(shift_out_of_bounds, "shift by a negative number or by the integer's width or more")
 
 }  // extern "C"
+
+uint32_t simulator::issue_copy(void* shared, const void* global, unsigned bytes) {
+  const MemoryAccess write{
+      .address = static_cast<char*>(shared), .bytes = bytes, .place = place_of(PLACE), .write = true, .issue = true};
+  MemoryAccess read = write;
+  read.address = static_cast<char*>(const_cast<void*>(global));
+  read.write = false;
+  check_access(write);
+  if (global) check_access(read);
+  return write.place;
+}
 
 void simulator::atomic_access(void* address, size_t bytes) {
   check_access({static_cast<char*>(address), bytes, place_of(PLACE), true, true});

@@ -34,6 +34,7 @@ bool same_place(Where a, Where b) { return a.line() == b.line() && std::strcmp(a
 void make_current(Thread& next) {
   thread = &next;
   position.thread = next.index;
+  copies = &next.copies;
   if constexpr (kChecked) {
     running.now = {.block = block->number,
                    .thread = next.number,
@@ -49,6 +50,7 @@ void make_current(Thread& next) {
 void fiber_main() {
   for (;;) {
     launch->kernel->call(launch->arguments);
+    checker::exit_thread();
     thread->state = State::exited;
     ++block->exited;
     leave_warp();
@@ -98,6 +100,7 @@ void begin_block(Block& next, unsigned number) {
         t->state = State::unstarted;
         t->index = {x, y, z};
         t->number = t - next.threads.data();
+        forget_copies(*t);
       }
 }
 

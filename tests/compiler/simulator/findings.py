@@ -1,6 +1,7 @@
 """Each kind of fault that check mode knows: what it says of it, and a kernel whose fault is marked."""
 
 import numpy as np
+from compiler.simulator import findings_of_copies
 from compiler.simulator.kernels import simulate
 
 FAULTS = {
@@ -285,6 +286,7 @@ FAULTS = {
         }""",
     ),
 }
+FAULTS |= findings_of_copies.FAULTS
 
 
 def provoke(name):

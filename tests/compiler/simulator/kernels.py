@@ -316,6 +316,41 @@ extern "C" __global__ void k(const float* a, const float* b, float* d) {
     return source, (1,), (32,), (a, b, np.zeros((16, 8), np.float32)), {}, {2: tf32(a) @ tf32(b)}
 
 
+def asynchronous_copies():
+    """A pipeline of copies of 4, 8 or 16 bytes, a tile ahead; past the end there are zeros. Some groups are empty."""
+    source = r"""
+template <int BYTES>
+__device__ void reverse_tiles(const float* x, float* y, int n) {
+  constexpr int WIDTH = BYTES / 4, TILE = 32 * WIDTH;
+  __shared__ __align__(16) float tiles[3][TILE];
+  const int t = threadIdx.x * WIDTH;
+  auto fetch = [&](int i) {
+    if (i < n) simulator::copy_async<BYTES>(&tiles[i / TILE % 3][t], x + i + t, i + t < n);
+    simulator::commit_copies();
+  };
+  fetch(0);
+  fetch(TILE);
+  for (int i = 0; i < n; i += TILE) {
+    simulator::wait_copies<1>();
+    __syncthreads();
+    fetch(i + 2 * TILE);  // over the tile of the last step, which all have read
+    for (int j = t; j < t + WIDTH; ++j) y[i + j] = tiles[i / TILE % 3][TILE - 1 - j];
+  }
+}
+extern "C" __global__ void k(const float* x, float* y, int n) {
+  float* out = y + blockIdx.x * 640;
+  if (blockIdx.x == 0) reverse_tiles<4>(x, out, n);
+  if (blockIdx.x == 1) reverse_tiles<8>(x, out, n);
+  if (blockIdx.x == 2) reverse_tiles<16>(x, out, n);
+}"""
+    x, n = _normal(612), 612
+    expected = np.full((3, 640), np.nan, np.float32)
+    for row, tile in zip(expected, (32, 64, 128), strict=True):
+        tiles = np.append(x, np.zeros(-n % tile, np.float32)).reshape(-1, tile)
+        row[: tiles.size] = tiles[:, ::-1].ravel()
+    return source, (3,), (32,), (x, np.full_like(expected, np.nan), n), {}, {1: expected}
+
+
 CASES = {
     f.__name__: f
     for f in (
@@ -330,5 +365,6 @@ CASES = {
         histogram,
         in_place,
         tensor_core_product,
+        asynchronous_copies,
     )
 }

@@ -32,6 +32,11 @@ extern "C" __global__ void misaligned(float* x) {
   __syncthreads();
   *reinterpret_cast<float4*>(x + 1) = *reinterpret_cast<float4*>(x + 4);
 }
+extern "C" __global__ void copy_async(float* x, long long from, int to) {
+  __shared__ __align__(16) float s[64];
+  __syncthreads();
+  simulator::copy_async<16>(s + to, x + from, true);
+}
 extern "C" __global__ void twice(float* x) {
   __shared__ float s[64];
   s[threadIdx.x] = x[threadIdx.x];
@@ -99,6 +104,26 @@ REFUSED = {
     "division": ("divide", (WHOLE,), "integer division by zero, or overflow in it, at stray.cu:8"),
     "stack": ("recurse", (WHOLE,), "stack overflow at stray.cu:1[0-4]"),
     "misaligned": ("misaligned", (X,), "access to a misaligned or impossible address at stray.cu:18"),
+    "a copy's source": (
+        "copy_async",
+        (X, wild_index(X), np.int32(0)),
+        r"read from address 0x1\w+, .* no memory, at stray.cu:23",
+    ),
+    "a copy's destination": (
+        "copy_async",
+        (X, np.int64(0), np.int32(1 << 30)),
+        r"write to address 0x\w+, .* no memory,.* at stray.cu:23",
+    ),
+    "a misaligned copy": (
+        "copy_async",
+        (X, np.int64(1), np.int32(0)),
+        "access to a misaligned or impossible address at stray.cu:23",
+    ),
+    "to a misaligned place": (
+        "copy_async",
+        (X, np.int64(0), np.int32(1)),
+        "access to a misaligned or impossible address at stray.cu:23",
+    ),
 }
 
 

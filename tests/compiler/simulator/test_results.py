@@ -70,6 +70,61 @@ def test_check_mode_counts_bytes_and_barriers(simulate):
     assert (counts + counts).launches == 2
 
 
+def test_a_copy_counts_once(simulate):
+    source = """
+    extern "C" __global__ void k(const float* x, float* y) {
+      __shared__ __align__(16) float s[128];
+      simulator::copy_async<16>(&s[4 * threadIdx.x], x + 4 * threadIdx.x, threadIdx.x < 16);
+      simulator::commit_copies();
+      simulator::wait_copies<0>();
+      y[threadIdx.x] = s[4 * threadIdx.x];
+    }"""
+    x, y = np.ones(64, np.float32), np.zeros(32, np.float32)
+    counts = simulate(source, (1,), (32,), x, y)
+    assert counts.global_bytes_read == x.nbytes  # and nothing of what is not there
+    assert counts.shared_bytes_written == 32 * 16
+
+
+@pytest.mark.parametrize("mistake", ["no wait", "a source overwritten"])
+def test_a_copy_that_is_misused_gives_wrong_results_in_fast_mode_too(simulate, mistake):
+    source = """
+    extern "C" __global__ void k(float* x, float* y, bool waits, bool overwrites) {
+      __shared__ float s[1];
+      s[0] = x[0];
+      simulator::copy_async<4>(s, x, true);
+      simulator::commit_copies();
+      if (overwrites) x[0] = 3;
+      if (waits) simulator::wait_copies<0>();
+      y[0] = s[0];
+    }"""
+
+    def result(waits, overwrites):
+        x, y = np.full(1, 2, np.float32), np.zeros(1, np.float32)
+        simulate(source, (1,), (1,), x, y, np.bool_(waits), np.bool_(overwrites), mode="fast")
+        return y[0]
+
+    assert result(True, False) == 2
+    wrong = result(mistake != "no wait", mistake != "no wait")
+    assert np.isnan(wrong) if mistake == "no wait" else wrong == 3
+
+
+def test_copies_left_by_one_block_or_launch_do_not_arrive_in_the_next(simulate):
+    source = """
+    extern "C" __global__ void k(const float* x, float* y) {
+      __shared__ float s[100];
+      const int end = blockIdx.x == 1 ? 1 : 100;
+      s[99] = 7;
+      for (int i = 0; i < end; ++i) simulator::copy_async<4>(&s[i], x + i, true);
+      simulator::commit_copies();
+      if (blockIdx.x == 1) simulator::wait_copies<0>();
+      y[blockIdx.x] = s[99];
+    }"""
+    x, y = np.ones(100, np.float32), np.zeros(3, np.float32)
+    for _ in range(2):
+        simulate(source, (3,), (1,), x, y, mode="fast")
+        np.testing.assert_array_equal(y, [np.nan, 7, np.nan])
+
+
 def test_threads_may_launch_at_the_same_time(simulate):
     source = """
     extern "C" __global__ void k(float* x, int n) {
