@@ -4,14 +4,15 @@
 // units. It rounds the operands to 10 bits of mantissa (TF32), an error of up to 5e-4 of each factor, and sums in
 // float. That is not float arithmetic: this rung is never chosen unasked.
 //
-// Tiles go through shared memory as in matmul_tiled.cu, with double buffering, splits and column sums (of the float
-// numbers, not of the rounded ones); rows there are padded by 8 words, so that the 32 words of a fragment lie in 32
-// banks.
+// Tiles go through shared memory as in matmul_tiled.cu, with stages, splits and column sums (of the float numbers, not
+// of the rounded ones); rows there are padded so that the 32 words of a fragment lie in 32 banks: by 8 words where a row
+// is a step along k, by 4 where it holds the steps.
 //
 // Options: BM, BN, BK (64, 64, 16), the block's tile and its step; WM, WN (32, 32), a warp's tile, multiples of 16 and
-// 8; VECTOR_A, VECTOR_B as in matmul_tiled.cu; REAL must be float. sm_80 and later; on earlier ones it traps.
+// 8; STAGES, VECTOR_A, VECTOR_B, COLUMN_SUMS as in matmul_tiled.cu; REAL must be float. sm_80 and later; on earlier ones
+// it traps.
 //
-// Block (32 * BM / WM * BN / WN,). 2 BK (BM + BN + 16) words of shared memory.
+// Block (32 * BM / WM * BN / WN,). Some STAGES BK (BM + BN) words of shared memory, 48 KiB at most.
 
 #include "matmul.cuh"
 #include "mma.cuh"
@@ -25,26 +26,36 @@
 #define WM 32
 #define WN 32
 #endif
+#ifndef STAGES
+#define STAGES 3
+#endif
 #ifndef VECTOR_A
 #define VECTOR_A 0
 #endif
 #ifndef VECTOR_B
 #define VECTOR_B 0
 #endif
+#ifndef COLUMN_SUMS
+#define COLUMN_SUMS 0
+#endif
 
 constexpr int THREADS = WARP * (BM / WM) * (BN / WN);
-constexpr int PADDING = 8;
+constexpr int COLUMNS = (BN + THREADS - 1) / THREADS;  // that a thread sums
 static_assert(sizeof(T) == sizeof(float), "tensor cores multiply float data as TF32");
 static_assert(BM % WM == 0 && BN % WN == 0 && WM % 16 == 0 && WN % 8 == 0 && BK % 8 == 0, "tiles are made of tiles");
 
-using LoaderA = Loader<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, PADDING>;
-using LoaderB = Loader<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, PADDING>;
+using TileA = Tile<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, TRANSPOSE_A ? 8 : 4>;
+using TileB = Tile<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, TRANSPOSE_B ? 4 : 8>;
 
 // What a thread adds up; part_size of the launch is what all threads of a block do.
 struct Sums {
     float tile[WM / 16][WN / 8][4];
-    ColumnSums<BN, THREADS> columns;
+#if COLUMN_SUMS
+    float columns[COLUMNS];
+#endif
 };
+
+constexpr int STAGE = TileA::WORDS + TileB::WORDS;
 
 // FLOPs: 2 * m * n * k * grid_z
 extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
@@ -54,12 +65,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
     const T* __restrict__ saved,    // [grid_z * m * n] or null
     T* __restrict__ preactivation,  // [grid_z * m * n] or null
     T* __restrict__ c,              // [grid_z * m * n]
-    T* __restrict__ column_sums,    // [n] or null: sums over k of the first op(b)
+    T* __restrict__ column_sums,    // [n] or null: with COLUMN_SUMS, sums over k of the first op(b)
     T* parts,                       // [grid_x * grid_y * grid_z * part_size] or null: with splits, for split_k.cuh
     unsigned* arrivals,             // [grid_x * grid_z] or null: with splits, zeros
     int m, int n, int k, long long stride_a, long long stride_b, int part_size, T parameter) {
-    alignas(16) __shared__ T tile_a[2][BK][LoaderA::ROW];
-    alignas(16) __shared__ T tile_b[2][BK][LoaderB::ROW];
+    alignas(16) __shared__ T shared[STAGES * STAGE];
 
     a += blockIdx.z * stride_a;
     b += blockIdx.z * stride_b;
@@ -70,23 +80,24 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int group = lane / 4, member = lane % 4;
     const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
-    const bool sums_columns = column_sums && row == 0 && blockIdx.z == 0;
 
-    LoaderA loader_a;
-    LoaderB loader_b;
-    Sums sum = {};
-
-    loader_a.fetch(a, row, m, first, last, TRANSPOSE_A ? m : k);
-    loader_b.fetch(b, column, n, first, last, TRANSPOSE_B ? k : n);
-    loader_a.put(tile_a[0]);
-    loader_b.put(tile_b[0]);
-    __syncthreads();
-    for (int i = first, now = 0; i < last; i += BK, now ^= 1) {
-        const bool more = i + BK < last;
-        if (more) {
-            loader_a.fetch(a, row, m, i + BK, last, TRANSPOSE_A ? m : k);
-            loader_b.fetch(b, column, n, i + BK, last, TRANSPOSE_B ? k : n);
+    const auto copy = [&](int i, int stage) {
+        T* tile = shared + stage * STAGE;
+        if (i < last) {
+            TileA::copy(tile, a, row, m, i, last, TRANSPOSE_A ? m : k);
+            TileB::copy(tile + TileA::WORDS, b, column, n, i, last, TRANSPOSE_B ? k : n);
         }
+        commit_copies();  // also of none: the groups are counted
+    };
+
+    Sums sum = {};
+    for (int stage = 0; stage < STAGES - 1; ++stage) copy(first + stage * BK, stage);
+    for (int i = first, now = 0; i < last; i += BK, now = now + 1 < STAGES ? now + 1 : 0) {
+        wait_copies<STAGES - 2>();
+        __syncthreads();  // the tiles of this step are there, and nobody reads those of the step before
+        copy(i + (STAGES - 1) * BK, now > 0 ? now - 1 : STAGES - 1);
+        const T* tile_a = shared + now * STAGE;
+        const T* tile_b = tile_a + TileA::WORDS;
 #pragma unroll
         for (int j = 0; j < BK; j += 8) {
             unsigned fragment_a[WM / 16][4], fragment_b[WN / 8][2];
@@ -95,26 +106,28 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
 #pragma unroll
                 for (int r = 0; r < 4; ++r)
                     fragment_a[p][r] = float_to_tf32(
-                        tile_a[now][j + member + r / 2 * 4][warp_m + p * 16 + group + r % 2 * 8]);
+                        tile_a[TileA::at(warp_m + p * 16 + group + r % 2 * 8, j + member + r / 2 * 4)]);
 #pragma unroll
             for (int q = 0; q < WN / 8; ++q)
 #pragma unroll
                 for (int r = 0; r < 2; ++r)
-                    fragment_b[q][r] = float_to_tf32(tile_b[now][j + member + r * 4][warp_n + q * 8 + group]);
+                    fragment_b[q][r] = float_to_tf32(tile_b[TileB::at(warp_n + q * 8 + group, j + member + r * 4)]);
 #pragma unroll
             for (int p = 0; p < WM / 16; ++p)
 #pragma unroll
                 for (int q = 0; q < WN / 8; ++q) mma_m16n8k8_tf32(sum.tile[p][q], fragment_a[p], fragment_b[q]);
         }
-        if (sums_columns) sum.columns.add(tile_b[now]);
-        if (more) {
-            loader_a.put(tile_a[now ^ 1]);
-            loader_b.put(tile_b[now ^ 1]);
-        }
-        __syncthreads();
+#if COLUMN_SUMS
+        if (row == 0 && blockIdx.z == 0)
+#pragma unroll
+            for (int s = 0; s < COLUMNS; ++s) {
+                const int x = threadIdx.x + s * THREADS;
+                for (int j = 0; x < BN && j < BK; ++j) sum.columns[s] += tile_b[TileB::at(x, j)];
+            }
+#endif
     }
 
-    if (!sum_splits<THREADS>(sum, parts, arrivals)) return;
+    if (!sum_splits<THREADS>(sum, parts, arrivals, threadIdx.x, true)) return;
     const Epilogue finish{bias, saved, preactivation, c, m, n, parameter};
 #pragma unroll
     for (int p = 0; p < WM / 16; ++p)
@@ -124,5 +137,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
             for (int r = 0; r < 4; ++r)
                 finish(row + warp_m + p * 16 + group + r / 2 * 8, column + warp_n + q * 8 + 2 * member + r % 2,
                        sum.tile[p][q][r]);
-    if (sums_columns) sum.columns.write(column_sums, column, n);
+#if COLUMN_SUMS
+    if (row == 0 && blockIdx.z == 0)
+#pragma unroll
+        for (int s = 0; s < COLUMNS; ++s) {
+            const int x = threadIdx.x + s * THREADS;
+            if (x < BN && column + x < n) column_sums[column + x] = sum.columns[s];
+        }
+#endif
 }

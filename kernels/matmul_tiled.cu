@@ -2,21 +2,23 @@
 //
 // What it adds to the rung below, each for a wait that was left there:
 //   - vector loads: 16 bytes an instruction from memory and from shared memory;
-//   - double buffering: while a tile is multiplied, the next one is already on its way from memory into registers, and
-//     goes into the other half of the shared memory; one barrier a step instead of two;
+//   - asynchronous copies in STAGES: while a tile is multiplied, the next ones are already on their way into other parts
+//     of the shared memory; one barrier a step instead of two;
 //   - warp tiles: the 32 threads of a warp compute a compact WM x WN tile, so that its loads from shared memory touch
 //     few words, each broadcast to several lanes, and no bank twice;
-//   - split-K: where c has too few tiles to fill the GPU, several blocks share a tile (see split_k.cuh);
+//   - slices: where c has few tiles, SLICES times as many warps share the steps of each, and add up through shared
+//     memory at the end. A block of two warps leaves most of a multiprocessor idle;
+//   - split-K: where that does not fill the GPU, several blocks share a tile (see split_k.cuh);
 //   - the bias gradient: in dW = x^T dz the tiles of dz pass through shared memory anyway; the blocks of the first row
 //     of tiles sum their columns on the way.
-// Rows in shared memory are padded by one vector, against bank conflicts where a tile is transposed on its way.
 //
 // Options: BM, BN, BK (64, 64, 8), the block's tile and its step; WM, WN (32, 32), a warp's tile; TM, TN (8, 4), a
-// thread's tile, of which a warp holds 32; MIN_BLOCKS (1), how many blocks a multiprocessor shall hold, which bounds the
-// registers of a thread. VECTOR_A=1 (VECTOR_B=1) loads the operand by vectors: its rows in memory must be a multiple of
-// 16 bytes long and, like the matrices of a batch, aligned to 16 bytes. VECTOR_C=1: likewise c and what is like it.
+// thread's tile, of which a warp holds 32; STAGES (3) and SLICES (1), as above; MIN_BLOCKS (1), how many blocks a
+// multiprocessor shall hold, which bounds the registers of a thread. VECTOR_A=1 (VECTOR_B=1) copies the operand by
+// vectors: its rows in memory must be a multiple of 16 bytes long and, like the matrices of a batch, aligned to 16
+// bytes. VECTOR_C=1: likewise c and what is like it. COLUMN_SUMS=1 sums the columns of op(b).
 //
-// Block (32 * BM / WM * BN / WN,). 2 BK (BM + BN + 2 VECTOR) words of shared memory, 48 KiB at most.
+// Block (32 * BM / WM * BN / WN * SLICES,). Some STAGES BK (BM + BN) words of shared memory, 48 KiB at most.
 
 #include "matmul.cuh"
 #include "split_k.cuh"
@@ -31,6 +33,12 @@
 #define TM 8
 #define TN 4
 #endif
+#ifndef STAGES
+#define STAGES 3
+#endif
+#ifndef SLICES
+#define SLICES 1
+#endif
 #ifndef MIN_BLOCKS
 #define MIN_BLOCKS 1
 #endif
@@ -43,56 +51,97 @@
 #ifndef VECTOR_C
 #define VECTOR_C 0
 #endif
+#ifndef COLUMN_SUMS
+#define COLUMN_SUMS 0
+#endif
 
-constexpr int THREADS = WARP * (BM / WM) * (BN / WN);
+constexpr int SLICE = WARP * (BM / WM) * (BN / WN);  // threads
+constexpr int THREADS = SLICE * SLICES;
+constexpr int DEPTH = BK / SLICES;  // that a slice takes of a step
 constexpr int LANES_M = WM / TM;
 constexpr int LANES_N = WN / TN;
-constexpr int WIDTH_M = TM % VECTOR == 0 ? VECTOR : 1;  // neighbours that a thread loads from shared memory at once
-constexpr int WIDTH_N = TN % VECTOR == 0 ? VECTOR : 1;
-constexpr int WIDTH_C = VECTOR_C ? WIDTH_N : 1;
 static_assert(BM % WM == 0 && BN % WN == 0, "a block's tile is made of warps' tiles");
 static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of 32 threads' tiles");
+static_assert(LANES_M % 2 == 0 && LANES_N % 2 == 0, "lanes alternate along m and n");
+// operands that are both contiguous along k are both loaded ahead, for which the registers must be there
+constexpr int BLOCKS = !TRANSPOSE_A && TRANSPOSE_B && MIN_BLOCKS > 1 ? MIN_BLOCKS - 1 : MIN_BLOCKS;
+static_assert(BK % SLICES == 0 && DEPTH % VECTOR == 0, "a slice takes vectors of each step");
 
-using LoaderA = Loader<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, VECTOR>;
-using LoaderB = Loader<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, VECTOR>;
+using TileA = Tile<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, VECTOR>;
+using TileB = Tile<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, VECTOR>;
 
-// Load a thread's COUNT words of one row of a tile: pieces of WIDTH neighbours, LANES pieces apart.
-template <int COUNT, int WIDTH, int LANES>
-DEVICE void load_fragment(T (&fragment)[COUNT], const T* row, int lane) {
+// What a thread takes of a tile at a step along k: COUNT elements, as pieces of WIDTH neighbours that are LANES pieces
+// apart. Where the steps of an element are neighbours in shared memory, a vector of them is loaded ahead.
+template <typename Tile, int COUNT, int LANES>
+struct Fragment {
+    static constexpr int WIDTH = COUNT % VECTOR == 0 ? VECTOR : 1;
+
+    T values[COUNT];
+    Vector ahead[Tile::along_k ? COUNT : 1];
+
+    // The place in the warp's tile of element number p.
+    static DEVICE int place(int p, int lane) { return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH; }
+
+    // Take step i; the steps must come one after the other, from one on that is a multiple of VECTOR.
+    DEVICE void load(const T* tile, int i, int lane) {
 #pragma unroll
-    for (int p = 0; p < COUNT / WIDTH; ++p) {
-        const auto piece = load<WIDTH>(row + (p * LANES + lane) * WIDTH);
+        for (int p = 0; p < COUNT; ++p) {
+            if (Tile::along_k) {
+                if (i % VECTOR == 0) ahead[p] = ::load<VECTOR>(tile + Tile::at(place(p, lane), i));
+                values[p] = ahead[p].v[i % VECTOR];
+            } else if (p % WIDTH == 0) {
+                const auto piece = ::load<WIDTH>(tile + Tile::at(place(p, lane), i));
 #pragma unroll
-        for (int j = 0; j < WIDTH; ++j) fragment[p * WIDTH + j] = piece.v[j];
+                for (int w = 0; w < WIDTH; ++w) values[p + w] = piece.v[w];
+            }
+        }
     }
-}
-
-// The place in the warp's tile of a thread's element number p, as load_fragment hands them out.
-template <int WIDTH, int LANES>
-DEVICE int fragment_place(int p, int lane) {
-    return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH;
-}
-
-// What a thread adds up; part_size of the launch is what all threads of a block do.
-struct Sums {
-    T tile[TM][TN];
-    ColumnSums<BN, THREADS> columns;
 };
 
+using FragmentA = Fragment<TileA, TM, LANES_M>;
+using FragmentB = Fragment<TileB, TN, LANES_N>;
+constexpr int WIDTH_C = VECTOR_C ? FragmentB::WIDTH : 1;
+
+// What a thread adds up; part_size of the launch is what all threads of a slice do.
+struct Sums {
+    T tile[TM][TN];
+#if COLUMN_SUMS
+    T columns[TN];
+#endif
+};
+
+constexpr int COUNT = sizeof(Sums) / sizeof(T);
+constexpr int STAGE = TileA::WORDS + TileB::WORDS;
+constexpr int OTHERS = (SLICES - 1) * COUNT * SLICE;  // what all slices but the first hold at the end
+
+// Add up what the slices hold, in their order, in the threads of the first.
+DEVICE void sum_slices(Sums& sums, T* shared, int slice, int thread) {
+    T* values = reinterpret_cast<T*>(&sums);
+    __syncthreads();  // the tiles are not read any more
+    if (slice > 0)
+#pragma unroll
+        for (int i = 0; i < COUNT; ++i) shared[((slice - 1) * COUNT + i) * SLICE + thread] = values[i];
+    __syncthreads();
+    if (slice == 0)
+#pragma unroll
+        for (int other = 0; other < SLICES - 1; ++other)
+#pragma unroll
+            for (int i = 0; i < COUNT; ++i) values[i] += shared[(other * COUNT + i) * SLICE + thread];
+}
+
 // FLOPs: 2 * m * n * k * grid_z
-extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) matmul_tiled(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]
     const T* __restrict__ bias,     // [n] or null
     const T* __restrict__ saved,    // [grid_z * m * n] or null
     T* __restrict__ preactivation,  // [grid_z * m * n] or null
     T* __restrict__ c,              // [grid_z * m * n]
-    T* __restrict__ column_sums,    // [n] or null: sums over k of the first op(b)
+    T* __restrict__ column_sums,    // [n] or null: with COLUMN_SUMS, sums over k of the first op(b)
     T* parts,                       // [grid_x * grid_y * grid_z * part_size] or null: with splits, for split_k.cuh
     unsigned* arrivals,             // [grid_x * grid_z] or null: with splits, zeros
     int m, int n, int k, long long stride_a, long long stride_b, int part_size, T parameter) {
-    alignas(16) __shared__ T tile_a[2][BK][LoaderA::ROW];
-    alignas(16) __shared__ T tile_b[2][BK][LoaderB::ROW];
+    alignas(16) __shared__ T shared[STAGES * STAGE > OTHERS ? STAGES * STAGE : OTHERS];
 
     a += blockIdx.z * stride_a;
     b += blockIdx.z * stride_b;
@@ -100,45 +149,53 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
     const int row = blockIdx.x / tiles * BM, column = blockIdx.x % tiles * BN;
     const int steps = ceil_div(ceil_div(k, BK), gridDim.y);  // of each split
     const int first = min(blockIdx.y * steps * BK, k), last = min(first + steps * BK, k);
-    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    const int lane_m = lane / LANES_N, lane_n = lane % LANES_N;
+    const int slice = threadIdx.x / SLICE, thread = threadIdx.x % SLICE;
+    const int warp = thread / WARP, lane = thread % WARP;
     const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
-    const bool sums_columns = column_sums && row == 0 && blockIdx.z == 0;
+    // neighbouring lanes along n, then along m: a vector load takes less when lanes two apart share its address, too
+    const int lane_m = lane / 2 % 2 + lane / (2 * LANES_N) * 2, lane_n = lane % 2 + lane / 4 % (LANES_N / 2) * 2;
 
-    LoaderA loader_a;
-    LoaderB loader_b;
-    Sums sum = {};
-
-    loader_a.fetch(a, row, m, first, last, TRANSPOSE_A ? m : k);
-    loader_b.fetch(b, column, n, first, last, TRANSPOSE_B ? k : n);
-    loader_a.put(tile_a[0]);
-    loader_b.put(tile_b[0]);
-    __syncthreads();
-    for (int i = first, now = 0; i < last; i += BK, now ^= 1) {
-        const bool more = i + BK < last;
-        if (more) {
-            loader_a.fetch(a, row, m, i + BK, last, TRANSPOSE_A ? m : k);
-            loader_b.fetch(b, column, n, i + BK, last, TRANSPOSE_B ? k : n);
+    const auto copy = [&](int i, int stage) {
+        T* tile = shared + stage * STAGE;
+        if (i < last) {
+            TileA::copy(tile, a, row, m, i, last, TRANSPOSE_A ? m : k);
+            TileB::copy(tile + TileA::WORDS, b, column, n, i, last, TRANSPOSE_B ? k : n);
         }
+        commit_copies();  // also of none: the groups are counted
+    };
+
+    Sums sum = {};
+    for (int stage = 0; stage < STAGES - 1; ++stage) copy(first + stage * BK, stage);
+    for (int i = first, now = 0; i < last; i += BK, now = now + 1 < STAGES ? now + 1 : 0) {
+        wait_copies<STAGES - 2>();
+        __syncthreads();  // the tiles of this step are there, and nobody reads those of the step before
+        copy(i + (STAGES - 1) * BK, now > 0 ? now - 1 : STAGES - 1);
+        const T* tile_a = shared + now * STAGE + TileA::at(warp_m, slice * DEPTH);
+        const T* tile_b = shared + now * STAGE + TileA::WORDS + TileB::at(warp_n, slice * DEPTH);
+        FragmentA column_a;
+        FragmentB row_b;
 #pragma unroll
-        for (int j = 0; j < BK; ++j) {
-            T column_a[TM], row_b[TN];
-            load_fragment<TM, WIDTH_M, LANES_M>(column_a, &tile_a[now][j][warp_m], lane_m);
-            load_fragment<TN, WIDTH_N, LANES_N>(row_b, &tile_b[now][j][warp_n], lane_n);
+        for (int j = 0; j < DEPTH; ++j) {
+            column_a.load(tile_a, j, lane_m);
+            row_b.load(tile_b, j, lane_n);
 #pragma unroll
             for (int p = 0; p < TM; ++p)
 #pragma unroll
-                for (int q = 0; q < TN; ++q) sum.tile[p][q] += column_a[p] * row_b[q];
+                for (int q = 0; q < TN; ++q) sum.tile[p][q] += column_a.values[p] * row_b.values[q];
         }
-        if (sums_columns) sum.columns.add(tile_b[now]);
-        if (more) {
-            loader_a.put(tile_a[now ^ 1]);
-            loader_b.put(tile_b[now ^ 1]);
-        }
-        __syncthreads();
+#if COLUMN_SUMS
+        if (row == 0 && blockIdx.z == 0)
+#pragma unroll 1  // unrolled, all that was loaded above would stay in registers until here
+            for (int j = 0; j < DEPTH; ++j) {
+                row_b.load(tile_b, j, lane_n);
+#pragma unroll
+                for (int q = 0; q < TN; ++q) sum.columns[q] += row_b.values[q];
+            }
+#endif
     }
 
-    if (!sum_splits<THREADS>(sum, parts, arrivals)) return;
+    if (SLICES > 1) sum_slices(sum, shared, slice, thread);
+    if (!sum_splits<SLICE>(sum, parts, arrivals, thread, slice == 0)) return;
     const Epilogue finish{bias, saved, preactivation, c, m, n, parameter};
 #pragma unroll
     for (int p = 0; p < TM; ++p)
@@ -147,8 +204,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
             Neighbours<WIDTH_C> values;
 #pragma unroll
             for (int j = 0; j < WIDTH_C; ++j) values.v[j] = sum.tile[p][q + j];
-            finish(row + warp_m + fragment_place<WIDTH_M, LANES_M>(p, lane_m),
-                   column + warp_n + fragment_place<WIDTH_N, LANES_N>(q, lane_n), values);
+            finish(row + warp_m + FragmentA::place(p, lane_m), column + warp_n + FragmentB::place(q, lane_n), values);
         }
-    if (sums_columns) sum.columns.write(column_sums, column, n);
+#if COLUMN_SUMS
+    static_assert(!TileB::along_k, "the columns of an op(b) that lies row by row");
+    if (row == 0 && blockIdx.z == 0 && warp_m == 0 && lane_m == 0)
+#pragma unroll
+        for (int q = 0; q < TN; ++q) {
+            const int x = column + warp_n + FragmentB::place(q, lane_n);
+            if (x < n) column_sums[x] = sum.columns[q];
+        }
+#endif
 }

@@ -8,24 +8,37 @@
 #pragma once
 #include "common.cuh"
 
-// Add up what the threads of the blocks of a tile hold, `sums`, a struct of T alone; return whether this block is the
-// one that has the total. `parts` has room for all threads of the grid, `arrivals` a zero for each tile of the batch.
+// Add up what the threads of the blocks of a tile hold, `sums`, a struct of T alone; return whether this thread is one
+// of those that have the total. All threads of the block call it; `thread` counts those that hold something, THREADS of
+// them, all others have `holds` false. `parts` has room for all of the grid that do, `arrivals` a zero for each tile of
+// the batch.
 template <int THREADS, typename Sums>
-DEVICE bool sum_splits(Sums& sums, T* parts, unsigned* arrivals) {
+DEVICE bool sum_splits(Sums& sums, T* parts, unsigned* arrivals, int thread, bool holds) {
     constexpr int COUNT = sizeof(Sums) / sizeof(T);
-    if (gridDim.y == 1) return true;
+    constexpr int AT_ONCE = COUNT <= 32 ? 64 / COUNT : 1;  // parts on their way together, as the registers allow
+    if (gridDim.y == 1) return holds;
     const size_t tile = blockIdx.z * gridDim.x + blockIdx.x;
     T* values = reinterpret_cast<T*>(&sums);
-    T* part = parts + tile * gridDim.y * COUNT * THREADS + threadIdx.x;
+    T* part = parts + tile * gridDim.y * COUNT * THREADS + thread;
     T* mine = part + blockIdx.y * COUNT * THREADS;
+    if (holds)
 #pragma unroll
-    for (int i = 0; i < COUNT; ++i) mine[i * THREADS] = values[i];
-    if (!last_to_arrive(arrivals + tile, gridDim.y)) return false;
+        for (int i = 0; i < COUNT; ++i) mine[i * THREADS] = values[i];
+    if (!last_to_arrive(arrivals + tile, gridDim.y) || !holds) return false;
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) values[i] = 0;
 #pragma unroll 1  // the registers are full
-    for (unsigned split = 0; split < gridDim.y; ++split, part += COUNT * THREADS)
+    for (unsigned split = 0; split < gridDim.y; split += AT_ONCE, part += AT_ONCE * COUNT * THREADS) {
+        T loaded[AT_ONCE][COUNT];
 #pragma unroll
-        for (int i = 0; i < COUNT; ++i) values[i] += __ldcg(part + i * THREADS);  // from L2, where other blocks wrote
+        for (int s = 0; s < AT_ONCE; ++s)
+#pragma unroll
+            for (int i = 0; i < COUNT; ++i)  // from L2, where other blocks wrote
+                loaded[s][i] = split + s < gridDim.y ? __ldcg(part + (s * COUNT + i) * THREADS) : T(0);
+#pragma unroll
+        for (int s = 0; s < AT_ONCE; ++s)
+#pragma unroll
+            for (int i = 0; i < COUNT; ++i) values[i] += loaded[s][i];
+    }
     return true;
 }

@@ -146,13 +146,15 @@ def matmul_plan(
 
 def default_plan(rung: str, product: Product, batch: int, processors: int) -> MatmulPlan:
     """Return the plan of a rung with tiles, for a GPU of so many multiprocessors on which nothing was tuned."""
-    for tile in TILES[rung, product.dtype]:
-        blocks = batch * tile.blocks(product.m, product.n)
-        if blocks >= processors:
-            return MatmulPlan(rung, tile, 1, f"{blocks} blocks fill {processors} multiprocessors")
-    # each part of k keeps at least four steps, or the sum of the parts costs more than the blocks bring
-    splits = max(1, min(processors // max(blocks, 1), product.k // (4 * tile.bk)))
-    return MatmulPlan(rung, tile, splits, f"{blocks} blocks in {splits} parts for {processors} multiprocessors")
+    tile, blocks = next(
+        (tile, blocks)
+        for tile, fill in TILES[rung, product.dtype]
+        if (blocks := batch * tile.blocks(product.m, product.n)) >= fill * processors
+    )
+    # each part of k keeps at least eight steps, or the sum of the parts costs more than the blocks bring
+    splits = max(1, min(processors // max(blocks, 1), product.k // (8 * tile.bk)))
+    parts = f" in {splits} parts" if splits > 1 else ""
+    return MatmulPlan(rung, tile, splits, f"{blocks} blocks{parts} for {processors} multiprocessors")
 
 
 @functools.cache
@@ -255,17 +257,18 @@ def run_plan(
         RUNGS[plan.kernel](grid, (threads,), *args, options=options)
         return
     tile = plan.tile
-    tiles = tile.blocks(m, n)
+    tiles, part_size = tile.blocks(m, n), tile.part_size(column_sums is not None)
     parts = arrivals = None
     if plan.splits > 1:
-        parts = empty(tape, (tiles * plan.splits * batch * tile.part_size,), c.dtype, xp)
+        parts = empty(tape, (tiles * plan.splits * batch * part_size,), c.dtype, xp)
         arrivals = zeros(tape, (tiles * batch,), np.dtype(np.uint32), xp)
-    options |= {name.upper(): size for name, size in tile._asdict().items() if size}
-    options |= {"VECTOR_A": _by_vectors(a), "VECTOR_B": _by_vectors(b)}
+    options |= {**tile.options(), "VECTOR_A": _by_vectors(a), "VECTOR_B": _by_vectors(b)}
+    if column_sums is not None:
+        options["COLUMN_SUMS"] = 1
     if plan.kernel == "tiled":
         options["VECTOR_C"] = _by_vectors(c, *sides)
     scratch = column_sums, parts, arrivals
-    args = (a, b, *sides, c, *scratch, m, n, k, *strides, tile.part_size, function.parameter)
+    args = (a, b, *sides, c, *scratch, m, n, k, *strides, part_size, function.parameter)
     RUNGS[plan.kernel]((tiles, plan.splits, batch), (tile.threads,), *args, options=options)
 
 

@@ -9,9 +9,19 @@ import numpy as np
 
 
 class Tile(NamedTuple):
-    """The tile of the result that a block computes, its step along k, and the tiles of a warp and of a thread.
+    """How a block computes its part of the result: the options of the kernels "tiled" and "mma" of these names.
 
-    A tensor core hands out a warp's tile to its threads itself: no `tm` and `tn` then.
+    Attributes:
+        bm: rows of the block's tile.
+        bn: its columns.
+        bk: its step along k.
+        wm: rows of a warp's tile.
+        wn: its columns.
+        tm: rows of a thread's tile; 0 on tensor cores, which hand out a warp's tile to its threads themselves.
+        tn: its columns, likewise.
+        stages: steps along k that have room in shared memory.
+        slices: groups of warps that share each step.
+        min_blocks: that a multiprocessor shall hold, which bounds the registers of a thread.
     """
 
     bm: int
@@ -21,61 +31,86 @@ class Tile(NamedTuple):
     wn: int
     tm: int = 0
     tn: int = 0
+    stages: int = 3
+    slices: int = 1
+    min_blocks: int = 1
+
+    @property
+    def slice_threads(self) -> int:
+        """Threads of a slice."""
+        return 32 * (self.bm // self.wm) * (self.bn // self.wn)
 
     @property
     def threads(self) -> int:
         """Threads of a block."""
-        return 32 * (self.bm // self.wm) * (self.bn // self.wn)
+        return self.slice_threads * self.slices
 
-    @property
-    def part_size(self) -> int:
-        """Sums that a block holds: of its tile, and of the tile's columns."""
-        return self.bm * self.bn + math.ceil(self.bn / self.threads) * self.threads
+    def part_size(self, column_sums: bool) -> int:
+        """Return how many sums a block has in the end: of its tile and, where asked for, of the tile's columns."""
+        columns = self.tn or math.ceil(self.bn / self.threads)  # of a thread
+        return self.bm * self.bn + self.slice_threads * columns * column_sums
 
     def blocks(self, m: int, n: int) -> int:
         """Return how many tiles a result of m rows and n columns has."""
         return math.ceil(m / self.bm) * math.ceil(n / self.bn)
 
+    def options(self) -> dict[str, int]:
+        """Return the options of the kernel."""
+        return {name.upper(): size for name, size in self._asdict().items() if size}
+
     def __str__(self) -> str:
-        return f"{self.bm}x{self.bn}x{self.bk}"
+        return f"{self.bm}x{self.bn}x{self.bk}" + (f" in {self.slices} slices" if self.slices > 1 else "")
 
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
-TILES = {  # from the one that does the most with a byte to the one that makes the most blocks
+TILES = {
     ("tiled", FLOAT32): (
-        Tile(128, 128, 8, 64, 32, 8, 8),
-        Tile(64, 64, 8, 32, 32, 8, 4),
-        Tile(32, 32, 16, 32, 16, 4, 4),
+        (Tile(128, 64, 16, 64, 32, 8, 8, min_blocks=3), 8),
+        (Tile(64, 64, 32, 32, 64, 8, 8, stages=2, slices=2), 1.5),
+        (Tile(32, 32, 32, 32, 16, 4, 4, slices=4), 0.75),
+        (Tile(16, 16, 64, 16, 16, 2, 4, stages=4, slices=4), 0),
     ),
-    ("tiled", FLOAT64): (Tile(64, 64, 8, 32, 32, 8, 4), Tile(32, 32, 16, 32, 16, 4, 4)),
-    ("mma", FLOAT32): (Tile(64, 64, 16, 32, 32), Tile(32, 32, 16, 16, 16)),
+    ("tiled", FLOAT64): (
+        (Tile(64, 64, 8, 32, 32, 8, 4), 1),
+        (Tile(32, 32, 16, 32, 16, 4, 4, slices=4), 0),
+    ),
+    ("mma", FLOAT32): (
+        (Tile(64, 64, 16, 32, 32), 1),
+        (Tile(32, 32, 16, 16, 16), 0),
+    ),
 }
+"""From the one that does the most with a byte to the one that makes the most blocks. The number beside a tile says from
+how many blocks a multiprocessor on it is taken; it was found on an H100."""
 
 CANDIDATES = {  # of the kernel "tiled"; resources.py of the tests shows that none spills on any GPU
     FLOAT32: (
-        *TILES["tiled", FLOAT32],
-        Tile(256, 128, 8, 64, 64, 16, 8),
-        Tile(128, 128, 16, 64, 32, 8, 8),
+        *(tile for tile, _ in TILES["tiled", FLOAT32]),
+        Tile(256, 128, 8, 64, 64, 16, 8, stages=2),
+        Tile(128, 128, 8, 64, 32, 8, 8),
+        Tile(128, 128, 16, 64, 32, 8, 8, stages=2),
         Tile(128, 64, 8, 64, 32, 8, 8),
-        Tile(64, 128, 8, 32, 64, 8, 8),
+        Tile(128, 64, 16, 64, 32, 8, 8, stages=2, slices=2),
+        Tile(64, 128, 16, 32, 64, 8, 8),
         Tile(64, 64, 16, 32, 32, 8, 4),
-        Tile(64, 32, 16, 32, 16, 4, 4),
+        Tile(64, 64, 16, 32, 64, 8, 8, slices=2),
+        Tile(64, 32, 32, 32, 16, 4, 4, stages=2, slices=2),
         Tile(32, 64, 16, 16, 32, 4, 4),
-        Tile(32, 32, 32, 16, 16, 2, 4),
-        Tile(128, 16, 16, 32, 16, 4, 4),  # from here on for layers of few outputs, few inputs, small batches
-        Tile(64, 16, 32, 32, 16, 4, 4),
-        Tile(16, 64, 32, 16, 32, 4, 4),
-        Tile(32, 16, 32, 16, 16, 2, 4),
-        Tile(16, 32, 32, 16, 16, 2, 4),
-        Tile(16, 16, 32, 16, 16, 2, 4),
+        Tile(32, 64, 32, 16, 32, 4, 4, slices=2),
+        Tile(32, 32, 32, 32, 16, 4, 4, slices=2),
+        Tile(32, 32, 64, 32, 16, 4, 4, stages=2, slices=2),
+        Tile(32, 32, 32, 32, 32, 8, 4, slices=8),
+        Tile(16, 32, 32, 16, 32, 4, 4, slices=4),  # from here on for layers of few outputs, few inputs, small batches
+        Tile(32, 16, 64, 32, 16, 4, 4, slices=4),
+        Tile(16, 16, 16, 16, 16, 2, 4),
+        Tile(16, 16, 32, 16, 16, 2, 4, slices=2),
+        Tile(16, 16, 64, 16, 16, 2, 4, slices=8),
     ),
     FLOAT64: (
-        *TILES["tiled", FLOAT64],
+        *(tile for tile, _ in TILES["tiled", FLOAT64]),
         Tile(64, 32, 16, 32, 16, 4, 4),
         Tile(32, 64, 16, 16, 32, 4, 4),
-        Tile(32, 32, 32, 16, 16, 2, 4),
-        Tile(64, 16, 16, 32, 16, 4, 4),
-        Tile(16, 16, 32, 16, 16, 2, 4),
+        Tile(32, 32, 16, 16, 16, 2, 4),
+        Tile(16, 16, 32, 16, 16, 2, 4, slices=4),
     ),
 }

@@ -12,12 +12,13 @@ from gpunet.cuda import Kernel
 from gpunet.device import kernels_path
 from gpunet.ops.attention import scaled_dot_product_attention
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
+from gpunet.ops.tiles import Tile
 
-TILED = {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16, "TM": 4, "TN": 4}
+TILED = Tile(32, 32, 8, 32, 16, 4, 4, slices=2)
 REGISTER = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
 
 
-def matmul(folder, rung, threads, options=None, m=33, n=36, k=20, splits=1):
+def matmul(folder, rung, threads, options=None, m=33, n=36, k=36, splits=1):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
     if (options or {}).get("TRANSPOSE_A"):
@@ -27,7 +28,8 @@ def matmul(folder, rung, threads, options=None, m=33, n=36, k=20, splits=1):
     tiles = {"shared": 9, "naive": 10}.get(rung, 4)
     arguments = [a, b, None, None, None, c, m, n, k, 0, 0, 0.0]
     if rung == "tiled":
-        part = 32 * 32 + threads
+        part = TILED.part_size(column_sums=True)
+        options = {**TILED.options(), "COLUMN_SUMS": 1, **(options or {})}
         arguments[6:6] = sums, uninitialized(tiles * splits * part, a.dtype), np.zeros(tiles, np.uint32)
         arguments[-1:] = part, 0.0
     run(kernel, (tiles, splits), (threads,), *arguments, options=options)
@@ -46,15 +48,16 @@ def register(folder):
 
 
 def tiled(folder):
-    matmul(folder, "tiled", 64, TILED)
+    matmul(folder, "tiled", TILED.threads)
 
 
 def split(folder):
-    matmul(folder, "tiled", 64, TILED, splits=2)
+    matmul(folder, "tiled", TILED.threads, splits=2)
 
 
 def tiled_by_vectors(folder):
-    matmul(folder, "tiled", 64, {**TILED, "VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1, "TRANSPOSE_A": 1}, m=36)
+    options = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1, "TRANSPOSE_A": 1}
+    matmul(folder, "tiled", TILED.threads, options, m=36)
 
 
 def bias(folder):
@@ -144,20 +147,25 @@ FAULTS = {
         "attention.cu", "matrix / heads * s0", "matrix % heads * s0", attention, "AssertionError|out of bounds"),
     "a query without keys": (
         "attention.cu", "total < T(1) ? T(1) : total", "total", attention, "AssertionError"),
-    "one buffer where there must be two": (
-        "matmul_tiled.cu", "loader_a.put(tile_a[now ^ 1]);", "loader_a.put(tile_a[now]);", tiled, "race"),
-    "no barrier after the first tile": (
-        "matmul_tiled.cu", "    loader_b.put(tile_b[0]);\n    __syncthreads();", "    loader_b.put(tile_b[0]);", tiled,
-        "race"),
+    "a copy into the stage that is being read": (
+        "matmul_tiled.cu", "now > 0 ? now - 1 : STAGES - 1);", "now);", tiled, "race"),
+    "no wait for the copies of a step": (
+        "matmul_tiled.cu", "wait_copies<STAGES - 2>();", "wait_copies<STAGES - 1>();", tiled, "uninitialized"),
+    "no barrier after the wait for the copies": (
+        "matmul_tiled.cu", "        __syncthreads();  // the tiles of", "        // the tiles of", tiled, "race"),
+    "slices that are added up while their tiles are read": (
+        "matmul_tiled.cu", "    __syncthreads();  // the tiles are not", "    // the tiles are not", tiled, "race"),
+    "a slice that is left out": (
+        "matmul_tiled.cu", "other < SLICES - 1", "other < SLICES - 2", tiled, "AssertionError"),
     "a tile of which a part is not loaded": (
-        "tile_loader.cuh", "for (int p = 0; p < PER_THREAD; ++p) {\n            if", "for (int p = 0; p < 1; ++p) {\n"
-        "            if", tiled, "uninitialized"),
-    "a row of shared memory that is not padded to vectors": (
-        "tile_loader.cuh", "ROW = SIZE + PADDING", "ROW = SIZE + 1", tiled_by_vectors, "misaligned|runtime error"),
+        "tile_loader.cuh", "p < (PIECES + THREADS - 1) / THREADS", "p < 1", tiled, "uninitialized"),
+    "a piece that is copied to one place too far": (
+        "tile_loader.cuh", "tile += row * ROW + place;", "tile += row * ROW + place + 1;", tiled_by_vectors,
+        "misaligned"),
     "the last step along k is lost": (
-        "matmul_tiled.cu", "i < last; i += BK", "i + BK < last; i += BK", tiled, "AssertionError"),
+        "matmul_tiled.cu", "i < last; i += BK", "i + BK < last; i += BK", tiled, "never waited"),
     "column sums of too many columns": (
-        "tile_loader.cuh", "if (x < WIDTH && column + x < n)", "if (x < WIDTH)", tiled, "out of bounds"),
+        "matmul_tiled.cu", "if (x < n) column_sums", "column_sums", tiled, "out of bounds"),
     "a block that is counted before what it wrote can be seen": (
         "common.cuh", "    __threadfence();  // this", "    // this", split, "race"),
     "a block that does not wait for the last": (
@@ -175,7 +183,7 @@ FAULTS = {
     "a bias of the wrong column": (
         "bias_activation.cu", "z[i] + bias[i % n]", "z[i] + bias[i % rows]", bias, "AssertionError"),
     "a column that is not there": (
-        "columns.cuh", "if (column_of(j, false) < n) values", "values", column_sums, "out of bounds"),
+        "columns.cuh", "if (column_of(j, false) < n) values", "values", column_sums, "out of bounds|race"),
     "a race between the warps of a column sum": (
         "columns.cuh", "    __syncthreads();\n", "", column_sums, "race"),
     "a race in the sum of a block": (
@@ -183,8 +191,8 @@ FAULTS = {
     "a partial sum that every block writes to one place": (
         "common.cuh", "partial_sums[blockIdx.x] = x", "partial_sums[0] = x", total, "race"),
     "a barrier that only some threads reach": (
-        "common.cuh", "    __syncthreads();\n", "    if (threadIdx.x < 32) __syncthreads();\n    __syncthreads();\n", total,
-        "barrier"),
+        "common.cuh", "    __syncthreads();\n", "    if (threadIdx.x < 32) __syncthreads();\n    __syncthreads();\n",
+        total, "barrier"),
     "a maximum of one lane": (
         "softmax_cross_entropy.cu", "largest = warp_max<LANES>(largest);", "", cross_entropy, "AssertionError"),
     "a shuffle in a branch": (

@@ -21,7 +21,7 @@ TUNED_FOR = ("sm_75", "sm_90")
 
 FORWARD = {"ACTIVATION": "relu"}
 INPUT_GRADIENT = {"ACTIVATION": "gelu", "GRADIENT": 1, "TRANSPOSE_B": 1}  # of all, the largest epilogue
-WEIGHT_GRADIENT = {"TRANSPOSE_A": 1}
+WEIGHT_GRADIENT = {"TRANSPOSE_A": 1, "COLUMN_SUMS": 1}
 BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
 
@@ -36,8 +36,8 @@ def variants() -> Iterator[tuple[Path, str, tuple[str, ...]]]:
 def _options(name: str, real: str) -> Iterator[dict[str, object]]:
     if name in ("matmul_tiled", "matmul_mma"):
         for (rung, dtype), tiles in TILES.items():
-            for tile in tiles if (f"matmul_{rung}", CTYPES[dtype]) == (name, real) else ():
-                sizes = {key.upper(): size for key, size in tile._asdict().items() if size}
+            for tile, _ in tiles if (f"matmul_{rung}", CTYPES[dtype]) == (name, real) else ():
+                sizes = tile.options()
                 yield from (sizes | FORWARD, sizes | FORWARD | BY_VECTORS)
                 yield from (sizes | INPUT_GRADIENT | BY_VECTORS, sizes | WEIGHT_GRADIENT)
     elif name.startswith("matmul_"):
@@ -60,8 +60,7 @@ def candidates() -> Iterator[tuple[str, ...]]:
     """Yield the options of the tiles that `gpunet tune` tries, in the variant that takes the most registers of most."""
     for dtype, tiles in CANDIDATES.items():
         for tile in tiles:
-            options = {name.upper(): size for name, size in tile._asdict().items()}
-            options |= {"REAL": CTYPES[dtype], **INPUT_GRADIENT}
+            options = tile.options() | {"REAL": CTYPES[dtype], **INPUT_GRADIENT}
             yield tuple(f"-D{key}={value}" for key, value in options.items())
 
 

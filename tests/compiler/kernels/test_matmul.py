@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from gpunet.cuda import Kernel
 from gpunet.ops.activations import FUNCTIONS
-from gpunet.ops.product import TILES
+from gpunet.ops.tiles import TILES, Tile
 
 RUNGS = {
     "naive": ((8, 32), 256, {}),
     "shared": ((16, 16), 256, {"TILE": 16}),
     "register": ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}),
-    "tiled": ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16, "TM": 4, "TN": 4}),
+    "tiled": Tile(32, 32, 8, 32, 16, 4, 4, slices=2),
 }
-MMA = ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "WM": 32, "WN": 16})
+MMA = Tile(32, 32, 8, 32, 16)
 KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in (*RUNGS, "mma")}
 
 SIZES = [(0, 5, 3), (5, 0, 3), (5, 3, 0), (1, 1, 1), (31, 33, 7), (32, 32, 8), (33, 31, 9), (70, 10, 37), (8, 100, 64)]
@@ -36,19 +36,24 @@ def operands(m, n, k, dtype, transpose_a=0, transpose_b=0, batch=1, seed=0):
 
 
 def launch(rung, c, a, b, m, n, k, *, bias=None, saved=None, preactivation=None, parameter=0.0, splits=1, batch=1,
-           strides=None, column_sums=None, options=None, tiles=None):  # fmt: skip
-    (rows, columns), threads, defaults = tiles or RUNGS[rung]
+           strides=None, column_sums=None, options=None, tile=None):  # fmt: skip
+    tile = tile or RUNGS[rung]
+    if isinstance(tile, Tile):
+        (rows, columns), threads, defaults = tile[:2], tile.threads, tile.options()
+    else:
+        (rows, columns), threads, defaults = tile
     grid = (math.ceil(m / rows) * math.ceil(n / columns), splits, batch)
     if 0 in grid:
         return
     arguments = [a, b, bias, saved, preactivation, c, m, n, k, *(strides or (m * k, k * n)), parameter]
     if rung in ("tiled", "mma"):
-        part = rows * columns + math.ceil(columns / threads) * threads
+        part = tile.part_size(column_sums is not None)
         parts = uninitialized(math.prod(grid) * part, c.dtype) if splits > 1 else None
         arrivals = np.zeros(grid[0] * batch, np.uint32) if splits > 1 else None
         arguments[-1:] = part, parameter
         arguments[6:6] = column_sums, parts, arrivals
-    run(KERNELS[rung], grid, (threads,), *arguments, options={**defaults, **(options or {})})
+    options = {**defaults, **(options or {}), **({} if column_sums is None else {"COLUMN_SUMS": 1})}
+    run(KERNELS[rung], grid, (threads,), *arguments, options=options)
     if splits > 1 and rung in ("tiled", "mma"):
         assert not arrivals.any()  # ready for the next launch
 
@@ -91,28 +96,25 @@ def test_tiled_moves_aligned_operands_by_vectors(layout, gradient, dtype):
 
 
 # the smaller ones serve the tests of the operations
-LARGE_TILES = [(rung, dtype, tile) for (rung, dtype), tiles in TILES.items() for tile in tiles if tile.bm > 32]
+LARGE_TILES = [(rung, dtype, tile) for (rung, dtype), tiles in TILES.items() for tile, _ in tiles if tile.bm > 32]
 
 
 @pytest.mark.parametrize("vectors", [0, 1])
 @pytest.mark.parametrize(("rung", "dtype", "tile"), LARGE_TILES, ids=str)
 def test_the_large_tiles_in_use_multiply_in_splits_and_sum_columns(rung, dtype, tile, vectors):
-    options = {name.upper(): size for name, size in tile._asdict().items() if size} | {"TRANSPOSE_A": 1}
-    options |= {f"VECTOR_{operand}": vectors for operand in "ABC"}
+    options = {"TRANSPOSE_A": 1} | {f"VECTOR_{operand}": vectors for operand in "ABC"}
     for m, n, k, splits in [(132, 68, 44, 2), (4, 200, 16, 1)] if vectors else [(130, 67, 37, 2), (1, 201, 16, 1)]:
         a, b, product = (rounded_operands if rung == "mma" else operands)(m, n, k, dtype, transpose_a=1)
         c, sums = uninitialized((1, m, n), a.dtype), uninitialized(n, a.dtype)
-        tiles = (tile.bm, tile.bn), tile.threads, options
-        launch(rung, c, a, b, m, n, k, splits=splits, column_sums=sums, tiles=tiles)
+        launch(rung, c, a, b, m, n, k, splits=splits, column_sums=sums, options=options, tile=tile)
         assert_product(c, product, k)
         assert_product(sums, b[0].sum(axis=0, dtype=np.float64), k)
 
 
 def test_a_tile_may_be_lower_than_a_warp_is_wide():
-    options = dict(zip(("BM", "BN", "BK", "WM", "WN", "TM", "TN"), (16, 64, 32, 16, 32, 4, 4), strict=True))
     a, b, product = operands(130, 66, 37, DTYPES[0])
     c = uninitialized((1, 130, 66), a.dtype)
-    launch("tiled", c, a, b, 130, 66, 37, tiles=((16, 64), 64, options))
+    launch("tiled", c, a, b, 130, 66, 37, tile=Tile(16, 64, 32, 16, 32, 4, 4))
     assert_product(c, product, 37)
 
 
@@ -186,7 +188,7 @@ def test_tensor_cores_multiply_operands_rounded_to_tf32(layout):
         for m, n, k in sizes:
             a, b, product = rounded_operands(m, n, k, DTYPES[0], transpose_a, transpose_b)
             c = uninitialized((1, m, n), a.dtype)
-            launch("mma", c, a, b, m, n, k, options=options, tiles=MMA)
+            launch("mma", c, a, b, m, n, k, options=options, tile=MMA)
             assert_product(c, product, k)
 
 
@@ -195,7 +197,7 @@ def test_tensor_cores_split_the_product_and_sum_columns_that_are_not_rounded(spl
     m, n, k = 33, 44, 50
     a, b, product = rounded_operands(m, n, k, transpose_a=1)
     c, sums = uninitialized((1, m, n), a.dtype), uninitialized(n, a.dtype)
-    launch("mma", c, a, b, m, n, k, splits=splits, column_sums=sums, options={"TRANSPOSE_A": 1}, tiles=MMA)
+    launch("mma", c, a, b, m, n, k, splits=splits, column_sums=sums, options={"TRANSPOSE_A": 1}, tile=MMA)
     assert_product(c, product, k)
     assert_product(sums, b[0].sum(axis=0, dtype=np.float64), k)
 

@@ -74,7 +74,7 @@ def test_no_other_product_is_planned_by_it(table):
 
 
 def test_float64_is_tuned_for_those_who_ask_for_the_kernel(table):
-    tuned.keep(SIM, {product(dtype=FLOAT64): Winner(TILES["tiled", FLOAT64][0], 2, "2026-11-20")})
+    tuned.keep(SIM, {product(dtype=FLOAT64): Winner(TILES["tiled", FLOAT64][0][0], 2, "2026-11-20")})
     assert plan(dtype=np.float64).kernel == "blas"
     assert is_tuned(plan(dtype=np.float64, kernel="tiled"))
 
@@ -90,7 +90,7 @@ def test_a_lone_row_or_column_is_the_same_product_in_either_layout(table):
     assert Product.of(32, 128, 1, "NT", FLOAT32).layout == "NN"  # dz·Wᵀ of a single output
     assert Product.of(1, 128, 32, "TN", FLOAT32).layout == "NN"
     assert Product.of(1, 128, 32, "NT", FLOAT32).layout == "NT"
-    tuned.keep(SIM, {product("NT", size=(32, 128, 1)): Winner(TILES["tiled", FLOAT32][2], 1, "2026-11-20")})
+    tuned.keep(SIM, {product("NT", size=(32, 128, 1)): Winner(TILES["tiled", FLOAT32][2][0], 1, "2026-11-20")})
     assert is_tuned(plan(32, 128, 1, layout="NN"))
     assert is_tuned(plan(32, 128, 1, layout="NT"))
 
