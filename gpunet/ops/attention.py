@@ -30,9 +30,6 @@ BACKWARD = Kernel("attention.cu", "attention_softmax_backward")
 ROWS_PER_BLOCK = 8
 """A warp takes a row at a time."""
 
-LOWEST = -3e38
-"""Finite in float32 and float64, and lower than any score that counts."""
-
 
 def scaled_dot_product_attention(
     q: Array,
@@ -153,7 +150,8 @@ def _softmax_numpy(
     if causal:
         np.copyto(scores, -np.inf, where=_later(queries, keys))
     of_row = empty(tape, (*scores.shape[:-1], 1), scores.dtype, np)
-    scores.max(axis=-1, keepdims=True, initial=LOWEST, out=of_row)  # finite also where all keys are hidden
+    lowest = np.finfo(scores.dtype).min
+    scores.max(axis=-1, keepdims=True, initial=lowest, out=of_row)  # finite also where all keys are hidden
     np.subtract(scores, of_row, out=scores)
     np.exp(scores, out=scores)
     np.matmul(scores, _ones(keys, scores.dtype), out=of_row)  # for so few columns BLAS sums faster than sum
