@@ -96,7 +96,8 @@ class BatchNorm(Layer):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) - 1 not in map(len, self.inner_axes) or shape[0] != self.num_features or 0 in shape:
-            expected = " or ".join(f"({', '.join([str(self.num_features), *names])})" for names in self.inner_axes)
+            shapes = (", ".join([str(self.num_features), *names]) for names in self.inner_axes)
+            expected = " or ".join(f"({axes})" if "," in axes else f"({axes},)" for axes in shapes)
             raise ShapeError(f"{self!r}: a row of the input must be {expected}, got shape {shape}.")
         return shape
 
