@@ -20,6 +20,7 @@ class BatchNorm(Layer):
 
     y = (x - mean) / √(variance + eps) · weight + bias (Ioffe & Szegedy 2015). In training, with a tape, mean and
     (biased) variance are those of the batch, and the running ones follow them; in inference they are the running ones.
+    y has the shape of x.
 
     Args:
         num_features: channels of x.

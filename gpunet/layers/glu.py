@@ -20,6 +20,8 @@ from gpunet.tape import Tape
 class GLU(Layer):
     """Multiply one half of an axis by a function of the other: y = a · f(b) (Dauphin et al. 2017; PyTorch's `GLU`).
 
+    x is (rows, ...), and y has its shape with half as many elements along the axis.
+
     Args:
         dim: the axis of x (rows, ...) that is halved, not the rows.
         activation: the function f by name or object.

@@ -121,8 +121,8 @@ class RNN(Recurrent):
         input_size: int,
         hidden_size: int,
         nonlinearity: str = "tanh",
-        bias: bool = True,
         *,
+        bias: bool = True,
         return_sequences: bool = True,
         rng: np.random.Generator | int | None = None,
     ):
@@ -174,8 +174,8 @@ class LSTM(Recurrent):
         self,
         input_size: int,
         hidden_size: int,
-        bias: bool = True,
         *,
+        bias: bool = True,
         return_sequences: bool = True,
         rng: np.random.Generator | int | None = None,
     ):
