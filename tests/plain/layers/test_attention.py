@@ -331,7 +331,7 @@ SMALL = X.astype(np.float32)
         (lambda: LAYER.forward(SMALL, context=SMALL[:1]), "the input has 2 rows, the context 1"),
         (
             lambda: LAYER.forward(SMALL, mask=np.ones((5, 4), bool)),
-            r"mask of shape \(5, 4\) does not .* \(2, 2, 5, 5\)",
+            r"MultiHeadAttention\(8, 2\): mask of shape \(5, 4\) does not .* \(2, 2, 5, 5\)",
         ),
         (lambda: LAYER.output_shape((8,)), r"must be \(positions, 8\), got shape \(8,\)"),
         (lambda: gn.SinusoidalPositions().forward(SMALL[0]), r"\(positions, features\), got shape \(8,\)"),
