@@ -176,7 +176,7 @@ def test_multi_head_attention_and_its_gradients_are_pytorchs(embed_dim, num_head
         pairs.append((layer.out_proj.grads["bias"], theirs.out_proj.bias.grad))
     for a, b in pairs:
         assert a.dtype == dtype
-        assert_allclose(a, b.numpy(), rtol=TOLERANCE[dtype], atol=5 * TOLERANCE[dtype])
+        assert_allclose(a, b.numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -202,7 +202,7 @@ def test_a_transformer_layer_and_its_gradients_are_pytorchs(activation, dtype):
         for which, a in getattr(layer, name).grads.items():
             pairs.append((a.T, getattr(getattr(theirs, name), which).grad))
     for a, b in pairs:
-        assert_allclose(a, b.numpy(), rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
+        assert_allclose(a, b.numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 def test_pytorchs_defaults_are_ours():
