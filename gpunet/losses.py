@@ -199,7 +199,7 @@ class CosineEmbeddingLoss(Loss):
 
     1 - c where the two shall be alike (target 1), max(c - margin, 0) where not (target -1). PyTorch takes two inputs;
     here a prediction is the pair, (rows, 2, features), which is what a model makes of rows of two: an `Embedding` of
-    indices (rows, 2), a `Linear` of (rows, 2, features), so that both go through the same weights.
+    indices (rows, 2), a `Linear` of (rows, 2, features), so that both go through the same weights. Targets are (rows,).
 
     Args:
         margin: the cosine up to which two that shall not be alike cost nothing, from -1 to 1.

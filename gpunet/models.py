@@ -206,12 +206,12 @@ class Sequential(Stack, Model):
             ShapeError: the model does not take such rows.
         """
         rows = [("layer", "output of a row", "parameters")]
-        shape = input_shape or _input_shape(self)
-        position = 0
-        for runs in fuse(self.layers):
+        shape = input_shape or _told_shape(self)
+        position, program = 0, fuse(self.layers)
+        for number, runs in enumerate(program):
             layer = self.layers[position]
             fused = runs is not layer
-            shape = shape or _input_shape(runs)
+            shape = shape or _taken(_told_shape(runs), program[number:])
             shape = shape and runs.output_shape(shape)
             count = sum(a.size for leaf in runs.leaves().values() for a in leaf.params.values())
             label = f"{layer!r} + {self.layers[position + 1]!r}, fused" if fused else repr(layer)
@@ -319,16 +319,23 @@ def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any]
     return model
 
 
-def _input_shape(layer: Layer) -> tuple[int, ...] | None:
+def _told_shape(layer: Layer) -> tuple[int, ...] | None:
     """Return the shape of a row that the layer takes, where the layer itself says so."""
     if layer.index_range is not None:  # as many indices as you like
         return None
     if isinstance(layer, LayerNorm | RMSNorm):
         return layer.normalized_shape
-    if not isinstance(layer, Stack):
-        return (layer.in_features,) if isinstance(layer, Linear) else None
-    shape = next((shape for shape in map(_input_shape, layer.layers) if shape), None)
+    if isinstance(layer, Stack):
+        return _taken(next((shape for shape in map(_told_shape, layer.layers) if shape), None), layer.layers)
+    return (layer.in_features,) if isinstance(layer, Linear) else None
+
+
+def _taken(shape: tuple[int, ...] | None, layers: Sequence[Layer]) -> tuple[int, ...] | None:
+    """Return the shape of a row where these layers, one after the other, take such rows; else None."""
+    row = shape
     try:
-        return shape and layer.output_shape(shape) and shape
-    except ShapeError:  # a layer does not take it, such as a convolution, or attention, which takes any length
+        for layer in layers:
+            row = row and layer.output_shape(row)
+    except ShapeError:  # such as a convolution, or a layer after rows of several positions
         return None
+    return shape

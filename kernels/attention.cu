@@ -18,8 +18,9 @@
 
 #include "common.cuh"
 
-// Finite, and so low that nothing is left of its exponential beside a number that is not lower than LOWEST.
-constexpr T LOWEST = T(-3e38), HIDDEN = T(-3.4e38);
+// The lowest finite number, which is the maximum of a row that has no other: its hidden scores, of minus infinity, less
+// the maximum shall not be NaN.
+constexpr T LOWEST = T(sizeof(T) == 4 ? -3.4028234663852886e38 : -1.7976931348623157e308);
 
 // FLOPs: 10 * rows * keys
 extern "C" __global__ void __launch_bounds__(256, 4) attention_softmax_forward(
@@ -35,7 +36,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) attention_softmax_forward(
         const int visible = causal && query < keys ? query + 1 : keys;
         T* s = scores + static_cast<size_t>(row) * keys;
         const auto score = [&](int j) {
-            if (mask && !mask[first + j * s3]) return HIDDEN;
+            if (mask && !mask[first + j * s3]) return T(-__int_as_float(0x7f800000));
             return bias ? scale * s[j] + bias[first + j * s3] : scale * s[j];
         };
         T largest = LOWEST;

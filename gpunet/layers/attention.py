@@ -11,7 +11,7 @@ from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Layer
 from gpunet.layers.linear import Linear
-from gpunet.ops.attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
+from gpunet.ops.attention import check_mask, scaled_dot_product_attention, scaled_dot_product_attention_backward
 from gpunet.ops.launch import operand
 from gpunet.tape import Tape, empty, empty_like
 
@@ -85,6 +85,7 @@ class MultiHeadAttention(Layer):
 
         Raises:
             ShapeError: the shapes don't fit.
+            DTypeError: dtypes that differ, a mask that is neither boolean nor in the dtype of `x`.
         """
         looked_at = x if context is None else context
         self._check(x.shape, looked_at.shape)
@@ -93,6 +94,7 @@ class MultiHeadAttention(Layer):
         xp = array_module(q, kv)
         answers = empty_like(tape, q, xp)
         weights = empty(tape, (len(q), self.num_heads, q.shape[1], kv.shape[1]), q.dtype, xp)
+        check_mask(repr(self), mask, q, weights.shape)
         (q,), (k, v), (by_head,) = self._split(q, tape), self._split(kv, tape, 2), self._heads(answers)
         scaled_dot_product_attention(q, k, v, mask, self.causal, out=by_head, weights=weights, tape=tape)
         if tape is not None:

@@ -20,6 +20,7 @@ class BatchNorm(Layer):
 
     y = (x - mean) / √(variance + eps) · weight + bias (Ioffe & Szegedy 2015). In training, with a tape, mean and
     (biased) variance are those of the batch, and the running ones follow them; in inference they are the running ones.
+    y has the shape of x.
 
     Args:
         num_features: channels of x.
@@ -96,7 +97,8 @@ class BatchNorm(Layer):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) - 1 not in map(len, self.inner_axes) or shape[0] != self.num_features or 0 in shape:
-            expected = " or ".join(f"({', '.join([str(self.num_features), *names])})" for names in self.inner_axes)
+            shapes = (", ".join([str(self.num_features), *names]) for names in self.inner_axes)
+            expected = " or ".join(f"({axes})" if "," in axes else f"({axes},)" for axes in shapes)
             raise ShapeError(f"{self!r}: a row of the input must be {expected}, got shape {shape}.")
         return shape
 

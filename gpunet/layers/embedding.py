@@ -8,10 +8,10 @@ import numpy as np
 
 from gpunet.arguments import whole
 from gpunet.device import Array
-from gpunet.errors import ArgumentError
 from gpunet.initializers import initializer
 from gpunet.layers.base import Layer
-from gpunet.ops.embedding import embedding, embedding_backward
+from gpunet.ops.checks import check_shape
+from gpunet.ops.embedding import embedding, embedding_backward, row_of_table
 from gpunet.tape import Tape
 
 
@@ -50,7 +50,7 @@ class Embedding(Layer):
         draw = initializer(lambda shape, generator: generator.standard_normal(shape))
         weight = draw((self.num_embeddings, self.embedding_dim), np.random.default_rng(rng))
         if padding_idx is not None:
-            self.padding_idx = _row(padding_idx, self.num_embeddings)
+            self.padding_idx = row_of_table("Embedding: padding_idx", padding_idx, self.num_embeddings)
             weight[self.padding_idx] = 0
         super().__init__({"weight": weight})
 
@@ -65,6 +65,7 @@ class Embedding(Layer):
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> None:
         (x,) = tape.restore(self)
+        check_shape(repr(self), (*x.shape, self.embedding_dim), dy=dy)
         embedding_backward(dy, x, self.num_embeddings, self.padding_idx, dweight=self.grads["weight"], tape=tape)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -80,10 +81,3 @@ class Embedding(Layer):
     def __repr__(self) -> str:
         extra = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"Embedding({self.num_embeddings}, {self.embedding_dim}{extra})"
-
-
-def _row(index: int, rows: int) -> int:
-    """Return a row of the table, counted from its beginning."""
-    if not -rows <= whole("Embedding: padding_idx", index, -rows) < rows:
-        raise ArgumentError(f"Embedding: padding_idx must lie in the table of {rows} rows, got {index}.")
-    return int(index) % rows

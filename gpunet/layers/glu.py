@@ -20,6 +20,8 @@ from gpunet.tape import Tape
 class GLU(Layer):
     """Multiply one half of an axis by a function of the other: y = a · f(b) (Dauphin et al. 2017; PyTorch's `GLU`).
 
+    x is (rows, ...), and y has its shape with half as many elements along the axis.
+
     Args:
         dim: the axis of x (rows, ...) that is halved, not the rows.
         activation: the function f by name or object.
@@ -48,7 +50,7 @@ class GLU(Layer):
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         axis = self.dim - 1 if self.dim > 0 else self.dim + len(shape)
         if not 0 <= axis < len(shape) or shape[axis] % 2:
-            raise ShapeError(f"{self!r}: axis {self.dim} of the input must be even, got rows of shape {shape}.")
+            raise ShapeError(f"{self!r}: axis {self.dim} of the input must be of even size, got rows of shape {shape}.")
         return (*shape[:axis], shape[axis] // 2, *shape[axis + 1 :])
 
     def config(self) -> dict[str, Any]:

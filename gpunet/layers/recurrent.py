@@ -9,15 +9,13 @@ import numpy as np
 
 from gpunet.arguments import whole
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, ShapeError
+from gpunet.errors import ShapeError
 from gpunet.initializers import initializer
 from gpunet.layers.base import Layer
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.lstm import lstm, lstm_backward
-from gpunet.ops.rnn import Gradients, rnn, rnn_backward
+from gpunet.ops.rnn import Gradients, check_nonlinearity, rnn, rnn_backward
 from gpunet.tape import Tape, empty
-
-NONLINEARITIES = ("tanh", "relu")
 
 
 class Recurrent(Layer):
@@ -123,14 +121,12 @@ class RNN(Recurrent):
         input_size: int,
         hidden_size: int,
         nonlinearity: str = "tanh",
-        bias: bool = True,
         *,
+        bias: bool = True,
         return_sequences: bool = True,
         rng: np.random.Generator | int | None = None,
     ):
-        if nonlinearity not in NONLINEARITIES:
-            raise ArgumentError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}.")
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = check_nonlinearity("RNN", nonlinearity)
         super().__init__(input_size, hidden_size, bias, return_sequences, rng)
 
     def _run(self, x: Array, tape: Tape | None) -> tuple[Array, ...]:
@@ -178,8 +174,8 @@ class LSTM(Recurrent):
         self,
         input_size: int,
         hidden_size: int,
-        bias: bool = True,
         *,
+        bias: bool = True,
         return_sequences: bool = True,
         rng: np.random.Generator | int | None = None,
     ):

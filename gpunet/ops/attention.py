@@ -30,9 +30,6 @@ BACKWARD = Kernel("attention.cu", "attention_softmax_backward")
 ROWS_PER_BLOCK = 8
 """A warp takes a row at a time."""
 
-LOWEST = -3e38
-"""Finite in float32 and float64, and lower than any score that counts."""
-
 
 def scaled_dot_product_attention(
     q: Array,
@@ -75,7 +72,7 @@ def scaled_dot_product_attention(
     check_shape(op, scores_shape, weights=weights)
     if weights is not None and not weights.flags.c_contiguous:
         raise ShapeError(f"{op}: weights is not C-contiguous (strides {weights.strides}).")
-    _check_mask(mask, q, scores_shape)
+    check_mask(op, mask, q, scores_shape)
     out = empty(tape, shape, q.dtype, xp) if out is None else out
     weights = empty(tape, scores_shape, q.dtype, xp) if weights is None else weights
     q, k, v = (_matrices(a, tape, xp) for a in (q, k, v))
@@ -153,7 +150,8 @@ def _softmax_numpy(
     if causal:
         np.copyto(scores, -np.inf, where=_later(queries, keys))
     of_row = empty(tape, (*scores.shape[:-1], 1), scores.dtype, np)
-    scores.max(axis=-1, keepdims=True, initial=LOWEST, out=of_row)  # finite also where all keys are hidden
+    lowest = np.finfo(scores.dtype).min
+    scores.max(axis=-1, keepdims=True, initial=lowest, out=of_row)  # finite also where all keys are hidden
     np.subtract(scores, of_row, out=scores)
     np.exp(scores, out=scores)
     np.matmul(scores, _ones(keys, scores.dtype), out=of_row)  # for so few columns BLAS sums faster than sum
@@ -239,18 +237,22 @@ def _shapes(q: Array, k: Array, v: Array) -> tuple[tuple[int, ...], tuple[int, .
     return (*q.shape[:-1], v.shape[-1]), (*q.shape[:-1], k.shape[-2])
 
 
-def _check_mask(mask: Array | None, q: Array, shape: tuple[int, ...]) -> None:
+def check_mask(op: str, mask: Array | None, q: Array, shape: tuple[int, ...]) -> None:
+    """Check a mask against the queries and the shape of the weights.
+
+    Raises:
+        DTypeError: under the name of `op`, a mask that is neither boolean nor like `q`.
+        ShapeError: likewise, one that does not broadcast to `shape`.
+        DeviceMismatchError: one on another device.
+    """
     if mask is None:
         return
     array_module(q=q, mask=mask)
     if mask.dtype not in (np.dtype(bool), q.dtype):
         raise DTypeError(
-            f"scaled_dot_product_attention: mask is {mask.dtype}; give booleans, True where a query may look at a key, "
-            f"or {q.dtype} to be added to the scores."
+            f"{op}: mask is {mask.dtype}; give booleans, True where a query may look at a key, or {q.dtype} to be "
+            "added to the scores."
         )
     own = mask.shape
     if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False)):
-        raise ShapeError(
-            f"scaled_dot_product_attention: mask of shape {own} does not broadcast to (..., queries, keys), here "
-            f"{shape}."
-        )
+        raise ShapeError(f"{op}: mask of shape {own} does not broadcast to (..., queries, keys), here {shape}.")

@@ -3,8 +3,9 @@
     c = a·b / (max(|a|, ε) max(|b|, ε))
     da = dc (b / (|a||b|) - c a / |a|²),    db likewise
 
-A zero vector has the cosine 0 with any other; the norm of one that is shorter than ε counts as the constant ε. Each
-element is read once forward, twice backward: 8 and 16 bytes in float32.
+A zero vector has the cosine 0 with any other; the norm of one that is shorter than ε counts as the constant ε (PyTorch
+has the same values, but lets the gradient of such a short vector go through its norm). Each element is read once
+forward, twice backward: 8 and 16 bytes in float32.
 """
 
 from __future__ import annotations
@@ -162,6 +163,7 @@ def most_similar(vectors: Array, query: Array | int, k: int = 10) -> tuple[np.nd
         if not 0 <= row < len(vectors):
             raise ArgumentError(f"most_similar: there are rows 0 to {len(vectors) - 1}, got {row}.")
         query = vectors[row]
+    check_shape("most_similar", vectors.shape[1:], query=query)
     similarity = to_host(cosine_similarity(vectors, query))
     order = np.argsort(-similarity, kind="stable")
     order = order[order != row][:k]

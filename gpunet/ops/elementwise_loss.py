@@ -93,7 +93,7 @@ def binary_cross_entropy(
     np.multiply(logits, target, out=slope)
     np.subtract(loss, slope, out=loss)
     np.abs(logits, out=slope)
-    np.negative(slope, out=slope)
+    np.multiply(slope, -1, out=slope)
     np.exp(slope, out=slope)
     np.log1p(slope, out=slope)
     np.add(loss, slope, out=loss)  # last, as it is all that is left of the loss of a logit that is right by far

@@ -14,10 +14,11 @@ import math
 
 import numpy as np
 
+from gpunet.arguments import whole
 from gpunet.cuda import Kernel
 from gpunet.data.checks import check_range
 from gpunet.device import Array, array_module
-from gpunet.errors import DTypeError, ShapeError
+from gpunet.errors import ArgumentError, DTypeError, ShapeError
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.gather import gather
 from gpunet.ops.launch import operand
@@ -69,7 +70,7 @@ def embedding_backward(
         dy: (..., embedding_dim), the gradient of y.
         indices: (...), as given to `embedding`.
         num_embeddings: rows of the table.
-        padding_idx: the row that gets no gradient, zeros; or None.
+        padding_idx: the row that gets no gradient, zeros, a negative one counted from the end; or None.
         dweight: where to write the gradient, C-contiguous; a fresh array by default.
         tape: where scratch comes from; None makes fresh arrays.
 
@@ -78,6 +79,7 @@ def embedding_backward(
 
     Raises:
         ShapeError: the shapes don't fit.
+        ArgumentError: a padding_idx out of the table.
         DTypeError: indices that are no integers, a gradient that is not float32 or float64.
     """
     xp = float_module("embedding_backward", dy=dy, dweight=dweight)
@@ -90,16 +92,29 @@ def embedding_backward(
     check_shape("embedding_backward", (num_embeddings, width), dweight=dweight)
     if not dweight.flags.c_contiguous:
         raise ShapeError(f"embedding_backward: dweight must be C-contiguous, its strides are {dweight.strides}.")
+    padding = NO_PADDING
+    if padding_idx is not None:
+        padding = row_of_table("embedding_backward: padding_idx", padding_idx, num_embeddings)
     if xp is np:
         _sum_rows(dy, indices, dweight, tape)
-        if padding_idx is not None:
-            dweight[padding_idx] = 0
+        if padding != NO_PADDING:
+            dweight[padding] = 0
         return dweight
     rows = operand(indices, tape, xp, np.dtype(np.int64))
-    padding = NO_PADDING if padding_idx is None else padding_idx
     grid = num_embeddings, math.ceil(width / (32 * 16 // dy.itemsize))
     BACKWARD(grid, (32, 8), operand(dy, tape, xp), rows, dweight, indices.size, width, padding)
     return dweight
+
+
+def row_of_table(name: str, index: int, rows: int) -> int:
+    """Return a row of a table, counted from its beginning, for an index that may count from the end.
+
+    Raises:
+        ArgumentError: under this name, an index that is none of the table.
+    """
+    if not -rows <= whole(name, index, -rows) < rows:
+        raise ArgumentError(f"{name} must lie in the table of {rows} rows, got {index}.")
+    return int(index) % rows
 
 
 def _sum_rows(dy: Array, indices: Array, dweight: Array, tape: Tape | None) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunet.cuda import Kernel
 from gpunet.device import Array
-from gpunet.errors import ShapeError
+from gpunet.errors import ArgumentError, ShapeError
 from gpunet.ops.activations import activation_function
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
@@ -53,11 +53,12 @@ def rnn(
 
     Raises:
         ShapeError: the shapes don't fit, or there is no step.
+        ArgumentError: another nonlinearity.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
     xp = float_module("rnn", x=x, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
     check_steps("rnn", x, weight_ih, weight_hh, gates=1)
-    function = activation_function(nonlinearity)
+    function = activation_function(check_nonlinearity("rnn", nonlinearity))
     h = linear(x, weight_ih, bias, tape=tape)
     product = empty(tape, h.shape[1:], h.dtype, xp)
     for step in range(len(h)):
@@ -101,11 +102,12 @@ def rnn_backward(
 
     Raises:
         ShapeError: the shapes don't fit.
+        ArgumentError: another nonlinearity.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
     xp = float_module("rnn_backward", dh=dh, x=x, h=h, weight_ih=weight_ih, weight_hh=weight_hh)
     dh_of = by_step("rnn_backward", operand(dh, tape, xp), h)
-    function = activation_function(nonlinearity)
+    function = activation_function(check_nonlinearity("rnn_backward", nonlinearity))
     dz, product, total = empty_like(tape, h, xp), empty_like(tape, h[0], xp), empty_like(tape, h[0], xp)
     recurrent = None
     for step in reversed(range(len(h))):
@@ -117,6 +119,17 @@ def rnn_backward(
             BACKWARD(grid, (THREADS,), *given, size, options=function.cuda_options())
         recurrent = linear(dz[step], weight_hh.T, out=product, tape=tape) if step else None
     return gradients_of_steps(dz, x, h, weight_ih, weight_hh, tape=tape, **options)
+
+
+def check_nonlinearity(op: str, name: str) -> str:
+    """Return the name of a function whose derivative `rnn_backward` knows from the states alone.
+
+    Raises:
+        ArgumentError: it is another.
+    """
+    if name not in ("tanh", "relu"):
+        raise ArgumentError(f"{op}: nonlinearity must be 'tanh' or 'relu', got {name!r}.")
+    return name
 
 
 def check_steps(op: str, x: Array, weight_ih: Array, weight_hh: Array, *, gates: int) -> None:

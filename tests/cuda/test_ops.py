@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet.device import device_of
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.tape import Tape
 
@@ -168,3 +169,25 @@ def test_every_pooling_and_its_gradient(cuda, sizes, dtype):
         )  # fmt: skip
 
     assert_same(cuda, forward_and_backward, rng.normal(size=(5, 4, 7, 6)), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: gn.LayerNorm(33), (300, 33)),
+        (lambda: gn.RMSNorm((4, 8)), (40, 4, 8)),
+        (lambda: gn.BatchNorm1d(33), (300, 33)),
+        (lambda: gn.BatchNorm2d(5, momentum=None), (40, 5, 7, 3)),
+        (lambda: gn.GLU(activation="gelu"), (40, 64)),
+    ],
+    ids=["layer norm", "rms norm", "batch norm", "batch norm of images", "glu"],
+)
+def test_norms_and_gates_and_their_gradients(cuda, make, shape, dtype):
+    def step(x):
+        layer, tape = make().to(device_of(x), dtype=dtype), Tape()
+        y = layer.forward(x, tape)
+        dx = layer.backward((x * x)[..., : y.shape[-1]], tape)
+        return y, dx, *layer.grads.values(), *layer.buffers.values()
+
+    assert_same(cuda, step, rng.normal(size=shape), dtype=dtype)

@@ -97,6 +97,15 @@ class TestSummary:
     def test_it_leaves_open_what_it_cannot_know(self):
         assert "?" in gn.Sequential(gn.Flatten(), gn.ReLU()).summary()
 
+    @pytest.mark.parametrize(
+        "first",
+        [gn.LayerNorm(6), gn.RMSNorm(6), gn.Linear(6, 6), gn.GEGLU(6, 6), gn.Residual(gn.Linear(6, 6))],
+        ids=repr,
+    )
+    def test_it_leaves_open_how_many_positions_a_row_has_where_the_first_layer_takes_any(self, first):
+        rows = gn.Sequential(first, gn.Flatten(), gn.Linear(24, 3)).summary().splitlines()[1:-1]
+        assert [row.split()[-2] for row in rows] == ["?", "?", "(3,)"]
+
 
 @pytest.mark.parametrize(
     "build",

@@ -20,6 +20,7 @@ MASKS = {
     "keys": lambda rng, r, h, n, m: rng.random((r, 1, 1, m)) < 0.3,
     "added": lambda rng, r, h, n, m: rng.standard_normal((r, h, n, m)),
     "ruling out": lambda rng, r, h, n, m: np.where(rng.random((h, n, 1)) < 0.5, -np.inf, 0.0),
+    "lowering": lambda rng, r, h, n, m: np.where(rng.random((h, n, 1)) < 0.5, np.finfo(np.float32).min, 0.0),
 }
 
 

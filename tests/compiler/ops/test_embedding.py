@@ -16,7 +16,7 @@ def test_look_up_and_gradient_are_those_of_the_cpu(shape, rows, width, dtype):
     indices, table = rng.integers(0, rows, shape), rng.standard_normal((rows, width)).astype(dtype)
     dy = rng.standard_normal((*shape, width)).astype(dtype)
     assert_as_on_the_cpu(lambda k, w, tape: [gn.ops.embedding(k, w, tape=tape)], indices, table)
-    for padding in (None, rows - 1):
+    for padding in (None, rows - 1, -1):
         dweight = np.full_like(table, np.nan)
         assert_as_on_the_cpu(
             lambda g, k, out, tape, padding=padding: [

@@ -114,6 +114,13 @@ def test_each_step_looks_at_the_indices_given_also_when_it_is_recorded_or_replay
         one.step(X, Y)
 
 
+def test_a_gradient_that_does_not_fit_the_vectors_is_refused():
+    layer, tape = gn.Embedding(12, 5), gn.Tape()
+    layer.forward(X, tape)
+    with pytest.raises(ShapeError, match=r"Embedding\(12, 5\): dy has shape \(60, 4, 3\), expected \(60, 4, 5\)"):
+        layer.backward(np.ones((60, 4, 3), np.float32), tape)
+
+
 def test_a_scaler_of_indices_is_refused():
     one = model()
     one.input_scaler = gn.data.Standardizer.fit(X)

@@ -120,8 +120,12 @@ def test_other_gradients_and_dtypes_are_refused(layer):
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(ArgumentError, match="RNN: nonlinearity must be 'tanh' or 'relu', got 'gelu'"):
         gn.RNN(3, 5, "gelu")
+    with pytest.raises(ArgumentError, match="rnn: nonlinearity must be 'tanh' or 'relu', got 'gelu'"):
+        gn.ops.rnn(np.ones((2, 4, 3)), np.ones((3, 5)), np.ones((5, 5)), nonlinearity="gelu")
     with pytest.raises(ArgumentError, match="LSTM: hidden_size must be a whole number of at least 1"):
         gn.LSTM(3, 0)
+    with pytest.raises(TypeError, match="positional"):
+        gn.LSTM(3, 5, 2)  # in PyTorch this is a second layer, not a bias
 
 
 def model(make, **options):

@@ -144,6 +144,16 @@ def test_a_mask_that_hides_every_key_gives_zeros(mask):
         assert_array_equal(a, 0)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_keys_that_are_lowered_as_far_as_numbers_go_still_share_a_query_that_has_no_others(dtype):
+    mask = np.full((5, 7), np.finfo(dtype).min, dtype)
+    mask[1:, :2] = 0
+    q, k, v, dy = problem(SHAPES[0], dtype)
+    y, weights, *_ = attend(q, k, v, dy, mask)
+    assert_allclose(weights[:, :, 0], 1 / 7, rtol=1e-6)
+    assert_allclose(y[:, :, 1:], attend(q, k[:, :, :2], v[:, :, :2], dy)[0][:, :, 1:], rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(("queries", "keys"), [(0, 3), (3, 0), (0, 0)])
 def test_no_queries_give_nothing_and_no_keys_zeros(queries, keys):
     for mask in (None, np.ones((queries, keys), bool)):

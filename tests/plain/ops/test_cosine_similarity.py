@@ -82,6 +82,8 @@ def test_what_makes_no_sense_is_refused():
         gn.ops.most_similar(a, 4)
     with pytest.raises(ShapeError, match=r"vectors must be \(n, features\), got shape \(3,\)"):
         gn.ops.most_similar(a[0], 0)
+    with pytest.raises(ShapeError, match=r"most_similar: query has shape \(2, 4, 3\), expected \(3,\)"):
+        gn.ops.most_similar(a, np.stack([a, a]))
 
 
 @pytest.mark.parametrize(("shape_a", "shape_b", "axis"), SHAPES[:-2], ids=str)

@@ -6,7 +6,7 @@ from gradcheck import directional_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunet as gn
-from gpunet.errors import DataError, DTypeError, ShapeError
+from gpunet.errors import ArgumentError, DataError, DTypeError, ShapeError
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.standard_normal((7, 3))
@@ -38,6 +38,9 @@ def test_the_padding_row_gets_no_gradient_and_all_others_are_written():
     dweight = np.full_like(TABLE, np.nan)
     gn.ops.embedding_backward(dy, indices, 7, 2, dweight=dweight)
     assert_array_equal(dweight[:, 0], [1, 0, 0, 0, 0, 1, 0])
+    assert_array_equal(gn.ops.embedding_backward(dy, indices, 7, -2)[:, 0], [1, 0, 2, 0, 0, 0, 0])
+    with pytest.raises(ArgumentError, match="embedding_backward: padding_idx must lie in the table of 7 rows, got 7"):
+        gn.ops.embedding_backward(dy, indices, 7, 7)
 
 
 @pytest.mark.parametrize("bad", [[0, 7], [-1, 3]])

@@ -1,0 +1,41 @@
+"""What every layer can do as part of a model, whichever it is: this knows them all by `gn.layers`."""
+
+import copy
+import pickle
+
+import pytest
+from every_layer import LABELS, example, state
+from numpy.testing import assert_array_equal
+
+import gpunet as gn
+
+EVERY = sorted(set(gn.layers.__all__) - {"Layer"})
+
+
+def trainer(name: str, *, epochs: int, plan: bool = True) -> gn.Trainer:
+    model, x = example(name)
+    run = gn.Trainer(model, optimizer=gn.SGD(0.1, momentum=0.9), seed=3, plan=plan)
+    run.fit(x, LABELS, epochs=epochs, batch_size=8)
+    return run
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_trained_model_is_summarised_saved_pickled_and_copied(name, tmp_path):
+    model, x = trainer(name, epochs=1).model, example(name)[1]
+    for table in (model.summary(), model.summary(x.shape[1:])):
+        assert repr(model[0]) in table
+    model.save(tmp_path / "model")
+    for twin in (gn.load(tmp_path / "model"), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert repr(twin) == repr(model)
+        assert_array_equal(state(twin), state(model))
+        assert_array_equal(twin.outputs(x), model.outputs(x))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_training_is_the_same_bits_recorded_or_not_and_resumed(name, tmp_path):
+    whole, written, half = trainer(name, epochs=2), trainer(name, epochs=2, plan=False), trainer(name, epochs=1)
+    half.save(tmp_path / "run")
+    resumed = gn.Trainer.resume(tmp_path / "run")
+    resumed.fit(example(name)[1], LABELS, epochs=1, batch_size=8)
+    assert_array_equal(state(written.model), state(whole.model))
+    assert_array_equal(state(resumed.model), state(whole.model))
