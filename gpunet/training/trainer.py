@@ -304,7 +304,8 @@ class Trainer:
         given = [x, target, *([] if weight is None else [device.asarray(weight, dtype)])]
         with device.activate():
             plan = self._plan(tuple((a.shape, a.dtype) for a in given), record=self.plan)
-            plan(plan.inputs(given, resident=all(on_device(a) for a in (X, y, weight) if a is not None)))
+            resident = on_device(X) and all(a is own for a, own in zip(given, (X, y, weight), strict=False))
+            plan(plan.inputs(given, resident))
         return plan.value
 
     def _plan(self, key: Hashable, *, record: bool | Literal["auto"]) -> Plan:

@@ -32,7 +32,7 @@ def test_the_winner_is_kept_read_back_and_used_and_its_results_are_right(table, 
         return now[0]
 
     def run_plan(plan, *operands, **options):
-        now[0] += 1.0 if str(Choice(plan.tile, plan.splits)) == "16x16x32, 8 splits" else 5.0
+        now[0] += 1.0 if str(Choice(plan.tile, plan.splits)) == "16x16x32 in 2 slices, 8 splits" else 5.0
         plans.run_plan(plan, *operands, **options)
 
     monkeypatch.setattr(timing, "ROUNDS", (2, 2))
@@ -76,6 +76,6 @@ def test_without_speed_all_is_checked_and_nothing_is_kept(table):
     assert result.exit_code == 0, result.output
     assert "float32, on sim, gpunet simulator" in result.stdout
     assert "8x12x20 NN" in result.stdout
-    assert "2 of 2 choices are right" in result.stdout
+    assert "4 of 4 choices are right" in result.stdout
     assert "has no speed: every choice was checked, none is kept" in result.stdout
     assert not table.exists()

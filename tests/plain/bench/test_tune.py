@@ -72,31 +72,31 @@ def test_the_default_is_tried_first_and_nothing_twice(size, dtype, processors):
 
 def test_a_small_product_is_tried_with_splits_that_fill_the_gpu():
     tried = choices(Product.of(128, 128, 784, "NN", FLOAT32), 132)
-    assert {splits for tile, splits in tried if str(tile) == "32x32x16"} == {1, 2, 4, 8, 16}
-    assert 33 in {splits for tile, splits in tried if str(tile) == "64x64x8"}
+    assert {splits for tile, splits in tried if str(tile) == "32x32x32 in 4 slices"} == {1, 2, 4, 8, 16}
+    assert 33 in {splits for tile, splits in tried if str(tile) == "64x64x16"}
 
 
 # which one is kept
 
 
 def test_the_fastest_is_found_among_those_that_are_right(gpu):
-    gpu.seconds = {"16x16x32, 4 splits": 1.0, "32x32x16, 2 splits": 2.0}
+    gpu.seconds = {"16x16x32 in 2 slices, 4 splits": 1.0, "16x16x64 in 4 slices, 1 split": 2.0}
     result = tuned()
-    assert result.best == "16x16x32, 4 splits"
-    assert (str(result.winner.tile), result.winner.splits) == ("16x16x32", 4)
+    assert result.best == "16x16x32 in 2 slices, 4 splits"
+    assert (str(result.winner.tile), result.winner.splits) == ("16x16x32 in 2 slices", 4)
     assert result.faults == {}
     assert result.times.keys() == {"blas", *result.choices}
-    assert statistics.median(result.times["32x32x16, 2 splits"]) == pytest.approx(2.0)
+    assert statistics.median(result.times["16x16x64 in 4 slices, 1 split"]) == pytest.approx(2.0)
 
 
 def test_a_wrong_one_is_rejected_by_name_however_fast_it_is(gpu):
-    gpu.seconds = {"16x16x32, 4 splits": 1.0, "32x32x16, 2 splits": 2.0}
-    gpu.wrong = {"16x16x32, 4 splits"}
+    gpu.seconds = {"16x16x32 in 2 slices, 4 splits": 1.0, "16x16x64 in 4 slices, 1 split": 2.0}
+    gpu.wrong = {"16x16x32 in 2 slices, 4 splits"}
     result = tuned()
-    assert result.best == "32x32x16, 2 splits"
-    assert result.faults.keys() == {"16x16x32, 4 splits"}
-    assert "are off" in result.faults["16x16x32, 4 splits"]
-    assert "16x16x32, 4 splits" not in result.times
+    assert result.best == "16x16x64 in 4 slices, 1 split"
+    assert result.faults.keys() == {"16x16x32 in 2 slices, 4 splits"}
+    assert "are off" in result.faults["16x16x32 in 2 slices, 4 splits"]
+    assert "16x16x32 in 2 slices, 4 splits" not in result.times
 
 
 def test_where_all_are_wrong_or_none_is_timed_nothing_wins(gpu):

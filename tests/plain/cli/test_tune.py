@@ -13,7 +13,7 @@ from gpunet.ops.product import matmul_plan
 __all__ = ["gpu", "table"]
 
 SIZES = ("--sizes", "80-24-10", "--batch-size", 32)
-FAST = "16x16x32, 2 splits"  # of 32x24x80, and not its default
+FAST = "16x16x32 in 2 slices, 2 splits"  # of 32x24x80, and not its default
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_what_is_wrong_is_told_with_exit_code_1_and_not_kept(gpu, tune, table):
     assert result.exit_code == 1
     assert f"{FAST}  WRONG: " in result.stdout
     assert plan().why.startswith("tuned")
-    assert (str(plan().tile), plan().splits) != ("16x16x32", 2)
+    assert (str(plan().tile), plan().splits) != ("16x16x32 in 2 slices", 2)
 
 
 def test_where_nothing_is_right_nothing_is_written(gpu, tune, table):

@@ -23,7 +23,7 @@ from gpunet.ops.tuned import Product, Winner
 __all__ = ["table"]
 
 SIM = gn.get_device("sim")  # plans need no compiler
-NARROW = Tile(64, 16, 32, 32, 16, 4, 4)
+NARROW = Tile(32, 16, 64, 32, 16, 4, 4, slices=4)
 SIZE = 128, 10, 784
 WINNER = Winner(NARROW, 4, "2026-11-20")
 
@@ -47,7 +47,7 @@ def is_tuned(plan):
 def test_the_plan_is_what_was_the_fastest_and_says_so(table, kernel):
     assert not is_tuned(plan())
     tuned.keep(SIM, {product(): WINNER})
-    why = "tuned on gpunet simulator on 2026-11-20: tile 64x16x32, splits 4"
+    why = "tuned on gpunet simulator on 2026-11-20: tile 32x16x64 in 4 slices, splits 4"
     assert plan(kernel=kernel) == ("tiled", NARROW, 4, why)
 
 
@@ -104,9 +104,9 @@ def test_an_unknown_layout_is_refused():
 
 
 def test_the_defaults_fill_the_multiprocessors_of_the_device(table):
-    assert "16 blocks fill 16 multiprocessors" in plan(128, 128, 784).why  # as many as the simulated GPU says
+    assert "16 blocks for 16 multiprocessors" in plan(128, 128, 784).why  # as many as the simulated GPU says
     with gn.use_device("cpu"):
-        assert matmul_plan(128, 128, 784).splits == 8  # of 16 blocks each, on a GPU of 132
+        assert matmul_plan(128, 16, 4096).splits == 8  # of 8 blocks each, on a GPU of 132
 
 
 @pytest.mark.parametrize("dtype", CANDIDATES)
@@ -146,7 +146,7 @@ def test_the_file_is_read_once_and_not_by_the_import(table, monkeypatch):
 GOOD = {"tile": list(NARROW), "splits": 4, "date": "2026-11-20"}
 
 
-def file(format="gpunet tune", version=1, name="float32 NN 128x10x784", **changed):
+def file(format="gpunet tune", version=2, name="float32 NN 128x10x784", **changed):
     entries = {name: {**GOOD, **changed}}
     return json.dumps({"format": format, "version": version, "winners": {"gpunet simulator": entries}})
 
@@ -156,8 +156,8 @@ BAD = {
     "cut off": file()[:-10],
     "no table": "[1, 2]",
     "another format": file(format="gpunet bench"),
-    "a later version": file(version=2),
-    "an unknown tile": file(tile=[64, 16, 32, 32, 16, 4, 2]),
+    "an earlier version": file(version=1),
+    "an unknown tile": file(tile=[64, 16, 32, 32, 16, 4, 2, 3, 1, 1]),
     "a tile of floats": file(tile=[float(n) for n in NARROW]),
     "half a tile": file(tile=[64, 16]),
     "no splits": file(splits=0),
