@@ -19,16 +19,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 
-from gpunet.device import Array, Device, array_module, device_of, get_device, to_host
+from gpunet.device import Array, Device, device_of, get_device, to_host
 from gpunet.errors import ArgumentError, MissingPackageError, RankError
 from gpunet.layers.batch_norm import BatchNorm
-from gpunet.losses import Loss
 from gpunet.recording import Call, parts
-from gpunet.tape import Tape, empty, empty_like
 
 if TYPE_CHECKING:
     from gpunet.training.trainer import Trainer
@@ -39,8 +37,12 @@ SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 """Where MPICH's mpiexec and its kin, and Open MPI's, say how many ranks they started."""
 
 
-def launched() -> int:
-    """Return how many ranks an mpiexec started, this process among them; 1 without one. Nothing is imported."""
+def launched() -> Literal["mpi"] | None:
+    """Return "mpi" where an mpiexec started this process as one of several, else None; nothing is imported."""
+    return "mpi" if _launched_size() > 1 else None
+
+
+def _launched_size() -> int:
     return max(int(os.environ.get(name) or 1) for name in SIZES)
 
 
@@ -72,25 +74,29 @@ class Ranks:
             raise ArgumentError(f"Trainer: distributed must be None or 'mpi', got {distributed!r}.")
         try:
             from mpi4py import MPI
-        except ImportError as error:
-            raise MissingPackageError(f"distributed='mpi' needs mpi4py ({error}): pip install 'gpunet[mpi]'") from None
+        except (ImportError, RuntimeError) as error:  # the second where mpi4py finds no MPI library
+            raise MissingPackageError(
+                f"distributed='mpi' needs mpi4py and an MPI library ({error}): pip install 'gpunet[mpi]'"
+            ) from None
         ranks = cls(MPI.COMM_WORLD)
-        if launched() not in (1, ranks.size):
+        started = _launched_size()
+        if started not in (1, ranks.size):
             raise RankError(
-                f"mpiexec started {launched()} ranks, but mpi4py sees {ranks.size}: they are of two MPI libraries. Use "
-                "the mpiexec of the library that mpi4py uses; 'gpunet[mpi]' brings MPICH's."
+                f"mpiexec started {started} ranks, but mpi4py sees {ranks.size}: they are of two MPI libraries. Start "
+                "them with the mpiexec of the library that mpi4py uses; 'gpunet[mpi]' brings MPICH's."
             )
         if ranks.size > 1:
             sys.excepthook = lambda kind, error, trace: ranks.end(error)
         return ranks
 
-    def end(self, error: BaseException) -> None:
+    def end(self, error: BaseException) -> NoReturn:
         """End all ranks, as this one cannot go on and the others would wait for it for ever."""
         traceback.print_exception(error, file=sys.__stderr__)
         print(f"gpunet: rank {self.rank} of {self.size} failed, see above; all are ended.", file=sys.__stderr__)
         assert sys.__stderr__ is not None
         sys.__stderr__.flush()
         self.comm.Abort(1)
+        os._exit(1)  # the abort comes back, and takes effect in a while
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -166,27 +172,23 @@ class Ranks:
                 raise RankError(f"rank {rank} differs from rank 0: {'; '.join(differing)}.")
 
     def rows(self, count: int) -> slice:
-        """Return which rows of a batch of `count` are this rank's."""
+        """Return which rows of a batch of `count` are this rank's.
+
+        Raises:
+            ArgumentError: there are more ranks than rows.
+        """
+        if count < self.size:
+            raise ArgumentError(
+                f"a batch of {count} for {self.size} ranks, of which each takes a row at least. Choose fewer ranks, or "
+                "a batch_size that leaves enough rows for the last batch of an epoch."
+            )
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def check_batches(self, rows: int, position: int, batch_size: int) -> None:
-        """Refuse batches that leave a rank without a row.
-
-        Args:
-            rows: of the data.
-            position: rows done of an epoch that was interrupted.
-            batch_size: rows of a batch but for the last of an epoch.
-
-        Raises:
-            ArgumentError: a batch has fewer rows than there are ranks.
-        """
+        """Refuse batches, of an epoch that goes on after `position` rows and of whole ones, as `rows` does."""
         for left in (rows - position, rows):
-            for count in (min(batch_size, left), left % batch_size):
-                if 0 < count < self.size:
-                    raise ArgumentError(
-                        f"fit: a batch of {count} rows for {self.size} ranks, of which each takes one at least (of "
-                        f"{left} rows in batches of {batch_size}). Choose another batch_size or fewer ranks."
-                    )
+            for count in {min(batch_size, left), left % batch_size} - {0}:
+                self.rows(count)
 
     def order(self, order: np.ndarray, position: int, batch_size: int) -> tuple[np.ndarray, int]:
         """Return this rank's own order of an epoch and where in it the rank begins.
@@ -245,64 +247,6 @@ class Ranks:
         from mpi4py.MPI import COMM_TYPE_SHARED
 
         return f"cuda:{self.comm.Split_type(COMM_TYPE_SHARED).rank}"
-
-
-class RankLoss(Loss):
-    """A loss over a rank's rows, weighted so that over the ranks it is that of the whole batch.
-
-    With N the denominator of the mean over the batch and N_r that over the rank's rows, the gradient is weighted by
-    N_r / N: the ranks' gradients sum to the batch's. The value is weighted by that over rows_r / rows: the mean of the
-    ranks' values by their rows is the batch's.
-
-    Args:
-        loss: the loss over rows.
-        count: rows of the batch.
-        own: which of them are the rank's.
-        like: an array of the device and dtype of the predictions.
-
-    Attributes:
-        own: as given.
-        rows: how many rows that is.
-    """
-
-    beside_the_step = frozenset(("_known",))
-
-    def __init__(self, loss: Loss, count: int, own: slice, like: Array):
-        self.task = loss.task  # type: ignore[misc]
-        self.loss = loss
-        self.own, self.rows = own, own.stop - own.start
-        self._share = self.rows / count
-        self._weights = array_module(like).empty(2, like.dtype)
-        self._known = 0.0
-        self.weigh(None)
-
-    def weigh(self, norms: np.ndarray | None) -> None:
-        """Set the weights for a batch.
-
-        Args:
-            norms: (count,), what each of its rows adds to N; None: all the same.
-        """
-        weight = self._share
-        if norms is not None:
-            weight = float(norms[self.own].sum(dtype=np.float64) / (norms.sum(dtype=np.float64) or 1))
-        if weight != self._known:
-            self._known = weight
-            self._weights[:1].fill(weight / self._share)
-            self._weights[1:].fill(weight)
-
-    def value_and_grad(
-        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
-    ) -> tuple[Array, Array]:
-        value, gradient = self.loss.value_and_grad(prediction, target, weight, tape)
-        xp = array_module(prediction)
-        of_value, of_gradient = self._weights[:1].reshape(()), self._weights[1:].reshape(())
-        return (
-            xp.multiply(value, of_value, out=empty(tape, (), gradient.dtype, xp)),
-            xp.multiply(gradient, of_gradient, out=empty_like(tape, gradient, xp)),
-        )
-
-    def check_given(self, prediction: Array, target: Array) -> None:
-        self.loss.check_given(prediction, target)
 
 
 def _described(trainer: Trainer, arrays: Sequence[np.ndarray], asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ list of calls over fixed buffers, so it needs to be written down once:
 - on a GPU and on "sim", a captured graph of kernels, the optimizer's among them. What changes from step to step
   (learning rate, number of the step, place in the epoch) lies on the device and moves on there.
 
+Where several ranks share the batch, the sum of their gradients comes between the recorded backward pass and the update;
+on a GPU these are two graphs then.
+
 The first step of a batch shape runs as it is written and finds out which buffers there are, the second one is recorded
 over one piece of memory that holds them all, the third is the first replay.
 """
@@ -32,8 +35,9 @@ from gpunet.optimizers import Optimizer
 from gpunet.optimizers.step import DeviceStep, HostStep
 from gpunet.recording import Call, NotRecordableError, RecordedArray, parts, recorded, recording
 from gpunet.tape import Tape
-from gpunet.training.distributed import RankLoss, Ranks
+from gpunet.training.distributed import Ranks
 from gpunet.training.explain import Explanation, call_nodes, launch_node
+from gpunet.training.rank_loss import RankLoss
 
 Load = Callable[[Tape], Sequence[Array]]
 """Loads the batch of a step: features, targets and, if there are any, row weights."""
@@ -66,6 +70,7 @@ class Plan:
 
     value: Array
     prediction: Array
+    _reduce: Call
 
     def __init__(
         self,
@@ -87,7 +92,6 @@ class Plan:
         self._params = self._store.params
         self.share: RankLoss | None = None
         self.rows, self._first_row = count, 0
-        self._reduce: Call = _nothing
         self._update: Call = optimizer.step
         if ranks.size > 1:
             self.loss = self.share = RankLoss(loss, count, ranks.rows(count), self._params)
@@ -307,10 +311,6 @@ def _is_own(part: object) -> bool:
 def _refuse(nbytes: int) -> NoReturn:
     """Stand for an allocator during a capture: the pool may hand the memory out again before the replay."""
     raise NotRecordableError(f"{nbytes} bytes of memory are taken inside of the step; take them from the tape.")
-
-
-def _nothing() -> None:
-    """Stand for the sum over the ranks where there is one."""
 
 
 def _captured(stream: Any, calls: Sequence[Call]) -> Call:

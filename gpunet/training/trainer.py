@@ -60,7 +60,8 @@ class Trainer:
             bits of mantissa.
         distributed: "mpi": the ranks that `mpiexec -n` started train together, each on its rows of every batch, with
             the numbers of one process; needs mpi4py. Each makes the same model and trainer and calls `fit` with the
-            same data. Rank 0 alone validates and calls the callbacks that write. Ctrl-C ends it after the epoch.
+            same data. Rank 0 alone validates and calls the callbacks that write. A rank that fails while it trains ends
+            all; Ctrl-C ends the training after the epoch.
 
     Attributes:
         history: what each epoch gave.
@@ -281,16 +282,20 @@ class Trainer:
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
         """Do one training step on one batch, reading nothing back.
 
+        Several ranks are all given the whole batch; with row or class weights they read these.
+
         Args:
             X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices.
             y: targets as the loss takes them, in [0, classes) or in the model's dtype.
             weight: (rows,) row weights.
 
         Returns:
-            The loss, an array of shape () on the device, which the next step overwrites.
+            The loss, an array of shape () on the device, which the next step overwrites. Of several ranks each has its
+            own; their mean, weighted by their rows, is that of the batch.
 
         Raises:
             DataError: indices in host memory that are out of range.
+            ArgumentError: fewer rows than ranks.
         """
         self.model.check_given(X)
         self.attach()
@@ -301,6 +306,8 @@ class Trainer:
             target = device.asarray(target, dtype)
         x = device.asarray(X, dtype if self.model.index_range is None else None)
         given = [x, target, *([] if weight is None else [device.asarray(weight, dtype)])]
+        if self.ranks.size > 1 and not self._plans:
+            self.ranks.begin(self)
         with device.activate():
             plan = self._plan(tuple((a.shape, a.dtype) for a in given), len(x), record=self.plan)
             if plan.share is not None:
@@ -331,7 +338,7 @@ class Trainer:
 
     def _tell(self, why: str) -> None:
         """Say, once for all batch shapes, that steps are not recorded."""
-        if not self._told:
+        if not self._told and self.ranks.main:
             self._told = True
             warnings.warn(
                 f"the training step runs as it is written, it cannot be recorded: {why}", GpunetWarning, stacklevel=2
