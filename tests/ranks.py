@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,10 @@ TRAININGS: dict[str, Training] = {
 }
 
 
+SAMPLE = ("dropout", "weighted rows and classes", "a step as it is written")
+"""Of these, what a slower device is tried on."""
+
+
 class Counted:
     """A communicator that notes its calls and the bytes of the arrays that they are given."""
 
@@ -151,12 +155,12 @@ class AtEachStep(gn.Callback):
         self.function(trainer)
 
 
-def train_all(folder: Path) -> None:
-    """Leave weights and history of each training; every rank must have the same bits."""
+def train(folder: Path, names: Iterable[str] = tuple(TRAININGS)) -> None:
+    """Leave weights and history of trainings; every rank must have the same bits."""
     found = {}
-    for name, training in TRAININGS.items():
-        trainer = training("mpi")
-        weights = trainer.model.store.params
+    for name in names:
+        trainer = TRAININGS[name]("mpi")
+        weights = gn.to_host(trainer.model.store.params)
         assert len(set(trainer.ranks.comm.allgather(weights.tobytes()))) == 1, name
         found[name] = {"weights": weights.tolist(), "history": trainer.history.epochs, "steps": trainer.optimizer.steps}
     if trainer.ranks.main:
@@ -189,6 +193,19 @@ def resume(folder: Path) -> None:
     trainer = gn.Trainer.resume(folder / "single.safetensors", callbacks=[AtEachStep(save)], distributed="mpi")
     trainer.fit(X, Y, epochs=4 - trainer.epoch, batch_size=BATCH)
     trainer.save(folder / "end.safetensors")
+
+
+def interrupt(folder: Path) -> None:
+    """Get a Ctrl-C on rank 1 in the second epoch; leave how each rank took it."""
+
+    def at(trainer: gn.Trainer) -> None:
+        if trainer.ranks.rank == 1 and trainer.optimizer.steps == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    trainer = trained("mpi", callbacks=[AtEachStep(at), gn.Checkpoint(folder / "checkpoint.safetensors")])
+    ended = trainer.ranks.comm.allgather([trainer.history.stopped, trainer.epoch, trainer.position])
+    if trainer.ranks.main:
+        (folder / "ended.json").write_text(json.dumps(ended))
 
 
 def fail(how: str, folder: Path) -> None:
@@ -248,5 +265,6 @@ def refuse(folder: Path) -> None:
 
 if __name__ == "__main__":
     task, folder = sys.argv[1], Path(sys.argv[2])
-    tasks = {"train": train_all, "count": count_bytes, "resume": resume, "refuse": refuse}
+    tasks = {"train": train, "sample": partial(train, names=SAMPLE), "count": count_bytes, "resume": resume}
+    tasks |= {"refuse": refuse, "interrupt": interrupt}
     tasks.get(task, partial(fail, task))(folder)

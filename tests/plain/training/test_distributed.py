@@ -66,6 +66,12 @@ def test_a_training_goes_on_with_another_number_of_ranks(tmp_path):
         assert_same_history(trainer.history.epochs, reference.history.epochs, file)
 
 
+def test_ctrl_c_on_one_rank_ends_all_after_the_epoch(tmp_path):
+    done(2, "interrupt", tmp_path)
+    assert json.loads((tmp_path / "ended.json").read_text()) == [["interrupted", 2, 0]] * 2
+    assert gn.Trainer.resume(tmp_path / "checkpoint.safetensors").epoch == 2
+
+
 @pytest.mark.parametrize("how", ["killed", "raises", "outside"])
 def test_a_rank_that_fails_ends_the_others_and_leaves_a_whole_checkpoint(how, tmp_path):
     began = time.monotonic()
