@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import sys
 import traceback
@@ -242,11 +243,10 @@ class Ranks:
 
     def local_device(self, spec: str) -> str:
         """Return this rank's device where all were told the same: "auto" and "cuda" are a GPU for each on a machine."""
+        machines = self._gather(platform.node())
         if self.size == 1 or spec not in ("auto", "cuda") or not get_device(spec).name.startswith("cuda"):
             return spec
-        from mpi4py.MPI import COMM_TYPE_SHARED
-
-        return f"cuda:{self.comm.Split_type(COMM_TYPE_SHARED).rank}"
+        return f"cuda:{machines[: self.rank].count(machines[self.rank])}"
 
 
 def _described(trainer: Trainer, arrays: Sequence[np.ndarray], asked: Mapping[str, Any]) -> dict[str, Any]:

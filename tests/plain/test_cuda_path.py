@@ -60,15 +60,25 @@ def test_a_training_moves_from_gpu_to_gpu_with_its_optimizer():
 
 
 class Twins:
-    """A communicator of two ranks that always say the same; this is the first."""
+    """A communicator of two ranks that always say the same."""
 
-    rank, size = 0, 2
+    size = 2
+
+    def __init__(self, rank=0):
+        self.rank = rank
 
     def allgather(self, thing):
         return [thing, thing]
 
     def bcast(self, thing):
         return thing
+
+
+@pytest.mark.parametrize(
+    ("spec", "devices"), [("auto", "cuda:0 cuda:1"), ("cuda:0", "cuda:0 cuda:0"), ("cpu", "cpu cpu")]
+)
+def test_ranks_that_are_told_the_same_take_a_gpu_each(spec, devices):
+    assert [Ranks(Twins(rank)).local_device(spec) for rank in (0, 1)] == devices.split()
 
 
 def test_the_gradients_of_ranks_are_summed_by_nccl_between_two_graphs(monkeypatch):

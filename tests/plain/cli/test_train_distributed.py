@@ -33,6 +33,12 @@ def test_ranks_leave_one_run_and_print_once_what_one_process_does(invoke, tmp_pa
     assert "3 epochs" in resumed.stdout
 
 
+def test_without_mpi4py_mpiexec_is_told_what_to_install(refused, monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    assert "pip install 'gpunet[mpi]'" in refused("train", "digits")
+
+
 def test_ranks_refuse_a_folder_that_is_taken_in_one_line(tmp_path):
     (tmp_path / "mine.txt").touch()
     run = mpiexec(2, GPUNET, *ARGUMENTS, "--out", tmp_path)
