@@ -1,6 +1,6 @@
 """How training scales over ranks on one machine: seconds of a step with the same batch, shared by ever more of them.
 
-    python -m benchmarks.mpi_scaling [--ranks 1 2] [--rounds 5]
+    python -m benchmarks.mpi_scaling [--ranks 1 2] [--nets 784-128-10] [--rounds 5]
 
 Each rank has one BLAS thread; the row "2 threads" is one process with as many threads as the most ranks. A run trains
 for some epochs and tells its fastest; the runs take turns, and the table shows the fastest and the median of the
@@ -56,6 +56,7 @@ def measure(net: str, ranks: int, threads: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--train", choices=NETS, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -66,7 +67,7 @@ def main() -> None:
     runs = {f"{n} rank{'s' * (n > 1)}": (n, 1) for n in given.ranks} | {f"{most} threads": (1, most)}
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {given.rounds} rounds; milliseconds of a step")
     print(f"{'net / batch':28}{'':12}{'fastest':>9}{'median':>9}{'times as fast':>15}{'sum alone':>11}")
-    for net, (batch, _) in NETS.items():
+    for net in given.nets:
         found = {name: [] for name in runs}
         for _ in range(given.rounds):
             for name, how in runs.items():
@@ -76,7 +77,7 @@ def main() -> None:
         for name, (step, alone) in fastest.items():
             median = statistics.median(row[0] for row in found[name])
             numbers = f"{step * 1e3:9.3f}{median * 1e3:9.3f}{base / step:15.2f}{alone * 1e3:11.3f}"
-            print(f"{f'{net} / {batch}':28}{name:12}{numbers}", flush=True)
+            print(f"{f'{net} / {NETS[net][0]}':28}{name:12}{numbers}", flush=True)
 
 
 if __name__ == "__main__":
