@@ -49,6 +49,10 @@ class StateError(GpunetError, RuntimeError):
     """A call out of order, such as `backward` before `forward`."""
 
 
+class RankError(GpunetError, RuntimeError):
+    """Ranks of a distributed training that do not fit together, or one that cannot go on; the message says which."""
+
+
 class ModelFileError(GpunetError, ValueError):
     """A model or checkpoint file that is truncated, altered, foreign or of an unknown version."""
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from gpunet.arguments import real
 from gpunet.data.checks import as_dtype, check_labels, check_one_dimension, check_range, check_targets, host_array
-from gpunet.device import Array, device_of
+from gpunet.device import Array, device_of, to_host
 from gpunet.errors import ArgumentError, DataError, ShapeError
 from gpunet.ops.cosine_embedding import cosine_embedding
 from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
@@ -56,6 +56,15 @@ class Loss(Watched):
     def value(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
         """Return the loss alone; arguments and errors as for `value_and_grad`."""
         return self.value_and_grad(prediction, target, weight)[0]
+
+    def norms(self, target: Array, weight: Array | None = None) -> np.ndarray | None:
+        """Return what each row adds to the denominator of the mean, (rows,) on the host; None: all add the same.
+
+        Args:
+            target: as for `value_and_grad`.
+            weight: likewise.
+        """
+        return None if weight is None else np.asarray(to_host(weight))
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return host targets as an array that `value_and_grad` takes, for rows of output of the given shape.
@@ -115,6 +124,12 @@ class CrossEntropyLoss(Loss):
     def check_given(self, prediction: Array, target: Array) -> None:
         if target.ndim == prediction.ndim - 1 and isinstance(target, np.ndarray):
             check_range(target, prediction.shape[-1], "target: labels")
+
+    def norms(self, target: Array, weight: Array | None = None) -> np.ndarray | None:
+        if self.class_weight is None or target.dtype.kind == "f":
+            return super().norms(target, weight)
+        of_rows: np.ndarray = self.class_weight[to_host(target)].reshape(len(target), -1).sum(axis=1)
+        return of_rows if weight is None else of_rows * to_host(weight)
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if not output_shape or output_shape[-1] < 2:

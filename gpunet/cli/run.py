@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -168,13 +169,23 @@ def flat(dataset: Dataset) -> Dataset:
     return replace(dataset, X=dataset.X.reshape(len(dataset), -1))
 
 
-def open_trainer(settings: Settings, folder: Path, train: Dataset, callbacks: Sequence[Callback]) -> Trainer:
+def open_trainer(
+    settings: Settings,
+    folder: Path,
+    train: Dataset,
+    callbacks: Sequence[Callback],
+    distributed: Literal["mpi"] | None,
+) -> Trainer:
     """Return the trainer of the checkpoint in the run's folder, or a new one where there is none yet."""
     checkpoint = folder / CHECKPOINT
-    return Trainer.resume(checkpoint, callbacks=callbacks) if checkpoint.exists() else _new(settings, train, callbacks)
+    if checkpoint.exists():
+        return Trainer.resume(checkpoint, callbacks=callbacks, distributed=distributed)
+    return _new(settings, train, callbacks, distributed)
 
 
-def _new(settings: Settings, train: Dataset, callbacks: Sequence[Callback]) -> Trainer:
+def _new(
+    settings: Settings, train: Dataset, callbacks: Sequence[Callback], distributed: Literal["mpi"] | None
+) -> Trainer:
     """Return the trainer of a new MLP, which standardises by the statistics of the training part."""
     if train.classes is not None and len(train.classes) < 2:
         raise DataError(f"{settings.data}: every sample is of class {train.classes[0]!r}; two are needed at least.")
@@ -190,6 +201,7 @@ def _new(settings: Settings, train: Dataset, callbacks: Sequence[Callback]) -> T
         optimizer=OPTIMIZERS[settings.optimizer](settings.lr),
         callbacks=callbacks,
         seed=settings.seed,
+        distributed=distributed,
     )
 
 

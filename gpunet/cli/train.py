@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +24,7 @@ from gpunet.files import write_bytes
 from gpunet.models import Sequential
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.training import Checkpoint, EarlyStopping, Log, ProgressBar, TerminateOnNaN, Trainer
+from gpunet.training.distributed import Ranks, launched
 
 LEARNING_RATES = {"Adam": 0.002, "AdamW": 0.002, "RMSprop": 0.002, "SGD": 0.1}
 """The optimizers with their default rates. They and the options' defaults were chosen on the digits by cross-validation
@@ -62,12 +65,21 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
     files. A fifth is held out as the test part; a fifth of the rest validates, and ends the training when it gets no
     better. Ctrl-C stops; --resume goes on as if nothing had happened, with --epochs to more of them than were asked for
     at first. A run that has ended because it got no better stays as it is.
+
+    Started by mpiexec, as in "mpiexec -n 4 gpunet train digits", the processes train together, each on its share of
+    every batch: the result is that of one process.
     """
     began = time.perf_counter()
-    settings, folder = _new_run(options, out) if resume is None else (_resumed(ctx, resume), resume)
+    distributed = launched()
+    ranks = Ranks.join(distributed)
+    if not ranks.main:
+        sys.stdout = sys.stderr = io.StringIO()  # rank 0 speaks for all
+    settings, folder = ranks.on_main(
+        lambda: _new_run(options, out) if resume is None else (_resumed(ctx, resume), resume)
+    )
     say = (lambda text: None) if as_json else click.echo
-    with use_device(settings.device):
-        say(f"device  {described_device(settings.device)}")
+    with ranks.together(), use_device(ranks.local_device(settings.device)):
+        say(f"device  {described_device(settings.device)}" + (f"; {ranks.size} ranks" if ranks.size > 1 else ""))
         parts = run.load_parts(settings)
         sha256 = run.checksum(parts)
         if settings.sha256 not in (None, sha256):
@@ -76,14 +88,16 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
         say(f"data    {_described(parts)}\n")
         stopper = EarlyStopping()
         callbacks = [Log(folder / run.LOG), TerminateOnNaN(), stopper, Checkpoint(folder / run.CHECKPOINT)]
-        trainer = run.open_trainer(
-            settings, folder, parts["train"], [*([] if as_json else [ProgressBar()]), *callbacks]
-        )
+        callbacks = [*([] if as_json else [ProgressBar()]), *callbacks]
+        trainer = run.open_trainer(settings, folder, parts["train"], callbacks, distributed)
         assert isinstance(trainer.model, Sequential)  # a run trains an MLP
         say(f"{trainer.model.summary()}\n")
-        settings.write(folder)
-        (folder / run.RESULTS).unlink(missing_ok=True)  # of a run that is now to go on
-        _fit(trainer, settings, parts, stopper)
+        if ranks.main:
+            settings.write(folder)
+            (folder / run.RESULTS).unlink(missing_ok=True)  # of a run that is now to go on
+    _fit(trainer, settings, parts, stopper)
+    if not ranks.main:
+        return
     trainer.model.save(folder / run.MODEL)
     if trainer.history.stopped == "interrupted":
         click.echo(f"Interrupted after {trainer.epoch} epochs. To go on:\n{run.resume_command(folder)}", err=True)

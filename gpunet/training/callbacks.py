@@ -26,9 +26,12 @@ class Callback:
 
     Attributes:
         order: a trainer calls callbacks of a lower order first, and those of the same order as they were given.
+        on_every_rank: whether each rank of a distributed training calls it; False for one that prints or writes, which
+            rank 0 alone calls.
     """
 
     order: ClassVar[int] = 0
+    on_every_rank: ClassVar[bool] = True
 
     @property
     def label(self) -> str:
@@ -61,6 +64,8 @@ class ProgressBar(Callback):
     Args:
         file: where to draw it; standard error by default.
     """
+
+    on_every_rank = False
 
     def __init__(self, file: TextIO | None = None):
         self.file = file
@@ -216,6 +221,7 @@ class Checkpoint(Monitor):
     """
 
     order = 1  # it holds the state of the others, so they see the epoch first
+    on_every_rank = False
 
     def __init__(self, path: str | Path, *, every: int = 1, best: bool = False, monitor: str | None = None):
         super().__init__(monitor)
@@ -249,6 +255,8 @@ class Log(Callback):
     Args:
         path: the file; one that is there is replaced by this training's history.
     """
+
+    on_every_rank = False
 
     def __init__(self, path: str | Path):
         self.path = Path(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,15 +18,19 @@ from gpunet.training.callbacks import Callback
 from gpunet.training.history import History
 
 if TYPE_CHECKING:
-    from gpunet.training.trainer import Metric, Trainer
+    from gpunet.training.evaluation import Metric
+    from gpunet.training.trainer import Trainer
 
 
 def save(trainer: Trainer, path: str | Path) -> None:
-    """Write model, optimizer state, callback state, history and position to `path`."""
+    """Write model, optimizer state, callback state, history and position to `path`; of several ranks, rank 0 does."""
     for part, known in ((trainer.loss, LOSSES), (trainer.optimizer, OPTIMIZERS)):
         if type(part) not in known.values():
             raise ArgumentError(f"a training with {part!r} cannot be saved: its class is your own code, not data.")
     trainer.attach()
+    running = trainer.running.state(trainer.ranks.total)
+    if not trainer.ranks.main:
+        return
     arrays, description = trainer.model.to_arrays()
     store, device = trainer.model.store, trainer.model.device
     for slot, flat in store.slots.items():
@@ -54,13 +58,17 @@ def save(trainer: Trainer, path: str | Path) -> None:
             "epoch": trainer.epoch,
             "position": trainer.position,
             "rows": trainer.rows,
-            "running": trainer.running.state(),
+            "running": running,
         },
     )
 
 
 def load(
-    kind: type[Trainer], path: str | Path, callbacks: Sequence[Callback], metrics: Mapping[str, Metric] | None
+    kind: type[Trainer],
+    path: str | Path,
+    callbacks: Sequence[Callback],
+    metrics: Mapping[str, Metric] | None,
+    distributed: Literal["mpi"] | None,
 ) -> Trainer:
     """Rebuild the trainer that `save` wrote; the documentation is at `Trainer.resume`."""
     arrays, description = read_arrays(path, "checkpoint")
@@ -78,6 +86,7 @@ def load(
             seed=description["seed"],
             plan=description["plan"],
             precision=description["precision"],
+            distributed=distributed,
         )
         trainer.attach()
         trainer.optimizer.restore(description["optimizer_state"])
@@ -87,7 +96,8 @@ def load(
         trainer.history = History(description["history"])
         trainer.epoch, trainer.position = description["epoch"], description["position"]
         trainer.rows = description["rows"]
-        trainer.running.restore(description["running"])
+        if trainer.ranks.main:  # the sums of all ranks
+            trainer.running.restore(description["running"])
         _restore_callbacks(trainer, arrays, description["callbacks"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{path}: not a checkpoint that this gpunet reads: {error}") from None

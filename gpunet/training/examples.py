@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet.data import check_lengths, split_indices
+from gpunet.data import check_lengths, check_weights, split_indices
 from gpunet.data.checks import as_dtype, host_array
 from gpunet.data.labels import label_indices
 from gpunet.errors import ArgumentError, DataError, GpunetError
@@ -55,6 +55,50 @@ def check_examples(
         target = as_dtype(scaler.apply(rows), model.dtype, "y").reshape(target.shape)
     check_lengths(X=x, y=target)
     return x, target
+
+
+class Examples(NamedTuple):
+    """What a training takes.
+
+    Attributes:
+        arrays: features, targets and, if there are any, row weights of the rows to train on.
+        validation: data (X, y) to validate on, raw, or None.
+        classes: the names of the classes, or None.
+    """
+
+    arrays: list[np.ndarray]
+    validation: tuple[ArrayLike, ArrayLike] | None
+    classes: tuple[str, ...] | None
+
+
+def check_training(
+    model: Model,
+    loss: Loss,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    validation: float | tuple[ArrayLike, ArrayLike] | None,
+    sample_weight: ArrayLike | None,
+    seed: int,
+) -> Examples:
+    """Check what `Trainer.fit` was given, whose documentation says what that may be."""
+    classes = class_names(model, loss, y)
+    x, target = check_examples(model, loss, X, y, classes)
+    weight = None
+    if sample_weight is not None:
+        weight = check_weights(sample_weight, len(x), "sample_weight")
+    if isinstance(validation, int | float | np.floating):
+        labels = np.asarray(y)
+        kept, held_out = hold_out(loss, labels, float(validation), seed=seed)
+        validation = np.asarray(X)[held_out], labels[held_out]
+        x, target = x[kept], target[kept]
+        if weight is not None:
+            weight = check_weights(weight[kept], len(x), "sample_weight, without the rows held out,")
+    elif validation is not None:
+        check_validation(model, loss, validation, classes)
+    if weight is not None:  # only their ratios count, so none need be beyond the model's dtype
+        weight = (weight / weight.mean(dtype=np.float64)).astype(model.dtype)
+    return Examples([a for a in (x, target, weight) if a is not None], validation, classes)
 
 
 def check_validation(model: Model, loss: Loss, validation: Any, classes: tuple[str, ...] | None) -> None:

@@ -7,6 +7,9 @@ list of calls over fixed buffers, so it needs to be written down once:
 - on a GPU and on "sim", a captured graph of kernels, the optimizer's among them. What changes from step to step
   (learning rate, number of the step, place in the epoch) lies on the device and moves on there.
 
+Where several ranks share the batch, the sum of their gradients comes between the recorded backward pass and the update;
+on a GPU these are two graphs then.
+
 The first step of a batch shape runs as it is written and finds out which buffers there are, the second one is recorded
 over one piece of memory that holds them all, the third is the first replay.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -31,7 +35,9 @@ from gpunet.optimizers import Optimizer
 from gpunet.optimizers.step import DeviceStep, HostStep
 from gpunet.recording import Call, NotRecordableError, RecordedArray, parts, recorded, recording
 from gpunet.tape import Tape
+from gpunet.training.distributed import Ranks
 from gpunet.training.explain import Explanation, call_nodes, launch_node
+from gpunet.training.rank_loss import RankLoss
 
 Load = Callable[[Tape], Sequence[Array]]
 """Loads the batch of a step: features, targets and, if there are any, row weights."""
@@ -55,8 +61,12 @@ class Plan:
         record: True, False, or "auto": recorded unless the step cannot be.
         precision: "float32" or "tf32", as for `Trainer`.
         tell: is told why where the step is not recorded.
+        count: rows of the batch, of all ranks together.
+        ranks: who shares it.
 
     Attributes:
+        share: the loss over this rank's rows; None where it has all rows.
+        rows: how many it has.
         value: the loss of the last step, (), on the device; the next step overwrites it.
         prediction: its outputs, likewise.
         explanation: what the recorded step consists of; None before it is recorded.
@@ -64,6 +74,7 @@ class Plan:
 
     value: Array
     prediction: Array
+    _reduce: Call
 
     def __init__(
         self,
@@ -75,12 +86,22 @@ class Plan:
         record: bool | Literal["auto"],
         precision: Literal["float32", "tf32"],
         tell: Callable[[str], None],
+        count: int,
+        ranks: Ranks,
     ):
         self.model, self.loss, self.optimizer, self.record = model, loss, optimizer, record
         self._tell = tell
         self.explanation: Explanation | None = None
         self._store, self._device = model.store, model.device
         self._params = self._store.params
+        self.share: RankLoss | None = None
+        self.rows, self._first_row = count, 0
+        self._update: Call = optimizer.step
+        if ranks.size > 1:
+            self.loss = self.share = RankLoss(loss, count, ranks.rows(count), self._params)
+            self.rows, self._first_row = self.share.rows, self.share.own.start
+            self._reduce = ranks.reducer(self._store.grads)
+            self._update = self._reduce_and_update
         self._chosen = chosen_kernel()
         self._kernel: str | None = None
         if self._params.dtype == np.float32:
@@ -89,7 +110,7 @@ class Plan:
             self._kernel = "tiled"  # the library serves float64 else, and its calls cannot be captured
         self._step = optimizer.prepare()
         self._launches = self._step.launches if isinstance(self._step, DeviceStep) else None
-        self._parts = [*parts(model), *parts(loss)]
+        self._parts = [*parts(model), *parts(self.loss)]
         self._changes = [part.last_change for part in self._parts]
         self.tape = Tape(seed, self._step.progress if isinstance(self._step, DeviceStep) else None)
         self._replays: dict[Hashable, Call] = {}  # by the place of the batch; () for those that are loaded
@@ -180,14 +201,19 @@ class Plan:
         if add is not None:
             add(self.value, self.prediction, target, tape)
 
+    def _reduce_and_update(self) -> None:
+        """Sum the gradients over the ranks, and update."""
+        self._reduce()
+        self.optimizer.step()
+
     def _run(self, load: Load, add: Add | None) -> None:
         """Do the step as it is written."""
-        self.tape.reset(step=self.optimizer.steps)
+        self.tape.reset(self.optimizer.steps, self._first_row)
         if isinstance(self._step, DeviceStep):
             self._step.expect(self.optimizer.steps, self.optimizer.lr)  # dropout looks at the number of the step
         with self._products():
             self._work(self.tape, load, add)
-        self.optimizer.step()
+        self._update()
         self._ran = True
 
     def _try_to_record(self, load: Load, add: Add | None) -> None:
@@ -214,8 +240,8 @@ class Plan:
 
     def _record(self, step: HostStep, load: Load, add: Add | None) -> None:
         """Do the step on the CPU and keep its calls."""
-        tape, optimizer = self.tape, self.optimizer
-        tape.reset(step=optimizer.steps)
+        tape, optimizer, update = self.tape, self.optimizer, self._update
+        tape.reset(optimizer.steps, self._first_row)
         arena_bytes = tape.pack(RecordedArray.of)
         with self._store.recorded(), recording() as calls:
             target = self._gradients(tape, load)
@@ -223,14 +249,14 @@ class Plan:
             if add is not None:
                 add(self.value, self.prediction, target, tape)
         self.value, self.prediction = np.asarray(self.value), np.asarray(self.prediction)
-        optimizer.step()
+        update()
         self.explanation = Explanation([*call_nodes(calls), *call_nodes(step.calls or [])], arena_bytes)
 
         def replay() -> None:
             tape.step = optimizer.steps
             for call in calls:
                 call()
-            optimizer.step()
+            update()
 
         def first_replay() -> None:
             tape.step = optimizer.steps
@@ -241,7 +267,7 @@ class Plan:
             replayed = self.value, self.prediction, grads.copy(), buffers.copy()
             buffers[...] = before  # to follow this batch once
             again = Tape(tape.seed)
-            again.reset(step=tape.step)
+            again.reset(tape.step, self._first_row)
             target = self._gradients(again, load)
             written = self.value, self.prediction, grads, buffers
             if all(np.array_equal(a, b, equal_nan=True) for a, b in zip(replayed, written, strict=True)):
@@ -253,33 +279,30 @@ class Plan:
                 self._give_up("it gave other numbers when its calls were made again.")
                 if add is not None:
                     add(self.value, self.prediction, target, again)
-            optimizer.step()
+            update()
 
         # code that is not gpunet's may escape the recording: its first replay is compared with the code
         self._replays[()] = replay if all(map(_is_own, self._parts)) else first_replay
 
     def _capture(self, step: DeviceStep, load: Load, add: Add | None) -> None:
-        """Capture the step on a GPU as a graph, and launch that."""
+        """Capture the step on a GPU as a graph, or as one up to the gradients and one of the update; launch that."""
         tape, optimizer, cuda = self.tape, self.optimizer, self._device.xp.cuda
-        tape.reset(step=optimizer.steps)
+        tape.reset(optimizer.steps, self._first_row)
         if self.explanation is None:  # the first graph; all others use its buffers
             self._arena_bytes = tape.pack()
         stream = cuda.Stream(non_blocking=True)
+        work = partial(self._work, tape, load, add)
         with stream, cuda.using_allocator(_refuse), self._products(), traced_launches() as launches:
-            stream.begin_capture()
-            try:
-                self._work(tape, load, add)
-                for launch in step.launches:
-                    launch()
-            except BaseException:
-                _end_spoilt(stream)
-                raise
-            graph = stream.end_capture()
+            if self.share is None:
+                calls = [_captured(stream, [work, *step.launches])]
+            else:
+                calls = [_captured(stream, [work]), self._reduce, _captured(stream, step.launches)]
         self.explanation = Explanation(list(map(launch_node, launches)), self._arena_bytes)
 
         def replay() -> None:
             step.expect(optimizer.steps, optimizer.lr)
-            graph.launch()
+            for call in calls:
+                call()
             step.done += 1
             optimizer.steps += 1
 
@@ -313,7 +336,14 @@ def _refuse(nbytes: int) -> NoReturn:
     raise NotRecordableError(f"{nbytes} bytes of memory are taken inside of the step; take them from the tape.")
 
 
-def _end_spoilt(stream: Any) -> None:
-    """End a capture that failed, which raises once more."""
-    with suppress(RuntimeError):
-        stream.end_capture()
+def _captured(stream: Any, calls: Sequence[Call]) -> Call:
+    """Return what launches the graph of some calls, which are captured on the current stream."""
+    stream.begin_capture()
+    try:
+        for call in calls:
+            call()
+    except BaseException:
+        with suppress(RuntimeError):  # ending a capture that failed raises once more
+            stream.end_capture()
+        raise
+    return stream.end_capture().launch  # type: ignore[no-any-return]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from gpunet.device import CPU, Array, array_module, device_of
 from gpunet.losses import Task
 from gpunet.ops.launch import ROW_THREADS, operand, row_lanes
 from gpunet.tape import Tape
+
+Total = Callable[[Sequence[float]], Sequence[float]]
+"""Sums numbers over the ranks of a training."""
 
 LOSS, LABELS, DISTRIBUTIONS, BINARY = (
     Kernel("metrics.cu", f"accumulate_{what}") for what in ("loss", "labels", "distributions", "binary")
@@ -65,23 +69,31 @@ class RunningMeans:
 
     def read(self) -> dict[str, float]:
         """Return the means so far, as {"loss": ..., "accuracy": ...}."""
-        return self._means(self._device.to_host(self._totals))
+        return self._means([*self._device.to_host(self._totals), self._rows, self._answers])
 
-    def read_beside(self, number: Array) -> tuple[dict[str, float], int]:
-        """Return the means and a whole number, (1,), by one read of the device: the only one in an epoch."""
+    def read_beside(self, number: Array, total: Total = list) -> tuple[dict[str, float], int]:
+        """Return the means and a whole number, (1,), by one read of the device: the only one in an epoch.
+
+        Args:
+            number: which one.
+            total: sums over those who share the batches.
+        """
         both = self._device.xp.empty(3, np.float64)
         both[:2], both[2:] = self._totals, number
-        found = self._device.to_host(both)
-        return self._means(found), int(found[2])
+        *totals, found = self._device.to_host(both).tolist()
+        return self._means(total([*totals, self._rows, self._answers])), int(found)
 
-    def _means(self, totals: np.ndarray) -> dict[str, float]:
-        means = {"loss": float(totals[0]) / self._rows}
-        return {**means, "accuracy": float(totals[1]) / self._answers} if self._judges else means
+    def _means(self, sums: Sequence[float]) -> dict[str, float]:
+        loss, right, rows, answers = map(float, sums)
+        means = {"loss": loss / rows}
+        return {**means, "accuracy": right / answers} if self._judges else means
 
-    def state(self) -> dict[str, Any]:
-        """Return the sums, as JSON."""
-        totals = self._device.to_host(self._totals).tolist() if self._rows else None
-        return {"totals": totals, "rows": self._rows, "answers": self._answers}
+    def state(self, total: Total = list) -> dict[str, Any]:
+        """Return the sums, as JSON; within an epoch all who share the batches call this."""
+        if not self._rows:
+            return {"totals": None, "rows": 0, "answers": 0}
+        *totals, rows, answers = total([*self._device.to_host(self._totals).tolist(), self._rows, self._answers])
+        return {"totals": totals, "rows": int(rows), "answers": int(answers)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""

@@ -24,6 +24,8 @@ class TensorBoard(Callback):
         folder: where the event files go, made where it is missing; `tensorboard --logdir` takes it or its parent.
     """
 
+    on_every_rank = False
+
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = os.fspath(folder)
         self._writer: Any = None

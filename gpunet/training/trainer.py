@@ -7,12 +7,9 @@ batches on the device, and reads the device once an epoch.
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +19,6 @@ from numpy.typing import ArrayLike
 
 from gpunet import random
 from gpunet.arguments import whole
-from gpunet.data import check_weights
 from gpunet.device import Array, on_device
 from gpunet.errors import ArgumentError, DataError, GpunetWarning, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
@@ -31,14 +27,14 @@ from gpunet.optimizers import Adam, Optimizer
 from gpunet.training import checkpoint
 from gpunet.training.batches import Batches
 from gpunet.training.callbacks import Callback
-from gpunet.training.examples import check_examples, check_validation, class_names, hold_out
+from gpunet.training.distributed import Ranks
+from gpunet.training.evaluation import Metric, default_metrics, evaluate
+from gpunet.training.examples import check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History, Row
-from gpunet.training.metrics import accuracy, mean_absolute_error, r2_score
+from gpunet.training.interrupts import interruptible
 from gpunet.training.plan import Plan
 from gpunet.training.running import RunningMeans
-
-Metric = Callable[[np.ndarray, np.ndarray], float]
 
 PLANS = 4
 """Batch shapes whose steps are kept: an epoch has two, the batch size and what is left for its last batch."""
@@ -62,12 +58,17 @@ class Trainer:
             can be, and told once where not. The numbers are the same.
         precision: "float32", or "tf32": on a GPU, float32 products on tensor cores, which round their operands to 10
             bits of mantissa.
+        distributed: "mpi": the ranks that `mpiexec -n` started train together, each on its rows of every batch, with
+            the numbers of one process; needs mpi4py. Each makes the same model and trainer and calls `fit` with the
+            same data. Rank 0 alone validates and calls the callbacks that write. A rank that fails while it trains ends
+            all; Ctrl-C ends the training after the epoch.
 
     Attributes:
         history: what each epoch gave.
         epoch: epochs done.
         position: samples done of an epoch that was interrupted.
         rows: samples of the data last trained on.
+        ranks: who trains: this process alone, or with others.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Trainer:
         seed: int = 0,
         plan: bool | Literal["auto"] = "auto",
         precision: Literal["float32", "tf32"] = "float32",
+        distributed: Literal["mpi"] | None = None,
     ):
         if plan not in (True, False, "auto"):
             raise ArgumentError(f"Trainer: plan must be True, False or 'auto', got {plan!r}.")
@@ -104,13 +106,10 @@ class Trainer:
             if not isinstance(value, kind):
                 raise ArgumentError(f"Trainer: {name} takes a `{kind.__name__}`, got {value!r}.")
         self.optimizer = optimizer
-        self.callbacks = sorted(callbacks, key=lambda callback: callback.order)
-        default: dict[str, Metric] = {"accuracy": accuracy}
-        if self.loss.task == "regression":
-            default = {"mae": mean_absolute_error, "r2": r2_score}
-        elif self.loss.task == "similarity":
-            default = {}
-        self.metrics = dict(default if metrics is None else metrics)
+        self.ranks = Ranks.join(distributed)
+        own = (callback for callback in callbacks if self.ranks.main or callback.on_every_rank)
+        self.callbacks = sorted(own, key=lambda callback: callback.order)
+        self.metrics = dict(default_metrics(self.loss) if metrics is None else metrics)
         self.seed = int(seed)
         self.history = History()
         self.epoch = 0
@@ -121,6 +120,7 @@ class Trainer:
         self.precision = precision
         self._plans: dict[Hashable, Plan] = {}
         self._batches: Batches | None = None
+        self._norms: np.ndarray | None = None
         self._told = False
         self._attached = False
 
@@ -172,31 +172,23 @@ class Trainer:
             ArgumentError: epochs or batch_size below 1.
             DataError, DTypeError, ShapeError: data that cannot be used; nothing was changed.
         """
-        epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
-        classes = class_names(self.model, self.loss, y)
-        x, target = check_examples(self.model, self.loss, X, y, classes)
-        weight = None
-        if sample_weight is not None:
-            weight = check_weights(sample_weight, len(x), "sample_weight")
-        if isinstance(validation, int | float | np.floating):
-            labels = np.asarray(y)
-            kept, held_out = hold_out(self.loss, labels, float(validation), seed=self.seed)
-            validation = np.asarray(X)[held_out], labels[held_out]
-            x, target = x[kept], target[kept]
-            if weight is not None:
-                weight = check_weights(weight[kept], len(x), "sample_weight, without the rows held out,")
-        elif validation is not None:
-            check_validation(self.model, self.loss, validation, classes)
-        if weight is not None:  # only their ratios count, so none need be beyond the model's dtype
-            weight = (weight / weight.mean(dtype=np.float64)).astype(self.model.dtype)
-        if self.position and len(x) != self.rows:
-            raise DataError(f"X: {len(x)} rows; the epoch that was interrupted had {self.rows}. Give the same data.")
-        self.attach()
-        self.model.classes, self.rows = classes, len(x)
-        with self.model.device.activate():
-            batches = self._load([a for a in (x, target, weight) if a is not None])
+        with self.ranks.together():
+            epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
+            examples = check_training(
+                self.model, self.loss, X, y, validation=validation, sample_weight=sample_weight, seed=self.seed
+            )
+            rows = len(examples.arrays[0])
+            if self.position and rows != self.rows:
+                raise DataError(f"X: {rows} rows; the epoch that was interrupted had {self.rows}. Give the same data.")
+            self.ranks.check_batches(rows, self.position, batch_size)
+            self.attach()
+        self.ranks.begin(self, examples.arrays, batch_size=batch_size, epochs=epochs, shuffle=shuffle)
+        self.model.classes, self.rows = examples.classes, rows
+        self._norms = self.loss.norms(*examples.arrays[1:])
+        with self.model.device.activate(), self.ranks.guard():
+            batches = self._load(examples.arrays)
             try:
-                return self._run(batches, epochs, batch_size, shuffle, validation)
+                return self._run(batches, epochs, batch_size, shuffle, examples.validation)
             finally:
                 batches.release()
 
@@ -217,7 +209,7 @@ class Trainer:
         validation: tuple[ArrayLike, ArrayLike] | None,
     ) -> History:
         self.history.stopped = None
-        with self._interruptible():
+        with interruptible(self.stop):
             try:
                 for callback in self.callbacks:
                     callback.on_fit_begin(self, epochs * self.rows - self.position)
@@ -240,40 +232,48 @@ class Trainer:
         shuffle: bool,
         validation: tuple[ArrayLike, ArrayLike] | None,
     ) -> None:
-        rows = self.rows
-        batches.begin(self._order(shuffle), self.position)
+        rows, order, norms = self.rows, self._order(shuffle), self._norms
+        batches.begin(*self.ranks.order(order, self.position, batch_size))
         if not self.position:
             self.optimizer.prepare().first_skipped.fill(0)
         self.optimizer.look_ahead(math.ceil((rows - self.position) / batch_size))
         began = time.perf_counter()
         while self.position < rows:
-            if self.history.stopped == "interrupted":
+            if self.history.stopped == "interrupted" and self.ranks.size == 1:
                 return
             count = min(batch_size, rows - self.position)
-            plan = self._plan((batches, count), record=self.plan if batches.on_device else False)
-            plan(partial(batches.next, count), self.running.accumulate)
+            plan = self._plan((batches, count), count, record=self.plan if batches.on_device else False)
+            if plan.share is not None:
+                plan.share.weigh(None if norms is None else norms[order[self.position : self.position + count]])
+            plan(partial(batches.next, plan.rows), self.running.accumulate)
             self.running.count(plan.prediction)
-            batches.position = self.position = self.position + count
+            batches.position += plan.rows
+            self.position += count
             for callback in self.callbacks:
                 callback.on_step_end(self, count)
-        means, first_skipped = self.running.read_beside(self.optimizer.prepare().first_skipped)
-        if first_skipped:
+        means, first_skipped = self.running.read_beside(self.optimizer.prepare().first_skipped, self.ranks.total)
+        if first_skipped and self.ranks.main:
             warnings.warn(
                 f"epoch {self.epoch + 1}: from step {first_skipped} of the training on, gradients were not finite; "
                 "such steps are not applied, and the weights are the last finite ones. Lower the learning rate.",
                 GpunetWarning,
                 stacklevel=4,
             )
-        row: Row = {"epoch": self.epoch + 1, **means}
-        if validation is not None:
-            row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
-        row |= {"lr": self.optimizer.lr, "seconds": round(time.perf_counter() - began, 4)}
+        row = self.ranks.on_main(partial(self._row, means, validation, began))
         self.optimizer.schedule.observe(row.get("val_loss", row["loss"]))
         self.epoch, self.position = self.epoch + 1, 0
         self.running.reset()
         self.history.epochs.append(row)
         for callback in self.callbacks:
             callback.on_epoch_end(self, row)
+        self.history.stopped = self.ranks.first(self.history.stopped)
+
+    def _row(self, means: Mapping[str, float], validation: tuple[ArrayLike, ArrayLike] | None, began: float) -> Row:
+        """Return what the history keeps of the epoch, which began at that time."""
+        row: Row = {"epoch": self.epoch + 1, **means}
+        if validation is not None:
+            row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
+        return row | {"lr": self.optimizer.lr, "seconds": round(time.perf_counter() - began, 4)}
 
     def _order(self, shuffle: bool) -> np.ndarray:
         """Return the order of the rows in the epoch that begins or goes on, (rows,)."""
@@ -282,16 +282,20 @@ class Trainer:
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
         """Do one training step on one batch, reading nothing back.
 
+        Several ranks are all given the whole batch; with row or class weights they read these.
+
         Args:
             X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices.
             y: targets as the loss takes them, in [0, classes) or in the model's dtype.
             weight: (rows,) row weights.
 
         Returns:
-            The loss, an array of shape () on the device, which the next step overwrites.
+            The loss, an array of shape () on the device, which the next step overwrites. Of several ranks each has its
+            own; their mean, weighted by their rows, is that of the batch.
 
         Raises:
             DataError: indices in host memory that are out of range.
+            ArgumentError: fewer rows than ranks.
         """
         self.model.check_given(X)
         self.attach()
@@ -302,14 +306,19 @@ class Trainer:
             target = device.asarray(target, dtype)
         x = device.asarray(X, dtype if self.model.index_range is None else None)
         given = [x, target, *([] if weight is None else [device.asarray(weight, dtype)])]
+        if self.ranks.size > 1 and not self._plans:
+            self.ranks.begin(self)
         with device.activate():
-            plan = self._plan(tuple((a.shape, a.dtype) for a in given), record=self.plan)
+            plan = self._plan(tuple((a.shape, a.dtype) for a in given), len(x), record=self.plan)
             resident = on_device(X) and all(a is own for a, own in zip(given, (X, y, weight), strict=False))
+            if plan.share is not None:
+                plan.share.weigh(self.loss.norms(*given[1:]))
+                given = [a[plan.share.own] for a in given]
             plan(plan.inputs(given, resident))
         return plan.value
 
-    def _plan(self, key: Hashable, *, record: bool | Literal["auto"]) -> Plan:
-        """Return the step for a kind of batch, new where there is none or where it is stale."""
+    def _plan(self, key: Hashable, count: int, *, record: bool | Literal["auto"]) -> Plan:
+        """Return the step for a kind of batch of `count` rows, new where there is none or where it is stale."""
         key = (key, record, self.precision, self.seed, id(self.loss))  # which the plan keeps, so no other has its id
         plan = self._plans.get(key)
         if plan is None or plan.stale:
@@ -323,12 +332,14 @@ class Trainer:
                 record=record,
                 precision=self.precision,
                 tell=self._tell,
+                count=count,
+                ranks=self.ranks,
             )
         return plan
 
     def _tell(self, why: str) -> None:
         """Say, once for all batch shapes, that steps are not recorded."""
-        if not self._told:
+        if not self._told and self.ranks.main:
             self._told = True
             warnings.warn(
                 f"the training step runs as it is written, it cannot be recorded: {why}", GpunetWarning, stacklevel=2
@@ -344,22 +355,7 @@ class Trainer:
         Raises:
             DataError, DTypeError, ShapeError: data that cannot be used.
         """
-        target = check_examples(self.model, self.loss, X, y, self.model.classes)[1]
-        outputs = self.model.outputs(X)
-        results = {"loss": float(self.loss.value(outputs, target))}
-        if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not go on
-            return results | dict.fromkeys(self.metrics, math.nan)
-        if self.loss.task == "regression":
-            target = np.asarray(y, np.float64)
-            outputs = self.model.decode(outputs).reshape(target.shape)
-        elif self.loss.task == "classification":  # each position counts, where a row has several
-            target = target.reshape(-1, *target.shape[outputs.ndim - 1 :])
-            outputs = outputs.reshape(-1, outputs.shape[-1])
-        elif self.loss.task == "similarity":
-            outputs = self.model.decode(outputs)
-        elif self.loss.task == "binary":
-            outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
-        return results | {name: float(metric(target, outputs)) for name, metric in self.metrics.items()}
+        return evaluate(self.model, self.loss, self.metrics, X, y)
 
     def explain(self) -> Explanation:
         """Return what the recorded step consists of: each launch (on the CPU each NumPy call), and its memory.
@@ -386,6 +382,8 @@ class Trainer:
     def save(self, path: str | Path) -> None:
         """Write the whole training to a file, from which `resume` goes on bit for bit.
 
+        Of several ranks, rank 0 writes; within an epoch all call it.
+
         Raises:
             ArgumentError: a layer, the loss or the optimizer is your own code, which no file can hold.
             OSError: the file cannot be written; one that was there before is untouched.
@@ -394,7 +392,12 @@ class Trainer:
 
     @classmethod
     def resume(
-        cls, path: str | Path, *, callbacks: Sequence[Callback] = (), metrics: Mapping[str, Metric] | None = None
+        cls,
+        path: str | Path,
+        *,
+        callbacks: Sequence[Callback] = (),
+        metrics: Mapping[str, Metric] | None = None,
+        distributed: Literal["mpi"] | None = None,
     ) -> Trainer:
         """Return the trainer that `save` wrote, on the current device; `fit` goes on from there.
 
@@ -402,33 +405,16 @@ class Trainer:
             path: the file.
             callbacks: as for `Trainer`; each takes over the saved state of its kind.
             metrics: as for `Trainer`; functions are not saved.
+            distributed: as for `Trainer`; the training may have had any number of ranks.
 
         Raises:
             FileNotFoundError: there is no such file.
             ModelFileError: the file is truncated, altered, or no checkpoint.
         """
-        return checkpoint.load(cls, path, callbacks, metrics)
+        return checkpoint.load(cls, path, callbacks, metrics, distributed)
 
     def __getstate__(self) -> Any:
         raise StateError(
             "a Trainer is not pickled or copied: trainer.save(path) writes all of it, and gn.Trainer.resume(path) goes "
             "on from there bit for bit. trainer.model can be pickled and copied."
         )
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C end training at the end of a step; only the main thread can listen to it."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        usual = signal.getsignal(signal.SIGINT)
-
-        def interrupt(*_: Any) -> None:
-            signal.signal(signal.SIGINT, usual)  # a second Ctrl-C acts as usual
-            self.stop("interrupted")
-
-        signal.signal(signal.SIGINT, interrupt)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, usual)

@@ -6,6 +6,7 @@ What the kernels compute is tested on the device "sim", see tests/compiler/ops.
 import copy
 import pickle
 import sys
+from types import SimpleNamespace
 
 import cupy_stand_in
 import numpy as np
@@ -14,7 +15,8 @@ from problems import classification, net, weights
 
 import gpunet as gn
 from gpunet import device as shim
-from gpunet.errors import DeviceMismatchError, StateError
+from gpunet.errors import DeviceMismatchError, MissingPackageError, StateError
+from gpunet.training.distributed import Ranks
 
 X, Y = classification()
 
@@ -55,6 +57,55 @@ def test_a_training_moves_from_gpu_to_gpu_with_its_optimizer():
         trainer.model.to(device)
         trainer.fit(X, Y, epochs=1)
         assert {shim.device_of(slot).name for slot in trainer.model.store.slots.values()} == {device}
+
+
+class Twins:
+    """A communicator of two ranks that always say the same."""
+
+    size = 2
+
+    def __init__(self, rank=0):
+        self.rank = rank
+
+    def allgather(self, thing):
+        return [thing, thing]
+
+    def bcast(self, thing):
+        return thing
+
+
+@pytest.mark.parametrize(
+    ("spec", "devices"), [("auto", "cuda:0 cuda:1"), ("cuda:0", "cuda:0 cuda:0"), ("cpu", "cpu cpu")]
+)
+def test_ranks_that_are_told_the_same_take_a_gpu_each(spec, devices):
+    assert [Ranks(Twins(rank)).local_device(spec) for rank in (0, 1)] == devices.split()
+
+
+def test_the_gradients_of_ranks_are_summed_by_nccl_between_two_graphs(monkeypatch):
+    launches, backends = cupy_stand_in.cuda.launches, []
+
+    class Backend:
+        def __init__(self, size, rank, *, use_mpi):
+            backends.append((size, rank, use_mpi))
+
+        def all_reduce(self, given, summed):
+            assert given is summed is trainer.model.store.grads
+            launches.append("sum")
+
+    nccl = SimpleNamespace(available=False)
+    monkeypatch.setitem(sys.modules, "cupy.cuda", SimpleNamespace(nccl=nccl))
+    monkeypatch.setitem(sys.modules, "cupyx.distributed", SimpleNamespace(NCCLBackend=Backend))
+    trainer = gn.Trainer(net(dropout=0.2).to("cuda:1"), optimizer=gn.SGD(0.1))
+    trainer.ranks = Ranks(Twins())
+    with pytest.raises(MissingPackageError, match="NCCL"):
+        trainer.step(X, Y)
+    nccl.available = True
+    launches.clear()
+    trainer.fit(X, Y, epochs=2, batch_size=20)
+    assert backends == [(2, 0, True)]
+    assert launches.count("sum") == 6
+    assert launches[-3:] == ["sum", 1, 1]  # the update: what begins a step, and the rule
+    assert launches[-4::-1].index("sum") == len(trainer.explain().nodes)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def module_name(path: Path) -> str:
 
 
 def test_importing_gpunet_imports_nothing_heavy():
-    heavy = {"cupy", "sklearn", "matplotlib", "onnx", "tensorboardX", "torch", "jax"}
+    heavy = {"cupy", "sklearn", "matplotlib", "mpi4py", "onnx", "tensorboardX", "torch", "jax"}
     code = f"import sys, gpunet; print(sorted({heavy} & sys.modules.keys()))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.strip() == "[]", run.stderr

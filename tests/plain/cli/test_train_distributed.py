@@ -1,0 +1,47 @@
+"""`mpiexec -n N gpunet train`: one run, as of one process."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ranks import mpiexec
+
+from gpunet.files import read_arrays
+
+GPUNET = Path(sys.executable).parent / "gpunet"
+ARGUMENTS = ("train", "digits", "--hidden", 16, "--dropout", 0.1, "--epochs", 2, "--json")
+
+
+def test_ranks_leave_one_run_and_print_once_what_one_process_does(invoke, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    alone = json.loads(invoke(*ARGUMENTS, "--out", one).stdout)
+    ranks = mpiexec(2, GPUNET, *ARGUMENTS, "--out", two)
+    assert ranks.returncode == 0, ranks.stderr
+    assert ranks.stderr == ""
+    (line,) = ranks.stdout.splitlines()
+    assert json.loads(line)["test"] == pytest.approx(alone["test"], rel=1e-5)
+    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
+    assert len((two / "metrics.jsonl").read_text().splitlines()) == 2
+    weights, expected = (read_arrays(run / "model.safetensors", "model")[0] for run in (two, one))
+    for name, a in expected.items():
+        np.testing.assert_allclose(weights[name], a, rtol=0, atol=1e-6)
+    resumed = mpiexec(2, GPUNET, "train", "--resume", two, "--epochs", 3)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "cpu; 2 ranks" in resumed.stdout
+    assert "3 epochs" in resumed.stdout
+
+
+def test_without_mpi4py_mpiexec_is_told_what_to_install(refused, monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    assert "pip install 'gpunet[mpi]'" in refused("train", "digits")
+
+
+def test_ranks_refuse_a_folder_that_is_taken_in_one_line(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    run = mpiexec(2, GPUNET, *ARGUMENTS, "--out", tmp_path)
+    assert run.returncode == 1
+    (line,) = run.stderr.splitlines()
+    assert line.startswith(f"Error: --out {tmp_path}: not empty")
