@@ -17,13 +17,16 @@ constexpr int STEPS = 0;          // steps done; from begin_step on, this one to
 constexpr int RATES_FROM = 1;     // the number of steps done for which rates[0] is
 constexpr int FIRST_SKIPPED = 2;  // the first step that was not applied, counted from 1; 0: none
 
-// Count the step, and square the gradient. An element that is NaN or infinite makes the sum NaN.
+// Count the step, look up its learning rate (beyond the ends of `rates` the first or last one holds), and square the
+// gradient: an element that is NaN or infinite makes the sum NaN.
 // FLOPs: 3 * size
 extern "C" __global__ void __launch_bounds__(256) begin_step(
     const T* __restrict__ g,            // [size]
     T* __restrict__ partial_squares,    // [grid_x]
+    const T* __restrict__ rates,        // [count]
+    T* __restrict__ rate,               // [1]
     long long* progress,                // [3]
-    int size) {
+    int size, int count) {
     __shared__ T scratch[256 / WARP];
     const unsigned vectors = aligned(g) ? size / VECTOR : 0;
     const auto square = [](T x) { return x * x + (x - x); };  // NaN also of an infinite x, which would hide in the sum
@@ -36,50 +39,59 @@ extern "C" __global__ void __launch_bounds__(256) begin_step(
     for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) squares += square(g[i]);
     squares = block_sum(squares, scratch);
     if (threadIdx.x == 0) partial_squares[blockIdx.x] = squares;
-    if (flat_thread() == 0) ++progress[STEPS];
+    if (flat_thread() != 0) return;
+    const long long done = progress[STEPS], place = done - progress[RATES_FROM];
+    rate[0] = rates[min(max(place, 0LL), count - 1LL)];
+    progress[STEPS] = done + 1;
 }
 
-// What a step does: its learning rate, and what scales the gradient; 0: the step is not applied.
+// What a step does: its number from 1 on, its learning rate, and what scales the gradient; 0: the step is not applied.
 struct Update {
-    T rate, factor;
+    T step, rate, factor;
 };
 
-// Look up the learning rate of the step (beyond the ends of `rates` the first or last one holds), and find the factor
-// that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm + 1e-6), 1). Where
-// an element is NaN or infinite the factor is 0: the parameters stay. The first such step is kept.
-DEVICE Update find_update(const T* partial_squares, const T* rates, long long* progress, int parts, int count,
-                          T max_norm) {
+// Find the factor that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm +
+// 1e-6), 1). Where an element is NaN or infinite it is 0: the parameters stay. The first such step is kept.
+DEVICE Update find_update(const T* partial_squares, const T* rate, long long* progress, int parts, T max_norm) {
     __shared__ T scratch[256 / WARP];
     T squares = 0;
     for (int i = threadIdx.x; i < parts; i += 256) squares += partial_squares[i];
     squares = block_sum(squares, scratch);
     const T clip = max_norm > T(0) ? max_norm / (real::sqrt(squares) + T(1e-6)) : T(1);
     const bool applied = squares == squares && clip > T(0);
-    const long long step = progress[STEPS], place = step - 1 - progress[RATES_FROM];
+    const long long step = progress[STEPS];
     if (!applied && flat_thread() == 0 && progress[FIRST_SKIPPED] == 0) progress[FIRST_SKIPPED] = step;
-    return {rates[min(max(place, 0LL), count - 1LL)], !applied ? T(0) : clip < T(1) ? clip : T(1)};
+    return {static_cast<T>(step), rate[0], !applied ? T(0) : clip < T(1) ? clip : T(1)};
 }
 
-// Call rule(p, g, s, t) for every parameter, its gradient and its state; s and t may be null.
-template <typename Rule>
-DEVICE void update_each(T* p, const T* g, T* s, T* t, T factor, int size, Rule rule) {
-    if (factor == T(0)) return;
+// Call rule(p, g, s, t) for every parameter, its gradient and its state, with rule = rule_of(find()); s and t may be
+// null. What a thread takes first is on its way while `find` looks at the gradient.
+template <typename Find, typename RuleOf>
+DEVICE void update_each(T* p, const T* g, T* s, T* t, int size, Find find, RuleOf rule_of) {
     const unsigned vectors = aligned(p) && aligned(g) && aligned(s) && aligned(t) ? size / VECTOR : 0;
-    for (unsigned i = flat_thread(); i < vectors; i += flat_stride()) {
-        const unsigned place = i * VECTOR;
-        Vector parameter = load(p + place), first = {}, second = {};
-        const Vector gradient = load(g + place);
-        if (s) first = load(s + place);
-        if (t) second = load(t + place);
+    unsigned i = flat_thread();
+    Vector parameter = {}, gradient = {}, first = {}, second = {};
+    const auto take = [&](unsigned place) {
+        if (place >= vectors) return;
+        parameter = load(p + place * VECTOR);
+        gradient = load(g + place * VECTOR);
+        if (s) first = load(s + place * VECTOR);
+        if (t) second = load(t + place * VECTOR);
+    };
+    take(i);
+    const Update update = find();
+    if (update.factor == T(0)) return;
+    const auto rule = rule_of(update);
+    for (; i < vectors; i += flat_stride(), take(i)) {
 #pragma unroll
-        for (int j = 0; j < VECTOR; ++j) rule(parameter.v[j], factor * gradient.v[j], first.v[j], second.v[j]);
-        store(p + place, parameter);
-        if (s) store(s + place, first);
-        if (t) store(t + place, second);
+        for (int j = 0; j < VECTOR; ++j) rule(parameter.v[j], update.factor * gradient.v[j], first.v[j], second.v[j]);
+        store(p + i * VECTOR, parameter);
+        if (s) store(s + i * VECTOR, first);
+        if (t) store(t + i * VECTOR, second);
     }
-    for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) {
+    for (i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) {
         T first = s ? s[i] : T(0), second = t ? t[i] : T(0);
-        rule(p[i], factor * g[i], first, second);
+        rule(p[i], update.factor * g[i], first, second);
         if (s) s[i] = first;
         if (t) t[i] = second;
     }
@@ -89,18 +101,20 @@ DEVICE void update_each(T* p, const T* g, T* s, T* t, T factor, int size, Rule r
 // FLOPs: 6 * size
 extern "C" __global__ void __launch_bounds__(256) sgd(
     const T* __restrict__ partial_squares,    // [parts]
-    const T* __restrict__ rates,              // [count]
-    long long* progress,                      // [3], this step counted
-    int parts, int count, T max_norm,
+    const T* __restrict__ rate,               // [1]
+    long long* progress,                      // [3]
+    int parts, T max_norm,
     T* __restrict__ p,           // [size]
     const T* __restrict__ g,     // [size]
     T* __restrict__ velocity,    // [size] or null
     int size, T momentum, T weight_decay, bool nesterov) {
-    const auto [lr, factor] = find_update(partial_squares, rates, progress, parts, count, max_norm);
-    update_each(p, g, velocity, nullptr, factor, size, [=, lr = lr](T& p, T g, T& v, T&) {
-        g += weight_decay * p;
-        v = momentum * v + g;
-        p -= lr * (nesterov ? g + momentum * v : v);
+    const auto find = [=] { return find_update(partial_squares, rate, progress, parts, max_norm); };
+    update_each(p, g, velocity, nullptr, size, find, [=](Update update) {
+        return [=](T& p, T g, T& v, T&) {
+            g += weight_decay * p;
+            v = momentum * v + g;
+            p -= update.rate * (nesterov ? g + momentum * v : v);
+        };
     });
 }
 
@@ -109,9 +123,9 @@ extern "C" __global__ void __launch_bounds__(256) sgd(
 // FLOPs: 15 * size
 extern "C" __global__ void __launch_bounds__(256) adam(
     const T* __restrict__ partial_squares,    // [parts]
-    const T* __restrict__ rates,              // [count]
-    long long* progress,                      // [3], this step counted
-    int parts, int count, T max_norm,
+    const T* __restrict__ rate,               // [1]
+    long long* progress,                      // [3]
+    int parts, T max_norm,
     T* __restrict__ p,          // [size]
     const T* __restrict__ g,    // [size]
     T* __restrict__ m,          // [size]
@@ -119,17 +133,18 @@ extern "C" __global__ void __launch_bounds__(256) adam(
     int size, T beta1, T beta2, T log_beta1, T log_beta2,
     T rest1, T rest2,           // 1 - beta1 and 1 - beta2, rounded once
     T eps, T weight_decay, bool decoupled) {
-    const auto [lr, factor] = find_update(partial_squares, rates, progress, parts, count, max_norm);
-    const T t = static_cast<T>(progress[STEPS]);
-    const T a = lr * rest1 / -real::expm1(t * log_beta1);
-    const T r = real::sqrt(rest2 / -real::expm1(t * log_beta2));
-    const T scale = a / r, floor = eps / r;
-    const T shrink = decoupled ? T(1) - lr * weight_decay : T(1), decay = decoupled ? T(0) : weight_decay;
-    update_each(p, g, m, v, factor, size, [=](T& p, T g, T& m, T& v) {
-        g += decay * p;
-        m = beta1 * m + g;
-        v = beta2 * v + g * g;
-        p = p * shrink - scale * (m / (real::sqrt(v) + floor));
+    const auto find = [=] { return find_update(partial_squares, rate, progress, parts, max_norm); };
+    update_each(p, g, m, v, size, find, [=](Update update) {
+        const T a = update.rate * rest1 / -real::expm1(update.step * log_beta1);
+        const T r = real::sqrt(rest2 / -real::expm1(update.step * log_beta2));
+        const T scale = a / r, floor = eps / r;
+        const T shrink = decoupled ? T(1) - update.rate * weight_decay : T(1), decay = decoupled ? T(0) : weight_decay;
+        return [=](T& p, T g, T& m, T& v) {
+            g += decay * p;
+            m = beta1 * m + g;
+            v = beta2 * v + g * g;
+            p = p * shrink - scale * (m / (real::sqrt(v) + floor));
+        };
     });
 }
 
@@ -138,21 +153,23 @@ extern "C" __global__ void __launch_bounds__(256) adam(
 // FLOPs: 12 * size
 extern "C" __global__ void __launch_bounds__(256) rmsprop(
     const T* __restrict__ partial_squares,    // [parts]
-    const T* __restrict__ rates,              // [count]
-    long long* progress,                      // [3], this step counted
-    int parts, int count, T max_norm,
+    const T* __restrict__ rate,               // [1]
+    long long* progress,                      // [3]
+    int parts, T max_norm,
     T* __restrict__ p,            // [size]
     const T* __restrict__ g,      // [size]
     T* __restrict__ v,            // [size]
     T* __restrict__ velocity,     // [size] or null
     int size, T alpha, T rest,    // 1 - alpha, rounded once
     T eps, T weight_decay, T momentum) {
-    const auto [lr, factor] = find_update(partial_squares, rates, progress, parts, count, max_norm);
-    update_each(p, g, v, velocity, factor, size, [=, lr = lr](T& p, T g, T& v, T& u) {
-        g += weight_decay * p;
-        v = alpha * v + rest * (g * g);
-        u = momentum * u + g / (real::sqrt(v) + eps);
-        p -= lr * u;
+    const auto find = [=] { return find_update(partial_squares, rate, progress, parts, max_norm); };
+    update_each(p, g, v, velocity, size, find, [=](Update update) {
+        return [=](T& p, T g, T& v, T& u) {
+            g += weight_decay * p;
+            v = alpha * v + rest * (g * g);
+            u = momentum * u + g / (real::sqrt(v) + eps);
+            p -= update.rate * u;
+        };
     });
 }
 

@@ -89,10 +89,12 @@ def serve(connection: Connection, module: str, mode: str, problem: Problem, devi
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     try:
-        if core is not None:
+        if core is not None and device == "cpu":
             os.sched_setaffinity(0, {core})  # before the framework comes in and counts the cores
         steps: Framework = importlib.import_module(module).Steps(problem, mode, device)
         errors = compare(steps, problem)
+        if core is not None:
+            os.sched_setaffinity(0, {core})  # on a GPU only now: compiling, which one core takes minutes for, is done
         connection.send(errors)
         if device == "sim" or not agrees(errors):
             return

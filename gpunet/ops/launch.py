@@ -28,7 +28,7 @@ ROW_THREADS = 512
 
 def row_lanes(n: int) -> int:
     """Return how many threads share a row of n numbers, a power of 2: each has up to four on their way at once."""
-    return min(2 ** math.ceil(math.log2(max(n / 4, 1))), 32)
+    return min(1 << math.ceil(math.log2(max(n / 4, 1))), 32)
 
 
 def block_count(pieces: int, per_block: int) -> int:

@@ -170,7 +170,8 @@ class DeviceStep:
         if optimizer.clip_value is not None:
             yield CLIP_VALUE.prepare(grid, block, g, g.size, optimizer.clip_value)
         blocks = max(1, *grid)  # a model without parameters counts its steps too
-        squares = xp.empty(blocks, p.dtype)
-        yield BEGIN_STEP.prepare((blocks,), block, g, squares, self.progress, g.size)
-        state = squares, self.rates, self.progress, blocks, self.rates.size, optimizer.clip_norm or 0.0
-        yield optimizer.kernel.prepare(grid, block, *state, *optimizer.kernel_arguments(p, g, *store.slots.values()))
+        squares, rate = xp.empty(blocks, p.dtype), xp.empty(1, p.dtype)
+        numbers = g.size, self.rates.size
+        yield BEGIN_STEP.prepare((blocks,), block, g, squares, self.rates, rate, self.progress, *numbers)
+        step = squares, rate, self.progress, blocks, optimizer.clip_norm or 0.0
+        yield optimizer.kernel.prepare(grid, block, *step, *optimizer.kernel_arguments(p, g, *store.slots.values()))

@@ -10,7 +10,7 @@ from problems import classification, measured, net, regression, weights
 
 import gpunet as gn
 from gpunet.data import Standardizer, digits, split_indices
-from gpunet.errors import DataError
+from gpunet.errors import DataError, GpunetWarning
 
 pytestmark = pytest.mark.cuda
 
@@ -97,7 +97,9 @@ def test_callbacks_work_on_the_gpu(cuda, tmp_path):
         gn.TerminateOnNaN(),
         Poison(),
     ]
-    history = gn.Trainer(model, callbacks=callbacks).fit(X, Y, epochs=5, batch_size=20, validation=0.2)
+    trainer = gn.Trainer(model, callbacks=callbacks)
+    with pytest.warns(GpunetWarning, match="from step 9 of the training on, gradients were not finite"):
+        history = trainer.fit(X, Y, epochs=5, batch_size=20, validation=0.2)
     assert history.stopped == "non-finite loss"
     assert np.isfinite(weights(model)).all()
     assert gn.Trainer.resume(tmp_path / "run").epoch == len(history)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,9 +17,11 @@ COUNTS = ("tests", "failures", "errors", "skipped")
 
 
 def measure(setup: Setup) -> Iterator[list[Row]]:
-    """Yield the outcome of each file; on the simulated GPU of one, whose tests are skipped."""
-    for file in FILES[:1] if setup.simulated else FILES:
-        yield [outcome(file, may_skip=setup.simulated)]
+    """Yield the outcome of each file, which run side by side; on the simulated GPU of one, whose tests are skipped."""
+    files = FILES[:1] if setup.simulated else FILES
+    with ThreadPoolExecutor(len(files)) as pool:
+        for found in pool.map(partial(outcome, may_skip=setup.simulated), files):
+            yield [found]
 
 
 def outcome(file: Path, *, may_skip: bool) -> Row:

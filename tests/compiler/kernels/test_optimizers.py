@@ -14,10 +14,10 @@ BEGIN_STEP = Kernel("optimizers.cu", "begin_step")
 
 def launch(optimizer, p, g, slots, progress, rates=None, max_norm=0.0, blocks=3):
     """Run the two kernels of a step."""
-    squares = uninitialized(blocks, g.dtype)
-    run(BEGIN_STEP, (blocks,), (256,), g, squares, progress, g.size)
+    squares, rate = uninitialized(blocks, g.dtype), uninitialized(1, g.dtype)
     rates = np.full(1, optimizer.lr, p.dtype) if rates is None else rates
-    state, size = (squares, rates, progress, blocks, rates.size, max_norm), p.size
+    run(BEGIN_STEP, (blocks,), (256,), g, squares, rates, rate, progress, g.size, rates.size)
+    state, size = (squares, rate, progress, blocks, max_norm), p.size
     if isinstance(optimizer, SGD):
         scalars = (size, optimizer.momentum, optimizer.weight_decay, optimizer.nesterov)
         run(KERNELS["sgd"], (2,), (256,), *state, p, g, slots[0] if slots else None, *scalars)
