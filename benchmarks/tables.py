@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.frameworks.problem import Problem
-from benchmarks.gpu_report.runner import SCHEMA, finding, good
+from benchmarks.gpu_report.runner import SCHEMA, finding
 from benchmarks.gpu_report.section import markdown_table
 from benchmarks.peers import SCHEMA as PEERS_SCHEMA
 from gpunet.bench.results import Row, read_row
@@ -38,8 +38,17 @@ def gpu(results: Path) -> Iterator[str]:
         )
         yield ""
         yield from markdown_table(("on the GPU", "gpunet", "beside it"), [*_kernels(report), *_steps(report)])
-        outcome = "No section failed" if good(report) else "**Some sections failed or found faults**"
-        yield f"\n{outcome}: [the whole report](benchmarks/results/{path.parent.name}/report.md).\n"
+        yield f"\n{_outcome(report)}: [the whole report](benchmarks/results/{path.parent.name}/report.md).\n"
+
+
+def _outcome(report: Mapping[str, Any]) -> str:
+    """Return whether all is good, or what is not."""
+    entries = report["sections"]
+    faulty = [name for name, entry in entries.items() if any(row["fault"] for row in entry["rows"])]
+    failed = [name for name, entry in entries.items() if entry["status"].startswith("failed") and name not in faulty]
+    short = [name for name, entry in entries.items() if entry["status"].startswith(("cut off", "not run"))]
+    said = {"**Faults** in": faulty, "**Failed**:": failed, "Not done for want of time:": short}
+    return "; ".join(f"{what} {', '.join(names)}" for what, names in said.items() if names) or "No section failed"
 
 
 KERNELS = (  # section, variant, kernel, what the library path is

@@ -11,8 +11,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -54,7 +53,7 @@ class Device:
         self.host_reads = 0
         self.launched: dict[str, int] = {}
 
-    @property
+    @functools.cached_property
     def index(self) -> int:
         """The GPU's number; 0 for the CPU and the simulated GPU."""
         return int(self.name.partition(":")[2] or 0)
@@ -64,21 +63,14 @@ class Device:
 
         A kernel's fault that CuPy meets in it, whichever call it was, becomes a `KernelError` (see `synchronize`).
         """
-        return nullcontext() if self.xp is np else self._active()
-
-    @contextmanager
-    def _active(self) -> Iterator[None]:
-        try:
-            with self.xp.cuda.Device(self.index):
-                yield
-        except RuntimeError as error:
-            raise_fault(error, self.name, self.launched)
-            raise
+        return nullcontext() if self.xp is np else _Active(self)
 
     def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
         """Return `x` (an array of any device, or anything NumPy takes) as an array on this device."""
         if self.xp is np:
             return np.asarray(to_host(x), dtype)
+        if type(x) is self.xp.ndarray and (dtype is None or x.dtype == dtype) and device_of(x) is self:
+            return x
         with self.activate():
             return self.xp.asarray(x, dtype)
 
@@ -129,6 +121,24 @@ class Device:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return get_device, (self.name,)
+
+
+class _Active:
+    """The block of `Device.activate`: a class, since a generator costs a training step more than the block does."""
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.place = device.xp.cuda.Device(device.index)
+
+    def __enter__(self) -> None:
+        self.place.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.place.__exit__(kind, error, trace)
+        if isinstance(error, RuntimeError):
+            raise_fault(error, self.device.name, self.device.launched)
 
 
 CPU = Device("cpu", np)

@@ -11,7 +11,7 @@ SECTIONS = {
     "layers": products.LAYERS,
     "bias-activation": fused.BIAS,
     "squares": products.SQUARE,
-    "peers": step.PEERS,
     "kernels": fused.OTHER,
+    "peers": step.PEERS,
     "sanitizer": sanitizer.SECTION,
 }

@@ -113,9 +113,13 @@ def test_a_report_without_times_has_no_pictures(tables, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_gpu_s_table_says_where_something_failed(tables, tmp_path):
-    kept(tmp_path, "a-gpu/report.json", report(tests=[{"file": "test_ops.py", "fault": "exit code 1"}]))
-    assert "**Some sections failed or found faults**" in "\n".join(tables.gpu(tmp_path))
+def test_the_gpu_s_table_says_what_is_wrong_and_what_was_not_done(tables, tmp_path):
+    made = report(tests=[{"file": "test_ops.py", "fault": "exit code 1"}], squares=[], peers=[])
+    made["sections"]["squares"]["status"] = "failed: no memory"
+    made["sections"]["peers"]["status"] = "cut off: it had 3 s"
+    kept(tmp_path, "a-gpu/report.json", made)
+    said = "**Faults** in tests; **Failed**: squares; Not done for want of time: peers"
+    assert said in "\n".join(tables.gpu(tmp_path))
 
 
 def test_a_result_of_another_schema_is_refused(tables, tmp_path):
