@@ -62,7 +62,6 @@ constexpr int LANES_M = WM / TM;
 constexpr int LANES_N = WN / TN;
 static_assert(BM % WM == 0 && BN % WN == 0, "a block's tile is made of warps' tiles");
 static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of 32 threads' tiles");
-static_assert(LANES_M % 2 == 0 && LANES_N % 2 == 0, "lanes alternate along m and n");
 // operands that are both contiguous along k are both loaded ahead, for which the registers must be there
 constexpr int BLOCKS = !TRANSPOSE_A && TRANSPOSE_B && MIN_BLOCKS > 1 ? MIN_BLOCKS - 1 : MIN_BLOCKS;
 static_assert(BK % SLICES == 0 && DEPTH % VECTOR == 0, "a slice takes vectors of each step");
@@ -152,8 +151,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) matmul_tiled(
     const int slice = threadIdx.x / SLICE, thread = threadIdx.x % SLICE;
     const int warp = thread / WARP, lane = thread % WARP;
     const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
-    // neighbouring lanes along n, then along m: a vector load takes less when lanes two apart share its address, too
-    const int lane_m = lane / 2 % 2 + lane / (2 * LANES_N) * 2, lane_n = lane % 2 + lane / 4 % (LANES_N / 2) * 2;
+    const int lane_m = lane / LANES_N, lane_n = lane % LANES_N;
 
     const auto copy = [&](int i, int stage) {
         T* tile = shared + stage * STAGE;

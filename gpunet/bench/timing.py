@@ -17,7 +17,7 @@ from gpunet.device import Device
 MIN_SECONDS = 2e-3
 """Of a measurement on the CPU: far above the resolution of its clock."""
 
-ROUNDS = 7, 60
+ROUNDS = 7, 24
 """The least and the most; between them as many as the time allows."""
 
 
