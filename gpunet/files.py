@@ -10,7 +10,6 @@ import glob
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -102,7 +101,7 @@ def _replace(path: Path, data: bytes) -> None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > 3600:  # its writer was killed, or it would be done
                 left.unlink()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)
