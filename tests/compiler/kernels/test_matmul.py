@@ -48,7 +48,8 @@ def launch(rung, c, a, b, m, n, k, *, bias=None, saved=None, preactivation=None,
         arrivals = np.zeros(grid[0] * batch, np.uint32) if splits > 1 else None
         arguments[-1:] = part, parameter
         arguments[6:6] = column_sums, parts, arrivals
-    run(KERNELS[rung], grid, (threads,), *arguments, options={**defaults, **(options or {})})
+    options = {"TRANSPOSE_A": 0, "TRANSPOSE_B": 0, **defaults, **(options or {})}  # one variant, one way to write it
+    run(KERNELS[rung], grid, (threads,), *arguments, options=options)
     if splits > 1 and rung in ("tiled", "mma"):
         assert not arrivals.any()  # ready for the next launch
 
