@@ -3,7 +3,9 @@
 Usage: `import gpunet as gn`.
 """
 
-from gpunet import data, errors, initializers, interop, layers, losses, ops, optimizers, schedules
+from typing import TYPE_CHECKING
+
+from gpunet import data, errors, initializers, layers, losses, ops, optimizers, schedules
 from gpunet.device import (
     Device,
     array_module,
@@ -12,7 +14,6 @@ from gpunet.device import (
     to_host,
     use_device,
 )
-from gpunet.interop import from_dlpack
 from gpunet.layers import (
     GEGLU,
     GLU,
@@ -69,6 +70,24 @@ from gpunet.training import (
     Trainer,
     metrics,
 )
+
+if TYPE_CHECKING:
+    from gpunet import interop
+    from gpunet.interop import from_dlpack
+else:
+
+    def __getattr__(name):
+        """Import the room `interop` when it is asked for: few need it, and it takes time."""
+        if name not in ("from_dlpack", "interop"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        interop = import_module("gpunet.interop")
+        return interop if name == "interop" else interop.from_dlpack
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __version__ = "0.1.0"
 

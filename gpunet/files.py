@@ -10,7 +10,6 @@ import glob
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -102,7 +101,7 @@ def _replace(path: Path, data: bytes) -> None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > 3600:  # its writer was killed, or it would be done
                 left.unlink()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)
@@ -132,5 +131,5 @@ def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
     for name in sorted(arrays):
         a = arrays[name]
         digest.update(f"{name} {a.dtype.str} {a.shape}".encode())
-        digest.update(a.tobytes())
+        digest.update(a.data)  # C-contiguous, as it is read and written
     return digest.hexdigest()

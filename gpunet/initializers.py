@@ -16,7 +16,8 @@ import numpy as np
 
 from gpunet.errors import ArgumentError, ShapeError
 
-Initializer: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], np.ndarray]"
+# a string, since np.random is slow to come
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:

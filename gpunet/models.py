@@ -96,7 +96,11 @@ class Model(Layer):
         except ShapeError as error:
             raise ShapeError(f"X: {error}") from None
         if self.index_range is None:
-            return as_dtype(x if self.input_scaler is None else self.input_scaler.apply(x), self.dtype, "X")
+            if self.input_scaler is not None:
+                x = self.input_scaler.apply(x)
+            elif x.dtype == self.dtype:
+                return x
+            return as_dtype(x, self.dtype, "X")
         if self.input_scaler is not None:
             raise StateError("the model takes indices, which cannot be standardised; set its input_scaler to None.")
         return x

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ _UNIFORM, _PERMUTATION = 0, 1  # the key's second word: the streams of two purpo
 class _Local(threading.local):
     """One generator per thread, since a call sets its state and then draws; making one costs more than both."""
 
-    def __init__(self) -> None:
-        self.generator = np.random.Generator(np.random.Philox(key=0))
+    @cached_property  # made when it is first needed: np.random is slow to come
+    def generator(self) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(key=0))
 
 
 _local = _Local()

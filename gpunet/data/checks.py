@@ -223,7 +223,9 @@ def _finite_floats(array: np.ndarray, name: str) -> np.ndarray:
         raise DataError(f"{name} is empty, its shape is {array.shape}; at least one sample is needed.")
     exact = np.can_cast(array.dtype, np.float32)  # other numbers may lose the digits in which samples differ
     floats = np.require(array, np.float32 if exact else np.float64, ["C", "A"])
-    finite = np.isfinite(floats)
+    if np.isfinite(np.vdot(floats, floats)):  # the quickest look at all of them
+        return floats
+    finite = np.isfinite(floats)  # squares may overflow where the numbers themselves are finite
     if not finite.all():
         row, *columns = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
         number, place = floats[row, *columns], _place(row, columns)

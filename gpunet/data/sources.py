@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import get_args
 
@@ -24,8 +23,7 @@ def digits() -> Dataset:
     "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning Repository,
     https://doi.org/10.24432/C50P49, CC BY 4.0; its test part.
     """
-    file = resources.files("gpunet.data").joinpath("digits.npz")
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as arrays:
         X, y = arrays["X"].astype(np.float32), arrays["y"].astype(np.int64)
     return Dataset(X, y, tuple("0123456789"), "digits")
 

@@ -107,7 +107,7 @@ class FlatStore:
         self.segments, params = _flat(layers, "params", dtype)
         self._buffer_segments, buffers = _flat(layers, "buffers", dtype)
         self.params, self.buffers = self.device.asarray(params), self.device.asarray(buffers)
-        self.grads = self.device.asarray(np.zeros_like(params))
+        self.grads = self.device.asarray(np.zeros(params.shape, dtype))  # by pages that nobody has filled yet
         for layer in places:
             layer.move_into(self)
         self._bind()

@@ -103,12 +103,10 @@ class RunningMeans:
     def _add_numpy(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         loss, right = self._totals[:1], self._totals[1:]
         of_batch = tape.empty((1,), loss.dtype, np)
-        np.copyto(of_batch, value)
-        np.multiply(of_batch, self._rows_of(prediction), out=of_batch)
+        np.multiply(value, self._rows_of(prediction), out=of_batch, dtype=loss.dtype)
         np.add(loss, of_batch, out=loss)
         if self._judges:
-            np.copyto(of_batch, np.count_nonzero(self._right(prediction, target, tape)))
-            np.add(right, of_batch, out=right)
+            np.add(right, np.count_nonzero(self._right(prediction, target, tape)), out=right)
 
     def _right(self, prediction: Array, target: Array, tape: Tape) -> Array:
         """Return which answers are right: (rows, ...) for classes, (rows, outputs) for yes-or-no questions."""

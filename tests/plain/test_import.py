@@ -71,6 +71,7 @@ def module_name(path: Path) -> str:
 
 def test_importing_gpunet_imports_nothing_heavy():
     heavy = {"cupy", "sklearn", "matplotlib", "mpi4py", "onnx", "tensorboardX", "torch", "jax"}
+    heavy |= {"click", "tqdm", "importlib.resources", "numpy.random", "gpunet.bench", "gpunet.interop"}
     code = f"import sys, gpunet; print(sorted({heavy} & sys.modules.keys()))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.strip() == "[]", run.stderr
@@ -105,3 +106,6 @@ def test_the_search_for_imports_from_above_finds_them(own, source, found):
 
 def test_every_public_name_is_there():
     assert [name for name in gpunet.__all__ if not hasattr(gpunet, name)] == []
+    assert set(gpunet.__all__) <= set(dir(gpunet))
+    with pytest.raises(AttributeError, match="module 'gpunet' has no attribute 'Liner'"):
+        gpunet.Liner  # noqa: B018

@@ -52,7 +52,9 @@ def launch(rung, c, a, b, m, n, k, *, bias=None, saved=None, preactivation=None,
         arrivals = np.zeros(grid[0] * batch, np.uint32) if splits > 1 else None
         arguments[-1:] = part, parameter
         arguments[6:6] = column_sums, parts, arrivals
-    options = {**defaults, **(options or {}), **({} if column_sums is None else {"COLUMN_SUMS": 1})}
+    options = {"TRANSPOSE_A": 0, "TRANSPOSE_B": 0, **defaults, **(options or {})}  # one variant, one way to write it
+    if column_sums is not None:
+        options["COLUMN_SUMS"] = 1
     run(KERNELS[rung], grid, (threads,), *arguments, options=options)
     if splits > 1 and rung in ("tiled", "mma"):
         assert not arrivals.any()  # ready for the next launch

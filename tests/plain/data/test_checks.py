@@ -124,6 +124,12 @@ def test_the_first_value_that_is_not_finite_is_named_by_row_and_column(bad):
         check_features(array.reshape(2, 3, 4))
 
 
+@pytest.mark.parametrize("large", [np.finfo(np.float32).max, np.finfo(np.float64).max])
+def test_numbers_whose_squares_overflow_are_finite(large):
+    X = np.array([[1, large], [-large, 0]], large.dtype)
+    assert check_features(X) is X
+
+
 def test_masked_entries_are_refused_instead_of_read_as_numbers():
     with pytest.raises(DataError, match="masked"):
         check_features(np.ma.masked_greater(PLAIN, 20))
