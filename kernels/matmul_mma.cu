@@ -46,6 +46,7 @@ static_assert(BM % WM == 0 && BN % WN == 0 && WM % 16 == 0 && WN % 8 == 0 && BK 
 
 using TileA = Tile<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, TRANSPOSE_A ? 8 : 4>;
 using TileB = Tile<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, TRANSPOSE_B ? 4 : 8>;
+using Steps = Stages<TileA, TileB, BK, STAGES>;
 
 // What a thread adds up; part_size of the launch is what all threads of a block do.
 struct Sums {
@@ -54,8 +55,6 @@ struct Sums {
     float columns[COLUMNS];
 #endif
 };
-
-constexpr int STAGE = TileA::WORDS + TileB::WORDS;
 
 // FLOPs: 2 * m * n * k * grid_z
 extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
@@ -69,34 +68,23 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
     T* parts,                       // [grid_x * grid_y * grid_z * part_size] or null: with splits, for split_k.cuh
     unsigned* arrivals,             // [grid_x * grid_z] or null: with splits, zeros
     int m, int n, int k, long long stride_a, long long stride_b, int part_size, T parameter) {
-    alignas(16) __shared__ T shared[STAGES * STAGE];
+    alignas(16) __shared__ T shared[Steps::WORDS];
 
     a += blockIdx.z * stride_a;
     b += blockIdx.z * stride_b;
-    const int tiles = ceil_div(n, BN);
-    const int row = blockIdx.x / tiles * BM, column = blockIdx.x % tiles * BN;
-    const int steps = ceil_div(ceil_div(k, BK), gridDim.y);  // of each split
-    const int first = min(blockIdx.y * steps * BK, k), last = min(first + steps * BK, k);
+    const int across = ceil_div(n, BN);  // tiles
+    const int row = blockIdx.x / across * BM, column = blockIdx.x % across * BN;
+    const int length = ceil_div(ceil_div(k, BK), gridDim.y) * BK;  // of each split
+    const int first = min(blockIdx.y * length, k), last = min(first + length, k);
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int group = lane / 4, member = lane % 4;
     const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
 
-    const auto copy = [&](int i, int stage) {
-        T* tile = shared + stage * STAGE;
-        if (i < last) {
-            TileA::copy(tile, a, row, m, i, last, TRANSPOSE_A ? m : k);
-            TileB::copy(tile + TileA::WORDS, b, column, n, i, last, TRANSPOSE_B ? k : n);
-        }
-        commit_copies();  // also of none: the groups are counted
-    };
-
+    const Steps steps{shared, a, b, row, m, TRANSPOSE_A ? m : k, column, n, TRANSPOSE_B ? k : n, last};
     Sums sum = {};
-    for (int stage = 0; stage < STAGES - 1; ++stage) copy(first + stage * BK, stage);
+    steps.begin(first);
     for (int i = first, now = 0; i < last; i += BK, now = now + 1 < STAGES ? now + 1 : 0) {
-        wait_copies<STAGES - 2>();
-        __syncthreads();  // the tiles of this step are there, and nobody reads those of the step before
-        copy(i + (STAGES - 1) * BK, now > 0 ? now - 1 : STAGES - 1);
-        const T* tile_a = shared + now * STAGE;
+        const T* tile_a = steps.next(i, now);
         const T* tile_b = tile_a + TileA::WORDS;
 #pragma unroll
         for (int j = 0; j < BK; j += 8) {

@@ -68,6 +68,7 @@ static_assert(BK % SLICES == 0 && DEPTH % VECTOR == 0, "a slice takes vectors of
 
 using TileA = Tile<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, VECTOR>;
 using TileB = Tile<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, VECTOR>;
+using Steps = Stages<TileA, TileB, BK, STAGES>;
 
 // What a thread takes of a tile at a step along k: COUNT elements, as pieces of WIDTH neighbours that are LANES pieces
 // apart. Where the steps of an element are neighbours in shared memory, a vector of them is loaded ahead.
@@ -110,7 +111,6 @@ struct Sums {
 };
 
 constexpr int COUNT = sizeof(Sums) / sizeof(T);
-constexpr int STAGE = TileA::WORDS + TileB::WORDS;
 constexpr int OTHERS = (SLICES - 1) * COUNT * SLICE;  // what all slices but the first hold at the end
 
 // Add up what the slices hold, in their order, in the threads of the first.
@@ -140,36 +140,26 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) matmul_tiled(
     T* parts,                       // [grid_x * grid_y * grid_z * part_size] or null: with splits, for split_k.cuh
     unsigned* arrivals,             // [grid_x * grid_z] or null: with splits, zeros
     int m, int n, int k, long long stride_a, long long stride_b, int part_size, T parameter) {
-    alignas(16) __shared__ T shared[STAGES * STAGE > OTHERS ? STAGES * STAGE : OTHERS];
+    alignas(16) __shared__ T shared[Steps::WORDS > OTHERS ? Steps::WORDS : OTHERS];
 
     a += blockIdx.z * stride_a;
     b += blockIdx.z * stride_b;
-    const int tiles = ceil_div(n, BN);
-    const int row = blockIdx.x / tiles * BM, column = blockIdx.x % tiles * BN;
-    const int steps = ceil_div(ceil_div(k, BK), gridDim.y);  // of each split
-    const int first = min(blockIdx.y * steps * BK, k), last = min(first + steps * BK, k);
+    const int across = ceil_div(n, BN);  // tiles
+    const int row = blockIdx.x / across * BM, column = blockIdx.x % across * BN;
+    const int length = ceil_div(ceil_div(k, BK), gridDim.y) * BK;  // of each split
+    const int first = min(blockIdx.y * length, k), last = min(first + length, k);
     const int slice = threadIdx.x / SLICE, thread = threadIdx.x % SLICE;
     const int warp = thread / WARP, lane = thread % WARP;
     const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
     const int lane_m = lane / LANES_N, lane_n = lane % LANES_N;
 
-    const auto copy = [&](int i, int stage) {
-        T* tile = shared + stage * STAGE;
-        if (i < last) {
-            TileA::copy(tile, a, row, m, i, last, TRANSPOSE_A ? m : k);
-            TileB::copy(tile + TileA::WORDS, b, column, n, i, last, TRANSPOSE_B ? k : n);
-        }
-        commit_copies();  // also of none: the groups are counted
-    };
-
+    const Steps steps{shared, a, b, row, m, TRANSPOSE_A ? m : k, column, n, TRANSPOSE_B ? k : n, last};
     Sums sum = {};
-    for (int stage = 0; stage < STAGES - 1; ++stage) copy(first + stage * BK, stage);
+    steps.begin(first);
     for (int i = first, now = 0; i < last; i += BK, now = now + 1 < STAGES ? now + 1 : 0) {
-        wait_copies<STAGES - 2>();
-        __syncthreads();  // the tiles of this step are there, and nobody reads those of the step before
-        copy(i + (STAGES - 1) * BK, now > 0 ? now - 1 : STAGES - 1);
-        const T* tile_a = shared + now * STAGE + TileA::at(warp_m, slice * DEPTH);
-        const T* tile_b = shared + now * STAGE + TileA::WORDS + TileB::at(warp_n, slice * DEPTH);
+        const T* tiles = steps.next(i, now);
+        const T* tile_a = tiles + TileA::at(warp_m, slice * DEPTH);
+        const T* tile_b = tiles + TileA::WORDS + TileB::at(warp_n, slice * DEPTH);
         FragmentA column_a;
         FragmentB row_b;
 #pragma unroll

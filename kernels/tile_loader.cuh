@@ -43,3 +43,41 @@ struct Tile {
         }
     }
 };
+
+// The tiles of both operands on their way through shared memory, in COUNT stages: while one step along k is multiplied, the
+// next ones are copied.
+template <typename TileA, typename TileB, int STEP, int COUNT>
+struct Stages {
+    static constexpr int STAGE = TileA::WORDS + TileB::WORDS;
+    static constexpr int WORDS = COUNT * STAGE;
+
+    T* shared;  // WORDS
+    const T* a;
+    const T* b;
+    int row, m, length_a;     // where the tiles of a begin and end, and the length of a row of it in memory
+    int column, n, length_b;  // likewise of b
+    int last;                 // where the steps along k end
+
+    DEVICE void copy(int i, int stage) const {
+        T* tile = shared + stage * STAGE;
+        if (i < last) {
+            TileA::copy(tile, a, row, m, i, last, length_a);
+            TileB::copy(tile + TileA::WORDS, b, column, n, i, last, length_b);
+        }
+        commit_copies();  // also of none: the groups are counted
+    }
+
+    // Issue the copies of the first steps.
+    DEVICE void begin(int first) const {
+        for (int stage = 0; stage < COUNT - 1; ++stage) copy(first + stage * STEP, stage);
+    }
+
+    // Wait for the tiles of step i, which lie in stage `now`, and issue the copies of a step to come; return the tile
+    // of a. That of b lies behind it.
+    DEVICE const T* next(int i, int now) const {
+        wait_copies<COUNT - 2>();
+        __syncthreads();  // the tiles of this step are there, and nobody reads those of the step before
+        copy(i + (COUNT - 1) * STEP, now > 0 ? now - 1 : COUNT - 1);
+        return shared + now * STAGE;
+    }
+};

@@ -149,11 +149,11 @@ FAULTS = {
     "a query without keys": (
         "attention.cu", "total < T(1) ? T(1) : total", "total", attention, "AssertionError"),
     "a copy into the stage that is being read": (
-        "matmul_tiled.cu", "now > 0 ? now - 1 : STAGES - 1);", "now);", tiled, "race"),
+        "tile_loader.cuh", "now > 0 ? now - 1 : COUNT - 1);", "now);", tiled, "race"),
     "no wait for the copies of a step": (
-        "matmul_tiled.cu", "wait_copies<STAGES - 2>();", "wait_copies<STAGES - 1>();", tiled, "uninitialized"),
+        "tile_loader.cuh", "wait_copies<COUNT - 2>();", "wait_copies<COUNT - 1>();", tiled, "uninitialized"),
     "no barrier after the wait for the copies": (
-        "matmul_tiled.cu", "        __syncthreads();  // the tiles of", "        // the tiles of", tiled, "race"),
+        "tile_loader.cuh", "        __syncthreads();  // the tiles of", "        // the tiles of", tiled, "race"),
     "slices that are added up while their tiles are read": (
         "matmul_tiled.cu", "    __syncthreads();  // the tiles are not", "    // the tiles are not", tiled, "race"),
     "a slice that is left out": (
