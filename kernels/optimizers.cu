@@ -75,8 +75,8 @@ DEVICE void update_each(T* p, const T* g, T* s, T* t, int size, Find find, RuleO
         if (place >= vectors) return;
         parameter = load(p + place * VECTOR);
         gradient = load(g + place * VECTOR);
-        if (s) first = load(s + place * VECTOR);
-        if (t) second = load(t + place * VECTOR);
+        first = s ? load(s + place * VECTOR) : Vector{};  // not what the rule made of the last one
+        second = t ? load(t + place * VECTOR) : Vector{};
     };
     take(i);
     const Update update = find();
