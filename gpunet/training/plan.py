@@ -134,8 +134,8 @@ class Plan:
     def inputs(self, given: Sequence[Array], resident: bool) -> Load:
         """Return what loads a batch that is given: as it is, or copied into arrays that are always the same.
 
-        A graph names its arrays, and launching it costs less than a copy. So batches that are on the GPU already, without
-        gaps, have a graph each, up to a few, which keeps them there.
+        A graph names its arrays, and launching it costs less than a copy. So batches that are on the GPU already, and
+        C-contiguous, have a graph each, up to a few, which keeps them there.
 
         Args:
             given: features, targets and, if there are any, row weights.

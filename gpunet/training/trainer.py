@@ -284,8 +284,8 @@ class Trainer:
 
         Several ranks are all given the whole batch; with row or class weights they read these.
 
-        A recorded step reads a batch that lies on the GPU, without gaps, where it lies; others are copied. So for each
-        shape the trainer keeps the first 16 such batches, which may be written anew between steps.
+        A recorded step reads C-contiguous arrays of the GPU where they lie; all others are copied. So for each shape of
+        batch the trainer keeps the first 16 such batches, which may be written anew between steps.
 
         Args:
             X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices.
