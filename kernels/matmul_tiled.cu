@@ -62,9 +62,9 @@ constexpr int LANES_M = WM / TM;
 constexpr int LANES_N = WN / TN;
 static_assert(BM % WM == 0 && BN % WN == 0, "a block's tile is made of warps' tiles");
 static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of 32 threads' tiles");
+static_assert(BK % SLICES == 0 && DEPTH % VECTOR == 0, "a slice takes vectors of each step");
 // operands that are both contiguous along k are both loaded ahead, for which the registers must be there
 constexpr int BLOCKS = !TRANSPOSE_A && TRANSPOSE_B && MIN_BLOCKS > 1 ? MIN_BLOCKS - 1 : MIN_BLOCKS;
-static_assert(BK % SLICES == 0 && DEPTH % VECTOR == 0, "a slice takes vectors of each step");
 
 using TileA = Tile<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, VECTOR>;
 using TileB = Tile<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, VECTOR>;

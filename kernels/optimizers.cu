@@ -75,8 +75,8 @@ DEVICE void update_each(T* p, const T* g, T* s, T* t, int size, Find find, RuleO
         if (place >= vectors) return;
         parameter = load(p + place * VECTOR);
         gradient = load(g + place * VECTOR);
-        if (s) first = load(s + place * VECTOR);
-        if (t) second = load(t + place * VECTOR);
+        first = s ? load(s + place * VECTOR) : Vector{};  // not what the rule made of the last one
+        second = t ? load(t + place * VECTOR) : Vector{};
     };
     take(i);
     const Update update = find();
@@ -97,9 +97,10 @@ DEVICE void update_each(T* p, const T* g, T* s, T* t, int size, Find find, RuleO
     }
 }
 
-// v = momentum v + g, p -= rate v; with nesterov, p -= rate (g + momentum v). Without a velocity v is g.
+// v = momentum v + g, p -= rate v; with nesterov, p -= rate (g + momentum v). Without a velocity v is g. The bounds ask for
+// no more blocks at once than there are registers for: left to choose, ptxas spills on sm_100 in double.
 // FLOPs: 6 * size
-extern "C" __global__ void __launch_bounds__(256) sgd(
+extern "C" __global__ void __launch_bounds__(256, 4) sgd(
     const T* __restrict__ partial_squares,    // [parts]
     const T* __restrict__ rate,               // [1]
     long long* progress,                      // [3]

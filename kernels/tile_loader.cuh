@@ -44,10 +44,11 @@ struct Tile {
     }
 };
 
-// The tiles of both operands on their way through shared memory, in COUNT stages: while one step along k is multiplied, the
-// next ones are copied.
+// The tiles of both operands on their way through shared memory, in COUNT stages: while one step along k is multiplied,
+// the next ones are copied.
 template <typename TileA, typename TileB, int STEP, int COUNT>
 struct Stages {
+    static_assert(COUNT >= 2, "a stage is multiplied while another is filled");
     static constexpr int STAGE = TileA::WORDS + TileB::WORDS;
     static constexpr int WORDS = COUNT * STAGE;
 

@@ -21,9 +21,8 @@ THREADS = 256
 MOST_BLOCKS = 1024
 """Enough to fill any GPU; the kernels stride over what is left, and one block can add up so many partial sums."""
 
-
 ROW_THREADS = 512
-"""Threads of a block whose threads share rows: the most of the losses, all of the metrics."""
+"""Threads of a block in metrics.cu; in softmax_cross_entropy.cu the most, few rows need fewer."""
 
 
 def row_lanes(n: int) -> int:

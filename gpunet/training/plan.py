@@ -134,8 +134,8 @@ class Plan:
     def inputs(self, given: Sequence[Array], resident: bool) -> Load:
         """Return what loads a batch that is given: as it is, or copied into arrays that are always the same.
 
-        A graph names its arrays, and launching it costs less than a copy. So batches that are on the GPU already have
-        a graph each, up to a few, which keeps them there.
+        A graph names its arrays, and launching it costs less than a copy. So batches that are on the GPU already, and
+        C-contiguous, have a graph each, up to a few, which keeps them there.
 
         Args:
             given: features, targets and, if there are any, row weights.
@@ -146,13 +146,13 @@ class Plan:
         if self._ran:
             self.loss.check_given(self.prediction, given[1])  # as the code does in the first step, and not any more
         self._place = ()
-        if resident:
-            place = tuple((a.data.ptr, a.strides) for a in given)
+        if resident and all(a.flags.c_contiguous for a in given):  # others take other buffers of the tape
+            place = tuple(a.data.ptr for a in given)
             if place in self._kept or len(self._kept) < MOST_RESIDENT:
                 self._kept[place], self._place = given, place
                 return lambda tape: given
         if not self._inputs:
-            self._inputs = [self._device.xp.empty_like(a) for a in given]
+            self._inputs = [self._device.xp.empty(a.shape, a.dtype) for a in given]
         for fixed, a in zip(self._inputs, given, strict=True):
             fixed[...] = a
         return self._fixed_inputs

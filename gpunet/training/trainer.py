@@ -284,6 +284,9 @@ class Trainer:
 
         Several ranks are all given the whole batch; with row or class weights they read these.
 
+        A recorded step reads C-contiguous arrays of the GPU where they lie; all others are copied. So for each shape of
+        batch the trainer keeps the first 16 such batches, which may be written anew between steps.
+
         Args:
             X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices.
             y: targets as the loss takes them, in [0, classes) or in the model's dtype.

@@ -42,6 +42,8 @@ def _options(name: str, real: str) -> Iterator[dict[str, object]]:
                 yield from (sizes | INPUT_GRADIENT | BY_VECTORS, sizes | WEIGHT_GRADIENT)
     elif name.startswith("matmul_"):
         yield from (FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT)
+    elif name in ("softmax_cross_entropy", "metrics"):
+        yield from ({"LANES": lanes} for lanes in (1, 4, 32))
     elif name == "layer_norm":
         yield from ({"RMS": rms} for rms in (0, 1))
     elif name == "glu":

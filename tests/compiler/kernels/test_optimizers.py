@@ -7,7 +7,7 @@ from compiler.kernels.simulated import DTYPES, run, uninitialized
 from gpunet.cuda import Kernel
 from gpunet.optimizers import SGD, Adam, AdamW, RMSprop
 
-SIZE = 1027  # not a multiple of a vector
+SIZE = 4099  # more than the grid takes at once, and not a multiple of a vector
 KERNELS = {name: Kernel("optimizers.cu", name) for name in ("sgd", "adam", "rmsprop", "clip_value")}
 BEGIN_STEP = Kernel("optimizers.cu", "begin_step")
 
@@ -64,6 +64,14 @@ def test_five_steps_equal_the_numpy_rule(optimizer, dtype):
     np.testing.assert_allclose(p, expected, rtol=tolerance, atol=tolerance)
     for slot, expected_slot in zip(slots, expected_slots, strict=True):
         np.testing.assert_allclose(slot, expected_slot, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1, weight_decay=0.1), RMSprop(0.1, weight_decay=0.1)], ids=repr)
+def test_a_parameter_that_is_not_finite_spoils_no_other(optimizer):
+    p, g = np.ones(SIZE, np.float32), np.zeros(SIZE, np.float32)
+    p[:4] = np.inf
+    launch(optimizer, p, g, [np.zeros(SIZE, np.float32) for _ in optimizer.slot_names], np.zeros(3, np.int64))
+    assert np.isfinite(p[4:]).all()
 
 
 def test_adams_bias_correction_keeps_its_digits_in_the_first_steps():

@@ -9,6 +9,7 @@ from problems import classification
 import gpunet as gn
 from gpunet import simulator
 from gpunet.errors import OutOfMemoryError
+from gpunet.training.plan import MOST_RESIDENT
 
 X, Y = classification(80)
 OPTIMIZERS = {
@@ -186,3 +187,19 @@ def test_a_model_may_move_between_two_fits():
         for run in (moved, stayed):
             run.fit(X, Y, epochs=1, batch_size=20)
     np.testing.assert_allclose(weights(moved), weights(stayed), atol=1e-4)
+
+
+def test_batches_on_the_gpu_may_lie_there_in_any_way_be_many_and_change_in_place():
+    rng = np.random.default_rng(0)
+    wide = [rng.normal(size=(8, 12)).astype(np.float32) for _ in range(2 * MOST_RESIDENT)]
+    y = simulator.asarray(rng.integers(0, 3, 8))
+    runs = []
+    for plan in (True, False):
+        run = gn.Trainer(gn.Sequential(gn.LayerNorm(6), gn.Linear(6, 3, rng=0)).to("sim"), plan=plan)
+        xs = [simulator.asarray(a)[:, ::2] if i % 2 else simulator.asarray(a[:, :6]) for i, a in enumerate(wide)]
+        for _ in range(3):
+            for x in xs:
+                run.step(x, y)
+                simulator.multiply(x, 2, out=x)
+        runs.append(weights(run))
+    np.testing.assert_array_equal(*runs)

@@ -67,6 +67,19 @@ def test_the_first_calls_are_not_timed(machine):
     assert set(times) == {1.0}
 
 
+def test_a_step_that_is_run_and_recorded_first_is_measured_by_many_replays(machine):
+    recorded, spans = itertools.chain([50.0, 0.1], itertools.repeat(1e-5)), []
+    clock = wall(machine)
+
+    def measured(call, count):
+        spans.append(clock(call, count))
+        return spans[-1]
+
+    measured.most = clock.most
+    interleave({"A": machine.work("A", lambda: next(recorded))}, measured, seconds=0.1)
+    assert spans[-1] >= 0.5 * timing.MIN_SECONDS
+
+
 def test_a_spread_is_the_median_and_the_quartiles():
     assert Spread.of([5.0, 1.0, 2.0, 4.0, 3.0]) == Spread(3.0, 2.0, 4.0)
     assert Spread.of([2.0]) == Spread(2.0, 2.0, 2.0)
