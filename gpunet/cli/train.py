@@ -74,6 +74,7 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
     ranks = Ranks.join(distributed)
     if not ranks.main:
         sys.stdout = sys.stderr = io.StringIO()  # rank 0 speaks for all
+    ranks.refuse_differences(ctx.params)
     settings, folder = ranks.on_main(
         lambda: _new_run(options, out) if resume is None else (_resumed(ctx, resume), resume)
     )

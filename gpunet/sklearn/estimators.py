@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn import neural_network
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
 
 from gpunet.errors import DataError, DTypeError
 from gpunet.ops.activations import activation_function
@@ -102,11 +103,12 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
     __init__ = with_device(neural_network.MLPClassifier)
     _parameter_constraints = {**neural_network.MLPClassifier._parameter_constraints, "device": [str]}  # noqa: RUF012
 
+    # For multilabel targets alone, as scikit-learn's checks ask: elsewhere meta-estimators, which prefer logits, would
+    # give other numbers than with scikit-learn's own, which has no such method.
+    @available_if(lambda self: self.out_activation_ == "logistic" and self.n_outputs_ > 1)  # type: ignore[untyped-decorator]
     def decision_function(self, X: ArrayLike) -> np.ndarray:
-        """Return the logits: (rows,) for two classes, else (rows, classes). scikit-learn's own has no such method."""
-        check_is_fitted(self)
-        logits = self._raw_outputs(X)
-        return logits[:, 0] if self.n_outputs_ == 1 else logits
+        """Return the logits of multilabel targets, (rows, outputs)."""
+        return self._raw_outputs(X)
 
 
 class MLPRegressor(TrainedByGpunet, neural_network.MLPRegressor):  # type: ignore[misc]

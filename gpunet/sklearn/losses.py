@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.device import Array, array_module
+from gpunet.errors import DataError
 from gpunet.layers.store import FlatStore
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss
 from gpunet.models import MLP
@@ -100,6 +101,12 @@ class PoissonLoss(Loss):
     """Half the Poisson deviance of exp(z), summed over the outputs: l = exp(z) - t·z + t·log t - t, l' = exp(z) - t."""
 
     task = "regression"
+
+    def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        y = super().check_target(target, output_shape, dtype)
+        if (y < 0).any():
+            raise DataError("y: loss='poisson' needs targets of zero or more.")
+        return y
 
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None

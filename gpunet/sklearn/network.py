@@ -21,6 +21,8 @@ class OrderedTrainer(Trainer):
 
     model: PenalisedMLP
     loss: PenalisedLoss
+    activation: str
+    """scikit-learn's name of what the hidden layers apply."""
 
     def begin(self, rows: int, random_state: np.random.RandomState) -> None:
         """Begin with the rows in their order; shuffles are drawn from `random_state`."""
@@ -59,14 +61,16 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
     """
 
     def _network_trainer(self, *, fresh: bool = False) -> OrderedTrainer:
-        """Return the trainer, whose network has the weights of `coefs_` and `intercepts_` on the device asked for.
+        """Return the trainer, whose network has the weights of `coefs_` and `intercepts_`.
+
+        Where the device or the activation that is asked for has changed, another goes on in its place.
 
         Args:
             fresh: whether the optimizer begins anew.
         """
         device = current_device() if self.device == "auto" else get_device(self.device)
         trainer: OrderedTrainer | None = None if fresh else vars(self).get("_trainer")
-        if trainer is None or trainer.model.device is not device:
+        if trainer is None or trainer.model.device is not device or trainer.activation != self.activation:
             trainer = self._trainer = self._new_trainer(device, None if fresh else self._progress())
             self._placed: list[np.ndarray] = []
         weights = [*self.coefs_, *self.intercepts_]
@@ -84,6 +88,7 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
             model = PenalisedMLP([len(self.coefs_[0]), *(coef.shape[1] for coef in self.coefs_)], hidden)
             model.to(dtype=self.coefs_[0].dtype)
             trainer = OrderedTrainer(model, loss=PenalisedLoss(self.out_activation_, model), optimizer=optimizer)
+            trainer.activation = self.activation
             steps, schedule = optimizer.steps, optimizer.schedule
             trainer.attach()
             optimizer.steps, optimizer.schedule = steps, schedule

@@ -157,7 +157,7 @@ class Ranks:
         """
         if self.size == 1:
             return
-        self._refuse_differences(_described(trainer, arrays, asked))
+        self.refuse_differences(_described(trainer, arrays, asked))
         for part in parts(trainer.model):
             if isinstance(part, BatchNorm):
                 raise ArgumentError(f"{part!r} would normalise over a rank's rows alone; use LayerNorm or one process.")
@@ -165,10 +165,11 @@ class Ranks:
         for a in (store.params, store.buffers, *store.slots.values()):
             store.device.assign(a, self.comm.bcast(to_host(a)))
 
-    def _refuse_differences(self, described: Mapping[str, Any]) -> None:
+    def refuse_differences(self, described: Mapping[str, Any]) -> None:
+        """Raise a `RankError` on every rank where one has other values than rank 0, with their names."""
         first, *others = self._gather(described)
         for rank, other in enumerate(others, 1):
-            differing = [f"{name} is {other[name]}, not {own}" for name, own in first.items() if other[name] != own]
+            differing = [f"{name} is {other.get(name)}, not {a}" for name, a in first.items() if other.get(name) != a]
             if differing:
                 raise RankError(f"rank {rank} differs from rank 0: {'; '.join(differing)}.")
 

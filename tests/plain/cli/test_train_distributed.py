@@ -45,3 +45,11 @@ def test_ranks_refuse_a_folder_that_is_taken_in_one_line(tmp_path):
     assert run.returncode == 1
     (line,) = run.stderr.splitlines()
     assert line.startswith(f"Error: --out {tmp_path}: not empty")
+
+
+def test_ranks_that_are_asked_for_different_runs_are_refused(tmp_path):
+    run = mpiexec(1, GPUNET, *ARGUMENTS, "--out", tmp_path, ":", "-n", 1, GPUNET, *ARGUMENTS, "--seed", 9)
+    assert run.returncode == 1
+    assert "rank 1 differs from rank 0: out is None, not" in run.stderr
+    assert "seed is 9, not 0" in run.stderr
+    assert not any(tmp_path.iterdir())

@@ -12,6 +12,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn import neural_network
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -192,10 +193,28 @@ def test_a_clone_is_not_fitted():
         clone(MLPClassifier(**SMALL).fit(X, CLASSES)).predict(X)
 
 
-def test_the_decision_function_gives_logits():
+def test_the_decision_function_gives_the_logits_of_multilabel_targets():
     ours = MLPClassifier(**SMALL).fit(X, LABELS)
     np.testing.assert_allclose(1 / (1 + np.exp(-ours.decision_function(X))), ours.predict_proba(X))
-    assert MLPClassifier(**SMALL).fit(X, LABELS[:, 0]).decision_function(X).shape == (len(X),)
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_a_fitted_estimator_has_the_methods_of_scikit_learns(kind):
+    theirs, ours = (e.fit(X, CLASSES == "few") for e in pair(kind))
+    public, own = ({name for name in dir(e) if name[0] != "_" and hasattr(e, name)} for e in (theirs, ours))
+    assert own == public | {"device"}
+
+
+def test_meta_estimators_give_what_they_give_with_scikit_learns():
+    theirs, ours = pair("MLPClassifier")
+    expected, found = (CalibratedClassifierCV(e, cv=2).fit(X, CLASSES).predict_proba(X) for e in (theirs, ours))
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("go_on", [lambda e: e, lambda e: e.partial_fit(X, VALUES)], ids=["predict", "partial_fit"])
+def test_an_activation_that_is_changed_after_training_is_taken_over(go_on):
+    theirs, ours = (go_on(e.partial_fit(X, VALUES).set_params(activation="tanh")) for e in pair("MLPRegressor"))
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X))
 
 
 def test_it_tells_when_it_did_not_converge():
@@ -232,6 +251,12 @@ def test_bad_input_is_refused_and_changes_nothing(refused, error, match):
         refused(ours)
     np.testing.assert_array_equal(weights(ours), before)
     np.testing.assert_array_equal(ours.feature_names_in_, list("abcdefg"))
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_poisson_loss_refuses_counts_below_zero(solver):
+    with pytest.raises(DataError, match=r"y: .*poisson.*zero or more"):
+        MLPRegressor(**SMALL, solver=solver, loss="poisson").fit(X, VALUES)
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
