@@ -66,7 +66,7 @@ class Device:
         return nullcontext() if self.xp is np else _Active(self)
 
     def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
-        """Return `x` (an array of any device, or anything NumPy takes) as an array on this device."""
+        """Return `x` (an array of any device, or what NumPy takes) as an array on this device: itself if it is one."""
         if self.xp is np:
             return np.asarray(to_host(x), dtype)
         if type(x) is self.xp.ndarray and (dtype is None or x.dtype == dtype) and device_of(x) is self:

@@ -64,43 +64,34 @@ DEVICE Update find_update(const T* partial_squares, const T* rate, long long* pr
     return {static_cast<T>(step), rate[0], !applied ? T(0) : clip < T(1) ? clip : T(1)};
 }
 
-// Call rule(p, g, s, t) for every parameter, its gradient and its state, with rule = rule_of(find()); s and t may be
-// null. What a thread takes first is on its way while `find` looks at the gradient.
-template <typename Find, typename RuleOf>
-DEVICE void update_each(T* p, const T* g, T* s, T* t, int size, Find find, RuleOf rule_of) {
+// Call rule(p, g, s, t) for every parameter, its gradient and its state; s and t may be null.
+template <typename Rule>
+DEVICE void update_each(T* p, const T* g, T* s, T* t, T factor, int size, Rule rule) {
+    if (factor == T(0)) return;
     const unsigned vectors = aligned(p) && aligned(g) && aligned(s) && aligned(t) ? size / VECTOR : 0;
-    unsigned i = flat_thread();
-    Vector parameter = {}, gradient = {}, first = {}, second = {};
-    const auto take = [&](unsigned place) {
-        if (place >= vectors) return;
-        parameter = load(p + place * VECTOR);
-        gradient = load(g + place * VECTOR);
-        first = s ? load(s + place * VECTOR) : Vector{};  // not what the rule made of the last one
-        second = t ? load(t + place * VECTOR) : Vector{};
-    };
-    take(i);
-    const Update update = find();
-    if (update.factor == T(0)) return;
-    const auto rule = rule_of(update);
-    for (; i < vectors; i += flat_stride(), take(i)) {
+    for (unsigned i = flat_thread(); i < vectors; i += flat_stride()) {
+        const unsigned place = i * VECTOR;
+        Vector parameter = load(p + place), first = {}, second = {};
+        const Vector gradient = load(g + place);
+        if (s) first = load(s + place);
+        if (t) second = load(t + place);
 #pragma unroll
-        for (int j = 0; j < VECTOR; ++j) rule(parameter.v[j], update.factor * gradient.v[j], first.v[j], second.v[j]);
-        store(p + i * VECTOR, parameter);
-        if (s) store(s + i * VECTOR, first);
-        if (t) store(t + i * VECTOR, second);
+        for (int j = 0; j < VECTOR; ++j) rule(parameter.v[j], factor * gradient.v[j], first.v[j], second.v[j]);
+        store(p + place, parameter);
+        if (s) store(s + place, first);
+        if (t) store(t + place, second);
     }
-    for (i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) {
+    for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) {
         T first = s ? s[i] : T(0), second = t ? t[i] : T(0);
-        rule(p[i], update.factor * g[i], first, second);
+        rule(p[i], factor * g[i], first, second);
         if (s) s[i] = first;
         if (t) t[i] = second;
     }
 }
 
-// v = momentum v + g, p -= rate v; with nesterov, p -= rate (g + momentum v). Without a velocity v is g. The bounds ask for
-// no more blocks at once than there are registers for: left to choose, ptxas spills on sm_100 in double.
+// v = momentum v + g, p -= rate v; with nesterov, p -= rate (g + momentum v). Without a velocity v is g.
 // FLOPs: 6 * size
-extern "C" __global__ void __launch_bounds__(256, 4) sgd(
+extern "C" __global__ void __launch_bounds__(256) sgd(
     const T* __restrict__ partial_squares,    // [parts]
     const T* __restrict__ rate,               // [1]
     long long* progress,                      // [3]
@@ -109,13 +100,11 @@ extern "C" __global__ void __launch_bounds__(256, 4) sgd(
     const T* __restrict__ g,     // [size]
     T* __restrict__ velocity,    // [size] or null
     int size, T momentum, T weight_decay, bool nesterov) {
-    const auto find = [=] { return find_update(partial_squares, rate, progress, parts, max_norm); };
-    update_each(p, g, velocity, nullptr, size, find, [=](Update update) {
-        return [=](T& p, T g, T& v, T&) {
-            g += weight_decay * p;
-            v = momentum * v + g;
-            p -= update.rate * (nesterov ? g + momentum * v : v);
-        };
+    const Update update = find_update(partial_squares, rate, progress, parts, max_norm);
+    update_each(p, g, velocity, nullptr, update.factor, size, [=](T& p, T g, T& v, T&) {
+        g += weight_decay * p;
+        v = momentum * v + g;
+        p -= update.rate * (nesterov ? g + momentum * v : v);
     });
 }
 
@@ -134,18 +123,16 @@ extern "C" __global__ void __launch_bounds__(256) adam(
     int size, T beta1, T beta2, T log_beta1, T log_beta2,
     T rest1, T rest2,           // 1 - beta1 and 1 - beta2, rounded once
     T eps, T weight_decay, bool decoupled) {
-    const auto find = [=] { return find_update(partial_squares, rate, progress, parts, max_norm); };
-    update_each(p, g, m, v, size, find, [=](Update update) {
-        const T a = update.rate * rest1 / -real::expm1(update.step * log_beta1);
-        const T r = real::sqrt(rest2 / -real::expm1(update.step * log_beta2));
-        const T scale = a / r, floor = eps / r;
-        const T shrink = decoupled ? T(1) - update.rate * weight_decay : T(1), decay = decoupled ? T(0) : weight_decay;
-        return [=](T& p, T g, T& m, T& v) {
-            g += decay * p;
-            m = beta1 * m + g;
-            v = beta2 * v + g * g;
-            p = p * shrink - scale * (m / (real::sqrt(v) + floor));
-        };
+    const Update update = find_update(partial_squares, rate, progress, parts, max_norm);
+    const T a = update.rate * rest1 / -real::expm1(update.step * log_beta1);
+    const T r = real::sqrt(rest2 / -real::expm1(update.step * log_beta2));
+    const T scale = a / r, floor = eps / r;
+    const T shrink = decoupled ? T(1) - update.rate * weight_decay : T(1), decay = decoupled ? T(0) : weight_decay;
+    update_each(p, g, m, v, update.factor, size, [=](T& p, T g, T& m, T& v) {
+        g += decay * p;
+        m = beta1 * m + g;
+        v = beta2 * v + g * g;
+        p = p * shrink - scale * (m / (real::sqrt(v) + floor));
     });
 }
 
@@ -163,14 +150,12 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop(
     T* __restrict__ velocity,     // [size] or null
     int size, T alpha, T rest,    // 1 - alpha, rounded once
     T eps, T weight_decay, T momentum) {
-    const auto find = [=] { return find_update(partial_squares, rate, progress, parts, max_norm); };
-    update_each(p, g, v, velocity, size, find, [=](Update update) {
-        return [=](T& p, T g, T& v, T& u) {
-            g += weight_decay * p;
-            v = alpha * v + rest * (g * g);
-            u = momentum * u + g / (real::sqrt(v) + eps);
-            p -= update.rate * u;
-        };
+    const Update update = find_update(partial_squares, rate, progress, parts, max_norm);
+    update_each(p, g, v, velocity, update.factor, size, [=](T& p, T g, T& v, T& u) {
+        g += weight_decay * p;
+        v = alpha * v + rest * (g * g);
+        u = momentum * u + g / (real::sqrt(v) + eps);
+        p -= update.rate * u;
     });
 }
 

@@ -288,8 +288,8 @@ class Plan:
         """Capture the step on a GPU as a graph, or as one up to the gradients and one of the update; launch that."""
         tape, optimizer, cuda = self.tape, self.optimizer, self._device.xp.cuda
         tape.reset(optimizer.steps, self._first_row)
-        if self.explanation is None:  # the first graph; all others use its buffers
-            self._arena_bytes = tape.pack()
+        # the first graph has its buffers in one piece, all others use them
+        arena_bytes = tape.pack() if self.explanation is None else self.explanation.arena_bytes
         stream = cuda.Stream(non_blocking=True)
         work = partial(self._work, tape, load, add)
         with stream, cuda.using_allocator(_refuse), self._products(), traced_launches() as launches:
@@ -297,7 +297,7 @@ class Plan:
                 calls = [_captured(stream, [work, *step.launches])]
             else:
                 calls = [_captured(stream, [work]), self._reduce, _captured(stream, step.launches)]
-        self.explanation = Explanation(list(map(launch_node, launches)), self._arena_bytes)
+        self.explanation = Explanation(list(map(launch_node, launches)), arena_bytes)
 
         def replay() -> None:
             step.expect(optimizer.steps, optimizer.lr)

@@ -184,7 +184,7 @@ class Trainer:
             self.attach()
         self.ranks.begin(self, examples.arrays, batch_size=batch_size, epochs=epochs, shuffle=shuffle)
         self.model.classes, self.rows = examples.classes, rows
-        self._norms = self.loss.norms(*examples.arrays[1:])
+        self._norms = self.loss.norms(*examples.arrays[1:]) if self.ranks.size > 1 else None
         with self.model.device.activate(), self.ranks.guard():
             batches = self._load(examples.arrays)
             try:

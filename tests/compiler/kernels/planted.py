@@ -71,7 +71,8 @@ def bias(folder):
 
 
 def column_sums(folder):
-    x, sums = np.ones((19, 130), np.float32), uninitialized(130, np.dtype(np.float32))
+    x = np.ones((40, 130), np.float32)[:19]  # so that what lies behind it is nobody else's
+    sums = uninitialized(130, x.dtype)
     run(Kernel(folder / "reduce.cu", "sum_columns"), (2, 1), (32, 8), x, None, None, sums, 19, 130, 19)
     np.testing.assert_array_equal(sums, 19)
 
@@ -184,7 +185,7 @@ FAULTS = {
     "a bias of the wrong column": (
         "bias_activation.cu", "z[i] + bias[i % n]", "z[i] + bias[i % rows]", bias, "AssertionError"),
     "a column that is not there": (
-        "columns.cuh", "if (column_of(j, false) < n) values", "values", column_sums, "out of bounds|race"),
+        "columns.cuh", "if (column_of(j, false) < n) values", "values", column_sums, "out of bounds"),
     "a race between the warps of a column sum": (
         "columns.cuh", "    __syncthreads();\n", "", column_sums, "race"),
     "a race in the sum of a block": (
