@@ -4,9 +4,9 @@
 // Two launches: begin_step counts the step and squares the gradient, a sum a block; a rule finds in these sums whether
 // the step is applied, and does it to all parameters. Each of its blocks adds them up for itself, in their order: they
 // are few, and that a last block does it for all would take a wait more. Memory-bound: begin_step reads the gradient,
-// 4 bytes a parameter in float; Adam reads p, g, m, v and writes p, m, v, 28 bytes for some 15 FLOPs; so each thread
-// moves 16 bytes at a time. All that changes from step to step lies on the device and moves on there, so that a recorded
-// step may be replayed.
+// 4 bytes a parameter in float; Adam reads p, g, m, v and writes p, m, v, 28 bytes for some 15 FLOPs (and the gradient
+// where it is clipped); so each thread moves 16 bytes at a time. All that changes from step to step lies on the device
+// and moves on there, so that a recorded step may be replayed.
 //
 // Options: REAL. Launch: grid-stride; grid (ceil(size / (256 * VECTOR)),) or fewer, block (256,).
 
@@ -64,26 +64,33 @@ DEVICE Update find_update(const T* partial_squares, const T* rate, long long* pr
     return {static_cast<T>(step), rate[0], !applied ? T(0) : clip < T(1) ? clip : T(1)};
 }
 
-// Call rule(p, g, s, t) for every parameter, its gradient and its state; s and t may be null.
+// Call rule(p, g, s, t) for every parameter, its gradient and its state; s and t may be null. The gradient is scaled
+// before, and stays so, as on the CPU.
 template <typename Rule>
-DEVICE void update_each(T* p, const T* g, T* s, T* t, T factor, int size, Rule rule) {
+DEVICE void update_each(T* p, T* g, T* s, T* t, T factor, int size, Rule rule) {
     if (factor == T(0)) return;
     const unsigned vectors = aligned(p) && aligned(g) && aligned(s) && aligned(t) ? size / VECTOR : 0;
     for (unsigned i = flat_thread(); i < vectors; i += flat_stride()) {
         const unsigned place = i * VECTOR;
         Vector parameter = load(p + place), first = {}, second = {};
-        const Vector gradient = load(g + place);
+        Vector gradient = load(g + place);
         if (s) first = load(s + place);
         if (t) second = load(t + place);
 #pragma unroll
-        for (int j = 0; j < VECTOR; ++j) rule(parameter.v[j], factor * gradient.v[j], first.v[j], second.v[j]);
+        for (int j = 0; j < VECTOR; ++j) {
+            gradient.v[j] *= factor;
+            rule(parameter.v[j], gradient.v[j], first.v[j], second.v[j]);
+        }
         store(p + place, parameter);
+        if (factor < T(1)) store(g + place, gradient);
         if (s) store(s + place, first);
         if (t) store(t + place, second);
     }
     for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) {
         T first = s ? s[i] : T(0), second = t ? t[i] : T(0);
-        rule(p[i], factor * g[i], first, second);
+        const T gradient = factor * g[i];
+        rule(p[i], gradient, first, second);
+        if (factor < T(1)) g[i] = gradient;
         if (s) s[i] = first;
         if (t) t[i] = second;
     }
@@ -97,7 +104,7 @@ extern "C" __global__ void __launch_bounds__(256) sgd(
     long long* progress,                      // [3]
     int parts, T max_norm,
     T* __restrict__ p,           // [size]
-    const T* __restrict__ g,     // [size]
+    T* __restrict__ g,           // [size]
     T* __restrict__ velocity,    // [size] or null
     int size, T momentum, T weight_decay, bool nesterov) {
     const Update update = find_update(partial_squares, rate, progress, parts, max_norm);
@@ -117,7 +124,7 @@ extern "C" __global__ void __launch_bounds__(256) adam(
     long long* progress,                      // [3]
     int parts, T max_norm,
     T* __restrict__ p,          // [size]
-    const T* __restrict__ g,    // [size]
+    T* __restrict__ g,          // [size]
     T* __restrict__ m,          // [size]
     T* __restrict__ v,          // [size]
     int size, T beta1, T beta2, T log_beta1, T log_beta2,
@@ -145,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop(
     long long* progress,                      // [3]
     int parts, T max_norm,
     T* __restrict__ p,            // [size]
-    const T* __restrict__ g,      // [size]
+    T* __restrict__ g,            // [size]
     T* __restrict__ v,            // [size]
     T* __restrict__ velocity,     // [size] or null
     int size, T alpha, T rest,    // 1 - alpha, rounded once

@@ -32,8 +32,9 @@ class Optimizer:
     Args:
         lr: the learning rate, > 0, or a schedule of it (see `gpunet.schedules`).
         weight_decay: the factor of the decay, >= 0.
-        clip_norm: scale the gradient down to this L2 norm where it is longer (over all parameters); None: don't.
-        clip_value: clip each element of the gradient to ± this value; None: don't.
+        clip_norm: scale the gradient down to this L2 norm, in place, where it is longer (over all parameters); None:
+            don't.
+        clip_value: clip each element of the gradient to ± this value, in place; None: don't.
 
     Attributes:
         steps: the number of steps done.

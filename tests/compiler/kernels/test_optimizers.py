@@ -101,10 +101,11 @@ def test_a_step_is_counted_and_its_rate_looked_up():
 @pytest.mark.parametrize("max_norm", [0, 0.5, 1e6])
 def test_a_step_is_clipped_to_the_norm(size, max_norm, dtype):
     g = np.random.default_rng(0).standard_normal(size).astype(dtype)
-    p = np.zeros(size, dtype)
-    launch(SGD(1.0), p, g, (), np.zeros(3, np.int64), max_norm=max_norm)
     factor = min(max_norm / (np.linalg.norm(g) + 1e-6), 1) if max_norm else 1
-    np.testing.assert_allclose(p, -factor * g, rtol=20 * np.finfo(dtype).eps)
+    p, scaled = np.zeros(size, dtype), factor * g
+    launch(SGD(1.0), p, g, (), np.zeros(3, np.int64), max_norm=max_norm)
+    np.testing.assert_allclose(p, -scaled, rtol=20 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(g, -p)  # in place
 
 
 @pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
