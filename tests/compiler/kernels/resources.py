@@ -3,13 +3,16 @@
     python tests/compiler/kernels/resources.py [sm_90 ...]
 
 prints a table of registers and shared memory, each from the least that a variant takes to the most, and fails where one
-spills or uses local memory; for sm_75 and sm_90 also where a tile does that only `gpunet tune` tries. Needs the package
-nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
+spills, uses local memory or passes a bound; for sm_75 and sm_90 also where a tile does that only `gpunet tune` tries.
+Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
 """
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from gpunet.bench.nvrtc import ARCHITECTURES, Resources, compile_kernels
 from gpunet.cuda import CTYPES, read_source
@@ -24,83 +27,125 @@ INPUT_GRADIENT = {"ACTIVATION": "gelu", "GRADIENT": 1, "TRANSPOSE_B": 1}  # of a
 WEIGHT_GRADIENT = {"TRANSPOSE_A": 1, "COLUMN_SUMS": 1}
 BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
+MOST_REGISTERS = {"matmul_tiled": 208, "matmul_register": 128, "matmul_mma": 120}
+BOTH_AHEAD = 255  # of matmul_tiled where both operands lie along k: of 128 threads two blocks on a multiprocessor
+MOST_REGISTERS |= dict.fromkeys(("batch_norm_sums", "glu_backward"), 128)  # in double
+MOST_REGISTERS_ELSEWHERE = 80  # of 256 threads each: three blocks on a multiprocessor
 
-def variants() -> Iterator[tuple[Path, str, tuple[str, ...]]]:
-    """Yield every source, what T is there, and the options under which it has to build."""
+
+class Variant(NamedTuple):
+    """A source, what T is there, and the compiler's options."""
+
+    path: Path
+    real: str
+    options: tuple[str, ...]
+
+
+def variants(largest: bool = False) -> Iterator[Variant]:
+    """Yield every variant that has to build, or the `largest` of those that are alike."""
     for path in sorted(kernels_path().glob("*.cu")):
         for real in ("float", "double"):
-            for options in _options(path.stem, real):
-                yield path, real, (f"-DREAL={real}", *(f"-D{key}={value}" for key, value in options.items()))
+            for alike in _options(path.stem, real):
+                for options in alike[:1] if largest else alike:
+                    yield _variant(path.name, real, options)
 
 
-def _options(name: str, real: str) -> Iterator[dict[str, object]]:
+def _options(name: str, real: str) -> Iterator[Sequence[Mapping[str, object]]]:
+    """Yield the options of a source, in groups that begin with the one that asks the most of a GPU."""
     if name in ("matmul_tiled", "matmul_mma"):
         for (rung, dtype), tiles in TILES.items():
             for tile, _ in tiles if (f"matmul_{rung}", CTYPES[dtype]) == (name, real) else ():
                 sizes = tile.options()
-                yield from (sizes | FORWARD, sizes | FORWARD | BY_VECTORS)
-                yield from (sizes | INPUT_GRADIENT | BY_VECTORS, sizes | WEIGHT_GRADIENT)
+                yield (
+                    sizes | INPUT_GRADIENT | BY_VECTORS,
+                    sizes | WEIGHT_GRADIENT,
+                    sizes | FORWARD,
+                    sizes | FORWARD | BY_VECTORS,
+                )
     elif name.startswith("matmul_"):
-        yield from (FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT)
+        yield INPUT_GRADIENT, FORWARD, WEIGHT_GRADIENT
     elif name in ("softmax_cross_entropy", "metrics"):
-        yield from ({"LANES": lanes} for lanes in (1, 4, 32))
+        yield [{"LANES": lanes} for lanes in (32, 4, 1)]
     elif name == "layer_norm":
-        yield from ({"RMS": rms} for rms in (0, 1))
+        yield [{"RMS": rms} for rms in (0, 1)]
     elif name == "glu":
-        yield from ({}, {"ACTIVATION": "silu", "SAVES_OUTPUT": 0}, {"ACTIVATION": "gelu", "SAVES_OUTPUT": 0})
+        yield {"ACTIVATION": "gelu", "SAVES_OUTPUT": 0}, {"ACTIVATION": "silu", "SAVES_OUTPUT": 0}, {}
     elif name == "bias_activation":
-        yield from ({"ACTIVATION": activation} for activation in (FUNCTIONS if real == "float" else ["gelu"]))
+        others = FUNCTIONS.keys() - {"gelu"} if real == "float" else ()
+        yield [{"ACTIVATION": activation} for activation in ("gelu", *sorted(others))]
     elif name == "rnn":
-        yield from ({"ACTIVATION": activation} for activation in ("tanh", "relu"))
+        yield [{"ACTIVATION": activation} for activation in ("tanh", "relu")]
     elif name == "convolution":
-        yield from ({"ACTIVATION": activation} for activation in ("relu", "gelu"))
+        yield [{"ACTIVATION": activation} for activation in ("gelu", "relu")]
     else:
-        yield {}
+        yield [{}]
 
 
-def candidates() -> Iterator[tuple[str, ...]]:
-    """Yield the options of the tiles that `gpunet tune` tries, in the variant that takes the most registers of most."""
+def candidates() -> Iterator[Variant]:
+    """Yield the tiles that `gpunet tune` tries, in the variant that takes the most registers of most."""
     for dtype, tiles in CANDIDATES.items():
         for tile in tiles:
-            options = tile.options() | {"REAL": CTYPES[dtype], **INPUT_GRADIENT}
-            yield tuple(f"-D{key}={value}" for key, value in options.items())
+            yield _variant("matmul_tiled.cu", CTYPES[dtype], tile.options() | INPUT_GRADIENT)
 
 
-def measure(arch: str) -> Iterator[tuple[str, str, tuple[str, ...], Resources]]:
-    """Yield each kernel, what T is there, its options and what it takes of an architecture."""
-    for path, real, options in variants():
-        for name, taken in compile_kernels(read_source(path), path.name, arch, options).items():
-            yield name, real, options, taken
+def _variant(source: str, real: str, options: Mapping[str, object]) -> Variant:
+    flags = (f"-D{key}={value}" for key, value in {"REAL": real, **options}.items())
+    return Variant(kernels_path() / source, real, tuple(flags))
+
+
+def complaints(name: str, variant: Variant, taken: Resources) -> list[str]:
+    """Return what of a kernel's resources is too much."""
+    most = MOST_REGISTERS.get(name, MOST_REGISTERS_ELSEWHERE)
+    if name == "matmul_tiled" and "-DTRANSPOSE_B=1" in variant.options:
+        most = BOTH_AHEAD
+    held = {
+        "it has local arrays": not taken.stack,
+        "it spills": not taken.spilled,
+        "shared memory over 48 KiB": taken.shared <= 48 * 1024,
+        f"registers over {most}": taken.registers <= most,
+    }
+    return [complaint for complaint, holds in held.items() if not holds]
+
+
+def measure(arch: str, wanted: Iterable[Variant], threads: int = 1) -> Iterator[tuple[str, Variant, Resources]]:
+    """Yield each kernel of the variants and what it takes of an architecture."""
+
+    def build(variant: Variant) -> dict[str, Resources]:
+        return compile_kernels(read_source(variant.path), variant.path.name, arch, variant.options)
+
+    wanted = list(wanted)
+    with ThreadPoolExecutor(threads) as pool:
+        for variant, kernels in zip(wanted, pool.map(build, wanted), strict=True):
+            for name, taken in kernels.items():
+                yield name, variant, taken
 
 
 def main(architectures: list[str]) -> bool:
-    """Print the table; return whether a kernel spills or uses local memory."""
+    """Print the table; return whether a kernel takes too much."""
     table: dict[str, dict[str, set[int]]] = {}
-    spills = False
+    failed, threads = False, os.cpu_count() or 1
     for arch in architectures:
-        for name, real, options, taken in measure(arch):
+        for name, variant, taken in measure(arch, variants(), threads):
             row = table.setdefault(name, {})
-            row.setdefault(f"{real} {arch}", set()).add(taken.registers)
-            row.setdefault(f"shared bytes, {real}", set()).add(taken.shared)
-            spills |= _tell(name, arch, options, taken)
-        for options in candidates() if arch in TUNED_FOR else ():
-            source = read_source(kernels_path() / "matmul_tiled.cu")
-            for name, taken in compile_kernels(source, "matmul_tiled.cu", arch, options).items():
-                spills |= _tell(name, arch, options, taken)
+            row.setdefault(f"{variant.real} {arch}", set()).add(taken.registers)
+            row.setdefault(f"shared bytes, {variant.real}", set()).add(taken.shared)
+            failed |= _tell(arch, name, variant, taken)
+        for name, variant, taken in measure(arch, candidates(), threads) if arch in TUNED_FOR else ():
+            failed |= _tell(arch, name, variant, taken)
     reals = ("float", "double")
     columns = [f"{real} {arch}" for real in reals for arch in architectures] + [f"shared bytes, {r}" for r in reals]
     print(f"| kernel | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|")
     for name, row in table.items():
         print(f"| `{name}` | {' | '.join(_span(row.get(column, set())) for column in columns)} |")
-    return spills
+    return failed
 
 
-def _tell(name: str, arch: str, options: tuple[str, ...], taken: Resources) -> bool:
-    """Say where a kernel spills or uses local memory; return whether it does."""
-    if not (taken.stack or taken.spilled):
-        return False
-    print(f"{name} {arch} {' '.join(options)}: {taken}", file=sys.stderr)
-    return True
+def _tell(arch: str, name: str, variant: Variant, taken: Resources) -> bool:
+    """Say what is too much; return whether there is something."""
+    said = complaints(name, variant, taken)
+    if said:
+        print(f"{name} {arch} {' '.join(variant.options)}: {', '.join(said)}; {taken}", file=sys.stderr)
+    return bool(said)
 
 
 def _span(numbers: set[int]) -> str:

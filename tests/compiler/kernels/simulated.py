@@ -7,6 +7,7 @@ import numpy as np
 
 from gpunet.cuda import CTYPES, NULL, Kernel, read_source
 from gpunet.simulator.engine import Buffer, Counts, Library, load
+from gpunet.simulator.module import SOURCE
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 
@@ -34,7 +35,7 @@ def run(kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], *args, op
 
 @functools.cache
 def _library(path: Path, options: tuple[str, ...], mode: str) -> Library:
-    return load(read_source(path), path.name, options, mode)
+    return load(read_source(path), SOURCE, options, mode)  # as the operations have it compiled, to be shared with them
 
 
 def _argument(value):
