@@ -77,20 +77,19 @@ DEVICE void update_each(T* p, T* g, T* s, T* t, T factor, int size, Rule rule) {
         if (s) first = load(s + place);
         if (t) second = load(t + place);
 #pragma unroll
-        for (int j = 0; j < VECTOR; ++j) {
-            gradient.v[j] *= factor;
-            rule(parameter.v[j], gradient.v[j], first.v[j], second.v[j]);
-        }
-        store(p + place, parameter);
+        for (int j = 0; j < VECTOR; ++j) gradient.v[j] *= factor;
         if (factor < T(1)) store(g + place, gradient);
+#pragma unroll
+        for (int j = 0; j < VECTOR; ++j) rule(parameter.v[j], gradient.v[j], first.v[j], second.v[j]);
+        store(p + place, parameter);
         if (s) store(s + place, first);
         if (t) store(t + place, second);
     }
     for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) {
         T first = s ? s[i] : T(0), second = t ? t[i] : T(0);
         const T gradient = factor * g[i];
-        rule(p[i], gradient, first, second);
         if (factor < T(1)) g[i] = gradient;
+        rule(p[i], gradient, first, second);
         if (s) s[i] = first;
         if (t) t[i] = second;
     }

@@ -3,7 +3,8 @@
     python tests/compiler/kernels/resources.py [sm_90 ...]
 
 prints a table of registers and shared memory, each from the least that a variant takes to the most, and fails where one
-spills, uses local memory or passes a bound; for sm_75 and sm_90 also where a tile does that only `gpunet tune` tries.
+spills or uses local memory; for sm_75 and sm_90 also where one passes its bound of registers, and for the tiles that
+only `gpunet tune` tries.
 Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
 """
 
@@ -20,7 +21,7 @@ from gpunet.device import kernels_path
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.ops.tiles import CANDIDATES, TILES
 
-TUNED_FOR = ("sm_75", "sm_90")
+BOUNDED = ("sm_75", "sm_90")  # also for registers, and for the tiles that only `gpunet tune` tries
 
 FORWARD = {"ACTIVATION": "relu"}
 INPUT_GRADIENT = {"ACTIVATION": "gelu", "GRADIENT": 1, "TRANSPOSE_B": 1}  # of all, the largest epilogue
@@ -93,8 +94,8 @@ def _variant(source: str, real: str, options: Mapping[str, object]) -> Variant:
     return Variant(kernels_path() / source, real, tuple(flags))
 
 
-def complaints(name: str, variant: Variant, taken: Resources) -> list[str]:
-    """Return what of a kernel's resources is too much."""
+def complaints(arch: str, name: str, variant: Variant, taken: Resources) -> list[str]:
+    """Return what of a kernel's resources is too much on an architecture."""
     most = MOST_REGISTERS.get(name, MOST_REGISTERS_ELSEWHERE)
     if name == "matmul_tiled" and "-DTRANSPOSE_B=1" in variant.options:
         most = BOTH_AHEAD
@@ -102,7 +103,7 @@ def complaints(name: str, variant: Variant, taken: Resources) -> list[str]:
         "it has local arrays": not taken.stack,
         "it spills": not taken.spilled,
         "shared memory over 48 KiB": taken.shared <= 48 * 1024,
-        f"registers over {most}": taken.registers <= most,
+        f"registers over {most}": taken.registers <= most or arch not in BOUNDED,
     }
     return [complaint for complaint, holds in held.items() if not holds]
 
@@ -130,7 +131,7 @@ def main(architectures: list[str]) -> bool:
             row.setdefault(f"{variant.real} {arch}", set()).add(taken.registers)
             row.setdefault(f"shared bytes, {variant.real}", set()).add(taken.shared)
             failed |= _tell(arch, name, variant, taken)
-        for name, variant, taken in measure(arch, candidates(), threads) if arch in TUNED_FOR else ():
+        for name, variant, taken in measure(arch, candidates(), threads) if arch in BOUNDED else ():
             failed |= _tell(arch, name, variant, taken)
     reals = ("float", "double")
     columns = [f"{real} {arch}" for real in reals for arch in architectures] + [f"shared bytes, {r}" for r in reals]
@@ -142,7 +143,7 @@ def main(architectures: list[str]) -> bool:
 
 def _tell(arch: str, name: str, variant: Variant, taken: Resources) -> bool:
     """Say what is too much; return whether there is something."""
-    said = complaints(name, variant, taken)
+    said = complaints(arch, name, variant, taken)
     if said:
         print(f"{name} {arch} {' '.join(variant.options)}: {', '.join(said)}; {taken}", file=sys.stderr)
     return bool(said)

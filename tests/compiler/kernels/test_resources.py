@@ -9,7 +9,8 @@ pytestmark = pytest.mark.skipif(not is_available(), reason="NVRTC is not install
 @pytest.mark.parametrize("arch", ["sm_75", "sm_90"])
 def test_every_kernel_builds_without_spills_or_local_arrays_and_within_its_bounds(arch):
     built = [
-        (name, variant.options, complaints(name, variant, r)) for name, variant, r in measure(arch, variants(True))
+        (name, variant.options, complaints(arch, name, variant, r))
+        for name, variant, r in measure(arch, variants(True))
     ]
     assert len(built) > 100
     assert not [kernel for kernel in built if kernel[-1]]
@@ -18,5 +19,5 @@ def test_every_kernel_builds_without_spills_or_local_arrays_and_within_its_bound
 @pytest.mark.parametrize("taken", [(81, 0, 0, 0), (32, 49153, 0, 0), (32, 0, 8, 0), (32, 0, 0, 8)])
 def test_what_is_too_much_is_told(taken):
     variant = next(variants())
-    assert len(complaints("scale", variant, Resources(*taken))) == 1
-    assert not complaints("scale", variant, Resources(80, 49152, 0, 0))
+    assert len(complaints("sm_90", "scale", variant, Resources(*taken))) == 1
+    assert not complaints("sm_90", "scale", variant, Resources(80, 49152, 0, 0))
