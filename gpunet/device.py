@@ -63,14 +63,14 @@ class Device:
 
         A kernel's fault that CuPy meets in it, whichever call it was, becomes a `KernelError` (see `synchronize`).
         """
-        return nullcontext() if self.xp is np else _Active(self)
+        return _NOTHING if self.xp is np else _Active(self)
 
     def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
         """Return `x` (an array of any device, or what NumPy takes) as an array on this device: itself if it is one."""
-        if self.xp is np:
-            return np.asarray(to_host(x), dtype)
         if type(x) is self.xp.ndarray and (dtype is None or x.dtype == dtype) and device_of(x) is self:
             return x
+        if self.xp is np:
+            return np.asarray(to_host(x), dtype)
         with self.activate():
             return self.xp.asarray(x, dtype)
 
@@ -121,6 +121,9 @@ class Device:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return get_device, (self.name,)
+
+
+_NOTHING = nullcontext()
 
 
 class _Active:
@@ -311,7 +314,7 @@ def array_module(*arrays: Array, **named: Array) -> ModuleType:
 
 def on_device(a: Any) -> bool:
     """Return whether `a` is an array of a GPU, real or simulated."""
-    return _made_by("cupy", a) or _made_by("gpunet.simulator", a)
+    return type(a) is not np.ndarray and (_made_by("cupy", a) or _made_by("gpunet.simulator", a))
 
 
 def to_host(a: Any) -> Any:

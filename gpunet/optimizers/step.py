@@ -58,7 +58,7 @@ class HostStep:
         if optimizer.clip_value is not None:
             np.minimum(g, optimizer.clip_value, out=g)
             np.maximum(g, -optimizer.clip_value, out=g)
-        squares = float(np.dot(g, g))  # finite only where all elements are
+        squares = float(g.dot(g))  # finite only where all elements are
         factor = 1.0
         if optimizer.clip_norm is not None:
             factor = min(optimizer.clip_norm / (math.sqrt(squares) + 1e-6), 1) if squares == squares else 0.0
