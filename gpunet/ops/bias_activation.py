@@ -114,7 +114,7 @@ def bias_activation_backward(
     options = None if xp is np or kernel == "blas" else function.cuda_options()
     if options is None or not all(a is None or a.flags.c_contiguous for a in (dy, saved, dbias)):
         dz = activation_backward(dy, saved, function, tape=tape)
-        return dz, dz.sum(axis=tuple(range(dz.ndim - 1)), out=dbias)
+        return dz, sum_columns(dz.reshape(math.prod(dz.shape[:-1]), dz.shape[-1]), dbias, tape, xp)
     _check_saved(function, dy, saved)
     dz = empty_like(tape, dy, xp)
     kept = dy if saved is None else saved  # the identity looks at neither

@@ -51,16 +51,19 @@ def matmul(
     xp = array_module(a=a, b=b, out=out)
     check_kernel(kernel, xp)
     left, right = _transposed(a, transpose_a), _transposed(b, transpose_b)
-    check_shape("matmul", _product_shape(left, right), out=out)
-    if out is not None and not np.can_cast(np.result_type(left.dtype, right.dtype), out.dtype, "same_kind"):
+    shape, dtype = _product_shape(left, right), left.dtype
+    if right.dtype != dtype:
+        dtype = np.result_type(dtype, right.dtype)
+    check_shape("matmul", shape, out=out)
+    if out is not None and out.dtype != dtype and not np.can_cast(dtype, out.dtype, "same_kind"):
         raise DTypeError(
             f"matmul: out holds {out.dtype}, which cannot take a product of {left.dtype} and {right.dtype}."
         )
     if out is None and tape is not None:
-        out = tape.empty(_product_shape(left, right), np.result_type(left.dtype, right.dtype), xp)
+        out = tape.empty(shape, dtype, xp)
     if xp is np:
         return np.matmul(left, right, out=out)
-    c = xp.empty(_product_shape(left, right), np.result_type(left.dtype, right.dtype)) if out is None else out
+    c = xp.empty(shape, dtype) if out is None else out
     plan = plan_for(left, right, c, kernel, xp)
     if plan is None:
         return xp.matmul(left, right, out=out)
@@ -130,7 +133,7 @@ def _product_shape(left: Array, right: Array) -> tuple[int, ...]:
             f"{left.shape[-1]} elements, axis {inner} of the second has {right.shape[inner]}."
         )
     try:
-        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2]) if left.ndim > 2 or right.ndim > 2 else ()
     except ValueError:
         raise ShapeError(f"matmul: the leading axes of shapes {left.shape} and {right.shape} don't fit.") from None
     return (*batch, *left.shape[-2:-1], *right.shape[inner + 1 :])
