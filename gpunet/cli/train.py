@@ -38,7 +38,19 @@ def _sizes(ctx: click.Context, parameter: click.Parameter, text: str) -> tuple[i
         raise click.BadParameter(f"{text!r}: give whole numbers with commas between them, such as 128,64.") from None
 
 
-@click.command()
+class _Ranks(click.Command):
+    """A command of ranks that wait for each other, also for one whose command line is wrong."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **extra)
+        except click.UsageError:
+            if launched():
+                Ranks.join(launched()).stay_away()
+            raise
+
+
+@click.command(cls=_Ranks)
 @click.argument("data", required=False)
 @click.option("--target", metavar="COLUMN", help="Column of a CSV file to predict.  [default: the last]")
 @click.option("--task", type=click.Choice(get_args(Task)), help="What the target is.  [default: told by its values]")

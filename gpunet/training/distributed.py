@@ -167,11 +167,19 @@ class Ranks:
 
     def refuse_differences(self, described: Mapping[str, Any]) -> None:
         """Raise a `RankError` on every rank where one has other values than rank 0, with their names."""
-        first, *others = self._gather(described)
+        told = self._gather(described)
+        absent = [rank for rank, of_rank in enumerate(told) if of_rank is None]
+        if absent:
+            raise RankError(f"rank {absent[0]} did not come to the training; it says why.")
+        first, *others = told
         for rank, other in enumerate(others, 1):
             differing = [f"{name} is {other.get(name)}, not {a}" for name, a in first.items() if other.get(name) != a]
             if differing:
                 raise RankError(f"rank {rank} differs from rank 0: {'; '.join(differing)}.")
+
+    def stay_away(self) -> None:
+        """Let the others, which wait in `refuse_differences`, know that this rank has failed before it came there."""
+        self._gather(None)
 
     def rows(self, count: int) -> slice:
         """Return which rows of a batch of `count` are this rank's.

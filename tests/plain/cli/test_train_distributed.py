@@ -53,3 +53,18 @@ def test_ranks_that_are_asked_for_different_runs_are_refused(tmp_path):
     assert "rank 1 differs from rank 0: out is None, not" in run.stderr
     assert "seed is 9, not 0" in run.stderr
     assert not any(tmp_path.iterdir())
+
+
+def test_a_rank_whose_command_line_is_wrong_ends_the_others(tmp_path):
+    run = mpiexec(1, GPUNET, *ARGUMENTS, "--out", tmp_path, ":", "-n", 1, GPUNET, *ARGUMENTS, "--epocs", 3)
+    assert run.returncode != 0
+    assert "Error: No such option '--epocs'" in run.stderr
+    assert "Error: rank 1 did not come to the training; it says why." in run.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_ranks_whose_command_lines_are_all_wrong_say_so():
+    run = mpiexec(2, GPUNET, *ARGUMENTS, "--epocs", 3)
+    assert run.returncode == 2
+    assert run.stderr.count("Error: No such option '--epocs'") == 2
+    assert "rank" not in run.stderr
