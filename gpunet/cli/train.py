@@ -104,6 +104,7 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
         callbacks = [*([] if as_json else [ProgressBar()]), *callbacks]
         trainer = run.open_trainer(settings, folder, parts["train"], callbacks, distributed)
         assert isinstance(trainer.model, Sequential)  # a run trains an MLP
+        ranks.check_batches(len(parts["train"].X), trainer.position, settings.batch_size)
         say(f"{trainer.model.summary()}\n")
         if ranks.main:
             settings.write(folder)

@@ -68,3 +68,10 @@ def test_ranks_whose_command_lines_are_all_wrong_say_so():
     assert run.returncode == 2
     assert run.stderr.count("Error: No such option '--epocs'") == 2
     assert "rank" not in run.stderr
+
+
+def test_batches_that_are_too_small_for_the_ranks_are_refused_before_a_file_is_written(tmp_path):
+    run = mpiexec(2, GPUNET, *ARGUMENTS, "--batch-size", 1, "--out", tmp_path)
+    assert run.returncode == 1
+    assert "a batch of 1 for 2 ranks" in run.stderr
+    assert not any(tmp_path.iterdir())
