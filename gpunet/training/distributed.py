@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,10 +93,11 @@ class Ranks:
 
     def end(self, error: BaseException) -> NoReturn:
         """End all ranks, as this one cannot go on and the others would wait for it for ever."""
-        traceback.print_exception(error, file=sys.__stderr__)
-        print(f"gpunet: rank {self.rank} of {self.size} failed, see above; all are ended.", file=sys.__stderr__)
         assert sys.__stderr__ is not None
+        told = "".join(traceback.format_exception(error))
+        print(f"{told}gpunet: rank {self.rank} of {self.size} failed, see above; all are ended.", file=sys.__stderr__)
         sys.__stderr__.flush()
+        time.sleep(0.2)  # an mpiexec that ends the ranks at once loses what it has not read yet
         self.comm.Abort(1)
         os._exit(1)  # the abort comes back, and takes effect in a while
 
