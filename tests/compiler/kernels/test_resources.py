@@ -7,12 +7,13 @@ pytestmark = pytest.mark.skipif(not is_available(), reason="NVRTC is not install
 
 
 @pytest.mark.parametrize("arch", ["sm_75", "sm_90"])
-def test_every_kernel_builds_without_spills_or_local_arrays_and_within_its_bounds(arch):
+@pytest.mark.parametrize("source", sorted({variant.path.name for variant in variants()}))
+def test_every_kernel_builds_without_spills_or_local_arrays_and_within_its_bounds(source, arch):
+    of_source = [variant for variant in variants(largest=True) if variant.path.name == source]
     built = [
-        (name, variant.options, complaints(arch, name, variant, r))
-        for name, variant, r in measure(arch, variants(True))
+        (name, variant.options, complaints(arch, name, variant, r)) for name, variant, r in measure(arch, of_source)
     ]
-    assert len(built) > 100
+    assert built
     assert not [kernel for kernel in built if kernel[-1]]
 
 
