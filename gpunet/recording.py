@@ -37,7 +37,8 @@ SIZED_BY_NUMBERS = {np.argwhere, np.bincount, np.compress, np.extract, np.flatno
 
 
 REDUCE = {"axis": 0, "dtype": None, "out": None, "keepdims": False}
-"""What a ufunc's `reduce` takes behind its array, in this order."""
+"""What a ufunc's `reduce` takes behind its array, in this order; an `initial` value would come next, which has no
+default that could be passed on."""
 
 
 class NotRecordableError(StateError):
@@ -86,11 +87,8 @@ class RecordedArray(np.ndarray):
         common = np.result_type(*(a.dtype for a in inputs if isinstance(a, np.ndarray)))
         if common.kind == "f":  # an array of shape () goes in faster than a Python number
             inputs = tuple(np.array(a, common) if type(a) in (int, float) else a for a in inputs)
-        outs = options.pop("out", ())
-        if len(outs) == 1:
-            options["out"] = outs[0]
-        elif outs:
-            options["out"] = outs
+        if len(options.get("out", ())) == 1:
+            (options["out"],) = options["out"]
         return _record(getattr(ufunc, method) if method != "__call__" else ufunc, inputs, options)
 
     def __array_function__(
@@ -184,10 +182,11 @@ def _direct(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     """Return the call, in the form that takes NumPy the least time.
 
     A product is made as the method of its array, which asks no other library whether it is meant; and what can be said
-    by position is, since a `partial` with keywords is called the slow way; `maximum` and `minimum` alone want keywords.
+    by position is, since a `partial` with keywords is called the slow way. Not so for `maximum` and `minimum`, where
+    NumPy warns of a third argument by position.
     """
-    if function is np.dot and isinstance(args[0], np.ndarray):
-        return partial(args[0].dot, *args[1:], *kwargs.values())  # its one keyword is `out`
+    if function is np.dot and len(args) == 2 and isinstance(args[0], np.ndarray):
+        return partial(args[0].dot, args[1], *kwargs.values())  # the one keyword left is `out`
     if isinstance(function, np.ufunc) and function not in (np.maximum, np.minimum) and kwargs.keys() == {"out"}:
         return partial(function, *args, kwargs["out"])
     if isinstance(getattr(function, "__self__", None), np.ufunc) and function.__name__ == "reduce":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from gpunet.cli.options import described_device, device_option, json_line, json_
 from gpunet.cli.run import Settings
 from gpunet.data import Dataset, Task
 from gpunet.device import use_device
-from gpunet.errors import ArgumentError, DataError
+from gpunet.errors import ArgumentError, DataError, MissingPackageError
 from gpunet.files import write_bytes
 from gpunet.models import Sequential
 from gpunet.ops.activations import FUNCTIONS
@@ -38,19 +39,20 @@ def _sizes(ctx: click.Context, parameter: click.Parameter, text: str) -> tuple[i
         raise click.BadParameter(f"{text!r}: give whole numbers with commas between them, such as 128,64.") from None
 
 
-class _Ranks(click.Command):
-    """A command of ranks that wait for each other, also for one whose command line is wrong."""
+class _RankedCommand(click.Command):
+    """A command of ranks that wait for each other: one with wrong arguments tells the others, which end as well."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         try:
             return super().make_context(*args, **extra)
         except click.UsageError:
             if launched():
-                Ranks.join(launched()).stay_away()
+                with suppress(MissingPackageError):
+                    Ranks.join(launched()).stay_away()
             raise
 
 
-@click.command(cls=_Ranks)
+@click.command(cls=_RankedCommand)
 @click.argument("data", required=False)
 @click.option("--target", metavar="COLUMN", help="Column of a CSV file to predict.  [default: the last]")
 @click.option("--task", type=click.Choice(get_args(Task)), help="What the target is.  [default: told by its values]")
@@ -104,7 +106,8 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
         callbacks = [*([] if as_json else [ProgressBar()]), *callbacks]
         trainer = run.open_trainer(settings, folder, parts["train"], callbacks, distributed)
         assert isinstance(trainer.model, Sequential)  # a run trains an MLP
-        ranks.check_batches(len(parts["train"].X), trainer.position, settings.batch_size)
+        if resume is None:  # before there is a file
+            ranks.check_batches(len(parts["train"].X), 0, settings.batch_size)
         say(f"{trainer.model.summary()}\n")
         if ranks.main:
             settings.write(folder)

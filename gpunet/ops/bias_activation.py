@@ -114,7 +114,9 @@ def bias_activation_backward(
     options = None if xp is np or kernel == "blas" else function.cuda_options()
     if options is None or not all(a is None or a.flags.c_contiguous for a in (dy, saved, dbias)):
         dz = activation_backward(dy, saved, function, tape=tape)
-        return dz, sum_columns(dz.reshape(math.prod(dz.shape[:-1]), dz.shape[-1]), dbias, tape, xp)
+        if xp is np:
+            return dz, sum_columns(dz.reshape(math.prod(dz.shape[:-1]), dz.shape[-1]), dbias, tape, xp)
+        return dz, dz.sum(axis=tuple(range(dz.ndim - 1)), out=dbias)
     _check_saved(function, dy, saved)
     dz = empty_like(tape, dy, xp)
     kept = dy if saved is None else saved  # the identity looks at neither
@@ -132,9 +134,10 @@ def bias_activation_backward(
 
 def sum_columns(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType) -> Array:
     """Return the sums of the columns of `a` (rows, n), in a fixed order, in `out` (n,) or a fresh array."""
-    if xp is np and a.size:  # BLAS is faster than sum(axis=0)
+    contiguous = out is None or out.flags.c_contiguous
+    if xp is np and a.size and contiguous:  # BLAS is faster than sum(axis=0)
         return np.dot(ones(len(a), a.dtype), a, out=out)
-    if xp is np or not a.flags.c_contiguous or (out is not None and not out.flags.c_contiguous):
+    if xp is np or not a.flags.c_contiguous or not contiguous:
         return a.sum(axis=0, out=out)
     return _column_sums(a, out, tape, xp, lambda grid, *sums_and_sizes: SUM_COLUMNS(grid, (32, 8), a, *sums_and_sizes))
 

@@ -13,6 +13,9 @@ B = RNG.standard_normal((4, 3)).astype(np.float32)
 CODE = {
     "products": lambda a, b: np.dot(a, b) + a @ b,
     "a ufunc with out": lambda a, b: np.maximum(a, 0.25, out=np.empty_like(a)),
+    "products by name": lambda a, b: np.dot(a[:3], out=np.empty((3, 3), np.float32), b=b) + np.dot(a=b.T, b=b),
+    "a reduction with a beginning": lambda a, b: np.maximum.reduce(a, axis=1, initial=0.5),
+    "a reduction of some": lambda a, b: np.add.reduce(a, axis=1, where=np.array([True, False, True, True])),
     "operators": lambda a, b: (2 * a - 1) / (a * a + 1),
     "in place": lambda a, b: add_in_place(a * 1),
     "reductions": lambda a, b: a.sum(axis=0) + a.mean(axis=0) + a.max(axis=0) - np.min(a, axis=0),

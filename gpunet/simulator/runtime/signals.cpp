@@ -15,7 +15,7 @@
 namespace simulator {
 namespace {
 
-constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGFPE};
+constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 constexpr uint64_t kWrite = 2;              // of a page fault's error code
 constexpr uint64_t kDirectionFlag = 0x400;  // which the ABI wants clear in a function that is entered
 constexpr uint64_t kLargestFrame = 128 * 1024;
@@ -48,6 +48,8 @@ std::string beside_array(uint64_t address) {
 
 std::string what_happened() {
   if (caught.signal == SIGFPE) return "integer division by zero, or overflow in it,";
+  // the compiler puts an illegal instruction where it can prove the code wrong
+  if (caught.signal == SIGILL) return "what is always undefined, such as a division by zero,";
   const Fiber& fiber = *thread->fiber;
   const auto begin = reinterpret_cast<uint64_t>(fiber.stack_begin);
   if (caught.address < begin && caught.address >= begin - kLargestFrame) return "stack overflow";

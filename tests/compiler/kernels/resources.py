@@ -4,8 +4,7 @@
 
 prints a table of registers and shared memory, each from the least that a variant takes to the most, and fails where one
 spills or uses local memory; for sm_75 and sm_90 also where one passes its bound of registers, and for the tiles that
-only `gpunet tune` tries.
-Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
+only `gpunet tune` tries. Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
 """
 
 import os
@@ -42,31 +41,27 @@ class Variant(NamedTuple):
     options: tuple[str, ...]
 
 
-def variants(largest: bool = False) -> Iterator[Variant]:
-    """Yield every variant that has to build, or the `largest` of those that are alike."""
+def variants(one_of_each: bool = False) -> Iterator[Variant]:
+    """Yield every variant that has to build, or one of each group of alike ones."""
     for path in sorted(kernels_path().glob("*.cu")):
         for real in ("float", "double"):
             for alike in _options(path.stem, real):
-                for options in alike[:1] if largest else alike:
+                for options in alike[:1] if one_of_each else alike:
                     yield _variant(path.name, real, options)
 
 
 def _options(name: str, real: str) -> Iterator[Sequence[Mapping[str, object]]]:
-    """Yield the options of a source, in groups that begin with the one that asks the most of a GPU."""
+    """Yield the options of a source, in groups of alike ones that begin with one that asks much of a GPU."""
     if name in ("matmul_tiled", "matmul_mma"):
         for (rung, dtype), tiles in TILES.items():
             for tile, _ in tiles if (f"matmul_{rung}", CTYPES[dtype]) == (name, real) else ():
                 sizes = tile.options()
-                yield (
-                    sizes | INPUT_GRADIENT | BY_VECTORS,
-                    sizes | WEIGHT_GRADIENT,
-                    sizes | FORWARD,
-                    sizes | FORWARD | BY_VECTORS,
-                )
+                yield sizes | INPUT_GRADIENT | BY_VECTORS, sizes | FORWARD, sizes | FORWARD | BY_VECTORS
+                yield [sizes | WEIGHT_GRADIENT]
     elif name.startswith("matmul_"):
-        yield INPUT_GRADIENT, FORWARD, WEIGHT_GRADIENT
+        yield WEIGHT_GRADIENT, INPUT_GRADIENT, FORWARD
     elif name in ("softmax_cross_entropy", "metrics"):
-        yield [{"LANES": lanes} for lanes in (32, 4, 1)]
+        yield [{"LANES": lanes} for lanes in (1, 4, 32)]
     elif name == "layer_norm":
         yield [{"RMS": rms} for rms in (0, 1)]
     elif name == "glu":

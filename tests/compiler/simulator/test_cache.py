@@ -84,6 +84,12 @@ def test_a_compile_error_shows_file_and_line_and_leaves_nothing_behind(cache):
     assert not list((cache / "cache" / "simulator").glob(".building-*"))
 
 
+def test_a_function_that_is_nowhere_defined_is_a_compile_error(cache):
+    with pytest.raises(CompileError, match=r"(?s)value.cu does not compile.*undefined reference to `nowhere\(int\)'"):
+        compile_kernels('int nowhere(int);\nextern "C" __global__ void k(int* x) { x[0] = nowhere(1); }\n', "value.cu")
+    assert not compiled(cache)
+
+
 def test_an_error_in_a_header_names_the_header(cache):
     (cache / "value.cuh").write_text("\n#define VALUE 1\n__device__ int broken() { return nothing; }\n")
     with pytest.raises(CompileError, match=r"value.cuh:3:\d+: error:"):

@@ -43,6 +43,10 @@ extern "C" __global__ void twice(float* x) {
   __syncthreads();
   x[threadIdx.x] = 2 * s[threadIdx.x ^ 1];
 }
+extern "C" __global__ void divide_by_nothing(int* x) {
+  const int zero = x[1] - x[1];
+  x[0] = 7 / zero;
+}
 """
 MODULE = cp.RawModule(code='#line 1 "stray.cu"' + SOURCE)
 N = 128
@@ -102,6 +106,11 @@ REFUSED = {
     "a read": ("copy", (X, X, wild_index(X), np.int64(0)), r"read from address 0x1\w+, .* no memory, at stray.cu:5"),
     "null": ("write", (np.uint64(0), np.int64(0)), r"write to address 0x\w, .*\(a null pointer\), at stray.cu:2"),
     "division": ("divide", (WHOLE,), "integer division by zero, or overflow in it, at stray.cu:8"),
+    "division by what is always zero": (
+        "divide_by_nothing",
+        (WHOLE,),
+        r"what is always undefined, such as a division by zero, at stray.cu:3\d",
+    ),
     "stack": ("recurse", (WHOLE,), "stack overflow at stray.cu:1[0-4]"),
     "misaligned": ("misaligned", (X,), "access to a misaligned or impossible address at stray.cu:18"),
     "a copy's source": (

@@ -31,6 +31,22 @@ def test_float64_and_other_scalars_arrive_exactly(simulate):
     np.testing.assert_array_equal(x, [float(v) for v in values] + [-5])
 
 
+@pytest.mark.parametrize("mode", ["fast", "check"])
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("x[0] = (double)((__int128)(long long)x[0] * 7 / 3);", 11),
+        ("struct S { double v; ~S() { v = 0; } }; S s{x[0]}; x[0] = pow(s.v, 2.0);", 25),
+        ("x[0] = __builtin_powi(x[0], (int)x[0]);", 3125),
+    ],
+    ids=["128 bits", "math", "powers"],
+)
+def test_what_the_compiler_has_in_libraries_is_there(simulate, mode, code, expected):
+    x = np.array([5.0])
+    simulate(f'extern "C" __global__ void k(double* x) {{ {code} }}', (1,), (1,), x, mode=mode)
+    assert x[0] == expected
+
+
 def test_a_launch_after_a_finding_runs_as_if_nothing_had_happened(simulate):
     x = np.zeros(64, np.float32)
     faulty = """

@@ -33,10 +33,11 @@ def test_ranks_leave_one_run_and_print_once_what_one_process_does(invoke, tmp_pa
     assert "3 epochs" in resumed.stdout
 
 
-def test_without_mpi4py_mpiexec_is_told_what_to_install(refused, monkeypatch):
+def test_without_mpi4py_mpiexec_is_told_what_to_install(invoke, refused, monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "2")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     assert "pip install 'gpunet[mpi]'" in refused("train", "digits")
+    assert "No such option '--epocs'" in invoke("train", "digits", "--epocs", 3).stderr
 
 
 def test_ranks_refuse_a_folder_that_is_taken_in_one_line(tmp_path):
@@ -75,3 +76,9 @@ def test_batches_that_are_too_small_for_the_ranks_are_refused_before_a_file_is_w
     assert run.returncode == 1
     assert "a batch of 1 for 2 ranks" in run.stderr
     assert not any(tmp_path.iterdir())
+
+
+def test_a_run_that_has_ended_is_shown_to_any_number_of_ranks(invoke, tmp_path):
+    invoke("train", "digits", "--hidden", 8, "--epochs", 1, "--batch-size", 1149, "--out", tmp_path)  # and one of 1 row
+    run = mpiexec(2, GPUNET, "train", "--resume", tmp_path)
+    assert run.returncode == 0, run.stderr

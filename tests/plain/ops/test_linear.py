@@ -81,6 +81,9 @@ def test_results_are_written_to_the_arrays_that_are_given():
     z = out.copy()
     assert bias_activation(z, bias, "relu", out=z) is z
     assert bias_activation_backward(np.ones((5, 3)), z, "relu", dbias=dbias)[1] is dbias
+    every_other = np.zeros(6)[::2]
+    assert bias_activation_backward(np.ones((5, 3)), None, None, dbias=every_other)[1] is every_other
+    assert_array_equal(every_other, [5, 5, 5])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
