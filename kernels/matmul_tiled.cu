@@ -1,11 +1,14 @@
 // matmul_tiled.cu: the matrix product in use (see matmul.cuh).
 //
 // What it adds to the rung below, each for a wait that was left there:
-//   - vector loads: 16 bytes an instruction from memory and from shared memory;
+//   - vector loads: 16 bytes an instruction from shared memory, and from memory where neighbours there are neighbours in
+//     c. An operand that is contiguous along k is turned on its way, word by word (see tile_loader.cuh);
 //   - asynchronous copies in STAGES: while a tile is multiplied, the next ones are already on their way into other parts
 //     of the shared memory; one barrier a step instead of two;
 //   - warp tiles: the 32 threads of a warp compute a compact WM x WN tile, so that its loads from shared memory touch
 //     few words, each broadcast to several lanes, and no bank twice;
+//   - fragments in pairs: while a step along k is multiplied, the next one comes from shared memory to registers, also
+//     from tile to tile, across the barrier;
 //   - slices: where c has few tiles, SLICES times as many warps share the steps of each, and add up through shared
 //     memory at the end. A block of two warps leaves most of a multiprocessor idle;
 //   - split-K: where that does not fill the GPU, several blocks share a tile (see split_k.cuh);
@@ -14,9 +17,9 @@
 //
 // Options: BM, BN, BK (64, 64, 8), the block's tile and its step; WM, WN (32, 32), a warp's tile; TM, TN (8, 4), a
 // thread's tile, of which a warp holds 32; STAGES (3) and SLICES (1), as above; MIN_BLOCKS (1), how many blocks a
-// multiprocessor shall hold, which bounds the registers of a thread. VECTOR_A=1 (VECTOR_B=1) copies the operand by
-// vectors: its rows in memory must be a multiple of 16 bytes long and, like the matrices of a batch, aligned to 16
-// bytes. VECTOR_C=1: likewise c and what is like it. COLUMN_SUMS=1 sums the columns of op(b).
+// multiprocessor shall hold, which bounds the registers of a thread. VECTOR_A=1 (VECTOR_B=1) copies an operand that is
+// not turned by vectors: its rows in memory must be a multiple of 16 bytes long and, like the matrices of a batch,
+// aligned to 16 bytes. VECTOR_C=1: likewise c and what is like it. COLUMN_SUMS=1 sums the columns of op(b).
 //
 // Block (32 * BM / WM * BN / WN * SLICES,). Some STAGES BK (BM + BN) words of shared memory, 48 KiB at most.
 
@@ -62,38 +65,32 @@ constexpr int LANES_M = WM / TM;
 constexpr int LANES_N = WN / TN;
 static_assert(BM % WM == 0 && BN % WN == 0, "a block's tile is made of warps' tiles");
 static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of 32 threads' tiles");
-static_assert(BK % SLICES == 0 && DEPTH % VECTOR == 0, "a slice takes vectors of each step");
-// operands that are both contiguous along k are both loaded ahead, for which the registers must be there
-constexpr int BLOCKS = !TRANSPOSE_A && TRANSPOSE_B && MIN_BLOCKS > 1 ? MIN_BLOCKS - 1 : MIN_BLOCKS;
+static_assert(LANES_M % 2 == 0 && LANES_N % 2 == 0, "lanes alternate along m and n");
+static_assert(BK % SLICES == 0 && DEPTH % 2 == 0, "a slice takes pairs of steps");
+constexpr int SPAN = DEPTH < 16 ? DEPTH : 16;
 
-using TileA = Tile<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, VECTOR>;
-using TileB = Tile<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, VECTOR>;
+using TileA = Tile<BM, BK, THREADS, !TRANSPOSE_A, TRANSPOSE_A && VECTOR_A ? VECTOR : 1, VECTOR, TRANSPOSE_A ? 0 : SPAN>;
+using TileB = Tile<BN, BK, THREADS, TRANSPOSE_B, !TRANSPOSE_B && VECTOR_B ? VECTOR : 1, VECTOR, TRANSPOSE_B ? SPAN : 0>;
 using Steps = Stages<TileA, TileB, BK, STAGES>;
 
 // What a thread takes of a tile at a step along k: COUNT elements, as pieces of WIDTH neighbours that are LANES pieces
-// apart. Where the steps of an element are neighbours in shared memory, a vector of them is loaded ahead.
+// apart.
 template <typename Tile, int COUNT, int LANES>
 struct Fragment {
     static constexpr int WIDTH = COUNT % VECTOR == 0 ? VECTOR : 1;
 
     T values[COUNT];
-    Vector ahead[Tile::along_k ? COUNT : 1];
 
     // The place in the warp's tile of element number p.
     static DEVICE int place(int p, int lane) { return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH; }
 
-    // Take step i; the steps must come one after the other, from one on that is a multiple of VECTOR.
-    DEVICE void load(const T* tile, int i, int lane) {
+    DEVICE void load(const T* tile, int step, int lane) {
+        const int exchanged = Tile::exchanged(step), among = exchanged % WIDTH;  // pieces, and within each
 #pragma unroll
-        for (int p = 0; p < COUNT; ++p) {
-            if (Tile::along_k) {
-                if (i % VECTOR == 0) ahead[p] = ::load<VECTOR>(tile + Tile::at(place(p, lane), i));
-                values[p] = ahead[p].v[i % VECTOR];
-            } else if (p % WIDTH == 0) {
-                const auto piece = ::load<WIDTH>(tile + Tile::at(place(p, lane), i));
+        for (int p = 0; p < COUNT; p += WIDTH) {
+            const auto piece = ::load<WIDTH>(tile + Tile::at(place(p, lane) ^ among, step));
 #pragma unroll
-                for (int w = 0; w < WIDTH; ++w) values[p + w] = piece.v[w];
-            }
+            for (int w = 0; w < WIDTH; ++w) values[p + (w ^ among)] = piece.v[w];
         }
     }
 };
@@ -129,7 +126,7 @@ DEVICE void sum_slices(Sums& sums, T* shared, int slice, int thread) {
 }
 
 // FLOPs: 2 * m * n * k * grid_z
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) matmul_tiled(
+extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]
     const T* __restrict__ bias,     // [n] or null
@@ -151,35 +148,52 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) matmul_tiled(
     const int slice = threadIdx.x / SLICE, thread = threadIdx.x % SLICE;
     const int warp = thread / WARP, lane = thread % WARP;
     const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
-    const int lane_m = lane / LANES_N, lane_n = lane % LANES_N;
+    // neighbouring lanes along n, then along m: a vector load takes less where lanes two apart share its address
+    const int lane_m = lane / 2 % 2 + lane / (2 * LANES_N) * 2, lane_n = lane % 2 + lane / 4 % (LANES_N / 2) * 2;
 
     const Steps steps{shared, a, b, row, m, TRANSPOSE_A ? m : k, column, n, TRANSPOSE_B ? k : n, last};
+    const int own_a = TileA::at(warp_m, slice * DEPTH), own_b = TileA::WORDS + TileB::at(warp_n, slice * DEPTH);
     Sums sum = {};
-    steps.begin(first);
-    for (int i = first, now = 0; i < last; i += BK, now = now + 1 < STAGES ? now + 1 : 0) {
-        const T* tiles = steps.next(i, now);
-        const T* tile_a = tiles + TileA::at(warp_m, slice * DEPTH);
-        const T* tile_b = tiles + TileA::WORDS + TileB::at(warp_n, slice * DEPTH);
-        FragmentA column_a;
-        FragmentB row_b;
+    FragmentA column_a[2];
+    FragmentB row_b[2];
+    const T* tiles = nullptr;
+    const auto take = [&](int step) {
+        column_a[step % 2].load(tiles + own_a, step, lane_m);
+        row_b[step % 2].load(tiles + own_b, step, lane_n);
+    };
+    const auto multiply = [&](int step) {
 #pragma unroll
-        for (int j = 0; j < DEPTH; ++j) {
-            column_a.load(tile_a, j, lane_m);
-            row_b.load(tile_b, j, lane_n);
+        for (int p = 0; p < TM; ++p)
 #pragma unroll
-            for (int p = 0; p < TM; ++p)
-#pragma unroll
-                for (int q = 0; q < TN; ++q) sum.tile[p][q] += column_a.values[p] * row_b.values[q];
-        }
+            for (int q = 0; q < TN; ++q) sum.tile[p][q] += column_a[step % 2].values[p] * row_b[step % 2].values[q];
+    };
+    if (first < last) {
+        steps.begin(first);
+        tiles = steps.next(first, 0);
+        take(0);
+        for (int i = first + BK, now = 0;; i += BK) {
 #if COLUMN_SUMS
-        if (row == 0 && blockIdx.z == 0)
-#pragma unroll 1  // unrolled, all that was loaded above would stay in registers until here
-            for (int j = 0; j < DEPTH; ++j) {
-                row_b.load(tile_b, j, lane_n);
+            if (row == 0 && blockIdx.z == 0)
+#pragma unroll 1  // unrolled, it would take registers from the product
+                for (int j = 0; j < DEPTH; ++j) {
+                    FragmentB summed;
+                    summed.load(tiles + own_b, j, lane_n);
 #pragma unroll
-                for (int q = 0; q < TN; ++q) sum.columns[q] += row_b.values[q];
-            }
+                    for (int q = 0; q < TN; ++q) sum.columns[q] += summed.values[q];
+                }
 #endif
+#pragma unroll
+            for (int j = 0; j < DEPTH - 1; ++j) {
+                take(j + 1);
+                multiply(j);
+            }
+            if (i >= last) break;
+            now = now + 1 < STAGES ? now + 1 : 0;
+            tiles = steps.next(i, now);
+            take(0);
+            multiply(DEPTH - 1);
+        }
+        multiply(DEPTH - 1);
     }
 
     if (SLICES > 1) sum_slices(sum, shared, slice, thread);
@@ -195,7 +209,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) matmul_tiled(
             finish(row + warp_m + FragmentA::place(p, lane_m), column + warp_n + FragmentB::place(q, lane_n), values);
         }
 #if COLUMN_SUMS
-    static_assert(!TileB::along_k, "the columns of an op(b) that lies row by row");
+    static_assert(!TRANSPOSE_B, "the columns of an op(b) that lies row by row");
     if (row == 0 && blockIdx.z == 0 && warp_m == 0 && lane_m == 0)
 #pragma unroll
         for (int q = 0; q < TN; ++q) {

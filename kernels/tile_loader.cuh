@@ -4,26 +4,39 @@
 #pragma once
 #include "async_copy.cuh"
 
-// A tile in shared memory, SIZE along m or n and DEPTH along k, where it lies as in memory, so that a copy moves WIDTH
-// neighbours at once: ALONG_K, where the operand is contiguous along k, a row holds the steps along k of one element;
-// else a row is one step. Rows are padded by PADDING words against bank conflicts.
-template <int SIZE, int DEPTH, int THREADS, bool ALONG_K, int WIDTH, int PADDING>
+// A tile in shared memory, SIZE along m or n and DEPTH along k. Where the operand is contiguous along k (ALONG_K), a row
+// holds the steps along k of one element, else the elements of one step: as in memory, so that a copy moves WIDTH
+// neighbours at once. Rows are padded by PADDING words against bank conflicts.
+//
+// With SPAN, of an operand along k, the tile is turned on its way: a row holds the elements of one step here, too. Then
+// each word is copied for itself, by SPAN neighbouring threads along k: fewer would take more lines of memory at once,
+// more would meet in the same banks. So that 16 do not either, every other eight steps lie with neighbours exchanged.
+template <int SIZE, int DEPTH, int THREADS, bool ALONG_K, int WIDTH, int PADDING, int SPAN = 0>
 struct Tile {
-    static constexpr bool along_k = ALONG_K;
-    static constexpr int LENGTH = ALONG_K ? DEPTH : SIZE;
-    static constexpr int ROW = LENGTH + PADDING;
-    static constexpr int WORDS = (ALONG_K ? SIZE : DEPTH) * ROW;
+    static constexpr bool TURNED = SPAN > 0;
+    static constexpr bool STEPS_IN_ROW = ALONG_K && !TURNED;
+    static constexpr int ACROSS = TURNED ? SPAN : (ALONG_K ? DEPTH : SIZE) / WIDTH;  // pieces that threads take of a row
+    static constexpr int DOWN = ALONG_K ? SIZE : DEPTH;                              // rows in memory
+    static constexpr int ROW = (STEPS_IN_ROW ? DEPTH : SIZE) + PADDING;
+    static constexpr int WORDS = (STEPS_IN_ROW ? SIZE : DEPTH) * ROW;
     static constexpr int PIECES = SIZE * DEPTH / WIDTH;
-    static_assert(LENGTH % WIDTH == 0 && ROW * sizeof(T) % 16 == 0, "rows are made of pieces, and of vectors");
+    static_assert(ACROSS > 0 && ROW * sizeof(T) % 16 == 0, "rows are made of pieces, and of vectors");
     static_assert((PIECES & (PIECES - 1)) == 0 && (THREADS & (THREADS - 1)) == 0, "places add up");
+    static_assert(!TURNED || (ALONG_K && WIDTH == 1 && DEPTH % SPAN == 0 && SPAN <= 16 && THREADS / SPAN % 2 == 0),
+                  "a turned tile is copied word by word, and exchanged neighbours stay neighbours");
 
-    // The row of a piece and its place there. All is a power of 2, so that those of a sum are the sums of theirs: what
-    // changes from piece to piece of a thread is known when the kernel is compiled.
-    static constexpr DEVICE int row_of(int piece) { return piece / (LENGTH / WIDTH); }
-    static constexpr DEVICE int place_of(int piece) { return piece % (LENGTH / WIDTH) * WIDTH; }
+    // The row of a piece in memory and its place there. All is a power of 2, so that those of a sum are the sums of
+    // theirs: what changes from piece to piece of a thread is known when the kernel is compiled.
+    static constexpr DEVICE int row_of(int piece) { return piece / ACROSS % DOWN; }
+    static constexpr DEVICE int place_of(int piece) {
+        return (piece / (ACROSS * DOWN) * ACROSS + piece % ACROSS) * WIDTH;
+    }
 
-    // Where element x of step i lies.
-    static constexpr DEVICE int at(int x, int i) { return ALONG_K ? x * ROW + i : i * ROW + x; }
+    // Where element x of step i lies: at x exchanged(i) of its row, or of its column.
+    static constexpr DEVICE int exchanged(int i) { return TURNED ? i % SPAN / 8 : 0; }
+    static constexpr DEVICE int at(int x, int i) {
+        return STEPS_IN_ROW ? x * ROW + i : i * ROW + (x ^ exchanged(i));
+    }
 
     // Issue the copies of the tile that begins at x and i, by all threads of the block; beyond x_end and i_end there
     // are zeros. `length` is that of the operand's rows.
@@ -32,12 +45,12 @@ struct Tile {
         const int top = (ALONG_K ? x : i) + row, rows = (ALONG_K ? x_end : i_end) - top;
         const int left = (ALONG_K ? i : x) + place, columns = (ALONG_K ? i_end : x_end) - left;
         operand += static_cast<size_t>(top) * length + left;
-        tile += row * ROW + place;
+        tile += ALONG_K ? at(row, place) : at(place, row);
 #pragma unroll
         for (int p = 0; p < (PIECES + THREADS - 1) / THREADS; ++p) {
             if (PIECES % THREADS != 0 && threadIdx.x >= PIECES) break;
             const int down = row_of(p * THREADS), right = place_of(p * THREADS);
-            copy_async<WIDTH * sizeof(T)>(tile + down * ROW + right,
+            copy_async<WIDTH * sizeof(T)>(tile + (ALONG_K ? at(down, right) : at(right, down)),
                                           operand + (static_cast<long long>(length) * down + right),
                                           down < rows && right < columns);
         }

@@ -266,6 +266,8 @@ def run_plan(
     if column_sums is not None:
         options["COLUMN_SUMS"] = 1
     if plan.kernel == "tiled":
+        options["VECTOR_A"] &= flips[0]  # an operand that lies along k goes word by word
+        options["VECTOR_B"] &= not flips[1]
         options["VECTOR_C"] = _by_vectors(c, *sides)
     scratch = column_sums, parts, arrivals
     args = (a, b, *sides, c, *scratch, m, n, k, *strides, part_size, function.parameter)

@@ -21,7 +21,7 @@ from gpunet.errors import ArgumentError, DataError
 from gpunet.files import cache_folder, write_bytes
 from gpunet.ops.tiles import CANDIDATES, Tile
 
-FORMAT, VERSION = "gpunet tune", 2
+FORMAT, VERSION = "gpunet tune", 3
 LAYOUTS = ("NN", "NT", "TN")
 
 

@@ -14,11 +14,11 @@ from gpunet.ops.attention import scaled_dot_product_attention
 from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 from gpunet.ops.tiles import Tile
 
-TILED = Tile(32, 32, 8, 32, 16, 4, 4, slices=2)
+TILED = Tile(32, 32, 32, 32, 16, 4, 4, slices=2)
 REGISTER = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
 
 
-def matmul(folder, rung, threads, options=None, m=33, n=36, k=28, splits=1):
+def matmul(folder, rung, threads, options=None, m=33, n=36, k=108, splits=1):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
     if (options or {}).get("TRANSPOSE_A"):
@@ -137,7 +137,7 @@ FAULTS = {
     "an edge off by one": (
         "matmul.cuh", "if (row >= m || i >= k)", "if (row > m || i >= k)", shared, "out of bounds"),
     "a wrong stride": (
-        "matmul.cuh", "static_cast<size_t>(row) * k + i", "static_cast<size_t>(row) * m + i", shared, "out of bounds"),
+        "matmul.cuh", "static_cast<size_t>(row) * k + i", "static_cast<size_t>(row) * m + i", shared, "AssertionError"),
     "a transposed index": (
         "matmul_register.cu", "row_b[q] = tile_b[i][x + q * (BN / TN)]", "row_b[q] = tile_b[i][x * TN + q]", register,
         "AssertionError"),
@@ -162,10 +162,13 @@ FAULTS = {
     "a tile of which a part is not loaded": (
         "tile_loader.cuh", "p < (PIECES + THREADS - 1) / THREADS", "p < 1", tiled, "uninitialized"),
     "a piece that is copied to one place too far": (
-        "tile_loader.cuh", "tile += row * ROW + place;", "tile += row * ROW + place + 1;", tiled_by_vectors,
-        "misaligned"),
+        "tile_loader.cuh", ": at(place, row);", ": at(place, row) + 1;", tiled_by_vectors, "misaligned"),
+    "neighbours that are exchanged once": (
+        "matmul_tiled.cu", "values[p + (w ^ among)]", "values[p + w]", tiled, "AssertionError"),
+    "a step that is multiplied twice": (
+        "matmul_tiled.cu", "                take(j + 1);\n", "", tiled, "AssertionError"),
     "the last step along k is lost": (
-        "matmul_tiled.cu", "i < last; i += BK", "i + BK < last; i += BK", tiled, "never waited"),
+        "matmul_tiled.cu", "if (i >= last) break;", "if (i + BK >= last) break;", tiled, "never waited"),
     "column sums of too many columns": (
         "matmul_tiled.cu", "if (x < n) column_sums", "column_sums", tiled, "out of bounds"),
     "a block that is counted before what it wrote can be seen": (

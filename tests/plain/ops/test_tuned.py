@@ -146,7 +146,7 @@ def test_the_file_is_read_once_and_not_by_the_import(table, monkeypatch):
 GOOD = {"tile": list(NARROW), "splits": 4, "date": "2026-11-20"}
 
 
-def file(format="gpunet tune", version=2, name="float32 NN 128x10x784", **changed):
+def file(format="gpunet tune", version=3, name="float32 NN 128x10x784", **changed):
     entries = {name: {**GOOD, **changed}}
     return json.dumps({"format": format, "version": version, "winners": {"gpunet simulator": entries}})
 
@@ -156,7 +156,7 @@ BAD = {
     "cut off": file()[:-10],
     "no table": "[1, 2]",
     "another format": file(format="gpunet bench"),
-    "an earlier version": file(version=1),
+    "an earlier version": file(version=2),
     "an unknown tile": file(tile=[64, 16, 32, 32, 16, 4, 2, 3, 1, 1]),
     "a tile of floats": file(tile=[float(n) for n in NARROW]),
     "half a tile": file(tile=[64, 16]),
