@@ -161,39 +161,35 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
         column_a[step % 2].load(tiles + own_a, step, lane_m);
         row_b[step % 2].load(tiles + own_b, step, lane_n);
     };
-    const auto multiply = [&](int step) {
-#pragma unroll
-        for (int p = 0; p < TM; ++p)
-#pragma unroll
-            for (int q = 0; q < TN; ++q) sum.tile[p][q] += column_a[step % 2].values[p] * row_b[step % 2].values[q];
-    };
     if (first < last) {
         steps.begin(first);
         tiles = steps.next(first, 0);
         take(0);
-        for (int i = first + BK, now = 0;; i += BK) {
+    }
+    for (int i = first, now = 0; i < last; i += BK) {
 #if COLUMN_SUMS
-            if (row == 0 && blockIdx.z == 0)
+        if (row == 0 && blockIdx.z == 0)
 #pragma unroll 1  // unrolled, it would take registers from the product
-                for (int j = 0; j < DEPTH; ++j) {
-                    FragmentB summed;
-                    summed.load(tiles + own_b, j, lane_n);
+            for (int j = 0; j < DEPTH; ++j) {
+                FragmentB summed;
+                summed.load(tiles + own_b, j, lane_n);
 #pragma unroll
-                    for (int q = 0; q < TN; ++q) sum.columns[q] += summed.values[q];
-                }
+                for (int q = 0; q < TN; ++q) sum.columns[q] += summed.values[q];
+            }
 #endif
 #pragma unroll
-            for (int j = 0; j < DEPTH - 1; ++j) {
-                take(j + 1);
-                multiply(j);
+        for (int j = 0; j < DEPTH; ++j) {
+            if (j + 1 == DEPTH) {  // no branch here: it would keep what is multiplied from passing the barrier
+                now = now + 1 < STAGES ? now + 1 : 0;
+                const T* following = steps.next(i + BK, now);
+                if (i + BK < last) tiles = following;  // else what is taken is there, and not used
             }
-            if (i >= last) break;
-            now = now + 1 < STAGES ? now + 1 : 0;
-            tiles = steps.next(i, now);
-            take(0);
-            multiply(DEPTH - 1);
+            take((j + 1) % DEPTH);
+#pragma unroll
+            for (int p = 0; p < TM; ++p)
+#pragma unroll
+                for (int q = 0; q < TN; ++q) sum.tile[p][q] += column_a[j % 2].values[p] * row_b[j % 2].values[q];
         }
-        multiply(DEPTH - 1);
     }
 
     if (SLICES > 1) sum_slices(sum, shared, slice, thread);

@@ -166,9 +166,9 @@ FAULTS = {
     "neighbours that are exchanged once": (
         "matmul_tiled.cu", "values[p + (w ^ among)]", "values[p + w]", tiled, "AssertionError"),
     "a step that is multiplied twice": (
-        "matmul_tiled.cu", "                take(j + 1);\n", "", tiled, "AssertionError"),
+        "matmul_tiled.cu", "take((j + 1) % DEPTH);", "if (j > 0) take((j + 1) % DEPTH);", tiled, "AssertionError"),
     "the last step along k is lost": (
-        "matmul_tiled.cu", "if (i >= last) break;", "if (i + BK >= last) break;", tiled, "never waited"),
+        "matmul_tiled.cu", "i < last; i += BK", "i + BK < last; i += BK", tiled, "AssertionError"),
     "column sums of too many columns": (
         "matmul_tiled.cu", "if (x < n) column_sums", "column_sums", tiled, "out of bounds"),
     "a block that is counted before what it wrote can be seen": (
