@@ -17,8 +17,8 @@
 //
 // Options: BM, BN, BK (64, 64, 8), the block's tile and its step; WM, WN (32, 32), a warp's tile; TM, TN (8, 4), a
 // thread's tile, of which a warp holds 32; STAGES (3) and SLICES (1), as above; MIN_BLOCKS (1), how many blocks a
-// multiprocessor shall hold, which bounds the registers of a thread. VECTOR_A=1 (VECTOR_B=1) copies an operand that is
-// not turned by vectors: its rows in memory must be a multiple of 16 bytes long and, like the matrices of a batch,
+// multiprocessor shall hold, which bounds the registers of a thread. VECTOR_A=1 (VECTOR_B=1) copies the operand by
+// vectors, unless it is turned: its rows in memory must be a multiple of 16 bytes long and, like the matrices of a batch,
 // aligned to 16 bytes. VECTOR_C=1: likewise c and what is like it. COLUMN_SUMS=1 sums the columns of op(b).
 //
 // Block (32 * BM / WM * BN / WN * SLICES,). Some STAGES BK (BM + BN) words of shared memory, 48 KiB at most.
@@ -85,7 +85,7 @@ struct Fragment {
     static DEVICE int place(int p, int lane) { return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH; }
 
     DEVICE void load(const T* tile, int step, int lane) {
-        const int exchanged = Tile::exchanged(step), among = exchanged % WIDTH;  // pieces, and within each
+        const int exchanged = Tile::exchanged(step), among = exchanged % WIDTH;  // within a piece, if it has neighbours
 #pragma unroll
         for (int p = 0; p < COUNT; p += WIDTH) {
             const auto piece = ::load<WIDTH>(tile + Tile::at(place(p, lane) ^ among, step));

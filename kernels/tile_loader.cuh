@@ -10,7 +10,7 @@
 //
 // With SPAN, of an operand along k, the tile is turned on its way: a row holds the elements of one step here, too. Then
 // each word is copied for itself, by SPAN neighbouring threads along k: fewer would take more lines of memory at once,
-// more would meet in the same banks. So that 16 do not either, every other eight steps lie with neighbours exchanged.
+// more would meet in the same banks. So that 16 (half a warp) do not, every other eight steps lie with neighbours exchanged.
 template <int SIZE, int DEPTH, int THREADS, bool ALONG_K, int WIDTH, int PADDING, int SPAN = 0>
 struct Tile {
     static constexpr bool TURNED = SPAN > 0;
@@ -32,7 +32,7 @@ struct Tile {
         return (piece / (ACROSS * DOWN) * ACROSS + piece % ACROSS) * WIDTH;
     }
 
-    // Where element x of step i lies: at x exchanged(i) of its row, or of its column.
+    // Where element x of step i lies: in the row of i, exchanged with its neighbour or not, or in the row of x.
     static constexpr DEVICE int exchanged(int i) { return TURNED ? i % SPAN / 8 : 0; }
     static constexpr DEVICE int at(int x, int i) {
         return STEPS_IN_ROW ? x * ROW + i : i * ROW + (x ^ exchanged(i));

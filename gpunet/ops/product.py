@@ -266,7 +266,7 @@ def run_plan(
     if column_sums is not None:
         options["COLUMN_SUMS"] = 1
     if plan.kernel == "tiled":
-        options["VECTOR_A"] &= flips[0]  # an operand that lies along k goes word by word
+        options["VECTOR_A"] &= flips[0]  # what lies along k goes word by word: a variant less
         options["VECTOR_B"] &= not flips[1]
         options["VECTOR_C"] = _by_vectors(c, *sides)
     scratch = column_sums, parts, arrivals

@@ -165,8 +165,9 @@ FAULTS = {
         "tile_loader.cuh", ": at(place, row);", ": at(place, row) + 1;", tiled_by_vectors, "misaligned"),
     "neighbours that are exchanged once": (
         "matmul_tiled.cu", "values[p + (w ^ among)]", "values[p + w]", tiled, "AssertionError"),
-    "a step that is multiplied twice": (
-        "matmul_tiled.cu", "take((j + 1) % DEPTH);", "if (j > 0) take((j + 1) % DEPTH);", tiled, "AssertionError"),
+    "a fragment that is taken too early": (
+        "matmul_tiled.cu", "column_a[j % 2].values[p] * row_b", "column_a[0].values[p] * row_b", tiled,
+        "AssertionError"),
     "the last step along k is lost": (
         "matmul_tiled.cu", "i < last; i += BK", "i + BK < last; i += BK", tiled, "AssertionError"),
     "column sums of too many columns": (

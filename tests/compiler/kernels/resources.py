@@ -27,7 +27,7 @@ INPUT_GRADIENT = {"ACTIVATION": "gelu", "GRADIENT": 1, "TRANSPOSE_B": 1}  # of a
 WEIGHT_GRADIENT = {"TRANSPOSE_A": 1, "COLUMN_SUMS": 1}
 BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
-MOST_REGISTERS = {"matmul_tiled": 255, "matmul_register": 128, "matmul_mma": 120}  # tiles have MIN_BLOCKS for it
+MOST_REGISTERS = {"matmul_tiled": 255, "matmul_register": 128, "matmul_mma": 120}  # of a tile: no bound but spilling
 MOST_REGISTERS |= dict.fromkeys(("batch_norm_sums", "glu_backward"), 128)  # in double
 MOST_REGISTERS_ELSEWHERE = 80  # of 256 threads each: three blocks on a multiprocessor
 

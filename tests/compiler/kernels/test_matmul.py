@@ -113,6 +113,21 @@ def test_the_large_tiles_in_use_multiply_in_splits_and_sum_columns(rung, dtype, 
         assert_product(sums, b[0].sum(axis=0, dtype=np.float64), k)
 
 
+LARGEST = [tile for rung, dtype, tile in LARGE_TILES if (rung, dtype) == ("tiled", DTYPES[0])]
+TURNED = [(DTYPES[0], tile) for tile in LARGEST] + [(DTYPES[1], Tile(32, 64, 16, 16, 32, 4, 4))]
+
+
+@pytest.mark.parametrize("layout", ["NN", "NT"])
+@pytest.mark.parametrize(("dtype", "tile"), TURNED, ids=str)
+def test_operands_along_k_are_turned(dtype, tile, layout):
+    transpose_b = layout == "NT"
+    for m, n, k in [(130, 67, 70), (5, 3, 1)]:
+        a, b, product = operands(m, n, k, dtype, transpose_b=transpose_b)
+        c = uninitialized((1, m, n), dtype)
+        launch("tiled", c, a, b, m, n, k, options={"TRANSPOSE_B": int(transpose_b)}, tile=tile)
+        assert_product(c, product, k)
+
+
 def test_a_tile_may_be_lower_than_a_warp_is_wide():
     a, b, product = operands(130, 66, 37, DTYPES[0])
     c = uninitialized((1, 130, 66), a.dtype)
