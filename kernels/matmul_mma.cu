@@ -4,8 +4,8 @@
 // units. It rounds the operands to 10 bits of mantissa (TF32), an error of up to 5e-4 of each factor, and sums in
 // float. That is not float arithmetic: this rung is never chosen unasked.
 //
-// Tiles go through shared memory as they lie in memory, none is turned; else as in matmul_tiled.cu, with stages, splits and column sums (of the float numbers, not
-// of the rounded ones); rows there are padded so that the 32 words of a fragment lie in 32 banks: by 8 words where a row
+// Tiles go through shared memory as they lie in memory, none is turned; else as in matmul_tiled.cu, with stages, splits
+// and column sums (of the float numbers, not of the rounded ones); rows there are padded so that the 32 words of a fragment lie in 32 banks: by 8 words where a row
 // is a step along k, by 4 where it holds the steps.
 //
 // Options: BM, BN, BK (64, 64, 16), the block's tile and its step; WM, WN (32, 32), a warp's tile, multiples of 16 and

@@ -67,12 +67,12 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 TILES = {
     ("tiled", FLOAT32): (
         (Tile(64, 128, 16, 64, 32, 8, 8, min_blocks=3), 6),
-        (Tile(64, 64, 32, 32, 64, 8, 8, stages=2, slices=2), 1.5),
+        (Tile(64, 64, 32, 32, 64, 8, 8, stages=2, slices=2, min_blocks=3), 1.5),
         (Tile(32, 32, 32, 32, 16, 4, 4, slices=4), 0.75),
         (Tile(16, 16, 64, 16, 16, 2, 4, stages=4, slices=4), 0),
     ),
     ("tiled", FLOAT64): (
-        (Tile(64, 64, 8, 32, 32, 8, 4), 1),
+        (Tile(64, 64, 8, 32, 32, 8, 4, min_blocks=2), 1),
         (Tile(32, 32, 16, 32, 16, 4, 4, slices=4), 0),
     ),
     ("mma", FLOAT32): (
