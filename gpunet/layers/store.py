@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from gpunet.device import Array, Device, device_of, to_host
+from gpunet.device import Array, Device, aligned_zeros, device_of, to_host
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.recording import RecordedArray
 
@@ -107,7 +107,7 @@ class FlatStore:
         self.segments, params = _flat(layers, "params", dtype)
         self._buffer_segments, buffers = _flat(layers, "buffers", dtype)
         self.params, self.buffers = self.device.asarray(params), self.device.asarray(buffers)
-        self.grads = self.device.asarray(np.zeros(params.shape, dtype))  # by pages that nobody has filled yet
+        self.grads = self.device.asarray(aligned_zeros(params.shape, dtype, np))
         for layer in places:
             layer.move_into(self)
         self._bind()
@@ -163,7 +163,7 @@ def _flat(
         for name, a in getattr(layer, which).items():
             segments[f"{path}.{name}" if path else name] = Segment(layer, name, size, a.shape)
             size += -(-a.size // ALIGNMENT) * ALIGNMENT
-    flat = np.zeros(size, dtype)
+    flat = aligned_zeros(size, dtype, np)
     for segment in segments.values():
         segment.view(flat)[...] = to_host(getattr(segment.layer, which)[segment.name])
     return segments, flat

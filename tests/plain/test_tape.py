@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gpunet import random
+from gpunet.device import CACHE_LINE
 from gpunet.errors import StateError
 from gpunet.tape import Tape, empty, empty_like
 
@@ -141,3 +142,19 @@ def test_zeros_are_zero_when_made_and_then_what_their_user_left():
     tape.empty((5,), np.dtype(np.uint32), np).fill(7)  # not mistaken for one that must be zero
     tape.reset()
     assert not tape.zeros((5,), np.dtype(np.uint32), np).any()
+
+
+def test_packed_buffers_begin_at_a_cache_line_and_do_not_overlap():
+    for odd in range(1, 20):
+        tape = Tape()
+        requests = [((odd,), F32, np), ((3, odd), np.dtype(np.int64), np), ((odd,), np.dtype(bool), np)]
+        for request in requests:
+            tape.empty(*request)
+        size = tape.pack()
+        tape.reset()
+        buffers = [tape.empty(*request) for request in requests]
+        assert all(a.ctypes.data % CACHE_LINE == 0 for a in buffers)
+        for value, a in enumerate(buffers):
+            a.fill(value)
+        assert [int(a.max()) for a in buffers] == [0, 1, 1]  # True, of 2
+        assert size == sum(-(-a.nbytes // 256) * 256 for a in buffers)

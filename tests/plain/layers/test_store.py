@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import gpunet as gn
+from gpunet.device import CACHE_LINE
 from gpunet.errors import ArgumentError, ShapeError, StateError
 
 X = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
@@ -45,6 +46,14 @@ def test_parameters_and_gradients_are_views_into_two_flat_buffers_with_aligned_s
     for key, segment in model.store.segments.items():
         assert segment.start * model.store.params.itemsize % 256 == 0
         assert_array_equal(segment.view(model.store.params), model.parameters()[key])
+
+
+def test_parameters_gradients_and_state_begin_at_a_cache_line():
+    models = [gn.MLP([size, 3]) for size in range(1, 20)]  # at 19 places, one of which could be right by chance
+    for model in models:
+        gn.Adam().attach(model)
+        for a in (model.store.params, model.store.grads, *model.store.slots.values()):
+            assert a.ctypes.data % CACHE_LINE == 0
 
 
 def test_a_write_to_the_flat_buffer_is_seen_by_the_layers():
