@@ -14,6 +14,8 @@ from numpy.typing import DTypeLike
 from gpunet.device import on_device
 from gpunet.errors import DataError, DTypeError, ShapeError
 
+INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
+
 
 def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] | None = None) -> np.ndarray:
     """Return the samples `X` as a float array (n, features...).
@@ -128,7 +130,7 @@ def check_range(indices: np.ndarray, n: int, name: str) -> None:
     """
     if indices.dtype.kind not in "iu":
         raise DataError(f"{name} must be integers, got {indices.dtype}.")
-    if not indices.size or (indices.dtype == np.int64 and indices.view(np.uint64).max() < n):
+    if not indices.size or (indices.dtype == INT64 and np.maximum.reduce(indices.view(UINT64), axis=None) < n):
         return  # a negative index is a huge one there
     if not 0 <= indices.min() <= indices.max() < n:
         raise DataError(f"{name} must lie in 0 .. {n - 1}, got {indices.min()} .. {indices.max()}.")

@@ -16,6 +16,7 @@ over one piece of memory that holds them all, the third is the first replay.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
@@ -45,6 +46,8 @@ Load = Callable[[Tape], Sequence[Array]]
 Add = Callable[[Array, Array, Array, Tape], None]
 """Takes note of a step's loss, outputs and targets on the device."""
 
+
+LAST_CHANGE = operator.attrgetter("last_change")
 
 MOST_RESIDENT = 16
 """Batches on a GPU that have a graph each; all others are copied to one place."""
@@ -111,7 +114,7 @@ class Plan:
         self._step = optimizer.prepare()
         self._launches = self._step.launches if isinstance(self._step, DeviceStep) else None
         self._parts = [*parts(model), *parts(self.loss)]
-        self._changes = [part.last_change for part in self._parts]
+        self._changes = list(map(LAST_CHANGE, self._parts))
         self.tape = Tape(seed, self._step.progress if isinstance(self._step, DeviceStep) else None)
         self._replays: dict[Hashable, Call] = {}  # by the place of the batch; () for those that are loaded
         self._place: tuple[Hashable, ...] = ()
@@ -128,7 +131,7 @@ class Plan:
             or self._chosen != chosen_kernel()
             or self._step is not step
             or (isinstance(step, DeviceStep) and self._launches is not step.launches)
-            or self._changes != [part.last_change for part in self._parts]
+            or self._changes != list(map(LAST_CHANGE, self._parts))
         )
 
     def inputs(self, given: Sequence[Array], resident: bool) -> Load:

@@ -7,6 +7,7 @@ batches on the device, and reads the device once an epoch.
 from __future__ import annotations
 
 import math
+import operator
 import time
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
@@ -40,6 +41,8 @@ PLANS = 4
 """Batch shapes whose steps are kept: an epoch has two, the batch size and what is left for its last batch."""
 
 PRECISIONS = ("float32", "tf32")
+
+KIND = operator.attrgetter("shape", "dtype")
 
 
 class Trainer:
@@ -300,19 +303,21 @@ class Trainer:
             DataError: indices in host memory that are out of range.
             ArgumentError: fewer rows than ranks.
         """
-        self.model.check_given(X)
+        takes_indices = self.model.index_range is not None
+        if takes_indices:
+            self.model.check_given(X)
         self.attach()
         store = self.model.store
         device, dtype = store.device, store.params.dtype
         target = device.asarray(y)
         if target.dtype.kind == "f":
             target = device.asarray(target, dtype)
-        x = device.asarray(X, dtype if self.model.index_range is None else None)
+        x = device.asarray(X, None if takes_indices else dtype)
         given = [x, target, *([] if weight is None else [device.asarray(weight, dtype)])]
         if self.ranks.size > 1 and not self._plans:
             self.ranks.begin(self)
         with device.activate():
-            plan = self._plan(tuple((a.shape, a.dtype) for a in given), len(x), record=self.plan)
+            plan = self._plan(tuple(map(KIND, given)), len(x), record=self.plan)
             resident = on_device(X) and all(a is own for a, own in zip(given, (X, y, weight), strict=False))
             if plan.share is not None:
                 plan.share.weigh(self.loss.norms(*given[1:]))
