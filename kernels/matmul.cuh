@@ -32,7 +32,8 @@
 
 // What happens to an element of op(a) op(b) on its way to memory. Done while the element is in a register, bias and
 // activation cost no memory traffic of their own.
-struct Epilogue {
+template <typename F, bool TIMES_DERIVATIVE>
+struct EpilogueOf {
     const T* bias;     // (n,) or null
     const T* saved;    // like c: with GRADIENT, what f' is computed from
     T* preactivation;  // like c, or null: op(a) op(b) + bias, for a backward pass that needs it
@@ -45,22 +46,24 @@ struct Epilogue {
     DEVICE void operator()(int row, int column, Neighbours<WIDTH> values) const {
         if (row >= m || column >= n) return;
         const size_t place = static_cast<size_t>(blockIdx.z * m + row) * n + column;
-        if (GRADIENT) {
+        if (TIMES_DERIVATIVE) {
             const auto s = load<WIDTH>(saved + place);
-            for (int j = 0; j < WIDTH; ++j) values.v[j] *= Activation::backward(s.v[j], parameter);
+            for (int j = 0; j < WIDTH; ++j) values.v[j] *= F::backward(s.v[j], parameter);
         } else {
             if (bias) {
                 const auto b = load<WIDTH>(bias + column);
                 for (int j = 0; j < WIDTH; ++j) values.v[j] += b.v[j];
             }
             if (preactivation) store(preactivation + place, values);
-            for (int j = 0; j < WIDTH; ++j) values.v[j] = Activation::forward(values.v[j], parameter);
+            for (int j = 0; j < WIDTH; ++j) values.v[j] = F::forward(values.v[j], parameter);
         }
         store(c + place, values);
     }
 
     DEVICE void operator()(int row, int column, T value) const { (*this)(row, column, Neighbours<1>{{value}}); }
 };
+
+using Epilogue = EpilogueOf<Activation, GRADIENT>;
 
 // op(a)[row][i] and op(b)[i][column], zero beyond the edges.
 DEVICE T element_a(const T* a, int row, int i, int m, int k) {

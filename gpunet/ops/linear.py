@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from gpunet.device import Array
+from gpunet.cuda import Kernel
+from gpunet.device import Array, device_of
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
 from gpunet.ops.bias_activation import activation_backward, bias_activation_backward, sum_columns
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.product import check_kernel, plan_for, run_plan
+from gpunet.ops.product import MatmulPlan, by_vectors, check_kernel, multiprocessors, plan_for, run_plan, tile_for
+from gpunet.ops.tiles import Tile
 from gpunet.tape import Tape, empty
+
+BACKWARD = Kernel("linear_backward.cu", "linear_backward")
 
 
 def linear(
@@ -68,7 +73,7 @@ def linear(
         run_plan(plan, a, weight, c, bias=bias, activation=function, preactivation=kept, tape=tape, xp=xp)
         return out
     z = out if preactivation is None else preactivation
-    _product(a, weight, _rows(z), kernel, tape, xp)
+    _product(plan, a, weight, _rows(z), tape, xp)
     if bias is not None:
         xp.add(z, bias, out=z)
     function.forward(z, out, xp, tape)
@@ -137,59 +142,94 @@ def linear_backward(
         else:  # one kernel does both
             dz, _ = bias_activation_backward(dy, saved, function, dbias=dbias, kernel=kernel, tape=tape)
             to_sum = None
-    dz = _rows(dz)
-    _weight_gradient(_rows(x), dz, dweight, to_sum, kernel, tape, xp)
+    rows, dz = _rows(x), _rows(dz)
+    of_weight = plan_for(rows.T, dz, dweight, kernel, xp)
     if not input_gradient:
+        _weight_gradient(of_weight, rows, dz, dweight, to_sum, tape, xp)
         return None, dweight, dbias
+    dx = empty(tape, x.shape, dz.dtype, xp)
+    of_input = plan_for(dz, weight.T, _rows(dx), kernel, xp)
     below = activation_function(input_activation)
-    return _input_gradient(dz, weight, x.shape, input_saved, below, kernel, tape, xp), dweight, dbias
+    identity = isinstance(below, Identity)
+    kept = None  # what f' is computed from, where the product does it
+    if not identity and of_input is not None and input_saved is not None and below.cuda_options() is not None:
+        kept = _rows(input_saved)
+    if (tile := _shared_tile(of_weight, of_input, rows, weight, dz)) is not None:
+        _both_gradients(tile, rows, weight, dz, kept, below, _rows(dx), dweight, to_sum)
+    else:
+        _weight_gradient(of_weight, rows, dz, dweight, to_sum, tape, xp)
+        fused = {} if kept is None else {"activation": below, "saved": kept}
+        _product(of_input, dz, weight.T, _rows(dx), tape, xp, **fused)
+    if kept is None and not identity:
+        dx = activation_backward(dx, input_saved, below, tape=tape)
+    return dx, dweight, dbias
 
 
-def _input_gradient(
-    dz: Array,
+def _shared_tile(
+    of_weight: MatmulPlan | None, of_input: MatmulPlan | None, x: Array, weight: Array, dz: Array
+) -> Tile | None:
+    """Return the tile with which one launch computes both gradients, None where they are better by themselves."""
+    if of_weight is None or of_input is None or not all(a.size and a.flags.c_contiguous for a in (x, weight, dz)):
+        return None
+    if {of_weight.kernel, of_input.kernel} != {"tiled"} or max(of_weight.splits, of_input.splits) > 1:
+        return None
+    if of_weight.tuned or of_input.tuned:
+        return of_weight.tile if of_weight.tile == of_input.tile else None
+    (rows, inputs), outputs = x.shape, dz.shape[1]
+    processors = multiprocessors(device_of(dz))
+    return tile_for("tiled", dz.dtype, lambda t: t.blocks(inputs, outputs) + t.blocks(rows, inputs), processors)
+
+
+def _both_gradients(
+    tile: Tile,
+    x: Array,
     weight: Array,
-    shape: tuple[int, ...],
+    dz: Array,
     saved: Array | None,
-    below: ActivationFunction,
-    kernel: str | None,
-    tape: Tape | None,
-    xp: ModuleType,
-) -> Array:
-    """Return dz·Wᵀ in the given shape, times the derivative of the activation below."""
-    dx = empty(tape, shape, dz.dtype, xp)
-    out = _rows(dx)
-    if isinstance(below, Identity):
-        _product(dz, weight.T, out, kernel, tape, xp)
-        return dx
-    plan = plan_for(dz, weight.T, out, kernel, xp)
-    if plan is None or saved is None or below.cuda_options() is None:
-        _product(dz, weight.T, out, kernel, tape, xp)
-        return activation_backward(dx, saved, below, tape=tape)
-    run_plan(plan, dz, weight.T, out, activation=below, saved=_rows(saved), tape=tape, xp=xp)
-    return dx
+    activation: ActivationFunction,
+    dx: Array,
+    dweight: Array,
+    dbias: Array | None,
+) -> None:
+    """Launch `kernels/linear_backward.cu`; where `saved` is given, f' of the activation goes into `dx`."""
+    (rows, inputs), outputs = x.shape, dz.shape[1]
+    options = {**tile.options(), "VECTOR_INPUTS": by_vectors(x, saved, dx), "VECTOR_OUTPUTS": by_vectors(dz, dweight)}
+    if saved is not None:
+        options |= {"GRADIENT": 1, **(activation.cuda_options() or {})}
+    if dbias is not None:
+        options["COLUMN_SUMS"] = 1
+    grid = (tile.blocks(inputs, outputs) + tile.blocks(rows, inputs),)
+    arrays = x, weight, dz, saved, dx, dweight, dbias
+    BACKWARD(grid, (tile.threads,), *arrays, rows, inputs, outputs, activation.parameter, options=options)
 
 
 def _weight_gradient(
-    x: Array, dz: Array, dweight: Array, dbias: Array | None, kernel: str | None, tape: Tape | None, xp: ModuleType
+    plan: MatmulPlan | None,
+    x: Array,
+    dz: Array,
+    dweight: Array,
+    dbias: Array | None,
+    tape: Tape | None,
+    xp: ModuleType,
 ) -> None:
     """Write xᵀ·dz to `dweight` and, where asked for, the sums of the columns of `dz` to `dbias`."""
-    plan = plan_for(x.T, dz, dweight, kernel, xp)
     if plan is not None and plan.tile is not None and dweight.size:
         # the columns pass through its shared memory anyway
         run_plan(plan, x.T, dz, dweight, column_sums=dbias, tape=tape, xp=xp)
         return
-    _product(x.T, dz, dweight, kernel, tape, xp)
+    _product(plan, x.T, dz, dweight, tape, xp)
     if dbias is not None:
         sum_columns(dz, dbias, tape, xp)
 
 
-def _product(a: Array, b: Array, out: Array, kernel: str | None, tape: Tape | None, xp: ModuleType) -> None:
-    """Write the product of two matrices to `out`."""
-    plan = plan_for(a, b, out, kernel, xp)
+def _product(
+    plan: MatmulPlan | None, a: Array, b: Array, out: Array, tape: Tape | None, xp: ModuleType, **epilogue: Any
+) -> None:
+    """Write the product of two matrices to `out`; the epilogue, as `run_plan` takes it, needs a plan."""
     if plan is None:
         xp.dot(a, b, out=out)  # on matrices matmul does the same, with more ado
     else:
-        run_plan(plan, a, b, out, tape=tape, xp=xp)
+        run_plan(plan, a, b, out, tape=tape, xp=xp, **epilogue)
 
 
 def _rows(a: Array) -> Array:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -34,12 +34,14 @@ class MatmulPlan(NamedTuple):
         tile: the tiles of the rungs "tiled" and "mma", else None.
         splits: into how many parts k is divided between blocks.
         why: the reason, in words.
+        tuned: whether `gpunet tune` has found it the fastest on this GPU.
     """
 
     kernel: str
     tile: Tile | None
     splits: int
     why: str
+    tuned: bool = False
 
 
 BLOCKS = {"naive": ((8, 32), 256), "shared": ((16, 16), 256), "register": ((64, 64), 256)}
@@ -140,21 +142,23 @@ def matmul_plan(
     if chosen != "mma" and batch == 1 and (tuned := winners(device).get(product)):
         tile, splits, date = tuned
         why = f"tuned on {gpu_name(device)} on {date}: tile {tile}, splits {splits}"
-        return MatmulPlan("tiled", tile, splits, why)
+        return MatmulPlan("tiled", tile, splits, why, tuned=True)
     return default_plan(chosen or "tiled", product, batch, multiprocessors(device))
 
 
 def default_plan(rung: str, product: Product, batch: int, processors: int) -> MatmulPlan:
     """Return the plan of a rung with tiles, for a GPU of so many multiprocessors on which nothing was tuned."""
-    tile, blocks = next(
-        (tile, blocks)
-        for tile, fill in TILES[rung, product.dtype]
-        if (blocks := batch * tile.blocks(product.m, product.n)) >= fill * processors
-    )
+    tile = tile_for(rung, product.dtype, lambda tile: batch * tile.blocks(product.m, product.n), processors)
+    blocks = batch * tile.blocks(product.m, product.n)
     # each part of k keeps at least eight steps, or the sum of the parts costs more than the blocks bring
     splits = max(1, min(processors // max(blocks, 1), product.k // (8 * tile.bk)))
     parts = f" in {splits} parts" if splits > 1 else ""
     return MatmulPlan(rung, tile, splits, f"{blocks} blocks{parts} for {processors} multiprocessors")
+
+
+def tile_for(rung: str, dtype: np.dtype[Any], blocks: Callable[[Tile], int], processors: int) -> Tile:
+    """Return the largest tile that makes blocks enough; `blocks` says how many a tile makes."""
+    return next(tile for tile, fill in TILES[rung, dtype] if blocks(tile) >= fill * processors)
 
 
 @functools.cache
@@ -262,19 +266,19 @@ def run_plan(
     if plan.splits > 1:
         parts = empty(tape, (tiles * plan.splits * batch * part_size,), c.dtype, xp)
         arrivals = zeros(tape, (tiles * batch,), np.dtype(np.uint32), xp)
-    options |= {**tile.options(), "VECTOR_A": _by_vectors(a), "VECTOR_B": _by_vectors(b)}
+    options |= {**tile.options(), "VECTOR_A": by_vectors(a), "VECTOR_B": by_vectors(b)}
     if column_sums is not None:
         options["COLUMN_SUMS"] = 1
     if plan.kernel == "tiled":
         options["VECTOR_A"] &= flips[0]  # what lies along k goes word by word: a variant less
         options["VECTOR_B"] &= not flips[1]
-        options["VECTOR_C"] = _by_vectors(c, *sides)
+        options["VECTOR_C"] = by_vectors(c, *sides)
     scratch = column_sums, parts, arrivals
     args = (a, b, *sides, c, *scratch, m, n, k, *strides, part_size, function.parameter)
     RUNGS[plan.kernel]((tiles, plan.splits, batch), (tile.threads,), *args, options=options)
 
 
-def _by_vectors(*arrays: Array | None) -> int:
+def by_vectors(*arrays: Array | None) -> int:
     """Return 1 where every row of the arrays is made of 16-byte vectors that are aligned, else 0."""
     given = [a for a in arrays if a is not None]
     return int(all(a.shape[-1] * a.itemsize % 16 == 0 and a.data.ptr % 16 == 0 for a in given))

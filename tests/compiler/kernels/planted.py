@@ -60,6 +60,17 @@ def tiled_by_vectors(folder):
     matmul(folder, "tiled", TILED.threads, options, m=36)
 
 
+def gradients(folder):
+    rng = np.random.default_rng(0)
+    x, weight, dz = (rng.standard_normal(shape, np.float32) for shape in ((33, 40), (40, 5), (33, 5)))
+    dx, dweight = uninitialized(x.shape, x.dtype), uninitialized(weight.shape, x.dtype)
+    kernel = Kernel(folder / "linear_backward.cu", "linear_backward")
+    arrays = x, weight, dz, None, dx, dweight, None
+    run(kernel, (6,), (TILED.threads,), *arrays, 33, 40, 5, 0.0, options=TILED.options())
+    np.testing.assert_allclose(dx, dz @ weight.T, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(dweight, x.T @ dz, rtol=1e-4, atol=1e-4)
+
+
 def bias(folder):
     rng = np.random.default_rng(0)
     for rows, n in ((5, 7), (3, 8)):
@@ -156,22 +167,26 @@ FAULTS = {
     "no barrier after the wait for the copies": (
         "tile_loader.cuh", "        __syncthreads();  // the tiles of", "        // the tiles of", tiled, "race"),
     "slices that are added up while their tiles are read": (
-        "matmul_tiled.cu", "    __syncthreads();  // the tiles are not", "    // the tiles are not", tiled, "race"),
+        "tiled_product.cuh", "__syncthreads();  // the tiles are not", "// the tiles are not", tiled, "race"),
     "a slice that is left out": (
-        "matmul_tiled.cu", "other < SLICES - 1", "other < SLICES - 2", tiled, "AssertionError"),
+        "tiled_product.cuh", "other < SLICES - 1", "other < SLICES - 2", tiled, "AssertionError"),
     "a tile of which a part is not loaded": (
         "tile_loader.cuh", "p < (PIECES + THREADS - 1) / THREADS", "p < 1", tiled, "uninitialized"),
     "a piece that is copied to one place too far": (
         "tile_loader.cuh", ": at(place, row);", ": at(place, row) + 1;", tiled_by_vectors, "misaligned"),
     "neighbours that are exchanged once": (
-        "matmul_tiled.cu", "values[p + (w ^ among)]", "values[p + w]", tiled, "AssertionError"),
+        "tiled_product.cuh", "values[p + (w ^ among)]", "values[p + w]", tiled, "AssertionError"),
     "a fragment that is taken too early": (
-        "matmul_tiled.cu", "column_a[j % 2].values[p] * row_b", "column_a[0].values[p] * row_b", tiled,
+        "tiled_product.cuh", "column_a[j % 2].values[p] * row_b", "column_a[0].values[p] * row_b", tiled,
         "AssertionError"),
     "the last step along k is lost": (
-        "matmul_tiled.cu", "i < last; i += BK", "i + BK < last; i += BK", tiled, "AssertionError"),
+        "tiled_product.cuh", "i < last; i += BK", "i + BK < last; i += BK", tiled, "AssertionError"),
     "column sums of too many columns": (
-        "matmul_tiled.cu", "if (x < n) column_sums", "column_sums", tiled, "out of bounds"),
+        "tiled_product.cuh", "if (x < n) column_sums", "column_sums", tiled, "out of bounds"),
+    "a tile of the other gradient": (
+        "linear_backward.cu", "blockIdx.x - of_weight", "blockIdx.x", gradients, "AssertionError"),
+    "a gradient that every slice brings to memory": (
+        "linear_backward.cu", "if (holds) OfInput", "OfInput", gradients, "race"),
     "a block that is counted before what it wrote can be seen": (
         "common.cuh", "    __threadfence();  // this", "    // this", split, "race"),
     "a block that does not wait for the last": (

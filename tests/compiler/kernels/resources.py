@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpunet.bench.nvrtc import ARCHITECTURES, Resources, compile_kernels
-from gpunet.cuda import CTYPES, read_source
+from gpunet.cuda import CTYPES, DTYPES, read_source
 from gpunet.device import kernels_path
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.ops.tiles import CANDIDATES, TILES
@@ -23,11 +23,12 @@ from gpunet.ops.tiles import CANDIDATES, TILES
 BOUNDED = ("sm_75", "sm_90")  # also for registers, and for the tiles that only `gpunet tune` tries
 
 FORWARD = {"ACTIVATION": "relu"}
-INPUT_GRADIENT = {"ACTIVATION": "gelu", "GRADIENT": 1, "TRANSPOSE_B": 1}  # of all, the largest epilogue
+DERIVATIVE = {"ACTIVATION": "gelu", "GRADIENT": 1}  # of all, the largest epilogue
+INPUT_GRADIENT = {**DERIVATIVE, "TRANSPOSE_B": 1}
 WEIGHT_GRADIENT = {"TRANSPOSE_A": 1, "COLUMN_SUMS": 1}
 BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
-MOST_REGISTERS = {"matmul_tiled": 208, "matmul_register": 128, "matmul_mma": 120}
+MOST_REGISTERS = {"matmul_tiled": 208, "linear_backward": 208, "matmul_register": 128, "matmul_mma": 120}
 BOTH_TURNED = 255  # of matmul_tiled where both operands lie along k: of 128 threads two blocks on a multiprocessor
 MOST_REGISTERS |= dict.fromkeys(("batch_norm_sums", "glu_backward"), 128)  # in double
 MOST_REGISTERS_ELSEWHERE = 80  # of 256 threads each: three blocks on a multiprocessor
@@ -58,6 +59,11 @@ def _options(name: str, real: str) -> Iterator[Sequence[Mapping[str, object]]]:
                 sizes = tile.options()
                 yield sizes | INPUT_GRADIENT | BY_VECTORS, sizes | FORWARD, sizes | FORWARD | BY_VECTORS
                 yield [sizes | WEIGHT_GRADIENT]
+    elif name == "linear_backward":
+        for tile, _ in TILES["tiled", DTYPES[real]]:
+            sizes = tile.options() | {"COLUMN_SUMS": 1}
+            vectors = {"VECTOR_INPUTS": 1, "VECTOR_OUTPUTS": 1}
+            yield [sizes | derived | way for derived in (DERIVATIVE, {}) for way in (vectors, {})]
     elif name.startswith("matmul_"):
         yield WEIGHT_GRADIENT, INPUT_GRADIENT, FORWARD
     elif name in ("softmax_cross_entropy", "metrics"):

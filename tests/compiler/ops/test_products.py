@@ -7,10 +7,15 @@ import pytest
 
 import gpunet as gn
 from gpunet import simulator
+from gpunet.cuda import traced_launches
 from gpunet.errors import ArgumentError
+from gpunet.ops import product as plans
 from gpunet.ops.activations import FUNCTIONS
+from gpunet.ops.tiles import TILES
+from gpunet.ops.tuned import Product, Winner
 
 SIM = gn.get_device("sim")
+F32 = np.dtype(np.float32)
 RUNGS = ["naive", "shared", "register", "tiled"]
 SIZES = [(1, 1, 1), (5, 0, 3), (5, 3, 0), (31, 33, 7), (70, 36, 300)]
 
@@ -145,8 +150,8 @@ def test_layers_in_a_row_hand_the_gradient_on_in_one_launch_each(activation):
             dx = model.backward(gradient, tape)
             counted = dataclasses.replace(simulator.counters)
         results.append([gn.to_host(a) for a in (dx, *model.gradients().values())])
-    # three layers: the weight's gradient with the bias's, and the input's with the derivative below
-    assert counted == simulator.Counters(launches=6)
+    # three layers: the gradients of weight and bias, and of the input with the derivative below
+    assert counted == simulator.Counters(launches=3)
     for here, there in zip(*results, strict=True):
         np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)
 
@@ -156,6 +161,35 @@ def test_a_layer_without_bias_has_no_bias_gradient_to_sum():
     _, dweight, dbias = gn.ops.linear_backward(dy, x, w, bias_gradient=False)
     assert dbias is None
     close(dweight, np.full((3, 2), 4, np.float32))
+
+
+TN, NT = Product.of(12, 8, 40, "TN", F32), Product.of(40, 12, 8, "NT", F32)
+SMALL, OTHER = TILES["tiled", F32][-1][0], TILES["tiled", F32][-2][0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "tuned", "launches"),
+    [
+        (40, {}, ["linear_backward"]),
+        (5000, {}, ["matmul_tiled"] * 2),  # the weight's gradient is a long sum, shared by several blocks
+        (40, {TN: OTHER, NT: OTHER}, ["linear_backward"]),
+        (40, {TN: OTHER, NT: SMALL}, ["matmul_tiled"] * 2),
+        (40, {TN: OTHER}, ["matmul_tiled"] * 2),
+    ],
+    ids=["small", "split", "tuned alike", "tuned differently", "one tuned"],
+)
+def test_both_gradients_are_one_launch_where_one_tile_serves_them(rows, tuned, launches, monkeypatch):
+    table = {product: Winner(tile, 1, "2026-01-01") for product, tile in tuned.items()}
+    monkeypatch.setattr(plans, "winners", lambda device: table)
+    rng = np.random.default_rng(0)
+    dy, x, w = (rng.standard_normal(shape, np.float32) for shape in ((rows, 8), (rows, 12), (12, 8)))
+    with traced_launches() as traced:
+        found = gn.ops.linear_backward(*on_sim(dy, x, w))
+    assert [launch.kernel for launch in traced] == launches
+    if tuned.keys() == {TN, NT}:
+        assert traced[-1].options["BM"] == tuned[NT].bm
+    for actual, expected in zip(found, gn.ops.linear_backward(dy, x, w), strict=True):
+        close(actual, expected, rows)
 
 
 def test_the_policy_of_the_process_serves_calls_that_name_no_kernel():

@@ -1,0 +1,62 @@
+// linear_backward.cu: the gradients of a linear layer y = x W + bias from dz, that of y, in one launch:
+//
+//     dW = x^T dz,    dbias = sum over the rows of dz,    dx = dz W^T
+//
+// and with GRADIENT=1, dx = dz W^T * f'(saved): what the layer below goes on with, f being its activation.
+//
+// Two products that read dz and do not wait for each other. By themselves they are two launches, and in a small net each
+// of them leaves much of the GPU idle and costs some 1.3 us (H100) besides; here the blocks of both are in one grid, those
+// of dW in front. Each tile is computed as matmul_tiled.cu would, bit for bit; there are no splits.
+//
+// 4 rows inputs outputs FLOPs; in float 4 (2 rows inputs + rows outputs + 2 inputs outputs) bytes at least.
+//
+// Options: REAL; those of the tile (tiled_product.cuh); ACTIVATION and GRADIENT (matmul.cuh); COLUMN_SUMS=1 where dbias is
+// asked for. VECTOR_INPUTS=1 (VECTOR_OUTPUTS=1): rows of so many elements are multiples of 16 bytes long and aligned.
+//
+// Launch: grid (ceil(inputs / BM) * ceil(outputs / BN) + ceil(rows / BM) * ceil(inputs / BN),), block (THREADS,).
+
+#include "tiled_product.cuh"
+
+#ifndef COLUMN_SUMS
+#define COLUMN_SUMS 0
+#endif
+#ifndef VECTOR_INPUTS
+#define VECTOR_INPUTS 0
+#endif
+#ifndef VECTOR_OUTPUTS
+#define VECTOR_OUTPUTS 0
+#endif
+
+using OfWeight = TiledProduct<true, false, VECTOR_INPUTS, VECTOR_OUTPUTS, VECTOR_OUTPUTS, COLUMN_SUMS>;
+using OfInput = TiledProduct<false, true, false, false, VECTOR_INPUTS, false>;
+
+// FLOPs: 4 * rows * inputs * outputs
+extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) linear_backward(
+    const T* __restrict__ x,         // [rows * inputs]
+    const T* __restrict__ weight,    // [inputs * outputs]
+    const T* __restrict__ dz,        // [rows * outputs]
+    const T* __restrict__ saved,     // [rows * inputs] or null: with GRADIENT
+    T* __restrict__ dx,              // [rows * inputs]
+    T* __restrict__ dweight,         // [inputs * outputs]
+    T* __restrict__ dbias,           // [outputs] or null: with COLUMN_SUMS
+    int rows, int inputs, int outputs, T parameter) {
+    alignas(16) __shared__ T shared[OfWeight::WORDS > OfInput::WORDS ? OfWeight::WORDS : OfInput::WORDS];
+    const bool holds = Place::of_thread().slice == 0;
+    const int across = ceil_div(outputs, BN), of_weight = ceil_div(inputs, BM) * across;  // tiles
+
+    if (blockIdx.x < of_weight) {
+        const int row = blockIdx.x / across * BM, column = blockIdx.x % across * BN;
+        const auto sum = OfWeight::add_up(shared, x, dz, row, column, inputs, outputs, rows, 0, rows);
+        if (!holds) return;
+        const EpilogueOf<activation::identity, false> finish{nullptr, nullptr, nullptr, dweight, inputs, outputs, T(0)};
+        OfWeight::leave(sum, finish, row, column);
+#if COLUMN_SUMS
+        OfWeight::leave_columns(sum, dbias, row, column, outputs);
+#endif
+    } else {
+        const int tile = blockIdx.x - of_weight, across_inputs = ceil_div(inputs, BN);
+        const int row = tile / across_inputs * BM, column = tile % across_inputs * BN;
+        const auto sum = OfInput::add_up(shared, dz, weight, row, column, rows, inputs, outputs, 0, outputs);
+        if (holds) OfInput::leave(sum, Epilogue{nullptr, saved, nullptr, dx, rows, inputs, parameter}, row, column);
+    }
+}
