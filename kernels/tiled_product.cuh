@@ -85,7 +85,7 @@ struct Place {
 
     static DEVICE Place of_thread() {
         const int thread = threadIdx.x % SLICE, warp = thread / WARP, lane = thread % WARP;
-        return {static_cast<int>(threadIdx.x) / SLICE,
+        return {static_cast<int>(threadIdx.x / SLICE),
                 thread,
                 warp / (BN / WN) * WM,
                 warp % (BN / WN) * WN,

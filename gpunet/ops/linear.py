@@ -15,16 +15,20 @@ from typing import Any
 import numpy as np
 
 from gpunet.cuda import Kernel
-from gpunet.device import Array, device_of
+from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
 from gpunet.ops.bias_activation import activation_backward, bias_activation_backward, sum_columns
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.product import MatmulPlan, by_vectors, check_kernel, multiprocessors, plan_for, run_plan, tile_for
+from gpunet.ops.product import MatmulPlan, by_vectors, check_kernel, plan_for, run_plan
 from gpunet.ops.tiles import Tile
 from gpunet.tape import Tape, empty
 
 BACKWARD = Kernel("linear_backward.cu", "linear_backward")
+
+LARGEST_SHARED = 32 * 32
+"""The elements of a tile with which both gradients are one launch. Where a product has blocks enough for a larger one,
+it fills the GPU by itself, and its threads have no registers to spare for a second product."""
 
 
 def linear(
@@ -165,19 +169,17 @@ def linear_backward(
     return dx, dweight, dbias
 
 
-def _shared_tile(
-    of_weight: MatmulPlan | None, of_input: MatmulPlan | None, x: Array, weight: Array, dz: Array
-) -> Tile | None:
+def _shared_tile(of_weight: MatmulPlan | None, of_input: MatmulPlan | None, *operands: Array) -> Tile | None:
     """Return the tile with which one launch computes both gradients, None where they are better by themselves."""
-    if of_weight is None or of_input is None or not all(a.size and a.flags.c_contiguous for a in (x, weight, dz)):
+    tiles = [
+        plan.tile
+        for plan in (of_weight, of_input)
+        if plan is not None and plan.kernel == "tiled" and plan.tile is not None and plan.splits == 1
+    ]
+    if len(tiles) < 2 or not all(a.size and a.flags.c_contiguous for a in operands):
         return None
-    if {of_weight.kernel, of_input.kernel} != {"tiled"} or max(of_weight.splits, of_input.splits) > 1:
-        return None
-    if of_weight.tuned or of_input.tuned:
-        return of_weight.tile if of_weight.tile == of_input.tile else None
-    (rows, inputs), outputs = x.shape, dz.shape[1]
-    processors = multiprocessors(device_of(dz))
-    return tile_for("tiled", dz.dtype, lambda t: t.blocks(inputs, outputs) + t.blocks(rows, inputs), processors)
+    tile = max(tiles, key=lambda tile: tile.bm * tile.bn)
+    return tile if tile.bm * tile.bn <= LARGEST_SHARED else None
 
 
 def _both_gradients(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -34,14 +34,12 @@ class MatmulPlan(NamedTuple):
         tile: the tiles of the rungs "tiled" and "mma", else None.
         splits: into how many parts k is divided between blocks.
         why: the reason, in words.
-        tuned: whether `gpunet tune` has found it the fastest on this GPU.
     """
 
     kernel: str
     tile: Tile | None
     splits: int
     why: str
-    tuned: bool = False
 
 
 BLOCKS = {"naive": ((8, 32), 256), "shared": ((16, 16), 256), "register": ((64, 64), 256)}
@@ -142,23 +140,21 @@ def matmul_plan(
     if chosen != "mma" and batch == 1 and (tuned := winners(device).get(product)):
         tile, splits, date = tuned
         why = f"tuned on {gpu_name(device)} on {date}: tile {tile}, splits {splits}"
-        return MatmulPlan("tiled", tile, splits, why, tuned=True)
+        return MatmulPlan("tiled", tile, splits, why)
     return default_plan(chosen or "tiled", product, batch, multiprocessors(device))
 
 
 def default_plan(rung: str, product: Product, batch: int, processors: int) -> MatmulPlan:
     """Return the plan of a rung with tiles, for a GPU of so many multiprocessors on which nothing was tuned."""
-    tile = tile_for(rung, product.dtype, lambda tile: batch * tile.blocks(product.m, product.n), processors)
-    blocks = batch * tile.blocks(product.m, product.n)
+    tile, blocks = next(
+        (tile, blocks)
+        for tile, fill in TILES[rung, product.dtype]
+        if (blocks := batch * tile.blocks(product.m, product.n)) >= fill * processors
+    )
     # each part of k keeps at least eight steps, or the sum of the parts costs more than the blocks bring
     splits = max(1, min(processors // max(blocks, 1), product.k // (8 * tile.bk)))
     parts = f" in {splits} parts" if splits > 1 else ""
     return MatmulPlan(rung, tile, splits, f"{blocks} blocks{parts} for {processors} multiprocessors")
-
-
-def tile_for(rung: str, dtype: np.dtype[Any], blocks: Callable[[Tile], int], processors: int) -> Tile:
-    """Return the largest tile that makes blocks enough; `blocks` says how many a tile makes."""
-    return next(tile for tile, fill in TILES[rung, dtype] if blocks(tile) >= fill * processors)
 
 
 @functools.cache

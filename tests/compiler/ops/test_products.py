@@ -9,13 +9,9 @@ import gpunet as gn
 from gpunet import simulator
 from gpunet.cuda import traced_launches
 from gpunet.errors import ArgumentError
-from gpunet.ops import product as plans
 from gpunet.ops.activations import FUNCTIONS
-from gpunet.ops.tiles import TILES
-from gpunet.ops.tuned import Product, Winner
 
 SIM = gn.get_device("sim")
-F32 = np.dtype(np.float32)
 RUNGS = ["naive", "shared", "register", "tiled"]
 SIZES = [(1, 1, 1), (5, 0, 3), (5, 3, 0), (31, 33, 7), (70, 36, 300)]
 
@@ -163,31 +159,22 @@ def test_a_layer_without_bias_has_no_bias_gradient_to_sum():
     close(dweight, np.full((3, 2), 4, np.float32))
 
 
-TN, NT = Product.of(12, 8, 40, "TN", F32), Product.of(40, 12, 8, "NT", F32)
-SMALL, OTHER = TILES["tiled", F32][-1][0], TILES["tiled", F32][-2][0]
-
-
 @pytest.mark.parametrize(
-    ("rows", "tuned", "launches"),
+    ("rows", "inputs", "outputs", "launches"),
     [
-        (40, {}, ["linear_backward"]),
-        (5000, {}, ["matmul_tiled"] * 2),  # the weight's gradient is a long sum, shared by several blocks
-        (40, {TN: OTHER, NT: OTHER}, ["linear_backward"]),
-        (40, {TN: OTHER, NT: SMALL}, ["matmul_tiled"] * 2),
-        (40, {TN: OTHER}, ["matmul_tiled"] * 2),
+        (40, 12, 8, ["linear_backward"]),
+        (30, 200, 8, ["linear_backward"]),  # by the larger of two tiles
+        (5000, 12, 8, ["matmul_tiled"] * 2),  # the weight's gradient is a long sum, shared by several blocks
+        (330, 320, 8, ["matmul_tiled"] * 2),  # the input's fills the GPU by itself
     ],
-    ids=["small", "split", "tuned alike", "tuned differently", "one tuned"],
 )
-def test_both_gradients_are_one_launch_where_one_tile_serves_them(rows, tuned, launches, monkeypatch):
-    table = {product: Winner(tile, 1, "2026-01-01") for product, tile in tuned.items()}
-    monkeypatch.setattr(plans, "winners", lambda device: table)
+def test_both_gradients_of_a_small_layer_are_one_launch(rows, inputs, outputs, launches):
     rng = np.random.default_rng(0)
-    dy, x, w = (rng.standard_normal(shape, np.float32) for shape in ((rows, 8), (rows, 12), (12, 8)))
+    shapes = (rows, outputs), (rows, inputs), (inputs, outputs)
+    dy, x, w = (rng.standard_normal(shape, np.float32) for shape in shapes)
     with traced_launches() as traced:
         found = gn.ops.linear_backward(*on_sim(dy, x, w))
     assert [launch.kernel for launch in traced] == launches
-    if tuned.keys() == {TN, NT}:
-        assert traced[-1].options["BM"] == tuned[NT].bm
     for actual, expected in zip(found, gn.ops.linear_backward(dy, x, w), strict=True):
         close(actual, expected, rows)
 
