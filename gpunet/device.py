@@ -316,16 +316,17 @@ def array_module(*arrays: Array, **named: Array) -> ModuleType:
     return next(iter(devices.values())).xp
 
 
-def aligned_zeros(shape: int | tuple[int, ...], dtype: DTypeLike, xp: ModuleType) -> Array:
-    """Return an array of zeros of `xp` that begins at a cache line, for buffers that stay.
+def aligned(shape: int | tuple[int, ...], dtype: DTypeLike, xp: ModuleType, *, zero: bool = False) -> Array:
+    """Return an array of `xp`, uninitialised or of zeros, that begins at a cache line: for buffers that stay.
 
-    Where it does not, every other vector that the CPU loads lies in two lines: Adam took 172 µs in place of 154 for
-    100,000 parameters.
+    Where a buffer does not, every other vector that the CPU loads lies in two lines: Adam took 172 µs in place of 154
+    for 100,000 parameters.
     """
+    make = xp.zeros if zero else xp.empty
     if xp is not np:
-        return xp.zeros(shape, dtype)
+        return make(shape, dtype)
     nbytes = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
-    room = np.zeros(nbytes + CACHE_LINE, np.uint8)  # by pages that nobody has filled yet
+    room = make(nbytes + CACHE_LINE, np.uint8)  # zeros come by pages that nobody has filled yet
     start = -room.ctypes.data % CACHE_LINE
     return room[start : start + nbytes].view(dtype).reshape(shape)
 

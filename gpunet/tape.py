@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import random
-from gpunet.device import Array, aligned_zeros
+from gpunet.device import Array, aligned
 from gpunet.errors import StateError
 from gpunet.recording import do
 
@@ -93,7 +93,7 @@ class Tape:
             places.append(size)
             size += -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
         self._buffers.clear()  # before the new memory is taken: there may not be enough for both
-        arena: Array = aligned_zeros(size, np.uint8, kinds[0][2]) if kinds else None
+        arena: Array = aligned(size, np.uint8, kinds[0][2]) if kinds else None
         for start, (shape, dtype, _, *zero) in zip(places, kinds, strict=True):
             end = start + math.prod(shape) * dtype.itemsize
             buffer = arena[start:end].view(dtype).reshape(shape)

@@ -8,10 +8,12 @@
 // of them leaves much of the GPU idle and costs some 1.3 us (H100) besides; here the blocks of both are in one grid, those
 // of dW in front. Each tile is computed as matmul_tiled.cu would, bit for bit; there are no splits.
 //
-// 4 rows inputs outputs FLOPs; in float 4 (2 rows inputs + rows outputs + 2 inputs outputs) bytes at least.
+// 4 rows inputs outputs FLOPs; in float 4 (2 rows inputs + rows outputs + 2 inputs outputs) bytes at least, and 4 rows
+// inputs more for `saved` where that is not x.
 //
 // Options: REAL; those of the tile (tiled_product.cuh); ACTIVATION and GRADIENT (matmul.cuh); COLUMN_SUMS=1 where dbias is
-// asked for. VECTOR_INPUTS=1 (VECTOR_OUTPUTS=1): rows of so many elements are multiples of 16 bytes long and aligned.
+// asked for. VECTOR_INPUTS=1 moves x, saved and dx by vectors, VECTOR_OUTPUTS=1 dz and dW: their rows must be multiples of
+// 16 bytes long, and aligned. (W goes word by word.)
 //
 // Launch: grid (ceil(inputs / BM) * ceil(outputs / BN) + ceil(rows / BM) * ceil(inputs / BN),), block (THREADS,).
 

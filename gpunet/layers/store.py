@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from gpunet.device import Array, Device, aligned_zeros, device_of, to_host
+from gpunet.device import Array, Device, aligned, device_of, to_host
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.recording import RecordedArray
 
@@ -107,7 +107,7 @@ class FlatStore:
         self.segments, params = _flat(layers, "params", dtype)
         self._buffer_segments, buffers = _flat(layers, "buffers", dtype)
         self.params, self.buffers = self.device.asarray(params), self.device.asarray(buffers)
-        self.grads = self.device.asarray(aligned_zeros(params.shape, dtype, np))
+        self.grads = self.device.asarray(aligned(params.shape, dtype, np, zero=True))
         for layer in places:
             layer.move_into(self)
         self._bind()
@@ -127,9 +127,9 @@ class FlatStore:
         """Move all arrays to `device` and `dtype`."""
         self.device = device
         self.params, self.grads, self.buffers = (
-            device.asarray(a, dtype) for a in (self.params, self.grads, self.buffers)
+            _moved(a, device, dtype) for a in (self.params, self.grads, self.buffers)
         )
-        self.slots = {name: device.asarray(slot, dtype) for name, slot in self.slots.items()}
+        self.slots = {name: _moved(slot, device, dtype) for name, slot in self.slots.items()}
         self._bind()
 
     @contextmanager
@@ -153,6 +153,16 @@ class FlatStore:
                 getattr(layer, which).rebind(arrays)
 
 
+def _moved(a: Array, device: Device, dtype: np.dtype[Any]) -> Array:
+    """Return a flat array on the device, itself where it is there."""
+    moved = device.asarray(a, dtype)
+    if moved is a or device.xp is not np:
+        return moved
+    flat = aligned(moved.shape, dtype, np)
+    flat[...] = moved
+    return flat
+
+
 def _flat(
     layers: Mapping[str, Layer], which: Literal["params", "buffers"], dtype: np.dtype[Any]
 ) -> tuple[dict[str, Segment], np.ndarray]:
@@ -163,7 +173,7 @@ def _flat(
         for name, a in getattr(layer, which).items():
             segments[f"{path}.{name}" if path else name] = Segment(layer, name, size, a.shape)
             size += -(-a.size // ALIGNMENT) * ALIGNMENT
-    flat = aligned_zeros(size, dtype, np)
+    flat = aligned(size, dtype, np, zero=True)
     for segment in segments.values():
         segment.view(flat)[...] = to_host(getattr(segment.layer, which)[segment.name])
     return segments, flat

@@ -102,7 +102,7 @@ class ReLU(ActivationFunction):
     name = "relu"
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        z.clip(0, math.inf, out=out)  # half the time of `maximum` with a number
+        z.clip(0, math.inf, out=out)  # of large arrays half the time of `maximum` with a number
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         positive = empty(tape, saved.shape, np.dtype(bool), xp)

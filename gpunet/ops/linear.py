@@ -170,7 +170,10 @@ def linear_backward(
 
 
 def _shared_tile(of_weight: MatmulPlan | None, of_input: MatmulPlan | None, *operands: Array) -> Tile | None:
-    """Return the tile with which one launch computes both gradients, None where they are better by themselves."""
+    """Return the tile with which one launch computes both gradients, None where they are better by themselves.
+
+    It is the larger of those that the two products have by themselves.
+    """
     tiles = [
         plan.tile
         for plan in (of_weight, of_input)
@@ -201,8 +204,9 @@ def _both_gradients(
     if dbias is not None:
         options["COLUMN_SUMS"] = 1
     grid = (tile.blocks(inputs, outputs) + tile.blocks(rows, inputs),)
-    arrays = x, weight, dz, saved, dx, dweight, dbias
-    BACKWARD(grid, (tile.threads,), *arrays, rows, inputs, outputs, activation.parameter, options=options)
+    arrays, sizes = (x, weight, dz, saved, dx, dweight, dbias), (rows, inputs, outputs)
+    parameter = 0.0 if saved is None else activation.parameter
+    BACKWARD(grid, (tile.threads,), *arrays, *sizes, parameter, options=options)
 
 
 def _weight_gradient(
@@ -215,7 +219,7 @@ def _weight_gradient(
     xp: ModuleType,
 ) -> None:
     """Write xᵀ·dz to `dweight` and, where asked for, the sums of the columns of `dz` to `dbias`."""
-    if plan is not None and plan.tile is not None and dweight.size:
+    if plan is not None and plan.tile is not None and dweight.size and dz.flags.c_contiguous:
         # the columns pass through its shared memory anyway
         run_plan(plan, x.T, dz, dweight, column_sums=dbias, tape=tape, xp=xp)
         return

@@ -51,8 +51,8 @@ def max_pool2d(
         stride: pixels from a window to the next, likewise; None: the kernel size.
         padding: -infinities around the image, likewise; at most half of the window.
         dilation: pixels from a tap to the next, likewise.
-        winners: where to leave which tap had the largest element, the first of equals, which the backward pass needs:
-            int32 in the shape of the result, C-contiguous.
+        winners: where to leave which tap had the largest element, the first of equals (of NaN: any, or none), which the
+            backward pass needs: int32 in the shape of the result, C-contiguous.
         tape: where memory comes from; None makes fresh arrays.
 
     Returns:
@@ -83,13 +83,11 @@ def max_pool2d(
 
 def _find_winners(x: Array, y: Array, taps: Sequence[Tap], winners: Array, tape: Tape | None) -> None:
     """Write the number of the first tap whose pixel is the largest: of the taps that went by before it."""
-    sought, differs, is_number = (empty(tape, y.shape, np.dtype(bool), np) for _ in range(3))
+    sought, differs = (empty(tape, y.shape, np.dtype(bool), np) for _ in range(2))
     winners.fill(0)
     sought.fill(True)
     for _, pixels, windows in taps:
         np.not_equal(x[pixels], y[windows], out=differs[windows])
-        np.equal(x[pixels], x[pixels], out=is_number[windows])  # NaN, which differs from itself, has won
-        np.logical_and(differs[windows], is_number[windows], out=differs[windows])
         np.logical_and(sought[windows], differs[windows], out=sought[windows])
         np.add(winners, sought, out=winners)
 

@@ -107,7 +107,8 @@ def matmul_plan(
 ) -> MatmulPlan:
     """Return what runs on a GPU for products of (m, k) and (k, n).
 
-    Where `gpunet tune` has measured the product on this GPU, the plan is what was the fastest then.
+    Where `gpunet tune` has measured the product on this GPU, the plan is what was the fastest then. Both gradients of a
+    small layer are one launch, which takes the larger of their two tiles.
 
     Args:
         m: rows of the result.

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.arguments import real
 from gpunet.cuda import Kernel
-from gpunet.device import Array, aligned_zeros, to_host
+from gpunet.device import Array, aligned, to_host
 from gpunet.errors import StateError
 from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
@@ -105,7 +105,9 @@ class Optimizer:
         self._schedule = copy.deepcopy(self._given)
         device, params = self._store.device, self._store.params
         with device.activate():
-            self._store.slots = {name: aligned_zeros(params.shape, params.dtype, device.xp) for name in self.slot_names}
+            self._store.slots = {
+                name: aligned(params.shape, params.dtype, device.xp, zero=True) for name in self.slot_names
+            }
         self._step = self._step_of = None
         return self
 

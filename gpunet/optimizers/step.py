@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpunet.cuda import Kernel
-from gpunet.device import Array, aligned_zeros
+from gpunet.device import Array, aligned
 from gpunet.layers.store import FlatStore
 from gpunet.ops.launch import THREADS, block_count
 from gpunet.recording import Call, RecordedArray, recording
@@ -88,7 +88,7 @@ def _cut(store: FlatStore) -> Iterator[tuple[Array, ...]]:
     """Cut the flat buffers into blocks of views, each with scratch memory for two results."""
     size = len(store.params)
     length = min(BLOCK, size)
-    t, u = aligned_zeros((2, length), store.params.dtype, np)
+    t, u = aligned((2, length), store.params.dtype, np)
     for start in range(0, size, max(length, 1)):
         block = slice(start, start + length)
         p = store.params[block]

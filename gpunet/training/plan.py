@@ -25,7 +25,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 
 from gpunet.cuda import traced_launches
-from gpunet.device import Array, aligned_zeros
+from gpunet.device import Array, aligned
 from gpunet.errors import OutOfMemoryError, StateError
 from gpunet.layers import Layer
 from gpunet.losses import Loss
@@ -155,7 +155,7 @@ class Plan:
                 self._kept[place], self._place = given, place
                 return lambda tape: given
         if not self._inputs:
-            self._inputs = [aligned_zeros(a.shape, a.dtype, self._device.xp) for a in given]
+            self._inputs = [aligned(a.shape, a.dtype, self._device.xp) for a in given]
         for fixed, a in zip(self._inputs, given, strict=True):
             fixed[...] = a
         return self._fixed_inputs

@@ -31,7 +31,7 @@ BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
 MOST_REGISTERS = {"matmul_tiled": 208, "matmul_register": 128, "matmul_mma": 120}
 BOTH_TURNED = 255  # of matmul_tiled where both operands lie along k: of 128 threads two blocks on a multiprocessor
-MOST_REGISTERS["linear_backward"] = 128  # of 128 threads four blocks
+MOST_REGISTERS |= {"linear_backward": 128}  # of 128 threads four blocks
 MOST_REGISTERS |= dict.fromkeys(("batch_norm_sums", "glu_backward"), 128)  # in double
 MOST_REGISTERS_ELSEWHERE = 80  # of 256 threads each: three blocks on a multiprocessor
 

@@ -8,7 +8,7 @@ from gpunet.cuda import Kernel
 from gpunet.ops.tiles import Tile
 
 BACKWARD, PRODUCT = Kernel("linear_backward.cu", "linear_backward"), Kernel("matmul_tiled.cu", "matmul_tiled")
-TILE = Tile(32, 32, 8, 32, 16, 4, 4, slices=2)
+TILE, WIDE = Tile(32, 32, 8, 32, 16, 4, 4, slices=2), Tile(16, 32, 32, 16, 32, 4, 4, slices=4)
 
 # rows, inputs, outputs: edges on all sides, tiles of one gradient alone, a single element
 ODD = [(33, 70, 5), (70, 5, 33), (5, 33, 70), (1, 1, 1), (64, 3, 65)]
@@ -38,14 +38,23 @@ def assert_close(actual, expected, terms):
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * 4)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("sizes", "vectors"), [(ODD, 0), (EVEN, 1)], ids=["words", "vectors"])
-def test_both_gradients_of_any_sizes(sizes, vectors, dtype):
+@pytest.mark.parametrize(
+    ("sizes", "vectors", "dtype", "tile"),
+    [
+        (ODD, 0, DTYPES[0], TILE),
+        (EVEN, 1, DTYPES[0], TILE),
+        (ODD, 0, DTYPES[1], TILE),
+        (EVEN, 1, DTYPES[1], TILE),
+        (ODD, 0, DTYPES[0], WIDE),
+    ],
+    ids=str,
+)
+def test_both_gradients_of_any_sizes(sizes, vectors, dtype, tile):
     options = {"VECTOR_INPUTS": vectors, "VECTOR_OUTPUTS": vectors, "COLUMN_SUMS": 1}
     options |= {"ACTIVATION": "tanh", "GRADIENT": 1}
     for rows, inputs, outputs in sizes:
         x, weight, dz, saved = operands(rows, inputs, outputs, dtype)
-        dx, dweight, dbias = backward(x, weight, dz, saved, options)
+        dx, dweight, dbias = backward(x, weight, dz, saved, options, tile)
         x, weight, dz, saved = (a.astype(np.float64) for a in (x, weight, dz, saved))
         assert_close(dx, dz @ weight.T * (1 - saved**2), outputs)
         assert_close(dweight, x.T @ dz, rows)

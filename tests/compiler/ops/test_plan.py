@@ -8,7 +8,8 @@ from problems import classification
 
 import gpunet as gn
 from gpunet import simulator
-from gpunet.errors import OutOfMemoryError
+from gpunet.errors import KernelError, OutOfMemoryError
+from gpunet.tape import Tape
 from gpunet.training.plan import MOST_RESIDENT
 
 X, Y = classification(80)
@@ -40,6 +41,17 @@ def test_fifty_replayed_steps_give_the_bits_of_the_code_and_follow_the_cpu(optim
     assert runs[0].history["loss"] == runs[1].history["loss"]
     np.testing.assert_allclose(runs[0].history["loss"], runs[2].history["loss"], rtol=1e-4)
     np.testing.assert_allclose(weights(runs[0]), weights(runs[2]), atol=1e-3 if dtype == "float32" else 1e-9)
+
+
+def test_check_mode_finds_a_buffer_of_the_arena_that_is_read_before_it_is_written():
+    sim, request = gn.get_device("sim"), ((8, 4), np.dtype(np.float32), simulator)
+    with simulator.check_mode():
+        tape = Tape()
+        tape.empty(*request)
+        tape.pack()
+        tape.reset()
+        with pytest.raises(KernelError, match="uninitialized"):
+            gn.ops.linear(tape.empty(*request), sim.asarray(np.ones((4, 4), np.float32)))
 
 
 def test_check_mode_finds_nothing_in_a_recorded_step():

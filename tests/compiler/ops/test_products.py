@@ -9,7 +9,7 @@ import gpunet as gn
 from gpunet import simulator
 from gpunet.cuda import traced_launches
 from gpunet.errors import ArgumentError
-from gpunet.ops.activations import FUNCTIONS
+from gpunet.ops.activations import FUNCTIONS, ActivationFunction
 
 SIM = gn.get_device("sim")
 RUNGS = ["naive", "shared", "register", "tiled"]
@@ -177,6 +177,50 @@ def test_both_gradients_of_a_small_layer_are_one_launch(rows, inputs, outputs, l
     assert [launch.kernel for launch in traced] == launches
     for actual, expected in zip(found, gn.ops.linear_backward(dy, x, w), strict=True):
         close(actual, expected, rows)
+
+
+class Square(ActivationFunction):
+    """A function of the user's own, without CUDA code, whose attribute is no number."""
+
+    name = "square"
+    saves = "input"
+
+    def __init__(self):
+        self.label = "z times z"
+
+    def cuda_options(self):
+        return None
+
+    def backward(self, dy, saved, out, xp, tape):
+        xp.multiply(dy, 2 * saved, out=out)
+
+
+def test_a_function_without_cuda_code_below_gets_its_derivative_by_array_code():
+    rng = np.random.default_rng(0)
+    dy, x, w, z = (rng.standard_normal(shape, np.float32) for shape in ((6, 3), (6, 5), (5, 3), (6, 5)))
+    dx, *_ = gn.ops.linear_backward(*on_sim(dy, x, w), input_saved=SIM.asarray(z), input_activation=Square())
+    close(dx, dy @ w.T * 2 * z, 3)
+
+
+def test_a_gradient_that_lies_column_by_column_is_summed_all_the_same():
+    rng = np.random.default_rng(0)
+    dy, x, w = (rng.standard_normal(shape, np.float32) for shape in ((3, 129), (129, 1), (1, 3)))
+    _, dweight, dbias = gn.ops.linear_backward(SIM.asarray(dy).T, *on_sim(x, w))
+    close(dweight, x.T @ dy.T, 129)
+    close(dbias, dy.sum(axis=1), 129)
+
+
+def test_rows_that_are_not_aligned_go_word_by_word():
+    rng = np.random.default_rng(0)
+    dy, x, w, y = on_sim(*(rng.standard_normal(s, np.float32) for s in ((8, 4), (8, 12), (12, 4), (8, 12))))
+    options = {"input_activation": "tanh"}
+    expected = gn.ops.linear_backward(*map(SIM.to_host, (dy, x, w)), input_saved=SIM.to_host(y), **options)
+    beside, elsewhere = (SIM.xp.empty(a.size + 1, np.float32)[1:].reshape(a.shape) for a in (y, w))
+    beside[...] = y
+    for saved, dweight in ((beside, None), (y, elsewhere)):
+        found = gn.ops.linear_backward(dy, x, w, input_saved=saved, dweight=dweight, **options)
+        for actual, right in zip(found, expected, strict=True):
+            close(actual, right, 12)
 
 
 def test_the_policy_of_the_process_serves_calls_that_name_no_kernel():

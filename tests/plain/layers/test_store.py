@@ -49,7 +49,8 @@ def test_parameters_and_gradients_are_views_into_two_flat_buffers_with_aligned_s
 
 
 def test_parameters_gradients_and_state_begin_at_a_cache_line():
-    models = [gn.MLP([size, 3]) for size in range(1, 20)]  # at 19 places, one of which could be right by chance
+    # at many places, one of which could be right by chance
+    models = [gn.MLP([size, 3]).to(dtype=dtype) for size in range(1, 20) for dtype in ("float32", "float64")]
     for model in models:
         gn.Adam().attach(model)
         for a in (model.store.params, model.store.grads, *model.store.slots.values()):
