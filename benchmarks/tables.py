@@ -47,7 +47,7 @@ def _outcome(report: Mapping[str, Any]) -> str:
     faulty = [name for name, entry in entries.items() if any(row["fault"] for row in entry["rows"])]
     failed = [name for name, entry in entries.items() if entry["status"].startswith("failed") and name not in faulty]
     short = [name for name, entry in entries.items() if entry["status"].startswith(("cut off", "not run"))]
-    said = {"**Faults** in": faulty, "**Failed**:": failed, "Not done for want of time:": short}
+    said = {"**Faults** in": faulty, "**Failed**:": failed, "Cut off or not run for want of time:": short}
     return "; ".join(f"{what} {', '.join(names)}" for what, names in said.items() if names) or "No section failed"
 
 

@@ -27,6 +27,8 @@ def real(
     number = float(value) if isinstance(value, Real) else math.nan
     if low < number < high or (number == low and closed != "neither") or (number == high and closed == "both"):
         return number
+    if not isinstance(value, Real):
+        raise ArgumentError(f"{name} must be a number, got {value!r}.")
     left, right = "(" if closed == "neither" else "[", "]" if closed == "both" else ")"
     raise ArgumentError(f"{name} must lie in {left}{low:g}, {high:g}{right}, got {value!r}.")
 

@@ -168,7 +168,9 @@ class Kernel:
         values, dtype = self.check(grid, block, *args, shared=shared)
         arrays = {p.name: a for p, a in zip(self.parameters, args, strict=True) if p.pointer and a is not None}
         if array_module(**arrays) is np:
-            raise DeviceError(f"{self.name}: its arrays are in host memory; move them: Device.asarray(array).")
+            raise DeviceError(
+                f"{self.name}: its arrays are in host memory; move them: gn.get_device('cuda').asarray(array)."
+            )
         if 0 in grid:
             return lambda: None
         device = device_of(next(iter(arrays.values())))
@@ -218,6 +220,8 @@ class Kernel:
         self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, shared: int = 0
     ) -> tuple[tuple[Any, ...], np.dtype[Any]]:
         """Return the arguments as they are passed on, and what T stands for. Errors as for `prepare`."""
+        if not (isinstance(grid, tuple) and isinstance(block, tuple)):
+            raise ArgumentError(f"{self.name}: grid {grid!r} and block {block!r} must be tuples, such as (64,).")
         if not 1 <= len(grid) <= 3 or any(not 0 <= n <= most for n, most in zip(grid, MAX_GRID, strict=False)):
             raise ArgumentError(f"{self.name}: grid {grid} exceeds what a GPU takes, {MAX_GRID} along x, y, z.")
         if not 1 <= len(block) <= 3 or min(block) < 1 or math.prod(block) > MAX_THREADS:

@@ -285,7 +285,9 @@ def device_of(a: Array) -> Device:
         return _cuda_device(a.device.id)
     if _made_by("gpunet.simulator", a):
         return _simulated_device()
-    raise DTypeError(f"expected an array, got {type(a).__name__}; make one with numpy.asarray or Device.asarray.")
+    raise DTypeError(
+        f"expected an array, got {type(a).__name__}; make one with numpy.asarray or gn.get_device(...).asarray."
+    )
 
 
 def array_module(*arrays: Array, **named: Array) -> ModuleType:

@@ -19,6 +19,8 @@ from benchmarks.gpu_report.pictures import draw
 from benchmarks.gpu_report.runner import good, run
 from benchmarks.gpu_report.section import Setup
 from benchmarks.gpu_report.sections import SECTIONS
+from gpunet.device import get_device
+from gpunet.errors import DeviceError
 
 
 def minutes(text: str) -> float:
@@ -43,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pass
     except OSError as error:
         parser.error(f"--out: no file can be written in {options.out} ({error.strerror})")
+    try:
+        get_device(options.device)
+    except DeviceError as error:
+        parser.error(f"--device: {error}")
     setup = Setup(options.device, commit=options.commit)
     report = run(SECTIONS, setup, options.out, options.minutes, tell=partial(print, flush=True))
     draw(report, options.out)

@@ -72,6 +72,8 @@ def check(
         raise _Unusable(" ".join(str(error).split())) from error
     except CompileError as error:  # the log has lines of its own
         raise click.ClickException(str(error)) from error
+    if rows is None and not results:
+        raise click.ClickException("nothing was checked; without NVRTC, a --spec has it run on the simulated GPU.")
     if as_json:
         click.echo(json_line({"file": str(path), "kernels": rows, "cases": results}))
     ctx.exit(any(result["finding"] for result in results))

@@ -8,6 +8,7 @@ import click
 import numpy as np
 
 import gpunet
+from gpunet.bench import nvrtc
 from gpunet.bench.environment import blas, blas_advice, blas_core, nvidia_smi
 from gpunet.cli.options import described_device, device_option
 from gpunet.device import kernels_path
@@ -66,11 +67,16 @@ def _cupy() -> tuple[str, str]:
     try:
         import cupy
     except ImportError:
-        return "not installed", "comes with CuPy"
+        return "not installed", _nvrtc_alone()
     except Exception as error:  # CuPy's import touches the disk and loads libraries
-        return f"cannot be imported: {error}", "comes with CuPy"
+        return f"cannot be imported: {error}", _nvrtc_alone()
     try:
         major, minor = cupy.cuda.nvrtc.getVersion()
     except Exception as error:  # loaded at its first use, by several layers with errors of their own
         return cupy.__version__, f"cannot be loaded: {error}"
     return cupy.__version__, f"{major}.{minor}"
+
+
+def _nvrtc_alone() -> str:
+    """Say whether NVRTC is there without CuPy, for `gpunet check`."""
+    return "installed, for `gpunet check`" if nvrtc.is_available() else "not installed; comes with CuPy"

@@ -143,6 +143,11 @@ class Layer(Watched):
             self._home.release()
         self._home = store
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self).get("params", ()):
+            raise AttributeError(f"{self!r} has {name!r} among its params: write layer.params[{name!r}] = value.")
+        super().__setattr__(name, value)
+
     def _place(self, params: Mapping[str, np.ndarray], buffers: Mapping[str, np.ndarray], device: Device) -> None:
         self.params = Views({name: device.asarray(a) for name, a in params.items()})
         self.buffers = Views({name: device.asarray(a) for name, a in buffers.items()})

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, ShapeError
+from gpunet.errors import ArgumentError, ShapeError, StateError
 from gpunet.layers.activation import Activation
 from gpunet.layers.base import Layer
 from gpunet.layers.convolution import Conv2d
@@ -23,12 +23,15 @@ class Stack(Layer):
     Args:
         *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
 
+    Attributes:
+        layers: the layers; which they are stays.
+
     Raises:
         ArgumentError: something that is no layer, or a layer with parameters in two places.
     """
 
     def __init__(self, *layers: Layer | ActivationFunction):
-        self.layers = [Activation(layer) if isinstance(layer, ActivationFunction) else layer for layer in layers]
+        self.layers = tuple(Activation(layer) if isinstance(layer, ActivationFunction) else layer for layer in layers)
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise ArgumentError(f"{type(self).__name__} takes layers, got {layer!r}.")
@@ -38,6 +41,11 @@ class Stack(Layer):
                     "input_scaler and target_scaler to the new model and set them to None here."
                 )
         super().__init__()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "layers" and "layers" in vars(self):  # which flat buffers and fused operations were made of
+            raise StateError(f"{type(self).__name__}: its layers stay; make a new model of the layers that you want.")
+        super().__setattr__(name, value)
 
     @property
     def _program(self) -> list[Layer]:

@@ -50,7 +50,7 @@ class Optimizer:
     """The rule on a GPU; launched with a thread for every 16 bytes of the parameters, or fewer."""
 
     _moving: ClassVar[frozenset[str]] = frozenset(
-        ("steps", "schedule", "_given", "_schedule", "_store", "_step", "_step_of")
+        ("steps", "lr", "schedule", "_given", "_schedule", "_store", "_step", "_step_of")
     )
     """Attributes that are no settings of the rule."""
 
@@ -83,8 +83,12 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step."""
+        """The learning rate of the next step; setting it makes it that of all steps to come."""
         return self.schedule(self.steps)
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self.schedule = as_schedule(lr)
 
     @property
     def first_skipped(self) -> int | None:

@@ -97,8 +97,11 @@ class Trainer:
         self.loss = CrossEntropyLoss() if loss is None else loss
         if isinstance(callbacks, Callback):
             raise ArgumentError("Trainer: callbacks takes a sequence of them, such as [gn.ProgressBar()].")
-        if not all(callable(metric) for metric in dict(metrics or {}).values()):
-            raise ArgumentError(f"Trainer: metrics takes functions (target, prediction) by name, got {metrics!r}.")
+        if not isinstance(metrics, Mapping | None) or not all(map(callable, (metrics or {}).values())):
+            raise ArgumentError(
+                "Trainer: metrics takes functions (target, prediction) by name, as in "
+                f"{{'accuracy': gn.metrics.accuracy}}, got {metrics!r}."
+            )
         optimizer = Adam() if optimizer is None else optimizer
         for name, value, kind in (
             ("model", model, Model),

@@ -1,5 +1,6 @@
 """Models: fusion, summaries, prediction on raw data, threads, and what they refuse."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 
@@ -294,3 +295,22 @@ def test_an_activation_that_is_set_counts_from_the_next_forward_on_also_where_it
     model.forward(X)
     model[1].activation = gn.Tanh()
     assert_array_equal(model.forward(X), np.tanh(model[0].forward(X)))
+
+
+def test_the_layers_of_a_model_stay_since_its_parameters_lie_in_one_buffer():
+    model = gn.MLP([4, 3, 2])
+    other = gn.Linear(4, 3)
+    with pytest.raises(StateError, match="MLP: its layers stay; make a new model"):
+        model.layers = [other]
+    with pytest.raises(TypeError):
+        model.layers[0] = other
+    with pytest.raises(AttributeError):
+        model.layers.append(other)
+
+
+def test_a_parameter_that_is_set_as_an_attribute_is_refused_with_the_way_to_set_it():
+    layer = gn.Linear(2, 3)
+    with pytest.raises(AttributeError, match=re.escape("write layer.params['weight'] = value")):
+        layer.weight = np.ones((2, 3))
+    layer.params["weight"] = np.ones((2, 3))
+    assert (layer.params["weight"] == 1).all()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -229,6 +230,7 @@ def test_a_report_is_good_where_every_section_was_done_and_found_no_fault(tmp_pa
         (["--out", "{folder}", "--minutes", "0"], "invalid minutes value: '0'"),
         (["--out", "{folder}", "--minutes", "soon"], "invalid minutes value: 'soon'"),
         (["--out", "{folder}", "--device", "cpu"], "invalid choice: 'cpu'"),
+        (["--out", "{folder}"], "--device: cuda: CuPy is not installed"),
         ([], "--out"),
     ],
 )
@@ -236,6 +238,7 @@ def test_bad_arguments_are_named_before_anything_runs(tmp_path, monkeypatch, cap
     from benchmarks.gpu_report import __main__ as command
 
     monkeypatch.setattr(command, "run", None)
+    monkeypatch.setitem(sys.modules, "cupy", None)
     (tmp_path / "file").touch()
     places = {"file": tmp_path / "file", "folder": tmp_path}
     with pytest.raises(SystemExit) as ended:

@@ -118,7 +118,7 @@ def test_the_gpu_s_table_says_what_is_wrong_and_what_was_not_done(tables, tmp_pa
     made["sections"]["squares"]["status"] = "failed: no memory"
     made["sections"]["peers"]["status"] = "cut off: it had 3 s"
     kept(tmp_path, "a-gpu/report.json", made)
-    said = "**Faults** in tests; **Failed**: squares; Not done for want of time: peers"
+    said = "**Faults** in tests; **Failed**: squares; Cut off or not run for want of time: peers"
     assert said in "\n".join(tables.gpu(tmp_path))
 
 

@@ -77,10 +77,11 @@ def test_a_file_of_templates_alone_is_refused(invoke, source):
 
 def test_without_nvrtc_a_notice_says_how_to_get_it(invoke, source, without_nvrtc):
     result = invoke("check", source)
-    assert result.exit_code == 0
+    assert result.exit_code == 1  # as nothing was checked
     assert result.stdout == ""
     assert result.stderr.startswith("Notice: NVRTC is not installed")
     assert "pip install nvidia-cuda-nvrtc-cu12" in result.stderr
+    assert "nothing was checked" in result.stderr
 
 
 def test_a_file_that_is_not_there_or_has_no_kernel_is_refused(invoke, source, tmp_path):

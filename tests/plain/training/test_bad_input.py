@@ -162,10 +162,21 @@ def test_a_bad_seed_is_refused(seed):
         gn.Trainer(net(), seed=seed)
 
 
-@pytest.mark.parametrize("lr", [0, -1e-3, np.nan, np.inf, "fast"])
+@pytest.mark.parametrize("lr", [0, -1e-3, np.nan, np.inf, "1e-3"])
 def test_a_learning_rate_that_is_no_positive_number_is_refused(lr):
-    with pytest.raises(ArgumentError, match="lr must lie in"):
+    said = "lr must be a number, got '1e-3'" if isinstance(lr, str) else "lr must lie in"
+    optimizer = gn.Adam(0.5)
+    with pytest.raises(ArgumentError, match=said):
         gn.Adam(lr)
+    with pytest.raises(ArgumentError, match=said):
+        optimizer.lr = lr
+    assert optimizer.lr == 0.5
+
+
+@pytest.mark.parametrize("metrics", [["accuracy"], {"accuracy": 1}])
+def test_metrics_that_are_no_functions_by_name_are_refused(metrics):
+    with pytest.raises(ArgumentError, match=r"metrics takes functions \(target, prediction\) by name, as in \{"):
+        gn.Trainer(net(), metrics=metrics)
 
 
 def test_a_layer_without_features_is_refused():
