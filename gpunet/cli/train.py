@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -83,7 +82,6 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
     Started by mpiexec, as in "mpiexec -n 4 gpunet train digits", the processes train together, each on its share of
     every batch: the result is that of one process.
     """
-    began = time.perf_counter()
     distributed = launched()
     ranks = Ranks.join(distributed)
     if not ranks.main:
@@ -124,7 +122,7 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
     if find_spec("matplotlib"):
         trainer.history.plot(folder / run.HISTORY_PLOT)
     results = {name: run.score(trainer.model, part.X, part.y) for name, part in parts.items()}
-    seconds = round(time.perf_counter() - began, 3)
+    seconds = round(sum(trainer.history["seconds"]), 3)  # also those of before a --resume
     end = {"epochs": trainer.epoch, "stopped": trainer.history.stopped, "seconds": seconds, "run": str(folder)}
     line = json_line({"device": trainer.model.device.name, **results, **end})
     write_bytes(folder / run.RESULTS, f"{line}\n".encode())
@@ -132,7 +130,10 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
         click.echo(line)
     else:
         why = f" ({trainer.history.stopped})" if trainer.history.stopped else ""
-        click.echo(f"\n{results_table(results)}\n\n{trainer.epoch} epochs{why}, {seconds:.1f} s; see {folder}")
+        click.echo(f"\n{results_table(results)}")
+        if trainer.model.task == "classification" and settings.label_smoothing:
+            click.echo("(of the best epoch; the loss without the label smoothing of the curves)")
+        click.echo(f"\n{trainer.epoch} epochs{why}, {seconds:.1f} s; see {folder}")
 
 
 def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]:
@@ -163,6 +164,8 @@ def _fit(trainer: Trainer, settings: Settings, parts: dict[str, Dataset], stoppe
     ended = stopper.waited >= stopper.patience
     if ended:
         trainer.stop("early stopping")
+    elif left <= 0:
+        click.echo(f"Nothing to do: the run has its {trainer.epoch} epochs. --epochs asks for more.", err=True)
     if ended or left <= 0:
         stopper.on_fit_end(trainer)  # puts the best weights back, which the checkpoint holds beside the last ones
         return

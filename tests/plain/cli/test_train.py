@@ -186,10 +186,18 @@ def test_resume_of_a_finished_run_changes_nothing(invoke, flowers, tmp_path):
     again = json.loads(invoke("train", "--resume", run_folder, "--json").stdout)
     assert again["test"] == first["test"]
     assert again["stopped"] == "early stopping"
+    assert again["seconds"] == first["seconds"]
     longer = json.loads(invoke("train", "--resume", run_folder, "--epochs", 99, "--json").stdout)
     assert longer["epochs"] == first["epochs"]
     for name, a in arrays(run_folder).items():
         np.testing.assert_array_equal(a, before[name])
+
+
+def test_resume_of_a_run_that_has_its_epochs_says_that_there_is_nothing_to_do(invoke, flowers, tmp_path):
+    invoke("train", flowers, "--epochs", 2, "--out", tmp_path / "run")
+    result = invoke("train", "--resume", tmp_path / "run")
+    assert result.exit_code == 0
+    assert "Nothing to do: the run has its 2 epochs. --epochs asks for more." in result.stderr
 
 
 def test_a_run_that_goes_on_has_no_results_until_it_ends(invoke, flowers, tmp_path, monkeypatch):
