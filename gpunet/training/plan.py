@@ -25,7 +25,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 
 from gpunet.cuda import traced_launches
-from gpunet.device import Array, aligned
+from gpunet.device import Array, aligned, on_device, to_host
 from gpunet.errors import OutOfMemoryError, StateError
 from gpunet.layers import Layer
 from gpunet.losses import Loss
@@ -68,6 +68,7 @@ class Plan:
         ranks: who shares it.
 
     Attributes:
+        device: where it takes place.
         share: the loss over this rank's rows; None where it has all rows.
         rows: how many it has.
         value: the loss of the last step, (), on the device; the next step overwrites it.
@@ -95,8 +96,9 @@ class Plan:
         self.model, self.loss, self.optimizer, self.record = model, loss, optimizer, record
         self._tell = tell
         self.explanation: Explanation | None = None
-        self._store, self._device = model.store, model.device
+        self._store, self.device = model.store, model.device
         self._params = self._store.params
+        self._takes_indices = model.index_range is not None
         self.share: RankLoss | None = None
         self.rows, self._first_row = count, 0
         self._update: Call = optimizer.step
@@ -134,31 +136,46 @@ class Plan:
             or self._changes != list(map(LAST_CHANGE, self._parts))
         )
 
-    def inputs(self, given: Sequence[Array], resident: bool) -> Load:
+    def inputs(self, given: Sequence[Array]) -> Load:
         """Return what loads a batch that is given: as it is, or copied into arrays that are always the same.
 
         A graph names its arrays, and launching it costs less than a copy. So batches that are on the GPU already, and
         C-contiguous, have a graph each, up to a few, which keeps them there.
 
         Args:
-            given: features, targets and, if there are any, row weights.
-            resident: whether the arrays are the caller's own, on a GPU.
+            given: features, targets and, if there are any, row weights; arrays of any device, alike in every step.
         """
-        if not self.record:
-            return lambda tape: given
-        if self._ran:
+        if self._takes_indices:
+            self.model.check_given(given[0])
+        if self._ran and self._inputs:
             self.loss.check_given(self.prediction, given[1])  # as the code does in the first step, and not any more
         self._place = ()
-        if resident and all(a.flags.c_contiguous for a in given):  # others take other buffers of the tape
-            place = tuple(a.data.ptr for a in given)
+        if self._inputs and self.device.xp is np:
+            for fixed, a in zip(self._inputs, given, strict=True):
+                fixed[...] = a if type(a) is np.ndarray else to_host(a)
+            return self._fixed_inputs
+        ready = self._ready(given)
+        if not self.record:
+            return lambda tape: ready
+        if on_device(given[0]) and all(a is own and a.flags.c_contiguous for a, own in zip(ready, given, strict=True)):
+            place = tuple(a.data.ptr for a in given)  # others take other buffers of the tape
             if place in self._kept or len(self._kept) < MOST_RESIDENT:
                 self._kept[place], self._place = given, place
                 return lambda tape: given
         if not self._inputs:
-            self._inputs = [aligned(a.shape, a.dtype, self._device.xp) for a in given]
-        for fixed, a in zip(self._inputs, given, strict=True):
+            self._inputs = [aligned(a.shape, a.dtype, self.device.xp) for a in ready]
+        for fixed, a in zip(self._inputs, ready, strict=True):
             fixed[...] = a
         return self._fixed_inputs
+
+    def _ready(self, given: Sequence[Array]) -> list[Array]:
+        """Return a batch that is given as the step takes it: on its device, floats in its dtype."""
+        x, target, *weights = given
+        dtype, target = self._params.dtype, self.device.asarray(target)
+        if target.dtype.kind == "f":
+            target = self.device.asarray(target, dtype)
+        x = self.device.asarray(x, None if self._takes_indices else dtype)
+        return [x, target, *(self.device.asarray(weight, dtype) for weight in weights)]
 
     def _fixed_inputs(self, tape: Tape) -> Sequence[Array]:
         return [recorded(a) for a in self._inputs]
@@ -289,7 +306,7 @@ class Plan:
 
     def _capture(self, step: DeviceStep, load: Load, add: Add | None) -> None:
         """Capture the step on a GPU as a graph, or as one up to the gradients and one of the update; launch that."""
-        tape, optimizer, cuda = self.tape, self.optimizer, self._device.xp.cuda
+        tape, optimizer, cuda = self.tape, self.optimizer, self.device.xp.cuda
         tape.reset(optimizer.steps, self._first_row)
         # the first graph has its buffers in one piece, all others use them
         arena_bytes = tape.pack() if self.explanation is None else self.explanation.arena_bytes
@@ -321,10 +338,10 @@ class Plan:
                 raise NotRecordableError(f"{part!r} says that it is not recordable.")
 
     def _raise_out_of_memory(self, error: MemoryError) -> NoReturn:
-        needed, free = self.tape.nbytes, self._device.free_bytes()
+        needed, free = self.tape.nbytes, self.device.free_bytes()
         self._forget()
         raise OutOfMemoryError(
-            f"{self._device.name}: the buffers of a training step do not fit: {needed / 2**20:,.1f} MiB were needed so "
+            f"{self.device.name}: the buffers of a training step do not fit: {needed / 2**20:,.1f} MiB were needed so "
             f"far, {free / 2**20:,.1f} MiB are free ({error}). Use a smaller batch_size."
         ) from error
 

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from gpunet import random
 from gpunet.arguments import whole
-from gpunet.device import Array, on_device
+from gpunet.device import Array
 from gpunet.errors import ArgumentError, DataError, GpunetWarning, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
@@ -306,26 +306,21 @@ class Trainer:
             DataError: indices in host memory that are out of range.
             ArgumentError: fewer rows than ranks.
         """
-        takes_indices = self.model.index_range is not None
-        if takes_indices:
-            self.model.check_given(X)
-        self.attach()
-        store = self.model.store
-        device, dtype = store.device, store.params.dtype
-        target = device.asarray(y)
-        if target.dtype.kind == "f":
-            target = device.asarray(target, dtype)
-        x = device.asarray(X, None if takes_indices else dtype)
-        given = [x, target, *([] if weight is None else [device.asarray(weight, dtype)])]
+        given = [X, y] if weight is None else [X, y, weight]
+        try:
+            kind = tuple(map(KIND, given))
+        except AttributeError:  # lists
+            given = list(map(np.asarray, given))
+            kind = tuple(map(KIND, given))
         if self.ranks.size > 1 and not self._plans:
+            self.attach()
             self.ranks.begin(self)
-        with device.activate():
-            plan = self._plan(tuple(map(KIND, given)), len(x), record=self.plan)
-            resident = on_device(X) and all(a is own for a, own in zip(given, (X, y, weight), strict=False))
+        plan = self._plan(kind, len(given[0]), record=self.plan)
+        with plan.device.activate():
             if plan.share is not None:
                 plan.share.weigh(self.loss.norms(*given[1:]))
                 given = [a[plan.share.own] for a in given]
-            plan(plan.inputs(given, resident))
+            plan(plan.inputs(given))
         return plan.value
 
     def _plan(self, key: Hashable, count: int, *, record: bool | Literal["auto"]) -> Plan:
@@ -333,6 +328,7 @@ class Trainer:
         key = (key, record, self.precision, self.seed, id(self.loss))  # which the plan keeps, so no other has its id
         plan = self._plans.get(key)
         if plan is None or plan.stale:
+            self.attach()
             if len(self._plans) >= PLANS:
                 self._plans.clear()
             plan = self._plans[key] = Plan(
