@@ -69,6 +69,7 @@ class Plan:
 
     Attributes:
         device: where it takes place.
+        count: rows of the batch, of all ranks together.
         share: the loss over this rank's rows; None where it has all rows.
         rows: how many it has.
         value: the loss of the last step, (), on the device; the next step overwrites it.
@@ -94,7 +95,7 @@ class Plan:
         ranks: Ranks,
     ):
         self.model, self.loss, self.optimizer, self.record = model, loss, optimizer, record
-        self._tell = tell
+        self._tell, self.count = tell, count
         self.explanation: Explanation | None = None
         self._store, self.device = model.store, model.device
         self._params = self._store.params

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gpunet.cuda import Kernel
 from gpunet.device import CPU, Array, array_module, device_of
 from gpunet.losses import Task
 from gpunet.ops.launch import ROW_THREADS, operand, row_lanes
+from gpunet.recording import do
 from gpunet.tape import Tape
 
 Total = Callable[[Sequence[float]], Sequence[float]]
@@ -101,12 +103,14 @@ class RunningMeans:
         self._rows, self._answers = state["rows"], state["answers"]
 
     def _add_numpy(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        loss, right = self._totals[:1], self._totals[1:]
-        of_batch = tape.empty((1,), loss.dtype, np)
-        np.multiply(value, self._rows_of(prediction), out=of_batch, dtype=loss.dtype)
-        np.add(loss, of_batch, out=loss)
-        if self._judges:
-            np.add(right, np.count_nonzero(self._right(prediction, target, tape)), out=right)
+        value, rows = value.view(np.ndarray), self._rows_of(prediction)
+        right = self._right(prediction, target, tape).view(np.ndarray) if self._judges else None
+        do(partial(self._note, value, rows, right))
+
+    def _note(self, value: np.ndarray, rows: int, right: np.ndarray | None) -> None:
+        self._totals[0] += float(value) * rows
+        if right is not None:
+            self._totals[1] += np.count_nonzero(right)
 
     def _right(self, prediction: Array, target: Array, tape: Tape) -> Array:
         """Return which answers are right: (rows, ...) for classes, (rows, outputs) for yes-or-no questions."""

@@ -244,11 +244,13 @@ class Trainer:
             self.optimizer.prepare().first_skipped.fill(0)
         self.optimizer.look_ahead(math.ceil((rows - self.position) / batch_size))
         began = time.perf_counter()
+        plan: Plan | None = None
         while self.position < rows:
             if self.history.stopped == "interrupted" and self.ranks.size == 1:
                 return
             count = min(batch_size, rows - self.position)
-            plan = self._plan((batches, count), count, record=self.plan if batches.on_device else False)
+            if plan is None or plan.count != count or self.callbacks:  # which may have changed something
+                plan = self._plan((batches, count), count, record=self.plan if batches.on_device else False)
             if plan.share is not None:
                 plan.share.weigh(None if norms is None else norms[order[self.position : self.position + count]])
             plan(partial(batches.next, plan.rows), self.running.accumulate)
