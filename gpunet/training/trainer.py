@@ -27,7 +27,7 @@ from gpunet.models import Model
 from gpunet.optimizers import Adam, Optimizer
 from gpunet.training import checkpoint
 from gpunet.training.batches import Batches
-from gpunet.training.callbacks import Callback
+from gpunet.training.callbacks import Callback, ProgressBar
 from gpunet.training.distributed import Ranks
 from gpunet.training.evaluation import Metric, default_metrics, evaluate
 from gpunet.training.examples import check_training
@@ -245,11 +245,12 @@ class Trainer:
         self.optimizer.look_ahead(math.ceil((rows - self.position) / batch_size))
         began = time.perf_counter()
         plan: Plan | None = None
+        changing = any(map(_may_change_steps, self.callbacks))
         while self.position < rows:
             if self.history.stopped == "interrupted" and self.ranks.size == 1:
                 return
             count = min(batch_size, rows - self.position)
-            if plan is None or plan.count != count or self.callbacks:  # which may have changed something
+            if plan is None or plan.count != count or changing:
                 plan = self._plan((batches, count), count, record=self.plan if batches.on_device else False)
             if plan.share is not None:
                 plan.share.weigh(None if norms is None else norms[order[self.position : self.position + count]])
@@ -427,3 +428,8 @@ class Trainer:
             "a Trainer is not pickled or copied: trainer.save(path) writes all of it, and gn.Trainer.resume(path) goes "
             "on from there bit for bit. trainer.model can be pickled and copied."
         )
+
+
+def _may_change_steps(callback: Callback) -> bool:
+    """Return whether a callback does something after a step that the next step may have to know of."""
+    return getattr(callback.on_step_end, "__func__", None) not in (Callback.on_step_end, ProgressBar.on_step_end)

@@ -165,6 +165,18 @@ def test_a_change_after_the_recording_counts_from_the_next_step_on(change):
     assert pair[0].history["loss"][-1] != untouched.history["loss"][-1]
 
 
+def test_a_change_by_a_function_that_is_set_on_a_callback_counts_too():
+    def change(trainer, rows):
+        if trainer.optimizer.steps == 7:
+            change_loss(trainer)
+
+    pair = [trainer(plan, callbacks=[gn.Callback()]) for plan in (True, False)]
+    for one in pair:
+        one.callbacks[0].on_step_end = change
+        one.fit(X, Y, epochs=3, batch_size=20)
+    assert_same(*pair)
+
+
 def test_a_model_may_change_its_dtype_between_two_fits():
     pair = [trainer(plan) for plan in (True, False)]
     for one in pair:
