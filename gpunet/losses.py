@@ -11,9 +11,7 @@ from gpunet.arguments import real
 from gpunet.data.checks import as_dtype, check_labels, check_one_dimension, check_range, check_targets, host_array
 from gpunet.device import Array, device_of, to_host
 from gpunet.errors import ArgumentError, DataError, ShapeError
-from gpunet.ops.cosine_embedding import cosine_embedding
-from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
-from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
+from gpunet.ops import binary_cross_entropy, cosine_embedding, huber, mean_squared_error, softmax_cross_entropy
 from gpunet.recording import Watched
 from gpunet.tape import Tape
 

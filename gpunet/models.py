@@ -21,9 +21,8 @@ from gpunet.initializers import undrawn
 from gpunet.layers import Dropout, Layer, LayerNorm, Linear, Residual, RMSNorm
 from gpunet.layers.stack import Stack, fuse
 from gpunet.losses import Task
+from gpunet.ops import cosine_similarity, softmax
 from gpunet.ops.activations import ActivationFunction, activation_function
-from gpunet.ops.cosine_similarity import cosine_similarity
-from gpunet.ops.softmax import softmax
 
 PREDICT_ROWS = 4096
 """Rows that `predict` sends through the model at a time, which bounds its memory."""

@@ -1,5 +1,5 @@
 // losses.cu: losses that are a mean over elements, each with its gradient, by the formulas of
-// gpunet/ops/elementwise_loss.py:
+// gpunet/ops/_elementwise_loss.py:
 //
 //     loss = sum_i share_i sum_j l(p_ij, t_ij),    slope_ij = share_i l'(p_ij, t_ij)
 //

@@ -1,5 +1,5 @@
 // softmax_cross_entropy.cu: the loss of logits z (rows, classes) and its gradient, by the formula of
-// gpunet/ops/softmax_cross_entropy.py:
+// gpunet/ops/_softmax_cross_entropy.py:
 //
 //     loss = sum_i sum_j t_ij (lse_i - z_ij),    dz_ij = softmax(z)_ij sum_k t_ik - t_ij
 //

@@ -12,7 +12,7 @@ import numpy as np
 from gpunet import ops
 from gpunet.bench.case import Call, Case, Operand
 from gpunet.device import Array
-from gpunet.ops.bias_activation import sum_columns
+from gpunet.ops._bias_activation import sum_columns
 from gpunet.tape import Tape
 
 P = 0.5

@@ -15,7 +15,7 @@ from gpunet.interop.onnx_graph import Graph
 from gpunet.interop.onnx_layers import add_layer
 from gpunet.layers import Activation, Dropout, Linear
 from gpunet.models import Model
-from gpunet.ops.cosine_similarity import EPS
+from gpunet.ops._cosine_similarity import EPS
 
 FLOAT, INT64, STRING = 1, 7, 8
 """ONNX's numbers of the types of elements (TensorProto.DataType in onnx.proto)."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from gpunet.device import Array
 from gpunet.layers.base import Layer
+from gpunet.ops import activation_backward, bias_activation
 from gpunet.ops.activations import ActivationFunction, activation_function
-from gpunet.ops.bias_activation import activation_backward, bias_activation
 from gpunet.tape import Tape
 
 

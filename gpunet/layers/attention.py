@@ -11,7 +11,7 @@ from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Layer
 from gpunet.layers.linear import Linear
-from gpunet.ops.attention import check_mask, scaled_dot_product_attention, scaled_dot_product_attention_backward
+from gpunet.ops._attention import check_mask, scaled_dot_product_attention, scaled_dot_product_attention_backward
 from gpunet.ops.launch import operand
 from gpunet.tape import Tape, empty, empty_like
 

@@ -11,7 +11,7 @@ from gpunet.arguments import real, whole
 from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.layers.base import Layer
-from gpunet.ops.batch_norm import Running, batch_norm, batch_norm_backward, batch_statistics
+from gpunet.ops._batch_norm import Running, batch_norm, batch_norm_backward, batch_statistics
 from gpunet.tape import Tape
 
 

@@ -12,8 +12,8 @@ from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.initializers import Initializer, initializer
 from gpunet.layers.base import Layer
+from gpunet.ops import conv2d, conv2d_backward
 from gpunet.ops.activations import ActivationFunction, activation_function
-from gpunet.ops.conv2d import conv2d, conv2d_backward
 from gpunet.ops.window import Size, Window, per_axis, short
 from gpunet.tape import Tape
 

@@ -7,7 +7,7 @@ from typing import Any
 from gpunet.arguments import real
 from gpunet.device import Array
 from gpunet.layers.base import Layer
-from gpunet.ops.dropout import dropout, dropout_backward
+from gpunet.ops import dropout, dropout_backward
 from gpunet.tape import Tape
 
 

@@ -10,8 +10,8 @@ from gpunet.arguments import whole
 from gpunet.device import Array
 from gpunet.initializers import initializer
 from gpunet.layers.base import Layer
+from gpunet.ops._embedding import embedding, embedding_backward, row_of_table
 from gpunet.ops.checks import check_shape
-from gpunet.ops.embedding import embedding, embedding_backward, row_of_table
 from gpunet.tape import Tape
 
 

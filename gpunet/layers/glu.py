@@ -12,8 +12,8 @@ from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Layer
 from gpunet.layers.linear import Linear
 from gpunet.layers.stack import Stack
+from gpunet.ops import glu, glu_backward
 from gpunet.ops.activations import ActivationFunction, activation_function
-from gpunet.ops.glu import glu, glu_backward
 from gpunet.tape import Tape
 
 

@@ -11,7 +11,7 @@ from gpunet.arguments import real, whole
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Layer
-from gpunet.ops.layer_norm import layer_norm, layer_norm_backward, rms_norm
+from gpunet.ops import layer_norm, layer_norm_backward, rms_norm
 from gpunet.tape import Tape
 
 

@@ -12,8 +12,8 @@ from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.initializers import Initializer, initializer
 from gpunet.layers.base import Layer
+from gpunet.ops import linear, linear_backward
 from gpunet.ops.activations import ActivationFunction, activation_function
-from gpunet.ops.linear import linear, linear_backward
 from gpunet.tape import Tape
 
 RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu")

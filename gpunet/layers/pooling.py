@@ -9,7 +9,7 @@ import numpy as np
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.layers.base import Layer
-from gpunet.ops.pooling import (
+from gpunet.ops._pooling import (
     avg_pool2d,
     avg_pool2d_backward,
     global_avg_pool2d,

@@ -12,9 +12,9 @@ from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.initializers import initializer
 from gpunet.layers.base import Layer
+from gpunet.ops import lstm, lstm_backward
+from gpunet.ops._rnn import Gradients, check_nonlinearity, rnn, rnn_backward
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.lstm import lstm, lstm_backward
-from gpunet.ops.rnn import Gradients, check_nonlinearity, rnn, rnn_backward
 from gpunet.tape import Tape, empty
 
 

@@ -1,22 +1,21 @@
 """The operations: pure functions, forward and backward beside each other, on whichever device their arrays live."""
 
-from gpunet.ops.activations import ActivationFunction
-from gpunet.ops.attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
-from gpunet.ops.batch_norm import batch_norm, batch_norm_backward, batch_statistics
-from gpunet.ops.bias_activation import activation_backward, bias_activation, bias_activation_backward
-from gpunet.ops.conv2d import conv2d, conv2d_backward
-from gpunet.ops.cosine_embedding import cosine_embedding
-from gpunet.ops.cosine_similarity import cosine_similarity, cosine_similarity_backward, most_similar
-from gpunet.ops.dropout import dropout, dropout_backward
-from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
-from gpunet.ops.embedding import embedding, embedding_backward
-from gpunet.ops.gather import gather
-from gpunet.ops.glu import glu, glu_backward
-from gpunet.ops.layer_norm import layer_norm, layer_norm_backward, rms_norm
-from gpunet.ops.linear import linear, linear_backward
-from gpunet.ops.lstm import lstm, lstm_backward
-from gpunet.ops.matmul import matmul, matmul_backward
-from gpunet.ops.pooling import (
+from gpunet.ops._attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
+from gpunet.ops._batch_norm import batch_norm, batch_norm_backward, batch_statistics
+from gpunet.ops._bias_activation import activation_backward, bias_activation, bias_activation_backward
+from gpunet.ops._conv2d import conv2d, conv2d_backward
+from gpunet.ops._cosine_embedding import cosine_embedding
+from gpunet.ops._cosine_similarity import cosine_similarity, cosine_similarity_backward, most_similar
+from gpunet.ops._dropout import dropout, dropout_backward
+from gpunet.ops._elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops._embedding import embedding, embedding_backward
+from gpunet.ops._gather import gather
+from gpunet.ops._glu import glu, glu_backward
+from gpunet.ops._layer_norm import layer_norm, layer_norm_backward, rms_norm
+from gpunet.ops._linear import linear, linear_backward
+from gpunet.ops._lstm import lstm, lstm_backward
+from gpunet.ops._matmul import matmul, matmul_backward
+from gpunet.ops._pooling import (
     avg_pool2d,
     avg_pool2d_backward,
     global_avg_pool2d,
@@ -24,10 +23,11 @@ from gpunet.ops.pooling import (
     max_pool2d,
     max_pool2d_backward,
 )
+from gpunet.ops._rnn import rnn, rnn_backward
+from gpunet.ops._softmax import softmax, softmax_backward
+from gpunet.ops._softmax_cross_entropy import softmax_cross_entropy
+from gpunet.ops.activations import ActivationFunction
 from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel, use_kernel
-from gpunet.ops.rnn import rnn, rnn_backward
-from gpunet.ops.softmax import softmax, softmax_backward
-from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 
 __all__ = [
     "ActivationFunction",

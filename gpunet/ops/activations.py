@@ -17,8 +17,8 @@ import numpy as np
 from gpunet.arguments import real
 from gpunet.device import Array
 from gpunet.errors import ArgumentError
+from gpunet.ops._erf import erf
 from gpunet.ops.checks import float_module
-from gpunet.ops.erf import erf
 from gpunet.recording import Watched
 from gpunet.tape import Tape, empty, empty_like
 

@@ -20,8 +20,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from gpunet.errors import DataError, DTypeError
+from gpunet.ops import softmax
 from gpunet.ops.activations import activation_function
-from gpunet.ops.softmax import softmax
 from gpunet.sklearn.solvers import HasSolvers
 
 FLOATS = (np.float64, np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet.device import Array, Device
 from gpunet.errors import GpunetWarning
-from gpunet.ops.gather import gather_batch
+from gpunet.ops._gather import gather_batch
 from gpunet.recording import do
 from gpunet.tape import Tape
 

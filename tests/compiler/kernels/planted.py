@@ -10,8 +10,7 @@ from compiler.kernels.simulated import partial_sums, run, uninitialized
 
 from gpunet.cuda import Kernel
 from gpunet.device import kernels_path
-from gpunet.ops.attention import scaled_dot_product_attention
-from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
+from gpunet.ops import scaled_dot_product_attention, softmax_cross_entropy
 from gpunet.ops.tiles import Tile
 
 TILED = Tile(32, 32, 32, 32, 16, 4, 4, slices=2)

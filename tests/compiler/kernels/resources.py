@@ -17,8 +17,8 @@ from typing import NamedTuple
 from gpunet.bench.nvrtc import ARCHITECTURES, Resources, compile_kernels
 from gpunet.cuda import CTYPES, DTYPES, read_source
 from gpunet.device import kernels_path
+from gpunet.ops._linear import LARGEST_SHARED
 from gpunet.ops.activations import FUNCTIONS
-from gpunet.ops.linear import LARGEST_SHARED
 from gpunet.ops.tiles import CANDIDATES, TILES, Tile
 
 BOUNDED = ("sm_75", "sm_90")  # also for registers, and for the tiles that only `gpunet tune` tries

@@ -5,9 +5,8 @@ import pytest
 from compiler.kernels.simulated import DTYPES, partial_sums, run, uninitialized
 
 from gpunet.cuda import Kernel
-from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops import binary_cross_entropy, huber, mean_squared_error, softmax_cross_entropy
 from gpunet.ops.launch import row_lanes
-from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
 
 NORM = Kernel("softmax_cross_entropy.cu", "cross_entropy_norm")
 LABELS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_labels")

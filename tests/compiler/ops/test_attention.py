@@ -8,7 +8,7 @@ from compiler.ops.simulated import CPU, DTYPES, SIM, assert_as_on_the_cpu, to_si
 
 import gpunet as gn
 from gpunet import simulator
-from gpunet.ops.attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
+from gpunet.ops import scaled_dot_product_attention, scaled_dot_product_attention_backward
 
 SHAPES = [(2, 3, 5, 7, 3, 5), (1, 2, 16, 65, 8, 8), (2, 1, 5, 3, 5, 3)]
 """Rows, heads, queries, keys, features, features of a value."""

@@ -5,7 +5,7 @@ import pytest
 from compiler.ops.simulated import DTYPES, SIM, assert_as_on_the_cpu
 
 import gpunet as gn
-from gpunet.ops.cosine_embedding import cosine_embedding
+from gpunet.ops import cosine_embedding
 
 SHAPES = [(1, 1), (3, 31), (9, 32), (7, 65), (3, 0)]
 

@@ -5,7 +5,7 @@ import pytest
 from compiler.ops.simulated import CPU, DTYPES, SIM, only_launches, to_sim
 
 from gpunet import simulator
-from gpunet.ops.dropout import dropout, dropout_backward
+from gpunet.ops import dropout, dropout_backward
 from gpunet.tape import Tape
 
 SHAPES = [(0, 3), (4, 0), (1,), (1, 1), (7, 5), (3, 8), (5, 4, 3), (33, 65)]

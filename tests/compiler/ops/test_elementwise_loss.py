@@ -5,7 +5,7 @@ import pytest
 from compiler.ops.simulated import DTYPES, SIM, assert_as_on_the_cpu, to_sim
 
 from gpunet import simulator
-from gpunet.ops.elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops import binary_cross_entropy, huber, mean_squared_error
 
 LOSSES = {
     "mean_squared_error": mean_squared_error,

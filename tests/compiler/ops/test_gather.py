@@ -6,7 +6,7 @@ from compiler.ops.simulated import SIM, only_launches, to_sim
 
 from gpunet import simulator
 from gpunet.errors import ShapeError
-from gpunet.ops.gather import gather, gather_batch
+from gpunet.ops._gather import gather, gather_batch
 from gpunet.tape import Tape
 
 

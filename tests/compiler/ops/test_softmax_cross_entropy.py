@@ -7,7 +7,7 @@ import pytest
 from compiler.ops.simulated import DTYPES, SIM, assert_as_on_the_cpu, to_sim
 
 from gpunet import simulator
-from gpunet.ops.softmax_cross_entropy import softmax_cross_entropy
+from gpunet.ops import softmax_cross_entropy
 
 SHAPES = [(0, 3), (1, 1), (1, 2), (7, 10), (32, 33), (33, 5), (100, 64)]
 

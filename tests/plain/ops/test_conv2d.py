@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
 from gpunet.ops import conv2d, conv2d_backward
+from gpunet.ops._conv2d import PATCH_ELEMENTS
 from gpunet.ops.activations import FUNCTIONS
-from gpunet.ops.conv2d import PATCH_ELEMENTS
 
 TOLERANCES = {np.float32: {"rtol": 1e-5, "atol": 1e-5}, np.float64: {"rtol": 1e-9, "atol": 1e-9}}
 

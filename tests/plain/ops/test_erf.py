@@ -4,7 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from gpunet.ops.erf import erf
+from gpunet.ops._erf import erf
 
 TOLERANCE = {np.float32: 1e-7, np.float64: 1e-12}
 both_precisions = pytest.mark.parametrize("dtype", TOLERANCE)

@@ -19,8 +19,8 @@ from gpunet.cuda import Kernel
 from gpunet.data.checks import check_range
 from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
+from gpunet.ops._gather import gather
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.gather import gather
 from gpunet.ops.launch import operand
 from gpunet.tape import Tape, empty
 

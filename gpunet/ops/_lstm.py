@@ -6,7 +6,7 @@
     dc_t = dh_t·o·(1 - tanh²(c_t)) + dc_{t+1}·f_{t+1},    with dh_t from above and dz_{t+1}·W_hhᵀ
     do = dh_t·tanh(c_t),  di = dc_t·g,  df = dc_t·c_{t-1},  dg = dc_t·i,    each times its function's derivative
 
-The gates stand in PyTorch's order. Layout and products as in `gpunet.ops.rnn`: two launches a step on a GPU.
+The gates stand in PyTorch's order. Layout and products as in `gpunet.ops._rnn`: two launches a step on a GPU.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 
 from gpunet.cuda import Kernel
 from gpunet.device import Array
+from gpunet.ops._linear import linear
+from gpunet.ops._rnn import Gradients, by_step, check_steps, gradients_of_steps, sum_of
 from gpunet.ops.activations import sigmoid
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
-from gpunet.ops.linear import linear
-from gpunet.ops.rnn import Gradients, by_step, check_steps, gradients_of_steps, sum_of
 from gpunet.tape import Tape, empty, empty_like
 
 FORWARD = Kernel("lstm.cu", "lstm_forward")
@@ -103,7 +103,7 @@ def lstm_backward(
         weight_ih: as given to `lstm`.
         weight_hh: as given to `lstm`.
         tape: where memory comes from; None makes fresh arrays.
-        **options: as for `gpunet.ops.rnn.gradients_of_steps`.
+        **options: as for `gpunet.ops._rnn.gradients_of_steps`.
 
     Returns:
         The gradients in the shapes of `x`, `weight_ih`, `weight_hh` and the bias.

@@ -19,9 +19,9 @@ import numpy as np
 from gpunet.cuda import Kernel
 from gpunet.device import Array, array_module
 from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops._matmul import matmul
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
-from gpunet.ops.matmul import matmul
 from gpunet.tape import Tape, empty
 
 FORWARD = Kernel("attention.cu", "attention_softmax_forward")

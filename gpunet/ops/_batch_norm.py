@@ -19,7 +19,7 @@ import numpy as np
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
-from gpunet.ops.bias_activation import sum_columns
+from gpunet.ops._bias_activation import sum_columns
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import column_grid, column_sums, operand
 from gpunet.tape import Tape, empty, empty_like, zeros

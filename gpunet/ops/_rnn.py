@@ -16,10 +16,10 @@ import numpy as np
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ShapeError
+from gpunet.ops._linear import linear, linear_backward
 from gpunet.ops.activations import activation_function
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
-from gpunet.ops.linear import linear, linear_backward
 from gpunet.tape import Tape, empty, empty_like
 
 FORWARD = Kernel("rnn.cu", "rnn_forward")

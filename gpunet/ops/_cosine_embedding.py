@@ -17,9 +17,9 @@ import numpy as np
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
+from gpunet.ops._cosine_similarity import ROWS_PER_BLOCK, measure, write_gradients
+from gpunet.ops._elementwise_loss import SUM, weighted_mean
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.cosine_similarity import ROWS_PER_BLOCK, measure, write_gradients
-from gpunet.ops.elementwise_loss import SUM, weighted_mean
 from gpunet.ops.launch import THREADS, block_count, operand, partial_sums
 from gpunet.tape import Tape, empty, empty_like
 

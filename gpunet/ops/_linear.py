@@ -17,8 +17,8 @@ import numpy as np
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
+from gpunet.ops._bias_activation import activation_backward, bias_activation_backward, sum_columns
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
-from gpunet.ops.bias_activation import activation_backward, bias_activation_backward, sum_columns
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.product import MatmulPlan, by_vectors, check_kernel, plan_for, run_plan
 from gpunet.ops.tiles import Tile
