@@ -3,7 +3,7 @@
 //     y = f(z + bias)                      forward;  z is (rows, n), bias (n,)
 //     dz = dy * f'(saved), dbias = sum over rows of dz     backward
 //
-// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.cuh).
+// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.h).
 //
 // Memory-bound: forward reads and writes 8 bytes an element in float, backward 12, for a handful of FLOPs. So each
 // thread moves 16 bytes at a time (where n and the pointers allow it), and the bias gradient's column sums are taken
@@ -11,7 +11,8 @@
 //
 // Better still is no pass at all: matmul_tiled.cu does the forward part and the derivative in its epilogue.
 
-#include "activations.cuh"
+#include "common.cuh"
+#include "activations.h"
 #include "columns.cuh"
 
 // Launch: grid-stride; grid (ceil(rows * n / (256 * VECTOR)),) or fewer, block (256,). z, preactivation and y may be

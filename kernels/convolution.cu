@@ -8,7 +8,7 @@
 // x is (rows, channels, height, width), columns (channels, kernel_h, kernel_w, rows, out_h, out_w), z and dz
 // (channels, rows, pixels), y and dy (rows, channels, pixels).
 //
-// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.cuh).
+// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.h).
 //
 // All four are memory-bound. im2col writes kernel_h * kernel_w elements for each that it reads, and col2im reads as
 // many for each that it writes; neighbouring threads take neighbouring pixels, so that both walk along whole lines. A
@@ -17,7 +17,8 @@
 // and 4 more for a preactivation, conv2d_output_backward 8, with `saved` 12. The bias and the activation cost no pass of
 // their own: z has to be rearranged anyway.
 
-#include "activations.cuh"
+#include "common.cuh"
+#include "activations.h"
 #include "window.cuh"
 
 // Launch: grid-stride; grid (ceil(channels * rows * out_h * out_w / 256),) or fewer, block (256,).

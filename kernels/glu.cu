@@ -6,10 +6,11 @@
 // Memory-bound: 12 bytes an element of y in float forward, 20 backward, which computes f(b) anew: reading it would cost
 // 4 bytes more, writing it another 4.
 //
-// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.cuh);
+// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.h);
 // SAVES_OUTPUT: whether f' is a function of f(b) (the default) or of b.
 
-#include "activations.cuh"
+#include "common.cuh"
+#include "activations.h"
 
 #ifndef SAVES_OUTPUT
 #define SAVES_OUTPUT 1

@@ -11,7 +11,8 @@
 //
 // Options: REAL. Launch: grid-stride; grid (ceil(rows * hidden / 256),) or fewer, block (256,).
 
-#include "activations.cuh"
+#include "common.cuh"
+#include "activations.h"
 
 // FLOPs: 12 * rows * hidden
 extern "C" __global__ void __launch_bounds__(256) lstm_forward(

@@ -9,7 +9,7 @@
 // predicated. 2 m n k FLOPs; each operand has to be read at least once: 4 (m k + k n + m n) bytes in float.
 //
 // Options, the same for every rung: REAL; TRANSPOSE_A=1 where a lies in memory as (k, m), TRANSPOSE_B=1 where b lies as
-// (n, k); ACTIVATION (activations.cuh); GRADIENT=1. So NN is a forward pass, NT the gradient dx = dz W^T, TN the
+// (n, k); ACTIVATION (activations.h); GRADIENT=1. So NN is a forward pass, NT the gradient dx = dz W^T, TN the
 // gradient dW = x^T dz.
 //
 // Launch, the same for every rung: grid (ceil(m / BM) * ceil(n / BN), splits, batch) where BM x BN is the tile of c
@@ -18,7 +18,8 @@
 // they share.
 
 #pragma once
-#include "activations.cuh"
+#include "common.cuh"
+#include "activations.h"
 
 #ifndef TRANSPOSE_A
 #define TRANSPOSE_A 0

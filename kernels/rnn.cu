@@ -5,10 +5,11 @@
 //
 // All are flat: rows times hidden units. Memory-bound: 12 bytes an element in float forward, 16 backward.
 //
-// Options: REAL; ACTIVATION, one that saves its output (see activations.cuh).
+// Options: REAL; ACTIVATION, one that saves its output (see activations.h).
 // Launch: grid-stride; grid (ceil(size / 256),) or fewer, block (256,).
 
-#include "activations.cuh"
+#include "common.cuh"
+#include "activations.h"
 
 // FLOPs: 2 * size
 extern "C" __global__ void __launch_bounds__(256) rnn_forward(

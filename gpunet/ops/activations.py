@@ -59,7 +59,7 @@ class ActivationFunction(Watched):
         return float(next(iter(vars(self).values()), 0.0))
 
     def cuda_options(self) -> dict[str, Any] | None:
-        """Return the options that compile this function into a kernel (`kernels/activations.cuh`), None if none do."""
+        """Return the options that compile this function into a kernel (`kernels/activations.h`), None if none do."""
         return {"ACTIVATION": self.name}
 
     def config(self) -> dict[str, Any]:

@@ -1,5 +1,7 @@
-// activations.cuh: the activation functions y = f(z) and their derivatives, by the formulas of
+// activations.h: the activation functions y = f(z) and their derivatives, by the formulas of
 // gpunet/ops/activations.py.
+//
+// CUDA and CPU kernels include it, after common.cuh or cpu/common.h, which define T, DEVICE and namespace real.
 //
 // A kernel that includes this is compiled for one of them: -DACTIVATION=relu. forward(z) is f(z); backward(saved) is f'
 // from what the function saves: y for most, z for silu, gelu, gelu_tanh and custom. `parameter` is the negative slope
@@ -10,7 +12,6 @@
 // a double and slows a float kernel down.
 
 #pragma once
-#include "common.cuh"
 
 #ifndef ACTIVATION
 #define ACTIVATION identity
