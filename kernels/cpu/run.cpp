@@ -1,0 +1,228 @@
+// run.cpp: run the nodes of a recorded step on the CPU, many steps in one call, on a pool of threads.
+//
+// A program is a list of phases, a phase a list of tasks, a task a list of calls. The tasks of a phase are independent:
+// thread t of n takes the tasks t, t + n, t + 2 n ... A barrier ends a phase. A phase of a single task is run by the
+// thread that arrives last at the barrier before it, so it costs no barrier of its own. Which thread runs a task changes
+// no result. All that changes from step to step (step number, place in the epoch, sums) lies in memory that the calls
+// read and advance.
+//
+// The threads wait for work by spinning for some microseconds, then sleep. One program at a time has the pool; another
+// one that comes meanwhile, from a second Python thread, runs on the thread that called. After a fork the child makes a
+// pool of its own.
+//
+// While programs run, the BLAS library is set to one thread: its threads would compete with these. The setting belongs
+// to the process, so the first program sets it and the last one that ends restores it.
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+
+using Int = int64_t;
+
+struct Call {
+    void (*kernel)(const void* slots, Int begin, Int end);
+    const void* slots;
+    Int begin, end;
+};
+
+struct Program {
+    const Call* calls;
+    const Int* tasks;   // [tasks + 1]: the first call of each task
+    const Int* phases;  // [phase_count + 1]: the first task of each phase
+    Int phase_count;
+    int (*get_blas_threads)();  // null where the library has no such setting
+    void (*set_blas_threads)(int);
+};
+
+namespace {
+
+void pause_briefly() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+// Spin until ready() is true, for so many turns at most; return whether it is.
+template <typename Ready>
+bool spin(Ready ready, Int turns) {
+    for (Int i = 0; i < turns; ++i) {
+        if (ready()) return true;
+        pause_briefly();
+    }
+    return false;
+}
+
+constexpr Int SPINS = 4000;  // some 100 microseconds
+
+class Barrier {
+   public:
+    explicit Barrier(int threads) : threads_(threads) {}
+
+    // Wait for all threads; the last to arrive calls serial() before it releases the others.
+    template <typename Serial>
+    void wait(Serial serial) {
+        const int mine = generation_.load(std::memory_order_relaxed);
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+            serial();
+            arrived_.store(0, std::memory_order_relaxed);
+            generation_.store(mine + 1, std::memory_order_release);
+            return;
+        }
+        const auto released = [&] { return generation_.load(std::memory_order_acquire) != mine; };
+        while (!spin(released, SPINS)) sched_yield();
+    }
+
+   private:
+    const int threads_;
+    std::atomic<int> arrived_{0}, generation_{0};
+};
+
+void run_task(const Program& program, Int task) {
+    for (Int i = program.tasks[task]; i < program.tasks[task + 1]; ++i) {
+        const Call& call = program.calls[i];
+        call.kernel(call.slots, call.begin, call.end);
+    }
+}
+
+void run_alone(const Program& program, Int steps) {
+    const Int tasks = program.phases[program.phase_count];
+    for (Int step = 0; step < steps; ++step)
+        for (Int task = 0; task < tasks; ++task) run_task(program, task);
+}
+
+// Run the phases from `phase` on that have a single task; return the first one that has more, or the number of phases.
+Int skip_serial(const Program& program, Int phase, bool run) {
+    for (; phase < program.phase_count && program.phases[phase + 1] - program.phases[phase] <= 1; ++phase)
+        if (run && program.phases[phase + 1] > program.phases[phase]) run_task(program, program.phases[phase]);
+    return phase;
+}
+
+struct Job {
+    const Program& program;
+    const Int steps;
+    const int threads;
+    Barrier barrier{threads};
+
+    void work(int thread) {
+        const bool begins_serial = skip_serial(program, 0, false) > 0;
+        for (Int step = 0; step < steps; ++step) {
+            if (begins_serial) barrier.wait([&] { skip_serial(program, 0, true); });
+            Int phase = skip_serial(program, 0, false);
+            while (phase < program.phase_count) {
+                for (Int task = program.phases[phase] + thread; task < program.phases[phase + 1]; task += threads)
+                    run_task(program, task);
+                ++phase;
+                barrier.wait([&] { skip_serial(program, phase, true); });
+                phase = skip_serial(program, phase, false);
+            }
+        }
+    }
+};
+
+// Threads that wait for jobs. A pool lives as long as its process, whose end finds them asleep.
+class Pool {
+   public:
+    bool try_run(const Program& program, Int steps, int threads) {
+        std::unique_lock<std::mutex> owned(busy_, std::try_to_lock);
+        if (!owned) return false;
+        while (workers_ < threads - 1) std::thread(&Pool::serve, this, ++workers_, posted_.load()).detach();
+        Job job{program, steps, threads};
+        working_.store(threads - 1, std::memory_order_relaxed);
+        {
+            std::lock_guard<std::mutex> lock(sleep_);
+            job_ = &job;
+            job_threads_ = threads;
+            posted_.fetch_add(1, std::memory_order_release);
+        }
+        wake_.notify_all();
+        job.work(0);
+        const auto done = [&] { return working_.load(std::memory_order_acquire) == 0; };
+        while (!spin(done, SPINS)) sched_yield();
+        return true;
+    }
+
+   private:
+    void serve(int thread, Int seen) {
+        for (;;) {
+            const auto called = [&] { return posted_.load(std::memory_order_acquire) != seen; };
+            spin(called, SPINS);
+            std::unique_lock<std::mutex> lock(sleep_);
+            wake_.wait(lock, called);
+            seen = posted_.load(std::memory_order_relaxed);
+            if (thread >= job_threads_) continue;  // the job may be gone already: nobody waits for this thread
+            Job* job = job_;
+            lock.unlock();
+            job->work(thread);
+            working_.fetch_sub(1, std::memory_order_release);
+        }
+    }
+
+    std::mutex busy_, sleep_;
+    std::condition_variable wake_;
+    std::atomic<Int> posted_{0};
+    std::atomic<int> working_{0};
+    Job* job_ = nullptr;
+    int job_threads_ = 0, workers_ = 0;
+};
+
+// What belongs to the process. A child of a fork has none of the threads, and maybe a mutex that one of them held: it
+// begins with a new state.
+struct Process {
+    Pool pool;
+    std::mutex blas;
+    int users = 0, blas_threads = 0;
+    bool forked_inside = false;  // the BLAS was set to one thread at the fork; blas_threads is what to restore
+
+    static std::atomic<Process*> current;
+
+    static void forget() {
+        const Process* parent = current;
+        Process* child = new Process;
+        child->blas_threads = parent->blas_threads;
+        child->forked_inside = parent->users > 0;
+        current = child;
+    }
+    static Process& get() {
+        static const bool made = (current = new Process, pthread_atfork(nullptr, nullptr, forget), true);
+        (void)made;
+        return *current;
+    }
+};
+
+std::atomic<Process*> Process::current{nullptr};
+
+class SingleThreadedBlas {
+   public:
+    SingleThreadedBlas(const Program& program, Process& process) : program_(program), process_(process) {
+        if (program.set_blas_threads == nullptr) return;
+        std::lock_guard<std::mutex> lock(process.blas);
+        if (process.users++ > 0) return;
+        if (!process.forked_inside) process.blas_threads = program.get_blas_threads();
+        process.forked_inside = false;
+        if (process.blas_threads > 1) program.set_blas_threads(1);
+    }
+    ~SingleThreadedBlas() {
+        if (program_.set_blas_threads == nullptr) return;
+        std::lock_guard<std::mutex> lock(process_.blas);
+        if (--process_.users == 0 && process_.blas_threads > 1) program_.set_blas_threads(process_.blas_threads);
+    }
+
+   private:
+    const Program& program_;
+    Process& process_;
+};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) void gpunet_run(const Program* program, Int steps, int threads) {
+    Process& process = Process::get();
+    const SingleThreadedBlas blas(*program, process);
+    if (threads <= 1 || !process.pool.try_run(*program, steps, threads)) run_alone(*program, steps);
+}
