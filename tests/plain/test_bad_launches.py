@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import cuda, simulator
 from gpunet import device as shim
-from gpunet.cuda import Kernel
+from gpunet import simulator
+from gpunet.cuda import Kernel, kernel
 from gpunet.errors import ArgumentError, CompileError, DeviceError, DeviceMismatchError, DTypeError, ShapeError
 from gpunet.simulator import compiler
 
@@ -30,14 +30,14 @@ extern "C" __global__ void scale(
 def device(request, monkeypatch):
     """Return a device that must not be asked for a launch."""
     monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in)
-    for cached in (shim._cuda_device, shim._auto, cuda._module):
+    for cached in (shim._cuda_device, shim._auto, kernel._module):
         cached.cache_clear()
     simulator.counters.reset()
     cupy_stand_in.cuda.launches.clear()
     yield gn.get_device(request.param)
     assert simulator.counters.launches == 0
     assert cupy_stand_in.cuda.launches == []
-    for cached in (shim._cuda_device, shim._auto, cuda._module):
+    for cached in (shim._cuda_device, shim._auto, kernel._module):
         cached.cache_clear()
 
 

@@ -8,9 +8,8 @@ import pytest
 from problems import classification, net
 
 import gpunet as gn
-from gpunet import cuda
 from gpunet import device as shim
-from gpunet.cuda import Kernel
+from gpunet.cuda import Kernel, kernel
 from gpunet.errors import ArgumentError, KernelError
 
 X, Y = classification()
@@ -26,10 +25,10 @@ def gpu(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in)
     for name, value in (("faulty", {}), ("refused", {}), ("status", 0)):
         monkeypatch.setattr(cupy_stand_in.cuda, name, value)
-    for cached in (shim._cuda_device, shim._auto, cuda._module):
+    for cached in (shim._cuda_device, shim._auto, kernel._module):
         cached.cache_clear()
     yield gn.get_device("cuda")
-    for cached in (shim._cuda_device, shim._auto, cuda._module):
+    for cached in (shim._cuda_device, shim._auto, kernel._module):
         cached.cache_clear()
 
 
@@ -118,7 +117,7 @@ def test_a_fault_is_not_taken_for_a_source_that_does_not_compile(gpu, kernels, m
         raise cupy_stand_in.CUDADriverError(700)
 
     monkeypatch.setattr(cupy_stand_in.RawModule, "compile", fail)
-    cuda._module.cache_clear()
+    kernel._module.cache_clear()
     with pytest.raises(KernelError, match="context of this process is lost"):
         gn.ops.matmul(cupy_stand_in.zeros((2, 2)), cupy_stand_in.zeros((2, 2)), kernel="naive")
 

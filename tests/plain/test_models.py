@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import gpunet as gn
 from gpunet.data import Standardizer
 from gpunet.errors import ArgumentError, DataError, DTypeError, ShapeError, StateError
-from gpunet.models import PREDICT_ROWS
+from gpunet.models.model import PREDICT_ROWS
 from gpunet.ops.activations import FUNCTIONS
 
 RNG = np.random.default_rng(0)

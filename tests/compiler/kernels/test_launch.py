@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from compiler.kernels.simulated import run
 
-from gpunet import cuda
-from gpunet.cuda import Kernel, parse_parameters, read_source
+from gpunet.cuda import Kernel, kernel, parse_parameters, read_source
+from gpunet.cuda.source import Declaration, parse_flops
 from gpunet.device import Device
 from gpunet.errors import ArgumentError, CompileError, DeviceError, DTypeError, ShapeError
 
@@ -91,7 +91,7 @@ def test_a_wrong_argument_is_named(scale, changed, error, words):
 
 
 def test_an_array_beyond_32_bit_indices_is_refused(scale, monkeypatch):
-    monkeypatch.setattr(cuda, "MAX_ELEMENTS", 5)
+    monkeypatch.setattr(kernel, "MAX_ELEMENTS", 5)
     with pytest.raises(ShapeError, match="x has 6 elements, over 5"):
         scale.check(GRID, BLOCK, *arguments())
 
@@ -145,14 +145,14 @@ def device(monkeypatch):
     """A device whose arrays are NumPy's and whose module records what it is asked to do."""
     xp = ModuleType("recording")
     xp.RawModule, xp.cuda = RecordingModule, SimpleNamespace(Device=lambda index: nullcontext())
-    monkeypatch.setattr(cuda, "array_module", lambda **arrays: xp)
+    monkeypatch.setattr(kernel, "array_module", lambda **arrays: xp)
     recording = Device("recording:0", xp)
-    monkeypatch.setattr(cuda, "device_of", lambda a: recording)
+    monkeypatch.setattr(kernel, "device_of", lambda a: recording)
     monkeypatch.setattr(RecordingModule, "compiled", [])
     monkeypatch.setattr(RecordingModule, "launched", [])
-    cuda._module.cache_clear()
+    kernel._module.cache_clear()
     yield RecordingModule
-    cuda._module.cache_clear()
+    kernel._module.cache_clear()
 
 
 def test_a_kernel_is_compiled_once_for_each_t_and_set_of_options(scale, device):
@@ -203,6 +203,17 @@ def test_a_kernel_or_file_that_is_not_there_is_named(tmp_path, scale):
         Kernel(tmp_path / "none.cu", "x").parameters  # noqa: B018
     with pytest.raises(CompileError, match="the type of 'char x' is none of"):
         parse_parameters('extern "C" __global__ void f(char x) {}', "f")
+
+
+def test_a_function_that_is_no_cuda_kernel_is_read_the_same_way():
+    source = "// FLOPs: 2 * n\nCPU_KERNEL(f)(\n    const float* x,  // [n] or null\n    int n) {}\n"
+    declaration = Declaration(r"CPU_KERNEL\(%s\)", "CPU_KERNEL(%s)(...)")
+    x, n = parse_parameters(source, "f", declaration)
+    assert (x.name, x.ctype, x.pointer, x.optional) == ("x", "float", True, True)
+    assert (n.name, n.ctype, n.pointer, n.size) == ("n", "int", False, None)
+    assert eval(parse_flops(source, "f", declaration), {"n": 3}) == 6
+    with pytest.raises(CompileError, match=r"there is no CPU_KERNEL\(g\)\(...\) in the source"):
+        parse_parameters(source, "g", declaration)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_the_environment_is_recorded(quick):
         assert name in found
 
 
-@pytest.mark.parametrize(("status", "dirty"), [("", False), (" M gpunet/cuda.py\n", True)])
+@pytest.mark.parametrize(("status", "dirty"), [("", False), (" M gpunet/tape.py\n", True)])
 def test_the_commit_is_recorded_and_whether_files_differ_from_it(monkeypatch, tmp_path, status, dirty):
     (tmp_path / ".git").touch()
     monkeypatch.setattr(environment.gpunet, "__file__", str(tmp_path / "gpunet" / "__init__.py"))

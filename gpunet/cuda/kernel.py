@@ -1,39 +1,19 @@
-"""Compile a CUDA source and launch its kernels with checked arguments.
-
-The signature of a kernel in its `.cu` file is its only declaration, and a launch is held to it:
-
-    extern "C" __global__ void scale(
-        const T* x,         // [rows * n]
-        const T* factors,   // [n] or null
-        T* y,               // [rows * n]
-        int rows, int n)
-
-A pointer takes a C-contiguous array of its dtype with at least the elements in brackets (an expression of the integer
-parameters and of grid_x, grid_y, grid_z), or None where the comment says "or null"; a scalar takes a Python or NumPy
-number. `T` is whatever the arrays hold: the compiler gets it as `-DREAL=float` and the source says `using T = REAL;`. A
-kernel is compiled once for each T, set of options and device.
-
-A line "// FLOPs: 2 * rows * n" among the comments before it tells, in the same terms, how much a launch computes.
-
-    SCALE = Kernel("scale.cu", "scale")
-    SCALE((blocks,), (256,), x, None, y, rows, n, options={"TILE": 32})
-"""
+"""A kernel of a CUDA source: compiled when it is first launched, its arguments checked at each launch."""
 
 from __future__ import annotations
 
 import functools
 import math
 import operator
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from gpunet.cuda.source import CTYPES, DTYPES, Parameter, parse_flops, parse_parameters, read_source
+from gpunet.cuda.trace import Launch, tracing
 from gpunet.device import Device, array_module, device_of, kernels_path
 from gpunet.errors import ArgumentError, CompileError, DeviceError, DTypeError, GpunetError, ShapeError
 from gpunet.faults import launch_numbers, raise_fault
@@ -46,68 +26,7 @@ MAX_THREADS = 1024
 MAX_SHARED = 48 * 1024
 REFUSALS = (1, 701)  # CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
 
-DTYPES: dict[str, np.dtype[Any]] = {
-    "float": np.dtype(np.float32),
-    "double": np.dtype(np.float64),
-    "int": np.dtype(np.int32),
-    "long long": np.dtype(np.int64),
-    "unsigned": np.dtype(np.uint32),
-    "unsigned long long": np.dtype(np.uint64),
-    "unsigned char": np.dtype(np.uint8),
-    "bool": np.dtype(bool),
-}
-CTYPES = {dtype: ctype for ctype, dtype in DTYPES.items()}
-
-SIGNATURE = r'extern\s+"C"\s+__global__[^;{]*?\b%s'
-"""What a kernel begins with, for a name."""
-
 NULL = np.uint64(0)  # CuPy passes it on as it is; it has no null pointer of its own
-
-
-class Parameter(NamedTuple):
-    """A parameter of a kernel, as its source declares it."""
-
-    name: str
-    ctype: str
-    pointer: bool
-    size: CodeType | None
-    optional: bool
-
-
-class Launch(NamedTuple):
-    """A launch, as `traced_launches` tells of it.
-
-    Attributes:
-        kernel: its name.
-        shapes: of its arrays, by the names of the parameters.
-        grid: blocks along each axis.
-        block: threads along each axis.
-        options: the macros.
-        nbytes: of the elements that its declaration asks for: the least that it moves where it touches each once.
-        flops: by the line "FLOPs: ..." before the kernel; None where there is none.
-    """
-
-    kernel: str
-    shapes: dict[str, tuple[int, ...]]
-    grid: tuple[int, ...]
-    block: tuple[int, ...]
-    options: dict[str, Any]
-    nbytes: int
-    flops: int | None
-
-
-_traced: ContextVar[list[Launch] | None] = ContextVar("gpunet_traced_launches", default=None)
-
-
-@contextmanager
-def traced_launches() -> Iterator[list[Launch]]:
-    """Take note of the launches inside the block, in the list given."""
-    launches: list[Launch] = []
-    token = _traced.set(launches)
-    try:
-        yield launches
-    finally:
-        _traced.reset(token)
 
 
 class Kernel:
@@ -130,8 +49,7 @@ class Kernel:
     @functools.cached_property
     def flops(self) -> CodeType | None:
         """How many floating-point operations a launch does, as the line "FLOPs: ..." before the kernel says."""
-        found = re.search(rf"// FLOPs: (.+)\n(?://.*\n)*{SIGNATURE % self.name}", read_source(self.path))
-        return compile(found[1], self.name, "eval") if found else None
+        return parse_flops(read_source(self.path), self.name)
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, **keywords: Any) -> None:
         """Launch the kernel; arguments and errors as for `prepare`."""
@@ -192,7 +110,7 @@ class Kernel:
                     f"dynamic shared memory ({error}); its __launch_bounds__, registers or shared memory allow no more."
                 ) from error
             launched[label] = next(launch_numbers)
-            if (traced := _traced.get()) is not None:
+            if (traced := tracing.get()) is not None:
                 traced.append(self._launch(grid, block, args, options or {}))
 
         return launch
@@ -282,69 +200,3 @@ def _module(device: Device, path: Path, flags: tuple[str, ...]) -> Any:
         raise_fault(error, device.name, device.launched)
         raise CompileError(f"{path} does not compile with {' '.join(flags) or 'no options'}:\n{error}") from error
     return module
-
-
-@functools.cache
-def read_source(path: Path) -> str:
-    """Return a CUDA source with the headers beside it put in place, so that a compiler's cache sees them change.
-
-    Raises:
-        CompileError: the file or a header that it includes is not there.
-    """
-    return _expanded(path, set())
-
-
-def _expanded(path: Path, seen: set[Path]) -> str:
-    seen.add(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CompileError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise CompileError(f"{path} is no UTF-8 text: {error}.") from None
-    lines = [f'#line 1 "{path.name}"']
-    for number, line in enumerate(text.splitlines(), 1):
-        if include := re.fullmatch(r'\s*#include\s+"([^"]+)".*', line):
-            header = path.parent / include[1]
-            if not header.exists():  # a file of the user's own may include gpunet's headers
-                header = kernels_path() / include[1]
-            lines += [*([] if header in seen else [_expanded(header, seen)]), f'#line {number + 1} "{path.name}"']
-        else:
-            lines.append(line)
-    return "\n".join(lines) + "\n"
-
-
-def parse_parameters(source: str, name: str) -> tuple[Parameter, ...]:
-    """Return the parameters of the kernel `name` as its source declares them.
-
-    Raises:
-        CompileError: no such kernel, a parameter of a type that no array or number has, or a size that cannot be known.
-    """
-    found = re.search(rf"{SIGNATURE % name}\s*\((.*?)\)\s*\{{", source, re.DOTALL)
-    if found is None:
-        raise CompileError(f'there is no kernel extern "C" __global__ ... {name}(...) in the source.')
-    parameters = tuple(
-        _parameter(name, declaration, comment)
-        for line in found[1].splitlines()
-        for declarations, _, comment in [line.partition("//")]
-        for declaration in declarations.split(",")
-        if declaration.strip()
-    )
-    known = {p.name for p in parameters if not p.pointer} | {"grid_x", "grid_y", "grid_z"}
-    for p in parameters:
-        if p.size is not None and (unknown := set(p.size.co_names) - known):
-            raise CompileError(f"{name}: the size of {p.name} speaks of {', '.join(unknown)}, no scalar parameter.")
-    return parameters
-
-
-def _parameter(kernel: str, declaration: str, comment: str) -> Parameter:
-    words = re.sub(r"\b(const|__restrict__)\b", " ", declaration).replace("*", " * ").split()
-    ctype, parameter = " ".join(word for word in words[:-1] if word != "*"), words[-1]
-    if ctype != "T" and ctype not in DTYPES:
-        raise CompileError(f"{kernel}: the type of {declaration.strip()!r} is none of T, {', '.join(DTYPES)}.")
-    size = re.match(r"\s*\[(.+?)\]", comment)
-    try:
-        code = compile(size[1].strip(), kernel, "eval") if size else None
-    except SyntaxError:
-        raise CompileError(f"{kernel}: the size of {parameter} is no expression: {comment.strip()!r}.") from None
-    return Parameter(parameter, ctype, "*" in words, code, "or null" in comment)

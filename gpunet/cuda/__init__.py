@@ -1,0 +1,37 @@
+"""Compile a CUDA source and launch its kernels with checked arguments.
+
+The signature of a kernel in its `.cu` file is its only declaration, and a launch is held to it:
+
+    extern "C" __global__ void scale(
+        const T* x,         // [rows * n]
+        const T* factors,   // [n] or null
+        T* y,               // [rows * n]
+        int rows, int n)
+
+A pointer takes a C-contiguous array of its dtype with at least the elements in brackets (an expression of the integer
+parameters and of grid_x, grid_y, grid_z), or None where the comment says "or null"; a scalar takes a Python or NumPy
+number. `T` is whatever the arrays hold: the compiler gets it as `-DREAL=float` and the source says `using T = REAL;`. A
+kernel is compiled once for each T, set of options and device.
+
+A line "// FLOPs: 2 * rows * n" among the comments before it tells, in the same terms, how much a launch computes.
+
+    SCALE = Kernel("scale.cu", "scale")
+    SCALE((blocks,), (256,), x, None, y, rows, n, options={"TILE": 32})
+"""
+
+from gpunet.cuda.kernel import MAX_ELEMENTS, NULL, Kernel
+from gpunet.cuda.source import CTYPES, DTYPES, Parameter, parse_parameters, read_source
+from gpunet.cuda.trace import Launch, traced_launches
+
+__all__ = [
+    "CTYPES",
+    "DTYPES",
+    "MAX_ELEMENTS",
+    "NULL",
+    "Kernel",
+    "Launch",
+    "Parameter",
+    "parse_parameters",
+    "read_source",
+    "traced_launches",
+]

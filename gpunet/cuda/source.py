@@ -1,0 +1,126 @@
+"""Read a kernel's source: its declaration, which is the only one, and the headers that it includes.
+
+The same for a CUDA kernel and for another function in C++: a `Declaration` says how it begins.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from types import CodeType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.device import kernels_path
+from gpunet.errors import CompileError
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "float": np.dtype(np.float32),
+    "double": np.dtype(np.float64),
+    "int": np.dtype(np.int32),
+    "long long": np.dtype(np.int64),
+    "unsigned": np.dtype(np.uint32),
+    "unsigned long long": np.dtype(np.uint64),
+    "unsigned char": np.dtype(np.uint8),
+    "bool": np.dtype(bool),
+}
+CTYPES = {dtype: ctype for ctype, dtype in DTYPES.items()}
+
+
+class Declaration(NamedTuple):
+    """How the functions of a kind begin in their source.
+
+    Attributes:
+        begin: a regular expression from their first word to the name, which takes the place of %s.
+        text: the same for an error message.
+    """
+
+    begin: str
+    text: str
+
+
+CUDA_KERNEL = Declaration(r'extern\s+"C"\s+__global__[^;{]*?\b%s', 'kernel extern "C" __global__ ... %s(...)')
+
+
+class Parameter(NamedTuple):
+    """A parameter of a kernel, as its source declares it."""
+
+    name: str
+    ctype: str
+    pointer: bool
+    size: CodeType | None
+    optional: bool
+
+
+@functools.cache
+def read_source(path: Path) -> str:
+    """Return a source with the headers beside it put in place, so that a compiler's cache sees them change.
+
+    Raises:
+        CompileError: the file or a header that it includes is not there.
+    """
+    return _expanded(path, set())
+
+
+def _expanded(path: Path, seen: set[Path]) -> str:
+    seen.add(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CompileError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise CompileError(f"{path} is no UTF-8 text: {error}.") from None
+    lines = [f'#line 1 "{path.name}"']
+    for number, line in enumerate(text.splitlines(), 1):
+        if include := re.fullmatch(r'\s*#include\s+"([^"]+)".*', line):
+            header = path.parent / include[1]
+            if not header.exists():  # a file of the user's own may include gpunet's headers
+                header = kernels_path() / include[1]
+            lines += [*([] if header in seen else [_expanded(header, seen)]), f'#line {number + 1} "{path.name}"']
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def parse_parameters(source: str, name: str, declaration: Declaration = CUDA_KERNEL) -> tuple[Parameter, ...]:
+    """Return the parameters of the function `name` as its source declares them.
+
+    Raises:
+        CompileError: no such function, a parameter whose type no array or number has, or a size that cannot be known.
+    """
+    found = re.search(rf"{declaration.begin % name}\s*\((.*?)\)\s*\{{", source, re.DOTALL)
+    if found is None:
+        raise CompileError(f"there is no {declaration.text % name} in the source.")
+    parameters = tuple(
+        _parameter(name, declared, comment)
+        for line in found[1].splitlines()
+        for code, _, comment in [line.partition("//")]
+        for declared in code.split(",")
+        if declared.strip()
+    )
+    known = {p.name for p in parameters if not p.pointer} | {"grid_x", "grid_y", "grid_z"}
+    for p in parameters:
+        if p.size is not None and (unknown := set(p.size.co_names) - known):
+            raise CompileError(f"{name}: the size of {p.name} speaks of {', '.join(unknown)}, no scalar parameter.")
+    return parameters
+
+
+def parse_flops(source: str, name: str, declaration: Declaration = CUDA_KERNEL) -> CodeType | None:
+    """Return the expression in the line "FLOPs: ..." among the comments before the function `name`, or None."""
+    found = re.search(rf"// FLOPs: (.+)\n(?://.*\n)*{declaration.begin % name}", source)
+    return compile(found[1], name, "eval") if found else None
+
+
+def _parameter(function: str, declared: str, comment: str) -> Parameter:
+    words = re.sub(r"\b(const|__restrict__)\b", " ", declared).replace("*", " * ").split()
+    ctype, parameter = " ".join(word for word in words[:-1] if word != "*"), words[-1]
+    if ctype != "T" and ctype not in DTYPES:
+        raise CompileError(f"{function}: the type of {declared.strip()!r} is none of T, {', '.join(DTYPES)}.")
+    size = re.match(r"\s*\[(.+?)\]", comment)
+    try:
+        code = compile(size[1].strip(), function, "eval") if size else None
+    except SyntaxError:
+        raise CompileError(f"{function}: the size of {parameter} is no expression: {comment.strip()!r}.") from None
+    return Parameter(parameter, ctype, "*" in words, code, "or null" in comment)

@@ -1,0 +1,184 @@
+"""A model: a layer that predicts from raw host data, and is written to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gpunet.data import Standardizer, TableSchema, check_features
+from gpunet.data.checks import as_dtype, check_indices, check_range
+from gpunet.device import Array, on_device
+from gpunet.errors import ShapeError, StateError
+from gpunet.files import write_arrays
+from gpunet.layers import Layer
+from gpunet.losses import Task
+from gpunet.models.configs import layer_config
+from gpunet.ops import cosine_similarity, softmax
+from gpunet.ops.activations import activation_function
+
+PREDICT_ROWS = 4096
+"""Rows that `predict` sends through the model at a time, which bounds its memory."""
+
+
+class Model(Layer):
+    """A layer that is used on its own: it predicts from raw host data, and is written to a file.
+
+    Attributes:
+        task: what it was trained for ("classification", "binary", "regression", "similarity"), or None before training.
+        classes: the names of the classes, or None.
+        input_scaler: the standardisation that raw features go through, or None.
+        target_scaler: the standardisation that targets went through in training, or None.
+        schema: how a CSV file's columns become features, or None.
+    """
+
+    beside_the_step = frozenset(("task", "classes", "input_scaler", "target_scaler", "schema"))
+
+    def __init__(self) -> None:
+        self.task: Task | None = None
+        self.classes: tuple[str, ...] | None = None
+        self.input_scaler: Standardizer | None = None
+        self.target_scaler: Standardizer | None = None
+        self.schema: TableSchema | None = None
+        super().__init__()
+
+    def parameters(self) -> dict[str, Array]:
+        """Return the parameters by "layer.parameter", as views."""
+        return self._live("params")
+
+    def gradients(self) -> dict[str, Array]:
+        """Return the gradients by the names of the parameters, as views."""
+        return self._live("grads")
+
+    def _live(self, which: str) -> dict[str, Array]:
+        return {f"{path}.{name}": a for path, leaf in self.leaves().items() for name, a in getattr(leaf, which).items()}
+
+    def outputs(self, X: ArrayLike) -> np.ndarray:
+        """Return the raw outputs, logits or values, for raw features.
+
+        Args:
+            X: (rows, features...) host data, standardised as in training; or integers (rows, ...), where the first
+                layer takes indices.
+
+        Returns:
+            (rows, outputs...) in host memory.
+
+        Raises:
+            DataError: features that are not finite, too large for the model's dtype, or none; indices out of range.
+            DTypeError: features that are no real numbers, indices that are no integers.
+            ShapeError: not the number of features that the model takes.
+        """
+        x = self.prepare(X)
+        y = np.empty((len(x), *self.output_shape(x.shape[1:])), self.dtype)
+        device = self.device
+        with device.activate():
+            for start in range(0, len(x), PREDICT_ROWS):
+                rows = slice(start, start + PREDICT_ROWS)
+                y[rows] = device.to_host(self.forward(device.asarray(x[rows])))
+        return y
+
+    def prepare(self, X: ArrayLike) -> np.ndarray:
+        """Return raw features as the layers take them: checked, scaled, in the model's dtype.
+
+        Arguments and errors as for `outputs`.
+        """
+        x = check_features(X) if self.index_range is None else check_indices(X, self.index_range)
+        try:
+            self.output_shape(x.shape[1:])
+        except ShapeError as error:
+            raise ShapeError(f"X: {error}") from None
+        if self.index_range is None:
+            if self.input_scaler is not None:
+                x = self.input_scaler.apply(x)
+            elif x.dtype == self.dtype:
+                return x
+            return as_dtype(x, self.dtype, "X")
+        if self.input_scaler is not None:
+            raise StateError("the model takes indices, which cannot be standardised; set its input_scaler to None.")
+        return x
+
+    def check_given(self, X: Any) -> None:
+        """Refuse ready features for a step that hold indices out of range, where they are in host memory.
+
+        Raises:
+            DataError: they do.
+        """
+        if self.index_range is not None and not on_device(X):
+            check_range(np.asarray(X), self.index_range, "X: indices")
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return labels or values for raw features.
+
+        Args:
+            X: as for `outputs`.
+
+        Returns:
+            Classification: class names (rows,), or class indices where the classes have no names; (rows, positions)
+            where the model answers at each position of a row. Binary: 0 or 1 (or names), (rows,) for one output, else
+            (rows, outputs). Similarity: the cosine of each pair, (rows,). Otherwise values, (rows,) for one output,
+            else (rows, outputs), in the units of the training targets.
+        """
+        return self.decode(self.outputs(X))
+
+    def decode(self, y: np.ndarray) -> np.ndarray:
+        """Return what `predict` returns, from what `outputs` returned."""
+        if self.task == "classification":
+            return self._named(y.argmax(axis=-1))
+        if self.task == "similarity":
+            return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
+        if self.target_scaler is not None:
+            y = self.target_scaler.invert(y.reshape(len(y), *self.target_scaler.mean.shape))
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        return self._named((y > 0).astype(np.int64)) if self.task == "binary" else y
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return the probability of each class, (rows, ..., classes); for several binary outputs that of each being 1.
+
+        Args:
+            X: as for `outputs`.
+
+        Raises:
+            StateError: the model is no classifier.
+        """
+        y = self.outputs(X)
+        if self.task == "classification":
+            return np.asarray(softmax(y))
+        if self.task != "binary":
+            raise StateError(f"predict_proba needs a model trained as a classifier; this one's task is {self.task}.")
+        p = np.asarray(activation_function("sigmoid")(y))
+        return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+
+    def _named(self, labels: np.ndarray) -> np.ndarray:
+        return labels if self.classes is None else np.asarray(self.classes)[labels]
+
+    def save(self, path: str | Path) -> None:
+        """Write the model (layers, parameters, buffers, scalers, class names) to the safetensors file `path`.
+
+        Raises:
+            ArgumentError: a layer holds your own code, which no file can hold.
+            OSError: the file cannot be written; one that was there before is untouched.
+        """
+        arrays, description = self.to_arrays()
+        write_arrays(path, arrays, {"kind": "model", **description})
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the model as host arrays and a JSON description, for a file."""
+        arrays = {
+            f"{which}.{key}": self.device.to_host(a)
+            for which in ("params", "buffers")
+            for key, a in self._live(which).items()
+        }
+        for name in ("input_scaler", "target_scaler"):
+            scaler = getattr(self, name)
+            if scaler is not None:
+                arrays |= {f"{name}.mean": scaler.mean, f"{name}.scale": scaler.scale}
+        return arrays, {
+            "model": layer_config(self),
+            "dtype": self.dtype.name,
+            "task": self.task,
+            "classes": self.classes,
+            "schema": self.schema and self.schema.to_json(),
+        }

@@ -1,0 +1,51 @@
+"""Summarize a model: a table of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gpunet.errors import ShapeError
+from gpunet.layers import Layer, LayerNorm, Linear, RMSNorm
+from gpunet.layers.stack import Stack, fuse
+
+
+def summarize(model: Stack, input_shape: tuple[int, ...] | None) -> str:
+    """Return a table of the layers of a model; arguments and errors as for `Sequential.summary`."""
+    rows = [("layer", "output of a row", "parameters")]
+    shape = input_shape or _told_shape(model)
+    position, program = 0, fuse(model.layers)
+    for number, runs in enumerate(program):
+        layer = model.layers[position]
+        fused = runs is not layer
+        shape = shape or _taken(_told_shape(runs), program[number:])
+        shape = shape and runs.output_shape(shape)
+        count = sum(a.size for leaf in runs.leaves().values() for a in leaf.params.values())
+        label = f"{layer!r} + {model.layers[position + 1]!r}, fused" if fused else repr(layer)
+        rows.append((f"{position}  {label}", "?" if shape is None else str(shape), f"{count:,}"))
+        position += 2 if fused else 1
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+    total = sum(a.size for leaf in model.leaves().values() for a in leaf.params.values())
+    return "\n".join([*lines, f"{total:,} parameters, {model.dtype}, on {model.device.name}"])
+
+
+def _told_shape(layer: Layer) -> tuple[int, ...] | None:
+    """Return the shape of a row that the layer takes, where the layer itself says so."""
+    if layer.index_range is not None:  # as many indices as you like
+        return None
+    if isinstance(layer, LayerNorm | RMSNorm):
+        return layer.normalized_shape
+    if isinstance(layer, Stack):
+        return _taken(next((shape for shape in map(_told_shape, layer.layers) if shape), None), layer.layers)
+    return (layer.in_features,) if isinstance(layer, Linear) else None
+
+
+def _taken(shape: tuple[int, ...] | None, layers: Sequence[Layer]) -> tuple[int, ...] | None:
+    """Return the shape of a row where these layers, one after the other, take such rows; else None."""
+    row = shape
+    try:
+        for layer in layers:
+            row = row and layer.output_shape(row)
+    except ShapeError:  # such as a convolution, or a layer after rows of several positions
+        return None
+    return shape
