@@ -38,7 +38,7 @@ class DeviceMismatchError(DeviceError):
 
 
 class CompileError(GpunetError, RuntimeError):
-    """A CUDA source that the compiler refuses; the message holds the compiler's log with file and line."""
+    """A CUDA or C++ source that the compiler refuses; the message holds the compiler's log with file and line."""
 
 
 class KernelError(GpunetError, RuntimeError):

@@ -18,7 +18,7 @@ from gpunet.errors import DeviceError
 @click.command()
 @device_option
 def info(device: str) -> None:
-    """Print the versions, the device and why it was chosen, the CUDA parts and the simulated GPU."""
+    """Print the versions, the device and why it was chosen, the compilers of kernels and the simulated GPU."""
     driver, gpus = _driver()
     cupy, nvrtc = _cupy()
     rows = {
@@ -31,11 +31,22 @@ def info(device: str) -> None:
         "GPU": gpus,
         "CuPy": cupy,
         "NVRTC": nvrtc,
+        "native": _native_kernels(),
         "sim": _simulated_gpu(),
         "kernels": str(kernels_path()),
     }
     for name, value in rows.items():
         click.echo(f"{name:<8} {value}")
+
+
+def _native_kernels() -> str:
+    """Return which compiler compiles the native kernels of the CPU, or why none does."""
+    from gpunet.native import compiler
+
+    if reason := compiler.why_unavailable():
+        return f"not usable: {reason}"
+    found = compiler.find_compiler()
+    return f"usable, with {found.version} ({' '.join(found.command)})"
 
 
 def _simulated_gpu() -> str:

@@ -1,26 +1,23 @@
 """Compile CUDA sources for the CPU with the machine's g++, and keep what was compiled.
 
 A source is preprocessed, rewritten (`rewrite.py`) and compiled with `runtime/device.h` in front of it into a shared
-library that links against the runtime of its mode. Both lie in the cache folder, under names that hold the hash of all
-that they were made from, so that nothing is ever compiled twice and no process waits for another.
+library that links against the runtime of its mode. Both are kept in the cache of `gpunet.builds`.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpunet import files
+from gpunet import builds
 from gpunet.errors import ArgumentError, CompileError, DeviceError
 from gpunet.simulator.rewrite import rewrite
 
@@ -129,23 +126,6 @@ def _gcc_version(path: str) -> str | None:
     return ".".join(n[1] for n in numbers if n) or None
 
 
-def cache_folder() -> Path:
-    """Return the folder of compiled kernels, in gpunet's cache folder. Make it if need be.
-
-    Raises:
-        DeviceError: it cannot be made; says what to do.
-    """
-    folder = files.cache_folder() / "simulator"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(
-            f"sim: cannot make the cache folder for compiled kernels, {folder} ({error}). Name a folder that can be "
-            "written to in the environment variable GPUNET_CACHE."
-        ) from error
-    return folder
-
-
 def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: str = "fast") -> Path:
     """Return the shared library of the CUDA text `source`, compiled unless the cache has it.
 
@@ -157,7 +137,7 @@ def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: s
 
     Raises:
         CompileError: the compiler refuses the source; the message is its log.
-        DeviceError: no compiler, or no cache folder.
+        DeviceError: no compiler, or no folder to compile in.
         ArgumentError: another option, or an unknown mode.
     """
     if mode not in MODES:
@@ -167,30 +147,27 @@ def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: s
         raise ArgumentError(f"options of {name}: the simulator takes -D, -U and -I options only; got {' '.join(bad)}.")
     runtime = runtime_library(mode)
     folders = [Path(o[2:]) for o in options if o.startswith("-I")]
-    key = _hash([source, name, *options, runtime.name, *MODES[mode].kernel_flags, *_included(source, folders)])
-    library = cache_folder() / f"{re.sub(r'[^A-Za-z0-9_-]', '-', Path(name).stem)}-{mode}-{key}.so"
-    if not library.exists():
-        with _publish(library) as build:
-            _compile(source, name, options, mode, runtime, build)
-    return library
+    parts = [source, name, *options, runtime.name, *MODES[mode].kernel_flags, *_included(source, folders)]
+    build = functools.partial(_compile, source, name, options, mode, runtime)
+    return builds.cached(f"{Path(name).stem}-{mode}", parts, build)
 
 
-def _compile(source: str, name: str, options: Sequence[str], mode: str, runtime: Path, build: _publish) -> None:
+def _compile(source: str, name: str, options: Sequence[str], mode: str, runtime: Path, target: Path) -> None:
     compiler = find_compiler().path
     # The source is preprocessed alone: its macros (-DT=float) must not meet the runtime's headers, nor the host's
     # headers, which are not made for kernels, the runtime.
     given = ["-nostdinc", f"-I{RUNTIME / 'include'}", "-DGPUNET_SIMULATOR", "-D__CUDA_ARCH__=900"]
     marked = f'# 1 "{name}"\n{source}\n'
     preprocessed = _run([compiler, "-E", *_COMMON, *given, *options, "-x", "c++", "-"], name, stdin=marked)
-    text, compiled = build.folder / "kernels.cpp", build.folder / "kernels.o"
+    text, compiled = target.with_name("kernels.cpp"), target.with_name("kernels.o")
     text.write_text(rewrite(preprocessed), encoding="utf-8")
     headers = [f"-I{RUNTIME}", "-include", "device.h"]
     _run([compiler, *_COMMON, *MODES[mode].kernel_flags, *headers, "-c", str(text), "-o", str(compiled)], name)
     # A step of its own, without the sanitizers' flags: those would link the sanitizers' libraries. To look through the
     # library of C++ takes longer than the rest of linking; the few that need it get it with the runtime.
     libraries = ["-Wl,--no-as-needed", str(runtime), "-lm", "-lgcc_s", "-lc"]
-    link = ["-shared", "-nodefaultlibs", str(compiled), *libraries, "-Wl,-rpath,$ORIGIN", "-Wl,-z,now,-z,defs"]
-    _run([compiler, *link, "-o", str(build.target)], name)
+    link = ["-shared", "-nodefaultlibs", str(compiled), *libraries, "-Wl,-z,now,-z,defs"]
+    _run([compiler, *link, "-o", str(target)], name)
 
 
 @functools.cache
@@ -201,42 +178,23 @@ def runtime_library(mode: str) -> Path:
     recipe = [Path(__file__), Path(__file__).with_name("rewrite.py")]  # they decide what becomes of a source, too
     sources = [p.read_text(encoding="utf-8") for p in (*recipe, *sorted(RUNTIME.rglob("*"))) if p.is_file()]
     # findings leave out the runtime's own lines, which the debug information knows by where the runtime lies
-    key = _hash([compiler.path, compiler.version, _processor(), str(RUNTIME), *flags, *sources])
-    library = cache_folder() / f"libgpunet-{mode}-{key}.so"
-    if not library.exists():
-        with _publish(library) as build:
-            # all in one text: apart, they spend as long again on the headers of C++ that they share
-            text = "".join(f'#include "{RUNTIME / source}"\n' for source in MODES[mode].runtime_sources)
-            output = ["-shared", f"-Wl,-soname,{library.name}", "-o", str(build.target)]
-            _run([compiler.path, *flags, "-x", "c++", "-", *output], "the simulator's runtime", stdin=text)
-    return library
+    parts = [compiler.path, compiler.version, str(RUNTIME), *flags, *sources]
+
+    def build(target: Path) -> None:
+        # all in one text: apart, they spend as long again on the headers of C++ that they share
+        text = "".join(f'#include "{RUNTIME / source}"\n' for source in MODES[mode].runtime_sources)
+        output = ["-shared", f"-Wl,-soname,{target.name}", "-o", str(target)]
+        _run([compiler.path, *flags, "-x", "c++", "-", *output], "the simulator's runtime", stdin=text)
+
+    return builds.cached(f"libgpunet-{mode}", parts, build)
 
 
-def _run(command: list[str], name: str, stdin: str | None = None) -> str:
-    result = subprocess.run(
-        command, input=stdin, capture_output=True, encoding="utf-8", errors="replace", env={**os.environ, "LC_ALL": "C"}
-    )
-    if result.returncode != 0:
-        hint = MISSING_HEADER if "No such file or directory" in result.stderr else ""
-        raise CompileError(f"{name} does not compile for the simulator:\n{result.stderr.strip()}{hint}")
-    return result.stdout
-
-
-class _publish:
-    """Build a file in a folder of its own, then move it to its place in one step: nobody ever sees half a file."""
-
-    def __init__(self, place: Path):
-        self._place = place
-        self.folder = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
-        self.target = self.folder / place.name
-
-    def __enter__(self) -> _publish:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            os.replace(self.target, self._place)
-        shutil.rmtree(self.folder, ignore_errors=True)
+def _run(command: list[str], name: str, stdin: str = "") -> str:
+    try:
+        return builds.run_compiler(command, f"{name} does not compile for the simulator", stdin)
+    except CompileError as error:
+        hint = MISSING_HEADER if re.search("error: .*No such file or directory", str(error)) else ""
+        raise CompileError(f"{error}{hint}") from None
 
 
 def _included(source: str, folders: Iterable[Path]) -> list[str]:
@@ -251,16 +209,3 @@ def _included(source: str, folders: Iterable[Path]) -> list[str]:
                 texts[name] = path.read_text(encoding="utf-8")
                 waiting.append(texts[name])
     return [part for item in sorted(texts.items()) for part in item]
-
-
-def _processor() -> str:
-    """Return what `-march=native` looks at: a cache may be shared between unlike machines."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return "".join(next((line for line in lines if line.startswith(k)), "") for k in ("model name", "flags"))
-
-
-def _hash(parts: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little") + part.encode())
-    return digest.hexdigest()[:20]

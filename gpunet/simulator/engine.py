@@ -109,6 +109,7 @@ class Library:
         self.path = path
         self.mode = mode
         self.symbols = Symbols(path)
+        self.runtime = _runtime(mode)  # first: it may lie in another folder, and what is loaded is not looked for
         self._library = ctypes.CDLL(str(path))  # kept, so that the kernels stay loaded
         self.touch_shared = self._library.gpunet_touch_shared
         self.kernels: dict[str, Kernel] = {}
@@ -144,7 +145,7 @@ class Kernel:
         self.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES - self.static_shared_bytes
         self._library = library
         self._entry = entry
-        self._runtime = _runtime(library.mode)
+        self._runtime = library.runtime
 
     def launch(
         self,

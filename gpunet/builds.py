@@ -1,0 +1,230 @@
+"""The cache of compiled libraries, which the simulated GPU and the native kernels share.
+
+A library lies in the folder `builds` of gpunet's cache under a name that holds a hash of all that it was made from, so
+nothing is compiled twice and no process waits for another. Whoever can write a library can run code here, hence:
+
+- The folder belongs to this user and nobody else can write to it. Where that cannot be had, or where the cache cannot
+  be written at all, libraries lie in a temporary folder of this process, which is removed at exit.
+- A library counts only if an empty file beside it has the library's SHA-256 in its name. That file is written first and
+  the library is then moved to its place in one step. So a library that was truncated or altered is compiled again, and
+  two processes that compile the same library at once both get a whole one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from gpunet import files
+from gpunet.errors import CompileError, DeviceError, GpunetWarning
+
+CPUINFO = Path("/proc/cpuinfo")
+DEAD = 24 * 3600
+"""Seconds after which an unfinished file, or a process's temporary folder, is taken for that of a killed process."""
+
+_private_folders: dict[int, Path] = {}  # by process: a forked one must neither lose its parent's folder nor remove it
+_T = TypeVar("_T")
+
+
+def cached(stem: str, parts: Iterable[str], build: Callable[[Path], None]) -> Path:
+    """Return the library that `build` makes of `parts`, from the cache where it is there and whole.
+
+    Args:
+        stem: what the library's name begins with.
+        parts: the texts that the library depends on: source, headers, flags, the compiler's path and version. What
+            `-march=native` looks at is always part of the key, so a cache may be shared between unlike machines.
+        build: writes the library at the path that it is given, alone in a temporary folder. The file name is final.
+
+    Raises:
+        CompileError: from `build`, or where it wrote no library.
+        DeviceError: there is no temporary folder to compile in; says what to do.
+    """
+    name = f"{re.sub(r'[^A-Za-z0-9_-]', '-', stem)[:100]}-{_key([*_machine(), *parts])}.so"
+    with suppress(OSError):
+        if _is_whole(library := _shared_folder() / name):
+            return library
+    private = _private_folder()
+    if _is_whole(library := private / name):
+        return library
+    _sweep()
+    with tempfile.TemporaryDirectory(dir=private, ignore_cleanup_errors=True) as folder:
+        built = Path(folder) / name
+        try:
+            build(built)
+        except OSError as error:
+            raise _no_temporary_folder(error) from error
+        if not built.is_file():
+            raise CompileError(f"{stem}: the compiler reported no error, but wrote no library.")
+        try:
+            return _publish(built, _shared_folder())
+        except OSError as error:
+            _warn(error)
+            return _publish(built, private)
+
+
+def together(tasks: Sequence[Callable[[], _T]]) -> list[_T]:
+    """Call functions that wait for compilers, as many at a time as there are processors; return their results in order.
+
+    Where one raises, those not yet begun are left out and its error is raised.
+    """
+    processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    with ThreadPoolExecutor(processors) as pool:
+        return list(pool.map(lambda task: task(), tasks))
+
+
+def run_compiler(command: Sequence[str], failure: str, stdin: str = "") -> str:
+    """Run a compiler on the text `stdin` and return what it prints.
+
+    Raises:
+        CompileError: it fails or cannot be started; the message is `failure` with the compiler's log.
+    """
+    environment = {**os.environ, "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, encoding="utf-8", errors="replace", env=environment
+        )
+    except OSError as error:
+        raise CompileError(f"{failure}:\n{command[0]}: {error.strerror}") from error
+    if done.returncode != 0:
+        log = done.stderr.strip() or f"{command[0]} ended with status {done.returncode} and no message"
+        raise CompileError(f"{failure}:\n{log}")
+    return done.stdout
+
+
+def _shared_folder() -> Path:
+    """Return the folder of libraries in gpunet's cache. Make it if need be.
+
+    Raises:
+        OSError: it cannot be made or read, or others may have written to it.
+    """
+    folder = files.cache_folder() / "builds"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.getuid():
+        raise PermissionError(0, "it belongs to another user")
+    if status.st_mode & 0o022:
+        raise PermissionError(0, "other users can write to it")
+    return folder
+
+
+def _private_folder() -> Path:
+    """Return this process's temporary folder, which is removed at its exit."""
+    process = os.getpid()
+    folder = _private_folders.get(process)
+    if folder is None or not folder.is_dir():
+        try:
+            folder = _private_folders[process] = Path(tempfile.mkdtemp(prefix="gpunet-builds-"))
+        except OSError as error:
+            raise _no_temporary_folder(error) from error
+        atexit.register(_remove, folder, process)
+    return folder
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _no_temporary_folder(error: OSError) -> DeviceError:
+    return DeviceError(
+        f"cannot compile in the temporary folder {tempfile.gettempdir()} ({error.strerror or error}). Name a folder "
+        "that can be written to in the environment variable TMPDIR."
+    )
+
+
+def _warn(error: OSError) -> None:
+    warnings.warn(
+        f"compiled kernels cannot be kept in {files.cache_folder() / 'builds'} ({error.strerror or error}): every "
+        "process compiles its own. Remove that folder, or name one of your own in the environment variable "
+        "GPUNET_CACHE.",
+        GpunetWarning,
+        stacklevel=3,
+    )
+
+
+def _publish(built: Path, folder: Path) -> Path:
+    """Copy a library and its checksum into `folder`; return its path there."""
+    library = folder / built.name
+    descriptor, unfinished = tempfile.mkstemp(prefix=".building-", dir=folder)
+    os.close(descriptor)
+    try:
+        shutil.copyfile(built, unfinished)
+        _checksum_file(library, built).touch(mode=0o600)
+        os.replace(unfinished, library)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(unfinished)
+        raise
+    return library
+
+
+def _is_whole(library: Path) -> bool:
+    """Return whether a library is there, with the checksum that was written for it."""
+    try:
+        return _checksum_file(library, library).exists()
+    except OSError:
+        return False
+
+
+def _checksum_file(library: Path, data: Path) -> Path:
+    """Return the empty file that says that `library` holds the bytes of `data`."""
+    with open(data, "rb") as file:
+        return library.with_name(f"{library.name}.{hashlib.file_digest(file, 'sha256').hexdigest()}")
+
+
+def _sweep() -> None:
+    """Remove what killed processes of this user have left: unfinished copies and temporary folders."""
+    left = list(Path(tempfile.gettempdir()).glob("gpunet-builds-*"))
+    with suppress(OSError):
+        left += _shared_folder().glob(".building-*")
+    for path in left:
+        with suppress(OSError):
+            status = path.lstat()
+            if status.st_uid == os.getuid() and time.time() - status.st_mtime > DEAD:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@functools.cache
+def _machine() -> tuple[str, ...]:
+    """Return what a library depends on besides its parts: the system, its C library, and the processor."""
+    c_library = ""
+    with suppress(ValueError, OSError, AttributeError):
+        c_library = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    return sys.platform, platform.machine(), c_library or platform.release(), _processor()
+
+
+def _processor() -> str:
+    """Return what `-march=native` looks at."""
+    if sys.platform == "darwin":
+        names = ["machdep.cpu", "hw.optional"]
+        return subprocess.run(["/usr/sbin/sysctl", *names], capture_output=True, text=True, check=False).stdout
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    # x86, then ARM, then others; the unlike cores of a processor all count
+    fields = r"(vendor_id|cpu family|model|model name|stepping|flags|CPU \w+|Features|features|isa|uarch|cpu)\s*:"
+    return "\n".join(sorted({line for line in lines if re.match(fields, line)}))
+
+
+def _key(parts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        text = part.encode("utf-8", "surrogateescape")  # paths may hold bytes that are no UTF-8
+        digest.update(len(text).to_bytes(8, "little") + text)
+    return digest.hexdigest()[:20]

@@ -1,0 +1,4 @@
+"""C++ kernels for the CPU, compiled at their first use with the machine's compiler for its processor.
+
+Where there is no compiler, or `GPUNET_NATIVE=0` is set, NumPy computes everything; `gpunet info` shows which.
+"""

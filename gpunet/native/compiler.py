@@ -1,0 +1,144 @@
+"""Compile C++ for this processor with the machine's compiler, through the cache of `gpunet.builds`."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpunet import builds
+from gpunet.errors import CompileError, DeviceError
+
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+    "-fPIC",
+    "-pthread",
+    "-shared",
+    *(("-Wl,-Bsymbolic",) if sys.platform == "linux" else ()),
+)
+HOW_TO_GET_ONE = (
+    "Install g++ or clang++ (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: xcode-select "
+    '--install), or pip install "gpunet[native]", or name a compiler in the environment variable CXX.'
+)
+_PROBE = """
+#include <cmath>
+#include <thread>
+extern "C" __attribute__((visibility("default"))) int gpunet_probe(int x) {
+  std::thread([&x] { x = static_cast<int>(std::lround(std::sqrt(static_cast<float>(x)))); }).join();
+  return x;
+}
+"""
+"""What every kernel needs: a library of C++ that is found, threads, and code that this processor runs."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C++ compiler whose libraries load and run here."""
+
+    command: tuple[str, ...]
+    version: str
+
+
+def find_compiler() -> Compiler:
+    """Return the first that works of `$CXX`, g++, clang++ and the package ziglang.
+
+    Raises:
+        DeviceError: none does, or native kernels are switched off; says why and what to do.
+    """
+    if os.environ.get("GPUNET_NATIVE") == "0":
+        raise DeviceError("native: switched off by the environment variable GPUNET_NATIVE=0.")
+    if sys.platform == "win32":
+        raise DeviceError("native: kernels are compiled on Linux and macOS; on Windows, use WSL.")
+    refused = []
+    for command in _candidates():
+        compiler = _tried(command)
+        if isinstance(compiler, Compiler):
+            return compiler
+        refused.append(f"{' '.join(command)}: {compiler}")
+    found = "; ".join(refused) or "none of g++, clang++ and the package ziglang is there"
+    raise DeviceError(f"native: no C++ compiler that works ({found}). {HOW_TO_GET_ONE}")
+
+
+def why_unavailable() -> str | None:
+    """Return why there are no native kernels here and what to do, or None where there are."""
+    try:
+        find_compiler()
+    except DeviceError as error:
+        return str(error).removeprefix("native: ")
+    return None
+
+
+def compile_library(source: str, name: str, options: Sequence[str] = ()) -> Path:
+    """Return the shared library of the C++ text `source`, compiled for this processor unless the cache has it.
+
+    Args:
+        source: C++17 with its own headers already in place (`gpunet.cuda.read_source`): the cache sees the text alone.
+        name: the file that errors speak of, such as "kernels/cpu/adam.cpp"; a `#line` in the text has the last word.
+        options: more flags, such as `-DT=float`.
+
+    Raises:
+        CompileError: the compiler refuses the source; the message is its log, with file and line.
+        DeviceError: no compiler, or no folder to compile in.
+    """
+    return _compile(find_compiler(), source, name, options)
+
+
+def _compile(compiler: Compiler, source: str, name: str, options: Sequence[str] = ()) -> Path:
+    def build(target: Path) -> None:
+        text = target.with_name("kernels.cpp")
+        text.write_text(f'#line 1 "{name}"\n{source}', encoding="utf-8")
+        command = [*compiler.command, *FLAGS, *options, str(text), "-o", str(target)]
+        builds.run_compiler(command, f"{name} does not compile with {' '.join(compiler.command)}")
+
+    parts = [*compiler.command, compiler.version, *FLAGS, *options, name, source]
+    return builds.cached(f"{Path(name).stem}-native", parts, build)
+
+
+def _candidates() -> Iterator[tuple[str, ...]]:
+    """Yield the commands of the compilers that are there, the preferred one first."""
+    given = shlex.split(os.environ.get("CXX", ""))
+    names = [given, *([name] for name in ("g++", "clang++") if _has_developer_tools())]
+    for name, *options in filter(None, names):
+        if path := shutil.which(name):
+            yield (path, *options)
+    if importlib.util.find_spec("ziglang"):
+        yield (sys.executable, "-m", "ziglang", "c++")
+
+
+def _has_developer_tools() -> bool:
+    """Return whether g++ and clang++ may be called: on a Mac without the developer tools both open a window."""
+    return sys.platform != "darwin" or subprocess.run(["xcode-select", "-p"], capture_output=True).returncode == 0
+
+
+@functools.cache
+def _tried(command: tuple[str, ...]) -> Compiler | str:
+    """Return the compiler at `command` if a library of its making loads and runs, else the reason why not."""
+    try:
+        compiler = Compiler(command, builds.run_compiler([*command, "--version"], "not a compiler").partition("\n")[0])
+        library = ctypes.CDLL(str(_compile(compiler, _PROBE, "probe.cpp")))
+        root: int = library.gpunet_probe(1764)
+    except CompileError as error:
+        return _summary(error)
+    except (OSError, AttributeError) as error:
+        return f"its library does not load: {error}"
+    return compiler if root == 42 else f"its library computes {root} instead of 42"
+
+
+def _summary(error: CompileError) -> str:
+    """Return the line of a compiler's log that says what was wrong."""
+    lines = str(error).splitlines()
+    return next((line for line in lines if "error:" in line), lines[-1]).strip()
