@@ -41,7 +41,7 @@ class OwnKernel:
             raise ArgumentError(f"kernel {spec!r}: give a file and a kernel in it, such as my.cu:my_kernel.")
         self.kernel = Kernel(Path(path).resolve(), self.name)
         self.source = read_source(self.kernel.path)
-        self.parameters = [parameter.name for parameter in self.kernel.parameters]
+        self.parameters = [parameter.name for parameter in self.kernel.signature.parameters]
         begin = re.search(rf"__global__[^;{{]*?\b{self.name}\s*\(", self.source)
         launches = LAUNCH.findall(self.source[: begin.start() if begin else 0])
         if not launches:

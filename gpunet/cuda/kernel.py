@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import numpy as np
 
-from gpunet.cuda.source import CTYPES, DTYPES, Parameter, parse_flops, parse_parameters, read_source
+from gpunet.cuda.signature import Signature
+from gpunet.cuda.source import CTYPES, read_source
 from gpunet.cuda.trace import Launch, tracing
 from gpunet.device import Device, array_module, device_of, kernels_path
-from gpunet.errors import ArgumentError, CompileError, DeviceError, DTypeError, GpunetError, ShapeError
+from gpunet.errors import ArgumentError, CompileError, DeviceError, GpunetError
 from gpunet.faults import launch_numbers, raise_fault
 
 MAX_ELEMENTS = 2**31 - 2**12
@@ -40,16 +39,7 @@ class Kernel:
     def __init__(self, source: str | Path, name: str):
         self.path = kernels_path() / source
         self.name = name
-
-    @functools.cached_property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """What the source declares."""
-        return parse_parameters(read_source(self.path), self.name)
-
-    @functools.cached_property
-    def flops(self) -> CodeType | None:
-        """How many floating-point operations a launch does, as the line "FLOPs: ..." before the kernel says."""
-        return parse_flops(read_source(self.path), self.name)
+        self.signature = Signature(self.path, name)
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, **keywords: Any) -> None:
         """Launch the kernel; arguments and errors as for `prepare`."""
@@ -84,7 +74,7 @@ class Kernel:
         "sim" its own, on CUDA that of an earlier launch; its own is raised when the GPU is waited for.
         """
         values, dtype = self.check(grid, block, *args, shared=shared)
-        arrays = {p.name: a for p, a in zip(self.parameters, args, strict=True) if p.pointer and a is not None}
+        arrays = {p.name: a for p, a in self.signature.arrays(args)}
         if array_module(**arrays) is np:
             raise DeviceError(
                 f"{self.name}: its arrays are in host memory; move them: gn.get_device('cuda').asarray(array)."
@@ -118,21 +108,8 @@ class Kernel:
     def _launch(
         self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], options: Mapping[str, Any]
     ) -> Launch:
-        given = list(zip(self.parameters, args, strict=True))
-        known = self._integers({p.name: value for p, value in given if not p.pointer}, grid)
-        arrays = {p: a for p, a in given if p.pointer and a is not None}
-        sizes = (a.size if p.size is None else eval(p.size, {}, known) for p, a in arrays.items())
-        nbytes = sum(size * a.itemsize for size, a in zip(sizes, arrays.values(), strict=True))
-        flops = None if self.flops is None else int(eval(self.flops, {}, known))
-        return Launch(
-            self.name, {p.name: a.shape for p, a in arrays.items()}, grid, block, dict(options), nbytes, flops
-        )
-
-    @staticmethod
-    def _integers(scalars: Mapping[str, Any], grid: tuple[int, ...]) -> dict[str, int]:
-        """Return what the expressions of a declaration may speak of."""
-        known = {name: int(value) for name, value in scalars.items() if np.dtype(type(value)).kind in "iu"}
-        return known | dict(zip(("grid_x", "grid_y", "grid_z"), (*grid, 1, 1), strict=False))
+        shapes = {p.name: a.shape for p, a in self.signature.arrays(args)}
+        return Launch(self.name, shapes, grid, block, dict(options), *self.signature.cost(args, _blocks(grid)))
 
     def check(
         self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, shared: int = 0
@@ -146,46 +123,13 @@ class Kernel:
             raise ArgumentError(f"{self.name}: block {block} must have 1 to {MAX_THREADS} threads in all.")
         if not 0 <= shared <= MAX_SHARED:
             raise ArgumentError(f"{self.name}: {shared} bytes of shared memory; a block has {MAX_SHARED} at most.")
-        if len(args) != len(self.parameters):
-            names = ", ".join(p.name for p in self.parameters)
-            raise ArgumentError(f"{self.name}: {len(args)} arguments given, {len(self.parameters)} expected: {names}.")
-        given = list(zip(self.parameters, args, strict=True))
-        dtype = next(
-            (a.dtype for p, a in given if p.ctype == "T" and p.pointer and hasattr(a, "dtype")), DTYPES["float"]
-        )
-        if dtype not in CTYPES:
-            raise DTypeError(f"{self.name}: {dtype} arrays given; kernels take {', '.join(map(str, CTYPES))}.")
-        values: dict[str, Any] = {p.name: self._scalar(p, value, dtype) for p, value in given if not p.pointer}
-        known = self._integers(values, grid)
-        for p, a in given:
-            if p.pointer:
-                self._check_array(p, a, dtype, known)
-                values[p.name] = NULL if a is None else a
-        return tuple(values[p.name] for p in self.parameters), dtype
+        values, dtype = self.signature.check(args, _blocks(grid), MAX_ELEMENTS)
+        return tuple(NULL if value is None else value for value in values.values()), dtype
 
-    def _scalar(self, p: Parameter, value: Any, dtype: np.dtype[Any]) -> Any:
-        wanted: Any = dtype if p.ctype == "T" else DTYPES[p.ctype]
-        if not isinstance(value, int | float | np.integer | np.floating | np.bool_):
-            raise DTypeError(f"{self.name}: {p.name} must be a number, got {type(value).__name__}.")
-        try:
-            return wanted.type(value if wanted.kind == "f" else operator.index(value))  # type: ignore[arg-type]
-        except (TypeError, OverflowError):
-            raise ArgumentError(f"{self.name}: {p.name}={value!r} is no {wanted}.") from None
 
-    def _check_array(self, p: Parameter, a: Any, dtype: np.dtype[Any], known: Mapping[str, int]) -> None:
-        if a is None:
-            if not p.optional:
-                raise ArgumentError(f"{self.name}: {p.name} is None; it needs an array.")
-            return
-        wanted = dtype if p.ctype == "T" else DTYPES[p.ctype]
-        if getattr(a, "dtype", None) != wanted:
-            raise DTypeError(f"{self.name}: {p.name} must be an array of {wanted}, got {getattr(a, 'dtype', type(a))}.")
-        if not a.flags.c_contiguous:
-            raise ShapeError(f"{self.name}: {p.name} is not C-contiguous (strides {a.strides}); make it a copy.")
-        if a.size > MAX_ELEMENTS:
-            raise ShapeError(f"{self.name}: {p.name} has {a.size} elements, over {MAX_ELEMENTS}; split it.")
-        if p.size is not None and a.size < (least := eval(p.size, {"__builtins__": {}}, dict(known))):
-            raise ShapeError(f"{self.name}: {p.name} has {a.size} elements, the launch needs {least}.")
+def _blocks(grid: tuple[int, ...]) -> dict[str, int]:
+    """Return the numbers of blocks by the names that a declaration's sizes use."""
+    return dict(zip(("grid_x", "grid_y", "grid_z"), (*grid, 1, 1), strict=False))
 
 
 @functools.cache

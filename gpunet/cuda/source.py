@@ -20,6 +20,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
     "double": np.dtype(np.float64),
     "int": np.dtype(np.int32),
+    "Int": np.dtype(np.int64),  # of kernels/cpu/common.h
     "long long": np.dtype(np.int64),
     "unsigned": np.dtype(np.uint32),
     "unsigned long long": np.dtype(np.uint64),
@@ -50,6 +51,7 @@ class Parameter(NamedTuple):
     name: str
     ctype: str
     pointer: bool
+    const: bool
     size: CodeType | None
     optional: bool
 
@@ -123,4 +125,4 @@ def _parameter(function: str, declared: str, comment: str) -> Parameter:
         code = compile(size[1].strip(), function, "eval") if size else None
     except SyntaxError:
         raise CompileError(f"{function}: the size of {parameter} is no expression: {comment.strip()!r}.") from None
-    return Parameter(parameter, ctype, "*" in words, code, "or null" in comment)
+    return Parameter(parameter, ctype, "*" in words, "const" in declared.split(), code, "or null" in comment)

@@ -51,7 +51,7 @@ def arguments(**changed):
 
 
 def test_the_signature_is_the_declaration(scale):
-    names = [(p.name, p.ctype, p.pointer, p.optional, p.size is not None) for p in scale.parameters]
+    names = [(p.name, p.ctype, p.pointer, p.optional, p.size is not None) for p in scale.signature.parameters]
     assert names == [
         ("x", "T", True, False, True),
         ("factors", "T", True, True, True),
@@ -200,7 +200,7 @@ def test_a_kernel_or_file_that_is_not_there_is_named(tmp_path, scale):
     with pytest.raises(CompileError, match=r"no kernel .*missing"):
         parse_parameters(read_source(scale.path), "missing")
     with pytest.raises(CompileError, match=r"none\.cu cannot be read"):
-        Kernel(tmp_path / "none.cu", "x").parameters  # noqa: B018
+        Kernel(tmp_path / "none.cu", "x").signature.parameters  # noqa: B018
     with pytest.raises(CompileError, match="the type of 'char x' is none of"):
         parse_parameters('extern "C" __global__ void f(char x) {}', "f")
 
