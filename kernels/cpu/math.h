@@ -252,11 +252,11 @@ ALWAYS_INLINE Real tanh(Real x) {
     using F = Format<Real>;
     Real a = abs(x);
     a = a > F::TANH_MAX ? F::TANH_MAX : a;
-    const Exponential<Real> e = exponential(Real(2) * a);
+    const Exponential<Real> e = exponential(Real(-2) * a);
     const Real scale = power_of_two<Real>(to_bits(e.shifted));
-    // expm1(2a) / (expm1(2a) + 2), both with their own rounding.
-    const Real numerator = multiply_add(scale, e.fraction, scale - Real(1));
-    const Real denominator = multiply_add(scale, e.fraction, scale + Real(1));
+    // (1 - exp(-2a)) / (1 + exp(-2a)), each rounded once.
+    const Real numerator = multiply_add(-scale, e.fraction, Real(1) - scale);
+    const Real denominator = multiply_add(scale, e.fraction, Real(1) + scale);
     return with_sign(numerator / denominator, x);
 }
 

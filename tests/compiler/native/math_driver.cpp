@@ -1,24 +1,35 @@
-// The functions of kernels/cpu/math.h over arrays, each beside the machine's long double function of the same name. A
-// loop has a line of its own, by which the compiler reports whether it vectorized it.
+// The functions of kernels/cpu/math.h over arrays, and as references the long double functions of the machine's library.
+//
+// A loop has a line of its own, by which the compiler reports that it vectorized it. -DONE_FUNCTION=exp
+// -DONE_TYPE=float compiles that loop alone.
 
 #include "math.h"
 
-#include <cmath>
-
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-// The reference as a sum of two doubles, and so with more digits than the result for which it is the reference.
-#define LOOP(name, type) \
-    EXPORT void name##_##type(const type* __restrict__ x, type* __restrict__ y, long n) { \
-        for (long i = 0; i < n; ++i) y[i] = real::name(x[i]); \
+#define LOOP(name, type) LOOP_NAMED(name##_##type, name, type)
+#define LOOP_NAMED(symbol, name, type)                                         \
+    EXPORT void symbol(const type* __restrict__ x, type* __restrict__ y, long n) { \
+        for (long i = 0; i < n; ++i) y[i] = real::name(x[i]);                  \
     }
-#define REFERENCE(name) \
+
+#ifdef ONE_FUNCTION
+
+#define EXPANDED(name, type) LOOP(name, type)
+EXPANDED(ONE_FUNCTION, ONE_TYPE)
+
+#else
+
+#include <cmath>
+
+// The result as a sum of two doubles: more digits than those of the results that it is the reference of.
+#define REFERENCE(name)                                                               \
     EXPORT void name##_reference(const double* x, double* high, double* low, long n) { \
-        for (long i = 0; i < n; ++i) { \
-            const long double y = std::name(static_cast<long double>(x[i])); \
-            high[i] = static_cast<double>(y); \
-            low[i] = static_cast<double>(y - high[i]); \
-        } \
+        for (long i = 0; i < n; ++i) {                                                \
+            const long double y = std::name(static_cast<long double>(x[i]));          \
+            high[i] = static_cast<double>(y);                                         \
+            low[i] = static_cast<double>(y - high[i]);                                \
+        }                                                                             \
     }
 
 LOOP(exp, float)
@@ -46,3 +57,5 @@ REFERENCE(tanh)
 REFERENCE(erf)
 REFERENCE(sqrt)
 REFERENCE(abs)
+
+#endif
