@@ -40,11 +40,13 @@ DEVICE void philox(Word block, Word step, Word draw, Word key0, uint32_t* bits) 
     }
 }
 
-DEVICE void mask(const uint32_t* bits, const T* x, T* y, bool* __restrict__ keep, Int count, float p, T scale) {
+// A bool as a number, in loops that vectorize for integers only.
+using Flag = unsigned char;
+
+// out = x * keep * scale
+DEVICE void apply(const T* x, const Flag* keep, T* out, Int count, T scale) {
     INDEPENDENT
-    for (Int i = 0; i < count; ++i) keep[i] = static_cast<float>(static_cast<int32_t>(bits[i] >> 8)) * 0x1p-24f >= p;
-    INDEPENDENT
-    for (Int i = 0; i < count; ++i) y[i] = x[i] * scale * T(keep[i]);
+    for (Int i = 0; i < count; ++i) out[i] = x[i] * scale * static_cast<T>(static_cast<int>(keep[i]));
 }
 
 // y may be x.
@@ -55,13 +57,18 @@ static void dropout_forward(Int begin, Int end,
                             const Int* step,    // [1]
                             Int seed, Int draw, Int first_row, Int rows, Int n, double p, T scale) {
     uint32_t bits[BLOCKS * DRAWS];
+    Flag* flags = reinterpret_cast<Flag*>(keep);
+    const float least = static_cast<float>(p);
     const Int stop = end * n;
     for (Int i = begin * n; i < stop;) {
         const Word place = static_cast<Word>(first_row) * n + i;  // in the global batch
         const Int skip = place % DRAWS, count = std::min(stop - i, BLOCKS * DRAWS - skip);
         for (Int block = 0; block * DRAWS < skip + count; ++block)
             philox(place / DRAWS + block, step[0], draw, seed, bits + block * DRAWS);
-        mask(bits + skip, x + i, y + i, keep + i, count, static_cast<float>(p), scale);
+        INDEPENDENT
+        for (Int j = 0; j < count; ++j)
+            flags[i + j] = static_cast<float>(static_cast<int>(bits[skip + j] >> 8)) * 0x1p-24f >= least ? 1 : 0;
+        apply(x + i, flags + i, y + i, count, scale);
         i += count;
     }
 }
@@ -73,7 +80,6 @@ static void dropout_backward(Int begin, Int end,
                              const bool* keep,    // [rows * n]
                              T* dx,               // [rows * n]
                              Int rows, Int n, T scale) {
-    INDEPENDENT
-    for (Int i = begin * n; i < end * n; ++i) dx[i] = dy[i] * scale * T(keep[i]);
+    apply(dy + begin * n, reinterpret_cast<const Flag*>(keep) + begin * n, dx + begin * n, (end - begin) * n, scale);
 }
 ROWS(dropout_backward)

@@ -21,41 +21,57 @@ struct LossAndSlope {
     T loss, slope;
 };
 
-struct Shares {
-    const T* weight;
-    T whole;
-
-    DEVICE T operator[](Int row) const { return whole == T(0) ? T(0) : (weight ? weight[row] : T(1)) / whole; }
-};
-
-DEVICE T scaled_sum(const T* losses, T* slope, Int n, T share) {
-    INDEPENDENT
-    for (Int j = 0; j < n; ++j) slope[j] *= share;
-    return share * sum_terms<T>(n, [=](Int j) { return losses[j]; });
+// losses[i] += share_i times the sum of the n losses of row i, and slope times share_i.
+template <typename Share>
+DEVICE void scale_rows(const T* of_elements, T* __restrict__ slope, T* __restrict__ losses, Int rows, Int n, Share share) {
+    if (n == 1) {
+        for (Int i = 0; i < rows; ++i) {
+            losses[i] += share(i) * of_elements[i];
+            slope[i] *= share(i);
+        }
+        return;
+    }
+    for (Int i = 0; i < rows; ++i) {
+        const T* own = of_elements + i * n;
+        T sum = 0;
+        if (n >= LANES) sum = sum_terms<T>(n, [=](Int j) { return own[j]; });
+        else
+            for (Int j = 0; j < n; ++j) sum += own[j];
+        losses[i] += share(i) * sum;
+        for (Int j = 0; j < n; ++j) slope[i * n + j] *= share(i);
+    }
 }
 
-template <typename Loss>
-DEVICE void mean_loss(Int begin, Int end, const T* prediction, const T* target, const T* weight, const T* weight_sum,
-                      T* slope, T* losses, Int rows, Int n, Loss loss) {
-    const Shares shares{weight, weight ? weight_sum[0] * static_cast<T>(n) : static_cast<T>(rows * n)};
+template <typename Share, typename Loss>
+DEVICE void losses_of_rows(Int begin, Int end, const T* prediction, const T* target, T* slope, T* losses, Int n,
+                           Share share, Loss loss) {
     const Int rows_at_once = std::max<Int>(1, BUFFER / std::max<Int>(n, 1));
     T of_elements[BUFFER];
     for (Int row = begin; row < end; row += rows_at_once) {
-        const Int last = std::min(row + rows_at_once, end);
-        for (Int i = row; i < last; ++i) losses[i] = 0;
-        for (Int first = row * n; first < last * n; first += BUFFER) {
-            const Int count = std::min(last * n - first, BUFFER);
+        const Int rows = std::min(rows_at_once, end - row);
+        std::fill_n(losses + row, rows, T(0));
+        for (Int first = row * n; first < (row + rows) * n; first += BUFFER) {
+            const Int count = std::min((row + rows) * n - first, BUFFER);
             INDEPENDENT
             for (Int j = 0; j < count; ++j) {
                 const LossAndSlope both = loss(prediction[first + j], target[first + j]);
                 of_elements[j] = both.loss;
                 slope[first + j] = both.slope;
             }
-            const Int width = std::min(n, count);
-            for (Int i = row; i < last; ++i)
-                losses[i] += scaled_sum(of_elements + (i - row) * width, slope + first + (i - row) * width, width, shares[i]);
+            scale_rows(of_elements, slope + first, losses + row, rows, std::min(n, count),
+                       [=](Int i) { return share(row + i); });
         }
     }
+}
+
+template <typename Loss>
+DEVICE void mean_loss(Int begin, Int end, const T* prediction, const T* target, const T* weight, const T* weight_sum,
+                      T* slope, T* losses, Int rows, Int n, Loss loss) {
+    const T norm = weight ? weight_sum[0] * static_cast<T>(n) : static_cast<T>(rows * n);
+    const T share = norm == T(0) ? T(0) : T(1) / norm;
+    if (weight)
+        losses_of_rows(begin, end, prediction, target, slope, losses, n, [=](Int i) { return weight[i] * share; }, loss);
+    else losses_of_rows(begin, end, prediction, target, slope, losses, n, [=](Int) { return share; }, loss);
 }
 
 // l = (p - t)^2. slope may be the prediction.

@@ -22,11 +22,14 @@ DEVICE bool is_answer(const T* z, Int label, Int classes) {
     return better == 0;
 }
 
+// NumPy's argmax: the first NaN, else the first of the largest.
 DEVICE Int argmax(const T* a, Int n) {
-    Int best = 0;
-    for (Int j = 1; j < n; ++j)
-        if (a[best] == a[best] && !(a[j] <= a[best])) best = j;
-    return best;
+    const T largest = largest_of(a, n);
+    int nans = 0;
+    for (Int j = 0; j < n; ++j) nans += a[j] != a[j];
+    for (Int j = 0; j < n; ++j)
+        if (nans ? a[j] != a[j] : a[j] == largest) return j;
+    return 0;
 }
 
 // Right is a row whose largest output is its label's.

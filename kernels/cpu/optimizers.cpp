@@ -30,7 +30,7 @@ DEVICE Range elements(Int begin, Int end, Int size) { return {std::min(begin * B
 // The sum of the squares; NaN where an element is NaN or infinite. In T, and again in double where that overflows: then
 // it is infinite at most in double, for finite elements.
 DEVICE double square_sum(const T* g, Int n) {
-    const double sum = sum_terms<T>(n, [=](Int i) { return g[i] * g[i]; });
+    const double sum = sum_terms<T, 4 * LANES>(n, [=](Int i) { return g[i] * g[i]; });
     if (std::isfinite(sum)) return sum;
     return sum_terms<double>(n, [=](Int i) {
         const double x = g[i];

@@ -36,6 +36,7 @@ static void cross_entropy_norm(Int begin, Int end,
 }
 WHOLE(cross_entropy_norm)
 
+// The logits and all that goes with them.
 struct Batch {
     const T* logits;
     const Int* labels;    // or null
@@ -51,6 +52,11 @@ struct Batch {
     DEVICE T of_class(Int j) const { return class_weight ? class_weight[j] : T(1); }
     DEVICE bool has_class(Int row) const { return labels[row] >= 0 && labels[row] < classes; }
 };
+
+template <typename Loss>
+DEVICE void in_groups(const Batch& batch, Int begin, Int end, Loss loss) {
+    for (Int row = begin; row < end; row += LANES) loss(batch, row, std::min(LANES, end - row));
+}
 
 DEVICE T not_below(T lowest, T distance) { return distance < lowest ? lowest : distance; }
 
@@ -141,11 +147,9 @@ static void few_hard(const Batch& batch, Int first, Int count) {
     group.write_losses(batch.losses + first, count);
 }
 
-// dz = exp(z - largest); its sum.
+// dz = exp(z - largest); the sum of it.
 DEVICE T exponentiate(const T* z, T* dz, T largest, Int classes) {
-    INDEPENDENT
-    for (Int j = 0; j < classes; ++j) dz[j] = real::exp(z[j] - largest);
-    return sum_terms<T>(classes, [=](Int j) { return dz[j]; });
+    return sum_terms<T>(classes, [=](Int j) { return dz[j] = real::exp(z[j] - largest); });
 }
 
 static void many_hard(const Batch& batch, Int first, Int count) {
@@ -167,50 +171,76 @@ static void many_hard(const Batch& batch, Int first, Int count) {
     group.write_losses(batch.losses + first, count);
 }
 
-// t_ij of distributions, or with labels that of the classes that are not the label.
+// t_ij of a row.
 template <bool DISTRIBUTIONS, bool WEIGHTED>
 struct Target {
     const T* target;
     const T* class_weight;
+    int label;
     T share, keep, smooth;
 
+    DEVICE Target(const Batch& batch, Int row)
+        : target(DISTRIBUTIONS ? batch.target + row * batch.classes : nullptr),
+          class_weight(batch.class_weight),
+          label(!DISTRIBUTIONS && batch.has_class(row) ? static_cast<int>(batch.labels[row]) : -1),
+          share(batch.share(row)),
+          keep(T(1) - batch.smoothing),
+          smooth(batch.smoothing / static_cast<T>(batch.classes)) {}
+
     DEVICE T operator[](Int j) const {
-        const T t = DISTRIBUTIONS ? keep * target[j] + smooth : smooth;
-        return share * (WEIGHTED ? class_weight[j] * t : t);
+        const T own = DISTRIBUTIONS ? target[j] : static_cast<int>(j) == label ? T(1) : T(0);
+        return share * (WEIGHTED ? class_weight[j] * (keep * own + smooth) : keep * own + smooth);
     }
 };
 
 template <bool DISTRIBUTIONS, bool WEIGHTED>
-static void soft(const Batch& batch, Int first, Int count) {
+static void few_soft(const Batch& batch, Int first, Int count) {
+    Tile tile, targets;
     Group group = {};
     const Int classes = batch.classes;
-    const T keep = T(1) - batch.smoothing, smooth = batch.smoothing / static_cast<T>(classes);
+    tile.load(batch.logits + first * classes, count, classes);
+    for (Int l = 0; l < LANES; ++l) {
+        const Target<DISTRIBUTIONS, WEIGHTED> t(batch, first + std::min(l, count - 1));
+        for (Int j = 0; j < classes; ++j) targets.z[j][l] = t[j];
+    }
+    tile.subtract_largest(classes);
+    for (Int j = 0; j < classes; ++j)
+        for (Int l = 0; l < LANES; ++l) {
+            group.mass[l] += targets.z[j][l];
+            group.product[l] += targets.z[j][l] * not_below(LOWEST, tile.z[j][l]);
+        }
+    tile.exponentiate(group.total, classes);
+    tile.scale(group.mass, group.total, classes);
+    for (Int j = 0; j < classes; ++j)
+        for (Int l = 0; l < LANES; ++l) tile.z[j][l] -= targets.z[j][l];
+    tile.store(batch.dlogits + first * classes, count, classes);
+    group.write_losses(batch.losses + first, count);
+}
+
+template <bool DISTRIBUTIONS, bool WEIGHTED>
+static void many_soft(const Batch& batch, Int first, Int count) {
+    Group group = {};
+    const Int classes = batch.classes;
     for (Int l = 0; l < count; ++l) {
         const Int row = first + l;
         const T* z = batch.logits + row * classes;
         T* dz = batch.dlogits + row * classes;
-        const T* target = DISTRIBUTIONS ? batch.target + row * classes : nullptr;
-        const Target<DISTRIBUTIONS, WEIGHTED> t{target, batch.class_weight, batch.share(row), keep, smooth};
+        const Target<DISTRIBUTIONS, WEIGHTED> t(batch, row);
         const T largest = largest_of(z, classes);
         group.mass[l] = sum_terms<T>(classes, [=](Int j) { return t[j]; });
         group.product[l] = sum_terms<T>(classes, [=](Int j) { return t[j] * not_below(LOWEST, z[j] - largest); });
-        Label label{0, T(0)};
-        if constexpr (!DISTRIBUTIONS) label = Label::of(batch, row);
-        label.mass *= keep;
-        group.mass[l] += label.mass;
-        group.product[l] += label.mass * not_below(LOWEST, z[label.place] - largest);
         group.total[l] = exponentiate(z, dz, largest, classes);
         const T ratio = group.mass[l] / group.total[l];
         INDEPENDENT
         for (Int j = 0; j < classes; ++j) dz[j] = dz[j] * ratio - t[j];
-        dz[label.place] -= label.mass;
     }
     group.write_losses(batch.losses + first, count);
 }
 
-template <typename Loss>
-DEVICE void in_groups(const Batch& batch, Int begin, Int end, Loss loss) {
-    for (Int row = begin; row < end; row += LANES) loss(batch, row, std::min(LANES, end - row));
+template <bool DISTRIBUTIONS, bool WEIGHTED>
+DEVICE void soft(const Batch& batch, Int begin, Int end) {
+    const auto loss = batch.classes <= FEW ? few_soft<DISTRIBUTIONS, WEIGHTED> : many_soft<DISTRIBUTIONS, WEIGHTED>;
+    in_groups(batch, begin, end, loss);
 }
 
 static void softmax_cross_entropy_labels(Int begin, Int end,
@@ -225,7 +255,8 @@ static void softmax_cross_entropy_labels(Int begin, Int end,
     const T whole = norm ? norm[0] : static_cast<T>(rows);
     const Batch batch{logits, labels, nullptr, weight, class_weight, dlogits, losses, rows, classes, smoothing, whole};
     if (smoothing == T(0)) in_groups(batch, begin, end, classes <= FEW ? few_hard : many_hard);
-    else in_groups(batch, begin, end, class_weight ? soft<false, true> : soft<false, false>);
+    else if (class_weight) soft<false, true>(batch, begin, end);
+    else soft<false, false>(batch, begin, end);
 }
 ROWS(softmax_cross_entropy_labels)
 
@@ -240,6 +271,7 @@ static void softmax_cross_entropy_distributions(Int begin, Int end,
                                                 Int rows, Int classes, T smoothing) {
     const T whole = norm ? norm[0] : static_cast<T>(rows);
     const Batch batch{logits, nullptr, target, weight, class_weight, dlogits, losses, rows, classes, smoothing, whole};
-    in_groups(batch, begin, end, class_weight ? soft<true, true> : soft<true, false>);
+    if (class_weight) soft<true, true>(batch, begin, end);
+    else soft<true, false>(batch, begin, end);
 }
 ROWS(softmax_cross_entropy_distributions)

@@ -11,20 +11,20 @@
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
-// The sum of term(0) ... term(n - 1) in `Real`: lane i % LANES takes term(i), and the lanes are added up pairwise.
-template <typename Real, typename Term>
+// The sum of term(0) ... term(n - 1) in `Real`: lane i % WIDTH takes term(i), and the lanes are added up pairwise.
+template <typename Real, Int WIDTH = LANES, typename Term>
 DEVICE Real sum_terms(Int n, Term term) {
-    Real lanes[LANES] = {};
+    Real lanes[WIDTH] = {};
     Int i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (Int lane = 0; lane < LANES; ++lane) lanes[lane] += term(i + lane);
+    for (; i + WIDTH <= n; i += WIDTH)
+        for (Int lane = 0; lane < WIDTH; ++lane) lanes[lane] += term(i + lane);
     for (Int lane = 0; lane < n - i; ++lane) lanes[lane] += term(i + lane);
-    for (Int width = LANES / 2; width > 0; width /= 2)
+    for (Int width = WIDTH / 2; width > 0; width /= 2)
         for (Int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
     return lanes[0];
 }
 
-// The largest of a[0] ... a[n - 1], n > 0. A NaN is passed over unless it is in every lane's place.
+// The largest of a[0] ... a[n - 1], n > 0; a NaN among them may be passed over.
 DEVICE T largest_of(const T* a, Int n) {
     T lanes[LANES];
     for (Int lane = 0; lane < LANES; ++lane) lanes[lane] = a[0];
