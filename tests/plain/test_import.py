@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Collection
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -41,32 +42,58 @@ FLOORS = {
 """A room imports from no floor above its own, and there are no circles."""
 
 
+def module_name(path: Path) -> str:
+    parts = ("gpunet", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+
+IN_A_CYCLE = {f"gpunet.training.{name}" for name in ("callbacks", "checkpoint", "distributed", "plan", "trainer")}
+"""The modules that still import each other, for typing alone; none shall."""
+
+
 def room(module: str) -> str:
     """Return the room of a module: its first name after "gpunet" that is one."""
     name = module.split(".")[1:2]
     return name[0] if name and name[0] in FLOORS else "gpunet"
 
 
-def imported_rooms(source: str) -> set[str]:
-    """Return the rooms that a source imports from, also inside of functions."""
+def imported_modules(source: str, known: Collection[str] = MODULES) -> set[str]:
+    """Return the modules of gpunet that a source imports, also for typing alone and inside of functions."""
     modules = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             modules |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide where a module comes from"
-            # `from gpunet import x` may import the module gpunet.x
-            modules |= {f"{node.module}.{name.name}" if node.module == "gpunet" else node.module for name in node.names}
-    return {room(module) for module in modules if module.split(".")[0] == "gpunet"}
+            for name in node.names:
+                full = f"{node.module}.{name.name}"
+                modules.add(full if full in known else node.module)
+    return {module for module in modules if module.split(".")[0] == "gpunet"}
+
+
+def imported_rooms(source: str) -> set[str]:
+    """Return the rooms that a source imports from."""
+    return set(map(room, imported_modules(source)))
+
+
+def cycles(imports: dict[str, set[str]]) -> list[set[str]]:
+    """Return the sets of modules that import each other, directly or by way of others."""
+    reached: dict[str, set[str]] = {}
+    for module in imports:
+        reached[module], waiting = set(), [module]
+        while waiting:
+            new = imports.get(waiting.pop(), set()) - reached[module]
+            reached[module] |= new
+            waiting += new
+    found = {frozenset(o for o in reached[m] if m in reached.get(o, ())) for m in imports if m in reached[m]}
+    return sorted(map(set, found), key=sorted)
 
 
 def above(own: str, source: str) -> set[str]:
     """Return the rooms above `own` that a source imports from."""
     return {other for other in imported_rooms(source) if FLOORS[other] > FLOORS[own]}
-
-
-def module_name(path: Path) -> str:
-    return ".".join(("gpunet", *path.relative_to(PACKAGE).with_suffix("").parts))
 
 
 def test_importing_gpunet_imports_nothing_heavy():
@@ -78,16 +105,38 @@ def test_importing_gpunet_imports_nothing_heavy():
 
 
 def test_no_room_imports_from_above():
-    for path in PACKAGE.rglob("*.py"):
-        assert above(room(module_name(path)), path.read_text(encoding="utf-8")) == set(), path
+    for module, source in MODULES.items():
+        assert above(room(module), source) == set(), module
 
 
 def test_no_rooms_import_each_other_in_a_circle():
     graph = {}
-    for path in PACKAGE.rglob("*.py"):
-        own = room(module_name(path))
-        graph.setdefault(own, set()).update(imported_rooms(path.read_text(encoding="utf-8")) - {own})
+    for module, source in MODULES.items():
+        own = room(module)
+        graph.setdefault(own, set()).update(imported_rooms(source) - {own})
     TopologicalSorter(graph).prepare()
+
+
+def test_no_modules_import_each_other_in_a_cycle():
+    imports = {module: imported_modules(source) for module, source in MODULES.items()}
+    assert [cycle for cycle in cycles(imports) if not cycle <= IN_A_CYCLE] == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ({"a": "from gpunet import b", "b": "def f():\n    import gpunet.a"}, [{"a", "b"}]),
+        ({"a": "if TYPE_CHECKING:\n    from gpunet.b import B", "b": "from gpunet.a import A"}, [{"a", "b"}]),
+        ({"a": "import gpunet.b", "b": "import gpunet.c", "c": "import gpunet.a"}, [{"a", "b", "c"}]),
+        ({"a": "import gpunet.b", "b": "import gpunet.a", "c": "import gpunet.a"}, [{"a", "b"}]),
+        ({"a": "import gpunet.b", "b": "import gpunet.c, numpy", "c": ""}, []),
+        ({"a": "import gpunet.a"}, [{"a"}]),
+    ],
+)
+def test_the_search_for_cycles_finds_them(sources, found):
+    sources = {f"gpunet.{name}": source for name, source in sources.items()}
+    imports = {module: imported_modules(source, sources) for module, source in sources.items()}
+    assert cycles(imports) == [{f"gpunet.{name}" for name in cycle} for cycle in found]
 
 
 @pytest.mark.parametrize(
