@@ -1,4 +1,4 @@
-"""What `import gpunet` brings along, and which room imports which."""
+"""What `import gpunet` brings along, and which package imports which: the layers of the architecture, and no cycles."""
 
 import ast
 import subprocess
@@ -12,18 +12,19 @@ import pytest
 import gpunet
 
 PACKAGE = Path(gpunet.__file__).parent
-FLOORS = {
+LAYERS = {
     "errors": 0,
-    "faults": 0,
-    "arguments": 0,
     "random": 0,
-    "recording": 1,
-    "files": 1,
+    "files": 0,
+    "arguments": 0,
     "simulator": 1,
     "device": 2,
     "tape": 2,
+    "recording": 2,
+    "faults": 2,
     "data": 2,
     "cuda": 3,
+    "native": 3,
     "ops": 4,
     "layers": 5,
     "losses": 5,
@@ -33,13 +34,14 @@ FLOORS = {
     "models": 6,
     "training": 7,
     "bench": 8,
-    "interop": 8,
     "sklearn": 8,
+    "interop": 8,
     "gpunet": 8,  # the library as its users see it
     "cli": 9,
+    "examples": 9,
     "__main__": 10,
 }
-"""A room imports from no floor above its own, and there are no circles."""
+"""The layer of each package or module: it imports from its own layer or lower ones, never in a cycle."""
 
 
 def module_name(path: Path) -> str:
@@ -50,13 +52,13 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
 
 IN_A_CYCLE = {f"gpunet.training.{name}" for name in ("callbacks", "checkpoint", "distributed", "plan", "trainer")}
-"""The modules that still import each other, for typing alone; none shall."""
+"""The modules that still import each other, for typing alone; to be emptied."""
 
 
-def room(module: str) -> str:
-    """Return the room of a module: its first name after "gpunet" that is one."""
+def package_of(module: str) -> str:
+    """Return where a module stands in `LAYERS`."""
     name = module.split(".")[1:2]
-    return name[0] if name and name[0] in FLOORS else "gpunet"
+    return name[0] if name and name[0] in LAYERS else "gpunet"
 
 
 def imported_modules(source: str, known: Collection[str] = MODULES) -> set[str]:
@@ -73,9 +75,9 @@ def imported_modules(source: str, known: Collection[str] = MODULES) -> set[str]:
     return {module for module in modules if module.split(".")[0] == "gpunet"}
 
 
-def imported_rooms(source: str) -> set[str]:
-    """Return the rooms that a source imports from."""
-    return set(map(room, imported_modules(source)))
+def imported_packages(source: str) -> set[str]:
+    """Return the packages that a source imports from."""
+    return set(map(package_of, imported_modules(source)))
 
 
 def cycles(imports: dict[str, set[str]]) -> list[set[str]]:
@@ -92,8 +94,8 @@ def cycles(imports: dict[str, set[str]]) -> list[set[str]]:
 
 
 def above(own: str, source: str) -> set[str]:
-    """Return the rooms above `own` that a source imports from."""
-    return {other for other in imported_rooms(source) if FLOORS[other] > FLOORS[own]}
+    """Return the packages of higher layers than `own` that a source imports from."""
+    return {other for other in imported_packages(source) if LAYERS[other] > LAYERS[own]}
 
 
 def test_importing_gpunet_imports_nothing_heavy():
@@ -104,16 +106,16 @@ def test_importing_gpunet_imports_nothing_heavy():
     assert run.stdout.strip() == "[]", run.stderr
 
 
-def test_no_room_imports_from_above():
+def test_no_package_imports_from_a_higher_layer():
     for module, source in MODULES.items():
-        assert above(room(module), source) == set(), module
+        assert above(package_of(module), source) == set(), module
 
 
-def test_no_rooms_import_each_other_in_a_circle():
+def test_no_packages_import_each_other_in_a_cycle():
     graph = {}
     for module, source in MODULES.items():
-        own = room(module)
-        graph.setdefault(own, set()).update(imported_rooms(source) - {own})
+        own = package_of(module)
+        graph.setdefault(own, set()).update(imported_packages(source) - {own})
     TopologicalSorter(graph).prepare()
 
 
@@ -149,7 +151,7 @@ def test_the_search_for_cycles_finds_them(sources, found):
         ("models", "from gpunet import errors\nimport numpy", set()),
     ],
 )
-def test_the_search_for_imports_from_above_finds_them(own, source, found):
+def test_the_search_for_imports_from_higher_layers_finds_them(own, source, found):
     assert above(own, source) == found
 
 
