@@ -9,11 +9,12 @@ that they take part in, bound to the plain arrays behind them. Making the calls 
     for call in calls:
         call()
 
-A step is recorded over buffers of zeros, before its first batch: what array code computes while it is recorded is thrown
-away. Array code that branches on array values (`if a.max() > 1`, `float(a)`) cannot be recorded and raises
+A step is recorded over buffers of zeros, before its first batch: what array code computes while it is recorded is
+thrown away. Array code that branches on array values (`if a.max() > 1`, `float(a)`) cannot be recorded and raises
 `NotRecordableError`. A call that is not one on arrays, such as drawing random numbers, goes through `do`.
 
-With `recording(native=True)` operations that have a C++ kernel note a node of it (`gpunet.native`) in place of NumPy calls.
+With `recording(native=True)` operations that have a C++ kernel note a node of it (`gpunet.native`) in place of NumPy
+calls.
 """
 
 from __future__ import annotations

@@ -83,7 +83,13 @@ class Node:
     """
 
     def __init__(
-        self, kernel: Kernel, args: tuple[Any, ...], values: dict[str, Any], flags: tuple[str, ...], count: int, grain: int
+        self,
+        kernel: Kernel,
+        args: tuple[Any, ...],
+        values: dict[str, Any],
+        flags: tuple[str, ...],
+        count: int,
+        grain: int,
     ):
         self.kernel, self.args, self.flags, self.count, self.grain = kernel, args, flags, count, grain
         self.slots = np.zeros(max(len(args), 1), np.int64)

@@ -7,8 +7,8 @@ ones, and the step counts all the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from gpunet.layers.store import FlatStore
 from gpunet.ops.launch import THREADS, block_count
 from gpunet.recording import Call, RecordedArray, recording
 
-if TYPE_CHECKING:
-    from gpunet.optimizers.base import Optimizer
-
 BLOCK = 16384
 """Elements of a block on the CPU: with two moments and scratch, 320 KiB in float32."""
 
@@ -29,6 +26,21 @@ CLIP_VALUE = Kernel("optimizers.cu", "clip_value")
 
 NEVER = 2**62
 """A number of steps that no training reaches."""
+
+
+class Rule(Protocol):
+    """An optimizer, as far as a step knows it."""
+
+    kernel: ClassVar[Kernel]
+    steps: int
+    clip_norm: float | None
+    clip_value: float | None
+
+    def step_numbers(self, lr: float, step: int) -> tuple[float, ...]: ...
+
+    def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None: ...
+
+    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]: ...
 
 
 class HostStep:
@@ -45,7 +57,7 @@ class HostStep:
         calls: what the rule does; None before the first step.
     """
 
-    def __init__(self, optimizer: Optimizer, store: FlatStore):
+    def __init__(self, optimizer: Rule, store: FlatStore):
         self.optimizer = optimizer
         self.store = store
         self.numbers = np.empty(len(optimizer.step_numbers(0.0, 1)), store.params.dtype)
@@ -114,7 +126,7 @@ class DeviceStep:
         first_skipped: (1,), a view of the last of these.
     """
 
-    def __init__(self, optimizer: Optimizer, store: FlatStore):
+    def __init__(self, optimizer: Rule, store: FlatStore):
         self.optimizer = optimizer
         self.device = store.device
         self.store = store

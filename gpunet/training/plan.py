@@ -30,8 +30,8 @@ from gpunet.errors import OutOfMemoryError, StateError
 from gpunet.layers import Layer
 from gpunet.losses import Loss
 from gpunet.models import Model
+from gpunet.ops._matmul_plan import chosen_kernel, use_kernel
 from gpunet.ops.activations import CustomActivation
-from gpunet.ops.product import chosen_kernel, use_kernel
 from gpunet.optimizers import Optimizer
 from gpunet.optimizers.step import DeviceStep, HostStep
 from gpunet.recording import Call, NotRecordableError, RecordedArray, parts, recorded, recording
