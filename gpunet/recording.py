@@ -19,12 +19,11 @@ calls.
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -228,40 +227,3 @@ def _direct(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
 
 def _keep(kept: np.ndarray, call: Call) -> None:
     kept[...] = call()
-
-
-_changes = itertools.count(1)
-
-
-class Watched:
-    """What a recorded step is made of, such as a layer or a loss: whether it was changed since can be asked.
-
-    Attributes:
-        last_change: a number that is another one once an attribute was set.
-        beside_the_step: names of attributes that no step looks at.
-    """
-
-    __slots__ = ("last_change",)  # not among the settings, which are in the instance's dict
-    last_change: int
-    beside_the_step: ClassVar[frozenset[str]] = frozenset()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-        if name not in self.beside_the_step:
-            object.__setattr__(self, "last_change", next(_changes))
-
-
-def parts(watched: Watched) -> list[Watched]:
-    """Return the object and what is watched in it: a model's layers, a layer's activation."""
-    found: dict[int, Watched] = {}  # by identity: two equal activations are two parts
-    waiting: list[Any] = [watched]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list | tuple):
-            waiting += item
-        elif isinstance(item, Watched) and id(item) not in found:
-            if not hasattr(item, "last_change"):  # nothing was set since it was made, or unpickled
-                object.__setattr__(item, "last_change", 0)
-            found[id(item)] = item
-            waiting += vars(item).values()
-    return list(found.values())

@@ -16,6 +16,7 @@ import numpy as np
 from gpunet.device import Array, Device, aligned, device_of, to_host
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.recording import RecordedArray
+from gpunet.versions import Versioned
 
 ALIGNMENT = 64
 """Elements: a segment begins at a multiple of 256 bytes in float32, so that a kernel's vector loads are aligned."""
@@ -73,7 +74,7 @@ class Segment(NamedTuple):
         return flat[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
 
 
-class FlatStore:
+class FlatStore(Versioned):
     """The parameters, gradients, buffers and optimizer state of some layers, in flat arrays.
 
     Building one moves the layers' parameters into it; the stores that held them before are `adopted` then.

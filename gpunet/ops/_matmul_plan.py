@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from gpunet import versions
 from gpunet.device import Device, current_device
 from gpunet.errors import ArgumentError
 from gpunet.ops.tiles import FLOAT32, TILES, Tile
@@ -55,10 +56,12 @@ def use_kernel(kernel: str | None) -> Iterator[None]:
     """
     check_kernel(kernel)
     token = _inside.set(kernel)
+    versions.advance()  # recorded steps of other products are to be recorded again
     try:
         yield
     finally:
         _inside.reset(token)
+        versions.advance()
 
 
 def chosen_kernel() -> str | None:

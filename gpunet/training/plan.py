@@ -47,7 +47,7 @@ Add = Callable[[Array, Array, Array, Tape], None]
 """Takes note of a step's loss, outputs and targets on the device."""
 
 
-LAST_CHANGE = operator.attrgetter("last_change")
+LAST_CHANGE = operator.attrgetter("version")
 
 MOST_RESIDENT = 16
 """Batches on a GPU that have a graph each; all others are copied to one place."""
