@@ -1,0 +1,79 @@
+// dropout.cpp: y = x * keep / (1 - p) with keep = (u >= p), and its gradient; x is (rows, n).
+//
+// The random numbers u are those that gpunet/random.py describes and NumPy's Generator(Philox) draws: Philox4x64-10
+// (Salmon et al. 2011) with the key (seed, 0) and the counter (e / 8 + 1, step, draw, 0) gives the eight float32 numbers
+// of the places e = 8 q .. 8 q + 7, where row i of the global batch has the places i n .. i n + n - 1.
+//
+// It divides by rows. A part may begin and end inside a block of eight numbers, which its neighbours then make too. The
+// numbers of up to BLOCKS blocks are made first, by scalar 64-bit multiplications, and used by loops that vectorize.
+
+#include <algorithm>
+
+#include "common.h"
+#include "vector.h"
+
+using Word = uint64_t;
+
+constexpr Int DRAWS = 8;  // numbers of a block
+constexpr Int BLOCKS = 64;
+
+DEVICE Word high_product(Word a, Word b) { return static_cast<Word>(static_cast<unsigned __int128>(a) * b >> 64); }
+
+// The bits of the eight numbers of a block.
+DEVICE void philox(Word block, Word step, Word draw, Word key0, uint32_t* bits) {
+    constexpr Word MULTIPLIER0 = 0xD2E7470EE14C6C93ull, MULTIPLIER1 = 0xCA5A826395121157ull;
+    Word counter[4] = {block + 1, step, draw, 0}, key1 = 0;
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; ++round) {
+        const Word high0 = high_product(MULTIPLIER0, counter[0]), low0 = MULTIPLIER0 * counter[0];
+        const Word high1 = high_product(MULTIPLIER1, counter[2]), low1 = MULTIPLIER1 * counter[2];
+        counter[0] = high1 ^ counter[1] ^ key0;
+        counter[2] = high0 ^ counter[3] ^ key1;
+        counter[1] = low1;
+        counter[3] = low0;
+        key0 += 0x9E3779B97F4A7C15ull;
+        key1 += 0xBB67AE8584CAA73Bull;
+    }
+    for (int i = 0; i < 4; ++i) {
+        bits[2 * i] = static_cast<uint32_t>(counter[i]);
+        bits[2 * i + 1] = static_cast<uint32_t>(counter[i] >> 32);
+    }
+}
+
+DEVICE void mask(const uint32_t* bits, const T* x, T* y, bool* __restrict__ keep, Int count, float p, T scale) {
+    INDEPENDENT
+    for (Int i = 0; i < count; ++i) keep[i] = static_cast<float>(static_cast<int32_t>(bits[i] >> 8)) * 0x1p-24f >= p;
+    INDEPENDENT
+    for (Int i = 0; i < count; ++i) y[i] = x[i] * scale * T(keep[i]);
+}
+
+// y may be x.
+static void dropout_forward(Int begin, Int end,
+                            const T* x,         // [rows * n]
+                            T* y,               // [rows * n]
+                            bool* keep,         // [rows * n]
+                            const Int* step,    // [1]
+                            Int seed, Int draw, Int first_row, Int rows, Int n, double p, T scale) {
+    uint32_t bits[BLOCKS * DRAWS];
+    const Int stop = end * n;
+    for (Int i = begin * n; i < stop;) {
+        const Word place = static_cast<Word>(first_row) * n + i;  // in the global batch
+        const Int skip = place % DRAWS, count = std::min(stop - i, BLOCKS * DRAWS - skip);
+        for (Int block = 0; block * DRAWS < skip + count; ++block)
+            philox(place / DRAWS + block, step[0], draw, seed, bits + block * DRAWS);
+        mask(bits + skip, x + i, y + i, keep + i, count, static_cast<float>(p), scale);
+        i += count;
+    }
+}
+ROWS(dropout_forward)
+
+// dx = dy * keep / (1 - p). dx may be dy.
+static void dropout_backward(Int begin, Int end,
+                             const T* dy,         // [rows * n]
+                             const bool* keep,    // [rows * n]
+                             T* dx,               // [rows * n]
+                             Int rows, Int n, T scale) {
+    INDEPENDENT
+    for (Int i = begin * n; i < end * n; ++i) dx[i] = dy[i] * scale * T(keep[i]);
+}
+ROWS(dropout_backward)

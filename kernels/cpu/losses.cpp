@@ -1,0 +1,108 @@
+// losses.cpp: losses that are a mean over elements, each with its gradient, by the formulas of
+// gpunet/ops/_elementwise_loss.py:
+//
+//     losses_i = share_i sum_j l(p_ij, t_ij),    slope_ij = share_i l'(p_ij, t_ij)
+//
+// for predictions p and targets t of (rows, n), share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w; where
+// these are all zero, so are the shares. The loss is the sum of `losses`.
+//
+// It divides by rows. Rows are often narrow, also of one element, so several are taken as one array of up to BUFFER
+// elements, whose losses are added up row by row afterwards; a wider row is taken in parts.
+
+#include <algorithm>
+
+#include "common.h"
+#include "math.h"
+#include "vector.h"
+
+constexpr Int BUFFER = 512;
+
+struct LossAndSlope {
+    T loss, slope;
+};
+
+struct Shares {
+    const T* weight;
+    T whole;
+
+    DEVICE T operator[](Int row) const { return whole == T(0) ? T(0) : (weight ? weight[row] : T(1)) / whole; }
+};
+
+DEVICE T scaled_sum(const T* losses, T* slope, Int n, T share) {
+    INDEPENDENT
+    for (Int j = 0; j < n; ++j) slope[j] *= share;
+    return share * sum_terms<T>(n, [=](Int j) { return losses[j]; });
+}
+
+template <typename Loss>
+DEVICE void mean_loss(Int begin, Int end, const T* prediction, const T* target, const T* weight, const T* weight_sum,
+                      T* slope, T* losses, Int rows, Int n, Loss loss) {
+    const Shares shares{weight, weight ? weight_sum[0] * static_cast<T>(n) : static_cast<T>(rows * n)};
+    const Int rows_at_once = std::max<Int>(1, BUFFER / std::max<Int>(n, 1));
+    T of_elements[BUFFER];
+    for (Int row = begin; row < end; row += rows_at_once) {
+        const Int last = std::min(row + rows_at_once, end);
+        for (Int i = row; i < last; ++i) losses[i] = 0;
+        for (Int first = row * n; first < last * n; first += BUFFER) {
+            const Int count = std::min(last * n - first, BUFFER);
+            INDEPENDENT
+            for (Int j = 0; j < count; ++j) {
+                const LossAndSlope both = loss(prediction[first + j], target[first + j]);
+                of_elements[j] = both.loss;
+                slope[first + j] = both.slope;
+            }
+            const Int width = std::min(n, count);
+            for (Int i = row; i < last; ++i)
+                losses[i] += scaled_sum(of_elements + (i - row) * width, slope + first + (i - row) * width, width, shares[i]);
+        }
+    }
+}
+
+// l = (p - t)^2. slope may be the prediction.
+static void mean_squared_error(Int begin, Int end,
+                               const T* prediction,    // [rows * n]
+                               const T* target,        // [rows * n]
+                               const T* weight,        // [rows] or null
+                               const T* weight_sum,    // [1] or null
+                               T* slope,               // [rows * n]
+                               T* losses,              // [rows]
+                               Int rows, Int n) {
+    mean_loss(begin, end, prediction, target, weight, weight_sum, slope, losses, rows, n, [](T p, T t) {
+        const T d = p - t;
+        return LossAndSlope{d * d, T(2) * d};
+    });
+}
+ROWS(mean_squared_error)
+
+// l = c (d - c / 2) with d = p - t and c = d clipped to +-delta. slope may be the prediction.
+static void huber(Int begin, Int end,
+                  const T* prediction,    // [rows * n]
+                  const T* target,        // [rows * n]
+                  const T* weight,        // [rows] or null
+                  const T* weight_sum,    // [1] or null
+                  T* slope,               // [rows * n]
+                  T* losses,              // [rows]
+                  Int rows, Int n, T delta) {
+    mean_loss(begin, end, prediction, target, weight, weight_sum, slope, losses, rows, n, [=](T p, T t) {
+        const T d = p - t;
+        const T c = d > delta ? delta : d < -delta ? -delta : d;
+        return LossAndSlope{c * (d - T(0.5) * c), c};
+    });
+}
+ROWS(huber)
+
+// l = max(z, 0) - z t + log(1 + exp(-|z|)), l' = sigmoid(z) - t. slope may be the prediction, logits z.
+static void binary_cross_entropy(Int begin, Int end,
+                                 const T* prediction,    // [rows * n]
+                                 const T* target,        // [rows * n]
+                                 const T* weight,        // [rows] or null
+                                 const T* weight_sum,    // [1] or null
+                                 T* slope,               // [rows * n]
+                                 T* losses,              // [rows]
+                                 Int rows, Int n) {
+    mean_loss(begin, end, prediction, target, weight, weight_sum, slope, losses, rows, n, [](T z, T t) {
+        const T loss = (z < T(0) ? T(0) : z) - z * t + real::log1p(real::exp(-real::abs(z)));
+        return LossAndSlope{loss, T(1) / (T(1) + real::exp(-z)) - t};
+    });
+}
+ROWS(binary_cross_entropy)

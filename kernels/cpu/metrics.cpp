@@ -1,0 +1,74 @@
+// metrics.cpp: which answers of a batch are right, and the sums of an epoch: totals[0] += loss * rows, totals[1] +=
+// right answers, by gpunet/training/running.py.
+//
+// What is right is found by rows. A class is the answer where no other class beats it: a larger output does, and an equal
+// one in front; NaN beats every number, and the first NaN all others, as in NumPy's argmax. So a label needs no search
+// for the largest output, only a count of comparisons, which vectorizes.
+
+#include "common.h"
+#include "vector.h"
+
+// Whether NumPy's argmax of z (classes,) is `label`.
+DEVICE bool is_answer(const T* z, Int label, Int classes) {
+    if (label < 0 || label >= classes) return false;
+    const T own = z[label];
+    int better = 0;
+    if (own == own) {
+        for (Int j = 0; j < label; ++j) better += !(z[j] < own);
+        for (Int j = label + 1; j < classes; ++j) better += !(z[j] <= own);
+    } else {
+        for (Int j = 0; j < label; ++j) better += z[j] != z[j];
+    }
+    return better == 0;
+}
+
+DEVICE Int argmax(const T* a, Int n) {
+    Int best = 0;
+    for (Int j = 1; j < n; ++j)
+        if (a[best] == a[best] && !(a[j] <= a[best])) best = j;
+    return best;
+}
+
+// Right is a row whose largest output is its label's.
+static void right_labels(Int begin, Int end,
+                         const T* prediction,    // [rows * classes]
+                         const Int* labels,      // [rows]
+                         bool* right,            // [rows]
+                         Int rows, Int classes) {
+    for (Int i = begin; i < end; ++i) right[i] = is_answer(prediction + i * classes, labels[i], classes);
+}
+ROWS(right_labels)
+
+// Right is a row whose largest output is where its target is largest.
+static void right_distributions(Int begin, Int end,
+                                const T* prediction,    // [rows * classes]
+                                const T* target,        // [rows * classes]
+                                bool* right,            // [rows]
+                                Int rows, Int classes) {
+    for (Int i = begin; i < end; ++i)
+        right[i] = is_answer(prediction + i * classes, argmax(target + i * classes, classes), classes);
+}
+ROWS(right_distributions)
+
+// Right is a logit above 0 where the target is above 0.5, or neither.
+static void right_binary(Int begin, Int end,
+                         const T* __restrict__ prediction,    // [rows * n]
+                         const T* __restrict__ target,        // [rows * n]
+                         bool* __restrict__ right,            // [rows * n]
+                         Int rows, Int n) {
+    for (Int i = begin * n; i < end * n; ++i) right[i] = (prediction[i] > T(0)) == (target[i] > T(0.5));
+}
+ROWS(right_binary)
+
+static void accumulate(Int begin, Int end,
+                       const T* loss,        // [1]
+                       const bool* right,    // [answers] or null: nothing is right or wrong
+                       double* totals,       // [2]
+                       Int rows, Int answers) {
+    totals[0] += static_cast<double>(loss[0]) * static_cast<double>(rows);
+    Int count = 0;
+    if (right)
+        for (Int i = 0; i < answers; ++i) count += right[i];
+    totals[1] += static_cast<double>(count);
+}
+WHOLE(accumulate)

@@ -1,0 +1,201 @@
+// optimizers.cpp: the update rules of gpunet/optimizers/ over a model's flat buffers, and the clipping of its gradient.
+//
+// The unit of all kernels that divide is a block of BLOCK elements: [begin, end) are blocks, `parts` is their number. A
+// step is: clip_value, where it is asked for; squares, a sum a block; a rule; end_step. A rule finds the update for itself
+// in each call, from the sums of all blocks in their order, as these are few. What changes from step to step lies in
+// `progress` and `rates`.
+//
+// Memory-bound: Adam reads p, g, m, v and writes p, m, v, 28 bytes for some 15 FLOPs (and the gradient where it is
+// clipped), so each rule is one pass.
+
+#include <algorithm>
+#include <cmath>
+
+#include "common.h"
+#include "vector.h"
+
+constexpr Int BLOCK = 16384;
+
+// Places in `progress`.
+constexpr int STEPS = 0;          // steps done
+constexpr int RATES_FROM = 1;     // the number of steps done for which rates[0] is
+constexpr int FIRST_SKIPPED = 2;  // the first step that was not applied, counted from 1; 0: none
+
+struct Range {
+    Int first, last;
+};
+
+DEVICE Range elements(Int begin, Int end, Int size) { return {std::min(begin * BLOCK, size), std::min(end * BLOCK, size)}; }
+
+// The sum of the squares; NaN where an element is NaN or infinite. In T, and again in double where that overflows: then
+// it is infinite at most in double, for finite elements.
+DEVICE double square_sum(const T* g, Int n) {
+    const double sum = sum_terms<T>(n, [=](Int i) { return g[i] * g[i]; });
+    if (std::isfinite(sum)) return sum;
+    return sum_terms<double>(n, [=](Int i) {
+        const double x = g[i];
+        return x * x + (x - x);
+    });
+}
+
+static void squares(Int begin, Int end,
+                    const T* g,                 // [size]
+                    double* partial_squares,    // [parts]
+                    Int size, Int parts) {
+    for (Int part = begin; part < end; ++part) {
+        const Range own = elements(part, part + 1, size);
+        partial_squares[part] = square_sum(g + own.first, own.last - own.first);
+    }
+}
+SLICES(squares)
+
+// g = g, but no less than -limit and no more than limit; NaN stays NaN.
+static void clip_value(Int begin, Int end,
+                       T* g,    // [size]
+                       Int size, Int parts, T limit) {
+    const Range own = elements(begin, end, size);
+    for (Int i = own.first; i < own.last; ++i) g[i] = g[i] > limit ? limit : g[i] < -limit ? -limit : g[i];
+}
+SLICES(clip_value)
+
+// The factor that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm + 1e-6),
+// 1). Where an element is NaN or infinite it is 0: the step is not applied.
+DEVICE double clip_factor(const double* partial_squares, Int parts, double max_norm) {
+    double squares = 0;
+    for (Int part = 0; part < parts; ++part) squares += partial_squares[part];
+    const double clip = max_norm > 0 ? max_norm / (std::sqrt(squares) + 1e-6) : 1;
+    return squares == squares ? std::min(clip, 1.0) : 0;
+}
+
+// What a step does: its number from 1 on, its learning rate, and what scales the gradient.
+struct Update {
+    double step, rate, factor;
+};
+
+DEVICE Update find_update(const double* partial_squares, const double* rates, const Int* progress, Int parts, Int count,
+                          double max_norm) {
+    const Int done = progress[STEPS], place = done - progress[RATES_FROM];
+    const double rate = rates[std::max<Int>(std::min(place, count - 1), 0)];
+    return {static_cast<double>(done + 1), rate, clip_factor(partial_squares, parts, max_norm)};
+}
+
+template <bool CLIPPED, bool FIRST, bool SECOND, typename Rule>
+DEVICE void update_range(T* __restrict__ p, T* __restrict__ g, T* __restrict__ s, T* __restrict__ t, Range own, T factor,
+                         Rule rule) {
+    INDEPENDENT
+    for (Int i = own.first; i < own.last; ++i) {
+        const T gradient = CLIPPED ? factor * g[i] : g[i];
+        if constexpr (CLIPPED) g[i] = gradient;
+        T parameter = p[i], first = FIRST ? s[i] : T(0), second = SECOND ? t[i] : T(0);
+        rule(parameter, gradient, first, second);
+        p[i] = parameter;
+        if constexpr (FIRST) s[i] = first;
+        if constexpr (SECOND) t[i] = second;
+    }
+}
+
+// Call rule(p, g, s, t) for every parameter, its gradient and its state, of which there is as much as FIRST and SECOND
+// say. The gradient is scaled before, and stays so.
+template <bool FIRST, bool SECOND, typename Rule>
+DEVICE void update_each(T* p, T* g, T* s, T* t, Range own, double factor, Rule rule) {
+    if (factor == 0) return;
+    if (factor < 1) update_range<true, FIRST, SECOND>(p, g, s, t, own, static_cast<T>(factor), rule);
+    else update_range<false, FIRST, SECOND>(p, g, s, t, own, T(1), rule);
+}
+
+// v = momentum v + g, p -= rate v; with nesterov, p -= rate (g + momentum v). Without a velocity v is g.
+static void sgd(Int begin, Int end,
+                const double* partial_squares,    // [parts]
+                const double* rates,              // [count]
+                const Int* progress,              // [3]
+                Int parts, Int count, double max_norm,
+                T* p,           // [size]
+                T* g,           // [size]
+                T* velocity,    // [size] or null
+                Int size, T momentum, T weight_decay, bool nesterov) {
+    const Update update = find_update(partial_squares, rates, progress, parts, count, max_norm);
+    const Range own = elements(begin, end, size);
+    const T rate = static_cast<T>(update.rate), ahead = nesterov ? momentum : T(0);
+    if (!velocity)
+        return update_each<false, false>(p, g, nullptr, nullptr, own, update.factor, [=](T& p, T g, T&, T&) {
+            g += weight_decay * p;
+            p -= rate * (g + ahead * g);
+        });
+    const auto rule = [=](auto look_ahead) {
+        return [=](T& p, T g, T& v, T&) {
+            g += weight_decay * p;
+            v = momentum * v + g;
+            p -= rate * (look_ahead ? g + momentum * v : v);
+        };
+    };
+    if (nesterov) update_each<true, false>(p, g, velocity, nullptr, own, update.factor, rule(std::true_type{}));
+    else update_each<true, false>(p, g, velocity, nullptr, own, update.factor, rule(std::false_type{}));
+}
+SLICES(sgd)
+
+// Adam with the scaled moments m / (1 - beta1), v / (1 - beta2) of gpunet/optimizers/adam.py; AdamW where `decoupled`.
+// 1 - beta^t is computed as -expm1(t log(beta)), which loses no digits where beta is near 1.
+static void adam(Int begin, Int end,
+                 const double* partial_squares,    // [parts]
+                 const double* rates,              // [count]
+                 const Int* progress,              // [3]
+                 Int parts, Int count, double max_norm,
+                 T* p,    // [size]
+                 T* g,    // [size]
+                 T* m,    // [size]
+                 T* v,    // [size]
+                 Int size, double beta1, double beta2, double log_beta1, double log_beta2,
+                 double rest1, double rest2,    // 1 - beta1 and 1 - beta2
+                 double eps, double weight_decay, bool decoupled) {
+    const Update update = find_update(partial_squares, rates, progress, parts, count, max_norm);
+    const double a = update.rate * rest1 / -std::expm1(update.step * log_beta1);
+    const double r = std::sqrt(rest2 / -std::expm1(update.step * log_beta2));
+    const T scale = static_cast<T>(a / r), floor = static_cast<T>(eps / r);
+    const T keep1 = static_cast<T>(beta1), keep2 = static_cast<T>(beta2);
+    const T shrink = static_cast<T>(decoupled ? 1 - update.rate * weight_decay : 1);
+    const T decay = static_cast<T>(decoupled ? 0 : weight_decay);
+    const auto rule = [=](T& p, T g, T& m, T& v) {
+        g += decay * p;
+        m = keep1 * m + g;
+        v = keep2 * v + g * g;
+        p = p * shrink - scale * (m / (std::sqrt(v) + floor));
+    };
+    update_each<true, true>(p, g, m, v, elements(begin, end, size), update.factor, rule);
+}
+SLICES(adam)
+
+// v = alpha v + (1 - alpha) g^2, p -= rate g / (sqrt(v) + eps); with a velocity u = momentum u + g / (...), p -= rate u.
+static void rmsprop(Int begin, Int end,
+                    const double* partial_squares,    // [parts]
+                    const double* rates,              // [count]
+                    const Int* progress,              // [3]
+                    Int parts, Int count, double max_norm,
+                    T* p,           // [size]
+                    T* g,           // [size]
+                    T* v,           // [size]
+                    T* velocity,    // [size] or null
+                    Int size, T alpha, T rest,    // 1 - alpha, rounded once
+                    T eps, T weight_decay, T momentum) {
+    const Update update = find_update(partial_squares, rates, progress, parts, count, max_norm);
+    const Range own = elements(begin, end, size);
+    const T rate = static_cast<T>(update.rate);
+    const auto rule = [=](T& p, T g, T& v, T& u) {
+        g += weight_decay * p;
+        v = alpha * v + rest * (g * g);
+        u = momentum * u + g / (std::sqrt(v) + eps);
+        p -= rate * u;
+    };
+    if (velocity) update_each<true, true>(p, g, v, velocity, own, update.factor, rule);
+    else update_each<true, false>(p, g, v, nullptr, own, update.factor, rule);
+}
+SLICES(rmsprop)
+
+// Count the step, and keep its number where it is the first that was not applied.
+static void end_step(Int begin, Int end,
+                     const double* partial_squares,    // [parts]
+                     Int* progress,                    // [3]
+                     Int parts, double max_norm) {
+    const Int step = ++progress[STEPS];
+    if (progress[FIRST_SKIPPED] == 0 && clip_factor(partial_squares, parts, max_norm) == 0) progress[FIRST_SKIPPED] = step;
+}
+WHOLE(end_step)

@@ -1,0 +1,56 @@
+// product.cpp: matrix products by the BLAS that NumPy uses, called by the address of its cblas_sgemm or cblas_dgemm.
+//
+//     c (m, n) = a (m, k) b (k, n), or b stored (n, k); the rows of c are rows of the batch
+//     c (m, n) = a^T b, a stored (k, m), b (k, n); any rows of c
+//
+// All matrices are row-major, with a distance of lda, ldb and ldc elements between rows.
+//
+// Options: REAL; BLAS_INT, the integer type of the library.
+
+#include <algorithm>
+
+#include "common.h"
+
+#ifndef BLAS_INT
+#define BLAS_INT int64_t
+#endif
+using BlasInt = BLAS_INT;
+
+constexpr int ROW_MAJOR = 101, NORMAL = 111, TRANSPOSED = 112;  // cblas.h
+
+using Gemm = void (*)(int order, int transpose_a, int transpose_b, BlasInt m, BlasInt n, BlasInt k, T alpha, const T* a,
+                      BlasInt lda, const T* b, BlasInt ldb, T beta, T* c, BlasInt ldc);
+
+// c = op(a) op(b); zeros where k is 0.
+DEVICE void multiply(Int gemm, int transpose_a, int transpose_b, Int m, Int n, Int k, const T* a, Int lda,
+                     const T* b, Int ldb, T* c, Int ldc) {
+    if (m <= 0 || n <= 0) return;
+    if (k == 0) {
+        for (Int i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, T(0));
+        return;
+    }
+    reinterpret_cast<Gemm>(gemm)(
+        ROW_MAJOR, transpose_a, transpose_b, static_cast<BlasInt>(m), static_cast<BlasInt>(n), static_cast<BlasInt>(k),
+        T(1), a, static_cast<BlasInt>(lda), b, static_cast<BlasInt>(ldb), T(0), c, static_cast<BlasInt>(ldc));
+}
+
+static void product(Int begin, Int end,
+                    Int gemm,      // the address of the function
+                    const T* a,    // [m * lda]
+                    const T* b,    // (k, n), or (n, k) where transpose_b
+                    T* c,          // [m * ldc]
+                    Int m, Int n, Int k, Int lda, Int ldb, Int ldc, bool transpose_b) {
+    multiply(gemm, NORMAL, transpose_b ? TRANSPOSED : NORMAL, end - begin, n, k, a + begin * lda, lda, b, ldb,
+             c + begin * ldc, ldc);
+}
+ROWS(product)
+
+static void transposed_product(Int begin, Int end,
+                               Int gemm,      // the address of the function
+                               const T* a,    // [k * lda]
+                               const T* b,    // [k * ldb]
+                               T* c,          // [m * ldc]
+                               Int m, Int n, Int k, Int lda, Int ldb, Int ldc) {
+    multiply(gemm, TRANSPOSED, NORMAL, end - begin, n, k, a + begin, lda, b, ldb, c + begin * ldc, ldc);
+}
+SLICES(transposed_product)

@@ -1,0 +1,245 @@
+// softmax_cross_entropy.cpp: the loss of logits z (rows, classes) and its gradient, by the formula of
+// gpunet/ops/_softmax_cross_entropy.py:
+//
+//     losses_i = sum_j t_ij (lse_i - z_ij),    dz_ij = softmax(z)_ij sum_k t_ik - t_ij
+//
+// where t_ij = share_i c_j ((1 - smoothing) target_ij + smoothing / classes), share_i = w_i / N, with row weights w and
+// class weights c; where N is zero, so are the shares. The loss is the sum of `losses`. A label that is out of range
+// counts as no class.
+//
+// It divides by rows. Inside, LANES rows are a group, in which the logarithms and the losses are computed together. Up to
+// FEW classes a group is transposed to (classes, LANES) first, so that all loops run over LANES rows, without a remainder
+// and without sums across a vector. With more classes they run along a row, which stays in cache: one for the maximum,
+// one for the exponentials, one for their sum, one for the gradient.
+
+#include <algorithm>
+
+#include "common.h"
+#include "math.h"
+#include "vector.h"
+
+constexpr Int FEW = 16;
+constexpr T LOWEST = T(-3e38);  // below any logit's distance from the largest; but 0 * LOWEST is a number
+
+// N where rows or, with labels, classes have weights: sum_i w_i c_{label i}.
+static void cross_entropy_norm(Int begin, Int end,
+                               const T* weight,          // [rows] or null
+                               const T* class_weight,    // [classes] or null
+                               const Int* labels,        // [rows] or null
+                               T* norm,                  // [1]
+                               Int rows, Int classes) {
+    norm[0] = static_cast<T>(sum_terms<double>(rows, [=](Int i) {
+        const double share = weight ? weight[i] : T(1);
+        if (!labels || !class_weight) return share;
+        return labels[i] >= 0 && labels[i] < classes ? share * class_weight[labels[i]] : 0.0;
+    }));
+}
+WHOLE(cross_entropy_norm)
+
+struct Batch {
+    const T* logits;
+    const Int* labels;    // or null
+    const T* target;      // or null
+    const T* weight;
+    const T* class_weight;
+    T* dlogits;
+    T* losses;
+    Int rows, classes;
+    T smoothing, norm;
+
+    DEVICE T share(Int row) const { return norm == T(0) ? T(0) : (weight ? weight[row] : T(1)) / norm; }
+    DEVICE T of_class(Int j) const { return class_weight ? class_weight[j] : T(1); }
+    DEVICE bool has_class(Int row) const { return labels[row] >= 0 && labels[row] < classes; }
+};
+
+DEVICE T not_below(T lowest, T distance) { return distance < lowest ? lowest : distance; }
+
+// What the rows of a group leave for their losses, mass_i log(total_i) - product_i.
+struct Group {
+    T mass[LANES], total[LANES], product[LANES];
+
+    DEVICE void write_losses(T* losses, Int count) const {
+        T of_lanes[LANES];
+        for (Int l = 0; l < LANES; ++l) of_lanes[l] = mass[l] * real::log(total[l]) - product[l];
+        for (Int l = 0; l < count; ++l) losses[l] = of_lanes[l];
+    }
+};
+
+// The one class of a row whose t_ij is not zero, where there is no smoothing; a label out of range gives a mass of zero.
+struct Label {
+    Int place;
+    T mass;
+
+    DEVICE static Label of(const Batch& batch, Int row) {
+        if (!batch.has_class(row)) return {0, T(0)};
+        return {batch.labels[row], batch.share(row) * batch.of_class(batch.labels[row])};
+    }
+
+    // t_ij (z_ij - largest). Of a class that is ruled out by -inf it is infinite, unless classes have weights.
+    DEVICE T product(const Batch& batch, T distance) const {
+        if (batch.class_weight) distance = not_below(LOWEST, distance);
+        return mass == T(0) ? T(0) : mass * distance;
+    }
+};
+
+// A group of few classes, transposed; lanes beyond the last row repeat it.
+struct Tile {
+    T z[FEW][LANES];
+
+    DEVICE void load(const T* rows, Int count, Int classes) {
+        for (Int l = 0; l < LANES; ++l)
+            for (Int j = 0; j < classes; ++j) z[j][l] = rows[std::min(l, count - 1) * classes + j];
+    }
+
+    DEVICE void store(T* rows, Int count, Int classes) const {
+        for (Int l = 0; l < count; ++l)
+            for (Int j = 0; j < classes; ++j) rows[l * classes + j] = z[j][l];
+    }
+
+    DEVICE void subtract_largest(Int classes) {
+        T largest[LANES];
+        for (Int l = 0; l < LANES; ++l) largest[l] = z[0][l];
+        for (Int j = 1; j < classes; ++j)
+            for (Int l = 0; l < LANES; ++l) largest[l] = z[j][l] > largest[l] ? z[j][l] : largest[l];
+        for (Int j = 0; j < classes; ++j)
+            for (Int l = 0; l < LANES; ++l) z[j][l] -= largest[l];
+    }
+
+    DEVICE void exponentiate(T* total, Int classes) {
+        for (Int l = 0; l < LANES; ++l) total[l] = 0;
+        for (Int j = 0; j < classes; ++j)
+            for (Int l = 0; l < LANES; ++l) {
+                z[j][l] = real::exp(z[j][l]);
+                total[l] += z[j][l];
+            }
+    }
+
+    DEVICE void scale(const T* mass, const T* total, Int classes) {
+        T ratio[LANES];
+        for (Int l = 0; l < LANES; ++l) ratio[l] = mass[l] / total[l];
+        for (Int j = 0; j < classes; ++j)
+            for (Int l = 0; l < LANES; ++l) z[j][l] *= ratio[l];
+    }
+};
+
+static void few_hard(const Batch& batch, Int first, Int count) {
+    Tile tile;
+    Group group;
+    Int places[LANES];
+    tile.load(batch.logits + first * batch.classes, count, batch.classes);
+    tile.subtract_largest(batch.classes);
+    for (Int l = 0; l < LANES; ++l) {
+        const Label label = Label::of(batch, first + std::min(l, count - 1));
+        places[l] = label.place;
+        group.mass[l] = label.mass;
+        group.product[l] = label.product(batch, tile.z[label.place][l]);
+    }
+    tile.exponentiate(group.total, batch.classes);
+    tile.scale(group.mass, group.total, batch.classes);
+    for (Int l = 0; l < LANES; ++l) tile.z[places[l]][l] -= group.mass[l];
+    tile.store(batch.dlogits + first * batch.classes, count, batch.classes);
+    group.write_losses(batch.losses + first, count);
+}
+
+// dz = exp(z - largest); its sum.
+DEVICE T exponentiate(const T* z, T* dz, T largest, Int classes) {
+    INDEPENDENT
+    for (Int j = 0; j < classes; ++j) dz[j] = real::exp(z[j] - largest);
+    return sum_terms<T>(classes, [=](Int j) { return dz[j]; });
+}
+
+static void many_hard(const Batch& batch, Int first, Int count) {
+    Group group = {};
+    for (Int l = 0; l < count; ++l) {
+        const Int row = first + l;
+        const T* z = batch.logits + row * batch.classes;
+        T* dz = batch.dlogits + row * batch.classes;
+        const Label label = Label::of(batch, row);
+        const T largest = largest_of(z, batch.classes);
+        group.mass[l] = label.mass;
+        group.product[l] = label.product(batch, z[label.place] - largest);
+        group.total[l] = exponentiate(z, dz, largest, batch.classes);
+        const T ratio = group.mass[l] / group.total[l];
+        INDEPENDENT
+        for (Int j = 0; j < batch.classes; ++j) dz[j] *= ratio;
+        dz[label.place] -= label.mass;
+    }
+    group.write_losses(batch.losses + first, count);
+}
+
+// t_ij of distributions, or with labels that of the classes that are not the label.
+template <bool DISTRIBUTIONS, bool WEIGHTED>
+struct Target {
+    const T* target;
+    const T* class_weight;
+    T share, keep, smooth;
+
+    DEVICE T operator[](Int j) const {
+        const T t = DISTRIBUTIONS ? keep * target[j] + smooth : smooth;
+        return share * (WEIGHTED ? class_weight[j] * t : t);
+    }
+};
+
+template <bool DISTRIBUTIONS, bool WEIGHTED>
+static void soft(const Batch& batch, Int first, Int count) {
+    Group group = {};
+    const Int classes = batch.classes;
+    const T keep = T(1) - batch.smoothing, smooth = batch.smoothing / static_cast<T>(classes);
+    for (Int l = 0; l < count; ++l) {
+        const Int row = first + l;
+        const T* z = batch.logits + row * classes;
+        T* dz = batch.dlogits + row * classes;
+        const T* target = DISTRIBUTIONS ? batch.target + row * classes : nullptr;
+        const Target<DISTRIBUTIONS, WEIGHTED> t{target, batch.class_weight, batch.share(row), keep, smooth};
+        const T largest = largest_of(z, classes);
+        group.mass[l] = sum_terms<T>(classes, [=](Int j) { return t[j]; });
+        group.product[l] = sum_terms<T>(classes, [=](Int j) { return t[j] * not_below(LOWEST, z[j] - largest); });
+        Label label{0, T(0)};
+        if constexpr (!DISTRIBUTIONS) label = Label::of(batch, row);
+        label.mass *= keep;
+        group.mass[l] += label.mass;
+        group.product[l] += label.mass * not_below(LOWEST, z[label.place] - largest);
+        group.total[l] = exponentiate(z, dz, largest, classes);
+        const T ratio = group.mass[l] / group.total[l];
+        INDEPENDENT
+        for (Int j = 0; j < classes; ++j) dz[j] = dz[j] * ratio - t[j];
+        dz[label.place] -= label.mass;
+    }
+    group.write_losses(batch.losses + first, count);
+}
+
+template <typename Loss>
+DEVICE void in_groups(const Batch& batch, Int begin, Int end, Loss loss) {
+    for (Int row = begin; row < end; row += LANES) loss(batch, row, std::min(LANES, end - row));
+}
+
+static void softmax_cross_entropy_labels(Int begin, Int end,
+                                         const T* logits,          // [rows * classes]
+                                         const Int* labels,        // [rows]
+                                         const T* weight,          // [rows] or null
+                                         const T* class_weight,    // [classes] or null
+                                         const T* norm,            // [1] or null: rows
+                                         T* dlogits,               // [rows * classes]: may be the logits
+                                         T* losses,                // [rows]
+                                         Int rows, Int classes, T smoothing) {
+    const T whole = norm ? norm[0] : static_cast<T>(rows);
+    const Batch batch{logits, labels, nullptr, weight, class_weight, dlogits, losses, rows, classes, smoothing, whole};
+    if (smoothing == T(0)) in_groups(batch, begin, end, classes <= FEW ? few_hard : many_hard);
+    else in_groups(batch, begin, end, class_weight ? soft<false, true> : soft<false, false>);
+}
+ROWS(softmax_cross_entropy_labels)
+
+static void softmax_cross_entropy_distributions(Int begin, Int end,
+                                                const T* logits,          // [rows * classes]
+                                                const T* target,          // [rows * classes]
+                                                const T* weight,          // [rows] or null
+                                                const T* class_weight,    // [classes] or null
+                                                const T* norm,            // [1] or null: rows
+                                                T* dlogits,               // [rows * classes]: may be the logits
+                                                T* losses,                // [rows]
+                                                Int rows, Int classes, T smoothing) {
+    const T whole = norm ? norm[0] : static_cast<T>(rows);
+    const Batch batch{logits, nullptr, target, weight, class_weight, dlogits, losses, rows, classes, smoothing, whole};
+    in_groups(batch, begin, end, class_weight ? soft<true, true> : soft<true, false>);
+}
+ROWS(softmax_cross_entropy_distributions)

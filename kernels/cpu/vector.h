@@ -1,0 +1,39 @@
+// vector.h: loops and sums that vectorize without -ffast-math.
+
+#pragma once
+#include "common.h"
+
+// Stands before a loop whose iterations are independent of each other: its arrays are apart or one and the same. The
+// compiler's own check would take an output that is also an input for a conflict and leave the loop scalar.
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+// The sum of term(0) ... term(n - 1) in `Real`: lane i % LANES takes term(i), and the lanes are added up pairwise.
+template <typename Real, typename Term>
+DEVICE Real sum_terms(Int n, Term term) {
+    Real lanes[LANES] = {};
+    Int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (Int lane = 0; lane < LANES; ++lane) lanes[lane] += term(i + lane);
+    for (Int lane = 0; lane < n - i; ++lane) lanes[lane] += term(i + lane);
+    for (Int width = LANES / 2; width > 0; width /= 2)
+        for (Int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+    return lanes[0];
+}
+
+// The largest of a[0] ... a[n - 1], n > 0. A NaN is passed over unless it is in every lane's place.
+DEVICE T largest_of(const T* a, Int n) {
+    T lanes[LANES];
+    for (Int lane = 0; lane < LANES; ++lane) lanes[lane] = a[0];
+    Int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (Int lane = 0; lane < LANES; ++lane) lanes[lane] = a[i + lane] > lanes[lane] ? a[i + lane] : lanes[lane];
+    for (Int lane = 0; lane < n - i; ++lane) lanes[lane] = a[i + lane] > lanes[lane] ? a[i + lane] : lanes[lane];
+    for (Int width = LANES / 2; width > 0; width /= 2)
+        for (Int lane = 0; lane < width; ++lane)
+            lanes[lane] = lanes[lane + width] > lanes[lane] ? lanes[lane + width] : lanes[lane];
+    return lanes[0];
+}

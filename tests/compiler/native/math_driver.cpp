@@ -1,0 +1,61 @@
+// The functions of kernels/cpu/math.h over arrays, and as references the long double functions of the machine's library.
+//
+// A loop has a line of its own, by which the compiler reports that it vectorized it. -DONE_FUNCTION=exp
+// -DONE_TYPE=float compiles that loop alone.
+
+#include "math.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+#define LOOP(name, type) LOOP_NAMED(name##_##type, name, type)
+#define LOOP_NAMED(symbol, name, type)                                         \
+    EXPORT void symbol(const type* __restrict__ x, type* __restrict__ y, long n) { \
+        for (long i = 0; i < n; ++i) y[i] = real::name(x[i]);                  \
+    }
+
+#ifdef ONE_FUNCTION
+
+#define EXPANDED(name, type) LOOP(name, type)
+EXPANDED(ONE_FUNCTION, ONE_TYPE)
+
+#else
+
+#include <cmath>
+
+// The result as a sum of two doubles: more digits than those of the results that it is the reference of.
+#define REFERENCE(name)                                                               \
+    EXPORT void name##_reference(const double* x, double* high, double* low, long n) { \
+        for (long i = 0; i < n; ++i) {                                                \
+            const long double y = std::name(static_cast<long double>(x[i]));          \
+            high[i] = static_cast<double>(y);                                         \
+            low[i] = static_cast<double>(y - high[i]);                                \
+        }                                                                             \
+    }
+
+LOOP(exp, float)
+LOOP(exp, double)
+LOOP(expm1, float)
+LOOP(expm1, double)
+LOOP(log, float)
+LOOP(log, double)
+LOOP(log1p, float)
+LOOP(log1p, double)
+LOOP(tanh, float)
+LOOP(tanh, double)
+LOOP(erf, float)
+LOOP(erf, double)
+LOOP(sqrt, float)
+LOOP(sqrt, double)
+LOOP(abs, float)
+LOOP(abs, double)
+
+REFERENCE(exp)
+REFERENCE(expm1)
+REFERENCE(log)
+REFERENCE(log1p)
+REFERENCE(tanh)
+REFERENCE(erf)
+REFERENCE(sqrt)
+REFERENCE(abs)
+
+#endif
