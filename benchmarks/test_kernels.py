@@ -16,7 +16,7 @@ from gpunet.bench import gate
 from gpunet.bench.case import Case
 from gpunet.bench.cases import OPS
 from gpunet.bench.measure import place
-from gpunet.ops.product import RUNGS
+from gpunet.ops._matmul_plan import RUNGS
 
 PRODUCTS = ("256", "128x128x784")
 ARRAYS = ("128x512", "4096x1024")

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        """Import the room `interop` when it is asked for: few need it, and it takes time."""
+        """Import the package `interop` when it is asked for: few need it, and it takes time."""
         if name not in ("from_dlpack", "interop"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module

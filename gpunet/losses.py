@@ -12,13 +12,13 @@ from gpunet.data.checks import as_dtype, check_labels, check_one_dimension, chec
 from gpunet.device import Array, device_of, to_host
 from gpunet.errors import ArgumentError, DataError, ShapeError
 from gpunet.ops import binary_cross_entropy, cosine_embedding, huber, mean_squared_error, softmax_cross_entropy
-from gpunet.recording import Watched
 from gpunet.tape import Tape
+from gpunet.versions import Versioned
 
 Task = Literal["classification", "binary", "regression", "similarity"]
 
 
-class Loss(Watched):
+class Loss(Versioned):
     """A loss with its gradient; the mean over the rows of a batch, weighted where weights are given.
 
     Attributes:

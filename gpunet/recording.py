@@ -1,4 +1,4 @@
-"""Record the NumPy calls of a step as they are made, and make them again without the code that made them.
+"""Record the calls of a step on the CPU as they are made, and make them again without the code that made them.
 
 For a small net a step is some forty NumPy calls of half a microsecond each, and the Python between them costs more than
 they do. So a step that runs over fixed buffers is recorded once: its arrays are `RecordedArray`s, which note every call
@@ -9,24 +9,28 @@ that they take part in, bound to the plain arrays behind them. Making the calls 
     for call in calls:
         call()
 
-What array code decides by looking at numbers (`if a.max() > 1`, `float(a)`) cannot be recorded and raises
-`NotRecordableError`. What is no call on an array, such as drawing random numbers, goes through `do`.
+A step is recorded over buffers of zeros, before its first batch: what array code computes while it is recorded is
+thrown away. Array code that branches on array values (`if a.max() > 1`, `float(a)`) cannot be recorded and raises
+`NotRecordableError`. A call that is not one on arrays, such as drawing random numbers, goes through `do`.
+
+With `recording(native=True)` operations that have a C++ kernel note a node of it (`gpunet.native`) in place of NumPy
+calls.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from gpunet.errors import StateError
 
 Call = Callable[[], Any]
+"""A NumPy call with its arguments."""
 
 
 ABOUT_ARRAYS = {np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory}
@@ -46,33 +50,58 @@ class NotRecordableError(StateError):
 
 
 class _Thread(threading.local):
-    calls: list[Call] | None = None
+    calls: list[Any] | None = None
+    native: bool = False
 
 
 _thread = _Thread()
 
 
 @contextmanager
-def recording() -> Iterator[list[Call]]:
-    """Note the calls on `RecordedArray`s that this thread makes inside the block, in the list given."""
-    calls: list[Call] = []
-    _thread.calls = calls
+def recording(native: bool = False) -> Iterator[list[Any]]:
+    """Note the calls on `RecordedArray`s that this thread makes inside the block, in the list given.
+
+    Args:
+        native: whether operations note native nodes where they have a C++ kernel.
+    """
+    calls: list[Any] = []
+    _thread.calls, _thread.native = calls, native
     try:
         yield calls
     finally:
-        _thread.calls = None
+        _thread.calls, _thread.native = None, False
+
+
+def note(node: Any) -> None:
+    """Add a call or a native node to the step that is being recorded."""
+    assert _thread.calls is not None, "no step is being recorded"
+    _thread.calls.append(node)
 
 
 def do(call: Call) -> None:
-    """Make a call now and, where a recording is on, at each replay."""
-    if _thread.calls is not None:
+    """Make a call now or, where a step is being recorded, at each replay."""
+    if _thread.calls is None:
+        call()
+    else:
         _thread.calls.append(call)
-    call()
 
 
 def recorded(a: Any) -> Any:
     """Return a view of `a` that records where a recording is on, else `a`."""
     return a if _thread.calls is None else RecordedArray.of(a)
+
+
+def is_recording() -> bool:
+    """Return whether this thread is recording a step."""
+    return _thread.calls is not None
+
+
+def records_native(*arrays: Any) -> bool:
+    """Return whether a step is being recorded with native nodes, and a kernel can take the arrays given.
+
+    A kernel takes C-contiguous, aligned arrays; `None`s are passed over.
+    """
+    return _thread.native and all(a is None or (a.flags.c_contiguous and a.flags.aligned) for a in arrays)
 
 
 class RecordedArray(np.ndarray):
@@ -198,40 +227,3 @@ def _direct(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
 
 def _keep(kept: np.ndarray, call: Call) -> None:
     kept[...] = call()
-
-
-_changes = itertools.count(1)
-
-
-class Watched:
-    """What a recorded step is made of, such as a layer or a loss: whether it was changed since can be asked.
-
-    Attributes:
-        last_change: a number that is another one once an attribute was set.
-        beside_the_step: names of attributes that no step looks at.
-    """
-
-    __slots__ = ("last_change",)  # not among the settings, which are in the instance's dict
-    last_change: int
-    beside_the_step: ClassVar[frozenset[str]] = frozenset()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-        if name not in self.beside_the_step:
-            object.__setattr__(self, "last_change", next(_changes))
-
-
-def parts(watched: Watched) -> list[Watched]:
-    """Return the object and what is watched in it: a model's layers, a layer's activation."""
-    found: dict[int, Watched] = {}  # by identity: two equal activations are two parts
-    waiting: list[Any] = [watched]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list | tuple):
-            waiting += item
-        elif isinstance(item, Watched) and id(item) not in found:
-            if not hasattr(item, "last_change"):  # nothing was set since it was made, or unpickled
-                object.__setattr__(item, "last_change", 0)
-            found[id(item)] = item
-            waiting += vars(item).values()
-    return list(found.values())

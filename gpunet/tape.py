@@ -19,10 +19,42 @@ import numpy as np
 from gpunet import random
 from gpunet.device import Array, aligned
 from gpunet.errors import StateError
-from gpunet.recording import do
+from gpunet.recording import do, is_recording, recorded
 
 ALIGNMENT = 256
 """Bytes, to which every buffer of a packed tape is aligned."""
+
+
+class StepCounter:
+    """The number of training steps done: an integer on the host, and the same in memory that kernels read.
+
+    Attributes:
+        word: int64, its first element is the number; kernels advance it themselves. None: no kernel needs it.
+    """
+
+    def __init__(self) -> None:
+        self._value = 0
+        self.word: Array | None = None
+
+    @property
+    def value(self) -> int:
+        """The number on the host; setting it writes both, by a launch, no copy from the host."""
+        return self._value
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self._value = value
+        if self.word is not None:
+            self.word[:1].fill(value)
+
+    def advance(self, steps: int) -> None:
+        """Count steps that kernels have counted in `word` already."""
+        self._value += steps
+
+    def keep_in(self, word: Array) -> None:
+        """Let kernels read the number in `word` from here on."""
+        self.word = word
+        self.value = self._value
 
 
 class Tape:
@@ -33,39 +65,42 @@ class Tape:
 
     Args:
         seed: as the attribute.
-        shared_step: int64, whose first element is the step's number on a GPU, kept by who counts the steps there; None:
-            the tape writes it itself.
+        counter: who counts the steps: an optimizer's counter. None: the tape counts its own resets.
 
     Attributes:
         seed: the key of the step's random numbers (dropout masks).
-        step: the number of the step; part of that key.
+        counter: the number of the step; part of that key.
         first_row: the number of the batch's first row in the whole (global) batch; part of that key.
     """
 
-    def __init__(self, seed: int = 0, shared_step: Array | None = None):
+    def __init__(self, seed: int = 0, counter: StepCounter | None = None):
         self.seed = seed
-        self.step = 0
+        self.counter = counter or StepCounter()
+        self._counts = counter is None
         self.first_row = 0
         self._buffers: list[Array] = []
         self._kinds: list[tuple[Any, ...]] = []
         self._taken = 0
         self._draws = 0
-        self.shared_step = self._device_step = shared_step
         self._saved: list[tuple[Any, ...]] = []
 
     def reset(self, step: int | None = None, first_row: int = 0) -> None:
         """Begin a step, by default the next one; what the last one made may be overwritten from here on."""
-        self.step = self.step + 1 if step is None else step
+        if step is not None or self._counts:
+            self.counter.value = self.step + 1 if step is None else step
         self.first_row = first_row
         self._taken = 0
         self._draws = 0
-        if self.shared_step is None and self._device_step is not None:
-            self._device_step.fill(self.step)
         self._saved.clear()
+
+    @property
+    def step(self) -> int:
+        """The number of the step."""
+        return self.counter.value
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
         """Return the step's next buffer: an uninitialised array of `xp`."""
-        return self._next((shape, dtype, xp), xp.empty)
+        return self._next((shape, dtype, xp), xp.zeros if is_recording() else xp.empty)
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
         """Return the step's next buffer, zero when it is made; who uses it leaves it as zeros for the next step."""
@@ -77,29 +112,26 @@ class Tape:
         if position < len(self._buffers) and self._kinds[position] == kind:
             return self._buffers[position]
         self._kinds[position:] = [kind, *self._kinds[position + 1 :]]  # in place of one of another batch shape
-        self._buffers[position:] = [make(*kind[:2]), *self._buffers[position + 1 :]]
+        self._buffers[position:] = [recorded(make(*kind[:2])), *self._buffers[position + 1 :]]
         return self._buffers[position]
 
-    def pack(self, wrap: Callable[[Array], Array] = lambda a: a) -> int:
+    def pack(self) -> int:
         """Move the buffers into one piece of memory, in their order; return its size in bytes.
 
         For a step that is recorded: from here on the buffers are fixed, and there is one piece to run out of.
-
-        Args:
-            wrap: what becomes of a buffer, such as a view that records.
         """
         kinds, places, size = self._kinds, [], 0
         for shape, dtype, *_ in kinds:
             places.append(size)
             size += -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
         self._buffers.clear()  # before the new memory is taken: there may not be enough for both
-        arena: Array = aligned(size, np.uint8, kinds[0][2]) if kinds else None
+        arena: Array = aligned(size, np.uint8, kinds[0][2], zero=is_recording()) if kinds else None
         for start, (shape, dtype, _, *zero) in zip(places, kinds, strict=True):
             end = start + math.prod(shape) * dtype.itemsize
             buffer = arena[start:end].view(dtype).reshape(shape)
             if zero:
                 buffer.fill(0)
-            self._buffers.append(wrap(buffer))
+            self._buffers.append(recorded(buffer))
         return size
 
     @property
@@ -113,14 +145,10 @@ class Tape:
         return self._draws - 1
 
     def device_step(self, xp: ModuleType) -> Array:
-        """Return the step's number as an int64 array (1,) of `xp`, always the same one, for a kernel that draws.
-
-        It is that of whoever counts the steps there; else `reset` writes it, by a launch, no copy from the host.
-        """
-        if self._device_step is None:
-            self._device_step = xp.empty(1, np.int64)
-            self._device_step.fill(self.step)
-        return self._device_step
+        """Return the step's number as an int64 array of `xp`, always the same one, for a kernel that draws."""
+        if not isinstance(self.counter.word, xp.ndarray):
+            self.counter.keep_in(xp.empty(1, np.int64))
+        return self.counter.word
 
     def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the step's next random numbers: float32 in [0, 1), on the host."""

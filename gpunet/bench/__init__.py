@@ -1,4 +1,4 @@
-"""Work on kernels: what a compiler makes of them, whether they are right, how fast they are. Floor 8.
+"""Work on kernels: what a compiler makes of them, whether they are right, how fast they are.
 
 `nvrtc` compiles for GPUs without one, `check` runs a user's kernel on the simulated GPU against a NumPy reference, and
 `child` runs what may crash or never end in a process of its own.

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.device import Array, Device
 from gpunet.errors import ArgumentError
-from gpunet.ops.product import RUNGS
+from gpunet.ops._matmul_plan import RUNGS
 from gpunet.ops.tuned import Product
 
 Call: TypeAlias = Callable[[], tuple[Array, ...]]

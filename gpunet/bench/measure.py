@@ -23,7 +23,7 @@ from gpunet.bench.results import Report, Row
 from gpunet.bench.timing import Clock, EventClock, Spread, WallClock, interleave, l2_bytes, ratios, rotate
 from gpunet.device import Device, get_device
 from gpunet.errors import ArgumentError, KernelError
-from gpunet.ops.product import RUNGS, matmul_plan
+from gpunet.ops._matmul_plan import RUNGS, matmul_plan
 
 DTYPES = ("float32", "float64")
 MOST_COPIES = 4096

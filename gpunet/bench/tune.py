@@ -18,7 +18,8 @@ from gpunet.bench.memory import check_memory
 from gpunet.bench.timing import Clock, interleave
 from gpunet.device import Array, Device
 from gpunet.layers import Layer, Linear
-from gpunet.ops.product import MatmulPlan, default_plan, multiprocessors, run_plan
+from gpunet.ops._matmul_plan import MatmulPlan, default_plan, multiprocessors
+from gpunet.ops.matmul_launch import run_plan
 from gpunet.ops.tiles import CANDIDATES, Tile
 from gpunet.ops.tuned import Product, Winner, most_splits
 from gpunet.tape import Tape

@@ -31,7 +31,7 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     if place.suffix.lower() != ".png":
         raise ArgumentError(f"--out {place}: the picture is a PNG; give a name that ends in .png.")
     names = {folder: str(folder) if len(runs) > 1 else "" for folder in runs}
-    histories = {name: read_history(folder) for folder, name in names.items()}
+    histories = {name: read_history(folder).to_dict() for folder, name in names.items()}
     confusions = {name: found for folder, name in names.items() if (found := _confusion(folder))}
     picture = io.BytesIO()  # so that a file is written whole or not touched
     figure(histories, confusions).savefig(picture, format="png")

@@ -12,14 +12,14 @@ from numpy.typing import DTypeLike
 from gpunet.device import CPU, Array, Device, current_device, get_device, to_host
 from gpunet.errors import DTypeError, StateError
 from gpunet.layers.store import FlatStore, Views
-from gpunet.recording import Watched
 from gpunet.tape import Tape
+from gpunet.versions import Versioned
 
 TRANSIENT = ("grads", "_own", "_home", "_fused", "_first_trained")
 """Attributes that are rebuilt when a layer is unpickled."""
 
 
-class Layer(Watched):
+class Layer(Versioned):
     """A function with parameters, differentiable by hand.
 
     Write your own by subclassing: pass the initial parameters to `super().__init__`, write `forward` and `backward`.

@@ -72,8 +72,9 @@ class Stack(Layer):
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
         # without an input gradient, the first layer with parameters is the last one that has anything to do
         first = 0 if input_gradient else self._first_trained
-        for position in range(len(self._program) - 1, first - 1, -1):
-            dy = self._program[position].backward(dy, tape, input_gradient=input_gradient or position > first)
+        program = self._program
+        for position in range(len(program) - 1, first - 1, -1):
+            dy = program[position].backward(dy, tape, input_gradient=input_gradient or position > first)
         return dy if input_gradient else None
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from gpunet.device import Array, Device, aligned, device_of, to_host
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.recording import RecordedArray
-
-if TYPE_CHECKING:
-    from gpunet.layers.base import Layer
+from gpunet.versions import Versioned
 
 ALIGNMENT = 64
 """Elements: a segment begins at a multiple of 256 bytes in float32, so that a kernel's vector loads are aligned."""
@@ -53,10 +51,20 @@ class Views(Mapping[str, Array]):
         self._arrays = dict(arrays)
 
 
+class Holder(Protocol):
+    """A layer, as far as a store knows it."""
+
+    params: Views
+    grads: Views
+    buffers: Views
+
+    def move_into(self, store: FlatStore) -> None: ...
+
+
 class Segment(NamedTuple):
     """Where a parameter lies in the flat arrays, or a buffer in theirs."""
 
-    layer: Layer
+    layer: Holder
     name: str
     start: int
     shape: tuple[int, ...]
@@ -66,7 +74,7 @@ class Segment(NamedTuple):
         return flat[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
 
 
-class FlatStore:
+class FlatStore(Versioned):
     """The parameters, gradients, buffers and optimizer state of some layers, in flat arrays.
 
     Building one moves the layers' parameters into it; the stores that held them before are `adopted` then.
@@ -89,11 +97,11 @@ class FlatStore:
         adopted: whether the parameters have moved on into another model's store.
     """
 
-    def __init__(self, layers: Mapping[str, Layer], device: Device):
+    def __init__(self, layers: Mapping[str, Holder], device: Device):
         self.slots: dict[str, Array] = {}
         self.optimizer: object = None
         self.adopted = False
-        places: dict[Layer, str] = {}
+        places: dict[Holder, str] = {}
         for path, layer in layers.items():
             if layer in places and (layer.params or layer.buffers):
                 raise ArgumentError(
@@ -146,7 +154,7 @@ class FlatStore:
         segments_of = {"params": self.segments, "grads": self.segments, "buffers": self._buffer_segments}
         for which, segments in segments_of.items():
             flat = getattr(self, which)
-            of_layer: dict[Layer, dict[str, Array]] = {}
+            of_layer: dict[Holder, dict[str, Array]] = {}
             for segment in segments.values():
                 of_layer.setdefault(segment.layer, {})[segment.name] = wrap(segment.view(flat))
             for layer, arrays in of_layer.items():
@@ -164,7 +172,7 @@ def _moved(a: Array, device: Device, dtype: np.dtype[Any]) -> Array:
 
 
 def _flat(
-    layers: Mapping[str, Layer], which: Literal["params", "buffers"], dtype: np.dtype[Any]
+    layers: Mapping[str, Holder], which: Literal["params", "buffers"], dtype: np.dtype[Any]
 ) -> tuple[dict[str, Segment], np.ndarray]:
     """Return where the layers' arrays of a kind lie in one flat array, by "layer.name", and that array."""
     segments: dict[str, Segment] = {}

@@ -34,7 +34,7 @@ class Model(Layer):
         schema: how a CSV file's columns become features, or None.
     """
 
-    beside_the_step = frozenset(("task", "classes", "input_scaler", "target_scaler", "schema"))
+    outside_the_step = frozenset(("task", "classes", "input_scaler", "target_scaler", "schema"))
 
     def __init__(self) -> None:
         self.task: Task | None = None

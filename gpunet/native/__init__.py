@@ -2,3 +2,8 @@
 
 Where there is no compiler, or `GPUNET_NATIVE=0` is set, NumPy computes everything; `gpunet info` shows which.
 """
+
+from gpunet.native.compiler import find_compiler, why_unavailable
+from gpunet.native.kernel import Kernel
+
+__all__ = ["Kernel", "find_compiler", "why_unavailable"]

@@ -15,6 +15,7 @@ from gpunet.ops._layer_norm import layer_norm, layer_norm_backward, rms_norm
 from gpunet.ops._linear import linear, linear_backward
 from gpunet.ops._lstm import lstm, lstm_backward
 from gpunet.ops._matmul import matmul, matmul_backward
+from gpunet.ops._matmul_plan import MatmulPlan, matmul_plan, use_kernel
 from gpunet.ops._pooling import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -27,7 +28,6 @@ from gpunet.ops._rnn import rnn, rnn_backward
 from gpunet.ops._softmax import softmax, softmax_backward
 from gpunet.ops._softmax_cross_entropy import softmax_cross_entropy
 from gpunet.ops.activations import ActivationFunction
-from gpunet.ops.product import MatmulPlan, matmul_plan, set_kernel, use_kernel
 
 __all__ = [
     "ActivationFunction",
@@ -74,7 +74,6 @@ __all__ = [
     "rnn_backward",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
-    "set_kernel",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",

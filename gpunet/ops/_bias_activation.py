@@ -18,10 +18,10 @@ import numpy as np
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
+from gpunet.ops._matmul_plan import check_kernel
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import column_grid, column_sums
-from gpunet.ops.product import check_kernel
 from gpunet.tape import Tape, empty, empty_like
 
 FORWARD = Kernel("bias_activation.cu", "bias_activation_forward")

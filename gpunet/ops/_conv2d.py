@@ -23,11 +23,11 @@ from gpunet.device import Array, device_of
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.ops._bias_activation import activation_backward
 from gpunet.ops._matmul import matmul
+from gpunet.ops._matmul_plan import multiprocessors
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.im2col import col2im, im2col
 from gpunet.ops.launch import THREADS, block_count, operand
-from gpunet.ops.product import multiprocessors
 from gpunet.ops.window import Size, Window
 from gpunet.tape import Tape, empty, zeros
 

@@ -18,9 +18,10 @@ from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops._bias_activation import activation_backward, bias_activation_backward, sum_columns
+from gpunet.ops._matmul_plan import MatmulPlan, check_kernel
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.product import MatmulPlan, by_vectors, check_kernel, plan_for, run_plan
+from gpunet.ops.matmul_launch import by_vectors, plan_for, run_plan
 from gpunet.ops.tiles import Tile
 from gpunet.tape import Tape, empty
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from gpunet.device import Array, array_module
 from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops._matmul_plan import check_kernel
 from gpunet.ops.checks import check_shape
-from gpunet.ops.product import check_kernel, plan_for, run_plan
+from gpunet.ops.matmul_launch import plan_for, run_plan
 from gpunet.tape import Tape
 
 

@@ -19,15 +19,15 @@ from gpunet.device import Array
 from gpunet.errors import ArgumentError
 from gpunet.ops._erf import erf
 from gpunet.ops.checks import float_module
-from gpunet.recording import Watched
 from gpunet.tape import Tape, empty, empty_like
+from gpunet.versions import Versioned
 
 SQRT_HALF = math.sqrt(0.5)
 INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
-class ActivationFunction(Watched):
+class ActivationFunction(Versioned):
     """An elementwise function and its derivative.
 
     Attributes:

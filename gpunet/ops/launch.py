@@ -1,6 +1,6 @@
 """What the launches of the operations share: the size of a grid, operands as kernels take them, partial sums.
 
-A matrix product has rules of its own, see product.py.
+A matrix product has rules of its own, see matmul_launch.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.device import Array, device_of
-from gpunet.ops.product import multiprocessors
+from gpunet.ops._matmul_plan import multiprocessors
 from gpunet.tape import Tape, empty, zeros
 
 THREADS = 256

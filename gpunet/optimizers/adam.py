@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ArgumentError
@@ -35,6 +36,7 @@ class Adam(Optimizer):
 
     slot_names = ("m", "v")
     kernel = Kernel("optimizers.cu", "adam")
+    cpu_kernel = native.Kernel("optimizers.cpp", "adam")
     _decoupled = False
 
     def __init__(

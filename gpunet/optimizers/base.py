@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from gpunet import native
 from gpunet.arguments import real
 from gpunet.cuda import Kernel
 from gpunet.device import Array, aligned, to_host
@@ -18,9 +19,11 @@ from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
 from gpunet.optimizers.step import DeviceStep, HostStep
 from gpunet.schedules import Schedule, as_schedule
+from gpunet.tape import StepCounter
+from gpunet.versions import Versioned
 
 
-class Optimizer:
+class Optimizer(Versioned):
     """What all update rules share: learning rate, clipping, state, and the step over the flat buffers.
 
     Change `schedule` and other settings as you like between steps.
@@ -37,7 +40,7 @@ class Optimizer:
         clip_value: clip each element of the gradient to ± this value, in place; None: don't.
 
     Attributes:
-        steps: the number of steps done.
+        counter: the number of steps done, on the host and for kernels.
 
     Raises:
         ArgumentError: a value out of its range.
@@ -49,10 +52,10 @@ class Optimizer:
     kernel: ClassVar[Kernel]
     """The rule on a GPU; launched with a thread for every 16 bytes of the parameters, or fewer."""
 
-    _moving: ClassVar[frozenset[str]] = frozenset(
-        ("steps", "lr", "schedule", "_given", "_schedule", "_store", "_step", "_step_of")
-    )
-    """Attributes that are no settings of the rule."""
+    cpu_kernel: ClassVar[native.Kernel | None] = None
+    """The rule in C++ on the CPU, with the arguments of `kernel`; None where there is `update_block` alone."""
+
+    outside_the_step = frozenset(("steps", "lr", "schedule", "_given", "_schedule", "_step", "_step_versions"))
 
     def __init__(
         self,
@@ -66,10 +69,10 @@ class Optimizer:
         self.weight_decay = self._real("weight_decay", weight_decay, closed="left")
         self.clip_norm = None if clip_norm is None else self._real("clip_norm", clip_norm)
         self.clip_value = None if clip_value is None else self._real("clip_value", clip_value)
-        self.steps = 0
+        self.counter = StepCounter()
         self._store: FlatStore | None = None
         self._step: HostStep | DeviceStep | None = None
-        self._step_of: Array = None
+        self._step_versions: tuple[int, int] | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -91,13 +94,22 @@ class Optimizer:
         self.schedule = as_schedule(lr)
 
     @property
+    def steps(self) -> int:
+        """The number of steps done."""
+        return self.counter.value
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self.counter.value = steps
+
+    @property
     def first_skipped(self) -> int | None:
         """The first step whose gradient was not finite, from 1 on, or None; such a step is counted and not applied.
 
         It is of the steps since the parameters came where they are, with a `Trainer` of its last epoch. On a GPU this
         waits for the GPU.
         """
-        return None if self._step is None else int(to_host(self._step.first_skipped)[0]) or None
+        return None if self._step is None else int(to_host(self._step.progress.first_skipped)[0]) or None
 
     def attach(self, model: Layer) -> Self:
         """Take charge of the parameters of `model`, with fresh state; return the optimizer itself."""
@@ -112,7 +124,6 @@ class Optimizer:
             self._store.slots = {
                 name: aligned(params.shape, params.dtype, device.xp, zero=True) for name in self.slot_names
             }
-        self._step = self._step_of = None
         return self
 
     def serves(self, model: Layer) -> bool:
@@ -125,10 +136,7 @@ class Optimizer:
         Raises:
             StateError: not attached, or the model was built into another one since.
         """
-        step = self.prepare()
-        lr = self.lr
-        self.steps += 1
-        step(lr)
+        self.prepare()()
 
     def prepare(self) -> HostStep | DeviceStep:
         """Return the step over the model's buffers: always the same, unless these or a setting changed since.
@@ -141,18 +149,28 @@ class Optimizer:
             raise StateError(
                 f"{type(self).__name__}: attach(model) first: it has no model, or its model has another optimizer now."
             )
-        if self._step is None or self._step_of is not store.params:  # attached, moved or changed since the last step
+        versions = self.version, store.version
+        if self._step is None or self._step_versions != versions:  # attached, moved or changed since the last step
             self._step = (HostStep if store.device.xp is np else DeviceStep)(self, store)
-            self._step_of = store.params
+            self._step_versions = versions
         return self._step
 
-    def look_ahead(self, steps: int) -> None:
-        """Tell a GPU the learning rates of the next steps, where they differ: one upload, in place of one a step."""
-        step = self.prepare()
-        if isinstance(step, DeviceStep):
-            rates = [self.schedule(self.steps + i) for i in range(steps)]
-            if len(set(rates)) > 1:
-                step.look_ahead(self.steps, rates)
+    def note_nodes(self) -> bool:
+        """Note the native nodes of a step on the CPU where the rule has a kernel; return whether it has one."""
+        kernel, step = self._native_kernel(), self.prepare()
+        if kernel is None or not isinstance(step, HostStep):
+            return False
+        step.note_nodes(kernel)
+        return True
+
+    def _native_kernel(self) -> native.Kernel | None:
+        """Return `cpu_kernel`, unless a class derived from the one that has it changes the rule."""
+        for kind in type(self).__mro__:
+            if "cpu_kernel" in vars(kind):
+                return self.cpu_kernel
+            if not {"update_block", "step_numbers"}.isdisjoint(vars(kind)):
+                return None
+        return None
 
     def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
         """Return what changes from step to step in the rule on the CPU; by default the learning rate alone.
@@ -214,12 +232,13 @@ class Optimizer:
         self.schedule.restore(state["schedule"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_store": None, "_step": None, "_step_of": None}
+        return {**vars(self), "counter": None, "steps": self.steps, "_store": None, "_step": None}
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-        if name not in self._moving:  # the step was made with the settings as they were
-            object.__setattr__(self, "_step", None)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        steps = state.pop("steps")
+        vars(self).update(state, counter=StepCounter())
+        self.version = 0
+        self.steps = steps
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(lr={self.lr:g})"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.optimizers.base import Optimizer
@@ -27,6 +28,7 @@ class RMSprop(Optimizer):
     """
 
     kernel = Kernel("optimizers.cu", "rmsprop")
+    cpu_kernel = native.Kernel("optimizers.cpp", "rmsprop")
 
     def __init__(
         self,

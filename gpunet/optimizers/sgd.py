@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ArgumentError
@@ -27,6 +28,7 @@ class SGD(Optimizer):
     """
 
     kernel = Kernel("optimizers.cu", "sgd")
+    cpu_kernel = native.Kernel("optimizers.cpp", "sgd")
 
     def __init__(
         self,

@@ -7,19 +7,19 @@ ones, and the step counts all the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from gpunet.cuda import Kernel
-from gpunet.device import Array, aligned
+from gpunet import native
+from gpunet.cuda import CTYPES, Kernel
+from gpunet.device import Array, Device, aligned
 from gpunet.layers.store import FlatStore
 from gpunet.ops.launch import THREADS, block_count
 from gpunet.recording import Call, RecordedArray, recording
-
-if TYPE_CHECKING:
-    from gpunet.optimizers.base import Optimizer
+from gpunet.schedules import ConstantLR, Schedule
+from gpunet.tape import StepCounter
 
 BLOCK = 16384
 """Elements of a block on the CPU: with two moments and scratch, 320 KiB in float32."""
@@ -27,34 +27,107 @@ BLOCK = 16384
 BEGIN_STEP = Kernel("optimizers.cu", "begin_step")
 CLIP_VALUE = Kernel("optimizers.cu", "clip_value")
 
+SQUARES, CLIP_VALUE_CPU, END_STEP = (
+    native.Kernel("optimizers.cpp", name) for name in ("squares", "clip_value", "end_step")
+)
+
+LONGEST_RUN = 1024
+"""Steps whose learning rates fit into the table that kernels read."""
+
 NEVER = 2**62
 """A number of steps that no training reaches."""
 
 
-class HostStep:
-    """The step in NumPy, block by block: a block of parameters, gradients and state stays in cache for a whole update.
+class Rule(Protocol):
+    """An optimizer, as far as a step knows it."""
 
-    The rule is written as array code; its calls are recorded in the first step and made again in all others.
+    kernel: ClassVar[Kernel]
+    counter: StepCounter
+    schedule: Schedule
+    clip_norm: float | None
+    clip_value: float | None
+
+    def step_numbers(self, lr: float, step: int) -> tuple[float, ...]: ...
+
+    def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None: ...
+
+    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]: ...
+
+
+class Progress:
+    """What a rule's kernels read and advance from step to step, in memory of the device.
+
+    The host is the truth for the number of the step and for the learning rates. It writes what the device does not know
+    yet; nothing waits for the device.
+
+    Args:
+        optimizer: the rule.
+        device: where the kernels run.
+        dtype: of the learning rates.
+
+    Attributes:
+        words: int64 (3,): steps done, for how many of them the table of rates begins, and the first step that was not
+            applied, from 1 on, or 0.
+        rates: (LONGEST_RUN,), the learning rates of the next steps. Before the table's begin its first rate holds.
+    """
+
+    def __init__(self, optimizer: Rule, device: Device, dtype: np.dtype[Any]):
+        self._counter, self._optimizer, self._device = optimizer.counter, optimizer, device
+        with device.activate():
+            self.words = device.xp.zeros(3, np.int64)
+            self.rates = device.xp.zeros(LONGEST_RUN, dtype)
+            self._counter.keep_in(self.words)
+        self._table: tuple[int, list[float]] = 0, [0.0]
+
+    @property
+    def first_skipped(self) -> Array:
+        """(1,), the first step that was not applied, from 1 on, or 0."""
+        return self.words[2:]
+
+    def look_ahead(self, steps: int) -> None:
+        """Let the kernels know the learning rates of the next steps, at most LONGEST_RUN."""
+        schedule, done = self._optimizer.schedule, self._counter.value
+        if steps == 1 or isinstance(schedule, ConstantLR):
+            table = NEVER, [schedule(done)]
+        else:
+            table = done, [schedule(step) for step in range(done, done + steps)]
+        if table == self._table:
+            return
+        begin, rates = self._table = table
+        with self._device.activate():
+            if len(rates) == 1:
+                self.rates[:1].fill(rates[0])
+            else:
+                self.rates[: len(rates)] = self._device.asarray(np.array(rates), self.rates.dtype)
+            self.words[1:2].fill(begin)
+
+
+class HostStep:
+    """The step on the CPU, block by block: a block of parameters, gradients and state stays in cache for an update.
+
+    In NumPy, the rule is written as array code; its calls are recorded in the first step and made again in all others.
 
     Args:
         optimizer: the rule; its settings are those of now.
         store: the buffers, on the CPU.
 
     Attributes:
-        first_skipped: (1,), the first step that was not applied, from 1 on, or 0.
+        progress: the number of the step and the learning rates.
         calls: what the rule does; None before the first step.
     """
 
-    def __init__(self, optimizer: Optimizer, store: FlatStore):
+    def __init__(self, optimizer: Rule, store: FlatStore):
         self.optimizer = optimizer
         self.store = store
         self.numbers = np.empty(len(optimizer.step_numbers(0.0, 1)), store.params.dtype)
-        self.first_skipped = np.zeros(1, np.int64)
+        self.progress = Progress(optimizer, store.device, np.dtype(np.float64))
         self.calls: list[Call] | None = None
 
-    def __call__(self, lr: float) -> None:
-        """Do the step that `optimizer.steps` has counted already."""
-        optimizer, g = self.optimizer, self.store.grads
+    def __call__(self) -> None:
+        """Do a step."""
+        optimizer, g, counter = self.optimizer, self.store.grads, self.optimizer.counter
+        lr = optimizer.schedule(counter.value)
+        counter.value += 1
         if optimizer.clip_value is not None:
             np.minimum(g, optimizer.clip_value, out=g)
             np.maximum(g, -optimizer.clip_value, out=g)
@@ -63,12 +136,12 @@ class HostStep:
         if optimizer.clip_norm is not None:
             factor = min(optimizer.clip_norm / (math.sqrt(squares) + 1e-6), 1) if squares == squares else 0.0
         if not math.isfinite(squares) and (factor == 0 or not np.isfinite(g).all()):
-            if not self.first_skipped[0]:
-                self.first_skipped[0] = optimizer.steps
+            if not self.progress.words[2]:
+                self.progress.words[2] = counter.value
             return
         if factor < 1:
             np.multiply(g, factor, out=g)
-        self.numbers[:] = optimizer.step_numbers(lr, optimizer.steps)
+        self.numbers[:] = optimizer.step_numbers(lr, counter.value)
         if self.calls is None:
             self.calls = self._record()
         else:
@@ -82,6 +155,22 @@ class HostStep:
             for block in _cut(self.store):
                 self.optimizer.update_block(numbers, *map(RecordedArray.of, block))
         return calls
+
+    def note_nodes(self, kernel: native.Kernel) -> None:
+        """Note the native nodes of the step in the step that is being recorded: `kernel` is the rule's."""
+        optimizer, store, progress = self.optimizer, self.store, self.progress
+        p, g = store.params, store.grads
+        parts = math.ceil(p.size / BLOCK)
+        blocks = {"count": parts, "grain": 1}
+        options = {"REAL": CTYPES[p.dtype]}
+        if optimizer.clip_value is not None:
+            CLIP_VALUE_CPU(g, g.size, parts, optimizer.clip_value, **blocks)
+        squares = np.zeros(parts)
+        SQUARES(g, squares, g.size, parts, **blocks)
+        max_norm = optimizer.clip_norm or 0.0
+        step = squares, progress.rates, progress.words, parts, LONGEST_RUN, max_norm
+        kernel(*step, *optimizer.kernel_arguments(p, g, *store.slots.values()), **blocks)
+        END_STEP(squares, progress.words, parts, max_norm, options=options)
 
 
 def _cut(store: FlatStore) -> Iterator[tuple[Array, ...]]:
@@ -98,80 +187,40 @@ def _cut(store: FlatStore) -> Iterator[tuple[Array, ...]]:
 class DeviceStep:
     """The step on a GPU: launches that are always the same, as all that changes between steps lies on the device.
 
-    The host is the truth for the number of the step and for the learning rate. It writes to the device only what that
-    does not know yet: another rate, or another number of steps than the device has counted itself. Nothing waits for
-    the device, and nothing is uploaded: a launch carries the number.
-
     Args:
         optimizer: the rule; its settings are those of now.
         store: the buffers, on a GPU.
 
     Attributes:
-        launches: the step, in another list where the launches are others; whoever does them counts it in `done`.
-        done: the steps that the device has done, once its queue is done.
-        progress: int64 (3,) on the device: steps done, for how many of them the table of rates begins, and the first
-            step that was not applied, from 1 on, or 0.
-        first_skipped: (1,), a view of the last of these.
+        progress: the number of the step and the learning rates.
+        launches: the step; whoever does them counts it in the optimizer's counter.
     """
 
-    def __init__(self, optimizer: Optimizer, store: FlatStore):
+    def __init__(self, optimizer: Rule, store: FlatStore):
         self.optimizer = optimizer
-        self.device = store.device
         self.store = store
-        self.done = 0
-        self._table = [0.0]  # what the device knows: these rates, for the steps after so many
-        self._table_from = 0
-        with self.device.activate():
-            self.progress = self.device.xp.zeros(3, np.int64)
-            self.first_skipped = self.progress[2:]
-            self._allocate(1)
+        self.progress = Progress(optimizer, store.device, store.params.dtype)
+        with store.device.activate():
+            self.launches = list(self._prepare())
 
-    def __call__(self, lr: float) -> None:
-        """Do the step that `optimizer.steps` has counted already."""
-        with self.device.activate():
-            self.expect(self.optimizer.steps - 1, lr)
+    def __call__(self) -> None:
+        """Do a step."""
+        self.progress.look_ahead(1)
+        with self.store.device.activate():
             for launch in self.launches:
                 launch()
-            self.done += 1
+        self.optimizer.counter.advance(1)
 
-    def expect(self, done: int, lr: float) -> None:
-        """See to it that the launches, when they come, do the step after `done` steps, at the rate `lr`."""
-        if done != self.done:
-            self.progress[:1].fill(done)
-            self.done = done
-        if lr != self._table[min(max(done - self._table_from, 0), len(self._table) - 1)]:
-            self.rates[:1].fill(lr)
-            self._table = [lr]
-            self._begin_table(NEVER)  # before its begin the first rate holds
-
-    def look_ahead(self, done: int, rates: list[float]) -> None:
-        """Upload the rates of the steps after `done` steps. More than ever before need new launches."""
-        with self.device.activate():
-            if len(rates) > self.rates.size:
-                self._allocate(len(rates))
-            last = [rates[-1]] * (self.rates.size - len(rates))
-            self.rates[:] = self.device.asarray(np.array(rates + last), self.rates.dtype)
-            self._table = rates
-            self._begin_table(done)
-
-    def _begin_table(self, done: int) -> None:
-        if done != self._table_from:
-            self.progress[1:2].fill(done)
-            self._table_from = done
-
-    def _allocate(self, rates: int) -> None:
-        self.rates = self.device.xp.zeros(rates, self.store.params.dtype)
-        self.launches = list(self._prepare(self.store))
-
-    def _prepare(self, store: FlatStore) -> Iterator[Callable[[], None]]:
+    def _prepare(self) -> Iterator[Callable[[], None]]:
         """Bind the kernels of a step to the buffers, in their order."""
-        optimizer, xp, p, g = self.optimizer, self.device.xp, store.params, store.grads
+        optimizer, store, progress = self.optimizer, self.store, self.progress
+        xp, p, g = store.device.xp, store.params, store.grads
         grid, block = (block_count(p.nbytes, 16 * THREADS),), (THREADS,)  # a thread moves 16 bytes at a time
         if optimizer.clip_value is not None:
             yield CLIP_VALUE.prepare(grid, block, g, g.size, optimizer.clip_value)
         blocks = max(1, *grid)  # a model without parameters counts its steps too
         squares, rate = xp.empty(blocks, p.dtype), xp.empty(1, p.dtype)
-        numbers = g.size, self.rates.size
-        yield BEGIN_STEP.prepare((blocks,), block, g, squares, self.rates, rate, self.progress, *numbers)
-        step = squares, rate, self.progress, blocks, optimizer.clip_norm or 0.0
+        numbers = g.size, LONGEST_RUN
+        yield BEGIN_STEP.prepare((blocks,), block, g, squares, progress.rates, rate, progress.words, *numbers)
+        step = squares, rate, progress.words, blocks, optimizer.clip_norm or 0.0
         yield optimizer.kernel.prepare(grid, block, *step, *optimizer.kernel_arguments(p, g, *store.slots.values()))

@@ -28,7 +28,8 @@ import numpy as np
 from gpunet.device import Array, Device, device_of, get_device, to_host
 from gpunet.errors import ArgumentError, MissingPackageError, RankError
 from gpunet.layers.batch_norm import BatchNorm
-from gpunet.recording import Call, parts
+from gpunet.recording import Call
+from gpunet.versions import parts
 
 if TYPE_CHECKING:
     from gpunet.training.trainer import Trainer

@@ -59,6 +59,10 @@ class History:
             raise ArgumentError(f"the history has no column {column!r}; it has {', '.join(self.columns) or 'none'}.")
         return [float(row.get(column, math.nan)) for row in self.epochs]
 
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return all columns by their names."""
+        return {column: self[column] for column in self.columns}
+
     def __repr__(self) -> str:
         parts = [f"{len(self)} epoch{'' if len(self) == 1 else 's'}"]
         if self.epochs:
@@ -74,4 +78,4 @@ class History:
             StateError: there is no epoch to draw.
             MissingPackageError: matplotlib is not installed.
         """
-        figure({"": self}).savefig(path, format="png")
+        figure({"": self.to_dict()}).savefig(path, format="png")

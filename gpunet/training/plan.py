@@ -30,8 +30,8 @@ from gpunet.errors import OutOfMemoryError, StateError
 from gpunet.layers import Layer
 from gpunet.losses import Loss
 from gpunet.models import Model
+from gpunet.ops._matmul_plan import chosen_kernel, use_kernel
 from gpunet.ops.activations import CustomActivation
-from gpunet.ops.product import chosen_kernel, use_kernel
 from gpunet.optimizers import Optimizer
 from gpunet.optimizers.step import DeviceStep, HostStep
 from gpunet.recording import Call, NotRecordableError, RecordedArray, parts, recorded, recording
@@ -47,7 +47,7 @@ Add = Callable[[Array, Array, Array, Tape], None]
 """Takes note of a step's loss, outputs and targets on the device."""
 
 
-LAST_CHANGE = operator.attrgetter("last_change")
+LAST_CHANGE = operator.attrgetter("version")
 
 MOST_RESIDENT = 16
 """Batches on a GPU that have a graph each; all others are copied to one place."""

@@ -13,28 +13,29 @@ from gpunet.errors import MissingPackageError, StateError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from gpunet.training.history import History
-
 _NOT_DRAWN = {"epoch", "lr", "seconds"}  # how the training went, not how good the model is
 _LEGIBLE = 30  # classes whose names and counts can still be read in a panel
 _ACROSS = 3  # panels
+
+Curves = Mapping[str, Sequence[float]]
+"""The columns of a history by their names, a number per epoch."""
 
 Confusion = tuple[np.ndarray, Sequence[str]]
 """Counts as `metrics.confusion_matrix` gives them, and the names of the classes."""
 
 
-def figure(histories: Mapping[str, History], confusions: Mapping[str, Confusion] | None = None) -> Figure:
+def figure(histories: Mapping[str, Curves], confusions: Mapping[str, Confusion] | None = None) -> Figure:
     """Return a picture: a panel each for the loss and the metrics with the curves of all histories, then the matrices.
 
     Args:
-        histories: by the names that the legend has for them; "" for one that needs none.
+        histories: their columns, by the names that the legend has for them; "" for one that needs none.
         confusions: confusion matrices by such names.
 
     Raises:
         StateError: there is no epoch to draw.
         MissingPackageError: matplotlib is not installed.
     """
-    measured = dict.fromkeys(name.removeprefix("val_") for history in histories.values() for name in history.columns)
+    measured = dict.fromkeys(name.removeprefix("val_") for history in histories.values() for name in history)
     columns = [name for name in measured if name not in _NOT_DRAWN]
     if not columns:
         raise StateError("the history has nothing to plot; train at least one epoch first.")
@@ -56,7 +57,7 @@ def figure(histories: Mapping[str, History], confusions: Mapping[str, Confusion]
     return picture
 
 
-def draw_column(axes: Any, name: str, histories: Mapping[str, History]) -> None:
+def draw_column(axes: Any, name: str, histories: Mapping[str, Curves]) -> None:
     """Draw a column of histories into matplotlib axes, training and validation; a colour for each history if several.
 
     Args:
@@ -68,7 +69,7 @@ def draw_column(axes: Any, name: str, histories: Mapping[str, History]) -> None:
         for column, part, style in ((name, "training", "--"), (f"val_{name}", "validation", "-")):
             if column in history:
                 own = {"color": f"C{number}", "linestyle": style} if len(histories) > 1 else {}
-                epochs = range(1, len(history) + 1)
+                epochs = range(1, len(history[column]) + 1)
                 axes.plot(epochs, history[column], marker=".", label=f"{part} {of}".strip(), **own)
     axes.set(xlabel="epoch", title=name)
     axes.xaxis.get_major_locator().set_params(integer=True)

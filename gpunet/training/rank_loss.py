@@ -27,7 +27,7 @@ class RankLoss(Loss):
         rows: how many rows that is.
     """
 
-    beside_the_step = frozenset(("_known",))
+    outside_the_step = frozenset(("_known",))
 
     def __init__(self, loss: Loss, count: int, own: slice, like: Array):
         self.task = loss.task  # type: ignore[misc]

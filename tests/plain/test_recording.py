@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.recording import NotRecordableError, RecordedArray, Watched, do, parts, recorded, recording
+from gpunet.recording import NotRecordableError, RecordedArray, do, recorded, recording
+from gpunet.versions import Versioned, parts
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((5, 4)).astype(np.float32)
@@ -116,8 +117,8 @@ def test_numbers_are_rounded_to_the_dtype_of_the_array_as_numpy_does():
         assert (RecordedArray.of(np.arange(3)) * 0.5).dtype == np.float64
 
 
-class Part(Watched):
-    beside_the_step = frozenset(("note",))
+class Part(Versioned):
+    outside_the_step = frozenset(("note",))
 
     def __init__(self, *inside):
         self.inside = list(inside)
@@ -128,11 +129,11 @@ def test_a_change_of_a_part_is_seen_and_a_note_beside_is_not():
     leaf = Part()
     whole = Part(Part(leaf), leaf)
     assert len(parts(whole)) == 3
-    before = [part.last_change for part in parts(whole)]
+    before = [part.version for part in parts(whole)]
     whole.note = "trained"
-    assert [part.last_change for part in parts(whole)] == before
+    assert [part.version for part in parts(whole)] == before
     leaf.p = 0.5
-    assert [part.last_change for part in parts(whole)] != before
+    assert [part.version for part in parts(whole)] != before
 
 
 def test_parts_are_told_apart_even_if_they_are_equal_and_may_know_each_other():
@@ -142,6 +143,6 @@ def test_parts_are_told_apart_even_if_they_are_equal_and_may_know_each_other():
     whole.inside[1].inside.append(whole)
     found = parts(whole)
     assert len(found) == 4
-    before = [part.last_change for part in found]
+    before = [part.version for part in found]
     second.negative_slope = 0.2
-    assert [part.last_change for part in found] != before
+    assert [part.version for part in found] != before

@@ -12,7 +12,7 @@ import numpy as np
 from gpunet import ops
 from gpunet.bench.case import Call, Case, DType, Operand, Size, blank
 from gpunet.device import Array
-from gpunet.ops.product import RUNGS
+from gpunet.ops._matmul_plan import RUNGS
 from gpunet.ops.tuned import Product
 
 PRODUCTS = ("blas", *RUNGS)

@@ -14,7 +14,7 @@ from gpunet.cli import main
 from gpunet.cuda import Kernel, read_source
 from gpunet.device import kernels_path
 from gpunet.errors import CompileError
-from gpunet.ops import _bias_activation, product
+from gpunet.ops import _bias_activation, matmul_launch
 
 README = Path(__file__).parents[3] / "kernels" / "README.md"
 
@@ -72,7 +72,7 @@ def planted(tmp_path):
 )
 def test_the_gate_rejects_a_matrix_product_with_a_planted_fault(planted, monkeypatch, right, wrong, said):
     faulty = planted("matmul_naive.cu", "matmul_naive", right, wrong)
-    monkeypatch.setitem(product.RUNGS, "naive", faulty)
+    monkeypatch.setitem(matmul_launch.KERNELS, "naive", faulty)
     rows = rows_of("matmul", "20x70x40", kernels=("blas", "naive"))
     assert said in of(rows, "naive").fault
     assert of(rows, "naive").counts is None

@@ -12,8 +12,7 @@ from gpunet.bench import tune as tuning
 from gpunet.bench.timing import WallClock
 from gpunet.bench.tune import Choice, tune
 from gpunet.cli import main
-from gpunet.ops import product as plans
-from gpunet.ops import tuned
+from gpunet.ops import matmul_launch, tuned
 from gpunet.ops.tiles import FLOAT32
 from gpunet.ops.tuned import Product
 
@@ -33,7 +32,7 @@ def test_the_winner_is_kept_read_back_and_used_and_its_results_are_right(table, 
 
     def run_plan(plan, *operands, **options):
         now[0] += 1.0 if str(Choice(plan.tile, plan.splits)) == "16x16x32 in 2 slices, 8 splits" else 5.0
-        plans.run_plan(plan, *operands, **options)
+        matmul_launch.run_plan(plan, *operands, **options)
 
     monkeypatch.setattr(timing, "ROUNDS", (2, 2))
     monkeypatch.setattr(tuning, "run_plan", run_plan)
@@ -45,8 +44,9 @@ def test_the_winner_is_kept_read_back_and_used_and_its_results_are_right(table, 
     rng = np.random.default_rng(0)
     x, w, bias = (rng.standard_normal(shape, np.float32) for shape in ((M, K), (K, N), N))
     ran = []
-    launch = plans.RUNGS["tiled"]
-    monkeypatch.setitem(plans.RUNGS, "tiled", lambda grid, *args, **kw: ran.append(grid) or launch(grid, *args, **kw))
+    kernels = matmul_launch.KERNELS
+    launch = kernels["tiled"]
+    monkeypatch.setitem(kernels, "tiled", lambda grid, *args, **kw: ran.append(grid) or launch(grid, *args, **kw))
     with simulator.check_mode():
         y = gn.ops.linear(*(SIM.asarray(a) for a in (x, w, bias)), "relu")
     assert ran == [(2, 8, 1)]  # 32x32 would be one tile
@@ -59,7 +59,7 @@ def broken(monkeypatch):
 
     def run_plan(plan, a, b, c, **options):
         k = K - 1 if plan.splits == 4 else K
-        plans.run_plan(plan, simulator.ascontiguousarray(a[:, :k]), b[:k], c, **options)
+        matmul_launch.run_plan(plan, simulator.ascontiguousarray(a[:, :k]), b[:k], c, **options)
 
     monkeypatch.setattr(tuning, "run_plan", run_plan)
 

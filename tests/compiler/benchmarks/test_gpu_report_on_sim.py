@@ -7,7 +7,7 @@ import pytest
 
 from gpunet.cuda import Kernel
 from gpunet.errors import ArgumentError
-from gpunet.ops.product import RUNGS
+from gpunet.ops.matmul_launch import KERNELS
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -62,7 +62,7 @@ def test_after_an_error_no_more_than_its_kernel_is_lost(monkeypatch, tmp_path):
     from benchmarks.gpu_report.section import CRASHED, Setup, cases_of, measure_cases
 
     (tmp_path / "broken.cu").write_text('extern "C" __global__ void matmul_shared(int n) {}')
-    monkeypatch.setitem(RUNGS, "shared", Kernel(tmp_path / "broken.cu", "matmul_shared"))
+    monkeypatch.setitem(KERNELS, "shared", Kernel(tmp_path / "broken.cu", "matmul_shared"))
     found = []
 
     def measure():

@@ -6,7 +6,7 @@
 import shutil
 
 import numpy as np
-from compiler.kernels.simulated import partial_sums, run, uninitialized
+from compiler.kernels.checked import partial_sums, run, uninitialized
 
 from gpunet.cuda import Kernel
 from gpunet.device import kernels_path

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from compiler.kernels.simulated import run, uninitialized
+from compiler.kernels.checked import run, uninitialized
 
 from gpunet.cuda import Kernel
 from gpunet.ops import conv2d, conv2d_backward

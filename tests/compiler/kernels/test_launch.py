@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from compiler.kernels.simulated import run
+from compiler.kernels.checked import run
 
 from gpunet.cuda import Kernel, kernel, parse_parameters, read_source
 from gpunet.cuda.source import Declaration, parse_flops

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from compiler.kernels.simulated import DTYPES, partial_sums, run, uninitialized
+from compiler.kernels.checked import DTYPES, partial_sums, run, uninitialized
 
 from gpunet.cuda import Kernel
 from gpunet.ops import binary_cross_entropy, huber, mean_squared_error, softmax_cross_entropy

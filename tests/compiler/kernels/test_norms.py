@@ -5,7 +5,7 @@ import math
 import norms
 import numpy as np
 import pytest
-from compiler.kernels.simulated import DTYPES, run, uninitialized
+from compiler.kernels.checked import DTYPES, run, uninitialized
 
 from gpunet.cuda import Kernel
 

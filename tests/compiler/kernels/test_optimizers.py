@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from compiler.kernels.simulated import DTYPES, run, uninitialized
+from compiler.kernels.checked import DTYPES, run, uninitialized
 
 from gpunet.cuda import Kernel
 from gpunet.optimizers import SGD, Adam, AdamW, RMSprop

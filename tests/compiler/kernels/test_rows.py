@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from compiler.kernels.simulated import DTYPES, partial_sums, run, uninitialized
+from compiler.kernels.checked import DTYPES, partial_sums, run, uninitialized
 
 from gpunet import random
 from gpunet.cuda import Kernel

@@ -9,7 +9,9 @@ import gpunet as gn
 from gpunet import simulator
 from gpunet.cuda import traced_launches
 from gpunet.errors import ArgumentError
+from gpunet.ops import matmul_launch
 from gpunet.ops.activations import FUNCTIONS, ActivationFunction
+from gpunet.ops.tiles import TILES
 
 SIM = gn.get_device("sim")
 RUNGS = ["naive", "shared", "register", "tiled"]
@@ -98,8 +100,8 @@ def test_a_user_s_activation_is_compiled_into_the_product_where_it_brings_cuda_e
 
 def test_the_plan_says_what_runs_and_why():
     plan = functools.partial(gn.ops.matmul_plan, device=gn.get_device("cpu"))  # as if for a GPU like an H200
-    assert plan(4096, 4096, 4096)[:3] == ("tiled", gn.ops.product.TILES["tiled", np.dtype("f4")][0][0], 1)
-    assert plan(128, 128, 784)[1:3] == (gn.ops.product.TILES["tiled", np.dtype("f4")][-1][0], 1)
+    assert plan(4096, 4096, 4096)[:3] == ("tiled", TILES["tiled", np.dtype("f4")][0][0], 1)
+    assert plan(128, 128, 784)[1:3] == (TILES["tiled", np.dtype("f4")][-1][0], 1)
     assert plan(128, 16, 4096).splits == 8
     assert "asked for" in plan(8, 8, 8, kernel="blas").why
     assert plan(8, 8, 8, dtype=np.float64).kernel == "blas"
@@ -125,10 +127,10 @@ def test_tensor_cores_are_used_on_request_only_and_within_the_error_of_tf32():
 
 def test_a_gpu_without_tensor_cores_for_tf32_is_named(monkeypatch):
     monkeypatch.setattr(simulator.cuda.Device, "compute_capability", "75")
-    gn.ops.product._check_tensor_cores.cache_clear()
+    matmul_launch._check_tensor_cores.cache_clear()
     with pytest.raises(gn.errors.DeviceError, match=r"needs compute capability 8\.0 or more; sim has 75"):
         gn.ops.matmul(*on_sim(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)), kernel="mma")
-    gn.ops.product._check_tensor_cores.cache_clear()
+    matmul_launch._check_tensor_cores.cache_clear()
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh"])
@@ -223,15 +225,14 @@ def test_rows_that_are_not_aligned_go_word_by_word():
             close(actual, right, 12)
 
 
-def test_the_policy_of_the_process_serves_calls_that_name_no_kernel():
-    try:
-        gn.ops.set_kernel("blas")
+def test_use_kernel_serves_calls_that_name_no_kernel():
+    with gn.ops.use_kernel("blas"):
         assert gn.ops.matmul_plan(8, 8, 8).kernel == "blas"
         assert gn.ops.matmul_plan(8, 8, 8, kernel="naive").kernel == "naive"
-        with pytest.raises(ArgumentError, match="unknown kernel 'fast'"):
-            gn.ops.set_kernel("fast")
-    finally:
-        gn.ops.set_kernel(None)
+        with pytest.raises(ArgumentError, match="unknown kernel 'fast'"), gn.ops.use_kernel("fast"):
+            pass
+        with gn.ops.use_kernel(None):
+            assert gn.ops.matmul_plan(8, 8, 8).kernel == "tiled"
     assert gn.ops.matmul_plan(8, 8, 8).kernel == "tiled"
 
 

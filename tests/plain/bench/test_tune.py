@@ -12,7 +12,7 @@ from gpunet.bench import tune as tuning
 from gpunet.bench.measure import clock_of
 from gpunet.bench.tune import choices, linear_sizes, step_products, tune
 from gpunet.errors import ArgumentError
-from gpunet.ops import product as plans
+from gpunet.ops import _matmul_plan, matmul_launch
 from gpunet.ops.tiles import FLOAT32, FLOAT64
 from gpunet.ops.tuned import Product, most_splits
 
@@ -46,8 +46,8 @@ def test_the_products_are_those_that_a_training_step_plans(gpu, monkeypatch, mod
         planned.append(Product.of(m, n, k, layout, dtype))
         return matmul_plan(m, n, k, layout=layout, dtype=dtype, **options)
 
-    matmul_plan = plans.matmul_plan
-    monkeypatch.setattr(plans, "matmul_plan", noted)
+    matmul_plan = matmul_launch.matmul_plan
+    monkeypatch.setattr(matmul_launch, "matmul_plan", noted)
     net = model().to("cuda")
     gn.Trainer(net, loss=gn.CrossEntropyLoss()).step(np.ones((batch, features), np.float32), np.zeros(batch, int))
     products = step_products(linear_sizes(net), batch, net.dtype)
@@ -64,7 +64,7 @@ def test_the_products_are_those_that_a_training_step_plans(gpu, monkeypatch, mod
 def test_the_default_is_tried_first_and_nothing_twice(size, dtype, processors):
     product = Product.of(*size, "NN", dtype)
     tried = choices(product, processors)
-    default = plans.default_plan("tiled", product, 1, processors)
+    default = _matmul_plan.default_plan("tiled", product, 1, processors)
     assert tried[0] == (default.tile, default.splits)
     assert len({str(choice) for choice in tried}) == len(tried)
     assert all(1 <= splits <= most_splits(tile, product.k) for tile, splits in tried)

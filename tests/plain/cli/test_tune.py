@@ -8,7 +8,7 @@ from tuned_table import table
 
 import gpunet as gn
 from gpunet.bench import memory
-from gpunet.ops.product import matmul_plan
+from gpunet.ops import matmul_plan
 
 __all__ = ["gpu", "table"]
 

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, DTypeError, ShapeError, StateError
+from gpunet.layers.stack import Stack
 
 X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
 LAYERS = {
@@ -203,3 +204,14 @@ def test_a_layer_of_your_own_trains_among_the_others():
     assert model.gradients()["0.factor"] == pytest.approx(slope, rel=1e-5)
     optimizer.step()
     assert model.parameters()["0.factor"] == pytest.approx(2 - 0.1 * slope, rel=1e-5)
+
+
+@pytest.mark.parametrize("input_gradient", [True, False])
+def test_a_backward_pass_asks_once_for_the_layers_to_run(monkeypatch, input_gradient):
+    model, tape = gn.Sequential(*(gn.Residual(gn.Linear(4, 4, rng=0)) for _ in range(20))), gn.Tape()
+    model.backward(model.forward(X, tape), tape, input_gradient=False)  # which layer is trained first is kept
+    dy = model.forward(X, tape)
+    asked, program = [], Stack._program.fget
+    monkeypatch.setattr(Stack, "_program", property(lambda stack: asked.append(stack) or program(stack)))
+    model.backward(dy, tape, input_gradient=input_gradient)
+    assert asked == [model, *reversed(model.layers)]

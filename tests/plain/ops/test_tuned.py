@@ -15,8 +15,7 @@ from tuned_table import table
 import gpunet as gn
 from gpunet.errors import ArgumentError, DataError
 from gpunet.files import cache_folder
-from gpunet.ops import tuned
-from gpunet.ops.product import matmul_plan
+from gpunet.ops import matmul_plan, tuned
 from gpunet.ops.tiles import CANDIDATES, FLOAT32, FLOAT64, TILES, Tile
 from gpunet.ops.tuned import Product, Winner
 

@@ -30,7 +30,7 @@ def is_part_of(ours, theirs):
 
 @pytest.mark.parametrize("name", list(names()))
 def test_each_name_and_parameter_is_cupys(name):
-    assert name in CUPY, "no such name in CuPy 14.2, or the table is old: run python tests/cupy_signatures.py"
+    assert name in CUPY, "no such name in CuPy 14.2, or the table is old: run python tests/helpers/cupy_signatures.py"
     assert is_part_of(signature(find(simulator, name)), CUPY[name])
 
 

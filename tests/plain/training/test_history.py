@@ -39,6 +39,7 @@ def test_an_epoch_without_a_column_has_nan_there(history):
 
 def test_columns_can_be_asked_for(history):
     assert history.columns == ["epoch", "loss", "accuracy", "lr", "seconds", "val_loss", "val_accuracy"]
+    assert history.to_dict() == {column: history[column] for column in history.columns}
     assert "val_loss" in history
     assert "val_mae" not in history
 

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from gpunet.errors import StateError
-from gpunet.training.history import History
 from gpunet.training.plots import draw_confusion_matrix, figure
 
 pytest.importorskip("matplotlib")
 
-LONG = History([{"loss": 3.0, "val_loss": 4.0}, {"loss": 2.0, "val_loss": 3.0}, {"loss": 1.0, "val_loss": 2.0}])
-SHORT = History([{"loss": 5.0, "mae": 0.5}])
+LONG = {"loss": [3.0, 2.0, 1.0], "val_loss": [4.0, 3.0, 2.0]}
+SHORT = {"loss": [5.0], "mae": [0.5]}
 COUNTS = np.array([[7, 2], [0, 4]])
 
 
@@ -88,4 +87,4 @@ def test_names_are_no_formulas():
 
 def test_nothing_to_draw_is_refused():
     with pytest.raises(StateError, match="nothing to plot"):
-        figure({"a": History(), "b": History()})
+        figure({"a": {}, "b": {}})

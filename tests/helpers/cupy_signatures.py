@@ -1,6 +1,6 @@
 """The signatures of CuPy, as far as the simulator has the same names, kept as a table so that no test needs CuPy.
 
-    python tests/cupy_signatures.py
+    python tests/helpers/cupy_signatures.py
 
 writes the table anew; it needs CuPy 14.2 (no GPU). A line of it is a name with its parameters, as in
 `take(a indices axis= out=)`: the optional ones end with `=`, `/` and `*` stand as in Python.

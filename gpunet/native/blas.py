@@ -1,0 +1,90 @@
+"""The matrix product of the BLAS library that NumPy uses, called by its C pointer.
+
+A call by the pointer costs half a microsecond less than `np.dot`, and a native program can make it without Python.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+TRIED = (  # prefix and suffix of the symbols, the C type of their integers
+    ("scipy_", "64_", "int64_t"),  # OpenBLAS of NumPy's wheels
+    ("", "64_", "int64_t"),  # OpenBLAS with 64-bit integers of a distribution
+    ("scipy_", "", "int"),
+    ("", "", "int"),  # OpenBLAS of a distribution, MKL, BLIS
+)
+
+
+class Blas(NamedTuple):
+    """A BLAS library in this process.
+
+    Attributes:
+        path: its file.
+        integer: the C type of its integers.
+        gemm: the addresses of cblas_sgemm and cblas_dgemm by dtype.
+        get_threads: the address of the function that returns its number of threads, or 0.
+        set_threads: the address of the function that sets it, or 0.
+    """
+
+    path: str
+    integer: str
+    gemm: dict[np.dtype[Any], int]
+    get_threads: int
+    set_threads: int
+
+
+@functools.cache
+def find_blas() -> Blas | None:
+    """Return the library that NumPy uses, or None where none is found that can be called."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return None
+    found = [info["filepath"] for info in threadpool_info() if info["user_api"] == "blas"]
+    found.sort(key=lambda path: "numpy" not in path)  # SciPy's wheels have one of their own
+    for path in found:
+        if (blas := _opened(path)) is not None and _is_right(blas):
+            return blas
+    return None
+
+
+def _opened(path: str) -> Blas | None:
+    library = ctypes.CDLL(path)
+    for prefix, suffix, integer in TRIED:
+        gemm = {
+            np.dtype(dtype): _address(library, f"{prefix}cblas_{letter}gemm{suffix}")
+            for letter, dtype in (("s", np.float32), ("d", np.float64))
+        }
+        if all(gemm.values()):
+            threads = [
+                _address(library, f"{prefix}openblas_{verb}_num_threads{suffix}")
+                or _address(library, {"get": "MKL_Get_Max_Threads", "set": "MKL_Set_Num_Threads"}[verb])
+                for verb in ("get", "set")
+            ]
+            return Blas(path, integer, gemm, *threads)
+    return None
+
+
+def _address(library: ctypes.CDLL, name: str) -> int:
+    try:
+        return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+    except AttributeError:
+        return 0
+
+
+def _is_right(blas: Blas) -> bool:
+    """Return whether the library multiplies as expected: its integers may be of another size than its names say."""
+    integer: Any = ctypes.c_int64 if blas.integer == "int64_t" else ctypes.c_int
+    rng = np.random.default_rng(0)
+    for dtype, real in ((np.float32, ctypes.c_float), (np.float64, ctypes.c_double)):
+        a, b, c = rng.random((3, 4), dtype), rng.random((4, 5), dtype), np.zeros((3, 5), dtype)
+        kinds = [ctypes.c_int] * 3 + [integer] * 3 + [real, ctypes.c_void_p, integer, ctypes.c_void_p, integer]
+        gemm = ctypes.CFUNCTYPE(None, *kinds, real, ctypes.c_void_p, integer)(blas.gemm[np.dtype(dtype)])
+        gemm(101, 111, 111, 3, 5, 4, 1.0, a.ctypes.data, 4, b.ctypes.data, 5, 0.0, c.ctypes.data, 5)
+        if not np.allclose(c, a @ b, rtol=1e-5):
+            return False
+    return True

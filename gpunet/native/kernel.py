@@ -1,0 +1,129 @@
+"""A C++ kernel for the CPU: recorded as a node of a step, with checked arguments."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gpunet.cuda.signature import Signature
+from gpunet.cuda.source import CTYPES, Declaration, read_source
+from gpunet.device import kernels_path
+from gpunet.native.compiler import compile_library
+from gpunet.recording import note
+
+Division = Literal["ROWS", "SLICES", "WHOLE"]
+
+CPU_KERNEL = Declaration(r"\bvoid %s", "kernel void %s(Int begin, Int end, ...)")
+
+
+class Kernel:
+    """A kernel of a C++ source, which a native step calls as one of its nodes.
+
+    Its signature in the source is its only declaration, as for `gpunet.cuda.Kernel`; the macro below it says how its
+    work divides (kernels/cpu/common.h).
+
+    Args:
+        source: a file name in `kernels/cpu/`, or the path of a file of your own.
+        name: the function in it.
+    """
+
+    def __init__(self, source: str | Path, name: str):
+        self.path = kernels_path() / "cpu" / source
+        self.name = name
+        self.signature = Signature(self.path, name, CPU_KERNEL, skip=2)
+
+    @functools.cached_property
+    def division(self) -> Division:
+        """How the work of the kernel divides into parts."""
+        found = re.search(rf"^(ROWS|SLICES|WHOLE)\({self.name}\)", read_source(self.path), re.MULTILINE)
+        assert found is not None, f"{self.path}: no ROWS, SLICES or WHOLE after {self.name}"
+        return found[1]  # type: ignore[return-value]
+
+    def __call__(self, *args: Any, options: Mapping[str, Any] | None = None, **parts: int) -> None:
+        """Record a call of the kernel in the step that is being recorded; arguments as for `bind`."""
+        note(self.bind(*args, options=options, **parts))
+
+    def bind(self, *args: Any, options: Mapping[str, Any] | None = None, count: int = 1, grain: int = 0) -> Node:
+        """Check the arguments and return the node that calls the kernel with them.
+
+        Args:
+            *args: what the kernel's signature asks for behind `begin` and `end`.
+            options: macros for the compiler.
+            count: how many rows or elements of the output there are to divide; 1 for a kernel that is not divided.
+            grain: how many a part of a SLICES kernel has.
+
+        Raises:
+            CompileError, ArgumentError, DTypeError, ShapeError: as for `gpunet.cuda.Kernel.prepare`.
+        """
+        args = tuple(a.view(np.ndarray) if isinstance(a, np.ndarray) else a for a in args)
+        values, dtype = self.signature.check(args, {}, sys.maxsize)
+        flags = tuple(f"-D{key}={value}" for key, value in {"REAL": CTYPES[dtype], **(options or {})}.items())
+        return Node(self, args, values, flags, count, grain or count)
+
+
+class Node:
+    """A call of a kernel with its arguments.
+
+    Attributes:
+        kernel: the kernel.
+        args: its arguments; the arrays are kept alive.
+        flags: the macros that the kernel is compiled with.
+        count: rows or elements to divide.
+        grain: how many a part of a SLICES kernel has.
+        slots: (arguments,) int64, the arguments as the kernel reads them: addresses, integers, the bits of doubles.
+        reads: the ranges of addresses that the kernel only reads.
+        writes: the ranges of addresses that it may write.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        args: tuple[Any, ...],
+        values: dict[str, Any],
+        flags: tuple[str, ...],
+        count: int,
+        grain: int,
+    ):
+        self.kernel, self.args, self.flags, self.count, self.grain = kernel, args, flags, count, grain
+        self.slots = np.zeros(max(len(args), 1), np.int64)
+        reals = self.slots.view(np.float64)
+        self.reads: list[tuple[int, int]] = []
+        self.writes: list[tuple[int, int]] = []
+        for i, (p, value) in enumerate(zip(kernel.signature.parameters, values.values(), strict=True)):
+            if not p.pointer:
+                (reals if isinstance(value, np.floating) else self.slots)[i] = value
+            elif value is not None:
+                start = self.slots[i] = address(value)
+                (self.reads if p.const else self.writes).append((int(start), int(start) + value.nbytes))
+
+    def function(self) -> int:
+        """Return the address of the compiled kernel; compile it where the cache does not have it."""
+        return _function(self.kernel.path, self.flags, self.kernel.name)
+
+    @property
+    def cost(self) -> tuple[int, int | None]:
+        """Bytes and FLOPs of a call, as the source declares them."""
+        return self.kernel.signature.cost(self.args, {})
+
+
+def address(a: np.ndarray) -> int:
+    """Return where the elements of an array begin."""
+    return a.__array_interface__["data"][0]  # type: ignore[no-any-return]  # half the time of a.ctypes.data
+
+
+@functools.cache
+def library(path: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
+    """Return a compiled source of `kernels/cpu/`."""
+    return ctypes.CDLL(str(compile_library(read_source(path), f"kernels/cpu/{path.name}", flags)))
+
+
+def _function(path: Path, flags: tuple[str, ...], name: str) -> int:
+    function = getattr(library(path, flags), f"gpunet_{name}")
+    return ctypes.cast(function, ctypes.c_void_p).value or 0

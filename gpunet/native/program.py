@@ -1,0 +1,142 @@
+"""Native nodes as a program: which of them run at the same time, and one call that runs many steps of them.
+
+Nodes are divided into tasks and gathered in phases. The tasks of a phase are independent, so threads share them, and a
+barrier ends it:
+
+    ROWS     the nodes of a phase run chunk by chunk of the rows, all of them on a chunk while it is in the cache
+    SLICES   each part of each node is a task
+    WHOLE    the nodes run one after the other, on one thread
+
+A node joins the first phase of its kind behind all that it depends on, so the forward pass, the loss and the input
+gradients of a network are one phase of rows, and the gradients of all its weights are the next.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from gpunet import builds
+from gpunet.device import kernels_path
+from gpunet.native.blas import find_blas
+from gpunet.native.kernel import Division, Node, address, library
+from gpunet.native.threads import thread_count
+
+SMALLEST_CHUNK = 32
+LARGEST_CHUNK = 512
+"""Rows of a chunk. A product of fewer rows is slower per row, as each packs the whole weight for itself."""
+
+PARALLEL_FLOPS = 2_000_000
+"""From how many FLOPs a step on a program uses several threads: below, its barriers cost more than they bring."""
+
+
+class Phase:
+    """Nodes that may run between two barriers."""
+
+    def __init__(self, division: Division, count: int):
+        self.division, self.count = division, count
+        self.nodes: list[Node] = []
+
+    def depends(self, node: Node) -> bool:
+        """Return whether a node must come after one of this phase, in memory that one of them writes."""
+        return any(
+            _overlap(node.reads, own.writes) or _overlap(node.writes, own.writes) or _overlap(node.writes, own.reads)
+            for own in self.nodes
+        )
+
+    def takes(self, node: Node) -> bool:
+        """Return whether a node divides as those of this phase do."""
+        return node.kernel.division == self.division and (self.division != "ROWS" or node.count == self.count)
+
+    def tasks(self) -> list[list[tuple[Node, int, int]]]:
+        """Return the tasks: calls of nodes with the part of each."""
+        if self.division == "WHOLE":
+            return [[(node, 0, 1) for node in self.nodes]]
+        if self.division == "SLICES":
+            return [[(node, *part)] for node in self.nodes for part in _parts(node.count, node.grain)]
+        return [[(node, *part) for node in self.nodes] for part in _parts(self.count, chunk_rows(self.count))]
+
+
+class Program:
+    """Nodes that are run in their order, or at the same time where they do not depend on each other.
+
+    Args:
+        nodes: the nodes of a step.
+
+    Raises:
+        CompileError: a kernel does not compile.
+    """
+
+    def __init__(self, nodes: Sequence[Node]):
+        self.nodes = list(nodes)
+        self.phases = schedule(nodes)
+        variants = {(node.kernel.path, node.flags): None for node in nodes}
+        run_source = kernels_path() / "cpu" / "run.cpp"
+        builds.together([partial(library, *variant) for variant in ((run_source, ()), *variants)])
+        tasks = [phase.tasks() for phase in self.phases]
+        calls = [
+            (node.function(), address(node.slots), begin, end)
+            for of_phase in tasks
+            for task in of_phase
+            for node, begin, end in task
+        ]
+        self._calls = np.array(calls, np.int64)
+        self._tasks = _offsets([len(task) for of_phase in tasks for task in of_phase])
+        self._phases = _offsets([len(of_phase) for of_phase in tasks])
+        blas = find_blas()
+        setting = (0, 0) if blas is None or not blas.set_threads else (blas.get_threads, blas.set_threads)
+        arrays = map(address, (self._calls, self._tasks, self._phases))
+        self._program = np.array([*arrays, len(self.phases), *setting], np.int64)
+        self.flops = sum(node.cost[1] or 0 for node in nodes)
+        most = max(map(len, tasks), default=1)
+        self.threads = min(thread_count(), most) if self.flops >= PARALLEL_FLOPS else 1
+        self._run = partial(_runner(run_source), address(self._program))
+
+    def run(self, steps: int = 1) -> None:
+        """Run the nodes for so many steps."""
+        self._run(steps, self.threads)
+
+
+def schedule(nodes: Sequence[Node]) -> list[Phase]:
+    """Return the phases of nodes that are given in an order in which they could run one after the other."""
+    phases: list[Phase] = []
+    for node in nodes:
+        first = 0
+        for position, phase in enumerate(phases):
+            if phase.depends(node):  # a part of rows follows the same part of the node before, within a task
+                first = position if phase.takes(node) and phase.division != "SLICES" else position + 1
+        found = next((phase for phase in phases[first:] if phase.takes(node)), None)
+        if found is None:
+            found = Phase(node.kernel.division, node.count)
+            phases.append(found)
+        found.nodes.append(node)
+    return phases
+
+
+def chunk_rows(rows: int) -> int:
+    """Return how many rows a chunk of a batch has: by the batch alone, so that the bits depend on nothing else."""
+    return min(max(-(-rows // 2), SMALLEST_CHUNK), LARGEST_CHUNK)
+
+
+def _parts(count: int, grain: int) -> list[tuple[int, int]]:
+    return [(begin, min(begin + grain, count)) for begin in range(0, count, max(grain, 1))]
+
+
+def _offsets(sizes: Sequence[int]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def _overlap(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> bool:
+    return any(a < d and c < b for a, b in one for c, d in other)
+
+
+@functools.cache
+def _runner(source: Path) -> ctypes._NamedFuncPointer:
+    run = library(source, ()).gpunet_run
+    run.argtypes, run.restype = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int), None
+    return run

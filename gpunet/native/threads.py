@@ -1,0 +1,53 @@
+"""How many threads a native program may use."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from pathlib import Path
+
+from gpunet.arguments import whole
+from gpunet.errors import ArgumentError
+from gpunet.native.blas import find_blas
+
+LOCAL_RANKS = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+"""Where MPICH's mpiexec and Open MPI's say how many ranks they started on this host."""
+
+
+@functools.cache
+def thread_count() -> int:
+    """Return the number of threads: `GPUNET_THREADS`, else `OMP_NUM_THREADS`, else the BLAS library's, else all cores.
+
+    It is at most the processors that this process may use, divided among the ranks on this host.
+
+    Raises:
+        ArgumentError: `GPUNET_THREADS` is no whole number above 0.
+    """
+    cores = max(1, available_cores() // max(_number(name) or 1 for name in LOCAL_RANKS))
+    if (given := os.environ.get("GPUNET_THREADS")) is not None:
+        if not given.isdecimal():
+            raise ArgumentError(f"GPUNET_THREADS must be a whole number of at least 1, got {given!r}.")
+        return min(whole("GPUNET_THREADS", int(given)), cores)
+    return min(_number("OMP_NUM_THREADS") or _blas_threads() or cores, cores)
+
+
+def available_cores() -> int:
+    """Return how many processors this process may use: by its affinity and, in a container, by its cgroup."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no cgroup of version 2, or "max"
+        return cores
+
+
+def _number(name: str) -> int:
+    given = os.environ.get(name, "").partition(",")[0]  # OMP_NUM_THREADS may have a number a level
+    return int(given) if given.isdecimal() else 0
+
+
+def _blas_threads() -> int:
+    blas = find_blas()
+    return ctypes.CFUNCTYPE(ctypes.c_int)(blas.get_threads)() if blas is not None and blas.get_threads else 0

@@ -1,0 +1,130 @@
+"""Launch the kernels of a matrix product."""
+
+from __future__ import annotations
+
+import functools
+import math
+from types import ModuleType
+
+import numpy as np
+
+from gpunet.cuda import Kernel
+from gpunet.device import Array, Device, device_of
+from gpunet.errors import ArgumentError, DeviceError
+from gpunet.ops._matmul_plan import BLOCKS, RUNGS, MatmulPlan, matmul_plan
+from gpunet.ops.activations import ActivationFunction, Identity
+from gpunet.tape import Tape, empty, zeros
+
+KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in RUNGS}
+
+
+def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -> MatmulPlan | None:
+    """Return the plan of the kernels that write the product of `a` and `b` to `c`, or None where the library serves.
+
+    The library serves NumPy arrays, what the plan leaves to it, and what the kernels don't take: several batch axes,
+    both operands transposed, gaps in memory, mixed dtypes.
+
+    Raises:
+        ArgumentError: a kernel that does not take such operands was asked for.
+        DeviceError: TF32 was asked for on a GPU without tensor cores for it.
+    """
+    if xp is np:
+        return None
+    stored = a.ndim <= c.ndim <= 3 and b.ndim <= c.ndim and min(a.ndim, b.ndim) >= 2 and c.flags.c_contiguous
+    stored = stored and all(x.ndim == 2 or len(x) == len(c) for x in (a, b)) and a.dtype == b.dtype == c.dtype
+    transposes = [_is_transposed(x) for x in (a, b)] if stored else [None]
+    if None in transposes or all(transposes):
+        if kernel in RUNGS:
+            raise ArgumentError(f"kernel {kernel!r} does not take operands like these; use 'blas' or None.")
+        return None
+    batch = len(c) if c.ndim == 3 else 1
+    m, n = c.shape[-2:]
+    layout, device = "".join("NT"[bool(transpose)] for transpose in transposes), device_of(c)
+    plan = matmul_plan(m, n, a.shape[-1], layout=layout, batch=batch, dtype=c.dtype, kernel=kernel, device=device)
+    if plan.kernel == "mma":
+        _check_tensor_cores(device)
+    return None if plan.kernel == "blas" else plan
+
+
+@functools.cache
+def _check_tensor_cores(device: Device) -> None:
+    """Raise `DeviceError` for a GPU that has none for TF32."""
+    capability = device.xp.cuda.Device(device.index).compute_capability
+    if int(capability) < 80:
+        raise DeviceError(f"kernel 'mma' needs compute capability 8.0 or more; {device.name} has {capability}.")
+
+
+def _is_transposed(a: Array) -> bool | None:
+    """Return whether the matrices of `a` lie in memory column by column; None: neither so nor row by row."""
+    if a.flags.c_contiguous:
+        return False
+    return True if a.swapaxes(-1, -2).flags.c_contiguous else None
+
+
+def run_plan(
+    plan: MatmulPlan,
+    a: Array,
+    b: Array,
+    c: Array,
+    *,
+    bias: Array | None = None,
+    activation: ActivationFunction | None = None,
+    preactivation: Array | None = None,
+    saved: Array | None = None,
+    column_sums: Array | None = None,
+    tape: Tape | None = None,
+    xp: ModuleType,
+) -> None:
+    """Launch the kernel of a plan: c = f(a·b + bias), or c = (a·b)·f'(saved).
+
+    Args:
+        plan: from `plan_for`.
+        a: (m, k) or a batch of them, also as a transposed view.
+        b: (k, n) or a batch of them, also as a transposed view. An operand without the batch's axis is shared.
+        c: (m, n) or a batch of them, C-contiguous.
+        bias: (n,), or None.
+        activation: the function f, one with `cuda_options`; None is the identity.
+        preactivation: where to leave a·b + bias, like `c`; or None.
+        saved: what f' is computed from, like `c`; None for a forward pass.
+        column_sums: where to leave the sums over k of `b`, (n,); or None. Only for a plan with a tile.
+        tape: where scratch comes from.
+        xp: the array module.
+    """
+    (m, n), k = c.shape[-2:], a.shape[-1]
+    batch = len(c) if c.ndim == 3 else 1
+    flips = [bool(_is_transposed(x)) for x in (a, b)]
+    a, b = (x.swapaxes(-1, -2) if flip else x for x, flip in zip((a, b), flips, strict=True))
+    strides = [x.shape[1] * x.shape[2] if x.ndim == 3 else 0 for x in (a, b)]
+    function = activation or Identity()
+    options = {"TRANSPOSE_A": int(flips[0]), "TRANSPOSE_B": int(flips[1]), **(function.cuda_options() or {})}
+    if saved is not None:
+        options["GRADIENT"] = 1
+    sides = bias, saved, preactivation
+    if plan.tile is None:
+        (rows, columns), threads = BLOCKS[plan.kernel]
+        grid = (math.ceil(m / rows) * math.ceil(n / columns), 1, batch)
+        args = (a, b, *sides, c, m, n, k, *strides, function.parameter)
+        KERNELS[plan.kernel](grid, (threads,), *args, options=options)
+        return
+    tile = plan.tile
+    tiles, part_size = tile.blocks(m, n), tile.part_size(column_sums is not None)
+    parts = arrivals = None
+    if plan.splits > 1:
+        parts = empty(tape, (tiles * plan.splits * batch * part_size,), c.dtype, xp)
+        arrivals = zeros(tape, (tiles * batch,), np.dtype(np.uint32), xp)
+    options |= {**tile.options(), "VECTOR_A": by_vectors(a), "VECTOR_B": by_vectors(b)}
+    if column_sums is not None:
+        options["COLUMN_SUMS"] = 1
+    if plan.kernel == "tiled":
+        options["VECTOR_A"] &= flips[0]  # what lies along k goes word by word: a variant less
+        options["VECTOR_B"] &= not flips[1]
+        options["VECTOR_C"] = by_vectors(c, *sides)
+    scratch = column_sums, parts, arrivals
+    args = (a, b, *sides, c, *scratch, m, n, k, *strides, part_size, function.parameter)
+    KERNELS[plan.kernel]((tiles, plan.splits, batch), (tile.threads,), *args, options=options)
+
+
+def by_vectors(*arrays: Array | None) -> int:
+    """Return 1 where every row of the arrays is made of 16-byte vectors that are aligned, else 0."""
+    given = [a for a in arrays if a is not None]
+    return int(all(a.shape[-1] * a.itemsize % 16 == 0 and a.data.ptr % 16 == 0 for a in given))
