@@ -141,4 +141,4 @@ def _tried(command: tuple[str, ...]) -> Compiler | str:
 def _summary(error: CompileError) -> str:
     """Return the line of a compiler's log that says what was wrong."""
     lines = str(error).splitlines()
-    return next((line for line in lines if "error:" in line), lines[-1]).strip()
+    return next((line for line in lines if "error:" in line), lines[-1]).strip().removesuffix(".")
