@@ -75,7 +75,7 @@ def test_a_library_is_built_once_and_only_it_and_its_checksum_are_kept(folder, b
     assert build.count == 1
     digest = hashlib.sha256(library.read_bytes()).hexdigest()
     assert listing(folder) == [library.name, f"{library.name}.{digest}"]
-    assert [listing(path) for path in (folder.parents[1] / "tmp").iterdir()] == [[]]
+    assert not listing(folder.parents[1] / "tmp")
 
 
 def test_a_change_of_any_part_is_built_anew(folder, build):
@@ -212,7 +212,7 @@ def test_a_failed_build_raises_its_error_and_leaves_nothing(folder):
     assert not list(folder.glob("*"))
     with pytest.raises(CompileError, match="wrote no library"):
         get(lambda target: None)
-    assert [listing(path) for path in (folder.parents[1] / "tmp").iterdir()] == [[]]
+    assert not listing(folder.parents[1] / "tmp")
 
 
 def test_without_room_to_compile_the_error_names_the_temporary_folder(folder, monkeypatch):
@@ -279,7 +279,7 @@ def test_what_a_killed_build_leaves_is_never_used_and_is_swept_after_a_day(folde
         """
         def hang(target):
             target.write_bytes(b"half")
-            print(target.parent.parent, flush=True)
+            print(target.parent, flush=True)
             time.sleep(60)
         builds.cached("adam", ["source", "flags"], hang)
     """,
