@@ -115,7 +115,7 @@ def _keep(built: Path) -> Path:
     except OSError as error:
         warnings.warn(
             f"compiled kernels cannot be kept in {files.cache_folder() / 'builds'} ({error.strerror or error}): every "
-            "process compiles its own. Remove that folder, or name one of your own in the environment variable "
+            "process compiles its own. Name a folder of your own, on a disk with room, in the environment variable "
             "GPUNET_CACHE.",
             GpunetWarning,
             stacklevel=2,  # always the same place, so that Python shows it once
@@ -135,7 +135,7 @@ def _shared_folder() -> Path:
     if status.st_uid != os.getuid():
         raise PermissionError(0, "it belongs to another user")
     if status.st_mode & 0o022:
-        raise PermissionError(0, "other users can write to it")
+        raise PermissionError(0, "other users can write to it; remove it")
     return folder
 
 
