@@ -37,6 +37,9 @@ CPUINFO = Path("/proc/cpuinfo")
 DEAD = 24 * 3600
 """Seconds after which an unfinished file, or a process's temporary folder, is taken for that of a killed process."""
 
+TEMPORARY = "gpunet-builds-"
+"""What the names of temporary folders begin with."""
+
 _private_folders: dict[int, Path] = {}  # by process: a forked one must neither lose its parent's folder nor remove it
 _T = TypeVar("_T")
 
@@ -58,23 +61,22 @@ def cached(stem: str, parts: Iterable[str], build: Callable[[Path], None]) -> Pa
     with suppress(OSError):
         if _is_whole(library := _shared_folder() / name):
             return library
-    private = _private_folder()
-    if _is_whole(library := private / name):
+    private = _private_folders.get(os.getpid())
+    if private and _is_whole(library := private / name):
         return library
     _sweep()
-    with tempfile.TemporaryDirectory(dir=private, ignore_cleanup_errors=True) as folder:
-        built = Path(folder) / name
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY, ignore_cleanup_errors=True) as folder:
+            built = Path(folder) / name
             build(built)
-        except OSError as error:
-            raise _no_temporary_folder(error) from error
-        if not built.is_file():
-            raise CompileError(f"{stem}: the compiler reported no error, but wrote no library.")
-        try:
-            return _publish(built, _shared_folder())
-        except OSError as error:
-            _warn(error)
-            return _publish(built, private)
+            if not built.is_file():
+                raise CompileError(f"{stem}: the compiler reported no error, but wrote no library.")
+            return _keep(built)
+    except OSError as error:
+        raise DeviceError(
+            f"cannot compile in the temporary folder {tempfile.gettempdir()} ({error.strerror or error}). Name a "
+            "folder that can be written to in the environment variable TMPDIR."
+        ) from error
 
 
 def together(tasks: Sequence[Callable[[], _T]]) -> list[_T]:
@@ -106,6 +108,21 @@ def run_compiler(command: Sequence[str], failure: str, stdin: str = "") -> str:
     return done.stdout
 
 
+def _keep(built: Path) -> Path:
+    """Copy a library to where it stays, with its checksum; return its path there."""
+    try:
+        return _publish(built, _shared_folder())
+    except OSError as error:
+        warnings.warn(
+            f"compiled kernels cannot be kept in {files.cache_folder() / 'builds'} ({error.strerror or error}): every "
+            "process compiles its own. Name a folder of your own, on a disk with room, in the environment variable "
+            "GPUNET_CACHE.",
+            GpunetWarning,
+            stacklevel=2,  # always the same place, so that Python shows it once
+        )
+        return _publish(built, _private_folder())
+
+
 def _shared_folder() -> Path:
     """Return the folder of libraries in gpunet's cache. Make it if need be.
 
@@ -118,7 +135,7 @@ def _shared_folder() -> Path:
     if status.st_uid != os.getuid():
         raise PermissionError(0, "it belongs to another user")
     if status.st_mode & 0o022:
-        raise PermissionError(0, "other users can write to it")
+        raise PermissionError(0, "other users can write to it; remove it")
     return folder
 
 
@@ -127,10 +144,7 @@ def _private_folder() -> Path:
     process = os.getpid()
     folder = _private_folders.get(process)
     if folder is None or not folder.is_dir():
-        try:
-            folder = _private_folders[process] = Path(tempfile.mkdtemp(prefix="gpunet-builds-"))
-        except OSError as error:
-            raise _no_temporary_folder(error) from error
+        folder = _private_folders[process] = Path(tempfile.mkdtemp(prefix=TEMPORARY))
         atexit.register(_remove, folder, process)
     return folder
 
@@ -140,25 +154,8 @@ def _remove(folder: Path, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _no_temporary_folder(error: OSError) -> DeviceError:
-    return DeviceError(
-        f"cannot compile in the temporary folder {tempfile.gettempdir()} ({error.strerror or error}). Name a folder "
-        "that can be written to in the environment variable TMPDIR."
-    )
-
-
-def _warn(error: OSError) -> None:
-    warnings.warn(
-        f"compiled kernels cannot be kept in {files.cache_folder() / 'builds'} ({error.strerror or error}): every "
-        "process compiles its own. Remove that folder, or name one of your own in the environment variable "
-        "GPUNET_CACHE.",
-        GpunetWarning,
-        stacklevel=3,
-    )
-
-
 def _publish(built: Path, folder: Path) -> Path:
-    """Copy a library and its checksum into `folder`; return its path there."""
+    """Put a copy of a library into `folder` in one step, after its checksum; return its path there."""
     library = folder / built.name
     descriptor, unfinished = tempfile.mkstemp(prefix=".building-", dir=folder)
     os.close(descriptor)
@@ -189,7 +186,7 @@ def _checksum_file(library: Path, data: Path) -> Path:
 
 def _sweep() -> None:
     """Remove what killed processes of this user have left: unfinished copies and temporary folders."""
-    left = list(Path(tempfile.gettempdir()).glob("gpunet-builds-*"))
+    left = list(Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"))
     with suppress(OSError):
         left += _shared_folder().glob(".building-*")
     for path in left:

@@ -13,6 +13,7 @@ from gpunet.errors import ShapeError
 from gpunet.initializers import Initializer, initializer
 from gpunet.layers.base import Layer
 from gpunet.ops import linear, linear_backward
+from gpunet.ops._linear import Below
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.tape import Tape
 
@@ -125,14 +126,13 @@ class LinearChain(Layer):
         return x
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
-        *below, layer = self.layers
+        *lower_layers, layer = self.layers
         x, saved = tape.restore(layer)
         activation: ActivationFunction | None = layer.activation
-        for lower in reversed(below):
+        for lower in reversed(lower_layers):
             lower_x, lower_saved = tape.restore(lower)
-            dy = layer.gradients(
-                dy, x, saved, activation, tape, input_saved=lower_saved, input_activation=lower.activation
-            )
+            below = Below(lower.activation, lower_saved)
+            dy = layer.gradients(dy, x, saved, activation, tape, below=below)
             layer, x, saved, activation = lower, lower_x, None, None  # and dy is the lower layer's dz
         return layer.gradients(dy, x, saved, activation, tape, input_gradient=input_gradient)
 

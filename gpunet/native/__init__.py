@@ -3,7 +3,9 @@
 Where there is no compiler, or `GPUNET_NATIVE=0` is set, NumPy computes everything; `gpunet info` shows which.
 """
 
+from gpunet.native.blas import Blas, find_blas
 from gpunet.native.compiler import find_compiler, why_unavailable
-from gpunet.native.kernel import Kernel
+from gpunet.native.kernel import Kernel, Node, library
+from gpunet.native.program import Program
 
-__all__ = ["Kernel", "find_compiler", "why_unavailable"]
+__all__ = ["Blas", "Kernel", "Node", "Program", "find_blas", "find_compiler", "library", "why_unavailable"]

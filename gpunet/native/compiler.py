@@ -7,7 +7,6 @@ import functools
 import importlib.util
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
@@ -110,7 +109,7 @@ def _compile(compiler: Compiler, source: str, name: str, options: Sequence[str] 
 
 def _candidates() -> Iterator[tuple[str, ...]]:
     """Yield the commands of the compilers that are there, the preferred one first."""
-    given = shlex.split(os.environ.get("CXX", ""))
+    given = os.environ.get("CXX", "").split()
     names = [given, *([name] for name in ("g++", "clang++") if _has_developer_tools())]
     for name, *options in filter(None, names):
         if path := shutil.which(name):
@@ -141,4 +140,4 @@ def _tried(command: tuple[str, ...]) -> Compiler | str:
 def _summary(error: CompileError) -> str:
     """Return the line of a compiler's log that says what was wrong."""
     lines = str(error).splitlines()
-    return next((line for line in lines if "error:" in line), lines[-1]).strip()
+    return next((line for line in lines if "error:" in line), lines[-1]).strip().removesuffix(".")

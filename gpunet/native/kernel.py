@@ -20,6 +20,9 @@ from gpunet.recording import note
 
 Division = Literal["ROWS", "SLICES", "WHOLE"]
 
+Range = tuple[int, int]
+"""The addresses of the first byte of an array and of the first behind it."""
+
 CPU_KERNEL = Declaration(r"\bvoid %s", "kernel void %s(Int begin, Int end, ...)")
 
 
@@ -94,8 +97,8 @@ class Node:
         self.kernel, self.args, self.flags, self.count, self.grain = kernel, args, flags, count, grain
         self.slots = np.zeros(max(len(args), 1), np.int64)
         reals = self.slots.view(np.float64)
-        self.reads: list[tuple[int, int]] = []
-        self.writes: list[tuple[int, int]] = []
+        self.reads: list[Range] = []
+        self.writes: list[Range] = []
         for i, (p, value) in enumerate(zip(kernel.signature.parameters, values.values(), strict=True)):
             if not p.pointer:
                 (reals if isinstance(value, np.floating) else self.slots)[i] = value

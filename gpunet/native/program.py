@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ import numpy as np
 from gpunet import builds
 from gpunet.device import kernels_path
 from gpunet.native.blas import find_blas
-from gpunet.native.kernel import Division, Node, address, library
+from gpunet.native.kernel import Division, Node, Range, address, library
 from gpunet.native.threads import thread_count
 
 SMALLEST_CHUNK = 32
@@ -42,12 +43,15 @@ class Phase:
         self.division, self.count = division, count
         self.nodes: list[Node] = []
 
-    def depends(self, node: Node) -> bool:
-        """Return whether a node must come after one of this phase, in memory that one of them writes."""
-        return any(
-            _overlap(node.reads, own.writes) or _overlap(node.writes, own.writes) or _overlap(node.writes, own.reads)
+    def conflicts(self, node: Node) -> list[tuple[Range, Range]]:
+        """Return the pairs of overlapping ranges of a node and one of this phase of which one is written."""
+        return [
+            pair
             for own in self.nodes
-        )
+            for one, other in ((node.reads, own.writes), (node.writes, own.writes), (node.writes, own.reads))
+            for pair in itertools.product(one, other)
+            if pair[0][0] < pair[1][1] and pair[1][0] < pair[0][1]
+        ]
 
     def takes(self, node: Node) -> bool:
         """Return whether a node divides as those of this phase do."""
@@ -108,8 +112,11 @@ def schedule(nodes: Sequence[Node]) -> list[Phase]:
     for node in nodes:
         first = 0
         for position, phase in enumerate(phases):
-            if phase.depends(node):  # a part of rows follows the same part of the node before, within a task
-                first = position if phase.takes(node) and phase.division != "SLICES" else position + 1
+            if conflicts := phase.conflicts(node):
+                # the rows of a chunk follow the same rows of the node before, if both see the same array
+                inside = phase.takes(node) and phase.division != "SLICES"
+                inside = inside and (phase.division == "WHOLE" or all(one == other for one, other in conflicts))
+                first = position if inside else position + 1
         found = next((phase for phase in phases[first:] if phase.takes(node)), None)
         if found is None:
             found = Phase(node.kernel.division, node.count)
@@ -129,10 +136,6 @@ def _parts(count: int, grain: int) -> list[tuple[int, int]]:
 
 def _offsets(sizes: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
-
-def _overlap(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> bool:
-    return any(a < d and c < b for a, b in one for c, d in other)
 
 
 @functools.cache

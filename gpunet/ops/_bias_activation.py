@@ -15,18 +15,27 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops._matmul_plan import check_kernel
-from gpunet.ops.activations import ActivationFunction, activation_function
+from gpunet.ops.activations import ActivationFunction, Identity, activation_function
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import column_grid, column_sums
+from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, empty_like
 
 FORWARD = Kernel("bias_activation.cu", "bias_activation_forward")
 BACKWARD = Kernel("bias_activation.cu", "bias_activation_backward")
 SUM_COLUMNS = Kernel("reduce.cu", "sum_columns")
+
+CPU_FORWARD = native.Kernel("bias_activation.cpp", "bias_activation_forward")
+CPU_BACKWARD = native.Kernel("bias_activation.cpp", "activation_backward")
+CPU_SUM_COLUMNS = native.Kernel("bias_activation.cpp", "sum_columns")
+
+SLICE_COLUMNS = 1024
+"""Columns that one thread sums on the CPU."""
 
 
 def bias_activation(
@@ -73,6 +82,12 @@ def bias_activation(
         FORWARD((blocks,), (256,), z, bias, preactivation, out, rows, n, function.parameter, options=options)
         return out
     inner = out if preactivation is None else preactivation
+    if bias is None and inner is z and isinstance(function, Identity) and out is inner:
+        return out
+    if records_native(z, bias, out, preactivation) and (options := function.cpu_options()) is not None:
+        rows, n = math.prod(z.shape[:-1]), z.shape[-1]
+        CPU_FORWARD(z, bias, preactivation, out, rows, n, function.parameter, count=rows, options=options)
+        return out
     if bias is not None:
         xp.add(z, bias, out=inner)
     elif inner is not z:
@@ -135,6 +150,9 @@ def bias_activation_backward(
 def sum_columns(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType) -> Array:
     """Return the sums of the columns of `a` (rows, n), in a fixed order, in `out` (n,) or a fresh array."""
     contiguous = out is None or out.flags.c_contiguous
+    if records_native(a, out) and out is not None:
+        CPU_SUM_COLUMNS(a, out, *a.shape, count=a.shape[1], grain=SLICE_COLUMNS)
+        return out
     if xp is np and a.size and contiguous:  # BLAS is faster than sum(axis=0)
         return np.dot(ones(len(a), a.dtype), a, out=out)
     if xp is np or not a.flags.c_contiguous or not contiguous:
@@ -166,7 +184,11 @@ def activation_backward(
     xp = float_module(function.name, dy=dy, saved=saved)
     _check_saved(function, dy, saved)
     dz = empty_like(tape, dy, xp)
-    function.backward(dy, saved, dz, xp, tape)
+    if records_native(dy, saved) and (options := function.cpu_options()) is not None:
+        rows, n = math.prod(dy.shape[:-1]), dy.shape[-1]
+        CPU_BACKWARD(dy, saved, dz, rows, n, function.parameter, count=rows, options=options)
+    else:
+        function.backward(dy, saved, dz, xp, tape)
     return dz
 
 

@@ -13,14 +13,19 @@ from types import ModuleType
 
 import numpy as np
 
+from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.device import Array, array_module
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
+from gpunet.recording import records_native
 from gpunet.tape import Tape, empty_like
 
 FORWARD = Kernel("dropout.cu", "dropout_forward")
 BACKWARD = Kernel("dropout.cu", "dropout_backward")
+
+CPU_FORWARD = native.Kernel("dropout.cpp", "dropout_forward")
+CPU_BACKWARD = native.Kernel("dropout.cpp", "dropout_backward")
 
 DRAWS = 8
 """Random numbers that a thread makes at a time."""
@@ -42,6 +47,11 @@ def dropout(x: Array, p: float, tape: Tape) -> tuple[Array, Array]:
     """
     xp = float_module("dropout", x=x)
     keep = tape.empty(x.shape, np.dtype(bool), xp)
+    if records_native(x):
+        y, rows, n = empty_like(tape, x, np), len(x), math.prod(x.shape[1:])
+        numbers = _signed(tape.seed), tape.next_draw(), tape.first_row, rows, n
+        CPU_FORWARD(x, y, keep, tape.device_step(np), *numbers, p, _scale(p), count=rows)
+        return y, keep
     if xp is np:
         np.greater_equal(tape.uniform(x.shape), np.float32(p), out=keep)
         return dropout_backward(x, keep, p, tape), keep
@@ -69,12 +79,21 @@ def dropout_backward(dy: Array, keep: Array, p: float, tape: Tape | None = None)
     xp = float_module("dropout_backward", dy=dy)
     check_shape("dropout_backward", keep.shape, dy=dy)
     dx = empty_like(tape, dy, xp)
+    if records_native(dy, keep):
+        rows = len(dy)
+        CPU_BACKWARD(dy, keep, dx, rows, math.prod(dy.shape[1:]), _scale(p), count=rows)
+        return dx
     if xp is np:
         np.multiply(dy, _scale(p), out=dx)
         return np.multiply(dx, keep, out=dx)
     dy, keep = operand(dy, tape, xp), operand(keep, tape, xp)
     BACKWARD((block_count(dy.size, THREADS),), (THREADS,), dy, keep, dx, dy.size, _scale(p))
     return dx
+
+
+def _signed(seed: int) -> int:
+    """Return a seed from 0 to 2**64 - 1 as the int64 of the same bits, which C++ kernels take."""
+    return seed - 2**64 if seed >= 2**63 else seed
 
 
 def _scale(p: float) -> float:

@@ -14,18 +14,25 @@ from types import ModuleType
 
 import numpy as np
 
+from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.activations import sigmoid
 from gpunet.ops.checks import float_module
 from gpunet.ops.launch import THREADS, block_count, operand, partial_sums
+from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, empty_like
 
 SUM = Kernel("reduce.cu", "sum")
 MEAN_SQUARED_ERROR = Kernel("losses.cu", "mean_squared_error")
 HUBER = Kernel("losses.cu", "huber")
 BINARY_CROSS_ENTROPY = Kernel("losses.cu", "binary_cross_entropy")
+
+CPU_SUM = native.Kernel("reduce.cpp", "sum")
+CPU_MEAN_SQUARED_ERROR = native.Kernel("losses.cpp", "mean_squared_error")
+CPU_HUBER = native.Kernel("losses.cpp", "huber")
+CPU_BINARY_CROSS_ENTROPY = native.Kernel("losses.cpp", "binary_cross_entropy")
 
 
 def mean_squared_error(
@@ -49,6 +56,8 @@ def mean_squared_error(
     xp = _check("mean_squared_error", prediction, target, weight)
     if xp is not np:
         return _cuda(MEAN_SQUARED_ERROR, prediction, target, weight, tape, xp)
+    if records_native(prediction, target, weight):
+        return _native(CPU_MEAN_SQUARED_ERROR, prediction, target, weight, tape)
     loss, slope = empty_like(tape, prediction, np), empty_like(tape, prediction, np)
     np.subtract(prediction, target, out=slope)
     np.multiply(slope, slope, out=loss)
@@ -67,6 +76,8 @@ def huber(
     xp = _check("huber", prediction, target, weight)
     if xp is not np:
         return _cuda(HUBER, prediction, target, weight, tape, xp, delta)
+    if records_native(prediction, target, weight):
+        return _native(CPU_HUBER, prediction, target, weight, tape, delta)
     loss, slope = empty_like(tape, prediction, np), empty_like(tape, prediction, np)
     np.subtract(prediction, target, out=loss)
     np.minimum(loss, delta, out=slope)
@@ -88,6 +99,8 @@ def binary_cross_entropy(
     xp = _check("binary_cross_entropy", logits, target, weight)
     if xp is not np:
         return _cuda(BINARY_CROSS_ENTROPY, logits, target, weight, tape, xp)
+    if records_native(logits, target, weight):
+        return _native(CPU_BINARY_CROSS_ENTROPY, logits, target, weight, tape)
     loss, slope = empty_like(tape, logits, np), empty_like(tape, logits, np)
     np.maximum(logits, 0, out=loss)
     np.multiply(logits, target, out=slope)
@@ -127,6 +140,32 @@ def weighted_mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | 
         loss.sum(out=value)
     np.multiply(slope, share, out=slope)
     return value, slope
+
+
+def _native(
+    kernel: native.Kernel,
+    prediction: Array,
+    target: Array,
+    weight: Array | None,
+    tape: Tape | None,
+    *constants: float,
+) -> tuple[Array, Array]:
+    """Note a loss and its gradient as native nodes: a loss a row, and their sum in a fixed order."""
+    rows, n = len(prediction), math.prod(prediction.shape[1:])
+    weight_sum = None
+    if weight is not None:
+        weight_sum = empty(tape, (1,), weight.dtype, np)
+        CPU_SUM(weight, weight_sum, rows)
+    slope, losses = empty_like(tape, prediction, np), empty(tape, (rows,), prediction.dtype, np)
+    kernel(prediction, target, weight, weight_sum, slope, losses, rows, n, *constants, count=rows)
+    return native_sum(losses, tape), slope
+
+
+def native_sum(losses: Array, tape: Tape | None) -> Array:
+    """Note the sum of the rows' losses (rows,) as a native node; return where it will be, ()."""
+    loss = empty(tape, (), losses.dtype, np)
+    CPU_SUM(losses, loss, len(losses))
+    return loss
 
 
 def _cuda(

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
-from gpunet.ops._bias_activation import activation_backward, bias_activation_backward, sum_columns
-from gpunet.ops._matmul_plan import MatmulPlan, check_kernel
+from gpunet.ops._bias_activation import activation_backward, bias_activation, bias_activation_backward, sum_columns
+from gpunet.ops._matmul_plan import MatmulPlan
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.matmul_launch import by_vectors, plan_for, run_plan
+from gpunet.ops.matmul_launch import by_vectors, plan_for, product, run_plan
 from gpunet.ops.tiles import Tile
 from gpunet.tape import Tape, empty
 
@@ -32,6 +32,18 @@ LARGEST_SHARED = 32 * 32
 it fills the GPU by itself, and its threads have no registers to spare for a second product."""
 
 
+class Below(NamedTuple):
+    """The layer whose output is the input of this one: x = g(z).
+
+    Attributes:
+        activation: the function g.
+        saved: what its `saves` names, in the shape of x.
+    """
+
+    activation: ActivationFunction
+    saved: Array | None
+
+
 def linear(
     x: Array,
     weight: Array,
@@ -40,7 +52,6 @@ def linear(
     *,
     out: Array | None = None,
     preactivation: Array | None = None,
-    kernel: str | None = None,
     tape: Tape | None = None,
 ) -> Array:
     """Return f(x·weight + bias).
@@ -53,7 +64,6 @@ def linear(
         out: where to write the result, C-contiguous; by default the tape's or a fresh array.
         preactivation: where to leave x·weight + bias, C-contiguous and not `out`; the backward pass of an activation
             whose `saves` is "input" needs it.
-        kernel: as for `matmul`.
         tape: where memory comes from; None makes fresh arrays.
 
     Returns:
@@ -64,7 +74,6 @@ def linear(
         DTypeError: dtypes that differ or are not float32 or float64.
     """
     xp = float_module("linear", x=x, weight=weight, bias=bias, out=out, preactivation=preactivation)
-    check_kernel(kernel, xp)
     shape = _output_shape(x, weight, bias)
     for name, a in (("out", out), ("preactivation", preactivation)):
         if a is not None and (a.shape != shape or not a.flags.c_contiguous):
@@ -73,15 +82,13 @@ def linear(
         out = empty(tape, shape, x.dtype, xp)
     function = activation_function(activation)
     a, c, kept = _rows(x), _rows(out), None if preactivation is None else _rows(preactivation)
-    plan = plan_for(a, weight, c, kernel, xp)
+    plan = plan_for(a, weight, c, None, xp)
     if plan is not None and function.cuda_options() is not None:
         run_plan(plan, a, weight, c, bias=bias, activation=function, preactivation=kept, tape=tape, xp=xp)
         return out
-    z = out if preactivation is None else preactivation
-    _product(plan, a, weight, _rows(z), tape, xp)
-    if bias is not None:
-        xp.add(z, bias, out=z)
-    function.forward(z, out, xp, tape)
+    z = c if kept is None else kept
+    product(plan, a, weight, z, tape, xp)
+    bias_activation(z, bias, function, out=c, preactivation=kept, tape=tape)
     return out
 
 
@@ -93,12 +100,10 @@ def linear_backward(
     activation: str | ActivationFunction | None = None,
     *,
     input_gradient: bool = True,
-    input_saved: Array | None = None,
-    input_activation: str | ActivationFunction | None = None,
     bias_gradient: bool = True,
+    below: Below | None = None,
     dweight: Array | None = None,
     dbias: Array | None = None,
-    kernel: str | None = None,
     tape: Tape | None = None,
 ) -> tuple[Array | None, Array, Array | None]:
     """Return (dx, dweight, dbias), the gradients of y = linear(x, weight, bias, activation) from the gradient of y.
@@ -110,13 +115,11 @@ def linear_backward(
         saved: what the activation's `saves` names: y, or the preactivation; None where there is no activation.
         activation: as given to `linear`.
         input_gradient: False leaves dx out (it is None then): a first layer does not need it.
-        input_saved: with `input_activation`, what its `saves` names, in the shape of `x`.
-        input_activation: g where x = g(z) is another layer's output: in place of dx comes dz = dx · g'(z), what that
-            layer goes on with, finished while it is in a register.
         bias_gradient: False leaves dbias out (it is None then): a layer without bias does not need it.
+        below: the layer whose output is x = g(z): in place of dx comes dx · g'(z), the gradient that that layer needs;
+            fused into the epilogue of the product where it can be.
         dweight: where to write the weight's gradient; a fresh array by default.
         dbias: where to write the bias's gradient; a fresh array by default.
-        kernel: as for `matmul`.
         tape: where memory comes from; None makes fresh arrays.
 
     Returns:
@@ -126,48 +129,76 @@ def linear_backward(
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
-    xp = float_module(
-        "linear_backward", dy=dy, x=x, weight=weight, input_saved=input_saved, dweight=dweight, dbias=dbias
-    )
-    check_kernel(kernel, xp)
-    if dy.shape != _output_shape(x, weight, None):
-        raise ShapeError(f"linear_backward: dy has shape {dy.shape}, the output {_output_shape(x, weight, None)}.")
-    check_shape("linear_backward", weight.shape, dweight=dweight)
-    check_shape("linear_backward", weight.shape[1:], dbias=dbias)
-    check_shape("linear_backward", x.shape, input_saved=input_saved)
+    xp = _check_backward(dy, x, weight, below, dweight, dbias)
     if dweight is None:
         dweight = xp.empty(weight.shape, weight.dtype)
     if dbias is None and bias_gradient:
         dbias = xp.empty(weight.shape[1:], weight.dtype)
-    dz, to_sum = dy, dbias
-    function = activation_function(activation)
-    if not isinstance(function, Identity):
-        if xp is np or dbias is None:
-            dz = activation_backward(dy, saved, function, tape=tape)
-        else:  # one kernel does both
-            dz, _ = bias_activation_backward(dy, saved, function, dbias=dbias, kernel=kernel, tape=tape)
-            to_sum = None
+    dz, to_sum = _output_gradient(dy, saved, activation_function(activation), dbias, tape, xp)
+    if input_gradient:
+        dx = empty(tape, x.shape, dz.dtype, xp)
+        return _both_gradients(_rows(dz), x, weight, dx, dweight, to_sum, below, tape, xp), dweight, dbias
     rows, dz = _rows(x), _rows(dz)
-    of_weight = plan_for(rows.T, dz, dweight, kernel, xp)
-    if not input_gradient:
-        _weight_gradient(of_weight, rows, dz, dweight, to_sum, tape, xp)
-        return None, dweight, dbias
-    dx = empty(tape, x.shape, dz.dtype, xp)
-    of_input = plan_for(dz, weight.T, _rows(dx), kernel, xp)
-    below = activation_function(input_activation)
-    identity = isinstance(below, Identity)
-    kept = None  # what f' is computed from, where the product does it
-    if not identity and of_input is not None and input_saved is not None and below.cuda_options() is not None:
-        kept = _rows(input_saved)
+    _weight_gradient(plan_for(rows.T, dz, dweight, None, xp), rows, dz, dweight, to_sum, tape, xp)
+    return None, dweight, dbias
+
+
+def _check_backward(
+    dy: Array, x: Array, weight: Array, below: Below | None, dweight: Array | None, dbias: Array | None
+) -> ModuleType:
+    saved = None if below is None else below.saved
+    xp = float_module("linear_backward", dy=dy, x=x, weight=weight, saved_below=saved, dweight=dweight, dbias=dbias)
+    if dy.shape != _output_shape(x, weight, None):
+        raise ShapeError(f"linear_backward: dy has shape {dy.shape}, the output {_output_shape(x, weight, None)}.")
+    check_shape("linear_backward", weight.shape, dweight=dweight)
+    check_shape("linear_backward", weight.shape[1:], dbias=dbias)
+    check_shape("linear_backward", x.shape, saved_below=saved)
+    return xp
+
+
+def _output_gradient(
+    dy: Array, saved: Array | None, function: ActivationFunction, dbias: Array | None, tape: Tape | None, xp: ModuleType
+) -> tuple[Array, Array | None]:
+    """Return dz = dy · f'(z), and where its column sums are still to be written: on a GPU one kernel does both."""
+    if isinstance(function, Identity):
+        return dy, dbias
+    if xp is np or dbias is None:
+        return activation_backward(dy, saved, function, tape=tape), dbias
+    return bias_activation_backward(dy, saved, function, dbias=dbias, tape=tape)[0], None
+
+
+def _both_gradients(
+    dz: Array,
+    x: Array,
+    weight: Array,
+    dx: Array,
+    dweight: Array,
+    dbias: Array | None,
+    below: Below | None,
+    tape: Tape | None,
+    xp: ModuleType,
+) -> Array:
+    """Write the gradients of the weight and, where asked for, of the bias; return that of the input."""
+    rows, into = _rows(x), _rows(dx)
+    of_weight, of_input = plan_for(rows.T, dz, dweight, None, xp), plan_for(dz, weight.T, into, None, xp)
+    fused = _epilogue(below) if of_input is not None else {}
     if (tile := _shared_tile(of_weight, of_input, rows, weight, dz)) is not None:
-        _both_gradients(tile, rows, weight, dz, kept, below, _rows(dx), dweight, to_sum)
+        _launch_both(tile, rows, weight, dz, into, dweight, dbias, **fused)
     else:
-        _weight_gradient(of_weight, rows, dz, dweight, to_sum, tape, xp)
-        fused = {} if kept is None else {"activation": below, "saved": kept}
-        _product(of_input, dz, weight.T, _rows(dx), tape, xp, **fused)
-    if kept is None and not identity:
-        dx = activation_backward(dx, input_saved, below, tape=tape)
-    return dx, dweight, dbias
+        _weight_gradient(of_weight, rows, dz, dweight, dbias, tape, xp)
+        product(of_input, dz, weight.T, into, tape, xp, **fused)
+    if below is None or fused or isinstance(below.activation, Identity):
+        return dx
+    return activation_backward(dx, below.saved, below.activation, tape=tape)
+
+
+def _epilogue(below: Below | None) -> dict[str, Any]:
+    """Return what a kernel needs to multiply the input gradient by g'(z), nothing where none can."""
+    if below is None or below.saved is None or isinstance(below.activation, Identity):
+        return {}
+    if below.activation.cuda_options() is None:
+        return {}
+    return {"activation": below.activation, "saved": _rows(below.saved)}
 
 
 def _shared_tile(of_weight: MatmulPlan | None, of_input: MatmulPlan | None, *operands: Array) -> Tile | None:
@@ -186,27 +217,28 @@ def _shared_tile(of_weight: MatmulPlan | None, of_input: MatmulPlan | None, *ope
     return tile if tile.bm * tile.bn <= LARGEST_SHARED else None
 
 
-def _both_gradients(
+def _launch_both(
     tile: Tile,
     x: Array,
     weight: Array,
     dz: Array,
-    saved: Array | None,
-    activation: ActivationFunction,
     dx: Array,
     dweight: Array,
     dbias: Array | None,
+    *,
+    activation: ActivationFunction | None = None,
+    saved: Array | None = None,
 ) -> None:
-    """Launch `kernels/linear_backward.cu`; where `saved` is given, f' of the activation goes into `dx`."""
+    """Launch `kernels/linear_backward.cu`; with an activation g, dx is multiplied by g'."""
     (rows, inputs), outputs = x.shape, dz.shape[1]
     options = {**tile.options(), "VECTOR_INPUTS": by_vectors(x, saved, dx), "VECTOR_OUTPUTS": by_vectors(dz, dweight)}
-    if saved is not None:
+    if activation is not None:
         options |= {"GRADIENT": 1, **(activation.cuda_options() or {})}
     if dbias is not None:
         options["COLUMN_SUMS"] = 1
     grid = (tile.blocks(inputs, outputs) + tile.blocks(rows, inputs),)
     arrays, sizes = (x, weight, dz, saved, dx, dweight, dbias), (rows, inputs, outputs)
-    parameter = 0.0 if saved is None else activation.parameter
+    parameter = 0.0 if activation is None else activation.parameter
     BACKWARD(grid, (tile.threads,), *arrays, *sizes, parameter, options=options)
 
 
@@ -224,19 +256,9 @@ def _weight_gradient(
         # the columns pass through its shared memory anyway
         run_plan(plan, x.T, dz, dweight, column_sums=dbias, tape=tape, xp=xp)
         return
-    _product(plan, x.T, dz, dweight, tape, xp)
+    product(plan, x.T, dz, dweight, tape, xp)
     if dbias is not None:
         sum_columns(dz, dbias, tape, xp)
-
-
-def _product(
-    plan: MatmulPlan | None, a: Array, b: Array, out: Array, tape: Tape | None, xp: ModuleType, **epilogue: Any
-) -> None:
-    """Write the product of two matrices to `out`; the epilogue, as `run_plan` takes it, needs a plan."""
-    if plan is None:
-        xp.dot(a, b, out=out)  # on matrices matmul does the same, with more ado
-    else:
-        run_plan(plan, a, b, out, tape=tape, xp=xp, **epilogue)
 
 
 def _rows(a: Array) -> Array:

@@ -19,17 +19,24 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.data.checks import check_range
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
+from gpunet.ops._elementwise_loss import native_sum
 from gpunet.ops.checks import float_module
 from gpunet.ops.launch import ROW_THREADS, THREADS, block_count, operand, partial_sums, row_lanes
+from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, empty_like
 
 NORM = Kernel("softmax_cross_entropy.cu", "cross_entropy_norm")
 LABELS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_labels")
 DISTRIBUTIONS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_distributions")
+
+CPU_NORM = native.Kernel("softmax_cross_entropy.cpp", "cross_entropy_norm")
+CPU_LABELS = native.Kernel("softmax_cross_entropy.cpp", "softmax_cross_entropy_labels")
+CPU_DISTRIBUTIONS = native.Kernel("softmax_cross_entropy.cpp", "softmax_cross_entropy_distributions")
 
 LOWEST = -3e38
 """Finite in float32 and float64, and so low that nothing is left of its exponential."""
@@ -74,7 +81,9 @@ def softmax_cross_entropy(
     shape = logits.shape
     if len(shape) > 2:
         logits, target, weight = _positions_as_rows(logits, target, weight, tape, xp)
-    if xp is np and floats is None and class_weight is None and not label_smoothing:
+    if records_native(logits, target, weight, class_weight) and (floats is not None or target.dtype == np.int64):
+        loss, dlogits = _native(logits, target, weight, class_weight, label_smoothing, tape)
+    elif xp is np and floats is None and class_weight is None and not label_smoothing:
         loss, dlogits = _numpy_labels(logits, target, weight, tape)
     elif xp is np:
         loss, dlogits = _numpy(logits, target, weight, class_weight, label_smoothing, tape)
@@ -96,6 +105,28 @@ def _positions_as_rows(
     rows = math.prod(shape)
     weight = None if weight is None else weight.reshape(rows)
     return logits.reshape(rows, logits.shape[-1]), target.reshape(rows, *target.shape[len(shape) :]), weight
+
+
+def _native(
+    logits: Array,
+    target: Array,
+    weight: Array | None,
+    class_weight: Array | None,
+    smoothing: float,
+    tape: Tape | None,
+) -> tuple[Array, Array]:
+    """Note the loss as native nodes: a loss a row with its gradient, and their sum in a fixed order."""
+    hard = target.ndim == 1
+    rows, classes = logits.shape
+    norm = None  # the number of rows
+    if weight is not None or (hard and class_weight is not None):
+        norm = empty(tape, (1,), logits.dtype, np)
+        CPU_NORM(weight, class_weight, target if hard else None, norm, rows, classes)
+    dlogits, losses = empty_like(tape, logits, np), empty(tape, (rows,), logits.dtype, np)
+    kernel = CPU_LABELS if hard else CPU_DISTRIBUTIONS
+    weights = weight, class_weight, norm
+    kernel(logits, target, *weights, dlogits, losses, rows, classes, smoothing, count=rows)
+    return native_sum(losses, tape), dlogits
 
 
 def _numpy_labels(logits: Array, labels: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:

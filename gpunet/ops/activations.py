@@ -8,15 +8,17 @@ in `forward`; in `backward`, `out` must be an array of its own.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from gpunet import native
 from gpunet.arguments import real
-from gpunet.device import Array
-from gpunet.errors import ArgumentError
+from gpunet.device import Array, kernels_path
+from gpunet.errors import ArgumentError, CompileError, GpunetWarning
 from gpunet.ops._erf import erf
 from gpunet.ops.checks import float_module
 from gpunet.tape import Tape, empty, empty_like
@@ -61,6 +63,10 @@ class ActivationFunction(Versioned):
     def cuda_options(self) -> dict[str, Any] | None:
         """Return the options that compile this function into a kernel (`kernels/activations.h`), None if none do."""
         return {"ACTIVATION": self.name}
+
+    def cpu_options(self) -> dict[str, Any] | None:
+        """Return the options that compile this function into a C++ kernel for the CPU, None if none do."""
+        return self.cuda_options()
 
     def config(self) -> dict[str, Any]:
         """Return what rebuilds this function: its name and parameters.
@@ -341,6 +347,22 @@ class CustomActivation(ActivationFunction):
             return None
         forward, backward = self.cuda
         return {"ACTIVATION": "custom", "USER_FORWARD": forward, "USER_BACKWARD": backward}
+
+    def cpu_options(self) -> dict[str, Any] | None:
+        options = self.cuda_options()
+        if options is None:
+            return None
+        flags = tuple(f"-D{name}={value}" for name, value in {"REAL": "float", **options}.items())
+        try:
+            native.library(kernels_path() / "cpu" / "bias_activation.cpp", flags)
+        except CompileError as error:
+            warnings.warn(
+                f"{self!r}: its CUDA expressions do not compile as C++ for the CPU, NumPy runs it there:\n{error}",
+                GpunetWarning,
+                stacklevel=2,
+            )
+            return None
+        return options
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         xp.copyto(out, self.function(z))

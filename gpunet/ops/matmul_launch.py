@@ -5,17 +5,57 @@ from __future__ import annotations
 import functools
 import math
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.device import Array, Device, device_of
 from gpunet.errors import ArgumentError, DeviceError
 from gpunet.ops._matmul_plan import BLOCKS, RUNGS, MatmulPlan, matmul_plan
 from gpunet.ops.activations import ActivationFunction, Identity
+from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, zeros
 
 KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in RUNGS}
+
+PRODUCT = native.Kernel("product.cpp", "product")
+TRANSPOSED_PRODUCT = native.Kernel("product.cpp", "transposed_product")
+
+SLICE_FLOPS = 4_000_000
+"""FLOPs of a slice of a weight gradient on the CPU, which one thread computes."""
+
+SLICE_ROWS = 32, 512
+"""The fewest and the most rows of such a slice: fewer are slower per row, more leave threads idle."""
+
+
+def product(
+    plan: MatmulPlan | None, a: Array, b: Array, out: Array, tape: Tape | None, xp: ModuleType, **epilogue: Any
+) -> None:
+    """Write the product of two matrices to `out`; the epilogue, as `run_plan` takes it, needs a plan."""
+    if plan is not None:
+        run_plan(plan, a, b, out, tape=tape, xp=xp, **epilogue)
+    elif records_native(out) and (blas := native.find_blas()) is not None:
+        _note_product(blas, a, b, out)
+    else:
+        xp.dot(a, b, out=out)  # on matrices matmul does the same, with more ado
+
+
+def _note_product(blas: native.Blas, a: Array, b: Array, out: Array) -> None:
+    """Note the product as a node that calls BLAS: by rows of the batch, or by slices where `a` is a transposed view."""
+    (m, n), k = out.shape, a.shape[1]
+    gemm, options = blas.gemm[out.dtype], {"BLAS_INT": blas.integer}
+    if a.flags.c_contiguous:
+        transposed = not b.flags.c_contiguous
+        b = b.T if transposed else b
+        sizes = m, n, k, k, b.shape[1], n
+        PRODUCT(gemm, a, np.ascontiguousarray(b), out, *sizes, transposed, count=m, options=options)
+    else:
+        fewest, most = SLICE_ROWS
+        grain = min(max(SLICE_FLOPS // max(2 * n * k, 1), fewest), most)
+        sizes = m, n, k, m, n, n
+        TRANSPOSED_PRODUCT(gemm, a.T, b, out, *sizes, count=m, grain=grain, options=options)
 
 
 def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -> MatmulPlan | None:

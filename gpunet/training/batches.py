@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import native
 from gpunet.device import Array, Device
 from gpunet.errors import GpunetWarning
-from gpunet.ops._gather import gather_batch
-from gpunet.recording import do
+from gpunet.ops._gather import MOST_ARRAYS, gather_batch
+from gpunet.recording import do, records_native
 from gpunet.tape import Tape
+
+GATHER = native.Kernel("gather.cpp", "gather")
+ADVANCE = native.Kernel("gather.cpp", "advance")
 
 
 class Batches:
@@ -27,17 +31,19 @@ class Batches:
         kinds: shape of a row and dtype of each array.
 
     Attributes:
-        position: rows of the epoch that were handed out; the caller moves it on after a step.
+        place: (1,) int64 on the device: rows of the epoch that were handed out.
+        on_device: whether the data lies where the training takes place.
     """
 
     def __init__(self, device: Device, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]):
         self.device = device
         self.kinds = list(kinds)
-        self.position = 0
         self.on_device = True
+        with device.activate():
+            self.place: Array = device.xp.zeros(1, np.int64)
         self._arrays: list[Array] = []
         self._order: Array = None
-        self._first: Array = None
+        self._sources = np.zeros(MOST_ARRAYS + 1, np.int64)  # addresses of the arrays and of the order, for the CPU
 
     def takes(self, device: Device, arrays: Sequence[np.ndarray]) -> bool:
         """Say whether it is for such arrays on that device; on a GPU it is for one set of data, which plans name."""
@@ -45,15 +51,15 @@ class Batches:
 
     def load(self, arrays: Sequence[np.ndarray]) -> None:
         """Take the data: two or three host arrays (rows, ...)."""
-        self._arrays = list(arrays)
         if self.device.xp is np:
+            self._arrays = [np.ascontiguousarray(a) for a in arrays]
+            self._sources[: len(arrays)] = [a.ctypes.data for a in self._arrays]
             return
         try:
             self._arrays = [self.device.asarray(a) for a in arrays]
             self._order = self.device.asarray(np.arange(len(arrays[0])))
-            self._first = self.device.asarray(np.zeros(1, np.int64))
         except MemoryError as error:
-            self._arrays, self.on_device = list(arrays), False
+            self._arrays, self.on_device, self.place = list(arrays), False, np.zeros(1, np.int64)
             needed = sum(a.nbytes for a in arrays) / 2**20
             warnings.warn(
                 f"the training data ({needed:,.1f} MiB) does not fit on {self.device.name} ({error}); it stays in host "
@@ -68,24 +74,37 @@ class Batches:
 
     def begin(self, order: np.ndarray, position: int) -> None:
         """Begin an epoch in the given order, (rows,), after so many rows of it."""
-        self.position = position
-        if self.device.xp is np or not self.on_device:
-            self._order = order
-        else:
+        self.place.fill(position)
+        if self.device.xp is not np and self.on_device:
             self.device.assign(self._order, order)
-            self._first.fill(position)
+            return
+        self._order = np.ascontiguousarray(order, np.int64)
+        self._sources[MOST_ARRAYS] = self._order.ctypes.data
 
     def next(self, count: int, tape: Tape) -> list[Array]:
-        """Return the next `count` rows of each array; in a recorded step those that are next at each replay."""
+        """Return the next `count` rows of each array and move on; a recorded step does so at each replay."""
         if self.device.xp is not np and self.on_device:
-            return gather_batch(self._arrays, self._order, self._first, count, tape=tape)
+            return gather_batch(self._arrays, self._order, self.place, count, tape=tape)
         if self.device.xp is not np:
-            return [self.device.asarray(a[self._order[self.position : self.position + count]]) for a in self._arrays]
+            rows = self._next_rows(count)
+            return [self.device.asarray(a[rows]) for a in self._arrays]
         batch = [tape.empty((count, *shape), dtype, np) for shape, dtype in self.kinds]
-        do(partial(self._take, [a.view(np.ndarray) for a in batch]))
+        if records_native():
+            missing = [None] * (MOST_ARRAYS - len(batch))
+            outs = [a.reshape(-1).view(np.uint8) for a in batch]
+            sizes = [a[:1].nbytes for a in batch] + [0] * len(missing)
+            GATHER(self._sources, self.place, *outs, *missing, *sizes, count, count=count)
+            ADVANCE(self.place, count)
+        else:
+            do(partial(self._take, [a.view(np.ndarray) for a in batch]))
         return batch
 
+    def _next_rows(self, count: int) -> np.ndarray:
+        first = int(self.place[0])
+        self.place[0] = first + count
+        return self._order[first : first + count]  # type: ignore[no-any-return]
+
     def _take(self, batch: Sequence[np.ndarray]) -> None:
-        rows = self._order[self.position : self.position + len(batch[0])]
+        rows = self._next_rows(len(batch[0]))
         for a, out in zip(self._arrays, batch, strict=True):
             a.take(rows, 0, out, "clip")  # the mode "raise" would take into a copy first

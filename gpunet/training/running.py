@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.device import CPU, Array, array_module, device_of
 from gpunet.losses import Task
 from gpunet.ops.launch import ROW_THREADS, operand, row_lanes
-from gpunet.recording import do
+from gpunet.recording import do, records_native
 from gpunet.tape import Tape
 
 Total = Callable[[Sequence[float]], Sequence[float]]
@@ -22,6 +23,11 @@ Total = Callable[[Sequence[float]], Sequence[float]]
 LOSS, LABELS, DISTRIBUTIONS, BINARY = (
     Kernel("metrics.cu", f"accumulate_{what}") for what in ("loss", "labels", "distributions", "binary")
 )
+
+RIGHT = {
+    what: native.Kernel("metrics.cpp", f"right_{what}") for what in ("labels", "distributions", "binary")
+}
+ACCUMULATE = native.Kernel("metrics.cpp", "accumulate")
 
 
 class RunningMeans:
@@ -56,7 +62,12 @@ class RunningMeans:
         device = device_of(prediction)
         if device is not self._device:  # the first batch, or a model that moved
             self._device, self._totals = device, device.asarray(self._totals)
-        (self._add_numpy if xp is np else self._add_cuda)(value, prediction, target, tape)
+        if xp is not np:
+            self._add_cuda(value, prediction, target, tape)
+        elif records_native(prediction, target) and (target.dtype.kind == "f" or target.dtype == np.int64):
+            self._add_native(value, prediction, target, tape)
+        else:
+            self._add_numpy(value, prediction, target, tape)
 
     def count(self, prediction: Array) -> None:
         """Do the other part: count the rows and the answers."""
@@ -101,6 +112,18 @@ class RunningMeans:
         """Go on from what `state` returned."""
         self._device.assign(self._totals, state["totals"] or [0, 0])
         self._rows, self._answers = state["rows"], state["answers"]
+
+    def _add_native(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
+        rows, right = self._rows_of(prediction), None
+        outputs = prediction.size // max(rows, 1)
+        if self._judges:
+            what = "labels" if target.ndim < prediction.ndim else "distributions"
+            if self.task == "binary":
+                what, right = "binary", tape.empty(prediction.shape, np.dtype(bool), np)
+            else:
+                right = tape.empty((rows,), np.dtype(bool), np)
+            RIGHT[what](prediction, target, right, rows, outputs, count=rows)
+        ACCUMULATE(value, right, self._totals, rows, 0 if right is None else right.size)
 
     def _add_numpy(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         value, rows = value.view(np.ndarray), self._rows_of(prediction)

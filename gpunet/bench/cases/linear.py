@@ -25,15 +25,20 @@ def linear(size: Size, dtype: DType) -> Iterator[Case]:
 
     def forward(kernel: str, xp: ModuleType, x: Array, weight: Array, bias: Array) -> Call:
         out = blank(xp, y, dtype)
-        return lambda: (ops.linear(x, weight, bias, "relu", out=out, kernel=kernel),)
+
+        def call() -> tuple[Array, ...]:
+            with ops.use_kernel(kernel):
+                return (ops.linear(x, weight, bias, "relu", out=out),)
+
+        return call
 
     def backward(kernel: str, xp: ModuleType, dy: Array, x: Array, weight: Array, saved: Array) -> Call:
         dweight, dbias, tape = blank(xp, weight.shape, dtype), blank(xp, bias, dtype), Tape()
 
         def call() -> tuple[Array, ...]:
             tape.reset()
-            gradients = {"dweight": dweight, "dbias": dbias, "tape": tape}
-            return ops.linear_backward(dy, x, weight, saved, "relu", kernel=kernel, **gradients)
+            with ops.use_kernel(kernel):
+                return ops.linear_backward(dy, x, weight, saved, "relu", dweight=dweight, dbias=dbias, tape=tape)
 
         return call
 

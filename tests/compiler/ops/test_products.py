@@ -10,6 +10,7 @@ from gpunet import simulator
 from gpunet.cuda import traced_launches
 from gpunet.errors import ArgumentError
 from gpunet.ops import matmul_launch
+from gpunet.ops._linear import Below
 from gpunet.ops.activations import FUNCTIONS, ActivationFunction
 from gpunet.ops.tiles import TILES
 
@@ -75,11 +76,10 @@ def test_linear_forward_and_backward_follow_the_cpu(activation, dtype):
         found = []
         for arrays in ((x, w, b, dy), on_sim(x, w, b, dy)):
             z = gn.array_module(arrays[0]).empty((rows, n_out), dtype)
-            y = gn.ops.linear(*arrays[:3], activation, preactivation=z, kernel="tiled" if found else None)
-            gradients = gn.ops.linear_backward(
-                arrays[3], arrays[0], arrays[1], z if saves == "input" else y, activation,
-                kernel="tiled" if found else None,
-            )  # fmt: skip
+            with gn.ops.use_kernel("tiled" if found else None):
+                y = gn.ops.linear(*arrays[:3], activation, preactivation=z)
+                kept = z if saves == "input" else y
+                gradients = gn.ops.linear_backward(arrays[3], arrays[0], arrays[1], kept, activation)
             found.append((y, z, *gradients))
         for expected, actual in zip(*found, strict=True):
             np.testing.assert_allclose(SIM.to_host(actual), expected, rtol=1e-4 if dtype == "f4" else 1e-10, atol=1e-5)
@@ -93,7 +93,8 @@ def test_a_user_s_activation_is_compiled_into_the_product_where_it_brings_cuda_e
     for activation, launches in ((plain, 3), (fused, 1)):  # product, square and copy; one fused kernel
         arrays = on_sim(x, w)
         simulator.counters.reset()
-        y = gn.ops.linear(*arrays, None, activation, kernel="tiled")
+        with gn.ops.use_kernel("tiled"):
+            y = gn.ops.linear(*arrays, None, activation)
         assert simulator.counters.launches == launches
         close(y, expected, 9)
 
@@ -200,7 +201,7 @@ class Square(ActivationFunction):
 def test_a_function_without_cuda_code_below_gets_its_derivative_by_array_code():
     rng = np.random.default_rng(0)
     dy, x, w, z = (rng.standard_normal(shape, np.float32) for shape in ((6, 3), (6, 5), (5, 3), (6, 5)))
-    dx, *_ = gn.ops.linear_backward(*on_sim(dy, x, w), input_saved=SIM.asarray(z), input_activation=Square())
+    dx, *_ = gn.ops.linear_backward(*on_sim(dy, x, w), below=Below(Square(), SIM.asarray(z)))
     close(dx, dy @ w.T * 2 * z, 3)
 
 
@@ -215,12 +216,11 @@ def test_a_gradient_that_lies_column_by_column_is_summed_all_the_same():
 def test_rows_that_are_not_aligned_go_word_by_word():
     rng = np.random.default_rng(0)
     dy, x, w, y = on_sim(*(rng.standard_normal(s, np.float32) for s in ((8, 4), (8, 12), (12, 4), (8, 12))))
-    options = {"input_activation": "tanh"}
-    expected = gn.ops.linear_backward(*map(SIM.to_host, (dy, x, w)), input_saved=SIM.to_host(y), **options)
+    expected = gn.ops.linear_backward(*map(SIM.to_host, (dy, x, w)), below=Below(gn.Tanh(), SIM.to_host(y)))
     beside, elsewhere = (SIM.xp.empty(a.size + 1, np.float32)[1:].reshape(a.shape) for a in (y, w))
     beside[...] = y
     for saved, dweight in ((beside, None), (y, elsewhere)):
-        found = gn.ops.linear_backward(dy, x, w, input_saved=saved, dweight=dweight, **options)
+        found = gn.ops.linear_backward(dy, x, w, below=Below(gn.Tanh(), saved), dweight=dweight)
         for actual, right in zip(found, expected, strict=True):
             close(actual, right, 12)
 
@@ -239,4 +239,5 @@ def test_use_kernel_serves_calls_that_name_no_kernel():
 def test_the_kernel_asked_for_serves_also_where_the_activation_cannot_be_fused(monkeypatch):
     x, w = on_sim(*(np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32) for _ in range(2)))
     monkeypatch.setattr(simulator, "dot", None)  # the library
-    gn.ops.linear(x, w, None, gn.CustomActivation(lambda z: z * z, lambda z: 2 * z), kernel="tiled")
+    with gn.ops.use_kernel("tiled"):
+        gn.ops.linear(x, w, None, gn.CustomActivation(lambda z: z * z, lambda z: 2 * z))

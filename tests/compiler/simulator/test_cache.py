@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from compiler.simulator.kernels import buffer
 
-from gpunet.errors import ArgumentError, CompileError, DeviceError
+from gpunet.errors import ArgumentError, CompileError, DeviceError, GpunetWarning
 from gpunet.simulator import compiler
 from gpunet.simulator.compiler import compile_kernels, find_compiler, runtime_library
 from gpunet.simulator.engine import load
@@ -22,8 +22,10 @@ def cache(tmp_path, monkeypatch):
     """An empty cache, but for the runtimes, and a folder with a header."""
     runtimes = [runtime_library("fast"), runtime_library("check")]
     monkeypatch.setenv("GPUNET_CACHE", str(tmp_path / "cache"))
-    for runtime in runtimes:
-        os.link(runtime, compiler.cache_folder() / runtime.name)
+    folder = tmp_path / "cache" / "builds"
+    folder.mkdir(mode=0o700, parents=True)
+    for file in (file for runtime in runtimes for file in runtime.parent.glob(f"{runtime.name}*")):
+        os.link(file, folder / file.name)
     (tmp_path / "value.cuh").write_text("#define VALUE 1\n")
     return tmp_path
 
@@ -36,12 +38,12 @@ def value(folder, offset=0, source=SOURCE, mode="fast"):
 
 
 def compiled(cache):
-    return sorted(p.name for p in (cache / "cache" / "simulator").glob("value-*"))
+    return sorted(p.name for p in (cache / "cache" / "builds").glob("value-*.so"))
 
 
 def test_the_same_source_is_compiled_once(cache, monkeypatch):
     value(cache)
-    monkeypatch.setattr(compiler, "_compile", None)
+    monkeypatch.setattr(compiler, "_run", None)
     assert value(cache) == 1
     assert len(compiled(cache)) == 1
 
@@ -73,7 +75,7 @@ def test_processes_that_compile_at_the_same_time_do_not_disturb_each_other(cache
     for child in children:
         child.join()
     assert len(compiled(cache)) == 1
-    assert not list((cache / "cache" / "simulator").glob(".building-*"))
+    assert not list((cache / "cache" / "builds").glob(".building-*"))
 
 
 def test_a_compile_error_shows_file_and_line_and_leaves_nothing_behind(cache):
@@ -81,7 +83,7 @@ def test_a_compile_error_shows_file_and_line_and_leaves_nothing_behind(cache):
         compile_kernels(SOURCE, "value.cu", [f"-I{cache}"])
     assert "value.cu:2:" in str(caught.value)
     assert not compiled(cache)
-    assert not list((cache / "cache" / "simulator").glob(".building-*"))
+    assert not list((cache / "cache" / "builds").glob(".building-*"))
 
 
 def test_a_function_that_is_nowhere_defined_is_a_compile_error(cache):
@@ -137,11 +139,21 @@ def test_another_compiler_or_system_is_named_in_the_error(monkeypatch, tmp_path)
         find_compiler.__wrapped__()
 
 
-def test_a_cache_folder_that_cannot_be_made_is_named_in_the_error(monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("GPUNET_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DeviceError, match="GPUNET_CACHE"):
-        compiler.cache_folder()
+def test_where_the_cache_cannot_be_written_kernels_run_with_a_runtime_that_lies_elsewhere(cache, monkeypatch):
+    (cache / "file").write_text("")
+    monkeypatch.setenv("GPUNET_CACHE", str(cache / "file"))
+    with pytest.warns(GpunetWarning, match="GPUNET_CACHE"):
+        assert value(cache) == 1
+
+
+def test_a_library_that_was_cut_off_is_compiled_again(cache):
+    assert value(cache) == 1
+    library = cache / "cache" / "builds" / compiled(cache)[0]
+    data = library.read_bytes()
+    library.unlink()  # the old one is loaded, and must not change
+    library.write_bytes(data[: len(data) // 2])
+    assert value(cache) == 1
+    assert library.stat().st_size > len(data) // 2
 
 
 def test_an_installation_elsewhere_has_a_runtime_of_its_own_whose_lines_findings_leave_out(cache, monkeypatch):

@@ -10,6 +10,7 @@ import gpunet as gn
 from gpunet.bench import environment
 from gpunet.device import kernels_path
 from gpunet.errors import DeviceError
+from gpunet.native import compiler as native
 from gpunet.simulator import compiler
 
 
@@ -28,6 +29,15 @@ def test_info_works_without_cupy_or_gpu_and_says_why(invoke, monkeypatch):
     assert shown["CuPy"] == "not installed"
     assert shown["kernels"] == str(kernels_path())
     assert "no nvidia-smi" in shown["driver"]
+
+
+def test_info_says_with_which_compiler_native_kernels_work_or_why_there_are_none(invoke, monkeypatch):
+    monkeypatch.setattr(native, "find_compiler", lambda: native.Compiler(("/usr/bin/g++", "-m64"), "g++ 12.2"))
+    assert rows(invoke("info").stdout)["native"] == "usable, with g++ 12.2 (/usr/bin/g++ -m64)"
+    monkeypatch.undo()
+    monkeypatch.setenv("GPUNET_NATIVE", "0")
+    shown = rows(invoke("info").stdout)["native"]
+    assert shown == "not usable: switched off by the environment variable GPUNET_NATIVE=0."
 
 
 def test_info_says_with_which_compiler_the_simulated_gpu_works_or_what_it_lacks(invoke, monkeypatch):
