@@ -1,0 +1,47 @@
+"""Call a kernel of `kernels/cpu/` on host arrays, its work divided as a test asks for."""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from gpunet.device import kernels_path
+from gpunet.native.kernel import Kernel
+
+DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
+FOLDER = kernels_path() / "cpu"
+
+Parts = list[tuple[int, int]]
+
+
+def run(folder: Path, source: str, name: str, *args, parts: Parts, options: dict[str, str] | None = None) -> None:
+    """Call the kernel of a source in `folder` once for each part (begin, end)."""
+    node = Kernel(folder / source, name).bind(*args, options=options)
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(node.function())
+    for begin, end in parts:
+        function(node.slots.ctypes.data, begin, end)
+
+
+def divided(count: int, compute: Callable[[Parts], tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """Return what `compute` gives for one part of `count` rows or elements, and check that others give the same bits."""
+    whole = compute([(0, count)])
+    cuts = [sorted({0, 1, count // 3, count - 1, count}), sorted({0, count // 2, count})]
+    for own in cuts if count > 1 else []:
+        parts = list(zip(own[:-1], own[1:], strict=True))
+        for a, b in zip(compute(parts[::-1]), whole, strict=True):
+            assert a.tobytes() == b.tobytes(), f"other bits in the parts {parts}"
+    return whole
+
+
+def undefined(shape: int | tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Return an array that a kernel must write: bytes of 0xFF, NaN where they are floats."""
+    a = np.empty(shape, dtype)
+    a.reshape(-1).view(np.uint8).fill(0xFF)
+    return a
+
+
+def assert_close(actual: np.ndarray, expected: np.ndarray, scale: float = 1.0) -> None:
+    """Check that two arrays agree up to some units in the last place of their type; NaN and infinity must be equal."""
+    eps = np.finfo(actual.dtype).eps * scale
+    np.testing.assert_allclose(actual, expected, rtol=32 * eps, atol=16 * eps)
