@@ -1,8 +1,8 @@
 // dropout.cpp: y = x * keep / (1 - p) with keep = (u >= p), and its gradient; x is (rows, n).
 //
 // The random numbers u are those that gpunet/random.py describes and NumPy's Generator(Philox) draws: Philox4x64-10
-// (Salmon et al. 2011) with the key (seed, 0) and the counter (e / 8 + 1, step, draw, 0) gives the eight float32 numbers
-// of the places e = 8 q .. 8 q + 7, where row i of the global batch has the places i n .. i n + n - 1.
+// (Salmon et al. 2011) with the key (seed, 0) and the counter (e / 8 + 1, step, draw, 0) gives the eight float32
+// numbers of the places e = 8 q .. 8 q + 7, where row i of the global batch has the places i n .. i n + n - 1.
 //
 // It divides by rows. A part may begin and end inside a block of eight numbers, which its neighbours then make too. The
 // numbers of up to BLOCKS blocks are made first, by scalar 64-bit multiplications, and used by loops that vectorize.

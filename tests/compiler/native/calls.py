@@ -1,6 +1,7 @@
 """Call a kernel of `kernels/cpu/` on host arrays, its work divided as a test asks for."""
 
 import ctypes
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def divided(
     whole = compute([(0, count)])
     cuts = [sorted({0, 1, count // 3, count - 1, count}), sorted({0, count // 2, count})]
     for own in cuts if count > 1 else []:
-        parts = list(zip(own[:-1], own[1:], strict=True))
+        parts = list(itertools.pairwise(own))
         for a, b in zip(compute(parts[::-1]), whole, strict=True):
             if exact:
                 assert a.tobytes() == b.tobytes(), f"other bits in the parts {parts}"

@@ -32,6 +32,7 @@ relu = partial(cases.bias_activation, dtype=FLOAT, name="relu", rows=5, n=19)
 columns = partial(cases.sum_columns, dtype=FLOAT, rows=5, n=19)
 few_classes = partial(cases.cross_entropy, dtype=FLOAT, rows=19, classes=5, weighted=True, class_weighted=True)
 many_classes = partial(cases.cross_entropy, dtype=FLOAT, rows=19, classes=37)
+lone_maximum = partial(many_classes, logits=np.eye(19, 37, 18, FLOAT) * 200)
 few_soft = partial(cases.cross_entropy, dtype=FLOAT, rows=19, classes=5, smoothing=0.1)
 many_soft = partial(cases.cross_entropy, dtype=FLOAT, rows=19, classes=37, hard=False, class_weighted=True)
 squared = partial(cases.elementwise_loss, dtype=FLOAT, name="mean_squared_error", rows=5, n=700)
@@ -51,21 +52,74 @@ no_products = partial(cases.products, dtype=FLOAT, m=3, n=2, k=0)
 
 FAULTS = {
     "no bias": ("bias_activation.cpp", "BIAS ? z[j] + bias[j] : z[j]", "z[j]", relu),
-    "the first row's preactivation": ("bias_activation.cpp", "KEEP ? preactivation + i * n", "KEEP ? preactivation", relu),
+    "the first row's preactivation": (
+        "bias_activation.cpp",
+        "KEEP ? preactivation + i * n",
+        "KEEP ? preactivation",
+        relu,
+    ),
     "a derivative of every row but the last": (
-        "bias_activation.cpp", "i < end * n; ++i) dz", "i < (end - 1) * n; ++i) dz", relu),
-    "columns of the row above": ("bias_activation.cpp", "sums[j] += a[i * n + j]", "sums[j] += a[i * rows + j]", columns),
-    "last columns that are left out": ("bias_activation.cpp", "    sum_adjacent<WIDTH>(a + end", "    if (end == n - 1) sum_adjacent<WIDTH>(a + end", columns),
-    "a lane of another row": ("softmax_cross_entropy.cpp", "std::min(l, count - 1) * classes", "0 * classes", few_classes),
-    "a label without its share": ("softmax_cross_entropy.cpp", "tile.z[places[l]][l] -= group.mass[l];", "", few_classes),
+        "bias_activation.cpp",
+        "i < end * n; ++i) dz",
+        "i < (end - 1) * n; ++i) dz",
+        relu,
+    ),
+    "columns of the row above": (
+        "bias_activation.cpp",
+        "sums[j] += a[i * n + j]",
+        "sums[j] += a[i * rows + j]",
+        columns,
+    ),
+    "last columns that are left out": (
+        "bias_activation.cpp",
+        "    sum_adjacent<WIDTH>(a + end",
+        "    if (end == n - 1) sum_adjacent<WIDTH>(a + end",
+        columns,
+    ),
+    "a lane of another row": (
+        "softmax_cross_entropy.cpp",
+        "std::min(l, count - 1) * classes",
+        "0 * classes",
+        few_classes,
+    ),
+    "a label without its share": (
+        "softmax_cross_entropy.cpp",
+        "tile.z[places[l]][l] -= group.mass[l];",
+        "",
+        few_classes,
+    ),
     "a label that is not checked": ("softmax_cross_entropy.cpp", "&& labels[row] < classes", "", out_of_range),
     "a norm without the classes' weights": (
-        "softmax_cross_entropy.cpp", "if (!labels || !class_weight) return share;", "return share;", few_classes),
-    "a maximum of the first lane": ("vector.h", "    for (Int width = LANES / 2; width > 0; width /= 2)\n        for (Int lane = 0; lane < width; ++lane)\n            lanes[lane] = ", "    for (Int width = 0; width > 0;)\n        for (Int lane = 0; lane < width; ++lane)\n            lanes[lane] = ", partial(many_classes, logits=np.eye(19, 37, 18, FLOAT) * 200)),
-    "no smoothing": ("softmax_cross_entropy.cpp", "smooth(batch.smoothing / static_cast<T>(batch.classes))", "smooth(0)", few_soft),
+        "softmax_cross_entropy.cpp",
+        "if (!labels || !class_weight) return share;",
+        "return share;",
+        few_classes,
+    ),
+    "a maximum of the first lane": (
+        "vector.h",
+        "lanes[lane + width] > lanes[lane] ? lanes[lane + width] : lanes[lane]",
+        "lanes[lane]",
+        lone_maximum,
+    ),
+    "no smoothing": (
+        "softmax_cross_entropy.cpp",
+        "smooth(batch.smoothing / static_cast<T>(batch.classes))",
+        "smooth(0)",
+        few_soft,
+    ),
     "no weights of classes": ("softmax_cross_entropy.cpp", "WEIGHTED ? class_weight[j] *", "WEIGHTED ?", many_soft),
-    "a remainder that is lost": ("vector.h", "lane < n - i; ++lane) lanes[lane] += ", "lane < 0; ++lane) lanes[lane] += ", total),
-    "the first part of a wide row alone": ("losses.cpp", "losses[i] += share(i) * sum", "losses[i] = share(i) * sum", squared),
+    "a remainder that is lost": (
+        "vector.h",
+        "lane < n - i; ++lane) lanes[lane] += ",
+        "lane < 0; ++lane) lanes[lane] += ",
+        total,
+    ),
+    "the first part of a wide row alone": (
+        "losses.cpp",
+        "losses[i] += share(i) * sum",
+        "losses[i] = share(i) * sum",
+        squared,
+    ),
     "a bend at another place": ("losses.cpp", "d < -delta ? -delta", "d < 0 ? -delta", huber),
     "no weights of rows": ("losses.cpp", "return weight[i] * share;", "return share;", huber),
     "a slope without its share": ("losses.cpp", "            slope[i] *= share(i);", "", binary),
@@ -73,17 +127,32 @@ FAULTS = {
     "a NaN that is passed over": ("metrics.cpp", "!(z[j] <= own)", "z[j] > own", right),
     "a target at another threshold": ("metrics.cpp", "T(0.5)", "T(1)", right),
     "right answers that are not added": ("metrics.cpp", "totals[1] += static", "totals[1] = static", right),
-    "squares of the first block": ("optimizers.cpp", "part < parts; ++part) squares", "part < 1; ++part) squares", adam),
+    "squares of the first block": (
+        "optimizers.cpp",
+        "part < parts; ++part) squares",
+        "part < 1; ++part) squares",
+        adam,
+    ),
     "an infinite element that hides": ("optimizers.cpp", "x * x + (x - x)", "x * x", skipped_step),
-    "a skipped step that is not kept": ("optimizers.cpp", "max_norm) == 0) progress", "max_norm) < 0) progress", skipped_step),
-    "a gradient that is clipped twice": ("optimizers.cpp", "CLIPPED ? factor * g[i]", "CLIPPED ? factor * factor * g[i]", adam),
+    "a skipped step that is not kept": ("optimizers.cpp", "max_norm) == 0", "max_norm) < 0", skipped_step),
+    "a gradient that is clipped twice": (
+        "optimizers.cpp",
+        "CLIPPED ? factor * g[i]",
+        "CLIPPED ? factor * factor * g[i]",
+        adam,
+    ),
     "Adam's step from 0 on": ("optimizers.cpp", "static_cast<double>(done + 1)", "static_cast<double>(done)", adam),
     "rates that do not move": ("optimizers.cpp", "std::min(place, count - 1)", "std::min<Int>(place, 0)", rates),
     "no look ahead": ("optimizers.cpp", "(look_ahead ?", "(!look_ahead ?", sgd),
     "a mean of g": ("optimizers.cpp", "rest * (g * g)", "rest * g", rmsprop),
     "clipped below alone": ("optimizers.cpp", "g[i] > limit ? limit :", "", clipped),
     "a mask of the same block": ("dropout.cpp", "place / DRAWS + block, step", "place / DRAWS, step", dropout),
-    "a mask of the batch's own rows": ("dropout.cpp", "static_cast<Word>(first_row) * n + i", "static_cast<Word>(i)", dropout),
+    "a mask of the batch's own rows": (
+        "dropout.cpp",
+        "static_cast<Word>(first_row) * n + i",
+        "static_cast<Word>(i)",
+        dropout,
+    ),
     "a threshold that is not met": ("dropout.cpp", ">= least", "> least", dropout),
     "a gradient that is not scaled": ("dropout.cpp", "x[i] * scale", "x[i]", dropout),
     "the order's beginning": ("gather.cpp", "+ place[0]", "", gather),
@@ -91,7 +160,7 @@ FAULTS = {
     "a transpose that is forgotten": ("product.cpp", "multiply(gemm, TRANSPOSED", "multiply(gemm, NORMAL", products),
     "rows from the beginning": ("product.cpp", "a + begin * lda", "a", products),
     "an empty sum that is no zero": ("product.cpp", "n, T(0)", "n, T(1)", no_products),
-}  # fmt: skip
+}
 
 
 def plant(name, folder):

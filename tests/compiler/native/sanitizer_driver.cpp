@@ -1,4 +1,4 @@
-// sanitizer_driver.cpp: call every CPU kernel on heap arrays of exactly the declared sizes, for the sanitizers to watch.
+// sanitizer_driver.cpp: call every CPU kernel on heap arrays of exactly the declared sizes, under the sanitizers.
 //
 // It is linked with the kernels, of which each is compiled by itself. Results are compared elsewhere.
 
@@ -79,13 +79,15 @@ void losses(Int rows, Int n) {
     call(gpunet_cross_entropy_norm, 1, weight, of_class, labels, norm, rows, n);
     call(gpunet_cross_entropy_norm, 1, weight, of_class, nullptr, norm, rows, n);
     for (double smoothing : {0.0, 0.1}) {
-        call(gpunet_softmax_cross_entropy_labels, rows, a, labels, weight, of_class, norm, out, of_rows, rows, n, smoothing);
+        call(gpunet_softmax_cross_entropy_labels, rows, a, labels, weight, of_class, norm, out, of_rows, rows, n,
+             smoothing);
         call(gpunet_softmax_cross_entropy_labels, rows, a, labels, nullptr, nullptr, nullptr, out, of_rows, rows, n,
              smoothing);
         call(gpunet_softmax_cross_entropy_distributions, rows, a, target, weight, of_class, norm, out, of_rows, rows, n,
              smoothing);
     }
-    call(gpunet_softmax_cross_entropy_distributions, rows, a, target, nullptr, nullptr, nullptr, a, of_rows, rows, n, 0.0);
+    call(gpunet_softmax_cross_entropy_distributions, rows, a, target, nullptr, nullptr, nullptr, a, of_rows, rows, n,
+         0.0);
     call(gpunet_mean_squared_error, rows, a, target, nullptr, nullptr, out, of_rows, rows, n);
     call(gpunet_huber, rows, a, target, weight, norm, out, of_rows, rows, n, 0.5);
     call(gpunet_binary_cross_entropy, rows, a, target, weight, norm, a, of_rows, rows, n);
@@ -109,12 +111,13 @@ void optimizers(Int size) {
     for (double max_norm : {0.0, 0.5}) {
         call(gpunet_clip_value, parts, g, size, parts, 0.5);
         call(gpunet_squares, parts, g, squares, size, parts);
-        call(gpunet_sgd, parts, squares, rates, progress, parts, count, max_norm, p, g, nullptr, size, 0.0, decay, Int(0));
+        call(gpunet_sgd, parts, squares, rates, progress, parts, count, max_norm, p, g, nullptr, size, 0.0, decay,
+             Int(0));
         call(gpunet_sgd, parts, squares, rates, progress, parts, count, max_norm, p, g, s, size, 0.9, decay, Int(1));
-        call(gpunet_adam, parts, squares, rates, progress, parts, count, max_norm, p, g, s, t, size, 0.9, 0.99, -0.1, -0.01,
-             0.1, 0.01, 1e-8, decay, Int(1));
-        call(gpunet_rmsprop, parts, squares, rates, progress, parts, count, max_norm, p, g, s, nullptr, size, 0.9, 0.1, 1e-8,
-             decay, 0.0);
+        call(gpunet_adam, parts, squares, rates, progress, parts, count, max_norm, p, g, s, t, size, 0.9, 0.99, -0.1,
+             -0.01, 0.1, 0.01, 1e-8, decay, Int(1));
+        call(gpunet_rmsprop, parts, squares, rates, progress, parts, count, max_norm, p, g, s, nullptr, size, 0.9, 0.1,
+             1e-8, decay, 0.0);
         call(gpunet_rmsprop, parts, squares, rates, progress, parts, count, max_norm, p, g, s, t, size, 0.9, 0.1, 1e-8,
              decay, 0.9);
         call(gpunet_end_step, 1, squares, progress, parts, max_norm);
@@ -140,8 +143,8 @@ void dropout_and_gather(Int rows, Int n) {
 }
 
 // A product that touches all that cblas_?gemm may touch.
-void multiply(int, int transpose_a, int transpose_b, Int m, Int n, Int k, T, const T* a, Int lda, const T* b, Int ldb, T,
-              T* c, Int ldc) {
+void multiply(int, int transpose_a, int transpose_b, Int m, Int n, Int k, T, const T* a, Int lda, const T* b, Int ldb,
+              T, T* c, Int ldc) {
     for (Int i = 0; i < m; ++i)
         for (Int j = 0; j < n; ++j) {
             c[i * ldc + j] = 0;
