@@ -1,7 +1,7 @@
 """The CPU kernels under the address and the undefined-behaviour sanitizer, on arrays of exactly the declared sizes."""
 
+import functools
 import re
-import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,43 +21,51 @@ OVERRUNS = {
 }
 
 
-def run_driver(folder: Path, real: str, target: Path) -> subprocess.CompletedProcess:
-    """Build the driver with the kernels of a folder, in `target`, and run it."""
-    command = find_compiler().command
-    kernels = [
-        path for path in sorted(folder.glob("*.cpp")) if re.search(r"^(ROWS|SLICES|WHOLE)\(", path.read_text(), re.M)
-    ]
+def compile_objects(sources: list[Path], real: str, target: Path) -> dict[str, str]:
+    """Compile each source by itself; return the object files by the names of the sources."""
 
     def compile_object(source: Path) -> str:
         object_file = str(target / f"{source.stem}.o")
-        flags = *FLAGS, *SANITIZERS, f"-DREAL={real}", "-iquote", str(folder)
-        subprocess.run([*command, *flags, "-c", str(source), "-o", object_file], check=True)
+        flags = *FLAGS, *SANITIZERS, f"-DREAL={real}", "-iquote", str(FOLDER)
+        subprocess.run([*find_compiler().command, *flags, "-c", str(source), "-o", object_file], check=True)
         return object_file
 
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compile_object, [DRIVER, *kernels]))
+        return dict(zip((source.name for source in sources), pool.map(compile_object, sources), strict=True))
+
+
+def run_driver(objects: dict[str, str], target: Path) -> subprocess.CompletedProcess:
     program = str(target / "driver")
-    link = subprocess.run([*command, *SANITIZERS, *objects, "-o", program], capture_output=True, text=True)
+    command = *find_compiler().command, *SANITIZERS, *objects.values(), "-o", program
+    link = subprocess.run(command, capture_output=True, text=True)
     if link.returncode and re.search("cannot find|not found", link.stderr):
         pytest.skip("the compiler has no sanitizers")
     assert link.returncode == 0, link.stderr
     return subprocess.run([program], capture_output=True, text=True, timeout=120)
 
 
+@pytest.fixture(scope="module")
+def objects_of(tmp_path_factory):
+    """The driver and the kernels, compiled once for each type."""
+    sources = [
+        path for path in sorted(FOLDER.glob("*.cpp")) if re.search(r"^(ROWS|SLICES|WHOLE)\(", path.read_text(), re.M)
+    ]
+    return functools.cache(lambda real: compile_objects([DRIVER, *sources], real, tmp_path_factory.mktemp(real)))
+
+
 @pytest.mark.parametrize("real", ["float", "double"])
-def test_no_kernel_reaches_beyond_its_arrays(real, tmp_path):
-    done = run_driver(FOLDER, real, tmp_path)
+def test_no_kernel_reaches_beyond_its_arrays(real, objects_of, tmp_path):
+    done = run_driver(objects_of(real), tmp_path)
     assert (done.returncode, done.stdout) == (0, "all kernels done\n"), done.stderr
 
 
 @pytest.mark.parametrize("name", OVERRUNS)
-def test_a_planted_overrun_is_caught(name, tmp_path):
+def test_a_planted_overrun_is_caught(name, objects_of, tmp_path):
     file, right, wrong = OVERRUNS[name]
-    folder = tmp_path / "kernels" / "cpu"
-    shutil.copytree(FOLDER.parent, folder.parent)
-    source = (folder / file).read_text()
+    source = (FOLDER / file).read_text()
     assert right in source, "the kernel has changed: plant the fault anew"
-    (folder / file).write_text(source.replace(right, wrong, 1))
-    done = run_driver(folder, "float", tmp_path)
+    planted = tmp_path / file
+    planted.write_text(source.replace(right, wrong, 1))
+    done = run_driver({**objects_of("float"), **compile_objects([planted], "float", tmp_path)}, tmp_path)
     assert done.returncode != 0
     assert "AddressSanitizer" in done.stderr
