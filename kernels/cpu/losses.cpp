@@ -119,8 +119,9 @@ static void binary_cross_entropy(Int begin, Int end,
                                  T* losses,              // [rows]
                                  Int rows, Int n) {
     mean_loss(begin, end, prediction, target, weight, weight_sum, slope, losses, rows, n, [](T z, T t) {
-        const T loss = (z < T(0) ? T(0) : z) - z * t + real::log1p(real::exp(-real::abs(z)));
-        return LossAndSlope{loss, T(1) / (T(1) + real::exp(-z)) - t};
+        const T tail = real::exp(-real::abs(z));
+        const T loss = (z < T(0) ? T(0) : z) - z * t + real::log1p(tail);
+        return LossAndSlope{loss, (z < T(0) ? tail : T(1)) / (T(1) + tail) - t};
     });
 }
 ROWS(binary_cross_entropy)
