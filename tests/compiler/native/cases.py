@@ -32,7 +32,15 @@ def bias_activation(folder: Path, dtype: np.dtype, name: str, rows: int, n: int,
             kept = undefined(z.shape, dtype) if keep else None
             arrays = out if in_place else z, own_bias, kept, out
             numbers = rows, n, function.parameter
-            run(folder, "bias_activation.cpp", "bias_activation_forward", *arrays, *numbers, parts=parts, options=options)
+            run(
+                folder,
+                "bias_activation.cpp",
+                "bias_activation_forward",
+                *arrays,
+                *numbers,
+                parts=parts,
+                options=options,
+            )
             return (out, kept) if keep else (out,)
 
         return divided(rows, compute)
@@ -251,7 +259,12 @@ class State:
             g *= dtype.type(min(optimizer.clip_norm / (norm + 1e-6), 1))
         numbers = np.array(optimizer.step_numbers(self.rate, int(self.progress[0]) + 1), dtype)
         optimizer.update_block(
-            [numbers[i : i + 1].reshape(()) for i in range(len(numbers))], p, g, np.empty_like(p), np.empty_like(p), *slots
+            [numbers[i : i + 1].reshape(()) for i in range(len(numbers))],
+            p,
+            g,
+            np.empty_like(p),
+            np.empty_like(p),
+            *slots,
         )
         return p, g, *slots
 

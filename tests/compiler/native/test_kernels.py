@@ -52,7 +52,20 @@ KINDS = {
 @both_dtypes
 @pytest.mark.parametrize("kind", KINDS)
 def test_cross_entropy(kind, dtype):
-    sizes = [(0, 3), (1, 1), (5, 2), (7, 10), (9, 16), (8, 17), (15, 3), (16, 3), (17, 3), (35, 10), (3, 129), (18, 200)]
+    sizes = [
+        (0, 3),
+        (1, 1),
+        (5, 2),
+        (7, 10),
+        (9, 16),
+        (8, 17),
+        (15, 3),
+        (16, 3),
+        (17, 3),
+        (35, 10),
+        (3, 129),
+        (18, 200),
+    ]
     for rows, classes in sizes:
         cases.cross_entropy(FOLDER, dtype, rows, classes, **KINDS[kind])
 
@@ -179,7 +192,9 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value, clip_norm, dtype):
 
 @both_dtypes
 def test_a_gradient_that_is_huge_but_finite_is_applied(dtype):
-    clip_norms = (None, 1.0) if dtype == np.float32 else (None,)  # squares of doubles may overflow, and the norm with them
+    clip_norms = (
+        (None, 1.0) if dtype == np.float32 else (None,)
+    )  # squares of doubles may overflow, and the norm with them
     for clip_norm in clip_norms:
         state = cases.State(SGD(0.1, clip_norm=clip_norm), dtype, BLOCK + 3)
         state.g[:] = np.finfo(dtype).max / 16
