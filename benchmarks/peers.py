@@ -63,7 +63,7 @@ HERE = "benchmarks.frameworks"
 FRAMEWORKS: dict[str, Framework] = {
     "gpunet": Framework(f"{HERE}.gpunet_step", "step", "gpunet", ("cpu", "cuda", "sim")),
     "gpunet-eager": Framework(
-        f"{HERE}.gpunet_step", "eager", "gpunet", ("cpu", "cuda", "sim"), "plan=False: no recorded step"
+        f"{HERE}.gpunet_step", "eager", "gpunet", ("cpu", "cuda", "sim"), "executor='eager': no recorded step"
     ),
     "gpunet-fit": Framework(
         f"{HERE}.gpunet_step", "fit", "gpunet", ("cpu", "cuda", "sim"), "an epoch of fit: also checks, gather, metrics"

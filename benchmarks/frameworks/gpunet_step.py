@@ -24,7 +24,7 @@ class Steps(Framework):
             model = gn.MLP(problem.sizes)
         for parameter, start in zip(model.parameters().values(), problem.parameters(), strict=True):
             self.device.assign(parameter, start)
-        self.trainer = gn.Trainer(model, optimizer=gn.Adam(LR), plan=mode != "eager")
+        self.trainer = gn.Trainer(model, optimizer=gn.Adam(LR), executor="eager" if mode == "eager" else "auto")
         self.fits = mode == "fit"
         self.data: tuple[Sequence[int], list[np.ndarray]] = [], []
 

@@ -23,7 +23,7 @@ Division = Literal["ROWS", "SLICES", "WHOLE"]
 Range = tuple[int, int]
 """The addresses of the first byte of an array and of the first behind it."""
 
-CPU_KERNEL = Declaration(r"\bvoid %s", "kernel void %s(Int begin, Int end, ...)")
+CPU_KERNEL = Declaration(r"(?:static )?\bvoid %s", "kernel void %s(Int begin, Int end, ...)")
 
 
 class Kernel:
@@ -81,8 +81,9 @@ class Node:
         count: rows or elements to divide.
         grain: how many a part of a SLICES kernel has.
         slots: (arguments,) int64, the arguments as the kernel reads them: addresses, integers, the bits of doubles.
-        reads: the ranges of addresses that the kernel only reads.
-        writes: the ranges of addresses that it may write.
+        ranges: the ranges of addresses behind its pointers, by their positions in `slots`.
+        reads: those that the kernel only reads.
+        writes: those that it may write.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Node:
         self.kernel, self.args, self.flags, self.count, self.grain = kernel, args, flags, count, grain
         self.slots = np.zeros(max(len(args), 1), np.int64)
         reals = self.slots.view(np.float64)
+        self.ranges: dict[int, Range] = {}
         self.reads: list[Range] = []
         self.writes: list[Range] = []
         for i, (p, value) in enumerate(zip(kernel.signature.parameters, values.values(), strict=True)):
@@ -104,7 +106,8 @@ class Node:
                 (reals if isinstance(value, np.floating) else self.slots)[i] = value
             elif value is not None:
                 start = self.slots[i] = address(value)
-                (self.reads if p.const else self.writes).append((int(start), int(start) + value.nbytes))
+                self.ranges[i] = int(start), int(start) + value.nbytes
+                (self.reads if p.const else self.writes).append(self.ranges[i])
 
     def function(self) -> int:
         """Return the address of the compiled kernel; compile it where the cache does not have it."""

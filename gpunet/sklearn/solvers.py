@@ -18,8 +18,9 @@ from gpunet.errors import ArgumentError, DataError
 from gpunet.schedules import ConstantLR
 from gpunet.sklearn.network import HasNetwork, OrderedTrainer
 from gpunet.tape import Tape
-from gpunet.training import Callback, Trainer
+from gpunet.training import Callback
 from gpunet.training.history import Row
+from gpunet.training.protocol import Training
 
 
 class EpochEnd(Callback):
@@ -28,7 +29,7 @@ class EpochEnd(Callback):
     def __init__(self, look: Callable[[float], bool]):
         self.look = look
 
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+    def on_epoch_end(self, trainer: Training, row: Row) -> None:
         if self.look(row["loss"]):
             trainer.stop("converged")
 

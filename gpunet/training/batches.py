@@ -15,6 +15,7 @@ from gpunet.errors import GpunetWarning
 from gpunet.ops._gather import MOST_ARRAYS, gather_batch
 from gpunet.recording import do, records_native
 from gpunet.tape import Tape
+from gpunet.training.running import RunningMeans
 
 GATHER = native.Kernel("gather.cpp", "gather")
 ADVANCE = native.Kernel("gather.cpp", "advance")
@@ -108,3 +109,26 @@ class Batches:
         rows = self._next_rows(len(batch[0]))
         for a, out in zip(self._arrays, batch, strict=True):
             a.take(rows, 0, out, "clip")  # the mode "raise" would take into a copy first
+
+
+class NextRows:
+    """The source of the steps of an epoch: the next rows of the data, and the sums of the epoch's metrics.
+
+    Args:
+        batches: the data.
+        count: rows of a batch.
+        running: the sums.
+    """
+
+    def __init__(self, batches: Batches, count: int, running: RunningMeans):
+        self._batches, self._count, self._running = batches, count, running
+        self.advances: Sequence[Array] = (batches.place, running.totals)
+        self.recordable = batches.on_device
+
+    def load(self, tape: Tape) -> list[Array]:
+        """Return the next rows."""
+        return self._batches.next(self._count, tape)
+
+    def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
+        """Add a step's loss and right answers."""
+        self._running.accumulate(value, prediction, target, tape)

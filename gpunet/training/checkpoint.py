@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -15,14 +15,14 @@ from gpunet.models import model_from_arrays
 from gpunet.optimizers import OPTIMIZERS
 from gpunet.schedules import schedule_from_config
 from gpunet.training.callbacks import Callback
+from gpunet.training.evaluation import Metric
 from gpunet.training.history import History
+from gpunet.training.protocol import Training
 
-if TYPE_CHECKING:
-    from gpunet.training.evaluation import Metric
-    from gpunet.training.trainer import Trainer
+T = TypeVar("T", bound=Training)
 
 
-def save(trainer: Trainer, path: str | Path) -> None:
+def save(trainer: Training, path: str | Path) -> None:
     """Write model, optimizer state, callback state, history and position to `path`; of several ranks, rank 0 does."""
     for part, known in ((trainer.loss, LOSSES), (trainer.optimizer, OPTIMIZERS)):
         if type(part) not in known.values():
@@ -53,7 +53,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
             "callbacks": callbacks,
             "history": trainer.history.epochs,
             "seed": trainer.seed,
-            "plan": trainer.plan,
+            "executor": trainer.executor,
             "precision": trainer.precision,
             "epoch": trainer.epoch,
             "position": trainer.position,
@@ -64,12 +64,12 @@ def save(trainer: Trainer, path: str | Path) -> None:
 
 
 def load(
-    kind: type[Trainer],
+    kind: Callable[..., T],
     path: str | Path,
     callbacks: Sequence[Callback],
     metrics: Mapping[str, Metric] | None,
     distributed: Literal["mpi"] | None,
-) -> Trainer:
+) -> T:
     """Rebuild the trainer that `save` wrote; the documentation is at `Trainer.resume`."""
     arrays, description = read_arrays(path, "checkpoint")
     model = model_from_arrays(arrays, description, source=str(path))
@@ -84,7 +84,7 @@ def load(
             callbacks=callbacks,
             metrics=metrics,
             seed=description["seed"],
-            plan=description["plan"],
+            executor=_executor(description),
             precision=description["precision"],
             distributed=distributed,
         )
@@ -104,7 +104,14 @@ def load(
     return trainer
 
 
-def _restore_callbacks(trainer: Trainer, arrays: dict[str, np.ndarray], saved: list[dict[str, Any]]) -> None:
+def _executor(description: Mapping[str, Any]) -> str:
+    """Return the executor of a checkpoint; one of an older gpunet says whether steps were recorded instead."""
+    if "executor" in description:
+        return str(description["executor"])
+    return "eager" if description["plan"] is False else "auto"
+
+
+def _restore_callbacks(trainer: Training, arrays: dict[str, np.ndarray], saved: list[dict[str, Any]]) -> None:
     """Give each callback the state that one of its label left, in their order."""
     waiting = list(trainer.callbacks)
     for position, entry in enumerate(saved):

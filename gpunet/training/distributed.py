@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 
@@ -29,10 +29,8 @@ from gpunet.device import Array, Device, device_of, get_device, to_host
 from gpunet.errors import ArgumentError, MissingPackageError, RankError
 from gpunet.layers.batch_norm import BatchNorm
 from gpunet.recording import Call
+from gpunet.training.protocol import Training
 from gpunet.versions import parts
-
-if TYPE_CHECKING:
-    from gpunet.training.trainer import Trainer
 
 T = TypeVar("T")
 
@@ -143,10 +141,14 @@ class Ranks:
         """Return the word of the first rank that has one."""
         return next(filter(None, self._gather(word)), None)
 
+    def all_true(self, value: bool) -> bool:
+        """Return whether the value is true on every rank."""
+        return all(self._gather(value))
+
     def _gather(self, thing: T) -> list[T]:
         return [thing] if self.size == 1 else self.comm.allgather(thing)
 
-    def begin(self, trainer: Trainer, arrays: Sequence[np.ndarray] = (), **asked: Any) -> None:
+    def begin(self, trainer: Training, arrays: Sequence[np.ndarray] = (), **asked: Any) -> None:
         """Give all ranks the weights and the state of rank 0, after looking whether they are alike.
 
         Args:
@@ -261,7 +263,7 @@ class Ranks:
         return f"cuda:{machines[: self.rank].count(machines[self.rank])}"
 
 
-def _described(trainer: Trainer, arrays: Sequence[np.ndarray], asked: Mapping[str, Any]) -> dict[str, Any]:
+def _described(trainer: Training, arrays: Sequence[np.ndarray], asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be the same on all ranks, in words."""
     digest = hashlib.sha256()
     for a in arrays:

@@ -1,26 +1,28 @@
-"""What a recorded training step consists of."""
+"""Describe what a recorded training step consists of."""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunet.cuda import Launch
+from gpunet.native import Program
 
 PRODUCTS = ("dot", "matmul")
 TILE = ("BM", "BN", "BK", "WM", "WN", "TM", "TN")
 
 
 class Node(NamedTuple):
-    """A launch of the recorded step, or on the CPU a NumPy call.
+    """A node of the recorded step: a launch on a GPU, a call of a C++ kernel or of NumPy on the CPU.
 
     Attributes:
         kernel: its name.
         shapes: of its arrays.
-        choice: how it was launched: grid, block, tile, splits; nothing on the CPU.
+        choice: how it is launched: grid, block, tile, splits; on the CPU how it is divided among threads.
         nbytes: of its arrays, each counted once.
         flops: floating-point operations, an exponential counted as one; None where the kernel does not say.
     """
@@ -37,11 +39,13 @@ class Explanation(NamedTuple):
 
     Attributes:
         nodes: what it does, in its order.
-        arena_bytes: of the one piece of memory that holds its buffers.
+        arena_bytes: bytes of the one piece of memory that holds its buffers.
+        executor: the name of the executor, and how it runs the nodes.
     """
 
     nodes: list[Node]
     arena_bytes: int
+    executor: str
 
     def __str__(self) -> str:
         rows = [("", "kernel", "arrays", "choice", "bytes", "FLOPs")]
@@ -53,7 +57,7 @@ class Explanation(NamedTuple):
         aligned = "  ".join(f"{{:{side}{width}}}" for side, width in zip("><<<>>", widths, strict=True)).format
         work = sum(node.flops or 0 for node in self.nodes)
         total = f"{len(self.nodes)} nodes, {work:,} FLOPs, buffers of {self.arena_bytes:,} bytes in one piece"
-        return "\n".join([*(aligned(*row).rstrip() for row in rows), total])
+        return "\n".join([*(aligned(*row).rstrip() for row in rows), total, self.executor])
 
 
 def launch_node(launch: Launch) -> Node:
@@ -65,6 +69,16 @@ def launch_node(launch: Launch) -> Node:
     if activation := options.get("ACTIVATION"):
         choice += f", {activation}{'' if not options.get('GRADIENT') else ' backward'}"
     return Node(launch.kernel, tuple(launch.shapes.values()), choice, launch.nbytes, launch.flops)
+
+
+def native_nodes(program: Program) -> Iterator[Node]:
+    """Return the nodes of a native program, in the order in which a single thread runs them."""
+    for phase in program.phases:
+        for node in phase.nodes:
+            parts = len(phase.tasks()) if phase.division == "ROWS" else math.ceil(node.count / max(node.grain, 1))
+            choice = "one thread" if phase.division == "WHOLE" else f"{parts} x {phase.division.lower()}"
+            shapes = tuple(a.shape for a in node.args if isinstance(a, np.ndarray))
+            yield Node(node.kernel.name, shapes, choice, *node.cost)
 
 
 def call_nodes(calls: Sequence[Callable[[], Any]]) -> Iterator[Node]:
@@ -82,7 +96,7 @@ def call_nodes(calls: Sequence[Callable[[], Any]]) -> Iterator[Node]:
         name = getattr(function, "__name__", str(function))
         if isinstance(owner, np.ufunc):
             name = f"{owner.__name__}.{name}"
-        yield Node(name, tuple(a.shape for a in arrays), "", sum(a.nbytes for a in arrays), _flops(name, arrays))
+        yield Node(name, tuple(a.shape for a in arrays), "NumPy", sum(a.nbytes for a in arrays), _flops(name, arrays))
 
 
 def _flops(name: str, arrays: Sequence[np.ndarray]) -> int:

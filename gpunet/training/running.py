@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet import native
 from gpunet.cuda import Kernel
-from gpunet.device import CPU, Array, array_module, device_of
+from gpunet.device import CPU, Array, Device, array_module, device_of
 from gpunet.losses import Task
 from gpunet.ops.launch import ROW_THREADS, operand, row_lanes
 from gpunet.recording import do, records_native
@@ -24,9 +24,7 @@ LOSS, LABELS, DISTRIBUTIONS, BINARY = (
     Kernel("metrics.cu", f"accumulate_{what}") for what in ("loss", "labels", "distributions", "binary")
 )
 
-RIGHT = {
-    what: native.Kernel("metrics.cpp", f"right_{what}") for what in ("labels", "distributions", "binary")
-}
+RIGHT = {what: native.Kernel("metrics.cpp", f"right_{what}") for what in ("labels", "distributions", "binary")}
 ACCUMULATE = native.Kernel("metrics.cpp", "accumulate")
 
 
@@ -35,21 +33,28 @@ class RunningMeans:
 
     Args:
         task: what the model does; it says what a right answer is.
+
+    Attributes:
+        totals: (2,) float64 on the device: the sum of the loss over rows, and the right answers.
     """
 
     def __init__(self, task: Task):
         self.task = task
         self._judges = task in ("classification", "binary")
         self._device = CPU
-        # the sum of the loss over rows, right answers: one array for all epochs, as a recorded step names it
-        self._totals: Array = np.zeros(2)
+        self.totals: Array = np.zeros(2)  # one array for all epochs, as a recorded step names it
         self._rows = self._answers = 0
+
+    def to(self, device: Device) -> None:
+        """Keep the sums on `device` from here on."""
+        if device is not self._device:
+            self._device, self.totals = device, device.asarray(self.totals)
 
     def reset(self) -> None:
         """Begin an epoch."""
         self._rows = self._answers = 0
         with self._device.activate():
-            self._totals.fill(0)
+            self.totals.fill(0)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Add a batch: its mean loss (), its outputs (rows, ..., outputs) and its targets."""
@@ -59,9 +64,7 @@ class RunningMeans:
     def accumulate(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Do the part of `add` that is work on the device, which a recorded step does again at each replay."""
         xp = array_module(value=value, prediction=prediction)
-        device = device_of(prediction)
-        if device is not self._device:  # the first batch, or a model that moved
-            self._device, self._totals = device, device.asarray(self._totals)
+        self.to(device_of(prediction))
         if xp is not np:
             self._add_cuda(value, prediction, target, tape)
         elif records_native(prediction, target) and (target.dtype.kind == "f" or target.dtype == np.int64):
@@ -69,12 +72,12 @@ class RunningMeans:
         else:
             self._add_numpy(value, prediction, target, tape)
 
-    def count(self, prediction: Array) -> None:
-        """Do the other part: count the rows and the answers."""
+    def count(self, prediction: Array, steps: int = 1) -> None:
+        """Do the other part for steps of such outputs: count the rows and the answers."""
         rows = self._rows_of(prediction)
-        self._rows += rows
+        self._rows += steps * rows
         if self._judges:
-            self._answers += rows if self.task == "classification" else prediction.size
+            self._answers += steps * (rows if self.task == "classification" else prediction.size)
 
     def _rows_of(self, prediction: Array) -> int:
         """Return how many rows count; where a classifier answers at each position of a row, each position does."""
@@ -82,7 +85,7 @@ class RunningMeans:
 
     def read(self) -> dict[str, float]:
         """Return the means so far, as {"loss": ..., "accuracy": ...}."""
-        return self._means([*self._device.to_host(self._totals), self._rows, self._answers])
+        return self._means([*self._device.to_host(self.totals), self._rows, self._answers])
 
     def read_beside(self, number: Array, total: Total = list) -> tuple[dict[str, float], int]:
         """Return the means and a whole number, (1,), by one read of the device: the only one in an epoch.
@@ -92,7 +95,7 @@ class RunningMeans:
             total: sums over those who share the batches.
         """
         both = self._device.xp.empty(3, np.float64)
-        both[:2], both[2:] = self._totals, number
+        both[:2], both[2:] = self.totals, number
         *totals, found = self._device.to_host(both).tolist()
         return self._means(total([*totals, self._rows, self._answers])), int(found)
 
@@ -105,12 +108,12 @@ class RunningMeans:
         """Return the sums, as JSON; within an epoch all who share the batches call this."""
         if not self._rows:
             return {"totals": None, "rows": 0, "answers": 0}
-        *totals, rows, answers = total([*self._device.to_host(self._totals).tolist(), self._rows, self._answers])
+        *totals, rows, answers = total([*self._device.to_host(self.totals).tolist(), self._rows, self._answers])
         return {"totals": totals, "rows": int(rows), "answers": int(answers)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self._device.assign(self._totals, state["totals"] or [0, 0])
+        self._device.assign(self.totals, state["totals"] or [0, 0])
         self._rows, self._answers = state["rows"], state["answers"]
 
     def _add_native(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
@@ -123,7 +126,7 @@ class RunningMeans:
             else:
                 right = tape.empty((rows,), np.dtype(bool), np)
             RIGHT[what](prediction, target, right, rows, outputs, count=rows)
-        ACCUMULATE(value, right, self._totals, rows, 0 if right is None else right.size)
+        ACCUMULATE(value, right, self.totals, rows, 0 if right is None else right.size)
 
     def _add_numpy(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         value, rows = value.view(np.ndarray), self._rows_of(prediction)
@@ -131,9 +134,9 @@ class RunningMeans:
         do(partial(self._note, value, rows, right))
 
     def _note(self, value: np.ndarray, rows: int, right: np.ndarray | None) -> None:
-        self._totals[0] += float(value) * rows
+        self.totals[0] += float(value) * rows
         if right is not None:
-            self._totals[1] += np.count_nonzero(right)
+            self.totals[1] += np.count_nonzero(right)
 
     def _right(self, prediction: Array, target: Array, tape: Tape) -> Array:
         """Return which answers are right: (rows, ...) for classes, (rows, outputs) for yes-or-no questions."""
@@ -149,7 +152,7 @@ class RunningMeans:
         xp = array_module(value)
         rows = self._rows_of(prediction)
         if not self._judges:
-            LOSS((1,), (1,), value, self._totals, rows)
+            LOSS((1,), (1,), value, self.totals, rows)
             return
         kernel, dtype = DISTRIBUTIONS, prediction.dtype
         if self.task == "binary":
@@ -160,7 +163,7 @@ class RunningMeans:
         prediction, target = operand(prediction, tape, xp), operand(target, tape, xp, dtype)
         outputs = prediction.size // max(rows, 1)
         options = {} if kernel is BINARY else {"LANES": row_lanes(outputs)}
-        kernel((1,), (ROW_THREADS,), value, prediction, target, self._totals, rows, outputs, options=options)
+        kernel((1,), (ROW_THREADS,), value, prediction, target, self.totals, rows, outputs, options=options)
 
 
 def _argmax(a: Array, tape: Tape) -> Array:

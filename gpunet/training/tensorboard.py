@@ -11,7 +11,7 @@ from gpunet.training.callbacks import Callback
 from gpunet.training.history import Row
 
 if TYPE_CHECKING:
-    from gpunet.training.trainer import Trainer
+    from gpunet.training.protocol import Training
 
 
 class TensorBoard(Callback):
@@ -30,7 +30,7 @@ class TensorBoard(Callback):
         self.folder = os.fspath(folder)
         self._writer: Any = None
 
-    def on_fit_begin(self, trainer: Trainer, total_rows: int) -> None:
+    def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
@@ -42,12 +42,12 @@ class TensorBoard(Callback):
             filename_suffix=f".{time.time_ns()}",  # or a second file within a second would replace the first
         )
 
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+    def on_epoch_end(self, trainer: Training, row: Row) -> None:
         for name, value in row.items():
             if name != "epoch":
                 self._writer.add_scalar(name, value, row["epoch"])
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Training) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -1,16 +1,13 @@
-"""The loop over epochs: batches down the layers, gradients back up, one update a step.
+"""The Trainer: settings of a training and its calls.
 
-The Trainer is the boundary between a user's host arrays and the device: it checks and moves the data once, gathers
-batches on the device, and reads the device once an epoch.
+It is the boundary between a user's host arrays and the device: it checks and moves the data once, gathers batches on
+the device, and reads the device once an epoch. `epochs.py` has the loop, `step/` the training step.
 """
 
 from __future__ import annotations
 
-import math
 import operator
-import time
-import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,34 +15,31 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet import random
 from gpunet.arguments import whole
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, DataError, GpunetWarning, StateError
+from gpunet.errors import ArgumentError, DataError, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.optimizers import Adam, Optimizer
 from gpunet.training import checkpoint
 from gpunet.training.batches import Batches
-from gpunet.training.callbacks import Callback, ProgressBar
+from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
+from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import Metric, default_metrics, evaluate
 from gpunet.training.examples import check_training
 from gpunet.training.explain import Explanation
-from gpunet.training.history import History, Row
-from gpunet.training.interrupts import interruptible
-from gpunet.training.plan import Plan
+from gpunet.training.history import History
 from gpunet.training.running import RunningMeans
-
-PLANS = 4
-"""Batch shapes whose steps are kept: an epoch has two, the batch size and what is left for its last batch."""
+from gpunet.training.step import EXECUTORS, ExecutorName, Inputs, StepCache
+from gpunet.versions import Versioned
 
 PRECISIONS = ("float32", "tf32")
 
 KIND = operator.attrgetter("shape", "dtype")
 
 
-class Trainer:
+class Trainer(Versioned):
     """Trains a model.
 
     Args:
@@ -57,8 +51,9 @@ class Trainer:
             predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
             and "r2", for similarity none.
         seed: of the shuffles, the dropout masks and the validation split.
-        plan: whether the step is recorded for each batch shape and then replayed: True, False, or "auto": wherever it
-            can be, and told once where not. The numbers are the same.
+        executor: what runs the training step: "eager", its code; "numpy", its recorded NumPy calls; "native", its
+            recorded C++ nodes on all cores (needs a C++ compiler); "graph", on a GPU its kernels in a CUDA graph;
+            "auto", the fastest one that there is. Where the step cannot be recorded, "auto" warns and runs it eagerly.
         precision: "float32", or "tf32": on a GPU, float32 products on tensor cores, which round their operands to 10
             bits of mantissa.
         distributed: "mpi": the ranks that `mpiexec -n` started train together, each on its rows of every batch, with
@@ -74,6 +69,8 @@ class Trainer:
         ranks: who trains: this process alone, or with others.
     """
 
+    outside_the_step = frozenset(("history", "epoch", "position", "rows", "running", "callbacks", "metrics"))
+
     def __init__(
         self,
         model: Model,
@@ -83,12 +80,13 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         metrics: Mapping[str, Metric] | None = None,
         seed: int = 0,
-        plan: bool | Literal["auto"] = "auto",
+        executor: ExecutorName = "auto",
         precision: Literal["float32", "tf32"] = "float32",
         distributed: Literal["mpi"] | None = None,
     ):
-        if plan not in (True, False, "auto"):
-            raise ArgumentError(f"Trainer: plan must be True, False or 'auto', got {plan!r}.")
+        if executor not in EXECUTORS:
+            names = ", ".join(map(repr, EXECUTORS))
+            raise ArgumentError(f"Trainer: executor must be one of {names}, got {executor!r}.")
         if precision not in PRECISIONS:
             raise ArgumentError(f"Trainer: precision must be 'float32' or 'tf32', got {precision!r}.")
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
@@ -122,12 +120,10 @@ class Trainer:
         self.position = 0
         self.rows = 0
         self.running = RunningMeans(self.loss.task)
-        self.plan = plan
+        self.executor = executor
         self.precision = precision
-        self._plans: dict[Hashable, Plan] = {}
+        self._steps = StepCache(self)
         self._batches: Batches | None = None
-        self._norms: np.ndarray | None = None
-        self._told = False
         self._attached = False
 
     def attach(self) -> None:
@@ -190,111 +186,42 @@ class Trainer:
             self.attach()
         self.ranks.begin(self, examples.arrays, batch_size=batch_size, epochs=epochs, shuffle=shuffle)
         self.model.classes, self.rows = examples.classes, rows
-        self._norms = self.loss.norms(*examples.arrays[1:]) if self.ranks.size > 1 else None
+        norms = self.loss.norms(*examples.arrays[1:]) if self.ranks.size > 1 else None
         with self.model.device.activate(), self.ranks.guard():
             batches = self._load(examples.arrays)
+            validation = examples.validation
+            loop = EpochLoop(
+                self,
+                self._steps,
+                batches,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                validate=None if validation is None else partial(self.evaluate, *validation),
+                norms=norms,
+            )
             try:
-                return self._run(batches, epochs, batch_size, shuffle, examples.validation)
+                loop.run(epochs)
             finally:
                 batches.release()
-
-    def _load(self, arrays: Sequence[np.ndarray]) -> Batches:
-        """Return the batches of the data; the same object as before, which plans know, where it takes such data."""
-        if self._batches is None or not self._batches.takes(self.model.device, arrays):
-            self._plans.clear()  # before the new data is uploaded: they hold memory, and name the old
-            self._batches = Batches(self.model.device, [(a.shape[1:], a.dtype) for a in arrays])
-        self._batches.load(arrays)
-        return self._batches
-
-    def _run(
-        self,
-        batches: Batches,
-        epochs: int,
-        batch_size: int,
-        shuffle: bool,
-        validation: tuple[ArrayLike, ArrayLike] | None,
-    ) -> History:
-        self.history.stopped = None
-        with interruptible(self.stop):
-            try:
-                for callback in self.callbacks:
-                    callback.on_fit_begin(self, epochs * self.rows - self.position)
-                for _ in range(epochs):
-                    self._run_epoch(batches, batch_size, shuffle, validation)
-                    if self.history.stopped:
-                        break
-            except BaseException:
-                self.history.stopped = "error"  # maybe in the middle of an update: nothing to write a checkpoint of
-                raise
-            finally:
-                for callback in self.callbacks:
-                    callback.on_fit_end(self)
         return self.history
 
-    def _run_epoch(
-        self,
-        batches: Batches,
-        batch_size: int,
-        shuffle: bool,
-        validation: tuple[ArrayLike, ArrayLike] | None,
-    ) -> None:
-        rows, order, norms = self.rows, self._order(shuffle), self._norms
-        batches.begin(*self.ranks.order(order, self.position, batch_size))
-        if not self.position:
-            self.optimizer.prepare().first_skipped.fill(0)
-        self.optimizer.look_ahead(math.ceil((rows - self.position) / batch_size))
-        began = time.perf_counter()
-        plan: Plan | None = None
-        changing = any(map(_may_change_steps, self.callbacks))
-        while self.position < rows:
-            if self.history.stopped == "interrupted" and self.ranks.size == 1:
-                return
-            count = min(batch_size, rows - self.position)
-            if plan is None or plan.count != count or changing:
-                plan = self._plan((batches, count), count, record=self.plan if batches.on_device else False)
-            if plan.share is not None:
-                plan.share.weigh(None if norms is None else norms[order[self.position : self.position + count]])
-            plan(partial(batches.next, plan.rows), self.running.accumulate)
-            self.running.count(plan.prediction)
-            batches.position += plan.rows
-            self.position += count
-            for callback in self.callbacks:
-                callback.on_step_end(self, count)
-        means, first_skipped = self.running.read_beside(self.optimizer.prepare().first_skipped, self.ranks.total)
-        if first_skipped and self.ranks.main:
-            warnings.warn(
-                f"epoch {self.epoch + 1}: from step {first_skipped} of the training on, gradients were not finite; "
-                "such steps are not applied, and the weights are the last finite ones. Lower the learning rate.",
-                GpunetWarning,
-                stacklevel=4,
-            )
-        row = self.ranks.on_main(partial(self._row, means, validation, began))
-        self.optimizer.schedule.observe(row.get("val_loss", row["loss"]))
-        self.epoch, self.position = self.epoch + 1, 0
-        self.running.reset()
-        self.history.epochs.append(row)
-        for callback in self.callbacks:
-            callback.on_epoch_end(self, row)
-        self.history.stopped = self.ranks.first(self.history.stopped)
-
-    def _row(self, means: Mapping[str, float], validation: tuple[ArrayLike, ArrayLike] | None, began: float) -> Row:
-        """Return what the history keeps of the epoch, which began at that time."""
-        row: Row = {"epoch": self.epoch + 1, **means}
-        if validation is not None:
-            row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
-        return row | {"lr": self.optimizer.lr, "seconds": round(time.perf_counter() - began, 4)}
-
-    def _order(self, shuffle: bool) -> np.ndarray:
-        """Return the order of the rows in the epoch that begins or goes on, (rows,)."""
-        return random.permutation(self.rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(self.rows)
+    def _load(self, arrays: Sequence[np.ndarray]) -> Batches:
+        """Return the batches of the data; the same object as before, which steps know, where it takes such data."""
+        if self._batches is None or not self._batches.takes(self.model.device, arrays):
+            self._steps.clear()  # before the new data is uploaded: they hold memory, and name the old
+            self._batches = Batches(self.model.device, [(a.shape[1:], a.dtype) for a in arrays])
+        self._batches.load(arrays)
+        self.running.to(self.model.device)
+        return self._batches
 
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
         """Do one training step on one batch, reading nothing back.
 
         Several ranks are all given the whole batch; with row or class weights they read these.
 
-        A recorded step reads C-contiguous arrays of the GPU where they lie; all others are copied. So for each shape of
-        batch the trainer keeps the first 16 such batches, which may be written anew between steps.
+        On a GPU a recorded step reads C-contiguous arrays of the GPU in place, on the CPU a native step those of host
+        memory; all others are copied. On a GPU the trainer keeps the first 16 such batches of each shape. They may be
+        written between steps.
 
         Args:
             X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices.
@@ -315,45 +242,20 @@ class Trainer:
         except AttributeError:  # lists
             given = list(map(np.asarray, given))
             kind = tuple(map(KIND, given))
-        if self.ranks.size > 1 and not self._plans:
+        if self.ranks.size > 1 and not len(self._steps):
             self.attach()
             self.ranks.begin(self)
-        plan = self._plan(kind, len(given[0]), record=self.plan)
-        with plan.device.activate():
-            if plan.share is not None:
-                plan.share.weigh(self.loss.norms(*given[1:]))
-                given = [a[plan.share.own] for a in given]
-            plan(plan.inputs(given))
-        return plan.value
-
-    def _plan(self, key: Hashable, count: int, *, record: bool | Literal["auto"]) -> Plan:
-        """Return the step for a kind of batch of `count` rows, new where there is none or where it is stale."""
-        key = (key, record, self.precision, self.seed, id(self.loss))  # which the plan keeps, so no other has its id
-        plan = self._plans.get(key)
-        if plan is None or plan.stale:
-            self.attach()
-            if len(self._plans) >= PLANS:
-                self._plans.clear()
-            plan = self._plans[key] = Plan(
-                self.model,
-                self.loss,
-                self.optimizer,
-                seed=self.seed,
-                record=record,
-                precision=self.precision,
-                tell=self._tell,
-                count=count,
-                ranks=self.ranks,
-            )
-        return plan
-
-    def _tell(self, why: str) -> None:
-        """Say, once for all batch shapes, that steps are not recorded."""
-        if not self._told and self.ranks.main:
-            self._told = True
-            warnings.warn(
-                f"the training step runs as it is written, it cannot be recorded: {why}", GpunetWarning, stacklevel=2
-            )
+        step = self._steps.find(kind)
+        if step is None:
+            step = self._steps.make(kind, len(given[0]), lambda rows: Inputs(self.model, self.loss))
+        with step.device.activate():
+            if step.share is not None:
+                step.share.weigh(self.loss.norms(*given[1:]))
+                given = [a[step.share.own] for a in given]
+            assert isinstance(step.source, Inputs)
+            step.source.give(step, given)
+            step.run()
+        return step.value
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
         """Return the loss and the metrics on raw host data, as {"loss": ..., "accuracy": ...}; NaN for a NaN model.
@@ -368,16 +270,16 @@ class Trainer:
         return evaluate(self.model, self.loss, self.metrics, X, y)
 
     def explain(self) -> Explanation:
-        """Return what the recorded step consists of: each launch (on the CPU each NumPy call), and its memory.
+        """Return what the recorded step consists of: the executor, each node with its shapes, and the memory.
 
         Of several batch shapes it is that of the largest batch.
 
         Raises:
-            StateError: no step was recorded yet, which happens in the second step of a batch shape, or cannot be.
+            StateError: no step was recorded.
         """
-        found = [plan.explanation for plan in self._plans.values() if plan.explanation is not None]
+        found = self._steps.explanations()
         if not found:
-            raise StateError("explain: no step was recorded yet; train for two steps at least, with plan=True.")
+            raise StateError("explain: no step was recorded; train for a step, with an executor other than 'eager'.")
         return max(found, key=lambda explanation: explanation.arena_bytes)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
@@ -428,8 +330,3 @@ class Trainer:
             "a Trainer is not pickled or copied: trainer.save(path) writes all of it, and gn.Trainer.resume(path) goes "
             "on from there bit for bit. trainer.model can be pickled and copied."
         )
-
-
-def _may_change_steps(callback: Callback) -> bool:
-    """Return whether a callback does something after a step that the next step may have to know of."""
-    return getattr(callback.on_step_end, "__func__", None) not in (Callback.on_step_end, ProgressBar.on_step_end)

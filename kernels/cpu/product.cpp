@@ -34,6 +34,7 @@ DEVICE void multiply(Int gemm, int transpose_a, int transpose_b, Int m, Int n, I
         T(1), a, static_cast<BlasInt>(lda), b, static_cast<BlasInt>(ldb), T(0), c, static_cast<BlasInt>(ldc));
 }
 
+// FLOPs: 2 * m * n * k
 static void product(Int begin, Int end,
                     Int gemm,      // the address of the function
                     const T* a,    // [m * lda]
@@ -45,6 +46,7 @@ static void product(Int begin, Int end,
 }
 ROWS(product)
 
+// FLOPs: 2 * m * n * k
 static void transposed_product(Int begin, Int end,
                                Int gemm,      // the address of the function
                                const T* a,    // [k * lda]

@@ -49,10 +49,10 @@ LAYERS = {
 }
 
 
-def trainer(layers: Callable[[], list[gn.Layer]], device: str, plan: bool) -> gn.Trainer:
+def trainer(layers: Callable[[], list[gn.Layer]], device: str, executor: str) -> gn.Trainer:
     """Train a model with these layers in it for a few steps."""
     # no bias before batch norm: its gradient is rounding alone, which Adam would make a step of
     model = gn.Sequential(gn.Linear(5, 8, bias=False, rng=0), *layers(), gn.Tanh(), gn.Linear(8, 3, rng=1))
-    run = gn.Trainer(model.to(device), optimizer=gn.Adam(0.01), seed=3, plan=plan)
+    run = gn.Trainer(model.to(device), optimizer=gn.Adam(0.01), seed=3, executor=executor)
     run.fit(X, Y, epochs=2, batch_size=17)
     return run

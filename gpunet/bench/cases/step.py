@@ -33,7 +33,7 @@ def step(size: Size, dtype: DType) -> Iterator[Case]:
 
     def trainer(device: Device, kernel: str | None = None) -> Trainer:
         with use_device(device):
-            return Trainer(MLP(widths).to(dtype=dtype), plan=kernel != "blas")
+            return Trainer(MLP(widths).to(dtype=dtype), executor="eager" if kernel == "blas" else "auto")
 
     def gpunet(kernel: str | None, xp: ModuleType, x: Array, labels: Array) -> Call:
         training = trainer(device_of(x), kernel)

@@ -138,7 +138,9 @@ def cnn(device):
 
 def test_replayed_steps_give_the_bits_of_the_code_and_follow_the_cpu():
     X, y = DIGITS.X[:100].reshape(-1, 1, 8, 8), DIGITS.y[:100]
-    runs = [gn.Trainer(cnn(device), plan=plan) for device, plan in (("sim", True), ("sim", False), ("cpu", True))]
+    runs = [
+        gn.Trainer(cnn(device), executor=executor) for device, plan in (("sim", True), ("sim", False), ("cpu", True))
+    ]
     for run in runs:
         run.fit(X, y, epochs=4, batch_size=33)
     replayed, plain, here = (gn.to_host(run.model.store.params) for run in runs)
@@ -151,6 +153,6 @@ def test_replayed_steps_give_the_bits_of_the_code_and_follow_the_cpu():
 def test_check_mode_finds_nothing_in_a_recorded_step_of_images_and_sequences():
     X, y = DIGITS.X[:30], DIGITS.y[:30]
     with simulator.check_mode():
-        gn.Trainer(cnn("sim"), plan=True).fit(X.reshape(-1, 1, 8, 8), y, epochs=3, batch_size=15)
+        gn.Trainer(cnn("sim"), executor="graph").fit(X.reshape(-1, 1, 8, 8), y, epochs=3, batch_size=15)
         model = gn.Sequential(gn.Conv1d(2, 4, 5, 3, rng=0), gn.ReLU(), gn.Flatten(), gn.Linear(40, 10, rng=1)).to("sim")
-        gn.Trainer(model, plan=True).fit(X.reshape(-1, 2, 32), y, epochs=3, batch_size=15)
+        gn.Trainer(model, executor="graph").fit(X.reshape(-1, 2, 32), y, epochs=3, batch_size=15)

@@ -28,8 +28,8 @@ def model(dropout=0.1, **options):
     )
 
 
-def trainer(plan="auto", dtype="float32"):
-    return gn.Trainer(model().to(dtype=dtype), optimizer=gn.Adam(0.01), seed=3, plan=plan)
+def trainer(executor="auto", dtype="float32"):
+    return gn.Trainer(model().to(dtype=dtype), optimizer=gn.Adam(0.01), seed=3, executor=executor)
 
 
 def with_biases(layer):
@@ -256,7 +256,7 @@ def test_training_goes_on_bit_for_bit(tmp_path):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_replayed_step_gives_the_bits_of_the_code(causal, dtype):
-    pair = [gn.Trainer(model(causal=causal).to(dtype=dtype), plan=plan) for plan in (True, False)]
+    pair = [gn.Trainer(model(causal=causal).to(dtype=dtype), executor=executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(WORDS, LATER, epochs=3, batch_size=16, sample_weight=np.linspace(0, 2, 60))
     assert_array_equal(pair[0].model.store.params, pair[1].model.store.params)

@@ -20,8 +20,8 @@ def model() -> gn.Sequential:
     return gn.Sequential(gn.BatchNorm1d(5), gn.Linear(5, 8, rng=0), inner, gn.Linear(8, 3, rng=2))
 
 
-def trainer(plan="auto", *, of=model, **options) -> gn.Trainer:
-    return gn.Trainer(of(), optimizer=gn.Adam(0.01), seed=3, plan=plan, **options)
+def trainer(executor="auto", *, of=model, **options) -> gn.Trainer:
+    return gn.Trainer(of(), optimizer=gn.Adam(0.01), seed=3, executor=executor, **options)
 
 
 def trained() -> gn.Sequential:
@@ -94,9 +94,9 @@ def test_a_model_without_them_is_written_as_ever(tmp_path):
     assert set(read_arrays(tmp_path / "model", "model")[0]) == {"params.0.weight", "params.0.bias"}
 
 
-@pytest.mark.parametrize("plan", [True, False])
+@pytest.mark.parametrize("executor", ["numpy", "eager"])
 def test_a_resumed_training_goes_on_bit_for_bit(plan, tmp_path):
-    whole, first = trainer(plan), trainer(plan)
+    whole, first = trainer(executor), trainer(executor)
     whole.fit(X, Y, epochs=4, batch_size=17)
     first.fit(X, Y, epochs=2, batch_size=17)
     first.save(tmp_path / "run")
@@ -107,7 +107,7 @@ def test_a_resumed_training_goes_on_bit_for_bit(plan, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_replayed_step_moves_them_as_the_code_does(dtype):
-    pair = [trainer(plan, of=lambda: model().to(dtype=dtype)) for plan in (True, False)]
+    pair = [trainer(executor, of=lambda: model().to(dtype=dtype)) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=5, batch_size=17)
     assert_same(pair[0].model, pair[1].model)
@@ -132,7 +132,7 @@ class Looking(Own):
 @pytest.mark.parametrize("kind", [Own, Looking])
 @pytest.mark.filterwarnings("ignore:the training step runs as it is written")
 def test_a_step_that_is_tried_twice_moves_them_once(kind):
-    pair = [trainer(plan, of=lambda: gn.Sequential(*model().layers, kind())) for plan in ("auto", False)]
+    pair = [trainer(executor, of=lambda: gn.Sequential(*model().layers, kind())) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=3, batch_size=20)
     assert_same(pair[0].model, pair[1].model)

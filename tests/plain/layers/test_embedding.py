@@ -72,7 +72,7 @@ def test_training_goes_on_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_replayed_step_gives_the_bits_of_the_code(dtype):
-    pair = [gn.Trainer(model(padding_idx=0).to(dtype=dtype), plan=plan) for plan in (True, False)]
+    pair = [gn.Trainer(model(padding_idx=0).to(dtype=dtype), executor=executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=3, batch_size=16)
     assert_array_equal(pair[0].model.store.params, pair[1].model.store.params)
@@ -105,7 +105,7 @@ def test_bad_indices_are_refused_before_anything_is_changed(bad, error, message)
 
 
 def test_each_step_looks_at_the_indices_given_also_when_it_is_recorded_or_replayed():
-    one = gn.Trainer(model(), plan=True)
+    one = gn.Trainer(model(), executor="numpy")
     for _ in range(4):
         before = one.model.store.params.copy()
         with pytest.raises(DataError, match=r"indices must lie in 0 \.\. 11, got 0 \.\. 12"):

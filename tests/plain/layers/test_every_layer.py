@@ -12,9 +12,9 @@ import gpunet as gn
 EVERY = sorted(set(gn.layers.__all__) - {"Layer"})
 
 
-def trainer(name: str, *, epochs: int, plan: bool = True) -> gn.Trainer:
+def trainer(name: str, *, epochs: int, executor: str = "auto") -> gn.Trainer:
     model, x = example(name)
-    run = gn.Trainer(model, optimizer=gn.SGD(0.1, momentum=0.9), seed=3, plan=plan)
+    run = gn.Trainer(model, optimizer=gn.SGD(0.1, momentum=0.9), seed=3, executor=executor)
     run.fit(x, LABELS, epochs=epochs, batch_size=8)
     return run
 
@@ -33,7 +33,7 @@ def test_a_trained_model_is_summarised_saved_pickled_and_copied(name, tmp_path):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_training_is_the_same_bits_recorded_or_not_and_resumed(name, tmp_path):
-    whole, written, half = trainer(name, epochs=2), trainer(name, epochs=2, plan=False), trainer(name, epochs=1)
+    whole, written, half = trainer(name, epochs=2), trainer(name, epochs=2, executor="eager"), trainer(name, epochs=1)
     half.save(tmp_path / "run")
     resumed = gn.Trainer.resume(tmp_path / "run")
     resumed.fit(example(name)[1], LABELS, epochs=1, batch_size=8)

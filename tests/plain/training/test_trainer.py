@@ -238,7 +238,7 @@ def orders(**options):
             return dy
 
     model = gn.Sequential(FirstFeature(), gn.Linear(4, 2, rng=0))
-    gn.Trainer(model, seed=options.pop("seed", 0), plan=False).fit(X, y, epochs=2, **options)
+    gn.Trainer(model, seed=options.pop("seed", 0), executor="eager").fit(X, y, epochs=2, **options)
     rows = [row for batch in batches for row in batch]
     return [rows[:10], rows[10:]], [len(batch) for batch in batches[: len(batches) // 2]]
 

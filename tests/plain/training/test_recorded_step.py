@@ -19,9 +19,9 @@ OPTIMIZERS = {
 }
 
 
-def trainer(plan, *, sizes=(5, 16, 8, 3), optimizer="adam", dropout=0.2, dtype="float32", loss=None, **options):
+def trainer(executor, *, sizes=(5, 16, 8, 3), optimizer="adam", dropout=0.2, dtype="float32", loss=None, **options):
     model = gn.MLP(sizes, dropout=dropout, seed=0).to(dtype=dtype)
-    return gn.Trainer(model, optimizer=OPTIMIZERS[optimizer](), loss=loss, seed=3, plan=plan, **options)
+    return gn.Trainer(model, optimizer=OPTIMIZERS[optimizer](), loss=loss, seed=3, executor=executor, **options)
 
 
 def state(trainer):
@@ -38,7 +38,7 @@ def assert_same(first, second):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_fifty_replayed_steps_give_the_bits_of_the_code(optimizer, dtype):
-    pair = [trainer(plan, optimizer=optimizer, dtype=dtype) for plan in (True, False)]
+    pair = [trainer(executor, optimizer=optimizer, dtype=dtype) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=10, batch_size=17, sample_weight=np.linspace(0, 2, 80))  # the last batch is a smaller one
     assert pair[0].optimizer.steps == 50
@@ -58,7 +58,7 @@ def test_fifty_replayed_steps_give_the_bits_of_the_code(optimizer, dtype):
 )
 @pytest.mark.parametrize("weight", [None, np.linspace(0, 2, 80)], ids=["alike", "weighted"])
 def test_every_loss_is_replayed(loss, outputs, y, weight):
-    pair = [trainer(plan, sizes=(5, 8, outputs), loss=loss) for plan in (True, False)]
+    pair = [trainer(executor, sizes=(5, 8, outputs), loss=loss) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, y, epochs=3, batch_size=20, sample_weight=weight)
     assert_same(*pair)
@@ -68,14 +68,14 @@ def test_every_loss_is_replayed(loss, outputs, y, weight):
     "activation", ["relu", "leaky_relu", "elu", "sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh"]
 )
 def test_every_activation_is_replayed(activation):
-    pair = [gn.Trainer(gn.MLP([5, 8, 8, 3], activation), plan=plan) for plan in (True, False)]
+    pair = [gn.Trainer(gn.MLP([5, 8, 8, 3], activation), executor=executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=2, batch_size=20)
     assert_same(*pair)
 
 
 def test_single_steps_are_replayed_over_the_batches_given():
-    pair = [trainer(plan) for plan in (True, False)]
+    pair = [trainer(executor) for executor in ("numpy", "eager")]
     for rows in (slice(0, 20), slice(20, 40), slice(40, 60), slice(60, 80), slice(0, 7), slice(3, 10), slice(8, 15)):
         losses = [float(one.step(X[rows], Y[rows])) for one in pair]
         assert losses[0] == losses[1]
@@ -158,7 +158,10 @@ def test_a_change_after_the_recording_counts_from_the_next_step_on(change):
     untouched = trainer(True, loss=gn.CrossEntropyLoss(class_weight=[1, 1, 1]))
     untouched.fit(X, Y, epochs=3, batch_size=20)
     losses = [gn.CrossEntropyLoss(class_weight=[1, 1, 1]) for _ in range(2)]
-    pair = [trainer(plan, loss=loss, callbacks=[Change()]) for plan, loss in zip((True, False), losses, strict=True)]
+    pair = [
+        trainer(executor, loss=loss, callbacks=[Change()])
+        for executor, loss in zip(("numpy", "eager"), losses, strict=True)
+    ]
     for one in pair:
         one.fit(X, Y, epochs=3, batch_size=20)
     assert_same(*pair)
@@ -170,7 +173,7 @@ def test_a_change_by_a_function_that_is_set_on_a_callback_counts_too():
         if trainer.optimizer.steps == 7:
             change_loss(trainer)
 
-    pair = [trainer(plan, callbacks=[gn.Callback()]) for plan in (True, False)]
+    pair = [trainer(executor, callbacks=[gn.Callback()]) for executor in ("numpy", "eager")]
     for one in pair:
         one.callbacks[0].on_step_end = change
         one.fit(X, Y, epochs=3, batch_size=20)
@@ -178,7 +181,7 @@ def test_a_change_by_a_function_that_is_set_on_a_callback_counts_too():
 
 
 def test_a_model_may_change_its_dtype_between_two_fits():
-    pair = [trainer(plan) for plan in (True, False)]
+    pair = [trainer(executor) for executor in ("numpy", "eager")]
     for one in pair:
         for dtype in ("float32", "float64", "float32"):
             one.model.to(dtype=dtype)
@@ -187,7 +190,7 @@ def test_a_model_may_change_its_dtype_between_two_fits():
 
 
 def test_other_data_of_the_same_shape_is_what_the_next_fit_sees():
-    pair = [trainer(plan) for plan in (True, False)]
+    pair = [trainer(executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=2, batch_size=20)
         one.fit(X[:60] * 2, Y[:60], epochs=2, batch_size=20)
@@ -211,12 +214,12 @@ class Scale(gn.Layer):
         return dy * self.params["scale"]
 
 
-def own(plan, kind=Scale):
-    return gn.Trainer(gn.Sequential(kind(5), gn.Linear(5, 3, rng=0)), plan=plan)
+def own(executor, kind=Scale):
+    return gn.Trainer(gn.Sequential(kind(5), gn.Linear(5, 3, rng=0)), executor=executor)
 
 
 def test_a_layer_of_ones_own_is_replayed():
-    pair = [own(plan) for plan in (True, False)]
+    pair = [own(executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=5, batch_size=20)
     assert_same(*pair)
@@ -270,7 +273,9 @@ class EscapingLoss(gn.CrossEntropyLoss):
 
 
 def test_a_loss_whose_value_escapes_the_recording_is_told_and_not_replayed():
-    automatic, plain = (gn.Trainer(gn.MLP([5, 3]), loss=EscapingLoss(), plan=plan) for plan in ("auto", False))
+    automatic, plain = (
+        gn.Trainer(gn.MLP([5, 3]), loss=EscapingLoss(), executor=executor) for executor in ("numpy", "eager")
+    )
     with pytest.warns(UserWarning, match="cannot be recorded"):
         automatic.fit(X, Y, epochs=3, batch_size=20)
     plain.fit(X, Y, epochs=3, batch_size=20)
@@ -293,10 +298,10 @@ def poison(rows, value):
     return bad
 
 
-@pytest.mark.parametrize("plan", [True, False])
+@pytest.mark.parametrize("executor", ["numpy", "eager"])
 @pytest.mark.parametrize("clip", [{}, {"clip_norm": 1.0}], ids=["plain", "clipped"])
 def test_gradients_that_are_not_finite_leave_the_last_finite_weights_and_the_epoch_says_since_when(plan, clip):
-    one = gn.Trainer(gn.MLP([5, 8, 3]), optimizer=gn.Adam(0.01, **clip), plan=plan)
+    one = gn.Trainer(gn.MLP([5, 8, 3]), optimizer=gn.Adam(0.01, **clip), executor=executor)
     one.model[0].params["weight"] = 100 * one.model[0].params["weight"]
     one.fit(X, Y, epochs=1, batch_size=20, shuffle=False)
     weights = []
@@ -317,7 +322,7 @@ def test_gradients_that_are_not_finite_leave_the_last_finite_weights_and_the_epo
 
 
 def test_every_epoch_with_gradients_that_are_not_finite_says_so():
-    one = gn.Trainer(gn.MLP([5, 8, 3]), plan=True)
+    one = gn.Trainer(gn.MLP([5, 8, 3]), executor="numpy")
     one.model[0].params["weight"] = 100 * one.model[0].params["weight"]
     huge = poison(slice(20, 40), 3e38)
     for x, step in ((huge, 2), (X, None), (huge, 10)):

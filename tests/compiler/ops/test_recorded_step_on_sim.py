@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from gpunet.training.plan import MOST_RESIDENT
 from problems import classification
 
 import gpunet as gn
 from gpunet import simulator
 from gpunet.errors import KernelError, OutOfMemoryError
 from gpunet.tape import Tape
-from gpunet.training.plan import MOST_RESIDENT
 
 X, Y = classification(80)
 OPTIMIZERS = {
@@ -20,9 +20,9 @@ OPTIMIZERS = {
 }
 
 
-def trainer(device, plan, optimizer="adam", *, dropout=0.2, dtype="float32", sizes=(5, 16, 3), **options):
+def trainer(device, executor, optimizer="adam", *, dropout=0.2, dtype="float32", sizes=(5, 16, 3), **options):
     model = gn.MLP(sizes, dropout=dropout, seed=0).to(device, dtype=dtype)
-    return gn.Trainer(model, optimizer=OPTIMIZERS[optimizer](), seed=3, plan=plan, **options)
+    return gn.Trainer(model, optimizer=OPTIMIZERS[optimizer](), seed=3, executor=executor, **options)
 
 
 def weights(trainer):
@@ -92,7 +92,7 @@ def test_between_the_ends_of_epochs_nothing_is_copied_awaited_or_allocated(optim
 
 def test_a_step_of_a_784_128_10_net_is_ten_nodes_at_most():
     rng = np.random.default_rng(0)
-    run = gn.Trainer(gn.MLP([784, 128, 10]).to("sim"), plan=True)
+    run = gn.Trainer(gn.MLP([784, 128, 10]).to("sim"), executor="graph")
     run.fit(rng.standard_normal((384, 784), np.float32), rng.integers(0, 10, 384), epochs=1, batch_size=128)
     assert len(run.explain().nodes) <= 10
 
@@ -122,7 +122,10 @@ def mixed(run):
 @pytest.mark.parametrize("train", [growing, resumed, mixed])
 @pytest.mark.parametrize("schedule", [gn.StepLR(0.5, 6), gn.CosineLR(0.5, 24)], ids=repr)
 def test_rates_that_begin_to_change_after_the_recording_are_those_of_the_code(schedule, train):
-    runs = [gn.Trainer(gn.MLP([5, 8, 3]).to("sim"), optimizer=gn.SGD(schedule), plan=plan) for plan in (True, False)]
+    runs = [
+        gn.Trainer(gn.MLP([5, 8, 3]).to("sim"), optimizer=gn.SGD(schedule), executor=executor)
+        for executor in ("graph", "eager")
+    ]
     for run in runs:
         train(run)
     np.testing.assert_array_equal(*map(weights, runs))
@@ -149,7 +152,7 @@ def test_tf32_is_used_where_it_is_asked_for_and_stays_near():
 
 
 def test_a_gradient_that_is_not_finite_is_not_applied_in_a_replay():
-    run = gn.Trainer(gn.MLP([5, 8, 3]).to("sim"), plan=True)
+    run = gn.Trainer(gn.MLP([5, 8, 3]).to("sim"), executor="graph")
     run.model[0].params["weight"] = 100 * gn.to_host(run.model[0].params["weight"])
     bad = X.copy()
     bad[60:] = 3e38
@@ -206,8 +209,8 @@ def test_batches_on_the_gpu_may_lie_there_in_any_way_be_many_and_change_in_place
     wide = [rng.normal(size=(8, 12)).astype(np.float32) for _ in range(2 * MOST_RESIDENT)]
     y = simulator.asarray(rng.integers(0, 3, 8))
     runs = []
-    for plan in (True, False):
-        run = gn.Trainer(gn.Sequential(gn.LayerNorm(6), gn.Linear(6, 3, rng=0)).to("sim"), plan=plan)
+    for executor in ("graph", "eager"):
+        run = gn.Trainer(gn.Sequential(gn.LayerNorm(6), gn.Linear(6, 3, rng=0)).to("sim"), executor=executor)
         xs = [simulator.asarray(a)[:, ::2] if i % 2 else simulator.asarray(a[:, :6]) for i, a in enumerate(wide)]
         for _ in range(3):
             for x in xs:

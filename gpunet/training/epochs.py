@@ -1,0 +1,157 @@
+"""The loop over epochs and steps of one `fit`."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+from gpunet import random
+from gpunet.errors import GpunetWarning
+from gpunet.optimizers.step import LONGEST_RUN
+from gpunet.training.batches import Batches, NextRows
+from gpunet.training.callbacks import Callback
+from gpunet.training.history import Row
+from gpunet.training.interrupts import interruptible
+from gpunet.training.protocol import Training
+from gpunet.training.step import Step, StepCache
+
+LONGEST_CALL = 0.05
+"""Seconds that one call of steps may take, so that Ctrl-C and the progress bar stay prompt."""
+
+Validate = Callable[[], Mapping[str, float]]
+"""Returns the loss and the metrics on the validation data."""
+
+
+class EpochLoop:
+    """Runs the epochs of one `fit`.
+
+    Args:
+        training: what is trained; its epoch, position, history and metrics advance.
+        steps: its steps.
+        batches: the data.
+        batch_size: rows of a step.
+        shuffle: whether each epoch has an order of its own.
+        validate: evaluates the validation data; None: there are none.
+        norms: (rows,), what each row adds to the denominator of the loss where ranks share the batches; None: the same.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        steps: StepCache,
+        batches: Batches,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        validate: Validate | None,
+        norms: np.ndarray | None,
+    ):
+        self._training, self._steps, self._batches = training, steps, batches
+        self._batch_size, self._shuffle, self._validate, self._norms = batch_size, shuffle, validate, norms
+        self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
+        self._pace: dict[int, float] = {}  # seconds of a step by the rows of its batch
+
+    def run(self, epochs: int) -> None:
+        """Run so many epochs; the first one ends the epoch that an interruption left unfinished."""
+        training = self._training
+        training.history.stopped = None
+        with interruptible(training.stop):
+            try:
+                for callback in training.callbacks:
+                    callback.on_fit_begin(training, epochs * training.rows - training.position)
+                for _ in range(epochs):
+                    self._run_epoch()
+                    if training.history.stopped:
+                        break
+            except BaseException:
+                training.history.stopped = "error"  # maybe in the middle of an update: nothing to write to a checkpoint
+                raise
+            finally:
+                for callback in training.callbacks:
+                    callback.on_fit_end(training)
+
+    def _run_epoch(self) -> None:
+        training, ranks = self._training, self._training.ranks
+        order = self._order()
+        self._batches.begin(*ranks.order(order, training.position, self._batch_size))
+        if not training.position:
+            training.optimizer.prepare().progress.first_skipped.fill(0)
+        began = time.perf_counter()
+        while training.position < training.rows:
+            if training.history.stopped == "interrupted" and ranks.size == 1:
+                return
+            self._run_steps(order)
+        self._end_epoch(began)
+
+    def _run_steps(self, order: np.ndarray) -> None:
+        """Run as many steps in one call as there are until Python must act."""
+        training = self._training
+        left = training.rows - training.position
+        count = min(self._batch_size, left)
+        step = self._step(count)
+        if step.share is not None:
+            batch = order[training.position : training.position + count]
+            step.share.weigh(None if self._norms is None else self._norms[batch])
+        steps = 1 if self._single else min(left // count, self._steps_of_a_call(count))
+        began = time.perf_counter()
+        step.run(steps)
+        self._pace[count] = (time.perf_counter() - began) / steps
+        training.running.count(step.prediction, steps)
+        training.position += steps * count
+        for callback in training.callbacks:
+            callback.on_steps_end(training, steps, steps * count)
+
+    def _steps_of_a_call(self, count: int) -> int:
+        """Return how many steps one call may run; the first time a single one, to measure it."""
+        seconds = self._pace.get(count)
+        return 1 if seconds is None else int(min(max(LONGEST_CALL / seconds, 1), LONGEST_RUN))
+
+    def _step(self, count: int) -> Step:
+        kind = self._batches, count
+        running = self._training.running
+        make = partial(self._steps.make, kind, count, lambda rows: NextRows(self._batches, rows, running))
+        return self._steps.find(kind) or make()
+
+    def _end_epoch(self, began: float) -> None:
+        training, ranks = self._training, self._training.ranks
+        first_skipped = training.optimizer.prepare().progress.first_skipped
+        means, skipped = training.running.read_beside(first_skipped, ranks.total)
+        if skipped and ranks.main:
+            warnings.warn(
+                f"epoch {training.epoch + 1}: from step {skipped} of the training on, gradients were not finite; such "
+                "steps are not applied, and the weights are the last finite ones. Lower the learning rate.",
+                GpunetWarning,
+                stacklevel=5,
+            )
+        row = ranks.on_main(partial(self._row, means, began))
+        training.optimizer.schedule.observe(row.get("val_loss", row["loss"]))
+        training.epoch, training.position = training.epoch + 1, 0
+        training.running.reset()
+        training.history.epochs.append(row)
+        for callback in training.callbacks:
+            callback.on_epoch_end(training, row)
+        training.history.stopped = ranks.first(training.history.stopped)
+
+    def _row(self, means: Mapping[str, float], began: float) -> Row:
+        """Return what the history keeps of the epoch, which began at that time."""
+        training = self._training
+        row: Row = {"epoch": training.epoch + 1, **means}
+        if self._validate is not None:
+            row |= {f"val_{name}": value for name, value in self._validate().items()}
+        return row | {"lr": training.optimizer.lr, "seconds": round(time.perf_counter() - began, 4)}
+
+    def _order(self) -> np.ndarray:
+        """Return the order of the rows in the epoch that begins or continues, (rows,)."""
+        training = self._training
+        if not self._shuffle:
+            return np.arange(training.rows)
+        return random.permutation(training.rows, seed=training.seed, epoch=training.epoch)
+
+
+def _acts_on_each_step(callback: Callback) -> bool:
+    """Return whether a callback overrides `on_step_end`."""
+    return getattr(callback.on_step_end, "__func__", None) is not Callback.on_step_end

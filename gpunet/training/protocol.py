@@ -1,0 +1,54 @@
+"""A training as callbacks, checkpoints and ranks see it; `Trainer` is the one implementation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from gpunet.losses import Loss
+from gpunet.models import Model
+from gpunet.optimizers import Optimizer
+from gpunet.training.history import History
+
+
+class Training(Protocol):
+    """A training that is under way.
+
+    Attributes:
+        model: the model that is trained.
+        loss: the loss that is minimised.
+        optimizer: the update rule.
+        callbacks: what is called during training, in the order of the calls.
+        history: the rows of the epochs done.
+        seed: the seed of shuffles, dropout masks and the validation split.
+        precision: "float32" or "tf32".
+        executor: what runs the steps.
+        epoch: epochs done.
+        position: rows done of an unfinished epoch.
+        rows: rows of the data last trained on.
+        running: the sums of the metrics of the unfinished epoch.
+        ranks: who trains.
+    """
+
+    model: Model
+    loss: Loss
+    optimizer: Optimizer
+    callbacks: list[Any]
+    history: History
+    seed: int
+    precision: Any
+    executor: Any
+    epoch: int
+    position: int
+    rows: int
+    running: Any
+    ranks: Any
+
+    def attach(self) -> None:
+        """Attach the model to the optimizer, unless that was done."""
+
+    def stop(self, why: str) -> None:
+        """End training after the epoch, with `why` in `history.stopped`."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the training to a file."""

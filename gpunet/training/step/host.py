@@ -1,0 +1,186 @@
+"""The executors of the CPU: the recorded step as a list of NumPy calls, or as C++ nodes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet import native
+from gpunet.ops.activations import CustomActivation
+from gpunet.recording import NotRecordableError, note, recording
+from gpunet.tape import Tape
+from gpunet.training.explain import Explanation, call_nodes, native_nodes
+from gpunet.training.explain import Node as NodeDescription
+
+
+class NumpyExecutor:
+    """Records the NumPy calls of the step and makes them again.
+
+    Args:
+        step: the step.
+    """
+
+    name = "numpy"
+    native = False
+
+    def __init__(self, step: Any):
+        self.step = step
+        self.nodes: list[Any] = []
+        self._arena_bytes = 0
+        self._trusted = False
+
+    def record(self) -> None:
+        """Record the step over buffers of zeros, twice: the first time to know the buffers, then over one piece."""
+        step = self.step
+        for first in (True, False):
+            with step.unchanged(), step.store.recorded(), recording(self.native) as nodes, np.errstate(all="ignore"):
+                if not first:
+                    self._arena_bytes = step.tape.pack()
+                step.work()
+                self._note_update()
+        step.value, step.prediction = np.asarray(step.value), np.asarray(step.prediction)
+        self.nodes = nodes
+
+    def _note_update(self) -> None:
+        note(self.step.update)
+
+    def run(self, steps: int) -> None:
+        """Make the calls so many times."""
+        self._check_code_of_others()
+        for _ in range(steps):
+            for call in self.nodes:
+                call()
+
+    def _check_code_of_others(self) -> None:
+        """Fall back where the step has code that is not gpunet's and whose replay gives other numbers than itself.
+
+        Such code may escape the recording, with results that it keeps from the zeros over which it was recorded.
+        """
+        if self._trusted or all(map(_is_own, self.step.parts)):
+            return
+        if not _replays_exactly(self.step):
+            raise NotRecordableError("replaying the recorded calls gave other results than the code.")
+        self._trusted = True
+
+    def describe(self) -> Explanation:
+        """Return the calls, those of the optimizer's update included."""
+        return Explanation(self._described(self.nodes), self._arena_bytes, "numpy: a NumPy call each")
+
+    def _described(self, calls: Sequence[Any]) -> list[NodeDescription]:
+        """Return the descriptions of NumPy calls."""
+        own = [call for call in calls if call != self.step.update]
+        update = (self.step.optimizer.prepare().calls or []) if len(own) < len(calls) else []
+        return list(call_nodes([*own, *update]))
+
+
+class NativeExecutor(NumpyExecutor):
+    """Records the step as C++ nodes, and NumPy calls where an operation has no kernel; one call runs many steps."""
+
+    name = "native"
+    native = True
+    _places: list[list[tuple[np.ndarray, int]]] | None = None
+
+    def record(self) -> None:
+        """Record the step and compile its kernels."""
+        super().record()
+        groups = itertools.groupby(self.nodes, lambda node: isinstance(node, native.Node))
+        self._segments = [native.Program(list(group)) if is_native else list(group) for is_native, group in groups]
+
+    def _note_update(self) -> None:
+        self._updates = self.step.reduce is None and self.step.optimizer.note_nodes()
+        if not self._updates:
+            super()._note_update()
+
+    def run(self, steps: int) -> None:
+        """Run the steps: in one call where all nodes are native."""
+        self._check_code_of_others()
+        optimizer = self.step.optimizer
+        if self._updates:
+            optimizer.prepare().progress.look_ahead(steps)
+        if len(self._segments) == 1 and isinstance(self._segments[0], native.Program):
+            self._segments[0].run(steps)
+        else:
+            for _ in range(steps):
+                self._run_segments()
+        if self._updates:
+            optimizer.counter.advance(steps)
+
+    def describe(self) -> Explanation:
+        """Return the nodes, phase by phase, and how they are divided among threads."""
+        described: list[NodeDescription] = []
+        programs = [segment for segment in self._segments if isinstance(segment, native.Program)]
+        for segment in self._segments:
+            described += native_nodes(segment) if isinstance(segment, native.Program) else self._described(segment)
+        blas = native.find_blas()
+        threads = max((program.threads for program in programs), default=1)
+        calls = "" if len(programs) == len(self._segments) else "; NumPy calls where an operation has no C++ kernel"
+        products = "products by NumPy" if blas is None else f"products by {blas.path}"
+        summary = f"native: {len(programs)} program(s) of C++ nodes{calls}; threads: {threads}; {products}"
+        return Explanation(described, self._arena_bytes, summary)
+
+    def _run_segments(self) -> None:
+        for segment in self._segments:
+            if isinstance(segment, native.Program):
+                segment.run()
+            else:
+                for call in segment:
+                    call()
+
+    def binds(self, inputs: Sequence[np.ndarray]) -> bool:
+        """Return whether the nodes can read other arrays in place of the inputs that the step was recorded with."""
+        if self._places is None:
+            self._places = self._find_places(inputs)
+        return bool(self._places)
+
+    def bind(self, given: Sequence[np.ndarray]) -> None:
+        """Let the nodes read C-contiguous arrays, which the caller keeps alive, in place of the inputs."""
+        for slots, a in zip(self._places or (), given, strict=True):
+            start = native.address(a)
+            for of_node, position in slots:
+                of_node[position] = start
+
+    def _find_places(self, inputs: Sequence[np.ndarray]) -> list[list[tuple[np.ndarray, int]]]:
+        """Return where nodes name each input; nothing where a NumPy call or a view of a part may."""
+        if len(self._segments) > 1:
+            return []
+        places: list[list[tuple[np.ndarray, int]]] = []
+        for a in inputs:
+            start, end = native.address(a), native.address(a) + a.nbytes
+            found = []
+            for node in self.nodes:
+                for position, (begin, _) in node.ranges.items():
+                    if start <= begin < end:
+                        if begin != start:
+                            return []
+                        found.append((node.slots, position))
+            places.append(found)
+        return places
+
+
+def _is_own(part: object) -> bool:
+    """Return whether all code of a layer, loss, activation or optimizer is gpunet's."""
+    return type(part).__module__.startswith("gpunet.") and not isinstance(part, CustomActivation)
+
+
+def _replays_exactly(step: Any) -> bool:
+    """Return whether the recorded NumPy calls of a step's gradients give the same bits as its code."""
+    store, seed, counter = step.store, step.seed, step.optimizer.counter
+    tape = Tape(seed, counter)
+    tape.reset(first_row=step.first_row)
+    with step.unchanged(), store.recorded(), recording() as calls, np.errstate(all="ignore"):
+        value, prediction, _ = step.gradients(tape)
+    results = []
+    for replayed in (True, False):
+        with step.unchanged():
+            if replayed:
+                for call in calls:
+                    call()
+            else:
+                fresh = Tape(seed, counter)
+                fresh.reset(first_row=step.first_row)
+                value, prediction, _ = step.gradients(fresh)
+            results.append([np.array(a) for a in (value, prediction, store.grads, store.buffers)])
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*results, strict=True))

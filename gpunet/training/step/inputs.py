@@ -1,0 +1,123 @@
+"""The batches that `Trainer.step` is given, as a step reads them: in place where it can, else copied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.device import Array, aligned, on_device, to_host
+from gpunet.losses import Loss
+from gpunet.models import Model
+from gpunet.recording import recorded
+from gpunet.tape import Tape
+from gpunet.training.step.graph import GraphExecutor
+from gpunet.training.step.host import NativeExecutor, NumpyExecutor
+from gpunet.training.step.step import Step
+
+MOST_RESIDENT = 16
+"""Batches on a GPU that have a graph each; all others are copied to one place."""
+
+
+class Inputs:
+    """The batch of a step.
+
+    - An eager step reads arrays of its device, converted where they are of another dtype.
+    - A native step reads C-contiguous arrays of its dtypes in place; others, and a NumPy step, read a copy.
+    - A graph names its arrays, and launching it costs less than a copy. So batches that are on the GPU already, and
+      C-contiguous, have a graph each, up to MOST_RESIDENT, which keeps them there.
+
+    Args:
+        model: the model to train.
+        loss: what the targets are for.
+    """
+
+    def __init__(self, model: Model, loss: Loss):
+        self._model, self._loss = model, loss
+        self._indices = model.index_range is not None
+        self.advances: Sequence[Array] = ()
+        self.recordable = True
+        self._arrays: Sequence[Array] = ()
+        self._fixed: list[Array] = []
+        self._resident: dict[Any, Sequence[Array]] = {}
+
+    def load(self, tape: Tape) -> Sequence[Array]:
+        """Return the batch."""
+        return [recorded(a) for a in self._arrays]
+
+    def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
+        """Do nothing: a single step has no metrics."""
+
+    def give(self, step: Step, given: Sequence[Array]) -> None:
+        """Let the next run of the step read a batch.
+
+        Args:
+            step: the step.
+            given: features, targets and, if there are any, row weights; arrays of any device, alike in every step.
+
+        Raises:
+            DataError: indices or labels in host memory that are out of range.
+        """
+        if self._indices:
+            self._model.check_given(given[0])
+        if isinstance(step.executor, NumpyExecutor):
+            if not self._fixed:
+                self._fixed = [aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)]
+            self._arrays = self._fixed
+            step.prepare()
+        if hasattr(step, "prediction"):
+            self._loss.check_given(step.prediction, given[1])  # as the code does in an eager step
+        if isinstance(step.executor, NumpyExecutor):
+            self._give_on_host(step, given)
+        elif isinstance(step.executor, GraphExecutor):
+            self._give_on_device(step, step.executor, given)
+        else:
+            self._arrays = self._converted(step, given)
+
+    def _converted(self, step: Step, given: Sequence[Array]) -> list[Array]:
+        """Return a batch as the step's code takes it: on its device, floats in the parameters' dtype."""
+        x, target, *weights = given
+        device, dtype = step.device, step.store.params.dtype
+        target = device.asarray(target)
+        if target.dtype.kind == "f":
+            target = device.asarray(target, dtype)
+        elif device.xp is np:
+            target = device.asarray(target, np.int64)
+        x = device.asarray(x, None if self._indices else dtype)
+        return [x, target, *(device.asarray(weight, dtype) for weight in weights)]
+
+    def _give_on_host(self, step: Step, given: Sequence[Array]) -> None:
+        if isinstance(executor := step.executor, NativeExecutor) and executor.binds(self._fixed):
+            pairs = zip(given, self._fixed, strict=True)
+            self._arrays = [a if _fits(a, fixed) else _copied(a, fixed) for a, fixed in pairs]
+            executor.bind(self._arrays)
+            return
+        for fixed, a in zip(self._fixed, given, strict=True):
+            _copied(a, fixed)
+
+    def _give_on_device(self, step: Step, executor: GraphExecutor, given: Sequence[Array]) -> None:
+        ready = self._converted(step, given)
+        if on_device(given[0]) and all(a is own and a.flags.c_contiguous for a, own in zip(ready, given, strict=True)):
+            place = tuple(a.data.ptr for a in given)
+            if place in self._resident or len(self._resident) < MOST_RESIDENT:
+                self._resident[place] = self._arrays = given
+                executor.place = place
+                return
+        if not self._fixed:
+            self._fixed = [aligned(a.shape, a.dtype, step.device.xp) for a in ready]
+        for fixed, a in zip(self._fixed, ready, strict=True):
+            fixed[...] = a
+        self._arrays, executor.place = self._fixed, ()
+
+
+def _copied(a: Array, fixed: np.ndarray) -> np.ndarray:
+    fixed[...] = a if type(a) is np.ndarray else to_host(a)
+    return fixed
+
+
+def _fits(a: Array, fixed: np.ndarray) -> bool:
+    """Return whether a kernel can read an array in place of `fixed`."""
+    if type(a) is not np.ndarray or a.dtype != fixed.dtype:
+        return False
+    return bool(a.flags.c_contiguous and a.flags.aligned)

@@ -1,0 +1,251 @@
+"""A training step for one batch shape, and the executor that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, NoReturn, Protocol
+
+import numpy as np
+
+from gpunet import native, versions
+from gpunet.device import Array
+from gpunet.errors import DeviceMismatchError, DTypeError, OutOfMemoryError, ShapeError, StateError
+from gpunet.layers import Layer
+from gpunet.ops import use_kernel
+from gpunet.ops._matmul_plan import chosen_kernel
+from gpunet.recording import NotRecordableError
+from gpunet.tape import Tape
+from gpunet.training.explain import Explanation
+from gpunet.training.protocol import Training
+from gpunet.training.rank_loss import RankLoss
+from gpunet.training.step.eager import EagerExecutor
+from gpunet.training.step.graph import GraphExecutor
+from gpunet.training.step.host import NativeExecutor, NumpyExecutor
+
+
+class Source(Protocol):
+    """Where the batches of a step come from, and where its metrics go.
+
+    Attributes:
+        advances: arrays besides the model's that a step changes, such as the place in the epoch.
+        recordable: whether a step that loads from here can be recorded.
+    """
+
+    advances: Sequence[Array]
+    recordable: bool
+
+    def load(self, tape: Tape) -> Sequence[Array]:
+        """Return the batch: features, targets and, if there are any, row weights."""
+
+    def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
+        """Add a step's loss, outputs and targets to the sums of the metrics, on the device."""
+
+
+ExecutorName = Literal["auto", "eager", "numpy", "native", "graph"]
+
+EXECUTORS: tuple[ExecutorName, ...] = ("auto", "eager", "numpy", "native", "graph")
+
+CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
+"""Errors that the step's code raises whether it is recorded or not."""
+
+
+class Executor(Protocol):
+    """Runs a step. Within one executor the same steps give the same bits, whatever their number in a call."""
+
+    name: str
+
+    def record(self) -> None:
+        """Prepare the step; called once, before its first run, and without an effect on the training."""
+
+    def run(self, steps: int) -> None:
+        """Run the step so many times, on consecutive batches."""
+
+    def describe(self) -> Explanation | None:
+        """Return what the recorded step consists of."""
+
+
+class Step:
+    """The training step for one batch shape.
+
+    Args:
+        training: the model, the loss, the optimizer and the settings; attached.
+        source: where the batches come from.
+        count: rows of the batch, of all ranks together.
+        warn: is called with the reason where the step falls back to eager execution.
+
+    Attributes:
+        count: as given.
+        share: the loss over this rank's rows; None where it has all rows.
+        value: the loss of the last step, (), on the device; the next step overwrites it.
+        prediction: the outputs of the last step, in the same way.
+        executor: what runs it.
+    """
+
+    value: Array
+    prediction: Array
+
+    def __init__(self, training: Training, source: Source, count: int, warn: Callable[[str], None]):
+        self.model, self.loss, self.optimizer = training.model, training.loss, training.optimizer
+        self.seed, self.source, self.count = training.seed, source, count
+        self._name: ExecutorName = training.executor if source.recordable else "eager"
+        self._precision, self._ranks, self._warn = training.precision, training.ranks, warn
+        self.store, self.device = self.model.store, self.model.device
+        self._params = self.store.params
+        self.share: RankLoss | None = None
+        self.first_row = 0
+        self.reduce: Callable[[], Any] | None = None
+        if self._ranks.size > 1:
+            self.loss = self.share = RankLoss(self.loss, count, self._ranks.rows(count), self._params)
+            self.first_row = self.share.own.start
+            self.reduce = self._ranks.reducer(self.store.grads)
+        self.optimizer.prepare()
+        self.parts = versions.parts(training, self.loss)
+        self._begin(self._executor_of(self._name))
+
+    def _executor_of(self, name: ExecutorName) -> Executor:
+        on_cpu = self.device.xp is np
+        if name == "auto":
+            usable = self._ranks.all_true(on_cpu and native.why_unavailable() is None)
+            name = "graph" if not on_cpu else "native" if usable else "numpy"
+        if name in ("numpy", "native") and not on_cpu:
+            raise StateError(f"executor {name!r} runs on the CPU, and the model is on {self.device.name}; use 'graph'.")
+        if name == "graph" and on_cpu:
+            raise StateError("executor 'graph' runs on a GPU, and the model is on the CPU; use 'native' or 'numpy'.")
+        if name == "native":
+            native.find_compiler()
+        executors: dict[str, type[Executor]] = {
+            kind.name: kind for kind in (EagerExecutor, NumpyExecutor, NativeExecutor, GraphExecutor)
+        }
+        return executors[name](self)  # type: ignore[call-arg]
+
+    def _begin(self, executor: Executor) -> None:
+        """Begin with fresh buffers, nothing recorded."""
+        self.executor = executor
+        self.tape = Tape(self.seed, self.optimizer.counter)
+        self._ready = False
+        self._made_of = self._fingerprint()
+        self._checked = versions.latest()
+
+    def _fingerprint(self) -> tuple[str | None, list[int]]:
+        return chosen_kernel(), [part.version for part in self.parts]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing that the step was made of has changed since: model, loss, optimizer, device, kernels."""
+        latest = versions.latest()
+        if self._checked == latest:
+            return True
+        if self.executor.name == "eager":  # it reads everything anew
+            return self._params is self.store.params
+        if self._made_of != self._fingerprint():
+            return False
+        self._checked = latest
+        return True
+
+    def prepare(self) -> None:
+        """Record the step unless that was done.
+
+        Raises:
+            StateError: the step cannot be recorded, and the trainer asks for an executor that needs it.
+        """
+        if self._ready:
+            return
+        try:
+            self._refuse_layers_that_opt_out()
+            self.executor.record()
+            if self._made_of != self._fingerprint():
+                raise NotRecordableError("a layer, the loss or the optimizer sets attributes while it runs.")
+        except (MemoryError, *CODE_ERRORS):
+            raise
+        except Exception as error:  # CuPy's, the driver's, and those of a user's layer
+            self._fall_back(error)
+        self._ready = True
+
+    def _fall_back(self, error: Exception) -> None:
+        """Run eagerly from here on, with a warning; raise where the trainer asks for another executor."""
+        if self._name != "auto":
+            raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
+        self._warn(str(error))
+        self._begin(EagerExecutor(self))
+        self._ready = True
+
+    def run(self, steps: int = 1) -> None:
+        """Run the step on so many consecutive batches.
+
+        Raises:
+            OutOfMemoryError: the buffers of the step do not fit; the parameters are what they were.
+            StateError: as for `prepare`.
+        """
+        try:
+            self.prepare()
+            self.executor.run(steps)
+        except NotRecordableError as error:  # found out before the first replay
+            self._fall_back(error)
+            self.executor.run(steps)
+        except MemoryError as error:
+            self._raise_out_of_memory(error)
+        except BaseException:
+            self._begin(type(self.executor)(self))  # type: ignore[call-arg]  # buffers of a step that broke off
+            raise
+
+    def gradients(self, tape: Tape) -> tuple[Array, Array, Array]:
+        """Run the step up to its gradients; return the loss, the outputs and the targets."""
+        x, target, *weight = self.source.load(tape)
+        prediction = self.model.forward(x, tape)
+        value, gradient = self.loss.value_and_grad(prediction, target, weight[0] if weight else None, tape)
+        self.model.backward(gradient, tape, input_gradient=False)
+        return value, prediction, target
+
+    def work(self) -> None:
+        """Run the step up to its update: gradients and the sums of the metrics."""
+        self.tape.reset(first_row=self.first_row)
+        self.value, self.prediction, target = self.gradients(self.tape)
+        self.source.add(self.value, self.prediction, target, self.tape)
+
+    def update(self) -> None:
+        """Sum the gradients over the ranks and update the parameters."""
+        if self.reduce is not None:
+            self.reduce()
+        self.optimizer.step()
+
+    def run_eagerly(self) -> None:
+        """Run the code of the step once."""
+        with self.products():
+            self.work()
+        self.update()
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Restore, behind the block, what a step changes up to its update, the gradients excepted."""
+        kept = [(a, a.copy()) for a in (self.store.buffers, *self.source.advances)]
+        try:
+            yield
+        finally:
+            for a, before in kept:
+                a[...] = before
+
+    def products(self) -> AbstractContextManager[Any]:
+        """Return the block in which the matrix products of the step run with the kernel that it asks for."""
+        if self._params.dtype == np.float32:
+            return use_kernel("mma") if self._precision == "tf32" else nullcontext()
+        if self.executor.name == "graph" and chosen_kernel() is None:
+            return use_kernel("tiled")  # cuBLAS serves float64 else, and its calls cannot be captured
+        return nullcontext()
+
+    def describe(self) -> Explanation | None:
+        """Return what the recorded step consists of; None where it is not recorded."""
+        return self.executor.describe() if self._ready else None
+
+    def _refuse_layers_that_opt_out(self) -> None:
+        for part in self.parts:
+            if self.executor.name != "eager" and isinstance(part, Layer) and not part.recordable:
+                raise NotRecordableError(f"{part!r} has recordable = False.")
+
+    def _raise_out_of_memory(self, error: MemoryError) -> NoReturn:
+        needed, free = self.tape.nbytes, self.device.free_bytes()
+        self._begin(type(self.executor)(self))  # type: ignore[call-arg]
+        raise OutOfMemoryError(
+            f"{self.device.name}: the buffers of a training step do not fit: {needed / 2**20:,.1f} MiB were needed so "
+            f"far, {free / 2**20:,.1f} MiB are free ({error}). Use a smaller batch_size."
+        ) from error
