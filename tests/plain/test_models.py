@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import gpunet as gn
 from gpunet.data import Standardizer
 from gpunet.errors import ArgumentError, DataError, DTypeError, ShapeError, StateError
-from gpunet.models.model import PREDICT_ROWS
+from gpunet.models.inference import LARGEST_BATCH
 from gpunet.ops.activations import FUNCTIONS
 
 RNG = np.random.default_rng(0)
@@ -225,7 +225,7 @@ class TestPredict:
 
     def test_many_rows_go_through_in_parts(self):
         model = self.model("classification", 3)
-        x = RNG.standard_normal((2 * PREDICT_ROWS + 1, 4)).astype(np.float32)
+        x = RNG.standard_normal((2 * LARGEST_BATCH + 1, 4)).astype(np.float32)
         assert_allclose(model.outputs(x), model.forward(x), rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
