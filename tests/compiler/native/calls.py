@@ -1,6 +1,7 @@
 """Call a kernel of `kernels/cpu/` on host arrays, its work divided as a test asks for."""
 
 import ctypes
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,11 +25,11 @@ def run(folder: Path, source: str, name: str, *args, parts: Parts, options: dict
 
 
 def divided(count: int, compute: Callable[[Parts], tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
-    """Return what `compute` gives for one part of `count` rows or elements, and check that others give the same bits."""
+    """Return what `compute` gives for one part of `count` rows or elements; check that others give the same bits."""
     whole = compute([(0, count)])
     cuts = [sorted({0, 1, count // 3, count - 1, count}), sorted({0, count // 2, count})]
     for own in cuts if count > 1 else []:
-        parts = list(zip(own[:-1], own[1:], strict=True))
+        parts = list(itertools.pairwise(own))
         for a, b in zip(compute(parts[::-1]), whole, strict=True):
             assert a.tobytes() == b.tobytes(), f"other bits in the parts {parts}"
     return whole
