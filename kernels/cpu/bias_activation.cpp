@@ -5,8 +5,8 @@
 //
 // Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see ../activations.h).
 //
-// Forward and dz divide by rows. Without a bias the rows of a call are one long array. The column sums divide by columns:
-// each is the sum over the rows in their order, so that its bits do not depend on the division.
+// Forward and dz divide by rows. Without a bias the rows of a call are one long array. The column sums divide by
+// columns: each is the sum over the rows in their order, so that its bits do not depend on the division.
 
 #include "common.h"
 #include "math.h"

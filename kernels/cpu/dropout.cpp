@@ -1,8 +1,8 @@
 // dropout.cpp: y = x * keep / (1 - p) with keep = (u >= p), and its gradient; x is (rows, n).
 //
 // The random numbers u are those that gpunet/random.py describes and NumPy's Generator(Philox) draws: Philox4x64-10
-// (Salmon et al. 2011) with the key (seed, 0) and the counter (e / 8 + 1, step, draw, 0) gives the eight float32 numbers
-// of the places e = 8 q .. 8 q + 7, where row i of the global batch has the places i n .. i n + n - 1.
+// (Salmon et al. 2011) with the key (seed, 0) and the counter (e / 8 + 1, step, draw, 0) gives the eight float32
+// numbers of the places e = 8 q .. 8 q + 7, where row i of the global batch has the places i n .. i n + n - 1.
 //
 // It divides by rows. A part may begin and end inside a block of eight numbers, which its neighbours then make too. The
 // numbers of up to BLOCKS blocks are made first, by scalar 64-bit multiplications, and used by loops that vectorize.
@@ -17,7 +17,7 @@ using Word = uint64_t;
 constexpr Int DRAWS = 8;  // numbers of a block
 constexpr Int BLOCKS = 64;
 
-DEVICE Word high_product(Word a, Word b) { return static_cast<Word>(static_cast<unsigned __int128>(a) * b >> 64); }
+__extension__ using DoubleWord = unsigned __int128;
 
 // The bits of the eight numbers of a block.
 DEVICE void philox(Word block, Word step, Word draw, Word key0, uint32_t* bits) {
@@ -25,12 +25,12 @@ DEVICE void philox(Word block, Word step, Word draw, Word key0, uint32_t* bits) 
     Word counter[4] = {block + 1, step, draw, 0}, key1 = 0;
 #pragma GCC unroll 10
     for (int round = 0; round < 10; ++round) {
-        const Word high0 = high_product(MULTIPLIER0, counter[0]), low0 = MULTIPLIER0 * counter[0];
-        const Word high1 = high_product(MULTIPLIER1, counter[2]), low1 = MULTIPLIER1 * counter[2];
-        counter[0] = high1 ^ counter[1] ^ key0;
-        counter[2] = high0 ^ counter[3] ^ key1;
-        counter[1] = low1;
-        counter[3] = low0;
+        const DoubleWord product0 = MULTIPLIER0 * DoubleWord{counter[0]};
+        const DoubleWord product1 = MULTIPLIER1 * DoubleWord{counter[2]};
+        counter[0] = static_cast<Word>(product1 >> 64) ^ counter[1] ^ key0;
+        counter[2] = static_cast<Word>(product0 >> 64) ^ counter[3] ^ key1;
+        counter[1] = static_cast<Word>(product1);
+        counter[3] = static_cast<Word>(product0);
         key0 += 0x9E3779B97F4A7C15ull;
         key1 += 0xBB67AE8584CAA73Bull;
     }

@@ -23,7 +23,8 @@ struct LossAndSlope {
 
 // losses[i] += share_i times the sum of the n losses of row i, and slope times share_i.
 template <typename Share>
-DEVICE void scale_rows(const T* of_elements, T* __restrict__ slope, T* __restrict__ losses, Int rows, Int n, Share share) {
+DEVICE void scale_rows(const T* of_elements, T* __restrict__ slope, T* __restrict__ losses, Int rows, Int n,
+                       Share share) {
     if (n == 1) {
         for (Int i = 0; i < rows; ++i) {
             losses[i] += share(i) * of_elements[i];
@@ -69,9 +70,10 @@ DEVICE void mean_loss(Int begin, Int end, const T* prediction, const T* target, 
                       T* slope, T* losses, Int rows, Int n, Loss loss) {
     const T norm = weight ? weight_sum[0] * static_cast<T>(n) : static_cast<T>(rows * n);
     const T share = norm == T(0) ? T(0) : T(1) / norm;
-    if (weight)
-        losses_of_rows(begin, end, prediction, target, slope, losses, n, [=](Int i) { return weight[i] * share; }, loss);
-    else losses_of_rows(begin, end, prediction, target, slope, losses, n, [=](Int) { return share; }, loss);
+    const auto weighted = [=](Int i) { return weight[i] * share; };
+    const auto equal = [=](Int) { return share; };
+    if (weight) losses_of_rows(begin, end, prediction, target, slope, losses, n, weighted, loss);
+    else losses_of_rows(begin, end, prediction, target, slope, losses, n, equal, loss);
 }
 
 // l = (p - t)^2. slope may be the prediction.
@@ -117,8 +119,9 @@ static void binary_cross_entropy(Int begin, Int end,
                                  T* losses,              // [rows]
                                  Int rows, Int n) {
     mean_loss(begin, end, prediction, target, weight, weight_sum, slope, losses, rows, n, [](T z, T t) {
-        const T loss = (z < T(0) ? T(0) : z) - z * t + real::log1p(real::exp(-real::abs(z)));
-        return LossAndSlope{loss, T(1) / (T(1) + real::exp(-z)) - t};
+        const T tail = real::exp(-real::abs(z));
+        const T loss = (z < T(0) ? T(0) : z) - z * t + real::log1p(tail);
+        return LossAndSlope{loss, (z < T(0) ? tail : T(1)) / (T(1) + tail) - t};
     });
 }
 ROWS(binary_cross_entropy)

@@ -1,9 +1,9 @@
 // optimizers.cpp: the update rules of gpunet/optimizers/ over a model's flat buffers, and the clipping of its gradient.
 //
 // The unit of all kernels that divide is a block of BLOCK elements: [begin, end) are blocks, `parts` is their number. A
-// step is: clip_value, where it is asked for; squares, a sum a block; a rule; end_step. A rule finds the update for itself
-// in each call, from the sums of all blocks in their order, as these are few. What changes from step to step lies in
-// `progress` and `rates`.
+// step is: clip_value, where it is asked for; squares, a sum a block; a rule; end_step. A rule finds the update for
+// itself in each call, from the sums of all blocks in their order, as these are few. What changes from step to step
+// lies in `progress` and `rates`.
 //
 // Memory-bound: Adam reads p, g, m, v and writes p, m, v, 28 bytes for some 15 FLOPs (and the gradient where it is
 // clipped), so each rule is one pass.
@@ -25,7 +25,9 @@ struct Range {
     Int first, last;
 };
 
-DEVICE Range elements(Int begin, Int end, Int size) { return {std::min(begin * BLOCK, size), std::min(end * BLOCK, size)}; }
+DEVICE Range elements(Int begin, Int end, Int size) {
+    return {std::min(begin * BLOCK, size), std::min(end * BLOCK, size)};
+}
 
 // The sum of the squares; NaN where an element is NaN or infinite. In T, and again in double where that overflows: then
 // it is infinite at most in double, for finite elements.
@@ -58,8 +60,8 @@ static void clip_value(Int begin, Int end,
 }
 SLICES(clip_value)
 
-// The factor that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm + 1e-6),
-// 1). Where an element is NaN or infinite it is 0: the step is not applied.
+// The factor that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm +
+// 1e-6), 1). Where an element is NaN or infinite it is 0: the step is not applied.
 DEVICE double clip_factor(const double* partial_squares, Int parts, double max_norm) {
     double squares = 0;
     for (Int part = 0; part < parts; ++part) squares += partial_squares[part];
@@ -80,8 +82,8 @@ DEVICE Update find_update(const double* partial_squares, const double* rates, co
 }
 
 template <bool CLIPPED, bool FIRST, bool SECOND, typename Rule>
-DEVICE void update_range(T* __restrict__ p, T* __restrict__ g, T* __restrict__ s, T* __restrict__ t, Range own, T factor,
-                         Rule rule) {
+DEVICE void update_range(T* __restrict__ p, T* __restrict__ g, T* __restrict__ s, T* __restrict__ t, Range own,
+                         T factor, Rule rule) {
     INDEPENDENT
     for (Int i = own.first; i < own.last; ++i) {
         const T gradient = CLIPPED ? factor * g[i] : g[i];
@@ -164,7 +166,8 @@ static void adam(Int begin, Int end,
 }
 SLICES(adam)
 
-// v = alpha v + (1 - alpha) g^2, p -= rate g / (sqrt(v) + eps); with a velocity u = momentum u + g / (...), p -= rate u.
+// v = alpha v + (1 - alpha) g^2, p -= rate g / (sqrt(v) + eps); with a velocity u = momentum u + g / (...), p -= rate
+// u.
 static void rmsprop(Int begin, Int end,
                     const double* partial_squares,    // [parts]
                     const double* rates,              // [count]
@@ -196,6 +199,7 @@ static void end_step(Int begin, Int end,
                      Int* progress,                    // [3]
                      Int parts, double max_norm) {
     const Int step = ++progress[STEPS];
-    if (progress[FIRST_SKIPPED] == 0 && clip_factor(partial_squares, parts, max_norm) == 0) progress[FIRST_SKIPPED] = step;
+    const bool skipped = clip_factor(partial_squares, parts, max_norm) == 0;
+    if (skipped && progress[FIRST_SKIPPED] == 0) progress[FIRST_SKIPPED] = step;
 }
 WHOLE(end_step)

@@ -7,10 +7,10 @@
 // class weights c; where N is zero, so are the shares. The loss is the sum of `losses`. A label that is out of range
 // counts as no class.
 //
-// It divides by rows. Inside, LANES rows are a group, in which the logarithms and the losses are computed together. Up to
-// FEW classes a group is transposed to (classes, LANES) first, so that all loops run over LANES rows, without a remainder
-// and without sums across a vector. With more classes they run along a row, which stays in cache: one for the maximum,
-// one for the exponentials, one for their sum, one for the gradient.
+// It divides by rows. Inside, LANES rows are a group, in which the logarithms and the losses are computed together. Up
+// to FEW classes a group is transposed to (classes, LANES) first, so that all loops run over LANES rows, without a
+// remainder and without sums across a vector. With more classes they run along a row, which stays in cache: one for the
+// maximum, one for the exponentials and their sum, one for the gradient.
 
 #include <algorithm>
 
@@ -71,7 +71,7 @@ struct Group {
     }
 };
 
-// The one class of a row whose t_ij is not zero, where there is no smoothing; a label out of range gives a mass of zero.
+// The one class of a row whose t_ij is not zero, where there is no smoothing. A label out of range has a mass of zero.
 struct Label {
     Int place;
     T mass;
@@ -171,25 +171,26 @@ static void many_hard(const Batch& batch, Int first, Int count) {
     group.write_losses(batch.losses + first, count);
 }
 
-// t_ij of a row.
+// t_ij of a row: a smooth part for every class, and with labels an extra for the label.
 template <bool DISTRIBUTIONS, bool WEIGHTED>
 struct Target {
     const T* target;
     const T* class_weight;
-    int label;
-    T share, keep, smooth;
+    Int label;
+    T share, keep, smooth, extra;
 
     DEVICE Target(const Batch& batch, Int row)
         : target(DISTRIBUTIONS ? batch.target + row * batch.classes : nullptr),
           class_weight(batch.class_weight),
-          label(!DISTRIBUTIONS && batch.has_class(row) ? static_cast<int>(batch.labels[row]) : -1),
+          label(DISTRIBUTIONS ? 0 : Label::of(batch, row).place),
           share(batch.share(row)),
           keep(T(1) - batch.smoothing),
-          smooth(batch.smoothing / static_cast<T>(batch.classes)) {}
+          smooth(batch.smoothing / static_cast<T>(batch.classes)),
+          extra(DISTRIBUTIONS ? T(0) : keep * Label::of(batch, row).mass) {}
 
     DEVICE T operator[](Int j) const {
-        const T own = DISTRIBUTIONS ? target[j] : static_cast<int>(j) == label ? T(1) : T(0);
-        return share * (WEIGHTED ? class_weight[j] * (keep * own + smooth) : keep * own + smooth);
+        const T own = DISTRIBUTIONS ? keep * target[j] + smooth : smooth;
+        return share * (WEIGHTED ? class_weight[j] * own : own);
     }
 };
 
@@ -202,6 +203,7 @@ static void few_soft(const Batch& batch, Int first, Int count) {
     for (Int l = 0; l < LANES; ++l) {
         const Target<DISTRIBUTIONS, WEIGHTED> t(batch, first + std::min(l, count - 1));
         for (Int j = 0; j < classes; ++j) targets.z[j][l] = t[j];
+        targets.z[t.label][l] += t.extra;
     }
     tile.subtract_largest(classes);
     for (Int j = 0; j < classes; ++j)
@@ -229,10 +231,13 @@ static void many_soft(const Batch& batch, Int first, Int count) {
         const T largest = largest_of(z, classes);
         group.mass[l] = sum_terms<T>(classes, [=](Int j) { return t[j]; });
         group.product[l] = sum_terms<T>(classes, [=](Int j) { return t[j] * not_below(LOWEST, z[j] - largest); });
+        group.mass[l] += t.extra;
+        group.product[l] += t.extra * not_below(LOWEST, z[t.label] - largest);
         group.total[l] = exponentiate(z, dz, largest, classes);
         const T ratio = group.mass[l] / group.total[l];
         INDEPENDENT
         for (Int j = 0; j < classes; ++j) dz[j] = dz[j] * ratio - t[j];
+        dz[t.label] -= t.extra;
     }
     group.write_losses(batch.losses + first, count);
 }

@@ -16,8 +16,11 @@ template <typename Real, Int WIDTH = LANES, typename Term>
 DEVICE Real sum_terms(Int n, Term term) {
     Real lanes[WIDTH] = {};
     Int i = 0;
-    for (; i + WIDTH <= n; i += WIDTH)
+    for (; i + WIDTH <= n; i += WIDTH) {
+        INDEPENDENT
         for (Int lane = 0; lane < WIDTH; ++lane) lanes[lane] += term(i + lane);
+    }
+    INDEPENDENT
     for (Int lane = 0; lane < n - i; ++lane) lanes[lane] += term(i + lane);
     for (Int width = WIDTH / 2; width > 0; width /= 2)
         for (Int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];

@@ -1,0 +1,174 @@
+"""Faults to plant in the CPU kernels: the file, what stands there, what to put there, the case that catches it."""
+
+import shutil
+from functools import partial
+
+import numpy as np
+from compiler.native import cases
+
+from gpunet.device import kernels_path
+from gpunet.optimizers import BLOCK, SGD, Adam, RMSprop
+
+FLOAT = np.dtype(np.float32)
+
+
+def skipped_step(folder):
+    state = cases.State(Adam(), FLOAT, BLOCK + 1)
+    state.g[-1] = np.inf
+    before = state.p.copy()
+    state.step(folder, "adam")
+    np.testing.assert_array_equal(state.p, before)
+    assert state.progress.tolist() == [5, 3, 5]
+
+
+def out_of_range(folder):
+    z, labels = cases.normal((3, 4), FLOAT), np.array([0, 4, 1])
+    losses, dz = cases.cross_entropy_of(folder, z, labels)
+    assert losses[1] == 0
+    assert not dz[1].any()
+
+
+relu = partial(cases.bias_activation, dtype=FLOAT, name="relu", rows=5, n=19)
+columns = partial(cases.sum_columns, dtype=FLOAT, rows=5, n=19)
+few_classes = partial(cases.cross_entropy, dtype=FLOAT, rows=19, classes=5, weighted=True, class_weighted=True)
+many_classes = partial(cases.cross_entropy, dtype=FLOAT, rows=19, classes=37)
+lone_maximum = partial(many_classes, logits=np.eye(19, 37, 18, FLOAT) * 200)
+few_soft = partial(cases.cross_entropy, dtype=FLOAT, rows=19, classes=5, smoothing=0.1)
+many_soft = partial(cases.cross_entropy, dtype=FLOAT, rows=19, classes=37, hard=False, class_weighted=True)
+squared = partial(cases.elementwise_loss, dtype=FLOAT, name="mean_squared_error", rows=5, n=700)
+huber = partial(cases.elementwise_loss, dtype=FLOAT, name="huber", rows=5, n=13, weight=np.arange(5, dtype=FLOAT))
+binary = partial(cases.elementwise_loss, dtype=FLOAT, name="binary_cross_entropy", rows=70, n=1)
+total = partial(cases.total, dtype=FLOAT, n=37)
+right = partial(cases.right_answers, dtype=FLOAT, rows=50, classes=10)
+adam = partial(cases.optimizer_step, dtype=FLOAT, name="adam", optimizer=Adam(clip_norm=0.5), size=2 * BLOCK)
+sgd = partial(cases.optimizer_step, dtype=FLOAT, name="sgd", optimizer=SGD(0.1, 0.9, True), size=9)
+rmsprop = partial(cases.optimizer_step, dtype=FLOAT, name="rmsprop", optimizer=RMSprop(momentum=0.9), size=9)
+clipped = partial(cases.optimizer_step, dtype=FLOAT, name="sgd", optimizer=SGD(0.1, clip_value=0.2), size=9)
+rates = partial(cases.optimizer_step, dtype=FLOAT, name="sgd", optimizer=SGD(0.1), size=9, done=7)
+dropout = partial(cases.dropout, dtype=FLOAT, rows=9, n=129, first_row=5)
+gather = partial(cases.gather, rows=7, widths=(3, 2, 4))
+products = partial(cases.products, dtype=FLOAT, m=7, n=5, k=3)
+no_products = partial(cases.products, dtype=FLOAT, m=3, n=2, k=0)
+
+FAULTS = {
+    "no bias": ("bias_activation.cpp", "BIAS ? z[j] + bias[j] : z[j]", "z[j]", relu),
+    "the first row's preactivation": (
+        "bias_activation.cpp",
+        "KEEP ? preactivation + i * n",
+        "KEEP ? preactivation",
+        relu,
+    ),
+    "a derivative of every row but the last": (
+        "bias_activation.cpp",
+        "i < end * n; ++i) dz",
+        "i < (end - 1) * n; ++i) dz",
+        relu,
+    ),
+    "columns of the row above": (
+        "bias_activation.cpp",
+        "sums[j] += a[i * n + j]",
+        "sums[j] += a[i * rows + j]",
+        columns,
+    ),
+    "last columns that are left out": (
+        "bias_activation.cpp",
+        "    sum_adjacent<WIDTH>(a + end",
+        "    if (end == n - 1) sum_adjacent<WIDTH>(a + end",
+        columns,
+    ),
+    "a lane of another row": (
+        "softmax_cross_entropy.cpp",
+        "std::min(l, count - 1) * classes",
+        "0 * classes",
+        few_classes,
+    ),
+    "a label without its share": (
+        "softmax_cross_entropy.cpp",
+        "tile.z[places[l]][l] -= group.mass[l];",
+        "",
+        few_classes,
+    ),
+    "a label that is not checked": ("softmax_cross_entropy.cpp", "&& labels[row] < classes", "", out_of_range),
+    "a norm without the classes' weights": (
+        "softmax_cross_entropy.cpp",
+        "if (!labels || !class_weight) return share;",
+        "return share;",
+        few_classes,
+    ),
+    "a maximum of the first lane": (
+        "vector.h",
+        "lanes[lane + width] > lanes[lane] ? lanes[lane + width] : lanes[lane]",
+        "lanes[lane]",
+        lone_maximum,
+    ),
+    "no smoothing": (
+        "softmax_cross_entropy.cpp",
+        "smooth(batch.smoothing / static_cast<T>(batch.classes))",
+        "smooth(0)",
+        few_soft,
+    ),
+    "no weights of classes": ("softmax_cross_entropy.cpp", "WEIGHTED ? class_weight[j] *", "WEIGHTED ?", many_soft),
+    "a remainder that is lost": (
+        "vector.h",
+        "lane < n - i; ++lane) lanes[lane] += ",
+        "lane < 0; ++lane) lanes[lane] += ",
+        total,
+    ),
+    "the first part of a wide row alone": (
+        "losses.cpp",
+        "losses[i] += share(i) * sum",
+        "losses[i] = share(i) * sum",
+        squared,
+    ),
+    "a bend at another place": ("losses.cpp", "d < -delta ? -delta", "d < 0 ? -delta", huber),
+    "no weights of rows": ("losses.cpp", "return weight[i] * share;", "return share;", huber),
+    "a slope without its share": ("losses.cpp", "            slope[i] *= share(i);", "", binary),
+    "the last of equal answers": ("metrics.cpp", "!(z[j] < own)", "!(z[j] <= own)", right),
+    "a NaN that is passed over": ("metrics.cpp", "!(z[j] <= own)", "z[j] > own", right),
+    "a target at another threshold": ("metrics.cpp", "T(0.5)", "T(1)", right),
+    "right answers that are not added": ("metrics.cpp", "totals[1] += static", "totals[1] = static", right),
+    "squares of the first block": (
+        "optimizers.cpp",
+        "part < parts; ++part) squares",
+        "part < 1; ++part) squares",
+        adam,
+    ),
+    "an infinite element that hides": ("optimizers.cpp", "x * x + (x - x)", "x * x", skipped_step),
+    "a skipped step that is not kept": ("optimizers.cpp", "max_norm) == 0", "max_norm) < 0", skipped_step),
+    "a gradient that is clipped twice": (
+        "optimizers.cpp",
+        "CLIPPED ? factor * g[i]",
+        "CLIPPED ? factor * factor * g[i]",
+        adam,
+    ),
+    "Adam's step from 0 on": ("optimizers.cpp", "static_cast<double>(done + 1)", "static_cast<double>(done)", adam),
+    "rates that do not move": ("optimizers.cpp", "std::min(place, count - 1)", "std::min<Int>(place, 0)", rates),
+    "no look ahead": ("optimizers.cpp", "(look_ahead ?", "(!look_ahead ?", sgd),
+    "a mean of g": ("optimizers.cpp", "rest * (g * g)", "rest * g", rmsprop),
+    "clipped below alone": ("optimizers.cpp", "g[i] > limit ? limit :", "", clipped),
+    "a mask of the same block": ("dropout.cpp", "place / DRAWS + block, step", "place / DRAWS, step", dropout),
+    "a mask of the batch's own rows": (
+        "dropout.cpp",
+        "static_cast<Word>(first_row) * n + i",
+        "static_cast<Word>(i)",
+        dropout,
+    ),
+    "a threshold that is not met": ("dropout.cpp", ">= least", "> least", dropout),
+    "a gradient that is not scaled": ("dropout.cpp", "x[i] * scale", "x[i]", dropout),
+    "the order's beginning": ("gather.cpp", "+ place[0]", "", gather),
+    "a batch that stays": ("gather.cpp", "place[0] += count;", "", gather),
+    "a transpose that is forgotten": ("product.cpp", "multiply(gemm, TRANSPOSED", "multiply(gemm, NORMAL", products),
+    "rows from the beginning": ("product.cpp", "a + begin * lda", "a", products),
+    "an empty sum that is no zero": ("product.cpp", "n, T(0)", "n, T(1)", no_products),
+}
+
+
+def plant(name, folder):
+    """Run the case of a fault on a copy of the kernels, made in `folder`, that has it."""
+    file, right, wrong, case = FAULTS[name]
+    shutil.copytree(kernels_path(), folder / "kernels")
+    path = folder / "kernels" / "cpu" / file
+    source = path.read_text(encoding="utf-8")
+    assert right in source, "the kernel has changed: plant the fault anew"
+    path.write_text(source.replace(right, wrong, 1), encoding="utf-8")
+    case(path.parent)

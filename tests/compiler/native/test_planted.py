@@ -1,0 +1,14 @@
+"""Faults planted in the CPU kernels: each is caught by the comparison with NumPy."""
+
+import pytest
+from compiler.native.calls import FOLDER
+from compiler.native.planted import FAULTS, plant
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_caught(name, tmp_path):
+    *_, case = FAULTS[name]
+    case(FOLDER)
+    with pytest.raises(AssertionError) as caught:
+        plant(name, tmp_path)
+    assert "plant the fault anew" not in str(caught.value)
