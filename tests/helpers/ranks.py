@@ -91,7 +91,7 @@ TRAININGS: dict[str, Training] = {
     "SGD": partial(trained, optimizer=gn.SGD(0.05, momentum=0.9)),
     "Adam in float64": lambda distributed: trained(distributed, model=gn.MLP([5, 16, 3], seed=0).to(dtype="float64")),
     "dropout": trained,
-    "a step as it is written": partial(trained, executor="eager"),
+    "eager steps": partial(trained, executor="eager"),
     "a layer of one's own": lambda d: trained(d, model=gn.Sequential(gn.Linear(5, 3, rng=0), Doubled())),
     "weighted rows": partial(trained, fit={"sample_weight": WEIGHT}, optimizer=gn.AdamW(0.01, clip_norm=0.1)),
     "a rank whose rows weigh nothing": partial(
@@ -126,7 +126,7 @@ TRAININGS: dict[str, Training] = {
 }
 
 
-SAMPLE = ("dropout", "weighted rows and classes", "a step as it is written")
+SAMPLE = ("dropout", "weighted rows and classes", "eager steps")
 """Of these, what a slower device is tried on."""
 
 

@@ -113,18 +113,18 @@ def test_a_transformer_trains_on_sim_recorded_or_not_as_on_the_cpu():
     x = rng.integers(0, 9, (48, 5))
     y = np.sort(x, axis=1)
 
-    def run(device, plan):
+    def run(device, executor):
         model = gn.Sequential(
             gn.Embedding(9, 6, rng=0),
             gn.SinusoidalPositions(),
             gn.TransformerEncoderLayer(6, 2, 10, 0.1, causal=True, rng=1),
             gn.Linear(6, 9, rng=2),
         )
-        trainer = gn.Trainer(model.to(device), optimizer=gn.SGD(0.1), plan=plan)
+        trainer = gn.Trainer(model.to(device), optimizer=gn.SGD(0.1), executor=executor)
         trainer.fit(x, y, epochs=3, batch_size=20, sample_weight=np.linspace(0, 2, 48))
         return trainer
 
-    recorded, written, host = run("sim", True), run("sim", False), run("cpu", True)
+    recorded, written, host = run("sim", "graph"), run("sim", "eager"), run("cpu", "auto")
     followed = gn.to_host(recorded.model.store.params)
     np.testing.assert_array_equal(followed, gn.to_host(written.model.store.params))
     np.testing.assert_allclose(followed, host.model.store.params, atol=1e-5)

@@ -62,12 +62,12 @@ def test_a_training_on_pairs_is_recorded_on_sim_and_follows_the_cpu():
     x = rng.integers(0, 10, (60, 2))
     y = np.where(x[:, 0] % 2 == x[:, 1] % 2, 1, -1)
 
-    def run(device, plan):
+    def run(device, executor):
         model = gn.Sequential(gn.Embedding(10, 6, rng=0)).to(device)
-        trainer = gn.Trainer(model, loss=gn.CosineEmbeddingLoss(0.2), optimizer=gn.SGD(0.1), plan=plan)
+        trainer = gn.Trainer(model, loss=gn.CosineEmbeddingLoss(0.2), optimizer=gn.SGD(0.1), executor=executor)
         trainer.fit(x, y, epochs=3, batch_size=20, sample_weight=np.linspace(1, 2, 60))
         return gn.to_host(model.store.params)
 
-    recorded = run("sim", True)
-    np.testing.assert_array_equal(recorded, run("sim", False))
-    np.testing.assert_allclose(recorded, run("cpu", True), atol=1e-5)
+    recorded = run("sim", "graph")
+    np.testing.assert_array_equal(recorded, run("sim", "eager"))
+    np.testing.assert_allclose(recorded, run("cpu", "auto"), atol=1e-5)

@@ -41,17 +41,17 @@ def test_a_model_of_indices_trains_on_sim_recorded_or_not_as_on_the_cpu(dtype, t
     x = rng.integers(0, 9, (48, 4))
     y = x.sum(axis=1) % 3
 
-    def run(device, plan):
+    def run(device, executor):
         model = gn.Sequential(gn.Embedding(9, 6, 0, rng=0), gn.Flatten(), gn.Linear(24, 3, rng=1))
-        trainer = gn.Trainer(model.to(device, dtype=dtype), optimizer=gn.SGD(0.1), plan=plan)
+        trainer = gn.Trainer(model.to(device, dtype=dtype), optimizer=gn.SGD(0.1), executor=executor)
         trainer.fit(x, y, epochs=3, batch_size=20)
         return trainer
 
     with gn.ops.use_kernel("tiled"):
-        recorded, written = run("sim", True), run("sim", False)
+        recorded, written = run("sim", "graph"), run("sim", "eager")
         followed = gn.to_host(recorded.model.store.params)
         np.testing.assert_array_equal(followed, gn.to_host(written.model.store.params))
-    np.testing.assert_allclose(followed, run("cpu", True).model.store.params, atol=1e-5)
+    np.testing.assert_allclose(followed, run("cpu", "auto").model.store.params, atol=1e-5)
     recorded.model.save(tmp_path / "model")
     loaded = gn.load(tmp_path / "model")
     np.testing.assert_allclose(loaded.outputs(x), recorded.model.outputs(x), atol=1e-5)

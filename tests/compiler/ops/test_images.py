@@ -136,11 +136,10 @@ def cnn(device):
     return model.to(device)
 
 
-def test_replayed_steps_give_the_bits_of_the_code_and_follow_the_cpu():
+def test_replayed_steps_give_the_bits_of_eager_steps_and_follow_the_cpu():
     X, y = DIGITS.X[:100].reshape(-1, 1, 8, 8), DIGITS.y[:100]
-    runs = [
-        gn.Trainer(cnn(device), executor=executor) for device, plan in (("sim", True), ("sim", False), ("cpu", True))
-    ]
+    where = ("sim", "graph"), ("sim", "eager"), ("cpu", "auto")
+    runs = [gn.Trainer(cnn(device), executor=executor) for device, executor in where]
     for run in runs:
         run.fit(X, y, epochs=4, batch_size=33)
     replayed, plain, here = (gn.to_host(run.model.store.params) for run in runs)

@@ -54,15 +54,15 @@ def test_a_training_is_recorded_on_sim_and_follows_the_cpu(dtype, make, return_s
     x = rng.standard_normal((40, 3, 4))
     y = (x[:, 0, 0] > 0).astype(int)
 
-    def run(device, plan):
+    def run(device, executor):
         recurrent = make(4, 6, return_sequences=return_sequences, rng=0)
         width = 18 if return_sequences else 6
         model = gn.Sequential(gn.Linear(4, 4, rng=1), recurrent, gn.Flatten(), gn.Linear(width, 2, rng=2))
-        trainer = gn.Trainer(model.to(device, dtype=dtype), optimizer=gn.SGD(0.1), plan=plan)
+        trainer = gn.Trainer(model.to(device, dtype=dtype), optimizer=gn.SGD(0.1), executor=executor)
         trainer.fit(x, y, epochs=2, batch_size=15)
         return gn.to_host(model.store.params)
 
     with gn.ops.use_kernel("tiled"):
-        recorded = run("sim", True)
-        np.testing.assert_array_equal(recorded, run("sim", False))
-    np.testing.assert_allclose(recorded, run("cpu", True), atol=1e-5)
+        recorded = run("sim", "graph")
+        np.testing.assert_array_equal(recorded, run("sim", "eager"))
+    np.testing.assert_allclose(recorded, run("cpu", "auto"), atol=1e-5)

@@ -81,7 +81,7 @@ def test_a_warm_partial_fit_launches_one_recorded_step():
     sim = MLPRegressor(**SMALL, device="sim")
     for _ in range(4):
         sim.partial_fit(X[:20], VALUES[:20])
-    (plan,) = sim._trainer._plans.values()
-    assert plan.explanation is not None
+    (step,) = sim._trainer._steps._steps.values()
+    assert step.describe() is not None
     sim.partial_fit(X[20:40], VALUES[20:40])
-    assert list(sim._trainer._plans.values()) == [plan]
+    assert list(sim._trainer._steps._steps.values()) == [step]

@@ -255,7 +255,7 @@ def test_training_goes_on_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_replayed_step_gives_the_bits_of_the_code(causal, dtype):
+def test_a_replayed_step_gives_the_bits_of_an_eager_one(causal, dtype):
     pair = [gn.Trainer(model(causal=causal).to(dtype=dtype), executor=executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(WORDS, LATER, epochs=3, batch_size=16, sample_weight=np.linspace(0, 2, 60))

@@ -71,7 +71,7 @@ def test_training_goes_on_bit_for_bit(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_replayed_step_gives_the_bits_of_the_code(dtype):
+def test_a_replayed_step_gives_the_bits_of_an_eager_one(dtype):
     pair = [gn.Trainer(model(padding_idx=0).to(dtype=dtype), executor=executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=3, batch_size=16)

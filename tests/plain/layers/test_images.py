@@ -183,8 +183,10 @@ def test_a_fused_activation_gives_the_same_numbers_and_the_layer_stays_as_it_is(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_replayed_steps_give_the_bits_of_the_code_and_learn(dtype):
-    pair = [gn.Trainer(cnn().to(dtype=dtype), optimizer=gn.Adam(0.01), plan=plan) for plan in (True, False)]
+def test_replayed_steps_give_the_bits_of_eager_steps_and_learn(dtype):
+    pair = [
+        gn.Trainer(cnn().to(dtype=dtype), optimizer=gn.Adam(0.01), executor=executor) for executor in ("numpy", "eager")
+    ]
     for trainer in pair:
         trainer.fit(*batch(100), epochs=10, batch_size=32)
     assert_array_equal(pair[0].model.store.params, pair[1].model.store.params)
@@ -195,9 +197,9 @@ def test_replayed_steps_give_the_bits_of_the_code_and_learn(dtype):
 def test_sequences_are_replayed_too():
     x, y = RNG.standard_normal((60, 2, 9)).astype(np.float32), np.arange(60) % 3
     pair = []
-    for plan in (True, False):
+    for executor in ("numpy", "eager"):
         model = gn.Sequential(gn.Conv1d(2, 4, 3, rng=0), gn.Tanh(), gn.Flatten(), gn.Linear(28, 3, rng=1))
-        pair.append(gn.Trainer(model, plan=plan))
+        pair.append(gn.Trainer(model, executor=executor))
         pair[-1].fit(x, y, epochs=4, batch_size=16)
     assert_array_equal(pair[0].model.store.params, pair[1].model.store.params)
 

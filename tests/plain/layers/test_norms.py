@@ -141,10 +141,10 @@ def test_swiglu_and_geglu_are_a_linear_layer_of_which_one_half_gates_the_other()
 
 
 @pytest.mark.parametrize("layers", norms.LAYERS.values(), ids=norms.LAYERS)
-def test_a_replayed_step_gives_the_bits_of_the_code(layers):
-    recorded, written = (norms.trainer(layers, "cpu", plan).model.store for plan in (True, False))
-    assert_array_equal(recorded.params, written.params)
-    assert_array_equal(recorded.buffers, written.buffers)
+def test_a_replayed_step_gives_the_bits_of_an_eager_one(layers):
+    replayed, eager = (norms.trainer(layers, "cpu", executor).model.store for executor in ("numpy", "eager"))
+    assert_array_equal(replayed.params, eager.params)
+    assert_array_equal(replayed.buffers, eager.buffers)
 
 
 TORCH = [

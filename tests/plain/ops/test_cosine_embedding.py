@@ -74,8 +74,8 @@ def test_a_model_of_pairs_learns_and_predicts_their_cosines(tmp_path):
 
 
 @pytest.mark.parametrize("weight", [None, np.linspace(0, 2, 200)], ids=["alike", "weighted"])
-def test_a_replayed_step_gives_the_bits_of_the_code(weight):
-    pair = [pair_trainer(plan=plan) for plan in (True, False)]
+def test_a_replayed_step_gives_the_bits_of_an_eager_one(weight):
+    pair = [pair_trainer(executor=executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=3, batch_size=30, sample_weight=weight)
     assert_array_equal(pair[0].model.store.params, pair[1].model.store.params)

@@ -111,12 +111,12 @@ def test_a_warm_partial_fit_replays_a_recorded_step():
     ours = MLPRegressor(**SMALL)
     for _ in range(3):
         ours.partial_fit(X[:40], VALUES[:40])
-    (plan,) = ours._trainer._plans.values()
-    calls = len(plan.explanation.nodes)
+    (step,) = ours._trainer._steps._steps.values()
+    nodes = len(step.describe().nodes)
     ours.partial_fit(X[40:80], VALUES[40:80])
-    assert list(ours._trainer._plans.values()) == [plan]
-    assert not plan.stale
-    assert calls > 10
+    assert list(ours._trainer._steps._steps.values()) == [step]
+    assert step.is_current
+    assert nodes > 10
 
 
 def test_the_float_dtype_is_kept():

@@ -1,4 +1,4 @@
-"""The recorded step: the bits of the step as it is written, and never a stale one."""
+"""The recorded step: the bits of the eager step, and never a stale one."""
 
 import warnings
 
@@ -37,7 +37,7 @@ def assert_same(first, second):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_fifty_replayed_steps_give_the_bits_of_the_code(optimizer, dtype):
+def test_fifty_replayed_steps_give_the_bits_of_eager_steps(optimizer, dtype):
     pair = [trainer(executor, optimizer=optimizer, dtype=dtype) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=10, batch_size=17, sample_weight=np.linspace(0, 2, 80))  # the last batch is a smaller one
@@ -83,8 +83,9 @@ def test_single_steps_are_replayed_over_the_batches_given():
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_replayed_step_still_looks_at_the_labels_given():
-    one = trainer(True)
+@pytest.mark.parametrize("executor", ["auto", "numpy"])
+def test_a_replayed_step_still_checks_the_labels_given(executor):
+    one = trainer(executor)
     for _ in range(3):
         one.step(X, Y)
     before = state(one)
@@ -94,9 +95,10 @@ def test_a_replayed_step_still_looks_at_the_labels_given():
         np.testing.assert_array_equal(a, b)
 
 
-def test_labels_are_looked_at_in_the_step_that_is_recorded_too():
-    one = trainer(True)
-    one.step(X, Y)
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+def test_labels_are_checked_in_the_first_step_too(executor):
+    one = trainer(executor)
+    one.attach()
     before = state(one)
     with pytest.raises(DataError, match=r"labels must lie in 0 \.\. 2, got 0 \.\. 3"):
         one.step(X, np.where(Y == 2, 3, Y))
@@ -155,7 +157,7 @@ def test_a_change_after_the_recording_counts_from_the_next_step_on(change):
             if trainer.optimizer.steps == 7:
                 change(trainer)
 
-    untouched = trainer(True, loss=gn.CrossEntropyLoss(class_weight=[1, 1, 1]))
+    untouched = trainer("numpy", loss=gn.CrossEntropyLoss(class_weight=[1, 1, 1]))
     untouched.fit(X, Y, epochs=3, batch_size=20)
     losses = [gn.CrossEntropyLoss(class_weight=[1, 1, 1]) for _ in range(2)]
     pair = [
@@ -244,24 +246,33 @@ class OptingOut(Scale):
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        (Escaping, "it gave other numbers"),
+        (Escaping, "replaying the recorded calls gave other results than the code."),
         (Looking, "the step looks at numbers"),
-        (OptingOut, r"OptingOut\(\) says that it is not recordable"),
+        (OptingOut, "OptingOut() has recordable = False."),
     ],
 )
-def test_a_step_that_cannot_be_recorded_runs_as_it_is_written_and_this_is_told_once(kind, why):
-    automatic, plain = own("auto", kind), own(False, kind)
-    with warnings.catch_warnings(record=True) as told:
+def test_a_step_that_cannot_be_recorded_falls_back_to_eager_steps_and_warns_once(kind, why):
+    automatic, eager = own("auto", kind), own("eager", kind)
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         automatic.fit(X, Y, epochs=3, batch_size=20)
-    plain.fit(X, Y, epochs=3, batch_size=20)
-    assert_same(automatic, plain)
-    (message,) = [str(warning.message) for warning in told]
-    assert "cannot be recorded" in message
-    assert why.replace("\\", "") in message
-    if kind is not Escaping:
-        with pytest.raises(StateError, match=why):
-            own(True, kind).fit(X, Y, epochs=3, batch_size=20)
+    eager.fit(X, Y, epochs=3, batch_size=20)
+    assert_same(automatic, eager)
+    (message,) = [str(warning.message) for warning in warned]
+    assert "falling back to eager steps: the training step could not be recorded: " in message
+    assert why in message
+
+
+@pytest.mark.parametrize("kind", [Escaping, Looking, OptingOut])
+def test_an_executor_that_is_asked_for_raises_where_the_step_cannot_be_recorded(kind):
+    one = own("numpy", kind)
+    one.attach()
+    before = state(one)
+    with pytest.raises(StateError, match="executor 'numpy' cannot run the training step: "):
+        one.fit(X, Y, epochs=3, batch_size=20)
+    for a, b in zip(before, state(one), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (one.optimizer.steps, len(one.history)) == (0, 0)
 
 
 class EscapingLoss(gn.CrossEntropyLoss):
@@ -272,24 +283,24 @@ class EscapingLoss(gn.CrossEntropyLoss):
         return 2 * np.array(value), gradient
 
 
-def test_a_loss_whose_value_escapes_the_recording_is_told_and_not_replayed():
-    automatic, plain = (
-        gn.Trainer(gn.MLP([5, 3]), loss=EscapingLoss(), executor=executor) for executor in ("numpy", "eager")
+def test_a_loss_whose_value_escapes_the_recording_warns_and_is_not_replayed():
+    automatic, eager = (
+        gn.Trainer(gn.MLP([5, 3]), loss=EscapingLoss(), executor=executor) for executor in ("auto", "eager")
     )
-    with pytest.warns(UserWarning, match="cannot be recorded"):
+    with pytest.warns(UserWarning, match="the training step could not be recorded"):
         automatic.fit(X, Y, epochs=3, batch_size=20)
-    plain.fit(X, Y, epochs=3, batch_size=20)
-    assert_same(automatic, plain)
+    eager.fit(X, Y, epochs=3, batch_size=20)
+    assert_same(automatic, eager)
 
 
-def test_that_steps_are_not_recorded_is_told_once_for_all_batch_shapes_and_changes():
+def test_the_fall_back_to_eager_steps_warns_once_for_all_batch_shapes_and_changes():
     one = own("auto", OptingOut)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         for activation in (gn.Tanh(), gn.ReLU()):
             one.model[1].activation = activation
             one.fit(X, Y, epochs=2, batch_size=17)
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 def poison(rows, value):
@@ -298,9 +309,9 @@ def poison(rows, value):
     return bad
 
 
-@pytest.mark.parametrize("executor", ["numpy", "eager"])
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
 @pytest.mark.parametrize("clip", [{}, {"clip_norm": 1.0}], ids=["plain", "clipped"])
-def test_gradients_that_are_not_finite_leave_the_last_finite_weights_and_the_epoch_says_since_when(plan, clip):
+def test_gradients_that_are_not_finite_are_not_applied_and_the_epoch_reports_the_first(executor, clip):
     one = gn.Trainer(gn.MLP([5, 8, 3]), optimizer=gn.Adam(0.01, **clip), executor=executor)
     one.model[0].params["weight"] = 100 * one.model[0].params["weight"]
     one.fit(X, Y, epochs=1, batch_size=20, shuffle=False)
@@ -312,8 +323,8 @@ def test_gradients_that_are_not_finite_leave_the_last_finite_weights_and_the_epo
 
     one.callbacks = [Note()]
     huge = poison(slice(40, 60), 3e38)  # finite, but not what comes of it
-    told = pytest.warns(UserWarning, match="epoch 2: from step 7 of the training on, gradients were not finite")
-    with told, np.errstate(all="ignore"):
+    warns = pytest.warns(UserWarning, match="epoch 2: from step 7 of the training on, gradients were not finite")
+    with warns, np.errstate(all="ignore"):
         one.fit(huge, Y, epochs=1, batch_size=20, shuffle=False)
     assert np.isfinite(weights[-1][0]).all()
     for a, b in zip(weights[1], weights[2], strict=True):  # the third batch changed nothing
@@ -321,20 +332,24 @@ def test_gradients_that_are_not_finite_leave_the_last_finite_weights_and_the_epo
     assert (weights[3][0] != weights[2][0]).any()  # the fourth did
 
 
-def test_every_epoch_with_gradients_that_are_not_finite_says_so():
-    one = gn.Trainer(gn.MLP([5, 8, 3]), executor="numpy")
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+def test_every_epoch_with_gradients_that_are_not_finite_warns(executor):
+    one = gn.Trainer(gn.MLP([5, 8, 3]), executor=executor)
     one.model[0].params["weight"] = 100 * one.model[0].params["weight"]
     huge = poison(slice(20, 40), 3e38)
     for x, step in ((huge, 2), (X, None), (huge, 10)):
-        with warnings.catch_warnings(record=True) as told, np.errstate(all="ignore"):
+        with warnings.catch_warnings(record=True) as warned, np.errstate(all="ignore"):
             warnings.simplefilter("always")
             one.fit(x, Y, epochs=1, batch_size=20, shuffle=False)
-        assert [f"from step {step} of the training" in str(warning.message) for warning in told] == [True] * bool(step)
+        assert [f"from step {step} of the training" in str(warning.message) for warning in warned] == [True] * bool(
+            step
+        )
     assert one.optimizer.first_skipped == 10
 
 
-def test_buffers_that_do_not_fit_are_told_with_their_size_and_nothing_is_lost(monkeypatch):
-    one = trainer(True)
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+def test_buffers_that_do_not_fit_are_reported_with_their_size_and_nothing_is_lost(executor, monkeypatch):
+    one = trainer(executor)
     one.fit(X, Y, epochs=1, batch_size=20)
     before = state(one)
     monkeypatch.setattr(gn.Tape, "empty", lambda *_: raise_memory_error())
@@ -352,7 +367,10 @@ def raise_memory_error():
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
-    [("plan", "always", "plan must be True, False or 'auto'"), ("precision", "half", "'float32' or 'tf32'")],
+    [
+        ("executor", "always", "executor must be one of 'auto', 'eager', 'numpy', 'native', 'graph', got 'always'"),
+        ("precision", "half", "'float32' or 'tf32'"),
+    ],
 )
 def test_options_that_are_none_are_refused(option, value, message):
     with pytest.raises(ArgumentError, match=message):
