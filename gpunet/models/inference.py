@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
 
@@ -29,7 +30,7 @@ class Inference:
     def __init__(self, model: Layer, x: np.ndarray):
         self._parts = versions.parts(model)
         self._versions = [part.version for part in self._parts]
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
         self.rows = min(1 << max(len(x) - 1, 31).bit_length(), LARGEST_BATCH)
         self._x = np.zeros((self.rows, *x.shape[1:]), x.dtype)
         self._program: native.Program | None = None
@@ -47,19 +48,19 @@ class Inference:
 
     def is_current(self, x: np.ndarray) -> bool:
         """Return whether it still is that of the model, and takes such batches."""
+        if self._process != os.getpid():  # a fork may have copied a lock that another thread held
+            return False
         same = self._x.shape[1:] == x.shape[1:] and self._x.dtype == x.dtype and min(len(x), LARGEST_BATCH) <= self.rows
         return same and self._versions == [part.version for part in self._parts]
 
     def run(self, x: np.ndarray, y: np.ndarray) -> bool:
-        """Write the outputs for `x` (rows, features...) to `y`; return False where it cannot, or is busy elsewhere."""
-        if self._program is None or not self._lock.acquire(blocking=False):
+        """Write the outputs for `x` (rows, features...) to `y`; return False where the model has no such program."""
+        if self._program is None:
             return False
-        try:
+        with self._lock:  # there is one set of buffers
             for start in range(0, len(x), self.rows):
                 rows = min(self.rows, len(x) - start)
                 self._x[:rows] = x[start : start + rows]
                 self._program.run_rows(rows)
                 y[start : start + rows] = self._y[:rows]
-        finally:
-            self._lock.release()
         return True

@@ -101,6 +101,7 @@ class Step:
             self.first_row = self.share.own.start
             self.reduce = self._ranks.reducer(self.store.grads)
         self.optimizer.prepare()
+        self._training, self._training_version = training, training.version
         self.parts = versions.parts(training, self.loss)
         self._begin(self._executor_of(self._name))
 
@@ -137,8 +138,8 @@ class Step:
         latest = versions.latest()
         if self._checked == latest:
             return True
-        if self.executor.name == "eager":  # it reads everything anew
-            return self._params is self.store.params
+        if self.executor.name == "eager":  # it reads everything anew but the trainer's settings
+            return self._params is self.store.params and self._training_version == self._training.version
         if self._made_of != self._fingerprint():
             return False
         self._checked = latest
