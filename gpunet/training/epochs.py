@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 
-from gpunet import random
 from gpunet.errors import GpunetWarning
 from gpunet.optimizers.step import LONGEST_RUN
 from gpunet.training.batches import Batches, NextRows
@@ -34,7 +33,7 @@ class EpochLoop:
         steps: its steps.
         batches: the data.
         batch_size: rows of a step.
-        shuffle: whether each epoch has an order of its own.
+        order: returns the order of the rows in the epoch that begins or continues, (rows,).
         validate: evaluates the validation data; None: there are none.
         norms: (rows,), what each row adds to the denominator of the loss where ranks share the batches; None: the same.
     """
@@ -46,12 +45,12 @@ class EpochLoop:
         batches: Batches,
         *,
         batch_size: int,
-        shuffle: bool,
+        order: Callable[[], np.ndarray],
         validate: Validate | None,
         norms: np.ndarray | None,
     ):
         self._training, self._steps, self._batches = training, steps, batches
-        self._batch_size, self._shuffle, self._validate, self._norms = batch_size, shuffle, validate, norms
+        self._batch_size, self._order, self._validate, self._norms = batch_size, order, validate, norms
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
         self._pace: dict[int, float] = {}  # seconds of a step by the rows of its batch
 
@@ -143,13 +142,6 @@ class EpochLoop:
         if self._validate is not None:
             row |= {f"val_{name}": value for name, value in self._validate().items()}
         return row | {"lr": training.optimizer.lr, "seconds": round(time.perf_counter() - began, 4)}
-
-    def _order(self) -> np.ndarray:
-        """Return the order of the rows in the epoch that begins or continues, (rows,)."""
-        training = self._training
-        if not self._shuffle:
-            return np.arange(training.rows)
-        return random.permutation(training.rows, seed=training.seed, epoch=training.epoch)
 
 
 def _acts_on_each_step(callback: Callback) -> bool:

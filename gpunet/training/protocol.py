@@ -28,7 +28,7 @@ class Training(Protocol):
         rows: rows of the data last trained on.
         running: the sums of the metrics of the unfinished epoch.
         ranks: who trains.
-        version: another number once a setting was changed.
+        version: another number once a setting has changed (`gpunet.versions`).
     """
 
     model: Model

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet import random
 from gpunet.arguments import whole
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, DataError, StateError
@@ -195,7 +196,7 @@ class Trainer(Versioned):
                 self._steps,
                 batches,
                 batch_size=batch_size,
-                shuffle=shuffle,
+                order=partial(self._order, shuffle),
                 validate=None if validation is None else partial(self.evaluate, *validation),
                 norms=norms,
             )
@@ -204,6 +205,10 @@ class Trainer(Versioned):
             finally:
                 batches.release()
         return self.history
+
+    def _order(self, shuffle: bool) -> np.ndarray:
+        """Return the order of the rows in the epoch that begins or continues, (rows,)."""
+        return random.permutation(self.rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(self.rows)
 
     def _load(self, arrays: Sequence[np.ndarray]) -> Batches:
         """Return the batches of the data; the same object as before, which steps know, where it takes such data."""

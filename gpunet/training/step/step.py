@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet import native, versions
 from gpunet.device import Array
-from gpunet.errors import DeviceMismatchError, DTypeError, OutOfMemoryError, ShapeError, StateError
+from gpunet.errors import DeviceMismatchError, DTypeError, KernelError, OutOfMemoryError, ShapeError, StateError
 from gpunet.layers import Layer
 from gpunet.ops import use_kernel
 from gpunet.ops._matmul_plan import chosen_kernel
@@ -80,7 +80,6 @@ class Step:
         value: the loss of the last step, (), on the device; the next step overwrites it.
         prediction: the outputs of the last step, in the same way.
         executor: what runs it.
-        is_prepared: whether it is recorded, or falls back to eager execution.
     """
 
     value: Array
@@ -93,6 +92,7 @@ class Step:
         self._precision, self._ranks, self._warn = training.precision, training.ranks, warn
         self.store, self.device = self.model.store, self.model.device
         self._params = self.store.params
+        self._training, self._settings = training, training.version
         self.share: RankLoss | None = None
         self.first_row = 0
         self.reduce: Callable[[], Any] | None = None
@@ -101,7 +101,6 @@ class Step:
             self.first_row = self.share.own.start
             self.reduce = self._ranks.reducer(self.store.grads)
         self.optimizer.prepare()
-        self._training, self._training_version = training, training.version
         self.parts = versions.parts(training, self.loss)
         self._begin(self._executor_of(self._name))
 
@@ -125,7 +124,7 @@ class Step:
         """Begin with fresh buffers, nothing recorded."""
         self.executor = executor
         self.tape = Tape(self.seed, self.optimizer.counter)
-        self.is_prepared = False
+        self._ready = False
         self._made_of = self._fingerprint()
         self._checked = versions.latest()
 
@@ -138,8 +137,8 @@ class Step:
         latest = versions.latest()
         if self._checked == latest:
             return True
-        if self.executor.name == "eager":  # it reads everything anew but the trainer's settings
-            return self._params is self.store.params and self._training_version == self._training.version
+        if self.executor.name == "eager":  # it reads everything anew but for the training's own settings
+            return self._params is self.store.params and self._settings == self._training.version
         if self._made_of != self._fingerprint():
             return False
         self._checked = latest
@@ -151,18 +150,18 @@ class Step:
         Raises:
             StateError: the step cannot be recorded, and the trainer asks for an executor that needs it.
         """
-        if self.is_prepared:
+        if self._ready:
             return
         try:
             self._refuse_layers_that_opt_out()
             self.executor.record()
             if self._made_of != self._fingerprint():
                 raise NotRecordableError("a layer, the loss or the optimizer sets attributes while it runs.")
-        except (MemoryError, *CODE_ERRORS):
+        except (MemoryError, KernelError, *CODE_ERRORS):
             raise
         except Exception as error:  # CuPy's, the driver's, and those of a user's layer
             self._fall_back(error)
-        self.is_prepared = True
+        self._ready = True
 
     def _fall_back(self, error: Exception) -> None:
         """Run eagerly from here on, with a warning; raise where the trainer asks for another executor."""
@@ -170,7 +169,7 @@ class Step:
             raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
         self._warn(str(error))
         self._begin(EagerExecutor(self))
-        self.is_prepared = True
+        self._ready = True
 
     def run(self, steps: int = 1) -> None:
         """Run the step on so many consecutive batches.
@@ -237,7 +236,7 @@ class Step:
 
     def describe(self) -> Explanation | None:
         """Return what the recorded step consists of; None where it is not recorded."""
-        return self.executor.describe() if self.is_prepared else None
+        return self.executor.describe() if self._ready else None
 
     def _refuse_layers_that_opt_out(self) -> None:
         for part in self.parts:
