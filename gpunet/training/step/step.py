@@ -84,6 +84,7 @@ class Step:
 
     value: Array
     prediction: Array
+    seconds: float | None = None
 
     def __init__(self, training: Training, source: Source, count: int, warn: Callable[[str], None]):
         self.model, self.loss, self.optimizer = training.model, training.loss, training.optimizer
