@@ -28,6 +28,7 @@ class Training(Protocol):
         rows: rows of the data last trained on.
         running: the sums of the metrics of the unfinished epoch.
         ranks: who trains.
+        version: another number once a setting has changed (`gpunet.versions`).
     """
 
     model: Model
@@ -43,6 +44,7 @@ class Training(Protocol):
     rows: int
     running: Any
     ranks: Any
+    version: int
 
     def attach(self) -> None:
         """Attach the model to the optimizer, unless that was done."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet import native, versions
 from gpunet.device import Array
-from gpunet.errors import DeviceMismatchError, DTypeError, OutOfMemoryError, ShapeError, StateError
+from gpunet.errors import DeviceMismatchError, DTypeError, KernelError, OutOfMemoryError, ShapeError, StateError
 from gpunet.layers import Layer
 from gpunet.ops import use_kernel
 from gpunet.ops._matmul_plan import chosen_kernel
@@ -92,6 +92,7 @@ class Step:
         self._precision, self._ranks, self._warn = training.precision, training.ranks, warn
         self.store, self.device = self.model.store, self.model.device
         self._params = self.store.params
+        self._training, self._settings = training, training.version
         self.share: RankLoss | None = None
         self.first_row = 0
         self.reduce: Callable[[], Any] | None = None
@@ -136,8 +137,8 @@ class Step:
         latest = versions.latest()
         if self._checked == latest:
             return True
-        if self.executor.name == "eager":  # it reads everything anew
-            return self._params is self.store.params
+        if self.executor.name == "eager":  # it reads everything anew but for the training's own settings
+            return self._params is self.store.params and self._settings == self._training.version
         if self._made_of != self._fingerprint():
             return False
         self._checked = latest
@@ -156,7 +157,7 @@ class Step:
             self.executor.record()
             if self._made_of != self._fingerprint():
                 raise NotRecordableError("a layer, the loss or the optimizer sets attributes while it runs.")
-        except (MemoryError, *CODE_ERRORS):
+        except (MemoryError, KernelError, *CODE_ERRORS):
             raise
         except Exception as error:  # CuPy's, the driver's, and those of a user's layer
             self._fall_back(error)
