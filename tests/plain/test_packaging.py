@@ -68,12 +68,12 @@ def test_the_wheel_holds_all_that_is_needed_and_no_tests(wheel):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"gpunet"}
 
 
-def test_the_base_install_needs_four_packages(wheel):
+def test_the_base_install_needs_five_packages(wheel):
     with zipfile.ZipFile(wheel) as file:
         (name,) = (name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = file.read(name).decode()
     needed = re.findall(r"^Requires-Dist: ([\w-]+)(?!.*extra ==)", metadata, re.MULTILINE)
-    assert sorted(needed) == ["click", "numpy", "safetensors", "tqdm"]
+    assert sorted(needed) == ["click", "numpy", "safetensors", "threadpoolctl", "tqdm"]
 
 
 def test_an_installed_wheel_trains_away_from_the_checkout(wheel, tmp_path):

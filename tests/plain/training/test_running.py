@@ -103,7 +103,7 @@ def test_all_epochs_sum_into_one_array():
     places = set()
     for _ in range(3):
         means.add(np.array(1.0), LOGITS, LOGITS, Tape())
-        places.add(means._totals.ctypes.data)
+        places.add(means.totals.ctypes.data)
         assert means.read() == {"loss": 1.0}
         means.reset()
     assert len(places) == 1
