@@ -181,7 +181,7 @@ class Tape:
 
 def empty(tape: Tape | None, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
     """Return a buffer of `tape`, or a fresh array where there is none."""
-    return xp.empty(shape, dtype) if tape is None else tape.empty(shape, dtype, xp)
+    return recorded(xp.empty(shape, dtype)) if tape is None else tape.empty(shape, dtype, xp)
 
 
 def zeros(tape: Tape | None, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:

@@ -38,6 +38,11 @@ class Versioned:
     version: int
     outside_the_step: ClassVar[frozenset[str]] = frozenset()
 
+    @property
+    def is_own_code(self) -> bool:
+        """Whether all of its code is gpunet's; code of others may escape a recording."""
+        return type(self).__module__.startswith("gpunet.")
+
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         if name not in self.outside_the_step:

@@ -15,7 +15,7 @@ from gpunet.layers.store import FlatStore, Views
 from gpunet.tape import Tape
 from gpunet.versions import Versioned
 
-TRANSIENT = ("grads", "_own", "_home", "_fused", "_first_trained")
+TRANSIENT = ("grads", "_own", "_home", "_fused", "_first_trained", "_inference")
 """Attributes that are rebuilt when a layer is unpickled."""
 
 

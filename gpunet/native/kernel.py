@@ -120,8 +120,11 @@ class Node:
 
 
 def address(a: np.ndarray) -> int:
-    """Return where the elements of an array begin."""
-    return a.__array_interface__["data"][0]  # type: ignore[no-any-return]  # half the time of a.ctypes.data
+    """Return where the elements of a C-contiguous array begin."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(a))  # type: ignore[arg-type]  # 6x faster than a.ctypes.data
+    except (TypeError, ValueError):  # read-only, or without elements
+        return a.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 @functools.cache

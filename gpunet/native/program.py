@@ -101,6 +101,22 @@ class Program:
         self.threads = min(thread_count(), most) if self.flops >= PARALLEL_FLOPS else 1
         self._run = partial(_runner(run_source), address(self._program))
 
+    @property
+    def divides_by_rows(self) -> bool:
+        """Whether all nodes divide by the same rows, so that the program can run a part of them."""
+        return len(self.phases) == 1 and self.phases[0].division == "ROWS"
+
+    def run_rows(self, rows: int) -> None:
+        """Run the first `rows` rows of a program that divides by rows, once."""
+        chunk, nodes = chunk_rows(self.phases[0].count), len(self.nodes)
+        tasks = -(-rows // chunk)
+        ends = self._calls[:, 3]
+        whole = ends[(tasks - 1) * nodes : tasks * nodes].copy()
+        ends[(tasks - 1) * nodes : tasks * nodes] = rows
+        self._phases[1] = tasks
+        self.run()
+        ends[(tasks - 1) * nodes : tasks * nodes] = whole
+
     def run(self, steps: int = 1) -> None:
         """Run the nodes for so many steps."""
         self._run(steps, self.threads)

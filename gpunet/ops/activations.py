@@ -338,6 +338,10 @@ class CustomActivation(ActivationFunction):
         self.cuda = cuda
 
     @property
+    def is_own_code(self) -> bool:
+        return False
+
+    @property
     def parameter(self) -> float:
         """0: the expressions hold their own numbers."""
         return 0.0

@@ -77,7 +77,7 @@ class Progress:
             self.words = device.xp.zeros(3, np.int64)
             self.rates = device.xp.zeros(LONGEST_RUN, dtype)
             self._counter.keep_in(self.words)
-        self._table: tuple[int, list[float]] = 0, [0.0]
+        self._begin, self._table = 0, [0.0]
 
     @property
     def first_skipped(self) -> Array:
@@ -87,13 +87,12 @@ class Progress:
     def look_ahead(self, steps: int) -> None:
         """Let the kernels know the learning rates of the next steps, at most LONGEST_RUN."""
         schedule, done = self._optimizer.schedule, self._counter.value
-        if steps == 1 or isinstance(schedule, ConstantLR):
-            table = NEVER, [schedule(done)]
-        else:
-            table = done, [schedule(step) for step in range(done, done + steps)]
-        if table == self._table:
+        single = steps == 1 or isinstance(schedule, ConstantLR)
+        rates = [schedule(done)] if single else [schedule(step) for step in range(done, done + steps)]
+        begin = NEVER if single else done
+        if begin == self._begin and rates == self._table:
             return
-        begin, rates = self._table = table
+        self._begin, self._table = begin, rates
         with self._device.activate():
             if len(rates) == 1:
                 self.rates[:1].fill(rates[0])

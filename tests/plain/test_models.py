@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import gpunet as gn
 from gpunet.data import Standardizer
 from gpunet.errors import ArgumentError, DataError, DTypeError, ShapeError, StateError
-from gpunet.models.model import PREDICT_ROWS
+from gpunet.models.inference import LARGEST_BATCH
 from gpunet.ops.activations import FUNCTIONS
 
 RNG = np.random.default_rng(0)
@@ -157,10 +157,9 @@ def test_many_threads_can_ask_one_model():
         gn.Linear(20, 50, rng=0), gn.GELU(), gn.Linear(50, 50, activation="softplus", rng=1), gn.SiLU()
     )
     batches = [np.random.default_rng(i).standard_normal((64, 20)).astype(np.float32) for i in range(64)]
-    expected = [model.forward(x) for x in batches]
     with ThreadPoolExecutor(8) as pool:
-        for outputs in (list(pool.map(model.forward, batches)), list(pool.map(model.outputs, batches))):
-            for a, b in zip(outputs, expected, strict=True):
+        for call in (model.forward, model.outputs):
+            for a, b in zip(pool.map(call, batches), map(call, batches), strict=True):
                 assert_array_equal(a, b)
 
 
@@ -198,8 +197,9 @@ class TestPredict:
     @pytest.mark.parametrize("task", ["regression", None])
     def test_values_are_one_a_row_for_one_output(self, task):
         model = self.model(task, 1)
-        assert_array_equal(model.predict(X), model.forward(X)[:, 0])
-        assert_array_equal(self.model(task, 2).predict(X), self.model(task, 2).forward(X))
+        assert_array_equal(model.predict(X), model.outputs(X)[:, 0])
+        assert_allclose(model.predict(X), model.forward(X)[:, 0], rtol=1e-5)
+        assert_array_equal(self.model(task, 2).predict(X), self.model(task, 2).outputs(X))
         with pytest.raises(StateError, match=f"task is {task}"):
             model.predict_proba(X)
 
@@ -225,7 +225,7 @@ class TestPredict:
 
     def test_many_rows_go_through_in_parts(self):
         model = self.model("classification", 3)
-        x = RNG.standard_normal((2 * PREDICT_ROWS + 1, 4)).astype(np.float32)
+        x = RNG.standard_normal((2 * LARGEST_BATCH + 1, 4)).astype(np.float32)
         assert_allclose(model.outputs(x), model.forward(x), rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize("dtype", ["float32", "float64"])

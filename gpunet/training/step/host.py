@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from gpunet import native
-from gpunet.ops.activations import CustomActivation
 from gpunet.recording import NotRecordableError, note, recording
 from gpunet.tape import Tape
 from gpunet.training.explain import Explanation, call_nodes, native_nodes
@@ -49,7 +48,8 @@ class NumpyExecutor:
 
     def run(self, steps: int) -> None:
         """Make the calls so many times."""
-        self._check_code_of_others()
+        if not self._trusted:
+            self._check_code_of_others()
         for _ in range(steps):
             for call in self.nodes:
                 call()
@@ -59,9 +59,7 @@ class NumpyExecutor:
 
         Such code may escape the recording, with results that it keeps from the zeros over which it was recorded.
         """
-        if self._trusted or all(map(_is_own, self.step.parts)):
-            return
-        if not _replays_exactly(self.step):
+        if not (all(part.is_own_code for part in self.step.parts) or _replays_exactly(self.step)):
             raise NotRecordableError("replaying the recorded calls gave other results than the code.")
         self._trusted = True
 
@@ -88,25 +86,28 @@ class NativeExecutor(NumpyExecutor):
         super().record()
         groups = itertools.groupby(self.nodes, lambda node: isinstance(node, native.Node))
         self._segments = [native.Program(list(group)) if is_native else list(group) for is_native, group in groups]
+        first, *others = self._segments
+        self._program = first if isinstance(first, native.Program) and not others else None
 
     def _note_update(self) -> None:
-        self._updates = self.step.reduce is None and self.step.optimizer.note_nodes()
-        if not self._updates:
+        native_update = self.step.reduce is None and self.step.optimizer.note_nodes()
+        self._progress = self.step.optimizer.prepare().progress if native_update else None
+        if not native_update:
             super()._note_update()
 
     def run(self, steps: int) -> None:
         """Run the steps: in one call where all nodes are native."""
-        self._check_code_of_others()
-        optimizer = self.step.optimizer
-        if self._updates:
-            optimizer.prepare().progress.look_ahead(steps)
-        if len(self._segments) == 1 and isinstance(self._segments[0], native.Program):
-            self._segments[0].run(steps)
+        if not self._trusted:
+            self._check_code_of_others()
+        if self._progress is not None:
+            self._progress.look_ahead(steps)
+        if self._program is not None:
+            self._program.run(steps)
         else:
             for _ in range(steps):
                 self._run_segments()
-        if self._updates:
-            optimizer.counter.advance(steps)
+        if self._progress is not None:
+            self.step.optimizer.counter.advance(steps)
 
     def describe(self) -> Explanation:
         """Return the nodes, phase by phase, and how they are divided among threads."""
@@ -144,7 +145,7 @@ class NativeExecutor(NumpyExecutor):
 
     def _find_places(self, inputs: Sequence[np.ndarray]) -> list[list[tuple[np.ndarray, int]]]:
         """Return where nodes name each input; nothing where a NumPy call or a view of a part may."""
-        if len(self._segments) > 1:
+        if self._program is None:
             return []
         places: list[list[tuple[np.ndarray, int]]] = []
         for a in inputs:
@@ -158,11 +159,6 @@ class NativeExecutor(NumpyExecutor):
                         found.append((node.slots, position))
             places.append(found)
         return places
-
-
-def _is_own(part: object) -> bool:
-    """Return whether all code of a layer, loss, activation or optimizer is gpunet's."""
-    return type(part).__module__.startswith("gpunet.") and not isinstance(part, CustomActivation)
 
 
 def _replays_exactly(step: Any) -> bool:

@@ -12,6 +12,7 @@ from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.recording import recorded
 from gpunet.tape import Tape
+from gpunet.training.step.eager import EagerExecutor
 from gpunet.training.step.graph import GraphExecutor
 from gpunet.training.step.host import NativeExecutor, NumpyExecutor
 from gpunet.training.step.step import Step
@@ -61,19 +62,19 @@ class Inputs:
         """
         if self._indices:
             self._model.check_given(given[0])
-        if isinstance(step.executor, NumpyExecutor):
-            if not self._fixed:
-                self._fixed = [aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)]
-            self._arrays = self._fixed
-            step.prepare()
-        if hasattr(step, "prediction"):
-            self._loss.check_given(step.prediction, given[1])  # as the code does in an eager step
-        if isinstance(step.executor, NumpyExecutor):
-            self._give_on_host(step, given)
-        elif isinstance(step.executor, GraphExecutor):
+        if isinstance(step.executor, GraphExecutor):
             self._give_on_device(step, step.executor, given)
-        else:
+        elif isinstance(step.executor, NumpyExecutor) and not self._fixed:
+            self._arrays = self._fixed = [
+                aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)
+            ]
+        step.prepare()
+        if isinstance(step.executor, EagerExecutor):
             self._arrays = self._converted(step, given)
+            return
+        self._loss.check_given(step.prediction, given[1])  # as the code does in an eager step
+        if isinstance(step.executor, NumpyExecutor):
+            self._give_on_host(step.executor, given)
 
     def _converted(self, step: Step, given: Sequence[Array]) -> list[Array]:
         """Return a batch as the step's code takes it: on its device, floats in the parameters' dtype."""
@@ -87,8 +88,8 @@ class Inputs:
         x = device.asarray(x, None if self._indices else dtype)
         return [x, target, *(device.asarray(weight, dtype) for weight in weights)]
 
-    def _give_on_host(self, step: Step, given: Sequence[Array]) -> None:
-        if isinstance(executor := step.executor, NativeExecutor) and executor.binds(self._fixed):
+    def _give_on_host(self, executor: NumpyExecutor, given: Sequence[Array]) -> None:
+        if isinstance(executor, NativeExecutor) and executor.binds(self._fixed):
             pairs = zip(given, self._fixed, strict=True)
             self._arrays = [a if _fits(a, fixed) else _copied(a, fixed) for a, fixed in pairs]
             executor.bind(self._arrays)

@@ -12,6 +12,7 @@ from gpunet.ops.activations import activation_function
 from gpunet.optimizers import BLOCK, Optimizer
 
 SPECIAL = [math.nan, math.inf, -math.inf]
+IDENTITY = {"ACTIVATION": "identity"}
 
 
 def normal(shape: int | tuple[int, ...], dtype: np.dtype, seed: int = 0) -> np.ndarray:
@@ -71,7 +72,7 @@ def bias_activation(folder: Path, dtype: np.dtype, name: str, rows: int, n: int,
 
 def identity_without_saved(folder: Path, dtype: np.dtype) -> None:
     dy, dz = normal((3, 5), dtype), undefined((3, 5), dtype)
-    run(folder, "bias_activation.cpp", "activation_backward", dy, None, dz, 3, 5, 0.0, parts=[(0, 3)])
+    run(folder, "bias_activation.cpp", "activation_backward", dy, None, dz, 3, 5, 0.0, parts=[(0, 3)], options=IDENTITY)
     np.testing.assert_array_equal(dz, dy)
 
 
@@ -80,7 +81,7 @@ def sum_columns(folder: Path, dtype: np.dtype, rows: int, n: int) -> None:
 
     def compute(parts):
         out = undefined(n, dtype)
-        run(folder, "bias_activation.cpp", "sum_columns", a, out, rows, n, parts=parts)
+        run(folder, "bias_activation.cpp", "sum_columns", a, out, rows, n, parts=parts, options=IDENTITY)
         return (out,)
 
     expected = np.zeros(n, dtype)

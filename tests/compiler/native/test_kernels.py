@@ -2,6 +2,7 @@
 
 import functools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,13 +10,31 @@ from compiler.native import cases
 from compiler.native.calls import DTYPES, FOLDER, assert_close, run, undefined
 
 from gpunet.native.blas import find_blas
+from gpunet.native.kernel import library
 from gpunet.ops import softmax_cross_entropy
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.optimizers import BLOCK, SGD, Adam, AdamW, RMSprop
 
 VECTOR = 16  # float32 in a vector of 64 bytes
 SIZES = [0, 1, VECTOR - 1, VECTOR, VECTOR + 1, 4 * VECTOR + 3]
+SOURCES = ["softmax_cross_entropy", "losses", "optimizers", "dropout", "metrics", "reduce"]
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libraries():
+    """Compile what the tests need, two sources at a time."""
+    variants = [(source, ()) for source in SOURCES]
+    variants += [("bias_activation", (f"-DACTIVATION={name}",)) for name in FUNCTIONS]
+    reals = "-DREAL=float", "-DREAL=double"
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [
+            pool.submit(library, FOLDER / f"{source}.cpp", (real, *flags))
+            for source, flags in variants
+            for real in reals
+        ]
+        for compiled in waiting:
+            compiled.result()
 
 
 @both_dtypes

@@ -1,0 +1,66 @@
+"""The forward pass of a model on the CPU as one native program, for any number of rows."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+
+import numpy as np
+
+from gpunet import native, versions
+from gpunet.errors import GpunetError
+from gpunet.layers import Layer
+from gpunet.recording import RecordedArray, recording
+
+LARGEST_BATCH = 4096
+"""Rows that are sent through the model at a time, which bounds its memory."""
+
+
+class Inference:
+    """Runs the forward pass of a model whose operations all have C++ kernels that divide by rows.
+
+    It is recorded once, for a number of rows, and runs any smaller number.
+
+    Args:
+        model: the model, on the CPU.
+        x: (rows, features...), one batch.
+    """
+
+    def __init__(self, model: Layer, x: np.ndarray):
+        self._parts = versions.parts(model)
+        self._versions = [part.version for part in self._parts]
+        self._lock, self._process = threading.Lock(), os.getpid()
+        self.rows = min(1 << max(len(x) - 1, 31).bit_length(), LARGEST_BATCH)
+        self._x = np.zeros((self.rows, *x.shape[1:]), x.dtype)
+        self._program: native.Program | None = None
+        if native.why_unavailable() is None and all(part.is_own_code for part in self._parts):
+            with suppress(GpunetError):  # the forward pass itself raises it again
+                self._record(model)
+
+    def _record(self, model: Layer) -> None:
+        with recording(native=True) as nodes, np.errstate(all="ignore"):
+            self._y = model.forward(RecordedArray.of(self._x)).view(np.ndarray)
+        if nodes and all(isinstance(node, native.Node) for node in nodes):
+            program = native.Program(nodes)
+            if program.divides_by_rows:
+                self._program = program
+
+    def is_current(self, x: np.ndarray) -> bool:
+        """Return whether it still is that of the model, and takes such batches."""
+        if self._process != os.getpid():  # a fork may have copied a lock that another thread held
+            return False
+        same = self._x.shape[1:] == x.shape[1:] and self._x.dtype == x.dtype and min(len(x), LARGEST_BATCH) <= self.rows
+        return same and self._versions == [part.version for part in self._parts]
+
+    def run(self, x: np.ndarray, y: np.ndarray) -> bool:
+        """Write the outputs for `x` (rows, features...) to `y`; return False where the model has no such program."""
+        if self._program is None:
+            return False
+        with self._lock:  # there is one set of buffers
+            for start in range(0, len(x), self.rows):
+                rows = min(self.rows, len(x) - start)
+                self._x[:rows] = x[start : start + rows]
+                self._program.run_rows(rows)
+                y[start : start + rows] = self._y[:rows]
+        return True
