@@ -109,17 +109,20 @@ class HostStep:
     Args:
         optimizer: the rule; its settings are those of now.
         store: the buffers, on the CPU.
+        progress: that of the step before, over the same buffers; None begins anew.
 
     Attributes:
+        params: the parameters.
         progress: the number of the step and the learning rates.
         calls: what the rule does; None before the first step.
     """
 
-    def __init__(self, optimizer: Rule, store: FlatStore):
+    def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
         self.optimizer = optimizer
         self.store = store
+        self.params = store.params
         self.numbers = np.empty(len(optimizer.step_numbers(0.0, 1)), store.params.dtype)
-        self.progress = Progress(optimizer, store.device, np.dtype(np.float64))
+        self.progress = progress or Progress(optimizer, store.device, np.dtype(np.float64))
         self.calls: list[Call] | None = None
 
     def __call__(self) -> None:
@@ -189,16 +192,19 @@ class DeviceStep:
     Args:
         optimizer: the rule; its settings are those of now.
         store: the buffers, on a GPU.
+        progress: as for `HostStep`.
 
     Attributes:
+        params: the parameters.
         progress: the number of the step and the learning rates.
         launches: the step; whoever does them counts it in the optimizer's counter.
     """
 
-    def __init__(self, optimizer: Rule, store: FlatStore):
+    def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
         self.optimizer = optimizer
         self.store = store
-        self.progress = Progress(optimizer, store.device, store.params.dtype)
+        self.params = store.params
+        self.progress = progress or Progress(optimizer, store.device, store.params.dtype)
         with store.device.activate():
             self.launches = list(self._prepare())
 

@@ -361,6 +361,20 @@ def test_buffers_that_do_not_fit_are_reported_with_their_size_and_nothing_is_los
     one.fit(X, Y, epochs=1, batch_size=40)
 
 
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+def test_a_gradient_that_was_not_finite_is_reported_where_a_setting_changes_before_the_epoch_ends(executor):
+    class Change(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            if trainer.optimizer.steps == 3:
+                trainer.optimizer.weight_decay = 0.1
+
+    one = gn.Trainer(gn.MLP([5, 8, 3]), callbacks=[Change()], executor=executor)
+    one.model[0].params["weight"] = 100 * one.model[0].params["weight"]
+    with pytest.warns(UserWarning, match="from step 2 of the training on"), np.errstate(all="ignore"):
+        one.fit(poison(slice(20, 40), 3e38), Y, epochs=1, batch_size=20, shuffle=False)
+    assert one.optimizer.first_skipped == 2
+
+
 def raise_memory_error():
     raise MemoryError("no more")
 
