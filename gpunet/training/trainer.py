@@ -191,11 +191,7 @@ class Trainer(Versioned):
         return self._steps.run([X, y] if weight is None else [X, y, weight])
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
-        """Return the loss and the metrics on data as for `fit`: {"loss": ..., "accuracy": ...}; NaN for a NaN model.
-
-        Raises:
-            DataError, DTypeError, ShapeError: data that cannot be used.
-        """
+        """Return {"loss": ..., "accuracy": ...} on data as for `fit`, with its errors; NaN for a NaN model."""
         return Evaluation(self.model, self.loss, self.metrics, X, y)()
 
     def explain(self) -> Explanation:
@@ -238,8 +234,8 @@ class Trainer(Versioned):
     ) -> Trainer:
         """Return the trainer that `save` wrote, on the current device; `fit` continues from there.
 
-        Callbacks, metrics and ranks are not in the file: they are given again as for `Trainer`, with any number of ranks.
-        Each callback takes over the saved state of its kind.
+        Callbacks, metrics and ranks are not in the file: give them again, as for `Trainer`; there may be another number
+        of ranks. Each callback takes over the saved state of its kind.
 
         Raises:
             FileNotFoundError: there is no such file.

@@ -79,7 +79,9 @@ class Step:
         share: the loss over this rank's rows; None where it has all rows.
         value: the loss of the last step, (), on the device; the next step overwrites it.
         prediction: the outputs of the last step, in the same way.
+        seconds: how long a step took last, as far as the host waits for it; None: not measured yet.
         executor: what runs it.
+        is_prepared: whether it is recorded, or falls back to eager execution.
     """
 
     value: Array
@@ -125,7 +127,7 @@ class Step:
         """Begin with fresh buffers, nothing recorded."""
         self.executor = executor
         self.tape = Tape(self.seed, self.optimizer.counter)
-        self._ready = False
+        self.is_prepared = False
         self._made_of = self._fingerprint()
         self._checked = versions.latest()
 
@@ -151,7 +153,7 @@ class Step:
         Raises:
             StateError: the step cannot be recorded, and the trainer asks for an executor that needs it.
         """
-        if self._ready:
+        if self.is_prepared:
             return
         try:
             self._refuse_layers_that_opt_out()
@@ -162,7 +164,7 @@ class Step:
             raise
         except Exception as error:  # CuPy's, the driver's, and those of a user's layer
             self._fall_back(error)
-        self._ready = True
+        self.is_prepared = True
 
     def _fall_back(self, error: Exception) -> None:
         """Run eagerly from here on, with a warning; raise where the trainer asks for another executor."""
@@ -170,7 +172,7 @@ class Step:
             raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
         self._warn(str(error))
         self._begin(EagerExecutor(self))
-        self._ready = True
+        self.is_prepared = True
 
     def run(self, steps: int = 1) -> None:
         """Run the step on so many consecutive batches.
@@ -237,7 +239,7 @@ class Step:
 
     def describe(self) -> Explanation | None:
         """Return what the recorded step consists of; None where it is not recorded."""
-        return self.executor.describe() if self._ready else None
+        return self.executor.describe() if self.is_prepared else None
 
     def _refuse_layers_that_opt_out(self) -> None:
         for part in self.parts:
