@@ -31,6 +31,7 @@ DEVICE void forward_rows(const T* z, const T* bias, T* preactivation, T* out, In
 }
 
 // z may be preactivation or out; preactivation may be out only where f is the identity.
+// FLOPs: 2 * rows * n
 static void bias_activation_forward(Int begin, Int end,
                                     const T* z,          // [rows * n]
                                     const T* bias,       // [n] or null
@@ -45,6 +46,7 @@ static void bias_activation_forward(Int begin, Int end,
 ROWS(bias_activation_forward)
 
 // dz may be dy or saved.
+// FLOPs: 2 * rows * n
 static void activation_backward(Int begin, Int end,
                                 const T* dy,       // [rows * n]
                                 const T* saved,    // [rows * n] or null: out, or z + bias where f' needs it
@@ -74,6 +76,7 @@ DEVICE void sum_in_widths(const T* a, T* out, Int rows, Int n, Int begin, Int en
     sum_adjacent<WIDTH>(a + end - WIDTH, out + end - WIDTH, rows, n);
 }
 
+// FLOPs: rows * n
 static void sum_columns(Int begin, Int end,
                         const T* a,    // [rows * n]
                         T* out,        // [n]

@@ -5,6 +5,7 @@
 #include "common.h"
 #include "vector.h"
 
+// FLOPs: n
 static void sum(Int begin, Int end,
                 const T* a,    // [n]
                 T* out,        // [1]

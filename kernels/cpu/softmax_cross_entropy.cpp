@@ -22,6 +22,7 @@ constexpr Int FEW = 16;
 constexpr T LOWEST = T(-3e38);  // below any logit's distance from the largest; but 0 * LOWEST is a number
 
 // N where rows or, with labels, classes have weights: sum_i w_i c_{label i}.
+// FLOPs: 2 * rows
 static void cross_entropy_norm(Int begin, Int end,
                                const T* weight,          // [rows] or null
                                const T* class_weight,    // [classes] or null
@@ -248,6 +249,7 @@ DEVICE void soft(const Batch& batch, Int begin, Int end) {
     in_groups(batch, begin, end, loss);
 }
 
+// FLOPs: 12 * rows * classes
 static void softmax_cross_entropy_labels(Int begin, Int end,
                                          const T* logits,          // [rows * classes]
                                          const Int* labels,        // [rows]
@@ -265,6 +267,7 @@ static void softmax_cross_entropy_labels(Int begin, Int end,
 }
 ROWS(softmax_cross_entropy_labels)
 
+// FLOPs: 12 * rows * classes
 static void softmax_cross_entropy_distributions(Int begin, Int end,
                                                 const T* logits,          // [rows * classes]
                                                 const T* target,          // [rows * classes]
