@@ -382,7 +382,7 @@ def raise_memory_error():
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("executor", "always", "executor must be one of 'auto', 'eager', 'numpy', 'native', 'graph', got 'always'"),
+        ("executor", "always", "executor must be 'auto', 'eager', 'numpy', 'native' or 'graph', got 'always'"),
         ("precision", "half", "'float32' or 'tf32'"),
     ],
 )
