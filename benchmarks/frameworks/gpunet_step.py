@@ -1,4 +1,4 @@
-"""gpunet: `Trainer.step`, recorded and replayed, or as mode "eager" run as it is written every time.
+"""gpunet: `Trainer.step`, recorded and replayed; in mode "eager" its code runs each time.
 
 Mode "fit" is an epoch of `Trainer.fit` over the same batches.
 """
