@@ -43,8 +43,9 @@ class Inference:
             self._y = model.forward(RecordedArray.of(self._x)).view(np.ndarray)
         if nodes and all(isinstance(node, native.Node) for node in nodes):
             program = native.Program(nodes)
-            if program.divides_by_rows:
+            if program.divides_by_rows and program.phases[0].count % self.rows == 0:
                 self._program = program
+                self._positions = program.phases[0].count // self.rows  # of a row: what the nodes take for rows
 
     def is_current(self, x: np.ndarray) -> bool:
         """Return whether it still is that of the model, and takes such batches."""
@@ -61,6 +62,6 @@ class Inference:
             for start in range(0, len(x), self.rows):
                 rows = min(self.rows, len(x) - start)
                 self._x[:rows] = x[start : start + rows]
-                self._program.run_rows(rows)
+                self._program.run_rows(rows * self._positions)
                 y[start : start + rows] = self._y[:rows]
         return True

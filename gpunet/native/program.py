@@ -51,6 +51,17 @@ class Phase:
             if pair[0][0] < pair[1][1] and pair[1][0] < pair[0][1]
         ]
 
+    def follows(self, node: Node, conflicts: Sequence[tuple[Range, Range]]) -> bool:
+        """Return whether a node may run behind those that it conflicts with, in the same task.
+
+        The rows of a chunk follow the same rows of the node before, where both see the same array and nothing but their
+        own rows of it.
+        """
+        if self.division == "ROWS":
+            shared = node.shared.union(*(own.shared for own in self.nodes))
+            return self.takes(node) and all(one == other and one not in shared for one, other in conflicts)
+        return self.takes(node) and self.division == "WHOLE"
+
     def takes(self, node: Node) -> bool:
         """Return whether a node divides as those of this phase do."""
         return node.kernel.division == self.division and (self.division != "ROWS" or node.count == self.count)
@@ -129,10 +140,7 @@ def schedule(nodes: Sequence[Node]) -> list[Phase]:
         first = 0
         for position, phase in enumerate(phases):
             if conflicts := phase.conflicts(node):
-                # the rows of a chunk follow the same rows of the node before, if both see the same array
-                inside = phase.takes(node) and phase.division != "SLICES"
-                inside = inside and (phase.division == "WHOLE" or all(one == other for one, other in conflicts))
-                first = position if inside else position + 1
+                first = position if phase.follows(node, conflicts) else position + 1
         found = next((phase for phase in phases[first:] if phase.takes(node)), None)
         if found is None:
             found = Phase(node.kernel.division, node.count)

@@ -142,6 +142,9 @@ class HostStep:
             np.minimum(g, optimizer.clip_value, out=g)
             np.maximum(g, -optimizer.clip_value, out=g)
         squares = float(g.dot(g))  # finite only where all elements are
+        if not math.isfinite(squares) and g.dtype == np.float32:  # in double, squares of finite elements don't overflow
+            wide = g.astype(np.float64)
+            squares = float(wide.dot(wide))
         factor = 1.0
         if optimizer.clip_norm is not None:
             factor = min(optimizer.clip_norm / (math.sqrt(squares) + 1e-6), 1) if squares == squares else 0.0

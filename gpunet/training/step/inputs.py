@@ -69,10 +69,10 @@ class Inputs:
             return
         if isinstance(step.executor, GraphExecutor):
             self._give_on_device(step, step.executor, given)
-        elif isinstance(step.executor, NumpyExecutor) and not self._fixed:
-            self._arrays = self._fixed = [
-                aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)
-            ]
+        elif isinstance(step.executor, NumpyExecutor):
+            if not self._fixed:
+                self._fixed = [aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)]
+            self._arrays = self._fixed  # over which a step is recorded, again where one broke off
         step.prepare()
         if isinstance(step.executor, EagerExecutor):
             self._arrays = self._converted(step, given)
