@@ -23,6 +23,7 @@ import numpy as np
 from gpunet import builds
 from gpunet.device import kernels_path
 from gpunet.native.blas import find_blas
+from gpunet.native.compiler import RUNTIME
 from gpunet.native.kernel import Division, Node, Range, address, library
 from gpunet.native.threads import thread_count
 
@@ -89,7 +90,7 @@ class Program:
         self.nodes = list(nodes)
         self.phases = schedule(nodes)
         variants = {(node.kernel.path, node.flags): None for node in nodes}
-        run_source = kernels_path() / "cpu" / "run.cpp"
+        run_source = kernels_path() / "cpu" / RUNTIME
         builds.together([partial(library, *variant) for variant in ((run_source, ()), *variants)])
         tasks = [phase.tasks() for phase in self.phases]
         calls = [
