@@ -314,7 +314,7 @@ def test_labels_out_of_range_are_refused_and_change_nothing():
         one.step(X, Y.astype(labels.dtype))
         before = bits(one)
         for _ in range(2):
-            with pytest.raises(DataError, match="labels must lie in 0 .. 2"):
+            with pytest.raises(DataError, match=r"labels must lie in 0 \.\. 2"):
                 one.step(X, labels)
         for a, b in zip(before, bits(one), strict=True):
             np.testing.assert_array_equal(a, b)
