@@ -12,7 +12,7 @@ from problems import classification
 import gpunet as gn
 from gpunet.errors import DataError
 from gpunet.native import program
-from gpunet.ops.activations import FUNCTIONS
+from gpunet.ops.activations import FUNCTIONS, ActivationFunction, ReLU
 from gpunet.optimizers import Optimizer
 
 pytestmark = pytest.mark.usefixtures("native_cpu")
@@ -186,6 +186,71 @@ class Scale(gn.Layer):
         (x,) = tape.restore(self)
         self.grads["scale"][...] = (dy * x).sum(axis=0)
         return dy * self.params["scale"]
+
+
+class Strided(Scale):
+    """Multiplies every other column of its rows with a part of its weights: neither lies in memory without gaps."""
+
+    def __init__(self, features):
+        gn.Layer.__init__(self, {"weight": np.linspace(-1, 1, 10 * features).reshape(features, 10)})
+
+    def forward(self, x, tape=None):
+        x = x[:, ::2]
+        if tape is not None:
+            tape.save(self, x)
+        return gn.ops.linear(x, self.params["weight"][:, :5], tape=tape)
+
+    def backward(self, dy, tape, *, input_gradient=True):
+        (x,) = tape.restore(self)
+        self.grads["weight"][:, :5] = gn.ops.linear(x.T, dy)
+
+
+class Part(Strided):
+    """Multiplies its rows with a part of its weights."""
+
+    def forward(self, x, tape=None):
+        if tape is not None:
+            tape.save(self, x)
+        return gn.ops.linear(x, self.params["weight"][:, :5], tape=tape)
+
+
+@pytest.mark.parametrize("layer", [lambda: Strided(3), lambda: Part(5)], ids=["strided", "part of the weights"])
+def test_products_of_operands_with_gaps_in_memory_follow_numpy(layer):
+    pair = [
+        gn.Trainer(gn.Sequential(layer(), gn.Linear(5, 3, rng=0)), optimizer=gn.SGD(0.05), executor=executor)
+        for executor in ("native", "numpy")
+    ]
+    for one in pair:
+        fit(one, epochs=10)
+    assert_follows(*pair)
+
+
+class Half(ActivationFunction):
+    """A function of a user's own, in array code."""
+
+    name = "half"
+
+    def forward(self, z, out, xp, tape):
+        xp.multiply(z, 0.5, out=out)
+
+    def backward(self, dy, saved, out, xp, tape):
+        xp.multiply(dy, 0.5, out=out)
+
+
+class Other(ReLU):
+    """A function that is no longer the one that it is derived from."""
+
+    forward, backward = Half.forward, Half.backward
+
+
+@pytest.mark.parametrize("kind", [Half, Other])
+def test_a_class_of_ones_own_for_an_activation_computes_what_it_says(kind):
+    pair = [make(executor, activation=kind()) for executor in ("auto", "native", "numpy")]
+    for one in pair:
+        fit(one, epochs=10)
+    assert_follows(pair[0], pair[2])
+    assert_follows(pair[1], pair[2])
+    assert "native: " in pair[0].explain().executor
 
 
 class Signs(Optimizer):
