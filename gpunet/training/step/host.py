@@ -67,7 +67,9 @@ class NumpyExecutor:
 
     def describe(self) -> Explanation:
         """Return the calls, those of the optimizer's update included."""
-        return Explanation(self._described(self.nodes), self._arena_bytes, "numpy: a NumPy call each")
+        reason = native.why_unavailable()
+        summary = "numpy: a NumPy call each" + (f"; no native kernels: {reason}" if reason else "")
+        return Explanation(self._described(self.nodes), self._arena_bytes, summary)
 
     def _described(self, calls: Sequence[Any]) -> list[NodeDescription]:
         """Return the descriptions of NumPy calls."""
