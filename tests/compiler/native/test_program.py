@@ -177,7 +177,7 @@ def in_phases(nodes, size, rng):
 
 
 def first_wrong(programs=400):
-    """Return the first program by chance whose schedule leaves other memory than its order; None where there is none."""
+    """Return the first program by chance whose schedule leaves other memory than its order, or None."""
     for seed in range(programs):
         rng = random.Random(seed)
         nodes, size = random_program(rng)
