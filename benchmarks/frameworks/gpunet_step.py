@@ -1,6 +1,7 @@
-"""gpunet: `Trainer.step`, recorded and replayed, or as mode "eager" run as it is written every time.
+"""gpunet: `Trainer.step`, recorded and replayed, or in mode "eager" or "numpy" with that executor.
 
-Mode "fit" is an epoch of `Trainer.fit` over the same batches.
+Mode "fit" is `Trainer.fit` by the epoch: the rows of each batch are gathered in a new order, the loss and the accuracy
+summed and read.
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import gpunet as gn
+from benchmarks.epochs import EpochClock
 from benchmarks.frameworks.problem import LR, Problem
 from benchmarks.frameworks.steps import Framework
 
@@ -18,30 +18,41 @@ from benchmarks.frameworks.steps import Framework
 class Steps(Framework):
     def __init__(self, problem: Problem, mode: str, device: str):
         self.device = gn.get_device(device)
-        self.host_batches = problem.batches()
-        self.batches = [(self.device.asarray(X), self.device.asarray(y)) for X, y in self.host_batches]
+        self.batches = [(self.device.asarray(X), self.device.asarray(y)) for X, y in problem.batches()]
         with gn.use_device(self.device):
             model = gn.MLP(problem.sizes)
         for parameter, start in zip(model.parameters().values(), problem.parameters(), strict=True):
             self.device.assign(parameter, start)
-        self.trainer = gn.Trainer(model, optimizer=gn.Adam(LR), executor="eager" if mode == "eager" else "auto")
-        self.fits = mode == "fit"
-        self.data: tuple[Sequence[int], list[np.ndarray]] = [], []
+        self.fits, self.clock = mode == "fit", EpochClock()
+        self.trainer = gn.Trainer(
+            model,
+            optimizer=gn.Adam(LR),
+            callbacks=[self.clock],
+            executor=mode if mode in ("eager", "numpy") else "auto",
+        )
+        if self.fits:
+            self.batch, self.epoch = problem.batch, problem.epoch
+            self.host_batches, self.data = problem.batches(), problem.data()
 
     def step(self, X: Any, y: Any) -> Any:
         return self.trainer.step(X, y)
 
     def run(self, order: Sequence[int]) -> Any:
-        return self.fit(order) if self.fits else super().run(order)
+        """In mode "fit": train for an epoch on each of these batches as all its data; return the last loss."""
+        if not self.fits:
+            return super().run(order)
+        for i in order:
+            history = self.trainer.fit(*self.host_batches[i], epochs=1, batch_size=self.batch)
+        return history.epochs[-1]["loss"]
 
-    def fit(self, order: Sequence[int]) -> float:
-        """Train for an epoch with these batches as its data, shuffled; return its loss."""
-        if self.data[0] is not order:
-            self.data = order, [np.concatenate(a) for a in zip(*(self.host_batches[i] for i in order), strict=True)]
-        history = self.trainer.fit(*self.data[1], epochs=1, batch_size=len(self.host_batches[0][0]))
-        return float(history.epochs[-1]["loss"])
+    def seconds(self, order: Sequence[int]) -> float:
+        """In mode "fit": return the time of epochs with so many steps, after an epoch that is not timed."""
+        if not self.fits:
+            return super().seconds(order)
+        self.trainer.fit(*self.data, epochs=1 + len(order) // self.epoch, batch_size=self.batch)
+        return self.clock.seconds
 
-    def parameters(self) -> list[np.ndarray]:
+    def parameters(self) -> list[Any]:
         return [self.device.to_host(a) for a in self.trainer.model.parameters().values()]
 
     def wait(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 LR = 1e-3  # of Adam, with betas 0.9 and 0.999 and eps 1e-8, the default everywhere
 BATCHES = 8
+EPOCH_STEPS, EPOCH_NUMBERS = 64, 2**22  # an epoch has so many steps, fewer where its features are more numbers
 
 
 class Problem(NamedTuple):
@@ -42,9 +43,20 @@ class Problem(NamedTuple):
             parameters += [rng.standard_normal(j, np.float32) * np.float32(0.1)]
         return parameters
 
-    def batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return batches: X (batch, in) float32 and labels y (batch,) int64."""
+    def batches(self, count: int = BATCHES) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the first batches: X (batch, in) float32 and labels y (batch,) int64."""
         rng = np.random.default_rng(2)
-        X = rng.standard_normal((BATCHES, self.batch, self.sizes[0]), np.float32)
-        y = rng.integers(0, self.sizes[-1], (BATCHES, self.batch))
-        return list(zip(X, y, strict=True))
+        return [
+            (rng.standard_normal((self.batch, self.sizes[0]), np.float32), rng.integers(0, self.sizes[-1], self.batch))
+            for _ in range(count)
+        ]
+
+    @property
+    def epoch(self) -> int:
+        """The steps of an epoch: 64, or 8 to 63 where the batches are large."""
+        return min(max(EPOCH_NUMBERS // (self.batch * self.sizes[0]), BATCHES), EPOCH_STEPS)
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of an epoch, those of `batches` first: X (rows, in) and y (rows,)."""
+        X, y = zip(*self.batches(self.epoch), strict=True)
+        return np.concatenate(X), np.concatenate(y)

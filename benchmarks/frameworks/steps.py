@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -21,9 +22,11 @@ class Framework(ABC):
 
     Attributes:
         batches: the batches (X, y), resident on the device.
+        epoch: a round has a multiple of so many steps.
     """
 
     batches: Sequence[tuple[Any, Any]]
+    epoch = 1
 
     @abstractmethod
     def __init__(self, problem: Problem, mode: str, device: str): ...
@@ -49,3 +52,10 @@ class Framework(ABC):
     @abstractmethod
     def wait(self) -> None:
         """Return when all that was queued is done."""
+
+    def seconds(self, order: Sequence[int]) -> float:
+        """Return the wall time of a round: from the first call until all of its work is done."""
+        began = time.perf_counter()
+        self.run(order)
+        self.wait()
+        return time.perf_counter() - began

@@ -6,6 +6,7 @@ gradients by `torch.func`, Adam written out; compiling `optimizer.step` and the 
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +24,7 @@ COMPILE_MODES = {"compiled": None, "graphs": "reduce-overhead"}
 
 class Steps(Framework):
     def __init__(self, problem: Problem, mode: str, device: str):
-        torch.set_num_threads(1)
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         self.device = device
         self.batches = [(torch.from_numpy(X).to(device), torch.from_numpy(y).to(device)) for X, y in problem.batches()]
         layers = [layer for i, j in pairwise(problem.sizes) for layer in (nn.Linear(i, j), nn.ReLU())]

@@ -1,4 +1,4 @@
-"""A worker: one framework in a process of its own, on one core, that does a round whenever it is asked to."""
+"""A worker: one framework in a process of its own, which does a round whenever it is asked to."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,8 +22,19 @@ CHECKED = 5  # steps that are compared with the reference
 LOSS_TOLERANCE = 1e-4  # of each loss, relative
 WEIGHT_TOLERANCE = 0.05  # of each array: its distance from the reference's, relative to the way that has gone; so much
 # since a rounding error that flips a ReLU turns Adam's first steps of all weights whose gradient is near zero
-ROUND_SECONDS = 0.03
 GRACE_SECONDS = 5.0  # for a worker to end by itself
+
+
+class Rounds(NamedTuple):
+    """What a round is.
+
+    Attributes:
+        least: the seconds that it takes at least.
+        warm_ups: rounds of the same length that come before the first.
+    """
+
+    least: float = 0.02
+    warm_ups: int = 1
 
 
 class Failed(Exception):
@@ -37,11 +47,22 @@ class Worker:
     The arguments between are those of `serve`.
     """
 
-    def __init__(self, module: str, mode: str, problem: Problem, device: str, core: int | None, patience: float):
+    def __init__(
+        self,
+        module: str,
+        mode: str,
+        problem: Problem,
+        device: str,
+        core: int | None,
+        patience: float,
+        rounds: Rounds = Rounds(),  # noqa: B008
+    ):
         context = multiprocessing.get_context("spawn")
         self.patience = patience
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, module, mode, problem, device, core), daemon=True)
+        self.process = context.Process(
+            target=serve, args=(theirs, module, mode, problem, device, core, rounds), daemon=True
+        )
         self.process.start()
         theirs.close()  # so that the end of the process ends the connection
 
@@ -63,11 +84,12 @@ class Worker:
             raise Failed(f"failed: {answer['failed']}")
         return answer
 
-    def round(self) -> float:
-        """Return the seconds a step of one more round."""
+    def round(self) -> tuple[float, float]:
+        """Return the seconds a step of one more round, and how many cores it kept busy."""
         with suppress(OSError):  # it died since its last answer: so says the next one
             self.connection.send(True)
-        return float(self.answer()["seconds"])
+        answer = self.answer()
+        return float(answer["seconds"]), float(answer["cores"])
 
     def stop(self) -> None:
         self.connection.close()  # a worker that waits for its next round ends by itself
@@ -76,7 +98,9 @@ class Worker:
         self.process.join()
 
 
-def serve(connection: Connection, module: str, mode: str, problem: Problem, device: str, core: int | None) -> None:
+def serve(
+    connection: Connection, module: str, mode: str, problem: Problem, device: str, core: int | None, rounds: Rounds
+) -> None:
     """Check the framework, settle on a round, and time one for every message; the answers are dictionaries.
 
     Args:
@@ -86,6 +110,7 @@ def serve(connection: Connection, module: str, mode: str, problem: Problem, devi
         problem: for `Steps`.
         device: for `Steps`.
         core: the CPU core to stay on, or None.
+        rounds: what a round is.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     try:
@@ -98,10 +123,13 @@ def serve(connection: Connection, module: str, mode: str, problem: Problem, devi
         connection.send(errors)
         if device == "sim" or not agrees(errors):
             return
-        order = round_of(steps)
+        order = round_of(steps, rounds)
         connection.send({"steps_a_round": len(order)})
         while connection.recv():
-            connection.send({"seconds": seconds(steps, order) / len(order)})
+            wall, cpu = time.perf_counter(), time.process_time()
+            seconds = steps.seconds(order) / len(order)
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            connection.send({"seconds": seconds, "cores": cpu / wall})
     except EOFError:
         pass  # the parent has closed the connection
     except Exception as error:
@@ -129,21 +157,14 @@ def agrees(errors: dict[str, float]) -> bool:
     return errors["loss_error"] <= LOSS_TOLERANCE and errors["weight_error"] <= WEIGHT_TOLERANCE
 
 
-def seconds(steps: Framework, order: Sequence[int]) -> float:
-    """Return the wall time of a round: from the first call until all of its work is done."""
-    began = time.perf_counter()
-    steps.run(order)
-    steps.wait()
-    return time.perf_counter() - began
-
-
-def round_of(steps: Framework) -> list[int]:
-    """Return the batches of a round of about `ROUND_SECONDS`, after warm-up."""
-    count = 1
+def round_of(steps: Framework, rounds: Rounds) -> list[int]:
+    """Return the batches of a round that is long enough, after its warm-up."""
+    count = steps.epoch
     while True:
         order = [i % BATCHES for i in range(count)]
-        seconds(steps, order)  # warms up, also what is compiled for this many steps
-        took = seconds(steps, order)
-        if took >= ROUND_SECONDS / 1.5:
+        steps.seconds(order)  # warms up, also what is compiled for this many steps
+        took = min(steps.seconds(order) for _ in range(rounds.warm_ups))
+        if took >= rounds.least:
             return order
-        count = math.ceil(count * min(ROUND_SECONDS / took, 10))
+        more = min(1.5 * rounds.least / took, 10)
+        count = steps.epoch * math.ceil(count / steps.epoch * more)

@@ -14,17 +14,16 @@ gradients of a network are one phase of rows, and the gradients of all its weigh
 from __future__ import annotations
 
 import ctypes
-import functools
 import itertools
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from gpunet import builds
 from gpunet.device import kernels_path
 from gpunet.native.blas import find_blas
+from gpunet.native.compiler import RUNTIME
 from gpunet.native.kernel import Division, Node, Range, address, library
 from gpunet.native.threads import thread_count
 
@@ -91,7 +90,7 @@ class Program:
         self.nodes = list(nodes)
         self.phases = schedule(nodes)
         variants = {(node.kernel.path, node.flags): None for node in nodes}
-        run_source = kernels_path() / "cpu" / "run.cpp"
+        run_source = kernels_path() / "cpu" / RUNTIME
         builds.together([partial(library, *variant) for variant in ((run_source, ()), *variants)])
         tasks = [phase.tasks() for phase in self.phases]
         calls = [
@@ -110,7 +109,9 @@ class Program:
         self.flops = sum(node.cost[1] or 0 for node in nodes)
         most = max(map(len, tasks), default=1)
         self.threads = min(thread_count(), most) if self.flops >= PARALLEL_FLOPS else 1
-        self._run = partial(_runner(run_source), address(self._program))
+        run = library(run_source, ()).gpunet_run
+        run.restype = None
+        self._run = partial(run, ctypes.c_void_p(address(self._program)))
 
     @property
     def divides_by_rows(self) -> bool:
@@ -130,7 +131,7 @@ class Program:
 
     def run(self, steps: int = 1) -> None:
         """Run the nodes for so many steps."""
-        self._run(steps, self.threads)
+        self._run(ctypes.c_int64(steps), ctypes.c_int(self.threads))
 
 
 def schedule(nodes: Sequence[Node]) -> list[Phase]:
@@ -160,10 +161,3 @@ def _parts(count: int, grain: int) -> list[tuple[int, int]]:
 
 def _offsets(sizes: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
-
-@functools.cache
-def _runner(source: Path) -> ctypes._NamedFuncPointer:
-    run = library(source, ()).gpunet_run
-    run.argtypes, run.restype = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int), None
-    return run

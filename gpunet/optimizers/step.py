@@ -87,18 +87,26 @@ class Progress:
     def look_ahead(self, steps: int) -> None:
         """Let the kernels know the learning rates of the next steps, at most LONGEST_RUN."""
         schedule, done = self._optimizer.schedule, self._counter.value
-        single = steps == 1 or isinstance(schedule, ConstantLR)
-        rates = [schedule(done)] if single else [schedule(step) for step in range(done, done + steps)]
-        begin = NEVER if single else done
-        if begin == self._begin and rates == self._table:
+        constant = isinstance(schedule, ConstantLR)
+        rates = [schedule(step) for step in range(done, done + (1 if constant else steps))]
+        if self._knows(done, rates) and (self._begin == NEVER or not constant):
             return
-        self._begin, self._table = begin, rates
+        before, self._begin = self._begin, NEVER if len(rates) == 1 else done
+        self._table = rates
         with self._device.activate():
             if len(rates) == 1:
                 self.rates[:1].fill(rates[0])
             else:
                 self.rates[: len(rates)] = self._device.asarray(np.array(rates), self.rates.dtype)
-            self.words[1:2].fill(begin)
+            if self._begin != before:
+                self.words[1:2].fill(self._begin)
+
+    def _knows(self, done: int, rates: list[float]) -> bool:
+        """Return whether the kernels will read these rates after so many steps."""
+        if self._begin == NEVER:
+            return rates == self._table * len(rates)
+        start = done - self._begin
+        return start >= 0 and rates == self._table[start : start + len(rates)]
 
 
 class HostStep:

@@ -86,6 +86,9 @@ class EpochLoop:
         self._batches.begin(*ranks.order(order, training.position, self._batch_size))
         if not training.position:
             training.optimizer.prepare().progress.first_skipped.fill(0)
+        if self._single:  # one table of learning rates for many calls
+            steps = -(-(training.rows - training.position) // self._batch_size)
+            training.optimizer.prepare().progress.look_ahead(min(steps, LONGEST_RUN))
         began = time.perf_counter()
         while training.position < training.rows:
             if training.history.stopped == "interrupted" and ranks.size == 1:

@@ -41,6 +41,7 @@ class Inputs:
         self.recordable = True
         self._arrays: Sequence[Array] = ()
         self._fixed: list[Array] = []
+        self._reads_in_place: NativeExecutor | None = None
         self._resident: dict[Any, Sequence[Array]] = {}
 
     def load(self, tape: Tape) -> Sequence[Array]:
@@ -62,6 +63,10 @@ class Inputs:
         """
         if self._indices:
             self._model.check_given(given[0])
+        if step.executor is self._reads_in_place:
+            self._loss.check_given(step.prediction, given[1])
+            self._bind(self._reads_in_place, given)
+            return
         if isinstance(step.executor, GraphExecutor):
             self._give_on_device(step, step.executor, given)
         elif isinstance(step.executor, NumpyExecutor):
@@ -90,12 +95,16 @@ class Inputs:
 
     def _give_on_host(self, executor: NumpyExecutor, given: Sequence[Array]) -> None:
         if isinstance(executor, NativeExecutor) and executor.binds(self._fixed):
-            pairs = zip(given, self._fixed, strict=True)
-            self._arrays = [a if _fits(a, fixed) else _copied(a, fixed) for a, fixed in pairs]
-            executor.bind(self._arrays)
+            self._reads_in_place = executor
+            self._bind(executor, given)
             return
         for fixed, a in zip(self._fixed, given, strict=True):
             _copied(a, fixed)
+
+    def _bind(self, executor: NativeExecutor, given: Sequence[Array]) -> None:
+        pairs = zip(given, self._fixed, strict=True)
+        self._arrays = [a if _fits(a, fixed) else _copied(a, fixed) for a, fixed in pairs]
+        executor.bind(self._arrays)
 
     def _give_on_device(self, step: Step, executor: GraphExecutor, given: Sequence[Array]) -> None:
         ready = self._converted(step, given)
