@@ -70,6 +70,8 @@ LOSSES = {
     "weighted classes": (lambda: gn.CrossEntropyLoss(class_weight=[1, 2, 3]), 3, Y),
     "weighted, smoothed": (lambda: gn.CrossEntropyLoss(0.2, class_weight=[0, 2, 3]), 3, Y),
     "weighted soft labels": (lambda: gn.CrossEntropyLoss(class_weight=[1, 2, 3]), 3, np.eye(3)[Y] * 0.9 + 1 / 30),
+    "many labels": (gn.CrossEntropyLoss, 20, 5 * Y),
+    "many soft labels": (gn.CrossEntropyLoss, 20, np.random.default_rng(1).dirichlet([0.2] * 20, 80)),
     "squares": (gn.MSELoss, 2, X[:, :2]),
     "huber": (lambda: gn.HuberLoss(0.5), 1, X[:, 0]),
     "binary": (gn.BCEWithLogitsLoss, 2, np.stack([Y > 0, Y > 1], axis=1)),
