@@ -356,7 +356,37 @@ def test_gradients_that_are_not_finite_within_a_run_of_steps_are_not_applied_and
         assert max(calls) > 4
         fit(one, epochs=1, batch_size=8)
     assert np.isfinite(bits(pair[0])[0]).all()
-    assert_follows(*pair, history=False)
+    assert_follows(*pair)
+
+
+NAN, INFINITE = (np.where(np.arange(80)[:, None] == 7, value, X).astype(np.float32) for value in (np.nan, np.inf))
+ZEROS = np.zeros(80, np.float32)
+
+EXTREMES = {
+    "NaN": (NAN, Y, None, gn.CrossEntropyLoss),
+    "infinity": (INFINITE, Y, None, gn.CrossEntropyLoss),
+    "weights of zero": (X, Y, ZEROS, gn.CrossEntropyLoss),
+    "weights of NaN": (X, Y, ZEROS + np.nan, gn.CrossEntropyLoss),
+    "weights below zero": (X, Y, ZEROS - 1, gn.CrossEntropyLoss),
+    "classes without weight": (X, 0 * Y, None, lambda: gn.CrossEntropyLoss(class_weight=[0, 1, 1])),
+    "labels that are all smoothed": (X, Y, None, lambda: gn.CrossEntropyLoss(1.0)),
+    "logits that overflow": (1e30 * X, Y, None, gn.CrossEntropyLoss),
+    "squares of zero weight": (X, X[:, :3], ZEROS, gn.MSELoss),
+    "squares that overflow": (1e20 * X, X[:, :3], None, gn.MSELoss),
+    "binary logits that overflow": (1e20 * X, np.eye(3, dtype=np.float32)[Y], None, gn.BCEWithLogitsLoss),
+}
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+def test_extreme_numbers_give_the_loss_and_the_skipped_steps_of_numpy(extreme):
+    x, y, *weight, loss = EXTREMES[extreme]
+    weight = [a for a in weight if a is not None]
+    pair = [make(executor, gn.SGD(0.1), loss=loss()) for executor in ("native", "numpy")]
+    with np.errstate(all="ignore"):
+        losses = [[float(one.step(x, y, *weight)) for _ in range(3)] for one in pair]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    assert pair[0].optimizer.first_skipped == pair[1].optimizer.first_skipped
+    assert_follows(*pair)
 
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
