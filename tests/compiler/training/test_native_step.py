@@ -1,6 +1,9 @@
 """The native executor follows the NumPy one, and gives the same bits however its steps are asked for."""
 
 import itertools
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -12,6 +15,7 @@ from problems import classification
 import gpunet as gn
 from gpunet.errors import DataError
 from gpunet.native import program
+from gpunet.native.threads import available_cores
 from gpunet.ops.activations import FUNCTIONS, ActivationFunction, ReLU
 from gpunet.optimizers import Optimizer
 
@@ -320,6 +324,29 @@ def test_all_numbers_of_threads_give_the_same_bits(several_threads):
         fit(trainers[-1], x, y, epochs=2, batch_size=1100)
         assert f"threads: {min(threads, MOST_TASKS)}" in str(trainers[-1].explain())
         assert_same_bits(trainers[0], trainers[-1])
+
+
+TRAINING = """
+import hashlib, sys
+import numpy as np
+import gpunet as gn
+x, y = np.random.default_rng(0).standard_normal((2500, 300)).astype(np.float32), np.arange(2500) % 10
+one = gn.Trainer(gn.MLP([300, 64, 10], dropout=0.2, seed=0), executor="native")
+one.fit(x, y, epochs=2, batch_size=1100)
+print(one.explain().executor.split("; ")[1], hashlib.sha256(one.model.store.params).hexdigest())
+"""
+
+
+def test_the_number_of_threads_that_the_environment_asks_for_changes_no_bit():
+    said = {}
+    for threads in ("1", "2"):
+        environment = {**os.environ, "GPUNET_THREADS": threads}
+        done = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True, env=environment)
+        said[threads] = done.stdout.rsplit(maxsplit=1)
+        assert done.returncode == 0, done.stderr
+    assert said["1"][0] == "threads: 1"
+    assert said["2"][0] == f"threads: {min(2, available_cores())}"
+    assert said["1"][1] == said["2"][1]
 
 
 def test_a_step_that_python_interrupts_in_the_epoch_is_saved_and_resumed_bit_for_bit(tmp_path):
