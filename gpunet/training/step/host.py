@@ -105,13 +105,18 @@ class NativeExecutor(NumpyExecutor):
             self._check_code_of_others()
         if self._progress is not None:
             self._progress.look_ahead(steps)
-        if self._program is not None:
-            self._program.run(steps)
-            self._count(steps)
-        else:
-            for _ in range(steps):
-                self._run_segments()
-                self._count(1)
+        try:
+            if self._program is not None:
+                self._program.run(steps)
+                self._count(steps)
+            else:
+                for _ in range(steps):
+                    self._run_segments()
+                    self._count(1)
+        except BaseException:  # Ctrl-C, behind the steps and maybe before they were counted
+            if self._progress is not None:
+                self.step.optimizer.steps = int(self._progress.words[0])
+            raise
 
     def _count(self, steps: int) -> None:
         """Count the steps that a native update has counted in memory; another one does it itself."""

@@ -6,6 +6,7 @@ from native_steps import X, Y, assert_follows, bits, make
 
 import gpunet as gn
 from gpunet.errors import DataError, OutOfMemoryError
+from gpunet.native import Program
 from gpunet.training.step import inputs
 from gpunet.training.step.host import NativeExecutor
 
@@ -200,6 +201,28 @@ def test_a_step_that_broke_off_does_not_read_its_batch_again(error, monkeypatch)
     for batch in BATCHES[2:] + BATCHES:
         assert float(one.step(*batch)) == pytest.approx(float(other.step(*batch)), rel=1e-5)
     assert_follows(one, other)
+
+
+def test_a_step_that_ctrl_c_ends_before_it_is_counted_is_counted(monkeypatch):
+    one, other = (make("native", gn.Adam(gn.StepLR(0.01, 2, 0.5)), dropout=0.2) for _ in range(2))
+    real = Program.run
+
+    def run(self, steps=1):
+        real(self, steps)
+        raise KeyboardInterrupt
+
+    for number, batch in enumerate(BATCHES * 2):
+        other.step(*batch)
+        with monkeypatch.context() as patch:
+            if number in (0, 3, 4):
+                patch.setattr(Program, "run", run)
+                with pytest.raises(KeyboardInterrupt):
+                    one.step(*batch)
+            else:
+                one.step(*batch)
+        assert one.optimizer.steps == number + 1
+    for a, b in zip(bits(one), bits(other), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_batch_that_is_refused_is_not_read_by_the_next_step():

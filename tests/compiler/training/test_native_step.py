@@ -1,6 +1,9 @@
 """The native executor follows the NumPy one, and gives the same bits however its steps are asked for."""
 
 import itertools
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -12,6 +15,7 @@ from problems import classification
 import gpunet as gn
 from gpunet.errors import DataError
 from gpunet.native import program
+from gpunet.native.threads import available_cores
 from gpunet.ops.activations import FUNCTIONS, ActivationFunction, ReLU
 from gpunet.optimizers import Optimizer
 
@@ -70,6 +74,8 @@ LOSSES = {
     "weighted classes": (lambda: gn.CrossEntropyLoss(class_weight=[1, 2, 3]), 3, Y),
     "weighted, smoothed": (lambda: gn.CrossEntropyLoss(0.2, class_weight=[0, 2, 3]), 3, Y),
     "weighted soft labels": (lambda: gn.CrossEntropyLoss(class_weight=[1, 2, 3]), 3, np.eye(3)[Y] * 0.9 + 1 / 30),
+    "many labels": (gn.CrossEntropyLoss, 20, 5 * Y),
+    "many soft labels": (gn.CrossEntropyLoss, 20, np.random.default_rng(1).dirichlet([0.2] * 20, 80)),
     "squares": (gn.MSELoss, 2, X[:, :2]),
     "huber": (lambda: gn.HuberLoss(0.5), 1, X[:, 0]),
     "binary": (gn.BCEWithLogitsLoss, 2, np.stack([Y > 0, Y > 1], axis=1)),
@@ -320,6 +326,29 @@ def test_all_numbers_of_threads_give_the_same_bits(several_threads):
         assert_same_bits(trainers[0], trainers[-1])
 
 
+TRAINING = """
+import hashlib, sys
+import numpy as np
+import gpunet as gn
+x, y = np.random.default_rng(0).standard_normal((2500, 300)).astype(np.float32), np.arange(2500) % 10
+one = gn.Trainer(gn.MLP([300, 64, 10], dropout=0.2, seed=0), executor="native")
+one.fit(x, y, epochs=2, batch_size=1100)
+print(one.explain().executor.split("; ")[1], hashlib.sha256(one.model.store.params).hexdigest())
+"""
+
+
+def test_the_number_of_threads_that_the_environment_asks_for_changes_no_bit():
+    said = {}
+    for threads in ("1", "2"):
+        environment = {**os.environ, "GPUNET_THREADS": threads}
+        done = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True, env=environment)
+        said[threads] = done.stdout.rsplit(maxsplit=1)
+        assert done.returncode == 0, done.stderr
+    assert said["1"][0] == "threads: 1"
+    assert said["2"][0] == f"threads: {min(2, available_cores())}"
+    assert said["1"][1] == said["2"][1]
+
+
 def test_a_step_that_python_interrupts_in_the_epoch_is_saved_and_resumed_bit_for_bit(tmp_path):
     class Interrupt(gn.Callback):
         def on_step_end(self, trainer, rows):
@@ -354,7 +383,37 @@ def test_gradients_that_are_not_finite_within_a_run_of_steps_are_not_applied_and
         assert max(calls) > 4
         fit(one, epochs=1, batch_size=8)
     assert np.isfinite(bits(pair[0])[0]).all()
-    assert_follows(*pair, history=False)
+    assert_follows(*pair)
+
+
+NAN, INFINITE = (np.where(np.arange(80)[:, None] == 7, value, X).astype(np.float32) for value in (np.nan, np.inf))
+ZEROS = np.zeros(80, np.float32)
+
+EXTREMES = {
+    "NaN": (NAN, Y, None, gn.CrossEntropyLoss),
+    "infinity": (INFINITE, Y, None, gn.CrossEntropyLoss),
+    "weights of zero": (X, Y, ZEROS, gn.CrossEntropyLoss),
+    "weights of NaN": (X, Y, ZEROS + np.nan, gn.CrossEntropyLoss),
+    "weights below zero": (X, Y, ZEROS - 1, gn.CrossEntropyLoss),
+    "classes without weight": (X, 0 * Y, None, lambda: gn.CrossEntropyLoss(class_weight=[0, 1, 1])),
+    "labels that are all smoothed": (X, Y, None, lambda: gn.CrossEntropyLoss(1.0)),
+    "logits that overflow": (1e30 * X, Y, None, gn.CrossEntropyLoss),
+    "squares of zero weight": (X, X[:, :3], ZEROS, gn.MSELoss),
+    "squares that overflow": (1e20 * X, X[:, :3], None, gn.MSELoss),
+    "binary logits that overflow": (1e20 * X, np.eye(3, dtype=np.float32)[Y], None, gn.BCEWithLogitsLoss),
+}
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+def test_extreme_numbers_give_the_loss_and_the_skipped_steps_of_numpy(extreme):
+    x, y, *weight, loss = EXTREMES[extreme]
+    weight = [a for a in weight if a is not None]
+    pair = [make(executor, gn.SGD(0.1), loss=loss()) for executor in ("native", "numpy")]
+    with np.errstate(all="ignore"):
+        losses = [[float(one.step(x, y, *weight)) for _ in range(3)] for one in pair]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    assert pair[0].optimizer.first_skipped == pair[1].optimizer.first_skipped
+    assert_follows(*pair)
 
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
