@@ -38,9 +38,7 @@ def gpu(results: Path) -> Iterator[str]:
             f"commit {str(known['commit'])[:10]}; times are medians, ratios round by round:"
         )
         yield ""
-        yield from markdown_table(
-            ("on the GPU", "gpunet", "compared with others"), [*_kernels(report), *_steps(report)]
-        )
+        yield from markdown_table(("on the GPU", "gpunet", "next to others"), [*_kernels(report), *_steps(report)])
         yield f"\n{_outcome(report)}: [the whole report](benchmarks/results/{path.parent.name}/report.md).\n"
 
 

@@ -51,7 +51,7 @@ def test_the_command_times_gpunet_and_numpy_and_keeps_the_figures(tmp_path):
     report = json.loads((tmp_path / "peers.json").read_text(encoding="utf-8"))
     rows = {row["name"]: row for row in report["nets"][NET]}
     assert [row["status"] for row in rows.values()] == ["ok"] * 3
-    assert all(len(row["cores"]) == 2 and 0 < min(row["cores"]) <= max(row["cores"]) < 1.1 for row in rows.values())
+    assert all(len(row["cores"]) == 2 and 0 < min(row["cores"]) <= max(row["cores"]) < 1.5 for row in rows.values())
     assert rows["gpunet-fit"]["steps_a_round"] % 64 == 0  # whole epochs
     assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in rows.values())
     assert rows["gpunet"]["ratio"] == [1, 1, 1]
@@ -130,10 +130,10 @@ def test_a_round_takes_its_least_time_in_whole_epochs_and_comes_after_its_warm_u
 
         def seconds(self, order):
             self.done.append(len(order))
-            return 0.01 * len(order)
+            return 0.02 * len(order)
 
-    assert len(round_of(Steps(), Rounds(least=0.5, warm_ups=3))) == 78  # 0.75 s and whole epochs
-    assert Steps.done == [6] * 4 + [78] * 4
+    assert len(round_of(Steps(), Rounds(least=0.5, warm_ups=3))) == 42  # at least 0.75 s, in whole epochs
+    assert Steps.done == [6] * 4 + [42] * 4
 
 
 @pytest.mark.parametrize(
