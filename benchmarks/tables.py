@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.frameworks.problem import Problem
 from benchmarks.gpu_report.runner import SCHEMA, finding
 from benchmarks.gpu_report.section import markdown_table
+from benchmarks.peers import BASE, EPOCHS, manner, versus
 from benchmarks.peers import SCHEMA as PEERS_SCHEMA
 from gpunet.bench.results import Row, read_row
 from gpunet.bench.timing import Spread
@@ -37,7 +38,7 @@ def gpu(results: Path) -> Iterator[str]:
             f"commit {str(known['commit'])[:10]}; times are medians, ratios round by round:"
         )
         yield ""
-        yield from markdown_table(("on the GPU", "gpunet", "beside it"), [*_kernels(report), *_steps(report)])
+        yield from markdown_table(("on the GPU", "gpunet", "next to others"), [*_kernels(report), *_steps(report)])
         yield f"\n{_outcome(report)}: [the whole report](benchmarks/results/{path.parent.name}/report.md).\n"
 
 
@@ -68,7 +69,7 @@ def _kernels(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
         ]
         if timed:
             row = max(timed, key=lambda row: row.flops)
-            yield f"{row.op} {row.size} {variant}", _speed(row), f"{_spread(row.speedup)} x the speed of {library}"
+            yield f"{row.op} {row.size} {variant}", _speed(row), f"{_speedup(row.speedup)} than {library}"
 
 
 def _speed(row: Row) -> str:
@@ -76,8 +77,9 @@ def _speed(row: Row) -> str:
     return f"{(row.speed or 0) / 1e9:,.0f} {unit}, {row.of_ceiling or 0:.0%} of the ceiling"
 
 
-def _spread(spread: Spread | None) -> str:
-    return f"{spread.median:.2f} ({spread.low:.2f} .. {spread.high:.2f})" if spread else "-"
+def _speedup(spread: Spread) -> str:
+    """Return a ratio of speeds in words, as "1.33x slower"; its quartiles are in the report."""
+    return f"{spread.median:.2f}x faster" if spread.median >= 1 else f"{1 / spread.median:.2f}x slower"
 
 
 def _steps(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
@@ -85,7 +87,7 @@ def _steps(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     for row in report["sections"].get("peers", {"rows": []})["rows"]:
         peers = {peer["name"]: peer for peer in row.get("rows", ()) if "step" in peer}
         if own := peers.pop("gpunet", None):
-            others = ", ".join(f"{name} {peer['ratio'][1]:.2f} x the time" for name, peer in peers.items())
+            others = ", ".join(f"{name} {versus(peer['ratio']).partition(' (')[0]}" for name, peer in peers.items())
             yield f"step of {row['net']}", f"{1e6 * own['step'][1]:,.1f} µs", others
 
 
@@ -97,8 +99,8 @@ def cpu(results: Path) -> Iterator[str]:
     for folder in folders:
         if (folder / "benchmarks.json").exists():
             yield from _benchmarks(json.loads((folder / "benchmarks.json").read_text(encoding="utf-8")))
-        if (folder / "peers.json").exists():
-            yield from _peers(read(folder / "peers.json", PEERS_SCHEMA))
+        for path in sorted(folder.glob("peers*.json")):
+            yield from _peers(read(path, PEERS_SCHEMA))
 
 
 def _benchmarks(report: Mapping[str, Any]) -> Iterator[str]:
@@ -120,23 +122,31 @@ def _benchmarks(report: Mapping[str, Any]) -> Iterator[str]:
 def _peers(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield ratios alone: the times are of one machine on one day."""
     known = report["environment"]
-    yield f"`python -m benchmarks.peers` on {known['cpu']}, {known['time'][:10]}, commit {str(known['commit'])[:10]}:"
+    threads = known.get("threads", 1)
+    command = f"python -m benchmarks.peers{f' --threads {threads}' if threads > 1 else ''}"
+    yield f"`{command}` on {known['cpu']}, {known['time'][:10]}, commit {str(known['commit'])[:10]}."
+    yield manner(threads)
     yield ""
-    names = list(dict.fromkeys(row["name"] for rows in report["nets"].values() for row in rows))
+    names = list(dict.fromkeys(row["name"] for rows in report["nets"].values() for row in rows if row["name"] != BASE))
+    whole, its = EPOCHS
     lines = []
+    epochs = False
     for net, rows in report["nets"].items():
         by_name = {row["name"]: row for row in rows}
-        cells = (_ratio(by_name.get(name, {"status": "-"})) for name in names)
-        lines.append([str(Problem.parse(net)), *cells])
-    yield from markdown_table(("time of a step, x gpunet's", *names), lines)
+        cells = [_ratio(by_name.get(name, {"status": "-"})) for name in names]
+        of_epochs = by_name.get(whole, {}).get("ratio_of_epochs")
+        epochs = epochs or of_epochs is not None
+        lines.append([str(Problem.parse(net)), *cells, versus(of_epochs) if of_epochs else "-"])
+    heads = ("time of a step, vs gpunet", *names, f"{whole} vs {its}")
+    shown = len(heads) if epochs else -1  # results of before have no epochs of equal work
+    yield from markdown_table(heads[:shown], [line[:shown] for line in lines])
     yield ""
 
 
 def _ratio(row: Mapping[str, Any]) -> str:
     if "ratio" not in row:
         return str(row["status"])
-    low, middle, high = row["ratio"]
-    return f"{middle:.2f} ({low:.2f} .. {high:.2f})"
+    return versus(row["ratio"])
 
 
 def read(path: Path, schema: str) -> Any:

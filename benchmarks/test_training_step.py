@@ -1,24 +1,34 @@
-"""A training step against the same step by hand in NumPy, and an epoch of `Trainer.fit` against its steps."""
+"""A training step against the same step by hand in NumPy, and an epoch of `Trainer.fit` against its nodes."""
 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 import gpunet as gn
 from benchmarks.conftest import Compare
+from benchmarks.epochs import EpochClock
 from benchmarks.numpy_step import NumpyStep
+from gpunet.cli.run import CHECKPOINT, LOG, Settings, load_parts, open_trainer
+from gpunet.cli.train import LEARNING_RATES
+from gpunet.training.callbacks import Checkpoint, Log
+from gpunet.training.examples import check_training
+from gpunet.training.step.host import NativeExecutor
 
 
 class Net(NamedTuple):
     sizes: tuple[int, ...]
     batch: int
-    batches: int  # of an epoch; a round is an epoch
-    limit: float  # of a step against the one by hand
+    batches: int  # of an epoch; a round of steps is an epoch
+    faster: float  # how many times faster than the step by hand a step is at least
+    epochs: int  # of a round of epochs
+    rounds: int = 50
 
     def __str__(self) -> str:
         return f"{'-'.join(map(str, self.sizes))}, batch {self.batch}"
@@ -33,12 +43,29 @@ class Net(NamedTuple):
 
 
 NETS = (
-    Net((64, 64, 10), batch=32, batches=200, limit=2.0),
-    Net((784, 128, 10), batch=128, batches=40, limit=1.15),
-    Net((784, 512, 512, 10), batch=256, batches=10, limit=1.1),
+    Net((64, 64, 10), batch=32, batches=200, faster=2.5, epochs=8),
+    Net((784, 128, 10), batch=128, batches=40, faster=1.08, epochs=1),
+    Net((784, 512, 512, 10), batch=256, batches=10, faster=1.0, epochs=1, rounds=25),
 )
-EPOCH_LIMIT = 1.1
-ROUNDS = 50
+LARGEST = Net((1024, 1024, 1024, 1024), batch=1024, batches=2, faster=1.0, epochs=1, rounds=9)
+EPOCH_LIMIT, TRAIN_LIMIT = 1.1, 1.6
+EPOCHS, ROUNDS = 30, 25  # of the digits
+
+DIGITS: dict[str, Any] = {  # what `gpunet train digits` does by default
+    "data": "digits",
+    "target": None,
+    "task": None,
+    "hidden": (128,),
+    "activation": "relu",
+    "dropout": 0.0,
+    "label_smoothing": 0.1,
+    "epochs": 100,
+    "batch_size": 32,
+    "optimizer": "Adam",
+    "lr": LEARNING_RATES["Adam"],
+    "device": "cpu",
+    "seed": 0,
+}
 
 nets = pytest.mark.parametrize("net", NETS, ids=str)
 
@@ -72,23 +99,90 @@ def test_step_against_numpy_by_hand(compare: Compare, net: Net) -> None:
         for X, y in batches:
             by_hand(X, y)
 
-    compare(f"step by hand, {net}", gpunet_steps, numpy_steps, rounds=ROUNDS, limit=net.limit, steps=net.batches)
+    limit = round(1 / net.faster, 3)
+    compare(f"step by hand, {net}", gpunet_steps, numpy_steps, rounds=net.rounds, limit=limit, steps=net.batches)
 
 
-@pytest.mark.parametrize("bar", [False, True], ids=["plain", "progress bar"])
-@nets
-def test_epoch_against_its_steps(compare: Compare, net: Net, bar: bool) -> None:
-    fitted = trainer_of(net, *([gn.ProgressBar(file=io.StringIO())] if bar else []))
-    stepped = trainer_of(net)
+@pytest.mark.parametrize("net", [*NETS, LARGEST], ids=str)
+def test_epoch_with_progress_bar_against_its_nodes(compare: Compare, net: Net) -> None:
+    clock = EpochClock()
+    fitted = trainer_of(net, gn.ProgressBar(file=io.StringIO()), clock)
     X, y = net.data()
-    batches = net.split(X, y)
 
-    def epoch() -> None:
-        fitted.fit(X, y, epochs=1, batch_size=net.batch)
+    def epoch() -> float:
+        fitted.fit(X, y, epochs=1 + net.epochs, batch_size=net.batch)
+        return clock.seconds
 
-    def steps() -> None:
-        for batch in batches:
-            stepped.step(*batch)
+    nodes = Nodes(trainer_of(net), X, y, net.batch)
+    what = f"fit with progress bar, {net}"
+    compare(
+        what,
+        epoch,
+        lambda: nodes.seconds(net.epochs),
+        rounds=net.rounds,
+        limit=EPOCH_LIMIT,
+        steps=net.epochs * net.batches,
+    )
 
-    what = f"fit{' with progress bar' if bar else ''}, {net}"
-    compare(what, epoch, steps, rounds=ROUNDS, limit=EPOCH_LIMIT, steps=net.batches)
+
+@pytest.mark.parametrize("files", [False, True], ids=["no files", "log and checkpoint"])
+def test_epoch_of_gpunet_train_digits_against_its_nodes(compare: Compare, tmp_path: Path, files: bool) -> None:
+    settings = Settings(**DIGITS)
+    parts = load_parts(settings)
+    train, held_out = parts["train"], parts["validation"]
+    clock = EpochClock()
+    kept = [Log(tmp_path / LOG), Checkpoint(tmp_path / CHECKPOINT)] if files else []
+    stopper = gn.EarlyStopping(patience=10**9)  # all rounds are of the same length
+    callbacks = [gn.ProgressBar(file=io.StringIO()), gn.TerminateOnNaN(), stopper, *kept, clock]
+    fitted = open_trainer(settings, tmp_path, train, callbacks, None)
+    nodes = Nodes(open_trainer(settings, tmp_path, train, [], None), train.X, train.y, settings.batch_size)
+
+    def epoch() -> float:
+        validation = held_out.X, held_out.y
+        fitted.fit(train.X, train.y, epochs=1 + EPOCHS, batch_size=settings.batch_size, validation=validation)
+        return clock.seconds
+
+    what = f"gpunet train digits, {'with' if files else 'without'} log and checkpoint"
+    limit = None if files else TRAIN_LIMIT
+    compare(what, epoch, lambda: nodes.seconds(EPOCHS), rounds=ROUNDS, limit=limit, steps=EPOCHS * nodes.steps)
+
+
+class Nodes:
+    """The nodes of an epoch of `fit`, run by the native executor's program alone.
+
+    Args:
+        trainer: records the steps; its training is of no use afterwards.
+        X: as for `fit`.
+        y: as for `fit`.
+        batch: rows of a step.
+
+    Attributes:
+        steps: of an epoch.
+    """
+
+    def __init__(self, trainer: gn.Trainer, X: np.ndarray, y: np.ndarray, batch: int):
+        trainer.fit(X, y, epochs=1, batch_size=batch)
+        recorded = {step.count: step.executor for step in trainer._steps._steps.values()}
+        if not all(isinstance(executor, NativeExecutor) and executor._program for executor in recorded.values()):
+            pytest.skip("the step is not all native: there is no C++ compiler, or no BLAS that can be called.")
+        whole, rest = divmod(len(X), batch)
+        calls = [(batch, whole), (rest, 1)]
+        self._calls: list[tuple[Any, int]] = [(recorded[rows]._program, steps) for rows, steps in calls if rows]
+        self.steps = whole + (rest > 0)
+        examples = check_training(trainer.model, trainer.loss, X, y, validation=None, sample_weight=None, seed=0)
+        self._trainer, self._batches = trainer, trainer._batches
+        self._batches.load(examples.arrays)
+        self._order = trainer._order(True)
+
+    def seconds(self, epochs: int) -> float:
+        """Return the seconds of so many epochs, after one that is not timed."""
+        self._run()
+        began = time.perf_counter()
+        for _ in range(epochs):
+            self._run()
+        return time.perf_counter() - began
+
+    def _run(self) -> None:
+        self._batches.begin(self._order, 0)
+        for program, steps in self._calls:
+            program.run(steps)

@@ -1,4 +1,4 @@
-"""The pictures of a report: the ladder's roofline and speeds, and the training step beside other frameworks."""
+"""The pictures of a report: the ladder's roofline and speeds, and the training step next to other frameworks."""
 
 from __future__ import annotations
 

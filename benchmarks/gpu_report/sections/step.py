@@ -1,4 +1,4 @@
-"""The training step: gpunet's by kernel of its matrix products, then beside the other frameworks."""
+"""The training step: gpunet's by kernel of its matrix products, then next to the other frameworks."""
 
 from __future__ import annotations
 
@@ -50,4 +50,4 @@ def show_peers(rows: Sequence[Row]) -> Iterator[str]:
 
 
 KERNELS = Section("The training step, with the host's share", 15, measure_kernels, show_cases)
-PEERS = Section("The training step beside other frameworks", 135, measure_peers, show_peers)
+PEERS = Section("The training step next to other frameworks", 135, measure_peers, show_peers)

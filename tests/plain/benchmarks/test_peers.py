@@ -51,11 +51,15 @@ def test_the_command_times_gpunet_and_numpy_and_keeps_the_figures(tmp_path):
     report = json.loads((tmp_path / "peers.json").read_text(encoding="utf-8"))
     rows = {row["name"]: row for row in report["nets"][NET]}
     assert [row["status"] for row in rows.values()] == ["ok"] * 3
+    assert all(len(row["cores"]) == 2 and 0 < min(row["cores"]) <= max(row["cores"]) < 1.5 for row in rows.values())
+    assert rows["gpunet-fit"]["steps_a_round"] % 64 == 0  # whole epochs
     assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in rows.values())
     assert rows["gpunet"]["ratio"] == [1, 1, 1]
     first, second = (rows["numpy"]["seconds"][i] / rows["gpunet"]["seconds"][i] for i in range(2))
     assert rows["numpy"]["ratio"][1] == pytest.approx((first + second) / 2)
     assert report["environment"]["versions"]["numpy"] == np.__version__
+    assert report["environment"]["threads"] == 1
+    assert "One thread, all pinned to one core; rounds in turns" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["peers.json"]
     assert all(text in done.stdout for text in (NET, *rows))
 
@@ -75,12 +79,114 @@ def test_on_a_gpu_frameworks_get_ready_side_by_side_where_there_is_a_core_for_ea
     )
     started = []
     worker = peers.Worker
-    monkeypatch.setattr(peers, "Worker", lambda *given: started.append(given[4]) or worker(*given[:4], None, given[5]))
+    monkeypatch.setattr(
+        peers, "Worker", lambda *given: started.append(given[4]) or worker(*given[:4], None, *given[5:])
+    )
     monkeypatch.setattr(peers.os, "sched_getaffinity", lambda process: range(4), raising=False)
     measured(peers, {name: planted(name, "pass") for name in ("first_step", "second_step")}, device="cuda")
     assert (began, started) == ([2, 2], [3, 2])
     measured(peers, {name: planted(name, "pass") for name in ("first_step", "second_step")}, device="cpu")
     assert (began[2:], started[2:]) == ([3, 4], [3, 3])
+
+
+def test_with_several_threads_one_process_at_a_time_does_all_its_rounds(peers, monkeypatch):
+    alive, done = [], []
+
+    class Worker(peers.Worker):
+        def __init__(self, *given):
+            assert alive == []
+            assert given[4] is None  # pinned to no core
+            assert given[6] == peers.ONE_BY_ONE
+            alive.append(self)
+            super().__init__(*given[:6], peers.Rounds(0.001, 3))
+
+        def stop(self):
+            super().stop()
+            assert not self.process.is_alive()
+            alive.remove(self)
+
+    monkeypatch.setattr(peers, "Worker", Worker)
+    time_round = peers.time_round
+    monkeypatch.setattr(peers, "time_round", lambda row, worker: done.append(row["name"]) or time_round(row, worker))
+    rows = measured(peers, {name: peers.FRAMEWORKS[name] for name in ("gpunet-numpy", "gpunet", "numpy")}, threads=2)
+    assert done == ["gpunet-numpy"] * 2 + ["gpunet"] * 2 + ["numpy"] * 2
+    median = rows["gpunet"]["step"][1]
+    assert rows["numpy"]["ratio"] == [value / median for value in rows["numpy"]["step"]]
+
+
+def test_each_worker_gets_so_many_threads(peers):
+    for threads in (1, 2):
+        named = peers.variables(threads)
+        assert {named[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GPUNET_THREADS")} == {str(threads)}
+        assert named["XLA_FLAGS"].endswith(str(threads > 1).lower())
+    assert "ratios are of medians" in peers.manner(2)
+
+
+def test_a_round_takes_its_least_time_in_whole_epochs_and_comes_after_its_warm_ups(peers):
+    from benchmarks.frameworks.worker import Rounds, round_of
+
+    class Steps:
+        epoch, done = 6, []
+
+        def seconds(self, order):
+            self.done.append(len(order))
+            return 0.02 * len(order)
+
+    assert len(round_of(Steps(), Rounds(least=0.5, warm_ups=3))) == 42  # at least 0.75 s, in whole epochs
+    assert Steps.done == [6] * 4 + [42] * 4
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        ([1.5, 1.52, 1.55], "1.52x slower (1.50 .. 1.55)"),
+        ([0.4, 0.5, 0.8], "2.00x faster (1.25 .. 2.50)"),
+        ([0.98, 1.001, 1.02], "same speed (0.98 .. 1.02)"),
+    ],
+)
+def test_a_ratio_is_said_as_slower_or_faster(peers, ratio, said):
+    assert peers.versus(ratio) == said
+
+
+def test_epochs_of_equal_work_are_compared_with_each_other(peers):
+    rows = [
+        {"name": name, "status": "ok", "note": "", "seconds": [seconds] * 3, "cores": [1.0], "steps_a_round": 64}
+        for name, seconds in (("gpunet", 1e-5), ("gpunet-fit", 2e-5), ("jax-scan", 3e-5))
+    ]
+    for row in rows:
+        peers.summarise(row, rows, paired=True)
+    text = peers.table(peers.Problem.parse(NET), rows)
+    assert "jax-scan vs gpunet-fit, equal work: 1.50x slower (1.50 .. 1.50)" in text
+    assert "3.00x slower (3.00 .. 3.00)" in text
+
+
+def test_an_epoch_has_64_steps_and_fewer_of_large_batches(peers):
+    steps = {text: peers.Problem.parse(text).epoch for text in peers.NETS}
+    assert list(steps.values()) == [64, 41, 20, 8]
+    problem = peers.Problem.parse(NET)
+    X, y = problem.data()
+    assert (len(X), len(y)) == (256, 256)
+    for i, (own_X, own_y) in enumerate(problem.batches()):
+        np.testing.assert_array_equal(X[4 * i : 4 * i + 4], own_X)
+        np.testing.assert_array_equal(y[4 * i : 4 * i + 4], own_y)
+
+
+@pytest.mark.parametrize("framework", ["gpunet-fit", "jax-scan"])
+def test_an_epoch_reads_every_row_of_its_data_once(peers, framework):
+    pytest.importorskip(peers.FRAMEWORKS[framework].package)
+    from importlib import import_module
+
+    problem = peers.Problem.parse(NET)
+    row = peers.FRAMEWORKS[framework]
+    steps = import_module(row.module).Steps(problem, row.mode, "cpu")
+    twice = import_module(row.module).Steps(problem, row.mode, "cpu")
+    assert steps.seconds([0] * 64) > 0
+    assert twice.seconds([0] * 128) > 0
+    if framework == "gpunet-fit":
+        assert (steps.trainer.epoch, twice.trainer.epoch) == (2, 3)
+        assert steps.trainer.optimizer.counter.value == 128
+    else:
+        assert (float(steps.state[0]), float(twice.state[0])) == (128, 192)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +239,9 @@ def test_workers_that_hang_crash_or_raise_end_their_rows_alone(peers, planted):
         (["--nets", "784"], "'784' is no net"),
         (["--rounds", "0"], "no whole number of at least 1"),
         (["--frameworks", "keras"], "invalid choice: 'keras'"),
+        (["--threads", "0"], "no whole number of at least 1"),
+        (["--threads", "1000"], "--threads: this process may use "),
+        (["--threads", "2", "--device", "cuda"], "--threads: more than one are for the CPU"),
         (["--out", "no/such/folder/peers.json"], "no file can be written in the folder"),
     ],
 )

@@ -86,10 +86,8 @@ def test_the_gpu_s_table_says_gpu_date_commit_speeds_and_ratios(tables, tmp_path
     kept(tmp_path, "a-gpu/report.json", report(squares=squares, peers=[{"net": "8-8-3/4", "rows": peers, "fault": ""}]))
     text = "\n".join(tables.gpu(tmp_path))
     assert "A GPU, driver 1.2, CuPy 14, 2030-01-02, commit abcdef0123;" in text
-    assert (
-        "| matmul 64x64x64 NN | 1,000 GFLOP/s, 50% of the ceiling | 0.75 (0.62 .. 0.88) x the speed of cuBLAS |" in text
-    )
-    assert "| step of 8-8-3/4 | 20.0 µs | torch 5.00 x the time |" in text
+    assert "| matmul 64x64x64 NN | 1,000 GFLOP/s, 50% of the ceiling | 1.33x slower than cuBLAS |" in text
+    assert "| step of 8-8-3/4 | 20.0 µs | torch 5.00x slower |" in text
     assert "8x8x8" not in text
     assert "No section failed: [the whole report](benchmarks/results/a-gpu/report.md)" in text
 
@@ -142,5 +140,22 @@ def test_the_cpu_s_tables_show_ratios_with_their_spread(tables, tmp_path):
     kept(tmp_path, "cpu-a/peers.json", peers)
     text = "\n".join(tables.cpu(tmp_path))
     assert "| save | 1.5x (1.25 .. 1.75) | 3 |" in text
-    assert "| 8-8-3/4 | 1.00 (1.00 .. 1.00) | 2.00 (1.50 .. 2.50) | not installed |" in text
-    assert text.count("A CPU, 2030-01-02, commit abcdef0123:") == 2
+    assert "| time of a step, vs gpunet | torch | jax |\n" in text
+    assert "| 8-8-3/4 | 2.00x slower (1.50 .. 2.50) | not installed |" in text
+    assert text.count("A CPU, 2030-01-02, commit abcdef0123") == 2
+    assert "python -m benchmarks.peers`" in text
+    assert "ratios round by round" in text
+
+
+def test_the_cpu_s_tables_of_several_threads_say_so_and_compare_epochs(tables, tmp_path):
+    known = {"cpu": "A CPU", "commit": "abcdef0123456", "time": "2030-01-02T03", "threads": 2}
+    rows = [
+        {"name": "gpunet", "status": "ok", "ratio": [1, 1, 1]},
+        {"name": "jax-scan", "status": "ok", "ratio": [0.4, 0.5, 0.8], "ratio_of_epochs": [1.25, 1.5, 1.75]},
+    ]
+    kept(tmp_path, "cpu-a/peers-2.json", {"schema": "gpunet peers 1", "environment": known, "nets": {"8-8-3/4": rows}})
+    text = "\n".join(tables.cpu(tmp_path))
+    assert "`python -m benchmarks.peers --threads 2` on A CPU" in text
+    assert "one framework after the other" in text
+    assert "ratios are of medians" in text
+    assert "| 8-8-3/4 | 2.00x faster (1.25 .. 2.50) | 1.50x slower (1.25 .. 1.75) |" in text
