@@ -32,7 +32,11 @@ LARGEST_CHUNK = 512
 """Rows of a chunk. A product of fewer rows is slower per row, as each packs the whole weight for itself."""
 
 PARALLEL_FLOPS = 2_000_000
-"""From how many FLOPs a step on a program uses several threads: below, its barriers cost more than they bring."""
+"""From how many FLOPs on the steps of a program use several threads: below, barriers cost more than they bring."""
+
+
+WAKING_FLOPS = 20_000_000
+"""From how many FLOPs a single run uses several threads: they are asleep, and wake in some 50 microseconds."""
 
 
 class Phase:
@@ -126,7 +130,8 @@ class Program:
         whole = ends[(tasks - 1) * nodes : tasks * nodes].copy()
         ends[(tasks - 1) * nodes : tasks * nodes] = rows
         self._phases[1] = tasks
-        self.run()
+        worth_waking = self.flops * rows >= WAKING_FLOPS * self.phases[0].count
+        self._run(ctypes.c_int64(1), ctypes.c_int(self.threads if worth_waking else 1))
         ends[(tasks - 1) * nodes : tasks * nodes] = whole
 
     def run(self, steps: int = 1) -> None:
