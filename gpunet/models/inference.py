@@ -39,7 +39,7 @@ class Inference:
                 self._record(model)
 
     def _record(self, model: Layer) -> None:
-        with model.store.recorded(), recording(native=True) as nodes, np.errstate(all="ignore"):
+        with model._live_store.recorded(), recording(native=True) as nodes, np.errstate(all="ignore"):
             self._y = model.forward(RecordedArray.of(self._x)).view(np.ndarray)
         if nodes and all(isinstance(node, native.Node) for node in nodes):
             program = native.Program(nodes)
