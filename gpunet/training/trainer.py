@@ -30,7 +30,7 @@ from gpunet.training.examples import check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History
 from gpunet.training.running import RunningMeans
-from gpunet.training.settings import check_settings
+from gpunet.training.settings import SETTINGS, check_settings
 from gpunet.training.step import ExecutorName, StepCache
 from gpunet.versions import Versioned
 
@@ -65,8 +65,6 @@ class Trainer(Versioned):
         ranks: who trains: this process alone, or with others.
     """
 
-    outside_the_step = frozenset(("history", "epoch", "position", "rows", "running", "callbacks", "metrics"))
-
     def __init__(
         self,
         model: Model,
@@ -97,6 +95,12 @@ class Trainer(Versioned):
         self.precision = precision
         self._steps = StepCache(self)
         self._attached = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in SETTINGS:
+            super().__setattr__(name, value)
+        else:
+            object.__setattr__(self, name, value)
 
     def attach(self) -> None:
         """Attach the model to the optimizer, unless that was done; the first `fit`, `step` or `save` does it.

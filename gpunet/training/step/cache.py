@@ -14,7 +14,8 @@ from gpunet.training.batches import Batches
 from gpunet.training.explain import Explanation
 from gpunet.training.protocol import Training
 from gpunet.training.step.inputs import Inputs
-from gpunet.training.step.step import Source, Step
+from gpunet.training.step.interface import Source
+from gpunet.training.step.step import Step
 
 MOST_STEPS = 4
 """Steps that are kept: an epoch has two, of the batch size and of what is left for its last batch."""
@@ -99,12 +100,8 @@ class StepCache:
         described = (step.describe() for step in self._steps.values())
         return [explanation for explanation in described if explanation is not None]
 
-    def _warn(self, why: str) -> None:
-        """Warn, once for all kinds of batches, that steps are not recorded."""
+    def _warn(self, message: str) -> None:
+        """Warn, once for all kinds of batches, that steps fall back to another executor."""
         if not self._warned and self._training.ranks.main:
             self._warned = True
-            warnings.warn(
-                f"falling back to eager steps: the training step could not be recorded: {why}",
-                GpunetWarning,
-                stacklevel=2,
-            )
+            warnings.warn(message, GpunetWarning, stacklevel=2)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 
 from gpunet import native, versions
 from gpunet.device import Array
-from gpunet.errors import DeviceMismatchError, DTypeError, KernelError, OutOfMemoryError, ShapeError, StateError
+from gpunet.errors import (
+    CompileError,
+    DeviceMismatchError,
+    DTypeError,
+    KernelError,
+    OutOfMemoryError,
+    ShapeError,
+    StateError,
+)
 from gpunet.layers import Layer
 from gpunet.ops import use_kernel
 from gpunet.ops._matmul_plan import chosen_kernel
@@ -22,47 +30,10 @@ from gpunet.training.rank_loss import RankLoss
 from gpunet.training.step.eager import EagerExecutor
 from gpunet.training.step.graph import GraphExecutor
 from gpunet.training.step.host import NativeExecutor, NumpyExecutor
-
-
-class Source(Protocol):
-    """Where the batches of a step come from, and where its metrics go.
-
-    Attributes:
-        advances: arrays besides the model's that a step changes, such as the place in the epoch.
-        recordable: whether a step that loads from here can be recorded.
-    """
-
-    advances: Sequence[Array]
-    recordable: bool
-
-    def load(self, tape: Tape) -> Sequence[Array]:
-        """Return the batch: features, targets and, if there are any, row weights."""
-
-    def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        """Add a step's loss, outputs and targets to the sums of the metrics, on the device."""
-
-
-ExecutorName = Literal["auto", "eager", "numpy", "native", "graph"]
-
-EXECUTORS: tuple[ExecutorName, ...] = ("auto", "eager", "numpy", "native", "graph")
+from gpunet.training.step.interface import Executor, ExecutorName, Source
 
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
 """Errors that the step's code raises whether it is recorded or not."""
-
-
-class Executor(Protocol):
-    """Runs a step. Within one executor the same steps give the same bits, whatever their number in a call."""
-
-    name: str
-
-    def record(self) -> None:
-        """Prepare the step; called once, before its first run, and without an effect on the training."""
-
-    def run(self, steps: int) -> None:
-        """Run the step so many times, on consecutive batches."""
-
-    def describe(self) -> Explanation | None:
-        """Return what the recorded step consists of."""
 
 
 class Step:
@@ -72,7 +43,7 @@ class Step:
         training: the model, the loss, the optimizer and the settings; attached.
         source: where the batches come from.
         count: rows of the batch, of all ranks together.
-        warn: is called with the reason where the step falls back to eager execution.
+        warn: is called with a message where the step falls back to another executor.
 
     Attributes:
         count: as given.
@@ -167,10 +138,19 @@ class Step:
         self.is_prepared = True
 
     def _fall_back(self, error: Exception) -> None:
-        """Run eagerly from here on, with a warning; raise where the trainer asks for another executor."""
+        """Fall back with a warning: to NumPy calls where C++ does not compile, else to eager steps.
+
+        Raises:
+            StateError: the trainer asks for the executor that failed.
+        """
         if self._name != "auto":
             raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
-        self._warn(str(error))
+        if isinstance(error, CompileError) and isinstance(self.executor, NativeExecutor):
+            self._warn(f"falling back to NumPy steps: {error}")
+            self._begin(NumpyExecutor(self))
+            self.prepare()
+            return
+        self._warn(f"falling back to eager steps: the training step could not be recorded: {error}")
         self._begin(EagerExecutor(self))
         self.is_prepared = True
 
