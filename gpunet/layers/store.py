@@ -47,7 +47,7 @@ class Views(Mapping[str, Array]):
         return repr(self._arrays)
 
     def rebind(self, arrays: Mapping[str, Array]) -> None:
-        """Look at other memory from here on; only the flat store calls this."""
+        """Look at other memory from here on; for the flat store, and for whoever records a model."""
         self._arrays = dict(arrays)
 
 

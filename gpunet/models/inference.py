@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -15,6 +16,33 @@ from gpunet.recording import RecordedArray, recording
 
 LARGEST_BATCH = 4096
 """Rows that are sent through the model at a time, which bounds its memory."""
+
+_recording = threading.Lock()
+"""Held while a model is recorded: its layers see other arrays meanwhile, which a second recording must not put back."""
+
+
+def _renew_lock() -> None:
+    """Make the lock anew in the child of a fork, as another thread may have held it."""
+    global _recording
+    _recording = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+@contextmanager
+def _recorded(model: Layer) -> Iterator[None]:
+    """Let the layers see their parameters and buffers as arrays that record, also where several models hold them."""
+    views = [which for leaf in model.leaves().values() for which in (leaf.params, leaf.buffers)]
+    kept = [dict(which) for which in views]
+    try:
+        for which in views:
+            which.rebind({name: RecordedArray.of(a) for name, a in which.items()})
+        yield
+    finally:
+        for which, arrays in zip(views, kept, strict=True):
+            which.rebind(arrays)
 
 
 class Inference:
@@ -39,7 +67,7 @@ class Inference:
                 self._record(model)
 
     def _record(self, model: Layer) -> None:
-        with model._live_store.recorded(), recording(native=True) as nodes, np.errstate(all="ignore"):
+        with _recording, _recorded(model), recording(native=True) as nodes, np.errstate(all="ignore"):
             self._y = model.forward(RecordedArray.of(self._x)).view(np.ndarray)
         if nodes and all(isinstance(node, native.Node) for node in nodes):
             program = native.Program(nodes)

@@ -1,5 +1,8 @@
 """Predictions by a native program have the numbers of the forward pass, for any number of rows, and of now."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -93,7 +96,7 @@ def test_predictions_are_those_of_the_model_as_it_is(change):
     assert_predicts(model, X[:50])
     before = model.outputs(X[:50])
     change(model)
-    assert_predicts(model, X[:50].astype(model.dtype))
+    assert assert_predicts(model, X[:50].astype(model.dtype))
     assert (change is build_into_another) == np.array_equal(model.outputs(X[:50]), before)
 
 
@@ -102,6 +105,51 @@ def test_a_model_with_a_layer_without_kernels_predicts_by_numpy(layer):
     model = gn.Sequential(layer, gn.Linear(5, 3, rng=1))
     for rows in (1, 40, 7):
         assert not assert_predicts(model, X[:rows])
+
+
+def embedding():
+    return gn.Sequential(gn.Embedding(9, 4, rng=0), gn.Flatten(), gn.Linear(12, 3, rng=1))
+
+
+def test_layers_that_other_models_hold_now_predict_by_their_weights_of_now():
+    indices = RNG.integers(0, 9, (40, 3))
+    model = embedding()
+    expected = model.outputs(indices)
+    gn.Sequential(gn.Linear(5, 12, rng=0), model[2]).parameters()
+    np.testing.assert_array_equal(model.outputs(indices), expected)
+    gn.Sequential(model[0], gn.Flatten()).parameters()
+    np.testing.assert_array_equal(model.outputs(indices), expected)
+    model[0].params["weight"][...] *= 2
+    np.testing.assert_array_equal(model.outputs(indices), model.forward(indices))
+
+
+def test_python_threads_that_predict_first_at_the_same_time_do_not_disturb_each_other(monkeypatch):
+    model, indices = embedding(), RNG.integers(0, 9, (40, 3))
+    expected, forward = model.forward(indices), gn.Sequential.forward
+    second_begins, first_ended = threading.Event(), threading.Event()
+    first = threading.Thread(target=lambda: (model.outputs(indices), first_ended.set()))
+
+    def paused(self, x, tape=None):
+        if threading.current_thread() is first:
+            second_begins.wait(0.3)  # it must not while this thread records
+        else:
+            second_begins.set()
+            first_ended.wait(5)
+        return forward(self, x, tape)
+
+    monkeypatch.setattr(gn.Sequential, "forward", paused)
+    first.start()
+    np.testing.assert_array_equal(model.outputs(indices), expected)
+    first.join()
+    np.testing.assert_array_equal(model.outputs(indices), expected)
+
+
+def test_python_threads_that_make_a_models_program_at_once_all_predict_right():
+    for _ in range(10):
+        model = mlp()
+        with ThreadPoolExecutor(3) as pool:
+            for y in pool.map(model.outputs, [X[:40]] * 6):
+                np.testing.assert_allclose(y, model.forward(X[:40]), rtol=0, atol=1e-5)
 
 
 def test_a_prediction_is_an_array_of_its_own():
