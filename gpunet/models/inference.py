@@ -12,23 +12,10 @@ import numpy as np
 from gpunet import native, versions
 from gpunet.errors import GpunetError
 from gpunet.layers import Layer
-from gpunet.recording import RecordedArray, recording
+from gpunet.recording import RecordedArray, rebinding, recording
 
 LARGEST_BATCH = 4096
 """Rows that are sent through the model at a time, which bounds its memory."""
-
-_recording = threading.Lock()
-"""Held while a model is recorded: its layers see other arrays meanwhile, which a second recording must not put back."""
-
-
-def _renew_lock() -> None:
-    """Make the lock anew in the child of a fork, as another thread may have held it."""
-    global _recording
-    _recording = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @contextmanager
@@ -67,7 +54,7 @@ class Inference:
                 self._record(model)
 
     def _record(self, model: Layer) -> None:
-        with _recording, _recorded(model), recording(native=True) as nodes, np.errstate(all="ignore"):
+        with rebinding(), _recorded(model), recording(native=True) as nodes, np.errstate(all="ignore"):
             self._y = model.forward(RecordedArray.of(self._x)).view(np.ndarray)
         if nodes and all(isinstance(node, native.Node) for node in nodes):
             program = native.Program(nodes)

@@ -126,11 +126,12 @@ def test_layers_that_other_models_hold_now_predict_by_their_weights_of_now():
 def test_python_threads_that_predict_first_at_the_same_time_do_not_disturb_each_other(monkeypatch):
     model, indices = embedding(), RNG.integers(0, 9, (40, 3))
     expected, forward = model.forward(indices), gn.Sequential.forward
-    second_begins, first_ended = threading.Event(), threading.Event()
+    first_begins, second_begins, first_ended = (threading.Event() for _ in range(3))
     first = threading.Thread(target=lambda: (model.outputs(indices), first_ended.set()))
 
     def paused(self, x, tape=None):
         if threading.current_thread() is first:
+            first_begins.set()
             second_begins.wait(0.3)  # it must not while this thread records
         else:
             second_begins.set()
@@ -139,9 +140,39 @@ def test_python_threads_that_predict_first_at_the_same_time_do_not_disturb_each_
 
     monkeypatch.setattr(gn.Sequential, "forward", paused)
     first.start()
+    first_begins.wait(5)
     np.testing.assert_array_equal(model.outputs(indices), expected)
     first.join()
     np.testing.assert_array_equal(model.outputs(indices), expected)
+
+
+def test_a_prediction_while_another_thread_records_a_step_leaves_the_step_right(monkeypatch):
+    indices, labels = RNG.integers(0, 9, (40, 3)), np.arange(40) % 3
+    alone, one = (gn.Trainer(embedding(), optimizer=gn.SGD(0.1), executor=name) for name in ("numpy", "native"))
+    forward, passes = gn.Sequential.forward, []
+    prediction_begins, step_begins, predicted = (threading.Event() for _ in range(3))
+    other = threading.Thread(target=lambda: (one.model.outputs(indices), predicted.set()))
+
+    def paused(self, x, tape=None):
+        if threading.current_thread() is other:
+            prediction_begins.set()
+            step_begins.wait(0.3)  # it must not while this thread records
+        else:
+            passes.append(x)
+            if len(passes) == 2:  # the recording that counts, over buffers in one piece
+                step_begins.set()
+                predicted.wait(5)
+        return forward(self, x, tape)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gn.Sequential, "forward", paused)
+        other.start()
+        prediction_begins.wait(5)
+        one.step(indices, labels)
+        other.join()
+    alone.step(indices, labels)
+    for _ in range(5):
+        assert float(one.step(indices, labels)) == pytest.approx(float(alone.step(indices, labels)), rel=1e-5)
 
 
 def test_python_threads_that_make_a_models_program_at_once_all_predict_right():
