@@ -1,7 +1,6 @@
 """The Trainer: settings of a training and its calls.
 
-It is the boundary between a user's host arrays and the device: it checks and moves the data once, gathers batches on
-the device, and reads the device once an epoch. `epochs.py` has the loop, `step/` the training step.
+It takes host arrays, checks them and moves them to the device once. `epochs.py` has the loop, `step/` the training step.
 """
 
 from __future__ import annotations
@@ -147,7 +146,7 @@ class Trainer(Versioned):
             The history, earlier calls included.
 
         Raises:
-            ArgumentError, DataError, DTypeError, ShapeError: arguments or data that cannot be used; nothing was changed.
+            ArgumentError, DataError, DTypeError, ShapeError: unusable arguments or data; nothing was changed.
         """
         with self.ranks.together():
             epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
