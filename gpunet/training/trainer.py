@@ -1,6 +1,6 @@
 """The Trainer: settings of a training and its calls.
 
-It takes host arrays, checks them and moves them to the device once. `epochs.py` has the loop, `step/` the training step.
+It takes host arrays, checks them and moves them to the device once. `epochs.py` has the loop, `step/` the step.
 """
 
 from __future__ import annotations
