@@ -1,7 +1,6 @@
 """The Trainer: settings of a training and its calls.
 
-It is the boundary between a user's host arrays and the device: it checks and moves the data once, gathers batches on
-the device, and reads the device once an epoch. `epochs.py` has the loop, `step/` the training step.
+It takes host arrays, checks them and moves them to the device once. `epochs.py` has the loop, `step/` the step.
 """
 
 from __future__ import annotations
@@ -147,8 +146,7 @@ class Trainer(Versioned):
             The history, earlier calls included.
 
         Raises:
-            ArgumentError: epochs or batch_size below 1.
-            DataError, DTypeError, ShapeError: data that cannot be used; nothing was changed.
+            ArgumentError, DataError, DTypeError, ShapeError: unusable arguments or data; nothing was changed.
         """
         with self.ranks.together():
             epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
@@ -214,7 +212,7 @@ class Trainer(Versioned):
         return self.model.predict(X)
 
     def stop(self, why: str) -> None:
-        """End training: `fit` returns after the epoch, with `why` in `history.stopped`; Ctrl-C comes first there."""
+        """End training after the epoch, with `why` in `history.stopped`, where Ctrl-C has precedence."""
         if self.history.stopped != "interrupted":
             self.history.stopped = why
 
@@ -242,13 +240,11 @@ class Trainer(Versioned):
         of ranks. Each callback takes over the saved state of its kind.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ModelFileError: the file is truncated, altered, or no checkpoint.
+            FileNotFoundError, ModelFileError: there is no such file; it is truncated, altered, or no checkpoint.
         """
         return checkpoint.load(cls, path, callbacks, metrics, distributed)
 
     def __getstate__(self) -> Any:
         raise StateError(
-            "a Trainer is not pickled or copied: trainer.save(path) writes all of it, and gn.Trainer.resume(path) goes "
-            "on from there bit for bit. trainer.model can be pickled and copied."
+            "a Trainer cannot be pickled or copied, but its model can; use trainer.save(path), gn.Trainer.resume(path)."
         )
