@@ -109,6 +109,7 @@ class EpochLoop:
             batch = order[training.position : training.position + count]
             step.share.weigh(None if self._norms is None else self._norms[batch])
         steps = 1 if self._single else min(left // count, _steps_of_a_call(step))
+        step.prepare()
         began = time.perf_counter()
         step.run(steps)
         if (

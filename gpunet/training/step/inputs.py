@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.device import Array, aligned, on_device, to_host
+from gpunet.errors import DTypeError
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.recording import recorded
@@ -83,6 +84,9 @@ class Inputs:
 
     def _converted(self, step: Step, given: Sequence[Array]) -> list[Array]:
         """Return a batch as the step's code takes it: on its device, floats in the parameters' dtype."""
+        for name, a in zip(("X", "y", "weight"), given, strict=False):
+            if a.dtype.kind not in "biuf":
+                raise DTypeError(f"{name}: dtype {a.dtype} is no real number; convert it, for example to float32.")
         x, target, *weights = given
         device, dtype = step.device, step.store.params.dtype
         target = device.asarray(target)
