@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 
 from benchmarks.frameworks.problem import Problem
 from benchmarks.frameworks.worker import LOSS_TOLERANCE, WEIGHT_TOLERANCE, Failed, Rounds, Worker, agrees
-from gpunet.native.threads import available_cores
 
 NETS = ("64-64-10/32", "784-128-10/128", "784-512-512-10/256", "1024-1024-1024-1024/1024")
 BASE = "gpunet"  # the framework that the others are compared with
@@ -334,6 +333,8 @@ def count(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    from gpunet.native.threads import available_cores  # here, as the workers of all frameworks import this module
+
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
     parser.add_argument("--nets", type=net, nargs="+", default=[net(text) for text in NETS], metavar="SIZES/BATCH")
     parser.add_argument("--frameworks", choices=FRAMEWORKS, nargs="+", help="default: all that know the device")
