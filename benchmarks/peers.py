@@ -131,10 +131,10 @@ def measure(
         quartiles "step", and, where gpunet was timed, the quartiles of their ratios to gpunet's round, "ratio"; one by
         one, the ratios of the quartiles to gpunet's median. "ratio_of_epochs" is that of two rows that do equal work.
     """
-    rows = _one_by_one if threads > 1 else _in_turns
+    run = _one_by_one if threads > 1 else _in_turns
     if rounds is None:
         rounds = ROUNDS_OF_THREADS if threads > 1 else ROUNDS
-    measured = rows(problem, frameworks, device, rounds, patience)
+    measured = run(problem, frameworks, device, rounds, patience)
     for row in measured:
         summarise(row, measured, paired=threads == 1)
     return measured
