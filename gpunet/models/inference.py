@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
 from gpunet import native, versions
 from gpunet.errors import GpunetError
 from gpunet.layers import Layer
-from gpunet.recording import RecordedArray, recording
+from gpunet.recording import RecordedArray, rebinding, recording
 
 LARGEST_BATCH = 4096
 """Rows that are sent through the model at a time, which bounds its memory."""
+
+
+@contextmanager
+def _recorded(model: Layer) -> Iterator[None]:
+    """Let the layers see their parameters and buffers as arrays that record, also where several models hold them."""
+    views = [which for leaf in model.leaves().values() for which in (leaf.params, leaf.buffers)]
+    kept = [dict(which) for which in views]
+    try:
+        for which in views:
+            which.rebind({name: RecordedArray.of(a) for name, a in which.items()})
+        yield
+    finally:
+        for which, arrays in zip(views, kept, strict=True):
+            which.rebind(arrays)
 
 
 class Inference:
@@ -39,12 +54,13 @@ class Inference:
                 self._record(model)
 
     def _record(self, model: Layer) -> None:
-        with recording(native=True) as nodes, np.errstate(all="ignore"):
+        with rebinding(), _recorded(model), recording(native=True) as nodes, np.errstate(all="ignore"):
             self._y = model.forward(RecordedArray.of(self._x)).view(np.ndarray)
         if nodes and all(isinstance(node, native.Node) for node in nodes):
             program = native.Program(nodes)
-            if program.divides_by_rows:
+            if program.divides_by_rows and program.phases[0].count % self.rows == 0:
                 self._program = program
+                self._positions = program.phases[0].count // self.rows  # of a row: what the nodes take for rows
 
     def is_current(self, x: np.ndarray) -> bool:
         """Return whether it still is that of the model, and takes such batches."""
@@ -61,6 +77,6 @@ class Inference:
             for start in range(0, len(x), self.rows):
                 rows = min(self.rows, len(x) - start)
                 self._x[:rows] = x[start : start + rows]
-                self._program.run_rows(rows)
+                self._program.run_rows(rows * self._positions)
                 y[start : start + rows] = self._y[:rows]
         return True

@@ -68,7 +68,10 @@ class Model(Layer):
             DTypeError: features that are no real numbers, indices that are no integers.
             ShapeError: not the number of features that the model takes.
         """
-        x = self.prepare(X)
+        return self.ready_outputs(self.prepare(X))
+
+    def ready_outputs(self, x: np.ndarray) -> np.ndarray:
+        """Return the raw outputs for features that `prepare` returned."""
         y = np.empty((len(x), *self.output_shape(x.shape[1:])), self.dtype)
         device = self.device
         with device.activate():

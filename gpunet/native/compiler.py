@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpunet import builds
+from gpunet.cuda.source import read_source
+from gpunet.device import kernels_path
 from gpunet.errors import CompileError, DeviceError
 
 FLAGS = (
@@ -33,15 +35,8 @@ HOW_TO_GET_ONE = (
     "Install g++ or clang++ (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: xcode-select "
     '--install), or pip install "gpunet[native]", or name a compiler in the environment variable CXX.'
 )
-_PROBE = """
-#include <cmath>
-#include <thread>
-extern "C" __attribute__((visibility("default"))) int gpunet_probe(int x) {
-  std::thread([&x] { x = static_cast<int>(std::lround(std::sqrt(static_cast<float>(x)))); }).join();
-  return x;
-}
-"""
-"""What every kernel needs: a library of C++ that is found, threads, and code that this processor runs."""
+RUNTIME = "run.cpp"
+"""The source that every native program needs, and the first that a compiler must be able to compile."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,8 @@ def _tried(command: tuple[str, ...]) -> Compiler | str:
     """Return the compiler at `command` if a library of its making loads and runs, else the reason why not."""
     try:
         compiler = Compiler(command, builds.run_compiler([*command, "--version"], "not a compiler").partition("\n")[0])
-        library = ctypes.CDLL(str(_compile(compiler, _PROBE, "probe.cpp")))
+        source = read_source(kernels_path() / "cpu" / RUNTIME)
+        library = ctypes.CDLL(str(_compile(compiler, source, f"kernels/cpu/{RUNTIME}")))
         root: int = library.gpunet_probe(1764)
     except CompileError as error:
         return _summary(error)

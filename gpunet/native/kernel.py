@@ -23,6 +23,9 @@ Division = Literal["ROWS", "SLICES", "WHOLE"]
 Range = tuple[int, int]
 """The addresses of the first byte of an array and of the first behind it."""
 
+ROW_COUNTS = ("rows",), ("m",)
+"""What the declared size of an array begins with that divides by the rows of the batch."""
+
 CPU_KERNEL = Declaration(r"(?:static )?\bvoid %s", "kernel void %s(Int begin, Int end, ...)")
 
 
@@ -84,6 +87,8 @@ class Node:
         ranges: the ranges of addresses behind its pointers, by their positions in `slots`.
         reads: those that the kernel only reads.
         writes: those that it may write.
+        shared: of a kernel that divides by rows, those of which each part may see all rows, such as the second operand
+            of a product: the arrays whose declared sizes don't begin with the number of rows.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class Node:
         self.ranges: dict[int, Range] = {}
         self.reads: list[Range] = []
         self.writes: list[Range] = []
+        self.shared: set[Range] = set()
         for i, (p, value) in enumerate(zip(kernel.signature.parameters, values.values(), strict=True)):
             if not p.pointer:
                 (reals if isinstance(value, np.floating) else self.slots)[i] = value
@@ -108,6 +114,8 @@ class Node:
                 start = self.slots[i] = address(value)
                 self.ranges[i] = int(start), int(start) + value.nbytes
                 (self.reads if p.const else self.writes).append(self.ranges[i])
+                if p.size is None or p.size.co_names[:1] not in ROW_COUNTS:
+                    self.shared.add(self.ranges[i])
 
     def function(self) -> int:
         """Return the address of the compiled kernel; compile it where the cache does not have it."""

@@ -14,17 +14,16 @@ gradients of a network are one phase of rows, and the gradients of all its weigh
 from __future__ import annotations
 
 import ctypes
-import functools
 import itertools
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from gpunet import builds
 from gpunet.device import kernels_path
 from gpunet.native.blas import find_blas
+from gpunet.native.compiler import RUNTIME
 from gpunet.native.kernel import Division, Node, Range, address, library
 from gpunet.native.threads import thread_count
 
@@ -33,7 +32,11 @@ LARGEST_CHUNK = 512
 """Rows of a chunk. A product of fewer rows is slower per row, as each packs the whole weight for itself."""
 
 PARALLEL_FLOPS = 2_000_000
-"""From how many FLOPs a step on a program uses several threads: below, its barriers cost more than they bring."""
+"""From how many FLOPs on the steps of a program use several threads: below, barriers cost more than they bring."""
+
+
+WAKING_FLOPS = 20_000_000
+"""From how many FLOPs a single run uses several threads: they are asleep, and wake in some 50 microseconds."""
 
 
 class Phase:
@@ -52,6 +55,17 @@ class Phase:
             for pair in itertools.product(one, other)
             if pair[0][0] < pair[1][1] and pair[1][0] < pair[0][1]
         ]
+
+    def follows(self, node: Node, conflicts: Sequence[tuple[Range, Range]]) -> bool:
+        """Return whether a node may run behind those that it conflicts with, in the same task.
+
+        The rows of a chunk follow the same rows of the node before, where both see the same array and nothing but their
+        own rows of it.
+        """
+        if self.division == "ROWS":
+            shared = node.shared.union(*(own.shared for own in self.nodes))
+            return self.takes(node) and all(one == other and one not in shared for one, other in conflicts)
+        return self.takes(node) and self.division == "WHOLE"
 
     def takes(self, node: Node) -> bool:
         """Return whether a node divides as those of this phase do."""
@@ -80,7 +94,7 @@ class Program:
         self.nodes = list(nodes)
         self.phases = schedule(nodes)
         variants = {(node.kernel.path, node.flags): None for node in nodes}
-        run_source = kernels_path() / "cpu" / "run.cpp"
+        run_source = kernels_path() / "cpu" / RUNTIME
         builds.together([partial(library, *variant) for variant in ((run_source, ()), *variants)])
         tasks = [phase.tasks() for phase in self.phases]
         calls = [
@@ -99,7 +113,9 @@ class Program:
         self.flops = sum(node.cost[1] or 0 for node in nodes)
         most = max(map(len, tasks), default=1)
         self.threads = min(thread_count(), most) if self.flops >= PARALLEL_FLOPS else 1
-        self._run = partial(_runner(run_source), address(self._program))
+        run = library(run_source, ()).gpunet_run
+        run.restype = None
+        self._run = partial(run, ctypes.c_void_p(address(self._program)))
 
     @property
     def divides_by_rows(self) -> bool:
@@ -114,12 +130,13 @@ class Program:
         whole = ends[(tasks - 1) * nodes : tasks * nodes].copy()
         ends[(tasks - 1) * nodes : tasks * nodes] = rows
         self._phases[1] = tasks
-        self.run()
+        worth_waking = self.flops * rows >= WAKING_FLOPS * self.phases[0].count
+        self._run(ctypes.c_int64(1), ctypes.c_int(self.threads if worth_waking else 1))
         ends[(tasks - 1) * nodes : tasks * nodes] = whole
 
     def run(self, steps: int = 1) -> None:
         """Run the nodes for so many steps."""
-        self._run(steps, self.threads)
+        self._run(ctypes.c_int64(steps), ctypes.c_int(self.threads))
 
 
 def schedule(nodes: Sequence[Node]) -> list[Phase]:
@@ -129,10 +146,7 @@ def schedule(nodes: Sequence[Node]) -> list[Phase]:
         first = 0
         for position, phase in enumerate(phases):
             if conflicts := phase.conflicts(node):
-                # the rows of a chunk follow the same rows of the node before, if both see the same array
-                inside = phase.takes(node) and phase.division != "SLICES"
-                inside = inside and (phase.division == "WHOLE" or all(one == other for one, other in conflicts))
-                first = position if inside else position + 1
+                first = position if phase.follows(node, conflicts) else position + 1
         found = next((phase for phase in phases[first:] if phase.takes(node)), None)
         if found is None:
             found = Phase(node.kernel.division, node.count)
@@ -152,10 +166,3 @@ def _parts(count: int, grain: int) -> list[tuple[int, int]]:
 
 def _offsets(sizes: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
-
-@functools.cache
-def _runner(source: Path) -> ctypes._NamedFuncPointer:
-    run = library(source, ()).gpunet_run
-    run.argtypes, run.restype = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int), None
-    return run

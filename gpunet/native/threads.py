@@ -6,11 +6,18 @@ import ctypes
 import functools
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from gpunet.arguments import whole
 from gpunet.errors import ArgumentError
 from gpunet.native.blas import find_blas
+
+CGROUP_LIMITS = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+"""Where cgroups of version 2 and 1 say how much processor time a container has: a quota and its period."""
 
 LOCAL_RANKS = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 """Where MPICH's mpiexec and Open MPI's say how many ranks they started on this host."""
@@ -36,11 +43,12 @@ def thread_count() -> int:
 def available_cores() -> int:
     """Return how many processors this process may use: by its affinity and, in a container, by its cgroup."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no cgroup of version 2, or "max"
-        return cores
+    for files in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            quota, period = " ".join(Path(file).read_text(encoding="ascii") for file in files).split()
+            if int(quota) > 0:
+                return max(1, min(cores, int(quota) // int(period)))
+    return cores
 
 
 def _number(name: str) -> int:

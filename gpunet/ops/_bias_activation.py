@@ -32,7 +32,7 @@ SUM_COLUMNS = Kernel("reduce.cu", "sum_columns")
 
 CPU_FORWARD = native.Kernel("bias_activation.cpp", "bias_activation_forward")
 CPU_BACKWARD = native.Kernel("bias_activation.cpp", "activation_backward")
-CPU_SUM_COLUMNS = native.Kernel("bias_activation.cpp", "sum_columns")
+CPU_SUM_COLUMNS = native.Kernel("reduce.cpp", "sum_columns")
 
 SLICE_COLUMNS = 1024
 """Columns that one thread sums on the CPU."""

@@ -30,9 +30,9 @@ HUBER = Kernel("losses.cu", "huber")
 BINARY_CROSS_ENTROPY = Kernel("losses.cu", "binary_cross_entropy")
 
 CPU_SUM = native.Kernel("reduce.cpp", "sum")
-CPU_MEAN_SQUARED_ERROR = native.Kernel("losses.cpp", "mean_squared_error")
-CPU_HUBER = native.Kernel("losses.cpp", "huber")
-CPU_BINARY_CROSS_ENTROPY = native.Kernel("losses.cpp", "binary_cross_entropy")
+CPU_LOSSES = CPU_MEAN_SQUARED_ERROR, CPU_HUBER, CPU_BINARY_CROSS_ENTROPY = tuple(
+    native.Kernel("losses.cpp", name) for name in ("mean_squared_error", "huber", "binary_cross_entropy")
+)
 
 
 def mean_squared_error(
@@ -157,7 +157,8 @@ def _native(
         weight_sum = empty(tape, (1,), weight.dtype, np)
         CPU_SUM(weight, weight_sum, rows)
     slope, losses = empty_like(tape, prediction, np), empty(tape, (rows,), prediction.dtype, np)
-    kernel(prediction, target, weight, weight_sum, slope, losses, rows, n, *constants, count=rows)
+    options = {other.name.upper(): int(other is kernel) for other in CPU_LOSSES}  # the one that is compiled
+    kernel(prediction, target, weight, weight_sum, slope, losses, rows, n, *constants, count=rows, options=options)
     return native_sum(losses, tape), slope
 
 

@@ -38,6 +38,9 @@ CPU_NORM = native.Kernel("softmax_cross_entropy.cpp", "cross_entropy_norm")
 CPU_LABELS = native.Kernel("softmax_cross_entropy.cpp", "softmax_cross_entropy_labels")
 CPU_DISTRIBUTIONS = native.Kernel("softmax_cross_entropy.cpp", "softmax_cross_entropy_distributions")
 
+FEW_CLASSES = 16
+"""Up to so many classes the CPU kernel computes groups of rows, beyond row by row."""
+
 LOWEST = -3e38
 """Finite in float32 and float64, and so low that nothing is left of its exponential."""
 
@@ -119,13 +122,20 @@ def _native(
     hard = target.ndim == 1
     rows, classes = logits.shape
     norm = None  # the number of rows
+    options = {  # the one case that is compiled
+        "FEW_CLASSES": int(classes <= FEW_CLASSES),
+        "SMOOTHED": int(smoothing != 0),
+        "CLASS_WEIGHTS": int(class_weight is not None),
+        "LABELS": int(hard),
+        "DISTRIBUTIONS": int(not hard),
+    }
     if weight is not None or (hard and class_weight is not None):
         norm = empty(tape, (1,), logits.dtype, np)
-        CPU_NORM(weight, class_weight, target if hard else None, norm, rows, classes)
+        CPU_NORM(weight, class_weight, target if hard else None, norm, rows, classes, options=options)
     dlogits, losses = empty_like(tape, logits, np), empty(tape, (rows,), logits.dtype, np)
     kernel = CPU_LABELS if hard else CPU_DISTRIBUTIONS
     weights = weight, class_weight, norm
-    kernel(logits, target, *weights, dlogits, losses, rows, classes, smoothing, count=rows)
+    kernel(logits, target, *weights, dlogits, losses, rows, classes, smoothing, count=rows, options=options)
     return native_sum(losses, tape), dlogits
 
 

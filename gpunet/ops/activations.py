@@ -61,8 +61,11 @@ class ActivationFunction(Versioned):
         return float(next(iter(vars(self).values()), 0.0))
 
     def cuda_options(self) -> dict[str, Any] | None:
-        """Return the options that compile this function into a kernel (`kernels/activations.h`), None if none do."""
-        return {"ACTIVATION": self.name}
+        """Return the options that compile this function into a kernel (`kernels/activations.h`), None if none do.
+
+        A class of your own, also one derived from a function of gpunet's, runs as array code.
+        """
+        return {"ACTIVATION": self.name} if FUNCTIONS.get(self.name) is type(self) else None
 
     def cpu_options(self) -> dict[str, Any] | None:
         """Return the options that compile this function into a C++ kernel for the CPU, None if none do."""

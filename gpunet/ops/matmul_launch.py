@@ -36,10 +36,19 @@ def product(
     """Write the product of two matrices to `out`; the epilogue, as `run_plan` takes it, needs a plan."""
     if plan is not None:
         run_plan(plan, a, b, out, tape=tape, xp=xp, **epilogue)
-    elif records_native(out) and (blas := native.find_blas()) is not None:
+    elif records_native(out) and _serves_native(a, b) and (blas := native.find_blas()) is not None:
         _note_product(blas, a, b, out)
     else:
         xp.dot(a, b, out=out)  # on matrices matmul does the same, with more ado
+
+
+def _serves_native(a: Array, b: Array) -> bool:
+    """Return whether a native node takes the operands: without gaps in memory, and not both transposed."""
+    if not (a.flags.aligned and b.flags.aligned):
+        return False
+    if a.flags.c_contiguous:
+        return b.flags.c_contiguous or b.T.flags.c_contiguous  # type: ignore[no-any-return]
+    return a.T.flags.c_contiguous and b.flags.c_contiguous  # type: ignore[no-any-return]
 
 
 def _note_product(blas: native.Blas, a: Array, b: Array, out: Array) -> None:
@@ -50,7 +59,7 @@ def _note_product(blas: native.Blas, a: Array, b: Array, out: Array) -> None:
         transposed = not b.flags.c_contiguous
         b = b.T if transposed else b
         sizes = m, n, k, k, b.shape[1], n
-        PRODUCT(gemm, a, np.ascontiguousarray(b), out, *sizes, transposed, count=m, options=options)
+        PRODUCT(gemm, a, b, out, *sizes, transposed, count=m, options=options)
     else:
         fewest, most = SLICE_ROWS
         grain = min(max(SLICE_FLOPS // max(2 * n * k, 1), fewest), most)

@@ -115,7 +115,7 @@ class Optimizer(Versioned):
         """Take charge of the parameters of `model`, with fresh state; return the optimizer itself."""
         if self._store is not None and self._store.optimizer is self:
             self._store.optimizer = None
-        self._store = model.store
+        self._store, self._step = model.store, None
         self._store.optimizer = self
         self.steps = 0
         self._schedule = copy.deepcopy(self._given)
@@ -151,7 +151,9 @@ class Optimizer(Versioned):
             )
         versions = self.version, store.version
         if self._step is None or self._step_versions != versions:  # attached, moved or changed since the last step
-            self._step = (HostStep if store.device.xp is np else DeviceStep)(self, store)
+            before = self._step
+            progress = before.progress if before is not None and before.params is store.params else None
+            self._step = (HostStep if store.device.xp is np else DeviceStep)(self, store, progress)
             self._step_versions = versions
         return self._step
 

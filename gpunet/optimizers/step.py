@@ -87,18 +87,26 @@ class Progress:
     def look_ahead(self, steps: int) -> None:
         """Let the kernels know the learning rates of the next steps, at most LONGEST_RUN."""
         schedule, done = self._optimizer.schedule, self._counter.value
-        single = steps == 1 or isinstance(schedule, ConstantLR)
-        rates = [schedule(done)] if single else [schedule(step) for step in range(done, done + steps)]
-        begin = NEVER if single else done
-        if begin == self._begin and rates == self._table:
+        constant = isinstance(schedule, ConstantLR)
+        rates = [schedule(step) for step in range(done, done + (1 if constant else steps))]
+        if self._knows(done, rates) and (self._begin == NEVER or not constant):
             return
-        self._begin, self._table = begin, rates
+        before, self._begin = self._begin, NEVER if len(rates) == 1 else done
+        self._table = rates
         with self._device.activate():
             if len(rates) == 1:
                 self.rates[:1].fill(rates[0])
             else:
                 self.rates[: len(rates)] = self._device.asarray(np.array(rates), self.rates.dtype)
-            self.words[1:2].fill(begin)
+            if self._begin != before:
+                self.words[1:2].fill(self._begin)
+
+    def _knows(self, done: int, rates: list[float]) -> bool:
+        """Return whether the kernels will read these rates after so many steps."""
+        if self._begin == NEVER:
+            return rates == self._table * len(rates)
+        start = done - self._begin
+        return start >= 0 and rates == self._table[start : start + len(rates)]
 
 
 class HostStep:
@@ -109,17 +117,20 @@ class HostStep:
     Args:
         optimizer: the rule; its settings are those of now.
         store: the buffers, on the CPU.
+        progress: that of the step before, over the same buffers; None begins anew.
 
     Attributes:
+        params: the parameters.
         progress: the number of the step and the learning rates.
         calls: what the rule does; None before the first step.
     """
 
-    def __init__(self, optimizer: Rule, store: FlatStore):
+    def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
         self.optimizer = optimizer
         self.store = store
+        self.params = store.params
         self.numbers = np.empty(len(optimizer.step_numbers(0.0, 1)), store.params.dtype)
-        self.progress = Progress(optimizer, store.device, np.dtype(np.float64))
+        self.progress = progress or Progress(optimizer, store.device, np.dtype(np.float64))
         self.calls: list[Call] | None = None
 
     def __call__(self) -> None:
@@ -131,6 +142,9 @@ class HostStep:
             np.minimum(g, optimizer.clip_value, out=g)
             np.maximum(g, -optimizer.clip_value, out=g)
         squares = float(g.dot(g))  # finite only where all elements are
+        if not math.isfinite(squares) and g.dtype == np.float32:  # in double, squares of finite elements don't overflow
+            wide = g.astype(np.float64)
+            squares = float(wide.dot(wide))
         factor = 1.0
         if optimizer.clip_norm is not None:
             factor = min(optimizer.clip_norm / (math.sqrt(squares) + 1e-6), 1) if squares == squares else 0.0
@@ -189,16 +203,19 @@ class DeviceStep:
     Args:
         optimizer: the rule; its settings are those of now.
         store: the buffers, on a GPU.
+        progress: as for `HostStep`.
 
     Attributes:
+        params: the parameters.
         progress: the number of the step and the learning rates.
         launches: the step; whoever does them counts it in the optimizer's counter.
     """
 
-    def __init__(self, optimizer: Rule, store: FlatStore):
+    def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
         self.optimizer = optimizer
         self.store = store
-        self.progress = Progress(optimizer, store.device, store.params.dtype)
+        self.params = store.params
+        self.progress = progress or Progress(optimizer, store.device, store.params.dtype)
         with store.device.activate():
             self.launches = list(self._prepare())
 

@@ -38,8 +38,14 @@ def counting() -> Iterator[list[Counts]]:
 
 @functools.cache
 def _library(code: str, options: tuple[str, ...], mode: str) -> Library:
-    refuse_capture()  # CUDA loads no module during a capture
+    _refuse_to_load(code, options)
     return load(code, SOURCE, options, mode)
+
+
+@functools.cache
+def _refuse_to_load(code: str, options: tuple[str, ...]) -> None:
+    """Raise during a capture, where CUDA loads no module; one that is loaded, for either mode, may be launched."""
+    refuse_capture()
 
 
 class RawModule:

@@ -1,16 +1,9 @@
 """Training: the loop over epochs, what happens beside it, and what it measured."""
 
 from gpunet.training import metrics
-from gpunet.training.callbacks import (
-    Callback,
-    Checkpoint,
-    EarlyStopping,
-    Log,
-    Monitor,
-    ProgressBar,
-    TerminateOnNaN,
-)
+from gpunet.training.callbacks import Callback, Log, ProgressBar, TerminateOnNaN
 from gpunet.training.history import History
+from gpunet.training.monitors import Checkpoint, EarlyStopping, Monitor
 from gpunet.training.tensorboard import TensorBoard
 from gpunet.training.trainer import Trainer
 

@@ -11,10 +11,8 @@ Rank 0 alone validates, logs and writes files.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
-import re
 import sys
 import time
 import traceback
@@ -25,11 +23,13 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 
-from gpunet.device import Array, Device, device_of, get_device, to_host
+from gpunet.device import Array, device_of, get_device, to_host
 from gpunet.errors import ArgumentError, MissingPackageError, RankError
 from gpunet.layers.batch_norm import BatchNorm
 from gpunet.recording import Call
+from gpunet.training.allreduce import mpi_reducer, nccl_communicator
 from gpunet.training.protocol import Training
+from gpunet.training.rank_checks import described
 from gpunet.versions import parts
 
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class Ranks:
         """
         if self.size == 1:
             return
-        self.refuse_differences(_described(trainer, arrays, asked))
+        self.refuse_differences(described(trainer, arrays, asked))
         for part in parts(trainer.model):
             if isinstance(part, BatchNorm):
                 raise ArgumentError(f"{part!r} would normalise over a rank's rows alone; use LayerNorm or one process.")
@@ -192,6 +192,8 @@ class Ranks:
         Raises:
             ArgumentError: there are more ranks than rows.
         """
+        if count < 1:
+            raise ArgumentError("a batch without rows; give at least one.")
         if count < self.size:
             raise ArgumentError(
                 f"a batch of {count} for {self.size} ranks, of which each takes a row at least. Choose fewer ranks, or "
@@ -229,31 +231,11 @@ class Ranks:
             MissingPackageError: the gradient lies on a GPU, and CuPy has no NCCL.
         """
         device = device_of(gradient)
-        if device.name.startswith("cuda"):
-            return partial(self._nccl_communicator(device).all_reduce, gradient, gradient)
-        from mpi4py.MPI import IN_PLACE
-
-        if device.xp is np:
-            return partial(self.comm.Allreduce, IN_PLACE, gradient)
-
-        def staged() -> None:
-            host = device.to_host(gradient)
-            self.comm.Allreduce(IN_PLACE, host)
-            device.assign(gradient, host)
-
-        return staged
-
-    def _nccl_communicator(self, device: Device) -> Any:
+        if not device.name.startswith("cuda"):
+            return mpi_reducer(self.comm, gradient)
         if self._nccl is None:
-            from cupy.cuda import nccl
-
-            if not nccl.available:
-                raise MissingPackageError("distributed: CuPy finds no NCCL: pip install nvidia-nccl-cu12 (or -cu13).")
-            from cupyx.distributed import NCCLBackend
-
-            with device.activate():
-                self._nccl = NCCLBackend(self.size, self.rank, use_mpi=True)
-        return self._nccl
+            self._nccl = nccl_communicator(device, self.size, self.rank)
+        return partial(self._nccl.all_reduce, gradient, gradient)
 
     def local_device(self, spec: str) -> str:
         """Return this rank's device where all were told the same: "auto" and "cuda" are a GPU for each on a machine."""
@@ -261,28 +243,3 @@ class Ranks:
         if self.size == 1 or spec not in ("auto", "cuda") or not get_device(spec).name.startswith("cuda"):
             return spec
         return f"cuda:{machines[: self.rank].count(machines[self.rank])}"
-
-
-def _described(trainer: Training, arrays: Sequence[np.ndarray], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be the same on all ranks, in words."""
-    digest = hashlib.sha256()
-    for a in arrays:
-        digest.update(f"{a.shape} {a.dtype}".encode())
-        digest.update(np.ascontiguousarray(a).data)
-    model, optimizer = trainer.model, trainer.optimizer
-    shapes = {key: view.shape for key, view in model.parameters().items()}
-    described = {
-        "gpunet's version": sys.modules["gpunet"].__version__,
-        "NumPy's version": np.__version__,
-        "the model": f"{model!r} with parameters {shapes} of {model.dtype}",
-        "the loss": repr(trainer.loss),
-        "the optimizer": f"{type(optimizer).__name__} {optimizer.config()} after {optimizer.steps} steps",
-        "the seed": trainer.seed,
-        "the precision": trainer.precision,
-        "the device": model.device.name.partition(":")[0],
-        "the place in training": f"{trainer.position} rows of epoch {trainer.epoch + 1}",
-        "the number of rows": len(arrays[0]) if arrays else 0,
-        "the checksum of the data": digest.hexdigest()[:16],
-        **asked,
-    }
-    return {name: re.sub(r" at 0x\w+", "", str(value)) for name, value in described.items()}  # without addresses

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -21,6 +21,9 @@ from gpunet.training.step import Step, StepCache
 LONGEST_CALL = 0.05
 """Seconds that one call of steps may take, so that Ctrl-C and the progress bar stay prompt."""
 
+FIRST_CALL = 64
+"""Steps of a call on a GPU in the first epoch."""
+
 Validate = Callable[[], Mapping[str, float]]
 """Returns the loss and the metrics on the validation data."""
 
@@ -31,32 +34,38 @@ class EpochLoop:
     Args:
         training: what is trained; its epoch, position, history and metrics advance.
         steps: its steps.
-        batches: the data.
         batch_size: rows of a step.
         order: returns the order of the rows in the epoch that begins or continues, (rows,).
         validate: evaluates the validation data; None: there are none.
-        norms: (rows,), what each row adds to the denominator of the loss where ranks share the batches; None: the same.
     """
+
+    _batches: Batches
+    _norms: np.ndarray | None = None
+    """(rows,), what each row adds to the denominator of the loss; None: all the same, or no ranks share the batches."""
 
     def __init__(
         self,
         training: Training,
         steps: StepCache,
-        batches: Batches,
-        *,
         batch_size: int,
         order: Callable[[], np.ndarray],
         validate: Validate | None,
-        norms: np.ndarray | None,
     ):
-        self._training, self._steps, self._batches = training, steps, batches
-        self._batch_size, self._order, self._validate, self._norms = batch_size, order, validate, norms
+        self._training, self._steps = training, steps
+        self._batch_size, self._order, self._validate = batch_size, order, validate
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
-        self._pace: dict[int, float] = {}  # seconds of a step by the rows of its batch
 
-    def run(self, epochs: int) -> None:
-        """Run so many epochs; the first one ends the epoch that an interruption left unfinished."""
+    def run(self, arrays: Sequence[np.ndarray], epochs: int) -> None:
+        """Run so many epochs; the first one ends the epoch that an interruption left unfinished.
+
+        Args:
+            arrays: features, targets and, if there are any, row weights, (rows, ...).
+            epochs: number of epochs.
+        """
         training = self._training
+        if training.ranks.size > 1:
+            self._norms = training.loss.norms(*arrays[1:])
+        self._batches = self._steps.load(arrays)
         training.history.stopped = None
         with interruptible(training.stop):
             try:
@@ -70,6 +79,7 @@ class EpochLoop:
                 training.history.stopped = "error"  # maybe in the middle of an update: nothing to write to a checkpoint
                 raise
             finally:
+                self._batches.release()
                 for callback in training.callbacks:
                     callback.on_fit_end(training)
 
@@ -79,12 +89,15 @@ class EpochLoop:
         self._batches.begin(*ranks.order(order, training.position, self._batch_size))
         if not training.position:
             training.optimizer.prepare().progress.first_skipped.fill(0)
-        began = time.perf_counter()
+        if self._single:  # one table of learning rates for many calls
+            steps = -(-(training.rows - training.position) // self._batch_size)
+            training.optimizer.prepare().progress.look_ahead(min(steps, LONGEST_RUN))
+        began, first = time.perf_counter(), training.position
         while training.position < training.rows:
             if training.history.stopped == "interrupted" and ranks.size == 1:
                 return
             self._run_steps(order)
-        self._end_epoch(began)
+        self._end_epoch(began, training.rows - first)
 
     def _run_steps(self, order: np.ndarray) -> None:
         """Run as many steps in one call as there are until Python must act."""
@@ -95,19 +108,18 @@ class EpochLoop:
         if step.share is not None:
             batch = order[training.position : training.position + count]
             step.share.weigh(None if self._norms is None else self._norms[batch])
-        steps = 1 if self._single else min(left // count, self._steps_of_a_call(count))
+        steps = 1 if self._single else min(left // count, _steps_of_a_call(step))
+        step.prepare()
         began = time.perf_counter()
         step.run(steps)
-        self._pace[count] = (time.perf_counter() - began) / steps
+        if (
+            step.seconds is None and step.device.xp is np
+        ):  # a GPU is not waited for: its pace is known at the epoch's end
+            step.seconds = (time.perf_counter() - began) / steps
         training.running.count(step.prediction, steps)
         training.position += steps * count
         for callback in training.callbacks:
             callback.on_steps_end(training, steps, steps * count)
-
-    def _steps_of_a_call(self, count: int) -> int:
-        """Return how many steps one call may run; the first time a single one, to measure it."""
-        seconds = self._pace.get(count)
-        return 1 if seconds is None else int(min(max(LONGEST_CALL / seconds, 1), LONGEST_RUN))
 
     def _step(self, count: int) -> Step:
         kind = self._batches, count
@@ -115,10 +127,13 @@ class EpochLoop:
         make = partial(self._steps.make, kind, count, lambda rows: NextRows(self._batches, rows, running))
         return self._steps.find(kind) or make()
 
-    def _end_epoch(self, began: float) -> None:
+    def _end_epoch(self, began: float, rows: int) -> None:
+        """Read the sums of the epoch, which began at that time with so many rows left; validate; call callbacks."""
         training, ranks = self._training, self._training.ranks
         first_skipped = training.optimizer.prepare().progress.first_skipped
         means, skipped = training.running.read_beside(first_skipped, ranks.total)
+        if (step := self._steps.find((self._batches, self._batch_size))) is not None:
+            step.seconds = (time.perf_counter() - began) * self._batch_size / rows
         if skipped and ranks.main:
             warnings.warn(
                 f"epoch {training.epoch + 1}: from step {skipped} of the training on, gradients were not finite; such "
@@ -147,3 +162,10 @@ class EpochLoop:
 def _acts_on_each_step(callback: Callback) -> bool:
     """Return whether a callback overrides `on_step_end`."""
     return getattr(callback.on_step_end, "__func__", None) is not Callback.on_step_end
+
+
+def _steps_of_a_call(step: Step) -> int:
+    """Return how many steps one call may run; until the pace of a step is known, few."""
+    if step.seconds is None:
+        return 1 if step.device.xp is np else FIRST_CALL
+    return int(min(max(LONGEST_CALL / step.seconds, 1), LONGEST_RUN))

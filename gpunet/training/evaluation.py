@@ -23,16 +23,42 @@ def default_metrics(loss: Loss) -> dict[str, Metric]:
     return {} if loss.task == "similarity" else {"accuracy": accuracy}
 
 
-def evaluate(model: Model, loss: Loss, metrics: Mapping[str, Metric], X: ArrayLike, y: ArrayLike) -> dict[str, float]:
-    """Return the loss and the metrics by name; the documentation is at `Trainer.evaluate`."""
-    target = check_examples(model, loss, X, y, model.classes)[1]
-    outputs = model.outputs(X)
-    results = {"loss": float(loss.value(outputs, target))}
-    if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not go on
-        return results | dict.fromkeys(metrics, math.nan)
-    if loss.task == "regression":
-        target = np.asarray(y, np.float64)
-        outputs = model.decode(outputs).reshape(target.shape)
+class Evaluation:
+    """Evaluates a model on data that are checked once, however often it is called.
+
+    Args:
+        model: the model.
+        loss: the loss to report.
+        metrics: functions (target, prediction) -> float by name.
+        X: as for `Trainer.fit`.
+        y: as for `Trainer.fit`.
+
+    Raises:
+        DataError, DTypeError, ShapeError: data that cannot be used.
+    """
+
+    def __init__(self, model: Model, loss: Loss, metrics: Mapping[str, Metric], X: ArrayLike, y: ArrayLike):
+        self._model, self._loss, self._metrics = model, loss, metrics
+        self._x, self._target = check_examples(model, loss, X, y, model.classes)
+        self._y = np.asarray(y, np.float64) if loss.task == "regression" else None
+
+    def __call__(self) -> dict[str, float]:
+        """Return the loss and the metrics by name; NaN for a NaN model."""
+        outputs = self._model.ready_outputs(self._x)
+        results = {"loss": float(self._loss.value(outputs, self._target))}
+        if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not continue
+            return results | dict.fromkeys(self._metrics, math.nan)
+        target, predicted = _seen_by_metrics(self._model, self._loss, self._target, outputs, self._y)
+        return results | {name: float(metric(target, predicted)) for name, metric in self._metrics.items()}
+
+
+def _seen_by_metrics(
+    model: Model, loss: Loss, target: np.ndarray, outputs: np.ndarray, y: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return targets and predictions as metrics take them; `y` are a regression's raw targets."""
+    if y is not None:
+        target = y
+        outputs = model.decode(outputs).reshape(y.shape)
     elif loss.task == "classification":  # each position counts, where a row has several
         target = target.reshape(-1, *target.shape[outputs.ndim - 1 :])
         outputs = outputs.reshape(-1, outputs.shape[-1])
@@ -40,4 +66,4 @@ def evaluate(model: Model, loss: Loss, metrics: Mapping[str, Metric], X: ArrayLi
         outputs = model.decode(outputs)
     elif loss.task == "binary":
         outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
-    return results | {name: float(metric(target, outputs)) for name, metric in metrics.items()}
+    return target, outputs

@@ -1,12 +1,10 @@
 """The Trainer: settings of a training and its calls.
 
-It is the boundary between a user's host arrays and the device: it checks and moves the data once, gathers batches on
-the device, and reads the device once an epoch. `epochs.py` has the loop, `step/` the training step.
+It takes host arrays, checks them and moves them to the device once. `epochs.py` has the loop, `step/` the step.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,54 +21,48 @@ from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.optimizers import Adam, Optimizer
 from gpunet.training import checkpoint
-from gpunet.training.batches import Batches
 from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
-from gpunet.training.evaluation import Metric, default_metrics, evaluate
+from gpunet.training.evaluation import Evaluation, Metric, default_metrics
 from gpunet.training.examples import check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History
 from gpunet.training.running import RunningMeans
-from gpunet.training.step import EXECUTORS, ExecutorName, Inputs, StepCache
+from gpunet.training.settings import SETTINGS, check_settings
+from gpunet.training.step import ExecutorName, StepCache
 from gpunet.versions import Versioned
-
-PRECISIONS = ("float32", "tf32")
-
-KIND = operator.attrgetter("shape", "dtype")
 
 
 class Trainer(Versioned):
     """Trains a model.
 
     Args:
-        model: what to train, on the device where it lives.
-        loss: what to minimise; cross-entropy by default.
+        model: the model, on the device where it lives.
+        loss: the loss to minimise; cross-entropy by default.
         optimizer: the update rule; Adam by default.
-        callbacks: what happens beside (see `gpunet.training.callbacks`).
+        callbacks: code to run during training (`gpunet.training.callbacks`).
         metrics: functions (target, prediction) -> float by name, for `evaluate` and validation. A classifier's
             predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
             and "r2", for similarity none.
-        seed: of the shuffles, the dropout masks and the validation split.
+        seed: the seed of shuffles, dropout masks and the validation split.
         executor: what runs the training step: "eager", its code; "numpy", its recorded NumPy calls; "native", its
             recorded C++ nodes on all cores (needs a C++ compiler); "graph", on a GPU its kernels in a CUDA graph;
             "auto", the fastest one that there is. Where the step cannot be recorded, "auto" warns and runs it eagerly.
         precision: "float32", or "tf32": on a GPU, float32 products on tensor cores, which round their operands to 10
             bits of mantissa.
         distributed: "mpi": the ranks that `mpiexec -n` started train together, each on its rows of every batch, with
-            the numbers of one process; needs mpi4py. Each makes the same model and trainer and calls `fit` with the
-            same data. Rank 0 alone validates and calls the callbacks that write. A rank that fails while it trains ends
-            all; Ctrl-C ends the training after the epoch.
+            the results of one process; needs mpi4py. Each makes the same model and trainer and calls `fit` with the
+            same data. Rank 0 alone validates and calls the callbacks that write. A rank that fails ends all; Ctrl-C
+            ends the training after the epoch.
 
     Attributes:
-        history: what each epoch gave.
+        history: a row for each epoch.
         epoch: epochs done.
-        position: samples done of an epoch that was interrupted.
-        rows: samples of the data last trained on.
+        position: rows done of an epoch that was interrupted.
+        rows: rows of the data last trained on.
         ranks: who trains: this process alone, or with others.
     """
-
-    outside_the_step = frozenset(("history", "epoch", "position", "rows", "running", "callbacks", "metrics"))
 
     def __init__(
         self,
@@ -85,31 +77,10 @@ class Trainer(Versioned):
         precision: Literal["float32", "tf32"] = "float32",
         distributed: Literal["mpi"] | None = None,
     ):
-        if executor not in EXECUTORS:
-            names = ", ".join(map(repr, EXECUTORS))
-            raise ArgumentError(f"Trainer: executor must be one of {names}, got {executor!r}.")
-        if precision not in PRECISIONS:
-            raise ArgumentError(f"Trainer: precision must be 'float32' or 'tf32', got {precision!r}.")
-        if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-            raise ArgumentError(f"Trainer: seed must be a whole number from 0 to 2**64 - 1, got {seed!r}.")
         self.model = model
         self.loss = CrossEntropyLoss() if loss is None else loss
-        if isinstance(callbacks, Callback):
-            raise ArgumentError("Trainer: callbacks takes a sequence of them, such as [gn.ProgressBar()].")
-        if not isinstance(metrics, Mapping | None) or not all(map(callable, (metrics or {}).values())):
-            raise ArgumentError(
-                "Trainer: metrics takes functions (target, prediction) by name, as in "
-                f"{{'accuracy': gn.metrics.accuracy}}, got {metrics!r}."
-            )
         optimizer = Adam() if optimizer is None else optimizer
-        for name, value, kind in (
-            ("model", model, Model),
-            ("loss", self.loss, Loss),
-            ("optimizer", optimizer, Optimizer),
-            *(("callbacks", callback, Callback) for callback in callbacks),
-        ):
-            if not isinstance(value, kind):
-                raise ArgumentError(f"Trainer: {name} takes a `{kind.__name__}`, got {value!r}.")
+        check_settings(model, self.loss, optimizer, callbacks, metrics, seed, executor, precision)
         self.optimizer = optimizer
         self.ranks = Ranks.join(distributed)
         own = (callback for callback in callbacks if self.ranks.main or callback.on_every_rank)
@@ -117,18 +88,21 @@ class Trainer(Versioned):
         self.metrics = dict(default_metrics(self.loss) if metrics is None else metrics)
         self.seed = int(seed)
         self.history = History()
-        self.epoch = 0
-        self.position = 0
-        self.rows = 0
+        self.epoch = self.position = self.rows = 0
         self.running = RunningMeans(self.loss.task)
         self.executor = executor
         self.precision = precision
         self._steps = StepCache(self)
-        self._batches: Batches | None = None
         self._attached = False
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in SETTINGS:
+            super().__setattr__(name, value)
+        else:
+            object.__setattr__(self, name, value)
+
     def attach(self) -> None:
-        """Give the model to the optimizer, unless that was done; the first `fit`, `step` or `save` does it.
+        """Attach the model to the optimizer, unless that was done; the first `fit`, `step` or `save` does it.
 
         Raises:
             ArgumentError: the model has no parameters.
@@ -141,7 +115,7 @@ class Trainer(Versioned):
             self.model.task = self.loss.task
             self._attached = True
         elif not self.optimizer.serves(self.model):
-            raise StateError("the model or the optimizer is in another training now; make a new Trainer to go on.")
+            raise StateError("the model or the optimizer is in another training now; make a new Trainer to continue.")
 
     def fit(
         self,
@@ -154,26 +128,25 @@ class Trainer(Versioned):
         shuffle: bool = True,
         sample_weight: ArrayLike | None = None,
     ) -> History:
-        """Train for some epochs more; the first ends the epoch that an interruption left unfinished.
+        """Train for more epochs; the first ends the epoch that an interruption left unfinished.
 
-        Ctrl-C ends training after the step that runs; a second Ctrl-C at once.
+        Ctrl-C stops training at the end of a step, within some 50 ms; a second Ctrl-C at once.
 
         Args:
             X: (rows, features...) host data, standardised by the model's scaler if it has one; or integers (rows, ...),
                 where the model's first layer takes indices.
-            y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss wants them.
-            epochs: how many, >= 1.
-            batch_size: rows a step, >= 1; at most all rows.
+            y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss takes them.
+            epochs: number of epochs, >= 1.
+            batch_size: rows of a step, >= 1; at most all rows.
             validation: a share of the rows to hold out (stratified for class labels), or data (X, y).
             shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
             sample_weight: (rows,) weights >= 0 of the rows in the loss.
 
         Returns:
-            The history, also of earlier calls.
+            The history, earlier calls included.
 
         Raises:
-            ArgumentError: epochs or batch_size below 1.
-            DataError, DTypeError, ShapeError: data that cannot be used; nothing was changed.
+            ArgumentError, DataError, DTypeError, ShapeError: unusable arguments or data; nothing was changed.
         """
         with self.ranks.together():
             epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
@@ -187,46 +160,22 @@ class Trainer(Versioned):
             self.attach()
         self.ranks.begin(self, examples.arrays, batch_size=batch_size, epochs=epochs, shuffle=shuffle)
         self.model.classes, self.rows = examples.classes, rows
-        norms = self.loss.norms(*examples.arrays[1:]) if self.ranks.size > 1 else None
+        held_out = examples.validation
+        validate = None if held_out is None else Evaluation(self.model, self.loss, self.metrics, *held_out)
+        loop = EpochLoop(self, self._steps, batch_size, partial(self._order, shuffle), validate)
         with self.model.device.activate(), self.ranks.guard():
-            batches = self._load(examples.arrays)
-            validation = examples.validation
-            loop = EpochLoop(
-                self,
-                self._steps,
-                batches,
-                batch_size=batch_size,
-                order=partial(self._order, shuffle),
-                validate=None if validation is None else partial(self.evaluate, *validation),
-                norms=norms,
-            )
-            try:
-                loop.run(epochs)
-            finally:
-                batches.release()
+            loop.run(examples.arrays, epochs)
         return self.history
 
     def _order(self, shuffle: bool) -> np.ndarray:
         """Return the order of the rows in the epoch that begins or continues, (rows,)."""
         return random.permutation(self.rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(self.rows)
 
-    def _load(self, arrays: Sequence[np.ndarray]) -> Batches:
-        """Return the batches of the data; the same object as before, which steps know, where it takes such data."""
-        if self._batches is None or not self._batches.takes(self.model.device, arrays):
-            self._steps.clear()  # before the new data is uploaded: they hold memory, and name the old
-            self._batches = Batches(self.model.device, [(a.shape[1:], a.dtype) for a in arrays])
-        self._batches.load(arrays)
-        self.running.to(self.model.device)
-        return self._batches
-
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
-        """Do one training step on one batch, reading nothing back.
+        """Run one training step on one batch, without waiting for the device. Several ranks all get the whole batch.
 
-        Several ranks are all given the whole batch; with row or class weights they read these.
-
-        On a GPU a recorded step reads C-contiguous arrays of the GPU in place, on the CPU a native step those of host
-        memory; all others are copied. On a GPU the trainer keeps the first 16 such batches of each shape. They may be
-        written between steps.
+        A graph reads C-contiguous arrays of its GPU in place, a native step those of host memory; all others are
+        copied. They may be written between steps. A graph keeps the first 16 such batches of each shape alive.
 
         Args:
             X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices.
@@ -234,50 +183,21 @@ class Trainer(Versioned):
             weight: (rows,) row weights.
 
         Returns:
-            The loss, an array of shape () on the device, which the next step overwrites. Of several ranks each has its
-            own; their mean, weighted by their rows, is that of the batch.
+            The loss, an array of shape () on the device, which the next step overwrites; with several ranks that of
+            this rank's rows.
 
         Raises:
             DataError: indices in host memory that are out of range.
             ArgumentError: fewer rows than ranks.
         """
-        given = [X, y] if weight is None else [X, y, weight]
-        try:
-            kind = tuple(map(KIND, given))
-        except AttributeError:  # lists
-            given = list(map(np.asarray, given))
-            kind = tuple(map(KIND, given))
-        if self.ranks.size > 1 and not len(self._steps):
-            self.attach()
-            self.ranks.begin(self)
-        step = self._steps.find(kind)
-        if step is None:
-            step = self._steps.make(kind, len(given[0]), lambda rows: Inputs(self.model, self.loss))
-        with step.device.activate():
-            if step.share is not None:
-                step.share.weigh(self.loss.norms(*given[1:]))
-                given = [a[step.share.own] for a in given]
-            assert isinstance(step.source, Inputs)
-            step.source.give(step, given)
-            step.run()
-        return step.value
+        return self._steps.run([X, y] if weight is None else [X, y, weight])
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
-        """Return the loss and the metrics on raw host data, as {"loss": ..., "accuracy": ...}; NaN for a NaN model.
-
-        Args:
-            X: as for `fit`.
-            y: as for `fit`.
-
-        Raises:
-            DataError, DTypeError, ShapeError: data that cannot be used.
-        """
-        return evaluate(self.model, self.loss, self.metrics, X, y)
+        """Return {"loss": ..., "accuracy": ...} on data as for `fit`, with its errors; NaN for a NaN model."""
+        return Evaluation(self.model, self.loss, self.metrics, X, y)()
 
     def explain(self) -> Explanation:
-        """Return what the recorded step consists of: the executor, each node with its shapes, and the memory.
-
-        Of several batch shapes it is that of the largest batch.
+        """Return what the recorded step of the largest batch consists of: executor, nodes with their shapes, memory.
 
         Raises:
             StateError: no step was recorded.
@@ -292,14 +212,12 @@ class Trainer(Versioned):
         return self.model.predict(X)
 
     def stop(self, why: str) -> None:
-        """End training: `fit` returns after the epoch, with `why` in `history.stopped`; Ctrl-C comes first there."""
+        """End training after the epoch, with `why` in `history.stopped`, where Ctrl-C has precedence."""
         if self.history.stopped != "interrupted":
             self.history.stopped = why
 
     def save(self, path: str | Path) -> None:
-        """Write the whole training to a file, from which `resume` goes on bit for bit.
-
-        Of several ranks, rank 0 writes; within an epoch all call it.
+        """Write the full training state to a file; resuming is bit-for-bit identical. All ranks call it, rank 0 writes.
 
         Raises:
             ArgumentError: a layer, the loss or the optimizer is your own code, which no file can hold.
@@ -316,22 +234,17 @@ class Trainer(Versioned):
         metrics: Mapping[str, Metric] | None = None,
         distributed: Literal["mpi"] | None = None,
     ) -> Trainer:
-        """Return the trainer that `save` wrote, on the current device; `fit` goes on from there.
+        """Return the trainer that `save` wrote, on the current device; `fit` continues from there.
 
-        Args:
-            path: the file.
-            callbacks: as for `Trainer`; each takes over the saved state of its kind.
-            metrics: as for `Trainer`; functions are not saved.
-            distributed: as for `Trainer`; the training may have had any number of ranks.
+        Callbacks, metrics and ranks are not in the file: give them again, as for `Trainer`; there may be another number
+        of ranks. Each callback takes over the saved state of its kind.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ModelFileError: the file is truncated, altered, or no checkpoint.
+            FileNotFoundError, ModelFileError: there is no such file; it is truncated, altered, or no checkpoint.
         """
         return checkpoint.load(cls, path, callbacks, metrics, distributed)
 
     def __getstate__(self) -> Any:
         raise StateError(
-            "a Trainer is not pickled or copied: trainer.save(path) writes all of it, and gn.Trainer.resume(path) goes "
-            "on from there bit for bit. trainer.model can be pickled and copied."
+            "a Trainer cannot be pickled or copied, but its model can; use trainer.save(path), gn.Trainer.resume(path)."
         )

@@ -12,7 +12,8 @@
 // as a node of a recorded step and says how its work divides:
 //
 // ROWS(name)    by rows of the batch: [begin, end) are rows, and a row is computed from the same row of every array that
-//               has rows. Consecutive kernels of this kind run chunk by chunk without a barrier in between.
+//               has rows: those whose size begins with `rows` or `m`. All others it may only read, and as a whole.
+//               Consecutive kernels of this kind run chunk by chunk without a barrier in between.
 // SLICES(name)  by parts of its output: [begin, end) is a range of elements, columns or rows of the output.
 // WHOLE(name)   not at all: one call does everything, begin is 0 and end is 1.
 //

@@ -50,6 +50,7 @@ DEVICE void apply(const T* x, const Flag* keep, T* out, Int count, T scale) {
 }
 
 // y may be x.
+// FLOPs: 2 * rows * n
 static void dropout_forward(Int begin, Int end,
                             const T* x,         // [rows * n]
                             T* y,               // [rows * n]
@@ -75,6 +76,7 @@ static void dropout_forward(Int begin, Int end,
 ROWS(dropout_forward)
 
 // dx = dy * keep / (1 - p). dx may be dy.
+// FLOPs: 2 * rows * n
 static void dropout_backward(Int begin, Int end,
                              const T* dy,         // [rows * n]
                              const bool* keep,    // [rows * n]

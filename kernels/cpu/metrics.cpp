@@ -33,6 +33,7 @@ DEVICE Int argmax(const T* a, Int n) {
 }
 
 // Right is a row whose largest output is its label's.
+// FLOPs: rows * classes
 static void right_labels(Int begin, Int end,
                          const T* prediction,    // [rows * classes]
                          const Int* labels,      // [rows]
@@ -43,6 +44,7 @@ static void right_labels(Int begin, Int end,
 ROWS(right_labels)
 
 // Right is a row whose largest output is where its target is largest.
+// FLOPs: 2 * rows * classes
 static void right_distributions(Int begin, Int end,
                                 const T* prediction,    // [rows * classes]
                                 const T* target,        // [rows * classes]
@@ -54,6 +56,7 @@ static void right_distributions(Int begin, Int end,
 ROWS(right_distributions)
 
 // Right is a logit above 0 where the target is above 0.5, or neither.
+// FLOPs: 2 * rows * n
 static void right_binary(Int begin, Int end,
                          const T* __restrict__ prediction,    // [rows * n]
                          const T* __restrict__ target,        // [rows * n]
@@ -63,6 +66,7 @@ static void right_binary(Int begin, Int end,
 }
 ROWS(right_binary)
 
+// FLOPs: answers
 static void accumulate(Int begin, Int end,
                        const T* loss,        // [1]
                        const bool* right,    // [answers] or null: nothing is right or wrong

@@ -40,6 +40,7 @@ DEVICE double square_sum(const T* g, Int n) {
     });
 }
 
+// FLOPs: 2 * size
 static void squares(Int begin, Int end,
                     const T* g,                 // [size]
                     double* partial_squares,    // [parts]
@@ -52,6 +53,7 @@ static void squares(Int begin, Int end,
 SLICES(squares)
 
 // g = g, but no less than -limit and no more than limit; NaN stays NaN.
+// FLOPs: 0
 static void clip_value(Int begin, Int end,
                        T* g,    // [size]
                        Int size, Int parts, T limit) {
@@ -106,6 +108,7 @@ DEVICE void update_each(T* p, T* g, T* s, T* t, Range own, double factor, Rule r
 }
 
 // v = momentum v + g, p -= rate v; with nesterov, p -= rate (g + momentum v). Without a velocity v is g.
+// FLOPs: 6 * size
 static void sgd(Int begin, Int end,
                 const double* partial_squares,    // [parts]
                 const double* rates,              // [count]
@@ -137,6 +140,7 @@ SLICES(sgd)
 
 // Adam with the scaled moments m / (1 - beta1), v / (1 - beta2) of gpunet/optimizers/adam.py; AdamW where `decoupled`.
 // 1 - beta^t is computed as -expm1(t log(beta)), which loses no digits where beta is near 1.
+// FLOPs: 15 * size
 static void adam(Int begin, Int end,
                  const double* partial_squares,    // [parts]
                  const double* rates,              // [count]
@@ -168,6 +172,7 @@ SLICES(adam)
 
 // v = alpha v + (1 - alpha) g^2, p -= rate g / (sqrt(v) + eps); with a velocity u = momentum u + g / (...), p -= rate
 // u.
+// FLOPs: 12 * size
 static void rmsprop(Int begin, Int end,
                     const double* partial_squares,    // [parts]
                     const double* rates,              // [count]
@@ -194,6 +199,7 @@ static void rmsprop(Int begin, Int end,
 SLICES(rmsprop)
 
 // Count the step, and keep its number where it is the first that was not applied.
+// FLOPs: parts
 static void end_step(Int begin, Int end,
                      const double* partial_squares,    // [parts]
                      Int* progress,                    // [3]

@@ -1,10 +1,13 @@
-// reduce.cpp: out = the sum of a (n,), in double and in a fixed order.
+// reduce.cpp: sums in a fixed order: of the elements of a (n,), in double, and of the columns of a (rows, n).
 //
-// The losses of a batch, or its row weights: few numbers, so one call does everything.
+// The elements are the losses of a batch or its row weights: few numbers, so one call does everything. The columns are
+// those of dz, whose sums are the bias gradient: they divide by columns, and the sums of adjacent columns stay in
+// registers while the rows pass.
 
 #include "common.h"
 #include "vector.h"
 
+// FLOPs: n
 static void sum(Int begin, Int end,
                 const T* a,    // [n]
                 T* out,        // [1]
@@ -12,3 +15,30 @@ static void sum(Int begin, Int end,
     out[0] = static_cast<T>(sum_terms<double>(n, [=](Int i) { return static_cast<double>(a[i]); }));
 }
 WHOLE(sum)
+
+// The sums of the WIDTH columns from `a` on.
+template <Int WIDTH>
+DEVICE void sum_adjacent(const T* __restrict__ a, T* __restrict__ out, Int rows, Int n) {
+    T sums[WIDTH] = {};
+    for (Int i = 0; i < rows; ++i)
+        for (Int j = 0; j < WIDTH; ++j) sums[j] += a[i * n + j];
+    for (Int j = 0; j < WIDTH; ++j) out[j] = sums[j];
+}
+
+// The widest WIDTH that the columns hold takes them all; the last time it overlaps the time before.
+template <Int WIDTH>
+DEVICE void sum_in_widths(const T* a, T* out, Int rows, Int n, Int begin, Int end) {
+    if constexpr (WIDTH > 1)
+        if (end - begin < WIDTH) return sum_in_widths<WIDTH / 2>(a, out, rows, n, begin, end);
+    for (Int j = begin; j + WIDTH < end; j += WIDTH) sum_adjacent<WIDTH>(a + j, out + j, rows, n);
+    sum_adjacent<WIDTH>(a + end - WIDTH, out + end - WIDTH, rows, n);
+}
+
+// FLOPs: rows * n
+static void sum_columns(Int begin, Int end,
+                        const T* a,    // [rows * n]
+                        T* out,        // [n]
+                        Int rows, Int n) {
+    if (begin < end) sum_in_widths<4 * LANES>(a, out, rows, n, begin, end);
+}
+SLICES(sum_columns)

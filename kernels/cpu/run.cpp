@@ -226,3 +226,9 @@ extern "C" __attribute__((visibility("default"))) void gpunet_run(const Program*
     const SingleThreadedBlas blas(*program, process);
     if (threads <= 1 || !process.pool.try_run(*program, steps, threads)) run_alone(*program, steps);
 }
+
+// What a search for a compiler calls: 42 for 1764, if threads start and this processor runs the code.
+extern "C" __attribute__((visibility("default"))) int gpunet_probe(int x) {
+    std::thread([&x] { x /= 42; }).join();
+    return x;
+}

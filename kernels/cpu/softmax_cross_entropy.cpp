@@ -18,10 +18,28 @@
 #include "math.h"
 #include "vector.h"
 
+// Conditions that a launch may state, so that the compiler has one case to compile in place of all.
+#ifndef FEW_CLASSES
+#define FEW_CLASSES (classes <= FEW)
+#endif
+#ifndef SMOOTHED
+#define SMOOTHED (smoothing != T(0))
+#endif
+#ifndef CLASS_WEIGHTS
+#define CLASS_WEIGHTS (class_weight != nullptr)
+#endif
+#ifndef LABELS
+#define LABELS 1
+#endif
+#ifndef DISTRIBUTIONS
+#define DISTRIBUTIONS 1
+#endif
+
 constexpr Int FEW = 16;
 constexpr T LOWEST = T(-3e38);  // below any logit's distance from the largest; but 0 * LOWEST is a number
 
 // N where rows or, with labels, classes have weights: sum_i w_i c_{label i}.
+// FLOPs: 2 * rows
 static void cross_entropy_norm(Int begin, Int end,
                                const T* weight,          // [rows] or null
                                const T* class_weight,    // [classes] or null
@@ -172,7 +190,7 @@ static void many_hard(const Batch& batch, Int first, Int count) {
 }
 
 // t_ij of a row: a smooth part for every class, and with labels an extra for the label.
-template <bool DISTRIBUTIONS, bool WEIGHTED>
+template <bool SOFT_LABELS, bool WEIGHTED>
 struct Target {
     const T* target;
     const T* class_weight;
@@ -180,28 +198,28 @@ struct Target {
     T share, keep, smooth, extra;
 
     DEVICE Target(const Batch& batch, Int row)
-        : target(DISTRIBUTIONS ? batch.target + row * batch.classes : nullptr),
+        : target(SOFT_LABELS ? batch.target + row * batch.classes : nullptr),
           class_weight(batch.class_weight),
-          label(DISTRIBUTIONS ? 0 : Label::of(batch, row).place),
+          label(SOFT_LABELS ? 0 : Label::of(batch, row).place),
           share(batch.share(row)),
           keep(T(1) - batch.smoothing),
           smooth(batch.smoothing / static_cast<T>(batch.classes)),
-          extra(DISTRIBUTIONS ? T(0) : keep * Label::of(batch, row).mass) {}
+          extra(SOFT_LABELS ? T(0) : keep * Label::of(batch, row).mass) {}
 
     DEVICE T operator[](Int j) const {
-        const T own = DISTRIBUTIONS ? keep * target[j] + smooth : smooth;
+        const T own = SOFT_LABELS ? keep * target[j] + smooth : smooth;
         return share * (WEIGHTED ? class_weight[j] * own : own);
     }
 };
 
-template <bool DISTRIBUTIONS, bool WEIGHTED>
+template <bool SOFT_LABELS, bool WEIGHTED>
 static void few_soft(const Batch& batch, Int first, Int count) {
     Tile tile, targets;
     Group group = {};
     const Int classes = batch.classes;
     tile.load(batch.logits + first * classes, count, classes);
     for (Int l = 0; l < LANES; ++l) {
-        const Target<DISTRIBUTIONS, WEIGHTED> t(batch, first + std::min(l, count - 1));
+        const Target<SOFT_LABELS, WEIGHTED> t(batch, first + std::min(l, count - 1));
         for (Int j = 0; j < classes; ++j) targets.z[j][l] = t[j];
         targets.z[t.label][l] += t.extra;
     }
@@ -219,7 +237,7 @@ static void few_soft(const Batch& batch, Int first, Int count) {
     group.write_losses(batch.losses + first, count);
 }
 
-template <bool DISTRIBUTIONS, bool WEIGHTED>
+template <bool SOFT_LABELS, bool WEIGHTED>
 static void many_soft(const Batch& batch, Int first, Int count) {
     Group group = {};
     const Int classes = batch.classes;
@@ -227,7 +245,7 @@ static void many_soft(const Batch& batch, Int first, Int count) {
         const Int row = first + l;
         const T* z = batch.logits + row * classes;
         T* dz = batch.dlogits + row * classes;
-        const Target<DISTRIBUTIONS, WEIGHTED> t(batch, row);
+        const Target<SOFT_LABELS, WEIGHTED> t(batch, row);
         const T largest = largest_of(z, classes);
         group.mass[l] = sum_terms<T>(classes, [=](Int j) { return t[j]; });
         group.product[l] = sum_terms<T>(classes, [=](Int j) { return t[j] * not_below(LOWEST, z[j] - largest); });
@@ -242,12 +260,15 @@ static void many_soft(const Batch& batch, Int first, Int count) {
     group.write_losses(batch.losses + first, count);
 }
 
-template <bool DISTRIBUTIONS, bool WEIGHTED>
+template <bool SOFT_LABELS, bool WEIGHTED>
 DEVICE void soft(const Batch& batch, Int begin, Int end) {
-    const auto loss = batch.classes <= FEW ? few_soft<DISTRIBUTIONS, WEIGHTED> : many_soft<DISTRIBUTIONS, WEIGHTED>;
-    in_groups(batch, begin, end, loss);
+    [[maybe_unused]] const Int classes = batch.classes;
+    if (FEW_CLASSES) in_groups(batch, begin, end, few_soft<SOFT_LABELS, WEIGHTED>);
+    else in_groups(batch, begin, end, many_soft<SOFT_LABELS, WEIGHTED>);
 }
 
+#if LABELS
+// FLOPs: 12 * rows * classes
 static void softmax_cross_entropy_labels(Int begin, Int end,
                                          const T* logits,          // [rows * classes]
                                          const Int* labels,        // [rows]
@@ -259,12 +280,16 @@ static void softmax_cross_entropy_labels(Int begin, Int end,
                                          Int rows, Int classes, T smoothing) {
     const T whole = norm ? norm[0] : static_cast<T>(rows);
     const Batch batch{logits, labels, nullptr, weight, class_weight, dlogits, losses, rows, classes, smoothing, whole};
-    if (smoothing == T(0)) in_groups(batch, begin, end, classes <= FEW ? few_hard : many_hard);
-    else if (class_weight) soft<false, true>(batch, begin, end);
-    else soft<false, false>(batch, begin, end);
+    if (SMOOTHED && CLASS_WEIGHTS) soft<false, true>(batch, begin, end);
+    else if (SMOOTHED) soft<false, false>(batch, begin, end);
+    else if (FEW_CLASSES) in_groups(batch, begin, end, few_hard);
+    else in_groups(batch, begin, end, many_hard);
 }
 ROWS(softmax_cross_entropy_labels)
+#endif
 
+#if DISTRIBUTIONS
+// FLOPs: 12 * rows * classes
 static void softmax_cross_entropy_distributions(Int begin, Int end,
                                                 const T* logits,          // [rows * classes]
                                                 const T* target,          // [rows * classes]
@@ -276,7 +301,8 @@ static void softmax_cross_entropy_distributions(Int begin, Int end,
                                                 Int rows, Int classes, T smoothing) {
     const T whole = norm ? norm[0] : static_cast<T>(rows);
     const Batch batch{logits, nullptr, target, weight, class_weight, dlogits, losses, rows, classes, smoothing, whole};
-    if (class_weight) soft<true, true>(batch, begin, end);
+    if (CLASS_WEIGHTS) soft<true, true>(batch, begin, end);
     else soft<true, false>(batch, begin, end);
 }
 ROWS(softmax_cross_entropy_distributions)
+#endif

@@ -16,7 +16,7 @@ PATIENCE = 100.0
 
 
 def measure_kernels(setup: Setup) -> Iterator[list[Row]]:
-    """Yield the step with cuBLAS, which runs as it is written, and with the tiled kernel, a replayed graph."""
+    """Yield the step with cuBLAS, eager, and with the tiled kernel, a replayed graph."""
     nets = ("12-16-5/8",) if setup.simulated else ORDER
     return measure_cases(setup, cases_of("step", nets), ("blas", "tiled"))
 

@@ -45,7 +45,7 @@ def step(size: Size, dtype: DType) -> Iterator[Case]:
         return call
 
     def reference(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
-        training = trainer(CPU)
+        training = trainer(CPU, "blas")  # eager: by NumPy
         training.model.to(dtype=np.float64)
         return ([training.step(x, labels) for _ in range(CALLS)][-1],)
 

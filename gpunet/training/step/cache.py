@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
+import numpy as np
+
+from gpunet.device import Array
 from gpunet.errors import GpunetWarning
+from gpunet.training.batches import Batches
 from gpunet.training.explain import Explanation
 from gpunet.training.protocol import Training
-from gpunet.training.step.step import Source, Step
+from gpunet.training.step.inputs import Inputs
+from gpunet.training.step.interface import Source
+from gpunet.training.step.step import Step
 
 MOST_STEPS = 4
 """Steps that are kept: an epoch has two, of the batch size and of what is left for its last batch."""
 
+KIND = operator.attrgetter("shape", "dtype")
+
 
 class StepCache:
-    """Keeps the steps of a training, and records one again where something that it was made of has changed.
+    """Keeps the steps of a training and the data that they name.
+
+    A step is recorded again where something that it was made of has changed.
 
     Args:
         training: whose steps.
@@ -24,6 +35,7 @@ class StepCache:
     def __init__(self, training: Training):
         self._training = training
         self._steps: dict[Hashable, Step] = {}
+        self._batches: Batches | None = None
         self._warned = False
 
     def find(self, kind: Hashable) -> Step | None:
@@ -47,24 +59,49 @@ class StepCache:
         step = self._steps[kind] = Step(training, source(own.stop - own.start), count, self._warn)
         return step
 
-    def clear(self) -> None:
-        """Forget the steps, and the memory that they hold."""
-        self._steps.clear()
+    def run(self, given: Sequence[Array]) -> Array:
+        """Run a step on a batch; the documentation is at `Trainer.step`."""
+        try:
+            kind = tuple(map(KIND, given))
+        except AttributeError:  # lists
+            given = list(map(np.asarray, given))
+            kind = tuple(map(KIND, given))
+        step = self.find(kind)
+        if step is None:
+            step = self._first_of(kind, len(given[0]))
+        with step.device.activate():
+            if step.share is not None:
+                step.share.weigh(self._training.loss.norms(*given[1:]))
+                given = [a[step.share.own] for a in given]
+            assert isinstance(step.source, Inputs)
+            step.source.give(step, given)
+            step.run()
+        return step.value
 
-    def __len__(self) -> int:
-        return len(self._steps)
+    def _first_of(self, kind: Hashable, count: int) -> Step:
+        training = self._training
+        if training.ranks.size > 1 and not self._steps:
+            training.attach()
+            training.ranks.begin(training)
+        return self.make(kind, count, lambda rows: Inputs(training.model, training.loss))
+
+    def load(self, arrays: Sequence[np.ndarray]) -> Batches:
+        """Return the batches of an epoch's data: the same object as before, which steps name, if it takes such data."""
+        device = self._training.model.device
+        if self._batches is None or not self._batches.takes(device, arrays):
+            self._steps.clear()  # before the new data is uploaded: they hold memory, and name the old
+            self._batches = Batches(device, [(a.shape[1:], a.dtype) for a in arrays])
+        self._batches.load(arrays)
+        self._training.running.to(device)
+        return self._batches
 
     def explanations(self) -> list[Explanation]:
         """Return what the recorded steps consist of."""
         described = (step.describe() for step in self._steps.values())
         return [explanation for explanation in described if explanation is not None]
 
-    def _warn(self, why: str) -> None:
-        """Warn, once for all kinds of batches, that steps are not recorded."""
+    def _warn(self, message: str) -> None:
+        """Warn, once for all kinds of batches, that steps fall back to another executor."""
         if not self._warned and self._training.ranks.main:
             self._warned = True
-            warnings.warn(
-                f"falling back to eager steps: the training step could not be recorded: {why}",
-                GpunetWarning,
-                stacklevel=2,
-            )
+            warnings.warn(message, GpunetWarning, stacklevel=2)

@@ -39,12 +39,14 @@ class NumpyExecutor:
                 if not first:
                     self._arena_bytes = step.tape.pack()
                 step.work()
+                if step.reduce is not None:
+                    note(step.reduce)
                 self._note_update()
         step.value, step.prediction = np.asarray(step.value), np.asarray(step.prediction)
         self.nodes = nodes
 
     def _note_update(self) -> None:
-        note(self.step.update)
+        note(self.step.optimizer.step)
 
     def run(self, steps: int) -> None:
         """Make the calls so many times."""
@@ -65,11 +67,13 @@ class NumpyExecutor:
 
     def describe(self) -> Explanation:
         """Return the calls, those of the optimizer's update included."""
-        return Explanation(self._described(self.nodes), self._arena_bytes, "numpy: a NumPy call each")
+        reason = native.why_unavailable()
+        summary = "numpy: a NumPy call each" + (f"; no native kernels: {reason}" if reason else "")
+        return Explanation(self._described(self.nodes), self._arena_bytes, summary)
 
     def _described(self, calls: Sequence[Any]) -> list[NodeDescription]:
         """Return the descriptions of NumPy calls."""
-        own = [call for call in calls if call != self.step.update]
+        own = [call for call in calls if call not in (self.step.reduce, self.step.optimizer.step)]
         update = (self.step.optimizer.prepare().calls or []) if len(own) < len(calls) else []
         return list(call_nodes([*own, *update]))
 
@@ -90,9 +94,9 @@ class NativeExecutor(NumpyExecutor):
         self._program = first if isinstance(first, native.Program) and not others else None
 
     def _note_update(self) -> None:
-        native_update = self.step.reduce is None and self.step.optimizer.note_nodes()
-        self._progress = self.step.optimizer.prepare().progress if native_update else None
-        if not native_update:
+        optimizer = self.step.optimizer
+        self._progress = optimizer.prepare().progress if optimizer.note_nodes() else None
+        if self._progress is None:
             super()._note_update()
 
     def run(self, steps: int) -> None:
@@ -101,11 +105,21 @@ class NativeExecutor(NumpyExecutor):
             self._check_code_of_others()
         if self._progress is not None:
             self._progress.look_ahead(steps)
-        if self._program is not None:
-            self._program.run(steps)
-        else:
-            for _ in range(steps):
-                self._run_segments()
+        try:
+            if self._program is not None:
+                self._program.run(steps)
+                self._count(steps)
+            else:
+                for _ in range(steps):
+                    self._run_segments()
+                    self._count(1)
+        except BaseException:  # Ctrl-C, behind the steps and maybe before they were counted
+            if self._progress is not None:
+                self.step.optimizer.steps = int(self._progress.words[0])
+            raise
+
+    def _count(self, steps: int) -> None:
+        """Count the steps that a native update has counted in memory; another one does it itself."""
         if self._progress is not None:
             self.step.optimizer.counter.advance(steps)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.device import Array, aligned, on_device, to_host
+from gpunet.errors import DTypeError
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.recording import recorded
@@ -41,6 +42,7 @@ class Inputs:
         self.recordable = True
         self._arrays: Sequence[Array] = ()
         self._fixed: list[Array] = []
+        self._reads_in_place: NativeExecutor | None = None
         self._resident: dict[Any, Sequence[Array]] = {}
 
     def load(self, tape: Tape) -> Sequence[Array]:
@@ -62,12 +64,16 @@ class Inputs:
         """
         if self._indices:
             self._model.check_given(given[0])
+        if step.executor is self._reads_in_place:
+            self._loss.check_given(step.prediction, given[1])
+            self._bind(self._reads_in_place, given)
+            return
         if isinstance(step.executor, GraphExecutor):
             self._give_on_device(step, step.executor, given)
-        elif isinstance(step.executor, NumpyExecutor) and not self._fixed:
-            self._arrays = self._fixed = [
-                aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)
-            ]
+        elif isinstance(step.executor, NumpyExecutor):
+            if not self._fixed:
+                self._fixed = [aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)]
+            self._arrays = self._fixed  # over which a step is recorded, again where one broke off
         step.prepare()
         if isinstance(step.executor, EagerExecutor):
             self._arrays = self._converted(step, given)
@@ -78,6 +84,9 @@ class Inputs:
 
     def _converted(self, step: Step, given: Sequence[Array]) -> list[Array]:
         """Return a batch as the step's code takes it: on its device, floats in the parameters' dtype."""
+        for name, a in zip(("X", "y", "weight"), given, strict=False):
+            if a.dtype.kind not in "biuf":
+                raise DTypeError(f"{name}: dtype {a.dtype} is no real number; convert it, for example to float32.")
         x, target, *weights = given
         device, dtype = step.device, step.store.params.dtype
         target = device.asarray(target)
@@ -90,12 +99,16 @@ class Inputs:
 
     def _give_on_host(self, executor: NumpyExecutor, given: Sequence[Array]) -> None:
         if isinstance(executor, NativeExecutor) and executor.binds(self._fixed):
-            pairs = zip(given, self._fixed, strict=True)
-            self._arrays = [a if _fits(a, fixed) else _copied(a, fixed) for a, fixed in pairs]
-            executor.bind(self._arrays)
+            self._reads_in_place = executor
+            self._bind(executor, given)
             return
         for fixed, a in zip(self._fixed, given, strict=True):
             _copied(a, fixed)
+
+    def _bind(self, executor: NativeExecutor, given: Sequence[Array]) -> None:
+        pairs = zip(given, self._fixed, strict=True)
+        self._arrays = [a if _fits(a, fixed) else _copied(a, fixed) for a, fixed in pairs]
+        executor.bind(self._arrays)
 
     def _give_on_device(self, step: Step, executor: GraphExecutor, given: Sequence[Array]) -> None:
         ready = self._converted(step, given)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 
 from gpunet import native, versions
 from gpunet.device import Array
-from gpunet.errors import DeviceMismatchError, DTypeError, KernelError, OutOfMemoryError, ShapeError, StateError
+from gpunet.errors import (
+    CompileError,
+    DeviceMismatchError,
+    DTypeError,
+    KernelError,
+    OutOfMemoryError,
+    ShapeError,
+    StateError,
+)
 from gpunet.layers import Layer
 from gpunet.ops import use_kernel
 from gpunet.ops._matmul_plan import chosen_kernel
@@ -22,47 +30,10 @@ from gpunet.training.rank_loss import RankLoss
 from gpunet.training.step.eager import EagerExecutor
 from gpunet.training.step.graph import GraphExecutor
 from gpunet.training.step.host import NativeExecutor, NumpyExecutor
-
-
-class Source(Protocol):
-    """Where the batches of a step come from, and where its metrics go.
-
-    Attributes:
-        advances: arrays besides the model's that a step changes, such as the place in the epoch.
-        recordable: whether a step that loads from here can be recorded.
-    """
-
-    advances: Sequence[Array]
-    recordable: bool
-
-    def load(self, tape: Tape) -> Sequence[Array]:
-        """Return the batch: features, targets and, if there are any, row weights."""
-
-    def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        """Add a step's loss, outputs and targets to the sums of the metrics, on the device."""
-
-
-ExecutorName = Literal["auto", "eager", "numpy", "native", "graph"]
-
-EXECUTORS: tuple[ExecutorName, ...] = ("auto", "eager", "numpy", "native", "graph")
+from gpunet.training.step.interface import Executor, ExecutorName, Source
 
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
 """Errors that the step's code raises whether it is recorded or not."""
-
-
-class Executor(Protocol):
-    """Runs a step. Within one executor the same steps give the same bits, whatever their number in a call."""
-
-    name: str
-
-    def record(self) -> None:
-        """Prepare the step; called once, before its first run, and without an effect on the training."""
-
-    def run(self, steps: int) -> None:
-        """Run the step so many times, on consecutive batches."""
-
-    def describe(self) -> Explanation | None:
-        """Return what the recorded step consists of."""
 
 
 class Step:
@@ -72,18 +43,21 @@ class Step:
         training: the model, the loss, the optimizer and the settings; attached.
         source: where the batches come from.
         count: rows of the batch, of all ranks together.
-        warn: is called with the reason where the step falls back to eager execution.
+        warn: is called with a message where the step falls back to another executor.
 
     Attributes:
         count: as given.
         share: the loss over this rank's rows; None where it has all rows.
         value: the loss of the last step, (), on the device; the next step overwrites it.
         prediction: the outputs of the last step, in the same way.
+        seconds: how long a step took last, as far as the host waits for it; None: not measured yet.
         executor: what runs it.
+        is_prepared: whether it is recorded, or falls back to eager execution.
     """
 
     value: Array
     prediction: Array
+    seconds: float | None = None
 
     def __init__(self, training: Training, source: Source, count: int, warn: Callable[[str], None]):
         self.model, self.loss, self.optimizer = training.model, training.loss, training.optimizer
@@ -124,7 +98,7 @@ class Step:
         """Begin with fresh buffers, nothing recorded."""
         self.executor = executor
         self.tape = Tape(self.seed, self.optimizer.counter)
-        self._ready = False
+        self.is_prepared = False
         self._made_of = self._fingerprint()
         self._checked = versions.latest()
 
@@ -150,7 +124,7 @@ class Step:
         Raises:
             StateError: the step cannot be recorded, and the trainer asks for an executor that needs it.
         """
-        if self._ready:
+        if self.is_prepared:
             return
         try:
             self._refuse_layers_that_opt_out()
@@ -161,15 +135,24 @@ class Step:
             raise
         except Exception as error:  # CuPy's, the driver's, and those of a user's layer
             self._fall_back(error)
-        self._ready = True
+        self.is_prepared = True
 
     def _fall_back(self, error: Exception) -> None:
-        """Run eagerly from here on, with a warning; raise where the trainer asks for another executor."""
+        """Fall back with a warning: to NumPy calls where C++ does not compile, else to eager steps.
+
+        Raises:
+            StateError: the trainer asks for the executor that failed.
+        """
         if self._name != "auto":
             raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
-        self._warn(str(error))
+        if isinstance(error, CompileError) and isinstance(self.executor, NativeExecutor):
+            self._warn(f"falling back to NumPy steps: {error}")
+            self._begin(NumpyExecutor(self))
+            self.prepare()
+            return
+        self._warn(f"falling back to eager steps: the training step could not be recorded: {error}")
         self._begin(EagerExecutor(self))
-        self._ready = True
+        self.is_prepared = True
 
     def run(self, steps: int = 1) -> None:
         """Run the step on so many consecutive batches.
@@ -236,7 +219,7 @@ class Step:
 
     def describe(self) -> Explanation | None:
         """Return what the recorded step consists of; None where it is not recorded."""
-        return self.executor.describe() if self._ready else None
+        return self.executor.describe() if self.is_prepared else None
 
     def _refuse_layers_that_opt_out(self) -> None:
         for part in self.parts:

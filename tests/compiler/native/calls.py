@@ -1,6 +1,7 @@
 """Call a kernel of `kernels/cpu/` on host arrays, its work divided as a test asks for."""
 
 import ctypes
+import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +19,17 @@ Parts = list[tuple[int, int]]
 
 def run(folder: Path, source: str, name: str, *args, parts: Parts, options: dict[str, str] | None = None) -> None:
     """Call the kernel of a source in `folder` once for each part (begin, end)."""
-    node = Kernel(folder / source, name).bind(*args, options=options)
+    node = _kernel(folder / source, name).bind(*args, options=options)
     if folder != FOLDER:  # a kernel with a planted fault, which is called once
         node.flags = (*node.flags, "-O0")
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(node.function())
     for begin, end in parts:
         function(node.slots.ctypes.data, begin, end)
+
+
+@functools.cache
+def _kernel(path: Path, name: str) -> Kernel:
+    return Kernel(path, name)  # which reads the declaration once
 
 
 def divided(

@@ -65,13 +65,13 @@ FAULTS = {
         relu,
     ),
     "columns of the row above": (
-        "bias_activation.cpp",
+        "reduce.cpp",
         "sums[j] += a[i * n + j]",
         "sums[j] += a[i * rows + j]",
         columns,
     ),
     "last columns that are left out": (
-        "bias_activation.cpp",
+        "reduce.cpp",
         "    sum_adjacent<WIDTH>(a + end",
         "    if (end == n - 1) sum_adjacent<WIDTH>(a + end",
         columns,

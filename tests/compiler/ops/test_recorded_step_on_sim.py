@@ -163,6 +163,34 @@ def test_a_gradient_that_is_not_finite_is_not_applied_in_a_replay():
     assert np.isfinite(weights(run)).all()
 
 
+def test_a_gradient_that_is_not_finite_is_reported_where_a_setting_changes_before_the_epoch_ends():
+    class Change(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            if trainer.optimizer.steps == 3:
+                trainer.optimizer.weight_decay = 0.1
+
+    run = gn.Trainer(gn.MLP([5, 8, 3]).to("sim"), callbacks=[Change()])
+    run.model[0].params["weight"] = 100 * gn.to_host(run.model[0].params["weight"])
+    bad = X.copy()
+    bad[20:40] = 3e38
+    with pytest.warns(UserWarning, match="from step 2 of the training on"):
+        run.fit(bad, Y, epochs=1, batch_size=20, shuffle=False)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_many_steps_in_one_call_are_the_bits_of_single_ones(batch_size, monkeypatch):
+    class EachStep(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            """Make each step a call of its own."""
+
+    runs = [trainer("sim", "graph", "sgd", callbacks=callbacks) for callbacks in ([], [EachStep()])]
+    monkeypatch.setattr("gpunet.training.epochs._steps_of_a_call", lambda step: 19)
+    for run in runs:
+        run.fit(X[:40], Y[:40], epochs=2, batch_size=batch_size)
+    np.testing.assert_array_equal(*map(weights, runs))
+    assert runs[0].history["loss"] == runs[1].history["loss"]
+
+
 def test_data_that_does_not_fit_is_uploaded_batch_by_batch(monkeypatch):
     plain, run = trainer("sim", "eager"), trainer("sim", "graph")
     plain.fit(X, Y, epochs=2, batch_size=20)

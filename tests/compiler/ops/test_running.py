@@ -72,12 +72,12 @@ def test_all_epochs_sum_into_one_array_which_a_recorded_step_may_name():
     running, tape = RunningMeans("classification"), Tape()
     batch = to_sim(np.float32(1)), to_sim(np.eye(4, 3, dtype=np.float32)), to_sim(np.arange(4) % 3)
     running.add(*batch, tape)
-    place = running._totals.data.ptr
+    place = running.totals.data.ptr
     with only_launches():
         running.reset()
         tape.reset()
         running.add(*batch, tape)
-    assert running._totals.data.ptr == place
+    assert running.totals.data.ptr == place
     assert running.read() == {"loss": 1, "accuracy": 1}
 
 

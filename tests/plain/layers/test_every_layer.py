@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 from every_layer import LABELS, example, state
 from numpy.testing import assert_allclose, assert_array_equal
@@ -29,6 +30,19 @@ def test_a_trained_model_is_summarised_saved_pickled_and_copied(name, tmp_path):
         assert repr(twin) == repr(model)
         assert_array_equal(state(twin), state(model))
         assert_array_equal(twin.outputs(x), model.outputs(x))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_outputs_for_any_number_of_rows_are_those_of_the_forward_pass(name):
+    model, x = example(name)
+    expected = model.forward(x)
+    for rows in (1, 7, 20):
+        assert_allclose(model.outputs(x[:rows]), expected[:rows], rtol=1e-5, atol=1e-6)
+    many = np.concatenate(300 * [x])
+    assert_allclose(model.outputs(many), np.concatenate(300 * [expected]), rtol=1e-5, atol=1e-6)
+    for parameter in model.parameters().values():
+        parameter *= 0.5
+    assert_allclose(model.outputs(x), model.forward(x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -74,6 +74,37 @@ def test_callbacks_are_called_in_their_order_and_checkpoints_last(tmp_path):
     assert calls == [(name, *call) for call in both for name in "ab"]
 
 
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+def test_a_callback_sees_each_step_or_all_steps_of_a_call(executor):
+    class Steps(gn.Callback):
+        def __init__(self):
+            self.calls = []
+
+        def on_steps_end(self, trainer, steps, rows):
+            self.calls.append((steps, rows, trainer.position, trainer.optimizer.steps))
+
+    class EachStep(gn.Callback):
+        rows = ()
+
+        def on_step_end(self, trainer, rows):
+            self.rows = (*self.rows, rows)
+
+    alone, beside, each = Steps(), Steps(), EachStep()
+    for callbacks in ([alone], [beside, each]):
+        gn.Trainer(net(), callbacks=callbacks, executor=executor).fit(X, Y, epochs=2, batch_size=7)
+    for calls in (alone.calls, beside.calls):
+        assert sum(steps for steps, *_ in calls) == 2 * 9
+        assert sum(rows for _, rows, *_ in calls) == 2 * 60
+        done = 0
+        for steps, rows, position, of_optimizer in calls:
+            done += steps
+            assert of_optimizer == done
+            assert rows in (7 * steps, 4)
+            assert 0 < position <= 60
+    assert [steps for steps, *_ in beside.calls] == 18 * [1]
+    assert each.rows == 2 * (*8 * [7], 4)
+
+
 def test_a_callback_can_end_the_training():
     class Stop(gn.Callback):
         def on_step_end(self, trainer, rows):

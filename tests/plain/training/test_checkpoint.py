@@ -13,7 +13,7 @@ from problems import classification, measured, net, weights
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, ModelFileError
-from gpunet.files import read_arrays
+from gpunet.files import read_arrays, write_arrays
 
 X, Y = classification()
 
@@ -267,6 +267,17 @@ def test_a_file_that_is_no_whole_checkpoint_is_refused_by_its_name(tmp_path):
             gn.Trainer.resume(tmp_path / name)
     with pytest.raises(ModelFileError, match="holds a checkpoint, not a model"):
         gn.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("plan", "executor"), [(True, "auto"), ("auto", "auto"), (False, "eager")])
+def test_a_checkpoint_of_an_older_gpunet_says_whether_steps_were_recorded(plan, executor, tmp_path):
+    trainer = gn.Trainer(net(), executor="eager")
+    trainer.fit(X, Y, epochs=1)
+    trainer.save(tmp_path / "run")
+    arrays, description = read_arrays(tmp_path / "run", "checkpoint")
+    del description["executor"]
+    write_arrays(tmp_path / "run", arrays, {**description, "kind": "checkpoint", "plan": plan})
+    assert gn.Trainer.resume(tmp_path / "run").executor == executor
 
 
 class OwnLoss(gn.MSELoss):

@@ -4,10 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
-from problems import classification
+from problems import classification, weights
 
 import gpunet as gn
-from gpunet.errors import ArgumentError, DataError, OutOfMemoryError, StateError
+from gpunet.errors import ArgumentError, DataError, DeviceError, OutOfMemoryError, StateError
 
 X, Y = classification(80)
 
@@ -361,14 +361,79 @@ def test_buffers_that_do_not_fit_are_reported_with_their_size_and_nothing_is_los
     one.fit(X, Y, epochs=1, batch_size=40)
 
 
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+def test_a_gradient_that_was_not_finite_is_reported_where_a_setting_changes_before_the_epoch_ends(executor):
+    class Change(gn.Callback):
+        def on_step_end(self, trainer, rows):
+            if trainer.optimizer.steps == 3:
+                trainer.optimizer.weight_decay = 0.1
+
+    one = gn.Trainer(gn.MLP([5, 8, 3]), callbacks=[Change()], executor=executor)
+    one.model[0].params["weight"] = 100 * one.model[0].params["weight"]
+    with pytest.warns(UserWarning, match="from step 2 of the training on"), np.errstate(all="ignore"):
+        one.fit(poison(slice(20, 40), 3e38), Y, epochs=1, batch_size=20, shuffle=False)
+    assert one.optimizer.first_skipped == 2
+
+
 def raise_memory_error():
     raise MemoryError("no more")
+
+
+def test_without_a_compiler_auto_is_numpy_and_native_raises(monkeypatch):
+    monkeypatch.setenv("GPUNET_NATIVE", "0")
+    pair = [trainer(executor) for executor in ("auto", "eager")]
+    for one in pair:
+        one.fit(X, Y, epochs=2, batch_size=20)
+    assert pair[0].explain().executor.startswith("numpy: ")
+    assert_same(*pair)
+    native = trainer("native")
+    with pytest.raises(DeviceError, match="GPUNET_NATIVE=0"):
+        native.fit(X, Y, epochs=1)
+
+
+def test_an_executor_of_a_gpu_raises_on_the_cpu_before_anything_is_changed():
+    one = trainer("graph")
+    before = weights(one.model)
+    with pytest.raises(StateError, match="executor 'graph' runs on a GPU, and the model is on the CPU; use 'native'"):
+        one.fit(X, Y, epochs=1)
+    np.testing.assert_array_equal(weights(one.model), before)
+    assert one.optimizer.steps == 0
+    one.executor = "numpy"
+    one.fit(X, Y, epochs=1)
+    assert len(one.history) == 1
+
+
+def test_an_executor_may_change_between_two_fits():
+    changing, eager = trainer("eager"), trainer("eager")
+    for executor in ("numpy", "eager", "numpy"):
+        changing.executor = executor
+        for one in (changing, eager):
+            one.fit(X, Y, epochs=1, batch_size=20)
+    assert_same(changing, eager)
+    assert changing.explain().executor.startswith("numpy: ")
+
+
+def test_eager_steps_explain_nothing():
+    one = trainer("eager")
+    one.fit(X, Y, epochs=1)
+    with pytest.raises(StateError, match="no step was recorded"):
+        one.explain()
+
+
+def test_the_explanation_after_one_step_lists_the_nodes_and_ends_with_the_executor():
+    one = trainer("numpy")
+    one.step(X, Y)
+    explanation = one.explain()
+    assert {node.choice for node in explanation.nodes} == {"NumPy"}
+    assert explanation.arena_bytes > 0
+    assert str(explanation).splitlines()[-1] == explanation.executor == "numpy: a NumPy call each"
+    assert len(str(explanation).splitlines()) == len(explanation.nodes) + 3
 
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("executor", "always", "executor must be one of 'auto', 'eager', 'numpy', 'native', 'graph', got 'always'"),
+        ("executor", "always", "executor must be 'auto', 'eager', 'numpy', 'native' or 'graph', got 'always'"),
         ("precision", "half", "'float32' or 'tf32'"),
     ],
 )

@@ -335,8 +335,8 @@ def test_training_leaves_the_data_as_they_were():
 
 def test_evaluate_runs_the_model_once(monkeypatch):
     trainer, calls = gn.Trainer(net(outputs=1), loss=gn.MSELoss()), []
-    outputs = trainer.model.outputs
-    monkeypatch.setattr(trainer.model, "outputs", lambda X: calls.append(X) or outputs(X))
+    outputs = trainer.model.ready_outputs
+    monkeypatch.setattr(trainer.model, "ready_outputs", lambda x: calls.append(x) or outputs(x))
     trainer.evaluate(*regression())
     assert len(calls) == 1
 

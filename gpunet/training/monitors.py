@@ -1,0 +1,174 @@
+"""Callbacks that follow a column of the history: early stopping and checkpoints of the best epoch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from gpunet.arguments import whole
+from gpunet.device import Array, to_host
+from gpunet.errors import ArgumentError
+from gpunet.training.callbacks import Callback
+from gpunet.training.history import Row
+from gpunet.training.protocol import Training
+
+
+class Monitor(Callback):
+    """The base of callbacks that follow one column of the history.
+
+    Args:
+        monitor: the column; None is "val_loss" where there is validation, else "loss". Columns with "accuracy", "f1"
+            or "r2" in their names are better when larger, all others when smaller, unless `mode` says otherwise.
+        min_delta: what counts as an improvement must be larger than this.
+        mode: "min" or "max": which way is better; None goes by the column's name.
+    """
+
+    def __init__(self, monitor: str | None = None, min_delta: float = 0.0, mode: Literal["min", "max"] | None = None):
+        if mode not in (None, "min", "max"):
+            raise ArgumentError(f"{type(self).__name__}: mode must be 'min', 'max' or None, got {mode!r}.")
+        self.monitor = monitor
+        self.min_delta = min_delta
+        self.mode = mode
+        self.best = math.nan
+
+    @property
+    def label(self) -> str:
+        return f"{type(self).__name__}({self.monitor})"
+
+    def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
+        if trainer.epoch == trainer.position == 0:  # a training of its own, whatever the callback saw before
+            self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen in another training."""
+        self.best = math.nan
+
+    def improved(self, row: Row) -> bool:
+        """Say whether this epoch is the best so far, and note it if so."""
+        name = self.monitor or ("val_loss" if "val_loss" in row else "loss")
+        if name not in row:
+            raise ArgumentError(f"{type(self).__name__}: no column {name!r} to monitor; there are {', '.join(row)}.")
+        value = row[name]
+        larger = self.mode == "max" if self.mode else any(part in name for part in ("accuracy", "f1", "r2"))
+        sign = -1 if larger else 1
+        better = math.isnan(self.best) or sign * (self.best - value) > self.min_delta
+        if better and not math.isnan(value):
+            self.best = value
+            return True
+        return False
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def restore(self, state: dict[str, Any], trainer: Training) -> None:
+        self.best = state["best"]
+
+
+class EarlyStopping(Monitor):
+    """Stop when the monitored column has not improved for `patience` epochs, and put the best weights back.
+
+    Args:
+        patience: epochs without an improvement before the end, >= 1.
+        monitor: as for `Monitor`.
+        min_delta: as for `Monitor`.
+        mode: as for `Monitor`.
+        restore_best: whether the best epoch's weights are put back when `fit` ends. What `Trainer.save` writes after
+            that has them; to go on exactly where a training was, resume from the file of a `Checkpoint`.
+
+    Attributes:
+        best_weights: the flat parameters of the best epoch so far, or None.
+        best_buffers: the flat buffers of that epoch, such as running statistics.
+        waited: epochs since then.
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        *,
+        monitor: str | None = None,
+        min_delta: float = 0.0,
+        mode: Literal["min", "max"] | None = None,
+        restore_best: bool = True,
+    ):
+        super().__init__(monitor, min_delta, mode)
+        self.patience = whole("EarlyStopping: patience", patience)
+        self.restore_best = restore_best
+        self.reset()
+
+    def reset(self) -> None:
+        super().reset()
+        self.best_weights: Array | None = None
+        self.best_buffers: Array | None = None
+        self.waited = 0
+
+    def on_epoch_end(self, trainer: Training, row: Row) -> None:
+        if self.improved(row):
+            self.waited = 0
+            store = trainer.model.store
+            self.best_weights, self.best_buffers = store.params.copy(), store.buffers.copy()
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            trainer.stop("early stopping")
+
+    def on_fit_end(self, trainer: Training) -> None:
+        # an interrupted run is resumed from its last weights, not from its best
+        if self.restore_best and self.best_weights is not None and trainer.history.stopped != "interrupted":
+            store = trainer.model.store
+            store.device.assign(store.params, self.best_weights)
+            store.device.assign(store.buffers, self.best_buffers)
+
+    def state(self) -> dict[str, Any]:
+        kept = {"best_weights": self.best_weights, "best_buffers": self.best_buffers}
+        best = {name: to_host(a) for name, a in kept.items() if a is not None}
+        return {**super().state(), **best, "waited": self.waited}
+
+    def restore(self, state: dict[str, Any], trainer: Training) -> None:
+        super().restore(state, trainer)
+        self.waited = state["waited"]
+        if "best_weights" in state:
+            asarray = trainer.model.device.asarray
+            self.best_weights, self.best_buffers = asarray(state["best_weights"]), asarray(state["best_buffers"])
+
+
+class Checkpoint(Monitor):
+    """Write the whole training to a file, from which `Trainer.resume` goes on.
+
+    The file is written every `every` epochs and when training is interrupted; with `best`, at each epoch that is the
+    best so far (and when training is interrupted before the first).
+
+    Args:
+        path: the file; "{epoch}" in it is replaced by the number of epochs done.
+        every: how many epochs lie between two writes, >= 1.
+        best: write only when the monitored column has improved.
+        monitor: as for `Monitor`.
+    """
+
+    order = 1  # it holds the state of the others, so they see the epoch first
+    on_every_rank = False
+
+    def __init__(self, path: str | Path, *, every: int = 1, best: bool = False, monitor: str | None = None):
+        super().__init__(monitor)
+        self.path = str(path)
+        self.every = whole("Checkpoint: every", every)
+        self.best_only = best
+
+    def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
+        super().on_fit_begin(trainer, total_rows)
+        folder = Path(self.path).parent
+        if not folder.is_dir():  # said before the first step, not after the first epoch
+            raise ArgumentError(f"Checkpoint: there is no folder {folder}; make it first.")
+
+    def on_epoch_end(self, trainer: Training, row: Row) -> None:
+        due = self.improved(row) if self.best_only else trainer.epoch % self.every == 0
+        if due:
+            self._write(trainer)
+
+    def on_fit_end(self, trainer: Training) -> None:
+        nothing_yet = math.isnan(self.best)
+        if trainer.history.stopped == "interrupted" and (nothing_yet or not self.best_only):
+            self._write(trainer)
+
+    def _write(self, trainer: Training) -> None:
+        trainer.save(self.path.replace("{epoch}", str(trainer.epoch)))

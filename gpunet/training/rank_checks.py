@@ -1,0 +1,38 @@
+"""What must be the same on all ranks of a training."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.training.protocol import Training
+
+
+def described(trainer: Training, arrays: Sequence[np.ndarray], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be the same on all ranks, in words."""
+    digest = hashlib.sha256()
+    for a in arrays:
+        digest.update(f"{a.shape} {a.dtype}".encode())
+        digest.update(np.ascontiguousarray(a).data)
+    model, optimizer = trainer.model, trainer.optimizer
+    shapes = {key: view.shape for key, view in model.parameters().items()}
+    words = {
+        "gpunet's version": sys.modules["gpunet"].__version__,
+        "NumPy's version": np.__version__,
+        "the model": f"{model!r} with parameters {shapes} of {model.dtype}",
+        "the loss": repr(trainer.loss),
+        "the optimizer": f"{type(optimizer).__name__} {optimizer.config()} after {optimizer.steps} steps",
+        "the seed": trainer.seed,
+        "the precision": trainer.precision,
+        "the device": model.device.name.partition(":")[0],
+        "the place in training": f"{trainer.position} rows of epoch {trainer.epoch + 1}",
+        "the number of rows": len(arrays[0]) if arrays else 0,
+        "the checksum of the data": digest.hexdigest()[:16],
+        **asked,
+    }
+    return {name: re.sub(r" at 0x\w+", "", str(value)) for name, value in words.items()}  # without addresses

@@ -1,0 +1,238 @@
+"""The pool that runs native programs: races, forks, several callers, and the thread setting of BLAS."""
+
+import functools
+import multiprocessing
+import os
+import re
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compiler.native.calls import FOLDER
+from native_steps import X, Y, assert_same_bits, bits, fit, make, use_threads
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from gpunet.native.compiler import find_compiler
+
+DRIVER = Path(__file__).with_name("run_driver.cpp")
+FLAGS = ("-std=c++17", "-O1", "-g", "-pthread")
+
+RACES = {
+    "a barrier that does not publish": (
+        "generation_.store(mine + 1, std::memory_order_release)",
+        "generation_.store(mine + 1, std::memory_order_relaxed)",
+    ),
+    "arrivals that are not seen": (
+        "arrived_.fetch_add(1, std::memory_order_acq_rel)",
+        "arrived_.fetch_add(1, std::memory_order_relaxed)",
+    ),
+    "no barrier behind a phase": ("barrier.wait([&] { skip_serial(program, phase, true); });", ""),
+    "a job that is not waited for": ("while (!spin(done, SPINS)) sched_yield();", ""),
+}
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu(monkeypatch):
+    monkeypatch.setenv("GPUNET_DEVICE", "cpu")
+
+
+def compile_object(source: Path, target: Path, *flags: str) -> str:
+    command = [*find_compiler().command, *FLAGS, *flags, "-c", str(source), "-o", str(target)]
+    subprocess.run(command, check=True)
+    return str(target)
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """A function that builds the driver with a source of the pool; its own object is compiled once for some flags."""
+    folder = tmp_path_factory.mktemp("driver")
+    driver_of = functools.cache(lambda *flags: compile_object(DRIVER, folder / f"driver{len(flags)}.o", *flags))
+
+    def link(source: Path, target: Path, *flags: str) -> Path:
+        program = target / "driver"
+        objects = driver_of(*flags), compile_object(source, target / "run.o", *flags)
+        command = [*find_compiler().command, *FLAGS, *flags, *objects, "-o", str(program)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode and re.search("cannot find|not found", done.stderr):
+            pytest.skip("the compiler has no ThreadSanitizer")
+        assert done.returncode == 0, done.stderr
+        return program
+
+    return link
+
+
+def drive(program: Path, what: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1"}
+    done = subprocess.run([str(program), what], capture_output=True, text=True, timeout=120, env=environment)
+    if "unexpected memory mapping" in done.stderr:
+        pytest.skip("ThreadSanitizer does not run on this kernel")
+    return done
+
+
+def test_programs_on_several_threads_have_no_race_and_the_numbers_of_one(build, tmp_path):
+    done = drive(build(FOLDER / "run.cpp", tmp_path, "-fsanitize=thread"), "threads")
+    assert (done.returncode, done.stdout) == (0, "all programs done\n"), done.stdout + done.stderr
+
+
+def test_a_child_of_a_fork_runs_programs_with_threads_of_its_own_and_the_setting_of_blas_restored(build, tmp_path):
+    done = drive(build(FOLDER / "run.cpp", tmp_path), "forks")
+    assert (done.returncode, done.stdout) == (0, "all programs done\n"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("fault", RACES)
+def test_a_race_that_is_planted_is_found(fault, build, tmp_path):
+    right, wrong = RACES[fault]
+    source = (FOLDER / "run.cpp").read_text()
+    assert right in source, "run.cpp has changed: plant the fault anew"
+    planted = tmp_path / "run.cpp"
+    planted.write_text(source.replace(right, wrong))
+    done = drive(build(planted, tmp_path, "-fsanitize=thread"), "threads")
+    assert done.returncode != 0, done.stdout
+
+
+def blas_threads():
+    return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_blas_has_as_many_threads_behind_a_native_call_as_before(limit, monkeypatch):
+    use_threads(monkeypatch, 2)
+    with threadpool_limits(limit, "blas"):
+        one = make("native")
+        fit(one, epochs=2)
+        one.step(X, Y)
+        one.model.outputs(X)
+        assert set(blas_threads()) == {limit}
+
+
+def test_blas_has_as_many_threads_as_before_where_trainings_overlap(monkeypatch):
+    use_threads(monkeypatch, 2)
+    with threadpool_limits(2, "blas"):
+        together(lambda: fit(make("native"), epochs=20), count=3)
+        assert set(blas_threads()) == {2}
+
+
+def together(work, count):
+    """Call a function in so many Python threads at once; return its results."""
+    results, errors = [], []
+    gate = threading.Barrier(count)
+
+    def run():
+        try:
+            gate.wait()
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    return results
+
+
+def large(threads_seed=0):
+    """A training whose steps have several tasks a phase."""
+    one = make("native", sizes=(40, 64, 10), dropout=0.2, seed=threads_seed)
+    x = np.random.default_rng(threads_seed).standard_normal((300, 40)).astype(np.float32)
+    one.fit(x, np.arange(300) % 10, epochs=6, batch_size=100)
+    return one
+
+
+def test_python_threads_that_train_at_once_give_the_bits_of_one_after_the_other(monkeypatch):
+    alone = large()
+    use_threads(monkeypatch, 3)
+    for one in together(large, count=4):
+        assert_same_bits(alone, one)
+
+
+def test_python_threads_that_predict_with_one_model_give_the_same_numbers(monkeypatch):
+    use_threads(monkeypatch, 2)
+    model = make("native").model
+    expected = model.outputs(X)
+    for outputs in together(lambda: [model.outputs(X[:rows]) for rows in (80, 33, 80, 5) * 20], count=3):
+        for y in outputs:
+            np.testing.assert_array_equal(y, expected[: len(y)])
+
+
+def in_child(work):
+    """Return whether a function that asserts ends well in the child of a fork."""
+    process = os.fork()
+    if process == 0:
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.01)
+    os.kill(process, 9)
+    os.waitpid(process, 0)
+    return False
+
+
+FORKS_WITH_THREADS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+
+@FORKS_WITH_THREADS
+def test_the_child_of_a_fork_goes_on_with_a_training_and_its_parent_too(monkeypatch):
+    use_threads(monkeypatch, 3)
+    alone, one = make("native", dropout=0.2), make("native", dropout=0.2)
+    for trainer in (alone, one):
+        fit(trainer, epochs=3)
+    fit(alone, epochs=3)
+
+    def go_on():
+        fit(one, epochs=3)
+        assert_same_bits(alone, one)
+        np.testing.assert_array_equal(one.model.outputs(X), one.model.forward(X))
+
+    assert in_child(go_on)
+    go_on()
+
+
+@FORKS_WITH_THREADS
+def test_a_child_that_is_forked_while_another_thread_trains_trains_itself(monkeypatch):
+    use_threads(monkeypatch, 2)
+    expected = bits(large())
+    stop = threading.Event()
+
+    def keep_on():
+        while not stop.is_set():
+            large()
+
+    thread = threading.Thread(target=keep_on)
+    thread.start()
+
+    def train():
+        for a, b in zip(bits(large()), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    try:
+        assert all(in_child(train) for _ in range(3))
+    finally:
+        stop.set()
+        thread.join()
+
+
+def train_in_pool(seed):
+    return bits(large(seed))[0]
+
+
+@FORKS_WITH_THREADS
+def test_processes_of_multiprocessing_train_by_fork(monkeypatch):
+    use_threads(monkeypatch, 2)
+    expected = [train_in_pool(seed) for seed in range(3)]
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        results = pool.map_async(train_in_pool, range(3)).get(timeout=60)
+    for a, b in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
