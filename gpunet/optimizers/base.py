@@ -170,7 +170,7 @@ class Optimizer(Versioned):
         for kind in type(self).__mro__:
             if "cpu_kernel" in vars(kind):
                 return self.cpu_kernel
-            if not {"update_block", "step_numbers"}.isdisjoint(vars(kind)):
+            if not {"update_block", "step_numbers", "step"}.isdisjoint(vars(kind)):
                 return None
         return None
 
