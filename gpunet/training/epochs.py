@@ -106,11 +106,15 @@ class EpochLoop:
             batch = order[training.position : training.position + count]
             step.share.weigh(None if self._norms is None else self._norms[batch])
         steps = 1 if self._single else min(left // count, _steps_of_a_call(step))
-        began = time.perf_counter()
-        step.run(steps)
+        began, before = time.perf_counter(), training.optimizer.steps
+        try:
+            step.run(steps)
+        finally:  # an error or a second Ctrl-C may end the run after some steps
+            done = training.optimizer.steps - before
+            if done:
+                training.running.count(step.prediction, done)
+            training.position += done * count
         step.seconds = (time.perf_counter() - began) / steps
-        training.running.count(step.prediction, steps)
-        training.position += steps * count
         for callback in training.callbacks:
             callback.on_steps_end(training, steps, steps * count)
 
