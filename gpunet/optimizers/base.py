@@ -238,8 +238,8 @@ class Optimizer(Versioned):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         steps = state.pop("steps")
-        vars(self).update(state, counter=StepCounter())
-        self.version = 0
+        vars(self).update(state)
+        self.counter = StepCounter()
         self.steps = steps
 
     def __repr__(self) -> str:

@@ -14,7 +14,8 @@ from gpunet.training.batches import Batches
 from gpunet.training.explain import Explanation
 from gpunet.training.protocol import Training
 from gpunet.training.step.inputs import Inputs
-from gpunet.training.step.step import Source, Step
+from gpunet.training.step.interfaces import Source
+from gpunet.training.step.step import Step
 
 MOST_STEPS = 4
 """Steps that are kept: an epoch has two, of the batch size and of what is left for its last batch."""

@@ -42,7 +42,7 @@ class GraphExecutor:
         """Run the step up to its update, without an effect, to compile its kernels and know its buffers; capture it."""
         step = self.step
         if type(step.optimizer).step is not Optimizer.step:
-            raise NotRecordableError(f"{type(step.optimizer).__name__} has a `step` of its own, which no graph can hold.")
+            raise NotRecordableError(f"{type(step.optimizer).__name__} has a `step` of its own, which a graph skips.")
         with step.unchanged(), step.products():
             step.work()
         self._graph(1)

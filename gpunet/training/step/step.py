@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -22,47 +22,15 @@ from gpunet.training.rank_loss import RankLoss
 from gpunet.training.step.eager import EagerExecutor
 from gpunet.training.step.graph import GraphExecutor
 from gpunet.training.step.host import NativeExecutor, NumpyExecutor
-
-
-class Source(Protocol):
-    """Where the batches of a step come from, and where its metrics go.
-
-    Attributes:
-        advances: arrays besides the model's that a step changes, such as the place in the epoch.
-        recordable: whether a step that loads from here can be recorded.
-    """
-
-    advances: Sequence[Array]
-    recordable: bool
-
-    def load(self, tape: Tape) -> Sequence[Array]:
-        """Return the batch: features, targets and, if there are any, row weights."""
-
-    def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        """Add a step's loss, outputs and targets to the sums of the metrics, on the device."""
-
-
-ExecutorName = Literal["auto", "eager", "numpy", "native", "graph"]
-
-EXECUTORS: tuple[ExecutorName, ...] = ("auto", "eager", "numpy", "native", "graph")
+from gpunet.training.step.interfaces import Executor, ExecutorName, Source
 
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
 """Errors that the step's code raises whether it is recorded or not."""
 
 
-class Executor(Protocol):
-    """Runs a step. Within one executor the same steps give the same bits, whatever their number in a call."""
-
-    name: str
-
-    def record(self) -> None:
-        """Prepare the step; called once, before its first run, and without an effect on the training."""
-
-    def run(self, steps: int) -> None:
-        """Run the step so many times, on consecutive batches."""
-
-    def describe(self) -> Explanation | None:
-        """Return what the recorded step consists of."""
+KINDS: dict[str, Callable[[Step], Executor]] = {
+    kind.name: kind for kind in (EagerExecutor, NumpyExecutor, NativeExecutor, GraphExecutor)
+}
 
 
 class Step:
@@ -105,27 +73,30 @@ class Step:
             self.reduce = self._ranks.reducer(self.store.grads)
         self.optimizer.prepare()
         self.parts = versions.parts(training, self.loss)
-        self._begin(self._executor_of(self._name))
+        self._begin(self._choose(self._name))
 
-    def _executor_of(self, name: ExecutorName) -> Executor:
+    def _choose(self, name: ExecutorName) -> str:
+        """Return the executor that the trainer's setting means here.
+
+        Raises:
+            StateError: the executor does not run on the model's device.
+            DeviceError: "native" without a compiler.
+        """
         on_cpu = self.device.xp is np
         if name == "auto":
             usable = self._ranks.all_true(on_cpu and native.why_unavailable() is None)
-            name = "graph" if not on_cpu else "native" if usable else "numpy"
+            return "graph" if not on_cpu else "native" if usable else "numpy"
         if name in ("numpy", "native") and not on_cpu:
             raise StateError(f"executor {name!r} runs on the CPU, and the model is on {self.device.name}; use 'graph'.")
         if name == "graph" and on_cpu:
             raise StateError("executor 'graph' runs on a GPU, and the model is on the CPU; use 'native' or 'numpy'.")
         if name == "native":
             native.find_compiler()
-        executors: dict[str, type[Executor]] = {
-            kind.name: kind for kind in (EagerExecutor, NumpyExecutor, NativeExecutor, GraphExecutor)
-        }
-        return executors[name](self)  # type: ignore[call-arg]
+        return name
 
-    def _begin(self, executor: Executor) -> None:
-        """Begin with fresh buffers, nothing recorded."""
-        self.executor = executor
+    def _begin(self, executor: str) -> None:
+        """Begin with an executor and fresh buffers, nothing recorded."""
+        self.executor = KINDS[executor](self)
         self.tape = Tape(self.seed, self.optimizer.counter)
         self.is_prepared = False
         self._made_of = self._fingerprint()
@@ -171,7 +142,7 @@ class Step:
         if self._name != "auto":
             raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
         self._warn(str(error))
-        self._begin(EagerExecutor(self))
+        self._begin("eager")
         self.is_prepared = True
 
     def run(self, steps: int = 1) -> None:
@@ -190,7 +161,7 @@ class Step:
         except MemoryError as error:
             self._raise_out_of_memory(error)
         except BaseException:
-            self._begin(type(self.executor)(self))  # type: ignore[call-arg]  # buffers of a step that broke off
+            self._begin(self.executor.name)  # the buffers are those of a step that broke off
             raise
 
     def gradients(self, tape: Tape) -> tuple[Array, Array, Array]:
@@ -248,7 +219,7 @@ class Step:
 
     def _raise_out_of_memory(self, error: MemoryError) -> NoReturn:
         needed, free = self.tape.nbytes, self.device.free_bytes()
-        self._begin(type(self.executor)(self))  # type: ignore[call-arg]
+        self._begin(self.executor.name)
         raise OutOfMemoryError(
             f"{self.device.name}: the buffers of a training step do not fit: {needed / 2**20:,.1f} MiB were needed so "
             f"far, {free / 2**20:,.1f} MiB are free ({error}). Use a smaller batch_size."

@@ -54,9 +54,10 @@ def test_a_prediction_that_ctrl_c_ends_leaves_nothing_to_the_next(monkeypatch):
         run(*args)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Program, "run", interrupted)
+    monkeypatch.setattr(Program, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         model.outputs(X[:1100])
+    monkeypatch.setattr(Program, "run", run)
     write_weight(model)
     np.testing.assert_array_equal(model.outputs(X[:2000]), copy.deepcopy(model).outputs(X[:2000]))
     assert not np.array_equal(model.outputs(X[:2000]), expected)
