@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from gpunet.arguments import real
 from gpunet.data.checks import as_dtype, check_labels, check_one_dimension, check_range, check_targets, host_array
-from gpunet.device import Array, device_of, to_host
+from gpunet.device import Array, device_of, on_device, to_host
 from gpunet.errors import ArgumentError, DataError, ShapeError
 from gpunet.ops import binary_cross_entropy, cosine_embedding, huber, mean_squared_error, softmax_cross_entropy
 from gpunet.tape import Tape
@@ -120,8 +120,8 @@ class CrossEntropyLoss(Loss):
         )
 
     def check_given(self, prediction: Array, target: Array) -> None:
-        if target.ndim == prediction.ndim - 1 and isinstance(target, np.ndarray):
-            check_range(target, prediction.shape[-1], "target: labels")
+        if target.ndim == prediction.ndim - 1 and not on_device(target):
+            check_range(np.asarray(target), prediction.shape[-1], "target: labels")
 
     def norms(self, target: Array, weight: Array | None = None) -> np.ndarray | None:
         if self.class_weight is None or target.dtype.kind == "f":

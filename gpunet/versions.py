@@ -57,6 +57,8 @@ def parts(*objects: Any) -> list[Versioned]:
         item = waiting.pop()
         if isinstance(item, list | tuple):
             waiting += item
+        elif isinstance(item, dict):
+            waiting += item.values()
         elif isinstance(item, Versioned) and id(item) not in found:
             if not hasattr(item, "version"):  # no attribute was set since it was made, or unpickled
                 object.__setattr__(item, "version", 0)

@@ -164,6 +164,9 @@ class Layer(Versioned):
         vars(self).update(state)
         self._place(state["params"], state["buffers"], CPU)
 
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)  # a parameter has its place in one store
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -32,6 +33,30 @@ def _recorded(model: Layer) -> Iterator[None]:
             which.rebind(arrays)
 
 
+MOST_PROGRAMS = 16
+"""Programs that a model keeps: numbers of rows from 32 to LARGEST_BATCH need eight."""
+
+
+class Kind(NamedTuple):
+    """What batches one program serves.
+
+    Attributes:
+        rows: the most rows, a power of two from 32 to LARGEST_BATCH. It decides how the rows are cut into chunks, and
+            so the last bits of the outputs; hence it depends on the batch alone, not on those that came before.
+        features: the shape of a row.
+        dtype: the type of the features.
+    """
+
+    rows: int
+    features: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> Self:
+        """Return the kind of the batch `x` (rows, features...)."""
+        return cls(min(1 << max(len(x) - 1, 31).bit_length(), LARGEST_BATCH), x.shape[1:], x.dtype)
+
+
 class Inference:
     """Runs the forward pass of a model whose operations all have C++ kernels that divide by rows.
 
@@ -39,15 +64,15 @@ class Inference:
 
     Args:
         model: the model, on the CPU.
-        x: (rows, features...), one batch.
+        kind: what batches it serves.
     """
 
-    def __init__(self, model: Layer, x: np.ndarray):
+    def __init__(self, model: Layer, kind: Kind):
         self._parts = versions.parts(model)
         self._versions = [part.version for part in self._parts]
         self._lock, self._process = threading.Lock(), os.getpid()
-        self.rows = min(1 << max(len(x) - 1, 31).bit_length(), LARGEST_BATCH)
-        self._x = np.zeros((self.rows, *x.shape[1:]), x.dtype)
+        self.rows = kind.rows
+        self._x = np.zeros((self.rows, *kind.features), kind.dtype)
         self._program: native.Program | None = None
         if native.why_unavailable() is None and all(part.is_own_code for part in self._parts):
             with suppress(GpunetError):  # the forward pass itself raises it again
@@ -62,12 +87,12 @@ class Inference:
                 self._program = program
                 self._positions = program.phases[0].count // self.rows  # of a row: what the nodes take for rows
 
-    def is_current(self, x: np.ndarray) -> bool:
-        """Return whether it still is that of the model, and takes such batches."""
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing that it was made of has changed since."""
         if self._process != os.getpid():  # a fork may have copied a lock that another thread held
             return False
-        same = self._x.shape[1:] == x.shape[1:] and self._x.dtype == x.dtype and min(len(x), LARGEST_BATCH) <= self.rows
-        return same and self._versions == [part.version for part in self._parts]
+        return self._versions == [part.version for part in self._parts]
 
     def run(self, x: np.ndarray, y: np.ndarray) -> bool:
         """Write the outputs for `x` (rows, features...) to `y`; return False where the model has no such program."""

@@ -16,7 +16,7 @@ from gpunet.files import write_arrays
 from gpunet.layers import Layer
 from gpunet.losses import Task
 from gpunet.models.configs import layer_config
-from gpunet.models.inference import LARGEST_BATCH, Inference
+from gpunet.models.inference import LARGEST_BATCH, MOST_PROGRAMS, Inference, Kind
 from gpunet.ops import cosine_similarity, softmax
 from gpunet.ops.activations import activation_function
 
@@ -84,9 +84,13 @@ class Model(Layer):
 
     def _run_native(self, x: np.ndarray, y: np.ndarray) -> bool:
         """Write the outputs for `x` to `y` by a native program; return False where there is none."""
-        inference: Inference | None = vars(self).get("_inference")
-        if inference is None or not inference.is_current(x):
-            inference = vars(self)["_inference"] = Inference(self, x)
+        programs: dict[Kind, Inference] = vars(self).setdefault("_inference", {})
+        kind = Kind.of(x)
+        inference = programs.get(kind)
+        if inference is None or not inference.is_current:
+            if len(programs) >= MOST_PROGRAMS:
+                programs.clear()
+            inference = programs[kind] = Inference(self, kind)
         return inference.run(x, y)
 
     def prepare(self, X: ArrayLike) -> np.ndarray:

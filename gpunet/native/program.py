@@ -104,6 +104,7 @@ class Program:
             for node, begin, end in task
         ]
         self._calls = np.array(calls, np.int64)
+        self._ends = self._calls[:, 3].copy()
         self._tasks = _offsets([len(task) for of_phase in tasks for task in of_phase])
         self._phases = _offsets([len(of_phase) for of_phase in tasks])
         blas = find_blas()
@@ -124,15 +125,11 @@ class Program:
 
     def run_rows(self, rows: int) -> None:
         """Run the first `rows` rows of a program that divides by rows, once."""
-        chunk, nodes = chunk_rows(self.phases[0].count), len(self.nodes)
-        tasks = -(-rows // chunk)
-        ends = self._calls[:, 3]
-        whole = ends[(tasks - 1) * nodes : tasks * nodes].copy()
-        ends[(tasks - 1) * nodes : tasks * nodes] = rows
+        tasks = -(-rows // chunk_rows(self.phases[0].count))
+        self._calls[:, 3] = np.minimum(self._ends, rows)  # not put back afterwards: Ctrl-C may come in between
         self._phases[1] = tasks
         worth_waking = self.flops * rows >= WAKING_FLOPS * self.phases[0].count
         self._run(ctypes.c_int64(1), ctypes.c_int(self.threads if worth_waking else 1))
-        ends[(tasks - 1) * nodes : tasks * nodes] = whole
 
     def run(self, steps: int = 1) -> None:
         """Run the nodes for so many steps."""

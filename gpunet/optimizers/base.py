@@ -170,7 +170,7 @@ class Optimizer(Versioned):
         for kind in type(self).__mro__:
             if "cpu_kernel" in vars(kind):
                 return self.cpu_kernel
-            if not {"update_block", "step_numbers"}.isdisjoint(vars(kind)):
+            if not {"update_block", "step_numbers", "step"}.isdisjoint(vars(kind)):
                 return None
         return None
 
@@ -238,8 +238,8 @@ class Optimizer(Versioned):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         steps = state.pop("steps")
-        vars(self).update(state, counter=StepCounter())
-        self.version = 0
+        vars(self).update(state)
+        self.counter = StepCounter()
         self.steps = steps
 
     def __repr__(self) -> str:

@@ -110,14 +110,15 @@ class EpochLoop:
             step.share.weigh(None if self._norms is None else self._norms[batch])
         steps = 1 if self._single else min(left // count, _steps_of_a_call(step))
         step.prepare()
-        began = time.perf_counter()
-        step.run(steps)
-        if (
-            step.seconds is None and step.device.xp is np
-        ):  # a GPU is not waited for: its pace is known at the epoch's end
+        began, before = time.perf_counter(), training.optimizer.steps
+        try:
+            step.run(steps)
+        finally:  # an error or a second Ctrl-C may end the run after some steps
+            if done := training.optimizer.steps - before:
+                training.running.count(step.prediction, done)
+            training.position += done * count
+        if step.seconds is None and step.device.xp is np:  # the pace of a GPU is known when the epoch ends
             step.seconds = (time.perf_counter() - began) / steps
-        training.running.count(step.prediction, steps)
-        training.position += steps * count
         for callback in training.callbacks:
             callback.on_steps_end(training, steps, steps * count)
 

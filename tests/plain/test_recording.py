@@ -126,9 +126,10 @@ class Part(Versioned):
         self.note = ""
 
 
-def test_a_change_of_a_part_is_seen_and_a_note_beside_is_not():
+@pytest.mark.parametrize("hold", [lambda part: part, lambda part: (part,), lambda part: {"a": part}])
+def test_a_change_of_a_part_is_seen_and_a_note_beside_is_not(hold):
     leaf = Part()
-    whole = Part(Part(leaf), leaf)
+    whole = Part(Part(hold(leaf)), hold(leaf))
     assert len(parts(whole)) == 3
     before = [part.version for part in parts(whole)]
     whole.note = "trained"

@@ -17,7 +17,7 @@ memory that the nodes read and advance.
 
 from gpunet.training.step.cache import StepCache
 from gpunet.training.step.inputs import Inputs
-from gpunet.training.step.interface import EXECUTORS, ExecutorName
+from gpunet.training.step.interfaces import EXECUTORS, ExecutorName
 from gpunet.training.step.step import Step
 
 __all__ = ["EXECUTORS", "ExecutorName", "Inputs", "Step", "StepCache"]

@@ -14,7 +14,7 @@ from gpunet.training.batches import Batches
 from gpunet.training.explain import Explanation
 from gpunet.training.protocol import Training
 from gpunet.training.step.inputs import Inputs
-from gpunet.training.step.interface import Source
+from gpunet.training.step.interfaces import Source
 from gpunet.training.step.step import Step
 
 MOST_STEPS = 4

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from gpunet.cuda import Launch, traced_launches
+from gpunet.optimizers import Optimizer
 from gpunet.recording import Call, NotRecordableError
 from gpunet.training.explain import Explanation, launch_node
 
@@ -40,6 +41,8 @@ class GraphExecutor:
     def record(self) -> None:
         """Run the step up to its update, without an effect, to compile its kernels and know its buffers; capture it."""
         step = self.step
+        if type(step.optimizer).step is not Optimizer.step:
+            raise NotRecordableError(f"{type(step.optimizer).__name__} has a `step` of its own, which a graph skips.")
         with step.unchanged(), step.products():
             step.work()
         self._graph(1)

@@ -30,10 +30,15 @@ from gpunet.training.rank_loss import RankLoss
 from gpunet.training.step.eager import EagerExecutor
 from gpunet.training.step.graph import GraphExecutor
 from gpunet.training.step.host import NativeExecutor, NumpyExecutor
-from gpunet.training.step.interface import Executor, ExecutorName, Source
+from gpunet.training.step.interfaces import Executor, ExecutorName, Source
 
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
 """Errors that the step's code raises whether it is recorded or not."""
+
+
+KINDS: dict[str, Callable[[Step], Executor]] = {
+    kind.name: kind for kind in (EagerExecutor, NumpyExecutor, NativeExecutor, GraphExecutor)
+}
 
 
 class Step:
@@ -76,27 +81,30 @@ class Step:
             self.reduce = self._ranks.reducer(self.store.grads)
         self.optimizer.prepare()
         self.parts = versions.parts(training, self.loss)
-        self._begin(self._executor_of(self._name))
+        self._begin(self._choose(self._name))
 
-    def _executor_of(self, name: ExecutorName) -> Executor:
+    def _choose(self, name: ExecutorName) -> str:
+        """Return the executor that the trainer's setting means here.
+
+        Raises:
+            StateError: the executor does not run on the model's device.
+            DeviceError: "native" without a compiler.
+        """
         on_cpu = self.device.xp is np
         if name == "auto":
             usable = self._ranks.all_true(on_cpu and native.why_unavailable() is None)
-            name = "graph" if not on_cpu else "native" if usable else "numpy"
+            return "graph" if not on_cpu else "native" if usable else "numpy"
         if name in ("numpy", "native") and not on_cpu:
             raise StateError(f"executor {name!r} runs on the CPU, and the model is on {self.device.name}; use 'graph'.")
         if name == "graph" and on_cpu:
             raise StateError("executor 'graph' runs on a GPU, and the model is on the CPU; use 'native' or 'numpy'.")
         if name == "native":
             native.find_compiler()
-        executors: dict[str, type[Executor]] = {
-            kind.name: kind for kind in (EagerExecutor, NumpyExecutor, NativeExecutor, GraphExecutor)
-        }
-        return executors[name](self)  # type: ignore[call-arg]
+        return name
 
-    def _begin(self, executor: Executor) -> None:
-        """Begin with fresh buffers, nothing recorded."""
-        self.executor = executor
+    def _begin(self, executor: str) -> None:
+        """Begin with an executor and fresh buffers, nothing recorded."""
+        self.executor = KINDS[executor](self)
         self.tape = Tape(self.seed, self.optimizer.counter)
         self.is_prepared = False
         self._made_of = self._fingerprint()
@@ -145,13 +153,13 @@ class Step:
         """
         if self._name != "auto":
             raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
-        if isinstance(error, CompileError) and isinstance(self.executor, NativeExecutor):
+        if isinstance(error, CompileError) and self.executor.name == "native":
             self._warn(f"falling back to NumPy steps: {error}")
-            self._begin(NumpyExecutor(self))
+            self._begin("numpy")
             self.prepare()
             return
         self._warn(f"falling back to eager steps: the training step could not be recorded: {error}")
-        self._begin(EagerExecutor(self))
+        self._begin("eager")
         self.is_prepared = True
 
     def run(self, steps: int = 1) -> None:
@@ -170,7 +178,7 @@ class Step:
         except MemoryError as error:
             self._raise_out_of_memory(error)
         except BaseException:
-            self._begin(type(self.executor)(self))  # type: ignore[call-arg]  # buffers of a step that broke off
+            self._begin(self.executor.name)  # the buffers are those of a step that broke off
             raise
 
     def gradients(self, tape: Tape) -> tuple[Array, Array, Array]:
@@ -228,7 +236,7 @@ class Step:
 
     def _raise_out_of_memory(self, error: MemoryError) -> NoReturn:
         needed, free = self.tape.nbytes, self.device.free_bytes()
-        self._begin(type(self.executor)(self))  # type: ignore[call-arg]
+        self._begin(self.executor.name)
         raise OutOfMemoryError(
             f"{self.device.name}: the buffers of a training step do not fit: {needed / 2**20:,.1f} MiB were needed so "
             f"far, {free / 2**20:,.1f} MiB are free ({error}). Use a smaller batch_size."

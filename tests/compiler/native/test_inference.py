@@ -1,5 +1,6 @@
 """Predictions by a native program have the numbers of the forward pass, for any number of rows, and of now."""
 
+import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.models.inference import LARGEST_BATCH
+from gpunet.models.inference import LARGEST_BATCH, Kind
+from gpunet.native import Program
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2 * LARGEST_BATCH + 100, 5)).astype(np.float32)
@@ -28,7 +30,7 @@ def assert_predicts(model, x):
     scale = np.abs(expected).max(initial=1.0) * (1e-5 if model.dtype == np.float32 else 1e-11)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=scale)
     assert outputs.shape == expected.shape
-    return model._inference._program is not None
+    return model._inference[Kind.of(x.astype(model.dtype))]._program is not None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -36,6 +38,31 @@ def test_any_number_of_rows_in_any_order_is_predicted_by_a_program(dtype):
     model = mlp(dtype)
     for rows in (1, 2, 31, 32, 33, 64, 5, 100, 1000, 3, 4096, 4097, 1, 8292, 17):
         assert assert_predicts(model, X[:rows].astype(dtype))
+
+
+@pytest.mark.parametrize("rows", [1, 33, 100])
+def test_the_bits_of_a_prediction_do_not_depend_on_those_before(rows):
+    model, other = (gn.MLP([784, 128, 10], seed=0) for _ in range(2))
+    x = RNG.standard_normal((LARGEST_BATCH, 784)).astype(np.float32)
+    other.outputs(x)
+    np.testing.assert_array_equal(model.outputs(x[:rows]), other.outputs(x[:rows]))
+
+
+def test_a_prediction_that_ctrl_c_ends_leaves_nothing_to_the_next(monkeypatch):
+    model, run = mlp(), Program.run
+    expected = model.outputs(X[:2000])
+
+    def interrupted(*args):
+        run(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Program, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.outputs(X[:1100])
+    monkeypatch.setattr(Program, "run", run)
+    write_weight(model)
+    np.testing.assert_array_equal(model.outputs(X[:2000]), copy.deepcopy(model).outputs(X[:2000]))
+    assert not np.array_equal(model.outputs(X[:2000]), expected)
 
 
 @pytest.mark.parametrize("threads", [2, 5])

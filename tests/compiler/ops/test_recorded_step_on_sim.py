@@ -45,6 +45,23 @@ def test_fifty_replayed_steps_give_the_bits_of_eager_steps_and_follow_the_cpu(op
     np.testing.assert_allclose(weights(runs[0]), weights(runs[2]), atol=1e-3 if dtype == "float32" else 1e-9)
 
 
+class Shrinking(gn.SGD):
+    def step(self):
+        super().step()
+        self._store.params *= 0.9
+
+
+def test_an_optimizer_with_a_step_of_its_own_falls_back_to_eager_steps():
+    def make(executor):
+        return gn.Trainer(gn.MLP((5, 3), seed=0).to("sim"), optimizer=Shrinking(0.1), executor=executor)
+
+    automatic, eager = make("auto"), make("eager")
+    with pytest.warns(UserWarning, match="Shrinking has a `step` of its own"):
+        automatic.fit(X, Y, epochs=2, batch_size=20)
+    eager.fit(X, Y, epochs=2, batch_size=20)
+    np.testing.assert_array_equal(weights(automatic), weights(eager))
+
+
 def test_check_mode_finds_a_buffer_of_the_arena_that_is_read_before_it_is_written():
     sim, request = gn.get_device("sim"), ((8, 4), np.dtype(np.float32), simulator)
     with simulator.check_mode():

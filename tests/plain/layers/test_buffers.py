@@ -56,15 +56,18 @@ def test_they_are_views_into_a_flat_array_of_their_own_that_no_optimizer_sees():
 @pytest.mark.parametrize(
     "again",
     [
+        copy.copy,
         copy.deepcopy,
         lambda one: pickle.loads(pickle.dumps(one)),
         lambda one: one.to(dtype="float64").to(dtype="float32"),
     ],
-    ids=["deepcopy", "pickle", "to"],
+    ids=["copy", "deepcopy", "pickle", "to"],
 )
 def test_a_copy_has_them_and_goes_on_by_itself(again):
     one = trained()
-    before, twin = buffers(one), again(copy.deepcopy(one))
+    before, original = buffers(one), copy.deepcopy(one)
+    twin = again(original)
+    assert_same(one, original)
     assert_same(one, twin)
     twin.forward(X, gn.Tape())
     assert twin[0].buffers["num_batches_tracked"] == 5

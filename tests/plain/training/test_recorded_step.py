@@ -3,11 +3,13 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from problems import classification, weights
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, DataError, DeviceError, OutOfMemoryError, StateError
+from gpunet.recording import do
 
 X, Y = classification(80)
 
@@ -95,13 +97,14 @@ def test_a_replayed_step_still_checks_the_labels_given(executor):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, pd.Series])
 @pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
-def test_labels_are_checked_in_the_first_step_too(executor):
+def test_labels_are_checked_in_the_first_step_too(executor, kind):
     one = trainer(executor)
     one.attach()
     before = state(one)
     with pytest.raises(DataError, match=r"labels must lie in 0 \.\. 2, got 0 \.\. 3"):
-        one.step(X, np.where(Y == 2, 3, Y))
+        one.step(X, kind(np.where(Y == 2, 3, Y)))
     for a, b in zip(before, state(one), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -275,6 +278,22 @@ def test_an_executor_that_is_asked_for_raises_where_the_step_cannot_be_recorded(
     assert (one.optimizer.steps, len(one.history)) == (0, 0)
 
 
+class Shrinking(gn.SGD):
+    """A rule with a `step` of its own."""
+
+    def step(self):
+        super().step()
+        self._store.params *= 0.9
+
+
+@pytest.mark.parametrize("executor", ["auto", "numpy"])
+def test_a_step_of_ones_own_of_an_optimizer_is_done(executor):
+    one, eager = (gn.Trainer(gn.MLP([5, 3], seed=0), optimizer=Shrinking(0.1), executor=e) for e in (executor, "eager"))
+    for trainer in (one, eager):
+        trainer.fit(X, Y, epochs=3, batch_size=20)
+    np.testing.assert_allclose(state(one), state(eager), rtol=1e-5)
+
+
 class EscapingLoss(gn.CrossEntropyLoss):
     """Computes its value, and no gradient, past the recording."""
 
@@ -401,6 +420,36 @@ def test_an_executor_of_a_gpu_raises_on_the_cpu_before_anything_is_changed():
     one.executor = "numpy"
     one.fit(X, Y, epochs=1)
     assert len(one.history) == 1
+
+
+class Failing(Scale):
+    """Raises in a step of a long run, once."""
+
+    failing_call = 0
+
+    def forward(self, x, tape=None):
+        do(self.count_call)
+        return super().forward(x, tape)
+
+    def count_call(self):
+        vars(self)["calls"] = vars(self).get("calls", 0) + 1
+        if self.calls == self.failing_call:
+            raise FloatingPointError
+
+
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+def test_an_error_within_a_run_of_steps_counts_the_steps_before_it(executor):
+    failed, whole = own(executor, Failing), own(executor, Failing)
+    for one in (failed, whole):
+        one.fit(X, Y, epochs=1, batch_size=5)
+    layer = failed.model[0]
+    vars(layer)["failing_call"] = layer.calls + 8
+    with pytest.raises(FloatingPointError):
+        failed.fit(X, Y, epochs=1, batch_size=5)
+    assert (failed.optimizer.steps, failed.position) == (16 + 7, 7 * 5)
+    for one in (failed, whole):
+        one.fit(X, Y, epochs=1, batch_size=5)
+    assert_same(failed, whole)
 
 
 def test_an_executor_may_change_between_two_fits():

@@ -1,4 +1,4 @@
-"""What a step asks of its executor and of the source of its batches."""
+"""What a step is made of: the source of its batches, and the executor that runs it."""
 
 from __future__ import annotations
 
