@@ -129,11 +129,11 @@ class Program:
         self._calls[:, 3] = np.minimum(self._ends, rows)  # not put back afterwards: Ctrl-C may come in between
         self._phases[1] = tasks
         worth_waking = self.flops * rows >= WAKING_FLOPS * self.phases[0].count
-        self._run(ctypes.c_int64(1), ctypes.c_int(self.threads if worth_waking else 1))
+        self.run(threads=self.threads if worth_waking else 1)
 
-    def run(self, steps: int = 1) -> None:
-        """Run the nodes for so many steps."""
-        self._run(ctypes.c_int64(steps), ctypes.c_int(self.threads))
+    def run(self, steps: int = 1, threads: int | None = None) -> None:
+        """Run the nodes for so many steps, by default on the threads that are worth it."""
+        self._run(ctypes.c_int64(steps), ctypes.c_int(threads or self.threads))
 
 
 def schedule(nodes: Sequence[Node]) -> list[Phase]:

@@ -130,6 +130,7 @@ class Step:
         """Record the step unless that was done.
 
         Raises:
+            OutOfMemoryError: the buffers of the step do not fit; the parameters are what they were.
             StateError: the step cannot be recorded, and the trainer asks for an executor that needs it.
         """
         if self.is_prepared:
@@ -139,7 +140,10 @@ class Step:
             self.executor.record()
             if self._made_of != self._fingerprint():
                 raise NotRecordableError("a layer, the loss or the optimizer sets attributes while it runs.")
-        except (MemoryError, KernelError, *CODE_ERRORS):
+        except MemoryError as error:
+            self._raise_out_of_memory(error)
+        except (KernelError, *CODE_ERRORS):
+            self._begin(self.executor.name)
             raise
         except Exception as error:  # CuPy's, the driver's, and those of a user's layer
             self._fall_back(error)
@@ -163,14 +167,9 @@ class Step:
         self.is_prepared = True
 
     def run(self, steps: int = 1) -> None:
-        """Run the step on so many consecutive batches.
-
-        Raises:
-            OutOfMemoryError: the buffers of the step do not fit; the parameters are what they were.
-            StateError: as for `prepare`.
-        """
+        """Run the step on so many consecutive batches; errors as for `prepare`."""
+        self.prepare()
         try:
-            self.prepare()
             self.executor.run(steps)
         except NotRecordableError as error:  # found out before the first replay
             self._fall_back(error)

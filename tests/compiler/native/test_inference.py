@@ -52,8 +52,8 @@ def test_a_prediction_that_ctrl_c_ends_leaves_nothing_to_the_next(monkeypatch):
     model, run = mlp(), Program.run
     expected = model.outputs(X[:2000])
 
-    def interrupted(*args):
-        run(*args)
+    def interrupted(*args, **options):
+        run(*args, **options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Program, "run", interrupted)
