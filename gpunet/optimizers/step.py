@@ -87,8 +87,8 @@ class Progress:
     def look_ahead(self, steps: int) -> None:
         """Let the kernels know the learning rates of the next steps, at most LONGEST_RUN."""
         schedule, done = self._optimizer.schedule, self._counter.value
-        constant = type(schedule) is ConstantLR
-        if constant and self._begin == NEVER and self._table[0] == schedule.lr:
+        constant = isinstance(schedule, ConstantLR)
+        if isinstance(schedule, ConstantLR) and self._begin == NEVER and self._table[0] == schedule.lr:
             return
         rates = [schedule(step) for step in range(done, done + (1 if constant else steps))]
         if not constant and self._knows(done, rates):
