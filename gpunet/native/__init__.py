@@ -6,7 +6,7 @@ Where there is no compiler, or `GPUNET_NATIVE=0` is set, NumPy computes everythi
 from gpunet.native.blas import Blas, find_blas
 from gpunet.native.compiler import find_compiler, why_unavailable
 from gpunet.native.kernel import Kernel, Node, address, library, plain_address
-from gpunet.native.program import Program
+from gpunet.native.program import Program, all_below
 
 __all__ = [
     "Blas",
@@ -14,6 +14,7 @@ __all__ = [
     "Node",
     "Program",
     "address",
+    "all_below",
     "find_blas",
     "find_compiler",
     "library",

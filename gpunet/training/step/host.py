@@ -83,7 +83,6 @@ class NativeExecutor(NumpyExecutor):
 
     name = "native"
     native = True
-    _places: list[list[tuple[np.ndarray, int]]] | None = None
 
     def record(self) -> None:
         """Record the step and compile its kernels."""
@@ -144,34 +143,19 @@ class NativeExecutor(NumpyExecutor):
                 for call in segment:
                     call()
 
-    def binds(self, inputs: Sequence[np.ndarray]) -> bool:
-        """Return whether the nodes can read other arrays in place of the inputs that the step was recorded with."""
-        if self._places is None:
-            self._places = self._find_places(inputs)
-        return bool(self._places)
+    def places(self, a: np.ndarray) -> list[tuple[np.ndarray, int]] | None:
+        """Return where nodes name an array, as arguments and positions in them; they may name another one there.
 
-    def bind(self, position: int, start: int) -> None:
-        """Let the nodes read an array at an address, which the caller keeps alive, in place of an input."""
-        assert self._places is not None
-        for slots, place in self._places[position]:
-            slots[place] = start
-
-    def _find_places(self, inputs: Sequence[np.ndarray]) -> list[list[tuple[np.ndarray, int]]]:
-        """Return where nodes name each input; nothing where a NumPy call or a view of a part may."""
+        None: a NumPy call may read it, or a node reads a part of it.
+        """
         if self._program is None:
-            return []
-        places: list[list[tuple[np.ndarray, int]]] = []
-        for a in inputs:
-            start, end = native.address(a), native.address(a) + a.nbytes
-            found = []
-            for node in self.nodes:
-                for position, (begin, _) in node.ranges.items():
-                    if start <= begin < end:
-                        if begin != start:
-                            return []
-                        found.append((node.slots, position))
-            places.append(found)
-        return places
+            return None
+        start, end = native.address(a), native.address(a) + a.nbytes
+        found = [(node, place, begin) for node in self.nodes for place, (begin, _) in node.ranges.items()]
+        inside = [(node.slots, place, begin) for node, place, begin in found if start <= begin < end]
+        if any(begin != start for *_, begin in inside):
+            return None
+        return [(slots, place) for slots, place, _ in inside]
 
 
 def _replays_exactly(step: Any) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from gpunet import native
 from gpunet.device import Array, aligned, on_device, to_host
 from gpunet.errors import DTypeError
-from gpunet.losses import Loss
+from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.recording import recorded
 from gpunet.tape import Tape
@@ -21,6 +21,49 @@ from gpunet.training.step.step import Step
 
 MOST_RESIDENT = 16
 """Batches on a GPU that have a graph each; all others are copied to one place."""
+
+
+class InPlace:
+    """Lets the nodes of a native step read the arrays of a batch in place.
+
+    Args:
+        executor: the step's.
+        loss: what the targets are for.
+        fixed: the arrays that the step was recorded with, into which batches are copied that kernels cannot read.
+        places: where nodes name each of these.
+    """
+
+    def __init__(
+        self,
+        executor: NativeExecutor,
+        loss: Loss,
+        fixed: Sequence[np.ndarray],
+        places: Sequence[Any],
+    ):
+        self.executor = executor
+        self._loss = loss
+        self._inputs = [(a, a.dtype, of_input) for a, of_input in zip(fixed, places, strict=True)]
+        prediction, target = executor.step.prediction, fixed[1]
+        labels = type(loss) is CrossEntropyLoss and target.ndim == prediction.ndim - 1
+        self._label_count = target.size if labels else 0
+
+    def give(self, given: Sequence[Array]) -> None:
+        """Bind the arrays; the caller keeps them alive.
+
+        Raises:
+            DataError: labels that are out of range.
+        """
+        starts = []
+        for a, (fixed, dtype, places) in zip(given, self._inputs, strict=True):
+            start = native.plain_address(a) if type(a) is np.ndarray and a.dtype == dtype else None
+            if start is None:
+                start = native.address(_copied(a, fixed))
+            starts.append(start)
+            for slots, place in places:
+                slots[place] = start
+        prediction = self.executor.step.prediction
+        if not self._label_count or not native.all_below(starts[1], self._label_count, prediction.shape[-1]):
+            self._loss.check_given(prediction, given[1])
 
 
 class Inputs:
@@ -43,7 +86,7 @@ class Inputs:
         self.recordable = True
         self._arrays: Sequence[Array] = ()
         self._fixed: list[Array] = []
-        self._reads_in_place: NativeExecutor | None = None
+        self._in_place: InPlace | None = None
         self._resident: dict[Any, Sequence[Array]] = {}
 
     def load(self, tape: Tape) -> Sequence[Array]:
@@ -65,9 +108,9 @@ class Inputs:
         """
         if self._indices:
             self._model.check_given(given[0])
-        if step.executor is self._reads_in_place:
-            self._loss.check_given(step.prediction, given[1])
-            self._bind(self._reads_in_place, given)
+        if self._in_place is not None and self._in_place.executor is step.executor:
+            self._arrays = given  # kept alive
+            self._in_place.give(given)
             return
         if isinstance(step.executor, GraphExecutor):
             self._give_on_device(step, step.executor, given)
@@ -99,18 +142,15 @@ class Inputs:
         return [x, target, *(device.asarray(weight, dtype) for weight in weights)]
 
     def _give_on_host(self, executor: NumpyExecutor, given: Sequence[Array]) -> None:
-        if isinstance(executor, NativeExecutor) and executor.binds(self._fixed):
-            self._reads_in_place = executor
-            self._bind(executor, given)
-            return
+        if isinstance(executor, NativeExecutor):
+            places = [executor.places(fixed) for fixed in self._fixed]
+            if None not in places:
+                self._in_place = InPlace(executor, self._loss, self._fixed, places)
+                self._arrays = given
+                self._in_place.give(given)
+                return
         for fixed, a in zip(self._fixed, given, strict=True):
             _copied(a, fixed)
-
-    def _bind(self, executor: NativeExecutor, given: Sequence[Array]) -> None:
-        self._arrays = given  # kept alive
-        for position, (a, fixed) in enumerate(zip(given, self._fixed, strict=True)):
-            start = native.plain_address(a) if type(a) is np.ndarray and a.dtype == fixed.dtype else None
-            executor.bind(position, native.address(_copied(a, fixed)) if start is None else start)
 
     def _give_on_device(self, step: Step, executor: GraphExecutor, given: Sequence[Array]) -> None:
         ready = self._converted(step, given)
