@@ -7,7 +7,7 @@ barrier ends it:
     SLICES   each part of each node is a task
     WHOLE    the nodes run one after the other, on one thread
 
-A node joins the first phase of its kind behind all that it depends on, so the forward pass, the loss and the input
+A node joins the first phase of its kind after all that it depends on, so the forward pass, the loss and the input
 gradients of a network are one phase of rows, and the gradients of all its weights are the next.
 """
 
@@ -32,7 +32,7 @@ LARGEST_CHUNK = 512
 """Rows of a chunk. A product of fewer rows is slower per row, as each packs the whole weight for itself."""
 
 PARALLEL_FLOPS = 2_000_000
-"""From how many FLOPs a step on a program uses several threads: below, its barriers cost more than they bring."""
+"""FLOPs of a step from which a program uses several threads; below, barriers cost more than the threads save."""
 
 
 class Phase:
@@ -43,7 +43,7 @@ class Phase:
         self.nodes: list[Node] = []
 
     def conflicts(self, node: Node) -> list[tuple[Range, Range]]:
-        """Return the pairs of overlapping ranges of a node and one of this phase of which one is written."""
+        """Return the pairs of a range of a node and one of this phase that overlap and of which one is written."""
         return [
             pair
             for own in self.nodes
@@ -53,10 +53,10 @@ class Phase:
         ]
 
     def follows(self, node: Node, conflicts: Sequence[tuple[Range, Range]]) -> bool:
-        """Return whether a node may run behind those that it conflicts with, in the same task.
+        """Return whether a node may run after those that it conflicts with, in the same task.
 
-        The rows of a chunk follow the same rows of the node before, where both see the same array and nothing but their
-        own rows of it.
+        With rows it may where each conflict is over one whole array, of which both nodes see nothing but the rows of
+        their own chunk.
         """
         if self.division == "ROWS":
             shared = node.shared.union(*(own.shared for own in self.nodes))
@@ -127,12 +127,12 @@ class Program:
         self.run()
 
     def run(self, steps: int = 1) -> None:
-        """Run the nodes for so many steps."""
+        """Run the nodes `steps` times."""
         self._run(ctypes.c_int64(steps), ctypes.c_int(self.threads))
 
 
 def schedule(nodes: Sequence[Node]) -> list[Phase]:
-    """Return the phases of nodes that are given in an order in which they could run one after the other."""
+    """Put nodes, given in an order in which they could run one by one, into phases."""
     phases: list[Phase] = []
     for node in nodes:
         first = 0

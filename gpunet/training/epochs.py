@@ -53,7 +53,7 @@ class EpochLoop:
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
 
     def run(self, arrays: Sequence[np.ndarray], epochs: int) -> None:
-        """Run so many epochs; the first one ends the epoch that an interruption left unfinished.
+        """Run some epochs; the first completes the one that an interruption left unfinished.
 
         Args:
             arrays: features, targets and, if there are any, row weights, (rows, ...).

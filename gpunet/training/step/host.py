@@ -32,7 +32,7 @@ class NumpyExecutor:
         self._trusted = False
 
     def record(self) -> None:
-        """Record the step over buffers of zeros, twice: the first time to know the buffers, then over one piece."""
+        """Record the step over buffers of zeros, twice: first to learn the buffers, then over one piece of memory."""
         step = self.step
         for first in (True, False):
             with step.unchanged(), step.store.recorded(), recording(self.native) as nodes, np.errstate(all="ignore"):
@@ -49,7 +49,7 @@ class NumpyExecutor:
         note(self.step.optimizer.step)
 
     def run(self, steps: int) -> None:
-        """Make the calls so many times."""
+        """Make the calls `steps` times."""
         if not self._trusted:
             self._check_code_of_others()
         for _ in range(steps):
@@ -57,9 +57,9 @@ class NumpyExecutor:
                 call()
 
     def _check_code_of_others(self) -> None:
-        """Fall back where the step has code that is not gpunet's and whose replay gives other numbers than itself.
+        """Raise `NotRecordableError` where a replay of code that is not gpunet's gives other results than the code.
 
-        Such code may escape the recording, with results that it keeps from the zeros over which it was recorded.
+        Such code may escape the recording: it then keeps results of the zeros over which it was recorded.
         """
         if not (all(part.is_own_code for part in self.step.parts) or _replays_exactly(self.step)):
             raise NotRecordableError("replaying the recorded calls gave other results than the code.")
@@ -113,13 +113,13 @@ class NativeExecutor(NumpyExecutor):
                 for _ in range(steps):
                     self._run_segments()
                     self._count(1)
-        except BaseException:  # Ctrl-C, behind the steps and maybe before they were counted
+        except BaseException:  # Ctrl-C after the steps, maybe before they were counted
             if self._progress is not None:
                 self.step.optimizer.steps = int(self._progress.words[0])
             raise
 
     def _count(self, steps: int) -> None:
-        """Count the steps that a native update has counted in memory; another one does it itself."""
+        """Count on the host the steps that a native update has counted in memory; a NumPy update counts on both."""
         if self._progress is not None:
             self.step.optimizer.counter.advance(steps)
 
@@ -158,7 +158,7 @@ class NativeExecutor(NumpyExecutor):
                 of_node[position] = start
 
     def _find_places(self, inputs: Sequence[np.ndarray]) -> list[list[tuple[np.ndarray, int]]]:
-        """Return where nodes name each input; nothing where a NumPy call or a view of a part may."""
+        """Return the slots that hold the address of each input; [] where other places may hold it, too."""
         if self._program is None:
             return []
         places: list[list[tuple[np.ndarray, int]]] = []

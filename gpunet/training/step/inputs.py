@@ -56,7 +56,8 @@ class Inputs:
 
         Args:
             step: the step.
-            given: features, targets and, if there are any, row weights; arrays of any device, alike in every step.
+            given: features, targets and, if there are any, row weights; arrays of any device,
+                with the same shapes and dtypes in every step.
 
         Raises:
             DataError: indices or labels in host memory that are out of range.
@@ -72,7 +73,7 @@ class Inputs:
         elif isinstance(step.executor, NumpyExecutor):
             if not self._fixed:
                 self._fixed = [aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)]
-            self._arrays = self._fixed  # over which a step is recorded, again where one broke off
+            self._arrays = self._fixed  # a step is recorded over these, also after one that failed
         step.prepare()
         if isinstance(step.executor, EagerExecutor):
             self._arrays = self._converted(step, given)

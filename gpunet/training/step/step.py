@@ -47,7 +47,7 @@ class Step:
         share: the loss over this rank's rows; None where it has all rows.
         value: the loss of the last step, (), on the device; the next step overwrites it.
         prediction: the outputs of the last step, in the same way.
-        seconds: how long a step took last, as far as the host waits for it; None: not measured yet.
+        seconds: time of a step in the last run, as the host sees it; None: not measured yet.
         executor: what runs it.
         is_prepared: whether it is recorded, or falls back to eager execution.
     """
@@ -111,7 +111,7 @@ class Step:
         latest = versions.latest()
         if self._checked == latest:
             return True
-        if self.executor.name == "eager":  # it reads everything anew but for the training's own settings
+        if self.executor.name == "eager":  # it reads everything anew except the trainer's settings
             return self._params is self.store.params and self._settings == self._training.version
         if self._made_of != self._fingerprint():
             return False
@@ -146,7 +146,7 @@ class Step:
         self.is_prepared = True
 
     def run(self, steps: int = 1) -> None:
-        """Run the step on so many consecutive batches.
+        """Run the step on `steps` consecutive batches.
 
         Raises:
             OutOfMemoryError: the buffers of the step do not fit; the parameters are what they were.
@@ -192,7 +192,7 @@ class Step:
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Restore, behind the block, what a step changes up to its update, the gradients excepted."""
+        """Restore after the block what a step changes before its update, except the gradients."""
         kept = [(a, a.copy()) for a in (self.store.buffers, *self.source.advances)]
         try:
             yield
@@ -205,7 +205,7 @@ class Step:
         if self._params.dtype == np.float32:
             return use_kernel("mma") if self._precision == "tf32" else nullcontext()
         if self.executor.name == "graph" and chosen_kernel() is None:
-            return use_kernel("tiled")  # cuBLAS serves float64 else, and its calls cannot be captured
+            return use_kernel("tiled")  # else cuBLAS computes them, and its calls cannot be captured
         return nullcontext()
 
     def describe(self) -> Explanation | None:
