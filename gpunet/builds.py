@@ -6,8 +6,8 @@ nothing is compiled twice and no process waits for another. Whoever can write a 
 - The folder belongs to this user and nobody else can write to it. Where that cannot be had, or where the cache cannot
   be written at all, libraries lie in a temporary folder of this process, which is removed at exit.
 - A library is loaded only if an empty file next to it has the library's SHA-256 in its name. That file is written
-  first; then the library is moved to its place in one step. So a library that was truncated or altered is compiled again, and
-  two processes that compile the same library at once both get a whole one.
+  first; then the library is moved to its place in one step. So a library that was truncated or altered is compiled
+  again, and two processes that compile the same library at once both get a whole one.
 """
 
 from __future__ import annotations
