@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 
 from benchmarks.frameworks.problem import Problem
 from benchmarks.frameworks.worker import LOSS_TOLERANCE, WEIGHT_TOLERANCE, Failed, Rounds, Worker, agrees
-from gpunet.native.threads import available_cores
 
 NETS = ("64-64-10/32", "784-128-10/128", "784-512-512-10/256", "1024-1024-1024-1024/1024")
 BASE = "gpunet"  # the framework that the others are compared with
@@ -132,10 +131,10 @@ def measure(
         quartiles "step", and, where gpunet was timed, the quartiles of their ratios to gpunet's round, "ratio"; one by
         one, the ratios of the quartiles to gpunet's median. "ratio_of_epochs" is that of two rows that do equal work.
     """
-    rows = _one_by_one if threads > 1 else _in_turns
+    run = _one_by_one if threads > 1 else _in_turns
     if rounds is None:
         rounds = ROUNDS_OF_THREADS if threads > 1 else ROUNDS
-    measured = rows(problem, frameworks, device, rounds, patience)
+    measured = run(problem, frameworks, device, rounds, patience)
     for row in measured:
         summarise(row, measured, paired=threads == 1)
     return measured
@@ -334,6 +333,8 @@ def count(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    from gpunet.native.threads import available_cores  # here, as the workers of all frameworks import this module
+
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
     parser.add_argument("--nets", type=net, nargs="+", default=[net(text) for text in NETS], metavar="SIZES/BATCH")
     parser.add_argument("--frameworks", choices=FRAMEWORKS, nargs="+", help="default: all that know the device")

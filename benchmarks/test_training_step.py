@@ -17,7 +17,7 @@ from benchmarks.epochs import EpochClock
 from benchmarks.numpy_step import NumpyStep
 from gpunet.cli.run import CHECKPOINT, LOG, Settings, load_parts, open_trainer
 from gpunet.cli.train import LEARNING_RATES
-from gpunet.training.callbacks import Checkpoint, Log
+from gpunet.training import Checkpoint, Log
 from gpunet.training.examples import check_training
 from gpunet.training.step.host import NativeExecutor
 
@@ -170,9 +170,9 @@ class Nodes:
         self._calls: list[tuple[Any, int]] = [(recorded[rows]._program, steps) for rows, steps in calls if rows]
         self.steps = whole + (rest > 0)
         examples = check_training(trainer.model, trainer.loss, X, y, validation=None, sample_weight=None, seed=0)
-        self._trainer, self._batches = trainer, trainer._batches
+        self._trainer, self._batches = trainer, trainer._steps._batches
         self._batches.load(examples.arrays)
-        self._order = trainer._order(True)
+        self._order = np.random.default_rng(0).permutation(len(X))
 
     def seconds(self, epochs: int) -> float:
         """Return the seconds of so many epochs, after one that is not timed."""

@@ -19,9 +19,10 @@ calls.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -55,6 +56,27 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+
+
+_rebinding = threading.RLock()
+
+
+def rebinding() -> AbstractContextManager[Any]:
+    """Return the lock to hold while layers see other arrays than their own, which record.
+
+    A second thread that gave them their own ones back would have numbers recorded as constants.
+    """
+    return _rebinding
+
+
+def _renew_lock() -> None:
+    """Make the lock anew in the child of a fork, as another thread may have held it."""
+    global _rebinding
+    _rebinding = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @contextmanager

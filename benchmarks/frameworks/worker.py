@@ -33,8 +33,8 @@ class Rounds(NamedTuple):
         warm_ups: rounds of the same length that come before the first.
     """
 
-    least: float = 0.02
-    warm_ups: int = 1
+    least: float
+    warm_ups: int
 
 
 class Failed(Exception):
@@ -55,7 +55,7 @@ class Worker:
         device: str,
         core: int | None,
         patience: float,
-        rounds: Rounds = Rounds(),  # noqa: B008
+        rounds: Rounds,
     ):
         context = multiprocessing.get_context("spawn")
         self.patience = patience

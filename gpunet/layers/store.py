@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunet.device import Array, Device, aligned, device_of, to_host
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.recording import RecordedArray
+from gpunet.recording import RecordedArray, rebinding
 from gpunet.versions import Versioned
 
 ALIGNMENT = 64
@@ -47,7 +47,7 @@ class Views(Mapping[str, Array]):
         return repr(self._arrays)
 
     def rebind(self, arrays: Mapping[str, Array]) -> None:
-        """Look at other memory from here on; only the flat store calls this."""
+        """Look at other memory from here on; for the flat store, and for whoever records a model."""
         self._arrays = dict(arrays)
 
 
@@ -143,11 +143,12 @@ class FlatStore(Versioned):
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Let the layers see their parameters, gradients and buffers, on the CPU, as arrays that record."""
-        self._bind(RecordedArray.of)
-        try:
-            yield
-        finally:
-            self._bind()
+        with rebinding():
+            self._bind(RecordedArray.of)
+            try:
+                yield
+            finally:
+                self._bind()
 
     def _bind(self, wrap: Callable[[Array], Array] = lambda a: a) -> None:
         """Let every layer look at its segments."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -12,10 +13,24 @@ import numpy as np
 from gpunet import native, versions
 from gpunet.errors import GpunetError
 from gpunet.layers import Layer
-from gpunet.recording import RecordedArray, recording
+from gpunet.recording import RecordedArray, rebinding, recording
 
 LARGEST_BATCH = 4096
 """Rows that are sent through the model at a time, which bounds its memory."""
+
+
+@contextmanager
+def _recorded(model: Layer) -> Iterator[None]:
+    """Let the layers see their parameters and buffers as arrays that record, also where several models hold them."""
+    views = [which for leaf in model.leaves().values() for which in (leaf.params, leaf.buffers)]
+    kept = [dict(which) for which in views]
+    try:
+        for which in views:
+            which.rebind({name: RecordedArray.of(a) for name, a in which.items()})
+        yield
+    finally:
+        for which, arrays in zip(views, kept, strict=True):
+            which.rebind(arrays)
 
 
 MOST_PROGRAMS = 16
@@ -64,7 +79,7 @@ class Inference:
                 self._record(model)
 
     def _record(self, model: Layer) -> None:
-        with model.store.recorded(), recording(native=True) as nodes, np.errstate(all="ignore"):
+        with rebinding(), _recorded(model), recording(native=True) as nodes, np.errstate(all="ignore"):
             self._y = model.forward(RecordedArray.of(self._x)).view(np.ndarray)
         if nodes and all(isinstance(node, native.Node) for node in nodes):
             program = native.Program(nodes)

@@ -5,7 +5,18 @@ Where there is no compiler, or `GPUNET_NATIVE=0` is set, NumPy computes everythi
 
 from gpunet.native.blas import Blas, find_blas
 from gpunet.native.compiler import find_compiler, why_unavailable
-from gpunet.native.kernel import Kernel, Node, address, library
+from gpunet.native.kernel import Kernel, Node, address, library, plain_address
 from gpunet.native.program import Program
 
-__all__ = ["Blas", "Kernel", "Node", "Program", "address", "find_blas", "find_compiler", "library", "why_unavailable"]
+__all__ = [
+    "Blas",
+    "Kernel",
+    "Node",
+    "Program",
+    "address",
+    "find_blas",
+    "find_compiler",
+    "library",
+    "plain_address",
+    "why_unavailable",
+]

@@ -34,6 +34,9 @@ LARGEST_CHUNK = 512
 PARALLEL_FLOPS = 2_000_000
 """FLOPs of a step from which a program uses several threads; below, barriers cost more than the threads save."""
 
+WAKING_FLOPS = 20_000_000
+"""FLOPs of a run from which a prediction uses several threads: they are asleep, and wake in some 50 microseconds."""
+
 
 class Phase:
     """Nodes that may run between two barriers."""
@@ -124,11 +127,12 @@ class Program:
         tasks = -(-rows // chunk_rows(self.phases[0].count))
         self._calls[:, 3] = np.minimum(self._ends, rows)  # not put back afterwards: Ctrl-C may come in between
         self._phases[1] = tasks
-        self.run()
+        worth_waking = self.flops * rows >= WAKING_FLOPS * self.phases[0].count
+        self.run(threads=self.threads if worth_waking else 1)
 
-    def run(self, steps: int = 1) -> None:
-        """Run the nodes `steps` times."""
-        self._run(ctypes.c_int64(steps), ctypes.c_int(self.threads))
+    def run(self, steps: int = 1, threads: int | None = None) -> None:
+        """Run the nodes `steps` times, by default on as many threads as pay."""
+        self._run(ctypes.c_int64(steps), ctypes.c_int(threads or self.threads))
 
 
 def schedule(nodes: Sequence[Node]) -> list[Phase]:

@@ -23,11 +23,13 @@ KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in RUNGS
 PRODUCT = native.Kernel("product.cpp", "product")
 TRANSPOSED_PRODUCT = native.Kernel("product.cpp", "transposed_product")
 
-SLICE_FLOPS = 4_000_000
-"""FLOPs of a slice of a weight gradient on the CPU, which one thread computes."""
+SLICE_FLOPS = 12_000_000
+"""FLOPs that a slice of a weight gradient on the CPU has at least: one thread computes it."""
 
-SLICE_ROWS = 32, 512
-"""The fewest and the most rows of such a slice: fewer are slower per row, more leave threads idle."""
+SLICE_ROWS = 192
+"""Rows that such a slice has at least: BLAS packs the second operand for each slice."""
+
+MOST_SLICES = 4
 
 
 def product(
@@ -61,8 +63,8 @@ def _note_product(blas: native.Blas, a: Array, b: Array, out: Array) -> None:
         sizes = m, n, k, k, b.shape[1], n
         PRODUCT(gemm, a, b, out, *sizes, transposed, count=m, options=options)
     else:
-        fewest, most = SLICE_ROWS
-        grain = min(max(SLICE_FLOPS // max(2 * n * k, 1), fewest), most)
+        slices = max(1, min(MOST_SLICES, 2 * m * n * k // SLICE_FLOPS, m // SLICE_ROWS))
+        grain = 16 * math.ceil(m / slices / 16)
         sizes = m, n, k, m, n, n
         TRANSPOSED_PRODUCT(gemm, a.T, b, out, *sizes, count=m, grain=grain, options=options)
 

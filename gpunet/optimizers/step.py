@@ -88,8 +88,10 @@ class Progress:
         """Let the kernels know the learning rates of the next steps, at most LONGEST_RUN."""
         schedule, done = self._optimizer.schedule, self._counter.value
         constant = isinstance(schedule, ConstantLR)
+        if isinstance(schedule, ConstantLR) and self._begin == NEVER and self._table[0] == schedule.lr:
+            return
         rates = [schedule(step) for step in range(done, done + (1 if constant else steps))]
-        if self._knows(done, rates) and (self._begin == NEVER or not constant):
+        if not constant and self._knows(done, rates):
             return
         before, self._begin = self._begin, NEVER if len(rates) == 1 else done
         self._table = rates

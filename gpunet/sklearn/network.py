@@ -23,7 +23,6 @@ class OrderedTrainer(Trainer):
     loss: PenalisedLoss
     activation: str
     """scikit-learn's name of what the hidden layers apply."""
-    outside_the_step = Trainer.outside_the_step | {"_last_order", "_random_state"}
 
     def begin(self, rows: int, random_state: np.random.RandomState) -> None:
         """Begin with the rows in their order; shuffles are drawn from `random_state`."""

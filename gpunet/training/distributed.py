@@ -192,6 +192,8 @@ class Ranks:
         Raises:
             ArgumentError: there are more ranks than rows.
         """
+        if count < 1:
+            raise ArgumentError("a batch without rows; give at least one.")
         if count < self.size:
             raise ArgumentError(
                 f"a batch of {count} for {self.size} ranks, of which each takes a row at least. Choose fewer ranks, or "

@@ -21,6 +21,9 @@ from gpunet.training.step import Step, StepCache
 LONGEST_CALL = 0.05
 """Seconds that one call of steps may take, so that Ctrl-C and the progress bar stay prompt."""
 
+FIRST_CALL = 64
+"""Steps of a call on a GPU in the first epoch."""
+
 Validate = Callable[[], Mapping[str, float]]
 """Returns the loss and the metrics on the validation data."""
 
@@ -89,12 +92,12 @@ class EpochLoop:
         if self._single:  # one table of learning rates for many calls
             steps = -(-(training.rows - training.position) // self._batch_size)
             training.optimizer.prepare().progress.look_ahead(min(steps, LONGEST_RUN))
-        began = time.perf_counter()
+        began, first = time.perf_counter(), training.position
         while training.position < training.rows:
             if training.history.stopped == "interrupted" and ranks.size == 1:
                 return
             self._run_steps(order)
-        self._end_epoch(began)
+        self._end_epoch(began, training.rows - first)
 
     def _run_steps(self, order: np.ndarray) -> None:
         """Run as many steps in one call as there are until Python must act."""
@@ -106,15 +109,16 @@ class EpochLoop:
             batch = order[training.position : training.position + count]
             step.share.weigh(None if self._norms is None else self._norms[batch])
         steps = 1 if self._single else min(left // count, _steps_of_a_call(step))
+        step.prepare()
         began, before = time.perf_counter(), training.optimizer.steps
         try:
             step.run(steps)
         finally:  # an error or a second Ctrl-C may end the run after some steps
-            done = training.optimizer.steps - before
-            if done:
+            if done := training.optimizer.steps - before:
                 training.running.count(step.prediction, done)
             training.position += done * count
-        step.seconds = (time.perf_counter() - began) / steps
+        if step.seconds is None and step.device.xp is np:  # the pace of a GPU is known when the epoch ends
+            step.seconds = (time.perf_counter() - began) / steps
         for callback in training.callbacks:
             callback.on_steps_end(training, steps, steps * count)
 
@@ -124,10 +128,13 @@ class EpochLoop:
         make = partial(self._steps.make, kind, count, lambda rows: NextRows(self._batches, rows, running))
         return self._steps.find(kind) or make()
 
-    def _end_epoch(self, began: float) -> None:
+    def _end_epoch(self, began: float, rows: int) -> None:
+        """Read the sums of the epoch, which began at that time with so many rows left; validate; call callbacks."""
         training, ranks = self._training, self._training.ranks
         first_skipped = training.optimizer.prepare().progress.first_skipped
         means, skipped = training.running.read_beside(first_skipped, ranks.total)
+        if (step := self._steps.find((self._batches, self._batch_size))) is not None:
+            step.seconds = (time.perf_counter() - began) * self._batch_size / rows
         if skipped and ranks.main:
             warnings.warn(
                 f"epoch {training.epoch + 1}: from step {skipped} of the training on, gradients were not finite; such "
@@ -159,5 +166,7 @@ def _acts_on_each_step(callback: Callback) -> bool:
 
 
 def _steps_of_a_call(step: Step) -> int:
-    """Return how many steps one call may run; the first time a single one, to measure it."""
-    return 1 if step.seconds is None else int(min(max(LONGEST_CALL / step.seconds, 1), LONGEST_RUN))
+    """Return how many steps one call may run; until the pace of a step is known, few."""
+    if step.seconds is None:
+        return 1 if step.device.xp is np else FIRST_CALL
+    return int(min(max(LONGEST_CALL / step.seconds, 1), LONGEST_RUN))

@@ -16,6 +16,9 @@ from gpunet.training.step import EXECUTORS
 
 PRECISIONS = ("float32", "tf32")
 
+SETTINGS = {"model", "loss", "optimizer", "seed", "executor", "precision", "ranks"}
+"""Attributes of a Trainer that its steps are made of."""
+
 
 def check_settings(
     model: Any, loss: Any, optimizer: Any, callbacks: Any, metrics: Any, seed: Any, executor: Any, precision: Any

@@ -1,7 +1,6 @@
 """The Trainer: settings of a training and its calls.
 
-It is the boundary between a user's host arrays and the device: it checks and moves the data once, gathers batches on
-the device, and reads the device once an epoch. `epochs.py` has the loop, `step/` the training step.
+It takes host arrays, checks them and moves them to the device once. `epochs.py` has the loop, `step/` the step.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from gpunet.training.examples import check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History
 from gpunet.training.running import RunningMeans
-from gpunet.training.settings import check_settings
+from gpunet.training.settings import SETTINGS, check_settings
 from gpunet.training.step import ExecutorName, StepCache
 from gpunet.versions import Versioned
 
@@ -65,8 +64,6 @@ class Trainer(Versioned):
         ranks: who trains: this process alone, or with others.
     """
 
-    outside_the_step = frozenset(("history", "epoch", "position", "rows", "running", "callbacks", "metrics"))
-
     def __init__(
         self,
         model: Model,
@@ -97,6 +94,12 @@ class Trainer(Versioned):
         self.precision = precision
         self._steps = StepCache(self)
         self._attached = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in SETTINGS:
+            super().__setattr__(name, value)
+        else:
+            object.__setattr__(self, name, value)
 
     def attach(self) -> None:
         """Attach the model to the optimizer, unless that was done; the first `fit`, `step` or `save` does it.
@@ -143,8 +146,7 @@ class Trainer(Versioned):
             The history, earlier calls included.
 
         Raises:
-            ArgumentError: epochs or batch_size below 1.
-            DataError, DTypeError, ShapeError: data that cannot be used; nothing was changed.
+            ArgumentError, DataError, DTypeError, ShapeError: unusable arguments or data; nothing was changed.
         """
         with self.ranks.together():
             epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
@@ -210,7 +212,7 @@ class Trainer(Versioned):
         return self.model.predict(X)
 
     def stop(self, why: str) -> None:
-        """End training: `fit` returns after the epoch, with `why` in `history.stopped`; Ctrl-C comes first there."""
+        """End training after the epoch, with `why` in `history.stopped`, where Ctrl-C has precedence."""
         if self.history.stopped != "interrupted":
             self.history.stopped = why
 
@@ -238,13 +240,11 @@ class Trainer(Versioned):
         of ranks. Each callback takes over the saved state of its kind.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ModelFileError: the file is truncated, altered, or no checkpoint.
+            FileNotFoundError, ModelFileError: there is no such file; it is truncated, altered, or no checkpoint.
         """
         return checkpoint.load(cls, path, callbacks, metrics, distributed)
 
     def __getstate__(self) -> Any:
         raise StateError(
-            "a Trainer is not pickled or copied: trainer.save(path) writes all of it, and gn.Trainer.resume(path) goes "
-            "on from there bit for bit. trainer.model can be pickled and copied."
+            "a Trainer cannot be pickled or copied, but its model can; use trainer.save(path), gn.Trainer.resume(path)."
         )

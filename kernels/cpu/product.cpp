@@ -41,6 +41,8 @@ static void product(Int begin, Int end,
                     const T* b,    // (k, n), or (n, k) where transpose_b
                     T* c,          // [m * ldc]
                     Int m, Int n, Int k, Int lda, Int ldb, Int ldc, bool transpose_b) {
+    // BLAS packs a few rows at a time, with long strides: rows that are not in cache come faster in their order.
+    for (Int i = begin * lda; i < end * lda; i += LANES) __builtin_prefetch(a + i, 0, 2);
     multiply(gemm, NORMAL, transpose_b ? TRANSPOSED : NORMAL, end - begin, n, k, a + begin * lda, lda, b, ldb,
              c + begin * ldc, ldc);
 }

@@ -100,12 +100,8 @@ class StepCache:
         described = (step.describe() for step in self._steps.values())
         return [explanation for explanation in described if explanation is not None]
 
-    def _warn(self, why: str) -> None:
-        """Warn, once for all kinds of batches, that steps are not recorded."""
+    def _warn(self, message: str) -> None:
+        """Warn, once for all kinds of batches, that steps fall back to another executor."""
         if not self._warned and self._training.ranks.main:
             self._warned = True
-            warnings.warn(
-                f"falling back to eager steps: the training step could not be recorded: {why}",
-                GpunetWarning,
-                stacklevel=2,
-            )
+            warnings.warn(message, GpunetWarning, stacklevel=2)

@@ -150,12 +150,11 @@ class NativeExecutor(NumpyExecutor):
             self._places = self._find_places(inputs)
         return bool(self._places)
 
-    def bind(self, given: Sequence[np.ndarray]) -> None:
-        """Let the nodes read C-contiguous arrays, which the caller keeps alive, in place of the inputs."""
-        for slots, a in zip(self._places or (), given, strict=True):
-            start = native.address(a)
-            for of_node, position in slots:
-                of_node[position] = start
+    def bind(self, position: int, start: int) -> None:
+        """Let the nodes read an array at an address, which the caller keeps alive, in place of an input."""
+        assert self._places is not None
+        for slots, place in self._places[position]:
+            slots[place] = start
 
     def _find_places(self, inputs: Sequence[np.ndarray]) -> list[list[tuple[np.ndarray, int]]]:
         """Return the slots that hold the address of each input; [] where other places may hold it, too."""

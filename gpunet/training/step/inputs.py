@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import native
 from gpunet.device import Array, aligned, on_device, to_host
+from gpunet.errors import DTypeError
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.recording import recorded
@@ -84,6 +86,9 @@ class Inputs:
 
     def _converted(self, step: Step, given: Sequence[Array]) -> list[Array]:
         """Return a batch as the step's code takes it: on its device, floats in the parameters' dtype."""
+        for name, a in zip(("X", "y", "weight"), given, strict=False):
+            if a.dtype.kind not in "biuf":
+                raise DTypeError(f"{name}: dtype {a.dtype} is no real number; convert it, for example to float32.")
         x, target, *weights = given
         device, dtype = step.device, step.store.params.dtype
         target = device.asarray(target)
@@ -103,9 +108,10 @@ class Inputs:
             _copied(a, fixed)
 
     def _bind(self, executor: NativeExecutor, given: Sequence[Array]) -> None:
-        pairs = zip(given, self._fixed, strict=True)
-        self._arrays = [a if _fits(a, fixed) else _copied(a, fixed) for a, fixed in pairs]
-        executor.bind(self._arrays)
+        self._arrays = given  # kept alive
+        for position, (a, fixed) in enumerate(zip(given, self._fixed, strict=True)):
+            start = native.plain_address(a) if type(a) is np.ndarray and a.dtype == fixed.dtype else None
+            executor.bind(position, native.address(_copied(a, fixed)) if start is None else start)
 
     def _give_on_device(self, step: Step, executor: GraphExecutor, given: Sequence[Array]) -> None:
         ready = self._converted(step, given)
@@ -125,10 +131,3 @@ class Inputs:
 def _copied(a: Array, fixed: np.ndarray) -> np.ndarray:
     fixed[...] = a if type(a) is np.ndarray else to_host(a)
     return fixed
-
-
-def _fits(a: Array, fixed: np.ndarray) -> bool:
-    """Return whether a kernel can read an array in place of `fixed`."""
-    if type(a) is not np.ndarray or a.dtype != fixed.dtype:
-        return False
-    return bool(a.flags.c_contiguous and a.flags.aligned)

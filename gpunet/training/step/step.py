@@ -10,7 +10,15 @@ import numpy as np
 
 from gpunet import native, versions
 from gpunet.device import Array
-from gpunet.errors import DeviceMismatchError, DTypeError, KernelError, OutOfMemoryError, ShapeError, StateError
+from gpunet.errors import (
+    CompileError,
+    DeviceMismatchError,
+    DTypeError,
+    KernelError,
+    OutOfMemoryError,
+    ShapeError,
+    StateError,
+)
 from gpunet.layers import Layer
 from gpunet.ops import use_kernel
 from gpunet.ops._matmul_plan import chosen_kernel
@@ -40,7 +48,7 @@ class Step:
         training: the model, the loss, the optimizer and the settings; attached.
         source: where the batches come from.
         count: rows of the batch, of all ranks together.
-        warn: is called with the reason where the step falls back to eager execution.
+        warn: is called with a message where the step falls back to another executor.
 
     Attributes:
         count: as given.
@@ -122,6 +130,7 @@ class Step:
         """Record the step unless that was done.
 
         Raises:
+            OutOfMemoryError: the buffers of the step do not fit; the parameters are what they were.
             StateError: the step cannot be recorded, and the trainer asks for an executor that needs it.
         """
         if self.is_prepared:
@@ -131,29 +140,36 @@ class Step:
             self.executor.record()
             if self._made_of != self._fingerprint():
                 raise NotRecordableError("a layer, the loss or the optimizer sets attributes while it runs.")
-        except (MemoryError, KernelError, *CODE_ERRORS):
+        except MemoryError as error:
+            self._raise_out_of_memory(error)
+        except (KernelError, *CODE_ERRORS):
+            self._begin(self.executor.name)
             raise
         except Exception as error:  # CuPy's, the driver's, and those of a user's layer
             self._fall_back(error)
         self.is_prepared = True
 
     def _fall_back(self, error: Exception) -> None:
-        """Run eagerly from here on, with a warning; raise where the trainer asks for another executor."""
+        """Fall back with a warning: to NumPy calls where C++ does not compile, else to eager steps.
+
+        Raises:
+            StateError: the trainer asks for the executor that failed.
+        """
         if self._name != "auto":
             raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
-        self._warn(str(error))
+        if isinstance(error, CompileError) and self.executor.name == "native":
+            self._warn(f"falling back to NumPy steps: {error}")
+            self._begin("numpy")
+            self.prepare()
+            return
+        self._warn(f"falling back to eager steps: the training step could not be recorded: {error}")
         self._begin("eager")
         self.is_prepared = True
 
     def run(self, steps: int = 1) -> None:
-        """Run the step on `steps` consecutive batches.
-
-        Raises:
-            OutOfMemoryError: the buffers of the step do not fit; the parameters are what they were.
-            StateError: as for `prepare`.
-        """
+        """Run the step on `steps` consecutive batches; errors as for `prepare`."""
+        self.prepare()
         try:
-            self.prepare()
             self.executor.run(steps)
         except NotRecordableError as error:  # found out before the first replay
             self._fall_back(error)

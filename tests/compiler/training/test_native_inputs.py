@@ -260,3 +260,14 @@ def test_steps_with_layers_in_numpy_read_each_batch():
         for x, y in BATCHES * 3:
             one.step(x.copy(), y.copy())
     assert_follows(*pair)
+
+
+@pytest.mark.parametrize("executor", ["eager", "numpy", "native"])
+def test_features_and_targets_that_are_no_real_numbers_are_refused_before_the_step(executor):
+    one = gn.Trainer(gn.MLP([4, 3]), executor=executor)
+    for features, y in ((np.ones((2, 4), complex), np.zeros(2, int)), (np.ones((2, 4)), np.array(["a", "b"]))):
+        with pytest.raises(gn.errors.DTypeError, match="is no real number"):
+            one.step(features, y)
+    with pytest.raises(gn.errors.ArgumentError, match="a batch without rows"):
+        one.step(np.ones((0, 4)), np.zeros(0, int))
+    assert one.optimizer.steps == 0

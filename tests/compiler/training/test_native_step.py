@@ -311,17 +311,17 @@ def test_single_steps_in_a_loop_give_the_bits_of_fit():
 
 
 MOST_TASKS = 9
-"""Of a phase in the step below: nine slices of 32 rows or more in the gradient of its large weight."""
+"""Of a phase in the step below: nine chunks of 512 rows or fewer."""
 
 
 def test_all_numbers_of_threads_give_the_same_bits(several_threads):
-    x = np.random.default_rng(0).standard_normal((2500, 300)).astype(np.float32)
-    y = np.arange(2500) % 10
+    x = np.random.default_rng(0).standard_normal((9000, 300)).astype(np.float32)
+    y = np.arange(9000) % 10
     trainers = []
     for threads in (1, 2, 3, 8):
         several_threads(threads)
         trainers.append(make("native", sizes=(300, 64, 10), dropout=0.2, seed=1))
-        fit(trainers[-1], x, y, epochs=2, batch_size=1100)
+        fit(trainers[-1], x, y, epochs=2, batch_size=4200)
         assert f"threads: {min(threads, MOST_TASKS)}" in str(trainers[-1].explain())
         assert_same_bits(trainers[0], trainers[-1])
 
