@@ -133,7 +133,7 @@ class EpochLoop:
         training, ranks = self._training, self._training.ranks
         first_skipped = training.optimizer.prepare().progress.first_skipped
         means, skipped = training.running.read_beside(first_skipped, ranks.total)
-        if (step := self._steps.find((self._batches, self._batch_size))) is not None:
+        if rows and (step := self._steps.find((self._batches, self._batch_size))) is not None:
             step.seconds = (time.perf_counter() - began) * self._batch_size / rows
         if skipped and ranks.main:
             warnings.warn(
