@@ -108,10 +108,14 @@ class Inputs:
             _copied(a, fixed)
 
     def _bind(self, executor: NativeExecutor, given: Sequence[Array]) -> None:
-        self._arrays = given  # kept alive
+        self._arrays = arrays = list(self._fixed)  # as the code takes them; kept alive
         for position, (a, fixed) in enumerate(zip(given, self._fixed, strict=True)):
             start = native.plain_address(a) if type(a) is np.ndarray and a.dtype == fixed.dtype else None
-            executor.bind(position, native.address(_copied(a, fixed)) if start is None else start)
+            if start is None:
+                start = native.address(_copied(a, fixed))
+            else:
+                arrays[position] = a
+            executor.bind(position, start)
 
     def _give_on_device(self, step: Step, executor: GraphExecutor, given: Sequence[Array]) -> None:
         ready = self._converted(step, given)

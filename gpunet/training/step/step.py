@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
@@ -180,9 +180,9 @@ class Step:
             self._begin(self.executor.name)  # the buffers are those of a step that broke off
             raise
 
-    def gradients(self, tape: Tape) -> tuple[Array, Array, Array]:
-        """Run the step up to its gradients; return the loss, the outputs and the targets."""
-        x, target, *weight = self.source.load(tape)
+    def gradients(self, tape: Tape, load: Callable[[Tape], Sequence[Array]]) -> tuple[Array, Array, Array]:
+        """Run the step on the batch that `load` returns up to its gradients; return the loss, outputs and targets."""
+        x, target, *weight = load(tape)
         prediction = self.model.forward(x, tape)
         value, gradient = self.loss.value_and_grad(prediction, target, weight[0] if weight else None, tape)
         self.model.backward(gradient, tape, input_gradient=False)
@@ -191,7 +191,7 @@ class Step:
     def work(self) -> None:
         """Run the step up to its update: gradients and the sums of the metrics."""
         self.tape.reset(first_row=self.first_row)
-        self.value, self.prediction, target = self.gradients(self.tape)
+        self.value, self.prediction, target = self.gradients(self.tape, self.source.load)
         self.source.add(self.value, self.prediction, target, self.tape)
 
     def update(self) -> None:
