@@ -5,9 +5,9 @@ nothing is compiled twice and no process waits for another. Whoever can write a 
 
 - The folder belongs to this user and nobody else can write to it. Where that cannot be had, or where the cache cannot
   be written at all, libraries lie in a temporary folder of this process, which is removed at exit.
-- A library counts only if an empty file beside it has the library's SHA-256 in its name. That file is written first and
-  the library is then moved to its place in one step. So a library that was truncated or altered is compiled again, and
-  two processes that compile the same library at once both get a whole one.
+- A library is loaded only if an empty file next to it has the library's SHA-256 in its name. That file is written
+  first; then the library is moved to its place in one step. So a library that was truncated or altered is compiled
+  again, and two processes that compile the same library at once both get a whole one.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def run_compiler(command: Sequence[str], failure: str, stdin: str = "") -> str:
 
 
 def _keep(built: Path) -> Path:
-    """Copy a library to where it stays, with its checksum; return its path there."""
+    """Copy a library to its final place, with its checksum; return its path there."""
     try:
         return _publish(built, _shared_folder())
     except OSError as error:

@@ -150,7 +150,7 @@ class CrossEntropyLoss(Loss):
         return {"label_smoothing": self.label_smoothing, "class_weight": weights}
 
     def _class_weight(self, prediction: Array) -> Array:
-        """Return the class weights beside `prediction`; they are uploaded once, unless others are set."""
+        """Return the class weights on the device of `prediction`; they are uploaded once, unless others are set."""
         device = device_of(prediction)
         key = (device.name, prediction.dtype.str)
         if self._on_device.get(key, (None,))[0] is not self.class_weight:

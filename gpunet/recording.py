@@ -35,19 +35,19 @@ Call = Callable[[], Any]
 
 
 ABOUT_ARRAYS = {np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory}
-"""Functions that look at what an array is and not at its numbers."""
+"""Functions that look at the shape or the type of an array, not at its values."""
 
 SIZED_BY_NUMBERS = {np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.unique}
-"""Functions whose result has as many elements as the numbers say."""
+"""Functions whose result has a size that depends on the values of their arguments."""
 
 
 REDUCE = {"axis": 0, "dtype": None, "out": None, "keepdims": False}
-"""What a ufunc's `reduce` takes behind its array, in this order; an `initial` value would come next, which has no
-default that could be passed on."""
+"""The positional parameters of a ufunc's `reduce` after its array, with their defaults. The next one, `initial`, has no
+default that could be passed."""
 
 
 class NotRecordableError(StateError):
-    """A step that looks at numbers while it is recorded; it runs as it is written instead."""
+    """The step cannot be recorded, for instance because it looks at array values; "auto" runs it eagerly instead."""
 
 
 class _Thread(threading.local):
@@ -164,7 +164,7 @@ class RecordedArray(np.ndarray):
         return (self[i] for i in range(len(self)))
 
     def _look(self, *args: Any) -> NoReturn:
-        raise NotRecordableError("the step looks at numbers, which are others at each replay.")
+        raise NotRecordableError("the step looks at numbers, which change from step to step.")
 
     def _select(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise NotRecordableError("how many elements are selected changes from step to step; use np.where.")
@@ -200,8 +200,8 @@ def _record(function: Callable[..., Any], arguments: Iterable[Any], options: Map
     if calls is None:
         return result
     if isinstance(kwargs.get("out"), np.ndarray):
-        result = kwargs["out"]  # a product of vectors gives a number beside
-    if result is None or any(result is a for a in (*args, *kwargs.values())):  # written to where it was told
+        result = kwargs["out"]  # a product of vectors returns a number as well
+    if result is None or any(result is a for a in (*args, *kwargs.values())):  # it was written into an argument
         calls.append(_direct(function, args, kwargs))
         return result.view(RecordedArray) if isinstance(result, np.ndarray) else result
     if isinstance(result, np.ndarray) and any(np.may_share_memory(result, a) for a in given.values()):
@@ -230,11 +230,11 @@ def _plain(x: Any, given: dict[int, RecordedArray]) -> Any:
 
 
 def _direct(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-    """Return the call, in the form that takes NumPy the least time.
+    """Return the call in the form that NumPy runs fastest.
 
-    A product is made as the method of its array, which asks no other library whether it is meant; and what can be said
-    by position is, since a `partial` with keywords is called the slow way. Not so for `maximum` and `minimum`, where
-    NumPy warns of a third argument by position.
+    A product is a method of its array, which skips NumPy's dispatch to other libraries. Arguments are passed by
+    position, as a `partial` with keywords is slower; except for `maximum` and `minimum`, where NumPy warns about a
+    third positional argument.
     """
     if function is np.dot and len(args) == 2 and isinstance(args[0], np.ndarray):
         return partial(args[0].dot, args[1], *kwargs.values())  # the one keyword left is `out`

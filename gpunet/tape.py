@@ -65,7 +65,7 @@ class Tape:
 
     Args:
         seed: as the attribute.
-        counter: who counts the steps: an optimizer's counter. None: the tape counts its own resets.
+        counter: what counts the steps, such as an optimizer's counter. None: the tape counts its own resets.
 
     Attributes:
         seed: the key of the step's random numbers (dropout masks).
@@ -103,7 +103,7 @@ class Tape:
         return self._next((shape, dtype, xp), xp.zeros if is_recording() else xp.empty)
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
-        """Return the step's next buffer, zero when it is made; who uses it leaves it as zeros for the next step."""
+        """Return the step's next buffer, zero when it is made; its user leaves it zeroed for the next step."""
         return self._next((shape, dtype, xp, 0), xp.zeros)
 
     def _next(self, kind: tuple[Any, ...], make: Callable[..., Array]) -> Array:
@@ -111,7 +111,7 @@ class Tape:
         self._taken += 1
         if position < len(self._buffers) and self._kinds[position] == kind:
             return self._buffers[position]
-        self._kinds[position:] = [kind, *self._kinds[position + 1 :]]  # in place of one of another batch shape
+        self._kinds[position:] = [kind, *self._kinds[position + 1 :]]  # replaces a buffer of another batch shape
         self._buffers[position:] = [recorded(make(*kind[:2])), *self._buffers[position + 1 :]]
         return self._buffers[position]
 

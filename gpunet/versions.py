@@ -30,7 +30,7 @@ class Versioned:
     """What a recorded step depends on, such as a layer, a loss or an optimizer.
 
     Attributes:
-        version: a number that is another one once an attribute was set.
+        version: a number that changes whenever an attribute is set.
         outside_the_step: names of attributes that no step reads.
     """
 
@@ -50,7 +50,7 @@ class Versioned:
 
 
 def parts(*objects: Any) -> list[Versioned]:
-    """Return the versioned ones of some objects and those inside them: a model's layers, a layer's activation."""
+    """Return the versioned objects among those given and inside them, such as the layers of a model."""
     found: dict[int, Versioned] = {}  # by identity: two equal activations are two parts
     waiting: list[Any] = list(objects)
     while waiting:

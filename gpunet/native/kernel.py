@@ -21,10 +21,10 @@ from gpunet.recording import note
 Division = Literal["ROWS", "SLICES", "WHOLE"]
 
 Range = tuple[int, int]
-"""The addresses of the first byte of an array and of the first behind it."""
+"""The addresses of the first byte of an array and of the first one after it."""
 
 ROW_COUNTS = ("rows",), ("m",)
-"""What the declared size of an array begins with that divides by the rows of the batch."""
+"""What the declared size of an array begins with where the rows of the array are those of the batch."""
 
 CPU_KERNEL = Declaration(r"(?:static )?\bvoid %s", "kernel void %s(Int begin, Int end, ...)")
 

@@ -7,7 +7,7 @@ barrier ends it:
     SLICES   each part of each node is a task
     WHOLE    the nodes run one after the other, on one thread
 
-A node joins the first phase of its kind behind all that it depends on, so the forward pass, the loss and the input
+A node joins the first phase of its kind after all that it depends on, so the forward pass, the loss and the input
 gradients of a network are one phase of rows, and the gradients of all its weights are the next.
 """
 
@@ -33,11 +33,10 @@ LARGEST_CHUNK = 512
 """Rows of a chunk. A product of fewer rows is slower per row, as each packs the whole weight for itself."""
 
 PARALLEL_FLOPS = 2_000_000
-"""From how many FLOPs on the steps of a program use several threads: below, barriers cost more than they bring."""
-
+"""FLOPs of a step from which a program uses several threads; below, barriers cost more than the threads save."""
 
 WAKING_FLOPS = 20_000_000
-"""From how many FLOPs a single run uses several threads: they are asleep, and wake in some 50 microseconds."""
+"""FLOPs of a run from which a prediction uses several threads: they are asleep, and wake in some 50 microseconds."""
 
 
 class Phase:
@@ -48,7 +47,7 @@ class Phase:
         self.nodes: list[Node] = []
 
     def conflicts(self, node: Node) -> list[tuple[Range, Range]]:
-        """Return the pairs of overlapping ranges of a node and one of this phase of which one is written."""
+        """Return the pairs of a range of a node and one of this phase that overlap and of which one is written."""
         return [
             pair
             for own in self.nodes
@@ -58,10 +57,10 @@ class Phase:
         ]
 
     def follows(self, node: Node, conflicts: Sequence[tuple[Range, Range]]) -> bool:
-        """Return whether a node may run behind those that it conflicts with, in the same task.
+        """Return whether a node may run after those that it conflicts with, in the same task.
 
-        The rows of a chunk follow the same rows of the node before, where both see the same array and nothing but their
-        own rows of it.
+        With rows it may where each conflict is over one whole array, of which both nodes see nothing but the rows of
+        their own chunk.
         """
         if self.division == "ROWS":
             shared = node.shared.union(*(own.shared for own in self.nodes))
@@ -154,7 +153,7 @@ def all_below(start: int, count: int, limit: int) -> bool:
 
 
 def schedule(nodes: Sequence[Node]) -> list[Phase]:
-    """Return the phases of nodes that are given in an order in which they could run one after the other."""
+    """Put nodes, given in an order in which they could run one by one, into phases."""
     phases: list[Phase] = []
     for node in nodes:
         first = 0

@@ -39,7 +39,7 @@ def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
     if xp is np:
         return a.take(rows, axis=0, out=out, mode="clip")  # the mode "raise" would gather into a copy first
     if a.size > MAX_ELEMENTS or not a.flags.c_contiguous:
-        return a.take(rows, axis=0, out=out)  # kernels count in int32, and a copy of a set is dear
+        return a.take(rows, axis=0, out=out)  # kernels count in int32, and copying a data set is expensive
     _launch([a], [out], operand(rows, tape, xp, np.dtype(np.int64)), None, None)
     return out
 

@@ -28,8 +28,8 @@ from gpunet.tape import Tape, empty
 BACKWARD = Kernel("linear_backward.cu", "linear_backward")
 
 LARGEST_SHARED = 32 * 32
-"""The elements of a tile with which both gradients are one launch. Where a product has blocks enough for a larger one,
-it fills the GPU by itself, and its threads have no registers to spare for a second product."""
+"""Elements of the largest tile with which one launch computes both gradients. A product that has enough blocks for a
+larger tile fills the GPU alone, and its threads have no registers left for a second product."""
 
 
 class Below(NamedTuple):
@@ -116,7 +116,7 @@ def linear_backward(
         activation: as given to `linear`.
         input_gradient: False leaves dx out (it is None then): a first layer does not need it.
         bias_gradient: False leaves dbias out (it is None then): a layer without bias does not need it.
-        below: the layer whose output is x = g(z): in place of dx comes dx · g'(z), the gradient that that layer needs;
+        below: the layer whose output is x = g(z). Then dx · g'(z), which that layer needs, is returned in place of dx;
             fused into the epilogue of the product where it can be.
         dweight: where to write the weight's gradient; a fresh array by default.
         dbias: where to write the bias's gradient; a fresh array by default.

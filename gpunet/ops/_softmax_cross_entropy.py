@@ -39,7 +39,7 @@ CPU_LABELS = native.Kernel("softmax_cross_entropy.cpp", "softmax_cross_entropy_l
 CPU_DISTRIBUTIONS = native.Kernel("softmax_cross_entropy.cpp", "softmax_cross_entropy_distributions")
 
 FEW_CLASSES = 16
-"""Up to so many classes the CPU kernel computes groups of rows, beyond row by row."""
+"""Up to this number of classes the CPU kernel computes rows in groups, above it row by row."""
 
 LOWEST = -3e38
 """Finite in float32 and float64, and so low that nothing is left of its exponential."""

@@ -41,7 +41,7 @@ def product(
     elif records_native(out) and _serves_native(a, b) and (blas := native.find_blas()) is not None:
         _note_product(blas, a, b, out)
     else:
-        xp.dot(a, b, out=out)  # on matrices matmul does the same, with more ado
+        xp.dot(a, b, out=out)  # on matrices matmul does the same, with more overhead
 
 
 def _serves_native(a: Array, b: Array) -> bool:

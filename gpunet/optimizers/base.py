@@ -47,7 +47,7 @@ class Optimizer(Versioned):
     """
 
     slot_names: tuple[str, ...] = ()
-    """The flat buffers of state that the rule keeps beside the parameters."""
+    """The flat buffers of state that the rule keeps for the parameters."""
 
     kernel: ClassVar[Kernel]
     """The rule on a GPU; launched with a thread for every 16 bytes of the parameters, or fewer."""
@@ -186,8 +186,8 @@ class Optimizer(Versioned):
     def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
         """Update a block of the parameters, on the CPU.
 
-        Its NumPy calls are recorded in the first step and made again in the others: what changes from step to step
-        comes in by `numbers`, and nothing is decided by looking at numbers.
+        Its NumPy calls are recorded in the first step and replayed in the others. So what changes from step to step
+        must be in `numbers`, and the code must not branch on array values.
 
         Args:
             numbers: `step_numbers`, as arrays of shape ().
@@ -225,11 +225,11 @@ class Optimizer(Versioned):
         return {"lr": self.schedule.config(), **{name: getattr(self, name) for name in names}}
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs beside the slots, as JSON."""
+        """Return what a resumed run needs in addition to the slots, as JSON."""
         return {"steps": self.steps, "schedule": self.schedule.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         self.steps = state["steps"]
         self.schedule.restore(state["schedule"])
 

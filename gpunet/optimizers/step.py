@@ -66,8 +66,8 @@ class Progress:
         dtype: of the learning rates.
 
     Attributes:
-        words: int64 (3,): steps done, for how many of them the table of rates begins, and the first step that was not
-            applied, from 1 on, or 0.
+        words: int64 (3,): steps done, how many were done where the table of rates begins, and the first step that was
+            not applied, from 1 on, or 0.
         rates: (LONGEST_RUN,), the learning rates of the next steps. Before the table's begin its first rate holds.
     """
 
@@ -104,7 +104,7 @@ class Progress:
                 self.words[1:2].fill(self._begin)
 
     def _knows(self, done: int, rates: list[float]) -> bool:
-        """Return whether the kernels will read these rates after so many steps."""
+        """Return whether the kernels will read these rates after `done` steps."""
         if self._begin == NEVER:
             return rates == self._table * len(rates)
         start = done - self._begin
@@ -210,7 +210,7 @@ class DeviceStep:
     Attributes:
         params: the parameters.
         progress: the number of the step and the learning rates.
-        launches: the step; whoever does them counts it in the optimizer's counter.
+        launches: the step; the caller counts it in the optimizer's counter.
     """
 
     def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):

@@ -1,4 +1,4 @@
-"""Training: the loop over epochs, what happens beside it, and what it measured."""
+"""Training: the Trainer, the loop over epochs, the recorded step, callbacks, metrics, history and checkpoints."""
 
 from gpunet.training import metrics
 from gpunet.training.callbacks import Callback, Log, ProgressBar, TerminateOnNaN

@@ -47,7 +47,7 @@ class Batches:
         self._sources = np.zeros(MOST_ARRAYS + 1, np.int64)  # addresses of the arrays and of the order, for the CPU
 
     def takes(self, device: Device, arrays: Sequence[np.ndarray]) -> bool:
-        """Say whether it is for such arrays on that device; on a GPU it is for one set of data, which plans name."""
+        """Return whether it takes such arrays on that device; on a GPU it takes one data set, which graphs name."""
         return self.device is device and device.xp is np and self.kinds == [(a.shape[1:], a.dtype) for a in arrays]
 
     def load(self, arrays: Sequence[np.ndarray]) -> None:
@@ -74,7 +74,7 @@ class Batches:
         self._arrays, self._order = [], None
 
     def begin(self, order: np.ndarray, position: int) -> None:
-        """Begin an epoch in the given order, (rows,), after so many rows of it."""
+        """Begin an epoch in the given order, (rows,), at a position in it."""
         self.place.fill(position)
         if self.device.xp is not np and self.on_device:
             self.device.assign(self._order, order)

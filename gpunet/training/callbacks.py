@@ -1,7 +1,7 @@
 """Callbacks: code that runs during training, such as a progress bar or a log.
 
 A callback is called at the start and end of `fit`, after each step and after each epoch. Its `state` goes into
-checkpoints, so that a resumed run goes on as if it had not stopped.
+checkpoints, so that a resumed run continues as if it had not stopped.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Callback:
         return {}
 
     def restore(self, state: dict[str, Any], trainer: Training) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
 
 
 class ProgressBar(Callback):

@@ -1,4 +1,4 @@
-"""Checkpoints: a whole training in one file, from which it goes on bit for bit."""
+"""Checkpoints: a whole training in one file, from which it resumes bit for bit."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class EpochLoop:
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
 
     def run(self, arrays: Sequence[np.ndarray], epochs: int) -> None:
-        """Run so many epochs; the first one ends the epoch that an interruption left unfinished.
+        """Run some epochs; the first completes the one that an interruption left unfinished.
 
         Args:
             arrays: features, targets and, if there are any, row weights, (rows, ...).
@@ -133,7 +133,7 @@ class EpochLoop:
         training, ranks = self._training, self._training.ranks
         first_skipped = training.optimizer.prepare().progress.first_skipped
         means, skipped = training.running.read_beside(first_skipped, ranks.total)
-        if (step := self._steps.find((self._batches, self._batch_size))) is not None:
+        if rows and (step := self._steps.find((self._batches, self._batch_size))) is not None:
             step.seconds = (time.perf_counter() - began) * self._batch_size / rows
         if skipped and ranks.main:
             warnings.warn(

@@ -74,7 +74,7 @@ class EarlyStopping(Monitor):
         min_delta: as for `Monitor`.
         mode: as for `Monitor`.
         restore_best: whether the best epoch's weights are put back when `fit` ends. What `Trainer.save` writes after
-            that has them; to go on exactly where a training was, resume from the file of a `Checkpoint`.
+            that has them; to continue a training exactly, resume from the file of a `Checkpoint`.
 
     Attributes:
         best_weights: the flat parameters of the best epoch so far, or None.
@@ -133,7 +133,7 @@ class EarlyStopping(Monitor):
 
 
 class Checkpoint(Monitor):
-    """Write the whole training to a file, from which `Trainer.resume` goes on.
+    """Write the whole training to a file, from which `Trainer.resume` continues.
 
     The file is written every `every` epochs and when training is interrupted; with `best`, at each epoch that is the
     best so far (and when training is interrupted before the first).
@@ -157,7 +157,7 @@ class Checkpoint(Monitor):
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
         super().on_fit_begin(trainer, total_rows)
         folder = Path(self.path).parent
-        if not folder.is_dir():  # said before the first step, not after the first epoch
+        if not folder.is_dir():  # raise before the first step, not after the first epoch
             raise ArgumentError(f"Checkpoint: there is no folder {folder}; make it first.")
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:

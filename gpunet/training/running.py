@@ -112,7 +112,7 @@ class RunningMeans:
         return {"totals": totals, "rows": int(rows), "answers": int(answers)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         self._device.assign(self.totals, state["totals"] or [0, 0])
         self._rows, self._answers = state["rows"], state["answers"]
 

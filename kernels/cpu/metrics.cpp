@@ -1,9 +1,9 @@
 // metrics.cpp: which answers of a batch are right, and the sums of an epoch: totals[0] += loss * rows, totals[1] +=
 // right answers, by gpunet/training/running.py.
 //
-// What is right is found by rows. A class is the answer where no other class beats it: a larger output does, and an
-// equal one in front; NaN beats every number, and the first NaN all others, as in NumPy's argmax. So a label needs no
-// search for the largest output, only a count of comparisons, which vectorizes.
+// Rows are judged independently. A class is the answer if no other class beats it. A larger output beats it, and an equal
+// one before it; NaN beats every number, and the first NaN all others, as in NumPy's argmax. So a label needs no search
+// for the largest output, only a count of comparisons, which vectorizes.
 
 #include "common.h"
 #include "vector.h"

@@ -99,7 +99,7 @@ DEVICE void update_range(T* __restrict__ p, T* __restrict__ g, T* __restrict__ s
 }
 
 // Call rule(p, g, s, t) for every parameter, its gradient and its state, of which there is as much as FIRST and SECOND
-// say. The gradient is scaled before, and stays so.
+// say. The gradient is scaled before; the scaled one is written back.
 template <bool FIRST, bool SECOND, typename Rule>
 DEVICE void update_each(T* p, T* g, T* s, T* t, Range own, double factor, Rule rule) {
     if (factor == 0) return;

@@ -49,7 +49,7 @@ void pause_briefly() {
 #endif
 }
 
-// Spin until ready() is true, for so many turns at most; return whether it is.
+// Spin until ready() is true, for at most `turns` turns; return whether it is.
 template <typename Ready>
 bool spin(Ready ready, Int turns) {
     for (Int i = 0; i < turns; ++i) {

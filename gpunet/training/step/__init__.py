@@ -1,15 +1,17 @@
 """The training step: recorded once for a batch shape, then replayed, many steps in one call.
 
-    Trainer.fit -> epochs.py -> Step.run(steps)             Trainer.step -> Inputs.give(batch) -> Step.run()
-                                    |
-                                Executor.run(steps)
-        eager       the code below, each time
-        numpy       its NumPy calls                         gpunet/recording.py
-        native      its C++ nodes, one call for all steps   gpunet/native/, kernels/cpu/*.cpp
-        graph       its CUDA kernels, a graph of steps      gpunet/cuda/, kernels/*.cu
-                                    |
-    one step:   load a batch -> model.forward -> loss.value_and_grad -> model.backward -> (sum over ranks)
-                -> optimizer, metrics' sums. Layers call gpunet.ops, which launch a kernel, note a node or call NumPy.
+    Trainer.fit  -> epochs.py     -> Step.run(steps)                     batches.py hands out the rows
+    Trainer.step -> StepCache.run -> Inputs.give(batch) -> Step.run()    inputs.py hands out the batch
+                                  |
+    Executor.run(steps) runs `Step.work` and the update, `steps` times, as
+        eager     their code                                eager.py
+        numpy     their NumPy calls                         host.py, gpunet/recording.py
+        native    their C++ nodes, one call for all steps   host.py, gpunet/native/, kernels/cpu/*.cpp
+        graph     their CUDA kernels, in graphs             graph.py, gpunet/cuda/, kernels/*.cu
+                                  |
+    Step.work:   load a batch -> model.forward -> loss.value_and_grad -> model.backward -> sums of the metrics
+    the update:  the sum of the gradients over the ranks -> optimizer
+    Layers and losses call gpunet.ops, which launch a kernel, note a node, or call NumPy.
 
 What changes from step to step (number of the step, learning rate, place in the epoch, sums of the metrics) lies in
 memory that the nodes read and advance.

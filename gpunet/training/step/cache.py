@@ -18,13 +18,13 @@ from gpunet.training.step.interfaces import Source
 from gpunet.training.step.step import Step
 
 MOST_STEPS = 4
-"""Steps that are kept: an epoch has two, of the batch size and of what is left for its last batch."""
+"""Steps that are kept. An epoch needs two: one for the batch size, and one for a smaller last batch."""
 
 KIND = operator.attrgetter("shape", "dtype")
 
 
 class StepCache:
-    """Keeps the steps of a training and the data that they name.
+    """Keeps the recorded steps of a training and the data that they read.
 
     A step is recorded again where something that it was made of has changed.
 
@@ -49,7 +49,7 @@ class StepCache:
         Args:
             kind: what to find it by.
             count: rows of the batch, of all ranks together.
-            source: returns where so many rows of this rank come from.
+            source: returns the source of batches that have the given number of rows on this rank.
         """
         training = self._training
         training.attach()
@@ -66,8 +66,8 @@ class StepCache:
         except AttributeError:  # lists
             given = list(map(np.asarray, given))
             kind = tuple(map(KIND, given))
-        step = self.find(kind)
-        if step is None:
+        step = self._steps.get(kind)
+        if step is None or not step.is_current:
             step = self._first_of(kind, len(given[0]))
         with step.device.activate():
             if step.share is not None:
@@ -86,7 +86,7 @@ class StepCache:
         return self.make(kind, count, lambda rows: Inputs(training.model, training.loss))
 
     def load(self, arrays: Sequence[np.ndarray]) -> Batches:
-        """Return the batches of an epoch's data: the same object as before, which steps name, if it takes such data."""
+        """Return the batches of the data: the object of the last call where it takes such data, as steps name it."""
         device = self._training.model.device
         if self._batches is None or not self._batches.takes(device, arrays):
             self._steps.clear()  # before the new data is uploaded: they hold memory, and name the old

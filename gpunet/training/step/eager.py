@@ -21,7 +21,7 @@ class EagerExecutor:
         """Do nothing."""
 
     def run(self, steps: int) -> None:
-        """Run the step so many times."""
+        """Run the step `steps` times."""
         for _ in range(steps):
             self.step.run_eagerly()
 

@@ -39,7 +39,7 @@ class GraphExecutor:
         self._launches: list[Launch] = []
 
     def record(self) -> None:
-        """Run the step up to its update, without an effect, to compile its kernels and know its buffers; capture it."""
+        """Run the step up to its update, without an effect, to compile its kernels and learn its buffers."""
         step = self.step
         if type(step.optimizer).step is not Optimizer.step:
             raise NotRecordableError(f"{type(step.optimizer).__name__} has a `step` of its own, which a graph skips.")
@@ -64,7 +64,7 @@ class GraphExecutor:
         return Explanation(list(map(launch_node, self._launches)), self._arena_bytes or 0, GRAPH)
 
     def _graph(self, steps: int) -> list[Call]:
-        """Return the calls that run so many steps on the batch at `place`."""
+        """Return the calls that run the given number of steps on the batch at `place`."""
         key = self.place, steps
         if key not in self._graphs:
             self._graphs[key] = self._capture(steps)
@@ -87,12 +87,12 @@ class GraphExecutor:
 
 
 def _refuse(nbytes: int) -> NoReturn:
-    """Stand for an allocator during a capture: the pool may hand the memory out again before the replay."""
+    """Refuse to allocate during a capture: the pool could hand the memory out again before the replay."""
     raise NotRecordableError(f"{nbytes} bytes were allocated inside the step; use tape.empty(...).")
 
 
 def _captured(stream: Any, calls: Sequence[Callable[[], Any]]) -> Call:
-    """Return what launches the graph of some calls, which are captured on the current stream."""
+    """Capture some calls on the current stream as a graph; return what launches it."""
     stream.begin_capture()
     try:
         for call in calls:

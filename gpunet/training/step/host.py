@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunet import native
-from gpunet.recording import NotRecordableError, note, recording
+from gpunet.device import Array
+from gpunet.recording import NotRecordableError, do, note, recording
 from gpunet.tape import Tape
 from gpunet.training.explain import Explanation, call_nodes, native_nodes
 from gpunet.training.explain import Node as NodeDescription
@@ -32,7 +34,7 @@ class NumpyExecutor:
         self._trusted = False
 
     def record(self) -> None:
-        """Record the step over buffers of zeros, twice: the first time to know the buffers, then over one piece."""
+        """Record the step over buffers of zeros, twice: first to learn the buffers, then over one piece of memory."""
         step = self.step
         for first in (True, False):
             with step.unchanged(), step.store.recorded(), recording(self.native) as nodes, np.errstate(all="ignore"):
@@ -49,7 +51,7 @@ class NumpyExecutor:
         note(self.step.optimizer.step)
 
     def run(self, steps: int) -> None:
-        """Make the calls so many times."""
+        """Make the calls `steps` times."""
         if not self._trusted:
             self._check_code_of_others()
         for _ in range(steps):
@@ -57,9 +59,9 @@ class NumpyExecutor:
                 call()
 
     def _check_code_of_others(self) -> None:
-        """Fall back where the step has code that is not gpunet's and whose replay gives other numbers than itself.
+        """Raise `NotRecordableError` where a replay of code that is not gpunet's gives other results than the code.
 
-        Such code may escape the recording, with results that it keeps from the zeros over which it was recorded.
+        Such code may escape the recording: it then keeps results of the zeros over which it was recorded.
         """
         if not (all(part.is_own_code for part in self.step.parts) or _replays_exactly(self.step)):
             raise NotRecordableError("replaying the recorded calls gave other results than the code.")
@@ -112,13 +114,13 @@ class NativeExecutor(NumpyExecutor):
                 for _ in range(steps):
                     self._run_segments()
                     self._count(1)
-        except BaseException:  # Ctrl-C, behind the steps and maybe before they were counted
+        except BaseException:  # Ctrl-C after the steps, maybe before they were counted
             if self._progress is not None:
                 self.step.optimizer.steps = int(self._progress.words[0])
             raise
 
     def _count(self, steps: int) -> None:
-        """Count the steps that a native update has counted in memory; another one does it itself."""
+        """Count on the host the steps that a native update has counted in memory; a NumPy update counts on both."""
         if self._progress is not None:
             self.step.optimizer.counter.advance(steps)
 
@@ -161,10 +163,19 @@ class NativeExecutor(NumpyExecutor):
 def _replays_exactly(step: Any) -> bool:
     """Return whether the recorded NumPy calls of a step's gradients give the same bits as its code."""
     store, seed, counter = step.store, step.seed, step.optimizer.counter
+
+    def load(tape: Tape) -> list[Array]:
+        """Return copies of the batch, which are zeros while they are recorded: results that escape show."""
+        batch = step.source.load(tape)
+        copies = [tape.empty(a.shape, a.dtype, np) for a in batch]
+        for a, copy in zip(batch, copies, strict=True):
+            do(partial(np.copyto, copy.view(np.ndarray), a.view(np.ndarray)))
+        return copies
+
     tape = Tape(seed, counter)
     tape.reset(first_row=step.first_row)
     with step.unchanged(), store.recorded(), recording() as calls, np.errstate(all="ignore"):
-        value, prediction, _ = step.gradients(tape)
+        value, prediction, _ = step.gradients(tape, load)
     results = []
     for replayed in (True, False):
         with step.unchanged():
@@ -174,6 +185,6 @@ def _replays_exactly(step: Any) -> bool:
             else:
                 fresh = Tape(seed, counter)
                 fresh.reset(first_row=step.first_row)
-                value, prediction, _ = step.gradients(fresh)
+                value, prediction, _ = step.gradients(fresh, load)
             results.append([np.array(a) for a in (value, prediction, store.grads, store.buffers)])
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*results, strict=True))

@@ -44,26 +44,28 @@ class InPlace:
         self._loss = loss
         self._inputs = [(a, a.dtype, of_input) for a, of_input in zip(fixed, places, strict=True)]
         prediction, target = executor.step.prediction, fixed[1]
-        labels = type(loss) is CrossEntropyLoss and target.ndim == prediction.ndim - 1
-        self._label_count = target.size if labels else 0
+        self._has_labels = type(loss) is CrossEntropyLoss and target.ndim == prediction.ndim - 1
+        self._classes = prediction.shape[-1]
 
-    def give(self, given: Sequence[Array]) -> None:
-        """Bind the arrays; the caller keeps them alive.
+    def give(self, given: Sequence[Array]) -> list[np.ndarray]:
+        """Bind the arrays; return those that the nodes read, which the caller keeps alive.
 
         Raises:
             DataError: labels that are out of range.
         """
-        starts = []
+        arrays, starts = [], []
         for a, (fixed, dtype, places) in zip(given, self._inputs, strict=True):
             start = native.plain_address(a) if type(a) is np.ndarray and a.dtype == dtype else None
             if start is None:
-                start = native.address(_copied(a, fixed))
+                a = _copied(a, fixed)
+                start = native.address(a)
+            arrays.append(a)
             starts.append(start)
             for slots, place in places:
                 slots[place] = start
-        prediction = self.executor.step.prediction
-        if not self._label_count or not native.all_below(starts[1], self._label_count, prediction.shape[-1]):
-            self._loss.check_given(prediction, given[1])
+        if not (self._has_labels and native.all_below(starts[1], arrays[1].size, self._classes)):
+            self._loss.check_given(self.executor.step.prediction, given[1])
+        return arrays
 
 
 class Inputs:
@@ -101,7 +103,8 @@ class Inputs:
 
         Args:
             step: the step.
-            given: features, targets and, if there are any, row weights; arrays of any device, alike in every step.
+            given: features, targets and, if there are any, row weights; arrays of any device,
+                with the same shapes and dtypes in every step.
 
         Raises:
             DataError: indices or labels in host memory that are out of range.
@@ -109,15 +112,14 @@ class Inputs:
         if self._indices:
             self._model.check_given(given[0])
         if self._in_place is not None and self._in_place.executor is step.executor:
-            self._arrays = given  # kept alive
-            self._in_place.give(given)
+            self._arrays = self._in_place.give(given)
             return
         if isinstance(step.executor, GraphExecutor):
             self._give_on_device(step, step.executor, given)
         elif isinstance(step.executor, NumpyExecutor):
             if not self._fixed:
                 self._fixed = [aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)]
-            self._arrays = self._fixed  # over which a step is recorded, again where one broke off
+            self._arrays = self._fixed  # a step is recorded over these, also after one that failed
         step.prepare()
         if isinstance(step.executor, EagerExecutor):
             self._arrays = self._converted(step, given)
@@ -146,8 +148,7 @@ class Inputs:
             places = [executor.places(fixed) for fixed in self._fixed]
             if None not in places:
                 self._in_place = InPlace(executor, self._loss, self._fixed, places)
-                self._arrays = given
-                self._in_place.give(given)
+                self._arrays = self._in_place.give(given)
                 return
         for fixed, a in zip(self._fixed, given, strict=True):
             _copied(a, fixed)

@@ -41,7 +41,7 @@ class Executor(Protocol):
         """Prepare the step; called once, before its first run, and without an effect on the training."""
 
     def run(self, steps: int) -> None:
-        """Run the step so many times, on consecutive batches."""
+        """Run the step `steps` times, on consecutive batches."""
 
     def describe(self) -> Explanation | None:
         """Return what the recorded step consists of."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
@@ -55,7 +55,7 @@ class Step:
         share: the loss over this rank's rows; None where it has all rows.
         value: the loss of the last step, (), on the device; the next step overwrites it.
         prediction: the outputs of the last step, in the same way.
-        seconds: how long a step took last, as far as the host waits for it; None: not measured yet.
+        seconds: time of a step in the last run, as the host sees it; None: not measured yet.
         executor: what runs it.
         is_prepared: whether it is recorded, or falls back to eager execution.
     """
@@ -119,7 +119,7 @@ class Step:
         latest = versions.latest()
         if self._checked == latest:
             return True
-        if self.executor.name == "eager":  # it reads everything anew but for the training's own settings
+        if self.executor.name == "eager":  # it reads everything anew except the trainer's settings
             return self._params is self.store.params and self._settings == self._training.version
         if self._made_of != self._fingerprint():
             return False
@@ -167,7 +167,7 @@ class Step:
         self.is_prepared = True
 
     def run(self, steps: int = 1) -> None:
-        """Run the step on so many consecutive batches; errors as for `prepare`."""
+        """Run the step on `steps` consecutive batches; errors as for `prepare`."""
         self.prepare()
         try:
             self.executor.run(steps)
@@ -180,9 +180,9 @@ class Step:
             self._begin(self.executor.name)  # the buffers are those of a step that broke off
             raise
 
-    def gradients(self, tape: Tape) -> tuple[Array, Array, Array]:
-        """Run the step up to its gradients; return the loss, the outputs and the targets."""
-        x, target, *weight = self.source.load(tape)
+    def gradients(self, tape: Tape, load: Callable[[Tape], Sequence[Array]]) -> tuple[Array, Array, Array]:
+        """Run the step on the batch that `load` returns up to its gradients; return the loss, outputs and targets."""
+        x, target, *weight = load(tape)
         prediction = self.model.forward(x, tape)
         value, gradient = self.loss.value_and_grad(prediction, target, weight[0] if weight else None, tape)
         self.model.backward(gradient, tape, input_gradient=False)
@@ -191,7 +191,7 @@ class Step:
     def work(self) -> None:
         """Run the step up to its update: gradients and the sums of the metrics."""
         self.tape.reset(first_row=self.first_row)
-        self.value, self.prediction, target = self.gradients(self.tape)
+        self.value, self.prediction, target = self.gradients(self.tape, self.source.load)
         self.source.add(self.value, self.prediction, target, self.tape)
 
     def update(self) -> None:
@@ -208,7 +208,7 @@ class Step:
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Restore, behind the block, what a step changes up to its update, the gradients excepted."""
+        """Restore after the block what a step changes before its update, except the gradients."""
         kept = [(a, a.copy()) for a in (self.store.buffers, *self.source.advances)]
         try:
             yield
@@ -221,7 +221,7 @@ class Step:
         if self._params.dtype == np.float32:
             return use_kernel("mma") if self._precision == "tf32" else nullcontext()
         if self.executor.name == "graph" and chosen_kernel() is None:
-            return use_kernel("tiled")  # cuBLAS serves float64 else, and its calls cannot be captured
+            return use_kernel("tiled")  # else cuBLAS computes them, and its calls cannot be captured
         return nullcontext()
 
     def describe(self) -> Explanation | None:

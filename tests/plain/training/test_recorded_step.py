@@ -237,6 +237,10 @@ class Escaping(Scale):
         return super().forward(np.asarray(x) * 1, tape)
 
 
+class OwnLoss(gn.CrossEntropyLoss):
+    """A user's class that does nothing of its own."""
+
+
 class Looking(Scale):
     def forward(self, x, tape=None):
         return super().forward(x if x.max() > 0 else -x, tape)
@@ -264,6 +268,25 @@ def test_a_step_that_cannot_be_recorded_falls_back_to_eager_steps_and_warns_once
     (message,) = [str(warning.message) for warning in warned]
     assert "falling back to eager steps: the training step could not be recorded: " in message
     assert why in message
+
+
+@pytest.mark.parametrize("kind", [Scale, Escaping])
+def test_single_steps_with_code_of_ones_own_over_arrays_of_another_dtype_have_the_numbers_of_that_code(kind):
+    automatic, eager = own("auto", kind), own("eager", kind)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        losses = [[float(one.step(X.astype(np.float64), Y)) for _ in range(3)] for one in (automatic, eager)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    assert len(warned) == (kind is Escaping)
+
+
+@pytest.mark.parametrize("kind", [gn.CrossEntropyLoss, OwnLoss])
+def test_single_steps_with_a_loss_of_ones_own_over_arrays_of_another_dtype_are_replayed(kind):
+    losses = []
+    for executor in ("auto", "eager"):
+        one = gn.Trainer(gn.MLP([5, 3], seed=0), loss=kind(), executor=executor)
+        losses.append([float(one.step(X.astype(np.float64), Y.astype(np.int32))) for _ in range(3)])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [Escaping, Looking, OptingOut])
@@ -450,6 +473,25 @@ def test_an_error_within_a_run_of_steps_counts_the_steps_before_it(executor):
     for one in (failed, whole):
         one.fit(X, Y, epochs=1, batch_size=5)
     assert_same(failed, whole)
+
+
+@pytest.mark.parametrize("executor", ["auto", "eager"])
+def test_an_epoch_whose_last_callback_raised_is_ended_by_the_next_fit(executor):
+    class RaisingOnce(gn.Callback):
+        raised = False
+
+        def on_steps_end(self, trainer, steps, rows):
+            if not self.raised and trainer.position == trainer.rows:
+                self.raised = True
+                raise FloatingPointError
+
+    one = trainer(executor, callbacks=[RaisingOnce()])
+    with pytest.raises(FloatingPointError):
+        one.fit(X, Y, epochs=1, batch_size=20)
+    one.fit(X, Y, epochs=1, batch_size=20)
+    whole = trainer(executor)
+    whole.fit(X, Y, epochs=1, batch_size=20)
+    assert_same(one, whole)
 
 
 def test_an_executor_may_change_between_two_fits():
