@@ -86,9 +86,9 @@ class ProgressBar(Callback):
         self._bar.update(rows)
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
-        shown = {name: f"{value:.4g}" for name, value in row.items() if name not in ("epoch", "lr", "seconds")}
-        self._bar.set_description(f"epoch {row['epoch']}", refresh=False)
-        self._bar.set_postfix(shown)
+        shown = [f"{name}={value:.4g}" for name, value in row.items() if name not in ("epoch", "lr", "seconds")]
+        self._bar.set_description(f"epoch {row['epoch']}", refresh=False)  # the next update shows both
+        self._bar.set_postfix_str(", ".join(shown), refresh=False)
 
     def on_fit_end(self, trainer: Training) -> None:
         if self._bar is not None:
