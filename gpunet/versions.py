@@ -11,18 +11,15 @@ import itertools
 from typing import Any, ClassVar
 
 _numbers = itertools.count(1)
-_latest = 0
 
-
-def latest() -> int:
-    """Return the version of the last change anywhere in this process."""
-    return _latest
+latest = 0
+"""The version of the last change anywhere in this process."""
 
 
 def advance() -> int:
     """Count a change; return its version."""
-    global _latest
-    _latest = version = next(_numbers)
+    global latest
+    latest = version = next(_numbers)
     return version
 
 

@@ -108,7 +108,7 @@ class Step:
         self.tape = Tape(self.seed, self.optimizer.counter)
         self.is_prepared = False
         self._made_of = self._fingerprint()
-        self._checked = versions.latest()
+        self._checked = versions.latest
 
     def _fingerprint(self) -> tuple[str | None, list[int]]:
         return chosen_kernel(), [part.version for part in self.parts]
@@ -116,7 +116,7 @@ class Step:
     @property
     def is_current(self) -> bool:
         """Whether nothing that the step was made of has changed since: model, loss, optimizer, device, kernels."""
-        latest = versions.latest()
+        latest = versions.latest
         if self._checked == latest:
             return True
         if self.executor.name == "eager":  # it reads everything anew except the trainer's settings
@@ -168,7 +168,8 @@ class Step:
 
     def run(self, steps: int = 1) -> None:
         """Run the step on `steps` consecutive batches; errors as for `prepare`."""
-        self.prepare()
+        if not self.is_prepared:
+            self.prepare()
         try:
             self.executor.run(steps)
         except NotRecordableError as error:  # found out before the first replay
