@@ -58,7 +58,7 @@ class Parameter(NamedTuple):
 
 @functools.cache
 def read_source(path: Path) -> str:
-    """Return a source with the headers beside it put in place, so that a compiler's cache sees them change.
+    """Return a source with the text of its headers in it, so that a compiler's cache sees them change.
 
     Raises:
         CompileError: the file or a header that it includes is not there.
