@@ -7,8 +7,6 @@
 // It divides by rows. A part may begin and end inside a block of eight numbers, which its neighbours then make too. The
 // numbers of up to BLOCKS blocks are made first, by scalar 64-bit multiplications, and used by loops that vectorize.
 
-#include <algorithm>
-
 #include "common.h"
 #include "vector.h"
 
@@ -63,7 +61,7 @@ static void dropout_forward(Int begin, Int end,
     const Int stop = end * n;
     for (Int i = begin * n; i < stop;) {
         const Word place = static_cast<Word>(first_row) * n + i;  // in the global batch
-        const Int skip = place % DRAWS, count = std::min(stop - i, BLOCKS * DRAWS - skip);
+        const Int skip = place % DRAWS, count = smaller(stop - i, BLOCKS * DRAWS - skip);
         for (Int block = 0; block * DRAWS < skip + count; ++block)
             philox(place / DRAWS + block, step[0], draw, seed, bits + block * DRAWS);
         INDEPENDENT

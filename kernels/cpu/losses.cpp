@@ -9,8 +9,6 @@
 // It divides by rows. Rows are often narrow, also of one element, so several are taken as one array of up to BUFFER
 // elements, whose losses are added up row by row afterwards; a wider row is taken in parts.
 
-#include <algorithm>
-
 #include "common.h"
 #include "math.h"
 #include "vector.h"
@@ -57,20 +55,20 @@ DEVICE void scale_rows(const T* of_elements, T* __restrict__ slope, T* __restric
 template <typename Share, typename Loss>
 DEVICE void losses_of_rows(Int begin, Int end, const T* prediction, const T* target, T* slope, T* losses, Int n,
                            Share share, Loss loss) {
-    const Int rows_at_once = std::max<Int>(1, BUFFER / std::max<Int>(n, 1));
+    const Int rows_at_once = larger<Int>(1, BUFFER / larger<Int>(n, 1));
     T of_elements[BUFFER];
     for (Int row = begin; row < end; row += rows_at_once) {
-        const Int rows = std::min(rows_at_once, end - row);
-        std::fill_n(losses + row, rows, T(0));
+        const Int rows = smaller(rows_at_once, end - row);
+        for (Int i = row; i < row + rows; ++i) losses[i] = 0;
         for (Int first = row * n; first < (row + rows) * n; first += BUFFER) {
-            const Int count = std::min((row + rows) * n - first, BUFFER);
+            const Int count = smaller((row + rows) * n - first, BUFFER);
             INDEPENDENT
             for (Int j = 0; j < count; ++j) {
                 const LossAndSlope both = loss(prediction[first + j], target[first + j]);
                 of_elements[j] = both.loss;
                 slope[first + j] = both.slope;
             }
-            scale_rows(of_elements, slope + first, losses + row, rows, std::min(n, count),
+            scale_rows(of_elements, slope + first, losses + row, rows, smaller(n, count),
                        [=](Int i) { return share(row + i); });
         }
     }

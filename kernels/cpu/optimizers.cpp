@@ -8,10 +8,8 @@
 // Memory-bound: Adam reads p, g, m, v and writes p, m, v, 28 bytes for some 15 FLOPs (and the gradient where it is
 // clipped), so each rule is one pass.
 
-#include <algorithm>
-#include <cmath>
-
 #include "common.h"
+#include "math.h"
 #include "vector.h"
 
 constexpr Int BLOCK = 16384;
@@ -26,14 +24,14 @@ struct Range {
 };
 
 DEVICE Range elements(Int begin, Int end, Int size) {
-    return {std::min(begin * BLOCK, size), std::min(end * BLOCK, size)};
+    return {smaller(begin * BLOCK, size), smaller(end * BLOCK, size)};
 }
 
 // The sum of the squares; NaN where an element is NaN or infinite. In T, and again in double where that overflows: then
 // it is infinite at most in double, for finite elements.
 DEVICE double square_sum(const T* g, Int n) {
     const double sum = sum_terms<T, 4 * LANES>(n, [=](Int i) { return g[i] * g[i]; });
-    if (std::isfinite(sum)) return sum;
+    if (sum - sum == 0) return sum;  // it is finite
     return sum_terms<double>(n, [=](Int i) {
         const double x = g[i];
         return x * x + (x - x);
@@ -67,8 +65,8 @@ SLICES(clip_value)
 DEVICE double clip_factor(const double* partial_squares, Int parts, double max_norm) {
     double squares = 0;
     for (Int part = 0; part < parts; ++part) squares += partial_squares[part];
-    const double clip = max_norm > 0 ? max_norm / (std::sqrt(squares) + 1e-6) : 1;
-    return squares == squares ? std::min(clip, 1.0) : 0;
+    const double clip = max_norm > 0 ? max_norm / (real::sqrt(squares) + 1e-6) : 1;
+    return squares == squares ? smaller(clip, 1.0) : 0;
 }
 
 // What a step does: its number from 1 on, its learning rate, and what scales the gradient.
@@ -79,7 +77,7 @@ struct Update {
 DEVICE Update find_update(const double* partial_squares, const double* rates, const Int* progress, Int parts, Int count,
                           double max_norm) {
     const Int done = progress[STEPS], place = done - progress[RATES_FROM];
-    const double rate = rates[std::max<Int>(std::min(place, count - 1), 0)];
+    const double rate = rates[larger<Int>(smaller(place, count - 1), 0)];
     return {static_cast<double>(done + 1), rate, clip_factor(partial_squares, parts, max_norm)};
 }
 
@@ -154,8 +152,8 @@ static void adam(Int begin, Int end,
                  double rest1, double rest2,    // 1 - beta1 and 1 - beta2
                  double eps, double weight_decay, bool decoupled) {
     const Update update = find_update(partial_squares, rates, progress, parts, count, max_norm);
-    const double a = update.rate * rest1 / -std::expm1(update.step * log_beta1);
-    const double r = std::sqrt(rest2 / -std::expm1(update.step * log_beta2));
+    const double a = update.rate * rest1 / -real::expm1(update.step * log_beta1);
+    const double r = real::sqrt(rest2 / -real::expm1(update.step * log_beta2));
     const T scale = static_cast<T>(a / r), floor = static_cast<T>(eps / r);
     const T keep1 = static_cast<T>(beta1), keep2 = static_cast<T>(beta2);
     const T shrink = static_cast<T>(decoupled ? 1 - update.rate * weight_decay : 1);
@@ -164,7 +162,7 @@ static void adam(Int begin, Int end,
         g += decay * p;
         m = keep1 * m + g;
         v = keep2 * v + g * g;
-        p = p * shrink - scale * (m / (std::sqrt(v) + floor));
+        p = p * shrink - scale * (m / (real::sqrt(v) + floor));
     };
     update_each<true, true>(p, g, m, v, elements(begin, end, size), update.factor, rule);
 }
@@ -190,7 +188,7 @@ static void rmsprop(Int begin, Int end,
     const auto rule = [=](T& p, T g, T& v, T& u) {
         g += weight_decay * p;
         v = alpha * v + rest * (g * g);
-        u = momentum * u + g / (std::sqrt(v) + eps);
+        u = momentum * u + g / (real::sqrt(v) + eps);
         p -= rate * u;
     };
     if (velocity) update_each<true, true>(p, g, v, velocity, own, update.factor, rule);

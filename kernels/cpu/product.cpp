@@ -7,8 +7,6 @@
 //
 // Options: REAL; BLAS_INT, the integer type of the library.
 
-#include <algorithm>
-
 #include "common.h"
 
 #ifndef BLAS_INT
@@ -26,7 +24,8 @@ DEVICE void multiply(Int gemm, int transpose_a, int transpose_b, Int m, Int n, I
                      const T* b, Int ldb, T* c, Int ldc) {
     if (m <= 0 || n <= 0) return;
     if (k == 0) {
-        for (Int i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, T(0));
+        for (Int i = 0; i < m; ++i)
+            for (Int j = 0; j < n; ++j) c[i * ldc + j] = 0;
         return;
     }
     reinterpret_cast<Gemm>(gemm)(

@@ -17,10 +17,7 @@
 #include <sched.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
-#include <thread>
 
 using Int = int64_t;
 
@@ -58,6 +55,16 @@ bool spin(Ready ready, Int turns) {
     }
     return false;
 }
+
+// Holds a mutex. <mutex>, <condition_variable> and <thread> would double the time that this file takes to compile.
+class Lock {
+   public:
+    explicit Lock(pthread_mutex_t& mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
+    ~Lock() { pthread_mutex_unlock(&mutex_); }
+
+   private:
+    pthread_mutex_t& mutex_;
+};
 
 constexpr Int SPINS = 4000;  // some 100 microseconds
 
@@ -130,42 +137,70 @@ struct Job {
 class Pool {
    public:
     bool try_run(const Program& program, Int steps, int threads) {
-        std::unique_lock<std::mutex> owned(busy_, std::try_to_lock);
-        if (!owned) return false;
-        while (workers_ < threads - 1) std::thread(&Pool::serve, this, ++workers_, posted_.load()).detach();
+        if (pthread_mutex_trylock(&busy_) != 0) return false;
+        threads = start(threads);
         Job job{program, steps, threads};
         working_.store(threads - 1, std::memory_order_relaxed);
         {
-            std::lock_guard<std::mutex> lock(sleep_);
+            const Lock lock(sleep_);
             job_ = &job;
             job_threads_ = threads;
             posted_.fetch_add(1, std::memory_order_release);
         }
-        wake_.notify_all();
+        pthread_cond_broadcast(&wake_);
         job.work(0);
         const auto done = [&] { return working_.load(std::memory_order_acquire) == 0; };
         while (!spin(done, SPINS)) sched_yield();
+        pthread_mutex_unlock(&busy_);
         return true;
     }
 
    private:
-    void serve(int thread, Int seen) {
+    struct Worker {
+        Pool* pool;
+        int thread;
+        Int seen;
+    };
+
+    // Start the threads that are missing; return how many there are, the caller among them. The system may refuse some.
+    int start(int threads) {
+        for (pthread_t id; workers_ < threads - 1; ++workers_) {
+            Worker* worker = new Worker{this, workers_ + 1, posted_.load()};
+            if (pthread_create(&id, nullptr, serve, worker) != 0) {
+                delete worker;
+                return workers_ + 1;
+            }
+            pthread_detach(id);
+        }
+        return threads;
+    }
+
+    static void* serve(void* argument) {
+        const Worker worker = *static_cast<Worker*>(argument);
+        delete static_cast<Worker*>(argument);
+        worker.pool->wait_for_jobs(worker.thread, worker.seen);
+        return nullptr;
+    }
+
+    void wait_for_jobs(int thread, Int seen) {
         for (;;) {
             const auto called = [&] { return posted_.load(std::memory_order_acquire) != seen; };
             spin(called, SPINS);
-            std::unique_lock<std::mutex> lock(sleep_);
-            wake_.wait(lock, called);
-            seen = posted_.load(std::memory_order_relaxed);
-            if (thread >= job_threads_) continue;  // the job may be gone already: nobody waits for this thread
-            Job* job = job_;
-            lock.unlock();
+            Job* job;
+            {
+                const Lock lock(sleep_);
+                while (!called()) pthread_cond_wait(&wake_, &sleep_);
+                seen = posted_.load(std::memory_order_relaxed);
+                job = thread < job_threads_ ? job_ : nullptr;
+            }
+            if (job == nullptr) continue;  // nobody waits for this thread
             job->work(thread);
             working_.fetch_sub(1, std::memory_order_release);
         }
     }
 
-    std::mutex busy_, sleep_;
-    std::condition_variable wake_;
+    pthread_mutex_t busy_ = PTHREAD_MUTEX_INITIALIZER, sleep_ = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t wake_ = PTHREAD_COND_INITIALIZER;
     std::atomic<Int> posted_{0};
     std::atomic<int> working_{0};
     Job* job_ = nullptr;
@@ -176,7 +211,7 @@ class Pool {
 // begins with a new state.
 struct Process {
     Pool pool;
-    std::mutex blas;
+    pthread_mutex_t blas = PTHREAD_MUTEX_INITIALIZER;
     int users = 0, blas_threads = 0;
     bool forked_inside = false;  // the BLAS was set to one thread at the fork; blas_threads is what to restore
 
@@ -202,7 +237,7 @@ class SingleThreadedBlas {
    public:
     SingleThreadedBlas(const Program& program, Process& process) : program_(program), process_(process) {
         if (program.set_blas_threads == nullptr) return;
-        std::lock_guard<std::mutex> lock(process.blas);
+        const Lock lock(process.blas);
         if (process.users++ > 0) return;
         if (!process.forked_inside) process.blas_threads = program.get_blas_threads();
         process.forked_inside = false;
@@ -210,7 +245,7 @@ class SingleThreadedBlas {
     }
     ~SingleThreadedBlas() {
         if (program_.set_blas_threads == nullptr) return;
-        std::lock_guard<std::mutex> lock(process_.blas);
+        const Lock lock(process_.blas);
         if (--process_.users == 0 && process_.blas_threads > 1) program_.set_blas_threads(process_.blas_threads);
     }
 
@@ -234,8 +269,5 @@ extern "C" __attribute__((visibility("default"))) int gpunet_all_below(const Int
     return outside == 0;
 }
 
-// What a search for a compiler calls: 42 for 1764, if threads start and this processor runs the code.
-extern "C" __attribute__((visibility("default"))) int gpunet_probe(int x) {
-    std::thread([&x] { x /= 42; }).join();
-    return x;
-}
+// What a search for a compiler calls: 42 for 1764, if this processor runs the code.
+extern "C" __attribute__((visibility("default"))) int gpunet_probe(int x) { return x / 42; }

@@ -12,8 +12,6 @@
 // remainder and without sums across a vector. With more classes they run along a row, which stays in cache: one for the
 // maximum, one for the exponentials and their sum, one for the gradient.
 
-#include <algorithm>
-
 #include "common.h"
 #include "math.h"
 #include "vector.h"
@@ -73,7 +71,7 @@ struct Batch {
 
 template <typename Loss>
 DEVICE void in_groups(const Batch& batch, Int begin, Int end, Loss loss) {
-    for (Int row = begin; row < end; row += LANES) loss(batch, row, std::min(LANES, end - row));
+    for (Int row = begin; row < end; row += LANES) loss(batch, row, smaller(LANES, end - row));
 }
 
 DEVICE T not_below(T lowest, T distance) { return distance < lowest ? lowest : distance; }
@@ -112,7 +110,7 @@ struct Tile {
 
     DEVICE void load(const T* rows, Int count, Int classes) {
         for (Int l = 0; l < LANES; ++l)
-            for (Int j = 0; j < classes; ++j) z[j][l] = rows[std::min(l, count - 1) * classes + j];
+            for (Int j = 0; j < classes; ++j) z[j][l] = rows[smaller(l, count - 1) * classes + j];
     }
 
     DEVICE void store(T* rows, Int count, Int classes) const {
@@ -153,7 +151,7 @@ static void few_hard(const Batch& batch, Int first, Int count) {
     tile.load(batch.logits + first * batch.classes, count, batch.classes);
     tile.subtract_largest(batch.classes);
     for (Int l = 0; l < LANES; ++l) {
-        const Label label = Label::of(batch, first + std::min(l, count - 1));
+        const Label label = Label::of(batch, first + smaller(l, count - 1));
         places[l] = label.place;
         group.mass[l] = label.mass;
         group.product[l] = label.product(batch, tile.z[label.place][l]);
@@ -219,7 +217,7 @@ static void few_soft(const Batch& batch, Int first, Int count) {
     const Int classes = batch.classes;
     tile.load(batch.logits + first * classes, count, classes);
     for (Int l = 0; l < LANES; ++l) {
-        const Target<SOFT_LABELS, WEIGHTED> t(batch, first + std::min(l, count - 1));
+        const Target<SOFT_LABELS, WEIGHTED> t(batch, first + smaller(l, count - 1));
         for (Int j = 0; j < classes; ++j) targets.z[j][l] = t[j];
         targets.z[t.label][l] += t.extra;
     }

@@ -78,7 +78,7 @@ FAULTS = {
     ),
     "a lane of another row": (
         "softmax_cross_entropy.cpp",
-        "std::min(l, count - 1) * classes",
+        "smaller(l, count - 1) * classes",
         "0 * classes",
         few_classes,
     ),
@@ -142,7 +142,7 @@ FAULTS = {
         adam,
     ),
     "Adam's step from 0 on": ("optimizers.cpp", "static_cast<double>(done + 1)", "static_cast<double>(done)", adam),
-    "rates that do not move": ("optimizers.cpp", "std::min(place, count - 1)", "std::min<Int>(place, 0)", rates),
+    "rates that do not move": ("optimizers.cpp", "smaller(place, count - 1)", "smaller<Int>(place, 0)", rates),
     "no look ahead": ("optimizers.cpp", "(look_ahead ?", "(!look_ahead ?", sgd),
     "a mean of g": ("optimizers.cpp", "rest * (g * g)", "rest * g", rmsprop),
     "clipped below alone": ("optimizers.cpp", "g[i] > limit ? limit :", "", clipped),
@@ -159,7 +159,7 @@ FAULTS = {
     "a batch that stays": ("gather.cpp", "place[0] += count;", "", gather),
     "a transpose that is forgotten": ("product.cpp", "multiply(gemm, TRANSPOSED", "multiply(gemm, NORMAL", products),
     "rows from the beginning": ("product.cpp", "a + begin * lda", "a", products),
-    "an empty sum that is no zero": ("product.cpp", "n, T(0)", "n, T(1)", no_products),
+    "an empty sum that is no zero": ("product.cpp", "ldc + j] = 0", "ldc + j] = 1", no_products),
 }
 
 

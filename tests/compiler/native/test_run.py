@@ -82,6 +82,20 @@ def test_a_child_of_a_fork_runs_programs_with_threads_of_its_own_and_the_setting
     assert (done.returncode, done.stdout) == (0, "all programs done\n"), done.stdout + done.stderr
 
 
+def test_where_the_system_refuses_threads_a_program_runs_on_those_that_there_are(build, tmp_path):
+    start = "pthread_create(&id, nullptr, serve, worker)"
+    source = (FOLDER / "run.cpp").read_text()
+    assert source.count(start) == 1
+    refused = tmp_path / "run.cpp"
+    refused.write_text(
+        source.replace(start, f"(workers_ < 1 ? {start} : EAGAIN)").replace(
+            "#include <pthread.h>", "#include <cerrno>\n#include <pthread.h>"
+        )
+    )
+    done = drive(build(refused, tmp_path, "-fsanitize=thread"), "threads")
+    assert (done.returncode, done.stdout) == (0, "all programs done\n"), done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("fault", RACES)
 def test_a_race_that_is_planted_is_found(fault, build, tmp_path):
     right, wrong = RACES[fault]
