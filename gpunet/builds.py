@@ -198,7 +198,7 @@ def _sweep() -> None:
 
 @functools.cache
 def _machine() -> tuple[str, ...]:
-    """Return what a library depends on besides its parts: the system, its C library, and the processor."""
+    """Return what a library depends on in addition to its parts: the system, its C library, and the processor."""
     c_library = ""
     with suppress(ValueError, OSError, AttributeError):
         c_library = os.confstr("CS_GNU_LIBC_VERSION") or ""

@@ -132,7 +132,7 @@ class EpochLoop:
         """Read the sums of the epoch, which began at that time with so many rows left; validate; call callbacks."""
         training, ranks = self._training, self._training.ranks
         first_skipped = training.optimizer.prepare().progress.first_skipped
-        means, skipped = training.running.read_beside(first_skipped, ranks.total)
+        means, skipped = training.running.read_with(first_skipped, ranks.total)
         if rows and (step := self._steps.find((self._batches, self._batch_size))) is not None:
             step.seconds = (time.perf_counter() - began) * self._batch_size / rows
         if skipped and ranks.main:

@@ -56,13 +56,15 @@ class RunningMeans:
         with self._device.activate():
             self.totals.fill(0)
 
-    def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        """Add a batch: its mean loss (), its outputs (rows, ..., outputs) and its targets."""
-        self.accumulate(value, prediction, target, tape)
-        self.count(prediction)
-
     def accumulate(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        """Do the part of `add` that is work on the device, which a recorded step does again at each replay."""
+        """Add a batch to the sums on the device; a recorded step does this again at each replay.
+
+        Args:
+            value: (), the mean loss of the batch.
+            prediction: (rows, ..., outputs).
+            target: as the loss takes it.
+            tape: where memory comes from.
+        """
         xp = array_module(value=value, prediction=prediction)
         self.to(device_of(prediction))
         if xp is not np:
@@ -73,7 +75,7 @@ class RunningMeans:
             self._add_numpy(value, prediction, target, tape)
 
     def count(self, prediction: Array, steps: int = 1) -> None:
-        """Do the other part for steps of such outputs: count the rows and the answers."""
+        """Count on the host the rows and the answers of so many steps with such outputs."""
         rows = self._rows_of(prediction)
         self._rows += steps * rows
         if self._judges:
@@ -83,15 +85,13 @@ class RunningMeans:
         """Return how many rows count; where a classifier answers at each position of a row, each position does."""
         return math.prod(prediction.shape[:-1]) if self.task == "classification" else len(prediction)
 
-    def read(self) -> dict[str, float]:
-        """Return the means so far, as {"loss": ..., "accuracy": ...}."""
-        return self._means([*self._device.to_host(self.totals), self._rows, self._answers])
+    def read_with(self, number: Array, total: Total = list) -> tuple[dict[str, float], int]:
+        """Return the means so far, as {"loss": ..., "accuracy": ...}, and a whole number, by one read of the device.
 
-    def read_beside(self, number: Array, total: Total = list) -> tuple[dict[str, float], int]:
-        """Return the means and a whole number, (1,), by one read of the device: the only one in an epoch.
+        It is the only read of an epoch.
 
         Args:
-            number: which one.
+            number: (1,) on the device.
             total: sums over those who share the batches.
         """
         both = self._device.xp.empty(3, np.float64)

@@ -18,7 +18,7 @@ class Source(Protocol):
     """Where the batches of a step come from, and where its metrics go.
 
     Attributes:
-        advances: arrays besides the model's that a step changes, such as the place in the epoch.
+        advances: arrays that a step changes and that are not the model's, such as the place in the epoch.
         recordable: whether a step that loads from here can be recorded.
     """
 

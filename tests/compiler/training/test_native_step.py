@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from every_layer import EXAMPLES, LABELS, example
 from native_steps import X, Y, assert_follows, assert_same_bits, bits, fit, make, spied_steps
+from own_layers import Scale
 from problems import classification
 
 import gpunet as gn
@@ -175,23 +176,6 @@ def test_a_step_with_every_layer_follows_numpy_where_the_layer_has_no_kernels(na
         pair.append(gn.Trainer(model, optimizer=gn.SGD(0.05, momentum=0.5), executor=executor))
         pair[-1].fit(x, LABELS, epochs=5, batch_size=8)
     assert_follows(*pair)
-
-
-class Scale(gn.Layer):
-    """A layer of a user's own, in array code."""
-
-    def __init__(self, features):
-        super().__init__({"scale": np.full(features, 1.5)})
-
-    def forward(self, x, tape=None):
-        if tape is not None:
-            tape.save(self, x)
-        return x * self.params["scale"]
-
-    def backward(self, dy, tape, *, input_gradient=True):
-        (x,) = tape.restore(self)
-        self.grads["scale"][...] = (dy * x).sum(axis=0)
-        return dy * self.params["scale"]
 
 
 class Strided(Scale):

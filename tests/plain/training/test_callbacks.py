@@ -1,4 +1,4 @@
-"""What happens beside training: the bar, early stopping, checkpoints, logs, and the end on NaN."""
+"""The callbacks: the progress bar, early stopping, checkpoints, logs, and the end on NaN."""
 
 import csv
 import io
@@ -89,10 +89,10 @@ def test_a_callback_sees_each_step_or_all_steps_of_a_call(executor):
         def on_step_end(self, trainer, rows):
             self.rows = (*self.rows, rows)
 
-    alone, beside, each = Steps(), Steps(), EachStep()
-    for callbacks in ([alone], [beside, each]):
+    alone, together, each = Steps(), Steps(), EachStep()
+    for callbacks in ([alone], [together, each]):
         gn.Trainer(net(), callbacks=callbacks, executor=executor).fit(X, Y, epochs=2, batch_size=7)
-    for calls in (alone.calls, beside.calls):
+    for calls in (alone.calls, together.calls):
         assert sum(steps for steps, *_ in calls) == 2 * 9
         assert sum(rows for _, rows, *_ in calls) == 2 * 60
         done = 0
@@ -101,7 +101,7 @@ def test_a_callback_sees_each_step_or_all_steps_of_a_call(executor):
             assert of_optimizer == done
             assert rows in (7 * steps, 4)
             assert 0 < position <= 60
-    assert [steps for steps, *_ in beside.calls] == 18 * [1]
+    assert [steps for steps, *_ in together.calls] == 18 * [1]
     assert each.rows == 2 * (*8 * [7], 4)
 
 

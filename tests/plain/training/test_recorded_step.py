@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from own_layers import Scale
 from problems import classification, weights
 
 import gpunet as gn
@@ -200,23 +201,6 @@ def test_other_data_of_the_same_shape_is_what_the_next_fit_sees():
         one.fit(X, Y, epochs=2, batch_size=20)
         one.fit(X[:60] * 2, Y[:60], epochs=2, batch_size=20)
     assert_same(*pair)
-
-
-class Scale(gn.Layer):
-    """A layer of a user's own, in array code that takes fresh memory."""
-
-    def __init__(self, features):
-        super().__init__({"scale": np.full(features, 1.5)})
-
-    def forward(self, x, tape=None):
-        if tape is not None:
-            tape.save(self, x)
-        return x * self.params["scale"]
-
-    def backward(self, dy, tape, *, input_gradient=True):
-        (x,) = tape.restore(self)
-        self.grads["scale"][...] = (dy * x).sum(axis=0)
-        return dy * self.params["scale"]
 
 
 def own(executor, kind=Scale):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from problems import classification, net
+from running_means import add, read
 
 import gpunet as gn
 from gpunet import native
@@ -16,39 +17,39 @@ LOGITS = np.array([[3, 1, 2], [0, 5, 1], [9, 8, 7], [1, 2, 3]], np.float32)  # a
 def added(task, *batches):
     means = RunningMeans(task)
     for value, prediction, target in batches:
-        means.add(np.array(value, np.float32), prediction, target, Tape())
+        add(means, np.array(value, np.float32), prediction, target, Tape())
     return means
 
 
 def test_the_loss_is_the_mean_over_rows_not_over_batches():
     batches = [(1.0, LOGITS[:3], np.zeros(3, np.int64)), (5.0, LOGITS[3:], np.zeros(1, np.int64))]
-    assert added("classification", *batches).read()["loss"] == (3 * 1.0 + 1 * 5.0) / 4
+    assert read(added("classification", *batches))["loss"] == (3 * 1.0 + 1 * 5.0) / 4
 
 
 @pytest.mark.parametrize("target", [np.array([0, 1, 1, 2]), np.eye(3, dtype=np.float32)[[0, 1, 1, 2]]])
 def test_an_answer_is_right_where_the_largest_logit_is(target):
-    assert added("classification", (0, LOGITS, target)).read()["accuracy"] == 0.75
+    assert read(added("classification", (0, LOGITS, target)))["accuracy"] == 0.75
 
 
 @pytest.mark.parametrize("target", [np.array([[0, 1], [1, 2]]), np.eye(3, dtype=np.float32)[[[0, 1], [1, 2]]]])
 def test_each_position_of_a_row_counts_in_accuracy_and_mean(target):
     batches = [(1.0, LOGITS.reshape(2, 2, 3), target), (4.0, LOGITS[:1].reshape(1, 1, 3), target[:1, :1])]
-    assert added("classification", *batches).read() == {"loss": (4 * 1.0 + 4.0) / 5, "accuracy": 4 / 5}
+    assert read(added("classification", *batches)) == {"loss": (4 * 1.0 + 4.0) / 5, "accuracy": 4 / 5}
 
 
 def test_each_yes_or_no_counts():
     logits = np.array([[2, -1], [-3, 4]], np.float32)
     target = np.array([[1, 0], [0, 0]], np.float32)
-    assert added("binary", (0, logits, target)).read()["accuracy"] == 0.75
+    assert read(added("binary", (0, logits, target)))["accuracy"] == 0.75
 
 
 def test_values_have_no_accuracy():
-    assert added("regression", (2.0, LOGITS, LOGITS)).read() == {"loss": 2.0}
+    assert read(added("regression", (2.0, LOGITS, LOGITS))) == {"loss": 2.0}
 
 
 def test_many_small_losses_lose_no_digits():
     batches = [(1.0, LOGITS[:1], LOGITS[:1])] + 1000 * [(1e-7, LOGITS[:1], LOGITS[:1])]
-    assert added("regression", *batches).read()["loss"] == pytest.approx((1 + 1000 * 1e-7) / 1001, rel=1e-9)
+    assert read(added("regression", *batches))["loss"] == pytest.approx((1 + 1000 * 1e-7) / 1001, rel=1e-9)
 
 
 def test_a_state_goes_on_and_a_reset_begins_anew():
@@ -56,18 +57,18 @@ def test_a_state_goes_on_and_a_reset_begins_anew():
     means = added("classification", batch, batch)
     again = RunningMeans("classification")
     again.restore(means.state())
-    again.add(np.array(4.0), *batch[1:], Tape())
-    assert again.read() == {"loss": 2.0, "accuracy": 0.75}
+    add(again, np.array(4.0), *batch[1:], Tape())
+    assert read(again) == {"loss": 2.0, "accuracy": 0.75}
     again.reset()
-    again.add(np.array(4.0), LOGITS, np.array([2, 0, 1, 0]), Tape())
-    assert again.read() == {"loss": 4.0, "accuracy": 0.0}
+    add(again, np.array(4.0), LOGITS, np.array([2, 0, 1, 0]), Tape())
+    assert read(again) == {"loss": 4.0, "accuracy": 0.0}
 
 
 def test_a_state_before_the_first_batch_is_one_too():
     means = RunningMeans("binary")
     means.restore(RunningMeans("binary").state())
-    means.add(np.array(1.0), LOGITS, LOGITS, Tape())
-    assert means.read()["loss"] == 1.0
+    add(means, np.array(1.0), LOGITS, LOGITS, Tape())
+    assert read(means)["loss"] == 1.0
 
 
 def reads(batch_size, callbacks=(), epochs=3, **options):
@@ -104,8 +105,8 @@ def test_all_epochs_sum_into_one_array():
     means = RunningMeans("regression")
     places = set()
     for _ in range(3):
-        means.add(np.array(1.0), LOGITS, LOGITS, Tape())
+        add(means, np.array(1.0), LOGITS, LOGITS, Tape())
         places.add(means.totals.ctypes.data)
-        assert means.read() == {"loss": 1.0}
+        assert read(means) == {"loss": 1.0}
         means.reset()
     assert len(places) == 1
