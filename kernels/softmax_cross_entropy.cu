@@ -23,7 +23,6 @@
 constexpr int THREADS = 512;
 constexpr int AT_ONCE = 4;
 constexpr int GROUPS = WARP / LANES;  // rows that a warp takes together
-constexpr T LOWEST = T(-3e38);        // below any logit's distance from the largest; but 0 * LOWEST is a number
 
 // N where rows or, with labels, classes have weights: sum_i w_i c_{label i}. Launch: grid (1,), block (256,).
 // FLOPs: 2 * rows

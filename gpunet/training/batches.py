@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,22 @@ from gpunet.training.running import RunningMeans
 
 GATHER = native.Kernel("gather.cpp", "gather")
 ADVANCE = native.Kernel("gather.cpp", "advance")
+
+
+class Rows(NamedTuple):
+    """Where a kernel that gathers the batches itself finds their rows, and where it adds its sums.
+
+    Attributes:
+        arrays: features, targets and, if there are any, row weights, (rows, ...).
+        order: (rows,) int64, the order of the epoch; None: as they lie.
+        place: (1,) int64, the place of the next batch in it; None: the first.
+        totals: (2,) float64, the sums of the metrics; None: there are none.
+    """
+
+    arrays: Sequence[Array]
+    order: Array | None
+    place: Array | None
+    totals: Array | None
 
 
 class Batches:
@@ -100,6 +116,10 @@ class Batches:
             do(partial(self._take, [a.view(np.ndarray) for a in batch]))
         return batch
 
+    def rows(self) -> tuple[Sequence[Array], Array, Array]:
+        """Return the arrays, the order of the epoch and the place in it."""
+        return self._arrays, self._order, self.place
+
     def _next_rows(self, count: int) -> np.ndarray:
         first = int(self.place[0])
         self.place[0] = first + count
@@ -122,12 +142,17 @@ class NextRows:
 
     def __init__(self, batches: Batches, count: int, running: RunningMeans):
         self._batches, self._count, self._running = batches, count, running
+        self.kinds = batches.kinds
         self.advances: Sequence[Array] = (batches.place, running.totals)
         self.recordable = batches.on_device
 
     def load(self, tape: Tape) -> list[Array]:
         """Return the next rows."""
         return self._batches.next(self._count, tape)
+
+    def rows(self) -> Rows:
+        """Return where the rows of the batches are."""
+        return Rows(*self._batches.rows(), self._running.totals)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Add a step's loss and right answers."""
