@@ -154,7 +154,7 @@ def _attention(graph: Graph, layer: MultiHeadAttention, x: str, row: Row) -> str
 
 def _convolution(graph: Graph, layer: Conv1d | Conv2d, x: str, row: Row) -> str:
     params = (to_host(a) for a in layer.params.values())  # the weight, and the bias where there is one
-    return graph.add("Conv", x, *params, group=layer.groups, **_window(layer))
+    return _activation(graph, layer, graph.add("Conv", x, *params, group=layer.groups, **_window(layer)), row)
 
 
 def _avg_pool(graph: Graph, layer: AvgPool2d, x: str, row: Row) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from every_layer import EXAMPLES
 
 import gpunet as gn
 from gpunet.data import Column, Standardizer, TableSchema
@@ -108,6 +110,40 @@ def test_a_linear_layer_takes_rows_of_any_shape(run):
 
 def test_every_activation_of_gpunet_has_an_onnx_form():
     assert set(FUNCTIONS.values()) == ACTIVATIONS.keys()
+
+
+WITH_ACTIVATION = {
+    "Activation": gn.Activation,
+    "Conv1d": lambda f: gn.Conv1d(3, 4, 2, activation=f, rng=0),
+    "Conv2d": lambda f: gn.Conv2d(2, 4, 3, activation=f, rng=0),
+    "GLU": lambda f: gn.GLU(activation=f),
+    "Linear": lambda f: gn.Linear(4, 5, activation=f, rng=0),
+    "TransformerEncoderLayer": lambda f: gn.TransformerEncoderLayer(4, 2, 6, activation=f, rng=0),
+}
+"""The layers that have an activation of their own, made with a given one; they take the rows of `EXAMPLES`."""
+
+
+def test_every_layer_with_an_activation_of_its_own_is_tested():
+    arguments = {name: inspect.signature(getattr(gn, name)).parameters for name in EXAMPLES}
+    assert WITH_ACTIVATION.keys() == {name for name in EXAMPLES if "activation" in arguments[name]}
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_layer_before_every_activation_computes_the_same_in_onnxruntime(run, name, activation):
+    make, X = EXAMPLES[name]
+    model = randomised(gn.Sequential(make(), FUNCTIONS[activation]()))
+    y = run(model, X, input_shape=X.shape[1:])["prediction"]
+    assert np.abs(y - model.predict(X)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+@pytest.mark.parametrize("name", WITH_ACTIVATION)
+def test_every_activation_of_a_layer_computes_the_same_in_onnxruntime(run, name, activation):
+    X = EXAMPLES[name][1]
+    model = randomised(gn.Sequential(WITH_ACTIVATION[name](activation)))
+    y = run(model, X, input_shape=X.shape[1:])["prediction"]
+    assert np.abs(y - model.predict(X)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize(
