@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from every_layer import EXAMPLES, example
 from numpy.testing import assert_array_equal
 
 import gpunet as gn
@@ -93,6 +94,24 @@ class TestRoundTrip:
         assert back.keys() == arrays.keys()
         for name, b in back.items():
             assert_array_equal(b, arrays[name], strict=True)
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    def test_equal_models_give_equal_bytes_also_when_loaded_and_saved_again(self, path, name):
+        twins, files = (example(name)[0], example(name)[0]), set()
+        for model in (*twins, *(twins[0],) * 5):
+            model.save(path)
+            files.add(path.read_bytes())
+        gn.load(path).save(path)
+        assert files == {path.read_bytes()}
+
+    def test_equal_models_of_two_processes_give_equal_bytes(self, path):
+        gn.MLP([6, 5, 3], dropout=0.5).save(path)
+        here = path.read_bytes()
+        program = "import sys, gpunet as gn; gn.MLP([6, 5, 3], dropout=0.5).save(sys.argv[1])"
+        for seed in "12":
+            environment = {**os.environ, "PYTHONHASHSEED": seed}
+            subprocess.run([sys.executable, "-c", program, str(path)], check=True, env=environment)
+            assert path.read_bytes() == here
 
     def test_a_file_can_be_written_over(self, path):
         gn.MLP([2, 1]).save(path)
