@@ -11,7 +11,8 @@ import numpy as np
 from gpunet.data import Standardizer
 from gpunet.errors import ArgumentError, DataError, MissingPackageError, ShapeError
 from gpunet.files import write_bytes
-from gpunet.interop.onnx_graph import FLOAT, INT64, STRING, Graph
+from gpunet.interop.onnx_estimators import Estimator, as_model
+from gpunet.interop.onnx_graph import FLOAT, INT64, Graph
 from gpunet.interop.onnx_layers import add_layer
 from gpunet.interop.onnx_shapes import Row, input_row, output_row
 from gpunet.models import Model
@@ -23,18 +24,19 @@ OPSETS = (20, 21)
 
 
 def to_onnx(
-    model: Model, path: str | Path, *, input_shape: tuple[int | None, ...] | None = None, opset: int = 20
+    model: Model | Estimator, path: str | Path, *, input_shape: tuple[int | None, ...] | None = None, opset: int = 20
 ) -> None:
-    """Write a model as the ONNX file `path` (IR version 10).
+    """Write a model, or an estimator of `gpunet.sklearn`, as the ONNX file `path` (IR version 10).
 
     Its input is "X", (rows, features...): any number of raw rows as `model.predict` takes them, float32, or int64 where
-    the first layer takes indices. Its output "prediction" is what `model.predict` returns for them: class names, class
-    indices, or values in the units of the training targets. A classifier's second output, "probabilities", is what
-    `model.predict_proba` returns. Every number in the file is float32, also where the model's own dtype is float64.
-    Where the model was trained on a CSV file, the metadata "features" lists the features' names as JSON.
+    the first layer takes indices. Its output "prediction" is what `model.predict` returns for them: class names (of an
+    estimator, its labels of any type), class indices, or values in the units of the training targets. A classifier's
+    second output, "probabilities", is what `model.predict_proba` returns. Every number in the file is float32, also
+    where the model's own dtype is float64. Where the model was trained on a CSV file, the metadata "features" lists the
+    features' names as JSON.
 
     Args:
-        model: the model, on any device.
+        model: the model, or the fitted estimator, on any device.
         path: the file to write.
         input_shape: the shape of a row of X, with None for an axis of any length, such as (None, 3) for 3 features at
             each of any number of steps; by default that of the model's standardisation, else what its first layer
@@ -42,8 +44,8 @@ def to_onnx(
         opset: the version of the ONNX operators, 20 or 21.
 
     Raises:
-        ArgumentError: a layer or an activation function without an ONNX form, which is named; an input shape that is
-            none or must be given; another opset.
+        ArgumentError: a layer or an activation function without an ONNX form, which is named; neither a model nor a
+            fitted estimator; an input shape that is none or must be given; another opset.
         DataError: a number that float32 cannot hold.
         MissingPackageError: onnx is not installed.
         OSError: the file cannot be written; one that was there before is untouched.
@@ -58,16 +60,19 @@ def to_onnx(
         from onnx import helper
     except ImportError:
         raise MissingPackageError("to_onnx needs onnx: pip install 'onnx>=1.17'") from None
-    row = input_row(model, input_shape)
+    network = model if isinstance(model, Model) else as_model(model)
+    row = input_row(network, input_shape)
     graph = Graph()
-    x = "X" if model.input_scaler is None else _standardised(graph, model.input_scaler)
-    y = add_layer(graph, model, x, row)
-    outputs = _outputs(graph, model, y, output_row(model, row))
+    x = "X" if network.input_scaler is None else _standardised(graph, network.input_scaler)
+    y = add_layer(graph, network, x, row)
+    if not isinstance(model, Model) and model.out_activation_ == "exp":  # a regression of counts, by the Poisson loss
+        y = graph.add("Exp", y)
+    outputs = _outputs(graph, network, y, output_row(network, row))
     proto = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "gpunet",
-            [helper.make_tensor_value_info("X", FLOAT if model.index_range is None else INT64, ["rows", *row])],
+            [helper.make_tensor_value_info("X", FLOAT if network.index_range is None else INT64, ["rows", *row])],
             [helper.make_tensor_value_info(name, kind, ["rows", *row]) for name, kind, row in outputs],
             graph.constants,
         ),
@@ -75,8 +80,8 @@ def to_onnx(
         ir_version=IR_VERSION,
         producer_name="gpunet",
     )
-    if model.schema is not None:
-        helper.set_model_props(proto, {"features": json.dumps(model.schema.feature_names)})
+    if network.schema is not None:
+        helper.set_model_props(proto, {"features": json.dumps(network.schema.feature_names)})
     write_bytes(path, proto.SerializeToString())
 
 
@@ -138,5 +143,6 @@ def _labels(graph: Graph, model: Model, indices: str, row: Row) -> tuple[str, in
     if model.classes is None:
         graph.add("Identity", indices, output="prediction")
         return ("prediction", INT64, row)
-    graph.add("Gather", np.array(model.classes, object), indices, output="prediction")
-    return ("prediction", STRING, row)
+    names = np.array(model.classes)
+    graph.add("Gather", names.astype(object) if names.dtype.kind == "U" else names, indices, output="prediction")
+    return ("prediction", graph.constants[-1].data_type, row)

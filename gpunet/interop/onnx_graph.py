@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet.errors import DataError
 
-FLOAT, INT64, STRING, DOUBLE = 1, 7, 8, 11
+FLOAT, INT64, DOUBLE = 1, 7, 11
 """ONNX's numbers of the types of elements (TensorProto.DataType in onnx.proto)."""
 
 

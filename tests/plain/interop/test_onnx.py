@@ -352,6 +352,14 @@ def test_a_layer_or_function_without_an_onnx_form_is_named(tmp_path, layer, name
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", WITH_ACTIVATION)
+def test_a_function_of_ones_own_is_named_in_every_layer_that_takes_one(tmp_path, name):
+    model = gn.Sequential(WITH_ACTIVATION[name](MyActivation()))
+    with pytest.raises(gn.errors.ArgumentError, match=r"layer 0, .*MyActivation has no ONNX form"):
+        gn.interop.to_onnx(model, tmp_path / "model.onnx", input_shape=EXAMPLES[name][1].shape[1:])
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("opset", [19, 22, 99, None])
 def test_an_opset_that_is_too_old_or_too_new_is_refused(tmp_path, opset):
     with pytest.raises(gn.errors.ArgumentError, match=f"opset must be 20 .* got {opset}"):
