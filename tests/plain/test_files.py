@@ -104,6 +104,25 @@ class TestRoundTrip:
         gn.load(path).save(path)
         assert files == {path.read_bytes()}
 
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda one: gn.LSTM(4, 5, bias=one, return_sequences=one, rng=0),
+            lambda one: gn.MultiHeadAttention(4, 2, bias=one, causal=one, rng=0),
+            lambda one: gn.Conv2d(one, 2, 3, stride=one, padding=(one, one), bias=one, rng=0),
+            lambda one: gn.BatchNorm1d(3, eps=one, momentum=one, affine=one, track_running_stats=one),
+            lambda one: gn.LayerNorm(one, eps=one, elementwise_affine=one, bias=one),
+            lambda one: gn.Linear(one, one, bias=one, activation=gn.ELU(one), rng=0),
+            lambda one: gn.Sequential(gn.Dropout(one), gn.GLU(one), gn.SwiGLU(one, one, bias=one, rng=0)),
+        ],
+    )
+    def test_a_number_of_any_type_gives_the_same_bytes(self, path, make):
+        files = set()
+        for one in (1, True, np.int64(1)):
+            gn.Sequential(make(one)).save(path)
+            files.add(path.read_bytes())
+        assert len(files) == 1
+
     def test_equal_models_of_two_processes_give_equal_bytes(self, path):
         gn.MLP([6, 5, 3], dropout=0.5).save(path)
         here = path.read_bytes()
