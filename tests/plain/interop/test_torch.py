@@ -242,6 +242,11 @@ def test_an_encoder_layer_with_any_activation_is_one_module(torch, activation):
     check_given_back(model, "TransformerEncoderLayer")
 
 
+def test_every_module_of_the_reference_is_compared_with():
+    layers = {cls.__name__ for cls in TWINS}
+    assert {key.partition("/")[0] for key in REFERENCE} == layers | NETWORKS.keys()
+
+
 def encoder_layer():
     return gn.TransformerEncoderLayer(4, 2, 6)
 
