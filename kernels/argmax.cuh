@@ -16,16 +16,16 @@ struct Best {
     }
 };
 
-// The index of a row's largest element, in every one of the LANES neighbouring lanes that share the row.
-template <int LANES>
+// The index of a row's largest element, in every one of the SPAN neighbouring lanes that share the row.
+template <int SPAN>
 DEVICE int argmax(const T* row, int n) {
     Best best{row[0], 0};
-    for (int i = threadIdx.x % LANES; i < n; i += LANES) {
+    for (int i = threadIdx.x % SPAN; i < n; i += SPAN) {
         const Best candidate{row[i], i};
         if (candidate.beats(best)) best = candidate;
     }
 #pragma unroll
-    for (int distance = LANES / 2; distance > 0; distance /= 2) {
+    for (int distance = SPAN / 2; distance > 0; distance /= 2) {
         const Best other{__shfl_xor_sync(ALL_LANES, best.value, distance),
                          __shfl_xor_sync(ALL_LANES, best.index, distance)};
         if (other.beats(best)) best = other;

@@ -45,7 +45,7 @@ DEVICE unsigned flat_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
 DEVICE unsigned flat_stride() { return gridDim.x * blockDim.x; }
 
 // Below any logit's distance from the largest of a softmax; but 0 * LOWEST is a number.
-constexpr T LOWEST = T(-3e38);
+constexpr float LOWEST = -3e38f;
 
 constexpr DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 

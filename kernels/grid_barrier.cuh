@@ -33,7 +33,7 @@ public:
 #ifdef GPUNET_SIMULATOR
         if (threadIdx.x == 0) atomicAdd(words, sum);
         cooperative_groups::this_grid().sync();
-        if (threadIdx.x == 0) now = words[0];
+        if (threadIdx.x == 0) now = atomicAdd(words, 0ull);
 #else
         if (threadIdx.x == 0) {
             asm volatile("red.release.gpu.global.add.u64 [%0], %1;" ::"l"(words), "l"(sum) : "memory");

@@ -398,7 +398,7 @@ struct Training {
 #pragma unroll
         for (int i = 0; i < OF_LANE; ++i) {
             const int c = lane + i * WARP;
-            z[i] = z[i] - largest < LOWEST ? LOWEST : z[i] - largest;
+            z[i] = z[i] - largest < LOWEST ? T(LOWEST) : z[i] - largest;
             if (c >= OUTPUTS) continue;
             total += real::exp(z[i]);
             mass += target(c);

@@ -140,7 +140,9 @@ def _blocks(grid: tuple[int, ...]) -> dict[str, int]:
 def _module(device: Device, path: Path, flags: tuple[str, ...], cooperative: bool) -> Any:
     """Return the compiled module for one device."""
     try:
-        module = device.xp.RawModule(code=read_source(path), options=("-std=c++17", *flags), enable_cooperative_groups=cooperative)
+        module = device.xp.RawModule(
+            code=read_source(path), options=("-std=c++17", *flags), enable_cooperative_groups=cooperative
+        )
         module.compile()
     except GpunetError:
         raise

@@ -142,7 +142,7 @@ class NextRows:
 
     def __init__(self, batches: Batches, count: int, running: RunningMeans):
         self._batches, self._count, self._running = batches, count, running
-        self.kinds = batches.kinds
+        self.kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]] = batches.kinds
         self.advances: Sequence[Array] = (batches.place, running.totals)
         self.recordable = batches.on_device
 

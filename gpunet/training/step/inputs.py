@@ -142,11 +142,7 @@ class Inputs:
                 raise DTypeError(f"{name}: dtype {a.dtype} is no real number; convert it, for example to float32.")
         x, target, *weights = given
         device, dtype = step.device, step.store.params.dtype
-        target = device.asarray(target)
-        if target.dtype.kind == "f":
-            target = device.asarray(target, dtype)
-        else:
-            target = device.asarray(target, np.int64)
+        target = device.asarray(target, dtype if target.dtype.kind == "f" else np.int64)
         x = device.asarray(x, None if self._indices else dtype)
         return [x, target, *(device.asarray(weight, dtype) for weight in weights)]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.cuda import MAX_ELEMENTS, Kernel
+from gpunet.cuda import Kernel
 from gpunet.layers import Dropout, Linear
 from gpunet.layers.stack import fuse
 from gpunet.losses import CrossEntropyLoss, MSELoss
@@ -158,8 +158,8 @@ class Net(NamedTuple):
         down = math.ceil(rows / TILE)
         across = [math.ceil(width / TILE) for width in self.widths]
         forward = [down * n for n in across[1:-1]]
-        weights = [n_in * n_out for n_in, n_out in pairwise(across)]
-        return max(rows, *forward, forward[-1] * self.splits(rows), *(w + down * n for w, n in zip(weights, across)))
+        backward = [n_in * n_out + down * n_in for n_in, n_out in pairwise(across)]
+        return max(rows, *forward, forward[-1] * self.splits(rows), *backward)
 
     def scratch_rows(self, rows: int, regression: bool) -> int:
         """Return the elements of scratch memory for each row; see `kernels/mlp_train.cu`."""
@@ -230,7 +230,7 @@ class PersistentExecutor:
             rules = xp.empty(FIELDS[rule] * self._most_steps, params.dtype)
             self._memory = {
                 "settings": settings,
-                "other": xp.empty((1 + len(slots)) * params.size, params.dtype),
+                "other": xp.zeros((1 + len(slots)) * params.size, params.dtype),  # in the gaps between parameters, too
                 "scratch": scratch,
                 "integers": xp.empty(3 * rows, np.int32),
                 "rules": rules,

@@ -156,8 +156,7 @@ class Step:
         self.is_prepared = True
 
     def _fall_back(self, error: Exception) -> None:
-        """Fall back: from the persistent kernel to the graph; with a warning to NumPy calls where C++ does not compile, else
-        to eager steps.
+        """Fall back: from the persistent kernel to the graph, or with a warning to NumPy calls or to eager steps.
 
         Raises:
             StateError: the trainer asks for the executor that failed.
