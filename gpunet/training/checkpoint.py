@@ -15,8 +15,8 @@ from gpunet.models import model_from_arrays
 from gpunet.optimizers import OPTIMIZERS
 from gpunet.schedules import schedule_from_config
 from gpunet.training.callbacks import Callback
-from gpunet.training.evaluation import Metric
 from gpunet.training.history import History
+from gpunet.training.metrics import Metric
 from gpunet.training.protocol import Training
 
 T = TypeVar("T", bound=Training)

@@ -24,10 +24,11 @@ from gpunet.training import checkpoint
 from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
-from gpunet.training.evaluation import Evaluation, Metric, default_metrics
+from gpunet.training.evaluation import Evaluation, default_metrics
 from gpunet.training.examples import check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History
+from gpunet.training.metrics import Metric
 from gpunet.training.running import RunningMeans
 from gpunet.training.settings import SETTINGS, check_settings
 from gpunet.training.step import ExecutorName, StepCache
