@@ -10,7 +10,7 @@ class GpunetError(Exception):
 
 
 class ArgumentError(GpunetError, ValueError):
-    """An argument has a value that makes no sense, such as a learning rate of zero."""
+    """An argument has a value that makes no sense, such as a negative learning rate."""
 
 
 class ShapeError(GpunetError, ValueError):

@@ -46,7 +46,7 @@ class ConstantLR(Schedule):
     lr: float
 
     def __post_init__(self) -> None:
-        self.lr = real("lr", self.lr, 0)
+        self.lr = real("lr", self.lr, 0, closed="left")
 
     def __call__(self, step: int) -> float:
         """Return `lr`."""
@@ -62,7 +62,7 @@ class StepLR(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        self.lr = real("lr", self.lr, 0)
+        self.lr = real("lr", self.lr, 0, closed="left")
         self.step_size = whole("step_size", self.step_size)
         self.gamma = real("gamma", self.gamma, 0)
 
@@ -84,7 +84,7 @@ class CosineLR(Schedule):
     min_lr: float = 0.0
 
     def __post_init__(self) -> None:
-        self.lr = real("lr", self.lr, 0)
+        self.lr = real("lr", self.lr, 0, closed="left")
         self.total_steps = whole("total_steps", self.total_steps)
         self.min_lr = real("min_lr", self.min_lr, 0, self.lr, closed="both")
 
@@ -112,7 +112,7 @@ class ReduceLROnPlateau(Schedule):
     current_lr: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lr = self.current_lr = real("lr", self.lr, 0)
+        self.lr = self.current_lr = real("lr", self.lr, 0, closed="left")
         self.factor = real("factor", self.factor, 0, 1)
         self.patience = whole("patience", self.patience, least=0)
         self.min_lr = real("min_lr", self.min_lr, 0, self.lr, closed="both")
@@ -183,7 +183,7 @@ def as_schedule(lr: float | Schedule) -> Schedule:
     """Return a schedule as it is, and a number as a `ConstantLR`.
 
     Raises:
-        ArgumentError: neither a schedule nor a positive, finite number.
+        ArgumentError: neither a schedule nor a finite number from 0 on.
     """
     return lr if isinstance(lr, Schedule) else ConstantLR(lr)
 

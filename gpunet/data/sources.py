@@ -39,8 +39,8 @@ def load(source: str | Path, target: str | None = None, *, task: Task | None = N
               of text is categorical, one feature (0 or 1) for each of its sorted values. Text among numbers, where
               most of the distinct values are numbers, is refused, as are values that are missing (empty, NA, N/A, NaN,
               null, ?) or infinite.
-            - a `.npz` file with arrays X (n, features...) and y (n,), (n, 1) or (n, targets); optionally `classes`, the names
-              that y then indexes, and X_test and y_test. Pickled objects are refused.
+            - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets), where (n, 1) means (n,);
+              optionally `classes`, the names that y then indexes, and X_test and y_test. Pickled objects are refused.
             - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and
               optionally t10k-... for the test part. X is (n, rows * columns), of values 0 to 255.
         target: the column of a CSV file to predict; the last one by default.

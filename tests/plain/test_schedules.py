@@ -134,7 +134,7 @@ def test_a_number_becomes_a_constant_schedule_and_a_schedule_stays_itself():
     assert as_schedule(schedule) is schedule
 
 
-RATES = [0, -0.1, math.nan, math.inf, "0.1", None]
+RATES = [-0.1, math.nan, math.inf, "0.1", None]
 COUNTS = [0, -1, 1.5, math.nan, "3"]
 BAD = [
     *[("lr", make, value) for value in RATES for make in (ConstantLR, as_schedule, lambda v: LinearWarmup(v, 2))],
@@ -142,7 +142,7 @@ BAD = [
     *[("lr", lambda v: CosineLR(v, 2), value) for value in RATES],
     *[("lr", ReduceLROnPlateau, value) for value in RATES],
     *[("step_size", lambda v: StepLR(0.1, v), value) for value in COUNTS],
-    *[("gamma", lambda v: StepLR(0.1, 2, v), value) for value in RATES if value != "0.1"],
+    *[("gamma", lambda v: StepLR(0.1, 2, v), value) for value in (0, *RATES) if value != "0.1"],
     *[("total_steps", lambda v: CosineLR(0.1, v), value) for value in COUNTS],
     *[("min_lr", lambda v: CosineLR(0.1, 2, v), value) for value in (-0.1, 0.2, math.nan)],
     *[("warmup_steps", lambda v: LinearWarmup(0.1, v), value) for value in COUNTS],
@@ -157,6 +157,12 @@ BAD = [
 def test_a_senseless_argument_is_named(name, make, value):
     with pytest.raises(ArgumentError, match=f"^{name} must .* got {value!r}"):
         make(value)
+
+
+@pytest.mark.parametrize("make", [ConstantLR, lambda lr: StepLR(lr, 2), lambda lr: CosineLR(lr, 2), ReduceLROnPlateau,
+                                  lambda lr: LinearWarmup(lr, 2)])  # fmt: skip
+def test_a_learning_rate_of_zero_is_legal_and_stays_zero(make):
+    assert rates(make(0), 4) == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
