@@ -25,7 +25,7 @@ from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import Evaluation, default_metrics
-from gpunet.training.examples import check_training
+from gpunet.training.examples import check_batches, check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History
 from gpunet.training.metrics import Metric
@@ -125,6 +125,7 @@ class Trainer(Versioned):
         *,
         epochs: int = 10,
         batch_size: int = 32,
+        drop_last: bool = False,
         validation: float | tuple[ArrayLike, ArrayLike] | None = None,
         shuffle: bool = True,
         sample_weight: ArrayLike | None = None,
@@ -139,6 +140,7 @@ class Trainer(Versioned):
             y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss takes them.
             epochs: number of epochs, >= 1.
             batch_size: rows of a step, >= 1; at most all rows.
+            drop_last: whether an epoch leaves out the rows that do not fill a last batch.
             validation: a share of the rows to hold out (stratified for class labels), or data (X, y).
             shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
             sample_weight: (rows,) weights >= 0 of the rows in the loss.
@@ -155,18 +157,34 @@ class Trainer(Versioned):
                 self.model, self.loss, X, y, validation=validation, sample_weight=sample_weight, seed=self.seed
             )
             rows = len(examples.arrays[0])
-            if self.position and rows != self.rows:
-                raise DataError(f"X: {rows} rows; the epoch that was interrupted had {self.rows}. Give the same data.")
-            self.ranks.check_batches(rows, self.position, batch_size)
+            position = self._position_in(rows)
+            for count in check_batches(self.model, examples.arrays[0], position, batch_size, drop_last):
+                self.ranks.rows(count)
             self.attach()
-        self.ranks.begin(self, examples.arrays, batch_size=batch_size, epochs=epochs, shuffle=shuffle)
+        if position != self.position:
+            self.position = position
+            self.running.reset()
+        asked = {"batch_size": batch_size, "epochs": epochs, "shuffle": shuffle, "drop_last": drop_last}
+        self.ranks.begin(self, examples.arrays, **asked)
         self.model.classes, self.rows = examples.classes, rows
         held_out = examples.validation
         validate = None if held_out is None else Evaluation(self.model, self.loss, self.metrics, *held_out)
-        loop = EpochLoop(self, self._steps, batch_size, partial(self._order, shuffle), validate)
+        loop = EpochLoop(self, self._steps, batch_size, drop_last, partial(self._order, shuffle), validate)
         with self.model.device.activate(), self.ranks.guard():
             loop.run(examples.arrays, epochs)
         return self.history
+
+    def _position_in(self, rows: int) -> int:
+        """Return where an epoch over so many rows begins: after an interruption of the same data where that was.
+
+        Raises:
+            DataError: another number of rows than in the epoch that was interrupted.
+        """
+        if not self.position or rows == self.rows:
+            return self.position
+        if self.history.stopped == "error":  # data that cannot be trained on need not be given again
+            return 0
+        raise DataError(f"X: {rows} rows; the epoch that was interrupted had {self.rows}. Give the same data.")
 
     def _order(self, shuffle: bool) -> np.ndarray:
         """Return the order of the rows in the epoch that begins or continues, (rows,)."""
