@@ -1,7 +1,7 @@
 """Learning rates as functions of the training step, counted from 0.
 
 A schedule is a small dataclass: its fields are its arguments, checked and stored in checkpoints through `config`. To
-write one, derive a dataclass from `Schedule` and define `__call__`.
+write one, derive a dataclass from `Schedule` and define `__call__`; with `@gn.register` files can name it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from gpunet.arguments import real, whole
 from gpunet.errors import ArgumentError
+from gpunet.registry import Custom, find, register
 
 
 class Schedule:
@@ -39,6 +40,7 @@ class Schedule:
         }
 
 
+@register
 @dataclass
 class ConstantLR(Schedule):
     """The same learning rate at every step."""
@@ -53,6 +55,7 @@ class ConstantLR(Schedule):
         return self.lr
 
 
+@register
 @dataclass
 class StepLR(Schedule):
     """Multiply the learning rate by `gamma` every `step_size` steps, as PyTorch's `StepLR`."""
@@ -71,6 +74,7 @@ class StepLR(Schedule):
         return self.lr * self.gamma ** (step // self.step_size)
 
 
+@register
 @dataclass
 class CosineLR(Schedule):
     """Half a cosine from `lr` at step 0 to `min_lr` at `total_steps`, and `min_lr` from there on.
@@ -94,6 +98,7 @@ class CosineLR(Schedule):
         return self.min_lr + (self.lr - self.min_lr) * (1 + math.cos(math.pi * done)) / 2
 
 
+@register
 @dataclass
 class ReduceLROnPlateau(Schedule):
     """Multiply the learning rate by `factor` once the observed value has not fallen for more than `patience` epochs.
@@ -145,6 +150,7 @@ class ReduceLROnPlateau(Schedule):
         self.bad_epochs, self.current_lr = state["bad_epochs"], state["current_lr"]
 
 
+@register
 @dataclass
 class LinearWarmup(Schedule):
     """Rise in equal steps to the learning rate that a schedule begins with, then follow that schedule.
@@ -188,21 +194,22 @@ def as_schedule(lr: float | Schedule) -> Schedule:
     return lr if isinstance(lr, Schedule) else ConstantLR(lr)
 
 
-def schedule_from_config(config: dict[str, Any]) -> Schedule:
-    """Return the schedule that `Schedule.config` described. A schedule of your own must have been imported.
+def schedule_from_config(config: dict[str, Any], custom: Custom | None = None) -> Schedule:
+    """Return the schedule that `Schedule.config` described.
+
+    Args:
+        config: what it returned.
+        custom: classes of your own by name, which are not registered (`gpunet.registry`).
 
     Raises:
         ArgumentError: an unknown "type", or arguments that its class does not take.
     """
-    types = {cls.__name__: cls for cls in Schedule.__subclasses__()}
     arguments = {
-        name: schedule_from_config(value) if isinstance(value, dict) else value for name, value in config.items()
+        name: schedule_from_config(value, custom) if isinstance(value, dict) else value
+        for name, value in config.items()
     }
-    kind = arguments.pop("type", None)
-    if kind not in types:
-        known = sorted(name for name, cls in types.items() if cls.__module__ == __name__)
-        raise ArgumentError(f"schedule type {kind!r} is unknown; it must be one of {', '.join(known)}.")
+    kind = find(arguments.pop("type", None), Schedule, custom or {})
     try:
-        return types[kind](**arguments)
+        return kind(**arguments)
     except TypeError as error:
-        raise ArgumentError(f"schedule config {config} does not fit {kind}: {error}.") from error
+        raise ArgumentError(f"schedule config {config} does not fit {kind.__name__}: {error}.") from error

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from gpunet.arguments import whole
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError
+from gpunet.training import checkpoint
 from gpunet.training.callbacks import Callback
 from gpunet.training.history import Row
 from gpunet.training.metrics import is_greater_better
@@ -192,6 +193,7 @@ class Checkpoint(Monitor):
         folder = Path(self.path).parent
         if not folder.is_dir():  # raise before the first step, not after the first epoch
             raise ArgumentError(f"Checkpoint: there is no folder {folder}; make it first.")
+        checkpoint.check(trainer)
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
         due = self.improved(row) if self.best_only else trainer.epoch % self.every == 0

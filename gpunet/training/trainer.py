@@ -20,6 +20,7 @@ from gpunet.errors import ArgumentError, DataError, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.optimizers import Adam, Optimizer
+from gpunet.registry import Custom
 from gpunet.training import checkpoint
 from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
@@ -239,7 +240,8 @@ class Trainer(Versioned):
         """Write the full training state to a file; resuming is bit-for-bit identical. All ranks call it, rank 0 writes.
 
         Raises:
-            ArgumentError: a layer, the loss or the optimizer is your own code, which no file can hold.
+            ArgumentError: a layer, the loss, the optimizer or its schedule is of a class of your own that is not
+                registered (`gn.register`), or whose configuration does not rebuild it.
             OSError: the file cannot be written; one that was there before is untouched.
         """
         checkpoint.save(self, path)
@@ -252,16 +254,18 @@ class Trainer(Versioned):
         callbacks: Sequence[Callback] = (),
         metrics: Mapping[str, Metric] | None = None,
         distributed: Literal["mpi"] | None = None,
+        custom: Custom | None = None,
     ) -> Trainer:
         """Return the trainer that `save` wrote, on the current device; `fit` continues from there.
 
         Callbacks, metrics and ranks are not in the file: give them again, as for `Trainer`; there may be another number
-        of ranks. Each callback takes over the saved state of its kind.
+        of ranks. Each callback takes over the saved state of its kind. `custom` are classes of your own by the names in
+        the file, where they are not registered (`gn.register`).
 
         Raises:
             FileNotFoundError, ModelFileError: there is no such file; it is truncated, altered, or no checkpoint.
         """
-        return checkpoint.load(cls, path, callbacks, metrics, distributed)
+        return checkpoint.load(cls, path, callbacks, metrics, distributed, custom or {})
 
     def __getstate__(self) -> Any:
         raise StateError(

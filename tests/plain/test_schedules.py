@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpunet.errors import ArgumentError
+from gpunet.registry import register
 from gpunet.schedules import (
     ConstantLR,
     CosineLR,
@@ -18,6 +19,7 @@ from gpunet.schedules import (
 )
 
 
+@register
 @dataclass
 class HalvingLR(Schedule):
     """A user's own schedule."""
@@ -168,8 +170,9 @@ def test_a_learning_rate_of_zero_is_legal_and_stays_zero(make):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"type": "NoLR", "lr": 0.1}, "type 'NoLR' is unknown; it must be one of ConstantLR, CosineLR"),
-        ({"lr": 0.1}, "type None is unknown"),
+        ({"type": "NoLR", "lr": 0.1}, "unknown schedule 'NoLR'; import the module that registers it with @gn.register"),
+        ({"type": "MSELoss", "lr": 0.1}, "'MSELoss' must be a class derived from Schedule, got"),
+        ({"lr": 0.1}, "unknown schedule None"),
         ({"type": "ConstantLR", "rate": 0.1}, "does not fit ConstantLR"),
         ({"type": "ConstantLR", "lr": -1}, "lr must lie in .*-1"),
     ],
