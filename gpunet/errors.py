@@ -45,6 +45,10 @@ class KernelError(GpunetError, RuntimeError):
     """A fault in a kernel: the message names kernel, file and line, block, thread and what it did."""
 
 
+class UnknownAttributeError(GpunetError, AttributeError):
+    """An attribute that an object does not have was set; the message suggests the nearest name."""
+
+
 class StateError(GpunetError, RuntimeError):
     """A call out of order, such as `backward` before `forward`."""
 

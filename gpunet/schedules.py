@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gpunet.arguments import real, whole
+from gpunet.attributes import Strict
 from gpunet.errors import ArgumentError
 from gpunet.registry import Custom, find, register
 
 
-class Schedule:
+class Schedule(Strict):
     """The base of the schedules: `schedule(step)` is the learning rate of a step."""
 
     def __call__(self, step: int) -> float:

@@ -38,7 +38,7 @@ def check(trainer: Training) -> None:
     Raises:
         ArgumentError: as for `Trainer.save`.
     """
-    encoded(_contents(trainer)[1])
+    encoded({**trainer.model.to_arrays()[1], **_parts(trainer)})
 
 
 def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -56,8 +56,7 @@ def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]
     return arrays, {
         "kind": "checkpoint",
         **description,
-        "loss": _config(trainer.loss, _loss),
-        "optimizer": _config(_with_known_schedule(trainer.optimizer), _optimizer),
+        **_parts(trainer),
         "optimizer_state": trainer.optimizer.state(),
         "callbacks": callbacks,
         "history": trainer.history.epochs,
@@ -67,6 +66,14 @@ def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]
         "epoch": trainer.epoch,
         "position": trainer.position,
         "rows": trainer.rows,
+    }
+
+
+def _parts(trainer: Training) -> dict[str, dict[str, Any]]:
+    """Return the loss and the optimizer as JSON."""
+    return {
+        "loss": _config(trainer.loss, _loss),
+        "optimizer": _config(_with_known_schedule(trainer.optimizer), _optimizer),
     }
 
 

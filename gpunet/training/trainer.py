@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from gpunet import random
 from gpunet.arguments import whole
+from gpunet.attributes import Strict
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, DataError, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
@@ -101,7 +102,7 @@ class Trainer(Versioned):
         if name in SETTINGS:
             super().__setattr__(name, value)
         else:
-            object.__setattr__(self, name, value)
+            Strict.__setattr__(self, name, value)
 
     def attach(self) -> None:
         """Attach the model to the optimizer, unless that was done; the first `fit`, `step` or `save` does it.
