@@ -39,7 +39,10 @@ struct relu {
 };
 
 struct leaky_relu {
-    static DEVICE T forward(T z, T slope) { return z > T(0) ? z : slope * z; }
+    static DEVICE T forward(T z, T slope) {
+        if (slope == T(0)) return relu::forward(z, slope);  // infinity times zero is NaN
+        return z > T(0) ? z : slope * z;
+    }
     static DEVICE T backward(T y, T slope) { return y > T(0) ? T(1) : slope; }
 };
 

@@ -135,9 +135,11 @@ class LeakyReLU(ActivationFunction):
         self.negative_slope = real("LeakyReLU: negative_slope", negative_slope, 0, 1, closed="both")
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        if not self.negative_slope:  # infinity times zero is NaN
+            z.clip(0, math.inf, out=out)
+            return
         scaled = empty_like(tape, z, xp)
-        z.clip(-math.inf, 0, out=scaled)  # as infinity times a slope of 0 is NaN
-        xp.multiply(scaled, self.negative_slope, out=scaled)
+        xp.multiply(z, self.negative_slope, out=scaled)
         xp.maximum(z, scaled, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
@@ -236,13 +238,13 @@ class SiLU(ActivationFunction):
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         s, scratch = (empty_like(tape, z, xp) for _ in range(2))
         self._sigmoid(z, s, scratch, xp)
-        z.clip(-LIMIT, math.inf, out=scratch)
+        _bound(z, -LIMIT, math.inf, scratch, xp)
         xp.multiply(scratch, s, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         s, z = (empty_like(tape, saved, xp) for _ in range(2))
         self._sigmoid(saved, s, z, xp)
-        saved.clip(-LIMIT, LIMIT, out=z)
+        _bound(saved, -LIMIT, LIMIT, z, xp)
         xp.subtract(1, s, out=out)
         xp.multiply(out, z, out=out)
         xp.add(out, 1, out=out)
@@ -269,13 +271,13 @@ class GELU(ActivationFunction):
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         phi, square, ratio = (empty_like(tape, z, xp) for _ in range(3))
         _normal_distribution(z, phi, square, ratio, xp)
-        z.clip(-LIMIT, math.inf, out=square)
+        _bound(z, -LIMIT, math.inf, square, xp)
         xp.multiply(square, phi, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         phi, z = (empty_like(tape, saved, xp) for _ in range(2))
         _normal_distribution(saved, phi, out, z, xp)
-        saved.clip(-LIMIT, LIMIT, out=z)
+        _bound(saved, -LIMIT, LIMIT, z, xp)
         xp.multiply(z, z, out=out)
         xp.multiply(out, -0.5, out=out)
         xp.exp(out, out=out)
@@ -296,16 +298,16 @@ class GELUTanh(ActivationFunction):
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         t, bounded = (empty_like(tape, z, xp) for _ in range(2))
-        z.clip(-LIMIT, LIMIT, out=bounded)
+        _bound(z, -LIMIT, LIMIT, bounded, xp)
         self._tanh(bounded, t, xp)
         xp.add(t, 1, out=t)
         xp.multiply(t, 0.5, out=t)
-        z.clip(-LIMIT, math.inf, out=bounded)
+        _bound(z, -LIMIT, math.inf, bounded, xp)
         xp.multiply(bounded, t, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         t, slope, z = (empty_like(tape, saved, xp) for _ in range(3))
-        saved.clip(-LIMIT, LIMIT, out=z)
+        _bound(saved, -LIMIT, LIMIT, z, xp)
         self._tanh(z, t, xp)
         xp.multiply(z, z, out=slope)
         xp.multiply(slope, 3 * 0.044715 * SQRT_2_OVER_PI, out=slope)
@@ -402,6 +404,12 @@ def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
     xp.exp(out, out=out)
     xp.add(out, 1, out=out)
     xp.reciprocal(out, out=out)
+
+
+def _bound(z: Array, low: float, high: float, out: Array, xp: ModuleType) -> None:
+    """Write z, between `low` and `high`, to `out`; the copy first spares clip a buffer where z has strides."""
+    xp.copyto(out, z)
+    out.clip(low, high, out=out)
 
 
 def _exp_limit(z: Array) -> float:

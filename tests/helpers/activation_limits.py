@@ -13,6 +13,7 @@ LIMITS = {
     gn.Identity(): (-INFINITY, 0, 1, 1, 1),
     gn.ReLU(): (0, 0, 0, 0, 1),
     gn.LeakyReLU(0.25): (-INFINITY, 0, 0.25, 0.25, 1),
+    gn.LeakyReLU(0): (0, 0, 0, 0, 1),
     gn.ELU(1.5): (-1.5, 0, 0, 1.5, 1),
     gn.GELU(): (0, 0, 0, 0.5, 1),
     gn.GELUTanh(): (0, 0, 0, 0.5, 1),
@@ -34,7 +35,7 @@ def values(function: gn.ops.activations.ActivationFunction, dtype: np.dtype) -> 
     """Return f at the points, (1, 7)."""
     left, zero = LIMITS[function][:2]
     z = points(dtype)[0]
-    slope = 0.25 if function.name == "leaky_relu" else 1
+    slope = function.parameter if function.name == "leaky_relu" else 1
     far_left = slope * z[1] if left == -INFINITY else left
     right = (1, 1) if function.name in BOUNDED else z[4:6]
     return np.array([[left, far_left, zero, zero, *right, math.nan]], dtype)
