@@ -82,6 +82,17 @@ def find(name: Any, kind: type[T], custom: Custom) -> type[T]:
     return cls
 
 
+def checked(custom: Custom | None) -> Custom:
+    """Return the classes that a caller gives by name; None are none.
+
+    Raises:
+        ArgumentError: no mapping.
+    """
+    if not isinstance(custom, Mapping | None):
+        raise ArgumentError(f"custom takes classes by their names in the file, as in {{'Mine': Mine}}, got {custom!r}.")
+    return custom or {}
+
+
 def _same(one: type | None, other: type) -> bool:
     """Return whether two classes are one, perhaps defined again, as when a cell of a notebook runs twice."""
     return one is not None and (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

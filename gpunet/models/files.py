@@ -13,7 +13,7 @@ from gpunet.files import read_arrays
 from gpunet.initializers import undrawn
 from gpunet.models.configs import layer_from_config
 from gpunet.models.model import Model
-from gpunet.registry import Custom
+from gpunet.registry import Custom, checked
 
 
 def load(path: str | Path, *, custom: Custom | None = None) -> Model:
@@ -24,11 +24,12 @@ def load(path: str | Path, *, custom: Custom | None = None) -> Model:
         custom: classes of layers of your own by the names in the file, where they are not registered (`gn.register`).
 
     Raises:
+        ArgumentError: `custom` is no mapping.
         FileNotFoundError: there is no such file.
         ModelFileError: the file is truncated, altered, of another program, version or kind, or it has a layer of a
             class that is not known.
     """
-    return model_from_arrays(*read_arrays(path, "model"), source=str(path), custom=custom or {})
+    return model_from_arrays(*read_arrays(path, "model"), source=str(path), custom=checked(custom))
 
 
 def model_from_arrays(

@@ -21,7 +21,7 @@ from gpunet.errors import ArgumentError, DataError, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.optimizers import Adam, Optimizer
-from gpunet.registry import Custom
+from gpunet.registry import Custom, checked
 from gpunet.training import checkpoint
 from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
@@ -47,7 +47,8 @@ class Trainer(Versioned):
         callbacks: code to run during training (`gpunet.training.callbacks`).
         metrics: functions (target, prediction) -> float by name, for `evaluate` and validation. A classifier's
             predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
-            and "r2", for similarity none.
+            and "r2", for similarity none. One that callbacks monitor says by its attribute `greater_is_better` which
+            way it is better (`gn.metrics.direction`).
         seed: the seed of shuffles, dropout masks and the validation split.
         executor: what runs the training step: "eager", its code; "numpy", its recorded NumPy calls; "native", its
             recorded C++ nodes on all cores (needs a C++ compiler); "graph", on a GPU its kernels in a CUDA graph;
@@ -264,9 +265,11 @@ class Trainer(Versioned):
         the file, where they are not registered (`gn.register`).
 
         Raises:
-            FileNotFoundError, ModelFileError: there is no such file; it is truncated, altered, or no checkpoint.
+            ArgumentError: `custom` is no mapping.
+            FileNotFoundError: there is no such file.
+            ModelFileError: it is truncated, altered, no checkpoint, or it names a class that is not known.
         """
-        return checkpoint.load(cls, path, callbacks, metrics, distributed, custom or {})
+        return checkpoint.load(cls, path, callbacks, metrics, distributed, checked(custom))
 
     def __getstate__(self) -> Any:
         raise StateError(

@@ -228,6 +228,10 @@ REFUSED = {
         "Decorate UnregisteredLR with",
     ),
     "a name of gpunet's": (lambda: {"optimizer": gn.SGD(StepLR(0.1))}, "Decorate StepLR with @gn.register"),
+    "an activation": (
+        lambda: {"model": gn.MLP([5, 4, 3], activation=gn.CustomActivation(np.sin, np.cos))},
+        "cannot be saved: a file holds no code, only gpunet's own functions by name",
+    ),
     "a layer without config": (lambda: {"model": model_of(Forgetful(5))}, "Forgetful() cannot be saved: its config()"),
     "a layer of other shapes": (
         lambda: {"model": gn.Sequential(gn.Linear(5, 4), Careless(4), gn.Linear(4, 3))},
@@ -307,6 +311,15 @@ def test_a_class_of_another_kind_is_refused_by_name(given, tmp_path):
     layered().save(tmp_path / "model")
     with pytest.raises(ModelFileError, match="'Gain' must be a class derived from Layer, got"):
         gn.load(tmp_path / "model", custom={"Gain": given})
+
+
+@pytest.mark.parametrize("custom", [{Gain}, [Gain], Gain], ids=["a set", "a list", "a class"])
+def test_classes_without_names_are_refused(custom, tmp_path):
+    trainer("layers").save(tmp_path / "run")
+    layered().save(tmp_path / "model")
+    for read, file in ((gn.Trainer.resume, "run"), (gn.load, "model")):
+        with pytest.raises(ArgumentError, match="custom takes classes by their names in the file"):
+            read(tmp_path / file, custom=custom)
 
 
 def test_a_class_of_other_parameters_is_refused_as_a_file_of_other_shapes(tmp_path):
