@@ -24,7 +24,7 @@ from gpunet.files import write_bytes
 from gpunet.models import Sequential
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.training import Checkpoint, EarlyStopping, Log, ProgressBar, TerminateOnNaN, Trainer
-from gpunet.training.batches import batch_sizes
+from gpunet.training.batch_sizes import batch_sizes
 from gpunet.training.distributed import Ranks, launched
 
 LEARNING_RATES = {"Adam": 0.002, "AdamW": 0.002, "RMSprop": 0.002, "SGD": 0.1}

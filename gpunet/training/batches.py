@@ -111,15 +111,6 @@ class Batches:
             a.take(rows, 0, out, "clip")  # the mode "raise" would take into a copy first
 
 
-def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = False) -> set[int]:
-    """Return how many rows the batches have, of an epoch that goes on after `position` rows and of whole ones."""
-    sizes = set()
-    for left in (rows - position, rows):
-        sizes |= {batch_size} if left >= batch_size else set()
-        sizes |= {left % batch_size} if not drop_last else set()
-    return sizes - {0}
-
-
 class NextRows:
     """The source of the steps of an epoch: the next rows of the data, and the sums of the epoch's metrics.
 

@@ -13,7 +13,6 @@ from gpunet.data.labels import label_indices
 from gpunet.errors import ArgumentError, DataError, GpunetError
 from gpunet.losses import Loss
 from gpunet.models import Model
-from gpunet.training.batches import batch_sizes
 
 
 def class_names(model: Model, loss: Loss, y: ArrayLike) -> tuple[str, ...] | None:
@@ -111,27 +110,6 @@ def check_validation(model: Model, loss: Loss, validation: Any, classes: tuple[s
         check_examples(model, loss, X, y, classes)
     except GpunetError as error:
         raise type(error)(f"validation: {error}") from None
-
-
-def check_batches(model: Model, x: np.ndarray, position: int, batch_size: int, drop_last: bool) -> set[int]:
-    """Return how many rows the batches of `fit` have, of an epoch that goes on after `position` rows and of whole ones.
-
-    Raises:
-        ArgumentError: there is no batch, or one with fewer rows than the model trains on.
-    """
-    rows, sizes = len(x), batch_sizes(len(x), position, batch_size, drop_last)
-    if drop_last and rows < batch_size:
-        raise ArgumentError(
-            f"fit: drop_last leaves no batch of {batch_size} in {rows} rows; choose a smaller batch_size."
-        )
-    least = model.least_rows(x.shape[1:])
-    if min(sizes) < least:
-        left = f"of which {position} are done, " if position else ""
-        raise ArgumentError(
-            f"fit: a batch of {min(sizes)}, but the model needs {least} rows or more, as batch norm does. There are "
-            f"{rows} rows, {left}in batches of {batch_size}; give drop_last=True, or another batch_size."
-        )
-    return sizes
 
 
 def hold_out(loss: Loss, y: np.ndarray, share: float, *, seed: int) -> tuple[np.ndarray, ...]:

@@ -17,17 +17,18 @@ from gpunet import random
 from gpunet.arguments import whole
 from gpunet.attributes import Strict
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, DataError, StateError
+from gpunet.errors import ArgumentError, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.optimizers import Adam, Optimizer
 from gpunet.registry import Custom, checked
 from gpunet.training import checkpoint
+from gpunet.training.batch_sizes import check_batches
 from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import Evaluation, default_metrics
-from gpunet.training.examples import check_batches, check_training
+from gpunet.training.examples import check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History
 from gpunet.training.metrics import Metric
@@ -159,10 +160,7 @@ class Trainer(Versioned):
             examples = check_training(
                 self.model, self.loss, X, y, validation=validation, sample_weight=sample_weight, seed=self.seed
             )
-            rows = len(examples.arrays[0])
-            position = self._position_in(rows)
-            for count in check_batches(self.model, examples.arrays[0], position, batch_size, drop_last):
-                self.ranks.rows(count)
+            rows, position = len(examples.arrays[0]), check_batches(self, examples.arrays[0], batch_size, drop_last)
             self.attach()
         if position != self.position:
             self.position = position
@@ -176,18 +174,6 @@ class Trainer(Versioned):
         with self.model.device.activate(), self.ranks.guard():
             loop.run(examples.arrays, epochs)
         return self.history
-
-    def _position_in(self, rows: int) -> int:
-        """Return where an epoch over so many rows begins: after an interruption of the same data where that was.
-
-        Raises:
-            DataError: another number of rows than in the epoch that was interrupted.
-        """
-        if not self.position or rows == self.rows:
-            return self.position
-        if self.history.stopped == "error":  # data that cannot be trained on need not be given again
-            return 0
-        raise DataError(f"X: {rows} rows; the epoch that was interrupted had {self.rows}. Give the same data.")
 
     def _order(self, shuffle: bool) -> np.ndarray:
         """Return the order of the rows in the epoch that begins or continues, (rows,)."""

@@ -96,7 +96,7 @@ def test_without_a_smaller_batch_there_is_nothing_to_drop():
 
 
 def test_dropping_every_row_is_refused():
-    refused(normed(), X[:20], Y[:20], "drop_last leaves no batch of 32 in 20 rows; choose a smaller batch_size",
+    refused(normed(), X[:20], Y[:20], "drop_last leaves no batch of 32 in 20 rows; choose a smaller one",
             drop_last=True)  # fmt: skip
 
 
