@@ -56,6 +56,7 @@ from gpunet.ops.activations import (
     Tanh,
 )
 from gpunet.optimizers import SGD, Adam, AdamW, RMSprop
+from gpunet.registry import register
 from gpunet.schedules import ConstantLR, CosineLR, LinearWarmup, ReduceLROnPlateau, StepLR
 from gpunet.tape import Tape
 from gpunet.training import (
@@ -169,6 +170,7 @@ __all__ = [
     "metrics",
     "ops",
     "optimizers",
+    "register",
     "schedules",
     "to_host",
     "use_device",

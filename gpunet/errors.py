@@ -10,7 +10,7 @@ class GpunetError(Exception):
 
 
 class ArgumentError(GpunetError, ValueError):
-    """An argument has a value that makes no sense, such as a learning rate of zero."""
+    """An argument has a value that makes no sense, such as a negative learning rate."""
 
 
 class ShapeError(GpunetError, ValueError):
@@ -43,6 +43,10 @@ class CompileError(GpunetError, RuntimeError):
 
 class KernelError(GpunetError, RuntimeError):
     """A fault in a kernel: the message names kernel, file and line, block, thread and what it did."""
+
+
+class UnknownAttributeError(GpunetError, AttributeError):
+    """An attribute that an object does not have was set; the message suggests the nearest name."""
 
 
 class StateError(GpunetError, RuntimeError):

@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from gpunet.errors import ModelFileError
+from gpunet.errors import ArgumentError, ModelFileError
 
 VERSION = 1
 
@@ -29,12 +29,22 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description
     """Write host arrays and a JSON description to the safetensors file `path`: equal ones give equal bytes.
 
     Raises:
+        ArgumentError: the description is not fit for JSON.
         OSError: the file cannot be written; a file that was there before is untouched.
     """
     plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
-    text = json.dumps({"version": VERSION, **description}, default=_plain)
+    text = encoded(description)
     metadata = {"gpunet": text, "sha256": _checksum(plain, text)}
     write_bytes(path, _in_order(safetensors.numpy.save(plain, metadata)))
+
+
+def encoded(description: Mapping[str, Any]) -> str:
+    """Return the description of a file as JSON.
+
+    Raises:
+        ArgumentError: something in it is not fit for JSON.
+    """
+    return json.dumps({"version": VERSION, **description}, default=_plain)
 
 
 def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -131,7 +141,7 @@ def _plain(value: Any) -> Any:
     """Return a NumPy number as Python's, which JSON knows."""
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"{type(value).__name__} {value!r} cannot be written to a file.")
+    raise ArgumentError(f"{type(value).__name__} {value!r} cannot be written to a file; give numbers, text and lists.")
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:

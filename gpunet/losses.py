@@ -12,6 +12,7 @@ from gpunet.data.checks import as_dtype, check_labels, check_one_dimension, chec
 from gpunet.device import Array, device_of, on_device, to_host
 from gpunet.errors import ArgumentError, DataError, ShapeError
 from gpunet.ops import binary_cross_entropy, cosine_embedding, huber, mean_squared_error, softmax_cross_entropy
+from gpunet.registry import register
 from gpunet.tape import Tape
 from gpunet.versions import Versioned
 
@@ -243,5 +244,6 @@ class CosineEmbeddingLoss(Loss):
 
 
 LOSSES: dict[str, type[Loss]] = {
-    loss.__name__: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss, HuberLoss, CosineEmbeddingLoss)
+    loss.__name__: register(loss)
+    for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss, HuberLoss, CosineEmbeddingLoss)
 }

@@ -1,7 +1,7 @@
 """Learning rates as functions of the training step, counted from 0.
 
 A schedule is a small dataclass: its fields are its arguments, checked and stored in checkpoints through `config`. To
-write one, derive a dataclass from `Schedule` and define `__call__`.
+write one, derive a dataclass from `Schedule` and define `__call__`; with `@gn.register` files can name it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gpunet.arguments import real, whole
+from gpunet.attributes import Strict
 from gpunet.errors import ArgumentError
+from gpunet.registry import Custom, find, register
 
 
-class Schedule:
+class Schedule(Strict):
     """The base of the schedules: `schedule(step)` is the learning rate of a step."""
 
     def __call__(self, step: int) -> float:
@@ -39,6 +41,7 @@ class Schedule:
         }
 
 
+@register
 @dataclass
 class ConstantLR(Schedule):
     """The same learning rate at every step."""
@@ -46,13 +49,14 @@ class ConstantLR(Schedule):
     lr: float
 
     def __post_init__(self) -> None:
-        self.lr = real("lr", self.lr, 0)
+        self.lr = real("lr", self.lr, 0, closed="left")
 
     def __call__(self, step: int) -> float:
         """Return `lr`."""
         return self.lr
 
 
+@register
 @dataclass
 class StepLR(Schedule):
     """Multiply the learning rate by `gamma` every `step_size` steps, as PyTorch's `StepLR`."""
@@ -62,7 +66,7 @@ class StepLR(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        self.lr = real("lr", self.lr, 0)
+        self.lr = real("lr", self.lr, 0, closed="left")
         self.step_size = whole("step_size", self.step_size)
         self.gamma = real("gamma", self.gamma, 0)
 
@@ -71,6 +75,7 @@ class StepLR(Schedule):
         return self.lr * self.gamma ** (step // self.step_size)
 
 
+@register
 @dataclass
 class CosineLR(Schedule):
     """Half a cosine from `lr` at step 0 to `min_lr` at `total_steps`, and `min_lr` from there on.
@@ -84,7 +89,7 @@ class CosineLR(Schedule):
     min_lr: float = 0.0
 
     def __post_init__(self) -> None:
-        self.lr = real("lr", self.lr, 0)
+        self.lr = real("lr", self.lr, 0, closed="left")
         self.total_steps = whole("total_steps", self.total_steps)
         self.min_lr = real("min_lr", self.min_lr, 0, self.lr, closed="both")
 
@@ -94,6 +99,7 @@ class CosineLR(Schedule):
         return self.min_lr + (self.lr - self.min_lr) * (1 + math.cos(math.pi * done)) / 2
 
 
+@register
 @dataclass
 class ReduceLROnPlateau(Schedule):
     """Multiply the learning rate by `factor` once the observed value has not fallen for more than `patience` epochs.
@@ -112,7 +118,7 @@ class ReduceLROnPlateau(Schedule):
     current_lr: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lr = self.current_lr = real("lr", self.lr, 0)
+        self.lr = self.current_lr = real("lr", self.lr, 0, closed="left")
         self.factor = real("factor", self.factor, 0, 1)
         self.patience = whole("patience", self.patience, least=0)
         self.min_lr = real("min_lr", self.min_lr, 0, self.lr, closed="both")
@@ -145,6 +151,7 @@ class ReduceLROnPlateau(Schedule):
         self.bad_epochs, self.current_lr = state["bad_epochs"], state["current_lr"]
 
 
+@register
 @dataclass
 class LinearWarmup(Schedule):
     """Rise in equal steps to the learning rate that a schedule begins with, then follow that schedule.
@@ -183,26 +190,27 @@ def as_schedule(lr: float | Schedule) -> Schedule:
     """Return a schedule as it is, and a number as a `ConstantLR`.
 
     Raises:
-        ArgumentError: neither a schedule nor a positive, finite number.
+        ArgumentError: neither a schedule nor a finite number from 0 on.
     """
     return lr if isinstance(lr, Schedule) else ConstantLR(lr)
 
 
-def schedule_from_config(config: dict[str, Any]) -> Schedule:
-    """Return the schedule that `Schedule.config` described. A schedule of your own must have been imported.
+def schedule_from_config(config: dict[str, Any], custom: Custom | None = None) -> Schedule:
+    """Return the schedule that `Schedule.config` described.
+
+    Args:
+        config: what it returned.
+        custom: classes of your own by name, which are not registered (`gpunet.registry`).
 
     Raises:
         ArgumentError: an unknown "type", or arguments that its class does not take.
     """
-    types = {cls.__name__: cls for cls in Schedule.__subclasses__()}
     arguments = {
-        name: schedule_from_config(value) if isinstance(value, dict) else value for name, value in config.items()
+        name: schedule_from_config(value, custom) if isinstance(value, dict) else value
+        for name, value in config.items()
     }
-    kind = arguments.pop("type", None)
-    if kind not in types:
-        known = sorted(name for name, cls in types.items() if cls.__module__ == __name__)
-        raise ArgumentError(f"schedule type {kind!r} is unknown; it must be one of {', '.join(known)}.")
+    kind = find(arguments.pop("type", None), Schedule, custom or {})
     try:
-        return types[kind](**arguments)
+        return kind(**arguments)
     except TypeError as error:
-        raise ArgumentError(f"schedule config {config} does not fit {kind}: {error}.") from error
+        raise ArgumentError(f"schedule config {config} does not fit {kind.__name__}: {error}.") from error

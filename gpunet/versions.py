@@ -10,6 +10,8 @@ from __future__ import annotations
 import itertools
 from typing import Any, ClassVar
 
+from gpunet.attributes import Strict
+
 _numbers = itertools.count(1)
 
 latest = 0
@@ -23,7 +25,7 @@ def advance() -> int:
     return version
 
 
-class Versioned:
+class Versioned(Strict):
     """What a recorded step depends on, such as a layer, a loss or an optimizer.
 
     Attributes:
@@ -41,7 +43,7 @@ class Versioned:
         return type(self).__module__.startswith("gpunet.")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
         if name not in self.outside_the_step:
             object.__setattr__(self, "version", advance())
 

@@ -19,6 +19,13 @@
 
 namespace activation {
 
+// Beyond +-LIMIT the sigmoid, erf and tanh below are 0, 1 or -1, in double too. What they are multiplied by is taken at the
+// limit there, as infinity times zero is NaN.
+constexpr T LIMIT = T(1000);
+
+DEVICE T bounded_below(T z) { return z < -LIMIT ? -LIMIT : z; }
+DEVICE T bounded(T z) { return z > LIMIT ? LIMIT : bounded_below(z); }
+
 DEVICE T logistic(T z) { return T(1) / (T(1) + real::exp(-z)); }
 
 struct identity {
@@ -32,7 +39,10 @@ struct relu {
 };
 
 struct leaky_relu {
-    static DEVICE T forward(T z, T slope) { return z > T(0) ? z : slope * z; }
+    static DEVICE T forward(T z, T slope) {
+        if (slope == T(0)) return relu::forward(z, slope);  // infinity times zero is NaN
+        return z > T(0) ? z : slope * z;
+    }
     static DEVICE T backward(T y, T slope) { return y > T(0) ? T(1) : slope; }
 };
 
@@ -57,26 +67,28 @@ struct softplus {
 };
 
 struct silu {
-    static DEVICE T forward(T z, T) { return z * logistic(z); }
+    static DEVICE T forward(T z, T) { return bounded_below(z) * logistic(z); }
     static DEVICE T backward(T z, T) {
         const T s = logistic(z);
-        return s * (T(1) + z * (T(1) - s));
+        return s * (T(1) + bounded(z) * (T(1) - s));
     }
 };
 
 struct gelu {
     static DEVICE T normal_distribution(T z) { return T(0.5) * (T(1) + real::erf(z * T(0.70710678118654752))); }
-    static DEVICE T forward(T z, T) { return z * normal_distribution(z); }
+    static DEVICE T forward(T z, T) { return bounded_below(z) * normal_distribution(z); }
     static DEVICE T backward(T z, T) {
-        return normal_distribution(z) + z * T(0.39894228040143268) * real::exp(T(-0.5) * z * z);
+        const T density = T(0.39894228040143268) * real::exp(T(-0.5) * z * z);
+        return normal_distribution(z) + (density > T(0) ? z * density : T(0));  // infinity times zero is NaN
     }
 };
 
 struct gelu_tanh {
     static constexpr T SQRT_2_OVER_PI = T(0.79788456080286536);
     static DEVICE T inner(T z) { return real::tanh(SQRT_2_OVER_PI * z * (T(1) + T(0.044715) * z * z)); }
-    static DEVICE T forward(T z, T) { return z * (T(0.5) * (T(1) + inner(z))); }
+    static DEVICE T forward(T z, T) { return bounded_below(z) * (T(0.5) * (T(1) + inner(z))); }
     static DEVICE T backward(T z, T) {
+        z = bounded(z);
         const T t = inner(z);
         const T slope = SQRT_2_OVER_PI * (T(1) + T(3 * 0.044715) * z * z);
         return T(0.5) * (T(1) + t + z * slope * (T(1) - t * t));

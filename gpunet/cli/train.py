@@ -24,6 +24,7 @@ from gpunet.files import write_bytes
 from gpunet.models import Sequential
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.training import Checkpoint, EarlyStopping, Log, ProgressBar, TerminateOnNaN, Trainer
+from gpunet.training.batch_sizes import batch_sizes
 from gpunet.training.distributed import Ranks, launched
 
 LEARNING_RATES = {"Adam": 0.002, "AdamW": 0.002, "RMSprop": 0.002, "SGD": 0.1}
@@ -105,7 +106,8 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
         trainer = run.open_trainer(settings, folder, parts["train"], callbacks, distributed)
         assert isinstance(trainer.model, Sequential)  # a run trains an MLP
         if resume is None:  # before there is a file
-            ranks.check_batches(len(parts["train"].X), 0, settings.batch_size)
+            for count in batch_sizes(len(parts["train"].X), 0, settings.batch_size):
+                ranks.rows(count)
         say(f"{trainer.model.summary()}\n")
         if ranks.main:
             settings.write(folder)

@@ -39,8 +39,8 @@ def load(source: str | Path, target: str | None = None, *, task: Task | None = N
               of text is categorical, one feature (0 or 1) for each of its sorted values. Text among numbers, where
               most of the distinct values are numbers, is refused, as are values that are missing (empty, NA, N/A, NaN,
               null, ?) or infinite.
-            - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets); optionally `classes`, the names
-              that y then indexes, and X_test and y_test. Pickled objects are refused.
+            - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets), where (n, 1) means (n,);
+              optionally `classes`, the names that y then indexes, and X_test and y_test. Pickled objects are refused.
             - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and
               optionally t10k-... for the test part. X is (n, rows * columns), of values 0 to 255.
         target: the column of a CSV file to predict; the last one by default.
@@ -107,6 +107,7 @@ def _dataset_of(arrays: dict[str, np.ndarray], name: str, task: Task | None) -> 
     needed = {"X", "y", "X_test", "y_test"} if {"X_test", "y_test"} & arrays.keys() else {"X", "y"}
     if missing := sorted(needed - arrays.keys()):
         raise DataError(f"no array {listing(missing)}; the file holds {listing(sorted(arrays))}.")
+    arrays |= {name: _column(arrays[name]) for name in needed & {"y", "y_test"}}
     classes = None
     if "classes" in arrays and task != "regression":
         classes = tuple(arrays["classes"].astype(str).ravel().tolist())
@@ -126,3 +127,8 @@ def _dataset_of(arrays: dict[str, np.ndarray], name: str, task: Task | None) -> 
         y_test = label_indices(arrays["y_test"], classes, "y_test")
     check_lengths(X_test=X_test, y_test=y_test)
     return Dataset(X, y, classes, name, test=Dataset(X_test, y_test, classes, name))
+
+
+def _column(y: np.ndarray) -> np.ndarray:
+    """Return a target of one column, (n, 1), as (n,), so that it means the same; others as they are."""
+    return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y

@@ -77,6 +77,10 @@ class Layer(Versioned):
         """
         return shape
 
+    def least_rows(self, shape: tuple[int, ...]) -> int:
+        """Return the fewest rows that a training batch may have, for rows of the given shape; by default 1."""
+        return 1
+
     @property
     def index_range(self) -> int | None:
         """n where the layer's input is indices, integers from 0 to n - 1; None where it is numbers."""

@@ -64,7 +64,7 @@ class BatchNorm(Layer):
         if tape is None and self.buffers:
             mean, variance = self.buffers["running_mean"], self.buffers["running_var"]
             return batch_norm(x, mean, variance, weight, bias, self.eps)
-        if len(x) * math.prod(x.shape[2:]) == 1:
+        if 0 < len(x) < self.least_rows(x.shape[1:]):
             raise ShapeError(
                 f"{self!r}: one number a channel has no variance, got shape {x.shape}; train on batches of two rows or "
                 "more, also the last one of an epoch."
@@ -101,6 +101,9 @@ class BatchNorm(Layer):
             expected = " or ".join(f"({axes})" if "," in axes else f"({axes},)" for axes in shapes)
             raise ShapeError(f"{self!r}: a row of the input must be {expected}, got shape {shape}.")
         return shape
+
+    def least_rows(self, shape: tuple[int, ...]) -> int:
+        return 2 if math.prod(shape[1:]) == 1 else 1
 
     def config(self) -> dict[str, Any]:
         return {

@@ -85,6 +85,12 @@ class Stack(Layer):
                 raise ShapeError(f"layer {position}, {error}") from None
         return shape
 
+    def least_rows(self, shape: tuple[int, ...]) -> int:
+        least = 1
+        for layer in self.layers:
+            least, shape = max(least, layer.least_rows(shape)), layer.output_shape(shape)
+        return least
+
     @property
     def index_range(self) -> int | None:
         return self.layers[0].index_range if self.layers else None

@@ -2,43 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from gpunet import layers as all_layers
 from gpunet.errors import ArgumentError
+from gpunet.initializers import undrawn
 from gpunet.layers import Layer
 from gpunet.layers.stack import Stack
+from gpunet.registry import Custom, find, name_of, register
 
-LAYERS: dict[str, Callable[..., Layer]] = {
-    name: getattr(all_layers, name) for name in all_layers.__all__ if name != "Layer"
-}
-"""What a file may hold, by its name there; `gpunet.models.sequential` adds its own."""
-
-NAMES = {cls: name for name, cls in LAYERS.items()}
-
-STACKS = ("Residual", "Sequential")
-"""Of these, the ones that are made of the layers that they are given and of nothing else."""
+for _name in all_layers.__all__:
+    if _name != "Layer":
+        register(getattr(all_layers, _name))
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:
     """Return what `layer_from_config` rebuilds a layer from, as JSON.
 
     Raises:
-        ArgumentError: a layer or a function of your own.
+        ArgumentError: a layer whose class is not registered, or that another one would be rebuilt from its
+            configuration; a function of your own.
     """
-    name = NAMES.get(type(layer))
-    if name is None:
-        raise ArgumentError(f"{layer!r} cannot be saved: only gpunet's own layers can be rebuilt from a file.")
-    if name in STACKS and isinstance(layer, Stack):
+    name = name_of(layer)
+    if isinstance(layer, Stack) and _is_its_layers(type(layer)):
         return {"type": name, "layers": [layer_config(inner) for inner in layer.layers]}
-    return {"type": name, **layer.config()}
+    config = {"type": name, **layer.config()}
+    if not layer.is_own_code:
+        _check_rebuilt(layer, config)
+    return config
 
 
-def layer_from_config(config: dict[str, Any]) -> Layer:
-    """Rebuild a layer, with new parameters."""
+def layer_from_config(config: dict[str, Any], custom: Custom) -> Layer:
+    """Rebuild a layer, with new parameters.
+
+    Raises:
+        ArgumentError: a class that is not known.
+    """
     arguments = dict(config)
-    name = arguments.pop("type")
-    if name in STACKS:
-        return LAYERS[name](*map(layer_from_config, arguments["layers"]))
-    return LAYERS[name](**arguments)
+    kind = find(arguments.pop("type"), Layer, custom)
+    if issubclass(kind, Stack) and _is_its_layers(kind):
+        return kind(*(layer_from_config(inner, custom) for inner in arguments["layers"]))
+    return kind(**arguments)
+
+
+def _is_its_layers(kind: type[Stack]) -> bool:
+    """Return whether a stack is made of the layers that it is given and of nothing else."""
+    return kind.config is Layer.config
+
+
+def _check_rebuilt(layer: Layer, config: dict[str, Any]) -> None:
+    """Refuse a layer of a user's own that a file could not bring back: before it is written, not when it is read."""
+    wrong = f"{layer!r} cannot be saved: its config() must return the arguments that rebuild it"
+    try:
+        with undrawn():
+            rebuilt = layer_from_config(config, {type(layer).__name__: type(layer)})
+    except Exception as error:  # of a constructor that is not gpunet's
+        raise ArgumentError(f"{wrong}, but {type(layer).__name__} does not take {layer.config()}: {error}") from error
+    if _shapes(rebuilt) != _shapes(layer):
+        raise ArgumentError(f"{wrong}; from {layer.config()} comes one with {_shapes(rebuilt)}, not {_shapes(layer)}.")
+
+
+def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a layer's parameters and buffers."""
+    return {
+        f"{path}.{name}": a.shape
+        for path, leaf in layer.leaves().items()
+        for views in (leaf.params, leaf.buffers)
+        for name, a in views.items()
+    }

@@ -13,23 +13,32 @@ from gpunet.files import read_arrays
 from gpunet.initializers import undrawn
 from gpunet.models.configs import layer_from_config
 from gpunet.models.model import Model
+from gpunet.registry import Custom, checked
 
 
-def load(path: str | Path) -> Model:
-    """Read a model that `save` wrote, onto the current device.
+def load(path: str | Path, *, custom: Custom | None = None) -> Model:
+    """Read a model that `save` wrote, onto the current device. No code in the file is run: it has none.
+
+    Args:
+        path: the file.
+        custom: classes of layers of your own by the names in the file, where they are not registered (`gn.register`).
 
     Raises:
+        ArgumentError: `custom` is no mapping.
         FileNotFoundError: there is no such file.
-        ModelFileError: the file is truncated, altered, of another program, version or kind.
+        ModelFileError: the file is truncated, altered, of another program, version or kind, or it has a layer of a
+            class that is not known.
     """
-    return model_from_arrays(*read_arrays(path, "model"), source=str(path))
+    return model_from_arrays(*read_arrays(path, "model"), source=str(path), custom=checked(custom))
 
 
-def model_from_arrays(arrays: dict[str, np.ndarray], description: dict[str, Any], *, source: str) -> Model:
+def model_from_arrays(
+    arrays: dict[str, np.ndarray], description: dict[str, Any], *, source: str, custom: Custom
+) -> Model:
     """Rebuild a model from what `Model.to_arrays` returned."""
     try:
         with undrawn():
-            model = layer_from_config(description["model"])
+            model = layer_from_config(description["model"], custom)
         if not isinstance(model, Model):
             raise ModelFileError(f"{source}: holds no model.")
         model.to(dtype=description["dtype"])

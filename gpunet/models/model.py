@@ -172,7 +172,8 @@ class Model(Layer):
         """Write the model (layers, parameters, buffers, scalers, class names) to the safetensors file `path`.
 
         Raises:
-            ArgumentError: a layer holds your own code, which no file can hold.
+            ArgumentError: a layer of your own whose class is not registered (`gn.register`), or whose configuration
+                does not rebuild it; an activation of your own, as no file holds code.
             OSError: the file cannot be written; one that was there before is untouched.
         """
         arrays, description = self.to_arrays()

@@ -11,12 +11,13 @@ from gpunet.arguments import whole
 from gpunet.errors import ArgumentError
 from gpunet.layers import Dropout, Layer, Linear
 from gpunet.layers.stack import Stack
-from gpunet.models.configs import LAYERS, NAMES
 from gpunet.models.model import Model
 from gpunet.models.summary import summarize
 from gpunet.ops.activations import ActivationFunction, activation_function
+from gpunet.registry import register
 
 
+@register
 class Sequential(Stack, Model):
     """Layers one after the other. A `Linear` or convolution followed by an activation is one fused operation.
 
@@ -52,6 +53,8 @@ class MLP(Sequential):
         seed: the seed of the initial weights; None for fresh entropy.
     """
 
+    saved_as = Sequential  # a file has the layers in a row that it is
+
     def __init__(
         self,
         sizes: Sequence[int],
@@ -69,7 +72,3 @@ class MLP(Sequential):
             if dropout:
                 layers.append(Dropout(dropout))
         super().__init__(*layers, Linear(sizes[-2], sizes[-1], rng=rng))
-
-
-LAYERS["Sequential"] = Sequential
-NAMES[Sequential] = NAMES[MLP] = "Sequential"  # an MLP is read as the layers in a row that it is

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gpunet.arguments import real
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
@@ -123,16 +124,18 @@ def batch_norm(
         variance: (channels,), likewise.
         weight: (channels,), or None for ones.
         bias: (channels,), or None for zeros.
-        eps: what is added to the variance.
+        eps: what is added to the variance, >= 0.
         tape: where memory comes from; None makes fresh arrays.
 
     Returns:
         The shape and dtype of `x`.
 
     Raises:
+        ArgumentError: a negative eps.
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
+    eps = real("batch_norm: eps", eps, 0, closed="left")
     vectors = {"mean": mean, "variance": variance, "weight": weight, "bias": bias}
     xp = float_module("batch_norm", x=x, **vectors)
     rows, channels, size = _sizes("batch_norm", x, **vectors)

@@ -14,6 +14,7 @@ from types import ModuleType
 
 import numpy as np
 
+from gpunet.arguments import real
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
@@ -37,7 +38,7 @@ def cosine_embedding(
     Args:
         pairs: (rows, 2, features), float32 or float64.
         target: (rows,) in the same dtype: 1 where the two shall be alike, -1 where not.
-        margin: the cosine up to which two that shall not be alike cost nothing.
+        margin: the cosine up to which two that shall not be alike cost nothing, from -1 to 1.
         weight: row weights (rows,) in the same dtype.
         tape: where memory comes from; None makes fresh arrays.
 
@@ -45,9 +46,11 @@ def cosine_embedding(
         loss, an array of shape () on the device; dpairs (rows, 2, features).
 
     Raises:
+        ArgumentError: a margin out of its range.
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
+    margin = real("cosine_embedding: margin", margin, -1, 1, closed="both")
     xp = float_module("cosine_embedding", pairs=pairs, target=target, weight=weight)
     if pairs.ndim != 3 or pairs.shape[1] != 2:
         raise ShapeError(f"cosine_embedding: pairs must be (rows, 2, features), got shape {pairs.shape}.")

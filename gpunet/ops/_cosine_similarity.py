@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpunet.arguments import whole
+from gpunet.arguments import real, whole
 from gpunet.cuda import Kernel
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError, ShapeError
@@ -60,9 +60,11 @@ def cosine_similarity(a: Array, b: Array, axis: int = -1, eps: float = EPS, *, t
         The common shape without `axis`, in the dtype of `a`; between -1 and 1 but for rounding.
 
     Raises:
+        ArgumentError: eps is not above zero.
         ShapeError: shapes that don't broadcast, or that have no such axis.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
+    eps = real("cosine_similarity: eps", eps, 0)
     xp = float_module("cosine_similarity", a=a, b=b)
     a, b = _vectors("cosine_similarity", a, b, axis, xp)
     if xp is np:

@@ -14,6 +14,7 @@ from types import ModuleType
 import numpy as np
 
 from gpunet import native
+from gpunet.arguments import real
 from gpunet.cuda import Kernel
 from gpunet.device import Array, array_module
 from gpunet.ops.checks import check_shape, float_module
@@ -43,8 +44,10 @@ def dropout(x: Array, p: float, tape: Tape) -> tuple[Array, Array]:
         y in the shape of `x`, and the mask `keep`, which `dropout_backward` needs.
 
     Raises:
+        ArgumentError: p is not between 0 and 1.
         DTypeError: `x` is not float32 or float64.
     """
+    p = real("dropout: p", p, 0, 1, closed="both")
     xp = float_module("dropout", x=x)
     keep = tape.empty(x.shape, np.dtype(bool), xp)
     if records_native(x):

@@ -15,6 +15,7 @@ from types import ModuleType
 import numpy as np
 
 from gpunet import native
+from gpunet.arguments import real
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
@@ -71,8 +72,9 @@ def huber(
     """Return (loss, dprediction) with l = d²/2 where |d| <= delta, else delta·(|d| - delta/2), for d = p - t.
 
     With c = d clipped to ±delta both are l = c·(d - c/2) and l' = c (Huber 1964). Arguments, results and errors as for
-    `mean_squared_error`.
+    `mean_squared_error`, and an `ArgumentError` for a delta that is not above zero.
     """
+    delta = real("huber: delta", delta, 0)
     xp = _check("huber", prediction, target, weight)
     if xp is not np:
         return _cuda(HUBER, prediction, target, weight, tape, xp, delta)

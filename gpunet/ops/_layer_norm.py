@@ -15,6 +15,7 @@ from types import ModuleType
 
 import numpy as np
 
+from gpunet.arguments import real
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
@@ -47,16 +48,18 @@ def layer_norm(
         normalized_shape: the last axes of `x`, over which means are taken.
         weight: of shape `normalized_shape`; None for ones.
         bias: of shape `normalized_shape`; None for zeros.
-        eps: what is added to the variance.
+        eps: what is added to the variance, >= 0.
         tape: where memory comes from; None makes fresh arrays.
 
     Returns:
         y in the shape of `x`; mean and scale (rows,), which `layer_norm_backward` needs.
 
     Raises:
+        ArgumentError: a negative eps.
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
     """
+    eps = real("layer_norm: eps", eps, 0, closed="left")
     xp = float_module("layer_norm", x=x, weight=weight, bias=bias)
     rows, _ = _matrix_shape("layer_norm", x, normalized_shape, weight=weight, bias=bias)
     mean = empty(tape, (rows,), x.dtype, xp)
@@ -85,11 +88,11 @@ def rms_norm(
         y in the shape of `x`; scale (rows,), which `layer_norm_backward` needs.
 
     Raises:
-        ShapeError, DTypeError: as for `layer_norm`.
+        ArgumentError, ShapeError, DTypeError: as for `layer_norm`.
     """
     xp = float_module("rms_norm", x=x, weight=weight)
     _matrix_shape("rms_norm", x, normalized_shape, weight=weight)
-    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    eps = real("rms_norm: eps", np.finfo(x.dtype).eps if eps is None else eps, 0, closed="left")
     return _forward(x, normalized_shape, weight, None, None, eps, tape, xp)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import native
+from gpunet.arguments import real
 from gpunet.cuda import Kernel
 from gpunet.data.checks import check_range
 from gpunet.device import Array, array_module
@@ -71,10 +72,12 @@ def softmax_cross_entropy(
         loss, an array of shape () on the device; dlogits in the shape of `logits`.
 
     Raises:
+        ArgumentError: label_smoothing is not between 0 and 1.
         ShapeError: the shapes don't fit.
         DTypeError: dtypes that differ or are not float32 or float64.
         DataError: labels in host memory that are none.
     """
+    label_smoothing = real("softmax_cross_entropy: label_smoothing", label_smoothing, 0, 1, closed="both")
     array_module(logits=logits, target=target)
     floats = target if target.ndim == max(logits.ndim, 2) else None
     xp = float_module("softmax_cross_entropy", logits=logits, target=floats, weight=weight, class_weight=class_weight)

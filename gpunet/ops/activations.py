@@ -28,6 +28,9 @@ SQRT_HALF = math.sqrt(0.5)
 INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 
+LIMIT = 1000.0
+"""Beyond ± this the factor of z in GELU and SiLU is 0 or 1. z is taken at the limit, as infinity times zero is NaN."""
+
 
 class ActivationFunction(Versioned):
     """An elementwise function and its derivative.
@@ -132,6 +135,9 @@ class LeakyReLU(ActivationFunction):
         self.negative_slope = real("LeakyReLU: negative_slope", negative_slope, 0, 1, closed="both")
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        if not self.negative_slope:  # infinity times zero is NaN
+            z.clip(0, math.inf, out=out)
+            return
         scaled = empty_like(tape, z, xp)
         xp.multiply(z, self.negative_slope, out=scaled)
         xp.maximum(z, scaled, out=out)
@@ -230,18 +236,27 @@ class SiLU(ActivationFunction):
     saves = "input"
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        s = empty_like(tape, z, xp)
-        sigmoid(z, s, xp)
-        xp.multiply(z, s, out=out)
+        s, scratch = (empty_like(tape, z, xp) for _ in range(2))
+        self._sigmoid(z, s, scratch, xp)
+        _bound(z, -LIMIT, math.inf, scratch, xp)
+        xp.multiply(scratch, s, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        s = empty_like(tape, saved, xp)
-        sigmoid(saved, s, xp)
+        s, z = (empty_like(tape, saved, xp) for _ in range(2))
+        self._sigmoid(saved, s, z, xp)
+        _bound(saved, -LIMIT, LIMIT, z, xp)
         xp.subtract(1, s, out=out)
-        xp.multiply(out, saved, out=out)
+        xp.multiply(out, z, out=out)
         xp.add(out, 1, out=out)
         xp.multiply(out, s, out=out)
         xp.multiply(out, dy, out=out)
+
+    @staticmethod
+    def _sigmoid(z: Array, out: Array, scratch: Array, xp: ModuleType) -> None:
+        """Write sigmoid(z) to `out`, and 0 far left, where exp(-z) would overflow."""
+        sigmoid(z, out, xp)
+        xp.greater(z, -_exp_limit(z), out=scratch)
+        xp.multiply(out, scratch, out=out)
 
 
 class GELU(ActivationFunction):
@@ -256,16 +271,18 @@ class GELU(ActivationFunction):
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         phi, square, ratio = (empty_like(tape, z, xp) for _ in range(3))
         _normal_distribution(z, phi, square, ratio, xp)
-        xp.multiply(z, phi, out=out)
+        _bound(z, -LIMIT, math.inf, square, xp)
+        xp.multiply(square, phi, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        phi, scratch = (empty_like(tape, saved, xp) for _ in range(2))
-        _normal_distribution(saved, phi, out, scratch, xp)
-        xp.multiply(saved, saved, out=out)
+        phi, z = (empty_like(tape, saved, xp) for _ in range(2))
+        _normal_distribution(saved, phi, out, z, xp)
+        _bound(saved, -LIMIT, LIMIT, z, xp)
+        xp.multiply(z, z, out=out)
         xp.multiply(out, -0.5, out=out)
         xp.exp(out, out=out)
         xp.multiply(out, INV_SQRT_2PI, out=out)
-        xp.multiply(out, saved, out=out)
+        xp.multiply(out, z, out=out)
         xp.add(out, phi, out=out)
         xp.multiply(out, dy, out=out)
 
@@ -280,20 +297,22 @@ class GELUTanh(ActivationFunction):
     saves = "input"
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        t = empty_like(tape, z, xp)
-        self._tanh(z, t, xp)
+        t, bounded = (empty_like(tape, z, xp) for _ in range(2))
+        _bound(z, -LIMIT, LIMIT, bounded, xp)
+        self._tanh(bounded, t, xp)
         xp.add(t, 1, out=t)
         xp.multiply(t, 0.5, out=t)
-        xp.multiply(z, t, out=out)
+        _bound(z, -LIMIT, math.inf, bounded, xp)
+        xp.multiply(bounded, t, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        t = empty_like(tape, saved, xp)
-        slope = empty_like(tape, saved, xp)
-        self._tanh(saved, t, xp)
-        xp.multiply(saved, saved, out=slope)
+        t, slope, z = (empty_like(tape, saved, xp) for _ in range(3))
+        _bound(saved, -LIMIT, LIMIT, z, xp)
+        self._tanh(z, t, xp)
+        xp.multiply(z, z, out=slope)
         xp.multiply(slope, 3 * 0.044715 * SQRT_2_OVER_PI, out=slope)
         xp.add(slope, SQRT_2_OVER_PI, out=slope)
-        xp.multiply(slope, saved, out=slope)
+        xp.multiply(slope, z, out=slope)
         xp.multiply(t, t, out=out)
         xp.subtract(1, out, out=out)
         xp.multiply(out, slope, out=out)
@@ -380,12 +399,22 @@ class CustomActivation(ActivationFunction):
 
 def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
     """Write 1 / (1 + exp(-z)) to `out`, which may be `z`, without overflow (far left it stays just above 0)."""
-    limit = math.log(np.finfo(z.dtype).max) - 1
     xp.multiply(z, -1, out=out)  # NumPy 2.4's negative is wrong where numbers lie 16 bytes apart
-    xp.minimum(out, limit, out=out)
+    xp.minimum(out, _exp_limit(z), out=out)
     xp.exp(out, out=out)
     xp.add(out, 1, out=out)
     xp.reciprocal(out, out=out)
+
+
+def _bound(z: Array, low: float, high: float, out: Array, xp: ModuleType) -> None:
+    """Write z, between `low` and `high`, to `out`; the copy first spares clip a buffer where z has strides."""
+    xp.copyto(out, z)
+    out.clip(low, high, out=out)
+
+
+def _exp_limit(z: Array) -> float:
+    """Return where exp is about to overflow in the dtype of `z`."""
+    return math.log(np.finfo(z.dtype).max) - 1
 
 
 def _normal_distribution(z: Array, out: Array, square: Array, ratio: Array, xp: ModuleType) -> None:

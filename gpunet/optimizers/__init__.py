@@ -9,7 +9,8 @@ from gpunet.optimizers.base import Optimizer
 from gpunet.optimizers.rmsprop import RMSprop
 from gpunet.optimizers.sgd import SGD
 from gpunet.optimizers.step import BLOCK
+from gpunet.registry import register
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {cls.__name__: cls for cls in (SGD, Adam, AdamW, RMSprop)}
+OPTIMIZERS: dict[str, type[Optimizer]] = {cls.__name__: register(cls) for cls in (SGD, Adam, AdamW, RMSprop)}
 
 __all__ = ["BLOCK", "OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]

@@ -28,7 +28,7 @@ class Adam(Optimizer):
     Args:
         lr: the learning rate or its schedule.
         betas: (β1, β2), each in [0, 1).
-        eps: what keeps the quotient finite, > 0.
+        eps: what keeps the quotient finite, >= 0. With 0, an element that never had a gradient stays as it is.
         weight_decay: adds weight_decay·p to the gradient (L2; see `AdamW` for the decoupled form).
         clip_norm: as for `Optimizer`.
         clip_value: as for `Optimizer`.
@@ -53,7 +53,7 @@ class Adam(Optimizer):
         if np.shape(betas) != (2,):
             raise ArgumentError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}.")
         self.betas = tuple(self._real("betas", beta, 1, closed="left") for beta in betas)
-        self.eps = self._real("eps", eps)
+        self.eps = self._eps(eps)
 
     def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
         beta1, beta2 = self.betas

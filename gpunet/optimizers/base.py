@@ -33,7 +33,7 @@ class Optimizer(Versioned):
     A rule of your own has an `update_block`; its `kernel` and `kernel_arguments` are asked for on a GPU alone.
 
     Args:
-        lr: the learning rate, > 0, or a schedule of it (see `gpunet.schedules`).
+        lr: the learning rate, >= 0, or a schedule of it (see `gpunet.schedules`).
         weight_decay: the factor of the decay, >= 0.
         clip_norm: scale the gradient down to this L2 norm, in place, where it is longer (over all parameters); None:
             don't.
@@ -218,6 +218,10 @@ class Optimizer(Versioned):
 
     def _real(self, name: str, value: float, high: float = math.inf, **closed: Any) -> float:
         return real(f"{type(self).__name__}: {name}", value, 0, high, **closed)
+
+    def _eps(self, eps: float) -> float:
+        """Return what is added to a denominator; 0 becomes the least number that keeps 0 / 0 from being NaN."""
+        return self._real("eps", eps, closed="left") or float(np.finfo(np.float32).tiny)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON."""

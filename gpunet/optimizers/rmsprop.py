@@ -20,7 +20,7 @@ class RMSprop(Optimizer):
     Args:
         lr: the learning rate or its schedule.
         alpha: how much of the running mean of g² stays, in [0, 1).
-        eps: what keeps the quotient finite, > 0.
+        eps: what keeps the quotient finite, >= 0. With 0, an element that never had a gradient stays as it is.
         weight_decay: adds weight_decay·p to the gradient.
         momentum: how much of the last step's velocity stays, in [0, 1).
         clip_norm: as for `Optimizer`.
@@ -43,7 +43,7 @@ class RMSprop(Optimizer):
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
         self.alpha = self._real("alpha", alpha, 1, closed="left")
-        self.eps = self._real("eps", eps)
+        self.eps = self._eps(eps)
         self.momentum = self._real("momentum", momentum, 1, closed="left")
         self.slot_names = ("v", "velocity") if momentum else ("v",)
 

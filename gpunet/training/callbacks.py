@@ -12,12 +12,13 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
+from gpunet.attributes import Strict
 from gpunet.device import Array, to_host
 from gpunet.training.history import Row
 from gpunet.training.protocol import Training
 
 
-class Callback:
+class Callback(Strict):
     """The base of the callbacks: override what you need.
 
     Attributes:

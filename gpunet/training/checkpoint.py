@@ -9,14 +9,15 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from gpunet.errors import ArgumentError, ModelFileError
-from gpunet.files import read_arrays, write_arrays
-from gpunet.losses import LOSSES
+from gpunet.files import encoded, read_arrays, write_arrays
+from gpunet.losses import Loss
 from gpunet.models import model_from_arrays
-from gpunet.optimizers import OPTIMIZERS
-from gpunet.schedules import schedule_from_config
+from gpunet.optimizers import Optimizer
+from gpunet.registry import Custom, find, name_of
+from gpunet.schedules import Schedule, schedule_from_config
 from gpunet.training.callbacks import Callback
-from gpunet.training.evaluation import Metric
 from gpunet.training.history import History
+from gpunet.training.metrics import Metric
 from gpunet.training.protocol import Training
 
 T = TypeVar("T", bound=Training)
@@ -24,13 +25,24 @@ T = TypeVar("T", bound=Training)
 
 def save(trainer: Training, path: str | Path) -> None:
     """Write model, optimizer state, callback state, history and position to `path`; of several ranks, rank 0 does."""
-    for part, known in ((trainer.loss, LOSSES), (trainer.optimizer, OPTIMIZERS)):
-        if type(part) not in known.values():
-            raise ArgumentError(f"a training with {part!r} cannot be saved: its class is your own code, not data.")
     trainer.attach()
     running = trainer.running.state(trainer.ranks.total)
-    if not trainer.ranks.main:
-        return
+    if trainer.ranks.main:
+        arrays, description = _contents(trainer)
+        write_arrays(path, arrays, {**description, "running": running})
+
+
+def check(trainer: Training) -> None:
+    """Refuse a training that `save` could not write.
+
+    Raises:
+        ArgumentError: as for `Trainer.save`.
+    """
+    encoded({**trainer.model.to_arrays()[1], **_parts(trainer)})
+
+
+def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return what a file holds of a training, but for the sums of the metrics: arrays, and a description as JSON."""
     arrays, description = trainer.model.to_arrays()
     store, device = trainer.model.store, trainer.model.device
     for slot, flat in store.slots.items():
@@ -41,26 +53,69 @@ def save(trainer: Training, path: str | Path) -> None:
         arrays |= {f"callbacks.{position}.{key}": a for key, a in state.items() if isinstance(a, np.ndarray)}
         plain = {key: value for key, value in state.items() if not isinstance(value, np.ndarray)}
         callbacks.append({"label": callback.label, "state": plain})
-    write_arrays(
-        path,
-        arrays,
-        {
-            "kind": "checkpoint",
-            **description,
-            "loss": {"type": type(trainer.loss).__name__, **trainer.loss.config()},
-            "optimizer": {"type": type(trainer.optimizer).__name__, **trainer.optimizer.config()},
-            "optimizer_state": trainer.optimizer.state(),
-            "callbacks": callbacks,
-            "history": trainer.history.epochs,
-            "seed": trainer.seed,
-            "executor": trainer.executor,
-            "precision": trainer.precision,
-            "epoch": trainer.epoch,
-            "position": trainer.position,
-            "rows": trainer.rows,
-            "running": running,
-        },
-    )
+    return arrays, {
+        "kind": "checkpoint",
+        **description,
+        **_parts(trainer),
+        "optimizer_state": trainer.optimizer.state(),
+        "callbacks": callbacks,
+        "history": trainer.history.epochs,
+        "seed": trainer.seed,
+        "executor": trainer.executor,
+        "precision": trainer.precision,
+        "epoch": trainer.epoch,
+        "position": trainer.position,
+        "rows": trainer.rows,
+    }
+
+
+def _parts(trainer: Training) -> dict[str, dict[str, Any]]:
+    """Return the loss and the optimizer as JSON."""
+    return {
+        "loss": _config(trainer.loss, _loss),
+        "optimizer": _config(_with_known_schedule(trainer.optimizer), _optimizer),
+    }
+
+
+def _config(part: Loss | Optimizer, rebuild: Callable[[Mapping[str, Any], Custom], Loss | Optimizer]) -> dict[str, Any]:
+    """Return what `rebuild` makes a loss or an optimizer from, after trying that.
+
+    Raises:
+        ArgumentError: its class is not registered, or its configuration does not rebuild it.
+    """
+    name = name_of(part)
+    try:
+        config = part.config()
+        if rebuild({"type": name, **config}, {}).config() != config:
+            raise ArgumentError(f"from {config} comes another one.")
+    except Exception as error:  # of a class that is not gpunet's
+        raise ArgumentError(
+            f"{part!r} cannot be saved: its config() must return the arguments that rebuild it: {error}"
+        ) from error
+    return {"type": name, **config}
+
+
+def _with_known_schedule(optimizer: Optimizer) -> Optimizer:
+    """Return the optimizer after checking that the classes of its schedule, and of those inside, are registered."""
+    waiting: list[Any] = [optimizer.schedule]
+    while waiting:
+        schedule = waiting.pop()
+        name_of(schedule)
+        waiting += [value for value in vars(schedule).values() if isinstance(value, Schedule)]
+    return optimizer
+
+
+def _loss(config: Mapping[str, Any], custom: Custom) -> Loss:
+    """Return the loss of a file."""
+    arguments = dict(config)
+    return find(arguments.pop("type"), Loss, custom)(**arguments)
+
+
+def _optimizer(config: Mapping[str, Any], custom: Custom) -> Optimizer:
+    """Return the optimizer of a file."""
+    arguments = dict(config)
+    schedule = schedule_from_config(arguments.pop("lr"), custom)
+    return find(arguments.pop("type"), Optimizer, custom)(schedule, **arguments)
 
 
 def load(
@@ -69,18 +124,20 @@ def load(
     callbacks: Sequence[Callback],
     metrics: Mapping[str, Metric] | None,
     distributed: Literal["mpi"] | None,
+    custom: Custom,
 ) -> T:
     """Rebuild the trainer that `save` wrote; the documentation is at `Trainer.resume`."""
     arrays, description = read_arrays(path, "checkpoint")
-    model = model_from_arrays(arrays, description, source=str(path))
+    model = model_from_arrays(arrays, description, source=str(path), custom=custom)
     try:
-        optimizer = dict(description["optimizer"])
-        schedule = schedule_from_config(optimizer.pop("lr"))
-        loss = dict(description["loss"])
+        loss, optimizer = _loss(description["loss"], custom), _optimizer(description["optimizer"], custom)
+    except (KeyError, TypeError, AttributeError, ArgumentError) as error:
+        raise ModelFileError(f"{path}: its loss or its optimizer is not one that this gpunet reads: {error}") from None
+    try:
         trainer = kind(
             model,
-            loss=LOSSES[loss.pop("type")](**loss),
-            optimizer=OPTIMIZERS[optimizer.pop("type")](schedule, **optimizer),
+            loss=loss,
+            optimizer=optimizer,
             callbacks=callbacks,
             metrics=metrics,
             seed=description["seed"],

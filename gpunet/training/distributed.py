@@ -201,18 +201,13 @@ class Ranks:
             )
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
-    def check_batches(self, rows: int, position: int, batch_size: int) -> None:
-        """Refuse batches, of an epoch that goes on after `position` rows and of whole ones, as `rows` does."""
-        for left in (rows - position, rows):
-            for count in {min(batch_size, left), left % batch_size} - {0}:
-                self.rows(count)
-
-    def order(self, order: np.ndarray, position: int, batch_size: int) -> tuple[np.ndarray, int]:
+    def order(self, order: np.ndarray, position: int, end: int, batch_size: int) -> tuple[np.ndarray, int]:
         """Return this rank's own order of an epoch and where in it the rank begins.
 
         Args:
             order: (rows,), that of all ranks together.
             position: where they begin.
+            end: where they end.
             batch_size: rows of a batch of all ranks together.
 
         Returns:
@@ -220,7 +215,7 @@ class Ranks:
         """
         if self.size == 1:
             return order, position
-        batches = [order[start : start + batch_size] for start in range(position, len(order), batch_size)]
+        batches = [order[start : start + batch_size] for start in range(position, end, batch_size)]
         own = np.concatenate([batch[self.rows(len(batch))] for batch in batches])
         return np.concatenate([own, np.setdiff1d(order, own)]), 0
 

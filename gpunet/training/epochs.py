@@ -35,6 +35,7 @@ class EpochLoop:
         training: what is trained; its epoch, position, history and metrics advance.
         steps: its steps.
         batch_size: rows of a step.
+        drop_last: whether an epoch ends before a last batch that is smaller.
         order: returns the order of the rows in the epoch that begins or continues, (rows,).
         validate: evaluates the validation data; None: there are none.
     """
@@ -48,11 +49,12 @@ class EpochLoop:
         training: Training,
         steps: StepCache,
         batch_size: int,
+        drop_last: bool,
         order: Callable[[], np.ndarray],
         validate: Validate | None,
     ):
         self._training, self._steps = training, steps
-        self._batch_size, self._order, self._validate = batch_size, order, validate
+        self._batch_size, self._drop_last, self._order, self._validate = batch_size, drop_last, order, validate
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
 
     def run(self, arrays: Sequence[np.ndarray], epochs: int) -> None:
@@ -67,10 +69,11 @@ class EpochLoop:
             self._norms = training.loss.norms(*arrays[1:])
         self._batches = self._steps.load(arrays)
         training.history.stopped = None
+        first = self._end(training.position) - training.position
         with interruptible(training.stop):
             try:
                 for callback in training.callbacks:
-                    callback.on_fit_begin(training, epochs * training.rows - training.position)
+                    callback.on_fit_begin(training, first + (epochs - 1) * self._end(0))
                 for _ in range(epochs):
                     self._run_epoch()
                     if training.history.stopped:
@@ -83,26 +86,31 @@ class EpochLoop:
                 for callback in training.callbacks:
                     callback.on_fit_end(training)
 
+    def _end(self, position: int) -> int:
+        """Return where an epoch ends that goes on at `position`, in rows."""
+        rows = self._training.rows
+        return rows - (rows - position) % self._batch_size if self._drop_last else rows
+
     def _run_epoch(self) -> None:
         training, ranks = self._training, self._training.ranks
-        order = self._order()
-        self._batches.begin(*ranks.order(order, training.position, self._batch_size))
+        order, end = self._order(), self._end(training.position)
+        self._batches.begin(*ranks.order(order, training.position, end, self._batch_size))
         if not training.position:
             training.optimizer.prepare().progress.first_skipped.fill(0)
         if self._single:  # one table of learning rates for many calls
-            steps = -(-(training.rows - training.position) // self._batch_size)
+            steps = -(-(end - training.position) // self._batch_size)
             training.optimizer.prepare().progress.look_ahead(min(steps, LONGEST_RUN))
         began, first = time.perf_counter(), training.position
-        while training.position < training.rows:
+        while training.position < end:
             if training.history.stopped == "interrupted" and ranks.size == 1:
                 return
-            self._run_steps(order)
-        self._end_epoch(began, training.rows - first)
+            self._run_steps(order, end)
+        self._end_epoch(began, end - first)
 
-    def _run_steps(self, order: np.ndarray) -> None:
-        """Run as many steps in one call as there are until Python must act."""
+    def _run_steps(self, order: np.ndarray, end: int) -> None:
+        """Run as many steps in one call as there are until Python must act, or until the epoch's end."""
         training = self._training
-        left = training.rows - training.position
+        left = end - training.position
         count = min(self._batch_size, left)
         step = self._step(count)
         if step.share is not None:

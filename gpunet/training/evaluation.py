@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,9 +11,7 @@ from numpy.typing import ArrayLike
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.training.examples import check_examples
-from gpunet.training.metrics import accuracy, mean_absolute_error, r2_score
-
-Metric = Callable[[np.ndarray, np.ndarray], float]
+from gpunet.training.metrics import Metric, accuracy, mean_absolute_error, r2_score
 
 
 def default_metrics(loss: Loss) -> dict[str, Metric]:

@@ -6,13 +6,14 @@ import math
 import os
 from collections.abc import Iterable
 
+from gpunet.attributes import Strict
 from gpunet.errors import ArgumentError, StateError
 from gpunet.training.plots import figure
 
 Row = dict[str, float | int]
 
 
-class History:
+class History(Strict):
     """The rows of an ended or interrupted training, one per epoch; `history["loss"]` is a column.
 
     Columns have the names of what was measured: "loss", "accuracy", the same on the validation data as "val_loss",

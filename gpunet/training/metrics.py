@@ -2,17 +2,42 @@
 
 Where a metric takes classes, both `target` and `prediction` may be class numbers (n,) or one score per class (n, k):
 logits, probabilities, soft labels. Of scores the largest counts; among equal ones, the lowest class number.
+
+A metric says which way it is better by its attribute `greater_is_better`; callbacks that monitor it go by that.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.arguments import whole
 from gpunet.errors import DataError, DTypeError, ShapeError
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+"""A function (target, prediction) -> float over host arrays."""
+
+M = TypeVar("M", bound=Callable[..., float])
+
+
+def direction(*, greater_is_better: bool) -> Callable[[M], M]:
+    """Return a decorator that declares which way a metric is better, as its attribute `greater_is_better`."""
+
+    def declare(metric: M) -> M:
+        metric.greater_is_better = greater_is_better  # type: ignore[attr-defined]
+        return metric
+
+    return declare
+
+
+def is_greater_better(metric: Metric) -> bool | None:
+    """Return whether larger values of a metric are better, None where it does not say so."""
+    declared: bool | None = getattr(metric, "greater_is_better", None)
+    return declared
 
 
 def _real(name: str, values: np.ndarray) -> np.ndarray:
@@ -54,6 +79,7 @@ def _pair(target: ArrayLike, prediction: ArrayLike, name: str = "prediction") ->
     return t, p
 
 
+@direction(greater_is_better=True)
 def accuracy(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the part of the samples whose class is predicted.
 
@@ -70,6 +96,7 @@ def accuracy(target: ArrayLike, prediction: ArrayLike) -> float:
     return float((_classes("target", t) == _classes("prediction", p)).mean())
 
 
+@direction(greater_is_better=True)
 def top_k_accuracy(target: ArrayLike, scores: ArrayLike, k: int = 5) -> float:
     """Return the part of the samples whose class is among the `k` best scored; `k=1` gives `accuracy`.
 
@@ -117,6 +144,7 @@ def confusion_matrix(target: ArrayLike, prediction: ArrayLike, n_classes: int | 
     return np.bincount(t * n + p, minlength=n * n).reshape(n, n)
 
 
+@direction(greater_is_better=True)
 def macro_f1(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the mean of the F1 scores of the classes that occur in `target` or `prediction`.
 
@@ -151,6 +179,7 @@ def _outputs(target: ArrayLike, prediction: ArrayLike) -> tuple[np.ndarray, np.n
     return t, p
 
 
+@direction(greater_is_better=False)
 def mean_absolute_error(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the mean of `|target - prediction|` over samples and outputs.
 
@@ -167,6 +196,7 @@ def mean_absolute_error(target: ArrayLike, prediction: ArrayLike) -> float:
     return float(np.abs(t - p).mean())
 
 
+@direction(greater_is_better=True)
 def r2_score(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the coefficient of determination R², `1 - ss_residual / ss_total`, averaged over the outputs.
 

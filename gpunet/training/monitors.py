@@ -9,8 +9,10 @@ from typing import Any, Literal
 from gpunet.arguments import whole
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError
+from gpunet.training import checkpoint
 from gpunet.training.callbacks import Callback
 from gpunet.training.history import Row
+from gpunet.training.metrics import is_greater_better
 from gpunet.training.protocol import Training
 
 
@@ -18,10 +20,13 @@ class Monitor(Callback):
     """The base of callbacks that follow one column of the history.
 
     Args:
-        monitor: the column; None is "val_loss" where there is validation, else "loss". Columns with "accuracy", "f1"
-            or "r2" in their names are better when larger, all others when smaller, unless `mode` says otherwise.
+        monitor: the column; None is "val_loss" where there is validation, else "loss".
         min_delta: what counts as an improvement must be larger than this.
-        mode: "min" or "max": which way is better; None goes by the column's name.
+        mode: "min" or "max": which way is better. None goes by what the column's metric declares
+            (`gpunet.training.metrics`); a loss is better when smaller.
+
+    Raises:
+        ArgumentError: another `mode`; in `fit`, before the first step, none for a column whose direction is unknown.
     """
 
     def __init__(self, monitor: str | None = None, min_delta: float = 0.0, mode: Literal["min", "max"] | None = None):
@@ -31,6 +36,7 @@ class Monitor(Callback):
         self.min_delta = min_delta
         self.mode = mode
         self.best = math.nan
+        self._greater_is_better = mode == "max"
 
     @property
     def label(self) -> str:
@@ -39,6 +45,19 @@ class Monitor(Callback):
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
         if trainer.epoch == trainer.position == 0:  # a training of its own, whatever the callback saw before
             self.reset()
+        self._greater_is_better = self._direction(trainer) if self.mode is None else self.mode == "max"
+
+    def _direction(self, trainer: Training) -> bool:
+        """Return whether larger values of the column are better, by what its metric declares."""
+        known: dict[str | None, bool | None] = {None: False, "loss": False, "val_loss": False, "accuracy": True}
+        metrics = {f"val_{name}": is_greater_better(metric) for name, metric in trainer.metrics.items()}
+        greater = (metrics | known).get(self.monitor)
+        if greater is None:
+            raise ArgumentError(
+                f"{type(self).__name__}: which way {self.monitor!r} is better is unknown; give mode='max' or 'min', "
+                "or declare it: metric.greater_is_better = True."
+            )
+        return greater
 
     def reset(self) -> None:
         """Forget what was seen in another training."""
@@ -50,8 +69,7 @@ class Monitor(Callback):
         if name not in row:
             raise ArgumentError(f"{type(self).__name__}: no column {name!r} to monitor; there are {', '.join(row)}.")
         value = row[name]
-        larger = self.mode == "max" if self.mode else any(part in name for part in ("accuracy", "f1", "r2"))
-        sign = -1 if larger else 1
+        sign = -1 if self._greater_is_better else 1
         better = math.isnan(self.best) or sign * (self.best - value) > self.min_delta
         if better and not math.isnan(value):
             self.best = value
@@ -67,6 +85,8 @@ class Monitor(Callback):
 
 class EarlyStopping(Monitor):
     """Stop when the monitored column has not improved for `patience` epochs, and put the best weights back.
+
+    A `fit` after that has its patience anew; the best stays what it was.
 
     Args:
         patience: epochs without an improvement before the end, >= 1.
@@ -101,6 +121,11 @@ class EarlyStopping(Monitor):
         self.best_weights: Array | None = None
         self.best_buffers: Array | None = None
         self.waited = 0
+
+    def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
+        super().on_fit_begin(trainer, total_rows)
+        if self.waited >= self.patience:  # it ended the last `fit`
+            self.waited = 0
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
         if self.improved(row):
@@ -143,13 +168,22 @@ class Checkpoint(Monitor):
         every: how many epochs lie between two writes, >= 1.
         best: write only when the monitored column has improved.
         monitor: as for `Monitor`.
+        mode: as for `Monitor`.
     """
 
     order = 1  # it holds the state of the others, so they see the epoch first
     on_every_rank = False
 
-    def __init__(self, path: str | Path, *, every: int = 1, best: bool = False, monitor: str | None = None):
-        super().__init__(monitor)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        every: int = 1,
+        best: bool = False,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] | None = None,
+    ):
+        super().__init__(monitor, mode=mode)
         self.path = str(path)
         self.every = whole("Checkpoint: every", every)
         self.best_only = best
@@ -159,6 +193,7 @@ class Checkpoint(Monitor):
         folder = Path(self.path).parent
         if not folder.is_dir():  # raise before the first step, not after the first epoch
             raise ArgumentError(f"Checkpoint: there is no folder {folder}; make it first.")
+        checkpoint.check(trainer)
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
         due = self.improved(row) if self.best_only else trainer.epoch % self.every == 0

@@ -9,6 +9,7 @@ from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
 from gpunet.training.history import History
+from gpunet.training.metrics import Metric
 
 
 class Training(Protocol):
@@ -19,6 +20,7 @@ class Training(Protocol):
         loss: the loss that is minimised.
         optimizer: the update rule.
         callbacks: what is called during training, in the order of the calls.
+        metrics: the functions that judge validation data, by name.
         history: the rows of the epochs done.
         seed: the seed of shuffles, dropout masks and the validation split.
         precision: "float32" or "tf32".
@@ -35,6 +37,7 @@ class Training(Protocol):
     loss: Loss
     optimizer: Optimizer
     callbacks: list[Any]
+    metrics: dict[str, Metric]
     history: History
     seed: int
     precision: Any

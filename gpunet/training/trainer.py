@@ -15,19 +15,23 @@ from numpy.typing import ArrayLike
 
 from gpunet import random
 from gpunet.arguments import whole
+from gpunet.attributes import Strict
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, DataError, StateError
+from gpunet.errors import ArgumentError, StateError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.optimizers import Adam, Optimizer
+from gpunet.registry import Custom, checked
 from gpunet.training import checkpoint
+from gpunet.training.batch_sizes import check_batches
 from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
-from gpunet.training.evaluation import Evaluation, Metric, default_metrics
+from gpunet.training.evaluation import Evaluation, default_metrics
 from gpunet.training.examples import check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History
+from gpunet.training.metrics import Metric
 from gpunet.training.running import RunningMeans
 from gpunet.training.settings import SETTINGS, check_settings
 from gpunet.training.step import ExecutorName, StepCache
@@ -44,7 +48,8 @@ class Trainer(Versioned):
         callbacks: code to run during training (`gpunet.training.callbacks`).
         metrics: functions (target, prediction) -> float by name, for `evaluate` and validation. A classifier's
             predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
-            and "r2", for similarity none.
+            and "r2", for similarity none. One that callbacks monitor says by its attribute `greater_is_better` which
+            way it is better (`gn.metrics.direction`).
         seed: the seed of shuffles, dropout masks and the validation split.
         executor: what runs the training step: "eager", its code; "numpy", its recorded NumPy calls; "native", its
             recorded C++ nodes on all cores (needs a C++ compiler); "graph", on a GPU its kernels in a CUDA graph;
@@ -100,7 +105,7 @@ class Trainer(Versioned):
         if name in SETTINGS:
             super().__setattr__(name, value)
         else:
-            object.__setattr__(self, name, value)
+            Strict.__setattr__(self, name, value)
 
     def attach(self) -> None:
         """Attach the model to the optimizer, unless that was done; the first `fit`, `step` or `save` does it.
@@ -125,6 +130,7 @@ class Trainer(Versioned):
         *,
         epochs: int = 10,
         batch_size: int = 32,
+        drop_last: bool = False,
         validation: float | tuple[ArrayLike, ArrayLike] | None = None,
         shuffle: bool = True,
         sample_weight: ArrayLike | None = None,
@@ -139,6 +145,7 @@ class Trainer(Versioned):
             y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss takes them.
             epochs: number of epochs, >= 1.
             batch_size: rows of a step, >= 1; at most all rows.
+            drop_last: whether an epoch leaves out the rows that do not fill a last batch.
             validation: a share of the rows to hold out (stratified for class labels), or data (X, y).
             shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
             sample_weight: (rows,) weights >= 0 of the rows in the loss.
@@ -154,16 +161,17 @@ class Trainer(Versioned):
             examples = check_training(
                 self.model, self.loss, X, y, validation=validation, sample_weight=sample_weight, seed=self.seed
             )
-            rows = len(examples.arrays[0])
-            if self.position and rows != self.rows:
-                raise DataError(f"X: {rows} rows; the epoch that was interrupted had {self.rows}. Give the same data.")
-            self.ranks.check_batches(rows, self.position, batch_size)
+            rows, position = len(examples.arrays[0]), check_batches(self, examples.arrays[0], batch_size, drop_last)
             self.attach()
-        self.ranks.begin(self, examples.arrays, batch_size=batch_size, epochs=epochs, shuffle=shuffle)
+        if position != self.position:
+            self.position = position
+            self.running.reset()
+        asked = {"batch_size": batch_size, "epochs": epochs, "shuffle": shuffle, "drop_last": drop_last}
+        self.ranks.begin(self, examples.arrays, **asked)
         self.model.classes, self.rows = examples.classes, rows
         held_out = examples.validation
         validate = None if held_out is None else Evaluation(self.model, self.loss, self.metrics, *held_out)
-        loop = EpochLoop(self, self._steps, batch_size, partial(self._order, shuffle), validate)
+        loop = EpochLoop(self, self._steps, batch_size, drop_last, partial(self._order, shuffle), validate)
         with self.model.device.activate(), self.ranks.guard():
             loop.run(examples.arrays, epochs)
         return self.history
@@ -221,7 +229,8 @@ class Trainer(Versioned):
         """Write the full training state to a file; resuming is bit-for-bit identical. All ranks call it, rank 0 writes.
 
         Raises:
-            ArgumentError: a layer, the loss or the optimizer is your own code, which no file can hold.
+            ArgumentError: a layer, the loss, the optimizer or its schedule is of a class of your own that is not
+                registered (`gn.register`), or whose configuration does not rebuild it.
             OSError: the file cannot be written; one that was there before is untouched.
         """
         checkpoint.save(self, path)
@@ -234,16 +243,20 @@ class Trainer(Versioned):
         callbacks: Sequence[Callback] = (),
         metrics: Mapping[str, Metric] | None = None,
         distributed: Literal["mpi"] | None = None,
+        custom: Custom | None = None,
     ) -> Trainer:
         """Return the trainer that `save` wrote, on the current device; `fit` continues from there.
 
         Callbacks, metrics and ranks are not in the file: give them again, as for `Trainer`; there may be another number
-        of ranks. Each callback takes over the saved state of its kind.
+        of ranks. Each callback takes over the saved state of its kind. `custom` are classes of your own by the names in
+        the file, where they are not registered (`gn.register`).
 
         Raises:
-            FileNotFoundError, ModelFileError: there is no such file; it is truncated, altered, or no checkpoint.
+            ArgumentError: `custom` is no mapping.
+            FileNotFoundError: there is no such file.
+            ModelFileError: it is truncated, altered, no checkpoint, or it names a class that is not known.
         """
-        return checkpoint.load(cls, path, callbacks, metrics, distributed)
+        return checkpoint.load(cls, path, callbacks, metrics, distributed, checked(custom))
 
     def __getstate__(self) -> Any:
         raise StateError(

@@ -122,6 +122,7 @@ TRAININGS: dict[str, Training] = {
         callbacks=[gn.EarlyStopping(patience=3)],
         fit={"validation": 0.25},
     ),
+    "a last batch that is dropped": partial(trained, epochs=5, fit={"drop_last": True}),
     "single steps": stepped,
 }
 

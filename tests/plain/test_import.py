@@ -18,6 +18,8 @@ LAYERS = {
     "files": 0,
     "arguments": 0,
     "versions": 0,
+    "registry": 0,
+    "attributes": 0,
     "builds": 1,
     "simulator": 1,
     "device": 2,

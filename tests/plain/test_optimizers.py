@@ -244,11 +244,7 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("call", "argument"),
     [
-        *(
-            (partial(kind, lr), "lr")
-            for kind in OPTIMIZERS.values()
-            for lr in (0, -0.1, NAN, float("inf"), "fast", None)
-        ),
+        *((partial(kind, lr), "lr") for kind in OPTIMIZERS.values() for lr in (-0.1, NAN, float("inf"), "fast", None)),
         *((partial(kind, 0.1, weight_decay=w), "weight_decay") for kind in OPTIMIZERS.values() for w in (-1, NAN)),
         *((partial(kind, 0.1, clip_norm=c), "clip_norm") for kind in OPTIMIZERS.values() for c in (0, -1, NAN)),
         *((partial(kind, 0.1, clip_value=c), "clip_value") for kind in OPTIMIZERS.values() for c in (0, -1, NAN)),
@@ -260,7 +256,7 @@ NAN = float("nan")
         (partial(gn.Adam, betas=(0.9,)), "betas"),
         (partial(gn.Adam, betas=0.9), "betas"),
         (partial(gn.Adam, eps="small"), "eps"),
-        (partial(gn.AdamW, eps=0), "eps"),
+        (partial(gn.AdamW, eps=-1), "eps"),
         (partial(gn.RMSprop, alpha=1), "alpha"),
         (partial(gn.RMSprop, eps=-1), "eps"),
         (partial(gn.RMSprop, momentum=1), "momentum"),
@@ -270,6 +266,32 @@ NAN = float("nan")
 def test_arguments_out_of_their_range_are_refused_by_name(call, argument):
     with pytest.raises(ArgumentError, match=argument):
         call()
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS.values())
+def test_a_learning_rate_of_zero_leaves_the_parameters_as_they_are(kind):
+    model = build_model()
+    before, optimizer = model.store.params.copy(), kind(0).attach(model)
+    for gradient in random_gradients(model, 3):
+        do_step(model, optimizer, gradient)
+    assert optimizer.steps == 3
+    assert_array_equal(model.store.params, before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("kind", "formula"), [(gn.Adam, adam), (gn.AdamW, adamw), (gn.RMSprop, rmsprop)])
+def test_eps_may_be_zero_and_what_never_had_a_gradient_stays(kind, formula, dtype):
+    model = build_model(dtype)
+    optimizer, before = kind(0.01, eps=0).attach(model), flat(model.parameters()).astype(float)
+    gradients = random_gradients(model, 3)
+    for gradient in gradients:
+        gradient[::7] = 0
+        do_step(model, optimizer, gradient)
+    with np.errstate(invalid="ignore"):
+        expected = formula(before, [(g, 0.01) for g in gradients], eps=0)
+    expected[::7] = before[::7] * (1 - 0.01 * optimizer.weight_decay) ** 3
+    assert_allclose(flat(model.parameters()), expected, rtol=1e-5, atol=1e-6)
+    assert np.isfinite(model.store.params).all()
 
 
 def test_a_model_takes_the_optimizer_that_was_attached_last():

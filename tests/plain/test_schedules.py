@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpunet.errors import ArgumentError
+from gpunet.registry import register
 from gpunet.schedules import (
     ConstantLR,
     CosineLR,
@@ -18,6 +19,7 @@ from gpunet.schedules import (
 )
 
 
+@register
 @dataclass
 class HalvingLR(Schedule):
     """A user's own schedule."""
@@ -134,7 +136,7 @@ def test_a_number_becomes_a_constant_schedule_and_a_schedule_stays_itself():
     assert as_schedule(schedule) is schedule
 
 
-RATES = [0, -0.1, math.nan, math.inf, "0.1", None]
+RATES = [-0.1, math.nan, math.inf, "0.1", None]
 COUNTS = [0, -1, 1.5, math.nan, "3"]
 BAD = [
     *[("lr", make, value) for value in RATES for make in (ConstantLR, as_schedule, lambda v: LinearWarmup(v, 2))],
@@ -142,7 +144,7 @@ BAD = [
     *[("lr", lambda v: CosineLR(v, 2), value) for value in RATES],
     *[("lr", ReduceLROnPlateau, value) for value in RATES],
     *[("step_size", lambda v: StepLR(0.1, v), value) for value in COUNTS],
-    *[("gamma", lambda v: StepLR(0.1, 2, v), value) for value in RATES if value != "0.1"],
+    *[("gamma", lambda v: StepLR(0.1, 2, v), value) for value in (0, *RATES) if value != "0.1"],
     *[("total_steps", lambda v: CosineLR(0.1, v), value) for value in COUNTS],
     *[("min_lr", lambda v: CosineLR(0.1, 2, v), value) for value in (-0.1, 0.2, math.nan)],
     *[("warmup_steps", lambda v: LinearWarmup(0.1, v), value) for value in COUNTS],
@@ -159,11 +161,18 @@ def test_a_senseless_argument_is_named(name, make, value):
         make(value)
 
 
+@pytest.mark.parametrize("make", [ConstantLR, lambda lr: StepLR(lr, 2), lambda lr: CosineLR(lr, 2), ReduceLROnPlateau,
+                                  lambda lr: LinearWarmup(lr, 2)])  # fmt: skip
+def test_a_learning_rate_of_zero_is_legal_and_stays_zero(make):
+    assert rates(make(0), 4) == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"type": "NoLR", "lr": 0.1}, "type 'NoLR' is unknown; it must be one of ConstantLR, CosineLR"),
-        ({"lr": 0.1}, "type None is unknown"),
+        ({"type": "NoLR", "lr": 0.1}, "unknown schedule 'NoLR'; import the module that registers it with @gn.register"),
+        ({"type": "MSELoss", "lr": 0.1}, "'MSELoss' must be a class derived from Schedule, got"),
+        ({"lr": 0.1}, "unknown schedule None"),
         ({"type": "ConstantLR", "rate": 0.1}, "does not fit ConstantLR"),
         ({"type": "ConstantLR", "lr": -1}, "lr must lie in .*-1"),
     ],

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from activation_limits import LIMITS, assert_limits, points, slopes, values
 from compiler.kernels.checked import DTYPES, run, uninitialized
 
 from gpunet.cuda import Kernel
@@ -75,12 +76,15 @@ def test_an_array_that_is_not_aligned_is_taken_element_by_element():
     np.testing.assert_allclose(y, np.tanh(z), rtol=1e-6)
 
 
-def test_nan_stays_nan():
-    z = np.full((1, 1), np.nan, np.float32)
-    for function in CASES:
-        y = uninitialized(z.shape, z.dtype)
-        run(FORWARD, (1,), (256,), z, None, None, y, 1, 1, parameter(function), options={"ACTIVATION": function.name})
-        assert np.isnan(y).all(), function
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("function", LIMITS, ids=repr)
+def test_infinite_huge_and_zero_arguments_give_the_limits_and_nan_stays_nan(function, dtype):
+    z, options, value = points(dtype), {"ACTIVATION": function.name}, parameter(function)
+    y = uninitialized(z.shape, dtype)
+    run(FORWARD, (1,), (256,), z, None, None, y, *z.shape, value, options=options)
+    assert_limits(y, values(function, dtype))
+    saved = np.ascontiguousarray((y if function.saves == "output" else z)[:, :-1])
+    assert_limits(backward(np.ones_like(saved), saved, options, value)[0], slopes(function, dtype))
 
 
 def test_a_function_of_your_own_is_compiled_in():

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from activation_limits import LIMITS, assert_limits, points, slopes, values
 from compiler.native import cases
 from compiler.native.calls import DTYPES, FOLDER, assert_close, run, undefined
 
@@ -42,8 +43,20 @@ def _libraries():
 def test_bias_and_activation(name, dtype):
     for rows, n in [(0, 3), (1, 1), (3, 10), (5, 64), *((2, n) for n in SIZES)]:
         cases.bias_activation(FOLDER, dtype, name, rows, n)
-    if name != "silu":  # z * sigmoid(z) of -inf is NaN in a kernel, and -inf in NumPy
-        cases.bias_activation(FOLDER, dtype, name, 3, 17, special=True)
+    cases.bias_activation(FOLDER, dtype, name, 3, 17, special=True)
+
+
+@both_dtypes
+@pytest.mark.parametrize("function", LIMITS, ids=repr)
+def test_infinite_huge_and_zero_arguments_of_an_activation_give_the_limits(function, dtype):
+    source, z, options = "bias_activation.cpp", points(dtype), {"ACTIVATION": function.name}
+    y, part = undefined(z.shape, dtype), {"parts": [(0, 1)], "options": options}
+    run(FOLDER, source, "bias_activation_forward", z, None, None, y, *z.shape, function.parameter, **part)
+    assert_limits(y, values(function, dtype))
+    saved = np.ascontiguousarray((y if function.saves == "output" else z)[:, :-1])
+    dz = undefined(saved.shape, dtype)
+    run(FOLDER, source, "activation_backward", np.ones_like(dz), saved, dz, *dz.shape, function.parameter, **part)
+    assert_limits(dz, slopes(function, dtype))
 
 
 @both_dtypes

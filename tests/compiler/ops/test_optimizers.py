@@ -22,6 +22,8 @@ RULES = [
     (gn.RMSprop, {}),
     (gn.RMSprop, {"alpha": 0.5, "eps": 1e-2, "weight_decay": 0.1}),
     (gn.RMSprop, {"momentum": 0.9, "weight_decay": 0.1}),
+    (gn.Adam, {"eps": 0}),
+    (gn.RMSprop, {"eps": 0}),
 ]
 CLIPS = [{"clip_norm": 0.5}, {"clip_norm": 1e6}, {"clip_value": 0.3}, {"clip_value": 0.3, "clip_norm": 2.0}]
 

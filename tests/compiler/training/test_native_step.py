@@ -58,6 +58,16 @@ def test_fifty_steps_of_every_optimizer_follow_numpy_with_dropout_row_weights_an
     assert_follows(*pair)
 
 
+@pytest.mark.parametrize("optimizer", [gn.Adam(1e-4, eps=0), gn.RMSprop(1e-4, eps=0)], ids=repr)
+def test_without_eps_the_weights_of_a_feature_that_is_always_zero_stay(optimizer):
+    one = make("native", optimizer, activation="tanh")
+    before = one.model[0].params["weight"].copy()
+    fit(one, np.where(np.arange(5) == 2, 0, X), epochs=2)
+    after = one.model[0].params["weight"]
+    np.testing.assert_array_equal((after == before).all(axis=1), np.arange(5) == 2)
+    assert np.isfinite(one.model.store.params).all()
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_has_the_rates_of_single_steps_in_a_run_of_many(schedule):
     pair = [make(executor, gn.SGD(SCHEDULES[schedule]())) for executor in ("native", "numpy")]

@@ -91,6 +91,25 @@ def test_the_npz_target_decides_the_task(npz, y, classes):
     assert data.y.dtype == (np.float64 if classes is None else np.int64)
 
 
+@pytest.mark.parametrize("task", [None, "classification", "regression"])
+@pytest.mark.parametrize("y", [Y, Y.astype(float), np.array(list("abcabc")), Y > 5, Y / 3, np.arange(6)], ids=str)
+def test_an_npz_target_of_one_column_means_what_it_means_as_a_row(npz, y, task):
+    def read(y):
+        try:
+            data = load(npz(X=X, y=y, X_test=X[:2], y_test=y[:2]), task=task)
+        except DataError as error:
+            return str(error)
+        return data.classes, data.y.tolist(), data.test.y.tolist()
+
+    assert read(y[:, None]) == read(y)
+
+
+def test_an_npz_column_of_integers_is_of_classes_also_by_their_names(npz):
+    assert load(npz(X=X, y=Y[:, None])).classes == ("5", "7")
+    named = load(npz(X=X, y=Y[:, None] - 5, classes=["zebra", "unused", "ant"]))
+    assert (named.classes, named.y.tolist()) == (("zebra", "unused", "ant"), (Y - 5).tolist())
+
+
 def test_npz_class_names_keep_their_order_and_y_indexes_them(npz):
     path = npz(X=X, y=Y - 5, classes=["zebra", "unused", "ant"], X_test=X[:2], y_test=[2, 1])
     data = load(path)

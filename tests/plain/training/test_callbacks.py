@@ -12,6 +12,7 @@ from problems import classification, measured, net, weights
 
 import gpunet as gn
 from gpunet.errors import ArgumentError
+from gpunet.training import Monitor
 
 X, Y = classification()
 
@@ -179,27 +180,125 @@ def test_the_last_weights_stay_where_the_best_are_not_wanted():
     np.testing.assert_array_equal(weights(trainer.model), play.weights[-1])
 
 
+class Follow(Monitor):
+    """Note for each epoch whether it is the best so far."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.improvements = []
+
+    def on_epoch_end(self, trainer, row):
+        self.improvements.append(self.improved(row))
+
+
+class Rows(gn.Callback):
+    """Let columns of the history have the values that a test needs, epoch by epoch."""
+
+    def __init__(self, **columns):
+        self.columns = columns
+
+    def on_epoch_end(self, trainer, row):
+        row |= {name: values[row["epoch"] - 1] for name, values in self.columns.items()}
+
+
+def auc(target, prediction):
+    return 0.5
+
+
+def declared(greater_is_better):
+    def metric(target, prediction):
+        return 0.5
+
+    metric.greater_is_better = greater_is_better
+    return metric
+
+
+def improves(metrics=None, monitor=None, mode=None, **columns):
+    """Return whether the second of two epochs is better to a monitor, with columns that have these values."""
+    follow = Follow(monitor, mode=mode)
+    trainer = gn.Trainer(net(), callbacks=[Rows(**columns), follow], metrics=metrics)
+    trainer.fit(X, Y, epochs=2, validation=(X, Y))
+    assert follow.improvements[0]
+    return follow.improvements[1]
+
+
 @pytest.mark.parametrize(
-    ("columns", "monitor", "improves"),
+    ("columns", "monitor", "better"),
     [
-        ({"loss": [2, 1]}, None, True),
         ({"loss": [2, 1], "val_loss": [1, 2]}, None, False),
         ({"loss": [2, 1], "val_loss": [1, 2]}, "loss", True),
+        ({"accuracy": [0.5, 0.6]}, "accuracy", True),
         ({"val_accuracy": [0.5, 0.6]}, "val_accuracy", True),
-        ({"val_macro_f1": [0.5, 0.6]}, "val_macro_f1", True),
+        ({"val_f1": [0.5, 0.6]}, "val_f1", True),
+        ({"val_top": [0.5, 0.4]}, "val_top", False),
         ({"val_r2": [0.5, 0.4]}, "val_r2", False),
         ({"val_mae": [0.5, 0.4]}, "val_mae", True),
     ],
 )
-def test_a_monitor_knows_which_column_and_which_way_is_better(columns, monitor, improves):
-    follower = gn.EarlyStopping(monitor=monitor)
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    assert follower.improved(rows[0])
-    assert follower.improved(rows[1]) is improves
+def test_a_monitor_goes_by_the_direction_that_gpunet_s_own_metrics_declare(columns, monitor, better):
+    own = gn.metrics
+    of_labels = {"accuracy": own.accuracy, "f1": own.macro_f1, "top": own.top_k_accuracy}
+    of_values = {"r2": lambda t, p: 0.5, "mae": lambda t, p: 0.5}  # values cannot be judged in a classification
+    for name, metric in (("r2", own.r2_score), ("mae", own.mean_absolute_error)):
+        of_values[name].greater_is_better = metric.greater_is_better
+    assert improves(of_labels | of_values, monitor, **columns) is better
+
+
+@pytest.mark.parametrize(("greater", "better"), [(True, True), (False, False)])
+def test_a_metric_of_one_s_own_declares_its_direction(greater, better):
+    assert improves({"auc": declared(greater)}, "val_auc", val_auc=[0.5, 0.6]) is better
+    assert improves({"auc": gn.metrics.direction(greater_is_better=greater)(lambda t, p: 0.5)}, "val_auc",
+                    val_auc=[0.5, 0.6]) is better  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "better"), [("max", True), ("min", False)])
+def test_mode_says_which_way_is_better_whatever_the_metric_declares(mode, better):
+    for metric in (auc, declared(True), declared(False)):
+        assert improves({"auc": metric}, "val_auc", mode, val_auc=[0.5, 0.6]) is better
+    assert improves({}, "of_a_callback", mode, of_a_callback=[0.5, 0.6]) is better
+    with pytest.raises(ArgumentError, match="mode must be 'min', 'max' or None"):
+        gn.EarlyStopping(monitor="val_auc", mode="best")
+
+
+@pytest.mark.parametrize("kind", ["EarlyStopping", "Checkpoint"])
+def test_an_unknown_direction_is_refused_before_the_first_step(kind, tmp_path):
+    if kind == "EarlyStopping":
+        callback = gn.EarlyStopping(3, monitor="val_auc")
+    else:
+        callback = gn.Checkpoint(tmp_path / "best.safetensors", best=True, monitor="val_auc")
+    trainer = gn.Trainer(net(), callbacks=[callback], metrics={"auc": auc})
+    with pytest.raises(ArgumentError, match=f"{kind}: which way 'val_auc' is better is unknown; give mode='max'"):
+        trainer.fit(X, Y, validation=0.2)
+    assert trainer.optimizer.steps == 0
+    callback.mode = "max"
+    trainer.fit(X, Y, validation=0.2, epochs=1)
+
+
+@pytest.mark.parametrize("mode", [None, "max"])
+def test_early_stopping_and_the_best_checkpoint_keep_the_epoch_of_the_largest_auc(mode, tmp_path):
+    path = tmp_path / "best.safetensors"
+    metrics = {"auc": auc if mode else declared(True)}
+    kept = [gn.Checkpoint(path, best=True, monitor="val_auc", mode=mode), gn.EarlyStopping(2, monitor="val_auc",
+            mode=mode)]  # fmt: skip
+    play = Play(*7 * [1])
+    trainer = gn.Trainer(net(), callbacks=[play, Rows(val_auc=[0.6, 0.7, 0.9, 0.8, 0.8]), *kept], metrics=metrics)
+    history = trainer.fit(X, Y, epochs=5, validation=(X, Y))
+    assert (len(history), history.stopped) == (5, "early stopping")
+    np.testing.assert_array_equal(weights(trainer.model), play.weights[2])
+    assert gn.Trainer.resume(path).epoch == 3
+
+
+def test_a_fit_after_early_stopping_has_its_patience_anew_and_keeps_the_best():
+    play = Play(1, 2, 2, 2, 2, 2)
+    trainer = gn.Trainer(net(), callbacks=[play, gn.EarlyStopping(2, monitor="val_loss")])
+    assert len(trainer.fit(X, Y, epochs=6)) == 3
+    history = trainer.fit(X, Y, epochs=3)
+    assert (len(history), history.stopped) == (5, "early stopping")
+    np.testing.assert_array_equal(weights(trainer.model), play.weights[0])
 
 
 def test_a_monitor_of_a_missing_column_names_those_there_are():
-    trainer = gn.Trainer(net(), callbacks=[gn.EarlyStopping(monitor="val_f1")])
+    trainer = gn.Trainer(net(), callbacks=[gn.EarlyStopping(monitor="val_f1", mode="max")])
     with pytest.raises(ArgumentError, match="EarlyStopping: no column 'val_f1' to monitor; there are epoch, loss, acc"):
         trainer.fit(X, Y)
 
@@ -371,17 +470,6 @@ def test_a_callback_that_served_another_training_begins_anew():
         trainer.fit(X, y, epochs=8, validation=0.25)
     assert second.history["loss"] == alone.history["loss"]
     np.testing.assert_array_equal(second.model.store.params, alone.model.store.params)
-
-
-def test_mode_says_which_way_is_better_where_the_name_does_not():
-    best = [gn.EarlyStopping(1, monitor="top3", mode=mode) for mode in ("max", "min", None)]
-    assert [[callback.improved({"top3": value}) for value in (0.5, 0.6)] for callback in best] == [
-        [True, True],
-        [True, False],
-        [True, False],
-    ]
-    with pytest.raises(ArgumentError, match="mode must be 'min', 'max' or None"):
-        gn.EarlyStopping(monitor="top3", mode="best")
 
 
 def test_a_checkpoint_s_missing_folder_is_named_before_the_first_step(tmp_path):

@@ -1,0 +1,49 @@
+"""How many rows the batches of a training have, and whether it can take such batches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunet.errors import ArgumentError, DataError
+from gpunet.training.protocol import Training
+
+
+def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = False) -> set[int]:
+    """Return how many rows the batches have, of an epoch that goes on after `position` rows and of whole ones."""
+    sizes = set()
+    for left in (rows - position, rows):
+        sizes |= {batch_size} if left >= batch_size else set()
+        sizes |= {left % batch_size} if not drop_last else set()
+    return sizes - {0}
+
+
+def check_batches(training: Training, x: np.ndarray, batch_size: int, drop_last: bool) -> int:
+    """Return the rows done of the epoch that `fit` begins with, after a look at all batches from there on.
+
+    Raises:
+        ArgumentError: there is no batch, or one with fewer rows than the model or the ranks need.
+        DataError: another number of rows than in the epoch that was interrupted.
+    """
+    rows, position = len(x), _first_row(training, len(x))
+    sizes = batch_sizes(rows, position, batch_size, drop_last)
+    if drop_last and rows < batch_size:
+        raise ArgumentError(f"fit: drop_last leaves no batch of {batch_size} in {rows} rows; choose a smaller one.")
+    least = training.model.least_rows(x.shape[1:])
+    if min(sizes) < least:
+        done = f"of which {position} are done, " if position else ""
+        raise ArgumentError(
+            f"fit: a batch of {min(sizes)}, but the model needs {least} rows or more, as batch norm does. There are "
+            f"{rows} rows, {done}in batches of {batch_size}; give drop_last=True, or another batch_size."
+        )
+    for count in sizes:
+        training.ranks.rows(count)
+    return position
+
+
+def _first_row(training: Training, rows: int) -> int:
+    """Return where an epoch over so many rows begins: after an interruption of the same data where that was."""
+    if not training.position or rows == training.rows:
+        return training.position
+    if training.history.stopped == "error":  # what cannot be trained on need not be given again
+        return 0
+    raise DataError(f"X: {rows} rows; the epoch that was interrupted had {training.rows}. Give the same data.")
