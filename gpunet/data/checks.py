@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from gpunet.data.frames import column_array, frame_array, frame_columns, is_column, unusable
 from gpunet.device import on_device
 from gpunet.errors import DataError, DTypeError, ShapeError
 
@@ -186,11 +187,18 @@ def check_one_dimension(array: np.ndarray, name: str) -> np.ndarray:
 def host_array(value: Any, name: str) -> np.ndarray:
     """Return `value` as a NumPy array, in its own dtype and layout; text in objects becomes plain text.
 
+    A data frame must hold real numbers alone; a column of one, numbers or text.
+
     Raises:
-        DataError: masked entries.
-        DTypeError: an array on a GPU, or a sparse matrix.
+        DataError: masked entries; in a data frame, missing or infinite values.
+        DTypeError: an array on a GPU, a sparse matrix, or a data frame with other columns than real numbers.
         ShapeError: rows that differ in length.
     """
+    columns = frame_columns(value)
+    if columns is not None:
+        return frame_array(columns, len(value), name)
+    if is_column(value):
+        return column_array(value, name)
     if on_device(value) or hasattr(value, "__cuda_array_interface__"):
         raise DTypeError(
             f"{name} lives on a GPU; copy it to the host first, with gn.to_host({name}) (a tensor: {name}.cpu()). "
@@ -204,7 +212,7 @@ def host_array(value: Any, name: str) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"{name} is no regular array, its rows may differ in length ({error}).") from None
-    is_text = array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)  # pandas keeps text so
+    is_text = array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)
     return array.astype(str) if is_text else array
 
 
@@ -231,7 +239,7 @@ def _finite_floats(array: np.ndarray, name: str) -> np.ndarray:
     if not finite.all():
         row, *columns = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
         number, place = floats[row, *columns], _place(row, columns)
-        raise DataError(f"{name} is {number} at {place}; remove such samples or fill in a number first.")
+        raise unusable(name, number, place)
     return floats
 
 

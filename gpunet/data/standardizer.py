@@ -46,12 +46,17 @@ class Standardizer:
         constant = (samples == samples[0]).all(axis=0) | (scale == 0)
         return cls(mean, np.where(constant, 1.0, scale))
 
-    def apply(self, X: np.ndarray) -> np.ndarray:
-        """Return the float array `X` (n, features...) standardised, in its dtype; each step is computed in float64.
+    def apply(self, X: ArrayLike) -> np.ndarray:
+        """Return the samples `X` (n, features...) standardised; each step is computed in float64.
+
+        Args:
+            X: a float array, whose dtype is kept; or what `fit` takes, with its errors.
 
         Raises:
             ShapeError: its samples have another shape than those fitted on.
         """
+        if not isinstance(X, np.ndarray):
+            X = check_targets(X, "X")
         self._check_shape(X)
         out: np.ndarray = np.empty_like(X)  # written in blocks, so that no float64 copy of all samples is made
         np.subtract(X, self.mean, out=out)

@@ -57,8 +57,8 @@ class Model(Layer):
         """Return the raw outputs, logits or values, for raw features.
 
         Args:
-            X: (rows, features...) host data, standardised as in training; or integers (rows, ...), where the first
-                layer takes indices.
+            X: (rows, features...) host data (arrays, lists, data frames), standardised as in training; or integers
+                (rows, ...), where the first layer takes indices.
 
         Returns:
             (rows, outputs...) in host memory.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet.data.checks import host_array
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.training.examples import check_examples
@@ -38,7 +39,7 @@ class Evaluation:
     def __init__(self, model: Model, loss: Loss, metrics: Mapping[str, Metric], X: ArrayLike, y: ArrayLike):
         self._model, self._loss, self._metrics = model, loss, metrics
         self._x, self._target = check_examples(model, loss, X, y, model.classes)
-        self._y = np.asarray(y, np.float64) if loss.task == "regression" else None
+        self._y = host_array(y, "y").astype(np.float64) if loss.task == "regression" else None
 
     def __call__(self) -> dict[str, float]:
         """Return the loss and the metrics by name; NaN for a NaN model."""

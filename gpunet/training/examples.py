@@ -82,15 +82,15 @@ def check_training(
     seed: int,
 ) -> Examples:
     """Check what `Trainer.fit` was given, whose documentation says what that may be."""
+    X, y = host_array(X, "X"), host_array(y, "y")
     classes = class_names(model, loss, y)
     x, target = check_examples(model, loss, X, y, classes)
     weight = None
     if sample_weight is not None:
         weight = check_weights(sample_weight, len(x), "sample_weight")
     if isinstance(validation, int | float | np.floating):
-        labels = np.asarray(y)
-        kept, held_out = hold_out(loss, labels, float(validation), seed=seed)
-        validation = np.asarray(X)[held_out], labels[held_out]
+        kept, held_out = hold_out(loss, y, float(validation), seed=seed)
+        validation = X[held_out], y[held_out]
         x, target = x[kept], target[kept]
         if weight is not None:
             weight = check_weights(weight[kept], len(x), "sample_weight, without the rows held out,")

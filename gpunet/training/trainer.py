@@ -140,8 +140,9 @@ class Trainer(Versioned):
         Ctrl-C stops training at the end of a step, within some 50 ms; a second Ctrl-C at once.
 
         Args:
-            X: (rows, features...) host data, standardised by the model's scaler if it has one; or integers (rows, ...),
-                where the model's first layer takes indices.
+            X: (rows, features...) host arrays, lists, or a data frame (pandas, polars, pyarrow) of real numbers,
+                standardised by the model's scaler if it has one; or integers (rows, ...), where the model's first layer
+                takes indices.
             y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss takes them.
             epochs: number of epochs, >= 1.
             batch_size: rows of a step, >= 1; at most all rows.
@@ -187,7 +188,8 @@ class Trainer(Versioned):
         copied. They may be written between steps. A graph keeps the first 16 such batches of each shape alive.
 
         Args:
-            X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices.
+            X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices. Data
+                frames are made arrays first.
             y: targets as the loss takes them, in [0, classes) or in the model's dtype.
             weight: (rows,) row weights.
 

@@ -101,6 +101,7 @@ def above(own: str, source: str) -> set[str]:
 
 def test_importing_gpunet_imports_nothing_heavy():
     heavy = {"cupy", "sklearn", "matplotlib", "mpi4py", "onnx", "tensorboardX", "torch", "jax"}
+    heavy |= {"pandas", "polars", "pyarrow"}
     heavy |= {"click", "tqdm", "importlib.resources", "numpy.random", "gpunet.bench", "gpunet.interop"}
     code = f"import sys, gpunet; print(sorted({heavy} & sys.modules.keys()))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.data.checks import host_array
 from gpunet.device import Array
 from gpunet.errors import GpunetWarning
 from gpunet.training.batches import Batches
@@ -21,7 +22,8 @@ from gpunet.training.step.step import Step
 MOST_STEPS = 4
 """Steps that are kept. An epoch needs two: one for the batch size, and one for a smaller last batch."""
 
-KIND = operator.attrgetter("shape", "dtype")
+KIND = operator.attrgetter("shape", "dtype", "dtype.num")
+"""What a step depends on. Columns of data frames may have a dtype, but none of NumPy's with a number."""
 
 
 class StepCache:
@@ -64,8 +66,8 @@ class StepCache:
         """Run a step on a batch; the documentation is at `Trainer.step`."""
         try:
             kind = tuple(map(KIND, given))
-        except AttributeError:  # lists
-            given = list(map(np.asarray, given))
+        except AttributeError:  # lists, data frames
+            given = [host_array(a, name) for name, a in zip(("X", "y", "weight"), given, strict=False)]
             kind = tuple(map(KIND, given))
         step = self._steps.get(kind)
         if step is None or not step.is_current:

@@ -1,0 +1,90 @@
+"""Data frames and their columns as arrays: those of pandas, polars and pyarrow, none of which is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import DataError, DTypeError
+
+NUMBERS = (Real, Decimal, np.bool_)
+
+
+def frame_columns(value: Any) -> list[tuple[Any, Any]] | None:
+    """Return the columns of a data frame, each with its name; None for anything else."""
+    kind = type(value)  # a column's name can be an attribute of the frame itself
+    if hasattr(kind, "column_names"):  # pyarrow
+        return list(zip(value.column_names, value.columns, strict=True))
+    if hasattr(kind, "iter_columns"):  # polars
+        return list(zip(value.columns, value.iter_columns(), strict=True))
+    if hasattr(kind, "columns") and hasattr(kind, "items"):  # pandas
+        return list(value.items())
+    return None
+
+
+def frame_array(columns: Sequence[tuple[Any, Any]], rows: int, name: str) -> np.ndarray:
+    """Return columns of real numbers as an array (rows, columns), in the dtype that holds all of them.
+
+    Args:
+        columns: each with its name.
+        rows: how many there are.
+        name: what an error calls the frame.
+
+    Raises:
+        DataError: a missing or infinite value; the message names its row and column.
+        DTypeError: a column of something else; the message names it.
+    """
+    arrays = [column_array(column, name, f", column {label!r}") for label, column in columns]
+    for (label, _), array in zip(columns, arrays, strict=True):
+        if array.dtype.kind not in "biuf":
+            what = "text" if array.dtype.kind == "U" else array.dtype
+            raise DTypeError(
+                f"{name}: column {label!r} holds {what}; expected real numbers. Encode it first, for example by "
+                f"pandas.get_dummies, or drop it. (Labels are one column: {name}[{label!r}].)"
+            )
+    return np.column_stack(arrays) if arrays else np.empty((rows, 0))
+
+
+def is_column(value: Any) -> bool:
+    """Return whether `value` is a column of a data frame, which knows what is missing in it."""
+    return hasattr(type(value), "isna") or hasattr(type(value), "is_null")
+
+
+def column_array(column: Any, name: str, place: str = "") -> np.ndarray:
+    """Return a column of numbers, text or dates as an array in its own dtype, text as plain text.
+
+    Args:
+        column: the column.
+        name: what an error calls it, or the frame that it is of.
+        place: what an error says after the row.
+
+    Raises:
+        DataError: a missing or infinite value; the message names its row.
+        DTypeError: objects that are neither numbers nor text.
+    """
+    array = np.asarray(column)
+    if array.dtype.kind == "f":
+        bad = ~np.isfinite(array)
+    else:
+        bad = np.asarray(column.isna() if hasattr(column, "isna") else column.is_null())
+    if bad.any():
+        row = int(np.argwhere(bad)[0, 0])
+        raise unusable(name, array[row], f"row {row}{place}")
+    if array.dtype.kind != "O":
+        return array
+    if all(isinstance(item, str) for item in array):
+        return array.astype(str)
+    for row, item in enumerate(array):
+        if not isinstance(item, NUMBERS):
+            raise DTypeError(f"{name} is {item!r} at row {row}{place}; expected real numbers.")
+    numbers = np.array(array.tolist())
+    return numbers.astype(np.float64) if numbers.dtype.kind == "O" else numbers  # decimals, and very large integers
+
+
+def unusable(name: str, value: Any, place: str) -> DataError:
+    """Return the error for a number that is missing or not finite."""
+    return DataError(f"{name} is {value} at {place}; remove such samples or fill in a number first.")
