@@ -20,8 +20,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from gpunet.errors import DataError, DTypeError
+from gpunet.models.inference import LARGEST_BATCH
 from gpunet.ops import softmax
 from gpunet.ops.activations import activation_function
+from gpunet.sklearn.network import dense
 from gpunet.sklearn.solvers import HasSolvers
 
 FLOATS = (np.float64, np.float32)
@@ -43,26 +45,24 @@ class TrainedByGpunet(HasSolvers):
     def _raw_outputs(self, X: Any, check_input: bool = True) -> np.ndarray:
         """Return what the last layer gives, (rows, outputs)."""
         if check_input:
-            with named_errors(X):
-                X = validate_data(self, X, dtype=FLOATS, reset=False)
-        return self._network_trainer().model.outputs(X)
+            with named_errors():
+                X = validate_data(self, X, accept_sparse=("csr", "csc"), dtype=FLOATS, reset=False)
+        model = self._network_trainer().model
+        if not issparse(X):
+            return model.outputs(X)
+        X = X.tocsr()
+        parts = (X[start : start + LARGEST_BATCH] for start in range(0, X.shape[0], LARGEST_BATCH))
+        return np.concatenate([model.outputs(dense(part)) for part in parts])
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        with named_errors(X):
-            checked: tuple[np.ndarray, np.ndarray] = super()._validate_input(X, y, incremental, reset)
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
+        with named_errors():
+            checked: tuple[Any, np.ndarray] = super()._validate_input(X, y, incremental, reset)
             return checked
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = False
-        return tags
 
 
 @contextmanager
-def named_errors(X: Any) -> Iterator[None]:
-    """Refuse sparse features, and raise what scikit-learn's validation finds as gpunet's errors."""
-    if issparse(X):
-        raise DTypeError("X is a sparse matrix; make it dense first, with X.toarray().")
+def named_errors() -> Iterator[None]:
+    """Raise what scikit-learn's validation finds as gpunet's errors."""
     try:
         yield
     except TypeError as error:
@@ -89,8 +89,9 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
 
     It has all parameters, defaults, methods and fitted attributes of the installed scikit-learn's. With the same
     `random_state` it begins with the same weights and takes the same steps, so that both give the same network but for
-    rounding. The input's dtype is kept: float32 data make a float32 network. Sparse features are refused, and so is a
-    momentum of 1.
+    rounding. The input's dtype is kept: float32 data make a float32 network. Of sparse features one batch at a time is
+    made dense, but all of them for solver="lbfgs", which takes all rows at once. A momentum of 1 is refused. A training
+    that diverges ends as scikit-learn's does: with an error, or with early stopping in the best network before.
 
     Args:
         device: where the network lives: "auto", "cpu", "cuda", "cuda:N" or "sim"; "auto" is the current device (see

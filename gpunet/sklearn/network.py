@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn import utils
 from sklearn.base import BaseEstimator
 
@@ -14,6 +16,7 @@ from gpunet.optimizers import SGD, Optimizer
 from gpunet.sklearn.adam import UncorrectedAdam
 from gpunet.sklearn.losses import PenalisedLoss, PenalisedMLP
 from gpunet.training import Trainer
+from gpunet.training.interrupts import interruptible
 
 
 class OrderedTrainer(Trainer):
@@ -33,24 +36,48 @@ class OrderedTrainer(Trainer):
             self._last_order = utils.shuffle(self._last_order, random_state=self._random_state)
         return self._last_order
 
+    def fit_sparse(self, X: Any, y: np.ndarray, look: Callable[[float], bool], *, epochs: int, **options: Any) -> None:
+        """Train as `fit` does on features in CSR, of which no more than a batch is ever dense.
+
+        Args:
+            X: (rows, features), sparse.
+            y: targets as the loss takes them.
+            look: looks at the loss of each epoch, and says whether to stop.
+            epochs: how many at most.
+            options: what `run_steps` takes.
+        """
+        self.history.stopped = None
+        with interruptible(self.stop):
+            for _ in range(epochs):
+                if look(self.run_steps(X, y, **options)):
+                    self.stop("converged")
+                if self.history.stopped:
+                    return
+
     def run_steps(
-        self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, batch_size: int, shuffle: bool
+        self, X: Any, y: np.ndarray, *, batch_size: int, shuffle: bool, sample_weight: np.ndarray | None
     ) -> float:
         """Run an epoch by `step`, whose record serves the next data too; return the mean loss.
 
         Args:
-            X: (rows, features).
+            X: (rows, features), dense or in CSR.
             y: targets as the loss takes them.
-            weight: (rows,) or None.
             batch_size: rows a step.
             shuffle: whether to shuffle the rows.
+            sample_weight: (rows,) or None.
         """
         order, losses = self._order(shuffle), []
-        for start in range(0, len(X), batch_size):
+        for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            value = self.step(X[rows], y[rows], None if weight is None else weight[rows])
+            value = self.step(dense(X[rows]), y[rows], None if sample_weight is None else sample_weight[rows])
             losses.append(value * len(rows))
-        return float(self.model.device.to_host(sum(losses))) / len(X)
+        return float(self.model.device.to_host(sum(losses))) / len(order)
+
+
+def dense(X: Any) -> np.ndarray:
+    """Return features as an array, also sparse ones."""
+    array: np.ndarray = X.toarray() if issparse(X) else X
+    return array
 
 
 class HasNetwork(BaseEstimator):  # type: ignore[misc]

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.optimize import _check_optimize_result
 
 from gpunet.data import check_weights
-from gpunet.errors import ArgumentError, DataError
+from gpunet.errors import ArgumentError, DataError, GpunetWarning
 from gpunet.schedules import ConstantLR
-from gpunet.sklearn.network import HasNetwork, OrderedTrainer
+from gpunet.sklearn.network import HasNetwork, OrderedTrainer, dense
 from gpunet.tape import Tape
 from gpunet.training import Callback
 from gpunet.training.history import Row
@@ -39,37 +40,50 @@ class HasSolvers(HasNetwork):
 
     _no_improvement_count: int
 
-    def _fit_stochastic(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any) -> None:
+    def _fit_stochastic(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any) -> None:
         """Train with Adam or SGD; the last of the `rest` says whether for one epoch more, by `partial_fit`."""
         incremental = rest[-1]
         if self.early_stopping and incremental:
             raise ArgumentError("partial_fit does not support early_stopping=True.")
+        if issparse(X):
+            X = X.tocsr()  # whose rows are quick to take
         validation = None
         if self.early_stopping:
             X, y, sample_weight, *validation = self._hold_out(X, y, sample_weight)
-        batch_size = min(200, len(X)) if self.batch_size == "auto" else min(self.batch_size, len(X))
-        if self.batch_size != "auto" and self.batch_size > len(X):
+        trainer, rows = self._network_trainer(fresh=not incremental), len(y)
+        batch_size = min(200 if self.batch_size == "auto" else self.batch_size, rows)
+        if self.batch_size != "auto" and self.batch_size > rows:
             warnings.warn("Got `batch_size` larger than the sample size. It is going to be clipped", stacklevel=4)
-        trainer, rows = self._network_trainer(fresh=not incremental), len(X)
         target = self._targets(y, X)
         trainer.begin(rows, self._random_state)
         self.n_iter_ = 0
         with trainer.model.device.activate():
             weight = self._weigh(trainer, sample_weight, rows)
+            options = {"batch_size": batch_size, "shuffle": self.shuffle, "sample_weight": weight}
             if incremental:
-                self._end_epoch(trainer.run_steps(X, target, weight, batch_size, self.shuffle), rows)
+                self._end_epoch(trainer.run_steps(X, target, **options), rows)
             else:
-                trainer.callbacks = [EpochEnd(lambda loss: self._end_epoch(loss, rows, validation))]
-                trainer.fit(
-                    X, target, epochs=self.max_iter, batch_size=batch_size, shuffle=self.shuffle, sample_weight=weight
-                )
-                trainer.callbacks = []
+                self._run_epochs(X, target, lambda loss: self._end_epoch(loss, rows, validation), options)
                 self._tell_why_it_ended(trainer.history.stopped)
         if self.early_stopping:
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
             self._network_trainer()
         else:
             self._read_weights()
+        if not all(np.isfinite(a).all() for a in (*self.coefs_, *self.intercepts_)):
+            raise DataError("the training diverged: X or y may hold large values; standardise them first.")
+
+    def _run_epochs(self, X: Any, target: np.ndarray, look: Callable[[float], bool], options: dict[str, Any]) -> None:
+        """Train for `max_iter` epochs, or until `look` at the loss of one says to stop."""
+        trainer = self._trainer
+        if issparse(X):
+            trainer.fit_sparse(X, target, look, epochs=self.max_iter, **options)
+            return
+        trainer.callbacks = [EpochEnd(look)]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*gradients were not finite", GpunetWarning)  # `_end_epoch` sees to it
+            trainer.fit(X, target, epochs=self.max_iter, **options)
+        trainer.callbacks = []
 
     def _tell_why_it_ended(self, stopped: str | None) -> None:
         if stopped == "interrupted":
@@ -82,14 +96,14 @@ class HasSolvers(HasNetwork):
                 stacklevel=5,
             )
 
-    def _hold_out(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> list[Any]:
+    def _hold_out(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> list[Any]:
         """Return X, y and weights of the rows to train on, and then of those to validate on."""
         stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
         arrays = [X, y] if weight is None else [X, y, weight]
         parts = train_test_split(
             *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
         )
-        if len(parts[1]) < 2:
+        if len(parts[3]) < 2:
             raise DataError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
@@ -100,8 +114,9 @@ class HasSolvers(HasNetwork):
 
     def _end_epoch(self, loss: float, rows: int, validation: list[Any] | None = None) -> bool:
         """Take note of an epoch's loss as scikit-learn does; say whether to stop."""
-        if not np.isfinite(loss):
-            raise DataError("the loss is not finite: X or y may hold large values; standardise them first.")
+        trainer = self._trainer
+        if trainer.optimizer.first_skipped:  # scikit-learn takes steps that are not finite, and goes on to the end
+            trainer.model.store.params.fill(np.nan)
         self.n_iter_ += 1
         self.t_ += rows
         self.loss_ = loss
@@ -134,13 +149,13 @@ class HasSolvers(HasNetwork):
             velocity *= optimizer.lr / rate
         optimizer.schedule = ConstantLR(rate)
 
-    def _fit_lbfgs(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, *_: Any) -> None:
+    def _fit_lbfgs(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *_: Any) -> None:
         """Minimise over all rows at once with SciPy's L-BFGS; it sees the network's flat buffers."""
         trainer = self._network_trainer(fresh=True)
         model, loss, device = trainer.model, trainer.loss, trainer.model.device
         store, tape = model.store, Tape()
         targets = loss.check_target(self._targets(y, X), (self.n_outputs_,), model.dtype)
-        x, target = device.asarray(X, model.dtype), device.asarray(targets)
+        x, target = device.asarray(dense(X), model.dtype), device.asarray(targets)
 
         def value_and_grad(params: np.ndarray) -> tuple[float, np.ndarray]:
             tape.reset()
@@ -151,7 +166,7 @@ class HasSolvers(HasNetwork):
 
         options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
         with device.activate():
-            weight = self._weigh(trainer, sample_weight, len(X))
+            weight = self._weigh(trainer, sample_weight, len(y))
             weight = None if weight is None else device.asarray(weight)
             start = device.to_host(store.params).astype(np.float64)
             found = minimize(value_and_grad, start, method="L-BFGS-B", jac=True, options=options)
@@ -160,7 +175,7 @@ class HasSolvers(HasNetwork):
         self.loss_ = float(found.fun)
         self._read_weights()
 
-    def _targets(self, y: np.ndarray, X: np.ndarray) -> np.ndarray:
+    def _targets(self, y: np.ndarray, X: Any) -> np.ndarray:
         """Return the targets as the loss takes them, from (rows, outputs): class numbers, or floats."""
         return y.argmax(axis=1) if self.out_activation_ == "softmax" else y.astype(X.dtype)
 

@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gpunet.errors import ArgumentError, DataError, DeviceError, DTypeError, GpunetWarning, MissingPackageError
+from gpunet.errors import ArgumentError, DataError, DeviceError, MissingPackageError
 from gpunet.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -231,8 +231,8 @@ def names(first):
     [
         (lambda e: e.partial_fit(X, np.full(len(X), "none")), DataError, "'none'"),
         (lambda e: e.partial_fit(X[:, :3], CLASSES), DataError, "3 features"),
-        (lambda e: e.partial_fit(csr_array(X), CLASSES), DTypeError, r"X is a sparse matrix.*toarray"),
-        (lambda e: e.predict(csr_array(X)), DTypeError, r"X is a sparse matrix.*toarray"),
+        (lambda e: e.partial_fit(csr_array(X[:, :3]), CLASSES), DataError, "3 features"),
+        (lambda e: e.predict(csr_array(np.full((1, 7), np.nan))), DataError, "NaN"),
         (lambda e: e.partial_fit(X + 1j, CLASSES), DataError, "Complex"),
         (lambda e: e.predict(X + 1j), DataError, "Complex"),
         (lambda e: e.partial_fit(names("z"), CLASSES), DataError, "z"),
@@ -259,11 +259,70 @@ def test_a_poisson_loss_refuses_counts_below_zero(solver):
         MLPRegressor(**SMALL, solver=solver, loss="poisson").fit(X, VALUES)
 
 
-@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
-def test_a_loss_that_is_not_finite_is_an_error():
-    ours = MLPRegressor(**SMALL | {"activation": "identity"})
-    with pytest.warns(GpunetWarning, match="not finite"), pytest.raises(DataError, match="not finite"):
-        ours.fit(1e200 * X, 1e200 * VALUES)
+NOT_FINITE = pytest.mark.filterwarnings(*(f"ignore:{what}:RuntimeWarning" for what in ("overflow", "invalid value")))
+
+
+@NOT_FINITE
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_training_that_diverges_is_an_error(solver):
+    theirs, ours = pair("MLPRegressor", activation="identity", solver=solver)
+    for estimator, error in ((theirs, ValueError), (ours, DataError)):
+        with pytest.raises(error, match="large values"):
+            estimator.fit(1e200 * X, 1e200 * VALUES)
+        with pytest.raises(error, match="large values"):
+            estimator.partial_fit(1e200 * X, 1e200 * VALUES)
+
+
+@NOT_FINITE
+def test_a_training_that_diverges_ends_in_the_best_network_where_it_stops_early():
+    params = {"activation": "identity", "solver": "sgd", "learning_rate_init": 1, "max_iter": 20, "shuffle": False}
+    theirs, ours = pair("MLPRegressor", **params, early_stopping=True)
+    for estimator in (theirs, ours):
+        estimator.fit(10 * X, 10 * VALUES[:, 0])
+    np.testing.assert_allclose(weights(ours), weights(theirs))
+    np.testing.assert_array_equal(np.isfinite(ours.loss_curve_), np.isfinite(theirs.loss_curve_))
+    np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_)
+    assert str(ours.validation_scores_[-1]) == "nan"
+    assert np.isfinite(ours.predict(X)).all()
+
+
+@NOT_FINITE
+@pytest.mark.parametrize("solver", [ADAM, SGD | STOPPING, ADAM | STOPPING, LBFGS], ids=str)
+def test_a_loss_that_is_infinite_is_no_error_where_the_weights_stay_finite(solver):
+    theirs, ours = pair("MLPRegressor", **solver)
+    for estimator in (theirs, ours):
+        estimator.fit(X, VALUES[:, 0] * 1e160)
+    assert not np.isfinite(ours.loss_)
+    assert not np.isfinite(theirs.loss_)
+    np.testing.assert_allclose(weights(ours), weights(theirs))
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X))
+
+
+ZEROS = np.where(np.abs(X) > 0.7, X, 0)
+
+
+@pytest.mark.parametrize("form", [csr_array, csc_array, csr_matrix, coo_array])
+@pytest.mark.parametrize("solver", [SGD | STOPPING, ADAM, LBFGS], ids=["sgd", "adam", "lbfgs"])
+def test_sparse_features_give_the_network_of_scikit_learn(solver, form):
+    theirs, ours = pair("MLPClassifier", **solver)
+    for estimator in (theirs, ours):
+        estimator.fit(form(ZEROS), CLASSES, sample_weight=WEIGHTS)
+    check_same(ours, theirs)
+    np.testing.assert_array_equal(ours.predict(form(ZEROS)), ours.predict(ZEROS))
+    if solver is ADAM:
+        for estimator in (theirs, ours):
+            estimator.partial_fit(form(ZEROS), CLASSES)
+        check_same(ours, theirs)
+
+
+def test_no_more_than_a_batch_of_sparse_features_is_made_dense(monkeypatch):
+    sizes = []
+    made = csr_array.toarray
+    monkeypatch.setattr(csr_array, "toarray", lambda self: sizes.append(self.shape[0]) or made(self))
+    rows = csr_array((5000, 7))
+    MLPRegressor(**SMALL | {"max_iter": 1}).fit(rows, np.arange(5000)).predict(rows)
+    assert max(sizes[:125]) == 40
+    assert sizes[125:] == [4096, 904]
 
 
 def test_without_scikit_learn_the_import_says_what_to_install(monkeypatch):
