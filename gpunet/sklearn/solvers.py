@@ -71,7 +71,10 @@ class HasSolvers(HasNetwork):
         else:
             self._read_weights()
         if not all(np.isfinite(a).all() for a in (*self.coefs_, *self.intercepts_)):
-            raise DataError("the training diverged: X or y may hold large values; standardise them first.")
+            raise DataError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            )
 
     def _run_epochs(self, X: Any, target: np.ndarray, look: Callable[[float], bool], options: dict[str, Any]) -> None:
         """Train for `max_iter` epochs, or until `look` at the loss of one says to stop."""
