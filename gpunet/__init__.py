@@ -40,7 +40,16 @@ from gpunet.layers import (
     SwiGLU,
     TransformerEncoderLayer,
 )
-from gpunet.losses import BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, HuberLoss, MSELoss
+from gpunet.losses import (
+    BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    PoissonNLLLoss,
+    QuantileLoss,
+)
 from gpunet.models import MLP, Model, Sequential, load
 from gpunet.ops.activations import (
     ELU,
@@ -127,6 +136,7 @@ __all__ = [
     "History",
     "HuberLoss",
     "Identity",
+    "L1Loss",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
@@ -137,7 +147,9 @@ __all__ = [
     "MaxPool2d",
     "Model",
     "MultiHeadAttention",
+    "PoissonNLLLoss",
     "ProgressBar",
+    "QuantileLoss",
     "RMSNorm",
     "RMSprop",
     "ReLU",

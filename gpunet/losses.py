@@ -11,12 +11,23 @@ from gpunet.arguments import real
 from gpunet.data.checks import as_dtype, check_labels, check_one_dimension, check_range, check_targets, host_array
 from gpunet.device import Array, device_of, on_device, to_host
 from gpunet.errors import ArgumentError, DataError, ShapeError
-from gpunet.ops import binary_cross_entropy, cosine_embedding, huber, mean_squared_error, softmax_cross_entropy
+from gpunet.ops import (
+    absolute_error,
+    binary_cross_entropy,
+    cosine_embedding,
+    huber,
+    mean_squared_error,
+    poisson_nll,
+    softmax_cross_entropy,
+)
 from gpunet.registry import register
 from gpunet.tape import Tape
 from gpunet.versions import Versioned
 
-Task = Literal["classification", "binary", "regression", "similarity"]
+Task = Literal["classification", "binary", "regression", "counts", "similarity"]
+
+VALUES: tuple[Task, ...] = ("regression", "counts")
+"""Tasks whose predictions are values in the units of the targets; of counts, outputs are the logarithm of a rate."""
 
 
 class Loss(Versioned):
@@ -24,9 +35,11 @@ class Loss(Versioned):
 
     Attributes:
         task: what a model trained with it does; `predict` reads its outputs accordingly.
+        scalable: whether its targets may be standardised.
     """
 
-    task: ClassVar[Task]
+    task: Task
+    scalable: ClassVar[bool] = True
 
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
@@ -210,6 +223,73 @@ class HuberLoss(Loss):
         return {"delta": self.delta}
 
 
+class L1Loss(Loss):
+    """The mean absolute error over all elements; its least value is at the median of the targets."""
+
+    task = "regression"
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return absolute_error(prediction, target, weight=weight, tape=tape)
+
+
+class QuantileLoss(Loss):
+    """The pinball loss, whose least value is at a quantile of the targets; the mean over all elements.
+
+    Args:
+        quantile: the share of the targets that shall lie below the prediction, in (0, 1).
+    """
+
+    task = "regression"
+
+    def __init__(self, quantile: float = 0.5):
+        self.quantile = real("QuantileLoss: quantile", quantile, 0, 1)
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        q = self.quantile
+        return absolute_error(prediction, target, above=1 - q, below=q, weight=weight, tape=tape)
+
+    def config(self) -> dict[str, Any]:
+        return {"quantile": self.quantile}
+
+
+class PoissonNLLLoss(Loss):
+    """The negative log-likelihood of counts by a Poisson distribution, without log(t!); the mean over all elements.
+
+    Targets are counts or rates >= 0, which cannot be standardised.
+
+    Args:
+        log_input: whether the model's outputs are the logarithm of the rate, so that any output makes sense; `predict`
+            returns the rate. Else they are the rate itself, and the model must end in what is positive, such as
+            `Softplus`.
+        eps: what is added to a rate before its logarithm is taken, > 0.
+    """
+
+    scalable = False
+
+    def __init__(self, log_input: bool = True, eps: float = 1e-8):
+        self.log_input = bool(log_input)
+        self.eps = real("PoissonNLLLoss: eps", eps, 0)
+        self.task = "counts" if log_input else "regression"
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return poisson_nll(prediction, target, log_input=self.log_input, eps=self.eps, weight=weight, tape=tape)
+
+    def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        y = super().check_target(target, output_shape, dtype)
+        if (y < 0).any():
+            raise DataError("y: PoissonNLLLoss needs targets of zero or more.")
+        return y
+
+    def config(self) -> dict[str, Any]:
+        return {"log_input": self.log_input, "eps": self.eps}
+
+
 class CosineEmbeddingLoss(Loss):
     """What the two vectors of a pair cost by their cosine c, with PyTorch's formula; the mean over pairs.
 
@@ -245,5 +325,14 @@ class CosineEmbeddingLoss(Loss):
 
 LOSSES: dict[str, type[Loss]] = {
     loss.__name__: register(loss)
-    for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss, HuberLoss, CosineEmbeddingLoss)
+    for loss in (
+        CrossEntropyLoss,
+        BCEWithLogitsLoss,
+        MSELoss,
+        HuberLoss,
+        L1Loss,
+        QuantileLoss,
+        PoissonNLLLoss,
+        CosineEmbeddingLoss,
+    )
 }

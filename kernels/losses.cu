@@ -69,6 +69,47 @@ extern "C" __global__ void __launch_bounds__(256) huber(
     });
 }
 
+// l = above d where d = p - t > 0, else -below d; l' = above, 0 at d = 0, -below
+// FLOPs: 6 * rows * n
+extern "C" __global__ void __launch_bounds__(256) absolute_error(
+    const T* prediction,                 // [rows * n]
+    const T* __restrict__ target,        // [rows * n]
+    const T* __restrict__ weight,        // [rows] or null
+    const T* __restrict__ weight_sum,    // [1] or null
+    T* slope,                            // [rows * n]
+    T* partial_losses,                   // [grid_x] or null
+    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    T* __restrict__ mean,                // [1]
+    int rows, int n, T above, T below) {
+    mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, arrivals, mean, rows, n, [=](T p, T t) {
+        const T d = p - t;
+        const T l = d > T(0) ? above : d < T(0) ? -below : d;  // NaN stays
+        return LossAndSlope{d * l, l};
+    });
+}
+
+// l = exp(p) - t p, l' = exp(p) - t with log_input; else l = p - t log(p + eps), l' = 1 - t / (p + eps)
+// FLOPs: 8 * rows * n
+extern "C" __global__ void __launch_bounds__(256) poisson_nll(
+    const T* prediction,                 // [rows * n]
+    const T* __restrict__ target,        // [rows * n]
+    const T* __restrict__ weight,        // [rows] or null
+    const T* __restrict__ weight_sum,    // [1] or null
+    T* slope,                            // [rows * n]
+    T* partial_losses,                   // [grid_x] or null
+    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    T* __restrict__ mean,                // [1]
+    int rows, int n, int log_input, T eps) {
+    mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, arrivals, mean, rows, n, [=](T p, T t) {
+        if (log_input) {
+            const T rate = real::exp(p);
+            return LossAndSlope{rate - t * p, rate - t};
+        }
+        const T rate = p + eps;
+        return LossAndSlope{p - t * real::log(rate), T(1) - t / rate};
+    });
+}
+
 // l = max(z, 0) - z t + log(1 + exp(-|z|)), l' = sigmoid(z) - t
 // FLOPs: 12 * rows * n
 extern "C" __global__ void __launch_bounds__(256) binary_cross_entropy(

@@ -17,6 +17,7 @@ from gpunet.data import Column, TableSchema, Task, load
 from gpunet.device import use_device
 from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
+from gpunet.losses import VALUES
 from gpunet.models import Model
 from gpunet.models import load as load_model
 
@@ -91,7 +92,7 @@ def _labelled(model: Model, data: str) -> tuple[np.ndarray, np.ndarray]:
         return model.schema.read_labelled(data, model.classes)
     task: Task | None = None
     if is_csv or Path(data).suffix.lower() == ".npz":
-        task = "regression" if model.task == "regression" else "classification"
+        task = "regression" if model.task in VALUES else "classification"
     whole = load(data, task=task)
     part = flat(whole if whole.test is None else whole.test)
     if part.classes is None:

@@ -112,6 +112,8 @@ def _outputs(graph: Graph, model: Model, y: str, row: Row) -> Outputs:
     if model.task == "similarity":
         graph.add("Identity", _cosine(graph, y), output="prediction")
         return [("prediction", FLOAT, row[2:-1])]
+    if model.task == "counts":
+        y = graph.add("Exp", y)
     if model.target_scaler is not None:
         row = model.target_scaler.mean.shape
         scaled = graph.add("Mul", graph.add("Reshape", y, np.array([0, *row])), model.target_scaler.scale)

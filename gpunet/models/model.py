@@ -25,7 +25,8 @@ class Model(Layer):
     """A layer that is used on its own: it predicts from raw host data, and is written to a file.
 
     Attributes:
-        task: what it was trained for ("classification", "binary", "regression", "similarity"), or None before training.
+        task: what it was trained for ("classification", "binary", "regression", "counts", "similarity"), or None before
+            training.
         classes: the names of the classes, or None.
         input_scaler: the standardisation that raw features go through, or None.
         target_scaler: the standardisation that targets went through in training, or None.
@@ -142,6 +143,8 @@ class Model(Layer):
             return self._named(y.argmax(axis=-1))
         if self.task == "similarity":
             return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
+        if self.task == "counts":
+            y = np.exp(y)
         if self.target_scaler is not None:
             y = self.target_scaler.invert(y.reshape(len(y), *self.target_scaler.mean.shape))
         if y.ndim == 2 and y.shape[1] == 1:

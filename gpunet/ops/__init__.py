@@ -7,7 +7,7 @@ from gpunet.ops._conv2d import conv2d, conv2d_backward
 from gpunet.ops._cosine_embedding import cosine_embedding
 from gpunet.ops._cosine_similarity import cosine_similarity, cosine_similarity_backward, most_similar
 from gpunet.ops._dropout import dropout, dropout_backward
-from gpunet.ops._elementwise_loss import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops._elementwise_loss import absolute_error, binary_cross_entropy, huber, mean_squared_error, poisson_nll
 from gpunet.ops._embedding import embedding, embedding_backward
 from gpunet.ops._gather import gather
 from gpunet.ops._glu import glu, glu_backward
@@ -32,6 +32,7 @@ from gpunet.ops.activations import ActivationFunction
 __all__ = [
     "ActivationFunction",
     "MatmulPlan",
+    "absolute_error",
     "activation_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
@@ -69,6 +70,7 @@ __all__ = [
     "max_pool2d_backward",
     "mean_squared_error",
     "most_similar",
+    "poisson_nll",
     "rms_norm",
     "rnn",
     "rnn_backward",

@@ -28,12 +28,14 @@ from gpunet.tape import Tape, empty, empty_like
 SUM = Kernel("reduce.cu", "sum")
 MEAN_SQUARED_ERROR = Kernel("losses.cu", "mean_squared_error")
 HUBER = Kernel("losses.cu", "huber")
+ABSOLUTE_ERROR = Kernel("losses.cu", "absolute_error")
+POISSON_NLL = Kernel("losses.cu", "poisson_nll")
 BINARY_CROSS_ENTROPY = Kernel("losses.cu", "binary_cross_entropy")
 
 CPU_SUM = native.Kernel("reduce.cpp", "sum")
-CPU_LOSSES = CPU_MEAN_SQUARED_ERROR, CPU_HUBER, CPU_BINARY_CROSS_ENTROPY = tuple(
-    native.Kernel("losses.cpp", name) for name in ("mean_squared_error", "huber", "binary_cross_entropy")
-)
+NAMES = "mean_squared_error", "huber", "absolute_error", "poisson_nll", "binary_cross_entropy"
+CPU_LOSSES = tuple(native.Kernel("losses.cpp", name) for name in NAMES)
+CPU_MEAN_SQUARED_ERROR, CPU_HUBER, CPU_ABSOLUTE_ERROR, CPU_POISSON_NLL, CPU_BINARY_CROSS_ENTROPY = CPU_LOSSES
 
 
 def mean_squared_error(
@@ -88,6 +90,73 @@ def huber(
     np.multiply(slope, 0.5, out=half)
     np.subtract(loss, half, out=loss)
     np.multiply(loss, slope, out=loss)
+    return weighted_mean(loss, slope, weight, tape)
+
+
+def absolute_error(
+    prediction: Array,
+    target: Array,
+    *,
+    above: float = 1.0,
+    below: float = 1.0,
+    weight: Array | None = None,
+    tape: Tape | None = None,
+) -> tuple[Array, Array]:
+    """Return (loss, dprediction) with l = above·d where d = p - t > 0, else -below·d; l' = above, 0 at d = 0, -below.
+
+    With 1 and 1 it is |d|; with 1 - q and q the pinball loss, which is least where p is the quantile q of t (Koenker &
+    Bassett 1978). Other arguments, results and errors as for `mean_squared_error`.
+    """
+    xp = _check("absolute_error", prediction, target, weight)
+    if xp is not np:
+        return _cuda(ABSOLUTE_ERROR, prediction, target, weight, tape, xp, above, below)
+    if records_native(prediction, target, weight):
+        return _native(CPU_ABSOLUTE_ERROR, prediction, target, weight, tape, above, below)
+    loss, slope = empty_like(tape, prediction, np), empty_like(tape, prediction, np)
+    np.subtract(prediction, target, out=loss)
+    np.sign(loss, out=slope)
+    positive = empty_like(tape, prediction, np)
+    np.maximum(slope, 0, out=positive)
+    np.multiply(positive, above, out=positive)
+    np.minimum(slope, 0, out=slope)
+    np.multiply(slope, below, out=slope)
+    np.add(slope, positive, out=slope)
+    np.multiply(loss, slope, out=loss)
+    return weighted_mean(loss, slope, weight, tape)
+
+
+def poisson_nll(
+    prediction: Array,
+    target: Array,
+    *,
+    log_input: bool = True,
+    eps: float = 1e-8,
+    weight: Array | None = None,
+    tape: Tape | None = None,
+) -> tuple[Array, Array]:
+    """Return (loss, dprediction) with l = exp(p) - t·p and l' = exp(p) - t, where p is the logarithm of a rate.
+
+    Where p is the rate itself (`log_input=False`), l = p - t·log(p + eps) and l' = 1 - t / (p + eps). Both leave out
+    log(t!), as it does not depend on p. Other arguments, results and errors as for `mean_squared_error`.
+    """
+    xp = _check("poisson_nll", prediction, target, weight)
+    if xp is not np:
+        return _cuda(POISSON_NLL, prediction, target, weight, tape, xp, log_input, eps)
+    if records_native(prediction, target, weight):
+        return _native(CPU_POISSON_NLL, prediction, target, weight, tape, log_input, eps)
+    loss, slope = empty_like(tape, prediction, np), empty_like(tape, prediction, np)
+    if log_input:
+        np.exp(prediction, out=slope)
+        np.multiply(target, prediction, out=loss)
+        np.subtract(slope, loss, out=loss)
+        np.subtract(slope, target, out=slope)
+    else:
+        np.add(prediction, eps, out=slope)
+        np.log(slope, out=loss)
+        np.multiply(loss, target, out=loss)
+        np.subtract(prediction, loss, out=loss)
+        np.divide(target, slope, out=slope)
+        np.subtract(1, slope, out=slope)
     return weighted_mean(loss, slope, weight, tape)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.data.checks import host_array
-from gpunet.losses import Loss
+from gpunet.losses import VALUES, Loss
 from gpunet.models import Model
 from gpunet.training.examples import check_examples
 from gpunet.training.metrics import Metric, accuracy, mean_absolute_error, r2_score
@@ -17,7 +17,7 @@ from gpunet.training.metrics import Metric, accuracy, mean_absolute_error, r2_sc
 
 def default_metrics(loss: Loss) -> dict[str, Metric]:
     """Return the metrics by name that `Trainer` takes for a loss where it is given none."""
-    if loss.task == "regression":
+    if loss.task in VALUES:
         return {"mae": mean_absolute_error, "r2": r2_score}
     return {} if loss.task == "similarity" else {"accuracy": accuracy}
 
@@ -39,7 +39,7 @@ class Evaluation:
     def __init__(self, model: Model, loss: Loss, metrics: Mapping[str, Metric], X: ArrayLike, y: ArrayLike):
         self._model, self._loss, self._metrics = model, loss, metrics
         self._x, self._target = check_examples(model, loss, X, y, model.classes)
-        self._y = host_array(y, "y").astype(np.float64) if loss.task == "regression" else None
+        self._y = host_array(y, "y").astype(np.float64) if loss.task in VALUES else None
 
     def __call__(self) -> dict[str, float]:
         """Return the loss and the metrics by name; NaN for a NaN model."""

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from gpunet.data import check_lengths, check_weights, split_indices
 from gpunet.data.checks import as_dtype, host_array
 from gpunet.data.labels import label_indices
-from gpunet.errors import ArgumentError, DataError, GpunetError
-from gpunet.losses import Loss
+from gpunet.errors import ArgumentError, DataError, GpunetError, StateError
+from gpunet.losses import VALUES, Loss
 from gpunet.models import Model
 
 
@@ -37,6 +37,7 @@ def check_examples(
 
     Raises:
         DataError, DTypeError, ShapeError: data that cannot be used.
+        StateError: a scaler where data cannot be standardised.
     """
     x = model.prepare(X)
     raw = host_array(y, "y")
@@ -48,6 +49,8 @@ def check_examples(
     if loss.task == "classification" and classes is not None and len(classes) != outputs[-1]:
         raise DataError(f"y: {len(classes)} classes have names, but the model has {outputs[-1]} outputs.")
     scaler = model.target_scaler
+    if scaler is not None and not loss.scalable:
+        raise StateError(f"the targets of {loss!r} cannot be standardised; set the model's target_scaler to None.")
     dtype = model.dtype if scaler is None else np.dtype(np.float64)
     target = loss.check_target(raw, outputs, dtype)
     if scaler is not None:  # a target far from zero has too few digits in float32 before it is scaled
@@ -121,7 +124,7 @@ def hold_out(loss: Loss, y: np.ndarray, share: float, *, seed: int) -> tuple[np.
     """
     if not 0 < share < 1:
         raise ArgumentError(f"fit: validation must be a share between 0 and 1 or a pair (X, y), got {share!r}.")
-    return split_indices(len(y) if loss.task == "regression" else y, (1 - share, share), seed=seed)
+    return split_indices(len(y) if loss.task in VALUES else y, (1 - share, share), seed=seed)
 
 
 def _is_text(y: np.ndarray, loss: Loss) -> bool:

@@ -30,7 +30,7 @@ class RankLoss(Loss):
     outside_the_step = frozenset(("_known",))
 
     def __init__(self, loss: Loss, count: int, own: slice, like: Array):
-        self.task = loss.task  # type: ignore[misc]
+        self.task = loss.task
         self.loss = loss
         self.own, self.rows = own, own.stop - own.start
         self._share = self.rows / count

@@ -20,6 +20,12 @@
 #ifndef HUBER
 #define HUBER 1
 #endif
+#ifndef ABSOLUTE_ERROR
+#define ABSOLUTE_ERROR 1
+#endif
+#ifndef POISSON_NLL
+#define POISSON_NLL 1
+#endif
 #ifndef BINARY_CROSS_ENTROPY
 #define BINARY_CROSS_ENTROPY 1
 #endif
@@ -122,6 +128,52 @@ static void huber(Int begin, Int end,
     });
 }
 ROWS(huber)
+#endif
+
+#if ABSOLUTE_ERROR
+// l = above d where d = p - t > 0, else -below d; l' = above, 0 at d = 0, -below. slope may be the prediction.
+// FLOPs: 6 * rows * n
+static void absolute_error(Int begin, Int end,
+                           const T* prediction,    // [rows * n]
+                           const T* target,        // [rows * n]
+                           const T* weight,        // [rows] or null
+                           const T* weight_sum,    // [1] or null
+                           T* slope,               // [rows * n]
+                           T* losses,              // [rows]
+                           Int rows, Int n, T above, T below) {
+    mean_loss(begin, end, prediction, target, weight, weight_sum, slope, losses, rows, n, [=](T p, T t) {
+        const T d = p - t;
+        const T l = d > T(0) ? above : d < T(0) ? -below : d;  // NaN stays
+        return LossAndSlope{d * l, l};
+    });
+}
+ROWS(absolute_error)
+#endif
+
+#if POISSON_NLL
+// l = exp(p) - t p, l' = exp(p) - t with log_input; else l = p - t log(p + eps), l' = 1 - t / (p + eps). slope may be
+// the prediction.
+// FLOPs: 8 * rows * n
+static void poisson_nll(Int begin, Int end,
+                        const T* prediction,    // [rows * n]
+                        const T* target,        // [rows * n]
+                        const T* weight,        // [rows] or null
+                        const T* weight_sum,    // [1] or null
+                        T* slope,               // [rows * n]
+                        T* losses,              // [rows]
+                        Int rows, Int n, Int log_input, T eps) {
+    const auto of_logarithm = [](T p, T t) {
+        const T rate = real::exp(p);
+        return LossAndSlope{rate - t * p, rate - t};
+    };
+    const auto of_rate = [=](T p, T t) {
+        const T rate = p + eps;
+        return LossAndSlope{p - t * real::log(rate), T(1) - t / rate};
+    };
+    if (log_input) mean_loss(begin, end, prediction, target, weight, weight_sum, slope, losses, rows, n, of_logarithm);
+    else mean_loss(begin, end, prediction, target, weight, weight_sum, slope, losses, rows, n, of_rate);
+}
+ROWS(poisson_nll)
 #endif
 
 #if BINARY_CROSS_ENTROPY

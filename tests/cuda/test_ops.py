@@ -67,6 +67,10 @@ def test_softmax_and_its_gradient(cuda, dtype):
         gn.BCEWithLogitsLoss(),
         gn.MSELoss(),
         gn.HuberLoss(0.5),
+        gn.L1Loss(),
+        gn.QuantileLoss(0.9),
+        gn.PoissonNLLLoss(),
+        gn.PoissonNLLLoss(log_input=False, eps=9.0),
     ],
     ids=repr,
 )

@@ -26,6 +26,14 @@ CASES = {
     "bce": (gn.BCEWithLogitsLoss(), T, lambda: ops.binary_cross_entropy(P, T, weight=W)),
     "mse": (gn.MSELoss(), T, lambda: ops.mean_squared_error(P, T, weight=W)),
     "huber": (gn.HuberLoss(0.5), T, lambda: ops.huber(P, T, 0.5, weight=W)),
+    "l1": (gn.L1Loss(), T, lambda: ops.absolute_error(P, T, weight=W)),
+    "quantile": (gn.QuantileLoss(0.9), T, lambda: ops.absolute_error(P, T, above=1 - 0.9, below=0.9, weight=W)),
+    "poisson": (gn.PoissonNLLLoss(), T, lambda: ops.poisson_nll(P, T, weight=W)),
+    "poisson rate": (
+        gn.PoissonNLLLoss(log_input=False, eps=9.0),
+        T,
+        lambda: ops.poisson_nll(P, T, log_input=False, eps=9.0, weight=W),
+    ),
 }
 
 
@@ -61,14 +69,18 @@ def test_class_weights_follow_the_dtype_of_the_prediction():
 
 
 def test_the_task_says_what_a_model_is_trained_for():
-    tasks = {name: loss.task for name, loss in LOSSES.items()}
+    tasks = {name: loss().task for name, loss in LOSSES.items()}
     assert tasks == {
         "CrossEntropyLoss": "classification",
         "BCEWithLogitsLoss": "binary",
         "MSELoss": "regression",
         "HuberLoss": "regression",
+        "L1Loss": "regression",
+        "QuantileLoss": "regression",
+        "PoissonNLLLoss": "counts",
         "CosineEmbeddingLoss": "similarity",
     }
+    assert gn.PoissonNLLLoss(log_input=False).task == "regression"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +110,9 @@ def test_bad_labels_are_refused_before_they_are_used(target, error, message):
         (lambda: gn.HuberLoss(0), "delta must lie in .*got 0"),
         (lambda: gn.HuberLoss(float("inf")), "delta .*inf"),
         (lambda: gn.HuberLoss(float("nan")), "delta .*nan"),
+        (lambda: gn.QuantileLoss(0), "quantile must lie in .*got 0"),
+        (lambda: gn.QuantileLoss(1), "quantile must lie in .*got 1"),
+        (lambda: gn.PoissonNLLLoss(eps=0), "eps must lie in .*got 0"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(call, message):
@@ -139,6 +154,7 @@ class TestCheckTarget:
             (gn.MSELoss(), [[0, 1]], (1,), DataError, r"shape \(2,\) don't fit .* \(1,\)"),
             (gn.MSELoss(), [0, np.nan], (1,), DataError, "y is nan at row 1"),
             (gn.HuberLoss(), [], (1,), DataError, "y is empty"),
+            (gn.PoissonNLLLoss(), [1, -1], (1,), DataError, "PoissonNLLLoss needs targets of zero or more"),
             (gn.MSELoss(), ["a"], (1,), DTypeError, "y has dtype"),
         ],
     )

@@ -5,16 +5,25 @@ import pytest
 from compiler.kernels.checked import DTYPES, partial_sums, run, uninitialized
 
 from gpunet.cuda import Kernel
-from gpunet.ops import binary_cross_entropy, huber, mean_squared_error, softmax_cross_entropy
+from gpunet.ops import (
+    absolute_error,
+    binary_cross_entropy,
+    huber,
+    mean_squared_error,
+    poisson_nll,
+    softmax_cross_entropy,
+)
 from gpunet.ops.launch import row_lanes
 
 NORM = Kernel("softmax_cross_entropy.cu", "cross_entropy_norm")
 LABELS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_labels")
 DISTRIBUTIONS = Kernel("softmax_cross_entropy.cu", "softmax_cross_entropy_distributions")
 ELEMENTWISE = {
-    "mean_squared_error": (mean_squared_error, ()),
-    "huber": (huber, (0.5,)),
-    "binary_cross_entropy": (binary_cross_entropy, ()),
+    "mean_squared_error": (mean_squared_error, {}),
+    "huber": (huber, {"delta": 0.5}),
+    "absolute_error": (absolute_error, {"above": 0.2, "below": 0.8}),
+    "poisson_nll": (poisson_nll, {"log_input": 1, "eps": 0.0}),
+    "binary_cross_entropy": (binary_cross_entropy, {}),
 }
 
 
@@ -36,8 +45,8 @@ def test_elementwise_losses_equal_the_numpy_ones(name, weighted, dtype):
         weight_sum = None if weight is None else weight.sum(keepdims=True)
         slope, mean = uninitialized(p.shape, dtype), uninitialized(1, dtype)
         parts = partial_sums(blocks, dtype)
-        run(kernel, (blocks,), (256,), p, t, weight, weight_sum, slope, *parts, mean, rows, n, *constants)
-        loss, gradient = reference(p, t, *constants, weight=weight)
+        run(kernel, (blocks,), (256,), p, t, weight, weight_sum, slope, *parts, mean, rows, n, *constants.values())
+        loss, gradient = reference(p, t, **constants, weight=weight)
         np.testing.assert_allclose(mean[0], loss, **tolerance(dtype))
         np.testing.assert_allclose(slope, gradient, **tolerance(dtype))
 

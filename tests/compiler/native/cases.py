@@ -137,9 +137,12 @@ def cross_entropy_of(folder, z, target, weight=None, class_weight=None, smoothin
 
 
 LOSSES = {
-    "mean_squared_error": (ops.mean_squared_error, ()),
-    "huber": (ops.huber, (0.7,)),
-    "binary_cross_entropy": (ops.binary_cross_entropy, ()),
+    "mean_squared_error": (ops.mean_squared_error, {}),
+    "huber": (ops.huber, {"delta": 0.7}),
+    "absolute_error": (ops.absolute_error, {"above": 0.2, "below": 0.8}),
+    "poisson_nll": (ops.poisson_nll, {"log_input": 1, "eps": 0.1}),
+    "poisson_nll of rates": (ops.poisson_nll, {"log_input": 0, "eps": 30.0}),
+    "binary_cross_entropy": (ops.binary_cross_entropy, {}),
 }
 
 
@@ -151,7 +154,7 @@ def elementwise_loss(
         prediction.flat[: len(SPECIAL)] = SPECIAL
     reference, constants = LOSSES[name]
     with np.errstate(all="ignore"):
-        loss, expected = reference(prediction, target, *constants, weight=weight)
+        loss, expected = reference(prediction, target, **constants, weight=weight)
     weight_sum = None
     if weight is not None:
         weight_sum = undefined(1, dtype)
@@ -162,7 +165,7 @@ def elementwise_loss(
             slope = prediction.copy() if in_place else undefined(prediction.shape, dtype)
             losses = undefined(rows, dtype)
             arrays = slope if in_place else prediction, target, weight, weight_sum, slope, losses
-            run(folder, "losses.cpp", name, *arrays, rows, n, *constants, parts=parts)
+            run(folder, "losses.cpp", name.split()[0], *arrays, rows, n, *constants.values(), parts=parts)
             return losses, slope
 
         return compute

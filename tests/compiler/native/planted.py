@@ -37,6 +37,8 @@ few_soft = partial(cases.cross_entropy, dtype=FLOAT, rows=19, classes=5, smoothi
 many_soft = partial(cases.cross_entropy, dtype=FLOAT, rows=19, classes=37, hard=False, class_weighted=True)
 squared = partial(cases.elementwise_loss, dtype=FLOAT, name="mean_squared_error", rows=5, n=700)
 huber = partial(cases.elementwise_loss, dtype=FLOAT, name="huber", rows=5, n=13, weight=np.arange(5, dtype=FLOAT))
+absolute = partial(cases.elementwise_loss, dtype=FLOAT, name="absolute_error", rows=5, n=13)
+of_rates = partial(cases.elementwise_loss, dtype=FLOAT, name="poisson_nll of rates", rows=5, n=13)
 binary = partial(cases.elementwise_loss, dtype=FLOAT, name="binary_cross_entropy", rows=70, n=1)
 total = partial(cases.total, dtype=FLOAT, n=37)
 right = partial(cases.right_answers, dtype=FLOAT, rows=50, classes=10)
@@ -121,6 +123,8 @@ FAULTS = {
         squared,
     ),
     "a bend at another place": ("losses.cpp", "d < -delta ? -delta", "d < 0 ? -delta", huber),
+    "errors below that count as those above": ("losses.cpp", "? -below : d", "? -above : d", absolute),
+    "a rate without its eps": ("losses.cpp", "const T rate = p + eps;", "const T rate = p;", of_rates),
     "no weights of rows": ("losses.cpp", "return weight[i] * share;", "return share;", huber),
     "a slope without its share": ("losses.cpp", "            slope[i] *= share(i);", "", binary),
     "the last of equal answers": ("metrics.cpp", "!(z[j] < own)", "!(z[j] <= own)", right),

@@ -16,7 +16,7 @@ using Thunk = void(const Slot*, Int, Int);
 extern "C" {
 Thunk gpunet_bias_activation_forward, gpunet_activation_backward, gpunet_sum_columns, gpunet_cross_entropy_norm,
     gpunet_softmax_cross_entropy_labels, gpunet_softmax_cross_entropy_distributions, gpunet_mean_squared_error,
-    gpunet_huber, gpunet_binary_cross_entropy, gpunet_sum, gpunet_right_labels, gpunet_right_distributions,
+    gpunet_huber, gpunet_absolute_error, gpunet_poisson_nll, gpunet_binary_cross_entropy, gpunet_sum, gpunet_right_labels, gpunet_right_distributions,
     gpunet_right_binary, gpunet_accumulate, gpunet_squares, gpunet_clip_value, gpunet_sgd, gpunet_adam, gpunet_rmsprop,
     gpunet_end_step, gpunet_dropout_forward, gpunet_dropout_backward, gpunet_gather, gpunet_advance, gpunet_product,
     gpunet_transposed_product;
@@ -90,6 +90,9 @@ void losses(Int rows, Int n) {
          0.0);
     call(gpunet_mean_squared_error, rows, a, target, nullptr, nullptr, out, of_rows, rows, n);
     call(gpunet_huber, rows, a, target, weight, norm, out, of_rows, rows, n, 0.5);
+    call(gpunet_absolute_error, rows, a, target, weight, norm, out, of_rows, rows, n, 0.2, 0.8);
+    call(gpunet_poisson_nll, rows, a, target, weight, norm, out, of_rows, rows, n, Int(1), 0.1);
+    call(gpunet_poisson_nll, rows, a, target, nullptr, nullptr, out, of_rows, rows, n, Int(0), 9.0);
     call(gpunet_binary_cross_entropy, rows, a, target, weight, norm, a, of_rows, rows, n);
     call(gpunet_sum, 1, of_rows, norm, rows);
 

@@ -5,11 +5,15 @@ import pytest
 from compiler.ops.simulated import DTYPES, SIM, assert_as_on_the_cpu, to_sim
 
 from gpunet import simulator
-from gpunet.ops import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops import absolute_error, binary_cross_entropy, huber, mean_squared_error, poisson_nll
 
 LOSSES = {
     "mean_squared_error": mean_squared_error,
     "huber": lambda p, t, **options: huber(p, t, 0.5, **options),
+    "absolute_error": absolute_error,
+    "quantile": lambda p, t, **options: absolute_error(p, t, above=0.2, below=0.8, **options),
+    "poisson_nll": poisson_nll,
+    "poisson_nll of rates": lambda p, t, **options: poisson_nll(p, t, log_input=False, eps=9.0, **options),
     "binary_cross_entropy": binary_cross_entropy,
 }
 SHAPES = [(0, 3), (4, 0), (1,), (1, 1), (7, 3), (33, 2, 5), (300, 8)]

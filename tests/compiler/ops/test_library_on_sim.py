@@ -105,6 +105,8 @@ def test_every_optimizer_trains_as_on_the_cpu(optimizer, dtype):
         (gn.BCEWithLogitsLoss(), 2, np.stack([Y > 0, Y > 1], axis=1)),
         (gn.MSELoss(), 1, VALUES),
         (gn.HuberLoss(0.5), 1, VALUES),
+        (gn.QuantileLoss(0.9), 1, VALUES),
+        (gn.PoissonNLLLoss(), 1, Y),
     ],
     ids=repr,
 )

@@ -89,6 +89,9 @@ LOSSES = {
     "many soft labels": (gn.CrossEntropyLoss, 20, np.random.default_rng(1).dirichlet([0.2] * 20, 80)),
     "squares": (gn.MSELoss, 2, X[:, :2]),
     "huber": (lambda: gn.HuberLoss(0.5), 1, X[:, 0]),
+    "absolute": (gn.L1Loss, 1, X[:, 0]),
+    "quantile": (lambda: gn.QuantileLoss(0.9), 1, X[:, 0]),
+    "counts": (gn.PoissonNLLLoss, 2, np.stack([Y, Y + 1], axis=1)),
     "binary": (gn.BCEWithLogitsLoss, 2, np.stack([Y > 0, Y > 1], axis=1)),
 }
 

@@ -113,7 +113,9 @@ def test_with_norms_gates_and_residuals(layer):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("loss", [gn.MSELoss(), gn.HuberLoss(), gn.BCEWithLogitsLoss()], ids=repr)
+@pytest.mark.parametrize(
+    "loss", [gn.MSELoss(), gn.HuberLoss(), gn.L1Loss(), gn.PoissonNLLLoss(), gn.BCEWithLogitsLoss()], ids=repr
+)
 def test_with_every_elementwise_loss(loss, weighted):
     assert_allocates_nothing(*training_step(gn.MLP([64, 32, 8]), loss, gn.Adam(), 512, weighted))
 

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gpunet import Tape
 from gpunet.errors import DTypeError, ShapeError
-from gpunet.ops import binary_cross_entropy, huber, mean_squared_error
+from gpunet.ops import absolute_error, binary_cross_entropy, huber, mean_squared_error, poisson_nll
 
 
 def huber_of_one(p, t, delta=0.7):
@@ -23,9 +23,19 @@ def entropy_of_one(z, t):
     return -t * math.log(q) - (1 - t) * math.log(1 - q)
 
 
+def of_rates(p, t, **options):
+    """Return the loss of the rates exp(p), and its gradient by p."""
+    value, slope = poisson_nll(np.exp(p), t, log_input=False, eps=0.01, **options)
+    return value, np.multiply(slope, np.exp(p), out=slope)
+
+
 LOSSES = {
     "mse": (mean_squared_error, lambda p, t: (p - t) ** 2),
     "huber": (lambda p, t, **kw: huber(p, t, 0.7, **kw), huber_of_one),
+    "l1": (absolute_error, lambda p, t: abs(p - t)),
+    "quantile": (partial(absolute_error, above=0.2, below=0.8), lambda p, t: max(0.8 * (t - p), 0.2 * (p - t))),
+    "poisson": (poisson_nll, lambda p, t: math.exp(p) - t * p),
+    "poisson rate": (of_rates, lambda p, t: math.exp(p) - t * math.log(math.exp(p) + 0.01)),
     "bce": (binary_cross_entropy, entropy_of_one),
 }
 
@@ -102,6 +112,35 @@ def test_rows_that_all_weigh_nothing_cost_nothing(loss, dtype):
     value, slope = loss[0](np.ones((3, 2), dtype), np.zeros((3, 2), dtype), weight=np.zeros(3, dtype))
     assert value == 0
     assert_array_equal(slope, np.zeros((3, 2), dtype), strict=True)
+
+
+def test_the_slope_of_the_absolute_error_is_zero_at_zero_and_nan_at_nan():
+    slope = absolute_error(np.array([-2.0, 0, 3, np.nan]), np.zeros(4), above=1, below=3)[1]
+    assert_array_equal(4 * slope, [-3, 0, 1, np.nan])
+
+
+# PyTorch 2.13: F.poisson_nll_loss(p, t, log_input=..., eps=0.1) and F.l1_loss, with their gradients by p
+@pytest.mark.parametrize(
+    ("op", "loss", "slope"),
+    [
+        (
+            partial(poisson_nll, eps=0.1),
+            2.268585256637217,
+            [-0.08781968232496795, 0.6795704571147613, 0.0795704571147613, 1.5972640247326626],
+        ),
+        (
+            partial(poisson_nll, log_input=False, eps=0.1),
+            1.137742367818056,
+            [-0.5833333333333334, 0.25, -0.2954545454545454, 0.13095238095238096],
+        ),
+        (absolute_error, 1.225, [-0.25, 0.25, -0.25, 0.25]),
+    ],
+    ids=["logarithms", "rates", "l1"],
+)
+def test_the_values_are_pytorchs(op, loss, slope):
+    got = op(np.array([0.5, 1, 1, 2]), np.array([2, 0, 2.4, 1]))
+    assert float(got[0]) == pytest.approx(loss, rel=1e-14)
+    assert_allclose(got[1], slope, rtol=1e-13)
 
 
 def test_huber_goes_over_from_the_square_to_the_line_at_delta():

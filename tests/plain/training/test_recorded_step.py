@@ -56,6 +56,9 @@ def test_fifty_replayed_steps_give_the_bits_of_eager_steps(optimizer, dtype):
         (gn.BCEWithLogitsLoss(), 2, np.stack([Y > 0, Y > 1], axis=1)),
         (gn.MSELoss(), 1, X[:, :1]),
         (gn.HuberLoss(0.5), 1, X[:, :1]),
+        (gn.QuantileLoss(0.9), 1, X[:, :1]),
+        (gn.PoissonNLLLoss(), 1, Y),
+        (gn.PoissonNLLLoss(log_input=False, eps=99.0), 1, Y),
     ],
     ids=lambda value: type(value).__name__,
 )
