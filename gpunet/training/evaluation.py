@@ -11,8 +11,13 @@ from numpy.typing import ArrayLike
 from gpunet.data.checks import host_array
 from gpunet.losses import VALUES, Loss
 from gpunet.models import Model
+from gpunet.ops import softmax
+from gpunet.ops.activations import activation_function
 from gpunet.training.examples import check_examples
-from gpunet.training.metrics import Metric, accuracy, mean_absolute_error, r2_score
+from gpunet.training.metrics import Metric, accuracy, mean_absolute_error, r2_score, what_it_takes
+from gpunet.training.metrics.declared import Takes
+
+sigmoid = activation_function("sigmoid")
 
 
 def default_metrics(loss: Loss) -> dict[str, Metric]:
@@ -47,22 +52,31 @@ class Evaluation:
         results = {"loss": float(self._loss.value(outputs, self._target))}
         if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not continue
             return results | dict.fromkeys(self._metrics, math.nan)
-        target, predicted = _seen_by_metrics(self._model, self._loss, self._target, outputs, self._y)
-        return results | {name: float(metric(target, predicted)) for name, metric in self._metrics.items()}
+        takes = {name: what_it_takes(metric) for name, metric in self._metrics.items()}
+        seen = {kind: self._seen_by_metrics(outputs, kind) for kind in set(takes.values())}
+        return results | {name: float(metric(*seen[takes[name]])) for name, metric in self._metrics.items()}
+
+    def _seen_by_metrics(self, outputs: np.ndarray, takes: Takes) -> tuple[np.ndarray, np.ndarray]:
+        """Return targets and predictions as metrics take them; `gpunet.training.metrics` says how."""
+        task, target = self._loss.task, self._target
+        if self._y is not None:
+            return self._y, self._model.decode(outputs).reshape(self._y.shape)
+        if task == "classification":
+            target = target.reshape(-1, *target.shape[outputs.ndim - 1 :])
+            outputs = outputs.reshape(-1, outputs.shape[-1])
+            return (target, outputs) if takes == "outputs" else _judged(target, outputs, takes)
+        if task == "binary":
+            answers = (
+                sigmoid(outputs.astype(np.float64)) if takes == "probabilities" else (outputs > 0).astype(np.int64)
+            )
+            return (target > 0.5).astype(np.int64).ravel(), answers.ravel()
+        return target, self._model.decode(outputs)
 
 
-def _seen_by_metrics(
-    model: Model, loss: Loss, target: np.ndarray, outputs: np.ndarray, y: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return targets and predictions as metrics take them; `y` are a regression's raw targets."""
-    if y is not None:
-        target = y
-        outputs = model.decode(outputs).reshape(y.shape)
-    elif loss.task == "classification":  # each position counts, where a row has several
-        target = target.reshape(-1, *target.shape[outputs.ndim - 1 :])
-        outputs = outputs.reshape(-1, outputs.shape[-1])
-    elif loss.task == "similarity":
-        outputs = model.decode(outputs)
-    elif loss.task == "binary":
-        outputs, target = (outputs > 0).astype(np.int64).ravel(), (target > 0.5).astype(np.int64).ravel()
-    return target, outputs
+def _judged(target: np.ndarray, logits: np.ndarray, takes: Takes) -> tuple[np.ndarray, np.ndarray]:
+    """Return class numbers (n,), and of logits (n, classes) the labels or the probabilities."""
+    classes = target if target.ndim == 1 else target.argmax(axis=1)
+    if takes == "labels":
+        return classes, logits.argmax(axis=1)
+    p = np.asarray(softmax(logits.astype(np.float64)))  # float32 would make ties of what is nearly certain
+    return classes, p[:, 1] if p.shape[1] == 2 else p

@@ -12,6 +12,7 @@ from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
 from gpunet.training.callbacks import Callback
+from gpunet.training.metrics import what_it_takes
 from gpunet.training.step import EXECUTORS
 
 PRECISIONS = ("float32", "tf32")
@@ -41,6 +42,8 @@ def check_settings(
             "Trainer: metrics takes functions (target, prediction) by name, as in "
             f"{{'accuracy': gn.metrics.accuracy}}, got {metrics!r}."
         )
+    for metric in (metrics or {}).values():
+        what_it_takes(metric)  # or raise
     for name, value, kind in (
         ("model", model, Model),
         ("loss", loss, Loss),

@@ -46,10 +46,11 @@ class Trainer(Versioned):
         loss: the loss to minimise; cross-entropy by default.
         optimizer: the update rule; Adam by default.
         callbacks: code to run during training (`gpunet.training.callbacks`).
-        metrics: functions (target, prediction) -> float by name, for `evaluate` and validation. A classifier's
-            predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
-            and "r2", for similarity none. One that callbacks monitor says by its attribute `greater_is_better` which
-            way it is better (`gn.metrics.direction`).
+        metrics: functions (target, prediction) -> float by name, for `evaluate` and validation: your own, those of
+            `gn.metrics` and of `sklearn.metrics`. A classifier's predictions are its logits, or labels or probabilities
+            where a metric takes those (see `gpunet.training.metrics`), other models' those of `predict`. By default
+            "accuracy", for regression "mae" and "r2", for similarity none. A metric that callbacks monitor says by its
+            attribute `greater_is_better` which way it is better (`gn.metrics.direction`).
         seed: the seed of shuffles, dropout masks and the validation split.
         executor: what runs the training step: "eager", its code; "numpy", its recorded NumPy calls; "native", its
             recorded C++ nodes on all cores (needs a C++ compiler); "graph", on a GPU its kernels in a CUDA graph;

@@ -8,10 +8,17 @@ import pytest
 from gpunet.errors import ArgumentError, DataError, DTypeError, ShapeError
 from gpunet.training.metrics import (
     accuracy,
+    average_precision,
     confusion_matrix,
+    f1,
+    log_loss,
     macro_f1,
     mean_absolute_error,
+    precision,
     r2_score,
+    recall,
+    roc_auc,
+    root_mean_squared_error,
     top_k_accuracy,
 )
 
@@ -19,9 +26,10 @@ TARGET = [0, 1, 2, 2, 5, 0]
 PREDICTION = [0, 2, 2, 1, 0, 0]
 SCORES = np.eye(6)[PREDICTION]
 
-CLASS_METRICS = [accuracy, macro_f1, confusion_matrix]
-VALUE_METRICS = [mean_absolute_error, r2_score]
-METRICS = [*CLASS_METRICS, *VALUE_METRICS, top_k_accuracy]
+CLASS_METRICS = [accuracy, precision, recall, f1, confusion_matrix]
+SCORE_METRICS = [top_k_accuracy, roc_auc, average_precision, log_loss]
+VALUE_METRICS = [mean_absolute_error, root_mean_squared_error, r2_score]
+METRICS = [*CLASS_METRICS, *SCORE_METRICS, *VALUE_METRICS]
 
 
 def test_accuracy_is_the_part_predicted_right():
@@ -128,7 +136,7 @@ def test_a_number_in_place_of_an_array_is_refused(metric):
         metric(1, [1])
 
 
-@pytest.mark.parametrize("metric", [*CLASS_METRICS, top_k_accuracy])
+@pytest.mark.parametrize("metric", [*CLASS_METRICS, *SCORE_METRICS])
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [

@@ -1,0 +1,1 @@
+"""One runnable file a task: `python -m gpunet.examples.NAME`."""

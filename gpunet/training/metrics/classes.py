@@ -1,0 +1,140 @@
+"""Metrics of classes: how many are right, in all and class by class."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gpunet.arguments import whole
+from gpunet.errors import ArgumentError, DataError
+from gpunet.training.metrics.checks import class_numbers, class_scores, paired
+from gpunet.training.metrics.declared import direction
+
+Average = Literal["macro", "micro", "weighted"]
+"""How the values of all classes become one."""
+
+
+@direction(greater_is_better=True)
+def accuracy(target: ArrayLike, prediction: ArrayLike) -> float:
+    """Return the part of the samples whose class is predicted.
+
+    Args:
+        target: class numbers (n,) or scores (n, k).
+        prediction: the same.
+
+    Raises:
+        ShapeError: lengths that differ, or an array of neither shape.
+        DTypeError: class numbers that are no integers.
+        DataError: no samples, a negative class number, a NaN score.
+    """
+    t, p = paired(target, prediction)
+    return float((class_numbers("target", t) == class_numbers("prediction", p)).mean())
+
+
+@direction(greater_is_better=True)
+def top_k_accuracy(target: ArrayLike, scores: ArrayLike, k: int = 5) -> float:
+    """Return the part of the samples whose class is among the `k` best scored; `k=1` gives `accuracy`.
+
+    Among equal scores the lower class number is better.
+
+    Args:
+        target: class numbers (n,) or soft labels (n, classes).
+        scores: scores (n, classes).
+        k: how many classes count; from the number of classes on, all do.
+
+    Raises:
+        ArgumentError: `k` is below 1.
+        ShapeError, DTypeError, DataError: as for `accuracy`, or a class number without a score.
+    """
+    k = whole("top_k_accuracy: k", k)
+    t, s = paired(target, scores, "scores")
+    classes, s = class_numbers("target", t)[:, None], class_scores("scores", s)
+    if classes.max() >= s.shape[1]:
+        raise DataError(f"target has the class number {classes.max()}, but scores has {s.shape[1]} classes.")
+    own = np.take_along_axis(s, classes, axis=1)
+    ahead = (s > own) | ((s == own) & (np.arange(s.shape[1]) < classes))
+    return float((ahead.sum(axis=1) < k).mean())
+
+
+def confusion_matrix(target: ArrayLike, prediction: ArrayLike, n_classes: int | None = None) -> np.ndarray:
+    """Count the samples of class `i` that are predicted as class `j`.
+
+    Args:
+        target: class numbers (n,) or scores (n, k).
+        prediction: the same.
+        n_classes: the number of classes; by default one more than the largest class number in either.
+
+    Returns:
+        int64 (n_classes, n_classes): rows are the true class, columns the predicted one.
+
+    Raises:
+        ShapeError, DTypeError, DataError: as for `accuracy`, or a class number of `n_classes` or more.
+    """
+    t, p = paired(target, prediction)
+    t, p = class_numbers("target", t), class_numbers("prediction", p)
+    largest = int(max(t.max(), p.max()))
+    n = largest + 1 if n_classes is None else n_classes
+    if largest >= n:
+        raise DataError(f"class number {largest} with n_classes={n}; class numbers go from 0 to n_classes - 1.")
+    return np.bincount(t * n + p, minlength=n * n).reshape(n, n)
+
+
+@direction(greater_is_better=True)
+def precision(target: ArrayLike, prediction: ArrayLike, average: Average | None = "macro") -> Any:
+    """Return the part of the samples predicted as a class that are of it; 0 for a class that is never predicted.
+
+    Args:
+        target: class numbers (n,) or scores (n, k).
+        prediction: the same.
+        average: "macro", the mean over the classes that occur in `target` or `prediction`; "weighted", the mean over
+            samples; "micro", that of the counts of all classes together; None, each class.
+
+    Returns:
+        A float; for None an array (classes,), by class number.
+
+    Raises:
+        ShapeError, DTypeError, DataError: as for `accuracy`.
+        ArgumentError: another `average`.
+    """
+    counts = confusion_matrix(target, prediction)
+    return _averaged(counts.diagonal(), counts.sum(axis=0), counts, average)
+
+
+@direction(greater_is_better=True)
+def recall(target: ArrayLike, prediction: ArrayLike, average: Average | None = "macro") -> Any:
+    """Return the part of the samples of a class that are predicted as it; 0 for a class that does not occur.
+
+    Arguments, results and errors as for `precision`.
+    """
+    counts = confusion_matrix(target, prediction)
+    return _averaged(counts.diagonal(), counts.sum(axis=1), counts, average)
+
+
+@direction(greater_is_better=True)
+def f1(target: ArrayLike, prediction: ArrayLike, average: Average | None = "macro") -> Any:
+    """Return the harmonic mean of precision and recall, `2 tp / (2 tp + fp + fn)`.
+
+    Arguments, results and errors as for `precision`.
+    """
+    counts = confusion_matrix(target, prediction)
+    return _averaged(2 * counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1), counts, average)
+
+
+macro_f1 = f1  # its older name
+
+
+def _averaged(part: np.ndarray, whole: np.ndarray, counts: np.ndarray, average: Average | None) -> float | np.ndarray:
+    """Return `part / whole` of each class, (classes,), or its average."""
+    if average == "micro":
+        return float(part.sum() / whole.sum())
+    each: np.ndarray = np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
+    if average is None:
+        return each
+    true = counts.sum(axis=1)
+    if average == "weighted":
+        return float(np.average(each, weights=true))
+    if average == "macro":
+        return float(each[true + counts.sum(axis=0) > 0].mean())
+    raise ArgumentError(f"average must be 'macro', 'micro', 'weighted' or None, got {average!r}.")

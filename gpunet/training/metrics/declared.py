@@ -1,0 +1,88 @@
+"""What a metric declares: which way it is better, and what it takes for the predictions of a classifier."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, TypeVar, get_args
+
+import numpy as np
+
+from gpunet.errors import ArgumentError
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+"""A function (target, prediction) -> float over host arrays."""
+
+Takes = Literal["outputs", "labels", "probabilities"]
+
+M = TypeVar("M", bound=Callable[..., Any])
+
+SKLEARN: dict[str, Takes] = {
+    **dict.fromkeys(("y_pred", "labels_pred", "y2"), "labels"),
+    **dict.fromkeys(("y_score", "y_proba", "y_prob"), "probabilities"),
+}
+"""What functions of sklearn.metrics take by the name of their second parameter."""
+
+OF_PROBABILITIES = ("log_loss", "d2_log_loss_score")
+"""Functions of sklearn.metrics whose y_pred are probabilities, before scikit-learn 1.9."""
+
+
+def direction(*, greater_is_better: bool, takes: Takes = "outputs") -> Callable[[M], M]:
+    """Return a decorator that declares what a metric is, as its attributes `greater_is_better` and `takes`."""
+
+    def declare(metric: M) -> M:
+        vars(metric).update(greater_is_better=greater_is_better, takes=takes)
+        return metric
+
+    return declare
+
+
+def is_greater_better(metric: Metric) -> bool | None:
+    """Return whether larger values of a metric are better, None where it does not say so.
+
+    The names of scikit-learn's functions say so: a "score" is better when larger, an "error", a "loss" and a "deviance"
+    when smaller.
+    """
+    declared: bool | None = _attribute(metric, "greater_is_better")
+    if declared is None and (name := _sklearn_name(metric)):
+        return {"score": True, "error": False, "loss": False, "deviance": False}.get(name.rpartition("_")[2])
+    return declared
+
+
+def what_it_takes(metric: Metric) -> Takes:
+    """Return what a metric takes for the predictions of a classifier.
+
+    Raises:
+        ArgumentError: it declares something else, or is a function of scikit-learn's that takes something else.
+    """
+    declared: Takes | None = _attribute(metric, "takes")
+    name = _sklearn_name(metric)
+    if declared is None and name:
+        second = list(inspect.signature(_function(metric)).parameters)[1]
+        declared = "probabilities" if name in OF_PROBABILITIES else SKLEARN.get(second)
+        if declared is None:
+            raise ArgumentError(
+                f"Trainer: sklearn.metrics.{name} takes {second!r}, which is neither labels nor probabilities; give a "
+                "function (target, logits) that calls it."
+            )
+    if declared not in (None, *get_args(Takes)):
+        raise ArgumentError(f"Trainer: a metric takes 'outputs', 'labels' or 'probabilities', not {declared!r}.")
+    return declared or "outputs"
+
+
+def _function(metric: Any) -> Any:
+    """Return the function that a `functools.partial` is of."""
+    return _function(metric.func) if isinstance(metric, partial) else metric
+
+
+def _attribute(metric: Any, name: str) -> Any:
+    """Return an attribute of a metric, or of the function that it is a `functools.partial` of; None without one."""
+    return getattr(metric, name, getattr(_function(metric), name, None))
+
+
+def _sklearn_name(metric: Metric) -> str | None:
+    """Return the name of a function of sklearn.metrics; None for any other."""
+    function = _function(metric)
+    is_sklearns = str(getattr(function, "__module__", "")).startswith("sklearn.metrics.")
+    return getattr(function, "__name__", None) if is_sklearns else None
