@@ -196,7 +196,7 @@ def host_array(value: Any, name: str) -> np.ndarray:
     """
     columns = frame_columns(value)
     if columns is not None:
-        return frame_array(columns, len(value), name)
+        return frame_array(value, columns, name)
     if is_column(value):
         return column_array(value, name)
     if on_device(value) or hasattr(value, "__cuda_array_interface__"):

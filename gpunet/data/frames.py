@@ -26,18 +26,21 @@ def frame_columns(value: Any) -> list[tuple[Any, Any]] | None:
     return None
 
 
-def frame_array(columns: Sequence[tuple[Any, Any]], rows: int, name: str) -> np.ndarray:
-    """Return columns of real numbers as an array (rows, columns), in the dtype that holds all of them.
+def frame_array(frame: Any, columns: Sequence[tuple[Any, Any]], name: str) -> np.ndarray:
+    """Return a data frame of real numbers as an array (rows, columns), in the dtype that holds all of them.
 
     Args:
-        columns: each with its name.
-        rows: how many there are.
+        frame: the data frame.
+        columns: its columns, each with its name.
         name: what an error calls the frame.
 
     Raises:
         DataError: a missing or infinite value; the message names its row and column.
         DTypeError: a column of something else; the message names it.
     """
+    whole = np.asarray(frame)
+    if whole.dtype.kind in "biu" or (whole.dtype.kind == "f" and np.isfinite(whole).all()):
+        return whole
     arrays = [column_array(column, name, f", column {label!r}") for label, column in columns]
     for (label, _), array in zip(columns, arrays, strict=True):
         if array.dtype.kind not in "biuf":
@@ -46,7 +49,7 @@ def frame_array(columns: Sequence[tuple[Any, Any]], rows: int, name: str) -> np.
                 f"{name}: column {label!r} holds {what}; expected real numbers. Encode it first, for example by "
                 f"pandas.get_dummies, or drop it. (Labels are one column: {name}[{label!r}].)"
             )
-    return np.column_stack(arrays) if arrays else np.empty((rows, 0))
+    return np.column_stack(arrays) if arrays else np.empty((len(frame), 0))
 
 
 def is_column(value: Any) -> bool:

@@ -135,21 +135,22 @@ class Model(Layer):
             (rows, outputs). Similarity: the cosine of each pair, (rows,). Otherwise values, (rows,) for one output,
             else (rows, outputs), in the units of the training targets.
         """
-        return self.decode(self.outputs(X))
+        return self.decode(self.outputs(X), self.task)
 
-    def decode(self, y: np.ndarray) -> np.ndarray:
-        """Return what `predict` returns, from what `outputs` returned."""
-        if self.task == "classification":
+    def decode(self, y: np.ndarray, task: Task | None) -> np.ndarray:
+        """Return what `predict` returns for a task, from what `outputs` returned."""
+        if task == "classification":
             return self._named(y.argmax(axis=-1))
-        if self.task == "similarity":
+        if task == "similarity":
             return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
-        if self.task == "counts":
-            y = np.exp(y)
+        if task == "counts":
+            with np.errstate(over="ignore"):
+                y = np.exp(y)
         if self.target_scaler is not None:
             y = self.target_scaler.invert(y.reshape(len(y), *self.target_scaler.mean.shape))
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
-        return self._named((y > 0).astype(np.int64)) if self.task == "binary" else y
+        return self._named((y > 0).astype(np.int64)) if task == "binary" else y
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the probability of each class, (rows, ..., classes); for several binary outputs that of each being 1.

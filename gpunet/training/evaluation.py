@@ -50,6 +50,8 @@ class Evaluation:
         """Return the loss and the metrics by name; NaN for a NaN model."""
         outputs = self._model.ready_outputs(self._x)
         results = {"loss": float(self._loss.value(outputs, self._target))}
+        if self._y is not None:
+            outputs = self._model.decode(outputs, self._loss.task).reshape(self._y.shape)
         if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not continue
             return results | dict.fromkeys(self._metrics, math.nan)
         takes = {name: what_it_takes(metric) for name, metric in self._metrics.items()}
@@ -57,20 +59,21 @@ class Evaluation:
         return results | {name: float(metric(*seen[takes[name]])) for name, metric in self._metrics.items()}
 
     def _seen_by_metrics(self, outputs: np.ndarray, takes: Takes) -> tuple[np.ndarray, np.ndarray]:
-        """Return targets and predictions as metrics take them; `gpunet.training.metrics` says how."""
+        """Return targets and predictions as metrics take them, from outputs, or of a regression from predictions.
+
+        `gpunet.training.metrics` says what they take.
+        """
         task, target = self._loss.task, self._target
         if self._y is not None:
-            return self._y, self._model.decode(outputs).reshape(self._y.shape)
+            return self._y, outputs
         if task == "classification":
             target = target.reshape(-1, *target.shape[outputs.ndim - 1 :])
             outputs = outputs.reshape(-1, outputs.shape[-1])
             return (target, outputs) if takes == "outputs" else _judged(target, outputs, takes)
         if task == "binary":
-            answers = (
-                sigmoid(outputs.astype(np.float64)) if takes == "probabilities" else (outputs > 0).astype(np.int64)
-            )
-            return (target > 0.5).astype(np.int64).ravel(), answers.ravel()
-        return target, self._model.decode(outputs)
+            answers = sigmoid(outputs.astype(np.float64)) if takes == "probabilities" else (outputs > 0).astype(int)
+            return (target > 0.5).astype(int).ravel(), answers.ravel()
+        return target, self._model.decode(outputs, task)
 
 
 def _judged(target: np.ndarray, logits: np.ndarray, takes: Takes) -> tuple[np.ndarray, np.ndarray]:

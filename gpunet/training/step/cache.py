@@ -86,7 +86,7 @@ class StepCache:
         if training.ranks.size > 1 and not self._steps:
             training.attach()
             training.ranks.begin(training)
-        kinds = [(shape[1:], dtype) for shape, dtype in kind]
+        kinds = [(shape[1:], dtype) for shape, dtype, _ in kind]
         return self.make(kind, count, lambda rows: Inputs(training.model, training.loss, kinds))
 
     def load(self, arrays: Sequence[np.ndarray]) -> Batches:

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import gpunet as gn
 from gpunet.sklearn import MLPClassifier, MLPRegressor
@@ -53,6 +54,20 @@ def test_the_network_is_that_of_the_cpu(kind, y, params):
         assert type(a) is np.ndarray
         with pytest.raises(ValueError, match="read-only"):
             a.fill(0)  # it would not reach the network
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_a_training_that_diverges_there_ends_in_the_best_network():
+    params = {"activation": "identity", "solver": "sgd", "learning_rate_init": 1e3, "early_stopping": True}
+    cpu, sim = (MLPRegressor(**SMALL | params, device=device).fit(X, VALUES) for device in ("cpu", "sim"))
+    np.testing.assert_allclose(weights(sim), weights(cpu))
+    assert np.isnan(sim.validation_scores_[-1])
+
+
+def test_sparse_features_train_there():
+    sparse, dense = (MLPRegressor(**SMALL, device="sim").fit(given, VALUES) for given in (csr_array(X), X))
+    check_same(sparse, dense)
+    np.testing.assert_allclose(sparse.predict(csr_array(X)), dense.predict(X))
 
 
 def test_an_estimator_pickled_there_goes_on_on_the_cpu():

@@ -33,6 +33,15 @@ def test_a_model_of_counts_predicts_their_rate(tmp_path):
     np.testing.assert_allclose(session.run(["prediction"], {"X": X.astype("f")})[0], predicted, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_a_rate_that_overflows_is_reported_and_ends_nothing():
+    trainer = gn.Trainer(gn.MLP([2, 1], seed=0), loss=gn.PoissonNLLLoss())
+    trainer.model.parameters()["0.bias"][...] = 100
+    found = trainer.evaluate(X, RATE)
+    assert np.isinf(found["loss"])
+    assert np.isnan([found["mae"], found["r2"]]).all()
+
+
 def test_a_model_of_rates_predicts_what_it_puts_out():
     model = gn.Sequential(gn.Linear(2, 1, rng=0), gn.Softplus())
     trainer = gn.Trainer(model, loss=gn.PoissonNLLLoss(log_input=False), optimizer=gn.Adam(0.05))
