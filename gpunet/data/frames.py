@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -14,19 +14,19 @@ from gpunet.errors import DataError, DTypeError
 NUMBERS = (Real, Decimal, np.bool_)
 
 
-def frame_columns(value: Any) -> list[tuple[Any, Any]] | None:
+def frame_columns(value: Any) -> Iterable[tuple[Any, Any]] | None:
     """Return the columns of a data frame, each with its name; None for anything else."""
     kind = type(value)  # a column's name can be an attribute of the frame itself
     if hasattr(kind, "column_names"):  # pyarrow
-        return list(zip(value.column_names, value.columns, strict=True))
+        return zip(value.column_names, value.columns, strict=True)
     if hasattr(kind, "iter_columns"):  # polars
-        return list(zip(value.columns, value.iter_columns(), strict=True))
+        return zip(value.columns, value.iter_columns(), strict=True)
     if hasattr(kind, "columns") and hasattr(kind, "items"):  # pandas
-        return list(value.items())
+        return value.items()  # type: ignore[no-any-return]
     return None
 
 
-def frame_array(frame: Any, columns: Sequence[tuple[Any, Any]], name: str) -> np.ndarray:
+def frame_array(frame: Any, columns: Iterable[tuple[Any, Any]], name: str) -> np.ndarray:
     """Return a data frame of real numbers as an array (rows, columns), in the dtype that holds all of them.
 
     Args:
@@ -41,14 +41,16 @@ def frame_array(frame: Any, columns: Sequence[tuple[Any, Any]], name: str) -> np
     whole = np.asarray(frame)
     if whole.dtype.kind in "biu" or (whole.dtype.kind == "f" and np.isfinite(whole).all()):
         return whole
-    arrays = [column_array(column, name, f", column {label!r}") for label, column in columns]
-    for (label, _), array in zip(columns, arrays, strict=True):
+    arrays = []
+    for label, column in columns:
+        array = column_array(column, name, f", column {label!r}")
         if array.dtype.kind not in "biuf":
             what = "text" if array.dtype.kind == "U" else array.dtype
             raise DTypeError(
                 f"{name}: column {label!r} holds {what}; expected real numbers. Encode it first, for example by "
                 f"pandas.get_dummies, or drop it. (Labels are one column: {name}[{label!r}].)"
             )
+        arrays.append(array)
     return np.column_stack(arrays) if arrays else np.empty((len(frame), 0))
 
 

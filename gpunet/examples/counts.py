@@ -1,6 +1,6 @@
 """Predict counts, their median and a high quantile; stop a classifier where its AUC is best.
 
-python -m gpunet.examples.counts
+Run it by `python -m gpunet.examples.counts`.
 """
 
 import numpy as np
