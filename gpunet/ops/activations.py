@@ -372,6 +372,10 @@ class CustomActivation(ActivationFunction):
             return None
         return options
 
+    def __repr__(self) -> str:
+        names = (getattr(function, "__name__", repr(function)) for function in (self.function, self.derivative))
+        return f"CustomActivation({', '.join(names)}{f', cuda={self.cuda}' if self.cuda else ''})"
+
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         xp.copyto(out, self.function(z))
 
