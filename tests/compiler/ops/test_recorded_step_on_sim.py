@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from own_layers import Scale, ScaleOnTape
 from own_optimizers import Halved, Lion, Shrinking
 from problems import classification
 
@@ -75,6 +76,24 @@ def test_a_rule_without_a_kernel_warns_once(kind):
     assert len(warned) == 1
     one.optimizer.clip_norm = 1.0
     one.fit(X, Y, epochs=2, batch_size=17)
+
+
+def with_layer(kind, executor):
+    model = gn.Sequential(gn.Linear(5, 8, rng=0), kind(8), gn.Tanh(), gn.Linear(8, 3, rng=1)).to("sim")
+    one = gn.Trainer(model, optimizer=gn.Adam(0.01), executor=executor)
+    one.fit(X, Y, epochs=4, batch_size=17)
+    return one
+
+
+def test_a_layer_of_ones_own_whose_memory_is_the_tapes_is_recorded():
+    recorded, eager = (with_layer(ScaleOnTape, executor) for executor in ("graph", "eager"))
+    np.testing.assert_array_equal(weights(recorded), weights(eager))
+
+
+def test_a_layer_of_ones_own_that_allocates_falls_back_to_eager_steps():
+    with pytest.warns(UserWarning, match=r"falling back to eager steps: .* inside the step; use tape.empty"):
+        automatic = with_layer(Scale, "auto")
+    np.testing.assert_array_equal(weights(automatic), weights(with_layer(Scale, "eager")))
 
 
 def test_check_mode_finds_a_buffer_of_the_arena_that_is_read_before_it_is_written():
