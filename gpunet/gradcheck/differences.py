@@ -107,3 +107,8 @@ def random_batch(x: Any, rng: np.random.Generator, indices: int | None = None) -
 def first_place(mask: np.ndarray) -> tuple[int, ...]:
     """Return the place of the first element that is true."""
     return tuple(map(int, np.argwhere(mask)[0]))
+
+
+def described(a: Any) -> str:
+    """Return the dtype and the shape of an array, or what else it is."""
+    return f"{a.dtype} of shape {a.shape}" if hasattr(a, "dtype") else repr(a)

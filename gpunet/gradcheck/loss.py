@@ -9,12 +9,14 @@ import numpy as np
 
 from gpunet.device import Array, current_device, to_host
 from gpunet.errors import GradientError
-from gpunet.gradcheck.differences import random_batch, require_gradient
+from gpunet.gradcheck.differences import described, random_batch, require_gradient
 from gpunet.gradcheck.report import GradientReport
 from gpunet.losses import Loss
 from gpunet.tape import Tape
 
 PREDICTION = "the prediction"
+
+ALL = slice(None)
 
 
 class LossCheck:
@@ -39,7 +41,7 @@ class LossCheck:
             weighted = self._checked("with row weights, the gradient of the prediction", self.weight)
             if weighted == plain:
                 self._fail(f"value_and_grad ignores `weight`: the loss is {plain:.6g} with row weights and without.")
-            rows = [self._run(slice(i, i + 1))[0] for i in range(len(self.prediction))]
+            rows = [self._value(slice(i, i + 1)) for i in range(len(self.prediction))]
         mean, expected = (np.average(rows, weights=self.loss.norms(self.target, w)) for w in (None, self.weight))
         if not np.isclose(plain, mean, rtol=1e-9):
             return replace(report, unchecked=("row weights: the loss is not the mean of its rows' losses",))
@@ -50,28 +52,25 @@ class LossCheck:
             )
         return replace(report, checked=(PREDICTION, "row weights"))
 
-    def _run(self, rows: slice, *weight: Array) -> tuple[float, Array]:
+    def _run(self, rows: slice, weight: Array | None = None) -> tuple[Array, Array]:
         self.tape.reset()
-        given = dict(zip(("weight",), weight, strict=False))
-        value, gradient = self.loss.value_and_grad(self.prediction[rows], self.target[rows], tape=self.tape, **given)
-        return float(value), gradient
+        given = {} if weight is None else {"weight": weight}
+        return self.loss.value_and_grad(self.prediction[rows], self.target[rows], tape=self.tape, **given)
 
-    def _checked(self, what: str, *weight: Array) -> float:
+    def _value(self, rows: slice, weight: Array | None = None) -> float:
+        return float(self._run(rows, weight)[0])
+
+    def _checked(self, what: str, weight: Array | None = None) -> float:
         """Return the loss; what is wrong with its gradient is an error."""
-        value, gradient = self._run(slice(None), *weight)
-        if gradient.shape != self.prediction.shape:
-            self._fail(f"{what} has shape {gradient.shape}; expected {self.prediction.shape}.")
-        if not np.isfinite(value):
-            self._fail(f"the loss is {value}; give check_gradients predictions `x` for which it is finite.")
-        require_gradient(
-            f"{self.loss!r}: {what}",
-            lambda: self._run(slice(None), *weight)[0],
-            self.prediction,
-            np.array(to_host(gradient)),
-            abs(value),
-            self.rng,
-        )
-        return value
+        value, gradient = self._run(ALL, weight)
+        if described(gradient) != described(self.prediction):
+            self._fail(f"{what} is {described(gradient)}; expected {described(self.prediction)}.")
+        loss, gradient = np.array(to_host(value)), np.array(to_host(gradient))  # the next run overwrites them
+        if loss.dtype != np.float64 or not np.isfinite(loss):
+            self._fail(f"the loss is {loss} in {loss.dtype}; expected a finite number in float64, as the prediction.")
+        where, size = f"{self.loss!r}: {what}", abs(float(loss))
+        require_gradient(where, lambda: self._value(ALL, weight), self.prediction, gradient, size, self.rng)
+        return float(loss)
 
     def _fail(self, message: str) -> NoReturn:
         raise GradientError(f"{self.loss!r}: {message}")

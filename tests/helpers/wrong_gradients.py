@@ -97,6 +97,12 @@ class SumsOverRows(Planted):
         return dscale, dx.sum(axis=0)
 
 
+class GradientInFloat32(Planted):
+    def _pass(self, dy, tape):
+        dscale, dx = super()._pass(dy, tape)
+        return dscale, dx.astype(np.float32)
+
+
 class NotANumber(Planted):
     def _pass(self, dy, tape):
         dscale, dx = super()._pass(dy, tape)
@@ -131,8 +137,9 @@ LAYERS = {
     PartlyFilled: r"backward does not fill the gradient of scale, as at element \(3,\)",
     Adding: r"backward does not fill the gradient of scale, as at element \(0,\), or adds to it",
     FilledForTheInputAlone: r"the gradient of scale, where backward gets input_gradient=False, is wrong: at element",
-    NoInputGradient: r"backward returns None; expected the gradient of the input, \(4, 5\)",
-    SumsOverRows: r"backward returns an array of shape \(5,\); expected the gradient of the input, \(4, 5\)",
+    NoInputGradient: r"backward returns None; expected float64 of shape \(4, 5\), the gradient of the input",
+    SumsOverRows: r"backward returns float64 of shape \(5,\); expected float64 of shape \(4, 5\)",
+    GradientInFloat32: r"backward returns float32 of shape \(4, 5\); expected float64 of shape \(4, 5\)",
     NotANumber: rf"the gradient of the input is wrong: at element \(1, 4\) expected {NUMBER}.* found nan",
     Changing: "forward returns another output for the same input",
     InFloat32: "forward returns float32 for an input of float64",
@@ -197,6 +204,16 @@ class OneNumberARow(Squares):
         return (share * error).sum(axis=1)
 
 
+class LossInFloat32(Squares):
+    def _value(self, share, error):
+        return super()._value(share, error).astype(np.float32)
+
+
+class NoNumber(Squares):
+    def _value(self, share, error):
+        return super()._value(share, error) * np.nan
+
+
 LOSSES = {
     WrongSign: rf"the gradient of the prediction is wrong: at element \(\d, \d\) {WRONG}",
     WithoutFactor: rf"the gradient of the prediction is wrong: at element \(\d, \d\) {WRONG}",
@@ -204,5 +221,7 @@ LOSSES = {
     WeighsTheValueAlone: rf"with row weights, the gradient of the prediction is wrong: at element \(\d, \d\) {WRONG}",
     WeighsTheGradientAlone: "with row weights, the gradient of the prediction is wrong: at element",
     WeighsByTheNumberOfRows: rf"with row weights the loss is wrong: expected {NUMBER}, .* found {NUMBER}",
-    OneNumberARow: r"the gradient of the prediction has shape \(8,\); expected \(8, 4\)",
+    OneNumberARow: r"the gradient of the prediction is float64 of shape \(8,\); expected float64 of shape \(8, 4\)",
+    LossInFloat32: rf"the loss is {NUMBER} in float32; expected a finite number in float64, as the prediction",
+    NoNumber: "the loss is nan in float64; expected a finite number",
 }
