@@ -83,17 +83,23 @@ from gpunet.training import (
 
 if TYPE_CHECKING:
     from gpunet import interop
+    from gpunet.gradcheck import check_gradients
     from gpunet.interop import from_dlpack
 else:
+    ON_REQUEST = {
+        "check_gradients": "gpunet.gradcheck",
+        "from_dlpack": "gpunet.interop",
+        "interop": "gpunet.interop",
+    }
 
     def __getattr__(name):
-        """Import the package `interop` when it is asked for: few need it, and it takes time."""
-        if name not in ("from_dlpack", "interop"):
+        """Import what few need, and what takes time, when it is asked for."""
+        if name not in ON_REQUEST:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        interop = import_module("gpunet.interop")
-        return interop if name == "interop" else interop.from_dlpack
+        module = import_module(ON_REQUEST[name])
+        return module if name == "interop" else getattr(module, name)
 
     def __dir__():
         return sorted({*globals(), *__all__})
@@ -169,6 +175,7 @@ __all__ = [
     "Trainer",
     "TransformerEncoderLayer",
     "array_module",
+    "check_gradients",
     "current_device",
     "data",
     "errors",

@@ -53,6 +53,10 @@ class StateError(GpunetError, RuntimeError):
     """A call out of order, such as `backward` before `forward`."""
 
 
+class GradientError(GpunetError, AssertionError):
+    """A gradient that is not that of its function; the message says where, what was expected and what was found."""
+
+
 class RankError(GpunetError, RuntimeError):
     """Ranks of a distributed training that do not fit together, or one that cannot go on; the message says which."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -46,6 +47,8 @@ class Loss(Versioned):
     ) -> tuple[Array, Array]:
         """Return the loss, an array of shape () on the device, and its gradient by the prediction.
 
+        A loss of your own may leave out the parameter `weight`; it is called without row weights then.
+
         Args:
             prediction: the model's output, (rows, ...), float32 or float64.
             target: on the same device, in the shape and dtype of `prediction` (class labels: integers (rows,)).
@@ -67,7 +70,26 @@ class Loss(Versioned):
 
     def value(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
         """Return the loss alone; arguments and errors as for `value_and_grad`."""
-        return self.value_and_grad(prediction, target, weight)[0]
+        given = {} if weight is None else {"weight": weight}
+        return self.value_and_grad(prediction, target, **given)[0]
+
+    @property
+    def takes_weight(self) -> bool:
+        """Whether `value_and_grad` takes row weights."""
+        parameters = inspect.signature(self.value_and_grad).parameters.values()
+        return any(p.name == "weight" or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+    def require_weight(self) -> None:
+        """Refuse row weights that would be ignored.
+
+        Raises:
+            ArgumentError: `value_and_grad` takes none.
+        """
+        if not self.takes_weight:
+            raise ArgumentError(
+                f"{self!r} takes no row weights: its value_and_grad has no parameter `weight`. Add it, or leave the "
+                "weights out."
+            )
 
     def norms(self, target: Array, weight: Array | None = None) -> np.ndarray | None:
         """Return what each row adds to the denominator of the mean, (rows,) on the host; None: all add the same.

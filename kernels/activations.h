@@ -8,8 +8,8 @@
 // of leaky_relu and the alpha of elu. NaN stays NaN.
 //
 // A function of your own: -DACTIVATION=custom with two expressions in z,
-// -DUSER_FORWARD='z > 0 ? z * z : T(0)' -DUSER_BACKWARD='z > 0 ? 2 * z : T(0)'. Write numbers as T(0.5): a plain 0.5 is
-// a double and slows a float kernel down.
+// -DUSER_FORWARD='z > 0 ? z * z : T(0)' -DUSER_BACKWARD='z > 0 ? 2 * z : T(0)'. They see the math functions of CUDA, such
+// as tanh(z), in T. Write numbers as T(0.5): a plain 0.5 is a double and slows a float kernel down.
 
 #pragma once
 
@@ -95,13 +95,17 @@ struct gelu_tanh {
     }
 };
 
+}  // namespace activation
+
 #ifdef USER_FORWARD
-struct custom {
+// A namespace of its own: in the one above, `tanh` is a struct. The CPU's kernels have CUDA's functions in it.
+namespace user {
+struct Activation {
     static DEVICE T forward(T z, T) { return USER_FORWARD; }
     static DEVICE T backward(T z, T) { return USER_BACKWARD; }
 };
-#endif
-
-}  // namespace activation
-
+}  // namespace user
+using user::Activation;
+#else
 using Activation = activation::ACTIVATION;
+#endif

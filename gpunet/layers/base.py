@@ -22,7 +22,8 @@ TRANSIENT = ("grads", "_own", "_home", "_fused", "_first_trained", "_inference")
 class Layer(Versioned):
     """A function with parameters, differentiable by hand.
 
-    Write your own by subclassing: pass the initial parameters to `super().__init__`, write `forward` and `backward`.
+    Write your own by subclassing: pass the initial parameters to `super().__init__`, write `forward` and `backward`,
+    check them with `gn.check_gradients`. On a GPU a step is recorded where all its memory comes from `tape.empty`.
 
     Args:
         params: the initial parameters by name, as host arrays; they go to the current device.

@@ -340,7 +340,8 @@ class CustomActivation(ActivationFunction):
         function: z -> f(z), in array code that keeps shape and dtype.
         derivative: z -> f'(z), likewise.
         cuda: the same two as CUDA expressions in z of type T, such as ("z * z", "2 * z"), which are compiled into the
-            kernels. Without them the function runs apart, as array code.
+            kernels and may call CUDA's math functions, such as tanh(z). Without them the function runs apart, as array
+            code.
 
     Example:
         >>> square = CustomActivation(lambda z: z * z, lambda z: 2 * z)
@@ -389,6 +390,10 @@ class CustomActivation(ActivationFunction):
             )
             return None
         return options
+
+    def __repr__(self) -> str:
+        names = (getattr(function, "__name__", repr(function)) for function in (self.function, self.derivative))
+        return f"CustomActivation({', '.join(names)}{f', cuda={self.cuda}' if self.cuda else ''})"
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         xp.copyto(out, self.function(z))

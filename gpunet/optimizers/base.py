@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import warnings
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -14,10 +15,10 @@ from gpunet import native
 from gpunet.arguments import real
 from gpunet.cuda import Kernel
 from gpunet.device import Array, aligned, to_host
-from gpunet.errors import StateError
+from gpunet.errors import GpunetWarning, StateError
 from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
-from gpunet.optimizers.step import DeviceStep, HostStep
+from gpunet.optimizers.step import ArrayStep, DeviceStep, HostStep
 from gpunet.schedules import Schedule, as_schedule
 from gpunet.tape import StepCounter
 from gpunet.versions import Versioned
@@ -30,7 +31,8 @@ class Optimizer(Versioned):
 
     A copy or a pickle has the settings; it is attached to no model.
 
-    A rule of your own has an `update_block`; its `kernel` and `kernel_arguments` are asked for on a GPU alone.
+    A rule of your own has an `update_block`. On a GPU it runs as array code, with a warning, unless the rule also has
+    a `kernel` and its `kernel_arguments`.
 
     Args:
         lr: the learning rate, >= 0, or a schedule of it (see `gpunet.schedules`).
@@ -49,8 +51,9 @@ class Optimizer(Versioned):
     slot_names: tuple[str, ...] = ()
     """The flat buffers of state that the rule keeps for the parameters."""
 
-    kernel: ClassVar[Kernel]
-    """The rule on a GPU; launched with a thread for every 16 bytes of the parameters, or fewer."""
+    kernel: ClassVar[Kernel | None] = None
+    """The rule on a GPU, launched with a thread for every 16 bytes of the parameters, or fewer; None where there is
+    `update_block` alone."""
 
     cpu_kernel: ClassVar[native.Kernel | None] = None
     """The rule in C++ on the CPU, with the arguments of `kernel`; None where there is `update_block` alone."""
@@ -71,7 +74,7 @@ class Optimizer(Versioned):
         self.clip_value = None if clip_value is None else self._real("clip_value", clip_value)
         self.counter = StepCounter()
         self._store: FlatStore | None = None
-        self._step: HostStep | DeviceStep | None = None
+        self._step: ArrayStep | DeviceStep | None = None
         self._step_versions: tuple[int, int] | None = None
 
     @property
@@ -138,7 +141,7 @@ class Optimizer(Versioned):
         """
         self.prepare()()
 
-    def prepare(self) -> HostStep | DeviceStep:
+    def prepare(self) -> ArrayStep | DeviceStep:
         """Return the step over the model's buffers: always the same, unless these or a setting changed since.
 
         Raises:
@@ -153,24 +156,41 @@ class Optimizer(Versioned):
         if self._step is None or self._step_versions != versions:  # attached, moved or changed since the last step
             before = self._step
             progress = before.progress if before is not None and before.params is store.params else None
-            self._step = (HostStep if store.device.xp is np else DeviceStep)(self, store, progress)
+            self._step = self._kind_of_step(store)(self, store, progress)
             self._step_versions = versions
+            if type(self._step) is ArrayStep and type(before) is not ArrayStep:
+                warnings.warn(
+                    f"{type(self).__name__} has no `kernel`: on {store.device.name} its `update_block` runs as array "
+                    "code, which is slower.",
+                    GpunetWarning,
+                    stacklevel=2,
+                )
         return self._step
+
+    def _kind_of_step(self, store: FlatStore) -> type[ArrayStep | DeviceStep]:
+        if store.device.xp is np:
+            return HostStep
+        return ArrayStep if self._kernel_of_rule("kernel") is None else DeviceStep
+
+    @property
+    def has_own_step(self) -> bool:
+        """Whether a derived class has a `step` of its own, which an executor has to call."""
+        return type(self).step is not Optimizer.step
 
     def note_nodes(self) -> bool:
         """Note the native nodes of a step on the CPU where the rule has a kernel; return whether it has one."""
-        kernel, step = self._native_kernel(), self.prepare()
-        if kernel is None or not isinstance(step, HostStep):
+        kernel, step = self._kernel_of_rule("cpu_kernel"), self.prepare()
+        if kernel is None or self.has_own_step or not isinstance(step, HostStep):
             return False
         step.note_nodes(kernel)
         return True
 
-    def _native_kernel(self) -> native.Kernel | None:
-        """Return `cpu_kernel`, unless a class derived from the one that has it changes the rule."""
-        for kind in type(self).__mro__:
-            if "cpu_kernel" in vars(kind):
-                return self.cpu_kernel
-            if not {"update_block", "step_numbers", "step"}.isdisjoint(vars(kind)):
+    def _kernel_of_rule(self, name: Literal["kernel", "cpu_kernel"]) -> Any:
+        """Return the kernel of that name, None where a class derived from the one that has it changes the rule."""
+        for own in map(vars, type(self).__mro__):
+            if name in own:
+                return own[name]
+            if "update_block" in own or ("step_numbers" in own and "kernel_arguments" not in own):
                 return None
         return None
 
@@ -184,9 +204,9 @@ class Optimizer(Versioned):
         return (lr,)
 
     def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
-        """Update a block of the parameters, on the CPU.
+        """Update a block of the parameters, in NumPy calls that write to `out`.
 
-        Its NumPy calls are recorded in the first step and replayed in the others. So what changes from step to step
+        On the CPU they are recorded in the first step and replayed in the others. So what changes from step to step
         must be in `numbers`, and the code must not branch on array values.
 
         Args:

@@ -1,4 +1,4 @@
-"""One step of an optimizer over a model's flat buffers: on the CPU in NumPy, on a GPU as launches of kernels.
+"""One step of an optimizer over a model's flat buffers: in array code, or on a GPU as launches of kernels.
 
 A gradient with an element that is NaN or infinite is not applied: the parameters and the state stay the last finite
 ones, and the step counts all the same.
@@ -42,7 +42,7 @@ NEVER = 2**62
 class Rule(Protocol):
     """An optimizer, as far as a step knows it."""
 
-    kernel: ClassVar[Kernel]
+    kernel: ClassVar[Kernel | None]
     counter: StepCounter
     schedule: Schedule
     clip_norm: float | None
@@ -112,35 +112,45 @@ class Progress:
         return start >= 0 and rates == self._table[start : start + len(rates)]
 
 
-class HostStep:
-    """The step on the CPU, block by block: a block of parameters, gradients and state stays in cache for an update.
-
-    In NumPy, the rule is written as array code; its calls are recorded in the first step and made again in all others.
+class ArrayStep:
+    """The step in array code, the rule's `update_block`, over all parameters at once: for a GPU without its kernel.
 
     Args:
         optimizer: the rule; its settings are those of now.
-        store: the buffers, on the CPU.
+        store: the buffers.
         progress: that of the step before, over the same buffers; None begins anew.
 
     Attributes:
         params: the parameters.
         progress: the number of the step and the learning rates.
-        calls: what the rule does; None before the first step.
     """
+
+    block: int | None = None
+    """Elements that are updated at once; None: all."""
 
     def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
         self.optimizer = optimizer
         self.store = store
         self.params = store.params
-        self.numbers = np.empty(len(optimizer.step_numbers(0.0, 1)), store.params.dtype)
         self.progress = progress or Progress(optimizer, store.device, np.dtype(np.float64))
-        self.calls: list[Call] | None = None
+        with store.device.activate():
+            self.numbers = store.device.xp.empty(len(optimizer.step_numbers(0.0, 1)), store.params.dtype)
+            self.blocks = list(_cut(store, self.block or len(store.params)))
 
     def __call__(self) -> None:
-        """Do a step."""
-        optimizer, g, counter = self.optimizer, self.store.grads, self.optimizer.counter
-        lr = optimizer.schedule(counter.value)
-        counter.value += 1
+        """Do a step; on a GPU this waits for the GPU."""
+        with self.store.device.activate():
+            optimizer, counter = self.optimizer, self.optimizer.counter
+            lr = optimizer.schedule(counter.value)
+            counter.value += 1
+            if self._clip():
+                self._update(optimizer.step_numbers(lr, counter.value))
+            elif not self.progress.words[2]:
+                self.progress.words[2] = counter.value
+
+    def _clip(self) -> bool:
+        """Clip the gradient; return whether it is finite, so that the step is applied."""
+        optimizer, g = self.optimizer, self.store.grads
         if optimizer.clip_value is not None:
             np.minimum(g, optimizer.clip_value, out=g)
             np.maximum(g, -optimizer.clip_value, out=g)
@@ -152,25 +162,43 @@ class HostStep:
         if optimizer.clip_norm is not None:
             factor = min(optimizer.clip_norm / (math.sqrt(squares) + 1e-6), 1) if squares == squares else 0.0
         if not math.isfinite(squares) and (factor == 0 or not np.isfinite(g).all()):
-            if not self.progress.words[2]:
-                self.progress.words[2] = counter.value
-            return
+            return False
         if factor < 1:
             np.multiply(g, factor, out=g)
-        self.numbers[:] = optimizer.step_numbers(lr, counter.value)
+        return True
+
+    def _update(self, numbers: tuple[float, ...]) -> None:
+        """Update the parameters and the state."""
+        self.store.device.assign(self.numbers, numbers)
+        self._update_blocks(lambda a: a)
+
+    def _update_blocks(self, wrap: Callable[[Array], Array]) -> None:
+        numbers = [wrap(self.numbers[i : i + 1].reshape(())) for i in range(len(self.numbers))]
+        for block in self.blocks:
+            self.optimizer.update_block(numbers, *map(wrap, block))
+
+
+class HostStep(ArrayStep):
+    """The step on the CPU, block by block: a block of parameters, gradients and state stays in cache for an update.
+
+    The NumPy calls of the rule are recorded in the first step and made again in all others.
+
+    Attributes:
+        calls: what the rule does; None before the first step.
+    """
+
+    block = BLOCK
+    calls: list[Call] | None = None
+
+    def _update(self, numbers: tuple[float, ...]) -> None:
+        self.numbers[:] = numbers
         if self.calls is None:
-            self.calls = self._record()
+            with recording() as calls:
+                self._update_blocks(RecordedArray.of)
+            self.calls = calls
         else:
             for call in self.calls:
                 call()
-
-    def _record(self) -> list[Call]:
-        """Do the step; return the calls that do it."""
-        numbers = [RecordedArray.of(self.numbers[i : i + 1].reshape(())) for i in range(len(self.numbers))]
-        with recording() as calls:
-            for block in _cut(self.store):
-                self.optimizer.update_block(numbers, *map(RecordedArray.of, block))
-        return calls
 
     def note_nodes(self, kernel: native.Kernel) -> None:
         """Note the native nodes of the step in the step that is being recorded: `kernel` is the rule's."""
@@ -189,15 +217,15 @@ class HostStep:
         END_STEP(squares, progress.words, parts, max_norm, options=options)
 
 
-def _cut(store: FlatStore) -> Iterator[tuple[Array, ...]]:
+def _cut(store: FlatStore, block: int) -> Iterator[tuple[Array, ...]]:
     """Cut the flat buffers into blocks of views, each with scratch memory for two results."""
     size = len(store.params)
-    length = min(BLOCK, size)
-    t, u = aligned((2, length), store.params.dtype, np)
+    length = min(block, size)
+    t, u = aligned((2, length), store.params.dtype, store.device.xp)
     for start in range(0, size, max(length, 1)):
-        block = slice(start, start + length)
-        p = store.params[block]
-        yield p, store.grads[block], t[: len(p)], u[: len(p)], *(slot[block] for slot in store.slots.values())
+        part = slice(start, start + length)
+        p = store.params[part]
+        yield p, store.grads[part], t[: len(p)], u[: len(p)], *(slot[part] for slot in store.slots.values())
 
 
 class DeviceStep:
@@ -206,7 +234,7 @@ class DeviceStep:
     Args:
         optimizer: the rule; its settings are those of now.
         store: the buffers, on a GPU.
-        progress: as for `HostStep`.
+        progress: as for `ArrayStep`.
 
     Attributes:
         params: the parameters.
@@ -237,6 +265,7 @@ class DeviceStep:
         """Bind the kernels of a step to the buffers, in their order."""
         optimizer, store, progress = self.optimizer, self.store, self.progress
         xp, p, g = store.device.xp, store.params, store.grads
+        assert optimizer.kernel is not None, "the rule is array code"
         grid, block = (block_count(p.nbytes, 16 * THREADS),), (THREADS,)  # a thread moves 16 bytes at a time
         if optimizer.clip_value is not None:
             yield CLIP_VALUE.prepare(grid, block, g, g.size, optimizer.clip_value)

@@ -90,6 +90,7 @@ def check_training(
     x, target = check_examples(model, loss, X, y, classes)
     weight = None
     if sample_weight is not None:
+        loss.require_weight()
         weight = check_weights(sample_weight, len(x), "sample_weight")
     if isinstance(validation, int | float | np.floating):
         kept, held_out = hold_out(loss, y, float(validation), seed=seed)

@@ -55,7 +55,8 @@ class RankLoss(Loss):
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
     ) -> tuple[Array, Array]:
-        value, gradient = self.loss.value_and_grad(prediction, target, weight, tape)
+        given = {} if weight is None else {"weight": weight}
+        value, gradient = self.loss.value_and_grad(prediction, target, tape=tape, **given)
         xp = array_module(prediction)
         of_value, of_gradient = self._weights[:1].reshape(()), self._weights[1:].reshape(())
         return (

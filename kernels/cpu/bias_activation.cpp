@@ -9,6 +9,9 @@
 
 #include "common.h"
 #include "math.h"
+#ifdef USER_FORWARD
+#include "cuda_math.h"
+#endif
 #include "../activations.h"
 #include "vector.h"
 

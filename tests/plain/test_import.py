@@ -36,6 +36,7 @@ LAYERS = {
     "schedules": 5,
     "initializers": 5,
     "models": 6,
+    "gradcheck": 6,
     "training": 7,
     "bench": 8,
     "sklearn": 8,
@@ -101,8 +102,8 @@ def above(own: str, source: str) -> set[str]:
 
 def test_importing_gpunet_imports_nothing_heavy():
     heavy = {"cupy", "sklearn", "matplotlib", "mpi4py", "onnx", "tensorboardX", "torch", "jax"}
-    heavy |= {"pandas", "polars", "pyarrow"}
-    heavy |= {"click", "tqdm", "importlib.resources", "numpy.random", "gpunet.bench", "gpunet.interop"}
+    heavy |= {"pandas", "polars", "pyarrow", "click", "tqdm", "importlib.resources", "numpy.random"}
+    heavy |= {"gpunet.bench", "gpunet.gradcheck", "gpunet.interop"}
     code = f"import sys, gpunet; print(sorted({heavy} & sys.modules.keys()))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.strip() == "[]", run.stderr

@@ -83,6 +83,8 @@ class StepCache:
 
     def _first_of(self, kind: tuple[Any, ...], count: int) -> Step:
         training = self._training
+        if len(kind) > 2:
+            training.loss.require_weight()
         if training.ranks.size > 1 and not self._steps:
             training.attach()
             training.ranks.begin(training)

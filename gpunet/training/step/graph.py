@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from gpunet.cuda import Launch, traced_launches
-from gpunet.optimizers import Optimizer
+from gpunet.optimizers.step import DeviceStep
 from gpunet.recording import Call, NotRecordableError
 from gpunet.training.explain import Explanation, launch_node
 
@@ -20,7 +20,8 @@ STEPS_OF_A_GRAPH = 8
 class GraphExecutor:
     """Captures the step's kernels, the optimizer's among them, in a graph; another one holds several steps.
 
-    Where several ranks share the batch, the sum of their gradients comes between two graphs.
+    Where several ranks share the batch, the sum of their gradients comes between two graphs. The update of an optimizer
+    in array code, or with a `step` of its own, comes behind the graph of a single step.
 
     Args:
         step: the step.
@@ -41,28 +42,35 @@ class GraphExecutor:
     def record(self) -> None:
         """Run the step up to its update, without an effect, to compile its kernels and learn its buffers."""
         step = self.step
-        if type(step.optimizer).step is not Optimizer.step:
-            raise NotRecordableError(f"{type(step.optimizer).__name__} has a `step` of its own, which a graph skips.")
         with step.unchanged(), step.products():
             step.work()
         self._graph(1)
 
     def run(self, steps: int) -> None:
         """Launch graphs of many steps, and single ones for the rest."""
-        optimizer = self.step.optimizer
-        optimizer.prepare().progress.look_ahead(steps)
-        many = STEPS_OF_A_GRAPH if self.step.reduce is None else 1
+        optimizer, update = self.step.optimizer, self._captured_update()
+        if update is not None:
+            update.progress.look_ahead(steps)
+        many = STEPS_OF_A_GRAPH if self.step.reduce is None and update is not None else 1
         for size in (many, 1):
             while steps >= size:
                 for call in self._graph(size):
                     call()
-                optimizer.counter.advance(size)
+                if update is not None:  # else it counted itself
+                    optimizer.counter.advance(size)
                 steps -= size
 
     def describe(self) -> Explanation:
         """Return the launches of one step."""
+        own = "" if self._captured_update() is not None else "; the optimizer's update behind it, as its code"
         reason = f"; no persistent kernel: {self.step.refusal}" if self.step.refusal else ""
-        return Explanation(list(map(launch_node, self._launches)), self._arena_bytes or 0, GRAPH + reason)
+        return Explanation(list(map(launch_node, self._launches)), self._arena_bytes or 0, GRAPH + own + reason)
+
+    def _captured_update(self) -> DeviceStep | None:
+        """Return the optimizer's update where a graph can hold it."""
+        optimizer = self.step.optimizer
+        update = optimizer.prepare()
+        return update if isinstance(update, DeviceStep) and not optimizer.has_own_step else None
 
     def _graph(self, steps: int) -> list[Call]:
         """Return the calls that run the given number of steps on the batch at `place`."""
@@ -75,13 +83,17 @@ class GraphExecutor:
         step, cuda = self.step, self.step.device.xp.cuda
         if self._arena_bytes is None:  # the first graph has its buffers in one piece, all others use them
             self._arena_bytes = step.tape.pack()
-        update = step.optimizer.prepare().launches
+        captured = self._captured_update()
+        update = None if captured is None else captured.launches
         stream = cuda.Stream(non_blocking=True)
         with stream, cuda.using_allocator(_refuse), step.products(), traced_launches() as launches:
-            if step.reduce is None:
+            reduce = [] if step.reduce is None else [step.reduce]
+            if update is None:
+                graphs = [_captured(stream, [step.work]), *reduce, step.optimizer.step]
+            elif not reduce:
                 graphs = [_captured(stream, [step.work, *update] * steps)]
             else:
-                graphs = [_captured(stream, [step.work]), step.reduce, _captured(stream, update)]
+                graphs = [_captured(stream, [step.work]), *reduce, _captured(stream, update)]
         if steps == 1:
             self._launches = launches
         return graphs

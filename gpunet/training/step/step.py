@@ -194,9 +194,10 @@ class Step:
 
     def gradients(self, tape: Tape, load: Callable[[Tape], Sequence[Array]]) -> tuple[Array, Array, Array]:
         """Run the step on the batch that `load` returns up to its gradients; return the loss, outputs and targets."""
-        x, target, *weight = load(tape)
+        x, target, *weights = load(tape)
         prediction = self.model.forward(x, tape)
-        value, gradient = self.loss.value_and_grad(prediction, target, weight[0] if weight else None, tape)
+        given = {"weight": weights[0]} if weights else {}  # a loss may do without the parameter
+        value, gradient = self.loss.value_and_grad(prediction, target, tape=tape, **given)
         self.model.backward(gradient, tape, input_gradient=False)
         return value, prediction, target
 

@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from own_optimizers import Halved, Lion
 from problems import classification
 
 import gpunet as gn
 from gpunet import simulator
 
+pytestmark = pytest.mark.filterwarnings("ignore:(Lion|Halved) has no `kernel`")
+
 STEPS = 20
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
-RULES = [
+WITH_KERNEL = [
     (gn.SGD, {}),
     (gn.SGD, {"weight_decay": 0.1}),
     (gn.SGD, {"momentum": 0.9, "weight_decay": 0.1}),
@@ -25,6 +28,7 @@ RULES = [
     (gn.Adam, {"eps": 0}),
     (gn.RMSprop, {"eps": 0}),
 ]
+RULES = [*WITH_KERNEL, (Lion, {"weight_decay": 0.1}), (Halved, {})]
 CLIPS = [{"clip_norm": 0.5}, {"clip_norm": 1e6}, {"clip_value": 0.3}, {"clip_value": 0.3, "clip_norm": 2.0}]
 
 
@@ -37,6 +41,9 @@ def _check_mode():
 @pytest.fixture(params=RULES, ids=lambda rule: f"{rule[0].__name__} {rule[1]}")
 def rule(request):
     return request.param
+
+
+rule_with_kernel = pytest.mark.parametrize("rule", WITH_KERNEL, ids=lambda rule: f"{rule[0].__name__} {rule[1]}")
 
 
 @pytest.fixture(params=TOLERANCE)
@@ -96,8 +103,9 @@ def test_a_rule_follows_the_cpu(rule, sizes, dtype):
 
 @pytest.mark.parametrize("sizes", [(5, 8, 3), (130, 130, 3)], ids=str)
 @pytest.mark.parametrize("clip", CLIPS, ids=str)
-def test_clipping_follows_the_cpu(clip, sizes, dtype):
-    here, there = (trained(device, gn.SGD(0.1, **clip), sizes=sizes, dtype=dtype) for device in ("cpu", "sim"))
+@pytest.mark.parametrize("kind", [gn.SGD, Lion])
+def test_clipping_follows_the_cpu(kind, clip, sizes, dtype):
+    here, there = (trained(device, kind(0.1, **clip), sizes=sizes, dtype=dtype) for device in ("cpu", "sim"))
     assert_close(there, here, dtype)
 
 
@@ -230,6 +238,7 @@ def test_a_training_is_resumed_from_a_checkpoint_bit_for_bit(tmp_path):
     assert_array_equal(buffers(resumed.model)["params"], buffers(whole.model)["params"])
 
 
+@rule_with_kernel
 @pytest.mark.parametrize(
     ("lr", "written"), [(0.01, 0), (gn.CosineLR(0.1, 100), 1)], ids=["constant", "another rate every step"]
 )
@@ -265,6 +274,7 @@ def test_a_gradient_that_is_not_finite_is_not_applied(clip, device, rule):
     assert (optimizer.steps, optimizer.first_skipped) == (3, 2)
 
 
+@rule_with_kernel
 def test_a_captured_step_counts_on_the_device_at_every_replay(rule):
     kind, options = rule
     model, twin = build_model(device="sim"), build_model(device="sim")

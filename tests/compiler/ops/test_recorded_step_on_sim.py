@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from own_layers import Scale, ScaleOnTape
+from own_optimizers import Halved, Lion, Shrinking
 from problems import classification
 
 import gpunet as gn
@@ -18,11 +20,14 @@ OPTIMIZERS = {
     "sgd": lambda: gn.SGD(gn.CosineLR(0.05, 50), momentum=0.9),
     "clipped": lambda: gn.AdamW(0.01, clip_norm=0.1),
 }
+OWN = {
+    kind.__name__: lambda kind=kind: kind(gn.CosineLR(0.01, 50), clip_norm=0.1) for kind in (Lion, Halved, Shrinking)
+}
 
 
 def trainer(device, executor, optimizer="adam", *, dropout=0.2, dtype="float32", sizes=(5, 16, 3), **options):
     model = gn.MLP(sizes, dropout=dropout, seed=0).to(device, dtype=dtype)
-    return gn.Trainer(model, optimizer=OPTIMIZERS[optimizer](), seed=3, executor=executor, **options)
+    return gn.Trainer(model, optimizer=(OPTIMIZERS | OWN)[optimizer](), seed=3, executor=executor, **options)
 
 
 def weights(trainer):
@@ -45,21 +50,50 @@ def test_fifty_replayed_steps_give_the_bits_of_eager_steps_and_follow_the_cpu(op
     np.testing.assert_allclose(weights(runs[0]), weights(runs[2]), atol=1e-3 if dtype == "float32" else 1e-9)
 
 
-class Shrinking(gn.SGD):
-    def step(self):
-        super().step()
-        self._store.params *= 0.9
+@pytest.mark.parametrize("optimizer", OWN)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.filterwarnings("ignore:(Lion|Halved) has no `kernel`")
+def test_a_rule_of_ones_own_follows_a_graph_of_the_gradients(optimizer, dtype):
+    with gn.ops.use_kernel("tiled"):
+        runs = [
+            trainer(*where, optimizer, dtype=dtype) for where in (("sim", "graph"), ("sim", "eager"), ("cpu", "eager"))
+        ]
+        for run in runs:
+            run.fit(X, Y, epochs=4, batch_size=17)
+    np.testing.assert_array_equal(weights(runs[0]), weights(runs[1]))
+    assert runs[0].history["loss"] == runs[1].history["loss"]
+    np.testing.assert_allclose(runs[0].history["loss"], runs[2].history["loss"], rtol=1e-4)
+    np.testing.assert_allclose(weights(runs[0]), weights(runs[2]), atol=1e-4 if dtype == "float32" else 1e-9)
+    assert [run.optimizer.steps for run in runs] == [20] * 3
+    assert "the optimizer's update behind it" in runs[0].explain().executor
 
 
-def test_an_optimizer_with_a_step_of_its_own_falls_back_to_eager_steps():
-    def make(executor):
-        return gn.Trainer(gn.MLP((5, 3), seed=0).to("sim"), optimizer=Shrinking(0.1), executor=executor)
+@pytest.mark.parametrize("kind", [Lion, Halved])
+def test_a_rule_without_a_kernel_warns_once(kind):
+    one = gn.Trainer(gn.MLP((5, 3), seed=0).to("sim"), optimizer=kind(0.1))
+    with pytest.warns(UserWarning, match=f"{kind.__name__} has no `kernel`: on sim its `update_block` runs") as warned:
+        one.fit(X, Y, epochs=2, batch_size=20)
+    assert len(warned) == 1
+    one.optimizer.clip_norm = 1.0
+    one.fit(X, Y, epochs=2, batch_size=17)
 
-    automatic, eager = make("auto"), make("eager")
-    with pytest.warns(UserWarning, match="Shrinking has a `step` of its own"):
-        automatic.fit(X, Y, epochs=2, batch_size=20)
-    eager.fit(X, Y, epochs=2, batch_size=20)
-    np.testing.assert_array_equal(weights(automatic), weights(eager))
+
+def with_layer(kind, executor):
+    model = gn.Sequential(gn.Linear(5, 8, rng=0), kind(8), gn.Tanh(), gn.Linear(8, 3, rng=1)).to("sim")
+    one = gn.Trainer(model, optimizer=gn.Adam(0.01), executor=executor)
+    one.fit(X, Y, epochs=4, batch_size=17)
+    return one
+
+
+def test_a_layer_of_ones_own_whose_memory_is_the_tapes_is_recorded():
+    recorded, eager = (with_layer(ScaleOnTape, executor) for executor in ("graph", "eager"))
+    np.testing.assert_array_equal(weights(recorded), weights(eager))
+
+
+def test_a_layer_of_ones_own_that_allocates_falls_back_to_eager_steps():
+    with pytest.warns(UserWarning, match=r"falling back to eager steps: .* inside the step; use tape.empty"):
+        automatic = with_layer(Scale, "auto")
+    np.testing.assert_array_equal(weights(automatic), weights(with_layer(Scale, "eager")))
 
 
 def test_check_mode_finds_a_buffer_of_the_arena_that_is_read_before_it_is_written():

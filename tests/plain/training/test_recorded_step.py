@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from own_layers import Scale
+from own_optimizers import Shrinking
 from problems import classification, weights
 
 import gpunet as gn
@@ -286,14 +287,6 @@ def test_an_executor_that_is_asked_for_raises_where_the_step_cannot_be_recorded(
     for a, b in zip(before, state(one), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (one.optimizer.steps, len(one.history)) == (0, 0)
-
-
-class Shrinking(gn.SGD):
-    """A rule with a `step` of its own."""
-
-    def step(self):
-        super().step()
-        self._store.params *= 0.9
 
 
 @pytest.mark.parametrize("executor", ["auto", "numpy"])

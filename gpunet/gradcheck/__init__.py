@@ -1,0 +1,70 @@
+"""Check the gradients of layers, losses and activations, such as your own.
+
+Everything is compared with finite differences in float64 (`differences.py`); CUDA expressions with NumPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gpunet.errors import ArgumentError
+from gpunet.gradcheck.activation import check_activation
+from gpunet.gradcheck.differences import random_batch
+from gpunet.gradcheck.layer import LayerCheck
+from gpunet.gradcheck.loss import LossCheck
+from gpunet.gradcheck.report import GradientReport
+from gpunet.layers import Layer
+from gpunet.losses import Loss
+from gpunet.ops.activations import ActivationFunction
+from gpunet.versions import parts
+
+__all__ = ["GradientReport", "check_gradients"]
+
+
+def check_gradients(
+    subject: Layer | Loss | ActivationFunction,
+    x: tuple[int, ...] | ArrayLike | None = None,
+    target: ArrayLike | None = None,
+    *,
+    seed: int = 0,
+) -> GradientReport:
+    """Check the gradients of a layer, model, loss or activation, such as your own, in float64.
+
+    A layer or model is checked on its device, as a copy whose parameters are moved a little, so that ones and zeros
+    hide nothing: the gradients of the input and of all parameters, and whether `backward` fills them all. A loss is
+    checked on the current device, also with row weights, where it must be the weighted mean of the rows' losses. CUDA
+    expressions of activations, also of those inside a layer, are compared with the NumPy code on the current GPU, or
+    where that is the CPU on the simulated one.
+
+    Args:
+        subject: what to check.
+        x: a batch for a layer, predictions for a loss; or the shape of random ones. A layer needs it.
+        target: of a loss; by default random ones for its task.
+        seed: of all random numbers.
+
+    Returns:
+        A report of what was checked, and of what was not and why.
+
+    Raises:
+        GradientError: says what is wrong, in which parameter and element, what was expected and what was found.
+        ArgumentError: something that has no gradients, or a layer without `x`.
+        CompileError: CUDA expressions that do not compile.
+    """
+    rng = np.random.default_rng(seed)
+    if isinstance(subject, Loss):
+        return LossCheck(subject, x, target, rng)()
+    if isinstance(subject, ActivationFunction):
+        return check_activation(subject, 3 * rng.standard_normal(100) if x is None else random_batch(x, rng))
+    if not isinstance(subject, Layer):
+        raise ArgumentError(f"check_gradients takes a layer, model, loss or activation, got {subject!r}.")
+    if x is None:
+        raise ArgumentError(f"check_gradients: {subject!r} needs a batch `x`, or the shape of one, such as (4, 5).")
+    inside = [part for part in parts(subject) if isinstance(part, ActivationFunction) and not part.is_own_code]
+    activations = [check_gradients(function, seed=seed) for function in inside]
+    report = LayerCheck(subject, x, rng)()
+    unchecked = (what for activation in activations for what in activation.unchecked)
+    checked = (activation.subject for activation in activations)
+    return replace(report, checked=(*report.checked, *checked), unchecked=tuple(unchecked))

@@ -1,0 +1,72 @@
+"""Losses of one's own, without the parameter `weight`."""
+
+import numpy as np
+import pytest
+from problems import regression, weights
+
+import gpunet as gn
+from gpunet.errors import ArgumentError
+from gpunet.training.rank_loss import RankLoss
+
+X, VALUES = regression()
+ROW_WEIGHTS = np.linspace(0, 1, len(X))
+REFUSAL = r"takes no row weights: its value_and_grad has no parameter `weight`"
+
+
+class Unweighted(gn.losses.Loss):
+    """Half the mean of the squared errors."""
+
+    task = "regression"
+
+    def value_and_grad(self, prediction, target, tape=None):
+        error = prediction - target
+        return (error * error).sum() / (2 * error.size), error / error.size
+
+
+class Passing(gn.MSELoss):
+    """Passes on what it is given."""
+
+    def value_and_grad(self, *args, **options):
+        return super().value_and_grad(*args, **options)
+
+
+def make(loss, executor="auto"):
+    return gn.Trainer(gn.MLP([X.shape[1], 4, 1]), loss=loss, optimizer=gn.SGD(1e-5), executor=executor)
+
+
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+def test_a_loss_without_weights_trains_and_is_evaluated(executor):
+    own, ours = make(Unweighted(), executor), make(gn.MSELoss(), executor)
+    ours.optimizer.lr = 5e-6
+    for one in (own, ours):
+        one.fit(X, VALUES, epochs=3, batch_size=16, validation=(X, VALUES))
+    np.testing.assert_allclose(weights(own.model), weights(ours.model), rtol=1e-5)
+    np.testing.assert_allclose(2 * np.array(own.history["val_loss"]), ours.history["val_loss"], rtol=1e-5)
+
+
+def test_a_loss_without_weights_refuses_them_before_the_first_step():
+    one = make(Unweighted())
+    before = weights(one.model)
+    with pytest.raises(ArgumentError, match=f"Unweighted.*{REFUSAL}"):
+        one.fit(X, VALUES, sample_weight=ROW_WEIGHTS)
+    with pytest.raises(ArgumentError, match=REFUSAL):
+        one.step(X[:8], VALUES[:8, None], ROW_WEIGHTS[:8])
+    np.testing.assert_array_equal(weights(one.model), before)
+    assert (one.optimizer.steps, len(one.history)) == (0, 0)
+    one.step(X[:8], VALUES[:8, None])
+    one.fit(X, VALUES, epochs=1)
+
+
+def test_a_loss_that_passes_on_its_arguments_takes_weights():
+    own, ours = make(Passing(), "eager"), make(gn.MSELoss(), "eager")
+    for one in (own, ours):
+        one.fit(X, VALUES, epochs=2, sample_weight=ROW_WEIGHTS)
+    np.testing.assert_array_equal(weights(own.model), weights(ours.model))
+
+
+def test_ranks_share_a_loss_without_weights():
+    prediction, target = np.random.default_rng(0).standard_normal((2, 6, 3))
+    shares = [RankLoss(Unweighted(), 6, part, prediction) for part in (slice(0, 2), slice(2, 6))]
+    gradients = [loss.value_and_grad(prediction[loss.own], target[loss.own])[1] for loss in shares]
+    expected = Unweighted().value_and_grad(prediction, target)[1]
+    np.testing.assert_allclose(np.concatenate(gradients), expected, rtol=1e-12)
