@@ -1,21 +1,20 @@
-"""Gather the rows of a batch: out[i] = a[rows[i]]."""
+"""Gather rows: out[i] = a[rows[i]]; those of a batch, whose features are converted on their way."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.cuda import MAX_ELEMENTS, Kernel
+from gpunet.cuda import CTYPES, MAX_ELEMENTS, Kernel
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.tape import Tape, empty, zeros
 
 GATHER = Kernel("gather.cu", "gather")
-MOST_ARRAYS = 3
+GATHER_BATCH = Kernel("gather.cu", "gather_batch")
 
 
 def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
@@ -40,42 +39,71 @@ def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
         return a.take(rows, axis=0, out=out, mode="clip")  # the mode "raise" would gather into a copy first
     if a.size > MAX_ELEMENTS or not a.flags.c_contiguous:
         return a.take(rows, axis=0, out=out)  # kernels count in int32, and copying a data set is expensive
-    _launch([a], [out], operand(rows, tape, xp, np.dtype(np.int64)), None, None)
+    width = math.prod(a.shape[1:])
+    word: np.dtype[Any] = np.dtype(np.uint32 if width * a.itemsize % 4 == 0 else np.uint8)
+    width = width * a.itemsize // word.itemsize
+    words, order = a.reshape(-1).view(word), operand(rows, tape, xp, np.dtype(np.int64))
+    GATHER((_blocks(out),), (THREADS,), words, order, out.reshape(-1).view(word), len(a), width, len(rows))
     return out
 
 
-def gather_batch(arrays: Sequence[Array], order: Array, first: Array, count: int, *, tape: Tape) -> list[Array]:
-    """Return the next batch of each of some arrays on a GPU, in one launch, and move `first` on.
+class Resident(NamedTuple):
+    """The data of an epoch on a GPU, as a kernel reads it that gathers rows by itself.
+
+    What the layers take of a feature x is T(x) or, with a mean and a factor, T((double(x) - mean) * factor), where T is
+    the model's dtype: each is rounded once, to nearest.
+
+    Attributes:
+        features: (n, ...), C-contiguous, in the dtype of the data.
+        mean: (...) float64 of the shape of a row, or None.
+        factor: likewise, with `mean`.
+        targets: (n, ...), in a dtype of 4 or 8 bytes.
+        weights: (n,) of the rows, in the model's dtype, or None.
+        order: (n,) int64, that of the epoch.
+        place: (1,) int64, where in the order the next batch begins.
+    """
+
+    features: Array
+    mean: Array | None
+    factor: Array | None
+    targets: Array
+    weights: Array | None
+    order: Array
+    place: Array
+
+
+def gather_batch(data: Resident, count: int, dtype: np.dtype[Any], *, tape: Tape) -> list[Array]:
+    """Return the next batch on a GPU, in one launch, and move `data.place` on by its rows.
 
     Args:
-        arrays: up to three arrays (n, ...), C-contiguous.
-        order: (n,) int64, the order of the epoch.
-        first: (1,) int64, the place in it of the batch's first row; it is moved on by `count`.
+        data: the data.
         count: rows of the batch.
+        dtype: of the features as the layers take them.
         tape: where memory comes from.
 
     Returns:
-        The rows order[first : first + count] of each array.
+        Features, targets and, if there are any, row weights.
     """
-    xp = array_module(*arrays, order=order, first=first)
-    outs = [tape.empty((count, *a.shape[1:]), a.dtype, xp) for a in arrays]
-    _launch(arrays, outs, order, first, zeros(tape, (1,), np.dtype(np.uint32), xp))
-    return outs
+    xp = array_module(features=data.features, order=data.order)
+    given = [a for a in (data.targets, data.weights) if a is not None]
+    features = tape.empty((count, *data.features.shape[1:]), dtype, xp)
+    outs = [tape.empty((count, *a.shape[1:]), a.dtype, xp) for a in given]
+    widths = [math.prod(a.shape[1:]) * a.itemsize // 4 for a in given]
+    words, of_batch = ([*map(_words, arrays), None][:2] for arrays in (given, outs))
+    GATHER_BATCH(
+        (_blocks(features, *outs),),
+        (THREADS,),
+        *(data.features, data.mean, data.factor, *words, data.order, data.place),
+        *(zeros(tape, (1,), np.dtype(np.uint32), xp), features, *of_batch),
+        *(len(data.features), math.prod(data.features.shape[1:]), *[*widths, 0][:2], len(data.order), count),
+        options={"SOURCE": CTYPES[data.features.dtype]},
+    )
+    return [features, *outs]
 
 
-def _launch(
-    arrays: Sequence[Array], outs: Sequence[Array], order: Array, first: Array | None, arrivals: Array | None
-) -> None:
-    row_bytes = [math.prod(a.shape[1:]) * a.itemsize for a in arrays]
-    word: np.dtype[Any] = np.dtype(np.uint32 if all(n % 4 == 0 for n in row_bytes) else np.uint8)
-    missing = [None] * (MOST_ARRAYS - len(arrays))
-    widths = [n // word.itemsize for n in row_bytes] + [0] * len(missing)
-    sources, targets = ([*(_words(a, word) for a in given), *missing] for given in (arrays, outs))
-    n, count = len(arrays[0]), len(outs[0])
-    blocks = max(1, block_count(sum(row_bytes) * count, 16 * THREADS))  # 16 bytes a thread
-    GATHER((blocks,), (THREADS,), *sources, order, first, arrivals, *targets, n, *widths, len(order), count)
+def _blocks(*outs: Array) -> int:
+    return max(1, block_count(sum(out.nbytes for out in outs), 16 * THREADS))  # 16 bytes a thread
 
 
-def _words(a: Array, word: np.dtype[Any]) -> Array:
-    """View an array as words, one after the other."""
-    return a.reshape(-1).view(word)
+def _words(a: Array) -> Array:
+    return a.reshape(-1).view(np.uint32)
