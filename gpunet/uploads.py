@@ -58,27 +58,35 @@ class Staging:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _, uploaded in self._turns:
+        for _memory, uploaded in self._turns:
             uploaded.synchronize()
 
     def upload(self, source: np.ndarray, target: Any) -> None:
         """Copy bytes, at most a piece, to an array of the GPU; `source` may be written when this returns."""
-        if len(self._turns) < 2:
-            memory = np.frombuffer(self._cuda.alloc_pinned_memory(PIECE), np.uint8, PIECE)
-        else:
-            memory, uploaded = self._turns.popleft()
-            uploaded.synchronize()
+        memory = self._free()
         pinned = memory[: source.size]
         pinned[...] = source
         target.set(pinned)
         self._turns.append((memory, self._cuda.get_current_stream().record()))
 
+    def _free(self) -> np.ndarray:
+        """Return pinned memory that is not being uploaded."""
+        if len(self._turns) < 2:
+            return np.frombuffer(self._cuda.alloc_pinned_memory(PIECE), np.uint8, PIECE)
+        memory, uploaded = self._turns.popleft()
+        uploaded.synchronize()
+        return memory
+
 
 def _checksums(pieces: Sequence[np.ndarray]) -> list[int]:
     threads = min(len(pieces), os.cpu_count() or 1, MOST_THREADS)
     if threads < 2:
-        return list(map(zlib.crc32, pieces))
+        return list(map(_checksum, pieces))
     from concurrent.futures import ThreadPoolExecutor  # which takes some milliseconds
 
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(zlib.crc32, pieces))
+        return list(pool.map(_checksum, pieces))
+
+
+def _checksum(piece: np.ndarray) -> int:
+    return zlib.crc32(piece.data)

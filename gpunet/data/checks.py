@@ -256,7 +256,7 @@ def _floats(numbers: np.ndarray) -> np.ndarray:
 
 
 def _float_dtype(array: np.ndarray) -> np.dtype[Any]:
-    """Return float32 where its numbers hold those of the array exactly; others may lose the digits in which they differ."""
+    """Return float32 where it holds the array's numbers exactly; others may lose the digits in which samples differ."""
     return np.dtype(np.float32 if np.can_cast(array.dtype, np.float32) else np.float64)
 
 

@@ -45,9 +45,7 @@ class Batches:
         on_device: whether the data lies where the training takes place.
     """
 
-    def __init__(
-        self, device: Device, arrays: Sequence[np.ndarray], dtype: np.dtype[Any], scaler: Standardizer | None
-    ):
+    def __init__(self, device: Device, arrays: Sequence[np.ndarray], dtype: np.dtype[Any], scaler: Standardizer | None):
         self.device = device
         self.on_device = True
         self._dtype, self._scaler = dtype, scaler

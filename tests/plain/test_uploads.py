@@ -72,9 +72,10 @@ def test_an_upload_that_broke_off_is_made_again(monkeypatch):
             raise KeyboardInterrupt
         real(self, source, target)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), Staging(SIM) as staging:
+    with monkeypatch.context() as patch:
         patch.setattr(Staging, "upload", upload)
-        mirror.update(a, staging)
+        with pytest.raises(KeyboardInterrupt):
+            update(mirror, a)
     assert update(mirror, a) == 2
 
 

@@ -337,7 +337,8 @@ def gather_features(folder: Path, rows: int, width: int, source: np.dtype, dtype
 
         def compute(parts, addresses=addresses):
             out, options = undefined((rows, width), dtype), {"SOURCE": CTYPES[source]}
-            run(folder, "gather.cpp", "gather_features", addresses, place, out, width, rows, parts=parts, options=options)
+            given = addresses, place, out, width, rows
+            run(folder, "gather.cpp", "gather_features", *given, parts=parts, options=options)
             return (out,)
 
         taken = x[order[2 : 2 + rows]]
