@@ -109,6 +109,10 @@ class Batches:
         """Let go of the data in host memory."""
         self._arrays = []
 
+    def free(self) -> None:
+        """Let go of the data on the GPU, although steps may still hold this object."""
+        self._mirrors = []
+
     def begin(self, order: np.ndarray, position: int) -> None:
         """Begin an epoch in the given order, (rows,), at a position in it."""
         self.place.fill(position)

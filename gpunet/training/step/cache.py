@@ -95,6 +95,8 @@ class StepCache:
         like = model.device, arrays, dtype, model.input_scaler
         if self._batches is None or not self._batches.takes(*like):
             self._steps.clear()  # before the new data is uploaded: they hold memory, and name the old
+            if self._batches is not None:
+                self._batches.free()
             self._batches = Batches(*like)
         self._batches.load(arrays)
         self._training.running.to(model.device)

@@ -138,8 +138,12 @@ def test_other_data_takes_the_place_of_the_old():
     X, trainer = features("uint8"), on_sim()
     fit(trainer, X)
     old = weakref.ref(trainer._steps._batches.resident.features)
-    fit(trainer, X[:50], Y[:50])
-    assert old() is None
+    gc.disable()
+    try:
+        fit(trainer, X[:50], Y[:50])
+        assert old() is None
+    finally:
+        gc.enable()
     expected = on_sim()
     fit(expected, X)
     fit(expected, X[:50].copy(), Y[:50])
