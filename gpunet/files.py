@@ -26,7 +26,7 @@ VERSION = 1
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-    """Write host arrays and a JSON description to the safetensors file `path`.
+    """Write host arrays and a JSON description to the safetensors file `path`: equal ones give equal bytes.
 
     Raises:
         OSError: the file cannot be written; a file that was there before is untouched.
@@ -34,7 +34,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description
     plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     text = json.dumps({"version": VERSION, **description}, default=_plain)
     metadata = {"gpunet": text, "sha256": _checksum(plain, text)}
-    write_bytes(path, safetensors.numpy.save(plain, metadata))
+    write_bytes(path, _in_order(safetensors.numpy.save(plain, metadata)))
 
 
 def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -117,6 +117,14 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _in_order(data: bytes) -> bytes:
+    """Return a safetensors file with the keys of its header sorted; safetensors writes the metadata in random order."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # so that the arrays stay aligned
+    return b"".join((len(header).to_bytes(8, "little"), header, memoryview(data)[end:]))
 
 
 def _plain(value: Any) -> Any:

@@ -114,7 +114,7 @@ class CrossEntropyLoss(Loss):
             prediction,
             target,
             weight=weight,
-            class_weight=None if self.class_weight is None else self._class_weight(prediction),
+            class_weight=self.device_weight(prediction),
             label_smoothing=self.label_smoothing,
             tape=tape,
         )
@@ -149,8 +149,10 @@ class CrossEntropyLoss(Loss):
         weights = None if self.class_weight is None else self.class_weight.tolist()
         return {"label_smoothing": self.label_smoothing, "class_weight": weights}
 
-    def _class_weight(self, prediction: Array) -> Array:
+    def device_weight(self, prediction: Array) -> Array | None:
         """Return the class weights on the device of `prediction`; they are uploaded once, unless others are set."""
+        if self.class_weight is None:
+            return None
         device = device_of(prediction)
         key = (device.name, prediction.dtype.str)
         if self._on_device.get(key, (None,))[0] is not self.class_weight:

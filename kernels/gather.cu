@@ -1,9 +1,8 @@
 // gather.cu: the rows of an array, out[i] = a[rows[i]]; and the rows of a batch, out[i] = a[order[first + i]], of up to
 // three arrays (features, targets, row weights) in one launch.
 //
-// Features may be stored as another type than the layers take, such as bytes, and are converted on their way, exactly as
-// on the host (Standardizer.write): T(x), or T((double(x) - mean) * factor) for each feature, rounded once. A difference
-// and a product cannot be contracted, so every compiler gives these bits. All else that is moved are bits.
+// Features may be stored as another type than the layers take, such as bytes, and are converted on their way
+// (convert.cuh). All else that is moved are bits.
 //
 // `first` lies on the device and is moved on to the next batch, so that a recorded step walks through an epoch's
 // permutation. Memory-bound: each element is read and written once, 16 bytes of output at a time where widths and
@@ -15,16 +14,7 @@
 // Launch: grid-stride; grid as you like, at least one block, block (256,).
 
 #include "common.cuh"
-
-#ifndef SOURCE
-#define SOURCE REAL
-#endif
-using S = SOURCE;
-
-template <typename A, int WIDTH>
-struct alignas(WIDTH * sizeof(A) < 16 ? WIDTH * sizeof(A) : 16) Group {
-    A v[WIDTH];
-};
+#include "convert.cuh"
 
 DEVICE int clipped(long long i, int n) { return static_cast<int>(min(max(i, 0LL), n - 1LL)); }
 
@@ -79,13 +69,7 @@ extern "C" __global__ void __launch_bounds__(256) gather_batch(
     const long long begin = first[0];
     const auto row = [=](int i) { return clipped(order[clipped(begin + i, total)], n); };
     const auto same = [](unsigned x, int) { return x; };
-    if (mean) {
-        gather_rows(features, out, width, count, row, [=](S x, int column) {
-            return static_cast<T>((static_cast<double>(x) - mean[column]) * factor[column]);
-        });
-    } else {
-        gather_rows(features, out, width, count, row, [](S x, int) { return static_cast<T>(x); });
-    }
+    gather_rows(features, out, width, count, row, [=](S x, int i) { return converted(x, mean, factor, i); });
     if (b) gather_rows(b, out_b, width_b, count, row, same);
     if (c) gather_rows(c, out_c, width_c, count, row, same);
     if (last_to_arrive(arrivals, gridDim.x) && threadIdx.x == 0) first[0] = begin + count;

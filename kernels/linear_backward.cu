@@ -11,14 +11,17 @@
 // 4 rows inputs outputs FLOPs; in float 4 (2 rows inputs + rows outputs + 2 inputs outputs) bytes at least, and 4 rows
 // inputs more for `saved` where that is not x.
 //
-// Options: REAL; those of the tile (tiled_product.cuh); ACTIVATION and GRADIENT (matmul.cuh); COLUMN_SUMS=1 where dbias is
+// Options: REAL; TILE and MIN_BLOCKS as for matmul_tiled.cu; ACTIVATION and GRADIENT (matmul.cuh); COLUMN_SUMS=1 where dbias is
 // asked for. VECTOR_INPUTS=1 moves x, saved and dx by vectors, VECTOR_OUTPUTS=1 dz and dW: their rows must be multiples of
 // 16 bytes long, and aligned. (W goes word by word.)
 //
-// Launch: grid (ceil(inputs / BM) * ceil(outputs / BN) + ceil(rows / BM) * ceil(inputs / BN),), block (THREADS,).
+// Launch: grid (ceil(inputs / BM) * ceil(outputs / BN) + ceil(rows / BM) * ceil(inputs / BN),), block (Shape::THREADS,).
 
 #include "tiled_product.cuh"
 
+#ifndef TILE
+#define TILE 64, 64, 8, 32, 32, 8, 4
+#endif
 #ifndef COLUMN_SUMS
 #define COLUMN_SUMS 0
 #endif
@@ -29,11 +32,12 @@
 #define VECTOR_OUTPUTS 0
 #endif
 
-using OfWeight = TiledProduct<true, false, VECTOR_INPUTS, VECTOR_OUTPUTS, VECTOR_OUTPUTS, COLUMN_SUMS>;
-using OfInput = TiledProduct<false, true, false, false, VECTOR_INPUTS, false>;
+using Shape = TileShape<TILE>;
+using OfWeight = TiledProduct<Shape, true, false, VECTOR_INPUTS, VECTOR_OUTPUTS, VECTOR_OUTPUTS, COLUMN_SUMS>;
+using OfInput = TiledProduct<Shape, false, true, false, false, VECTOR_INPUTS, false>;
 
 // FLOPs: 4 * rows * inputs * outputs
-extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) linear_backward(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, MIN_BLOCKS) linear_backward(
     const T* __restrict__ x,         // [rows * inputs]
     const T* __restrict__ weight,    // [inputs * outputs]
     const T* __restrict__ dz,        // [rows * outputs]
@@ -43,11 +47,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) linear_backwar
     T* __restrict__ dbias,           // [outputs] or null: with COLUMN_SUMS
     int rows, int inputs, int outputs, T parameter) {
     alignas(16) __shared__ T shared[OfWeight::WORDS > OfInput::WORDS ? OfWeight::WORDS : OfInput::WORDS];
-    const bool holds = Place::of_thread().slice == 0;
-    const int across = ceil_div(outputs, BN), of_weight = ceil_div(inputs, BM) * across;  // tiles
+    const bool holds = PlaceOf<Shape>::of_thread().slice == 0;
+    const int across = ceil_div(outputs, Shape::BN), of_weight = ceil_div(inputs, Shape::BM) * across;  // tiles
 
     if (blockIdx.x < of_weight) {
-        const int row = blockIdx.x / across * BM, column = blockIdx.x % across * BN;
+        const int row = blockIdx.x / across * Shape::BM, column = blockIdx.x % across * Shape::BN;
         const auto sum = OfWeight::add_up(shared, x, dz, row, column, inputs, outputs, rows, 0, rows);
         if (!holds) return;
         const EpilogueOf<activation::identity, false> finish{nullptr, nullptr, nullptr, dweight, inputs, outputs, T(0)};
@@ -56,8 +60,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) linear_backwar
         OfWeight::leave_columns(sum, dbias, row, column, outputs);
 #endif
     } else {
-        const int tile = blockIdx.x - of_weight, across_inputs = ceil_div(inputs, BN);
-        const int row = tile / across_inputs * BM, column = tile % across_inputs * BN;
+        const int tile = blockIdx.x - of_weight, across_inputs = ceil_div(inputs, Shape::BN);
+        const int row = tile / across_inputs * Shape::BM, column = tile % across_inputs * Shape::BN;
         const auto sum = OfInput::add_up(shared, dz, weight, row, column, rows, inputs, outputs, 0, outputs);
         if (holds) OfInput::leave(sum, Epilogue{nullptr, saved, nullptr, dx, rows, inputs, parameter}, row, column);
     }

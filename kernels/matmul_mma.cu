@@ -8,26 +8,19 @@
 // and column sums (of the float numbers, not of the rounded ones); rows there are padded so that the 32 words of a fragment lie in 32 banks: by 8 words where a row
 // is a step along k, by 4 where it holds the steps.
 //
-// Options: BM, BN, BK (64, 64, 16), the block's tile and its step; WM, WN (32, 32), a warp's tile, multiples of 16 and
-// 8; STAGES, VECTOR_A, VECTOR_B (of any operand), COLUMN_SUMS as in matmul_tiled.cu; REAL must be float. sm_80 and later; on earlier ones
-// it traps.
+// Options: TILE=BM,BN,BK,WM,WN,0,0,STAGES,1, the block's tile, its step along k, a warp's tile, which is a multiple of 16 x 8,
+// and the stages; VECTOR_A, VECTOR_B (of any operand), COLUMN_SUMS as in matmul_tiled.cu; REAL must be float. sm_80 and
+// later; on earlier ones it traps.
 //
-// Block (32 * BM / WM * BN / WN,). Some STAGES BK (BM + BN) words of shared memory, 48 KiB at most.
+// Block (32 * BM / WM * BN / WN,). About STAGES * BK * (BM + BN) words of shared memory, 48 KiB at most.
 
 #include "matmul.cuh"
 #include "mma.cuh"
 #include "split_k.cuh"
 #include "tile_loader.cuh"
 
-#ifndef BM
-#define BM 64
-#define BN 64
-#define BK 16
-#define WM 32
-#define WN 32
-#endif
-#ifndef STAGES
-#define STAGES 3
+#ifndef TILE
+#define TILE 64, 64, 16, 32, 32, 0, 0, 3, 1
 #endif
 #ifndef VECTOR_A
 #define VECTOR_A 0
@@ -39,6 +32,8 @@
 #define COLUMN_SUMS 0
 #endif
 
+constexpr int SIZES[] = {TILE};
+constexpr int BM = SIZES[0], BN = SIZES[1], BK = SIZES[2], WM = SIZES[3], WN = SIZES[4], STAGES = SIZES[7];
 constexpr int THREADS = WARP * (BM / WM) * (BN / WN);
 constexpr int COLUMNS = (BN + THREADS - 1) / THREADS;  // that a thread sums
 static_assert(sizeof(T) == sizeof(float), "tensor cores multiply float data as TF32");

@@ -15,13 +15,17 @@
 //   - the bias gradient: in dW = x^T dz the tiles of dz pass through shared memory anyway; the blocks of the first row
 //     of tiles sum their columns on the way.
 //
-// Options: those of the tile, see tiled_product.cuh, where the work is; VECTOR_A=1 (VECTOR_B=1) copies the operand by
+// Options: TILE, the arguments of TileShape (tiled_product.cuh, where the work is), such as 64,64,8,32,32,8,4; MIN_BLOCKS, see
+// there; VECTOR_A=1 (VECTOR_B=1) copies the operand by
 // vectors, unless it is turned: its rows in memory must be a multiple of 16 bytes long and, like the matrices of a batch,
 // aligned to 16 bytes. VECTOR_C=1: likewise c and what is like it. COLUMN_SUMS=1 sums the columns of op(b).
 
 #include "split_k.cuh"
 #include "tiled_product.cuh"
 
+#ifndef TILE
+#define TILE 64, 64, 8, 32, 32, 8, 4
+#endif
 #ifndef VECTOR_A
 #define VECTOR_A 0
 #endif
@@ -35,10 +39,11 @@
 #define COLUMN_SUMS 0
 #endif
 
-using Product = TiledProduct<TRANSPOSE_A, TRANSPOSE_B, VECTOR_A, VECTOR_B, VECTOR_C, COLUMN_SUMS>;
+using Shape = TileShape<TILE>;
+using Product = TiledProduct<Shape, TRANSPOSE_A, TRANSPOSE_B, VECTOR_A, VECTOR_B, VECTOR_C, COLUMN_SUMS>;
 
 // FLOPs: 2 * m * n * k * grid_z
-extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, MIN_BLOCKS) matmul_tiled(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]
     const T* __restrict__ bias,     // [n] or null
@@ -53,13 +58,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) matmul_tiled(
 
     a += blockIdx.z * stride_a;
     b += blockIdx.z * stride_b;
-    const int across = ceil_div(n, BN);  // tiles
-    const int row = blockIdx.x / across * BM, column = blockIdx.x % across * BN;
-    const int length = ceil_div(ceil_div(k, BK), gridDim.y) * BK;  // of each split
+    const int across = ceil_div(n, Shape::BN);  // tiles
+    const int row = blockIdx.x / across * Shape::BM, column = blockIdx.x % across * Shape::BN;
+    const int length = ceil_div(ceil_div(k, Shape::BK), gridDim.y) * Shape::BK;  // of each split
     const int first = min(blockIdx.y * length, k), last = min(first + length, k);
     auto sum = Product::add_up(shared, a, b, row, column, m, n, k, first, last);
-    const Place place = Place::of_thread();
-    if (!sum_splits<SLICE>(sum, parts, arrivals, place.thread, place.slice == 0)) return;
+    const auto place = Product::Place::of_thread();
+    if (!sum_splits<Shape::SLICE>(sum, parts, arrivals, place.thread, place.slice == 0)) return;
     Product::leave(sum, Epilogue{bias, saved, preactivation, c, m, n, parameter}, row, column);
 #if COLUMN_SUMS
     Product::leave_columns(sum, column_sums, row, column, n);

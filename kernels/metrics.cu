@@ -7,7 +7,7 @@
 // Options: REAL; LANES (32), how many threads share a row of a classifier's outputs, a power of 2. Launch: grid (1,),
 // block (512,).
 
-#include "common.cuh"
+#include "argmax.cuh"
 
 #ifndef LANES
 #define LANES 32
@@ -24,42 +24,13 @@ DEVICE void add_to_totals(double* totals, const T* loss, int rows, int right) {
     totals[1] += right;
 }
 
-struct Best {
-    T value;
-    int index;
-
-    // The larger value wins, then the lower index; NaN counts as larger than any number, as in NumPy's argmax.
-    DEVICE bool beats(const Best& other) const {
-        const bool nan = value != value, other_nan = other.value != other.value;
-        if (nan != other_nan) return nan;
-        if (!nan && value != other.value) return value > other.value;
-        return index < other.index;
-    }
-};
-
-// The index of a row's largest element, in every lane of those that share the row.
-DEVICE int argmax(const T* row, int n) {
-    Best best{row[0], 0};
-    for (int i = threadIdx.x % LANES; i < n; i += LANES) {
-        const Best candidate{row[i], i};
-        if (candidate.beats(best)) best = candidate;
-    }
-#pragma unroll
-    for (int distance = LANES / 2; distance > 0; distance /= 2) {
-        const Best other{__shfl_xor_sync(ALL_LANES, best.value, distance),
-                         __shfl_xor_sync(ALL_LANES, best.index, distance)};
-        if (other.beats(best)) best = other;
-    }
-    return best.index;
-}
-
 // How many of the rows have their largest output where is_right(row, place) says, this thread's share of them.
 template <typename IsRight>
 DEVICE int count_right(const T* prediction, int rows, int classes, IsRight is_right) {
     int right = 0;
     for (int first = threadIdx.x / WARP * GROUPS; first < rows; first += THREADS / WARP * GROUPS) {
         const int own = first + threadIdx.x % WARP / LANES, row = min(own, rows - 1);  // a warp stays together
-        const int answer = argmax(prediction + static_cast<size_t>(row) * classes, classes);
+        const int answer = argmax<LANES>(prediction + static_cast<size_t>(row) * classes, classes);
         right += is_right(row, answer) && own < rows && threadIdx.x % LANES == 0;
     }
     return right;
@@ -95,7 +66,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) accumulate_distributions(
     double* __restrict__ totals,         // [2]
     int rows, int classes) {
     const int right = count_right(prediction, rows, classes, [=](int row, int answer) {
-        return answer == argmax(target + static_cast<size_t>(row) * classes, classes);
+        return answer == argmax<LANES>(target + static_cast<size_t>(row) * classes, classes);
     });
     add_to_totals(totals, loss, rows, right);
 }

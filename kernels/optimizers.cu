@@ -10,7 +10,7 @@
 //
 // Options: REAL. Launch: grid-stride; grid (ceil(size / (256 * VECTOR)),) or fewer, block (256,).
 
-#include "common.cuh"
+#include "update_rules.cuh"
 
 // Places in `progress`.
 constexpr int STEPS = 0;          // steps done; from begin_step on, this one too
@@ -95,7 +95,7 @@ DEVICE void update_each(T* p, T* g, T* s, T* t, T factor, int size, Rule rule) {
     }
 }
 
-// v = momentum v + g, p -= rate v; with nesterov, p -= rate (g + momentum v). Without a velocity v is g.
+// rule::Sgd of update_rules.cuh. Without a velocity v is g.
 // FLOPs: 6 * size
 extern "C" __global__ void __launch_bounds__(256) sgd(
     const T* __restrict__ partial_squares,    // [parts]
@@ -107,15 +107,10 @@ extern "C" __global__ void __launch_bounds__(256) sgd(
     T* __restrict__ velocity,    // [size] or null
     int size, T momentum, T weight_decay, bool nesterov) {
     const Update update = find_update(partial_squares, rate, progress, parts, max_norm);
-    update_each(p, g, velocity, nullptr, update.factor, size, [=](T& p, T g, T& v, T&) {
-        g += weight_decay * p;
-        v = momentum * v + g;
-        p -= update.rate * (nesterov ? g + momentum * v : v);
-    });
+    update_each(p, g, velocity, nullptr, update.factor, size, rule::Sgd{update.rate, momentum, weight_decay, nesterov});
 }
 
-// Adam with the scaled moments m / (1 - beta1), v / (1 - beta2) of gpunet/optimizers/adam.py; AdamW where `decoupled`.
-// 1 - beta^t is computed as -expm1(t log(beta)), which loses no digits where beta is near 1.
+// rule::Adam of update_rules.cuh.
 // FLOPs: 15 * size
 extern "C" __global__ void __launch_bounds__(256) adam(
     const T* __restrict__ partial_squares,    // [parts]
@@ -130,16 +125,8 @@ extern "C" __global__ void __launch_bounds__(256) adam(
     T rest1, T rest2,           // 1 - beta1 and 1 - beta2, rounded once
     T eps, T weight_decay, bool decoupled) {
     const Update update = find_update(partial_squares, rate, progress, parts, max_norm);
-    const T a = update.rate * rest1 / -real::expm1(update.step * log_beta1);
-    const T r = real::sqrt(rest2 / -real::expm1(update.step * log_beta2));
-    const T scale = a / r, floor = eps / r;
-    const T shrink = decoupled ? T(1) - update.rate * weight_decay : T(1), decay = decoupled ? T(0) : weight_decay;
-    update_each(p, g, m, v, update.factor, size, [=](T& p, T g, T& m, T& v) {
-        g += decay * p;
-        m = beta1 * m + g;
-        v = beta2 * v + g * g;
-        p = p * shrink - scale * (m / (real::sqrt(v) + floor));
-    });
+    const T settings[] = {beta1, beta2, log_beta1, log_beta2, rest1, rest2, eps, weight_decay, T(decoupled)};
+    update_each(p, g, m, v, update.factor, size, rule::Adam::of(update.step, update.rate, settings));
 }
 
 // v = alpha v + (1 - alpha) g^2, p -= rate g / (sqrt(v) + eps); with a velocity u = momentum u + g / (...), p -= rate

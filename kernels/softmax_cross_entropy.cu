@@ -23,7 +23,6 @@
 constexpr int THREADS = 512;
 constexpr int AT_ONCE = 4;
 constexpr int GROUPS = WARP / LANES;  // rows that a warp takes together
-constexpr T LOWEST = T(-3e38);        // below any logit's distance from the largest; but 0 * LOWEST is a number
 
 // N where rows or, with labels, classes have weights: sum_i w_i c_{label i}. Launch: grid (1,), block (256,).
 // FLOPs: 2 * rows
@@ -82,7 +81,7 @@ DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weigh
             return share * (class_weight ? class_weight[j] * smooth : smooth);
         };
         T largest = z[0];
-        const auto below = [&](T value) { return value - largest < LOWEST ? LOWEST : value - largest; };
+        const auto below = [&](T value) { return value - largest < LOWEST ? T(LOWEST) : value - largest; };
         visit_classes(z, classes, [&](int, T value) { largest = value > largest ? value : largest; });
         largest = warp_max<LANES>(largest);
         T total = 0, mass = 0, product = 0;

@@ -1,47 +1,35 @@
-// tiled_product.cuh: how a block computes its tile of a matrix product: what matmul_tiled.cu tells, as a part that other
-// kernels put together, too.
+// tiled_product.cuh: how a thread block computes its tile of a matrix product: the work of matmul_tiled.cu, as a part
+// that other kernels combine as well. The tile's sizes are template parameters, so that one kernel can use several.
 //
-// Options: BM, BN, BK (64, 64, 8), the block's tile and its step; WM, WN (32, 32), a warp's tile; TM, TN (8, 4), a
-// thread's tile, of which a warp holds 32; STAGES (3), tiles on their way or multiplied; SLICES (1), groups of warps that
-// share the steps of a tile; MIN_BLOCKS (1), how many blocks a multiprocessor shall hold, which bounds the registers of a
-// thread.
-//
-// Block (32 * BM / WM * BN / WN * SLICES,), with __launch_bounds__(THREADS, MIN_BLOCKS). Some STAGES BK (BM + BN) words
-// of shared memory, 48 KiB at most.
+// A block has Shape::THREADS threads along x. Shared memory: TiledProduct::WORDS elements, aligned to 16 bytes, 48 KiB at
+// most. The option MIN_BLOCKS (1) of a kernel is the number of resident blocks per SM that __launch_bounds__ asks for: it
+// bounds the registers of a thread.
 
 #pragma once
 #include "matmul.cuh"
 #include "tile_loader.cuh"
 
-#ifndef BM
-#define BM 64
-#define BN 64
-#define BK 8
-#define WM 32
-#define WN 32
-#define TM 8
-#define TN 4
-#endif
-#ifndef STAGES
-#define STAGES 3
-#endif
-#ifndef SLICES
-#define SLICES 1
-#endif
 #ifndef MIN_BLOCKS
 #define MIN_BLOCKS 1
 #endif
 
-constexpr int SLICE = WARP * (BM / WM) * (BN / WN);  // threads
-constexpr int THREADS = SLICE * SLICES;
-constexpr int DEPTH = BK / SLICES;  // that a slice takes of a step
-constexpr int LANES_M = WM / TM;
-constexpr int LANES_N = WN / TN;
-static_assert(BM % WM == 0 && BN % WN == 0, "a block's tile is made of warps' tiles");
-static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of 32 threads' tiles");
-static_assert(LANES_M % 2 == 0 && LANES_N % 2 == 0, "lanes alternate along m and n");
-static_assert(BK % SLICES == 0 && DEPTH % 2 == 0, "a slice takes pairs of steps");
-constexpr int SPAN = DEPTH < 16 ? DEPTH : 16;
+// The sizes of a tile: a block computes BM x BN elements of c in steps of BK along k, a warp WM x WN of them, a thread
+// TM x TN. STAGES steps have room in shared memory. SLICES groups of warps share each step: every one takes its k-slice of
+// DEPTH.
+template <int BM_, int BN_, int BK_, int WM_, int WN_, int TM_, int TN_, int STAGES_ = 3, int SLICES_ = 1>
+struct TileShape {
+    static constexpr int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, TM = TM_, TN = TN_;
+    static constexpr int STAGES = STAGES_, SLICES = SLICES_;
+    static constexpr int SLICE = WARP * (BM / WM) * (BN / WN);  // threads of a k-slice
+    static constexpr int THREADS = SLICE * SLICES;
+    static constexpr int DEPTH = BK / SLICES;
+    static constexpr int LANES_M = WM / TM, LANES_N = WN / TN;
+    static constexpr int SPAN = DEPTH < 16 ? DEPTH : 16;
+    static_assert(BM % WM == 0 && BN % WN == 0, "a block's tile is made of warps' tiles");
+    static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of 32 threads' tiles");
+    static_assert(LANES_M % 2 == 0 && LANES_N % 2 == 0, "lanes alternate along m and n");
+    static_assert(BK % SLICES == 0 && DEPTH % 2 == 0, "a k-slice is made of pairs of steps");
+};
 
 // What a thread takes of a tile at a step along k: COUNT elements, as pieces of WIDTH neighbours that are LANES pieces
 // apart.
@@ -65,30 +53,32 @@ struct Fragment {
     }
 };
 
-// What a thread adds up of op(a) op(b) and, where asked for, of the columns of op(b); part_size of a launch with splits
-// is what all threads of a slice do.
-template <bool COLUMNS>
+// What a thread sums of op(a) op(b) and, with COLUMNS, of the columns of op(b). The part_size of a launch with split-K is
+// what all threads of a slice hold of it.
+template <typename Shape, bool COLUMNS>
 struct Sums {
-    T tile[TM][TN];
+    T tile[Shape::TM][Shape::TN];
 };
 
-template <>
-struct Sums<true> {
-    T tile[TM][TN];
-    T columns[TN];
+template <typename Shape>
+struct Sums<Shape, true> {
+    T tile[Shape::TM][Shape::TN];
+    T columns[Shape::TN];
 };
 
-// Where a thread stands: in its slice, its warp in the block's tile, itself among the lanes of the warp's tile.
-// Neighbouring lanes go along n, then along m: a vector load takes less where lanes two apart share its address.
-struct Place {
+// The place of a thread: its slice, its number there, its warp in the block's tile, its lane in the warp's tile.
+// Neighbouring lanes go along n, then along m: a vector load takes fewer cycles where lanes two apart share its address.
+template <typename Shape>
+struct PlaceOf {
     int slice, thread, warp_m, warp_n, lane_m, lane_n;
 
-    static DEVICE Place of_thread() {
-        const int thread = threadIdx.x % SLICE, warp = thread / WARP, lane = thread % WARP;
-        return {static_cast<int>(threadIdx.x / SLICE),
+    static DEVICE PlaceOf of_thread() {
+        constexpr int WARPS_N = Shape::BN / Shape::WN, LANES_N = Shape::LANES_N;
+        const int thread = threadIdx.x % Shape::SLICE, warp = thread / WARP, lane = thread % WARP;
+        return {static_cast<int>(threadIdx.x / Shape::SLICE),
                 thread,
-                warp / (BN / WN) * WM,
-                warp % (BN / WN) * WN,
+                warp / WARPS_N * Shape::WM,
+                warp % WARPS_N * Shape::WN,
                 lane / 2 % 2 + lane / (2 * LANES_N) * 2,
                 lane % 2 + lane / 4 % (LANES_N / 2) * 2};
     }
@@ -98,18 +88,23 @@ struct Place {
 // along k where B_TRANSPOSED. A_VECTORS (B_VECTORS): the operand is copied by vectors, unless it is turned; its rows in
 // memory must be a multiple of 16 bytes long, and aligned. C_VECTORS: likewise c and what is like it. COLUMN_TOTALS:
 // the columns of op(b) are summed on the way.
-template <bool A_TRANSPOSED, bool B_TRANSPOSED, bool A_VECTORS, bool B_VECTORS, bool C_VECTORS, bool COLUMN_TOTALS>
+template <typename Shape, bool A_TRANSPOSED, bool B_TRANSPOSED, bool A_VECTORS, bool B_VECTORS, bool C_VECTORS,
+          bool COLUMN_TOTALS>
 struct TiledProduct {
     static_assert(!(COLUMN_TOTALS && B_TRANSPOSED), "the columns of an op(b) that lies row by row");
 
-    using TileA = Tile<BM, BK, THREADS, !A_TRANSPOSED, A_TRANSPOSED && A_VECTORS ? VECTOR : 1, VECTOR,
-                       A_TRANSPOSED ? 0 : SPAN>;
-    using TileB = Tile<BN, BK, THREADS, B_TRANSPOSED, !B_TRANSPOSED && B_VECTORS ? VECTOR : 1, VECTOR,
-                       B_TRANSPOSED ? SPAN : 0>;
+    static constexpr int BM = Shape::BM, BN = Shape::BN, BK = Shape::BK, TM = Shape::TM, TN = Shape::TN;
+    static constexpr int STAGES = Shape::STAGES, SLICES = Shape::SLICES, SLICE = Shape::SLICE, DEPTH = Shape::DEPTH;
+
+    using Place = PlaceOf<Shape>;
+    using TileA = Tile<BM, BK, Shape::THREADS, !A_TRANSPOSED, A_TRANSPOSED && A_VECTORS ? VECTOR : 1, VECTOR,
+                       A_TRANSPOSED ? 0 : Shape::SPAN>;
+    using TileB = Tile<BN, BK, Shape::THREADS, B_TRANSPOSED, !B_TRANSPOSED && B_VECTORS ? VECTOR : 1, VECTOR,
+                       B_TRANSPOSED ? Shape::SPAN : 0>;
     using Steps = Stages<TileA, TileB, BK, STAGES>;
-    using FragmentA = Fragment<TileA, TM, LANES_M>;
-    using FragmentB = Fragment<TileB, TN, LANES_N>;
-    using Sum = Sums<COLUMN_TOTALS>;
+    using FragmentA = Fragment<TileA, TM, Shape::LANES_M>;
+    using FragmentB = Fragment<TileB, TN, Shape::LANES_N>;
+    using Sum = Sums<Shape, COLUMN_TOTALS>;
 
     static constexpr int WIDTH_C = C_VECTORS ? FragmentB::WIDTH : 1;
     static constexpr int COUNT = sizeof(Sum) / sizeof(T);

@@ -23,7 +23,9 @@ MAX_ELEMENTS = 2**31 - 2**12
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 MAX_THREADS = 1024
 MAX_SHARED = 48 * 1024
-REFUSALS = (1, 701)  # CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
+REFUSALS = (1, 701, 720, 801)
+"""CUDA's numbers for a launch that it refuses: invalid value, out of resources, too large a cooperative launch, not
+supported."""
 
 NULL = np.uint64(0)  # CuPy passes it on as it is; it has no null pointer of its own
 
@@ -52,6 +54,7 @@ class Kernel:
         *args: Any,
         options: Mapping[str, Any] | None = None,
         shared: int = 0,
+        cooperative: bool = False,
     ) -> Callable[[], None]:
         """Check the arguments and compile; return the launch, which may be called again and again.
 
@@ -61,6 +64,7 @@ class Kernel:
             *args: what the kernel's signature asks for.
             options: macros for the compiler.
             shared: bytes of dynamic shared memory, 48 KiB at most.
+            cooperative: whether all blocks are resident at once and may wait for each other.
 
         Raises:
             CompileError: no such kernel, or a source that does not compile.
@@ -84,7 +88,7 @@ class Kernel:
         device = device_of(next(iter(arrays.values())))
         flags = tuple(f"-D{key}={value}" for key, value in {"REAL": CTYPES[dtype], **(options or {})}.items())
         with device.activate():
-            function = _module(device, self.path, flags).get_function(self.name)
+            function = _module(device, self.path, flags, cooperative).get_function(self.name)
         place, launched, label = device.xp.cuda.Device(device.index), device.launched, f"{self.name} ({self.path.name})"
 
         def launch() -> None:
@@ -133,10 +137,12 @@ def _blocks(grid: tuple[int, ...]) -> dict[str, int]:
 
 
 @functools.cache
-def _module(device: Device, path: Path, flags: tuple[str, ...]) -> Any:
+def _module(device: Device, path: Path, flags: tuple[str, ...], cooperative: bool) -> Any:
     """Return the compiled module for one device."""
     try:
-        module = device.xp.RawModule(code=read_source(path), options=("-std=c++17", *flags))
+        module = device.xp.RawModule(
+            code=read_source(path), options=("-std=c++17", *flags), enable_cooperative_groups=cooperative
+        )
         module.compile()
     except GpunetError:
         raise

@@ -9,46 +9,47 @@ from typing import TypeAlias
 import numpy as np
 
 from gpunet.data import Standardizer
-from gpunet.errors import ArgumentError, DataError, MissingPackageError
+from gpunet.errors import ArgumentError, DataError, MissingPackageError, ShapeError
 from gpunet.files import write_bytes
-from gpunet.interop.onnx_graph import Graph
+from gpunet.interop.onnx_estimators import Estimator, as_model
+from gpunet.interop.onnx_graph import FLOAT, INT64, Graph
 from gpunet.interop.onnx_layers import add_layer
-from gpunet.layers import Activation, Dropout, Linear
+from gpunet.interop.onnx_shapes import Row, input_row, output_row
 from gpunet.models import Model
 from gpunet.ops._cosine_similarity import EPS
-
-FLOAT, INT64, STRING = 1, 7, 8
-"""ONNX's numbers of the types of elements (TensorProto.DataType in onnx.proto)."""
 
 IR_VERSION = 10
 OPSETS = (20, 21)
 """20 is the first with GELU, 21 the newest that a file of IR version 10 may ask for."""
 
 
-def to_onnx(model: Model, path: str | Path, *, input_shape: tuple[int, ...] | None = None, opset: int = 20) -> None:
-    """Write a model as the ONNX file `path` (IR version 10), with an axis 0 of any length.
+def to_onnx(
+    model: Model | Estimator, path: str | Path, *, input_shape: tuple[int | None, ...] | None = None, opset: int = 20
+) -> None:
+    """Write a model, or an estimator of `gpunet.sklearn`, as the ONNX file `path` (IR version 10).
 
-    Its input is "X", (rows, features...): raw features as `model.predict` takes them, float32, or int64 where the first
-    layer takes indices. Its output
-    "prediction" is what `model.predict` returns for them: class names, class indices, or values in the units of the
-    training targets. A classifier's second output, "probabilities", is what `model.predict_proba` returns. Every
-    number in the file is float32, also where the model's own dtype is float64. Where the model was trained on a CSV
-    file, the metadata "features" lists the features' names as JSON.
+    Its input is "X", (rows, features...): any number of raw rows as `model.predict` takes them, float32, or int64 where
+    the first layer takes indices. Its output "prediction" is what `model.predict` returns for them: class names (of an
+    estimator, its labels of any type), class indices, or values in the units of the training targets. A classifier's
+    second output, "probabilities", is what `model.predict_proba` returns. Every number in the file is float32, also
+    where the model's own dtype is float64. Where the model was trained on a CSV file, the metadata "features" lists the
+    features' names as JSON.
 
     Args:
-        model: the model, on any device.
+        model: the model, or the fitted estimator, on any device.
         path: the file to write.
-        input_shape: the shape of a row of X; by default that of the model's standardisation, else what its first layer
+        input_shape: the shape of a row of X, with None for an axis of any length, such as (None, 3) for 3 features at
+            each of any number of steps; by default that of the model's standardisation, else what its first layer
             takes.
         opset: the version of the ONNX operators, 20 or 21.
 
     Raises:
-        ArgumentError: a layer or an activation function without an ONNX form, which is named; an input shape that must
-            be given; another opset.
+        ArgumentError: a layer or an activation function without an ONNX form, which is named; neither a model nor a
+            fitted estimator; an input shape that is none or must be given; another opset.
         DataError: a number that float32 cannot hold.
         MissingPackageError: onnx is not installed.
         OSError: the file cannot be written; one that was there before is untouched.
-        ShapeError: the model does not take such rows.
+        ShapeError: the model does not take such rows, or not at any length.
     """
     if opset not in OPSETS:
         raise ArgumentError(
@@ -59,17 +60,19 @@ def to_onnx(model: Model, path: str | Path, *, input_shape: tuple[int, ...] | No
         from onnx import helper
     except ImportError:
         raise MissingPackageError("to_onnx needs onnx: pip install 'onnx>=1.17'") from None
-    shape = _input_shape(model) if input_shape is None else tuple(input_shape)
-    row = model.output_shape(shape)
+    network = model if isinstance(model, Model) else as_model(model)
+    row = input_row(network, input_shape)
     graph = Graph()
-    x = "X" if model.input_scaler is None else _standardised(graph, model.input_scaler)
-    y = add_layer(graph, model, x, shape)
-    outputs = _outputs(graph, model, y, row)
+    x = "X" if network.input_scaler is None else _standardised(graph, network.input_scaler)
+    y = add_layer(graph, network, x, row)
+    if not isinstance(model, Model) and model.out_activation_ == "exp":  # a regression of counts, by the Poisson loss
+        y = graph.add("Exp", y)
+    outputs = _outputs(graph, network, y, output_row(network, row))
     proto = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "gpunet",
-            [helper.make_tensor_value_info("X", FLOAT if model.index_range is None else INT64, ["rows", *shape])],
+            [helper.make_tensor_value_info("X", FLOAT if network.index_range is None else INT64, ["rows", *row])],
             [helper.make_tensor_value_info(name, kind, ["rows", *row]) for name, kind, row in outputs],
             graph.constants,
         ),
@@ -77,19 +80,9 @@ def to_onnx(model: Model, path: str | Path, *, input_shape: tuple[int, ...] | No
         ir_version=IR_VERSION,
         producer_name="gpunet",
     )
-    if model.schema is not None:
-        helper.set_model_props(proto, {"features": json.dumps(model.schema.feature_names)})
+    if network.schema is not None:
+        helper.set_model_props(proto, {"features": json.dumps(network.schema.feature_names)})
     write_bytes(path, proto.SerializeToString())
-
-
-def _input_shape(model: Model) -> tuple[int, ...]:
-    """Return the shape of a row of X, where the model tells it."""
-    if model.input_scaler is not None:
-        return model.input_scaler.mean.shape
-    first = next((leaf for leaf in model.leaves().values() if not isinstance(leaf, Activation | Dropout)), None)
-    if isinstance(first, Linear):
-        return (first.in_features,)
-    raise ArgumentError(f"to_onnx: {model!r} takes rows of several shapes; say which, such as input_shape=(1, 28, 28).")
 
 
 def _standardised(graph: Graph, scaler: Standardizer) -> str:
@@ -102,12 +95,16 @@ def _standardised(graph: Graph, scaler: Standardizer) -> str:
     return graph.add("Div", centred, scale)
 
 
-Outputs: TypeAlias = list[tuple[str, int, tuple[int, ...]]]
+Outputs: TypeAlias = list[tuple[str, int, Row]]
 """The graph's outputs: names, ONNX's numbers of their types, and the shapes of a row."""
 
 
-def _outputs(graph: Graph, model: Model, y: str, row: tuple[int, ...]) -> Outputs:
+def _outputs(graph: Graph, model: Model, y: str, row: Row) -> Outputs:
     """Add what `predict` and `predict_proba` make of the raw outputs `y`, whose rows have the shape `row`."""
+    if row == (None,) or (None in row and model.target_scaler is not None):
+        raise ShapeError(
+            "to_onnx: how many values a row has in the output must not vary; give its length in input_shape."
+        )
     if model.task == "classification":
         graph.add("Softmax", y, output="probabilities")
         labels = _labels(graph, model, graph.add("ArgMax", y, axis=-1, keepdims=0), row[:-1])
@@ -141,10 +138,11 @@ def _cosine(graph: Graph, y: str) -> str:
     return graph.add("ReduceSum", graph.add("Mul", *pair), np.array([-1]), keepdims=0)
 
 
-def _labels(graph: Graph, model: Model, indices: str, row: tuple[int, ...]) -> tuple[str, int, tuple[int, ...]]:
+def _labels(graph: Graph, model: Model, indices: str, row: Row) -> tuple[str, int, Row]:
     """Add the way from class indices to names, where the classes have them, as the output "prediction"."""
     if model.classes is None:
         graph.add("Identity", indices, output="prediction")
         return ("prediction", INT64, row)
-    graph.add("Gather", np.array(model.classes, object), indices, output="prediction")
-    return ("prediction", STRING, row)
+    names = np.array(model.classes)
+    graph.add("Gather", names.astype(object) if names.dtype.kind == "U" else names, indices, output="prediction")
+    return ("prediction", graph.constants[-1].data_type, row)

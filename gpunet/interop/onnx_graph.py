@@ -8,6 +8,9 @@ import numpy as np
 
 from gpunet.errors import DataError
 
+FLOAT, INT64, DOUBLE = 1, 7, 11
+"""ONNX's numbers of the types of elements (TensorProto.DataType in onnx.proto)."""
+
 
 class Graph:
     """An ONNX graph, to which nodes are added one after the other; a value is known by its name.

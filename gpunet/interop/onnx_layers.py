@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpunet.device import CPU, to_host
+from gpunet.device import to_host
 from gpunet.errors import ArgumentError
-from gpunet.interop.onnx_graph import Graph
+from gpunet.interop.onnx_graph import DOUBLE, FLOAT, Graph
+from gpunet.interop.onnx_shapes import Row, fixed, output_row
 from gpunet.layers import (
     GEGLU,
     GLU,
@@ -37,7 +38,6 @@ from gpunet.layers import (
     TransformerEncoderLayer,
 )
 from gpunet.layers.stack import Stack
-from gpunet.layers.transformer import sinusoids
 from gpunet.models import MLP, Sequential
 from gpunet.ops.activations import (
     ELU,
@@ -53,8 +53,6 @@ from gpunet.ops.activations import (
     Tanh,
 )
 from gpunet.ops.window import Window
-
-Row: TypeAlias = tuple[int, ...]
 
 LayerForm: TypeAlias = Callable[[Graph, Any, str, Row], str]
 """Adds a layer's nodes to the graph: takes the input's name and the shape of its rows, returns the output's name."""
@@ -90,7 +88,7 @@ def _form(table: Mapping[Any, Any], which: object) -> Any:
 def _stack(graph: Graph, stack: Stack, x: str, row: Row) -> str:
     for position, layer in enumerate(stack.layers):
         try:
-            x, row = add_layer(graph, layer, x, row), layer.output_shape(row)
+            x, row = add_layer(graph, layer, x, row), output_row(layer, row)
         except ArgumentError as error:
             raise ArgumentError(f"layer {position}, {error}") from None
     return x
@@ -108,7 +106,7 @@ def _residual(graph: Graph, layer: Residual, x: str, row: Row) -> str:
 
 
 def _glu(graph: Graph, layer: GLU, x: str, row: Row) -> str:
-    half = (0, *layer.output_shape(row))[layer.dim]
+    half = fixed(layer, (0, *output_row(layer, row))[layer.dim])
     a, b = (graph.add("Slice", x, *np.array([[at], [at + half], [layer.dim]])) for at in (0, half))
     return graph.add("Mul", a, _activation(graph, layer, b, row))
 
@@ -116,7 +114,7 @@ def _glu(graph: Graph, layer: GLU, x: str, row: Row) -> str:
 def _batch_norm(graph: Graph, layer: BatchNorm1d | BatchNorm2d, x: str, row: Row) -> str:
     if not layer.buffers:
         raise ArgumentError(f"{layer!r} without running statistics has no ONNX form: it computes rows by their batch.")
-    params = [to_host(a) for a in layer.params.values()] or [np.ones(row[0]), np.zeros(row[0])]
+    params = [to_host(a) for a in layer.params.values()] or [np.ones(layer.num_features), np.zeros(layer.num_features)]
     running = (to_host(layer.buffers[name]) for name in ("running_mean", "running_var"))
     return graph.add("BatchNormalization", x, *params, *running, epsilon=layer.eps)
 
@@ -140,21 +138,38 @@ BY_HEAD = (0, 2, 1, 3)
 
 def _attention(graph: Graph, layer: MultiHeadAttention, x: str, row: Row) -> str:
     """Add self-attention, softmax(q·kᵀ/√d + mask)·v in each head."""
-    (length, embed_dim), heads, features = row, layer.num_heads, layer.embed_dim // layer.num_heads
-    q = graph.add("Reshape", _linear(graph, layer.q_proj, x, row), np.array([0, length, heads, features]))
-    kv = graph.add("Reshape", _linear(graph, layer.kv_proj, x, row), np.array([0, length, 2, heads, features]))
+    heads, features = layer.num_heads, layer.embed_dim // layer.num_heads  # a 0 in a new shape keeps the axis
+    q = graph.add("Reshape", _linear(graph, layer.q_proj, x, row), np.array([0, 0, heads, features]))
+    kv = graph.add("Reshape", _linear(graph, layer.kv_proj, x, row), np.array([0, 0, 2, heads, features]))
     k, v = (graph.add("Gather", kv, np.array(part), axis=2) for part in range(2))
     q, k, v = (graph.add("Transpose", a, perm=perm) for a, perm in ((q, BY_HEAD), (k, (0, 2, 3, 1)), (v, BY_HEAD)))
     scores = graph.add("Mul", graph.add("MatMul", q, k), np.array(features**-0.5))
     if layer.causal:
-        scores = graph.add("Add", scores, np.triu(np.full((length, length), -np.inf), 1))
+        hidden = graph.add("Expand", np.array(-np.inf), graph.add("Shape", scores, start=2))
+        scores = graph.add("Add", scores, graph.add("Trilu", hidden, np.array(1)))
     answers = graph.add("Transpose", graph.add("MatMul", graph.add("Softmax", scores), v), perm=BY_HEAD)
-    return _linear(graph, layer.out_proj, graph.add("Reshape", answers, np.array([0, length, embed_dim])), row)
+    return _linear(graph, layer.out_proj, graph.add("Reshape", answers, np.array([0, 0, layer.embed_dim])), row)
+
+
+def _positions(graph: Graph, layer: SinusoidalPositions, x: str, row: Row) -> str:
+    """Add sines of any number of positions; float32 would cost the angles of far ones their digits."""
+
+    def double(value: str | np.ndarray) -> str:
+        return graph.add("Cast", value, to=DOUBLE)
+
+    features = fixed(layer, row[1])
+    column = np.arange(features)
+    exponent = graph.add("Div", double(column // 2 * 2), double(np.array(features)))
+    length = graph.add("Squeeze", graph.add("Shape", x, start=1, end=2))
+    position = graph.add("Unsqueeze", graph.add("Range", np.array(0), length, np.array(1)), np.array([1]))
+    angles = graph.add("Div", double(position), graph.add("Pow", double(np.array(10000)), exponent))
+    sines = graph.add("Where", column % 2 == 1, graph.add("Cos", angles), graph.add("Sin", angles))
+    return graph.add("Add", x, graph.add("Cast", sines, to=FLOAT))
 
 
 def _convolution(graph: Graph, layer: Conv1d | Conv2d, x: str, row: Row) -> str:
     params = (to_host(a) for a in layer.params.values())  # the weight, and the bias where there is one
-    return graph.add("Conv", x, *params, group=layer.groups, **_window(layer))
+    return _activation(graph, layer, graph.add("Conv", x, *params, group=layer.groups, **_window(layer)), row)
 
 
 def _avg_pool(graph: Graph, layer: AvgPool2d, x: str, row: Row) -> str:
@@ -219,7 +234,7 @@ LAYERS: dict[type[Layer], LayerForm] = {
     RNN: _rnn,
     Residual: _residual,
     Sequential: _stack,
-    SinusoidalPositions: lambda graph, layer, x, row: graph.add("Add", x, sinusoids(*row, CPU, np.dtype(np.float32))),
+    SinusoidalPositions: _positions,
     SwiGLU: _stack,
     TransformerEncoderLayer: _stack,
 }

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from gpunet.device import to_host
 from gpunet.errors import ArgumentError, DTypeError, MissingPackageError, ModelFileError
 from gpunet.interop.torch_layers import TWINS
-from gpunet.layers import GlobalAvgPool2d, Layer, Linear, TransformerEncoderLayer
+from gpunet.layers import Conv2d, GlobalAvgPool2d, Layer, Linear
 from gpunet.layers.stack import Stack
 from gpunet.models import Model
 
@@ -24,16 +24,17 @@ from gpunet.models import Model
 def load_torch(model: Model, source: str | Path | Mapping[str, Any], *, modules: Sequence[str] | None = None) -> None:
     """Take over the weights of a PyTorch module. What the module does between its weights is not checked.
 
-    The tensors go to the layers with parameters by the names of a `torch.nn.Sequential` of the same layers, where an
-    activation of a `Linear` and the flattening of a `GlobalAvgPool2d` are modules of their own; else in the order of
-    the numbers in their names, such as fc1 and fc2. Where the model has a standardisation, set it to what the module
-    was trained with, or to None.
+    The tensors go to the layers with parameters by the names of a `torch.nn.Sequential` of the same layers, where the
+    activation of a `Linear` or convolution and the flattening of a `GlobalAvgPool2d` are modules of their own; else in
+    the order of the numbers in their names, such as fc1 and fc2. A `TransformerEncoderLayer` is one module, PyTorch's
+    with `norm_first=True`. Where the model has a standardisation, set it to what the module was trained with, or to
+    None.
 
     Args:
         model: the model, on any device; floats are rounded to its dtype.
         source: a state_dict (tensors, or arrays of any device), or a safetensors file, which needs no PyTorch.
         modules: the names of the PyTorch modules that hold the weights, in the order of the model's layers, such as
-            ["hidden", "out"].
+            ["hidden", "out"]; [""] for those of a layer alone.
 
     Raises:
         ArgumentError: tensors that are missing, of no layer, or of another shape: all are listed, and nothing has
@@ -126,17 +127,12 @@ def _twins(layer: Layer, path: str = "") -> dict[str, Layer]:
     found: dict[str, Layer] = {}
     if type(layer) in TWINS:
         return {path: layer} if _tensors(layer) else {}
-    if isinstance(layer, TransformerEncoderLayer):
-        parts = {name: getattr(layer, name) for name in ("norm1", "self_attn", "norm2", "linear1", "linear2")}
-    elif isinstance(layer, Stack):
-        parts = _numbered(layer.layers)
+    if isinstance(layer, Stack):
+        for place, part in _numbered(layer.layers).items():
+            found |= _twins(part, _joined(path, place))
     elif any(leaf.params or leaf.buffers for leaf in layer.leaves().values()):
         known = ", ".join(twin.__name__ for twin in TWINS)
         raise ArgumentError(f"layer {path}, {type(layer).__name__}, has no PyTorch twin. Those with one: {known}.")
-    else:
-        return {}
-    for name, part in parts.items():
-        found |= _twins(part, _joined(path, name))
     return found
 
 
@@ -146,7 +142,7 @@ def _numbered(layers: Iterable[Layer]) -> dict[str, Layer]:
     place = 0
     for layer in layers:
         found[str(place)] = layer
-        fused = isinstance(layer, Linear) and layer.activation.name != "identity"
+        fused = isinstance(layer, Linear | Conv2d) and layer.activation.name != "identity"
         place += 2 if fused or isinstance(layer, GlobalAvgPool2d) else 1
     return found
 
@@ -156,7 +152,8 @@ def _layers(model: Model, modules: list[str] | None, given: Collection[str]) -> 
     layers = _twins(model)
     if modules is not None:
         return _renamed(layers, modules)
-    found = {_module(name, given): None for name in given}
+    own = {name for layer in layers.values() for name in _tensors(layer)}
+    found = {_module(name, own): None for name in given}
     if len(found) != len(layers) or found.keys() == layers.keys():
         return layers
     ordered = sorted(found, key=_numbers)
@@ -189,11 +186,16 @@ def _tensors(layer: Layer) -> dict[str, np.ndarray]:
     return TWINS[type(layer)].tensors(layer)
 
 
-def _module(name: str, given: Collection[str]) -> str:
-    """Return the module that a tensor belongs to; that of attention's output projection is the attention itself."""
-    module = name.rpartition(".")[0]
-    parent = re.sub(r"(^|\.)out_proj$", "", module)
-    return parent if _joined(parent, "in_proj_weight") in given else module
+def _module(name: str, own: Collection[str]) -> str:
+    """Return the module that a tensor belongs to.
+
+    Args:
+        name: the tensor's whole name.
+        own: the names of tensors within a module, such as "weight", or "out_proj.weight" in attention.
+    """
+    words = name.split(".")
+    inside = next((i for i in range(len(words)) if ".".join(words[i:]) in own), -1)
+    return ".".join(words[:inside])
 
 
 def _shape(tensor: Any) -> tuple[int, ...]:

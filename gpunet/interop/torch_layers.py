@@ -21,6 +21,7 @@ from gpunet.layers import (
     Linear,
     MultiHeadAttention,
     RMSNorm,
+    TransformerEncoderLayer,
 )
 
 
@@ -62,6 +63,25 @@ def _load_attention(layer: MultiHeadAttention, arrays: Mapping[str, np.ndarray])
         parts = (layer.q_proj, q), (layer.kv_proj, kv), (layer.out_proj, arrays[f"out_proj.{name}"])
         for part, a in parts:
             _assign(part, _transposed({name: a}))
+
+
+ENCODER_PARTS = ("self_attn", "linear1", "linear2", "norm1", "norm2")
+"""The layers inside an encoder layer, by PyTorch's names and gpunet's."""
+
+
+def _encoder(layer: TransformerEncoderLayer) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for part in ENCODER_PARTS:
+        inner = getattr(layer, part)
+        arrays |= {f"{part}.{name}": a for name, a in TWINS[type(inner)].tensors(inner).items()}
+    return arrays
+
+
+def _load_encoder(layer: TransformerEncoderLayer, arrays: Mapping[str, np.ndarray]) -> None:
+    for part in ENCODER_PARTS:
+        inner = getattr(layer, part)
+        own = {name.removeprefix(f"{part}."): a for name, a in arrays.items() if name.startswith(f"{part}.")}
+        TWINS[type(inner)].load(inner, own)
 
 
 def _batch_norm(layer: Layer) -> dict[str, np.ndarray]:
@@ -107,4 +127,5 @@ TWINS: dict[type[Layer], Twin] = {
     MultiHeadAttention: Twin(_attention, _load_attention),
     RMSNorm: SAME,
     RNN: RECURRENT,
+    TransformerEncoderLayer: Twin(_encoder, _load_encoder),
 }

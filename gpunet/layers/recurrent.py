@@ -34,7 +34,7 @@ class Recurrent(Layer):
         name = type(self).__name__
         self.input_size = whole(f"{name}: input_size", input_size)
         self.hidden_size = whole(f"{name}: hidden_size", hidden_size)
-        self.return_sequences = return_sequences
+        self.return_sequences = bool(return_sequences)
         bound, columns, rng = 1 / math.sqrt(hidden_size), self.gates * hidden_size, np.random.default_rng(rng)
         draw = initializer(lambda shape, generator: generator.uniform(-bound, bound, shape))
         params = {"weight_ih": draw((input_size, columns), rng), "weight_hh": draw((hidden_size, columns), rng)}

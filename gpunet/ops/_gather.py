@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,58 +48,46 @@ def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
     return out
 
 
-class Resident(NamedTuple):
-    """The data of an epoch on a GPU, as a kernel reads it that gathers rows by itself.
-
-    What the layers take of a feature x is T(x) or, with a mean and a factor, T((double(x) - mean) * factor), where T is
-    the model's dtype: each is rounded once, to nearest.
-
-    Attributes:
-        features: (n, ...), C-contiguous, in the dtype of the data.
-        mean: (...) float64 of the shape of a row, or None.
-        factor: likewise, with `mean`.
-        targets: (n, ...), in a dtype of 4 or 8 bytes.
-        weights: (n,) of the rows, in the model's dtype, or None.
-        order: (n,) int64, that of the epoch.
-        place: (1,) int64, where in the order the next batch begins.
-    """
-
-    features: Array
-    mean: Array | None
-    factor: Array | None
-    targets: Array
-    weights: Array | None
-    order: Array
-    place: Array
-
-
-def gather_batch(data: Resident, count: int, dtype: np.dtype[Any], *, tape: Tape) -> list[Array]:
-    """Return the next batch on a GPU, in one launch, and move `data.place` on by its rows.
+def gather_batch(
+    arrays: Sequence[Array],
+    scaling: Sequence[Array | None],
+    order: Array,
+    first: Array,
+    count: int,
+    dtype: np.dtype[Any],
+    *,
+    tape: Tape,
+) -> list[Array]:
+    """Return the next batch on a GPU, in one launch, and move `first` on; features are converted on their way.
 
     Args:
-        data: the data.
+        arrays: features (n, ...) and one or two more arrays (n, ...) of elements of 4 or 8 bytes, C-contiguous.
+        scaling: float64 means and factors of the shape of a row of features x, which become (x - mean) * factor,
+            computed in float64 and rounded once; or two `None`s.
+        order: (n,) int64, the order of the epoch.
+        first: (1,) int64, the place in it of the batch's first row; it is moved on by `count`.
         count: rows of the batch.
-        dtype: of the features as the layers take them.
+        dtype: of the features in the batch.
         tape: where memory comes from.
 
     Returns:
-        Features, targets and, if there are any, row weights.
+        The rows order[first : first + count] of each array.
     """
-    xp = array_module(features=data.features, order=data.order)
-    given = [a for a in (data.targets, data.weights) if a is not None]
-    features = tape.empty((count, *data.features.shape[1:]), dtype, xp)
-    outs = [tape.empty((count, *a.shape[1:]), a.dtype, xp) for a in given]
-    widths = [math.prod(a.shape[1:]) * a.itemsize // 4 for a in given]
-    words, of_batch = ([*map(_words, arrays), None][:2] for arrays in (given, outs))
+    features, *others = arrays
+    xp = array_module(*arrays, order=order, first=first)
+    out = tape.empty((count, *features.shape[1:]), dtype, xp)
+    outs = [tape.empty((count, *a.shape[1:]), a.dtype, xp) for a in others]
+    width, *widths = (math.prod(a.shape[1:]) for a in arrays)
+    widths = [n * a.itemsize // 4 for n, a in zip(widths, others, strict=True)]
+    words, of_batch = ([*map(_words, given), None][:2] for given in (others, outs))
     GATHER_BATCH(
-        (_blocks(features, *outs),),
+        (_blocks(out, *outs),),
         (THREADS,),
-        *(data.features, data.mean, data.factor, *words, data.order, data.place),
-        *(zeros(tape, (1,), np.dtype(np.uint32), xp), features, *of_batch),
-        *(len(data.features), math.prod(data.features.shape[1:]), *[*widths, 0][:2], len(data.order), count),
-        options={"SOURCE": CTYPES[data.features.dtype]},
+        *(features, *scaling, *words, order, first, zeros(tape, (1,), np.dtype(np.uint32), xp), out, *of_batch),
+        *(len(features), width, *[*widths, 0][:2], len(order), count),
+        options={"SOURCE": CTYPES[features.dtype]},
     )
-    return [features, *outs]
+    return [out, *outs]
 
 
 def _blocks(*outs: Array) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Tile(NamedTuple):
-    """How a block computes its part of the result: the options of the kernels "tiled" and "mma" of these names.
+    """How a block computes its part of the result: `TileShape` of the kernel "tiled", in its order; also for "mma".
 
     Attributes:
         bm: rows of the block's tile.
@@ -54,9 +54,14 @@ class Tile(NamedTuple):
         """Return how many tiles a result of m rows and n columns has."""
         return math.ceil(m / self.bm) * math.ceil(n / self.bn)
 
-    def options(self) -> dict[str, int]:
+    @property
+    def shape(self) -> str:
+        """The arguments of the kernels' `TileShape`, such as "64,64,8,32,32,8,4,3,1"."""
+        return ",".join(map(str, self[:-1]))
+
+    def options(self) -> dict[str, str | int]:
         """Return the options of the kernel."""
-        return {name.upper(): size for name, size in self._asdict().items() if size}
+        return {"TILE": self.shape, "MIN_BLOCKS": self.min_blocks}
 
     def __str__(self) -> str:
         return f"{self.bm}x{self.bn}x{self.bk}" + (f" in {self.slices} slices" if self.slices > 1 else "")

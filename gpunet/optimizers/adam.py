@@ -81,10 +81,13 @@ class Adam(Optimizer):
         np.subtract(p, t, out=p)
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
+        return p, g, *slots, p.size, *self.kernel_settings()
+
+    def kernel_settings(self) -> tuple[Any, ...]:
+        """Return the numbers of the rule that stay from step to step, as its kernels take them."""
         logs = [math.log(beta) if beta else -math.inf for beta in self.betas]
         rests = [1 - beta for beta in self.betas]
-        scalars = (*self.betas, *logs, *rests, self.eps, self.weight_decay, self._decoupled)
-        return p, g, *slots, p.size, *scalars
+        return *self.betas, *logs, *rests, self.eps, self.weight_decay, self._decoupled
 
 
 class AdamW(Adam):

@@ -64,4 +64,8 @@ class SGD(Optimizer):
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
         velocity = slots[0] if slots else None
-        return p, g, velocity, p.size, self.momentum, self.weight_decay, self.nesterov
+        return p, g, velocity, p.size, *self.kernel_settings()
+
+    def kernel_settings(self) -> tuple[Any, ...]:
+        """Return the numbers of the rule that stay from step to step, as its kernels take them."""
+        return self.momentum, self.weight_decay, self.nesterov

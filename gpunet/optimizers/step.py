@@ -6,6 +6,7 @@ ones, and the step counts all the same.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
@@ -210,7 +211,6 @@ class DeviceStep:
     Attributes:
         params: the parameters.
         progress: the number of the step and the learning rates.
-        launches: the step; the caller counts it in the optimizer's counter.
     """
 
     def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
@@ -218,8 +218,12 @@ class DeviceStep:
         self.store = store
         self.params = store.params
         self.progress = progress or Progress(optimizer, store.device, store.params.dtype)
-        with store.device.activate():
-            self.launches = list(self._prepare())
+
+    @functools.cached_property
+    def launches(self) -> list[Callable[[], None]]:
+        """The launches of a step, compiled when they are first asked for; the caller counts it in the counter."""
+        with self.store.device.activate():
+            return list(self._prepare())
 
     def __call__(self) -> None:
         """Do a step."""

@@ -42,7 +42,14 @@ def is_available() -> bool:
 
 def _device_properties(device: int) -> dict[str, Any]:
     Device(device).use()
-    return {"name": b"gpunet simulator", "major": 9, "minor": 0, "multiProcessorCount": 16, "warpSize": 32}
+    return {
+        "name": b"gpunet simulator",
+        "major": 9,
+        "minor": 0,
+        "multiProcessorCount": 16,
+        "warpSize": 32,
+        "cooperativeLaunch": 1,
+    }
 
 
 runtime = SimpleNamespace(

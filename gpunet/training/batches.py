@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from gpunet.cuda import CTYPES
 from gpunet.data import Standardizer
 from gpunet.device import Array, Device
 from gpunet.errors import GpunetWarning
-from gpunet.ops._gather import Resident, gather_batch
+from gpunet.ops._gather import gather_batch
 from gpunet.recording import do, records_native
 from gpunet.tape import Tape
 from gpunet.training.running import RunningMeans
@@ -24,6 +24,25 @@ GATHER = native.Kernel("gather.cpp", "gather")
 CONVERT = native.Kernel("gather.cpp", "gather_features")
 ADVANCE = native.Kernel("gather.cpp", "advance")
 MOST_ARRAYS = 3
+
+
+class Rows(NamedTuple):
+    """Where a kernel that gathers the batches itself finds their rows, and where it adds its sums.
+
+    Attributes:
+        arrays: features, targets and, if there are any, row weights, (rows, ...); the features in their own dtype.
+        scaling: float64 means and factors of the shape of a row of features, or two `None`s. The layers take of a
+            feature x, in the model's dtype T, T((double(x) - mean) * factor) or T(x), rounded once.
+        order: (rows,) int64, the order of the epoch; None: as they lie.
+        place: (1,) int64, the place of the next batch in it; None: the first.
+        totals: (2,) float64, the sums of the metrics; None: there are none.
+    """
+
+    arrays: Sequence[Array]
+    scaling: Sequence[Array | None]
+    order: Array | None
+    place: Array | None
+    totals: Array | None
 
 
 class Batches:
@@ -41,6 +60,7 @@ class Batches:
         scaler: the standardisation that the features go through, or None.
 
     Attributes:
+        kinds: shape of a row and dtype of each array.
         place: (1,) int64 on the device: rows of the epoch that were handed out.
         on_device: whether the data lies where the training takes place.
     """
@@ -50,7 +70,7 @@ class Batches:
         self.on_device = True
         self._dtype, self._scaler = dtype, scaler
         self._like = _like(device, arrays, dtype, scaler)
-        self._kinds = [(a.shape[1:], a.dtype) for a in arrays]
+        self.kinds = [(a.shape[1:], a.dtype) for a in arrays]
         self._converts = scaler is not None or arrays[0].dtype != dtype
         with device.activate():
             self.place: Array = device.xp.zeros(1, np.int64)
@@ -98,13 +118,6 @@ class Batches:
             for mirror, a in zip(self._mirrors, arrays, strict=True):
                 mirror.update(np.ascontiguousarray(a), staging)
 
-    @property
-    def resident(self) -> Resident:
-        """The data on the GPU, for a kernel that gathers its rows by itself."""
-        features, targets, *weights = (mirror.array for mirror in self._mirrors)
-        mean, factor = self._scaling
-        return Resident(features, mean, factor, targets, weights[0] if weights else None, self._order, self.place)
-
     def release(self) -> None:
         """Let go of the data in host memory."""
         self._arrays = []
@@ -125,12 +138,12 @@ class Batches:
     def next(self, count: int, tape: Tape) -> list[Array]:
         """Return the next `count` rows of each array and move on; a recorded step does so at each replay."""
         if self._mirrors:
-            return gather_batch(self.resident, count, self._dtype, tape=tape)
+            return gather_batch(*self.rows(), count, self._dtype, tape=tape)
         if self.device.xp is not np:
             rows = self._next_rows(count)
             batch = [a[rows] for a in self._arrays]
             return [self.device.asarray(a) for a in (self._converted(batch[0]), *batch[1:])]
-        (shape, dtype), *rest = self._kinds
+        (shape, dtype), *rest = self.kinds
         features = tape.empty((count, *shape), self._dtype, np)
         others = [tape.empty((count, *of_row), kind, np) for of_row, kind in rest]
         if records_native():
@@ -152,13 +165,17 @@ class Batches:
         sizes = [0 if a is None else a[:1].nbytes for a in copied] + [0] * len(missing)
         GATHER(self._sources, self.place, *outs, *missing, *sizes, count, count=count)
         if self._converts:
-            options = {"SOURCE": CTYPES[self._kinds[0][1]]}
+            options = {"SOURCE": CTYPES[self.kinds[0][1]]}
             width = features[:1].size
             CONVERT(self._sources, self.place, features, width, count, count=count, options=options)
         ADVANCE(self.place, count)
 
     def _converted(self, x: np.ndarray) -> np.ndarray:
         return x.astype(self._dtype, copy=False) if self._scaler is None else self._scaler.apply(x, self._dtype)
+
+    def rows(self) -> tuple[Sequence[Array], Sequence[Array | None], Array, Array]:
+        """Return, on a GPU, the arrays, the scaling of the features, the order of the epoch and the place in it."""
+        return [mirror.array for mirror in self._mirrors], self._scaling, self._order, self.place
 
     def _next_rows(self, count: int) -> np.ndarray:
         first = int(self.place[0])
@@ -190,17 +207,17 @@ class NextRows:
 
     def __init__(self, batches: Batches, count: int, running: RunningMeans):
         self._batches, self._count, self._running = batches, count, running
+        self.kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]] = batches.kinds
         self.advances: Sequence[Array] = (batches.place, running.totals)
         self.recordable = batches.on_device
-
-    @property
-    def resident(self) -> Resident:
-        """The data of the epoch on the GPU."""
-        return self._batches.resident
 
     def load(self, tape: Tape) -> list[Array]:
         """Return the next rows."""
         return self._batches.next(self._count, tape)
+
+    def rows(self) -> Rows:
+        """Return where the rows of the batches are."""
+        return Rows(*self._batches.rows(), self._running.totals)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Add a step's loss and right answers."""

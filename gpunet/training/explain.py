@@ -13,7 +13,6 @@ from gpunet.cuda import Launch
 from gpunet.native import Program
 
 PRODUCTS = ("dot", "matmul")
-TILE = ("BM", "BN", "BK", "WM", "WN", "TM", "TN")
 
 
 class Node(NamedTuple):
@@ -64,8 +63,8 @@ def launch_node(launch: Launch) -> Node:
     """Return the node of a launch on a GPU."""
     options = launch.options
     choice = f"grid {'x'.join(map(str, launch.grid))}, block {'x'.join(map(str, launch.block))}"
-    if tile := "x".join(str(options[name]) for name in TILE if name in options):
-        choice += f", tile {tile}"
+    if tile := options.get("TILE"):
+        choice += f", tile {str(tile).replace(',', 'x')}"
     if activation := options.get("ACTIVATION"):
         choice += f", {activation}{'' if not options.get('GRADIENT') else ' backward'}"
     return Node(launch.kernel, tuple(launch.shapes.values()), choice, launch.nbytes, launch.flops)

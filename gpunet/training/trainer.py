@@ -48,7 +48,8 @@ class Trainer(Versioned):
         seed: the seed of shuffles, dropout masks and the validation split.
         executor: what runs the training step: "eager", its code; "numpy", its recorded NumPy calls; "native", its
             recorded C++ nodes on all cores (needs a C++ compiler); "graph", on a GPU its kernels in a CUDA graph;
-            "auto", the fastest one that there is. Where the step cannot be recorded, "auto" warns and runs it eagerly.
+            "persistent", on a GPU one kernel that runs many steps of a small MLP; "auto", the fastest one that there
+            is. Where the step cannot be recorded, "auto" warns and runs it eagerly.
         precision: "float32", or "tf32": on a GPU, float32 products on tensor cores, which round their operands to 10
             bits of mantissa.
         distributed: "mpi": the ranks that `mpiexec -n` started train together, each on its rows of every batch, with

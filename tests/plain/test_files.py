@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from every_layer import EXAMPLES, example
 from numpy.testing import assert_array_equal
 
 import gpunet as gn
@@ -93,6 +94,43 @@ class TestRoundTrip:
         assert back.keys() == arrays.keys()
         for name, b in back.items():
             assert_array_equal(b, arrays[name], strict=True)
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    def test_equal_models_give_equal_bytes_also_when_loaded_and_saved_again(self, path, name):
+        twins, files = (example(name)[0], example(name)[0]), set()
+        for model in (*twins, *(twins[0],) * 5):
+            model.save(path)
+            files.add(path.read_bytes())
+        gn.load(path).save(path)
+        assert files == {path.read_bytes()}
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda one: gn.LSTM(4, 5, bias=one, return_sequences=one, rng=0),
+            lambda one: gn.MultiHeadAttention(4, 2, bias=one, causal=one, rng=0),
+            lambda one: gn.Conv2d(one, 2, 3, stride=one, padding=(one, one), bias=one, rng=0),
+            lambda one: gn.BatchNorm1d(3, eps=one, momentum=one, affine=one, track_running_stats=one),
+            lambda one: gn.LayerNorm(one, eps=one, elementwise_affine=one, bias=one),
+            lambda one: gn.Linear(one, one, bias=one, activation=gn.ELU(one), rng=0),
+            lambda one: gn.Sequential(gn.Dropout(one), gn.GLU(one), gn.SwiGLU(one, one, bias=one, rng=0)),
+        ],
+    )
+    def test_a_number_of_any_type_gives_the_same_bytes(self, path, make):
+        files = set()
+        for one in (1, True, np.int64(1)):
+            gn.Sequential(make(one)).save(path)
+            files.add(path.read_bytes())
+        assert len(files) == 1
+
+    def test_equal_models_of_two_processes_give_equal_bytes(self, path):
+        gn.MLP([6, 5, 3], dropout=0.5).save(path)
+        here = path.read_bytes()
+        program = "import sys, gpunet as gn; gn.MLP([6, 5, 3], dropout=0.5).save(sys.argv[1])"
+        for seed in "12":
+            environment = {**os.environ, "PYTHONHASHSEED": seed}
+            subprocess.run([sys.executable, "-c", program, str(path)], check=True, env=environment)
+            assert path.read_bytes() == here
 
     def test_a_file_can_be_written_over(self, path):
         gn.MLP([2, 1]).save(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -78,12 +79,13 @@ class StepCache:
             step.run()
         return step.value
 
-    def _first_of(self, kind: Hashable, count: int) -> Step:
+    def _first_of(self, kind: tuple[Any, ...], count: int) -> Step:
         training = self._training
         if training.ranks.size > 1 and not self._steps:
             training.attach()
             training.ranks.begin(training)
-        return self.make(kind, count, lambda rows: Inputs(training.model, training.loss))
+        kinds = [(shape[1:], dtype) for shape, dtype in kind]
+        return self.make(kind, count, lambda rows: Inputs(training.model, training.loss, kinds))
 
     def load(self, arrays: Sequence[np.ndarray]) -> Batches:
         """Return the batches of data that `Model.check` returned.

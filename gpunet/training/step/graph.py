@@ -61,7 +61,8 @@ class GraphExecutor:
 
     def describe(self) -> Explanation:
         """Return the launches of one step."""
-        return Explanation(list(map(launch_node, self._launches)), self._arena_bytes or 0, GRAPH)
+        reason = f"; no persistent kernel: {self.step.refusal}" if self.step.refusal else ""
+        return Explanation(list(map(launch_node, self._launches)), self._arena_bytes or 0, GRAPH + reason)
 
     def _graph(self, steps: int) -> list[Call]:
         """Return the calls that run the given number of steps on the batch at `place`."""

@@ -14,9 +14,11 @@ from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
 from gpunet.recording import recorded
 from gpunet.tape import Tape
+from gpunet.training.batches import Rows
 from gpunet.training.step.eager import EagerExecutor
 from gpunet.training.step.graph import GraphExecutor
 from gpunet.training.step.host import NativeExecutor, NumpyExecutor
+from gpunet.training.step.persistent import PersistentExecutor
 from gpunet.training.step.step import Step
 
 MOST_RESIDENT = 16
@@ -79,10 +81,11 @@ class Inputs:
     Args:
         model: the model to train.
         loss: what the targets are for.
+        kinds: shape of a row and dtype of each array of a batch.
     """
 
-    def __init__(self, model: Model, loss: Loss):
-        self._model, self._loss = model, loss
+    def __init__(self, model: Model, loss: Loss, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]):
+        self._model, self._loss, self.kinds = model, loss, kinds
         self._indices = model.index_range is not None
         self.advances: Sequence[Array] = ()
         self.recordable = True
@@ -94,6 +97,10 @@ class Inputs:
     def load(self, tape: Tape) -> Sequence[Array]:
         """Return the batch."""
         return [recorded(a) for a in self._arrays]
+
+    def rows(self) -> Rows:
+        """Return the batch as all the rows that there are."""
+        return Rows(self._arrays, (None, None), None, None, None)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Do nothing: a single step has no metrics."""
@@ -114,7 +121,7 @@ class Inputs:
         if self._in_place is not None and self._in_place.executor is step.executor:
             self._arrays = self._in_place.give(given)
             return
-        if isinstance(step.executor, GraphExecutor):
+        if isinstance(step.executor, GraphExecutor | PersistentExecutor):
             self._give_on_device(step, step.executor, given)
         elif isinstance(step.executor, NumpyExecutor):
             if not self._fixed:
@@ -135,11 +142,7 @@ class Inputs:
                 raise DTypeError(f"{name}: dtype {a.dtype} is no real number; convert it, for example to float32.")
         x, target, *weights = given
         device, dtype = step.device, step.store.params.dtype
-        target = device.asarray(target)
-        if target.dtype.kind == "f":
-            target = device.asarray(target, dtype)
-        elif device.xp is np:
-            target = device.asarray(target, np.int64)
+        target = device.asarray(target, dtype if target.dtype.kind == "f" else np.int64)
         x = device.asarray(x, None if self._indices else dtype)
         return [x, target, *(device.asarray(weight, dtype) for weight in weights)]
 
@@ -153,7 +156,7 @@ class Inputs:
         for fixed, a in zip(self._fixed, given, strict=True):
             _copied(a, fixed)
 
-    def _give_on_device(self, step: Step, executor: GraphExecutor, given: Sequence[Array]) -> None:
+    def _give_on_device(self, step: Step, executor: GraphExecutor | PersistentExecutor, given: Sequence[Array]) -> None:
         ready = self._converted(step, given)
         if on_device(given[0]) and all(a is own and a.flags.c_contiguous for a, own in zip(ready, given, strict=True)):
             place = tuple(a.data.ptr for a in given)

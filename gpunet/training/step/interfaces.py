@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from gpunet.device import Array
 from gpunet.tape import Tape
+from gpunet.training.batches import Rows
 from gpunet.training.explain import Explanation
 
-ExecutorName = Literal["auto", "eager", "numpy", "native", "graph"]
+ExecutorName = Literal["auto", "eager", "numpy", "native", "graph", "persistent"]
 
-EXECUTORS: tuple[ExecutorName, ...] = ("auto", "eager", "numpy", "native", "graph")
+EXECUTORS: tuple[ExecutorName, ...] = ("auto", "eager", "numpy", "native", "graph", "persistent")
 
 
 class Source(Protocol):
     """Where the batches of a step come from, and where its metrics go.
 
     Attributes:
+        kinds: shape of a row and dtype of the features, the targets and, if there are any, the row weights.
         advances: arrays that a step changes and that are not the model's, such as the place in the epoch.
         recordable: whether a step that loads from here can be recorded.
     """
 
+    kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
     advances: Sequence[Array]
     recordable: bool
 
     def load(self, tape: Tape) -> Sequence[Array]:
         """Return the batch: features, targets and, if there are any, row weights."""
+
+    def rows(self) -> Rows:
+        """Return where the rows of the batches are."""
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Add a step's loss, outputs and targets to the sums of the metrics, on the device."""

@@ -31,13 +31,14 @@ from gpunet.training.step.eager import EagerExecutor
 from gpunet.training.step.graph import GraphExecutor
 from gpunet.training.step.host import NativeExecutor, NumpyExecutor
 from gpunet.training.step.interfaces import Executor, ExecutorName, Source
+from gpunet.training.step.persistent import PersistentExecutor, refusal
 
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
 """Errors that the step's code raises whether it is recorded or not."""
 
 
 KINDS: dict[str, Callable[[Step], Executor]] = {
-    kind.name: kind for kind in (EagerExecutor, NumpyExecutor, NativeExecutor, GraphExecutor)
+    kind.name: kind for kind in (EagerExecutor, NumpyExecutor, NativeExecutor, GraphExecutor, PersistentExecutor)
 }
 
 
@@ -57,6 +58,7 @@ class Step:
         prediction: the outputs of the last step, in the same way.
         seconds: time of a step in the last run, as the host sees it; None: not measured yet.
         executor: what runs it.
+        refusal: why the persistent kernel does not run it; None: it does, or nobody asked.
         is_prepared: whether it is recorded, or falls back to eager execution.
     """
 
@@ -68,13 +70,14 @@ class Step:
         self.model, self.loss, self.optimizer = training.model, training.loss, training.optimizer
         self.seed, self.source, self.count = training.seed, source, count
         self._name: ExecutorName = training.executor if source.recordable else "eager"
-        self._precision, self._ranks, self._warn = training.precision, training.ranks, warn
+        self.precision, self._ranks, self._warn = training.precision, training.ranks, warn
         self.store, self.device = self.model.store, self.model.device
         self._params = self.store.params
         self._training, self._settings = training, training.version
         self.share: RankLoss | None = None
         self.first_row = 0
         self.reduce: Callable[[], Any] | None = None
+        self.refusal: str | None = None
         if self._ranks.size > 1:
             self.loss = self.share = RankLoss(self.loss, count, self._ranks.rows(count), self._params)
             self.first_row = self.share.own.start
@@ -93,11 +96,14 @@ class Step:
         on_cpu = self.device.xp is np
         if name == "auto":
             usable = self._ranks.all_true(on_cpu and native.why_unavailable() is None)
-            return "graph" if not on_cpu else "native" if usable else "numpy"
+            if on_cpu:
+                return "native" if usable else "numpy"
+            self.refusal = refusal(self)
+            return "graph" if self.refusal else "persistent"
         if name in ("numpy", "native") and not on_cpu:
             raise StateError(f"executor {name!r} runs on the CPU, and the model is on {self.device.name}; use 'graph'.")
-        if name == "graph" and on_cpu:
-            raise StateError("executor 'graph' runs on a GPU, and the model is on the CPU; use 'native' or 'numpy'.")
+        if name in ("graph", "persistent") and on_cpu:
+            raise StateError(f"executor {name!r} runs on a GPU, and the model is on the CPU; use 'native' or 'numpy'.")
         if name == "native":
             native.find_compiler()
         return name
@@ -150,13 +156,18 @@ class Step:
         self.is_prepared = True
 
     def _fall_back(self, error: Exception) -> None:
-        """Fall back with a warning: to NumPy calls where C++ does not compile, else to eager steps.
+        """Fall back: from the persistent kernel to the graph, or with a warning to NumPy calls or to eager steps.
 
         Raises:
             StateError: the trainer asks for the executor that failed.
         """
         if self._name != "auto":
             raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
+        if self.executor.name == "persistent":
+            self.refusal = str(error)
+            self._begin("graph")
+            self.prepare()
+            return
         if isinstance(error, CompileError) and self.executor.name == "native":
             self._warn(f"falling back to NumPy steps: {error}")
             self._begin("numpy")
@@ -220,7 +231,7 @@ class Step:
     def products(self) -> AbstractContextManager[Any]:
         """Return the block in which the matrix products of the step run with the kernel that it asks for."""
         if self._params.dtype == np.float32:
-            return use_kernel("mma") if self._precision == "tf32" else nullcontext()
+            return use_kernel("mma") if self.precision == "tf32" else nullcontext()
         if self.executor.name == "graph" and chosen_kernel() is None:
             return use_kernel("tiled")  # else cuBLAS computes them, and its calls cannot be captured
         return nullcontext()

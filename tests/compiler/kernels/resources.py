@@ -7,6 +7,7 @@ spills or uses local memory, on sm_75 and sm_90 also of the tiles that only `gpu
 registers there. Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
 """
 
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +18,12 @@ from typing import NamedTuple
 from gpunet.bench.nvrtc import ARCHITECTURES, Resources, compile_kernels
 from gpunet.cuda import CTYPES, DTYPES, read_source
 from gpunet.device import kernels_path
+from gpunet.layers import Dropout, Linear
+from gpunet.models import MLP, Sequential
 from gpunet.ops._linear import LARGEST_SHARED
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.ops.tiles import CANDIDATES, TILES, Tile
+from gpunet.training.step.persistent import Net
 
 BOUNDED = ("sm_75", "sm_90")  # also for registers, and for the tiles that only `gpunet tune` tries
 
@@ -27,12 +31,18 @@ FORWARD = {"ACTIVATION": "relu"}
 DERIVATIVE = {"ACTIVATION": "gelu", "GRADIENT": 1}  # of all, the largest epilogue
 INPUT_GRADIENT = {**DERIVATIVE, "TRANSPOSE_B": 1}
 WEIGHT_GRADIENT = {"TRANSPOSE_A": 1, "COLUMN_SUMS": 1}
+RULES = [
+    {"RULE": rule, "SLOTS": slots, "REGRESSION": regression}
+    for rule, slots, regression in (("Adam", 2, 0), ("Sgd", 0, 0), ("Adam", 2, 0), ("Sgd", 1, 0), ("Adam", 2, 1))
+]
+"""Of the nets of the persistent kernel."""
 BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
 MOST_REGISTERS = {"matmul_tiled": 208, "matmul_register": 128, "matmul_mma": 120}
 BOTH_TURNED = 255  # of matmul_tiled where both operands lie along k: of 128 threads two blocks on a multiprocessor
 MOST_REGISTERS |= {"linear_backward": 128}  # of 128 threads four blocks
 MOST_REGISTERS |= dict.fromkeys(("batch_norm_sums", "glu_backward"), 128)  # in double
+MOST_REGISTERS |= {"mlp_train": 255}  # a block of 256 threads per SM
 MOST_REGISTERS_ELSEWHERE = 80  # of 256 threads each: three blocks on a multiprocessor
 
 
@@ -66,6 +76,8 @@ def _options(name: str, real: str) -> Iterator[Sequence[Mapping[str, object]]]:
             sizes = tile.options() | {"COLUMN_SUMS": 1}
             vectors = {"VECTOR_INPUTS": 1, "VECTOR_OUTPUTS": 1}
             yield [sizes | derived | way for derived in (DERIVATIVE, {}) for way in (vectors, {})]
+    elif name == "mlp_train":
+        yield [net | rule for net, rule in zip(_nets(), RULES, strict=True)] if real == "float" else []
     elif name.startswith("matmul_"):
         yield WEIGHT_GRADIENT, INPUT_GRADIENT, FORWARD
     elif name in ("softmax_cross_entropy", "metrics"):
@@ -83,6 +95,22 @@ def _options(name: str, real: str) -> Iterator[Sequence[Mapping[str, object]]]:
         yield [{"ACTIVATION": activation} for activation in ("gelu", "relu")]
     else:
         yield [{}]
+
+
+def _nets() -> Iterator[Mapping[str, object]]:
+    """Yield the options of nets in the persistent kernel: the sizes that benchmarks time, and much in one."""
+    for widths in ([784, 128, 10], [64, 64, 10], [784, 512, 512, 10], [1024, 1024, 1024, 512, 256]):
+        yield _net(MLP(widths, seed=0))
+    activations = ("gelu", "silu", "gelu_tanh", "sigmoid", "softplus")
+    pairs = itertools.pairwise((20, 33, 16, 40, 12, 7))
+    hidden = [(Linear(*pair, activation=name), Dropout(0.5)) for pair, name in zip(pairs, activations, strict=True)]
+    yield _net(Sequential(*itertools.chain(*hidden), Linear(7, 5)))
+
+
+def _net(model: Sequential) -> Mapping[str, object]:
+    net = Net.of(model)
+    assert net is not None
+    return net.options(model.store.segments, model.store.params.size)
 
 
 def candidates() -> Iterator[Variant]:

@@ -7,7 +7,7 @@ from compiler.ops.simulated import SIM, only_launches, to_sim
 from gpunet import simulator
 from gpunet.data import Standardizer
 from gpunet.errors import ShapeError
-from gpunet.ops._gather import Resident, gather, gather_batch
+from gpunet.ops._gather import gather, gather_batch
 from gpunet.tape import Tape
 
 
@@ -48,15 +48,16 @@ def test_the_batches_of_an_epoch_follow_each_other_by_one_launch_each():
     scaler, tape = Standardizer.fit(x), Tape()
     expected = scaler.apply(x, np.dtype(np.float32)), y
     with simulator.check_mode():
-        given = map(to_sim, (x, scaler.mean, scaler.factor, y, np.ones(20, np.float32), order, np.array([3])))
-        data = Resident(*given)
+        arrays = [to_sim(a) for a in (x, y, np.ones(20, np.float32))]
+        scaling = [to_sim(a) for a in (scaler.mean, scaler.factor)]
+        data = arrays, scaling, to_sim(order), to_sim(np.array([3])), 5, np.dtype(np.float32)
         for begin in (3, 8, 13):
             tape.reset()
             if begin == 3:
-                batch = gather_batch(data, 5, np.dtype(np.float32), tape=tape)
+                batch = gather_batch(*data, tape=tape)
             else:
                 with only_launches():
-                    batch = gather_batch(data, 5, np.dtype(np.float32), tape=tape)
+                    batch = gather_batch(*data, tape=tape)
                 assert simulator.counters.launches == 1
             for a, rows in zip(expected, batch, strict=False):
                 np.testing.assert_array_equal(SIM.to_host(rows), a[order[begin : begin + 5]])

@@ -17,17 +17,32 @@ from gpunet.uploads import Staging
 
 @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("where", [("native", "cpu"), ("graph", "sim"), ("eager", "sim")], ids=str)
+@pytest.mark.parametrize(
+    "where", [("native", "cpu"), ("graph", "sim"), ("persistent", "sim"), ("eager", "sim")], ids=str
+)
 def test_features_of_any_dtype_train_to_the_bits_of_ready_ones(where, kind, scaled):
     X = features(kind)
     scaler = Standardizer.fit(X) if scaled else None
     assert_same_bits(train(X, *where, scaler=scaler), train(standardised(X, scaler), *where))
 
 
-def test_check_mode_finds_nothing_where_bytes_are_standardised():
+@pytest.mark.parametrize("executor", ["graph", "persistent"])
+def test_check_mode_finds_nothing_where_bytes_are_standardised(executor):
     X = features("uint8")
     with simulator.check_mode():
-        train(X, "graph", "sim", scaler=Standardizer.fit(X))
+        train(X, executor, "sim", scaler=Standardizer.fit(X))
+
+
+def test_wide_rows_are_standardised_by_the_persistent_kernel_as_by_others():
+    """Rows of several vectors a lane, the last one in part."""
+    X, runs = np.random.default_rng(0).integers(0, 256, (60, 1100), np.uint8), []
+    scaler = Standardizer.fit(X)
+    for given in (X, standardised(X, scaler)):
+        model = gn.MLP([1100, 8, 3], seed=0).to("sim")
+        model.input_scaler = None if given is not X else scaler
+        runs.append(gn.Trainer(model, executor="persistent"))
+        runs[-1].fit(given, Y, epochs=1, batch_size=32)
+    assert_same_bits(*runs)
 
 
 def test_several_threads_convert_to_the_same_bits(several_threads):
@@ -38,7 +53,7 @@ def test_several_threads_convert_to_the_same_bits(several_threads):
     assert_same_bits(*trainers)
 
 
-@pytest.mark.parametrize("where", [("native", "cpu"), ("graph", "sim")], ids=str)
+@pytest.mark.parametrize("where", [("native", "cpu"), ("graph", "sim"), ("persistent", "sim")], ids=str)
 def test_a_training_on_bytes_resumes_bitwise(where, tmp_path):
     X = features("uint8")
     scaler = Standardizer.fit(X)
@@ -137,7 +152,7 @@ def test_data_that_changed_in_place_is_uploaded_again_and_alone(uploaded, captur
 def test_other_data_takes_the_place_of_the_old():
     X, trainer = features("uint8"), on_sim()
     fit(trainer, X)
-    old = weakref.ref(trainer._steps._batches.resident.features)
+    old = weakref.ref(trainer._steps._batches.rows()[0][0])
     gc.disable()
     try:
         fit(trainer, X[:50], Y[:50])
@@ -153,7 +168,7 @@ def test_other_data_takes_the_place_of_the_old():
 def test_a_trainer_that_goes_takes_its_data_along():
     trainer = on_sim()
     fit(trainer, features("uint8"))
-    data = weakref.ref(trainer._steps._batches.resident.features)
+    data = weakref.ref(trainer._steps._batches.rows()[0][0])
     del trainer
     gc.collect()
     assert data() is None
@@ -167,21 +182,6 @@ def test_another_scaler_counts_from_the_next_fit_on(uploaded):
         fit(trainers[0], X)
         fit(trainers[1], standardised(X, scaler))
     assert_same_bits(*trainers)
-
-
-def test_a_kernel_that_gathers_rows_by_itself_is_told_all_it_needs():
-    X, trainer = features("uint8"), on_sim()
-    trainer.model.input_scaler = scaler = Standardizer.fit(X)
-    trainer.fit(X, Y, epochs=1, batch_size=16, sample_weight=WEIGHT)
-    data = trainer._steps._batches.resident
-    to_host = gn.to_host
-    np.testing.assert_array_equal(to_host(data.features), X)
-    np.testing.assert_array_equal(to_host(data.mean), scaler.mean)
-    np.testing.assert_array_equal(to_host(data.factor), 1 / scaler.scale)
-    np.testing.assert_array_equal(to_host(data.targets), Y)
-    np.testing.assert_array_equal(np.sort(to_host(data.order)), np.arange(60))
-    assert to_host(data.weights).dtype == np.float32
-    assert to_host(data.place).tolist() == [60]
 
 
 def test_data_that_does_not_fit_is_converted_on_the_host(monkeypatch):

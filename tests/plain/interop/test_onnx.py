@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from every_layer import EXAMPLES
 
 import gpunet as gn
 from gpunet.data import Column, Standardizer, TableSchema
@@ -88,6 +90,58 @@ MODELS = {
 """A model for each layer that has an ONNX form, and the shape of a row that it takes."""
 
 
+ANY_LENGTH = {
+    "attention": ([gn.MultiHeadAttention(8, 2), gn.MultiHeadAttention(8, 4, bias=False, causal=True)], (None, 8)),
+    "batch norm": ([gn.BatchNorm1d(3), gn.Conv1d(3, 4, 3, padding=1), gn.GLU(1)], (3, None)),
+    "convolution": ([gn.Conv1d(3, 4, 2, stride=2, padding=1), gn.ReLU(), gn.Conv1d(4, 2, 1)], (3, None)),
+    "embedding": ([gn.Embedding(9, 4, rng=0), gn.RMSNorm(4), gn.GEGLU(4, 6)], (None,)),
+    "gated features": ([gn.Linear(5, 6), gn.Dropout(0.5), gn.GLU()], (None, 5)),
+    "images": ([gn.Conv2d(2, 3, 3, padding=1), gn.GlobalAvgPool2d(), gn.Linear(3, 2)], (2, None, None)),
+    "languages": (
+        [
+            gn.Embedding(9, 8, rng=0),
+            gn.SinusoidalPositions(),
+            gn.TransformerEncoderLayer(8, 2, 16, causal=True),
+            gn.LSTM(8, 4, return_sequences=False),
+            gn.Linear(4, 3),
+        ],
+        (None,),
+    ),
+    "pooling": ([gn.AvgPool2d(2, padding=1), gn.BatchNorm2d(3), gn.MaxPool2d(2, 1, 1)], (3, None, None)),
+    "positions in images": ([gn.Linear(3, 4), gn.Residual(gn.Linear(4, 4))], (None, None, 3)),
+    "recurrent": ([gn.RNN(3, 5), gn.LayerNorm(5), gn.LSTM(5, 4)], (None, 3)),
+    "set of vectors": ([gn.SwiGLU(3, 4), gn.RNN(4, 2, return_sequences=False)], (None, 3)),
+}
+"""Models that take rows with axes of any length."""
+
+
+@pytest.mark.parametrize("name", ANY_LENGTH)
+def test_one_file_takes_rows_of_any_length(tmp_path, name):
+    layers, shape = ANY_LENGTH[name]
+    model, path = randomised(gn.Sequential(*layers)), tmp_path / "model.onnx"
+    gn.interop.to_onnx(model, path, input_shape=shape)
+    onnx.checker.check_model(path, full_check=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for length in (1, 2, 60):
+        row = [length if size is None else size for size in shape]
+        X = samples(2, *row) if model.index_range is None else indices(2, *row, below=9)
+        (y,) = session.run(None, {"X": X})
+        assert y.shape == model.predict(X).shape
+        assert np.abs(y - model.predict(X)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [gn.RNN(6, 6), gn.LSTM(6, 6), gn.MultiHeadAttention(6, 2), gn.TransformerEncoderLayer(6, 2, 8)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_model_of_sequences_takes_any_number_of_steps_by_default(run, layer):
+    model = randomised(gn.Sequential(gn.Dropout(0.2), gn.Residual(layer), gn.Linear(6, 2)))
+    for steps in (1, 5):
+        X = samples(4, steps, 6)
+        assert np.abs(run(model, X)["prediction"] - model.predict(X)).max() <= TOLERANCE
+
+
 def test_every_layer_with_an_onnx_form_is_tested():
     assert MODELS.keys() == LAYERS.keys()
 
@@ -108,6 +162,40 @@ def test_a_linear_layer_takes_rows_of_any_shape(run):
 
 def test_every_activation_of_gpunet_has_an_onnx_form():
     assert set(FUNCTIONS.values()) == ACTIVATIONS.keys()
+
+
+WITH_ACTIVATION = {
+    "Activation": gn.Activation,
+    "Conv1d": lambda f: gn.Conv1d(3, 4, 2, activation=f, rng=0),
+    "Conv2d": lambda f: gn.Conv2d(2, 4, 3, activation=f, rng=0),
+    "GLU": lambda f: gn.GLU(activation=f),
+    "Linear": lambda f: gn.Linear(4, 5, activation=f, rng=0),
+    "TransformerEncoderLayer": lambda f: gn.TransformerEncoderLayer(4, 2, 6, activation=f, rng=0),
+}
+"""The layers that have an activation of their own, made with a given one; they take the rows of `EXAMPLES`."""
+
+
+def test_every_layer_with_an_activation_of_its_own_is_tested():
+    arguments = {name: inspect.signature(getattr(gn, name)).parameters for name in EXAMPLES}
+    assert WITH_ACTIVATION.keys() == {name for name in EXAMPLES if "activation" in arguments[name]}
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_layer_before_every_activation_computes_the_same_in_onnxruntime(run, name, activation):
+    make, X = EXAMPLES[name]
+    model = randomised(gn.Sequential(make(), FUNCTIONS[activation]()))
+    y = run(model, X, input_shape=X.shape[1:])["prediction"]
+    assert np.abs(y - model.predict(X)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+@pytest.mark.parametrize("name", WITH_ACTIVATION)
+def test_every_activation_of_a_layer_computes_the_same_in_onnxruntime(run, name, activation):
+    X = EXAMPLES[name][1]
+    model = randomised(gn.Sequential(WITH_ACTIVATION[name](activation)))
+    y = run(model, X, input_shape=X.shape[1:])["prediction"]
+    assert np.abs(y - model.predict(X)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -264,18 +352,82 @@ def test_a_layer_or_function_without_an_onnx_form_is_named(tmp_path, layer, name
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", WITH_ACTIVATION)
+def test_a_function_of_ones_own_is_named_in_every_layer_that_takes_one(tmp_path, name):
+    model = gn.Sequential(WITH_ACTIVATION[name](MyActivation()))
+    with pytest.raises(gn.errors.ArgumentError, match=r"layer 0, .*MyActivation has no ONNX form"):
+        gn.interop.to_onnx(model, tmp_path / "model.onnx", input_shape=EXAMPLES[name][1].shape[1:])
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("opset", [19, 22, 99, None])
 def test_an_opset_that_is_too_old_or_too_new_is_refused(tmp_path, opset):
     with pytest.raises(gn.errors.ArgumentError, match=f"opset must be 20 .* got {opset}"):
         gn.interop.to_onnx(gn.MLP([4, 2]), tmp_path / "model.onnx", opset=opset)
 
 
-def test_an_input_shape_that_is_unknown_or_does_not_fit_is_refused(tmp_path):
-    model = gn.Sequential(gn.Flatten(), gn.Linear(12, 4))
+def test_an_input_shape_that_the_model_does_not_tell_is_asked_for(tmp_path):
+    for first in (gn.Flatten(), gn.Embedding(3, 4), gn.Conv1d(3, 4, 1), gn.LayerNorm(12)):
+        with pytest.raises(
+            gn.errors.ArgumentError, match=r"several shapes; say which, such as input_shape=.*\(None, 3\)"
+        ):
+            gn.interop.to_onnx(gn.Sequential(first, gn.Linear(12, 4)), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    "shape", [5, "5", None, (), (0, 3), (-1, 3), (2.0, 3), ("rows", 3), ((2, 3),), {2, 3}, np.ones(2)]
+)
+def test_an_input_shape_that_is_none_is_refused(tmp_path, shape):
     with pytest.raises(gn.errors.ArgumentError, match="input_shape"):
-        gn.interop.to_onnx(model, tmp_path / "model.onnx")
-    with pytest.raises(gn.errors.ShapeError, match="12 features"):
-        gn.interop.to_onnx(model, tmp_path / "model.onnx", input_shape=(3, 5))
+        gn.interop.to_onnx(gn.Sequential(gn.Flatten(), gn.Linear(12, 4)), tmp_path / "model.onnx", input_shape=shape)
+
+
+STEPS = Standardizer(np.zeros((4, 3)), np.ones((4, 3)))
+
+
+@pytest.mark.parametrize(
+    ("layers", "scalers", "shape", "message"),
+    [
+        ([gn.Flatten(), gn.Linear(12, 4)], {}, (3, 5), r"^layer 1, Linear.* 12 features"),
+        (
+            [gn.Flatten(), gn.Linear(12, 4)],
+            {},
+            (None, 3),
+            r"rows of shape \(None, 3\) with any length .*layer 1, Linear",
+        ),
+        ([gn.RNN(3, 4), gn.Flatten(), gn.Linear(12, 4)], {}, None, r"shape \(None, 3\) .*input_shape.*layer 2, Linear"),
+        ([gn.RNN(3, 4)], {}, (5, None), r"rows of shape \(5, None\) with any length .*layer 0, RNN"),
+        ([gn.Conv1d(3, 4, 3), gn.BatchNorm1d(5)], {}, (3, None), "layer 1, BatchNorm1d"),
+        ([gn.Residual(gn.Conv1d(3, 3, 3))], {}, (3, None), "layer 0, Residual"),
+        (
+            [gn.RNN(3, 4)],
+            {"input_scaler": STEPS},
+            (None, 3),
+            r"standardises rows of shape \(4, 3\), got input_shape=\(No",
+        ),
+        (
+            [gn.RNN(3, 4)],
+            {"input_scaler": STEPS},
+            (5, 3),
+            r"standardises rows of shape \(4, 3\), got input_shape=\(5, 3",
+        ),
+        ([gn.RNN(3, 3)], {"target_scaler": STEPS}, (None, 3), "output must not vary; give its length"),
+        ([gn.RNN(3, 4), gn.Flatten()], {}, (None, 3), "output must not vary; give its length"),
+    ],
+)
+def test_rows_of_shapes_that_the_model_does_not_take_are_refused(tmp_path, layers, scalers, shape, message):
+    model = gn.Sequential(*layers)
+    for name, scaler in scalers.items():
+        setattr(model, name, scaler)
+    with pytest.raises(gn.errors.ShapeError, match=message):
+        gn.interop.to_onnx(model, tmp_path / "model.onnx", input_shape=shape)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("layer", [gn.GLU(), gn.SinusoidalPositions()])
+def test_a_layer_that_must_know_an_axis_is_named_where_it_is_free(tmp_path, layer):
+    with pytest.raises(gn.errors.ArgumentError, match=rf"layer 1, {type(layer).__name__}.*input_shape"):
+        gn.interop.to_onnx(gn.Sequential(gn.Tanh(), layer), tmp_path / "model.onnx", input_shape=(3, None))
 
 
 def test_numbers_beyond_float32_are_refused(tmp_path):

@@ -1,0 +1,91 @@
+"""The shapes of rows in an ONNX graph, where an axis may be of any length."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from gpunet.arguments import whole
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.layers import LSTM, RNN, Activation, Dropout, Layer, Linear, MultiHeadAttention, TransformerEncoderLayer
+from gpunet.layers.stack import Stack
+from gpunet.models import Model
+
+Row: TypeAlias = tuple[int | None, ...]
+"""The shape of a row; None for an axis of any length."""
+
+LENGTHS = 2**30, 2**31
+"""Two lengths in place of a free axis: a layer that takes both takes any that is long enough."""
+
+
+def output_row(layer: Layer, row: Row) -> Row:
+    """Return the shape of a row's output for a row of the given shape: None where it depends on a free axis.
+
+    Raises:
+        ShapeError: the layer does not take such rows.
+    """
+    first, second = (layer.output_shape(tuple(length if size is None else size for size in row)) for length in LENGTHS)
+    return tuple(size if size == other else None for size, other in zip(first, second, strict=True))
+
+
+def input_row(model: Model, input_shape: Any) -> Row:
+    """Return the shape of a row of X: the one asked for, else as far as the model tells it.
+
+    Raises:
+        ArgumentError: neither tells it, or a shape that is none.
+        ShapeError: another shape than that of the standardisation, or one that the model does not take.
+    """
+    standardised = model.input_scaler and model.input_scaler.mean.shape
+    row = (standardised or _told(model)) if input_shape is None else _checked(input_shape)
+    if row is None:
+        raise ArgumentError(
+            f"to_onnx: {model!r} takes rows of several shapes; say which, such as input_shape=(1, 28, 28), or "
+            "(None, 3) with None for an axis of any length."
+        )
+    if standardised and row != standardised:
+        raise ShapeError(f"to_onnx: the model standardises rows of shape {standardised}, got input_shape={row}.")
+    try:
+        output_row(model, row)
+    except ShapeError as error:
+        if None not in row:
+            raise
+        raise ShapeError(
+            f"to_onnx: the model does not take rows of shape {row} with any length in place of None; give the length "
+            f"in input_shape. What does not fit, at a length of {LENGTHS[0]}: {error}"
+        ) from None
+    return row
+
+
+def fixed(layer: Layer, size: int | None) -> int:
+    """Return the size of an axis whose length the layer's ONNX form must know.
+
+    Raises:
+        ArgumentError: the axis is free.
+    """
+    if size is None:
+        raise ArgumentError(f"{layer!r} has no ONNX form for any length of this axis; give the length in input_shape.")
+    return size
+
+
+def _checked(input_shape: Any) -> Row:
+    if not isinstance(input_shape, tuple | list) or not input_shape:
+        raise ArgumentError(
+            "to_onnx: input_shape must be a tuple, such as (1, 28, 28), or (None, 3) with None for an axis of any "
+            f"length; got {input_shape!r}."
+        )
+    return tuple(size if size is None else whole("to_onnx: a size in input_shape", size) for size in input_shape)
+
+
+def _told(layer: Layer) -> Row | None:
+    """Return the shape of a row of X that the layer takes, where the layer itself says so."""
+    match layer:
+        case Linear():
+            return (layer.in_features,)
+        case RNN() | LSTM():
+            return (None, layer.input_size)
+        case MultiHeadAttention():
+            return (None, layer.embed_dim)
+        case TransformerEncoderLayer():
+            return _told(layer.self_attn)
+        case Stack():
+            return next((_told(inner) for inner in layer.layers if not isinstance(inner, Activation | Dropout)), None)
+    return None
