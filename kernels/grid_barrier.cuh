@@ -1,4 +1,4 @@
-// grid_barrier.cuh: a barrier of all blocks of a cooperative launch, which also tells every block whether one of them
+// grid_barrier.cuh: a barrier of all blocks of a cooperative launch, which can also tell every block whether one of them
 // has failed.
 //
 // A counter in memory only rises: a block adds 1 when it arrives, and FAILURE where one of its threads has failed, and
@@ -21,22 +21,17 @@ class GridBarrier {
     Word* words;  // the counter, and what it was when the launch began
     Word target, failures;
 
-public:
-    DEVICE explicit GridBarrier(Word* counter)
-        : words(counter), target(counter[1] % FAILURE), failures(counter[1] / FAILURE) {}
-
-    // Wait for all blocks; return whether a thread of any block passed `failed` to this barrier.
-    DEVICE bool wait(bool failed = false) {
+    // Wait for all blocks, each of which adds a number that counts it once; return the counter, in every thread.
+    DEVICE Word pass(Word number) {
         __shared__ Word now;
-        const Word sum = __syncthreads_or(failed) ? FAILURE + 1 : 1;
         target += gridDim.x;
 #ifdef GPUNET_SIMULATOR
-        if (threadIdx.x == 0) atomicAdd(words, sum);
+        if (threadIdx.x == 0) atomicAdd(words, number);
         cooperative_groups::this_grid().sync();
         if (threadIdx.x == 0) now = atomicAdd(words, 0ull);
 #else
         if (threadIdx.x == 0) {
-            asm volatile("red.release.gpu.global.add.u64 [%0], %1;" ::"l"(words), "l"(sum) : "memory");
+            asm volatile("red.release.gpu.global.add.u64 [%0], %1;" ::"l"(words), "l"(number) : "memory");
             Word seen;
             int polls = 0;
             do {
@@ -47,9 +42,25 @@ public:
         }
 #endif
         __syncthreads();
-        const bool any = now / FAILURE != failures;
-        failures = now / FAILURE;
-        return any;
+        return now;
+    }
+
+public:
+    DEVICE explicit GridBarrier(Word* counter)
+        : words(counter), target(counter[1] % FAILURE), failures(counter[1] / FAILURE) {}
+
+    // Wait for all blocks.
+    DEVICE void wait() {
+        __syncthreads();
+        pass(1);
+    }
+
+    // Wait for all blocks; return whether a thread of any block has failed. A plain barrier must lie between two of
+    // these: a fast block arrives at the next barrier before a slow one has read the counter at this one.
+    DEVICE bool wait_for_failures(bool failed) {
+        const Word before = failures;
+        failures = pass(__syncthreads_or(failed) ? FAILURE + 1 : 1) / FAILURE;
+        return failures != before;
     }
 
     // After the last barrier of a launch: keep what the counter is for the next launch.

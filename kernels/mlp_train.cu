@@ -621,7 +621,7 @@ struct Training {
         } else {
             const int idle = tiles < static_cast<int>(gridDim.x) ? tiles : 0;  // the blocks from here on had no tile
             if (step + 1 < steps && static_cast<int>(blockIdx.x) >= idle) gather(step + 1, idle);
-            return !barrier.wait(!finite);
+            return !barrier.wait_for_failures(!finite);
         }
     }
 };

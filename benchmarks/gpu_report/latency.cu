@@ -3,12 +3,16 @@
 #ifdef GRID
 #include <cooperative_groups.h>
 
-// Launch: cooperative; `count` barriers of all blocks.
-extern "C" __global__ void grid_barriers(int* x, int count) {
+// `count` barriers of all blocks, by cooperative groups. Launch: cooperative.
+extern "C" __global__ void grid_barriers(
+    int* x,  // [1]
+    int count) {
     for (int i = 0; i < count; ++i) cooperative_groups::this_grid().sync();
     if (blockIdx.x == 0 && threadIdx.x == 0) x[0] = count;
 }
 #else
+#include "grid_barrier.cuh"
+
 extern "C" __global__ void nothing(
     int* x,  // [1]
     int count) {}
@@ -19,5 +23,14 @@ extern "C" __global__ void block_barriers(
     int count) {
     for (int i = 0; i < count; ++i) __syncthreads();
     if (blockIdx.x == 0 && threadIdx.x == 0) x[0] = count;
+}
+
+// `count` barriers of all blocks, by grid_barrier.cuh. Launch: cooperative.
+extern "C" __global__ void own_grid_barriers(
+    unsigned long long* words,  // [2]
+    int count) {
+    GridBarrier barrier(words);
+    for (int i = 0; i < count; ++i) barrier.wait();
+    barrier.leave();
 }
 #endif

@@ -14,7 +14,7 @@ from benchmarks.gpu_report.section import Row, Section, Setup, markdown_table
 from gpunet import simulator
 from gpunet.bench.table import time_text
 from gpunet.bench.timing import Clock, EventClock, Spread, WallClock, interleave
-from gpunet.cuda import Kernel, read_source
+from gpunet.cuda import Kernel
 from gpunet.device import Device
 
 SOURCE = Path(__file__).parents[1] / "latency.cu"
@@ -24,7 +24,7 @@ Call = Callable[[], object]
 
 
 def measure(setup: Setup) -> Iterator[list[Row]]:
-    """Yield a latency at a time, the grid barrier last: it needs CUDA's headers."""
+    """Yield a latency at a time, the barrier of cooperative groups last: it needs CUDA's headers."""
     device, _ = setup.open()
     nodes, barriers = (4, 4) if setup.simulated else (100, 1000)
     blocks = device.xp.cuda.runtime.getDeviceProperties(device.index)["multiProcessorCount"]
@@ -40,8 +40,14 @@ def measure(setup: Setup) -> Iterator[list[Row]]:
         yield [latency("launch of a graph of one empty kernel, with the host", single.launch, 1, on_host)]
         block = Kernel(SOURCE, "block_barriers").prepare((blocks,), (THREADS,), x, barriers)
         yield [latency(f"barrier of a block of {THREADS} threads", block, barriers, on_gpu)]
-        grid = grid_barriers(device, x, blocks, barriers)
-        yield [latency(f"barrier of a grid of {blocks} blocks of {THREADS} threads", grid, barriers, on_gpu)]
+        words = device.xp.zeros(2, np.uint64)
+        for some in sorted({min(n, blocks) for n in (8, 32, blocks)}):
+            own = Kernel(SOURCE, "own_grid_barriers").prepare((some,), (THREADS,), words, barriers, cooperative=True)
+            yield [latency(f"barrier of a grid of {some} blocks, of grid_barrier.cuh", own, barriers, on_gpu)]
+        groups = Kernel(SOURCE, "grid_barriers").prepare(
+            (blocks,), (THREADS,), x, barriers, options={"GRID": 1}, cooperative=True
+        )
+        yield [latency(f"barrier of a grid of {blocks} blocks, of cooperative groups", groups, barriers, on_gpu)]
 
 
 def graph_of(device: Device, call: Call, nodes: int) -> Any:
@@ -53,13 +59,6 @@ def graph_of(device: Device, call: Call, nodes: int) -> Any:
         for _ in range(nodes):
             call()
         return stream.end_capture()
-
-
-def grid_barriers(device: Device, x: Any, blocks: int, count: int) -> Call:
-    """Return the launch of a cooperative kernel, which `gpunet.cuda` does not do."""
-    options = {"options": ("-std=c++17", "-DGRID"), "enable_cooperative_groups": True}
-    kernel = device.xp.RawModule(code=read_source(SOURCE), **options).get_function("grid_barriers")
-    return lambda: kernel((blocks,), (THREADS,), (x, np.int32(count)))
 
 
 def latency(what: str, call: Call, parts: int, clock: Clock | None) -> Row:

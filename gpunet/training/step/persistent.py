@@ -40,6 +40,9 @@ SPLIT_BLOCKS = 128
 LONGEST_LAUNCH, SLOWEST_STEP, SLOWEST_FLOPS = 0.05, 20e-6, 1e12
 """Seconds of a launch; seconds and FLOP/s of a step on a slow GPU, by which the steps of a launch are limited."""
 
+BARRIER_WORDS = 2
+"""Of `kernels/grid_barrier.cuh`."""
+
 FIELDS = {"Sgd": 4, "Adam": 6}
 """Numbers of a rule in `kernels/update_rules.cuh`."""
 
@@ -197,6 +200,8 @@ class PersistentExecutor:
 
     Attributes:
         place: which batch the next run reads, as for a `GraphExecutor`.
+        blocks: of a launch; all of them are resident.
+        memory: what a launch needs in addition to the model, by the kernel's parameters.
     """
 
     name = "persistent"
@@ -228,13 +233,13 @@ class PersistentExecutor:
             settings = step.device.asarray(np.array(step.optimizer.kernel_settings()), params.dtype)
             scratch = xp.empty(-(-rows // 4) * 4 * net.scratch_rows(rows, regression), params.dtype)
             rules = xp.empty(FIELDS[rule] * self._most_steps, params.dtype)
-            self._memory = {
+            self.memory = {
                 "settings": settings,
                 "other": xp.zeros((1 + len(slots)) * params.size, params.dtype),  # in the gaps between parameters, too
                 "scratch": scratch,
                 "integers": xp.empty(3 * rows, np.int32),
                 "rules": rules,
-                "arrived": xp.zeros(2, np.uint64),
+                "arrived": xp.zeros(BARRIER_WORDS, np.uint64),
             }
             step.value, step.prediction = xp.empty((), params.dtype), xp.empty((rows, net.widths[-1]), params.dtype)
         self._launch(0)()
@@ -257,7 +262,7 @@ class PersistentExecutor:
         return self._launches[key]
 
     def _prepare(self, steps: int) -> Callable[[], None]:
-        step, net, memory = self.step, self.net, self._memory
+        step, net, memory = self.step, self.net, self.memory
         (x, target, *weights), scaling, order, place, totals = step.source.rows()
         loss, params, progress = step.loss, step.store.params, step.optimizer.prepare().progress
         slots = [*step.store.slots.values(), None, None][:2]
@@ -288,6 +293,6 @@ class PersistentExecutor:
         choice = f"grid {self.blocks}, block {THREADS}, {net.splits(step.count)} splits"
         shapes = tuple(linear.params["weight"].shape for linear in net.linears)
         node = Node(KERNEL.name, shapes, choice, 2 * parameters + 2 * batch, net.flops(step.count))
-        nbytes = sum(a.nbytes for a in self._memory.values())
+        nbytes = sum(a.nbytes for a in self.memory.values())
         summary = f"persistent: a kernel that runs up to {self._most_steps} steps in a launch"
         return Explanation([node], nbytes, summary)
