@@ -1,48 +1,76 @@
-// gather.cu: the rows of a batch, out[i] = a[order[first + i]], of up to three arrays (features, targets, row weights)
-// in one launch.
+// gather.cu: the rows of an array, out[i] = a[rows[i]]; and the rows of a batch, out[i] = a[order[first + i]], of up to
+// three arrays (features, targets, row weights) in one launch.
+//
+// Features may be stored as another type than the layers take, such as bytes, and are converted on their way
+// (convert.cuh). All else that is moved are bits.
 //
 // `first` lies on the device and is moved on to the next batch, so that a recorded step walks through an epoch's
-// permutation. Memory-bound: each element is read and written once, 16 bytes at a time where widths and pointers allow
-// it; `order` is read once a vector, from the cache but for the first. Indices beyond the ends are taken as the ends, as
-// NumPy's mode "clip" does: a wrong index gives a wrong row, never a fault.
+// permutation. Memory-bound: each element is read and written once, 16 bytes of output at a time where widths and
+// pointers allow it; the order is read once a vector, from the cache but for the first. Indices beyond the ends are taken
+// as the ends, as NumPy's mode "clip" does: a wrong index gives a wrong row, never a fault.
 //
-// Options: REAL, an integer type whose size divides that of every row: what is moved are bits.
+// Options: REAL: for gather an integer type whose size divides that of a row, for gather_batch the type of the features
+// as the layers take them; SOURCE, for gather_batch, that of the features as they are stored.
 // Launch: grid-stride; grid as you like, at least one block, block (256,).
 
 #include "common.cuh"
+#include "convert.cuh"
 
-DEVICE void gather_rows(const T* a, const long long* order, long long begin, T* out, int n, int width, int total,
-                        int count) {
-    const bool whole = width % VECTOR == 0 && aligned(a) && aligned(out);
-    const unsigned step = whole ? VECTOR : 1;
-    const unsigned pieces = static_cast<unsigned>(count) * width / step;
+DEVICE int clipped(long long i, int n) { return static_cast<int>(min(max(i, 0LL), n - 1LL)); }
+
+template <int WIDTH, typename From, typename To, typename Row, typename Convert>
+DEVICE void copy_rows(const From* a, To* out, int width, int count, Row row, Convert convert) {
+    const unsigned pieces = static_cast<unsigned>(count) * width / WIDTH;
     for (unsigned piece = flat_thread(); piece < pieces; piece += flat_stride()) {
-        const unsigned i = piece * step / width, column = piece * step % width;
-        const long long place = min(max(begin + i, 0LL), total - 1LL);
-        const long long row = min(max(order[place], 0LL), n - 1LL);
-        if (whole) {
-            store(out + piece * step, load(a + row * width + column));
-        } else {
-            out[piece] = a[row * width + column];
-        }
+        const unsigned i = piece * WIDTH / width, column = piece * WIDTH % width;
+        const From* from = a + static_cast<long long>(row(i)) * width + column;
+        const Group<From, WIDTH> x = *reinterpret_cast<const Group<From, WIDTH>*>(from);
+        Group<To, WIDTH> y;
+#pragma unroll
+        for (int k = 0; k < WIDTH; ++k) y.v[k] = convert(x.v[k], column + k);
+        reinterpret_cast<Group<To, WIDTH>*>(out)[piece] = y;
+    }
+}
+
+// The rows of one array; row(i) says which is the i-th, convert(x, column) what an element becomes.
+template <typename From, typename To, typename Row, typename Convert>
+DEVICE void gather_rows(const From* a, To* out, int width, int count, Row row, Convert convert) {
+    constexpr int WIDTH = sizeof(To) < 16 ? 16 / sizeof(To) : 1;
+    if (width % WIDTH == 0 && aligned(a) && aligned(out)) {
+        copy_rows<WIDTH>(a, out, width, count, row, convert);
+    } else {
+        copy_rows<1>(a, out, width, count, row, convert);
     }
 }
 
 // FLOPs: 0
 extern "C" __global__ void __launch_bounds__(256) gather(
-    const T* __restrict__ a,                // [n * width_a]
-    const T* __restrict__ b,                // [n * width_b] or null
-    const T* __restrict__ c,                // [n * width_c] or null
+    const T* __restrict__ a,               // [n * width]
+    const long long* __restrict__ rows,    // [count]
+    T* __restrict__ out,                   // [count * width]
+    int n, int width, int count) {
+    gather_rows(a, out, width, count, [=](int i) { return clipped(rows[i], n); }, [](T x, int) { return x; });
+}
+
+// FLOPs: 0
+extern "C" __global__ void __launch_bounds__(256) gather_batch(
+    const S* __restrict__ features,         // [n * width]
+    const double* __restrict__ mean,        // [width] or null: the features are only converted
+    const double* __restrict__ factor,      // [width] or null, with `mean`
+    const unsigned* __restrict__ b,         // [n * width_b] or null
+    const unsigned* __restrict__ c,         // [n * width_c] or null
     const long long* __restrict__ order,    // [total]
-    long long* first,                       // [1] or null: 0
-    unsigned* arrivals,                     // [1] or null: zero, with `first`
-    T* __restrict__ out_a,                  // [count * width_a]
-    T* __restrict__ out_b,                  // [count * width_b] or null
-    T* __restrict__ out_c,                  // [count * width_c] or null
-    int n, int width_a, int width_b, int width_c, int total, int count) {
-    const long long begin = first ? first[0] : 0;
-    gather_rows(a, order, begin, out_a, n, width_a, total, count);
-    if (b) gather_rows(b, order, begin, out_b, n, width_b, total, count);
-    if (c) gather_rows(c, order, begin, out_c, n, width_c, total, count);
-    if (first && last_to_arrive(arrivals, gridDim.x) && threadIdx.x == 0) first[0] = begin + count;
+    long long* first,                       // [1]
+    unsigned* arrivals,                     // [1]: zero
+    T* __restrict__ out,                    // [count * width]
+    unsigned* __restrict__ out_b,           // [count * width_b] or null
+    unsigned* __restrict__ out_c,           // [count * width_c] or null
+    int n, int width, int width_b, int width_c, int total, int count) {
+    const long long begin = first[0];
+    const auto row = [=](int i) { return clipped(order[clipped(begin + i, total)], n); };
+    const auto same = [](unsigned x, int) { return x; };
+    gather_rows(features, out, width, count, row, [=](S x, int i) { return converted(x, mean, factor, i); });
+    if (b) gather_rows(b, out_b, width_b, count, row, same);
+    if (c) gather_rows(c, out_c, width_c, count, row, same);
+    if (last_to_arrive(arrivals, gridDim.x) && threadIdx.x == 0) first[0] = begin + count;
 }

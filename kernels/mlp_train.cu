@@ -29,16 +29,18 @@
 //
 // For 784-128-10, batch 128, Adam: 52 MFLOP and some 10 MB between L2 and the SMs a step.
 //
-// Options: REAL=float; SIZES=784,128,10, the widths; WEIGHT_AT=0,100352 and BIAS_AT=..., where each layer's weight and bias
-// begin in the flat buffers, multiples of 4 (-1: no bias), FLAT_SIZE, their size; ACTIVATIONS=relu,... of the hidden layers, PARAMETERS their
-// parameters, SAVES_INPUT=0,... whether f' is computed from z; DROPOUT=0.0f,... the probabilities behind the hidden layers;
-// DRAW_NUMBERS=0,... the numbers of their draws; RULE=Sgd or Adam, SLOTS, its arrays of state; REGRESSION.
+// Options: REAL=float; SOURCE, see convert.cuh; SIZES=784,128,10, the widths; WEIGHT_AT=0,100352 and BIAS_AT=..., where
+// each layer's weight and bias begin in the flat buffers, multiples of 4 (-1: no bias), FLAT_SIZE, their size;
+// ACTIVATIONS=relu,... of the hidden layers, PARAMETERS their parameters, SAVES_INPUT=0,... whether f' is computed from
+// z; DROPOUT=0.0f,... the probabilities behind the hidden layers; DRAW_NUMBERS=0,... the numbers of their draws;
+// RULE=Sgd or Adam, SLOTS, its arrays of state; REGRESSION.
 //
 // Launch: cooperative; grid (blocks,) that are all resident, block (256,). 48 KiB of shared memory at most.
 
 #include "common.cuh"
 #include "activations.h"
 #include "argmax.cuh"
+#include "convert.cuh"
 #include "grid_barrier.cuh"
 #include "philox.cuh"
 #include "tiled_product.cuh"
@@ -108,7 +110,9 @@ constexpr int SPLITS_AT = NORM_AT + 1;                                     // (s
 
 // The arguments of the launch, and where it is.
 struct Training {
-    const T* data;
+    const S* data;
+    const double* mean;
+    const double* factor;
     const long long* labels;
     const T* targets;
     const T* weight;
@@ -181,27 +185,37 @@ struct Training {
             const long long example = order ? min(max(order[place], 0LL), examples - 1LL) : place;
             if (lane == 0 && weight) share(of_step)[i] = weight[example];
             if constexpr (REGRESSION) {
-                copy_row<OUTPUTS>(targets + example * OUTPUTS, target(of_step) + i * OUTPUTS, lane);
+                const auto same = [](T x, int) { return x; };
+                copy_row<OUTPUTS>(targets + example * OUTPUTS, target(of_step) + i * OUTPUTS, lane, same);
             } else if (lane == 0) {
                 const long long given = labels[example];
                 label(of_step)[i] = given >= 0 && given < OUTPUTS ? static_cast<int>(given) : -1;
             }
-            copy_row<INPUTS>(data + example * INPUTS, batch(of_step) + i * INPUTS, lane);
+            copy_row<INPUTS>(data + example * INPUTS, batch(of_step) + i * INPUTS, lane,
+                             [this](S x, int column) { return converted(x, mean, factor, column); });
         }
     }
 
-    template <int LENGTH>
-    static DEVICE void copy_row(const T* from, T* to, int lane) {
+    template <int LENGTH, typename From, typename Convert>
+    static DEVICE void copy_row(const From* from, T* to, int lane, Convert convert) {
         constexpr int WIDTH = VECTORS<LENGTH> ? VECTOR : 1, PIECES = ceil_div(LENGTH, WIDTH * WARP);
         constexpr int IN_FLIGHT = PIECES < 8 ? PIECES : 8, STRIDE = WARP * WIDTH;
         for (int j = lane * WIDTH; j < LENGTH; j += IN_FLIGHT * STRIDE) {
-            Neighbours<WIDTH> pieces[IN_FLIGHT];
+            Group<From, WIDTH> pieces[IN_FLIGHT];
 #pragma unroll
             for (int p = 0; p < IN_FLIGHT; ++p)
-                if (j + p * STRIDE < LENGTH) pieces[p] = load<WIDTH>(from + j + p * STRIDE);
+                if (const int at = j + p * STRIDE; at < LENGTH)
+                    pieces[p] = *reinterpret_cast<const Group<From, WIDTH>*>(from + at);
 #pragma unroll
-            for (int p = 0; p < IN_FLIGHT; ++p)
-                if (j + p * STRIDE < LENGTH) store(to + j + p * STRIDE, pieces[p]);
+            for (int p = 0; p < IN_FLIGHT; ++p) {
+                const int at = j + p * STRIDE;
+                if (at < LENGTH) {
+                    Neighbours<WIDTH> row;
+#pragma unroll
+                    for (int i = 0; i < WIDTH; ++i) row.v[i] = convert(pieces[p].v[i], at + i);
+                    store(to + at, row);
+                }
+            }
         }
     }
 
@@ -614,7 +628,9 @@ struct Training {
 
 // FLOPs: steps * flops
 extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
-    const T* data,                   // [examples * inputs]
+    const S* data,                   // [examples * inputs]
+    const double* mean,              // [inputs] or null, of the features: see convert.cuh
+    const double* factor,            // [inputs] or null, with `mean`
     const long long* labels,         // [examples] or null: of a classification
     const T* targets,                // [examples * outputs] or null: of a regression
     const T* weight,                 // [examples] or null
@@ -643,7 +659,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
     GridBarrier barrier(arrived);
     const long long done = progress[0], rates_from = progress[1];
     if (threadIdx.x == 0)
-        training = {data,     labels, targets, weight, class_weight, order, {params, slot, second_slot},
+        training = {data,     mean,   factor,  labels, targets, weight, class_weight, order, {params, slot, second_slot},
                     other,    grads,  scratch, integers, rules, totals, loss, prediction, examples, total,
                     rows,     splits, steps, smoothing, clip, seed, place ? place[0] : 0, done, shared};
     for (int s = flat_thread(); s < steps; s += flat_stride()) {

@@ -113,7 +113,7 @@ class Signature:
             if not p.optional:
                 raise ArgumentError(f"{self.name}: {p.name} is None; it needs an array.")
             return
-        wanted = dtype if p.ctype == "T" else DTYPES[p.ctype]
+        wanted = dtype if p.ctype == "T" else DTYPES.get(p.ctype, getattr(a, "dtype", None))
         if getattr(a, "dtype", None) != wanted:
             raise DTypeError(f"{self.name}: {p.name} must be an array of {wanted}, got {getattr(a, 'dtype', type(a))}.")
         if not a.flags.c_contiguous:

@@ -24,10 +24,15 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "long long": np.dtype(np.int64),
     "unsigned": np.dtype(np.uint32),
     "unsigned long long": np.dtype(np.uint64),
+    "signed char": np.dtype(np.int8),
     "unsigned char": np.dtype(np.uint8),
+    "short": np.dtype(np.int16),
+    "unsigned short": np.dtype(np.uint16),
     "bool": np.dtype(bool),
 }
 CTYPES = {dtype: ctype for ctype, dtype in DTYPES.items()}
+OPEN = ("T", "S")
+"""Types that a source leaves open. T is that of the first such array; S is any that the option SOURCE then names."""
 
 
 class Declaration(NamedTuple):
@@ -118,7 +123,7 @@ def parse_flops(source: str, name: str, declaration: Declaration = CUDA_KERNEL) 
 def _parameter(function: str, declared: str, comment: str) -> Parameter:
     words = re.sub(r"\b(const|__restrict__)\b", " ", declared).replace("*", " * ").split()
     ctype, parameter = " ".join(word for word in words[:-1] if word != "*"), words[-1]
-    if ctype != "T" and ctype not in DTYPES:
+    if ctype not in OPEN and ctype not in DTYPES:
         raise CompileError(f"{function}: the type of {declared.strip()!r} is none of T, {', '.join(DTYPES)}.")
     size = re.match(r"\s*\[(.+?)\]", comment)
     try:

@@ -32,6 +32,15 @@ def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...]
         DTypeError: no host array of real numbers.
         ShapeError: fewer than two dimensions, or another number of features than `n_features`.
     """
+    return _floats(check_samples(X, name=name, n_features=n_features))
+
+
+def check_samples(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] | None = None) -> np.ndarray:
+    """Return the samples `X` in their own dtype; arguments and errors as for `check_features`.
+
+    Returns:
+        (n, features...), integers, float32 or float64: booleans are uint8, floats of other sizes become one of the two.
+    """
     array = _real_array(X, name)
     if array.ndim < 2:
         raise ShapeError(
@@ -42,7 +51,7 @@ def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...]
         expected = n_features if isinstance(n_features, tuple) else (n_features,)
         if array.shape[1:] != expected:
             raise ShapeError(f"{name} has {_per_sample(array.shape[1:])}; expected {_per_sample(expected)}.")
-    return _finite_floats(array, name)
+    return finite_numbers(array, name)
 
 
 def check_targets(y: Any, name: str = "y") -> np.ndarray:
@@ -227,20 +236,36 @@ def _real_array(value: Any, name: str) -> np.ndarray:
     return array
 
 
-def _finite_floats(array: np.ndarray, name: str) -> np.ndarray:
-    """Return `array` as plain floats, or raise `DataError` where it is empty or holds NaN or infinity."""
+def finite_numbers(array: np.ndarray, name: str) -> np.ndarray:
+    """Return `array` as plain integers, float32 or float64, or raise `DataError` where it is empty or not finite."""
     if not array.size:
         raise DataError(f"{name} is empty, its shape is {array.shape}; at least one sample is needed.")
-    exact = np.can_cast(array.dtype, np.float32)  # other numbers may lose the digits in which samples differ
-    floats = np.require(array, np.float32 if exact else np.float64, ["C", "A"])
-    if np.isfinite(np.vdot(floats, floats)):  # the quickest look at all of them
-        return floats
-    finite = np.isfinite(floats)  # squares may overflow where the numbers themselves are finite
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    dtype = array.dtype.newbyteorder("=") if array.dtype.kind in "iu" else _float_dtype(array)
+    numbers = np.require(array, dtype, ["C", "A"])
+    if dtype.kind in "iu" or np.isfinite(np.vdot(numbers, numbers)):  # the quickest look at all of them
+        return numbers
+    finite = np.isfinite(numbers)  # squares may overflow where the numbers themselves are finite
     if not finite.all():
         row, *columns = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
-        number, place = floats[row, *columns], _place(row, columns)
+        number, place = numbers[row, *columns], _place(row, columns)
         raise unusable(name, number, place)
-    return floats
+    return numbers
+
+
+def _finite_floats(array: np.ndarray, name: str) -> np.ndarray:
+    """Return `array` as plain floats; errors as for `finite_numbers`."""
+    return _floats(finite_numbers(array, name))
+
+
+def _floats(numbers: np.ndarray) -> np.ndarray:
+    return numbers.astype(_float_dtype(numbers), copy=False)
+
+
+def _float_dtype(array: np.ndarray) -> np.dtype[Any]:
+    """Return float32 where it holds the array's numbers exactly; others may lose the digits in which samples differ."""
+    return np.dtype(np.float32 if np.can_cast(array.dtype, np.float32) else np.float64)
 
 
 def _place(row: int, columns: list[int]) -> str:

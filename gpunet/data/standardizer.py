@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet.data.checks import check_targets
+from gpunet.data.checks import as_dtype, check_targets
 from gpunet.errors import DataError, ShapeError
 
-_BLOCK_ROWS = 4096
+_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Standardizer:
-    """The map x -> (x - mean) / scale of each feature, and its inverse.
+    """The map x -> (x - mean) * (1 / scale) of each feature, and its inverse.
+
+    It is computed in float64, and its result rounded once: the same bits wherever it is computed, as no compiler can
+    contract a difference and a product.
 
     Attributes:
         mean: float64, of the shape of one sample.
@@ -46,11 +52,17 @@ class Standardizer:
         constant = (samples == samples[0]).all(axis=0) | (scale == 0)
         return cls(mean, np.where(constant, 1.0, scale))
 
-    def apply(self, X: ArrayLike) -> np.ndarray:
+    @cached_property
+    def factor(self) -> np.ndarray:
+        """1 / scale."""
+        return 1 / self.scale
+
+    def apply(self, X: ArrayLike, dtype: np.dtype[Any] | None = None) -> np.ndarray:
         """Return the samples `X` (n, features...) standardised; each step is computed in float64.
 
         Args:
-            X: a float array, whose dtype is kept; or what `fit` takes, with its errors.
+            X: an array, or what `fit` takes, with its errors.
+            dtype: a float dtype, by default that of `X`, for integers one that holds them.
 
         Raises:
             ShapeError: its samples have another shape than those fitted on.
@@ -58,10 +70,27 @@ class Standardizer:
         if not isinstance(X, np.ndarray):
             X = check_targets(X, "X")
         self._check_shape(X)
-        out: np.ndarray = np.empty_like(X)  # written in blocks, so that no float64 copy of all samples is made
-        np.subtract(X, self.mean, out=out)
-        out /= self.scale
+        out = np.empty(X.shape, dtype or np.result_type(X.dtype, np.float32))
+        with np.errstate(over="ignore"):
+            for start in range(0, len(X), _BLOCK_ROWS):  # so that no float64 copy of all samples is made
+                rows = slice(start, start + _BLOCK_ROWS)
+                self.write(X[rows], np.empty(X[rows].shape), out[rows])
         return out
+
+    def write(self, X: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
+        """Write `X` standardised to `out`; `centred` is float64 memory of their shape."""
+        np.subtract(X, self.mean, centred)
+        np.multiply(centred, self.factor, out)
+
+    def check_fits(self, X: np.ndarray, dtype: np.dtype[Any]) -> None:
+        """Raise `DataError` where a number of `X`, standardised, is too large for a float dtype; else as `apply`."""
+        self._check_shape(X)
+        largest = np.iinfo(X.dtype).max if X.dtype.kind in "iu" else 2 * math.sqrt(np.vdot(X, X))  # no less than any
+        with np.errstate(over="ignore"):
+            bounds = (float(largest) + np.abs(self.mean)) * self.factor
+        if bounds.max() < np.finfo(dtype).max / 2:
+            return
+        as_dtype(self.apply(X, dtype), dtype, "X")
 
     def invert(self, X: np.ndarray) -> np.ndarray:
         """Return what `apply` made `X` from, in float64."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet.data import Standardizer, TableSchema, check_features
-from gpunet.data.checks import as_dtype, check_indices, check_range
+from gpunet.data import Standardizer, TableSchema
+from gpunet.data.checks import as_dtype, check_indices, check_range, check_samples
 from gpunet.device import Array, on_device
 from gpunet.errors import ShapeError, StateError
 from gpunet.files import write_arrays
@@ -99,20 +99,33 @@ class Model(Layer):
 
         Arguments and errors as for `outputs`.
         """
-        x = check_features(X) if self.index_range is None else check_indices(X, self.index_range)
+        return self.convert(self.check(X))
+
+    def check(self, X: ArrayLike) -> np.ndarray:
+        """Return raw features checked, in their own dtype where they are integers or will be scaled.
+
+        A training keeps them so, and converts the rows of a batch as `convert` does. Arguments and errors as for
+        `outputs`.
+        """
+        x = check_samples(X) if self.index_range is None else check_indices(X, self.index_range)
         try:
             self.output_shape(x.shape[1:])
         except ShapeError as error:
             raise ShapeError(f"X: {error}") from None
-        if self.index_range is None:
-            if self.input_scaler is not None:
-                x = self.input_scaler.apply(x)
-            elif x.dtype == self.dtype:
-                return x
-            return as_dtype(x, self.dtype, "X")
-        if self.input_scaler is not None:
+        if self.input_scaler is None:
+            return as_dtype(x, self.dtype, "X") if x.dtype.kind == "f" and x.dtype != self.dtype else x
+        if self.index_range is not None:
             raise StateError("the model takes indices, which cannot be standardised; set its input_scaler to None.")
+        self.input_scaler.check_fits(x, self.dtype)
         return x
+
+    def convert(self, x: np.ndarray) -> np.ndarray:
+        """Return features that `check` returned as the layers take them."""
+        if self.index_range is not None:
+            return x
+        if self.input_scaler is not None:
+            return self.input_scaler.apply(x, self.dtype)
+        return x.astype(self.dtype, copy=False)
 
     def check_given(self, X: Any) -> None:
         """Refuse ready features for a step that hold indices out of range, where they are in host memory.

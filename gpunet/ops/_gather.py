@@ -1,4 +1,4 @@
-"""Gather the rows of a batch: out[i] = a[rows[i]]."""
+"""Gather rows: out[i] = a[rows[i]]; those of a batch, whose features are converted on their way."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.cuda import MAX_ELEMENTS, Kernel
+from gpunet.cuda import CTYPES, MAX_ELEMENTS, Kernel
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.tape import Tape, empty, zeros
 
 GATHER = Kernel("gather.cu", "gather")
-MOST_ARRAYS = 3
+GATHER_BATCH = Kernel("gather.cu", "gather_batch")
 
 
 def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
@@ -40,42 +40,59 @@ def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
         return a.take(rows, axis=0, out=out, mode="clip")  # the mode "raise" would gather into a copy first
     if a.size > MAX_ELEMENTS or not a.flags.c_contiguous:
         return a.take(rows, axis=0, out=out)  # kernels count in int32, and copying a data set is expensive
-    _launch([a], [out], operand(rows, tape, xp, np.dtype(np.int64)), None, None)
+    width = math.prod(a.shape[1:])
+    word: np.dtype[Any] = np.dtype(np.uint32 if width * a.itemsize % 4 == 0 else np.uint8)
+    width = width * a.itemsize // word.itemsize
+    words, order = a.reshape(-1).view(word), operand(rows, tape, xp, np.dtype(np.int64))
+    GATHER((_blocks(out),), (THREADS,), words, order, out.reshape(-1).view(word), len(a), width, len(rows))
     return out
 
 
-def gather_batch(arrays: Sequence[Array], order: Array, first: Array, count: int, *, tape: Tape) -> list[Array]:
-    """Return the next batch of each of some arrays on a GPU, in one launch, and move `first` on.
+def gather_batch(
+    arrays: Sequence[Array],
+    scaling: Sequence[Array | None],
+    order: Array,
+    first: Array,
+    count: int,
+    dtype: np.dtype[Any],
+    *,
+    tape: Tape,
+) -> list[Array]:
+    """Return the next batch on a GPU, in one launch, and move `first` on; features are converted on their way.
 
     Args:
-        arrays: up to three arrays (n, ...), C-contiguous.
+        arrays: features (n, ...) and one or two more arrays (n, ...) of elements of 4 or 8 bytes, C-contiguous.
+        scaling: float64 means and factors of the shape of a row of features x, which become (x - mean) * factor,
+            computed in float64 and rounded once; or two `None`s.
         order: (n,) int64, the order of the epoch.
         first: (1,) int64, the place in it of the batch's first row; it is moved on by `count`.
         count: rows of the batch.
+        dtype: of the features in the batch.
         tape: where memory comes from.
 
     Returns:
         The rows order[first : first + count] of each array.
     """
+    features, *others = arrays
     xp = array_module(*arrays, order=order, first=first)
-    outs = [tape.empty((count, *a.shape[1:]), a.dtype, xp) for a in arrays]
-    _launch(arrays, outs, order, first, zeros(tape, (1,), np.dtype(np.uint32), xp))
-    return outs
+    out = tape.empty((count, *features.shape[1:]), dtype, xp)
+    outs = [tape.empty((count, *a.shape[1:]), a.dtype, xp) for a in others]
+    width, *widths = (math.prod(a.shape[1:]) for a in arrays)
+    widths = [n * a.itemsize // 4 for n, a in zip(widths, others, strict=True)]
+    words, of_batch = ([*map(_words, given), None][:2] for given in (others, outs))
+    GATHER_BATCH(
+        (_blocks(out, *outs),),
+        (THREADS,),
+        *(features, *scaling, *words, order, first, zeros(tape, (1,), np.dtype(np.uint32), xp), out, *of_batch),
+        *(len(features), width, *[*widths, 0][:2], len(order), count),
+        options={"SOURCE": CTYPES[features.dtype]},
+    )
+    return [out, *outs]
 
 
-def _launch(
-    arrays: Sequence[Array], outs: Sequence[Array], order: Array, first: Array | None, arrivals: Array | None
-) -> None:
-    row_bytes = [math.prod(a.shape[1:]) * a.itemsize for a in arrays]
-    word: np.dtype[Any] = np.dtype(np.uint32 if all(n % 4 == 0 for n in row_bytes) else np.uint8)
-    missing = [None] * (MOST_ARRAYS - len(arrays))
-    widths = [n // word.itemsize for n in row_bytes] + [0] * len(missing)
-    sources, targets = ([*(_words(a, word) for a in given), *missing] for given in (arrays, outs))
-    n, count = len(arrays[0]), len(outs[0])
-    blocks = max(1, block_count(sum(row_bytes) * count, 16 * THREADS))  # 16 bytes a thread
-    GATHER((blocks,), (THREADS,), *sources, order, first, arrivals, *targets, n, *widths, len(order), count)
+def _blocks(*outs: Array) -> int:
+    return max(1, block_count(sum(out.nbytes for out in outs), 16 * THREADS))  # 16 bytes a thread
 
 
-def _words(a: Array, word: np.dtype[Any]) -> Array:
-    """View an array as words, one after the other."""
-    return a.reshape(-1).view(word)
+def _words(a: Array) -> Array:
+    return a.reshape(-1).view(np.uint32)

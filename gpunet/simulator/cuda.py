@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from gpunet.simulator.memory import MemoryPointer, alloc, using_allocator
+from gpunet.simulator.memory import MemoryPointer, alloc, alloc_pinned_memory, using_allocator
 from gpunet.simulator.stream import (
     CUDARuntimeError,
     Device,
@@ -23,6 +23,7 @@ __all__ = [
     "MemoryPointer",
     "Stream",
     "alloc",
+    "alloc_pinned_memory",
     "get_current_stream",
     "get_elapsed_time",
     "is_available",

@@ -94,6 +94,11 @@ def alloc(size: int) -> MemoryPointer:
     return MemoryPointer(Memory(size), 0) if allocator is None else allocator(size)
 
 
+def alloc_pinned_memory(size: int) -> bytearray:
+    """Take `size` bytes of host memory; here all of it is as good as pinned."""
+    return bytearray(size)
+
+
 @contextmanager
 def using_allocator(allocator: Callable[[int], MemoryPointer] | None = None) -> Iterator[None]:
     """Return a block in which arrays take their memory from `allocator`; None is the usual one."""

@@ -10,73 +10,97 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet import native
+from gpunet.cuda import CTYPES
+from gpunet.data import Standardizer
 from gpunet.device import Array, Device
 from gpunet.errors import GpunetWarning
-from gpunet.ops._gather import MOST_ARRAYS, gather_batch
+from gpunet.ops._gather import gather_batch
 from gpunet.recording import do, records_native
 from gpunet.tape import Tape
 from gpunet.training.running import RunningMeans
+from gpunet.uploads import Mirror, Staging
 
 GATHER = native.Kernel("gather.cpp", "gather")
+CONVERT = native.Kernel("gather.cpp", "gather_features")
 ADVANCE = native.Kernel("gather.cpp", "advance")
+MOST_ARRAYS = 3
 
 
 class Rows(NamedTuple):
     """Where a kernel that gathers the batches itself finds their rows, and where it adds its sums.
 
     Attributes:
-        arrays: features, targets and, if there are any, row weights, (rows, ...).
+        arrays: features, targets and, if there are any, row weights, (rows, ...); the features in their own dtype.
+        scaling: float64 means and factors of the shape of a row of features, or two `None`s. The layers take of a
+            feature x, in the model's dtype T, T((double(x) - mean) * factor) or T(x), rounded once.
         order: (rows,) int64, the order of the epoch; None: as they lie.
         place: (1,) int64, the place of the next batch in it; None: the first.
         totals: (2,) float64, the sums of the metrics; None: there are none.
     """
 
     arrays: Sequence[Array]
+    scaling: Sequence[Array | None]
     order: Array | None
     place: Array | None
     totals: Array | None
 
 
 class Batches:
-    """Hands out the rows of features, targets and row weights, batch by batch.
+    """Hands out the rows of features, targets and row weights, batch by batch; features are converted on their way.
 
-    On a GPU the data is uploaded once, and the order of an epoch at its beginning; a kernel gathers the rows of a batch
-    and moves on to the next. Data that does not fit stays in host memory, and each batch is uploaded.
+    On a GPU the data is uploaded in its own dtype and stays until other data comes; of the same data again, only what
+    has changed is uploaded, to the same place, as graphs name it. The order of an epoch is uploaded at its beginning; a
+    kernel gathers the rows of a batch and moves on to the next. Data that does not fit stays in host memory, and each
+    batch is uploaded.
 
     Args:
         device: where the training takes place.
-        kinds: shape of a row and dtype of each array.
+        arrays: two or three host arrays (rows, ...) like those that `load` will be given.
+        dtype: of the features as the layers take them.
+        scaler: the standardisation that the features go through, or None.
 
     Attributes:
+        kinds: shape of a row and dtype of each array.
         place: (1,) int64 on the device: rows of the epoch that were handed out.
         on_device: whether the data lies where the training takes place.
     """
 
-    def __init__(self, device: Device, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]):
+    def __init__(self, device: Device, arrays: Sequence[np.ndarray], dtype: np.dtype[Any], scaler: Standardizer | None):
         self.device = device
-        self.kinds = list(kinds)
         self.on_device = True
+        self._dtype, self._scaler = dtype, scaler
+        self._like = _like(device, arrays, dtype, scaler)
+        self.kinds = [(a.shape[1:], a.dtype) for a in arrays]
+        self._converts = scaler is not None or arrays[0].dtype != dtype
         with device.activate():
             self.place: Array = device.xp.zeros(1, np.int64)
-        self._arrays: list[Array] = []
+        self._arrays: list[np.ndarray] = []
         self._order: Array = None
-        self._sources = np.zeros(MOST_ARRAYS + 1, np.int64)  # addresses of the arrays and of the order, for the CPU
+        self._mirrors: list[Mirror] = []
+        self._scaling: list[Array] = [None, None] if scaler is None else [scaler.mean, scaler.factor]
+        self._sources = np.zeros(MOST_ARRAYS + 3, np.int64)  # addresses of arrays, order and scaling, for the CPU
 
-    def takes(self, device: Device, arrays: Sequence[np.ndarray]) -> bool:
-        """Return whether it takes such arrays on that device; on a GPU it takes one data set, which graphs name."""
-        return self.device is device and device.xp is np and self.kinds == [(a.shape[1:], a.dtype) for a in arrays]
+    def takes(self, *like: Any) -> bool:
+        """Return whether `load` takes the data that arguments of the constructor describe, as steps name its places.
+
+        On a GPU the data has one number of rows, and data that did not fit is tried anew.
+        """
+        return self.on_device and self._like == _like(*like)
 
     def load(self, arrays: Sequence[np.ndarray]) -> None:
         """Take the data: two or three host arrays (rows, ...)."""
         if self.device.xp is np:
             self._arrays = [np.ascontiguousarray(a) for a in arrays]
             self._sources[: len(arrays)] = [a.ctypes.data for a in self._arrays]
+            if self._scaler is not None:
+                self._scaling = [np.ascontiguousarray(a, np.float64) for a in self._scaling]
+                self._sources[MOST_ARRAYS + 1 :] = [a.ctypes.data for a in self._scaling]
             return
         try:
-            self._arrays = [self.device.asarray(a) for a in arrays]
-            self._order = self.device.asarray(np.arange(len(arrays[0])))
+            self._upload(arrays)
         except MemoryError as error:
-            self._arrays, self.on_device, self.place = list(arrays), False, np.zeros(1, np.int64)
+            self._mirrors, self._arrays = [], list(arrays)
+            self.on_device, self.place = False, np.zeros(1, np.int64)
             needed = sum(a.nbytes for a in arrays) / 2**20
             warnings.warn(
                 f"the training data ({needed:,.1f} MiB) does not fit on {self.device.name} ({error}); it stays in host "
@@ -85,14 +109,27 @@ class Batches:
                 stacklevel=2,
             )
 
+    def _upload(self, arrays: Sequence[np.ndarray]) -> None:
+        if not self._mirrors:
+            self._mirrors = [Mirror(self.device, a.shape, a.dtype) for a in arrays]
+            self._order = self.device.xp.empty(len(arrays[0]), np.int64)
+            self._scaling = [a if a is None else self.device.asarray(a, np.float64) for a in self._scaling]
+        with Staging(self.device) as staging:
+            for mirror, a in zip(self._mirrors, arrays, strict=True):
+                mirror.update(np.ascontiguousarray(a), staging)
+
     def release(self) -> None:
-        """Let go of the data."""
-        self._arrays, self._order = [], None
+        """Let go of the data in host memory."""
+        self._arrays = []
+
+    def free(self) -> None:
+        """Let go of the data on the GPU, although steps may still hold this object."""
+        self._mirrors = []
 
     def begin(self, order: np.ndarray, position: int) -> None:
         """Begin an epoch in the given order, (rows,), at a position in it."""
         self.place.fill(position)
-        if self.device.xp is not np and self.on_device:
+        if self._mirrors:
             self.device.assign(self._order, order)
             return
         self._order = np.ascontiguousarray(order, np.int64)
@@ -100,25 +137,45 @@ class Batches:
 
     def next(self, count: int, tape: Tape) -> list[Array]:
         """Return the next `count` rows of each array and move on; a recorded step does so at each replay."""
-        if self.device.xp is not np and self.on_device:
-            return gather_batch(self._arrays, self._order, self.place, count, tape=tape)
+        if self._mirrors:
+            return gather_batch(*self.rows(), count, self._dtype, tape=tape)
         if self.device.xp is not np:
             rows = self._next_rows(count)
-            return [self.device.asarray(a[rows]) for a in self._arrays]
-        batch = [tape.empty((count, *shape), dtype, np) for shape, dtype in self.kinds]
+            batch = [a[rows] for a in self._arrays]
+            return [self.device.asarray(a) for a in (self._converted(batch[0]), *batch[1:])]
+        (shape, dtype), *rest = self.kinds
+        features = tape.empty((count, *shape), self._dtype, np)
+        others = [tape.empty((count, *of_row), kind, np) for of_row, kind in rest]
         if records_native():
-            missing = [None] * (MOST_ARRAYS - len(batch))
-            outs = [a.reshape(-1).view(np.uint8) for a in batch]
-            sizes = [a[:1].nbytes for a in batch] + [0] * len(missing)
-            GATHER(self._sources, self.place, *outs, *missing, *sizes, count, count=count)
-            ADVANCE(self.place, count)
-        else:
-            do(partial(self._take, [a.view(np.ndarray) for a in batch]))
-        return batch
+            self._note_nodes(features, others, count)
+            return [features, *others]
+        stored = tape.empty((count, *shape), dtype, np) if self._converts else features
+        do(partial(self._take, [a.view(np.ndarray) for a in (stored, *others)]))
+        if self._scaler is not None:
+            centred = tape.empty((count, *shape), np.dtype(np.float64), np)
+            do(partial(self._scaler.write, *(a.view(np.ndarray) for a in (stored, centred, features))))
+        elif self._converts:
+            do(partial(np.copyto, features.view(np.ndarray), stored.view(np.ndarray), "unsafe"))
+        return [features, *others]
 
-    def rows(self) -> tuple[Sequence[Array], Array, Array]:
-        """Return the arrays, the order of the epoch and the place in it."""
-        return self._arrays, self._order, self.place
+    def _note_nodes(self, features: Array, others: Sequence[Array], count: int) -> None:
+        missing = [None] * (MOST_ARRAYS - 1 - len(others))
+        copied = [None if self._converts else features, *others]
+        outs = [a if a is None else a.reshape(-1).view(np.uint8) for a in copied]
+        sizes = [0 if a is None else a[:1].nbytes for a in copied] + [0] * len(missing)
+        GATHER(self._sources, self.place, *outs, *missing, *sizes, count, count=count)
+        if self._converts:
+            options = {"SOURCE": CTYPES[self.kinds[0][1]]}
+            width = features[:1].size
+            CONVERT(self._sources, self.place, features, width, count, count=count, options=options)
+        ADVANCE(self.place, count)
+
+    def _converted(self, x: np.ndarray) -> np.ndarray:
+        return x.astype(self._dtype, copy=False) if self._scaler is None else self._scaler.apply(x, self._dtype)
+
+    def rows(self) -> tuple[Sequence[Array], Sequence[Array | None], Array, Array]:
+        """Return, on a GPU, the arrays, the scaling of the features, the order of the epoch and the place in it."""
+        return [mirror.array for mirror in self._mirrors], self._scaling, self._order, self.place
 
     def _next_rows(self, count: int) -> np.ndarray:
         first = int(self.place[0])
@@ -129,6 +186,14 @@ class Batches:
         rows = self._next_rows(len(batch[0]))
         for a, out in zip(self._arrays, batch, strict=True):
             a.take(rows, 0, out, "clip")  # the mode "raise" would take into a copy first
+
+
+def _like(
+    device: Device, arrays: Sequence[np.ndarray], dtype: np.dtype[Any], scaler: Standardizer | None
+) -> tuple[Any, ...]:
+    """Return what is the same for all data that one object takes."""
+    shapes = [a.shape[1:] if device.xp is np else a.shape for a in arrays]
+    return device, shapes, [a.dtype for a in arrays], dtype, scaler
 
 
 class NextRows:

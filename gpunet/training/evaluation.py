@@ -43,7 +43,8 @@ class Evaluation:
 
     def __init__(self, model: Model, loss: Loss, metrics: Mapping[str, Metric], X: ArrayLike, y: ArrayLike):
         self._model, self._loss, self._metrics = model, loss, metrics
-        self._x, self._target = check_examples(model, loss, X, y, model.classes)
+        x, self._target = check_examples(model, loss, X, y, model.classes)
+        self._x = model.convert(x)
         self._y = host_array(y, "y").astype(np.float64) if loss.task in VALUES else None
 
     def __call__(self) -> dict[str, float]:

@@ -26,7 +26,7 @@ def class_names(model: Model, loss: Loss, y: ArrayLike) -> tuple[str, ...] | Non
 def check_examples(
     model: Model, loss: Loss, X: ArrayLike, y: ArrayLike, classes: tuple[str, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check raw data; return the features as the layers and the targets as the loss take them.
+    """Check raw data; return the features as `Model.check` does, and the targets as the loss takes them.
 
     Args:
         model: what the data is for.
@@ -39,7 +39,7 @@ def check_examples(
         DataError, DTypeError, ShapeError: data that cannot be used.
         StateError: a scaler where data cannot be standardised.
     """
-    x = model.prepare(X)
+    x = model.check(X)
     raw = host_array(y, "y")
     if _is_text(raw, loss):
         if classes is None:
@@ -64,7 +64,7 @@ class Examples(NamedTuple):
     """What a training takes.
 
     Attributes:
-        arrays: features, targets and, if there are any, row weights of the rows to train on.
+        arrays: features in their own dtype, targets and, if there are any, row weights of the rows to train on.
         validation: data (X, y) to validate on, raw, or None.
         classes: the names of the classes, or None.
     """

@@ -15,8 +15,8 @@ from gpunet.training.protocol import Training
 
 def described(trainer: Training, arrays: Sequence[np.ndarray], asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be the same on all ranks, in words."""
-    digest = hashlib.sha256()
-    for a in arrays:
+    digest, scaler = hashlib.sha256(), trainer.model.input_scaler
+    for a in (*arrays, *((scaler.mean, scaler.scale) if scaler is not None else ())):
         digest.update(f"{a.shape} {a.dtype}".encode())
         digest.update(np.ascontiguousarray(a).data)
     model, optimizer = trainer.model, trainer.optimizer

@@ -299,6 +299,8 @@ cuda = SimpleNamespace(
     clock=time.perf_counter,
     overtakes=lambda: False,
     Event=Event,
+    alloc_pinned_memory=bytearray,
+    get_current_stream=lambda: SimpleNamespace(record=Event),
     get_elapsed_time=lambda start, stop: (stop.seconds - start.seconds) * 1e3,
     driver=SimpleNamespace(CUDADriverError=CUDADriverError),
     nvrtc=SimpleNamespace(getVersion=lambda: (12, 9)),

@@ -20,6 +20,7 @@ import numpy as np
 from problems import classification
 
 import gpunet as gn
+from gpunet.data import Standardizer
 from gpunet.errors import GpunetError
 
 X, Y = classification(80)
@@ -230,6 +231,8 @@ def bad(rank: int) -> dict[str, Callable[[], object]]:
     odd = X.copy()
     odd[0, 0] = np.nan if rank else 0
     norm = gn.Sequential(gn.Linear(5, 3), gn.BatchNorm1d(3))
+    scaled = gn.MLP([5, 8, 3])
+    scaled.input_scaler = Standardizer(np.full(5, float(rank)), np.ones(5))
     return {
         "seed": lambda: gn.Trainer(gn.MLP([5, 3]), seed=rank, distributed="mpi").fit(X, Y),
         "step": lambda: gn.Trainer(gn.MLP([5, 3]), seed=rank, distributed="mpi").step(X, Y),
@@ -238,6 +241,7 @@ def bad(rank: int) -> dict[str, Callable[[], object]]:
         "loss": lambda: trained("mpi", loss=gn.CrossEntropyLoss(0.1 * rank)),
         "batch_size": lambda: gn.Trainer(gn.MLP([5, 3]), distributed="mpi").fit(X, Y, batch_size=8 + rank),
         "data": lambda: trained("mpi", moved),
+        "scaler": lambda: trained("mpi", model=scaled),
         "rows": lambda: trained("mpi", X[rank:], Y[rank:]),
         "NaN": lambda: trained("mpi", odd),
         "batch of one": lambda: gn.Trainer(gn.MLP([5, 3]), distributed="mpi").fit(X, Y, batch_size=1),

@@ -26,6 +26,7 @@ LAYERS = {
     "tape": 2,
     "recording": 2,
     "faults": 2,
+    "uploads": 2,
     "data": 2,
     "cuda": 3,
     "native": 3,

@@ -92,13 +92,20 @@ class StepCache:
         return self.make(kind, count, lambda rows: Inputs(training.model, training.loss, kinds))
 
     def load(self, arrays: Sequence[np.ndarray]) -> Batches:
-        """Return the batches of the data: the object of the last call where it takes such data, as steps name it."""
-        device = self._training.model.device
-        if self._batches is None or not self._batches.takes(device, arrays):
+        """Return the batches of data that `Model.check` returned.
+
+        It is the object of the last call where that takes such data, as steps name it.
+        """
+        model = self._training.model
+        dtype = model.dtype if model.index_range is None else arrays[0].dtype
+        like = model.device, arrays, dtype, model.input_scaler
+        if self._batches is None or not self._batches.takes(*like):
             self._steps.clear()  # before the new data is uploaded: they hold memory, and name the old
-            self._batches = Batches(device, [(a.shape[1:], a.dtype) for a in arrays])
+            if self._batches is not None:
+                self._batches.free()
+            self._batches = Batches(*like)
         self._batches.load(arrays)
-        self._training.running.to(device)
+        self._training.running.to(model.device)
         return self._batches
 
     def explanations(self) -> list[Explanation]:

@@ -100,7 +100,7 @@ class Inputs:
 
     def rows(self) -> Rows:
         """Return the batch as all the rows that there are."""
-        return Rows(self._arrays, None, None, None)
+        return Rows(self._arrays, (None, None), None, None, None)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Do nothing: a single step has no metrics."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.cuda import Kernel
+from gpunet.cuda import CTYPES, Kernel
 from gpunet.layers import Dropout, Linear
 from gpunet.layers.stack import fuse
 from gpunet.losses import CrossEntropyLoss, MSELoss
@@ -263,7 +263,7 @@ class PersistentExecutor:
 
     def _prepare(self, steps: int) -> Callable[[], None]:
         step, net, memory = self.step, self.net, self.memory
-        (x, target, *weights), order, place, totals = step.source.rows()
+        (x, target, *weights), scaling, order, place, totals = step.source.rows()
         loss, params, progress = step.loss, step.store.params, step.optimizer.prepare().progress
         slots = [*step.store.slots.values(), None, None][:2]
         labels, targets = (None, target) if type(loss) is MSELoss else (target, None)
@@ -274,14 +274,14 @@ class PersistentExecutor:
         return KERNEL.prepare(
             (self.blocks,),
             (THREADS,),
-            *(x, labels, targets, weights[0] if weights else None, class_weight, order, place),
+            *(x, *scaling, labels, targets, weights[0] if weights else None, class_weight, order, place),
             *(progress.rates, progress.words, memory["settings"], params, *slots, memory["other"], step.store.grads),
             *(memory["scratch"], memory["integers"], memory["rules"], totals),
             *(step.value, step.prediction, memory["arrived"]),
             *(len(x), total, widths[0], widths[-1], params.size, 1 + len(step.store.slots), len(progress.rates)),
             *(memory["scratch"].size, memory["rules"].size, step.count, net.splits(step.count), steps, step.seed),
             *(smoothing, step.optimizer.clip_value or 0.0, flops),
-            options=self._options,
+            options={**self._options, "SOURCE": CTYPES[x.dtype]},
             cooperative=True,
         )
 

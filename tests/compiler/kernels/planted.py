@@ -9,6 +9,7 @@ import numpy as np
 from compiler.kernels.checked import partial_sums, run, uninitialized
 
 from gpunet.cuda import Kernel
+from gpunet.data import Standardizer
 from gpunet.device import kernels_path
 from gpunet.ops import scaled_dot_product_attention, softmax_cross_entropy
 from gpunet.ops.tiles import Tile
@@ -102,6 +103,18 @@ def cross_entropy(folder):
     expected_loss, expected = softmax_cross_entropy(z, labels)
     np.testing.assert_allclose(loss[0], expected_loss, rtol=1e-5)
     np.testing.assert_allclose(dz, expected, atol=1e-6)
+
+
+def batch(folder):
+    rng = np.random.default_rng(0)
+    x, y, order = rng.integers(0, 256, (9, 12), np.uint8), np.arange(9, dtype=np.uint32), rng.permutation(9)
+    scaler, first, arrivals = Standardizer.fit(x), np.array([3]), np.zeros(1, np.uint32)
+    out, labels = uninitialized((5, 12), np.dtype(np.float32)), uninitialized(5, y.dtype)
+    given = x, scaler.mean, scaler.factor, y, None, order, first, arrivals, out, labels, None, 9, 12, 1, 0, 9, 5
+    run(Kernel(folder / "gather.cu", "gather_batch"), (2,), (256,), *given, options={"SOURCE": "unsigned char"})
+    np.testing.assert_array_equal(out, scaler.apply(x[order[3:8]], out.dtype))
+    np.testing.assert_array_equal(labels, y[order[3:8]])
+    assert first[0] == 8
 
 
 def step(folder):
@@ -229,6 +242,12 @@ FAULTS = {
         "optimizers.cu", "    rate[0] =", "    const_cast<T*>(rates)[0] = 0;\n    rate[0] =", step, "const"),
     "a patch that reaches beyond the image": (
         "convolution.cu", "h < height && w >= 0", "h <= height && w >= 0", convolution, "out of bounds"),
+    "a mean of the vector's first column": (
+        "gather.cu", "convert(x.v[k], column + k)", "convert(x.v[k], column)", batch, "AssertionError"),
+    "a row of the batch that is one of the data": (
+        "gather.cu", "clipped(order[clipped(begin + i, total)], n)", "clipped(begin + i, n)", batch, "AssertionError"),
+    "a place that moves on while it is read": (
+        "gather.cu", "last_to_arrive(arrivals, gridDim.x) && threadIdx.x == 0", "flat_thread() == 0", batch, "race"),
     "a window beyond the last": (
         "window.cuh", "window >= count", "window > count", convolution, "AssertionError"),
 }  # fmt: skip

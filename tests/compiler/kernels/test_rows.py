@@ -7,14 +7,18 @@ import pytest
 from compiler.kernels.checked import DTYPES, partial_sums, run, uninitialized
 
 from gpunet import random
-from gpunet.cuda import Kernel
+from gpunet.cuda import CTYPES, Kernel
+from gpunet.data import Standardizer
 from gpunet.ops.launch import row_lanes
 
 SUM = Kernel("reduce.cu", "sum")
 SUM_COLUMNS = Kernel("reduce.cu", "sum_columns")
 GATHER = Kernel("gather.cu", "gather")
+GATHER_BATCH = Kernel("gather.cu", "gather_batch")
 DROPOUT = Kernel("dropout.cu", "dropout_forward")
 DROPOUT_BACKWARD = Kernel("dropout.cu", "dropout_backward")
+STORED = [(np.dtype(kind), DTYPES[0]) for kind in ("uint8", "int16", "uint64", "float32", "float64")]
+STORED += [(np.dtype(np.uint8), DTYPES[1])]
 METRICS = {name: Kernel("metrics.cu", f"accumulate_{name}") for name in ("loss", "labels", "distributions", "binary")}
 
 
@@ -42,26 +46,62 @@ def test_column_sums_are_right(rows, n, chunks, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.uint8])
-@pytest.mark.parametrize("widths", [(1, 0, 0), (3, 2, 0), (16, 1, 1), (64, 4, 16)])
-def test_gather_copies_the_rows_of_a_batch_and_moves_on(widths, dtype):
+@pytest.mark.parametrize("width", [1, 3, 16, 64])
+def test_gather_copies_rows(width, dtype):
     rng = np.random.default_rng(0)
-    arrays = [rng.integers(0, 100, (20, width)).astype(dtype) if width else None for width in widths]
-    order, first, arrivals = rng.permutation(20), np.array([2]), np.zeros(1, np.uint32)
+    a = rng.integers(0, 100, (20, width)).astype(dtype)
     for blocks, count in ((2, 11), (1, 5), (3, 0)):
-        outs = [None if a is None else uninitialized((count, a.shape[1]), a.dtype) for a in arrays]
-        begin = first[0]
-        run(GATHER, (blocks,), (256,), *arrays, order, first, arrivals, *outs, 20, *widths, 20, count)
-        assert first[0] == begin + count
-        for a, out in zip(arrays, outs, strict=True):
-            if a is not None:
-                np.testing.assert_array_equal(out, a[order[begin : begin + count]])
+        rows, out = rng.integers(0, 20, count), uninitialized((count, width), a.dtype)
+        run(GATHER, (blocks,), (256,), a, rows, out, 20, width, count)
+        np.testing.assert_array_equal(out, a[rows])
 
 
 def test_gather_takes_indices_out_of_range_as_the_ends():
     a = np.arange(5, dtype=np.uint32).reshape(5, 1)
-    out, none = uninitialized((4, 1), a.dtype), (None, None)
-    order = np.array([-3, 2, 99])
-    run(GATHER, (1,), (256,), a, *none, order, *none, out, *none, 5, 1, 0, 0, 3, 4)
+    out = uninitialized((3, 1), a.dtype)
+    run(GATHER, (1,), (256,), a, np.array([-3, 2, 99]), out, 5, 1, 3)
+    np.testing.assert_array_equal(out.ravel(), [0, 2, 4])
+
+
+def stored(dtype, shape):
+    """Return numbers of a dtype, its largest and smallest among them."""
+    rng = np.random.default_rng(0)
+    if dtype.kind == "f":
+        return (1000 + 3 * rng.standard_normal(shape)).astype(dtype)
+    limits = np.iinfo(dtype)
+    a = rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    a.flat[:2] = limits.min, limits.max
+    return a
+
+
+@pytest.mark.parametrize(("source", "dtype"), STORED, ids=str)
+@pytest.mark.parametrize("widths", [(1, 0, 0), (3, 2, 0), (16, 1, 1), (64, 4, 16)], ids=str)
+def test_a_batch_is_converted_exactly_as_on_the_host_and_moves_on(widths, source, dtype):
+    rng = np.random.default_rng(0)
+    x = stored(source, (20, widths[0]))
+    scaler = Standardizer.fit(x)
+    others = [rng.integers(0, 100, (20, width)).astype(np.uint32) if width else None for width in widths[1:]]
+    order, first, arrivals = rng.permutation(20), np.array([2]), np.zeros(1, np.uint32)
+    options = {"SOURCE": CTYPES[source]}
+    for blocks, count, scaling in ((2, 7, (scaler.mean, scaler.factor)), (1, 5, (None, None)), (3, 0, (None, None))):
+        outs = [None if a is None else uninitialized((count, a.shape[1]), a.dtype) for a in others]
+        out, begin = uninitialized((count, widths[0]), dtype), first[0]
+        given = x, *scaling, *others, order, first, arrivals, out, *outs, 20, *widths, 20, count
+        run(GATHER_BATCH, (blocks,), (256,), *given, options=options)
+        assert first[0] == begin + count
+        rows = order[begin : begin + count]
+        expected = x[rows].astype(dtype) if scaling[0] is None else scaler.apply(x[rows], dtype)
+        np.testing.assert_array_equal(out, expected)
+        for a, of_batch in zip(others, outs, strict=True):
+            if a is not None:
+                np.testing.assert_array_equal(of_batch, a[rows])
+
+
+def test_a_batch_takes_places_and_rows_out_of_range_as_the_ends():
+    x, out = np.arange(5, dtype=np.float32).reshape(5, 1), uninitialized((4, 1), np.dtype(np.float32))
+    order, none = np.array([-3, 2, 99]), (None, None)
+    given = x, *none, *none, order, np.array([0]), np.zeros(1, np.uint32), out, *none, 5, 1, 0, 0, 3, 4
+    run(GATHER_BATCH, (1,), (256,), *given)
     np.testing.assert_array_equal(out.ravel(), [0, 2, 4, 4])
 
 

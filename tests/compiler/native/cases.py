@@ -7,6 +7,8 @@ import numpy as np
 from compiler.native.calls import assert_close, divided, run, undefined
 
 from gpunet import ops, random
+from gpunet.cuda import CTYPES
+from gpunet.data import Standardizer
 from gpunet.native.blas import find_blas
 from gpunet.ops.activations import activation_function
 from gpunet.optimizers import BLOCK, Optimizer
@@ -327,6 +329,24 @@ def gather(folder: Path, rows: int, widths: tuple[int, int, int]) -> None:
         np.testing.assert_array_equal(out, a[order[2 : 2 + rows]])
     run(folder, "gather.cpp", "advance", place, rows, parts=[(0, 1)])
     assert place[0] == 2 + rows
+
+
+def gather_features(folder: Path, rows: int, width: int, source: np.dtype, dtype: np.dtype) -> None:
+    """Rows are converted, and standardised, exactly as on the host."""
+    x = (100 * normal((20, width), np.dtype(np.float64))).astype(source)
+    scaler, order, place = Standardizer.fit(x), np.random.default_rng(0).permutation(20), np.array([2])
+    for scaling in ((scaler.mean, scaler.factor), ()):
+        addresses = np.array([a.ctypes.data for a in (x, x, x, order, *scaling)] + [0] * (2 - len(scaling)))
+
+        def compute(parts, addresses=addresses):
+            out, options = undefined((rows, width), dtype), {"SOURCE": CTYPES[source]}
+            given = addresses, place, out, width, rows
+            run(folder, "gather.cpp", "gather_features", *given, parts=parts, options=options)
+            return (out,)
+
+        taken = x[order[2 : 2 + rows]]
+        (out,) = divided(rows, compute)
+        np.testing.assert_array_equal(out, scaler.apply(taken, dtype) if scaling else taken.astype(dtype))
 
 
 def products(folder: Path, dtype: np.dtype, m: int, n: int, k: int) -> None:

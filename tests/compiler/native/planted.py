@@ -49,6 +49,7 @@ clipped = partial(cases.optimizer_step, dtype=FLOAT, name="sgd", optimizer=SGD(0
 rates = partial(cases.optimizer_step, dtype=FLOAT, name="sgd", optimizer=SGD(0.1), size=9, done=7)
 dropout = partial(cases.dropout, dtype=FLOAT, rows=9, n=129, first_row=5)
 gather = partial(cases.gather, rows=7, widths=(3, 2, 4))
+features = partial(cases.gather_features, rows=7, width=5, source=np.dtype(np.uint8), dtype=FLOAT)
 products = partial(cases.products, dtype=FLOAT, m=7, n=5, k=3)
 no_products = partial(cases.products, dtype=FLOAT, m=3, n=2, k=0)
 
@@ -160,6 +161,8 @@ FAULTS = {
     "a threshold that is not met": ("dropout.cpp", ">= least", "> least", dropout),
     "a gradient that is not scaled": ("dropout.cpp", "x[i] * scale", "x[i]", dropout),
     "the order's beginning": ("gather.cpp", "+ place[0]", "", gather),
+    "features in their own order": ("gather.cpp", "features + order[i] * n", "features + i * n", features),
+    "a mean in float32": ("gather.cpp", "(static_cast<double>(x[j]) - mean[j])", "T(x[j] - mean[j])", features),
     "a batch that stays": ("gather.cpp", "place[0] += count;", "", gather),
     "a transpose that is forgotten": ("product.cpp", "multiply(gemm, TRANSPOSED", "multiply(gemm, NORMAL", products),
     "rows from the beginning": ("product.cpp", "a + begin * lda", "a", products),

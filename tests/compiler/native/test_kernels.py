@@ -263,6 +263,16 @@ def test_gather(rows, widths):
     cases.gather(FOLDER, rows, widths)
 
 
+@pytest.mark.parametrize("width", [1, 5, 64])
+@pytest.mark.parametrize("rows", [0, 1, 5, 18])
+@pytest.mark.parametrize(
+    ("source", "dtype"),
+    [*((kind, "float32") for kind in ("uint8", "int16", "uint64", "float32", "float64")), ("uint8", "float64")],
+)
+def test_features_are_converted_as_on_the_host(rows, width, source, dtype):
+    cases.gather_features(FOLDER, rows, width, np.dtype(source), np.dtype(dtype))
+
+
 @both_dtypes
 @pytest.mark.parametrize(("m", "n", "k"), [(0, 3, 2), (3, 0, 2), (3, 2, 0), (1, 1, 1), (7, 5, 3), (33, 17, 65)])
 @pytest.mark.skipif(find_blas() is None, reason="no BLAS library that can be called")

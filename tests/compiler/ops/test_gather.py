@@ -5,6 +5,7 @@ import pytest
 from compiler.ops.simulated import SIM, only_launches, to_sim
 
 from gpunet import simulator
+from gpunet.data import Standardizer
 from gpunet.errors import ShapeError
 from gpunet.ops._gather import gather, gather_batch
 from gpunet.tape import Tape
@@ -43,20 +44,25 @@ def test_a_batch_of_an_epoch_is_gathered_by_one_launch():
 
 def test_the_batches_of_an_epoch_follow_each_other_by_one_launch_each():
     rng = np.random.default_rng(0)
-    x, y, order = rng.standard_normal((20, 6), np.float32), rng.integers(0, 3, 20), rng.permutation(20)
-    first, tape = to_sim(np.array([3])), Tape()
-    there = [to_sim(x), to_sim(y)]
+    x, y, order = rng.integers(0, 256, (20, 6), np.uint8), rng.integers(0, 3, 20), rng.permutation(20)
+    scaler, tape = Standardizer.fit(x), Tape()
+    expected = scaler.apply(x, np.dtype(np.float32)), y
     with simulator.check_mode():
-        gather_batch(there, to_sim(order), to_sim(np.array([0])), 5, tape=tape)
-        positions = to_sim(order)
-        for begin in (3, 8):
+        arrays = [to_sim(a) for a in (x, y, np.ones(20, np.float32))]
+        scaling = [to_sim(a) for a in (scaler.mean, scaler.factor)]
+        data = arrays, scaling, to_sim(order), to_sim(np.array([3])), 5, np.dtype(np.float32)
+        for begin in (3, 8, 13):
             tape.reset()
-            with only_launches():
-                batch = gather_batch(there, positions, first, 5, tape=tape)
-            assert simulator.counters.launches == 1
-            for a, rows in zip((x, y), batch, strict=True):
+            if begin == 3:
+                batch = gather_batch(*data, tape=tape)
+            else:
+                with only_launches():
+                    batch = gather_batch(*data, tape=tape)
+                assert simulator.counters.launches == 1
+            for a, rows in zip(expected, batch, strict=False):
                 np.testing.assert_array_equal(SIM.to_host(rows), a[order[begin : begin + 5]])
                 assert rows.dtype == a.dtype
+            assert SIM.to_host(batch[2]).tolist() == [1] * 5
 
 
 def test_rows_of_nothing_are_refused():

@@ -98,6 +98,7 @@ BAD = {
     "loss": "RankError: rank 1 differs from rank 0: the loss is CrossEntropyLoss(label_smoothing=0.1)",
     "batch_size": "RankError: rank 1 differs from rank 0: batch_size is 9, not 8",
     "data": "RankError: rank 1 differs from rank 0: the checksum of the data is",
+    "scaler": "RankError: rank 1 differs from rank 0: the checksum of the data is",
     "rows": "RankError: rank 1 differs from rank 0: the number of rows is 79, not 80",
     "NaN": "RankError: rank 1 of 2 cannot go on: DataError: X",
     "batch of one": "ArgumentError: a batch of 1 for 2 ranks",
