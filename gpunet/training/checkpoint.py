@@ -25,11 +25,12 @@ T = TypeVar("T", bound=Training)
 
 def save(trainer: Training, path: str | Path) -> None:
     """Write model, optimizer state, callback state, history and position to `path`; of several ranks, rank 0 does."""
+    parts = _parts(trainer)
     trainer.attach()
     running = trainer.running.state(trainer.ranks.total)
     if trainer.ranks.main:
         arrays, description = _contents(trainer)
-        write_arrays(path, arrays, {**description, "running": running})
+        write_arrays(path, arrays, {**description, **parts, "running": running})
 
 
 def check(trainer: Training) -> None:
@@ -42,7 +43,7 @@ def check(trainer: Training) -> None:
 
 
 def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return what a file holds of a training, but for the sums of the metrics: arrays, and a description as JSON."""
+    """Return what a file holds of a training's state: arrays, and a description as JSON."""
     arrays, description = trainer.model.to_arrays()
     store, device = trainer.model.store, trainer.model.device
     for slot, flat in store.slots.items():
@@ -56,7 +57,6 @@ def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]
     return arrays, {
         "kind": "checkpoint",
         **description,
-        **_parts(trainer),
         "optimizer_state": trainer.optimizer.state(),
         "callbacks": callbacks,
         "history": trainer.history.epochs,

@@ -216,7 +216,7 @@ class Ranks:
         if self.size == 1:
             return order, position
         batches = [order[start : start + batch_size] for start in range(position, end, batch_size)]
-        own = np.concatenate([batch[self.rows(len(batch))] for batch in batches])
+        own = np.concatenate([order[:0], *(batch[self.rows(len(batch))] for batch in batches)])
         return np.concatenate([own, np.setdiff1d(order, own)]), 0
 
     def reducer(self, gradient: Array) -> Call:
