@@ -8,6 +8,10 @@
 // where it is clipped); so each thread moves 16 bytes at a time. All that changes from step to step lies on the device
 // and moves on there, so that a recorded step may be replayed.
 //
+// The squares are summed in T, and again in double where that overflows (in float, for elements from 1e19 on), as on the
+// CPU. In double from the start they would cost nothing on an H100, but on a GPU that does 2 FLOPs in double where it
+// does 128 in float, a sum over a block takes more time than the gradient's way from memory.
+//
 // Options: REAL. Launch: grid-stride; grid (ceil(size / (256 * VECTOR)),) or fewer, block (256,).
 
 #include "update_rules.cuh"
@@ -17,27 +21,40 @@ constexpr int STEPS = 0;          // steps done; from begin_step on, this one to
 constexpr int RATES_FROM = 1;     // the number of steps done for which rates[0] is
 constexpr int FIRST_SKIPPED = 2;  // the first step that was not applied, counted from 1; 0: none
 
-// Count the step, look up its learning rate (beyond the ends of `rates` the first or last one holds), and square the
-// gradient: an element that is NaN or infinite makes the sum NaN.
-// FLOPs: 3 * size
-extern "C" __global__ void __launch_bounds__(256) begin_step(
-    const T* __restrict__ g,            // [size]
-    T* __restrict__ partial_squares,    // [grid_x]
-    const T* __restrict__ rates,        // [count]
-    T* __restrict__ rate,               // [1]
-    long long* progress,                // [3]
-    int size, int count) {
-    __shared__ T scratch[256 / WARP];
+template <typename Real>
+DEVICE bool is_finite(Real x) {
+    return x - x == Real(0);
+}
+
+// The sum of the squares of what this block reads, in every thread. An element that is NaN or infinite makes it NaN.
+template <typename Real>
+DEVICE Real square_sum(const T* g, int size, Real* scratch) {
     const unsigned vectors = aligned(g) ? size / VECTOR : 0;
-    const auto square = [](T x) { return x * x + (x - x); };  // NaN also of an infinite x, which would hide in the sum
-    T squares = 0;
+    const auto square = [](Real x) { return x * x + (x - x); };  // NaN also of an infinite x, which would hide in the sum
+    Real squares = 0;
     for (unsigned i = flat_thread(); i < vectors; i += flat_stride()) {
         const Vector value = load(g + i * VECTOR);
 #pragma unroll
         for (int j = 0; j < VECTOR; ++j) squares += square(value.v[j]);
     }
     for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) squares += square(g[i]);
-    squares = block_sum(squares, scratch);
+    return block_sum(squares, scratch);
+}
+
+// Count the step, look up its learning rate (beyond the ends of `rates` the first or last one holds), and square the
+// gradient.
+// FLOPs: 3 * size
+extern "C" __global__ void __launch_bounds__(256) begin_step(
+    const T* __restrict__ g,                 // [size]
+    double* __restrict__ partial_squares,    // [grid_x]
+    const T* __restrict__ rates,             // [count]
+    T* __restrict__ rate,                    // [1]
+    long long* progress,                     // [3]
+    int size, int count) {
+    __shared__ T scratch[256 / WARP];
+    __shared__ double wide_scratch[256 / WARP];
+    double squares = square_sum(g, size, scratch);
+    if (!is_finite(squares)) squares = square_sum(g, size, wide_scratch);
     if (threadIdx.x == 0) partial_squares[blockIdx.x] = squares;
     if (flat_thread() != 0) return;
     const long long done = progress[STEPS], place = done - progress[RATES_FROM];
@@ -51,17 +68,28 @@ struct Update {
 };
 
 // Find the factor that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm +
-// 1e-6), 1). Where an element is NaN or infinite it is 0: the parameters stay. The first such step is kept.
-DEVICE Update find_update(const T* partial_squares, const T* rate, long long* progress, int parts, T max_norm) {
-    __shared__ T scratch[256 / WARP];
-    T squares = 0;
-    for (int i = threadIdx.x; i < parts; i += 256) squares += partial_squares[i];
+// 1e-6), 1), or 0 where an element is NaN or infinite. Return whether the sum of the squares fits Real: where it does
+// not, the factor is not right yet.
+template <typename Real>
+DEVICE bool find_factor(const double* partial_squares, int parts, T max_norm, Real* scratch, T& factor) {
+    Real squares = 0;
+    for (int i = threadIdx.x; i < parts; i += 256) squares += static_cast<Real>(partial_squares[i]);
     squares = block_sum(squares, scratch);
-    const T clip = max_norm > T(0) ? max_norm / (real::sqrt(squares) + T(1e-6)) : T(1);
-    const bool applied = squares == squares && clip > T(0);
+    const Real clip = max_norm > T(0) ? max_norm / (real::sqrt(squares) + Real(1e-6)) : Real(1);
+    factor = squares != squares ? T(0) : clip < Real(1) ? static_cast<T>(clip) : T(1);
+    return is_finite(squares);
+}
+
+// Where the factor is 0 the parameters stay. The first such step is kept.
+DEVICE Update find_update(const double* partial_squares, const T* rate, long long* progress, int parts, T max_norm) {
+    __shared__ T scratch[256 / WARP];
+    __shared__ double wide_scratch[256 / WARP];
+    T factor;
+    if (!find_factor(partial_squares, parts, max_norm, scratch, factor))
+        find_factor(partial_squares, parts, max_norm, wide_scratch, factor);
     const long long step = progress[STEPS];
-    if (!applied && flat_thread() == 0 && progress[FIRST_SKIPPED] == 0) progress[FIRST_SKIPPED] = step;
-    return {static_cast<T>(step), rate[0], !applied ? T(0) : clip < T(1) ? clip : T(1)};
+    if (factor == T(0) && flat_thread() == 0 && progress[FIRST_SKIPPED] == 0) progress[FIRST_SKIPPED] = step;
+    return {static_cast<T>(step), rate[0], factor};
 }
 
 // Call rule(p, g, s, t) for every parameter, its gradient and its state; s and t may be null. The gradient is scaled
@@ -98,9 +126,9 @@ DEVICE void update_each(T* p, T* g, T* s, T* t, T factor, int size, Rule rule) {
 // rule::Sgd of update_rules.cuh. Without a velocity v is g.
 // FLOPs: 6 * size
 extern "C" __global__ void __launch_bounds__(256) sgd(
-    const T* __restrict__ partial_squares,    // [parts]
-    const T* __restrict__ rate,               // [1]
-    long long* progress,                      // [3]
+    const double* __restrict__ partial_squares,    // [parts]
+    const T* __restrict__ rate,                    // [1]
+    long long* progress,                           // [3]
     int parts, T max_norm,
     T* __restrict__ p,           // [size]
     T* __restrict__ g,           // [size]
@@ -113,9 +141,9 @@ extern "C" __global__ void __launch_bounds__(256) sgd(
 // rule::Adam of update_rules.cuh.
 // FLOPs: 15 * size
 extern "C" __global__ void __launch_bounds__(256) adam(
-    const T* __restrict__ partial_squares,    // [parts]
-    const T* __restrict__ rate,               // [1]
-    long long* progress,                      // [3]
+    const double* __restrict__ partial_squares,    // [parts]
+    const T* __restrict__ rate,                    // [1]
+    long long* progress,                           // [3]
     int parts, T max_norm,
     T* __restrict__ p,          // [size]
     T* __restrict__ g,          // [size]
@@ -133,9 +161,9 @@ extern "C" __global__ void __launch_bounds__(256) adam(
 // u.
 // FLOPs: 12 * size
 extern "C" __global__ void __launch_bounds__(256) rmsprop(
-    const T* __restrict__ partial_squares,    // [parts]
-    const T* __restrict__ rate,               // [1]
-    long long* progress,                      // [3]
+    const double* __restrict__ partial_squares,    // [parts]
+    const T* __restrict__ rate,                    // [1]
+    long long* progress,                           // [3]
     int parts, T max_norm,
     T* __restrict__ p,            // [size]
     T* __restrict__ g,            // [size]

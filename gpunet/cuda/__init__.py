@@ -19,7 +19,7 @@ A line "// FLOPs: 2 * rows * n" among the comments before it tells, in the same 
     SCALE((blocks,), (256,), x, None, y, rows, n, options={"TILE": 32})
 """
 
-from gpunet.cuda.kernel import MAX_ELEMENTS, NULL, Kernel
+from gpunet.cuda.kernel import MAX_ELEMENTS, MAX_GRID, NULL, Kernel
 from gpunet.cuda.source import CTYPES, DTYPES, Parameter, parse_parameters, read_source
 from gpunet.cuda.trace import Launch, traced_launches
 
@@ -27,6 +27,7 @@ __all__ = [
     "CTYPES",
     "DTYPES",
     "MAX_ELEMENTS",
+    "MAX_GRID",
     "NULL",
     "Kernel",
     "Launch",

@@ -8,13 +8,15 @@ cuBLAS read them in place, nothing is copied.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gpunet.device import Array, array_module
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops._matmul_plan import check_kernel
 from gpunet.ops.checks import check_shape
-from gpunet.ops.matmul_launch import plan_for, run_plan
+from gpunet.ops.matmul_launch import MOST_MATRICES, plan_for, run_plan
 from gpunet.tape import Tape
 
 
@@ -68,7 +70,8 @@ def matmul(
     plan = plan_for(left, right, c, kernel, xp)
     if plan is None:
         return xp.matmul(left, right, out=out)
-    run_plan(plan, left, right, c, tape=tape, xp=xp)
+    for operands in _by_launch(left, right, c):
+        run_plan(plan, *operands, tape=tape, xp=xp)
     return c
 
 
@@ -114,6 +117,17 @@ def matmul_backward(
     if b.ndim > 1:
         db = _transposed(db, transpose_b)
     return _sum_to_shape(da, a.shape), _sum_to_shape(db, b.shape)
+
+
+def _by_launch(left: Array, right: Array, c: Array) -> Iterator[tuple[Array, Array, Array]]:
+    """Yield operands and result, of a batch as many matrices at a time as a launch takes."""
+    if c.ndim == 2:
+        yield left, right, c
+        return
+    for first in range(0, len(c), MOST_MATRICES):
+        part = slice(first, first + MOST_MATRICES)
+        a, b = (x if x.ndim == 2 else x[part] for x in (left, right))
+        yield a, b, c[part]
 
 
 def _transposed(a: Array, transpose: bool) -> Array:

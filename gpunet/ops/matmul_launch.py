@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from gpunet import native
-from gpunet.cuda import Kernel
+from gpunet.cuda import MAX_GRID, Kernel
 from gpunet.device import Array, Device, device_of
 from gpunet.errors import ArgumentError, DeviceError
 from gpunet.ops._matmul_plan import BLOCKS, RUNGS, MatmulPlan, matmul_plan
 from gpunet.ops.activations import ActivationFunction, Identity
 from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, zeros
+
+MOST_MATRICES = MAX_GRID[2]
+"""Matrices of a batch that a launch takes: a layer of blocks along z each."""
 
 KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in RUNGS}
 
@@ -132,7 +135,7 @@ def run_plan(
         plan: from `plan_for`.
         a: (m, k) or a batch of them, also as a transposed view.
         b: (k, n) or a batch of them, also as a transposed view. An operand without the batch's axis is shared.
-        c: (m, n) or a batch of them, C-contiguous.
+        c: (m, n) or a batch of `MOST_MATRICES` at most, C-contiguous.
         bias: (n,), or None.
         activation: the function f, one with `cuda_options`; None is the identity.
         preactivation: where to leave a·b + bias, like `c`; or None.

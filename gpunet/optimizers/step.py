@@ -270,7 +270,7 @@ class DeviceStep:
         if optimizer.clip_value is not None:
             yield CLIP_VALUE.prepare(grid, block, g, g.size, optimizer.clip_value)
         blocks = max(1, *grid)  # a model without parameters counts its steps too
-        squares, rate = xp.empty(blocks, p.dtype), xp.empty(1, p.dtype)
+        squares, rate = xp.empty(blocks, np.float64), xp.empty(1, p.dtype)
         numbers = g.size, LONGEST_RUN
         yield BEGIN_STEP.prepare((blocks,), block, g, squares, progress.rates, rate, progress.words, *numbers)
         step = squares, rate, progress.words, blocks, optimizer.clip_norm or 0.0

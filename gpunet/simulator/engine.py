@@ -23,6 +23,7 @@ import numpy as np
 
 from gpunet.errors import ArgumentError, DTypeError, KernelError
 from gpunet.simulator.compiler import compile_kernels, runtime_library
+from gpunet.simulator.orders import Writable, in_both_orders
 from gpunet.simulator.structs import BufferArgument, KernelEntry, Launch, LaunchCounts
 from gpunet.simulator.symbols import Symbols
 
@@ -92,6 +93,10 @@ class _Runtime:
         c = self._counts
         return Counts(c.global_read, c.global_written, c.shared_read, c.shared_written, c.barriers, 1)
 
+    def rounded(self) -> bool:
+        """Return whether the last bits of what the last launch left may depend on the order of its blocks."""
+        return bool(self._counts.rounding_atomics > 0)
+
 
 _runtime = functools.cache(_Runtime)
 
@@ -113,11 +118,19 @@ class Library:
         self._library = ctypes.CDLL(str(path))  # kept, so that the kernels stay loaded
         self.touch_shared = self._library.gpunet_touch_shared
         self.kernels: dict[str, Kernel] = {}
-        entry = ctypes.pointer(KernelEntry.in_dll(self._library, "gpunet_kernels"))
+        table = KernelEntry.in_dll(self._library, "gpunet_kernels")
+        self._table = ctypes.addressof(table)
+        entry = ctypes.pointer(table)
         for i in range(2**16):
             if not entry[i].name:
                 break
             self.kernels[entry[i].name.decode()] = Kernel(self, entry[i])
+
+    @functools.cached_property
+    def variables(self) -> list[Writable]:
+        """The source's `__device__` variables in memory."""
+        variables, untyped = self.symbols.device_variables, np.dtype("V")
+        return [Writable(f"variable {v.name}", untyped, self._table + v.offset, v.nbytes) for v in variables]
 
 
 class Kernel:
@@ -155,8 +168,12 @@ class Kernel:
         *,
         shared_bytes: int = 0,
         cooperative: bool = False,
+        seed: int = 0,
     ) -> Counts:
         """Run the kernel to its end and return what was counted.
+
+        In the mode "check" the blocks of a launch run in two orders, in ascending order and then, from the same memory,
+        in a shuffled one. What the first leaves and counts is the result.
 
         Args:
             grid: one to three positive numbers of blocks.
@@ -164,11 +181,14 @@ class Kernel:
             args: for a pointer a `Buffer` (or None for a null pointer), for a scalar a NumPy scalar of its dtype.
             shared_bytes: dynamic shared memory.
             cooperative: whether all blocks live at once, so that they can wait for each other at a grid barrier.
+            seed: of the shuffled order, 0 to 2**64 - 1.
 
         Raises:
             ArgumentError: a limit of CUDA's is passed, or the number of arguments is wrong.
             DTypeError: an argument of another type than the parameter.
-            KernelError: a fault in the kernel. What it wrote before stays written.
+            KernelError: a fault in the kernel, and what it wrote before stays written; or a result that depends on the
+                order of blocks, unless the kernel has used atomics on floating-point numbers or compare-and-swap, by
+                which it may have added up such numbers: the last bits of their sum may differ.
         """
         grid3 = self._dimensions("grid", grid, MAX_GRID)
         block3 = self._dimensions("block", block, MAX_BLOCK)
@@ -186,14 +206,28 @@ class Kernel:
             ctypes.addressof(buffers),
             len(buffers),
             cooperative,
+            False,
+            seed,
         )
+
+        def run(shuffled: bool) -> Counts:
+            launch.shuffled = shuffled
+            if failure := self._runtime.launch(ctypes.byref(launch)):
+                text = self._library.symbols.resolve(failure.decode())
+                order = f", in the order of blocks of seed {seed}" if shuffled else ""
+                raise KernelError(f"kernel {self.name}: {text}{order}.")
+            return self._runtime.counts()
+
         with _running:
             self._library.touch_shared()
-            failure = self._runtime.launch(ctypes.byref(launch))
-            counts = self._runtime.counts()
-        if failure:
-            text = self._library.symbols.resolve(failure.decode())
-            raise KernelError(f"kernel {self.name}: {text}.")
+            if self._library.mode == "fast" or math.prod(grid3) == 1:
+                return run(False)
+            counts, difference = in_both_orders(run, self._writable(args))
+            if difference and not self._runtime.rounded():
+                raise KernelError(
+                    f"kernel {self.name}: a result that depends on the order of blocks: {difference} (seed {seed}). A "
+                    "GPU runs blocks in any order: what a block writes must not depend on which have run before it."
+                )
         return counts
 
     def _dimensions(self, what: str, given: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, ...]:
@@ -246,6 +280,15 @@ class Kernel:
                 got = f"{type(arg).__name__} {arg!r}"
                 raise DTypeError(f"kernel {self.name}: argument {parameter.name!r}: expected {wanted}, got {got}.")
         return values, (BufferArgument * len(buffers))(*buffers)
+
+    def _writable(self, args: Sequence[Any]) -> list[Writable]:
+        """Return the memory that a launch with these arguments may write."""
+        arrays = [
+            Writable(f"array {parameter.name}", parameter.dtype, arg.address, arg.nbytes, arg.initialized)
+            for parameter, arg in zip(self.parameters, args, strict=True)
+            if isinstance(arg, Buffer) and not parameter.const
+        ]
+        return arrays + self._library.variables
 
     def _buffer_argument(self, parameter: Parameter, buffer: Buffer) -> BufferArgument:
         initialized = buffer.initialized

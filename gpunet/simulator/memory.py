@@ -9,6 +9,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
+from gpunet.arguments import whole
 from gpunet.simulator.stream import Device, counters, refuse_capture
 
 ALIGNMENT = 512  # bytes, as CuPy's memory pool gives it
@@ -16,6 +17,7 @@ GUARD = np.full(256, 0xFFF5A5A5, np.uint32).tobytes()  # what lies around each p
 
 _allocator: ContextVar[Callable[[int], MemoryPointer] | None] = ContextVar("gpunet_simulator_allocator", default=None)
 _checked: ContextVar[bool | None] = ContextVar("gpunet_simulator_check", default=None)
+_seed: ContextVar[int] = ContextVar("gpunet_simulator_seed", default=0)
 
 
 def checking() -> bool:
@@ -24,18 +26,35 @@ def checking() -> bool:
     return os.environ.get("GPUNET_SIM_CHECK", "0") not in ("", "0") if by_block is None else by_block
 
 
+def order_seed() -> int:
+    """Return the seed from which check mode draws its second order of blocks."""
+    return _seed.get()
+
+
 @contextmanager
-def check_mode(on: bool = True) -> Iterator[None]:
+def check_mode(on: bool = True, *, seed: int = 0) -> Iterator[None]:
     """Return a block in which kernels are checked: races, barriers, bounds, alignment, uninitialised reads.
+
+    The blocks of each launch run in two orders: ascending, and shuffled by `seed`. Where what they leave differs, that
+    is a finding too, unless floating-point numbers may have been added up by atomics (those, or compare-and-swap).
 
     Memory taken inside by `empty` counts as unwritten (and reads as NaN in array code) until something is written.
     Kernels run many times slower. A finding is a `KernelError`.
+
+    Args:
+        on: whether kernels are checked.
+        seed: of the second order, at least 0; the same seed shuffles a grid in the same way.
+
+    Raises:
+        ArgumentError: `seed` is no whole number of at least 0.
     """
-    token = _checked.set(on)
+    seed = whole("seed", seed, least=0)
+    checked, seeded = _checked.set(on), _seed.set(seed)
     try:
         yield
     finally:
-        _checked.reset(token)
+        _checked.reset(checked)
+        _seed.reset(seeded)
 
 
 class Memory:

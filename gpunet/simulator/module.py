@@ -14,7 +14,7 @@ import numpy as np
 from gpunet.errors import ArgumentError, KernelError
 from gpunet.simulator.array import ndarray
 from gpunet.simulator.engine import Buffer, Counts, Kernel, Library, load
-from gpunet.simulator.memory import Memory, MemoryPointer, checking
+from gpunet.simulator.memory import Memory, MemoryPointer, checking, order_seed
 from gpunet.simulator.stream import refuse_capture, submit
 
 SOURCE = "kernel.cu"  # how findings call a source that does not begin with `#line 1 "name.cu"`
@@ -143,6 +143,7 @@ class RawKernel:
             [_argument(arg) for arg in args],
             shared_bytes=shared_mem,
             cooperative=self.enable_cooperative_groups,
+            seed=order_seed(),
         )
         pointers = [arg.data if isinstance(arg, ndarray) else arg for arg in args]
         memories = {i: pointer.mem for i, pointer in enumerate(pointers) if isinstance(pointer, MemoryPointer)}

@@ -43,6 +43,8 @@ class Launch(ctypes.Structure):
         ("buffers", ctypes.c_void_p),
         ("buffer_count", ctypes.c_uint64),
         ("cooperative", ctypes.c_int),
+        ("shuffled", ctypes.c_int),
+        ("seed", ctypes.c_uint64),
     )
 
 
@@ -51,5 +53,5 @@ class LaunchCounts(ctypes.Structure):
 
     _fields_ = tuple(
         (name, ctypes.c_uint64)
-        for name in ("global_read", "global_written", "shared_read", "shared_written", "barriers")
+        for name in ("global_read", "global_written", "shared_read", "shared_written", "barriers", "rounding_atomics")
     )

@@ -1,4 +1,4 @@
-"""Read a compiled library's symbols: its `__shared__` variables, and the source line of an address."""
+"""Read a compiled library's symbols: its `__shared__` and `__device__` variables, and the source line of an address."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ class SharedVariable(NamedTuple):
     kernel: str | None
 
 
+class DeviceVariable(NamedTuple):
+    """A `__device__` variable: where it lies in the library, counted from the table of kernels."""
+
+    offset: int
+    nbytes: int
+    name: str
+
+
 class Symbols:
     """The symbols of the library at `path`."""
 
@@ -36,6 +44,17 @@ class Symbols:
             if match and "shared_anchor" not in match[3]:
                 variables.add(SharedVariable(int(match[1], 16), int(match[2]), *_declaration(match[3])))
         return sorted(variables)
+
+    @cached_property
+    def device_variables(self) -> list[DeviceVariable]:
+        """The library's `__device__` variables: what lies in its sections .data and .bss."""
+        lines = _output("readelf", "-SsWC", self.path)
+        # "  [24] .bss              NOBITS          0000000000004180 003180 0001e0 00  WA  0   0 32"
+        sections = {m[1] for line in lines if (m := re.match(r"\s*\[\s*(\d+)\] \.(?:data|bss) ", line))}
+        # "    25: 000000000000403c     4 OBJECT  LOCAL  DEFAULT   23 counter"
+        objects = [m for line in lines if (m := re.match(r"\s*\d+: (\w+)\s+([1-9]\d*) OBJECT .* (\d+) (\S.*)$", line))]
+        table = next(int(m[1], 16) for m in objects if m[4] == "gpunet_kernels")
+        return [DeviceVariable(int(m[1], 16) - table, int(m[2]), m[4]) for m in objects if m[3] in sections]
 
     def shared_variables_of(self, kernel: str) -> list[SharedVariable]:
         """Return the variables that `kernel` may use: its own and those of the device functions.

@@ -15,6 +15,7 @@ struct MemoryAccess {
   bool atomic = false;
   bool aligned = true;  // whether the type asks for an address that is a multiple of its size
   bool issue = false;   // of an asynchronous copy: the access itself is yet to come
+  bool rounds = false;  // see atomic_access
 };
 
 // Returns after an access that may be carried out; any other abandons the launch with a finding.

@@ -34,7 +34,7 @@ __attribute__((no_sanitize("undefined"))) inline T wrapping_add(T a, T b) {
 #define GPUNET_ATOMIC(NAME, EXPRESSION)                                                                     \
   template <class T>                                                                                        \
   inline __attribute__((always_inline)) T NAME(T* address, simulator::Same<T> value) {                      \
-    simulator::atomic_access(address, sizeof(T));                                                           \
+    simulator::atomic_access(address, sizeof(T), std::is_floating_point_v<T>);                              \
     return simulator::exchange(address, [value](T old) -> T { return EXPRESSION; });                        \
   }                                                                                                         \
   template <class T>                                                                                        \
@@ -55,6 +55,6 @@ GPUNET_ATOMIC(atomicDec, old == 0 || old > value ? value : old - 1)
 
 template <class T>
 inline __attribute__((always_inline)) T atomicCAS(T* address, simulator::Same<T> expected, simulator::Same<T> value) {
-  simulator::atomic_access(address, sizeof(T));
+  simulator::atomic_access(address, sizeof(T), true);  // by which any operation can be made
   return simulator::exchange(address, [=](T old) -> T { return old == expected ? value : old; });
 }

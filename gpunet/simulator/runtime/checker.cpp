@@ -197,6 +197,7 @@ void count(const Region& region, const MemoryAccess& a) {
 
 void check_access(const MemoryAccess& a) {
   Region* region = find_region(a.address);
+  if (a.rounds && !(region && region->shared)) ++counts.rounding_atomics;
   if (!region) {
     // Variables of the library itself: __device__ and __constant__ ones, and tables of the compiler's.
     if (a.address >= running.library_begin && a.address < running.library_end) return;

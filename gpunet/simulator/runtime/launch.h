@@ -31,10 +31,13 @@ struct Launch {
   const BufferArgument* buffers;
   uint64_t buffer_count;
   int cooperative;
+  int shuffled;   // whether the blocks run in an order drawn from `seed`; else they run in ascending order
+  uint64_t seed;
 };
 
 struct Counts {
   uint64_t global_read, global_written, shared_read, shared_written, barriers;
+  uint64_t rounding_atomics;  // on global memory, see atomic_access
 };
 
 }

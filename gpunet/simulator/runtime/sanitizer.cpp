@@ -79,6 +79,11 @@ uint32_t simulator::issue_copy(void* shared, const void* global, unsigned bytes)
   return write.place;
 }
 
-void simulator::atomic_access(void* address, size_t bytes) {
-  check_access({static_cast<char*>(address), bytes, place_of(PLACE), true, true});
+void simulator::atomic_access(void* address, size_t bytes, bool rounds) {
+  check_access({.address = static_cast<char*>(address),
+                .bytes = bytes,
+                .place = place_of(PLACE),
+                .write = true,
+                .atomic = true,
+                .rounds = rounds});
 }

@@ -1,8 +1,11 @@
 // Runs a launch: block by block, and in a block every thread until it waits for others.
 #include "scheduler.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
+#include <numeric>
+#include <random>
 
 #include "block.h"
 #include "checker.h"
@@ -169,9 +172,23 @@ void abandon(Block& stuck) {
     if (t.state != State::exited && t.state != State::unstarted) give_back_fiber(t.fiber);
 }
 
+// The shuffled order begins with every second block, among them the one with the highest number: so that one is never
+// the last to arrive, and of the groups of neighbours that share something none is complete in the first half.
+std::vector<unsigned> order_of_blocks(unsigned block_count) {
+  std::vector<unsigned> order(block_count);
+  std::iota(order.begin(), order.end(), 0);
+  if (!launch->shuffled) return order;
+  const auto is_first = [=](unsigned number) { return (block_count - number) % 2 == 1; };
+  const auto second = std::partition(order.begin(), order.end(), is_first);
+  std::mt19937_64 random(launch->seed);
+  std::shuffle(order.begin(), second, random);
+  std::shuffle(second, order.end(), random);
+  return order;
+}
+
 void run_one_after_the_other(unsigned block_count) {
   static Block reused;
-  for (unsigned number = 0; number < block_count; ++number) {
+  for (const unsigned number : order_of_blocks(block_count)) {
     begin_block(reused, number);
     fresh_shared_memory(launch->dynamic_shared_bytes);
     checker::begin_block();
@@ -183,15 +200,17 @@ void run_one_after_the_other(unsigned block_count) {
 void run_cooperatively(unsigned block_count) {
   std::vector<Block> blocks(block_count);
   std::vector<SavedShared> saved(block_count);
-  for (unsigned number = 0; number < block_count; ++number) begin_block(blocks[number], number);
+  const std::vector<unsigned> order = order_of_blocks(block_count);
+  for (const unsigned number : order) begin_block(blocks[number], number);
   for (bool first = true; failure.empty(); first = false) {
     unsigned waiting = 0;
-    for (Block& next : blocks) {
+    for (const unsigned number : order) {
+      Block& next = blocks[number];
       if (first) fresh_shared_memory(launch->dynamic_shared_bytes);
-      else restore_shared_memory(saved[next.number]);
+      else restore_shared_memory(saved[number]);
       checker::begin_block();
       if (!run_block(next)) break;
-      save_shared_memory(saved[next.number], launch->dynamic_shared_bytes);
+      save_shared_memory(saved[number], launch->dynamic_shared_bytes);
       waiting += next.exited < next.threads.size();
     }
     if (!failure.empty() || waiting == 0) break;

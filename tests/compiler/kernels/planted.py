@@ -55,6 +55,17 @@ def split(folder):
     matmul(folder, "tiled", TILED.threads, splits=2)
 
 
+def split_batch(folder):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 33, 108), np.float32), rng.standard_normal((2, 108, 36), np.float32)
+    c, part = uninitialized((2, 33, 36), a.dtype), TILED.part_size(column_sums=False)
+    scratch = None, uninitialized(4 * 2 * 2 * part, a.dtype), np.zeros(4 * 2, np.uint32)
+    arguments = a, b, None, None, None, c, *scratch, 33, 36, 108, 33 * 108, 108 * 36, part, 0.0
+    kernel = Kernel(folder / "matmul_tiled.cu", "matmul_tiled")
+    run(kernel, (4, 2, 2), (TILED.threads,), *arguments, options=TILED.options())
+    np.testing.assert_allclose(c, a @ b, rtol=1e-4, atol=1e-4)
+
+
 def tiled_by_vectors(folder):
     options = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1, "TRANSPOSE_A": 1}
     matmul(folder, "tiled", TILED.threads, options, m=36)
@@ -86,6 +97,23 @@ def column_sums(folder):
     sums = uninitialized(130, x.dtype)
     run(Kernel(folder / "reduce.cu", "sum_columns"), (2, 1), (32, 8), x, None, None, sums, 19, 130, 19)
     np.testing.assert_array_equal(sums, 19)
+
+
+def column_sums_in_chunks(folder):
+    x, sums = np.ones((40, 130), np.float32), uninitialized(130, np.dtype(np.float32))
+    scratch = uninitialized(2 * 130, x.dtype), np.zeros(2, np.uint32)
+    run(Kernel(folder / "reduce.cu", "sum_columns"), (2, 2), (32, 8), x, *scratch, sums, 40, 130, 20)
+    np.testing.assert_array_equal(sums, 40)
+
+
+def batch(folder):
+    a, order = np.arange(600, dtype=np.uint32), np.arange(600)[::-1].copy()
+    first, out = np.zeros(1, np.int64), uninitialized(600, a.dtype)
+    arrays = a, None, None, order, first, np.zeros(1, np.uint32), out, None, None
+    kernel = Kernel(folder / "gather.cu", "gather")
+    run(kernel, (3,), (256,), *arrays, 600, 1, 0, 0, 600, 600, options={"REAL": "unsigned int"})
+    np.testing.assert_array_equal(out, a[::-1])
+    assert first[0] == 600
 
 
 def total(folder):
@@ -120,7 +148,7 @@ def batch(folder):
 def step(folder):
     p, g = np.zeros(1500, np.float32), np.full(1500, 2, np.float32)
     rates, progress = np.ones(1, np.float32), np.zeros(3, np.int64)
-    squares, rate = uninitialized(2, g.dtype), uninitialized(1, g.dtype)
+    squares, rate = uninitialized(2, np.dtype(np.float64)), uninitialized(1, g.dtype)
     run(Kernel(folder / "optimizers.cu", "begin_step"), (2,), (256,), g, squares, rates, rate, progress, 1500, 1)
     state = squares, rate, progress, 2, 1.0
     run(Kernel(folder / "optimizers.cu", "sgd"), (2,), (256,), *state, p, g, None, 1500, 0.0, 0.0, False)
@@ -136,6 +164,15 @@ def convolution(folder):
     np.testing.assert_array_equal(columns.reshape(9, 32)[4], x)
     run(Kernel(folder / "convolution.cu", "col2im"), (1,), (256,), columns, dx, *sizes)
     np.testing.assert_array_equal(dx, x * np.tile(np.outer([2, 3, 3, 2], [2, 3, 3, 2]).ravel(), 2))
+
+
+def convolution_backward(folder):
+    dy = np.ones((2, 2, 300), np.float32)
+    dz, dbias = uninitialized((2, 2, 300), dy.dtype), uninitialized(2, dy.dtype)
+    scratch = uninitialized(2 * 2, dy.dtype), np.zeros(2, np.uint32)
+    kernel = Kernel(folder / "convolution.cu", "conv2d_output_backward")
+    run(kernel, (2, 2), (256,), dy, None, dz, *scratch, dbias, 2, 2, 300, 0.0, options={"ACTIVATION": "identity"})
+    np.testing.assert_array_equal(dbias, 600)
 
 
 def attention(folder):
@@ -203,6 +240,15 @@ FAULTS = {
         "common.cuh", "    __threadfence();  // this", "    // this", split, "race"),
     "a block that does not wait for the last": (
         "common.cuh", "== blocks - 1;", "== blocks - 2;", split, "race|uninitialized"),
+    "a last block by its number, not by its arrival, in a batch": (
+        "gather.cu", "last_to_arrive(arrivals, gridDim.x)", "blockIdx.x == gridDim.x - 1", batch, "race"),
+    "a last block by its number, not by its arrival, in sums of columns": (
+        "columns.cuh", "!last_to_arrive(arrivals + blockIdx.x, gridDim.y)", "blockIdx.y != gridDim.y - 1",
+        column_sums_in_chunks, "race|uninitialized"),
+    "arrivals counted by block, not by tile": (
+        "split_k.cuh", "arrivals + tile", "arrivals + blockIdx.x", split_batch, "race|uninitialized"),
+    "arrivals of all channels in one count": (
+        "convolution.cu", "arrivals + channel", "arrivals", convolution_backward, "race|uninitialized"),
     "a part of the sum that is left out": (
         "split_k.cuh", "split = 0; split < gridDim.y", "split = 1; split < gridDim.y", split, "AssertionError"),
     "parts that overlap": (

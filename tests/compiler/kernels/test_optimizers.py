@@ -14,7 +14,7 @@ BEGIN_STEP = Kernel("optimizers.cu", "begin_step")
 
 def launch(optimizer, p, g, slots, progress, rates=None, max_norm=0.0, blocks=3):
     """Run the two kernels of a step."""
-    squares, rate = uninitialized(blocks, g.dtype), uninitialized(1, g.dtype)
+    squares, rate = uninitialized(blocks, np.dtype(np.float64)), uninitialized(1, g.dtype)
     rates = np.full(1, optimizer.lr, p.dtype) if rates is None else rates
     run(BEGIN_STEP, (blocks,), (256,), g, squares, rates, rate, progress, g.size, rates.size)
     state, size = (squares, rate, progress, blocks, max_norm), p.size
@@ -125,6 +125,36 @@ def test_a_huge_gradient_whose_squares_overflow_is_applied():
     p, g = np.zeros(9, np.float32), np.full(9, 1e30, np.float32)
     launch(SGD(1.0), p, g, (), np.zeros(3, np.int64))
     assert (p == -g).all()
+
+
+@pytest.mark.parametrize("size", [9, SIZE])
+@pytest.mark.parametrize("huge", [1, 9])
+def test_a_huge_gradient_whose_squares_overflow_is_clipped(size, huge):
+    p, g = np.zeros(size, np.float32), np.ones(size, np.float32)
+    g[-huge:] = 1e20
+    expected = g / np.linalg.norm(g.astype(np.float64))
+    progress = np.zeros(3, np.int64)
+    launch(SGD(1.0), p, g, (), progress, max_norm=1.0)
+    np.testing.assert_allclose(p, -expected, rtol=1e-6)
+    assert progress.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("max_norm", [0.0, 1.0])
+def test_squares_that_overflow_double_are_not_clipped_but_applied_without_a_limit(max_norm):
+    p, g, progress = np.zeros(9), np.full(9, 1e200), np.zeros(3, np.int64)
+    launch(SGD(1.0), p, g, (), progress, max_norm=max_norm)
+    np.testing.assert_array_equal(p, 0 if max_norm else -g)
+    assert progress[2] == (max_norm > 0)
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
+def test_among_huge_elements_one_that_is_not_finite_is_found(fault):
+    p, g, progress = np.zeros(SIZE, np.float32), np.full(SIZE, 1e20, np.float32), np.zeros(3, np.int64)
+    g[SIZE // 2] = fault
+    for max_norm in (0.0, 1.0):
+        launch(SGD(1.0), p, g, (), progress, max_norm=max_norm)
+    assert (p == 0).all()
+    assert progress.tolist() == [2, 0, 1]
 
 
 def test_the_gradient_is_clipped_to_a_value_and_nan_stays():

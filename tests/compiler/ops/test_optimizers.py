@@ -109,6 +109,20 @@ def test_clipping_follows_the_cpu(kind, clip, sizes, dtype):
     assert_close(there, here, dtype)
 
 
+def test_a_huge_gradient_whose_squares_overflow_is_clipped_as_on_the_cpu(rule):
+    kind, options = rule
+    results = []
+    for device in ("cpu", "sim"):
+        model = build_model(device=device)
+        optimizer = kind(0.01, **options, clip_norm=0.5).attach(model)
+        for gradient in gradients(model, 3):
+            with np.errstate(over="ignore"):
+                do_step(model, optimizer, gradient * np.float32(1e20))
+        results.append(buffers(model))
+    assert_close(*results[::-1], "float32")
+    assert 0.4 < np.linalg.norm(results[0]["grads"]) < 0.51
+
+
 def test_gradients_stay_as_they_are_and_the_gaps_of_the_store_zero(rule):
     kind, options = rule
     model = build_model(device="sim")

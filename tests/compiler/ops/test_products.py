@@ -9,7 +9,7 @@ import gpunet as gn
 from gpunet import simulator
 from gpunet.cuda import traced_launches
 from gpunet.errors import ArgumentError
-from gpunet.ops import matmul_launch
+from gpunet.ops import _matmul, matmul_launch
 from gpunet.ops._linear import Below
 from gpunet.ops.activations import FUNCTIONS, ActivationFunction
 from gpunet.ops.tiles import TILES
@@ -52,6 +52,25 @@ def test_a_batch_of_products_may_share_an_operand(kernel):
     a, b = rng.standard_normal((3, 9, 20), dtype=np.float32), rng.standard_normal((20, 12), dtype=np.float32)
     close(gn.ops.matmul(*on_sim(a, b), kernel=kernel), a @ b, 20)
     close(gn.ops.matmul(*on_sim(a, a), transpose_b=True, kernel=kernel), a @ a.swapaxes(1, 2), 20)
+
+
+@pytest.mark.parametrize("kernel", ["naive", "tiled"])
+def test_a_batch_of_more_matrices_than_a_launch_takes_goes_by_several(monkeypatch, kernel):
+    monkeypatch.setattr(_matmul, "MOST_MATRICES", 2)
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((5, 9, 300), dtype=np.float32), rng.standard_normal((300, 12), dtype=np.float32)
+    with traced_launches() as traced:
+        close(gn.ops.matmul(*on_sim(a, b), kernel=kernel), a @ b, 300)
+        close(gn.ops.matmul(*on_sim(b.T.copy(), a), transpose_b=True, kernel=kernel), b.T @ a.swapaxes(1, 2), 300)
+        close(gn.ops.matmul(*on_sim(a, a), transpose_a=True, kernel=kernel), a.swapaxes(1, 2) @ a, 9)
+    assert [launch.grid[2] for launch in traced] == [2, 2, 1] * 3
+
+
+def test_seventy_thousand_matrices_are_a_batch():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((70_000, 2, 3), np.float32), rng.standard_normal((70_000, 3, 2), np.float32)
+    with simulator.check_mode(False):
+        close(gn.ops.matmul(*on_sim(a, b), kernel="naive"), a @ b)
 
 
 def test_what_the_kernels_do_not_take_goes_to_the_library_or_is_refused_by_name():
