@@ -1,19 +1,20 @@
-// linear_backward.cu: the gradients of a linear layer y = x W + bias from dz, that of y, in one launch:
+// linear_backward.cu: the gradients of a linear layer y = x W + bias from dz, the gradient of y, in one launch:
 //
 //     dW = x^T dz,    dbias = sum over the rows of dz,    dx = dz W^T
 //
-// and with GRADIENT=1, dx = dz W^T * f'(saved): what the layer below goes on with, f being its activation.
+// and with GRADIENT=1, dx = dz W^T * f'(saved): what the layer below needs, f being its activation.
 //
-// Two products that read dz and do not wait for each other. By themselves they are two launches, and in a small net each
-// of them leaves much of the GPU idle and costs some 1.3 us (H100) besides; here the blocks of both are in one grid, those
-// of dW in front. Each tile is computed as matmul_tiled.cu would, bit for bit; there are no splits.
+// Both products read dz and neither needs the other. As two launches they leave much of the GPU idle in a small net, and
+// the second launch costs some 1.3 us (H100); here the blocks of both are in one grid, those of dW first. Each tile is
+// computed as matmul_tiled.cu would, with the same bits; there is no split-K.
 //
 // 4 rows inputs outputs FLOPs; in float 4 (2 rows inputs + rows outputs + 2 inputs outputs) bytes at least, and 4 rows
 // inputs more for `saved` where that is not x.
 //
-// Options: REAL; TILE and MIN_BLOCKS as for matmul_tiled.cu; ACTIVATION and GRADIENT (matmul.cuh); COLUMN_SUMS=1 where dbias is
-// asked for. VECTOR_INPUTS=1 moves x, saved and dx by vectors, VECTOR_OUTPUTS=1 dz and dW: their rows must be multiples of
-// 16 bytes long, and aligned. (W goes word by word.)
+// Options: REAL; TILE as for matmul_tiled.cu; ACTIVATION and GRADIENT (matmul.cuh); COLUMN_SUMS=1 for dbias.
+// VECTOR_INPUTS=1 copies and stores x, saved and dx by vectors, VECTOR_OUTPUTS=1 dz and dW: their rows must be multiples of
+// 16 bytes, and aligned. (Operands that are contiguous along k are copied word by word.) The registers are bounded so that
+// 512 threads are resident per SM.
 //
 // Launch: grid (ceil(inputs / BM) * ceil(outputs / BN) + ceil(rows / BM) * ceil(inputs / BN),), block (Shape::THREADS,).
 
@@ -37,7 +38,7 @@ using OfWeight = TiledProduct<Shape, true, false, VECTOR_INPUTS, VECTOR_OUTPUTS,
 using OfInput = TiledProduct<Shape, false, true, false, false, VECTOR_INPUTS, false>;
 
 // FLOPs: 4 * rows * inputs * outputs
-extern "C" __global__ void __launch_bounds__(Shape::THREADS, MIN_BLOCKS) linear_backward(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, 512 / Shape::THREADS) linear_backward(
     const T* __restrict__ x,         // [rows * inputs]
     const T* __restrict__ weight,    // [inputs * outputs]
     const T* __restrict__ dz,        // [rows * outputs]

@@ -75,11 +75,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
     const int group = lane / 4, member = lane % 4;
     const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
 
-    const Steps steps{shared, a, b, row, m, TRANSPOSE_A ? m : k, column, n, TRANSPOSE_B ? k : n, last};
+    Steps steps{{shared, a, row, m, first, last, TRANSPOSE_A ? m : k},
+                {shared + TileA::WORDS, b, column, n, first, last, TRANSPOSE_B ? k : n},
+                last - first};
     Sums sum = {};
-    steps.begin(first);
+    steps.begin();
     for (int i = first, now = 0; i < last; i += BK, now = now + 1 < STAGES ? now + 1 : 0) {
-        const T* tile_a = steps.next(i, now);
+        steps.next(now, steps.left > 0);
+        const T* tile_a = shared + now * Steps::STAGE;
         const T* tile_b = tile_a + TileA::WORDS;
 #pragma unroll
         for (int j = 0; j < BK; j += 8) {

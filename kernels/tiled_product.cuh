@@ -1,17 +1,12 @@
-// tiled_product.cuh: how a thread block computes its tile of a matrix product: the work of matmul_tiled.cu, as a part
-// that other kernels combine as well. The tile's sizes are template parameters, so that one kernel can use several.
+// tiled_product.cuh: how a thread block computes its tile of a matrix product: the work of matmul_tiled.cu, for other
+// kernels as well. The sizes of the tile are template parameters, so that one kernel can use several.
 //
-// A block has Shape::THREADS threads along x. Shared memory: TiledProduct::WORDS elements, aligned to 16 bytes, 48 KiB at
-// most. The option MIN_BLOCKS (1) of a kernel is the number of resident blocks per SM that __launch_bounds__ asks for: it
-// bounds the registers of a thread.
+// A block has Shape::THREADS threads along x and TiledProduct::WORDS elements of shared memory, aligned to 16 bytes, 48 KiB
+// at most.
 
 #pragma once
 #include "matmul.cuh"
 #include "tile_loader.cuh"
-
-#ifndef MIN_BLOCKS
-#define MIN_BLOCKS 1
-#endif
 
 // The sizes of a tile: a block computes BM x BN elements of c in steps of BK along k, a warp WM x WN of them, a thread
 // TM x TN. STAGES steps have room in shared memory. SLICES groups of warps share each step: every one takes its k-slice of
@@ -31,24 +26,26 @@ struct TileShape {
     static_assert(BK % SLICES == 0 && DEPTH % 2 == 0, "a k-slice is made of pairs of steps");
 };
 
-// What a thread takes of a tile at a step along k: COUNT elements, as pieces of WIDTH neighbours that are LANES pieces
+// What a thread holds of a tile at a step along k: COUNT elements, in vectors of WIDTH neighbours that are LANES vectors
 // apart.
 template <typename Tile, int COUNT, int LANES>
 struct Fragment {
-    static constexpr int WIDTH = COUNT % VECTOR == 0 ? VECTOR : 1;
+    static constexpr int WIDTH = COUNT % VECTOR == 0 ? VECTOR : 2;
+    static_assert(COUNT % WIDTH == 0 && !Tile::STEPS_IN_ROW, "a swizzle swaps elements of a vector");
 
     T values[COUNT];
 
-    // The place in the warp's tile of element number p.
+    // The place of element number p in the warp's tile.
     static DEVICE int place(int p, int lane) { return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH; }
 
-    DEVICE void load(const T* tile, int step, int lane) {
-        const int exchanged = Tile::exchanged(step), among = exchanged % WIDTH;  // within a piece, if it has neighbours
+    // Load a step; `own` is the lane's first element in the tile's first step. As `step` is known at compile time, the rest
+    // of the address is an immediate of the load, and the swizzle only names other registers.
+    DEVICE void load(const T* own, int step) {
 #pragma unroll
         for (int p = 0; p < COUNT; p += WIDTH) {
-            const auto piece = ::load<WIDTH>(tile + Tile::at(place(p, lane) ^ among, step));
+            const auto vector = ::load<WIDTH>(own + (step * Tile::ROW + place(p, 0)));
 #pragma unroll
-            for (int w = 0; w < WIDTH; ++w) values[p + (w ^ among)] = piece.v[w];
+            for (int w = 0; w < WIDTH; ++w) values[p + (w ^ Tile::swizzle(step))] = vector.v[w];
         }
     }
 };
@@ -84,10 +81,12 @@ struct PlaceOf {
     }
 };
 
-// The tile of c at `row` and `column` by all threads of a block: op(a) lies in memory along m where A_TRANSPOSED, op(b)
-// along k where B_TRANSPOSED. A_VECTORS (B_VECTORS): the operand is copied by vectors, unless it is turned; its rows in
-// memory must be a multiple of 16 bytes long, and aligned. C_VECTORS: likewise c and what is like it. COLUMN_TOTALS:
-// the columns of op(b) are summed on the way.
+// The tile of c at `row` and `column`, by all threads of a block. op(a) is contiguous along m where A_TRANSPOSED, op(b)
+// along k where B_TRANSPOSED. A_VECTORS (B_VECTORS): copy the operand by vectors, unless it is contiguous along k; its rows
+// in memory must be multiples of 16 bytes, and aligned. C_VECTORS: the same for c and what is like it. COLUMN_TOTALS: sum
+// the columns of op(b) from its tiles in shared memory.
+//
+// A block that computes several tiles calls __syncthreads() before the next one.
 template <typename Shape, bool A_TRANSPOSED, bool B_TRANSPOSED, bool A_VECTORS, bool B_VECTORS, bool C_VECTORS,
           bool COLUMN_TOTALS>
 struct TiledProduct {
@@ -111,44 +110,45 @@ struct TiledProduct {
     static constexpr int OTHERS = (SLICES - 1) * COUNT * SLICE;  // what all slices but the first hold at the end
     static constexpr int WORDS = Steps::WORDS > OTHERS ? Steps::WORDS : OTHERS;  // of shared memory
 
-    // Add up the steps along k from `first` to `last`; the threads of the first slice have the sums.
-    static DEVICE Sum add_up(T* shared, const T* a, const T* b, int row, int column, int m, int n, int k, int first,
-                             int last) {
-        const Place place = Place::of_thread();
-        const Steps steps{shared, a, b, row, m, A_TRANSPOSED ? m : k, column, n, B_TRANSPOSED ? k : n, last};
-        const int own_a = TileA::at(place.warp_m, place.slice * DEPTH);
-        const int own_b = TileA::WORDS + TileB::at(place.warp_n, place.slice * DEPTH);
-        Sum sum = {};
-        FragmentA column_a[2];
+    // What a thread holds in the main loop.
+    struct Work {
+        Steps steps;
+        const T* shared;
+        int own_a, own_b;  // where the thread's elements begin in a stage
+        bool sums_columns;
+        int now = 0;                // the stage that is multiplied
+        const T* tiles = nullptr;   // where it is
+        FragmentA column_a[2];      // of a step and of the next
         FragmentB row_b[2];
-        const T* tiles = nullptr;
-        const auto take = [&](int step) {
-            column_a[step % 2].load(tiles + own_a, step, place.lane_m);
-            row_b[step % 2].load(tiles + own_b, step, place.lane_n);
-        };
-        if (first < last) {
-            steps.begin(first);
-            tiles = steps.next(first, 0);
-            take(0);
+        Sum sum = {};
+
+        DEVICE void take(int step) {
+            column_a[step % 2].load(tiles + own_a, step);
+            row_b[step % 2].load(tiles + own_b, step);
         }
-        for (int i = first, now = 0; i < last; i += BK) {
-            if constexpr (COLUMN_TOTALS) {
-                if (row == 0 && blockIdx.z == 0) {
+
+        DEVICE void sum_columns() {
 #pragma unroll 1  // unrolled, it would take registers from the product
-                    for (int j = 0; j < DEPTH; ++j) {
-                        FragmentB summed;
-                        summed.load(tiles + own_b, j, place.lane_n);
+            for (int j = 0; j < DEPTH; ++j) {
+                FragmentB row;
+                row.load(tiles + own_b, j);
 #pragma unroll
-                        for (int q = 0; q < TN; ++q) sum.columns[q] += summed.values[q];
-                    }
-                }
+                for (int q = 0; q < TN; ++q) sum.columns[q] += row.values[q];
             }
+        }
+
+        // Multiply the stage; during its last step load the first fragments of the next one, if there is another. With
+        // COPIES, issue copies: a branch around them would keep the compiler from interleaving them with multiply-adds.
+        template <bool COPIES>
+        DEVICE void multiply(bool another) {
+            if constexpr (COLUMN_TOTALS)
+                if (sums_columns) sum_columns();
 #pragma unroll
             for (int j = 0; j < DEPTH; ++j) {
-                if (j + 1 == DEPTH) {  // no branch here: it would keep what is multiplied from passing the barrier
+                if (j + 1 == DEPTH) {
                     now = now + 1 < STAGES ? now + 1 : 0;
-                    const T* following = steps.next(i + BK, now);
-                    if (i + BK < last) tiles = following;  // else what is taken is there, and not used
+                    steps.next(now, COPIES);
+                    if (another) tiles = shared + now * Steps::STAGE;  // else what is loaded next is not used
                 }
                 take((j + 1) % DEPTH);
 #pragma unroll
@@ -157,11 +157,36 @@ struct TiledProduct {
                     for (int q = 0; q < TN; ++q) sum.tile[p][q] += column_a[j % 2].values[p] * row_b[j % 2].values[q];
             }
         }
-        if (SLICES > 1) sum_slices(sum, shared, place);
-        return sum;
+    };
+
+    // Sum the steps along k from `first` to `last`; the threads of the first slice have the sums.
+    static DEVICE Sum add_up(T* shared, const T* a, const T* b, int row, int column, int m, int n, int k, int first,
+                             int last) {
+        const Place place = Place::of_thread();
+        const int own_a = TileA::at(place.warp_m + FragmentA::place(0, place.lane_m), place.slice * DEPTH);
+        const int own_b = TileB::at(place.warp_n + FragmentB::place(0, place.lane_n), place.slice * DEPTH);
+        Work work{{{shared, a, row, m, first, last, A_TRANSPOSED ? m : k},
+                   {shared + TileA::WORDS, b, column, n, first, last, B_TRANSPOSED ? k : n},
+                   last - first},
+                  shared,
+                  own_a,
+                  TileA::WORDS + own_b,
+                  row == 0 && blockIdx.z == 0};
+        Steps& steps = work.steps;
+        if (first < last) {
+            steps.begin();
+            steps.next(0, steps.left > 0);
+            work.tiles = shared;
+            work.take(0);
+        }
+        int i = first;
+        for (; steps.left > 0; i += BK) work.template multiply<true>(true);
+        for (; i < last; i += BK) work.template multiply<false>(i + BK < last);
+        if (SLICES > 1) sum_slices(work.sum, shared, place);
+        return work.sum;
     }
 
-    // Add up what the slices hold, in their order, in the threads of the first.
+    // Sum what the slices hold, in their order, in the threads of the first.
     static DEVICE void sum_slices(Sum& sum, T* shared, const Place& place) {
         T* values = reinterpret_cast<T*>(&sum);
         __syncthreads();  // the tiles are not read any more
@@ -176,7 +201,7 @@ struct TiledProduct {
                 for (int i = 0; i < COUNT; ++i) values[i] += shared[(other * COUNT + i) * SLICE + place.thread];
     }
 
-    // Bring what the threads of a slice hold to memory, through the epilogue.
+    // Store what the threads of a slice hold, through the epilogue.
     template <typename Finish>
     static DEVICE void leave(const Sum& sum, const Finish& finish, int row, int column) {
         const Place place = Place::of_thread();
@@ -192,7 +217,7 @@ struct TiledProduct {
             }
     }
 
-    // The sums of the columns, which the first row of tiles has; likewise.
+    // Store the sums of the columns, which the first row of tiles has.
     static DEVICE void leave_columns(const Sum& sum, T* column_sums, int row, int column, int n) {
         const Place place = Place::of_thread();
         if (row == 0 && blockIdx.z == 0 && place.warp_m == 0 && place.lane_m == 0)

@@ -210,7 +210,7 @@ FAULTS = {
     "a query without keys": (
         "attention.cu", "total < T(1) ? T(1) : total", "total", attention, "AssertionError"),
     "a copy into the stage that is being read": (
-        "tile_loader.cuh", "now > 0 ? now - 1 : COUNT - 1);", "now);", tiled, "race"),
+        "tile_loader.cuh", "now > 0 ? now - 1 : COUNT - 1, wanted);", "now, wanted);", tiled, "race"),
     "no wait for the copies of a step": (
         "tile_loader.cuh", "wait_copies<COUNT - 2>();", "wait_copies<COUNT - 1>();", tiled, "uninitialized"),
     "no barrier after the wait for the copies": (
@@ -220,11 +220,17 @@ FAULTS = {
     "a slice that is left out": (
         "tiled_product.cuh", "other < SLICES - 1", "other < SLICES - 2", tiled, "AssertionError"),
     "a tile of which a part is not loaded": (
-        "tile_loader.cuh", "p < (PIECES + THREADS - 1) / THREADS", "p < 1", tiled, "uninitialized"),
-    "a piece that is copied to one place too far": (
-        "tile_loader.cuh", ": at(place, row);", ": at(place, row) + 1;", tiled_by_vectors, "misaligned"),
-    "neighbours that are exchanged once": (
-        "tiled_product.cuh", "values[p + (w ^ among)]", "values[p + w]", tiled, "AssertionError"),
+        "tile_loader.cuh", "p < PASSES; ++p) {", "p < 1; ++p) {", tiled, "uninitialized"),
+    "a row of an operand beyond its end": (
+        "tile_loader.cuh", "top + p * APART < x_end", "top + p * APART <= x_end", tiled, "out of bounds"),
+    "a step along k beyond the end": (
+        "tile_loader.cuh", "right < left ?", "right <= left ?", tiled, "AssertionError|out of bounds"),
+    "a vector that is copied to one place too far": (
+        "tile_loader.cuh", "at_row(row, place);", "at_row(row, place) + 1;", tiled_by_vectors, "misaligned"),
+    "neighbours that are swapped once": (
+        "tiled_product.cuh", "values[p + (w ^ Tile::swizzle(step))]", "values[p + w]", tiled, "AssertionError"),
+    "the first fragments of a stage from the one before": (
+        "tiled_product.cuh", "if (another) tiles", "if (!another) tiles", tiled, "AssertionError|race|uninitialized"),
     "a fragment that is taken too early": (
         "tiled_product.cuh", "column_a[j % 2].values[p] * row_b", "column_a[0].values[p] * row_b", tiled,
         "AssertionError"),

@@ -39,7 +39,7 @@ RULES = [
 BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
 MOST_REGISTERS = {"matmul_tiled": 208, "matmul_register": 128, "matmul_mma": 120}
-BOTH_TURNED = 255  # of matmul_tiled where both operands lie along k: of 128 threads two blocks on a multiprocessor
+BOTH_ALONG_K = 255  # of matmul_tiled where both operands lie along k: of 128 threads two blocks on a multiprocessor
 MOST_REGISTERS |= {"linear_backward": 128}  # of 128 threads four blocks
 MOST_REGISTERS |= dict.fromkeys(("batch_norm_sums", "glu_backward"), 128)  # in double
 MOST_REGISTERS |= {"mlp_train": 255}  # a block of 256 threads per SM
@@ -137,7 +137,7 @@ def complaints(arch: str, name: str, variant: Variant, taken: Resources, bounded
     """Return what of a kernel's resources is too much on an architecture; registers only where they are bounded."""
     most = MOST_REGISTERS.get(name, MOST_REGISTERS_ELSEWHERE)
     if name == "matmul_tiled" and "-DTRANSPOSE_B=1" in variant.options:
-        most = BOTH_TURNED
+        most = BOTH_ALONG_K
     held = {
         "it has local arrays": not taken.stack,
         "it spills": not taken.spilled,

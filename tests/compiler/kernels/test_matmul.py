@@ -114,12 +114,12 @@ def test_the_large_tiles_in_use_multiply_in_splits_and_sum_columns(rung, dtype, 
 
 
 LARGEST = [tile for rung, dtype, tile in LARGE_TILES if (rung, dtype) == ("tiled", DTYPES[0])]
-TURNED = [(DTYPES[0], tile) for tile in LARGEST] + [(DTYPES[1], Tile(32, 64, 16, 16, 32, 4, 4))]
+ALONG_K = [(DTYPES[0], tile) for tile in LARGEST] + [(DTYPES[1], Tile(32, 64, 16, 16, 32, 4, 4))]
 
 
 @pytest.mark.parametrize("layout", ["NN", "NT"])
-@pytest.mark.parametrize(("dtype", "tile"), TURNED, ids=str)
-def test_operands_along_k_are_turned(dtype, tile, layout):
+@pytest.mark.parametrize(("dtype", "tile"), ALONG_K, ids=str)
+def test_operands_along_k_are_transposed(dtype, tile, layout):
     transpose_b = layout == "NT"
     for m, n, k in [(130, 67, 70), (5, 3, 1)]:
         a, b, product = operands(m, n, k, dtype, transpose_b=transpose_b)
