@@ -57,7 +57,12 @@ def architectures() -> list[str]:
 
 
 def compile_kernels(source: str, name: str, arch: str, options: Sequence[str] = ()) -> dict[str, Resources]:
-    """Return the resources of each kernel of `source`, by name and in order.
+    """Return the resources of each kernel of `source`, by name and in order; arguments and errors: `compile_cubin`."""
+    return compile_cubin(source, name, arch, options)[1]
+
+
+def compile_cubin(source: str, name: str, arch: str, options: Sequence[str] = ()) -> tuple[bytes, dict[str, Resources]]:
+    """Return the machine code of `source` and the resources of each kernel of it, by name and in order.
 
     Args:
         source: CUDA C++.
@@ -77,16 +82,21 @@ def compile_kernels(source: str, name: str, arch: str, options: Sequence[str] = 
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None)
     failed = nvrtc.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*map(str.encode, flags)))
-    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    buffer = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetProgramLog(program, buffer)
+
+    def output(what: str) -> bytes:
+        getattr(nvrtc, f"nvrtcGet{what}Size")(program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        getattr(nvrtc, f"nvrtcGet{what}")(program, buffer)
+        return buffer.raw
+
+    log = output("ProgramLog").decode(errors="replace").rstrip("\0")
+    cubin = b"" if failed else output("CUBIN")
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
-    log = buffer.value.decode(errors="replace")
     if failed:
         hint = MISSING_HEADER if "cannot open source file" in log else ""
         raise CompileError(f"{name} does not compile for {arch}:\n{log.strip()}{hint}")
     entries = (entry.split("'", 1) for entry in log.split("Compiling entry function '")[1:])
-    return {_plain(entry): _resources(told) for entry, told in reversed(list(entries))}
+    return cubin, {_plain(entry): _resources(told) for entry, told in reversed(list(entries))}
 
 
 def _plain(entry: str) -> str:

@@ -1,0 +1,109 @@
+"""The main loops of the kernels: read from assembly, and for sm_90 within their bounds."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gpunet.bench import nvrtc
+from gpunet.errors import MissingPackageError
+from gpunet.ops.tiles import FLOAT32, TILES
+
+CHECKOUT = Path(__file__).parents[3]
+
+ASSEMBLY = """
+.text.first:
+        /*0000*/                   S2R R0, SR_TID.X ;
+.L_x_0:
+        /*0010*/                   LDS.128 R4, [R0] ;
+        /*0020*/                   FFMA R1, R4, R5, R1 ;
+.L_x_1:
+        /*0030*/                   FADD R2, R2, R4 ;
+        /*0040*/             @!UP0 BRA `(.L_x_1) ;
+        /*0050*/              @!P0 BRA `(.L_x_2) ;
+        /*0060*/              @!PT LDS RZ, [RZ] ;
+.L_x_2:
+        /*0070*/               @P1 BRA `(.L_x_0) ;
+        /*0080*/                   EXIT ;
+.L_x_3:
+        /*0090*/                   BRA `(.L_x_3);
+.text.second:
+        /*0000*/                   EXIT ;
+"""
+
+
+@pytest.fixture
+def mix(monkeypatch):
+    monkeypatch.syspath_prepend(CHECKOUT)
+    from benchmarks import instruction_mix
+
+    return instruction_mix
+
+
+def test_the_main_loop_is_the_one_with_the_multiply_adds_without_the_loops_inside_it(mix):
+    (first, lines), (second, rest) = mix.functions(ASSEMBLY)
+    assert (first, second) == ("first", "second")
+    assert mix.main_loop(lines) == {"LDS": 2, "FFMA": 1, "BRA": 2}
+    assert not mix.main_loop(rest)
+
+
+def test_without_nvdisasm_the_error_says_how_to_get_it(mix, monkeypatch):
+    monkeypatch.setattr(mix.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(MissingPackageError, match="pip install nvidia-cuda-nvdisasm"):
+        mix.nvdisasm()
+
+
+def available():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(CHECKOUT)
+        from benchmarks.instruction_mix import nvdisasm
+    try:
+        return nvrtc.is_available() and nvdisasm().exists()
+    except MissingPackageError:
+        return False
+
+
+with_sass = pytest.mark.skipif(
+    not available(),
+    reason="NVRTC or nvdisasm is not installed: pip install nvidia-cuda-nvrtc-cu12 nvidia-cuda-nvdisasm",
+)
+
+
+@with_sass
+def test_the_command_prints_a_line_for_each_variant(mix, capsys):
+    assert mix.main(["linear_backward", "bias_activation"]) == 0
+    table = capsys.readouterr().out
+    assert "| `linear_backward` | 32x32x32 in 4 slices |" in table
+    assert "| `bias_activation_backward` |  |" in table
+
+
+@with_sass
+def test_a_source_that_is_not_there_is_reported(mix, capsys):
+    assert mix.main(["no_such_kernel"]) == 1
+    assert "no_such_kernel.cu cannot be read" in capsys.readouterr().err
+
+
+LEAST_FFMA = {  # per cent of the main loop for NN, NT, TN, and the most registers: of 128 threads 3 or 4 blocks per SM
+    "64x128x16": (88, 86, 86, 168),
+    "64x64x32 in 2 slices": (86, 83, 86, 168),
+    "32x32x32 in 4 slices": (66, 63, 60, 128),
+    "16x16x64 in 4 slices": (55, 48, 54, 168),
+}
+
+
+@with_sass
+@pytest.mark.parametrize("tile", [tile for tile, _ in TILES["tiled", FLOAT32]], ids=str)
+def test_the_main_loop_of_the_tiled_product_is_multiply_adds_on_sm_90(mix, tile):
+    *least, registers = LEAST_FFMA[str(tile)]
+    built = [
+        (variant.name, product.share("FFMA"), product.taken)
+        for variant in mix.variants("matmul_tiled")
+        if variant.name.startswith(f"{tile} ")
+        for product in mix.measure("matmul_tiled", variant, "sm_90")
+    ]
+    assert len(built) == len(least)
+    for (name, share, taken), bound in zip(built, least, strict=True):
+        assert share >= bound / 100, name
+        assert taken.spilled == 0, name
+        assert taken.registers <= registers, name
