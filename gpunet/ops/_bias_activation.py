@@ -22,7 +22,7 @@ from gpunet.errors import ShapeError
 from gpunet.ops._matmul_plan import check_kernel
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
 from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.launch import column_grid, column_sums
+from gpunet.ops.launch import THREADS, block_count, column_grid, column_sums
 from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, empty_like
 
@@ -78,8 +78,9 @@ def bias_activation(
     options = None if xp is np or kernel == "blas" else function.cuda_options()
     if options is not None and all(a is None or a.flags.c_contiguous for a in (z, bias, out, preactivation)):
         rows, n = math.prod(z.shape[:-1]), z.shape[-1]
-        blocks = math.ceil(z.nbytes / (16 * 256))  # a thread takes 16 bytes
-        FORWARD((blocks,), (256,), z, bias, preactivation, out, rows, n, function.parameter, options=options)
+        vectors = math.ceil(z.nbytes / 16)
+        blocks = max(block_count(vectors, THREADS), math.ceil(vectors / (4 * THREADS)))  # a thread has four in flight
+        FORWARD((blocks,), (THREADS,), z, bias, preactivation, out, rows, n, function.parameter, options=options)
         return out
     inner = out if preactivation is None else preactivation
     if bias is None and inner is z and isinstance(function, Identity) and out is inner:

@@ -84,7 +84,7 @@ def gradients(folder):
 
 def bias(folder):
     rng = np.random.default_rng(0)
-    for rows, n in ((5, 7), (3, 8)):
+    for rows, n in ((5, 7), (3, 8), (700, 12)):
         z, b = rng.standard_normal((rows, n)).astype(np.float32), rng.standard_normal(n).astype(np.float32)
         y = uninitialized((rows, n), z.dtype)
         kernel = Kernel(folder / "bias_activation.cu", "bias_activation_forward")
@@ -265,6 +265,8 @@ FAULTS = {
     "a lost tail": (
         "bias_activation.cu", "for (unsigned i = vectors * VECTOR + flat_thread(); i < size;",
         "for (unsigned i = vectors * VECTOR + flat_thread(); i + VECTOR < size;", bias, "AssertionError"),
+    "a column that is not wrapped around": (
+        "bias_activation.cu", "step : step - width", "step : step", bias, "AssertionError|out of bounds"),
     "a bias of the wrong column": (
         "bias_activation.cu", "z[i] + bias[i % n]", "z[i] + bias[i % rows]", bias, "AssertionError"),
     "a column that is not there": (

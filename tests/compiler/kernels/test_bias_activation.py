@@ -51,11 +51,13 @@ def test_every_activation_and_its_derivative_equal_the_numpy_ones(function, dtyp
 
 @pytest.mark.parametrize("grid", [1, 3])
 @pytest.mark.parametrize(("rows", "n"), SIZES)
-def test_forward_takes_any_size_and_grid_without_bias_and_in_place(rows, n, grid):
-    z = np.random.default_rng(0).standard_normal((rows, n)).astype(np.float32)
-    expected = np.maximum(z, 0)
-    run(FORWARD, (grid,), (256,), z, None, None, z, rows, n, 0.0, options={"ACTIVATION": "relu"})
-    np.testing.assert_array_equal(z, expected)
+def test_forward_takes_any_size_and_grid_with_and_without_bias_in_place(rows, n, grid):
+    rng = np.random.default_rng(0)
+    for bias in (None, rng.standard_normal(n, np.float32)):
+        z = rng.standard_normal((rows, n), np.float32)
+        expected = np.maximum(z if bias is None else z + bias, 0)
+        run(FORWARD, (grid,), (256,), z, bias, None, z, rows, n, 0.0, options={"ACTIVATION": "relu"})
+        np.testing.assert_array_equal(z, expected)
 
 
 @pytest.mark.parametrize("chunks", [1, 4])
