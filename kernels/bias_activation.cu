@@ -6,8 +6,9 @@
 // Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.h).
 //
 // Memory-bound: forward reads and writes 8 bytes an element in float, backward 12, for a handful of FLOPs. So loads and
-// stores are vectorized (where n and the pointers allow it), forward has four vectors per thread in flight, and backward
-// sums the columns of dz for the bias gradient while dz is in registers: a second pass would cost 4 bytes an element more.
+// stores are vectorized (where n and the pointers allow it), in float forward has four vectors per thread in flight, and
+// backward sums the columns of dz for the bias gradient while dz is in registers: a second pass would cost 4 bytes an
+// element more.
 //
 // Better still is no pass at all: matmul_tiled.cu does the forward part and the derivative in its epilogue.
 

@@ -4,9 +4,9 @@
 // units. It rounds the operands to 10 bits of mantissa (TF32), an error of up to 5e-4 of each factor, and sums in
 // float. That is not float arithmetic: this rung is never chosen unasked.
 //
-// Tiles go through shared memory as they lie in memory, none is turned; else as in matmul_tiled.cu, with stages, splits
-// and column sums (of the float numbers, not of the rounded ones); rows there are padded so that the 32 words of a fragment lie in 32 banks: by 8 words where a row
-// is a step along k, by 4 where it holds the steps.
+// Tiles lie in shared memory as in global memory, none is transposed; else as in matmul_tiled.cu, with stages, split-K and
+// column sums (of the float numbers, not of the rounded ones). Rows in shared memory are padded so that the 32 words of a
+// fragment lie in 32 banks: by 8 words where a row is a step along k, by 4 where it holds the steps.
 //
 // Options: TILE=BM,BN,BK,WM,WN,0,0,STAGES,1, the block's tile, its step along k, a warp's tile, which is a multiple of 16 x 8,
 // and the stages; VECTOR_A, VECTOR_B (of any operand), COLUMN_SUMS as in matmul_tiled.cu; REAL must be float. sm_80 and
@@ -78,12 +78,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
     Steps steps{{shared, a, row, m, first, last, TRANSPOSE_A ? m : k},
                 {shared + TileA::WORDS, b, column, n, first, last, TRANSPOSE_B ? k : n},
                 last - first};
+    const int own_a = TileA::at(warp_m + group, member);  // where the lane's elements begin in a stage
+    const int own_b = TileA::WORDS + TileB::at(warp_n + group, member);
     Sums sum = {};
     steps.begin();
     for (int i = first, now = 0; i < last; i += BK, now = now + 1 < STAGES ? now + 1 : 0) {
         steps.next(now, steps.left > 0);
-        const T* tile_a = shared + now * Steps::STAGE;
-        const T* tile_b = tile_a + TileA::WORDS;
+        const T* stage = shared + now * Steps::STAGE;
+        const T *lane_a = stage + own_a, *lane_b = stage + own_b;
 #pragma unroll
         for (int j = 0; j < BK; j += 8) {
             unsigned fragment_a[WM / 16][4], fragment_b[WN / 8][2];
@@ -91,13 +93,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
             for (int p = 0; p < WM / 16; ++p)
 #pragma unroll
                 for (int r = 0; r < 4; ++r)
-                    fragment_a[p][r] = float_to_tf32(
-                        tile_a[TileA::at(warp_m + p * 16 + group + r % 2 * 8, j + member + r / 2 * 4)]);
+                    fragment_a[p][r] = float_to_tf32(lane_a[TileA::at(p * 16 + r % 2 * 8, j + r / 2 * 4)]);
 #pragma unroll
             for (int q = 0; q < WN / 8; ++q)
 #pragma unroll
-                for (int r = 0; r < 2; ++r)
-                    fragment_b[q][r] = float_to_tf32(tile_b[TileB::at(warp_n + q * 8 + group, j + member + r * 4)]);
+                for (int r = 0; r < 2; ++r) fragment_b[q][r] = float_to_tf32(lane_b[TileB::at(q * 8, j + r * 4)]);
 #pragma unroll
             for (int p = 0; p < WM / 16; ++p)
 #pragma unroll
@@ -108,7 +108,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
 #pragma unroll
             for (int s = 0; s < COLUMNS; ++s) {
                 const int x = threadIdx.x + s * THREADS;
-                for (int j = 0; x < BN && j < BK; ++j) sum.columns[s] += tile_b[TileB::at(x, j)];
+                for (int j = 0; x < BN && j < BK; ++j) sum.columns[s] += stage[TileA::WORDS + TileB::at(x, j)];
             }
 #endif
     }

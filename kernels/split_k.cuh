@@ -1,21 +1,20 @@
-// split_k.cuh: a tile of a matrix product that several blocks share, each with its part of k, added up in one launch.
+// split_k.cuh: split-K in one launch: several blocks share a tile of a matrix product, each with its part of k.
 //
-// Where c has too few tiles to fill the GPU, grid.y blocks share each of them. A block leaves what its threads hold in
-// memory, in the order of the threads: whole lines, whatever the layout of the tile. The last to arrive adds the parts
-// up in the order of k and finishes the tile. So the sum is the same every time, unlike one by atomics, and there is no
-// second launch, which in a small net costs more than the product.
+// Where c has too few tiles to fill the GPU, grid.y blocks share each of them. A block stores its partial sums in the
+// order of its threads: coalesced, whatever the layout of the tile. The last block to arrive adds up the parts in the order
+// of k and runs the epilogue. So the result has the same bits every time, unlike one by float atomics, and there is no second
+// launch, which in a small net costs more than the product.
 
 #pragma once
 #include "common.cuh"
 
-// Add up what the threads of the blocks of a tile hold, `sums`, a struct of T alone; return whether this thread is one
-// of those that have the total. All threads of the block call it; `thread` counts those that hold something, THREADS of
-// them, all others have `holds` false. `parts` has room for all of the grid that do, `arrivals` a zero for each tile of
-// the batch.
+// Add up the `sums`, a struct of T alone, of the threads of all blocks of a tile; return whether this thread has the total.
+// All threads of the block call it; THREADS of them hold sums, numbered by `thread`, all others have `holds` false. `parts`
+// has room for the sums of the whole grid, `arrivals` a zero for each tile of the batch.
 template <int THREADS, typename Sums>
 DEVICE bool sum_splits(Sums& sums, T* parts, unsigned* arrivals, int thread, bool holds) {
     constexpr int COUNT = sizeof(Sums) / sizeof(T);
-    constexpr int AT_ONCE = COUNT <= 32 ? 64 / COUNT : 1;  // parts on their way together, as the registers allow
+    constexpr int AT_ONCE = COUNT <= 32 ? 64 / COUNT : 1;  // parts whose loads are in flight, as registers allow
     if (gridDim.y == 1) return holds;
     const size_t tile = blockIdx.z * gridDim.x + blockIdx.x;
     T* values = reinterpret_cast<T*>(&sums);
