@@ -45,6 +45,10 @@ class KernelError(GpunetError, RuntimeError):
     """A fault in a kernel: the message names kernel, file and line, block, thread and what it did."""
 
 
+class UnknownAttributeError(GpunetError, AttributeError):
+    """An attribute that a class does not have; the message says what there is instead."""
+
+
 class StateError(GpunetError, RuntimeError):
     """A call out of order, such as `backward` before `forward`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from gpunet.arguments import real
 from gpunet.data.checks import as_dtype, check_labels, check_one_dimension, check_range, check_targets, host_array
 from gpunet.device import Array, device_of, on_device, to_host
-from gpunet.errors import ArgumentError, DataError, ShapeError
+from gpunet.errors import ArgumentError, DataError, ShapeError, StateError
+from gpunet.habits import HABITS
 from gpunet.ops import binary_cross_entropy, cosine_embedding, huber, mean_squared_error, softmax_cross_entropy
 from gpunet.tape import Tape
 from gpunet.versions import Versioned
@@ -43,6 +44,10 @@ class Loss(Versioned):
             DTypeError: dtypes that differ or are not float32 or float64.
         """
         raise NotImplementedError
+
+    def __call__(self, *_: Any) -> NoReturn:
+        """Refuse PyTorch's call, whose result would have to know its graph."""
+        raise StateError(f"{type(self).__name__} is not called: loss.value(prediction, y), or {HABITS['backward']}.")
 
     def check_given(self, prediction: Array, target: Array) -> None:
         """Refuse what `value_and_grad` refuses by looking at numbers in host memory; by default nothing.
@@ -245,3 +250,12 @@ class CosineEmbeddingLoss(Loss):
 LOSSES: dict[str, type[Loss]] = {
     loss.__name__: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss, HuberLoss, CosineEmbeddingLoss)
 }
+
+LOSSES_BY_NAME: dict[str, type[Loss]] = {
+    "cross_entropy": CrossEntropyLoss,
+    "bce": BCEWithLogitsLoss,
+    "mse": MSELoss,
+    "huber": HuberLoss,
+    "cosine_embedding": CosineEmbeddingLoss,
+}
+"""The losses by the names that `Trainer` takes for them."""

@@ -8,7 +8,10 @@ of a step say whether one of them was.
 from __future__ import annotations
 
 import itertools
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gpunet.errors import UnknownAttributeError
+from gpunet.habits import HABITS
 
 _numbers = itertools.count(1)
 
@@ -34,6 +37,14 @@ class Versioned:
     __slots__ = ("version",)  # not among the settings, which are in the instance's dict
     version: int
     outside_the_step: ClassVar[frozenset[str]] = frozenset()
+
+    if not TYPE_CHECKING:  # for which it would make an attribute of every name
+
+        def __getattr__(self, name: str) -> Any:
+            """Say how it is done here, where the name is another framework's."""
+            if name in HABITS:
+                raise UnknownAttributeError(f"{type(self).__name__} has no attribute {name!r}: {HABITS[name]}.")
+            return object.__getattribute__(self, name)  # raises as usual, or as the property of that name did
 
     @property
     def is_own_code(self) -> bool:

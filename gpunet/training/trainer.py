@@ -17,9 +17,9 @@ from gpunet import random
 from gpunet.arguments import whole
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, DataError, StateError
-from gpunet.losses import CrossEntropyLoss, Loss
+from gpunet.losses import Loss
 from gpunet.models import Model
-from gpunet.optimizers import Adam, Optimizer
+from gpunet.optimizers import Optimizer
 from gpunet.training import checkpoint
 from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
@@ -29,7 +29,7 @@ from gpunet.training.examples import check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History
 from gpunet.training.running import RunningMeans
-from gpunet.training.settings import SETTINGS, check_settings
+from gpunet.training.settings import SETTINGS, as_loss, as_optimizer, check_settings
 from gpunet.training.step import ExecutorName, StepCache
 from gpunet.versions import Versioned
 
@@ -39,8 +39,9 @@ class Trainer(Versioned):
 
     Args:
         model: the model, on the device where it lives.
-        loss: the loss to minimise; cross-entropy by default.
-        optimizer: the update rule; Adam by default.
+        loss: the loss to minimise, or the name of one that has its defaults: "cross_entropy", "bce", "mse", "huber",
+            "cosine_embedding".
+        optimizer: the update rule, or likewise "adam", "adamw", "sgd", "rmsprop".
         callbacks: code to run during training (`gpunet.training.callbacks`).
         metrics: functions (target, prediction) -> float by name, for `evaluate` and validation. A classifier's
             predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
@@ -69,8 +70,8 @@ class Trainer(Versioned):
         self,
         model: Model,
         *,
-        loss: Loss | None = None,
-        optimizer: Optimizer | None = None,
+        loss: Loss | str = "cross_entropy",
+        optimizer: Optimizer | str = "adam",
         callbacks: Sequence[Callback] = (),
         metrics: Mapping[str, Metric] | None = None,
         seed: int = 0,
@@ -79,8 +80,7 @@ class Trainer(Versioned):
         distributed: Literal["mpi"] | None = None,
     ):
         self.model = model
-        self.loss = CrossEntropyLoss() if loss is None else loss
-        optimizer = Adam() if optimizer is None else optimizer
+        self.loss, optimizer = as_loss(loss), as_optimizer(optimizer)
         check_settings(model, self.loss, optimizer, callbacks, metrics, seed, executor, precision)
         self.optimizer = optimizer
         self.ranks = Ranks.join(distributed)

@@ -17,6 +17,7 @@ LAYERS = {
     "random": 0,
     "files": 0,
     "arguments": 0,
+    "habits": 0,
     "versions": 0,
     "builds": 1,
     "simulator": 1,

@@ -301,8 +301,8 @@ def test_features_beyond_float32_are_refused_and_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": "mse"}, "loss takes a `Loss`, got 'mse'"),
-        ({"optimizer": "adam"}, "optimizer takes a `Optimizer`"),
+        ({"loss": gn.MSELoss}, "loss takes a `Loss`, got <class 'gpunet.losses.MSELoss'>"),
+        ({"optimizer": gn.Adam}, "optimizer takes a `Optimizer`"),
         ({"callbacks": [gn.ProgressBar]}, "callbacks takes a `Callback`"),
         ({"model": gn.Linear(2, 2)}, "model takes a `Model`"),
     ],
