@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet.arguments import real
+from gpunet.arguments import real, shown
 from gpunet.data.checks import as_dtype, check_labels, check_one_dimension, check_range, check_targets, host_array
 from gpunet.device import Array, device_of, on_device, to_host
 from gpunet.errors import ArgumentError, DataError, ShapeError, StateError
@@ -87,7 +87,7 @@ class Loss(Versioned):
         return {}
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value}" for key, value in self.config().items() if value is not None)
+        arguments = ", ".join(f"{key}={shown(value)}" for key, value in self.config().items() if value is not None)
         return f"{type(self).__name__}({arguments})"
 
 

@@ -13,7 +13,7 @@ from gpunet.layers import Dropout, Layer, Linear
 from gpunet.layers.stack import Stack
 from gpunet.models.configs import LAYERS, NAMES
 from gpunet.models.model import Model
-from gpunet.models.summary import summarize
+from gpunet.models.summary import summarize, summary_html
 from gpunet.ops.activations import ActivationFunction, activation_function
 
 
@@ -37,6 +37,9 @@ class Sequential(Stack, Model):
             ShapeError: the model does not take such rows.
         """
         return summarize(self, input_shape)
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"

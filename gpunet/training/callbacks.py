@@ -24,10 +24,12 @@ class Callback:
         order: a trainer calls callbacks of a lower order first, and those of the same order as they were given.
         on_every_rank: whether each rank of a distributed training calls it; False for one that prints or writes, which
             rank 0 alone calls.
+        shown: names of the attributes that its `repr` shows.
     """
 
     order: ClassVar[int] = 0
     on_every_rank: ClassVar[bool] = True
+    shown: ClassVar[tuple[str, ...]] = ()
 
     @property
     def label(self) -> str:
@@ -62,6 +64,9 @@ class Callback:
 
     def restore(self, state: dict[str, Any], trainer: Training) -> None:
         """Continue from what `state` returned."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.shown)})"
 
 
 class ProgressBar(Callback):
@@ -103,6 +108,7 @@ class Log(Callback):
     """
 
     on_every_rank = False
+    shown = ("path",)
 
     def __init__(self, path: str | Path):
         self.path = Path(path)

@@ -245,6 +245,10 @@ class Trainer(Versioned):
         """
         return checkpoint.load(cls, path, callbacks, metrics, distributed)
 
+    def __repr__(self) -> str:
+        epochs = f"{self.epoch} epoch{'' if self.epoch == 1 else 's'}"
+        return f"<Trainer: {epochs} of {self.model!r} with {self.loss!r} and {self.optimizer!r}>"
+
     def __getstate__(self) -> Any:
         raise StateError(
             "a Trainer cannot be pickled or copied, but its model can; use trainer.save(path), gn.Trainer.resume(path)."

@@ -18,6 +18,7 @@ LAYERS = {
     "files": 0,
     "arguments": 0,
     "habits": 0,
+    "html": 0,
     "versions": 0,
     "builds": 1,
     "simulator": 1,
