@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from gpunet.losses import Loss
 from gpunet.models import Model
-from gpunet.training.examples import check_examples
+from gpunet.training.examples import check_examples, row_weights
 from gpunet.training.metrics import accuracy, mean_absolute_error, r2_score
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -32,20 +32,30 @@ class Evaluation:
         metrics: functions (target, prediction) -> float by name.
         X: as for `Trainer.fit`.
         y: as for `Trainer.fit`.
+        sample_weight: (rows,) weights >= 0 of the rows in the loss, or None.
 
     Raises:
         DataError, DTypeError, ShapeError: data that cannot be used.
     """
 
-    def __init__(self, model: Model, loss: Loss, metrics: Mapping[str, Metric], X: ArrayLike, y: ArrayLike):
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        metrics: Mapping[str, Metric],
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ):
         self._model, self._loss, self._metrics = model, loss, metrics
         self._x, self._target = check_examples(model, loss, X, y, model.classes)
+        self._weight = row_weights(model, sample_weight, len(self._x))
         self._y = np.asarray(y, np.float64) if loss.task == "regression" else None
 
     def __call__(self) -> dict[str, float]:
         """Return the loss and the metrics by name; NaN for a NaN model."""
         outputs = self._model.ready_outputs(self._x)
-        results = {"loss": float(self._loss.value(outputs, self._target))}
+        results = {"loss": float(self._loss.value(outputs, self._target, self._weight))}
         if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not continue
             return results | dict.fromkeys(self._metrics, math.nan)
         target, predicted = _seen_by_metrics(self._model, self._loss, self._target, outputs, self._y)

@@ -25,7 +25,7 @@ from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import Evaluation, Metric, default_metrics
-from gpunet.training.examples import check_training
+from gpunet.training.examples import Examples, check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History
 from gpunet.training.running import RunningMeans
@@ -39,9 +39,9 @@ class Trainer(Versioned):
 
     Args:
         model: the model, on the device where it lives.
-        loss: the loss to minimise, or the name of one that has its defaults: "cross_entropy", "bce", "mse", "huber",
-            "cosine_embedding".
-        optimizer: the update rule, or likewise "adam", "adamw", "sgd", "rmsprop".
+        loss: the loss to minimise, or the name of one with its defaults: "cross_entropy" (taken for None), "bce",
+            "mse", "huber", "cosine_embedding".
+        optimizer: the update rule, or likewise "adam" (taken for None), "adamw", "sgd", "rmsprop".
         callbacks: code to run during training (`gpunet.training.callbacks`).
         metrics: functions (target, prediction) -> float by name, for `evaluate` and validation. A classifier's
             predictions are its logits, other models' those of `predict`. By default "accuracy", for regression "mae"
@@ -70,8 +70,8 @@ class Trainer(Versioned):
         self,
         model: Model,
         *,
-        loss: Loss | str = "cross_entropy",
-        optimizer: Optimizer | str = "adam",
+        loss: Loss | str | None = None,
+        optimizer: Optimizer | str | None = None,
         callbacks: Sequence[Callback] = (),
         metrics: Mapping[str, Metric] | None = None,
         seed: int = 0,
@@ -80,7 +80,8 @@ class Trainer(Versioned):
         distributed: Literal["mpi"] | None = None,
     ):
         self.model = model
-        self.loss, optimizer = as_loss(loss), as_optimizer(optimizer)
+        self.loss = as_loss("cross_entropy" if loss is None else loss)
+        optimizer = as_optimizer("adam" if optimizer is None else optimizer)
         check_settings(model, self.loss, optimizer, callbacks, metrics, seed, executor, precision)
         self.optimizer = optimizer
         self.ranks = Ranks.join(distributed)
@@ -125,7 +126,7 @@ class Trainer(Versioned):
         *,
         epochs: int = 10,
         batch_size: int = 32,
-        validation: float | tuple[ArrayLike, ArrayLike] | None = None,
+        validation: float | tuple[ArrayLike, ...] | None = None,
         shuffle: bool = True,
         sample_weight: ArrayLike | None = None,
     ) -> History:
@@ -139,7 +140,8 @@ class Trainer(Versioned):
             y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss takes them.
             epochs: number of epochs, >= 1.
             batch_size: rows of a step, >= 1; at most all rows.
-            validation: a share of the rows to hold out (stratified for class labels), or data (X, y).
+            validation: a share of the rows to hold out (stratified for class labels), with their weights; or data
+                (X, y) or (X, y, weights).
             shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
             sample_weight: (rows,) weights >= 0 of the rows in the loss.
 
@@ -158,6 +160,8 @@ class Trainer(Versioned):
             if self.position and rows != self.rows:
                 raise DataError(f"X: {rows} rows; the epoch that was interrupted had {self.rows}. Give the same data.")
             self.ranks.check_batches(rows, self.position, batch_size)
+            if self.epoch == self.position == 0:
+                self._begin(examples)
             self.attach()
         self.ranks.begin(self, examples.arrays, batch_size=batch_size, epochs=epochs, shuffle=shuffle)
         self.model.classes, self.rows = examples.classes, rows
@@ -167,6 +171,12 @@ class Trainer(Versioned):
         with self.model.device.activate(), self.ranks.guard():
             loop.run(examples.arrays, epochs)
         return self.history
+
+    def _begin(self, examples: Examples) -> None:
+        """Let the loss take note of the data of a training."""
+        x, target, *weights = examples.arrays
+        outputs = self.model.output_shape(x.shape[1:])
+        self.loss.begin(target, weights[0] if weights else None, examples.classes, outputs)
 
     def _order(self, shuffle: bool) -> np.ndarray:
         """Return the order of the rows in the epoch that begins or continues, (rows,)."""
@@ -193,9 +203,12 @@ class Trainer(Versioned):
         """
         return self._steps.run([X, y] if weight is None else [X, y, weight])
 
-    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
-        """Return {"loss": ..., "accuracy": ...} on data as for `fit`, with its errors; NaN for a NaN model."""
-        return Evaluation(self.model, self.loss, self.metrics, X, y)()
+    def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> dict[str, float]:
+        """Return {"loss": ..., "accuracy": ...} on data as for `fit`, with its errors; NaN for a NaN model.
+
+        The loss is weighted by `sample_weight`; in the metrics each row counts as one.
+        """
+        return Evaluation(self.model, self.loss, self.metrics, X, y, sample_weight)()
 
     def explain(self) -> Explanation:
         """Return what the recorded step of the largest batch consists of: executor, nodes with their shapes, memory.

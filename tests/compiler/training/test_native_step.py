@@ -79,6 +79,8 @@ LOSSES = {
     "many soft labels": (gn.CrossEntropyLoss, 20, np.random.default_rng(1).dirichlet([0.2] * 20, 80)),
     "squares": (gn.MSELoss, 2, X[:, :2]),
     "huber": (lambda: gn.HuberLoss(0.5), 1, X[:, 0]),
+    "weighted answers": (lambda: gn.BCEWithLogitsLoss(class_weight="balanced"), 1, Y > 0),
+    "balanced classes": (lambda: gn.CrossEntropyLoss(class_weight="balanced"), 3, Y),
     "binary": (gn.BCEWithLogitsLoss, 2, np.stack([Y > 0, Y > 1], axis=1)),
 }
 
