@@ -83,7 +83,10 @@ def test_a_dict_weighs_the_rows_of_partial_fit():
             "class 'none'; the classes are 'few', 'many', 'some'",
         ),
         (lambda: network(class_weight={"few": -2}).fit(X, CLASSES), r"class_weight\['few'\] must lie in"),
-        (lambda: network(class_weight="balance").fit(X, CLASSES), "'class_weight' parameter .* must be a str among {'balanced'}"),
+        (
+            lambda: network(class_weight="balance").fit(X, CLASSES),
+            "'class_weight' parameter .* must be a str among {'balanced'}",
+        ),
         (lambda: network(class_weight={0: 2}).fit(X, X[:, :3] > 0), "class_weight is not for multilabel targets"),
         (
             lambda: network(class_weight="balanced").partial_fit(X, CLASSES, classes=np.unique(CLASSES)),
