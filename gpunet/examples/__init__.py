@@ -1,1 +1,1 @@
-"""Recipes: one runnable file a task, as in `python -m gpunet.examples.class_weights`."""
+"""One runnable file a task: `python -m gpunet.examples.NAME`."""

@@ -1,4 +1,7 @@
-"""A rare class: weigh the classes in the loss, by name or balanced, and the rows of the validation data."""
+"""Weigh a rare class in the loss, by name or balanced, and the rows of the validation data.
+
+Run it by `python -m gpunet.examples.class_weights`.
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""A regression in a few lines: loss and optimizer by name, the rows of the history, the model as a function."""
+"""Fit a curve in a few lines: loss and optimizer by name, the rows of the history, the model as a function.
+
+Run it by `python -m gpunet.examples.regression`.
+"""
 
 import numpy as np
 

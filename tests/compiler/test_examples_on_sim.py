@@ -1,15 +1,13 @@
-"""The recipes run on the simulated GPU."""
+"""The recipes of gpunet/examples run on the simulated GPU."""
 
-import runpy
-
+import examples
 import pytest
 
 import gpunet as gn
 
 
-@pytest.mark.parametrize("recipe", ["class_weights", "regression"])
-def test_a_recipe_trains_on_the_simulated_gpu(recipe, capsys):
+@pytest.mark.parametrize("name", examples.NAMES)
+def test_a_recipe_runs_on_the_simulated_gpu(name, capsys):
     with gn.use_device("sim"):
-        names = runpy.run_module(f"gpunet.examples.{recipe}", run_name="__main__")
-    assert names["model"].device.name == "sim"
+        examples.run(name)
     assert capsys.readouterr().out
