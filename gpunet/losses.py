@@ -113,7 +113,7 @@ class ClassWeightedLoss(Loss):
         class_weight: (classes,) weights, each finite and >= 0; or a dict of weights by the class's name, or its label
             where classes have no names, in which a class that is missing weighs 1; or "balanced": a class weighs
             rows / (classes · its rows), as in scikit-learn. A dict and "balanced" become an array when a training
-            begins, in the first `fit` of a Trainer.
+            begins, in the first `fit` of a Trainer; give each Trainer a loss of its own then.
     """
 
     def __init__(self, class_weight: ClassWeight = None):

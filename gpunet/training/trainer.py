@@ -141,7 +141,7 @@ class Trainer(Versioned):
             epochs: number of epochs, >= 1.
             batch_size: rows of a step, >= 1; at most all rows.
             validation: a share of the rows to hold out (stratified for class labels), with their weights; or data
-                (X, y) or (X, y, weights).
+                (X, y) or (X, y, weights). The loss is weighted by them; in the metrics each row counts as one.
             shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
             sample_weight: (rows,) weights >= 0 of the rows in the loss.
 
