@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ def real(
     if low < number < high or (number == low and closed != "neither") or (number == high and closed == "both"):
         return number
     if not isinstance(value, Real):
-        raise ArgumentError(f"{name} must be a number, got {value!r}.")
+        raise ArgumentError(f"{name} must be a number, got {shown(value)}.")
     left, right = "(" if closed == "neither" else "[", "]" if closed == "both" else ")"
     raise ArgumentError(f"{name} must lie in {left}{low:g}, {high:g}{right}, got {value!r}.")
 
@@ -41,4 +42,16 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     """
     if isinstance(value, Integral) and int(value) >= least:
         return int(value)
-    raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    raise ArgumentError(f"{name} must be a whole number of at least {least}, got {shown(value)}.")
+
+
+def shown(value: Any) -> str:
+    """Return the `repr` of what was given, for an error message: on one line, and the beginning of a long one."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def listed(choices: Iterable[object]) -> str:
+    """Return choices, at least two, for an error message: "'a', 'b' or 'c'"."""
+    *others, last = map(repr, choices)
+    return f"{', '.join(others)} or {last}"

@@ -1,4 +1,4 @@
-"""Attributes that an object does not have: setting one is refused, as it would change nothing."""
+"""Attributes that an object does not have: setting one is refused, and the habits of other frameworks are answered."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import difflib
 import inspect
 import sys
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunet.errors import UnknownAttributeError
+from gpunet.habits import HABITS
 
 
 class Strict:
@@ -18,6 +19,14 @@ class Strict:
     """
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:  # for which it would make an attribute of every name
+
+        def __getattr__(self, name: str) -> Any:
+            """Say how it is done here, where the name is another framework's."""
+            if name in HABITS:
+                raise UnknownAttributeError(f"{type(self).__name__} has no attribute {name!r}: {HABITS[name]}.")
+            return object.__getattribute__(self, name)  # raises as usual, or as the property of that name did
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__dict__ and not hasattr(type(self), name):

@@ -46,7 +46,7 @@ class KernelError(GpunetError, RuntimeError):
 
 
 class UnknownAttributeError(GpunetError, AttributeError):
-    """An attribute that an object does not have was set; the message suggests the nearest name."""
+    """An attribute that a class does not have was read or set; the message says what there is instead."""
 
 
 class StateError(GpunetError, RuntimeError):

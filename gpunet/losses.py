@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from gpunet.arguments import real
+from gpunet.arguments import real, shown
 from gpunet.data.checks import as_dtype, check_labels, check_one_dimension, check_range, check_targets, host_array
-from gpunet.device import Array, device_of, on_device, to_host
-from gpunet.errors import ArgumentError, DataError, ShapeError
+from gpunet.data.class_weights import ClassWeight, ClassWeights
+from gpunet.device import Array, array_module, device_of, on_device, to_host
+from gpunet.errors import ArgumentError, DataError, ShapeError, StateError
+from gpunet.habits import HABITS
 from gpunet.ops import (
     absolute_error,
     binary_cross_entropy,
@@ -22,7 +23,7 @@ from gpunet.ops import (
     softmax_cross_entropy,
 )
 from gpunet.registry import register
-from gpunet.tape import Tape
+from gpunet.tape import Tape, empty
 from gpunet.versions import Versioned
 
 Task = Literal["classification", "binary", "regression", "counts", "similarity"]
@@ -60,6 +61,10 @@ class Loss(Versioned):
             DTypeError: dtypes that differ or are not float32 or float64.
         """
         raise NotImplementedError
+
+    def __call__(self, *_: Any) -> NoReturn:
+        """Refuse PyTorch's call, whose result would have to know its graph."""
+        raise StateError(f"{type(self).__name__} is not called: loss.value(prediction, y), or {HABITS['backward']}.")
 
     def check_given(self, prediction: Array, target: Array) -> None:
         """Refuse what `value_and_grad` refuses by looking at numbers in host memory; by default nothing.
@@ -100,6 +105,21 @@ class Loss(Versioned):
         """
         return None if weight is None else np.asarray(to_host(weight))
 
+    def begin(
+        self, target: np.ndarray, weight: np.ndarray | None, classes: tuple[str, ...] | None, outputs: tuple[int, ...]
+    ) -> None:
+        """Take note of the data of a training, before its first step; by default of nothing.
+
+        Args:
+            target: all targets on the host, as `check_target` returned them.
+            weight: (rows,) row weights, or None.
+            classes: the names of the classes, or None.
+            outputs: the shape of a row's output.
+
+        Raises:
+            ArgumentError: settings that do not fit them.
+        """
+
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return host targets as an array that `value_and_grad` takes, for rows of output of the given shape.
 
@@ -118,11 +138,34 @@ class Loss(Versioned):
         return {}
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value}" for key, value in self.config().items() if value is not None)
+        arguments = ", ".join(f"{key}={shown(value)}" for key, value in self.config().items() if value is not None)
         return f"{type(self).__name__}({arguments})"
 
 
-class CrossEntropyLoss(Loss):
+class ClassWeightedLoss(Loss):
+    """The base of losses whose classes may have weights.
+
+    Args:
+        class_weight: (classes,) weights, each finite and >= 0; or a dict of weights by the class's name, or its label
+            where classes have no names, in which a class that is missing weighs 1; or "balanced": a class weighs
+            rows / (classes · its rows), as in scikit-learn. A dict and "balanced" become an array when a training
+            begins, in the first `fit` of a Trainer; give each Trainer a loss of its own then.
+    """
+
+    def __init__(self, class_weight: ClassWeight = None):
+        self.class_weight = class_weight
+
+    @property
+    def class_weight(self) -> Any:
+        """The weights of the classes (classes,), or None; what was given until `Trainer.fit` has seen the labels."""
+        return self._weights.known
+
+    @class_weight.setter
+    def class_weight(self, given: ClassWeight) -> None:
+        self._weights = ClassWeights(given)
+
+
+class CrossEntropyLoss(ClassWeightedLoss):
     """Softmax cross-entropy of logits (rows, classes), with PyTorch's formula.
 
     Targets are integer labels (rows,) in [0, classes), or distributions (rows, classes). Where a model has an output at
@@ -131,17 +174,20 @@ class CrossEntropyLoss(Loss):
 
     Args:
         label_smoothing: how much of each target is spread evenly over the classes, in [0, 1].
-        class_weight: (classes,) weights, each >= 0, or None. The mean over integer labels is weighted by them.
+        class_weight: as for `ClassWeightedLoss`. The mean over integer labels is weighted by it.
     """
 
     task = "classification"
 
-    def __init__(self, label_smoothing: float = 0.0, class_weight: ArrayLike | None = None):
+    def __init__(self, label_smoothing: float = 0.0, class_weight: ClassWeight = None):
         self.label_smoothing = real("CrossEntropyLoss: label_smoothing", label_smoothing, 0, 1, closed="both")
-        self.class_weight = None if class_weight is None else np.asarray(class_weight, np.float64)
-        if self.class_weight is not None and not (np.isfinite(self.class_weight) & (self.class_weight >= 0)).all():
-            raise ArgumentError("CrossEntropyLoss: class_weight must hold finite numbers >= 0.")
+        super().__init__(class_weight)
         self._on_device: dict[tuple[str, str], tuple[Any, Array]] = {}
+
+    def begin(
+        self, target: np.ndarray, weight: np.ndarray | None, classes: tuple[str, ...] | None, outputs: tuple[int, ...]
+    ) -> None:
+        self._weights.begin(target, weight, classes or tuple(map(str, range(outputs[-1]))))
 
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
@@ -160,19 +206,17 @@ class CrossEntropyLoss(Loss):
             check_range(np.asarray(target), prediction.shape[-1], "target: labels")
 
     def norms(self, target: Array, weight: Array | None = None) -> np.ndarray | None:
-        if self.class_weight is None or target.dtype.kind == "f":
+        weights = self._weights.array
+        if weights is None or target.dtype.kind == "f":
             return super().norms(target, weight)
-        of_rows: np.ndarray = self.class_weight[to_host(target)].reshape(len(target), -1).sum(axis=1)
+        of_rows: np.ndarray = weights[to_host(target)].reshape(len(target), -1).sum(axis=1)
         return of_rows if weight is None else of_rows * to_host(weight)
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if not output_shape or output_shape[-1] < 2:
             raise ShapeError(f"CrossEntropyLoss needs an output of at least 2 classes a row, got shape {output_shape}.")
         *positions, classes = output_shape
-        if self.class_weight is not None and self.class_weight.shape != (classes,):
-            raise ArgumentError(
-                f"CrossEntropyLoss: class_weight has shape {self.class_weight.shape}, the model {classes} classes."
-            )
+        self._weights.check_shape(classes)
         labels = host_array(target, "y")
         if labels.ndim != 1 + len(output_shape) or labels.shape[-1] == 1:
             return check_labels(target, classes, positions=tuple(positions))
@@ -182,31 +226,67 @@ class CrossEntropyLoss(Loss):
         return soft
 
     def config(self) -> dict[str, Any]:
-        weights = None if self.class_weight is None else self.class_weight.tolist()
-        return {"label_smoothing": self.label_smoothing, "class_weight": weights}
+        return {"label_smoothing": self.label_smoothing, "class_weight": self._weights.config()}
 
     def device_weight(self, prediction: Array) -> Array | None:
         """Return the class weights on the device of `prediction`; they are uploaded once, unless others are set."""
-        if self.class_weight is None:
+        weights = self._weights.array
+        if weights is None:
             return None
         device = device_of(prediction)
         key = (device.name, prediction.dtype.str)
-        if self._on_device.get(key, (None,))[0] is not self.class_weight:
-            self._on_device[key] = self.class_weight, device.asarray(self.class_weight, prediction.dtype)
+        if self._on_device.get(key, (None,))[0] is not weights:
+            self._on_device[key] = weights, device.asarray(weights, prediction.dtype)
         return self._on_device[key][1]
 
 
-class BCEWithLogitsLoss(Loss):
-    """Binary cross-entropy of logits: one yes-or-no question an output; targets are probabilities in [0, 1]."""
+class BCEWithLogitsLoss(ClassWeightedLoss):
+    """Binary cross-entropy of logits: one yes-or-no question an output; targets are probabilities in [0, 1].
+
+    Args:
+        class_weight: as for `ClassWeightedLoss`, of the answers no and yes, where there is one output. Rows are
+            weighted by it, and so is their mean.
+    """
 
     task = "binary"
 
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
     ) -> tuple[Array, Array]:
-        return binary_cross_entropy(prediction, target, weight=weight, tape=tape)
+        return binary_cross_entropy(prediction, target, weight=self._row_weight(target, weight, tape), tape=tape)
+
+    def _row_weight(self, target: Array, weight: Array | None, tape: Tape | None) -> Array | None:
+        """Return the weights of the rows (rows,), those of their classes included."""
+        classes = self._weights.array
+        if classes is None:
+            return weight
+        if target.size != len(target):
+            raise ShapeError(f"{self!r} takes one output a row, got targets of shape {target.shape}.")
+        xp = array_module(target)
+        no, yes = classes.tolist()
+        rows = empty(tape, target.shape[:1], target.dtype, xp)
+        xp.multiply(target.reshape(-1), yes - no, out=rows)
+        xp.add(rows, no, out=rows)
+        if weight is not None:
+            xp.multiply(rows, weight, out=rows)
+        return rows
+
+    def norms(self, target: Array, weight: Array | None = None) -> np.ndarray | None:
+        return super().norms(target, self._row_weight(target, weight, None))
+
+    def begin(
+        self, target: np.ndarray, weight: np.ndarray | None, classes: tuple[str, ...] | None, outputs: tuple[int, ...]
+    ) -> None:
+        answers = target.reshape(len(target), -1)[:, :1]
+        self._weights.begin(np.hstack([1 - answers, answers]), weight, classes or ("0", "1"))
+
+    def config(self) -> dict[str, Any]:
+        return {"class_weight": self._weights.config()}
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        if self.class_weight is not None and output_shape != (1,):
+            raise ShapeError(f"{self!r} needs one output a row, got shape {output_shape}.")
+        self._weights.check_shape(2)
         y = super().check_target(target, output_shape, dtype)
         if (y < 0).any() or (y > 1).any():
             raise DataError("y: BCEWithLogitsLoss needs targets between 0 and 1.")
@@ -358,3 +438,15 @@ LOSSES: dict[str, type[Loss]] = {
         CosineEmbeddingLoss,
     )
 }
+
+LOSSES_BY_NAME: dict[str, type[Loss]] = {
+    "cross_entropy": CrossEntropyLoss,
+    "bce": BCEWithLogitsLoss,
+    "mse": MSELoss,
+    "huber": HuberLoss,
+    "l1": L1Loss,
+    "quantile": QuantileLoss,
+    "poisson": PoissonNLLLoss,
+    "cosine_embedding": CosineEmbeddingLoss,
+}
+"""The losses by the names that `Trainer` takes for them."""

@@ -139,6 +139,9 @@ class Tape:
         """Bytes of the buffers asked for so far."""
         return sum(math.prod(shape) * dtype.itemsize for shape, dtype, *_ in self._kinds)
 
+    def __repr__(self) -> str:
+        return f"<Tape: step {self.step}, {len(self._buffers)} buffers of {self.nbytes:,} bytes>"
+
     def next_draw(self) -> int:
         """Return the number of the step's next draw, for a kernel that makes the numbers of `uniform` itself."""
         self._draws += 1

@@ -57,6 +57,7 @@ class Settings:
     seed: int
     sha256: str | None = None
     """The checksum of the data, once it is read."""
+    class_weight: Literal["balanced"] | None = None
 
     def write(self, folder: Path) -> None:
         """Write the settings into the run's folder, which is made where it is missing."""
@@ -189,6 +190,8 @@ def _new(
     """Return the trainer of a new MLP, which standardises by the statistics of the training part."""
     if train.classes is not None and len(train.classes) < 2:
         raise DataError(f"{settings.data}: every sample is of class {train.classes[0]!r}; two are needed at least.")
+    if train.classes is None and settings.class_weight:
+        raise ArgumentError("--class-weight: the target holds values, not classes; leave it out.")
     outputs = train.y[0].size if train.classes is None else len(train.classes)
     sizes = [train.X.shape[1], *settings.hidden, outputs]
     model = MLP(sizes, settings.activation, settings.dropout, seed=settings.seed)
@@ -197,7 +200,7 @@ def _new(
     model.classes, model.schema = train.classes, train.schema
     return Trainer(
         model,
-        loss=MSELoss() if train.classes is None else CrossEntropyLoss(settings.label_smoothing),
+        loss=MSELoss() if train.classes is None else CrossEntropyLoss(settings.label_smoothing, settings.class_weight),
         optimizer=OPTIMIZERS[settings.optimizer](settings.lr),
         callbacks=callbacks,
         seed=settings.seed,
@@ -206,7 +209,7 @@ def _new(
 
 
 def score(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Return the loss and the metrics of a trained model; the loss is the plain one, without label smoothing.
+    """Return the loss and the metrics of a trained model; the loss has no label smoothing and no class weights.
 
     Raises:
         ArgumentError: the model was never trained, or for pairs.

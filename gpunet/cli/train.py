@@ -62,6 +62,7 @@ class _RankedCommand(click.Command):
 @click.option("--activation", type=click.Choice(list(FUNCTIONS)), default="relu", show_default=True)
 @click.option("--dropout", type=float, default=0.0, show_default=True, help="Share of zeros after each hidden layer.")
 @click.option("--label-smoothing", type=float, default=0.1, show_default=True, help="For classes: how much is spread.")
+@click.option("--class-weight", type=click.Choice(["balanced"]), help="For classes: rare ones count as much as others.")
 @click.option("--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--optimizer", type=click.Choice(list(LEARNING_RATES), False), default="Adam", show_default=True)
@@ -133,8 +134,8 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
     else:
         why = f" ({trainer.history.stopped})" if trainer.history.stopped else ""
         click.echo(f"\n{results_table(results)}")
-        if trainer.model.task == "classification" and settings.label_smoothing:
-            click.echo("(of the best epoch; the loss without the label smoothing of the curves)")
+        if trainer.model.task == "classification" and (settings.label_smoothing or settings.class_weight):
+            click.echo("(of the best epoch; the loss without the label smoothing and the class weights of the curves)")
         click.echo(f"\n{trainer.epoch} epochs{why}, {seconds:.1f} s; see {folder}")
 
 

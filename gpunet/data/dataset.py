@@ -11,7 +11,7 @@ from gpunet.data.labels import Task
 from gpunet.data.table import TableSchema
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Samples with their targets, on the host.
 
@@ -33,6 +33,12 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def __repr__(self) -> str:
+        what = f"values of shape {self.y.shape[1:]}" if self.classes is None else f"{len(self.classes)} classes"
+        test = f", {len(self.test):,} test rows" if self.test is not None else ""
+        name = f" {self.name!r}" if self.name else ""
+        return f"<Dataset{name}: {len(self):,} rows of shape {self.X.shape[1:]} in {self.X.dtype}, {what}{test}>"
 
     @property
     def task(self) -> Task:

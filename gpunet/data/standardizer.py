@@ -16,7 +16,7 @@ from gpunet.errors import DataError, ShapeError
 _BLOCK_ROWS = 1024
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Standardizer:
     """The map x -> (x - mean) * (1 / scale) of each feature, and its inverse.
 
@@ -98,6 +98,9 @@ class Standardizer:
         out: np.ndarray = X * self.scale
         out += self.mean
         return out
+
+    def __repr__(self) -> str:
+        return f"<Standardizer of rows of shape {self.mean.shape}>"
 
     def _check_shape(self, X: np.ndarray) -> None:
         if X.shape[1:] != self.mean.shape:  # broadcasting would take some wrong shapes without a word

@@ -57,6 +57,10 @@ class Layer(Versioned):
         """
         raise NotImplementedError
 
+    def __call__(self, x: Array) -> Array:
+        """Return `forward(x)`, the output in inference; `x` is on the layer's device and in its dtype, or indices."""
+        return self.forward(x)
+
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
         """Fill `grads` from the output's gradient and return the input's.
 

@@ -12,7 +12,7 @@ from gpunet.errors import ArgumentError
 from gpunet.layers import Dropout, Layer, Linear
 from gpunet.layers.stack import Stack
 from gpunet.models.model import Model
-from gpunet.models.summary import summarize
+from gpunet.models.summary import summarize, summary_html
 from gpunet.ops.activations import ActivationFunction, activation_function
 from gpunet.registry import register
 
@@ -38,6 +38,9 @@ class Sequential(Stack, Model):
             ShapeError: the model does not take such rows.
         """
         return summarize(self, input_shape)
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"

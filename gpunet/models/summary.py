@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpunet import html
 from gpunet.errors import ShapeError
 from gpunet.layers import Layer, LayerNorm, Linear, RMSNorm
 from gpunet.layers.stack import Stack, fuse
 
+HEADER = ("layer", "output of a row", "parameters")
+
 
 def summarize(model: Stack, input_shape: tuple[int, ...] | None) -> str:
     """Return a table of the layers of a model; arguments and errors as for `Sequential.summary`."""
-    rows = [("layer", "output of a row", "parameters")]
+    rows = [HEADER, *_rows(model, input_shape)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+    return "\n".join([*lines, _total(model)])
+
+
+def summary_html(model: Stack) -> str:
+    """Return that table as HTML, as far as the layers tell the shape of the input."""
+    return html.table(HEADER, _rows(model, None), _total(model))
+
+
+def _rows(model: Stack, input_shape: tuple[int, ...] | None) -> list[tuple[str, str, str]]:
+    """Return the rows of the table below its header."""
+    rows = []
     shape = input_shape or _told_shape(model)
     position, program = 0, fuse(model.layers)
     for number, runs in enumerate(program):
@@ -23,10 +39,13 @@ def summarize(model: Stack, input_shape: tuple[int, ...] | None) -> str:
         label = f"{layer!r} + {model.layers[position + 1]!r}, fused" if fused else repr(layer)
         rows.append((f"{position}  {label}", "?" if shape is None else str(shape), f"{count:,}"))
         position += 2 if fused else 1
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+    return rows
+
+
+def _total(model: Stack) -> str:
+    """Return the line below the table."""
     total = sum(a.size for leaf in model.leaves().values() for a in leaf.params.values())
-    return "\n".join([*lines, f"{total:,} parameters, {model.dtype}, on {model.device.name}"])
+    return f"{total:,} parameters, {model.dtype}, on {model.device.name}"
 
 
 def _told_shape(layer: Layer) -> tuple[int, ...] | None:

@@ -6,7 +6,7 @@ import copy
 import inspect
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from gpunet import native
 from gpunet.arguments import real
 from gpunet.cuda import Kernel
 from gpunet.device import Array, aligned, to_host
-from gpunet.errors import GpunetWarning, StateError
+from gpunet.errors import ArgumentError, GpunetWarning, StateError
 from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
 from gpunet.optimizers.step import ArrayStep, DeviceStep, HostStep
@@ -59,6 +59,15 @@ class Optimizer(Versioned):
     """The rule in C++ on the CPU, with the arguments of `kernel`; None where there is `update_block` alone."""
 
     outside_the_step = frozenset(("steps", "lr", "schedule", "_given", "_schedule", "_step", "_step_versions"))
+
+    def __new__(cls, *given: Any, **_: Any) -> Self:
+        """Refuse parameters where PyTorch has them, before the learning rate."""
+        if given and isinstance(given[0], Iterable | Layer) and not isinstance(given[0], str):
+            raise ArgumentError(
+                f"{cls.__name__} takes no parameters: a Trainer hands it those of its model, as in gn.Trainer(model, "
+                f"optimizer=gn.{cls.__name__}(lr=0.001)); by hand, gn.{cls.__name__}(lr=0.001).attach(model) does."
+            )
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -245,7 +254,7 @@ class Optimizer(Versioned):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON."""
-        names = [name for name in inspect.signature(type(self)).parameters if name != "lr"]
+        names = [name for name in inspect.signature(type(self).__init__).parameters if name not in ("self", "lr")]
         return {"lr": self.schedule.config(), **{name: getattr(self, name) for name in names}}
 
     def state(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        lr: float | Schedule,
+        lr: float | Schedule = 1e-2,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,

@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn import neural_network
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from gpunet.errors import DataError, DTypeError
+from gpunet.data.class_weights import ClassWeights
+from gpunet.data.labels import class_name
+from gpunet.errors import ArgumentError, DataError, DTypeError
 from gpunet.models.inference import LARGEST_BATCH
 from gpunet.ops import softmax
 from gpunet.ops.activations import activation_function
@@ -71,16 +74,17 @@ def named_errors() -> Iterator[None]:
         raise DataError(str(error)) from error
 
 
-def with_device(estimator: type) -> Callable[..., None]:
-    """Return the `__init__` of a scikit-learn estimator with a parameter more: device="auto"."""
+def with_parameters(estimator: type, **added: Any) -> Callable[..., None]:
+    """Return the `__init__` of a scikit-learn estimator with more parameters, of which these are the defaults."""
     own = inspect.signature(estimator.__init__)  # type: ignore[misc]
 
-    def __init__(self: Any, *args: Any, device: str = "auto", **params: Any) -> None:
+    def __init__(self: Any, *args: Any, **params: Any) -> None:
+        values = {name: params.pop(name, default) for name, default in added.items()}
         estimator.__init__(self, *args, **params)  # type: ignore[misc]
-        self.device = device
+        vars(self).update(values)
 
-    added = inspect.Parameter("device", inspect.Parameter.KEYWORD_ONLY, default="auto")
-    __init__.__signature__ = own.replace(parameters=[*own.parameters.values(), added])  # type: ignore[attr-defined]
+    more = (inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in added.items())
+    __init__.__signature__ = own.replace(parameters=[*own.parameters.values(), *more])  # type: ignore[attr-defined]
     return __init__
 
 
@@ -97,12 +101,47 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
         device: where the network lives: "auto", "cpu", "cuda", "cuda:N" or "sim"; "auto" is the current device (see
             `gn.use_device`), which is a GPU where there is one.
 
+        class_weight: a dict of weights by class label, in which a class that is missing weighs 1; "balanced": a class
+            weighs rows / (classes · its rows); None: all weigh 1. They multiply `sample_weight`, also of the rows that
+            early stopping holds out. Not for multilabel targets; "balanced" not for `partial_fit`.
+
     Raises:
         ArgumentError, DataError, DeviceError, DTypeError: by the methods that take data or begin training.
     """
 
-    __init__ = with_device(neural_network.MLPClassifier)
-    _parameter_constraints = {**neural_network.MLPClassifier._parameter_constraints, "device": [str]}  # noqa: RUF012
+    __init__ = with_parameters(neural_network.MLPClassifier, device="auto", class_weight=None)
+    _parameter_constraints = {  # noqa: RUF012
+        **neural_network.MLPClassifier._parameter_constraints,
+        "device": [str],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+
+    def _fit_stochastic(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any) -> None:
+        if rest[-1] and self.class_weight == "balanced":
+            raise ArgumentError(
+                "class_weight='balanced' is not for partial_fit, which sees a part of the rows; give a dict of weights."
+            )
+        super()._fit_stochastic(X, y, self._weigh_classes(y, sample_weight), *rest)
+
+    def _fit_lbfgs(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any) -> None:
+        super()._fit_lbfgs(X, y, self._weigh_classes(y, sample_weight), *rest)
+
+    def _weigh_classes(self, y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        """Return the weights of the rows (rows,), those of their classes included.
+
+        Args:
+            y: (rows, outputs), zeros and ones.
+            sample_weight: (rows,) or None.
+        """
+        if self.class_weight is None:
+            return sample_weight
+        if self.n_outputs_ > 1 and self.out_activation_ == "logistic":
+            raise ArgumentError("class_weight is not for multilabel targets; give sample_weight.")
+        labels = y.argmax(axis=1) if self.n_outputs_ > 1 else y[:, 0].astype(np.int64)
+        weights = ClassWeights(self.class_weight)
+        weights.begin(labels, sample_weight, tuple(map(class_name, self.classes_.tolist())))
+        rows: np.ndarray = np.asarray(weights.array)[labels]
+        return rows if sample_weight is None else rows * sample_weight
 
     # For multilabel targets alone, as scikit-learn's checks ask: elsewhere meta-estimators, which prefer logits, would
     # give other numbers than with scikit-learn's own, which has no such method.
@@ -115,5 +154,5 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
 class MLPRegressor(TrainedByGpunet, neural_network.MLPRegressor):  # type: ignore[misc]
     """scikit-learn's `MLPRegressor`, trained by gpunet; all else as for `MLPClassifier`."""
 
-    __init__ = with_device(neural_network.MLPRegressor)
+    __init__ = with_parameters(neural_network.MLPRegressor, device="auto")
     _parameter_constraints = {**neural_network.MLPRegressor._parameter_constraints, "device": [str]}  # noqa: RUF012

@@ -25,10 +25,12 @@ class Callback(Strict):
         order: a trainer calls callbacks of a lower order first, and those of the same order as they were given.
         on_every_rank: whether each rank of a distributed training calls it; False for one that prints or writes, which
             rank 0 alone calls.
+        shown: names of the attributes that its `repr` shows.
     """
 
     order: ClassVar[int] = 0
     on_every_rank: ClassVar[bool] = True
+    shown: ClassVar[tuple[str, ...]] = ()
 
     @property
     def label(self) -> str:
@@ -63,6 +65,9 @@ class Callback(Strict):
 
     def restore(self, state: dict[str, Any], trainer: Training) -> None:
         """Continue from what `state` returned."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.shown)})"
 
 
 class ProgressBar(Callback):
@@ -104,6 +109,7 @@ class Log(Callback):
     """
 
     on_every_rank = False
+    shown = ("path",)
 
     def __init__(self, path: str | Path):
         self.path = Path(path)

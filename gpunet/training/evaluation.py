@@ -13,7 +13,7 @@ from gpunet.losses import VALUES, Loss
 from gpunet.models import Model
 from gpunet.ops import softmax
 from gpunet.ops.activations import activation_function
-from gpunet.training.examples import check_examples
+from gpunet.training.examples import check_examples, row_weights
 from gpunet.training.metrics import Metric, accuracy, mean_absolute_error, r2_score, what_it_takes
 from gpunet.training.metrics.declared import Takes
 
@@ -36,21 +36,31 @@ class Evaluation:
         metrics: functions (target, prediction) -> float by name.
         X: as for `Trainer.fit`.
         y: as for `Trainer.fit`.
+        sample_weight: (rows,) weights >= 0 of the rows in the loss, or None.
 
     Raises:
         DataError, DTypeError, ShapeError: data that cannot be used.
     """
 
-    def __init__(self, model: Model, loss: Loss, metrics: Mapping[str, Metric], X: ArrayLike, y: ArrayLike):
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        metrics: Mapping[str, Metric],
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ):
         self._model, self._loss, self._metrics = model, loss, metrics
         x, self._target = check_examples(model, loss, X, y, model.classes)
         self._x = model.convert(x)
+        self._weight = row_weights(model, loss, sample_weight, len(x))
         self._y = host_array(y, "y").astype(np.float64) if loss.task in VALUES else None
 
     def __call__(self) -> dict[str, float]:
         """Return the loss and the metrics by name; NaN for a NaN model."""
         outputs = self._model.ready_outputs(self._x)
-        results = {"loss": float(self._loss.value(outputs, self._target))}
+        results = {"loss": float(self._loss.value(outputs, self._target, self._weight))}
         if self._y is not None:
             outputs = self._model.decode(outputs, self._loss.task).reshape(self._y.shape)
         if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not continue

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet.arguments import shown
 from gpunet.data import check_lengths, check_weights, split_indices
 from gpunet.data.checks import as_dtype, host_array
 from gpunet.data.labels import label_indices
@@ -65,12 +66,12 @@ class Examples(NamedTuple):
 
     Attributes:
         arrays: features in their own dtype, targets and, if there are any, row weights of the rows to train on.
-        validation: data (X, y) to validate on, raw, or None.
+        validation: data (X, y) or (X, y, weights) to validate on, raw, or None.
         classes: the names of the classes, or None.
     """
 
     arrays: list[np.ndarray]
-    validation: tuple[ArrayLike, ArrayLike] | None
+    validation: tuple[ArrayLike, ...] | None
     classes: tuple[str, ...] | None
 
 
@@ -80,7 +81,7 @@ def check_training(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    validation: float | tuple[ArrayLike, ArrayLike] | None,
+    validation: float | tuple[ArrayLike, ...] | None,
     sample_weight: ArrayLike | None,
     seed: int,
 ) -> Examples:
@@ -88,30 +89,48 @@ def check_training(
     X, y = host_array(X, "X"), host_array(y, "y")
     classes = class_names(model, loss, y)
     x, target = check_examples(model, loss, X, y, classes)
-    weight = None
-    if sample_weight is not None:
-        loss.require_weight()
-        weight = check_weights(sample_weight, len(x), "sample_weight")
+    weight = None if sample_weight is None else check_weights(sample_weight, len(x), "sample_weight")
     if isinstance(validation, int | float | np.floating):
         kept, held_out = hold_out(loss, y, float(validation), seed=seed)
         validation = X[held_out], y[held_out]
         x, target = x[kept], target[kept]
         if weight is not None:
-            weight = check_weights(weight[kept], len(x), "sample_weight, without the rows held out,")
+            check_weights(weight[held_out], len(held_out), "sample_weight of the rows held out")
+            validation = *validation, weight[held_out]
+            weight = weight[kept]
     elif validation is not None:
         check_validation(model, loss, validation, classes)
-    if weight is not None:  # only their ratios count, so none need be beyond the model's dtype
-        weight = (weight / weight.mean(dtype=np.float64)).astype(model.dtype)
+    weight = row_weights(model, loss, weight, len(x), "sample_weight, without the rows held out,")
     return Examples([a for a in (x, target, weight) if a is not None], validation, classes)
+
+
+def row_weights(
+    model: Model, loss: Loss, weight: ArrayLike | None, rows: int, name: str = "sample_weight"
+) -> np.ndarray | None:
+    """Return row weights (rows,) as a loss takes them; only their ratios count, so none need be beyond its dtype.
+
+    Raises:
+        DataError, DTypeError, ShapeError: weights that cannot be used.
+        ArgumentError: the loss takes none.
+    """
+    if weight is None:
+        return None
+    loss.require_weight()
+    checked = check_weights(weight, rows, name)
+    scaled: np.ndarray = (checked / checked.mean(dtype=np.float64)).astype(model.dtype)
+    return scaled
 
 
 def check_validation(model: Model, loss: Loss, validation: Any, classes: tuple[str, ...] | None) -> None:
     """Refuse validation data before the first step, not after the first epoch."""
-    if not isinstance(validation, tuple | list) or len(validation) != 2:
-        raise ArgumentError(f"fit: validation must be a share of the rows or a pair (X, y), got {validation!r}.")
-    X, y = validation
+    if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+        raise ArgumentError(
+            f"fit: validation must be a share of the rows, (X, y) or (X, y, weights), got {shown(validation)}."
+        )
+    X, y, weight = (*validation, None)[:3]
     try:
-        check_examples(model, loss, X, y, classes)
+        x, _ = check_examples(model, loss, X, y, classes)
+        row_weights(model, loss, weight, len(x))
     except GpunetError as error:
         raise type(error)(f"validation: {error}") from None
 
@@ -124,7 +143,9 @@ def hold_out(loss: Loss, y: np.ndarray, share: float, *, seed: int) -> tuple[np.
         DataError: too few rows.
     """
     if not 0 < share < 1:
-        raise ArgumentError(f"fit: validation must be a share between 0 and 1 or a pair (X, y), got {share!r}.")
+        raise ArgumentError(
+            f"fit: validation must be a share between 0 and 1, (X, y) or (X, y, weights), got {share!r}."
+        )
     return split_indices(len(y) if loss.task in VALUES else y, (1 - share, share), seed=seed)
 
 

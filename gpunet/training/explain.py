@@ -58,6 +58,9 @@ class Explanation(NamedTuple):
         total = f"{len(self.nodes)} nodes, {work:,} FLOPs, buffers of {self.arena_bytes:,} bytes in one piece"
         return "\n".join([*(aligned(*row).rstrip() for row in rows), total, self.executor])
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 def launch_node(launch: Launch) -> Node:
     """Return the node of a launch on a GPU."""

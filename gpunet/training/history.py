@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from gpunet import html
 from gpunet.attributes import Strict
 from gpunet.errors import ArgumentError, StateError
 from gpunet.training.plots import figure
 
 Row = dict[str, float | int]
+
+MOST_ROWS = 20
+"""Rows that a notebook shows: of more, the first and the last."""
 
 
 class History(Strict):
@@ -47,6 +51,10 @@ class History(Strict):
     def __len__(self) -> int:
         return len(self.epochs)
 
+    def __iter__(self) -> Iterator[Row]:
+        """Iterate over the rows, so that `pandas.DataFrame(history)` is the table of them."""
+        return iter(self.epochs)
+
     def __contains__(self, column: object) -> bool:
         return column in self.columns
 
@@ -72,6 +80,13 @@ class History(Strict):
             parts.append(f"stopped: {self.stopped}")
         return f"<History: {'; '.join(parts)}>"
 
+    def _repr_html_(self) -> str:
+        cells = [[_cell(row.get(name, "")) for name in self.columns] for row in self.epochs]
+        if len(cells) > MOST_ROWS:
+            half = MOST_ROWS // 2
+            cells[half:-half] = [["…"] * len(self.columns)]
+        return html.table(self.columns, cells, repr(self))
+
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Write a PNG picture: a panel each for the loss and the metrics, training and validation in one.
 
@@ -80,3 +95,7 @@ class History(Strict):
             MissingPackageError: matplotlib is not installed.
         """
         figure({"": self.to_dict()}).savefig(path, format="png")
+
+
+def _cell(value: float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

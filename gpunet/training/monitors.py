@@ -102,6 +102,8 @@ class EarlyStopping(Monitor):
         waited: epochs since then.
     """
 
+    shown = ("patience", "monitor")
+
     def __init__(
         self,
         patience: int = 10,
@@ -173,6 +175,7 @@ class Checkpoint(Monitor):
 
     order = 1  # it holds the state of the others, so they see the epoch first
     on_every_rank = False
+    shown = ("path", "every", "monitor")
 
     def __init__(
         self,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from gpunet.arguments import listed, shown
 from gpunet.errors import ArgumentError
-from gpunet.losses import Loss
+from gpunet.losses import LOSSES_BY_NAME, Loss
 from gpunet.models import Model
-from gpunet.optimizers import Optimizer
+from gpunet.optimizers import OPTIMIZERS, Optimizer
 from gpunet.training.callbacks import Callback
 from gpunet.training.metrics import what_it_takes
 from gpunet.training.step import EXECUTORS
@@ -19,6 +20,33 @@ PRECISIONS = ("float32", "tf32")
 
 SETTINGS = {"model", "loss", "optimizer", "seed", "executor", "precision", "ranks"}
 """Attributes of a Trainer that its steps are made of."""
+
+
+OPTIMIZERS_BY_NAME = {name.lower(): kind for name, kind in OPTIMIZERS.items()}
+
+T = TypeVar("T")
+
+
+def as_loss(loss: Loss | str) -> Loss:
+    """Return the loss of a name, with its defaults, in lower or upper case; all else as it is.
+
+    Raises:
+        ArgumentError: an unknown name; the message lists those there are.
+    """
+    return _named("loss", loss, LOSSES_BY_NAME)
+
+
+def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
+    """Return the optimizer of a name, as `as_loss` does."""
+    return _named("optimizer", optimizer, OPTIMIZERS_BY_NAME)
+
+
+def _named(what: str, given: T | str, kinds: Mapping[str, type[T]]) -> T:
+    if not isinstance(given, str):
+        return given
+    if given.lower() not in kinds:
+        raise ArgumentError(f"Trainer: {what} must be {listed(kinds)}, or an object of its class, got {given!r}.")
+    return kinds[given.lower()]()
 
 
 def check_settings(
@@ -31,16 +59,16 @@ def check_settings(
     """
     for name, value, choices in (("executor", executor, EXECUTORS), ("precision", precision, PRECISIONS)):
         if value not in choices:
-            listed = " or ".join((", ".join(map(repr, choices[:-1])), repr(choices[-1])))
-            raise ArgumentError(f"Trainer: {name} must be {listed}, got {value!r}.")
+            raise ArgumentError(f"Trainer: {name} must be {listed(choices)}, got {shown(value)}.")
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise ArgumentError(f"Trainer: seed must be a whole number from 0 to 2**64 - 1, got {seed!r}.")
     if isinstance(callbacks, Callback):
         raise ArgumentError("Trainer: callbacks takes a sequence of them, such as [gn.ProgressBar()].")
-    if not isinstance(metrics, Mapping | None) or not all(map(callable, (metrics or {}).values())):
+    functions = (metrics or {}).values() if isinstance(metrics, Mapping | None) else [metrics]
+    if not all(callable(function) and not isinstance(function, Loss) for function in functions):
         raise ArgumentError(
             "Trainer: metrics takes functions (target, prediction) by name, as in "
-            f"{{'accuracy': gn.metrics.accuracy}}, got {metrics!r}."
+            f"{{'accuracy': gn.metrics.accuracy}}, got {shown(metrics)}."
         )
     for metric in (metrics or {}).values():
         what_it_takes(metric)  # or raise
@@ -51,4 +79,4 @@ def check_settings(
         *(("callbacks", callback, Callback) for callback in callbacks),
     ):
         if not isinstance(value, kind):
-            raise ArgumentError(f"Trainer: {name} takes a `{kind.__name__}`, got {value!r}.")
+            raise ArgumentError(f"Trainer: {name} takes a `{kind.__name__}`, got {shown(value)}.")

@@ -25,6 +25,7 @@ class TensorBoard(Callback):
     """
 
     on_every_rank = False
+    shown = ("folder",)
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = os.fspath(folder)

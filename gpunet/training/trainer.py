@@ -18,9 +18,9 @@ from gpunet.arguments import whole
 from gpunet.attributes import Strict
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, StateError
-from gpunet.losses import CrossEntropyLoss, Loss
+from gpunet.losses import Loss
 from gpunet.models import Model
-from gpunet.optimizers import Adam, Optimizer
+from gpunet.optimizers import Optimizer
 from gpunet.registry import Custom, checked
 from gpunet.training import checkpoint
 from gpunet.training.batch_sizes import check_batches
@@ -28,12 +28,12 @@ from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import Evaluation, default_metrics
-from gpunet.training.examples import check_training
+from gpunet.training.examples import Examples, check_training
 from gpunet.training.explain import Explanation
 from gpunet.training.history import History
 from gpunet.training.metrics import Metric
 from gpunet.training.running import RunningMeans
-from gpunet.training.settings import SETTINGS, check_settings
+from gpunet.training.settings import SETTINGS, as_loss, as_optimizer, check_settings
 from gpunet.training.step import ExecutorName, StepCache
 from gpunet.versions import Versioned
 
@@ -43,8 +43,9 @@ class Trainer(Versioned):
 
     Args:
         model: the model, on the device where it lives.
-        loss: the loss to minimise; cross-entropy by default.
-        optimizer: the update rule; Adam by default.
+        loss: the loss to minimise, or the name of one with its defaults: "cross_entropy" (taken for None), "bce",
+            "mse", "huber", "cosine_embedding".
+        optimizer: the update rule, or likewise "adam" (taken for None), "adamw", "sgd", "rmsprop".
         callbacks: code to run during training (`gpunet.training.callbacks`).
         metrics: functions (target, prediction) -> float by name, for `evaluate` and validation: your own, those of
             `gn.metrics` and of `sklearn.metrics`. A classifier's predictions are its logits, or labels or probabilities
@@ -75,8 +76,8 @@ class Trainer(Versioned):
         self,
         model: Model,
         *,
-        loss: Loss | None = None,
-        optimizer: Optimizer | None = None,
+        loss: Loss | str | None = None,
+        optimizer: Optimizer | str | None = None,
         callbacks: Sequence[Callback] = (),
         metrics: Mapping[str, Metric] | None = None,
         seed: int = 0,
@@ -85,8 +86,8 @@ class Trainer(Versioned):
         distributed: Literal["mpi"] | None = None,
     ):
         self.model = model
-        self.loss = CrossEntropyLoss() if loss is None else loss
-        optimizer = Adam() if optimizer is None else optimizer
+        self.loss = as_loss("cross_entropy" if loss is None else loss)
+        optimizer = as_optimizer("adam" if optimizer is None else optimizer)
         check_settings(model, self.loss, optimizer, callbacks, metrics, seed, executor, precision)
         self.optimizer = optimizer
         self.ranks = Ranks.join(distributed)
@@ -132,7 +133,7 @@ class Trainer(Versioned):
         epochs: int = 10,
         batch_size: int = 32,
         drop_last: bool = False,
-        validation: float | tuple[ArrayLike, ArrayLike] | None = None,
+        validation: float | tuple[ArrayLike, ...] | None = None,
         shuffle: bool = True,
         sample_weight: ArrayLike | None = None,
     ) -> History:
@@ -148,7 +149,8 @@ class Trainer(Versioned):
             epochs: number of epochs, >= 1.
             batch_size: rows of a step, >= 1; at most all rows.
             drop_last: whether an epoch leaves out the rows that do not fill a last batch.
-            validation: a share of the rows to hold out (stratified for class labels), or data (X, y).
+            validation: a share of the rows to hold out (stratified for class labels), with their weights; or data
+                (X, y) or (X, y, weights). The loss is weighted by them; in the metrics each row counts as one.
             shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
             sample_weight: (rows,) weights >= 0 of the rows in the loss.
 
@@ -164,6 +166,8 @@ class Trainer(Versioned):
                 self.model, self.loss, X, y, validation=validation, sample_weight=sample_weight, seed=self.seed
             )
             rows, position = len(examples.arrays[0]), check_batches(self, examples.arrays[0], batch_size, drop_last)
+            if self.epoch == self.position == 0:
+                self._begin(examples)
             self.attach()
         if position != self.position:
             self.position = position
@@ -177,6 +181,12 @@ class Trainer(Versioned):
         with self.model.device.activate(), self.ranks.guard():
             loop.run(examples.arrays, epochs)
         return self.history
+
+    def _begin(self, examples: Examples) -> None:
+        """Let the loss take note of the data of a training."""
+        x, target, *weights = examples.arrays
+        outputs = self.model.output_shape(x.shape[1:])
+        self.loss.begin(target, weights[0] if weights else None, examples.classes, outputs)
 
     def _order(self, shuffle: bool) -> np.ndarray:
         """Return the order of the rows in the epoch that begins or continues, (rows,)."""
@@ -204,9 +214,12 @@ class Trainer(Versioned):
         """
         return self._steps.run([X, y] if weight is None else [X, y, weight])
 
-    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
-        """Return {"loss": ..., "accuracy": ...} on data as for `fit`, with its errors; NaN for a NaN model."""
-        return Evaluation(self.model, self.loss, self.metrics, X, y)()
+    def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> dict[str, float]:
+        """Return {"loss": ..., "accuracy": ...} on data as for `fit`, with its errors; NaN for a NaN model.
+
+        The loss is weighted by `sample_weight`; in the metrics each row counts as one.
+        """
+        return Evaluation(self.model, self.loss, self.metrics, X, y, sample_weight)()
 
     def explain(self) -> Explanation:
         """Return what the recorded step of the largest batch consists of: executor, nodes with their shapes, memory.
@@ -260,6 +273,10 @@ class Trainer(Versioned):
             ModelFileError: it is truncated, altered, no checkpoint, or it names a class that is not known.
         """
         return checkpoint.load(cls, path, callbacks, metrics, distributed, checked(custom))
+
+    def __repr__(self) -> str:
+        epochs = f"{self.epoch} epoch{'' if self.epoch == 1 else 's'}"
+        return f"<Trainer: {epochs} of {self.model!r} with {self.loss!r} and {self.optimizer!r}>"
 
     def __getstate__(self) -> Any:
         raise StateError(

@@ -104,6 +104,14 @@ TRAININGS: dict[str, Training] = {
     "weighted classes at positions": lambda distributed: trained(
         distributed, WORDS, TAGS, model=tagger(), loss=gn.CrossEntropyLoss(class_weight=[1, 2, 5])
     ),
+    "balanced answers": lambda distributed: trained(
+        distributed,
+        y=Y > 0,
+        model=gn.MLP([5, 8, 1], seed=0),
+        loss=gn.BCEWithLogitsLoss(class_weight="balanced"),
+        fit={"sample_weight": WEIGHT, "validation": (X, Y > 0, WEIGHT)},
+    ),
+    "balanced classes": partial(trained, loss=gn.CrossEntropyLoss(class_weight="balanced")),
     "distributions": partial(trained, y=np.eye(3)[Y], fit={"sample_weight": WEIGHT}),
     "yes or no": lambda distributed: trained(
         distributed, y=np.stack([Y > 0, Y > 1], axis=1), model=gn.MLP([5, 8, 2], seed=0), loss=gn.BCEWithLogitsLoss()

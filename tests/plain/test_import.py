@@ -17,6 +17,8 @@ LAYERS = {
     "random": 0,
     "files": 0,
     "arguments": 0,
+    "habits": 0,
+    "html": 0,
     "versions": 0,
     "registry": 0,
     "attributes": 0,

@@ -106,16 +106,6 @@ def column_sums_in_chunks(folder):
     np.testing.assert_array_equal(sums, 40)
 
 
-def batch(folder):
-    a, order = np.arange(600, dtype=np.uint32), np.arange(600)[::-1].copy()
-    first, out = np.zeros(1, np.int64), uninitialized(600, a.dtype)
-    arrays = a, None, None, order, first, np.zeros(1, np.uint32), out, None, None
-    kernel = Kernel(folder / "gather.cu", "gather")
-    run(kernel, (3,), (256,), *arrays, 600, 1, 0, 0, 600, 600, options={"REAL": "unsigned int"})
-    np.testing.assert_array_equal(out, a[::-1])
-    assert first[0] == 600
-
-
 def total(folder):
     x, whole = np.ones(1000, np.float32), uninitialized(1, np.dtype(np.float32))
     run(Kernel(folder / "reduce.cu", "sum"), (2,), (256,), x, *partial_sums(2, x.dtype), whole, 1000)

@@ -102,6 +102,8 @@ def test_every_optimizer_trains_as_on_the_cpu(optimizer, dtype):
         (gn.CrossEntropyLoss(label_smoothing=0.1, class_weight=[1, 2, 3]), 3, Y),
         (gn.CrossEntropyLoss(), 3, np.eye(3)[Y]),
         (gn.BCEWithLogitsLoss(), 1, Y > 0),
+        (gn.BCEWithLogitsLoss(class_weight="balanced"), 1, Y > 0),
+        (gn.CrossEntropyLoss(class_weight={0: 2, 2: 0.5}), 3, Y),
         (gn.BCEWithLogitsLoss(), 2, np.stack([Y > 0, Y > 1], axis=1)),
         (gn.MSELoss(), 1, VALUES),
         (gn.HuberLoss(0.5), 1, VALUES),

@@ -92,6 +92,8 @@ LOSSES = {
     "absolute": (gn.L1Loss, 1, X[:, 0]),
     "quantile": (lambda: gn.QuantileLoss(0.9), 1, X[:, 0]),
     "counts": (gn.PoissonNLLLoss, 2, np.stack([Y, Y + 1], axis=1)),
+    "weighted answers": (lambda: gn.BCEWithLogitsLoss(class_weight="balanced"), 1, Y > 0),
+    "balanced classes": (lambda: gn.CrossEntropyLoss(class_weight="balanced"), 3, Y),
     "binary": (gn.BCEWithLogitsLoss, 2, np.stack([Y > 0, Y > 1], axis=1)),
 }
 

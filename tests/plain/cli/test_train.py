@@ -297,6 +297,29 @@ def test_bad_input_is_refused_in_one_line_and_leaves_no_folder(refused, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_balanced_classes_are_weighed_by_their_rows_also_after_a_resume(invoke, tmp_path):
+    rng = np.random.default_rng(0)
+    data = tmp_path / "rare.npz"
+    np.savez(data, X=rng.normal(size=(200, 3)), y=np.arange(200) < 30)
+    given = ("--class-weight", "balanced", "--hidden", 8)
+    whole, parts, plain = (tmp_path / name for name in ("whole", "parts", "plain"))
+    assert invoke("train", data, "--epochs", 4, *given, "--out", whole).exit_code == 0
+    assert invoke("train", data, "--epochs", 2, *given, "--out", parts).exit_code == 0
+    assert invoke("train", "--resume", parts, "--epochs", 4).exit_code == 0
+    assert invoke("train", data, "--epochs", 4, "--hidden", 8, "--out", plain).exit_code == 0
+    assert_same_model(whole, parts)
+    assert (arrays(whole)["params.0.weight"] != arrays(plain)["params.0.weight"]).any()
+    loss = gn.Trainer.resume(whole / "checkpoint.safetensors").loss
+    rows = np.bincount(run.load_parts(run.Settings.read(whole))["train"].y)
+    np.testing.assert_allclose(loss.class_weight, rows.sum() / (2 * rows))
+
+
+def test_class_weights_are_refused_for_values(refused, line, tmp_path):
+    message = refused("train", line, "--class-weight", "balanced", "--out", tmp_path / "run", "--json")
+    assert "--class-weight: the target holds values, not classes" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_missing_target_column_is_named(refused, flowers, tmp_path):
     assert "'price'" in refused("train", flowers, "--target", "price", "--out", tmp_path / "run", "--json")
 

@@ -134,11 +134,15 @@ def test_a_warm_start_keeps_the_networks_dtype(solver):
     assert (weights(ours) != before).any()
 
 
-@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
-def test_parameters_and_defaults_are_scikit_learns_and_a_device(kind):
+MORE = {"MLPClassifier": {"device": "auto", "class_weight": None}, "MLPRegressor": {"device": "auto"}}
+"""The parameters that gpunet's estimators have more, and their defaults."""
+
+
+@pytest.mark.parametrize(("kind", "more"), MORE.items())
+def test_parameters_and_defaults_are_scikit_learns_and_some_more(kind, more):
     theirs, ours = (inspect.signature(type(estimator)).parameters for estimator in pair(kind))
-    assert {**theirs, "device": ours["device"]} == dict(ours)
-    assert ours["device"].default == "auto"
+    assert {**theirs, **{name: ours[name] for name in more}} == dict(ours)
+    assert {name: ours[name].default for name in more} == more
 
 
 @pytest.mark.parametrize("solver", [SGD | {"learning_rate": "invscaling"}, ADAM], ids=["sgd", "adam"])
@@ -202,7 +206,7 @@ def test_the_decision_function_gives_the_logits_of_multilabel_targets():
 def test_a_fitted_estimator_has_the_methods_of_scikit_learns(kind):
     theirs, ours = (e.fit(X, CLASSES == "few") for e in pair(kind))
     public, own = ({name for name in dir(e) if name[0] != "_" and hasattr(e, name)} for e in (theirs, ours))
-    assert own == public | {"device"}
+    assert own == public | MORE[kind].keys()
 
 
 def test_meta_estimators_give_what_they_give_with_scikit_learns():

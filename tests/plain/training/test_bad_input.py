@@ -85,8 +85,8 @@ BAD_OPTIONS = {
     "validation=0.0": ({"validation": 0.0}, ArgumentError, "validation must be a share between 0 and 1"),
     "validation=1": ({"validation": 1}, ArgumentError, "validation must be a share between 0 and 1"),
     "validation=NaN": ({"validation": np.float32("nan")}, ArgumentError, "validation must be a share between 0 and 1"),
-    "validation=(X,)": ({"validation": (X,)}, ArgumentError, "validation must be a share of the rows or a pair (X, y)"),
-    "validation=X": ({"validation": X}, ArgumentError, "validation must be a share of the rows or a pair (X, y)"),
+    "validation=(X,)": ({"validation": (X,)}, ArgumentError, "validation must be a share of the rows, (X, y) or"),
+    "validation=X": ({"validation": X}, ArgumentError, "validation must be a share of the rows, (X, y) or"),
     "validation, NaN": ({"validation": (put(X, np.nan), Y)}, DataError, "validation: X is nan at row 7, column 0"),
     "validation, label": ({"validation": (X, put(Y, 9))}, DataError, "validation: y is 9 at row 7"),
     "validation, length": ({"validation": (X, Y[:9])}, ShapeError, "validation: lengths differ: X has 60, y has 9"),
@@ -301,8 +301,8 @@ def test_features_beyond_float32_are_refused_and_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": "mse"}, "loss takes a `Loss`, got 'mse'"),
-        ({"optimizer": "adam"}, "optimizer takes a `Optimizer`"),
+        ({"loss": gn.MSELoss}, "loss takes a `Loss`, got <class 'gpunet.losses.MSELoss'>"),
+        ({"optimizer": gn.Adam}, "optimizer takes a `Optimizer`"),
         ({"callbacks": [gn.ProgressBar]}, "callbacks takes a `Callback`"),
         ({"model": gn.Linear(2, 2)}, "model takes a `Model`"),
     ],

@@ -130,7 +130,7 @@ def test_every_optimizer_and_schedule_goes_on_as_if_nothing_had_been(optimizer, 
     ("loss", "outputs", "target"),
     [
         (gn.CrossEntropyLoss(label_smoothing=0.1, class_weight=[1, 2, 3]), 3, Y),
-        (gn.BCEWithLogitsLoss(), 1, Y > 0),
+        (gn.BCEWithLogitsLoss("balanced"), 1, Y > 0),
         (gn.HuberLoss(delta=0.5), 1, X[:, 0]),
         (gn.QuantileLoss(0.9), 1, X[:, 0]),
         (gn.PoissonNLLLoss(), 1, Y),

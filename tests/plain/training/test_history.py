@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from gpunet.errors import ArgumentError, MissingPackageError, StateError
@@ -119,3 +120,11 @@ def test_plot_without_matplotlib_says_how_to_install_it(history, tmp_path, monke
     with pytest.raises(MissingPackageError, match="pip install 'matplotlib"):
         history.plot(tmp_path / "history.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_history_is_a_data_frame_of_its_rows(history):
+    frame = pd.DataFrame(history)
+    assert list(frame.columns) == history.columns
+    assert frame["loss"].tolist() == history["loss"]
+    assert frame["val_loss"].isna().tolist() == [True, False]
+    assert list(history) == ROWS

@@ -504,7 +504,11 @@ def test_the_explanation_after_one_step_lists_the_nodes_and_ends_with_the_execut
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("executor", "always", "executor must be 'auto', 'eager', 'numpy', 'native', 'graph' or 'persistent', got 'always'"),
+        (
+            "executor",
+            "always",
+            "executor must be 'auto', 'eager', 'numpy', 'native', 'graph' or 'persistent', got 'always'",
+        ),
         ("precision", "half", "'float32' or 'tf32'"),
     ],
 )

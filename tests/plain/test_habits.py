@@ -1,0 +1,142 @@
+"""What users of PyTorch and Keras type by habit works, or is refused with how it is done here."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from problems import classification, net, regression
+
+import gpunet as gn
+from gpunet.errors import ArgumentError, DTypeError, StateError, UnknownAttributeError
+from gpunet.habits import HABITS
+from gpunet.losses import LOSSES, LOSSES_BY_NAME
+from gpunet.optimizers import OPTIMIZERS
+from gpunet.training.settings import OPTIMIZERS_BY_NAME
+from gpunet.versions import Versioned
+
+X, Y = classification()
+PARTS = {
+    "model": net,
+    "layer": lambda: gn.Linear(2, 3),
+    "loss": gn.MSELoss,
+    "optimizer": gn.Adam,
+    "trainer": lambda: gn.Trainer(net()),
+}
+
+
+def test_a_model_and_a_layer_are_called_as_in_inference():
+    model = gn.Sequential(gn.Dropout(0.5), gn.Linear(5, 3))
+    assert_array_equal(model(X), model.forward(X))
+    assert_array_equal(model[1](X), model.outputs(X))
+
+
+def test_a_call_takes_the_model_s_dtype_as_forward_does():
+    with pytest.raises(DTypeError, match="x is float64, weight is float32"):
+        net()(X.astype(np.float64))
+
+
+@pytest.mark.parametrize("name", sorted(HABITS))
+@pytest.mark.parametrize("part", PARTS)
+def test_a_name_of_another_framework_says_how_it_is_done_here(part, name):
+    made = PARTS[part]()
+    if hasattr(type(made), name):  # such as Trainer.fit
+        return
+    assert not hasattr(made, name)
+    with pytest.raises(UnknownAttributeError, match=f"{type(made).__name__} has no attribute '{name}': ") as caught:
+        getattr(made, name)
+    assert HABITS[name] in str(caught.value)
+    assert isinstance(caught.value, AttributeError)
+
+
+def test_other_missing_attributes_raise_as_python_does():
+    with pytest.raises(AttributeError, match=r"^'MLP' object has no attribute 'fowrard'$") as caught:
+        net().fowrard  # noqa: B018
+    assert caught.value.name == "fowrard"
+
+
+def test_the_error_of_a_property_is_not_hidden():
+    class Own(Versioned):
+        @property
+        def size(self):
+            return None.nothing
+
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'nothing'"):
+        Own().size  # noqa: B018
+
+
+@pytest.mark.parametrize("part", PARTS.keys() - {"trainer"})
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda part: pickle.loads(pickle.dumps(part))])
+def test_parts_are_copied_and_pickled_as_before(part, twin):
+    made = PARTS[part]()
+    assert repr(twin(made)) == repr(made)
+
+
+def test_a_loss_is_not_called():
+    with pytest.raises(StateError, match=r"MSELoss is not called: loss.value\(prediction, y\), or value, gradient = "):
+        gn.MSELoss()(X, X)
+
+
+def test_a_loss_is_no_metric():
+    with pytest.raises(ArgumentError, match="metrics takes functions"):
+        gn.Trainer(net(), metrics={"mse": gn.MSELoss()})
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS.values())
+@pytest.mark.parametrize("given", [lambda model: model, lambda model: model.parameters(), lambda model: [*model]])
+@pytest.mark.parametrize("rest", [{}, {"lr": 0.1}])
+def test_an_optimizer_with_parameters_says_who_gives_them(kind, given, rest):
+    name = kind.__name__
+    with pytest.raises(ArgumentError, match=rf"^{name} takes no parameters: .*gn.{name}\(lr=0.001\).attach"):
+        kind(given(net()), **rest)
+
+
+def test_an_optimizer_of_one_s_own_keeps_its_arguments():
+    class Own(gn.optimizers.Optimizer):
+        pass
+
+    assert Own(0.5, weight_decay=0.1).config() == {
+        "lr": {"type": "ConstantLR", "lr": 0.5},
+        "weight_decay": 0.1,
+        "clip_norm": None,
+        "clip_value": None,
+    }
+
+
+@pytest.mark.parametrize("take", [gn.Dropout, lambda given: gn.Adam(lr=given), lambda given: gn.Trainer(given)])
+def test_an_error_shows_the_beginning_of_a_page_of_numbers(take):
+    with pytest.raises(ArgumentError) as caught:
+        take({"weight": np.ones((1000, 1000))})
+    assert len(str(caught.value)) < 200
+
+
+def test_every_loss_and_optimizer_has_a_name():
+    assert set(LOSSES_BY_NAME.values()) == set(LOSSES.values())
+    assert set(OPTIMIZERS_BY_NAME.values()) == set(OPTIMIZERS.values())
+    for name in LOSSES_BY_NAME:
+        assert f'"{name}"' in gn.Trainer.__doc__
+    for name in OPTIMIZERS_BY_NAME:
+        assert f'"{name}"' in gn.Trainer.__doc__
+
+
+def test_a_name_makes_a_loss_and_an_optimizer_with_their_defaults():
+    trainer = gn.Trainer(gn.MLP([5, 1]), loss="mse", optimizer="SGD")
+    assert (repr(trainer.loss), repr(trainer.optimizer)) == ("MSELoss()", "SGD(lr=0.01)")
+    assert trainer.fit(*regression(), epochs=2).last["epoch"] == 2
+    assert (repr(gn.Trainer(net()).loss), repr(gn.Trainer(net()).optimizer)) == (
+        "CrossEntropyLoss(label_smoothing=0.0)",
+        "Adam(lr=0.001)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"loss": "ms"}, "Trainer: loss must be 'cross_entropy', 'bce', 'mse'.*, or an object of its class, got 'ms'"),
+        ({"optimizer": "adm"}, "Trainer: optimizer must be 'sgd', 'adam', 'adamw' or 'rmsprop', or .*, got 'adm'"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_choices(given, message):
+    with pytest.raises(ArgumentError, match=message):
+        gn.Trainer(net(), **given)
