@@ -44,8 +44,8 @@ DEVICE bool aligned(const void* p) { return (reinterpret_cast<size_t>(p) & 15) =
 DEVICE unsigned flat_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
 DEVICE unsigned flat_stride() { return gridDim.x * blockDim.x; }
 
-// Below any logit's distance from the largest of a softmax; but 0 * LOWEST is a number.
-constexpr float LOWEST = -3e38f;
+// Below any logit's distance from the largest of a softmax; but 0 * LOWEST_LOGIT is a number.
+constexpr float LOWEST_LOGIT = -3e38f;
 
 constexpr DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 

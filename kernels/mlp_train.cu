@@ -412,7 +412,7 @@ struct Training {
 #pragma unroll
         for (int i = 0; i < OF_LANE; ++i) {
             const int c = lane + i * WARP;
-            z[i] = z[i] - largest < LOWEST ? T(LOWEST) : z[i] - largest;
+            z[i] = z[i] - largest < LOWEST_LOGIT ? T(LOWEST_LOGIT) : z[i] - largest;
             if (c >= OUTPUTS) continue;
             total += real::exp(z[i]);
             mass += target(c);

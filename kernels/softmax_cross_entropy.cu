@@ -81,7 +81,7 @@ DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weigh
             return share * (class_weight ? class_weight[j] * smooth : smooth);
         };
         T largest = z[0];
-        const auto below = [&](T value) { return value - largest < LOWEST ? T(LOWEST) : value - largest; };
+        const auto below = [&](T value) { return value - largest < LOWEST_LOGIT ? T(LOWEST_LOGIT) : value - largest; };
         visit_classes(z, classes, [&](int, T value) { largest = value > largest ? value : largest; });
         largest = warp_max<LANES>(largest);
         T total = 0, mass = 0, product = 0;
