@@ -16,7 +16,7 @@ class Dataset:
     """Samples with their targets, on the host.
 
     Attributes:
-        X: (n, features...), float64 unless the source's dtype fits into float32.
+        X: (n, features...), uint8 from IDX files, else float64 unless the source's dtype fits into float32.
         y: class indices int64 (n,), or for regression values (n,) or (n, targets) of such a dtype.
         classes: the class names in the order of their indices; None for regression.
         name: what to call it, such as "digits".

@@ -42,7 +42,7 @@ def load(source: str | Path, target: str | None = None, *, task: Task | None = N
             - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets), where (n, 1) means (n,);
               optionally `classes`, the names that y then indexes, and X_test and y_test. Pickled objects are refused.
             - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and
-              optionally t10k-... for the test part. X is (n, rows * columns), of values 0 to 255.
+              optionally t10k-... for the test part. X is uint8 (n, rows * columns).
         target: the column of a CSV file to predict; the last one by default.
         task: whether the target of a CSV or npz file holds classes (text, numbers or both) or values. By default text
             and booleans are classes; numbers are classes where all are integers, at most 20 of them are distinct, and
@@ -87,7 +87,7 @@ def _load_idx(folder: Path) -> Dataset:
 
 
 def _flat(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), -1).astype(np.float32)
+    return images.reshape(len(images), -1)
 
 
 def _load_npz(path: Path, task: Task | None) -> Dataset:

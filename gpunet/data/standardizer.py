@@ -55,7 +55,7 @@ class Standardizer:
     @cached_property
     def factor(self) -> np.ndarray:
         """1 / scale."""
-        return 1 / self.scale
+        return 1 / np.asarray(self.scale, np.float64)
 
     def apply(self, X: ArrayLike, dtype: np.dtype[Any] | None = None) -> np.ndarray:
         """Return the samples `X` (n, features...) standardised; each step is computed in float64.
@@ -79,7 +79,7 @@ class Standardizer:
 
     def write(self, X: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
         """Write `X` standardised to `out`; `centred` is float64 memory of their shape."""
-        np.subtract(X, self.mean, centred)
+        np.subtract(X, self.mean, centred, dtype=np.float64)
         np.multiply(centred, self.factor, out)
 
     def check_fits(self, X: np.ndarray, dtype: np.dtype[Any]) -> None:

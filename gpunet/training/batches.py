@@ -77,8 +77,11 @@ class Batches:
         self._arrays: list[np.ndarray] = []
         self._order: Array = None
         self._mirrors: list[Mirror] = []
-        self._scaling: list[Array] = [None, None] if scaler is None else [scaler.mean, scaler.factor]
         self._sources = np.zeros(MOST_ARRAYS + 3, np.int64)  # addresses of arrays, order and scaling, for the CPU
+        self._scaling: list[Array] = [None, None]
+        if scaler is not None:
+            self._scaling = [np.ascontiguousarray(a, np.float64) for a in (scaler.mean, scaler.factor)]
+            self._sources[MOST_ARRAYS + 1 :] = [a.ctypes.data for a in self._scaling]
 
     def takes(self, *like: Any) -> bool:
         """Return whether `load` takes the data that arguments of the constructor describe, as steps name its places.
@@ -92,9 +95,6 @@ class Batches:
         if self.device.xp is np:
             self._arrays = [np.ascontiguousarray(a) for a in arrays]
             self._sources[: len(arrays)] = [a.ctypes.data for a in self._arrays]
-            if self._scaler is not None:
-                self._scaling = [np.ascontiguousarray(a, np.float64) for a in self._scaling]
-                self._sources[MOST_ARRAYS + 1 :] = [a.ctypes.data for a in self._scaling]
             return
         try:
             self._upload(arrays)
@@ -113,7 +113,7 @@ class Batches:
         if not self._mirrors:
             self._mirrors = [Mirror(self.device, a.shape, a.dtype) for a in arrays]
             self._order = self.device.xp.empty(len(arrays[0]), np.int64)
-            self._scaling = [a if a is None else self.device.asarray(a, np.float64) for a in self._scaling]
+            self._scaling = [a if a is None else self.device.asarray(a) for a in self._scaling]
         with Staging(self.device) as staging:
             for mirror, a in zip(self._mirrors, arrays, strict=True):
                 mirror.update(np.ascontiguousarray(a), staging)

@@ -144,7 +144,8 @@ class Trainer(Versioned):
         Args:
             X: (rows, features...) host arrays, lists, or a data frame (pandas, polars, pyarrow) of real numbers,
                 standardised by the model's scaler if it has one; or integers (rows, ...), where the model's first layer
-                takes indices.
+                takes indices. Integers, and what is standardised, stay in their own dtype and are converted batch by
+                batch. A GPU keeps the data; another `fit` uploads what has changed.
             y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss takes them.
             epochs: number of epochs, >= 1.
             batch_size: rows of a step, >= 1; at most all rows.

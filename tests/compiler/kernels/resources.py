@@ -38,6 +38,8 @@ RULES = [
 """Of the nets of the persistent kernel."""
 BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
+STORED = ("double", "unsigned char", "float", "long long", "float")  # what features come as
+
 MOST_REGISTERS = {"matmul_tiled": 208, "matmul_register": 128, "matmul_mma": 120}
 BOTH_ALONG_K = 255  # of matmul_tiled where both operands lie along k: of 128 threads two blocks on a multiprocessor
 MOST_REGISTERS |= {"linear_backward": 128}  # of 128 threads four blocks
@@ -77,7 +79,10 @@ def _options(name: str, real: str) -> Iterator[Sequence[Mapping[str, object]]]:
             vectors = {"VECTOR_INPUTS": 1, "VECTOR_OUTPUTS": 1}
             yield [sizes | derived | way for derived in (DERIVATIVE, {}) for way in (vectors, {})]
     elif name == "mlp_train":
-        yield [net | rule for net, rule in zip(_nets(), RULES, strict=True)] if real == "float" else []
+        parts = zip(_nets(), RULES, STORED, strict=True)
+        yield [net | rule | {"SOURCE": source} for net, rule, source in parts] if real == "float" else []
+    elif name == "gather":
+        yield [{"SOURCE": source} for source in STORED]
     elif name.startswith("matmul_"):
         yield WEIGHT_GRADIENT, INPUT_GRADIENT, FORWARD
     elif name in ("softmax_cross_entropy", "metrics"):

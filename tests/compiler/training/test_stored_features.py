@@ -26,6 +26,13 @@ def test_features_of_any_dtype_train_to_the_bits_of_ready_ones(where, kind, scal
     assert_same_bits(train(X, *where, scaler=scaler), train(standardised(X, scaler), *where))
 
 
+@pytest.mark.parametrize("where", [("numpy", "cpu"), ("native", "cpu"), ("graph", "sim")], ids=str)
+def test_a_scaler_of_any_layout_and_dtype_is_computed_in_float64(where):
+    X = features("uint8")
+    own = Standardizer(np.full(7, 0.1, np.float32), np.repeat(np.linspace(50, 60, 7), 2)[::2])
+    assert_same_bits(train(X, *where, scaler=own), train(standardised(X, own), *where))
+
+
 @pytest.mark.parametrize("executor", ["graph", "persistent"])
 def test_check_mode_finds_nothing_where_bytes_are_standardised(executor):
     X = features("uint8")

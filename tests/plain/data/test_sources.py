@@ -195,7 +195,7 @@ def test_an_altered_npz_file_is_refused_or_read_but_never_crashes(npz, tmp_path)
 def test_a_folder_of_idx_files_is_read_raw_or_packed_under_both_names(mnist, suffix, mark):
     data = load(mnist(TRAIN | TEST, suffix, mark))
     np.testing.assert_array_equal(data.X, IMAGES.reshape(5, 6))
-    assert data.X.dtype == data.test.X.dtype == np.float32
+    assert data.X.dtype == data.test.X.dtype == np.uint8
     assert data.classes == data.test.classes == ("0", "3", "9")
     assert data.y.tolist() == [1, 0, 1, 2, 0]
     assert data.test.y.tolist() == [1, 2]
