@@ -14,6 +14,11 @@ SMALL = layers(6, 40, "relu", 0.5, 12, "tanh", 5)
 X, Y = data(6, 5, STEPS * ROWS)
 
 
+@pytest.fixture(autouse=True)
+def _few_blocks(monkeypatch):
+    monkeypatch.setattr(persistent, "multiprocessors", lambda device: 4)  # idle blocks take the simulator's time
+
+
 def compare(model, n_in, n_out, *, rows=STEPS * ROWS, regression=False, weights=None, batch_size=ROWS, **options):
     X, y = data(n_in, n_out, rows, regression)
     weight = None if weights is None else np.random.default_rng(2).random(rows)
@@ -72,15 +77,16 @@ def test_many_classes_and_layers_without_bias_follow_the_cpu():
     compare(model, 20, 200, batch_size=30, rows=STEPS * 30)
 
 
-@pytest.mark.parametrize("bad", [[0], [9], [STEPS - 1], [3, 4, 11]])
+@pytest.mark.parametrize("bad", [[0], [3], [6], [1, 2, 4]])
 def test_a_step_that_is_not_finite_is_not_applied(bad):
-    poisoned = X.copy()
+    rows = slice(7 * ROWS)
+    poisoned = X[rows].copy()
     poisoned[np.array(bad) * ROWS + 1] = 3e38
     runs = [Training(SMALL, "cpu", executor="native"), Training(SMALL)]
     for run in runs:
         with pytest.warns(GpunetWarning, match=f"from step {bad[0] + 1} of"):
-            run.fit(poisoned, Y, shuffle=False)
-        run.fit(X, Y)  # and the next launches know nothing of it
+            run.fit(poisoned, Y[rows], shuffle=False)
+        run.fit(X[rows], Y[rows])  # and the next launches know nothing of it
         del run.trainer.history.epochs[0]  # whose loss is NaN
     assert_follows(*reversed(runs))
 
@@ -118,7 +124,7 @@ def test_single_steps_follow_the_cpu_and_leave_their_gradient_loss_and_outputs()
 
 
 def test_digits_train_to_the_losses_of_the_graph_and_resume_to_the_same_bits(tmp_path):
-    train = digits().take(np.arange(600))
+    train = digits().take(np.arange(330))
 
     def run(executor, epochs, **options):
         return Training(lambda: gn.MLP([64, 64, 10], seed=0), executor=executor, **options).fit(

@@ -33,10 +33,6 @@ FAULTS = {
         "training.gather(0, 0);\n    barrier.wait();",
         "training.gather(0, 0);",
     ),
-    "a tile is overwritten while it is read": (
-        "                forward<L>(tile);\n                __syncthreads();",
-        "                forward<L>(tile);",
-    ),
     "a gradient from the new weights": (
         "const { return now[0] + WEIGHTS[L - 1]; }",
         "const { return next[0] + WEIGHTS[L - 1]; }",
@@ -75,20 +71,20 @@ FAULTS = {
     "a bias is not updated": ("if (c < OUT) finite &= update<1>", "if (c < OUT - 1) finite &= update<1>"),
     "the gradient of an earlier step": ("if (step == steps - 1) store(grads", "if (step == 0) store(grads"),
     "the place in the epoch stays": ("if (place) place[0] =", "if (false) place[0] ="),
-    "a right answer is not counted": ("right()[row] = is_right;", "right()[row] = is_right && row > 0;"),
+    "a right answer is not counted": ("right()[row] = is_right;", "right()[row] = is_right && row % 2;"),
     "the derivative of the wrong number": ("SAVES_Z[L - 1] || DRAW[L - 1] >= 0 ? at(", "SAVES_Z[L - 1] ? at("),
 }
 
 
 def train(device, executor):
-    optimizer = lambda: gn.SGD(gn.StepLR(0.1, 2), momentum=0.9)  # noqa: E731
+    optimizer = lambda: gn.SGD(gn.StepLR(0.1, 3), momentum=0.9)  # noqa: E731
     run = Training(MODEL, device, optimizer, executor, loss=gn.CrossEntropyLoss(class_weight=[0.5, 1, 0, 2, 3]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GpunetWarning)  # that a step is not applied
         run.fit(POISONED, Y, sample_weight=WEIGHT, shuffle=False, epochs=2)
-    skipped = run.trainer.optimizer.first_skipped
-    del run.trainer.history.epochs[:]  # whose losses are NaN
-    run.fit(X, Y, sample_weight=WEIGHT)
+        skipped = run.trainer.optimizer.first_skipped
+        del run.trainer.history.epochs[:]  # whose losses are NaN
+        run.fit(X, Y, sample_weight=WEIGHT)
     return run, skipped, gn.to_host(run.trainer.model.store.grads)
 
 
@@ -102,22 +98,40 @@ def compare():
     np.testing.assert_allclose(grads, EXPECTED[2], rtol=0, atol=1e-6)
 
 
+@pytest.fixture(autouse=True)
+def _short_launches(monkeypatch):
+    monkeypatch.setattr(persistent, "SLOWEST_STEP", persistent.LONGEST_LAUNCH / 3)  # an epoch takes two
+    monkeypatch.setattr("gpunet.training.epochs._steps_of_a_call", lambda step: 64)
+
+
 @pytest.fixture
-def _few_blocks_and_steps(monkeypatch):
-    monkeypatch.setattr(persistent, "multiprocessors", lambda device: 3)  # so that a block has several tiles
-    monkeypatch.setattr(persistent, "SLOWEST_STEP", persistent.LONGEST_LAUNCH / 3)  # and an epoch two launches
+def _few_blocks(monkeypatch):
+    monkeypatch.setattr(persistent, "multiprocessors", lambda device: 3)  # a block has several tiles
 
 
-@pytest.mark.usefixtures("_few_blocks_and_steps")
+@pytest.mark.usefixtures("_few_blocks")
 def test_the_kernel_without_a_fault_passes():
     compare()
 
 
-@pytest.mark.usefixtures("_few_blocks_and_steps")
+@pytest.mark.usefixtures("_few_blocks")
+def test_a_missing_barrier_between_the_tiles_of_a_block_is_caught(tmp_path, monkeypatch):
+    plant(
+        "                forward<L>(tile);\n                __syncthreads();",
+        "                forward<L>(tile);",
+        tmp_path,
+        monkeypatch,
+    )
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_in_the_persistent_kernel_is_caught(name, tmp_path, monkeypatch):
-    right, wrong = FAULTS[name]
-    planted = shutil.copytree(kernels_path(), tmp_path / "kernels")
+    plant(*FAULTS[name], tmp_path, monkeypatch)
+
+
+def plant(right, wrong, folder, monkeypatch):
+    """Check that a wrong text in place of the right one, in a copy of the kernels, is caught."""
+    planted = shutil.copytree(kernels_path(), folder / "kernels")
     file = next(f for f in (planted / "mlp_train.cu", planted / "grid_barrier.cuh") if right in f.read_text())
     file.write_text(file.read_text().replace(right, wrong, 1))
     monkeypatch.setattr(persistent, "KERNEL", Kernel(planted / "mlp_train.cu", "mlp_train"))
