@@ -1,7 +1,9 @@
 import pytest
 from compiler.kernels.resources import complaints, measure, variants
 
-from gpunet.bench.nvrtc import Resources, is_available
+from benchmarks.instruction_mix import disassemble
+from gpunet.bench.nvrtc import Resources, compile_cubin, is_available
+from gpunet.cuda import read_source
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
 
@@ -22,3 +24,14 @@ def test_what_is_too_much_is_told(taken):
     variant = next(variants())
     assert len(complaints("sm_90", "scale", variant, Resources(*taken))) == 1
     assert not complaints("sm_90", "scale", variant, Resources(80, 49152, 0, 0))
+
+
+def test_the_persistent_kernel_loads_nothing_through_the_read_only_cache():
+    def loads(source):
+        variant = next(variant for variant in variants() if variant.path.name == source)
+        cubin, _ = compile_cubin(read_source(variant.path), source, "sm_90", variant.options)
+        return [line for line in disassemble(cubin).splitlines() if " LDG." in line]
+
+    assert any(".CONSTANT" in line for line in loads("dropout.cu"))
+    assert loads("mlp_train.cu")
+    assert not [line for line in loads("mlp_train.cu") if ".CONSTANT" in line]
