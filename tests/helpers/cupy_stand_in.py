@@ -213,7 +213,7 @@ class RawKernel:
 class RawModule:
     """A CUDA source whose kernels do nothing but to refuse arrays of another GPU than the current one."""
 
-    def __init__(self, code: str, options: tuple[str, ...]):
+    def __init__(self, code: str, options: tuple[str, ...], enable_cooperative_groups: bool):
         self.code = code
 
     def compile(self) -> None:
