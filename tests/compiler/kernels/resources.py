@@ -23,7 +23,7 @@ from gpunet.models import MLP, Sequential
 from gpunet.ops._linear import LARGEST_SHARED
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.ops.tiles import CANDIDATES, TILES, Tile
-from gpunet.training.step.persistent import Net
+from gpunet.training.step.mlp import Net
 
 BOUNDED = ("sm_75", "sm_90")  # also for registers, and for the tiles that only `gpunet tune` tries
 
