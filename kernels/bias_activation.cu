@@ -6,9 +6,9 @@
 // Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.h).
 //
 // Memory-bound: forward reads and writes 8 bytes an element in float, backward 12, for a handful of FLOPs. So loads and
-// stores are vectorized (where n and the pointers allow it), in float forward has four vectors per thread in flight, and
-// backward sums the columns of dz for the bias gradient while dz is in registers: a second pass would cost 4 bytes an
-// element more.
+// stores are vectorized (where n and the pointers allow it), and several of a thread's loads are in flight: the compiler
+// does not move one before a store, as arrays may be one. Backward sums the columns of dz for the bias gradient while dz
+// is in registers: a second pass would cost 4 bytes an element more.
 //
 // Better still is no pass at all: matmul_tiled.cu does the forward part and the derivative in its epilogue.
 
@@ -16,7 +16,7 @@
 #include "activations.h"
 #include "columns.cuh"
 
-constexpr int IN_FLIGHT = sizeof(T) == sizeof(float) ? 4 : 1;  // vectors of a thread; in double, registers run out
+constexpr int IN_FLIGHT = sizeof(T) == sizeof(float) ? 4 : 1;  // vectors forward, rows backward; double runs out of registers
 
 // Launch: grid-stride; grid (ceil(rows * n / (256 * VECTOR)),), a quarter of it where that fills the GPU; block (256,). z,
 // preactivation and y may be one array, but y and preactivation only where f is the identity.
@@ -71,17 +71,20 @@ extern "C" __global__ void __launch_bounds__(256, 1) bias_activation_backward(
     T* __restrict__ dbias,           // [n]
     int rows, int n, int rows_per_chunk, T parameter) {
     const bool vectors = n % VECTOR == 0 && aligned(dy) && aligned(saved) && aligned(dz);
-    sum_columns_in_chunks<1>(
-        partial_sums, arrivals, rows, n, rows_per_chunk, vectors,
-        [&](int row, T (&sum)[1][VECTOR]) {
-            Vector gradient = load_columns(dy + row * n, n, vectors);
-            const Vector s = load_columns(saved + row * n, n, vectors);
+    struct Loaded {
+        Vector gradient, saved;
+    };
+    T sums[1][VECTOR] = {};
+    visit_rows<IN_FLIGHT>(
+        rows, rows_per_chunk,
+        [&](int row) { return Loaded{load_columns(dy + row * n, n, vectors), load_columns(saved + row * n, n, vectors)}; },
+        [&](int row, Loaded& loaded) {
 #pragma unroll
             for (int j = 0; j < VECTOR; ++j) {
-                gradient.v[j] *= Activation::backward(s.v[j], parameter);
-                sum[0][j] += gradient.v[j];
+                loaded.gradient.v[j] *= Activation::backward(loaded.saved.v[j], parameter);
+                sums[0][j] += loaded.gradient.v[j];
             }
-            store_columns(dz + row * n, n, vectors, gradient);
-        },
-        [&](int column, const T (&sum)[1]) { dbias[column] = sum[0]; });
+            store_columns(dz + row * n, n, vectors, loaded.gradient);
+        });
+    add_up_chunks(sums, partial_sums, arrivals, n, vectors, [&](int column, const T (&sum)[1]) { dbias[column] = sum[0]; });
 }

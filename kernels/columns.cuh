@@ -41,23 +41,36 @@ DEVICE void store_columns(T* row, int n, bool vectors, const Vector& values) {
         if (column_of(j, false) < n) row[column_of(j, false)] = values.v[j];
 }
 
-// Call visit(row) for the rows of this warp in its block's chunk.
-template <typename Visit>
-DEVICE void visit_rows(int rows, int rows_per_chunk, Visit visit) {
+// Call use(row, load(row)) for the rows of this warp in its block's chunk, with the loads of IN_FLIGHT rows in flight: none of
+// them waits for what `use` stores.
+template <int IN_FLIGHT, typename Load, typename Use>
+DEVICE void visit_rows(int rows, int rows_per_chunk, Load load, Use use) {
     const int first_row = blockIdx.y * rows_per_chunk;
     const int last_row = min(rows - first_row, rows_per_chunk) + first_row;
-    for (int row = first_row + threadIdx.y; row < last_row; row += COLUMN_ROWS) visit(row);
+    for (int row = first_row + threadIdx.y; row < last_row; row += IN_FLIGHT * COLUMN_ROWS) {
+        decltype(load(row)) loaded[IN_FLIGHT];
+#pragma unroll
+        for (int i = 0; i < IN_FLIGHT; ++i)
+            if (row + i * COLUMN_ROWS < last_row) loaded[i] = load(row + i * COLUMN_ROWS);
+#pragma unroll
+        for (int i = 0; i < IN_FLIGHT; ++i)
+            if (row + i * COLUMN_ROWS < last_row) use(row + i * COLUMN_ROWS, loaded[i]);
+    }
 }
 
-// Call add_row(row, sums) for every row, which adds to SUMS sums of each of the lane's columns, then leave(column,
+// Call visit(row) for these rows.
+template <typename Visit>
+DEVICE void visit_rows(int rows, int rows_per_chunk, Visit visit) {
+    visit_rows<1>(rows, rows_per_chunk, [](int row) { return row; }, [&](int row, int) { visit(row); });
+}
+
+// Add up the `sums` of each of the lanes' columns over the warps of a block and over the chunks, and call leave(column,
 // totals) once for each column. Return whether this block is the one that did so for its columns. With more than one
 // chunk, `partial_sums` has room for SUMS * n numbers each, `arrivals` a zero for each block along x.
-template <int SUMS, typename Row, typename Leave>
-DEVICE bool sum_columns_in_chunks(T* partial_sums, unsigned* arrivals, int rows, int n, int rows_per_chunk,
-                                  bool vectors, Row add_row, Leave leave) {
+template <int SUMS, typename Leave>
+DEVICE bool add_up_chunks(const T (&sums)[SUMS][VECTOR], T* partial_sums, unsigned* arrivals, int n, bool vectors,
+                          Leave leave) {
     __shared__ T of_row[SUMS][COLUMN_ROWS][COLUMNS];
-    T sums[SUMS][VECTOR] = {};
-    visit_rows(rows, rows_per_chunk, [&](int row) { add_row(row, sums); });
 #pragma unroll
     for (int s = 0; s < SUMS; ++s)
 #pragma unroll
@@ -93,4 +106,13 @@ DEVICE bool sum_columns_in_chunks(T* partial_sums, unsigned* arrivals, int rows,
         }
     }
     return true;
+}
+
+// Call add_row(row, sums) for every row, which adds to SUMS sums of each of the lane's columns, and add up the chunks.
+template <int SUMS, typename Row, typename Leave>
+DEVICE bool sum_columns_in_chunks(T* partial_sums, unsigned* arrivals, int rows, int n, int rows_per_chunk,
+                                  bool vectors, Row add_row, Leave leave) {
+    T sums[SUMS][VECTOR] = {};
+    visit_rows(rows, rows_per_chunk, [&](int row) { add_row(row, sums); });
+    return add_up_chunks(sums, partial_sums, arrivals, n, vectors, leave);
 }

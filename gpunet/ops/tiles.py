@@ -18,10 +18,10 @@ class Tile(NamedTuple):
         wm: rows of a warp's tile.
         wn: its columns.
         tm: rows of a thread's tile; 0 on tensor cores, which hand out a warp's tile to its threads themselves.
-        tn: its columns, likewise.
+        tn: its columns; 0 on tensor cores.
         stages: steps along k that have room in shared memory.
         slices: groups of warps that share each step.
-        min_blocks: that a multiprocessor shall hold, which bounds the registers of a thread.
+        min_blocks: resident blocks per SM that the registers of a thread are bounded for.
     """
 
     bm: int

@@ -92,6 +92,16 @@ def bias(folder):
         np.testing.assert_array_equal(y, np.maximum(z + b, 0))
 
 
+def bias_gradient(folder):
+    rows, n = 29, 12
+    dy, y = np.random.default_rng(0).standard_normal((2, rows, n), np.float32)
+    dz, dbias = uninitialized((rows, n), dy.dtype), uninitialized(n, dy.dtype)
+    kernel = Kernel(folder / "bias_activation.cu", "bias_activation_backward")
+    run(kernel, (1, 1), (32, 8), dy, y, dz, None, None, dbias, rows, n, rows, 0.0, options={"ACTIVATION": "relu"})
+    np.testing.assert_array_equal(dz, dy * (y > 0))
+    np.testing.assert_allclose(dbias, (dy * (y > 0)).sum(axis=0), rtol=1e-5, atol=1e-5)
+
+
 def column_sums(folder):
     x = np.ones((40, 130), np.float32)[:19]  # so that what lies behind it is nobody else's
     sums = uninitialized(130, x.dtype)
@@ -259,6 +269,10 @@ FAULTS = {
         "bias_activation.cu", "step : step - width", "step : step", bias, "AssertionError|out of bounds"),
     "a bias of the wrong column": (
         "bias_activation.cu", "z[i] + bias[i % n]", "z[i] + bias[i % rows]", bias, "AssertionError"),
+    "a row that is loaded beyond the last": (
+        "columns.cuh", "< last_row) loaded[i]", "<= last_row) loaded[i]", bias_gradient, "out of bounds"),
+    "a row in flight that is not used": (
+        "columns.cuh", "< last_row) use(", "< last_row && i < 3) use(", bias_gradient, "AssertionError"),
     "a column that is not there": (
         "columns.cuh", "if (column_of(j, false) < n) values", "values", column_sums, "out of bounds"),
     "a race between the warps of a column sum": (
