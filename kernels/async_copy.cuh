@@ -1,5 +1,5 @@
-// async_copy.cuh: asynchronous copies from global to shared memory, which take no registers (cp.async, sm_80 and later; on
-// earlier architectures the copy is done at once).
+// async_copy.cuh: asynchronous copies from global to shared memory, which take no registers (cp.async, sm_80 and later;
+// on earlier architectures the copy is done at once).
 //
 // A thread issues copies, commits them as a group, and waits until at most so many of its groups are in flight; what it
 // copied is visible to itself then, and to the block after the next barrier.
@@ -13,8 +13,8 @@ using simulator::copy_async;
 using simulator::wait_copies;
 #else
 
-// Copy BYTES, 4, 8 or 16, to which both addresses are aligned; where `there` is 0, read nothing and write zeros. It is not a
-// bool: the compiler would make a test of a single bit into a shift, which the predicate does not need.
+// Copy BYTES, 4, 8 or 16, to which both addresses are aligned; where `there` is 0, read nothing and write zeros. It is
+// not a bool: the compiler would make a test of a single bit into a shift, which the predicate does not need.
 template <int BYTES>
 DEVICE void copy_async(void* shared, const void* global, unsigned there) {
 #if __CUDA_ARCH__ >= 800

@@ -6,9 +6,9 @@
 // Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.h).
 //
 // Memory-bound: forward reads and writes 8 bytes an element in float, backward 12, for a handful of FLOPs. So loads and
-// stores are vectorized (where n and the pointers allow it), and several of a thread's loads are in flight: the compiler
-// does not move one before a store, as arrays may be one. Backward sums the columns of dz for the bias gradient while dz
-// is in registers: a second pass would cost 4 bytes an element more.
+// stores are vectorized (where n and the pointers allow it), and several of a thread's loads are in flight: the
+// compiler does not move one before a store, as arrays may be one. Backward sums the columns of dz for the bias
+// gradient while dz is in registers: a second pass would cost 4 bytes an element more.
 //
 // Better still is no pass at all: matmul_tiled.cu does the forward part and the derivative in its epilogue.
 
@@ -16,10 +16,11 @@
 #include "activations.h"
 #include "columns.cuh"
 
-constexpr int IN_FLIGHT = sizeof(T) == sizeof(float) ? 4 : 1;  // vectors forward, rows backward; double runs out of registers
+// Vectors of a thread forward, rows backward. In double, registers run out.
+constexpr int IN_FLIGHT = sizeof(T) == sizeof(float) ? 4 : 1;
 
-// Launch: grid-stride; grid (ceil(rows * n / (256 * VECTOR)),), a quarter of it where that fills the GPU; block (256,). z,
-// preactivation and y may be one array, but y and preactivation only where f is the identity.
+// Launch: grid-stride; grid (ceil(rows * n / (256 * VECTOR)),), a quarter of it where that fills the GPU; block (256,).
+// z, preactivation and y may be one array, but y and preactivation only where f is the identity.
 // FLOPs: 2 * rows * n
 extern "C" __global__ void __launch_bounds__(256) bias_activation_forward(
     const T* z,                     // [rows * n]
@@ -77,7 +78,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) bias_activation_backward(
     T sums[1][VECTOR] = {};
     visit_rows<IN_FLIGHT>(
         rows, rows_per_chunk,
-        [&](int row) { return Loaded{load_columns(dy + row * n, n, vectors), load_columns(saved + row * n, n, vectors)}; },
+        [&](int row) {
+            return Loaded{load_columns(dy + row * n, n, vectors), load_columns(saved + row * n, n, vectors)};
+        },
         [&](int row, Loaded& loaded) {
 #pragma unroll
             for (int j = 0; j < VECTOR; ++j) {
@@ -86,5 +89,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) bias_activation_backward(
             }
             store_columns(dz + row * n, n, vectors, loaded.gradient);
         });
-    add_up_chunks(sums, partial_sums, arrivals, n, vectors, [&](int column, const T (&sum)[1]) { dbias[column] = sum[0]; });
+    add_up_chunks(sums, partial_sums, arrivals, n, vectors,
+                  [&](int column, const T (&sum)[1]) { dbias[column] = sum[0]; });
 }

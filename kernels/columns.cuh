@@ -41,8 +41,8 @@ DEVICE void store_columns(T* row, int n, bool vectors, const Vector& values) {
         if (column_of(j, false) < n) row[column_of(j, false)] = values.v[j];
 }
 
-// Call use(row, load(row)) for the rows of this warp in its block's chunk, with the loads of IN_FLIGHT rows in flight: none of
-// them waits for what `use` stores.
+// Call use(row, load(row)) for the rows of this warp in its block's chunk, with the loads of IN_FLIGHT rows in flight:
+// none of them waits for what `use` stores.
 template <int IN_FLIGHT, typename Load, typename Use>
 DEVICE void visit_rows(int rows, int rows_per_chunk, Load load, Use use) {
     const int first_row = blockIdx.y * rows_per_chunk;

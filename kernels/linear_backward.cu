@@ -4,19 +4,19 @@
 //
 // and with GRADIENT=1, dx = dz W^T * f'(saved): what the layer below needs, f being its activation.
 //
-// Both products read dz and neither needs the other. As two launches they leave much of the GPU idle in a small net, and
-// the second launch costs some 1.3 us (H100); here the blocks of both are in one grid, those of dW first. Each tile is
-// computed as matmul_tiled.cu would, with the same bits; there is no split-K.
+// Both products read dz and neither needs the other. As two launches they leave much of the GPU idle in a small net,
+// and the second launch costs some 1.3 us (H100); here the blocks of both are in one grid, those of dW first. Each tile
+// is computed as matmul_tiled.cu would, with the same bits; there is no split-K.
 //
 // 4 rows inputs outputs FLOPs; in float 4 (2 rows inputs + rows outputs + 2 inputs outputs) bytes at least, and 4 rows
 // inputs more for `saved` where that is not x.
 //
 // Options: REAL; TILE as for matmul_tiled.cu; ACTIVATION and GRADIENT (matmul.cuh); COLUMN_SUMS=1 for dbias.
-// VECTOR_INPUTS=1 copies and stores x, saved and dx by vectors, VECTOR_OUTPUTS=1 dz and dW: their rows must be multiples of
-// 16 bytes, and aligned. (Operands that are contiguous along k are copied word by word.) The registers are bounded so that
-// 512 threads are resident per SM.
+// VECTOR_INPUTS=1 copies and stores x, saved and dx by vectors, VECTOR_OUTPUTS=1 dz and dW: their rows must be
+// multiples of 16 bytes, and aligned. (Operands that are contiguous along k are copied word by word.) The registers are
+// bounded so that 512 threads are resident per SM.
 //
-// Launch: grid (ceil(inputs / BM) * ceil(outputs / BN) + ceil(rows / BM) * ceil(inputs / BN),), block (Shape::THREADS,).
+// Launch: grid (ceil(inputs / BM) * ceil(outputs / BN) + ceil(rows / BM) * ceil(inputs / BN),), block (THREADS,).
 
 #include "tiled_product.cuh"
 

@@ -4,13 +4,13 @@
 // units. It rounds the operands to 10 bits of mantissa (TF32), an error of up to 5e-4 of each factor, and sums in
 // float. That is not float arithmetic: this rung is never chosen unasked.
 //
-// Tiles lie in shared memory as in global memory, none is transposed; else as in matmul_tiled.cu, with stages, split-K and
-// column sums (of the float numbers, not of the rounded ones). Rows in shared memory are padded so that the 32 words of a
-// fragment lie in 32 banks: by 8 words where a row is a step along k, by 4 where it holds the steps.
+// Tiles lie in shared memory as in global memory, none is transposed; else as in matmul_tiled.cu, with stages, split-K
+// and column sums (of the float numbers, not of the rounded ones). Rows in shared memory are padded so that the 32
+// words of a fragment lie in 32 banks: by 8 words where a row is a step along k, by 4 where it holds the steps.
 //
-// Options: TILE=BM,BN,BK,WM,WN,0,0,STAGES,1, the block's tile, its step along k, a warp's tile, which is a multiple of 16 x 8,
-// and the stages; VECTOR_A, VECTOR_B (of any operand), COLUMN_SUMS as in matmul_tiled.cu; REAL must be float. sm_80 and
-// later; on earlier ones it traps.
+// Options: TILE=BM,BN,BK,WM,WN,0,0,STAGES,1, the block's tile, its step along k, a warp's tile, which is a multiple of
+// 16 x 8, and the stages; VECTOR_A, VECTOR_B (of any operand), COLUMN_SUMS as in matmul_tiled.cu; REAL must be float.
+// sm_80 and later; on earlier ones it traps.
 //
 // Block (32 * BM / WM * BN / WN,). About STAGES * BK * (BM + BN) words of shared memory, 48 KiB at most.
 

@@ -1,16 +1,16 @@
 // split_k.cuh: split-K in one launch: several blocks share a tile of a matrix product, each with its part of k.
 //
 // Where c has too few tiles to fill the GPU, grid.y blocks share each of them. A block stores its partial sums in the
-// order of its threads: coalesced, whatever the layout of the tile. The last block to arrive adds up the parts in the order
-// of k and runs the epilogue. So the result has the same bits every time, unlike one by float atomics, and there is no second
-// launch, which in a small net costs more than the product.
+// order of its threads: coalesced, whatever the layout of the tile. The last block to arrive adds up the parts in the
+// order of k and runs the epilogue. So the result has the same bits every time, unlike one by float atomics, and there
+// is no second launch, which in a small net costs more than the product.
 
 #pragma once
 #include "common.cuh"
 
-// Add up the `sums`, a struct of T alone, of the threads of all blocks of a tile; return whether this thread has the total.
-// All threads of the block call it; THREADS of them hold sums, numbered by `thread`, all others have `holds` false. `parts`
-// has room for the sums of the whole grid, `arrivals` a zero for each tile of the batch.
+// Add up the `sums`, a struct of T alone, of the threads of all blocks of a tile; return whether this thread has the
+// total. All threads of the block call it; THREADS of them hold sums, numbered by `thread`, all others have `holds`
+// false. `parts` has room for the sums of the whole grid, `arrivals` a zero for each tile of the batch.
 template <int THREADS, typename Sums>
 DEVICE bool sum_splits(Sums& sums, T* parts, unsigned* arrivals, int thread, bool holds) {
     constexpr int COUNT = sizeof(Sums) / sizeof(T);

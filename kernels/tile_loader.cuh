@@ -1,17 +1,17 @@
-// tile_loader.cuh: loads the tiles of a matrix product's operands from global into shared memory by asynchronous copies:
-// several stages are in flight while one is multiplied, and none of them takes a register.
+// tile_loader.cuh: loads the tiles of a matrix product's operands from global into shared memory by asynchronous
+// copies: several stages are in flight while one is multiplied, and none of them takes a register.
 
 #pragma once
 #include "async_copy.cuh"
 
-// A tile in shared memory, SIZE along m or n and DEPTH along k. Where the operand is contiguous along k (ALONG_K), a row
-// of shared memory holds the steps along k of one element, else the elements of one step: as in global memory, so that a
-// copy moves WIDTH neighbours. Rows are padded by PADDING words against bank conflicts.
+// A tile in shared memory, SIZE along m or n and DEPTH along k. Where the operand is contiguous along k (ALONG_K), a
+// row of shared memory holds the steps along k of one element, else the elements of one step: as in global memory, so
+// that a copy moves WIDTH neighbours. Rows are padded by PADDING words against bank conflicts.
 //
-// With SPAN, an operand that is contiguous along k is transposed by the copies: a row holds the elements of one step here,
-// too. Then each word is copied by itself, by SPAN neighbouring threads along k: with fewer a warp reads from more lines of
-// global memory, with more they write to the same banks. A swizzle keeps 16 threads (half a warp) in different banks: in
-// every other group of eight steps, neighbouring elements are swapped.
+// With SPAN, an operand that is contiguous along k is transposed by the copies: a row holds the elements of one step
+// here, too. Then each word is copied by itself, by SPAN neighbouring threads along k: with fewer a warp reads from
+// more lines of global memory, with more they write to the same banks. A swizzle keeps 16 threads (half a warp) in
+// different banks: in every other group of eight steps, neighbouring elements are swapped.
 template <int SIZE, int DEPTH, int THREADS, bool ALONG_K, int WIDTH, int PADDING, int SPAN = 0>
 struct Tile {
     static constexpr bool TRANSPOSED = SPAN > 0;
@@ -26,8 +26,8 @@ struct Tile {
     static_assert(!TRANSPOSED || (ALONG_K && WIDTH == 1 && DEPTH % SPAN == 0 && SPAN <= 16 && THREADS / SPAN % 2 == 0),
                   "a transposed tile is copied word by word, and swapped neighbours stay neighbours");
 
-    // The row of copy number i in global memory and its place there. All sizes are powers of 2, so that the row of a sum
-    // is the sum of the rows: what changes from copy to copy of a thread is a constant.
+    // The row of copy number i in global memory and its place there. All sizes are powers of 2, so that the row of a
+    // sum is the sum of the rows: what changes from copy to copy of a thread is a constant.
     static constexpr DEVICE int row_of(int i) { return i / ACROSS % DOWN; }
     static constexpr DEVICE int place_of(int i) { return (i / (ACROSS * DOWN) * ACROSS + i % ACROSS) * WIDTH; }
 
@@ -42,8 +42,8 @@ struct Tile {
     static constexpr int EACH = ceil_div(COPIES, THREADS * PASSES);
     static_assert(PASSES <= 32, "a bit for each row");
 
-    // A thread's copies of one tile after the other along k. What the main loop needs for them is in registers: an address
-    // is one IMAD.WIDE, the predicates of seven rows are one R2P, and places in shared memory are immediates.
+    // A thread's copies of one tile after the other along k. What the main loop needs for them is in registers: an
+    // address is one IMAD.WIDE, the predicates of seven rows are one R2P, and places in shared memory are immediates.
     struct Copies {
         const T* from;  // the thread's first element in the next tile
         T* to;          // its place in the first stage
@@ -63,8 +63,8 @@ struct Tile {
             for (int p = 0; p < PASSES; ++p) rows |= static_cast<unsigned>(top + p * APART < x_end) << p;
         }
 
-        // Issue the copies of the next tile, to the stage that begins `stage` words behind the first; beyond the operand's
-        // ends they write zeros.
+        // Issue the copies of the next tile, to the stage that begins `stage` words behind the first; beyond the
+        // operand's ends they write zeros.
         DEVICE void issue(int stage) {
             T* tile = to + stage;
             if (COPIES >= THREADS || threadIdx.x < COPIES)
@@ -83,8 +83,8 @@ struct Tile {
     };
 };
 
-// A pipeline of COUNT stages of both operands' tiles in shared memory: while one step along k is multiplied, the copies of
-// the next ones are in flight.
+// A pipeline of COUNT stages of both operands' tiles in shared memory: while one step along k is multiplied, the copies
+// of the next ones are in flight.
 template <typename TileA, typename TileB, int STEP, int COUNT>
 struct Stages {
     static_assert(COUNT >= 2, "a stage is multiplied while another is filled");

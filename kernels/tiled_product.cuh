@@ -1,16 +1,16 @@
 // tiled_product.cuh: how a thread block computes its tile of a matrix product: the work of matmul_tiled.cu, for other
 // kernels as well. The sizes of the tile are template parameters, so that one kernel can use several.
 //
-// A block has Shape::THREADS threads along x and TiledProduct::WORDS elements of shared memory, aligned to 16 bytes, 48 KiB
-// at most.
+// A block has Shape::THREADS threads along x and TiledProduct::WORDS elements of shared memory, aligned to 16 bytes, 48
+// KiB at most.
 
 #pragma once
 #include "matmul.cuh"
 #include "tile_loader.cuh"
 
 // The sizes of a tile: a block computes BM x BN elements of c in steps of BK along k, a warp WM x WN of them, a thread
-// TM x TN. STAGES steps have room in shared memory. SLICES groups of warps share each step: every one takes its k-slice of
-// DEPTH.
+// TM x TN. STAGES steps have room in shared memory. SLICES groups of warps share each step: every one takes its k-slice
+// of DEPTH.
 template <int BM_, int BN_, int BK_, int WM_, int WN_, int TM_, int TN_, int STAGES_ = 3, int SLICES_ = 1>
 struct TileShape {
     static constexpr int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, TM = TM_, TN = TN_;
@@ -21,13 +21,13 @@ struct TileShape {
     static constexpr int LANES_M = WM / TM, LANES_N = WN / TN;
     static constexpr int SPAN = DEPTH < 16 ? DEPTH : 16;
     static_assert(BM % WM == 0 && BN % WN == 0, "a block's tile is made of warps' tiles");
-    static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of 32 threads' tiles");
+    static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of threads' tiles");
     static_assert(LANES_M % 2 == 0 && LANES_N % 2 == 0, "lanes alternate along m and n");
     static_assert(BK % SLICES == 0 && DEPTH % 2 == 0, "a k-slice is made of pairs of steps");
 };
 
-// What a thread holds of a tile at a step along k: COUNT elements, in vectors of WIDTH neighbours that are LANES vectors
-// apart.
+// What a thread holds of a tile at a step along k: COUNT elements, in vectors of WIDTH neighbours that are LANES
+// vectors apart.
 template <typename Tile, int COUNT, int LANES>
 struct Fragment {
     static constexpr int WIDTH = COUNT % VECTOR == 0 ? VECTOR : 2;
@@ -38,8 +38,8 @@ struct Fragment {
     // The place of element number p in the warp's tile.
     static DEVICE int place(int p, int lane) { return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH; }
 
-    // Load a step; `own` is the lane's first element in the tile's first step. As `step` is known at compile time, the rest
-    // of the address is an immediate of the load, and the swizzle only names other registers.
+    // Load a step; `own` is the lane's first element in the tile's first step. As `step` is known at compile time, the
+    // rest of the address is an immediate of the load, and the swizzle only names other registers.
     DEVICE void load(const T* own, int step) {
 #pragma unroll
         for (int p = 0; p < COUNT; p += WIDTH) {
@@ -50,8 +50,8 @@ struct Fragment {
     }
 };
 
-// What a thread sums of op(a) op(b) and, with COLUMNS, of the columns of op(b). The part_size of a launch with split-K is
-// what all threads of a slice hold of it.
+// What a thread sums of op(a) op(b) and, with COLUMNS, of the columns of op(b). The part_size of a launch with split-K
+// is what all threads of a slice hold of it.
 template <typename Shape, bool COLUMNS>
 struct Sums {
     T tile[Shape::TM][Shape::TN];
@@ -64,7 +64,8 @@ struct Sums<Shape, true> {
 };
 
 // The place of a thread: its slice, its number there, its warp in the block's tile, its lane in the warp's tile.
-// Neighbouring lanes go along n, then along m: a vector load takes fewer cycles where lanes two apart share its address.
+// Neighbouring lanes go along n, then along m: a vector load takes fewer cycles where lanes two apart share its
+// address.
 template <typename Shape>
 struct PlaceOf {
     int slice, thread, warp_m, warp_n, lane_m, lane_n;
@@ -82,9 +83,9 @@ struct PlaceOf {
 };
 
 // The tile of c at `row` and `column`, by all threads of a block. op(a) is contiguous along m where A_TRANSPOSED, op(b)
-// along k where B_TRANSPOSED. A_VECTORS (B_VECTORS): copy the operand by vectors, unless it is contiguous along k; its rows
-// in memory must be multiples of 16 bytes, and aligned. C_VECTORS: the same for c and what is like it. COLUMN_TOTALS: sum
-// the columns of op(b) from its tiles in shared memory.
+// along k where B_TRANSPOSED. A_VECTORS (B_VECTORS): copy the operand by vectors, unless it is contiguous along k; its
+// rows in memory must be multiples of 16 bytes, and aligned. C_VECTORS: the same for c and what is like it.
+// COLUMN_TOTALS: sum the columns of op(b) from its tiles in shared memory.
 //
 // A block that computes several tiles calls __syncthreads() before the next one.
 template <typename Shape, bool A_TRANSPOSED, bool B_TRANSPOSED, bool A_VECTORS, bool B_VECTORS, bool C_VECTORS,
@@ -116,9 +117,9 @@ struct TiledProduct {
         const T* shared;
         int own_a, own_b;  // where the thread's elements begin in a stage
         bool sums_columns;
-        int now = 0;                // the stage that is multiplied
-        const T* tiles = nullptr;   // where it is
-        FragmentA column_a[2];      // of a step and of the next
+        int now = 0;               // the stage that is multiplied
+        const T* tiles = nullptr;  // where it is
+        FragmentA column_a[2];     // of a step and of the next
         FragmentB row_b[2];
         Sum sum = {};
 
