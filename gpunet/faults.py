@@ -16,6 +16,9 @@ from gpunet.errors import KernelError
 STATUSES = frozenset((700, 702, 710, 714, 715, 716, 717, 718, 719))
 """CUDA's numbers for what a kernel does wrong, from cudaErrorIllegalAddress to cudaErrorLaunchFailure."""
 
+TIMEOUT = 702
+"""CUDA's number where the watchdog of a display ended a kernel."""
+
 launch_numbers = itertools.count()
 
 
@@ -35,9 +38,14 @@ def raise_fault(error: Exception, device: str, launched: Mapping[str, int], laun
         suspects = [launching]
     last, *before = suspects or ["that gpunet did not launch"]
     others = f", or one of those before it: {', '.join(before)}" if before else ""
+    lost = "The CUDA context of this process is lost: save nothing from the device, start the process anew."
+    if error.status == TIMEOUT:  # type: ignore[attr-defined]
+        raise KernelError(
+            f"{device}: the watchdog of the display ended the kernel {last}{others}, which ran too long ({error}). "
+            f"{lost} Use a GPU without a display, or make launches shorter: a smaller batch, or gn.Trainer(executor='graph')."
+        ) from error
     raise KernelError(
-        f"{device}: a fault in the kernel {last}{others} ({error}). The CUDA context of this process is lost: save "
-        "nothing from the device, start the process anew. To find the fault, run it on the simulated GPU, by "
-        "GPUNET_SIM_CHECK=1 with the device 'sim' (--device sim) or by `gpunet check`, or run it under "
+        f"{device}: a fault in the kernel {last}{others} ({error}). {lost} To find the fault, run it on the simulated "
+        "GPU, by GPUNET_SIM_CHECK=1 with the device 'sim' (--device sim) or by `gpunet check`, or run it under "
         "compute-sanitizer; CUDA_LAUNCH_BLOCKING=1 shows which launch it is."
     ) from error

@@ -50,6 +50,7 @@ METHODS = {
 }
 STATUS = {1: "cudaErrorInvalidValue", 35: "cudaErrorInsufficientDriver", 700: "cudaErrorIllegalAddress"} | {
     701: "cudaErrorLaunchOutOfResources",
+    702: "cudaErrorLaunchTimeout",
     719: "cudaErrorLaunchFailure",
 }
 VIEWS = ("reshape", "swapaxes", "view")

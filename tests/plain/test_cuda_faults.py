@@ -49,6 +49,13 @@ WAITS = {
 }
 
 
+def test_a_kernel_that_the_watchdog_ended_is_reported_as_such(gpu, kernels):
+    cupy_stand_in.cuda.faulty["second"] = 702
+    kernels[1]()
+    with pytest.raises(KernelError, match=r"the watchdog of the display ended the kernel second .*executor='graph'"):
+        gpu.synchronize()
+
+
 @pytest.mark.parametrize("status", [700, 719])
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_fault_is_raised_at_the_next_wait_with_the_kernels_name_and_the_way_out(gpu, kernels, wait, status):
@@ -122,10 +129,13 @@ def test_a_fault_is_not_taken_for_a_source_that_does_not_compile(gpu, kernels, m
         gn.ops.matmul(cupy_stand_in.zeros((2, 2)), cupy_stand_in.zeros((2, 2)), kernel="naive")
 
 
-def test_a_training_ends_with_the_kernels_name(gpu):
-    trainer = gn.Trainer(net().to("cuda"), optimizer=gn.SGD(0.1))
-    cupy_stand_in.cuda.faulty["sgd"] = 719
-    with pytest.raises(KernelError, match=r"sgd \(optimizers.cu\)"):
+@pytest.mark.parametrize(
+    ("executor", "name", "file"), [("graph", "sgd", "optimizers.cu"), ("auto", "mlp_train", "mlp_train.cu")]
+)
+def test_a_training_ends_with_the_kernels_name(gpu, executor, name, file):
+    trainer = gn.Trainer(net().to("cuda"), optimizer=gn.SGD(0.1), executor=executor)
+    cupy_stand_in.cuda.faulty[name] = 719
+    with pytest.raises(KernelError, match=rf"{name} \({file}\)"):
         trainer.fit(X, Y, epochs=2)
     assert trainer.history.stopped == "error"
 
