@@ -18,7 +18,7 @@ from benchmarks.numpy_step import NumpyStep
 from gpunet.cli.run import CHECKPOINT, LOG, Settings, load_parts, open_trainer
 from gpunet.cli.train import LEARNING_RATES
 from gpunet.training import Checkpoint, Log
-from gpunet.training.examples import check_training
+from gpunet.training.given import check_training
 from gpunet.training.step.host import NativeExecutor
 
 

@@ -111,7 +111,8 @@ class Loss(Versioned):
         """Take note of the data of a training, before its first step; by default of nothing.
 
         Args:
-            target: all targets on the host, as `check_target` returned them.
+            target: all targets on the host, as `check_target` returned them; of data that is not in memory, those of
+                the first batch, unless `counts_targets` says that all are needed.
             weight: (rows,) row weights, or None.
             classes: the names of the classes, or None.
             outputs: the shape of a row's output.
@@ -119,6 +120,11 @@ class Loss(Versioned):
         Raises:
             ArgumentError: settings that do not fit them.
         """
+
+    @property
+    def counts_targets(self) -> bool:
+        """Whether `begin` needs all targets of a training."""
+        return False
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return host targets as an array that `value_and_grad` takes, for rows of output of the given shape.
@@ -163,6 +169,10 @@ class ClassWeightedLoss(Loss):
     @class_weight.setter
     def class_weight(self, given: ClassWeight) -> None:
         self._weights = ClassWeights(given)
+
+    @property
+    def counts_targets(self) -> bool:
+        return isinstance(self._weights.given, str)
 
 
 class CrossEntropyLoss(ClassWeightedLoss):

@@ -154,6 +154,14 @@ def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
         DTypeError: no host array of real numbers.
         ShapeError: not one weight for each of the `n` samples.
     """
+    array = check_row_weights(weight, n, name)
+    if not array.any():
+        raise DataError(f"{name} is zero for every sample; at least one must count.")
+    return array
+
+
+def check_row_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
+    """Return the weights of some samples, which may all be zero; else as `check_weights`."""
     array = check_one_dimension(_real_array(weight, name), name)
     if len(array) != n:
         raise ShapeError(f"{name} has {len(array)} entries for {n} samples; give one for each sample.")
@@ -161,8 +169,6 @@ def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
     if array.min() < 0:
         row = int(np.argmax(array < 0))
         raise DataError(f"{name} is {array[row]} at row {row}; weights are zero or more.")
-    if not array.any():
-        raise DataError(f"{name} is zero for every sample; at least one must count.")
     return array
 
 
@@ -200,7 +206,7 @@ def host_array(value: Any, name: str) -> np.ndarray:
 
     Raises:
         DataError: masked entries; in a data frame, missing or infinite values.
-        DTypeError: an array on a GPU, a sparse matrix, or a data frame with other columns than real numbers.
+        DTypeError: an array on another device, a sparse matrix, or a data frame with other columns than real numbers.
         ShapeError: rows that differ in length.
     """
     columns = frame_columns(value)
@@ -221,6 +227,8 @@ def host_array(value: Any, name: str) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"{name} is no regular array, its rows may differ in length ({error}).") from None
+    except (TypeError, RuntimeError) as error:  # tensors of another device or dtype, or with a gradient
+        raise DTypeError(f"{name} cannot be read as an array: {error}") from None
     is_text = array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)
     return array.astype(str) if is_text else array
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gpunet.errors import ArgumentError, DataError
 from gpunet.training.protocol import Training
 
@@ -17,18 +15,30 @@ def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = Fal
     return sizes - {0}
 
 
-def check_batches(training: Training, x: np.ndarray, batch_size: int, drop_last: bool) -> int:
+def end_of_epoch(rows: int, position: int, batch_size: int, drop_last: bool) -> int:
+    """Return where an epoch over so many rows ends that goes on at `position`, in rows."""
+    return rows - (rows - position) % batch_size if drop_last else rows
+
+
+def check_batches(training: Training, shape: tuple[int, ...], batch_size: int, drop_last: bool) -> int:
     """Return the rows done of the epoch that `fit` begins with, after a look at all batches from there on.
+
+    Args:
+        training: what is trained.
+        shape: of the features, (rows, ...).
+        batch_size: as for `Trainer.fit`.
+        drop_last: likewise.
 
     Raises:
         ArgumentError: there is no batch, or one with fewer rows than the model or the ranks need.
         DataError: another number of rows than in the epoch that was interrupted.
     """
-    rows, position = len(x), _first_row(training, len(x))
+    rows, *of_row = shape
+    position = first_row(training, rows)
     sizes = batch_sizes(rows, position, batch_size, drop_last)
     if drop_last and rows < batch_size:
         raise ArgumentError(f"fit: drop_last leaves no batch of {batch_size} in {rows} rows; choose a smaller one.")
-    least = training.model.least_rows(x.shape[1:])
+    least = training.model.least_rows(tuple(of_row))
     if min(sizes) < least:
         done = f"of which {position} are done, " if position else ""
         raise ArgumentError(
@@ -40,10 +50,19 @@ def check_batches(training: Training, x: np.ndarray, batch_size: int, drop_last:
     return position
 
 
-def _first_row(training: Training, rows: int) -> int:
-    """Return where an epoch over so many rows begins: after an interruption of the same data where that was."""
-    if not training.position or rows == training.rows:
-        return training.position
-    if training.history.stopped == "error":  # what cannot be trained on need not be given again
+def first_row(training: Training, rows: int | None) -> int:
+    """Return where an epoch over so many rows begins: after an interruption of the same data where that was.
+
+    Args:
+        training: what is trained.
+        rows: of the epoch; None: not known, so that the data is taken for the same.
+
+    Raises:
+        DataError: another number of rows than in the epoch that was interrupted.
+    """
+    if training.history.stopped == "error" and rows != training.rows:  # what fails need not be given again
         return 0
-    raise DataError(f"X: {rows} rows; the epoch that was interrupted had {training.rows}. Give the same data.")
+    if not training.position or rows in (None, training.rows):
+        return training.position
+    had = training.rows or "batches of an iterable"
+    raise DataError(f"X: {rows} rows; the epoch that was interrupted had {had}. Give the same data.")

@@ -38,7 +38,10 @@ class Callback(Strict):
         return type(self).__name__
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
-        """Called before the first epoch; `total_rows` samples are to be trained on in this `fit`."""
+        """Called before the first epoch; `total_rows` samples are to be trained on in this `fit`.
+
+        Of an iterable of batches it is an estimate, and 0 where the iterable does not say its length.
+        """
 
     def on_step_end(self, trainer: Training, rows: int) -> None:
         """Called after each step with the number of its rows. Reading an array here makes the device wait.
@@ -86,7 +89,7 @@ class ProgressBar(Callback):
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
         from tqdm import tqdm  # 30 ms of importing, for who wants a bar
 
-        self._bar = tqdm(total=total_rows, unit=" samples", unit_scale=True, file=self.file, dynamic_ncols=True)
+        self._bar = tqdm(total=total_rows or None, unit=" samples", unit_scale=True, file=self.file, dynamic_ncols=True)
 
     def on_steps_end(self, trainer: Training, steps: int, rows: int) -> None:
         self._bar.update(rows)

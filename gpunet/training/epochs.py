@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from gpunet.errors import GpunetWarning
 from gpunet.optimizers.step import LONGEST_RUN
 from gpunet.training.batches import Batches, NextRows
 from gpunet.training.callbacks import Callback
+from gpunet.training.feeds import Feed, Portion
 from gpunet.training.history import Row
 from gpunet.training.interrupts import interruptible
 from gpunet.training.protocol import Training
@@ -34,46 +36,28 @@ class EpochLoop:
     Args:
         training: what is trained; its epoch, position, history and metrics advance.
         steps: its steps.
-        batch_size: rows of a step.
-        drop_last: whether an epoch ends before a last batch that is smaller.
-        order: returns the order of the rows in the epoch that begins or continues, (rows,).
+        feed: what it trains on.
         validate: evaluates the validation data; None: there are none.
     """
 
-    _batches: Batches
     _norms: np.ndarray | None = None
     """(rows,), what each row adds to the denominator of the loss; None: all the same, or no ranks share the batches."""
 
-    def __init__(
-        self,
-        training: Training,
-        steps: StepCache,
-        batch_size: int,
-        drop_last: bool,
-        order: Callable[[], np.ndarray],
-        validate: Validate | None,
-    ):
-        self._training, self._steps = training, steps
-        self._batch_size, self._drop_last, self._order, self._validate = batch_size, drop_last, order, validate
+    def __init__(self, training: Training, steps: StepCache, feed: Feed, validate: Validate | None):
+        self._training, self._steps, self._feed, self._validate = training, steps, feed, validate
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
 
-    def run(self, arrays: Sequence[np.ndarray], epochs: int) -> None:
-        """Run some epochs; the first completes the one that an interruption left unfinished.
-
-        Args:
-            arrays: features, targets and, if there are any, row weights, (rows, ...).
-            epochs: number of epochs.
-        """
+    def run(self, epochs: int) -> None:
+        """Run some epochs; the first completes the one that an interruption left unfinished."""
         training = self._training
         if training.ranks.size > 1:
-            self._norms = training.loss.norms(*arrays[1:])
-        self._batches = self._steps.load(arrays)
+            self._norms = training.loss.norms(*self._feed.arrays[1:])
+        self._feed.load()
         training.history.stopped = None
-        first = self._end(training.position) - training.position
         with interruptible(training.stop):
             try:
                 for callback in training.callbacks:
-                    callback.on_fit_begin(training, first + (epochs - 1) * self._end(0))
+                    callback.on_fit_begin(training, self._feed.total())
                 for _ in range(epochs):
                     self._run_epoch()
                     if training.history.stopped:
@@ -82,39 +66,42 @@ class EpochLoop:
                 training.history.stopped = "error"  # maybe in the middle of an update: nothing to write to a checkpoint
                 raise
             finally:
-                self._batches.release()
+                self._feed.release()
                 for callback in training.callbacks:
                     callback.on_fit_end(training)
 
-    def _end(self, position: int) -> int:
-        """Return where an epoch ends that goes on at `position`, in rows."""
-        rows = self._training.rows
-        return rows - (rows - position) % self._batch_size if self._drop_last else rows
-
     def _run_epoch(self) -> None:
-        training, ranks = self._training, self._training.ranks
-        order, end = self._order(), self._end(training.position)
-        self._batches.begin(*ranks.order(order, training.position, end, self._batch_size))
+        training = self._training
         if not training.position:
             training.optimizer.prepare().progress.first_skipped.fill(0)
-        if self._single:  # one table of learning rates for many calls
-            steps = -(-(end - training.position) // self._batch_size)
-            training.optimizer.prepare().progress.look_ahead(min(steps, LONGEST_RUN))
         began, first = time.perf_counter(), training.position
-        while training.position < end:
-            if training.history.stopped == "interrupted" and ranks.size == 1:
-                return
-            self._run_steps(order, end)
-        self._end_epoch(began, end - first)
+        portion = None
+        with closing(self._feed.portions(first)) as portions:
+            for portion in portions:
+                if not self._run_portion(portion):
+                    return
+        self._end_epoch(began, training.position - first, portion)
 
-    def _run_steps(self, order: np.ndarray, end: int) -> None:
-        """Run as many steps in one call as there are until Python must act, or until the epoch's end."""
+    def _run_portion(self, portion: Portion) -> bool:
+        """Run the steps of a portion; return False where Ctrl-C ended them."""
         training = self._training
-        left = end - training.position
-        count = min(self._batch_size, left)
-        step = self._step(count)
+        if self._single:  # one table of learning rates for many calls
+            steps = -(-(portion.end - training.position) // portion.count)
+            training.optimizer.prepare().progress.look_ahead(min(steps, LONGEST_RUN))
+        while training.position < portion.end:
+            if training.history.stopped == "interrupted" and training.ranks.size == 1:
+                return False
+            self._run_steps(portion)
+        return True
+
+    def _run_steps(self, portion: Portion) -> None:
+        """Run as many steps in one call as there are until Python must act, or until the portion's end."""
+        training = self._training
+        left = portion.end - training.position
+        count = min(portion.count, left)
+        step = self._step(portion.batches, count)
         if step.share is not None:
-            batch = order[training.position : training.position + count]
+            batch = portion.order[training.position : training.position + count]
             step.share.weigh(None if self._norms is None else self._norms[batch])
         steps = 1 if self._single else min(left // count, _steps_of_a_call(step))
         step.prepare()
@@ -130,19 +117,22 @@ class EpochLoop:
         for callback in training.callbacks:
             callback.on_steps_end(training, steps, steps * count)
 
-    def _step(self, count: int) -> Step:
-        kind = self._batches, count
+    def _step(self, batches: Batches, count: int) -> Step:
+        kind = batches, count
         running = self._training.running
-        make = partial(self._steps.make, kind, count, lambda rows: NextRows(self._batches, rows, running))
+        make = partial(self._steps.make, kind, count, lambda rows: NextRows(batches, rows, running))
         return self._steps.find(kind) or make()
 
-    def _end_epoch(self, began: float, rows: int) -> None:
-        """Read the sums of the epoch, which began at that time with so many rows left; validate; call callbacks."""
+    def _end_epoch(self, began: float, rows: int, portion: Portion | None) -> None:
+        """Read the sums of the epoch, which began at that time with so many rows left; validate; call callbacks.
+
+        Its last portion says how long a step takes.
+        """
         training, ranks = self._training, self._training.ranks
         first_skipped = training.optimizer.prepare().progress.first_skipped
         means, skipped = training.running.read_with(first_skipped, ranks.total)
-        if rows and (step := self._steps.find((self._batches, self._batch_size))) is not None:
-            step.seconds = (time.perf_counter() - began) * self._batch_size / rows
+        if portion is not None and rows and (step := self._steps.find((portion.batches, portion.count))) is not None:
+            step.seconds = (time.perf_counter() - began) * portion.count / rows
         if skipped and ranks.main:
             warnings.warn(
                 f"epoch {training.epoch + 1}: from step {skipped} of the training on, gradients were not finite; such "

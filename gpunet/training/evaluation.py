@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet.data.checks import host_array
+from gpunet.data.mapped import is_mapped
+from gpunet.errors import DataError
 from gpunet.losses import VALUES, Loss
 from gpunet.models import Model
 from gpunet.ops import softmax
 from gpunet.ops.activations import activation_function
-from gpunet.training.examples import check_examples, row_weights
+from gpunet.training.examples import row_weights
 from gpunet.training.metrics import Metric, accuracy, mean_absolute_error, r2_score, what_it_takes
 from gpunet.training.metrics.declared import Takes
+from gpunet.training.parts import Part, checked_parts
 
 sigmoid = activation_function("sigmoid")
 
@@ -28,7 +31,9 @@ def default_metrics(loss: Loss) -> dict[str, Metric]:
 
 
 class Evaluation:
-    """Evaluates a model on data that are checked once, however often it is called.
+    """Evaluates a model on data that are checked once, however often it is called; those of a file or an iterable anew.
+
+    The outputs and the targets of all rows are in memory at a time, the features of a part of them.
 
     Args:
         model: the model.
@@ -47,36 +52,47 @@ class Evaluation:
         model: Model,
         loss: Loss,
         metrics: Mapping[str, Metric],
-        X: ArrayLike,
-        y: ArrayLike,
+        X: Any,
+        y: Any,
         sample_weight: ArrayLike | None = None,
     ):
         self._model, self._loss, self._metrics = model, loss, metrics
-        x, self._target = check_examples(model, loss, X, y, model.classes)
-        self._x = model.convert(x)
-        self._weight = row_weights(model, loss, sample_weight, len(x))
-        self._y = host_array(y, "y").astype(np.float64) if loss.task in VALUES else None
+        self._given = X, y, sample_weight
+        self._parts = None if y is None or is_mapped(X, y) else list(self._read())
 
     def __call__(self) -> dict[str, float]:
-        """Return the loss and the metrics by name; NaN for a NaN model."""
-        outputs = self._model.ready_outputs(self._x)
-        results = {"loss": float(self._loss.value(outputs, self._target, self._weight))}
-        if self._y is not None:
-            outputs = self._model.decode(outputs, self._loss.task).reshape(self._y.shape)
+        """Return the loss and the metrics by name; NaN for a NaN model.
+
+        Raises:
+            DataError, DTypeError, ShapeError: a batch of an iterable that cannot be used.
+        """
+        ready = self._model.ready_outputs
+        parts = [(ready(part.x), part.target, part.y, part.weight) for part in self._parts or self._read()]
+        outputs, target, y, weight = map(_joined, zip(*parts, strict=True))
+        weight = row_weights(self._model, self._loss, weight, len(target))
+        results = {"loss": float(self._loss.value(outputs, target, weight))}
+        if self._loss.task in VALUES:
+            outputs, target = self._model.decode(outputs, self._loss.task).reshape(y.shape), y.astype(np.float64)
         if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not continue
             return results | dict.fromkeys(self._metrics, math.nan)
         takes = {name: what_it_takes(metric) for name, metric in self._metrics.items()}
-        seen = {kind: self._seen_by_metrics(outputs, kind) for kind in set(takes.values())}
+        seen = {kind: self._seen_by_metrics(outputs, target, kind) for kind in set(takes.values())}
         return results | {name: float(metric(*seen[takes[name]])) for name, metric in self._metrics.items()}
 
-    def _seen_by_metrics(self, outputs: np.ndarray, takes: Takes) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self) -> Iterator[Part]:
+        """Yield the data part by part, the features as the layers take them."""
+        model = self._model
+        for part in checked_parts(model, self._loss, *self._given, classes=model.classes):
+            yield part._replace(x=model.convert(part.x))
+
+    def _seen_by_metrics(self, outputs: np.ndarray, target: np.ndarray, takes: Takes) -> tuple[np.ndarray, np.ndarray]:
         """Return targets and predictions as metrics take them, from outputs, or of a regression from predictions.
 
         `gpunet.training.metrics` says what they take.
         """
-        task, target = self._loss.task, self._target
-        if self._y is not None:
-            return self._y, outputs
+        task = self._loss.task
+        if task in VALUES:
+            return target, outputs
         if task == "classification":
             target = target.reshape(-1, *target.shape[outputs.ndim - 1 :])
             outputs = outputs.reshape(-1, outputs.shape[-1])
@@ -85,6 +101,15 @@ class Evaluation:
             answers = sigmoid(outputs.astype(np.float64)) if takes == "probabilities" else (outputs > 0).astype(int)
             return (target > 0.5).astype(int).ravel(), answers.ravel()
         return target, self._model.decode(outputs, task)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Return the arrays of all parts as one, `None`s as None."""
+    if len(parts) == 1 or all(part is None for part in parts):
+        return parts[0]
+    if any(part is None for part in parts):
+        raise DataError("some batches have row weights and others none; give them to all.")
+    return np.concatenate(parts)
 
 
 def _judged(target: np.ndarray, logits: np.ndarray, takes: Takes) -> tuple[np.ndarray, np.ndarray]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet.arguments import shown
 from gpunet.data import check_lengths, check_weights, split_indices
 from gpunet.data.checks import as_dtype, host_array
 from gpunet.data.labels import label_indices
-from gpunet.errors import ArgumentError, DataError, GpunetError, StateError
+from gpunet.errors import ArgumentError, DataError, StateError
 from gpunet.losses import VALUES, Loss
 from gpunet.models import Model
 
@@ -61,49 +58,6 @@ def check_examples(
     return x, target
 
 
-class Examples(NamedTuple):
-    """What a training takes.
-
-    Attributes:
-        arrays: features in their own dtype, targets and, if there are any, row weights of the rows to train on.
-        validation: data (X, y) or (X, y, weights) to validate on, raw, or None.
-        classes: the names of the classes, or None.
-    """
-
-    arrays: list[np.ndarray]
-    validation: tuple[ArrayLike, ...] | None
-    classes: tuple[str, ...] | None
-
-
-def check_training(
-    model: Model,
-    loss: Loss,
-    X: ArrayLike,
-    y: ArrayLike,
-    *,
-    validation: float | tuple[ArrayLike, ...] | None,
-    sample_weight: ArrayLike | None,
-    seed: int,
-) -> Examples:
-    """Check what `Trainer.fit` was given, whose documentation says what that may be."""
-    X, y = host_array(X, "X"), host_array(y, "y")
-    classes = class_names(model, loss, y)
-    x, target = check_examples(model, loss, X, y, classes)
-    weight = None if sample_weight is None else check_weights(sample_weight, len(x), "sample_weight")
-    if isinstance(validation, int | float | np.floating):
-        kept, held_out = hold_out(loss, y, float(validation), seed=seed)
-        validation = X[held_out], y[held_out]
-        x, target = x[kept], target[kept]
-        if weight is not None:
-            check_weights(weight[held_out], len(held_out), "sample_weight of the rows held out")
-            validation = *validation, weight[held_out]
-            weight = weight[kept]
-    elif validation is not None:
-        check_validation(model, loss, validation, classes)
-    weight = row_weights(model, loss, weight, len(x), "sample_weight, without the rows held out,")
-    return Examples([a for a in (x, target, weight) if a is not None], validation, classes)
-
-
 def row_weights(
     model: Model, loss: Loss, weight: ArrayLike | None, rows: int, name: str = "sample_weight"
 ) -> np.ndarray | None:
@@ -119,20 +73,6 @@ def row_weights(
     checked = check_weights(weight, rows, name)
     scaled: np.ndarray = (checked / checked.mean(dtype=np.float64)).astype(model.dtype)
     return scaled
-
-
-def check_validation(model: Model, loss: Loss, validation: Any, classes: tuple[str, ...] | None) -> None:
-    """Refuse validation data before the first step, not after the first epoch."""
-    if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
-        raise ArgumentError(
-            f"fit: validation must be a share of the rows, (X, y) or (X, y, weights), got {shown(validation)}."
-        )
-    X, y, weight = (*validation, None)[:3]
-    try:
-        x, _ = check_examples(model, loss, X, y, classes)
-        row_weights(model, loss, weight, len(x))
-    except GpunetError as error:
-        raise type(error)(f"validation: {error}") from None
 
 
 def hold_out(loss: Loss, y: np.ndarray, share: float, *, seed: int) -> tuple[np.ndarray, ...]:

@@ -5,17 +5,16 @@ It takes host arrays, checks them and moves them to the device once. `epochs.py`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet import random
 from gpunet.arguments import whole
 from gpunet.attributes import Strict
+from gpunet.data.iterables import check_iterable
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, StateError
 from gpunet.losses import Loss
@@ -23,13 +22,12 @@ from gpunet.models import Model
 from gpunet.optimizers import Optimizer
 from gpunet.registry import Custom, checked
 from gpunet.training import checkpoint
-from gpunet.training.batch_sizes import check_batches
 from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import Evaluation, default_metrics
-from gpunet.training.examples import Examples, check_training
 from gpunet.training.explain import Explanation
+from gpunet.training.feeds import Asked, feed_for
 from gpunet.training.history import History
 from gpunet.training.metrics import Metric
 from gpunet.training.running import RunningMeans
@@ -68,7 +66,7 @@ class Trainer(Versioned):
         history: a row for each epoch.
         epoch: epochs done.
         position: rows done of an epoch that was interrupted.
-        rows: rows of the data last trained on.
+        rows: rows of an epoch of the data last trained on; 0 where an iterable has not shown them yet.
         ranks: who trains: this process alone, or with others.
     """
 
@@ -127,13 +125,13 @@ class Trainer(Versioned):
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Iterable[Any],
+        y: ArrayLike | None = None,
         *,
         epochs: int = 10,
         batch_size: int = 32,
         drop_last: bool = False,
-        validation: float | tuple[ArrayLike, ...] | None = None,
+        validation: float | tuple[ArrayLike, ...] | Iterable[Any] | None = None,
         shuffle: bool = True,
         sample_weight: ArrayLike | None = None,
     ) -> History:
@@ -141,17 +139,25 @@ class Trainer(Versioned):
 
         Ctrl-C stops training at the end of a step, within some 50 ms; a second Ctrl-C at once.
 
+        What need not be in memory is loaded by a thread while steps run: `np.memmap`s, row by row, and an iterable of
+        batches (X, y) or (X, y, weight), such as a PyTorch DataLoader or a list, which each epoch iterates anew. Its
+        batches may differ in their number of rows; `batch_size`, `shuffle` and `drop_last` have no effect. An epoch
+        that was interrupted goes on behind the batches that were done, which are skipped; one in which the iterable
+        failed begins anew.
+
         Args:
             X: (rows, features...) host arrays, lists, or a data frame (pandas, polars, pyarrow) of real numbers,
                 standardised by the model's scaler if it has one; or integers (rows, ...), where the model's first layer
                 takes indices. Integers, and what is standardised, stay in their own dtype and are converted batch by
-                batch. A GPU keeps the data; another `fit` uploads what has changed.
-            y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss takes them.
+                batch. A GPU keeps the data; another `fit` uploads what has changed. Or an iterable of batches.
+            y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss takes them; None
+                for an iterable, whose names of classes must be those of `model.classes`.
             epochs: number of epochs, >= 1.
             batch_size: rows of a step, >= 1; at most all rows.
             drop_last: whether an epoch leaves out the rows that do not fill a last batch.
             validation: a share of the rows to hold out (stratified for class labels), with their weights; or data
-                (X, y) or (X, y, weights). The loss is weighted by them; in the metrics each row counts as one.
+                (X, y) or (X, y, weights), or an iterable of batches of these, whose outputs and targets are in memory
+                at a time. The loss is weighted by them; in the metrics each row counts as one.
             shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
             sample_weight: (rows,) weights >= 0 of the rows in the loss.
 
@@ -159,39 +165,26 @@ class Trainer(Versioned):
             The history, earlier calls included.
 
         Raises:
-            ArgumentError, DataError, DTypeError, ShapeError: unusable arguments or data; nothing was changed.
+            ArgumentError, DataError, DTypeError, ShapeError: unusable arguments or data; nothing was changed. Or, of an
+                iterable, a batch that cannot be used or is not there; the steps on those before it are done.
+            Exception: what an iterable raises, likewise.
         """
         with self.ranks.together():
             epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
-            examples = check_training(
-                self.model, self.loss, X, y, validation=validation, sample_weight=sample_weight, seed=self.seed
-            )
-            rows, position = len(examples.arrays[0]), check_batches(self, examples.arrays[0], batch_size, drop_last)
-            if self.epoch == self.position == 0:
-                self._begin(examples)
+            asked = Asked(epochs, batch_size, drop_last, shuffle, validation, sample_weight)
+            feed = feed_for(self, self._steps, X, y, asked)
             self.attach()
-        if position != self.position:
-            self.position = position
+        if feed.position != self.position:
+            self.position = feed.position
             self.running.reset()
-        asked = {"batch_size": batch_size, "epochs": epochs, "shuffle": shuffle, "drop_last": drop_last}
-        self.ranks.begin(self, examples.arrays, **asked)
-        self.model.classes, self.rows = examples.classes, rows
-        held_out = examples.validation
+        alike = {"batch_size": batch_size, "epochs": epochs, "shuffle": shuffle, "drop_last": drop_last}
+        self.ranks.begin(self, feed.arrays, **alike)
+        self.model.classes, self.rows = feed.classes, feed.rows
+        held_out = feed.validation
         validate = None if held_out is None else Evaluation(self.model, self.loss, self.metrics, *held_out)
-        loop = EpochLoop(self, self._steps, batch_size, drop_last, partial(self._order, shuffle), validate)
         with self.model.device.activate(), self.ranks.guard():
-            loop.run(examples.arrays, epochs)
+            EpochLoop(self, self._steps, feed, validate).run(epochs)
         return self.history
-
-    def _begin(self, examples: Examples) -> None:
-        """Let the loss take note of the data of a training."""
-        x, target, *weights = examples.arrays
-        outputs = self.model.output_shape(x.shape[1:])
-        self.loss.begin(target, weights[0] if weights else None, examples.classes, outputs)
-
-    def _order(self, shuffle: bool) -> np.ndarray:
-        """Return the order of the rows in the epoch that begins or continues, (rows,)."""
-        return random.permutation(self.rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(self.rows)
 
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
         """Run one training step on one batch, without waiting for the device. Several ranks all get the whole batch.
@@ -215,11 +208,15 @@ class Trainer(Versioned):
         """
         return self._steps.run([X, y] if weight is None else [X, y, weight])
 
-    def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> dict[str, float]:
+    def evaluate(
+        self, X: ArrayLike | Iterable[Any], y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
         """Return {"loss": ..., "accuracy": ...} on data as for `fit`, with its errors; NaN for a NaN model.
 
         The loss is weighted by `sample_weight`; in the metrics each row counts as one.
         """
+        if y is None:
+            check_iterable(X, "evaluate")
         return Evaluation(self.model, self.loss, self.metrics, X, y, sample_weight)()
 
     def explain(self) -> Explanation:

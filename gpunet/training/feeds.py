@@ -1,0 +1,246 @@
+"""What an epoch trains on, portion by portion: arrays that are there as a whole, or what is loaded while steps run."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from gpunet import random
+from gpunet.data.iterables import check_iterable
+from gpunet.data.mapped import is_mapped
+from gpunet.errors import ArgumentError
+from gpunet.training.batch_sizes import check_batches, end_of_epoch, first_row
+from gpunet.training.batches import Batches
+from gpunet.training.given import check_mapped, check_training
+from gpunet.training.loading import loads
+from gpunet.training.parts import check_validation
+from gpunet.training.protocol import Training
+from gpunet.training.step import StepCache
+from gpunet.training.streams import IterableStream, MappedStream, Order, Stream
+
+
+class Asked(NamedTuple):
+    """What `Trainer.fit` was asked for; the documentation is there."""
+
+    epochs: int
+    batch_size: int
+    drop_last: bool
+    shuffle: bool
+    validation: Any
+    sample_weight: Any
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A part of an epoch that lies ready for its steps.
+
+    Attributes:
+        batches: hands out the rows.
+        count: rows of a batch; only the last may have fewer.
+        end: rows of the epoch that are done after this portion.
+        order: (rows,), which rows of the data the rows of the epoch are; empty where no ranks share them.
+    """
+
+    batches: Batches
+    count: int
+    end: int
+    order: np.ndarray
+
+
+class Feed(Protocol):
+    """What the epochs of one `fit` train on.
+
+    Attributes:
+        arrays: features, targets and, if there are any, row weights, where all are in memory; else nothing.
+        rows: rows of an epoch, 0 where that is not known.
+        position: rows done of the epoch that `fit` begins with.
+        validation: data (X, y, weights or None) to validate on, raw; of an iterable (itself, None, None); or None.
+        classes: the names of the classes, or None.
+        shown: features, targets and, if there are any, row weights that the loss takes note of; those of the first
+            batch where not all are in memory, unless it counts all targets.
+    """
+
+    rows: int
+    position: int
+    validation: Any
+    classes: tuple[str, ...] | None
+
+    @property
+    def arrays(self) -> Sequence[np.ndarray]: ...
+
+    @property
+    def shown(self) -> Sequence[np.ndarray]: ...
+
+    def total(self) -> int:
+        """Return how many rows `fit` will train on, 0 where that is not known."""
+
+    def load(self) -> None:
+        """Bring the data to where the training takes place; on the model's device."""
+
+    def portions(self, position: int) -> Generator[Portion]:
+        """Yield the portions of an epoch of which so many rows are done."""
+
+    def release(self) -> None:
+        """Let go of the data in host memory."""
+
+
+def feed_for(training: Training, steps: StepCache, X: Any, y: Any, asked: Asked) -> Feed:
+    """Return the feed for what `Trainer.fit` was given, after checks; the loss takes note of the first.
+
+    Errors are those of `Trainer.fit`.
+    """
+    feed: Feed
+    if y is None:
+        feed = _iterable_feed(training, steps, X, asked)
+    elif training.ranks.size == 1 and is_mapped(X, y):
+        feed = _mapped_feed(training, steps, X, y, asked)
+    else:
+        feed = ArrayFeed(training, steps, X, y, asked)
+    if training.epoch == training.position == 0:
+        x, target, *weights = feed.shown
+        outputs = training.model.output_shape(x.shape[1:])
+        training.loss.begin(target, weights[0] if weights else None, feed.classes, outputs)
+    return feed
+
+
+class ArrayFeed:
+    """Feeds arrays in memory: an epoch is one portion. Arguments as for `feed_for`."""
+
+    _batches: Batches
+
+    def __init__(self, training: Training, steps: StepCache, X: Any, y: Any, asked: Asked):
+        examples = check_training(
+            training.model,
+            training.loss,
+            X,
+            y,
+            validation=asked.validation,
+            sample_weight=asked.sample_weight,
+            seed=training.seed,
+        )
+        self._training, self._steps, self._asked = training, steps, asked
+        self.arrays, self.validation, self.classes = examples.arrays, examples.validation, examples.classes
+        self.shown = self.arrays
+        shape = self.arrays[0].shape
+        self.rows, self.position = shape[0], check_batches(training, shape, asked.batch_size, asked.drop_last)
+        self._order = _order(training, self.rows, asked.shuffle)
+
+    def _end(self, position: int) -> int:
+        return end_of_epoch(self.rows, position, self._asked.batch_size, self._asked.drop_last)
+
+    def total(self) -> int:
+        return self._end(self.position) - self.position + (self._asked.epochs - 1) * self._end(0)
+
+    def load(self) -> None:
+        self._batches = self._steps.load(self.arrays)
+
+    def portions(self, position: int) -> Generator[Portion]:
+        order, end, count = self._order(), self._end(position), self._asked.batch_size
+        self._batches.begin(*self._training.ranks.order(order, position, end, count))
+        yield Portion(self._batches, count, end, order)
+
+    def release(self) -> None:
+        self._batches.release()
+
+
+class StreamFeed:
+    """Feeds batches that are loaded while the steps on others run.
+
+    Args:
+        training: what is trained.
+        steps: its steps.
+        stream: the batches.
+        position: as in `Feed`.
+        epochs: as for `Trainer.fit`.
+        validation: as in `Feed`.
+        classes: likewise.
+        counted: all targets and, if there are any, row weights, where the loss counts them.
+    """
+
+    arrays: Sequence[np.ndarray] = ()
+
+    def __init__(
+        self,
+        training: Training,
+        steps: StepCache,
+        stream: Stream,
+        position: int,
+        epochs: int,
+        validation: Any,
+        classes: tuple[str, ...] | None,
+        counted: Sequence[np.ndarray] = (),
+    ):
+        self._training, self._steps, self._stream = training, steps, stream
+        self.rows, self.position, self.validation, self.classes = stream.rows, position, validation, classes
+        first = stream.begin(position)
+        self.shown: Sequence[np.ndarray] = [*first[:1], *(counted or first[1:])]
+        self._total = stream.total(position, len(first[0]) if first else 0, epochs)
+        self._batches: Batches | None = None
+
+    def total(self) -> int:
+        return self._total
+
+    def load(self) -> None:
+        """Do nothing: each portion is loaded when its turn comes."""
+
+    def portions(self, position: int) -> Generator[Portion]:
+        with closing(loads(self._stream.batches(position))) as coming:
+            for load in coming:
+                self._batches = batches = self._steps.load(load.arrays)
+                batches.begin(np.arange(len(load.arrays[0])), 0)
+                position += load.rows
+                yield Portion(batches, load.count, position, np.empty(0, np.int64))
+        self._training.rows = self._stream.rows or position
+
+    def release(self) -> None:
+        if self._batches is not None:
+            self._batches.release()
+
+
+def _iterable_feed(training: Training, steps: StepCache, X: Any, asked: Asked) -> StreamFeed:
+    check_iterable(X, "fit")
+    if asked.sample_weight is not None:
+        raise ArgumentError("fit: sample_weight goes with arrays; let the iterable yield (X, y, weight).")
+    if isinstance(asked.validation, int | float | np.floating):
+        raise ArgumentError(
+            "fit: a share of an iterable cannot be held out; give validation data (X, y), or an iterable of them."
+        )
+    if training.ranks.size > 1:
+        raise ArgumentError("fit: several ranks train on arrays, not on an iterable of batches.")
+    if hasattr(X, "__next__") and asked.epochs > 1:
+        raise ArgumentError(
+            f"fit: {asked.epochs} epochs, but X is a generator or another iterator, which can be iterated once; give a "
+            "list, a DataLoader, or an object whose __iter__ begins anew."
+        )
+    if training.loss.counts_targets and training.epoch == training.position == 0:
+        raise ArgumentError(
+            f"fit: {training.loss!r} counts the labels of all rows, which an iterable does not show; give a weight for "
+            "each class."
+        )
+    model, loss, validation = training.model, training.loss, asked.validation
+    if validation is not None:
+        validation = check_validation(model, loss, validation, model.classes)
+    stream = IterableStream(model, loss, model.classes, X)
+    return StreamFeed(training, steps, stream, first_row(training, None), asked.epochs, validation, model.classes)
+
+
+def _mapped_feed(training: Training, steps: StepCache, X: Any, y: Any, asked: Asked) -> StreamFeed:
+    model, loss, sizes = training.model, training.loss, (asked.batch_size, asked.drop_last)
+    examples = check_mapped(
+        model, loss, X, y, validation=asked.validation, sample_weight=asked.sample_weight, seed=training.seed
+    )
+    rows, validation, classes, counted = examples
+    position = check_batches(training, rows.shape, *sizes)
+    stream = MappedStream(model, loss, classes, rows, _order(training, rows.shape[0], asked.shuffle), *sizes)
+    return StreamFeed(training, steps, stream, position, asked.epochs, validation, classes, counted)
+
+
+def _order(training: Training, rows: int, shuffle: bool) -> Order:
+    def order() -> np.ndarray:
+        return random.permutation(rows, seed=training.seed, epoch=training.epoch) if shuffle else np.arange(rows)
+
+    return order

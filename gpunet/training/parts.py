@@ -1,0 +1,124 @@
+"""Data that is checked part by part: all at once, by the blocks of a file, or by the batches of an iterable."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.arguments import shown
+from gpunet.data import check_lengths
+from gpunet.data.checks import check_row_weights, host_array
+from gpunet.data.iterables import is_iterable, parts_of_batch
+from gpunet.data.mapped import MappedRows, is_mapped
+from gpunet.errors import ArgumentError, DataError, GpunetError, ShapeError
+from gpunet.losses import Loss
+from gpunet.models import Model
+from gpunet.training.examples import check_examples, row_weights
+
+
+class Part(NamedTuple):
+    """Some rows of data that were checked.
+
+    Attributes:
+        x: features as `Model.check` returns them.
+        target: targets as the loss takes them.
+        y: raw targets.
+        weight: raw row weights, or None.
+    """
+
+    x: np.ndarray
+    target: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+
+
+def checked_parts(
+    model: Model, loss: Loss, X: Any, y: Any, weight: Any, *, classes: tuple[str, ...] | None
+) -> Iterator[Part]:
+    """Check data part by part.
+
+    Args:
+        model: as for `check_examples`.
+        loss: likewise.
+        X: data in memory, which are one part; memory-mapped, which are several; or an iterable of batches (X, y) or
+            (X, y, weight).
+        y: the targets; None where X is an iterable.
+        weight: row weights, or None.
+        classes: as for `check_examples`.
+
+    Raises:
+        ArgumentError: row weights for a loss that takes none.
+        DataError: an iterable without batches; else as for `check_examples`.
+    """
+    place = None
+    for place, parts in _parts(X, y, weight):
+        raw_x, raw_y, raw_weight = (*parts, None)[:3]
+        try:
+            x, target = check_examples(model, loss, raw_x, raw_y, classes)
+            if raw_weight is not None:
+                loss.require_weight()
+                raw_weight = check_row_weights(raw_weight, len(x), "weight" if y is None else "sample_weight")
+        except GpunetError as error:
+            raise type(error)(f"{place}{error}") from None
+        yield Part(x, target, host_array(raw_y, "y"), raw_weight)
+    if place is None:
+        raise DataError("the iterable gave no batches; a generator, for one, can be iterated once.")
+
+
+def _parts(X: Any, y: Any, weight: Any) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield the parts that `checked_parts` checks, each with what errors say of its place."""
+    if y is None:
+        for number, batch in enumerate(X, 1):
+            yield f"batch {number}: ", parts_of_batch(batch, f"batch {number}")
+    elif is_mapped(X, y):
+        first = 0
+        weights = [] if weight is None else [check_row_weights(weight, len(X), "sample_weight")]
+        for block in MappedRows([*mapped_arrays(X, y), *weights]):
+            yield f"in the block from row {first} on: " if first else "", block
+            first += len(block[0])
+    else:
+        yield "", (X, y, weight)
+
+
+def mapped_arrays(X: Any, y: Any) -> list[np.ndarray]:
+    """Return both as arrays, memory-mapped ones as they are."""
+    arrays = [a if is_mapped(a) else host_array(a, name) for a, name in ((X, "X"), (y, "y"))]
+    for a, name in zip(arrays, ("X", "y"), strict=True):
+        if not a.ndim:
+            raise ShapeError(f"{name} is a single number; give an array with one row for each sample.")
+    check_lengths(X=arrays[0], y=arrays[1])
+    return arrays
+
+
+def check_validation(
+    model: Model, loss: Loss, validation: Any, classes: tuple[str, ...] | None
+) -> tuple[Any, Any, Any]:
+    """Refuse validation data before the first step, not after the first epoch; of an iterable, its first batch.
+
+    Returns:
+        X, y and weights or None; of an iterable, itself and `None`s.
+    """
+    is_data = isinstance(validation, tuple | list) and len(validation) in (2, 3)
+    if not is_data and (isinstance(validation, tuple | list) or not is_iterable(validation)):
+        raise ArgumentError(
+            "fit: validation must be a share of the rows, (X, y) or (X, y, weights), or an iterable of batches of "
+            f"these, got {shown(validation)}."
+        )
+    if hasattr(validation, "__next__"):
+        raise ArgumentError(
+            "fit: validation is a generator or another iterator, which can be iterated once; give a DataLoader, or an "
+            "object whose __iter__ begins anew."
+        )
+    X, y, weight = (*validation, None)[:3] if is_data else (validation, None, None)
+    parts = checked_parts(model, loss, X, y, weight, classes=classes)
+    try:
+        deque(parts if is_data else itertools.islice(parts, 1), maxlen=0)
+        if is_data:
+            row_weights(model, loss, weight, len(y))
+    except GpunetError as error:
+        raise type(error)(f"validation: {error}") from None
+    return X, y, weight

@@ -1,0 +1,187 @@
+"""Training data that is not in memory: batches that come one by one and are checked when they come."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.data.checks import as_dtype, check_row_weights
+from gpunet.data.iterables import length, parts_of_batch
+from gpunet.data.mapped import MappedRows
+from gpunet.errors import DataError, GpunetError
+from gpunet.losses import Loss
+from gpunet.models import Model
+from gpunet.training.batch_sizes import end_of_epoch
+from gpunet.training.examples import check_examples
+
+Order = Callable[[], np.ndarray]
+"""Returns the order of the rows in the epoch that begins or continues, (rows,)."""
+
+
+class Stream(ABC):
+    """The batches of an epoch as the layers and the loss take them.
+
+    Args:
+        model: what the data is for.
+        loss: likewise.
+        classes: the names that text labels are looked up in.
+
+    Attributes:
+        rows: rows of an epoch; 0: not known before it has ended.
+    """
+
+    rows = 0
+
+    def __init__(self, model: Model, loss: Loss, classes: tuple[str, ...] | None):
+        self._model, self._loss, self._classes = model, loss, classes
+        self._kinds: list[Any] | None = None
+        self._begun: Iterator[list[np.ndarray]] | None = None
+
+    def begin(self, position: int) -> list[np.ndarray]:
+        """Load and check the first batch of an epoch, of which so many rows are done; return its arrays.
+
+        They are none where all rows are done. Errors are those of `batches`.
+        """
+        batches = self.batches(position)
+        first = list(itertools.islice(batches, 1))
+        self._begun = itertools.chain(first, batches)
+        return first[0] if first else []
+
+    def batches(self, position: int) -> Iterator[list[np.ndarray]]:
+        """Yield the batches of an epoch of which so many rows are done: features, targets, maybe row weights.
+
+        Raises:
+            DataError: batches that cannot be used, that differ in the shape or the dtype of their rows, or that are
+                fewer than the iterable says.
+            Exception: what the iterable raises.
+        """
+        begun, self._begun = self._begun, None
+        return begun or self._checked(position)
+
+    @abstractmethod
+    def raw(self, position: int) -> Iterator[tuple[int, Sequence[Any]]]:
+        """Yield the raw batches that are left after so many rows, each with its number."""
+
+    @abstractmethod
+    def total(self, position: int, count: int, epochs: int) -> int:
+        """Return the rows of some epochs, the first of which goes on at a position, its first batch having `count`.
+
+        0 where that is not known.
+        """
+
+    def _checked(self, position: int) -> Iterator[list[np.ndarray]]:
+        for number, parts in self.raw(position):
+            try:
+                yield self._arrays(*parts)
+            except GpunetError as error:
+                raise type(error)(f"batch {number}: {error}") from None
+
+    def _arrays(self, X: Any, y: Any, weight: Any = None) -> list[np.ndarray]:
+        """Return a batch as arrays."""
+        arrays = list(check_examples(self._model, self._loss, X, y, self._classes))
+        if weight is not None:
+            self._loss.require_weight()
+            weight = check_row_weights(weight, len(arrays[0]))
+            arrays.append(as_dtype(weight, self._model.dtype, "weight"))
+        kinds = [(a.shape[1:], a.dtype) for a in arrays]
+        self._kinds = self._kinds or kinds
+        if kinds != self._kinds:
+            was, now = (", ".join(f"{shape} {dtype}" for shape, dtype in of) for of in (self._kinds, kinds))
+            raise DataError(f"rows of {now}, where those of the first batch are {was}; all must be alike.")
+        least = self._model.least_rows(arrays[0].shape[1:])
+        if len(arrays[0]) < least:
+            raise DataError(
+                f"{len(arrays[0])} row(s), but the model needs {least} or more in a batch, as batch norm does; let the "
+                "iterable leave out a smaller last batch (a DataLoader: drop_last=True)."
+            )
+        return arrays
+
+
+class IterableStream(Stream):
+    """An iterable of batches (X, y) or (X, y, weight), iterated once an epoch; other arguments as for `Stream`."""
+
+    def __init__(self, model: Model, loss: Loss, classes: tuple[str, ...] | None, source: Iterable[Any]):
+        super().__init__(model, loss, classes)
+        self._source, self._length = source, length(source)
+
+    def total(self, position: int, count: int, epochs: int) -> int:
+        return max(count * (self._length or 0) * epochs - position, 0)
+
+    def raw(self, position: int) -> Iterator[tuple[int, Sequence[Any]]]:
+        number = done = 0
+        for number, batch in _numbered(self._source):
+            parts = parts_of_batch(batch, f"batch {number}")
+            if done < position:
+                done += len(parts[0])
+            else:
+                _check_position(done, position)
+                yield number, parts
+        if number < (self._length or 1):
+            of = f" of {self._length}" if self._length else ""
+            raise DataError(
+                f"the iterable ended after {number}{of} batches. Each epoch iterates it anew, which a generator and "
+                "other iterators do not serve; give a list, a DataLoader, or an object whose __iter__ begins anew."
+            )
+        _check_position(done, position)
+
+
+class MappedStream(Stream):
+    """Memory-mapped rows in batches.
+
+    Args:
+        model: as for `Stream`.
+        loss: likewise.
+        classes: likewise.
+        data: raw features and targets, and ready row weights, if there are any.
+        order: the order of the rows in each epoch.
+        batch_size: rows of a batch.
+        drop_last: whether an epoch ends before a last batch that is smaller.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        classes: tuple[str, ...] | None,
+        data: MappedRows,
+        order: Order,
+        batch_size: int,
+        drop_last: bool,
+    ):
+        super().__init__(model, loss, classes)
+        self.rows = data.shape[0]
+        self._data, self._order, self._batch_size, self._drop_last = data, order, batch_size, drop_last
+
+    def _end(self, position: int) -> int:
+        return end_of_epoch(self.rows, position, self._batch_size, self._drop_last)
+
+    def total(self, position: int, count: int, epochs: int) -> int:
+        return self._end(position) - position + (epochs - 1) * self._end(0)
+
+    def raw(self, position: int) -> Iterator[tuple[int, Sequence[Any]]]:
+        order = self._order()[: self._end(position)]
+        for number, start in enumerate(range(position, len(order), self._batch_size), 1):
+            yield number, self._data.take(order[start : start + self._batch_size])
+
+
+def _numbered(source: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield the batches with their numbers, from 1 on; an error of the source says where it came."""
+    number = 0
+    try:
+        for number, batch in enumerate(source, 1):
+            yield number, batch
+    except Exception as error:
+        error.add_note(f"raised by the iterable after batch {number}; the steps on the batches before are done")
+        raise
+
+
+def _check_position(done: int, position: int) -> None:
+    if done != position:
+        raise DataError(
+            f"{position} rows of the epoch that was interrupted are done, and batches of the iterable end after "
+            f"{done}. Give the same batches."
+        )
