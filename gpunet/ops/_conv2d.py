@@ -117,12 +117,13 @@ def conv2d_backward(
     activation: str | ActivationFunction | None = None,
     columns: Array | None = None,
     input_gradient: bool = True,
+    weight_gradient: bool = True,
     bias_gradient: bool = True,
     dweight: Array | None = None,
     dbias: Array | None = None,
     kernel: str | None = None,
     tape: Tape | None = None,
-) -> tuple[Array | None, Array, Array | None]:
+) -> tuple[Array | None, Array | None, Array | None]:
     """Return (dx, dweight, dbias), the gradients of y = conv2d(x, weight, bias, ...) from the gradient of y.
 
     Args:
@@ -137,6 +138,7 @@ def conv2d_backward(
         activation: as given to `conv2d`.
         columns: what `conv2d` left there; it is overwritten. By default the patches are made again.
         input_gradient: False leaves dx out (it is None then): a first layer does not need it.
+        weight_gradient: False leaves dweight out (it is None then): a frozen layer does not need it.
         bias_gradient: False leaves dbias out (it is None then): a layer without bias does not need it.
         dweight: where to write the weight's gradient, C-contiguous; a fresh array by default.
         dbias: where to write the bias's gradient, C-contiguous; a fresh array by default.
@@ -163,16 +165,18 @@ def conv2d_backward(
         saved = None
     elif saved is None:
         raise ArgumentError(f"{name}: the derivative of {function!r} needs saved, its {function.saves}.")
-    if dweight is None:
+    if dweight is None and weight_gradient:
         dweight = xp.empty(weight.shape, weight.dtype)
     if dbias is None and bias_gradient:
         dbias = xp.empty(weight.shape[:1], weight.dtype)
     if columns is None:
         columns = empty(tape, columns_shape, x.dtype, xp)
-        im2col(x, window, columns, tape)
+        if dweight is not None:
+            im2col(x, window, columns, tape)
     dz = empty(tape, (groups, shape[1] // groups, columns_shape[2]), x.dtype, xp)
     _output_backward(dy, saved, function, dz, dbias, tape, xp)
-    matmul(dz, columns, transpose_b=True, out=_filters(dweight, groups), kernel=kernel, tape=tape)
+    if dweight is not None:
+        matmul(dz, columns, transpose_b=True, out=_filters(dweight, groups), kernel=kernel, tape=tape)
     if not input_gradient:
         return None, dweight, dbias
     matmul(_filters(weight, groups), dz, transpose_a=True, out=columns, kernel=kernel, tape=tape)

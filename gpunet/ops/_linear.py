@@ -100,12 +100,13 @@ def linear_backward(
     activation: str | ActivationFunction | None = None,
     *,
     input_gradient: bool = True,
+    weight_gradient: bool = True,
     bias_gradient: bool = True,
     below: Below | None = None,
     dweight: Array | None = None,
     dbias: Array | None = None,
     tape: Tape | None = None,
-) -> tuple[Array | None, Array, Array | None]:
+) -> tuple[Array | None, Array | None, Array | None]:
     """Return (dx, dweight, dbias), the gradients of y = linear(x, weight, bias, activation) from the gradient of y.
 
     Args:
@@ -115,6 +116,7 @@ def linear_backward(
         saved: what the activation's `saves` names: y, or the preactivation; None where there is no activation.
         activation: as given to `linear`.
         input_gradient: False leaves dx out (it is None then): a first layer does not need it.
+        weight_gradient: False leaves dweight out (it is None then): a frozen layer does not need it.
         bias_gradient: False leaves dbias out (it is None then): a layer without bias does not need it.
         below: the layer whose output is x = g(z). Then dx · g'(z), which that layer needs, is returned in place of dx;
             fused into the epilogue of the product where it can be.
@@ -130,7 +132,7 @@ def linear_backward(
         DTypeError: dtypes that differ or are not float32 or float64.
     """
     xp = _check_backward(dy, x, weight, below, dweight, dbias)
-    if dweight is None:
+    if dweight is None and weight_gradient:
         dweight = xp.empty(weight.shape, weight.dtype)
     if dbias is None and bias_gradient:
         dbias = xp.empty(weight.shape[1:], weight.dtype)
@@ -138,8 +140,7 @@ def linear_backward(
     if input_gradient:
         dx = empty(tape, x.shape, dz.dtype, xp)
         return _both_gradients(_rows(dz), x, weight, dx, dweight, to_sum, below, tape, xp), dweight, dbias
-    rows, dz = _rows(x), _rows(dz)
-    _weight_gradient(plan_for(rows.T, dz, dweight, None, xp), rows, dz, dweight, to_sum, tape, xp)
+    _weight_gradient(_rows(x), _rows(dz), dweight, to_sum, tape, xp)
     return None, dweight, dbias
 
 
@@ -172,20 +173,21 @@ def _both_gradients(
     x: Array,
     weight: Array,
     dx: Array,
-    dweight: Array,
+    dweight: Array | None,
     dbias: Array | None,
     below: Below | None,
     tape: Tape | None,
     xp: ModuleType,
 ) -> Array:
-    """Write the gradients of the weight and, where asked for, of the bias; return that of the input."""
+    """Write the gradients of the weight and of the bias where asked for; return that of the input."""
     rows, into = _rows(x), _rows(dx)
-    of_weight, of_input = plan_for(rows.T, dz, dweight, None, xp), plan_for(dz, weight.T, into, None, xp)
+    of_input = plan_for(dz, weight.T, into, None, xp)
+    of_weight = None if dweight is None else plan_for(rows.T, dz, dweight, None, xp)
     fused = _epilogue(below) if of_input is not None else {}
-    if (tile := _shared_tile(of_weight, of_input, rows, weight, dz)) is not None:
+    if dweight is not None and (tile := _shared_tile(of_weight, of_input, rows, weight, dz)) is not None:
         _launch_both(tile, rows, weight, dz, into, dweight, dbias, **fused)
     else:
-        _weight_gradient(of_weight, rows, dz, dweight, dbias, tape, xp)
+        _weight_gradient(rows, dz, dweight, dbias, tape, xp)
         product(of_input, dz, weight.T, into, tape, xp, **fused)
     if below is None or fused or isinstance(below.activation, Identity):
         return dx
@@ -243,20 +245,21 @@ def _launch_both(
 
 
 def _weight_gradient(
-    plan: MatmulPlan | None,
     x: Array,
     dz: Array,
-    dweight: Array,
+    dweight: Array | None,
     dbias: Array | None,
     tape: Tape | None,
     xp: ModuleType,
 ) -> None:
-    """Write xᵀ·dz to `dweight` and, where asked for, the sums of the columns of `dz` to `dbias`."""
-    if plan is not None and plan.tile is not None and dweight.size and dz.flags.c_contiguous:
-        # the columns pass through its shared memory anyway
-        run_plan(plan, x.T, dz, dweight, column_sums=dbias, tape=tape, xp=xp)
-        return
-    product(plan, x.T, dz, dweight, tape, xp)
+    """Write xᵀ·dz to `dweight` and the sums of the columns of `dz` to `dbias`, where asked for."""
+    if dweight is not None:
+        plan = plan_for(x.T, dz, dweight, None, xp)
+        if plan is not None and plan.tile is not None and dweight.size and dz.flags.c_contiguous:
+            # the columns pass through its shared memory anyway
+            run_plan(plan, x.T, dz, dweight, column_sums=dbias, tape=tape, xp=xp)
+            return
+        product(plan, x.T, dz, dweight, tape, xp)
     if dbias is not None:
         sum_columns(dz, dbias, tape, xp)
 

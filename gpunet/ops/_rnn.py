@@ -25,7 +25,7 @@ from gpunet.tape import Tape, empty, empty_like
 FORWARD = Kernel("rnn.cu", "rnn_forward")
 BACKWARD = Kernel("rnn.cu", "rnn_backward")
 
-Gradients = tuple[Array | None, Array, Array, Array | None]
+Gradients = tuple[Array | None, Array | None, Array | None, Array | None]
 """Of x, weight_ih, weight_hh and bias."""
 
 
@@ -165,6 +165,7 @@ def gradients_of_steps(
     weight_hh: Array,
     *,
     input_gradient: bool = True,
+    weight_gradient: bool = True,
     bias_gradient: bool = True,
     dweight_ih: Array | None = None,
     dweight_hh: Array | None = None,
@@ -180,6 +181,7 @@ def gradients_of_steps(
         weight_ih: (input_size, gates·hidden_size).
         weight_hh: (hidden_size, gates·hidden_size).
         input_gradient: False leaves dx out; it is None then.
+        weight_gradient: False leaves dweight_ih and dweight_hh out; they are None then.
         bias_gradient: False leaves dbias out; it is None then.
         dweight_ih: where to write its gradient; a fresh array by default.
         dweight_hh: likewise.
@@ -187,10 +189,11 @@ def gradients_of_steps(
         tape: where memory comes from; None makes fresh arrays.
     """
     _, dweight_hh, _ = linear_backward(
-        dz[1:], h[:-1], weight_hh, input_gradient=False, bias_gradient=False, dweight=dweight_hh, tape=tape
-    )
+        dz[1:], h[:-1], weight_hh, input_gradient=False, weight_gradient=weight_gradient, bias_gradient=False,
+        dweight=dweight_hh, tape=tape,
+    )  # fmt: skip
     dx, dweight_ih, dbias = linear_backward(
-        dz, x, weight_ih, input_gradient=input_gradient, bias_gradient=bias_gradient,
+        dz, x, weight_ih, input_gradient=input_gradient, weight_gradient=weight_gradient, bias_gradient=bias_gradient,
         dweight=dweight_ih, dbias=dbias, tape=tape,
     )  # fmt: skip
     return dx, dweight_ih, dweight_hh, dbias
