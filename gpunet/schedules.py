@@ -23,6 +23,11 @@ class Schedule(Strict):
         """Return the learning rate of `step`; the first step is 0."""
         raise NotImplementedError
 
+    @property
+    def base_lr(self) -> float:
+        """The rate that the schedule raises and lowers: its field `lr`; NaN for a class without one."""
+        return float(getattr(self, "lr", math.nan))
+
     def observe(self, value: float) -> None:
         """Take the monitored value, such as the validation loss, once an epoch. Most schedules ignore it."""
 
@@ -166,6 +171,11 @@ class LinearWarmup(Schedule):
     def __init__(self, schedule: Schedule | float, warmup_steps: int):
         self.schedule = as_schedule(schedule)
         self.warmup_steps = whole("warmup_steps", warmup_steps)
+
+    @property
+    def base_lr(self) -> float:
+        """That of the schedule."""
+        return self.schedule.base_lr
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of `step`."""

@@ -3,10 +3,12 @@
 //
 // Two launches: begin_step counts the step and squares the gradient, a sum a block; a rule finds in these sums whether
 // the step is applied, and does it to all parameters. Each of its blocks adds them up for itself, in their order: they
-// are few, and that a last block does it for all would take a wait more. Memory-bound: begin_step reads the gradient,
-// 4 bytes a parameter in float; Adam reads p, g, m, v and writes p, m, v, 28 bytes for some 15 FLOPs (and the gradient
-// where it is clipped); so each thread moves 16 bytes at a time. All that changes from step to step lies on the device
-// and moves on there, so that a recorded step may be replayed.
+// are few, and that a last block does it for all would take a wait more. Where groups of parameters have settings of
+// their own, or some are frozen, there is a launch of the rule for each range of the buffers.
+//
+// Memory-bound: begin_step reads the gradient, 4 bytes a parameter in float; Adam reads p, g, m, v and writes p, m, v,
+// 28 bytes for some 15 FLOPs (and the gradient where it is clipped); so each thread moves 16 bytes at a time. All that
+// changes from step to step lies on the device and moves on there, so that a recorded step may be replayed.
 //
 // The squares are summed in T, and again in double where that overflows (in float, for elements from 1e19 on), as on the
 // CPU. In double from the start they would cost nothing on an H100, but on a GPU that does 2 FLOPs in double where it
@@ -41,16 +43,16 @@ DEVICE Real square_sum(const T* g, int size, Real* scratch) {
     return block_sum(squares, scratch);
 }
 
-// Count the step, look up its learning rate (beyond the ends of `rates` the first or last one holds), and square the
-// gradient.
+// Count the step, look up the learning rate of each group (beyond the ends of its `rates` the first or last one holds),
+// and square the gradient.
 // FLOPs: 3 * size
 extern "C" __global__ void __launch_bounds__(256) begin_step(
     const T* __restrict__ g,                 // [size]
     double* __restrict__ partial_squares,    // [grid_x]
-    const T* __restrict__ rates,             // [count]
-    T* __restrict__ rate,                    // [1]
+    const T* __restrict__ rates,             // [groups * count]
+    T* __restrict__ rate,                    // [groups]
     long long* progress,                     // [3]
-    int size, int count) {
+    int size, int count, int groups) {
     __shared__ T scratch[256 / WARP];
     __shared__ double wide_scratch[256 / WARP];
     double squares = square_sum(g, size, scratch);
@@ -58,7 +60,8 @@ extern "C" __global__ void __launch_bounds__(256) begin_step(
     if (threadIdx.x == 0) partial_squares[blockIdx.x] = squares;
     if (flat_thread() != 0) return;
     const long long done = progress[STEPS], place = done - progress[RATES_FROM];
-    rate[0] = rates[min(max(place, 0LL), count - 1LL)];
+    const int now = static_cast<int>(min(max(place, 0LL), count - 1LL));
+    for (int group = 0; group < groups; ++group) rate[group] = rates[group * count + now];
     progress[STEPS] = done + 1;
 }
 

@@ -24,6 +24,7 @@ class LayerCheck:
     def __init__(self, given: Layer, x: Any, rng: np.random.Generator):
         self.name, self.rng = repr(given), rng
         self.layer = copy.deepcopy(given).to(dtype="float64")
+        self.layer.trainable = True
         self.device, self.store, self.tape = self.layer.device, self.layer.store, Tape(int(rng.integers(2**32)))
         for view in self.store.views(self.store.params).values():
             self.device.assign(view, to_host(view) + 0.1 * rng.standard_normal(view.shape))

@@ -107,8 +107,11 @@ class MultiHeadAttention(Layer):
         After a forward pass with a context it returns (dx, dcontext), the latter (rows, S, embed_dim). Arguments and
         errors as for `Layer.backward`.
         """
-        danswers = self.out_proj.backward(dy, tape)
+        needed = input_gradient or self.q_proj.has_gradients or self.kv_proj.has_gradients
+        danswers = self.out_proj.backward(dy, tape, input_gradient=needed)
         q, k, v, weights, crossed = tape.restore(self)
+        if not needed:
+            return (None, None) if crossed else None
         xp = array_module(dy)
         rows, _, keys, _ = k.shape
         dq = empty_like(tape, danswers, xp)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from gpunet.layers.store import FlatStore, Views
 from gpunet.tape import Tape
 from gpunet.versions import Versioned
 
-TRANSIENT = ("grads", "_own", "_home", "_fused", "_first_trained", "_inference")
+TRANSIENT = ("grads", "_own", "_home", "_fused", "_inference")
 """Attributes that are rebuilt when a layer is unpickled."""
 
 
@@ -45,6 +45,7 @@ class Layer(Versioned):
     buffers: Views
     _own: FlatStore
     _home: FlatStore | None = None
+    _frozen: bool = False
 
     def __init__(self, params: Mapping[str, np.ndarray] | None = None, buffers: Mapping[str, np.ndarray] | None = None):
         self._place(_float32(params), _float32(buffers), current_device())
@@ -109,6 +110,38 @@ class Layer(Versioned):
         if self._own.adopted:
             raise StateError(f"{self!r} is part of another model, which holds its parameters; call that model instead.")
         return self._own
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the layer, or one inside it; setting it freezes or unfreezes all of them.
+
+        A frozen layer keeps its parameters, bit for bit, and has no gradients: `grads` are zero. A frozen `BatchNorm`
+        keeps its running statistics and normalises by them in training, too. A frozen `Dropout` still draws. A
+        backward pass of your own runs as always; what it writes to the `grads` of a frozen layer is not used.
+        """
+        return not all(leaf._frozen for leaf in self.leaves().values())
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        self._freeze(self.leaves().values(), not trainable)
+
+    def _freeze(self, leaves: Iterable[Layer], frozen: bool) -> None:
+        """Freeze or unfreeze some of the layers inside."""
+        for leaf in leaves:
+            leaf._frozen = frozen
+        self._live_store.mark_frozen()
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether there are parameters, here or inside, that are not frozen: else backward passes may end above."""
+        return any(leaf.params and not leaf._frozen for leaf in self.leaves().values())
+
+    def _gradient(self, name: str) -> Array | None:
+        """Return where `backward` writes a parameter's gradient; None where none is wanted.
+
+        That is where the layer has no such parameter, or is frozen.
+        """
+        return None if self._frozen else self.grads.get(name)
 
     @property
     def device(self) -> Device:

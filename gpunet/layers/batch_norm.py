@@ -8,19 +8,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunet.arguments import real, whole
-from gpunet.device import Array
+from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.layers.base import Layer
 from gpunet.ops._batch_norm import Running, batch_norm, batch_norm_backward, batch_statistics
-from gpunet.tape import Tape
+from gpunet.tape import Tape, zeros
 
 
 class BatchNorm(Layer):
     """Bring each channel to mean 0 and variance 1 over the batch, then scale and shift it, as PyTorch does.
 
     y = (x - mean) / √(variance + eps) · weight + bias (Ioffe & Szegedy 2015). In training, with a tape, mean and
-    (biased) variance are those of the batch, and the running ones follow them; in inference they are the running ones.
-    y has the shape of x.
+    (biased) variance are those of the batch, and the running ones follow them; in inference, and where the layer is
+    frozen, they are the running ones, which stay. y has the shape of x.
 
     Args:
         num_features: channels of x.
@@ -61,9 +61,9 @@ class BatchNorm(Layer):
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
         self.output_shape(x.shape[1:])
         weight, bias = self.params.get("weight"), self.params.get("bias")
-        if tape is None and self.buffers:
+        if self.buffers and (tape is None or self._frozen):
             mean, variance = self.buffers["running_mean"], self.buffers["running_var"]
-            return batch_norm(x, mean, variance, weight, bias, self.eps)
+            return batch_norm(x, mean, variance, weight, bias, self.eps, tape=tape)
         if 0 < len(x) < self.least_rows(x.shape[1:]):
             raise ShapeError(
                 f"{self!r}: one number a channel has no variance, got shape {x.shape}; train on batches of two rows or "
@@ -81,6 +81,8 @@ class BatchNorm(Layer):
         return Running(mean, variance, batches, self.momentum)
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
+        if self.buffers and self._frozen:
+            return self._scaled(dy, tape) if input_gradient else None
         x, mean, variance = tape.restore(self)
         return batch_norm_backward(
             dy,
@@ -89,11 +91,17 @@ class BatchNorm(Layer):
             variance,
             self.params.get("weight"),
             self.eps,
-            dweight=self.grads.get("weight"),
-            dbias=self.grads.get("bias"),
+            dweight=self._gradient("weight"),
+            dbias=self._gradient("bias"),
             input_gradient=input_gradient,
             tape=tape,
         )[0]
+
+    def _scaled(self, dy: Array, tape: Tape) -> Array:
+        """Return the gradient of the input of a frozen layer, whose mean and variance are constants."""
+        variance, weight = self.buffers["running_var"], self.params.get("weight")
+        mean = zeros(tape, variance.shape, variance.dtype, array_module(variance))
+        return batch_norm(dy, mean, variance, weight, None, self.eps, tape=tape)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) - 1 not in map(len, self.inner_axes) or shape[0] != self.num_features or 0 in shape:
@@ -103,7 +111,7 @@ class BatchNorm(Layer):
         return shape
 
     def least_rows(self, shape: tuple[int, ...]) -> int:
-        return 2 if math.prod(shape[1:]) == 1 else 1
+        return 2 if math.prod(shape[1:]) == 1 and not (self.buffers and self._frozen) else 1
 
     def config(self) -> dict[str, Any]:
         return {

@@ -110,7 +110,7 @@ class Conv2d(Layer):
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
         x, columns, saved = tape.restore(self)
-        dbias = self.grads.get("bias")
+        dweight, dbias = self._gradient("weight"), self._gradient("bias")
         dx, _, _ = conv2d_backward(
             self._image(dy),
             self._image(x),
@@ -121,8 +121,9 @@ class Conv2d(Layer):
             activation=self.activation,
             columns=columns,
             input_gradient=input_gradient,
+            weight_gradient=dweight is not None,
             bias_gradient=dbias is not None,
-            dweight=self._image(self.grads["weight"]),
+            dweight=None if dweight is None else self._image(dweight),
             dbias=dbias,
             tape=tape,
         )

@@ -66,7 +66,9 @@ class Embedding(Layer):
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> None:
         (x,) = tape.restore(self)
         check_shape(repr(self), (*x.shape, self.embedding_dim), dy=dy)
-        embedding_backward(dy, x, self.num_embeddings, self.padding_idx, dweight=self.grads["weight"], tape=tape)
+        dweight = self._gradient("weight")
+        if dweight is not None:
+            embedding_backward(dy, x, self.num_embeddings, self.padding_idx, dweight=dweight, tape=tape)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape, self.embedding_dim)

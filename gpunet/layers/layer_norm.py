@@ -38,8 +38,8 @@ class RowNorm(Layer):
             mean,
             scale,
             self.params.get("weight"),
-            dweight=self.grads.get("weight"),
-            dbias=self.grads.get("bias"),
+            dweight=self._gradient("weight"),
+            dbias=self._gradient("bias"),
             input_gradient=input_gradient,
             tape=tape,
         )

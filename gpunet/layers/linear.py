@@ -77,11 +77,21 @@ class Linear(Layer):
         self, dy: Array, x: Array, saved: Array, activation: ActivationFunction | None, tape: Tape, **below: Any
     ) -> Array | None:
         """Fill `grads` and return the input's gradient; arguments as for `linear_backward`."""
-        dweight, dbias = self.grads["weight"], self.grads.get("bias")
-        weight, has_bias = self.params["weight"], dbias is not None
-        return linear_backward(
-            dy, x, weight, saved, activation, dweight=dweight, dbias=dbias, bias_gradient=has_bias, tape=tape, **below
-        )[0]
+        dweight, dbias = self._gradient("weight"), self._gradient("bias")
+        dx, _, _ = linear_backward(
+            dy,
+            x,
+            self.params["weight"],
+            saved,
+            activation,
+            weight_gradient=dweight is not None,
+            bias_gradient=dbias is not None,
+            dweight=dweight,
+            dbias=dbias,
+            tape=tape,
+            **below,
+        )
+        return dx
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if not shape or shape[-1] != self.in_features:
@@ -126,7 +136,8 @@ class LinearChain(Layer):
         return x
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
-        *lower_layers, layer = self.layers
+        first = 0 if input_gradient else first_with_gradients(self.layers)
+        *lower_layers, layer = self.layers[first:]
         x, saved = tape.restore(layer)
         activation: ActivationFunction | None = layer.activation
         for lower in reversed(lower_layers):
@@ -141,3 +152,11 @@ class LinearChain(Layer):
 
     def __repr__(self) -> str:
         return f"LinearChain({', '.join(map(repr, self.layers))})"
+
+
+def first_with_gradients(layers: Sequence[Layer]) -> int:
+    """Return the position of the first layer with parameters that training changes; len(layers): none has any.
+
+    Without an input gradient, it is the last one whose backward pass has anything to do.
+    """
+    return next((position for position, layer in enumerate(layers) if layer.has_gradients), len(layers))

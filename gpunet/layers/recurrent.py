@@ -64,10 +64,9 @@ class Recurrent(Layer):
         xp = float_module(repr(self), dy=dy, weight=self.params["weight_ih"])
         check_shape(repr(self), shape, dy=dy)
         dh = _swapped(dy, tape, xp) if self.return_sequences else dy
-        grads = {f"d{name}": a for name, a in self.grads.items()}
-        dx = self._run_back(
-            dh, steps, kept, tape, input_gradient=input_gradient, bias_gradient="bias" in self.grads, **grads
-        )[0]
+        grads = {f"d{name}": self._gradient(name) for name in self.grads}
+        wanted = {"weight_gradient": grads["dweight_ih"] is not None, "bias_gradient": grads.get("dbias") is not None}
+        dx = self._run_back(dh, steps, kept, tape, input_gradient=input_gradient, **wanted, **grads)[0]
         return None if dx is None else _swapped(dx, tape, xp)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

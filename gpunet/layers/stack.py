@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, cast
 
 from gpunet.device import Array
@@ -12,7 +11,7 @@ from gpunet.errors import ArgumentError, ShapeError, StateError
 from gpunet.layers.activation import Activation
 from gpunet.layers.base import Layer
 from gpunet.layers.convolution import Conv2d
-from gpunet.layers.linear import Linear, LinearChain
+from gpunet.layers.linear import Linear, LinearChain, first_with_gradients
 from gpunet.ops.activations import ActivationFunction
 from gpunet.tape import Tape
 
@@ -49,20 +48,14 @@ class Stack(Layer):
 
     @property
     def _program(self) -> list[Layer]:
-        """The layers to run; fused anew where an activation was set since."""
-        functions = [getattr(layer, "activation", None) for layer in self.layers]
+        """The layers to run; fused anew where an activation was set, or a layer frozen, since."""
+        states = [(getattr(layer, "activation", None), layer._frozen) for layer in self.layers]
         program: list[Layer]
         fused_for, program = vars(self).get("_fused", (None, []))
-        if functions != fused_for:
+        if states != fused_for:
             program = _chain(fuse(self.layers))
-            vars(self)["_fused"] = functions, program  # no change of the model, which would make a recorded step stale
+            vars(self)["_fused"] = states, program  # no change of the model, which would make a recorded step stale
         return program
-
-    @cached_property
-    def _first_trained(self) -> int:
-        """The position of the first of them that has parameters."""
-        trained = (any(leaf.params for leaf in layer.leaves().values()) for layer in self._program)
-        return next((position for position, has in enumerate(trained) if has), len(self._program))
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
         for layer in self._program:
@@ -70,9 +63,8 @@ class Stack(Layer):
         return x
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
-        # without an input gradient, the first layer with parameters is the last one that has anything to do
-        first = 0 if input_gradient else self._first_trained
         program = self._program
+        first = 0 if input_gradient else first_with_gradients(program)
         for position in range(len(program) - 1, first - 1, -1):
             dy = program[position].backward(dy, tape, input_gradient=input_gradient or position > first)
         return dy if input_gradient else None

@@ -57,6 +57,7 @@ class Holder(Protocol):
     params: Views
     grads: Views
     buffers: Views
+    _frozen: bool
 
     def move_into(self, store: FlatStore) -> None: ...
 
@@ -72,6 +73,11 @@ class Segment(NamedTuple):
     def view(self, flat: Array) -> Array:
         """Return the segment of a flat array in the parameter's shape."""
         return flat[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
+
+    @property
+    def stop(self) -> int:
+        """Where the next segment begins."""
+        return self.start + -(-math.prod(self.shape) // ALIGNMENT) * ALIGNMENT
 
 
 class FlatStore(Versioned):
@@ -89,7 +95,7 @@ class FlatStore(Versioned):
     Attributes:
         device: where the arrays live.
         params: the parameters, (size,), on one device.
-        grads: the gradients, likewise; zero in the gaps between segments.
+        grads: the gradients, likewise; zero in the gaps between segments, and where layers are frozen.
         slots: the optimizer's arrays by name, likewise.
         buffers: what layers keep beside parameters, such as running statistics, in one array of another size.
         optimizer: the optimizer that was attached last, whose slots these are.
@@ -118,7 +124,7 @@ class FlatStore(Versioned):
         self.grads = self.device.asarray(aligned(params.shape, dtype, np, zero=True))
         for layer in places:
             layer.move_into(self)
-        self._bind()
+        self.mark_frozen()
 
     def release(self) -> None:
         """Let go of the memory, as the parameters have moved on into another model's store."""
@@ -138,6 +144,19 @@ class FlatStore(Versioned):
             _moved(a, device, dtype) for a in (self.params, self.grads, self.buffers)
         )
         self.slots = {name: _moved(slot, device, dtype) for name, slot in self.slots.items()}
+        self.mark_frozen()
+
+    def mark_frozen(self) -> None:
+        """Take note of which layers are frozen: from here on their gradients are zero.
+
+        What a layer writes to its gradients all the same goes to memory that nobody reads.
+        """
+        frozen = [segment for segment in self.segments.values() if segment.layer._frozen]
+        with self.device.activate():
+            for segment in frozen:
+                segment.view(self.grads).fill(0)
+            size = max((segment.stop - segment.start for segment in frozen), default=0)
+            self._unread = aligned(size, self.grads.dtype, self.device.xp, zero=True)
         self._bind()
 
     @contextmanager
@@ -157,7 +176,11 @@ class FlatStore(Versioned):
             flat = getattr(self, which)
             of_layer: dict[Holder, dict[str, Array]] = {}
             for segment in segments.values():
-                of_layer.setdefault(segment.layer, {})[segment.name] = wrap(segment.view(flat))
+                if which == "grads" and segment.layer._frozen:
+                    view = segment._replace(start=0).view(self._unread)
+                else:
+                    view = segment.view(flat)
+                of_layer.setdefault(segment.layer, {})[segment.name] = wrap(view)
             for layer, arrays in of_layer.items():
                 getattr(layer, which).rebind(arrays)
 
@@ -180,8 +203,9 @@ def _flat(
     size = 0
     for path, layer in layers.items():
         for name, a in getattr(layer, which).items():
-            segments[f"{path}.{name}" if path else name] = Segment(layer, name, size, a.shape)
-            size += -(-a.size // ALIGNMENT) * ALIGNMENT
+            key = f"{path}.{name}" if path else name
+            segments[key] = Segment(layer, name, size, a.shape)
+            size = segments[key].stop
     flat = aligned(size, dtype, np, zero=True)
     for segment in segments.values():
         segment.view(flat)[...] = to_host(getattr(segment.layer, which)[segment.name])

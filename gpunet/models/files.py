@@ -45,7 +45,10 @@ def model_from_arrays(
         model.task = description["task"]
         model.classes = description["classes"] and tuple(description["classes"])
         model.schema = description["schema"] and TableSchema.from_json(description["schema"])
-        for leaf_path, leaf in model.leaves().items():
+        leaves = model.leaves()
+        for leaf_path in description.get("frozen", ()):  # older files don't say
+            leaves[leaf_path].trainable = False
+        for leaf_path, leaf in leaves.items():
             for which, views in (("params", leaf.params), ("buffers", leaf.buffers)):
                 for name in views:
                     views[name] = arrays[f"{which}.{leaf_path}.{name}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,7 @@ from gpunet.files import write_arrays
 from gpunet.layers import Layer
 from gpunet.losses import Task
 from gpunet.models.configs import layer_config
+from gpunet.models.freezing import matching
 from gpunet.models.inference import LARGEST_BATCH, MOST_PROGRAMS, Inference, Kind
 from gpunet.ops import cosine_similarity, softmax
 from gpunet.ops.activations import activation_function
@@ -53,6 +54,28 @@ class Model(Layer):
 
     def _live(self, which: str) -> dict[str, Array]:
         return {f"{path}.{name}": a for path, leaf in self.leaves().items() for name, a in getattr(leaf, which).items()}
+
+    def freeze(self, *patterns: str) -> Self:
+        """Freeze layers: training leaves them as they are, and computes no gradients for them; return the model.
+
+        A `BatchNorm` keeps its running statistics, too, and normalises by them (see `Layer.trainable`). What is frozen
+        stays so in files and checkpoints. A recorded step is recorded anew.
+
+        Args:
+            *patterns: which layers, by path or by the names of all their parameters, such as "0" or "0.*"; * stands for
+                anything. By default all layers.
+
+        Raises:
+            ArgumentError: a pattern that matches nothing, or some parameters of a layer but not all; then no layer
+                changes.
+        """
+        self._freeze(matching(self.leaves(), patterns or ("*",)), True)
+        return self
+
+    def unfreeze(self, *patterns: str) -> Self:
+        """Train layers that are frozen again; arguments and errors as for `freeze`."""
+        self._freeze(matching(self.leaves(), patterns or ("*",)), False)
+        return self
 
     def outputs(self, X: ArrayLike) -> np.ndarray:
         """Return the raw outputs, logits or values, for raw features.
@@ -188,6 +211,8 @@ class Model(Layer):
     def save(self, path: str | Path) -> None:
         """Write the model (layers, parameters, buffers, scalers, class names) to the safetensors file `path`.
 
+        The file says which layers are frozen.
+
         Raises:
             ArgumentError: a layer of your own whose class is not registered (`gn.register`), or whose configuration
                 does not rebuild it; an activation of your own, as no file holds code.
@@ -209,6 +234,7 @@ class Model(Layer):
                 arrays |= {f"{name}.mean": scaler.mean, f"{name}.scale": scaler.scale}
         return arrays, {
             "model": layer_config(self),
+            "frozen": [path for path, leaf in self.leaves().items() if not leaf.trainable],
             "dtype": self.dtype.name,
             "task": self.task,
             "classes": self.classes,

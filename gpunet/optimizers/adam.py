@@ -13,6 +13,7 @@ from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ArgumentError
 from gpunet.optimizers.base import Optimizer
+from gpunet.optimizers.groups import Groups
 from gpunet.schedules import Schedule
 
 
@@ -32,6 +33,7 @@ class Adam(Optimizer):
         weight_decay: adds weight_decay·p to the gradient (L2; see `AdamW` for the decoupled form).
         clip_norm: as for `Optimizer`.
         clip_value: as for `Optimizer`.
+        groups: as for `Optimizer`.
     """
 
     slot_names = ("m", "v")
@@ -48,8 +50,9 @@ class Adam(Optimizer):
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        groups: Groups | None = None,
     ):
-        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
+        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value, groups=groups)
         if np.shape(betas) != (2,):
             raise ArgumentError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}.")
         self.betas = tuple(self._real("betas", beta, 1, closed="left") for beta in betas)
@@ -107,5 +110,6 @@ class AdamW(Adam):
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        groups: Groups | None = None,
     ):
-        super().__init__(lr, betas, eps, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
+        super().__init__(lr, betas, eps, weight_decay, clip_norm=clip_norm, clip_value=clip_value, groups=groups)

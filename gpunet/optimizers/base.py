@@ -18,6 +18,7 @@ from gpunet.device import Array, aligned, to_host
 from gpunet.errors import ArgumentError, GpunetWarning, StateError
 from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
+from gpunet.optimizers.groups import Groups, Parts, checked
 from gpunet.optimizers.step import ArrayStep, DeviceStep, HostStep
 from gpunet.schedules import Schedule, as_schedule
 from gpunet.tape import StepCounter
@@ -40,6 +41,9 @@ class Optimizer(Versioned):
         clip_norm: scale the gradient down to this L2 norm, in place, where it is longer (over all parameters); None:
             don't.
         clip_value: clip each element of the gradient to ± this value, in place; None: don't.
+        groups: what other values some parameters have, by name or pattern, as in `{"*.bias": {"weight_decay": 0},
+            "0.*": {"lr": 0.1}}`: their "lr", a number, and their "weight_decay". A name comes before patterns. A
+            schedule raises and lowers the rates of groups by the factors by which its own rate differs from its `lr`.
 
     Attributes:
         counter: the number of steps done, on the host and for kernels.
@@ -76,11 +80,13 @@ class Optimizer(Versioned):
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        groups: Groups | None = None,
     ):
         self.schedule = as_schedule(lr)
         self.weight_decay = self._real("weight_decay", weight_decay, closed="left")
         self.clip_norm = None if clip_norm is None else self._real("clip_norm", clip_norm)
         self.clip_value = None if clip_value is None else self._real("clip_value", clip_value)
+        self.groups = checked(type(self).__name__, groups)
         self.counter = StepCounter()
         self._store: FlatStore | None = None
         self._step: ArrayStep | DeviceStep | None = None
@@ -124,7 +130,12 @@ class Optimizer(Versioned):
         return None if self._step is None else int(to_host(self._step.progress.first_skipped)[0]) or None
 
     def attach(self, model: Layer) -> Self:
-        """Take charge of the parameters of `model`, with fresh state; return the optimizer itself."""
+        """Take charge of the parameters of `model`, with fresh state; return the optimizer itself.
+
+        Raises:
+            ArgumentError: `groups` don't fit the names of the parameters or the schedule; nothing changes then.
+        """
+        Parts(self, model.store)
         if self._store is not None and self._store.optimizer is self:
             self._store.optimizer = None
         self._store, self._step = model.store, None
@@ -147,6 +158,7 @@ class Optimizer(Versioned):
 
         Raises:
             StateError: not attached, or the model was built into another one since.
+            ArgumentError: as for `attach`.
         """
         self.prepare()()
 

@@ -11,6 +11,7 @@ from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.optimizers.base import Optimizer
+from gpunet.optimizers.groups import Groups
 from gpunet.schedules import Schedule
 
 
@@ -25,6 +26,7 @@ class RMSprop(Optimizer):
         momentum: how much of the last step's velocity stays, in [0, 1).
         clip_norm: as for `Optimizer`.
         clip_value: as for `Optimizer`.
+        groups: as for `Optimizer`.
     """
 
     kernel = Kernel("optimizers.cu", "rmsprop")
@@ -40,8 +42,9 @@ class RMSprop(Optimizer):
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        groups: Groups | None = None,
     ):
-        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
+        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value, groups=groups)
         self.alpha = self._real("alpha", alpha, 1, closed="left")
         self.eps = self._eps(eps)
         self.momentum = self._real("momentum", momentum, 1, closed="left")

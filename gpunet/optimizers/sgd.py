@@ -12,6 +12,7 @@ from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ArgumentError
 from gpunet.optimizers.base import Optimizer
+from gpunet.optimizers.groups import Groups
 from gpunet.schedules import Schedule
 
 
@@ -25,6 +26,7 @@ class SGD(Optimizer):
         weight_decay: adds weight_decay·p to the gradient.
         clip_norm: as for `Optimizer`.
         clip_value: as for `Optimizer`.
+        groups: as for `Optimizer`.
     """
 
     kernel = Kernel("optimizers.cu", "sgd")
@@ -39,8 +41,9 @@ class SGD(Optimizer):
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        groups: Groups | None = None,
     ):
-        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value)
+        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value, groups=groups)
         self.momentum = self._real("momentum", momentum, 1, closed="left")
         self.nesterov = nesterov
         if nesterov and not momentum:

@@ -18,6 +18,7 @@ from gpunet.cuda import CTYPES, Kernel
 from gpunet.device import Array, Device, aligned
 from gpunet.layers.store import FlatStore
 from gpunet.ops.launch import THREADS, block_count
+from gpunet.optimizers.groups import Parts
 from gpunet.recording import Call, RecordedArray, recording
 from gpunet.schedules import ConstantLR, Schedule
 from gpunet.tape import StepCounter
@@ -65,20 +66,26 @@ class Progress:
         optimizer: the rule.
         device: where the kernels run.
         dtype: of the learning rates.
+        parts: what the rule updates.
+        before: that of the step before, over the same parameters; None begins anew.
 
     Attributes:
         words: int64 (3,): steps done, how many were done where the table of rates begins, and the first step that was
             not applied, from 1 on, or 0.
-        rates: (LONGEST_RUN,), the learning rates of the next steps. Before the table's begin its first rate holds.
+        rates: (len(parts.rates), LONGEST_RUN), the learning rates of the next steps. Before the table's begin its first
+            rate holds.
     """
 
-    def __init__(self, optimizer: Rule, device: Device, dtype: np.dtype[Any]):
-        self._counter, self._optimizer, self._device = optimizer.counter, optimizer, device
+    def __init__(
+        self, optimizer: Rule, device: Device, dtype: np.dtype[Any], parts: Parts, before: Progress | None = None
+    ):
+        self._counter, self._optimizer, self._device, self._parts = optimizer.counter, optimizer, device, parts
         with device.activate():
-            self.words = device.xp.zeros(3, np.int64)
-            self.rates = device.xp.zeros(LONGEST_RUN, dtype)
+            self.words: Array = device.xp.zeros(3, np.int64) if before is None else before.words
+            self.words[1:2].fill(0)
+            self.rates = device.xp.zeros((len(parts.rates), LONGEST_RUN), dtype)
             self._counter.keep_in(self.words)
-        self._begin, self._table = 0, [0.0]
+        self._begin, self._table = 0, [[0.0]]
 
     @property
     def first_skipped(self) -> Array:
@@ -89,27 +96,30 @@ class Progress:
         """Let the kernels know the learning rates of the next steps, at most LONGEST_RUN."""
         schedule, done = self._optimizer.schedule, self._counter.value
         constant = isinstance(schedule, ConstantLR)
-        if isinstance(schedule, ConstantLR) and self._begin == NEVER and self._table[0] == schedule.lr:
+        if isinstance(schedule, ConstantLR) and self._begin == NEVER and self._table[0][0] == schedule.lr:
             return
-        rates = [schedule(step) for step in range(done, done + (1 if constant else steps))]
-        if not constant and self._knows(done, rates):
+        count = 1 if constant else steps
+        table = self._parts.table(schedule, range(done, done + count))
+        if not constant and self._knows(done, table):
             return
-        before, self._begin = self._begin, NEVER if len(rates) == 1 else done
-        self._table = rates
+        before, self._begin = self._begin, NEVER if count == 1 else done
+        self._table = table
         with self._device.activate():
-            if len(rates) == 1:
-                self.rates[:1].fill(rates[0])
-            else:
-                self.rates[: len(rates)] = self._device.asarray(np.array(rates), self.rates.dtype)
+            for row, rates in enumerate(table):
+                if count == 1:
+                    self.rates[row, :1].fill(rates[0])
+                else:
+                    self.rates[row, :count] = self._device.asarray(np.array(rates), self.rates.dtype)
             if self._begin != before:
                 self.words[1:2].fill(self._begin)
 
-    def _knows(self, done: int, rates: list[float]) -> bool:
+    def _knows(self, done: int, table: list[list[float]]) -> bool:
         """Return whether the kernels will read these rates after `done` steps."""
+        count = len(table[0])
         if self._begin == NEVER:
-            return rates == self._table * len(rates)
+            return table == [rates * count for rates in self._table]
         start = done - self._begin
-        return start >= 0 and rates == self._table[start : start + len(rates)]
+        return start >= 0 and table == [rates[start : start + count] for rates in self._table]
 
 
 class ArrayStep:
@@ -122,35 +132,40 @@ class ArrayStep:
 
     Attributes:
         params: the parameters.
+        parts: what is updated.
         progress: the number of the step and the learning rates.
+        numbers: the rule's `step_numbers` for each part.
+        blocks: the arguments of `update_block` but the numbers, for each block of each part.
     """
 
     block: int | None = None
-    """Elements that are updated at once; None: all."""
+    """Elements that are updated at once; None: all of a part."""
 
     def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
         self.optimizer = optimizer
         self.store = store
         self.params = store.params
-        self.progress = progress or Progress(optimizer, store.device, np.dtype(np.float64))
+        self.parts = Parts(optimizer, store)
+        self.progress = Progress(optimizer, store.device, np.dtype(np.float64), self.parts, progress)
         with store.device.activate():
-            self.numbers = store.device.xp.empty(len(optimizer.step_numbers(0.0, 1)), store.params.dtype)
-            self.blocks = list(_cut(store, self.block or len(store.params)))
+            shape = len(self.parts.ranges), len(optimizer.step_numbers(0.0, 1))
+            self.numbers = store.device.xp.empty(shape, store.params.dtype)
+            self.blocks = list(_cut(store, self.parts, self.block or len(store.params)))
 
     def __call__(self) -> None:
         """Do a step; on a GPU this waits for the GPU."""
         with self.store.device.activate():
             optimizer, counter = self.optimizer, self.optimizer.counter
-            lr = optimizer.schedule(counter.value)
+            rates = self.parts.table(optimizer.schedule, range(counter.value, counter.value + 1))
             counter.value += 1
             if self._clip():
-                self._update(optimizer.step_numbers(lr, counter.value))
+                self._update([part.rule.step_numbers(*rates[part.rate], counter.value) for part in self.parts.ranges])
             elif not self.progress.words[2]:
                 self.progress.words[2] = counter.value
 
     def _clip(self) -> bool:
         """Clip the gradient; return whether it is finite, so that the step is applied."""
-        optimizer, g = self.optimizer, self.store.grads
+        optimizer, g = self.optimizer, self.store.grads[self.parts.span]
         if optimizer.clip_value is not None:
             np.minimum(g, optimizer.clip_value, out=g)
             np.maximum(g, -optimizer.clip_value, out=g)
@@ -167,15 +182,17 @@ class ArrayStep:
             np.multiply(g, factor, out=g)
         return True
 
-    def _update(self, numbers: tuple[float, ...]) -> None:
+    def _update(self, numbers: list[tuple[float, ...]]) -> None:
         """Update the parameters and the state."""
-        self.store.device.assign(self.numbers, numbers)
+        if numbers:
+            self.store.device.assign(self.numbers, numbers)
         self._update_blocks(lambda a: a)
 
     def _update_blocks(self, wrap: Callable[[Array], Array]) -> None:
-        numbers = [wrap(self.numbers[i : i + 1].reshape(())) for i in range(len(self.numbers))]
-        for block in self.blocks:
-            self.optimizer.update_block(numbers, *map(wrap, block))
+        for part, row, blocks in zip(self.parts.ranges, self.numbers, self.blocks, strict=True):
+            numbers = [wrap(row[i : i + 1].reshape(())) for i in range(len(row))]
+            for block in blocks:
+                part.rule.update_block(numbers, *map(wrap, block))
 
 
 class HostStep(ArrayStep):
@@ -190,8 +207,9 @@ class HostStep(ArrayStep):
     block = BLOCK
     calls: list[Call] | None = None
 
-    def _update(self, numbers: tuple[float, ...]) -> None:
-        self.numbers[:] = numbers
+    def _update(self, numbers: list[tuple[float, ...]]) -> None:
+        if numbers:
+            self.numbers[:] = numbers
         if self.calls is None:
             with recording() as calls:
                 self._update_blocks(RecordedArray.of)
@@ -203,29 +221,34 @@ class HostStep(ArrayStep):
     def note_nodes(self, kernel: native.Kernel) -> None:
         """Note the native nodes of the step in the step that is being recorded: `kernel` is the rule's."""
         optimizer, store, progress = self.optimizer, self.store, self.progress
-        p, g = store.params, store.grads
-        parts = math.ceil(p.size / BLOCK)
-        blocks = {"count": parts, "grain": 1}
-        options = {"REAL": CTYPES[p.dtype]}
+        g = store.grads[self.parts.span]
+        blocks = math.ceil(g.size / BLOCK)
+        options = {"REAL": CTYPES[g.dtype]}
         if optimizer.clip_value is not None:
-            CLIP_VALUE_CPU(g, g.size, parts, optimizer.clip_value, **blocks)
-        squares = np.zeros(parts)
-        SQUARES(g, squares, g.size, parts, **blocks)
+            CLIP_VALUE_CPU(g, g.size, blocks, optimizer.clip_value, count=blocks, grain=1)
+        squares = np.zeros(blocks)
+        SQUARES(g, squares, g.size, blocks, count=blocks, grain=1)
         max_norm = optimizer.clip_norm or 0.0
-        step = squares, progress.rates, progress.words, parts, LONGEST_RUN, max_norm
-        kernel(*step, *optimizer.kernel_arguments(p, g, *store.slots.values()), **blocks)
-        END_STEP(squares, progress.words, parts, max_norm, options=options)
+        for part in self.parts.ranges:
+            step = squares, progress.rates[part.rate], progress.words, blocks, LONGEST_RUN, max_norm
+            own = _buffers(store, part.where)
+            kernel(*step, *part.rule.kernel_arguments(*own), count=math.ceil(own[0].size / BLOCK), grain=1)
+        END_STEP(squares, progress.words, blocks, max_norm, options=options)
 
 
-def _cut(store: FlatStore, block: int) -> Iterator[tuple[Array, ...]]:
-    """Cut the flat buffers into blocks of views, each with scratch memory for two results."""
-    size = len(store.params)
-    length = min(block, size)
+def _buffers(store: FlatStore, where: slice) -> list[Array]:
+    """Return a range of the parameters, their gradients and their state."""
+    return [flat[where] for flat in (store.params, store.grads, *store.slots.values())]
+
+
+def _cut(store: FlatStore, parts: Parts, block: int) -> Iterator[list[tuple[Array, ...]]]:
+    """Cut the ranges of the flat buffers into blocks of views, each with scratch memory for two results."""
+    length = min(block, len(store.params))
     t, u = aligned((2, length), store.params.dtype, store.device.xp)
-    for start in range(0, size, max(length, 1)):
-        part = slice(start, start + length)
-        p = store.params[part]
-        yield p, store.grads[part], t[: len(p)], u[: len(p)], *(slot[part] for slot in store.slots.values())
+    for where, *_ in parts.ranges:
+        own = [slice(start, min(start + length, where.stop)) for start in range(where.start, where.stop, length)]
+        buffers = [_buffers(store, piece) for piece in own]
+        yield [(p, g, t[: len(p)], u[: len(p)], *slots) for p, g, *slots in buffers]
 
 
 class DeviceStep:
@@ -238,6 +261,7 @@ class DeviceStep:
 
     Attributes:
         params: the parameters.
+        parts: what is updated.
         progress: the number of the step and the learning rates.
     """
 
@@ -245,7 +269,8 @@ class DeviceStep:
         self.optimizer = optimizer
         self.store = store
         self.params = store.params
-        self.progress = progress or Progress(optimizer, store.device, store.params.dtype)
+        self.parts = Parts(optimizer, store)
+        self.progress = Progress(optimizer, store.device, store.params.dtype, self.parts, progress)
 
     @functools.cached_property
     def launches(self) -> list[Callable[[], None]]:
@@ -264,14 +289,22 @@ class DeviceStep:
     def _prepare(self) -> Iterator[Callable[[], None]]:
         """Bind the kernels of a step to the buffers, in their order."""
         optimizer, store, progress = self.optimizer, self.store, self.progress
-        xp, p, g = store.device.xp, store.params, store.grads
+        xp, g = store.device.xp, store.grads[self.parts.span]
         assert optimizer.kernel is not None, "the rule is array code"
-        grid, block = (block_count(p.nbytes, 16 * THREADS),), (THREADS,)  # a thread moves 16 bytes at a time
+        block = (THREADS,)
+        grid = _grid(g)
         if optimizer.clip_value is not None:
             yield CLIP_VALUE.prepare(grid, block, g, g.size, optimizer.clip_value)
         blocks = max(1, *grid)  # a model without parameters counts its steps too
-        squares, rate = xp.empty(blocks, np.float64), xp.empty(1, p.dtype)
-        numbers = g.size, LONGEST_RUN
-        yield BEGIN_STEP.prepare((blocks,), block, g, squares, progress.rates, rate, progress.words, *numbers)
-        step = squares, rate, progress.words, blocks, optimizer.clip_norm or 0.0
-        yield optimizer.kernel.prepare(grid, block, *step, *optimizer.kernel_arguments(p, g, *store.slots.values()))
+        squares, rates = xp.empty(blocks, np.float64), xp.empty(len(self.parts.rates), g.dtype)
+        numbers = g.size, LONGEST_RUN, len(rates)
+        yield BEGIN_STEP.prepare((blocks,), block, g, squares, progress.rates, rates, progress.words, *numbers)
+        for part in self.parts.ranges:
+            rate, own = rates[part.rate : part.rate + 1], _buffers(store, part.where)
+            step = squares, rate, progress.words, blocks, optimizer.clip_norm or 0.0
+            yield optimizer.kernel.prepare(_grid(own[0]), block, *step, *part.rule.kernel_arguments(*own))
+
+
+def _grid(a: Array) -> tuple[int]:
+    """Return how many blocks update an array; a thread moves 16 bytes at a time."""
+    return (block_count(a.nbytes, 16 * THREADS),)

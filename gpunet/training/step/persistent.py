@@ -54,6 +54,10 @@ def _refusals(step: Any) -> Iterator[str]:
         yield f"it runs SGD, Adam and AdamW, not {type(step.optimizer).__name__}"
     if step.optimizer.clip_norm is not None:
         yield "clip_norm needs the norm of all gradients before the first update"
+    if step.optimizer.groups:
+        yield "parameter groups have settings of their own"
+    if any(not layer.trainable for layer in step.model.leaves().values()):
+        yield "some layers are frozen"
     if (net := Net.of(step.model)) is None:
         yield "the model is no stack of Linear layers with gpunet's activations, with Dropout between them or not"
         return
@@ -161,10 +165,10 @@ class PersistentExecutor:
             (self.blocks,),
             (THREADS,),
             *(x, *scaling, labels, targets, weights[0] if weights else None, class_weight, order, place),
-            *(progress.rates, progress.words, memory["settings"], params, *slots, memory["other"], step.store.grads),
+            *(progress.rates[0], progress.words, memory["settings"], params, *slots, memory["other"], step.store.grads),
             *(memory["scratch"], memory["integers"], memory["rules"], totals),
             *(step.value, step.prediction, memory["arrived"]),
-            *(len(x), total, widths[0], widths[-1], params.size, 1 + len(step.store.slots), len(progress.rates)),
+            *(len(x), total, widths[0], widths[-1], params.size, 1 + len(step.store.slots), progress.rates.shape[1]),
             *(memory["scratch"].size, memory["rules"].size, step.count, net.splits(step.count), steps, step.seed),
             *(smoothing, step.optimizer.clip_value or 0.0, flops),
             options={**self._options, "SOURCE": CTYPES[x.dtype]},
