@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+from gpunet import versions
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ShapeError, StateError
 from gpunet.layers.activation import Activation
@@ -14,6 +15,22 @@ from gpunet.layers.convolution import Conv2d
 from gpunet.layers.linear import Linear, LinearChain, first_with_gradients
 from gpunet.ops.activations import ActivationFunction
 from gpunet.tape import Tape
+
+
+class Program(NamedTuple):
+    """What a stack runs.
+
+    Attributes:
+        layers: the layers, fused.
+        first: the position of the first one with gradients.
+        states: what they were fused for.
+        version: the version of the last change anywhere before they were (`gpunet.versions`).
+    """
+
+    layers: list[Layer]
+    first: int
+    states: list[tuple[Any, bool]]
+    version: int
 
 
 class Stack(Layer):
@@ -47,26 +64,27 @@ class Stack(Layer):
         super().__setattr__(name, value)
 
     @property
-    def _program(self) -> list[Layer]:
+    def _program(self) -> Program:
         """The layers to run; fused anew where an activation was set, or a layer frozen, since."""
-        states = [(getattr(layer, "activation", None), layer._frozen) for layer in self.layers]
-        program: list[Layer]
-        fused_for, program = vars(self).get("_fused", (None, []))
-        if states != fused_for:
-            program = _chain(fuse(self.layers))
-            vars(self)["_fused"] = states, program  # no change of the model, which would make a recorded step stale
+        program: Program | None = vars(self).get("_fused")
+        if program is None or program.version != versions.latest:
+            states = [(getattr(layer, "activation", None), layer._frozen) for layer in self.layers]
+            kept = program is not None and program.states == states
+            layers = program.layers if program is not None and kept else _chain(fuse(self.layers))
+            program = Program(layers, first_with_gradients(layers), states, versions.latest)
+            vars(self)["_fused"] = program  # no change of the model, which would make a recorded step stale
         return program
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
-        for layer in self._program:
+        for layer in self._program.layers:
             x = layer.forward(x, tape)
         return x
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
-        program = self._program
-        first = 0 if input_gradient else first_with_gradients(program)
-        for position in range(len(program) - 1, first - 1, -1):
-            dy = program[position].backward(dy, tape, input_gradient=input_gradient or position > first)
+        layers, lowest, *_ = self._program
+        first = 0 if input_gradient else lowest
+        for position in range(len(layers) - 1, first - 1, -1):
+            dy = layers[position].backward(dy, tape, input_gradient=input_gradient or position > first)
         return dy if input_gradient else None
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

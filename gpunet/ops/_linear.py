@@ -140,7 +140,8 @@ def linear_backward(
     if input_gradient:
         dx = empty(tape, x.shape, dz.dtype, xp)
         return _both_gradients(_rows(dz), x, weight, dx, dweight, to_sum, below, tape, xp), dweight, dbias
-    _weight_gradient(_rows(x), _rows(dz), dweight, to_sum, tape, xp)
+    rows, dz = _rows(x), _rows(dz)
+    _weight_gradient(_weight_plan(rows, dz, dweight, xp), rows, dz, dweight, to_sum, tape, xp)
     return None, dweight, dbias
 
 
@@ -181,13 +182,12 @@ def _both_gradients(
 ) -> Array:
     """Write the gradients of the weight and of the bias where asked for; return that of the input."""
     rows, into = _rows(x), _rows(dx)
-    of_input = plan_for(dz, weight.T, into, None, xp)
-    of_weight = None if dweight is None else plan_for(rows.T, dz, dweight, None, xp)
+    of_weight, of_input = _weight_plan(rows, dz, dweight, xp), plan_for(dz, weight.T, into, None, xp)
     fused = _epilogue(below) if of_input is not None else {}
     if dweight is not None and (tile := _shared_tile(of_weight, of_input, rows, weight, dz)) is not None:
         _launch_both(tile, rows, weight, dz, into, dweight, dbias, **fused)
     else:
-        _weight_gradient(rows, dz, dweight, dbias, tape, xp)
+        _weight_gradient(of_weight, rows, dz, dweight, dbias, tape, xp)
         product(of_input, dz, weight.T, into, tape, xp, **fused)
     if below is None or fused or isinstance(below.activation, Identity):
         return dx
@@ -244,7 +244,12 @@ def _launch_both(
     BACKWARD(grid, (tile.threads,), *arrays, *sizes, parameter, options=options)
 
 
+def _weight_plan(x: Array, dz: Array, dweight: Array | None, xp: ModuleType) -> MatmulPlan | None:
+    return None if dweight is None else plan_for(x.T, dz, dweight, None, xp)
+
+
 def _weight_gradient(
+    plan: MatmulPlan | None,
     x: Array,
     dz: Array,
     dweight: Array | None,
@@ -254,7 +259,6 @@ def _weight_gradient(
 ) -> None:
     """Write xᵀ·dz to `dweight` and the sums of the columns of `dz` to `dbias`, where asked for."""
     if dweight is not None:
-        plan = plan_for(x.T, dz, dweight, None, xp)
         if plan is not None and plan.tile is not None and dweight.size and dz.flags.c_contiguous:
             # the columns pass through its shared memory anyway
             run_plan(plan, x.T, dz, dweight, column_sums=dbias, tape=tape, xp=xp)

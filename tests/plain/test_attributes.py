@@ -26,7 +26,7 @@ MISTAKES = [
     (lambda: gn.CrossEntropyLoss(), "class_weights", "did you mean 'class_weight'?"),
     (lambda: gn.HuberLoss(), "dleta", "did you mean 'delta'?"),
     (lambda: gn.SGD(0.1), "nesterof", "did you mean 'nesterov'?"),
-    (lambda: gn.Adam(), "learning_rate", "it has betas, clip_norm, clip_value, counter, eps, lr, schedule, steps, "),
+    (lambda: gn.Adam(), "learning_rate", "it has betas, clip_norm, clip_value, counter, eps, groups, lr, schedule, "),
     (lambda: gn.LeakyReLU(), "slope", "did you mean 'negative_slope'?"),
     (lambda: gn.ReLU(), "slope", "ReLU has no attribute 'slope'; it has none."),
     (lambda: gn.StepLR(0.1, 2), "gama", "did you mean 'gamma'?"),
