@@ -116,8 +116,8 @@ class Layer(Versioned):
         """Whether training changes the layer, or one inside it; setting it freezes or unfreezes all of them.
 
         A frozen layer keeps its parameters, bit for bit, and has no gradients: `grads` are zero. A frozen `BatchNorm`
-        keeps its running statistics and normalises by them in training, too. A frozen `Dropout` still draws. A
-        backward pass of your own runs as always; what it writes to the `grads` of a frozen layer is not used.
+        keeps its running statistics and normalises by them in training, too, as in Keras. A frozen `Dropout` still
+        draws. A backward pass of your own runs as always; what it writes to the `grads` of a frozen layer is not used.
         """
         return not all(leaf._frozen for leaf in self.leaves().values())
 

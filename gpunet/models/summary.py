@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gpunet import html
 from gpunet.errors import ShapeError
@@ -35,7 +35,7 @@ def _rows(model: Stack, input_shape: tuple[int, ...] | None) -> list[tuple[str, 
         fused = runs is not layer
         shape = shape or _taken(_told_shape(runs), program[number:])
         shape = shape and runs.output_shape(shape)
-        count = sum(a.size for leaf in runs.leaves().values() for a in leaf.params.values())
+        count = _count(runs.leaves().values())
         label = f"{layer!r} + {model.layers[position + 1]!r}, fused" if fused else repr(layer)
         rows.append((f"{position}  {label}", "?" if shape is None else str(shape), f"{count:,}"))
         position += 2 if fused else 1
@@ -44,8 +44,15 @@ def _rows(model: Stack, input_shape: tuple[int, ...] | None) -> list[tuple[str, 
 
 def _total(model: Stack) -> str:
     """Return the line below the table."""
-    total = sum(a.size for leaf in model.leaves().values() for a in leaf.params.values())
-    return f"{total:,} parameters, {model.dtype}, on {model.device.name}"
+    leaves = model.leaves().values()
+    frozen = _count(leaf for leaf in leaves if not leaf.trainable)
+    of_them = f", {frozen:,} of them frozen" if frozen else ""
+    return f"{_count(leaves):,} parameters{of_them}, {model.dtype}, on {model.device.name}"
+
+
+def _count(leaves: Iterable[Layer]) -> int:
+    """Return the number of parameters of some layers."""
+    return sum(a.size for leaf in leaves for a in leaf.params.values())
 
 
 def _told_shape(layer: Layer) -> tuple[int, ...] | None:

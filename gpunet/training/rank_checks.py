@@ -25,6 +25,7 @@ def described(trainer: Training, arrays: Sequence[np.ndarray], asked: Mapping[st
         "gpunet's version": sys.modules["gpunet"].__version__,
         "NumPy's version": np.__version__,
         "the model": f"{model!r} with parameters {shapes} of {model.dtype}",
+        "the frozen layers": [path for path, leaf in model.leaves().items() if not leaf.trainable],
         "the loss": repr(trainer.loss),
         "the optimizer": f"{type(optimizer).__name__} {optimizer.config()} after {optimizer.steps} steps",
         "the seed": trainer.seed,

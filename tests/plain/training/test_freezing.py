@@ -164,6 +164,11 @@ def test_the_gradients_of_frozen_layers_are_zero():
     assert model.gradients()["0.weight"].any()
 
 
+def test_a_summary_counts_the_frozen_parameters():
+    assert "123 parameters, 48 of them frozen, float32" in net().freeze("0.*").summary()
+    assert "123 parameters, float32" in net().summary()
+
+
 def test_a_layer_inside_another_one_is_frozen_by_its_path():
     model = gn.Sequential(gn.Residual(gn.Linear(4, 4), gn.LayerNorm(4)), gn.MultiHeadAttention(4, 2))
     model.freeze("0.1", "1.*")

@@ -122,6 +122,19 @@ def test_groups_that_make_no_sense_are_an_error_before_the_first_step(groups, me
     gn.Trainer(model).fit(X, Y, epochs=1)
 
 
+def test_bad_groups_between_steps_leave_a_trainer_that_can_be_used():
+    trainer = gn.Trainer(net(), optimizer=gn.SGD(0.1))
+    trainer.fit(X, Y, epochs=1)
+    before = weights(trainer.model)
+    trainer.optimizer.groups = {"7.*": {"lr": 0.1}}
+    with pytest.raises(gn.errors.ArgumentError, match="matches no parameter"):
+        trainer.fit(X, Y, epochs=1)
+    np.testing.assert_array_equal(weights(trainer.model), before)
+    trainer.optimizer.groups = None
+    trainer.fit(X, Y, epochs=1)
+    assert len(trainer.history) == 2
+
+
 def test_overlapping_patterns_that_give_different_settings_are_none():
     trained(gn.SGD(0.1, groups={"*.bias": {"weight_decay": 0.1}, "0.*": {"lr": 0.1}}))
 
