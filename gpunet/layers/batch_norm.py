@@ -58,10 +58,15 @@ class BatchNorm(Layer):
         running = {"running_mean": zeros, "running_var": ones, "num_batches_tracked": np.zeros(())}
         super().__init__({"weight": ones, "bias": zeros} if affine else {}, running if track_running_stats else {})
 
+    @property
+    def uses_batch(self) -> bool:
+        """Whether training normalises by the mean and variance of the batch, not by the running ones."""
+        return not (self._frozen and self.buffers)
+
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
         self.output_shape(x.shape[1:])
         weight, bias = self.params.get("weight"), self.params.get("bias")
-        if self.buffers and (tape is None or self._frozen):
+        if self.buffers and (tape is None or not self.uses_batch):
             mean, variance = self.buffers["running_mean"], self.buffers["running_var"]
             return batch_norm(x, mean, variance, weight, bias, self.eps, tape=tape)
         if 0 < len(x) < self.least_rows(x.shape[1:]):
@@ -81,7 +86,7 @@ class BatchNorm(Layer):
         return Running(mean, variance, batches, self.momentum)
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
-        if self.buffers and self._frozen:
+        if not self.uses_batch:
             return self._scaled(dy, tape) if input_gradient else None
         x, mean, variance = tape.restore(self)
         return batch_norm_backward(
@@ -111,7 +116,7 @@ class BatchNorm(Layer):
         return shape
 
     def least_rows(self, shape: tuple[int, ...]) -> int:
-        return 2 if math.prod(shape[1:]) == 1 and not (self.buffers and self._frozen) else 1
+        return 2 if math.prod(shape[1:]) == 1 and self.uses_batch else 1
 
     def config(self) -> dict[str, Any]:
         return {

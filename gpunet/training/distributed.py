@@ -164,7 +164,7 @@ class Ranks:
             return
         self.refuse_differences(described(trainer, arrays, asked))
         for part in parts(trainer.model):
-            if isinstance(part, BatchNorm):
+            if isinstance(part, BatchNorm) and part.uses_batch:
                 raise ArgumentError(f"{part!r} would normalise over a rank's rows alone; use LayerNorm or one process.")
         store = trainer.model.store
         for a in (store.params, store.buffers, *store.slots.values()):

@@ -94,6 +94,11 @@ TRAININGS: dict[str, Training] = {
     "dropout": trained,
     "eager steps": partial(trained, executor="eager"),
     "a layer of one's own": lambda d: trained(d, model=gn.Sequential(gn.Linear(5, 3, rng=0), Doubled())),
+    "groups, a frozen batch norm": lambda distributed: trained(
+        distributed,
+        model=gn.Sequential(gn.Linear(5, 8, rng=0), gn.BatchNorm1d(8), gn.Linear(8, 3, rng=1)).freeze("1.*"),
+        optimizer=gn.SGD(0.05, clip_norm=0.5, groups={"2.*": {"lr": 0.01}}),
+    ),
     "weighted rows": partial(trained, fit={"sample_weight": WEIGHT}, optimizer=gn.AdamW(0.01, clip_norm=0.1)),
     "a rank whose rows weigh nothing": partial(
         trained, fit={"sample_weight": np.arange(80) % BATCH > 9, "shuffle": False}
