@@ -73,7 +73,11 @@ class Model(Layer):
         return self
 
     def unfreeze(self, *patterns: str) -> Self:
-        """Train layers that are frozen again; arguments and errors as for `freeze`."""
+        """Train frozen layers again; arguments and errors as for `freeze`.
+
+        The optimizer's state is that of when they were frozen; it has counted the steps since, where PyTorch counts
+        those of each parameter.
+        """
         self._freeze(matching(self.leaves(), patterns or ("*",)), False)
         return self
 
