@@ -52,10 +52,8 @@ class Step:
         warn: is called with a message where the step falls back to another executor.
 
     Attributes:
-        count: as given.
         share: the loss over this rank's rows; None where it has all rows.
-        value: the loss of the last step, (), on the device; the next step overwrites it.
-        prediction: the outputs of the last step, in the same way.
+        value, prediction: the loss, (), and the outputs of the last step, on the device; the next one overwrites them.
         seconds: time of a step in the last run, as the host sees it; None: not measured yet.
         executor: what runs it.
         refusal: why the persistent kernel does not run it; None: it does, or nobody asked.
@@ -164,18 +162,15 @@ class Step:
         if self._name != "auto":
             raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
         if self.executor.name == "persistent":
-            self.refusal = str(error)
-            self._begin("graph")
-            self.prepare()
-            return
-        if isinstance(error, CompileError) and self.executor.name == "native":
+            self.refusal, other = str(error), "graph"
+        elif isinstance(error, CompileError) and self.executor.name == "native":
             self._warn(f"falling back to NumPy steps: {error}")
-            self._begin("numpy")
-            self.prepare()
-            return
-        self._warn(f"falling back to eager steps: the training step could not be recorded: {error}")
-        self._begin("eager")
-        self.is_prepared = True
+            other = "numpy"
+        else:
+            self._warn(f"falling back to eager steps: the training step could not be recorded: {error}")
+            other = "eager"
+        self._begin(other)
+        self.prepare()
 
     def run(self, steps: int = 1) -> None:
         """Run the step on `steps` consecutive batches; errors as for `prepare`."""
