@@ -1,9 +1,11 @@
-// embedding.cu: the gradient of a table whose rows were looked up; the look-up itself is gather.cu.
+// embedding.cu: the gradient of a table whose rows were looked up; the look-up itself is gather.cu. And both for one
+// category of rows of numbers and categories (gpunet/ops/_entity_embedding.py).
 //
 //     dweight[r] = sum of dy[i] over the positions i with indices[i] = r
 //
 // dy is (positions, width), dweight (rows, width), every row of it written, also those that nobody looked up. Indices
-// beyond the ends count as the ends, as in gather.cu; the row `padding` gets zeros (-1: there is none).
+// beyond the ends count as the ends, as in gather.cu; the row `padding` gets zeros (-1: there is none). A category is a
+// column of x, and its vectors are columns of y and dy.
 //
 // No float atomics and no sort: a block owns a row of the table and COLUMNS of its columns. Each of its warps reads every
 // eighth run of 32 indices, a lane each, and adds the rows of dy where its own comes up, in their order; the warps' sums
@@ -15,22 +17,18 @@
 
 #include "columns.cuh"
 
-// Launch: grid (rows, ceil(width / COLUMNS)), block (32, 8).
-// FLOPs: positions * width
-extern "C" __global__ void __launch_bounds__(256) embedding_backward(
-    const T* __restrict__ dy,                 // [positions * width]
-    const long long* __restrict__ indices,    // [positions]
-    T* __restrict__ dweight,                  // [grid_x * width]
-    int positions, int width, int padding) {
+// Write row blockIdx.x of dweight: the sum of the `width` numbers at dy + i * stride over the i below `positions` with
+// row_of(i) = blockIdx.x.
+template <typename Row>
+DEVICE void sum_of_row(const T* dy, int stride, T* dweight, int positions, int width, Row row_of) {
     __shared__ T of_warp[COLUMN_ROWS][COLUMNS];
-    const int row = blockIdx.x, last_row = gridDim.x - 1;
-    const int end = row == padding ? 0 : positions;
+    const int row = blockIdx.x;
     T sum[VECTOR] = {};
-    for (int first = threadIdx.y * WARP; first < end; first += COLUMN_ROWS * WARP) {
+    for (int first = threadIdx.y * WARP; first < positions; first += COLUMN_ROWS * WARP) {
         const int i = first + threadIdx.x;
-        const bool own = i < end && min(max(indices[i], 0LL), static_cast<long long>(last_row)) == row;
+        const bool own = i < positions && row_of(i) == row;
         for (unsigned found = __ballot_sync(ALL_LANES, own); found; found &= found - 1) {
-            const T* gradient = dy + (first + __ffs(found) - 1) * width;
+            const T* gradient = dy + (first + __ffs(found) - 1) * stride;
 #pragma unroll
             for (int j = 0; j < VECTOR; ++j) {
                 const int column = blockIdx.y * COLUMNS + j * COLUMN_LANES + threadIdx.x;
@@ -50,4 +48,48 @@ extern "C" __global__ void __launch_bounds__(256) embedding_backward(
         for (int warp = 0; warp < COLUMN_ROWS; ++warp) total += of_warp[warp][j * COLUMN_LANES + threadIdx.x];
         dweight[row * width + column] = total;
     }
+}
+
+// Launch: grid (rows, ceil(width / COLUMNS)), block (32, 8).
+// FLOPs: positions * width
+extern "C" __global__ void __launch_bounds__(256) embedding_backward(
+    const T* __restrict__ dy,                 // [positions * width]
+    const long long* __restrict__ indices,    // [positions]
+    T* __restrict__ dweight,                  // [grid_x * width]
+    int positions, int width, int padding) {
+    const int last_row = gridDim.x - 1;
+    const auto row_of = [=](int i) {
+        return static_cast<int>(min(max(indices[i], 0LL), static_cast<long long>(last_row)));
+    };
+    sum_of_row(dy, width, dweight, static_cast<int>(blockIdx.x) == padding ? 0 : positions, width, row_of);
+}
+
+// The row of a category in its table: 0 for one that is unknown, NaN too, else the nearest whole number plus 1.
+DEVICE int row_of_category(T category, int rows) {
+    const T k = rint(category);
+    return k >= T(0) && k < T(rows - 1) ? static_cast<int>(k) + 1 : 0;
+}
+
+// Launch: grid-stride; grid as you like, block (256,).
+// FLOPs: 0
+extern "C" __global__ void __launch_bounds__(256) category_forward(
+    const T* __restrict__ x,         // [count * width_x]
+    const T* __restrict__ weight,    // [rows * width]
+    T* __restrict__ y,               // [count * width_y]: the columns from `first` on are written
+    int column, int rows, int width, int first, int width_x, int width_y, int count) {
+    for (unsigned e = flat_thread(); e < static_cast<unsigned>(count) * width; e += flat_stride()) {
+        const unsigned i = e / width, j = e % width;
+        y[i * width_y + first + j] = weight[row_of_category(x[i * width_x + column], rows) * width + j];
+    }
+}
+
+// Launch: grid (rows, ceil(width / COLUMNS)), block (32, 8).
+// FLOPs: count * width
+extern "C" __global__ void __launch_bounds__(256) category_backward(
+    const T* __restrict__ dy,     // [count * width_y]
+    const T* __restrict__ x,      // [count * width_x]
+    T* __restrict__ dweight,      // [rows * width]
+    int column, int rows, int width, int first, int width_x, int width_y, int count) {
+    const auto row_of = [=](int i) { return row_of_category(x[i * width_x + column], rows); };
+    sum_of_row(dy + first, width_y, dweight, count, width, row_of);
 }

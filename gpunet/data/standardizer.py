@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet.arguments import whole
 from gpunet.data.checks import as_dtype, check_targets
 from gpunet.errors import DataError, ShapeError
 
@@ -32,11 +33,17 @@ class Standardizer:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, X: ArrayLike) -> Standardizer:
+    def fit(cls, X: ArrayLike, *, category_columns: int = 0) -> Standardizer:
         """Return the standardizer of the samples `X` (n, features...) or targets (n,).
 
+        Args:
+            X: an array, a list or a data frame.
+            category_columns: how many of the last features are indices of categories, which it leaves as they are.
+
         Raises:
+            ArgumentError: a negative number of `category_columns`.
             DataError: no samples, NaN or infinite values, or a feature too large to square.
+            ShapeError: more `category_columns` than the samples have features.
         """
         samples = check_targets(X, "X")
         with np.errstate(over="ignore"):
@@ -50,7 +57,13 @@ class Standardizer:
             raise DataError("X has values too large for a standard deviation; divide it by a power of ten first.")
         # a rounded mean can leave a constant feature a standard deviation that is tiny instead of zero
         constant = (samples == samples[0]).all(axis=0) | (scale == 0)
-        return cls(mean, np.where(constant, 1.0, scale))
+        scale = np.where(constant, 1.0, scale)
+        if whole("Standardizer.fit: category_columns", category_columns, 0):
+            if category_columns > sum(mean.shape[-1:]):
+                raise ShapeError(f"X has samples of shape {mean.shape}, with fewer than {category_columns} features.")
+            last = _last(mean, category_columns)
+            mean[last], scale[last] = 0, 1
+        return cls(mean, scale)
 
     @cached_property
     def factor(self) -> np.ndarray:
@@ -92,6 +105,11 @@ class Standardizer:
             return
         as_dtype(self.apply(X, dtype), dtype, "X")
 
+    def leaves_alone(self, category_columns: int) -> bool:
+        """Return whether the last features, so many of them, stay as they are."""
+        last = _last(self.mean, category_columns)
+        return not self.mean[last].any() and bool((self.scale[last] == 1).all())
+
     def invert(self, X: np.ndarray) -> np.ndarray:
         """Return what `apply` made `X` from, in float64."""
         self._check_shape(X)
@@ -105,3 +123,7 @@ class Standardizer:
     def _check_shape(self, X: np.ndarray) -> None:
         if X.shape[1:] != self.mean.shape:  # broadcasting would take some wrong shapes without a word
             raise ShapeError(f"X has samples of shape {X.shape[1:]}; the standardizer was fitted on {self.mean.shape}.")
+
+
+def _last(a: np.ndarray, columns: int) -> tuple[Any, ...]:
+    return ..., slice(sum(a.shape[-1:]) - columns, None)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunet.device import to_host
 from gpunet.errors import ArgumentError
-from gpunet.interop.onnx_graph import DOUBLE, FLOAT, Graph
+from gpunet.interop.onnx_graph import DOUBLE, FLOAT, INT64, Graph
 from gpunet.interop.onnx_shapes import Row, fixed, output_row
 from gpunet.layers import (
     GEGLU,
@@ -24,6 +24,7 @@ from gpunet.layers import (
     Conv2d,
     Dropout,
     Embedding,
+    EntityEmbedding,
     Flatten,
     GlobalAvgPool2d,
     Layer,
@@ -109,6 +110,18 @@ def _glu(graph: Graph, layer: GLU, x: str, row: Row) -> str:
     half = fixed(layer, (0, *output_row(layer, row))[layer.dim])
     a, b = (graph.add("Slice", x, *np.array([[at], [at + half], [layer.dim]])) for at in (0, half))
     return graph.add("Mul", a, _activation(graph, layer, b, row))
+
+
+def _entity_embedding(graph: Graph, layer: EntityEmbedding, x: str, row: Row) -> str:
+    """Add the numbers, and behind them the vector of each category: row 0 of its table for one that is unknown."""
+    parts = [graph.add("Gather", x, np.arange(layer.numbers), axis=1)] if layer.numbers else []
+    for k, table in enumerate(layer.params.values()):
+        index = graph.add("Round", graph.add("Gather", x, np.array(layer.numbers + k), axis=1))
+        below = graph.add("Less", index, np.array(len(table) - 1.0))
+        known = graph.add("And", graph.add("GreaterOrEqual", index, np.array(0.0)), below)
+        index = graph.add("Cast", graph.add("Where", known, index, np.array(-1.0)), to=INT64)
+        parts.append(graph.add("Gather", to_host(table), graph.add("Add", index, np.array(1))))
+    return graph.add("Concat", *parts, axis=1)
 
 
 def _batch_norm(graph: Graph, layer: BatchNorm1d | BatchNorm2d, x: str, row: Row) -> str:
@@ -220,6 +233,7 @@ LAYERS: dict[type[Layer], LayerForm] = {
     Conv2d: _convolution,
     Dropout: lambda graph, layer, x, row: x,
     Embedding: lambda graph, layer, x, row: graph.add("Gather", to_host(layer.params["weight"]), x),
+    EntityEmbedding: _entity_embedding,
     Flatten: lambda graph, layer, x, row: graph.add("Flatten", x),
     GEGLU: _stack,
     GLU: _glu,

@@ -6,7 +6,17 @@ from typing import Any, TypeAlias
 
 from gpunet.arguments import whole
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.layers import LSTM, RNN, Activation, Dropout, Layer, Linear, MultiHeadAttention, TransformerEncoderLayer
+from gpunet.layers import (
+    LSTM,
+    RNN,
+    Activation,
+    Dropout,
+    EntityEmbedding,
+    Layer,
+    Linear,
+    MultiHeadAttention,
+    TransformerEncoderLayer,
+)
 from gpunet.layers.stack import Stack
 from gpunet.models import Model
 
@@ -78,7 +88,7 @@ def _checked(input_shape: Any) -> Row:
 def _told(layer: Layer) -> Row | None:
     """Return the shape of a row of X that the layer takes, where the layer itself says so."""
     match layer:
-        case Linear():
+        case Linear() | EntityEmbedding():
             return (layer.in_features,)
         case RNN() | LSTM():
             return (None, layer.input_size)

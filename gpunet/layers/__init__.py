@@ -7,6 +7,7 @@ from gpunet.layers.batch_norm import BatchNorm1d, BatchNorm2d
 from gpunet.layers.convolution import Conv1d, Conv2d
 from gpunet.layers.dropout import Dropout
 from gpunet.layers.embedding import Embedding
+from gpunet.layers.entity_embedding import EntityEmbedding
 from gpunet.layers.flatten import Flatten
 from gpunet.layers.glu import GEGLU, GLU, SwiGLU
 from gpunet.layers.layer_norm import LayerNorm, RMSNorm
@@ -29,6 +30,7 @@ __all__ = [
     "Conv2d",
     "Dropout",
     "Embedding",
+    "EntityEmbedding",
     "Flatten",
     "GlobalAvgPool2d",
     "Layer",

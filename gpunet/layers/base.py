@@ -92,6 +92,11 @@ class Layer(Versioned):
         """n where the layer's input is indices, integers from 0 to n - 1; None where it is numbers."""
         return None
 
+    @property
+    def category_columns(self) -> int:
+        """How many of a row's last columns are indices of categories, which no standardisation may change."""
+        return 0
+
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON, from which a saved layer is rebuilt; by default none."""
         return {}

@@ -105,6 +105,10 @@ class Stack(Layer):
     def index_range(self) -> int | None:
         return self.layers[0].index_range if self.layers else None
 
+    @property
+    def category_columns(self) -> int:
+        return self.layers[0].category_columns if self.layers else 0
+
     def leaves(self, path: str = "") -> dict[str, Layer]:
         prefix = f"{path}." if path else ""
         found: dict[str, Layer] = {}

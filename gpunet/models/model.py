@@ -144,6 +144,11 @@ class Model(Layer):
         if self.index_range is not None:
             raise StateError("the model takes indices, which cannot be standardised; set its input_scaler to None.")
         self.input_scaler.check_fits(x, self.dtype)
+        if not self.input_scaler.leaves_alone(self.category_columns):
+            raise StateError(
+                f"the input_scaler changes the indices of categories (category_columns={self.category_columns}, the "
+                "last of a row); fit it by Standardizer.fit(X, category_columns=model.category_columns)."
+            )
         return x
 
     def convert(self, x: np.ndarray) -> np.ndarray:

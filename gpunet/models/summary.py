@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from gpunet import html
 from gpunet.errors import ShapeError
-from gpunet.layers import Layer, LayerNorm, Linear, RMSNorm
+from gpunet.layers import EntityEmbedding, Layer, LayerNorm, Linear, RMSNorm
 from gpunet.layers.stack import Stack, fuse
 
 HEADER = ("layer", "output of a row", "parameters")
@@ -63,7 +63,7 @@ def _told_shape(layer: Layer) -> tuple[int, ...] | None:
         return layer.normalized_shape
     if isinstance(layer, Stack):
         return _taken(next((shape for shape in map(_told_shape, layer.layers) if shape), None), layer.layers)
-    return (layer.in_features,) if isinstance(layer, Linear) else None
+    return (layer.in_features,) if isinstance(layer, Linear | EntityEmbedding) else None
 
 
 def _taken(shape: tuple[int, ...] | None, layers: Sequence[Layer]) -> tuple[int, ...] | None:

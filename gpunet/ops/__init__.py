@@ -9,6 +9,7 @@ from gpunet.ops._cosine_similarity import cosine_similarity, cosine_similarity_b
 from gpunet.ops._dropout import dropout, dropout_backward
 from gpunet.ops._elementwise_loss import absolute_error, binary_cross_entropy, huber, mean_squared_error, poisson_nll
 from gpunet.ops._embedding import embedding, embedding_backward
+from gpunet.ops._entity_embedding import entity_embedding, entity_embedding_backward
 from gpunet.ops._gather import gather
 from gpunet.ops._glu import glu, glu_backward
 from gpunet.ops._layer_norm import layer_norm, layer_norm_backward, rms_norm
@@ -51,6 +52,8 @@ __all__ = [
     "dropout_backward",
     "embedding",
     "embedding_backward",
+    "entity_embedding",
+    "entity_embedding_backward",
     "gather",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",

@@ -27,7 +27,7 @@ def square(*cuda):
     return gn.CustomActivation(np.square, lambda z: 2 * z, cuda)
 
 
-@pytest.mark.parametrize("name", ["Linear", "Embedding", "LayerNorm", "BatchNorm2d"])
+@pytest.mark.parametrize("name", ["Linear", "Embedding", "EntityEmbedding", "LayerNorm", "BatchNorm2d"])
 def test_layers_pass(name, sim):
     make, x = EXAMPLES[name]
     assert gn.check_gradients(make(), x[:4].shape).device == "sim"

@@ -98,6 +98,18 @@ def test_embedding_and_its_gradient(cuda, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_entity_embedding_and_its_gradients(cuda, dtype):
+    x = np.column_stack([rng.normal(size=(700, 3)), rng.integers(-1, 6, 700), rng.integers(0, 50, 700)])
+    tables, dy = [rng.normal(size=(5, 4)), rng.normal(size=(50, 33))], rng.normal(size=(700, 40))
+    assert_same(cuda, lambda x, *tables: gn.ops.entity_embedding(x, tables), x, *tables, dtype=dtype)
+
+    def backward(dy, x, *dtables):
+        return gn.ops.entity_embedding_backward(dy, x, dtables), *dtables
+
+    assert_same(cuda, backward, dy, x, *tables, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_cosine_similarity_its_gradient_and_its_loss(cuda, dtype):
     dy, a, b = rng.normal(size=300), rng.normal(size=(300, 33)), rng.normal(size=(300, 33))
     a[7] = 0

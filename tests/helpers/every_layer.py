@@ -8,6 +8,7 @@ import gpunet as gn
 
 RNG = np.random.default_rng(0)
 FEATURES, POSITIONS, IMAGES = (RNG.standard_normal((20, *row)).astype(np.float32) for row in ((4,), (3, 4), (2, 5, 4)))
+MIXED = np.column_stack([FEATURES[:, :2], RNG.integers(-1, 5, 20), RNG.integers(0, 3, 20)]).astype(np.float32)
 INDICES, LABELS = RNG.integers(0, 7, (20, 3)), np.arange(20) % 3
 
 EXAMPLES = {
@@ -19,6 +20,7 @@ EXAMPLES = {
     "Conv2d": (lambda: gn.Conv2d(2, 4, (3, 2), 2, 1, groups=2, rng=0), IMAGES),
     "Dropout": (lambda: gn.Dropout(0.3), FEATURES),
     "Embedding": (lambda: gn.Embedding(7, 4, padding_idx=-1, rng=0), INDICES),
+    "EntityEmbedding": (lambda: gn.EntityEmbedding(2, [4, 3], rng=0), MIXED),
     "Flatten": (gn.Flatten, IMAGES),
     "GEGLU": (lambda: gn.GEGLU(4, 5, rng=0), POSITIONS),
     "GLU": (lambda: gn.GLU(2), POSITIONS),

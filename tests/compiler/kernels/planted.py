@@ -11,7 +11,7 @@ from compiler.kernels.checked import partial_sums, run, uninitialized
 from gpunet.cuda import Kernel
 from gpunet.data import Standardizer
 from gpunet.device import kernels_path
-from gpunet.ops import scaled_dot_product_attention, softmax_cross_entropy
+from gpunet.ops import entity_embedding, entity_embedding_backward, scaled_dot_product_attention, softmax_cross_entropy
 from gpunet.ops.tiles import Tile
 
 TILED = Tile(32, 32, 32, 32, 16, 4, 4, slices=2)
@@ -143,6 +143,19 @@ def batch(folder):
     np.testing.assert_array_equal(out, scaler.apply(x[order[3:8]], out.dtype))
     np.testing.assert_array_equal(labels, y[order[3:8]])
     assert first[0] == 8
+
+
+def categories(folder):
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.standard_normal((70, 2)), rng.integers(-1, 6, 70)]).astype(np.float32)
+    table, dy = (rng.standard_normal(shape).astype(np.float32) for shape in ((5, 9), (70, 11)))
+    y, dtable, expected = uninitialized(dy.shape, dy.dtype), uninitialized(table.shape, dy.dtype), np.empty_like(table)
+    place = 2, 5, 9, 2, 3, 11, 70
+    run(Kernel(folder / "embedding.cu", "category_forward"), (2,), (256,), x, table, y, *place)
+    np.testing.assert_array_equal(y[:, 2:], entity_embedding(x, [table])[:, 2:])
+    run(Kernel(folder / "embedding.cu", "category_backward"), (5, 1), (32, 8), dy, x, dtable, *place)
+    entity_embedding_backward(dy, x, [expected])
+    np.testing.assert_allclose(dtable, expected, rtol=1e-5, atol=1e-6)
 
 
 def step(folder):
@@ -304,6 +317,16 @@ FAULTS = {
         "gather.cu", "convert(x.v[k], column + k)", "convert(x.v[k], column)", batch, "AssertionError"),
     "a row of the batch that is one of the data": (
         "gather.cu", "clipped(order[clipped(begin + i, total)], n)", "clipped(begin + i, n)", batch, "AssertionError"),
+    "a category beyond the table": (
+        "embedding.cu", "k < T(rows - 1) ?", "k < T(rows) ?", categories, "out of bounds"),
+    "a category in the row of its neighbour": (
+        "embedding.cu", "static_cast<int>(k) + 1 : 0", "static_cast<int>(k) : 0", categories, "AssertionError"),
+    "vectors that begin with the numbers": (
+        "embedding.cu", "width_y + first + j] =", "width_y + j] =", categories, "AssertionError"),
+    "gradients of another column": (
+        "embedding.cu", "sum_of_row(dy + first,", "sum_of_row(dy,", categories, "AssertionError"),
+    "sums of warps that are read too early": (
+        "embedding.cu", "    __syncthreads();\n", "", categories, "race|uninitialized"),
     "a place that moves on while it is read": (
         "gather.cu", "last_to_arrive(arrivals, gridDim.x) && threadIdx.x == 0", "flat_thread() == 0", batch, "race"),
     "a window beyond the last": (

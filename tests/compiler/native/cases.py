@@ -314,6 +314,33 @@ def dropout(folder: Path, dtype: np.dtype, rows: int, n: int, first_row: int, p:
         np.testing.assert_array_equal(dx, (y if in_place else x) * dtype.type(scale) * expected)
 
 
+def entity_embedding(folder: Path, dtype: np.dtype, rows: int, numbers: int) -> None:
+    """Numbers and vectors of known and unknown categories, and the sums of the vectors' gradients."""
+    rng, entries, widths = np.random.default_rng(0), (5, 1), (3, 17)
+    x = np.column_stack([rng.standard_normal((rows, numbers)), rng.integers(-2, 8, (rows, 2))]).astype(dtype)
+    x[-1:, numbers] = math.nan
+    tables = [normal((n, width), dtype) for n, width in zip(entries, widths, strict=True)]
+    dy, dtables = normal((rows, numbers + 20), dtype, 1), [undefined(table.shape, dtype) for table in tables]
+    places = [
+        (numbers + k, entries[k], widths[k], first, numbers + 2, numbers + 20, rows)
+        for k, first in enumerate((numbers, numbers + 3))
+    ]
+
+    def compute(parts):
+        y = undefined((rows, numbers + 20), dtype)
+        run(folder, "embedding.cpp", "copy_columns", x, y, numbers, numbers + 2, numbers + 20, rows, parts=parts)
+        for table, place in zip(tables, places, strict=True):
+            run(folder, "embedding.cpp", "category_forward", x, table, y, *place, parts=parts)
+        return (y,)
+
+    np.testing.assert_array_equal(divided(rows, compute)[0], ops.entity_embedding(x, tables))
+    expected = [np.empty_like(table) for table in tables]
+    ops.entity_embedding_backward(dy, x, expected)
+    for dtable, sums, place in zip(dtables, expected, places, strict=True):
+        run(folder, "embedding.cpp", "category_backward", dy, x, dtable, *place, parts=[(0, 1)])
+        np.testing.assert_array_equal(dtable, sums)
+
+
 def gather(folder: Path, rows: int, widths: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(0)
     sources = [rng.integers(0, 256, (20, width), np.uint8) for width in widths]

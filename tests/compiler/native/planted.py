@@ -48,6 +48,7 @@ rmsprop = partial(cases.optimizer_step, dtype=FLOAT, name="rmsprop", optimizer=R
 clipped = partial(cases.optimizer_step, dtype=FLOAT, name="sgd", optimizer=SGD(0.1, clip_value=0.2), size=9)
 rates = partial(cases.optimizer_step, dtype=FLOAT, name="sgd", optimizer=SGD(0.1), size=9, done=7)
 dropout = partial(cases.dropout, dtype=FLOAT, rows=9, n=129, first_row=5)
+entities = partial(cases.entity_embedding, dtype=FLOAT, rows=9, numbers=2)
 gather = partial(cases.gather, rows=7, widths=(3, 2, 4))
 features = partial(cases.gather_features, rows=7, width=5, source=np.dtype(np.uint8), dtype=FLOAT)
 products = partial(cases.products, dtype=FLOAT, m=7, n=5, k=3)
@@ -160,6 +161,15 @@ FAULTS = {
     ),
     "a threshold that is not met": ("dropout.cpp", ">= least", "> least", dropout),
     "a gradient that is not scaled": ("dropout.cpp", "x[i] * scale", "x[i]", dropout),
+    "an index beyond the table": ("embedding.cpp", "(entries - 1) ?", "(entries) ?", entities),
+    "a row that is not moved on by the unknown": ("embedding.cpp", "<Int>(k) + 1", "<Int>(k)", entities),
+    "a table that is not cleared": ("embedding.cpp", "e < entries * width", "e < width", entities),
+    "vectors from the first column on": (
+        "embedding.cpp",
+        "width_y + first + j] = vector",
+        "width_y + j] = vector",
+        entities,
+    ),
     "the order's beginning": ("gather.cpp", "+ place[0]", "", gather),
     "features in their own order": ("gather.cpp", "features + order[i] * n", "features + i * n", features),
     "a mean in float32": ("gather.cpp", "(static_cast<double>(x[j]) - mean[j])", "T(x[j] - mean[j])", features),

@@ -18,8 +18,8 @@ Thunk gpunet_bias_activation_forward, gpunet_activation_backward, gpunet_sum_col
     gpunet_softmax_cross_entropy_labels, gpunet_softmax_cross_entropy_distributions, gpunet_mean_squared_error,
     gpunet_huber, gpunet_absolute_error, gpunet_poisson_nll, gpunet_binary_cross_entropy, gpunet_sum, gpunet_right_labels, gpunet_right_distributions,
     gpunet_right_binary, gpunet_accumulate, gpunet_squares, gpunet_clip_value, gpunet_sgd, gpunet_adam, gpunet_rmsprop,
-    gpunet_end_step, gpunet_dropout_forward, gpunet_dropout_backward, gpunet_gather, gpunet_advance, gpunet_product,
-    gpunet_transposed_product;
+    gpunet_end_step, gpunet_dropout_forward, gpunet_dropout_backward, gpunet_copy_columns, gpunet_category_forward,
+    gpunet_category_backward, gpunet_gather, gpunet_advance, gpunet_product, gpunet_transposed_product;
 }
 
 constexpr Int BLOCK = 16384;
@@ -145,6 +145,15 @@ void dropout_and_gather(Int rows, Int n) {
     call(gpunet_advance, 1, place, rows);
 }
 
+void entity_embedding(Int rows, Int n) {
+    for (T category : {T(-1), T(0), T(2), T(3), T(1e30), T(__builtin_nan(""))}) {  // of a table that knows three
+        Array<T> x(rows * (n + 1), category), weight(4 * 5), dweight(4 * 5), y(rows * (n + 5));
+        call(gpunet_copy_columns, rows, x, y, n, n + 1, n + 5, rows);
+        call(gpunet_category_forward, rows, x, weight, y, n, Int(4), Int(5), n, n + 1, n + 5, rows);
+        call(gpunet_category_backward, 1, y, x, dweight, n, Int(4), Int(5), n, n + 1, n + 5, rows);
+    }
+}
+
 // A product that touches all that cblas_?gemm may touch.
 void multiply(int, int transpose_a, int transpose_b, Int m, Int n, Int k, T, const T* a, Int lda, const T* b, Int ldb,
               T, T* c, Int ldc) {
@@ -171,6 +180,7 @@ int main() {
             bias_activation(rows, n);
             losses(rows, n);
             dropout_and_gather(rows, n);
+            entity_embedding(rows, n);
             products(rows, n, n / 2);
         }
     bias_activation(3, 0);

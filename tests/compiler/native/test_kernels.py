@@ -18,7 +18,7 @@ from gpunet.optimizers import BLOCK, SGD, Adam, AdamW, RMSprop
 
 VECTOR = 16  # float32 in a vector of 64 bytes
 SIZES = [0, 1, VECTOR - 1, VECTOR, VECTOR + 1, 4 * VECTOR + 3]
-SOURCES = ["softmax_cross_entropy", "losses", "optimizers", "dropout", "metrics", "reduce"]
+SOURCES = ["softmax_cross_entropy", "losses", "optimizers", "dropout", "embedding", "metrics", "reduce"]
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
@@ -255,6 +255,13 @@ def test_dropout_draws_the_bits_of_uniform(rows, n, first_row, dtype):
 @both_dtypes
 def test_dropout_far_into_a_large_set(dtype):
     cases.dropout(FOLDER, dtype, 4, 7, 2**34 + 1)
+
+
+@both_dtypes
+@pytest.mark.parametrize("numbers", [0, 1, 16])
+@pytest.mark.parametrize("rows", [0, 1, 5, 33])
+def test_entity_embedding(rows, numbers, dtype):
+    cases.entity_embedding(FOLDER, dtype, rows, numbers)
 
 
 @pytest.mark.parametrize("widths", [(1, 0, 0), (3, 2, 0), (16, 0, 4), (64, 8, 4)])

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gpunet.data import Standardizer, digits
-from gpunet.errors import DataError, ShapeError
+from gpunet.errors import ArgumentError, DataError, ShapeError
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -85,3 +85,26 @@ def test_samples_of_another_shape_are_refused_also_where_they_would_broadcast():
 def test_samples_without_finite_statistics_are_refused(X):
     with pytest.raises(DataError, match=r"^X "):
         Standardizer.fit(X)
+
+
+def test_columns_of_categories_are_left_as_they_are():
+    X = np.column_stack([np.random.default_rng(0).normal(5, 3, (50, 2)), np.arange(50) % 7])
+    whole, part = Standardizer.fit(X), Standardizer.fit(X, category_columns=1)
+    np.testing.assert_array_equal(part.apply(X), np.column_stack([whole.apply(X)[:, :2], X[:, 2]]))
+    assert part.leaves_alone(1)
+    assert not part.leaves_alone(2)
+    assert whole.leaves_alone(0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "message"),
+    [
+        (-1, ArgumentError, "category_columns must be a whole number of at least 0"),
+        (4, ShapeError, r"shape \(3,\), with fewer"),
+    ],
+)
+def test_a_number_of_category_columns_that_the_samples_have_not_is_refused(columns, error, message):
+    with pytest.raises(error, match=message):
+        Standardizer.fit(np.ones((5, 3)), category_columns=columns)
+    with pytest.raises(ShapeError, match=r"shape \(\), with fewer"):
+        Standardizer.fit(np.ones(5), category_columns=1)

@@ -61,6 +61,7 @@ MODELS = {
     gn.Conv2d: (gn.Sequential(gn.Conv2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), groups=2), gn.GELU()), (4, 9, 8)),
     gn.Dropout: (gn.Sequential(gn.Dropout(0.5), gn.Linear(5, 4)), (5,)),
     gn.Embedding: (gn.Sequential(gn.Embedding(11, 4), gn.Flatten(), gn.Linear(12, 2)), (3,)),
+    gn.EntityEmbedding: (gn.Sequential(gn.EntityEmbedding(2, [3, 1], [4, 2]), gn.Linear(8, 2)), (4,)),
     gn.Flatten: (gn.Sequential(gn.Flatten(), gn.Linear(12, 4)), (2, 3, 2)),
     gn.GEGLU: (gn.Sequential(gn.GEGLU(5, 4)), (5,)),
     gn.GLU: (gn.Sequential(gn.GLU(), gn.GLU(1, activation="tanh")), (4, 6)),
@@ -230,6 +231,19 @@ def test_a_trained_classifier_of_images_takes_raw_images(run):
     answers = run(model, X)
     assert (answers["prediction"] == model.predict(X)).all()
     assert np.abs(answers["probabilities"] - model.predict_proba(X)).max() <= TOLERANCE
+
+
+def test_a_model_of_numbers_and_categories_takes_raw_rows_and_unknown_categories(run):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(50, 9, 80), rng.integers(-1, 6, 80), rng.integers(0, 300, 80)]).astype(np.float32)
+    for numbers, columns in ((1, [0, 1, 2]), (0, [1, 2])):
+        model = randomised(gn.Sequential(gn.EntityEmbedding(numbers, [5, 200]), gn.Linear(numbers + 35, 3)))
+        model.input_scaler = Standardizer.fit(X[:, columns], category_columns=2)
+        rows = X[:, columns]
+        assert np.abs(run(model, rows)["prediction"] - model.predict(rows)).max() <= TOLERANCE
+        model.input_scaler = None  # the shape of a row is the layer's then
+        rows = np.array([[1] * numbers + [category, 7] for category in (-1, 5, 5.4, 1e30, -1e30)], np.float32)
+        assert np.abs(run(model, rows)["prediction"] - model.predict(rows)).max() <= TOLERANCE
 
 
 def test_a_transformer_that_classifies_sequences_of_indices(run):

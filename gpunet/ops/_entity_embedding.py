@@ -1,0 +1,197 @@
+"""Entity embedding: rows of numbers and categories become rows of features (Guo & Berkhahn 2016, arXiv 1604.06737).
+
+    y = (x_1, …, x_n, W¹_{r(c_1)}, …, Wᵏ_{r(c_k)}),    dWʲ_r = Σ_{i: r(c_ij) = r} dyʲ_i
+
+A row of x is n numbers and k categories. A category c is looked up in row r(c) = c + 1 of its table where it is one of
+those that the table knows, 0 to entries - 2, else in row 0, that of the unknown. The sums run in a fixed order, without
+atomics, as those of `embedding_backward`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gpunet import native
+from gpunet.cuda import Kernel
+from gpunet.device import Array, array_module
+from gpunet.errors import ShapeError
+from gpunet.ops._embedding import embedding_backward
+from gpunet.ops._gather import gather
+from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.launch import THREADS, block_count, operand
+from gpunet.recording import records_native
+from gpunet.tape import Tape, empty, empty_like
+
+FORWARD = Kernel("embedding.cu", "category_forward")
+BACKWARD = Kernel("embedding.cu", "category_backward")
+
+CPU_COPY = native.Kernel("embedding.cpp", "copy_columns")
+CPU_FORWARD = native.Kernel("embedding.cpp", "category_forward")
+CPU_BACKWARD = native.Kernel("embedding.cpp", "category_backward")
+
+
+class Place(NamedTuple):
+    """Where a category stands: the sizes that its kernels take.
+
+    Attributes:
+        column: of x, which holds the category.
+        entries: rows of its table.
+        width: of its vectors.
+        first: the first column of y that holds them.
+        width_x, width_y: columns of x and y.
+        rows: of x.
+    """
+
+    column: int
+    entries: int
+    width: int
+    first: int
+    width_x: int
+    width_y: int
+    rows: int
+
+    @property
+    def columns(self) -> tuple[slice, slice]:
+        """The part of y that holds the vectors."""
+        return slice(None), slice(self.first, self.first + self.width)
+
+
+def entity_embedding(x: Array, tables: Sequence[Array], *, tape: Tape | None = None) -> Array:
+    """Return the numbers of each row and, behind them, the vectors of its categories.
+
+    Args:
+        x: (rows, numbers + categories), float32 or float64; its last columns hold a category each, as an index. The
+            nearest whole number counts; one that the table does not know, also -1 and NaN, is unknown.
+        tables: of each category, (1 + known categories, features); row 0 is that of the unknown.
+        tape: where memory comes from; None makes a fresh array.
+
+    Returns:
+        (rows, numbers + the features of all tables).
+
+    Raises:
+        DTypeError: arrays that are not all float32 or all float64.
+        ShapeError: x without a column for each table, a table without rows, or arrays that have not two axes.
+    """
+    xp = float_module("entity_embedding", x=x, **_named(tables))
+    places = _places("entity_embedding", x, tables)
+    numbers, y = x.shape[1] - len(tables), empty(tape, (len(x), _width(x, tables)), x.dtype, xp)
+    if records_native(x, *tables):
+        CPU_COPY(x, y, numbers, x.shape[1], y.shape[1], len(x), count=len(x))
+        for place, table in zip(places, tables, strict=True):
+            CPU_FORWARD(x, table, y, *place, count=len(x))
+        return y
+    xp.copyto(y[:, :numbers], x[:, :numbers])
+    if xp is np:
+        for place, table, rows in zip(places, tables, _rows_of_tables(x, tables, tape), strict=True):
+            np.copyto(y[place.columns], gather(table, rows, tape=tape))
+        return y
+    x = operand(x, tape, xp)
+    for place, table in zip(places, tables, strict=True):
+        FORWARD((block_count(len(x) * place.width, THREADS),), (THREADS,), x, operand(table, tape, xp), y, *place)
+    return y
+
+
+def entity_embedding_backward(
+    dy: Array,
+    x: Array,
+    dtables: Sequence[Array],
+    *,
+    table_gradients: bool = True,
+    input_gradient: bool = True,
+    tape: Tape | None = None,
+) -> Array | None:
+    """Write the gradients of the tables and return that of x, from the gradient of y = entity_embedding(x, tables).
+
+    Args:
+        dy: the gradient of y.
+        x: as given to `entity_embedding`.
+        dtables: where to write the gradients, C-contiguous arrays in the shapes of the tables.
+        table_gradients: False where nobody needs them; `dtables` stay as they are then.
+        input_gradient: False where nobody needs the gradient of x; None is returned then.
+        tape: where memory comes from; None makes fresh arrays.
+
+    Returns:
+        In the shape of x, zero at the categories.
+
+    Raises:
+        DTypeError, ShapeError: as for `entity_embedding`; a `dy` or `dtables` that do not fit.
+    """
+    op = "entity_embedding_backward"
+    float_module(op, dy=dy, x=x, **_named(dtables))
+    places = _places(op, x, dtables)
+    check_shape(op, (len(x), _width(x, dtables)), dy=dy)
+    if table_gradients:
+        _write_gradients(dy, x, dtables, places, tape)
+    return _input_gradient(dy, x, x.shape[1] - len(dtables), tape) if input_gradient else None
+
+
+def _write_gradients(dy: Array, x: Array, dtables: Sequence[Array], places: list[Place], tape: Tape | None) -> None:
+    """Write the gradients of the tables; arguments as for `entity_embedding_backward`."""
+    xp = array_module(dy)
+    if records_native(dy, x, *dtables):
+        for place, dtable in zip(places, dtables, strict=True):
+            CPU_BACKWARD(dy, x, dtable, *place)
+    elif xp is np:
+        for place, dtable, rows in zip(places, dtables, _rows_of_tables(x, dtables, tape), strict=True):
+            embedding_backward(operand(dy[place.columns], tape, xp), rows, place.entries, dweight=dtable, tape=tape)
+    else:
+        given = operand(dy, tape, xp), operand(x, tape, xp)
+        for place, dtable in zip(places, dtables, strict=True):
+            grid = place.entries, math.ceil(place.width / (32 * 16 // dy.itemsize))
+            BACKWARD(grid, (32, 8), *given, dtable, *place)
+
+
+def _input_gradient(dy: Array, x: Array, numbers: int, tape: Tape | None) -> Array:
+    """Return the gradient of x: that of its numbers, and zeros."""
+    xp = array_module(x)
+    dx = empty_like(tape, x, xp)
+    dx.fill(0)
+    xp.copyto(dx[:, :numbers], dy[:, :numbers])
+    return dx
+
+
+def _named(tables: Sequence[Array]) -> dict[str, Array]:
+    return {f"tables[{k}]": table for k, table in enumerate(tables)}
+
+
+def _places(op: str, x: Array, tables: Sequence[Array]) -> list[Place]:
+    """Return where each category stands.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+    """
+    for name, table in _named(tables).items():
+        if table.ndim != 2 or not len(table):
+            raise ShapeError(f"{op}: {name} must be (1 + known categories, features), got shape {table.shape}.")
+    if x.ndim != 2 or x.shape[1] < len(tables):
+        raise ShapeError(f"{op}: x must be (rows, numbers + {len(tables)} categories), got shape {x.shape}.")
+    numbers, width_y = x.shape[1] - len(tables), _width(x, tables)
+    places, first = [], numbers
+    for k, table in enumerate(tables):
+        places.append(Place(numbers + k, len(table), table.shape[1], first, x.shape[1], width_y, len(x)))
+        first += table.shape[1]
+    return places
+
+
+def _width(x: Array, tables: Sequence[Array]) -> int:
+    """Return how many columns y has."""
+    width: int = x.shape[1] + sum(table.shape[1] - 1 for table in tables)
+    return width
+
+
+def _rows_of_tables(x: Array, tables: Sequence[Array], tape: Tape | None) -> Array:
+    """Return the row of its table for each category, (categories, rows), on the CPU."""
+    known = np.array([[len(table) - 1] for table in tables], x.dtype)
+    k = empty(tape, (len(tables), len(x)), x.dtype, np)
+    np.rint(x[:, x.shape[1] - len(tables) :].T, out=k)
+    np.fmax(k, -1, out=k)  # fmax and fmin take the other number for NaN
+    np.fmin(k, known, out=k)
+    np.add(k, 1, out=k)
+    np.fmod(k, known + 1, out=k)
+    rows = empty(tape, k.shape, np.dtype(np.intp), np)
+    np.copyto(rows, k, casting="unsafe")
+    return rows
