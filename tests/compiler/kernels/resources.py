@@ -44,6 +44,7 @@ MOST_REGISTERS = {"matmul_tiled": 208, "matmul_register": 128, "matmul_mma": 120
 BOTH_ALONG_K = 255  # of matmul_tiled where both operands lie along k: of 128 threads two blocks on a multiprocessor
 MOST_REGISTERS |= {"linear_backward": 128}  # of 128 threads four blocks
 MOST_REGISTERS |= dict.fromkeys(("batch_norm_sums", "glu_backward"), 128)  # in double
+MOST_REGISTERS |= {"bias_activation_backward": 112}  # of 256 threads two blocks; its grid has one per SM
 MOST_REGISTERS |= {"mlp_train": 255}  # a block of 256 threads per SM
 MOST_REGISTERS_ELSEWHERE = 80  # of 256 threads each: three blocks on a multiprocessor
 
