@@ -156,11 +156,11 @@ class Tape:
     def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the step's next random numbers: float32 in [0, 1), on the host."""
         numbers: np.ndarray = self.empty(shape, np.dtype(np.float32), np)
-        do(partial(self._draw, numbers.view(np.ndarray), self.next_draw()))
+        do(partial(self._draw, numbers.view(np.ndarray), self.next_draw(), self.first_row))
         return numbers
 
-    def _draw(self, out: np.ndarray, draw: int) -> None:
-        random.uniform(out, seed=self.seed, step=self.step, draw=draw, first_row=self.first_row)
+    def _draw(self, out: np.ndarray, draw: int, first_row: int) -> None:
+        random.uniform(out, seed=self.seed, step=self.step, draw=draw, first_row=first_row)
 
     def save(self, owner: object, *values: Any) -> None:
         """Leave `values` for the backward pass of `owner`, the layer that calls."""

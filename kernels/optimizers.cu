@@ -191,3 +191,27 @@ extern "C" __global__ void __launch_bounds__(256) clip_value(
     for (unsigned i = flat_thread(); i < size; i += flat_stride())
         g[i] = g[i] > limit ? limit : g[i] < -limit ? -limit : g[i];
 }
+
+// mean += rest (p - mean), the moving average of the parameters, behind the rule that has updated them; where nothing
+// has been averaged yet mean is NaN, and becomes p. A step that is not applied changes nothing.
+// FLOPs: 3 * size
+extern "C" __global__ void __launch_bounds__(256) average(
+    const double* __restrict__ partial_squares,    // [parts]
+    const T* __restrict__ rate,                    // [1]
+    long long* progress,                           // [3]
+    int parts, T max_norm,
+    const T* __restrict__ p,    // [size]
+    T* __restrict__ mean,       // [size]
+    int size, T rest) {
+    if (find_update(partial_squares, rate, progress, parts, max_norm).factor == T(0)) return;
+    const unsigned vectors = aligned(p) && aligned(mean) ? size / VECTOR : 0;
+    const auto moved = [=](T mean, T p) { return mean == mean ? mean + rest * (p - mean) : p; };
+    for (unsigned i = flat_thread(); i < vectors; i += flat_stride()) {
+        const Vector parameter = load(p + i * VECTOR);
+        Vector value = load(mean + i * VECTOR);
+#pragma unroll
+        for (int j = 0; j < VECTOR; ++j) value.v[j] = moved(value.v[j], parameter.v[j]);
+        store(mean + i * VECTOR, value);
+    }
+    for (unsigned i = vectors * VECTOR + flat_thread(); i < size; i += flat_stride()) mean[i] = moved(mean[i], p[i]);
+}

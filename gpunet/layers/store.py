@@ -97,6 +97,8 @@ class FlatStore(Versioned):
         params: the parameters, (size,), on one device.
         grads: the gradients, likewise; zero in the gaps between segments, and where layers are frozen.
         slots: the optimizer's arrays by name, likewise.
+        average: the moving average of the parameters, likewise, NaN before the first step; None where none is kept.
+        decay: what the average keeps of itself at a step, or None.
         buffers: what layers keep beside parameters, such as running statistics, in one array of another size.
         optimizer: the optimizer that was attached last, whose slots these are.
         segments: where each parameter lies, by "layer.parameter".
@@ -105,6 +107,8 @@ class FlatStore(Versioned):
 
     def __init__(self, layers: Mapping[str, Holder], device: Device):
         self.slots: dict[str, Array] = {}
+        self.average: Array = None
+        self.decay: float | None = None
         self.optimizer: object = None
         self.adopted = False
         places: dict[Holder, str] = {}
@@ -131,7 +135,42 @@ class FlatStore(Versioned):
         self.adopted = True
         self.params = self.grads = self.buffers = self.params[:0].copy()
         self.slots = {}
+        self.average = self.decay = None
         self.optimizer = None
+
+    @property
+    def state(self) -> list[Array]:
+        """The flat arrays that training changes, except the gradients."""
+        return [self.params, self.buffers, *self.slots.values(), *([] if self.decay is None else [self.average])]
+
+    def keep_average(self, decay: float | None) -> None:
+        """Keep a moving average of the parameters from here on, or none; one that is kept goes on with another decay.
+
+        It is that of `torch.optim.swa_utils.get_ema_multi_avg_fn`: average += (1 - decay) * (params - average) after
+        each step that is applied; the first one's parameters begin it.
+        """
+        if decay is None:
+            self.average = None
+        elif self.average is None:
+            with self.device.activate():
+                self.average = aligned(self.params.shape, self.params.dtype, self.device.xp)
+                self.average.fill(math.nan)
+        self.decay = decay
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the parameters be their moving average in the block, where one is kept and a step has been done."""
+        if self.decay is None:
+            yield
+            return
+        xp, params = self.device.xp, self.params
+        with self.device.activate():
+            kept = params.copy()
+            params[...] = xp.where(xp.isnan(self.average), params, self.average)
+        try:
+            yield
+        finally:
+            self.device.assign(params, kept)
 
     def views(self, flat: Array) -> dict[str, Array]:
         """Return the segments of a flat array in the shapes of the parameters, by "layer.parameter"."""
@@ -144,6 +183,8 @@ class FlatStore(Versioned):
             _moved(a, device, dtype) for a in (self.params, self.grads, self.buffers)
         )
         self.slots = {name: _moved(slot, device, dtype) for name, slot in self.slots.items()}
+        if self.decay is not None:
+            self.average = _moved(self.average, device, dtype)
         self.mark_frozen()
 
     def mark_frozen(self) -> None:

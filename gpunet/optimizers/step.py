@@ -18,6 +18,7 @@ from gpunet.cuda import CTYPES, Kernel
 from gpunet.device import Array, Device, aligned
 from gpunet.layers.store import FlatStore
 from gpunet.ops.launch import THREADS, block_count
+from gpunet.optimizers.average import ArrayAverage, average_launches, note_average
 from gpunet.optimizers.groups import Parts
 from gpunet.recording import Call, RecordedArray, recording
 from gpunet.schedules import ConstantLR, Schedule
@@ -148,6 +149,7 @@ class ArrayStep:
         self.parts = Parts(optimizer, store)
         self.progress = Progress(optimizer, store.device, np.dtype(np.float64), self.parts, progress)
         with store.device.activate():
+            self.average = ArrayAverage(store, self.block)
             shape = len(self.parts.ranges), len(optimizer.step_numbers(0.0, 1))
             self.numbers = store.device.xp.empty(shape, store.params.dtype)
             self.blocks = list(_cut(store, self.parts, self.block or len(store.params)))
@@ -160,6 +162,7 @@ class ArrayStep:
             counter.value += 1
             if self._clip():
                 self._update([part.rule.step_numbers(*rates[part.rate], counter.value) for part in self.parts.ranges])
+                self.average()
             elif not self.progress.words[2]:
                 self.progress.words[2] = counter.value
 
@@ -233,6 +236,7 @@ class HostStep(ArrayStep):
             step = squares, progress.rates[part.rate], progress.words, blocks, LONGEST_RUN, max_norm
             own = _buffers(store, part.where)
             kernel(*step, *part.rule.kernel_arguments(*own), count=math.ceil(own[0].size / BLOCK), grain=1)
+        note_average(store, squares, max_norm, BLOCK)
         END_STEP(squares, progress.words, blocks, max_norm, options=options)
 
 
@@ -303,6 +307,7 @@ class DeviceStep:
             rate, own = rates[part.rate : part.rate + 1], _buffers(store, part.where)
             step = squares, rate, progress.words, blocks, optimizer.clip_norm or 0.0
             yield optimizer.kernel.prepare(_grid(own[0]), block, *step, *part.rule.kernel_arguments(*own))
+        yield from average_launches(store, squares, rates, progress.words, optimizer.clip_norm or 0.0)
 
 
 def _grid(a: Array) -> tuple[int]:

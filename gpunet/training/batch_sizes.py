@@ -20,6 +20,11 @@ def end_of_epoch(rows: int, position: int, batch_size: int, drop_last: bool) -> 
     return rows - (rows - position) % batch_size if drop_last else rows
 
 
+def parts_of(rows: int, size: int) -> list[slice]:
+    """Return the rows of a batch that goes through the model in parts of so many rows; the last may have fewer."""
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
 def check_batches(training: Training, shape: tuple[int, ...], batch_size: int, drop_last: bool) -> int:
     """Return the rows done of the epoch that `fit` begins with, after a look at all batches from there on.
 

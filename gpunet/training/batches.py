@@ -17,6 +17,7 @@ from gpunet.errors import GpunetWarning
 from gpunet.ops._gather import gather_batch
 from gpunet.recording import do, records_native
 from gpunet.tape import Tape
+from gpunet.training.batch_sizes import parts_of
 from gpunet.training.running import RunningMeans
 from gpunet.uploads import Mirror, Staging
 
@@ -202,18 +203,20 @@ class NextRows:
     Args:
         batches: the data.
         count: rows of a batch.
+        part: rows that go through the model at a time.
         running: the sums.
     """
 
-    def __init__(self, batches: Batches, count: int, running: RunningMeans):
-        self._batches, self._count, self._running = batches, count, running
+    def __init__(self, batches: Batches, count: int, part: int, running: RunningMeans):
+        self._batches, self._running = batches, running
+        self.parts: Sequence[slice] = parts_of(count, part)
         self.kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]] = batches.kinds
         self.advances: Sequence[Array] = (batches.place, running.totals)
         self.recordable = batches.on_device
 
-    def load(self, tape: Tape) -> list[Array]:
+    def load(self, part: slice, tape: Tape) -> list[Array]:
         """Return the next rows."""
-        return self._batches.next(self._count, tape)
+        return self._batches.next(part.stop - part.start, tape)
 
     def rows(self) -> Rows:
         """Return where the rows of the batches are."""

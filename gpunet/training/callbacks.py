@@ -151,15 +151,15 @@ class TerminateOnNaN(Callback):
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
         if not (trainer.position and self._finite):  # an epoch that was interrupted may have gone wrong already
-            self._finite = [a.copy() for a in self._buffers(trainer)]
+            self._finite = [a.copy() for a in trainer.model.store.state]
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
         store = trainer.model.store
         finite = store.device.to_host(store.device.xp.isfinite(store.params).all())
         if math.isfinite(row["loss"]) and finite:
-            self._finite = [a.copy() for a in self._buffers(trainer)]
+            self._finite = [a.copy() for a in store.state]
             return
-        for a, last in zip(self._buffers(trainer), self._finite, strict=True):
+        for a, last in zip(store.state, self._finite, strict=True):
             a[...] = last
         trainer.stop("non-finite loss")
 
@@ -169,8 +169,3 @@ class TerminateOnNaN(Callback):
     def restore(self, state: dict[str, Any], trainer: Training) -> None:
         asarray = trainer.model.device.asarray
         self._finite = [asarray(state[f"finite{position}"]) for position in range(len(state))]
-
-    @staticmethod
-    def _buffers(trainer: Training) -> list[Array]:
-        store = trainer.model.store
-        return [store.params, store.buffers, *store.slots.values()]

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from gpunet.device import Array
 from gpunet.errors import ArgumentError, ModelFileError
 from gpunet.files import encoded, read_arrays, write_arrays
 from gpunet.losses import Loss
@@ -46,8 +47,8 @@ def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]
     """Return what a file holds of a training's state: arrays, and a description as JSON."""
     arrays, description = trainer.model.to_arrays()
     store, device = trainer.model.store, trainer.model.device
-    for slot, flat in store.slots.items():
-        arrays |= {f"slots.{slot}.{key}": device.to_host(view) for key, view in store.views(flat).items()}
+    for name, flat in _state(trainer).items():
+        arrays |= {f"{name}.{key}": device.to_host(view) for key, view in store.views(flat).items()}
     callbacks = []
     for position, callback in enumerate(trainer.callbacks):
         state = callback.state()
@@ -63,10 +64,19 @@ def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]
         "seed": trainer.seed,
         "executor": trainer.executor,
         "precision": trainer.precision,
+        "ema": trainer.ema,
+        "accumulate": trainer.accumulate,
         "epoch": trainer.epoch,
         "position": trainer.position,
         "rows": trainer.rows,
     }
+
+
+def _state(trainer: Training) -> dict[str, Array]:
+    """Return the flat arrays that a file holds in addition to the model's, by the beginning of their names in it."""
+    store = trainer.model.store
+    slots = {f"slots.{name}": flat for name, flat in store.slots.items()}
+    return slots if store.decay is None else {**slots, "average": store.average}
 
 
 def _parts(trainer: Training) -> dict[str, dict[str, Any]]:
@@ -143,13 +153,15 @@ def load(
             seed=description["seed"],
             executor=_executor(description),
             precision=description["precision"],
+            ema=description.get("ema"),  # an older gpunet had none
+            accumulate=description.get("accumulate", 1),
             distributed=distributed,
         )
         trainer.attach()
         trainer.optimizer.restore(description["optimizer_state"])
-        for slot, flat in model.store.slots.items():
+        for name, flat in _state(trainer).items():
             for key, view in model.store.views(flat).items():
-                model.device.assign(view, arrays[f"slots.{slot}.{key}"])
+                model.device.assign(view, arrays[f"{name}.{key}"])
         trainer.history = History(description["history"])
         trainer.epoch, trainer.position = description["epoch"], description["position"]
         trainer.rows = description["rows"]

@@ -158,16 +158,21 @@ class Ranks:
 
         Raises:
             RankError: a rank differs from rank 0 in something that must be the same.
-            ArgumentError: a layer takes statistics over rows.
+            ArgumentError: a layer takes statistics over rows; the trainer sums the gradients of several batches.
         """
         if self.size == 1:
             return
         self.refuse_differences(described(trainer, arrays, asked))
+        if trainer.accumulate > 1:
+            raise ArgumentError(
+                f"Trainer: accumulate={trainer.accumulate} is for one process, and {self.size} ranks share each batch; "
+                "give a larger batch_size, or train with more ranks."
+            )
         for part in parts(trainer.model):
             if isinstance(part, BatchNorm) and part.uses_batch:
                 raise ArgumentError(f"{part!r} would normalise over a rank's rows alone; use LayerNorm or one process.")
         store = trainer.model.store
-        for a in (store.params, store.buffers, *store.slots.values()):
+        for a in store.state:
             store.device.assign(a, self.comm.bcast(to_host(a)))
 
     def refuse_differences(self, described: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -41,7 +42,8 @@ class EpochLoop:
     """
 
     _norms: np.ndarray | None = None
-    """(rows,), what each row adds to the denominator of the loss; None: all the same, or no ranks share the batches."""
+    """What each row of the portion's arrays adds to the denominator of the loss; None: all the same, or no step is
+    shared by ranks or divided into parts."""
 
     def __init__(self, training: Training, steps: StepCache, feed: Feed, validate: Validate | None):
         self._training, self._steps, self._feed, self._validate = training, steps, feed, validate
@@ -50,8 +52,6 @@ class EpochLoop:
     def run(self, epochs: int) -> None:
         """Run some epochs; the first completes the one that an interruption left unfinished."""
         training = self._training
-        if training.ranks.size > 1:
-            self._norms = training.loss.norms(*self._feed.arrays[1:])
         self._feed.load()
         training.history.stopped = None
         with interruptible(training.stop):
@@ -85,7 +85,9 @@ class EpochLoop:
     def _run_portion(self, portion: Portion) -> bool:
         """Run the steps of a portion; return False where Ctrl-C ended them."""
         training = self._training
-        if self._single:  # one table of learning rates for many calls
+        if training.ranks.size > 1 or training.accumulate > 1:
+            self._norms = training.loss.norms(*portion.arrays[1:])
+        if self._is_single:  # one table of learning rates for many calls
             steps = -(-(portion.end - training.position) // portion.count)
             training.optimizer.prepare().progress.look_ahead(min(steps, LONGEST_RUN))
         while training.position < portion.end:
@@ -94,33 +96,40 @@ class EpochLoop:
             self._run_steps(portion)
         return True
 
+    @property
+    def _is_single(self) -> bool:
+        return self._single or self._norms is not None
+
     def _run_steps(self, portion: Portion) -> None:
         """Run as many steps in one call as there are until Python must act, or until the portion's end."""
         training = self._training
         left = portion.end - training.position
         count = min(portion.count, left)
-        step = self._step(portion.batches, count)
-        if step.share is not None:
-            batch = portion.order[training.position : training.position + count]
-            step.share.weigh(None if self._norms is None else self._norms[batch])
-        steps = 1 if self._single else min(left // count, _steps_of_a_call(step))
+        step = self._step(portion, count)
+        if self._norms is not None:
+            step.weigh(self._norms[portion.order[training.position : training.position + count]])
+        steps = 1 if self._is_single else min(left // count, _steps_of_a_call(step))
         step.prepare()
         began, before = time.perf_counter(), training.optimizer.steps
         try:
             step.run(steps)
         finally:  # an error or a second Ctrl-C may end the run after some steps
             if done := training.optimizer.steps - before:
-                training.running.count(step.prediction, done)
+                training.running.count(step.prediction, done * step.source.parts[-1].stop)
             training.position += done * count
         if step.seconds is None and step.device.xp is np:  # the pace of a GPU is known when the epoch ends
             step.seconds = (time.perf_counter() - began) / steps
         for callback in training.callbacks:
             callback.on_steps_end(training, steps, steps * count)
 
-    def _step(self, batches: Batches, count: int) -> Step:
-        kind = batches, count
+    def _kind(self, portion: Portion, count: int) -> tuple[Batches, int, int]:
+        """Return the batches of a step, its rows, and those that go through the model at a time."""
+        return portion.batches, count, math.ceil(portion.count / self._training.accumulate)
+
+    def _step(self, portion: Portion, count: int) -> Step:
+        batches, _, part = kind = self._kind(portion, count)
         running = self._training.running
-        make = partial(self._steps.make, kind, count, lambda rows: NextRows(batches, rows, running))
+        make = partial(self._steps.make, kind, count, lambda rows: NextRows(batches, rows, part, running))
         return self._steps.find(kind) or make()
 
     def _end_epoch(self, began: float, rows: int, portion: Portion | None) -> None:
@@ -131,7 +140,8 @@ class EpochLoop:
         training, ranks = self._training, self._training.ranks
         first_skipped = training.optimizer.prepare().progress.first_skipped
         means, skipped = training.running.read_with(first_skipped, ranks.total)
-        if portion is not None and rows and (step := self._steps.find((portion.batches, portion.count))) is not None:
+        step = None if portion is None else self._steps.find(self._kind(portion, portion.count))
+        if portion is not None and step is not None and rows:
             step.seconds = (time.perf_counter() - began) * portion.count / rows
         if skipped and ranks.main:
             warnings.warn(

@@ -33,7 +33,8 @@ def default_metrics(loss: Loss) -> dict[str, Metric]:
 class Evaluation:
     """Evaluates a model on data that are checked once, however often it is called; those of a file or an iterable anew.
 
-    The outputs and the targets of all rows are in memory at a time, the features of a part of them.
+    Where a moving average of the weights is kept, the model has it meanwhile. The outputs and the targets of all rows
+    are in memory at a time, the features of a part of them.
 
     Args:
         model: the model.
@@ -67,7 +68,8 @@ class Evaluation:
             DataError, DTypeError, ShapeError: a batch of an iterable that cannot be used.
         """
         ready = self._model.ready_outputs
-        parts = [(ready(part.x), part.target, part.y, part.weight) for part in self._parts or self._read()]
+        with self._model.store.averaged():
+            parts = [(ready(part.x), part.target, part.y, part.weight) for part in self._parts or self._read()]
         outputs, target, y, weight = map(_joined, zip(*parts, strict=True))
         weight = row_weights(self._model, self._loss, weight, len(target))
         results = {"loss": float(self._loss.value(outputs, target, weight))}

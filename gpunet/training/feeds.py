@@ -40,15 +40,17 @@ class Portion:
 
     Attributes:
         batches: hands out the rows.
-        count: rows of a batch; only the last may have fewer.
+        count: rows of a step; only the last may have fewer.
         end: rows of the epoch that are done after this portion.
-        order: (rows,), which rows of the data the rows of the epoch are; empty where no ranks share them.
+        arrays: features, targets and, if there are any, row weights, on the host.
+        order: which rows of these the rows of the epoch are, by their places in it.
     """
 
     batches: Batches
     count: int
     end: int
-    order: np.ndarray
+    arrays: Sequence[np.ndarray]
+    order: Sequence[int] | np.ndarray
 
 
 class Feed(Protocol):
@@ -139,9 +141,9 @@ class ArrayFeed:
         self._batches = self._steps.load(self.arrays)
 
     def portions(self, position: int) -> Generator[Portion]:
-        order, end, count = self._order(), self._end(position), self._asked.batch_size
+        order, end, count = self._order(), self._end(position), self._asked.batch_size * self._training.accumulate
         self._batches.begin(*self._training.ranks.order(order, position, end, count))
-        yield Portion(self._batches, count, end, order)
+        yield Portion(self._batches, count, end, self.arrays, order)
 
     def release(self) -> None:
         self._batches.release()
@@ -192,8 +194,9 @@ class StreamFeed:
             for load in coming:
                 self._batches = batches = self._steps.load(load.arrays)
                 batches.begin(np.arange(len(load.arrays[0])), 0)
+                order = range(-position, load.rows)
                 position += load.rows
-                yield Portion(batches, load.count, position, np.empty(0, np.int64))
+                yield Portion(batches, load.count, position, load.arrays, order)
         self._training.rows = self._stream.rows or position
 
     def release(self) -> None:
@@ -224,7 +227,7 @@ def _iterable_feed(training: Training, steps: StepCache, X: Any, asked: Asked) -
     model, loss, validation = training.model, training.loss, asked.validation
     if validation is not None:
         validation = check_validation(model, loss, validation, model.classes)
-    stream = IterableStream(model, loss, model.classes, X)
+    stream = IterableStream(model, loss, model.classes, training.accumulate, X)
     return StreamFeed(training, steps, stream, first_row(training, None), asked.epochs, validation, model.classes)
 
 
@@ -235,7 +238,8 @@ def _mapped_feed(training: Training, steps: StepCache, X: Any, y: Any, asked: As
     )
     rows, validation, classes, counted = examples
     position = check_batches(training, rows.shape, *sizes)
-    stream = MappedStream(model, loss, classes, rows, _order(training, rows.shape[0], asked.shuffle), *sizes)
+    order = _order(training, rows.shape[0], asked.shuffle)
+    stream = MappedStream(model, loss, classes, training.accumulate, rows, order, *sizes)
     return StreamFeed(training, steps, stream, position, asked.epochs, validation, classes, counted)
 
 

@@ -99,6 +99,7 @@ class EarlyStopping(Monitor):
     Attributes:
         best_weights: the flat parameters of the best epoch so far, or None.
         best_buffers: the flat buffers of that epoch, such as running statistics.
+        best_average: the moving average of the parameters after that epoch; None where none is kept.
         waited: epochs since then.
     """
 
@@ -122,6 +123,7 @@ class EarlyStopping(Monitor):
         super().reset()
         self.best_weights: Array | None = None
         self.best_buffers: Array | None = None
+        self.best_average: Array | None = None
         self.waited = 0
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
@@ -134,6 +136,7 @@ class EarlyStopping(Monitor):
             self.waited = 0
             store = trainer.model.store
             self.best_weights, self.best_buffers = store.params.copy(), store.buffers.copy()
+            self.best_average = None if store.decay is None else store.average.copy()
             return
         self.waited += 1
         if self.waited >= self.patience:
@@ -145,9 +148,11 @@ class EarlyStopping(Monitor):
             store = trainer.model.store
             store.device.assign(store.params, self.best_weights)
             store.device.assign(store.buffers, self.best_buffers)
+            if self.best_average is not None:
+                store.device.assign(store.average, self.best_average)
 
     def state(self) -> dict[str, Any]:
-        kept = {"best_weights": self.best_weights, "best_buffers": self.best_buffers}
+        kept = {name: getattr(self, name) for name in ("best_weights", "best_buffers", "best_average")}
         best = {name: to_host(a) for name, a in kept.items() if a is not None}
         return {**super().state(), **best, "waited": self.waited}
 
@@ -157,6 +162,8 @@ class EarlyStopping(Monitor):
         if "best_weights" in state:
             asarray = trainer.model.device.asarray
             self.best_weights, self.best_buffers = asarray(state["best_weights"]), asarray(state["best_buffers"])
+        if "best_average" in state:
+            self.best_average = trainer.model.device.asarray(state["best_average"])
 
 
 class Checkpoint(Monitor):

@@ -1,4 +1,4 @@
-"""Pictures of trainings: curves over the epochs, and confusion matrices."""
+"""Pictures of trainings: curves over the epochs or over the learning rate, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -39,15 +39,11 @@ def figure(histories: Mapping[str, Curves], confusions: Mapping[str, Confusion] 
     columns = [name for name in measured if name not in _NOT_DRAWN]
     if not columns:
         raise StateError("the history has nothing to plot; train at least one epoch first.")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingPackageError("plot needs matplotlib: pip install 'matplotlib>=3.8'") from None
     confusions = confusions or {}
     panels = len(columns) + len(confusions)
     across = min(panels, _ACROSS)
     down = math.ceil(panels / across)
-    picture = Figure(figsize=(5 * across, (4.5 if confusions else 3.5) * down), layout="constrained")
+    picture = _empty(5 * across, (4.5 if confusions else 3.5) * down)
     axes = [picture.add_subplot(down, across, panel + 1) for panel in range(panels)]
     for name, place in zip(columns, axes, strict=False):
         draw_column(place, name, histories)
@@ -55,6 +51,33 @@ def figure(histories: Mapping[str, Curves], confusions: Mapping[str, Confusion] 
         draw_confusion_matrix(place, counts, classes)
         place.set_title(f"confusion matrix {name}".strip(), parse_math=False)  # a folder's name may have dollar signs
     return picture
+
+
+def rates_figure(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float) -> Figure:
+    """Return a picture of a range test: the losses over the rates, smoothed and not, and the suggested rate.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+    """
+    picture = _empty(6, 4)
+    axes = picture.add_subplot()
+    axes.plot(rates, losses, color="lightgray", label="loss of a batch")
+    axes.plot(rates, smoothed, label="smoothed")
+    axes.axvline(suggestion, color="C1", linestyle="--", label=f"suggestion: {suggestion:.2g}")
+    low, high = smoothed.min(), smoothed.max()
+    margin = 0.1 * (high - low) or 1
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low - margin, high + margin))
+    axes.legend()
+    return picture
+
+
+def _empty(width: float, height: float) -> Figure:
+    """Return an empty picture of that size in inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingPackageError("plot needs matplotlib: pip install 'matplotlib>=3.8'") from None
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def draw_column(axes: Any, name: str, histories: Mapping[str, Curves]) -> None:

@@ -25,6 +25,8 @@ class Training(Protocol):
         seed: the seed of shuffles, dropout masks and the validation split.
         precision: "float32" or "tf32".
         executor: what runs the steps.
+        ema: the decay of the moving average of the weights, or None.
+        accumulate: how many batches make a step.
         epoch: epochs done.
         position: rows done of an unfinished epoch.
         rows: rows of the data last trained on.
@@ -42,6 +44,8 @@ class Training(Protocol):
     seed: int
     precision: Any
     executor: Any
+    ema: float | None
+    accumulate: int
     epoch: int
     position: int
     rows: int

@@ -30,6 +30,7 @@ def described(trainer: Training, arrays: Sequence[np.ndarray], asked: Mapping[st
         "the optimizer": f"{type(optimizer).__name__} {optimizer.config()} after {optimizer.steps} steps",
         "the seed": trainer.seed,
         "the precision": trainer.precision,
+        "the decay of the moving average": trainer.ema,
         "the device": model.device.name.partition(":")[0],
         "the place in training": f"{trainer.position} rows of epoch {trainer.epoch + 1}",
         "the number of rows": len(arrays[0]) if arrays else 0,

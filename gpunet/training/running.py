@@ -74,12 +74,12 @@ class RunningMeans:
         else:
             self._add_numpy(value, prediction, target, tape)
 
-    def count(self, prediction: Array, steps: int = 1) -> None:
-        """Count on the host the rows and the answers of so many steps with such outputs."""
-        rows = self._rows_of(prediction)
-        self._rows += steps * rows
+    def count(self, prediction: Array, rows: int) -> None:
+        """Count on the host so many rows of a batch with such outputs, and the answers that they have."""
+        places = math.prod(prediction.shape[1:-1]) if self.task == "classification" else 1
+        self._rows += rows * places
         if self._judges:
-            self._answers += steps * (rows if self.task == "classification" else prediction.size)
+            self._answers += rows * (places if self.task == "classification" else math.prod(prediction.shape[1:]))
 
     def _rows_of(self, prediction: Array) -> int:
         """Return how many rows count; where a classifier answers at each position of a row, each position does."""

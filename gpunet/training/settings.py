@@ -7,18 +7,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gpunet.arguments import listed, shown
+from gpunet.arguments import listed, real, shown, whole
 from gpunet.errors import ArgumentError
+from gpunet.layers.batch_norm import BatchNorm
 from gpunet.losses import LOSSES_BY_NAME, Loss
 from gpunet.models import Model
 from gpunet.optimizers import OPTIMIZERS, Optimizer
 from gpunet.training.callbacks import Callback
 from gpunet.training.metrics import what_it_takes
 from gpunet.training.step import EXECUTORS
+from gpunet.versions import parts
 
 PRECISIONS = ("float32", "tf32")
 
-SETTINGS = {"model", "loss", "optimizer", "seed", "executor", "precision", "ranks"}
+SETTINGS = {"model", "loss", "optimizer", "seed", "executor", "precision", "ranks", "ema", "accumulate"}
 """Attributes of a Trainer that its steps are made of."""
 
 
@@ -50,7 +52,16 @@ def _named(what: str, given: T | str, kinds: Mapping[str, type[T]]) -> T:
 
 
 def check_settings(
-    model: Any, loss: Any, optimizer: Any, callbacks: Any, metrics: Any, seed: Any, executor: Any, precision: Any
+    model: Any,
+    loss: Any,
+    optimizer: Any,
+    callbacks: Any,
+    metrics: Any,
+    seed: Any,
+    executor: Any,
+    precision: Any,
+    ema: Any,
+    accumulate: Any,
 ) -> None:
     """Refuse settings that make no sense; their documentation is at `Trainer`.
 
@@ -80,3 +91,22 @@ def check_settings(
     ):
         if not isinstance(value, kind):
             raise ArgumentError(f"Trainer: {name} takes a `{kind.__name__}`, got {shown(value)}.")
+    if ema is not None:
+        real("Trainer: ema", ema, 0, 1, closed="left")
+        if optimizer.has_own_step:
+            raise ArgumentError(f"Trainer: ema follows gpunet's update, and {optimizer!r} has a `step` of its own.")
+    check_accumulate(model, accumulate)
+
+
+def check_accumulate(model: Model, accumulate: Any) -> None:
+    """Refuse to sum the gradients of batches over whose rows a layer normalises.
+
+    Raises:
+        ArgumentError: there is one; or `accumulate` is no number of batches.
+    """
+    for part in parts(model) if whole("Trainer: accumulate", accumulate) > 1 else ():
+        if isinstance(part, BatchNorm) and part.uses_batch:
+            raise ArgumentError(
+                f"Trainer: with accumulate={accumulate} {part!r} would normalise over each of the batches alone, not "
+                "over the rows of an update; use LayerNorm, a larger batch_size, or freeze it."
+            )

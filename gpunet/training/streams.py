@@ -29,6 +29,7 @@ class Stream(ABC):
         model: what the data is for.
         loss: likewise.
         classes: the names that text labels are looked up in.
+        accumulate: how many raw batches are one.
 
     Attributes:
         rows: rows of an epoch; 0: not known before it has ended.
@@ -36,8 +37,8 @@ class Stream(ABC):
 
     rows = 0
 
-    def __init__(self, model: Model, loss: Loss, classes: tuple[str, ...] | None):
-        self._model, self._loss, self._classes = model, loss, classes
+    def __init__(self, model: Model, loss: Loss, classes: tuple[str, ...] | None, accumulate: int):
+        self._model, self._loss, self._classes, self._accumulate = model, loss, classes, accumulate
         self._kinds: list[Any] | None = None
         self._begun: Iterator[list[np.ndarray]] | None = None
 
@@ -60,7 +61,14 @@ class Stream(ABC):
             Exception: what the iterable raises.
         """
         begun, self._begun = self._begun, None
-        return begun or self._checked(position)
+        return begun or self._joined(position)
+
+    def _joined(self, position: int) -> Iterator[list[np.ndarray]]:
+        batches = self._checked(position)
+        if self._accumulate == 1:
+            yield from batches
+        while group := list(itertools.islice(batches, self._accumulate)):
+            yield [np.concatenate(arrays) for arrays in zip(*group, strict=True)]
 
     @abstractmethod
     def raw(self, position: int) -> Iterator[tuple[int, Sequence[Any]]]:
@@ -104,12 +112,15 @@ class Stream(ABC):
 class IterableStream(Stream):
     """An iterable of batches (X, y) or (X, y, weight), iterated once an epoch; other arguments as for `Stream`."""
 
-    def __init__(self, model: Model, loss: Loss, classes: tuple[str, ...] | None, source: Iterable[Any]):
-        super().__init__(model, loss, classes)
+    def __init__(
+        self, model: Model, loss: Loss, classes: tuple[str, ...] | None, accumulate: int, source: Iterable[Any]
+    ):
+        super().__init__(model, loss, classes, accumulate)
         self._source, self._length = source, length(source)
 
     def total(self, position: int, count: int, epochs: int) -> int:
-        return max(count * (self._length or 0) * epochs - position, 0)
+        batches = self._length or 0
+        return max(count * batches // max(min(batches, self._accumulate), 1) * epochs - position, 0)
 
     def raw(self, position: int) -> Iterator[tuple[int, Sequence[Any]]]:
         number = done = 0
@@ -136,6 +147,7 @@ class MappedStream(Stream):
         model: as for `Stream`.
         loss: likewise.
         classes: likewise.
+        accumulate: likewise.
         data: raw features and targets, and ready row weights, if there are any.
         order: the order of the rows in each epoch.
         batch_size: rows of a batch.
@@ -147,12 +159,13 @@ class MappedStream(Stream):
         model: Model,
         loss: Loss,
         classes: tuple[str, ...] | None,
+        accumulate: int,
         data: MappedRows,
         order: Order,
         batch_size: int,
         drop_last: bool,
     ):
-        super().__init__(model, loss, classes)
+        super().__init__(model, loss, classes, accumulate)
         self.rows = data.shape[0]
         self._data, self._order, self._batch_size, self._drop_last = data, order, batch_size, drop_last
 

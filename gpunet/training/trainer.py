@@ -9,12 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.arguments import whole
 from gpunet.attributes import Strict
-from gpunet.data.iterables import check_iterable
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, StateError
 from gpunet.losses import Loss
@@ -26,17 +24,16 @@ from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import Evaluation, default_metrics
-from gpunet.training.explain import Explanation
 from gpunet.training.feeds import Asked, feed_for
 from gpunet.training.history import History
+from gpunet.training.inspection import Inspection
 from gpunet.training.metrics import Metric
 from gpunet.training.running import RunningMeans
-from gpunet.training.settings import SETTINGS, as_loss, as_optimizer, check_settings
+from gpunet.training.settings import SETTINGS, as_loss, as_optimizer, check_accumulate, check_settings
 from gpunet.training.step import ExecutorName, StepCache
-from gpunet.versions import Versioned
 
 
-class Trainer(Versioned):
+class Trainer(Inspection):
     """Trains a model.
 
     Args:
@@ -57,6 +54,15 @@ class Trainer(Versioned):
             is. Where the step cannot be recorded, "auto" warns and runs it eagerly.
         precision: "float32", or "tf32": on a GPU, float32 products on tensor cores, which round their operands to 10
             bits of mantissa.
+        ema: the decay, in [0, 1), of a moving average of the weights, as `torch.optim.swa_utils` has it: after each
+            step, average += (1 - ema) * (weights - average); the first step's weights begin it, and a step that is not
+            applied, as its gradient is not finite, changes nothing. Buffers, such as running statistics, are not
+            averaged. Validation, `evaluate` and `predict` go by the average, so the best epoch is its best; `model`
+            keeps the weights with which training continues, and `ema_model` returns a model with the average.
+        accumulate: how many consecutive batches make a step: their gradients are summed, weighted by what their rows
+            add to the mean, so that the step is that of one batch of all their rows, and takes the memory of one of
+            them. `optimizer.steps` and schedules count such steps; dropout has the masks of the large batch; the last
+            step of an epoch may have fewer rows. For one process, and without batch norm.
         distributed: "mpi": the ranks that `mpiexec -n` started train together, each on its rows of every batch, with
             the results of one process; needs mpi4py. Each makes the same model and trainer and calls `fit` with the
             same data. Rank 0 alone validates and calls the callbacks that write. A rank that fails ends all; Ctrl-C
@@ -81,12 +87,14 @@ class Trainer(Versioned):
         seed: int = 0,
         executor: ExecutorName = "auto",
         precision: Literal["float32", "tf32"] = "float32",
+        ema: float | None = None,
+        accumulate: int = 1,
         distributed: Literal["mpi"] | None = None,
     ):
         self.model = model
         self.loss = as_loss("cross_entropy" if loss is None else loss)
         optimizer = as_optimizer("adam" if optimizer is None else optimizer)
-        check_settings(model, self.loss, optimizer, callbacks, metrics, seed, executor, precision)
+        check_settings(model, self.loss, optimizer, callbacks, metrics, seed, executor, precision, ema, accumulate)
         self.optimizer = optimizer
         self.ranks = Ranks.join(distributed)
         own = (callback for callback in callbacks if self.ranks.main or callback.on_every_rank)
@@ -98,6 +106,7 @@ class Trainer(Versioned):
         self.running = RunningMeans(self.loss.task)
         self.executor = executor
         self.precision = precision
+        self.ema, self.accumulate = ema, accumulate
         self._steps = StepCache(self)
         self._attached = False
 
@@ -111,17 +120,21 @@ class Trainer(Versioned):
         """Attach the model to the optimizer, unless that was done; the first `fit`, `step` or `save` does it.
 
         Raises:
-            ArgumentError: the model has no parameters.
+            ArgumentError: the model has no parameters, or batch norm with `accumulate`.
             StateError: the model or the optimizer has been given to another training since.
         """
         if not self._attached:
             if not self.model.parameters():
                 raise ArgumentError(f"{self.model!r} has no parameters to train; `leaves` returns none.")
             self.optimizer.attach(self.model)
+            self.model.store.keep_average(None)
             self.model.task = self.loss.task
             self._attached = True
         elif not self.optimizer.serves(self.model):
             raise StateError("the model or the optimizer is in another training now; make a new Trainer to continue.")
+        check_accumulate(self.model, self.accumulate)
+        if self.model.store.decay != self.ema:
+            self.model.store.keep_average(self.ema)
 
     def fit(
         self,
@@ -153,7 +166,7 @@ class Trainer(Versioned):
             y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss takes them; None
                 for an iterable, whose names of classes must be those of `model.classes`.
             epochs: number of epochs, >= 1.
-            batch_size: rows of a step, >= 1; at most all rows.
+            batch_size: rows of a batch, >= 1; at most all rows. `accumulate` batches make a step.
             drop_last: whether an epoch leaves out the rows that do not fill a last batch.
             validation: a share of the rows to hold out (stratified for class labels), with their weights; or data
                 (X, y) or (X, y, weights), or an iterable of batches of these, whose outputs and targets are in memory
@@ -189,6 +202,8 @@ class Trainer(Versioned):
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
         """Run one training step on one batch, without waiting for the device. Several ranks all get the whole batch.
 
+        With `accumulate` the batch goes through the model in so many parts.
+
         A graph reads C-contiguous arrays of its GPU in place, a native step those of host memory; all others are
         copied. They may be written between steps. A graph keeps the first 16 such batches of each shape alive.
 
@@ -207,32 +222,6 @@ class Trainer(Versioned):
             ArgumentError: fewer rows than ranks.
         """
         return self._steps.run([X, y] if weight is None else [X, y, weight])
-
-    def evaluate(
-        self, X: ArrayLike | Iterable[Any], y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> dict[str, float]:
-        """Return {"loss": ..., "accuracy": ...} on data as for `fit`, with its errors; NaN for a NaN model.
-
-        The loss is weighted by `sample_weight`; in the metrics each row counts as one.
-        """
-        if y is None:
-            check_iterable(X, "evaluate")
-        return Evaluation(self.model, self.loss, self.metrics, X, y, sample_weight)()
-
-    def explain(self) -> Explanation:
-        """Return what the recorded step of the largest batch consists of: executor, nodes with their shapes, memory.
-
-        Raises:
-            StateError: no step was recorded.
-        """
-        found = self._steps.explanations()
-        if not found:
-            raise StateError("explain: no step was recorded; train for a step, with an executor other than 'eager'.")
-        return max(found, key=lambda explanation: explanation.arena_bytes)
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the model's labels or values for raw host data; see `Model.predict`."""
-        return self.model.predict(X)
 
     def stop(self, why: str) -> None:
         """End training after the epoch, with `why` in `history.stopped`, where Ctrl-C has precedence."""

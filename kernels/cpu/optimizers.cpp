@@ -1,9 +1,9 @@
 // optimizers.cpp: the update rules of gpunet/optimizers/ over a model's flat buffers, and the clipping of its gradient.
 //
 // The unit of all kernels that divide is a block of BLOCK elements: [begin, end) are blocks, `parts` is their number. A
-// step is: clip_value, where it is asked for; squares, a sum a block; a rule; end_step. A rule finds the update for
-// itself in each call, from the sums of all blocks in their order, as these are few. What changes from step to step
-// lies in `progress` and `rates`.
+// step is: clip_value, where it is asked for; squares, a sum a block; a rule; average, where there is one; end_step. A
+// rule finds the update for itself in each call, from the sums of all blocks in their order, as these are few. What
+// changes from step to step lies in `progress` and `rates`.
 //
 // Memory-bound: Adam reads p, g, m, v and writes p, m, v, 28 bytes for some 15 FLOPs (and the gradient where it is
 // clipped), so each rule is one pass.
@@ -195,6 +195,22 @@ static void rmsprop(Int begin, Int end,
     else update_each<true, false>(p, g, v, nullptr, own, update.factor, rule);
 }
 SLICES(rmsprop)
+
+// mean += rest (p - mean), the moving average of the parameters that the rule has just updated; where nothing has been
+// averaged yet mean is NaN, and becomes p. A step that is not applied changes nothing.
+// FLOPs: 3 * size
+static void average(Int begin, Int end,
+                    const double* partial_squares,    // [parts]
+                    Int parts, double max_norm,
+                    const T* __restrict__ p,    // [size]
+                    T* __restrict__ mean,       // [size]
+                    Int size, T rest) {
+    if (clip_factor(partial_squares, parts, max_norm) == 0) return;
+    const Range own = elements(begin, end, size);
+    INDEPENDENT
+    for (Int i = own.first; i < own.last; ++i) mean[i] = mean[i] == mean[i] ? mean[i] + rest * (p[i] - mean[i]) : p[i];
+}
+SLICES(average)
 
 // Count the step, and keep its number where it is the first that was not applied.
 // FLOPs: parts

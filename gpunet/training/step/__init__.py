@@ -10,7 +10,8 @@
         graph     their CUDA kernels, in graphs             graph.py, gpunet/cuda/, kernels/*.cu
                                   |
     Step.work:   load a batch -> model.forward -> loss.value_and_grad -> model.backward -> sums of the metrics
-    the update:  the sum of the gradients over the ranks -> optimizer
+                 likewise with each of several batches, and the sum of their gradients    gradient_sum.py
+    the update:  the sum of the gradients over the ranks -> optimizer -> the moving average of the weights
     Layers and losses call gpunet.ops, which launch a kernel, note a node, or call NumPy.
 
 What changes from step to step (number of the step, learning rate, place in the epoch, sums of the metrics) lies in

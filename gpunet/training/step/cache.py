@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from gpunet.data.checks import host_array
 from gpunet.device import Array
 from gpunet.errors import GpunetWarning
+from gpunet.training.batch_sizes import parts_of
 from gpunet.training.batches import Batches
 from gpunet.training.explain import Explanation
 from gpunet.training.protocol import Training
@@ -73,9 +75,9 @@ class StepCache:
         if step is None or not step.is_current:
             step = self._first_of(kind, len(given[0]))
         with step.device.activate():
-            if step.share is not None:
-                step.share.weigh(self._training.loss.norms(*given[1:]))
-                given = [a[step.share.own] for a in given]
+            if step.shares:
+                step.weigh(self._training.loss.norms(*given[1:]))
+                given = given if step.share is None else [a[step.share.own] for a in given]
             assert isinstance(step.source, Inputs)
             step.source.give(step, given)
             step.run()
@@ -89,7 +91,8 @@ class StepCache:
             training.attach()
             training.ranks.begin(training)
         kinds = [(shape[1:], dtype) for shape, dtype, _ in kind]
-        return self.make(kind, count, lambda rows: Inputs(training.model, training.loss, kinds))
+        part = math.ceil(count / training.accumulate)
+        return self.make(kind, count, lambda rows: Inputs(training.model, training.loss, kinds, parts_of(rows, part)))
 
     def load(self, arrays: Sequence[np.ndarray]) -> Batches:
         """Return the batches of data that `Model.check` returned.

@@ -82,7 +82,7 @@ class GraphExecutor:
     def _capture(self, steps: int) -> list[Call]:
         step, cuda = self.step, self.step.device.xp.cuda
         if self._arena_bytes is None:  # the first graph has its buffers in one piece, all others use them
-            self._arena_bytes = step.tape.pack()
+            self._arena_bytes = step.pack()
         captured = self._captured_update()
         update = None if captured is None else captured.launches
         stream = cuda.Stream(non_blocking=True)

@@ -39,7 +39,7 @@ class NumpyExecutor:
         for first in (True, False):
             with step.unchanged(), step.store.recorded(), recording(self.native) as nodes, np.errstate(all="ignore"):
                 if not first:
-                    self._arena_bytes = step.tape.pack()
+                    self._arena_bytes = step.pack()
                 step.work()
                 if step.reduce is not None:
                     note(step.reduce)
@@ -166,7 +166,7 @@ def _replays_exactly(step: Any) -> bool:
 
     def load(tape: Tape) -> list[Array]:
         """Return copies of the batch, which are zeros while they are recorded: results that escape show."""
-        batch = step.source.load(tape)
+        batch = step.source.load(step.source.parts[0], tape)
         copies = [tape.empty(a.shape, a.dtype, np) for a in batch]
         for a, copy in zip(batch, copies, strict=True):
             do(partial(np.copyto, copy.view(np.ndarray), a.view(np.ndarray)))

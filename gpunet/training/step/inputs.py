@@ -82,10 +82,17 @@ class Inputs:
         model: the model to train.
         loss: what the targets are for.
         kinds: shape of a row and dtype of each array of a batch.
+        parts: the rows of a batch that go through the model at a time.
     """
 
-    def __init__(self, model: Model, loss: Loss, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]):
-        self._model, self._loss, self.kinds = model, loss, kinds
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]],
+        parts: Sequence[slice],
+    ):
+        self._model, self._loss, self.kinds, self.parts = model, loss, kinds, parts
         self._indices = model.index_range is not None
         self.advances: Sequence[Array] = ()
         self.recordable = True
@@ -94,9 +101,9 @@ class Inputs:
         self._in_place: InPlace | None = None
         self._resident: dict[Any, Sequence[Array]] = {}
 
-    def load(self, tape: Tape) -> Sequence[Array]:
-        """Return the batch."""
-        return [recorded(a) for a in self._arrays]
+    def load(self, part: slice, tape: Tape) -> Sequence[Array]:
+        """Return a part of the batch."""
+        return [recorded(a[part]) for a in self._arrays]
 
     def rows(self) -> Rows:
         """Return the batch as all the rows that there are."""

@@ -21,17 +21,22 @@ class Source(Protocol):
     """Where the batches of a step come from, and where its metrics go.
 
     Attributes:
+        parts: the rows of the batch that go through the model at a time.
         kinds: shape of a row and dtype of the features, the targets and, if there are any, the row weights.
         advances: arrays that a step changes and that are not the model's, such as the place in the epoch.
         recordable: whether a step that loads from here can be recorded.
     """
 
+    parts: Sequence[slice]
     kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
     advances: Sequence[Array]
     recordable: bool
 
-    def load(self, tape: Tape) -> Sequence[Array]:
-        """Return the batch: features, targets and, if there are any, row weights."""
+    def load(self, part: slice, tape: Tape) -> Sequence[Array]:
+        """Return a part of the batch: features, targets and, if there are any, row weights.
+
+        The parts of a batch are asked for in their order.
+        """
 
     def rows(self) -> Rows:
         """Return where the rows of the batches are."""

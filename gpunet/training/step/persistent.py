@@ -46,6 +46,10 @@ def _refusals(step: Any) -> Iterator[str]:
         yield f"it computes in float32, and the model's dtype is {step.store.params.dtype}"
     if step.reduce is not None:
         yield "several ranks train together"
+    if len(step.source.parts) > 1:
+        yield "the gradients of several batches are summed for an update"
+    if step.store.decay is not None:
+        yield "a moving average of the weights is kept"
     if chosen_kernel() is not None or step.precision != "float32":
         yield "a kernel or a precision was chosen for the matrix products"
     if not step.device.xp.cuda.runtime.getDeviceProperties(step.device.index).get("cooperativeLaunch", 1):

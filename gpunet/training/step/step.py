@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,12 +23,13 @@ from gpunet.errors import (
 from gpunet.layers import Layer
 from gpunet.ops import use_kernel
 from gpunet.ops._matmul_plan import chosen_kernel
-from gpunet.recording import NotRecordableError
+from gpunet.recording import NotRecordableError, recorded
 from gpunet.tape import Tape
 from gpunet.training.explain import Explanation
 from gpunet.training.protocol import Training
 from gpunet.training.rank_loss import RankLoss
 from gpunet.training.step.eager import EagerExecutor
+from gpunet.training.step.gradient_sum import GradientSum
 from gpunet.training.step.graph import GraphExecutor
 from gpunet.training.step.host import NativeExecutor, NumpyExecutor
 from gpunet.training.step.interfaces import Executor, ExecutorName, Source
@@ -53,7 +55,9 @@ class Step:
 
     Attributes:
         share: the loss over this rank's rows; None where it has all rows.
-        value, prediction: the loss, (), and the outputs of the last step, on the device; the next one overwrites them.
+        shares: what weighs the rows of a rank or of a part, as they count in the batch.
+        value, prediction: the loss, (), and the outputs of the last step, or of the last part of its batch, on the
+            device; the next one overwrites them.
         seconds: time of a step in the last run, as the host sees it; None: not measured yet.
         executor: what runs it.
         refusal: why the persistent kernel does not run it; None: it does, or nobody asked.
@@ -73,6 +77,7 @@ class Step:
         self._params = self.store.params
         self._training, self._settings = training, training.version
         self.share: RankLoss | None = None
+        self._sum = GradientSum(self.store, source.parts) if len(source.parts) > 1 else None
         self.first_row = 0
         self.reduce: Callable[[], Any] | None = None
         self.refusal: str | None = None
@@ -80,6 +85,7 @@ class Step:
             self.loss = self.share = RankLoss(self.loss, count, self._ranks.rows(count), self._params)
             self.first_row = self.share.own.start
             self.reduce = self._ranks.reducer(self.store.grads)
+        self.shares = [share for share in (self.share, self._sum) if share is not None]
         self.optimizer.prepare()
         self.parts = versions.parts(training, self.loss)
         self._begin(self._choose(self._name))
@@ -109,7 +115,8 @@ class Step:
     def _begin(self, executor: str) -> None:
         """Begin with an executor and fresh buffers, nothing recorded."""
         self.executor = KINDS[executor](self)
-        self.tape = Tape(self.seed, self.optimizer.counter)
+        sizes = {part.stop - part.start for part in self.source.parts}
+        self._tapes = {size: Tape(self.seed, self.optimizer.counter) for size in sizes}
         self.is_prepared = False
         self._made_of = self._fingerprint()
         self._checked = versions.latest
@@ -197,10 +204,29 @@ class Step:
         return value, prediction, target
 
     def work(self) -> None:
-        """Run the step up to its update: gradients and the sums of the metrics."""
-        self.tape.reset(first_row=self.first_row)
-        self.value, self.prediction, target = self.gradients(self.tape, self.source.load)
-        self.source.add(self.value, self.prediction, target, self.tape)
+        """Run the step up to its update: gradients, part by part of the batch, and the sums of the metrics."""
+        for number, part in enumerate(self.source.parts):
+            tape = self._tapes[part.stop - part.start]
+            tape.reset(first_row=self.first_row + part.start)
+            value, self.prediction, target = self.gradients(tape, partial(self.source.load, part))
+            self.value = value
+            if self._sum is not None:
+                self._sum.add(number, value, tape)
+                self.value, value = self._sum.value, recorded(self._sum.of_part)
+            self.source.add(value, self.prediction, target, tape)
+
+    def weigh(self, norms: np.ndarray | None) -> None:
+        """Let this rank, or the parts of the batch, count as much as their rows add to the mean over the batch.
+
+        Args:
+            norms: (rows,), what each row of the batch adds to the denominator; None: all the same.
+        """
+        for share in self.shares:
+            share.weigh(norms)
+
+    def pack(self) -> int:
+        """Move the buffers of the step into fixed memory, as `Tape.pack` does; return its size in bytes."""
+        return sum(tape.pack() for tape in self._tapes.values())
 
     def update(self) -> None:
         """Sum the gradients over the ranks and update the parameters."""
@@ -242,7 +268,7 @@ class Step:
                 raise NotRecordableError(f"{part!r} has recordable = False.")
 
     def _raise_out_of_memory(self, error: MemoryError) -> NoReturn:
-        needed, free = self.tape.nbytes, self.device.free_bytes()
+        needed, free = sum(tape.nbytes for tape in self._tapes.values()), self.device.free_bytes()
         self._begin(self.executor.name)
         raise OutOfMemoryError(
             f"{self.device.name}: the buffers of a training step do not fit: {needed / 2**20:,.1f} MiB were needed so "
