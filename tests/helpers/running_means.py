@@ -4,7 +4,7 @@
 def add(means, value, prediction, target, tape):
     """Add a batch: its mean loss (), its outputs and its targets."""
     means.accumulate(value, prediction, target, tape)
-    means.count(prediction)
+    means.count(prediction, len(prediction))
 
 
 def read(means):

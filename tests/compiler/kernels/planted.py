@@ -158,6 +158,24 @@ def categories(folder):
     np.testing.assert_allclose(dtable, expected, rtol=1e-5, atol=1e-6)
 
 
+def average(folder):
+    p, mean, progress = np.ones(9, np.float32), np.zeros(9, np.float32), np.array([1, 0, 0])
+    for squares, expected in ((1, 0.5), (np.nan, 0.5)):
+        state = np.full(1, squares, float), np.ones(1, np.float32), progress, 1, 0.0
+        run(Kernel(folder / "optimizers.cu", "average"), (2,), (256,), *state, p, mean, 9, 0.5)
+        assert (mean == expected).all()
+
+
+def gradient_sum(folder):
+    g, total, value = np.ones(1500, np.float32), uninitialized(1500, np.dtype(np.float32)), np.ones(1, np.float32)
+    losses, weights = np.ones(2, np.float32), np.full(2, 0.5, np.float32)
+    for part in range(2):
+        arrays = g, total, value, losses, weights
+        run(Kernel(folder / "gradient_sum.cu", "add_gradient"), (2,), (256,), *arrays, 1500, part, 2, 2.0)
+    assert (g == 1).all()
+    assert losses.tolist() == [1, 1]
+
+
 def step(folder):
     p, g = np.zeros(1500, np.float32), np.full(1500, 2, np.float32)
     rates, progress = np.ones(1, np.float32), np.zeros(3, np.int64)
@@ -312,6 +330,11 @@ FAULTS = {
     "a write through a pointer to const": (
         "optimizers.cu", "    for (int group = 0;", "    const_cast<T*>(rates)[0] = 0;\n    for (int group = 0;", step,
         "const"),
+    "an average of a step that is not applied": (
+        "optimizers.cu", "max_norm).factor == T(0)) return;", "max_norm).factor == T(2)) return;", average,
+        "AssertionError"),
+    "a loss that every block adds": (
+        "gradient_sum.cu", "if (flat_thread() != 0) return;", "if (threadIdx.x != 0) return;", gradient_sum, "race"),
     "a patch that reaches beyond the image": (
         "convolution.cu", "h < height && w >= 0", "h <= height && w >= 0", convolution, "out of bounds"),
     "a mean of the vector's first column": (

@@ -161,3 +161,17 @@ def test_the_gradient_is_clipped_to_a_value_and_nan_stays():
     g = np.array([-3, -0.5, 0, 0.5, 3, np.nan], np.float32)
     run(KERNELS["clip_value"], (1,), (256,), g, 6, 1.0)
     np.testing.assert_array_equal(g, [-1, -0.5, 0, 0.5, 1, np.nan])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", [1, 3, 4, 5, SIZE])
+def test_the_average_begins_with_the_parameters_and_follows_them_but_not_in_a_step_that_is_not_applied(size, dtype):
+    rng, average = np.random.default_rng(size), Kernel("optimizers.cu", "average")
+    mean, progress, rate = np.full(size, np.nan, dtype), np.array([1, 0, 0]), np.ones(1, dtype)
+    expected = None
+    for squares in (np.nan, 1.0, 2.0, np.nan, 3.0):
+        p = rng.standard_normal(size).astype(dtype)
+        run(average, (2,), (256,), np.array([1, squares]), rate, progress, 2, 0.0, p, mean, size, 0.25)
+        if squares == squares:
+            expected = p if expected is None else expected + dtype.type(0.25) * (p - expected)
+        np.testing.assert_allclose(mean, np.full(size, np.nan) if expected is None else expected, rtol=1e-5, atol=1e-6)

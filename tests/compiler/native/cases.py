@@ -286,6 +286,42 @@ def optimizer_step(folder: Path, dtype: np.dtype, name: str, optimizer: Optimize
         assert state.progress.tolist() == [done + i + 1, 3, 0]
 
 
+def average(folder: Path, dtype: np.dtype, size: int) -> None:
+    """The moving average over steps, of which the first and the fourth are not applied."""
+    blocks = math.ceil(size / BLOCK)
+    squares, mean, expected = np.ones(blocks), np.full(size, math.nan, dtype), np.full(size, math.nan, dtype)
+    for i, applied in enumerate((False, True, True, False, True)):
+        p, squares[-1:] = normal(size, dtype, i), 1 if applied else math.nan
+
+        def compute(parts, p=p, before=mean):
+            after = before.copy()
+            run(folder, "optimizers.cpp", "average", squares, blocks, 0.0, p, after, size, 0.25, parts=parts)
+            return (after,)
+
+        (mean,) = divided(blocks, compute)
+        if applied:
+            expected = np.where(np.isnan(expected), p, expected + dtype.type(0.25) * (p - expected))
+        assert_close(mean, expected)
+
+
+def gradient_sum(folder: Path, dtype: np.dtype, size: int) -> None:
+    """The weighted sum of three gradients and of their losses."""
+    gradients, values, weights = normal((3, size), dtype), normal(3, dtype, 1), np.array([0.5, 0.3, 0.2], dtype)
+
+    def compute(parts):
+        total, losses = undefined(size, dtype), undefined(2, dtype)
+        for part in range(3):
+            g, value = gradients[part].copy(), values[part : part + 1]
+            arrays = g, total, value, losses, weights
+            run(folder, "gradient_sum.cpp", "add_gradient", *arrays, size, part, 3, 4.0, parts=parts)
+            assert_close(losses[1:], 4 * weights[part] * value)
+        return g, losses
+
+    g, losses = divided(math.ceil(size / BLOCK), compute)
+    assert_close(g, weights @ gradients, 4)
+    assert_close(losses[0], weights @ values, 4)
+
+
 def dropout(folder: Path, dtype: np.dtype, rows: int, n: int, first_row: int, p: float | None = None) -> None:
     """Masks and results bit for bit; without `p` it is one of the random numbers, which is kept."""
     seed, step, draw = 2**63 + 5, 17, 3

@@ -47,6 +47,8 @@ sgd = partial(cases.optimizer_step, dtype=FLOAT, name="sgd", optimizer=SGD(0.1, 
 rmsprop = partial(cases.optimizer_step, dtype=FLOAT, name="rmsprop", optimizer=RMSprop(momentum=0.9), size=9)
 clipped = partial(cases.optimizer_step, dtype=FLOAT, name="sgd", optimizer=SGD(0.1, clip_value=0.2), size=9)
 rates = partial(cases.optimizer_step, dtype=FLOAT, name="sgd", optimizer=SGD(0.1), size=9, done=7)
+averaged = partial(cases.average, dtype=FLOAT, size=9)
+summed = partial(cases.gradient_sum, dtype=FLOAT, size=9)
 dropout = partial(cases.dropout, dtype=FLOAT, rows=9, n=129, first_row=5)
 entities = partial(cases.entity_embedding, dtype=FLOAT, rows=9, numbers=2)
 gather = partial(cases.gather, rows=7, widths=(3, 2, 4))
@@ -151,6 +153,15 @@ FAULTS = {
     "rates that do not move": ("optimizers.cpp", "smaller(place, count - 1)", "smaller<Int>(place, 0)", rates),
     "no look ahead": ("optimizers.cpp", "(look_ahead ?", "(!look_ahead ?", sgd),
     "a mean of g": ("optimizers.cpp", "rest * (g * g)", "rest * g", rmsprop),
+    "an average that begins with nothing": ("optimizers.cpp", " : p[i];", " : mean[i];", averaged),
+    "an average of a step that is not applied": (
+        "optimizers.cpp",
+        "if (clip_factor(partial_squares, parts, max_norm) == 0) return;",
+        "",
+        averaged,
+    ),
+    "a sum of the last two parts": ("gradient_sum.cpp", "sum[i] = total[i] + weight", "sum[i] = g[i] + weight", summed),
+    "a loss of the last part alone": ("gradient_sum.cpp", "(part ? losses[0] : T(0))", "T(0)", summed),
     "clipped below alone": ("optimizers.cpp", "g[i] > limit ? limit :", "", clipped),
     "a mask of the same block": ("dropout.cpp", "place / DRAWS + block, step", "place / DRAWS, step", dropout),
     "a mask of the batch's own rows": (

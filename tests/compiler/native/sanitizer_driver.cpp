@@ -19,7 +19,8 @@ Thunk gpunet_bias_activation_forward, gpunet_activation_backward, gpunet_sum_col
     gpunet_huber, gpunet_absolute_error, gpunet_poisson_nll, gpunet_binary_cross_entropy, gpunet_sum, gpunet_right_labels, gpunet_right_distributions,
     gpunet_right_binary, gpunet_accumulate, gpunet_squares, gpunet_clip_value, gpunet_sgd, gpunet_adam, gpunet_rmsprop,
     gpunet_end_step, gpunet_dropout_forward, gpunet_dropout_backward, gpunet_copy_columns, gpunet_category_forward,
-    gpunet_category_backward, gpunet_gather, gpunet_advance, gpunet_product, gpunet_transposed_product;
+    gpunet_category_backward, gpunet_gather, gpunet_advance, gpunet_product, gpunet_transposed_product,
+    gpunet_average, gpunet_add_gradient;
 }
 
 constexpr Int BLOCK = 16384;
@@ -123,9 +124,17 @@ void optimizers(Int size) {
              1e-8, decay, 0.0);
         call(gpunet_rmsprop, parts, squares, rates, progress, parts, count, max_norm, p, g, s, t, size, 0.9, 0.1, 1e-8,
              decay, 0.9);
+        call(gpunet_average, parts, squares, parts, max_norm, p, s, size, 0.1);
         call(gpunet_end_step, 1, squares, progress, parts, max_norm);
         if (size) g[size - 1] = std::numeric_limits<T>::infinity();
     }
+}
+
+void gradient_sum(Int size) {
+    const Int blocks = (size + BLOCK - 1) / BLOCK;
+    Array<T> g(size), total(size), value(1), losses(2), weights(3);
+    for (Int part = 0; part < 3; ++part)
+        call(gpunet_add_gradient, blocks, g, total, value, losses, weights, size, part, Int(3), 3.0);
 }
 
 void dropout_and_gather(Int rows, Int n) {
@@ -185,7 +194,9 @@ int main() {
         }
     bias_activation(3, 0);
     losses(2, 1100);
-    for (Int size : {Int(0), Int(1), Int(15), Int(16), Int(17), BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 70})
+    for (Int size : {Int(0), Int(1), Int(15), Int(16), Int(17), BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 70}) {
         optimizers(size);
+        gradient_sum(size);
+    }
     std::puts("all kernels done");
 }

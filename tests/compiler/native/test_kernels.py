@@ -198,6 +198,18 @@ def test_optimizers(rule, dtype):
 
 
 @both_dtypes
+@pytest.mark.parametrize("size", [1, 7, 8, BLOCK - 1, BLOCK, 3 * BLOCK + 7])
+def test_the_moving_average_of_the_parameters(size, dtype):
+    cases.average(FOLDER, dtype, size)
+
+
+@both_dtypes
+@pytest.mark.parametrize("size", [1, 7, 8, BLOCK - 1, BLOCK, 3 * BLOCK + 7])
+def test_the_weighted_sum_of_gradients(size, dtype):
+    cases.gradient_sum(FOLDER, dtype, size)
+
+
+@both_dtypes
 def test_beyond_the_ends_of_the_rates_the_first_or_last_one_holds(dtype):
     for done in (0, 3, 5, 6, 100):
         cases.optimizer_step(FOLDER, dtype, "sgd", SGD(0.1), 5, done)
