@@ -1,0 +1,21 @@
+"""Make steps of 256 rows in the memory of 64: the gradients of four batches are summed for one update.
+
+Run it by `python -m gpunet.examples.accumulation`.
+"""
+
+import numpy as np
+
+import gpunet as gn
+
+data = gn.data.digits()
+X, y = data.X[:512] / 16, data.y[:512]
+
+outputs = []
+for accumulate in (1, 4):
+    trainer = gn.Trainer(gn.MLP([64, 32, 10], dropout=0.1, seed=0), optimizer=gn.AdamW(5e-3), accumulate=accumulate)
+    trainer.fit(X, y, epochs=10, batch_size=256 // accumulate)
+    buffers = f"buffers of {trainer.explain().arena_bytes:,} bytes"
+    accuracy = trainer.evaluate(X, y)["accuracy"]
+    print(f"accumulate={accumulate}: {trainer.optimizer.steps} updates, {buffers}, accuracy {accuracy:.1%}")
+    outputs.append(trainer.model.outputs(X))
+print(f"the outputs of the two models differ by {np.abs(outputs[0] - outputs[1]).max():.1g} at most")
