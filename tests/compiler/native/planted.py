@@ -142,7 +142,7 @@ FAULTS = {
         adam,
     ),
     "an infinite element that hides": ("optimizers.cpp", "x * x + (x - x)", "x * x", skipped_step),
-    "a skipped step that is not kept": ("optimizers.cpp", "max_norm) == 0", "max_norm) < 0", skipped_step),
+    "a skipped step that is not kept": ("optimizers.cpp", "max_norm) == 0;", "max_norm) < 0;", skipped_step),
     "a gradient that is clipped twice": (
         "optimizers.cpp",
         "CLIPPED ? factor * g[i]",
