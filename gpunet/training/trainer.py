@@ -39,7 +39,7 @@ class Trainer(Inspection):
     Args:
         model: the model, on the device where it lives.
         loss: the loss to minimise, or the name of one with its defaults: "cross_entropy" (taken for None), "bce",
-            "mse", "huber", "cosine_embedding".
+            "mse", "huber", "l1", "quantile", "poisson", "cosine_embedding".
         optimizer: the update rule, or likewise "adam" (taken for None), "adamw", "sgd", "rmsprop".
         callbacks: code to run during training (`gpunet.training.callbacks`).
         metrics: functions (target, prediction) -> float by name, for `evaluate` and validation: your own, those of

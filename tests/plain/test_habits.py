@@ -101,6 +101,7 @@ def test_an_optimizer_of_one_s_own_keeps_its_arguments():
         "weight_decay": 0.1,
         "clip_norm": None,
         "clip_value": None,
+        "groups": {},
     }
 
 

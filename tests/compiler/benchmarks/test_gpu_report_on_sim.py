@@ -40,7 +40,7 @@ def test_bias_and_activation_is_counted_not_timed(rows_of):
 def test_latencies_are_of_the_launches_nodes_and_barriers_that_they_say(rows_of):
     rows = rows_of("latency")
     assert [(row["counts"]["launches"], row["counts"]["barriers"]) for row in rows] == [
-        (1, 0), (1, 0), (4, 0), (1, 0), (1, 4 * 16), (1, 4 * 16),
+        (1, 0), (1, 0), (4, 0), (1, 0), (1, 4 * 16), (1, 3 * 4 * 8), (1, 3 * 4 * 16), (1, 4 * 16),
     ]  # fmt: skip
 
 

@@ -130,7 +130,7 @@ class RecordingModule:
     compiled: ClassVar[list[tuple[str, ...]]] = []
     launched: ClassVar[list[tuple]] = []
 
-    def __init__(self, *, code, options):
+    def __init__(self, *, code, options, enable_cooperative_groups):
         self.options = options
 
     def compile(self):
