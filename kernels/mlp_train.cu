@@ -199,7 +199,7 @@ struct Training {
     template <int LENGTH, typename From, typename Convert>
     static DEVICE void copy_row(const From* from, T* to, int lane, Convert convert) {
         constexpr int WIDTH = VECTORS<LENGTH> ? VECTOR : 1, PIECES = ceil_div(LENGTH, WIDTH * WARP);
-        constexpr int IN_FLIGHT = PIECES < 8 ? PIECES : 8, STRIDE = WARP * WIDTH;
+        constexpr int MOST = sizeof(From) > 4 ? 4 : 8, IN_FLIGHT = PIECES < MOST ? PIECES : MOST, STRIDE = WARP * WIDTH;
         for (int j = lane * WIDTH; j < LENGTH; j += IN_FLIGHT * STRIDE) {
             Group<From, WIDTH> pieces[IN_FLIGHT];
 #pragma unroll
@@ -355,7 +355,7 @@ struct Training {
         const T* w = weights<LAYERS>();
         for (int j = threadIdx.x; j < HIDDEN; j += THREADS) {
             T gradient = 0;
-#pragma unroll 8
+#pragma unroll UNROLLED
             for (int c = 0; c < OUTPUTS; ++c) gradient += outputs[c] * w[j * OUTPUTS + c];
             dz<L>()[row * HIDDEN + j] = gradient * slopes[j];
         }
@@ -380,13 +380,14 @@ struct Training {
     static constexpr int LANES_OF_OUTPUT =
         OUTPUTS <= 16 ? 16 : OUTPUTS <= 32 ? 32 : OUTPUTS <= 64 ? 64 : OUTPUTS <= 128 ? 128 : 256;
     static constexpr int SHARES = THREADS / LANES_OF_OUTPUT;
+    static constexpr int UNROLLED = OUTPUTS <= 64 ? 8 : 4;  // loads in flight, as registers allow
 
     DEVICE void multiply_hidden(const T* hidden, T* sums) const {
         const T* w = weights<LAYERS>();
         const int output = threadIdx.x % LANES_OF_OUTPUT;
         T sum = 0;
         if (output < OUTPUTS)
-#pragma unroll 8
+#pragma unroll UNROLLED
             for (int j = threadIdx.x / LANES_OF_OUTPUT; j < HIDDEN; j += SHARES) sum += hidden[j] * w[j * OUTPUTS + output];
         sums[threadIdx.x] = sum;
     }
