@@ -1,5 +1,5 @@
-// grid_barrier.cuh: a barrier of all blocks of a cooperative launch, which can also tell every block whether one of them
-// has failed.
+// grid_barrier.cuh: a barrier of all blocks of a cooperative launch, which can also tell every block whether one of
+// them has failed.
 //
 // A counter in memory only rises: a block adds 1 when it arrives, and FAILURE where one of its threads has failed, and
 // polls until all blocks have arrived. The release publishes what the block has written before (the block barrier in

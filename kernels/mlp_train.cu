@@ -19,13 +19,13 @@
 //   - The splits are added up by their consumer: no barrier, no atomics, a fixed order.
 //   - A gradient stays in registers: parameters and state are loaded before the product of its tile, and updated after.
 //   - There are two copies of parameters and state. A step reads one and writes the other: W_l is updated while other
-//     blocks still read the old one for dz_{l-1}. A step with a gradient that is not finite is not applied: the next step
-//     reads the same copy again. That a thread has found one travels with the barrier.
+//     blocks still read the old one for dz_{l-1}. A step with a gradient that is not finite is not applied: the next
+//     step reads the same copy again. The barrier at the end of a step tells every block whether there was one.
 //   - Batches are gathered a step ahead, so the latency of reading random rows from DRAM is hidden.
 //
 // The order of every sum depends on the shapes alone, not on the grid: any grid gives the same bits, and so does any
-// division of the steps among launches. Pointers to what the launch writes have no __restrict__: the read-only cache would
-// serve old values.
+// division of the steps among launches. Pointers to what the launch writes have no __restrict__: the read-only cache
+// would serve old values.
 //
 // For 784-128-10, batch 128, Adam: 52 MFLOP and some 10 MB between L2 and the SMs a step.
 //
@@ -102,7 +102,7 @@ constexpr int BATCH_AT = 0;                                                // (2
 constexpr int TARGET_AT = BATCH_AT + 2 * INPUTS;                           // (2, rows, OUTPUTS), of a regression
 constexpr int SHARE_AT = TARGET_AT + (REGRESSION ? 2 * OUTPUTS : 0);       // (2, rows): row weights
 constexpr int H_AT = SHARE_AT + 2;                                         // (rows, width) for each hidden layer
-constexpr int SAVED_AT = H_AT + total_width(LAYERS - 1);                   // what f' is computed from, where it is not h
+constexpr int SAVED_AT = H_AT + total_width(LAYERS - 1);                   // what f' is computed from, if not h
 constexpr int DZ_AT = SAVED_AT + total_width(LAYERS - 1);                  // for each layer
 constexpr int LOSS_AT = DZ_AT + total_width(LAYERS);                       // (rows,)
 constexpr int NORM_AT = LOSS_AT + 1;                                       // (1,): the sum of the weights
@@ -388,7 +388,8 @@ struct Training {
         T sum = 0;
         if (output < OUTPUTS)
 #pragma unroll UNROLLED
-            for (int j = threadIdx.x / LANES_OF_OUTPUT; j < HIDDEN; j += SHARES) sum += hidden[j] * w[j * OUTPUTS + output];
+            for (int j = threadIdx.x / LANES_OF_OUTPUT; j < HIDDEN; j += SHARES)
+                sum += hidden[j] * w[j * OUTPUTS + output];
         sums[threadIdx.x] = sum;
     }
 
@@ -653,8 +654,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
     T* loss,                         // [1]: of the last step
     T* prediction,                   // [rows * outputs]: of the last step
     unsigned long long* arrived,     // [2]: see grid_barrier.cuh; zero before the first launch
-    int examples, int total, int inputs, int outputs, int size, int copies, int rate_count, int scratch_size, int rules_size,
-    int rows, int splits, int steps, unsigned long long seed, T smoothing, T clip, long long flops) {
+    int examples, int total, int inputs, int outputs, int size, int copies, int rate_count, int scratch_size,
+    int rules_size, int rows, int splits, int steps, unsigned long long seed, T smoothing, T clip, long long flops) {
     alignas(16) __shared__ T shared[SHARED];
     __shared__ Training training;  // not in registers, which the products need
     GridBarrier barrier(arrived);
@@ -681,7 +682,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
         else if (flat_thread() == 0 && progress[2] == 0) progress[2] = training.first_step + step + 1;
     }
     if (second)
-        for (unsigned i = flat_thread(); i < copies * size; i += flat_stride()) training.mine[i / size][i % size] = other[i];
+        for (unsigned i = flat_thread(); i < copies * size; i += flat_stride())
+            training.mine[i / size][i % size] = other[i];
     barrier.leave();
     if (flat_thread() != 0) return;
     progress[0] = training.first_step + steps;

@@ -31,7 +31,7 @@ class OrderedTrainer(Trainer):
         """Begin with the rows in their order; shuffles are drawn from `random_state`."""
         self._last_order, self._random_state = np.arange(rows), random_state
 
-    def _order(self, shuffle: bool) -> np.ndarray:
+    def order(self, rows: int, shuffle: bool) -> np.ndarray:
         if shuffle:
             self._last_order = utils.shuffle(self._last_order, random_state=self._random_state)
         return self._last_order
@@ -66,7 +66,7 @@ class OrderedTrainer(Trainer):
             shuffle: whether to shuffle the rows.
             sample_weight: (rows,) or None.
         """
-        order, losses = self._order(shuffle), []
+        order, losses = self.order(len(y), shuffle), []
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             value = self.step(dense(X[rows]), y[rows], None if sample_weight is None else sample_weight[rows])

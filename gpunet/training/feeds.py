@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gpunet import random
 from gpunet.data.iterables import check_iterable
 from gpunet.data.mapped import is_mapped
 from gpunet.errors import ArgumentError
@@ -20,7 +20,7 @@ from gpunet.training.loading import loads
 from gpunet.training.parts import check_validation
 from gpunet.training.protocol import Training
 from gpunet.training.step import StepCache
-from gpunet.training.streams import IterableStream, MappedStream, Order, Stream
+from gpunet.training.streams import IterableStream, MappedStream, Stream
 
 
 class Asked(NamedTuple):
@@ -129,7 +129,7 @@ class ArrayFeed:
         self.shown = self.arrays
         shape = self.arrays[0].shape
         self.rows, self.position = shape[0], check_batches(training, shape, asked.batch_size, asked.drop_last)
-        self._order = _order(training, self.rows, asked.shuffle)
+        self._order = partial(training.order, self.rows, asked.shuffle)
 
     def _end(self, position: int) -> int:
         return end_of_epoch(self.rows, position, self._asked.batch_size, self._asked.drop_last)
@@ -238,13 +238,6 @@ def _mapped_feed(training: Training, steps: StepCache, X: Any, y: Any, asked: As
     )
     rows, validation, classes, counted = examples
     position = check_batches(training, rows.shape, *sizes)
-    order = _order(training, rows.shape[0], asked.shuffle)
+    order = partial(training.order, rows.shape[0], asked.shuffle)
     stream = MappedStream(model, loss, classes, training.accumulate, rows, order, *sizes)
     return StreamFeed(training, steps, stream, position, asked.epochs, validation, classes, counted)
-
-
-def _order(training: Training, rows: int, shuffle: bool) -> Order:
-    def order() -> np.ndarray:
-        return random.permutation(rows, seed=training.seed, epoch=training.epoch) if shuffle else np.arange(rows)
-
-    return order

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -55,6 +57,9 @@ class Training(Protocol):
 
     def attach(self) -> None:
         """Attach the model to the optimizer, unless that was done."""
+
+    def order(self, rows: int, shuffle: bool) -> np.ndarray:
+        """Return the order of the rows in the epoch that begins or continues, (rows,)."""
 
     def stop(self, why: str) -> None:
         """End training after the epoch, with `why` in `history.stopped`."""

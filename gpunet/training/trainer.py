@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet import random
 from gpunet.arguments import whole
 from gpunet.attributes import Strict
 from gpunet.device import Array
@@ -222,6 +224,10 @@ class Trainer(Inspection):
             ArgumentError: fewer rows than ranks.
         """
         return self._steps.run([X, y] if weight is None else [X, y, weight])
+
+    def order(self, rows: int, shuffle: bool) -> np.ndarray:
+        """Return the order of the rows in the epoch that begins or continues, (rows,)."""
+        return random.permutation(rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(rows)
 
     def stop(self, why: str) -> None:
         """End training after the epoch, with `why` in `history.stopped`, where Ctrl-C has precedence."""

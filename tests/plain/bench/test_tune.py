@@ -49,7 +49,9 @@ def test_the_products_are_those_that_a_training_step_plans(gpu, monkeypatch, mod
     matmul_plan = matmul_launch.matmul_plan
     monkeypatch.setattr(matmul_launch, "matmul_plan", noted)
     net = model().to("cuda")
-    gn.Trainer(net, loss=gn.CrossEntropyLoss(), executor="graph").step(np.ones((batch, features), np.float32), np.zeros(batch, int))
+    gn.Trainer(net, loss=gn.CrossEntropyLoss(), executor="graph").step(
+        np.ones((batch, features), np.float32), np.zeros(batch, int)
+    )
     products = step_products(linear_sizes(net), batch, net.dtype)
     assert set(planned) == set(products)
     assert len(products) == len(set(products))
