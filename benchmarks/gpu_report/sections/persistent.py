@@ -33,18 +33,17 @@ TOLERANCE = 1e-4
 """How far the parameters may be from those of the CPU, where steps of Adam at 1e-3 have moved them."""
 
 BARRIER = (
-    ("    DEVICE bool wait(bool failed = false) {", "    DEVICE bool wait(bool failed = false) {\n        mark();"),
-    ("        const bool any", "        mark();\n        const bool any"),
+    ("        __shared__ Word now;\n", "        __shared__ Word now;\n        mark();\n"),
+    ("        return now;\n", "        mark();\n        return now;\n"),
     (
-        "public:\n",
+        "    Word* words;",
         """    Word* next_mark;
 
     DEVICE void mark() {
-        if (threadIdx.x == 0) *next_mark++ = clock64();
+        if (threadIdx.x == 0) *next_mark++ = CLOCK;
     }
 
-public:
-""",
+    Word* words;""",
     ),
     ("        : words(counter),", "        : next_mark(counter + 2 + blockIdx.x * MARKS), words(counter),"),
 )
@@ -139,7 +138,9 @@ def parts(net: Problem, device: Device) -> list[Row]:
         for before, after in BARRIER:
             assert before in text, before
             text = text.replace(before, after)
-        (copy / "grid_barrier.cuh").write_text(text.replace("MARKS", str(marks)), encoding="utf-8")
+        clock = "0" if device.name == "sim" else "clock64()"
+        text = text.replace("MARKS", str(marks)).replace("CLOCK", clock)
+        (copy / "grid_barrier.cuh").write_text(text, encoding="utf-8")
         with (
             patch.object(persistent, "KERNEL", Kernel(copy / "mlp_train.cu", "mlp_train")),
             patch.object(persistent, "BARRIER_WORDS", 2 + marks * persistent.multiprocessors(device)),
@@ -150,8 +151,8 @@ def parts(net: Problem, device: Device) -> list[Row]:
     clocks = words[: blocks * marks].reshape(blocks, marks)[:, -2 * barriers - 1 :].astype(np.int64)
     cycles = np.diff(clocks, axis=1)  # work, barrier, work, barrier, ... of the last step
     work, waits = cycles[:, 0::2].max(axis=0), cycles[:, 1::2].min(axis=0)
-    shown = ", ".join(f"{w:,} | {b:,}" for w, b in zip(work.tolist(), waits.tolist(), strict=True))
-    return [{"what": f"{net}: cycles of each part of a step | of its barrier", "value": shown, "fault": ""}]
+    shown = ", ".join(f"{w:,} / {b:,}" for w, b in zip(work.tolist(), waits.tolist(), strict=True))
+    return [{"what": f"{net}: cycles of each part of a step / of its barrier", "value": shown, "fault": ""}]
 
 
 def epoch(device: Device, shape: tuple[int, int]) -> Row:

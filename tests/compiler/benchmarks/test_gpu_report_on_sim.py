@@ -44,6 +44,13 @@ def test_latencies_are_of_the_launches_nodes_and_barriers_that_they_say(rows_of)
     ]  # fmt: skip
 
 
+def test_the_persistent_kernel_is_compared_and_taken_apart(rows_of):
+    compared, parts, epoch = rows_of("persistent")
+    assert "largest difference from the CPU after 4 steps" in compared["what"]
+    assert parts["value"] == "0 / 0, 0 / 0, 0 / 0"  # three parts and barriers; nothing is timed here
+    assert "64 x 20" in epoch["what"]
+
+
 def test_the_products_of_a_network_are_those_of_its_layers(rows_of):
     products = dict.fromkeys((row["variant"], row["size"]) for row in rows_of("layers"))
     assert list(products) == [
