@@ -92,8 +92,8 @@ class Loss(Versioned):
         """
         if not self.takes_weight:
             raise ArgumentError(
-                f"{self!r} takes no row weights: its value_and_grad has no parameter `weight`. Add it, or leave the "
-                "weights out."
+                f"{self!r} does not support row weights: its value_and_grad has no parameter `weight`. Add it, or "
+                "leave the weights out."
             )
 
     def norms(self, target: Array, weight: Array | None = None) -> np.ndarray | None:
@@ -350,7 +350,7 @@ class QuantileLoss(Loss):
     """The pinball loss, whose least value is at a quantile of the targets; the mean over all elements.
 
     Args:
-        quantile: the share of the targets that shall lie below the prediction, in (0, 1).
+        quantile: the quantile of the targets that the model predicts, in (0, 1).
     """
 
     task = "regression"
@@ -405,12 +405,12 @@ class PoissonNLLLoss(Loss):
 class CosineEmbeddingLoss(Loss):
     """What the two vectors of a pair cost by their cosine c, with PyTorch's formula; the mean over pairs.
 
-    1 - c where the two shall be alike (target 1), max(c - margin, 0) where not (target -1). PyTorch takes two inputs;
+    1 - c for similar pairs (target 1), max(c - margin, 0) for dissimilar ones (target -1). PyTorch takes two inputs;
     here a prediction is the pair, (rows, 2, features), which is what a model makes of rows of two: an `Embedding` of
     indices (rows, 2), a `Linear` of (rows, 2, features), so that both go through the same weights. Targets are (rows,).
 
     Args:
-        margin: the cosine up to which two that shall not be alike cost nothing, from -1 to 1.
+        margin: the cosine up to which a dissimilar pair has no loss, from -1 to 1.
     """
 
     task = "similarity"

@@ -95,9 +95,9 @@ class FlatStore(Versioned):
     Attributes:
         device: where the arrays live.
         params: the parameters, (size,), on one device.
-        grads: the gradients, likewise; zero in the gaps between segments, and where layers are frozen.
+        grads: the gradients, (size,); zero in the gaps between segments and in frozen layers.
         slots: the optimizer's arrays by name, likewise.
-        average: the moving average of the parameters, likewise, NaN before the first step; None where none is kept.
+        average: the moving average of the parameters, (size,), NaN before the first step; None: none is kept.
         decay: what the average keeps of itself at a step, or None.
         buffers: what layers keep beside parameters, such as running statistics, in one array of another size.
         optimizer: the optimizer that was attached last, whose slots these are.
@@ -144,7 +144,7 @@ class FlatStore(Versioned):
         return [self.params, self.buffers, *self.slots.values(), *([] if self.decay is None else [self.average])]
 
     def keep_average(self, decay: float | None) -> None:
-        """Keep a moving average of the parameters from here on, or none; one that is kept goes on with another decay.
+        """Keep a moving average of the parameters, or none (None); an existing one continues with the new decay.
 
         It is that of `torch.optim.swa_utils.get_ema_multi_avg_fn`: average += (1 - decay) * (params - average) after
         each step that is applied; the first one's parameters begin it.

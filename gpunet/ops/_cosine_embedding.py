@@ -37,8 +37,8 @@ def cosine_embedding(
 
     Args:
         pairs: (rows, 2, features), float32 or float64.
-        target: (rows,) in the same dtype: 1 where the two shall be alike, -1 where not.
-        margin: the cosine up to which two that shall not be alike cost nothing, from -1 to 1.
+        target: (rows,) in the same dtype: 1 for similar pairs, -1 for dissimilar ones.
+        margin: the cosine up to which a dissimilar pair has no loss, from -1 to 1.
         weight: row weights (rows,) in the same dtype.
         tape: where memory comes from; None makes fresh arrays.
 

@@ -1,4 +1,4 @@
-"""Gather rows: out[i] = a[rows[i]]; those of a batch, whose features are converted on their way."""
+"""Gather rows, out[i] = a[rows[i]]; gather a batch and convert its features in the same launch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def gather_batch(
     *,
     tape: Tape,
 ) -> list[Array]:
-    """Return the next batch on a GPU, in one launch, and move `first` on; features are converted on their way.
+    """Gather the next batch on a GPU, convert its features and advance `first`, in one launch.
 
     Args:
         arrays: features (n, ...) and one or two more arrays (n, ...) of elements of 4 or 8 bytes, C-contiguous.

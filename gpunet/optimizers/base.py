@@ -68,8 +68,8 @@ class Optimizer(Versioned):
         """Refuse parameters where PyTorch has them, before the learning rate."""
         if given and isinstance(given[0], Iterable | Layer) and not isinstance(given[0], str):
             raise ArgumentError(
-                f"{cls.__name__} takes no parameters: a Trainer hands it those of its model, as in gn.Trainer(model, "
-                f"optimizer=gn.{cls.__name__}(lr=0.001)); by hand, gn.{cls.__name__}(lr=0.001).attach(model) does."
+                f"{cls.__name__} is made without parameters: a Trainer attaches it to its model, as in gn.Trainer("
+                f"model, optimizer=gn.{cls.__name__}(lr=0.001)); by hand, gn.{cls.__name__}(lr=0.001).attach(model)."
             )
         return super().__new__(cls)
 

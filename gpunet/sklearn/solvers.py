@@ -118,7 +118,7 @@ class HasSolvers(HasNetwork):
     def _end_epoch(self, loss: float, rows: int, validation: list[Any] | None = None) -> bool:
         """Take note of an epoch's loss as scikit-learn does; say whether to stop."""
         trainer = self._trainer
-        if trainer.optimizer.first_skipped:  # scikit-learn takes steps that are not finite, and goes on to the end
+        if trainer.optimizer.first_skipped:  # scikit-learn applies steps that are not finite, and trains to the end
             trainer.model.store.params.fill(np.nan)
         self.n_iter_ += 1
         self.t_ += rows

@@ -7,7 +7,7 @@ from gpunet.training.protocol import Training
 
 
 def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = False) -> set[int]:
-    """Return how many rows the batches have, of an epoch that goes on after `position` rows and of whole ones."""
+    """Return the sizes of the batches of an epoch that resumes at row `position` and of a whole epoch."""
     sizes = set()
     for left in (rows - position, rows):
         sizes |= {batch_size} if left >= batch_size else set()
@@ -16,7 +16,7 @@ def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = Fal
 
 
 def end_of_epoch(rows: int, position: int, batch_size: int, drop_last: bool) -> int:
-    """Return where an epoch over so many rows ends that goes on at `position`, in rows."""
+    """Return the row at which an epoch ends that resumes at row `position`."""
     return rows - (rows - position) % batch_size if drop_last else rows
 
 

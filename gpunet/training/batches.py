@@ -47,7 +47,7 @@ class Rows(NamedTuple):
 
 
 class Batches:
-    """Hands out the rows of features, targets and row weights, batch by batch; features are converted on their way.
+    """Hands out the rows of features, targets and row weights, batch by batch, and converts the features.
 
     On a GPU the data is uploaded in its own dtype and stays until other data comes; of the same data again, only what
     has changed is uploaded, to the same place, as graphs name it. The order of an epoch is uploaded at its beginning; a

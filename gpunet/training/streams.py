@@ -76,7 +76,7 @@ class Stream(ABC):
 
     @abstractmethod
     def total(self, position: int, count: int, epochs: int) -> int:
-        """Return the rows of some epochs, the first of which goes on at a position, its first batch having `count`.
+        """Return the rows of some epochs, the first of which resumes at `position` with a batch of `count`.
 
         0 where that is not known.
         """

@@ -157,7 +157,7 @@ class Trainer(Inspection):
         What need not be in memory is loaded by a thread while steps run: `np.memmap`s, row by row, and an iterable of
         batches (X, y) or (X, y, weight), such as a PyTorch DataLoader or a list, which each epoch iterates anew. Its
         batches may differ in their number of rows; `batch_size`, `shuffle` and `drop_last` have no effect. An epoch
-        that was interrupted goes on behind the batches that were done, which are skipped; one in which the iterable
+        that was interrupted resumes after the batches that were done, which are skipped; one in which the iterable
         failed begins anew.
 
         Args:

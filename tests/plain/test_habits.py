@@ -88,7 +88,7 @@ def test_a_loss_is_no_metric():
 @pytest.mark.parametrize("rest", [{}, {"lr": 0.1}])
 def test_an_optimizer_with_parameters_says_who_gives_them(kind, given, rest):
     name = kind.__name__
-    with pytest.raises(ArgumentError, match=rf"^{name} takes no parameters: .*gn.{name}\(lr=0.001\).attach"):
+    with pytest.raises(ArgumentError, match=rf"^{name} is made without parameters: .*gn.{name}\(lr=0.001\).attach"):
         kind(given(net()), **rest)
 
 

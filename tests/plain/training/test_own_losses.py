@@ -10,7 +10,7 @@ from gpunet.training.rank_loss import RankLoss
 
 X, VALUES = regression()
 ROW_WEIGHTS = np.linspace(0, 1, len(X))
-REFUSAL = r"takes no row weights: its value_and_grad has no parameter `weight`"
+REFUSAL = r"does not support row weights: its value_and_grad has no parameter `weight`"
 
 
 class Unweighted(gn.losses.Loss):
