@@ -7,18 +7,21 @@ import json
 import math
 import os
 import shlex
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from gpunet.data import Dataset, Standardizer, Task, load, split_indices
-from gpunet.errors import ArgumentError, DataError, ModelFileError
+from gpunet.data import Dataset, LabelledTable, ReadOptions, Standardizer, TableOptions, Task, load, split_indices
+from gpunet.data.sources import kind_of
+from gpunet.data.table import Missing, Role
+from gpunet.errors import ArgumentError, DataError, GpunetWarning, ModelFileError
 from gpunet.files import write_bytes
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss
-from gpunet.models import MLP, Model
+from gpunet.models import MLP, Model, Sequential, tabular_mlp
 from gpunet.optimizers import OPTIMIZERS
 from gpunet.training import Callback, History, Trainer
 
@@ -58,6 +61,20 @@ class Settings:
     sha256: str | None = None
     """The checksum of the data, once it is read."""
     class_weight: Literal["balanced"] | None = None
+    sep: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    columns: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    missing: Missing = "median"
+
+    @property
+    def table(self) -> TableOptions:
+        """How a table is read, and what its columns are taken for."""
+        reading = ReadOptions(self.sep, self.decimal, self.encoding, self.header)
+        return TableOptions(reading, tuple(self.columns), tuple(self.drop), self.roles, self.missing)
 
     def write(self, folder: Path) -> None:
         """Write the settings into the run's folder, which is made where it is missing."""
@@ -127,23 +144,35 @@ def load_parts(settings: Settings) -> dict[str, Dataset]:
     """Return the data as "train", "validation" and "test".
 
     The test part is the one that the source sets apart, as MNIST does, else a stratified fifth; a fifth of the rest is
-    for validation.
+    for validation. The schema of a table is that of the training part.
     """
-    whole = load(settings.data, settings.target, task=settings.task)
+    if kind_of(settings.data) == "table":
+        labelled = LabelledTable.read(settings.data, settings.target, settings.task, settings.table)
+        whole = labelled.dataset(_divided(labelled.y)[0])
+    elif settings.table != TableOptions():
+        raise ArgumentError(f"{settings.data}: no table; leave out the options of tables, such as --columns and --sep.")
+    else:
+        whole = load(settings.data, settings.target, task=settings.task)
     if whole.test is None:
-        indices = split_indices(whole.y, (0.64, 0.16, 0.2), seed=SPLIT_SEED)
-        train, validation, test = map(whole.take, indices)
+        train, validation, test = map(whole.take, _divided(whole.y))
     else:
         train, validation = map(whole.take, split_indices(whole.y, (0.8, 0.2), seed=SPLIT_SEED))
         test = whole.test
     return {"train": flat(train), "validation": flat(validation), "test": flat(test)}
 
 
+def _divided(y: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the rows of the parts of a source that sets none apart."""
+    return split_indices(y, (0.64, 0.16, 0.2), seed=SPLIT_SEED)
+
+
 def checksum(parts: Mapping[str, Dataset]) -> str:
-    """Return the SHA-256 of the samples, the targets and the class names."""
+    """Return the SHA-256 of the samples, the targets, the class names and a table's schema."""
     digest = hashlib.sha256()
     for part in parts.values():
         digest.update(f"{part.X.shape} {part.X.dtype} {part.y.shape} {part.y.dtype} {part.classes}".encode())
+        if part.schema is not None:
+            digest.update(json.dumps(part.schema.to_json()).encode())
         digest.update(np.ascontiguousarray(part.X).data)
         digest.update(np.ascontiguousarray(part.y).data)
     return digest.hexdigest()
@@ -156,13 +185,15 @@ def held_out(folder: Path, data: str) -> Dataset | None:
     settings = Settings.read(folder)
     if settings.data != place(data):
         return None
-    parts = load_parts(settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GpunetWarning)  # of ignored columns, which training gave
+        parts = load_parts(settings)
     return parts["test"] if checksum(parts) == settings.sha256 else None
 
 
 def place(data: str) -> str:
     """Return where `data` is from any working folder."""
-    return data if data == "digits" else str(Path(data).resolve())
+    return data if data in ("digits", "-") else str(Path(data).resolve())
 
 
 def flat(dataset: Dataset) -> Dataset:
@@ -193,11 +224,15 @@ def _new(
     if train.classes is None and settings.class_weight:
         raise ArgumentError("--class-weight: the target holds values, not classes; leave it out.")
     outputs = train.y[0].size if train.classes is None else len(train.classes)
-    sizes = [train.X.shape[1], *settings.hidden, outputs]
-    model = MLP(sizes, settings.activation, settings.dropout, seed=settings.seed)
-    model.input_scaler = Standardizer.fit(train.X)
+    network = (settings.activation, settings.dropout, settings.seed)
+    model: Sequential
+    if train.schema is None:
+        model = MLP([train.X.shape[1], *settings.hidden, outputs], *network)
+    else:
+        model = tabular_mlp(train.schema, outputs, settings.hidden, *network)
+    model.input_scaler = Standardizer.fit(train.X, category_columns=model.category_columns)
     model.target_scaler = Standardizer.fit(train.y) if train.classes is None else None
-    model.classes, model.schema = train.classes, train.schema
+    model.classes = train.classes
     return Trainer(
         model,
         loss=MSELoss() if train.classes is None else CrossEntropyLoss(settings.label_smoothing, settings.class_weight),

@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from gpunet.cli import run
 from gpunet.cli.options import described_device, device_option, json_line, json_option, results_table
 from gpunet.cli.run import Settings
+from gpunet.cli.table import table_options
 from gpunet.data import Dataset, Task
 from gpunet.device import use_device
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
@@ -54,7 +55,7 @@ class _RankedCommand(click.Command):
 
 @click.command(cls=_RankedCommand)
 @click.argument("data", required=False)
-@click.option("--target", metavar="COLUMN", help="Column of a CSV file to predict.  [default: the last]")
+@table_options
 @click.option("--task", type=click.Choice(get_args(Task)), help="What the target is.  [default: told by its values]")
 @click.option(
     "--hidden", metavar="SIZES", default="128", show_default=True, callback=_sizes, help="Of the hidden layers: 128,64."
@@ -76,10 +77,10 @@ class _RankedCommand(click.Command):
 def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: bool, **options: Any) -> None:
     """Train an MLP on DATA, and leave the model and its history in a folder.
 
-    DATA is "digits" (embedded), a .csv file with a header, a .npz file with X and y, or a folder of MNIST-style IDX
-    files. A fifth is held out as the test part; a fifth of the rest validates, and ends the training when it gets no
-    better. Ctrl-C stops; --resume goes on as if nothing had happened, with --epochs to more of them than were asked for
-    at first. A run that has ended because it got no better stays as it is.
+    DATA is "digits" (embedded), a table (.csv, .tsv, .csv.gz, .parquet, or - for standard input), a .npz file with X
+    and y, or a folder of MNIST-style IDX files. A fifth is held out as the test part; a fifth of the rest validates,
+    and ends the training when it gets no better. Ctrl-C stops; --resume goes on as if nothing had happened, with
+    --epochs to more of them than were asked for at first. A run that has ended because it got no better stays as it is.
 
     Started by mpiexec, as in "mpiexec -n 4 gpunet train digits", the processes train together, each on its share of
     every batch: the result is that of one process.
@@ -101,6 +102,8 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json:
             raise DataError(f"{settings.data}: changed since the run began; put the old data back, or begin a new run.")
         settings = replace(settings, sha256=sha256)
         say(f"data    {_described(parts)}\n")
+        if parts["train"].schema is not None:
+            say(f"read    {parts['train'].found}\n\n{parts['train'].schema.describe()}\n")
         stopper = EarlyStopping()
         callbacks = [Log(folder / run.LOG), TerminateOnNaN(), stopper, Checkpoint(folder / run.CHECKPOINT)]
         callbacks = [*([] if as_json else [ProgressBar()]), *callbacks]
@@ -144,7 +147,8 @@ def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]
     data = options["data"]
     if data is None:
         raise click.UsageError("give DATA, such as digits, or --resume RUN.")
-    folder = out or Path("runs") / f"{Path(data).resolve().stem}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    name = "stdin" if data == "-" else Path(data).resolve().stem
+    folder = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     if folder.exists() and any(folder.iterdir()):
         raise ArgumentError(
             f"--out {folder}: not empty; choose another folder, or go on with {run.resume_command(folder)}"

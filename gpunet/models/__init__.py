@@ -3,5 +3,6 @@
 from gpunet.models.files import load, model_from_arrays
 from gpunet.models.model import Model
 from gpunet.models.sequential import MLP, Sequential
+from gpunet.models.tabular import tabular_mlp
 
-__all__ = ["MLP", "Model", "Sequential", "load", "model_from_arrays"]
+__all__ = ["MLP", "Model", "Sequential", "load", "model_from_arrays", "tabular_mlp"]
