@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -28,7 +28,10 @@ from gpunet.training.metrics import (
 )
 
 LOSS_OF_TASK: dict[str | None, type[Loss]] = {
-    loss.task: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss, PoissonNLLLoss)
+    "classification": CrossEntropyLoss,
+    "binary": BCEWithLogitsLoss,
+    "regression": MSELoss,
+    "counts": PoissonNLLLoss,
 }
 
 CLASS_METRICS: dict[str, Metric] = {
@@ -46,14 +49,15 @@ RARE = 0.2
 """A class with less than this part of an equal share of the rows is pointed out."""
 
 
-def score(model: Model, X: np.ndarray, y: np.ndarray, metrics: Sequence[str] = ()) -> dict[str, float]:
+def score(model: Model, X: np.ndarray, y: np.ndarray, *metrics: str | None) -> dict[str, float]:
     """Return the loss and the metrics of a trained model; the loss has no label smoothing and no class weights.
 
     Args:
         model: the model.
         X: (rows, features...) raw features.
         y: the targets, as for `Trainer.evaluate`.
-        metrics: names of more metrics (`CLASS_METRICS`, `VALUE_METRICS`) than "accuracy", or "mae" and "r2".
+        *metrics: names of metrics (`CLASS_METRICS`, `VALUE_METRICS`) next to "accuracy", or "mae" and "r2"; None counts
+            for nothing.
 
     Raises:
         ArgumentError: the model was never trained, or for pairs.
@@ -64,22 +68,23 @@ def score(model: Model, X: np.ndarray, y: np.ndarray, metrics: Sequence[str] = (
         raise ArgumentError(
             f"this model's task is {model.task}; the command evaluates {', '.join(map(str, LOSS_OF_TASK))}."
         )
-    return Trainer(model, loss=LOSS_OF_TASK[model.task](), metrics=chosen_metrics(model.task, metrics)).evaluate(X, y)
+    return Trainer(model, loss=LOSS_OF_TASK[model.task](), metrics=chosen_metrics(model.task, *metrics)).evaluate(X, y)
 
 
-def chosen_metrics(task: str, names: Sequence[str] = ()) -> dict[str, Metric]:
-    """Return the metrics that are always reported for a task, then those of the names.
+def chosen_metrics(task: str, *names: str | None) -> dict[str, Metric]:
+    """Return the metrics that are always reported for a task, then those of the names that are not None.
 
     Raises:
         ArgumentError: a metric for another task.
     """
     known = CLASS_METRICS if task in ("classification", "binary") else VALUE_METRICS
-    for name in names:
+    wanted = [name for name in names if name is not None]
+    for name in wanted:
         if name not in known:
             what = "classes" if known is CLASS_METRICS else "values"
             raise ArgumentError(f"--metric {name}: the target holds {what}; choose from {', '.join(known)}.")
     always = ["accuracy"] if known is CLASS_METRICS else ["mae", "r2"]
-    return {name: known[name] for name in dict.fromkeys([*always, *names])}
+    return {name: known[name] for name in dict.fromkeys([*always, *wanted])}
 
 
 def class_scores(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, dict[str, float]]:
@@ -132,6 +137,4 @@ def never_predicted(scores: Mapping[str, Mapping[str, float]]) -> str | None:
     missed = [name for name, own in scores.items() if own["rows"] and not own["recall"]]
     if not missed:
         return None
-    return (
-        f"Warning: no row of class {', '.join(map(repr, missed[:5]))} is recognised; try --class-weight balanced."
-    )
+    return f"Warning: no row of class {', '.join(map(repr, missed[:5]))} is recognised; try --class-weight balanced."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.arguments import shortened
 from gpunet.errors import MissingPackageError, StateError
 
 if TYPE_CHECKING:
@@ -55,13 +56,6 @@ def figure(histories: Mapping[str, Curves], confusions: Mapping[str, Confusion] 
         title = f"confusion matrix\n{shortened(name, -_LONGEST_NAME)}".strip()
         place.set_title(title, parse_math=False)  # a folder's name may have dollar signs
     return picture
-
-
-def shortened(text: str, length: int) -> str:
-    """Return `text` cut to its first `length` characters, or for a negative `length` its last, with "…" for the rest."""
-    if len(text) <= abs(length):
-        return text
-    return f"{text[: length - 1]}…" if length > 0 else f"…{text[length + 1 :]}"
 
 
 def _draw_legend(picture: Figure, panels: Sequence[Any]) -> None:

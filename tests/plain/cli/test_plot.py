@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet.arguments import shortened
 from gpunet.cli import run
-from gpunet.training.plots import shortened
 
 FIGURE = pytest.importorskip("matplotlib.figure").Figure
 
