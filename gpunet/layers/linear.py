@@ -52,7 +52,7 @@ class Linear(Layer):
         self.in_features = whole("Linear: in_features", in_features)
         self.out_features = whole("Linear: out_features", out_features)
         self.activation = activation_function(activation)
-        draw = initializer(init or ("he_normal" if self.activation.name in RECTIFIERS else "glorot_uniform"))
+        draw = initializer(init or default_init(self.activation))
         params = {"weight": draw((self.in_features, self.out_features), np.random.default_rng(rng))}
         if bias:
             params["bias"] = np.zeros(self.out_features)
@@ -160,3 +160,8 @@ def first_with_gradients(layers: Sequence[Layer]) -> int:
     Without an input gradient, it is the last one whose backward pass has anything to do.
     """
     return next((position for position, layer in enumerate(layers) if layer.has_gradients), len(layers))
+
+
+def default_init(activation: ActivationFunction) -> str:
+    """Return the name of the initializer for weights before an activation."""
+    return "he_normal" if activation.name in RECTIFIERS else "glorot_uniform"
