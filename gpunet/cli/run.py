@@ -10,13 +10,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from gpunet.data import Dataset, Standardizer, Task, load, split_indices
 from gpunet.errors import ArgumentError, DataError, ModelFileError
 from gpunet.files import write_bytes
+from gpunet.formats import parse_json, read_as
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss
 from gpunet.models import MLP, Model
 from gpunet.optimizers import OPTIMIZERS
@@ -75,8 +76,8 @@ class Settings:
         if not path.is_file():
             raise ModelFileError(f"{folder}: not the folder of a training run; it has no {CONFIG}.")
         try:
-            return cls(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError) as error:
+            return read_as(cls, parse_json(path.read_bytes()))
+        except ValueError as error:
             raise ModelFileError(f"{path}: not the settings of a training run ({error}).") from None
 
 
@@ -92,8 +93,8 @@ def read_history(folder: Path) -> History:
     if not rows:
         raise ModelFileError(f"{folder}: unfinished, no epoch is done; go on with {resume_command(folder)}")
     try:
-        return History(_numbers(json.loads(row)) for row in rows)
-    except (ValueError, TypeError, AttributeError) as error:
+        return History(_numbers(parse_json(row)) for row in rows)
+    except ValueError as error:
         raise ModelFileError(f"{path}: not the log of a training run ({error}).") from None
 
 
@@ -107,14 +108,15 @@ def read_test_results(folder: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        return _numbers(json.loads(path.read_bytes())["test"])
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        return _numbers(read_as(dict[str, Any], parse_json(path.read_bytes()))["test"])
+    except (ValueError, KeyError) as error:
         raise ModelFileError(f"{path}: not the results of a training run ({error}).") from None
 
 
-def _numbers(row: dict[str, float | None]) -> dict[str, float]:
+def _numbers(row: Any) -> dict[str, float]:
     """Return a row of numbers in which null, for lack of a NaN in JSON, is one again."""
-    return {name: math.nan if value is None else float(value) for name, value in row.items()}
+    numbers = read_as(dict[str, float | None], row)
+    return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
 
 
 def resume_command(folder: Path) -> str:
