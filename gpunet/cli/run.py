@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from gpunet.data.table import Missing, Role
 from gpunet.device import use_device
 from gpunet.errors import ArgumentError, GpunetWarning, ModelFileError
 from gpunet.files import write_bytes
+from gpunet.formats import parse_json, read_as
 from gpunet.models import Model
 from gpunet.models import load as load_model
 from gpunet.training import History
@@ -98,8 +99,8 @@ class Settings:
         if not path.is_file():
             raise ModelFileError(f"{folder}: not the folder of a training run; it has no {CONFIG}.")
         try:
-            return cls(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError) as error:
+            return read_as(cls, parse_json(path.read_bytes()))
+        except ValueError as error:
             raise ModelFileError(f"{path}: not the settings of a training run ({error}).") from None
 
 
@@ -115,8 +116,8 @@ def read_history(folder: Path) -> History:
     if not rows:
         raise ModelFileError(f"{folder}: unfinished, no epoch is done; resume with {resume_command(folder)}")
     try:
-        return History(_numbers(json.loads(row)) for row in rows)
-    except (ValueError, TypeError, AttributeError) as error:
+        return History(_numbers(parse_json(row)) for row in rows)
+    except ValueError as error:
         raise ModelFileError(f"{path}: not the log of a training run ({error}).") from None
 
 
@@ -130,14 +131,15 @@ def read_test_results(folder: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        return _numbers(json.loads(path.read_bytes())["test"])
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        return _numbers(read_as(dict[str, Any], parse_json(path.read_bytes()))["test"])
+    except (ValueError, KeyError) as error:
         raise ModelFileError(f"{path}: not the results of a training run ({error}).") from None
 
 
-def _numbers(row: dict[str, float | None]) -> dict[str, float]:
+def _numbers(row: Any) -> dict[str, float]:
     """Return a row of numbers in which null, for lack of a NaN in JSON, is one again."""
-    return {name: math.nan if value is None else float(value) for name, value in row.items()}
+    numbers = read_as(dict[str, float | None], row)
+    return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
 
 
 def resume_command(folder: Path) -> str:

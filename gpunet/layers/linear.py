@@ -10,7 +10,7 @@ import numpy as np
 from gpunet.arguments import whole
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
-from gpunet.initializers import Initializer, initializer
+from gpunet.initializers import Initializer, filled, initializer
 from gpunet.layers.base import Layer
 from gpunet.ops import linear, linear_backward
 from gpunet.ops._linear import Below
@@ -55,7 +55,7 @@ class Linear(Layer):
         draw = initializer(init or default_init(self.activation))
         params = {"weight": draw((self.in_features, self.out_features), np.random.default_rng(rng))}
         if bias:
-            params["bias"] = np.zeros(self.out_features)
+            params["bias"] = filled((self.out_features,), 0)
         super().__init__(params)
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
