@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import numpy as np
 
 from gpunet.cli.options import device_option, json_line, json_option, results_table
+from gpunet.cli.parts import labelled_like, own_parts
 from gpunet.cli.report import class_scores, score
-from gpunet.cli.run import flat, held_out, open_model
-from gpunet.data import Column, TableSchema, Task, load, read_table
-from gpunet.data.sources import kind_of
-from gpunet.errors import ArgumentError, DataError
+from gpunet.cli.run import open_model
+from gpunet.data import Column, TableSchema, Task, read_table
+from gpunet.errors import ArgumentError
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
-from gpunet.models import Model
 
 MORE_METRICS: dict[str | None, tuple[str, ...]] = {
     "classification": ("auc", "log_loss"),
@@ -38,13 +36,14 @@ model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click
 def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     """Print the loss and the metrics of a model on DATA, and those of each class.
 
-    RUN_OR_MODEL is a run's folder or a model file, DATA is as for `train`. Of a run's own data, the fifth that it held
-    out is taken. Of other data that has a test part, as MNIST does, that part is taken, else all of it; a model file
-    doesn't know which rows it was trained on. A table needs the target's column.
+    RUN_OR_MODEL is a run's folder or a model file, DATA is as for `train`. Of a run's own data, the part that it held
+    out for testing is taken. Of other data that has a test part, as MNIST does, that part is taken, else all of it; a
+    model file doesn't know which rows it was trained on. A table needs the target's column.
     """
     model = open_model(model_path, device)
-    test = held_out(model_path, data)
-    X, y = _labelled(model, data) if test is None else (test.X, test.y)
+    test = (own_parts(model_path, data) or {}).get("test")
+    task: Task = "regression" if model.task in VALUES else "classification"
+    X, y = labelled_like(data, model.schema, model.classes, task) if test is None else (test.X, test.y)
     results, classes = score(model, X, y, *MORE_METRICS.get(model.task, ())), class_scores(model, X, y)
     if as_json:
         each = {"classes": classes} if classes else {}
@@ -87,31 +86,6 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
         click.echo(text.getvalue(), nl=False)
     else:
         write_bytes(out, text.getvalue().encode())
-
-
-def _labelled(model: Model, data: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the samples and targets of `data`, as the model's own columns and class names have them."""
-    kind = kind_of(data)
-    if kind == "table" and model.schema is not None:
-        return model.schema.read_labelled(data, model.classes)
-    task: Task | None = None
-    if kind in ("table", ".npz"):
-        task = "regression" if model.task in VALUES else "classification"
-    whole = load(data, task=task)
-    part = flat(whole if whole.test is None else whole.test)
-    if part.classes is None:
-        return part.X, part.y
-    # by their names, since another source may number the classes in another way
-    names = part.classes if model.classes is not None else _class_indices(part.classes, data)
-    return part.X, np.asarray(names)[part.y]
-
-
-def _class_indices(names: Iterable[str], data: str) -> list[int]:
-    """Return the class indices that a model without class names was trained on, read from their text."""
-    try:
-        return [int(name) for name in names]
-    except ValueError as error:
-        raise DataError(f"{data}: the model's classes have no names, give their indices as labels ({error}).") from None
 
 
 def _unnamed(path: Path) -> np.ndarray:

@@ -100,11 +100,11 @@ def test_medians_and_categories_are_those_of_the_training_rows(titanic, titanic_
     settings = run.Settings.read(titanic_run)
     schema = gn.load(titanic_run / "model.safetensors").schema
     frame = pandas.read_csv(titanic)
-    rows = gn.data.split_indices(frame["Survived"], (0.64, 0.16, 0.2), seed=run.SPLIT_SEED)[0]
+    rows = gn.data.split_indices(frame["Survived"], (0.64, 0.16, 0.2), seed=SPLIT_SEED)[0]
     (age,) = (column for column in schema.columns if column.name == "Age")
     assert age.fill == frame["Age"].iloc[rows].median() != frame["Age"].median()
     with pytest.warns(gn.errors.GpunetWarning, match="ignored columns"):
-        assert run.load_parts(settings)["train"].schema == schema
+        assert load_parts(settings)["train"].schema == schema
 
 
 def test_categories_are_embedded_and_not_standardised(titanic_run):

@@ -16,6 +16,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.cli import run
+from gpunet.cli.parts import load_parts
 from gpunet.files import read_arrays
 
 
@@ -96,13 +97,13 @@ def test_the_run_folder_holds_what_was_promised(digits_run):
     assert config["data"] == "digits"
     assert config["epochs"] == 3
     assert json.loads((folder / "results.json").read_text()) == answer
-    held_out = run.load_parts(settings())["test"]
+    held_out = load_parts(settings())["test"]
     accuracy = (gn.load(folder / "model.safetensors").predict(held_out.X).astype(int) == held_out.y).mean()
     assert accuracy == pytest.approx(answer["test"]["accuracy"])
 
 
 def test_the_held_out_fifth_is_the_same_for_every_seed_and_stratified():
-    one, other = run.load_parts(settings(seed=0)), run.load_parts(settings(seed=1))
+    one, other = load_parts(settings(seed=0)), load_parts(settings(seed=1))
     for part in ("train", "validation", "test"):
         np.testing.assert_array_equal(one[part].X, other[part].X)
     assert [len(part) for part in one.values()] == pytest.approx([0.64 * 1797, 0.16 * 1797, 0.2 * 1797], abs=5)
@@ -114,14 +115,14 @@ def test_a_test_part_of_the_source_is_taken_as_it_is(tmp_path):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(100, 2, 3)), np.arange(100) % 2
     np.savez(tmp_path / "images.npz", X=X, y=y, X_test=X[:7] + 1, y_test=y[:7])
-    parts = run.load_parts(settings(str(tmp_path / "images.npz")))
+    parts = load_parts(settings(str(tmp_path / "images.npz")))
     assert [len(part) for part in parts.values()] == [80, 20, 7]
     np.testing.assert_allclose(parts["test"].X, (X[:7] + 1).reshape(7, 6), rtol=1e-6)
 
 
 def test_standardisation_sees_the_training_part_only(digits_run):
     model = gn.load(digits_run[0] / "model.safetensors")
-    np.testing.assert_allclose(model.input_scaler.mean, run.load_parts(settings())["train"].X.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(model.input_scaler.mean, load_parts(settings())["train"].X.mean(axis=0), rtol=1e-5)
 
 
 def test_regression_reports_in_the_units_of_the_target(invoke, line, tmp_path):
@@ -163,7 +164,7 @@ def test_the_table_shows_the_loss_that_evaluate_gives(invoke, flowers, tmp_path)
     with open(flowers, encoding="utf-8") as file:
         header, *rows = file.readlines()
     invoke("train", flowers, "--label-smoothing", 0.5, "--epochs", 2, "--out", tmp_path / "run", "--json")
-    held_out = run.split_indices([row.endswith("rose\n") for row in rows], (0.64, 0.16, 0.2), seed=0)[2]
+    held_out = gn.data.split_indices([row.endswith("rose\n") for row in rows], (0.64, 0.16, 0.2), seed=0)[2]
     (tmp_path / "test.csv").write_text(header + "".join(rows[index] for index in held_out), encoding="utf-8")
     table = json.loads(invoke("train", "--resume", tmp_path / "run", "--json").stdout)["test"]
     answer = json.loads(invoke("evaluate", tmp_path / "run", tmp_path / "test.csv", "--json").stdout)
@@ -260,7 +261,7 @@ def test_ctrl_c_before_training_exits_quietly(invoke, tmp_path, monkeypatch):
     def interrupted(settings: run.Settings) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "load_parts", interrupted)
+    monkeypatch.setattr(sys.modules["gpunet.cli.train"], "load_parts", interrupted)
     result = invoke("train", "digits", "--out", tmp_path / "run", "--json")
     assert result.exit_code == 130
     assert not (tmp_path / "run").exists()
@@ -331,7 +332,7 @@ def test_balanced_classes_are_weighed_by_their_rows_also_after_a_resume(invoke, 
     assert_same_model(whole, parts)
     assert (arrays(whole)["params.0.weight"] != arrays(plain)["params.0.weight"]).any()
     loss = gn.Trainer.resume(whole / "checkpoint.safetensors").loss
-    rows = np.bincount(run.load_parts(run.Settings.read(whole))["train"].y)
+    rows = np.bincount(load_parts(run.Settings.read(whole))["train"].y)
     np.testing.assert_allclose(loss.class_weight, rows.sum() / (2 * rows))
 
 
