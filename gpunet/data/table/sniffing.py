@@ -76,6 +76,7 @@ class Format:
         unnamed: the positions of columns that the header gives no name.
         skipped: lines before the first row.
         comments: how many of them are comments.
+        spaced: whether separators are followed by spaces, which takes pandas longer.
     """
 
     encoding: str
@@ -86,6 +87,7 @@ class Format:
     unnamed: tuple[int, ...]
     skipped: int
     comments: int
+    spaced: bool
 
     def __str__(self) -> str:
         parts = [
@@ -134,7 +136,8 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str) -> Format:
     below = [row for _, row in rows[has_header:]]
     names, unnamed = _names(cells, below, name, skipped)
     decimal = options.decimal or _decimal(below, sep)
-    return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment))
+    spaced = f"{sep} " in text or "\n " in text
+    return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced)
 
 
 def no_data(name: str) -> DataError:
