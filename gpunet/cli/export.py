@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from gpunet.cli.use import model_argument, open_model
+from gpunet.cli.run import open_model
+from gpunet.cli.use import model_argument
 from gpunet.errors import ArgumentError
 from gpunet.interop import to_onnx
 

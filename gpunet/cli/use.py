@@ -11,15 +11,21 @@ import click
 import numpy as np
 
 from gpunet.cli.options import device_option, json_line, json_option, results_table
-from gpunet.cli.run import MODEL, flat, held_out, score
+from gpunet.cli.report import class_scores, score
+from gpunet.cli.run import flat, held_out, open_model
 from gpunet.data import Column, TableSchema, Task, load, read_table
 from gpunet.data.sources import kind_of
-from gpunet.device import use_device
 from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
 from gpunet.models import Model
-from gpunet.models import load as load_model
+
+MORE_METRICS: dict[str | None, tuple[str, ...]] = {
+    "classification": ("auc", "log_loss"),
+    "binary": ("auc", "log_loss"),
+    "regression": ("rmse",),
+}
+"""By task, what `evaluate` reports next to what `train` does."""
 
 model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click.Path(path_type=Path))
 
@@ -30,7 +36,7 @@ model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click
 @device_option
 @json_option
 def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
-    """Print the loss and the metrics of a model on DATA.
+    """Print the loss and the metrics of a model on DATA, and those of each class.
 
     RUN_OR_MODEL is a run's folder or a model file, DATA is as for `train`. Of a run's own data, the fifth that it held
     out is taken. Of other data that has a test part, as MNIST does, that part is taken, else all of it; a model file
@@ -39,11 +45,14 @@ def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     model = open_model(model_path, device)
     test = held_out(model_path, data)
     X, y = _labelled(model, data) if test is None else (test.X, test.y)
-    results = score(model, X, y)
+    results, classes = score(model, X, y, *MORE_METRICS.get(model.task, ())), class_scores(model, X, y)
     if as_json:
-        click.echo(json_line({"device": model.device.name, "rows": len(X), **results}))
-    else:
-        click.echo(results_table({f"{len(X):,} {'rows' if test is None else 'held-out rows'}": results}))
+        each = {"classes": classes} if classes else {}
+        click.echo(json_line({"device": model.device.name, "rows": len(X), **results, **each}))
+        return
+    click.echo(results_table({f"{len(X):,} {'rows' if test is None else 'held-out rows'}": results}))
+    if classes:
+        click.echo(f"\n{results_table(classes)}")
 
 
 @click.command()
@@ -78,12 +87,6 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
         click.echo(text.getvalue(), nl=False)
     else:
         write_bytes(out, text.getvalue().encode())
-
-
-def open_model(path: Path, device: str) -> Model:
-    """Return the model of a run's folder or of a model file, on a device."""
-    with use_device(device):
-        return load_model(path / MODEL if path.is_dir() else path)
 
 
 def _labelled(model: Model, data: str) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from gpunet.data.dataset import Dataset
 from gpunet.data.idx import read_idx_folder
 from gpunet.data.labelled import LabelledTable, TableOptions
 from gpunet.data.labels import Task, encode_target, label_indices, listing
+from gpunet.data.npz import read_npz
 from gpunet.data.table.reading import is_table
 from gpunet.errors import ArgumentError, DataError, GpunetError
 
@@ -111,22 +112,18 @@ def _flat(images: np.ndarray) -> np.ndarray:
 
 
 def _load_npz(path: Path, task: Task | None) -> Dataset:
+    arrays, there = read_npz(path, ("X", "y", "classes", "X_test", "y_test"))
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # foreign, cut off and altered files raise almost anything
-        raise DataError(f"{path}: no readable npz file of plain arrays; it may be cut off ({error}).") from error
-    try:
-        return _dataset_of(arrays, path.stem, task)
+        return _dataset_of(arrays, there, path.stem, task)
     except GpunetError as error:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _dataset_of(arrays: dict[str, np.ndarray], name: str, task: Task | None) -> Dataset:
+def _dataset_of(arrays: dict[str, np.ndarray], there: list[str], name: str, task: Task | None) -> Dataset:
     """Return the data set that the arrays of an npz file describe."""
     needed = {"X", "y", "X_test", "y_test"} if {"X_test", "y_test"} & arrays.keys() else {"X", "y"}
     if missing := sorted(needed - arrays.keys()):
-        raise DataError(f"no array {listing(missing)}; the file holds {listing(sorted(arrays))}.")
+        raise DataError(f"no array {listing(missing)}; the file holds {listing(there)}.")
     arrays |= {name: _column(arrays[name]) for name in needed & {"y", "y_test"}}
     classes = None
     if "classes" in arrays and task != "regression":

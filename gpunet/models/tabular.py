@@ -17,6 +17,8 @@ def tabular_mlp(
     activation: str | ActivationFunction = "relu",
     dropout: float = 0.0,
     seed: int = 0,
+    *,
+    batch_norm: bool = False,
 ) -> Sequential:
     """Return an MLP that takes the features of a table, as `schema.encode` returns them.
 
@@ -31,18 +33,17 @@ def tabular_mlp(
         activation: the function after each hidden layer, by name or object.
         dropout: the probability of a zero after each hidden layer, 0 for none.
         seed: the seed of the initial weights.
+        batch_norm: whether each hidden layer normalises over the batch.
 
     Raises:
         ArgumentError: sizes below 1, an unknown activation, or a dropout out of range.
     """
     sizes = schema.category_sizes
     features = len(schema.feature_names)
-    model: Sequential
-    if sizes:
-        embedding = EntityEmbedding(features - len(sizes), sizes, rng=seed)
+    embedding = EntityEmbedding(features - len(sizes), sizes, rng=seed) if sizes else None
+    if embedding:
         (features,) = embedding.output_shape((features,))
-        model = Sequential(embedding, *MLP([features, *hidden, outputs], activation, dropout, seed).layers)
-    else:
-        model = MLP([features, *hidden, outputs], activation, dropout, seed)
+    mlp = MLP([features, *hidden, outputs], activation, dropout, seed, batch_norm=batch_norm)
+    model = Sequential(embedding, *mlp.layers) if embedding else mlp
     model.schema = schema
     return model

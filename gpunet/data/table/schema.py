@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -18,6 +18,7 @@ from gpunet.data.table.reading import Table, as_table, read_table
 from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.values import canonical, numbers, texts
 from gpunet.errors import ArgumentError, DataError, GpunetWarning
+from gpunet.formats import read_as
 
 Missing: TypeAlias = Literal["median", "mean", "drop", "error"]
 
@@ -238,12 +239,11 @@ class TableSchema:
 
         Raises:
             ArgumentError: one of another version.
+            ValueError: one of another format.
         """
         if data.get("version") != VERSION:
             raise ArgumentError(f"its table schema is of version {data.get('version', 1)}, not {VERSION}; train again.")
-        columns = [Column(**{**column, "categories": tuple(column["categories"])}) for column in data["columns"]]
-        reading = ReadOptions(**{field.name: data["reading"][field.name] for field in fields(ReadOptions)})
-        return cls(tuple(columns), data["target"], data["missing"], reading)
+        return read_as(cls, {name: value for name, value in data.items() if name != "version"}, "schema")
 
 
 def check_no_target_missing(table: Table, name: str, missing: np.ndarray) -> None:
