@@ -13,6 +13,7 @@ from gpunet.cli.parts import Parts
 from gpunet.cli.report import chosen_metrics
 from gpunet.cli.run import Settings
 from gpunet.data import Dataset, Standardizer
+from gpunet.data.class_weights import ClassWeights
 from gpunet.errors import ArgumentError, DataError
 from gpunet.losses import LOSSES_BY_NAME, CrossEntropyLoss, Loss
 from gpunet.models import MLP, Model, Sequential, tabular_mlp
@@ -93,6 +94,7 @@ def loss(settings: Settings, train: Dataset) -> Loss:
     if train.classes is not None:
         if settings.loss is not None:
             raise ArgumentError(f"--loss {settings.loss}: for values; the target holds classes, leave it out.")
+        ClassWeights(settings.class_weight).begin(train.y, None, train.classes)  # a wrong name, before there is a file
         return CrossEntropyLoss(settings.label_smoothing, settings.class_weight)
     if settings.class_weight:
         raise ArgumentError("--class-weight: the target holds values, not classes; leave it out.")

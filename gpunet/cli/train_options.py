@@ -24,8 +24,8 @@ def _class_weight(ctx: click.Context, parameter: click.Parameter, text: str | No
     if text in (None, "balanced"):
         return text
     try:
-        pairs = [item.rpartition("=") for item in text.split(",")]
-        return {name: float(weight) for name, sign, weight in pairs if name or sign}
+        pairs = [item.rsplit("=", 1) for item in text.split(",")]
+        return {name: float(weight) for name, weight in pairs}
     except ValueError:
         raise click.BadParameter(f"{text!r}: give balanced, or NAME=WEIGHT with commas between them.") from None
 

@@ -13,8 +13,10 @@ from gpunet.cli.options import device_option, json_line, json_option, results_ta
 from gpunet.cli.parts import labelled_like, own_parts
 from gpunet.cli.report import class_scores, score
 from gpunet.cli.run import open_model
-from gpunet.data import Column, TableSchema, Task, read_table
-from gpunet.errors import ArgumentError
+from gpunet.cli.table import names_of
+from gpunet.data import Column, Table, TableSchema, Task, read_table
+from gpunet.data.labels import listing
+from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
 
@@ -59,8 +61,13 @@ def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
 @click.argument("input_path", metavar="INPUT", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="CSV file to write.  [default: print]")
 @click.option("--proba", is_flag=True, help="Add a column with the probability of each class.")
+@click.option(
+    "--keep", metavar="NAMES", callback=names_of, help="Columns of INPUT to repeat before the answers: id,name."
+)
 @device_option
-def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, device: str) -> None:
+def predict(
+    model_path: Path, input_path: Path, out: Path | None, proba: bool, keep: tuple[str, ...], device: str
+) -> None:
     """Predict each row of a table, and write the answers as CSV.
 
     RUN_OR_MODEL is a run's folder or a model file; INPUT is a .csv, .tsv, .csv.gz or .parquet file, or - for standard
@@ -70,11 +77,19 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
     if out is not None and out.exists() and input_path.exists() and out.samefile(input_path):
         raise ArgumentError(f"--out {out}: the input itself, which the answers would replace; name another file.")
     model = open_model(model_path, device)
-    X = _unnamed(input_path) if model.schema is None else model.schema.read(input_path)
+    schema = model.schema
+    table = read_table(input_path, text=keep) if schema is None else schema.open(input_path, keep)
+    if unknown := [name for name in keep if name not in table.frame]:
+        raise DataError(f"--keep: {input_path} has no column {listing(unknown)}; it has {listing([*table.frame])}.")
+    X = _unnamed(table) if schema is None else schema.encode(table)
     predictions = model.predict(X)
-    names, columns = ["prediction"], [predictions]
+    names, columns = [*keep], [table.frame[name].fillna("") for name in keep]
     if predictions.ndim > 1:
-        names, columns = [f"prediction_{output}" for output in range(predictions.shape[1])], [*predictions.T]
+        names += [f"prediction_{output}" for output in range(predictions.shape[1])]
+        columns += [*predictions.T]
+    else:
+        names.append("prediction")
+        columns.append(predictions)
     if proba:
         probabilities = model.predict_proba(X).T
         names += model.classes or map(str, range(len(probabilities)))
@@ -88,8 +103,7 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
         write_bytes(out, text.getvalue().encode())
 
 
-def _unnamed(path: Path) -> np.ndarray:
+def _unnamed(table: Table) -> np.ndarray:
     """Return the numbers of a table whose columns are the features, whatever their names."""
-    table = read_table(path)
     columns = tuple(Column(str(name)) for name in table.frame.columns)
     return TableSchema(columns, target="", missing="error").encode(table)

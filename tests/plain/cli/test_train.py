@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shlex
@@ -464,3 +465,86 @@ def test_options_reach_the_trainer(invoke, flowers, tmp_path):
 def test_options_of_the_other_task_are_refused(refused, request, tmp_path, data, given, named):
     assert named in refused("train", request.getfixturevalue(data), *given, "--out", tmp_path / "run", "--json")
     assert not (tmp_path / "run").exists()
+
+
+def test_shares_say_how_the_rows_are_divided(invoke, flowers, tmp_path):
+    given = ("--test", 0.2, "--validation", 0.5, "--epochs", 1, "--out", tmp_path / "run")
+    assert "60 train, 60 validation, 30 test" in invoke("train", flowers, *given).stdout
+
+
+def test_a_run_without_a_test_part_is_trained_plotted_and_compared(invoke, flowers, tmp_path):
+    folder = tmp_path / "run"
+    answer = json.loads(invoke("train", flowers, "--test", 0, "--epochs", 1, "--out", folder, "--json").stdout)
+    assert "test" not in answer
+    assert json.loads(invoke("evaluate", folder, flowers, "--json").stdout)["rows"] == 150
+    assert invoke("plot", folder).exit_code == 0
+    assert invoke("compare", folder).exit_code == 0
+
+
+def test_files_validate_and_test_by_the_columns_and_classes_of_the_data(invoke, flowers, tmp_path):
+    header, *rows = flowers.read_text(encoding="utf-8").splitlines()
+    for name, part in (("train", rows[:100]), ("validation", rows[100:120]), ("test", rows[120:])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *part]), encoding="utf-8")
+    given = ("--validation", tmp_path / "validation.csv", "--test", tmp_path / "test.csv", "--epochs", 2)
+    result = invoke("train", tmp_path / "train.csv", *given, "--out", tmp_path / "run")
+    assert "100 train, 20 validation, 30 test" in result.stdout
+    written = json.loads((tmp_path / "run" / "results.json").read_text())
+    alone = json.loads(
+        invoke("evaluate", tmp_path / "run" / "model.safetensors", tmp_path / "test.csv", "--json").stdout
+    )
+    assert alone["accuracy"] == written["test"]["accuracy"]
+    held_out = json.loads(invoke("evaluate", tmp_path / "run", tmp_path / "train.csv", "--json").stdout)
+    assert held_out["rows"] == 30
+
+
+def test_a_share_of_data_that_sets_a_test_part_apart_is_refused(refused, tmp_path):
+    X, y = np.zeros((20, 2)), np.arange(20) % 2
+    np.savez(tmp_path / "own.npz", X=X, y=y, X_test=X, y_test=y)
+    message = refused("train", tmp_path / "own.npz", "--test", 0.3, "--out", tmp_path / "run", "--json")
+    assert "sets a test part apart itself" in message
+
+
+def test_classes_are_weighed_by_name(invoke, refused, flowers, tmp_path):
+    given = ("--class-weight", "rose=3,lily=0.5", "--epochs", 1, "--out", tmp_path / "run")
+    assert invoke("train", flowers, *given).exit_code == 0
+    loss = gn.Trainer.resume(tmp_path / "run" / "checkpoint.safetensors").loss
+    np.testing.assert_array_equal(loss.class_weight, [0.5, 3])
+    message = refused("train", flowers, "--class-weight", "tulip=3", "--out", tmp_path / "other", "--json")
+    assert "tulip" in message
+    assert not (tmp_path / "other").exists()
+
+
+def test_folds_give_each_row_one_prediction_by_a_model_that_has_not_seen_it(invoke, flowers, tmp_path):
+    given = ("--folds", 5, "--epochs", 20, "--out", tmp_path / "run")
+    answer = json.loads(invoke("train", flowers, *given, "--json").stdout)
+    accuracies = [answer["folds"][f"fold {number}"]["accuracy"] for number in range(1, 6)]
+    assert answer["mean"]["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert answer["sd"]["accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
+    with open(tmp_path / "run" / "out-of-fold.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in rows] == list(range(150))
+    assert list(rows[0]) == ["row", "target", "prediction", "lily", "rose"]
+    with open(flowers, encoding="utf-8") as file:
+        assert [row["target"] for row in rows] == [row["kind"] for row in csv.DictReader(file)]
+    right = np.mean([row["target"] == row["prediction"] for row in rows])
+    assert right == pytest.approx(np.mean(accuracies))  # folds of 30 rows each
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {"folds.json", "out-of-fold.csv"}
+
+
+def test_folds_of_values_are_in_the_units_of_the_target(invoke, line, tmp_path):
+    answer = json.loads(invoke("train", line, "--folds", 2, "--epochs", 3, "--out", tmp_path / "run", "--json").stdout)
+    assert set(answer["mean"]) == {"loss", "mae", "r2"}
+    with open(tmp_path / "run" / "out-of-fold.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    errors = [abs(float(row["target"]) - float(row["prediction"])) for row in rows]
+    assert np.mean(errors) == pytest.approx(answer["mean"]["mae"])
+
+
+@pytest.mark.parametrize("given", [("--test", 0.2), ("--validation", "other.csv")])
+def test_folds_take_no_other_test_part(refused, flowers, tmp_path, given):
+    assert "--folds: each fold" in refused("train", flowers, "--folds", 3, *given, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize("given", [("--validation", 1), ("--test", -0.1), ("--validation", 0), ("--class-weight", "a")])
+def test_shares_and_weights_that_make_no_sense_are_refused(invoke, flowers, given):
+    assert invoke("train", flowers, *given).exit_code == 2
