@@ -6,6 +6,7 @@ file as it was. The checksum covers every array and the description, which safet
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -63,6 +64,10 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
         FileNotFoundError: there is no such file.
         ModelFileError: the file is truncated, altered, of another program, version or kind.
     """
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise ModelFileError(f"{path}: {error.strerror}; name the file of a {kind}.") from None
     data = Path(path).read_bytes()
     try:
         arrays = safetensors.numpy.load(data)
@@ -88,6 +93,16 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
     if found != kind:
         raise ModelFileError(f"{path}: holds a {shown(found)}, not a {kind!r}.")
     return arrays, description
+
+
+def check_regular(path: str | Path) -> None:
+    """Refuse what is there but no file that ends: a folder, a pipe, a device.
+
+    Raises:
+        OSError: it is one.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def cache_folder() -> Path:

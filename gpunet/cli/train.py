@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -193,7 +194,7 @@ def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]
     data = options["data"]
     if data is None:
         raise click.UsageError("give DATA, such as digits, or --resume RUN.")
-    name = "stdin" if data == "-" else Path(data).resolve().stem
+    name = "stdin" if data == "-" else Path(os.path.abspath(data)).stem
     folder = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     if options.pop("no_early_stopping"):
         options["patience"] = None
