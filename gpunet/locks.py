@@ -32,12 +32,13 @@ def try_lock(file: int) -> bool:
 def claimed(folder: Path) -> Iterator[None]:
     """Make a folder where it is missing, and keep other processes from claiming it inside the block.
 
-    A folder that is empty at the end is removed.
+    A folder that it made and that is empty at the end is removed.
 
     Raises:
         StateError: another process has claimed it.
         OSError: it cannot be made.
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     on_windows = sys.platform == "win32"  # which cannot open folders
     lock = os.open(folder / ".lock" if on_windows else folder, os.O_CREAT | os.O_RDWR if on_windows else os.O_RDONLY)
@@ -50,4 +51,5 @@ def claimed(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             if on_windows:
                 (folder / ".lock").unlink()
-            folder.rmdir()
+            if made:
+                folder.rmdir()
