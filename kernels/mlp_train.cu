@@ -128,7 +128,7 @@ struct Training {
     T* loss;
     T* prediction;
     int examples, total, rows, splits, steps;
-    T smoothing, clip;
+    T smoothing, clip, most;
     unsigned long long seed;
     long long begin, first_step;  // places in the order and in the training
     T* shared;
@@ -490,7 +490,7 @@ struct Training {
         for (int j = 0; j < WIDTH; ++j) {
             T& g = gradient.v[j];
             if (clip > T(0)) g = g > clip ? clip : g < -clip ? -clip : g;
-            finite &= g - g == T(0);
+            finite &= g - g == T(0) && g * g <= most;
             T state[2] = {};
 #pragma unroll
             for (int s = 0; s < SLOTS; ++s) state[s] = held.values[s + 1].v[j];
@@ -655,7 +655,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
     T* prediction,                   // [rows * outputs]: of the last step
     unsigned long long* arrived,     // [2]: see grid_barrier.cuh; zero before the first launch
     int examples, int total, int inputs, int outputs, int size, int copies, int rate_count, int scratch_size,
-    int rules_size, int rows, int splits, int steps, unsigned long long seed, T smoothing, T clip, long long flops) {
+    int rules_size, int rows, int splits, int steps, unsigned long long seed, T smoothing, T clip, T most, long long flops) {
     alignas(16) __shared__ T shared[SHARED];
     __shared__ Training training;  // not in registers, which the products need
     GridBarrier barrier(arrived);
@@ -663,7 +663,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
     if (threadIdx.x == 0)
         training = {data,     mean,   factor,  labels, targets, weight, class_weight, order, {params, slot, second_slot},
                     other,    grads,  scratch, integers, rules, totals, loss, prediction, examples, total,
-                    rows,     splits, steps, smoothing, clip, seed, place ? place[0] : 0, done, shared};
+                    rows,     splits, steps, smoothing, clip, most, seed, place ? place[0] : 0, done, shared};
     for (int s = flat_thread(); s < steps; s += flat_stride()) {
         const T rate = rates[min(max(done + s - rates_from, 0LL), rate_count - 1LL)];
         reinterpret_cast<Rule*>(rules)[s] = Rule::of(static_cast<T>(done + s + 1), rate, settings);

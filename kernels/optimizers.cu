@@ -44,7 +44,8 @@ DEVICE Real square_sum(const T* g, int size, Real* scratch) {
 }
 
 // Count the step, look up the learning rate of each group (beyond the ends of its `rates` the first or last one holds),
-// and square the gradient.
+// and square the gradient. A sum over `most` is NaN, so that the step is not applied: the rule's state, which holds
+// squares, would overflow for good.
 // FLOPs: 3 * size
 extern "C" __global__ void __launch_bounds__(256) begin_step(
     const T* __restrict__ g,                 // [size]
@@ -52,12 +53,12 @@ extern "C" __global__ void __launch_bounds__(256) begin_step(
     const T* __restrict__ rates,             // [groups * count]
     T* __restrict__ rate,                    // [groups]
     long long* progress,                     // [3]
-    int size, int count, int groups) {
+    int size, int count, int groups, double most) {
     __shared__ T scratch[256 / WARP];
     __shared__ double wide_scratch[256 / WARP];
     double squares = square_sum(g, size, scratch);
     if (!is_finite(squares)) squares = square_sum(g, size, wide_scratch);
-    if (threadIdx.x == 0) partial_squares[blockIdx.x] = squares;
+    if (threadIdx.x == 0) partial_squares[blockIdx.x] = squares > most ? __int_as_float(0x7fc00000) : squares;
     if (flat_thread() != 0) return;
     const long long done = progress[STEPS], place = done - progress[RATES_FROM];
     const int now = static_cast<int>(min(max(place, 0LL), count - 1LL));

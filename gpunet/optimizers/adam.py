@@ -83,6 +83,10 @@ class Adam(Optimizer):
         np.multiply(t, scale, out=t)
         np.subtract(p, t, out=p)
 
+    def most_squares(self, dtype: np.dtype[Any]) -> float:
+        """Return what keeps V, up to g² / (1 - β2), finite."""
+        return math.inf if self.clip_norm else (1 - self.betas[1]) * float(np.finfo(dtype).max)
+
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
         return p, g, *slots, p.size, *self.kernel_settings()
 

@@ -240,6 +240,14 @@ class Optimizer(Versioned):
         """
         raise NotImplementedError
 
+    def most_squares(self, dtype: np.dtype[Any]) -> float:
+        """Return the largest sum of the squares of a gradient with which a step is applied; by default any.
+
+        A rule whose state holds squares says from where on they would overflow, and the parameters never move again.
+        Gradients that are clipped by their norm never come near it.
+        """
+        return math.inf
+
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
         """Return the arguments of `kernel` behind those that every rule of `optimizers.cu` begins with.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,6 +68,10 @@ class RMSprop(Optimizer):
             u = np.add(velocity, u, out=velocity)
         np.multiply(u, lr, out=t)
         np.subtract(p, t, out=p)
+
+    def most_squares(self, dtype: np.dtype[Any]) -> float:
+        """Return what keeps g² finite."""
+        return math.inf if self.clip_norm else float(np.finfo(dtype).max)
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
         v, velocity = (*slots, None)[:2]

@@ -56,6 +56,8 @@ class Rule(Protocol):
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]: ...
 
+    def most_squares(self, dtype: np.dtype[Any]) -> float: ...
+
 
 class Progress:
     """What a rule's kernels read and advance from step to step, in memory of the device.
@@ -176,6 +178,8 @@ class ArrayStep:
         if not math.isfinite(squares) and g.dtype == np.float32:  # in double, squares of finite elements don't overflow
             wide = g.astype(np.float64)
             squares = float(wide.dot(wide))
+        if squares > optimizer.most_squares(g.dtype):
+            return False
         factor = 1.0
         if optimizer.clip_norm is not None:
             factor = min(optimizer.clip_norm / (math.sqrt(squares) + 1e-6), 1) if squares == squares else 0.0
@@ -230,7 +234,7 @@ class HostStep(ArrayStep):
         if optimizer.clip_value is not None:
             CLIP_VALUE_CPU(g, g.size, blocks, optimizer.clip_value, count=blocks, grain=1)
         squares = np.zeros(blocks)
-        SQUARES(g, squares, g.size, blocks, count=blocks, grain=1)
+        SQUARES(g, squares, g.size, blocks, optimizer.most_squares(g.dtype), count=blocks, grain=1)
         max_norm = optimizer.clip_norm or 0.0
         for part in self.parts.ranges:
             step = squares, progress.rates[part.rate], progress.words, blocks, LONGEST_RUN, max_norm
@@ -301,7 +305,7 @@ class DeviceStep:
             yield CLIP_VALUE.prepare(grid, block, g, g.size, optimizer.clip_value)
         blocks = max(1, *grid)  # a model without parameters counts its steps too
         squares, rates = xp.empty(blocks, np.float64), xp.empty(len(self.parts.rates), g.dtype)
-        numbers = g.size, LONGEST_RUN, len(rates)
+        numbers = g.size, LONGEST_RUN, len(rates), optimizer.most_squares(g.dtype)
         yield BEGIN_STEP.prepare((blocks,), block, g, squares, progress.rates, rates, progress.words, *numbers)
         for part in self.parts.ranges:
             rate, own = rates[part.rate : part.rate + 1], _buffers(store, part.where)

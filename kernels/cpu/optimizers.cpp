@@ -38,14 +38,16 @@ DEVICE double square_sum(const T* g, Int n) {
     });
 }
 
+// The sum of each part; NaN for one over `most`, with which the rule's state would overflow.
 // FLOPs: 2 * size
 static void squares(Int begin, Int end,
                     const T* g,                 // [size]
                     double* partial_squares,    // [parts]
-                    Int size, Int parts) {
+                    Int size, Int parts, double most) {
     for (Int part = begin; part < end; ++part) {
         const Range own = elements(part, part + 1, size);
-        partial_squares[part] = square_sum(g + own.first, own.last - own.first);
+        const double sum = square_sum(g + own.first, own.last - own.first);
+        partial_squares[part] = sum > most ? __builtin_nan("") : sum;
     }
 }
 SLICES(squares)

@@ -180,7 +180,20 @@ def step(folder):
     p, g = np.zeros(1500, np.float32), np.full(1500, 2, np.float32)
     rates, progress = np.ones(1, np.float32), np.zeros(3, np.int64)
     squares, rate = uninitialized(2, np.dtype(np.float64)), uninitialized(1, g.dtype)
-    run(Kernel(folder / "optimizers.cu", "begin_step"), (2,), (256,), g, squares, rates, rate, progress, 1500, 1, 1)
+    run(
+        Kernel(folder / "optimizers.cu", "begin_step"),
+        (2,),
+        (256,),
+        g,
+        squares,
+        rates,
+        rate,
+        progress,
+        1500,
+        1,
+        1,
+        np.inf,
+    )
     state = squares, rate, progress, 2, 1.0
     run(Kernel(folder / "optimizers.cu", "sgd"), (2,), (256,), *state, p, g, None, 1500, 0.0, 0.0, False)
     np.testing.assert_allclose(p, -2 * 6000**-0.5, rtol=1e-5)

@@ -16,7 +16,7 @@ def launch(optimizer, p, g, slots, progress, rates=None, max_norm=0.0, blocks=3)
     """Run the two kernels of a step."""
     squares, rate = uninitialized(blocks, np.dtype(np.float64)), uninitialized(1, g.dtype)
     rates = np.full(1, optimizer.lr, p.dtype) if rates is None else rates
-    run(BEGIN_STEP, (blocks,), (256,), g, squares, rates, rate, progress, g.size, rates.size, 1)
+    run(BEGIN_STEP, (blocks,), (256,), g, squares, rates, rate, progress, g.size, rates.size, 1, np.inf)
     state, size = (squares, rate, progress, blocks, max_norm), p.size
     if isinstance(optimizer, SGD):
         scalars = (size, optimizer.momentum, optimizer.weight_decay, optimizer.nesterov)

@@ -77,12 +77,15 @@ def test_many_classes_and_layers_without_bias_follow_the_cpu():
     compare(model, 20, 200, batch_size=30, rows=STEPS * 30)
 
 
+@pytest.mark.parametrize(
+    ("model", "value"), [(SMALL, 3e38), (layers(6, 12, "relu", 5), 1e22)], ids=["gradient", "square"]
+)
 @pytest.mark.parametrize("bad", [[0], [3], [6], [1, 2, 4]])
-def test_a_step_that_is_not_finite_is_not_applied(bad):
+def test_a_step_whose_gradient_or_its_square_is_not_finite_is_not_applied(model, bad, value):
     rows = slice(7 * ROWS)
     poisoned = X[rows].copy()
-    poisoned[np.array(bad) * ROWS + 1] = 3e38
-    runs = [Training(SMALL, "cpu", executor="native"), Training(SMALL)]
+    poisoned[np.array(bad)[:, None] * ROWS + np.arange(ROWS)] = value
+    runs = [Training(model, "cpu", executor="native"), Training(model)]
     for run in runs:
         with pytest.warns(GpunetWarning, match=f"from step {bad[0] + 1} of"):
             run.fit(poisoned, Y[rows], shuffle=False)

@@ -355,6 +355,29 @@ def test_gradients_that_are_not_finite_are_not_applied_and_the_epoch_reports_the
 
 
 @pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+@pytest.mark.parametrize("optimizer", [gn.Adam, gn.AdamW, gn.RMSprop])
+def test_gradients_whose_squares_the_state_cannot_hold_are_not_applied(executor, optimizer):
+    one = gn.Trainer(gn.MLP([5, 8, 3]), optimizer=optimizer(0.01), executor=executor)
+    one.fit(X, Y, epochs=1, batch_size=20)
+    before = one.model[0].params["weight"].copy()
+    huge = poison(slice(40, 60), 1e22)  # finite, as the gradient is, but not its square
+    with pytest.warns(UserWarning, match="from step 6 of the training on"), np.errstate(all="ignore"):
+        one.fit(huge[20:60], Y[20:60], epochs=1, batch_size=20, shuffle=False)
+    assert all(np.isfinite(a).all() for a in state(one))
+    one.fit(X, Y, epochs=1, batch_size=20)
+    assert (one.model[0].params["weight"] != before).mean() > 0.9  # they still move
+
+
+@pytest.mark.parametrize("optimizer", [gn.SGD(1e-30), gn.Adam(0.01, clip_norm=1.0)], ids=["SGD", "clipped"])
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+def test_such_gradients_are_applied_where_no_state_holds_their_squares(executor, optimizer):
+    one = gn.Trainer(gn.MLP([5, 8, 3]), optimizer=optimizer, executor=executor)
+    with np.errstate(all="ignore"):
+        one.fit(poison(slice(0, 20), 1e22), Y, epochs=1, batch_size=20, shuffle=False)
+    assert one.optimizer.first_skipped is None
+
+
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
 def test_every_epoch_with_gradients_that_are_not_finite_warns(executor):
     one = gn.Trainer(gn.MLP([5, 8, 3]), executor=executor)
     one.model[0].params["weight"] = 100 * one.model[0].params["weight"]
