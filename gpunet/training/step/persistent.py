@@ -123,17 +123,15 @@ class PersistentExecutor:
             "REGRESSION": int(regression),
         }
         with step.device.activate():
-            settings = step.device.asarray(np.array(step.optimizer.kernel_settings()), params.dtype)
-            scratch = xp.empty(-(-rows // 4) * 4 * net.scratch_rows(rows, regression), params.dtype)
-            self.memory = {
-                "settings": settings,
+            step.value, step.prediction = xp.empty((), params.dtype), xp.empty((rows, net.widths[-1]), params.dtype)
+            self.memory = {  # no variable holds a part of it, which an exception would keep alive
+                "settings": step.device.asarray(np.array(step.optimizer.kernel_settings()), params.dtype),
                 "other": xp.zeros((1 + len(slots)) * params.size, params.dtype),  # in the gaps between parameters, too
-                "scratch": scratch,
+                "scratch": xp.empty(-(-rows // 4) * 4 * net.scratch_rows(rows, regression), params.dtype),
                 "integers": xp.empty(3 * rows, np.int32),
                 "rules": xp.empty(RULE_SIZE * self._most_steps, params.dtype),
                 "arrived": xp.zeros(BARRIER_WORDS, np.uint64),
             }
-            step.value, step.prediction = xp.empty((), params.dtype), xp.empty((rows, net.widths[-1]), params.dtype)
         self._launch(0)()
 
     def run(self, steps: int) -> None:
