@@ -3,7 +3,7 @@
 //     z_l = h_{l-1} W_l + b_l,    h_l = dropout(f_l(z_l)),    h_0 the batch,    loss(z_L)
 //
 // for L = LAYERS linear layers; the loss is softmax cross-entropy of labels (with smoothing and weights of classes and
-// rows) or, with REGRESSION=1, the mean squared error, by the formulas of softmax_cross_entropy.cu and losses.cu.
+// rows, cross_entropy.cuh) or, with REGRESSION=1, the mean squared error, by the formula of losses.cu.
 //
 // A step as a graph of kernels is some 90 % latency: each kernel starts cold, drains, and waits for the next. Here only
 // grid barriers separate the parts of a step, 2 L - 1 of them:
@@ -41,6 +41,7 @@
 #include "activations.h"
 #include "argmax.cuh"
 #include "convert.cuh"
+#include "cross_entropy.cuh"
 #include "grid_barrier.cuh"
 #include "philox.cuh"
 #include "tiled_product.cuh"
@@ -69,6 +70,7 @@ using OfLayer = typename At<L - 1, ACTIVATIONS>::Type;
 }  // namespace activation
 
 using Rule = rule::RULE;
+static_assert(sizeof(Rule) <= 8 * sizeof(T), "rules has room for 8 numbers a step");
 
 // The tiles. Small ones, so that a small layer has many; large ones for the gradient of a large weight.
 using Small = TileShape<32, 32, 32, 32, 16, 4, 4, 3, 4>;
@@ -398,38 +400,25 @@ struct Training {
     // The loss of a row and its gradient, which replaces the outputs, by a warp.
     DEVICE void cross_entropy(int row, T* outputs) const {
         const int lane = threadIdx.x, own = label(step)[row];
-        const T of_row = share_of(row);
-        const auto target = [&](int c) {
-            const T smooth = (T(1) - smoothing) * (c == own ? T(1) : T(0)) + smoothing / static_cast<T>(OUTPUTS);
-            return of_row * (class_weight ? class_weight[c] * smooth : smooth);
-        };
         const bool is_right = argmax<WARP>(outputs, OUTPUTS) == own;
-        T largest = outputs[0], z[OF_LANE], total = 0, mass = 0, product = 0;
+        const TargetWeights weights{share_of(row), class_weight, smoothing, T(OUTPUTS)};
+        const auto target = [&](int c) { return weights(c, c == own ? T(1) : T(0)); };
+        RowSums sums{outputs[0]};
+        T z[OF_LANE];
 #pragma unroll
-        for (int i = 0; i < OF_LANE; ++i) {
-            z[i] = outputs[min(lane + i * WARP, OUTPUTS - 1)];
-            largest = z[i] > largest ? z[i] : largest;
-        }
-        largest = warp_max(largest);
+        for (int i = 0; i < OF_LANE; ++i) sums.raise(z[i] = outputs[min(lane + i * WARP, OUTPUTS - 1)]);
+        sums.largest = warp_max(sums.largest);
 #pragma unroll
-        for (int i = 0; i < OF_LANE; ++i) {
-            const int c = lane + i * WARP;
-            z[i] = z[i] - largest < LOWEST_LOGIT ? T(LOWEST_LOGIT) : z[i] - largest;
-            if (c >= OUTPUTS) continue;
-            total += real::exp(z[i]);
-            mass += target(c);
-            product += target(c) * z[i];
-        }
-        total = warp_sum(total);
-        mass = warp_sum(mass);
-        product = warp_sum(product);
+        for (int i = 0; i < OF_LANE; ++i)
+            if (const int c = lane + i * WARP; c < OUTPUTS) sums.add(z[i], target(c));
+        sums.join<WARP>();
         __syncwarp();  // the outputs were read by all lanes
 #pragma unroll
         for (int i = 0; i < OF_LANE; ++i)
             if (const int c = lane + i * WARP; c < OUTPUTS)
-                outputs[c] = dz<LAYERS>()[row * OUTPUTS + c] = real::exp(z[i]) * (mass / total) - target(c);
+                outputs[c] = dz<LAYERS>()[row * OUTPUTS + c] = sums.softmax(z[i]) - target(c);
         if (lane != 0) return;
-        at(LOSS_AT)[row] = mass * real::log(total) - product;
+        at(LOSS_AT)[row] = sums.loss();
         right()[row] = is_right;
     }
 

@@ -1,10 +1,5 @@
-// softmax_cross_entropy.cu: the loss of logits z (rows, classes) and its gradient, by the formula of
-// gpunet/ops/_softmax_cross_entropy.py:
-//
-//     loss = sum_i sum_j t_ij (lse_i - z_ij),    dz_ij = softmax(z)_ij sum_k t_ik - t_ij
-//
-// where t_ij = share_i c_j ((1 - smoothing) target_ij + smoothing / classes), share_i = w_i / N, with row weights w and
-// class weights c; where N is zero, so are the shares.
+// softmax_cross_entropy.cu: the loss of logits (rows, classes) and its gradient, the sum and the rows of what
+// cross_entropy.cuh computes: share_i = w_i / N, with row weights w; where N is zero, so are the shares.
 //
 // LANES threads take a row: one pass for its maximum, one for the three sums, one for the gradient. Each has AT_ONCE
 // loads on their way together, or a row would take as many waits as a thread has elements. The row comes from memory
@@ -15,6 +10,7 @@
 // (ceil(rows * LANES / 512),) or fewer, block (512,) or fewer full warps. dlogits may be logits.
 
 #include "common.cuh"
+#include "cross_entropy.cuh"
 
 #ifndef LANES
 #define LANES 32
@@ -60,7 +56,7 @@ DEVICE void visit_classes(const T* z, int classes, Visit visit) {
     }
 }
 
-// What both kinds of target have in common; target(row) gives t_ij of a j, before smoothing and weights.
+// What both kinds of target have in common; target(row) gives the target of a j, before smoothing and weights.
 template <typename Target>
 DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weight, const T* norm, T* dlogits,
                           T* partial_losses, unsigned* arrivals, T* loss, int rows, int classes, T smoothing,
@@ -76,32 +72,16 @@ DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weigh
         T* dz = dlogits + static_cast<size_t>(row) * classes;
         const T share = whole == T(0) ? T(0) : (weight ? weight[row] : T(1)) / whole;
         const auto of_class = target(row);
-        const auto weighted_target = [&](int j) {
-            const T smooth = (T(1) - smoothing) * of_class(j) + smoothing / static_cast<T>(classes);
-            return share * (class_weight ? class_weight[j] * smooth : smooth);
-        };
-        T largest = z[0];
-        const auto below = [&](T value) { return value - largest < LOWEST_LOGIT ? T(LOWEST_LOGIT) : value - largest; };
-        visit_classes(z, classes, [&](int, T value) { largest = value > largest ? value : largest; });
-        largest = warp_max<LANES>(largest);
-        T total = 0, mass = 0, product = 0;
-        visit_classes(z, classes, [&](int j, T value) {
-            const T t = weighted_target(j);
-            total += real::exp(below(value));
-            mass += t;
-            product += t * below(value);
-        });
-        total = warp_sum<LANES>(total);
-        mass = warp_sum<LANES>(mass);
-        product = warp_sum<LANES>(product);
-        const bool first_lane = threadIdx.x % LANES == 0;
-        if (first_lane && !spare) sum += mass * real::log(total) - product;
+        const TargetWeights weights{share, class_weight, smoothing, static_cast<T>(classes)};
+        RowSums sums{z[0]};
+        visit_classes(z, classes, [&](int, T value) { sums.raise(value); });
+        sums.largest = warp_max<LANES>(sums.largest);
+        visit_classes(z, classes, [&](int j, T value) { sums.add(value, weights(j, of_class(j))); });
+        sums.join<LANES>();
+        if (threadIdx.x % LANES == 0 && !spare) sum += sums.loss();
         __syncwarp();  // z[0] is read by all lanes, and written by one where dlogits is logits
-        const T scale = mass / total;
         if (!spare)
-            visit_classes(z, classes, [&](int j, T value) {
-                dz[j] = real::exp(below(value)) * scale - weighted_target(j);
-            });
+            visit_classes(z, classes, [&](int j, T value) { dz[j] = sums.softmax(value) - weights(j, of_class(j)); });
     }
     if (grid_sum(sum, scratch, partial_losses, arrivals) && threadIdx.x == 0) loss[0] = sum;
 }

@@ -32,8 +32,8 @@ LONGEST_LAUNCH, SLOWEST_STEP, SLOWEST_FLOPS = 0.05, 20e-6, 1e12
 BARRIER_WORDS = 2
 """Of `kernels/grid_barrier.cuh`."""
 
-FIELDS = {"Sgd": 4, "Adam": 6}
-"""Numbers of a rule in `kernels/update_rules.cuh`."""
+RULE_SIZE = 8
+"""Numbers that a rule of `kernels/update_rules.cuh` has at most, as the kernel asserts."""
 
 
 def refusal(step: Any) -> str | None:
@@ -117,25 +117,21 @@ class PersistentExecutor:
         self._most_steps = max(1, int(LONGEST_LAUNCH / (SLOWEST_STEP + net.flops(rows) / SLOWEST_FLOPS)))
         params, slots = step.store.params, list(step.store.slots.values())
         regression = type(step.loss) is MSELoss
-        rule = "Sgd" if type(step.optimizer) is SGD else "Adam"
         self._options = net.options(step.store.segments, params.size) | {
-            "RULE": rule,
+            "RULE": "Sgd" if type(step.optimizer) is SGD else "Adam",
             "SLOTS": len(slots),
             "REGRESSION": int(regression),
         }
         with step.device.activate():
-            settings = step.device.asarray(np.array(step.optimizer.kernel_settings()), params.dtype)
-            scratch = xp.empty(-(-rows // 4) * 4 * net.scratch_rows(rows, regression), params.dtype)
-            rules = xp.empty(FIELDS[rule] * self._most_steps, params.dtype)
-            self.memory = {
-                "settings": settings,
+            step.value, step.prediction = xp.empty((), params.dtype), xp.empty((rows, net.widths[-1]), params.dtype)
+            self.memory = {  # no variable holds a part of it, which an exception would keep alive
+                "settings": step.device.asarray(np.array(step.optimizer.kernel_settings()), params.dtype),
                 "other": xp.zeros((1 + len(slots)) * params.size, params.dtype),  # in the gaps between parameters, too
-                "scratch": scratch,
+                "scratch": xp.empty(-(-rows // 4) * 4 * net.scratch_rows(rows, regression), params.dtype),
                 "integers": xp.empty(3 * rows, np.int32),
-                "rules": rules,
+                "rules": xp.empty(RULE_SIZE * self._most_steps, params.dtype),
                 "arrived": xp.zeros(BARRIER_WORDS, np.uint64),
             }
-            step.value, step.prediction = xp.empty((), params.dtype), xp.empty((rows, net.widths[-1]), params.dtype)
         self._launch(0)()
 
     def run(self, steps: int) -> None:

@@ -123,7 +123,9 @@ class Step:
             if self._made_of != self._fingerprint():
                 raise NotRecordableError("a layer, the loss or the optimizer sets attributes while it runs.")
         except MemoryError as error:
-            self._raise_out_of_memory(error)
+            if (self._name, self.executor.name) != ("auto", "persistent"):
+                self._raise_out_of_memory(error)
+            self._fall_back(NotRecordableError(f"its memory does not fit: {error}"))
         except (KernelError, *CODE_ERRORS):
             self._begin(self.executor.name)
             raise

@@ -329,10 +329,10 @@ FAULTS = {
         "common.cuh", "    __syncthreads();\n", "    if (threadIdx.x < 32) __syncthreads();\n    __syncthreads();\n",
         total, "barrier"),
     "a maximum of one lane": (
-        "softmax_cross_entropy.cu", "largest = warp_max<LANES>(largest);", "", cross_entropy, "AssertionError"),
+        "softmax_cross_entropy.cu", "sums.largest = warp_max<LANES>(sums.largest);", "", cross_entropy, "AssertionError"),
     "a shuffle in a branch": (
-        "softmax_cross_entropy.cu", "product = warp_sum<LANES>(product);",
-        "if (threadIdx.x < 8) product = warp_sum<LANES>(product);", cross_entropy, "collective|mask|warp"),
+        "cross_entropy.cuh", "product = warp_sum<SPAN>(product);",
+        "if (threadIdx.x < 8) product = warp_sum<SPAN>(product);", cross_entropy, "collective|mask|warp"),
     "a row beyond the end": (
         "softmax_cross_entropy.cu", "min(first + group, rows - 1)", "first + group + 1", cross_entropy,
         "out of bounds"),

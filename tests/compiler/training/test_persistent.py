@@ -1,13 +1,16 @@
 """The persistent kernel: it follows the CPU, clean in check mode; its bits depend on nothing but the training."""
 
+import weakref
+
 import numpy as np
 import pytest
 from persistent_steps import ROWS, Training, assert_follows, assert_same, data, layers
 
 import gpunet as gn
 from gpunet.data import digits
-from gpunet.errors import GpunetWarning, StateError
+from gpunet.errors import GpunetWarning, OutOfMemoryError, StateError
 from gpunet.training.step import persistent
+from gpunet.training.step.graph import GraphExecutor
 
 STEPS = 20
 SMALL = layers(6, 40, "relu", 0.5, 12, "tanh", 5)
@@ -174,6 +177,36 @@ def test_where_the_machine_cannot_run_it_the_graph_runs_and_explain_says_why(mac
     assert "graph" in run.trainer.explain().executor
     assert reason in run.trainer.explain().executor
     with pytest.raises(StateError, match=f"'persistent' cannot run the training step: .*{reason}"):
+        Training(SMALL).fit(X, Y, check=False)
+
+
+def test_where_its_memory_does_not_fit_it_lets_go_of_it_and_the_graph_runs(monkeypatch):
+    taken = []
+
+    def taking(function):
+        def take(shape, dtype=float):
+            if dtype == np.uint64:  # the last piece
+                raise MemoryError
+            a = function(shape, dtype)
+            taken.append(weakref.ref(a))
+            return a
+
+        return take
+
+    def record(executor):
+        sizes = [a().size for a in taken if a() is not None]
+        assert len(taken) >= 4
+        assert max(sizes, default=0) <= ROWS * 5  # which are the outputs of the step
+        record_graph(executor)
+
+    record_graph = GraphExecutor.record
+    monkeypatch.setattr(GraphExecutor, "record", record)
+    monkeypatch.setattr(persistent, "multiprocessors", lambda device: taken.clear() or 4)  # from here on
+    for name in ("zeros", "empty"):
+        monkeypatch.setattr(gn.simulator, name, taking(getattr(gn.simulator, name)))
+    run = Training(SMALL, executor="auto").fit(X[: 2 * ROWS], Y[: 2 * ROWS], check=False)
+    assert "no persistent kernel: its memory does not fit" in run.trainer.explain().executor
+    with pytest.raises(OutOfMemoryError, match="Use a smaller batch_size"):
         Training(SMALL).fit(X, Y, check=False)
 
 
