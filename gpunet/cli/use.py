@@ -13,7 +13,7 @@ import numpy as np
 from gpunet.cli.options import device_option, json_line, json_option, results_table
 from gpunet.cli.report import class_scores, score
 from gpunet.cli.run import flat, held_out, open_model
-from gpunet.data import Column, TableSchema, Task, load, read_table
+from gpunet.data import Column, Dataset, LabelledTable, Table, TableSchema, Task, load, read_table
 from gpunet.data.sources import kind_of
 from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
@@ -71,7 +71,7 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
     if out is not None and out.exists() and input_path.exists() and out.samefile(input_path):
         raise ArgumentError(f"--out {out}: the input itself, which the answers would replace; name another file.")
     model = open_model(model_path, device)
-    X = _unnamed(input_path) if model.schema is None else model.schema.read(input_path)
+    X = _numbers(read_table(input_path)) if model.schema is None else model.schema.read(input_path)
     predictions = model.predict(X)
     names, columns = ["prediction"], [predictions]
     if predictions.ndim > 1:
@@ -94,11 +94,14 @@ def _labelled(model: Model, data: str) -> tuple[np.ndarray, np.ndarray]:
     kind = kind_of(data)
     if kind == "table" and model.schema is not None:
         return model.schema.read_labelled(data, model.classes)
-    task: Task | None = None
-    if kind in ("table", ".npz"):
-        task = "regression" if model.task in VALUES else "classification"
-    whole = load(data, task=task)
-    part = flat(whole if whole.test is None else whole.test)
+    task: Task = "regression" if model.task in VALUES else "classification"
+    if kind == "table":
+        labelled = LabelledTable.read(data, None, task)
+        X = _numbers(labelled.table, labelled.target)
+        part = Dataset(X, labelled.y, labelled.classes)
+    else:
+        whole = load(data, task=task if kind == ".npz" else None)
+        part = flat(whole if whole.test is None else whole.test)
     if part.classes is None:
         return part.X, part.y
     # by their names, since another source may number the classes in another way
@@ -114,8 +117,7 @@ def _class_indices(names: Iterable[str], data: str) -> list[int]:
         raise DataError(f"{data}: the model's classes have no names, give their indices as labels ({error}).") from None
 
 
-def _unnamed(path: Path) -> np.ndarray:
-    """Return the numbers of a table whose columns are the features, whatever their names."""
-    table = read_table(path)
-    columns = tuple(Column(str(name)) for name in table.frame.columns)
-    return TableSchema(columns, target="", missing="error").encode(table)
+def _numbers(table: Table, target: str = "") -> np.ndarray:
+    """Return the numbers of a table whose columns, but the target, are the features, whatever their names."""
+    columns = tuple(Column(name) for name in table.frame.columns if name != target)
+    return TableSchema(columns, target, missing="error").encode(table)

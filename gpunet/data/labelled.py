@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +12,12 @@ import numpy as np
 from gpunet.data.dataset import Dataset
 from gpunet.data.labels import Task, encode_target, infer_task, listing
 from gpunet.data.table.columns import Role
-from gpunet.data.table.inferring import unreadable
+from gpunet.data.table.inferring import are_few, slips, unreadable
 from gpunet.data.table.reading import Table, read_table
 from gpunet.data.table.schema import Missing, TableSchema, check_no_target_missing
 from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.values import numbers, texts
-from gpunet.errors import DataError
+from gpunet.errors import DataError, GpunetWarning
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,10 @@ class LabelledTable:
         )
 
     def _complete(self) -> LabelledTable:
-        """Return the rows that lack no number."""
-        rows = self._schema(None).complete(self.table)
+        """Return the rows that lack no number and no date."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GpunetWarning)  # which `dataset` gives
+            rows = self._schema(None).complete(self.table)
         if not len(rows):
             raise DataError(f"{self.table.name}: every row lacks a number or a date; with 'drop' none is left.")
         return LabelledTable(self.table.take(rows), self.target, self.y[rows], self.classes, self.options)
@@ -110,14 +113,12 @@ def _targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray, tu
     codes, distinct = texts(series)
     check_no_target_missing(table, name, codes < 0)
     read = numbers(series)
-    slips = len(set(codes[read.bad].tolist()))
-    is_text = slips > 0
-    if task == "regression" and slips:
-        raise unreadable(table, name, read.bad, "is not a finite number", "regression needs numbers")
-    if slips and task is None and slips < len(distinct) / 2:
-        raise unreadable(
-            table, name, read.bad, "is not a finite number, as most are", "mend it, or say --task classification"
-        )
+    text = slips(read)
+    is_text = len(text) > 0
+    if len(read.bad) and (task == "regression" or not is_text):
+        raise unreadable(table, name, read.bad, "is not a finite number", "mend it, or leave out the row")
+    if is_text and task is None and are_few(text, codes):
+        raise unreadable(table, name, text, "is not a number, as most are", "mend it, or say --task classification")
     values = np.array(distinct)[codes] if is_text and task != "regression" else read.numbers
     if len(distinct) == 1:
         raise DataError(f"{table.name}: the target {name!r} is {distinct[0]!r} in all rows; there is nothing to learn.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column, Role
+from gpunet.data.table.describing import described_columns, ignored_columns
 from gpunet.data.table.inferring import described, infer, unreadable
 from gpunet.data.table.reading import Table, as_table, read_table
 from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
@@ -23,7 +23,6 @@ from gpunet.formats import read_as
 Missing: TypeAlias = Literal["median", "mean", "drop", "error"]
 
 VERSION = 2
-MOST_LINES = 40
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,11 @@ class TableSchema:
         if not any(column.role != "ignored" for column in inferred):
             raise DataError(
                 f"{table.name}: no column to learn from beside the target {target!r}"
-                + (f" ({_reasons(inferred)})." if inferred else "; the separator may be another one (--sep).")
+                + (f"; {ignored_columns(inferred)}" if inferred else "; the separator may be another one (--sep).")
             )
-        _warn(table, [column for column in inferred if column.role == "ignored" and column.name not in asked])
+        ignored = [column for column in inferred if column.role == "ignored" and column.name not in asked]
+        if ignored:
+            warnings.warn(f"{table.name}: {ignored_columns(ignored)}", GpunetWarning, stacklevel=2)
         center = np.mean if missing == "mean" else np.median
         frame = table.frame if rows is None else table.frame.iloc[rows]
         fitted = tuple(column.fitted(frame[column.name], center) for column in inferred)
@@ -218,16 +219,7 @@ class TableSchema:
 
     def describe(self) -> str:
         """Return a table for people: each column with its role, why, and how many values are missing."""
-        shown, more = self.columns[:MOST_LINES], Counter(column.role for column in self.columns[MOST_LINES:])
-        rows: list[tuple[str, str, str, str]] = [("column", "role", "why", "missing")]
-        rows += [(c.name, c.role, _reason(c, self.missing), str(c.missing or "")) for c in shown]
-        rows.append((self.target, "target", "", ""))
-        cells = [[_shortened(name, 24), role, _shortened(why, 60), missing] for name, role, why, missing in rows]
-        widths = [max(map(len, cells_of)) for cells_of in zip(*cells, strict=True)]
-        lines = ["  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in cells]
-        if more:
-            lines.insert(-1, f"and {', '.join(f'{count} {role}' for role, count in more.items())}")
-        return "\n".join(lines)
+        return described_columns(self.columns, self.target, self.missing)
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as a dictionary that `json.dumps` takes."""
@@ -239,6 +231,7 @@ class TableSchema:
 
         Raises:
             ArgumentError: one of another version.
+            ValueError: something is missing, unknown or of another type.
             ValueError: one of another format.
         """
         if data.get("version") != VERSION:
@@ -273,28 +266,3 @@ def _asked(
         raise ArgumentError(f"the target {target!r} cannot be dropped.")
     left_out: set[str] = set(drop) | (set(table.frame.columns) - {*columns} if columns else set())
     return {**roles, **dict.fromkeys(left_out, "ignored")}
-
-
-def _warn(table: Table, ignored: list[Column]) -> None:
-    if ignored:
-        text = f"{table.name}: ignored columns: {_reasons(ignored)}. To use one, give it a role (--as NAME=category)."
-        warnings.warn(text, GpunetWarning, stacklevel=3)
-
-
-def _reasons(columns: list[Column]) -> str:
-    more = f" and {len(columns) - 10} more" if len(columns) > 10 else ""
-    return "; ".join(f"{column.name!r} ({column.why})" for column in columns[:10]) + more
-
-
-def _reason(column: Column, missing: Missing) -> str:
-    """Return why a column has its role, and what becomes of it."""
-    if column.role == "category":
-        how = "embedded" if column.embedded else "one-hot"
-        return f"{column.why}; {how}"
-    filled = column.indicator and missing in ("median", "mean")
-    return f"{column.why}; missing: {missing} and indicator" if filled else column.why
-
-
-def _shortened(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
