@@ -54,7 +54,8 @@ def is_number(series: Any) -> bool:
     """Return whether the dtype of a column is one of real numbers, not of booleans."""
     from pandas.api import types
 
-    return bool(types.is_numeric_dtype(series.dtype) and not types.is_bool_dtype(series.dtype))
+    others = types.is_bool_dtype(series.dtype) or types.is_complex_dtype(series.dtype)
+    return bool(types.is_numeric_dtype(series.dtype) and not others)
 
 
 def is_date(series: Any) -> bool:

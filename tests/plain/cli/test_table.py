@@ -238,3 +238,22 @@ def test_without_pandas_a_table_names_the_install_line_and_digits_train(
     message = refused("train", titanic, "--out", tmp_path / "run", "--json")
     assert "pip install 'pandas>=2.2' 'pyarrow>=18'" in message
     assert invoke("train", "digits", "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
+
+
+def test_rows_without_a_number_are_dropped_from_all_parts_if_asked(invoke, titanic, tmp_path):
+    options = ("--target", "Survived", "--missing", "drop", "--epochs", 1, "--out", tmp_path / "run")
+    result = invoke("train", titanic, *options)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("ignored columns") == 1
+    complete = pandas.read_csv(titanic)["Age"].notna().sum()
+    rows = json.loads(invoke("evaluate", tmp_path / "run" / "model.safetensors", titanic, "--json").stdout)["rows"]
+    assert rows == complete
+
+
+def test_a_model_that_was_not_trained_on_a_table_takes_all_columns_of_numbers_as_features(invoke, digits_run, tmp_path):
+    digits = gn.data.digits()  # some pixels are the same in all images
+    header = ",".join([*(f"pixel{i}" for i in range(64)), "digit"])
+    np.savetxt(tmp_path / "digits.csv", np.column_stack([digits.X, digits.y]), "%d", ",", header=header, comments="")
+    answer = json.loads(invoke("evaluate", digits_run[0], tmp_path / "digits.csv", "--json").stdout)
+    assert answer["rows"] == 1797
+    assert answer["accuracy"] > 0.9
