@@ -13,10 +13,11 @@ import numpy as np
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.describing import described_columns, ignored_columns
-from gpunet.data.table.inferring import described, infer, unreadable
-from gpunet.data.table.reading import Table, as_table, read_table
+from gpunet.data.table.inferring import described, infer
+from gpunet.data.table.reading import read_table
 from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
-from gpunet.data.table.values import canonical, numbers, texts
+from gpunet.data.table.tables import Table, as_table
+from gpunet.data.table.targets import known_targets
 from gpunet.errors import ArgumentError, DataError, GpunetWarning
 from gpunet.formats import read_as
 
@@ -137,7 +138,7 @@ class TableSchema:
         if self.target not in table.frame:
             raise DataError(f"{table.name}: no column {self.target!r}, the target; evaluating needs it.")
         table = table.take(self.complete(table)) if self.missing == "drop" else table
-        return self.encode(table), self.targets(table, classes)
+        return self.encode(table), known_targets(table, self.target, classes)
 
     def _open(self, path: str | Path, more_text: Collection[str] = ()) -> Table:
         text = [column.name for column in self.columns if column.role == "category"]
@@ -195,28 +196,6 @@ class TableSchema:
                 whole &= ~np.isnan(column.read(table.frame[column.name]).numbers)
         return np.flatnonzero(whole)
 
-    def targets(self, table: Table, classes: tuple[str, ...] | None) -> np.ndarray:
-        """Return the targets of a table: indices of their classes, int64 (n,), or values float64 (n,).
-
-        Raises:
-            DataError: targets that are missing, no finite numbers or of no known class; the message names their lines.
-        """
-        name, series = self.target, table.frame[self.target]
-        if classes is None:
-            values, bad, _ = numbers(series)
-            missing = np.isnan(values)
-        else:
-            codes, distinct = texts(series)
-            index = {known: i for i, known in enumerate(classes)}
-            found = [index.get(text, index.get(canonical(text), -1)) for text in distinct]
-            values, missing = np.array([*found, -1])[codes], codes < 0
-            bad = np.flatnonzero((values < 0) & ~missing)
-        if len(bad):
-            problem = "is not a finite number" if classes is None else f"is not among the classes {listing(classes)}"
-            raise unreadable(table, name, bad, problem, "mend it, or leave out the row")
-        check_no_target_missing(table, name, missing)
-        return values
-
     def describe(self) -> str:
         """Return a table for people: each column with its role, why, and how many values are missing."""
         return described_columns(self.columns, self.target, self.missing)
@@ -237,18 +216,6 @@ class TableSchema:
         if data.get("version") != VERSION:
             raise ArgumentError(f"its table schema is of version {data.get('version', 1)}, not {VERSION}; train again.")
         return read_as(cls, {name: value for name, value in data.items() if name != "version"}, "schema")
-
-
-def check_no_target_missing(table: Table, name: str, missing: np.ndarray) -> None:
-    """Raise `DataError` where targets are missing."""
-    rows = np.flatnonzero(missing)
-    if len(rows):
-        places = ", ".join(table.place(row) for row in rows[:3])
-        more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-        raise DataError(
-            f"{table.name}: the target {name!r} has no value in {places}{more}; leave out such rows, or choose another "
-            "target."
-        )
 
 
 def _asked(
