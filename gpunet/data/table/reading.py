@@ -161,11 +161,12 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
     except pandas.errors.ParserError as error:
         _check_widths(source, format)
         raise DataError(f"{source.name}: not CSV ({error}).") from None
-    last = frame[format.names[-1]]
-    if len(format.names) > 1 and last.isna().any():  # pandas fills up short rows
+    without_last = frame[frame[format.names[-1]].isna()] if len(format.names) > 1 else ()
+    if len(without_last):  # pandas fills up short rows
         if not _all_cells(source, format, len(frame)):
             _check_widths(source, format)
-        frame = frame[frame.notna().any(axis=1)]
+        blank = without_last.index[without_last.isna().all(axis=1)]
+        frame = frame.drop(index=blank) if len(blank) else frame
     empty = [format.names[i] for i in format.unnamed if frame[format.names[i]].isna().all()]
     frame = frame.drop(columns=empty) if empty else frame
     if not len(frame):
