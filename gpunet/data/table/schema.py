@@ -101,6 +101,12 @@ class TableSchema:
         fitted = tuple(column.fitted(frame[column.name], center) for column in inferred)
         return cls(fitted, target, missing, reading or ReadOptions(header=table.header))
 
+    @classmethod
+    def of_numbers(cls, table: Table, target: str = "") -> TableSchema:
+        """Return the schema of a table whose columns, but the target, are features as they are, whatever their names."""
+        columns = tuple(Column(name) for name in table.frame.columns if name != target)
+        return cls(columns, target, "error")
+
     @property
     def features(self) -> list[Column]:
         """The columns that become features, those of embedded categories last."""
@@ -122,7 +128,7 @@ class TableSchema:
         Columns are found by name, in any order; columns that the schema doesn't know, and the target, are ignored.
         Raises as `read_table` and `encode` do.
         """
-        return self.encode(self._open(path))
+        return self.encode(self.open(path))
 
     def read_labelled(self, path: str | Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the samples of a table's file, as `read` does, and its targets.
@@ -134,16 +140,22 @@ class TableSchema:
         Raises:
             DataError: as for `read`, or a target that is missing or not among the classes.
         """
-        table = self._open(path, [] if classes is None else [self.target])
+        table = self.open(path, [] if classes is None else [self.target])
         if self.target not in table.frame:
             raise DataError(f"{table.name}: no column {self.target!r}, the target; evaluating needs it.")
         table = table.take(self.complete(table)) if self.missing == "drop" else table
         return self.encode(table), known_targets(table, self.target, classes)
 
-    def _open(self, path: str | Path, more_text: Collection[str] = ()) -> Table:
+    def open(self, path: str | Path, as_text: Collection[str] = ()) -> Table:
+        """Return the table in a file, or in standard input ("-"), as `encode` takes it.
+
+        Args:
+            path: as for `read_table`.
+            as_text: columns that keep the text of their cells.
+        """
         text = [column.name for column in self.columns if column.role == "category"]
         names = [column.name for column in self.columns]
-        return read_table(path, self.reading, text=[*text, *more_text], names=names)
+        return read_table(path, self.reading, text=[*text, *as_text], names=names)
 
     def encode(self, table: Any) -> np.ndarray:
         """Return the samples of a table or data frame: float64 (n, features).
