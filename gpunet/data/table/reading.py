@@ -161,8 +161,8 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
     except pandas.errors.ParserError as error:
         _check_widths(source, format)
         raise DataError(f"{source.name}: not CSV ({error}).") from None
-    without_last = frame[frame[format.names[-1]].isna()] if len(format.names) > 1 else ()
-    if len(without_last):  # pandas fills up short rows
+    without_last = frame[frame[format.names[-1]].isna()]
+    if len(format.names) > 1 and len(without_last):  # pandas fills up short rows
         if not _all_cells(source, format, len(frame)):
             _check_widths(source, format)
         blank = without_last.index[without_last.isna().all(axis=1)]

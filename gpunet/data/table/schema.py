@@ -103,7 +103,7 @@ class TableSchema:
 
     @classmethod
     def of_numbers(cls, table: Table, target: str = "") -> TableSchema:
-        """Return the schema of a table whose columns, but the target, are features as they are, whatever their names."""
+        """Return the schema of a table of numbers, whose columns but the target are features as they are."""
         columns = tuple(Column(name) for name in table.frame.columns if name != target)
         return cls(columns, target, "error")
 
