@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -213,12 +214,13 @@ class TableSchema:
         return described_columns(self.columns, self.target, self.missing)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the schema as a dictionary that `json.dumps` takes."""
-        return {"version": VERSION, **asdict(self)}
+        """Return the schema as JSON, which `from_json` reads."""
+        schema: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return {"version": VERSION, **schema}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TableSchema:
-        """Return the schema that `to_json` wrote, also after a trip through JSON text.
+        """Return the schema that `to_json` wrote.
 
         Raises:
             ArgumentError: one of another version.

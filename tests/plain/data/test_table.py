@@ -462,6 +462,7 @@ columns = st.builds(
 def test_a_schema_survives_json(columns, target):
     schema = TableSchema(columns, target, "mean", ReadOptions(";", ",", "latin-1", False))
     assert TableSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+    assert TableSchema.from_json(schema.to_json()) == schema
 
 
 def test_a_schema_of_another_version_is_refused():
