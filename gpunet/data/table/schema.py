@@ -100,7 +100,10 @@ class TableSchema:
         center = np.mean if missing == "mean" else np.median
         frame = table.frame if rows is None else table.frame.iloc[rows]
         fitted = tuple(column.fitted(frame[column.name], center) for column in inferred)
-        return cls(fitted, target, missing, reading or ReadOptions(header=table.header))
+        schema = cls(fitted, target, missing, reading or ReadOptions(header=table.header))
+        if not schema.feature_names:
+            raise DataError(f"{table.name}: no text comes in two training rows, and there are no other columns.")
+        return schema
 
     @classmethod
     def of_numbers(cls, table: Table, target: str = "") -> TableSchema:

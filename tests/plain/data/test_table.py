@@ -175,6 +175,11 @@ def test_a_category_in_one_training_row_alone_counts_as_unknown_so_that_the_unkn
     assert schema.encode(frame)[-1].tolist() == [-1]
 
 
+def test_a_table_of_text_that_never_comes_twice_in_training_rows_is_refused():
+    with pytest.raises(DataError, match="no text comes in two training rows"):
+        fitted(x=[*"abcdefghij"] * 2, rows=np.arange(10))
+
+
 def test_categories_are_those_of_the_training_rows_alone():
     schema, frame = fitted(x=["a", "b", "a", "c"], rows=np.array([0, 1, 2]))
     assert schema.feature_names == ["x=a", "x=b"]
