@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -149,7 +150,7 @@ def own_parts(folder: Path, data: str) -> Parts | None:
 
 def place(data: str) -> str:
     """Return where `data` is from any working folder."""
-    return data if data in ("digits", "-") else str(Path(data).resolve())
+    return data if data in ("digits", "-") else os.path.abspath(data)
 
 
 def flat(dataset: Dataset) -> Dataset:

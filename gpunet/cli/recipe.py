@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gpunet.cli import run
 from gpunet.cli.parts import Parts
@@ -14,7 +14,7 @@ from gpunet.cli.report import chosen_metrics
 from gpunet.cli.run import Settings
 from gpunet.data import Dataset, Standardizer
 from gpunet.data.class_weights import ClassWeights
-from gpunet.errors import ArgumentError, DataError
+from gpunet.errors import ArgumentError, DataError, ModelFileError
 from gpunet.losses import LOSSES_BY_NAME, CrossEntropyLoss, Loss
 from gpunet.models import MLP, Model, Sequential, tabular_mlp
 from gpunet.optimizers import OPTIMIZERS, Optimizer
@@ -38,10 +38,34 @@ def open_trainer(
 ) -> Trainer:
     """Return the trainer of the checkpoint in the run's folder, or a new one where there is none yet."""
     checkpoint = folder / run.CHECKPOINT
-    if checkpoint.exists():
-        metrics = chosen_metrics(train.task, settings.metric)
-        return Trainer.resume(checkpoint, callbacks=callbacks, metrics=metrics, distributed=distributed)
-    return new_trainer(settings, train, callbacks, distributed)
+    if not checkpoint.exists():
+        return new_trainer(settings, train, callbacks, distributed)
+    metrics = chosen_metrics(train.task, settings.metric)
+    trainer = Trainer.resume(checkpoint, callbacks=callbacks, metrics=metrics, distributed=distributed)
+    _check_agreement(checkpoint, _told(trainer), _told(new_trainer(settings, train, [], None)))
+    return trainer
+
+
+def _told(trainer: Trainer) -> dict[str, Any]:
+    """Return what the settings of a run decide about a trainer."""
+    return {
+        "layers": [repr(layer) for layer in trainer.model.leaves().values()],
+        "loss": type(trainer.loss).__name__,
+        "optimizer": type(trainer.optimizer).__name__,
+        **{name: value for name, value in trainer.optimizer.config().items() if name != "lr"},
+        "seed": trainer.seed,
+        "classes": trainer.model.classes,
+    }
+
+
+def _check_agreement(checkpoint: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse a checkpoint that was not made by the settings next to it."""
+    for name, value in expected.items():
+        if found[name] != value:
+            raise ModelFileError(
+                f"{checkpoint}: its {name} is {found[name]}, but by {run.CONFIG} it would be {value}; one of the two "
+                "files is of another run."
+            )
 
 
 def new_trainer(

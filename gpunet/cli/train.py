@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from click.core import ParameterSource
@@ -26,6 +28,7 @@ from gpunet.cli.train_options import training_options
 from gpunet.device import use_device
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 from gpunet.files import write_bytes
+from gpunet.locks import claimed
 from gpunet.models import Sequential
 from gpunet.training import EarlyStopping, ProgressBar, Trainer
 from gpunet.training.batch_sizes import batch_sizes
@@ -75,18 +78,33 @@ def train(
     if not ranks.main:
         sys.stdout = sys.stderr = io.StringIO()  # rank 0 speaks for all
     ranks.refuse_differences(ctx.params)
-    settings, folder = ranks.on_main(
-        lambda: _new_run(options, out) if resume is None else (_resumed(ctx, resume), resume)
-    )
-    say = (lambda text: None) if as_json else click.echo
-    if folds is not None:
-        if ranks.size > 1 or resume is not None:
+    with ExitStack() as claims:
+        settings, folder = ranks.on_main(lambda: _opened(ctx, claims, options, out, resume))
+        if folds is None:
+            _train(ctx, settings, folder, ranks, distributed, as_json)
+        elif ranks.size > 1 or resume is not None:
             raise click.UsageError("--folds: not with --resume, nor with several ranks.")
-        with use_device(settings.device):
-            line = cross_validate(settings, folds, folder, say)
-        if as_json:
-            click.echo(line)
-        return
+        else:
+            with use_device(settings.device):
+                line = cross_validate(settings, folds, folder, _silent if as_json else click.echo)
+            if as_json:
+                click.echo(line)
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+def _train(
+    ctx: click.Context,
+    settings: Settings,
+    folder: Path,
+    ranks: Ranks,
+    distributed: Literal["mpi"] | None,
+    as_json: bool,
+) -> None:
+    """Train, leave the files of the run in its folder, and print what came of it."""
+    say = _silent if as_json else click.echo
     with ranks.together(), use_device(ranks.local_device(settings.device)):
         say(f"device  {described_device(settings.device)}" + (f"; {ranks.size} ranks" if ranks.size > 1 else ""))
         parts = load_parts(settings)
@@ -94,17 +112,12 @@ def train(
         if settings.sha256 not in (None, sha256):
             raise DataError(f"{settings.data}: changed since the run began; put the old data back, or begin a new run.")
         settings = replace(settings, sha256=sha256)
-        say(f"data    {_described(parts)}")
-        if hint := rare_classes(parts["train"]):
-            click.echo(hint, err=True)
-        if parts["train"].schema is not None:
-            say(f"read    {parts['train'].found}\n\n{parts['train'].schema.describe()}")
-        say("")
+        _describe(parts, say)
         stopper, callbacks = recipe.callbacks(settings, folder)
         bar = [ProgressBar()] if sys.stderr.isatty() and not as_json else []
         trainer = recipe.open_trainer(settings, folder, parts["train"], [*bar, *callbacks], distributed)
         assert isinstance(trainer.model, Sequential)  # a run trains an MLP
-        if resume is None:  # before there is a file
+        if trainer.epoch == 0:  # before there is a file
             for count in batch_sizes(len(parts["train"].X), 0, settings.batch_size):
                 ranks.rows(count)
         say(f"{trainer.model.summary()}\n")
@@ -124,6 +137,19 @@ def train(
     if trainer.history.stopped == "non-finite loss":
         click.echo("Error: the loss became infinite or NaN; the last finite weights are kept. Lower --lr.", err=True)
         ctx.exit(1)
+
+
+def _describe(parts: Parts, say: Callable[[str], None]) -> None:
+    """Print what the data are, and on standard error which classes are rare."""
+    train = parts["train"]
+    kind = "values to predict" if train.classes is None else f"{len(train.classes)} classes"
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    say(f"data    {train.name}: {train.X.shape[1]} features, {kind}; {sizes}")
+    if hint := rare_classes(train):
+        click.echo(hint, err=True)
+    if train.schema is not None:
+        say(f"read    {train.found}\n\n{train.schema.describe()}")
+    say("")
 
 
 def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as_json: bool) -> None:
@@ -146,17 +172,30 @@ def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as
         click.echo(warning, err=True)
 
 
-def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]:
-    """Return the settings of a new run and its folder, which does not exist yet or is empty."""
-    data = options["data"]
-    if data is None:
-        raise click.UsageError("give DATA, such as digits, or --resume RUN.")
-    name = "stdin" if data == "-" else Path(data).resolve().stem
-    folder = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
-    if folder.exists() and any(folder.iterdir()):
+def _opened(
+    ctx: click.Context, claims: ExitStack, options: dict[str, Any], out: Path | None, resume: Path | None
+) -> tuple[Settings, Path]:
+    """Return the settings of a run and its folder, claimed for this process: a new one is empty."""
+    if resume is not None:
+        settings = _resumed(ctx, resume)
+        claims.enter_context(claimed(resume))
+        return settings, resume
+    settings, folder = _new_run(options, out)
+    claims.enter_context(claimed(folder))
+    if any(not file.name.endswith((".tmp", ".lock")) for file in folder.iterdir()):  # what a killed process leaves
         raise ArgumentError(
             f"--out {folder}: not empty; choose another folder, or resume with {run.resume_command(folder)}"
         )
+    return settings, folder
+
+
+def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]:
+    """Return the settings of a new run and its folder."""
+    data = options["data"]
+    if data is None:
+        raise click.UsageError("give DATA, such as digits, or --resume RUN.")
+    name = "stdin" if data == "-" else Path(os.path.abspath(data)).stem
+    folder = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     if options.pop("no_early_stopping"):
         options["patience"] = None
     lr = LEARNING_RATES[options["optimizer"]] if options["lr"] is None else options["lr"]
@@ -188,10 +227,3 @@ def _fit(trainer: Trainer, settings: Settings, parts: Parts, stopper: EarlyStopp
         stopper.on_fit_end(trainer)  # puts the best weights back, which the checkpoint holds beside the last ones
         return
     recipe.fit(trainer, settings, parts, left)
-
-
-def _described(parts: Parts) -> str:
-    first = parts["train"]
-    kind = "values to predict" if first.classes is None else f"{len(first.classes)} classes"
-    sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    return f"{first.name}: {first.X.shape[1]} features, {kind}; {sizes}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gpunet.errors import DataError
+from gpunet.files import check_regular
 
 GZIP = b"\x1f\x8b"
 MOST_EXPANSION = 200
@@ -75,6 +76,8 @@ class Source:
             DataError: the file cannot be read, or takes more than the memory.
         """
         try:
+            if not self.is_standard_input:
+                check_regular(self.path)
             if self.size > self.limit:
                 raise self.too_large()
             if self.is_packed:

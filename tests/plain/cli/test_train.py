@@ -548,3 +548,51 @@ def test_folds_take_no_other_test_part(refused, flowers, tmp_path, given):
 @pytest.mark.parametrize("given", [("--validation", 1), ("--test", -0.1), ("--validation", 0), ("--class-weight", "a")])
 def test_shares_and_weights_that_make_no_sense_are_refused(invoke, flowers, given):
     assert invoke("train", flowers, *given).exit_code == 2
+
+
+def test_two_runs_that_start_at_once_on_one_folder_do_not_mix_their_files(tmp_path):
+    command = [sys.executable, "-m", "gpunet", "train", "digits", "--hidden", "8", "--epochs", "3", "--device", "cpu"]
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        processes = [
+            subprocess.Popen(
+                [*command, "--seed", str(seed), "--out", str(folder)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for seed in (1, 2)
+        ]
+        errors = [process.communicate(timeout=120)[1] for process in processes]
+        assert sorted(process.returncode for process in processes) == [0, 1]
+        winner = [process.returncode for process in processes].index(0)
+        assert str(folder) in errors[1 - winner]
+        assert json.loads((folder / "config.json").read_text())["seed"] == 1 + winner
+        assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
+        assert gn.Trainer.resume(folder / "checkpoint.safetensors").seed == 1 + winner
+
+
+def test_a_run_that_is_being_written_is_not_resumed_by_another_process(invoke, refused, flowers, tmp_path):
+    from gpunet.locks import claimed
+
+    invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run")
+    with claimed(tmp_path / "run"):
+        message = refused("train", "--resume", tmp_path / "run", "--epochs", 2)
+    assert "another process writes into this folder" in message
+    assert invoke("train", "--resume", tmp_path / "run", "--epochs", 2).exit_code == 0
+
+
+def test_a_folder_of_a_process_that_was_killed_before_it_had_settings_can_be_started_again(invoke, flowers, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.0123456789abcdef.tmp").write_text('{"data": "dig')
+    assert invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
+
+
+@pytest.mark.parametrize(("name", "value"), [("hidden", [9]), ("optimizer", "SGD"), ("seed", 7), ("dropout", 0.5)])
+def test_a_checkpoint_of_other_settings_is_refused_with_the_difference(invoke, refused, flowers, tmp_path, name, value):
+    invoke("train", flowers, "--hidden", 8, "--epochs", 1, "--out", tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    message = refused("train", "--resume", tmp_path / "run", "--epochs", 2, "--json")
+    assert "checkpoint.safetensors" in message
+    assert "by config.json it would be" in message
