@@ -51,8 +51,11 @@ def main(rounds: int = 7) -> int:
 
 
 def write(path: Path) -> None:
+    """Write the table, and check that both read the same."""
     import numpy as np
     import pandas
+
+    from gpunet.data import read_table
 
     rng = np.random.default_rng(0)
     columns: dict[str, object] = {f"number {i}": rng.normal(size=ROWS).round(4) for i in range(12)}
@@ -62,6 +65,7 @@ def write(path: Path) -> None:
     }
     columns |= {f"category {i}": rng.choice(["red", "green", "blue", "yellow"], ROWS) for i in range(2)}
     pandas.DataFrame(columns | {"class": rng.choice(["yes", "no"], ROWS)}).to_csv(path, index=False)
+    pandas.testing.assert_frame_equal(read_table(path).frame, pandas.read_csv(path))
 
 
 def measured(kind: str, path: Path) -> tuple[float, float]:

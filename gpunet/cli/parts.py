@@ -101,8 +101,12 @@ def labelled_like(
     kind = kind_of(data)
     if kind == "table" and schema is not None:
         return schema.read_labelled(data, classes)
-    whole = load(data, task=task if kind in ("table", ".npz") else None)
-    part = flat(whole if whole.test is None else whole.test)
+    if kind == "table":
+        table = LabelledTable.read(data, None, task)
+        part = Dataset(TableSchema.of_numbers(table.table, table.target).encode(table.table), table.y, table.classes)
+    else:
+        whole = load(data, task=task if kind == ".npz" else None)
+        part = flat(whole if whole.test is None else whole.test)
     if part.classes is None:
         return part.X, part.y
     if classes is None:

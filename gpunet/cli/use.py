@@ -7,14 +7,13 @@ import io
 from pathlib import Path
 
 import click
-import numpy as np
 
 from gpunet.cli.options import device_option, json_line, json_option, results_table
 from gpunet.cli.parts import labelled_like, own_parts
 from gpunet.cli.report import class_scores, score
 from gpunet.cli.run import open_model
 from gpunet.cli.table import names_of
-from gpunet.data import Column, Table, TableSchema, Task, read_table
+from gpunet.data import TableSchema, Task, read_table
 from gpunet.data.labels import listing
 from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
@@ -81,7 +80,7 @@ def predict(
     table = read_table(input_path, text=keep) if schema is None else schema.open(input_path, keep)
     if unknown := [name for name in keep if name not in table.frame]:
         raise DataError(f"--keep: {input_path} has no column {listing(unknown)}; it has {listing([*table.frame])}.")
-    X = _unnamed(table) if schema is None else schema.encode(table)
+    X = (schema or TableSchema.of_numbers(table)).encode(table)
     predictions = model.predict(X)
     names, columns = [*keep], [table.frame[name].fillna("") for name in keep]
     if predictions.ndim > 1:
@@ -101,9 +100,3 @@ def predict(
         click.echo(text.getvalue(), nl=False)
     else:
         write_bytes(out, text.getvalue().encode())
-
-
-def _unnamed(table: Table) -> np.ndarray:
-    """Return the numbers of a table whose columns are the features, whatever their names."""
-    columns = tuple(Column(str(name)) for name in table.frame.columns)
-    return TableSchema(columns, target="", missing="error").encode(table)

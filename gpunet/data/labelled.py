@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from gpunet.data.dataset import Dataset
-from gpunet.data.labels import Task, encode_target, infer_task, listing
+from gpunet.data.labels import Task, listing
 from gpunet.data.table.columns import Role
-from gpunet.data.table.inferring import unreadable
-from gpunet.data.table.reading import Table, read_table
-from gpunet.data.table.schema import Missing, TableSchema, check_no_target_missing
+from gpunet.data.table.reading import read_table
+from gpunet.data.table.schema import Missing, TableSchema
 from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
-from gpunet.data.table.values import numbers, texts
-from gpunet.errors import DataError
+from gpunet.data.table.tables import Table
+from gpunet.data.table.targets import new_targets
+from gpunet.errors import DataError, GpunetWarning
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class LabelledTable:
         target = table.frame.columns[-1] if target is None else target
         if target not in table.frame:
             raise DataError(f"{table.name}: no column {target!r}; the columns are {listing([*table.frame.columns])}.")
-        y, classes = _targets(table, target, task)
+        y, classes = new_targets(table, target, task)
         whole = cls(table, target, y, classes, options)
         return whole._complete() if options.missing == "drop" else whole
 
@@ -97,33 +98,10 @@ class LabelledTable:
         )
 
     def _complete(self) -> LabelledTable:
-        """Return the rows that lack no number."""
-        rows = self._schema(None).complete(self.table)
+        """Return the rows that lack no number and no date."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GpunetWarning)  # which `dataset` gives
+            rows = self._schema(None).complete(self.table)
         if not len(rows):
             raise DataError(f"{self.table.name}: every row lacks a number or a date; with 'drop' none is left.")
         return LabelledTable(self.table.take(rows), self.target, self.y[rows], self.classes, self.options)
-
-
-def _targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return the targets and the class names of a table."""
-    series = table.frame[name]
-    codes, distinct = texts(series)
-    check_no_target_missing(table, name, codes < 0)
-    read = numbers(series)
-    slips = len(set(codes[read.bad].tolist()))
-    is_text = slips > 0
-    if task == "regression" and slips:
-        raise unreadable(table, name, read.bad, "is not a finite number", "regression needs numbers")
-    if slips and task is None and slips < len(distinct) / 2:
-        raise unreadable(
-            table, name, read.bad, "is not a finite number, as most are", "mend it, or say --task classification"
-        )
-    values = np.array(distinct)[codes] if is_text and task != "regression" else read.numbers
-    if len(distinct) == 1:
-        raise DataError(f"{table.name}: the target {name!r} is {distinct[0]!r} in all rows; there is nothing to learn.")
-    if is_text and (task or infer_task(values)) == "classification" and len(distinct) > max(len(codes) / 2, 20):
-        raise DataError(
-            f"{table.name}: the target {name!r} has {len(distinct)} distinct texts in {len(codes)} rows, which are no "
-            "classes; choose another target."
-        )
-    return encode_target(values, task)

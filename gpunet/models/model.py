@@ -31,7 +31,7 @@ class Model(Layer):
         classes: the names of the classes, or None.
         input_scaler: the standardisation that raw features go through, or None.
         target_scaler: the standardisation that targets went through in training, or None.
-        schema: how a CSV file's columns become features, or None.
+        schema: how the columns of a table become features, or None.
     """
 
     outside_the_step = frozenset(("task", "classes", "input_scaler", "target_scaler", "schema"))

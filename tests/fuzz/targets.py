@@ -196,6 +196,17 @@ def _read_idx(path: Path) -> None:
     gn.data.load(folder)
 
 
+def _csv(path: Path) -> None:
+    rows = "".join(f"{i}.5,{'abc'[i % 3]},2020-01-{i + 1:02},{'pq'[i % 2]}\n" for i in range(12))
+    path.write_text(f'"a number",text,date,class\n{rows}')
+
+
+def _read_csv(path: Path) -> None:
+    data = gn.data.LabelledTable.read(path, None, None).dataset()
+    data.schema.read_labelled(path, data.classes)
+    data.schema.describe()
+
+
 TARGETS = [
     *(
         Target(f"model of {build.__name__.removeprefix('_')}", _saved(build), _change_contents("model"), _load)
@@ -226,5 +237,6 @@ TARGETS = [
     ),
     Target("npz", _npz, _change_npz, gn.data.load),
     Target("bytes of an npz", _npz, _change_bytes, gn.data.load),
+    Target("bytes of a table", _csv, _change_bytes, _read_csv),
     Target("bytes of an IDX file", lambda path: path.write_bytes(_idx(3)), _change_bytes, _read_idx),
 ]

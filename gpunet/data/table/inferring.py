@@ -9,18 +9,24 @@ import numpy as np
 
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
-from gpunet.data.table.reading import Table
-from gpunet.data.table.values import MISSING, Values, dates, is_date, is_number, numbers, texts
+from gpunet.data.table.describing import shortened
+from gpunet.data.table.tables import Table
+from gpunet.data.table.values import Values, dates, is_date, is_number, numbers, parse_number, texts
 from gpunet.errors import DataError
 
 FEW_SLIPS = 0.2
 """Where so large a share of a column's distinct texts, or less, are no numbers, they are slips and no categories."""
 
+SAMPLE = 100
+"""Distinct texts of a column, of which one at least is a number where most are."""
+
+LONGEST_VALUE = 20
+"""Characters of an example."""
+
 LEAST_IDENTIFIERS = 10
 """Rows of a column that is taken for an identifier, at least: a smaller table may have no value twice by chance."""
 
-_IDENTIFIER = re.compile(r"(.*[ _.-])?(id|key|no|nr|uuid|index|row)|.*[a-z](Id|ID|No|Nr)|Unnamed: \d+", re.IGNORECASE)
-_CAMEL = re.compile(r".*[a-z](Id|ID|No|Nr)")
+_IDENTIFIER = re.compile(r"(?i:(.*[ _.-])?(id|key|no|nr|uuid|index|row)|unnamed: \d+)|.*[a-z](Id|ID|No|Nr)")
 
 
 def infer(table: Table, name: str, asked: Role | None = None) -> Column:
@@ -56,14 +62,16 @@ def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) ->
     if not distinct:
         return Column(name, "ignored", "has no value")
     if len(distinct) == 1 and complete:
-        return Column(name, "ignored", f"has one value, {_short(distinct[0])!r}")
-    read = numbers(series)
-    slips = len(set(codes[read.bad[np.isnan(read.numbers[read.bad])]].tolist()))  # others are too large
-    if not slips:
-        example = next(text for text in distinct if text.lower() not in MISSING)
-        return _of_numbers(table, Column(name, "number", f"numbers such as {_short(example)!r}", read.form), read)
-    if slips <= max(FEW_SLIPS * len(distinct), 1) and slips < len(distinct) - slips:
-        raise unreadable(table, name, read.bad, "is not a number, as most are", f"mend it, or say --as {name}=category")
+        return Column(name, "ignored", f"has one value, {shortened(distinct[0], LONGEST_VALUE)!r}")
+    if any(parse_number(text, decimal) is not None for text in distinct[:SAMPLE] for decimal in ".,"):
+        read = numbers(series)
+        text = slips(read)
+        if not len(text):
+            example = f"numbers such as {shortened(distinct[0], LONGEST_VALUE)!r}"
+            return _of_numbers(table, Column(name, "number", example, read.form), read)
+        if are_few(text, codes):
+            remedy = f"mend it, or say --as {name}=category"
+            raise unreadable(table, name, text, "is not a number, as most are", remedy)
     days = dates(series)
     if days is not None:
         return _numeric(table, Column(name, "date", f"dates, {days.form}", days.form))
@@ -72,6 +80,23 @@ def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) ->
         what = "no text twice" if len(distinct) == rows else f"{len(distinct)} texts in {rows} rows"
         return Column(name, "ignored", f"{what}, as an identifier")
     return Column(name, "category", _count(distinct))
+
+
+def slips(read: Values) -> np.ndarray:
+    """Return the rows of a column of numbers that hold text; other bad ones are too large."""
+    rows: np.ndarray = read.bad[np.isnan(read.numbers[read.bad])]
+    return rows
+
+
+def are_few(rows: np.ndarray, codes: np.ndarray) -> bool:
+    """Return whether text in some rows of a column of numbers is a slip, and no category among others.
+
+    Args:
+        rows: the rows with text.
+        codes: the distinct values of all rows, as indices.
+    """
+    different, distinct = len(set(codes[rows].tolist())), int(codes.max()) + 1
+    return len(rows) < len(codes) / 2 and different <= max(FEW_SLIPS * distinct, 1) and different < distinct / 2
 
 
 def _of_numbers(table: Table, column: Column, values: Values) -> Column:
@@ -83,11 +108,9 @@ def _of_numbers(table: Table, column: Column, values: Values) -> Column:
     if (n == n[0]).all():
         return Column(column.name, "ignored", f"has one value, {n[0]:g}")
     if len(n) >= LEAST_IDENTIFIERS and (n == np.floor(n)).all():
-        ordered = np.sort(n)
-        gaps = np.diff(ordered)
-        if (gaps == 1).all():
+        if n[0] in (0, 1) and (np.diff(n) == 1).all():
             return Column(column.name, "ignored", "a running number")
-        if gaps.all() and (_IDENTIFIER.fullmatch(column.name) or _CAMEL.fullmatch(column.name)):
+        if _IDENTIFIER.fullmatch(column.name) and np.diff(np.sort(n)).all():
             return Column(column.name, "ignored", "no number twice, and the name of an identifier")
     return column
 
@@ -120,8 +143,8 @@ def described(table: Table, name: str, rows: Iterable[int]) -> str:
 
 
 def _count(distinct: list[str]) -> str:
-    return listing([_short(text) for text in distinct]) if len(distinct) <= 3 else f"{len(distinct)} texts"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 20 else f"{text[:19]}…"
+    return (
+        listing([shortened(text, LONGEST_VALUE) for text in distinct])
+        if len(distinct) <= 3
+        else f"{len(distinct)} texts"
+    )

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,11 @@ MOST_EXPANSION = 200
 
 UNPACKED_FREELY = 2**26
 """Bytes that a packed file of any size may take."""
+
+READING = 2
+"""So many times its size takes the reading of a text of numbers; of other texts more."""
+
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
@@ -60,19 +66,19 @@ class Source:
     @property
     def limit(self) -> int:
         """The most bytes of text that are read from it."""
-        most = max(UNPACKED_FREELY, MOST_EXPANSION * self.size) if self.is_packed else memory()
-        return min(most, memory())
+        most = max(UNPACKED_FREELY, MOST_EXPANSION * self.size) if self.is_packed else sys.maxsize
+        return min(most, memory() // READING)
 
     def open(self) -> BinaryIO:
         """Return the unpacked bytes, from their beginning.
 
         Raises:
-            DataError: the file cannot be read, or is larger than memory.
+            DataError: the file cannot be read, or takes more than the memory.
         """
         try:
             if not self.is_standard_input:
                 check_regular(self.path)
-            if self.size > memory():
+            if self.size > self.limit:
                 raise self.too_large()
             if self.is_packed:
                 return cast(BinaryIO, gzip.open(io.BytesIO(self._given) if self.is_standard_input else self.path))
@@ -82,14 +88,14 @@ class Source:
 
     def too_large(self) -> DataError:
         """Return the error for a file whose text is larger than `limit`."""
-        if self.is_packed and self.limit < memory():
+        if self.is_packed and self.limit < memory() // READING:
             return DataError(
                 f"{self.name}: unpacks to more than {MOST_EXPANSION} times its size, as no usual table does; unpack it "
                 "yourself if it is right."
             )
         return DataError(
-            f"{self.name}: larger than this machine's memory ({memory() / 2**30:.1f} GiB); take a part of its rows, or "
-            "convert it to .npy files, which np.load(path, mmap_mode='r') gives to Trainer.fit."
+            f"{self.name}: reading it takes more than the memory ({memory() / 2**30:.1f} GiB); take a part of its "
+            "rows, or convert it to .npy files, which np.load(path, mmap_mode='r') gives to Trainer.fit."
         )
 
     def _open_raw(self) -> BinaryIO:
@@ -101,8 +107,11 @@ UNPACKING_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 def memory() -> int:
-    """Return the bytes of this machine's memory; the largest integer where the system doesn't tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return sys.maxsize
+    """Return the bytes of this machine's memory, or of its container's; the largest integer where neither is known."""
+    limits = [sys.maxsize]
+    with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in CONTAINER_LIMITS:
+        with suppress(ValueError, OSError):
+            limits.append(int(Path(path).read_text()))
+    return min(limits)

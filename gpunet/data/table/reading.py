@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 from gpunet.data.table.opening import UNPACKING_ERRORS, Source
 from gpunet.data.table.sniffing import AS_FOUND, ENCODINGS, SAMPLE, Format, ReadOptions, no_data, sniff
+from gpunet.data.table.tables import Table, of_frame
 from gpunet.data.table.values import MISSING
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
@@ -22,55 +23,9 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 _MISSING = sorted({form for text in MISSING for form in (text, text.upper(), text.title())} | {"NaN", "n/a"})
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Table:
-    """A table as it was read.
-
-    Attributes:
-        frame: the pandas data frame, its columns named by text.
-        name: what an error calls it: the file.
-        found: how the file was read, in one line; "" for a data frame.
-        header: whether the columns have names of their own.
-        line: the line of a text file on which a row ends; None for other sources.
-    """
-
-    frame: Any
-    name: str
-    found: str = ""
-    header: bool = True
-    line: Callable[[int], int] | None = None
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def take(self, rows: Any) -> Table:
-        """Return some of the rows, by their positions."""
-        return replace(self, frame=self.frame.iloc[rows])
-
-    def place(self, row: int) -> str:
-        """Return where a row is, for an error: its line, or its number from 0 on."""
-        label = self.frame.index[row]
-        return f"row {label}" if self.line is None else f"line {self.line(int(label))}"
-
-
 def is_table(source: str | Path) -> bool:
     """Return whether a source is named as a table's file, or is standard input."""
     return str(source) == "-" or str(source).lower().endswith(SUFFIXES)
-
-
-def as_table(value: Any) -> Table:
-    """Return a data frame of pandas, polars or pyarrow as a table; a table as it is.
-
-    Raises:
-        ArgumentError: something else.
-        DataError: columns of the same name.
-    """
-    if isinstance(value, Table):
-        return value
-    frame = value.to_pandas() if hasattr(type(value), "to_pandas") else value
-    if not hasattr(type(frame), "iloc") or not hasattr(frame, "columns"):
-        raise ArgumentError(f"expected a data frame or a table, got {type(value).__name__}.")
-    return _of_frame(frame, "the data frame")
 
 
 def read_table(
@@ -118,14 +73,6 @@ def pandas_module() -> Any:
     return pandas
 
 
-def _of_frame(frame: Any, name: str) -> Table:
-    frame = frame.rename(columns=str)
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise DataError(f"{name}: two columns are named {twice!r}; rename one.")
-    return Table(frame.reset_index(drop=True), name)
-
-
 def _read_parquet(path: Path) -> Table:
     pandas = pandas_module()
     try:
@@ -141,7 +88,7 @@ def _read_parquet(path: Path) -> Table:
         raise DataError(f"{path}: cannot be read as parquet ({error}).") from error
     if not len(frame):
         raise no_data(str(path))
-    return replace(_of_frame(frame, str(path)), found="parquet")
+    return replace(of_frame(frame, str(path)), found="parquet")
 
 
 class _Rows(io.TextIOBase):
@@ -214,11 +161,12 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
     except pandas.errors.ParserError as error:
         _check_widths(source, format)
         raise DataError(f"{source.name}: not CSV ({error}).") from None
-    last = frame[format.names[-1]]
-    if len(format.names) > 1 and last.isna().any():  # pandas fills up short rows
+    without_last = frame[frame[format.names[-1]].isna()]
+    if len(format.names) > 1 and len(without_last):  # pandas fills up short rows
         if not _all_cells(source, format, len(frame)):
             _check_widths(source, format)
-        frame = frame[frame.notna().any(axis=1)]
+        blank = without_last.index[without_last.isna().all(axis=1)]
+        frame = frame.drop(index=blank) if len(blank) else frame
     empty = [format.names[i] for i in format.unnamed if frame[format.names[i]].isna().all()]
     frame = frame.drop(columns=empty) if empty else frame
     if not len(frame):
@@ -227,13 +175,14 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
 
 
 def _all_cells(source: Source, format: Format, rows: int) -> bool:
-    """Return whether so many rows surely have all their cells, none of which has a separator: a quick look."""
-    separators, quotes = 0, 0
+    """Return whether so many rows have all their cells, by a quick look: the separators outside of quotes."""
+    separators, inside = 0, 0
     with _open_text(source, format) as text:
         while part := text.read(SAMPLE):
-            separators += part.count(format.sep)
-            quotes += part.count('"')
-    return not quotes and separators == rows * (len(format.names) - 1)
+            pieces = part.split('"')
+            separators += "".join(pieces[inside::2]).count(format.sep)
+            inside = (inside + len(pieces) - 1) % 2
+    return separators == rows * (len(format.names) - 1)
 
 
 def _cells(source: Source, format: Format) -> Iterator[tuple[int, list[str]]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,17 +13,18 @@ import numpy as np
 
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column, Role
-from gpunet.data.table.inferring import described, infer, unreadable
-from gpunet.data.table.reading import Table, as_table, read_table
+from gpunet.data.table.describing import described_columns, ignored_columns
+from gpunet.data.table.inferring import described, infer
+from gpunet.data.table.reading import read_table
 from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
-from gpunet.data.table.values import canonical, numbers, texts
+from gpunet.data.table.tables import Table, as_table
+from gpunet.data.table.targets import known_targets
 from gpunet.errors import ArgumentError, DataError, GpunetWarning
 from gpunet.formats import read_as
 
 Missing: TypeAlias = Literal["median", "mean", "drop", "error"]
 
 VERSION = 2
-MOST_LINES = 40
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,24 @@ class TableSchema:
         if not any(column.role != "ignored" for column in inferred):
             raise DataError(
                 f"{table.name}: no column to learn from beside the target {target!r}"
-                + (f" ({_reasons(inferred)})." if inferred else "; the separator may be another one (--sep).")
+                + (f"; {ignored_columns(inferred)}" if inferred else "; the separator may be another one (--sep).")
             )
-        _warn(table, [column for column in inferred if column.role == "ignored" and column.name not in asked])
+        ignored = [column for column in inferred if column.role == "ignored" and column.name not in asked]
+        if ignored:
+            warnings.warn(f"{table.name}: {ignored_columns(ignored)}", GpunetWarning, stacklevel=2)
         center = np.mean if missing == "mean" else np.median
         frame = table.frame if rows is None else table.frame.iloc[rows]
         fitted = tuple(column.fitted(frame[column.name], center) for column in inferred)
-        return cls(fitted, target, missing, reading or ReadOptions(header=table.header))
+        schema = cls(fitted, target, missing, reading or ReadOptions(header=table.header))
+        if not schema.feature_names:
+            raise DataError(f"{table.name}: no text comes in two training rows, and there are no other columns.")
+        return schema
+
+    @classmethod
+    def of_numbers(cls, table: Table, target: str = "") -> TableSchema:
+        """Return the schema of a table of numbers, whose columns but the target are features as they are."""
+        columns = tuple(Column(name) for name in table.frame.columns if name != target)
+        return cls(columns, target, "error")
 
     @property
     def features(self) -> list[Column]:
@@ -136,7 +148,7 @@ class TableSchema:
         if self.target not in table.frame:
             raise DataError(f"{table.name}: no column {self.target!r}, the target; evaluating needs it.")
         table = table.take(self.complete(table)) if self.missing == "drop" else table
-        return self.encode(table), self.targets(table, classes)
+        return self.encode(table), known_targets(table, self.target, classes)
 
     def open(self, path: str | Path, as_text: Collection[str] = ()) -> Table:
         """Return the table in a file, or in standard input ("-"), as `encode` takes it.
@@ -200,68 +212,27 @@ class TableSchema:
                 whole &= ~np.isnan(column.read(table.frame[column.name]).numbers)
         return np.flatnonzero(whole)
 
-    def targets(self, table: Table, classes: tuple[str, ...] | None) -> np.ndarray:
-        """Return the targets of a table: indices of their classes, int64 (n,), or values float64 (n,).
-
-        Raises:
-            DataError: targets that are missing, no finite numbers or of no known class; the message names their lines.
-        """
-        name, series = self.target, table.frame[self.target]
-        if classes is None:
-            values, bad, _ = numbers(series)
-            missing = np.isnan(values)
-        else:
-            codes, distinct = texts(series)
-            index = {known: i for i, known in enumerate(classes)}
-            found = [index.get(text, index.get(canonical(text), -1)) for text in distinct]
-            values, missing = np.array([*found, -1])[codes], codes < 0
-            bad = np.flatnonzero((values < 0) & ~missing)
-        if len(bad):
-            problem = "is not a finite number" if classes is None else f"is not among the classes {listing(classes)}"
-            raise unreadable(table, name, bad, problem, "mend it, or leave out the row")
-        check_no_target_missing(table, name, missing)
-        return values
-
     def describe(self) -> str:
         """Return a table for people: each column with its role, why, and how many values are missing."""
-        shown, more = self.columns[:MOST_LINES], Counter(column.role for column in self.columns[MOST_LINES:])
-        rows: list[tuple[str, str, str, str]] = [("column", "role", "why", "missing")]
-        rows += [(c.name, c.role, _reason(c, self.missing), str(c.missing or "")) for c in shown]
-        rows.append((self.target, "target", "", ""))
-        cells = [[_shortened(name, 24), role, _shortened(why, 60), missing] for name, role, why, missing in rows]
-        widths = [max(map(len, cells_of)) for cells_of in zip(*cells, strict=True)]
-        lines = ["  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in cells]
-        if more:
-            lines.insert(-1, f"and {', '.join(f'{count} {role}' for role, count in more.items())}")
-        return "\n".join(lines)
+        return described_columns(self.columns, self.target, self.missing)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the schema as a dictionary that `json.dumps` takes."""
-        return {"version": VERSION, **asdict(self)}
+        """Return the schema as JSON, which `from_json` reads."""
+        schema: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return {"version": VERSION, **schema}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TableSchema:
-        """Return the schema that `to_json` wrote, also after a trip through JSON text.
+        """Return the schema that `to_json` wrote.
 
         Raises:
             ArgumentError: one of another version.
+            ValueError: something is missing, unknown or of another type.
             ValueError: one of another format.
         """
         if data.get("version") != VERSION:
             raise ArgumentError(f"its table schema is of version {data.get('version', 1)}, not {VERSION}; train again.")
         return read_as(cls, {name: value for name, value in data.items() if name != "version"}, "schema")
-
-
-def check_no_target_missing(table: Table, name: str, missing: np.ndarray) -> None:
-    """Raise `DataError` where targets are missing."""
-    rows = np.flatnonzero(missing)
-    if len(rows):
-        places = ", ".join(table.place(row) for row in rows[:3])
-        more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-        raise DataError(
-            f"{table.name}: the target {name!r} has no value in {places}{more}; leave out such rows, or choose another "
-            "target."
-        )
 
 
 def _asked(
@@ -279,28 +250,3 @@ def _asked(
         raise ArgumentError(f"the target {target!r} cannot be dropped.")
     left_out: set[str] = set(drop) | (set(table.frame.columns) - {*columns} if columns else set())
     return {**roles, **dict.fromkeys(left_out, "ignored")}
-
-
-def _warn(table: Table, ignored: list[Column]) -> None:
-    if ignored:
-        text = f"{table.name}: ignored columns: {_reasons(ignored)}. To use one, give it a role (--as NAME=category)."
-        warnings.warn(text, GpunetWarning, stacklevel=3)
-
-
-def _reasons(columns: list[Column]) -> str:
-    more = f" and {len(columns) - 10} more" if len(columns) > 10 else ""
-    return "; ".join(f"{column.name!r} ({column.why})" for column in columns[:10]) + more
-
-
-def _reason(column: Column, missing: Missing) -> str:
-    """Return why a column has its role, and what becomes of it."""
-    if column.role == "category":
-        how = "embedded" if column.embedded else "one-hot"
-        return f"{column.why}; {how}"
-    filled = column.indicator and missing in ("median", "mean")
-    return f"{column.why}; missing: {missing} and indicator" if filled else column.why
-
-
-def _shortened(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -51,8 +51,6 @@ class ReadOptions:
             raise ArgumentError(f"sep={self.sep!r}: give one character, such as ';', or 'tab'.")
         if self.decimal not in (None, ".", ","):
             raise ArgumentError(f"decimal={self.decimal!r}: use '.' or ','.")
-        if self.decimal == "," == self.sep:
-            raise ArgumentError("sep and decimal are both ','; cells of decimal commas are separated by another one.")
         if self.encoding is not None:
             try:
                 codecs.lookup(self.encoding)

@@ -54,7 +54,8 @@ def is_number(series: Any) -> bool:
     """Return whether the dtype of a column is one of real numbers, not of booleans."""
     from pandas.api import types
 
-    return bool(types.is_numeric_dtype(series.dtype) and not types.is_bool_dtype(series.dtype))
+    others = types.is_bool_dtype(series.dtype) or types.is_complex_dtype(series.dtype)
+    return bool(types.is_numeric_dtype(series.dtype) and not others)
 
 
 def is_date(series: Any) -> bool:
@@ -133,7 +134,7 @@ _DAYS = (
 FORMATS = ("ISO", *(day + time for day in _DAYS for time in ("", " %H:%M", " %H:%M:%S")))
 """The formats of dates that are tried, of which the first is taken that reads them all."""
 
-_SAMPLE, _SHARE = 100, 0.8
+_SAMPLE, _SHARE = 20, 0.8
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -188,9 +189,11 @@ def _day(text: str, form: str) -> float:
 
 def _text(value: Any) -> str:
     """Return a value as text: without spaces around it, 3.0 as "3", midnight as a date."""
+    if isinstance(value, str):
+        return value.strip()
     if isinstance(value, datetime):  # pandas' own as well
         return value.isoformat(" ").removesuffix(" 00:00:00")
-    return class_name(value).strip()
+    return class_name(value)
 
 
 def canonical(text: str) -> str:

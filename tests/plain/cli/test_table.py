@@ -241,6 +241,25 @@ def test_without_pandas_a_table_names_the_install_line_and_digits_train(
     assert invoke("train", "digits", "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
 
 
+def test_rows_without_a_number_are_dropped_from_all_parts_if_asked(invoke, titanic, tmp_path):
+    options = ("--target", "Survived", "--missing", "drop", "--epochs", 1, "--out", tmp_path / "run")
+    result = invoke("train", titanic, *options)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("ignored columns") == 1
+    complete = pandas.read_csv(titanic)["Age"].notna().sum()
+    rows = json.loads(invoke("evaluate", tmp_path / "run" / "model.safetensors", titanic, "--json").stdout)["rows"]
+    assert rows == complete
+
+
+def test_a_model_that_was_not_trained_on_a_table_takes_all_columns_of_numbers_as_features(invoke, digits_run, tmp_path):
+    digits = gn.data.digits()  # some pixels are the same in all images
+    header = ",".join([*(f"pixel{i}" for i in range(64)), "digit"])
+    np.savetxt(tmp_path / "digits.csv", np.column_stack([digits.X, digits.y]), "%d", ",", header=header, comments="")
+    answer = json.loads(invoke("evaluate", digits_run[0], tmp_path / "digits.csv", "--json").stdout)
+    assert answer["rows"] == 1797
+    assert answer["accuracy"] > 0.9
+
+
 def test_columns_are_kept_next_to_the_answers_as_they_are_in_the_file(invoke, titanic_run, tmp_path):
     rows = passengers(5, seed=1)
     rows[0]["PassengerId"] = "007"

@@ -74,12 +74,19 @@ def test_a_packed_file_that_unpacks_to_very_much_is_refused_before_memory_is_ful
         read_table(write(packed, "bomb.csv.gz"))
 
 
-def test_a_file_larger_than_memory_is_refused(write, monkeypatch):
+def test_a_file_that_takes_more_than_the_memory_is_refused(write, monkeypatch):
     path, packed = write("x,y\n" + "1,2\n" * 1000), write(gzip.compress(b"x,y\n" + b"1,2\n" * 1000), "data.csv.gz")
     monkeypatch.setattr(opening, "memory", lambda: 1000)
     for source in (path, packed):
-        with pytest.raises(DataError, match=r"larger than this machine's memory .*take a part of its rows"):
+        with pytest.raises(DataError, match=r"reading it takes more than the memory .*take a part of its rows"):
             read_table(source)
+
+
+def test_the_memory_is_that_of_the_container(monkeypatch, tmp_path):
+    (tmp_path / "memory.max").write_text("12345\n")
+    (tmp_path / "unlimited").write_text("max\n")
+    monkeypatch.setattr(opening, "CONTAINER_LIMITS", [tmp_path / name for name in ("unlimited", "memory.max", "none")])
+    assert opening.memory() == 12345
 
 
 def test_pandas_running_out_of_memory_is_the_same_error(write, monkeypatch):
@@ -88,7 +95,7 @@ def test_pandas_running_out_of_memory_is_the_same_error(write, monkeypatch):
 
     path = write("x,y\n1,2\n")
     monkeypatch.setattr(pandas, "read_csv", full)
-    with pytest.raises(DataError, match="larger than this machine's memory"):
+    with pytest.raises(DataError, match="reading it takes more than the memory"):
         read_table(path)
 
 

@@ -1,0 +1,50 @@
+"""A table's schema for people to read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from gpunet.data.table.columns import Column
+
+MOST_LINES = 40
+"""Columns of a description; more are counted."""
+
+MOST_REASONS = 10
+"""Ignored columns that a warning names."""
+
+LONGEST_NAME, LONGEST_REASON = 24, 60
+
+
+def described_columns(columns: Sequence[Column], target: str, missing: str) -> str:
+    """Return a table with a line for each column: its role, why, and how many values are missing."""
+    rows = [(c.name, str(c.role), _reason(c, missing), str(c.missing or "")) for c in columns[:MOST_LINES]]
+    rows = [("column", "role", "why", "missing"), *rows, (target, "target", "", "")]
+    cells = [[shortened(name, LONGEST_NAME), role, shortened(why, LONGEST_REASON), n] for name, role, why, n in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in cells]
+    more = Counter(column.role for column in columns[MOST_LINES:])
+    if more:
+        lines.insert(-1, f"and {', '.join(f'{count} {role}' for role, count in more.items())}")
+    return "\n".join(lines)
+
+
+def ignored_columns(columns: Sequence[Column]) -> str:
+    """Return the sentences that say which columns are ignored, why, and how to use them."""
+    more = f" and {len(columns) - MOST_REASONS} more" if len(columns) > MOST_REASONS else ""
+    reasons = "; ".join(f"{column.name!r} ({column.why})" for column in columns[:MOST_REASONS])
+    return f"ignored columns: {reasons}{more}. To use one, give it a role (--as NAME=number)."
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text on one line, its end cut off where it is longer."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _reason(column: Column, missing: str) -> str:
+    """Return why a column has its role, and what becomes of it."""
+    if column.role == "category":
+        return f"{column.why}; {'embedded' if column.embedded else 'one-hot'}"
+    filled = column.indicator and missing in ("median", "mean")
+    return f"{column.why}; missing: {missing} and indicator" if filled else column.why

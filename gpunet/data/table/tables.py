@@ -1,0 +1,68 @@
+"""A table in memory, whatever it was read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gpunet.errors import ArgumentError, DataError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Table:
+    """A table as it was read.
+
+    Attributes:
+        frame: the pandas data frame, its columns named by text.
+        name: what an error calls it: the file.
+        found: how the file was read, in one line; "" for a data frame.
+        header: whether the columns have names of their own.
+        line: the line of a text file on which a row ends; None for other sources.
+    """
+
+    frame: Any
+    name: str
+    found: str = ""
+    header: bool = True
+    line: Callable[[int], int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def take(self, rows: Any) -> Table:
+        """Return some of the rows, by their positions."""
+        return replace(self, frame=self.frame.iloc[rows])
+
+    def place(self, row: int) -> str:
+        """Return where a row is, for an error: its line, or its number from 0 on."""
+        label = self.frame.index[row]
+        return f"row {label}" if self.line is None else f"line {self.line(int(label))}"
+
+
+def as_table(value: Any) -> Table:
+    """Return a data frame of pandas, polars or pyarrow as a table; a table as it is.
+
+    Raises:
+        ArgumentError: something else.
+        DataError: columns of the same name.
+    """
+    if isinstance(value, Table):
+        return value
+    frame = value.to_pandas() if hasattr(type(value), "to_pandas") else value
+    if not hasattr(type(frame), "iloc") or not hasattr(frame, "columns"):
+        raise ArgumentError(f"expected a data frame or a table, got {type(value).__name__}.")
+    return of_frame(frame, "the data frame")
+
+
+def of_frame(frame: Any, name: str) -> Table:
+    """Return a pandas data frame as a table.
+
+    Raises:
+        DataError: columns of the same name.
+    """
+    frame = frame.rename(columns=str)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"{name}: two columns are named {twice!r}; rename one.")
+    return Table(frame.reset_index(drop=True), name)

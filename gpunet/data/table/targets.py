@@ -1,0 +1,84 @@
+"""The targets of a table: new ones, which tell the classes, and those of known classes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunet.data.labels import Task, encode_target, infer_task, listing
+from gpunet.data.table.inferring import are_few, slips, unreadable
+from gpunet.data.table.tables import Table
+from gpunet.data.table.values import canonical, numbers, texts
+from gpunet.errors import DataError
+
+MOST_UNIQUE = 20
+"""More distinct texts than this are no classes where most of them come once."""
+
+
+def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Return the targets in a column, and their class names; None for regression.
+
+    Args:
+        table: the table.
+        name: the column.
+        task: what the targets are; as `infer_task` decides by default.
+
+    Raises:
+        DataError: targets that are missing, text among numbers, always the same, or unique text; the message names the
+            lines.
+    """
+    series = table.frame[name]
+    codes, distinct = texts(series)
+    _check_none_missing(table, name, codes < 0)
+    read = numbers(series)
+    text = slips(read)
+    if len(read.bad) and (task == "regression" or not len(text)):
+        raise unreadable(table, name, read.bad, "is not a finite number", "mend it, or leave out the row")
+    if len(text) and task is None and are_few(text, codes):
+        raise unreadable(table, name, text, "is not a number, as most are", "mend it, or say --task classification")
+    values = np.array(distinct)[codes] if len(text) else read.numbers
+    if len(distinct) == 1:
+        raise DataError(f"{table.name}: the target {name!r} is {distinct[0]!r} in all rows; there is nothing to learn.")
+    if (
+        len(text)
+        and (task or infer_task(values)) == "classification"
+        and len(distinct) > max(len(codes) / 2, MOST_UNIQUE)
+    ):
+        raise DataError(
+            f"{table.name}: the target {name!r} has {len(distinct)} distinct texts in {len(codes)} rows, which are no "
+            "classes; choose another target."
+        )
+    return encode_target(values, task)
+
+
+def known_targets(table: Table, name: str, classes: tuple[str, ...] | None) -> np.ndarray:
+    """Return the targets in a column: indices of their classes, int64 (n,), or for regression values float64 (n,).
+
+    Raises:
+        DataError: targets that are missing, no finite numbers or of no known class; the message names their lines.
+    """
+    series = table.frame[name]
+    if classes is None:
+        values, bad, _ = numbers(series)
+        missing, problem = np.isnan(values), "is not a finite number"
+    else:
+        codes, distinct = texts(series)
+        index = {known: i for i, known in enumerate(classes)}
+        found = [index.get(text, index.get(canonical(text), -1)) for text in distinct]
+        values, missing = np.array([*found, -1])[codes], codes < 0
+        bad, problem = np.flatnonzero((values < 0) & ~missing), f"is not among the classes {listing(classes)}"
+    if len(bad):
+        raise unreadable(table, name, bad, problem, "mend it, or leave out the row")
+    _check_none_missing(table, name, missing)
+    return values
+
+
+def _check_none_missing(table: Table, name: str, missing: np.ndarray) -> None:
+    """Raise `DataError` where targets are missing."""
+    rows = np.flatnonzero(missing)
+    if len(rows):
+        places = ", ".join(table.place(row) for row in rows[:3])
+        more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+        raise DataError(
+            f"{table.name}: the target {name!r} has no value in {places}{more}; leave out such rows, or choose another "
+            "target."
+        )
