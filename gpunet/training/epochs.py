@@ -148,9 +148,9 @@ class EpochLoop:
             step.seconds = (time.perf_counter() - began) * portion.count / rows
         if skipped and ranks.main:
             warnings.warn(
-                f"epoch {training.epoch + 1}: from step {skipped} of the training on, gradients were not finite, or too "
-                "large for the optimizer; such steps are not applied, and the weights are the last finite ones. Lower the "
-                "learning rate.",
+                f"epoch {training.epoch + 1}: from step {skipped} of the training on, gradients were not finite, or "
+                "too large for the optimizer; such steps are not applied, and the weights are the last finite ones. "
+                "Lower the learning rate.",
                 GpunetWarning,
                 stacklevel=5,
             )
