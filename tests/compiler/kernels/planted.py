@@ -329,7 +329,8 @@ FAULTS = {
         "common.cuh", "    __syncthreads();\n", "    if (threadIdx.x < 32) __syncthreads();\n    __syncthreads();\n",
         total, "barrier"),
     "a maximum of one lane": (
-        "softmax_cross_entropy.cu", "sums.largest = warp_max<LANES>(sums.largest);", "", cross_entropy, "AssertionError"),
+        "softmax_cross_entropy.cu", "sums.largest = warp_max<LANES>(sums.largest);", "",
+        cross_entropy, "AssertionError"),
     "a shuffle in a branch": (
         "cross_entropy.cuh", "product = warp_sum<SPAN>(product);",
         "if (threadIdx.x < 8) product = warp_sum<SPAN>(product);", cross_entropy, "collective|mask|warp"),
