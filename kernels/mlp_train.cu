@@ -130,7 +130,7 @@ struct Training {
     T* loss;
     T* prediction;
     int examples, total, rows, splits, steps;
-    T smoothing, clip, most;
+    T smoothing, clip;
     unsigned long long seed;
     long long begin, first_step;  // places in the order and in the training
     T* shared;
@@ -471,7 +471,7 @@ struct Training {
         return held;
     }
 
-    // Return whether the gradient is finite.
+    // Return whether the gradient is finite, and so is the state that holds its squares.
     template <int WIDTH>
     DEVICE bool update(int place, Held<WIDTH> held, Neighbours<WIDTH> gradient, const Rule& rule) const {
         bool finite = true;
@@ -479,11 +479,12 @@ struct Training {
         for (int j = 0; j < WIDTH; ++j) {
             T& g = gradient.v[j];
             if (clip > T(0)) g = g > clip ? clip : g < -clip ? -clip : g;
-            finite &= g - g == T(0) && g * g <= most;
+            finite &= g - g == T(0);
             T state[2] = {};
 #pragma unroll
             for (int s = 0; s < SLOTS; ++s) state[s] = held.values[s + 1].v[j];
             rule(held.values[0].v[j], g, state[0], state[1]);
+            if constexpr (SLOTS == 2) finite &= state[1] - state[1] == T(0);  // squares may overflow, for good
 #pragma unroll
             for (int s = 0; s < SLOTS; ++s) held.values[s + 1].v[j] = state[s];
         }
@@ -644,7 +645,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
     T* prediction,                   // [rows * outputs]: of the last step
     unsigned long long* arrived,     // [2]: see grid_barrier.cuh; zero before the first launch
     int examples, int total, int inputs, int outputs, int size, int copies, int rate_count, int scratch_size,
-    int rules_size, int rows, int splits, int steps, unsigned long long seed, T smoothing, T clip, T most, long long flops) {
+    int rules_size, int rows, int splits, int steps, unsigned long long seed, T smoothing, T clip, long long flops) {
     alignas(16) __shared__ T shared[SHARED];
     __shared__ Training training;  // not in registers, which the products need
     GridBarrier barrier(arrived);
@@ -652,7 +653,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
     if (threadIdx.x == 0)
         training = {data,     mean,   factor,  labels, targets, weight, class_weight, order, {params, slot, second_slot},
                     other,    grads,  scratch, integers, rules, totals, loss, prediction, examples, total,
-                    rows,     splits, steps, smoothing, clip, most, seed, place ? place[0] : 0, done, shared};
+                    rows,     splits, steps, smoothing, clip, seed, place ? place[0] : 0, done, shared};
     for (int s = flat_thread(); s < steps; s += flat_stride()) {
         const T rate = rates[min(max(done + s - rates_from, 0LL), rate_count - 1LL)];
         reinterpret_cast<Rule*>(rules)[s] = Rule::of(static_cast<T>(done + s + 1), rate, settings);

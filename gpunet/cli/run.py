@@ -126,7 +126,8 @@ def read_test_results(folder: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        return _numbers(read_as(dict[str, Any], parse_json(path.read_bytes())).get("test", {}))
+        results = read_as(dict[str, Any], parse_json(path.read_bytes()))
+        return _numbers(results["test"] if "test" in results else {} if "train" in results else None)
     except ValueError as error:
         raise ModelFileError(f"{path}: not the results of a training run ({error}).") from None
 

@@ -161,7 +161,6 @@ class PersistentExecutor:
         smoothing = loss.label_smoothing if targets is None else 0.0
         total = len(x) if order is None else len(order)
         widths, flops = net.widths, net.flops(step.count)
-        most = step.optimizer.most_squares(params.dtype)
         return KERNEL.prepare(
             (self.blocks,),
             (THREADS,),
@@ -171,7 +170,7 @@ class PersistentExecutor:
             *(step.value, step.prediction, memory["arrived"]),
             *(len(x), total, widths[0], widths[-1], params.size, 1 + len(step.store.slots), progress.rates.shape[1]),
             *(memory["scratch"].size, memory["rules"].size, step.count, net.splits(step.count), steps, step.seed),
-            *(smoothing, step.optimizer.clip_value or 0.0, most, flops),
+            *(smoothing, step.optimizer.clip_value or 0.0, flops),
             options={**self._options, "SOURCE": CTYPES[x.dtype]},
             cooperative=True,
         )
