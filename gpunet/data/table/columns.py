@@ -101,9 +101,11 @@ class Column:
 
     def features(self, values: np.ndarray) -> np.ndarray:
         """Return the features (n, k) float64 of the values that `read` or `indices` returned."""
+        if self.embedded:
+            return values[:, None].astype(np.float64)
         if self.role == "category":
-            compared = -1 if self.embedded else np.arange(len(self.categories))
-            return values[:, None].astype(np.float64) if self.embedded else np.equal.outer(values, compared) * 1.0
+            one_hot: np.ndarray = values[:, None] == np.arange(len(self.categories))
+            return one_hot.astype(np.float64)
         missing = np.isnan(values)
         filled = np.where(missing, self.fill, values)
         parts = [filled]
