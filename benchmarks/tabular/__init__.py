@@ -1,0 +1,1 @@
+"""gpunet's recipe for tables next to other libraries', on real data sets."""
