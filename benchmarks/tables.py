@@ -18,8 +18,9 @@ from benchmarks.gpu_report.runner import SCHEMA, finding
 from benchmarks.gpu_report.section import markdown_table
 from benchmarks.peers import BASE, EPOCHS, manner, versus
 from benchmarks.peers import SCHEMA as PEERS_SCHEMA
-from gpunet.bench.results import Row, read_row
+from gpunet.bench.results import Row
 from gpunet.bench.timing import Spread
+from gpunet.formats import read_as
 
 CHECKOUT = Path(__file__).parents[1]
 RESULTS = CHECKOUT / "benchmarks" / "results"
@@ -63,7 +64,7 @@ KERNELS = (  # section, variant, kernel, what the library path is
 def _kernels(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     """Yield a line for the largest case of some kernels."""
     for section, variant, kernel, library in KERNELS:
-        rows = [read_row(row) for row in report["sections"].get(section, {"rows": []})["rows"]]
+        rows = [read_as(Row, row) for row in report["sections"].get(section, {"rows": []})["rows"]]
         timed = [
             row for row in rows if (row.variant, row.kernel, row.cache) == (variant, kernel, "warm") and row.speedup
         ]

@@ -51,7 +51,7 @@ from gpunet.losses import (
     PoissonNLLLoss,
     QuantileLoss,
 )
-from gpunet.models import MLP, Model, Sequential, load
+from gpunet.models import MLP, Model, Sequential, load, tabular_mlp
 from gpunet.ops.activations import (
     ELU,
     GELU,
@@ -193,6 +193,7 @@ __all__ = [
     "optimizers",
     "register",
     "schedules",
+    "tabular_mlp",
     "to_host",
     "use_device",
 ]

@@ -55,3 +55,10 @@ def listed(choices: Iterable[object]) -> str:
     """Return choices, at least two, for an error message: "'a', 'b' or 'c'"."""
     *others, last = map(repr, choices)
     return f"{', '.join(others)} or {last}"
+
+
+def shortened(text: str, length: int) -> str:
+    """Return `text` cut to its first `length` characters, or its last where `length` is negative, "…" included."""
+    if len(text) <= abs(length):
+        return text
+    return f"{text[: length - 1]}…" if length > 0 else f"…{text[length + 1 :]}"

@@ -20,7 +20,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError, ModelFileError
+from gpunet.formats import parse_json, read_as
 
 VERSION = 1
 
@@ -61,23 +63,27 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
     data = Path(path).read_bytes()
     try:
         arrays = safetensors.numpy.load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        metadata = read_as(dict[str, str], header.get("__metadata__", {}), "metadata")
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(
             f"{path}: not a whole safetensors file ({error}). It was cut off or altered, or it is of another format; "
             "pickled models are never opened."
         ) from None
-    metadata = header.get("__metadata__", {})
     text = metadata.get("gpunet")
     if text is None:
         raise ModelFileError(f"{path}: a safetensors file, but not written by gpunet.")
     if metadata.get("sha256") != _checksum(arrays, text):
         raise ModelFileError(f"{path}: the checksum does not fit: the file was altered after it was written.")
-    description: dict[str, Any] = json.loads(text)
-    if description["version"] != VERSION:
-        raise ModelFileError(f"{path}: format version {description['version']}; this gpunet reads {VERSION}.")
-    if description.get("kind") != kind:
-        raise ModelFileError(f"{path}: holds a {description.get('kind')}, not a {kind}.")
+    try:
+        description = read_as(dict[str, Any], parse_json(text), "description")
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}.") from None
+    version, found = description.get("version"), description.get("kind")
+    if version != VERSION:
+        raise ModelFileError(f"{path}: format version {shown(version)}; this gpunet reads {VERSION}.")
+    if found != kind:
+        raise ModelFileError(f"{path}: holds a {shown(found)}, not a {kind!r}.")
     return arrays, description
 
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from gpunet.errors import ArgumentError, ShapeError
+from gpunet.errors import ArgumentError, OutOfMemoryError, ShapeError
 
 Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], np.ndarray]"
 # a string, since np.random is slow to come
@@ -94,21 +94,63 @@ _INITIALIZERS: dict[str, Initializer] = {
 }
 
 
-_undrawn: ContextVar[bool] = ContextVar("gpunet_undrawn", default=False)
+MOST_ELEMENTS = 2**48
+"""Of a parameter: more fit into no memory, and some products of sizes into no integer of NumPy."""
+
+_undrawn: ContextVar[_Budget | None] = ContextVar("gpunet_undrawn", default=None)
+
+
+class _Budget:
+    """How many elements new parameters may still have."""
+
+    def __init__(self, elements: int):
+        self.elements = elements
+
+    def claim(self, shape: tuple[int, ...]) -> None:
+        self.elements -= math.prod(shape)
+        if self.elements < 0:
+            raise ArgumentError(
+                f"its parameters, one of shape {shape} among them, have far more elements than the file."
+            )
 
 
 @contextmanager
-def undrawn() -> Iterator[None]:
-    """Let new layers begin with zeros inside the block, as their weights are about to be read from a file."""
-    token = _undrawn.set(True)
+def undrawn(elements: int = MOST_ELEMENTS) -> Iterator[None]:
+    """Let new layers begin with zeros inside the block, as their weights are about to be read from a file.
+
+    Args:
+        elements: how many elements the file has: `ArgumentError` for parameters that have more, before they are made.
+    """
+    token = _undrawn.set(_Budget(elements))
     try:
         yield
     finally:
         _undrawn.reset(token)
 
 
-def _zeros(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    return np.zeros(shape)
+def filled(shape: tuple[int, ...], value: float) -> np.ndarray:
+    """Return a parameter of which each element begins with the same value, float64.
+
+    Raises:
+        OutOfMemoryError: it does not fit into memory.
+    """
+    if budget := _undrawn.get():
+        budget.claim(shape)
+    return _allocated(shape, lambda: np.full(shape, value, np.float64))
+
+
+def _allocated(shape: tuple[int, ...], make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return what `make` returns, an array of that shape in memory."""
+    elements = math.prod(shape)
+    try:
+        if elements > MOST_ELEMENTS:
+            raise MemoryError
+        return make()
+    except MemoryError:
+        size = f"{elements * 8 / 2**30:,.0f} GiB" if elements <= MOST_ELEMENTS else "more than any machine has"
+        raise OutOfMemoryError(
+            f"a parameter of shape {shape} needs {size} while it is drawn; make it smaller."
+        ) from None
 
 
 def initializer(init: str | Initializer) -> Initializer:
@@ -118,9 +160,8 @@ def initializer(init: str | Initializer) -> Initializer:
         ArgumentError: neither a known name nor a function.
     """
     if _undrawn.get():
-        return _zeros
-    if callable(init):
-        return init
-    if init in _INITIALIZERS:
-        return _INITIALIZERS[init]
-    raise ArgumentError(f"init={init!r} is no initializer; give a function or one of {', '.join(_INITIALIZERS)}.")
+        return lambda shape, rng: filled(shape, 0)
+    function = init if callable(init) else _INITIALIZERS.get(init)
+    if function is None:
+        raise ArgumentError(f"init={init!r} is no initializer; give a function or one of {', '.join(_INITIALIZERS)}.")
+    return lambda shape, rng: _allocated(shape, lambda: function(shape, rng))

@@ -13,6 +13,7 @@ from typing import Any
 from gpunet.arguments import real, whole
 from gpunet.attributes import Strict
 from gpunet.errors import ArgumentError
+from gpunet.formats import read_as
 from gpunet.registry import Custom, find, register
 
 
@@ -152,8 +153,9 @@ class ReduceLROnPlateau(Schedule):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` returned."""
-        self.best = math.inf if state["best"] is None else state["best"]
-        self.bad_epochs, self.current_lr = state["bad_epochs"], state["current_lr"]
+        self.best = math.inf if state["best"] is None else read_as(float, state["best"], "best")
+        self.bad_epochs = whole("bad_epochs", state["bad_epochs"], 0)
+        self.current_lr = real("current_lr", state["current_lr"], 0, closed="left")
 
 
 @register

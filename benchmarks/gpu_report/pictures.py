@@ -9,7 +9,8 @@ from typing import Any
 
 from gpunet.bench.ceilings import Ceilings
 from gpunet.bench.plot import plot
-from gpunet.bench.results import Report, read_row
+from gpunet.bench.results import Report, Row
+from gpunet.formats import read_as
 
 
 def draw(report: Mapping[str, Any], folder: Path) -> None:
@@ -17,7 +18,7 @@ def draw(report: Mapping[str, Any], folder: Path) -> None:
     if find_spec("matplotlib") is None:
         return
     known = {key: row[key] for row in report["sections"]["machine"]["rows"] for key in row}
-    rows = [read_row(row) for row in report["sections"]["squares"]["rows"]]
+    rows = [read_as(Row, row) for row in report["sections"]["squares"]["rows"]]
     plain = [row for row in rows if (row.variant, row.cache) == ("NN", "warm")]
     if plain and known.get("ceilings"):
         plot(Report(known["environment"], Ceilings(**known["ceilings"]), plain), folder / "matmul")

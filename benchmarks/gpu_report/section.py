@@ -17,9 +17,9 @@ from gpunet.bench.cases import OPS
 from gpunet.bench.ceilings import Ceilings, measure_ceilings
 from gpunet.bench.measure import clock_of, measure_case
 from gpunet.bench.results import Row as BenchRow
-from gpunet.bench.results import read_row
 from gpunet.bench.table import lines
 from gpunet.device import Device, get_device
+from gpunet.formats import read_as
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -121,7 +121,7 @@ def cases_of(op: str, sizes: Iterable[str]) -> Iterator[Case]:
 def show_cases(rows: Sequence[Row]) -> Iterator[str]:
     """Yield the table of `gpunet bench`, one for each operation."""
     by_op: dict[str, list[BenchRow]] = {}
-    for row in map(read_row, rows):
+    for row in (read_as(BenchRow, row) for row in rows):
         by_op.setdefault(row.op, []).append(row)
     for op, of_op in by_op.items():
         yield from (f"{op}, {of_op[0].dtype}:", "", "```")

@@ -10,6 +10,7 @@ from typing import Any
 
 from gpunet.bench.case import Call, Case
 from gpunet.cuda import Kernel, read_source
+from gpunet.cuda.arithmetic import evaluate, parse_arithmetic
 from gpunet.device import Array
 from gpunet.errors import ArgumentError
 
@@ -83,8 +84,8 @@ class OwnKernel:
         return call
 
     def _dimensions(self, expressions: str, known: Mapping[str, Any]) -> tuple[int, ...]:
-        functions = {"__builtins__": {}, "ceil_div": lambda a, b: -(-a // b)}
+        functions = {"ceil_div": lambda a, b: -(-a // b)}
         try:
-            return tuple(map(int, eval(f"({expressions},)", functions, dict(known))))
-        except Exception as error:  # whatever a user may write there
+            return tuple(map(int, evaluate(parse_arithmetic(f"({expressions},)", functions), known, functions)))
+        except (SyntaxError, NameError, ZeroDivisionError, TypeError) as error:
             raise ArgumentError(f"{self.name}: its launch ({expressions}) cannot be worked out: {error}.") from None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from gpunet.arguments import shown
 from gpunet.bench.ceilings import Ceilings
 from gpunet.bench.timing import Spread
 from gpunet.errors import DataError
 from gpunet.files import write_bytes
+from gpunet.formats import parse_json, read_as
 from gpunet.simulator import Counts
 
 FORMAT, VERSION = "gpunet bench", 1
@@ -88,22 +90,17 @@ class Report:
             OSError: there is no such file.
             DataError: it is of another format or version, or damaged.
         """
-        data = path.read_bytes()
         try:
-            values = json.loads(data)
-            if values["format"] != FORMAT:
-                raise ValueError(f"its format is {values['format']!r}")
-            if values["version"] != VERSION:
-                raise DataError(f"{path}: format version {values['version']}; this gpunet reads {VERSION}.")
-            ceilings = values["ceilings"] and Ceilings(**values["ceilings"])
-            return cls(values["environment"], ceilings, [read_row(row) for row in values["rows"]])
-        except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, DataError):
-                raise
+            file = read_as(dict[str, Any], parse_json(path.read_bytes()))
+            if file.pop("format", None) != FORMAT:
+                raise ValueError("it has another format")
+            if (version := file.pop("version", None)) != VERSION:
+                raise ValueError(f"format version {shown(version)}; this gpunet reads {VERSION}")
+            report = read_as(cls, file)
+            if any(
+                spread and min(astuple(spread)) <= 0 for row in report.rows for spread in (row.seconds, row.speedup)
+            ):
+                raise ValueError("a time is not above 0")
+            return report
+        except ValueError as error:
             raise DataError(f"{path}: not a result file of `gpunet bench` ({error}).") from None
-
-
-def read_row(values: dict[str, Any]) -> Row:
-    """Return a row that `dataclasses.asdict` has made a dictionary of."""
-    kinds: dict[str, Any] = {"seconds": Spread, "speedup": Spread, "counts": Counts}
-    return Row(**values | {name: kind(**values[name]) for name, kind in kinds.items() if values[name]})

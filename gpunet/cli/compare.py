@@ -11,8 +11,10 @@ from typing import Any
 import click
 
 from gpunet.cli.options import json_line, json_option
+from gpunet.cli.report import CLASS_METRICS, VALUE_METRICS
 from gpunet.cli.run import Settings, read_history, read_test_results
-from gpunet.training.history import Row
+from gpunet.training.history import History, Row
+from gpunet.training.metrics import is_greater_better
 
 
 @click.command()
@@ -21,9 +23,9 @@ from gpunet.training.history import Row
 def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Print a table of runs: the settings in which they differ, and what they gave.
 
-    RUN is a run's folder. "best" is the epoch of the lowest validation loss, whose weights the run keeps; "last" is the
-    last epoch; "test" was measured when the run ended, and is missing where it has not. The loss of the epochs is that
-    with label smoothing, the test loss without. The seconds are those of the epochs.
+    RUN is a run's folder. "best" is the epoch of the lowest validation loss, or of the best --metric, whose weights the
+    run keeps; "last" is the last epoch; "test" was measured when the run ended, and is missing where it has not. The
+    loss of the epochs is that with label smoothing, the test loss without. The seconds are those of the epochs.
     """
     settings = {str(folder): asdict(Settings.read(folder)) for folder in runs}
     results = {
@@ -46,7 +48,7 @@ def _differences(settings: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, 
 def _results(folder: Path) -> dict[str, Any]:
     """Return what a run gave, as the table has it."""
     history = read_history(folder)
-    best = min(history.epochs, key=_validation_loss)
+    best = best_epoch(history, Settings.read(folder).metric)
     return {
         "epochs": len(history),
         "best": {"epoch": int(best["epoch"]), **_validation(best)},
@@ -56,8 +58,15 @@ def _results(folder: Path) -> dict[str, Any]:
     }
 
 
-def _validation_loss(row: Row) -> float:
-    return math.inf if math.isnan(row["val_loss"]) else row["val_loss"]
+def best_epoch(history: History, metric: str | None) -> Row:
+    """Return the first epoch of the lowest validation loss, or of the best value of a metric of `--metric`."""
+    greater = metric is not None and is_greater_better((CLASS_METRICS | VALUE_METRICS)[metric])
+    column, sign = f"val_{metric or 'loss'}", -1 if greater else 1
+
+    def badness(row: Row) -> float:
+        return math.inf if math.isnan(row[column]) else sign * row[column]
+
+    return min(history.epochs, key=badness)
 
 
 def _validation(row: Row) -> Row:

@@ -9,12 +9,18 @@ from typing import Any
 
 import click
 
+from gpunet.arguments import shortened
 from gpunet.device import auto_reason, get_device
 
 device_option = click.option(
     "--device", default="auto", envvar="GPUNET_DEVICE", show_default=True, help="auto, cpu, cuda, cuda:N or sim."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON and nothing else.")
+
+
+LONGEST_NAME = 32
+COLUMN = 12
+"""Characters of a row's name in a table, and of a number."""
 
 
 def described_device(spec: str) -> str:
@@ -24,12 +30,17 @@ def described_device(spec: str) -> str:
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a table of the loss and the metrics, a line for each part of the data."""
+    """Return a table of numbers, a line for each part of the data or each class."""
     names = list(next(iter(results.values())))
-    width = max(map(len, results))
-    lines = [" " * width + "".join(f"{name:>12}" for name in names)]
-    lines += [f"{part:<{width}}" + "".join(f"{row[name]:>12.4f}" for name in names) for part, row in results.items()]
+    shown = [(shortened(part, LONGEST_NAME), row) for part, row in results.items()]
+    width = max(len(part) for part, _ in shown)
+    lines = [" " * width + "".join(f"{name:>{COLUMN}}" for name in names)]
+    lines += [f"{part:<{width}}" + "".join(_cell(row[name]) for name in names) for part, row in shown]
     return "\n".join(lines)
+
+
+def _cell(value: float) -> str:
+    return f"{value:>{COLUMN},}" if isinstance(value, int) else f"{value:>{COLUMN}.4f}"
 
 
 def json_line(values: Mapping[str, Any]) -> str:

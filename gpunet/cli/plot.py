@@ -7,11 +7,9 @@ from pathlib import Path
 
 import click
 
-from gpunet.cli.run import MODEL, PLOT, Settings, held_out, read_history, resume_command
-from gpunet.device import CPU, use_device
-from gpunet.errors import ArgumentError, DataError, ModelFileError
+from gpunet.cli.run import PLOT, Settings, held_out, open_model, read_history
+from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
-from gpunet.models import load
 from gpunet.training.metrics import confusion_matrix
 from gpunet.training.plots import Confusion, figure
 
@@ -41,10 +39,7 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
 
 def _confusion(folder: Path) -> Confusion | None:
     """Return the confusion matrix of a run's test part with the names of its classes; None if there are no classes."""
-    if not (folder / MODEL).is_file():
-        raise ModelFileError(f"{folder}: unfinished, it has no {MODEL}; go on with {resume_command(folder)}")
-    with use_device(CPU):
-        model = load(folder / MODEL)
+    model = open_model(folder, "cpu")
     if model.task != "classification":
         return None
     data = Settings.read(folder).data

@@ -1,4 +1,4 @@
-"""A run of `gpunet train`: its settings, its folder, its data, its trainer."""
+"""A run of `gpunet train`: its settings, its folder, its data."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import json
 import math
 import os
 import shlex
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from gpunet.data import Dataset, Standardizer, Task, load, split_indices
-from gpunet.errors import ArgumentError, DataError, ModelFileError
+from gpunet.data import Dataset, LabelledTable, ReadOptions, TableOptions, Task, load, split_indices
+from gpunet.data.sources import kind_of
+from gpunet.data.table import Missing, Role
+from gpunet.device import use_device
+from gpunet.errors import ArgumentError, GpunetWarning, ModelFileError
 from gpunet.files import write_bytes
-from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss
-from gpunet.models import MLP, Model
-from gpunet.optimizers import OPTIMIZERS
-from gpunet.training import Callback, History, Trainer
+from gpunet.formats import parse_json, read_as
+from gpunet.models import Model
+from gpunet.models import load as load_model
+from gpunet.training import History
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -29,10 +33,7 @@ LOG = "metrics.jsonl"
 RESULTS = "results.json"
 HISTORY_PLOT = "history.png"
 PLOT = "plot.png"
-
-LOSS_OF_TASK: dict[str | None, type[Loss]] = {
-    loss.task: loss for loss in (CrossEntropyLoss, BCEWithLogitsLoss, MSELoss)
-}
+TENSORBOARD = "tensorboard"
 
 SPLIT_SEED = 0
 """The parts of a data set are the same in every run, whatever its --seed: what was held out stays held out."""
@@ -58,6 +59,29 @@ class Settings:
     sha256: str | None = None
     """The checksum of the data, once it is read."""
     class_weight: Literal["balanced"] | None = None
+    sep: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    columns: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    missing: Missing = "median"
+    loss: str | None = None
+    weight_decay: float | None = None
+    schedule: str = "constant"
+    batch_norm: bool = False
+    patience: int | None = 10
+    """Epochs without improvement before the training ends; None for no end before the last epoch."""
+    metric: str | None = None
+    """The metric whose best epoch is kept; None for the loss."""
+    tensorboard: bool = False
+
+    @property
+    def table(self) -> TableOptions:
+        """How a table is read, and what its columns are taken for."""
+        reading = ReadOptions(self.sep, self.decimal, self.encoding, self.header)
+        return TableOptions(reading, tuple(self.columns), tuple(self.drop), self.roles, self.missing)
 
     def write(self, folder: Path) -> None:
         """Write the settings into the run's folder, which is made where it is missing."""
@@ -75,8 +99,8 @@ class Settings:
         if not path.is_file():
             raise ModelFileError(f"{folder}: not the folder of a training run; it has no {CONFIG}.")
         try:
-            return cls(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError) as error:
+            return read_as(cls, parse_json(path.read_bytes()))
+        except ValueError as error:
             raise ModelFileError(f"{path}: not the settings of a training run ({error}).") from None
 
 
@@ -90,10 +114,10 @@ def read_history(folder: Path) -> History:
     path = folder / LOG
     rows = path.read_bytes().splitlines() if path.is_file() else []
     if not rows:
-        raise ModelFileError(f"{folder}: unfinished, no epoch is done; go on with {resume_command(folder)}")
+        raise ModelFileError(f"{folder}: unfinished, no epoch is done; resume with {resume_command(folder)}")
     try:
-        return History(_numbers(json.loads(row)) for row in rows)
-    except (ValueError, TypeError, AttributeError) as error:
+        return History(_numbers(parse_json(row)) for row in rows)
+    except ValueError as error:
         raise ModelFileError(f"{path}: not the log of a training run ({error}).") from None
 
 
@@ -107,18 +131,19 @@ def read_test_results(folder: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        return _numbers(json.loads(path.read_bytes())["test"])
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        return _numbers(read_as(dict[str, Any], parse_json(path.read_bytes()))["test"])
+    except (ValueError, KeyError) as error:
         raise ModelFileError(f"{path}: not the results of a training run ({error}).") from None
 
 
-def _numbers(row: dict[str, float | None]) -> dict[str, float]:
+def _numbers(row: Any) -> dict[str, float]:
     """Return a row of numbers in which null, for lack of a NaN in JSON, is one again."""
-    return {name: math.nan if value is None else float(value) for name, value in row.items()}
+    numbers = read_as(dict[str, float | None], row)
+    return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
 
 
 def resume_command(folder: Path) -> str:
-    """Return the command, as a shell takes it, that goes on with the run in `folder`."""
+    """Return the command, as a shell takes it, that resumes the run in `folder`."""
     quoted = shlex.quote(str(folder)) if os.name == "posix" else f'"{folder}"'
     return f"gpunet train --resume {quoted}"
 
@@ -127,23 +152,35 @@ def load_parts(settings: Settings) -> dict[str, Dataset]:
     """Return the data as "train", "validation" and "test".
 
     The test part is the one that the source sets apart, as MNIST does, else a stratified fifth; a fifth of the rest is
-    for validation.
+    for validation. The schema of a table is that of the training part.
     """
-    whole = load(settings.data, settings.target, task=settings.task)
+    if kind_of(settings.data) == "table":
+        labelled = LabelledTable.read(settings.data, settings.target, settings.task, settings.table)
+        whole = labelled.dataset(_divided(labelled.y)[0])
+    elif settings.table != TableOptions():
+        raise ArgumentError(f"{settings.data}: no table; leave out the options of tables, such as --columns and --sep.")
+    else:
+        whole = load(settings.data, settings.target, task=settings.task)
     if whole.test is None:
-        indices = split_indices(whole.y, (0.64, 0.16, 0.2), seed=SPLIT_SEED)
-        train, validation, test = map(whole.take, indices)
+        train, validation, test = map(whole.take, _divided(whole.y))
     else:
         train, validation = map(whole.take, split_indices(whole.y, (0.8, 0.2), seed=SPLIT_SEED))
         test = whole.test
     return {"train": flat(train), "validation": flat(validation), "test": flat(test)}
 
 
+def _divided(y: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the rows of the parts of a source that sets none apart."""
+    return split_indices(y, (0.64, 0.16, 0.2), seed=SPLIT_SEED)
+
+
 def checksum(parts: Mapping[str, Dataset]) -> str:
-    """Return the SHA-256 of the samples, the targets and the class names."""
+    """Return the SHA-256 of the samples, the targets, the class names and a table's schema."""
     digest = hashlib.sha256()
     for part in parts.values():
         digest.update(f"{part.X.shape} {part.X.dtype} {part.y.shape} {part.y.dtype} {part.classes}".encode())
+        if part.schema is not None:
+            digest.update(json.dumps(part.schema.to_json()).encode())
         digest.update(np.ascontiguousarray(part.X).data)
         digest.update(np.ascontiguousarray(part.y).data)
     return digest.hexdigest()
@@ -156,13 +193,15 @@ def held_out(folder: Path, data: str) -> Dataset | None:
     settings = Settings.read(folder)
     if settings.data != place(data):
         return None
-    parts = load_parts(settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GpunetWarning)  # of ignored columns, which training gave
+        parts = load_parts(settings)
     return parts["test"] if checksum(parts) == settings.sha256 else None
 
 
 def place(data: str) -> str:
     """Return where `data` is from any working folder."""
-    return data if data == "digits" else str(Path(data).resolve())
+    return data if data in ("digits", "-") else str(Path(data).resolve())
 
 
 def flat(dataset: Dataset) -> Dataset:
@@ -170,54 +209,13 @@ def flat(dataset: Dataset) -> Dataset:
     return replace(dataset, X=dataset.X.reshape(len(dataset), -1))
 
 
-def open_trainer(
-    settings: Settings,
-    folder: Path,
-    train: Dataset,
-    callbacks: Sequence[Callback],
-    distributed: Literal["mpi"] | None,
-) -> Trainer:
-    """Return the trainer of the checkpoint in the run's folder, or a new one where there is none yet."""
-    checkpoint = folder / CHECKPOINT
-    if checkpoint.exists():
-        return Trainer.resume(checkpoint, callbacks=callbacks, distributed=distributed)
-    return _new(settings, train, callbacks, distributed)
-
-
-def _new(
-    settings: Settings, train: Dataset, callbacks: Sequence[Callback], distributed: Literal["mpi"] | None
-) -> Trainer:
-    """Return the trainer of a new MLP, which standardises by the statistics of the training part."""
-    if train.classes is not None and len(train.classes) < 2:
-        raise DataError(f"{settings.data}: every sample is of class {train.classes[0]!r}; two are needed at least.")
-    if train.classes is None and settings.class_weight:
-        raise ArgumentError("--class-weight: the target holds values, not classes; leave it out.")
-    outputs = train.y[0].size if train.classes is None else len(train.classes)
-    sizes = [train.X.shape[1], *settings.hidden, outputs]
-    model = MLP(sizes, settings.activation, settings.dropout, seed=settings.seed)
-    model.input_scaler = Standardizer.fit(train.X)
-    model.target_scaler = Standardizer.fit(train.y) if train.classes is None else None
-    model.classes, model.schema = train.classes, train.schema
-    return Trainer(
-        model,
-        loss=MSELoss() if train.classes is None else CrossEntropyLoss(settings.label_smoothing, settings.class_weight),
-        optimizer=OPTIMIZERS[settings.optimizer](settings.lr),
-        callbacks=callbacks,
-        seed=settings.seed,
-        distributed=distributed,
-    )
-
-
-def score(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Return the loss and the metrics of a trained model; the loss has no label smoothing and no class weights.
+def open_model(path: Path, device: str) -> Model:
+    """Return the model of a run's folder or of a model file, on a device.
 
     Raises:
-        ArgumentError: the model was never trained, or for pairs.
+        ModelFileError: a run that has not ended, or a damaged file.
     """
-    if model.task is None:
-        raise ArgumentError("this model was never trained, there is nothing to evaluate.")
-    if model.task not in LOSS_OF_TASK:
-        raise ArgumentError(
-            f"this model's task is {model.task}; the command evaluates {', '.join(map(str, LOSS_OF_TASK))}."
-        )
-    return Trainer(model, loss=LOSS_OF_TASK[model.task]()).evaluate(X, y)
+    if (path / CONFIG).is_file() and not (path / MODEL).is_file():
+        raise ModelFileError(f"{path}: unfinished, it has no {MODEL} yet; resume with {resume_command(path)}")
+    with use_device(device):
+        return load_model(path / MODEL if path.is_dir() else path)

@@ -5,21 +5,27 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 import click
 import numpy as np
 
 from gpunet.cli.options import device_option, json_line, json_option, results_table
-from gpunet.cli.run import MODEL, flat, held_out, score
-from gpunet.data import Column, TableSchema, Task, load
-from gpunet.device import use_device
+from gpunet.cli.report import class_scores, score
+from gpunet.cli.run import flat, held_out, open_model
+from gpunet.data import Column, TableSchema, Task, load, read_table
+from gpunet.data.sources import kind_of
 from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
 from gpunet.models import Model
-from gpunet.models import load as load_model
+
+MORE_METRICS: dict[str | None, tuple[str, ...]] = {
+    "classification": ("auc", "log_loss"),
+    "binary": ("auc", "log_loss"),
+    "regression": ("rmse",),
+}
+"""By task, what `evaluate` reports next to what `train` does."""
 
 model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click.Path(path_type=Path))
 
@@ -30,35 +36,39 @@ model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click
 @device_option
 @json_option
 def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
-    """Print the loss and the metrics of a model on DATA.
+    """Print the loss and the metrics of a model on DATA, and those of each class.
 
     RUN_OR_MODEL is a run's folder or a model file, DATA is as for `train`. Of a run's own data, the fifth that it held
     out is taken. Of other data that has a test part, as MNIST does, that part is taken, else all of it; a model file
-    doesn't know which rows it was trained on. A CSV file needs the target's column.
+    doesn't know which rows it was trained on. A table needs the target's column.
     """
     model = open_model(model_path, device)
     test = held_out(model_path, data)
     X, y = _labelled(model, data) if test is None else (test.X, test.y)
-    results = score(model, X, y)
+    results, classes = score(model, X, y, *MORE_METRICS.get(model.task, ())), class_scores(model, X, y)
     if as_json:
-        click.echo(json_line({"device": model.device.name, "rows": len(X), **results}))
-    else:
-        click.echo(results_table({f"{len(X):,} {'rows' if test is None else 'held-out rows'}": results}))
+        each = {"classes": classes} if classes else {}
+        click.echo(json_line({"device": model.device.name, "rows": len(X), **results, **each}))
+        return
+    click.echo(results_table({f"{len(X):,} {'rows' if test is None else 'held-out rows'}": results}))
+    if classes:
+        click.echo(f"\n{results_table(classes)}")
 
 
 @click.command()
 @model_argument
-@click.argument("input_path", metavar="INPUT.csv", type=click.Path(path_type=Path))
+@click.argument("input_path", metavar="INPUT", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="CSV file to write.  [default: print]")
 @click.option("--proba", is_flag=True, help="Add a column with the probability of each class.")
 @device_option
 def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, device: str) -> None:
-    """Predict each row of a CSV file, and write the answers as CSV.
+    """Predict each row of a table, and write the answers as CSV.
 
-    RUN_OR_MODEL is a run's folder or a model file. The columns are those of the file that the model was trained on, in
-    any order; without such a file, one column a feature in their order. The first line names them.
+    RUN_OR_MODEL is a run's folder or a model file; INPUT is a .csv, .tsv, .csv.gz or .parquet file, or - for standard
+    input. Its columns are those of the table that the model was trained on, in any order; of a model that was not
+    trained on a table, one column a feature in their order.
     """
-    if out is not None and out.exists() and out.samefile(input_path):
+    if out is not None and out.exists() and input_path.exists() and out.samefile(input_path):
         raise ArgumentError(f"--out {out}: the input itself, which the answers would replace; name another file.")
     model = open_model(model_path, device)
     X = _unnamed(input_path) if model.schema is None else model.schema.read(input_path)
@@ -79,19 +89,13 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
         write_bytes(out, text.getvalue().encode())
 
 
-def open_model(path: Path, device: str) -> Model:
-    """Return the model of a run's folder or of a model file, on a device."""
-    with use_device(device):
-        return load_model(path / MODEL if path.is_dir() else path)
-
-
 def _labelled(model: Model, data: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the samples and targets of `data`, as the model's own columns and class names have them."""
-    is_csv = Path(data).suffix.lower() == ".csv"
-    if is_csv and model.schema is not None:
+    kind = kind_of(data)
+    if kind == "table" and model.schema is not None:
         return model.schema.read_labelled(data, model.classes)
     task: Task | None = None
-    if is_csv or Path(data).suffix.lower() == ".npz":
+    if kind in ("table", ".npz"):
         task = "regression" if model.task in VALUES else "classification"
     whole = load(data, task=task)
     part = flat(whole if whole.test is None else whole.test)
@@ -111,20 +115,7 @@ def _class_indices(names: Iterable[str], data: str) -> list[int]:
 
 
 def _unnamed(path: Path) -> np.ndarray:
-    """Return the numbers of a CSV file whose columns are the features, whatever their names."""
-    header: list[str] = []
-    # what else may be wrong with the file, reading it as a table will tell
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file, suppress(csv.Error):
-        header = next(filter(None, csv.reader(file, skipinitialspace=True)), [])
-    names = [name.strip() for name in header]
-    if names and all(_is_number(name) for name in names):
-        raise DataError(f"{path}: the first line holds numbers; put a header above it that names the columns.")
-    return TableSchema(tuple(map(Column, names)), target="").read(path)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    """Return the numbers of a table whose columns are the features, whatever their names."""
+    table = read_table(path)
+    columns = tuple(Column(str(name)) for name in table.frame.columns)
+    return TableSchema(columns, target="", missing="error").encode(table)

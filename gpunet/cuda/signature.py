@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.cuda.arithmetic import evaluate
 from gpunet.cuda.source import (
     CTYPES,
     CUDA_KERNEL,
@@ -87,11 +88,11 @@ class Signature:
         given = list(zip(self.parameters, args, strict=True))
         sizes = integers({p.name: value for p, value in given if not p.pointer}) | known
         nbytes = sum(
-            (a.size if p.size is None else eval(p.size, {}, sizes)) * a.itemsize
+            (a.size if p.size is None else evaluate(p.size, sizes)) * a.itemsize
             for p, a in given
             if p.pointer and a is not None
         )
-        return nbytes, None if self.flops is None else int(eval(self.flops, {}, sizes))
+        return nbytes, None if self.flops is None else int(evaluate(self.flops, sizes))
 
     def arrays(self, args: Sequence[Any]) -> Iterator[tuple[Parameter, Any]]:
         """Yield the pointer parameters that were given an array, each with it."""
@@ -120,7 +121,7 @@ class Signature:
             raise ShapeError(f"{self.name}: {p.name} is not C-contiguous (strides {a.strides}); make it a copy.")
         if a.size > max_elements:
             raise ShapeError(f"{self.name}: {p.name} has {a.size} elements, over {max_elements}; split it.")
-        if p.size is not None and a.size < (least := eval(p.size, {"__builtins__": {}}, dict(sizes))):
+        if p.size is not None and a.size < (least := evaluate(p.size, sizes)):
             raise ShapeError(f"{self.name}: {p.name} has {a.size} elements, the launch needs {least}.")
 
 

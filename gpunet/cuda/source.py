@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunet.cuda.arithmetic import parse_arithmetic
 from gpunet.device import kernels_path
 from gpunet.errors import CompileError
 
@@ -117,7 +118,12 @@ def parse_parameters(source: str, name: str, declaration: Declaration = CUDA_KER
 def parse_flops(source: str, name: str, declaration: Declaration = CUDA_KERNEL) -> CodeType | None:
     """Return the expression in the line "FLOPs: ..." among the comments before the function `name`, or None."""
     found = re.search(rf"// FLOPs: (.+)\n(?://.*\n)*{declaration.begin % name}", source)
-    return compile(found[1], name, "eval") if found else None
+    if found is None:
+        return None
+    try:
+        return parse_arithmetic(found[1])
+    except SyntaxError as error:
+        raise CompileError(f'{name}: its line "FLOPs: {found[1]}" is no arithmetic: {error}.') from None
 
 
 def _parameter(function: str, declared: str, comment: str) -> Parameter:
@@ -127,7 +133,7 @@ def _parameter(function: str, declared: str, comment: str) -> Parameter:
         raise CompileError(f"{function}: the type of {declared.strip()!r} is none of T, {', '.join(DTYPES)}.")
     size = re.match(r"\s*\[(.+?)\]", comment)
     try:
-        code = compile(size[1].strip(), function, "eval") if size else None
+        code = parse_arithmetic(size[1]) if size else None
     except SyntaxError:
         raise CompileError(f"{function}: the size of {parameter} is no expression: {comment.strip()!r}.") from None
     return Parameter(parameter, ctype, "*" in words, "const" in declared.split(), code, "or null" in comment)

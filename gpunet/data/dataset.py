@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.data.labels import Task
-from gpunet.data.table import TableSchema
+from gpunet.data.table.schema import TableSchema
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,6 +22,7 @@ class Dataset:
         name: what to call it, such as "digits".
         schema: how the columns of a table became features; None where there were no named columns.
         test: the test part that the source itself sets apart, as MNIST does.
+        found: how a table's file was read, in one line.
     """
 
     X: np.ndarray
@@ -30,6 +31,7 @@ class Dataset:
     name: str = ""
     schema: TableSchema | None = None
     test: Dataset | None = None
+    found: str = ""
 
     def __len__(self) -> int:
         return len(self.X)

@@ -13,6 +13,7 @@ import numpy as np
 from gpunet.errors import DataError
 
 _UNSIGNED_BYTE = 8  # the type code in the third byte of the magic number
+_MOST_UNPACKED = 1032  # bytes that DEFLATE makes of one at most (https://zlib.net/zlib_tech.html)
 
 
 def read_idx_folder(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -46,20 +47,35 @@ def _find(folder: Path, stem: str, ndim: int) -> Path | None:
 
 def _read(path: Path, ndim: int) -> np.ndarray:
     """Return the unsigned bytes of an IDX file as an array with `ndim` dimensions."""
+    start = 4 + 4 * ndim
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read()
+            header = file.read(start)
+            if len(header) < start or header[:4] != bytes((0, 0, _UNSIGNED_BYTE, ndim)):
+                raise DataError(
+                    f"{path}: not an IDX file of unsigned bytes with {ndim} dimension(s); get the file again."
+                )
+            shape = struct.unpack(f">{ndim}I", header[4:])
+            promised = math.prod(shape)
+            _check_promise(path, shape, promised)
+            content = file.read(promised + 1)  # one byte more tells whether there is more
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read, it may be cut off ({error}).") from error
-    start = 4 + 4 * ndim
-    if len(content) < start or content[:4] != bytes((0, 0, _UNSIGNED_BYTE, ndim)):
-        raise DataError(f"{path}: not an IDX file of unsigned bytes with {ndim} dimension(s); get the file again.")
-    shape = struct.unpack(f">{ndim}I", content[4:start])
-    if 0 in shape:
-        raise DataError(f"{path}: it holds no values, its shape is {shape}.")
-    if len(content) - start != math.prod(shape):
+    if len(content) != promised:
+        found = "more" if len(content) > promised else str(len(content))
         raise DataError(
-            f"{path}: its header promises {math.prod(shape)} values of shape {shape}, it holds {len(content) - start}; "
-            "it is cut off or altered, get the file again."
+            f"{path}: its header promises {promised} values of shape {shape}, it holds {found}; it is cut off or "
+            "altered, get the file again."
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _check_promise(path: Path, shape: tuple[int, ...], promised: int) -> None:
+    """Refuse a shape without values, or with more than a file of that length can hold."""
+    if not promised:
+        raise DataError(f"{path}: it holds no values, its shape is {shape}.")
+    if promised > path.stat().st_size * _MOST_UNPACKED:
+        raise DataError(
+            f"{path}: its header promises {promised} values of shape {shape}, more than its {path.stat().st_size} "
+            "bytes can hold; it is altered, get the file again."
+        )

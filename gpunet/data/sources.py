@@ -1,4 +1,4 @@
-"""Where data sets come from: the embedded digits, CSV and npz files, folders of IDX files."""
+"""Where data sets come from: the embedded digits, tables, npz files, folders of IDX files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import numpy as np
 from gpunet.data.checks import check_features, check_labels, check_lengths, check_targets
 from gpunet.data.dataset import Dataset
 from gpunet.data.idx import read_idx_folder
+from gpunet.data.labelled import LabelledTable, TableOptions
 from gpunet.data.labels import Task, encode_target, label_indices, listing
-from gpunet.data.table import read_csv
+from gpunet.data.npz import read_npz
+from gpunet.data.table.reading import is_table
 from gpunet.errors import ArgumentError, DataError, GpunetError
 
-SUPPORTED = "'digits' (embedded), a .csv file, a .npz file, or a folder of MNIST-style IDX files"
+SUPPORTED = (
+    "'digits' (embedded), a table (.csv, .tsv, .csv.gz, .parquet, or - for standard input), a .npz file, or a folder "
+    "of MNIST-style IDX files"
+)
 
 
 def digits() -> Dataset:
@@ -28,50 +33,66 @@ def digits() -> Dataset:
     return Dataset(X, y, tuple("0123456789"), "digits")
 
 
-def load(source: str | Path, target: str | None = None, *, task: Task | None = None) -> Dataset:
+def load(
+    source: str | Path, target: str | None = None, *, task: Task | None = None, table: TableOptions | None = None
+) -> Dataset:
     """Load a data set.
 
     Args:
         source: one of
 
             - "digits": the embedded digits, see `digits`. A folder of that name is `Path("digits")`.
-            - a `.csv` file in UTF-8, comma-separated, with a header line. A column of numbers is one feature; a column
-              of text is categorical, one feature (0 or 1) for each of its sorted values. Text among numbers, where
-              most of the distinct values are numbers, is refused, as are values that are missing (empty, NA, N/A, NaN,
-              null, ?) or infinite.
+            - a table: a `.csv` or `.tsv` file, also packed (`.csv.gz`), a `.parquet` file, or "-" for CSV from standard
+              input. `TableSchema` says how its columns become features; medians and categories are those of all rows
+              here (`LabelledTable.dataset` takes the training rows). Needs pandas.
             - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets), where (n, 1) means (n,);
               optionally `classes`, the names that y then indexes, and X_test and y_test. Pickled objects are refused.
             - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and
               optionally t10k-... for the test part. X is uint8 (n, rows * columns).
-        target: the column of a CSV file to predict; the last one by default.
-        task: whether the target of a CSV or npz file holds classes (text, numbers or both) or values. By default text
+        target: the column of a table to predict; the last one by default.
+        task: whether the target of a table or npz file holds classes (text, numbers or both) or values. By default text
             and booleans are classes; numbers are classes where all are integers, at most 20 of them are distinct, and
             each distinct one comes twice or more on average.
+        table: how a table is read, and what its columns are taken for.
+
+    Warns:
+        GpunetWarning: which columns of a table are ignored, and why.
 
     Raises:
-        ArgumentError: `target` or `task` for a source that has no choice of it.
+        ArgumentError: `target`, `task` or `table` for a source that has no choice of it.
         DataError: a source that is missing, unknown or cannot be used; the message names the place in it.
+        MissingPackageError: pandas is not installed, which reads tables.
     """
     path = Path(source)
-    kind = "digits" if source == "digits" else "folder" if path.is_dir() else path.suffix.lower()
-    if kind != "digits" and not path.exists():
+    kind = kind_of(source)
+    if kind != "digits" and not path.exists() and str(source) != "-":
         raise DataError(f"{path}: no such file or folder. Data is {SUPPORTED}.")
-    if target is not None and kind != ".csv":
-        raise ArgumentError(f"target={target!r}: only a .csv file has a target column to choose, {source} has none.")
+    if kind != "table":
+        for name, given in (("target", target), ("table", table)):
+            if given is not None:
+                raise ArgumentError(f"{name}={given!r}: only a table has columns to choose, {source} has none.")
     if task not in (None, *get_args(Task)):
         raise ArgumentError(f"task={task!r}: use 'classification', 'regression' or None.")
-    if task is not None and kind not in (".csv", ".npz"):
-        raise ArgumentError(f"task={task!r}: only for .csv and .npz files; {source} is a classification.")
+    if task is not None and kind not in ("table", ".npz"):
+        raise ArgumentError(f"task={task!r}: only for tables and .npz files; {source} is a classification.")
     if kind == "digits":
         return digits()
     if kind == "folder":
         return _load_idx(path)
     if kind == ".npz":
         return _load_npz(path, task)
-    if kind == ".csv":
-        X, y, classes, schema = read_csv(path, target, task)
-        return Dataset(X, y, classes, path.stem, schema)
+    if kind == "table":
+        return LabelledTable.read(source, target, task, table).dataset()
     raise DataError(f"{path}: unknown kind of file {path.suffix!r}. Data is {SUPPORTED}.")
+
+
+def kind_of(source: str | Path) -> str:
+    """Return what a source is: "digits", "folder", "table", or the ending of a file's name, such as ".npz"."""
+    if source == "digits":
+        return "digits"
+    if Path(source).is_dir():
+        return "folder"
+    return "table" if is_table(source) else Path(source).suffix.lower()
 
 
 def _load_idx(folder: Path) -> Dataset:
@@ -91,22 +112,18 @@ def _flat(images: np.ndarray) -> np.ndarray:
 
 
 def _load_npz(path: Path, task: Task | None) -> Dataset:
+    arrays, there = read_npz(path, ("X", "y", "classes", "X_test", "y_test"))
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # foreign, cut off and altered files raise almost anything
-        raise DataError(f"{path}: no readable npz file of plain arrays; it may be cut off ({error}).") from error
-    try:
-        return _dataset_of(arrays, path.stem, task)
+        return _dataset_of(arrays, there, path.stem, task)
     except GpunetError as error:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _dataset_of(arrays: dict[str, np.ndarray], name: str, task: Task | None) -> Dataset:
+def _dataset_of(arrays: dict[str, np.ndarray], there: list[str], name: str, task: Task | None) -> Dataset:
     """Return the data set that the arrays of an npz file describe."""
     needed = {"X", "y", "X_test", "y_test"} if {"X_test", "y_test"} & arrays.keys() else {"X", "y"}
     if missing := sorted(needed - arrays.keys()):
-        raise DataError(f"no array {listing(missing)}; the file holds {listing(sorted(arrays))}.")
+        raise DataError(f"no array {listing(missing)}; the file holds {listing(there)}.")
     arrays |= {name: _column(arrays[name]) for name in needed & {"y", "y_test"}}
     classes = None
     if "classes" in arrays and task != "regression":

@@ -32,8 +32,8 @@ def to_onnx(
     the first layer takes indices. Its output "prediction" is what `model.predict` returns for them: class names (of an
     estimator, its labels of any type), class indices, or values in the units of the training targets. A classifier's
     second output, "probabilities", is what `model.predict_proba` returns. Every number in the file is float32, also
-    where the model's own dtype is float64. Where the model was trained on a CSV file, the metadata "features" lists the
-    features' names as JSON.
+    where the model's own dtype is float64. Where the model was trained on a table, the metadata "features" lists the
+    features' names as JSON, and "schema" is what `TableSchema.from_json` takes: it makes X of a table.
 
     Args:
         model: the model, or the fitted estimator, on any device.
@@ -81,7 +81,8 @@ def to_onnx(
         producer_name="gpunet",
     )
     if network.schema is not None:
-        helper.set_model_props(proto, {"features": json.dumps(network.schema.feature_names)})
+        schema = {"features": network.schema.feature_names, "schema": network.schema.to_json()}
+        helper.set_model_props(proto, {name: json.dumps(value) for name, value in schema.items()})
     write_bytes(path, proto.SerializeToString())
 
 

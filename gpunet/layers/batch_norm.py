@@ -10,6 +10,7 @@ import numpy as np
 from gpunet.arguments import real, whole
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
+from gpunet.initializers import filled
 from gpunet.layers.base import Layer
 from gpunet.ops._batch_norm import Running, batch_norm, batch_norm_backward, batch_statistics
 from gpunet.tape import Tape, zeros
@@ -54,7 +55,7 @@ class BatchNorm(Layer):
         self.num_features = whole(f"{name}: num_features", num_features)
         self.eps = real(f"{name}: eps", eps, 0, closed="left")
         self.momentum = None if momentum is None else real(f"{name}: momentum", momentum, 0, 1, closed="both")
-        zeros, ones = np.zeros(num_features), np.ones(num_features)
+        zeros, ones = filled((self.num_features,), 0), filled((self.num_features,), 1)
         running = {"running_mean": zeros, "running_var": ones, "num_batches_tracked": np.zeros(())}
         super().__init__({"weight": ones, "bias": zeros} if affine else {}, running if track_running_stats else {})
 

@@ -10,7 +10,7 @@ import numpy as np
 from gpunet.arguments import whole
 from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.initializers import Initializer, initializer
+from gpunet.initializers import Initializer, filled, initializer
 from gpunet.layers.base import Layer
 from gpunet.ops import conv2d, conv2d_backward
 from gpunet.ops.activations import ActivationFunction, activation_function
@@ -80,7 +80,7 @@ class Conv2d(Layer):
         matrix = initializer(init)((math.prod(filter_shape), self.out_channels), np.random.default_rng(rng))
         params = {"weight": matrix.T.reshape(self.out_channels, *filter_shape)}
         if bias:
-            params["bias"] = np.zeros(self.out_channels)
+            params["bias"] = filled((self.out_channels,), 0)
         super().__init__(params)
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:

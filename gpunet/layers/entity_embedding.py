@@ -11,7 +11,7 @@ import numpy as np
 from gpunet.arguments import shown, whole
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.initializers import initializer
+from gpunet.initializers import filled, initializer
 from gpunet.layers.base import Layer
 from gpunet.ops import entity_embedding, entity_embedding_backward
 from gpunet.tape import Tape
@@ -69,7 +69,7 @@ class EntityEmbedding(Layer):
         rng = np.random.default_rng(rng)
         params = {}
         for k, (known, dim) in enumerate(zip(self.categories, self.dims, strict=True)):
-            params[f"weight{k}"] = np.concatenate([np.zeros((1, dim)), draw((known, dim), rng)])
+            params[f"weight{k}"] = np.concatenate([filled((1, dim), 0), draw((known, dim), rng)])
         super().__init__(params)
 
     @property

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from gpunet.arguments import real, whole
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, ShapeError
+from gpunet.initializers import filled
 from gpunet.layers.base import Layer
 from gpunet.ops import layer_norm, layer_norm_backward, rms_norm
 from gpunet.tape import Tape
@@ -24,9 +23,9 @@ class RowNorm(Layer):
         if not shape:
             raise ArgumentError(f"{name} must name one axis at least, got {normalized_shape!r}.")
         self.normalized_shape = tuple(whole(name, size) for size in shape)
-        params = {"weight": np.ones(self.normalized_shape)} if weight else {}
+        params = {"weight": filled(self.normalized_shape, 1)} if weight else {}
         if weight and bias:
-            params["bias"] = np.zeros(self.normalized_shape)
+            params["bias"] = filled(self.normalized_shape, 0)
         super().__init__(params)
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:

@@ -10,7 +10,7 @@ import numpy as np
 from gpunet.arguments import whole
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
-from gpunet.initializers import Initializer, initializer
+from gpunet.initializers import Initializer, filled, initializer
 from gpunet.layers.base import Layer
 from gpunet.ops import linear, linear_backward
 from gpunet.ops._linear import Below
@@ -52,10 +52,10 @@ class Linear(Layer):
         self.in_features = whole("Linear: in_features", in_features)
         self.out_features = whole("Linear: out_features", out_features)
         self.activation = activation_function(activation)
-        draw = initializer(init or ("he_normal" if self.activation.name in RECTIFIERS else "glorot_uniform"))
+        draw = initializer(init or default_init(self.activation))
         params = {"weight": draw((self.in_features, self.out_features), np.random.default_rng(rng))}
         if bias:
-            params["bias"] = np.zeros(self.out_features)
+            params["bias"] = filled((self.out_features,), 0)
         super().__init__(params)
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
@@ -160,3 +160,8 @@ def first_with_gradients(layers: Sequence[Layer]) -> int:
     Without an input gradient, it is the last one whose backward pass has anything to do.
     """
     return next((position for position, layer in enumerate(layers) if layer.has_gradients), len(layers))
+
+
+def default_init(activation: ActivationFunction) -> str:
+    """Return the name of the initializer for weights before an activation."""
+    return "he_normal" if activation.name in RECTIFIERS else "glorot_uniform"

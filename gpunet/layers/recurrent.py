@@ -10,7 +10,7 @@ import numpy as np
 from gpunet.arguments import whole
 from gpunet.device import Array
 from gpunet.errors import ShapeError
-from gpunet.initializers import initializer
+from gpunet.initializers import filled, initializer
 from gpunet.layers.base import Layer
 from gpunet.ops import lstm, lstm_backward
 from gpunet.ops._rnn import Gradients, check_nonlinearity, rnn, rnn_backward
@@ -39,7 +39,7 @@ class Recurrent(Layer):
         draw = initializer(lambda shape, generator: generator.uniform(-bound, bound, shape))
         params = {"weight_ih": draw((input_size, columns), rng), "weight_hh": draw((hidden_size, columns), rng)}
         if bias:
-            params["bias"] = np.zeros(columns)
+            params["bias"] = filled((columns,), 0)
         super().__init__(params)
 
     def _run(self, x: Array, tape: Tape | None) -> tuple[Array, ...]:

@@ -232,6 +232,17 @@ class Model(Layer):
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the model as host arrays and a JSON description, for a file."""
+        return self.host_arrays(), {
+            "model": layer_config(self),
+            "frozen": [path for path, leaf in self.leaves().items() if not leaf.trainable],
+            "dtype": self.dtype.name,
+            "task": self.task,
+            "classes": self.classes,
+            "schema": self.schema and self.schema.to_json(),
+        }
+
+    def host_arrays(self) -> dict[str, np.ndarray]:
+        """Return parameters, buffers and scalers by their names in a file, as host arrays."""
         arrays = {
             f"{which}.{key}": self.device.to_host(a)
             for which in ("params", "buffers")
@@ -241,11 +252,4 @@ class Model(Layer):
             scaler = getattr(self, name)
             if scaler is not None:
                 arrays |= {f"{name}.mean": scaler.mean, f"{name}.scale": scaler.scale}
-        return arrays, {
-            "model": layer_config(self),
-            "frozen": [path for path, leaf in self.leaves().items() if not leaf.trainable],
-            "dtype": self.dtype.name,
-            "task": self.task,
-            "classes": self.classes,
-            "schema": self.schema and self.schema.to_json(),
-        }
+        return arrays

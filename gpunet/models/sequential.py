@@ -9,7 +9,8 @@ import numpy as np
 
 from gpunet.arguments import whole
 from gpunet.errors import ArgumentError
-from gpunet.layers import Dropout, Layer, Linear
+from gpunet.layers import Activation, BatchNorm1d, Dropout, Layer, Linear
+from gpunet.layers.linear import default_init
 from gpunet.layers.stack import Stack
 from gpunet.models.model import Model
 from gpunet.models.summary import summarize, summary_html
@@ -53,6 +54,7 @@ class MLP(Sequential):
         sizes: features of the input, of each hidden layer, and of the output; at least two.
         activation: the function after each hidden layer, by name or object.
         dropout: the probability of a zero after each hidden layer, 0 for none.
+        batch_norm: whether each hidden layer normalises over the batch (`BatchNorm1d`) before its activation.
         seed: the seed of the initial weights; None for fresh entropy.
     """
 
@@ -64,6 +66,8 @@ class MLP(Sequential):
         activation: str | ActivationFunction = "relu",
         dropout: float = 0.0,
         seed: int | None = 0,
+        *,
+        batch_norm: bool = False,
     ):
         if not isinstance(sizes, Sequence) or len(sizes) < 2:
             raise ArgumentError(f"MLP: sizes needs an input and an output size, got {sizes!r}; give a list, [64, 10].")
@@ -71,7 +75,11 @@ class MLP(Sequential):
         rng = np.random.default_rng(seed if seed is None else whole("MLP: seed", seed, 0))
         layers: list[Layer] = []
         for n_in, n_out in itertools.pairwise(sizes[:-1]):
-            layers.append(Linear(n_in, n_out, activation=activation, rng=rng))
+            if batch_norm:
+                init = default_init(activation)
+                layers += [Linear(n_in, n_out, init=init, rng=rng), BatchNorm1d(n_out), Activation(activation)]
+            else:
+                layers.append(Linear(n_in, n_out, activation=activation, rng=rng))
             if dropout:
                 layers.append(Dropout(dropout))
         super().__init__(*layers, Linear(sizes[-2], sizes[-1], rng=rng))

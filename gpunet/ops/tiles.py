@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,7 +88,8 @@ TILES = {
 """From the one that does the most with a byte to the one that makes the most blocks. The number beside a tile says from
 how many blocks a multiprocessor on it is taken; it was found on an H100."""
 
-CANDIDATES = {  # of the kernel "tiled"; resources.py of the tests shows that none spills on sm_75 and sm_90
+# of the kernel "tiled"; resources.py of the tests shows that none spills on sm_75 and sm_90
+CANDIDATES: dict[np.dtype[Any], tuple[Tile, ...]] = {
     FLOAT32: (
         *(tile for tile, _ in TILES["tiled", FLOAT32]),
         Tile(256, 128, 8, 64, 64, 16, 8),

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import functools
 import json
-import operator
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 
 from gpunet.device import Device
 from gpunet.errors import ArgumentError, DataError
 from gpunet.files import cache_folder, write_bytes
+from gpunet.formats import parse_json, read_as
 from gpunet.ops.tiles import CANDIDATES, Tile
 
 FORMAT, VERSION = "gpunet tune", 3
@@ -49,6 +49,22 @@ class Product(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.dtype} {self.layout} {self.m}x{self.n}x{self.k}"
+
+
+class _Entry(TypedDict):
+    """A winner in the file."""
+
+    tile: list[int]
+    splits: int
+    date: str
+
+
+class _Table(TypedDict):
+    """The file: the winners by GPU and product."""
+
+    format: Literal["gpunet tune"]
+    version: Literal[3]
+    winners: dict[str, dict[str, _Entry]]
 
 
 class Winner(NamedTuple):
@@ -100,26 +116,27 @@ def read(path: Path) -> dict[str, dict[Product, Winner]]:
     except FileNotFoundError:
         return {}
     try:
-        table = json.loads(data)
-        if (table["format"], table["version"]) != (FORMAT, VERSION):
-            raise ValueError(f"its format is {table['format']!r}, version {table['version']!r}")
+        table = read_as(_Table, parse_json(data))
         gpus = table["winners"].items()
-        return {gpu: dict(_entry(name, **values) for name, values in found.items()) for gpu, found in gpus}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return {gpu: dict(_entry(name, entry) for name, entry in found.items()) for gpu, found in gpus}
+    except ValueError as error:
         raise DataError(
             f"{path}: not a table of `gpunet tune` that this gpunet reads ({error}); delete it and tune again."
         ) from None
 
 
-def _entry(name: str, tile: list[int], splits: int, date: str) -> tuple[Product, Winner]:
+def _entry(name: str, entry: _Entry) -> tuple[Product, Winner]:
     """Return an entry of the file, held to what this gpunet can run."""
+    dtypes = {str(dtype): dtype for dtype in CANDIDATES}
     dtype, layout, sizes = name.split()
     m, n, k = map(int, sizes.split("x"))
-    key = Product.of(m, n, k, layout, np.dtype(dtype))
-    winner = Winner(Tile(*map(operator.index, tile)), operator.index(splits), date)
-    if winner.tile not in CANDIDATES[key.dtype] or not 1 <= winner.splits <= most_splits(winner.tile, k):
-        raise ValueError(f"{name} cannot run as {list(winner.tile)} in {winner.splits} splits")
-    return key, winner
+    if dtype not in dtypes or min(m, n, k) < 1:
+        raise ValueError(f"{name} is no product of {', '.join(dtypes)}")
+    key = Product.of(m, n, k, layout, dtypes[dtype])
+    tile = next((tile for tile in CANDIDATES[key.dtype] if list(tile) == entry["tile"]), None)
+    if tile is None or not 1 <= entry["splits"] <= most_splits(tile, k):
+        raise ValueError(f"{name} cannot run as {entry['tile']} in {entry['splits']} splits")
+    return key, Winner(tile, entry["splits"], entry["date"])
 
 
 def keep(device: Device, found: Mapping[Product, Winner]) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from gpunet import native
-from gpunet.arguments import real
+from gpunet.arguments import real, whole
 from gpunet.cuda import Kernel
 from gpunet.device import Array, aligned, to_host
 from gpunet.errors import ArgumentError, GpunetWarning, StateError
@@ -275,7 +275,7 @@ class Optimizer(Versioned):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
-        self.steps = state["steps"]
+        self.steps = whole("steps", state["steps"], 0)
         self.schedule.restore(state["schedule"])
 
     def __getstate__(self) -> dict[str, Any]:

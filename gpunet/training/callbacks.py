@@ -12,8 +12,11 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
+import numpy as np
+
 from gpunet.attributes import Strict
-from gpunet.device import Array, to_host
+from gpunet.device import Array, device_of, to_host
+from gpunet.errors import ModelFileError
 from gpunet.training.history import Row
 from gpunet.training.protocol import Training
 
@@ -167,5 +170,16 @@ class TerminateOnNaN(Callback):
         return {f"finite{position}": to_host(a) for position, a in enumerate(self._finite)}
 
     def restore(self, state: dict[str, Any], trainer: Training) -> None:
-        asarray = trainer.model.device.asarray
-        self._finite = [asarray(state[f"finite{position}"]) for position in range(len(state))]
+        likes = trainer.model.store.state if state else ()
+        self._finite = [restored(state[f"finite{position}"], like) for position, like in enumerate(likes)]
+
+
+def restored(saved: np.ndarray, like: Array) -> Array:
+    """Return an array from a checkpoint on the device of `like`.
+
+    Raises:
+        ModelFileError: it has another shape or dtype.
+    """
+    if (saved.shape, saved.dtype) != (like.shape, like.dtype):
+        raise ModelFileError(f"a callback's array is {saved.dtype} {saved.shape}, not {like.dtype} {like.shape}")
+    return device_of(like).asarray(saved)

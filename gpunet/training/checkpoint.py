@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 
 from gpunet.device import Array
-from gpunet.errors import ArgumentError, ModelFileError
+from gpunet.errors import ArgumentError
 from gpunet.files import encoded, read_arrays, write_arrays
+from gpunet.formats import read_as
 from gpunet.losses import Loss
-from gpunet.models import model_from_arrays
+from gpunet.models import check_shapes, model_from_arrays, refused_as
 from gpunet.optimizers import Optimizer
 from gpunet.registry import Custom, find, name_of
 from gpunet.schedules import Schedule, schedule_from_config
@@ -20,8 +21,39 @@ from gpunet.training.callbacks import Callback
 from gpunet.training.history import History
 from gpunet.training.metrics import Metric
 from gpunet.training.protocol import Training
+from gpunet.training.running import RunningState
 
 T = TypeVar("T", bound=Training)
+
+
+class _CallbackState(TypedDict):
+    label: str
+    state: dict[str, Any]
+
+
+class _Always(TypedDict):
+    """What the file of a training says of it next to its model, as JSON."""
+
+    loss: dict[str, Any]
+    optimizer: dict[str, Any]
+    optimizer_state: dict[str, Any]
+    callbacks: list[_CallbackState]
+    history: list[dict[str, float]]
+    running: RunningState
+    seed: int
+    precision: str
+    epoch: int
+    position: int
+    rows: int
+
+
+class _Description(_Always, total=False):
+    """The same with what files of one version or another don't say."""
+
+    executor: str
+    plan: bool | str
+    ema: float | None
+    accumulate: int
 
 
 def save(trainer: Training, path: str | Path) -> None:
@@ -138,49 +170,48 @@ def load(
 ) -> T:
     """Rebuild the trainer that `save` wrote; the documentation is at `Trainer.resume`."""
     arrays, description = read_arrays(path, "checkpoint")
-    model = model_from_arrays(arrays, description, source=str(path), custom=custom)
-    try:
-        loss, optimizer = _loss(description["loss"], custom), _optimizer(description["optimizer"], custom)
-    except (KeyError, TypeError, AttributeError, ArgumentError) as error:
-        raise ModelFileError(f"{path}: its loss or its optimizer is not one that this gpunet reads: {error}") from None
-    try:
+    with refused_as(path):
+        known = {name: description[name] for name in _Description.__annotations__ if name in description}
+        about = read_as(_Description, known)
         trainer = kind(
-            model,
-            loss=loss,
-            optimizer=optimizer,
+            model_from_arrays(arrays, description, custom=custom),
+            loss=_loss(about["loss"], custom),
+            optimizer=_optimizer(about["optimizer"], custom),
             callbacks=callbacks,
             metrics=metrics,
-            seed=description["seed"],
-            executor=_executor(description),
-            precision=description["precision"],
-            ema=description.get("ema"),  # an older gpunet had none
-            accumulate=description.get("accumulate", 1),
+            seed=about["seed"],
+            executor=_executor(about),
+            precision=about["precision"],
+            ema=about.get("ema"),
+            accumulate=about.get("accumulate", 1),
             distributed=distributed,
         )
         trainer.attach()
-        trainer.optimizer.restore(description["optimizer_state"])
-        for name, flat in _state(trainer).items():
-            for key, view in model.store.views(flat).items():
-                model.device.assign(view, arrays[f"{name}.{key}"])
-        trainer.history = History(description["history"])
-        trainer.epoch, trainer.position = description["epoch"], description["position"]
-        trainer.rows = description["rows"]
+        trainer.optimizer.restore(about["optimizer_state"])
+        _restore_slots(trainer, arrays)
+        trainer.history = History(about["history"])
+        trainer.epoch, trainer.position, trainer.rows = about["epoch"], about["position"], about["rows"]
         if trainer.ranks.main:  # the sums of all ranks
-            trainer.running.restore(description["running"])
-        _restore_callbacks(trainer, arrays, description["callbacks"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"{path}: not a checkpoint that this gpunet reads: {error}") from None
+            trainer.running.restore(about["running"])
+        _restore_callbacks(trainer, arrays, about["callbacks"])
     return trainer
 
 
-def _executor(description: Mapping[str, Any]) -> str:
+def _restore_slots(trainer: Training, arrays: Mapping[str, np.ndarray]) -> None:
+    """Give the optimizer's arrays and the average of the weights their values."""
+    store = trainer.model.store
+    views = {f"{name}.{key}": view for name, flat in _state(trainer).items() for key, view in store.views(flat).items()}
+    check_shapes({name: view.shape for name, view in views.items()}, arrays)
+    for name, view in views.items():
+        store.device.assign(view, arrays[name])
+
+
+def _executor(about: _Description) -> str:
     """Return the executor of a checkpoint; one of an older gpunet says whether steps were recorded instead."""
-    if "executor" in description:
-        return str(description["executor"])
-    return "eager" if description["plan"] is False else "auto"
+    return about.get("executor") or ("eager" if about["plan"] is False else "auto")
 
 
-def _restore_callbacks(trainer: Training, arrays: dict[str, np.ndarray], saved: list[dict[str, Any]]) -> None:
+def _restore_callbacks(trainer: Training, arrays: dict[str, np.ndarray], saved: list[_CallbackState]) -> None:
     """Give each callback the state that one of its label left, in their order."""
     waiting = list(trainer.callbacks)
     for position, entry in enumerate(saved):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 
@@ -15,6 +15,7 @@ from gpunet.errors import GpunetWarning
 from gpunet.optimizers.step import LONGEST_RUN
 from gpunet.training.batches import Batches, NextRows
 from gpunet.training.callbacks import Callback
+from gpunet.training.evaluation import Evaluation
 from gpunet.training.feeds import Feed, Portion
 from gpunet.training.history import Row
 from gpunet.training.interrupts import interruptible
@@ -27,9 +28,6 @@ LONGEST_CALL = 0.05
 FIRST_CALL = 64
 """Steps of a call on a GPU in the first epoch."""
 
-Validate = Callable[[], Mapping[str, float]]
-"""Returns the loss and the metrics on the validation data."""
-
 
 class EpochLoop:
     """Runs the epochs of one `fit`.
@@ -38,15 +36,20 @@ class EpochLoop:
         training: what is trained; its epoch, position, history and metrics advance.
         steps: its steps.
         feed: what it trains on.
-        validate: evaluates the validation data; None: there are none.
+
+    Raises:
+        DataError, DTypeError, ShapeError: validation data that cannot be used.
     """
 
     _norms: np.ndarray | None = None
     """What each row of the portion's arrays adds to the denominator of the loss; None: all the same, or no step is
     shared by ranks or divided into parts."""
 
-    def __init__(self, training: Training, steps: StepCache, feed: Feed, validate: Validate | None):
-        self._training, self._steps, self._feed, self._validate = training, steps, feed, validate
+    def __init__(self, training: Training, steps: StepCache, feed: Feed):
+        self._training, self._steps, self._feed = training, steps, feed
+        model, loss, metrics, held_out = training.model, training.loss, training.metrics, feed.validation
+        model.classes, training.rows = feed.classes, feed.rows
+        self._validate = None if held_out is None else Evaluation(model, loss, metrics, *held_out)
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
 
     def run(self, epochs: int) -> None:

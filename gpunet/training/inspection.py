@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet import random
 from gpunet.data.iterables import check_iterable
 from gpunet.errors import StateError
 from gpunet.losses import Loss
 from gpunet.models import Model
-from gpunet.training import range_test
+from gpunet.optimizers import Optimizer
+from gpunet.training import checkpoint, range_test
 from gpunet.training.evaluation import Evaluation
 from gpunet.training.explain import Explanation
 from gpunet.training.metrics import Metric
+from gpunet.training.protocol import Training
 from gpunet.training.range_test import RangeTest
 from gpunet.versions import Versioned
 
@@ -29,8 +33,11 @@ class Inspection(Versioned):
 
     model: Model
     loss: Loss
+    optimizer: Optimizer
     metrics: dict[str, Metric]
+    seed: int
     ema: float | None
+    epoch: int
     _steps: Any
 
     def evaluate(
@@ -103,3 +110,26 @@ class Inspection(Versioned):
             raise StateError("ema_model: no average of the weights is kept; give Trainer(..., ema=0.999).")
         with self.model.store.averaged():
             return copy.deepcopy(self.model)
+
+    def order(self, rows: int, shuffle: bool) -> np.ndarray:
+        """Return the order of the rows in the epoch that begins or continues, (rows,)."""
+        return random.permutation(rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(rows)
+
+    def save(self: Training, path: str | Path) -> None:
+        """Write the full training state to a file; resuming is bit-for-bit identical. All ranks call it, rank 0 writes.
+
+        Raises:
+            ArgumentError: a layer, the loss, the optimizer or its schedule is of a class of your own that is not
+                registered (`gn.register`), or whose configuration does not rebuild it.
+            OSError: the file cannot be written; one that was there before is untouched.
+        """
+        checkpoint.save(self, path)
+
+    def __repr__(self) -> str:
+        epochs = f"{self.epoch} epoch{'' if self.epoch == 1 else 's'}"
+        return f"<Trainer: {epochs} of {self.model!r} with {self.loss!r} and {self.optimizer!r}>"
+
+    def __getstate__(self) -> Any:
+        raise StateError(
+            "a Trainer cannot be pickled or copied, but its model can; use trainer.save(path), gn.Trainer.resume(path)."
+        )

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from gpunet.arguments import whole
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError
+from gpunet.formats import read_as
 from gpunet.training import checkpoint
-from gpunet.training.callbacks import Callback
+from gpunet.training.callbacks import Callback, restored
 from gpunet.training.history import Row
 from gpunet.training.metrics import is_greater_better
 from gpunet.training.protocol import Training
@@ -80,7 +81,7 @@ class Monitor(Callback):
         return {"best": self.best}
 
     def restore(self, state: dict[str, Any], trainer: Training) -> None:
-        self.best = state["best"]
+        self.best = read_as(float, state["best"], "best")
 
 
 class EarlyStopping(Monitor):
@@ -158,12 +159,13 @@ class EarlyStopping(Monitor):
 
     def restore(self, state: dict[str, Any], trainer: Training) -> None:
         super().restore(state, trainer)
-        self.waited = state["waited"]
+        self.waited = read_as(int, state["waited"], "waited")
+        store = trainer.model.store
         if "best_weights" in state:
-            asarray = trainer.model.device.asarray
-            self.best_weights, self.best_buffers = asarray(state["best_weights"]), asarray(state["best_buffers"])
+            self.best_weights = restored(state["best_weights"], store.params)
+            self.best_buffers = restored(state["best_buffers"], store.buffers)
         if "best_average" in state:
-            self.best_average = trainer.model.device.asarray(state["best_average"])
+            self.best_average = restored(state["best_average"], store.params)
 
 
 class Checkpoint(Monitor):

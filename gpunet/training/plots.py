@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.arguments import shortened
 from gpunet.errors import MissingPackageError, StateError
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _NOT_DRAWN = {"epoch", "lr", "seconds"}  # how the training went, not how good the model is
 _LEGIBLE = 30  # classes whose names and counts can still be read in a panel
 _ACROSS = 3  # panels
+_LONGEST_NAME = 40  # characters of a history's name, whose end tells most
+_LONGEST_CLASS = 16  # characters of a class's name, whose start tells most
 
 Curves = Mapping[str, Sequence[float]]
 """The columns of a history by their names, a number per epoch."""
@@ -47,10 +50,22 @@ def figure(histories: Mapping[str, Curves], confusions: Mapping[str, Confusion] 
     axes = [picture.add_subplot(down, across, panel + 1) for panel in range(panels)]
     for name, place in zip(columns, axes, strict=False):
         draw_column(place, name, histories)
+    _draw_legend(picture, axes[: len(columns)])
     for (name, (counts, classes)), place in zip(confusions.items(), axes[len(columns) :], strict=True):
         draw_confusion_matrix(place, counts, classes)
-        place.set_title(f"confusion matrix {name}".strip(), parse_math=False)  # a folder's name may have dollar signs
+        title = f"confusion matrix\n{shortened(name, -_LONGEST_NAME)}".strip()
+        place.set_title(title, parse_math=False)  # a folder's name may have dollar signs
     return picture
+
+
+def _draw_legend(picture: Figure, panels: Sequence[Any]) -> None:
+    """Draw one legend for all panels below them, where it hides no curve however long its names are."""
+    lines = {line.get_label(): line for axes in panels for line in axes.lines}
+    columns = 2 if len(lines) > 2 else len(lines)
+    names = [shortened(label, -_LONGEST_NAME) for label in lines]
+    legend = picture.legend(list(lines.values()), names, loc="outside lower center", ncols=columns)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def rates_figure(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float) -> Figure:
@@ -89,15 +104,14 @@ def draw_column(axes: Any, name: str, histories: Mapping[str, Curves]) -> None:
         histories: by their names in the legend.
     """
     for number, (of, history) in enumerate(histories.items()):
-        for column, part, style in ((name, "training", "--"), (f"val_{name}", "validation", "-")):
+        parts = ((name, "training", "--"), (f"val_{name}", "validation", "-"))
+        for alone, (column, part, style) in enumerate(parts):
             if column in history:
-                own = {"color": f"C{number}", "linestyle": style} if len(histories) > 1 else {}
+                own = {"color": f"C{number}", "linestyle": style} if len(histories) > 1 else {"color": f"C{alone}"}
                 epochs = range(1, len(history[column]) + 1)
                 axes.plot(epochs, history[column], marker=".", label=f"{part} {of}".strip(), **own)
     axes.set(xlabel="epoch", title=name)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    for text in axes.legend().get_texts():
-        text.set_parse_math(False)
 
 
 def draw_confusion_matrix(axes: Any, counts: np.ndarray, classes: Sequence[str]) -> None:
@@ -114,9 +128,10 @@ def draw_confusion_matrix(axes: Any, counts: np.ndarray, classes: Sequence[str])
     axes.set(xlabel="predicted", ylabel="true")
     if len(classes) > _LEGIBLE:
         return
-    turned = "vertical" if max(map(len, classes)) > 3 else "horizontal"
-    axes.set_xticks(range(len(classes)), classes, rotation=turned, parse_math=False)
-    axes.set_yticks(range(len(classes)), classes, parse_math=False)
+    names = [shortened(name, _LONGEST_CLASS) for name in classes]
+    turned = "vertical" if max(map(len, names)) > 3 else "horizontal"
+    axes.set_xticks(range(len(names)), names, rotation=turned, parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     size = min(10, 160 / len(classes))
     for (true, predicted), count in np.ndenumerate(counts):
         color = "white" if count > counts.max() / 2 else "black"

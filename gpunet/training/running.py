@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -26,6 +26,14 @@ LOSS, LABELS, DISTRIBUTIONS, BINARY = (
 
 RIGHT = {what: native.Kernel("metrics.cpp", f"right_{what}") for what in ("labels", "distributions", "binary")}
 ACCUMULATE = native.Kernel("metrics.cpp", "accumulate")
+
+
+class RunningState(TypedDict):
+    """The sums of an epoch that is not over, in the file of a training."""
+
+    totals: tuple[float, float] | None
+    rows: int
+    answers: int
 
 
 class RunningMeans:
@@ -104,16 +112,16 @@ class RunningMeans:
         means = {"loss": loss / rows}
         return {**means, "accuracy": right / answers} if self._judges else means
 
-    def state(self, total: Total = list) -> dict[str, Any]:
+    def state(self, total: Total = list) -> RunningState:
         """Return the sums, as JSON; within an epoch all who share the batches call this."""
         if not self._rows:
             return {"totals": None, "rows": 0, "answers": 0}
-        *totals, rows, answers = total([*self._device.to_host(self.totals).tolist(), self._rows, self._answers])
-        return {"totals": totals, "rows": int(rows), "answers": int(answers)}
+        loss, right, rows, answers = total([*self._device.to_host(self.totals).tolist(), self._rows, self._answers])
+        return {"totals": (loss, right), "rows": int(rows), "answers": int(answers)}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: RunningState) -> None:
         """Continue from what `state` returned."""
-        self._device.assign(self.totals, state["totals"] or [0, 0])
+        self._device.assign(self.totals, list(state["totals"] or (0, 0)))
         self._rows, self._answers = state["rows"], state["answers"]
 
     def _add_native(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:

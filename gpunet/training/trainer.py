@@ -9,10 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from gpunet import random
 from gpunet.arguments import whole
 from gpunet.attributes import Strict
 from gpunet.device import Array
@@ -25,7 +23,7 @@ from gpunet.training import checkpoint
 from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
-from gpunet.training.evaluation import Evaluation, default_metrics
+from gpunet.training.evaluation import default_metrics
 from gpunet.training.feeds import Asked, feed_for
 from gpunet.training.history import History
 from gpunet.training.inspection import Inspection
@@ -192,13 +190,9 @@ class Trainer(Inspection):
         if feed.position != self.position:
             self.position = feed.position
             self.running.reset()
-        alike = {"batch_size": batch_size, "epochs": epochs, "shuffle": shuffle, "drop_last": drop_last}
-        self.ranks.begin(self, feed.arrays, **alike)
-        self.model.classes, self.rows = feed.classes, feed.rows
-        held_out = feed.validation
-        validate = None if held_out is None else Evaluation(self.model, self.loss, self.metrics, *held_out)
+        self.ranks.begin(self, feed.arrays, batch_size=batch_size, epochs=epochs, shuffle=shuffle, drop_last=drop_last)
         with self.model.device.activate(), self.ranks.guard():
-            EpochLoop(self, self._steps, feed, validate).run(epochs)
+            EpochLoop(self, self._steps, feed).run(epochs)
         return self.history
 
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
@@ -225,24 +219,10 @@ class Trainer(Inspection):
         """
         return self._steps.run([X, y] if weight is None else [X, y, weight])
 
-    def order(self, rows: int, shuffle: bool) -> np.ndarray:
-        """Return the order of the rows in the epoch that begins or continues, (rows,)."""
-        return random.permutation(rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(rows)
-
     def stop(self, why: str) -> None:
         """End training after the epoch, with `why` in `history.stopped`, where Ctrl-C has precedence."""
         if self.history.stopped != "interrupted":
             self.history.stopped = why
-
-    def save(self, path: str | Path) -> None:
-        """Write the full training state to a file; resuming is bit-for-bit identical. All ranks call it, rank 0 writes.
-
-        Raises:
-            ArgumentError: a layer, the loss, the optimizer or its schedule is of a class of your own that is not
-                registered (`gn.register`), or whose configuration does not rebuild it.
-            OSError: the file cannot be written; one that was there before is untouched.
-        """
-        checkpoint.save(self, path)
 
     @classmethod
     def resume(
@@ -266,12 +246,3 @@ class Trainer(Inspection):
             ModelFileError: it is truncated, altered, no checkpoint, or it names a class that is not known.
         """
         return checkpoint.load(cls, path, callbacks, metrics, distributed, checked(custom))
-
-    def __repr__(self) -> str:
-        epochs = f"{self.epoch} epoch{'' if self.epoch == 1 else 's'}"
-        return f"<Trainer: {epochs} of {self.model!r} with {self.loss!r} and {self.optimizer!r}>"
-
-    def __getstate__(self) -> Any:
-        raise StateError(
-            "a Trainer cannot be pickled or copied, but its model can; use trainer.save(path), gn.Trainer.resume(path)."
-        )

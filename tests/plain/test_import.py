@@ -20,6 +20,7 @@ LAYERS = {
     "habits": 0,
     "html": 0,
     "versions": 0,
+    "formats": 0,
     "registry": 0,
     "attributes": 0,
     "builds": 1,

@@ -3,7 +3,7 @@
     Trainer.fit  -> epochs.py     -> Step.run(steps)                     batches.py hands out the rows
     Trainer.step -> StepCache.run -> Inputs.give(batch) -> Step.run()    inputs.py hands out the batch
                                   |
-    Executor.run(steps) runs `Step.work` and the update, `steps` times, as
+    Executor.run(steps) runs `Step.work` and the update, `steps` times, as    executors.py chooses one
         eager     their code                                eager.py
         numpy     their NumPy calls                         host.py, gpunet/recording.py
         native    their C++ nodes, one call for all steps   host.py, gpunet/native/, kernels/cpu/*.cpp

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gpunet import native, versions
+from gpunet import versions
 from gpunet.device import Array
 from gpunet.errors import (
     CompileError,
@@ -28,20 +28,12 @@ from gpunet.tape import Tape
 from gpunet.training.explain import Explanation
 from gpunet.training.protocol import Training
 from gpunet.training.rank_loss import RankLoss
-from gpunet.training.step.eager import EagerExecutor
+from gpunet.training.step.executors import KINDS, choose
 from gpunet.training.step.gradient_sum import GradientSum
-from gpunet.training.step.graph import GraphExecutor
-from gpunet.training.step.host import NativeExecutor, NumpyExecutor
-from gpunet.training.step.interfaces import Executor, ExecutorName, Source
-from gpunet.training.step.persistent import PersistentExecutor, refusal
+from gpunet.training.step.interfaces import ExecutorName, Source
 
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
 """Errors that the step's code raises whether it is recorded or not."""
-
-
-KINDS: dict[str, Callable[[Step], Executor]] = {
-    kind.name: kind for kind in (EagerExecutor, NumpyExecutor, NativeExecutor, GraphExecutor, PersistentExecutor)
-}
 
 
 class Step:
@@ -54,6 +46,7 @@ class Step:
         warn: is called with a message where the step falls back to another executor.
 
     Attributes:
+        ranks: who trains.
         share: the loss over this rank's rows; None where it has all rows.
         shares: what weighs the rows of a rank or of a part, as they count in the batch.
         value, prediction: the loss, (), and the outputs of the last step, or of the last part of its batch, on the
@@ -72,7 +65,7 @@ class Step:
         self.model, self.loss, self.optimizer = training.model, training.loss, training.optimizer
         self.seed, self.source, self.count = training.seed, source, count
         self._name: ExecutorName = training.executor if source.recordable else "eager"
-        self.precision, self._ranks, self._warn = training.precision, training.ranks, warn
+        self.precision, self.ranks, self._warn = training.precision, training.ranks, warn
         self.store, self.device = self.model.store, self.model.device
         self._params = self.store.params
         self._training, self._settings = training, training.version
@@ -81,36 +74,14 @@ class Step:
         self.first_row = 0
         self.reduce: Callable[[], Any] | None = None
         self.refusal: str | None = None
-        if self._ranks.size > 1:
-            self.loss = self.share = RankLoss(self.loss, count, self._ranks.rows(count), self._params)
+        if self.ranks.size > 1:
+            self.loss = self.share = RankLoss(self.loss, count, self.ranks.rows(count), self._params)
             self.first_row = self.share.own.start
-            self.reduce = self._ranks.reducer(self.store.grads)
+            self.reduce = self.ranks.reducer(self.store.grads)
         self.shares = [share for share in (self.share, self._sum) if share is not None]
         self.optimizer.prepare()
         self.parts = versions.parts(training, self.loss)
-        self._begin(self._choose(self._name))
-
-    def _choose(self, name: ExecutorName) -> str:
-        """Return the executor that the trainer's setting means here.
-
-        Raises:
-            StateError: the executor does not run on the model's device.
-            DeviceError: "native" without a compiler.
-        """
-        on_cpu = self.device.xp is np
-        if name == "auto":
-            usable = self._ranks.all_true(on_cpu and native.why_unavailable() is None)
-            if on_cpu:
-                return "native" if usable else "numpy"
-            self.refusal = refusal(self)
-            return "graph" if self.refusal else "persistent"
-        if name in ("numpy", "native") and not on_cpu:
-            raise StateError(f"executor {name!r} runs on the CPU, and the model is on {self.device.name}; use 'graph'.")
-        if name in ("graph", "persistent") and on_cpu:
-            raise StateError(f"executor {name!r} runs on a GPU, and the model is on the CPU; use 'native' or 'numpy'.")
-        if name == "native":
-            native.find_compiler()
-        return name
+        self._begin(choose(self, self._name))
 
     def _begin(self, executor: str) -> None:
         """Begin with an executor and fresh buffers, nothing recorded."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet.arguments import shortened
 from gpunet.cli import run
 
 FIGURE = pytest.importorskip("matplotlib.figure").Figure
@@ -61,7 +62,7 @@ def test_a_picture_has_the_curves_and_the_confusion_matrix_of_the_test_part(pane
 def test_several_runs_are_laid_over_each_other(panels, digits_run, flowers_run, tmp_path):
     drawn = panels(digits_run[0], flowers_run, "--out", tmp_path / "both.png")
     names = [str(digits_run[0]), str(flowers_run)]
-    assert list(drawn) == ["loss", "accuracy", *(f"confusion matrix {name}" for name in names)]
+    assert list(drawn) == ["loss", "accuracy", *(f"confusion matrix\n{shortened(name, -40)}" for name in names)]
     labels = [line.get_label() for line in drawn["loss"].lines]
     assert labels == [f"{part} {name}" for name in names for part in ("training", "validation")]
     assert [len(line.get_ydata()) for line in drawn["loss"].lines] == [3, 3, 10, 10]

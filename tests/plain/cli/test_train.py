@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_json_is_one_line_and_nothing_else(invoke, tmp_path):
         assert answer[part]["accuracy"] > 0.6
 
 
-def test_people_see_device_model_bar_results_and_folder(invoke, tmp_path):
+def test_people_see_device_model_results_and_folder(invoke, tmp_path):
     result = invoke("train", "digits", "--epochs", 1, "--hidden", "16,8", "--device", "auto", "--out", tmp_path / "run")
     assert result.exit_code == 0
     assert "chosen by auto" in result.stdout
@@ -60,8 +61,28 @@ def test_people_see_device_model_bar_results_and_folder(invoke, tmp_path):
     ]
     assert [row[0] for row in table] == ["loss", "train", "validation", "test"]
     assert str(tmp_path / "run") in result.stdout.splitlines()[-1]
-    assert "epoch 1" in result.stderr
-    assert "samples/s" in result.stderr
+    assert "samples/s" not in result.stderr  # there is no terminal
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")
+def test_a_terminal_shows_a_progress_bar(tmp_path):
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    command = [sys.executable, "-m", "gpunet", "train", "digits", "--epochs", "1", "--hidden", "8", "--device", "cpu"]
+    subprocess.run(
+        [*command, "--out", str(tmp_path / "run")], check=True, stdout=subprocess.DEVNULL, stderr=theirs, timeout=60
+    )
+    os.close(theirs)
+    shown = ""
+    with suppress(OSError):  # Linux's end of a pseudo-terminal
+        while part := os.read(ours, 100_000):
+            shown += part.decode()
+    os.close(ours)
+    assert "epoch 1" in shown
+    assert "samples/s" in shown
 
 
 def test_the_run_folder_holds_what_was_promised(digits_run):
@@ -245,10 +266,10 @@ def test_ctrl_c_before_training_exits_quietly(invoke, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_diverging_run_keeps_finite_weights_and_says_so(invoke, tmp_path):
+def test_a_diverged_run_keeps_finite_weights_and_exits_with_1(invoke, tmp_path):
     with np.errstate(all="ignore"):
         result = invoke("train", "digits", "--optimizer", "sgd", "--lr", 1e30, "--out", tmp_path / "run", "--json")
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert "Lower --lr" in result.stderr
     assert "Warning: epoch 1: from step 2 of the training on, gradients were not finite" in result.stderr
     assert json.loads(result.stdout)["stopped"] == "non-finite loss"
@@ -359,3 +380,86 @@ def test_resume_of_what_is_no_run_is_refused(refused, tmp_path):
     assert "config.json" in refused("train", "--resume", tmp_path)
     (tmp_path / "config.json").write_text('{"colour": "red"}')
     assert "config.json" in refused("train", "--resume", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def rare(tmp_path_factory):
+    """An npz file of 1,000 rows without structure, 2 % of which are of class "rare"."""
+    path = tmp_path_factory.mktemp("data") / "rare.npz"
+    y = np.where(np.arange(1000) % 50, "common", "rare")
+    np.savez(path, X=np.random.default_rng(0).normal(size=(1000, 3)), y=y)
+    return path
+
+
+def test_rare_classes_are_pointed_out_and_so_is_a_model_that_never_predicts_them(invoke, rare, tmp_path):
+    result = invoke("train", rare, "--epochs", 1, "--hidden", 4, "--out", tmp_path / "run")
+    assert "Rare classes: 'rare' 2.0% of the training rows" in result.stderr
+    assert "--class-weight balanced" in result.stderr
+    assert "Warning: no row of class 'rare' is recognised" in result.stderr
+
+
+def test_classes_of_the_same_size_are_not_called_rare(invoke, flowers, tmp_path):
+    assert "Rare" not in invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run").stderr
+
+
+def test_the_best_epoch_is_that_of_the_metric(invoke, rare, tmp_path):
+    given = ("--metric", "auc", "--no-early-stopping", "--epochs", 12, "--json", "--out", tmp_path / "run")
+    answer = json.loads(invoke("train", rare, *given).stdout)
+    assert answer["epochs"] == 12
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    best = max(row["val_auc"] for row in rows)
+    assert answer["validation"]["auc"] == pytest.approx(best, abs=1e-6)
+    assert rows[-1]["val_auc"] < best  # or the test would show nothing
+    (compared,) = json.loads(invoke("compare", tmp_path / "run", "--json").stdout).values()
+    assert compared["best"]["val_auc"] == best
+
+
+def test_patience_ends_the_training_and_a_resumed_run_keeps_it(invoke, rare, tmp_path):
+    given = ("--patience", 2, "--epochs", 90, "--json", "--out", tmp_path / "run")
+    answer = json.loads(invoke("train", rare, *given).stdout)
+    assert answer["stopped"] == "early stopping"
+    rows = [json.loads(line)["val_loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert int(np.argmin(rows)) == len(rows) - 3
+
+
+def test_a_cosine_ends_at_zero_and_cannot_be_made_longer(invoke, refused, flowers, tmp_path):
+    invoke("train", flowers, "--schedule", "cosine", "--lr", 0.5, "--epochs", 3, "--out", tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert 0.5 > rows[0]["lr"] > rows[1]["lr"] > rows[2]["lr"]
+    schedule = gn.Trainer.resume(tmp_path / "run" / "checkpoint.safetensors").optimizer.schedule
+    assert schedule(3 * 3) == 0
+    message = refused("train", "--resume", tmp_path / "run", "--epochs", 4)
+    assert "reaches 0 after 3 epochs" in message
+
+
+def test_counts_are_learnt_by_their_own_loss_and_evaluated_by_it(invoke, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    np.savez(tmp_path / "counts.npz", X=X, y=rng.poisson(np.exp(1 + X[:, 0])))
+    given = ("--task", "regression", "--loss", "poisson", "--epochs", 60, "--json", "--out", tmp_path / "run")
+    answer = json.loads(invoke("train", tmp_path / "counts.npz", *given).stdout)
+    assert gn.load(tmp_path / "run" / "model.safetensors").task == "counts"
+    assert answer["test"]["r2"] > 0.5
+
+
+def test_options_reach_the_trainer(invoke, flowers, tmp_path):
+    given = ("--weight-decay", 0.25, "--schedule", "plateau", "--batch-norm", "--tensorboard", "--epochs", 1)
+    assert invoke("train", flowers, *given, "--hidden", "8,4", "--out", tmp_path / "run").exit_code == 0
+    trainer = gn.Trainer.resume(tmp_path / "run" / "checkpoint.safetensors")
+    assert trainer.optimizer.weight_decay == 0.25
+    assert isinstance(trainer.optimizer.schedule, gn.schedules.ReduceLROnPlateau)
+    assert [type(layer).__name__ for layer in trainer.model.layers].count("BatchNorm1d") == 2
+    assert any((tmp_path / "run" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "named"),
+    [
+        ("line", ["--metric", "auc"], "--metric auc: the target holds values; choose from mae, r2, rmse"),
+        ("flowers", ["--metric", "r2"], "--metric r2: the target holds classes"),
+        ("flowers", ["--loss", "huber"], "--loss huber: for values"),
+    ],
+)
+def test_options_of_the_other_task_are_refused(refused, request, tmp_path, data, given, named):
+    assert named in refused("train", request.getfixturevalue(data), *given, "--out", tmp_path / "run", "--json")
+    assert not (tmp_path / "run").exists()

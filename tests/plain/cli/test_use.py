@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,45 @@ def test_evaluate_gives_the_figures_of_the_model(invoke, flowers_run, flowers):
 
 def test_evaluate_prints_a_table_for_people(invoke, digits_run):
     result = invoke("evaluate", digits_run[0] / "model.safetensors", "digits")
-    names, row = result.stdout.splitlines()
-    assert names.split() == ["loss", "accuracy"]
+    names, row, blank, columns, *classes = result.stdout.splitlines()
+    assert names.split() == ["loss", "accuracy", "auc", "log_loss"]
     assert row.startswith("1,797 rows")
+    assert blank == ""
+    assert columns.split() == ["rows", "precision", "recall", "f1", "auc"]
+    assert [line.split()[0] for line in classes] == list("0123456789")
+    assert classes[0].split()[1] == "178"
+
+
+def test_evaluate_gives_the_scores_of_each_class_that_scikit_learn_gives(invoke, flowers_run, flowers):
+    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+
+    answer = json.loads(invoke("evaluate", flowers_run / "model.safetensors", flowers, "--json").stdout)
+    model = gn.load(flowers_run / "model.safetensors")
+    X, y = model.schema.read_labelled(flowers, model.classes)
+    p = model.predict_proba(X)
+    scores = zip(*precision_recall_fscore_support(y, p.argmax(axis=1)), strict=True)
+    for k, (name, (precision, recall, f1, rows)) in enumerate(zip(model.classes, scores, strict=True)):
+        auc = roc_auc_score(y == k, p[:, k])
+        expected = {"precision": precision, "recall": recall, "f1": f1, "rows": rows, "auc": auc}
+        assert answer["classes"][name] == pytest.approx(expected, abs=1e-12)
+
+
+def test_evaluate_of_values_has_no_classes(invoke, line, tmp_path):
+    invoke("train", line, "--epochs", 1, "--out", tmp_path / "run")
+    answer = json.loads(invoke("evaluate", tmp_path / "run", line, "--json").stdout)
+    assert list(answer) == ["device", "rows", "loss", "mae", "r2", "rmse"]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export"])
+def test_a_run_that_has_not_ended_is_refused_with_the_command_that_resumes_it(
+    refused, flowers_run, flowers, tmp_path, command
+):
+    shutil.copytree(flowers_run, tmp_path / "killed")
+    (tmp_path / "killed" / "model.safetensors").unlink()
+    other = tmp_path / "m.onnx" if command == "export" else flowers
+    message = refused(command, tmp_path / "killed", other)
+    assert "unfinished" in message
+    assert f"gpunet train --resume {tmp_path / 'killed'}" in message
 
 
 def test_evaluate_takes_the_held_out_rows_of_a_runs_own_data(invoke, digits_run):
@@ -153,23 +190,21 @@ def test_several_targets_give_a_column_each(invoke, tmp_path):
     assert [float(row["prediction_0"]), float(row["prediction_1"])] == pytest.approx([100, -100], abs=5)
 
 
-def test_a_table_without_a_header_is_refused_not_robbed_of_a_row(refused, digits_run, tmp_path):
+def test_a_table_without_a_header_is_not_robbed_of_a_row(invoke, digits_run, tmp_path):
     np.savetxt(tmp_path / "bare.csv", gn.data.digits().X[:3], delimiter=",")
-    assert "header" in refused("predict", digits_run[0], tmp_path / "bare.csv")
+    assert len(table(invoke("predict", digits_run[0], tmp_path / "bare.csv").stdout)) == 3
 
 
 def test_bad_tables_are_refused_with_the_place_named(refused, flowers_run, digits_run, digits_csv, tmp_path):
     assert "'length'" in refused("predict", flowers_run, digits_csv)
     (tmp_path / "narrow.csv").write_text("a,b\n1,2\n")
     assert "64 features" in refused("predict", digits_run[0], tmp_path / "narrow.csv")
-    (tmp_path / "odd.csv").write_text("length,colour,width\n1,green,2\n")
-    message = refused("predict", flowers_run, tmp_path / "odd.csv")
-    assert "line 2" in message
-    assert "'green'" in message
+    (tmp_path / "odd.csv").write_text("length,colour,width\n1,green,wide\n")
+    assert "column 'width' holds a number, not 'wide' (line 2)" in refused("predict", flowers_run, tmp_path / "odd.csv")
     (tmp_path / "empty.csv").write_text("")
     assert "no data" in refused("predict", digits_run[0], tmp_path / "empty.csv")
-    (tmp_path / "other.csv").write_bytes(b"\xff\xfea,b\n1,2\n")
-    assert "UTF-8" in refused("predict", digits_run[0], tmp_path / "other.csv")
+    (tmp_path / "other.csv").write_bytes(b"PK\x03\x04\0\0")
+    assert "not text" in refused("predict", digits_run[0], tmp_path / "other.csv")
     assert "nowhere.csv" in refused("predict", flowers_run, "nowhere.csv")
     assert "nowhere.csv" in refused("predict", digits_run[0], "nowhere.csv")
 

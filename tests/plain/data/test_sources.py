@@ -215,7 +215,7 @@ def test_a_folder_without_a_test_part_loads_the_training_part(mnist):
         (TRAIN | {"t10k-labels-idx1-ubyte": idx(LABELS)}, "t10k-images-idx3-ubyte .* is missing"),
         (TRAIN | {"train-labels-idx1-ubyte": idx(LABELS[:4])}, "has 5 images but .* has 4 labels"),
         (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES)[:-1]}, r"30 values of shape \(5, 2, 3\), it holds 29"),
-        (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES) + b"1"}, "it holds 31"),
+        (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES) + b"1"}, "it holds more"),
         (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES)[:9]}, "not an IDX file"),
         (TRAIN | {"train-images-idx3-ubyte": b""}, "not an IDX file"),
         (TRAIN | {"train-images-idx3-ubyte": idx(LABELS)}, "not an IDX file of unsigned bytes with 3 dim"),

@@ -334,13 +334,13 @@ def test_the_file_asks_for_ir_version_10_and_the_opset_alone(tmp_path, opset):
     assert [(used.domain, used.version) for used in file.opset_import] == [("", opset)]
 
 
-def test_the_names_of_a_tables_features_are_in_the_metadata(tmp_path):
+def test_the_features_and_the_schema_of_a_table_are_in_the_metadata(tmp_path):
     model = gn.MLP([3, 2])
-    model.schema = TableSchema((Column("length"), Column("colour", ("blue", "red"))), target="kind")
+    model.schema = TableSchema((Column("length"), Column("colour", "category", categories=("blue", "red"))), "kind")
     gn.interop.to_onnx(model, tmp_path / "model.onnx")
-    (metadata,) = onnx.load(tmp_path / "model.onnx").metadata_props
-    assert metadata.key == "features"
-    assert json.loads(metadata.value) == ["length", "colour=blue", "colour=red"]
+    metadata = {entry.key: json.loads(entry.value) for entry in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert metadata["features"] == ["length", "colour=blue", "colour=red"]
+    assert TableSchema.from_json(metadata["schema"]) == model.schema
 
 
 class MyLayer(gn.Linear):

@@ -301,7 +301,7 @@ def test_features_beyond_float32_are_refused_and_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": gn.MSELoss}, "loss takes a `Loss`, got <class 'gpunet.losses.MSELoss'>"),
+        ({"loss": gn.MSELoss}, "loss takes a `Loss`, got <class 'gpunet.losses.regression.MSELoss'>"),
         ({"optimizer": gn.Adam}, "optimizer takes a `Optimizer`"),
         ({"callbacks": [gn.ProgressBar]}, "callbacks takes a `Callback`"),
         ({"model": gn.Linear(2, 2)}, "model takes a `Model`"),

@@ -267,7 +267,7 @@ def test_a_file_that_is_no_whole_checkpoint_is_refused_by_its_name(tmp_path):
     for name in ("model", "cut", "flipped", "pickle", "empty"):
         with pytest.raises(ModelFileError, match=name):
             gn.Trainer.resume(tmp_path / name)
-    with pytest.raises(ModelFileError, match="holds a checkpoint, not a model"):
+    with pytest.raises(ModelFileError, match="holds a 'checkpoint', not a 'model'"):
         gn.load(tmp_path / "run")
 
 

@@ -48,7 +48,7 @@ def test_the_epochs_begin_at_one():
 
 def test_each_confusion_matrix_has_a_panel_after_the_curves():
     axes = figure({"a": LONG, "b": LONG}, {"a": (COUNTS, ("no", "yes")), "b": (COUNTS.T, ("no", "yes"))}).axes
-    assert [place.get_title() for place in axes] == ["loss", "confusion matrix a", "confusion matrix b"]
+    assert [place.get_title() for place in axes] == ["loss", "confusion matrix\na", "confusion matrix\nb"]
     np.testing.assert_array_equal(axes[1].images[0].get_array(), COUNTS)
     np.testing.assert_array_equal(axes[2].images[0].get_array(), COUNTS.T)
 
@@ -81,10 +81,25 @@ def test_a_confusion_matrix_can_be_drawn_into_axes_of_one_s_own():
 def test_names_are_no_formulas():
     picture = figure({"$x^$": LONG, "_y": LONG}, {"$x^$": (COUNTS, ("$a^$", "$5"))})
     picture.savefig(io.BytesIO(), format="png")  # which a bad formula would break
-    legend = [text.get_text() for text in picture.axes[0].get_legend().get_texts()]
+    legend = [text.get_text() for text in picture.legends[0].get_texts()]
     assert legend == ["training $x^$", "validation $x^$", "training _y", "validation _y"]
 
 
 def test_nothing_to_draw_is_refused():
     with pytest.raises(StateError, match="nothing to plot"):
         figure({"a": {}, "b": {}})
+
+
+def test_long_names_are_cut_where_they_tell_least_and_fit_into_the_picture():
+    run, other = (f"{number}/{'a' * 80}-20260101" for number in (1, 2))
+    picture = figure({run: LONG, other: LONG}, {run: (COUNTS, ("a class whose name is long", "no"))})
+    picture.savefig(io.BytesIO(), format="png")
+    (legend,) = picture.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(names) == 4  # though both names end alike
+    assert all(len(name) <= 40 and name.endswith("-20260101") for name in names)
+    width, height = picture.get_size_inches() * picture.dpi
+    for box in (legend.get_window_extent(), picture.axes[-1].title.get_window_extent()):
+        assert 0 <= box.x0 <= box.x1 <= width
+        assert 0 <= box.y0 <= box.y1 <= height
+    assert picture.axes[-1].get_xticklabels()[0].get_text() == "a class whose n…"

@@ -1,0 +1,140 @@
+"""What a trained model is worth on rows whose targets are known, and what the classes of a data set look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gpunet.data import Dataset
+from gpunet.data.labels import label_indices
+from gpunet.errors import ArgumentError
+from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss, PoissonNLLLoss
+from gpunet.models import Model
+from gpunet.training import Trainer
+from gpunet.training.metrics import (
+    Metric,
+    accuracy,
+    average_precision,
+    confusion_matrix,
+    f1,
+    log_loss,
+    mean_absolute_error,
+    precision,
+    r2_score,
+    recall,
+    roc_auc,
+    root_mean_squared_error,
+)
+
+LOSS_OF_TASK: dict[str | None, type[Loss]] = {
+    "classification": CrossEntropyLoss,
+    "binary": BCEWithLogitsLoss,
+    "regression": MSELoss,
+    "counts": PoissonNLLLoss,
+}
+
+CLASS_METRICS: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "auc": roc_auc,
+    "average_precision": average_precision,
+    "f1": f1,
+    "log_loss": log_loss,
+    "precision": precision,
+    "recall": recall,
+}
+VALUE_METRICS: dict[str, Metric] = {"mae": mean_absolute_error, "r2": r2_score, "rmse": root_mean_squared_error}
+
+RARE = 0.2
+"""A class with less than this part of an equal share of the rows is pointed out."""
+
+
+def score(model: Model, X: np.ndarray, y: np.ndarray, *metrics: str | None) -> dict[str, float]:
+    """Return the loss and the metrics of a trained model; the loss has no label smoothing and no class weights.
+
+    Args:
+        model: the model.
+        X: (rows, features...) raw features.
+        y: the targets, as for `Trainer.evaluate`.
+        *metrics: names of metrics (`CLASS_METRICS`, `VALUE_METRICS`) next to "accuracy", or "mae" and "r2"; None counts
+            for nothing.
+
+    Raises:
+        ArgumentError: the model was never trained, or for pairs.
+    """
+    if model.task is None:
+        raise ArgumentError("this model was never trained, there is nothing to evaluate.")
+    if model.task not in LOSS_OF_TASK:
+        raise ArgumentError(
+            f"this model's task is {model.task}; the command evaluates {', '.join(map(str, LOSS_OF_TASK))}."
+        )
+    return Trainer(model, loss=LOSS_OF_TASK[model.task](), metrics=chosen_metrics(model.task, *metrics)).evaluate(X, y)
+
+
+def chosen_metrics(task: str, *names: str | None) -> dict[str, Metric]:
+    """Return the metrics that are always reported for a task, then those of the names that are not None.
+
+    Raises:
+        ArgumentError: a metric for another task.
+    """
+    known = CLASS_METRICS if task in ("classification", "binary") else VALUE_METRICS
+    wanted = [name for name in names if name is not None]
+    for name in wanted:
+        if name not in known:
+            what = "classes" if known is CLASS_METRICS else "values"
+            raise ArgumentError(f"--metric {name}: the target holds {what}; choose from {', '.join(known)}.")
+    always = ["accuracy"] if known is CLASS_METRICS else ["mae", "r2"]
+    return {name: known[name] for name in dict.fromkeys([*always, *wanted])}
+
+
+def class_scores(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return the number of rows, precision, recall, F1 and AUC of each class, against all others; none for values.
+
+    Args:
+        model: a trained model.
+        X: (rows, features...) raw features.
+        y: (rows,) class names or indices, as for `Trainer.evaluate`.
+    """
+    if model.task not in ("classification", "binary"):
+        return {}
+    p = model.predict_proba(X)
+    if p.ndim != 2 or np.ndim(y) != 1:  # answers at several positions, or to several questions
+        return {}
+    names = model.classes or tuple(map(str, range(p.shape[1])))
+    true = y if y.dtype.kind in "iu" else label_indices(y, names)
+    counts = confusion_matrix(true, p, len(names))
+    right, predicted, rows = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
+    return {
+        name: {
+            "rows": int(rows[k]),
+            "precision": float(right[k] / max(predicted[k], 1)),
+            "recall": float(right[k] / max(rows[k], 1)),
+            "f1": float(2 * right[k] / max(rows[k] + predicted[k], 1)),
+            "auc": roc_auc((true == k).astype(np.int64), p[:, k]),
+        }
+        for k, name in enumerate(names)
+    }
+
+
+def rare_classes(train: Dataset) -> str | None:
+    """Return a hint about the classes that have few of the training rows (`RARE`), or None where there are none."""
+    if train.classes is None:
+        return None
+    shares = np.bincount(train.y, minlength=len(train.classes)) / len(train)
+    rare = [k for k in np.argsort(shares) if shares[k] * len(shares) < RARE]
+    if not rare:
+        return None
+    named = ", ".join(f"{train.classes[k]!r} {shares[k]:.1%}" for k in rare[:5])
+    more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
+    return (
+        f"Rare classes: {named}{more} of the training rows. Accuracy says little about them; "
+        "--class-weight balanced makes each class count the same, --metric auc keeps the epoch that ranks best."
+    )
+
+
+def never_predicted(scores: Mapping[str, Mapping[str, float]]) -> str | None:
+    """Return a warning about classes that rows have and the model never predicts, from `class_scores`, or None."""
+    missed = [name for name, own in scores.items() if own["rows"] and not own["recall"]]
+    if not missed:
+        return None
+    return f"Warning: no row of class {', '.join(map(repr, missed[:5]))} is recognised; try --class-weight balanced."

@@ -1,0 +1,41 @@
+"""Arithmetic in the comments of sources, such as sizes, launches and FLOPs: nothing else in them is ever evaluated."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from types import CodeType
+from typing import Any
+
+_NODES = (
+    *(ast.Expression, ast.Tuple, ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Call),
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.USub),
+)
+
+
+def parse_arithmetic(text: str, functions: Mapping[str, Callable[..., int]] | None = None) -> CodeType:
+    """Return an expression of whole numbers, names, + - * / // % and calls of `functions`, for `evaluate`.
+
+    Raises:
+        SyntaxError: it is none.
+    """
+    tree = ast.parse(text.strip(), mode="eval")
+    for node in ast.walk(tree):
+        is_number = isinstance(node, ast.Constant) and type(node.value) is int
+        if not isinstance(node, _NODES) and not is_number:
+            raise SyntaxError(f"{ast.unparse(node)!r} is no arithmetic of whole numbers")
+        if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in (functions or {})):
+            raise SyntaxError(f"{ast.unparse(node.func)!r} is no function here")
+    return compile(tree, text, "eval")
+
+
+def evaluate(
+    code: CodeType, names: Mapping[str, int], functions: Mapping[str, Callable[..., int]] | None = None
+) -> Any:
+    """Return the value of what `parse_arithmetic` returned.
+
+    Raises:
+        NameError: a name without a value.
+        ZeroDivisionError: a division by zero.
+    """
+    return eval(code, {"__builtins__": {}, **(functions or {})}, dict(names))

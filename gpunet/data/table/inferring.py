@@ -1,0 +1,127 @@
+"""What a column is taken for, by its values in the whole table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from gpunet.data.labels import listing
+from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
+from gpunet.data.table.reading import Table
+from gpunet.data.table.values import MISSING, Values, dates, is_date, is_number, numbers, texts
+from gpunet.errors import DataError
+
+FEW_SLIPS = 0.2
+"""Where so large a share of a column's distinct texts, or less, are no numbers, they are slips and no categories."""
+
+LEAST_IDENTIFIERS = 10
+"""Rows of a column that is taken for an identifier, at least: a smaller table may have no value twice by chance."""
+
+_IDENTIFIER = re.compile(r"(.*[ _.-])?(id|key|no|nr|uuid|index|row)|.*[a-z](Id|ID|No|Nr)|Unnamed: \d+", re.IGNORECASE)
+_CAMEL = re.compile(r".*[a-z](Id|ID|No|Nr)")
+
+
+def infer(table: Table, name: str, asked: Role | None = None) -> Column:
+    """Return a column of a table with its role; what the training rows tell is still to come.
+
+    Args:
+        table: the table.
+        name: the column.
+        asked: the role that the user gave it.
+
+    Raises:
+        DataError: text among numbers or dates, infinite numbers, or nested values; the message names their lines.
+    """
+    series = table.frame[name]
+    if asked == "ignored":
+        return Column(name, "ignored", "as asked")
+    if asked == "category":
+        return Column(name, "category", f"as asked, {_count(texts(series)[1])}")
+    if asked is not None:
+        return _numeric(table, Column(name, asked, "as asked"))
+    if series.isna().all():
+        return Column(name, "ignored", "has no value")
+    if is_number(series):
+        return _of_numbers(table, Column(name, "number", "numbers"), numbers(series))
+    if is_date(series):
+        return Column(name, "date", "dates")
+    codes, distinct = texts(series)
+    return _of_text(table, name, codes, distinct)
+
+
+def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) -> Column:
+    series, complete = table.frame[name], bool((codes >= 0).all())
+    if not distinct:
+        return Column(name, "ignored", "has no value")
+    if len(distinct) == 1 and complete:
+        return Column(name, "ignored", f"has one value, {_short(distinct[0])!r}")
+    read = numbers(series)
+    slips = len(set(codes[read.bad].tolist()))
+    if not slips:
+        example = next(text for text in distinct if text.lower() not in MISSING)
+        return _of_numbers(table, Column(name, "number", f"numbers such as {_short(example)!r}", read.form), read)
+    if slips <= max(FEW_SLIPS * len(distinct), 1) and slips < len(distinct) - slips:
+        raise unreadable(table, name, read.bad, "is not a number, as most are", f"mend it, or say --as {name}=category")
+    days = dates(series)
+    if days is not None:
+        return _numeric(table, Column(name, "date", f"dates, {days.form}", days.form))
+    rows = len(codes)
+    if rows >= LEAST_IDENTIFIERS and len(distinct) > max(rows / 2, MOST_ONE_HOT):
+        what = "no text twice" if len(distinct) == rows else f"{len(distinct)} texts in {rows} rows"
+        return Column(name, "ignored", f"{what}, as an identifier")
+    return Column(name, "category", _count(distinct))
+
+
+def _of_numbers(table: Table, column: Column, values: Values) -> Column:
+    """Return a column of numbers, which may be ignored."""
+    _refuse(table, column.name, values, "is not a finite number up to 1e150")
+    n = values.numbers
+    if np.isnan(n).any():
+        return column
+    if (n == n[0]).all():
+        return Column(column.name, "ignored", f"has one value, {n[0]:g}")
+    if len(n) >= LEAST_IDENTIFIERS and (n == np.floor(n)).all():
+        ordered = np.sort(n)
+        gaps = np.diff(ordered)
+        if (gaps == 1).all():
+            return Column(column.name, "ignored", "a running number")
+        if gaps.all() and (_IDENTIFIER.fullmatch(column.name) or _CAMEL.fullmatch(column.name)):
+            return Column(column.name, "ignored", "no number twice, and the name of an identifier")
+    return column
+
+
+def _numeric(table: Table, column: Column) -> Column:
+    """Return a column that is taken for numbers or dates, with the form of its text."""
+    values = column.read(table.frame[column.name])
+    problem = "is not a finite number up to 1e150" if column.role == "number" else "is not a date"
+    if column.role == "date" and column.form:
+        problem = f"is not a date as most are, {column.form}"
+    _refuse(table, column.name, values, problem)
+    return Column(column.name, column.role, column.why, values.form)
+
+
+def _refuse(table: Table, name: str, values: Values, problem: str) -> None:
+    if len(values.bad):
+        raise unreadable(table, name, values.bad, problem, f"mend it, or say --as {name}=ignore")
+
+
+def unreadable(table: Table, name: str, rows: Iterable[int], problem: str, remedy: str) -> DataError:
+    """Return the error for values that cannot be read, with the first lines."""
+    return DataError(f"{table.name}, column {name!r}: {described(table, name, rows)} {problem}; {remedy}.")
+
+
+def described(table: Table, name: str, rows: Iterable[int]) -> str:
+    """Return the first of some values with their lines, such as "'x' (line 3), 'y' (line 7) and 2 more"."""
+    all_rows = list(rows)
+    first = [f"{str(table.frame[name].iloc[row])!r} ({table.place(row)})" for row in all_rows[:3]]
+    return ", ".join(first) + (f" and {len(all_rows) - 3} more" if len(all_rows) > 3 else "")
+
+
+def _count(distinct: list[str]) -> str:
+    return listing([_short(text) for text in distinct]) if len(distinct) <= 3 else f"{len(distinct)} texts"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 20 else f"{text[:19]}…"

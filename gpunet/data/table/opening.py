@@ -1,0 +1,105 @@
+"""The bytes of a table's file: plain, packed by gzip, or from standard input; never more than memory holds."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import sys
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from gpunet.errors import DataError
+
+GZIP = b"\x1f\x8b"
+MOST_EXPANSION = 200
+"""So many times its size may a packed file take when it is unpacked; tables stay below 50."""
+
+UNPACKED_FREELY = 2**26
+"""Bytes that a packed file of any size may take."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table's file, or standard input as "-", which is kept in memory.
+
+    Attributes:
+        name: what an error calls it.
+        path: the file.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return "standard input" if self.is_standard_input else str(self.path)
+
+    @property
+    def is_standard_input(self) -> bool:
+        return str(self.path) == "-"
+
+    @cached_property
+    def _given(self) -> bytes:
+        return sys.stdin.buffer.read()
+
+    @cached_property
+    def is_packed(self) -> bool:
+        """Whether the bytes are gzip's, whatever the file's name."""
+        with self._open_raw() as file:
+            return file.read(len(GZIP)) == GZIP
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file as it is."""
+        return len(self._given) if self.is_standard_input else self.path.stat().st_size
+
+    @property
+    def limit(self) -> int:
+        """The most bytes of text that are read from it."""
+        most = max(UNPACKED_FREELY, MOST_EXPANSION * self.size) if self.is_packed else memory()
+        return min(most, memory())
+
+    def open(self) -> BinaryIO:
+        """Return the unpacked bytes, from their beginning.
+
+        Raises:
+            DataError: the file cannot be read, or is larger than memory.
+        """
+        try:
+            if self.size > memory():
+                raise self.too_large()
+            if self.is_packed:
+                return cast(BinaryIO, gzip.open(io.BytesIO(self._given) if self.is_standard_input else self.path))
+            return self._open_raw()
+        except OSError as error:
+            raise DataError(f"{self.name}: cannot be read ({error.strerror or error}).") from error
+
+    def too_large(self) -> DataError:
+        """Return the error for a file whose text is larger than `limit`."""
+        if self.is_packed and self.limit < memory():
+            return DataError(
+                f"{self.name}: unpacks to more than {MOST_EXPANSION} times its size, as no usual table does; unpack it "
+                "yourself if it is right."
+            )
+        return DataError(
+            f"{self.name}: larger than this machine's memory ({memory() / 2**30:.1f} GiB); take a part of its rows, or "
+            "convert it to .npy files, which np.load(path, mmap_mode='r') gives to Trainer.fit."
+        )
+
+    def _open_raw(self) -> BinaryIO:
+        return io.BytesIO(self._given) if self.is_standard_input else self.path.open("rb")
+
+
+UNPACKING_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
+"""What reading raises where a packed file is cut off or altered."""
+
+
+def memory() -> int:
+    """Return the bytes of this machine's memory; the largest integer where the system doesn't tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return sys.maxsize

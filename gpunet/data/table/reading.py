@@ -1,0 +1,257 @@
+"""Read a table's file by pandas: once, into typed columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+from gpunet.data.table.opening import UNPACKING_ERRORS, Source
+from gpunet.data.table.sniffing import AS_FOUND, ENCODINGS, Format, ReadOptions, no_data, sniff
+from gpunet.data.table.values import MISSING
+from gpunet.errors import ArgumentError, DataError, MissingPackageError
+
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+"""The names of tables' files end so."""
+
+_MISSING = sorted({form for text in MISSING for form in (text, text.upper(), text.title())} | {"NaN", "n/a"})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Table:
+    """A table as it was read.
+
+    Attributes:
+        frame: the pandas data frame, its columns named by text.
+        name: what an error calls it: the file.
+        found: how the file was read, in one line; "" for a data frame.
+        header: whether the columns have names of their own.
+        line: the line of a text file on which a row ends; None for other sources.
+    """
+
+    frame: Any
+    name: str
+    found: str = ""
+    header: bool = True
+    line: Callable[[int], int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def take(self, rows: Any) -> Table:
+        """Return some of the rows, by their positions."""
+        return replace(self, frame=self.frame.iloc[rows])
+
+    def place(self, row: int) -> str:
+        """Return where a row is, for an error: its line, or its number from 0 on."""
+        label = self.frame.index[row]
+        return f"row {label}" if self.line is None else f"line {self.line(int(label))}"
+
+
+def is_table(source: str | Path) -> bool:
+    """Return whether a source is named as a table's file, or is standard input."""
+    return str(source) == "-" or str(source).lower().endswith(SUFFIXES)
+
+
+def as_table(value: Any) -> Table:
+    """Return a data frame of pandas, polars or pyarrow as a table; a table as it is.
+
+    Raises:
+        ArgumentError: something else.
+        DataError: columns of the same name.
+    """
+    if isinstance(value, Table):
+        return value
+    frame = value.to_pandas() if hasattr(type(value), "to_pandas") else value
+    if not hasattr(type(frame), "iloc") or not hasattr(frame, "columns"):
+        raise ArgumentError(f"expected a data frame or a table, got {type(value).__name__}.")
+    return _of_frame(frame, "the data frame")
+
+
+def read_table(
+    source: str | Path, options: ReadOptions = AS_FOUND, *, text: Collection[str] = (), names: Sequence[str] = ()
+) -> Table:
+    """Read the file of a table.
+
+    Comment lines (#) above the header, blank lines and rows without any value are left out. What stands for a missing
+    value: nothing, ?, NA, N/A, NaN, null, <NA> and #N/A, in lower or upper case.
+
+    Args:
+        source: a .csv or .tsv file, packed by gzip or not, a .parquet file, or "-" for standard input.
+        options: how a text file is read; by default as its beginning shows.
+        text: the columns that are read as text, whatever is in them.
+        names: those of the columns of a file without a header, where it has as many.
+
+    Raises:
+        ArgumentError: options for a parquet file, which needs none.
+        DataError: a file that cannot be read; the message names the place in it.
+        MissingPackageError: pandas, or pyarrow for a parquet file, is not installed.
+    """
+    if str(source).lower().endswith(".parquet"):
+        if options != ReadOptions(header=options.header):
+            raise ArgumentError(f"{source}: sep, decimal and encoding are options of text files, not of parquet.")
+        return _read_parquet(Path(source))
+    opened = Source(Path(source))
+    try:
+        return _read_text(opened, options, text, names)
+    except UNPACKING_ERRORS as error:
+        raise DataError(f"{opened.name}: cannot be read ({error}); it is cut off or damaged.") from error
+    except MemoryError:
+        raise opened.too_large() from None
+
+
+def pandas_module() -> Any:
+    """Return pandas.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise MissingPackageError("tables are read by pandas: pip install 'pandas>=2.2' 'pyarrow>=18'") from None
+    return pandas
+
+
+def _of_frame(frame: Any, name: str) -> Table:
+    frame = frame.rename(columns=str)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"{name}: two columns are named {twice!r}; rename one.")
+    return Table(frame.reset_index(drop=True), name)
+
+
+def _read_parquet(path: Path) -> Table:
+    pandas = pandas_module()
+    try:
+        from pyarrow import ArrowException, parquet, types
+    except ImportError:
+        raise MissingPackageError("parquet files are read by pyarrow: pip install 'pyarrow>=18'") from None
+    try:
+        nested = [field.name for field in parquet.read_schema(path) if types.is_nested(field.type)]
+        if nested:
+            raise DataError(f"{path}: nested columns {', '.join(map(repr, nested))}; flatten or drop them first.")
+        frame = pandas.read_parquet(path)
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as parquet ({error}).") from error
+    if not len(frame):
+        raise no_data(str(path))
+    return replace(_of_frame(frame, str(path)), found="parquet")
+
+
+class _Rows(io.TextIOBase):
+    """The text below the header, as pandas reads it; counts what tells whether all rows have all cells."""
+
+    def __init__(self, source: Source, format: Format):
+        self._file, self._source = _open_text(source, format), source
+        self._sep, self._left = format.sep, source.limit
+        self.separators, self.has_quotes = 0, False
+
+    def read(self, size: int | None = -1, /) -> str:
+        text = self._file.read(-1 if size is None else size)
+        self.separators += text.count(self._sep)
+        self.has_quotes |= '"' in text
+        self._left -= len(text)
+        if self._left < 0:
+            raise self._source.too_large()
+        return text
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
+    """Return a file's text after the lines that are skipped, its line ends as they are."""
+    text = io.TextIOWrapper(source.open(), format.encoding, newline="")
+    for _ in range(format.skipped):
+        text.readline()
+    return text
+
+
+def _read_text(source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str]) -> Table:
+    with source.open() as file:
+        format = sniff(file, options, source.name)
+    if not format.header and len(names) == len(format.names):
+        format = replace(format, names=tuple(names))
+    while True:
+        try:
+            frame = _parse(source, format, text)
+            break
+        except UnicodeError as error:
+            following = dict(pairwise(ENCODINGS)).get(format.encoding)
+            if options.encoding or not following:
+                raise DataError(f"{source.name}: not {format.encoding} text ({error}); give its encoding.") from None
+            format = replace(format, encoding=following)
+    return Table(frame, source.name, str(format), format.header, lambda row: _line(source, format, row))
+
+
+def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
+    """Return the data frame of a text file, whose index is the rows' positions in it."""
+    pandas = pandas_module()
+    options: dict[str, Any] = {
+        "sep": format.sep,
+        "decimal": format.decimal,
+        "header": None,
+        "names": list(format.names),
+        "index_col": False,
+        "skipinitialspace": True,
+        "keep_default_na": False,
+        "na_values": _MISSING,
+        "dtype": {name: str for name in text if name in format.names},
+    }
+    try:
+        with _Rows(source, format) as rows, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            frame = pandas.read_csv(rows, **options)
+        if caught:  # pandas chose the dtype of a column piece by piece, or left out cells
+            _check_widths(source, format)
+            with _Rows(source, format) as rows:
+                frame = pandas.read_csv(rows, low_memory=False, **options)
+    except pandas.errors.EmptyDataError:
+        raise no_data(source.name) from None
+    except pandas.errors.ParserError as error:
+        _check_widths(source, format)
+        raise DataError(f"{source.name}: not CSV ({error}).") from None
+    last = frame[format.names[-1]]
+    if len(format.names) > 1 and last.isna().any():
+        whole = len(frame) * (len(format.names) - 1)
+        if rows.has_quotes or rows.separators != whole:
+            _check_widths(source, format)
+        frame = frame[frame.notna().any(axis=1)]
+    empty = [format.names[i] for i in format.unnamed if frame[format.names[i]].isna().all()]
+    frame = frame.drop(columns=empty) if empty else frame
+    if not len(frame):
+        raise no_data(source.name)
+    return frame
+
+
+def _cells(source: Source, format: Format) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows as Python reads them, with the lines on which they end; blank lines are left out."""
+    with _open_text(source, format) as text:
+        reader = csv.reader(text, delimiter=format.sep, skipinitialspace=True, strict=True)
+        try:
+            for cells in reader:
+                if len(cells) > 1 or "".join(cells).strip():
+                    yield format.skipped + reader.line_num, cells
+        except csv.Error as error:
+            raise DataError(f"{source.name}, line {format.skipped + reader.line_num}: not CSV ({error}).") from None
+
+
+def _check_widths(source: Source, format: Format) -> None:
+    """Raise `DataError` where a row has not as many cells as there are columns."""
+    width = len(format.names)
+    for line, cells in _cells(source, format):
+        if len(cells) != width:
+            whose = "the header" if format.header else "the first row"
+            raise DataError(f"{source.name}, line {line}: {len(cells)} values, {whose} has {width} columns.")
+
+
+def _line(source: Source, format: Format, row: int) -> int:
+    """Return the line on which a row ends."""
+    return next(islice(_cells(source, format), row, None))[0]

@@ -1,0 +1,226 @@
+"""What a text file's beginning tells of its format: encoding, separator, decimal mark, header."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from gpunet.data.table.values import DATES, parse_number
+from gpunet.errors import ArgumentError, DataError
+
+SAMPLE = 2**16
+"""Bytes of the beginning that are looked at; more where a line is longer."""
+
+SEPARATORS = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','"}
+"""In the order of preference: a decimal comma is frequent in the cells of files with another separator."""
+
+BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+ENCODINGS = ("utf-8", "cp1252", "latin-1")
+"""What is tried where no mark tells it; all bytes are text in the last."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a table's text file is read; None: found out from its beginning.
+
+    Attributes:
+        sep: the character between two cells.
+        decimal: the decimal mark, "." or ",".
+        encoding: the name of the encoding, such as "latin-1".
+        header: whether the first line names the columns.
+
+    Raises:
+        ArgumentError: an option that makes no sense.
+    """
+
+    sep: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.sep in ("\\t", "tab"):
+            object.__setattr__(self, "sep", "\t")
+        if self.sep is not None and (len(self.sep) != 1 or self.sep in '"\r\n'):
+            raise ArgumentError(f"sep={self.sep!r}: give one character, such as ';', or 'tab'.")
+        if self.decimal not in (None, ".", ","):
+            raise ArgumentError(f"decimal={self.decimal!r}: use '.' or ','.")
+        if self.decimal == "," == self.sep:
+            raise ArgumentError("sep and decimal are both ','; cells of decimal commas are separated by another one.")
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                raise ArgumentError(f"encoding={self.encoding!r}: unknown; usual are utf-8, latin-1, utf-16.") from None
+
+
+AS_FOUND = ReadOptions()
+
+
+@dataclass(frozen=True)
+class Format:
+    """The format of a table's text file.
+
+    Attributes:
+        encoding: by Python's name.
+        sep: the character between two cells.
+        decimal: the decimal mark.
+        header: whether a line names the columns.
+        names: of the columns; "column 1", "column 2", … where there is no header, or none in it.
+        unnamed: the positions of columns that the header gives no name.
+        skipped: lines before the first row.
+        comments: how many of them are comments.
+    """
+
+    encoding: str
+    sep: str
+    decimal: str
+    header: bool
+    names: tuple[str, ...]
+    unnamed: tuple[int, ...]
+    skipped: int
+    comments: int
+
+    def __str__(self) -> str:
+        parts = [
+            f"separator {SEPARATORS.get(self.sep, repr(self.sep))}",
+            "decimal comma" if self.decimal == "," else "decimal point",
+            {"utf-8-sig": "utf-8"}.get(self.encoding, self.encoding),
+            "header" if self.header else "no header",
+        ]
+        return ", ".join(parts + [f"{self.comments} comment lines"] * bool(self.comments))
+
+
+def sniff(file: BinaryIO, options: ReadOptions, name: str) -> Format:
+    """Return the format that the beginning of a file shows, where the options don't give it.
+
+    Raises:
+        DataError: an empty file, one that is no text, or a header that cannot be used.
+    """
+    data, is_all = _beginning(file)
+    encoding = options.encoding or _encoding(data)
+    text = _decoded(data, encoding, name)
+    lines = list(io.StringIO(text, newline=""))
+    if not is_all and len(lines) > 1:
+        lines.pop()  # which is cut off
+    first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    if first == len(lines):
+        raise no_data(name)
+    declared = re.fullmatch(r"sep=(.)\s*", lines[first])  # as Excel writes and reads it
+    if declared:
+        first += 1
+    sep = options.sep or (declared[1] if declared else _separator(lines[first:]))
+    rows = _rows(lines[first:], sep, name)
+    if not rows:
+        raise no_data(name)
+    comment = [line for line in lines[:first] if line.startswith("#")]
+    has_header = not any(map(_is_value, rows[0][1])) if options.header is None else options.header
+    cells = rows[0][1] if has_header else None
+    if not has_header and options.header is None and comment:
+        above = _rows([comment[-1].lstrip("# ")], sep, name)[-1:]
+        if above and len(above[0][1]) == len(rows[0][1]) > 1:
+            cells, comment = above[0][1], comment[:-1]
+    skipped = first + (rows[0][0] if has_header else 0)
+    below = [row for _, row in rows[has_header:]]
+    names, unnamed = _names(cells, below, name, skipped)
+    decimal = options.decimal or _decimal(below, sep)
+    return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment))
+
+
+def no_data(name: str) -> DataError:
+    """Return the error for a table without rows."""
+    return DataError(f"{name}: no data; expected a header line and at least one row below it.")
+
+
+def _beginning(file: BinaryIO) -> tuple[bytes, bool]:
+    """Return the first bytes, with two whole lines at least, and whether they are all there are."""
+    data, size = b"", SAMPLE
+    while data.count(b"\n") + data.count(b"\r") < 4:
+        more = file.read(size)
+        data, size = data + more, 2 * size
+        if not more:
+            return data, True
+    return data, not file.read(1)
+
+
+def _encoding(data: bytes) -> str:
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            return encoding
+    for encoding in ENCODINGS:
+        try:
+            codecs.getincrementaldecoder(encoding)().decode(data)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    raise AssertionError("latin-1 decodes all bytes")
+
+
+def _decoded(data: bytes, encoding: str, name: str) -> str:
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(data)
+    except UnicodeError as error:
+        raise DataError(f"{name}: not {encoding} text ({error}); give its encoding, as --encoding latin-1.") from None
+    if "\0" in text:
+        raise DataError(f"{name}: not text, it has zero bytes; save it as CSV, or give its encoding (utf-16-le).")
+    return text
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """Return the separator for which the most lines have as many cells as the first."""
+    share = {}
+    for sep in SEPARATORS:
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=sep, skipinitialspace=True) if row]
+        except csv.Error:
+            continue
+        if widths and widths[0] > 1:
+            share[sep] = widths.count(widths[0]) / len(widths)
+    return max(share, key=lambda sep: share[sep]) if share else ","
+
+
+def _rows(lines: Sequence[str], sep: str, name: str) -> list[tuple[int, list[str]]]:
+    """Return the rows that are not blank, each with the number of lines up to its end."""
+    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
+    try:
+        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if "".join(row).strip()]
+    except csv.Error as error:
+        raise DataError(f"{name}, line {reader.line_num}: not CSV ({error}).") from None
+
+
+def _is_value(cell: str) -> bool:
+    """Return whether a cell is a number or a date, which a header's are not."""
+    return any(parse_number(cell, decimal) is not None for decimal in ".,") or bool(DATES.match(cell))
+
+
+def _names(
+    header: list[str] | None, rows: list[list[str]], name: str, line: int
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the names of the columns, and the positions of those that the header does not name."""
+    cells = [""] * max(Counter(map(len, rows)).most_common(1)[0][0] if rows else 0, 1) if header is None else header
+    if header is not None and rows and all(len(row) == len(header) + 1 and not row[-1] for row in rows):
+        cells = [*header, ""]  # each row ends in a separator
+    for i, cell in enumerate(cells):
+        if cell and cell in cells[:i]:
+            raise DataError(
+                f"{name}, line {line}: the header names column {cell!r} twice; rename one, or say --no-header where it "
+                "is a row."
+            )
+    unnamed = tuple(i for i, cell in enumerate(cells) if not cell)
+    return tuple(cell or f"column {i + 1}" for i, cell in enumerate(cells)), unnamed if header is not None else ()
+
+
+def _decimal(rows: list[list[str]], sep: str) -> str:
+    """Return the decimal mark of most cells that have one."""
+    if sep == ",":
+        return "."
+    cells = [cell for row in rows for cell in row]
+    commas = sum(bool(re.fullmatch(r"[-+]?[\d.]*,\d+", cell)) for cell in cells)
+    points = sum(bool(re.fullmatch(r"[-+]?[\d,]*\.\d+", cell)) for cell in cells)
+    return "," if commas > points else "."

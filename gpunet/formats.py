@@ -1,0 +1,140 @@
+"""JSON from files, compared with type hints before anything is made of it: one check for every format.
+
+A format is a type hint of JSON values: `dict[str, float | None]`, a dataclass, a TypedDict, a Literal, lists and tuples
+of those. Files may come from anywhere, so that what does not fit is a `ValueError` that names the place in the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from gpunet.arguments import listed, shown
+
+T = TypeVar("T")
+
+MOST_DIGITS = 300
+"""Of a whole number: a float holds it."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON in UTF-8, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
+
+
+def read_as(hint: type[T], value: Any, where: str = "") -> T:
+    """Return a JSON value as a type hint describes it: dataclasses and tuples are built, the rest stays as it is.
+
+    Args:
+        hint: the format.
+        value: what `json.loads` returned.
+        where: what an error calls the value, such as "rows[3]".
+
+    Raises:
+        ValueError: something is missing, unknown or of another type; the message says where.
+    """
+    read: T = _read(hint, value, where)
+    return read
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _read_choice(arguments, value, where)
+    if origin is Literal:
+        if any(type(value) is type(choice) and value == choice for choice in arguments):
+            return value
+        raise _wrong(where, listed(arguments) if len(arguments) > 1 else repr(arguments[0]), value)
+    if dataclasses.is_dataclass(hint) or is_typeddict(hint):
+        return _read_record(hint, value, where)
+    if origin in (dict, Mapping):
+        _expect(dict, value, where)
+        return {key: _read(arguments[1], item, f"{where}[{key!r}]") for key, item in value.items()}
+    if origin in (list, Sequence):
+        _expect(list, value, where)
+        return [_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is tuple:
+        return _read_tuple(arguments, value, where)
+    return _read_plain(hint, value, where)
+
+
+def _read_plain(hint: Any, value: Any, where: str) -> Any:
+    """Return a value without parts; a whole number is a float, too, but True is no number."""
+    if hint is float and type(value) is int and abs(value) < 10**MOST_DIGITS:
+        return value
+    _expect(type(None) if hint is None else hint, value, where)
+    return value
+
+
+def _read_choice(hints: Sequence[Any], value: Any, where: str) -> Any:
+    """Return the value as the first of some hints that it fits."""
+    if value is None and type(None) in hints:
+        return None
+    others = [hint for hint in hints if hint is not type(None)]
+    errors = []
+    for hint in others:
+        try:
+            return _read(hint, value, where)
+        except ValueError as error:
+            errors.append(error)
+    raise errors[-1]
+
+
+def _read_record(hint: Any, value: Any, where: str) -> Any:
+    """Return a dictionary with known keys, as a dataclass if the hint is one."""
+    _expect(dict, value, where)
+    hints = get_type_hints(hint)
+    if dataclasses.is_dataclass(hint):
+        required = {field.name for field in dataclasses.fields(hint) if not _has_default(field)}
+    else:
+        required = hint.__required_keys__
+    if missing := sorted(required - value.keys()):
+        raise ValueError(f"{where or 'it'} lacks {', '.join(map(repr, missing))}")
+    if unknown := sorted(value.keys() - hints.keys()):
+        raise ValueError(f"{where or 'it'} has {', '.join(map(repr, unknown))}, which this gpunet does not know")
+    read = {key: _read(hints[key], item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
+    return hint(**read)
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+
+
+def _read_tuple(hints: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    _expect(list, value, where)
+    if hints[-1] is Ellipsis:
+        hints = hints[:1] * len(value)
+    if len(hints) != len(value):
+        raise ValueError(f"{where} must have {len(hints)} elements, got {len(value)}")
+    return tuple(_read(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(zip(hints, value, strict=True)))
+
+
+NAMES = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+def _expect(kind: type, value: Any, where: str) -> None:
+    if type(value) is not kind:
+        raise _wrong(where, NAMES.get(kind, "null"), value)
+
+
+def _wrong(where: str, expected: str, value: Any) -> ValueError:
+    return ValueError(f"{where or 'it'} must be {expected}, got {shown(value)}")

@@ -1,0 +1,113 @@
+"""The losses of values and counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.arguments import real
+from gpunet.device import Array
+from gpunet.errors import DataError
+from gpunet.losses.base import Loss
+from gpunet.ops import absolute_error, huber, mean_squared_error, poisson_nll
+from gpunet.tape import Tape
+
+
+class MSELoss(Loss):
+    """The mean squared error over all elements."""
+
+    task = "regression"
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return mean_squared_error(prediction, target, weight=weight, tape=tape)
+
+
+class HuberLoss(Loss):
+    """Squared error near zero, absolute error beyond `delta`; the mean over all elements.
+
+    Args:
+        delta: where the one goes over into the other, > 0.
+    """
+
+    task = "regression"
+
+    def __init__(self, delta: float = 1.0):
+        self.delta = real("HuberLoss: delta", delta, 0)
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return huber(prediction, target, self.delta, weight=weight, tape=tape)
+
+    def config(self) -> dict[str, Any]:
+        return {"delta": self.delta}
+
+
+class L1Loss(Loss):
+    """The mean absolute error over all elements; its least value is at the median of the targets."""
+
+    task = "regression"
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return absolute_error(prediction, target, weight=weight, tape=tape)
+
+
+class QuantileLoss(Loss):
+    """The pinball loss, whose least value is at a quantile of the targets; the mean over all elements.
+
+    Args:
+        quantile: the quantile of the targets that the model predicts, in (0, 1).
+    """
+
+    task = "regression"
+
+    def __init__(self, quantile: float = 0.5):
+        self.quantile = real("QuantileLoss: quantile", quantile, 0, 1)
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        q = self.quantile
+        return absolute_error(prediction, target, above=1 - q, below=q, weight=weight, tape=tape)
+
+    def config(self) -> dict[str, Any]:
+        return {"quantile": self.quantile}
+
+
+class PoissonNLLLoss(Loss):
+    """The negative log-likelihood of counts by a Poisson distribution, without log(t!); the mean over all elements.
+
+    Targets are counts or rates >= 0, which cannot be standardised.
+
+    Args:
+        log_input: whether the model's outputs are the logarithm of the rate, so that any output makes sense; `predict`
+            returns the rate. Else they are the rate itself, and the model must end in what is positive, such as
+            `Softplus`.
+        eps: what is added to a rate before its logarithm is taken, > 0.
+    """
+
+    scalable = False
+
+    def __init__(self, log_input: bool = True, eps: float = 1e-8):
+        self.log_input = bool(log_input)
+        self.eps = real("PoissonNLLLoss: eps", eps, 0)
+        self.task = "counts" if log_input else "regression"
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return poisson_nll(prediction, target, log_input=self.log_input, eps=self.eps, weight=weight, tape=tape)
+
+    def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        y = super().check_target(target, output_shape, dtype)
+        if (y < 0).any():
+            raise DataError("y: PoissonNLLLoss needs targets of zero or more.")
+        return y
+
+    def config(self) -> dict[str, Any]:
+        return {"log_input": self.log_input, "eps": self.eps}

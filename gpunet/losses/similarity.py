@@ -1,0 +1,48 @@
+"""The loss of pairs of vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.arguments import real
+from gpunet.data.checks import as_dtype, check_one_dimension, check_targets
+from gpunet.device import Array
+from gpunet.errors import DataError, ShapeError
+from gpunet.losses.base import Loss
+from gpunet.ops import cosine_embedding
+from gpunet.tape import Tape
+
+
+class CosineEmbeddingLoss(Loss):
+    """What the two vectors of a pair cost by their cosine c, with PyTorch's formula; the mean over pairs.
+
+    1 - c for similar pairs (target 1), max(c - margin, 0) for dissimilar ones (target -1). PyTorch takes two inputs;
+    here a prediction is the pair, (rows, 2, features), which is what a model makes of rows of two: an `Embedding` of
+    indices (rows, 2), a `Linear` of (rows, 2, features), so that both go through the same weights. Targets are (rows,).
+
+    Args:
+        margin: the cosine up to which a dissimilar pair has no loss, from -1 to 1.
+    """
+
+    task = "similarity"
+
+    def __init__(self, margin: float = 0.0):
+        self.margin = real("CosineEmbeddingLoss: margin", margin, -1, 1, closed="both")
+
+    def value_and_grad(
+        self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
+    ) -> tuple[Array, Array]:
+        return cosine_embedding(prediction, target, self.margin, weight=weight, tape=tape)
+
+    def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        if len(output_shape) != 2 or output_shape[0] != 2:
+            raise ShapeError(f"CosineEmbeddingLoss needs an output (2, features) a row, got shape {output_shape}.")
+        y = check_one_dimension(as_dtype(check_targets(target), dtype, "y"), "y")
+        if (np.abs(y) != 1).any():
+            raise DataError("y: CosineEmbeddingLoss needs targets of 1 (alike) and -1 (not alike).")
+        return y
+
+    def config(self) -> dict[str, Any]:
+        return {"margin": self.margin}

@@ -1,0 +1,240 @@
+"""Tables on the command line: from a raw file, as people have them, to predictions."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas
+import pytest
+from click.testing import CliRunner
+
+import gpunet as gn
+from gpunet.cli import main, run
+
+
+def passengers(n: int, seed: int = 0) -> list[dict[str, object]]:
+    """Return rows like those of the Titanic's passengers: identifiers, blanks, categories, a target that they tell."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(1, n + 1):
+        female, first = rng.random() < 0.4, rng.random() < 0.3
+        survived = rng.random() < (0.9 if female else 0.1)
+        rows.append(
+            {
+                "PassengerId": number,
+                "Survived": int(survived),
+                "Name": f'Doe, {"Mrs" if female else "Mr"}. "N{number}"',
+                "Sex": "female" if female else "male",
+                "Age": "" if rng.random() < 0.2 else round(rng.uniform(1, 70), 1),
+                "Ticket": f"PC {number}" if rng.random() < 0.25 else 10000 + 13 * number,
+                "Fare": f"${rng.uniform(50, 90) if first else rng.uniform(5, 20):.2f}",
+                "Cabin": f"{'ABCDE'[rng.integers(5)]}{rng.integers(5)}" if first else "",
+                "Boarded": f"1912-04-{rng.integers(10, 13)}",
+                "Embarked": "" if rng.random() < 0.02 else "SCQ"[rng.integers(3)],
+            }
+        )
+    return rows
+
+
+def write(path: Path, rows: list[dict[str, object]], leave_out: str = "") -> Path:
+    names = [name for name in rows[0] if name != leave_out]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def titanic(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("data") / "titanic.csv", passengers(400))
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory) -> Path:
+    """New passengers, without the target, with values that training has not seen."""
+    rows = passengers(30, seed=1)
+    rows[0] |= {"Embarked": "X", "Cabin": "Z99", "Fare": ""}
+    return write(tmp_path_factory.mktemp("data") / "asked.csv", rows, leave_out="Survived")
+
+
+@pytest.fixture(scope="module")
+def titanic_run(invoke, titanic, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "titanic"
+    result = invoke("train", titanic, "--target", "Survived", "--epochs", 5, "--out", folder)
+    assert result.exit_code == 0, result.stderr
+    return folder
+
+
+def test_from_a_raw_table_to_predictions(invoke, titanic, titanic_run, asked):
+    answer = json.loads(invoke("evaluate", titanic_run, titanic, "--json").stdout)
+    assert answer["rows"] == 80
+    assert answer["accuracy"] > 0.75
+    result = invoke("predict", titanic_run, asked, "--proba")
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert len(rows) == 30
+    assert {row["prediction"] for row in rows} == {"0", "1"}
+
+
+def test_the_schema_is_shown_before_training_and_ignored_columns_are_warned_of(invoke, titanic, tmp_path):
+    result = invoke("train", titanic, "--target", "Survived", "--epochs", 1, "--out", tmp_path / "run")
+    assert "read    separator ',', decimal point, utf-8, header" in result.stdout
+    lines = {line.split()[0]: line for line in result.stdout.splitlines() if line}
+    roles = {name: lines[name].split()[1] for name in passengers(1)[0]}
+    assert roles == {
+        "PassengerId": "ignored", "Survived": "target", "Name": "ignored", "Sex": "category", "Age": "number",
+        "Ticket": "ignored", "Fare": "number", "Cabin": "category", "Boarded": "date", "Embarked": "category",
+    }  # fmt: skip
+    assert "Warning: " in result.stderr
+    assert "'PassengerId' (a running number)" in result.stderr
+
+
+def test_medians_and_categories_are_those_of_the_training_rows(titanic, titanic_run):
+    settings = run.Settings.read(titanic_run)
+    schema = gn.load(titanic_run / "model.safetensors").schema
+    frame = pandas.read_csv(titanic)
+    rows = gn.data.split_indices(frame["Survived"], (0.64, 0.16, 0.2), seed=run.SPLIT_SEED)[0]
+    (age,) = (column for column in schema.columns if column.name == "Age")
+    assert age.fill == frame["Age"].iloc[rows].median() != frame["Age"].median()
+    with pytest.warns(gn.errors.GpunetWarning, match="ignored columns"):
+        assert run.load_parts(settings)["train"].schema == schema
+
+
+def test_categories_are_embedded_and_not_standardised(titanic_run):
+    model = gn.load(titanic_run / "model.safetensors")
+    assert isinstance(model[0], gn.EntityEmbedding)
+    assert model[0].categories == model.schema.category_sizes
+    assert model.input_scaler.leaves_alone(1)
+
+
+def test_an_exported_model_predicts_raw_tables_by_its_schema(invoke, titanic_run, asked, tmp_path):
+
+    assert invoke("export", titanic_run, tmp_path / "model.onnx").exit_code == 0
+    metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props}
+    X = gn.data.TableSchema.from_json(json.loads(metadata["schema"])).read(asked)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    labels, probabilities = session.run(None, {"X": X.astype(np.float32)})
+    model = gn.load(titanic_run / "model.safetensors")
+    assert labels.tolist() == model.predict(X).tolist()
+    assert np.abs(probabilities - model.predict_proba(X)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("kind", ["tsv", "csv.gz", "parquet", "semicolons"])
+def test_a_model_predicts_files_of_other_kinds_than_it_was_trained_on(invoke, titanic_run, asked, tmp_path, kind):
+    expected = invoke("predict", titanic_run, asked).stdout
+    frame = pandas.read_csv(asked, dtype=str, keep_default_na=False)
+    path = tmp_path / f"asked.{'csv' if kind == 'semicolons' else kind}"
+    if kind == "parquet":
+        frame["Age"] = pandas.to_numeric(frame["Age"])
+        frame["Boarded"] = pandas.to_datetime(frame["Boarded"])
+        frame.to_parquet(path)
+    elif kind == "csv.gz":
+        path.write_bytes(gzip.compress(asked.read_bytes()))
+    elif kind == "semicolons":
+        frame["Age"] = frame["Age"].str.replace(".", ",")
+        frame.to_csv(path, sep=";", encoding="latin-1", index=False)
+    else:
+        frame.to_csv(path, sep="\t", index=False)
+    result = invoke("predict", titanic_run, path)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == expected
+
+
+def test_standard_input_is_read_as_a_table(titanic_run, asked):
+
+    def given(*arguments: object, data: bytes) -> str:
+        result = CliRunner(env={"GPUNET_DEVICE": "cpu"}).invoke(main, [*map(str, arguments)], input=data)
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    expected = given("predict", titanic_run, asked, data=b"")
+    assert given("predict", titanic_run, "-", data=asked.read_bytes()) == expected
+    assert given("predict", titanic_run, "-", data=gzip.compress(asked.read_bytes())) == expected
+
+
+def test_a_run_on_standard_input_resumes_with_the_same_input(titanic, tmp_path):
+
+    def train(*arguments: object, data: bytes):
+        command = ["train", *map(str, arguments), "--json"]
+        return CliRunner(env={"GPUNET_DEVICE": "cpu"}).invoke(main, command, input=data)
+
+    data = titanic.read_bytes()
+    assert train("-", "--target", "Survived", "--epochs", 1, "--out", tmp_path / "run", data=data).exit_code == 0
+    result = train("--resume", tmp_path / "run", "--epochs", 2, data=data)
+    assert json.loads(result.stdout)["epochs"] == 2
+    other = train("--resume", tmp_path / "run", "--epochs", 3, data=data.replace(b"male", b"man"))
+    assert "changed since the run began" in other.stderr
+
+
+def test_the_options_of_a_table_are_kept_for_evaluate_predict_and_resume(invoke, tmp_path):
+    rng = np.random.default_rng(0)
+    lines = [
+        f"{a:.3f}|{int(a > 0)}|{rng.integers(100, 103)}|{i}".replace(".", ",")
+        for i, a in enumerate(rng.normal(size=60))
+    ]
+    data = tmp_path / "data.csv"
+    data.write_text("\n".join(lines), encoding="utf-16-le")
+    options = ("--sep", "|", "--decimal", ",", "--encoding", "utf-16-le", "--no-header", "--target", "column 2")
+    options += ("--as", "column 3=category", "--drop", "column 4", "--missing", "mean")
+    result = invoke("train", data, *options, "--epochs", 2, "--out", tmp_path / "run", "--json")
+    assert result.exit_code == 0, result.stderr
+    schema = gn.load(tmp_path / "run" / "model.safetensors").schema
+    assert schema.feature_names == ["column 1", "column 3=100", "column 3=101", "column 3=102"]
+    assert schema.missing == "mean"
+    assert json.loads(invoke("evaluate", tmp_path / "run", data, "--json").stdout)["rows"] == 12
+    assert len(invoke("predict", tmp_path / "run", data).stdout.splitlines()) == 61
+    resumed = invoke("train", "--resume", tmp_path / "run", "--epochs", 3, "--json")
+    assert json.loads(resumed.stdout)["epochs"] == 3
+
+
+def test_columns_chooses_what_is_learnt_from(invoke, titanic, tmp_path):
+    options = ("--target", "Survived", "--columns", "Sex, Age", "--epochs", 1, "--out", tmp_path / "run", "--json")
+    result = invoke("train", titanic, *options)
+    assert result.stderr == ""
+    names = gn.load(tmp_path / "run" / "model.safetensors").schema.feature_names
+    assert names == ["Sex=female", "Sex=male", "Age", "Age missing"]
+
+
+def test_a_parquet_file_and_a_packed_one_train(invoke, titanic, tmp_path):
+    pandas.read_csv(titanic).to_parquet(tmp_path / "titanic.parquet")
+    (tmp_path / "titanic.csv.gz").write_bytes(gzip.compress(titanic.read_bytes()))
+    answers = [
+        json.loads(
+            invoke("train", path, "--target", "Survived", "--epochs", 1, "--out", tmp_path / name, "--json").stdout
+        )
+        for name, path in (("a", tmp_path / "titanic.parquet"), ("b", tmp_path / "titanic.csv.gz"), ("c", titanic))
+    ]
+    assert answers[0]["test"] == answers[1]["test"] == answers[2]["test"]
+
+
+def test_bad_options_of_a_table_are_refused(invoke, refused, titanic, tmp_path):
+    out = ("--out", tmp_path / "run", "--json")
+    survived = ("--target", "Survived")
+    assert "no column 'age'" in refused("train", titanic, *survived, "--columns", "age", *out)
+    assert "no column 'Agee'" in refused("train", titanic, *survived, "--as", "Agee=number", *out)
+    assert "sep='ab'" in refused("train", titanic, "--sep", "ab", *out)
+    assert "encoding='klingon'" in refused("train", titanic, "--encoding", "klingon", *out)
+    assert "no table" in refused("train", "digits", "--drop", "x", *out)
+    assert "has no value in line" in refused(
+        "train", titanic, *survived, "--columns", "Age", "--missing", "error", *out
+    )
+    result = invoke("train", titanic, "--as", "Age=text", *out)
+    assert result.exit_code == 2
+    assert "'Age=text'" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_pandas_a_table_names_the_install_line_and_digits_train(
+    invoke, refused, titanic, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    message = refused("train", titanic, "--out", tmp_path / "run", "--json")
+    assert "pip install 'pandas>=2.2' 'pyarrow>=18'" in message
+    assert invoke("train", "digits", "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
