@@ -51,6 +51,12 @@ struct elu {
     static DEVICE T backward(T y, T alpha) { return y > T(0) ? T(1) : y + alpha; }
 };
 
+struct selu {
+    static constexpr T SCALE = T(1.0507009873554805), LIMIT = T(1.7580993408473766);
+    static DEVICE T forward(T z, T) { return z > T(0) ? SCALE * z : LIMIT * real::expm1(z); }
+    static DEVICE T backward(T y, T) { return y > T(0) ? SCALE : y + LIMIT; }
+};
+
 struct sigmoid {
     static DEVICE T forward(T z, T) { return logistic(z); }
     static DEVICE T backward(T y, T) { return y * (T(1) - y); }

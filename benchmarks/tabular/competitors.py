@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.compose import TransformedTargetRegressor, make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
-from sklearn.compose import TransformedTargetRegressor
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 
 def _prepared(estimator: Any) -> Any:
@@ -76,7 +75,9 @@ class _RealMLP:
         indicators = X[self.blank].isna().astype(float).add_suffix(" is blank")
         filled = X.fillna(self.medians)
         text = X.select_dtypes(exclude="number").columns
-        return pd.concat([filled.fillna(dict.fromkeys(text, "blank")).astype(dict.fromkeys(text, "category")), indicators], axis=1)
+        return pd.concat(
+            [filled.fillna(dict.fromkeys(text, "blank")).astype(dict.fromkeys(text, "category")), indicators], axis=1
+        )
 
 
 def real_mlp(task: str, seed: int) -> Any:

@@ -43,6 +43,9 @@ from gpunet.models import MLP, Sequential
 from gpunet.ops.activations import (
     ELU,
     GELU,
+    SELU,
+    SELU_LIMIT,
+    SELU_SCALE,
     ActivationFunction,
     GELUTanh,
     Identity,
@@ -260,6 +263,7 @@ ACTIVATIONS: dict[type[ActivationFunction], ActivationForm] = {
     Identity: lambda graph, f, z: z,
     LeakyReLU: lambda graph, f, z: graph.add("LeakyRelu", z, alpha=f.negative_slope),
     ReLU: lambda graph, f, z: graph.add("Relu", z),
+    SELU: lambda graph, f, z: graph.add("Selu", z, alpha=SELU_LIMIT / SELU_SCALE, gamma=SELU_SCALE),
     SiLU: lambda graph, f, z: graph.add("Mul", z, graph.add("Sigmoid", z)),
     Sigmoid: lambda graph, f, z: graph.add("Sigmoid", z),
     Softplus: lambda graph, f, z: graph.add("Softplus", z),

@@ -61,6 +61,7 @@ ACTIVATIONS = {
     "leaky_relu": nn.LeakyReLU,
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,
+    "selu": nn.SELU,
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
     "tanh": nn.Tanh,

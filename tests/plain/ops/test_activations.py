@@ -26,6 +26,7 @@ TEXTBOOK = {
     gn.ELU(1.5): lambda z: z if z > 0 else 1.5 * math.expm1(z),
     gn.GELU(): lambda z: z * math.erfc(-z / math.sqrt(2)) / 2,
     gn.GELUTanh(): lambda z: z * sigmoid(2 * math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)),
+    gn.SELU(): lambda z: 1.0507009873554805 * (z if z > 0 else 1.6732632423543772 * math.expm1(z)),
     gn.SiLU(): lambda z: z * sigmoid(z),
     gn.Sigmoid(): sigmoid,
     gn.Tanh(): math.tanh,
