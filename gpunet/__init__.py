@@ -63,6 +63,7 @@ from gpunet.ops.activations import (
     ReLU,
     Sigmoid,
     SiLU,
+    SoftClip,
     Softplus,
     Tanh,
 )
@@ -170,6 +171,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "SinusoidalPositions",
+    "SoftClip",
     "Softplus",
     "StepLR",
     "SwiGLU",

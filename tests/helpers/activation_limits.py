@@ -22,9 +22,10 @@ LIMITS = {
     gn.SiLU(): (0, 0, 0, 0.5, 1),
     gn.Sigmoid(): (0, 0.5, 0, 0.25, 0),
     gn.Tanh(): (-1, 0, 0, 1, 0),
+    gn.SoftClip(1.0): (-1, 0, 0, 1, 0),
     gn.Softplus(): (0, math.log(2), 0, 0.5, 1),
 }
-BOUNDED = "sigmoid", "tanh"
+BOUNDED = "sigmoid", "soft_clip", "tanh"
 
 
 def points(dtype: np.dtype) -> np.ndarray:
