@@ -25,13 +25,16 @@ def real(
     Raises:
         ArgumentError: no number, or one out of range.
     """
-    number = float(value) if isinstance(value, Real) else math.nan
+    try:
+        number = float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:  # an int that no float holds
+        number = math.inf if value > 0 else -math.inf
     if low < number < high or (number == low and closed != "neither") or (number == high and closed == "both"):
         return number
     if not isinstance(value, Real):
         raise ArgumentError(f"{name} must be a number, got {shown(value)}.")
     left, right = "(" if closed == "neither" else "[", "]" if closed == "both" else ")"
-    raise ArgumentError(f"{name} must lie in {left}{low:g}, {high:g}{right}, got {value!r}.")
+    raise ArgumentError(f"{name} must lie in {left}{low:g}, {high:g}{right}, got {shown(value)}.")
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
@@ -47,7 +50,10 @@ def whole(name: str, value: Any, least: int = 1) -> int:
 
 def shown(value: Any) -> str:
     """Return the `repr` of what was given, for an error message: on one line, and the beginning of a long one."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # of an int with more digits than Python prints
+        text = f"{type(value).__name__} with a number too long to print"
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

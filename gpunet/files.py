@@ -6,6 +6,7 @@ file as it was. The checksum covers every array and the description, which safet
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -23,8 +24,11 @@ from safetensors import SafetensorError
 from gpunet.arguments import shown
 from gpunet.errors import ArgumentError, ModelFileError
 from gpunet.formats import parse_json, read_as
+from gpunet.locks import try_lock
 
 VERSION = 1
+YOUNG = 5.0
+"""Seconds in which a temporary file may still lack its lock."""
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
@@ -60,6 +64,10 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
         FileNotFoundError: there is no such file.
         ModelFileError: the file is truncated, altered, of another program, version or kind.
     """
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise ModelFileError(f"{path}: {error.strerror}; name the file of a {kind}.") from None
     data = Path(path).read_bytes()
     try:
         arrays = safetensors.numpy.load(data)
@@ -85,6 +93,16 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
     if found != kind:
         raise ModelFileError(f"{path}: holds a {shown(found)}, not a {kind!r}.")
     return arrays, description
+
+
+def check_regular(path: str | Path) -> None:
+    """Refuse what is there but no file that ends: a folder, a pipe, a device.
+
+    Raises:
+        OSError: it is one.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def cache_folder() -> Path:
@@ -114,12 +132,13 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 def _replace(path: Path, data: bytes) -> None:
     """Write a file beside `path` and put it there in one step."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > 3600:  # its writer was killed, or it would be done
+        with suppress(OSError):  # such as of Windows, where a file cannot be removed while it is written
+            if time.time() - left.stat().st_mtime > YOUNG and _is_unlocked(left):
                 left.unlink()
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
+            try_lock(file.fileno())
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -133,6 +152,12 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _is_unlocked(path: Path) -> bool:
+    """Return whether nobody writes to a temporary file any more."""
+    with open(path, "rb") as file:
+        return try_lock(file.fileno())
 
 
 def _in_order(data: bytes) -> bytes:

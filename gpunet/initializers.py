@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError, OutOfMemoryError, ShapeError
 
 Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], np.ndarray]"
@@ -116,7 +117,7 @@ class _Budget:
         self.elements -= math.prod(shape)
         if self.elements < 0:
             raise ArgumentError(
-                f"its parameters, one of shape {shape} among them, have far more elements than the file."
+                f"its parameters, one of shape {shown(shape)} among them, have far more elements than the file."
             )
 
 
@@ -155,7 +156,7 @@ def _allocated(shape: tuple[int, ...], make: Callable[[], np.ndarray]) -> np.nda
     except MemoryError:
         size = f"{elements * 8 / 2**30:,.0f} GiB" if elements <= MOST_ELEMENTS else "more than any machine has"
         raise OutOfMemoryError(
-            f"a parameter of shape {shape} needs {size} while it is drawn; make it smaller."
+            f"a parameter of shape {shown(shape)} needs {size} while it is drawn; make it smaller."
         ) from None
 
 

@@ -12,7 +12,7 @@ from gpunet.arguments import shown
 from gpunet.bench.ceilings import Ceilings
 from gpunet.bench.timing import Spread
 from gpunet.errors import DataError
-from gpunet.files import write_bytes
+from gpunet.files import check_regular, write_bytes
 from gpunet.formats import parse_json, read_as
 from gpunet.simulator import Counts
 
@@ -90,6 +90,7 @@ class Report:
             OSError: there is no such file.
             DataError: it is of another format or version, or damaged.
         """
+        check_regular(path)
         try:
             file = read_as(dict[str, Any], parse_json(path.read_bytes()))
             if file.pop("format", None) != FORMAT:

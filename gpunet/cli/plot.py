@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from gpunet.cli.run import PLOT, Settings, held_out, open_model, read_history
+from gpunet.cli.parts import own_parts
+from gpunet.cli.run import PLOT, Settings, open_model, read_history
 from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
 from gpunet.training.metrics import confusion_matrix
@@ -43,8 +44,11 @@ def _confusion(folder: Path) -> Confusion | None:
     if model.task != "classification":
         return None
     data = Settings.read(folder).data
-    test = held_out(folder, data)
-    if test is None:
+    parts = own_parts(folder, data)
+    if parts is None:
         raise DataError(f"{data}: changed since the run {folder} began; put the old data back.")
+    if "test" not in parts:
+        return None
+    test = parts["test"]
     assert test.classes is not None  # as for every classifier that `gpunet train` leaves
     return confusion_matrix(test.y, model.outputs(test.X), len(test.classes)), test.classes

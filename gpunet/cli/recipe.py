@@ -6,15 +6,17 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gpunet.cli import run
+from gpunet.cli.parts import Parts
 from gpunet.cli.report import chosen_metrics
 from gpunet.cli.run import Settings
 from gpunet.data import Dataset, Standardizer
-from gpunet.errors import ArgumentError, DataError
+from gpunet.data.class_weights import ClassWeights
+from gpunet.errors import ArgumentError, DataError, ModelFileError
 from gpunet.losses import LOSSES_BY_NAME, CrossEntropyLoss, Loss
-from gpunet.models import MLP, Sequential, tabular_mlp
+from gpunet.models import MLP, Model, Sequential, tabular_mlp
 from gpunet.optimizers import OPTIMIZERS, Optimizer
 from gpunet.schedules import ConstantLR, CosineLR, ReduceLROnPlateau, Schedule
 from gpunet.training import Callback, Checkpoint, EarlyStopping, Log, TensorBoard, TerminateOnNaN, Trainer
@@ -35,16 +37,47 @@ def open_trainer(
     distributed: Literal["mpi"] | None,
 ) -> Trainer:
     """Return the trainer of the checkpoint in the run's folder, or a new one where there is none yet."""
-    metrics = chosen_metrics(train.task, settings.metric)
     checkpoint = folder / run.CHECKPOINT
-    if checkpoint.exists():
-        return Trainer.resume(checkpoint, callbacks=callbacks, metrics=metrics, distributed=distributed)
+    if not checkpoint.exists():
+        return new_trainer(settings, train, callbacks, distributed)
+    metrics = chosen_metrics(train.task, settings.metric)
+    trainer = Trainer.resume(checkpoint, callbacks=callbacks, metrics=metrics, distributed=distributed)
+    _check_agreement(checkpoint, _told(trainer), _told(new_trainer(settings, train, [], None)))
+    return trainer
+
+
+def _told(trainer: Trainer) -> dict[str, Any]:
+    """Return what the settings of a run decide about a trainer."""
+    return {
+        "layers": [repr(layer) for layer in trainer.model.leaves().values()],
+        "loss": type(trainer.loss).__name__,
+        "optimizer": type(trainer.optimizer).__name__,
+        **{name: value for name, value in trainer.optimizer.config().items() if name != "lr"},
+        "seed": trainer.seed,
+        "classes": trainer.model.classes,
+    }
+
+
+def _check_agreement(checkpoint: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse a checkpoint that was not made by the settings next to it."""
+    for name, value in expected.items():
+        if found[name] != value:
+            raise ModelFileError(
+                f"{checkpoint}: its {name} is {found[name]}, but by {run.CONFIG} it would be {value}; one of the two "
+                "files is of another run."
+            )
+
+
+def new_trainer(
+    settings: Settings, train: Dataset, callbacks: Sequence[Callback], distributed: Literal["mpi"] | None
+) -> Trainer:
+    """Return the trainer of a new model."""
     return Trainer(
         model(settings, train),
         loss=loss(settings, train),
         optimizer=optimizer(settings, len(train)),
         callbacks=callbacks,
-        metrics=metrics,
+        metrics=chosen_metrics(train.task, settings.metric),
         seed=settings.seed,
         distributed=distributed,
     )
@@ -52,10 +85,15 @@ def open_trainer(
 
 def callbacks(settings: Settings, folder: Path) -> tuple[EarlyStopping, list[Callback]]:
     """Return what ends the training and keeps its best epoch, and all callbacks that write into the run's folder."""
-    monitor = settings.metric and f"val_{settings.metric}"
-    stopper = EarlyStopping(sys.maxsize if settings.patience is None else settings.patience, monitor=monitor)
+    stopper = early_stopping(settings)
     writers = [Log(folder / run.LOG), TerminateOnNaN(), stopper, Checkpoint(folder / run.CHECKPOINT)]
     return stopper, [*writers, *([TensorBoard(folder / run.TENSORBOARD)] if settings.tensorboard else [])]
+
+
+def early_stopping(settings: Settings) -> EarlyStopping:
+    """Return what keeps the best epoch, and ends the training after the patience of the settings, if they have one."""
+    monitor = settings.metric and f"val_{settings.metric}"
+    return EarlyStopping(sys.maxsize if settings.patience is None else settings.patience, monitor=monitor)
 
 
 def model(settings: Settings, train: Dataset) -> Sequential:
@@ -80,6 +118,7 @@ def loss(settings: Settings, train: Dataset) -> Loss:
     if train.classes is not None:
         if settings.loss is not None:
             raise ArgumentError(f"--loss {settings.loss}: for values; the target holds classes, leave it out.")
+        ClassWeights(settings.class_weight).begin(train.y, None, train.classes)  # a wrong name, before there is a file
         return CrossEntropyLoss(settings.label_smoothing, settings.class_weight)
     if settings.class_weight:
         raise ArgumentError("--class-weight: the target holds values, not classes; leave it out.")
@@ -98,3 +137,24 @@ def schedule(settings: Settings, rows: int) -> Schedule:
     if settings.schedule == "cosine":
         return CosineLR(settings.lr, settings.epochs * math.ceil(rows / settings.batch_size))
     return ReduceLROnPlateau(settings.lr) if settings.schedule == "plateau" else ConstantLR(settings.lr)
+
+
+def fit(trainer: Trainer, settings: Settings, parts: Parts, epochs: int) -> None:
+    """Train for so many epochs; a last batch of one row is left out where it could not be normalised."""
+    train, held_out = parts["train"], parts["validation"]
+    trainer.fit(
+        train.X,
+        train.y,
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        drop_last=settings.batch_norm and len(train) % settings.batch_size == 1,
+        validation=(held_out.X, held_out.y),
+    )
+
+
+def train_once(settings: Settings, parts: Parts) -> Model:
+    """Return a model that was trained without leaving any file."""
+    stopper = early_stopping(settings)
+    trainer = new_trainer(settings, parts["train"], [stopper, TerminateOnNaN()], None)
+    fit(trainer, settings, parts, settings.epochs)
+    return trainer.model

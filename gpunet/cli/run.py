@@ -1,25 +1,20 @@
-"""A run of `gpunet train`: its settings, its folder, its data."""
+"""A run of `gpunet train`: its settings, its folder."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import shlex
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from gpunet.data import Dataset, LabelledTable, ReadOptions, TableOptions, Task, load, split_indices
-from gpunet.data.sources import kind_of
+from gpunet.data import ReadOptions, TableOptions, Task
 from gpunet.data.table import Missing, Role
 from gpunet.device import use_device
-from gpunet.errors import ArgumentError, GpunetWarning, ModelFileError
+from gpunet.errors import ModelFileError
 from gpunet.files import write_bytes
 from gpunet.formats import parse_json, read_as
 from gpunet.models import Model
@@ -34,9 +29,6 @@ RESULTS = "results.json"
 HISTORY_PLOT = "history.png"
 PLOT = "plot.png"
 TENSORBOARD = "tensorboard"
-
-SPLIT_SEED = 0
-"""The parts of a data set are the same in every run, whatever its --seed: what was held out stays held out."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class Settings:
     seed: int
     sha256: str | None = None
     """The checksum of the data, once it is read."""
-    class_weight: Literal["balanced"] | None = None
+    class_weight: dict[str, float] | Literal["balanced"] | None = None
     sep: str | None = None
     decimal: str | None = None
     encoding: str | None = None
@@ -76,6 +68,9 @@ class Settings:
     metric: str | None = None
     """The metric whose best epoch is kept; None for the loss."""
     tensorboard: bool = False
+    validation: str | None = None
+    test: str | None = None
+    """A share of the rows, or a file; None for a fifth."""
 
     @property
     def table(self) -> TableOptions:
@@ -131,8 +126,8 @@ def read_test_results(folder: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        return _numbers(read_as(dict[str, Any], parse_json(path.read_bytes()))["test"])
-    except (ValueError, KeyError) as error:
+        return _numbers(read_as(dict[str, Any], parse_json(path.read_bytes())).get("test", {}))
+    except ValueError as error:
         raise ModelFileError(f"{path}: not the results of a training run ({error}).") from None
 
 
@@ -146,67 +141,6 @@ def resume_command(folder: Path) -> str:
     """Return the command, as a shell takes it, that resumes the run in `folder`."""
     quoted = shlex.quote(str(folder)) if os.name == "posix" else f'"{folder}"'
     return f"gpunet train --resume {quoted}"
-
-
-def load_parts(settings: Settings) -> dict[str, Dataset]:
-    """Return the data as "train", "validation" and "test".
-
-    The test part is the one that the source sets apart, as MNIST does, else a stratified fifth; a fifth of the rest is
-    for validation. The schema of a table is that of the training part.
-    """
-    if kind_of(settings.data) == "table":
-        labelled = LabelledTable.read(settings.data, settings.target, settings.task, settings.table)
-        whole = labelled.dataset(_divided(labelled.y)[0])
-    elif settings.table != TableOptions():
-        raise ArgumentError(f"{settings.data}: no table; leave out the options of tables, such as --columns and --sep.")
-    else:
-        whole = load(settings.data, settings.target, task=settings.task)
-    if whole.test is None:
-        train, validation, test = map(whole.take, _divided(whole.y))
-    else:
-        train, validation = map(whole.take, split_indices(whole.y, (0.8, 0.2), seed=SPLIT_SEED))
-        test = whole.test
-    return {"train": flat(train), "validation": flat(validation), "test": flat(test)}
-
-
-def _divided(y: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the rows of the parts of a source that sets none apart."""
-    return split_indices(y, (0.64, 0.16, 0.2), seed=SPLIT_SEED)
-
-
-def checksum(parts: Mapping[str, Dataset]) -> str:
-    """Return the SHA-256 of the samples, the targets, the class names and a table's schema."""
-    digest = hashlib.sha256()
-    for part in parts.values():
-        digest.update(f"{part.X.shape} {part.X.dtype} {part.y.shape} {part.y.dtype} {part.classes}".encode())
-        if part.schema is not None:
-            digest.update(json.dumps(part.schema.to_json()).encode())
-        digest.update(np.ascontiguousarray(part.X).data)
-        digest.update(np.ascontiguousarray(part.y).data)
-    return digest.hexdigest()
-
-
-def held_out(folder: Path, data: str) -> Dataset | None:
-    """Return the test part of the run in `folder` where `data` is what it was trained on, else None."""
-    if not (folder / CONFIG).is_file():
-        return None
-    settings = Settings.read(folder)
-    if settings.data != place(data):
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GpunetWarning)  # of ignored columns, which training gave
-        parts = load_parts(settings)
-    return parts["test"] if checksum(parts) == settings.sha256 else None
-
-
-def place(data: str) -> str:
-    """Return where `data` is from any working folder."""
-    return data if data in ("digits", "-") else str(Path(data).resolve())
-
-
-def flat(dataset: Dataset) -> Dataset:
-    """Return the data set with each sample as one row of features."""
-    return replace(dataset, X=dataset.X.reshape(len(dataset), -1))
 
 
 def open_model(path: Path, device: str) -> Model:

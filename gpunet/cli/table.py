@@ -12,7 +12,8 @@ from gpunet.data.table import Missing
 ROLES = {"category": "category", "number": "number", "date": "date", "ignore": "ignored"}
 
 
-def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
+def names_of(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """Return the names of columns that an option's text has, with commas between them."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
@@ -28,8 +29,8 @@ def _roles(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...
 
 _OPTIONS = (
     click.option("--target", metavar="COLUMN", help="Column of a table to predict.  [default: the last]"),
-    click.option("--columns", metavar="NAMES", callback=_names, help="To learn from: age,fare.  [default: all]"),
-    click.option("--drop", metavar="NAMES", callback=_names, help="Columns to ignore."),
+    click.option("--columns", metavar="NAMES", callback=names_of, help="To learn from: age,fare.  [default: all]"),
+    click.option("--drop", metavar="NAMES", callback=names_of, help="Columns to ignore."),
     click.option(
         "--as", "roles", metavar="COLUMN=ROLE", multiple=True, callback=_roles,
         help="What a column is: category, number, date or ignore; repeatable.  [default: told by its values]",

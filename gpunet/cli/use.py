@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import numpy as np
 
 from gpunet.cli.options import device_option, json_line, json_option, results_table
+from gpunet.cli.parts import labelled_like, own_parts
 from gpunet.cli.report import class_scores, score
-from gpunet.cli.run import flat, held_out, open_model
-from gpunet.data import Column, TableSchema, Task, load, read_table
-from gpunet.data.sources import kind_of
+from gpunet.cli.run import open_model
+from gpunet.cli.table import names_of
+from gpunet.data import Column, Table, TableSchema, Task, read_table
+from gpunet.data.labels import listing
 from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
-from gpunet.models import Model
 
 MORE_METRICS: dict[str | None, tuple[str, ...]] = {
     "classification": ("auc", "log_loss"),
@@ -38,13 +38,14 @@ model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click
 def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     """Print the loss and the metrics of a model on DATA, and those of each class.
 
-    RUN_OR_MODEL is a run's folder or a model file, DATA is as for `train`. Of a run's own data, the fifth that it held
-    out is taken. Of other data that has a test part, as MNIST does, that part is taken, else all of it; a model file
-    doesn't know which rows it was trained on. A table needs the target's column.
+    RUN_OR_MODEL is a run's folder or a model file, DATA is as for `train`. Of a run's own data, the part that it held
+    out for testing is taken. Of other data that has a test part, as MNIST does, that part is taken, else all of it; a
+    model file doesn't know which rows it was trained on. A table needs the target's column.
     """
     model = open_model(model_path, device)
-    test = held_out(model_path, data)
-    X, y = _labelled(model, data) if test is None else (test.X, test.y)
+    test = (own_parts(model_path, data) or {}).get("test")
+    task: Task = "regression" if model.task in VALUES else "classification"
+    X, y = labelled_like(data, model.schema, model.classes, task) if test is None else (test.X, test.y)
     results, classes = score(model, X, y, *MORE_METRICS.get(model.task, ())), class_scores(model, X, y)
     if as_json:
         each = {"classes": classes} if classes else {}
@@ -60,8 +61,13 @@ def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
 @click.argument("input_path", metavar="INPUT", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="CSV file to write.  [default: print]")
 @click.option("--proba", is_flag=True, help="Add a column with the probability of each class.")
+@click.option(
+    "--keep", metavar="NAMES", callback=names_of, help="Columns of INPUT to repeat before the answers: id,name."
+)
 @device_option
-def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, device: str) -> None:
+def predict(
+    model_path: Path, input_path: Path, out: Path | None, proba: bool, keep: tuple[str, ...], device: str
+) -> None:
     """Predict each row of a table, and write the answers as CSV.
 
     RUN_OR_MODEL is a run's folder or a model file; INPUT is a .csv, .tsv, .csv.gz or .parquet file, or - for standard
@@ -71,11 +77,19 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
     if out is not None and out.exists() and input_path.exists() and out.samefile(input_path):
         raise ArgumentError(f"--out {out}: the input itself, which the answers would replace; name another file.")
     model = open_model(model_path, device)
-    X = _unnamed(input_path) if model.schema is None else model.schema.read(input_path)
+    schema = model.schema
+    table = read_table(input_path, text=keep) if schema is None else schema.open(input_path, keep)
+    if unknown := [name for name in keep if name not in table.frame]:
+        raise DataError(f"--keep: {input_path} has no column {listing(unknown)}; it has {listing([*table.frame])}.")
+    X = _unnamed(table) if schema is None else schema.encode(table)
     predictions = model.predict(X)
-    names, columns = ["prediction"], [predictions]
+    names, columns = [*keep], [table.frame[name].fillna("") for name in keep]
     if predictions.ndim > 1:
-        names, columns = [f"prediction_{output}" for output in range(predictions.shape[1])], [*predictions.T]
+        names += [f"prediction_{output}" for output in range(predictions.shape[1])]
+        columns += [*predictions.T]
+    else:
+        names.append("prediction")
+        columns.append(predictions)
     if proba:
         probabilities = model.predict_proba(X).T
         names += model.classes or map(str, range(len(probabilities)))
@@ -89,33 +103,7 @@ def predict(model_path: Path, input_path: Path, out: Path | None, proba: bool, d
         write_bytes(out, text.getvalue().encode())
 
 
-def _labelled(model: Model, data: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the samples and targets of `data`, as the model's own columns and class names have them."""
-    kind = kind_of(data)
-    if kind == "table" and model.schema is not None:
-        return model.schema.read_labelled(data, model.classes)
-    task: Task | None = None
-    if kind in ("table", ".npz"):
-        task = "regression" if model.task in VALUES else "classification"
-    whole = load(data, task=task)
-    part = flat(whole if whole.test is None else whole.test)
-    if part.classes is None:
-        return part.X, part.y
-    # by their names, since another source may number the classes in another way
-    names = part.classes if model.classes is not None else _class_indices(part.classes, data)
-    return part.X, np.asarray(names)[part.y]
-
-
-def _class_indices(names: Iterable[str], data: str) -> list[int]:
-    """Return the class indices that a model without class names was trained on, read from their text."""
-    try:
-        return [int(name) for name in names]
-    except ValueError as error:
-        raise DataError(f"{data}: the model's classes have no names, give their indices as labels ({error}).") from None
-
-
-def _unnamed(path: Path) -> np.ndarray:
+def _unnamed(table: Table) -> np.ndarray:
     """Return the numbers of a table whose columns are the features, whatever their names."""
-    table = read_table(path)
     columns = tuple(Column(str(name)) for name in table.frame.columns)
     return TableSchema(columns, target="", missing="error").encode(table)

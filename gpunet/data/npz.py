@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gpunet.errors import DataError
+from gpunet.files import check_regular
 
 
 def read_npz(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -19,6 +20,7 @@ def read_npz(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray], l
         DataError: the file is no npz file of plain arrays, is cut off, or an array has another size than it promises.
     """
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as file:
             there = [name.removesuffix(".npy") for name in file.namelist()]
             return {name: _read(file, f"{name}.npy") for name in names if name in there}, sorted(there)

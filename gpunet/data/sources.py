@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import get_args
 
@@ -99,7 +100,7 @@ def _load_idx(folder: Path) -> Dataset:
     train, held_out = (read_idx_folder(folder, part) for part in ("train", "t10k"))
     if train is None:
         raise DataError(f"{folder}: no train-images-idx3-ubyte and train-labels-idx1-ubyte (or .gz) in this folder.")
-    name = folder.resolve().name
+    name = Path(os.path.abspath(folder)).name
     y, classes = encode_target(train[1], "classification")
     test = None
     if held_out is not None and classes is not None:

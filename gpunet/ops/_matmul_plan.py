@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet import versions
+from gpunet.cuda import MAX_ELEMENTS
 from gpunet.device import Device, current_device
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, ShapeError
 from gpunet.ops.tiles import FLOAT32, TILES, Tile
 from gpunet.ops.tuned import Product, gpu_name, winners
 
@@ -108,6 +109,7 @@ def matmul_plan(
 
     Raises:
         ArgumentError: no such kernel or layout, or a kernel that does not take the dtype.
+        ShapeError: a matrix of more elements than a kernel takes (`gpunet.cuda.MAX_ELEMENTS`).
         DeviceError: the current device cannot be used.
     """
     check_kernel(kernel)
@@ -117,6 +119,10 @@ def matmul_plan(
     why = "asked for" if kernel else "chosen by use_kernel"
     if chosen == "blas":
         return MatmulPlan("blas", None, 1, why)
+    if max(m * k, k * n, m * n) > MAX_ELEMENTS:
+        if chosen:
+            raise ShapeError(f"kernel {chosen!r}: a matrix of {m}x{n}x{k} has over {MAX_ELEMENTS:,} elements; split it.")
+        return MatmulPlan("blas", None, 1, f"a matrix has over {MAX_ELEMENTS:,} elements, the most that a kernel takes")
     if kernel == "mma" and dtype != FLOAT32:
         raise ArgumentError(f"kernel 'mma' multiplies float32 operands as TF32; these are {dtype}.")
     if ("tiled", dtype) not in TILES or (chosen in (None, "mma") and dtype != FLOAT32):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -121,7 +122,7 @@ class RawKernel:
         """Launch the kernel and, where the stream is not captured, run it to its end.
 
         An array is passed as the address of its first element: its strides are not seen. A Python int is an int64, a
-        float a double. A dimension of 0 counts as 1. All that as in CuPy.
+        float a double. A dimension below 1 counts as 1. All that as in CuPy.
 
         Args:
             grid: the number of blocks, by axis.
@@ -133,13 +134,14 @@ class RawKernel:
             ArgumentError: one of CUDA's limits is passed, or the number of arguments is wrong.
             DTypeError: an argument of another type than the kernel's parameter.
             KernelError: a fault in the kernel.
+            TypeError: grid or block is no tuple of whole numbers.
             CompileError, DeviceError: as for `RawModule.compile`.
         """
         kernel = self.kernel
         launch = functools.partial(
             kernel.launch,
-            [max(1, int(n)) for n in grid],
-            [max(1, int(n)) for n in block],
+            _dimensions("grid", grid),
+            _dimensions("block", block),
             [_argument(arg) for arg in args],
             shared_bytes=shared_mem,
             cooperative=self.enable_cooperative_groups,
@@ -149,6 +151,13 @@ class RawKernel:
         memories = {i: pointer.mem for i, pointer in enumerate(pointers) if isinstance(pointer, MemoryPointer)}
         guarded = {i: weakref.ref(memory) for i, memory in memories.items()}  # a graph does not keep them alive
         submit(functools.partial(_run, launch, kernel, guarded), memories.values())
+
+
+def _dimensions(name: str, given: Sequence[int]) -> list[int]:
+    """Return the dimensions of a grid or a block as CuPy takes them."""
+    if not isinstance(given, tuple):
+        raise TypeError(f"{name} must be a tuple of whole numbers, as CuPy takes it, got {given!r}")
+    return [max(1, operator.index(n)) for n in given]
 
 
 def _run(launch: Callable[[], Counts], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]) -> None:

@@ -1,8 +1,10 @@
 """Model files: whole or refused, whatever happens to them and to whoever writes them."""
 
 import errno
+import json
 import os
 import pickle
+import resource
 import stat
 import subprocess
 import sys
@@ -228,6 +230,43 @@ class TestForeignFiles:
             files.write_arrays(path, changed, {"kind": "model", **description})
             with pytest.raises(ModelFileError, match="weight"):
                 gn.load(path)
+
+    def test_all_arrays_that_do_not_fit_are_listed(self, path):
+        arrays, description = small_model().to_arrays()
+        wrong = {name: a for name, a in arrays.items() if name != "params.0.bias"}
+        wrong["params.0.weight"] = arrays["params.0.weight"].T
+        files.write_arrays(path, wrong, {"kind": "model", **description})
+        with pytest.raises(ModelFileError, match=r"params\.0\.weight is float32 .*, params\.0\.bias is missing"):
+            gn.load(path)
+        files.write_arrays(path, {**arrays, "params.9.weight": X}, {"kind": "model", **description})
+        with pytest.raises(ModelFileError, match=r"it has 'params\.9\.weight', which no layer takes"):
+            gn.load(path)
+
+    def test_sizes_that_the_file_does_not_hold_are_refused_before_memory_is_taken(self, path):
+        arrays, description = small_model().to_arrays()
+        for sizes in ({"in_features": 2**20, "out_features": 2**20}, {"out_features": 10**30}):
+            changed = json.loads(json.dumps(description))
+            changed["model"]["layers"][0] |= sizes
+            files.write_arrays(path, arrays, {"kind": "model", **changed})
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            with pytest.raises(ModelFileError, match="have far more elements than the file"):
+                gn.load(path)
+            assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+    def test_weights_that_are_not_finite_are_refused_unless_asked_for(self, path):
+        model = small_model()
+        model.parameters()["0.weight"][0, 0] = np.nan
+        model.save(path)
+        with pytest.raises(ModelFileError, match=r"NaN or infinity in 'params\.0\.weight'.*allow_nan=True"):
+            gn.load(path)
+        assert np.isnan(gn.load(path, allow_nan=True).parameters()["0.weight"]).any()
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes with names")
+    def test_what_is_no_regular_file_is_refused_without_waiting(self, path, tmp_path):
+        os.mkfifo(path)
+        for place in (path, tmp_path, Path("/dev/zero")):
+            with pytest.raises(ModelFileError, match="not a regular file"):
+                gn.load(place)
 
     def test_a_missing_file_is_named(self, path):
         with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):

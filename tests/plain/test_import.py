@@ -21,6 +21,7 @@ LAYERS = {
     "html": 0,
     "versions": 0,
     "formats": 0,
+    "locks": 0,
     "registry": 0,
     "attributes": 0,
     "builds": 1,

@@ -58,7 +58,7 @@ def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) ->
     if len(distinct) == 1 and complete:
         return Column(name, "ignored", f"has one value, {_short(distinct[0])!r}")
     read = numbers(series)
-    slips = len(set(codes[read.bad].tolist()))
+    slips = len(set(codes[read.bad[np.isnan(read.numbers[read.bad])]].tolist()))  # others are too large
     if not slips:
         example = next(text for text in distinct if text.lower() not in MISSING)
         return _of_numbers(table, Column(name, "number", f"numbers such as {_short(example)!r}", read.form), read)

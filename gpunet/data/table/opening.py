@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gpunet.errors import DataError
+from gpunet.files import check_regular
 
 GZIP = b"\x1f\x8b"
 MOST_EXPANSION = 200
@@ -69,6 +70,8 @@ class Source:
             DataError: the file cannot be read, or is larger than memory.
         """
         try:
+            if not self.is_standard_input:
+                check_regular(self.path)
             if self.size > memory():
                 raise self.too_large()
             if self.is_packed:

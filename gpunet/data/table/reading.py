@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunet.data.table.opening import UNPACKING_ERRORS, Source
-from gpunet.data.table.sniffing import AS_FOUND, ENCODINGS, Format, ReadOptions, no_data, sniff
+from gpunet.data.table.sniffing import AS_FOUND, ENCODINGS, SAMPLE, Format, ReadOptions, no_data, sniff
 from gpunet.data.table.values import MISSING
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
@@ -145,17 +145,13 @@ def _read_parquet(path: Path) -> Table:
 
 
 class _Rows(io.TextIOBase):
-    """The text below the header, as pandas reads it; counts what tells whether all rows have all cells."""
+    """The text below the header, up to the limit of its source."""
 
     def __init__(self, source: Source, format: Format):
-        self._file, self._source = _open_text(source, format), source
-        self._sep, self._left = format.sep, source.limit
-        self.separators, self.has_quotes = 0, False
+        self._file, self._source, self._left = _open_text(source, format), source, source.limit
 
     def read(self, size: int | None = -1, /) -> str:
         text = self._file.read(-1 if size is None else size)
-        self.separators += text.count(self._sep)
-        self.has_quotes |= '"' in text
         self._left -= len(text)
         if self._left < 0:
             raise self._source.too_large()
@@ -200,7 +196,7 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
         "header": None,
         "names": list(format.names),
         "index_col": False,
-        "skipinitialspace": True,
+        "skipinitialspace": format.spaced,
         "keep_default_na": False,
         "na_values": _MISSING,
         "dtype": {name: str for name in text if name in format.names},
@@ -219,9 +215,8 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
         _check_widths(source, format)
         raise DataError(f"{source.name}: not CSV ({error}).") from None
     last = frame[format.names[-1]]
-    if len(format.names) > 1 and last.isna().any():
-        whole = len(frame) * (len(format.names) - 1)
-        if rows.has_quotes or rows.separators != whole:
+    if len(format.names) > 1 and last.isna().any():  # pandas fills up short rows
+        if not _all_cells(source, format, len(frame)):
             _check_widths(source, format)
         frame = frame[frame.notna().any(axis=1)]
     empty = [format.names[i] for i in format.unnamed if frame[format.names[i]].isna().all()]
@@ -231,10 +226,20 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
     return frame
 
 
+def _all_cells(source: Source, format: Format, rows: int) -> bool:
+    """Return whether so many rows surely have all their cells, none of which has a separator: a quick look."""
+    separators, quotes = 0, 0
+    with _open_text(source, format) as text:
+        while part := text.read(SAMPLE):
+            separators += part.count(format.sep)
+            quotes += part.count('"')
+    return not quotes and separators == rows * (len(format.names) - 1)
+
+
 def _cells(source: Source, format: Format) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows as Python reads them, with the lines on which they end; blank lines are left out."""
     with _open_text(source, format) as text:
-        reader = csv.reader(text, delimiter=format.sep, skipinitialspace=True, strict=True)
+        reader = csv.reader(text, delimiter=format.sep, skipinitialspace=format.spaced, strict=True)
         try:
             for cells in reader:
                 if len(cells) > 1 or "".join(cells).strip():

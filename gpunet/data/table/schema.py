@@ -120,7 +120,7 @@ class TableSchema:
         Columns are found by name, in any order; columns that the schema doesn't know, and the target, are ignored.
         Raises as `read_table` and `encode` do.
         """
-        return self.encode(self._open(path))
+        return self.encode(self.open(path))
 
     def read_labelled(self, path: str | Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the samples of a table's file, as `read` does, and its targets.
@@ -132,16 +132,22 @@ class TableSchema:
         Raises:
             DataError: as for `read`, or a target that is missing or not among the classes.
         """
-        table = self._open(path, [] if classes is None else [self.target])
+        table = self.open(path, [] if classes is None else [self.target])
         if self.target not in table.frame:
             raise DataError(f"{table.name}: no column {self.target!r}, the target; evaluating needs it.")
         table = table.take(self.complete(table)) if self.missing == "drop" else table
         return self.encode(table), self.targets(table, classes)
 
-    def _open(self, path: str | Path, more_text: Collection[str] = ()) -> Table:
+    def open(self, path: str | Path, as_text: Collection[str] = ()) -> Table:
+        """Return the table in a file, or in standard input ("-"), as `encode` takes it.
+
+        Args:
+            path: as for `read_table`.
+            as_text: columns that keep the text of their cells.
+        """
         text = [column.name for column in self.columns if column.role == "category"]
         names = [column.name for column in self.columns]
-        return read_table(path, self.reading, text=[*text, *more_text], names=names)
+        return read_table(path, self.reading, text=[*text, *as_text], names=names)
 
     def encode(self, table: Any) -> np.ndarray:
         """Return the samples of a table or data frame: float64 (n, features).

@@ -76,6 +76,7 @@ class Format:
         unnamed: the positions of columns that the header gives no name.
         skipped: lines before the first row.
         comments: how many of them are comments.
+        spaced: whether separators are followed by spaces, which takes pandas longer.
     """
 
     encoding: str
@@ -86,6 +87,7 @@ class Format:
     unnamed: tuple[int, ...]
     skipped: int
     comments: int
+    spaced: bool
 
     def __str__(self) -> str:
         parts = [
@@ -120,17 +122,22 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str) -> Format:
     if not rows:
         raise no_data(name)
     comment = [line for line in lines[:first] if line.startswith("#")]
-    has_header = not any(map(_is_value, rows[0][1])) if options.header is None else options.header
-    cells = rows[0][1] if has_header else None
-    if not has_header and options.header is None and comment:
-        above = _rows([comment[-1].lstrip("# ")], sep, name)[-1:]
-        if above and len(above[0][1]) == len(rows[0][1]) > 1:
-            cells, comment = above[0][1], comment[:-1]
+    has_values = any(map(_is_value, rows[0][1]))
+    above = (
+        _rows([comment[-1].lstrip("# ")], sep, name) if comment and has_values and options.header is not False else []
+    )
+    cells: list[str] | None
+    if above and len(above[0][1]) == len(rows[0][1]) > 1:  # the header is a comment, as NumPy's savetxt writes it
+        cells, comment, has_header = above[0][1], comment[:-1], False
+    else:
+        has_header = not has_values if options.header is None else options.header
+        cells = rows[0][1] if has_header else None
     skipped = first + (rows[0][0] if has_header else 0)
     below = [row for _, row in rows[has_header:]]
     names, unnamed = _names(cells, below, name, skipped)
     decimal = options.decimal or _decimal(below, sep)
-    return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment))
+    spaced = f"{sep} " in text or "\n " in text
+    return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced)
 
 
 def no_data(name: str) -> DataError:

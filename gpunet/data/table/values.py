@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -96,8 +97,11 @@ def numbers(series: Any, decimal: str = ".") -> Values:
         bad = np.zeros(len(values), bool)
     else:
         codes, distinct = texts(series, NO_NUMBER)
-        best = min((_parsed(distinct, mark) for mark in (decimal, *{".", ","} - {decimal})), key=lambda p: p[1].sum())
-        values, bad, form = np.append(best[0], np.nan)[codes], np.append(best[1], False)[codes], best[2]
+        parsed, failed, form = _parsed(distinct, decimal)
+        other = "," if decimal == "." else "."
+        if failed.any() and any(other in text for text in distinct):
+            parsed, failed, form = min((parsed, failed, form), _parsed(distinct, other), key=lambda p: p[1].sum())
+        values, bad = np.append(parsed, np.nan)[codes], np.append(failed, False)[codes]
     return Values(values, np.flatnonzero(bad | (np.abs(values) > LARGEST)), form)
 
 
@@ -109,6 +113,9 @@ def _parsed(distinct: Sequence[str], decimal: str) -> tuple[np.ndarray, np.ndarr
 
 def parse_number(text: str, decimal: str) -> float | None:
     """Return the number that a text is, with a sign, a currency, a percent sign, or digits in groups; else None."""
+    if decimal == ".":
+        with suppress(ValueError):  # plain numbers, fast; Python reads 10_20 as a number, people don't
+            return float(text) if "_" not in text else None
     match = _NUMBER.fullmatch(text.translate(_MINUS))
     if match is None or (match[1] and match[2]) or not _DIGITS[decimal].fullmatch(match[3]):
         return None

@@ -185,3 +185,12 @@ def test_a_view_ends_where_its_elements_end():
         with pytest.raises(KernelError, match="out of bounds"):
             launch(x[::-1], y)
     launch(x, y)  # the arrays stay usable
+
+
+@pytest.mark.parametrize(
+    ("grid", "block"), [((1.5,), (1,)), ((1,), (32.0,)), ([1], (1,)), ((1,), 32), ("1", (1,)), ((1,), None)]
+)
+def test_dimensions_that_cupy_does_not_take_are_type_errors(grid, block):
+    kernel = cp.RawKernel('extern "C" __global__ void nothing() {}', "nothing")
+    with pytest.raises(TypeError):
+        kernel(grid, block, ())

@@ -9,6 +9,7 @@ import pytest
 import gpunet as gn
 from gpunet.arguments import shortened
 from gpunet.cli import run
+from gpunet.cli.parts import load_parts
 
 FIGURE = pytest.importorskip("matplotlib.figure").Figure
 
@@ -54,7 +55,7 @@ def test_a_picture_has_the_curves_and_the_confusion_matrix_of_the_test_part(pane
     counts = drawn["confusion matrix"].images[0].get_array()
     assert counts.sum() == 360
     assert counts.trace() / 360 == pytest.approx(trained["test"]["accuracy"])
-    held_out = run.load_parts(run.Settings.read(folder))["test"]
+    held_out = load_parts(run.Settings.read(folder))["test"]
     np.testing.assert_array_equal(counts.sum(axis=1), np.bincount(held_out.y))
     assert [tick.get_text() for tick in drawn["confusion matrix"].get_xticklabels()] == list("0123456789")
 

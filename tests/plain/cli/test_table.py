@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import gpunet as gn
 from gpunet.cli import main, run
+from gpunet.cli.parts import SPLIT_SEED, load_parts
 
 
 def passengers(n: int, seed: int = 0) -> list[dict[str, object]]:
@@ -100,11 +101,11 @@ def test_medians_and_categories_are_those_of_the_training_rows(titanic, titanic_
     settings = run.Settings.read(titanic_run)
     schema = gn.load(titanic_run / "model.safetensors").schema
     frame = pandas.read_csv(titanic)
-    rows = gn.data.split_indices(frame["Survived"], (0.64, 0.16, 0.2), seed=run.SPLIT_SEED)[0]
+    rows = gn.data.split_indices(frame["Survived"], (0.64, 0.16, 0.2), seed=SPLIT_SEED)[0]
     (age,) = (column for column in schema.columns if column.name == "Age")
     assert age.fill == frame["Age"].iloc[rows].median() != frame["Age"].median()
     with pytest.warns(gn.errors.GpunetWarning, match="ignored columns"):
-        assert run.load_parts(settings)["train"].schema == schema
+        assert load_parts(settings)["train"].schema == schema
 
 
 def test_categories_are_embedded_and_not_standardised(titanic_run):
@@ -238,3 +239,21 @@ def test_without_pandas_a_table_names_the_install_line_and_digits_train(
     message = refused("train", titanic, "--out", tmp_path / "run", "--json")
     assert "pip install 'pandas>=2.2' 'pyarrow>=18'" in message
     assert invoke("train", "digits", "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
+
+
+def test_columns_are_kept_next_to_the_answers_as_they_are_in_the_file(invoke, titanic_run, tmp_path):
+    rows = passengers(5, seed=1)
+    rows[0]["PassengerId"] = "007"
+    with open(tmp_path / "new.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0]])
+        writer.writeheader()
+        writer.writerows(rows)
+    result = invoke("predict", titanic_run, tmp_path / "new.csv", "--keep", "PassengerId,Name", "--proba")
+    answers = list(csv.DictReader(result.stdout.splitlines()))
+    assert list(answers[0]) == ["PassengerId", "Name", "prediction", "0", "1"]
+    assert answers[0]["PassengerId"] == "007"
+    assert [row["Name"] for row in answers] == [row["Name"] for row in rows]
+
+
+def test_a_column_to_keep_that_is_not_there_is_named(refused, titanic_run, titanic):
+    assert "no column 'id'" in refused("predict", titanic_run, titanic, "--keep", "id")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shlex
@@ -16,6 +17,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.cli import run
+from gpunet.cli.parts import load_parts
 from gpunet.files import read_arrays
 
 
@@ -96,13 +98,13 @@ def test_the_run_folder_holds_what_was_promised(digits_run):
     assert config["data"] == "digits"
     assert config["epochs"] == 3
     assert json.loads((folder / "results.json").read_text()) == answer
-    held_out = run.load_parts(settings())["test"]
+    held_out = load_parts(settings())["test"]
     accuracy = (gn.load(folder / "model.safetensors").predict(held_out.X).astype(int) == held_out.y).mean()
     assert accuracy == pytest.approx(answer["test"]["accuracy"])
 
 
 def test_the_held_out_fifth_is_the_same_for_every_seed_and_stratified():
-    one, other = run.load_parts(settings(seed=0)), run.load_parts(settings(seed=1))
+    one, other = load_parts(settings(seed=0)), load_parts(settings(seed=1))
     for part in ("train", "validation", "test"):
         np.testing.assert_array_equal(one[part].X, other[part].X)
     assert [len(part) for part in one.values()] == pytest.approx([0.64 * 1797, 0.16 * 1797, 0.2 * 1797], abs=5)
@@ -114,14 +116,14 @@ def test_a_test_part_of_the_source_is_taken_as_it_is(tmp_path):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(100, 2, 3)), np.arange(100) % 2
     np.savez(tmp_path / "images.npz", X=X, y=y, X_test=X[:7] + 1, y_test=y[:7])
-    parts = run.load_parts(settings(str(tmp_path / "images.npz")))
+    parts = load_parts(settings(str(tmp_path / "images.npz")))
     assert [len(part) for part in parts.values()] == [80, 20, 7]
     np.testing.assert_allclose(parts["test"].X, (X[:7] + 1).reshape(7, 6), rtol=1e-6)
 
 
 def test_standardisation_sees_the_training_part_only(digits_run):
     model = gn.load(digits_run[0] / "model.safetensors")
-    np.testing.assert_allclose(model.input_scaler.mean, run.load_parts(settings())["train"].X.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(model.input_scaler.mean, load_parts(settings())["train"].X.mean(axis=0), rtol=1e-5)
 
 
 def test_regression_reports_in_the_units_of_the_target(invoke, line, tmp_path):
@@ -163,7 +165,7 @@ def test_the_table_shows_the_loss_that_evaluate_gives(invoke, flowers, tmp_path)
     with open(flowers, encoding="utf-8") as file:
         header, *rows = file.readlines()
     invoke("train", flowers, "--label-smoothing", 0.5, "--epochs", 2, "--out", tmp_path / "run", "--json")
-    held_out = run.split_indices([row.endswith("rose\n") for row in rows], (0.64, 0.16, 0.2), seed=0)[2]
+    held_out = gn.data.split_indices([row.endswith("rose\n") for row in rows], (0.64, 0.16, 0.2), seed=0)[2]
     (tmp_path / "test.csv").write_text(header + "".join(rows[index] for index in held_out), encoding="utf-8")
     table = json.loads(invoke("train", "--resume", tmp_path / "run", "--json").stdout)["test"]
     answer = json.loads(invoke("evaluate", tmp_path / "run", tmp_path / "test.csv", "--json").stdout)
@@ -260,7 +262,7 @@ def test_ctrl_c_before_training_exits_quietly(invoke, tmp_path, monkeypatch):
     def interrupted(settings: run.Settings) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "load_parts", interrupted)
+    monkeypatch.setattr(sys.modules["gpunet.cli.train"], "load_parts", interrupted)
     result = invoke("train", "digits", "--out", tmp_path / "run", "--json")
     assert result.exit_code == 130
     assert not (tmp_path / "run").exists()
@@ -331,7 +333,7 @@ def test_balanced_classes_are_weighed_by_their_rows_also_after_a_resume(invoke, 
     assert_same_model(whole, parts)
     assert (arrays(whole)["params.0.weight"] != arrays(plain)["params.0.weight"]).any()
     loss = gn.Trainer.resume(whole / "checkpoint.safetensors").loss
-    rows = np.bincount(run.load_parts(run.Settings.read(whole))["train"].y)
+    rows = np.bincount(load_parts(run.Settings.read(whole))["train"].y)
     np.testing.assert_allclose(loss.class_weight, rows.sum() / (2 * rows))
 
 
@@ -463,3 +465,134 @@ def test_options_reach_the_trainer(invoke, flowers, tmp_path):
 def test_options_of_the_other_task_are_refused(refused, request, tmp_path, data, given, named):
     assert named in refused("train", request.getfixturevalue(data), *given, "--out", tmp_path / "run", "--json")
     assert not (tmp_path / "run").exists()
+
+
+def test_shares_say_how_the_rows_are_divided(invoke, flowers, tmp_path):
+    given = ("--test", 0.2, "--validation", 0.5, "--epochs", 1, "--out", tmp_path / "run")
+    assert "60 train, 60 validation, 30 test" in invoke("train", flowers, *given).stdout
+
+
+def test_a_run_without_a_test_part_is_trained_plotted_and_compared(invoke, flowers, tmp_path):
+    folder = tmp_path / "run"
+    answer = json.loads(invoke("train", flowers, "--test", 0, "--epochs", 1, "--out", folder, "--json").stdout)
+    assert "test" not in answer
+    assert json.loads(invoke("evaluate", folder, flowers, "--json").stdout)["rows"] == 150
+    assert invoke("plot", folder).exit_code == 0
+    assert invoke("compare", folder).exit_code == 0
+
+
+def test_files_validate_and_test_by_the_columns_and_classes_of_the_data(invoke, flowers, tmp_path):
+    header, *rows = flowers.read_text(encoding="utf-8").splitlines()
+    for name, part in (("train", rows[:100]), ("validation", rows[100:120]), ("test", rows[120:])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *part]), encoding="utf-8")
+    given = ("--validation", tmp_path / "validation.csv", "--test", tmp_path / "test.csv", "--epochs", 2)
+    result = invoke("train", tmp_path / "train.csv", *given, "--out", tmp_path / "run")
+    assert "100 train, 20 validation, 30 test" in result.stdout
+    written = json.loads((tmp_path / "run" / "results.json").read_text())
+    alone = json.loads(
+        invoke("evaluate", tmp_path / "run" / "model.safetensors", tmp_path / "test.csv", "--json").stdout
+    )
+    assert alone["accuracy"] == written["test"]["accuracy"]
+    held_out = json.loads(invoke("evaluate", tmp_path / "run", tmp_path / "train.csv", "--json").stdout)
+    assert held_out["rows"] == 30
+
+
+def test_a_share_of_data_that_sets_a_test_part_apart_is_refused(refused, tmp_path):
+    X, y = np.zeros((20, 2)), np.arange(20) % 2
+    np.savez(tmp_path / "own.npz", X=X, y=y, X_test=X, y_test=y)
+    message = refused("train", tmp_path / "own.npz", "--test", 0.3, "--out", tmp_path / "run", "--json")
+    assert "sets a test part apart itself" in message
+
+
+def test_classes_are_weighed_by_name(invoke, refused, flowers, tmp_path):
+    given = ("--class-weight", "rose=3,lily=0.5", "--epochs", 1, "--out", tmp_path / "run")
+    assert invoke("train", flowers, *given).exit_code == 0
+    loss = gn.Trainer.resume(tmp_path / "run" / "checkpoint.safetensors").loss
+    np.testing.assert_array_equal(loss.class_weight, [0.5, 3])
+    message = refused("train", flowers, "--class-weight", "tulip=3", "--out", tmp_path / "other", "--json")
+    assert "tulip" in message
+    assert not (tmp_path / "other").exists()
+
+
+def test_folds_give_each_row_one_prediction_by_a_model_that_has_not_seen_it(invoke, flowers, tmp_path):
+    given = ("--folds", 5, "--epochs", 20, "--out", tmp_path / "run")
+    answer = json.loads(invoke("train", flowers, *given, "--json").stdout)
+    accuracies = [answer["folds"][f"fold {number}"]["accuracy"] for number in range(1, 6)]
+    assert answer["mean"]["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert answer["sd"]["accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
+    with open(tmp_path / "run" / "out-of-fold.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in rows] == list(range(150))
+    assert list(rows[0]) == ["row", "target", "prediction", "lily", "rose"]
+    with open(flowers, encoding="utf-8") as file:
+        assert [row["target"] for row in rows] == [row["kind"] for row in csv.DictReader(file)]
+    right = np.mean([row["target"] == row["prediction"] for row in rows])
+    assert right == pytest.approx(np.mean(accuracies))  # folds of 30 rows each
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {"folds.json", "out-of-fold.csv"}
+
+
+def test_folds_of_values_are_in_the_units_of_the_target(invoke, line, tmp_path):
+    answer = json.loads(invoke("train", line, "--folds", 2, "--epochs", 3, "--out", tmp_path / "run", "--json").stdout)
+    assert set(answer["mean"]) == {"loss", "mae", "r2"}
+    with open(tmp_path / "run" / "out-of-fold.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    errors = [abs(float(row["target"]) - float(row["prediction"])) for row in rows]
+    assert np.mean(errors) == pytest.approx(answer["mean"]["mae"])
+
+
+@pytest.mark.parametrize("given", [("--test", 0.2), ("--validation", "other.csv")])
+def test_folds_take_no_other_test_part(refused, flowers, tmp_path, given):
+    assert "--folds: each fold" in refused("train", flowers, "--folds", 3, *given, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize("given", [("--validation", 1), ("--test", -0.1), ("--validation", 0), ("--class-weight", "a")])
+def test_shares_and_weights_that_make_no_sense_are_refused(invoke, flowers, given):
+    assert invoke("train", flowers, *given).exit_code == 2
+
+
+def test_two_runs_that_start_at_once_on_one_folder_do_not_mix_their_files(tmp_path):
+    command = [sys.executable, "-m", "gpunet", "train", "digits", "--hidden", "8", "--epochs", "3", "--device", "cpu"]
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        processes = [
+            subprocess.Popen(
+                [*command, "--seed", str(seed), "--out", str(folder)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for seed in (1, 2)
+        ]
+        errors = [process.communicate(timeout=120)[1] for process in processes]
+        assert sorted(process.returncode for process in processes) == [0, 1]
+        winner = [process.returncode for process in processes].index(0)
+        assert str(folder) in errors[1 - winner]
+        assert json.loads((folder / "config.json").read_text())["seed"] == 1 + winner
+        assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
+        assert gn.Trainer.resume(folder / "checkpoint.safetensors").seed == 1 + winner
+
+
+def test_a_run_that_is_being_written_is_not_resumed_by_another_process(invoke, refused, flowers, tmp_path):
+    from gpunet.locks import claimed
+
+    invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run")
+    with claimed(tmp_path / "run"):
+        message = refused("train", "--resume", tmp_path / "run", "--epochs", 2)
+    assert "another process writes into this folder" in message
+    assert invoke("train", "--resume", tmp_path / "run", "--epochs", 2).exit_code == 0
+
+
+def test_a_folder_of_a_process_that_was_killed_before_it_had_settings_can_be_started_again(invoke, flowers, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.0123456789abcdef.tmp").write_text('{"data": "dig')
+    assert invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
+
+
+@pytest.mark.parametrize(("name", "value"), [("hidden", [9]), ("optimizer", "SGD"), ("seed", 7), ("dropout", 0.5)])
+def test_a_checkpoint_of_other_settings_is_refused_with_the_difference(invoke, refused, flowers, tmp_path, name, value):
+    invoke("train", flowers, "--hidden", 8, "--epochs", 1, "--out", tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    message = refused("train", "--resume", tmp_path / "run", "--epochs", 2, "--json")
+    assert "checkpoint.safetensors" in message
+    assert "by config.json it would be" in message

@@ -1,0 +1,91 @@
+"""`gpunet train --folds`: how good models of a kind are, by cross-validation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from gpunet.cli import recipe
+from gpunet.cli.options import json_line, results_table
+from gpunet.cli.parts import SPLIT_SEED, Source, share_of
+from gpunet.cli.report import score
+from gpunet.cli.run import Settings
+from gpunet.data import split_indices
+from gpunet.errors import ArgumentError
+from gpunet.files import write_bytes
+from gpunet.models import Model
+
+FOLDS = "folds.json"
+PREDICTIONS = "out-of-fold.csv"
+
+
+def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[str], None]) -> str:
+    """Train on all folds but one, for each, and leave the scores of that one and its predictions in a folder.
+
+    Args:
+        settings: of each training; the validation part is a share of the folds that train.
+        folds: into how many parts the rows are divided, stratified.
+        folder: where the files go.
+        say: prints a line.
+
+    Returns:
+        The scores as a line of JSON.
+
+    Raises:
+        ArgumentError: settings that name a test part, or a file that validates.
+    """
+    validation = share_of(settings.validation)
+    if settings.test is not None or validation is None:
+        raise ArgumentError("--folds: each fold is the test part in turn; leave out --test and a --validation file.")
+    source = Source(settings)
+    parts = split_indices(source.y, [1 / folds] * folds, seed=SPLIT_SEED)
+    scores: dict[str, dict[str, float]] = {}
+    answers: dict[int, tuple[object, ...]] = {}
+    for number, test in enumerate(parts, 1):
+        rest = np.setdiff1d(np.arange(len(source.y)), test)
+        train, held_out = split_indices(source.y[rest], (1 - validation, validation), seed=SPLIT_SEED)
+        data = source.parts({"train": rest[train], "validation": rest[held_out], "test": test})
+        model = recipe.train_once(settings, data)
+        own = score(model, data["test"].X, data["test"].y, settings.metric)
+        scores[f"fold {number}"] = own
+        answers |= dict(zip(test.tolist(), _answers(model, data["test"].X, data["test"].y), strict=True))
+        say(f"fold {number} of {folds}: " + ", ".join(f"{name} {value:.4f}" for name, value in own.items()))
+    summary = _summary(scores)
+    folder.mkdir(parents=True, exist_ok=True)
+    line = json_line({"settings": asdict(settings), "folds": scores, **summary, "run": str(folder)})
+    write_bytes(folder / FOLDS, f"{line}\n".encode())
+    write_bytes(folder / PREDICTIONS, _table(answers, model.classes).encode())
+    say(f"\n{results_table(summary)}\n\nsee {folder}")
+    return line
+
+
+def _answers(model: Model, X: np.ndarray, y: np.ndarray) -> Iterator[tuple[object, ...]]:
+    """Yield target, prediction and, of a classifier, probabilities of each row."""
+    targets = y if model.classes is None else np.asarray(model.classes)[y]
+    probabilities = model.predict_proba(X) if model.task == "classification" else np.empty((len(X), 0))
+    for target, answer, own in zip(targets.tolist(), model.predict(X).tolist(), probabilities.tolist(), strict=True):
+        yield target, answer, *own
+
+
+def _summary(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Return the mean and the sample standard deviation of each score over the folds."""
+    names = list(next(iter(scores.values())))
+    columns = {name: np.array([own[name] for own in scores.values()]) for name in names}
+    return {
+        "mean": {name: float(values.mean()) for name, values in columns.items()},
+        "sd": {name: float(values.std(ddof=1)) for name, values in columns.items()},
+    }
+
+
+def _table(answers: Mapping[int, tuple[object, ...]], classes: tuple[str, ...] | None) -> str:
+    """Return the predictions as CSV, in the order of the rows, which count from 0."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "target", "prediction", *(classes or ())])
+    writer.writerows((row, *answers[row]) for row in sorted(answers))
+    return text.getvalue()

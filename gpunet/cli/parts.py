@@ -1,0 +1,154 @@
+"""The data of a run: what trains, what validates and what tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gpunet.cli.run import CONFIG, Settings
+from gpunet.data import Dataset, LabelledTable, TableOptions, TableSchema, Task, load, split_indices
+from gpunet.data.labels import label_indices
+from gpunet.data.sources import kind_of
+from gpunet.errors import ArgumentError, DataError, GpunetWarning
+
+SPLIT_SEED = 0
+"""The parts of a data set are the same in every run, whatever its --seed: what was held out stays held out."""
+
+SHARE = 0.2
+"""Of all rows for testing, and of the rest for validation, unless --test and --validation say something else."""
+
+Parts = dict[str, Dataset]
+"""A run's data by "train", "validation" and, where some is held out, "test"."""
+
+
+class Source:
+    """The data of a run before it is divided: the schema of a table depends on the rows that train.
+
+    Args:
+        settings: of the run.
+
+    Attributes:
+        y: the targets of all rows but those that the source sets apart for testing.
+        test: these, or None.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self._table: LabelledTable | None = None
+        if kind_of(settings.data) == "table":
+            self._table = LabelledTable.read(settings.data, settings.target, settings.task, settings.table)
+            self.y, self.test = self._table.y, None
+        elif settings.table != TableOptions():
+            raise ArgumentError(
+                f"{settings.data}: no table; leave out the options of tables, such as --columns and --sep."
+            )
+        else:
+            self._whole = load(settings.data, settings.target, task=settings.task)
+            self.y, self.test = self._whole.y, self._whole.test
+
+    def parts(self, rows: Mapping[str, np.ndarray]) -> Parts:
+        """Return parts by the positions of their rows, and the files that the settings name for others."""
+        whole = self._whole if self._table is None else self._table.dataset(rows["train"])
+        parts = {name: whole.take(own) for name, own in rows.items()}
+        for name, given in (("validation", self.settings.validation), ("test", self.settings.test)):
+            if given is not None and share_of(given) is None:
+                X, y = labelled_like(given, whole.schema, whole.classes, whole.task)
+                parts[name] = replace(whole, X=X, y=y, test=None)
+        if self.test is not None and "test" not in parts:
+            parts["test"] = self.test
+        return {name: flat(part) for name, part in parts.items()}
+
+
+def share_of(given: str | None) -> float | None:
+    """Return the share that --validation or --test asks for; None where it names a file."""
+    if given is None:
+        return SHARE
+    try:
+        return float(given)
+    except ValueError:
+        return None
+
+
+def load_parts(settings: Settings) -> Parts:
+    """Return the data of a run.
+
+    The test part is the one that the source sets apart, as MNIST does, or what --test names, else a stratified fifth; a
+    fifth of the rest is for validation, or what --validation names.
+    """
+    source = Source(settings)
+    test, validation = share_of(settings.test), share_of(settings.validation)
+    if source.test is not None:
+        if settings.test is not None and test is not None:
+            raise ArgumentError(f"--test {settings.test}: {settings.data} sets a test part apart itself; leave it out.")
+        test = None
+    rest = 1 - (test or 0)
+    shares = {"train": rest * (1 - (validation or 0)), "validation": rest * (validation or 0), "test": test or 0}
+    shares = {name: round(share, 12) for name, share in shares.items() if share}
+    return source.parts(dict(zip(shares, split_indices(source.y, [*shares.values()], seed=SPLIT_SEED), strict=True)))
+
+
+def labelled_like(
+    data: str, schema: TableSchema | None, classes: tuple[str, ...] | None, task: Task
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples and targets of `data`, as columns and class names that are known already have them."""
+    kind = kind_of(data)
+    if kind == "table" and schema is not None:
+        return schema.read_labelled(data, classes)
+    whole = load(data, task=task if kind in ("table", ".npz") else None)
+    part = flat(whole if whole.test is None else whole.test)
+    if part.classes is None:
+        return part.X, part.y
+    if classes is None:
+        return part.X, np.asarray(_class_indices(part.classes, data))[part.y]
+    # by their names, since another source may number the classes in another way
+    return part.X, label_indices(np.asarray(part.classes)[part.y], classes, f"{data}: class")
+
+
+def _class_indices(names: Iterable[str], data: str) -> list[int]:
+    """Return the class indices that a model without class names was trained on, read from their text."""
+    try:
+        return [int(name) for name in names]
+    except ValueError as error:
+        raise DataError(f"{data}: the model's classes have no names, give their indices as labels ({error}).") from None
+
+
+def checksum(parts: Parts) -> str:
+    """Return the SHA-256 of the samples, the targets, the class names and a table's schema."""
+    digest = hashlib.sha256()
+    for part in parts.values():
+        digest.update(f"{part.X.shape} {part.X.dtype} {part.y.shape} {part.y.dtype} {part.classes}".encode())
+        if part.schema is not None:
+            digest.update(json.dumps(part.schema.to_json()).encode())
+        digest.update(np.ascontiguousarray(part.X).data)
+        digest.update(np.ascontiguousarray(part.y).data)
+    return digest.hexdigest()
+
+
+def own_parts(folder: Path, data: str) -> Parts | None:
+    """Return the data of the run in `folder` where `data` is what it was trained on, unchanged; else None."""
+    if not (folder / CONFIG).is_file():
+        return None
+    settings = Settings.read(folder)
+    if settings.data != place(data):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GpunetWarning)  # of ignored columns, which training gave
+        parts = load_parts(settings)
+    return parts if checksum(parts) == settings.sha256 else None
+
+
+def place(data: str) -> str:
+    """Return where `data` is from any working folder."""
+    return data if data in ("digits", "-") else os.path.abspath(data)
+
+
+def flat(dataset: Dataset) -> Dataset:
+    """Return the data set with each sample as one row of features."""
+    return replace(dataset, X=dataset.X.reshape(len(dataset), -1))

@@ -1,0 +1,262 @@
+"""Files as people have them: each gives the right schema, or an error that names the line and the column."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpunet.data import ReadOptions, TableOptions, load
+from gpunet.errors import ArgumentError, DataError, GpunetError, GpunetWarning
+
+
+@dataclass
+class Odd:
+    """A file, and what it must give.
+
+    Attributes:
+        content: its bytes; text is UTF-8.
+        roles: the columns with their roles, as "x number, c category"; "" where it must be refused.
+        error: what the error must say, in this order.
+        X: the features of the first rows.
+        found: what the line on how it was read must say.
+    """
+
+    content: bytes | str
+    roles: str = ""
+    error: tuple[str, ...] = ()
+    X: list[list[float]] | None = None
+    found: tuple[str, ...] = ()
+    suffix: str = ".csv"
+    target: str | None = None
+    task: Any = None
+    reading: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    kind: type[GpunetError] = DataError
+
+
+def utf16(text: str) -> bytes:
+    return text.encode("utf-16")
+
+
+PLAIN = "x,c,y\n1.5,a,p\n2.5,b,q\n4.5,a,p\n"
+ROLES = "x number, c category"
+FEATURES = [[1.5, 1, 0], [2.5, 0, 1], [4.5, 1, 0]]
+
+FORMATS = {
+    "as it should be": Odd(PLAIN, ROLES, X=FEATURES, found=("separator ','", "decimal point", "utf-8", ", header")),
+    "byte order mark": Odd(b"\xef\xbb\xbf" + PLAIN.encode(), ROLES, X=FEATURES, found=("utf-8",)),
+    "UTF-16": Odd(utf16(PLAIN), ROLES, X=FEATURES, found=("utf-16",)),
+    "UTF-16 without a mark": Odd(PLAIN.encode("utf-16-le"), error=("zero bytes", "utf-16-le")),
+    "UTF-16 without a mark, as said": Odd(
+        PLAIN.encode("utf-16-le"), ROLES, X=FEATURES, reading={"encoding": "utf-16-le"}
+    ),
+    "Latin-1": Odd("x,c,y\n1.5,é,p\n2.5,ü,q\n".encode("latin-1"), ROLES, X=[[1.5, 1, 0]], found=("cp1252",)),
+    "Windows-1252": Odd("x,c,y\n1.5,€,p\n2.5,“ü”,q\n".encode("cp1252"), ROLES, found=("cp1252",)),
+    "Latin-1 beyond the beginning": Odd(
+        b"x,c,y\n" + b"1.5,a,p\n2.5,b,q\n" * 6000 + "3.5,é,p\n".encode("latin-1"), ROLES, X=[[1.5, 1, 0, 0]]
+    ),
+    "a wrong encoding": Odd(
+        "x,c,y\n1.5,é,p\n".encode("latin-1"), error=("not ascii text",), reading={"encoding": "ascii"}
+    ),
+    "semicolons": Odd(PLAIN.replace(",", ";"), ROLES, X=FEATURES, found=("separator ';'", "decimal point")),
+    "semicolons and decimal commas": Odd(
+        PLAIN.replace(",", ";").replace(".", ","), ROLES, X=FEATURES, found=("separator ';'", "decimal comma")
+    ),
+    "decimal commas without a header": Odd(
+        "1,5;2,5;p\n2,5;3,5;q\n",
+        "column 1 number, column 2 number",
+        X=[[1.5, 2.5]],
+        found=("separator ';'", "no header"),
+    ),
+    "decimal commas with points between thousands": Odd(
+        "x;y\n1.234,5;p\n2.000,5;q\n", "x number", X=[[1234.5], [2000.5]]
+    ),
+    "quoted decimal commas": Odd('x,y\n"1,5",p\n"2,25",q\n', "x number", X=[[1.5], [2.25]]),
+    "tabs": Odd(PLAIN.replace(",", "\t"), ROLES, X=FEATURES, found=("separator tab",), suffix=".tsv"),
+    "tabs and empty cells": Odd("x\tc\ty\n1.5\t\tp\n\tb\tq\n3.5\tb\tp\n", ROLES, X=[[1.5, 0, 1, 0], [2.5, 1, 0, 1]]),
+    "bars": Odd(PLAIN.replace(",", "|"), ROLES, X=FEATURES, found=("separator '|'",)),
+    "a separator of one's own": Odd(PLAIN.replace(",", "^"), ROLES, X=FEATURES, reading={"sep": "^"}),
+    "Excel's line for the separator": Odd("sep=;\n" + PLAIN.replace(",", ";"), ROLES, X=FEATURES),
+    "an unknown separator": Odd(PLAIN.replace(",", "^"), error=("beside the target 'x^c^y'", "--sep")),
+    "packed": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES, suffix=".csv.gz"),
+    "packed under another name": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES),
+    "packed and cut off": Odd(
+        gzip.compress(PLAIN.encode())[:-9], error=("cannot be read", "cut off or damaged"), suffix=".csv.gz"
+    ),
+    "a workbook": Odd(b"PK\x03\x04\x14\0\6\0", error=("not text",)),
+    "two decimal marks": Odd(PLAIN, error=("both ','",), reading={"sep": ",", "decimal": ","}, kind=ArgumentError),
+}
+
+LINES = {
+    "Windows' line ends": Odd(PLAIN.replace("\n", "\r\n"), ROLES, X=FEATURES),
+    "old Macs' line ends": Odd(PLAIN.replace("\n", "\r"), ROLES, X=FEATURES),
+    "mixed line ends": Odd("x,c,y\r\n1.5,a,p\n2.5,b,q\r4.5,a,p\r\n", ROLES, X=FEATURES),
+    "no line end at the end": Odd(PLAIN.rstrip(), ROLES, X=FEATURES),
+    "blank lines": Odd("\n\nx,c,y\n\n1.5,a,p\n   \n2.5,b,q\n4.5,a,p\n\n\n", ROLES, X=FEATURES),
+    "rows of separators alone, as of a spreadsheet": Odd(PLAIN + ",,\n,,\n", ROLES, X=FEATURES),
+    "spaces around cells": Odd("x , c,y \n 1.5, a ,p\n2.5 ,b ,q\n 4.5 ,a, p\n", ROLES, X=FEATURES),
+    "a separator at the end of each row": Odd("x,c,y\n1.5,a,p,\n2.5,b,q,\n4.5,a,p,\n", ROLES, X=FEATURES),
+    "a separator at the end of all lines": Odd("x,c,y,\n1.5,a,p,\n2.5,b,q,\n4.5,a,p,\n", ROLES, X=FEATURES),
+    "quoted separators and line ends": Odd(
+        'x,c,y\n1.5,"a, b\nc",p\n2.5,"say ""no""",q\n', ROLES, X=[[1.5, 1, 0], [2.5, 0, 1]]
+    ),
+    "a quoted line end in the header": Odd('"x\n1",c,y\n1.5,a,p\n2.5,b,q\n', "x\n1 number, c category"),
+    "a quote that does not end": Odd('x,c,y\n1.5,"a,p\n2.5,b,q\n', error=("line 3", "not CSV")),
+    "a quote within a cell": Odd('x,c,y\n1.5,5" pipe,p\n2.5,b,q\n', ROLES),
+    "a short row": Odd("x,c,y\n1.5,a,p\n2.5,b\n4.5,a,p\n", error=("line 3", "2 values", "the header has 3 columns")),
+    "a short row after quoted lines": Odd('x,c,y\n1.5,"a\n\nb",p\n\n2.5,b\n', error=("line 6", "2 values")),
+    "a long row": Odd("x,c,y\n1.5,a,p\n2.5,b,q,r\n", error=("line 3", "4 values", "3 columns")),
+    "a first row that is long": Odd("x,c,y\n1.5,a,p,r\n2.5,b,q\n", error=("line 2", "4 values", "3 columns")),
+    "all rows longer than the header": Odd("x,y\n1.5,a,p\n2.5,b,q\n", error=("line 2", "3 values", "2 columns")),
+    "a short row without a header": Odd(
+        "1.5,a,p\n2.5,q\n", error=("line 2", "2 values", "the first row has 3 columns")
+    ),
+    "comments at the top": Odd("# made by hand\n# in May\n" + PLAIN, ROLES, X=FEATURES, found=("2 comment lines",)),
+    "a header behind a comment sign": Odd("# x, c, y\n1.5,a,p\n2.5,b,q\n4.5,a,p\n", ROLES, X=FEATURES),
+    "a comment among the rows": Odd("x,c,y\n1.5,a,p\n# half\n2.5,b,q\n", error=("line 3", "1 values")),
+    "a number sign in a cell": Odd("x,c,y\n1.5,#1,p\n2.5,C#,q\n", ROLES),
+    "an empty file": Odd("", error=("no data",)),
+    "blank lines alone": Odd("\n \n\n", error=("no data",)),
+    "comments alone": Odd("# nothing\n", error=("no data",)),
+    "a header alone": Odd("x,c,y\n", error=("no data",)),
+    "a header and rows of separators": Odd("x,c,y\n,,\n", error=("no data",)),
+}
+
+HEADERS = {
+    "no header": Odd(
+        "1.5,a,p\n2.5,b,q\n4.5,a,p\n", "column 1 number, column 2 category", X=FEATURES, found=("no header",)
+    ),
+    "no header, all text, as said": Odd(
+        "a,p\nb,q\na,p\n", "column 1 category", X=[[1, 0], [0, 1], [1, 0]], reading={"header": False}
+    ),
+    "a header of years, as said": Odd(
+        "2019,2020,y\n1.5,2.5,p\n2.5,1.5,q\n", "2019 number, 2020 number", reading={"header": True}
+    ),
+    "a name twice": Odd("x,x,y\n1.5,2.5,p\n", error=("line 1", "names column 'x' twice")),
+    "the index that pandas writes": Odd(
+        ",x,y\n" + "".join(f"{i},{i * i}.5,{'pq'[i % 2]}\n" for i in range(12)), "column 1 ignored, x number", X=[[0.5]]
+    ),
+    "300 columns": Odd(
+        ",".join(f"x{i}" for i in range(300))
+        + ",y\n"
+        + "".join(f"{'1.5,2.5,' * 150}{c}\n{'2.5,1.5,' * 150}{c}\n" for c in "pq"),
+        ", ".join(f"x{i} number" for i in range(300)),
+    ),
+    "names with spaces, quotes and signs": Odd('"a ""b""",ü_1,y\n1.5,2.5,p\n2.5,3.5,q\n', 'a "b" number, ü_1 number'),
+    "a target that is not there": Odd(PLAIN, error=("no column 'z'", "'x', 'c', 'y'"), target="z"),
+    "a target in the middle": Odd(PLAIN, "x number, y category", target="c"),
+}
+
+VALUES = {
+    "decorated numbers": Odd(
+        'x,z,y\n$5,3%,p\n\u22127,"1,234",q\n\u20ac8,5,p\n', "x number, z number", X=[[5, 3], [-7, 1234], [8, 5]]
+    ),
+    "1e300": Odd("x,y\n1,p\n1e300,q\n", error=("column 'x'", "(line 3)", "up to 1e150")),
+    "infinite numbers": Odd("x,y\n1,p\n2,q\ninf,q\n-inf,p\n", error=("column 'x'", "(line 4)", "(line 5)", "finite")),
+    "more digits than a float has": Odd(
+        "x,y\n123456789012345678901234567890,p\n1,q\n", "x number", X=[[1.2345678901234568e29]]
+    ),
+    "leading zeros": Odd("x,y\n007,p\n010,q\n", "x number", X=[[7], [10]]),
+    "leading zeros of a category": Odd(
+        "x,y\n007,p\n7,q\n", "x category", X=[[1, 0], [0, 1]], options={"roles": {"x": "category"}}
+    ),
+    "truth values": Odd("x,y\nTRUE,p\nFalse,q\ntrue,p\n", "x category", X=[[0, 1], [1, 0], [0, 1]]),
+    "truth values with blanks": Odd("x,y\nTrue,p\n,q\nFalse,p\n", "x category", X=[[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
+    "whole numbers with blanks": Odd("x,y\n1,p\n,q\n3,p\n", "x number", X=[[1, 0], [2, 1], [3, 0]]),
+    "all signs of a missing value": Odd(
+        "x,y\n"
+        + "".join(f"{sign},p\n1.5,q\n" for sign in ("", "NA", "na", "N/A", "NaN", "null", "NULL", "?", "<NA>", "#N/A")),
+        "x number",
+        X=[[1.5, 1], [1.5, 0]],
+    ),
+    "signs of a missing value among numbers": Odd(
+        "x,y\n-,p\n1.5,q\n.,p\nNone,q\n2.5,p\n", "x number", X=[[2, 1], [1.5, 0]]
+    ),
+    "the text None": Odd("x,y\nNone,p\nsome,q\n", "x category", X=[[1, 0], [0, 1]]),
+    "a column without a value": Odd("x,z,y\n,1.5,p\n,2.5,q\n", "x ignored, z number", X=[[1.5]]),
+    "a column of one value": Odd("x,z,y\n7,1.5,p\n7,2.5,q\n", "x ignored, z number", X=[[1.5]]),
+    "no column with something to learn": Odd(
+        "x,y\n7,p\n7,q\n", error=("no column to learn from", "'x' (has one value, 7)")
+    ),
+    "unique text": Odd(
+        "name,x,y\n" + "".join(f"n{i},{i * i},{'pq'[i % 2]}\n" for i in range(12)),
+        "name ignored, x number",
+        X=[[0], [1]],
+    ),
+    "a running number": Odd(
+        "nr,x,y\n" + "".join(f"{i + 7},{i * i},{'pq'[i % 2]}\n" for i in range(12)),
+        "nr ignored, x number",
+        X=[[0], [1]],
+    ),
+    "text among numbers": Odd(
+        "x,y\n1,p\n2,q\nthree,q\n4,p\n", error=("column 'x'", "'three' (line 4)", "--as x=category")
+    ),
+    "text among numbers behind a quoted line": Odd('c,x,y\n"a\nb",1,p\nb,2,q\nc,n o,q\n', error=("'n o' (line 5)",)),
+    "text far behind numbers": Odd(
+        "x,y\n" + "".join(f"{i * i},{'pq'[i % 2]}\n" for i in range(100_000)) + "many,p\n",
+        error=("'many' (line 100002)",),
+    ),
+    "ISO dates": Odd("d,y\n1970-01-02,p\n1970-01-03,q\n", "d date", X=[[1, *np.sin([2 * np.pi / 365.2425]), 1.0]]),
+    "German dates": Odd("d,y\n31.12.1970,p\n1.2.1970,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]),
+    "American dates": Odd("d,y\n12/31/1970,p\n2/1/1970,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]),
+    "British dates": Odd("d,y\n31/12/1970,p\n1/2/1970,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]),
+    "dates of two digits": Odd("d,y\n31.12.70,p\n01.02.70,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]),
+    "dates with names of months": Odd(
+        "d,y\n31 Dec 1970,p\n1 Feb 1970,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]
+    ),
+    "dates with blanks": Odd(
+        "d,y\n1970-01-02,p\n,q\n1970-01-04,q\n", "d date", X=[[1, 0.02, 1, 0], [2, 0.03, 1, 1], [3, 0.05, 1, 0]]
+    ),
+    "a date that does not exist": Odd(
+        "d,y\n" + "".join(f"2021-02-{i},p\n2021-02-{i + 1},q\n" for i in range(10, 29)),
+        error=("column 'd'", "'2021-02-29' (line 39)"),
+    ),
+    "versions": Odd("v,y\n1.2.3,p\n1.2.4,q\n1.2.3,p\n", "v category"),
+    "times of the day": Odd("t,y\n12:30,p\n13:45,q\n12:30,p\n", "t category"),
+    "a target with a blank": Odd("x,y\n1,p\n2,\n3,q\n", error=("target 'y'", "line 3", "leave out")),
+    "a target of one value": Odd("x,y\n1,p\n2,p\n", error=("target 'y' is 'p' in all rows",)),
+    "text among a target's numbers": Odd("x,y\n1,1.5\n2,2.5\n3,x\n", error=("column 'y'", "'x' (line 4)")),
+    "one row": Odd("x,y\n1,p\n", error=("target 'y' is 'p' in all rows",)),
+    "lists in cells": Odd('x,y\n"[1, 2]",p\n"[3]",q\n', "x category"),
+    "a cell of 100,000 characters": Odd(f"c,x,y\n{'a' * 100_000},1,p\nb,2,q\n", "c category, x number"),
+}
+
+CASES = FORMATS | LINES | HEADERS | VALUES
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_odd_file_gives_the_right_schema_or_an_error_with_the_place(name, tmp_path):
+    case = CASES[name]
+    path = tmp_path / f"odd{case.suffix}"
+    path.write_bytes(case.content if isinstance(case.content, bytes) else case.content.encode())
+
+    def read():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GpunetWarning)
+            options = TableOptions(ReadOptions(**case.reading), **case.options)
+            return load(path, case.target, task=case.task, table=options)
+
+    if not case.roles:
+        with pytest.raises(case.kind) as error:
+            read()
+        message = str(error.value)
+        places = [message.find(part) for part in case.error]
+        assert -1 not in places, message
+        assert places == sorted(places), message
+        return
+    data = read()
+    assert ", ".join(f"{column.name} {column.role}" for column in data.schema.columns) == case.roles
+    for part in case.found:
+        assert part in data.found
+    if case.X is not None:
+        np.testing.assert_allclose(data.X[: len(case.X)], case.X, atol=0.03)
+    np.testing.assert_array_equal(data.schema.read(path), data.X)
+
+
+def test_there_are_sixty_odd_files():
+    assert len(CASES) >= 60

@@ -1,0 +1,160 @@
+"""Reading the files of tables: where errors are, what is refused, and what is not installed."""
+
+import gzip
+import io
+import sys
+
+import numpy as np
+import pandas
+import pytest
+
+from gpunet.data import ReadOptions, read_table
+from gpunet.data.table import opening
+from gpunet.errors import ArgumentError, DataError, MissingPackageError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_file(content, name="data.csv"):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write_file
+
+
+def test_columns_of_numbers_are_typed_and_not_taken_through_text(write):
+    frame = read_table(write("a,b,c,d\n1,1.5,x,\n2,2.5,y,3\n")).frame
+    assert [frame[name].dtype for name in "abd"] == [np.int64, np.float64, np.float64]
+
+
+def test_a_row_is_placed_by_its_line_with_quoted_and_blank_lines_counted(write):
+    table = read_table(write('# comment\n\nx,y\n1,"a\nb"\n\n2,c\n,\n3,d\n'))
+    assert len(table) == 3
+    assert [table.place(row) for row in range(3)] == ["line 5", "line 7", "line 9"]
+    assert table.take([2]).place(0) == "line 9"
+
+
+def test_rows_of_a_parquet_file_are_placed_by_their_number(tmp_path):
+    pandas.DataFrame({"x": [1.5, 2]}, index=[7, 9]).to_parquet(tmp_path / "data.parquet")
+    table = read_table(tmp_path / "data.parquet")
+    assert (table.place(1), table.found) == ("row 1", "parquet")
+
+
+def test_text_columns_are_read_as_they_are_written(write):
+    path = write("a,b\n007,1\nTRUE,2\n1.50,3\n")
+    assert read_table(path, text=["a", "elsewhere"]).frame["a"].tolist() == ["007", "TRUE", "1.50"]
+
+
+def test_a_column_whose_text_comes_late_in_a_large_file_is_text_throughout(write):
+    header, zeros = ",".join(f"x{i}" for i in range(40)), ",0" * 39
+    path = write(f"{header}\n" + "".join(f"{row % 7}{zeros}\n" for row in range(20_000)) + f"many{zeros}\n")
+    column = read_table(path).frame["x0"]
+    assert {type(value) for value in column} == {str}
+    assert column.iloc[-1] == "many"
+
+
+def test_the_short_row_is_found_where_the_last_column_has_blanks_of_its_own(write):
+    assert len(read_table(write("x,y\n1,\n2,3\n"))) == 2
+    assert len(read_table(write('x,y\n"1",\n2,3\n'))) == 2
+    with pytest.raises(DataError, match="line 3: 1 values, the header has 2 columns"):
+        read_table(write("x,y\n1,\n2\n"))
+
+
+def test_a_first_line_longer_than_the_sample_is_read(write):
+    names = [f"a column of a long name {i}" for i in range(5000)]
+    table = read_table(write(",".join(names) + "\n" + ",".join("1" * 5000) + "\n"))
+    assert list(table.frame.columns) == names
+
+
+def test_a_packed_file_that_unpacks_to_very_much_is_refused_before_memory_is_full(write, monkeypatch):
+    monkeypatch.setattr(opening, "UNPACKED_FREELY", 2**20)
+    packed = gzip.compress(b"x,y\n" + b"1,2\n" * 2**20)
+    with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
+        read_table(write(packed, "bomb.csv.gz"))
+
+
+def test_a_file_larger_than_memory_is_refused(write, monkeypatch):
+    path, packed = write("x,y\n" + "1,2\n" * 1000), write(gzip.compress(b"x,y\n" + b"1,2\n" * 1000), "data.csv.gz")
+    monkeypatch.setattr(opening, "memory", lambda: 1000)
+    for source in (path, packed):
+        with pytest.raises(DataError, match=r"larger than this machine's memory .*take a part of its rows"):
+            read_table(source)
+
+
+def test_pandas_running_out_of_memory_is_the_same_error(write, monkeypatch):
+    def full(*arguments, **options):
+        raise MemoryError
+
+    path = write("x,y\n1,2\n")
+    monkeypatch.setattr(pandas, "read_csv", full)
+    with pytest.raises(DataError, match="larger than this machine's memory"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("data", [b"x,y\n1,2\n", gzip.compress(b"x,y\n1,2\n")])
+def test_standard_input_is_read_once(monkeypatch, data):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    table = read_table("-")
+    assert table.name == "standard input"
+    assert table.frame.to_numpy().tolist() == [[1, 2]]
+    assert table.place(0) == "line 2"
+
+
+def test_a_parquet_file_with_nested_columns_is_refused_naming_them(tmp_path):
+    pandas.DataFrame({"x": [1, 2], "list": [[1], [2]], "struct": [{"a": 1}] * 2}).to_parquet(tmp_path / "n.parquet")
+    with pytest.raises(DataError, match="nested columns 'list', 'struct'; flatten or drop them first"):
+        read_table(tmp_path / "n.parquet")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 no more", b"x,y\n1,2\n"])
+def test_what_is_no_parquet_file_is_refused(write, content):
+    with pytest.raises(DataError, match=r"data\.parquet: cannot be read as parquet"):
+        read_table(write(content, "data.parquet"))
+
+
+def test_a_parquet_file_without_rows_and_one_with_options_of_text_are_refused(tmp_path):
+    path = tmp_path / "data.parquet"
+    pandas.DataFrame({"x": [], "y": []}).to_parquet(path)
+    with pytest.raises(DataError, match="no data"):
+        read_table(path)
+    with pytest.raises(ArgumentError, match="options of text files"):
+        read_table(path, ReadOptions(sep=";"))
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    for source in (tmp_path / "nowhere.csv", tmp_path):
+        with pytest.raises(DataError, match="cannot be read"):
+            read_table(source)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_table(tmp_path / "nowhere.parquet")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sep": ";;"}, "sep=';;': give one character"),
+        ({"sep": ""}, "sep='': give one character"),
+        ({"sep": '"'}, "give one character"),
+        ({"decimal": "x"}, "decimal='x': use '.' or ','"),
+        ({"encoding": "klingon"}, "encoding='klingon': unknown"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        ReadOptions(**options)
+
+
+@pytest.mark.parametrize("sep", ["tab", "\\t", "\t"])
+def test_a_tab_is_said_in_ways_that_a_shell_passes_on(write, sep):
+    path = write("x,z\ty\n1,5\t2\n")
+    assert list(read_table(path, ReadOptions(sep=sep)).frame.columns) == ["x,z", "y"]
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [("pandas", "data.csv"), ("pandas", "data.parquet"), ("pyarrow", "data.parquet")]
+)
+def test_what_is_not_installed_is_named_with_the_command_that_installs_it(write, monkeypatch, package, name):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackageError, match=f"{package}: pip install .*{package}>="):
+        read_table(write("x,y\n1,2\n", name))
