@@ -19,8 +19,8 @@ import numpy as np
 from sklearn.metrics import log_loss, mean_squared_error
 
 from benchmarks.tabular import results
-from benchmarks.tabular.competitors import METHODS
 from benchmarks.tabular.datasets import NAMES, Problem, load
+from benchmarks.tabular.methods import METHODS
 from benchmarks.tabular.results import Score
 
 

@@ -20,7 +20,6 @@ from gpunet.cli import recipe, run
 from gpunet.cli.folds import cross_validate
 from gpunet.cli.options import described_device, device_option, json_line, json_option, results_table
 from gpunet.cli.parts import Parts, checksum, load_parts, place, share_of
-from gpunet.cli.recipe import LEARNING_RATES
 from gpunet.cli.report import class_scores, never_predicted, rare_classes, score
 from gpunet.cli.run import Settings
 from gpunet.cli.table import table_options
@@ -196,11 +195,10 @@ def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]
         raise click.UsageError("give DATA, such as digits, or --resume RUN.")
     name = "stdin" if data == "-" else Path(os.path.abspath(data)).stem
     folder = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
-    if options.pop("no_early_stopping"):
-        options["patience"] = None
-    lr = LEARNING_RATES[options["optimizer"]] if options["lr"] is None else options["lr"]
+    without_end = options.pop("no_early_stopping")
+    options = recipe.with_defaults(options) | ({"patience": None} if without_end else {})
     files = {name: place(options[name]) for name in ("validation", "test") if share_of(options[name]) is None}
-    return Settings(**options | files | {"data": place(data), "lr": lr}), folder
+    return Settings(**options | files | {"data": place(data)}), folder
 
 
 def _resumed(ctx: click.Context, folder: Path) -> Settings:
@@ -210,7 +208,7 @@ def _resumed(ctx: click.Context, folder: Path) -> Settings:
         raise click.UsageError(f"{', '.join(sorted(fixed))}: not with --resume, which takes it from the run.")
     begun = Settings.read(folder)
     settings = replace(begun, **{name: ctx.params[name] for name in given & {"epochs", "device"}})
-    if begun.schedule == "cosine" and settings.epochs > begun.epochs:
+    if begun.schedule in recipe.ENDING and settings.epochs > begun.epochs:
         raise ArgumentError(f"--epochs: the learning rate reaches 0 after {begun.epochs} epochs; begin a new run.")
     return settings
 
