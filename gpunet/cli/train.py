@@ -220,7 +220,8 @@ def _fit(trainer: Trainer, settings: Settings, parts: Parts, stopper: EarlyStopp
     if ended:
         trainer.stop("early stopping")
     elif left <= 0:
-        click.echo(f"Nothing to do: the run has its {trainer.epoch} epochs. --epochs asks for more.", err=True)
+        more = "" if settings.schedule in recipe.ENDING else " --epochs asks for more."
+        click.echo(f"Nothing to do: the run has its {trainer.epoch} epochs.{more}", err=True)
     if ended or left <= 0:
         stopper.on_fit_end(trainer)  # puts the best weights back, which the checkpoint holds beside the last ones
         return
