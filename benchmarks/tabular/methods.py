@@ -101,7 +101,7 @@ def real_mlp_log_loss(task: str, seed: int) -> Any:
     return _RealMLP(task, seed, use_ls=False, val_metric_name="cross_entropy")
 
 
-class _Command:
+class Command:
     """`gpunet train` as it comes, on a CSV file, with a fifth of its rows for validation and none for testing."""
 
     def __init__(self, task: str, seed: int, *options: str):
@@ -132,8 +132,8 @@ OLD_DEFAULTS = (
 """Those of tables until they had their own."""
 
 METHODS = {
-    "gpunet train": _Command,
-    "gpunet train, old options": lambda task, seed: _Command(task, seed, *OLD_DEFAULTS),
+    "gpunet train": Command,
+    "gpunet train, old options": lambda task, seed: Command(task, seed, *OLD_DEFAULTS),
     "linear": linear,
     "scikit-learn MLP": sklearn_mlp,
     "HistGradientBoosting": boosting,
