@@ -14,6 +14,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from benchmarks.tabular import results
 from benchmarks.tabular.datasets import NAMES, load
 from benchmarks.tabular.methods import METHODS
@@ -22,6 +24,7 @@ from benchmarks.tabular.scoring import scored
 
 def main() -> int:
     options = _options()
+    threadpool_limits(1)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     options.out.mkdir(parents=True, exist_ok=True)

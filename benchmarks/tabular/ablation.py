@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 import gpunet as gn
 from benchmarks.tabular import results
@@ -89,6 +90,7 @@ def main() -> int:
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/tabular"))
     options = parser.parse_args()
+    threadpool_limits(1)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     path = options.out / "ablation.jsonl"

@@ -133,7 +133,7 @@ OLD_DEFAULTS = (
 
 METHODS = {
     "gpunet train": Command,
-    "gpunet train, old options": lambda task, seed: Command(task, seed, *OLD_DEFAULTS),
+    "gpunet train (old options)": lambda task, seed: Command(task, seed, *OLD_DEFAULTS),
     "linear": linear,
     "scikit-learn MLP": sklearn_mlp,
     "HistGradientBoosting": boosting,

@@ -62,9 +62,10 @@ def train(
     """Train an MLP on DATA, and leave the model and its history in a folder.
 
     DATA is "digits" (embedded), a table (.csv, .tsv, .csv.gz, .parquet, or - for standard input), a .npz file with X
-    and y, or a folder of MNIST-style IDX files. A fifth is held out as the test part; a fifth of the rest validates,
-    and ends the training when it gets no better. Ctrl-C stops; --resume continues as if nothing had happened, with
-    --epochs for longer than at first. A run that has ended because it got no better stays as it is.
+    and y, or a folder of MNIST-style IDX files. A fifth is held out as the test part; a fifth of the rest validates:
+    the best epoch is kept, and training ends when it gets no better, or, on a table, after all --epochs. Ctrl-C stops;
+    --resume continues as if nothing had happened, with --epochs for longer than at first where the learning rate has
+    not ended. A run that has ended because it got no better stays as it is.
 
     --folds trains once for each fold, on the others, and leaves their scores and the predictions of each row in the
     folder, but no model.
