@@ -55,6 +55,7 @@ from gpunet.models import MLP, Model, Sequential, load, tabular_mlp
 from gpunet.ops.activations import (
     ELU,
     GELU,
+    SELU,
     CustomActivation,
     GELUTanh,
     Identity,
@@ -62,12 +63,13 @@ from gpunet.ops.activations import (
     ReLU,
     Sigmoid,
     SiLU,
+    SoftClip,
     Softplus,
     Tanh,
 )
 from gpunet.optimizers import SGD, Adam, AdamW, RMSprop
 from gpunet.registry import register
-from gpunet.schedules import ConstantLR, CosineLR, LinearWarmup, ReduceLROnPlateau, StepLR
+from gpunet.schedules import ConstantLR, CosineLR, CyclicCosineLR, LinearWarmup, ReduceLROnPlateau, StepLR
 from gpunet.tape import Tape
 from gpunet.training import (
     Callback,
@@ -116,6 +118,7 @@ __all__ = [
     "LSTM",
     "MLP",
     "RNN",
+    "SELU",
     "SGD",
     "Activation",
     "Adam",
@@ -133,6 +136,7 @@ __all__ = [
     "CosineLR",
     "CrossEntropyLoss",
     "CustomActivation",
+    "CyclicCosineLR",
     "Device",
     "Dropout",
     "EarlyStopping",
@@ -167,6 +171,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "SinusoidalPositions",
+    "SoftClip",
     "Softplus",
     "StepLR",
     "SwiGLU",

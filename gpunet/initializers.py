@@ -81,6 +81,11 @@ def orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return q if fan_in >= fan_out else q.T
 
 
+def zeros(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw nothing: all weights begin at 0, as those of a last layer may."""
+    return np.zeros(shape)
+
+
 _INITIALIZERS: dict[str, Initializer] = {
     function.__name__: function
     for function in (
@@ -91,6 +96,7 @@ _INITIALIZERS: dict[str, Initializer] = {
         lecun_uniform,
         lecun_normal,
         orthogonal,
+        zeros,
     )
 }
 

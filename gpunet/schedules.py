@@ -107,6 +107,29 @@ class CosineLR(Schedule):
 
 @register
 @dataclass
+class CyclicCosineLR(Schedule):
+    """Whole cosine waves from 0 up to `lr` and back, each twice as long as the one before; 0 from `total_steps` on.
+
+    The formula is RealMLP's coslog (Holzmüller et al. 2024, arXiv 2407.04491, section 3).
+    """
+
+    lr: float
+    total_steps: int
+    cycles: int = 4
+
+    def __post_init__(self) -> None:
+        self.lr = real("lr", self.lr, 0, closed="left")
+        self.total_steps = whole("total_steps", self.total_steps)
+        self.cycles = whole("cycles", self.cycles)
+
+    def __call__(self, step: int) -> float:
+        """Return `lr * (1 - cos(2 * pi * log2(1 + (2 ** cycles - 1) * step / total_steps))) / 2`."""
+        done = min(step / self.total_steps, 1.0)
+        return self.lr * (1 - math.cos(2 * math.pi * math.log2(1 + (2**self.cycles - 1) * done))) / 2
+
+
+@register
+@dataclass
 class ReduceLROnPlateau(Schedule):
     """Multiply the learning rate by `factor` once the observed value has not fallen for more than `patience` epochs.
 

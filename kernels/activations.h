@@ -5,7 +5,7 @@
 //
 // A kernel that includes this is compiled for one of them: -DACTIVATION=relu. forward(z) is f(z); backward(saved) is f'
 // from what the function saves: y for most, z for silu, gelu, gelu_tanh and custom. `parameter` is the negative slope
-// of leaky_relu and the alpha of elu. NaN stays NaN.
+// of leaky_relu, the alpha of elu and the limit of soft_clip. NaN stays NaN.
 //
 // A function of your own: -DACTIVATION=custom with two expressions in z,
 // -DUSER_FORWARD='z > 0 ? z * z : T(0)' -DUSER_BACKWARD='z > 0 ? 2 * z : T(0)'. They see the math functions of CUDA, such
@@ -51,6 +51,12 @@ struct elu {
     static DEVICE T backward(T y, T alpha) { return y > T(0) ? T(1) : y + alpha; }
 };
 
+struct selu {
+    static constexpr T SCALE = T(1.0507009873554805), LIMIT = T(1.7580993408473766);
+    static DEVICE T forward(T z, T) { return z > T(0) ? SCALE * z : LIMIT * real::expm1(z); }
+    static DEVICE T backward(T y, T) { return y > T(0) ? SCALE : y + LIMIT; }
+};
+
 struct sigmoid {
     static DEVICE T forward(T z, T) { return logistic(z); }
     static DEVICE T backward(T y, T) { return y * (T(1) - y); }
@@ -59,6 +65,19 @@ struct sigmoid {
 struct tanh {
     static DEVICE T forward(T z, T) { return real::tanh(z); }
     static DEVICE T backward(T y, T) { return T(1) - y * y; }
+};
+
+struct soft_clip {
+    static DEVICE T between(T z, T limit) { return z > limit ? limit : z < -limit ? -limit : z; }
+    static DEVICE T forward(T z, T limit) {
+        const T ratio = between(z * (T(1) / limit), T(1e9));
+        return ratio / real::sqrt(T(1) + ratio * ratio) * limit;
+    }
+    static DEVICE T backward(T y, T limit) {
+        const T ratio = between(y * (T(1) / limit), T(1));
+        const T square = T(1) - ratio * ratio;
+        return square * real::sqrt(square);
+    }
 };
 
 struct softplus {

@@ -20,7 +20,6 @@ from gpunet.cli import recipe, run
 from gpunet.cli.folds import cross_validate
 from gpunet.cli.options import described_device, device_option, json_line, json_option, results_table
 from gpunet.cli.parts import Parts, checksum, load_parts, place, share_of
-from gpunet.cli.recipe import LEARNING_RATES
 from gpunet.cli.report import class_scores, never_predicted, rare_classes, score
 from gpunet.cli.run import Settings
 from gpunet.cli.table import table_options
@@ -63,9 +62,10 @@ def train(
     """Train an MLP on DATA, and leave the model and its history in a folder.
 
     DATA is "digits" (embedded), a table (.csv, .tsv, .csv.gz, .parquet, or - for standard input), a .npz file with X
-    and y, or a folder of MNIST-style IDX files. A fifth is held out as the test part; a fifth of the rest validates,
-    and ends the training when it gets no better. Ctrl-C stops; --resume continues as if nothing had happened, with
-    --epochs for longer than at first. A run that has ended because it got no better stays as it is.
+    and y, or a folder of MNIST-style IDX files. A fifth is held out as the test part; a fifth of the rest validates:
+    the best epoch is kept, and training ends when it gets no better, or, on a table, after all --epochs. Ctrl-C stops;
+    --resume continues as if nothing had happened, with --epochs for longer than at first where the learning rate has
+    not ended. A run that has ended because it got no better stays as it is.
 
     --folds trains once for each fold, on the others, and leaves their scores and the predictions of each row in the
     folder, but no model.
@@ -196,11 +196,10 @@ def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]
         raise click.UsageError("give DATA, such as digits, or --resume RUN.")
     name = "stdin" if data == "-" else Path(os.path.abspath(data)).stem
     folder = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
-    if options.pop("no_early_stopping"):
-        options["patience"] = None
-    lr = LEARNING_RATES[options["optimizer"]] if options["lr"] is None else options["lr"]
+    without_end = options.pop("no_early_stopping")
+    options = recipe.with_defaults(options) | ({"patience": None} if without_end else {})
     files = {name: place(options[name]) for name in ("validation", "test") if share_of(options[name]) is None}
-    return Settings(**options | files | {"data": place(data), "lr": lr}), folder
+    return Settings(**options | files | {"data": place(data)}), folder
 
 
 def _resumed(ctx: click.Context, folder: Path) -> Settings:
@@ -210,7 +209,7 @@ def _resumed(ctx: click.Context, folder: Path) -> Settings:
         raise click.UsageError(f"{', '.join(sorted(fixed))}: not with --resume, which takes it from the run.")
     begun = Settings.read(folder)
     settings = replace(begun, **{name: ctx.params[name] for name in given & {"epochs", "device"}})
-    if begun.schedule == "cosine" and settings.epochs > begun.epochs:
+    if begun.schedule in recipe.ENDING and settings.epochs > begun.epochs:
         raise ArgumentError(f"--epochs: the learning rate reaches 0 after {begun.epochs} epochs; begin a new run.")
     return settings
 
@@ -222,7 +221,8 @@ def _fit(trainer: Trainer, settings: Settings, parts: Parts, stopper: EarlyStopp
     if ended:
         trainer.stop("early stopping")
     elif left <= 0:
-        click.echo(f"Nothing to do: the run has its {trainer.epoch} epochs. --epochs asks for more.", err=True)
+        more = "" if settings.schedule in recipe.ENDING else " --epochs asks for more."
+        click.echo(f"Nothing to do: the run has its {trainer.epoch} epochs.{more}", err=True)
     if ended or left <= 0:
         stopper.on_fit_end(trainer)  # puts the best weights back, which the checkpoint holds beside the last ones
         return

@@ -7,17 +7,28 @@ from typing import Any, get_args
 
 import click
 
-from gpunet.cli.recipe import LEARNING_RATES, SCHEDULES, VALUE_LOSSES
+from gpunet.cli.recipe import DEFAULTS, LEARNING_RATES, SCHEDULES, TABLE_DEFAULTS, VALUE_LOSSES
 from gpunet.cli.report import CLASS_METRICS, VALUE_METRICS
 from gpunet.data import Task
 from gpunet.ops.activations import FUNCTIONS
 
 
-def _sizes(ctx: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+def _sizes(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
     try:
         return tuple(int(size) for size in text.split(",") if size.strip())
     except ValueError:
         raise click.BadParameter(f"{text!r}: give whole numbers with commas between them, such as 128,64.") from None
+
+
+def _defaults(name: str) -> str:
+    """Return what the help says of an option whose default depends on the data."""
+    usual, of_tables = (
+        ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else value
+        for value in (DEFAULTS[name], TABLE_DEFAULTS[name])
+    )
+    return f"[default: {usual}; for tables {of_tables}]"
 
 
 def _class_weight(ctx: click.Context, parameter: click.Parameter, text: str | None) -> dict[str, float] | str | None:
@@ -47,36 +58,37 @@ _OPTIONS = (
     click.option("--test", metavar="SHARE|FILE", callback=_share, help="What is held out; 0: nothing.  [default: 0.2]"),
     click.option("--folds", type=click.IntRange(min=2), help="Cross-validate with so many folds; leaves no model."),
     click.option(
-        "--hidden", metavar="SIZES", default="128", show_default=True, callback=_sizes,
-        help="Of the hidden layers: 128,64.",
+        "--hidden", metavar="SIZES", callback=_sizes,
+        help=f"Of the hidden layers: 128,64.  {_defaults('hidden')}",
     ),
-    click.option("--activation", type=click.Choice(list(FUNCTIONS)), default="relu", show_default=True),
+    click.option("--activation", type=click.Choice(list(FUNCTIONS)), help=_defaults("activation")),
     click.option("--dropout", type=float, default=0.0, show_default=True, help="Share of zeros after hidden layers."),
     click.option("--batch-norm", is_flag=True, help="Normalise each hidden layer over the batch."),
     click.option("--loss", type=click.Choice(VALUE_LOSSES), help="For values.  [default: mse]"),
     click.option(
-        "--label-smoothing", type=float, default=0.1, show_default=True, help="For classes: how much is spread."
+        "--label-smoothing", type=float,
+        help=f"For classes: how much is spread.  {_defaults('label_smoothing')}",
     ),
     click.option(
         "--class-weight", metavar="balanced|NAME=WEIGHT,...", callback=_class_weight,
         help="For classes: 'balanced' lets each count the same.",
     ),
-    click.option("--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="The most epochs."),
+    click.option("--epochs", type=click.IntRange(min=1), help=f"The most epochs.  {_defaults('epochs')}"),
     click.option(
-        "--patience", type=click.IntRange(min=1), default=10, show_default=True,
-        help="Epochs without improvement before the training ends.",
+        "--patience", type=click.IntRange(min=1),
+        help=f"Epochs without improvement before the training ends.  {_defaults('patience')}",
     ),
     click.option("--no-early-stopping", is_flag=True, help="Train for all --epochs, and keep the best one."),
     click.option(
         "--metric", type=click.Choice([*CLASS_METRICS, *VALUE_METRICS]),
         help="What decides which epoch is best.  [default: the loss]",
     ),
-    click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True),
+    click.option("--batch-size", type=click.IntRange(min=1), help=_defaults("batch_size")),
     click.option("--optimizer", type=click.Choice(list(LEARNING_RATES), False), default="Adam", show_default=True),
     click.option("--lr", type=float, help="Learning rate.  [default: 0.002; 0.1 for SGD]"),
     click.option(
-        "--schedule", type=click.Choice(SCHEDULES), default="constant", show_default=True,
-        help="Of the learning rate, over all --epochs.",
+        "--schedule", type=click.Choice(SCHEDULES),
+        help=f"Of the learning rate, over all --epochs.  {_defaults('schedule')}",
     ),
     click.option("--weight-decay", type=float, help="[default: 0; 0.01 for AdamW]"),
     click.option("--tensorboard", is_flag=True, help="Write the history for TensorBoard, into the folder."),

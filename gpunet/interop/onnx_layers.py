@@ -42,7 +42,11 @@ from gpunet.layers.stack import Stack
 from gpunet.models import MLP, Sequential
 from gpunet.ops.activations import (
     ELU,
+    FAR,
     GELU,
+    SELU,
+    SELU_LIMIT,
+    SELU_SCALE,
     ActivationFunction,
     GELUTanh,
     Identity,
@@ -50,6 +54,7 @@ from gpunet.ops.activations import (
     ReLU,
     Sigmoid,
     SiLU,
+    SoftClip,
     Softplus,
     Tanh,
 )
@@ -217,6 +222,12 @@ def _recurrent(
     return graph.add("Transpose", h, perm=(1, 0, 2)) if layer.return_sequences else graph.add("Gather", h, np.array(-1))
 
 
+def _soft_clip(graph: Graph, f: SoftClip, z: str) -> str:
+    ratio = graph.add("Clip", graph.add("Mul", z, np.array(1 / f.limit)), np.array(-FAR), np.array(FAR))
+    root = graph.add("Sqrt", graph.add("Add", graph.add("Mul", ratio, ratio), np.array(1.0)))
+    return graph.add("Mul", graph.add("Div", ratio, root), np.array(f.limit))
+
+
 def _activation(graph: Graph, layer: Any, z: str, row: Row) -> str:
     """Add the activation function that the layer ends with, or is."""
     function: ActivationFunction = layer.activation
@@ -260,8 +271,10 @@ ACTIVATIONS: dict[type[ActivationFunction], ActivationForm] = {
     Identity: lambda graph, f, z: z,
     LeakyReLU: lambda graph, f, z: graph.add("LeakyRelu", z, alpha=f.negative_slope),
     ReLU: lambda graph, f, z: graph.add("Relu", z),
+    SELU: lambda graph, f, z: graph.add("Selu", z, alpha=SELU_LIMIT / SELU_SCALE, gamma=SELU_SCALE),
     SiLU: lambda graph, f, z: graph.add("Mul", z, graph.add("Sigmoid", z)),
     Sigmoid: lambda graph, f, z: graph.add("Sigmoid", z),
+    SoftClip: _soft_clip,
     Softplus: lambda graph, f, z: graph.add("Softplus", z),
     Tanh: lambda graph, f, z: graph.add("Tanh", z),
 }

@@ -29,7 +29,7 @@ class Linear(Layer):
         bias: whether to add a bias, which starts at zero.
         activation: the function f by name or object; None is the identity.
         init: the initial weights, by name or as a function (see `gpunet.initializers`). By default "he_normal" before
-            a rectifier (ReLU and its kin), else "glorot_uniform".
+            a rectifier (ReLU and its kin), "lecun_normal" before SELU, else "glorot_uniform".
         rng: where they are drawn from: a NumPy Generator, a seed, or None for fresh entropy.
 
     Attributes:
@@ -164,4 +164,6 @@ def first_with_gradients(layers: Sequence[Layer]) -> int:
 
 def default_init(activation: ActivationFunction) -> str:
     """Return the name of the initializer for weights before an activation."""
+    if activation.name == "selu":
+        return "lecun_normal"
     return "he_normal" if activation.name in RECTIFIERS else "glorot_uniform"

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunet.arguments import whole
 from gpunet.errors import ArgumentError
+from gpunet.initializers import Initializer
 from gpunet.layers import Activation, BatchNorm1d, Dropout, Layer, Linear
 from gpunet.layers.linear import default_init
 from gpunet.layers.stack import Stack
@@ -55,6 +56,9 @@ class MLP(Sequential):
         activation: the function after each hidden layer, by name or object.
         dropout: the probability of a zero after each hidden layer, 0 for none.
         batch_norm: whether each hidden layer normalises over the batch (`BatchNorm1d`) before its activation.
+        init: the initial weights of the hidden layers, by name or as a function (`gpunet.initializers`); by default
+            what `Linear` has for the activation.
+        output_init: likewise of the output layer; "zeros" lets training begin with equal outputs for all rows.
         seed: the seed of the initial weights; None for fresh entropy.
     """
 
@@ -68,6 +72,8 @@ class MLP(Sequential):
         seed: int | None = 0,
         *,
         batch_norm: bool = False,
+        init: str | Initializer | None = None,
+        output_init: str | Initializer | None = None,
     ):
         if not isinstance(sizes, Sequence) or len(sizes) < 2:
             raise ArgumentError(f"MLP: sizes needs an input and an output size, got {sizes!r}; give a list, [64, 10].")
@@ -76,10 +82,10 @@ class MLP(Sequential):
         layers: list[Layer] = []
         for n_in, n_out in itertools.pairwise(sizes[:-1]):
             if batch_norm:
-                init = default_init(activation)
-                layers += [Linear(n_in, n_out, init=init, rng=rng), BatchNorm1d(n_out), Activation(activation)]
+                draw = init or default_init(activation)
+                layers += [Linear(n_in, n_out, init=draw, rng=rng), BatchNorm1d(n_out), Activation(activation)]
             else:
-                layers.append(Linear(n_in, n_out, activation=activation, rng=rng))
+                layers.append(Linear(n_in, n_out, activation=activation, init=init, rng=rng))
             if dropout:
                 layers.append(Dropout(dropout))
-        super().__init__(*layers, Linear(sizes[-2], sizes[-1], rng=rng))
+        super().__init__(*layers, Linear(sizes[-2], sizes[-1], init=output_init, rng=rng))

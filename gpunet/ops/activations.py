@@ -28,6 +28,14 @@ SQRT_HALF = math.sqrt(0.5)
 INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 
+SELU_SCALE = 1.0507009873554805
+"""λ of Klambauer et al. 2017, eq. 14."""
+SELU_LIMIT = SELU_SCALE * 1.6732632423543772
+"""λα, minus the limit at -infinity."""
+
+FAR = 1e9
+"""Beyond ± this the ratio of `SoftClip` is as at infinity, and its square is finite, in float32 too."""
+
 LIMIT = 1000.0
 """Beyond ± this the factor of z in GELU and SiLU is 0 or 1. z is taken at the limit, as infinity times zero is NaN."""
 
@@ -180,6 +188,34 @@ class ELU(ActivationFunction):
         xp.multiply(out, dy, out=out)
 
 
+class SELU(ActivationFunction):
+    """f(z) = λ·z where z > 0, else λα·(exp(z) - 1); f' = λ or y + λα. Klambauer et al. 2017.
+
+    With initial weights of "lecun_normal" it keeps activations near mean 0 and variance 1.
+    """
+
+    name = "selu"
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        negative = empty_like(tape, z, xp)
+        xp.minimum(z, 0, out=negative)
+        xp.expm1(negative, out=negative)
+        xp.multiply(negative, SELU_LIMIT, out=negative)
+        xp.maximum(z, 0, out=out)
+        xp.multiply(out, SELU_SCALE, out=out)
+        xp.add(out, negative, out=out)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        # min(y, 0) + λα is f' left of zero and λα right of it, where λ - λα is missing
+        jump = empty_like(tape, saved, xp)
+        xp.greater(saved, 0, out=jump)
+        xp.multiply(jump, SELU_SCALE - SELU_LIMIT, out=jump)
+        xp.minimum(saved, 0, out=out)
+        xp.add(out, SELU_LIMIT, out=out)
+        xp.add(out, jump, out=out)
+        xp.multiply(out, dy, out=out)
+
+
 class Sigmoid(ActivationFunction):
     """f(z) = 1 / (1 + exp(-z)); f' = y·(1 - y)."""
 
@@ -205,6 +241,41 @@ class Tanh(ActivationFunction):
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         xp.multiply(saved, saved, out=out)
         xp.subtract(1, out, out=out)
+        xp.multiply(out, dy, out=out)
+
+
+class SoftClip(ActivationFunction):
+    """f(z) = z / √(1 + (z / limit)²), almost z near 0 and within ± limit; f' = √(1 - (y / limit)²)³.
+
+    Holzmüller et al. 2024 (arXiv 2407.04491, section 3) clip standardised features by it, with a limit of 3.
+
+    Args:
+        limit: what f tends to at infinity, > 0.
+    """
+
+    name = "soft_clip"
+
+    def __init__(self, limit: float = 3.0):
+        self.limit = real("SoftClip: limit", limit, 0)
+
+    def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        ratio, root = (empty_like(tape, z, xp) for _ in range(2))
+        xp.multiply(z, 1 / self.limit, out=ratio)
+        ratio.clip(-FAR, FAR, out=ratio)
+        xp.multiply(ratio, ratio, out=root)
+        xp.add(root, 1, out=root)
+        xp.sqrt(root, out=root)
+        xp.divide(ratio, root, out=out)
+        xp.multiply(out, self.limit, out=out)
+
+    def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
+        root = empty_like(tape, saved, xp)
+        xp.multiply(saved, 1 / self.limit, out=root)
+        root.clip(-1, 1, out=root)  # a rounded y may lie beyond the limit
+        xp.multiply(root, root, out=root)
+        xp.subtract(1, root, out=root)
+        xp.sqrt(root, out=out)
+        xp.multiply(out, root, out=out)
         xp.multiply(out, dy, out=out)
 
 
@@ -431,7 +502,7 @@ def _normal_distribution(z: Array, out: Array, square: Array, ratio: Array, xp: 
 
 
 FUNCTIONS: dict[str, type[ActivationFunction]] = {
-    f.name: f for f in (Identity, ReLU, LeakyReLU, ELU, GELU, GELUTanh, SiLU, Sigmoid, Tanh, Softplus)
+    f.name: f for f in (Identity, ReLU, LeakyReLU, ELU, GELU, GELUTanh, SELU, SiLU, Sigmoid, SoftClip, Softplus, Tanh)
 }
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 import gpunet as gn
+from gpunet.ops.activations import SELU_LIMIT, SELU_SCALE
 
 INFINITY = math.inf
 
@@ -17,12 +18,14 @@ LIMITS = {
     gn.ELU(1.5): (-1.5, 0, 0, 1.5, 1),
     gn.GELU(): (0, 0, 0, 0.5, 1),
     gn.GELUTanh(): (0, 0, 0, 0.5, 1),
+    gn.SELU(): (-SELU_LIMIT, 0, 0, SELU_LIMIT, SELU_SCALE),
     gn.SiLU(): (0, 0, 0, 0.5, 1),
     gn.Sigmoid(): (0, 0.5, 0, 0.25, 0),
     gn.Tanh(): (-1, 0, 0, 1, 0),
+    gn.SoftClip(1.0): (-1, 0, 0, 1, 0),
     gn.Softplus(): (0, math.log(2), 0, 0.5, 1),
 }
-BOUNDED = "sigmoid", "tanh"
+BOUNDED = "sigmoid", "soft_clip", "tanh"
 
 
 def points(dtype: np.dtype) -> np.ndarray:
@@ -33,11 +36,11 @@ def points(dtype: np.dtype) -> np.ndarray:
 
 def values(function: gn.ops.activations.ActivationFunction, dtype: np.dtype) -> np.ndarray:
     """Return f at the points, (1, 7)."""
-    left, zero = LIMITS[function][:2]
+    left, zero, _, _, right_slope = LIMITS[function]
     z = points(dtype)[0]
     slope = function.parameter if function.name == "leaky_relu" else 1
     far_left = slope * z[1] if left == -INFINITY else left
-    right = (1, 1) if function.name in BOUNDED else z[4:6]
+    right = (1, 1) if function.name in BOUNDED else right_slope * z[4:6]
     return np.array([[left, far_left, zero, zero, *right, math.nan]], dtype)
 
 

@@ -53,6 +53,14 @@ class Net(nn.Module):
 encoder_layer = partial(nn.TransformerEncoderLayer, 4, 2, 6, batch_first=True, norm_first=True)
 encoder = partial(nn.TransformerEncoder, num_layers=2, enable_nested_tensor=False)
 
+
+class SoftClip(nn.Module):
+    """What PyTorch has no module for, as its users write it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / torch.sqrt(1 + (x / 3) ** 2)
+
+
 ACTIVATIONS = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
@@ -61,7 +69,9 @@ ACTIVATIONS = {
     "leaky_relu": nn.LeakyReLU,
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,
+    "selu": nn.SELU,
     "silu": nn.SiLU,
+    "soft_clip": SoftClip,
     "softplus": nn.Softplus,
     "tanh": nn.Tanh,
 }

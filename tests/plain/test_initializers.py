@@ -44,6 +44,10 @@ def test_normal_weights_are_not_truncated(name):
     assert np.mean(np.abs(weights) > 2) == pytest.approx(0.0455, abs=0.005)
 
 
+def test_zeros_are_zeros():
+    assert np.array_equal(drawn("zeros", 4, 3), np.zeros((4, 3)))
+
+
 @pytest.mark.parametrize("shape", [(6, 6), (7, 3), (3, 7), (1, 1), (5, 1), (1, 5)])
 def test_orthogonal_weights_have_orthonormal_rows_or_columns(shape):
     weights = drawn("orthogonal", *shape)

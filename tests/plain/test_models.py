@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 
 import numpy as np
+import pandas
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -314,3 +315,24 @@ def test_a_parameter_that_is_set_as_an_attribute_is_refused_with_the_way_to_set_
         layer.weight = np.ones((2, 3))
     layer.params["weight"] = np.ones((2, 3))
     assert (layer.params["weight"] == 1).all()
+
+
+def test_the_hidden_layers_of_an_mlp_begin_as_init_says_and_the_last_as_output_init():
+    model = gn.MLP([4, 6, 5, 3], init="orthogonal", output_init="zeros", seed=2)
+    rng = np.random.default_rng(2)
+    for layer, shape in zip(model.layers[:2], [(4, 6), (6, 5)], strict=True):
+        expected = gn.initializers.orthogonal(shape, rng)
+        assert np.array_equal(layer.params["weight"], expected.astype(np.float32))
+    assert not model.layers[2].params["weight"].any()
+
+
+def test_a_table_s_mlp_begins_with_equal_outputs_and_bounds_outliers():
+    frame = {"size": [1.0, 2.0, 3.0, 4.0], "town": list("abab"), "y": [0.5, 1.0, 1.5, 3.0]}
+    schema = gn.data.TableSchema.fit(pandas.DataFrame(frame), "y")
+    model = gn.tabular_mlp(schema, 2, hidden=(8,), seed=3)
+    X = schema.encode(pandas.DataFrame(frame)).astype(np.float32)
+    assert not model(X).any()
+    model.layers[-1].params["weight"] = np.ones((8, 2))
+    far, farther = (np.float32([[size, 0, 1]]) for size in (1e6, 1e30))
+    assert np.isfinite(model(farther)).all()
+    np.testing.assert_allclose(model(far), model(farther), rtol=1e-6)

@@ -389,5 +389,5 @@ def test_register_returns_the_class_and_is_a_decorator():
 
 def test_every_class_of_gpunet_s_own_that_a_file_names_is_registered():
     own = {*gn.losses.LOSSES, *gn.optimizers.OPTIMIZERS, *gn.layers.__all__, "Sequential"} - {"Layer"}
-    own |= {"ConstantLR", "StepLR", "CosineLR", "ReduceLROnPlateau", "LinearWarmup"}
+    own |= {"ConstantLR", "StepLR", "CosineLR", "CyclicCosineLR", "ReduceLROnPlateau", "LinearWarmup"}
     assert {name for name, cls in registry._classes.items() if cls.__module__.startswith("gpunet.")} == own

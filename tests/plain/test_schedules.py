@@ -10,6 +10,7 @@ from gpunet.registry import register
 from gpunet.schedules import (
     ConstantLR,
     CosineLR,
+    CyclicCosineLR,
     LinearWarmup,
     ReduceLROnPlateau,
     Schedule,
@@ -34,6 +35,7 @@ SCHEDULES = [
     ConstantLR(0.1),
     StepLR(0.1, step_size=2, gamma=0.5),
     CosineLR(0.1, total_steps=4, min_lr=0.02),
+    CyclicCosineLR(0.1, total_steps=6, cycles=2),
     ReduceLROnPlateau(0.1, factor=0.5, patience=1, min_lr=0.01, threshold=0.1),
     LinearWarmup(0.1, warmup_steps=3),
     LinearWarmup(ReduceLROnPlateau(0.1, patience=0), warmup_steps=3),
@@ -69,6 +71,14 @@ def test_cosine_lr_falls_along_half_a_cosine():
 def test_cosine_lr_does_not_rise_again_after_its_end():
     schedule = CosineLR(1.0, total_steps=4, min_lr=0.1)
     assert [schedule(5), schedule(8), schedule(10**9)] == [0.1, 0.1, 0.1]
+
+
+def test_the_cycles_of_a_cyclic_cosine_double_in_length():
+    schedule = CyclicCosineLR(0.4, total_steps=150, cycles=4)
+    assert [schedule(step) for step in (0, 10, 30, 70, 150, 10**9)] == pytest.approx([0] * 6, abs=1e-15)
+    peaks = [max(range(*ends), key=schedule) for ends in [(0, 10), (10, 30), (30, 70), (70, 150)]]
+    assert peaks == [4, 18, 47, 103]  # 10 * (sqrt(2) * 2**k - 1)
+    assert [schedule(step) for step in peaks] == pytest.approx([0.4] * 4, rel=0.01)
 
 
 def test_warmup_rises_to_the_rate_and_then_starts_the_schedule():
@@ -146,6 +156,7 @@ BAD = [
     *[("step_size", lambda v: StepLR(0.1, v), value) for value in COUNTS],
     *[("gamma", lambda v: StepLR(0.1, 2, v), value) for value in (0, *RATES) if value != "0.1"],
     *[("total_steps", lambda v: CosineLR(0.1, v), value) for value in COUNTS],
+    *[("cycles", lambda v: CyclicCosineLR(0.1, 9, v), value) for value in COUNTS],
     *[("min_lr", lambda v: CosineLR(0.1, 2, v), value) for value in (-0.1, 0.2, math.nan)],
     *[("warmup_steps", lambda v: LinearWarmup(0.1, v), value) for value in COUNTS],
     *[("factor", lambda v: ReduceLROnPlateau(0.1, factor=v), value) for value in (0, 1, -1, math.nan)],

