@@ -52,9 +52,9 @@ class Inspection(Versioned):
         return Evaluation(self.model, self.loss, self.metrics, X, y, sample_weight)()
 
     def find_lr(
-        self,
+        self: Training,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         *,
         batch_size: int = 32,
         sample_weight: ArrayLike | None = None,
@@ -67,7 +67,7 @@ class Inspection(Versioned):
         The trainer stays as it is, and the copy begins with its weights and its optimizer's state.
 
         Args:
-            X: as for `fit`.
+            X: arrays as for `fit`, no iterable of batches.
             y: as for `fit`.
             batch_size: as for `fit`; at most all rows.
             sample_weight: as for `fit`.
@@ -79,8 +79,8 @@ class Inspection(Versioned):
             The rates and their losses, with a suggestion, and a picture: `find_lr(X, y).plot("rates.png")`.
 
         Raises:
-            ArgumentError, DataError, DTypeError, ShapeError: as for `fit`; a range that is none.
-            StateError: several ranks train together.
+            ArgumentError, DataError, DTypeError, ShapeError: as for `fit`; a range that is none; an iterable.
+            StateError: several ranks train together, or the loss is not finite before the first step.
         """
         return range_test.find(self, X, y, sample_weight, batch_size, lowest, highest, steps)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gpunet.device import Array
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -57,6 +58,9 @@ class Training(Protocol):
 
     def attach(self) -> None:
         """Attach the model to the optimizer, unless that was done."""
+
+    def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
+        """Run one training step on one batch; return its loss, an array of shape () on the device."""
 
     def order(self, rows: int, shuffle: bool) -> np.ndarray:
         """Return the order of the rows in the epoch that begins or continues, (rows,)."""
