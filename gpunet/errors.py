@@ -49,6 +49,10 @@ class UnknownAttributeError(GpunetError, AttributeError):
     """An attribute that a class does not have was read or set; the message says what there is instead."""
 
 
+class UnknownArgumentError(GpunetError, TypeError):
+    """A call with an argument that it does not have, or without one that it needs; the message says what to write."""
+
+
 class StateError(GpunetError, RuntimeError):
     """A call out of order, such as `backward` before `forward`."""
 

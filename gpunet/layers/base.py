@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
+from gpunet.arguments import shown
 from gpunet.device import CPU, Array, Device, current_device, get_device, to_host
-from gpunet.errors import DTypeError, StateError
+from gpunet.errors import ArgumentError, DTypeError, StateError
 from gpunet.layers.store import FlatStore, Views
 from gpunet.tape import Tape
 from gpunet.versions import Versioned
@@ -128,6 +129,8 @@ class Layer(Versioned):
 
     @trainable.setter
     def trainable(self, trainable: bool) -> None:
+        if not isinstance(trainable, bool | np.bool_):
+            raise ArgumentError(f"trainable is True or False, got {shown(trainable)}.")
         self._freeze(self.leaves().values(), not trainable)
 
     def _freeze(self, leaves: Iterable[Layer], frozen: bool) -> None:

@@ -64,14 +64,14 @@ class Optimizer(Versioned):
 
     outside_the_step = frozenset(("steps", "lr", "schedule", "_given", "_schedule", "_step", "_step_versions"))
 
-    def __new__(cls, *given: Any, **_: Any) -> Self:
+    def __new__(cls, *given: Any, **named: Any) -> Self:
         """Refuse parameters where PyTorch has them, before the learning rate."""
         if given and isinstance(given[0], Iterable | Layer) and not isinstance(given[0], str):
             raise ArgumentError(
                 f"{cls.__name__} is made without parameters: a Trainer attaches it to its model, as in gn.Trainer("
                 f"model, optimizer=gn.{cls.__name__}(lr=0.001)); by hand, gn.{cls.__name__}(lr=0.001).attach(model)."
             )
-        return super().__new__(cls)
+        return super().__new__(cls, *given, **named)
 
     def __init__(
         self,

@@ -50,6 +50,14 @@ class EpochLoop:
         model, loss, metrics, held_out = training.model, training.loss, training.metrics, feed.validation
         model.classes, training.rows = feed.classes, feed.rows
         self._validate = None if held_out is None else Evaluation(model, loss, metrics, *held_out)
+        validated = () if held_out is None else (f"val_{name}" for name in ("loss", *metrics))
+        training.columns = ("epoch", *training.running.names, *validated, "lr", "seconds")
+        if not model.has_gradients:
+            warnings.warn(
+                "every layer is frozen: training changes nothing; model.unfreeze() trains them again.",
+                GpunetWarning,
+                stacklevel=4,
+            )
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
 
     def run(self, epochs: int) -> None:
@@ -151,7 +159,7 @@ class EpochLoop:
                 f"epoch {training.epoch + 1}: from step {skipped} of the training on, gradients were not finite; such "
                 "steps are not applied, and the weights are the last finite ones. Lower the learning rate.",
                 GpunetWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         row = ranks.on_main(partial(self._row, means, began))
         training.optimizer.schedule.observe(row.get("val_loss", row["loss"]))

@@ -33,6 +33,7 @@ class Training(Protocol):
         epoch: epochs done.
         position: rows done of an unfinished epoch.
         rows: rows of the data last trained on.
+        columns: names of the history's columns in the last `fit`.
         running: the sums of the metrics of the unfinished epoch.
         ranks: who trains.
         version: another number once a setting has changed (`gpunet.versions`).
@@ -52,6 +53,7 @@ class Training(Protocol):
     epoch: int
     position: int
     rows: int
+    columns: tuple[str, ...]
     running: Any
     ranks: Any
     version: int

@@ -68,8 +68,8 @@ class RangeTest(NamedTuple):
         """
         if not self.improved:
             raise StateError(
-                f"find_lr: no rate lowered the loss: it is {self.initial:.4g} ± {self.spread:.2g} without training, and "
-                f"{self.smoothed.min():.4g} at best. Test more steps or other rates."
+                f"find_lr: no rate lowered the loss: it is {self.initial:.4g} ± {self.spread:.2g} without training, "
+                f"and {self.smoothed.min():.4g} at best. Test more steps or other rates."
             )
         return float(max(self.rates[self.smoothed.argmin()] / 10, self.rates[0]))
 

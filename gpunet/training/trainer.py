@@ -15,6 +15,7 @@ from gpunet.arguments import whole
 from gpunet.attributes import Strict
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, StateError
+from gpunet.habits import answers_habits
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -29,7 +30,7 @@ from gpunet.training.history import History
 from gpunet.training.inspection import Inspection
 from gpunet.training.metrics import Metric
 from gpunet.training.running import RunningMeans
-from gpunet.training.settings import SETTINGS, as_loss, as_optimizer, check_accumulate, check_settings
+from gpunet.training.settings import CHECKS, SETTINGS, check_together
 from gpunet.training.step import ExecutorName, StepCache
 
 
@@ -73,6 +74,7 @@ class Trainer(Inspection):
         epoch: epochs done.
         position: rows done of an epoch that was interrupted.
         rows: rows of an epoch of the data last trained on; 0 where an iterable has not shown them yet.
+        columns: names of the history's columns in the last `fit`.
         ranks: who trains: this process alone, or with others.
     """
 
@@ -91,26 +93,36 @@ class Trainer(Inspection):
         accumulate: int = 1,
         distributed: Literal["mpi"] | None = None,
     ):
-        self.model = model
-        self.loss = as_loss("cross_entropy" if loss is None else loss)
-        optimizer = as_optimizer("adam" if optimizer is None else optimizer)
-        check_settings(model, self.loss, optimizer, callbacks, metrics, seed, executor, precision, ema, accumulate)
-        self.optimizer = optimizer
         self.ranks = Ranks.join(distributed)
-        own = (callback for callback in callbacks if self.ranks.main or callback.on_every_rank)
-        self.callbacks = sorted(own, key=lambda callback: callback.order)
-        self.metrics = dict(default_metrics(self.loss) if metrics is None else metrics)
-        self.seed = int(seed)
+        given = {
+            "model": model,
+            "loss": "cross_entropy" if loss is None else loss,
+            "optimizer": "adam" if optimizer is None else optimizer,
+            "metrics": metrics,
+            "callbacks": callbacks,
+            "seed": seed,
+            "executor": executor,
+            "precision": precision,
+            "ema": ema,
+            "accumulate": accumulate,
+        }
+        for name, value in given.items():
+            setattr(self, name, value)  # which checks it
+        check_together(self)
         self.history = History()
         self.epoch = self.position = self.rows = 0
+        self.columns: tuple[str, ...] = ()
         self.running = RunningMeans(self.loss.task)
-        self.executor = executor
-        self.precision = precision
-        self.ema, self.accumulate = ema, accumulate
         self._steps = StepCache(self)
         self._attached = False
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "metrics" and value is None:
+            value = default_metrics(self.loss)
+        if name in CHECKS:
+            value = CHECKS[name](value)
+        if name == "callbacks":
+            value = [callback for callback in value if self.ranks.main or callback.on_every_rank]
         if name in SETTINGS:
             super().__setattr__(name, value)
         else:
@@ -132,10 +144,11 @@ class Trainer(Inspection):
             self._attached = True
         elif not self.optimizer.serves(self.model):
             raise StateError("the model or the optimizer is in another training now; make a new Trainer to continue.")
-        check_accumulate(self.model, self.accumulate)
+        check_together(self)
         if self.model.store.decay != self.ema:
             self.model.store.keep_average(self.ema)
 
+    @answers_habits
     def fit(
         self,
         X: ArrayLike | Iterable[Any],

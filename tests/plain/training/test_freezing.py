@@ -10,6 +10,7 @@ from own_layers import Scale
 from problems import classification, weights
 
 import gpunet as gn
+from gpunet.errors import ArgumentError, GpunetWarning
 from gpunet.tape import Tape
 
 X, Y = classification(32)
@@ -137,10 +138,12 @@ def test_a_layer_of_your_own_is_left_out_of_the_norm_that_clips(executor):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
-def test_a_model_that_is_all_frozen_stays():
+def test_a_model_that_is_all_frozen_stays_with_a_warning():
     model = net().freeze()
     assert not model.trainable
-    gn.Trainer(model, optimizer=gn.AdamW(0.1)).fit(X, Y, epochs=2)
+    with pytest.warns(GpunetWarning, match="every layer is frozen: training changes nothing; model.unfreeze") as caught:
+        gn.Trainer(model, optimizer=gn.AdamW(0.1)).fit(X, Y, epochs=2)
+    assert [warning.filename for warning in caught] == [__file__]
     np.testing.assert_array_equal(weights(model), weights(net()))
 
 
@@ -150,6 +153,14 @@ def test_what_is_frozen_stays_so_in_files_copies_and_other_models(tmp_path):
     for twin in (gn.load(tmp_path / "model"), copy.deepcopy(model), model.to(dtype="float64")):
         assert [layer.trainable for layer in twin.layers] == [False, True, False]
     assert [layer.trainable for layer in gn.Sequential(*model.layers).layers] == [False, True, False]
+
+
+@pytest.mark.parametrize("given", ["no", 1, None])
+def test_only_a_boolean_says_whether_a_layer_is_trainable(given):
+    model = net()
+    with pytest.raises(ArgumentError, match="trainable is True or False, got"):
+        model[0].trainable = given
+    assert model[0].trainable
 
 
 def test_the_gradients_of_frozen_layers_are_zero():
