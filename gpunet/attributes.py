@@ -26,6 +26,10 @@ class Strict:
             check_arguments(cls.__init__, cls.__name__, (None, *args), given)
         return super().__new__(cls)
 
+    def _lacks(self, method: str) -> NotImplementedError:
+        """Return the error for a method that a derived class must have, and has not."""
+        return NotImplementedError(f"{type(self).__name__} has no method `{method}` of its own, and needs one.")
+
     if not TYPE_CHECKING:  # for which it would make an attribute of every name
 
         def __getattr__(self, name: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -99,9 +98,6 @@ class EntityEmbedding(Layer):
     def in_features(self) -> int:
         """Columns of the input."""
         return self.numbers + len(self.categories)
-
-    def config(self) -> dict[str, Any]:
-        return {"numbers": self.numbers, "categories": self.categories, "dims": self.dims}
 
     def __repr__(self) -> str:
         return f"EntityEmbedding({self.numbers}, {self.categories}, {self.dims})"

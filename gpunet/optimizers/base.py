@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
 from gpunet.optimizers.groups import Groups, Parts, checked
 from gpunet.optimizers.step import ArrayStep, DeviceStep, HostStep
+from gpunet.registry import arguments_of
 from gpunet.schedules import Schedule, as_schedule
 from gpunet.tape import StepCounter
 from gpunet.versions import Versioned
@@ -133,8 +133,11 @@ class Optimizer(Versioned):
         """Take charge of the parameters of `model`, with fresh state; return the optimizer itself.
 
         Raises:
-            ArgumentError: `groups` don't fit the names of the parameters or the schedule; nothing changes then.
+            ArgumentError: `groups` don't fit the names of the parameters or the schedule, or a rule of your own has no
+                `update_block`; nothing changes then.
         """
+        if type(self).update_block is Optimizer.update_block and not self.has_own_step:
+            raise ArgumentError(f"{type(self).__name__} has no `update_block`; write its rule (see gn.optimizers).")
         Parts(self, model.store)
         if self._store is not None and self._store.optimizer is self:
             self._store.optimizer = None
@@ -238,7 +241,7 @@ class Optimizer(Versioned):
             u: (n,) scratch.
             *slots: (n,) the state, in the order of `slot_names`, updated in place.
         """
-        raise NotImplementedError
+        raise self._lacks("update_block")
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
         """Return the arguments of `kernel` behind those that every rule of `optimizers.cu` begins with.
@@ -248,7 +251,7 @@ class Optimizer(Versioned):
             g: (size,) their gradients.
             *slots: (size,) the state, in the order of `slot_names`.
         """
-        raise NotImplementedError
+        raise self._lacks("kernel_arguments")
 
     def _decayed(self, p: Array, g: Array, t: Array) -> Array:
         """Return the gradient with the weight decay added: `g` itself, or written to `t`."""
@@ -266,8 +269,7 @@ class Optimizer(Versioned):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON."""
-        names = [name for name in inspect.signature(type(self).__init__).parameters if name not in ("self", "lr")]
-        return {"lr": self.schedule.config(), **{name: getattr(self, name) for name in names}}
+        return {**arguments_of(self), "lr": self.schedule.config()}
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs in addition to the slots, as JSON."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.data.iterables import check_iterable
 from gpunet.data.mapped import is_mapped
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, DataError
 from gpunet.training.batch_sizes import check_batches, end_of_epoch, first_row
 from gpunet.training.batches import Batches
 from gpunet.training.given import check_mapped, check_training
@@ -106,6 +106,9 @@ def feed_for(training: Training, steps: StepCache, X: Any, y: Any, asked: Asked)
         x, target, *weights = feed.shown
         outputs = training.model.output_shape(x.shape[1:])
         training.loss.begin(target, weights[0] if weights else None, feed.classes, outputs)
+    norms = training.loss.norms(*feed.arrays[1:]) if feed.arrays else None
+    if norms is not None and not norms.any():
+        raise DataError("y: no row counts: their classes or the rows themselves have the weight zero.")
     return feed
 
 
