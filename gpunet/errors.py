@@ -4,6 +4,11 @@ Every error says what was wrong, in which argument or layer, and what to do. All
 also derives from the builtin that a Python user would expect to catch.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class GpunetError(Exception):
     """The root: `except gn.errors.GpunetError` catches everything that gpunet raises on purpose."""
@@ -75,3 +80,12 @@ class MissingPackageError(GpunetError, ImportError):
 
 class GpunetWarning(UserWarning):
     """What a user should know though the work goes on, such as a step that could not be recorded."""
+
+
+@contextmanager
+def located(place: str) -> Iterator[None]:
+    """Put in front of the message of an error of gpunet's where it was."""
+    try:
+        yield
+    except GpunetError as error:
+        raise type(error)(f"{place}{error}") from None

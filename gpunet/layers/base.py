@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.arguments import shown
-from gpunet.device import CPU, Array, Device, current_device, get_device, to_host
+from gpunet.device import CPU, Array, Device, current_device, get_device, on_device, to_host
 from gpunet.errors import ArgumentError, DTypeError, StateError
 from gpunet.layers.store import FlatStore, Views
 from gpunet.registry import arguments_of
@@ -74,7 +74,16 @@ class Layer(Versioned):
         raise self._lacks("forward")
 
     def __call__(self, x: Array) -> Array:
-        """Return `forward(x)`, the output in inference; `x` is on the layer's device and in its dtype, or indices."""
+        """Return `forward(x)`, the output in inference; `x` is on the layer's device and in its dtype, or indices.
+
+        Raises:
+            DTypeError: no array.
+        """
+        if not isinstance(x, np.ndarray) and not on_device(x):
+            raise DTypeError(
+                f"{type(self).__name__} takes an array of its device, got a {type(x).__name__}: make one by "
+                "model.device.asarray(x, model.dtype); model.outputs(X) and model.predict(X) take raw data."
+            )
         return self.forward(x)
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:

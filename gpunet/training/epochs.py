@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from gpunet.errors import GpunetWarning
+from gpunet.errors import GpunetWarning, located
 from gpunet.optimizers.step import LONGEST_RUN
 from gpunet.training.batches import Batches, NextRows
 from gpunet.training.callbacks import Callback
@@ -175,7 +175,8 @@ class EpochLoop:
         training = self._training
         row: Row = {"epoch": training.epoch + 1, **means}
         if self._validate is not None:
-            row |= {f"val_{name}": value for name, value in self._validate().items()}
+            with located("validation: "):
+                row |= {f"val_{name}": value for name, value in self._validate().items()}
         return row | {"lr": training.optimizer.lr, "seconds": round(time.perf_counter() - began, 4)}
 
 

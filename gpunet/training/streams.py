@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from gpunet.data.checks import as_dtype, check_row_weights
-from gpunet.data.iterables import length, parts_of_batch
+from gpunet.data.iterables import length, numbered
 from gpunet.data.mapped import MappedRows
-from gpunet.errors import DataError, GpunetError
+from gpunet.errors import DataError, located
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.training.batch_sizes import end_of_epoch
@@ -83,10 +83,9 @@ class Stream(ABC):
 
     def _checked(self, position: int) -> Iterator[list[np.ndarray]]:
         for number, parts in self.raw(position):
-            try:
-                yield self._arrays(*parts)
-            except GpunetError as error:
-                raise type(error)(f"batch {number}: {error}") from None
+            with located(f"batch {number}: "):
+                arrays = self._arrays(*parts)
+            yield arrays
 
     def _arrays(self, X: Any, y: Any, weight: Any = None) -> list[np.ndarray]:
         """Return a batch as arrays."""
@@ -123,20 +122,13 @@ class IterableStream(Stream):
         return max(count * batches // max(min(batches, self._accumulate), 1) * epochs - position, 0)
 
     def raw(self, position: int) -> Iterator[tuple[int, Sequence[Any]]]:
-        number = done = 0
-        for number, batch in _numbered(self._source):
-            parts = parts_of_batch(batch, f"batch {number}")
+        done = 0
+        for number, parts in numbered(self._source):
             if done < position:
                 done += len(parts[0])
             else:
                 _check_position(done, position)
                 yield number, parts
-        if number < (self._length or 1):
-            of = f" of {self._length}" if self._length else ""
-            raise DataError(
-                f"the iterable ended after {number}{of} batches. Each epoch iterates it anew, which a generator and "
-                "other iterators do not serve; give a list, a DataLoader, or an object whose __iter__ begins anew."
-            )
         _check_position(done, position)
 
 
@@ -179,17 +171,6 @@ class MappedStream(Stream):
         order = self._order()[: self._end(position)]
         for number, start in enumerate(range(position, len(order), self._batch_size), 1):
             yield number, self._data.take(order[start : start + self._batch_size])
-
-
-def _numbered(source: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield the batches with their numbers, from 1 on; an error of the source says where it came."""
-    number = 0
-    try:
-        for number, batch in enumerate(source, 1):
-            yield number, batch
-    except Exception as error:
-        error.add_note(f"raised by the iterable after batch {number}; the steps on the batches before are done")
-        raise
 
 
 def _check_position(done: int, position: int) -> None:

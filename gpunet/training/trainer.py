@@ -60,10 +60,10 @@ class Trainer(Inspection):
             applied, as its gradient is not finite, changes nothing. Buffers, such as running statistics, are not
             averaged. Validation, `evaluate` and `predict` go by the average, so the best epoch is its best; `model`
             keeps the weights with which training continues, and `ema_model` returns a model with the average.
-        accumulate: how many consecutive batches make a step: their gradients are summed, weighted by what their rows
-            add to the mean, so that the step is that of one batch of all their rows, and takes the memory of one of
-            them. `optimizer.steps` and schedules count such steps; dropout has the masks of the large batch; the last
-            step of an epoch may have fewer rows. For one process, and without batch norm.
+        accumulate: how many consecutive batches make a step. The step is that of one batch of all their rows, in the
+            memory that one of the batches takes: their gradients are summed, each weighted by its share of the rows.
+            Dropout has the masks of the large batch. `optimizer.steps` and schedules count such steps. The last step
+            of an epoch may have fewer rows. It works in one process, and without batch norm.
         distributed: "mpi": the ranks that `mpiexec -n` started train together, each on its rows of every batch, with
             the results of one process; needs mpi4py. Each makes the same model and trainer and calls `fit` with the
             same data. Rank 0 alone validates and calls the callbacks that write. A rank that fails ends all; Ctrl-C
@@ -181,9 +181,10 @@ class Trainer(Inspection):
             epochs: number of epochs, >= 1.
             batch_size: rows of a batch, >= 1; at most all rows. `accumulate` batches make a step.
             drop_last: whether an epoch leaves out the rows that do not fill a last batch.
-            validation: a share of the rows to hold out (stratified for class labels), with their weights; or data
-                (X, y) or (X, y, weights), or an iterable of batches of these, whose outputs and targets are in memory
-                at a time. The loss is weighted by them; in the metrics each row counts as one.
+            validation: a share of the rows to hold out, which have their `sample_weight`; class labels are divided
+                class by class. Or data, a tuple (X, y) or (X, y, weights). Or an iterable of batches, each (X, y) or
+                (X, y, weights), such as a list; all its outputs and targets are in memory at a time. Weights count in
+                the loss, not in the metrics.
             shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
             sample_weight: (rows,) weights >= 0 of the rows in the loss.
 

@@ -38,6 +38,15 @@ def test_a_call_takes_the_model_s_dtype_as_forward_does():
         net()(X.astype(np.float64))
 
 
+@pytest.mark.parametrize("given", [X.tolist(), 3.0, None, (X, X)], ids=lambda given: type(given).__name__)
+@pytest.mark.parametrize("part", ["model", "layer"])
+def test_a_call_with_anything_but_an_array_is_refused_with_what_takes_it(part, given):
+    made = PARTS[part]()
+    said = f"{type(made).__name__} takes an array of its device, got a {type(given).__name__}: make one by"
+    with pytest.raises(DTypeError, match=said):
+        made(given)
+
+
 @pytest.mark.parametrize("name", sorted(HABITS))
 @pytest.mark.parametrize("part", PARTS)
 def test_a_name_of_another_framework_says_how_it_is_done_here(part, name):

@@ -6,6 +6,7 @@ from itertools import takewhile
 
 import numpy as np
 import pytest
+import sklearn.preprocessing
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunet as gn
@@ -314,3 +315,12 @@ def test_a_parameter_that_is_set_as_an_attribute_is_refused_with_the_way_to_set_
         layer.weight = np.ones((2, 3))
     layer.params["weight"] = np.ones((2, 3))
     assert (layer.params["weight"] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["input_scaler", "target_scaler"])
+@pytest.mark.parametrize("scaler", [1, "standard", sklearn.preprocessing.StandardScaler()], ids=str)
+def test_a_scaler_of_another_kind_is_refused_when_it_is_set(name, scaler):
+    model = gn.MLP([2, 2])
+    with pytest.raises(ArgumentError, match=f"{name} takes a gn.data.Standardizer, or None, got"):
+        setattr(model, name, scaler)
+    assert getattr(model, name) is None
