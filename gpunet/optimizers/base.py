@@ -41,9 +41,9 @@ class Optimizer(Versioned):
         clip_norm: scale the gradient down to this L2 norm, in place, where it is longer (over all parameters); None:
             don't.
         clip_value: clip each element of the gradient to ± this value, in place; None: don't.
-        groups: what other values some parameters have, by name or pattern, as in `{"*.bias": {"weight_decay": 0},
-            "0.*": {"lr": 0.1}}`: their "lr", a number, and their "weight_decay". A name comes before patterns. A
-            schedule raises and lowers the rates of groups by the factors by which its own rate differs from its `lr`.
+        groups: an "lr" or a "weight_decay" of their own for some parameters, by name or pattern, as in
+            `{"*.bias": {"weight_decay": 0}, "0.*": {"lr": 0.1}}`. Both are numbers. A name comes before patterns. A
+            schedule multiplies the rates of groups by the same factor as its own `lr`.
 
     Attributes:
         counter: the number of steps done, on the host and for kernels.
