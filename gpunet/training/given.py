@@ -16,6 +16,17 @@ from gpunet.training.examples import check_examples, class_names, hold_out, row_
 from gpunet.training.parts import check_validation, checked_parts, mapped_arrays
 
 
+class Asked(NamedTuple):
+    """What `Trainer.fit` was asked for; the documentation is there."""
+
+    epochs: int
+    batch_size: int
+    drop_last: bool
+    shuffle: bool
+    validation: Any
+    sample_weight: Any
+
+
 class Examples(NamedTuple):
     """What a training takes.
 

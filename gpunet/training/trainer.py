@@ -25,7 +25,8 @@ from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import default_metrics
-from gpunet.training.feeds import Asked, feed_for
+from gpunet.training.feeds import feed_for
+from gpunet.training.given import Asked
 from gpunet.training.history import History
 from gpunet.training.inspection import Inspection
 from gpunet.training.metrics import Metric

@@ -9,6 +9,7 @@ import gpunet as gn
 KNOWN = 4, 40
 RNG = np.random.default_rng(0)
 X = np.column_stack([RNG.standard_normal((48, 3)), RNG.integers(-1, 6, 48), RNG.integers(0, 41, 48)])
+X[::7, 3] += 0.5
 Y = (X[:, 3] + X[:, 4]).astype(int) % 3
 
 
