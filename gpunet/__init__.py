@@ -105,7 +105,8 @@ else:
         return module if name == "interop" else getattr(module, name)
 
     def __dir__():
-        return sorted({*globals(), *__all__})
+        """Return the public names, without what this module needs itself."""
+        return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
 
 
 __version__ = "0.1.0"

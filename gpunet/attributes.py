@@ -6,10 +6,10 @@ import difflib
 import inspect
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from gpunet.errors import UnknownAttributeError
-from gpunet.habits import HABITS
+from gpunet.habits import ARGUMENTS, check_arguments, habit
 
 
 class Strict:
@@ -20,12 +20,22 @@ class Strict:
 
     __slots__ = ()
 
+    def __new__(cls, *args: Any, **given: Any) -> Self:
+        """Say how it is done here, where an argument's name is another framework's."""
+        if not ARGUMENTS.keys().isdisjoint(given):
+            check_arguments(cls.__init__, cls.__name__, (None, *args), given)
+        return super().__new__(cls)
+
+    def _lacks(self, method: str) -> NotImplementedError:
+        """Return the error for a method that a derived class must have, and has not."""
+        return NotImplementedError(f"{type(self).__name__} has no method `{method}` of its own, and needs one.")
+
     if not TYPE_CHECKING:  # for which it would make an attribute of every name
 
         def __getattr__(self, name: str) -> Any:
             """Say how it is done here, where the name is another framework's."""
-            if name in HABITS:
-                raise UnknownAttributeError(f"{type(self).__name__} has no attribute {name!r}: {HABITS[name]}.")
+            if answer := habit(type(self), name):
+                raise UnknownAttributeError(f"{type(self).__name__} has no attribute {name!r}: {answer}.")
             return object.__getattribute__(self, name)  # raises as usual, or as the property of that name did
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -37,11 +47,12 @@ class Strict:
 def _check(part: Strict, name: str) -> None:
     """Refuse an attribute that is not there, unless gpunet's own code sets it or the class is not gpunet's."""
     cls = type(part)
-    if _is_own(cls.__module__) and not _set_by_own_code():
+    if is_own(cls.__module__) and not _set_by_own_code():
         raise UnknownAttributeError(f"{cls.__name__} has no attribute {name!r}; {_choices(part, name)}")
 
 
-def _is_own(module: str) -> bool:
+def is_own(module: str) -> bool:
+    """Return whether a module, of that name, is gpunet's."""
     return module.startswith("gpunet.")
 
 
@@ -50,7 +61,7 @@ def _set_by_own_code() -> bool:
     frame: FrameType | None = sys._getframe(2)  # behind _check
     while frame is not None and frame.f_code.co_name == "__setattr__":
         frame = frame.f_back
-    return frame is not None and _is_own(frame.f_globals.get("__name__", ""))
+    return frame is not None and is_own(frame.f_globals.get("__name__", ""))
 
 
 def _choices(part: Strict, name: str) -> str:

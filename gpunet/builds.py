@@ -89,6 +89,10 @@ def together(tasks: Sequence[Callable[[], _T]]) -> list[_T]:
         return list(pool.map(lambda task: task(), tasks))
 
 
+ONCE = "#pragma once in main file"
+"""A warning without meaning where the text of headers is part of a source."""
+
+
 def run_compiler(command: Sequence[str], failure: str, stdin: str = "") -> str:
     """Run a compiler on the text `stdin` and return what it prints.
 
@@ -103,7 +107,8 @@ def run_compiler(command: Sequence[str], failure: str, stdin: str = "") -> str:
     except OSError as error:
         raise CompileError(f"{failure}:\n{command[0]}: {error.strerror}") from error
     if done.returncode != 0:
-        log = done.stderr.strip() or f"{command[0]} ended with status {done.returncode} and no message"
+        lines = (line for line in done.stderr.strip().splitlines() if ONCE not in line)
+        log = "\n".join(lines) or f"{command[0]} ended with status {done.returncode} and no message"
         raise CompileError(f"{failure}:\n{log}")
     return done.stdout
 

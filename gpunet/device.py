@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
+from gpunet.attributes import Strict
 from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 from gpunet.faults import raise_fault
 
@@ -36,7 +37,7 @@ def kernels_path() -> Path:
     return next(p for p in (package / "kernels", package.parent / "kernels") if p.is_dir())
 
 
-class Device:
+class Device(Strict):
     """A place where arrays live and are computed with.
 
     Attributes:

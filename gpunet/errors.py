@@ -4,6 +4,11 @@ Every error says what was wrong, in which argument or layer, and what to do. All
 also derives from the builtin that a Python user would expect to catch.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class GpunetError(Exception):
     """The root: `except gn.errors.GpunetError` catches everything that gpunet raises on purpose."""
@@ -49,6 +54,10 @@ class UnknownAttributeError(GpunetError, AttributeError):
     """An attribute that a class does not have was read or set; the message says what there is instead."""
 
 
+class UnknownArgumentError(GpunetError, TypeError):
+    """A call with an argument that it does not have, or without one that it needs; the message says what to write."""
+
+
 class StateError(GpunetError, RuntimeError):
     """A call out of order, such as `backward` before `forward`."""
 
@@ -71,3 +80,12 @@ class MissingPackageError(GpunetError, ImportError):
 
 class GpunetWarning(UserWarning):
     """What a user should know though the work goes on, such as a step that could not be recorded."""
+
+
+@contextmanager
+def located(place: str) -> Iterator[None]:
+    """Put in front of the message of an error of gpunet's where it was."""
+    try:
+        yield
+    except GpunetError as error:
+        raise type(error)(f"{place}{error}") from None

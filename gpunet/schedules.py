@@ -1,20 +1,21 @@
 """Learning rates as functions of the training step, counted from 0.
 
 A schedule is a small dataclass: its fields are its arguments, checked and stored in checkpoints through `config`. To
-write one, derive a dataclass from `Schedule` and define `__call__`; with `@gn.register` files can name it.
+write one, derive a class from `Schedule` that keeps its arguments as attributes, such as a dataclass, and define
+`__call__`; with `@gn.register` files can name it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from gpunet.arguments import real, whole
 from gpunet.attributes import Strict
 from gpunet.errors import ArgumentError
 from gpunet.formats import read_as
-from gpunet.registry import Custom, find, register
+from gpunet.registry import Custom, arguments_of, find, register
 
 
 class Schedule(Strict):
@@ -22,7 +23,7 @@ class Schedule(Strict):
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of `step`; the first step is 0."""
-        raise NotImplementedError
+        raise self._lacks("__call__")
 
     @property
     def base_lr(self) -> float:
@@ -41,9 +42,8 @@ class Schedule(Strict):
 
     def config(self) -> dict[str, Any]:
         """Return the arguments, fit for JSON, with the class's name as "type"; see `schedule_from_config`."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}  # type: ignore[arg-type]
         return {"type": type(self).__name__} | {
-            name: value.config() if isinstance(value, Schedule) else value for name, value in values.items()
+            name: value.config() if isinstance(value, Schedule) else value for name, value in arguments_of(self).items()
         }
 
 

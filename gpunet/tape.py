@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import random
+from gpunet.attributes import Strict
 from gpunet.device import Array, aligned
 from gpunet.errors import StateError
 from gpunet.recording import do, is_recording, recorded
@@ -57,7 +58,7 @@ class StepCounter:
         self.value = self._value
 
 
-class Tape:
+class Tape(Strict):
     """The memory of one training step, reused step after step.
 
     What is made with a tape belongs to it until its next `reset`. A tape serves one batch shape at a time and one

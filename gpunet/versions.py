@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, ClassVar
 
-from gpunet.attributes import Strict
+from gpunet.attributes import Strict, is_own
 
 _numbers = itertools.count(1)
 
@@ -40,7 +40,7 @@ class Versioned(Strict):
     @property
     def is_own_code(self) -> bool:
         """Whether all of its code is gpunet's; code of others may escape a recording."""
-        return type(self).__module__.startswith("gpunet.")
+        return is_own(type(self).__module__)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

@@ -64,10 +64,10 @@ extern "C" __global__ void __launch_bounds__(256) embedding_backward(
     sum_of_row(dy, width, dweight, static_cast<int>(blockIdx.x) == padding ? 0 : positions, width, row_of);
 }
 
-// The row of a category in its table: 0 for one that is unknown, NaN too, else the nearest whole number plus 1.
+// The row of a category in its table: 0 for one that is unknown, also NaN and a fraction, else its number plus 1.
 DEVICE int row_of_category(T category, int rows) {
-    const T k = rint(category);
-    return k >= T(0) && k < T(rows - 1) ? static_cast<int>(k) + 1 : 0;
+    const bool known = category >= T(0) && category < T(rows - 1) && category == rint(category);
+    return known ? static_cast<int>(category) + 1 : 0;
 }
 
 // Launch: grid-stride; grid as you like, block (256,).

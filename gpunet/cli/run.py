@@ -127,7 +127,7 @@ def read_test_results(folder: Path) -> dict[str, float]:
         return {}
     try:
         results = read_as(dict[str, Any], parse_json(path.read_bytes()))
-        return _numbers(results["test"] if "test" in results else {} if "train" in results else None)
+        return _numbers(results.get("test", {} if "train" in results else None))
     except ValueError as error:
         raise ModelFileError(f"{path}: not the results of a training run ({error}).") from None
 

@@ -14,7 +14,7 @@ from gpunet.cuda.signature import Signature
 from gpunet.cuda.source import CTYPES, read_source
 from gpunet.cuda.trace import Launch, tracing
 from gpunet.device import Device, array_module, device_of, kernels_path
-from gpunet.errors import ArgumentError, CompileError, DeviceError, GpunetError
+from gpunet.errors import ArgumentError, CompileError, DeviceError, GpunetError, located
 from gpunet.faults import launch_numbers, raise_fault
 
 MAX_ELEMENTS = 2**31 - 2**12
@@ -87,7 +87,8 @@ class Kernel:
             return lambda: None
         device = device_of(next(iter(arrays.values())))
         flags = tuple(f"-D{key}={value}" for key, value in {"REAL": CTYPES[dtype], **(options or {})}.items())
-        with device.activate():
+        own = [code for name, code in (options or {}).items() if name.startswith("USER_")]
+        with device.activate(), located(f"CustomActivation(…, cuda={(*own,)}): " if own else ""):
             function = _module(device, self.path, flags, cooperative).get_function(self.name)
         place, launched, label = device.xp.cuda.Device(device.index), device.launched, f"{self.name} ({self.path.name})"
 

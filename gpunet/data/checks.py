@@ -229,8 +229,17 @@ def host_array(value: Any, name: str) -> np.ndarray:
         raise ShapeError(f"{name} is no regular array, its rows may differ in length ({error}).") from None
     except (TypeError, RuntimeError) as error:  # tensors of another device or dtype, or with a gradient
         raise DTypeError(f"{name} cannot be read as an array: {error}") from None
+    if array.dtype.kind == "O" and not array.ndim:
+        do = f"collect it first, with {name}.collect()" if hasattr(value, "collect") else "give an array of numbers"
+        raise DTypeError(f"{name} is a {type(value).__name__}; {do}.")
     is_text = array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)
     return array.astype(str) if is_text else array
+
+
+def target_array(y: Any) -> np.ndarray:
+    """Return targets as `host_array` does; a data frame of one column is that column."""
+    columns = [*(frame_columns(y) or ())]
+    return column_array(columns[0][1], "y") if len(columns) == 1 else host_array(y, "y")
 
 
 def _real_array(value: Any, name: str) -> np.ndarray:

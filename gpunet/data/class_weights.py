@@ -45,12 +45,12 @@ class ClassWeights(Versioned):
             classes: their names.
 
         Raises:
-            ArgumentError: a weight for a class that is not there.
+            ArgumentError: a weight for a class that is not there, or no weight above 0.
         """
         if isinstance(self.given, str):
             self.known = _balanced(_sizes(target, weight, len(classes)))
         elif isinstance(self.given, dict):
-            self.known = _by_name(self.given, classes)
+            self.known = _not_zero(_by_name(self.given, classes))
 
     @property
     def array(self) -> np.ndarray | None:
@@ -84,7 +84,8 @@ def _checked(given: ClassWeight) -> Any:
     if given is None or (isinstance(given, str) and given == "balanced"):
         return given
     if isinstance(given, Mapping):
-        return {class_name(key): real(f"class_weight[{key!r}]", w, 0, closed="left") for key, w in given.items()}
+        named = {class_name(key): real(f"class_weight[{key!r}]", w, 0, closed="left") for key, w in given.items()}
+        return dict(sorted(named.items()))  # in one order, so that equal losses have equal files
     try:
         weights = np.asarray(given, np.float64)
     except (TypeError, ValueError):
@@ -93,6 +94,12 @@ def _checked(given: ClassWeight) -> Any:
         ) from None
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise ArgumentError("class_weight must hold finite numbers >= 0.")
+    return _not_zero(weights)
+
+
+def _not_zero(weights: np.ndarray) -> np.ndarray:
+    if not weights.any():
+        raise ArgumentError("class_weight is zero for every class; at least one must count.")
     return weights
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gpunet.data.frames import frame_columns
@@ -11,8 +11,13 @@ from gpunet.errors import ArgumentError, DataError
 
 def is_iterable(value: Any) -> bool:
     """Return whether `value` may be an iterable of batches: no array, no data frame, no text."""
-    is_data = isinstance(value, str | bytes | Mapping) or hasattr(type(value), "__array__")
-    return hasattr(type(value), "__iter__") and not is_data and frame_columns(value) is None
+    kind = type(value)
+    is_data = isinstance(value, str | bytes | Mapping) or hasattr(kind, "__array__")
+    return (hasattr(kind, "__iter__") or _is_sequence(kind)) and not is_data and frame_columns(value) is None
+
+
+def _is_sequence(kind: type) -> bool:
+    return hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
 
 
 def check_iterable(value: Any, call: str) -> None:
@@ -36,7 +41,42 @@ def length(batches: Any) -> int | None:
         return None
 
 
-def parts_of_batch(batch: Any, name: str) -> list[Any]:
+def numbered(batches: Any) -> Iterator[tuple[int, list[Any]]]:
+    """Yield what batches consist of, (X, y) or (X, y, weight), with their numbers, from 1 on.
+
+    Raises:
+        DataError: one is something else, or they are fewer than the iterable says, or none.
+        Exception: what the iterable raises, with a note that says where.
+    """
+    number = 0
+    for number, batch in enumerate(_noted(batches), 1):
+        yield number, _parts_of_batch(batch, f"batch {number}")
+    expected = length(batches)
+    if expected == number == 0:
+        raise DataError("the iterable is empty: it has no batches.")
+    if number < (expected or 1):
+        of = f" of {expected}" if expected else ""
+        raise DataError(
+            f"the iterable ended after {number}{of} batches. Each epoch iterates it anew, which a generator and "
+            "other iterators do not serve; give a list, a DataLoader, or an object whose __iter__ begins anew."
+        )
+
+
+def _noted(batches: Any) -> Iterator[Any]:
+    """Yield the batches, those of a sequence by their places."""
+    done = 0
+    try:
+        one_by_one = batches if hasattr(type(batches), "__iter__") else map(batches.__getitem__, range(len(batches)))
+        for done, batch in enumerate(one_by_one, 1):  # noqa: B007
+            yield batch
+    except Exception as error:
+        error.add_note(
+            f"raised by the iterable after batch {done}; the steps that the batches before it complete are done"
+        )
+        raise
+
+
+def _parts_of_batch(batch: Any, name: str) -> list[Any]:
     """Return what a batch consists of: X, y and maybe row weights.
 
     Raises:

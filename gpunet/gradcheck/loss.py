@@ -55,7 +55,9 @@ class LossCheck:
     def _run(self, rows: slice, weight: Array | None = None) -> tuple[Array, Array]:
         self.tape.reset()
         given = {} if weight is None else {"weight": weight}
-        return self.loss.value_and_grad(self.prediction[rows], self.target[rows], tape=self.tape, **given)
+        value, gradient = self.loss.value_and_grad(self.prediction[rows], self.target[rows], tape=self.tape, **given)
+        self.loss.require_array(value)
+        return value, gradient
 
     def _value(self, rows: slice, weight: Array | None = None) -> float:
         return float(self._run(rows, weight)[0])

@@ -121,9 +121,10 @@ def _entity_embedding(graph: Graph, layer: EntityEmbedding, x: str, row: Row) ->
     """Add the numbers, and behind them the vector of each category: row 0 of its table for one that is unknown."""
     parts = [graph.add("Gather", x, np.arange(layer.numbers), axis=1)] if layer.numbers else []
     for k, table in enumerate(layer.params.values()):
-        index = graph.add("Round", graph.add("Gather", x, np.array(layer.numbers + k), axis=1))
+        index = graph.add("Gather", x, np.array(layer.numbers + k), axis=1)
         below = graph.add("Less", index, np.array(len(table) - 1.0))
         known = graph.add("And", graph.add("GreaterOrEqual", index, np.array(0.0)), below)
+        known = graph.add("And", known, graph.add("Equal", index, graph.add("Round", index)))
         index = graph.add("Cast", graph.add("Where", known, index, np.array(-1.0)), to=INT64)
         parts.append(graph.add("Gather", to_host(table), graph.add("Add", index, np.array(1))))
     return graph.add("Concat", *parts, axis=1)

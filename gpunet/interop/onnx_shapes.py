@@ -59,8 +59,8 @@ def input_row(model: Model, input_shape: Any) -> Row:
         if None not in row:
             raise
         raise ShapeError(
-            f"to_onnx: the model does not take rows of shape {row} with any length in place of None; give the length "
-            f"in input_shape. What does not fit, at a length of {LENGTHS[0]}: {error}"
+            f"to_onnx: the model does not take every length in place of None in rows of shape {row}; give the length "
+            f"in input_shape. A length of {LENGTHS[0]:,} is refused: {error}"
         ) from None
     return row
 

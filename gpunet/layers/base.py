@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gpunet.device import CPU, Array, Device, current_device, get_device, to_host
-from gpunet.errors import DTypeError, StateError
+from gpunet.arguments import shown
+from gpunet.device import CPU, Array, Device, current_device, get_device, on_device, to_host
+from gpunet.errors import ArgumentError, DTypeError, StateError
 from gpunet.layers.store import FlatStore, Views
+from gpunet.registry import arguments_of
 from gpunet.tape import Tape
 from gpunet.versions import Versioned
 
@@ -50,16 +54,36 @@ class Layer(Versioned):
     def __init__(self, params: Mapping[str, np.ndarray] | None = None, buffers: Mapping[str, np.ndarray] | None = None):
         self._place(_float32(params), _float32(buffers), current_device())
 
+    def __init_subclass__(cls) -> None:
+        """Let a `backward` of a user's own do without the parameter `input_gradient`."""
+        backward = vars(cls).get("backward")
+        if backward is not None and "input_gradient" not in inspect.signature(backward).parameters:
+
+            @functools.wraps(backward)
+            def whole(self: Layer, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Any:
+                return backward(self, dy, tape)
+
+            cls.backward = whole  # type: ignore[method-assign]
+
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
         """Return the output for the batch `x`, whose axis 0 is the row.
 
         With a tape (training) what backward needs is left on it, and the output is the tape's. Without one (inference)
         nothing is kept, and the output is a fresh array, or `x` itself where the layer does not change it.
         """
-        raise NotImplementedError
+        raise self._lacks("forward")
 
     def __call__(self, x: Array) -> Array:
-        """Return `forward(x)`, the output in inference; `x` is on the layer's device and in its dtype, or indices."""
+        """Return `forward(x)`, the output in inference; `x` is on the layer's device and in its dtype, or indices.
+
+        Raises:
+            DTypeError: no array.
+        """
+        if not isinstance(x, np.ndarray) and not on_device(x):
+            raise DTypeError(
+                f"{type(self).__name__} takes an array of its device, got a {type(x).__name__}: make one by "
+                "model.device.asarray(x, model.dtype); model.outputs(X) and model.predict(X) take raw data."
+            )
         return self.forward(x)
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
@@ -69,11 +93,12 @@ class Layer(Versioned):
             dy: the gradient of the output of the last `forward` with this tape, in its shape.
             tape: the tape given to `forward`.
             input_gradient: False if nobody needs the input's gradient (a first layer's); the result may be None then.
+                A `backward` of your own may leave out this parameter.
 
         Raises:
             StateError: there was no such `forward`.
         """
-        raise NotImplementedError
+        raise self._lacks("backward")
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a row's output for a row of the given shape; by default the same.
@@ -98,8 +123,11 @@ class Layer(Versioned):
         return 0
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON, from which a saved layer is rebuilt; by default none."""
-        return {}
+        """Return the constructor's arguments, as JSON, from which a saved layer is rebuilt.
+
+        By default the attributes of the same names.
+        """
+        return arguments_of(self)
 
     def leaves(self, path: str = "") -> dict[str, Layer]:
         """Return the layers inside that hold parameters or buffers themselves, by path; by default this one alone."""
@@ -128,6 +156,8 @@ class Layer(Versioned):
 
     @trainable.setter
     def trainable(self, trainable: bool) -> None:
+        if not isinstance(trainable, bool | np.bool_):
+            raise ArgumentError(f"trainable is True or False, got {shown(trainable)}.")
         self._freeze(self.leaves().values(), not trainable)
 
     def _freeze(self, leaves: Iterable[Layer], frozen: bool) -> None:

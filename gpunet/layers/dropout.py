@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gpunet.arguments import real
 from gpunet.device import Array
 from gpunet.layers.base import Layer
@@ -34,9 +32,6 @@ class Dropout(Layer):
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array:
         (keep,) = tape.restore(self)
         return dropout_backward(dy, keep, self.p, tape)
-
-    def config(self) -> dict[str, Any]:
-        return {"p": self.p}
 
     def __repr__(self) -> str:
         return f"Dropout({self.p})"

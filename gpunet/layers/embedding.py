@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gpunet.arguments import whole
@@ -72,13 +70,6 @@ class Embedding(Layer):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape, self.embedding_dim)
-
-    def config(self) -> dict[str, Any]:
-        return {
-            "num_embeddings": self.num_embeddings,
-            "embedding_dim": self.embedding_dim,
-            "padding_idx": self.padding_idx,
-        }
 
     def __repr__(self) -> str:
         extra = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

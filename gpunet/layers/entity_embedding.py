@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from gpunet.ops import entity_embedding, entity_embedding_backward
 from gpunet.tape import Tape
 
 MOST_CATEGORIES = 2**24 - 1
-"""So many that float32 still tells their indices apart, and their number."""
+"""The most whose indices, and their number, a float32 holds exactly."""
 
 STANDARD_DEVIATION = 0.01
 """Of the initial vectors. All categories begin alike, so that rare ones stay near the others and the unknown."""
@@ -28,9 +27,9 @@ class EntityEmbedding(Layer):
 
     x is (rows, numbers + categories), all floats: the last columns hold a category each, as an index from 0 to the
     number of known categories - 1, such as pandas' `cat.codes`. y is (rows, numbers + sum of dims): the numbers as they
-    are, then the vector of each category. Any other index (-1 for a missing value, a category that training did not
-    see) is unknown, no error: it has a vector of its own, which starts at zero and is trained by the unknown among the
-    training rows.
+    are, then the vector of each category. Any other number (-1 for a missing value, a fraction, a category that
+    training did not see) is unknown, no error. The unknown has a vector of its own, which starts at zero and is trained
+    by the unknown among the training rows.
 
     The standardisation of such a model leaves the categories alone:
     `model.input_scaler = gn.data.Standardizer.fit(X, category_columns=model.category_columns)`.
@@ -61,7 +60,10 @@ class EntityEmbedding(Layer):
         self.numbers = whole("EntityEmbedding: numbers", numbers, 0)
         self.categories = _counts("categories", categories)
         if max(self.categories) > MOST_CATEGORIES:
-            raise ArgumentError(f"EntityEmbedding: float32 tells {MOST_CATEGORIES:,} categories apart, not more.")
+            raise ArgumentError(
+                f"EntityEmbedding: a column has {max(self.categories):,} categories; the most is {MOST_CATEGORIES:,}, "
+                "as a float32 holds the index."
+            )
         self.dims = [embedding_size(1 + known) for known in self.categories] if dims is None else _counts("dims", dims)
         if len(self.dims) != len(self.categories):
             raise ArgumentError(f"EntityEmbedding: dims must give {len(self.categories)} sizes, one for each category.")
@@ -99,9 +101,6 @@ class EntityEmbedding(Layer):
     def in_features(self) -> int:
         """Columns of the input."""
         return self.numbers + len(self.categories)
-
-    def config(self) -> dict[str, Any]:
-        return {"numbers": self.numbers, "categories": self.categories, "dims": self.dims}
 
     def __repr__(self) -> str:
         return f"EntityEmbedding({self.numbers}, {self.categories}, {self.dims})"

@@ -92,9 +92,6 @@ class GatedLinear(Stack):
         self.bias = bool(bias)
         super().__init__(Linear(self.in_features, 2 * self.out_features, bias=bias, rng=rng), GLU(activation=self.gate))
 
-    def config(self) -> dict[str, Any]:
-        return {"in_features": self.in_features, "out_features": self.out_features, "bias": self.bias}
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_features}, {self.out_features}{'' if self.bias else ', bias=False'})"
 

@@ -43,7 +43,8 @@ class Stack(Layer):
         layers: the layers; which they are stays.
 
     Raises:
-        ArgumentError: something that is no layer, or a layer with parameters in two places.
+        ArgumentError: something that is no layer, a layer with parameters in two places, or one of categories that is
+            not the first.
     """
 
     def __init__(self, *layers: Layer | ActivationFunction):
@@ -55,6 +56,12 @@ class Stack(Layer):
                 raise ArgumentError(
                     f"{layer!r} standardises raw data, which a layer inside another model cannot; move its "
                     "input_scaler and target_scaler to the new model and set them to None here."
+                )
+        for before, layer in itertools.pairwise(self.layers):
+            if layer.category_columns:
+                raise ArgumentError(
+                    f"{layer!r} takes indices of categories, and {before!r} before it would change them; let it be the "
+                    "first layer."
                 )
         super().__init__()
 

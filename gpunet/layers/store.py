@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from gpunet.attributes import Strict
 from gpunet.device import Array, Device, aligned, device_of, to_host
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.recording import RecordedArray, rebinding
@@ -22,7 +23,7 @@ ALIGNMENT = 64
 """Elements: a segment begins at a multiple of 256 bytes in float32, so that a kernel's vector loads are aligned."""
 
 
-class Views(Mapping[str, Array]):
+class Views(Strict, Mapping[str, Array]):
     """A layer's parameters, gradients or buffers by name, as views into a flat store; assigning to a name copies in."""
 
     def __init__(self, arrays: Mapping[str, Array]):

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal, NoReturn
 import numpy as np
 
 from gpunet.arguments import shown
-from gpunet.data.checks import as_dtype, check_targets
+from gpunet.data.checks import as_dtype, check_labels, check_targets, host_array
 from gpunet.device import Array, to_host
-from gpunet.errors import ArgumentError, DataError, StateError
+from gpunet.errors import ArgumentError, DataError, DTypeError, StateError
 from gpunet.habits import HABITS
+from gpunet.registry import arguments_of
 from gpunet.tape import Tape
 from gpunet.versions import Versioned
 
@@ -49,7 +50,19 @@ class Loss(Versioned):
             ShapeError: the shapes don't fit.
             DTypeError: dtypes that differ or are not float32 or float64.
         """
-        raise NotImplementedError
+        raise self._lacks("value_and_grad")
+
+    def require_array(self, value: Any) -> None:
+        """Refuse a loss that is no array.
+
+        Raises:
+            DTypeError: it is something else, such as a Python number.
+        """
+        if not hasattr(value, "dtype"):
+            raise DTypeError(
+                f"{self!r}: value_and_grad returns the loss as a {type(value).__name__}; return an array of shape () "
+                "on the device, such as what mean() returns."
+            )
 
     def __call__(self, *_: Any) -> NoReturn:
         """Refuse PyTorch's call, whose result would have to know its graph."""
@@ -118,9 +131,16 @@ class Loss(Versioned):
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return host targets as an array that `value_and_grad` takes, for rows of output of the given shape.
 
+        Where the task is classification, integers (rows, ...) are labels, and numbers in the shape of the outputs are
+        distributions.
+
         Raises:
             DataError: labels out of range, targets that are not finite, shapes that don't fit the output.
         """
+        if self.task == "classification" and output_shape:
+            labels = host_array(target, "y")
+            if labels.ndim != 1 + len(output_shape) or labels.shape[-1] == 1:
+                return check_labels(target, output_shape[-1], positions=output_shape[:-1])
         y = as_dtype(check_targets(target), dtype, "y")
         if y.ndim == 1 and output_shape == (1,):
             y = y[:, None]
@@ -129,8 +149,8 @@ class Loss(Versioned):
         return y
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON."""
-        return {}
+        """Return the constructor's arguments, as JSON; by default the attributes of the same names."""
+        return arguments_of(self)
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={shown(value)}" for key, value in self.config().items() if value is not None)

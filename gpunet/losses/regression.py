@@ -42,9 +42,6 @@ class HuberLoss(Loss):
     ) -> tuple[Array, Array]:
         return huber(prediction, target, self.delta, weight=weight, tape=tape)
 
-    def config(self) -> dict[str, Any]:
-        return {"delta": self.delta}
-
 
 class L1Loss(Loss):
     """The mean absolute error over all elements; its least value is at the median of the targets."""
@@ -75,9 +72,6 @@ class QuantileLoss(Loss):
         q = self.quantile
         return absolute_error(prediction, target, above=1 - q, below=q, weight=weight, tape=tape)
 
-    def config(self) -> dict[str, Any]:
-        return {"quantile": self.quantile}
-
 
 class PoissonNLLLoss(Loss):
     """The negative log-likelihood of counts by a Poisson distribution, without log(t!); the mean over all elements.
@@ -88,14 +82,14 @@ class PoissonNLLLoss(Loss):
         log_input: whether the model's outputs are the logarithm of the rate, so that any output makes sense; `predict`
             returns the rate. Else they are the rate itself, and the model must end in what is positive, such as
             `Softplus`.
-        eps: what is added to a rate before its logarithm is taken, > 0.
+        eps: what is added to a rate before its logarithm is taken, > 0; with `log_input`, which takes none, >= 0.
     """
 
     scalable = False
 
     def __init__(self, log_input: bool = True, eps: float = 1e-8):
         self.log_input = bool(log_input)
-        self.eps = real("PoissonNLLLoss: eps", eps, 0)
+        self.eps = real("PoissonNLLLoss: eps", eps, 0, closed="left" if log_input else "neither")
         self.task = "counts" if log_input else "regression"
 
     def value_and_grad(
@@ -108,6 +102,3 @@ class PoissonNLLLoss(Loss):
         if (y < 0).any():
             raise DataError("y: PoissonNLLLoss needs targets of zero or more.")
         return y
-
-    def config(self) -> dict[str, Any]:
-        return {"log_input": self.log_input, "eps": self.eps}

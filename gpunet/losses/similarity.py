@@ -43,6 +43,3 @@ class CosineEmbeddingLoss(Loss):
         if (np.abs(y) != 1).any():
             raise DataError("y: CosineEmbeddingLoss needs targets of 1 (alike) and -1 (not alike).")
         return y
-
-    def config(self) -> dict[str, Any]:
-        return {"margin": self.margin}

@@ -9,7 +9,7 @@ from gpunet.errors import ArgumentError
 from gpunet.initializers import undrawn
 from gpunet.layers import Layer
 from gpunet.layers.stack import Stack
-from gpunet.registry import Custom, find, name_of, register
+from gpunet.registry import Custom, check_complete, find, name_of, register, saved_class, takes_many
 
 for _name in all_layers.__all__:
     if _name != "Layer":
@@ -24,9 +24,9 @@ def layer_config(layer: Layer) -> dict[str, Any]:
             configuration; a function of your own.
     """
     name = name_of(layer)
-    if isinstance(layer, Stack) and _is_its_layers(type(layer)):
-        return {"type": name, "layers": [layer_config(inner) for inner in layer.layers]}
     config = {"type": name, **layer.config()}
+    if isinstance(layer, Stack) and takes_many(saved_class(layer)):
+        config["layers"] = [layer_config(inner) for inner in layer.layers]
     if not layer.is_own_code:
         _check_rebuilt(layer, config)
     return config
@@ -40,24 +40,21 @@ def layer_from_config(config: dict[str, Any], custom: Custom) -> Layer:
     """
     arguments = dict(config)
     kind = find(arguments.pop("type"), Layer, custom)
-    if issubclass(kind, Stack) and _is_its_layers(kind):
-        return kind(*(layer_from_config(inner, custom) for inner in arguments["layers"]))
+    if issubclass(kind, Stack) and takes_many(kind):
+        layers = arguments.pop("layers")
+        return kind(*(layer_from_config(inner, custom) for inner in layers), **arguments)
     return kind(**arguments)
-
-
-def _is_its_layers(kind: type[Stack]) -> bool:
-    """Return whether a stack is made of the layers that it is given and of nothing else."""
-    return kind.config is Layer.config
 
 
 def _check_rebuilt(layer: Layer, config: dict[str, Any]) -> None:
     """Refuse a layer of a user's own that a file could not bring back: before it is written, not when it is read."""
     wrong = f"{layer!r} cannot be saved: its config() must return the arguments that rebuild it"
     try:
+        check_complete(layer, config)
         with undrawn():
             rebuilt = layer_from_config(config, {type(layer).__name__: type(layer)})
     except Exception as error:  # of a constructor that is not gpunet's
-        raise ArgumentError(f"{wrong}, but {type(layer).__name__} does not take {layer.config()}: {error}") from error
+        raise ArgumentError(f"{wrong}, but from {layer.config()} comes none: {error}") from error
     if _shapes(rebuilt) != _shapes(layer):
         raise ArgumentError(f"{wrong}; from {layer.config()} comes one with {_shapes(rebuilt)}, not {_shapes(layer)}.")
 

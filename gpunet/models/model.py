@@ -8,10 +8,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet.arguments import shown
 from gpunet.data import Standardizer, TableSchema
 from gpunet.data.checks import as_dtype, check_indices, check_range, check_samples
 from gpunet.device import Array, on_device
-from gpunet.errors import ShapeError, StateError
+from gpunet.errors import ArgumentError, ShapeError, StateError
 from gpunet.files import write_arrays
 from gpunet.layers import Layer
 from gpunet.losses import Task
@@ -20,6 +21,8 @@ from gpunet.models.freezing import matching
 from gpunet.models.inference import LARGEST_BATCH, MOST_PROGRAMS, Inference, Kind
 from gpunet.ops import cosine_similarity, softmax
 from gpunet.ops.activations import activation_function
+
+SCALERS = "input_scaler", "target_scaler"
 
 
 class Model(Layer):
@@ -55,6 +58,14 @@ class Model(Layer):
     def _live(self, which: str) -> dict[str, Array]:
         return {f"{path}.{name}": a for path, leaf in self.leaves().items() for name, a in getattr(leaf, which).items()}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in SCALERS and not isinstance(value, Standardizer | None):
+            raise ArgumentError(
+                f"{name} takes a gn.data.Standardizer, or None, got {shown(value)}; Standardizer.fit(X) makes one, and "
+                "Standardizer(scaler.mean_, scaler.scale_) has the numbers of scikit-learn's StandardScaler."
+            )
+        super().__setattr__(name, value)
+
     def freeze(self, *patterns: str) -> Self:
         """Freeze layers: training leaves them as they are, and computes no gradients for them; return the model.
 
@@ -62,12 +73,12 @@ class Model(Layer):
         stays so in files and checkpoints. A recorded step is recorded anew.
 
         Args:
-            *patterns: which layers, by path or by the names of all their parameters, such as "0" or "0.*"; * stands for
-                anything. By default all layers.
+            *patterns: which layers, by path, such as "0" or "1.linear1", with all layers inside; or by the names of all
+                their parameters, such as "0.*". * stands for anything. By default all layers.
 
         Raises:
-            ArgumentError: a pattern that matches nothing, or some parameters of a layer but not all; then no layer
-                changes.
+            ArgumentError: no text, a pattern that matches nothing, or one that matches some parameters of a layer but
+                not all; then no layer changes.
         """
         self._freeze(matching(self.leaves(), patterns or ("*",)), True)
         return self
@@ -248,7 +259,7 @@ class Model(Layer):
             for which in ("params", "buffers")
             for key, a in self._live(which).items()
         }
-        for name in ("input_scaler", "target_scaler"):
+        for name in SCALERS:
             scaler = getattr(self, name)
             if scaler is not None:
                 arrays |= {f"{name}.mean": scaler.mean, f"{name}.scale": scaler.scale}

@@ -3,8 +3,8 @@
     y = (x_1, …, x_n, W¹_{r(c_1)}, …, Wᵏ_{r(c_k)}),    dWʲ_r = Σ_{i: r(c_ij) = r} dyʲ_i
 
 A row of x is n numbers and k categories. A category c is looked up in row r(c) = c + 1 of its table where it is one of
-those that the table knows, 0 to entries - 2, else in row 0, that of the unknown. The sums run in a fixed order, without
-atomics, as those of `embedding_backward`.
+those that the table knows, the whole numbers 0 to entries - 2, else in row 0, that of the unknown. The sums run in a
+fixed order, without atomics, as those of `embedding_backward`.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def entity_embedding(x: Array, tables: Sequence[Array], *, tape: Tape | None = N
     """Return the numbers of each row and, behind them, the vectors of its categories.
 
     Args:
-        x: (rows, numbers + categories), float32 or float64; its last columns hold a category each, as an index. The
-            nearest whole number counts; one that the table does not know, also -1 and NaN, is unknown.
+        x: (rows, numbers + categories), float32 or float64; its last columns hold a category each, as an index. What
+            the table does not know, such as -1, NaN and a fraction, is unknown.
         tables: of each category, (1 + known categories, features); row 0 is that of the unknown.
         tape: where memory comes from; None makes a fresh array.
 
@@ -186,12 +186,16 @@ def _width(x: Array, tables: Sequence[Array]) -> int:
 def _rows_of_tables(x: Array, tables: Sequence[Array], tape: Tape | None) -> Array:
     """Return the row of its table for each category, (categories, rows), on the CPU."""
     known = np.array([[len(table) - 1] for table in tables], x.dtype)
+    categories = x[:, x.shape[1] - len(tables) :].T
     k = empty(tape, (len(tables), len(x)), x.dtype, np)
-    np.rint(x[:, x.shape[1] - len(tables) :].T, out=k)
+    whole = empty(tape, k.shape, np.dtype(bool), np)
+    np.rint(categories, out=k)
+    np.equal(k, categories, out=whole)
     np.fmax(k, -1, out=k)  # fmax and fmin take the other number for NaN
     np.fmin(k, known, out=k)
     np.add(k, 1, out=k)
     np.fmod(k, known + 1, out=k)
+    np.multiply(k, whole, out=k)
     rows = empty(tape, k.shape, np.dtype(np.intp), np)
     np.copyto(rows, k, casting="unsafe")
     return rows

@@ -457,7 +457,7 @@ class CustomActivation(ActivationFunction):
             warnings.warn(
                 f"{self!r}: its CUDA expressions do not compile as C++ for the CPU, NumPy runs it there:\n{error}",
                 GpunetWarning,
-                stacklevel=2,
+                stacklevel=1,  # always the same place, so that Python shows it once
             )
             return None
         return options

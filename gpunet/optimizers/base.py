@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
 from gpunet.optimizers.groups import Groups, Parts, checked
 from gpunet.optimizers.step import ArrayStep, DeviceStep, HostStep
+from gpunet.registry import arguments_of
 from gpunet.schedules import Schedule, as_schedule
 from gpunet.tape import StepCounter
 from gpunet.versions import Versioned
@@ -41,9 +41,9 @@ class Optimizer(Versioned):
         clip_norm: scale the gradient down to this L2 norm, in place, where it is longer (over all parameters); None:
             don't.
         clip_value: clip each element of the gradient to ± this value, in place; None: don't.
-        groups: what other values some parameters have, by name or pattern, as in `{"*.bias": {"weight_decay": 0},
-            "0.*": {"lr": 0.1}}`: their "lr", a number, and their "weight_decay". A name comes before patterns. A
-            schedule raises and lowers the rates of groups by the factors by which its own rate differs from its `lr`.
+        groups: an "lr" or a "weight_decay" of their own for some parameters, by name or pattern, as in
+            `{"*.bias": {"weight_decay": 0}, "0.*": {"lr": 0.1}}`. Both are numbers. A name comes before patterns. A
+            schedule multiplies the rates of groups by the same factor as its own `lr`.
 
     Attributes:
         counter: the number of steps done, on the host and for kernels.
@@ -64,14 +64,14 @@ class Optimizer(Versioned):
 
     outside_the_step = frozenset(("steps", "lr", "schedule", "_given", "_schedule", "_step", "_step_versions"))
 
-    def __new__(cls, *given: Any, **_: Any) -> Self:
+    def __new__(cls, *given: Any, **named: Any) -> Self:
         """Refuse parameters where PyTorch has them, before the learning rate."""
         if given and isinstance(given[0], Iterable | Layer) and not isinstance(given[0], str):
             raise ArgumentError(
                 f"{cls.__name__} is made without parameters: a Trainer attaches it to its model, as in gn.Trainer("
                 f"model, optimizer=gn.{cls.__name__}(lr=0.001)); by hand, gn.{cls.__name__}(lr=0.001).attach(model)."
             )
-        return super().__new__(cls)
+        return super().__new__(cls, *given, **named)
 
     def __init__(
         self,
@@ -133,8 +133,11 @@ class Optimizer(Versioned):
         """Take charge of the parameters of `model`, with fresh state; return the optimizer itself.
 
         Raises:
-            ArgumentError: `groups` don't fit the names of the parameters or the schedule; nothing changes then.
+            ArgumentError: `groups` don't fit the names of the parameters or the schedule, or a rule of your own has no
+                `update_block`; nothing changes then.
         """
+        if type(self).update_block is Optimizer.update_block and not self.has_own_step:
+            raise ArgumentError(f"{type(self).__name__} has no `update_block`; write its rule (see gn.optimizers).")
         Parts(self, model.store)
         if self._store is not None and self._store.optimizer is self:
             self._store.optimizer = None
@@ -238,7 +241,7 @@ class Optimizer(Versioned):
             u: (n,) scratch.
             *slots: (n,) the state, in the order of `slot_names`, updated in place.
         """
-        raise NotImplementedError
+        raise self._lacks("update_block")
 
     def most_squares(self, dtype: np.dtype[Any]) -> float:
         """Return the largest sum of the squares of a gradient with which a step is applied; by default any.
@@ -256,7 +259,7 @@ class Optimizer(Versioned):
             g: (size,) their gradients.
             *slots: (size,) the state, in the order of `slot_names`.
         """
-        raise NotImplementedError
+        raise self._lacks("kernel_arguments")
 
     def _decayed(self, p: Array, g: Array, t: Array) -> Array:
         """Return the gradient with the weight decay added: `g` itself, or written to `t`."""
@@ -274,8 +277,7 @@ class Optimizer(Versioned):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON."""
-        names = [name for name in inspect.signature(type(self).__init__).parameters if name not in ("self", "lr")]
-        return {"lr": self.schedule.config(), **{name: getattr(self, name) for name in names}}
+        return {**arguments_of(self), "lr": self.schedule.config()}
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs in addition to the slots, as JSON."""

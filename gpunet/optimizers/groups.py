@@ -33,7 +33,10 @@ def checked(optimizer: str, groups: Groups | None) -> Groups:
     for pattern, own in groups.items():
         if unknown := [setting for setting in own if setting not in SETTINGS]:
             raise ArgumentError(f"{where}: {pattern!r} has {unknown[0]!r}; a group has {' and '.join(SETTINGS)}.")
-    return {pattern: {name: _value(where, pattern, name, own[name]) for name in own} for pattern, own in groups.items()}
+    return {  # in one order, so that equal optimizers have equal files
+        pattern: {name: _value(where, pattern, name, own[name]) for name in sorted(own)}
+        for pattern, own in sorted(groups.items())
+    }
 
 
 def _value(where: str, pattern: str, setting: str, value: float) -> float:

@@ -31,6 +31,9 @@ from gpunet.sklearn.solvers import HasSolvers
 
 FLOATS = (np.float64, np.float32)
 
+LARGEST_OF_FLOAT32 = 1e15
+"""Targets up to which a float32 network trains: their squares, times a weight, are far from its largest number."""
+
 OUTPUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": activation_function("identity"),
     "logistic": activation_function("sigmoid"),
@@ -152,7 +155,15 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
 
 
 class MLPRegressor(TrainedByGpunet, neural_network.MLPRegressor):  # type: ignore[misc]
-    """scikit-learn's `MLPRegressor`, trained by gpunet; all else as for `MLPClassifier`."""
+    """scikit-learn's `MLPRegressor`, trained by gpunet; all else as for `MLPClassifier`.
+
+    Targets in float64 of which one is beyond ±1e15 make a float64 network, also of float32 data: their squares have no
+    place in float32.
+    """
 
     __init__ = with_parameters(neural_network.MLPRegressor, device="auto")
     _parameter_constraints = {**neural_network.MLPRegressor._parameter_constraints, "device": [str]}  # noqa: RUF012
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
+        X, y = super()._validate_input(X, y, incremental, reset)
+        return X.astype(np.float64) if y.dtype == np.float64 and np.abs(y).max() > LARGEST_OF_FLOAT32 else X, y

@@ -46,9 +46,14 @@ def check_batches(training: Training, shape: tuple[int, ...], batch_size: int, d
     least = training.model.least_rows(tuple(of_row))
     if min(sizes) < least:
         done = f"of which {position} are done, " if position else ""
+        do = "drop_last=True, or another batch_size"
+        if rows < least:
+            do = "more rows"
+        elif batch_size < least:
+            do = f"a batch_size of {least} or more"
         raise ArgumentError(
             f"fit: a batch of {min(sizes)}, but the model needs {least} rows or more, as batch norm does. There are "
-            f"{rows} rows, {done}in batches of {batch_size}; give drop_last=True, or another batch_size."
+            f"{rows} rows, {done}in batches of {batch_size}; give {do}."
         )
     for count in sizes:
         training.ranks.rows(count)

@@ -15,7 +15,7 @@ from gpunet.formats import read_as
 from gpunet.losses import Loss
 from gpunet.models import check_shapes, model_from_arrays, refused_as
 from gpunet.optimizers import Optimizer
-from gpunet.registry import Custom, find, name_of
+from gpunet.registry import Custom, check_complete, find, name_of
 from gpunet.schedules import Schedule, schedule_from_config
 from gpunet.training.callbacks import Callback
 from gpunet.training.history import History
@@ -128,6 +128,7 @@ def _config(part: Loss | Optimizer, rebuild: Callable[[Mapping[str, Any], Custom
     name = name_of(part)
     try:
         config = part.config()
+        check_complete(part, config)
         if rebuild({"type": name, **config}, {}).config() != config:
             raise ArgumentError(f"from {config} comes another one.")
     except Exception as error:  # of a class that is not gpunet's
@@ -143,6 +144,7 @@ def _with_known_schedule(optimizer: Optimizer) -> Optimizer:
     while waiting:
         schedule = waiting.pop()
         name_of(schedule)
+        check_complete(schedule, schedule.config())
         waiting += [value for value in vars(schedule).values() if isinstance(value, Schedule)]
     return optimizer
 

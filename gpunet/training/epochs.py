@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from gpunet.errors import GpunetWarning
+from gpunet.errors import GpunetWarning, located
 from gpunet.optimizers.step import LONGEST_RUN
 from gpunet.training.batches import Batches, NextRows
 from gpunet.training.callbacks import Callback
@@ -50,6 +50,14 @@ class EpochLoop:
         model, loss, metrics, held_out = training.model, training.loss, training.metrics, feed.validation
         model.classes, training.rows = feed.classes, feed.rows
         self._validate = None if held_out is None else Evaluation(model, loss, metrics, *held_out)
+        validated = () if held_out is None else (f"val_{name}" for name in ("loss", *metrics))
+        training.columns = ("epoch", *training.running.names, *validated, "lr", "seconds")
+        if not model.has_gradients:
+            warnings.warn(
+                "every layer is frozen: training changes nothing; model.unfreeze() trains them again.",
+                GpunetWarning,
+                stacklevel=4,
+            )
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
 
     def run(self, epochs: int) -> None:
@@ -152,7 +160,7 @@ class EpochLoop:
                 "too large for the optimizer; such steps are not applied, and the weights are the last finite ones. "
                 "Lower the learning rate.",
                 GpunetWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         row = ranks.on_main(partial(self._row, means, began))
         training.optimizer.schedule.observe(row.get("val_loss", row["loss"]))
@@ -168,7 +176,8 @@ class EpochLoop:
         training = self._training
         row: Row = {"epoch": training.epoch + 1, **means}
         if self._validate is not None:
-            row |= {f"val_{name}": value for name, value in self._validate().items()}
+            with located("validation: "):
+                row |= {f"val_{name}": value for name, value in self._validate().items()}
         return row | {"lr": training.optimizer.lr, "seconds": round(time.perf_counter() - began, 4)}
 
 

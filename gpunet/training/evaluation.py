@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet.arguments import shown
 from gpunet.data.mapped import is_mapped
-from gpunet.errors import DataError
+from gpunet.errors import ArgumentError, DataError, GpunetError, located
 from gpunet.losses import VALUES, Loss
 from gpunet.models import Model
 from gpunet.ops import softmax
 from gpunet.ops.activations import activation_function
 from gpunet.training.examples import row_weights
 from gpunet.training.metrics import Metric, accuracy, mean_absolute_error, r2_score, what_it_takes
-from gpunet.training.metrics.declared import Takes
+from gpunet.training.metrics.declared import Takes, is_sklearns
 from gpunet.training.parts import Part, checked_parts
 
 sigmoid = activation_function("sigmoid")
@@ -66,6 +68,7 @@ class Evaluation:
 
         Raises:
             DataError, DTypeError, ShapeError: a batch of an iterable that cannot be used.
+            ArgumentError: a metric that fails on these targets and predictions, or returns no number.
         """
         ready = self._model.ready_outputs
         with self._model.store.averaged():
@@ -77,9 +80,9 @@ class Evaluation:
             outputs, target = self._model.decode(outputs, self._loss.task).reshape(y.shape), y.astype(np.float64)
         if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not continue
             return results | dict.fromkeys(self._metrics, math.nan)
-        takes = {name: what_it_takes(metric) for name, metric in self._metrics.items()}
-        seen = {kind: self._seen_by_metrics(outputs, target, kind) for kind in set(takes.values())}
-        return results | {name: float(metric(*seen[takes[name]])) for name, metric in self._metrics.items()}
+        kinds = {name: (what_it_takes(metric), is_sklearns(metric)) for name, metric in self._metrics.items()}
+        seen = {kind: self._seen_by_metrics(outputs, target, *kind) for kind in set(kinds.values())}
+        return results | {name: _measured(name, metric, *seen[kinds[name]]) for name, metric in self._metrics.items()}
 
     def _read(self) -> Iterator[Part]:
         """Yield the data part by part, the features as the layers take them."""
@@ -87,10 +90,13 @@ class Evaluation:
         for part in checked_parts(model, self._loss, *self._given, classes=model.classes):
             yield part._replace(x=model.convert(part.x))
 
-    def _seen_by_metrics(self, outputs: np.ndarray, target: np.ndarray, takes: Takes) -> tuple[np.ndarray, np.ndarray]:
+    def _seen_by_metrics(
+        self, outputs: np.ndarray, target: np.ndarray, takes: Takes, by_row: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return targets and predictions as metrics take them, from outputs, or of a regression from predictions.
 
-        `gpunet.training.metrics` says what they take.
+        `gpunet.training.metrics` says what they take. Where a row has several yes-or-no answers, they stay a row for
+        metrics that are told so.
         """
         task = self._loss.task
         if task in VALUES:
@@ -101,8 +107,27 @@ class Evaluation:
             return (target, outputs) if takes == "outputs" else _judged(target, outputs, takes)
         if task == "binary":
             answers = sigmoid(outputs.astype(np.float64)) if takes == "probabilities" else (outputs > 0).astype(int)
-            return (target > 0.5).astype(int).ravel(), answers.ravel()
+            shape = (len(target), -1) if by_row and target[:1].size > 1 else (-1,)
+            return (target > 0.5).astype(int).reshape(shape), answers.reshape(shape)
         return target, self._model.decode(outputs, task)
+
+
+def _measured(name: str, metric: Metric, target: np.ndarray, prediction: np.ndarray) -> float:
+    """Return what a metric gives, or an error that names it."""
+    given = f"targets of shape {target.shape} and predictions of shape {prediction.shape}"
+    with located(f"metric {name!r}: "):
+        try:
+            value = metric(target, prediction)
+        except GpunetError:
+            raise
+        except Exception as error:  # of a function that is not gpunet's
+            raise ArgumentError(f"{type(error).__name__} for {given}: {error}") from error
+        if np.ndim(value) or not isinstance(value, Real | np.ndarray | np.bool_):
+            raise ArgumentError(
+                f"returns {shown(value)} for {given}, and must return one number; of several classes take a mean, as "
+                "average='macro' does."
+            )
+        return float(value)
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.data import check_lengths, check_weights, split_indices
-from gpunet.data.checks import as_dtype, host_array
+from gpunet.data.checks import as_dtype, target_array
 from gpunet.data.labels import label_indices
 from gpunet.errors import ArgumentError, DataError, StateError
 from gpunet.losses import VALUES, Loss
@@ -15,7 +15,7 @@ from gpunet.models import Model
 
 def class_names(model: Model, loss: Loss, y: ArrayLike) -> tuple[str, ...] | None:
     """Return the model's class names, or those of text labels, sorted, where it has none yet."""
-    labels = host_array(y, "y")
+    labels = target_array(y)
     if model.classes is None and _is_text(labels, loss):
         return tuple(np.unique(labels).tolist())
     return model.classes
@@ -38,7 +38,7 @@ def check_examples(
         StateError: a scaler where data cannot be standardised.
     """
     x = model.check(X)
-    raw = host_array(y, "y")
+    raw = target_array(y)
     if _is_text(raw, loss):
         if classes is None:
             raise DataError("y: text, but the classes of the model have no names; give class indices.")

@@ -6,32 +6,21 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from gpunet.data.iterables import check_iterable
 from gpunet.data.mapped import is_mapped
-from gpunet.errors import ArgumentError
-from gpunet.training.batch_sizes import check_batches, end_of_epoch, first_row
+from gpunet.errors import ArgumentError, DataError
+from gpunet.training.batch_sizes import check_batches, end_of_epoch
 from gpunet.training.batches import Batches
-from gpunet.training.given import check_mapped, check_training
+from gpunet.training.given import Asked, check_mapped, check_training
 from gpunet.training.loading import loads
 from gpunet.training.parts import check_validation
 from gpunet.training.protocol import Training
 from gpunet.training.step import StepCache
 from gpunet.training.streams import IterableStream, MappedStream, Stream
-
-
-class Asked(NamedTuple):
-    """What `Trainer.fit` was asked for; the documentation is there."""
-
-    epochs: int
-    batch_size: int
-    drop_last: bool
-    shuffle: bool
-    validation: Any
-    sample_weight: Any
 
 
 @dataclass(frozen=True)
@@ -106,6 +95,9 @@ def feed_for(training: Training, steps: StepCache, X: Any, y: Any, asked: Asked)
         x, target, *weights = feed.shown
         outputs = training.model.output_shape(x.shape[1:])
         training.loss.begin(target, weights[0] if weights else None, feed.classes, outputs)
+    norms = training.loss.norms(*feed.arrays[1:]) if feed.arrays else None
+    if norms is not None and not norms.any():
+        raise DataError("y: no row counts: their classes or the rows themselves have the weight zero.")
     return feed
 
 
@@ -156,31 +148,18 @@ class StreamFeed:
         training: what is trained.
         steps: its steps.
         stream: the batches.
-        position: as in `Feed`.
-        epochs: as for `Trainer.fit`.
         validation: as in `Feed`.
-        classes: likewise.
-        counted: all targets and, if there are any, row weights, where the loss counts them.
+        epochs: as for `Trainer.fit`.
     """
 
     arrays: Sequence[np.ndarray] = ()
 
-    def __init__(
-        self,
-        training: Training,
-        steps: StepCache,
-        stream: Stream,
-        position: int,
-        epochs: int,
-        validation: Any,
-        classes: tuple[str, ...] | None,
-        counted: Sequence[np.ndarray] = (),
-    ):
-        self._training, self._steps, self._stream = training, steps, stream
-        self.rows, self.position, self.validation, self.classes = stream.rows, position, validation, classes
-        first = stream.begin(position)
-        self.shown: Sequence[np.ndarray] = [*first[:1], *(counted or first[1:])]
-        self._total = stream.total(position, len(first[0]) if first else 0, epochs)
+    def __init__(self, training: Training, steps: StepCache, stream: Stream, validation: Any, epochs: int):
+        self._training, self._steps, self._stream, self.validation = training, steps, stream, validation
+        self.rows, self.position, self.classes = stream.rows, stream.position, stream.classes
+        first = stream.begin()
+        self.shown: Sequence[np.ndarray] = [*first[:1], *(stream.counted or first[1:])]
+        self._total = stream.total(self.position, len(first[0]) if first else 0, epochs)
         self._batches: Batches | None = None
 
     def total(self) -> int:
@@ -227,17 +206,17 @@ def _iterable_feed(training: Training, steps: StepCache, X: Any, asked: Asked) -
     model, loss, validation = training.model, training.loss, asked.validation
     if validation is not None:
         validation = check_validation(model, loss, validation, model.classes)
-    stream = IterableStream(model, loss, model.classes, training.accumulate, X)
-    return StreamFeed(training, steps, stream, first_row(training, None), asked.epochs, validation, model.classes)
+    return StreamFeed(training, steps, IterableStream(training, X), validation, asked.epochs)
 
 
 def _mapped_feed(training: Training, steps: StepCache, X: Any, y: Any, asked: Asked) -> StreamFeed:
-    model, loss, sizes = training.model, training.loss, (asked.batch_size, asked.drop_last)
     examples = check_mapped(
-        model, loss, X, y, validation=asked.validation, sample_weight=asked.sample_weight, seed=training.seed
+        training.model,
+        training.loss,
+        X,
+        y,
+        validation=asked.validation,
+        sample_weight=asked.sample_weight,
+        seed=training.seed,
     )
-    rows, validation, classes, counted = examples
-    position = check_batches(training, rows.shape, *sizes)
-    order = partial(training.order, rows.shape[0], asked.shuffle)
-    stream = MappedStream(model, loss, classes, training.accumulate, rows, order, *sizes)
-    return StreamFeed(training, steps, stream, position, asked.epochs, validation, classes, counted)
+    return StreamFeed(training, steps, MappedStream(training, examples, asked), examples.validation, asked.epochs)

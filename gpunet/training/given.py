@@ -8,12 +8,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet.data import check_weights
-from gpunet.data.checks import host_array
+from gpunet.data.checks import host_array, target_array
 from gpunet.data.mapped import MappedRows
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.training.examples import check_examples, class_names, hold_out, row_weights
 from gpunet.training.parts import check_validation, checked_parts, mapped_arrays
+
+
+class Asked(NamedTuple):
+    """What `Trainer.fit` was asked for; the documentation is there."""
+
+    epochs: int
+    batch_size: int
+    drop_last: bool
+    shuffle: bool
+    validation: Any
+    sample_weight: Any
 
 
 class Examples(NamedTuple):
@@ -41,7 +52,7 @@ def check_training(
     seed: int,
 ) -> Examples:
     """Check what `Trainer.fit` was given, whose documentation says what that may be."""
-    X, y = host_array(X, "X"), host_array(y, "y")
+    X, y = host_array(X, "X"), target_array(y)
     classes = class_names(model, loss, y)
     x, target = check_examples(model, loss, X, y, classes)
     weight = None if sample_weight is None else check_weights(sample_weight, len(x), "sample_weight")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,15 +13,18 @@ from numpy.typing import ArrayLike
 from gpunet import random
 from gpunet.data.iterables import check_iterable
 from gpunet.errors import StateError
+from gpunet.habits import answers_habits
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
 from gpunet.training import checkpoint, range_test
+from gpunet.training.callbacks import Callback
 from gpunet.training.evaluation import Evaluation
 from gpunet.training.explain import Explanation
 from gpunet.training.metrics import Metric
 from gpunet.training.protocol import Training
 from gpunet.training.range_test import RangeTest
+from gpunet.training.step import ExecutorName
 from gpunet.versions import Versioned
 
 
@@ -34,12 +37,17 @@ class Inspection(Versioned):
     model: Model
     loss: Loss
     optimizer: Optimizer
+    callbacks: list[Callback]
     metrics: dict[str, Metric]
     seed: int
+    executor: ExecutorName
+    precision: Literal["float32", "tf32"]
     ema: float | None
+    accumulate: int
     epoch: int
     _steps: Any
 
+    @answers_habits
     def evaluate(
         self, X: ArrayLike | Iterable[Any], y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> dict[str, float]:
@@ -51,10 +59,11 @@ class Inspection(Versioned):
             check_iterable(X, "evaluate")
         return Evaluation(self.model, self.loss, self.metrics, X, y, sample_weight)()
 
+    @answers_habits
     def find_lr(
-        self,
+        self: Training,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         *,
         batch_size: int = 32,
         sample_weight: ArrayLike | None = None,
@@ -67,7 +76,7 @@ class Inspection(Versioned):
         The trainer stays as it is, and the copy begins with its weights and its optimizer's state.
 
         Args:
-            X: as for `fit`.
+            X: arrays as for `fit`, no iterable of batches.
             y: as for `fit`.
             batch_size: as for `fit`; at most all rows.
             sample_weight: as for `fit`.
@@ -79,8 +88,8 @@ class Inspection(Versioned):
             The rates and their losses, with a suggestion, and a picture: `find_lr(X, y).plot("rates.png")`.
 
         Raises:
-            ArgumentError, DataError, DTypeError, ShapeError: as for `fit`; a range that is none.
-            StateError: several ranks train together.
+            ArgumentError, DataError, DTypeError, ShapeError: as for `fit`; a range that is none; an iterable.
+            StateError: several ranks train together, or the loss is not finite before the first step.
         """
         return range_test.find(self, X, y, sample_weight, batch_size, lowest, highest, steps)
 
@@ -95,6 +104,7 @@ class Inspection(Versioned):
             raise StateError("explain: no step was recorded; train for a step, with an executor other than 'eager'.")
         return max(found, key=lambda explanation: explanation.arena_bytes)
 
+    @answers_habits
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return labels or values for raw host data; see `Model.predict`. With `ema`, by the average of the weights."""
         with self.model.store.averaged():

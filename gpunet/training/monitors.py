@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
 from gpunet.arguments import whole
+from gpunet.attributes import is_own
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError
 from gpunet.formats import read_as
@@ -27,7 +29,8 @@ class Monitor(Callback):
             (`gpunet.training.metrics`); a loss is better when smaller.
 
     Raises:
-        ArgumentError: another `mode`; in `fit`, before the first step, none for a column whose direction is unknown.
+        ArgumentError: another `mode`; in `fit`, before the first step, a column that there will not be, or no `mode`
+            for one whose direction is unknown.
     """
 
     def __init__(self, monitor: str | None = None, min_delta: float = 0.0, mode: Literal["min", "max"] | None = None):
@@ -46,6 +49,8 @@ class Monitor(Callback):
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
         if trainer.epoch == trainer.position == 0:  # a training of its own, whatever the callback saw before
             self.reset()
+        if all(is_own(type(callback).__module__) for callback in trainer.callbacks):  # others may add columns
+            self._column(trainer.columns)  # or raise
         self._greater_is_better = self._direction(trainer) if self.mode is None else self.mode == "max"
 
     def _direction(self, trainer: Training) -> bool:
@@ -60,16 +65,23 @@ class Monitor(Callback):
             )
         return greater
 
+    def _column(self, columns: Collection[str]) -> str:
+        """Return the one of these columns that is followed."""
+        name = self.monitor or ("val_loss" if "val_loss" in columns else "loss")
+        if name not in columns:
+            hint = "; give fit validation data" if name.startswith("val_") and "val_loss" not in columns else ""
+            raise ArgumentError(
+                f"{type(self).__name__}: no column {name!r} to monitor; there are {', '.join(columns)}{hint}."
+            )
+        return name
+
     def reset(self) -> None:
         """Forget what was seen in another training."""
         self.best = math.nan
 
     def improved(self, row: Row) -> bool:
         """Say whether this epoch is the best so far, and note it if so."""
-        name = self.monitor or ("val_loss" if "val_loss" in row else "loss")
-        if name not in row:
-            raise ArgumentError(f"{type(self).__name__}: no column {name!r} to monitor; there are {', '.join(row)}.")
-        value = row[name]
+        value = row[self._column(row)]
         sign = -1 if self._greater_is_better else 1
         better = math.isnan(self.best) or sign * (self.best - value) > self.min_delta
         if better and not math.isnan(value):

@@ -11,10 +11,10 @@ import numpy as np
 
 from gpunet.arguments import shown
 from gpunet.data import check_lengths
-from gpunet.data.checks import check_row_weights, host_array
-from gpunet.data.iterables import is_iterable, parts_of_batch
+from gpunet.data.checks import check_row_weights, host_array, target_array
+from gpunet.data.iterables import is_iterable, numbered
 from gpunet.data.mapped import MappedRows, is_mapped
-from gpunet.errors import ArgumentError, DataError, GpunetError, ShapeError
+from gpunet.errors import ArgumentError, ShapeError, located
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.training.examples import check_examples, row_weights
@@ -52,28 +52,23 @@ def checked_parts(
 
     Raises:
         ArgumentError: row weights for a loss that takes none.
-        DataError: an iterable without batches; else as for `check_examples`.
+        DataError: as for `numbered` of an iterable; else as for `check_examples`.
     """
-    place = None
     for place, parts in _parts(X, y, weight):
         raw_x, raw_y, raw_weight = (*parts, None)[:3]
-        try:
+        with located(place):
             x, target = check_examples(model, loss, raw_x, raw_y, classes)
             if raw_weight is not None:
                 loss.require_weight()
                 raw_weight = check_row_weights(raw_weight, len(x), "weight" if y is None else "sample_weight")
-        except GpunetError as error:
-            raise type(error)(f"{place}{error}") from None
-        yield Part(x, target, host_array(raw_y, "y"), raw_weight)
-    if place is None:
-        raise DataError("the iterable gave no batches; a generator, for one, can be iterated once.")
+        yield Part(x, target, target_array(raw_y), raw_weight)
 
 
 def _parts(X: Any, y: Any, weight: Any) -> Iterator[tuple[str, Sequence[Any]]]:
     """Yield the parts that `checked_parts` checks, each with what errors say of its place."""
     if y is None:
-        for number, batch in enumerate(X, 1):
-            yield f"batch {number}: ", parts_of_batch(batch, f"batch {number}")
+        for number, parts in numbered(X):
+            yield f"batch {number}: ", parts
     elif is_mapped(X, y):
         first = 0
         weights = [] if weight is None else [check_row_weights(weight, len(X), "sample_weight")]
@@ -86,7 +81,7 @@ def _parts(X: Any, y: Any, weight: Any) -> Iterator[tuple[str, Sequence[Any]]]:
 
 def mapped_arrays(X: Any, y: Any) -> list[np.ndarray]:
     """Return both as arrays, memory-mapped ones as they are."""
-    arrays = [a if is_mapped(a) else host_array(a, name) for a, name in ((X, "X"), (y, "y"))]
+    arrays = [X if is_mapped(X) else host_array(X, "X"), y if is_mapped(y) else target_array(y)]
     for a, name in zip(arrays, ("X", "y"), strict=True):
         if not a.ndim:
             raise ShapeError(f"{name} is a single number; give an array with one row for each sample.")
@@ -102,8 +97,8 @@ def check_validation(
     Returns:
         X, y and weights or None; of an iterable, itself and `None`s.
     """
-    is_data = isinstance(validation, tuple | list) and len(validation) in (2, 3)
-    if not is_data and (isinstance(validation, tuple | list) or not is_iterable(validation)):
+    is_data = isinstance(validation, tuple)
+    if len(validation) not in (2, 3) if is_data else not is_iterable(validation):
         raise ArgumentError(
             "fit: validation must be a share of the rows, (X, y) or (X, y, weights), or an iterable of batches of "
             f"these, got {shown(validation)}."
@@ -115,10 +110,8 @@ def check_validation(
         )
     X, y, weight = (*validation, None)[:3] if is_data else (validation, None, None)
     parts = checked_parts(model, loss, X, y, weight, classes=classes)
-    try:
+    with located("validation: "):
         deque(parts if is_data else itertools.islice(parts, 1), maxlen=0)
         if is_data:
             row_weights(model, loss, weight, len(y))
-    except GpunetError as error:
-        raise type(error)(f"validation: {error}") from None
     return X, y, weight

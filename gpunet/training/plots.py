@@ -68,8 +68,8 @@ def _draw_legend(picture: Figure, panels: Sequence[Any]) -> None:
         text.set_parse_math(False)
 
 
-def rates_figure(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float) -> Figure:
-    """Return a picture of a range test: the losses over the rates, smoothed and not, and the suggested rate.
+def rates_figure(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float | None) -> Figure:
+    """Return a picture of a range test: the losses over the rates, smoothed and not, and the suggested rate, if any.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
@@ -78,7 +78,8 @@ def rates_figure(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, su
     axes = picture.add_subplot()
     axes.plot(rates, losses, color="lightgray", label="loss of a batch")
     axes.plot(rates, smoothed, label="smoothed")
-    axes.axvline(suggestion, color="C1", linestyle="--", label=f"suggestion: {suggestion:.2g}")
+    if suggestion is not None:
+        axes.axvline(suggestion, color="C1", linestyle="--", label=f"suggestion: {suggestion:.2g}")
     low, high = smoothed.min(), smoothed.max()
     margin = 0.1 * (high - low) or 1
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low - margin, high + margin))

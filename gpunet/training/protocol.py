@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gpunet.device import Array
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -32,6 +33,7 @@ class Training(Protocol):
         epoch: epochs done.
         position: rows done of an unfinished epoch.
         rows: rows of the data last trained on.
+        columns: names of the history's columns in the last `fit`.
         running: the sums of the metrics of the unfinished epoch.
         ranks: who trains.
         version: another number once a setting has changed (`gpunet.versions`).
@@ -51,12 +53,16 @@ class Training(Protocol):
     epoch: int
     position: int
     rows: int
+    columns: tuple[str, ...]
     running: Any
     ranks: Any
     version: int
 
     def attach(self) -> None:
         """Attach the model to the optimizer, unless that was done."""
+
+    def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
+        """Run one training step on one batch; return its loss, an array of shape () on the device."""
 
     def order(self, rows: int, shuffle: bool) -> np.ndarray:
         """Return the order of the rows in the epoch that begins or continues, (rows,)."""

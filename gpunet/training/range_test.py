@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,17 +15,24 @@ from numpy.typing import ArrayLike
 from gpunet import random
 from gpunet.arguments import real, whole
 from gpunet.device import to_host
-from gpunet.errors import StateError
+from gpunet.errors import ArgumentError, StateError
 from gpunet.schedules import Schedule
 from gpunet.training.batch_sizes import check_batches
 from gpunet.training.given import check_training
 from gpunet.training.plots import rates_figure
+from gpunet.training.protocol import Training
 
 SMOOTHING = 0.9
 """What the smoothed loss keeps of itself at a step."""
 
+LEAST_SPREAD = 1e-3
+"""Of the losses of batches, in units of their mean: where all are alike, a smaller change counts as rounding."""
+
 DIVERGED = 3.0
-"""How far above its least value, in units of that, the smoothed loss ends the test."""
+"""How many times this spread the smoothed loss must rise above the mean to end the test."""
+
+IMPROVED = 0.1
+"""How many times this spread it must fall below the mean to be lower than without training."""
 
 
 class RangeTest(NamedTuple):
@@ -34,29 +41,51 @@ class RangeTest(NamedTuple):
     Attributes:
         rates: (steps,) the learning rates.
         losses: (steps,) the loss of each step's batch before the update with that rate.
-        smoothed: (steps,) their moving average, without bias to the first.
+        smoothed: (steps,) the moving average of what training has changed in the loss of each batch, plus `initial`.
+        initial: the mean loss of the batches without training.
+        spread: their standard deviation, at least 0.1 % of the mean.
     """
 
     rates: np.ndarray
     losses: np.ndarray
     smoothed: np.ndarray
+    initial: float
+    spread: float
+
+    @property
+    def improved(self) -> bool:
+        """Whether a rate lowered the smoothed loss."""
+        return bool(self.initial - self.smoothed.min() > IMPROVED * self.spread)
 
     @property
     def suggestion(self) -> float:
-        """A tenth of the rate at which the smoothed loss was least: where it still falls fast, far from diverging."""
-        return float(self.rates[self.smoothed.argmin()]) / 10
+        """A tenth of the rate at which the smoothed loss was least, and no less than the first rate.
+
+        The loss still falls fast there, and is far from diverging.
+
+        Raises:
+            StateError: no rate lowered the loss.
+        """
+        if not self.improved:
+            raise StateError(
+                f"find_lr: no rate lowered the loss: it is {self.initial:.4g} ± {self.spread:.2g} without training, "
+                f"and {self.smoothed.min():.4g} at best. Test more steps or other rates."
+            )
+        return float(max(self.rates[self.smoothed.argmin()] / 10, self.rates[0]))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Write a PNG picture: the loss over the rate, and the suggestion.
+        """Write a PNG picture: the loss over the rate, and the suggestion, if there is one.
 
         Raises:
             MissingPackageError: matplotlib is not installed.
         """
-        rates_figure(self.rates, self.losses, self.smoothed, self.suggestion).savefig(path, format="png")
+        suggestion = self.suggestion if self.improved else None
+        rates_figure(self.rates, self.losses, self.smoothed, suggestion).savefig(path, format="png")
 
     def __repr__(self) -> str:
         ends = f"from {self.rates[0]:.3g} to {self.rates[-1]:.3g}"
-        return f"<RangeTest: {len(self.rates)} rates {ends}; suggestion: {self.suggestion:.2g}>"
+        result = f"suggestion: {self.suggestion:.2g}" if self.improved else "none lowered the loss"
+        return f"<RangeTest: {len(self.rates)} rates {ends}; {result}>"
 
 
 @dataclass
@@ -83,9 +112,9 @@ class _Rising(Schedule):
 
 
 def find(
-    trainer: Any,
+    trainer: Training,
     X: ArrayLike,
-    y: ArrayLike,
+    y: ArrayLike | None,
     sample_weight: ArrayLike | None,
     batch_size: int,
     lowest: float,
@@ -97,40 +126,67 @@ def find(
     highest, steps = real("find_lr: highest", highest, lowest), whole("find_lr: steps", steps, 2)
     if trainer.ranks.size > 1:
         raise StateError("find_lr is for one process; call it in a trainer without distributed.")
+    if y is None:
+        raise ArgumentError("find_lr: y is missing; it takes arrays, such as the rows of some batches of an iterable.")
     twin = _twin(trainer)
+    base = twin.optimizer.schedule.base_lr
+    if not base > 0 and any("lr" in own for own in twin.optimizer.groups.values()):
+        raise ArgumentError("find_lr: the rates of groups keep their ratio to the optimizer's lr; set one above 0.")
     arrays, _, classes = check_training(
         twin.model, twin.loss, X, y, validation=None, sample_weight=sample_weight, seed=trainer.seed
     )
     x, target, *weights = arrays
     batch_size = min(whole("find_lr: batch_size", batch_size), len(x))
     check_batches(twin, x.shape, batch_size, drop_last=True)
+    still = _twin(trainer)
     if trainer.epoch == trainer.position == 0:
-        twin.loss.begin(target, weights[0] if weights else None, classes, twin.model.output_shape(x.shape[1:]))
-    base = twin.optimizer.schedule.base_lr
+        for copied in (still, twin):
+            outputs = twin.model.output_shape(x.shape[1:])
+            copied.loss.begin(target, weights[0] if weights else None, classes, outputs)
+    still.optimizer.lr = 0.0
     twin.optimizer.schedule = _Rising(base, lowest, highest, steps, twin.optimizer.steps)
-    return _run(twin, arrays, min(batch_size * twin.accumulate, len(x)), steps)
+    count = min(batch_size * twin.accumulate, len(x))
+    before = np.array([loss for _, loss in _losses(still, arrays, count, steps)])
+    if not np.isfinite(before).all():
+        raise StateError(
+            "find_lr: the loss is not finite before the first step, so that no rate can be tested. Standardise targets "
+            "and features (model.target_scaler, model.input_scaler); begin with weights that are finite."
+        )
+    return _run(twin, arrays, count, before)
 
 
-def _run(twin: Any, arrays: Sequence[np.ndarray], count: int, steps: int) -> RangeTest:
-    """Train the copy on batches of `count` rows, until its loss diverges or so many steps are done."""
+def _run(twin: Training, arrays: Sequence[np.ndarray], count: int, before: np.ndarray) -> RangeTest:
+    """Train the copy on batches of `count` rows, until its loss diverges or all steps are done.
+
+    Args:
+        twin: the copy.
+        arrays: features, targets and, if there are any, row weights.
+        count: rows of a batch.
+        before: (steps,) the loss of each step's batch without training.
+    """
+    initial = float(before.mean())
+    spread = max(float(before.std()), LEAST_SPREAD * abs(initial))
     rates: list[float] = []
     losses: list[float] = []
-    smoothed: list[float] = []
-    mean = 0.0
-    for batch in _batches(len(arrays[0]), count, steps, twin.seed):
-        x, *rest = (a[batch] for a in arrays)
-        rate = twin.optimizer.lr
-        with np.errstate(over="ignore", invalid="ignore"):
-            loss = float(to_host(twin.step(twin.model.convert(x), *rest)))
+    changes = [0.0]
+    for (rate, loss), untrained in zip(_losses(twin, arrays, count, len(before)), before, strict=True):
         if not math.isfinite(loss):
             break
         rates.append(rate)
         losses.append(loss)
-        mean += (1 - SMOOTHING) * (loss - mean)
-        smoothed.append(mean / (1 - SMOOTHING ** len(losses)))
-        if smoothed[-1] > min(smoothed) + DIVERGED * abs(min(smoothed)):
+        changes.append(SMOOTHING * changes[-1] + (1 - SMOOTHING) * (loss - untrained))
+        if changes[-1] > max(DIVERGED * spread, -min(changes)):
             break
-    return RangeTest(*map(np.array, (rates, losses, smoothed)))
+    return RangeTest(np.array(rates), np.array(losses), initial + np.array(changes[1:]), initial, spread)
+
+
+def _losses(twin: Training, arrays: Sequence[np.ndarray], count: int, steps: int) -> Iterator[tuple[float, float]]:
+    """Train on batches of `count` rows; yield the rate and the loss of each step."""
+    for batch in _batches(len(arrays[0]), count, steps, twin.seed):
+        x, *rest = (a[batch] for a in arrays)
+        rate = twin.optimizer.lr
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield rate, float(to_host(twin.step(twin.model.convert(x), *rest)))
 
 
 def _batches(rows: int, count: int, steps: int, seed: int) -> Iterator[np.ndarray]:
@@ -142,14 +198,15 @@ def _batches(rows: int, count: int, steps: int, seed: int) -> Iterator[np.ndarra
         yield order[place * count : (place + 1) * count]
 
 
-def _twin(trainer: Any) -> Any:
+def _twin(trainer: Training) -> Training:
     """Return a trainer with a copy of all that steps change in another one."""
     same = {name: getattr(trainer, name) for name in ("seed", "executor", "precision", "accumulate")}
     model, loss, optimizer = map(copy.deepcopy, (trainer.model, trainer.loss, trainer.optimizer))
-    twin = type(trainer)(model, loss=loss, optimizer=optimizer, **same)
+    make: Callable[..., Training] = type(trainer)
+    twin = make(model, loss=loss, optimizer=optimizer, **same)
     twin.attach()
     if trainer.optimizer.serves(trainer.model):
         twin.optimizer.steps = trainer.optimizer.steps
-        for name, slot in model.store.slots.items():
+        for name, slot in twin.model.store.slots.items():
             slot[...] = trainer.model.store.slots[name]
     return twin

@@ -53,6 +53,11 @@ class RunningMeans:
         self.totals: Array = np.zeros(2)  # one array for all epochs, as a recorded step names it
         self._rows = self._answers = 0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the means."""
+        return ("loss", "accuracy") if self._judges else ("loss",)
+
     def to(self, device: Device) -> None:
         """Keep the sums on `device` from here on."""
         if device is not self._device:
@@ -109,8 +114,7 @@ class RunningMeans:
 
     def _means(self, sums: Sequence[float]) -> dict[str, float]:
         loss, right, rows, answers = map(float, sums)
-        means = {"loss": loss / rows}
-        return {**means, "accuracy": right / answers} if self._judges else means
+        return dict(zip(self.names, (loss / rows, right / max(answers, 1)), strict=False))
 
     def state(self, total: Total = list) -> RunningState:
         """Return the sums, as JSON; within an epoch all who share the batches call this."""

@@ -1,112 +1,146 @@
-"""The checks of a Trainer's settings."""
+"""The checks of a Trainer's settings, in its constructor and where one is set later."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
 from gpunet.arguments import listed, real, shown, whole
 from gpunet.errors import ArgumentError
 from gpunet.layers.batch_norm import BatchNorm
-from gpunet.losses import LOSSES_BY_NAME, Loss
+from gpunet.losses import LOSSES_BY_NAME, Loss, Task
 from gpunet.models import Model
 from gpunet.optimizers import OPTIMIZERS, Optimizer
 from gpunet.training.callbacks import Callback
-from gpunet.training.metrics import what_it_takes
+from gpunet.training.metrics import Metric, what_it_takes
+from gpunet.training.protocol import Training
 from gpunet.training.step import EXECUTORS
 from gpunet.versions import parts
-
-PRECISIONS = ("float32", "tf32")
 
 SETTINGS = {"model", "loss", "optimizer", "seed", "executor", "precision", "ranks", "ema", "accumulate"}
 """Attributes of a Trainer that its steps are made of."""
 
+PRECISIONS = ("float32", "tf32")
 
 OPTIMIZERS_BY_NAME = {name.lower(): kind for name, kind in OPTIMIZERS.items()}
 
 T = TypeVar("T")
 
 
-def as_loss(loss: Loss | str) -> Loss:
-    """Return the loss of a name, with its defaults, in lower or upper case; all else as it is.
+def as_loss(loss: Any) -> Loss:
+    """Return a loss, or that of a name, with its defaults, in lower or upper case.
 
     Raises:
-        ArgumentError: an unknown name; the message lists those there are.
+        ArgumentError: neither, or an unknown name; the message lists those there are.
     """
-    return _named("loss", loss, LOSSES_BY_NAME)
+    checked = _named("loss", loss, Loss, LOSSES_BY_NAME)
+    task = getattr(checked, "task", None)
+    if task not in get_args(Task):
+        raise ArgumentError(
+            f"Trainer: {type(checked).__name__} needs an attribute `task`, what a model trained with it does: "
+            f"{listed(get_args(Task))}, got {task!r}."
+        )
+    return checked
 
 
-def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
-    """Return the optimizer of a name, as `as_loss` does."""
-    return _named("optimizer", optimizer, OPTIMIZERS_BY_NAME)
+def as_optimizer(optimizer: Any) -> Optimizer:
+    """Return an optimizer, or that of a name, as `as_loss` does."""
+    return _named("optimizer", optimizer, Optimizer, OPTIMIZERS_BY_NAME)
 
 
-def _named(what: str, given: T | str, kinds: Mapping[str, type[T]]) -> T:
-    if not isinstance(given, str):
-        return given
-    if given.lower() not in kinds:
-        raise ArgumentError(f"Trainer: {what} must be {listed(kinds)}, or an object of its class, got {given!r}.")
-    return kinds[given.lower()]()
+def _named(what: str, given: Any, kind: type[T], names: Mapping[str, type[T]]) -> T:
+    if isinstance(given, str) and given.lower() in names:
+        return names[given.lower()]()
+    if isinstance(given, str):
+        raise ArgumentError(f"Trainer: {what} must be {listed(names)}, or an object of its class, got {given!r}.")
+    return _of_kind(what, given, kind)
 
 
-def check_settings(
-    model: Any,
-    loss: Any,
-    optimizer: Any,
-    callbacks: Any,
-    metrics: Any,
-    seed: Any,
-    executor: Any,
-    precision: Any,
-    ema: Any,
-    accumulate: Any,
-) -> None:
-    """Refuse settings that make no sense; their documentation is at `Trainer`.
+def _of_kind(what: str, given: Any, kind: type[T]) -> T:
+    if isinstance(given, type) and issubclass(given, kind):
+        raise ArgumentError(f"Trainer: {what} takes an object, not its class: write {given.__name__}(...).")
+    if not isinstance(given, kind):
+        raise ArgumentError(f"Trainer: {what} takes a `{kind.__name__}`, got {shown(given)}.")
+    return given
 
-    Raises:
-        ArgumentError: names the setting, what was given and what it takes.
-    """
-    for name, value, choices in (("executor", executor, EXECUTORS), ("precision", precision, PRECISIONS)):
-        if value not in choices:
-            raise ArgumentError(f"Trainer: {name} must be {listed(choices)}, got {shown(value)}.")
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise ArgumentError(f"Trainer: seed must be a whole number from 0 to 2**64 - 1, got {seed!r}.")
-    if isinstance(callbacks, Callback):
+
+def _model(model: Any) -> Model:
+    return _of_kind("model", model, Model)
+
+
+def _callbacks(callbacks: Any) -> list[Callback]:
+    """Return callbacks in the order of their calls."""
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
         raise ArgumentError("Trainer: callbacks takes a sequence of them, such as [gn.ProgressBar()].")
-    functions = (metrics or {}).values() if isinstance(metrics, Mapping | None) else [metrics]
+    return sorted((_of_kind("callbacks", one, Callback) for one in callbacks), key=lambda callback: callback.order)
+
+
+def _metrics(metrics: Any) -> dict[str, Metric]:
+    functions = metrics.values() if isinstance(metrics, Mapping) else [metrics]
     if not all(callable(function) and not isinstance(function, Loss) for function in functions):
         raise ArgumentError(
             "Trainer: metrics takes functions (target, prediction) by name, as in "
             f"{{'accuracy': gn.metrics.accuracy}}, got {shown(metrics)}."
         )
-    for metric in (metrics or {}).values():
+    for metric in functions:
         what_it_takes(metric)  # or raise
-    for name, value, kind in (
-        ("model", model, Model),
-        ("loss", loss, Loss),
-        ("optimizer", optimizer, Optimizer),
-        *(("callbacks", callback, Callback) for callback in callbacks),
-    ):
-        if not isinstance(value, kind):
-            raise ArgumentError(f"Trainer: {name} takes a `{kind.__name__}`, got {shown(value)}.")
-    if ema is not None:
-        real("Trainer: ema", ema, 0, 1, closed="left")
-        if optimizer.has_own_step:
-            raise ArgumentError(f"Trainer: ema follows gpunet's update, and {optimizer!r} has a `step` of its own.")
-    check_accumulate(model, accumulate)
+    return dict(metrics)
 
 
-def check_accumulate(model: Model, accumulate: Any) -> None:
-    """Refuse to sum the gradients of batches over whose rows a layer normalises.
+def _seed(seed: Any) -> int:
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise ArgumentError(f"Trainer: seed must be a whole number from 0 to 2**64 - 1, got {seed!r}.")
+    return int(seed)
+
+
+def _one_of(name: str, choices: Iterable[str]) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if value not in choices:
+            raise ArgumentError(f"Trainer: {name} must be {listed(choices)}, got {shown(value)}.")
+        return value
+
+    return check
+
+
+def _ema(decay: Any) -> float | None:
+    return None if decay is None else real("Trainer: ema", decay, 0, 1, closed="left")
+
+
+def _accumulate(batches: Any) -> int:
+    return whole("Trainer: accumulate", batches)
+
+
+CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "model": _model,
+    "loss": as_loss,
+    "optimizer": as_optimizer,
+    "callbacks": _callbacks,
+    "metrics": _metrics,
+    "seed": _seed,
+    "executor": _one_of("executor", EXECUTORS),
+    "precision": _one_of("precision", PRECISIONS),
+    "ema": _ema,
+    "accumulate": _accumulate,
+}
+"""What a Trainer makes of a value that one of its attributes is set to, or an `ArgumentError`."""
+
+
+def check_together(training: Training) -> None:
+    """Refuse settings that do not go together: a step of the optimizer's own with an average, batches that a layer
+    normalises over one by one.
 
     Raises:
-        ArgumentError: there is one; or `accumulate` is no number of batches.
+        ArgumentError: there are such.
     """
-    for part in parts(model) if whole("Trainer: accumulate", accumulate) > 1 else ():
+    if training.ema is not None and training.optimizer.has_own_step:
+        raise ArgumentError(
+            f"Trainer: ema follows gpunet's update, and {training.optimizer!r} has a `step` of its own."
+        )
+    for part in parts(training.model) if training.accumulate > 1 else ():
         if isinstance(part, BatchNorm) and part.uses_batch:
             raise ArgumentError(
-                f"Trainer: with accumulate={accumulate} {part!r} would normalise over each of the batches alone, not "
-                "over the rows of an update; use LayerNorm, a larger batch_size, or freeze it."
+                f"Trainer: with accumulate={training.accumulate} {part!r} would normalise over each of the batches "
+                "alone, not over the rows of an update; use LayerNorm, a larger batch_size, or freeze it."
             )

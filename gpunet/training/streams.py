@@ -4,50 +4,50 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunet.data.checks import as_dtype, check_row_weights
-from gpunet.data.iterables import length, parts_of_batch
-from gpunet.data.mapped import MappedRows
-from gpunet.errors import DataError, GpunetError
-from gpunet.losses import Loss
-from gpunet.models import Model
-from gpunet.training.batch_sizes import end_of_epoch
+from gpunet.data.iterables import length, numbered
+from gpunet.errors import DataError, located
+from gpunet.training.batch_sizes import check_batches, end_of_epoch, first_row
 from gpunet.training.examples import check_examples
-
-Order = Callable[[], np.ndarray]
-"""Returns the order of the rows in the epoch that begins or continues, (rows,)."""
+from gpunet.training.given import Asked, MappedExamples
+from gpunet.training.protocol import Training
 
 
 class Stream(ABC):
     """The batches of an epoch as the layers and the loss take them.
 
     Args:
-        model: what the data is for.
-        loss: likewise.
+        training: what they are for; it says how many raw batches are one.
         classes: the names that text labels are looked up in.
-        accumulate: how many raw batches are one.
 
     Attributes:
+        classes: as given.
         rows: rows of an epoch; 0: not known before it has ended.
+        position: rows done of the epoch that begins.
+        counted: all targets and, if there are any, row weights, where the loss counts them.
     """
 
-    rows = 0
+    rows = position = 0
+    counted: Sequence[np.ndarray] = ()
 
-    def __init__(self, model: Model, loss: Loss, classes: tuple[str, ...] | None, accumulate: int):
-        self._model, self._loss, self._classes, self._accumulate = model, loss, classes, accumulate
+    def __init__(self, training: Training, classes: tuple[str, ...] | None):
+        self._model, self._loss, self._accumulate = training.model, training.loss, training.accumulate
+        self.classes = classes
         self._kinds: list[Any] | None = None
         self._begun: Iterator[list[np.ndarray]] | None = None
 
-    def begin(self, position: int) -> list[np.ndarray]:
-        """Load and check the first batch of an epoch, of which so many rows are done; return its arrays.
+    def begin(self) -> list[np.ndarray]:
+        """Load and check the first batch of the epoch that begins; return its arrays.
 
         They are none where all rows are done. Errors are those of `batches`.
         """
-        batches = self.batches(position)
+        batches = self.batches(self.position)
         first = list(itertools.islice(batches, 1))
         self._begun = itertools.chain(first, batches)
         return first[0] if first else []
@@ -83,14 +83,13 @@ class Stream(ABC):
 
     def _checked(self, position: int) -> Iterator[list[np.ndarray]]:
         for number, parts in self.raw(position):
-            try:
-                yield self._arrays(*parts)
-            except GpunetError as error:
-                raise type(error)(f"batch {number}: {error}") from None
+            with located(f"batch {number}: "):
+                arrays = self._arrays(*parts)
+            yield arrays
 
     def _arrays(self, X: Any, y: Any, weight: Any = None) -> list[np.ndarray]:
         """Return a batch as arrays."""
-        arrays = list(check_examples(self._model, self._loss, X, y, self._classes))
+        arrays = list(check_examples(self._model, self._loss, X, y, self.classes))
         if weight is not None:
             self._loss.require_weight()
             weight = check_row_weights(weight, len(arrays[0]))
@@ -110,12 +109,11 @@ class Stream(ABC):
 
 
 class IterableStream(Stream):
-    """An iterable of batches (X, y) or (X, y, weight), iterated once an epoch; other arguments as for `Stream`."""
+    """An iterable of batches (X, y) or (X, y, weight), iterated once an epoch."""
 
-    def __init__(
-        self, model: Model, loss: Loss, classes: tuple[str, ...] | None, accumulate: int, source: Iterable[Any]
-    ):
-        super().__init__(model, loss, classes, accumulate)
+    def __init__(self, training: Training, source: Iterable[Any]):
+        super().__init__(training, training.model.classes)
+        self.position = first_row(training, None)
         self._source, self._length = source, length(source)
 
     def total(self, position: int, count: int, epochs: int) -> int:
@@ -123,51 +121,25 @@ class IterableStream(Stream):
         return max(count * batches // max(min(batches, self._accumulate), 1) * epochs - position, 0)
 
     def raw(self, position: int) -> Iterator[tuple[int, Sequence[Any]]]:
-        number = done = 0
-        for number, batch in _numbered(self._source):
-            parts = parts_of_batch(batch, f"batch {number}")
+        done = 0
+        for number, parts in numbered(self._source):
             if done < position:
                 done += len(parts[0])
             else:
                 _check_position(done, position)
                 yield number, parts
-        if number < (self._length or 1):
-            of = f" of {self._length}" if self._length else ""
-            raise DataError(
-                f"the iterable ended after {number}{of} batches. Each epoch iterates it anew, which a generator and "
-                "other iterators do not serve; give a list, a DataLoader, or an object whose __iter__ begins anew."
-            )
         _check_position(done, position)
 
 
 class MappedStream(Stream):
-    """Memory-mapped rows in batches.
+    """Memory-mapped rows in batches, as `Trainer.fit` was asked for."""
 
-    Args:
-        model: as for `Stream`.
-        loss: likewise.
-        classes: likewise.
-        accumulate: likewise.
-        data: raw features and targets, and ready row weights, if there are any.
-        order: the order of the rows in each epoch.
-        batch_size: rows of a batch.
-        drop_last: whether an epoch ends before a last batch that is smaller.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        loss: Loss,
-        classes: tuple[str, ...] | None,
-        accumulate: int,
-        data: MappedRows,
-        order: Order,
-        batch_size: int,
-        drop_last: bool,
-    ):
-        super().__init__(model, loss, classes, accumulate)
-        self.rows = data.shape[0]
-        self._data, self._order, self._batch_size, self._drop_last = data, order, batch_size, drop_last
+    def __init__(self, training: Training, examples: MappedExamples, asked: Asked):
+        super().__init__(training, examples.classes)
+        self._data, self._batch_size, self._drop_last = examples.rows, asked.batch_size, asked.drop_last
+        self.counted, shape = examples.counted, examples.rows.shape
+        self.rows, self.position = shape[0], check_batches(training, shape, asked.batch_size, asked.drop_last)
+        self._order = partial(training.order, self.rows, asked.shuffle)
 
     def _end(self, position: int) -> int:
         return end_of_epoch(self.rows, position, self._batch_size, self._drop_last)
@@ -179,17 +151,6 @@ class MappedStream(Stream):
         order = self._order()[: self._end(position)]
         for number, start in enumerate(range(position, len(order), self._batch_size), 1):
             yield number, self._data.take(order[start : start + self._batch_size])
-
-
-def _numbered(source: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield the batches with their numbers, from 1 on; an error of the source says where it came."""
-    number = 0
-    try:
-        for number, batch in enumerate(source, 1):
-            yield number, batch
-    except Exception as error:
-        error.add_note(f"raised by the iterable after batch {number}; the steps on the batches before are done")
-        raise
 
 
 def _check_position(done: int, position: int) -> None:

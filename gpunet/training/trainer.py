@@ -15,6 +15,7 @@ from gpunet.arguments import whole
 from gpunet.attributes import Strict
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, StateError
+from gpunet.habits import answers_habits
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -24,12 +25,13 @@ from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import default_metrics
-from gpunet.training.feeds import Asked, feed_for
+from gpunet.training.feeds import feed_for
+from gpunet.training.given import Asked
 from gpunet.training.history import History
 from gpunet.training.inspection import Inspection
 from gpunet.training.metrics import Metric
 from gpunet.training.running import RunningMeans
-from gpunet.training.settings import SETTINGS, as_loss, as_optimizer, check_accumulate, check_settings
+from gpunet.training.settings import CHECKS, SETTINGS, check_together
 from gpunet.training.step import ExecutorName, StepCache
 
 
@@ -59,10 +61,10 @@ class Trainer(Inspection):
             applied, as its gradient is not finite, changes nothing. Buffers, such as running statistics, are not
             averaged. Validation, `evaluate` and `predict` go by the average, so the best epoch is its best; `model`
             keeps the weights with which training continues, and `ema_model` returns a model with the average.
-        accumulate: how many consecutive batches make a step: their gradients are summed, weighted by what their rows
-            add to the mean, so that the step is that of one batch of all their rows, and takes the memory of one of
-            them. `optimizer.steps` and schedules count such steps; dropout has the masks of the large batch; the last
-            step of an epoch may have fewer rows. For one process, and without batch norm.
+        accumulate: how many consecutive batches make a step. The step is that of one batch of all their rows, in the
+            memory that one of the batches takes: their gradients are summed, each weighted by its share of the rows.
+            Dropout has the masks of the large batch. `optimizer.steps` and schedules count such steps. The last step
+            of an epoch may have fewer rows. It works in one process, and without batch norm.
         distributed: "mpi": the ranks that `mpiexec -n` started train together, each on its rows of every batch, with
             the results of one process; needs mpi4py. Each makes the same model and trainer and calls `fit` with the
             same data. Rank 0 alone validates and calls the callbacks that write. A rank that fails ends all; Ctrl-C
@@ -73,6 +75,7 @@ class Trainer(Inspection):
         epoch: epochs done.
         position: rows done of an epoch that was interrupted.
         rows: rows of an epoch of the data last trained on; 0 where an iterable has not shown them yet.
+        columns: names of the history's columns in the last `fit`.
         ranks: who trains: this process alone, or with others.
     """
 
@@ -91,26 +94,36 @@ class Trainer(Inspection):
         accumulate: int = 1,
         distributed: Literal["mpi"] | None = None,
     ):
-        self.model = model
-        self.loss = as_loss("cross_entropy" if loss is None else loss)
-        optimizer = as_optimizer("adam" if optimizer is None else optimizer)
-        check_settings(model, self.loss, optimizer, callbacks, metrics, seed, executor, precision, ema, accumulate)
-        self.optimizer = optimizer
         self.ranks = Ranks.join(distributed)
-        own = (callback for callback in callbacks if self.ranks.main or callback.on_every_rank)
-        self.callbacks = sorted(own, key=lambda callback: callback.order)
-        self.metrics = dict(default_metrics(self.loss) if metrics is None else metrics)
-        self.seed = int(seed)
+        given = {
+            "model": model,
+            "loss": "cross_entropy" if loss is None else loss,
+            "optimizer": "adam" if optimizer is None else optimizer,
+            "metrics": metrics,
+            "callbacks": callbacks,
+            "seed": seed,
+            "executor": executor,
+            "precision": precision,
+            "ema": ema,
+            "accumulate": accumulate,
+        }
+        for name, value in given.items():
+            setattr(self, name, value)  # which checks it
+        check_together(self)
         self.history = History()
         self.epoch = self.position = self.rows = 0
+        self.columns: tuple[str, ...] = ()
         self.running = RunningMeans(self.loss.task)
-        self.executor = executor
-        self.precision = precision
-        self.ema, self.accumulate = ema, accumulate
         self._steps = StepCache(self)
         self._attached = False
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "metrics" and value is None:
+            value = default_metrics(self.loss)
+        if name in CHECKS:
+            value = CHECKS[name](value)
+        if name == "callbacks":
+            value = [callback for callback in value if self.ranks.main or callback.on_every_rank]
         if name in SETTINGS:
             super().__setattr__(name, value)
         else:
@@ -132,10 +145,11 @@ class Trainer(Inspection):
             self._attached = True
         elif not self.optimizer.serves(self.model):
             raise StateError("the model or the optimizer is in another training now; make a new Trainer to continue.")
-        check_accumulate(self.model, self.accumulate)
+        check_together(self)
         if self.model.store.decay != self.ema:
             self.model.store.keep_average(self.ema)
 
+    @answers_habits
     def fit(
         self,
         X: ArrayLike | Iterable[Any],
@@ -168,9 +182,10 @@ class Trainer(Inspection):
             epochs: number of epochs, >= 1.
             batch_size: rows of a batch, >= 1; at most all rows. `accumulate` batches make a step.
             drop_last: whether an epoch leaves out the rows that do not fill a last batch.
-            validation: a share of the rows to hold out (stratified for class labels), with their weights; or data
-                (X, y) or (X, y, weights), or an iterable of batches of these, whose outputs and targets are in memory
-                at a time. The loss is weighted by them; in the metrics each row counts as one.
+            validation: a share of the rows to hold out, which have their `sample_weight`; class labels are divided
+                class by class. Or data, a tuple (X, y) or (X, y, weights). Or an iterable of batches, each (X, y) or
+                (X, y, weights), such as a list; all its outputs and targets are in memory at a time. Weights count in
+                the loss, not in the metrics.
             shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
             sample_weight: (rows,) weights >= 0 of the rows in the loss.
 

@@ -3,10 +3,10 @@
 
 #include "common.h"
 
-// The row of a category in its table: 0 for one that is unknown, NaN too, else the nearest whole number plus 1.
+// The row of a category in its table: 0 for one that is unknown, also NaN and a fraction, else its number plus 1.
 DEVICE Int row_of_category(T category, Int entries) {
-    const double k = __builtin_rint(category);
-    return k >= 0 && k < static_cast<double>(entries - 1) ? static_cast<Int>(k) + 1 : 0;
+    const double k = category;
+    return k >= 0 && k < static_cast<double>(entries - 1) && k == __builtin_rint(k) ? static_cast<Int>(k) + 1 : 0;
 }
 
 // FLOPs: 0

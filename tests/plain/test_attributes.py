@@ -33,6 +33,9 @@ MISTAKES = [
     (lambda: gn.EarlyStopping(), "patienc", "did you mean 'patience'?"),
     (lambda: gn.Checkpoint("run"), "evry", "did you mean 'every'?"),
     (lambda: gn.History(), "epoch", "did you mean 'epochs'?"),
+    (lambda: gn.Tape(), "sed", "did you mean 'seed'?"),
+    (lambda: gn.get_device("cpu"), "nmae", "did you mean 'name'?"),
+    (lambda: gn.Linear(5, 3).params, "weigth", "Views has no attribute 'weigth'; it has none."),
 ]
 
 
@@ -125,6 +128,7 @@ def test_a_user_s_code_that_gpunet_calls_is_held_to_it_too():
 def test_a_training_looks_for_no_caller(executor, monkeypatch):
     trainer = gn.Trainer(gn.MLP([5, 8, 3]), executor=executor)
     trainer.fit(X, Y, epochs=2, batch_size=10)
+    trainer.step(X[:10], Y[:10])
     looks = []
     monkeypatch.setattr("gpunet.attributes._set_by_own_code", lambda: looks.append(1) or True)
     trainer.fit(X, Y, epochs=2, batch_size=10)

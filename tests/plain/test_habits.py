@@ -1,6 +1,7 @@
 """What users of PyTorch and Keras type by habit works, or is refused with how it is done here."""
 
 import copy
+import inspect
 import pickle
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.testing import assert_array_equal
 from problems import classification, net, regression
 
 import gpunet as gn
-from gpunet.errors import ArgumentError, DTypeError, StateError, UnknownAttributeError
-from gpunet.habits import HABITS
+from gpunet.errors import ArgumentError, DTypeError, StateError, UnknownArgumentError, UnknownAttributeError
+from gpunet.habits import ARGUMENTS, HABITS, habit
 from gpunet.losses import LOSSES, LOSSES_BY_NAME
 from gpunet.optimizers import OPTIMIZERS
 from gpunet.training.settings import OPTIMIZERS_BY_NAME
@@ -37,6 +38,15 @@ def test_a_call_takes_the_model_s_dtype_as_forward_does():
         net()(X.astype(np.float64))
 
 
+@pytest.mark.parametrize("given", [X.tolist(), 3.0, None, (X, X)], ids=lambda given: type(given).__name__)
+@pytest.mark.parametrize("part", ["model", "layer"])
+def test_a_call_with_anything_but_an_array_is_refused_with_what_takes_it(part, given):
+    made = PARTS[part]()
+    said = f"{type(made).__name__} takes an array of its device, got a {type(given).__name__}: make one by"
+    with pytest.raises(DTypeError, match=said):
+        made(given)
+
+
 @pytest.mark.parametrize("name", sorted(HABITS))
 @pytest.mark.parametrize("part", PARTS)
 def test_a_name_of_another_framework_says_how_it_is_done_here(part, name):
@@ -46,8 +56,54 @@ def test_a_name_of_another_framework_says_how_it_is_done_here(part, name):
     assert not hasattr(made, name)
     with pytest.raises(UnknownAttributeError, match=f"{type(made).__name__} has no attribute '{name}': ") as caught:
         getattr(made, name)
-    assert HABITS[name] in str(caught.value)
+    assert habit(type(made), name) in str(caught.value)
     assert isinstance(caught.value, AttributeError)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "said"),
+    [
+        ("trainer", "train", r"trainer.fit\(X, y\) trains"),
+        ("trainer", "eval", "trainer.evaluate"),
+        ("trainer", "state_dict", r"trainer.save\(path\)"),
+        ("optimizer", "state_dict", r"optimizer.state\(\)"),
+        ("model", "fit", r"gn.Trainer\(model\).fit\(X, y\) trains a classifier"),
+    ],
+)
+def test_the_answer_is_that_for_the_class(part, name, said):
+    with pytest.raises(UnknownAttributeError, match=f"has no attribute '{name}': {said}"):
+        getattr(PARTS[part](), name)
+
+
+FIT = {"callbacks", "class_weight", "metrics", "validation_data", "validation_split", "verbose"}
+CALLS = {
+    "fit": (lambda **given: gn.Trainer(net()).fit(X, Y, **given), FIT),
+    "evaluate": (lambda **given: gn.Trainer(net()).evaluate(X, Y, **given), {"class_weight", "verbose"}),
+    "Trainer": (lambda **given: gn.Trainer(net(), **given), {"class_weight", "criterion", "learning_rate"}),
+    "Adam": (gn.Adam, {"learning_rate", "params"}),
+    "SGD": (lambda **given: gn.SGD(0.1, **given), {"learning_rate", "params"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [(name, key) for name, (_, keys) in CALLS.items() for key in sorted(keys)]
+)
+def test_an_argument_of_another_framework_says_how_it_is_done_here(name, argument):
+    with pytest.raises(UnknownArgumentError, match=f"^{name} got an unexpected .*'{argument}': ") as caught:
+        CALLS[name][0](**{argument: 1})
+    assert ARGUMENTS[argument] in str(caught.value)
+    assert isinstance(caught.value, TypeError)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate", "find_lr", "predict"])
+def test_a_call_without_arguments_names_no_private_class(call):
+    with pytest.raises(UnknownArgumentError, match=f"^{call} missing a required argument: 'X'"):
+        getattr(gn.Trainer(net()), call)()
+
+
+def test_the_signature_and_the_documentation_of_a_call_are_its_own():
+    assert list(inspect.signature(gn.Trainer.fit).parameters)[:3] == ["self", "X", "y"]
+    assert gn.Trainer.fit.__doc__.startswith("Train for more epochs")
 
 
 def test_other_missing_attributes_raise_as_python_does():

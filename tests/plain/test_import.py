@@ -168,3 +168,7 @@ def test_every_public_name_is_there():
     assert set(gpunet.__all__) <= set(dir(gpunet))
     with pytest.raises(AttributeError, match="module 'gpunet' has no attribute 'Liner'"):
         gpunet.Liner  # noqa: B018
+
+
+def test_the_names_of_the_package_are_the_public_ones():
+    assert {name for name in dir(gpunet) if not name.startswith("__")} == set(gpunet.__all__)

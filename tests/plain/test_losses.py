@@ -61,6 +61,12 @@ def test_the_text_of_a_loss_is_the_call_that_makes_it():
     assert repr(gn.HuberLoss(0.5)) == "HuberLoss(delta=0.5)"
 
 
+def test_no_eps_is_needed_where_outputs_are_logarithms():
+    rates, counts = np.array([[0.5], [2.0]]), np.array([[1.0], [3.0]])
+    found, usual = gn.PoissonNLLLoss(eps=0).value(rates, counts), gn.PoissonNLLLoss().value(rates, counts)
+    assert found == usual
+
+
 def test_class_weights_follow_the_dtype_of_the_prediction():
     loss = gn.CrossEntropyLoss(class_weight=CLASS_WEIGHT)
     for dtype in ("float64", "float32", "float64"):
@@ -112,7 +118,7 @@ def test_bad_labels_are_refused_before_they_are_used(target, error, message):
         (lambda: gn.HuberLoss(float("nan")), "delta .*nan"),
         (lambda: gn.QuantileLoss(0), "quantile must lie in .*got 0"),
         (lambda: gn.QuantileLoss(1), "quantile must lie in .*got 1"),
-        (lambda: gn.PoissonNLLLoss(eps=0), "eps must lie in .*got 0"),
+        (lambda: gn.PoissonNLLLoss(log_input=False, eps=0), "eps must lie in .*got 0"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(call, message):

@@ -7,6 +7,7 @@ from itertools import takewhile
 import numpy as np
 import pandas
 import pytest
+import sklearn.preprocessing
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunet as gn
@@ -336,3 +337,12 @@ def test_a_table_s_mlp_begins_with_equal_outputs_and_bounds_outliers():
     far, farther = (np.float32([[size, 0, 1]]) for size in (1e6, 1e30))
     assert np.isfinite(model(farther)).all()
     np.testing.assert_allclose(model(far), model(farther), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["input_scaler", "target_scaler"])
+@pytest.mark.parametrize("scaler", [1, "standard", sklearn.preprocessing.StandardScaler()], ids=str)
+def test_a_scaler_of_another_kind_is_refused_when_it_is_set(name, scaler):
+    model = gn.MLP([2, 2])
+    with pytest.raises(ArgumentError, match=f"{name} takes a gn.data.Standardizer, or None, got"):
+        setattr(model, name, scaler)
+    assert getattr(model, name) is None

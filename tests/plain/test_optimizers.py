@@ -307,3 +307,9 @@ def test_a_schedule_that_is_set_before_the_first_training_is_the_one_that_is_use
     optimizer.schedule = gn.StepLR(0.5, 2)
     optimizer.attach(gn.MLP([3, 2]))
     assert optimizer.lr == 0.5
+
+
+def test_a_rule_without_an_update_is_refused_before_the_first_step():
+    own = type("Own", (gn.optimizers.Optimizer,), {})(0.1)
+    with pytest.raises(ArgumentError, match=r"^Own has no `update_block`; write its rule"):
+        gn.Trainer(gn.MLP([2, 2]), optimizer=own).fit(np.zeros((4, 2)), [0, 1, 0, 1])

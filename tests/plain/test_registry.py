@@ -82,6 +82,46 @@ class SignSGD(gn.optimizers.Optimizer):
 
 
 @gn.register
+class Shift(gn.Layer):
+    """A layer without a config of its own."""
+
+    def __init__(self, by=1.0):
+        self.by = by
+        super().__init__()
+
+    def forward(self, x, tape=None):
+        return x + self.by
+
+    def backward(self, dy, tape):
+        return dy
+
+
+@gn.register
+class PowerLoss(gn.losses.Loss):
+    """A loss without a config of its own."""
+
+    task = "regression"
+
+    def __init__(self, power=2):
+        self.power = power
+
+    def value_and_grad(self, prediction, target, weight=None, tape=None):
+        error = prediction - target
+        return (error**self.power).mean(), self.power * error ** (self.power - 1) / error.size
+
+
+@gn.register
+class Falling(gn.schedules.Schedule):
+    """A schedule that is no dataclass."""
+
+    def __init__(self, lr, by=0.9):
+        self.lr, self.by = lr, by
+
+    def __call__(self, step):
+        return self.lr * self.by**step
+
+
+@gn.register
 @dataclass
 class HalvingEach(gn.schedules.Schedule):
     lr: float
@@ -137,6 +177,23 @@ def test_a_model_of_registered_classes_is_read_again(model, tmp_path):
     np.testing.assert_array_equal(again.outputs(X), model().outputs(X))
 
 
+def test_arguments_that_are_attributes_of_the_same_names_come_back_without_a_config(tmp_path):
+    model = gn.Sequential(gn.Linear(5, 1, rng=0), Shift(3.0))
+    whole = gn.Trainer(model, loss=PowerLoss(4), optimizer=gn.SGD(Falling(0.1, 0.5)))
+    whole.save(tmp_path / "run")
+    again = gn.Trainer.resume(tmp_path / "run")
+    assert (again.model[1].by, again.loss.power, again.optimizer.schedule.by) == (3.0, 4, 0.5)
+
+
+def test_files_that_differ_in_the_order_of_given_dicts_are_equal_bytes(tmp_path):
+    for name, turn in (("a", 1), ("b", -1)):
+        groups = dict([("*.bias", {"lr": 0.1, "weight_decay": 0.0}), ("0.weight", {"weight_decay": 0.1})][::turn])
+        groups = {pattern: dict([*own.items()][::turn]) for pattern, own in groups.items()}
+        loss = gn.CrossEntropyLoss(class_weight=dict([("0", 2.0), ("1", 3.0)][::turn]))
+        gn.Trainer(Net(7), loss=loss, optimizer=gn.SGD(0.1, groups=groups)).save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 class Unregistered(Scale):
     pass
 
@@ -173,6 +230,7 @@ class Careless(Scale):
 
     def __init__(self, features=5):
         super().__init__(features)
+        self.features = 5
 
 
 @gn.register
@@ -201,6 +259,52 @@ class ForgetfulSGD(gn.SGD):
 
     def __init__(self, lr, strength=2.0):
         super().__init__(lr)
+
+
+@gn.register
+class Forgotten(gn.schedules.Schedule):
+    """Does not keep an argument."""
+
+    def __init__(self, lr, half=3):
+        self.lr = lr
+
+    def __call__(self, step):
+        return self.lr
+
+
+@gn.register
+class Offset(gn.Layer):
+    """Keeps its argument by another name."""
+
+    def __init__(self, by=1.0):
+        super().__init__()
+        self.offset = by
+
+    def forward(self, x, tape=None):
+        return x + self.offset
+
+    def backward(self, dy, tape):
+        return dy
+
+
+@gn.register
+class ScaledLoss(gn.CrossEntropyLoss):
+    """Has an argument that the `config` of its base does not know."""
+
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.scale = factor
+
+    def config(self):
+        return {}
+
+
+@gn.register
+class Silent(gn.Sequential):
+    """Makes its layers itself, and has no config."""
+
+    def __init__(self, hidden):
+        super().__init__(gn.Linear(5, hidden, rng=0), gn.Linear(hidden, 3, rng=1))
 
 
 @gn.register
@@ -235,11 +339,18 @@ REFUSED = {
     "a layer without config": (lambda: {"model": model_of(Forgetful(5))}, "Forgetful() cannot be saved: its config()"),
     "a layer of other shapes": (
         lambda: {"model": gn.Sequential(gn.Linear(5, 4), Careless(4), gn.Linear(4, 3))},
-        "from {} comes one with {'.scale': (5,)}, not {'.scale': (4,)}.",
+        "from {'features': 5} comes one with {'.scale': (5,)}, not {'.scale': (4,)}.",
     ),
     "a loss without config": (lambda: {"loss": ForgetfulLoss(1)}, "cannot be saved: its config() must return"),
     "a loss of another config": (lambda: {"loss": OffLoss()}, "from {'number': 1} comes another one"),
-    "an argument that is not kept": (lambda: {"optimizer": ForgetfulSGD(0.1)}, "has no attribute 'strength'"),
+    "an argument that is not kept": (
+        lambda: {"optimizer": ForgetfulSGD(0.1)},
+        "it lacks 'strength'; keep each argument",
+    ),
+    "a schedule's argument that is not kept": (lambda: {"optimizer": gn.SGD(Forgotten(0.1))}, "it lacks 'half'"),
+    "a layer's argument that is not kept": (lambda: {"model": model_of(Offset(2.0))}, "it lacks 'by'"),
+    "an argument that another config leaves out": (lambda: {"loss": ScaledLoss(3.0)}, "it lacks 'factor'"),
+    "a model that makes its layers itself": (lambda: {"model": Silent(7)}, "it lacks 'hidden'"),
     "no JSON": (lambda: {"loss": ArrayLoss()}, "set {1, 2} cannot be written to a file"),
 }
 

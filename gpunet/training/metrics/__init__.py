@@ -11,8 +11,9 @@ answers at several positions, or several questions:
 - "probabilities": those of each class (n, classes), of two classes that of class 1 (n,); targets are class numbers.
 - "outputs", the default: logits (n, classes), and the targets as the loss takes them; with `BCEWithLogitsLoss` labels.
 
-Any function of `sklearn.metrics` is a metric, too. It gets what the name of its second parameter asks for (labels for
-`y_pred`, probabilities for `y_score` and `y_proba`), and `functools.partial` gives it more arguments:
+Any function of `sklearn.metrics` that returns a number is a metric, too. It gets what the name of its second parameter
+asks for: labels for `y_pred`, probabilities for `y_score` and `y_proba`. Several yes-or-no answers of a row stay a row,
+(rows, answers), as scikit-learn takes multilabel targets. `functools.partial` gives it more arguments:
 
     metrics = {"f1": partial(f1_score, average="macro"), "auc": partial(roc_auc_score, multi_class="ovr")}
 """

@@ -71,6 +71,11 @@ def what_it_takes(metric: Metric) -> Takes:
     return declared or "outputs"
 
 
+def is_sklearns(metric: Metric) -> bool:
+    """Return whether a metric is a function of sklearn.metrics, or a `functools.partial` of one."""
+    return str(getattr(_function(metric), "__module__", "")).startswith("sklearn.metrics.")
+
+
 def _function(metric: Any) -> Any:
     """Return the function that a `functools.partial` is of."""
     return _function(metric.func) if isinstance(metric, partial) else metric
@@ -83,6 +88,4 @@ def _attribute(metric: Any, name: str) -> Any:
 
 def _sklearn_name(metric: Metric) -> str | None:
     """Return the name of a function of sklearn.metrics; None for any other."""
-    function = _function(metric)
-    is_sklearns = str(getattr(function, "__module__", "")).startswith("sklearn.metrics.")
-    return getattr(function, "__name__", None) if is_sklearns else None
+    return getattr(_function(metric), "__name__", None) if is_sklearns(metric) else None

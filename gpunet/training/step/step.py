@@ -173,6 +173,7 @@ class Step:
         prediction = self.model.forward(x, tape)
         given = {"weight": weights[0]} if weights else {}  # a loss may do without the parameter
         value, gradient = self.loss.value_and_grad(prediction, target, tape=tape, **given)
+        self.loss.require_array(value)
         self.model.backward(gradient, tape, input_gradient=False)
         return value, prediction, target
 

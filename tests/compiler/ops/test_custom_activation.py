@@ -1,6 +1,8 @@
 """The CUDA expressions of a function of one's own: they see CUDA's math functions, on every device."""
 
 import math
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -110,3 +112,17 @@ def test_gpunets_own_functions_are_no_functions_in_an_expression(name):
         gn.ops.bias_activation(gn.get_device("sim").asarray(np.ones((1, 1), np.float32)), None, function)
     with pytest.warns(UserWarning, match=f"(?s)do not compile as C.*{name}"):
         assert function.cpu_options() is None
+
+
+def test_an_expression_that_does_not_compile_is_named_with_its_errors_alone():
+    bad = own("z +* 2")
+    said = re.escape(f"CustomActivation(…, cuda={bad.cuda}): ")
+    with pytest.raises(CompileError, match=f"^{said}.*"):
+        gn.ops.bias_activation(gn.get_device("sim").asarray(np.ones((1, 1), np.float32)), None, bad)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            assert bad.cpu_options() is None
+    assert len(caught) == 1
+    assert "error" in str(caught[0].message)
+    assert "pragma" not in str(caught[0].message)

@@ -9,6 +9,7 @@ import gpunet as gn
 KNOWN = 4, 40
 RNG = np.random.default_rng(0)
 X = np.column_stack([RNG.standard_normal((48, 3)), RNG.integers(-1, 6, 48), RNG.integers(0, 41, 48)])
+X[::7, 3] += 0.5
 Y = (X[:, 3] + X[:, 4]).astype(int) % 3
 
 
@@ -20,6 +21,7 @@ def test_features_and_gradients_are_those_of_the_cpu(count, numbers, widths, dty
     categories = [rng.integers(-2, known + 2, count) for known in KNOWN]
     x = np.column_stack([rng.standard_normal((count, numbers)), *categories]).astype(dtype)
     x[:1, numbers] = np.nan
+    x[1::3, numbers] += 0.5
     tables = [rng.standard_normal((1 + n, width)).astype(dtype) for n, width in zip(KNOWN, widths, strict=True)]
     dy = rng.standard_normal((count, numbers + sum(widths))).astype(dtype)
     dtables = [np.full_like(table, np.nan) for table in tables]

@@ -164,3 +164,23 @@ def test_a_frame_without_columns_or_rows_is_empty():
     for frame in (pd.DataFrame(index=range(3)), pd.DataFrame({"a": []})):
         with pytest.raises(DataError, match="X is empty"):
             gn.MLP([1, 2]).predict(frame)
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize(
+    "labels", [np.arange(60) % 3, np.array(["a", "b", "c"])[np.arange(60) % 3]], ids=["ints", "text"]
+)
+def test_labels_may_be_a_frame_of_one_column(kind, labels):
+    X = np.random.default_rng(0).standard_normal((60, 5))
+    histories = []
+    for y in (labels, kind({"kind": labels})):
+        trainer = gn.Trainer(gn.MLP([5, 4, 3], seed=0))
+        row = trainer.fit(X, y, epochs=2, validation=0.2).last
+        histories.append([row["loss"], row["val_accuracy"], trainer.evaluate(X, y)["loss"]])
+    assert histories[0] == histories[1]
+
+
+def test_a_lazy_frame_is_to_be_collected_first():
+    frame = pl.DataFrame({"a": [1.0, 2.0]}).lazy()
+    with pytest.raises(DTypeError, match=r"X is a LazyFrame; collect it first, with X.collect\(\)"):
+        gn.MLP([1, 2]).predict(frame)

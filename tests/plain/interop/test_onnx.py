@@ -242,7 +242,7 @@ def test_a_model_of_numbers_and_categories_takes_raw_rows_and_unknown_categories
         rows = X[:, columns]
         assert np.abs(run(model, rows)["prediction"] - model.predict(rows)).max() <= TOLERANCE
         model.input_scaler = None  # the shape of a row is the layer's then
-        rows = np.array([[1] * numbers + [category, 7] for category in (-1, 5, 5.4, 1e30, -1e30)], np.float32)
+        rows = np.array([[1] * numbers + [category, 7] for category in (-1, 5, 5.4, 1.5, 1e30, -1e30)], np.float32)
         assert np.abs(run(model, rows)["prediction"] - model.predict(rows)).max() <= TOLERANCE
 
 
@@ -407,10 +407,10 @@ STEPS = Standardizer(np.zeros((4, 3)), np.ones((4, 3)))
             [gn.Flatten(), gn.Linear(12, 4)],
             {},
             (None, 3),
-            r"rows of shape \(None, 3\) with any length .*layer 1, Linear",
+            r"every length in place of None in rows of shape \(None, 3\).*layer 1, Linear",
         ),
-        ([gn.RNN(3, 4), gn.Flatten(), gn.Linear(12, 4)], {}, None, r"shape \(None, 3\) .*input_shape.*layer 2, Linear"),
-        ([gn.RNN(3, 4)], {}, (5, None), r"rows of shape \(5, None\) with any length .*layer 0, RNN"),
+        ([gn.RNN(3, 4), gn.Flatten(), gn.Linear(12, 4)], {}, None, r"shape \(None, 3\).*input_shape.*layer 2, Linear"),
+        ([gn.RNN(3, 4)], {}, (5, None), r"every length in place of None in rows of shape \(5, None\).*layer 0, RNN"),
         ([gn.Conv1d(3, 4, 3), gn.BatchNorm1d(5)], {}, (3, None), "layer 1, BatchNorm1d"),
         ([gn.Residual(gn.Conv1d(3, 3, 3))], {}, (3, None), "layer 0, Residual"),
         (

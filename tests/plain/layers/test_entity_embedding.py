@@ -120,7 +120,7 @@ def test_a_scaler_that_changes_categories_is_refused(trained):
         ((2, []), "EntityEmbedding: categories must be a list, a number for each category, got \\[\\]"),
         ((2, 3), "categories must be a list, .* got 3"),
         ((2, [3, 0]), r"EntityEmbedding: categories\[1\] must be a whole number of at least 1, got 0"),
-        ((2, [3, 2**24]), "float32 tells 16,777,215 categories apart, not more"),
+        ((2, [3, 2**24]), "a column has 16,777,216 categories; the most is 16,777,215"),
         ((2, [3, 4], [2]), "dims must give 2 sizes, one for each category"),
         ((2, [3, 4], [2, 0.5]), r"dims\[1\] must be a whole number of at least 1, got 0\.5"),
     ],
@@ -128,6 +128,20 @@ def test_a_scaler_that_changes_categories_is_refused(trained):
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         gn.EntityEmbedding(*arguments)
+
+
+@pytest.mark.parametrize("before", [gn.Dropout(0.5), gn.Linear(4, 4, rng=0), gn.Sequential(gn.Flatten())], ids=repr)
+def test_a_layer_before_it_is_refused(before):
+    embedding = gn.EntityEmbedding(2, [6, 3])
+    for layers in ((before, embedding), (before, gn.Sequential(embedding, gn.Linear(8, 2, rng=0)))):
+        with pytest.raises(ArgumentError, match=r"takes indices of categories, and .* before it would change them"):
+            gn.Sequential(*layers)
+
+
+def test_a_fraction_is_predicted_as_the_unknown(trained):
+    fraction, unknown = X.copy(), X.copy()
+    fraction[:, 2], unknown[:, 2] = 1.5, -1
+    assert_array_equal(trained.predict(fraction), trained.predict(unknown))
 
 
 def test_rows_of_another_shape_are_refused():

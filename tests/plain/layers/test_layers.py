@@ -215,3 +215,27 @@ def test_a_backward_pass_asks_once_for_the_layers_to_run(monkeypatch, input_grad
     monkeypatch.setattr(Stack, "_program", property(lambda stack: asked.append(stack) or program(stack)))
     model.backward(dy, tape, input_gradient=input_gradient)
     assert asked == [model, *reversed(model.layers)]
+
+
+class Doubled(gn.Layer):
+    """A layer of a user's own, whose backward pass leaves out `input_gradient`."""
+
+    def forward(self, x, tape=None):
+        return 2 * x
+
+    def backward(self, dy, tape):
+        """Double the gradient."""
+        return 2 * dy
+
+
+def test_a_backward_pass_may_leave_out_input_gradient():
+    assert gn.check_gradients(Doubled(), (3, 4)).checked
+    assert Doubled.backward.__doc__ == "Double the gradient."
+    model = gn.Sequential(gn.Linear(4, 4, rng=0), Doubled(), gn.Residual(Doubled()), gn.Linear(4, 3, rng=1))
+    assert gn.check_gradients(model, (3, 4)).checked
+
+
+@pytest.mark.parametrize("method", ["forward", "backward"])
+def test_a_layer_without_its_methods_names_them(method):
+    with pytest.raises(NotImplementedError, match=f"^Own has no method `{method}` of its own, and needs one"):
+        getattr(type("Own", (gn.Layer,), {})(), method)(X, gn.Tape())

@@ -302,6 +302,21 @@ def test_a_loss_that_is_infinite_is_no_error_where_the_weights_stay_finite(solve
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X))
 
 
+@NOT_FINITE
+@pytest.mark.parametrize("solver", [ADAM, ADAM | STOPPING], ids=str)
+@pytest.mark.parametrize("scale", [1e10, 1e25, 1e50, 1e160])
+@pytest.mark.parametrize("form", [np.asarray, csr_array], ids=["dense", "sparse"])
+def test_float32_features_with_targets_beyond_float32_train_as_with_scikit_learn(solver, scale, form):
+    theirs, ours = pair("MLPRegressor", **solver)
+    for estimator in (theirs, ours):
+        estimator.fit(form(X.astype(np.float32)), VALUES[:, 0] * scale)
+    assert np.isfinite(ours.loss_) == np.isfinite(theirs.loss_)
+    np.testing.assert_allclose(weights(ours), weights(theirs), atol=1e-4)
+    np.testing.assert_allclose(
+        ours.predict(form(X.astype(np.float32))), theirs.predict(X.astype(np.float32)), atol=1e-3
+    )
+
+
 ZEROS = np.where(np.abs(X) > 0.7, X, 0)
 
 

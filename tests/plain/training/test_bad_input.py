@@ -301,15 +301,62 @@ def test_features_beyond_float32_are_refused_and_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": gn.MSELoss}, "loss takes a `Loss`, got <class 'gpunet.losses.regression.MSELoss'>"),
-        ({"optimizer": gn.Adam}, "optimizer takes a `Optimizer`"),
-        ({"callbacks": [gn.ProgressBar]}, "callbacks takes a `Callback`"),
+        ({"loss": gn.MSELoss}, r"loss takes an object, not its class: write MSELoss\(...\)"),
+        ({"optimizer": gn.Adam}, r"optimizer takes an object, not its class: write Adam\(...\)"),
+        ({"callbacks": [gn.ProgressBar]}, r"callbacks takes an object, not its class: write ProgressBar\(...\)"),
+        ({"loss": 3}, "loss takes a `Loss`, got 3"),
+        ({"loss": gn.losses.Loss()}, "Loss needs an attribute `task`, .*: 'classification', .*, got None"),
+        ({"callbacks": [3]}, "callbacks takes a `Callback`, got 3"),
         ({"model": gn.Linear(2, 2)}, "model takes a `Model`"),
     ],
 )
 def test_what_a_trainer_cannot_work_with_is_refused_by_name(arguments, message):
     with pytest.raises(gn.errors.ArgumentError, match=message):
         gn.Trainer(**{"model": gn.MLP([2, 2]), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("ema", 2, "ema must lie in"),
+        ("ema", "x", "ema must be a number"),
+        ("executor", "foo", "executor must be 'auto'"),
+        ("precision", "half", "precision must be"),
+        ("loss", "ms", "loss must be 'cross_entropy'"),
+        ("optimizer", 3, "optimizer takes a `Optimizer`"),
+        ("callbacks", gn.EarlyStopping(2), "callbacks takes a sequence"),
+        ("callbacks", 3, "callbacks takes a sequence"),
+        ("metrics", {"a": 1}, "metrics takes functions"),
+        ("seed", -1, "seed must be"),
+        ("accumulate", 0, "accumulate must be a whole number"),
+        ("model", gn.Linear(5, 3), "model takes a `Model`"),
+    ],
+)
+def test_a_setting_is_checked_when_it_is_set_later(name, value, said):
+    trainer = gn.Trainer(net())
+    before = getattr(trainer, name)
+    with pytest.raises(ArgumentError, match=f"Trainer: {said}"):
+        setattr(trainer, name, value)
+    assert getattr(trainer, name) is before
+
+
+def test_names_and_sequences_are_taken_when_they_are_set_later():
+    trainer = gn.Trainer(net())
+    trainer.loss, trainer.optimizer, trainer.metrics = "cross_entropy", "sgd", None
+    first, last = gn.EarlyStopping(2), gn.Checkpoint("nowhere")
+    trainer.callbacks = (last, first)
+    assert trainer.callbacks == [first, last]
+    assert list(trainer.metrics) == ["accuracy"]
+    trainer.callbacks = ()
+    assert trainer.fit(X, Y, epochs=1).last["epoch"] == 1
+    assert (repr(trainer.loss)[:12], repr(trainer.optimizer)) == ("CrossEntropy", "SGD(lr=0.01)")
+
+
+def test_settings_that_do_not_go_together_are_refused_before_the_next_step():
+    trainer = gn.Trainer(gn.Sequential(gn.Linear(5, 3, rng=0), gn.BatchNorm1d(3)))
+    trainer.accumulate = 2
+    with pytest.raises(ArgumentError, match="with accumulate=2 BatchNorm1d"):
+        trainer.fit(X, Y)
 
 
 def test_a_wrong_number_of_features_names_x_and_both_numbers():

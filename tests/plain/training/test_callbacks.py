@@ -297,10 +297,19 @@ def test_a_fit_after_early_stopping_has_its_patience_anew_and_keeps_the_best():
     np.testing.assert_array_equal(weights(trainer.model), play.weights[0])
 
 
-def test_a_monitor_of_a_missing_column_names_those_there_are():
-    trainer = gn.Trainer(net(), callbacks=[gn.EarlyStopping(monitor="val_f1", mode="max")])
-    with pytest.raises(ArgumentError, match="EarlyStopping: no column 'val_f1' to monitor; there are epoch, loss, acc"):
+@pytest.mark.parametrize(("monitor", "hint"), [("val_f1", "; give fit validation data"), ("val_loss", ""), ("f1", "")])
+@pytest.mark.parametrize("kind", [gn.EarlyStopping, lambda **given: gn.Checkpoint("run", best=True, **given)])
+def test_a_monitor_of_a_missing_column_names_those_there_are_before_the_first_step(kind, monitor, hint):
+    trainer = gn.Trainer(net(), callbacks=[kind(monitor=monitor, mode="max")])
+    said = f": no column '{monitor}' to monitor; there are epoch, loss, accuracy, lr, seconds{hint}"
+    with pytest.raises(ArgumentError, match=said):
         trainer.fit(X, Y)
+    assert trainer.optimizer.steps == 0
+
+
+def test_a_callback_of_one_s_own_may_add_the_column_that_another_monitors():
+    trainer = gn.Trainer(net(), callbacks=[Rows(score=[3, 2, 1]), gn.EarlyStopping(2, monitor="score", mode="max")])
+    assert len(trainer.fit(X, Y, epochs=5)) == 3
 
 
 # checkpoints

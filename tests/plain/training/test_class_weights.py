@@ -1,6 +1,5 @@
 """Weights of classes in a training, by name or "balanced", and weights of validation rows."""
 
-import examples
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -96,11 +95,32 @@ def test_a_class_that_is_not_there_is_refused_before_the_first_step(class_weight
         ({0: "2"}, r"class_weight\[0\] must be a number, got '2'"),
         ({0: np.inf}, r"class_weight\[0\] must lie in"),
         ([1, np.nan], "class_weight must hold finite numbers"),
+        ([0, 0], "class_weight is zero for every class"),
     ],
 )
 def test_weights_that_make_no_sense_are_refused(loss, class_weight, message):
     with pytest.raises(ArgumentError, match=message):
         loss(class_weight=class_weight)
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "error", "said"),
+    [
+        ({0: 0, 1: 0, 2: 0}, ArgumentError, "class_weight is zero for every class"),
+        ([0, 0, 2], DataError, "y: no row counts"),
+        ({0: 0, 1: 0}, DataError, "y: no row counts"),
+    ],
+)
+def test_a_training_whose_rows_all_have_the_weight_zero_is_refused(class_weight, error, said):
+    refused(class_weight, error, said, np.minimum(Y, 1))
+
+
+def test_rows_and_classes_that_leave_none_to_count_are_refused():
+    trainer = gn.Trainer(net(), loss=gn.CrossEntropyLoss(class_weight=[1, 0, 0]))
+    with pytest.raises(DataError, match="y: no row counts"):
+        trainer.fit(X, Y, sample_weight=(Y > 0).astype(float))
+    with pytest.raises(DataError, match="y: no row counts"):
+        gn.Trainer(net(1), loss=gn.BCEWithLogitsLoss(class_weight=[1, 0])).fit(X, np.ones(60))
 
 
 def test_weights_that_depend_on_labels_are_not_known_before_a_training():
@@ -157,14 +177,6 @@ def test_labels_at_each_position_are_balanced_together():
     )
     trainer.fit(np.random.default_rng(1).integers(0, 9, (60, 4)), tags, epochs=1)
     assert_allclose(trainer.loss.class_weight, balanced(tags.ravel()))
-
-
-def test_the_recipe_finds_the_rare_class_where_it_is_weighed(capsys):
-    with gn.use_device("cpu"):
-        examples.run("class_weights")
-    alike, *weighed = (int(line.split("%")[0].split()[-1]) for line in capsys.readouterr().out.splitlines())
-    assert alike < 20
-    assert min(weighed) > 60
 
 
 class TestBinary:

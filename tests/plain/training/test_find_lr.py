@@ -7,7 +7,7 @@ import pytest
 from problems import classification, measured, net, regression, weights
 
 import gpunet as gn
-from gpunet.errors import ArgumentError, DataError, MissingPackageError
+from gpunet.errors import ArgumentError, DataError, MissingPackageError, StateError
 from gpunet.training.range_test import RangeTest
 
 X, Y = classification(90)
@@ -47,10 +47,11 @@ def test_rates_rise_by_a_factor_and_losses_are_those_of_such_a_training():
         run.optimizer.lr = lr
         losses.append(float(run.step(X, Y)))
     np.testing.assert_allclose(found.losses, losses, rtol=1e-5)
-    mean, norm = 0.0, 0.0
+    assert found.initial == pytest.approx(losses[0], rel=1e-5)
+    mean = found.initial  # each batch is the whole data, with the same loss before
     for loss, smoothed in zip(losses, found.smoothed, strict=True):
-        mean, norm = 0.9 * mean + loss, 0.9 * norm + 1
-        assert smoothed == pytest.approx(mean / norm)
+        mean = 0.9 * mean + 0.1 * loss
+        assert smoothed == pytest.approx(mean)
 
 
 def test_the_rates_of_groups_keep_their_ratio_to_the_rate():
@@ -86,10 +87,71 @@ def test_the_suggestion_trains():
     assert run.evaluate(X, Y)["accuracy"] > 0.9
 
 
+def shown(*smoothed, initial=4.0):
+    rates = np.array([1e-3, 1e-2, 0.1, 1])
+    return RangeTest(rates, np.array(smoothed), np.array(smoothed), initial, 0.5)
+
+
 def test_the_suggestion_is_a_tenth_of_the_best_rate_and_the_repr_is_short():
-    found = RangeTest(np.array([1e-3, 1e-2, 0.1, 1]), np.array([4.0, 3, 2, 9]), np.array([4.0, 3, 2, 5]))
-    assert found.suggestion == pytest.approx(0.01)
-    assert repr(found) == "<RangeTest: 4 rates from 0.001 to 1; suggestion: 0.01>"
+    assert shown(4.0, 3, 2, 5).suggestion == pytest.approx(0.01)
+    assert repr(shown(4.0, 3, 2, 5)) == "<RangeTest: 4 rates from 0.001 to 1; suggestion: 0.01>"
+
+
+def test_the_suggestion_is_one_of_the_rates_tested():
+    assert shown(3.0, 4, 5, 6).suggestion == 1e-3
+
+
+def test_there_is_no_suggestion_where_no_rate_lowered_the_loss(tmp_path):
+    found = shown(4.0, 3.96, 4.0, 9)
+    with pytest.raises(StateError, match=r"no rate lowered the loss: it is 4 ± 0.5 without training, and 3.96 at best"):
+        found.suggestion  # noqa: B018
+    assert repr(found) == "<RangeTest: 4 rates from 0.001 to 1; none lowered the loss>"
+    pytest.importorskip("matplotlib")
+    found.plot(tmp_path / "rates.png")
+    frozen = trainer()
+    frozen.model.freeze()
+    assert "none lowered" in repr(frozen.find_lr(X, Y, highest=1e-6))
+
+
+def counts():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3))
+    return X, rng.poisson(3 * np.exp(0.3 * X[:, 0]))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, -3.0])
+@pytest.mark.parametrize("optimizer", [gn.Adam, gn.SGD])
+def test_the_noise_of_the_first_batches_does_not_end_the_test(optimizer, offset):
+    class Shifted(gn.PoissonNLLLoss):
+        """The sign and the size of the loss itself say nothing."""
+
+        def value_and_grad(self, *args, **options):
+            value, gradient = super().value_and_grad(*args, **options)
+            return np.add(value, offset, out=value), gradient
+
+    found = gn.Trainer(gn.MLP([3, 16, 1], seed=1), loss=Shifted(), optimizer=optimizer(0.1)).find_lr(*counts())
+    assert len(found.rates) > 60
+    assert 1e-4 < found.suggestion < 1
+
+
+@pytest.mark.parametrize("spoil", [lambda run: 1e30, lambda run: run.model[0].params["weight"].fill(np.nan) or 1.0])
+def test_a_loss_that_is_not_finite_before_the_first_step_is_refused(spoil):
+    X, y = regression()
+    run = gn.Trainer(net(1), loss="mse")
+    factor = spoil(run)
+    with pytest.raises(StateError, match="find_lr: the loss is not finite before the first step"):
+        run.find_lr(X, y * factor)
+
+
+def test_an_iterable_is_refused_by_name():
+    with pytest.raises(ArgumentError, match=r"find_lr: y is missing; it takes arrays"):
+        trainer().find_lr([(X, Y)])
+
+
+def test_rates_of_groups_without_a_rate_to_compare_them_with_are_refused():
+    run = gn.Trainer(net(), optimizer=gn.SGD(0.0, groups={"*.bias": {"lr": 0.5}}))
+    with pytest.raises(ArgumentError, match="find_lr: the rates of groups keep their ratio to the optimizer's lr"):
+        run.find_lr(X, Y)
 
 
 def test_losses_below_zero_do_not_look_like_divergence():

@@ -10,6 +10,7 @@ from own_layers import Scale
 from problems import classification, weights
 
 import gpunet as gn
+from gpunet.errors import ArgumentError, GpunetWarning
 from gpunet.tape import Tape
 
 X, Y = classification(32)
@@ -137,10 +138,12 @@ def test_a_layer_of_your_own_is_left_out_of_the_norm_that_clips(executor):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
-def test_a_model_that_is_all_frozen_stays():
+def test_a_model_that_is_all_frozen_stays_with_a_warning():
     model = net().freeze()
     assert not model.trainable
-    gn.Trainer(model, optimizer=gn.AdamW(0.1)).fit(X, Y, epochs=2)
+    with pytest.warns(GpunetWarning, match="every layer is frozen: training changes nothing; model.unfreeze") as caught:
+        gn.Trainer(model, optimizer=gn.AdamW(0.1)).fit(X, Y, epochs=2)
+    assert [warning.filename for warning in caught] == [__file__]
     np.testing.assert_array_equal(weights(model), weights(net()))
 
 
@@ -150,6 +153,26 @@ def test_what_is_frozen_stays_so_in_files_copies_and_other_models(tmp_path):
     for twin in (gn.load(tmp_path / "model"), copy.deepcopy(model), model.to(dtype="float64")):
         assert [layer.trainable for layer in twin.layers] == [False, True, False]
     assert [layer.trainable for layer in gn.Sequential(*model.layers).layers] == [False, True, False]
+
+
+def test_the_path_of_a_layer_that_is_made_of_others_freezes_all_of_these():
+    layers = gn.Linear(5, 8, rng=0), gn.TransformerEncoderLayer(8, 2, 16, rng=1), gn.Residual(gn.Linear(8, 8, rng=2))
+    model = gn.Sequential(*layers)
+    model.freeze("1")
+    assert [layer.trainable for layer in model.layers] == [True, False, True]
+    model.unfreeze().freeze("1.self_attn", "2")
+    frozen = [path for path, leaf in model.leaves().items() if not leaf.trainable]
+    assert frozen
+    assert all(path.startswith(("1.self_attn", "2")) for path in frozen)
+    assert model[1].trainable
+
+
+@pytest.mark.parametrize("given", ["no", 1, None])
+def test_only_a_boolean_says_whether_a_layer_is_trainable(given):
+    model = net()
+    with pytest.raises(ArgumentError, match="trainable is True or False, got"):
+        model[0].trainable = given
+    assert model[0].trainable
 
 
 def test_the_gradients_of_frozen_layers_are_zero():
@@ -184,7 +207,10 @@ def test_a_layer_inside_another_one_is_frozen_by_its_path():
     ("pattern", "message"),
     [
         ("3.*", r"'3\.\*' matches no layer with parameters; there are 0, 1, 2"),
-        ("*.bias", r"'\*\.bias' matches 0.bias of 0.weight, 0.bias, and a layer is frozen as a whole: say '0\.\*'"),
+        ("*.bias", r"'\*\.bias' names a part of layer '0', which has 0.weight, 0.bias. Layers are .* whole: say '0'"),
+        (["0.*"], r"layers are frozen by their names, as in freeze\('0', '1.\*'\), got \['0.\*'\]"),
+        (None, "layers are frozen by their names, .* got None"),
+        (3, "layers are frozen by their names, .* got 3"),
     ],
 )
 def test_a_pattern_that_selects_no_layers_is_an_error_and_freezes_nothing(pattern, message):

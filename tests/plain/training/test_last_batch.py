@@ -48,6 +48,19 @@ def test_a_whole_data_set_of_one_row_is_refused_too():
     refused(normed(), X[:1], Y[:1], "a batch of 1, but the model needs 2 rows or more")
 
 
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "advice"),
+    [
+        (129, 32, "give drop_last=True, or another batch_size"),
+        (129, 1, "give a batch_size of 2 or more"),
+        (1, 32, "give more rows"),
+        (1, 1, "give more rows"),
+    ],
+)
+def test_the_advice_for_a_batch_of_one_row_helps(rows, batch_size, advice):
+    refused(normed(), X[:rows], Y[:rows], f"{advice}\\.$", batch_size=batch_size)
+
+
 def test_batch_norm_is_found_within_other_layers_and_by_the_shape_of_its_input():
     inner = gn.Residual(gn.Linear(5, 5, rng=0), gn.BatchNorm1d(5))
     refused(gn.Trainer(gn.Sequential(inner, gn.Linear(5, 3, rng=1))), X[:129], Y[:129], ONE)

@@ -204,7 +204,7 @@ def test_any_function_of_scikit_learn_judges_yes_or_no_answers():
 
 def test_every_answer_counts_where_a_row_has_several():
     y = np.stack([Y > 0, Y > 1], axis=1)
-    trainer = gn.Trainer(net(outputs=2), loss=BCEWithLogitsLoss(), metrics={"auc": theirs.roc_auc_score})
+    trainer = gn.Trainer(net(outputs=2), loss=BCEWithLogitsLoss(), metrics={"auc": metrics.roc_auc})
     p = 1 / (1 + np.exp(-trainer.model.outputs(X)))
     assert trainer.evaluate(X, y)["auc"] == pytest.approx(theirs.roc_auc_score(y.ravel(), p.ravel()))
 
@@ -253,3 +253,52 @@ def test_early_stopping_follows_scikit_learns_metrics():
     judges = {"auc": partial(theirs.roc_auc_score, multi_class="ovr")}
     history = gn.Trainer(net(), metrics=judges, callbacks=[callback]).fit(X, Y, epochs=9, validation=0.3)
     assert callback.best == max(history["val_auc"])
+
+
+OF_SEVERAL_ANSWERS = {
+    "coverage": theirs.coverage_error,
+    "ranking": theirs.label_ranking_average_precision_score,
+    "ranking loss": theirs.label_ranking_loss,
+    "auc": theirs.roc_auc_score,
+    "exact": theirs.accuracy_score,
+    "f1": partial(theirs.f1_score, average="macro"),
+    "hamming": theirs.hamming_loss,
+}
+
+
+def test_scikit_learns_metrics_get_the_answers_of_a_row_together():
+    X, labels = classification(60)
+    y = np.column_stack([labels == 0, labels > 0, labels == 2]).astype(int)
+    trainer = gn.Trainer(net(3), loss="bce", metrics={**OF_SEVERAL_ANSWERS, "ours": metrics.accuracy})
+    row = trainer.fit(X, y, epochs=2, validation=(X, y)).last
+    predicted, likely = trainer.predict(X), trainer.model.predict_proba(X)
+    found = trainer.evaluate(X, y)
+    for name, metric in OF_SEVERAL_ANSWERS.items():
+        is_score = metrics.what_it_takes(metric) == "probabilities"
+        assert found[name] == pytest.approx(metric(y, likely if is_score else predicted))
+        assert row[f"val_{name}"] == found[name]
+    assert found["ours"] == (y == predicted).mean()
+
+
+@pytest.mark.parametrize(
+    ("metric", "error", "said"),
+    [
+        (partial(metrics.precision, average=None), ArgumentError, "returns .* for targets of shape .*average='macro'"),
+        (theirs.confusion_matrix, ArgumentError, "returns array.* and must return one number"),
+        (theirs.f1_score, ArgumentError, "ValueError for targets of shape .*: Target is multiclass"),
+        (lambda t, p: None, ArgumentError, "returns None for"),
+        (lambda t, p: 1 / 0, ArgumentError, "ZeroDivisionError for"),
+        (lambda t, p: metrics.log_loss(t, p), DataError, "probabilities must lie between 0 and 1"),
+    ],
+    ids=range(6),
+)
+def test_a_metric_that_gives_no_number_is_named_and_the_trainer_goes_on(metric, error, said):
+    X, y = classification(60)
+    trainer = gn.Trainer(net(), metrics={"odd": metric})
+    with pytest.raises(error, match=f"validation: metric 'odd': {said}"):
+        trainer.fit(X, y, epochs=2, validation=(X, y))
+    with pytest.raises(error, match=f"^metric 'odd': {said}"):
+        trainer.evaluate(X, y)
+    trainer.metrics = {"accuracy": metrics.accuracy}
+    history = trainer.fit(X, y, epochs=2, validation=(X, y))
+    assert (len(history), trainer.optimizer.steps, history.stopped) == (2, 4, None)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from problems import regression, weights
+from problems import classification, net, regression, weights
 
 import gpunet as gn
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, DataError, DTypeError
 from gpunet.training.rank_loss import RankLoss
 
 X, VALUES = regression()
@@ -28,6 +28,23 @@ class Passing(gn.MSELoss):
 
     def value_and_grad(self, *args, **options):
         return super().value_and_grad(*args, **options)
+
+
+class OfNumbers(Unweighted):
+    """Returns a Python number, as `float` gives it."""
+
+    def value_and_grad(self, prediction, target, tape=None):
+        value, gradient = super().value_and_grad(prediction, target)
+        return float(value), gradient
+
+
+class Classifying(gn.losses.Loss):
+    """Cross-entropy of one's own, which leaves the checks of labels to the base."""
+
+    task = "classification"
+
+    def value_and_grad(self, prediction, target, weight=None, tape=None):
+        return gn.ops.softmax_cross_entropy(prediction, target, weight=weight, tape=tape)
 
 
 def make(loss, executor="auto"):
@@ -70,3 +87,33 @@ def test_ranks_share_a_loss_without_weights():
     gradients = [loss.value_and_grad(prediction[loss.own], target[loss.own])[1] for loss in shares]
     expected = Unweighted().value_and_grad(prediction, target)[1]
     np.testing.assert_allclose(np.concatenate(gradients), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("executor", ["auto", "eager"])
+@pytest.mark.filterwarnings("ignore:falling back to eager")
+def test_a_loss_that_returns_a_number_of_python_is_refused_by_name(executor):
+    said = r"OfNumbers\(\): value_and_grad returns the loss as a float; return an array of shape \(\)"
+    one = make(OfNumbers(), executor)
+    with pytest.raises(DTypeError, match=said):
+        one.fit(X, VALUES)
+    assert one.optimizer.steps == 0
+    with pytest.raises(DTypeError, match=said):
+        gn.check_gradients(OfNumbers())
+
+
+def test_a_loss_of_one_s_own_takes_the_labels_that_gpunet_s_take():
+    X, labels = classification()
+    for y in (labels, np.eye(3)[labels]):
+        own, ours = (gn.Trainer(net(), loss=loss) for loss in (Classifying(), gn.CrossEntropyLoss()))
+        for one in (own, ours):
+            one.fit(X, y, epochs=2)
+        np.testing.assert_array_equal(weights(own.model), weights(ours.model))
+    with pytest.raises(DataError, match="y is 3 at row 0; 3 classes have labels 0 to 2"):
+        gn.Trainer(net(), loss=Classifying()).fit(X, np.full(len(X), 3))
+
+
+def test_a_loss_without_a_task_and_one_without_its_method_are_refused_by_name():
+    with pytest.raises(ArgumentError, match="Trainer: Own needs an attribute `task`"):
+        make(type("Own", (gn.losses.Loss,), {})())
+    with pytest.raises(NotImplementedError, match="Own has no method `value_and_grad` of its own"):
+        make(type("Own", (gn.losses.Loss,), {"task": "regression"})(), "eager").fit(X, VALUES)

@@ -275,7 +275,10 @@ REFUSED = {
     "a share": (Loader(X, Y), {"validation": 0.2}, ArgumentError, "fit: a share of an iterable cannot be held out"),
     "validation once": (Loader(X, Y), {"validation": iter([(X, Y)])}, ArgumentError, "validation is a generator"),
     "validation, bad": (Loader(X, Y), {"validation": Loader(X[:, :4], Y)}, ShapeError, "validation: batch 1: X"),
-    "empty": ([], {}, DataError, "the iterable ended after 0 batches"),
+    "empty": ([], {}, DataError, "the iterable is empty: it has no batches."),
+    "validation, a list": (Loader(X, Y), {"validation": [X, Y]}, DataError, "validation: batch 1 must be (X, y)"),
+    "validation, empty": (Loader(X, Y), {"validation": []}, DataError, "validation: the iterable is empty"),
+    "validation, parts": (Loader(X, Y), {"validation": (X,)}, ArgumentError, "validation must be a share of the rows"),
     "on a GPU": (Loader(X, Y, device="cuda:0"), {}, DTypeError, "batch 1: X lives on a GPU; copy it to the host"),
     "elsewhere": (Loader(X, Y, device="mps:0"), {}, DTypeError, "batch 1: X cannot be read as an array: can't conv"),
     "features alone": (Loader(X), {}, DataError, "batch 1 must be (X, y) or (X, y, weight), got 1 parts"),
@@ -325,6 +328,68 @@ def test_a_bad_number_in_a_file_is_refused_before_the_first_step(block, tmp_path
     assert (one.optimizer.steps, one.history.stopped) == (0, None)
     with pytest.raises(ShapeError, match="lengths differ: X has 150, y has 149"):
         one.fit(*of_file(tmp_path, X, Y[:-1]))
+
+
+def batches_of(size):
+    return [(X[start : start + size], Y[start : start + size]) for start in range(0, 150, size)]
+
+
+class Places:
+    """Batches by their places, as a sequence without `__iter__` has them; it does not say where it ends."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, place):
+        return batches_of(30)[place % 5]
+
+
+def test_batches_are_taken_from_an_object_that_has_them_by_place():
+    one, other = trainer(), trainer()
+    one.fit(Places(), epochs=2, validation=Places())
+    other.fit(batches_of(30), epochs=2, validation=batches_of(30))
+    alike(one, other)
+    assert one.evaluate(Places()) == other.evaluate(batches_of(30))
+
+
+@pytest.mark.parametrize("size", [150, 75, 50, 30])
+def test_a_list_of_any_number_of_batches_validates(size):
+    one, other = trainer(), trainer()
+    one.fit(X, Y, epochs=1, validation=batches_of(size))
+    other.fit(X, Y, epochs=1, validation=(X, Y))
+    assert one.history["val_accuracy"] == other.history["val_accuracy"]
+
+
+def test_validation_batches_that_end_early_are_refused_when_they_do():
+    one = trainer()
+    with pytest.raises(DataError, match="validation: the iterable ended after 2 of 5 batches"):
+        one.fit(X, Y, epochs=3, validation=Failing(X, Y, what=StopIteration, epoch=1))
+    with pytest.raises(DataError, match="the iterable ended after 2 of 5 batches"):
+        one.evaluate(Failing(X, Y, what=StopIteration))
+    assert one.fit(X, Y, epochs=1).stopped is None
+
+
+def test_with_accumulation_only_the_steps_of_whole_groups_are_said_to_be_done():
+    one = gn.Trainer(net(), accumulate=4)
+    with pytest.raises(OSError, match="gone") as caught:
+        one.fit(Failing(X, Y, what=OSError("gone")))
+    assert caught.value.__notes__ == [
+        "raised by the iterable after batch 2; the steps that the batches before it complete are done"
+    ]
+    assert one.optimizer.steps == 0
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate"])
+def test_what_is_no_array_is_refused_with_what_to_do(call):
+    class LazyFrame:
+        def collect(self):
+            return X
+
+    rest = (Y,) if call == "evaluate" else ()
+    with pytest.raises(DTypeError, match="X is a Loader; give an array of numbers"):
+        getattr(trainer(), call)(Loader(X, Y), *rest)
+    with pytest.raises(DTypeError, match=r"X is a LazyFrame; collect it first, with X.collect\(\)"):
+        getattr(trainer(), call)(LazyFrame(), *rest)
 
 
 # what shows in mid-epoch
