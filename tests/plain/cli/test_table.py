@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
+import shlex
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -83,6 +86,28 @@ def test_from_a_raw_table_to_predictions(invoke, titanic, titanic_run, asked):
     rows = list(csv.DictReader(result.stdout.splitlines()))
     assert len(rows) == 30
     assert {row["prediction"] for row in rows} == {"0", "1"}
+
+
+def test_the_four_commands_of_the_readme_lead_from_a_raw_table_to_an_onnx_file(
+    invoke, titanic, asked, tmp_path, monkeypatch
+):
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(gpunet train passengers\.csv.*?)```", readme, re.DOTALL)
+    commands = [shlex.split(line)[1:] for line in block.splitlines()]
+    assert [command[0] for command in commands] == ["train", "evaluate", "predict", "export"]
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(titanic, "passengers.csv")
+    shutil.copy(asked, "new.csv")
+    for command in commands:
+        result = invoke(*command)
+        assert result.exit_code == 0, result.stderr
+    with open("answers.csv", encoding="utf-8", newline="") as file:
+        answers = list(csv.DictReader(file))
+    schema = gn.load("runs/passengers/model.safetensors").schema
+    session = onnxruntime.InferenceSession("passengers.onnx")
+    labels, probabilities = session.run(None, {"X": schema.read("new.csv").astype(np.float32)})
+    assert [row["prediction"] for row in answers] == labels.tolist()
+    np.testing.assert_allclose([float(row["1"]) for row in answers], probabilities[:, 1], atol=1e-6)
 
 
 def test_the_schema_is_shown_before_training_and_ignored_columns_are_warned_of(invoke, titanic, tmp_path):
