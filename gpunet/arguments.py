@@ -64,7 +64,16 @@ def listed(choices: Iterable[object]) -> str:
 
 
 def shortened(text: str, length: int) -> str:
-    """Return `text` cut to its first `length` characters, or its last where `length` is negative, "…" included."""
-    if len(text) <= abs(length):
-        return text
-    return f"{text[: length - 1]}…" if length > 0 else f"…{text[length + 1 :]}"
+    """Return text for one line: its first `length` characters, or its last where `length` is negative.
+
+    "…" stands for the rest; control characters are made `printable`.
+    """
+    line = printable(" ".join(text.split()))
+    if len(line) <= abs(length):
+        return line
+    return f"{line[: length - 1]}…" if length > 0 else f"…{line[length + 1 :]}"
+
+
+def printable(text: str) -> str:
+    """Return a text from a file as a terminal may show it: control characters as Python writes them, such as \\x1b."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gpunet.cli import recipe
+from gpunet.cli.answers import as_csv
 from gpunet.cli.options import json_line, results_table
 from gpunet.cli.parts import SPLIT_SEED, Source, share_of
 from gpunet.cli.report import score
@@ -84,8 +83,4 @@ def _summary(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, f
 
 def _table(answers: Mapping[int, tuple[object, ...]], classes: tuple[str, ...] | None) -> str:
     """Return the predictions as CSV, in the order of the rows, which count from 0."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "target", "prediction", *(classes or ())])
-    writer.writerows((row, *answers[row]) for row in sorted(answers))
-    return text.getvalue()
+    return as_csv(["row", "target", "prediction", *(classes or ())], ((row, *answers[row]) for row in sorted(answers)))

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import click
 from click.core import ParameterSource
 
+from gpunet.arguments import printable
 from gpunet.cli import recipe, run
 from gpunet.cli.folds import cross_validate
 from gpunet.cli.options import described_device, device_option, json_line, json_option, results_table
@@ -144,7 +145,7 @@ def _describe(parts: Parts, say: Callable[[str], None]) -> None:
     train = parts["train"]
     kind = "values to predict" if train.classes is None else f"{len(train.classes)} classes"
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    say(f"data    {train.name}: {train.X.shape[1]} features, {kind}; {sizes}")
+    say(f"data    {printable(train.name)}: {train.X.shape[1]} features, {kind}; {sizes}")
     if hint := rare_classes(train):
         click.echo(hint, err=True)
     if train.schema is not None:

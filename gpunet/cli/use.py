@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import click
 
+from gpunet.cli.answers import as_csv
 from gpunet.cli.options import device_option, json_line, json_option, results_table
 from gpunet.cli.parts import labelled_like, own_parts
 from gpunet.cli.report import class_scores, score
@@ -63,9 +62,16 @@ def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
 @click.option(
     "--keep", metavar="NAMES", callback=names_of, help="Columns of INPUT to repeat before the answers: id,name."
 )
+@click.option("--formulas", is_flag=True, help="Leave text that a spreadsheet would run as it is, without a '.")
 @device_option
 def predict(
-    model_path: Path, input_path: Path, out: Path | None, proba: bool, keep: tuple[str, ...], device: str
+    model_path: Path,
+    input_path: Path,
+    out: Path | None,
+    proba: bool,
+    keep: tuple[str, ...],
+    formulas: bool,
+    device: str,
 ) -> None:
     """Predict each row of a table, and write the answers as CSV.
 
@@ -93,10 +99,8 @@ def predict(
         probabilities = model.predict_proba(X).T
         names += model.classes or map(str, range(len(probabilities)))
         columns += [*probabilities]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([names, *zip(*columns, strict=True)])
+    text = as_csv(names, zip(*columns, strict=True), formulas=formulas)
     if out is None:
-        click.echo(text.getvalue(), nl=False)
+        click.echo(text, nl=False)
     else:
-        write_bytes(out, text.getvalue().encode())
+        write_bytes(out, text.encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from gpunet.arguments import shortened
 from gpunet.data.table.columns import Column
 
 MOST_LINES = 40
@@ -34,12 +35,6 @@ def ignored_columns(columns: Sequence[Column]) -> str:
     more = f" and {len(columns) - MOST_REASONS} more" if len(columns) > MOST_REASONS else ""
     reasons = "; ".join(f"{column.name!r} ({column.why})" for column in columns[:MOST_REASONS])
     return f"ignored columns: {reasons}{more}. To use one, give it a role (--as NAME=number)."
-
-
-def shortened(text: str, most: int) -> str:
-    """Return a text on one line, its end cut off where it is longer."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _reason(column: Column, missing: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from gpunet.arguments import shortened
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
-from gpunet.data.table.describing import shortened
 from gpunet.data.table.tables import Table
 from gpunet.data.table.values import Values, dates, is_date, is_number, numbers, parse_number, texts
 from gpunet.errors import DataError

@@ -321,3 +321,26 @@ def test_tables_have_defaults_of_their_own(invoke, titanic, tmp_path, data, opti
     assert result.exit_code == 0
     settings = asdict(run.Settings.read(tmp_path / "run"))
     assert {name: settings[name] for name in expected} == json.loads(json.dumps(expected | {"epochs": 1}))
+
+
+def test_text_that_a_spreadsheet_would_run_is_made_inert_unless_asked_for(invoke, tmp_path):
+    rows = [f"{row},{row % 7},{('=1+1', '-yes')[row % 2]}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["note,x,kind", *rows]), encoding="utf-8")
+    invoke("train", tmp_path / "t.csv", "--epochs", 1, "--out", tmp_path / "run")
+    (tmp_path / "new.csv").write_text("x,note\n1,=cmd\n2,-5\n3,+49 30\n", encoding="utf-8")
+    for given, notes, sign in (((), ["'=cmd", "-5", "'+49 30"], "'"), (("--formulas",), ["=cmd", "-5", "+49 30"], "")):
+        result = invoke("predict", tmp_path / "run", tmp_path / "new.csv", "--keep", "note", *given)
+        answers = list(csv.DictReader(result.stdout.splitlines()))
+        assert [row["note"] for row in answers] == notes
+        assert {row["prediction"] for row in answers} <= {f"{sign}=1+1", f"{sign}-yes"}
+
+
+def test_control_characters_from_a_file_do_not_reach_the_terminal(invoke, tmp_path):
+    rows = [f"{row},{row % 5},{('a', chr(27) + '[31mred')[row % 2]}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join([f"id,{chr(27)}[2Jx,kind", *rows]), encoding="utf-8")
+    shown = [invoke("train", tmp_path / "t.csv", "--epochs", 1, "--out", tmp_path / "run")]
+    shown.append(invoke("evaluate", tmp_path / "run", tmp_path / "t.csv"))
+    for result in shown:
+        assert result.exit_code == 0
+        assert "\x1b" not in result.stdout + result.stderr
+    assert "\\x1b[31mred" in shown[1].stdout
