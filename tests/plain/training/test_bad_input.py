@@ -43,7 +43,7 @@ BAD_FEATURES = {
     "sparse": (Sparse(), DTypeError, "X is a sparse matrix; make it dense first, with X.toarray()"),
     "ragged": ([[1.0], [1.0, 2.0]], ShapeError, "X is no regular array"),
     "masked": (np.ma.masked_greater(X, 1), DataError, "X has masked entries"),
-    "None": (None, DTypeError, "X has dtype object"),
+    "None": (None, DTypeError, "X is a NoneType; give an array"),
 }
 BAD_LABELS = {
     "too large": (put(Y, 3), DataError, "y is 3 at row 7; 3 classes have labels 0 to 2"),
