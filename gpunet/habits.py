@@ -88,11 +88,12 @@ def check_arguments(call: Callable[..., Any], name: str, args: tuple[Any, ...], 
 
 
 def answers_habits(call: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a public method: arguments that do not fit are refused by name, as `check_arguments` says."""
+    """Decorate a public method: where an argument's name is another framework's, say how it is done here."""
 
     @functools.wraps(call)
     def answering(*args: P.args, **given: P.kwargs) -> T:
-        check_arguments(call, call.__name__, args, given)
+        if len(args) < 2 or not ARGUMENTS.keys().isdisjoint(given):  # else Python's own errors serve
+            check_arguments(call, call.__name__, args, given)
         return call(*args, **given)
 
     return answering
