@@ -14,7 +14,8 @@ from gpunet.bench.child import call_with_limit
 from gpunet.bench.spec import Case
 from gpunet.cuda import read_source
 from gpunet.errors import ArgumentError, DTypeError, KernelError, ShapeError
-from gpunet.simulator.engine import MAX_SHARED_BYTES_OPT_IN, Buffer, Counts, Parameter, load
+from gpunet.simulator.engine import MAX_SHARED_BYTES_OPT_IN, Counts, load
+from gpunet.simulator.parameters import Buffer, Parameter
 
 ROUNDINGS = 64
 """How many roundings of its dtype a result may be off where the spec sets no tolerance. The error of a sum of n random

@@ -56,6 +56,7 @@ class Mode:
 _RUNTIME_SOURCES = (
     "fiber.cpp",
     "scheduler.cpp",
+    "findings.cpp",
     "collectives.cpp",
     "async_copy.cpp",
     "shared_memory.cpp",
@@ -72,10 +73,11 @@ MODES = {
             "--param=tsan-instrument-func-entry-exit=0",
             "-fsanitize=bounds-strict,alignment,signed-integer-overflow,integer-divide-by-zero,shift",
             "-fno-sanitize-recover=all",
+            "-fsanitize-recover=signed-integer-overflow,shift",
             "-ftrivial-auto-var-init=pattern",  # a forgotten initial value gives huge numbers, not lucky zeros
         ),
         ("-O2", "-DGPUNET_CHECKED"),
-        (*_RUNTIME_SOURCES, "checker.cpp", "history.cpp", "sanitizer.cpp"),
+        (*_RUNTIME_SOURCES, "checker.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp"),
     ),
 }
 

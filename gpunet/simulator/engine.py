@@ -14,16 +14,18 @@ import ctypes
 import functools
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpunet.errors import ArgumentError, DTypeError, KernelError
+from gpunet.errors import ArgumentError
 from gpunet.simulator.compiler import compile_kernels, runtime_library
+from gpunet.simulator.findings import Finding, accept, allowed_lines, kind_of, raise_errors, read_findings
 from gpunet.simulator.orders import Writable, in_both_orders
+from gpunet.simulator.parameters import Buffer, pack, parameter
 from gpunet.simulator.structs import BufferArgument, KernelEntry, Launch, LaunchCounts
 from gpunet.simulator.symbols import Symbols
 
@@ -36,32 +38,6 @@ MAX_RESIDENT_THREADS = 4 * 2048
 """Threads of a cooperative launch: as if the simulated GPU had 4 multiprocessors."""
 
 _running = threading.Lock()  # the runtime runs one launch at a time
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A kernel's parameter: a scalar of `dtype`, or a pointer to such elements (a `float4*` counts as float32)."""
-
-    name: str
-    dtype: np.dtype[Any]
-    pointer: bool
-    const: bool
-
-
-@dataclass(frozen=True)
-class Buffer:
-    """The memory behind a pointer argument, which the kernel may touch and nothing beside it.
-
-    Attributes:
-        address: of the first byte.
-        nbytes: how many bytes.
-        initialized: the address of `nbytes` flags (uint8), one per byte: 1 where it holds a value. Launches set the
-            flags of what they write. 0 means that all bytes hold values.
-    """
-
-    address: int
-    nbytes: int
-    initialized: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,11 +84,13 @@ class Library:
         path: the shared library.
         mode: "fast" or "check".
         kernels: its kernels by name.
+        allowed: kinds of findings that the source accepts, by "file:line".
     """
 
-    def __init__(self, path: Path, mode: str):
+    def __init__(self, path: Path, mode: str, allowed: Mapping[str, set[str]]):
         self.path = path
         self.mode = mode
+        self.allowed = allowed
         self.symbols = Symbols(path)
         self.runtime = _runtime(mode)  # first: it may lie in another folder, and what is loaded is not looked for
         self._library = ctypes.CDLL(str(path))  # kept, so that the kernels stay loaded
@@ -132,6 +110,15 @@ class Library:
         variables, untyped = self.symbols.device_variables, np.dtype("V")
         return [Writable(f"variable {v.name}", untyped, self._table + v.offset, v.nbytes) for v in variables]
 
+    @functools.cached_property
+    def variable_buffers(self) -> list[BufferArgument]:
+        """The same, to be watched."""
+        return [BufferArgument(v.name.encode(), v.address, v.nbytes, None, True) for v in self.variables]
+
+    def findings(self, told: str) -> list[Finding]:
+        """Return the findings that the runtime tells, those that the source allows as benign."""
+        return accept(read_findings(self.symbols.name_shared(told), self.symbols.frames), self.allowed)
+
 
 class Kernel:
     """A kernel of a library, ready to launch.
@@ -148,7 +135,7 @@ class Kernel:
         self.name: str = entry.name.decode()
         types = entry.types.decode().split(",") if entry.types else []
         names = entry.names.decode().split(",") if entry.names else []
-        self.parameters = tuple(_parameter(n, t) for n, t in zip(names, types, strict=True))
+        self.parameters = tuple(parameter(n, t) for n, t in zip(names, types, strict=True))
         self.max_threads: int = entry.max_threads
         variables = library.symbols.shared_variables_of(self.name)
         self.static_shared_bytes = sum(v.nbytes for v in variables)
@@ -160,7 +147,19 @@ class Kernel:
         self._entry = entry
         self._runtime = library.runtime
 
-    def launch(
+    def launch(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], **options: Any) -> Counts:
+        """Run the kernel to its end and return what was counted.
+
+        Arguments and errors as for `inspect`.
+
+        Raises:
+            KernelError: findings that are errors. What the kernel wrote stays written.
+        """
+        counts, findings = self.inspect(grid, block, args, **options)
+        raise_errors(self.name, findings)
+        return counts
+
+    def inspect(
         self,
         grid: Sequence[int],
         block: Sequence[int],
@@ -169,16 +168,19 @@ class Kernel:
         shared_bytes: int = 0,
         cooperative: bool = False,
         seed: int = 0,
-    ) -> Counts:
-        """Run the kernel to its end and return what was counted.
+    ) -> tuple[Counts, list[Finding]]:
+        """Run the kernel and return what was counted and all that was found.
 
         In the mode "check" the blocks of a launch run in two orders, in ascending order and then, from the same memory,
-        in a shuffled one. What the first leaves and counts is the result.
+        in a shuffled one. What the first leaves and counts is the result. A result that depends on the order is a
+        finding, unless the kernel has used atomics on floating-point numbers or compare-and-swap, by which it may have
+        added up such numbers: the last bits of their sum may differ.
 
         Args:
             grid: one to three positive numbers of blocks.
             block: one to three positive numbers of threads.
-            args: for a pointer a `Buffer` (or None for a null pointer), for a scalar a NumPy scalar of its dtype.
+            args: for a pointer a `Buffer` (or None for a null pointer), for a scalar a NumPy scalar of its dtype, for a
+                struct a NumPy record or array of as many bytes.
             shared_bytes: dynamic shared memory.
             cooperative: whether all blocks live at once, so that they can wait for each other at a grid barrier.
             seed: of the shuffled order, 0 to 2**64 - 1.
@@ -186,15 +188,14 @@ class Kernel:
         Raises:
             ArgumentError: a limit of CUDA's is passed, or the number of arguments is wrong.
             DTypeError: an argument of another type than the parameter.
-            KernelError: a fault in the kernel, and what it wrote before stays written; or a result that depends on the
-                order of blocks, unless the kernel has used atomics on floating-point numbers or compare-and-swap, by
-                which it may have added up such numbers: the last bits of their sum may differ.
         """
         grid3 = self._dimensions("grid", grid, MAX_GRID)
         block3 = self._dimensions("block", block, MAX_BLOCK)
         self._check_limits(grid3, block3, shared_bytes, cooperative)
-        values, buffers = self._pack(args)
+        values, arrays = pack(self.name, self.parameters, args)
         pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        checked = self._library.mode == "check"
+        buffers = [*arrays, *self._library.variable_buffers] if checked else arrays
         launch = Launch(
             ctypes.addressof(self._entry),
             ctypes.addressof(pointers),
@@ -203,32 +204,38 @@ class Kernel:
             self._static_begin,
             self._static_end - self._static_begin,
             shared_bytes,
-            ctypes.addressof(buffers),
-            len(buffers),
+            ctypes.addressof(table := (BufferArgument * len(buffers))(*buffers)),
+            len(table),
             cooperative,
             False,
             seed,
         )
-
-        def run(shuffled: bool) -> Counts:
-            launch.shuffled = shuffled
-            if failure := self._runtime.launch(ctypes.byref(launch)):
-                text = self._library.symbols.resolve(failure.decode())
-                order = f", in the order of blocks of seed {seed}" if shuffled else ""
-                raise KernelError(f"kernel {self.name}: {text}{order}.")
-            return self._runtime.counts()
-
         with _running:
             self._library.touch_shared()
-            if self._library.mode == "fast" or math.prod(grid3) == 1:
-                return run(False)
-            counts, difference = in_both_orders(run, self._writable(args))
-            if difference and not self._runtime.rounded():
-                raise KernelError(
-                    f"kernel {self.name}: a result that depends on the order of blocks: {difference} (seed {seed}). A "
-                    "GPU runs blocks in any order: what a block writes must not depend on which have run before it."
-                )
-        return counts
+            if checked and math.prod(grid3) > 1:
+                return self._inspect_both_orders(launch, args)
+            for buffer in [] if checked else arrays:  # nobody watches what it writes, so all of it counts as written
+                if buffer.initialized and buffer.writable:
+                    ctypes.memset(buffer.initialized, 1, buffer.bytes)
+            return self._run(launch)
+
+    def _run(self, launch: Launch) -> tuple[Counts, list[Finding]]:
+        told = self._runtime.launch(ctypes.byref(launch))
+        return self._runtime.counts(), self._library.findings(told.decode()) if told else []
+
+    def _inspect_both_orders(self, launch: Launch, args: Sequence[Any]) -> tuple[Counts, list[Finding]]:
+        def run(shuffled: bool) -> tuple[Counts, list[Finding]]:
+            launch.shuffled = shuffled
+            return self._run(launch)
+
+        (counts, findings), (_, others), difference = in_both_orders(run, self._writable(args))
+        known = {(f.kind, f.lines) for f in findings}
+        order = f", in the order of blocks of seed {launch.seed}"
+        findings += [f._replace(text=f.text + order) for f in others if (f.kind, f.lines) not in known]
+        if difference and not self._runtime.rounded() and all(f.grade != "error" for f in findings):
+            text = f"a result that depends on the order of blocks: {difference} (seed {launch.seed}). A GPU runs blocks in any order"
+            findings.append(Finding("error", kind_of(text), text))
+        return counts, findings
 
     def _dimensions(self, what: str, given: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, ...]:
         if not 1 <= len(given) <= 3 or min(given) < 1:
@@ -261,26 +268,6 @@ class Kernel:
                 "max_dynamic_shared_size_bytes, up to 227 KiB in all."
             )
 
-    def _pack(self, args: Sequence[Any]) -> tuple[list[Any], ctypes.Array[BufferArgument]]:
-        """Return each argument's value in memory, and the buffers among them."""
-        if len(args) != len(self.parameters):
-            raise ArgumentError(f"kernel {self.name}: takes {len(self.parameters)} arguments, got {len(args)}.")
-        values: list[Any] = []
-        buffers = []
-        for parameter, arg in zip(self.parameters, args, strict=True):
-            if isinstance(arg, Buffer) and parameter.pointer:
-                values.append(ctypes.c_void_p(arg.address))
-                buffers.append(self._buffer_argument(parameter, arg))
-            elif parameter.pointer and (arg is None or (isinstance(arg, np.uint64) and arg == 0)):  # CuPy has no null
-                values.append(ctypes.c_void_p(None))
-            elif isinstance(arg, np.generic) and arg.dtype == parameter.dtype and not parameter.pointer:
-                values.append((ctypes.c_char * arg.nbytes).from_buffer_copy(arg.tobytes()))
-            else:
-                wanted = "a Buffer" if parameter.pointer else f"a NumPy scalar of type {parameter.dtype}"
-                got = f"{type(arg).__name__} {arg!r}"
-                raise DTypeError(f"kernel {self.name}: argument {parameter.name!r}: expected {wanted}, got {got}.")
-        return values, (BufferArgument * len(buffers))(*buffers)
-
     def _writable(self, args: Sequence[Any]) -> list[Writable]:
         """Return the memory that a launch with these arguments may write."""
         arrays = [
@@ -290,21 +277,7 @@ class Kernel:
         ]
         return arrays + self._library.variables
 
-    def _buffer_argument(self, parameter: Parameter, buffer: Buffer) -> BufferArgument:
-        initialized = buffer.initialized
-        if initialized and not parameter.const and self._library.mode == "fast":
-            # Nobody watches what it writes, so all of it counts as written.
-            ctypes.memset(initialized, 1, buffer.nbytes)
-        name = parameter.name.encode()
-        return BufferArgument(name, buffer.address, buffer.nbytes, initialized or None, not parameter.const)
-
-
-def _parameter(name: str, code: str) -> Parameter:
-    """Return the parameter that export.h describes as `code`, such as "i4" or "const f4*"."""
-    pointer, const = code.endswith("*"), code.startswith("const ")
-    return Parameter(name, np.dtype(code.removeprefix("const ").removesuffix("*")), pointer, const)
-
 
 def load(source: str, name: str, options: Sequence[str] = (), mode: str = "fast") -> Library:
     """Compile the CUDA text `source` (unless the cache has it) and load it. Arguments and errors: `compile_kernels`."""
-    return Library(compile_kernels(source, name, options, mode), mode)
+    return Library(compile_kernels(source, name, options, mode), mode, allowed_lines(source, name))

@@ -13,8 +13,10 @@ import numpy as np
 
 from gpunet.errors import ArgumentError, KernelError
 from gpunet.simulator.array import ndarray
-from gpunet.simulator.engine import Buffer, Counts, Kernel, Library, load
-from gpunet.simulator.memory import Memory, MemoryPointer, checking, order_seed
+from gpunet.simulator.engine import Counts, Kernel, Library, load
+from gpunet.simulator.findings import Finding, raise_errors
+from gpunet.simulator.memory import Memory, MemoryPointer, checking, collect, order_seed
+from gpunet.simulator.parameters import Buffer
 from gpunet.simulator.stream import refuse_capture, submit
 
 SOURCE = "kernel.cu"  # how findings call a source that does not begin with `#line 1 "name.cu"`
@@ -137,7 +139,7 @@ class RawKernel:
         """
         kernel = self.kernel
         launch = functools.partial(
-            kernel.launch,
+            kernel.inspect,
             [max(1, int(n)) for n in grid],
             [max(1, int(n)) for n in block],
             [_argument(arg) for arg in args],
@@ -151,12 +153,16 @@ class RawKernel:
         submit(functools.partial(_run, launch, kernel, guarded), memories.values())
 
 
-def _run(launch: Callable[[], Counts], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]) -> None:
+def _run(
+    launch: Callable[[], tuple[Counts, list[Finding]]], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]
+) -> None:
     """Do a launch and count it, then look at the guards around the memory of its arguments, by their number."""
     try:
-        counts = launch()
+        counts, findings = launch()
         if (counted := _counted.get()) is not None:
             counted.append(counts)
+        collect(kernel.name, findings)
+        raise_errors(kernel.name, findings)
     finally:
         damage = [
             (i, where) for i, memory in memories.items() if (alive := memory()) and (where := alive.overwritten())
@@ -168,7 +174,7 @@ def _run(launch: Callable[[], Counts], kernel: Kernel, memories: Mapping[int, we
         )
 
 
-def _argument(value: Any) -> Buffer | np.generic:
+def _argument(value: Any) -> Buffer | np.generic | np.ndarray:
     """Return what the engine passes for an argument."""
     if isinstance(value, ndarray):
         return _buffer(value.data, _extent(value))
@@ -176,7 +182,7 @@ def _argument(value: Any) -> Buffer | np.generic:
         return _buffer(value, value.mem.ptr + value.mem.size - value.ptr)
     if isinstance(value, bool | int | float | complex):
         value = np.array(value)[()]
-    if not isinstance(value, np.generic):
+    if not isinstance(value, np.generic | np.ndarray):  # an array of the host is a struct
         raise TypeError(f"Unsupported type {type(value)}")
     return value
 

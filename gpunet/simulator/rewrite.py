@@ -108,4 +108,5 @@ def _split(text: str) -> list[str]:
 
 
 def _parameter_names(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\w+", part)[-1] for part in _split(text) if part not in ("", "void"))
+    declared = (part.partition("=")[0] for part in _split(text))
+    return tuple(re.findall(r"\w+", part)[-1] for part in declared if part.strip() not in ("", "void"))

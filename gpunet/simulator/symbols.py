@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -63,18 +64,25 @@ class Symbols:
         """
         return [v for v in self.shared_variables if v.kernel in (kernel, None)]
 
-    def resolve(self, text: str) -> str:
-        """Return a finding's text with `{pc 1a2b}` as file:line and `{static 64}` as a variable and an offset."""
-        text = re.sub(r"\{pc ([0-9a-f]+)\}", lambda m: self._line(m[1]), text)
+    def name_shared(self, text: str) -> str:
+        """Return a text with `{static 64}` as the name of a `__shared__` variable and an offset."""
         return re.sub(r"\{static (\d+)\}", lambda m: self._variable(int(m[1])), text)
 
-    def _line(self, address: str) -> str:
-        """Return the innermost line at `address` that is not one of the simulator's own headers."""
-        for place in _output("addr2line", "-i", "-e", self.path, address):
-            file, _, line = place.split(" ")[0].rpartition(":")
+    def frames(self, addresses: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        """Return the functions and the lines ("file:line") at each address, from the innermost inlined call outwards.
+
+        Those of the simulator's own headers are left out.
+        """
+        frames: dict[str, list[tuple[str, str]]] = {address: [] for address in addresses}
+        lines = iter(_output("addr2line", "-aifC", "-e", self.path, *frames) if frames else ())
+        for text in lines:
+            if text.startswith("0x"):
+                found = frames[f"{int(text, 16):x}"]
+                continue
+            file, _, line = next(lines).split(" ")[0].rpartition(":")
             if not Path(file).is_relative_to(RUNTIME):
-                return f"{Path(file).name}:{line}"
-        return f"address 0x{address}"
+                found.append((_plain_name(text), f"{Path(file).name}:{line}"))
+        return frames
 
     def _variable(self, offset: int) -> str:
         for v in self.shared_variables:
@@ -96,6 +104,13 @@ def _declaration(mangled: str) -> tuple[str, str | None]:
     c_function = re.fullmatch(r"(\d+)(\D\w*)", function)
     is_kernel = c_function is not None and len(c_function[2]) == int(c_function[1])
     return name, c_function[2] if c_function and is_kernel else None
+
+
+def _plain_name(function: str) -> str:
+    """Return "reduce" for "float reduce<8>(float*, int)"."""
+    while (shorter := re.sub(r"<[^<>]*>|\([^()]*\)( const)?$", "", function)) != function:
+        function = shorter
+    return function.split(" ")[-1]
 
 
 def _output(tool: str, *arguments: str | Path) -> list[str]:

@@ -20,6 +20,12 @@
 #define gridDim (::simulator::position.grid_size)
 constexpr int warpSize = simulator::kWarpSize;
 
+// Variables of a GPU's have no destructors that run; those of the simulated one must not run when the process ends.
+extern "C" {
+inline int __cxa_atexit(void (*)(void*), void*, void*) { return 0; }
+inline int __cxa_thread_atexit(void (*)(void*), void*, void*) { return 0; }
+}
+
 #include "device_math.h"
 #include "warp.h"
 #include "async_copy.h"

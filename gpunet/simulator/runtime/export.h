@@ -24,14 +24,23 @@ constexpr const char* scalar_code() {
   return "V";
 }
 
-// "f4", "f4*" or "const f4*"; float4* counts as float*, for that is what is passed.
+constexpr void add_number(auto& text, size_t number) {
+  if (number >= 10) add_number(text, number / 10);
+  const char digit[] = {static_cast<char>('0' + number % 10), 0};
+  text.add(digit);
+}
+
+// "f4", "f4*", "const f4*", "V16" for a struct of 16 bytes; float4* counts as float*, for that is what is passed.
 template <class T>
 constexpr Text<24> type_text() {
   Text<24> result;
   using Pointed = std::remove_pointer_t<T>;
   using Element = std::remove_cv_t<Pointed>;
   if (std::is_pointer_v<T> && std::is_const_v<Pointed>) result.add("const ");
-  if constexpr (requires(Element e) { e.x; }) result.add(scalar_code<decltype(Element::x)>());
+  if constexpr (!std::is_pointer_v<T> && std::is_class_v<T>) {
+    result.add("V");
+    add_number(result, sizeof(T));
+  } else if constexpr (requires(Element e) { e.x; }) result.add(scalar_code<decltype(Element::x)>());
   else result.add(scalar_code<Element>());
   if (std::is_pointer_v<T>) result.add("*");
   return result;

@@ -59,12 +59,13 @@ inline void Recent::add(const Access& access) {
   latest = access;
 }
 
-const Access* Cell::add(const Access access) {
-  if (not_ordered(write, access)) return &write;
-  if (access.write)  // which every atomic is, too
-    if (const Access* read = reads.not_ordered_before(access)) return read;
-  if (!access.atomic)
-    if (const Access* atomic = atomics.not_ordered_before(access)) return atomic;
+Access Cell::add(const Access access) {
+  Access race{};
+  if (not_ordered(write, access)) race = write;
+  if (!race.place && access.write)  // which every atomic is, too
+    if (const Access* read = reads.not_ordered_before(access)) race = *read;
+  if (!race.place && !access.atomic)
+    if (const Access* atomic = atomics.not_ordered_before(access)) race = *atomic;
   if (access.atomic) {
     atomics.add(access);
   } else if (access.write) {
@@ -73,7 +74,7 @@ const Access* Cell::add(const Access access) {
   } else {
     reads.add(access);
   }
-  return nullptr;
+  return race;
 }
 
 void forget_handovers() {

@@ -22,8 +22,8 @@ struct Cell {
   Access write{};
   Recent reads, atomics;
 
-  // Adds `access` to the history and returns the earlier access that it races with, or null.
-  const Access* add(Access access);
+  // Adds `access` to the history and returns an earlier access that it races with; its place is 0 where there is none.
+  Access add(Access access);
 };
 
 // Blocks that hand over data by an atomic after a __threadfence, as in "the last block to arrive sums up".

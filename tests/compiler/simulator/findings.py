@@ -204,10 +204,11 @@ FAULTS = {
     ),
     "a barrier in a divergent branch": (
         r"divergent barrier: thread \(0,0,0\) of block \(0,0,0\) waits at the barrier test.cu:2, "
-        r"thread \(32,0,0\) of block \(0,0,0\) has exited",
+        r"thread \(32,0,0\) of block \(0,0,0\) waits at the barrier test.cu:3",
         """
         extern "C" __global__ void k(float* x) {
           if (threadIdx.x < 32) __syncthreads();  // fault
+          __syncthreads();
         }""",
     ),
     "two barriers instead of one": (

@@ -5,7 +5,9 @@
 
 import numpy as np
 
-from gpunet.simulator.engine import Buffer, load
+from gpunet.simulator.engine import load
+from gpunet.simulator.findings import raise_errors
+from gpunet.simulator.parameters import Buffer
 
 
 def buffer(array, flags=None):
@@ -13,8 +15,19 @@ def buffer(array, flags=None):
     return Buffer(array.ctypes.data, array.nbytes, flags.ctypes.data if flags is not None else 0)
 
 
-def simulate(source, grid, block, *args, mode="check", options=(), fresh=(), **launch):
-    """Launch the first kernel of a source on NumPy arrays. Those in `fresh` count as never written."""
+def simulate(source, grid, block, *args, **options):
+    """Launch the first kernel of a source on NumPy arrays, and raise what is found; options as for `inspect`."""
+    counts, found = _inspect(source, grid, block, *args, **options)
+    raise_errors("k", found)
+    return counts
+
+
+def inspect(source, grid, block, *args, **options):
+    """Launch the first kernel of a source on NumPy arrays and return what is found; those in `fresh` are unwritten."""
+    return _inspect(source, grid, block, *args, **options)[1]
+
+
+def _inspect(source, grid, block, *args, mode="check", options=(), fresh=(), **launch):
     kernel = next(iter(load(source, "test.cu", options, mode).kernels.values()))
     flags = [np.zeros(a.nbytes, np.uint8) for a in fresh]
     packed = []
@@ -24,7 +37,7 @@ def simulate(source, grid, block, *args, mode="check", options=(), fresh=(), **l
         else:
             packed.append(np.int32(a) if isinstance(a, int) else a)
     kernel.max_dynamic_shared_size_bytes = 200 * 1024
-    return kernel.launch(grid, block, packed, **launch)
+    return kernel.inspect(grid, block, packed, **launch)
 
 
 def _rng():
