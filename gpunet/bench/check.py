@@ -15,6 +15,7 @@ from gpunet.bench.spec import Case
 from gpunet.cuda import read_source
 from gpunet.errors import ArgumentError, DTypeError, KernelError, ShapeError
 from gpunet.simulator.engine import MAX_SHARED_BYTES_OPT_IN, Counts, load
+from gpunet.simulator.findings import Finding
 from gpunet.simulator.parameters import Buffer, Parameter
 
 ROUNDINGS = 64
@@ -48,10 +49,11 @@ def compiler_options(source: str, options: Mapping[str, Any]) -> tuple[str, ...]
     return tuple(f"-D{name}={value}" for name, value in {**real, **options}.items())
 
 
-def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, str | None]:
-    """Return what a launch did, and what is wrong with it: a finding of check mode or the worst mismatch; None if ok.
+def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Finding]]:
+    """Return what a launch did, and what is found: the findings of check mode and the worst mismatch of each array.
 
-    The kernel runs in a child process. Compiling it does not count against the limit.
+    The kernel runs in a child process. Compiling it does not count against the limit. Where the launch did not end
+    there are no counts.
 
     Args:
         path: the CUDA source.
@@ -73,11 +75,11 @@ def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, str | No
     parameters = kernels[case.kernel].parameters
     case = case._replace(inputs=_arguments(case, parameters))
     try:
-        counts, outputs = call_with_limit(limit, _launch, source, path.name, options, case)
-    except KernelError as finding:
-        return None, str(finding).removeprefix(f"kernel {case.kernel}: ")
-    differences = (compare(name, outputs[name], case.expected[name], case.rtol, case.atol) for name in outputs)
-    return counts, next(filter(None, differences), None)
+        counts, findings, outputs = call_with_limit(limit, _launch, source, path.name, options, case)
+    except KernelError as error:
+        return None, [Finding("error", "no end", str(error).rstrip("."))]
+    differences = [compare(name, outputs[name], case.expected[name], case.rtol, case.atol) for name in outputs]
+    return counts, findings + [Finding("error", "wrong result", text.rstrip(".")) for text in differences if text]
 
 
 def compare(name: str, output: Output, expected: np.ndarray, rtol: float | None, atol: float | None) -> str | None:
@@ -151,8 +153,10 @@ def _argument(p: Parameter, given: Any) -> Any:
     return value
 
 
-def _launch(source: str, name: str, options: tuple[str, ...], case: Case) -> tuple[Counts, dict[str, Output]]:
-    """Launch the kernel in check mode and return what it did and wrote; runs in the child process."""
+def _launch(
+    source: str, name: str, options: tuple[str, ...], case: Case
+) -> tuple[Counts, list[Finding], dict[str, Output]]:
+    """Launch the kernel in check mode and return what it did, what was found and what it wrote; runs in the child."""
     kernel = load(source, name, options, "check").kernels[case.kernel]
     kernel.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES_OPT_IN
     with simulator.check_mode():
@@ -165,8 +169,10 @@ def _launch(source: str, name: str, options: tuple[str, ...], case: Case) -> tup
         }
         buffers = {n: Buffer(a.data.ptr, a.nbytes, a.data.mem.written.ctypes.data) for n, a in arrays.items()}
         args = [buffers.get(p.name, case.inputs.get(p.name)) for p in kernel.parameters]
-        counts = kernel.launch(case.grid, case.block, args, shared_bytes=case.shared, cooperative=case.cooperative)
-    return counts, {name: _output(arrays[name]) for name in case.expected}
+        counts, findings = kernel.inspect(
+            case.grid, case.block, args, shared_bytes=case.shared, cooperative=case.cooperative
+        )
+    return counts, findings, {name: _output(arrays[name]) for name in case.expected}
 
 
 def _output(a: Any) -> Output:

@@ -77,7 +77,7 @@ MODES = {
             "-ftrivial-auto-var-init=pattern",  # a forgotten initial value gives huge numbers, not lucky zeros
         ),
         ("-O2", "-DGPUNET_CHECKED"),
-        (*_RUNTIME_SOURCES, "checker.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp"),
+        (*_RUNTIME_SOURCES, "checker.cpp", "carvings.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp"),
     ),
 }
 
@@ -177,7 +177,8 @@ def runtime_library(mode: str) -> Path:
     """Return the runtime's shared library for `mode`, compiled unless the cache has it."""
     compiler = find_compiler()
     flags = [*_COMMON, "-DGPUNET_RUNTIME", *MODES[mode].runtime_flags]
-    recipe = [Path(__file__), Path(__file__).with_name("rewrite.py")]  # they decide what becomes of a source, too
+    names = ("compiler.py", "rewrite.py", "shared_declarations.py")  # they decide what becomes of a source, too
+    recipe = [Path(__file__).with_name(name) for name in names]
     sources = [p.read_text(encoding="utf-8") for p in (*recipe, *sorted(RUNTIME.rglob("*"))) if p.is_file()]
     # findings leave out the runtime's own lines, which the debug information knows by where the runtime lies
     parts = [compiler.path, compiler.version, str(RUNTIME), *flags, *sources]

@@ -23,7 +23,7 @@ import numpy as np
 
 from gpunet.errors import ArgumentError
 from gpunet.simulator.compiler import compile_kernels, runtime_library
-from gpunet.simulator.findings import Finding, accept, allowed_lines, kind_of, raise_errors, read_findings
+from gpunet.simulator.findings import Finding, accept, allowed_lines, raise_errors, read_findings
 from gpunet.simulator.orders import Writable, in_both_orders
 from gpunet.simulator.parameters import Buffer, pack, parameter
 from gpunet.simulator.structs import BufferArgument, KernelEntry, Launch, LaunchCounts
@@ -233,8 +233,9 @@ class Kernel:
         order = f", in the order of blocks of seed {launch.seed}"
         findings += [f._replace(text=f.text + order) for f in others if (f.kind, f.lines) not in known]
         if difference and not self._runtime.rounded() and all(f.grade != "error" for f in findings):
-            text = f"a result that depends on the order of blocks: {difference} (seed {launch.seed}). A GPU runs blocks in any order"
-            findings.append(Finding("error", kind_of(text), text))
+            kind = "a result that depends on the order of blocks"
+            text = f"{kind}: {difference} (seed {launch.seed}). A GPU runs blocks in any order"
+            findings.append(Finding("error", kind, text))
         return counts, findings
 
     def _dimensions(self, what: str, given: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, ...]:

@@ -19,8 +19,8 @@ _ADVICE = {
     "use an atomic, or __threadfence() and an atomic counter.",
     "uninitialized read": "write it first, with a barrier between another thread's write and this read.",
     "out of bounds": "guard the index, as in if (i < n), or correct the size of the array or of the launch.",
-    "misaligned": "access a multiple of the type's size; declare shared arrays __align__(16) for float4.",
-    "needs __align__": "declare the array with __align__ of that size: where it lands is otherwise luck.",
+    "misaligned": "access multiples of the type's size; declare a shared array of float4 accesses __align__(16).",
+    "alignment by luck": "declare the array with __align__: another one before it may move it.",
     "write through a const pointer": "declare the parameter without const.",
     "divergent barrier": "move the barrier out of the branch, so that all threads of the block reach the same one.",
     "barrier after an early exit": "right from compute capability 7.0 on; a condition in place of the return is right "

@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_ALIGNMENT = r"(?:(?:__align__|alignas|__attribute__)\s*\([^;]*?\)\s*)?"
-_DYNAMIC = re.compile(
-    rf"extern\s+{_ALIGNMENT}__shared__\s+{_ALIGNMENT}(?P<type>[\w:\s]+?)\s+(?P<name>\w+)\s*\[\s*\]\s*;"
-)
+from gpunet.simulator.shared_declarations import rewrite_shared, split
+
 _KERNEL = re.compile(r"__global__\s+(?P<head>[\w\s:*&]*?)\b(?P<name>\w+)\s*\(")
 _LAUNCH_BOUNDS = re.compile(r"\b__launch_bounds__\s*\(")
-_LINE_MARKER = re.compile(r"^#.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -26,14 +23,10 @@ class KernelDeclaration:
 def rewrite(text: str) -> str:
     """Return the preprocessed source as C++ that g++ compiles with `runtime/device.h`, the kernel table at its end.
 
-    `extern __shared__ T name[];` is bound to the runtime's dynamic shared memory and `__shared__` becomes
-    `static thread_local` (see `runtime/shared_memory.cpp`). Line numbers do not move.
+    Line numbers do not move.
     """
     kernels, text = find_kernels(text)
-    text = _DYNAMIC.sub(
-        r"static \g<type> (&\g<name>)[] = reinterpret_cast<\g<type> (&)[]>(simulator::dynamic_shared);", text
-    )
-    text = re.sub(r"\b__shared__\b", "static thread_local", text)
+    text = rewrite_shared(text)
     # A kernel that is inlined into its uninstrumented caller would not be checked.
     text = re.sub(r"\b__global__\b", "__attribute__((noinline))", text)
     return text + _kernel_table(kernels)
@@ -74,7 +67,7 @@ def _take_launch_bounds(text: str, start: int) -> tuple[str, str]:
     if bounds is None:
         return text, "1024"
     end = _closing(text, bounds.end() - 1)
-    first = _split(text[bounds.end() : end])[0]
+    first = split(text[bounds.end() : end])[0]
     newlines = "\n" * text.count("\n", bounds.start(), end)
     return text[: bounds.start()] + newlines + text[end + 1 :], first
 
@@ -95,18 +88,6 @@ def _closing(text: str, opening: int) -> int:
     return len(text)
 
 
-def _split(text: str) -> list[str]:
-    """Split at the commas that no bracket holds."""
-    parts, depth = [""], 0
-    for c in _LINE_MARKER.sub("", text):
-        depth += (c in "(<[") - (c in ")>]")
-        if c == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += c
-    return [part.strip() for part in parts]
-
-
 def _parameter_names(text: str) -> tuple[str, ...]:
-    declared = (part.partition("=")[0] for part in _split(text))
+    declared = (part.partition("=")[0] for part in split(text))
     return tuple(re.findall(r"\w+", part)[-1] for part in declared if part.strip() not in ("", "void"))

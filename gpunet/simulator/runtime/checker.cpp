@@ -9,6 +9,7 @@
 
 #include "access.h"
 #include "async_copy.h"
+#include "carvings.h"
 #include "history.h"
 #include "reports.h"
 #include "shared_memory.h"
@@ -159,6 +160,19 @@ void check_race(Region& region, const MemoryAccess& a) {
   stop_thread();
 }
 
+void check_alignment(const MemoryAccess& a) {
+  const bool misaligned = reinterpret_cast<uintptr_t>(a.address) & (a.bytes - 1);
+  if (const DeclaredShared* d = a.bytes > 4 ? declared_at(a.address) : nullptr; d && d->alignment < a.bytes) {
+    const std::string size = std::to_string(a.bytes);
+    const std::string where = memory_at(a.address) + ", which is declared to lie at a multiple of " +
+                              std::to_string(d->alignment) + ", not of " + size + ": it needs __align__(" + size + ")";
+    if (misaligned || (d->device_offset + (a.address - d->begin)) % a.bytes) stop_at("misaligned", where, a);
+    report(Grade::warning, "alignment by luck", where, a);
+  } else if (misaligned) {
+    report_misaligned(a, a.bytes);
+  }
+}
+
 void count(const Region& region, const MemoryAccess& a) {
   if (!a.write || a.atomic) (region.shared ? counts.shared_read : counts.global_read) += a.bytes;
   if (a.write) (region.shared ? counts.shared_written : counts.global_written) += a.bytes;
@@ -177,7 +191,7 @@ void check_access(const MemoryAccess& a) {
     stop_at("out of bounds", nearest(a.address), a);
   }
   if (a.address + a.bytes > region->end) stop_at("out of bounds", nearest(region->end), a);
-  if (a.aligned && (reinterpret_cast<uintptr_t>(a.address) & (a.bytes - 1))) report_misaligned(a, a.bytes);
+  if (a.aligned) check_alignment(a);
   if (a.write && !region->writable) stop_at("write through a const pointer", memory_at(a.address), a);
   if (a.issue && a.write != region->shared)
     stop_at("asynchronous copy that is not from global to shared memory", memory_at(a.address), a);
@@ -216,6 +230,7 @@ void begin_launch() {
   for (const Region& region : buffers) add_region(region);
   generation = ++newest_generation;
   unsettled.pending = false;
+  forget_declared();
   running.accesses_left = ~uint64_t{0};
   forget_handovers();
 }
@@ -225,6 +240,7 @@ void settle() {
 }
 
 void begin_block() {
+  forget_carvings();
   shared_generation = ++newest_generation;
   begin_block_handovers();
 }

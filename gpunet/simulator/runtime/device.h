@@ -29,6 +29,7 @@ inline int __cxa_thread_atexit(void (*)(void*), void*, void*) { return 0; }
 #include "device_math.h"
 #include "warp.h"
 #include "async_copy.h"
+#include "shared_layout.h"
 #include "atomics.h"
 #include "cooperative.h"
 #include "tensor_core.h"

@@ -7,18 +7,17 @@ Each runs as 2 blocks of 64 threads on an array of 128 float32 zeros, with 1,024
 RIGHT = {
     "the last block by a device variable": """
         __device__ unsigned arrivals = 0;
-        __device__ float partial[2];
         extern "C" __global__ void k(float* x) {
           __shared__ bool last;
           if (threadIdx.x == 0) {
-            partial[blockIdx.x] = blockIdx.x + 1;
+            x[blockIdx.x + 1] = blockIdx.x + 1;
             __threadfence();
             last = atomicInc(&arrivals, gridDim.x - 1) == gridDim.x - 1;
           }
           __syncthreads();
           if (!last) return;
           __threadfence();
-          if (threadIdx.x == 0) x[0] = partial[0] + partial[1];
+          if (threadIdx.x == 0) x[0] = x[1] + x[2];
         }""",
     "an early return before a barrier": """
         extern "C" __global__ void k(float* x) {
@@ -107,7 +106,7 @@ PLANTED = {
     "the last block by a device variable": (
         "            __threadfence();\n            last",
         "            last",
-        r"race: read of 4 bytes .* variable partial",
+        r"race: read of 4 bytes .* array x at byte",
     ),
     "an early return before a barrier": ("          __syncthreads();\n", "", r"race: .* shared memory s"),
     "an atomic for all active lanes": (
@@ -115,7 +114,11 @@ PLANTED = {
         "x[0] += __popc(active)",
         r"race: .* array x at byte 0",
     ),
-    "a sum over the active lanes": ("__shfl_down_sync(active", "__shfl_down_sync(active & 0xffff", "not in its own mask"),
+    "a sum over the active lanes": (
+        "__shfl_down_sync(active",
+        "__shfl_down_sync(active & 0xffff",
+        "not in its own mask",
+    ),
     "equal values by all lanes": (
         "          __syncthreads();\n          x[",
         "          x[",
@@ -124,7 +127,7 @@ PLANTED = {
     "float4 in an array that is declared for it": (
         "__align__(16) ",
         "",
-        r"misaligned: write of 16 bytes .* shared memory s at byte 0.* __align__\(16\)",
+        r"misaligned: write of 16 bytes .* shared memory s at byte 0, .* needs __align__\(16\)",
     ),
     "barriers on one line that all threads meet": (
         "if (threadIdx.x < 64) __syncthreads();",
@@ -137,7 +140,7 @@ PLANTED = {
     "two arrays in dynamic shared memory": (
         "a[63 - threadIdx.x]",
         "a[64 - threadIdx.x]",
-        r"out of bounds: read of 4 bytes at test.cu:\d+ .*: element 64 of a, which ends where b begins",
+        r"out of bounds at test.cu:\d+ by thread \(0,0,0\) .*: element 64 of a, which lies in b",
     ),
     "rows of one array in dynamic shared memory": (
         "          __syncthreads();\n",
