@@ -145,6 +145,12 @@ def _argument(p: Parameter, given: Any) -> Any:
             what = getattr(given, "dtype", type(given).__name__)
             raise DTypeError(f"inputs: {p.name} must be an array of {p.dtype}, got {what}.")
         return np.ascontiguousarray(given)
+    if p.dtype.kind == "V":
+        if not isinstance(given, np.ndarray | np.void) or given.nbytes != p.dtype.itemsize:
+            raise DTypeError(
+                f"inputs: {p.name} is a struct of {p.dtype.itemsize} bytes: pass a NumPy record or an array of that size."
+            )
+        return given
     if not isinstance(given, int | float | np.number | np.bool_):
         raise DTypeError(f"inputs: {p.name} must be a number, got {type(given).__name__}.")
     value = np.array(given).astype(p.dtype)[()]

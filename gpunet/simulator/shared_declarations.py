@@ -62,7 +62,8 @@ def _dynamic(type: str, name: str) -> str:
 
 def _static(statement: str) -> str:
     # Aligned for any access, so that the processor takes those that the declaration does not promise: see `_declared`.
-    return f"static thread_local __attribute__((aligned(16))) {_SPECIFIER.sub('', statement).lstrip()}"
+    alignments = " ".join(match[0] for match in _ALIGNMENT.finditer(statement))
+    return f"{alignments} static thread_local __attribute__((aligned(16))) {_bare(statement)}"
 
 
 def _declared(statement: str) -> str:

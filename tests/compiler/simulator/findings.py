@@ -227,6 +227,22 @@ FAULTS = {
           else __ballot_sync(~0u, 1);  // fault
         }""",
     ),
+    "a shuffle up and a shuffle down under one mask": (
+        r"divergent warp collective: .* is at test.cu:2, .* at test.cu:3, and they disagree on the operation",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x % 2) __shfl_up_sync(~0u, 1, 1);
+          else __shfl_down_sync(~0u, 1, 1);  // fault
+        }""",
+    ),
+    "any and all under one mask": (
+        r"divergent warp collective",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x % 2) __any_sync(~0u, 1);
+          else __all_sync(~0u, 1);  // fault
+        }""",
+    ),
     "a lane that is not in its own mask": (
         r"the calling lane is not in its own mask",
         """
