@@ -49,6 +49,11 @@ def compiler_options(source: str, options: Mapping[str, Any]) -> tuple[str, ...]
     return tuple(f"-D{name}={value}" for name, value in {**real, **options}.items())
 
 
+def expressions(kernel: str) -> tuple[str, ...]:
+    """Return what a compiler must be told of a kernel's name: an instance of a template is made because it is named."""
+    return (kernel,) if "<" in kernel else ()
+
+
 def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Finding]]:
     """Return what a launch did, and what is found: the findings of check mode and the worst mismatch of each array.
 
@@ -69,7 +74,7 @@ def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Fin
     """
     source = read_kernels(path)
     options = compiler_options(source, case.options)
-    kernels = load(source, path.name, options, "check").kernels
+    kernels = load(source, path.name, options, "check", expressions(case.kernel)).kernels
     if case.kernel not in kernels:
         raise ArgumentError(f"{path}: no kernel {case.kernel!r}; it has {', '.join(kernels) or 'none but templates'}.")
     parameters = kernels[case.kernel].parameters
@@ -148,7 +153,7 @@ def _argument(p: Parameter, given: Any) -> Any:
     if p.dtype.kind == "V":
         if not isinstance(given, np.ndarray | np.void) or given.nbytes != p.dtype.itemsize:
             raise DTypeError(
-                f"inputs: {p.name} is a struct of {p.dtype.itemsize} bytes: pass a NumPy record or an array of that size."
+                f"inputs: {p.name} is a struct of {p.dtype.itemsize} bytes: give a record or an array of that size."
             )
         return given
     if not isinstance(given, int | float | np.number | np.bool_):
@@ -163,7 +168,7 @@ def _launch(
     source: str, name: str, options: tuple[str, ...], case: Case
 ) -> tuple[Counts, list[Finding], dict[str, Output]]:
     """Launch the kernel in check mode and return what it did, what was found and what it wrote; runs in the child."""
-    kernel = load(source, name, options, "check").kernels[case.kernel]
+    kernel = load(source, name, options, "check", expressions(case.kernel)).kernels[case.kernel]
     kernel.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES_OPT_IN
     with simulator.check_mode():
         arrays = {

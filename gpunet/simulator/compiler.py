@@ -128,7 +128,9 @@ def _gcc_version(path: str) -> str | None:
     return ".".join(n[1] for n in numbers if n) or None
 
 
-def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: str = "fast") -> Path:
+def compile_kernels(
+    source: str, name: str, options: Sequence[str] = (), mode: str = "fast", expressions: Sequence[str] = ()
+) -> Path:
     """Return the shared library of the CUDA text `source`, compiled unless the cache has it.
 
     Args:
@@ -136,6 +138,7 @@ def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: s
         name: the file that errors and findings speak of, such as "kernels/matmul.cu".
         options: `-DNAME`, `-DNAME=VALUE`, `-UNAME` and `-IFOLDER`.
         mode: "fast" or "check".
+        expressions: instances of template kernels that are wanted, such as "scale<float>".
 
     Raises:
         CompileError: the compiler refuses the source; the message is its log.
@@ -149,12 +152,14 @@ def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: s
         raise ArgumentError(f"options of {name}: the simulator takes -D, -U and -I options only; got {' '.join(bad)}.")
     runtime = runtime_library(mode)
     folders = [Path(o[2:]) for o in options if o.startswith("-I")]
-    parts = [source, name, *options, runtime.name, *MODES[mode].kernel_flags, *_included(source, folders)]
-    build = functools.partial(_compile, source, name, options, mode, runtime)
+    parts = [source, name, *options, *expressions, runtime.name, *MODES[mode].kernel_flags, *_included(source, folders)]
+    build = functools.partial(_compile, source, name, options, expressions, mode, runtime)
     return builds.cached(f"{Path(name).stem}-{mode}", parts, build)
 
 
-def _compile(source: str, name: str, options: Sequence[str], mode: str, runtime: Path, target: Path) -> None:
+def _compile(
+    source: str, name: str, options: Sequence[str], expressions: Sequence[str], mode: str, runtime: Path, target: Path
+) -> None:
     compiler = find_compiler().path
     # The source is preprocessed alone: its macros (-DT=float) must not meet the runtime's headers, nor the host's
     # headers, which are not made for kernels, the runtime.
@@ -162,7 +167,7 @@ def _compile(source: str, name: str, options: Sequence[str], mode: str, runtime:
     marked = f'# 1 "{name}"\n{source}\n'
     preprocessed = _run([compiler, "-E", *_COMMON, *given, *options, "-x", "c++", "-"], name, stdin=marked)
     text, compiled = target.with_name("kernels.cpp"), target.with_name("kernels.o")
-    text.write_text(rewrite(preprocessed), encoding="utf-8")
+    text.write_text(rewrite(preprocessed, expressions), encoding="utf-8")
     headers = [f"-I{RUNTIME}", "-include", "device.h"]
     _run([compiler, *_COMMON, *MODES[mode].kernel_flags, *headers, "-c", str(text), "-o", str(compiled)], name)
     # A step of its own, without the sanitizers' flags: those would link the sanitizers' libraries. To look through the
@@ -177,7 +182,12 @@ def runtime_library(mode: str) -> Path:
     """Return the runtime's shared library for `mode`, compiled unless the cache has it."""
     compiler = find_compiler()
     flags = [*_COMMON, "-DGPUNET_RUNTIME", *MODES[mode].runtime_flags]
-    names = ("compiler.py", "rewrite.py", "shared_declarations.py")  # they decide what becomes of a source, too
+    names = (
+        "compiler.py",
+        "rewrite.py",
+        "kernel_declarations.py",
+        "shared_declarations.py",
+    )  # what becomes of a source
     recipe = [Path(__file__).with_name(name) for name in names]
     sources = [p.read_text(encoding="utf-8") for p in (*recipe, *sorted(RUNTIME.rglob("*"))) if p.is_file()]
     # findings leave out the runtime's own lines, which the debug information knows by where the runtime lies

@@ -279,6 +279,9 @@ class Kernel:
         return arrays + self._library.variables
 
 
-def load(source: str, name: str, options: Sequence[str] = (), mode: str = "fast") -> Library:
+def load(
+    source: str, name: str, options: Sequence[str] = (), mode: str = "fast", expressions: Sequence[str] = ()
+) -> Library:
     """Compile the CUDA text `source` (unless the cache has it) and load it. Arguments and errors: `compile_kernels`."""
-    return Library(compile_kernels(source, name, options, mode), mode, allowed_lines(source, name))
+    path = compile_kernels(source, name, options, mode, expressions)
+    return Library(path, mode, allowed_lines(source, name))

@@ -39,9 +39,9 @@ def counting() -> Iterator[list[Counts]]:
 
 
 @functools.cache
-def _library(code: str, options: tuple[str, ...], mode: str) -> Library:
+def _library(code: str, options: tuple[str, ...], mode: str, expressions: tuple[str, ...]) -> Library:
     _refuse_to_load(code, options)
-    return load(code, SOURCE, options, mode)
+    return load(code, SOURCE, options, mode, expressions)
 
 
 @functools.cache
@@ -57,12 +57,21 @@ class RawModule:
         code: CUDA C++.
         options: `-DNAME=VALUE`, `-IFOLDER` and the like.
         enable_cooperative_groups: launch the kernels so that all blocks live at once and can wait for each other.
+        name_expressions: instances of template kernels, such as "scale<float>", for `get_function`.
     """
 
-    def __init__(self, code: str, *, options: tuple[str, ...] = (), enable_cooperative_groups: bool = False):
+    def __init__(
+        self,
+        code: str,
+        *,
+        options: tuple[str, ...] = (),
+        enable_cooperative_groups: bool = False,
+        name_expressions: Sequence[str] | None = None,
+    ):
         self.code = code
         self.options = tuple(options)
         self.enable_cooperative_groups = enable_cooperative_groups
+        self.name_expressions = tuple(name_expressions or ())
 
     def compile(self, log_stream: Any = None) -> None:
         """Compile now what the first launch would compile.
@@ -71,11 +80,13 @@ class RawModule:
             CompileError: the compiler refuses the source; the message is its log.
             DeviceError: there is no compiler; says what to do.
         """
-        _library(self.code, self.options, "check" if checking() else "fast")
+        _library(self.code, self.options, "check" if checking() else "fast", self.name_expressions)
 
     def get_function(self, name: str) -> RawKernel:
         """Return a kernel of the source."""
-        return RawKernel(self.code, name, self.options, enable_cooperative_groups=self.enable_cooperative_groups)
+        kernel = RawKernel(self.code, name, self.options, enable_cooperative_groups=self.enable_cooperative_groups)
+        kernel._expressions = self.name_expressions
+        return kernel
 
 
 class RawKernel:
@@ -93,12 +104,14 @@ class RawKernel:
         self.name = name
         self.options = tuple(options)
         self.enable_cooperative_groups = enable_cooperative_groups
+        self._expressions: tuple[str, ...] = ()
         self._max_dynamic_shared: int | None = None
 
     @property
     def kernel(self) -> Kernel:
         """The kernel, compiled for the mode that is on."""
-        kernels = _library(self.code, self.options, "check" if checking() else "fast").kernels
+        mode = "check" if checking() else "fast"
+        kernels = _library(self.code, self.options, mode, self._expressions).kernels
         if self.name not in kernels:
             raise ArgumentError(f"the source has no kernel {self.name!r}; it has {', '.join(kernels) or 'none'}.")
         kernel = kernels[self.name]

@@ -42,10 +42,10 @@ struct TypeMismatch {
 #define ARITHMETIC(NAME, WHAT) \
   void __ubsan_handle_##NAME() { report_arithmetic(WHAT, place_of(PLACE)); }
 
-#define FATAL(NAME, WHAT)                       \
-  void __ubsan_handle_##NAME##_abort() {        \
-    report_arithmetic(WHAT, place_of(PLACE));   \
-    stop_thread();                              \
+#define FATAL(NAME, WHAT)                     \
+  void __ubsan_handle_##NAME() {              \
+    report_arithmetic(WHAT, place_of(PLACE)); \
+    stop_thread();                            \
   }
 
 extern "C" {
@@ -66,12 +66,13 @@ void __ubsan_handle_type_mismatch_v1_abort(const TypeMismatch* data, char* addre
   report_misaligned({address, alignment, place_of(PLACE), data->kind == 1}, alignment);
 }
 
-FATAL(out_of_bounds, "out of bounds: an index past its array's size")
+FATAL(out_of_bounds_abort, "out of bounds: an index past its array's size")
 ARITHMETIC(add_overflow, "integer overflow in an addition")
 ARITHMETIC(sub_overflow, "integer overflow in a subtraction")
 ARITHMETIC(mul_overflow, "integer overflow in a multiplication")
 ARITHMETIC(negate_overflow, "integer overflow in a negation")
 FATAL(divrem_overflow, "integer division by zero, or overflow in it,")
+FATAL(divrem_overflow_abort, "integer division by zero, or overflow in it,")
 ARITHMETIC(shift_out_of_bounds, "shift by a negative number or by the integer's width or more")
 
 }  // extern "C"

@@ -6,6 +6,10 @@
 
 namespace simulator {
 
+inline __attribute__((always_inline)) const void* plain(const volatile void* address) {
+  return const_cast<const void*>(address);
+}
+
 constexpr size_t most(size_t first) { return first; }
 constexpr size_t most(size_t first, auto... others) {
   const size_t rest = most(others...);
@@ -23,12 +27,12 @@ void check_carving(unsigned id, const void* begin, const void* element);
 
 template <size_t alignment, class T>
 inline __attribute__((always_inline)) void declare_shared(const T& variable) {
-  note_shared(&variable, sizeof variable, alignment);
+  note_shared(plain(&variable), sizeof variable, alignment);
 }
 
 template <class T>
 inline __attribute__((always_inline)) void carve(unsigned id, const char* name, T* begin) {
-  note_carving(id, name, const_cast<const void*>(static_cast<const volatile void*>(begin)), sizeof(T));
+  note_carving(id, name, plain(begin), sizeof(T));
 }
 inline void carve(unsigned, const char*, auto) {}  // a number that was computed from the array's
 
@@ -37,8 +41,7 @@ struct Carved {
   T* begin;
   unsigned id;
   inline __attribute__((always_inline)) T& operator[](auto i) const {
-    check_carving(id, const_cast<const void*>(static_cast<const volatile void*>(begin)),
-                  const_cast<const void*>(static_cast<const volatile void*>(begin + i)));
+    check_carving(id, plain(begin), plain(begin + i));
     return begin[i];
   }
 };
