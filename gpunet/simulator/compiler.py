@@ -55,6 +55,7 @@ class Mode:
 
 _RUNTIME_SOURCES = (
     "fiber.cpp",
+    "grid.cpp",
     "scheduler.cpp",
     "findings.cpp",
     "collectives.cpp",
@@ -62,6 +63,7 @@ _RUNTIME_SOURCES = (
     "shared_memory.cpp",
     "signals.cpp",
 )
+_CHECKER_SOURCES = ("checker.cpp", "regions.cpp", "carvings.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp")
 MODES = {
     "fast": Mode((*_KERNEL, "-O2"), ("-O2",), (*_RUNTIME_SOURCES, "unchecked.cpp")),
     # The sanitizers' instrumentation, but with callbacks of our own (checker.cpp, sanitizer.cpp) in place of theirs.
@@ -77,7 +79,7 @@ MODES = {
             "-ftrivial-auto-var-init=pattern",  # a forgotten initial value gives huge numbers, not lucky zeros
         ),
         ("-O2", "-DGPUNET_CHECKED"),
-        (*_RUNTIME_SOURCES, "checker.cpp", "carvings.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp"),
+        (*_RUNTIME_SOURCES, *_CHECKER_SOURCES),
     ),
 }
 

@@ -2,94 +2,22 @@
 #include "checker.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <string>
 
 #include "access.h"
 #include "async_copy.h"
 #include "carvings.h"
 #include "history.h"
+#include "regions.h"
 #include "reports.h"
 #include "shared_memory.h"
 
 namespace simulator {
 namespace {
 
-// Memory that may be touched, with its history.
-struct Region {
-  char* begin;
-  char* end;
-  bool shared, writable;
-  uint8_t* initialized;  // a flag per byte, or null: all of it is
-  Cell* cells = nullptr;
-  // Bytes per cell: four until a smaller access shows that neighbouring bytes may belong to different threads.
-  int cell_bytes = 4;
-  std::vector<Cell> byte_cells;
-};
-
-std::vector<Region> regions;
 std::vector<uint8_t> shared_flags;  // initialized flags of static and dynamic shared memory
-Region* last_region;
-
-// Cells lie in one array that only grows. A new generation empties them all without touching them.
-Cell* cells = nullptr;
-size_t cell_capacity = 0, cells_used = 0;
 uint32_t newest_generation = 0, generation = 0, shared_generation = 0;
-
-constexpr size_t cell_count(size_t bytes) { return (bytes + 3) / 4; }
-
-Cell* new_cells(size_t count) {
-  auto* result = static_cast<Cell*>(std::calloc(count, sizeof(Cell)));  // memory comes when it is touched
-  if (!result && count) throw std::bad_alloc();
-  return result;
-}
-
-void reserve_cells(size_t count) {
-  cells_used = 0;
-  if (count <= cell_capacity) return;
-  std::free(cells);
-  cell_capacity = 0;
-  cells = new_cells(count);
-  cell_capacity = count;
-}
-
-void add_region(Region region) {
-  region.cells = cells + cells_used;
-  cells_used += cell_count(region.end - region.begin);
-  regions.push_back(std::move(region));
-}
-
-// Arguments that overlap, such as a matrix that is input and output, become one region.
-std::vector<Region> merged_buffers() {
-  std::vector<Region> result;
-  for (const BufferArgument* b = launch->buffers; b != launch->buffers + launch->buffer_count; ++b)
-    if (b->bytes) result.push_back({b->begin, b->begin + b->bytes, false, b->writable != 0, b->initialized});
-  std::sort(result.begin(), result.end(), [](const Region& a, const Region& b) { return a.begin < b.begin; });
-  size_t kept = 0;
-  for (const Region& next : result) {
-    if (kept && next.begin < result[kept - 1].end) {
-      Region& region = result[kept - 1];
-      region.end = std::max(region.end, next.end);
-      region.writable |= next.writable;
-      if (!region.initialized && next.initialized) region.initialized = next.initialized - (next.begin - region.begin);
-    } else {
-      result[kept++] = next;
-    }
-  }
-  result.resize(kept);
-  return result;
-}
-
-Region* find_region(const char* address) {
-  if (last_region && address >= last_region->begin && address < last_region->end) return last_region;
-  for (Region& region : regions)
-    if (address >= region.begin && address < region.end) return last_region = &region;
-  return nullptr;
-}
-
-// --- checks
 
 // A write that races with an earlier one: when it is done, memory says whether it wrote the same.
 constexpr size_t kLargestSettled = 16;
@@ -129,13 +57,6 @@ void check_initialized(Region& region, const MemoryAccess& a) {
   if (a.write) std::memset(flags, !a.issue, a.bytes);
 }
 
-void split_cells(Region& region) {
-  region.byte_cells.resize(region.end - region.begin);
-  for (size_t i = 0; i < region.byte_cells.size(); ++i) region.byte_cells[i] = region.cells[i / 4];
-  region.cells = region.byte_cells.data();
-  region.cell_bytes = 1;
-}
-
 void check_race(Region& region, const MemoryAccess& a) {
   if (region.cell_bytes == 4 && ((a.bytes | (a.address - region.begin)) & 3)) split_cells(region);
   Access access = running.now;
@@ -149,8 +70,9 @@ void check_race(Region& region, const MemoryAccess& a) {
   for (size_t i = begin; i < end; ++i) {
     Cell& cell = region.cells[i];
     if (cell.generation != current) cell = Cell{.generation = current};
-    const Access other = cell.add(access);
-    if (other.place && (!race.place || plain_write(race.write, race.atomic))) race = other;
+    const Access* other = cell.conflict(access);
+    if (other && (!race.place || plain_write(race.write, race.atomic))) race = *other;
+    cell.add(access);
   }
   if (race.place) note_race(a, race);
 }
@@ -216,18 +138,8 @@ void thread_fence() { note_fence(); }
 namespace checker {
 
 void begin_launch() {
-  const auto buffers = merged_buffers();
-  const size_t static_bytes = static_shared.bytes, dynamic_bytes = launch->dynamic_shared_bytes;
-  size_t count = cell_count(static_bytes) + cell_count(dynamic_bytes);
-  for (const Region& region : buffers) count += cell_count(region.end - region.begin);
-  reserve_cells(count);
-  shared_flags.assign(static_bytes + dynamic_bytes, 0);
-  uint8_t* flags = shared_flags.data();
-  regions.clear();
-  last_region = nullptr;
-  add_region({static_shared.begin, static_shared.begin + static_bytes, true, true, flags});
-  add_region({dynamic_shared, dynamic_shared + dynamic_bytes, true, true, flags + static_bytes});
-  for (const Region& region : buffers) add_region(region);
+  shared_flags.assign(static_shared.bytes + launch->dynamic_shared_bytes, 0);
+  begin_regions(shared_flags.data());
   generation = ++newest_generation;
   unsettled.pending = false;
   forget_declared();

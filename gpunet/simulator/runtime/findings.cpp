@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <tuple>
 #include <vector>
@@ -71,6 +72,28 @@ std::string* new_finding(Grade grade, const char* kind, uint32_t place, uint32_t
   if (grade == Grade::error) limit_accesses();
   findings.push_back({grade, {}, std::move(stack), 1});
   return &findings.back().text;
+}
+
+bool same_place(Where a, Where b) {
+  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+}
+
+std::string text(Where where) {
+  const char* file = where.file_name();
+  const char* slash = std::strrchr(file, '/');
+  return std::string(slash ? slash + 1 : file) + ":" + std::to_string(where.line());
+}
+
+uint3 index_of(unsigned number, uint3 size) {
+  return {number % size.x, number / size.x % size.y, number / size.x / size.y};
+}
+
+std::string describe(unsigned block_number, unsigned thread_number) {
+  auto triple = [](uint3 v) {
+    return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
+  };
+  return "thread " + triple(index_of(thread_number, position.block_size)) + " of block " +
+         triple(index_of(block_number, position.grid_size));
 }
 
 void forget_findings() {

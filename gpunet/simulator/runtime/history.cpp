@@ -59,13 +59,14 @@ inline void Recent::add(const Access& access) {
   latest = access;
 }
 
-Access Cell::add(const Access access) {
-  Access race{};
-  if (not_ordered(write, access)) race = write;
-  if (!race.place && access.write)  // which every atomic is, too
-    if (const Access* read = reads.not_ordered_before(access)) race = *read;
-  if (!race.place && !access.atomic)
-    if (const Access* atomic = atomics.not_ordered_before(access)) race = *atomic;
+const Access* Cell::conflict(const Access& access) const {
+  if (not_ordered(write, access)) return &write;
+  if (access.write)  // which every atomic is, too
+    if (const Access* read = reads.not_ordered_before(access)) return read;
+  return access.atomic ? nullptr : atomics.not_ordered_before(access);
+}
+
+void Cell::add(const Access& access) {
   if (access.atomic) {
     atomics.add(access);
   } else if (access.write) {
@@ -74,7 +75,6 @@ Access Cell::add(const Access access) {
   } else {
     reads.add(access);
   }
-  return race;
 }
 
 void forget_handovers() {

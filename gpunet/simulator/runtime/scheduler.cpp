@@ -1,17 +1,11 @@
-// Runs a launch: block by block, and in a block every thread until it waits for others.
+// Runs a block: every thread until it waits for others.
 #include "scheduler.h"
 
-#include <algorithm>
-#include <cstring>
 #include <new>
-#include <numeric>
-#include <random>
 
 #include "block.h"
 #include "checker.h"
 #include "findings.h"
-#include "shared_memory.h"
-#include "signals.h"
 
 namespace simulator {
 
@@ -21,15 +15,11 @@ Counts counts;
 const Launch* launch;
 Block* block;
 Thread* thread;
+bool over;
 
 namespace {
 
 void* scheduler_stack;
-bool over;  // the launch is abandoned
-
-uint3 index_of(unsigned number, uint3 size) {
-  return {number % size.x, number / size.x % size.y, number / size.x / size.y};
-}
 
 // --- threads
 
@@ -83,26 +73,6 @@ void run_thread(Thread& next) {
 
 // --- blocks
 
-void begin_block(Block& next, unsigned number) {
-  const uint3 size = position.block_size;
-  const unsigned count = size.x * size.y * size.z;
-  next.number = number;
-  next.index = index_of(number, position.grid_size);
-  next.unstarted = next.exited = next.epoch = next.votes = 0;
-  next.threads.resize(count);
-  next.warps.resize((count + kWarpSize - 1) / kWarpSize);
-  for (Warp& warp : next.warps) warp.arrived = warp.exited = warp.epoch = 0;
-  Thread* t = next.threads.data();
-  for (unsigned z = 0; z < size.z; ++z)
-    for (unsigned y = 0; y < size.y; ++y)
-      for (unsigned x = 0; x < size.x; ++x, ++t) {
-        t->state = State::unstarted;
-        t->index = {x, y, z};
-        t->number = t - next.threads.data();
-        forget_copies(*t);
-      }
-}
-
 const char* what_it_does(const Thread& t) {
   switch (t.state) {
     case State::at_block_barrier: return " waits at the barrier ";
@@ -155,6 +125,28 @@ bool all_wait_at_block_barrier() {
   return true;
 }
 
+}  // namespace
+
+void begin_block(Block& next, unsigned number) {
+  const uint3 size = position.block_size;
+  const unsigned count = size.x * size.y * size.z;
+  next.number = number;
+  next.index = index_of(number, position.grid_size);
+  next.unstarted = next.exited = next.epoch = next.votes = 0;
+  next.threads.resize(count);
+  next.warps.resize((count + kWarpSize - 1) / kWarpSize);
+  for (Warp& warp : next.warps) warp.arrived = warp.exited = warp.epoch = 0;
+  Thread* t = next.threads.data();
+  for (unsigned z = 0; z < size.z; ++z)
+    for (unsigned y = 0; y < size.y; ++y)
+      for (unsigned x = 0; x < size.x; ++x, ++t) {
+        t->state = State::unstarted;
+        t->index = {x, y, z};
+        t->number = t - next.threads.data();
+        forget_copies(*t);
+      }
+}
+
 void release(State state) {
   for (Thread& t : block->threads)
     if (t.state == state) t.state = State::ready;
@@ -170,7 +162,6 @@ bool fail_block(const std::string& text) {
   return false;
 }
 
-// Runs the block until all of its threads have exited or wait at a grid barrier. Returns false when all is over.
 bool run_block(Block& next) {
   block = &next;
   position.block = next.index;
@@ -189,67 +180,6 @@ bool run_block(Block& next) {
   }
 }
 
-void abandon(Block& stuck) {
-  // Threads that ran one after the other on one fiber all name it; only the one that still waits owns it.
-  for (Thread& t : stuck.threads)
-    if (t.state != State::exited && t.state != State::unstarted) give_back_fiber(t.fiber);
-}
-
-// The shuffled order begins with every second block, among them the one with the highest number: so that one is never
-// the last to arrive, and of the groups of neighbours that share something none is complete in the first half.
-std::vector<unsigned> order_of_blocks(unsigned block_count) {
-  std::vector<unsigned> order(block_count);
-  std::iota(order.begin(), order.end(), 0);
-  if (!launch->shuffled) return order;
-  const auto is_first = [=](unsigned number) { return (block_count - number) % 2 == 1; };
-  const auto second = std::partition(order.begin(), order.end(), is_first);
-  std::mt19937_64 random(launch->seed);
-  std::shuffle(order.begin(), second, random);
-  std::shuffle(second, order.end(), random);
-  return order;
-}
-
-void run_one_after_the_other(unsigned block_count) {
-  static Block reused;
-  for (const unsigned number : order_of_blocks(block_count)) {
-    begin_block(reused, number);
-    fresh_shared_memory(launch->dynamic_shared_bytes);
-    checker::begin_block();
-    if (!run_block(reused)) return abandon(reused);
-  }
-}
-
-// A cooperative launch: all blocks live at once and take turns from one grid barrier to the next.
-void run_cooperatively(unsigned block_count) {
-  std::vector<Block> blocks(block_count);
-  std::vector<SavedShared> saved(block_count);
-  const std::vector<unsigned> order = order_of_blocks(block_count);
-  for (const unsigned number : order) begin_block(blocks[number], number);
-  for (bool first = true; !over; first = false) {
-    unsigned waiting = 0;
-    for (const unsigned number : order) {
-      Block& next = blocks[number];
-      if (first) fresh_shared_memory(launch->dynamic_shared_bytes);
-      else restore_shared_memory(saved[number]);
-      checker::begin_block();
-      if (!run_block(next)) break;
-      save_shared_memory(saved[number], launch->dynamic_shared_bytes);
-      waiting += next.exited < next.threads.size();
-    }
-    if (over || waiting == 0) break;
-    if (waiting < block_count) fail_block("divergent grid barrier: some blocks wait at it and others have exited");
-    for (Block& next : blocks) {
-      block = &next;
-      release(State::at_grid_barrier);
-    }
-    checker::pass_grid_barrier();
-  }
-  if (over)
-    for (Block& stuck : blocks) abandon(stuck);
-}
-
-}  // namespace
-
 void return_to_scheduler() {
   checker::settle();
   gpunet_switch(&thread->fiber->stack_pointer, scheduler_stack);
@@ -259,16 +189,6 @@ void end_thread() {
   thread->state = State::exited;
   ++block->exited;
   leave_warp();
-}
-
-bool same_place(Where a, Where b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
-}
-
-std::string text(Where where) {
-  const char* file = where.file_name();
-  const char* slash = std::strrchr(file, '/');
-  return std::string(slash ? slash + 1 : file) + ":" + std::to_string(where.line());
 }
 
 // --- what kernels call
@@ -294,8 +214,6 @@ void grid_barrier(Where where) {
   return_to_scheduler();
 }
 
-// --- what the checker asks
-
 void abandon_launch() {
   over = true;
   thread->state = State::ready;  // which means that it owns its fiber
@@ -310,38 +228,4 @@ void let_others_run() {
   }
 }
 
-std::string describe(unsigned block_number, unsigned thread_number) {
-  auto triple = [](uint3 v) {
-    return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
-  };
-  return "thread " + triple(index_of(thread_number, position.block_size)) + " of block " +
-         triple(index_of(block_number, position.grid_size));
-}
-
 }  // namespace simulator
-
-using namespace simulator;
-
-// Runs a launch; returns null, or what went wrong.
-extern "C" const char* gpunet_launch(const Launch* next) {
-  launch = next;
-  thread = nullptr;
-  over = false;
-  forget_findings();
-  counts = {};
-  position.grid_size = {next->grid[0], next->grid[1], next->grid[2]};
-  position.block_size = {next->block[0], next->block[1], next->block[2]};
-  find_library(*next);
-  try {
-    checker::begin_launch();
-    const SignalsOfKernels caught;
-    const unsigned block_count = next->grid[0] * next->grid[1] * next->grid[2];
-    if (next->cooperative) run_cooperatively(block_count);
-    else run_one_after_the_other(block_count);
-  } catch (const std::bad_alloc&) {
-    record_failure("the host has no memory for so many threads, or to check so large arrays");
-  }
-  return told_findings();
-}
-
-extern "C" const Counts* gpunet_counts() { return &counts; }
