@@ -23,8 +23,7 @@ from gpunet.simulator.rewrite import rewrite
 
 RUNTIME = Path(__file__).parent / "runtime"
 MISSING_HEADER = """
-Neither NVRTC nor the simulated GPU has the headers of C and C++: kernels have math, printf and assert without them.
-Half precision is not modelled."""
+Neither NVRTC nor the simulated GPU has the headers of C and C++: kernels have math, printf and assert without them."""
 OLDEST_GCC = 12  # the first with std::source_location, -ftrivial-auto-var-init and complete C++20 lambdas
 
 _COMMON = (
@@ -168,9 +167,11 @@ def _compile(
     given = ["-nostdinc", f"-I{RUNTIME / 'include'}", "-DGPUNET_SIMULATOR", "-D__CUDA_ARCH__=900"]
     marked = f'# 1 "{name}"\n{source}\n'
     preprocessed = _run([compiler, "-E", *_COMMON, *given, *options, "-x", "c++", "-"], name, stdin=marked)
+    headers = [f"-I{RUNTIME}", "-include", "device.h"]
+    for header in dict.fromkeys(re.findall(r"#pragma gpunet include (\S+)", preprocessed)):
+        headers += ["-include", header]
     text, compiled = target.with_name("kernels.cpp"), target.with_name("kernels.o")
     text.write_text(rewrite(preprocessed, expressions), encoding="utf-8")
-    headers = [f"-I{RUNTIME}", "-include", "device.h"]
     _run([compiler, *_COMMON, *MODES[mode].kernel_flags, *headers, "-c", str(text), "-o", str(compiled)], name)
     # A step of its own, without the sanitizers' flags: those would link the sanitizers' libraries. To look through the
     # library of C++ takes longer than the rest of linking; the few that need it get it with the runtime.

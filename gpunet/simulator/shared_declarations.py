@@ -63,7 +63,9 @@ def _dynamic(type: str, name: str) -> str:
 def _static(statement: str) -> str:
     # Aligned for any access, so that the processor takes those that the declaration does not promise: see `_declared`.
     alignments = " ".join(match[0] for match in _ALIGNMENT.finditer(statement))
-    return f"{alignments} static thread_local __attribute__((aligned(16))) {_bare(statement)}"
+    # Zero at first, which takes no code: for an array of a class with constructors g++ would keep a guard beside it.
+    variables = (part if "=" in part else part + "{}" for part in split(_bare(statement)))
+    return f"{alignments} static thread_local __attribute__((aligned(16))) {', '.join(variables)}"
 
 
 def _declared(statement: str) -> str:

@@ -17,6 +17,7 @@ struct Text {
 
 template <class T>
 constexpr const char* scalar_code() {
+  if (code_of<T>) return code_of<T>;
   if (std::is_same_v<T, bool>) return "?";
   if (std::is_floating_point_v<T>) return sizeof(T) == 8 ? "f8" : "f4";
   constexpr const char* integers[][2] = {{"u1", "i1"}, {"u2", "i2"}, {"u4", "i4"}, {"u8", "i8"}};
@@ -37,7 +38,7 @@ constexpr Text<24> type_text() {
   using Pointed = std::remove_pointer_t<T>;
   using Element = std::remove_cv_t<Pointed>;
   if (std::is_pointer_v<T> && std::is_const_v<Pointed>) result.add("const ");
-  if constexpr (!std::is_pointer_v<T> && std::is_class_v<T>) {
+  if constexpr (!std::is_pointer_v<T> && std::is_class_v<T> && !code_of<T>) {
     result.add("V");
     add_number(result, sizeof(T));
   } else if constexpr (requires(Element e) { e.x; }) result.add(scalar_code<decltype(Element::x)>());

@@ -61,6 +61,18 @@ RIGHT = {
           __syncthreads();
           x[blockIdx.x * 64 + threadIdx.x] = s[threadIdx.x] + odd[0];
         }""",
+    "shared objects of a class with constructors": """
+        struct Pair {
+          float a, b;
+          Pair() = default;
+          __device__ Pair(float v) : a(v), b(v) {}
+        };
+        extern "C" __global__ void k(float* x) {
+          __shared__ Pair s[64];
+          s[threadIdx.x] = Pair(1);
+          __syncthreads();
+          x[blockIdx.x * 64 + threadIdx.x] = s[63 - threadIdx.x].b;
+        }""",
     "barriers on one line that all threads meet": """
         extern "C" __global__ void k(float* x) {
           for (int i = 0; i < 3; ++i) { __syncthreads(); if (threadIdx.x < 64) __syncthreads(); }
@@ -129,6 +141,7 @@ PLANTED = {
         "",
         r"misaligned: write of 16 bytes .* shared memory s at byte 0, .* needs __align__\(16\)",
     ),
+    "shared objects of a class with constructors": ("          __syncthreads();\n", "", r"race: .* shared memory s"),
     "barriers on one line that all threads meet": (
         "if (threadIdx.x < 64) __syncthreads();",
         "if (threadIdx.x < 32) __syncthreads(); else __syncthreads();",
