@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import click
 
 from gpunet.bench import nvrtc
 from gpunet.bench.check import check as check_case
-from gpunet.bench.check import compiler_options, read_kernels
+from gpunet.bench.check import compiler_options, expressions, read_kernels
 from gpunet.bench.spec import Case, read_spec
 from gpunet.cli.options import json_line, json_option
 from gpunet.errors import ArgumentError, CompileError, DTypeError, MissingPackageError, ShapeError
@@ -68,7 +68,8 @@ def check(
         source = read_kernels(path)
         cases = [c._replace(options={**c.options, **macros}) for c in read_spec(spec_path)] if spec_path else []
         variants = [compiler_options(source, options) for options in [c.options for c in cases] or [macros]]
-        rows = _resources(source, path, dict.fromkeys(variants), arch, say)
+        wanted = dict.fromkeys(name for case in cases for name in expressions(case.kernel))
+        rows = _resources(source, path, dict.fromkeys(variants), list(wanted), arch, say)
         results = _results(path, cases, limit, say)
     except (ArgumentError, DTypeError, ShapeError) as error:
         raise _Unusable(" ".join(str(error).split())) from error
@@ -82,7 +83,12 @@ def check(
 
 
 def _resources(
-    source: str, path: Path, variants: Iterable[tuple[str, ...]], arch: str | None, say: Callable[[str], None]
+    source: str,
+    path: Path,
+    variants: Iterable[tuple[str, ...]],
+    instances: Sequence[str],
+    arch: str | None,
+    say: Callable[[str], None],
 ) -> list[dict[str, Any]] | None:
     """Print a line for each kernel, architecture and set of options; None where NVRTC is not there."""
     try:
@@ -91,7 +97,7 @@ def _resources(
         rows: list[dict[str, Any]] = []
         for options in variants:
             for name in wanted:
-                for kernel, r in nvrtc.compile_kernels(source, path.name, name, options).items():
+                for kernel, r in nvrtc.compile_kernels(source, path.name, name, options, instances).items():
                     if not rows:
                         say(line("kernel", "arch", "registers", "shared", "stack", "spilled", "options"))
                     rows.append({"kernel": kernel, "arch": name, **r._asdict(), "options": list(options)})
@@ -101,7 +107,8 @@ def _resources(
         return None
     if not rows:
         raise ArgumentError(
-            f'{path}: templates only, of which none is used; write extern "C" __global__ void name(...).'
+            f'{path}: templates only, of which none is used; write extern "C" __global__ void name(...), or name an '
+            'instance in a spec, such as kernel = "name<float>".'
         )
     return rows
 

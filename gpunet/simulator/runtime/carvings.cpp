@@ -14,23 +14,41 @@ namespace {
 constexpr ptrdiff_t kLeastElements = 8;
 
 struct Carving {
-  const char *name, *begin;
-  size_t element_bytes;
-  bool uniform;  // all threads of the block have it begin there
+  const char *name = nullptr, *begin = nullptr;
+  size_t element_bytes = 0;
+  bool uniform = false;  // all threads of the block have it begin there
 };
+
+// What was found before all threads of the block had passed the declarations: some may have an array elsewhere.
+struct Suspicion {
+  unsigned id, other;
+  uint32_t place;
+};
+
+constexpr char kKind[] = "out of bounds";
 
 std::vector<DeclaredShared> declared;
 std::vector<Carving> carvings;
+std::vector<Suspicion> suspicions;
 
-// The array whose first byte lies between the two addresses, on the way from `begin` to `element`.
-const Carving* entered(const Carving& carving, const char* element) {
-  for (const Carving& other : carvings) {
-    if (!other.uniform || !other.begin) continue;
-    const ptrdiff_t gap = other.begin - carving.begin, least = kLeastElements * carving.element_bytes;
-    if (gap >= least && element >= other.begin) return &other;
-    if (-gap >= least && element < carving.begin && element >= other.begin) return &other;
+// The number of the array that was entered on the way from the begin of `carving` to `element`; -1 for none.
+int entered(const Carving& carving, const char* element) {
+  const ptrdiff_t least = kLeastElements * carving.element_bytes;
+  for (size_t id = 0; id < carvings.size(); ++id) {
+    const Carving& other = carvings[id];
+    if (!other.uniform || element < other.begin) continue;
+    const ptrdiff_t gap = other.begin - carving.begin;
+    if (gap >= least || (-gap >= least && element < carving.begin)) return id;
   }
-  return nullptr;
+  return -1;
+}
+
+void retract_suspicions(unsigned id) {
+  for (Suspicion& s : suspicions)
+    if (s.place && (s.id == id || s.other == id)) {
+      retract(kKind, s.place, s.other);
+      s.place = 0;
+    }
 }
 
 }  // namespace
@@ -42,7 +60,10 @@ const DeclaredShared* declared_at(const char* address) {
 }
 
 void forget_declared() { declared.clear(); }
-void forget_carvings() { carvings.clear(); }
+void forget_carvings() {
+  carvings.clear();
+  suspicions.clear();
+}
 
 void note_shared(const void* begin, size_t bytes, size_t alignment) {
   if (declared_at(static_cast<const char*>(begin))) return;
@@ -54,20 +75,23 @@ void note_carving(unsigned id, const char* name, const void* begin, size_t eleme
   if (id >= carvings.size()) carvings.resize(id + 1);
   Carving& carving = carvings[id];
   const bool uniform = !carving.name || (carving.uniform && carving.begin == begin);
+  if (!uniform && carving.uniform) retract_suspicions(id);
   carving = {name, static_cast<const char*>(begin), element_bytes, uniform};
 }
 
 void check_carving(unsigned id, const void* begin, const void* element) {
   if (id >= carvings.size() || carvings[id].begin != begin || !carvings[id].uniform) return;
   const Carving& carving = carvings[id];
-  const Carving* other = entered(carving, static_cast<const char*>(element));
-  if (!other) return;
+  const int number = entered(carving, static_cast<const char*>(element));
+  if (number < 0) return;
   const uint32_t place = static_cast<const char*>(__builtin_return_address(0)) - running.library_begin;
   const ptrdiff_t bytes = static_cast<const char*>(element) - carving.begin;
-  if (std::string* finding = new_finding(Grade::error, "out of bounds", place))
-    *finding = "out of bounds at " + place_text(place - 1) + " by " + describe(running.now.block, running.now.thread) +
-               ": element " + std::to_string(bytes / static_cast<ptrdiff_t>(carving.element_bytes)) + " of " +
-               carving.name + ", which lies in " + other->name + ", both carved from dynamic shared memory";
+  std::string* finding = new_finding(Grade::error, kKind, place, number);
+  if (!finding) return;
+  *finding = "out of bounds at " + place_text(place - 1) + " by " + describe(running.now.block, running.now.thread) +
+             ": element " + std::to_string(bytes / static_cast<ptrdiff_t>(carving.element_bytes)) + " of " +
+             carving.name + ", which lies in " + carvings[number].name + ", both carved from dynamic shared memory";
+  suspicions.push_back({id, static_cast<unsigned>(number), place});
 }
 
 }  // namespace simulator

@@ -96,6 +96,12 @@ std::string describe(unsigned block_number, unsigned thread_number) {
          triple(index_of(block_number, position.grid_size));
 }
 
+void retract(const char* kind, uint32_t place, uint32_t other) {
+  findings[numbers.at({kind, place, other})].times = 0;
+  const auto is_error = [](const Finding& finding) { return finding.times && finding.grade == Grade::error; };
+  if (std::none_of(findings.begin(), findings.end(), is_error)) running.accesses_left = ~uint64_t{0};
+}
+
 void forget_findings() {
   findings.clear();
   numbers.clear();
@@ -111,14 +117,14 @@ std::string* make_error(const char* kind, uint32_t place, uint32_t other) {
 }
 
 const char* told_findings() {
-  if (findings.empty()) return nullptr;
   told.clear();
   for (const auto& [grade, text, stack, times] : findings) {
+    if (!times) continue;
     told += std::to_string(static_cast<int>(grade)) + '\t' + std::to_string(times) + '\t' + text + '\t';
     for (const uint32_t place : stack) told += place_text(place) + ' ';
     told += '\n';
   }
-  return told.c_str();
+  return told.empty() ? nullptr : told.c_str();
 }
 
 void stop_thread() {

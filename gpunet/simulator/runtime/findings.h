@@ -14,6 +14,9 @@ std::string* new_finding(Grade grade, const char* kind, uint32_t place = 0, uint
 // Turns a finding that was recorded into an error; returns the text to fill in anew, or null where it is one.
 std::string* make_error(const char* kind, uint32_t place, uint32_t other);
 
+// Takes a finding back.
+void retract(const char* kind, uint32_t place, uint32_t other);
+
 void forget_findings();
 
 // Returns all findings in lines of text, or null; engine.py reads them. The text lives until the next call.

@@ -154,6 +154,29 @@ def reference(flags, total, n): return {"total": [flags.sum()]}
         )
 
 
+def test_an_instance_of_a_template_and_a_struct_are_checked(check):
+    kernel = """
+    namespace nets {
+    struct Scale { float factor, offset; };
+    template <class T, int BLOCK>
+    __launch_bounds__(BLOCK) __global__ void scale(T* x, Scale by, int n) {
+      const int i = blockIdx.x * BLOCK + threadIdx.x;
+      if (i < n) x[i] = x[i] * by.factor + by.offset;
+    }
+    }"""
+    spec = """
+import numpy as np
+kernel, grid, block = "nets::scale<double, 64>", 2, 64
+def inputs(rng): return {"x": rng.random(100), "by": np.array([2, 1], np.float32), "n": 100}
+def reference(x, by, n): return {"x": x * by[0] + by[1]}
+"""
+    result = check(kernel, spec)
+    assert result.exit_code == 0, result.output
+    assert "nets::scale<double, 64>: ok" in result.stdout
+    if nvrtc.is_available():
+        assert re.search(r"^nets::scale +sm_90", result.stdout, re.MULTILINE)
+
+
 def test_a_kernel_that_never_ends_is_stopped(check):
     spec = """
 import numpy as np

@@ -103,6 +103,16 @@ RIGHT = {
           __syncthreads();
           x[blockIdx.x * 64 + threadIdx.x] = a[63 - threadIdx.x] + b[threadIdx.x];
         }""",
+    "a thread's row and the next one": """
+        extern "C" __global__ void k(float* x) {
+          extern __shared__ float s[];
+          float* mine = s + threadIdx.x / 32 * 32;
+          float* next = s + (threadIdx.x / 32 + 1) * 32;
+          mine[threadIdx.x % 32] = 1;
+          if (threadIdx.x >= 32) next[threadIdx.x % 32] = 2;
+          __syncthreads();
+          x[blockIdx.x * 64 + threadIdx.x] = mine[32 + threadIdx.x % 32] + s[threadIdx.x];
+        }""",
     "rows of one array in dynamic shared memory": """
         extern "C" __global__ void k(float* x) {
           extern __shared__ float s[];
@@ -155,6 +165,7 @@ PLANTED = {
         "a[64 - threadIdx.x]",
         r"out of bounds at test.cu:\d+ by thread \(0,0,0\) .*: element 64 of a, which lies in b",
     ),
+    "a thread's row and the next one": ("mine[32 +", "mine[224 +", r"out of bounds: .* the dynamic shared memory"),
     "rows of one array in dynamic shared memory": (
         "          __syncthreads();\n",
         "",
