@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import math
 import threading
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from gpunet.simulator.findings import Finding, accept, allowed_lines, raise_erro
 from gpunet.simulator.orders import Writable, in_both_orders
 from gpunet.simulator.parameters import Buffer, pack, parameter
 from gpunet.simulator.structs import BufferArgument, KernelEntry, Launch, LaunchCounts
-from gpunet.simulator.symbols import Symbols
+from gpunet.simulator.symbols import SharedVariable, Symbols
 
 # What CUDA documents for compute capability 9.0.
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
@@ -95,14 +96,15 @@ class Library:
         self.runtime = _runtime(mode)  # first: it may lie in another folder, and what is loaded is not looked for
         self._library = ctypes.CDLL(str(path))  # kept, so that the kernels stay loaded
         self.touch_shared = self._library.gpunet_touch_shared
-        self.kernels: dict[str, Kernel] = {}
         table = KernelEntry.in_dll(self._library, "gpunet_kernels")
         self._table = ctypes.addressof(table)
         entry = ctypes.pointer(table)
-        for i in range(2**16):
-            if not entry[i].name:
-                break
-            self.kernels[entry[i].name.decode()] = Kernel(self, entry[i])
+        entries = list(itertools.takewhile(lambda row: row.name, (entry[i] for i in range(2**16))))
+        names = [row.name.decode() for row in entries]
+        self.kernels: dict[str, Kernel] = {
+            name: Kernel(self, row, self.symbols.shared_variables_of(name, names))
+            for name, row in zip(names, entries, strict=True)
+        }
 
     @functools.cached_property
     def variables(self) -> list[Writable]:
@@ -131,13 +133,12 @@ class Kernel:
         max_dynamic_shared_size_bytes: raise it, up to 227 KiB with the static ones, to opt in to more than 48 KiB.
     """
 
-    def __init__(self, library: Library, entry: KernelEntry):
+    def __init__(self, library: Library, entry: KernelEntry, variables: Sequence[SharedVariable]):
         self.name: str = entry.name.decode()
         types = entry.types.decode().split(",") if entry.types else []
         names = entry.names.decode().split(",") if entry.names else []
         self.parameters = tuple(parameter(n, t) for n, t in zip(names, types, strict=True))
         self.max_threads: int = entry.max_threads
-        variables = library.symbols.shared_variables_of(self.name)
         self.static_shared_bytes = sum(v.nbytes for v in variables)
         # With the gaps between them, where the library has other kernels' variables.
         self._static_begin = min((v.offset for v in variables), default=0)

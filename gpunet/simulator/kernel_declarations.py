@@ -75,7 +75,8 @@ def find_kernels(text: str, expressions: Sequence[str] = ()) -> tuple[list[Kerne
             kernels[name] = template.instance(name)
     for d in reversed(definitions):
         if d.template and d.kernel.max_threads != MAX_THREADS:
-            text = text[: d.begin] + d.bounds + text[d.begin :]
+            begin = d.begin + re.match(r"\s*", text[d.begin :]).end()  # type: ignore[union-attr]
+            text = text[:begin] + d.bounds + text[begin:]
     return list(kernels.values()), text
 
 

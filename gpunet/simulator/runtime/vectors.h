@@ -9,6 +9,11 @@ constexpr const char* code_of = nullptr;
 
 }  // namespace simulator
 
+// As with nvcc, which has them of the host's headers.
+using ushort = unsigned short;
+using uint = unsigned int;
+using ulong = unsigned long;
+
 #define GPUNET_VECTORS(T, NAME)                                                    \
   struct NAME##1 {                                                                 \
     T x;                                                                           \
