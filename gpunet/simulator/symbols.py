@@ -13,7 +13,7 @@ from gpunet.simulator.compiler import RUNTIME
 
 
 class SharedVariable(NamedTuple):
-    """A `__shared__` variable: where it lies in static shared memory, and the function that declares it, if one does."""
+    """A `__shared__` variable: where it lies in static shared memory, and the function that declares it, or ""."""
 
     offset: int
     nbytes: int

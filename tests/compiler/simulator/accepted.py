@@ -159,7 +159,7 @@ PLANTED = {
     ),
     "a default argument": ("[blockIdx.x * 64 +", "[blockIdx.x * 65 +", r"out of bounds: .* array x"),
     "device variables with destructors": ("% 4]", "/ 12 - 1]", r"out of bounds"),
-    "one device variable per block": ("scratch[blockIdx.x][63", "scratch[0][63", r"race: .* variable scratch"),
+    "one device variable per block": ("scratch[blockIdx.x][63", "scratch[0][63", r"race: .* variable \S*scratch"),
     "two arrays in dynamic shared memory": (
         "a[63 - threadIdx.x]",
         "a[64 - threadIdx.x]",

@@ -1,6 +1,6 @@
 """Kernels in the manner of those that people read and copy, each with its NumPy reference.
 
-`KERNELS[name]()` returns (source, kernel, grid, block, bytes of dynamic shared memory, arguments, {argument: expected}).
+`KERNELS[name]()` returns (source, kernel, grid, block, bytes of dynamic shared memory, arguments, {index: expected}).
 """
 
 import numpy as np

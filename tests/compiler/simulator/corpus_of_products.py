@@ -1,4 +1,4 @@
-"""Kernels in the manner of those that people read and copy: products, attention, stencils, bodies; as in `corpus.py`."""
+"""Kernels in the manner of those that people copy: products, attention, stencils, bodies; as in `corpus.py`."""
 
 import numpy as np
 from compiler.simulator.corpus import normal

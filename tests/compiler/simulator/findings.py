@@ -1,8 +1,12 @@
 """Each kind of fault that check mode knows: what it says of it, and a kernel whose fault is marked."""
 
+import functools
+
 import numpy as np
 from compiler.simulator import findings_of_copies
-from compiler.simulator.kernels import simulate
+from compiler.simulator.kernels import inspect_kernel, together
+
+from gpunet.simulator.findings import raise_errors
 
 FAULTS = {
     "shared race: no barrier between write and read": (
@@ -49,6 +53,16 @@ FAULTS = {
           s[threadIdx.x] = x[threadIdx.x];
           __shfl_sync(~0u, 1, 0);
           x[threadIdx.x] = s[threadIdx.x ^ 1];  // fault
+        }""",
+    ),
+    "shared race: a struct that is passed by value": (
+        r"race: write of 16 bytes .* shared memory s at byte 16; not ordered with the read",
+        """
+        __device__ __noinline__ float sum(float4 v, float more) { return v.x + v.y + v.z + v.w + more; }
+        extern "C" __global__ void k(float* x) {
+          __shared__ float4 s[64];
+          s[threadIdx.x] = make_float4(1, 2, 3, 4);
+          x[threadIdx.x] = sum(s[threadIdx.x ^ 1], 1);  // fault
         }""",
     ),
     "dynamic shared race": (
@@ -306,7 +320,12 @@ FAULTS = {
 FAULTS |= findings_of_copies.FAULTS
 
 
+@functools.cache
+def _kernels():
+    return together({name: text.lstrip("\n") for name, (_, text) in FAULTS.items()})
+
+
 def provoke(name):
     """Run the kernel of a fault in check mode, which raises what it finds."""
-    _, text = FAULTS[name]
-    simulate(text.lstrip("\n"), (2,), (64,), np.zeros(128, np.float32), shared_bytes=256)
+    _, found = inspect_kernel(_kernels()[name], (2,), (64,), np.zeros(128, np.float32), shared_bytes=256)
+    raise_errors("k", found)

@@ -27,8 +27,20 @@ def inspect(source, grid, block, *args, **options):
     return _inspect(source, grid, block, *args, **options)[1]
 
 
-def _inspect(source, grid, block, *args, mode="check", options=(), fresh=(), **launch):
+def together(sources):
+    """Compile sources of one kernel each, all at once; return the kernels by the sources' names."""
+    spaces = (f'namespace case{i} {{\n#line 1 "test.cu"\n{text}\n}}\n' for i, text in enumerate(sources.values()))
+    library = load("".join(spaces).replace('extern "C" __global__', "__global__"), "test.cu", mode="check")
+    return dict(zip(sources, library.kernels.values(), strict=True))
+
+
+def _inspect(source, *launch, mode="check", options=(), **options_of_launch):
     kernel = next(iter(load(source, "test.cu", options, mode).kernels.values()))
+    return inspect_kernel(kernel, *launch, **options_of_launch)
+
+
+def inspect_kernel(kernel, grid, block, *args, fresh=(), **launch):
+    """Launch a kernel on NumPy arrays and return what is counted and found; those in `fresh` count as never written."""
     flags = [np.zeros(a.nbytes, np.uint8) for a in fresh]
     packed = []
     for a in args:

@@ -7,25 +7,34 @@ import sys
 import numpy as np
 import pytest
 from compiler.simulator.accepted import PLANTED, RIGHT
-from compiler.simulator.kernels import inspect
+from compiler.simulator.kernels import inspect, inspect_kernel, together
 
 
-def errors(source):
-    found = inspect(source.lstrip("\n"), (2,), (64,), np.zeros(128, np.float32), shared_bytes=1024)
+@pytest.fixture(scope="module")
+def right():
+    return together({name: text.lstrip("\n") for name, text in RIGHT.items()})
+
+
+@pytest.fixture(scope="module")
+def planted():
+    assert all(RIGHT[name].count(text) == 1 for name, (text, *_) in PLANTED.items())
+    return together({name: RIGHT[name].replace(text, fault).lstrip("\n") for name, (text, fault, _) in PLANTED.items()})
+
+
+def errors(kernel):
+    _, found = inspect_kernel(kernel, (2,), (64,), np.zeros(128, np.float32), shared_bytes=1024)
     return [str(finding) for finding in found if finding.grade == "error"]
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_right_kernel_has_no_error(name):
-    assert errors(RIGHT[name]) == []
+def test_a_right_kernel_has_no_error(right, name):
+    assert errors(right[name]) == []
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_fault_planted_in_it_is_an_error(name):
-    right, wrong, finding = PLANTED[name]
-    assert RIGHT[name].count(right) == 1
-    found = errors(RIGHT[name].replace(right, wrong))
-    assert any(re.search(finding, text) for text in found), found
+def test_a_fault_planted_in_it_is_an_error(planted, name):
+    found = errors(planted[name])
+    assert any(re.search(PLANTED[name][2], text) for text in found), found
 
 
 def test_a_process_ends_well_after_device_variables_with_destructors():
@@ -34,6 +43,7 @@ def test_a_process_ends_well_after_device_variables_with_destructors():
 import gpunet.simulator as cp
 with cp.check_mode():
     cp.RawKernel({source!r}, "k")((2,), (64,), (cp.zeros(128, cp.float32),))
+    cp.RawKernel('extern "C" __global__ void other() {{}}', "other")((1,), (1,), ())
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
