@@ -14,8 +14,9 @@ from gpunet.bench.child import call_with_limit
 from gpunet.bench.spec import Case
 from gpunet.cuda import read_source
 from gpunet.errors import ArgumentError, DTypeError, KernelError, ShapeError
-from gpunet.simulator.engine import MAX_SHARED_BYTES_OPT_IN, Counts, load
+from gpunet.simulator.engine import Counts, load
 from gpunet.simulator.findings import Finding
+from gpunet.simulator.limits import MAX_SHARED_BYTES_OPT_IN
 from gpunet.simulator.parameters import Buffer, Parameter
 
 ROUNDINGS = 64

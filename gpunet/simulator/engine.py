@@ -22,21 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import ArgumentError
+from gpunet.simulator import limits
 from gpunet.simulator.compiler import compile_kernels, runtime_library
 from gpunet.simulator.findings import Finding, accept, allowed_lines, raise_errors, read_findings
 from gpunet.simulator.orders import Writable, in_both_orders
 from gpunet.simulator.parameters import Buffer, pack, parameter
 from gpunet.simulator.structs import BufferArgument, KernelEntry, Launch, LaunchCounts
 from gpunet.simulator.symbols import SharedVariable, Symbols
-
-# What CUDA documents for compute capability 9.0.
-MAX_GRID = (2**31 - 1, 65_535, 65_535)
-MAX_BLOCK = (1024, 1024, 64)
-MAX_SHARED_BYTES = 48 * 1024
-MAX_SHARED_BYTES_OPT_IN = 227 * 1024
-MAX_RESIDENT_THREADS = 4 * 2048
-"""Threads of a cooperative launch: as if the simulated GPU had 4 multiprocessors."""
 
 _running = threading.Lock()  # the runtime runs one launch at a time
 
@@ -143,7 +135,7 @@ class Kernel:
         # With the gaps between them, where the library has other kernels' variables.
         self._static_begin = min((v.offset for v in variables), default=0)
         self._static_end = max((v.offset + v.nbytes for v in variables), default=0)
-        self.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES - self.static_shared_bytes
+        self.max_dynamic_shared_size_bytes = limits.MAX_SHARED_BYTES - self.static_shared_bytes
         self._library = library
         self._entry = entry
         self._runtime = library.runtime
@@ -190,9 +182,10 @@ class Kernel:
             ArgumentError: a limit of CUDA's is passed, or the number of arguments is wrong.
             DTypeError: an argument of another type than the parameter.
         """
-        grid3 = self._dimensions("grid", grid, MAX_GRID)
-        block3 = self._dimensions("block", block, MAX_BLOCK)
-        self._check_limits(grid3, block3, shared_bytes, cooperative)
+        grid3 = limits.dimensions(self.name, "grid", grid, limits.MAX_GRID)
+        block3 = limits.dimensions(self.name, "block", block, limits.MAX_BLOCK)
+        limits.check_threads(self.name, grid3, block3, self.max_threads, cooperative)
+        limits.check_shared(self.name, shared_bytes, self.static_shared_bytes, self.max_dynamic_shared_size_bytes)
         values, arrays = pack(self.name, self.parameters, args)
         pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
         checked = self._library.mode == "check"
@@ -238,37 +231,6 @@ class Kernel:
             text = f"{kind}: {difference} (seed {launch.seed}). A GPU runs blocks in any order"
             findings.append(Finding("error", kind, text))
         return counts, findings
-
-    def _dimensions(self, what: str, given: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, ...]:
-        if not 1 <= len(given) <= 3 or min(given) < 1:
-            raise ArgumentError(f"kernel {self.name}: {what}: expected one to three positive numbers, got {given}.")
-        full = (*given, *(1,) * (3 - len(given)))
-        for axis, n, limit in zip("xyz", full, limits, strict=True):
-            if n > limit:
-                raise ArgumentError(f"kernel {self.name}: {what}.{axis} is {n:,}, and CUDA's limit is {limit:,}.")
-        return full
-
-    def _check_limits(
-        self, grid: tuple[int, ...], block: tuple[int, ...], shared_bytes: int, cooperative: bool
-    ) -> None:
-        threads, blocks = math.prod(block), math.prod(grid)
-        if threads > self.max_threads:
-            why = "its __launch_bounds__ allow" if self.max_threads < 1024 else "CUDA allows"
-            raise ArgumentError(f"kernel {self.name}: a block of {threads:,} threads; {why} {self.max_threads:,}.")
-        if blocks >= 2**32:
-            raise ArgumentError(f"kernel {self.name}: {blocks:,} blocks are more than the simulator can number.")
-        if cooperative and blocks * threads > MAX_RESIDENT_THREADS:
-            raise ArgumentError(
-                f"kernel {self.name}: a cooperative launch of {blocks:,} blocks of {threads} threads does not fit on "
-                f"the device at once ({MAX_RESIDENT_THREADS:,} threads); use fewer blocks and a grid-stride loop."
-            )
-        allowed = min(self.max_dynamic_shared_size_bytes, MAX_SHARED_BYTES_OPT_IN - self.static_shared_bytes)
-        if not 0 <= shared_bytes <= allowed:
-            raise ArgumentError(
-                f"kernel {self.name}: {shared_bytes:,} bytes of dynamic shared memory beside "
-                f"{self.static_shared_bytes:,} static ones; {allowed:,} are allowed. Above 48 KiB in all, set "
-                "max_dynamic_shared_size_bytes, up to 227 KiB in all."
-            )
 
     def _writable(self, args: Sequence[Any]) -> list[Writable]:
         """Return the memory that a launch with these arguments may write."""

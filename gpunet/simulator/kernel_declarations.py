@@ -11,7 +11,8 @@ from gpunet.simulator.shared_declarations import LINE_MARKER, split
 _KERNEL = re.compile(r"\b__global__\s+(?P<head>[\w\s:*&]*?)\b(?P<name>\w+)\s*\(")
 _BOUNDS = re.compile(r"\b__launch_bounds__\s*\(")
 _INSTANCE = re.compile(r"\btemplate\s+__global__\s+void\s+([\w:]+\s*<[^;{}]*?>)\s*\(")
-_SCOPE = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'|\bnamespace\b([^{};=()]*)\{|[{}]')
+_STRING = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'')
+_SCOPE = re.compile(r"\bnamespace\b([^{};=()]*)\{|[{}]")
 MAX_THREADS = "1024"
 
 
@@ -65,11 +66,12 @@ def find_kernels(text: str, expressions: Sequence[str] = ()) -> tuple[list[Kerne
         expressions: instances of templates that are wanted besides, such as "scale<float>".
     """
     text, bounds = _blank_bounds(text)
-    definitions = list(_definitions(text, bounds))
+    bare = _STRING.sub(lambda match: f'"{" " * (len(match[0]) - 2)}"', text)
+    definitions = list(_definitions(bare, bounds))
     kernels = {d.kernel.name: d.kernel for d in definitions if not d.template}
     templates = {d.kernel.name: d for d in definitions if d.template}
-    scopes = list(_namespaces(text))
-    explicit = (_prefix(scopes, match.start()) + match[1] for match in _INSTANCE.finditer(text))
+    scopes = list(_namespaces(bare))
+    explicit = (_prefix(scopes, match.start()) + match[1] for match in _INSTANCE.finditer(bare))
     for name in (*explicit, *expressions):
         if template := templates.get(name.partition("<")[0].strip()):
             kernels[name] = template.instance(name)
@@ -107,7 +109,7 @@ def _definitions(text: str, bounds: dict[int, str]) -> Iterator[_Definition]:
 def _declaration_begin(text: str, place: int) -> int:
     """Return where the declaration around `place` begins: behind what ended before, and the compiler's line markers."""
     before = text[max(0, place - 2000) : place]
-    ends = [match.end() for match in re.finditer(r'^#.*$|[;{}]|"C"', before, re.MULTILINE)]
+    ends = [match.end() for match in re.finditer(r'^#.*$|[;{}]|"', before, re.MULTILINE)]
     return place - len(before) + (ends[-1] if ends else 0)
 
 

@@ -74,7 +74,8 @@ void note_shared(const void* begin, size_t bytes, size_t alignment) {
 void note_carving(unsigned id, const char* name, const void* begin, size_t element_bytes) {
   if (id >= carvings.size()) carvings.resize(id + 1);
   Carving& carving = carvings[id];
-  const bool uniform = !carving.name || (carving.uniform && carving.begin == begin);
+  const bool inside = static_cast<uint64_t>(static_cast<const char*>(begin) - dynamic_shared) < launch->dynamic_shared_bytes;
+  const bool uniform = inside && (!carving.name || (carving.uniform && carving.begin == begin));
   if (!uniform && carving.uniform) retract_suspicions(id);
   carving = {name, static_cast<const char*>(begin), element_bytes, uniform};
 }

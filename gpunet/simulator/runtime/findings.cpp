@@ -16,7 +16,7 @@
 namespace simulator {
 namespace {
 
-constexpr size_t kMostFindings = 64;  // of one launch
+constexpr size_t kMostFindings = 128, kMostBenign = 64;  // of one launch
 constexpr unsigned kMostStopped = 10'000;
 constexpr uint64_t kAccessesAfterError = 20'000'000;  // what comes of a wrong value may be a loop without an end
 
@@ -67,7 +67,11 @@ std::string* new_finding(Grade grade, const char* kind, uint32_t place, uint32_t
     ++findings[known->second].times;
     return nullptr;
   }
-  if (findings.size() == kMostFindings) abandon_launch();
+  if (findings.size() >= (grade == Grade::error ? kMostFindings : kMostBenign)) {
+    numbers.erase(known);
+    if (grade == Grade::error) abandon_launch();
+    return nullptr;
+  }
   if (stack.empty()) stack = kernel_stack();
   if (grade == Grade::error) limit_accesses();
   findings.push_back({grade, {}, std::move(stack), 1});
@@ -109,7 +113,9 @@ void forget_findings() {
 }
 
 std::string* make_error(const char* kind, uint32_t place, uint32_t other) {
-  Finding& finding = findings[numbers.at({kind, place, other})];
+  const auto known = numbers.find({kind, place, other});
+  if (known == numbers.end()) return new_finding(Grade::error, kind, place, other);
+  Finding& finding = findings[known->second];
   if (finding.grade == Grade::error) return nullptr;
   finding.grade = Grade::error;
   limit_accesses();

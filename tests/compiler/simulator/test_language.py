@@ -89,20 +89,35 @@ SHARED = {
 }
 
 
+FORM = """
+namespace NAME {
+__global__ void k(float* x) {
+  SHARED
+  s[threadIdx.x] = x[threadIdx.x];
+  BARRIER
+  x[threadIdx.x] = s[63 - threadIdx.x];
+}
+}"""
+
+
+def reverse(name, barrier):
+    """Reverse 64 numbers in shared memory that is declared in one of the forms; return them."""
+    names = {form: f"form{i}" for i, form in enumerate(SHARED)}
+    forms = (FORM.replace("NAME", names[form]).replace("SHARED", text) for form, text in SHARED.items())
+    x = cp.asarray(X)
+    cp.RawKernel("".join(forms).replace("BARRIER", barrier), f"{names[name]}::k")((1,), (64,), (x,), shared_mem=1024)
+    return x.get()
+
+
 @pytest.mark.parametrize("checked", [False, True])
 @pytest.mark.parametrize("name", SHARED)
 def test_shared_memory_may_be_declared_in_any_form(name, checked):
-    source = """
-    extern "C" __global__ void k(float* x) {
-      SHARED
-      s[threadIdx.x] = x[threadIdx.x];
-      BARRIER
-      x[threadIdx.x] = s[63 - threadIdx.x];
-    }""".replace("SHARED", SHARED[name])
-    x = cp.asarray(X)
     with cp.check_mode(checked) as findings:
-        cp.RawKernel(source.replace("BARRIER", "__syncthreads();"), "k")((1,), (64,), (x,), shared_mem=1024)
-    assert (x.get() == X[::-1]).all()
+        assert (reverse(name, "__syncthreads();") == X[::-1]).all()
     assert findings == []
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_race_in_shared_memory_is_found_in_any_form(name):
     with cp.check_mode(), pytest.raises(KernelError, match="race: "):
-        cp.RawKernel(source.replace("BARRIER", ""), "k")((1,), (64,), (x,), shared_mem=1024)
+        reverse(name, "")
