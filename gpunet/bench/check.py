@@ -14,7 +14,10 @@ from gpunet.bench.child import call_with_limit
 from gpunet.bench.spec import Case
 from gpunet.cuda import read_source
 from gpunet.errors import ArgumentError, DTypeError, KernelError, ShapeError
-from gpunet.simulator.engine import MAX_SHARED_BYTES_OPT_IN, Buffer, Counts, Parameter, load
+from gpunet.simulator.engine import Counts, load
+from gpunet.simulator.findings import Finding
+from gpunet.simulator.limits import MAX_SHARED_BYTES_OPT_IN
+from gpunet.simulator.parameters import Buffer, Parameter
 
 ROUNDINGS = 64
 """How many roundings of its dtype a result may be off where the spec sets no tolerance. The error of a sum of n random
@@ -47,10 +50,16 @@ def compiler_options(source: str, options: Mapping[str, Any]) -> tuple[str, ...]
     return tuple(f"-D{name}={value}" for name, value in {**real, **options}.items())
 
 
-def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, str | None]:
-    """Return what a launch did, and what is wrong with it: a finding of check mode or the worst mismatch; None if ok.
+def expressions(kernel: str) -> tuple[str, ...]:
+    """Return what a compiler must be told of a kernel's name: an instance of a template is made because it is named."""
+    return (kernel,) if "<" in kernel else ()
 
-    The kernel runs in a child process. Compiling it does not count against the limit.
+
+def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Finding]]:
+    """Return what a launch did, and what is found: the findings of check mode and the worst mismatch of each array.
+
+    The kernel runs in a child process. Compiling it does not count against the limit. Where the launch did not end
+    there are no counts.
 
     Args:
         path: the CUDA source.
@@ -66,17 +75,17 @@ def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, str | No
     """
     source = read_kernels(path)
     options = compiler_options(source, case.options)
-    kernels = load(source, path.name, options, "check").kernels
+    kernels = load(source, path.name, options, "check", expressions(case.kernel)).kernels
     if case.kernel not in kernels:
         raise ArgumentError(f"{path}: no kernel {case.kernel!r}; it has {', '.join(kernels) or 'none but templates'}.")
     parameters = kernels[case.kernel].parameters
     case = case._replace(inputs=_arguments(case, parameters))
     try:
-        counts, outputs = call_with_limit(limit, _launch, source, path.name, options, case)
-    except KernelError as finding:
-        return None, str(finding).removeprefix(f"kernel {case.kernel}: ")
-    differences = (compare(name, outputs[name], case.expected[name], case.rtol, case.atol) for name in outputs)
-    return counts, next(filter(None, differences), None)
+        counts, findings, outputs = call_with_limit(limit, _launch, source, path.name, options, case)
+    except KernelError as error:
+        return None, [Finding("error", "no end", str(error).rstrip("."))]
+    differences = [compare(name, outputs[name], case.expected[name], case.rtol, case.atol) for name in outputs]
+    return counts, findings + [Finding("error", "wrong result", text.rstrip(".")) for text in differences if text]
 
 
 def compare(name: str, output: Output, expected: np.ndarray, rtol: float | None, atol: float | None) -> str | None:
@@ -142,6 +151,12 @@ def _argument(p: Parameter, given: Any) -> Any:
             what = getattr(given, "dtype", type(given).__name__)
             raise DTypeError(f"inputs: {p.name} must be an array of {p.dtype}, got {what}.")
         return np.ascontiguousarray(given)
+    if p.dtype.kind == "V":
+        if not isinstance(given, np.ndarray | np.void) or given.nbytes != p.dtype.itemsize:
+            raise DTypeError(
+                f"inputs: {p.name} is a struct of {p.dtype.itemsize} bytes: give a record or an array of that size."
+            )
+        return given
     if not isinstance(given, int | float | np.number | np.bool_):
         raise DTypeError(f"inputs: {p.name} must be a number, got {type(given).__name__}.")
     value = np.array(given).astype(p.dtype)[()]
@@ -150,9 +165,11 @@ def _argument(p: Parameter, given: Any) -> Any:
     return value
 
 
-def _launch(source: str, name: str, options: tuple[str, ...], case: Case) -> tuple[Counts, dict[str, Output]]:
-    """Launch the kernel in check mode and return what it did and wrote; runs in the child process."""
-    kernel = load(source, name, options, "check").kernels[case.kernel]
+def _launch(
+    source: str, name: str, options: tuple[str, ...], case: Case
+) -> tuple[Counts, list[Finding], dict[str, Output]]:
+    """Launch the kernel in check mode and return what it did, what was found and what it wrote; runs in the child."""
+    kernel = load(source, name, options, "check", expressions(case.kernel)).kernels[case.kernel]
     kernel.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES_OPT_IN
     with simulator.check_mode():
         arrays = {
@@ -164,8 +181,10 @@ def _launch(source: str, name: str, options: tuple[str, ...], case: Case) -> tup
         }
         buffers = {n: Buffer(a.data.ptr, a.nbytes, a.data.mem.written.ctypes.data) for n, a in arrays.items()}
         args = [buffers.get(p.name, case.inputs.get(p.name)) for p in kernel.parameters]
-        counts = kernel.launch(case.grid, case.block, args, shared_bytes=case.shared, cooperative=case.cooperative)
-    return counts, {name: _output(arrays[name]) for name in case.expected}
+        counts, findings = kernel.inspect(
+            case.grid, case.block, args, shared_bytes=case.shared, cooperative=case.cooperative
+        )
+    return counts, findings, {name: _output(arrays[name]) for name in case.expected}
 
 
 def _output(a: Any) -> Output:

@@ -56,12 +56,16 @@ def architectures() -> list[str]:
     return [arch for arch in ARCHITECTURES if arch in known]
 
 
-def compile_kernels(source: str, name: str, arch: str, options: Sequence[str] = ()) -> dict[str, Resources]:
+def compile_kernels(
+    source: str, name: str, arch: str, options: Sequence[str] = (), expressions: Sequence[str] = ()
+) -> dict[str, Resources]:
     """Return the resources of each kernel of `source`, by name and in order; arguments and errors: `compile_cubin`."""
-    return compile_cubin(source, name, arch, options)[1]
+    return compile_cubin(source, name, arch, options, expressions)[1]
 
 
-def compile_cubin(source: str, name: str, arch: str, options: Sequence[str] = ()) -> tuple[bytes, dict[str, Resources]]:
+def compile_cubin(
+    source: str, name: str, arch: str, options: Sequence[str] = (), expressions: Sequence[str] = ()
+) -> tuple[bytes, dict[str, Resources]]:
     """Return the machine code of `source` and the resources of each kernel of it, by name and in order.
 
     Args:
@@ -69,6 +73,7 @@ def compile_cubin(source: str, name: str, arch: str, options: Sequence[str] = ()
         name: the file that errors speak of.
         arch: such as "sm_90" or "sm_90a".
         options: `-DNAME=VALUE` and what else NVRTC takes.
+        expressions: instances of template kernels that are wanted, such as "scale<float>".
 
     Raises:
         CompileError: NVRTC refuses the source; the message is its log with file and line.
@@ -81,6 +86,8 @@ def compile_cubin(source: str, name: str, arch: str, options: Sequence[str] = ()
     flags = [f"-arch={arch}", "-std=c++17", "--ptxas-options=-v", *_headers(nvrtc), *options]
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None)
+    for expression in expressions:
+        nvrtc.nvrtcAddNameExpression(program, expression.encode())
     failed = nvrtc.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*map(str.encode, flags)))
 
     def output(what: str) -> bytes:
@@ -101,8 +108,15 @@ def compile_cubin(source: str, name: str, arch: str, options: Sequence[str] = ()
 
 def _plain(entry: str) -> str:
     """Return the name of a kernel that is not `extern "C"`, from such as "_Z5scalePfi"; another one as it is."""
-    mangled = re.match(r"_Z(\d+)(\w+)", entry)
-    return mangled[2][: int(mangled[1])] if mangled else entry
+    mangled = re.match(r"_ZN?", entry)
+    if mangled is None:
+        return entry
+    names, rest = [], entry[mangled.end() :]
+    while length := re.match(r"\d+", rest):
+        end = length.end() + int(length[0])
+        names.append(rest[length.end() : end])
+        rest = rest[end:]
+    return "::".join(names)
 
 
 def _resources(told: str) -> Resources:

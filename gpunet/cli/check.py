@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ import click
 
 from gpunet.bench import nvrtc
 from gpunet.bench.check import check as check_case
-from gpunet.bench.check import compiler_options, read_kernels
+from gpunet.bench.check import compiler_options, expressions, read_kernels
 from gpunet.bench.spec import Case, read_spec
 from gpunet.cli.options import json_line, json_option
 from gpunet.errors import ArgumentError, CompileError, DTypeError, MissingPackageError, ShapeError
+from gpunet.simulator.findings import GRADES, Finding
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -58,15 +59,17 @@ def check(
 
     Prints registers, shared memory, stack and spills of every kernel, which needs NVRTC and no GPU. With --spec it also
     runs a kernel on the CPU in check mode, in a process of its own, and compares what it computes with a NumPy
-    reference: the first race, access out of bounds, divergent barrier, read of uninitialised memory or wrong number is
-    told. Exit code 1 means that something was found, 2 that the command or the spec cannot be right.
+    reference. It reports every race, access out of bounds, divergent barrier, read of uninitialised memory and wrong
+    result, with its grade (error, warning, benign), its stack and what to do; `// gpunet: allow race` on a line makes
+    its races benign. Exit code 0 means no error, 1 an error, 2 that the command or the spec cannot be right.
     """
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     try:
         source = read_kernels(path)
         cases = [c._replace(options={**c.options, **macros}) for c in read_spec(spec_path)] if spec_path else []
         variants = [compiler_options(source, options) for options in [c.options for c in cases] or [macros]]
-        rows = _resources(source, path, dict.fromkeys(variants), arch, say)
+        wanted = dict.fromkeys(name for case in cases for name in expressions(case.kernel))
+        rows = _resources(source, path, dict.fromkeys(variants), list(wanted), arch, say)
         results = _results(path, cases, limit, say)
     except (ArgumentError, DTypeError, ShapeError) as error:
         raise _Unusable(" ".join(str(error).split())) from error
@@ -76,11 +79,16 @@ def check(
         raise click.ClickException("nothing was checked; without NVRTC, a --spec has it run on the simulated GPU.")
     if as_json:
         click.echo(json_line({"file": str(path), "kernels": rows, "cases": results}))
-    ctx.exit(any(result["finding"] for result in results))
+    ctx.exit(not all(result["ok"] for result in results))
 
 
 def _resources(
-    source: str, path: Path, variants: Iterable[tuple[str, ...]], arch: str | None, say: Callable[[str], None]
+    source: str,
+    path: Path,
+    variants: Iterable[tuple[str, ...]],
+    instances: Sequence[str],
+    arch: str | None,
+    say: Callable[[str], None],
 ) -> list[dict[str, Any]] | None:
     """Print a line for each kernel, architecture and set of options; None where NVRTC is not there."""
     try:
@@ -89,7 +97,7 @@ def _resources(
         rows: list[dict[str, Any]] = []
         for options in variants:
             for name in wanted:
-                for kernel, r in nvrtc.compile_kernels(source, path.name, name, options).items():
+                for kernel, r in nvrtc.compile_kernels(source, path.name, name, options, instances).items():
                     if not rows:
                         say(line("kernel", "arch", "registers", "shared", "stack", "spilled", "options"))
                     rows.append({"kernel": kernel, "arch": name, **r._asdict(), "options": list(options)})
@@ -99,7 +107,8 @@ def _resources(
         return None
     if not rows:
         raise ArgumentError(
-            f'{path}: templates only, of which none is used; write extern "C" __global__ void name(...).'
+            f'{path}: templates only, of which none is used; write extern "C" __global__ void name(...), or name an '
+            'instance in a spec, such as kernel = "name<float>".'
         )
     return rows
 
@@ -108,12 +117,24 @@ def _results(path: Path, cases: list[Case], limit: float, say: Callable[[str], N
     """Run the cases one by one, print how each ended and return it."""
     results = []
     for case in cases:
-        counts, finding = check_case(path, case, limit)
-        title = ", ".join(filter(None, (case.kernel, case.label)))
+        counts, findings = check_case(path, case, limit)
+        findings.sort(key=lambda finding: GRADES.index(finding.grade))
+        ok = all(finding.grade != "error" for finding in findings)
         done = {} if counts is None else vars(counts)
-        say(f"{title}: FAILED: {finding}" if finding else f"{title}: ok; {_counted(done)}")
-        results.append({"kernel": case.kernel, "case": case.label, "ok": not finding, "finding": finding, **done})
+        title = ", ".join(filter(None, (case.kernel, case.label)))
+        say(f"{title}: ok; {_counted(done)}" if ok else f"{title}: FAILED: {_described(findings[0])}")
+        for finding in findings[not ok :]:
+            say(f"{finding.grade}: {_described(finding)}")
+        told = [finding._asdict() | {"advice": finding.advice} for finding in findings]
+        results.append({"kernel": case.kernel, "case": case.label, "ok": ok, "findings": told, **done})
     return results
+
+
+def _described(finding: Finding) -> str:
+    """Return a finding in lines: what, how often, the stack, what to do."""
+    times = f" ({finding.times:,} times)" if finding.times > 1 else ""
+    calls = [f"in {call}" for call in finding.stack] if len(finding.stack) > 1 else []
+    return "\n    ".join([f"{finding.text}.{times}", *calls, *filter(None, [finding.advice])])
 
 
 def _counted(done: Mapping[str, int]) -> str:

@@ -23,8 +23,7 @@ from gpunet.simulator.rewrite import rewrite
 
 RUNTIME = Path(__file__).parent / "runtime"
 MISSING_HEADER = """
-Neither NVRTC nor the simulated GPU has the headers of C and C++: kernels have math, printf and assert without them.
-Half precision is not modelled."""
+Neither NVRTC nor the simulated GPU has the headers of C and C++: kernels have math, printf and assert without them."""
 OLDEST_GCC = 12  # the first with std::source_location, -ftrivial-auto-var-init and complete C++20 lambdas
 
 _COMMON = (
@@ -55,12 +54,15 @@ class Mode:
 
 _RUNTIME_SOURCES = (
     "fiber.cpp",
+    "grid.cpp",
     "scheduler.cpp",
+    "findings.cpp",
     "collectives.cpp",
     "async_copy.cpp",
     "shared_memory.cpp",
     "signals.cpp",
 )
+_CHECKER_SOURCES = ("checker.cpp", "regions.cpp", "carvings.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp")
 MODES = {
     "fast": Mode((*_KERNEL, "-O2"), ("-O2",), (*_RUNTIME_SOURCES, "unchecked.cpp")),
     # The sanitizers' instrumentation, but with callbacks of our own (checker.cpp, sanitizer.cpp) in place of theirs.
@@ -72,10 +74,11 @@ MODES = {
             "--param=tsan-instrument-func-entry-exit=0",
             "-fsanitize=bounds-strict,alignment,signed-integer-overflow,integer-divide-by-zero,shift",
             "-fno-sanitize-recover=all",
+            "-fsanitize-recover=signed-integer-overflow,shift",
             "-ftrivial-auto-var-init=pattern",  # a forgotten initial value gives huge numbers, not lucky zeros
         ),
         ("-O2", "-DGPUNET_CHECKED"),
-        (*_RUNTIME_SOURCES, "checker.cpp", "history.cpp", "sanitizer.cpp"),
+        (*_RUNTIME_SOURCES, *_CHECKER_SOURCES),
     ),
 }
 
@@ -126,7 +129,9 @@ def _gcc_version(path: str) -> str | None:
     return ".".join(n[1] for n in numbers if n) or None
 
 
-def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: str = "fast") -> Path:
+def compile_kernels(
+    source: str, name: str, options: Sequence[str] = (), mode: str = "fast", expressions: Sequence[str] = ()
+) -> Path:
     """Return the shared library of the CUDA text `source`, compiled unless the cache has it.
 
     Args:
@@ -134,6 +139,7 @@ def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: s
         name: the file that errors and findings speak of, such as "kernels/matmul.cu".
         options: `-DNAME`, `-DNAME=VALUE`, `-UNAME` and `-IFOLDER`.
         mode: "fast" or "check".
+        expressions: instances of template kernels that are wanted, such as "scale<float>".
 
     Raises:
         CompileError: the compiler refuses the source; the message is its log.
@@ -147,21 +153,25 @@ def compile_kernels(source: str, name: str, options: Sequence[str] = (), mode: s
         raise ArgumentError(f"options of {name}: the simulator takes -D, -U and -I options only; got {' '.join(bad)}.")
     runtime = runtime_library(mode)
     folders = [Path(o[2:]) for o in options if o.startswith("-I")]
-    parts = [source, name, *options, runtime.name, *MODES[mode].kernel_flags, *_included(source, folders)]
-    build = functools.partial(_compile, source, name, options, mode, runtime)
+    parts = [source, name, *options, *expressions, runtime.name, *MODES[mode].kernel_flags, *_included(source, folders)]
+    build = functools.partial(_compile, source, name, options, expressions, mode, runtime)
     return builds.cached(f"{Path(name).stem}-{mode}", parts, build)
 
 
-def _compile(source: str, name: str, options: Sequence[str], mode: str, runtime: Path, target: Path) -> None:
+def _compile(
+    source: str, name: str, options: Sequence[str], expressions: Sequence[str], mode: str, runtime: Path, target: Path
+) -> None:
     compiler = find_compiler().path
     # The source is preprocessed alone: its macros (-DT=float) must not meet the runtime's headers, nor the host's
     # headers, which are not made for kernels, the runtime.
     given = ["-nostdinc", f"-I{RUNTIME / 'include'}", "-DGPUNET_SIMULATOR", "-D__CUDA_ARCH__=900"]
     marked = f'# 1 "{name}"\n{source}\n'
     preprocessed = _run([compiler, "-E", *_COMMON, *given, *options, "-x", "c++", "-"], name, stdin=marked)
-    text, compiled = target.with_name("kernels.cpp"), target.with_name("kernels.o")
-    text.write_text(rewrite(preprocessed), encoding="utf-8")
     headers = [f"-I{RUNTIME}", "-include", "device.h"]
+    for header in dict.fromkeys(re.findall(r"#pragma gpunet include (\S+)", preprocessed)):
+        headers += ["-include", header]
+    text, compiled = target.with_name("kernels.cpp"), target.with_name("kernels.o")
+    text.write_text(rewrite(preprocessed, expressions), encoding="utf-8")
     _run([compiler, *_COMMON, *MODES[mode].kernel_flags, *headers, "-c", str(text), "-o", str(compiled)], name)
     # A step of its own, without the sanitizers' flags: those would link the sanitizers' libraries. To look through the
     # library of C++ takes longer than the rest of linking; the few that need it get it with the runtime.
@@ -175,7 +185,13 @@ def runtime_library(mode: str) -> Path:
     """Return the runtime's shared library for `mode`, compiled unless the cache has it."""
     compiler = find_compiler()
     flags = [*_COMMON, "-DGPUNET_RUNTIME", *MODES[mode].runtime_flags]
-    recipe = [Path(__file__), Path(__file__).with_name("rewrite.py")]  # they decide what becomes of a source, too
+    names = (
+        "compiler.py",
+        "rewrite.py",
+        "kernel_declarations.py",
+        "shared_declarations.py",
+    )  # what becomes of a source
+    recipe = [Path(__file__).with_name(name) for name in names]
     sources = [p.read_text(encoding="utf-8") for p in (*recipe, *sorted(RUNTIME.rglob("*"))) if p.is_file()]
     # findings leave out the runtime's own lines, which the debug information knows by where the runtime lies
     parts = [compiler.path, compiler.version, str(RUNTIME), *flags, *sources]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numpy as np
 
 from gpunet.arguments import whole
+from gpunet.errors import GpunetWarning
+from gpunet.simulator.findings import Finding
 from gpunet.simulator.stream import Device, counters, refuse_capture
 
 ALIGNMENT = 512  # bytes, as CuPy's memory pool gives it
@@ -18,6 +21,7 @@ GUARD = np.full(256, 0xFFF5A5A5, np.uint32).tobytes()  # what lies around each p
 _allocator: ContextVar[Callable[[int], MemoryPointer] | None] = ContextVar("gpunet_simulator_allocator", default=None)
 _checked: ContextVar[bool | None] = ContextVar("gpunet_simulator_check", default=None)
 _seed: ContextVar[int] = ContextVar("gpunet_simulator_seed", default=0)
+_findings: ContextVar[list[Finding] | None] = ContextVar("gpunet_simulator_findings", default=None)
 
 
 def checking() -> bool:
@@ -31,15 +35,29 @@ def order_seed() -> int:
     return _seed.get()
 
 
+def collect(kernel: str, found: Sequence[Finding]) -> None:
+    """Hand what was found to the block of `check_mode`; outside of one, a warning is Python's."""
+    collected = _findings.get()
+    if collected is not None:
+        collected += found
+        return
+    for finding in found:
+        if finding.grade == "warning":
+            warnings.warn(f"kernel {kernel}: {finding}", GpunetWarning, stacklevel=2)
+
+
 @contextmanager
-def check_mode(on: bool = True, *, seed: int = 0) -> Iterator[None]:
+def check_mode(on: bool = True, *, seed: int = 0) -> Iterator[list[Finding]]:
     """Return a block in which kernels are checked: races, barriers, bounds, alignment, uninitialised reads.
+
+    It gives the list of all that is found, `with check_mode() as findings:`. Those that are errors also raise a
+    `KernelError` at the end of the launch.
 
     The blocks of each launch run in two orders: ascending, and shuffled by `seed`. Where what they leave differs, that
     is a finding too, unless floating-point numbers may have been added up by atomics (those, or compare-and-swap).
 
     Memory taken inside by `empty` counts as unwritten (and reads as NaN in array code) until something is written.
-    Kernels run many times slower. A finding is a `KernelError`.
+    Kernels run many times slower.
 
     Args:
         on: whether kernels are checked.
@@ -49,10 +67,12 @@ def check_mode(on: bool = True, *, seed: int = 0) -> Iterator[None]:
         ArgumentError: `seed` is no whole number of at least 0.
     """
     seed = whole("seed", seed, least=0)
-    checked, seeded = _checked.set(on), _seed.set(seed)
+    findings: list[Finding] = []
+    checked, seeded, collected = _checked.set(on), _seed.set(seed), _findings.set(findings)
     try:
-        yield
+        yield findings
     finally:
+        _findings.reset(collected)
         _checked.reset(checked)
         _seed.reset(seeded)
 

@@ -14,8 +14,10 @@ import numpy as np
 
 from gpunet.errors import ArgumentError, KernelError
 from gpunet.simulator.array import ndarray
-from gpunet.simulator.engine import Buffer, Counts, Kernel, Library, load
-from gpunet.simulator.memory import Memory, MemoryPointer, checking, order_seed
+from gpunet.simulator.engine import Counts, Kernel, Library, load
+from gpunet.simulator.findings import Finding, raise_errors
+from gpunet.simulator.memory import Memory, MemoryPointer, checking, collect, order_seed
+from gpunet.simulator.parameters import Buffer
 from gpunet.simulator.stream import refuse_capture, submit
 
 SOURCE = "kernel.cu"  # how findings call a source that does not begin with `#line 1 "name.cu"`
@@ -38,9 +40,9 @@ def counting() -> Iterator[list[Counts]]:
 
 
 @functools.cache
-def _library(code: str, options: tuple[str, ...], mode: str) -> Library:
+def _library(code: str, options: tuple[str, ...], mode: str, expressions: tuple[str, ...]) -> Library:
     _refuse_to_load(code, options)
-    return load(code, SOURCE, options, mode)
+    return load(code, SOURCE, options, mode, expressions)
 
 
 @functools.cache
@@ -56,12 +58,21 @@ class RawModule:
         code: CUDA C++.
         options: `-DNAME=VALUE`, `-IFOLDER` and the like.
         enable_cooperative_groups: launch the kernels so that all blocks live at once and can wait for each other.
+        name_expressions: instances of template kernels, such as "scale<float>", for `get_function`.
     """
 
-    def __init__(self, code: str, *, options: tuple[str, ...] = (), enable_cooperative_groups: bool = False):
+    def __init__(
+        self,
+        code: str,
+        *,
+        options: tuple[str, ...] = (),
+        enable_cooperative_groups: bool = False,
+        name_expressions: Sequence[str] | None = None,
+    ):
         self.code = code
         self.options = tuple(options)
         self.enable_cooperative_groups = enable_cooperative_groups
+        self.name_expressions = tuple(name_expressions or ())
 
     def compile(self, log_stream: Any = None) -> None:
         """Compile now what the first launch would compile.
@@ -70,11 +81,13 @@ class RawModule:
             CompileError: the compiler refuses the source; the message is its log.
             DeviceError: there is no compiler; says what to do.
         """
-        _library(self.code, self.options, "check" if checking() else "fast")
+        _library(self.code, self.options, "check" if checking() else "fast", self.name_expressions)
 
     def get_function(self, name: str) -> RawKernel:
         """Return a kernel of the source."""
-        return RawKernel(self.code, name, self.options, enable_cooperative_groups=self.enable_cooperative_groups)
+        kernel = RawKernel(self.code, name, self.options, enable_cooperative_groups=self.enable_cooperative_groups)
+        kernel._expressions = self.name_expressions
+        return kernel
 
 
 class RawKernel:
@@ -92,12 +105,14 @@ class RawKernel:
         self.name = name
         self.options = tuple(options)
         self.enable_cooperative_groups = enable_cooperative_groups
+        self._expressions: tuple[str, ...] = ()
         self._max_dynamic_shared: int | None = None
 
     @property
     def kernel(self) -> Kernel:
         """The kernel, compiled for the mode that is on."""
-        kernels = _library(self.code, self.options, "check" if checking() else "fast").kernels
+        mode = "check" if checking() else "fast"
+        kernels = _library(self.code, self.options, mode, self._expressions).kernels
         if self.name not in kernels:
             raise ArgumentError(f"the source has no kernel {self.name!r}; it has {', '.join(kernels) or 'none'}.")
         kernel = kernels[self.name]
@@ -139,7 +154,7 @@ class RawKernel:
         """
         kernel = self.kernel
         launch = functools.partial(
-            kernel.launch,
+            kernel.inspect,
             _dimensions("grid", grid),
             _dimensions("block", block),
             [_argument(arg) for arg in args],
@@ -160,12 +175,16 @@ def _dimensions(name: str, given: Sequence[int]) -> list[int]:
     return [max(1, operator.index(n)) for n in given]
 
 
-def _run(launch: Callable[[], Counts], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]) -> None:
+def _run(
+    launch: Callable[[], tuple[Counts, list[Finding]]], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]
+) -> None:
     """Do a launch and count it, then look at the guards around the memory of its arguments, by their number."""
     try:
-        counts = launch()
+        counts, findings = launch()
         if (counted := _counted.get()) is not None:
             counted.append(counts)
+        collect(kernel.name, findings)
+        raise_errors(kernel.name, findings)
     finally:
         damage = [
             (i, where) for i, memory in memories.items() if (alive := memory()) and (where := alive.overwritten())
@@ -177,7 +196,7 @@ def _run(launch: Callable[[], Counts], kernel: Kernel, memories: Mapping[int, we
         )
 
 
-def _argument(value: Any) -> Buffer | np.generic:
+def _argument(value: Any) -> Buffer | np.generic | np.ndarray:
     """Return what the engine passes for an argument."""
     if isinstance(value, ndarray):
         return _buffer(value.data, _extent(value))
@@ -185,7 +204,7 @@ def _argument(value: Any) -> Buffer | np.generic:
         return _buffer(value, value.mem.ptr + value.mem.size - value.ptr)
     if isinstance(value, bool | int | float | complex):
         value = np.array(value)[()]
-    if not isinstance(value, np.generic):
+    if not isinstance(value, np.generic | np.ndarray):  # an array of the host is a struct
         raise TypeError(f"Unsupported type {type(value)}")
     return value
 

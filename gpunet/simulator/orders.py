@@ -33,7 +33,7 @@ class Writable(NamedTuple):
     initialized: int = 0
 
 
-def in_both_orders(run: Callable[[bool], Result], writable: Sequence[Writable]) -> tuple[Result, str | None]:
+def in_both_orders(run: Callable[[bool], Result], writable: Sequence[Writable]) -> tuple[Result, Result, str | None]:
     """Do a launch in ascending order, then again in another.
 
     Args:
@@ -41,7 +41,7 @@ def in_both_orders(run: Callable[[bool], Result], writable: Sequence[Writable]) 
         writable: all that it may write. Both runs begin with what it holds; it is left as after the first.
 
     Returns:
-        The result of the first run, and which element differs after the second; None where none does.
+        The results of both runs, and which element differs after the second; None where none does.
     """
     memory = [_bytes_at(w.address, w.nbytes) for w in writable]
     flags = [_bytes_at(w.initialized, w.nbytes) for w in writable if w.initialized]
@@ -50,11 +50,11 @@ def in_both_orders(run: Callable[[bool], Result], writable: Sequence[Writable]) 
     result = run(False)
     after = [a.copy() for a in arrays]
     _restore(arrays, before)
-    run(True)
+    other = run(True)
     differences = map(_difference, writable, after, memory)
     finding = next(filter(None, differences), None)
     _restore(arrays, after)
-    return result, finding
+    return result, other, finding
 
 
 def _bytes_at(address: int, nbytes: int) -> np.ndarray:

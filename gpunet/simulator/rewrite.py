@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-_ALIGNMENT = r"(?:(?:__align__|alignas|__attribute__)\s*\([^;]*?\)\s*)?"
-_DYNAMIC = re.compile(
-    rf"extern\s+{_ALIGNMENT}__shared__\s+{_ALIGNMENT}(?P<type>[\w:\s]+?)\s+(?P<name>\w+)\s*\[\s*\]\s*;"
-)
-_KERNEL = re.compile(r"__global__\s+(?P<head>[\w\s:*&]*?)\b(?P<name>\w+)\s*\(")
-_LAUNCH_BOUNDS = re.compile(r"\b__launch_bounds__\s*\(")
-_LINE_MARKER = re.compile(r"^#.*$", re.MULTILINE)
+from gpunet.simulator.kernel_declarations import Kernel, find_kernels
+from gpunet.simulator.shared_declarations import rewrite_shared
 
 
-@dataclass(frozen=True)
-class KernelDeclaration:
-    """A kernel as its source declares it; the parameters' types are the compiler's to say."""
-
-    name: str
-    parameters: tuple[str, ...]
-    max_threads: str
-
-
-def rewrite(text: str) -> str:
+def rewrite(text: str, expressions: Sequence[str] = ()) -> str:
     """Return the preprocessed source as C++ that g++ compiles with `runtime/device.h`, the kernel table at its end.
 
-    `extern __shared__ T name[];` is bound to the runtime's dynamic shared memory and `__shared__` becomes
-    `static thread_local` (see `runtime/shared_memory.cpp`). Line numbers do not move.
+    Line numbers do not move. `expressions` name instances of templates, such as "scale<float>".
     """
-    kernels, text = find_kernels(text)
-    text = _DYNAMIC.sub(
-        r"static \g<type> (&\g<name>)[] = reinterpret_cast<\g<type> (&)[]>(simulator::dynamic_shared);", text
-    )
-    text = re.sub(r"\b__shared__\b", "static thread_local", text)
-    # A kernel that is inlined into its uninstrumented caller would not be checked.
-    text = re.sub(r"\b__global__\b", "__attribute__((noinline))", text)
+    kernels, text = find_kernels(text, expressions)
+    text = rewrite_shared(text)
+    text = re.sub(r"\b__global__\b", "GPUNET_KERNEL", text)
     return text + _kernel_table(kernels)
 
 
-def _kernel_table(kernels: list[KernelDeclaration]) -> str:
+def _kernel_table(kernels: list[Kernel]) -> str:
     """Return the definition of the table that the engine reads, an array of `KernelEntry` that ends in an empty one."""
     rows = "".join(
         f'  {{"{k.name}", simulator::types_of(&{k.name}), "{",".join(k.parameters)}", {k.max_threads}, '
@@ -48,64 +29,3 @@ def _kernel_table(kernels: list[KernelDeclaration]) -> str:
     )
     table = 'extern "C" __attribute__((visibility("default"))) const KernelEntry gpunet_kernels[]'
     return f'\n# 1 "kernel table"\n#include "export.h"\n{table} = {{\n{rows}  {{}}\n}};\n'
-
-
-def find_kernels(text: str) -> tuple[list[KernelDeclaration], str]:
-    """Return the kernels that `text` defines (templates and mere declarations excepted) and `text` without bounds."""
-    kernels = {}
-    position = 0
-    while (position := text.find("__global__", position)) >= 0:
-        text, max_threads = _take_launch_bounds(text, position)
-        match = _KERNEL.match(text, position)
-        position += len("__global__")
-        if match is None:
-            continue
-        end = _closing(text, match.end() - 1)
-        is_template = text[: match.start()].rstrip().endswith(">")
-        if not is_template and text[end + 1 :].lstrip().startswith("{"):
-            names = _parameter_names(text[match.end() : end])
-            kernels[match["name"]] = KernelDeclaration(match["name"], names, max_threads)
-    return list(kernels.values()), text
-
-
-def _take_launch_bounds(text: str, start: int) -> tuple[str, str]:
-    """Remove the `__launch_bounds__` of the declaration at `start`; also return its first argument."""
-    bounds = _LAUNCH_BOUNDS.search(text, start, _declaration_end(text, start))
-    if bounds is None:
-        return text, "1024"
-    end = _closing(text, bounds.end() - 1)
-    first = _split(text[bounds.end() : end])[0]
-    newlines = "\n" * text.count("\n", bounds.start(), end)
-    return text[: bounds.start()] + newlines + text[end + 1 :], first
-
-
-def _declaration_end(text: str, start: int) -> int:
-    """Return where the body or the end of the declaration at `start` is."""
-    match = re.compile("[{;]").search(text, start)
-    return match.start() if match else len(text)
-
-
-def _closing(text: str, opening: int) -> int:
-    """Return the place of the parenthesis that closes the one at `opening` (or the text's end where none does)."""
-    depth = 0
-    for i in range(opening, len(text)):
-        depth += (text[i] == "(") - (text[i] == ")")
-        if depth == 0:
-            return i
-    return len(text)
-
-
-def _split(text: str) -> list[str]:
-    """Split at the commas that no bracket holds."""
-    parts, depth = [""], 0
-    for c in _LINE_MARKER.sub("", text):
-        depth += (c in "(<[") - (c in ")>]")
-        if c == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += c
-    return [part.strip() for part in parts]
-
-
-def _parameter_names(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\w+", part)[-1] for part in _split(text) if part not in ("", "void"))

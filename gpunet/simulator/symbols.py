@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -12,12 +13,12 @@ from gpunet.simulator.compiler import RUNTIME
 
 
 class SharedVariable(NamedTuple):
-    """A `__shared__` variable: where it lies in static shared memory, and the kernel that declares it, if one does."""
+    """A `__shared__` variable: where it lies in static shared memory, and the function that declares it, or ""."""
 
     offset: int
     nbytes: int
     name: str
-    kernel: str | None
+    function: str
 
 
 class DeviceVariable(NamedTuple):
@@ -56,25 +57,33 @@ class Symbols:
         table = next(int(m[1], 16) for m in objects if m[4] == "gpunet_kernels")
         return [DeviceVariable(int(m[1], 16) - table, int(m[2]), m[4]) for m in objects if m[3] in sections]
 
-    def shared_variables_of(self, kernel: str) -> list[SharedVariable]:
-        """Return the variables that `kernel` may use: its own and those of the device functions.
+    def shared_variables_of(self, kernel: str, kernels: Iterable[str]) -> list[SharedVariable]:
+        """Return the variables that one of the `kernels` may use: its own and those of the device functions.
 
         Which kernel calls which device function is not known, so the latter are counted for every kernel.
         """
-        return [v for v in self.shared_variables if v.kernel in (kernel, None)]
+        others = {_without_arguments(other) for other in kernels} - {_without_arguments(kernel)}
+        return [v for v in self.shared_variables if v.function not in others]
 
-    def resolve(self, text: str) -> str:
-        """Return a finding's text with `{pc 1a2b}` as file:line and `{static 64}` as a variable and an offset."""
-        text = re.sub(r"\{pc ([0-9a-f]+)\}", lambda m: self._line(m[1]), text)
+    def name_shared(self, text: str) -> str:
+        """Return a text with `{static 64}` as the name of a `__shared__` variable and an offset."""
         return re.sub(r"\{static (\d+)\}", lambda m: self._variable(int(m[1])), text)
 
-    def _line(self, address: str) -> str:
-        """Return the innermost line at `address` that is not one of the simulator's own headers."""
-        for place in _output("addr2line", "-i", "-e", self.path, address):
-            file, _, line = place.split(" ")[0].rpartition(":")
+    def frames(self, addresses: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        """Return the functions and the lines ("file:line") at each address, from the innermost inlined call outwards.
+
+        Those of the simulator's own headers are left out.
+        """
+        frames: dict[str, list[tuple[str, str]]] = {address: [] for address in addresses}
+        lines = iter(_output("addr2line", "-aifC", "-e", self.path, *frames) if frames else ())
+        for text in lines:
+            if text.startswith("0x"):
+                found = frames[f"{int(text, 16):x}"]
+                continue
+            file, _, line = next(lines).split(" ")[0].rpartition(":")
             if not Path(file).is_relative_to(RUNTIME):
-                return f"{Path(file).name}:{line}"
-        return f"address 0x{address}"
+                found.append((_plain_name(text), f"{Path(file).name}:{line}"))
+        return frames
 
     def _variable(self, offset: int) -> str:
         for v in self.shared_variables:
@@ -83,19 +92,33 @@ class Symbols:
         return f"static memory at byte {offset}"
 
 
-def _declaration(mangled: str) -> tuple[str, str | None]:
-    """Return a variable's name and the kernel it is local to, from "Z6matmulE2As".
+def _declaration(mangled: str) -> tuple[str, str]:
+    """Return a variable's name and the function it is local to, such as "nets::scale", from "ZN4nets5scaleEPfE1s".
 
-    None for a variable of the whole file ("L2As") and of a device function ("Z7productIfEvPfE2As"): kernels are
-    `extern "C"`, which alone has no parameters in its mangled name.
+    The function is empty for a variable of the whole file ("L2As").
     """
     local = re.fullmatch(r"Z(\w+)E\d+(\w+?)(?:_\d+)?", mangled)
     if local is None:
-        return re.sub(r"^\D*\d+", "", mangled), None
+        return re.sub(r"^\D*\d+", "", mangled), ""
     function, name = local.groups()
-    c_function = re.fullmatch(r"(\d+)(\D\w*)", function)
-    is_kernel = c_function is not None and len(c_function[2]) == int(c_function[1])
-    return name, c_function[2] if c_function and is_kernel else None
+    names, rest = [], function.removeprefix("N")
+    while length := re.match(r"\d+", rest):
+        end = length.end() + int(length[0])
+        names.append(rest[length.end() : end])
+        rest = rest[end:]
+    return name, "::".join(part for part in names if part != "_GLOBAL__N_1")
+
+
+def _without_arguments(kernel: str) -> str:
+    """Return "nets::scale" for "nets::scale<float>"."""
+    return kernel.partition("<")[0].strip()
+
+
+def _plain_name(function: str) -> str:
+    """Return "reduce" for "float reduce<8>(float*, int)"."""
+    while (shorter := re.sub(r"<[^<>]*>|\([^()]*\)( const)?$", "", function)) != function:
+        function = shorter
+    return function.split(" ")[-1]
 
 
 def _output(tool: str, *arguments: str | Path) -> list[str]:

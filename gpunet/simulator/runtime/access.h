@@ -18,10 +18,10 @@ struct MemoryAccess {
   bool rounds = false;  // see atomic_access
 };
 
-// Returns after an access that may be carried out; any other abandons the launch with a finding.
+// Returns after an access that may be carried out, with a finding or without; any other stops the thread.
 void check_access(const MemoryAccess& access);
 
 [[noreturn]] void report_misaligned(const MemoryAccess& access, size_t alignment);
-[[noreturn]] void report_arithmetic(const char* what, uint32_t place);
+void report_arithmetic(const char* what, uint32_t place);
 
 }  // namespace simulator

@@ -34,7 +34,7 @@ __attribute__((no_sanitize("undefined"))) inline T wrapping_add(T a, T b) {
 #define GPUNET_ATOMIC(NAME, EXPRESSION)                                                                     \
   template <class T>                                                                                        \
   inline __attribute__((always_inline)) T NAME(T* address, simulator::Same<T> value) {                      \
-    simulator::atomic_access(address, sizeof(T), std::is_floating_point_v<T>);                              \
+    simulator::atomic_access(address, sizeof(T), !std::is_integral_v<T>);                                   \
     return simulator::exchange(address, [value](T old) -> T { return EXPRESSION; });                        \
   }                                                                                                         \
   template <class T>                                                                                        \

@@ -10,7 +10,15 @@
 
 namespace simulator {
 
-enum class State : char { unstarted, ready, at_block_barrier, at_warp_collective, at_grid_barrier, exited };
+enum class State : char {
+  unstarted,
+  ready,
+  at_block_barrier,
+  at_warp_collective,
+  at_active_mask,
+  at_grid_barrier,
+  exited
+};
 
 struct Thread {
   State state = State::unstarted;
@@ -46,15 +54,35 @@ struct Block {
 
 extern Block* block;    // the running one
 extern Thread* thread;  // the running one
+extern bool over;       // the launch is abandoned
+
+void begin_block(Block& next, unsigned number);
+
+// Runs the block until all of its threads have exited or wait at a grid barrier. Returns false when all is over.
+bool run_block(Block& next);
+
+// Lets the threads of the running block that wait so go on.
+void release(State state);
+
+// Records why nobody can go on.
+bool fail_block(const std::string& text);
 
 // Goes on with the scheduler; the running thread comes back when its state is `ready` and it is its turn.
 void return_to_scheduler();
 
+// Counts the running thread as one that has exited.
+void end_thread();
+
 // Tells the collectives of the running thread's warp that it has exited: it may be the one they were waiting for.
 void leave_warp();
 
+// Answers the lanes of the running block that ask which lanes are active; returns whether there were any.
+bool answer_active_masks();
+
 void forget_copies(Thread& thread);
 
+uint3 index_of(unsigned number, uint3 size);
+bool same_place(Where a, Where b);
 std::string text(Where where);
 
 }  // namespace simulator

@@ -2,174 +2,59 @@
 #include "checker.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <string>
 
 #include "access.h"
 #include "async_copy.h"
+#include "carvings.h"
 #include "history.h"
+#include "regions.h"
+#include "reports.h"
 #include "shared_memory.h"
 
 namespace simulator {
 namespace {
 
-// Memory that may be touched, with its history.
-struct Region {
-  char* begin;
-  char* end;
-  bool shared, writable;
-  uint8_t* initialized;  // a flag per byte, or null: all of it is
-  Cell* cells = nullptr;
-  // Bytes per cell: four until a smaller access shows that neighbouring bytes may belong to different threads.
-  int cell_bytes = 4;
-  std::vector<Cell> byte_cells;
-};
-
-std::vector<Region> regions;
 std::vector<uint8_t> shared_flags;  // initialized flags of static and dynamic shared memory
-Region* last_region;
-
-// Cells lie in one array that only grows. A new generation empties them all without touching them.
-Cell* cells = nullptr;
-size_t cell_capacity = 0, cells_used = 0;
 uint32_t newest_generation = 0, generation = 0, shared_generation = 0;
 
-constexpr size_t cell_count(size_t bytes) { return (bytes + 3) / 4; }
+// A write that races with an earlier one: when it is done, memory says whether it wrote the same.
+constexpr size_t kLargestSettled = 16;
+struct {
+  bool pending = false;
+  MemoryAccess access;
+  Access now, other;
+  char before[kLargestSettled];
+} unsettled;
 
-Cell* new_cells(size_t count) {
-  auto* result = static_cast<Cell*>(std::calloc(count, sizeof(Cell)));  // memory comes when it is touched
-  if (!result && count) throw std::bad_alloc();
-  return result;
+void settle_race() {
+  unsettled.pending = false;
+  const MemoryAccess& a = unsettled.access;
+  if (std::memcmp(a.address, unsettled.before, a.bytes) != 0) correct_race(a, unsettled.now, unsettled.other);
 }
 
-void reserve_cells(size_t count) {
-  cells_used = 0;
-  if (count <= cell_capacity) return;
-  std::free(cells);
-  cell_capacity = 0;
-  cells = new_cells(count);
-  cell_capacity = count;
+bool plain_write(bool write, bool atomic) { return write && !atomic; }
+
+void note_race(const MemoryAccess& a, const Access& other) {
+  const bool writes = plain_write(a.write, a.atomic) && plain_write(other.write, other.atomic);
+  if (!writes || a.issue || a.bytes > kLargestSettled) return report_race(Grade::error, a, other);
+  report_race(Grade::benign, a, other);
+  unsettled = {.pending = true, .access = a, .now = running.now, .other = other, .before = {}};
+  std::memcpy(unsettled.before, a.address, a.bytes);
 }
-
-void add_region(Region region) {
-  region.cells = cells + cells_used;
-  cells_used += cell_count(region.end - region.begin);
-  regions.push_back(std::move(region));
-}
-
-// Arguments that overlap, such as a matrix that is input and output, become one region.
-std::vector<Region> merged_buffers() {
-  std::vector<Region> result;
-  for (const BufferArgument* b = launch->buffers; b != launch->buffers + launch->buffer_count; ++b)
-    if (b->bytes) result.push_back({b->begin, b->begin + b->bytes, false, b->writable != 0, b->initialized});
-  std::sort(result.begin(), result.end(), [](const Region& a, const Region& b) { return a.begin < b.begin; });
-  size_t kept = 0;
-  for (const Region& next : result) {
-    if (kept && next.begin < result[kept - 1].end) {
-      Region& region = result[kept - 1];
-      region.end = std::max(region.end, next.end);
-      region.writable |= next.writable;
-      if (!region.initialized && next.initialized) region.initialized = next.initialized - (next.begin - region.begin);
-    } else {
-      result[kept++] = next;
-    }
-  }
-  result.resize(kept);
-  return result;
-}
-
-Region* find_region(const char* address) {
-  if (last_region && address >= last_region->begin && address < last_region->end) return last_region;
-  for (Region& region : regions)
-    if (address >= region.begin && address < region.end) return last_region = &region;
-  return nullptr;
-}
-
-// --- findings
-
-std::string place(uint32_t offset) {
-  char text[32];
-  std::snprintf(text, sizeof text, "{pc %x}", offset - 1);  // the call before the address that it returns to
-  return text;
-}
-
-const BufferArgument* buffer_at(const char* address) {
-  for (const BufferArgument* b = launch->buffers; b != launch->buffers + launch->buffer_count; ++b)
-    if (address >= b->begin && address < b->begin + b->bytes) return b;
-  return nullptr;
-}
-
-// Names what lies at `address`: "array a at byte 64", "shared memory As at byte 0".
-std::string memory_at(const char* address) {
-  const uint64_t offset = address - static_shared.begin;
-  if (offset < static_shared.bytes)
-    return "shared memory {static " + std::to_string(launch->static_shared_offset + offset) + "}";
-  const uint64_t dynamic_offset = address - dynamic_shared;
-  if (dynamic_offset < launch->dynamic_shared_bytes)
-    return "dynamic shared memory at byte " + std::to_string(dynamic_offset);
-  if (const BufferArgument* buffer = buffer_at(address))
-    return std::string("array ") + buffer->name + " at byte " + std::to_string(address - buffer->begin);
-  return "memory that is not the kernel's";
-}
-
-// Says which array an address outside of all memory just misses.
-std::string nearest(const char* address) {
-  int64_t smallest = 1 << 16;
-  std::string text = "an address that no argument of the kernel covers";
-  auto consider = [&](const std::string& name, const char* begin, int64_t bytes) {
-    const int64_t offset = address - begin, gap = offset < 0 ? -offset : offset - bytes;
-    if (gap < 0 || gap >= smallest) return;
-    smallest = gap;
-    text = "byte " + std::to_string(offset) + " of " + name + ", which has " + std::to_string(bytes) + " bytes";
-  };
-  for (const BufferArgument* b = launch->buffers; b != launch->buffers + launch->buffer_count; ++b)
-    consider(std::string("array ") + b->name, b->begin, b->bytes);
-  consider("the static shared memory", static_shared.begin, static_shared.bytes);
-  consider("the dynamic shared memory", dynamic_shared, launch->dynamic_shared_bytes);
-  return text;
-}
-
-std::string verb(bool write, bool atomic, size_t bytes) {
-  return std::string(atomic ? "atomic access" : write ? "write" : "read") + " of " + std::to_string(bytes) + " bytes";
-}
-
-std::string by_whom(const Access& access, uint32_t code) {
-  return " at " + place(code) + " by " + describe(access.block, access.thread);
-}
-
-[[noreturn]] void report(const char* what, const std::string& where, const MemoryAccess& a) {
-  fail(std::string(what) + ": " + verb(a.write, a.atomic, a.bytes) + by_whom(running.now, a.place) + ": " + where);
-}
-
-[[noreturn]] void report_race(const MemoryAccess& a, const Access& other) {
-  fail("race: " + verb(a.write, a.atomic, a.bytes) + by_whom(running.now, a.place) + ": " + memory_at(a.address) +
-       "; not ordered with the " + (other.atomic ? "atomic access" : other.write ? "write" : "read") +
-       by_whom(other, other.place));
-}
-
-// --- checks
 
 void check_initialized(Region& region, const MemoryAccess& a) {
   uint8_t* flags = region.initialized + (a.address - region.begin);
   if ((!a.write || a.atomic) && std::memchr(flags, 0, a.bytes)) {
     // If another thread is about to write it, then that is a race, whoever comes first: the write will report it.
     let_others_run();
-    if (const void* hole = std::memchr(flags, 0, a.bytes)) {
+    if (const void* hole = std::memchr(flags, 0, a.bytes); hole && !thread_was_stopped()) {
       const auto offset = static_cast<const uint8_t*>(hole) - flags;
-      report("uninitialized read", memory_at(a.address + offset) + " has not been written", a);
+      report(Grade::error, "uninitialized read", memory_at(a.address + offset) + " has not been written", a);
     }
   }
   if (a.write) std::memset(flags, !a.issue, a.bytes);
-}
-
-void split_cells(Region& region) {
-  region.byte_cells.resize(region.end - region.begin);
-  for (size_t i = 0; i < region.byte_cells.size(); ++i) region.byte_cells[i] = region.cells[i / 4];
-  region.cells = region.byte_cells.data();
-  region.cell_bytes = 1;
 }
 
 void check_race(Region& region, const MemoryAccess& a) {
@@ -181,10 +66,32 @@ void check_race(Region& region, const MemoryAccess& a) {
   const uint32_t current = region.shared ? shared_generation : generation;
   const size_t begin = (a.address - region.begin) / region.cell_bytes;
   const size_t end = begin + a.bytes / region.cell_bytes;
+  Access race{};
   for (size_t i = begin; i < end; ++i) {
     Cell& cell = region.cells[i];
     if (cell.generation != current) cell = Cell{.generation = current};
-    if (const Access* other = cell.add(access)) report_race(a, *other);
+    const Access* other = cell.conflict(access);
+    if (other && (!race.place || plain_write(race.write, race.atomic))) race = *other;
+    cell.add(access);
+  }
+  if (race.place) note_race(a, race);
+}
+
+[[noreturn]] void stop_at(const char* kind, const std::string& where, const MemoryAccess& a) {
+  report(Grade::error, kind, where, a);
+  stop_thread();
+}
+
+void check_alignment(const MemoryAccess& a) {
+  const bool misaligned = reinterpret_cast<uintptr_t>(a.address) & (a.bytes - 1);
+  if (const DeclaredShared* d = a.bytes > 4 ? declared_at(a.address) : nullptr; d && d->alignment < a.bytes) {
+    const std::string size = std::to_string(a.bytes);
+    const std::string where = memory_at(a.address) + ", which is declared to lie at a multiple of " +
+                              std::to_string(d->alignment) + ", not of " + size + ": it needs __align__(" + size + ")";
+    if (misaligned || (d->device_offset + (a.address - d->begin)) % a.bytes) stop_at("misaligned", where, a);
+    report(Grade::warning, "alignment by luck", where, a);
+  } else if (misaligned) {
+    report_misaligned(a, a.bytes);
   }
 }
 
@@ -196,18 +103,20 @@ void count(const Region& region, const MemoryAccess& a) {
 }  // namespace
 
 void check_access(const MemoryAccess& a) {
+  if (unsettled.pending) settle_race();
+  if (--running.accesses_left == 0) abandon_launch();
   Region* region = find_region(a.address);
   if (a.rounds && !(region && region->shared)) ++counts.rounding_atomics;
   if (!region) {
     // Variables of the library itself: __device__ and __constant__ ones, and tables of the compiler's.
     if (a.address >= running.library_begin && a.address < running.library_end) return;
-    report("out of bounds", nearest(a.address), a);
+    stop_at("out of bounds", nearest(a.address), a);
   }
-  if (a.address + a.bytes > region->end) report("out of bounds", nearest(region->end), a);
-  if (a.aligned && (reinterpret_cast<uintptr_t>(a.address) & (a.bytes - 1))) report_misaligned(a, a.bytes);
-  if (a.write && !region->writable) report("write through a const pointer", memory_at(a.address), a);
+  if (a.address + a.bytes > region->end) stop_at("out of bounds", nearest(region->end), a);
+  if (a.aligned) check_alignment(a);
+  if (a.write && !region->writable) stop_at("write through a const pointer", memory_at(a.address), a);
   if (a.issue && a.write != region->shared)
-    report("asynchronous copy that is not from global to shared memory", memory_at(a.address), a);
+    stop_at("asynchronous copy that is not from global to shared memory", memory_at(a.address), a);
   if (!a.issue) count(*region, a);
   check_race(*region, a);
   if (a.atomic && !region->shared) note_atomic(a.address);
@@ -215,42 +124,45 @@ void check_access(const MemoryAccess& a) {
 }
 
 void report_misaligned(const MemoryAccess& a, size_t alignment) {
-  report("misaligned", memory_at(a.address) + ", whose address is no multiple of " + std::to_string(alignment), a);
+  stop_at("misaligned", memory_at(a.address) + ", whose address is no multiple of " + std::to_string(alignment), a);
 }
 
-void report_arithmetic(const char* what, uint32_t code) { fail(std::string(what) + by_whom(running.now, code)); }
+void report_arithmetic(const char* what, uint32_t place) {
+  if (std::string* finding = new_finding(Grade::error, what, place))
+    *finding = std::string(what) + " at " + place_text(place - 1) + " by " +
+               describe(running.now.block, running.now.thread);
+}
 
 void thread_fence() { note_fence(); }
 
 namespace checker {
 
 void begin_launch() {
-  const auto buffers = merged_buffers();
-  const size_t static_bytes = static_shared.bytes, dynamic_bytes = launch->dynamic_shared_bytes;
-  size_t count = cell_count(static_bytes) + cell_count(dynamic_bytes);
-  for (const Region& region : buffers) count += cell_count(region.end - region.begin);
-  reserve_cells(count);
-  shared_flags.assign(static_bytes + dynamic_bytes, 0);
-  uint8_t* flags = shared_flags.data();
-  regions.clear();
-  last_region = nullptr;
-  add_region({static_shared.begin, static_shared.begin + static_bytes, true, true, flags});
-  add_region({dynamic_shared, dynamic_shared + dynamic_bytes, true, true, flags + static_bytes});
-  for (const Region& region : buffers) add_region(region);
+  shared_flags.assign(static_shared.bytes + launch->dynamic_shared_bytes, 0);
+  begin_regions(shared_flags.data());
   generation = ++newest_generation;
+  unsettled.pending = false;
+  forget_declared();
+  running.accesses_left = ~uint64_t{0};
   forget_handovers();
 }
 
+void settle() {
+  if (unsettled.pending) settle_race();
+}
+
 void begin_block() {
+  forget_carvings();
   shared_generation = ++newest_generation;
   begin_block_handovers();
 }
 
 void exit_thread() {
+  settle();
   if (copies->first == copies->end) return;
   const Copy& copy = *copies->first;
   char* shared = static_cast<char*>(copy.shared);
-  report("copy never waited for", memory_at(shared), {shared, copy.bytes, copy.place, true});
+  report(Grade::error, "copy never waited for", memory_at(shared), {shared, copy.bytes, copy.place, true});
 }
 
 void forget_shared() { std::fill(shared_flags.begin(), shared_flags.end(), 0); }

@@ -17,6 +17,7 @@ namespace checker {
 void begin_launch();
 void begin_block();
 void exit_thread();
+void settle();  // the running thread has done what it was last asked about
 void forget_shared();
 void pass_grid_barrier();
 std::vector<uint8_t>& shared_initialized();
@@ -24,6 +25,7 @@ std::vector<uint8_t>& shared_initialized();
 inline void begin_launch() {}
 inline void begin_block() {}
 inline void exit_thread() {}
+inline void settle() {}
 inline void forget_shared() {}
 inline void pass_grid_barrier() {}
 inline std::vector<uint8_t>& shared_initialized() {

@@ -3,6 +3,7 @@
 
 #include "block.h"
 #include "checker.h"
+#include "findings.h"
 
 namespace simulator {
 namespace {
@@ -32,10 +33,12 @@ bool complete_collective(unsigned warp_number, unsigned mask) {
   running.watched = false;
   first.operation(warp.lanes, participants);
   running.watched = true;
-  if (kChecked && warp.lanes.misread) {
+  if (kChecked && warp.lanes.misread && !thread_was_stopped()) {
     const Thread& reader = lane_of(warp_number, __builtin_ctz(warp.lanes.misread));
-    fail("undefined shuffle at " + text(reader.where) + ": " + describe(block->number, reader.number) +
-         " reads from a lane that takes no part (it has exited, or is not in the mask)");
+    const Where where = reader.where;
+    if (std::string* finding = new_finding(Grade::error, "undefined shuffle", where.line(), where.column()))
+      *finding = "undefined shuffle at " + text(where) + ": " + describe(block->number, reader.number) +
+                 " reads from a lane that takes no part (it has exited, or is not in the mask)";
   }
   warp.arrived &= ~participants;
   for (unsigned lane = 0; lane < kWarpSize; ++lane)
@@ -68,6 +71,35 @@ void warp_collective(unsigned mask, Operation operation, const void* in, size_t 
   warp.arrived |= 1u << lane;
   if (!complete_collective(warp_number, mask)) return_to_scheduler();
   if (out_bytes) std::memcpy(out, warp.lanes.out[lane], out_bytes);
+}
+
+// The active lanes are those that wait at the same __activemask when no thread of the block can go further.
+unsigned active_mask(Where where) {
+  thread->where = where;
+  thread->state = State::at_active_mask;
+  return_to_scheduler();
+  return thread->mask;
+}
+
+bool answer_active_masks() {
+  bool answered = false;
+  for (const Thread& first : block->threads) {
+    if (first.state != State::at_active_mask) continue;
+    const Where where = first.where;
+    const unsigned warp_number = first.number / kWarpSize;
+    unsigned active = 0;
+    for (unsigned lane = first.number % kWarpSize; lanes_in_warp(warp_number) >> lane & 1 && lane < kWarpSize; ++lane) {
+      const Thread& t = lane_of(warp_number, lane);
+      active |= unsigned{t.state == State::at_active_mask && same_place(t.where, where)} << lane;
+    }
+    for (unsigned rest = active; rest; rest &= rest - 1) {
+      Thread& t = lane_of(warp_number, __builtin_ctz(rest));
+      t.mask = active;
+      t.state = State::ready;
+    }
+    answered = true;
+  }
+  return answered;
 }
 
 }  // namespace simulator

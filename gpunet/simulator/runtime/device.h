@@ -9,10 +9,19 @@
 #define __constant__
 #define __managed__
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
 #define __align__(n) __attribute__((aligned(n)))
 #define __grid_constant__
 #define asm static_assert(false, "inline PTX cannot be simulated; put it behind #ifndef GPUNET_SIMULATOR")
+
+// A kernel that is inlined into its uninstrumented caller would not be checked. Device functions are inlined into the
+// kernel in check mode, for g++ does not instrument the read of a struct that is passed by value, such as f(vectors[i]).
+#ifdef __SANITIZE_THREAD__
+#define GPUNET_KERNEL __attribute__((noinline, flatten))
+#define __noinline__
+#else
+#define GPUNET_KERNEL __attribute__((noinline))
+#define __noinline__ __attribute__((noinline))
+#endif
 
 #define threadIdx (::simulator::position.thread)
 #define blockIdx (::simulator::position.block)
@@ -20,9 +29,16 @@
 #define gridDim (::simulator::position.grid_size)
 constexpr int warpSize = simulator::kWarpSize;
 
+// Variables of a GPU's have no destructors that run; those of the simulated one must not run when the process ends.
+extern "C" {
+__attribute__((used)) int __cxa_atexit(void (*)(void*), void*, void*) { return 0; }
+__attribute__((used)) int __cxa_thread_atexit(void (*)(void*), void*, void*) { return 0; }
+}
+
 #include "device_math.h"
 #include "warp.h"
 #include "async_copy.h"
+#include "shared_layout.h"
 #include "atomics.h"
 #include "cooperative.h"
 #include "tensor_core.h"

@@ -17,6 +17,7 @@ struct Text {
 
 template <class T>
 constexpr const char* scalar_code() {
+  if (code_of<T>) return code_of<T>;
   if (std::is_same_v<T, bool>) return "?";
   if (std::is_floating_point_v<T>) return sizeof(T) == 8 ? "f8" : "f4";
   constexpr const char* integers[][2] = {{"u1", "i1"}, {"u2", "i2"}, {"u4", "i4"}, {"u8", "i8"}};
@@ -24,14 +25,23 @@ constexpr const char* scalar_code() {
   return "V";
 }
 
-// "f4", "f4*" or "const f4*"; float4* counts as float*, for that is what is passed.
+constexpr void add_number(auto& text, size_t number) {
+  if (number >= 10) add_number(text, number / 10);
+  const char digit[] = {static_cast<char>('0' + number % 10), 0};
+  text.add(digit);
+}
+
+// "f4", "f4*", "const f4*", "V16" for a struct of 16 bytes; float4* counts as float*, for that is what is passed.
 template <class T>
 constexpr Text<24> type_text() {
   Text<24> result;
   using Pointed = std::remove_pointer_t<T>;
   using Element = std::remove_cv_t<Pointed>;
   if (std::is_pointer_v<T> && std::is_const_v<Pointed>) result.add("const ");
-  if constexpr (requires(Element e) { e.x; }) result.add(scalar_code<decltype(Element::x)>());
+  if constexpr (!std::is_pointer_v<T> && std::is_class_v<T> && !code_of<T>) {
+    result.add("V");
+    add_number(result, sizeof(T));
+  } else if constexpr (requires(Element e) { e.x; }) result.add(scalar_code<decltype(Element::x)>());
   else result.add(scalar_code<Element>());
   if (std::is_pointer_v<T>) result.add("*");
   return result;

@@ -59,12 +59,14 @@ inline void Recent::add(const Access& access) {
   latest = access;
 }
 
-const Access* Cell::add(const Access access) {
+const Access* Cell::conflict(const Access& access) const {
   if (not_ordered(write, access)) return &write;
   if (access.write)  // which every atomic is, too
     if (const Access* read = reads.not_ordered_before(access)) return read;
-  if (!access.atomic)
-    if (const Access* atomic = atomics.not_ordered_before(access)) return atomic;
+  return access.atomic ? nullptr : atomics.not_ordered_before(access);
+}
+
+void Cell::add(const Access& access) {
   if (access.atomic) {
     atomics.add(access);
   } else if (access.write) {
@@ -73,7 +75,6 @@ const Access* Cell::add(const Access access) {
   } else {
     reads.add(access);
   }
-  return nullptr;
 }
 
 void forget_handovers() {

@@ -22,8 +22,10 @@ struct Cell {
   Access write{};
   Recent reads, atomics;
 
-  // Adds `access` to the history and returns the earlier access that it races with, or null.
-  const Access* add(Access access);
+  // Returns an earlier access that `access` races with, or null.
+  const Access* conflict(const Access& access) const;
+
+  void add(const Access& access);
 };
 
 // Blocks that hand over data by an atomic after a __threadfence, as in "the last block to arrive sums up".

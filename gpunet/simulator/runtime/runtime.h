@@ -52,6 +52,9 @@ enum class Memory { unordered, ordered };  // does the collective order the lane
 void warp_collective(unsigned mask, Operation operation, const void* in, size_t in_bytes, void* out, size_t out_bytes,
                      Memory memory, Where where);
 
+// Returns the lanes of the warp that are at this place together.
+unsigned active_mask(Where where);
+
 // Announces an atomic access to the checker (whose caller's address is the place that a finding names) and a fence.
 // `rounds`: it may be part of a sum of floating-point numbers, whose last bits depend on the order.
 void atomic_access(void* address, size_t bytes, bool rounds);

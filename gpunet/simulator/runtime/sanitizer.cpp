@@ -3,6 +3,7 @@
 // libraries is there, no preloading and no special memory layout is needed.
 #include "access.h"
 #include "async_copy.h"
+#include "findings.h"
 
 using namespace simulator;
 
@@ -37,8 +38,15 @@ struct TypeMismatch {
   void __tsan_unaligned_read##N(void* p) { access(p, N, false, false, PLACE); }                \
   void __tsan_unaligned_write##N(void* p) { access(p, N, true, false, PLACE); }
 
+// Goes on with what the processor computes, as a GPU would.
 #define ARITHMETIC(NAME, WHAT) \
-  void __ubsan_handle_##NAME##_abort() { report_arithmetic(WHAT, place_of(PLACE)); }
+  void __ubsan_handle_##NAME() { report_arithmetic(WHAT, place_of(PLACE)); }
+
+#define FATAL(NAME, WHAT)                     \
+  void __ubsan_handle_##NAME() {              \
+    report_arithmetic(WHAT, place_of(PLACE)); \
+    stop_thread();                            \
+  }
 
 extern "C" {
 
@@ -58,12 +66,13 @@ void __ubsan_handle_type_mismatch_v1_abort(const TypeMismatch* data, char* addre
   report_misaligned({address, alignment, place_of(PLACE), data->kind == 1}, alignment);
 }
 
-ARITHMETIC(out_of_bounds, "out of bounds: an index past its array's size")
+FATAL(out_of_bounds_abort, "out of bounds: an index past its array's size")
 ARITHMETIC(add_overflow, "integer overflow in an addition")
 ARITHMETIC(sub_overflow, "integer overflow in a subtraction")
 ARITHMETIC(mul_overflow, "integer overflow in a multiplication")
 ARITHMETIC(negate_overflow, "integer overflow in a negation")
-ARITHMETIC(divrem_overflow, "integer division by zero, or overflow in it,")
+FATAL(divrem_overflow, "integer division by zero, or overflow in it,")
+FATAL(divrem_overflow_abort, "integer division by zero, or overflow in it,")
 ARITHMETIC(shift_out_of_bounds, "shift by a negative number or by the integer's width or more")
 
 }  // extern "C"

@@ -24,12 +24,10 @@ struct Running {
   char *stack_begin, *stack_end;
   char *library_begin, *library_end;  // where the kernel's code and variables lie
   bool watched = true;                // false while the runtime works for the thread
+  uint64_t accesses_left;             // that are watched before the launch is abandoned
 };
 extern Running running;
 extern const Launch* launch;
-
-// Records the finding and abandons the launch: the running thread never goes on, so its access is not carried out.
-[[noreturn]] void fail(std::string&& text);
 
 // Lets the other threads of the block run until they wait or exit.
 void let_others_run();

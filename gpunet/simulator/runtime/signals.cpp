@@ -10,6 +10,7 @@
 #include <string>
 
 #include "block.h"
+#include "findings.h"
 #include "scheduler.h"
 
 namespace simulator {
@@ -43,7 +44,7 @@ std::string beside_array(uint64_t address) {
     nearest = b, least = distance, past = address >= end;
   }
   if (!nearest) return "";
-  return ", " + std::to_string(least) + (past ? " bytes past the end of array " : " bytes before array ") + nearest->name;
+  return ", " + std::to_string(least) + (past ? " bytes past the end of " : " bytes before ") + nearest->name;
 }
 
 std::string what_happened() {
@@ -64,10 +65,12 @@ std::string what_happened() {
 [[noreturn]] void report() {
   const auto begin = reinterpret_cast<uint64_t>(running.library_begin);
   const auto end = reinterpret_cast<uint64_t>(running.library_end);
-  char place[32] = "";  // none in what the kernel has called of the host's libraries
-  if (caught.instruction >= begin && caught.instruction < end)
-    std::snprintf(place, sizeof place, " at {pc %llx}", static_cast<unsigned long long>(caught.instruction - begin));
-  fail(what_happened() + place + " by " + describe(block->number, thread->number));
+  std::string place;  // none in what the kernel has called of the host's libraries
+  if (caught.instruction >= begin && caught.instruction < end) place = " at " + place_text(caught.instruction - begin);
+  const std::string what = what_happened();
+  if (std::string* finding = new_finding(Grade::error, "signal", caught.instruction))
+    *finding = what + place + " by " + describe(block->number, thread->number);
+  stop_thread();
 }
 
 bool in_kernel(uint64_t stack_pointer) {

@@ -1,6 +1,19 @@
 // float2, int4 and their like, with CUDA's alignment: a float4 is read in one piece and must lie at a multiple of 16.
 #pragma once
 
+namespace simulator {
+
+// How NumPy calls a type that is no number of C++'s.
+template <class T>
+constexpr const char* code_of = nullptr;
+
+}  // namespace simulator
+
+// As with nvcc, which has them of the host's headers.
+using ushort = unsigned short;
+using uint = unsigned int;
+using ulong = unsigned long;
+
 #define GPUNET_VECTORS(T, NAME)                                                    \
   struct NAME##1 {                                                                 \
     T x;                                                                           \

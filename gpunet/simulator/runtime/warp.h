@@ -37,7 +37,10 @@ struct ShuffleArgument {
   int source;
 };
 
-template <class T>
+// An operation of its own for each intrinsic: the lanes of a mask must all be at the same one.
+enum class Shuffle { index, up, down, exchange };
+
+template <Shuffle, class T>
 void shuffle_lanes(Lanes& lanes, unsigned participants) {
   for_each_lane(participants, [&](int lane) {
     const int source = in<ShuffleArgument<T>>(lanes, lane).source;
@@ -50,9 +53,9 @@ void shuffle_lanes(Lanes& lanes, unsigned participants) {
   });
 }
 
-template <class T>
+template <Shuffle kind, class T>
 inline T shuffle(unsigned mask, T value, int source, Where where) {
-  return collective<T>(mask, ShuffleArgument<T>{value, source}, shuffle_lanes<T>, where);
+  return collective<T>(mask, ShuffleArgument<T>{value, source}, shuffle_lanes<kind, T>, where);
 }
 
 // The lanes of a warp fall into segments of `width`: no shuffle crosses their edges.
@@ -69,15 +72,19 @@ void match_lanes(Lanes& lanes, unsigned participants) {
   });
 }
 
-inline void ballot_lanes(Lanes& lanes, unsigned participants) {
+enum class Vote { ballot, any, all };
+
+template <Vote>
+void ballot_lanes(Lanes& lanes, unsigned participants) {
   unsigned votes = 0;
   for_each_lane(participants, [&](int lane) { votes |= static_cast<unsigned>(in<int>(lanes, lane) != 0) << lane; });
   for_each_lane(participants, [&](int lane) { out<uint2>(lanes, lane) = {votes, participants}; });
 }
 
 // Returns the votes and the mask of the lanes that took part (those of `mask` that have not exited).
+template <Vote kind>
 inline uint2 vote(unsigned mask, int predicate, Where where) {
-  return collective<uint2>(mask, predicate, ballot_lanes, where);
+  return collective<uint2>(mask, predicate, ballot_lanes<kind>, where);
 }
 
 template <class T, class Combine>
@@ -97,27 +104,28 @@ inline void no_operation(Lanes&, unsigned) {}
 template <class T>
 inline T __shfl_sync(unsigned mask, T value, int source, int width = warpSize, GPUNET_WHERE) {
   const int begin = simulator::segment_begin(simulator::lane(), width);
-  return simulator::shuffle(mask, value, begin + (source & (width - 1)), where);
+  return simulator::shuffle<simulator::Shuffle::index>(mask, value, begin + (source & (width - 1)), where);
 }
 
 template <class T>
 inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = warpSize, GPUNET_WHERE) {
   const int lane = simulator::lane(), source = lane - static_cast<int>(delta);
-  return simulator::shuffle(mask, value, source < simulator::segment_begin(lane, width) ? lane : source, where);
+  const int begin = simulator::segment_begin(lane, width);
+  return simulator::shuffle<simulator::Shuffle::up>(mask, value, source < begin ? lane : source, where);
 }
 
 template <class T>
 inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize, GPUNET_WHERE) {
   const int lane = simulator::lane(), source = lane + static_cast<int>(delta);
   const int end = simulator::segment_begin(lane, width) + width;
-  return simulator::shuffle(mask, value, source < end ? source : lane, where);
+  return simulator::shuffle<simulator::Shuffle::down>(mask, value, source < end ? source : lane, where);
 }
 
 template <class T>
 inline T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = warpSize, GPUNET_WHERE) {
   const int lane = simulator::lane(), source = lane ^ lane_mask;
   const int end = simulator::segment_begin(lane, width) + width;
-  return simulator::shuffle(mask, value, source < end ? source : lane, where);
+  return simulator::shuffle<simulator::Shuffle::exchange>(mask, value, source < end ? source : lane, where);
 }
 
 inline void __syncwarp(unsigned mask = 0xffffffffu, GPUNET_WHERE) {
@@ -125,20 +133,19 @@ inline void __syncwarp(unsigned mask = 0xffffffffu, GPUNET_WHERE) {
 }
 
 inline unsigned __ballot_sync(unsigned mask, int predicate, GPUNET_WHERE) {
-  return simulator::vote(mask, predicate, where).x;
+  return simulator::vote<simulator::Vote::ballot>(mask, predicate, where).x;
 }
 
 inline int __any_sync(unsigned mask, int predicate, GPUNET_WHERE) {
-  return simulator::vote(mask, predicate, where).x != 0;
+  return simulator::vote<simulator::Vote::any>(mask, predicate, where).x != 0;
 }
 
 inline int __all_sync(unsigned mask, int predicate, GPUNET_WHERE) {
-  const uint2 result = simulator::vote(mask, predicate, where);
+  const uint2 result = simulator::vote<simulator::Vote::all>(mask, predicate, where);
   return result.x == result.y;
 }
 
-// Which lanes are converged is the hardware's business; here each lane is alone, which a kernel must cope with anyway.
-inline unsigned __activemask() { return 1u << simulator::lane(); }
+inline unsigned __activemask(GPUNET_WHERE) { return simulator::active_mask(where); }
 
 template <class T>
 inline unsigned __match_any_sync(unsigned mask, T value, GPUNET_WHERE) {
@@ -148,7 +155,7 @@ inline unsigned __match_any_sync(unsigned mask, T value, GPUNET_WHERE) {
 template <class T>
 inline unsigned __match_all_sync(unsigned mask, T value, int* same, GPUNET_WHERE) {
   const unsigned equal = simulator::collective<unsigned>(mask, value, simulator::match_lanes<T>, where);
-  *same = equal == simulator::vote(mask, 1, where).y;
+  *same = equal == simulator::vote<simulator::Vote::all>(mask, 1, where).y;
   return *same ? equal : 0;
 }
 

@@ -81,6 +81,56 @@ def test_a_fault_planted_in_a_kernel_is_found(check, right, wrong, finding):
     assert re.search(f"scale, case 257: FAILED: {finding}", result.stdout), result.output
 
 
+FAULTS = """
+__device__ float twice(const float* s, int i) {
+  return 2 * s[i];
+}
+extern "C" __global__ void several(float* x, float* y, int n) {
+  __shared__ float s[64];
+  __shared__ int size;
+  size = n;
+  s[threadIdx.x] = x[threadIdx.x];
+  x[threadIdx.x] = twice(s, threadIdx.x ^ 1);
+  y[threadIdx.x + 1] = 1;
+}
+"""
+FAULTS_SPEC = """
+import numpy as np
+kernel, grid, block = "several", 1, 64
+def inputs(rng): return {"x": np.zeros(64, np.float32), "n": 64}
+def reference(x, n): return {"x": 2 * x, "y": np.ones(64)}
+"""
+
+
+def test_all_findings_come_in_one_run_with_grade_stack_and_advice(check):
+    result = check(FAULTS, FAULTS_SPEC, "--json")
+    assert result.exit_code == 1
+    (case,) = json.loads(result.stdout)["cases"]
+    found = {(f["grade"], f["kind"]): f for f in case["findings"]}
+    assert set(found) == {("error", "race"), ("error", "out of bounds"), ("error", "wrong result"), ("benign", "race")}
+    assert found["error", "race"]["lines"] == ["my.cu:9", "my.cu:3"]
+    assert found["benign", "race"]["times"] == 63
+    assert found["error", "out of bounds"]["lines"] == ["my.cu:11"]
+    assert all(f["advice"] for key, f in found.items() if key != ("error", "wrong result"))
+    text = check(FAULTS, FAULTS_SPEC).stdout
+    assert re.search(r"several: FAILED: race: .*\n(?:.*\n)*error: out of bounds: .*\n(?:.*\n)*benign: race", text), text
+
+
+def test_a_stack_goes_through_device_functions(check):
+    text = check(FAULTS.replace("s[threadIdx.x] = x[threadIdx.x];", ""), FAULTS_SPEC).stdout
+    assert re.search(r"uninitialized read: .*\n    in twice at my.cu:3\n    in several at my.cu:10\n    write", text), (
+        text
+    )
+
+
+@pytest.mark.parametrize(("kinds", "exit_code"), [("race", 0), ("misaligned, race", 0), ("misaligned", 1)])
+def test_a_comment_allows_what_is_found_on_its_line(check, kinds, exit_code):
+    source = FAULTS.replace("+ 1] = 1", "] = 1").replace("s[i];", f"s[i];  // gpunet: allow {kinds}")
+    result = check(source, FAULTS_SPEC)
+    assert result.exit_code == exit_code, result.output
+    assert re.search(r"(benign|FAILED): race: .* my.cu:9 by .* my.cu:3 by", result.stdout), result.stdout
+
+
 def test_kernels_of_a_stranger_are_run_by_their_own_types(check):
     reverse = """
 import numpy as np
@@ -102,6 +152,29 @@ def reference(flags, total, n): return {"total": [flags.sum()]}
         assert (case["shared_bytes_written"], case["barriers"]) == (
             (1024, 1) if case["kernel"] == "reverse" else (0, 0)
         )
+
+
+def test_an_instance_of_a_template_and_a_struct_are_checked(check):
+    kernel = """
+    namespace nets {
+    struct Scale { float factor, offset; };
+    template <class T, int BLOCK>
+    __launch_bounds__(BLOCK) __global__ void scale(T* x, Scale by, int n) {
+      const int i = blockIdx.x * BLOCK + threadIdx.x;
+      if (i < n) x[i] = x[i] * by.factor + by.offset;
+    }
+    }"""
+    spec = """
+import numpy as np
+kernel, grid, block = "nets::scale<double, 64>", 2, 64
+def inputs(rng): return {"x": rng.random(100), "by": np.array([2, 1], np.float32), "n": 100}
+def reference(x, by, n): return {"x": x * by[0] + by[1]}
+"""
+    result = check(kernel, spec)
+    assert result.exit_code == 0, result.output
+    assert "nets::scale<double, 64>: ok" in result.stdout
+    if nvrtc.is_available():
+        assert re.search(r"^nets::scale +sm_90", result.stdout, re.MULTILINE)
 
 
 def test_a_kernel_that_never_ends_is_stopped(check):

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from gpunet.cuda import CTYPES, NULL, Kernel, read_source
-from gpunet.simulator.engine import Buffer, Counts, Library, load
+from gpunet.simulator.engine import Counts, Library, load
 from gpunet.simulator.module import SOURCE
+from gpunet.simulator.parameters import Buffer
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 

@@ -1,8 +1,12 @@
 """Each kind of fault that check mode knows: what it says of it, and a kernel whose fault is marked."""
 
+import functools
+
 import numpy as np
 from compiler.simulator import findings_of_copies
-from compiler.simulator.kernels import simulate
+from compiler.simulator.kernels import inspect_kernel, together
+
+from gpunet.simulator.findings import raise_errors
 
 FAULTS = {
     "shared race: no barrier between write and read": (
@@ -49,6 +53,16 @@ FAULTS = {
           s[threadIdx.x] = x[threadIdx.x];
           __shfl_sync(~0u, 1, 0);
           x[threadIdx.x] = s[threadIdx.x ^ 1];  // fault
+        }""",
+    ),
+    "shared race: a struct that is passed by value": (
+        r"race: write of 16 bytes .* shared memory s at byte 16; not ordered with the read",
+        """
+        __device__ __noinline__ float sum(float4 v, float more) { return v.x + v.y + v.z + v.w + more; }
+        extern "C" __global__ void k(float* x) {
+          __shared__ float4 s[64];
+          s[threadIdx.x] = make_float4(1, 2, 3, 4);
+          x[threadIdx.x] = sum(s[threadIdx.x ^ 1], 1);  // fault
         }""",
     ),
     "dynamic shared race": (
@@ -204,10 +218,11 @@ FAULTS = {
     ),
     "a barrier in a divergent branch": (
         r"divergent barrier: thread \(0,0,0\) of block \(0,0,0\) waits at the barrier test.cu:2, "
-        r"thread \(32,0,0\) of block \(0,0,0\) has exited",
+        r"thread \(32,0,0\) of block \(0,0,0\) waits at the barrier test.cu:3",
         """
         extern "C" __global__ void k(float* x) {
           if (threadIdx.x < 32) __syncthreads();  // fault
+          __syncthreads();
         }""",
     ),
     "two barriers instead of one": (
@@ -224,6 +239,22 @@ FAULTS = {
         extern "C" __global__ void k(float* x) {
           if (threadIdx.x % 2) __shfl_sync(~0u, 1, 0);
           else __ballot_sync(~0u, 1);  // fault
+        }""",
+    ),
+    "a shuffle up and a shuffle down under one mask": (
+        r"divergent warp collective: .* is at test.cu:2, .* at test.cu:3, and they disagree on the operation",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x % 2) __shfl_up_sync(~0u, 1, 1);
+          else __shfl_down_sync(~0u, 1, 1);  // fault
+        }""",
+    ),
+    "any and all under one mask": (
+        r"divergent warp collective",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x % 2) __any_sync(~0u, 1);
+          else __all_sync(~0u, 1);  // fault
         }""",
     ),
     "a lane that is not in its own mask": (
@@ -289,7 +320,12 @@ FAULTS = {
 FAULTS |= findings_of_copies.FAULTS
 
 
+@functools.cache
+def _kernels():
+    return together({name: text.lstrip("\n") for name, (_, text) in FAULTS.items()})
+
+
 def provoke(name):
     """Run the kernel of a fault in check mode, which raises what it finds."""
-    _, text = FAULTS[name]
-    simulate(text.lstrip("\n"), (2,), (64,), np.zeros(128, np.float32), shared_bytes=256)
+    _, found = inspect_kernel(_kernels()[name], (2,), (64,), np.zeros(128, np.float32), shared_bytes=256)
+    raise_errors("k", found)

@@ -5,7 +5,9 @@
 
 import numpy as np
 
-from gpunet.simulator.engine import Buffer, load
+from gpunet.simulator.engine import load
+from gpunet.simulator.findings import raise_errors
+from gpunet.simulator.parameters import Buffer
 
 
 def buffer(array, flags=None):
@@ -13,9 +15,32 @@ def buffer(array, flags=None):
     return Buffer(array.ctypes.data, array.nbytes, flags.ctypes.data if flags is not None else 0)
 
 
-def simulate(source, grid, block, *args, mode="check", options=(), fresh=(), **launch):
-    """Launch the first kernel of a source on NumPy arrays. Those in `fresh` count as never written."""
+def simulate(source, grid, block, *args, **options):
+    """Launch the first kernel of a source on NumPy arrays, and raise what is found; options as for `inspect`."""
+    counts, found = _inspect(source, grid, block, *args, **options)
+    raise_errors("k", found)
+    return counts
+
+
+def inspect(source, grid, block, *args, **options):
+    """Launch the first kernel of a source on NumPy arrays and return what is found; those in `fresh` are unwritten."""
+    return _inspect(source, grid, block, *args, **options)[1]
+
+
+def together(sources):
+    """Compile sources of one kernel each, all at once; return the kernels by the sources' names."""
+    spaces = (f'namespace case{i} {{\n#line 1 "test.cu"\n{text}\n}}\n' for i, text in enumerate(sources.values()))
+    library = load("".join(spaces).replace('extern "C" __global__', "__global__"), "test.cu", mode="check")
+    return dict(zip(sources, library.kernels.values(), strict=True))
+
+
+def _inspect(source, *launch, mode="check", options=(), **options_of_launch):
     kernel = next(iter(load(source, "test.cu", options, mode).kernels.values()))
+    return inspect_kernel(kernel, *launch, **options_of_launch)
+
+
+def inspect_kernel(kernel, grid, block, *args, fresh=(), **launch):
+    """Launch a kernel on NumPy arrays and return what is counted and found; those in `fresh` count as never written."""
     flags = [np.zeros(a.nbytes, np.uint8) for a in fresh]
     packed = []
     for a in args:
@@ -24,7 +49,7 @@ def simulate(source, grid, block, *args, mode="check", options=(), fresh=(), **l
         else:
             packed.append(np.int32(a) if isinstance(a, int) else a)
     kernel.max_dynamic_shared_size_bytes = 200 * 1024
-    return kernel.launch(grid, block, packed, **launch)
+    return kernel.inspect(grid, block, packed, **launch)
 
 
 def _rng():

@@ -2,8 +2,10 @@
 
 import re
 
+import numpy as np
 import pytest
 from compiler.simulator.findings import FAULTS, provoke
+from compiler.simulator.kernels import inspect
 
 from gpunet.errors import KernelError
 
@@ -17,3 +19,18 @@ def test_a_fault_is_found_at_its_line(line_of, name):
     assert re.search(pattern, message), message
     assert line_of(text.lstrip("\n")) in message
     assert message.startswith("kernel k: ")
+
+
+def test_many_benign_findings_hide_no_error():
+    writes = "\n".join(f"s[{i}] = {i};" for i in range(200))
+    source = f"""
+    extern "C" __global__ void k(float* x) {{
+      __shared__ float s[200];
+      {writes}
+      __syncthreads();
+      x[threadIdx.x] = s[threadIdx.x];
+    }}"""
+    found = inspect(source, (1,), (64,), np.zeros(128, np.float32))
+    assert {(finding.grade, finding.kind) for finding in found} == {("benign", "race")}
+    found = inspect(source.replace("s[199] = 199", "s[199] = threadIdx.x"), (1,), (64,), np.zeros(128, np.float32))
+    assert ("error", "race") in {(finding.grade, finding.kind) for finding in found}

@@ -17,7 +17,7 @@ extern "C" __global__ void k(const int* program, int steps, float* x, float* out
   for (int i = 0; i < steps; ++i) {
     const int operation = program[(thread * steps + i) * 2], cell = program[(thread * steps + i) * 2 + 1];
     if (operation == 1) sum += x[cell];
-    if (operation == 2) x[cell] = i;
+    if (operation == 2) x[cell] = thread * steps + i;  // no two writes are of the same value
     if (operation == 3) atomicAdd(&x[cell], 1.0f);
     if (operation == 4) __syncthreads();
     if (operation == 5) __syncwarp();

@@ -146,10 +146,12 @@ def test_check_mode_knows_what_was_never_written():
         y = cp.empty(100, np.float32)
         with pytest.raises(KernelError, match=r"kernel\.cu:4.*array y"):
             launch(x, y)
+        y = cp.empty(100, np.float32)
         y[:50] = 1
         launch(x, y, n=50)
         with pytest.raises(KernelError, match=r"thread \(50,0,0\)"):
             launch(x, y)
+        y = cp.zeros(100, np.float32)
         y[cp.arange(50, 100)] = x[:50]
         launch(x, y)
 

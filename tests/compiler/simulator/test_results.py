@@ -61,7 +61,8 @@ def test_a_launch_after_a_finding_runs_as_if_nothing_had_happened(simulate):
     for _ in range(50):
         with pytest.raises(KernelError, match="out of bounds"):
             simulate(faulty, (1,), (64,), x, 1)
-        assert (x == 0).all()
+        assert x[3] == 0  # the thread at fault went no further
+        x[:] = 0
     simulate(faulty, (1,), (64,), x, 0)
     assert (x == 1).all()
 

@@ -161,7 +161,7 @@ def without_cooperative_launches(monkeypatch):
 
 
 def too_few_resident_blocks(monkeypatch):
-    monkeypatch.setattr("gpunet.simulator.engine.MAX_RESIDENT_THREADS", 256)
+    monkeypatch.setattr("gpunet.simulator.limits.MAX_RESIDENT_THREADS", 256)
 
 
 @pytest.mark.parametrize(

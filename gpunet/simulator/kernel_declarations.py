@@ -1,0 +1,147 @@
+"""Find the kernels of a preprocessed CUDA source: functions, templates and what is instantiated of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gpunet.simulator.shared_declarations import LINE_MARKER, split
+
+_KERNEL = re.compile(r"\b__global__\s+(?P<head>[\w\s:*&]*?)\b(?P<name>\w+)\s*\(")
+_BOUNDS = re.compile(r"\b__launch_bounds__\s*\(")
+_INSTANCE = re.compile(r"\btemplate\s+__global__\s+void\s+([\w:]+\s*<[^;{}]*?>)\s*\(")
+_STRING = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'')
+_SCOPE = re.compile(r"\bnamespace\b([^{};=()]*)\{|[{}]")
+MAX_THREADS = "1024"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that a source defines; the parameters' types are the compiler's to say.
+
+    Attributes:
+        name: with its namespaces, and the arguments of a template: "ns::scale<float>".
+        parameters: their names.
+        max_threads: the first argument of its `__launch_bounds__`, as C++.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    max_threads: str = MAX_THREADS
+
+
+@dataclass(frozen=True)
+class _Definition:
+    """A kernel's definition, which begins at a place of the text; `template` is its header, or empty."""
+
+    kernel: Kernel
+    begin: int
+    template: str
+
+    def instance(self, name: str) -> Kernel:
+        """Return the kernel that an expression such as "scale<float>" names."""
+        arguments = name[name.index("<") :]
+        scope = self.kernel.name.rpartition("::")[0]
+        bounded = self.kernel.max_threads != MAX_THREADS
+        max_threads = f"{scope}::{self.bounds_name}{arguments}" if bounded else MAX_THREADS
+        return Kernel(name, self.kernel.parameters, max_threads)
+
+    @property
+    def bounds_name(self) -> str:
+        """The variable template that knows the bounds of a template's instances."""
+        return f"gpunet_max_threads_{self.kernel.name.rpartition('::')[2]}"
+
+    @property
+    def bounds(self) -> str:
+        """The definition of that variable, in one line."""
+        return f"{' '.join(self.template.split())} constexpr unsigned {self.bounds_name} = {self.kernel.max_threads}; "
+
+
+def find_kernels(text: str, expressions: Sequence[str] = ()) -> tuple[list[Kernel], str]:
+    """Return the kernels that `text` defines or instantiates, and `text` as C++ that has no `__launch_bounds__`.
+
+    Args:
+        text: preprocessed CUDA.
+        expressions: instances of templates that are wanted besides, such as "scale<float>".
+    """
+    text, bounds = _blank_bounds(text)
+    bare = _STRING.sub(lambda match: f'"{" " * (len(match[0]) - 2)}"', text)
+    definitions = list(_definitions(bare, bounds))
+    kernels = {d.kernel.name: d.kernel for d in definitions if not d.template}
+    templates = {d.kernel.name: d for d in definitions if d.template}
+    scopes = list(_namespaces(bare))
+    explicit = (_prefix(scopes, match.start()) + match[1] for match in _INSTANCE.finditer(bare))
+    for name in (*explicit, *expressions):
+        if template := templates.get(name.partition("<")[0].strip()):
+            kernels[name] = template.instance(name)
+    for d in reversed(definitions):
+        if d.template and d.kernel.max_threads != MAX_THREADS:
+            begin = d.begin + re.match(r"\s*", text[d.begin :]).end()  # type: ignore[union-attr]
+            text = text[:begin] + d.bounds + text[begin:]
+    return list(kernels.values()), text
+
+
+def _blank_bounds(text: str) -> tuple[str, dict[int, str]]:
+    """Return the text with blanks for its `__launch_bounds__`, and the first argument of each by its place."""
+    bounds = {}
+    for match in _BOUNDS.finditer(text):
+        end = _closing(text, match.end() - 1) + 1
+        bounds[match.start()] = split(text[match.end() : end - 1])[0]
+        text = text[: match.start()] + re.sub(r"\S", " ", text[match.start() : end]) + text[end:]
+    return text, bounds
+
+
+def _definitions(text: str, bounds: dict[int, str]) -> Iterator[_Definition]:
+    scopes = list(_namespaces(text))
+    for match in _KERNEL.finditer(text):
+        end = _closing(text, match.end() - 1)
+        begin = _declaration_begin(text, match.start())
+        if not text[end + 1 :].lstrip().startswith("{"):
+            continue
+        max_threads = next((bound for place, bound in bounds.items() if begin <= place < end), MAX_THREADS)
+        names = _parameter_names(text[match.end() : end])
+        template = re.match(r"\s*(template\s*<.*>)", text[begin : match.start()], re.DOTALL)
+        kernel = Kernel(_prefix(scopes, begin) + match["name"], names, max_threads)
+        yield _Definition(kernel, begin, template[1] if template else "")
+
+
+def _declaration_begin(text: str, place: int) -> int:
+    """Return where the declaration around `place` begins: behind what ended before, and the compiler's line markers."""
+    before = text[max(0, place - 2000) : place]
+    ends = [match.end() for match in re.finditer(r'^#.*$|[;{}]|"', before, re.MULTILINE)]
+    return place - len(before) + (ends[-1] if ends else 0)
+
+
+def _namespaces(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield begin, end and name of the namespaces of a text."""
+    opened: list[tuple[int, str | None]] = []
+    for token in _SCOPE.finditer(text):
+        if token[0].endswith("{"):
+            opened.append((token.start(), None if token[1] is None else token[1].strip()))
+        elif token[0] == "}" and opened:
+            begin, name = opened.pop()
+            if name:
+                yield begin, token.start(), name
+
+
+def _prefix(scopes: list[tuple[int, int, str]], place: int) -> str:
+    """Return the namespaces around a place, such as "outer::inner::"."""
+    return "".join(f"{name}::" for begin, end, name in sorted(scopes) if begin < place < end)
+
+
+def _closing(text: str, opening: int) -> int:
+    """Return the place of the parenthesis that closes the one at `opening` (or the text's end where none does)."""
+    depth = 0
+    for i in range(opening, len(text)):
+        depth += (text[i] == "(") - (text[i] == ")")
+        if depth == 0:
+            return i
+    return len(text)
+
+
+def _parameter_names(text: str) -> tuple[str, ...]:
+    declared = (part.partition("=")[0] for part in split(LINE_MARKER.sub("", text)))
+    return tuple(
+        re.findall(r"\w+", re.sub(r"\[.*", "", part))[-1] for part in declared if part.strip() not in ("", "void")
+    )

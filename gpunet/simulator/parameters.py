@@ -1,0 +1,89 @@
+"""The parameters of a kernel, and the arguments that a launch passes for them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import ArgumentError, DTypeError
+from gpunet.simulator.structs import BufferArgument
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A kernel's parameter: a value of `dtype`, or a pointer to such elements (a `float4*` counts as float32).
+
+    The dtype of a struct that is passed by value is that of as many bytes, such as `V8` for an `int2`.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    pointer: bool
+    const: bool
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """The memory behind a pointer argument, which the kernel may touch and nothing beside it.
+
+    Attributes:
+        address: of the first byte.
+        nbytes: how many bytes.
+        initialized: the address of `nbytes` flags (uint8), one per byte: 1 where it holds a value. Launches set the
+            flags of what they write. 0 means that all bytes hold values.
+    """
+
+    address: int
+    nbytes: int
+    initialized: int = 0
+
+
+def parameter(name: str, code: str) -> Parameter:
+    """Return the parameter that export.h describes as `code`, such as "i4", "V8" or "const f4*"."""
+    pointer, const = code.endswith("*"), code.startswith("const ")
+    return Parameter(name, np.dtype(code.removeprefix("const ").removesuffix("*")), pointer, const)
+
+
+def pack(kernel: str, parameters: Sequence[Parameter], args: Sequence[Any]) -> tuple[list[Any], list[BufferArgument]]:
+    """Return each argument's value in memory, and the buffers among them.
+
+    Raises:
+        ArgumentError: the number of arguments is wrong.
+        DTypeError: an argument of another type than its parameter.
+    """
+    if len(args) != len(parameters):
+        raise ArgumentError(f"kernel {kernel}: takes {len(parameters)} arguments, got {len(args)}.")
+    values: list[Any] = []
+    buffers = []
+    for p, arg in zip(parameters, args, strict=True):
+        if isinstance(arg, Buffer) and p.pointer:
+            values.append(ctypes.c_void_p(arg.address))
+            name = f"array {p.name}".encode()
+            buffers.append(BufferArgument(name, arg.address, arg.nbytes, arg.initialized or None, not p.const))
+        elif p.pointer and (arg is None or (isinstance(arg, np.uint64) and arg == 0)):  # CuPy has no null
+            values.append(ctypes.c_void_p(None))
+        elif not p.pointer and _is_value(arg, p.dtype):
+            values.append((ctypes.c_char * arg.nbytes).from_buffer_copy(arg.tobytes()))
+        else:
+            got = f"{type(arg).__name__} {arg!r}"
+            raise DTypeError(f"kernel {kernel}: argument {p.name!r}: expected {_wanted(p)}, got {got}.")
+    return values, buffers
+
+
+def _is_value(arg: Any, dtype: np.dtype[Any]) -> bool:
+    """Return whether `arg` is a value of `dtype`; a struct is one record, or an array of that many bytes."""
+    if dtype.kind == "V":
+        return isinstance(arg, np.void | np.ndarray | np.complexfloating) and arg.nbytes == dtype.itemsize
+    return isinstance(arg, np.generic) and arg.dtype == dtype
+
+
+def _wanted(p: Parameter) -> str:
+    if p.pointer:
+        return "a Buffer"
+    if p.dtype.kind == "V":
+        return f"a struct of {p.dtype.itemsize} bytes: a NumPy record, or an array of that size"
+    return f"a NumPy scalar of type {p.dtype}"

@@ -1,0 +1,1 @@
+// Empty: device.h has what kernels use of it.

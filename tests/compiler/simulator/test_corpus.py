@@ -1,0 +1,54 @@
+"""Kernels that people read and copy run unchanged: right results, no errors, and faults planted in them are found."""
+
+import re
+
+import numpy as np
+import pytest
+from compiler.simulator import corpus, corpus_of_products
+from compiler.simulator.kernels import buffer
+
+from gpunet.simulator.engine import load
+
+BARRIER = "__syncthreads();"
+PLANTED = {  # a text, what to put there, and what must be found
+    "reduction": (f"{BARRIER}\n  if (blockSize >= 256)", "if (blockSize >= 256)", "race: .* dynamic shared memory"),
+    "scan": (f"offset >>= 1;\n    {BARRIER}", "offset >>= 1;", "race: .* dynamic shared memory"),
+    "transpose": (f"{BARRIER}\n  x = ", "x = ", "race: .* shared memory tile"),
+    "softmax": ("if (idx >= N) return;", "", "out of bounds: .* array inp"),
+    "layer_norm": (f"shared[wid] = val;\n  {BARRIER}", "shared[wid] = val;", "race: .* shared memory shared"),
+    "gemm": (f"{BARRIER}\n  }}\n  for", "}\n  for", "race: .* shared memory [AB]s"),
+    "attention": (f"{BARRIER}\n    }}\n}}", "}\n}", "race: .* dynamic shared memory"),
+    "histogram": ("out + i,", "out + i + 1,", "out of bounds: atomic access .* array out"),
+    "bitonic_sort": (f"{BARRIER}\n      uint pos", "uint pos", "race: .* shared memory s_key"),
+    "stencil": ("threadIdx.x < RADIUS", "threadIdx.x < RADIUS - 1", "uninitialized read: .* shared memory temp"),
+    "bodies": (f"{BARRIER}\n  }}\n  globalA", "}\n  globalA", "race: .* dynamic shared memory"),
+}
+KERNELS = corpus.KERNELS | corpus_of_products.KERNELS
+
+
+def run(name, edit=None):
+    """Return what is found and the largest error, relative to the largest expected value."""
+    source, kernel, grid, block, shared, arguments, expected = KERNELS[name]()
+    if edit:
+        assert source.count(edit[0]) == 1
+        source = source.replace(edit[0], edit[1])
+    library = load(source, f"{name}.cu", (), "check", (kernel,) if "<" in kernel else ())
+    packed = [buffer(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    grid, block = (np.atleast_1d(n).tolist() for n in (grid, block))
+    _, findings = library.kernels[kernel].inspect(grid, block, packed, shared_bytes=shared)
+    errors = [abs(arguments[i] - e.astype(np.float64)).max() / abs(e).max() for i, e in expected.items()]
+    return findings, max(errors)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_kernel_is_right_and_has_no_errors(name):
+    findings, error = run(name)
+    assert [str(finding) for finding in findings if finding.grade == "error"] == []
+    assert error < 1e-5
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_fault_is_an_error(name):
+    *edit, expected = PLANTED[name]
+    findings, _ = run(name, edit)
+    assert any(re.search(expected, finding.text) for finding in findings if finding.grade == "error"), findings
