@@ -43,6 +43,9 @@ _KERNEL = (
 )
 
 
+_RUNTIME = ("-O2", "-fno-semantic-interposition")  # else no function of another file is inlined
+
+
 @dataclass(frozen=True)
 class Mode:
     """How kernels and the runtime are compiled for a mode."""
@@ -64,7 +67,7 @@ _RUNTIME_SOURCES = (
 )
 _CHECKER_SOURCES = ("checker.cpp", "regions.cpp", "carvings.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp")
 MODES = {
-    "fast": Mode((*_KERNEL, "-O2"), ("-O2",), (*_RUNTIME_SOURCES, "unchecked.cpp")),
+    "fast": Mode((*_KERNEL, "-O2"), _RUNTIME, (*_RUNTIME_SOURCES, "unchecked.cpp")),
     # The sanitizers' instrumentation, but with callbacks of our own (checker.cpp, sanitizer.cpp) in place of theirs.
     "check": Mode(
         (
@@ -77,7 +80,7 @@ MODES = {
             "-fsanitize-recover=signed-integer-overflow,shift",
             "-ftrivial-auto-var-init=pattern",  # a forgotten initial value gives huge numbers, not lucky zeros
         ),
-        ("-O2", "-DGPUNET_CHECKED"),
+        (*_RUNTIME, "-DGPUNET_CHECKED"),
         (*_RUNTIME_SOURCES, *_CHECKER_SOURCES),
     ),
 }

@@ -70,8 +70,8 @@ void check_race(Region& region, const MemoryAccess& a) {
   for (size_t i = begin; i < end; ++i) {
     Cell& cell = region.cells[i];
     if (cell.generation != current) cell = Cell{.generation = current};
-    const Access* other = cell.conflict(access);
-    if (other && (!race.place || plain_write(race.write, race.atomic))) race = *other;
+    if (const Access* other = cell.conflict(access)) [[unlikely]]
+      if (!race.place || plain_write(race.write, race.atomic)) race = *other;
     cell.add(access);
   }
   if (race.place) note_race(a, race);
@@ -82,15 +82,16 @@ void check_race(Region& region, const MemoryAccess& a) {
   stop_thread();
 }
 
+bool is_misaligned(const MemoryAccess& a) { return reinterpret_cast<uintptr_t>(a.address) & (a.bytes - 1); }
+
 void check_alignment(const MemoryAccess& a) {
-  const bool misaligned = reinterpret_cast<uintptr_t>(a.address) & (a.bytes - 1);
   if (const DeclaredShared* d = a.bytes > 4 ? declared_at(a.address) : nullptr; d && d->alignment < a.bytes) {
     const std::string size = std::to_string(a.bytes);
     const std::string where = memory_at(a.address) + ", which is declared to lie at a multiple of " +
                               std::to_string(d->alignment) + ", not of " + size + ": it needs __align__(" + size + ")";
-    if (misaligned || (d->device_offset + (a.address - d->begin)) % a.bytes) stop_at("misaligned", where, a);
+    if (is_misaligned(a) || (d->device_offset + (a.address - d->begin)) % a.bytes) stop_at("misaligned", where, a);
     report(Grade::warning, "alignment by luck", where, a);
-  } else if (misaligned) {
+  } else if (is_misaligned(a)) {
     report_misaligned(a, a.bytes);
   }
 }
@@ -103,8 +104,10 @@ void count(const Region& region, const MemoryAccess& a) {
 }  // namespace
 
 void check_access(const MemoryAccess& a) {
-  if (unsettled.pending) settle_race();
-  if (--running.accesses_left == 0) abandon_launch();
+  if (--running.accesses_left == 0 || unsettled.pending) [[unlikely]] {
+    if (running.accesses_left == 0) abandon_launch();
+    settle_race();
+  }
   Region* region = find_region(a.address);
   if (a.rounds && !(region && region->shared)) ++counts.rounding_atomics;
   if (!region) {
@@ -113,7 +116,7 @@ void check_access(const MemoryAccess& a) {
     stop_at("out of bounds", nearest(a.address), a);
   }
   if (a.address + a.bytes > region->end) stop_at("out of bounds", nearest(region->end), a);
-  if (a.aligned) check_alignment(a);
+  if (a.aligned && (a.bytes > 4 || is_misaligned(a))) check_alignment(a);
   if (a.write && !region->writable) stop_at("write through a const pointer", memory_at(a.address), a);
   if (a.issue && a.write != region->shared)
     stop_at("asynchronous copy that is not from global to shared memory", memory_at(a.address), a);
