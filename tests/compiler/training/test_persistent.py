@@ -14,7 +14,7 @@ from gpunet.training.step.graph import GraphExecutor
 
 STEPS = 20
 SMALL = layers(6, 40, "relu", 0.5, 12, "tanh", 5)
-X, Y = data(6, 5, STEPS * ROWS)
+X, Y = data(6, 5, 8 * ROWS)
 
 
 @pytest.fixture(autouse=True)
@@ -219,7 +219,6 @@ def test_where_its_memory_does_not_fit_it_lets_go_of_it_and_the_graph_runs(monke
         ("the model is no stack of Linear layers", layers(6, 8, "relu", 5, "tanh"), {}),
         ("it runs 2 to 6 layers, and the model has 1", layers(6, 5), {}),
         ("256 outputs", layers(6, 8, 300), {}),
-        ("the net is large", layers(6, 5000, 5000, 5), {}),
         ("a precision was chosen", SMALL, {"precision": "tf32"}),
         ("not HuberLoss", SMALL, {"loss": gn.HuberLoss()}),
     ],
@@ -228,6 +227,12 @@ def test_a_step_that_it_does_not_serve_is_refused_with_the_reason(reason, model,
     y = np.zeros((ROWS, 5)) if "loss" in options else Y[:ROWS]
     with pytest.raises(StateError, match=f"'persistent' cannot run the training step: .*{reason}"):
         Training(model, **options).fit(X[:ROWS], y, check=False)
+
+
+def test_a_large_net_is_refused(monkeypatch):
+    monkeypatch.setattr(persistent, "MOST_FLOPS", 1e5)
+    with pytest.raises(StateError, match="the net is large"):
+        Training(SMALL).fit(X[:ROWS], Y[:ROWS], check=False)
 
 
 def test_soft_labels_and_float64_are_refused():

@@ -24,6 +24,10 @@ FAULTS = {
         "            barrier.wait();\n            forward_layers<L + 1>",
         "            forward_layers<L + 1>",
     ),
+    "no barrier between the tiles of a block": (
+        "                forward<L>(tile);\n                __syncthreads();",
+        "                forward<L>(tile);",
+    ),
     "no barrier after the head": ("training.head(row);\n        barrier.wait();", "training.head(row);"),
     "no barrier between two gradients": (
         "            barrier.wait();\n            return backward",
@@ -99,39 +103,20 @@ def compare():
 
 
 @pytest.fixture(autouse=True)
-def _short_launches(monkeypatch):
+def _short_launches_of_few_blocks(monkeypatch):
     monkeypatch.setattr(persistent, "SLOWEST_STEP", persistent.LONGEST_LAUNCH / 3)  # an epoch takes two
     monkeypatch.setattr("gpunet.training.epochs._steps_of_a_call", lambda step: 64)
+    monkeypatch.setattr(persistent, "multiprocessors", lambda device: 3)  # one has several tiles, another one none
 
 
-@pytest.fixture
-def _few_blocks(monkeypatch):
-    monkeypatch.setattr(persistent, "multiprocessors", lambda device: 3)  # a block has several tiles
-
-
-@pytest.mark.usefixtures("_few_blocks")
 def test_the_kernel_without_a_fault_passes():
     compare()
 
 
-@pytest.mark.usefixtures("_few_blocks")
-def test_a_missing_barrier_between_the_tiles_of_a_block_is_caught(tmp_path, monkeypatch):
-    plant(
-        "                forward<L>(tile);\n                __syncthreads();",
-        "                forward<L>(tile);",
-        tmp_path,
-        monkeypatch,
-    )
-
-
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_in_the_persistent_kernel_is_caught(name, tmp_path, monkeypatch):
-    plant(*FAULTS[name], tmp_path, monkeypatch)
-
-
-def plant(right, wrong, folder, monkeypatch):
-    """Check that a wrong text in place of the right one, in a copy of the kernels, is caught."""
-    planted = shutil.copytree(kernels_path(), folder / "kernels")
+    right, wrong = FAULTS[name]
+    planted = shutil.copytree(kernels_path(), tmp_path / "kernels")
     file = next(f for f in (planted / "mlp_train.cu", planted / "grid_barrier.cuh") if right in f.read_text())
     file.write_text(file.read_text().replace(right, wrong, 1))
     monkeypatch.setattr(persistent, "KERNEL", Kernel(planted / "mlp_train.cu", "mlp_train"))
