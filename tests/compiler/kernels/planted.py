@@ -356,9 +356,9 @@ FAULTS = {
     "a row of the batch that is one of the data": (
         "gather.cu", "clipped(order[clipped(begin + i, total)], n)", "clipped(begin + i, n)", batch, "AssertionError"),
     "a category beyond the table": (
-        "embedding.cu", "k < T(rows - 1) ?", "k < T(rows) ?", categories, "out of bounds"),
+        "embedding.cu", "category < T(rows - 1)", "category < T(rows)", categories, "out of bounds"),
     "a category in the row of its neighbour": (
-        "embedding.cu", "static_cast<int>(k) + 1 : 0", "static_cast<int>(k) : 0", categories, "AssertionError"),
+        "embedding.cu", "static_cast<int>(category) + 1 : 0", "static_cast<int>(category) : 0", categories, "AssertionError"),
     "vectors that begin with the numbers": (
         "embedding.cu", "width_y + first + j] =", "width_y + j] =", categories, "AssertionError"),
     "gradients of another column": (

@@ -244,7 +244,7 @@ class State:
             if optimizer.clip_value is not None:
                 limit = optimizer.clip_value
                 run(folder, "optimizers.cpp", "clip_value", g, g.size, self.parts, limit, parts=parts)
-            run(folder, "optimizers.cpp", "squares", g, self.squares, g.size, self.parts, parts=parts)
+            run(folder, "optimizers.cpp", "squares", g, self.squares, g.size, self.parts, np.inf, parts=parts)
             numbers = self.squares, self.rates, self.progress, self.parts, len(self.rates), max_norm
             run(folder, "optimizers.cpp", name, *numbers, *optimizer.kernel_arguments(p, g, *slots), parts=parts)
             return *after, self.squares.copy()

@@ -172,7 +172,7 @@ FAULTS = {
     ),
     "a threshold that is not met": ("dropout.cpp", ">= least", "> least", dropout),
     "a gradient that is not scaled": ("dropout.cpp", "x[i] * scale", "x[i]", dropout),
-    "an index beyond the table": ("embedding.cpp", "(entries - 1) ?", "(entries) ?", entities),
+    "an index beyond the table": ("embedding.cpp", "(entries - 1) &&", "(entries) &&", entities),
     "a row that is not moved on by the unknown": ("embedding.cpp", "<Int>(k) + 1", "<Int>(k)", entities),
     "a table that is not cleared": ("embedding.cpp", "e < entries * width", "e < width", entities),
     "vectors from the first column on": (

@@ -114,7 +114,7 @@ void optimizers(Int size) {
     const double decay = 0.1;
     for (double max_norm : {0.0, 0.5}) {
         call(gpunet_clip_value, parts, g, size, parts, 0.5);
-        call(gpunet_squares, parts, g, squares, size, parts);
+        call(gpunet_squares, parts, g, squares, size, parts, 1e300);
         call(gpunet_sgd, parts, squares, rates, progress, parts, count, max_norm, p, g, nullptr, size, 0.0, decay,
              Int(0));
         call(gpunet_sgd, parts, squares, rates, progress, parts, count, max_norm, p, g, s, size, 0.9, decay, Int(1));

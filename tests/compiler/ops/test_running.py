@@ -66,7 +66,7 @@ def test_a_state_goes_on_from_the_host():
     add(running, *map(to_sim, batch), Tape())
     again.restore(running.state())
     add(again, *map(to_sim, batch), Tape())
-    assert again.state() == {"totals": [8.0, 8.0], "rows": 8, "answers": 8}
+    assert again.state() == {"totals": (8.0, 8.0), "rows": 8, "answers": 8}
 
 
 def test_all_epochs_sum_into_one_array_which_a_recorded_step_may_name():
