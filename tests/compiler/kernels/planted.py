@@ -358,7 +358,8 @@ FAULTS = {
     "a category beyond the table": (
         "embedding.cu", "category < T(rows - 1)", "category < T(rows)", categories, "out of bounds"),
     "a category in the row of its neighbour": (
-        "embedding.cu", "static_cast<int>(category) + 1 : 0", "static_cast<int>(category) : 0", categories, "AssertionError"),
+        "embedding.cu", "static_cast<int>(category) + 1 : 0", "static_cast<int>(category) : 0",
+        categories, "AssertionError"),
     "vectors that begin with the numbers": (
         "embedding.cu", "width_y + first + j] =", "width_y + j] =", categories, "AssertionError"),
     "gradients of another column": (
