@@ -11,11 +11,8 @@ from gpunet.arguments import shortened
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
 from gpunet.data.table.tables import Table
-from gpunet.data.table.values import Values, dates, is_date, is_number, numbers, parse_number, texts
+from gpunet.data.table.values import FEW_SLIPS, Values, dates, is_date, is_number, numbers, parse_number, texts
 from gpunet.errors import DataError
-
-FEW_SLIPS = 0.2
-"""Where so large a share of a column's distinct texts, or less, are no numbers, they are slips and no categories."""
 
 SAMPLE = 100
 """Distinct texts of a column, of which one at least is a number where most are."""
@@ -46,11 +43,12 @@ def infer(table: Table, name: str, asked: Role | None = None) -> Column:
     if asked == "category":
         return Column(name, "category", f"as asked, {_count(texts(series)[1])}")
     if asked is not None:
-        return _numeric(table, Column(name, asked, "as asked"))
+        form = (numbers(series, likely=table.decimal).form or table.decimal or "") if asked == "number" else ""
+        return _numeric(table, Column(name, asked, "as asked", form))
     if series.isna().all():
         return Column(name, "ignored", "has no value")
     if is_number(series):
-        return _of_numbers(table, Column(name, "number", "numbers"), numbers(series))
+        return _of_numbers(table, Column(name, "number", "numbers", table.decimal or ""), numbers(series))
     if is_date(series):
         return Column(name, "date", "dates")
     codes, distinct = texts(series)
@@ -64,7 +62,7 @@ def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) ->
     if len(distinct) == 1 and complete:
         return Column(name, "ignored", f"has one value, {shortened(distinct[0], LONGEST_VALUE)!r}")
     if any(parse_number(text, decimal) is not None for text in distinct[:SAMPLE] for decimal in ".,"):
-        read = numbers(series)
+        read = numbers(series, likely=table.decimal)
         text = slips(read)
         if not len(text):
             example = f"numbers such as {shortened(distinct[0], LONGEST_VALUE)!r}"
@@ -122,7 +120,7 @@ def _numeric(table: Table, column: Column) -> Column:
     if column.role == "date" and column.form:
         problem = f"is not a date as most are, {column.form}"
     _refuse(table, column.name, values, problem)
-    return Column(column.name, column.role, column.why, values.form)
+    return Column(column.name, column.role, column.why, values.form or column.form)
 
 
 def _refuse(table: Table, name: str, values: Values, problem: str) -> None:

@@ -28,6 +28,11 @@ def is_table(source: str | Path) -> bool:
     return str(source) == "-" or str(source).lower().endswith(SUFFIXES)
 
 
+def is_parquet(source: str | Path) -> bool:
+    """Return whether a source is named as a parquet file, which needs no options."""
+    return str(source).lower().endswith(".parquet")
+
+
 def read_table(
     source: str | Path, options: ReadOptions = AS_FOUND, *, text: Collection[str] = (), names: Sequence[str] = ()
 ) -> Table:
@@ -47,7 +52,7 @@ def read_table(
         DataError: a file that cannot be read; the message names the place in it.
         MissingPackageError: pandas, or pyarrow for a parquet file, is not installed.
     """
-    if str(source).lower().endswith(".parquet"):
+    if is_parquet(source):
         if options != ReadOptions(header=options.header):
             raise ArgumentError(f"{source}: sep, decimal and encoding are options of text files, not of parquet.")
         return _read_parquet(Path(source))
@@ -131,7 +136,7 @@ def _read_text(source: Source, options: ReadOptions, text: Collection[str], name
             if options.encoding or not following:
                 raise DataError(f"{source.name}: not {format.encoding} text ({error}); give its encoding.") from None
             format = replace(format, encoding=following)
-    return Table(frame, source.name, str(format), format.header, lambda row: _line(source, format, row))
+    return Table(frame, source.name, str(format), format.header, format.decimal, lambda row: _line(source, format, row))
 
 
 def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
@@ -139,7 +144,7 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
     pandas = pandas_module()
     options: dict[str, Any] = {
         "sep": format.sep,
-        "decimal": format.decimal,
+        "decimal": format.decimal or ".",
         "header": None,
         "names": list(format.names),
         "index_col": False,

@@ -15,7 +15,7 @@ from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.describing import described_columns, ignored_columns
 from gpunet.data.table.inferring import described, infer
-from gpunet.data.table.reading import read_table
+from gpunet.data.table.reading import is_parquet, read_table
 from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.tables import Table, as_table
 from gpunet.data.table.targets import known_targets
@@ -42,7 +42,7 @@ class TableSchema:
         target: the column to predict.
         missing: what is done about missing numbers and dates: their "median" or "mean" is filled in, rows that lack
             one are left out of training ("drop"), or they are refused ("error").
-        reading: how text files are read.
+        reading: how text files are read, by the decimal mark of the training file.
     """
 
     columns: tuple[Column, ...]
@@ -100,7 +100,7 @@ class TableSchema:
         center = np.mean if missing == "mean" else np.median
         frame = table.frame if rows is None else table.frame.iloc[rows]
         fitted = tuple(column.fitted(frame[column.name], center) for column in inferred)
-        schema = cls(fitted, target, missing, reading or ReadOptions(header=table.header))
+        schema = cls(fitted, target, missing, reading or ReadOptions(decimal=table.decimal, header=table.header))
         if not schema.feature_names:
             raise DataError(f"{table.name}: no text comes in two training rows, and there are no other columns.")
         return schema
@@ -159,7 +159,8 @@ class TableSchema:
         """
         text = [column.name for column in self.columns if column.role == "category"]
         names = [column.name for column in self.columns]
-        return read_table(path, self.reading, text=[*text, *as_text], names=names)
+        reading = ReadOptions(header=self.reading.header) if is_parquet(path) else self.reading
+        return read_table(path, reading, text=[*text, *as_text], names=names)
 
     def encode(self, table: Any) -> np.ndarray:
         """Return the samples of a table or data frame: float64 (n, features).

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from gpunet.data.table.values import DATES, parse_number
+from gpunet.data.table.values import DATES, parse_number, proven_mark
 from gpunet.errors import ArgumentError, DataError
 
 SAMPLE = 2**16
@@ -68,7 +68,7 @@ class Format:
     Attributes:
         encoding: by Python's name.
         sep: the character between two cells.
-        decimal: the decimal mark.
+        decimal: the decimal mark; None where no cell shows one.
         header: whether a line names the columns.
         names: of the columns; "column 1", "column 2", … where there is no header, or none in it.
         unnamed: the positions of columns that the header gives no name.
@@ -79,7 +79,7 @@ class Format:
 
     encoding: str
     sep: str
-    decimal: str
+    decimal: str | None
     header: bool
     names: tuple[str, ...]
     unnamed: tuple[int, ...]
@@ -221,11 +221,12 @@ def _names(
     return tuple(cell or f"column {i + 1}" for i, cell in enumerate(cells)), unnamed if header is not None else ()
 
 
-def _decimal(rows: list[list[str]], sep: str) -> str:
-    """Return the decimal mark of most cells that have one."""
+def _decimal(rows: list[list[str]], sep: str) -> str | None:
+    """Return the decimal mark that most cells prove, else the last mark of most; None where no cell has one."""
+    numbers = [cell for row in rows for cell in row if re.fullmatch(r"[-+]?[\d.,]*[.,]\d+", cell)]
     if sep == ",":
-        return "."
-    cells = [cell for row in rows for cell in row]
-    commas = sum(bool(re.fullmatch(r"[-+]?[\d.]*,\d+", cell)) for cell in cells)
-    points = sum(bool(re.fullmatch(r"[-+]?[\d,]*\.\d+", cell)) for cell in cells)
-    return "," if commas > points else "."
+        return "." if any("," not in cell for cell in numbers) else None
+    proofs = Counter(map(proven_mark, numbers))
+    last = Counter(max(",.", key=cell.rfind) for cell in numbers)
+    votes = proofs if proofs["."] != proofs[","] else last
+    return ("," if votes[","] > votes["."] else ".") if numbers else None

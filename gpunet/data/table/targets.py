@@ -29,7 +29,7 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     series = table.frame[name]
     codes, distinct = texts(series)
     _check_none_missing(table, name, codes < 0)
-    read = numbers(series)
+    read = numbers(series, likely=table.decimal)
     text = slips(read)
     if len(read.bad) and (task == "regression" or not len(text)):
         raise unreadable(table, name, read.bad, "is not a finite number", "mend it, or leave out the row")
@@ -58,7 +58,7 @@ def known_targets(table: Table, name: str, classes: tuple[str, ...] | None) -> n
     """
     series = table.frame[name]
     if classes is None:
-        values, bad, _ = numbers(series)
+        values, bad, _ = numbers(series, table.decimal)
         missing, problem = np.isnan(values), "is not a finite number"
     else:
         codes, distinct = texts(series)

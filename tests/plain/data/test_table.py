@@ -277,6 +277,33 @@ def test_the_decimal_mark_of_decorated_numbers_is_kept_for_prediction():
     assert schema.encode(frame.assign(x=["1,234", "2,500", "3"])).ravel().tolist() == [1.234, 2.5, 3]
 
 
+def test_one_odd_cell_is_refused_with_its_line_and_does_not_change_the_decimal_mark(write):
+    rows = "".join(f'"${1000 + 37 * i:,}",{"ab"[i % 2]}\n' for i in range(300))
+    with pytest.raises(DataError, match=r"column 'x': '\$12,5' \(line 302\) is not a number"):
+        load(write(f'x,y\n{rows}"$12,5",a\n'))
+    schema = load(write(f"x,y\n{rows}")).schema
+    with pytest.raises(DataError, match=r"column 'x' holds a number, not '\$12,5' \(line 2\)"):
+        schema.read(write('x\n"$12,5"\n"$7,5"\n', "asked.csv"))
+
+
+def test_the_decimal_mark_of_the_training_file_is_that_of_new_files(write):
+    schema = load(write("x;n;y\n3.114,51;1,5;a\n2.000,25;2;b\n")).schema
+    assert schema.reading.decimal == ","
+    assert schema.read(write("x;n\n4.900;3\n", "asked.csv")).tolist() == [[4900, 3]]
+    assert schema.read(write("x;n\n4.900;$3,25\n", "asked.csv")).tolist() == [[4900, 3.25]]
+    path = write("", "asked.parquet")
+    pandas.DataFrame({"x": [4900.0], "n": [3]}).to_parquet(path)
+    assert schema.read(path).tolist() == [[4900, 3]]
+
+
+def test_a_decimal_comma_that_one_cell_proves_outweighs_points_between_thousands(write):
+    rows = "".join(f"{i}.{100 + i};{i};{'ab'[i % 2]}\n" for i in range(1, 30))
+    data = load(write(f"x;n;y\n{rows}3;14,07;a\n"))
+    assert "decimal comma" in data.found
+    assert data.X[0].tolist() == [1101, 1]
+    assert data.X[-1].tolist() == [3, 14.07]
+
+
 @pytest.mark.parametrize("text", ["1_0", "$", "%", "1,23,4", "--5", "5-", "0x10", "1.2.3", "five", "$-+5"])
 def test_what_is_no_number_is_text(text):
     assert column(fitted(x=[text, "b"])[0], "x").role == "category"
