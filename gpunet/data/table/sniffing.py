@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from gpunet.data.table.values import DATES, parse_number, proven_mark
+from gpunet.data.table.values import DATES, NO_NUMBER, parse_number, proven_mark
 from gpunet.errors import ArgumentError, DataError
 
 SAMPLE = 2**16
@@ -57,6 +57,8 @@ class ReadOptions:
             except LookupError:
                 raise ArgumentError(f"encoding={self.encoding!r}: unknown; usual are utf-8, latin-1, utf-16.") from None
 
+
+_WHOLE, _YEAR = re.compile(r"\d+"), re.compile(r"(1[89]|2[01])\d\d")
 
 AS_FOUND = ReadOptions()
 
@@ -128,7 +130,7 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str) -> Format:
     if above and len(above[0][1]) == len(rows[0][1]) > 1:  # the header is a comment, as NumPy's savetxt writes it
         cells, comment, has_header = above[0][1], comment[:-1], False
     else:
-        has_header = not has_values if options.header is None else options.header
+        has_header = _is_header([row for _, row in rows]) if options.header is None else options.header
         cells = rows[0][1] if has_header else None
     skipped = first + (rows[0][0] if has_header else 0)
     below = [row for _, row in rows[has_header:]]
@@ -202,6 +204,26 @@ def _rows(lines: Sequence[str], sep: str, name: str) -> list[tuple[int, list[str
 def _is_value(cell: str) -> bool:
     """Return whether a cell is a number or a date, which a header's are not."""
     return any(parse_number(cell, decimal) is not None for decimal in ".,") or bool(DATES.match(cell))
+
+
+def _is_header(rows: list[list[str]]) -> bool:
+    """Return whether the first row names the columns: by text alone, by text above numbers, or by whole numbers as
+    pandas numbers its columns, years, or any next to the name of a label, where its text never comes again."""
+    first, below = rows[0], rows[1:]
+    values = [cell for cell in first if _is_value(cell)]
+    if not values:
+        return True
+    columns = [[row[i] for row in below if i < len(row) and row[i].lower() not in NO_NUMBER] for i in range(len(first))]
+    text = [i for i, cell in enumerate(first) if cell.lower() not in NO_NUMBER and cell not in values]
+    if any(columns[i] and all(map(_is_value, columns[i])) for i in text):
+        return True
+    comes_again = any(first[i] in columns[i] for i in text)
+    if not below or not text or comes_again or not all(map(_WHOLE.fullmatch, values)) or len({*values}) < len(values):
+        return False
+    numbered = values == [str(i) for i in range(len(values))] and len(values) > 1
+    years = len(values) > 1 and all(map(_YEAR.fullmatch, values))
+    labelled = text[-1] == len(first) - 1 and min(Counter(columns[-1]).values(), default=0) > 1
+    return numbered or years or labelled
 
 
 def _names(

@@ -138,6 +138,17 @@ HEADERS = {
     "a header of years, as said": Odd(
         "2019,2020,y\n1.5,2.5,p\n2.5,1.5,q\n", "2019 number, 2020 number", reading={"header": True}
     ),
+    "a header of numbers and a label": Odd(
+        "0,1,2,label\n1.5,2,3,p\n2.5,1,2,q\n3.5,2,1,p\n", "0 number, 1 number, 2 number"
+    ),
+    "a header of one number and a label": Odd("7,y\n1.5,p\n2.5,q\n3.5,p\n4.5,q\n", "7 number", X=[[1.5]]),
+    "a header of years": Odd(
+        "country,2019,2020,2021\nPeru,1.5,2,3.5\nChad,2.5,1,2.5\nPeru,3,2,1\n",
+        "country category, 2019 number, 2020 number",
+        X=[[0, 1, 1.5, 2], [1, 0, 2.5, 1]],
+    ),
+    "a header with a numeric name": Odd("age,5,c,y\n20,1.5,a,p\n21,2.5,b,q\n", "age number, 5 number, c category"),
+    "no header, whole numbers and a label": Odd("7,1,p\n8,2,q\n9,1,p\n8,2,q\n", "column 1 number, column 2 number"),
     "a name twice": Odd("x,x,y\n1.5,2.5,p\n", error=("line 1", "names column 'x' twice")),
     "the index that pandas writes": Odd(
         ",x,y\n" + "".join(f"{i},{i * i}.5,{'pq'[i % 2]}\n" for i in range(12)), "column 1 ignored, x number", X=[[0.5]]
