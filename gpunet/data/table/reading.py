@@ -34,7 +34,12 @@ def is_parquet(source: str | Path) -> bool:
 
 
 def read_table(
-    source: str | Path, options: ReadOptions = AS_FOUND, *, text: Collection[str] = (), names: Sequence[str] = ()
+    source: str | Path,
+    options: ReadOptions = AS_FOUND,
+    *,
+    text: Collection[str] = (),
+    names: Sequence[str] = (),
+    likely_decimal: str | None = None,
 ) -> Table:
     """Read the file of a table.
 
@@ -46,6 +51,7 @@ def read_table(
         options: how a text file is read; by default as its beginning shows.
         text: the columns that are read as text, whatever is in them.
         names: those of the columns of a file without a header, where it has as many.
+        likely_decimal: the decimal mark of a text file whose numbers don't all prove the other one.
 
     Raises:
         ArgumentError: options for a parquet file, which needs none.
@@ -58,7 +64,7 @@ def read_table(
         return _read_parquet(Path(source))
     opened = Source(Path(source))
     try:
-        return _read_text(opened, options, text, names)
+        return _read_text(opened, options, text, names, likely_decimal)
     except UNPACKING_ERRORS as error:
         raise DataError(f"{opened.name}: cannot be read ({error}); it is cut off or damaged.") from error
     except MemoryError:
@@ -122,9 +128,11 @@ def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
     return text
 
 
-def _read_text(source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str]) -> Table:
+def _read_text(
+    source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str], likely_decimal: str | None
+) -> Table:
     with source.open() as file:
-        format = sniff(file, options, source.name)
+        format = sniff(file, options, source.name, likely_decimal)
     if not format.header and len(names) == len(format.names):
         format = replace(format, names=tuple(names))
     while True:

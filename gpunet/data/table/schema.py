@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -159,8 +159,8 @@ class TableSchema:
         """
         text = [column.name for column in self.columns if column.role == "category"]
         names = [column.name for column in self.columns]
-        reading = ReadOptions(header=self.reading.header) if is_parquet(path) else self.reading
-        return read_table(path, reading, text=[*text, *as_text], names=names)
+        reading = ReadOptions(header=self.reading.header) if is_parquet(path) else replace(self.reading, decimal=None)
+        return read_table(path, reading, text=[*text, *as_text], names=names, likely_decimal=self.reading.decimal)
 
     def encode(self, table: Any) -> np.ndarray:
         """Return the samples of a table or data frame: float64 (n, features).

@@ -99,8 +99,14 @@ class Format:
         return ", ".join(parts + [f"{self.comments} comment lines"] * bool(self.comments))
 
 
-def sniff(file: BinaryIO, options: ReadOptions, name: str) -> Format:
+def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: str | None = None) -> Format:
     """Return the format that the beginning of a file shows, where the options don't give it.
+
+    Args:
+        file: its bytes.
+        options: what is known of the format.
+        name: what an error calls the file.
+        likely: the decimal mark, unless all numbers prove the other one; None: the one that most prove.
 
     Raises:
         DataError: an empty file, one that is no text, or a header that cannot be used.
@@ -135,7 +141,7 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str) -> Format:
     skipped = first + (rows[0][0] if has_header else 0)
     below = [row for _, row in rows[has_header:]]
     names, unnamed = _names(cells, below, name, skipped)
-    decimal = options.decimal or _decimal(below, sep)
+    decimal = options.decimal or _decimal(below, sep, likely)
     spaced = f"{sep} " in text or "\n " in text
     return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced)
 
@@ -243,12 +249,15 @@ def _names(
     return tuple(cell or f"column {i + 1}" for i, cell in enumerate(cells)), unnamed if header is not None else ()
 
 
-def _decimal(rows: list[list[str]], sep: str) -> str | None:
+def _decimal(rows: list[list[str]], sep: str, likely: str | None) -> str | None:
     """Return the decimal mark that most cells prove, else the last mark of most; None where no cell has one."""
     numbers = [cell for row in rows for cell in row if re.fullmatch(r"[-+]?[\d.,]*[.,]\d+", cell)]
+    proofs = Counter(map(proven_mark, numbers))
+    if likely is not None:
+        others = {*proofs} - {None, likely}
+        return others.pop() or likely if len(others) == 1 and not proofs[likely] else likely
     if sep == ",":
         return "." if any("," not in cell for cell in numbers) else None
-    proofs = Counter(map(proven_mark, numbers))
     last = Counter(max(",.", key=cell.rfind) for cell in numbers)
     votes = proofs if proofs["."] != proofs[","] else last
     return ("," if votes[","] > votes["."] else ".") if numbers else None

@@ -291,6 +291,9 @@ def test_the_decimal_mark_of_the_training_file_is_that_of_new_files(write):
     assert schema.reading.decimal == ","
     assert schema.read(write("x;n\n4.900;3\n", "asked.csv")).tolist() == [[4900, 3]]
     assert schema.read(write("x;n\n4.900;$3,25\n", "asked.csv")).tolist() == [[4900, 3.25]]
+    assert schema.read(write("x;n\n4.9;3\n", "asked.csv")).tolist() == [[4.9, 3]]  # all cells prove the point
+    with pytest.raises(DataError, match=r"column 'x' holds a number, not '4\.9' \(line 3\)"):
+        schema.read(write("x;n\n4.900;3\n4.9;3\n", "asked.csv"))
     path = write("", "asked.parquet")
     pandas.DataFrame({"x": [4900.0], "n": [3]}).to_parquet(path)
     assert schema.read(path).tolist() == [[4900, 3]]
