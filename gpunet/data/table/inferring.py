@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) ->
             return _of_numbers(table, Column(name, "number", example, read.form), read)
         if are_few(text, codes):
             remedy = f"mend it, or say --as {name}=category"
-            raise unreadable(table, name, text, "is not a number, as most are", remedy)
+            raise unreadable(table, name, text, "a number, as most are", remedy)
     days = dates(series)
     if days is not None:
         return _numeric(table, Column(name, "date", f"dates, {days.form}", days.form))
@@ -99,7 +99,7 @@ def are_few(rows: np.ndarray, codes: np.ndarray) -> bool:
 
 def _of_numbers(table: Table, column: Column, values: Values) -> Column:
     """Return a column of numbers, which may be ignored."""
-    _refuse(table, column.name, values, "is not a finite number up to 1e150")
+    _refuse(table, column.name, values, "a finite number up to 1e150")
     n = values.numbers
     if np.isnan(n).any():
         return column
@@ -116,28 +116,28 @@ def _of_numbers(table: Table, column: Column, values: Values) -> Column:
 def _numeric(table: Table, column: Column) -> Column:
     """Return a column that is taken for numbers or dates, with the form of its text."""
     values = column.read(table.frame[column.name])
-    problem = "is not a finite number up to 1e150" if column.role == "number" else "is not a date"
+    expected = "a finite number up to 1e150" if column.role == "number" else "a date"
     if column.role == "date" and column.form:
-        problem = f"is not a date as most are, {column.form}"
-    _refuse(table, column.name, values, problem)
+        expected = f"a date as most are, {column.form}"
+    _refuse(table, column.name, values, expected)
     return Column(column.name, column.role, column.why, values.form or column.form)
 
 
-def _refuse(table: Table, name: str, values: Values, problem: str) -> None:
+def _refuse(table: Table, name: str, values: Values, expected: str) -> None:
     if len(values.bad):
-        raise unreadable(table, name, values.bad, problem, f"mend it, or say --as {name}=ignore")
+        raise unreadable(table, name, values.bad, expected, f"mend it, or say --as {name}=ignore")
 
 
-def unreadable(table: Table, name: str, rows: Iterable[int], problem: str, remedy: str) -> DataError:
+def unreadable(table: Table, name: str, rows: Sequence[int], expected: str, remedy: str) -> DataError:
     """Return the error for values that cannot be read, with the first lines."""
-    return DataError(f"{table.name}, column {name!r}: {described(table, name, rows)} {problem}; {remedy}.")
+    verb = "is" if len(rows) == 1 else "are"
+    return DataError(f"{table.name}, column {name!r}: {described(table, name, rows)} {verb} not {expected}; {remedy}.")
 
 
-def described(table: Table, name: str, rows: Iterable[int]) -> str:
+def described(table: Table, name: str, rows: Sequence[int]) -> str:
     """Return the first of some values with their lines, such as "'x' (line 3), 'y' (line 7) and 2 more"."""
-    all_rows = list(rows)
-    first = [f"{str(table.frame[name].iloc[row])!r} ({table.place(row)})" for row in all_rows[:3]]
-    return ", ".join(first) + (f" and {len(all_rows) - 3} more" if len(all_rows) > 3 else "")
+    first = [f"{str(table.frame[name].iloc[row])!r} ({table.place(row)})" for row in rows[:3]]
+    return ", ".join(first) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
 
 
 def _count(distinct: list[str]) -> str:

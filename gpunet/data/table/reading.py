@@ -216,7 +216,13 @@ def _check_widths(source: Source, format: Format) -> None:
     for line, cells in _cells(source, format):
         if len(cells) != width:
             whose = "the header" if format.header else "the first row"
-            raise DataError(f"{source.name}, line {line}: {len(cells)} values, {whose} has {width} columns.")
+            raise DataError(
+                f"{source.name}, line {line}: {_counted(len(cells), 'value')}, {whose} has {_counted(width, 'column')}."
+            )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)
 
 
 def _line(source: Source, format: Format, row: int) -> int:

@@ -91,7 +91,7 @@ class TableSchema:
         inferred = [infer(table, name, asked.get(name)) for name in table.frame.columns if name != target]
         if not any(column.role != "ignored" for column in inferred):
             raise DataError(
-                f"{table.name}: no column to learn from beside the target {target!r}"
+                f"{table.name}: no column to learn from but the target {target!r}"
                 + (f"; {ignored_columns(inferred)}" if inferred else "; the separator may be another one (--sep).")
             )
         ignored = [column for column in inferred if column.role == "ignored" and column.name not in asked]
@@ -229,7 +229,6 @@ class TableSchema:
         Raises:
             ArgumentError: one of another version.
             ValueError: something is missing, unknown or of another type.
-            ValueError: one of another format.
         """
         if data.get("version") != VERSION:
             raise ArgumentError(f"its table schema is of version {data.get('version', 1)}, not {VERSION}; train again.")

@@ -17,6 +17,9 @@ from gpunet.errors import ArgumentError, DataError
 SAMPLE = 2**16
 """Bytes of the beginning that are looked at; more where a line is longer."""
 
+LONGEST_BEGINNING = 2**24
+"""Bytes within which a few lines must end."""
+
 SEPARATORS = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','"}
 """In the order of preference: a decimal comma is frequent in the cells of files with another separator."""
 
@@ -111,7 +114,7 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: str | None = 
     Raises:
         DataError: an empty file, one that is no text, or a header that cannot be used.
     """
-    data, is_all = _beginning(file)
+    data, is_all = _beginning(file, name)
     encoding = options.encoding or _encoding(data)
     text = _decoded(data, encoding, name)
     lines = list(io.StringIO(text, newline=""))
@@ -151,7 +154,7 @@ def no_data(name: str) -> DataError:
     return DataError(f"{name}: no data; expected a header line and at least one row below it.")
 
 
-def _beginning(file: BinaryIO) -> tuple[bytes, bool]:
+def _beginning(file: BinaryIO, name: str) -> tuple[bytes, bool]:
     """Return the first bytes, with two whole lines at least, and whether they are all there are."""
     data, size = b"", SAMPLE
     while data.count(b"\n") + data.count(b"\r") < 4:
@@ -159,6 +162,8 @@ def _beginning(file: BinaryIO) -> tuple[bytes, bool]:
         data, size = data + more, 2 * size
         if not more:
             return data, True
+        if len(data) > LONGEST_BEGINNING:
+            raise DataError(f"{name}: its first lines take over {LONGEST_BEGINNING // 2**20} MiB, as no table's do.")
     return data, not file.read(1)
 
 

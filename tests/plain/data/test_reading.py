@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from gpunet.data import ReadOptions, read_table
-from gpunet.data.table import opening
+from gpunet.data.table import opening, sniffing
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
 
@@ -57,7 +57,7 @@ def test_a_column_whose_text_comes_late_in_a_large_file_is_text_throughout(write
 def test_the_short_row_is_found_where_the_last_column_has_blanks_of_its_own(write):
     assert len(read_table(write("x,y\n1,\n2,3\n"))) == 2
     assert len(read_table(write('x,y\n"1",\n2,3\n'))) == 2
-    with pytest.raises(DataError, match="line 3: 1 values, the header has 2 columns"):
+    with pytest.raises(DataError, match="line 3: 1 value, the header has 2 columns"):
         read_table(write("x,y\n1,\n2\n"))
 
 
@@ -72,6 +72,12 @@ def test_a_packed_file_that_unpacks_to_very_much_is_refused_before_memory_is_ful
     packed = gzip.compress(b"x,y\n" + b"1,2\n" * 2**20)
     with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
         read_table(write(packed, "bomb.csv.gz"))
+
+
+def test_a_packed_file_of_one_endless_line_is_refused_before_memory_is_full(write, monkeypatch):
+    monkeypatch.setattr(sniffing, "LONGEST_BEGINNING", 2**20)
+    with pytest.raises(DataError, match="its first lines take over 1 MiB"):
+        read_table(write(gzip.compress(b"0" * 2**24), "bomb.csv.gz"))
 
 
 def test_a_file_that_takes_more_than_the_memory_is_refused(write, monkeypatch):

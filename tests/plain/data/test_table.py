@@ -234,9 +234,9 @@ def test_roles_override_what_values_tell():
     assert schema.feature_names == ["b"]
     with pytest.raises(ArgumentError, match="role 'text'"):
         fitted(a=[1, 2], roles={"a": "text"})
-    with pytest.raises(DataError, match=r"column 'a': 'x' .row 0., 'y' .row 1. is not a finite number"):
+    with pytest.raises(DataError, match=r"column 'a': 'x' .row 0., 'y' .row 1. are not a finite number"):
         fitted(a=["x", "y"], roles={"a": "number"})
-    with pytest.raises(DataError, match=r"column 'a': '1' .row 0., '2' .row 1. is not a date"):
+    with pytest.raises(DataError, match=r"column 'a': '1' .row 0., '2' .row 1. are not a date"):
         fitted(a=[1, 2], roles={"a": "date"})
 
 
@@ -318,7 +318,7 @@ def test_text_among_numbers_is_refused_naming_the_lines_not_taken_for_a_category
         load(write("x,y\n1,a\n2,b\n1.2.3,b\n"))
     rows = "".join(f"{i}.5,a\n" for i in range(50))
     with pytest.raises(
-        DataError, match=r"'x0' \(line 52\), 'x1' \(line 53\), 'x2' \(line 54\) and 2 more is not a number"
+        DataError, match=r"'x0' \(line 52\), 'x1' \(line 53\), 'x2' \(line 54\) and 2 more are not a number"
     ):
         load(write(f"x,y\n{rows}x0,b\nx1,b\nx2,b\nx3,b\nx4,b\n"))
     data = load(write("x,y\n1,a\n2,b\n3+,b\n"), table=TableOptions(roles={"x": "category"}))
