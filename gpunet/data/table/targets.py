@@ -33,6 +33,8 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     text = slips(read)
     if len(read.bad) and (task == "regression" or not len(text)):
         raise unreadable(table, name, read.bad, "a finite number", "mend it, or leave out the row")
+    if not len(text):
+        _check_none_missing(table, name, np.isnan(read.numbers))
     if len(text) and task is None and are_few(text, codes):
         raise unreadable(table, name, text, "a number, as most are", "mend it, or say --task classification")
     values = np.array(distinct)[codes] if len(text) else read.numbers

@@ -101,6 +101,14 @@ def test_a_target_without_a_value_is_refused_naming_the_lines(write, missing):
         load(path)
 
 
+@pytest.mark.parametrize("missing", ["-", "--", ".", "None"])
+@pytest.mark.parametrize("task", [None, "classification"])
+def test_a_sign_of_a_missing_number_among_targets_is_refused_naming_the_line(write, missing, task):
+    path = write("x,y\n" + "".join(f"{i}.5,{i % 3}\n" for i in range(9)) + f"4,{missing}\n")
+    with pytest.raises(DataError, match=r"flowers\.csv: the target 'y' has no value in line 11; leave out"):
+        load(path, task=task)
+
+
 def test_a_constant_target_and_one_of_unique_text_are_refused(write):
     with pytest.raises(DataError, match="target 'y' is 'yes' in all rows"):
         load(write("x,y\n1,yes\n2,yes\n"))
