@@ -11,7 +11,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from gpunet.data.table.opening import UNPACKING_ERRORS, Source
+from gpunet.data.table.opening import READING, UNPACKING_ERRORS, Source, memory
 from gpunet.data.table.sniffing import AS_FOUND, ENCODINGS, SAMPLE, Format, ReadOptions, no_data, sniff
 from gpunet.data.table.tables import Table, of_frame
 from gpunet.data.table.values import MISSING
@@ -19,6 +19,9 @@ from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 """The names of tables' files end so."""
+
+NUMBER = 8
+"""Bytes of a number in memory, however few a parquet file needs for equal ones."""
 
 _MISSING = sorted({form for text in MISSING for form in (text, text.upper(), text.title())} | {"NaN", "n/a"})
 
@@ -87,13 +90,14 @@ def pandas_module() -> Any:
 def _read_parquet(path: Path) -> Table:
     pandas = pandas_module()
     try:
-        from pyarrow import ArrowException, parquet, types
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise MissingPackageError("parquet files are read by pyarrow: pip install 'pyarrow>=18'") from None
     try:
-        nested = [field.name for field in parquet.read_schema(path) if types.is_nested(field.type)]
-        if nested:
-            raise DataError(f"{path}: nested columns {', '.join(map(repr, nested))}; flatten or drop them first.")
+        file = parquet.read_metadata(path)
+        unpacked = sum(file.row_group(i).total_byte_size for i in range(file.num_row_groups))
+        if max(unpacked, NUMBER * file.num_rows * file.num_columns) > memory() // READING:
+            raise Source(path).too_large()
         frame = pandas.read_parquet(path)
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as parquet ({error}).") from error
