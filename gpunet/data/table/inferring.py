@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -128,13 +127,13 @@ def _refuse(table: Table, name: str, values: Values, expected: str) -> None:
         raise unreadable(table, name, values.bad, expected, f"mend it, or say --as {name}=ignore")
 
 
-def unreadable(table: Table, name: str, rows: Sequence[int], expected: str, remedy: str) -> DataError:
+def unreadable(table: Table, name: str, rows: np.ndarray, expected: str, remedy: str) -> DataError:
     """Return the error for values that cannot be read, with the first lines."""
     verb = "is" if len(rows) == 1 else "are"
     return DataError(f"{table.name}, column {name!r}: {described(table, name, rows)} {verb} not {expected}; {remedy}.")
 
 
-def described(table: Table, name: str, rows: Sequence[int]) -> str:
+def described(table: Table, name: str, rows: np.ndarray) -> str:
     """Return the first of some values with their lines, such as "'x' (line 3), 'y' (line 7) and 2 more"."""
     first = [f"{str(table.frame[name].iloc[row])!r} ({table.place(row)})" for row in rows[:3]]
     return ", ".join(first) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")

@@ -6,12 +6,11 @@ import codecs
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from gpunet.data.table.values import DATES, NO_NUMBER, parse_number, proven_mark
+from gpunet.data.table.cells import column_names, decimal_mark, is_header, is_value
 from gpunet.errors import ArgumentError, DataError
 
 SAMPLE = 2**16
@@ -60,8 +59,6 @@ class ReadOptions:
             except LookupError:
                 raise ArgumentError(f"encoding={self.encoding!r}: unknown; usual are utf-8, latin-1, utf-16.") from None
 
-
-_WHOLE, _YEAR = re.compile(r"\d+"), re.compile(r"(1[89]|2[01])\d\d")
 
 AS_FOUND = ReadOptions()
 
@@ -131,7 +128,7 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: str | None = 
     if not rows:
         raise no_data(name)
     comment = [line for line in lines[:first] if line.startswith("#")]
-    has_values = any(map(_is_value, rows[0][1]))
+    has_values = any(map(is_value, rows[0][1]))
     above = (
         _rows([comment[-1].lstrip("# ")], sep, name) if comment and has_values and options.header is not False else []
     )
@@ -139,12 +136,12 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: str | None = 
     if above and len(above[0][1]) == len(rows[0][1]) > 1:  # the header is a comment, as NumPy's savetxt writes it
         cells, comment, has_header = above[0][1], comment[:-1], False
     else:
-        has_header = _is_header([row for _, row in rows]) if options.header is None else options.header
+        has_header = is_header([row for _, row in rows]) if options.header is None else options.header
         cells = rows[0][1] if has_header else None
     skipped = first + (rows[0][0] if has_header else 0)
     below = [row for _, row in rows[has_header:]]
-    names, unnamed = _names(cells, below, name, skipped)
-    decimal = options.decimal or _decimal(below, sep, likely)
+    names, unnamed = column_names(cells, below, name, skipped)
+    decimal = options.decimal or decimal_mark(below, sep, likely)
     spaced = f"{sep} " in text or "\n " in text
     return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced)
 
@@ -210,59 +207,3 @@ def _rows(lines: Sequence[str], sep: str, name: str) -> list[tuple[int, list[str
         return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if "".join(row).strip()]
     except csv.Error as error:
         raise DataError(f"{name}, line {reader.line_num}: not CSV ({error}).") from None
-
-
-def _is_value(cell: str) -> bool:
-    """Return whether a cell is a number or a date, which a header's are not."""
-    return any(parse_number(cell, decimal) is not None for decimal in ".,") or bool(DATES.match(cell))
-
-
-def _is_header(rows: list[list[str]]) -> bool:
-    """Return whether the first row names the columns: by text alone, by text above numbers, or by whole numbers as
-    pandas numbers its columns, years, or any next to the name of a label, where its text never comes again."""
-    first, below = rows[0], rows[1:]
-    values = [cell for cell in first if _is_value(cell)]
-    if not values:
-        return True
-    columns = [[row[i] for row in below if i < len(row) and row[i].lower() not in NO_NUMBER] for i in range(len(first))]
-    text = [i for i, cell in enumerate(first) if cell.lower() not in NO_NUMBER and cell not in values]
-    if any(columns[i] and all(map(_is_value, columns[i])) for i in text):
-        return True
-    comes_again = any(first[i] in columns[i] for i in text)
-    if not below or not text or comes_again or not all(map(_WHOLE.fullmatch, values)) or len({*values}) < len(values):
-        return False
-    numbered = values == [str(i) for i in range(len(values))] and len(values) > 1
-    years = len(values) > 1 and all(map(_YEAR.fullmatch, values))
-    labelled = text[-1] == len(first) - 1 and min(Counter(columns[-1]).values(), default=0) > 1
-    return numbered or years or labelled
-
-
-def _names(
-    header: list[str] | None, rows: list[list[str]], name: str, line: int
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the names of the columns, and the positions of those that the header does not name."""
-    cells = [""] * max(Counter(map(len, rows)).most_common(1)[0][0] if rows else 0, 1) if header is None else header
-    if header is not None and rows and all(len(row) == len(header) + 1 and not row[-1] for row in rows):
-        cells = [*header, ""]  # each row ends in a separator
-    for i, cell in enumerate(cells):
-        if cell and cell in cells[:i]:
-            raise DataError(
-                f"{name}, line {line}: the header names column {cell!r} twice; rename one, or say --no-header where it "
-                "is a row."
-            )
-    unnamed = tuple(i for i, cell in enumerate(cells) if not cell)
-    return tuple(cell or f"column {i + 1}" for i, cell in enumerate(cells)), unnamed if header is not None else ()
-
-
-def _decimal(rows: list[list[str]], sep: str, likely: str | None) -> str | None:
-    """Return the decimal mark that most cells prove, else the last mark of most; None where no cell has one."""
-    numbers = [cell for row in rows for cell in row if re.fullmatch(r"[-+]?[\d.,]*[.,]\d+", cell)]
-    proofs = Counter(map(proven_mark, numbers))
-    if likely is not None:
-        others = {*proofs} - {None, likely}
-        return others.pop() or likely if len(others) == 1 and not proofs[likely] else likely
-    if sep == ",":
-        return "." if any("," not in cell for cell in numbers) else None
-    last = Counter(max(",.", key=cell.rfind) for cell in numbers)
-    votes = proofs if proofs["."] != proofs[","] else last
-    return ("," if votes[","] > votes["."] else ".") if numbers else None

@@ -72,6 +72,9 @@ FORMATS = {
         X=[[1.5, 2.5]],
         found=("separator ';'", "no header"),
     ),
+    "decimal commas of three digits next to dates with points": Odd(
+        "d;x;y\n31.12.1970;1,234;p\n1.2.1970;2,345;q\n", "d date, x number", found=("decimal comma",)
+    ),
     "decimal commas with points between thousands": Odd(
         "x;y\n1.234,5;p\n2.000,5;q\n", "x number", X=[[1234.5], [2000.5]]
     ),
