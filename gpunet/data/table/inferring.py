@@ -71,7 +71,8 @@ def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) ->
             raise unreadable(table, name, text, "a number, as most are", remedy)
     days = dates(series)
     if days is not None:
-        return _numeric(table, Column(name, "date", f"dates, {days.form}", days.form))
+        _refuse(table, name, days, f"a date as most are, {days.form}")
+        return Column(name, "date", f"dates, {days.form}", days.form)
     rows = len(codes)
     if rows >= LEAST_IDENTIFIERS and len(distinct) > max(rows / 2, MOST_ONE_HOT):
         what = "no text twice" if len(distinct) == rows else f"{len(distinct)} texts in {rows} rows"
@@ -116,8 +117,6 @@ def _numeric(table: Table, column: Column) -> Column:
     """Return a column that is taken for numbers or dates, with the form of its text."""
     values = column.read(table.frame[column.name])
     expected = "a finite number up to 1e150" if column.role == "number" else "a date"
-    if column.role == "date" and column.form:
-        expected = f"a date as most are, {column.form}"
     _refuse(table, column.name, values, expected)
     return Column(column.name, column.role, column.why, values.form or column.form)
 

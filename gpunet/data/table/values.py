@@ -175,12 +175,17 @@ def dates(series: Any, form: str = "") -> Values | None:
 def _date_format(distinct: Sequence[str]) -> str:
     """Return the format that reads the most of some texts, "" where all leave many unread."""
     sample = distinct[:_SAMPLE]
-    read = {form: sum(_day(text, form) == _day(text, form) for text in sample) for form in FORMATS if sample}
+    read = {form: _count(sample, form) for form in FORMATS if sample}
     best = max(read, key=lambda form: read[form], default="")
     if not best or read[best] < _SHARE * len(sample):
         return ""
     rivals = [form for form in FORMATS if read[form] == read[best]]  # as day/month and month/day of few rows
-    return max(rivals, key=lambda form: sum(_day(text, form) == _day(text, form) for text in distinct[_SAMPLE:]))
+    return best if len(rivals) == 1 else max(rivals, key=partial(_count, distinct[_SAMPLE:]))
+
+
+def _count(distinct: Sequence[str], form: str) -> int:
+    """Return how many texts are dates of a format."""
+    return len(distinct) - int(np.isnan([_day(text, form) for text in distinct]).sum())
 
 
 def _day(text: str, form: str) -> float:
