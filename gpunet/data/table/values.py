@@ -103,8 +103,10 @@ def numbers(series: Any, decimal: str | None = None, likely: str | None = None) 
         bad = np.zeros(len(values), bool)
     else:
         codes, distinct = texts(series, NO_NUMBER)
-        form = decimal or _proven_mark(distinct, likely or ".")
+        form = decimal or likely or "."
         parsed = [parse_number(text, form) for text in distinct]
+        if decimal is None and None in parsed and (proven := _proven_mark(distinct, form)) != form:
+            form, parsed = proven, [parse_number(text, proven) for text in distinct]
         values = np.array([*parsed, None], np.float64)[codes]
         bad = np.array([*(number is None for number in parsed), False])[codes]
     return Values(values, np.flatnonzero(bad | (np.abs(values) > LARGEST)), form)
