@@ -148,7 +148,7 @@ def _train(
     if find_spec("matplotlib"):
         trainer.history.plot(folder / run.HISTORY_PLOT)
     _report(trainer, settings, parts, folder, as_json)
-    with use_device(settings.device):
+    with use_device(trainer.model.device.name):
         diverged = recipe.has_diverged(settings, parts, trainer)
     if diverged:
         click.echo(f"Error: {DIVERGED}", err=True)
