@@ -23,7 +23,7 @@ FOLDS = "folds.json"
 PREDICTIONS = "out-of-fold.csv"
 
 
-def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[str], None]) -> str:
+def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[str], None]) -> tuple[str, list[int]]:
     """Train on all folds but one, for each, and leave the scores of that one and its predictions in a folder.
 
     Args:
@@ -33,7 +33,7 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
         say: prints a line.
 
     Returns:
-        The scores as a line of JSON.
+        The scores as a line of JSON, and the folds, from 1 on, whose training diverged.
 
     Raises:
         ArgumentError: settings that name a test part, or a file that validates.
@@ -45,11 +45,15 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
     parts = split_indices(source.y, [1 / folds] * folds, seed=SPLIT_SEED)
     scores: dict[str, dict[str, float]] = {}
     answers: dict[int, tuple[object, ...]] = {}
+    diverged = []
     for number, test in enumerate(parts, 1):
         rest = np.setdiff1d(np.arange(len(source.y)), test)
         train, held_out = split_indices(source.y[rest], (1 - validation, validation), seed=SPLIT_SEED)
         data = source.parts({"train": rest[train], "validation": rest[held_out], "test": test})
-        model = recipe.train_once(settings, data)
+        trainer = recipe.train_once(settings, data)
+        model = trainer.model
+        if recipe.has_diverged(settings, data, trainer):
+            diverged.append(number)
         own = score(model, data["test"].X, data["test"].y, settings.metric)
         scores[f"fold {number}"] = own
         answers |= dict(zip(test.tolist(), _answers(model, data["test"].X, data["test"].y), strict=True))
@@ -60,7 +64,7 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
     write_bytes(folder / FOLDS, f"{line}\n".encode())
     write_bytes(folder / PREDICTIONS, _table(answers, model.classes).encode())
     say(f"\n{results_table(summary)}\n\nsee {folder}")
-    return line
+    return line, diverged
 
 
 def _answers(model: Model, X: np.ndarray, y: np.ndarray) -> Iterator[tuple[object, ...]]:

@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from gpunet.cli import run
 from gpunet.cli.parts import Parts
-from gpunet.cli.report import chosen_metrics
+from gpunet.cli.report import LOSS_OF_TASK, chosen_metrics
 from gpunet.cli.run import Settings
 from gpunet.data import Dataset, Standardizer
 from gpunet.data.class_weights import ClassWeights
 from gpunet.data.sources import kind_of
 from gpunet.errors import ArgumentError, DataError, ModelFileError
 from gpunet.losses import LOSSES_BY_NAME, CrossEntropyLoss, Loss
-from gpunet.models import MLP, Model, Sequential, tabular_mlp
+from gpunet.models import MLP, Sequential, tabular_mlp
 from gpunet.optimizers import OPTIMIZERS, Optimizer
 from gpunet.schedules import ConstantLR, CosineLR, CyclicCosineLR, ReduceLROnPlateau, Schedule
 from gpunet.training import Callback, Checkpoint, EarlyStopping, Log, TensorBoard, TerminateOnNaN, Trainer
@@ -48,6 +48,9 @@ TABLE_DEFAULTS: dict[str, Any] = {
 }
 """Likewise for tables. They were chosen by cross-validation within the training parts of real data sets; see
 benchmarks/tabular."""
+
+DIVERGED = 100
+"""So many times the loss of the untrained model, or more, is that of a training that diverged."""
 
 VALUE_LOSSES = ("mse", "huber", "l1", "poisson")
 SCHEDULES = ("constant", "cosine", "cycles", "plateau")
@@ -187,9 +190,22 @@ def fit(trainer: Trainer, settings: Settings, parts: Parts, epochs: int) -> None
     )
 
 
-def train_once(settings: Settings, parts: Parts) -> Model:
-    """Return a model that was trained without leaving any file."""
+def has_diverged(settings: Settings, parts: Parts, trainer: Trainer) -> bool:
+    """Return whether a training met a loss that is not finite, or left one on the validation part that is `DIVERGED`
+    times that of the untrained model, or higher."""
+    if trainer.history.stopped == "non-finite loss":
+        return True
+    held_out, kind = parts["validation"], LOSS_OF_TASK[trainer.model.task]
+    before, after = (
+        Trainer(each, loss=kind()).evaluate(held_out.X, held_out.y)["loss"]
+        for each in (model(settings, parts["train"]), trainer.model)
+    )
+    return not after < DIVERGED * abs(before)
+
+
+def train_once(settings: Settings, parts: Parts) -> Trainer:
+    """Return the trainer of a model that was trained without leaving any file."""
     stopper = early_stopping(settings)
     trainer = new_trainer(settings, parts["train"], [stopper, TerminateOnNaN()], None)
     fit(trainer, settings, parts, settings.epochs)
-    return trainer.model
+    return trainer

@@ -12,25 +12,29 @@ from gpunet.data.table import Missing
 ROLES = {"category": "category", "number": "number", "date": "date", "ignore": "ignored"}
 
 
-def names_of(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
-    """Return the names of columns that an option's text has, with commas between them."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+def names_of(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of columns that a repeatable option gives, with commas between them."""
+    return tuple(name.strip() for name in ",".join(given).split(",") if name.strip())
 
 
 def _roles(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    roles = {}
+    roles: dict[str, str] = {}
     for text in given:
         name, _, role = text.rpartition("=")
         if not name or role not in ROLES:
             raise click.BadParameter(f"{text!r}: give COLUMN=ROLE, a role of {', '.join(ROLES)}.")
-        roles[name] = ROLES[role]
+        if roles.setdefault(name, ROLES[role]) != ROLES[role]:
+            raise click.BadParameter(f"two roles for column {name!r}; give one.")
     return roles
 
 
 _OPTIONS = (
     click.option("--target", metavar="COLUMN", help="Column of a table to predict.  [default: the last]"),
-    click.option("--columns", metavar="NAMES", callback=names_of, help="To learn from: age,fare.  [default: all]"),
-    click.option("--drop", metavar="NAMES", callback=names_of, help="Columns to ignore."),
+    click.option(
+        "--columns", metavar="NAMES", multiple=True, callback=names_of,
+        help="To learn from: age,fare; repeatable.  [default: all]",
+    ),
+    click.option("--drop", metavar="NAMES", multiple=True, callback=names_of, help="Columns to ignore; repeatable."),
     click.option(
         "--as", "roles", metavar="COLUMN=ROLE", multiple=True, callback=_roles,
         help="What a column is: category, number, date or ignore; repeatable.  [default: told by its values]",

@@ -26,13 +26,18 @@ from gpunet.cli.run import Settings
 from gpunet.cli.table import table_options
 from gpunet.cli.train_options import training_options
 from gpunet.device import use_device
-from gpunet.errors import ArgumentError, DataError, MissingPackageError
+from gpunet.errors import ArgumentError, DataError, GpunetError, MissingPackageError
 from gpunet.files import write_bytes
 from gpunet.locks import claimed
 from gpunet.models import Sequential
 from gpunet.training import EarlyStopping, ProgressBar, Trainer
 from gpunet.training.batch_sizes import batch_sizes
 from gpunet.training.distributed import Ranks, launched
+
+DIVERGED = (
+    f"the training diverged: the loss became infinite, NaN, or over {recipe.DIVERGED} times that of the untrained "
+    "model; the last finite weights are kept. Lower --lr."
+)
 
 
 class _RankedCommand(click.Command):
@@ -87,9 +92,12 @@ def train(
             raise click.UsageError("--folds: not with --resume, nor with several ranks.")
         else:
             with use_device(settings.device):
-                line = cross_validate(settings, folds, folder, _silent if as_json else click.echo)
+                line, diverged = cross_validate(settings, folds, folder, _silent if as_json else click.echo)
             if as_json:
                 click.echo(line)
+            if diverged:
+                click.echo(f"Error: folds {', '.join(map(str, diverged))}: {DIVERGED}", err=True)
+                ctx.exit(1)
 
 
 def _silent(text: str) -> None:
@@ -125,7 +133,12 @@ def _train(
         if ranks.main:
             settings.write(folder)
             (folder / run.RESULTS).unlink(missing_ok=True)  # of a run that now continues
-    _fit(trainer, settings, parts, stopper)
+    try:
+        _fit(trainer, settings, parts, stopper)
+    except GpunetError:
+        if ranks.main and trainer.epoch == 0:  # nothing to resume; the folder can be taken again
+            (folder / run.CONFIG).unlink()
+        raise
     if not ranks.main:
         return
     trainer.model.save(folder / run.MODEL)
@@ -135,8 +148,10 @@ def _train(
     if find_spec("matplotlib"):
         trainer.history.plot(folder / run.HISTORY_PLOT)
     _report(trainer, settings, parts, folder, as_json)
-    if trainer.history.stopped == "non-finite loss":
-        click.echo("Error: the loss became infinite or NaN; the last finite weights are kept. Lower --lr.", err=True)
+    with use_device(trainer.model.device.name):
+        diverged = recipe.has_diverged(settings, parts, trainer)
+    if diverged:
+        click.echo(f"Error: {DIVERGED}", err=True)
         ctx.exit(1)
 
 
@@ -225,6 +240,6 @@ def _fit(trainer: Trainer, settings: Settings, parts: Parts, stopper: EarlyStopp
         more = "" if settings.schedule in recipe.ENDING else " --epochs asks for more."
         click.echo(f"Nothing to do: the run has its {trainer.epoch} epochs.{more}", err=True)
     if ended or left <= 0:
-        stopper.on_fit_end(trainer)  # puts the best weights back, which the checkpoint holds beside the last ones
+        stopper.on_fit_end(trainer)  # puts the best weights back, which the checkpoint holds next to the last ones
         return
     recipe.fit(trainer, settings, parts, left)

@@ -60,7 +60,11 @@ def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="CSV file to write.  [default: print]")
 @click.option("--proba", is_flag=True, help="Add a column with the probability of each class.")
 @click.option(
-    "--keep", metavar="NAMES", callback=names_of, help="Columns of INPUT to repeat before the answers: id,name."
+    "--keep",
+    metavar="NAMES",
+    multiple=True,
+    callback=names_of,
+    help="Columns of INPUT to repeat before the answers: id,name; repeatable.",
 )
 @click.option("--formulas", is_flag=True, help="Leave text that a spreadsheet would run as it is, without a '.")
 @device_option

@@ -85,7 +85,7 @@ class LabelledTable:
 
     def _schema(self, train_rows: np.ndarray | None) -> TableSchema:
         o = self.options
-        reading = ReadOptions(o.reading.sep, o.reading.decimal, o.reading.encoding, self.table.header)
+        reading = ReadOptions(o.reading.sep, self.table.decimal, o.reading.encoding, self.table.header)
         return TableSchema.fit(
             self.table,
             self.target,

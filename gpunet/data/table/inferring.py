@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -11,11 +10,8 @@ from gpunet.arguments import shortened
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
 from gpunet.data.table.tables import Table
-from gpunet.data.table.values import Values, dates, is_date, is_number, numbers, parse_number, texts
+from gpunet.data.table.values import FEW_SLIPS, Values, dates, is_date, is_number, numbers, parse_number, texts
 from gpunet.errors import DataError
-
-FEW_SLIPS = 0.2
-"""Where so large a share of a column's distinct texts, or less, are no numbers, they are slips and no categories."""
 
 SAMPLE = 100
 """Distinct texts of a column, of which one at least is a number where most are."""
@@ -46,11 +42,12 @@ def infer(table: Table, name: str, asked: Role | None = None) -> Column:
     if asked == "category":
         return Column(name, "category", f"as asked, {_count(texts(series)[1])}")
     if asked is not None:
-        return _numeric(table, Column(name, asked, "as asked"))
+        form = (numbers(series, likely=table.decimal).form or table.decimal or "") if asked == "number" else ""
+        return _numeric(table, Column(name, asked, "as asked", form))
     if series.isna().all():
         return Column(name, "ignored", "has no value")
     if is_number(series):
-        return _of_numbers(table, Column(name, "number", "numbers"), numbers(series))
+        return _of_numbers(table, Column(name, "number", "numbers", table.decimal or ""), numbers(series))
     if is_date(series):
         return Column(name, "date", "dates")
     codes, distinct = texts(series)
@@ -64,17 +61,18 @@ def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) ->
     if len(distinct) == 1 and complete:
         return Column(name, "ignored", f"has one value, {shortened(distinct[0], LONGEST_VALUE)!r}")
     if any(parse_number(text, decimal) is not None for text in distinct[:SAMPLE] for decimal in ".,"):
-        read = numbers(series)
+        read = numbers(series, likely=table.decimal)
         text = slips(read)
         if not len(text):
             example = f"numbers such as {shortened(distinct[0], LONGEST_VALUE)!r}"
             return _of_numbers(table, Column(name, "number", example, read.form), read)
         if are_few(text, codes):
             remedy = f"mend it, or say --as {name}=category"
-            raise unreadable(table, name, text, "is not a number, as most are", remedy)
+            raise unreadable(table, name, text, "a number, as most are", remedy)
     days = dates(series)
     if days is not None:
-        return _numeric(table, Column(name, "date", f"dates, {days.form}", days.form))
+        _refuse(table, name, days, f"a date as most are, {days.form}")
+        return Column(name, "date", f"dates, {days.form}", days.form)
     rows = len(codes)
     if rows >= LEAST_IDENTIFIERS and len(distinct) > max(rows / 2, MOST_ONE_HOT):
         what = "no text twice" if len(distinct) == rows else f"{len(distinct)} texts in {rows} rows"
@@ -101,7 +99,7 @@ def are_few(rows: np.ndarray, codes: np.ndarray) -> bool:
 
 def _of_numbers(table: Table, column: Column, values: Values) -> Column:
     """Return a column of numbers, which may be ignored."""
-    _refuse(table, column.name, values, "is not a finite number up to 1e150")
+    _refuse(table, column.name, values, "a finite number up to 1e150")
     n = values.numbers
     if np.isnan(n).any():
         return column
@@ -118,28 +116,26 @@ def _of_numbers(table: Table, column: Column, values: Values) -> Column:
 def _numeric(table: Table, column: Column) -> Column:
     """Return a column that is taken for numbers or dates, with the form of its text."""
     values = column.read(table.frame[column.name])
-    problem = "is not a finite number up to 1e150" if column.role == "number" else "is not a date"
-    if column.role == "date" and column.form:
-        problem = f"is not a date as most are, {column.form}"
-    _refuse(table, column.name, values, problem)
-    return Column(column.name, column.role, column.why, values.form)
+    expected = "a finite number up to 1e150" if column.role == "number" else "a date"
+    _refuse(table, column.name, values, expected)
+    return Column(column.name, column.role, column.why, values.form or column.form)
 
 
-def _refuse(table: Table, name: str, values: Values, problem: str) -> None:
+def _refuse(table: Table, name: str, values: Values, expected: str) -> None:
     if len(values.bad):
-        raise unreadable(table, name, values.bad, problem, f"mend it, or say --as {name}=ignore")
+        raise unreadable(table, name, values.bad, expected, f"mend it, or say --as {name}=ignore")
 
 
-def unreadable(table: Table, name: str, rows: Iterable[int], problem: str, remedy: str) -> DataError:
+def unreadable(table: Table, name: str, rows: np.ndarray, expected: str, remedy: str) -> DataError:
     """Return the error for values that cannot be read, with the first lines."""
-    return DataError(f"{table.name}, column {name!r}: {described(table, name, rows)} {problem}; {remedy}.")
+    verb = "is" if len(rows) == 1 else "are"
+    return DataError(f"{table.name}, column {name!r}: {described(table, name, rows)} {verb} not {expected}; {remedy}.")
 
 
-def described(table: Table, name: str, rows: Iterable[int]) -> str:
+def described(table: Table, name: str, rows: np.ndarray) -> str:
     """Return the first of some values with their lines, such as "'x' (line 3), 'y' (line 7) and 2 more"."""
-    all_rows = list(rows)
-    first = [f"{str(table.frame[name].iloc[row])!r} ({table.place(row)})" for row in all_rows[:3]]
-    return ", ".join(first) + (f" and {len(all_rows) - 3} more" if len(all_rows) > 3 else "")
+    first = [f"{str(table.frame[name].iloc[row])!r} ({table.place(row)})" for row in rows[:3]]
+    return ", ".join(first) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
 
 
 def _count(distinct: list[str]) -> str:

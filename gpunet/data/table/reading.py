@@ -11,7 +11,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from gpunet.data.table.opening import UNPACKING_ERRORS, Source
+from gpunet.data.table.opening import READING, UNPACKING_ERRORS, Source, memory
 from gpunet.data.table.sniffing import AS_FOUND, ENCODINGS, SAMPLE, Format, ReadOptions, no_data, sniff
 from gpunet.data.table.tables import Table, of_frame
 from gpunet.data.table.values import MISSING
@@ -19,6 +19,9 @@ from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 """The names of tables' files end so."""
+
+NUMBER = 8
+"""Bytes of a number in memory, however few a parquet file needs for equal ones."""
 
 _MISSING = sorted({form for text in MISSING for form in (text, text.upper(), text.title())} | {"NaN", "n/a"})
 
@@ -28,8 +31,18 @@ def is_table(source: str | Path) -> bool:
     return str(source) == "-" or str(source).lower().endswith(SUFFIXES)
 
 
+def is_parquet(source: str | Path) -> bool:
+    """Return whether a source is named as a parquet file, which needs no options."""
+    return str(source).lower().endswith(".parquet")
+
+
 def read_table(
-    source: str | Path, options: ReadOptions = AS_FOUND, *, text: Collection[str] = (), names: Sequence[str] = ()
+    source: str | Path,
+    options: ReadOptions = AS_FOUND,
+    *,
+    text: Collection[str] = (),
+    names: Sequence[str] = (),
+    likely_decimal: str | None = None,
 ) -> Table:
     """Read the file of a table.
 
@@ -41,19 +54,20 @@ def read_table(
         options: how a text file is read; by default as its beginning shows.
         text: the columns that are read as text, whatever is in them.
         names: those of the columns of a file without a header, where it has as many.
+        likely_decimal: the decimal mark of a text file whose numbers don't all prove the other one.
 
     Raises:
         ArgumentError: options for a parquet file, which needs none.
         DataError: a file that cannot be read; the message names the place in it.
         MissingPackageError: pandas, or pyarrow for a parquet file, is not installed.
     """
-    if str(source).lower().endswith(".parquet"):
+    if is_parquet(source):
         if options != ReadOptions(header=options.header):
             raise ArgumentError(f"{source}: sep, decimal and encoding are options of text files, not of parquet.")
         return _read_parquet(Path(source))
     opened = Source(Path(source))
     try:
-        return _read_text(opened, options, text, names)
+        return _read_text(opened, options, text, names, likely_decimal)
     except UNPACKING_ERRORS as error:
         raise DataError(f"{opened.name}: cannot be read ({error}); it is cut off or damaged.") from error
     except MemoryError:
@@ -76,13 +90,14 @@ def pandas_module() -> Any:
 def _read_parquet(path: Path) -> Table:
     pandas = pandas_module()
     try:
-        from pyarrow import ArrowException, parquet, types
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise MissingPackageError("parquet files are read by pyarrow: pip install 'pyarrow>=18'") from None
     try:
-        nested = [field.name for field in parquet.read_schema(path) if types.is_nested(field.type)]
-        if nested:
-            raise DataError(f"{path}: nested columns {', '.join(map(repr, nested))}; flatten or drop them first.")
+        file = parquet.read_metadata(path)
+        unpacked = sum(file.row_group(i).total_byte_size for i in range(file.num_row_groups))
+        if max(unpacked, NUMBER * file.num_rows * file.num_columns) > memory() // READING:
+            raise Source(path).too_large()
         frame = pandas.read_parquet(path)
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as parquet ({error}).") from error
@@ -117,9 +132,11 @@ def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
     return text
 
 
-def _read_text(source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str]) -> Table:
+def _read_text(
+    source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str], likely_decimal: str | None
+) -> Table:
     with source.open() as file:
-        format = sniff(file, options, source.name)
+        format = sniff(file, options, source.name, likely_decimal)
     if not format.header and len(names) == len(format.names):
         format = replace(format, names=tuple(names))
     while True:
@@ -131,7 +148,7 @@ def _read_text(source: Source, options: ReadOptions, text: Collection[str], name
             if options.encoding or not following:
                 raise DataError(f"{source.name}: not {format.encoding} text ({error}); give its encoding.") from None
             format = replace(format, encoding=following)
-    return Table(frame, source.name, str(format), format.header, lambda row: _line(source, format, row))
+    return Table(frame, source.name, str(format), format.header, format.decimal, lambda row: _line(source, format, row))
 
 
 def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
@@ -139,7 +156,7 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
     pandas = pandas_module()
     options: dict[str, Any] = {
         "sep": format.sep,
-        "decimal": format.decimal,
+        "decimal": format.decimal or ".",
         "header": None,
         "names": list(format.names),
         "index_col": False,
@@ -203,7 +220,13 @@ def _check_widths(source: Source, format: Format) -> None:
     for line, cells in _cells(source, format):
         if len(cells) != width:
             whose = "the header" if format.header else "the first row"
-            raise DataError(f"{source.name}, line {line}: {len(cells)} values, {whose} has {width} columns.")
+            raise DataError(
+                f"{source.name}, line {line}: {_counted(len(cells), 'value')}, {whose} has {_counted(width, 'column')}."
+            )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)
 
 
 def _line(source: Source, format: Format, row: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -15,7 +15,7 @@ from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.describing import described_columns, ignored_columns
 from gpunet.data.table.inferring import described, infer
-from gpunet.data.table.reading import read_table
+from gpunet.data.table.reading import is_parquet, read_table
 from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.tables import Table, as_table
 from gpunet.data.table.targets import known_targets
@@ -42,7 +42,7 @@ class TableSchema:
         target: the column to predict.
         missing: what is done about missing numbers and dates: their "median" or "mean" is filled in, rows that lack
             one are left out of training ("drop"), or they are refused ("error").
-        reading: how text files are read.
+        reading: how text files are read, by the decimal mark of the training file.
     """
 
     columns: tuple[Column, ...]
@@ -91,7 +91,7 @@ class TableSchema:
         inferred = [infer(table, name, asked.get(name)) for name in table.frame.columns if name != target]
         if not any(column.role != "ignored" for column in inferred):
             raise DataError(
-                f"{table.name}: no column to learn from beside the target {target!r}"
+                f"{table.name}: no column to learn from but the target {target!r}"
                 + (f"; {ignored_columns(inferred)}" if inferred else "; the separator may be another one (--sep).")
             )
         ignored = [column for column in inferred if column.role == "ignored" and column.name not in asked]
@@ -100,7 +100,7 @@ class TableSchema:
         center = np.mean if missing == "mean" else np.median
         frame = table.frame if rows is None else table.frame.iloc[rows]
         fitted = tuple(column.fitted(frame[column.name], center) for column in inferred)
-        schema = cls(fitted, target, missing, reading or ReadOptions(header=table.header))
+        schema = cls(fitted, target, missing, reading or ReadOptions(decimal=table.decimal, header=table.header))
         if not schema.feature_names:
             raise DataError(f"{table.name}: no text comes in two training rows, and there are no other columns.")
         return schema
@@ -159,7 +159,8 @@ class TableSchema:
         """
         text = [column.name for column in self.columns if column.role == "category"]
         names = [column.name for column in self.columns]
-        return read_table(path, self.reading, text=[*text, *as_text], names=names)
+        reading = ReadOptions(header=self.reading.header) if is_parquet(path) else replace(self.reading, decimal=None)
+        return read_table(path, reading, text=[*text, *as_text], names=names, likely_decimal=self.reading.decimal)
 
     def encode(self, table: Any) -> np.ndarray:
         """Return the samples of a table or data frame: float64 (n, features).
@@ -228,7 +229,6 @@ class TableSchema:
         Raises:
             ArgumentError: one of another version.
             ValueError: something is missing, unknown or of another type.
-            ValueError: one of another format.
         """
         if data.get("version") != VERSION:
             raise ArgumentError(f"its table schema is of version {data.get('version', 1)}, not {VERSION}; train again.")

@@ -6,16 +6,18 @@ import codecs
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from gpunet.data.table.values import DATES, parse_number
+from gpunet.data.table.cells import column_names, decimal_mark, is_header, is_value
 from gpunet.errors import ArgumentError, DataError
 
 SAMPLE = 2**16
 """Bytes of the beginning that are looked at; more where a line is longer."""
+
+LONGEST_BEGINNING = 2**24
+"""Bytes within which a few lines must end."""
 
 SEPARATORS = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','"}
 """In the order of preference: a decimal comma is frequent in the cells of files with another separator."""
@@ -68,7 +70,7 @@ class Format:
     Attributes:
         encoding: by Python's name.
         sep: the character between two cells.
-        decimal: the decimal mark.
+        decimal: the decimal mark; None where no cell shows one.
         header: whether a line names the columns.
         names: of the columns; "column 1", "column 2", … where there is no header, or none in it.
         unnamed: the positions of columns that the header gives no name.
@@ -79,7 +81,7 @@ class Format:
 
     encoding: str
     sep: str
-    decimal: str
+    decimal: str | None
     header: bool
     names: tuple[str, ...]
     unnamed: tuple[int, ...]
@@ -97,13 +99,19 @@ class Format:
         return ", ".join(parts + [f"{self.comments} comment lines"] * bool(self.comments))
 
 
-def sniff(file: BinaryIO, options: ReadOptions, name: str) -> Format:
+def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: str | None = None) -> Format:
     """Return the format that the beginning of a file shows, where the options don't give it.
+
+    Args:
+        file: its bytes.
+        options: what is known of the format.
+        name: what an error calls the file.
+        likely: the decimal mark, unless all numbers prove the other one; None: the one that most prove.
 
     Raises:
         DataError: an empty file, one that is no text, or a header that cannot be used.
     """
-    data, is_all = _beginning(file)
+    data, is_all = _beginning(file, name)
     encoding = options.encoding or _encoding(data)
     text = _decoded(data, encoding, name)
     lines = list(io.StringIO(text, newline=""))
@@ -120,7 +128,7 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str) -> Format:
     if not rows:
         raise no_data(name)
     comment = [line for line in lines[:first] if line.startswith("#")]
-    has_values = any(map(_is_value, rows[0][1]))
+    has_values = any(map(is_value, rows[0][1]))
     above = (
         _rows([comment[-1].lstrip("# ")], sep, name) if comment and has_values and options.header is not False else []
     )
@@ -128,12 +136,12 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str) -> Format:
     if above and len(above[0][1]) == len(rows[0][1]) > 1:  # the header is a comment, as NumPy's savetxt writes it
         cells, comment, has_header = above[0][1], comment[:-1], False
     else:
-        has_header = not has_values if options.header is None else options.header
+        has_header = is_header([row for _, row in rows]) if options.header is None else options.header
         cells = rows[0][1] if has_header else None
     skipped = first + (rows[0][0] if has_header else 0)
     below = [row for _, row in rows[has_header:]]
-    names, unnamed = _names(cells, below, name, skipped)
-    decimal = options.decimal or _decimal(below, sep)
+    names, unnamed = column_names(cells, below, name, skipped)
+    decimal = options.decimal or decimal_mark(below, sep, likely)
     spaced = f"{sep} " in text or "\n " in text
     return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced)
 
@@ -143,7 +151,7 @@ def no_data(name: str) -> DataError:
     return DataError(f"{name}: no data; expected a header line and at least one row below it.")
 
 
-def _beginning(file: BinaryIO) -> tuple[bytes, bool]:
+def _beginning(file: BinaryIO, name: str) -> tuple[bytes, bool]:
     """Return the first bytes, with two whole lines at least, and whether they are all there are."""
     data, size = b"", SAMPLE
     while data.count(b"\n") + data.count(b"\r") < 4:
@@ -151,6 +159,8 @@ def _beginning(file: BinaryIO) -> tuple[bytes, bool]:
         data, size = data + more, 2 * size
         if not more:
             return data, True
+        if len(data) > LONGEST_BEGINNING:
+            raise DataError(f"{name}: its first lines take over {LONGEST_BEGINNING // 2**20} MiB, as no table's do.")
     return data, not file.read(1)
 
 
@@ -197,35 +207,3 @@ def _rows(lines: Sequence[str], sep: str, name: str) -> list[tuple[int, list[str
         return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if "".join(row).strip()]
     except csv.Error as error:
         raise DataError(f"{name}, line {reader.line_num}: not CSV ({error}).") from None
-
-
-def _is_value(cell: str) -> bool:
-    """Return whether a cell is a number or a date, which a header's are not."""
-    return any(parse_number(cell, decimal) is not None for decimal in ".,") or bool(DATES.match(cell))
-
-
-def _names(
-    header: list[str] | None, rows: list[list[str]], name: str, line: int
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the names of the columns, and the positions of those that the header does not name."""
-    cells = [""] * max(Counter(map(len, rows)).most_common(1)[0][0] if rows else 0, 1) if header is None else header
-    if header is not None and rows and all(len(row) == len(header) + 1 and not row[-1] for row in rows):
-        cells = [*header, ""]  # each row ends in a separator
-    for i, cell in enumerate(cells):
-        if cell and cell in cells[:i]:
-            raise DataError(
-                f"{name}, line {line}: the header names column {cell!r} twice; rename one, or say --no-header where it "
-                "is a row."
-            )
-    unnamed = tuple(i for i, cell in enumerate(cells) if not cell)
-    return tuple(cell or f"column {i + 1}" for i, cell in enumerate(cells)), unnamed if header is not None else ()
-
-
-def _decimal(rows: list[list[str]], sep: str) -> str:
-    """Return the decimal mark of most cells that have one."""
-    if sep == ",":
-        return "."
-    cells = [cell for row in rows for cell in row]
-    commas = sum(bool(re.fullmatch(r"[-+]?[\d.]*,\d+", cell)) for cell in cells)
-    points = sum(bool(re.fullmatch(r"[-+]?[\d,]*\.\d+", cell)) for cell in cells)
-    return "," if commas > points else "."

@@ -18,6 +18,7 @@ class Table:
         name: what an error calls it: the file.
         found: how the file was read, in one line; "" for a data frame.
         header: whether the columns have names of their own.
+        decimal: the decimal mark of its text; None where no cell shows one.
         line: the line of a text file on which a row ends; None for other sources.
     """
 
@@ -25,6 +26,7 @@ class Table:
     name: str
     found: str = ""
     header: bool = True
+    decimal: str | None = None
     line: Callable[[int], int] | None = None
 
     def __len__(self) -> int:

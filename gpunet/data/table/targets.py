@@ -29,12 +29,14 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     series = table.frame[name]
     codes, distinct = texts(series)
     _check_none_missing(table, name, codes < 0)
-    read = numbers(series)
+    read = numbers(series, likely=table.decimal)
     text = slips(read)
     if len(read.bad) and (task == "regression" or not len(text)):
-        raise unreadable(table, name, read.bad, "is not a finite number", "mend it, or leave out the row")
+        raise unreadable(table, name, read.bad, "a finite number", "mend it, or leave out the row")
+    if not len(text):
+        _check_none_missing(table, name, np.isnan(read.numbers))
     if len(text) and task is None and are_few(text, codes):
-        raise unreadable(table, name, text, "is not a number, as most are", "mend it, or say --task classification")
+        raise unreadable(table, name, text, "a number, as most are", "mend it, or say --task classification")
     values = np.array(distinct)[codes] if len(text) else read.numbers
     if len(distinct) == 1:
         raise DataError(f"{table.name}: the target {name!r} is {distinct[0]!r} in all rows; there is nothing to learn.")
@@ -58,16 +60,16 @@ def known_targets(table: Table, name: str, classes: tuple[str, ...] | None) -> n
     """
     series = table.frame[name]
     if classes is None:
-        values, bad, _ = numbers(series)
-        missing, problem = np.isnan(values), "is not a finite number"
+        values, bad, _ = numbers(series, table.decimal)
+        missing, expected = np.isnan(values), "a finite number"
     else:
         codes, distinct = texts(series)
         index = {known: i for i, known in enumerate(classes)}
         found = [index.get(text, index.get(canonical(text), -1)) for text in distinct]
         values, missing = np.array([*found, -1])[codes], codes < 0
-        bad, problem = np.flatnonzero((values < 0) & ~missing), f"is not among the classes {listing(classes)}"
+        bad, expected = np.flatnonzero((values < 0) & ~missing), f"among the classes {listing(classes)}"
     if len(bad):
-        raise unreadable(table, name, bad, problem, "mend it, or leave out the row")
+        raise unreadable(table, name, bad, expected, "mend it, or leave out the row")
     _check_none_missing(table, name, missing)
     return values
 

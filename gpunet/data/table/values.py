@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,13 +24,16 @@ NO_NUMBER = MISSING | {"none", "-", "--", "."}
 LARGEST = 1e150
 """The largest number that is taken: the square of a larger one may overflow."""
 
+FEW_SLIPS = 0.2
+"""Where so large a share of the texts, or less, cannot be read, they are slips and tell nothing of the column."""
+
 _CURRENCY = "$€£¥₹"
 _SPACES = " \u2009\u00a0\u202f"
 _MINUS = str.maketrans("\u2212\u2013", "--")
 _NUMBER = re.compile(rf"([-+]?)[{_CURRENCY}]?\s*([-+]?)([\d.,'{_SPACES}]*\d[.,]?)((?:[eE][-+]?\d+)?)\s*[%{_CURRENCY}]?")
 _DIGITS = {
     mark: re.compile(
-        rf"\d+(?:{point}\d*)?|{point}\d+|\d{{1,3}}([{other}'{_SPACES}])\d{{3}}(?:\1\d{{3}})*(?:{point}\d*)?"
+        rf"\d+(?:{point}\d*)?|{point}\d+|[1-9]\d{{0,2}}([{other}'{_SPACES}])\d{{3}}(?:\1\d{{3}})*(?:{point}\d*)?"
     )
     for mark, point, other in ((".", "[.]", ","), (",", ",", "."))
 }
@@ -86,30 +90,40 @@ def texts(series: Any, missing: frozenset[str] = MISSING) -> tuple[np.ndarray, l
     return merged[codes], list(index)
 
 
-def numbers(series: Any, decimal: str = ".") -> Values:
+def numbers(series: Any, decimal: str | None = None, likely: str | None = None) -> Values:
     """Return a column of numbers; text is read with its decoration, as "$5", "3 %", "1,234", or a sign in Unicode.
 
     Args:
         series: the column.
-        decimal: the decimal mark of text where both are possible, as in "1,234".
+        decimal: the decimal mark of text; None: the one that its texts prove, else `likely`.
+        likely: the mark of texts that both marks can read, as "1,234"; None: the point.
     """
     if is_number(series):
         values, form = series.to_numpy(np.float64, na_value=np.nan), ""
         bad = np.zeros(len(values), bool)
     else:
         codes, distinct = texts(series, NO_NUMBER)
-        parsed, failed, form = _parsed(distinct, decimal)
-        other = "," if decimal == "." else "."
-        if failed.any() and any(other in text for text in distinct):
-            parsed, failed, form = min((parsed, failed, form), _parsed(distinct, other), key=lambda p: p[1].sum())
-        values, bad = np.append(parsed, np.nan)[codes], np.append(failed, False)[codes]
+        form = decimal or likely or "."
+        parsed = [parse_number(text, form) for text in distinct]
+        if decimal is None and None in parsed and (proven := _proven_mark(distinct, form)) != form:
+            form, parsed = proven, [parse_number(text, proven) for text in distinct]
+        values = np.array([*parsed, None], np.float64)[codes]
+        bad = np.array([*(number is None for number in parsed), False])[codes]
     return Values(values, np.flatnonzero(bad | (np.abs(values) > LARGEST)), form)
 
 
-def _parsed(distinct: Sequence[str], decimal: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return texts as numbers, which of them are none, and the decimal mark."""
-    parsed = [parse_number(text, decimal) for text in distinct]
-    return np.array(parsed, np.float64), np.array([number is None for number in parsed], bool), decimal
+def _proven_mark(distinct: Sequence[str], likely: str) -> str:
+    """Return the decimal mark without which more than a few texts, and most of those in doubt, cannot be read."""
+    proofs = Counter(proven_mark(text) for text in distinct if "," in text or "." in text)
+    other = "," if likely == "." else "."
+    proven = proofs[other] > max(proofs[likely], FEW_SLIPS * (proofs.total() - proofs[None]))
+    return other if proven else likely
+
+
+def proven_mark(text: str) -> str | None:
+    """Return the decimal mark that alone reads a text, "" where both do, and None where none does."""
+    readers = [mark for mark in _DIGITS if parse_number(text, mark) is not None]
+    return None if not readers else readers[0] if len(readers) == 1 else ""
 
 
 def parse_number(text: str, decimal: str) -> float | None:
@@ -163,12 +177,17 @@ def dates(series: Any, form: str = "") -> Values | None:
 def _date_format(distinct: Sequence[str]) -> str:
     """Return the format that reads the most of some texts, "" where all leave many unread."""
     sample = distinct[:_SAMPLE]
-    read = {form: sum(_day(text, form) == _day(text, form) for text in sample) for form in FORMATS if sample}
+    read = {form: _count(sample, form) for form in FORMATS if sample}
     best = max(read, key=lambda form: read[form], default="")
     if not best or read[best] < _SHARE * len(sample):
         return ""
     rivals = [form for form in FORMATS if read[form] == read[best]]  # as day/month and month/day of few rows
-    return max(rivals, key=lambda form: sum(_day(text, form) == _day(text, form) for text in distinct[_SAMPLE:]))
+    return best if len(rivals) == 1 else max(rivals, key=partial(_count, distinct[_SAMPLE:]))
+
+
+def _count(distinct: Sequence[str], form: str) -> int:
+    """Return how many texts are dates of a format."""
+    return len(distinct) - int(np.isnan([_day(text, form) for text in distinct]).sum())
 
 
 def _day(text: str, form: str) -> float:

@@ -344,3 +344,17 @@ def test_control_characters_from_a_file_do_not_reach_the_terminal(invoke, tmp_pa
         assert result.exit_code == 0
         assert "\x1b" not in result.stdout + result.stderr
     assert "\\x1b[31mred" in shown[1].stdout
+
+
+def test_options_that_name_columns_may_be_repeated_but_not_contradict_each_other(
+    invoke, titanic, titanic_run, asked, tmp_path
+):
+    given = ("--target", "Survived", "--epochs", 1, "--drop", "Age", "--drop", "Cabin,Fare", "--as", "Sex=category")
+    assert invoke("train", titanic, *given, "--as", "Sex=category", "--out", tmp_path / "run").exit_code == 0
+    settings = run.Settings.read(tmp_path / "run")
+    assert (settings.drop, settings.roles) == (["Age", "Cabin", "Fare"], {"Sex": "category"})
+    answer = invoke("predict", titanic_run, asked, "--keep", "Name", "--keep", "Sex,Age").stdout
+    assert answer.splitlines()[0] == "Name,Sex,Age,prediction"
+    result = invoke("train", titanic, *given, "--as", "Sex=ignore")
+    assert result.exit_code == 2
+    assert "two roles for column 'Sex'" in result.stderr

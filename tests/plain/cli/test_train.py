@@ -287,6 +287,25 @@ def test_a_diverged_run_keeps_finite_weights_and_exits_with_1(invoke, tmp_path):
     assert all(np.isfinite(a).all() for a in arrays(tmp_path / "run").values())
 
 
+def test_a_diverged_run_with_finite_weights_exits_with_1_and_so_do_folds(invoke, flowers, tmp_path):
+    given = ("--target", "width", "--lr", 1e8, "--epochs", 2, "--batch-size", 8)
+    with np.errstate(all="ignore"):
+        result = invoke("train", flowers, *given, "--out", tmp_path / "run", "--json")
+        folds = invoke("train", flowers, *given, "--folds", 2, "--out", tmp_path / "folds", "--json")
+    assert json.loads(result.stdout)["stopped"] is None
+    assert result.exit_code == folds.exit_code == 1
+    assert "over 100 times that of the untrained model" in result.stderr
+    assert "Error: folds 1, 2: " in folds.stderr
+    assert set(json.loads(folds.stdout)["folds"]) == {"fold 1", "fold 2"}
+
+
+def test_a_run_that_fails_before_its_first_epoch_leaves_no_folder(invoke, flowers, tmp_path):
+    given = ("train", flowers, "--batch-norm", "--epochs", 1, "--out", tmp_path / "run", "--batch-size")
+    assert invoke(*given, 1).exit_code == 1
+    assert not (tmp_path / "run").exists()
+    assert invoke(*given, 8).exit_code == 0
+
+
 def test_the_default_folder_is_named_after_the_data(invoke, flowers, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = json.loads(invoke("train", flowers, "--epochs", 1, "--json").stdout)["run"]

@@ -72,6 +72,9 @@ FORMATS = {
         X=[[1.5, 2.5]],
         found=("separator ';'", "no header"),
     ),
+    "decimal commas of three digits next to dates with points": Odd(
+        "d;x;y\n31.12.1970;1,234;p\n1.2.1970;2,345;q\n", "d date, x number", found=("decimal comma",)
+    ),
     "decimal commas with points between thousands": Odd(
         "x;y\n1.234,5;p\n2.000,5;q\n", "x number", X=[[1234.5], [2000.5]]
     ),
@@ -81,7 +84,7 @@ FORMATS = {
     "bars": Odd(PLAIN.replace(",", "|"), ROLES, X=FEATURES, found=("separator '|'",)),
     "a separator of one's own": Odd(PLAIN.replace(",", "^"), ROLES, X=FEATURES, reading={"sep": "^"}),
     "Excel's line for the separator": Odd("sep=;\n" + PLAIN.replace(",", ";"), ROLES, X=FEATURES),
-    "an unknown separator": Odd(PLAIN.replace(",", "^"), error=("beside the target 'x^c^y'", "--sep")),
+    "an unknown separator": Odd(PLAIN.replace(",", "^"), error=("but the target 'x^c^y'", "--sep")),
     "packed": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES, suffix=".csv.gz"),
     "packed under another name": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES),
     "packed and cut off": Odd(
@@ -109,6 +112,7 @@ LINES = {
     "a quoted line end in the header": Odd('"x\n1",c,y\n1.5,a,p\n2.5,b,q\n', "x\n1 number, c category"),
     "a quote that does not end": Odd('x,c,y\n1.5,"a,p\n2.5,b,q\n', error=("line 3", "not CSV")),
     "a quote within a cell": Odd('x,c,y\n1.5,5" pipe,p\n2.5,b,q\n', ROLES),
+    "two cells below one name": Odd("x\n1,2\n", error=("line 2: 2 values, the header has 1 column.",)),
     "a short row": Odd("x,c,y\n1.5,a,p\n2.5,b\n4.5,a,p\n", error=("line 3", "2 values", "the header has 3 columns")),
     "a short row after quoted lines": Odd('x,c,y\n1.5,"a\n\nb",p\n\n2.5,b\n', error=("line 6", "2 values")),
     "a long row": Odd("x,c,y\n1.5,a,p\n2.5,b,q,r\n", error=("line 3", "4 values", "3 columns")),
@@ -119,7 +123,7 @@ LINES = {
     ),
     "comments at the top": Odd("# made by hand\n# in May\n" + PLAIN, ROLES, X=FEATURES, found=("2 comment lines",)),
     "a header behind a comment sign": Odd("# x, c, y\n1.5,a,p\n2.5,b,q\n4.5,a,p\n", ROLES, X=FEATURES),
-    "a comment among the rows": Odd("x,c,y\n1.5,a,p\n# half\n2.5,b,q\n", error=("line 3", "1 values")),
+    "a comment among the rows": Odd("x,c,y\n1.5,a,p\n# half\n2.5,b,q\n", error=("line 3", "1 value")),
     "a number sign in a cell": Odd("x,c,y\n1.5,#1,p\n2.5,C#,q\n", ROLES),
     "an empty file": Odd("", error=("no data",)),
     "blank lines alone": Odd("\n \n\n", error=("no data",)),
@@ -138,6 +142,17 @@ HEADERS = {
     "a header of years, as said": Odd(
         "2019,2020,y\n1.5,2.5,p\n2.5,1.5,q\n", "2019 number, 2020 number", reading={"header": True}
     ),
+    "a header of numbers and a label": Odd(
+        "0,1,2,label\n1.5,2,3,p\n2.5,1,2,q\n3.5,2,1,p\n", "0 number, 1 number, 2 number"
+    ),
+    "a header of one number and a label": Odd("7,y\n1.5,p\n2.5,q\n3.5,p\n4.5,q\n", "7 number", X=[[1.5]]),
+    "a header of years": Odd(
+        "country,2019,2020,2021\nPeru,1.5,2,3.5\nChad,2.5,1,2.5\nPeru,3,2,1\n",
+        "country category, 2019 number, 2020 number",
+        X=[[0, 1, 1.5, 2], [1, 0, 2.5, 1]],
+    ),
+    "a header with a numeric name": Odd("age,5,c,y\n20,1.5,a,p\n21,2.5,b,q\n", "age number, 5 number, c category"),
+    "no header, whole numbers and a label": Odd("7,1,p\n8,2,q\n9,1,p\n8,2,q\n", "column 1 number, column 2 number"),
     "a name twice": Odd("x,x,y\n1.5,2.5,p\n", error=("line 1", "names column 'x' twice")),
     "the index that pandas writes": Odd(
         ",x,y\n" + "".join(f"{i},{i * i}.5,{'pq'[i % 2]}\n" for i in range(12)), "column 1 ignored, x number", X=[[0.5]]

@@ -8,8 +8,8 @@ import numpy as np
 import pandas
 import pytest
 
-from gpunet.data import ReadOptions, read_table
-from gpunet.data.table import opening
+from gpunet.data import ReadOptions, TableOptions, load, read_table
+from gpunet.data.table import opening, reading, sniffing
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
 
@@ -57,7 +57,7 @@ def test_a_column_whose_text_comes_late_in_a_large_file_is_text_throughout(write
 def test_the_short_row_is_found_where_the_last_column_has_blanks_of_its_own(write):
     assert len(read_table(write("x,y\n1,\n2,3\n"))) == 2
     assert len(read_table(write('x,y\n"1",\n2,3\n'))) == 2
-    with pytest.raises(DataError, match="line 3: 1 values, the header has 2 columns"):
+    with pytest.raises(DataError, match="line 3: 1 value, the header has 2 columns"):
         read_table(write("x,y\n1,\n2\n"))
 
 
@@ -72,6 +72,12 @@ def test_a_packed_file_that_unpacks_to_very_much_is_refused_before_memory_is_ful
     packed = gzip.compress(b"x,y\n" + b"1,2\n" * 2**20)
     with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
         read_table(write(packed, "bomb.csv.gz"))
+
+
+def test_a_packed_file_of_one_endless_line_is_refused_before_memory_is_full(write, monkeypatch):
+    monkeypatch.setattr(sniffing, "LONGEST_BEGINNING", 2**20)
+    with pytest.raises(DataError, match="its first lines take over 1 MiB"):
+        read_table(write(gzip.compress(b"0" * 2**24), "bomb.csv.gz"))
 
 
 def test_a_file_that_takes_more_than_the_memory_is_refused(write, monkeypatch):
@@ -108,10 +114,24 @@ def test_standard_input_is_read_once(monkeypatch, data):
     assert table.place(0) == "line 2"
 
 
-def test_a_parquet_file_with_nested_columns_is_refused_naming_them(tmp_path):
-    pandas.DataFrame({"x": [1, 2], "list": [[1], [2]], "struct": [{"a": 1}] * 2}).to_parquet(tmp_path / "n.parquet")
-    with pytest.raises(DataError, match="nested columns 'list', 'struct'; flatten or drop them first"):
-        read_table(tmp_path / "n.parquet")
+def test_nested_columns_of_a_parquet_file_are_refused_by_name_unless_they_are_dropped(tmp_path):
+    path = tmp_path / "nested.parquet"
+    pandas.DataFrame({"x": [1, 2], "l": [[1], [2]], "s": [{"a": 1}] * 2, "y": ["p", "q"]}).to_parquet(path)
+    for dropped, name in (("s", "l"), ("l", "s")):
+        with pytest.raises(DataError, match=f"column '{name}' holds nested values .*; flatten or drop"):
+            load(path, table=TableOptions(drop=[dropped]))
+    for options in (TableOptions(drop=["l", "s"]), TableOptions(columns=["x"])):
+        data = load(path, table=options)
+        assert data.schema.feature_names == ["x"]
+        assert data.schema.read(path).tolist() == [[1], [2]]
+
+
+def test_a_parquet_file_that_takes_more_than_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    pandas.DataFrame({"x": np.zeros(10_000), "y": "a"}).to_parquet(tmp_path / "data.parquet")
+    monkeypatch.setattr(reading, "memory", lambda: 200_000)
+    monkeypatch.setattr(pandas, "read_parquet", None)
+    with pytest.raises(DataError, match="reading it takes more than the memory"):
+        read_table(tmp_path / "data.parquet")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 no more", b"x,y\n1,2\n"])

@@ -101,6 +101,14 @@ def test_a_target_without_a_value_is_refused_naming_the_lines(write, missing):
         load(path)
 
 
+@pytest.mark.parametrize("missing", ["-", "--", ".", "None"])
+@pytest.mark.parametrize("task", [None, "classification"])
+def test_a_sign_of_a_missing_number_among_targets_is_refused_naming_the_line(write, missing, task):
+    path = write("x,y\n" + "".join(f"{i}.5,{i % 3}\n" for i in range(9)) + f"4,{missing}\n")
+    with pytest.raises(DataError, match=r"flowers\.csv: the target 'y' has no value in line 11; leave out"):
+        load(path, task=task)
+
+
 def test_a_constant_target_and_one_of_unique_text_are_refused(write):
     with pytest.raises(DataError, match="target 'y' is 'yes' in all rows"):
         load(write("x,y\n1,yes\n2,yes\n"))
@@ -234,9 +242,9 @@ def test_roles_override_what_values_tell():
     assert schema.feature_names == ["b"]
     with pytest.raises(ArgumentError, match="role 'text'"):
         fitted(a=[1, 2], roles={"a": "text"})
-    with pytest.raises(DataError, match=r"column 'a': 'x' .row 0., 'y' .row 1. is not a finite number"):
+    with pytest.raises(DataError, match=r"column 'a': 'x' .row 0., 'y' .row 1. are not a finite number"):
         fitted(a=["x", "y"], roles={"a": "number"})
-    with pytest.raises(DataError, match=r"column 'a': '1' .row 0., '2' .row 1. is not a date"):
+    with pytest.raises(DataError, match=r"column 'a': '1' .row 0., '2' .row 1. are not a date"):
         fitted(a=[1, 2], roles={"a": "date"})
 
 
@@ -277,6 +285,36 @@ def test_the_decimal_mark_of_decorated_numbers_is_kept_for_prediction():
     assert schema.encode(frame.assign(x=["1,234", "2,500", "3"])).ravel().tolist() == [1.234, 2.5, 3]
 
 
+def test_one_odd_cell_is_refused_with_its_line_and_does_not_change_the_decimal_mark(write):
+    rows = "".join(f'"${1000 + 37 * i:,}",{"ab"[i % 2]}\n' for i in range(300))
+    with pytest.raises(DataError, match=r"column 'x': '\$12,5' \(line 302\) is not a number"):
+        load(write(f'x,y\n{rows}"$12,5",a\n'))
+    schema = load(write(f"x,y\n{rows}")).schema
+    with pytest.raises(DataError, match=r"column 'x' holds a number, not '\$12,5' \(line 2\)"):
+        schema.read(write('x\n"$12,5"\n"$7,5"\n', "asked.csv"))
+
+
+def test_the_decimal_mark_of_the_training_file_is_that_of_new_files(write):
+    schema = load(write("x;n;y\n3.114,51;1,5;a\n2.000,25;2;b\n")).schema
+    assert schema.reading.decimal == ","
+    assert schema.read(write("x;n\n4.900;3\n", "asked.csv")).tolist() == [[4900, 3]]
+    assert schema.read(write("x;n\n4.900;$3,25\n", "asked.csv")).tolist() == [[4900, 3.25]]
+    assert schema.read(write("x;n\n4.9;3\n", "asked.csv")).tolist() == [[4.9, 3]]  # all cells prove the point
+    with pytest.raises(DataError, match=r"column 'x' holds a number, not '4\.9' \(line 3\)"):
+        schema.read(write("x;n\n4.900;3\n4.9;3\n", "asked.csv"))
+    path = write("", "asked.parquet")
+    pandas.DataFrame({"x": [4900.0], "n": [3]}).to_parquet(path)
+    assert schema.read(path).tolist() == [[4900, 3]]
+
+
+def test_a_decimal_comma_that_one_cell_proves_outweighs_points_between_thousands(write):
+    rows = "".join(f"{i}.{100 + i};{i};{'ab'[i % 2]}\n" for i in range(1, 30))
+    data = load(write(f"x;n;y\n{rows}3;14,07;a\n"))
+    assert "decimal comma" in data.found
+    assert data.X[0].tolist() == [1101, 1]
+    assert data.X[-1].tolist() == [3, 14.07]
+
+
 @pytest.mark.parametrize("text", ["1_0", "$", "%", "1,23,4", "--5", "5-", "0x10", "1.2.3", "five", "$-+5"])
 def test_what_is_no_number_is_text(text):
     assert column(fitted(x=[text, "b"])[0], "x").role == "category"
@@ -288,7 +326,7 @@ def test_text_among_numbers_is_refused_naming_the_lines_not_taken_for_a_category
         load(write("x,y\n1,a\n2,b\n1.2.3,b\n"))
     rows = "".join(f"{i}.5,a\n" for i in range(50))
     with pytest.raises(
-        DataError, match=r"'x0' \(line 52\), 'x1' \(line 53\), 'x2' \(line 54\) and 2 more is not a number"
+        DataError, match=r"'x0' \(line 52\), 'x1' \(line 53\), 'x2' \(line 54\) and 2 more are not a number"
     ):
         load(write(f"x,y\n{rows}x0,b\nx1,b\nx2,b\nx3,b\nx4,b\n"))
     data = load(write("x,y\n1,a\n2,b\n3+,b\n"), table=TableOptions(roles={"x": "category"}))

@@ -1,0 +1,68 @@
+"""What the cells of a table's first rows tell: whether they have a header, its names, the decimal mark."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from gpunet.data.table.values import DATES, NO_NUMBER, parse_number, proven_mark
+from gpunet.errors import DataError
+
+_WHOLE, _YEAR = re.compile(r"\d+"), re.compile(r"(1[89]|2[01])\d\d")
+
+
+def is_value(cell: str) -> bool:
+    """Return whether a cell is a number or a date, which a header's are not."""
+    return any(parse_number(cell, decimal) is not None for decimal in ".,") or bool(DATES.match(cell))
+
+
+def is_header(rows: list[list[str]]) -> bool:
+    """Return whether the first row names the columns: by text alone, by text above numbers, or by whole numbers as
+    pandas numbers its columns, years, or any next to the name of a label, where its text never comes again."""
+    first, below = rows[0], rows[1:]
+    values = [cell for cell in first if is_value(cell)]
+    if not values:
+        return True
+    columns = [[row[i] for row in below if i < len(row) and row[i].lower() not in NO_NUMBER] for i in range(len(first))]
+    text = [i for i, cell in enumerate(first) if cell.lower() not in NO_NUMBER and cell not in values]
+    if any(columns[i] and all(map(is_value, columns[i])) for i in text):
+        return True
+    comes_again = any(first[i] in columns[i] for i in text)
+    if not below or not text or comes_again or not all(map(_WHOLE.fullmatch, values)) or len({*values}) < len(values):
+        return False
+    numbered = values == [str(i) for i in range(len(values))] and len(values) > 1
+    years = len(values) > 1 and all(map(_YEAR.fullmatch, values))
+    labelled = text[-1] == len(first) - 1 and min(Counter(columns[-1]).values(), default=0) > 1
+    return numbered or years or labelled
+
+
+def column_names(
+    header: list[str] | None, rows: list[list[str]], name: str, line: int
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the names of the columns, and the positions of those that the header does not name."""
+    cells = [""] * max(Counter(map(len, rows)).most_common(1)[0][0] if rows else 0, 1) if header is None else header
+    if header is not None and rows and all(len(row) == len(header) + 1 and not row[-1] for row in rows):
+        cells = [*header, ""]  # each row ends in a separator
+    for i, cell in enumerate(cells):
+        if cell and cell in cells[:i]:
+            raise DataError(
+                f"{name}, line {line}: the header names column {cell!r} twice; rename one, or say --no-header where it "
+                "is a row."
+            )
+    unnamed = tuple(i for i, cell in enumerate(cells) if not cell)
+    return tuple(cell or f"column {i + 1}" for i, cell in enumerate(cells)), unnamed if header is not None else ()
+
+
+def decimal_mark(rows: list[list[str]], sep: str, likely: str | None) -> str | None:
+    """Return the decimal mark that most cells prove, else the last mark of most; None where no cell has one."""
+    marked = [cell for row in rows for cell in row if re.fullmatch(r"[-+]?[\d.,]*[.,]\d+", cell)]
+    numbers = [cell for cell in marked if proven_mark(cell) is not None]  # others are dates, versions, addresses
+    proofs = Counter(map(proven_mark, numbers))
+    if likely is not None:
+        others = {*proofs} - {likely}
+        return others.pop() or likely if len(others) == 1 and not proofs[likely] else likely
+    if sep == ",":
+        return "." if any("," not in cell for cell in numbers) else None
+    last = Counter(max(",.", key=cell.rfind) for cell in numbers)
+    votes = proofs if proofs["."] != proofs[","] else last
+    return ("," if votes[","] > votes["."] else ".") if numbers else None
