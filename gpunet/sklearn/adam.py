@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpunet.device import Array
 from gpunet.optimizers import Adam
 from gpunet.schedules import Schedule
@@ -40,6 +42,10 @@ class UncorrectedAdam(Adam):
         beta1, beta2 = self.betas
         a, r = lr * (1 - beta1) / (1 - beta1**step), math.sqrt(1 - beta2)
         return a / r, self.eps / r, 1.0
+
+    def most_squares(self, dtype: np.dtype[Any]) -> float:
+        """Return no limit: scikit-learn applies a step whose squares overflow, too."""
+        return math.inf
 
     def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
         *first, log_beta2, rest1, rest2, eps, weight_decay, decoupled = super().kernel_arguments(

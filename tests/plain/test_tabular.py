@@ -39,16 +39,16 @@ def test_categories_of_many_values_are_embedded_before_the_mlp(sales):
     model, X, r2 = fitted(sales)
     embedding, *layers = model.layers
     assert (embedding.numbers, embedding.categories) == (4, [12])  # area, area missing, kind=a, kind=b; shop
-    assert [type(layer) for layer in layers] == [gn.Linear, gn.Linear]
-    assert layers[0].in_features == 4 + embedding.dims[0]
+    assert [type(layer) for layer in layers] == [gn.Activation, gn.Linear, gn.Linear]
+    assert layers[1].in_features == 4 + embedding.dims[0]
     assert r2 > 0.95
     assert X.shape == (ROWS, 5)
 
 
-def test_a_table_without_embedded_categories_gets_a_plain_mlp(sales):
+def test_a_table_without_embedded_categories_gets_an_mlp_behind_a_soft_clip(sales):
     schema = gn.data.TableSchema.fit(sales, "sold", drop=["shop"])
     model = gn.tabular_mlp(schema, 3, [8, 4], "tanh", 0.5, seed=2)
-    assert repr(model) == repr(gn.MLP([4, 8, 4, 3], "tanh", 0.5))
+    assert repr(model) == repr(gn.Sequential(gn.SoftClip(), *gn.MLP([4, 8, 4, 3], "tanh", 0.5).layers))
     assert model.schema is schema
 
 
