@@ -105,7 +105,7 @@ def test_pandas_running_out_of_memory_is_the_same_error(write, monkeypatch):
         read_table(path)
 
 
-@pytest.mark.parametrize("data", [b"x,y\n1,2\n", gzip.compress(b"x,y\n1,2\n")])
+@pytest.mark.parametrize("data", [b"x,y\n1,2\n", gzip.compress(b"x,y\n1,2\n", mtime=0)], ids=["text", "packed"])
 def test_standard_input_is_read_once(monkeypatch, data):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     table = read_table("-")
