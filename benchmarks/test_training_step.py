@@ -16,9 +16,8 @@ from benchmarks.conftest import Compare
 from benchmarks.epochs import EpochClock
 from benchmarks.numpy_step import NumpyStep
 from gpunet.cli.parts import load_parts
-from gpunet.cli.recipe import open_trainer
+from gpunet.cli.recipe import LEARNING_RATES, open_trainer
 from gpunet.cli.run import CHECKPOINT, LOG, Settings
-from gpunet.cli.train import LEARNING_RATES
 from gpunet.training import Checkpoint, Log
 from gpunet.training.given import check_training
 from gpunet.training.step.host import NativeExecutor
