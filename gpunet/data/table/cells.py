@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
-from gpunet.data.table.values import DATES, NO_NUMBER, parse_number, proven_mark
+from gpunet.data.table.dates import DATES
+from gpunet.data.table.numerals import NO_NUMBER, parse_number, proven_mark
 from gpunet.errors import DataError
 
 _WHOLE, _YEAR = re.compile(r"\d+"), re.compile(r"(1[89]|2[01])\d\d")
+
+
+BLANKS = " "
+"""The separator of cells between which there are one or more blanks."""
+
+
+def reader(lines: Iterable[str], sep: str, *, spaced: bool = True, strict: bool = False) -> Any:
+    """Return Python's CSV reader of lines."""
+    if sep == BLANKS:
+        lines = (f"{line.rstrip()}\n" for line in lines)
+    return csv.reader(lines, delimiter=sep, skipinitialspace=spaced, strict=strict)
 
 
 def is_value(cell: str) -> bool:

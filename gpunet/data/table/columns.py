@@ -8,7 +8,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from gpunet.data.table.values import Values, canonical, dates, numbers, texts
+from gpunet.data.table.numerals import canonical
+from gpunet.data.table.tables import Table
+from gpunet.data.table.values import Values
 
 Role: TypeAlias = Literal["number", "category", "date", "ignored"]
 
@@ -29,7 +31,7 @@ class Column:
         name: as the header has it.
         role: what it is taken for.
         why: the reason, in a few words.
-        form: how text is read: the decimal mark of a number, or the format of a date; "" where none is.
+        form: how text is read: the decimal mark and the unit of a number, or the format of a date; "" where none is.
         missing: training rows without a value.
         fill: of a number or a date (in days since 1970), what stands for a missing value.
         indicator: of a number or a date, whether one more feature is 1 where the value is missing.
@@ -57,18 +59,20 @@ class Column:
         names = [self.name] if self.role == "number" else [f"{self.name} {part}" for part in ("days", "sin", "cos")]
         return names + [f"{self.name} missing"] * self.indicator
 
-    def fitted(self, series: Any, center: Callable[[np.ndarray], Any]) -> Column:
+    def fitted(self, table: Table, rows: Any, center: Callable[[np.ndarray], Any]) -> Column:
         """Return the column with what its training rows tell.
 
         Args:
-            series: the values of the training rows.
+            table: all rows.
+            rows: the positions of the training rows, or a slice.
             center: what is filled in for a missing number, of those that are there.
         """
         if self.role == "ignored":
-            return replace(self, missing=int(series.isna().sum()))
+            return replace(self, missing=int(table.frame[self.name].iloc[rows].isna().sum()))
         if self.role == "category":
-            return self._with_categories(*texts(series))
-        values = self.read(series).numbers
+            codes, distinct = table.texts(self.name)
+            return self._with_categories(codes[rows], distinct)
+        values = self.read(table).numbers[rows]
         there = values[~np.isnan(values)]
         missing = len(values) - len(there)
         fill = float(center(there)) if len(there) else 0.0
@@ -84,16 +88,16 @@ class Column:
             embedded = len(known) > MOST_ONE_HOT
         return replace(self, missing=rows[""], categories=tuple(known), embedded=embedded)
 
-    def read(self, series: Any) -> Values:
+    def read(self, table: Table) -> Values:
         """Return the values of a number or a date, before any is filled in."""
         if self.role == "number":
-            return numbers(series, self.form or ".")
-        read = dates(series, self.form)
-        return read or Values(np.zeros(len(series)), np.arange(len(series)), "")
+            return table.numbers(self.name, self.form or ".")
+        read = table.dates(self.name, self.form)
+        return read or Values(np.zeros(len(table)), np.arange(len(table)), "")
 
-    def indices(self, series: Any) -> np.ndarray:
+    def indices(self, table: Table) -> np.ndarray:
         """Return the values of a category as indices int64 (n,), -1 where it is not known."""
-        codes, distinct = texts(series)
+        codes, distinct = table.texts(self.name)
         index = {text: i for i, text in enumerate(self.categories)}
         known = [index.get(text, index.get(canonical(text), -1)) for text in distinct]
         indices: np.ndarray = np.array([*known, index.get("", -1)])[codes]

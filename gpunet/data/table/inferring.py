@@ -9,8 +9,9 @@ import numpy as np
 from gpunet.arguments import shortened
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
+from gpunet.data.table.numerals import FEW_SLIPS, parse_number
 from gpunet.data.table.tables import Table
-from gpunet.data.table.values import FEW_SLIPS, Values, dates, is_date, is_number, numbers, parse_number, texts
+from gpunet.data.table.values import LARGEST, Values, is_date, is_number
 from gpunet.errors import DataError
 
 SAMPLE = 100
@@ -20,7 +21,10 @@ LONGEST_VALUE = 20
 """Characters of an example."""
 
 LEAST_IDENTIFIERS = 10
-"""Rows of a column that is taken for an identifier, at least: a smaller table may have no value twice by chance."""
+"""Minimum rows of a column that is taken for an identifier: a smaller table may have no value twice by chance."""
+
+LEAST_RUNNING = 300
+"""Minimum rows of a running number that does not begin or end at 0 or 1: years, too, may follow one another."""
 
 _IDENTIFIER = re.compile(r"(?i:(.*[ _.-])?(id|key|no|nr|uuid|index|row)|unnamed: \d+)|.*[a-z](Id|ID|No|Nr)")
 
@@ -40,28 +44,28 @@ def infer(table: Table, name: str, asked: Role | None = None) -> Column:
     if asked == "ignored":
         return Column(name, "ignored", "as asked")
     if asked == "category":
-        return Column(name, "category", f"as asked, {_count(texts(series)[1])}")
+        return Column(name, "category", f"as asked, {_count(table.texts(name)[1])}")
     if asked is not None:
-        form = (numbers(series, likely=table.decimal).form or table.decimal or "") if asked == "number" else ""
+        form = (table.numbers(name).form or table.decimal or "") if asked == "number" else ""
         return _numeric(table, Column(name, asked, "as asked", form))
     if series.isna().all():
         return Column(name, "ignored", "has no value")
     if is_number(series):
-        return _of_numbers(table, Column(name, "number", "numbers", table.decimal or ""), numbers(series))
+        return _of_numbers(table, Column(name, "number", "numbers", table.decimal or ""), table.numbers(name))
     if is_date(series):
         return Column(name, "date", "dates")
-    codes, distinct = texts(series)
-    return _of_text(table, name, codes, distinct)
+    return _of_text(table, name)
 
 
-def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) -> Column:
-    series, complete = table.frame[name], bool((codes >= 0).all())
+def _of_text(table: Table, name: str) -> Column:
+    codes, distinct = table.texts(name)
+    complete = bool((codes >= 0).all())
     if not distinct:
         return Column(name, "ignored", "has no value")
     if len(distinct) == 1 and complete:
         return Column(name, "ignored", f"has one value, {shortened(distinct[0], LONGEST_VALUE)!r}")
     if any(parse_number(text, decimal) is not None for text in distinct[:SAMPLE] for decimal in ".,"):
-        read = numbers(series, likely=table.decimal)
+        read = table.numbers(name)
         text = slips(read)
         if not len(text):
             example = f"numbers such as {shortened(distinct[0], LONGEST_VALUE)!r}"
@@ -69,7 +73,7 @@ def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) ->
         if are_few(text, codes):
             remedy = f"mend it, or say --as {name}=category"
             raise unreadable(table, name, text, "a number, as most are", remedy)
-    days = dates(series)
+    days = table.dates(name)
     if days is not None:
         _refuse(table, name, days, f"a date as most are, {days.form}")
         return Column(name, "date", f"dates, {days.form}", days.form)
@@ -99,24 +103,37 @@ def are_few(rows: np.ndarray, codes: np.ndarray) -> bool:
 
 def _of_numbers(table: Table, column: Column, values: Values) -> Column:
     """Return a column of numbers, which may be ignored."""
-    _refuse(table, column.name, values, "a finite number up to 1e150")
+    _refuse(table, column.name, values, expected_number(values))
     n = values.numbers
-    if np.isnan(n).any():
-        return column
-    if (n == n[0]).all():
+    if not np.isnan(n).any() and (n == n[0]).all():
         return Column(column.name, "ignored", f"has one value, {n[0]:g}")
-    if len(n) >= LEAST_IDENTIFIERS and (n == np.floor(n)).all():
-        if n[0] in (0, 1) and (np.diff(n) == 1).all():
-            return Column(column.name, "ignored", "a running number")
-        if _IDENTIFIER.fullmatch(column.name) and np.diff(np.sort(n)).all():
-            return Column(column.name, "ignored", "no number twice, and the name of an identifier")
-    return column
+    identifies = why_identifier(column.name, n)
+    return Column(column.name, "ignored", identifies) if identifies else column
+
+
+def why_identifier(name: str, n: np.ndarray) -> str | None:
+    """Return why a column of numbers, NaN where one is missing, identifies its rows; None where it does not."""
+    if len(n) < LEAST_IDENTIFIERS or not (n == np.floor(n)).all():
+        return None
+    steps = np.diff(n)
+    if abs(steps[0]) == 1 and (steps == steps[0]).all() and (len(n) >= LEAST_RUNNING or n.min() in (0, 1)):
+        return "a running number"
+    if _IDENTIFIER.fullmatch(name) and np.diff(np.sort(n)).all():
+        return "no number twice, and the name of an identifier"
+    return None
+
+
+def expected_number(values: Values) -> str:
+    """Return what is expected of the values of a column of numbers, for an error."""
+    unit = values.form[1:]
+    mixed = (np.abs(values.numbers[values.bad]) <= LARGEST).any()
+    return "a finite number up to 1e150" + (f" in the unit of the others ({unit or 'none'})" if mixed else "")
 
 
 def _numeric(table: Table, column: Column) -> Column:
     """Return a column that is taken for numbers or dates, with the form of its text."""
-    values = column.read(table.frame[column.name])
-    expected = "a finite number up to 1e150" if column.role == "number" else "a date"
+    values = column.read(table)
+    expected = expected_number(values) if column.role == "number" else "a date"
     _refuse(table, column.name, values, expected)
     return Column(column.name, column.role, column.why, values.form or column.form)
 

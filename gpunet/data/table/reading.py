@@ -7,12 +7,13 @@ import io
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from gpunet.data.table.cells import BLANKS, reader
 from gpunet.data.table.opening import READING, UNPACKING_ERRORS, Source, memory
-from gpunet.data.table.sniffing import AS_FOUND, ENCODINGS, SAMPLE, Format, ReadOptions, no_data, sniff
+from gpunet.data.table.sniffing import AS_FOUND, SAMPLE, Format, ReadOptions, no_data, sniff, western_encoding
 from gpunet.data.table.tables import Table, of_frame
 from gpunet.data.table.values import MISSING
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
@@ -144,10 +145,10 @@ def _read_text(
             frame = _parse(source, format, text)
             break
         except UnicodeError as error:
-            following = dict(pairwise(ENCODINGS)).get(format.encoding)
-            if options.encoding or not following:
+            if options.encoding or format.encoding not in ("utf-8", "cp1252"):
                 raise DataError(f"{source.name}: not {format.encoding} text ({error}); give its encoding.") from None
-            format = replace(format, encoding=following)
+            data = error.object if isinstance(error, UnicodeDecodeError) else b""
+            format = replace(format, encoding=western_encoding(data, source.name))
     return Table(frame, source.name, str(format), format.header, format.decimal, lambda row: _line(source, format, row))
 
 
@@ -155,7 +156,7 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
     """Return the data frame of a text file, whose index is the rows' positions in it."""
     pandas = pandas_module()
     options: dict[str, Any] = {
-        "sep": format.sep,
+        "sep": r"\s+" if format.sep == BLANKS else format.sep,
         "decimal": format.decimal or ".",
         "header": None,
         "names": list(format.names),
@@ -193,6 +194,8 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
 
 def _all_cells(source: Source, format: Format, rows: int) -> bool:
     """Return whether so many rows have all their cells, by a quick look: the separators outside of quotes."""
+    if format.sep == BLANKS:
+        return False  # the number of blanks tells nothing
     separators, inside = 0, 0
     with _open_text(source, format) as text:
         while part := text.read(SAMPLE):
@@ -205,13 +208,13 @@ def _all_cells(source: Source, format: Format, rows: int) -> bool:
 def _cells(source: Source, format: Format) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows as Python reads them, with the lines on which they end; blank lines are left out."""
     with _open_text(source, format) as text:
-        reader = csv.reader(text, delimiter=format.sep, skipinitialspace=format.spaced, strict=True)
+        rows = reader(text, format.sep, spaced=format.spaced, strict=True)
         try:
-            for cells in reader:
+            for cells in rows:
                 if len(cells) > 1 or "".join(cells).strip():
-                    yield format.skipped + reader.line_num, cells
+                    yield format.skipped + rows.line_num, cells
         except csv.Error as error:
-            raise DataError(f"{source.name}, line {format.skipped + reader.line_num}: not CSV ({error}).") from None
+            raise DataError(f"{source.name}, line {format.skipped + rows.line_num}: not CSV ({error}).") from None
 
 
 def _check_widths(source: Source, format: Format) -> None:

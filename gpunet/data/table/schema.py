@@ -98,8 +98,8 @@ class TableSchema:
         if ignored:
             warnings.warn(f"{table.name}: {ignored_columns(ignored)}", GpunetWarning, stacklevel=2)
         center = np.mean if missing == "mean" else np.median
-        frame = table.frame if rows is None else table.frame.iloc[rows]
-        fitted = tuple(column.fitted(frame[column.name], center) for column in inferred)
+        taken = slice(None) if rows is None else rows
+        fitted = tuple(column.fitted(table, taken, center) for column in inferred)
         schema = cls(fitted, target, missing, reading or ReadOptions(decimal=table.decimal, header=table.header))
         if not schema.feature_names:
             raise DataError(f"{table.name}: no text comes in two training rows, and there are no other columns.")
@@ -190,10 +190,9 @@ class TableSchema:
 
     def _values(self, table: Table, column: Column) -> tuple[np.ndarray, list[str]]:
         """Return the values of a column, and what does not fit about them."""
-        series = table.frame[column.name]
         if column.role == "category":
-            return column.indices(series), []
-        values, bad, _ = column.read(series)
+            return column.indices(table), []
+        values, bad, _ = column.read(table)
         problems = []
         if len(bad):
             problems.append(f"column {column.name!r} holds a {column.role}, not {described(table, column.name, bad)}")
@@ -210,7 +209,7 @@ class TableSchema:
         whole = np.ones(len(table), bool)
         for column in self.features:
             if column.role != "category" and column.name in table.frame:
-                whole &= ~np.isnan(column.read(table.frame[column.name]).numbers)
+                whole &= ~np.isnan(column.read(table).numbers)
         return np.flatnonzero(whole)
 
     def describe(self) -> str:

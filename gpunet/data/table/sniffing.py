@@ -7,14 +7,18 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from gpunet.data.table.cells import column_names, decimal_mark, is_header, is_value
+from gpunet.data.table.cells import BLANKS, column_names, decimal_mark, is_header, is_value, reader
 from gpunet.errors import ArgumentError, DataError
 
 SAMPLE = 2**16
 """Bytes of the beginning that are looked at; more where a line is longer."""
+
+LEAST_LETTERS = 8
+"""Minimum bytes beyond ASCII by which a language is told."""
 
 LONGEST_BEGINNING = 2**24
 """Bytes within which a few lines must end."""
@@ -22,9 +26,9 @@ LONGEST_BEGINNING = 2**24
 SEPARATORS = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','"}
 """In the order of preference: a decimal comma is frequent in the cells of files with another separator."""
 
+NAMES = SEPARATORS | {BLANKS: "blanks"}
+
 BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-ENCODINGS = ("utf-8", "cp1252", "latin-1")
-"""What is tried where no mark tells it; all bytes are text in the last."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Format:
 
     def __str__(self) -> str:
         parts = [
-            f"separator {SEPARATORS.get(self.sep, repr(self.sep))}",
+            f"separator {NAMES.get(self.sep, repr(self.sep))}",
             "decimal comma" if self.decimal == "," else "decimal point",
             {"utf-8-sig": "utf-8"}.get(self.encoding, self.encoding),
             "header" if self.header else "no header",
@@ -112,7 +116,7 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: str | None = 
         DataError: an empty file, one that is no text, or a header that cannot be used.
     """
     data, is_all = _beginning(file, name)
-    encoding = options.encoding or _encoding(data)
+    encoding = options.encoding or _encoding(data, name)
     text = _decoded(data, encoding, name)
     lines = list(io.StringIO(text, newline=""))
     if not is_all and len(lines) > 1:
@@ -164,17 +168,33 @@ def _beginning(file: BinaryIO, name: str) -> tuple[bytes, bool]:
     return data, not file.read(1)
 
 
-def _encoding(data: bytes) -> str:
+def _encoding(data: bytes, name: str) -> str:
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if data.startswith(mark):
             return encoding
-    for encoding in ENCODINGS:
-        try:
-            codecs.getincrementaldecoder(encoding)().decode(data)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise AssertionError("latin-1 decodes all bytes")
+    with suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+        return "utf-8"
+    return western_encoding(data, name)
+
+
+def western_encoding(data: bytes, name: str) -> str:
+    """Return the encoding of text that is not UTF-8: cp1252, or latin-1 where that lacks a character.
+
+    Raises:
+        DataError: not a Western language: there, letters beyond ASCII hardly ever follow one another.
+    """
+    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
+    if sum(runs) >= LEAST_LETTERS and sum(run for run in runs if run > 1) > sum(runs) / 2:
+        raise DataError(
+            f"{name}: neither UTF-8 nor the text of a Western language; give its encoding, as --encoding shift_jis, "
+            "gb18030, cp1251 or utf-16-le."
+        )
+    try:
+        data.decode("cp1252")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "cp1252"
 
 
 def _decoded(data: bytes, encoding: str, name: str) -> str:
@@ -188,22 +208,24 @@ def _decoded(data: bytes, encoding: str, name: str) -> str:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the separator for which the most lines have as many cells as the first."""
+    """Return the separator for which the most lines have as many cells as the first; blanks where it is all of them."""
     share = {}
-    for sep in SEPARATORS:
+    for sep in NAMES:
         try:
-            widths = [len(row) for row in csv.reader(lines, delimiter=sep, skipinitialspace=True) if row]
+            widths = [len(row) for row in reader(lines, sep) if row]
         except csv.Error:
             continue
         if widths and widths[0] > 1:
             share[sep] = widths.count(widths[0]) / len(widths)
+    if share.pop(BLANKS, 0) == 1 and not share and len(lines) > 1:
+        return BLANKS
     return max(share, key=lambda sep: share[sep]) if share else ","
 
 
 def _rows(lines: Sequence[str], sep: str, name: str) -> list[tuple[int, list[str]]]:
     """Return the rows that are not blank, each with the number of lines up to its end."""
-    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
+    rows = reader(lines, sep)
     try:
-        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if "".join(row).strip()]
+        return [(rows.line_num, [cell.strip() for cell in row]) for row in rows if "".join(row).strip()]
     except csv.Error as error:
-        raise DataError(f"{name}, line {reader.line_num}: not CSV ({error}).") from None
+        raise DataError(f"{name}, line {rows.line_num}: not CSV ({error}).") from None

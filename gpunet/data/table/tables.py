@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
+import numpy as np
+
+from gpunet.data.table.dates import dates
+from gpunet.data.table.numerals import numbers
+from gpunet.data.table.values import Values, is_number, texts
 from gpunet.errors import ArgumentError, DataError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,13 +35,37 @@ class Table:
     header: bool = True
     decimal: str | None = None
     line: Callable[[int], int] | None = None
+    _read: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def take(self, rows: Any) -> Table:
         """Return some of the rows, by their positions."""
-        return replace(self, frame=self.frame.iloc[rows])
+        return replace(self, frame=self.frame.iloc[rows], _read={})
+
+    def texts(self, name: str) -> tuple[np.ndarray, list[str]]:
+        """Return a column as indices into its distinct texts, and these; see `values.texts`."""
+        return self._once(lambda: texts(self.frame[name]), "text", name)
+
+    def numbers(self, name: str, form: str = "") -> Values:
+        """Return a column as numbers; see `numerals.numbers`."""
+        if is_number(self.frame[name]):
+            return numbers(self.frame[name], form)
+        values = self._once(lambda: numbers(self.frame[name], form, self.decimal), "number", name, form)
+        return self._once(lambda: values, "number", name, values.form)
+
+    def dates(self, name: str, form: str = "") -> Values | None:
+        """Return a column as days since 1970, None where it holds no dates; see `dates.dates`."""
+        values = self._once(lambda: dates(self.frame[name], form), "date", name, form)
+        return values and self._once(lambda: values, "date", name, values.form)
+
+    def _once(self, read: Callable[[], T], *key: str) -> T:
+        """Return what `read` gives, which is kept: text takes long to read."""
+        if key not in self._read:
+            self._read[key] = read()
+        value: T = self._read[key]
+        return value
 
     def place(self, row: int) -> str:
         """Return where a row is, for an error: its line, or its number from 0 on."""

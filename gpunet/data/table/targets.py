@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.data.labels import Task, encode_target, infer_task, listing
-from gpunet.data.table.inferring import are_few, slips, unreadable
+from gpunet.data.table.inferring import are_few, expected_number, slips, unreadable
+from gpunet.data.table.numerals import canonical
 from gpunet.data.table.tables import Table
-from gpunet.data.table.values import canonical, numbers, texts
 from gpunet.errors import DataError
 
 MOST_UNIQUE = 20
@@ -26,13 +26,12 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
         DataError: targets that are missing, text among numbers, always the same, or unique text; the message names the
             lines.
     """
-    series = table.frame[name]
-    codes, distinct = texts(series)
+    codes, distinct = table.texts(name)
     _check_none_missing(table, name, codes < 0)
-    read = numbers(series, likely=table.decimal)
+    read = table.numbers(name)
     text = slips(read)
     if len(read.bad) and (task == "regression" or not len(text)):
-        raise unreadable(table, name, read.bad, "a finite number", "mend it, or leave out the row")
+        raise unreadable(table, name, read.bad, expected_number(read), "mend it, or leave out the row")
     if not len(text):
         _check_none_missing(table, name, np.isnan(read.numbers))
     if len(text) and task is None and are_few(text, codes):
@@ -58,12 +57,11 @@ def known_targets(table: Table, name: str, classes: tuple[str, ...] | None) -> n
     Raises:
         DataError: targets that are missing, no finite numbers or of no known class; the message names their lines.
     """
-    series = table.frame[name]
     if classes is None:
-        values, bad, _ = numbers(series, table.decimal)
+        values, bad, _ = table.numbers(name)
         missing, expected = np.isnan(values), "a finite number"
     else:
-        codes, distinct = texts(series)
+        codes, distinct = table.texts(name)
         index = {known: i for i, known in enumerate(classes)}
         found = [index.get(text, index.get(canonical(text), -1)) for text in distinct]
         values, missing = np.array([*found, -1])[codes], codes < 0

@@ -83,7 +83,7 @@ def test_task_overrides_what_the_target_looks_like(write):
     path = write("x,y\n0,1\n1,1\n2,2\n3,2\n")
     assert load(path).task == "classification"
     assert load(path, task="regression").y.tolist() == [1, 1, 2, 2]
-    with pytest.raises(DataError, match=r"column 'y': 'b' \(line 3\) is not a finite number; mend it"):
+    with pytest.raises(DataError, match=r"column 'y': 'b' \(line 3\) is not a finite number up to 1e150; mend it"):
         load(write("x,y\n0,1\n1,b\n"), task="regression")
 
 
@@ -270,7 +270,7 @@ def test_columns_and_drop_choose_what_is_learnt_from():
         (["1.234,5", "2,5", "3"], [1234.5, 2.5, 3]),
         (["1 234", "5\u00a0678", "9"], [1234, 5678, 9]),
         (["1'234", "5", "9"], [1234, 5, 9]),
-        (["€ 5", "5 €", "£7"], [5, 5, 7]),
+        (["€ 5", "6 €", "7"], [5, 6, 7]),
         (["+5$", "1e3$", "2E-2$"], [5, 1000, 0.02]),
     ],
 )
