@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.data.table.values import Values, is_date, is_number, texts
+from gpunet.data.table.values import Values
 
 DATES = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?)?( ?(Z|UTC|GMT)|[-+]\d{2}:?\d{2})?$")
 """Dates as ISO 8601 writes them, with or without a time and a time zone."""
@@ -25,19 +25,20 @@ _SAMPLE, _SHARE = 20, 0.8
 _TWO_NUMBERS = re.compile(r"\d\D+\d")
 
 
-def dates(series: Any, form: str = "") -> Values | None:
-    """Return a column of dates as days since 1970, UTC, with a fraction where it has a time; None where it is none.
+def dates(series: Any) -> Values:
+    """Return a column of points in time as days since 1970, UTC, with a fraction for the time of the day."""
+    plain = series.dt.tz_convert(None) if series.dt.tz is not None else series
+    return Values(_days_since_1970(plain), np.empty(0, np.int64), "")
+
+
+def dates_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "") -> Values | None:
+    """Return a column of text as days since 1970, as `dates` does; None where most are no dates.
 
     Args:
-        series: the column.
-        form: the format of its texts; "": the first of `FORMATS` that reads all, or at least most of them.
+        codes: of each row, the index of its text, -1 where one is missing.
+        distinct: the distinct texts.
+        form: their format; "": the first of `FORMATS` that reads all, or at least most of them.
     """
-    if is_date(series):
-        plain = series.dt.tz_convert(None) if series.dt.tz is not None else series
-        return Values(_days_since_1970(plain), np.empty(0, np.int64), "")
-    if is_number(series):
-        return None
-    codes, distinct = texts(series)
     form = form or _date_format(distinct)
     if not form:
         return None
@@ -69,8 +70,9 @@ def _read(distinct: Sequence[str], form: str) -> np.ndarray:
     import pandas
 
     if form == "ISO":
-        iso = [re.sub(" ?(UTC|GMT)$", "Z", text) if DATES.match(text) else None for text in distinct]
-        moments = pandas.to_datetime(pandas.Series(iso, dtype=object), format="ISO8601", utc=True, errors="coerce")
+        iso = pandas.Series(distinct, dtype="str").str.replace(" ?(UTC|GMT)$", "Z", regex=True)
+        iso = iso.where(iso.str.match(DATES.pattern))
+        moments = pandas.to_datetime(iso, format="ISO8601", utc=True, errors="coerce")
         return _days_since_1970(moments.dt.tz_localize(None))
     return _days_since_1970(pandas.to_datetime(pandas.Series(distinct), format=form, errors="coerce"))
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from gpunet.data.labels import class_name
-from gpunet.data.table.values import LARGEST, MISSING, Values, is_number, texts
+from gpunet.data.table.values import LARGEST, MISSING, Values
 
 NO_NUMBER = MISSING | {"none", "-", "--", "."}
 """Texts, in lower case, that stand for a missing number."""
@@ -20,89 +18,91 @@ FEW_SLIPS = 0.2
 """Up to this share of unreadable texts in a column are typing errors, and the column stays one of numbers."""
 
 _CURRENCY = "$€£¥₹"
-_UNIT = re.compile(rf"[%{_CURRENCY}]")
-_SPACES = " \u2009\u00a0\u202f"
-_MINUS = str.maketrans("\u2212\u2013", "--")
-_NUMBER = re.compile(rf"([-+]?)[{_CURRENCY}]?\s*([-+]?)([\d.,'{_SPACES}]*\d[.,]?)((?:[eE][-+]?\d+)?)\s*[%{_CURRENCY}]?")
-_DIGITS = {
-    mark: re.compile(
-        rf"\d+(?:{point}\d*)?|{point}\d+|[1-9]\d{{0,2}}([{other}'{_SPACES}])\d{{3}}(?:\1\d{{3}})*(?:{point}\d*)?"
-    )
-    for mark, point, other in ((".", "[.]", ","), (",", ",", "."))
-}
-"""Plain digits or groups of three, by the decimal mark."""
+_SPACES = " \t\u2009\u00a0\u202f"
+_MINUS = "\u2212\u2013"
+_OTHER = {".": ",", ",": "."}
 
 
-def numbers(series: Any, form: str = "", likely: str | None = None) -> Values:
-    """Return a column as numbers.
+def _grammar(decimal: str) -> str:
+    """Return the regular expression of a number with a decimal mark, as Python and RE2 (pandas) read it."""
+    sign, point, space = f"[-+{_MINUS}]", f"[{decimal}]", f"[{_SPACES}]*"
+    plain = f"[0-9]+(?:{point}[0-9]*)?|{point}[0-9]+"
+    marks = [f"[{mark}]" for mark in f"{_OTHER[decimal]}'{_SPACES}"]
+    grouped = "|".join(f"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+(?:{point}[0-9]*)?" for mark in marks)
+    before = f"(?:{sign}?[{_CURRENCY}]?{space}|[{_CURRENCY}]?{space}{sign})"
+    return f"{before}(?:(?:{plain}|{grouped})(?:[eE][-+]?[0-9]+)?|(?i:inf|infinity)){space}[%{_CURRENCY}]?"
+
+
+_GRAMMARS = {decimal: _grammar(decimal) for decimal in _OTHER}
+_COMPILED = {decimal: re.compile(grammar) for decimal, grammar in _GRAMMARS.items()}
+_DECORATION = {decimal: re.compile(f"[%{_CURRENCY}{_SPACES}'{other}]") for decimal, other in _OTHER.items()}
+
+
+def numbers(series: Any, form: str = "") -> Values:
+    """Return a column of real numbers as float64; all are bad where the form asks for percentages."""
+    values = series.to_numpy(np.float64, na_value=np.nan)
+    bad = ~np.isnan(values) if form.endswith("%") else np.abs(values) > LARGEST
+    return Values(values, np.flatnonzero(bad), "")
+
+
+def numbers_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "", likely: str | None = None) -> Values:
+    """Return a column of text as numbers.
 
     A text in another unit than the rest is bad: 5 % is not 5, and € is not $. A plain number may stand among those of
     one currency.
 
     Args:
-        series: the column.
-        form: the decimal mark of text and its unit, as in ".", ".%" or ",€"; "": found out from the texts.
+        codes: of each row, the index of its text, -1 where one is missing.
+        distinct: the distinct texts.
+        form: the decimal mark and the unit, as in ".", ".%" or ",€"; "": found out from the texts.
         likely: the decimal mark of texts that both marks can read, as "1,234"; None: the point.
     """
-    if is_number(series):
-        values = series.to_numpy(np.float64, na_value=np.nan)
-        bad = ~np.isnan(values) if form.endswith("%") else np.zeros(len(values), bool)
-        return Values(values, np.flatnonzero(bad | (np.abs(values) > LARGEST)), "")
-    codes, distinct = texts(series, NO_NUMBER)
     mark = form[:1] or likely or "."
-    parsed = [parse_number(text, mark) for text in distinct]
-    if not form and None in parsed and (proven := _proven_mark(distinct, mark)) != mark:
-        mark, parsed = proven, [parse_number(text, proven) for text in distinct]
-    units = [_unit(text) for text in distinct]
+    read = parse_numbers(distinct, mark)
+    missing = np.zeros(len(distinct), bool)
+    unread = np.flatnonzero(np.isnan(read))
+    missing[unread] = [distinct[i].lower() in NO_NUMBER for i in unread.tolist()]
+    if not form and not missing[unread].all():
+        other = parse_numbers(distinct, _OTHER[mark])
+        if _proves(other, read, distinct):
+            mark, read = _OTHER[mark], other
+    units = _units(distinct)
     unit = form[1:] if form else _main_unit(units)
-    wrong = [number is None or not _fits(own, unit) for number, own in zip(parsed, units, strict=True)]
-    values = np.array([*parsed, None], np.float64)[codes]
-    bad = np.array([*wrong, False])[codes]
-    return Values(values, np.flatnonzero(bad | (np.abs(values) > LARGEST)), mark + unit)
+    fits = np.isin(units, ["", unit]) if unit != "%" else units == unit
+    if form and not unit:
+        fits = units != "%"  # a column of plain numbers doesn't know its currency
+    bad = (np.isnan(read) | ~fits | (np.abs(read) > LARGEST)) & ~missing
+    return Values(np.append(read, np.nan)[codes], np.flatnonzero(np.append(bad, False)[codes]), mark + unit)
 
 
-def _unit(text: str) -> str:
-    found = _UNIT.search(text)
-    return found[0] if found else ""
+def parse_numbers(texts: Sequence[str], decimal: str) -> np.ndarray:
+    """Return the numbers in texts, float64 (n,), with a sign, a currency, a percent sign, or digits in groups.
+
+    NaN where a text is no number.
+    """
+    import pandas
+
+    series: Any = pandas.Series(texts, dtype="str")
+    read = series.str.fullmatch(_GRAMMARS[decimal]).to_numpy(bool)
+    numerals = series[read].str.replace(_DECORATION[decimal].pattern, "", regex=True)
+    numerals = numerals.str.replace(f"[{_MINUS}]", "-", regex=True).str.replace(",", ".")
+    values = np.full(len(series), np.nan)
+    values[read] = numerals.to_numpy(object).astype(np.float64)
+    return values
 
 
-def _main_unit(units: Sequence[str]) -> str:
-    """Return the most frequent unit of a column's texts; a currency also among more numbers without one."""
-    counts = Counter(units)
-    currency = max(_CURRENCY, key=lambda sign: counts[sign])
-    candidates = {"%": counts["%"], currency if counts[currency] else "": counts[""] + counts[currency]}
-    return max(candidates, key=lambda unit: candidates[unit])
-
-
-def _fits(own: str, unit: str) -> bool:
-    """Return whether a number with a unit of its own fits a column of some unit."""
-    return own == unit or (own in _CURRENCY and unit in _CURRENCY and not (own and unit))
-
-
-def _proven_mark(distinct: Sequence[str], likely: str) -> str:
-    """Return the decimal mark without which more than a few texts, and most of those in doubt, cannot be read."""
-    proofs = Counter(proven_mark(text) for text in distinct if "," in text or "." in text)
-    other = "," if likely == "." else "."
-    proven = proofs[other] > max(proofs[likely], FEW_SLIPS * (proofs.total() - proofs[None]))
-    return other if proven else likely
+def parse_number(text: str, decimal: str) -> float | None:
+    """Return the number in a text as `parse_numbers` does; None where it is none."""
+    if not _COMPILED[decimal].fullmatch(text):
+        return None
+    digits = _DECORATION[decimal].sub("", text).replace(",", ".")
+    return float(digits.translate(dict.fromkeys(map(ord, _MINUS), "-")))
 
 
 def proven_mark(text: str) -> str | None:
     """Return the only decimal mark that reads a text, "" where both do, and None where neither does."""
-    readers = [mark for mark in _DIGITS if parse_number(text, mark) is not None]
+    readers = [mark for mark in _OTHER if _COMPILED[mark].fullmatch(text)]
     return None if not readers else readers[0] if len(readers) == 1 else ""
-
-
-def parse_number(text: str, decimal: str) -> float | None:
-    """Return the number in a text, with a sign, a currency, a percent sign, or digits in groups; None: it is none."""
-    if decimal == ".":
-        with suppress(ValueError):  # plain numbers, fast; Python reads 10_20 as a number, people don't
-            return float(text) if "_" not in text else None
-    match = _NUMBER.fullmatch(text.translate(_MINUS))
-    if match is None or (match[1] and match[2]) or not _DIGITS[decimal].fullmatch(match[3]):
-        return None
-    digits = re.sub(rf"[^\d{decimal}]", "", match[3]).replace(",", ".")
-    return float(match[1] + match[2] + digits + match[4])
 
 
 def canonical(text: str) -> str:
@@ -111,3 +111,30 @@ def canonical(text: str) -> str:
         return text.capitalize()
     number = parse_number(text, ".")
     return text if number is None else class_name(number)
+
+
+def _proves(other: np.ndarray, read: np.ndarray, distinct: Sequence[str]) -> bool:
+    """Return whether more than a few texts, and most of those in doubt, can be read by the other decimal mark alone."""
+    for_other = int((~np.isnan(other) & np.isnan(read)).sum())
+    for_this = int((~np.isnan(read) & np.isnan(other)).sum())
+    by_both = np.flatnonzero(~np.isnan(other) & ~np.isnan(read)).tolist()
+    both = sum("," in distinct[i] or "." in distinct[i] for i in by_both)
+    return for_other > max(for_this, FEW_SLIPS * (for_other + for_this + both))
+
+
+def _units(distinct: Sequence[str]) -> np.ndarray:
+    """Return the unit of each text: %, a currency, or ""."""
+    import pandas
+
+    series = pandas.Series(distinct, dtype="str")
+    units = np.full(len(series), "")
+    for sign in ("%", *_CURRENCY):
+        units[series.str.contains(sign, regex=False).to_numpy(bool)] = sign
+    return units
+
+
+def _main_unit(units: np.ndarray) -> str:
+    """Return the most frequent unit of a column's texts; a currency also among more numbers without one."""
+    counts = {sign: int((units == sign).sum()) for sign in ("", "%", *_CURRENCY)}
+    currency = max(_CURRENCY, key=lambda sign: counts[sign])
+    return "%" if counts["%"] > counts[""] + counts[currency] else currency if counts[currency] else ""

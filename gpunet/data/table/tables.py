@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gpunet.data.table.dates import dates
-from gpunet.data.table.numerals import numbers
-from gpunet.data.table.values import Values, is_number, texts
+from gpunet.data.table.dates import dates, dates_of_texts
+from gpunet.data.table.numerals import numbers, numbers_of_texts
+from gpunet.data.table.values import Values, is_date, is_number, texts
 from gpunet.errors import ArgumentError, DataError
 
 T = TypeVar("T")
@@ -52,12 +52,16 @@ class Table:
         """Return a column as numbers; see `numerals.numbers`."""
         if is_number(self.frame[name]):
             return numbers(self.frame[name], form)
-        values = self._once(lambda: numbers(self.frame[name], form, self.decimal), "number", name, form)
+        values = self._once(lambda: numbers_of_texts(*self.texts(name), form, self.decimal), "number", name, form)
         return self._once(lambda: values, "number", name, values.form)
 
     def dates(self, name: str, form: str = "") -> Values | None:
         """Return a column as days since 1970, None where it holds no dates; see `dates.dates`."""
-        values = self._once(lambda: dates(self.frame[name], form), "date", name, form)
+        if is_number(self.frame[name]):
+            return None
+        if is_date(self.frame[name]):
+            return dates(self.frame[name])
+        values = self._once(lambda: dates_of_texts(*self.texts(name), form), "date", name, form)
         return values and self._once(lambda: values, "date", name, values.form)
 
     def _once(self, read: Callable[[], T], *key: str) -> T:

@@ -47,7 +47,7 @@ def is_date(series: Any) -> bool:
     return bool(types.is_datetime64_any_dtype(series.dtype))
 
 
-def texts(series: Any, missing: frozenset[str] = MISSING) -> tuple[np.ndarray, list[str]]:
+def texts(series: Any) -> tuple[np.ndarray, list[str]]:
     """Return a column as indices int64 (n,) into its distinct texts, -1 where one is missing, and the texts.
 
     Raises:
@@ -59,19 +59,17 @@ def texts(series: Any, missing: frozenset[str] = MISSING) -> tuple[np.ndarray, l
         codes, distinct = pandas.factorize(series)
     except TypeError as error:
         raise DataError(f"column {series.name!r} holds nested values ({error}); flatten or drop it.") from None
-    index: dict[str, int] = {}
-    merged = np.full(len(distinct) + 1, -1)  # the last for the missing ones
-    for i, value in enumerate(distinct):
-        text = _text(value)
-        if text.lower() not in missing:
-            merged[i] = index.setdefault(text, len(index))
-    return merged[codes], list(index)
+    if not pandas.api.types.is_string_dtype(distinct):
+        distinct = [_text(value) for value in distinct]
+    stripped = pandas.Series(distinct, dtype="str").str.strip()
+    merged, different = pandas.factorize(stripped.mask(stripped.str.lower().isin(MISSING)))
+    return np.append(merged, -1)[codes], np.asarray(different, object).tolist()
 
 
 def _text(value: Any) -> str:
-    """Return a value as text: without spaces around it, 3.0 as "3", midnight as a date."""
+    """Return a value as text: 3.0 as "3", midnight as a date."""
     if isinstance(value, str):
-        return value.strip()
+        return value
     if isinstance(value, datetime):  # pandas' own as well
         return value.isoformat(" ").removesuffix(" 00:00:00")
     return class_name(value)
