@@ -10,9 +10,9 @@ import numpy as np
 
 from gpunet.cli import recipe
 from gpunet.cli.answers import as_csv
-from gpunet.cli.options import json_line, results_table
+from gpunet.cli.options import described_device, json_line, results_table
 from gpunet.cli.parts import SPLIT_SEED, Source, share_of
-from gpunet.cli.report import score
+from gpunet.cli.report import described, score
 from gpunet.cli.run import Settings
 from gpunet.data import split_indices
 from gpunet.errors import ArgumentError
@@ -41,6 +41,7 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
     validation = share_of(settings.validation)
     if settings.test is not None or validation is None:
         raise ArgumentError("--folds: each fold is the test part in turn; leave out --test and a --validation file.")
+    say(f"device  {described_device(settings.device)}")
     source = Source(settings)
     parts = split_indices(source.y, [1 / folds] * folds, seed=SPLIT_SEED)
     scores: dict[str, dict[str, float]] = {}
@@ -50,6 +51,8 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
         rest = np.setdiff1d(np.arange(len(source.y)), test)
         train, held_out = split_indices(source.y[rest], (1 - validation, validation), seed=SPLIT_SEED)
         data = source.parts({"train": rest[train], "validation": rest[held_out], "test": test})
+        if number == 1:
+            say(described(data))
         trainer = recipe.train_once(settings, data)
         model = trainer.model
         if recipe.has_diverged(settings, data, trainer):

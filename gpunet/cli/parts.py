@@ -135,13 +135,16 @@ def checksum(parts: Parts) -> str:
     return digest.hexdigest()
 
 
+def trained_on(folder: Path, data: str) -> bool:
+    """Return whether `folder` is that of a run, and `data` what it was trained on, changed or not."""
+    return (folder / CONFIG).is_file() and Settings.read(folder).data == place(data)
+
+
 def own_parts(folder: Path, data: str) -> Parts | None:
     """Return the data of the run in `folder` where `data` is what it was trained on, unchanged; else None."""
-    if not (folder / CONFIG).is_file():
+    if not trained_on(folder, data):
         return None
     settings = Settings.read(folder)
-    if settings.data != place(data):
-        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GpunetWarning)  # of ignored columns, which training gave
         parts = load_parts(settings)

@@ -60,10 +60,13 @@ ENDING = ("cosine", "cycles")
 
 def with_defaults(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the command with the defaults of those that were not given."""
-    defaults = TABLE_DEFAULTS if kind_of(options["data"]) == "table" else DEFAULTS
-    missing = {name: value for name, value in defaults.items() if options[name] is None}
+    missing = {name: value for name, value in _defaults(options["data"]).items() if options[name] is None}
     lr = LEARNING_RATES[options["optimizer"]] if options["lr"] is None else options["lr"]
     return options | missing | {"lr": lr}
+
+
+def _defaults(data: str) -> dict[str, Any]:
+    return TABLE_DEFAULTS if kind_of(data) == "table" else DEFAULTS
 
 
 def open_trainer(
@@ -159,6 +162,8 @@ def loss(settings: Settings, train: Dataset) -> Loss:
         return CrossEntropyLoss(settings.label_smoothing, settings.class_weight)
     if settings.class_weight:
         raise ArgumentError("--class-weight: the target holds values, not classes; leave it out.")
+    if settings.label_smoothing not in (0, _defaults(settings.data)["label_smoothing"]):
+        raise ArgumentError("--label-smoothing: the target holds values, not classes; leave it out.")
     return LOSSES_BY_NAME[settings.loss or "mse"]()
 
 

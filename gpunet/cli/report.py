@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gpunet.arguments import printable
 from gpunet.data import Dataset
 from gpunet.data.labels import label_indices
 from gpunet.errors import ArgumentError
@@ -47,6 +48,15 @@ VALUE_METRICS: dict[str, Metric] = {"mae": mean_absolute_error, "r2": r2_score, 
 
 RARE = 0.2
 """A class with less than this part of an equal share of the rows is pointed out."""
+
+
+def described(parts: Mapping[str, Dataset]) -> str:
+    """Return what the data of a run are, for people, and of a table how it was read and what its columns are."""
+    train = parts["train"]
+    kind = "values to predict" if train.classes is None else f"{len(train.classes)} classes"
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    text = f"data    {printable(train.name)}: {train.X.shape[1]} features, {kind}; {sizes}\n"
+    return text if train.schema is None else f"{text}read    {train.found}\n\n{train.schema.describe()}\n"
 
 
 def score(model: Model, X: np.ndarray, y: np.ndarray, *metrics: str | None) -> dict[str, float]:
@@ -116,8 +126,13 @@ def class_scores(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, dict[s
     }
 
 
-def rare_classes(train: Dataset) -> str | None:
-    """Return a hint about the classes that have few of the training rows (`RARE`), or None where there are none."""
+def rare_classes(train: Dataset, class_weight: object) -> str | None:
+    """Return a hint about the classes that have few of the training rows (`RARE`), or None where there are none.
+
+    Args:
+        train: the training rows.
+        class_weight: the weights of the classes that the model is trained with, if any.
+    """
     if train.classes is None:
         return None
     shares = np.bincount(train.y, minlength=len(train.classes)) / len(train)
@@ -126,15 +141,22 @@ def rare_classes(train: Dataset) -> str | None:
         return None
     named = ", ".join(f"{train.classes[k]!r} {shares[k]:.1%}" for k in rare[:5])
     more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
+    weights = "" if class_weight else "--class-weight balanced makes each class count the same, "
     return (
-        f"Rare classes: {named}{more} of the training rows. Accuracy says little about them; "
-        "--class-weight balanced makes each class count the same, --metric auc keeps the epoch that ranks best."
+        f"Rare classes: {named}{more} of the training rows. Accuracy says little about them; {weights}"
+        "--metric auc keeps the epoch that ranks best."
     )
 
 
-def never_predicted(scores: Mapping[str, Mapping[str, float]]) -> str | None:
-    """Return a warning about classes that rows have and the model never predicts, from `class_scores`, or None."""
+def never_predicted(scores: Mapping[str, Mapping[str, float]], class_weight: object) -> str | None:
+    """Return a warning about classes that rows have and the model never predicts, or None.
+
+    Args:
+        scores: of each class, from `class_scores`.
+        class_weight: the weights of the classes that the model was trained with, if any.
+    """
     missed = [name for name, own in scores.items() if own["rows"] and not own["recall"]]
     if not missed:
         return None
-    return f"Warning: no row of class {', '.join(map(repr, missed[:5]))} is recognised; try --class-weight balanced."
+    hint = "" if class_weight else "; try --class-weight balanced"
+    return f"Warning: no row of class {', '.join(map(repr, missed[:5]))} is recognised{hint}."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -16,12 +15,11 @@ from typing import Any, Literal
 import click
 from click.core import ParameterSource
 
-from gpunet.arguments import printable
 from gpunet.cli import recipe, run
 from gpunet.cli.folds import cross_validate
 from gpunet.cli.options import described_device, device_option, json_line, json_option, results_table
 from gpunet.cli.parts import Parts, checksum, load_parts, place, share_of
-from gpunet.cli.report import class_scores, never_predicted, rare_classes, score
+from gpunet.cli.report import class_scores, described, never_predicted, rare_classes, score
 from gpunet.cli.run import Settings
 from gpunet.cli.table import table_options
 from gpunet.cli.train_options import training_options
@@ -88,8 +86,8 @@ def train(
         settings, folder = ranks.on_main(lambda: _opened(ctx, claims, options, out, resume))
         if folds is None:
             _train(ctx, settings, folder, ranks, distributed, as_json)
-        elif ranks.size > 1 or resume is not None:
-            raise click.UsageError("--folds: not with --resume, nor with several ranks.")
+        elif ranks.size > 1 or resume is not None or settings.tensorboard:
+            raise click.UsageError("--folds: not with --resume, --tensorboard, nor with several ranks.")
         else:
             with use_device(settings.device):
                 line, diverged = cross_validate(settings, folds, folder, _silent if as_json else click.echo)
@@ -121,7 +119,9 @@ def _train(
         if settings.sha256 not in (None, sha256):
             raise DataError(f"{settings.data}: changed since the run began; put the old data back, or begin a new run.")
         settings = replace(settings, sha256=sha256)
-        _describe(parts, say)
+        say(described(parts))
+        if hint := rare_classes(parts["train"], settings.class_weight):
+            click.echo(hint, err=True)
         stopper, callbacks = recipe.callbacks(settings, folder)
         bar = [ProgressBar()] if sys.stderr.isatty() and not as_json else []
         trainer = recipe.open_trainer(settings, folder, parts["train"], [*bar, *callbacks], distributed)
@@ -155,19 +155,6 @@ def _train(
         ctx.exit(1)
 
 
-def _describe(parts: Parts, say: Callable[[str], None]) -> None:
-    """Print what the data are, and on standard error which classes are rare."""
-    train = parts["train"]
-    kind = "values to predict" if train.classes is None else f"{len(train.classes)} classes"
-    sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    say(f"data    {printable(train.name)}: {train.X.shape[1]} features, {kind}; {sizes}")
-    if hint := rare_classes(train):
-        click.echo(hint, err=True)
-    if train.schema is not None:
-        say(f"read    {train.found}\n\n{train.schema.describe()}")
-    say("")
-
-
 def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as_json: bool) -> None:
     """Write what the run gave into its folder, and print it."""
     results = {name: score(trainer.model, part.X, part.y, settings.metric) for name, part in parts.items()}
@@ -184,7 +171,7 @@ def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as
             click.echo("(of the best epoch; the loss without the label smoothing and the class weights of the curves)")
         click.echo(f"\n{trainer.epoch} epochs{why}, {seconds:.1f} s; see {folder}")
     held_out = parts["validation"]
-    if warning := never_predicted(class_scores(trainer.model, held_out.X, held_out.y)):
+    if warning := never_predicted(class_scores(trainer.model, held_out.X, held_out.y), settings.class_weight):
         click.echo(warning, err=True)
 
 
@@ -213,6 +200,8 @@ def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]
     name = "stdin" if data == "-" else Path(os.path.abspath(data)).stem
     folder = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     without_end = options.pop("no_early_stopping")
+    if without_end and options["patience"] is not None:
+        raise click.UsageError("--patience: not with --no-early-stopping; leave one of them out.")
     options = recipe.with_defaults(options) | ({"patience": None} if without_end else {})
     files = {name: place(options[name]) for name in ("validation", "test") if share_of(options[name]) is None}
     return Settings(**options | files | {"data": place(data)}), folder

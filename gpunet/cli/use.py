@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import click
 
 from gpunet.cli.answers import as_csv
 from gpunet.cli.options import device_option, json_line, json_option, results_table
-from gpunet.cli.parts import labelled_like, own_parts
+from gpunet.cli.parts import labelled_like, own_parts, trained_on
 from gpunet.cli.report import class_scores, score
 from gpunet.cli.run import open_model
 from gpunet.cli.table import names_of
 from gpunet.data import TableSchema, Task, read_table
 from gpunet.data.labels import listing
-from gpunet.errors import ArgumentError, DataError
+from gpunet.errors import ArgumentError, DataError, GpunetWarning
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
 
@@ -41,7 +42,11 @@ def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     model file doesn't know which rows it was trained on. A table needs the target's column.
     """
     model = open_model(model_path, device)
-    test = (own_parts(model_path, data) or {}).get("test")
+    own = own_parts(model_path, data)
+    if own is None and trained_on(model_path, data):
+        changed = f"{data}: changed since the run began; all of its rows count, also those that trained the model."
+        warnings.warn(changed, GpunetWarning, stacklevel=2)
+    test = (own or {}).get("test")
     task: Task = "regression" if model.task in VALUES else "classification"
     X, y = labelled_like(data, model.schema, model.classes, task) if test is None else (test.X, test.y)
     results, classes = score(model, X, y, *MORE_METRICS.get(model.task, ())), class_scores(model, X, y)

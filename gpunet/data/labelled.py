@@ -12,6 +12,7 @@ import numpy as np
 from gpunet.data.dataset import Dataset
 from gpunet.data.labels import Task, listing
 from gpunet.data.table.columns import Role
+from gpunet.data.table.inferring import why_identifier
 from gpunet.data.table.reading import read_table
 from gpunet.data.table.schema import Missing, TableSchema
 from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
@@ -61,6 +62,9 @@ class LabelledTable:
             task: what the target is; as `gpunet.data.load` decides by default.
             options: how the table is read; by default as its file shows.
 
+        Warns:
+            GpunetWarning: the target looks like an identifier.
+
         Raises:
             DataError: a file that cannot be read; a target that is not there, lacks values, or is always the same.
         """
@@ -71,6 +75,9 @@ class LabelledTable:
         if target not in table.frame:
             raise DataError(f"{table.name}: no column {target!r}; the columns are {listing([*table.frame.columns])}.")
         y, classes = new_targets(table, target, task)
+        if classes is None and (why := why_identifier(target, y)):
+            message = f"{table.name}: the target {target!r} looks like an identifier ({why}); another one may be meant."
+            warnings.warn(message, GpunetWarning, stacklevel=2)
         whole = cls(table, target, y, classes, options)
         return whole._complete() if options.missing == "drop" else whole
 

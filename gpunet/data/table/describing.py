@@ -34,7 +34,7 @@ def ignored_columns(columns: Sequence[Column]) -> str:
     """Return the sentences that say which columns are ignored, why, and how to use them."""
     more = f" and {len(columns) - MOST_REASONS} more" if len(columns) > MOST_REASONS else ""
     reasons = "; ".join(f"{column.name!r} ({column.why})" for column in columns[:MOST_REASONS])
-    return f"ignored columns: {reasons}{more}. To use one, give it a role (--as NAME=number)."
+    return f"ignored columns: {reasons}{more}. To use one, give it a role, as --as NAME=category."
 
 
 def _reason(column: Column, missing: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
+from typing import get_args
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
 from gpunet.data.table.numerals import FEW_SLIPS, parse_number
 from gpunet.data.table.tables import Table
 from gpunet.data.table.values import LARGEST, Values, is_date, is_number
-from gpunet.errors import DataError
+from gpunet.errors import ArgumentError, DataError
 
 SAMPLE = 100
 """Distinct texts of a column, of which one at least is a number where most are."""
@@ -27,6 +29,27 @@ LEAST_RUNNING = 300
 """Minimum rows of a running number that does not begin or end at 0 or 1: years, too, may follow one another."""
 
 _IDENTIFIER = re.compile(r"(?i:(.*[ _.-])?(id|key|no|nr|uuid|index|row)|unnamed: \d+)|.*[a-z](Id|ID|No|Nr)")
+
+
+def asked_roles(
+    table: Table, target: str, roles: Mapping[str, Role], columns: Collection[str], drop: Collection[str]
+) -> dict[str, Role]:
+    """Return the roles that were asked for by column; see `TableSchema.fit`."""
+    unknown = [name for name in (target, *roles, *columns, *drop) if name not in table.frame]
+    if unknown:
+        there = listing([*table.frame.columns])
+        raise DataError(f"{table.name}: no column {listing(unknown)}; the columns are {there}.")
+    for name, role in roles.items():
+        if role not in get_args(Role):
+            raise ArgumentError(f"column {name!r}: role {role!r}; use {', '.join(map(repr, get_args(Role)))}.")
+    if target in drop:
+        raise ArgumentError(f"the target {target!r} cannot be dropped.")
+    if target in roles:
+        raise ArgumentError(f"the target {target!r} has no role; the task says whether it holds classes or values.")
+    left_out = {*drop} | ({*table.frame.columns} - {*columns} if columns else set())
+    if both := [name for name, role in roles.items() if name in left_out and role != "ignored"]:
+        raise ArgumentError(f"column {listing(both)} has a role, but is not among the columns to learn from.")
+    return {**roles, **dict.fromkeys(left_out, "ignored")}
 
 
 def infer(table: Table, name: str, asked: Role | None = None) -> Column:

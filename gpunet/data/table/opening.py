@@ -9,7 +9,7 @@ import sys
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -48,9 +48,9 @@ class Source:
     def is_standard_input(self) -> bool:
         return str(self.path) == "-"
 
-    @cached_property
+    @property
     def _given(self) -> bytes:
-        return sys.stdin.buffer.read()
+        return _read_once(sys.stdin.buffer)
 
     @cached_property
     def is_packed(self) -> bool:
@@ -100,6 +100,12 @@ class Source:
 
     def _open_raw(self) -> BinaryIO:
         return io.BytesIO(self._given) if self.is_standard_input else self.path.open("rb")
+
+
+@lru_cache(maxsize=1)
+def _read_once(file: BinaryIO) -> bytes:
+    """Return the bytes of standard input, which come once, though `gpunet evaluate` reads them twice."""
+    return file.read()
 
 
 UNPACKING_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)

@@ -18,8 +18,9 @@ from gpunet.data.table.tables import Table, of_frame
 from gpunet.data.table.values import MISSING
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
-"""The names of tables' files end so."""
+TEXT = (".csv", ".tsv", ".txt", ".data")
+SUFFIXES = (*TEXT, *(f"{suffix}.gz" for suffix in TEXT), ".parquet")
+"""How the file names of tables end."""
 
 NUMBER = 8
 """Bytes of a number in memory, however few a parquet file needs for equal ones."""
@@ -51,7 +52,7 @@ def read_table(
     value: nothing, ?, NA, N/A, NaN, null, <NA> and #N/A, in lower or upper case.
 
     Args:
-        source: a .csv or .tsv file, packed by gzip or not, a .parquet file, or "-" for standard input.
+        source: a .csv, .tsv, .txt or .data file, packed by gzip or not, a .parquet file, or "-" for standard input.
         options: how a text file is read; by default as its beginning shows.
         text: the columns that are read as text, whatever is in them.
         names: those of the columns of a file without a header, where it has as many.
@@ -63,8 +64,8 @@ def read_table(
         MissingPackageError: pandas, or pyarrow for a parquet file, is not installed.
     """
     if is_parquet(source):
-        if options != ReadOptions(header=options.header):
-            raise ArgumentError(f"{source}: sep, decimal and encoding are options of text files, not of parquet.")
+        if options != AS_FOUND:
+            raise ArgumentError(f"{source}: sep, decimal, encoding and header are for text files, not for parquet.")
         return _read_parquet(Path(source))
     opened = Source(Path(source))
     try:

@@ -14,7 +14,7 @@ import numpy as np
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.describing import described_columns, ignored_columns
-from gpunet.data.table.inferring import described, infer
+from gpunet.data.table.inferring import asked_roles, described, infer
 from gpunet.data.table.reading import is_parquet, read_table
 from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.tables import Table, as_table
@@ -79,13 +79,13 @@ class TableSchema:
             GpunetWarning: which columns are ignored, and why.
 
         Raises:
-            ArgumentError: an unknown role or `missing`.
+            ArgumentError: an unknown role or `missing`, or a role for a column that is not learned from.
             DataError: a column that is not there, values that cannot be read (the message names their lines), missing
                 ones where that is an error, or no column left to learn from.
         """
         table = as_table(table)
         target = table.frame.columns[-1] if target is None else target
-        asked = _asked(table, target, roles or {}, columns, drop)
+        asked = asked_roles(table, target, roles or {}, columns, drop)
         if missing not in get_args(Missing):
             raise ArgumentError(f"missing={missing!r}: use {', '.join(map(repr, get_args(Missing)))}.")
         inferred = [infer(table, name, asked.get(name)) for name in table.frame.columns if name != target]
@@ -159,7 +159,7 @@ class TableSchema:
         """
         text = [column.name for column in self.columns if column.role == "category"]
         names = [column.name for column in self.columns]
-        reading = ReadOptions(header=self.reading.header) if is_parquet(path) else replace(self.reading, decimal=None)
+        reading = AS_FOUND if is_parquet(path) else replace(self.reading, decimal=None)
         return read_table(path, reading, text=[*text, *as_text], names=names, likely_decimal=self.reading.decimal)
 
     def encode(self, table: Any) -> np.ndarray:
@@ -195,7 +195,9 @@ class TableSchema:
         values, bad, _ = column.read(table)
         problems = []
         if len(bad):
-            problems.append(f"column {column.name!r} holds a {column.role}, not {described(table, column.name, bad)}")
+            unit = f" in {column.form[1:]}" if column.role == "number" and column.form[1:] else ""
+            found = described(table, column.name, bad)
+            problems.append(f"column {column.name!r} holds a {column.role}{unit}, not {found}")
         missing = np.flatnonzero(np.isnan(values))
         if len(missing) and self.missing in ("drop", "error"):
             first = ", ".join(table.place(row) for row in np.setdiff1d(missing, bad)[:3])
@@ -232,20 +234,3 @@ class TableSchema:
         if data.get("version") != VERSION:
             raise ArgumentError(f"its table schema is of version {data.get('version', 1)}, not {VERSION}; train again.")
         return read_as(cls, {name: value for name, value in data.items() if name != "version"}, "schema")
-
-
-def _asked(
-    table: Table, target: str, roles: Mapping[str, Role], columns: Collection[str], drop: Collection[str]
-) -> dict[str, Role]:
-    """Return the roles that were asked for by column."""
-    unknown = [name for name in (target, *roles, *columns, *drop) if name not in table.frame]
-    if unknown:
-        there = listing([*table.frame.columns])
-        raise DataError(f"{table.name}: no column {listing(unknown)}; the columns are {there}.")
-    for name, role in roles.items():
-        if role not in get_args(Role):
-            raise ArgumentError(f"column {name!r}: role {role!r}; use {', '.join(map(repr, get_args(Role)))}.")
-    if target in drop:
-        raise ArgumentError(f"the target {target!r} cannot be dropped.")
-    left_out: set[str] = set(drop) | (set(table.frame.columns) - {*columns} if columns else set())
-    return {**roles, **dict.fromkeys(left_out, "ignored")}

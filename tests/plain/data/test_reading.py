@@ -145,7 +145,7 @@ def test_a_parquet_file_without_rows_and_one_with_options_of_text_are_refused(tm
     pandas.DataFrame({"x": [], "y": []}).to_parquet(path)
     with pytest.raises(DataError, match="no data"):
         read_table(path)
-    with pytest.raises(ArgumentError, match="options of text files"):
+    with pytest.raises(ArgumentError, match="header are for text files, not for parquet"):
         read_table(path, ReadOptions(sep=";"))
 
 

@@ -290,7 +290,7 @@ def test_one_odd_cell_is_refused_with_its_line_and_does_not_change_the_decimal_m
     with pytest.raises(DataError, match=r"column 'x': '\$12,5' \(line 302\) is not a number"):
         load(write(f'x,y\n{rows}"$12,5",a\n'))
     schema = load(write(f"x,y\n{rows}")).schema
-    with pytest.raises(DataError, match=r"column 'x' holds a number, not '\$12,5' \(line 2\)"):
+    with pytest.raises(DataError, match=r"column 'x' holds a number in \$, not '\$12,5' \(line 2\)"):
         schema.read(write('x\n"$12,5"\n"$7,5"\n', "asked.csv"))
 
 
@@ -528,3 +528,23 @@ def test_any_table_that_loads_gives_back_its_values(tmp_path_factory, X):
     data = load(path, task="classification")
     np.testing.assert_array_equal(data.X[:, 0].astype(np.float32), np.array([number for number, _ in X], np.float32))
     assert [data.classes[i] for i in data.y] == [text for _, text in X]
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "said"),
+    [
+        (["5%", "6%", "7%"], ["5%", "0.05"], r"column 'x' holds a number in %, not '0.05' \(row 1\)"),
+        (["5%", "6%", "7%"], [5.0, 6.0], r"column 'x' holds a number in %, not '5.0' \(row 0\)"),
+        (["$5", "$6", "$7"], ["€5", "$6"], r"column 'x' holds a number in \$, not '€5' \(row 0\)"),
+        ([5.5, 6.5, 7], ["5%", "6"], r"column 'x' holds a number, not '5%' \(row 0\)"),
+    ],
+)
+def test_numbers_in_another_unit_than_at_training_are_refused(trained, asked, said):
+    schema = TableSchema.fit(pandas.DataFrame({"x": trained, "y": ["a", "b", "a"]}))
+    with pytest.raises(DataError, match=said):
+        schema.encode(pandas.DataFrame({"x": asked}))
+
+
+def test_a_plain_number_may_stand_for_one_in_the_currency_of_training():
+    schema = TableSchema.fit(pandas.DataFrame({"x": ["$5", "$6", "7"], "y": ["a", "b", "a"]}))
+    np.testing.assert_array_equal(schema.encode(pandas.DataFrame({"x": ["8", "$9"]})), [[8], [9]])
