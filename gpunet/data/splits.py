@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import add
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,14 +45,14 @@ def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) 
     for members in _classes(y, order):
         if members.size < len(fractions):
             sizes = _sizes_of_small(members.size, fractions, small)
-            small = [before + more for before, more in zip(small, sizes, strict=True)]
+            small = list(map(add, small, sizes))
         else:
             sizes = _sizes(members.size, fractions)
         part[members] = np.repeat(np.arange(len(fractions)), sizes)
     parts = tuple(np.flatnonzero(part == k) for k in range(len(fractions)))
     if not all(indices.size for indices in parts):
-        sizes = ", ".join(str(indices.size) for indices in parts)
-        raise DataError(f"{part.size} samples would be divided into parts of {sizes}; more samples are needed.")
+        found = ", ".join(str(indices.size) for indices in parts)
+        raise DataError(f"{part.size} samples would be divided into parts of {found}; more samples are needed.")
     return parts
 
 
