@@ -103,7 +103,7 @@ FORMATS = {
     "packed": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES, suffix=".csv.gz"),
     "packed under another name": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES),
     "packed and cut off": Odd(
-        gzip.compress(PLAIN.encode())[:-9], error=("cannot be read", "cut off or damaged"), suffix=".csv.gz"
+        gzip.compress(PLAIN.encode())[:-9], error=("cannot be read", "truncated or corrupt"), suffix=".csv.gz"
     ),
     "a workbook": Odd(b"PK\x03\x04\x14\0\6\0", error=("not text",)),
     "quoted decimal commas, as said": Odd(
@@ -281,7 +281,7 @@ VALUES = {
     ),
     "versions": Odd("v,y\n1.2.3,p\n1.2.4,q\n1.2.3,p\n", "v category"),
     "times of the day": Odd("t,y\n12:30,p\n13:45,q\n12:30,p\n", "t category"),
-    "a target with a blank": Odd("x,y\n1,p\n2,\n3,q\n", error=("target 'y'", "line 3", "leave out")),
+    "a target with a blank": Odd("x,y\n1,p\n2,\n3,q\n", error=("target 'y'", "line 3", "remove these rows")),
     "a target of one value": Odd("x,y\n1,p\n2,p\n", error=("target 'y' is 'p' in all rows",)),
     "text among a target's numbers": Odd("x,y\n1,1.5\n2,2.5\n3,x\n", error=("column 'y'", "'x' (line 4)")),
     "one row": Odd("x,y\n1,p\n", error=("target 'y' is 'p' in all rows",)),

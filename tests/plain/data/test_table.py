@@ -83,7 +83,7 @@ def test_task_overrides_what_the_target_looks_like(write):
     path = write("x,y\n0,1\n1,1\n2,2\n3,2\n")
     assert load(path).task == "classification"
     assert load(path, task="regression").y.tolist() == [1, 1, 2, 2]
-    with pytest.raises(DataError, match=r"column 'y': 'b' \(line 3\) is not a finite number up to 1e150; mend it"):
+    with pytest.raises(DataError, match=r"column 'y': 'b' \(line 3\) is not a finite number up to 1e150; correct it"):
         load(write("x,y\n0,1\n1,b\n"), task="regression")
 
 
@@ -97,7 +97,7 @@ def test_text_among_numbers_of_a_target_is_refused_unless_the_task_says_that_it_
 @pytest.mark.parametrize("missing", ["", "NA", "NaN", "nan", "null", "?", " N/A "])
 def test_a_target_without_a_value_is_refused_naming_the_lines(write, missing):
     path = write(f"x,y\n1,a\n2,{missing}\n3,b\n4,{missing}\n")
-    with pytest.raises(DataError, match="the target 'y' has no value in line 3, line 5; leave out such rows"):
+    with pytest.raises(DataError, match="the target 'y' has no value in line 3, line 5; remove these rows"):
         load(path)
 
 
@@ -105,7 +105,7 @@ def test_a_target_without_a_value_is_refused_naming_the_lines(write, missing):
 @pytest.mark.parametrize("task", [None, "classification"])
 def test_a_sign_of_a_missing_number_among_targets_is_refused_naming_the_line(write, missing, task):
     path = write("x,y\n" + "".join(f"{i}.5,{i % 3}\n" for i in range(9)) + f"4,{missing}\n")
-    with pytest.raises(DataError, match=r"flowers\.csv: the target 'y' has no value in line 11; leave out"):
+    with pytest.raises(DataError, match=r"flowers\.csv: the target 'y' has no value in line 11; remove"):
         load(path, task=task)
 
 
@@ -321,7 +321,7 @@ def test_what_is_no_number_is_text(text):
 
 
 def test_text_among_numbers_is_refused_naming_the_lines_not_taken_for_a_category(write):
-    message = r"column 'x': '1\.2\.3' \(line 4\) is not a number, as most are; mend it, or say --as x=category"
+    message = r"column 'x': '1\.2\.3' \(line 4\) is not a number, as most are; correct it, or use --as x=category"
     with pytest.raises(DataError, match=message):
         load(write("x,y\n1,a\n2,b\n1.2.3,b\n"))
     rows = "".join(f"{i}.5,a\n" for i in range(50))
