@@ -66,5 +66,5 @@ def test_the_batches_of_an_epoch_follow_each_other_by_one_launch_each():
 
 
 def test_rows_of_nothing_are_refused():
-    with pytest.raises(ShapeError, match=r"a has no rows \(shape \(0, 3\)\), and 1 are asked for"):
+    with pytest.raises(ShapeError, match=r"a has no rows \(shape \(0, 3\)\), but 1 are requested"):
         gather(to_sim(np.empty((0, 3))), to_sim(np.array([0])))

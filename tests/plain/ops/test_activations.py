@@ -148,7 +148,7 @@ def test_only_float32_and_float64_are_taken(function, bad):
 
 
 def test_backward_refuses_what_does_not_fit_the_output():
-    with pytest.raises(ShapeError, match=r"relu backward: dy has shape \(2,\), saved \(3,\)"):
+    with pytest.raises(ShapeError, match=r"relu backward: dy has shape \(2,\), saved \(3,\); they must be equal"):
         activation_backward(np.ones(2), np.ones(3), "relu")
     with pytest.raises(ShapeError, match="saved None"):
         activation_backward(np.ones(2), None, "relu")

@@ -78,7 +78,7 @@ def test_what_makes_no_sense_is_refused():
         gn.ops.cosine_similarity_backward(np.ones(3), a, a)
     with pytest.raises(DTypeError, match="dtypes differ"):
         gn.ops.cosine_similarity(a, a.astype(np.float32))
-    with pytest.raises(ArgumentError, match="there are rows 0 to 3, got 4"):
+    with pytest.raises(ArgumentError, match="query must be a row number from 0 to 3, got 4"):
         gn.ops.most_similar(a, 4)
     with pytest.raises(ShapeError, match=r"vectors must be \(n, features\), got shape \(3,\)"):
         gn.ops.most_similar(a[0], 0)

@@ -176,7 +176,7 @@ def test_binary_cross_entropy_far_from_zero_loses_no_digits_and_never_warns(logi
         (lambda p, t, w: (p, t[:, :1], w), ShapeError, r"target has shape \(6, 1\), prediction \(6, 3\)"),
         (lambda p, t, w: (p, t[:, 0], w), ShapeError, r"target has shape \(6,\)"),
         (lambda p, t, w: (p[0, 0], t[0, 0], w), ShapeError, r"prediction \(\)"),
-        (lambda p, t, w: (p, t, w[:5]), ShapeError, r"weight has shape \(5,\), expected \(6,\), one a row"),
+        (lambda p, t, w: (p, t, w[:5]), ShapeError, r"weight has shape \(5,\), expected \(6,\), one per row"),
         (lambda p, t, w: (p, t, w[:, None]), ShapeError, r"weight has shape \(6, 1\)"),
         (lambda p, t, w: (p, t.astype("f"), w), DTypeError, "target is float32"),
         (lambda p, t, w: (p, t.astype(int), w), DTypeError, "target is int64"),

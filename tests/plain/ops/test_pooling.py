@@ -175,7 +175,7 @@ X = np.ones((2, 3, 4, 5))
         (
             lambda: max_pool2d(X, 2, padding=2),
             ArgumentError,
-            "padding=2 is more than half of the window, which spans 2",
+            "padding=2 is more than half of the window, which spans 2, so a window could contain only padding",
         ),
         (lambda: avg_pool2d(X, 0), ArgumentError, "avg_pool2d: kernel_size must be a whole number .* got 0"),
         (lambda: max_pool2d(X, 2, stride=0), ArgumentError, "stride must be .* got 0"),
