@@ -235,7 +235,7 @@ FAULTS = {
     "no barrier before a tile is read": (
         "matmul_shared.cu", BARRIER, "", shared, "race"),
     "no barrier before a tile is overwritten": (
-        "matmul_shared.cu", "        __syncthreads();  // nobody", "        // nobody", shared, "race"),
+        "matmul_shared.cu", "        __syncthreads();  // other threads", "        // other threads", shared, "race"),
     "a sum without a first value": (
         "matmul_shared.cu", "T sum = 0;", "T sum;", shared, "AssertionError"),
     "an edge off by one": (
@@ -258,9 +258,9 @@ FAULTS = {
     "no wait for the copies of a step": (
         "tile_loader.cuh", "wait_copies<COUNT - 2>();", "wait_copies<COUNT - 1>();", tiled, "uninitialized"),
     "no barrier after the wait for the copies": (
-        "tile_loader.cuh", "        __syncthreads();  // the tiles of", "        // the tiles of", tiled, "race"),
+        "tile_loader.cuh", "        __syncthreads();  // this step's", "        // this step's", tiled, "race"),
     "slices that are added up while their tiles are read": (
-        "tiled_product.cuh", "__syncthreads();  // the tiles are not", "// the tiles are not", tiled, "race"),
+        "tiled_product.cuh", "__syncthreads();  // no thread", "// no thread", tiled, "race"),
     "a slice that is left out": (
         "tiled_product.cuh", "other < SLICES - 1", "other < SLICES - 2", tiled, "AssertionError"),
     "a tile of which a part is not loaded": (
@@ -287,7 +287,7 @@ FAULTS = {
     "a gradient that every slice brings to memory": (
         "linear_backward.cu", "if (holds) OfInput", "OfInput", gradients, "race"),
     "a block that is counted before what it wrote can be seen": (
-        "common.cuh", "    __threadfence();  // this", "    // this", split, "race"),
+        "common.cuh", "    __threadfence();  // publish", "    // publish", split, "race"),
     "a block that does not wait for the last": (
         "common.cuh", "== blocks - 1;", "== blocks - 2;", split, "race|uninitialized"),
     "a last block by its number, not by its arrival, in a batch": (
