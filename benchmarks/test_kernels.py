@@ -16,7 +16,7 @@ from gpunet.bench import gate
 from gpunet.bench.case import Case
 from gpunet.bench.cases import OPS
 from gpunet.bench.measure import place
-from gpunet.ops._matmul_plan import RUNGS
+from gpunet.ops._matmul_plan import KERNEL_NAMES
 
 PRODUCTS = ("256", "128x128x784")
 ARRAYS = ("128x512", "4096x1024")
@@ -64,7 +64,7 @@ def test_matmul_against_numpy(compare: Compare, size: str, layout: str) -> None:
 
 
 @pytest.mark.parametrize("size", [*PRODUCTS, "1024", "4096"])
-@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("rung", KERNEL_NAMES)
 def test_ladder_against_the_library(compare: Compare, gpu: gn.Device, rung: str, size: str) -> None:
     case = cases_of("matmul", size)[0]
     if rung not in case.kernels_on(gpu):

@@ -1,4 +1,4 @@
-"""What a case needs of memory, estimated before anything is allocated."""
+"""The memory that a case needs, estimated before anything is allocated."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gpunet.errors import ArgumentError
 
 
 def check_memory(case: Case, device: Device, kernels: int) -> None:
-    """Make sure that a case fits.
+    """Check that a case fits into memory.
 
     Args:
         case: the case.
-        device: where it shall run.
-        kernels: how many kernels keep operands and results of their own there.
+        device: the device to run on.
+        kernels: number of kernels with separate operands and results on the device.
 
     Raises:
         ArgumentError: it needs more memory than the machine or the GPU has.
@@ -42,7 +42,7 @@ def _check(case: Case, needed: int, there: int, where: str) -> None:
 
 
 def host_memory() -> int:
-    """Return the bytes of memory of this machine."""
+    """Return the memory of this machine in bytes."""
     if sys.platform == "win32":
         kilobytes = ctypes.c_ulonglong()
         ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))

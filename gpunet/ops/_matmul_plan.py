@@ -43,7 +43,7 @@ class MatmulPlan(NamedTuple):
 BLOCKS = {"naive": ((8, 32), 256), "shared": ((16, 16), 256), "register": ((64, 64), 256)}
 """The tile and the threads of a block of the kernels with fixed tiles."""
 
-RUNGS = (*BLOCKS, "tiled", "mma")
+KERNEL_NAMES = (*BLOCKS, "tiled", "mma")
 
 _inside: ContextVar[str | None] = ContextVar("gpunet_kernel", default=None)
 
@@ -74,8 +74,8 @@ def check_kernel(kernel: str | None, xp: ModuleType | None = None) -> None:
     """Raise `ArgumentError` for an unknown kernel, or one that cannot run on arrays of `xp`; None is always valid."""
     if kernel is None or kernel == "blas":
         return
-    if kernel not in RUNGS:
-        names = ", ".join(map(repr, ("blas", *RUNGS)))
+    if kernel not in KERNEL_NAMES:
+        names = ", ".join(map(repr, ("blas", *KERNEL_NAMES)))
         raise ArgumentError(f"unknown kernel {kernel!r}; use None or one of {names}.")
     if xp is np:
         raise ArgumentError(f"kernel {kernel!r} runs on a GPU or on the device 'sim'; the arrays are on the CPU.")
@@ -137,17 +137,17 @@ def matmul_plan(
     return default_plan(chosen or "tiled", product, batch, multiprocessors(device))
 
 
-def default_plan(rung: str, product: Product, batch: int, processors: int) -> MatmulPlan:
+def default_plan(kernel: str, product: Product, batch: int, processors: int) -> MatmulPlan:
     """Return the plan of a kernel with tiles on a GPU with `processors` SMs, without measurements."""
     tile, blocks = next(
         (tile, blocks)
-        for tile, fill in TILES[rung, product.dtype]
+        for tile, fill in TILES[kernel, product.dtype]
         if (blocks := batch * tile.blocks(product.m, product.n)) >= fill * processors
     )
     # with fewer than eight steps per split, the sum over the splits costs more than the extra blocks gain
     splits = max(1, min(processors // max(blocks, 1), product.k // (8 * tile.bk)))
     parts = f" in {splits} parts" if splits > 1 else ""
-    return MatmulPlan(rung, tile, splits, f"{blocks} blocks{parts} for {processors} multiprocessors")
+    return MatmulPlan(kernel, tile, splits, f"{blocks} blocks{parts} for {processors} multiprocessors")
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from gpunet import native
 from gpunet.cuda import MAX_GRID, Kernel
 from gpunet.device import Array, Device, device_of
 from gpunet.errors import ArgumentError, DeviceError
-from gpunet.ops._matmul_plan import BLOCKS, RUNGS, MatmulPlan, matmul_plan
+from gpunet.ops._matmul_plan import BLOCKS, KERNEL_NAMES, MatmulPlan, matmul_plan
 from gpunet.ops.activations import ActivationFunction, Identity
 from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, zeros
@@ -21,7 +21,7 @@ from gpunet.tape import Tape, empty, zeros
 MOST_MATRICES = MAX_GRID[2]
 """Maximum number of matrices of a batch in one launch, which has one z-layer of blocks for each."""
 
-KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in RUNGS}
+KERNELS = {name: Kernel(f"matmul_{name}.cu", f"matmul_{name}") for name in KERNEL_NAMES}
 
 PRODUCT = native.Kernel("product.cpp", "product")
 TRANSPOSED_PRODUCT = native.Kernel("product.cpp", "transposed_product")
@@ -88,7 +88,7 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
     stored = stored and all(x.ndim == 2 or len(x) == len(c) for x in (a, b)) and a.dtype == b.dtype == c.dtype
     transposes = [_is_transposed(x) for x in (a, b)] if stored else [None]
     if None in transposes or all(transposes):
-        if kernel in RUNGS:
+        if kernel in KERNEL_NAMES:
             raise ArgumentError(
                 f"kernel {kernel!r} does not support these layouts, batch axes or dtypes; use 'blas' or None."
             )

@@ -74,14 +74,14 @@ def test_t_is_what_the_arrays_hold_and_numbers_are_converted(scale, dtype):
     ("changed", "error", "words"),
     [
         ({"x": X.astype(np.float64)}, DTypeError, "y must be an array of float64, got float32"),
-        ({"x": X.astype(np.float16)}, DTypeError, "float16 arrays given"),
+        ({"x": X.astype(np.float16)}, DTypeError, "arrays of float16 are not supported"),
         ({"y": 3.0}, DTypeError, "y must be an array"),
         ({"x": np.arange(12, dtype=np.float32)[::2]}, ShapeError, "x is not C-contiguous"),
         ({"y": np.empty(5, np.float32)}, ShapeError, "y has 5 elements, the launch needs 6"),
         ({"factors": np.empty(2, np.float32)}, ShapeError, "factors has 2 elements, the launch needs 3"),
         ({"x": None}, ArgumentError, "x is None"),
-        ({"rows": 2.5}, ArgumentError, "rows=2.5 is no int32"),
-        ({"rows": 2**31}, ArgumentError, "rows=2147483648 is no int32"),
+        ({"rows": 2.5}, ArgumentError, "rows=2.5 does not fit int32"),
+        ({"rows": 2**31}, ArgumentError, "rows=2147483648 does not fit int32"),
         ({"offset": X}, DTypeError, "offset must be a number"),
     ],
 )
@@ -212,12 +212,12 @@ def test_a_function_that_is_no_cuda_kernel_is_read_the_same_way():
     assert (x.name, x.ctype, x.pointer, x.optional) == ("x", "float", True, True)
     assert (n.name, n.ctype, n.pointer, n.size) == ("n", "int", False, None)
     assert eval(parse_flops(source, "f", declaration), {"n": 3}) == 6
-    with pytest.raises(CompileError, match=r"there is no CPU_KERNEL\(g\)\(...\) in the source"):
+    with pytest.raises(CompileError, match=r"no CPU_KERNEL\(g\)\(...\) in the source"):
         parse_parameters(source, "g", declaration)
 
 
 @pytest.mark.parametrize(
-    ("comment", "words"), [("[rows x n]", "the size of y is no expression"), ("[m]", "the size of y speaks of m")]
+    ("comment", "words"), [("[rows x n]", "the size of y is not an expression"), ("[m]", "the size of y uses m")]
 )
 def test_a_size_that_cannot_be_known_is_refused(comment, words):
     with pytest.raises(CompileError, match=words):

@@ -50,7 +50,7 @@ def test_a_wrong_kernel_is_told_and_not_timed(quick, monkeypatch):
 
 def test_zeros_for_inputs_are_refused(quick, monkeypatch):
     monkeypatch.setattr("gpunet.bench.case.Case._draw", lambda self, rng, operand: np.zeros(operand.shape, self.dtype))
-    with pytest.raises(ArgumentError, match="not random as it should be: it holds zeros"):
+    with pytest.raises(ArgumentError, match="is not random: it holds zeros"):
         ran("matmul")
 
 
@@ -112,12 +112,12 @@ def test_memory_is_estimated_generously(monkeypatch):
         ("", "my.cu:not a name", ArgumentError, "such as my.cu:my_kernel"),
         (None, "my.cu:mine", CompileError, "my.cu cannot be read"),
         ("int x;", "my.cu:mine", CompileError, "no kernel .* mine"),
-        ('extern "C" __global__ void mine(float* c) {}', "my.cu:mine", ArgumentError, "no launch is stated for mine"),
+        ('extern "C" __global__ void mine(float* c) {}', "my.cu:mine", ArgumentError, "no launch is declared for mine"),
         (
             'extern "C" __global__ void mine(float* c) {}\n// launch: grid (1), block (1)\n',
             "my.cu:mine",
             ArgumentError,
-            "no launch is stated for mine",
+            "no launch is declared for mine",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_a_kernel_of_one_s_own_is_refused_where_it_cannot_run(tmp_path):
     path.write_text('// launch: grid (1), block (1)\nextern "C" __global__ void mine(float* c) {}')
     with pytest.raises(ArgumentError, match="runs on --device cuda or sim, not on the CPU"):
         Request("matmul", device="cpu", own=f"{path}:mine").by_size()
-    with pytest.raises(ArgumentError, match="optimizer takes no kernel of your own"):
+    with pytest.raises(ArgumentError, match="optimizer does not support a kernel of your own"):
         Request("optimizer", device="sim", own=f"{path}:mine").by_size()
 
 

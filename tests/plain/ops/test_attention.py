@@ -225,7 +225,7 @@ Q, K, V, DY = problem(SHAPES[0])
         (
             lambda: scaled_dot_product_attention(Q, K, V, weights=np.ones((2, 3, 7, 5)).swapaxes(2, 3)),
             ShapeError,
-            "not C-contiguous",
+            "weights must be C-contiguous",
         ),
         (
             lambda: scaled_dot_product_attention_backward(DY[:1], Q, K, V, np.ones((2, 3, 5, 7))),

@@ -202,7 +202,7 @@ X, WEIGHT = np.ones((2, 4, 5, 6)), np.ones((6, 2, 3, 3))
             "kernel, which spans 6 x 3, is larger than the image of 5 x 6",
         ),
         (lambda: conv2d(X, np.ones((6, 4, 3, 3)), None, 1, 0, 4), ShapeError, "spans 9 x 9, .* its padding, 5 x 6"),
-        (lambda: conv2d(X, WEIGHT), ShapeError, r"\(2, 4, 5, 6\) has 4 channels .* \(6, 2, 3, 3\) takes 2"),
+        (lambda: conv2d(X, WEIGHT), ShapeError, r"\(2, 4, 5, 6\) has 4 channels .* \(6, 2, 3, 3\) expects 2"),
         (lambda: conv2d(X, WEIGHT, groups=3), ArgumentError, "groups=3 must divide the 4 channels of x and 6 filters"),
         (lambda: conv2d(X, np.ones((5, 2, 3, 3)), groups=2), ArgumentError, "groups=2 must divide .* 5 filters"),
         (lambda: conv2d(X[0], WEIGHT), ShapeError, r"x has shape \(4, 5, 6\).* \(rows, channels, height, width\)"),

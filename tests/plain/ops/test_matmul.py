@@ -137,13 +137,13 @@ def test_an_out_that_does_not_fit_is_refused():
     a, b = np.ones((3, 4)), np.ones((4, 5))
     with pytest.raises(ShapeError, match=r"out has shape \(3, 4\), expected \(3, 5\)"):
         matmul(a, b, out=np.empty((3, 4)))
-    with pytest.raises(DTypeError, match="out holds int64"):
+    with pytest.raises(DTypeError, match="out is int64, which cannot hold a product of float64 and float64"):
         matmul(a, b, out=np.empty((3, 5), np.int64))
 
 
 @pytest.mark.parametrize("a", [np.array([["x"]]), np.array([[None]])], ids=["text", "objects"])
 def test_operands_that_are_no_numbers_are_refused(a):
-    with pytest.raises(DTypeError, match="a holds"):
+    with pytest.raises(DTypeError, match=r"a is .*; use a numeric dtype"):
         matmul(a, np.ones((1, 1)))
-    with pytest.raises(DTypeError, match="b holds"):
+    with pytest.raises(DTypeError, match=r"b is .*; use a numeric dtype"):
         matmul(np.ones((1, 1)), a)

@@ -192,7 +192,7 @@ def test_the_good_table_of_these_tests_is_good(table):
 
 def test_a_table_that_cannot_be_read_is_passed_over_with_a_warning(table):
     table.mkdir(parents=True)
-    with pytest.warns(UserWarning, match=r"gpunet's defaults serve"):
+    with pytest.warns(UserWarning, match=r"the table is ignored, and matrix products use gpunet's default tiles"):
         assert not is_tuned(plan())
 
 
