@@ -68,7 +68,7 @@ def assert_product(actual, expected, k):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("rung", RUNGS)
-def test_every_rung_multiplies_any_sizes(rung, layout, dtype):
+def test_every_kernel_multiplies_any_sizes(rung, layout, dtype):
     transpose_a, transpose_b = LAYOUTS[layout]
     options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b}
     for m, n, k in SIZES:
@@ -80,7 +80,7 @@ def test_every_rung_multiplies_any_sizes(rung, layout, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("layout", "gradient"), [("NN", 0), ("NT", 1), ("TN", 0)])  # as a layer has them
-def test_tiled_moves_aligned_operands_by_vectors(layout, gradient, dtype):
+def test_tiled_copies_aligned_operands_by_vectors(layout, gradient, dtype):
     transpose_a, transpose_b = LAYOUTS[layout]
     options = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1, "ACTIVATION": "tanh", "GRADIENT": gradient}
     options |= {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b}
@@ -128,7 +128,7 @@ def test_operands_along_k_are_transposed(dtype, tile, layout):
         assert_product(c, product, k)
 
 
-def test_a_tile_may_be_lower_than_a_warp_is_wide():
+def test_a_tile_may_have_fewer_rows_than_a_warp_has_lanes():
     a, b, product = operands(130, 66, 37, DTYPES[0])
     c = uninitialized((1, 130, 66), a.dtype)
     launch("tiled", c, a, b, 130, 66, 37, tile=Tile(16, 64, 32, 16, 32, 4, 4))
@@ -188,7 +188,7 @@ def test_splits_of_a_batch_add_up(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_column_sums_are_the_bias_gradient_beside_the_product(dtype):
+def test_column_sums_are_computed_with_the_product(dtype):
     m, n, k = 70, 45, 37
     a, b, product = operands(m, n, k, dtype, transpose_a=1)
     c, sums = uninitialized((1, m, n), dtype), uninitialized(n, dtype)
@@ -210,7 +210,7 @@ def test_tensor_cores_multiply_operands_rounded_to_tf32(layout):
 
 
 @pytest.mark.parametrize("splits", [1, 3])
-def test_tensor_cores_split_the_product_and_sum_columns_that_are_not_rounded(splits):
+def test_tensor_cores_split_the_product_and_sum_unrounded_columns(splits):
     m, n, k = 33, 44, 50
     a, b, product = rounded_operands(m, n, k, transpose_a=1)
     c, sums = uninitialized((1, m, n), a.dtype), uninitialized(n, a.dtype)
@@ -241,7 +241,7 @@ def tf32(x):
     batch=st.integers(1, 2),
     with_bias=st.booleans(),
 )
-def test_any_product_is_right(rung, layout, m, n, k, batch, with_bias):
+def test_random_products_are_correct(rung, layout, m, n, k, batch, with_bias):
     transpose_a, transpose_b = LAYOUTS[layout]
     a, b, product = operands(m, n, k, DTYPES[0], transpose_a, transpose_b, batch)
     bias = np.linspace(-1, 1, n, dtype=np.float32) if with_bias else None
