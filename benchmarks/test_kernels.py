@@ -64,14 +64,14 @@ def test_matmul_against_numpy(compare: Compare, size: str, layout: str) -> None:
 
 
 @pytest.mark.parametrize("size", [*PRODUCTS, "1024", "4096"])
-@pytest.mark.parametrize("rung", KERNEL_NAMES)
-def test_ladder_against_the_library(compare: Compare, gpu: gn.Device, rung: str, size: str) -> None:
+@pytest.mark.parametrize("kernel", KERNEL_NAMES)
+def test_matmul_kernels_against_the_library(compare: Compare, gpu: gn.Device, kernel: str, size: str) -> None:
     case = cases_of("matmul", size)[0]
-    if rung not in case.kernels_on(gpu):
-        pytest.skip(f"{gpu.name} cannot run {rung}")
+    if kernel not in case.kernels_on(gpu):
+        pytest.skip(f"{gpu.name} cannot run {kernel}")
     count = max(1, min(200, round(1e11 / case.flops)))
-    blas, ours = calls(case, ["blas", rung], gpu, count)
-    compare(f"matmul {rung}, {case.size}, {gpu.name}", ours, blas, rounds=ROUNDS, limit=None, steps=count)
+    blas, ours = calls(case, ["blas", kernel], gpu, count)
+    compare(f"matmul {kernel}, {case.size}, {gpu.name}", ours, blas, rounds=ROUNDS, limit=None, steps=count)
 
 
 @pytest.mark.parametrize("size", ARRAYS)

@@ -97,9 +97,7 @@ class Program:
         self.nodes = list(nodes)
         self.phases = schedule(nodes)
         variants = {(node.kernel.path, node.flags): None for node in nodes}
-        longest_first = sorted(
-            variants, key=lambda variant: -variant[0].stat().st_size
-        )  # start long compilations first
+        longest_first = sorted(variants, key=lambda variant: -variant[0].stat().st_size)  # for compilation
         run_source = kernels_path() / "cpu" / RUNTIME
         builds.together([partial(library, *variant) for variant in ((run_source, ()), *longest_first)])
         tasks = [phase.tasks() for phase in self.phases]

@@ -116,17 +116,17 @@ def matmul_plan(
     dtype = np.dtype(dtype)
     product = Product.of(m, n, k, layout, dtype)
     chosen = kernel or chosen_kernel()
-    why = "asked for" if kernel else "chosen by use_kernel"
+    why = "requested" if kernel else "chosen by use_kernel"
     if chosen == "blas":
         return MatmulPlan("blas", None, 1, why)
     if max(m * k, k * n, m * n) > MAX_ELEMENTS:
         if chosen:
             raise ShapeError(f"kernel {chosen!r}: one of {m}x{n}x{k} has over {MAX_ELEMENTS:,} elements; split it.")
-        return MatmulPlan("blas", None, 1, f"a matrix has over {MAX_ELEMENTS:,} elements, the most that a kernel takes")
+        return MatmulPlan("blas", None, 1, f"a matrix has over {MAX_ELEMENTS:,} elements, the maximum of a kernel")
     if kernel == "mma" and dtype != FLOAT32:
-        raise ArgumentError(f"kernel 'mma' multiplies float32 operands as TF32; these are {dtype}.")
+        raise ArgumentError(f"kernel 'mma' multiplies float32 operands as TF32; got {dtype}.")
     if ("tiled", dtype) not in TILES or (chosen in (None, "mma") and dtype != FLOAT32):
-        return MatmulPlan("blas", None, 1, f"{dtype} is for the library unless a kernel is asked for")
+        return MatmulPlan("blas", None, 1, f"{dtype} uses the library unless a kernel is requested")
     if chosen in BLOCKS:
         return MatmulPlan(chosen, None, 1, why)
     device = device or current_device()
@@ -146,8 +146,8 @@ def default_plan(kernel: str, product: Product, batch: int, processors: int) -> 
     )
     # with fewer than eight steps per split, the sum over the splits costs more than the extra blocks gain
     splits = max(1, min(processors // max(blocks, 1), product.k // (8 * tile.bk)))
-    parts = f" in {splits} parts" if splits > 1 else ""
-    return MatmulPlan(kernel, tile, splits, f"{blocks} blocks{parts} for {processors} multiprocessors")
+    split_k = f" in {splits} splits" if splits > 1 else ""
+    return MatmulPlan(kernel, tile, splits, f"{blocks} blocks{split_k} for {processors} SMs")
 
 
 @functools.cache

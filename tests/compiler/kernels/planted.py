@@ -18,16 +18,16 @@ TILED = Tile(32, 32, 32, 32, 16, 4, 4, slices=2)
 REGISTER = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
 
 
-def matmul(folder, rung, threads, options=None, m=33, n=36, k=108, splits=1):
+def matmul(folder, name, threads, options=None, m=33, n=36, k=108, splits=1):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
     if (options or {}).get("TRANSPOSE_A"):
         a = np.ascontiguousarray(a.T)
     c, sums = uninitialized((m, n), a.dtype), uninitialized(n, a.dtype)
-    kernel = Kernel(folder / f"matmul_{rung}.cu", f"matmul_{rung}")
-    tiles = {"shared": 9, "naive": 10}.get(rung, 4)
+    kernel = Kernel(folder / f"matmul_{name}.cu", f"matmul_{name}")
+    tiles = {"shared": 9, "naive": 10}.get(name, 4)
     arguments = [a, b, None, None, None, c, m, n, k, 0, 0, 0.0]
-    if rung == "tiled":
+    if name == "tiled":
         part = TILED.part_size(column_sums=True)
         options = {**TILED.options(), "COLUMN_SUMS": 1, **(options or {})}
         arguments[6:6] = sums, uninitialized(tiles * splits * part, a.dtype), np.zeros(tiles, np.uint32)
@@ -35,7 +35,7 @@ def matmul(folder, rung, threads, options=None, m=33, n=36, k=108, splits=1):
     run(kernel, (tiles, splits), (threads,), *arguments, options=options)
     product = (a.T if (options or {}).get("TRANSPOSE_A") else a) @ b
     np.testing.assert_allclose(c, product, rtol=1e-4, atol=1e-4)
-    if rung == "tiled":
+    if name == "tiled":
         np.testing.assert_allclose(sums, b.sum(axis=0), rtol=1e-4, atol=1e-4)
 
 

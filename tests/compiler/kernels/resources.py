@@ -69,8 +69,8 @@ def variants(one_of_each: bool = False) -> Iterator[Variant]:
 def _options(name: str, real: str) -> Iterator[Sequence[Mapping[str, object]]]:
     """Yield the options of a source, in groups of alike ones that begin with one that asks much of a GPU."""
     if name in ("matmul_tiled", "matmul_mma"):
-        for (rung, dtype), tiles in TILES.items():
-            for tile, _ in tiles if (f"matmul_{rung}", CTYPES[dtype]) == (name, real) else ():
+        for (kernel, dtype), tiles in TILES.items():
+            for tile, _ in tiles if (f"matmul_{kernel}", CTYPES[dtype]) == (name, real) else ():
                 sizes = tile.options()
                 yield sizes | INPUT_GRADIENT | BY_VECTORS, sizes | FORWARD, sizes | FORWARD | BY_VECTORS
                 yield [sizes | WEIGHT_GRADIENT]
