@@ -1,4 +1,4 @@
-"""The kernels around the product of a convolution, for any size, grid and split."""
+"""The kernels before and after the product of a convolution, for any size, grid and number of chunks."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a launch checks before it happens, and how a source is read."""
+"""The checks of a launch, and how a source is read."""
 
 from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace

@@ -24,7 +24,7 @@ LAYOUTS = {"NN": (0, 0), "NT": (0, 1), "TN": (1, 0)}
 
 
 def operands(m, n, k, dtype, transpose_a=0, transpose_b=0, batch=1, seed=0):
-    """Return a and b as they lie in memory, and the product in float64."""
+    """Return a and b in their memory layout, and the product in float64."""
     rng = np.random.default_rng(seed)
     a = rng.standard_normal((batch, m, k)).astype(dtype)
     b = rng.standard_normal((batch, k, n)).astype(dtype)

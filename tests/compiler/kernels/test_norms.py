@@ -1,4 +1,4 @@
-"""The kernels of the norms under grids that the operations choose for large batches only."""
+"""The kernels of the norms with grids that the operations use only for large batches."""
 
 import math
 

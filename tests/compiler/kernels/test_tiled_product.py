@@ -1,4 +1,4 @@
-"""The tiled product as a part of another kernel: several shapes of tiles in one, and blocks that loop over tiles."""
+"""The tiled product inside another kernel: several tile shapes, and blocks that loop over tiles."""
 
 import numpy as np
 from compiler.kernels.checked import run, uninitialized

@@ -1,4 +1,4 @@
-"""Attention by the kernels: the results and gradients of the CPU."""
+"""Attention with the kernels, compared with the CPU."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Steps with a moving average of the weights and of several batches on the device "sim"."""
+"""Steps with a moving average of the weights and with gradient accumulation on the device "sim"."""
 
 import numpy as np
 import pytest

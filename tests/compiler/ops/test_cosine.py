@@ -1,4 +1,4 @@
-"""Cosine similarity and its loss by the kernels."""
+"""Cosine similarity and its loss with the kernels, compared with the CPU."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The CUDA expressions of a function of one's own: they see CUDA's math functions, on every device."""
+"""The CUDA expressions of a custom activation: they may call CUDA's math functions, on every device."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Dropout by the kernel: the masks of the CPU, bit for bit."""
+"""Dropout with the kernel: masks bit-identical to the CPU's."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The elementwise losses by the kernels: the losses and the gradients of the CPU."""
+"""The elementwise losses with the kernels, compared with the CPU."""
 
 import numpy as np
 import pytest

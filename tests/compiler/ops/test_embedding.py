@@ -1,4 +1,4 @@
-"""Embedding by the kernels."""
+"""Embedding with the kernels, compared with the CPU."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Entity embedding by the kernels, CUDA and C++."""
+"""Entity embedding with the CUDA and C++ kernels, compared with NumPy."""
 
 import numpy as np
 import pytest

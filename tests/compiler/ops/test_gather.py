@@ -1,4 +1,4 @@
-"""Gather by the kernel."""
+"""Gather with the kernel, compared with the CPU."""
 
 import numpy as np
 import pytest

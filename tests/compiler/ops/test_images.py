@@ -1,4 +1,4 @@
-"""Convolution and pooling on the device "sim", in check mode: the CPU's numbers, by launches alone."""
+"""Convolution and pooling on the device "sim" in check mode: the results of the CPU, with launches only."""
 
 import numpy as np
 import pytest

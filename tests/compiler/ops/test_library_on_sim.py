@@ -1,4 +1,6 @@
-"""The whole library on the device "sim", with the real kernels: the CPU's numbers, and no wait in a step."""
+"""The whole library on the device "sim" with the real kernels: the results of the CPU, without synchronization in a
+step.
+"""
 
 import contextlib
 import copy

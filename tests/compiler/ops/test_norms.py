@@ -1,4 +1,4 @@
-"""Layer norm, RMS norm, batch norm and gated linear units by their kernels, and their layers in a recorded step."""
+"""Layer norm, RMS norm, batch norm and gated linear units with their kernels, and their layers in a recorded step."""
 
 import norms
 import numpy as np

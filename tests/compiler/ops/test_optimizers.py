@@ -1,4 +1,4 @@
-"""The optimizers on the device "sim", their kernels in check mode: the CPU's numbers, and no wait in a step."""
+"""The optimizers on the device "sim" in check mode: the results of the CPU, without synchronization in a step."""
 
 import numpy as np
 import pytest

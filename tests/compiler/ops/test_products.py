@@ -202,7 +202,7 @@ def test_both_gradients_of_a_small_layer_are_one_launch(rows, inputs, outputs, l
 
 
 class Square(ActivationFunction):
-    """A function of the user's own, without CUDA code, whose attribute is no number."""
+    """A custom function without CUDA code, whose attribute is not a number."""
 
     name = "square"
     saves = "input"

@@ -1,4 +1,4 @@
-"""The recorded step on the device "sim": one graph of few launches, the bits of the eager step."""
+"""The recorded step on the device "sim": one graph of few launches, bit-identical to the eager step."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""RNN and LSTM by the kernels."""
+"""RNN and LSTM with the kernels, compared with the CPU."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The means of an epoch by the kernels: the numbers of the CPU."""
+"""The means of an epoch with the kernels, compared with the CPU."""
 
 import numpy as np
 import pytest

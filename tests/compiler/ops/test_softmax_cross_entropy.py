@@ -1,4 +1,4 @@
-"""Softmax cross-entropy by the kernels: the loss and the gradient of the CPU."""
+"""Softmax cross-entropy with the kernels, compared with the CPU."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The activation functions: against the textbook's formulas, finite differences, and at the ends of the scale."""
+"""The activation functions, compared with textbook formulas and finite differences, and for extreme arguments."""
 
 import math
 
@@ -209,7 +209,7 @@ class TestCustomActivation:
 
     def test_a_function_of_your_own_cannot_go_into_a_file(self):
         class Twice(gn.ReLU):
-            """Bears the name of another function, which must not be saved in its place."""
+            """Has the name of another function, which must not be saved in its place."""
 
         for function in (self.square, Twice()):
             with pytest.raises(ArgumentError, match="cannot be saved"):

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention: the formula, its gradients, what is hidden, and what is refused."""
+"""Scaled dot-product attention: the formula, its gradients, masks, and errors."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Batch norm, forward and backward, against a reference written another way."""
+"""Batch norm, forward and backward, compared with an independent reference."""
 
 import norms
 import numpy as np

@@ -1,4 +1,4 @@
-"""Convolution: inner products with every patch, against loops over the output's pixels and against PyTorch."""
+"""Convolution, compared with loops over the output's pixels and with PyTorch."""
 
 import itertools
 import tracemalloc

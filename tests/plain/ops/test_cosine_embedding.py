@@ -1,4 +1,4 @@
-"""The cosine embedding loss, alone and in a training."""
+"""The cosine embedding loss, alone and in training."""
 
 import numpy as np
 import pytest

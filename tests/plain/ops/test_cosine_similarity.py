@@ -1,4 +1,4 @@
-"""Cosine similarity: values, gradients, zero vectors, neighbours."""
+"""Cosine similarity: values, gradients, zero vectors, most similar rows."""
 
 import numpy as np
 import pytest

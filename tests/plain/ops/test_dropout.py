@@ -1,4 +1,4 @@
-"""dropout: its shares, its scale, its gradient, and which numbers its mask hangs on."""
+"""Dropout: its rate, its scale, its gradient, and what its mask depends on."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The losses over elements: against plain loops, finite differences, and far from zero."""
+"""The elementwise losses, compared with plain loops and finite differences, also far from zero."""
 
 import math
 from functools import partial

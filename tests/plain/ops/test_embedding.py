@@ -1,4 +1,4 @@
-"""Embedding: rows of a table by index, and the sums of their gradients."""
+"""Embedding: rows of a table by index, and the table's gradient."""
 
 import numpy as np
 import pytest

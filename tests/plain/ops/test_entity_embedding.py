@@ -1,4 +1,4 @@
-"""Entity embedding: numbers as they are, categories by their vectors, and the sums of the vectors' gradients."""
+"""Entity embedding: numbers, features of categories, and the tables' gradients."""
 
 import numpy as np
 import pytest

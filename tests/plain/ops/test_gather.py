@@ -1,4 +1,4 @@
-"""gather: rows by their positions."""
+"""Gather: rows by their positions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Layer norm and RMS norm, forward and backward, against a reference written another way."""
+"""Layer norm and RMS norm, forward and backward, compared with an independent reference."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""linear and bias_activation: against their formula, finite differences, and their errors."""
+"""linear and bias_activation, compared with their formula and finite differences; their errors."""
 
 import numpy as np
 import pytest

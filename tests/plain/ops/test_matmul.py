@@ -1,4 +1,4 @@
-"""The matrix product: every layout against loops, its gradient against finite differences, its errors."""
+"""The matrix product: every layout compared with loops, its gradient with finite differences; its errors."""
 
 import numpy as np
 import pytest

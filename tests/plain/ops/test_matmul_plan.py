@@ -1,4 +1,4 @@
-"""Which kernel serves a matrix product."""
+"""The choice of the kernel of a matrix product."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pooling: the largest element and the mean under each window, against loops over windows and against PyTorch."""
+"""Pooling, compared with loops over windows and with PyTorch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Scalar arguments of the operations that lie outside their range: one that trains wrongly is refused, by its name."""
+"""Scalar arguments of the operations that are out of range raise with their name."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""softmax: against math.exp, finite differences, and logits at the ends of the scale."""
+"""Softmax, compared with math.exp and finite differences, also for large logits."""
 
 import math
 

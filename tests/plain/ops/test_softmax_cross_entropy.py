@@ -1,4 +1,4 @@
-"""Softmax cross-entropy: every combination of its arguments against PyTorch's documented formula, written as loops."""
+"""Softmax cross-entropy: every combination of its arguments, compared with loops over PyTorch's documented formula."""
 
 import math
 from itertools import product

@@ -1,4 +1,4 @@
-"""The table of `gpunet tune`: what the plan takes from it, and what it does not."""
+"""The table of `gpunet tune`: which entries the plan uses, and which it ignores."""
 
 from __future__ import annotations
 
