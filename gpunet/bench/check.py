@@ -83,7 +83,7 @@ def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Fin
     try:
         counts, findings, outputs = call_with_limit(limit, _launch, source, path.name, options, case)
     except KernelError as error:
-        return None, [Finding("error", "no end", str(error).rstrip("."))]
+        return None, [Finding("error", "time limit", str(error).rstrip("."))]
     differences = [compare(name, outputs[name], case.expected[name], case.rtol, case.atol) for name in outputs]
     return counts, findings + [Finding("error", "wrong result", text.rstrip(".")) for text in differences if text]
 
@@ -129,7 +129,7 @@ def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
             raise ArgumentError(f"{where}: {case.kernel} has no parameter {unknown[0]!r}; it has {', '.join(by_name)}.")
     for name, expected in case.expected.items():
         if not by_name[name].pointer or by_name[name].const:
-            raise ArgumentError(f"reference: {name} is no array that {case.kernel} writes.")
+            raise ArgumentError(f"reference: {name} is not an array that {case.kernel} writes.")
         if expected.dtype.kind not in "biuf":
             raise DTypeError(f"reference: {name} must be an array of numbers, got {expected.dtype}.")
         if name in case.inputs and np.shape(case.inputs[name]) != expected.shape:
@@ -137,8 +137,8 @@ def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
             raise ShapeError(f"{name} has the shape {shapes}; they must be equal.")
     if missing := [name for name in by_name if name not in case.inputs and name not in case.expected]:
         raise ArgumentError(
-            f"inputs: {case.kernel} also takes {', '.join(missing)}; a number or an array is missing there, or in "
-            "reference an array that is to be written."
+            f"inputs: {case.kernel} also takes {', '.join(missing)}; add it to inputs, or to reference if the kernel "
+            "writes it."
         )
     return {name: _argument(by_name[name], given) for name, given in case.inputs.items()}
 

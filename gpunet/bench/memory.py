@@ -27,17 +27,17 @@ def check_memory(case: Case, device: Device, kernels: int) -> None:
     if device.name.startswith("cuda"):
         with device.activate():
             free = device.xp.cuda.runtime.memGetInfo()[0]
-        _check(case, on_device, free, f"{device.name} has free")
+        _check(case, on_device, free, f"{device.name} has {free / 2**30:,.1f} GiB free")
     else:
         on_host += on_device
-    _check(case, on_host, host_memory(), "this machine has")
+    memory = host_memory()
+    _check(case, on_host, memory, f"this machine has {memory / 2**30:,.1f} GiB")
 
 
-def _check(case: Case, needed: int, there: int, where: str) -> None:
-    if needed > there:
+def _check(case: Case, needed: int, available: int, text: str) -> None:
+    if needed > available:
         raise ArgumentError(
-            f"{case.op} {case.size} needs about {needed / 2**30:,.1f} GiB, and {where} {there / 2**30:,.1f}; "
-            "choose smaller sizes."
+            f"{case.op} {case.size} needs about {needed / 2**30:,.1f} GiB, but {text}; choose smaller sizes."
         )
 
 

@@ -18,6 +18,7 @@ from gpunet.arguments import real, whole
 from gpunet.cuda import Kernel
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError, ShapeError
+from gpunet.ops._matmul import sum_to_shape
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.tape import Tape, empty, empty_like
@@ -91,7 +92,7 @@ def cosine_similarity_backward(
         blocks, given = block_count(dy.size, ROWS_PER_BLOCK), (operand(x, tape, xp) for x in (dy, left, right))
         BACKWARD((blocks,), (THREADS,), *given, da, db, dy.size, left.shape[-1], eps)
     da, db = xp.moveaxis(da, -1, axis), xp.moveaxis(db, -1, axis)
-    return _sum_to_shape(da, a.shape), _sum_to_shape(db, b.shape)
+    return sum_to_shape(da, a.shape), sum_to_shape(db, b.shape)
 
 
 def write_gradients(dy: Array, cosines: Cosines, a: Array, b: Array, da: Array, db: Array, tape: Tape | None) -> None:
@@ -167,12 +168,3 @@ def _vectors(op: str, a: Array, b: Array, axis: int, xp: ModuleType) -> tuple[Ar
         raise ShapeError(f"{op}: there is no axis {axis} in shape {shape}.")
     a, b = (x if x.shape == shape else xp.broadcast_to(x, shape) for x in (a, b))
     return xp.moveaxis(a, axis, -1), xp.moveaxis(b, axis, -1)
-
-
-def _sum_to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Sum over the axes along which an operand of `shape` was broadcast."""
-    if gradient.shape == shape:
-        return gradient
-    extra = gradient.ndim - len(shape)
-    stretched = [axis + extra for axis, size in enumerate(shape) if size == 1 and gradient.shape[axis + extra] != 1]
-    return gradient.sum(axis=(*range(extra), *stretched)).reshape(shape)

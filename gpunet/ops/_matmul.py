@@ -95,11 +95,10 @@ def matmul_backward(
         left, upper = left[None, :], upper[..., None, :]
     da = matmul(upper, right, transpose_b=True, kernel=kernel)
     db = matmul(left, upper, transpose_a=True, kernel=kernel)
-    if a.ndim > 1:
-        da = _transposed(da, transpose_a)
-    if b.ndim > 1:
-        db = _transposed(db, transpose_b)
-    return _sum_to_shape(da, a.shape), _sum_to_shape(db, b.shape)
+    # drop the axis that was added to a vector
+    da = _transposed(da, transpose_a) if a.ndim > 1 else da.reshape(*da.shape[:-2], *a.shape)
+    db = _transposed(db, transpose_b) if b.ndim > 1 else db.reshape(*db.shape[:-2], *b.shape)
+    return sum_to_shape(da, a.shape), sum_to_shape(db, b.shape)
 
 
 def _by_launch(left: Array, right: Array, c: Array) -> Iterator[tuple[Array, Array, Array]]:
@@ -137,10 +136,8 @@ def _product_shape(left: Array, right: Array) -> tuple[int, ...]:
     return (*batch, *left.shape[-2:-1], *right.shape[inner + 1 :])
 
 
-def _sum_to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Sum over the axes along which an operand of `shape` was broadcast."""
-    if len(shape) == 1:  # drop the axis that was added to a vector
-        gradient = gradient.reshape(*gradient.shape[:-2], *shape)
+def sum_to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Return a gradient summed over the axes along which an array of `shape` was broadcast."""
     extra = gradient.ndim - len(shape)
     broadcast = [axis + extra for axis, size in enumerate(shape) if size == 1 and gradient.shape[axis + extra] != 1]
     axes = (*range(extra), *broadcast)

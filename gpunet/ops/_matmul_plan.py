@@ -121,7 +121,9 @@ def matmul_plan(
         return MatmulPlan("blas", None, 1, why)
     if max(m * k, k * n, m * n) > MAX_ELEMENTS:
         if chosen:
-            raise ShapeError(f"kernel {chosen!r}: one of {m}x{n}x{k} has over {MAX_ELEMENTS:,} elements; split it.")
+            raise ShapeError(
+                f"kernel {chosen!r}: a matrix of {m}x{n}x{k} has over {MAX_ELEMENTS:,} elements; split it."
+            )
         return MatmulPlan("blas", None, 1, f"a matrix has over {MAX_ELEMENTS:,} elements, the maximum of a kernel")
     if kernel == "mma" and dtype != FLOAT32:
         raise ArgumentError(f"kernel 'mma' multiplies float32 operands as TF32; got {dtype}.")

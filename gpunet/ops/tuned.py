@@ -88,7 +88,7 @@ def winners(device: Device) -> Mapping[Product, Winner]:
     try:
         return read(table_path()).get(gpu_name(device), {})
     except (OSError, DataError) as error:
-        warnings.warn(f"{error}: the table is ignored, and matrix products use gpunet's default tiles.", stacklevel=2)
+        warnings.warn(f"matrix products use gpunet's default tiles, not tuned ones: {error}", stacklevel=2)
         return {}
 
 

@@ -206,7 +206,7 @@ def reference(): return {"y": [1] * 5}
         ('"scale"', '"sale"', r"my.cu: no kernel 'sale'; it has scale\."),
         ('"factor": 2.0, ', '"scale": 2.0, ', r"reference\(\) got an unexpected keyword argument 'scale'"),
         ('return {"x": factor', 'return {"z": factor', r"reference: scale has no parameter 'z'; it has x, factor, n\."),
-        ('return {"x": factor', 'return {"n": factor', r"reference: n is no array that scale writes\."),
+        ('return {"x": factor', 'return {"n": factor', r"reference: n is not an array that scale writes\."),
         ("np.float32", "np.float64", r"inputs: x must be an array of float32, got float64\."),
         ('"n": n}', '"n": n + 0.5}', r"inputs: n=257.5 does not fit int32\."),
         ('"n": n}', '"n": 2**40}', r"inputs: n=1099511627776 does not fit int32\."),

@@ -83,7 +83,7 @@ def test_the_commit_is_recorded_and_whether_files_differ_from_it(monkeypatch, tm
         (Request("matmul", ("2x2",)), "size '2x2': expected MxNxK"),
         (Request("matmul", dtype="float16"), "unknown dtype 'float16'; use one of float32, float64"),
         (Request("matmul", device="cpu", kernels=("tiled",)), "unknown kernel 'tiled'; matmul has blas on cpu"),
-        (Request("matmul", ("8", "10000000"), device="cpu"), r"10000000x.* needs about .* GiB, and this machine has"),
+        (Request("matmul", ("8", "10000000"), device="cpu"), r"10000000x.* needs about .* GiB, but this machine has"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is(request_, said, monkeypatch):
@@ -195,5 +195,5 @@ def test_a_gpu_that_a_kernel_has_crashed_is_not_measured_on(gpu, monkeypatch):
 
 def test_what_exceeds_the_gpu_s_memory_is_refused(gpu, monkeypatch):
     monkeypatch.setattr(memory, "host_memory", lambda: 2**50)
-    with pytest.raises(ArgumentError, match=r"needs about .* and cuda:0 has free 1.0"):
+    with pytest.raises(ArgumentError, match=r"needs about .* but cuda:0 has 1.0 GiB free"):
         run(Request("matmul", ("20000",), device="cuda"), None)

@@ -17,5 +17,5 @@ def test_a_matrix_too_large_for_a_kernel_is_left_to_the_library():
 
 
 def test_a_matrix_too_large_for_a_requested_kernel_raises_with_the_limit():
-    with pytest.raises(ShapeError, match=f"kernel 'tiled': one of .* has over {MAX_ELEMENTS:,} elements"):
+    with pytest.raises(ShapeError, match=f"kernel 'tiled': a matrix of .* has over {MAX_ELEMENTS:,} elements"):
         matmul_plan(2**20, 2**20, 2**20, kernel="tiled", device=SIM)
