@@ -10,10 +10,9 @@
 //
 // 1. l = 1 .. L-2: tiles of h_l; a barrier each
 // 2. tiles of h_{L-2} W_{L-1} in splits along k, which are not added up yet; a barrier
-// 3. the head, one block per row: adds up the splits of its row, computes h_{L-1}, z_L, the loss, dz_L, dz_{L-1}; a
-// barrier
+// 3. the head, one block per row: the sum of the row's splits, h_{L-1}, z_L, the loss, dz_L, dz_{L-1}; a barrier
 // 4. l = L-1 .. 1: tiles of dz_{l-1}; tiles of dW_l (dW_L with the first), each followed by the update of its
-// parameters in registers; at the end blocks without a tile gather the next batch; a barrier each
+//    parameters in registers; at the end blocks without a tile gather the next batch; a barrier each
 //
 // Design:
 // - The rows of the head are independent: the last product, the loss, dz_L and dz_{L-1} need no barrier between them.

@@ -1,6 +1,6 @@
 // pooling.cu: the largest element or the mean under each window of an image, or the mean of the whole image.
 //
-// y = max over taps of x,     dx = sum of dy over the windows whose maximum the pixel is y = sum over taps of x / taps,
+// y = max over taps of x,     dx = sum of dy over the windows with the pixel as maximum y = sum over taps of x / taps,
 // padding counted as zeros,     dx = sum of dy over the windows with the pixel / taps y = mean of x over the pixels,
 // dx = dy / pixels
 //

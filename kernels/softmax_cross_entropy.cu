@@ -1,5 +1,7 @@
-// softmax_cross_entropy.cu: the loss of logits (rows, classes) and its gradient. The loss is the sum over rows, and the
-// gradient the rows, of cross_entropy.cuh with share_i = w_i / N and row weights w; 0 where N is zero.
+// softmax_cross_entropy.cu: the loss of logits (rows, classes) and its gradient.
+//
+// Each row is computed by cross_entropy.cuh with share_i = w_i / N for row weights w, or 0 if N is zero. The loss is
+// the sum over the rows.
 //
 // LANES threads share a row: one pass for its maximum, one for the three sums, one for the gradient. Each thread has
 // IN_FLIGHT loads in flight, to hide their latency. The first pass reads the row from memory, the others from the
@@ -56,8 +58,7 @@ DEVICE void visit_classes(const T* z, int classes, Visit visit) {
     }
 }
 
-// The code shared by both kinds of target. target(row) returns a function of j: the target before smoothing and
-// weights.
+// Shared by both kinds of target. target(row) returns a function of j: the target before smoothing and weights.
 template <typename Target>
 DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weight, const T* norm, T* dlogits,
                           T* partial_losses, unsigned* arrivals, T* loss, int rows, int classes, T smoothing,

@@ -10,11 +10,10 @@ The signature of a kernel in its `.cu` file is its only declaration, and every l
 
 A pointer takes a C-contiguous array of its dtype with at least the number of elements in brackets (an expression of the
 integer parameters and of grid_x, grid_y, grid_z), or None if the comment says "or null". A scalar takes a Python or
-NumPy number. `T` is the dtype of the arrays: the compiler gets it as `-DREAL=float`, and the source says `using T =
-REAL;`. A kernel is compiled once per T, set of options and device.
+NumPy number. `T` is the dtype of the arrays, which the compiler gets as `-DREAL=float`; the source defines
+`using T = REAL;`. A kernel is compiled once per T, set of options and device.
 
-A comment line "// FLOPs: 2 * rows * n" before the kernel gives the FLOPs of a launch, as an expression of the same
-names.
+A comment line such as "// FLOPs: 2 * rows * n" before the kernel gives the FLOPs of a launch.
 
     SCALE = Kernel("scale.cu", "scale")
     SCALE((blocks,), (256,), x, None, y, rows, n, options={"TILE": 32})

@@ -42,7 +42,7 @@ def scaled_dot_product_attention(
     weights: Array | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return softmax(q·kᵀ/√E + mask)·v; zeros for a query with no key, or none that is not masked.
+    """Return softmax(q·kᵀ/√E + mask)·v. A query without visible keys gets zeros.
 
     Args:
         q: queries (rows, heads, L, E), or without heads or rows, in any memory layout.

@@ -2,9 +2,9 @@
 
     y_i = W_{k_i},    dW_r = Σ_{i: k_i = r} dy_i
 
-The sums are added in a fixed order, without atomics, so equal input gives equal bits. On a GPU every row of the table
-scans all indices for its own: rows · positions comparisons, cheap up to about 10⁹ (see `kernels/embedding.cu`). On the
-CPU the rows of dy are added one after the other.
+The sums are added in a fixed order, without atomics, so equal input gives equal bits. On a GPU the block of a table row
+searches all indices for that row: rows · positions comparisons, cheap up to about 10⁹ (see `kernels/embedding.cu`). On
+the CPU the rows of dy are added one after the other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pooling: the largest element or the mean under each window of an image, or the mean of the whole image.
 
-    max:      y = max over taps of x,      dx = Σ of dy over the windows whose maximum the pixel is
-    average:  y = Σ over taps of x / taps, dx = Σ of dy over the windows that contain the pixel / taps
+    max:      y = max over taps of x,      dx = Σ of dy over the windows with the pixel as maximum
+    average:  y = Σ over taps of x / taps, dx = Σ of dy over the windows with the pixel / taps
     global:   y = Σ over pixels of x / pixels, dx = dy / pixels
 
 x is (rows, channels, height, width); every channel of every row is an image.
