@@ -34,8 +34,9 @@ def eps_of(case: Case, kernel: str) -> float:
 
 
 def relative_error(results: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
-    """Return the largest |result - expected| / |expected| of all results, in Euclidean norms; 0 where expected is
-    zero.
+    """Return the largest |result - expected| / |expected| of all results, in Euclidean norms.
+
+    A result whose expected values are all zero is skipped.
     """
     pairs = zip(results, expected, strict=True)
     norms = [(np.linalg.norm(got - wanted), np.linalg.norm(wanted)) for got, wanted in pairs]

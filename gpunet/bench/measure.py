@@ -1,6 +1,4 @@
-"""Run a benchmark: for each case draw inputs, check the results, and time the kernels in turns; on the simulated
-GPU, count.
-"""
+"""Run a benchmark: draw inputs, check the results, and time the kernels in turns (on the simulated GPU, count)."""
 
 from __future__ import annotations
 

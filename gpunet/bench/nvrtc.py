@@ -59,9 +59,7 @@ def architectures() -> list[str]:
 def compile_kernels(
     source: str, name: str, arch: str, options: Sequence[str] = (), expressions: Sequence[str] = ()
 ) -> dict[str, Resources]:
-    """Return the resources of each kernel of `source`, by name and in order; arguments and errors as for
-    `compile_cubin`.
-    """
+    """Return the resources of each kernel of `source`. Arguments and errors as for `compile_cubin`."""
     return compile_cubin(source, name, arch, options, expressions)[1]
 
 

@@ -92,7 +92,7 @@ def step_products(sizes: Iterable[tuple[int, int]], batch: int, dtype: DType) ->
 def choices(product: Product, processors: int) -> list[Choice]:
     """Return the choices to try for a product on a GPU with `processors` SMs, the default first.
 
-    Tiles of which more than half would lie outside the product are excluded, and splits beyond two blocks per SM.
+    Tiles of which at least half would lie outside the product are excluded, and splits beyond two blocks per SM.
     """
     default = default_plan("tiled", product, 1, processors)
     assert default.tile is not None

@@ -86,8 +86,8 @@ class Signature:
         return {p.name: scalars.get(p.name, a) for p, a in given}, dtype
 
     def cost(self, args: Sequence[Any], known: dict[str, int]) -> tuple[int, int | None]:
-        """Return the minimum bytes of a launch, each declared element touched once, and its FLOPs, None if not
-        declared.
+        """Return the minimum bytes of a launch, which touches each declared element once, and its declared FLOPs or
+        None.
         """
         given = list(zip(self.parameters, args, strict=True))
         sizes = integers({p.name: value for p, value in given if not p.pointer}) | known

@@ -77,9 +77,7 @@ def _address(library: ctypes.CDLL, name: str) -> int:
 
 
 def _is_right(blas: Blas) -> bool:
-    """Return whether the library multiplies correctly: its integer size may differ from what its symbol names
-    suggest.
-    """
+    """Return whether the library multiplies correctly, as its symbol names may suggest the wrong integer size."""
     integer: Any = ctypes.c_int64 if blas.integer == "int64_t" else ctypes.c_int
     rng = np.random.default_rng(0)
     for dtype, real in ((np.float32, ctypes.c_float), (np.float64, ctypes.c_double)):

@@ -48,7 +48,7 @@ class Phase:
         self.nodes: list[Node] = []
 
     def conflicts(self, node: Node) -> list[tuple[Range, Range]]:
-        """Return the pairs of overlapping ranges, of `node` and of a node of this phase, of which at least one is
+        """Return the pairs of overlapping ranges, one of `node` and one of this phase, of which at least one is
         written.
         """
         return [

@@ -88,7 +88,7 @@ def _numpy_statistics(
 
 
 def _follow(moved: Array, number: Array, running: Running, tape: Tape | None) -> None:
-    """Move running statistics towards those of this batch, unless these are not finite, from which they would not
+    """Move running statistics towards those of this batch, except non-finite ones, from which they would not
     recover.
     """
     change, finite = empty_like(tape, number, np), empty(tape, number.shape, np.dtype(bool), np)

@@ -192,9 +192,7 @@ def _check(op: str, prediction: Array, target: Array, weight: Array | None) -> M
 
 
 def weighted_mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
-    """Return the weighted mean of `loss` (rows, ...) over rows, and `slope` scaled to its gradient; both are
-    overwritten.
-    """
+    """Return the weighted mean of `loss` (rows, ...), and `slope` scaled to its gradient; both are overwritten."""
     value = empty(tape, (), loss.dtype, np)
     if weight is None:
         share = 1 / max(loss.size, 1)

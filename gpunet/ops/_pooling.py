@@ -182,8 +182,10 @@ def avg_pool2d_backward(
 
 
 def global_avg_pool2d(x: Array, *, tape: Tape | None = None) -> Array:
-    """Return the mean of each image, (rows, channels), for x of (rows, channels, height, width) with at least one
-    pixel.
+    """Return the mean of each image, (rows, channels).
+
+    Args:
+        x: (rows, channels, height, width), with at least one pixel per image.
     """
     xp = float_module("global_avg_pool2d", x=x)
     if x.ndim != 4 or 0 in x.shape[2:]:

@@ -137,9 +137,7 @@ def by_step(op: str, dh: Array, h: Array) -> list[Array | None]:
 
 
 def sum_of(dh: Array | None, recurrent: Array | None, out: Array) -> Array:
-    """Return the gradient of a state on the CPU: the sum of the given one and that from the next step; one may be
-    None.
-    """
+    """Return the sum of a state's own gradient and that from the next step, on the CPU; one of them may be None."""
     if dh is None or recurrent is None:
         return recurrent if dh is None else dh
     return np.add(dh, recurrent, out=out)

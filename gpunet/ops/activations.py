@@ -72,15 +72,14 @@ class ActivationFunction(Versioned):
         return float(next(iter(vars(self).values()), 0.0))
 
     def cuda_options(self) -> dict[str, Any] | None:
-        """Return the options that compile this function into a kernel (`kernels/activations.h`), or None if it has
-        none.
+        """Return the options that compile this function into a kernel (`kernels/activations.h`), or None.
 
         User-defined classes, also those derived from gpunet's functions, run as array code.
         """
         return {"ACTIVATION": self.name} if FUNCTIONS.get(self.name) is type(self) else None
 
     def cpu_options(self) -> dict[str, Any] | None:
-        """Return the options that compile this function into a C++ kernel for the CPU, or None if it has none."""
+        """Return the options that compile this function into a C++ kernel for the CPU, or None."""
         return self.cuda_options()
 
     def config(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""The operations of the benchmark, one file each. To add one, write a function that yields its cases, and list it in
-`OPS`.
+"""The operations of the benchmark, one file each.
+
+To add one, write a function that yields its cases, and list it in `OPS`.
 """
 
 from __future__ import annotations

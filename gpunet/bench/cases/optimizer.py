@@ -18,9 +18,7 @@ STEP = 10
 
 
 def optimizer(size: Size, dtype: DType) -> Iterator[Case]:
-    """Yield the tenth step of SGD with momentum, Adam and RMSprop over n parameters, with the state as gpunet stores
-    it.
-    """
+    """Yield the tenth step of SGD with momentum, Adam and RMSprop over n parameters."""
     yield _optimizer(SGD, {"momentum": 0.9}, _sgd, 5, 4, size, dtype)
     yield _optimizer(Adam, {}, _adam, 7, 12, size, dtype)
     yield _optimizer(RMSprop, {}, _rmsprop, 5, 9, size, dtype)
