@@ -1,4 +1,4 @@
-"""Tables: how their files are read, what their columns are, and how the columns become features."""
+"""Tables: read a file, infer the role of each column, encode the columns as features."""
 
 from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.reading import read_table

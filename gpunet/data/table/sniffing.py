@@ -1,4 +1,4 @@
-"""What a text file's beginning tells of its format: encoding, separator, decimal mark, header."""
+"""Infer the format of a text file from its beginning: encoding, separator, decimal mark, header."""
 
 from __future__ import annotations
 
@@ -7,38 +7,42 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from gpunet.data.table.cells import column_names, decimal_mark, is_header, is_value
+from gpunet.data.table.cells import BLANKS, column_names, decimal_mark, is_header, is_value, reader
 from gpunet.errors import ArgumentError, DataError
 
 SAMPLE = 2**16
-"""Bytes of the beginning that are looked at; more where a line is longer."""
+"""Bytes that are inspected; more if a line is longer."""
+
+LEAST_LETTERS = 8
+"""Minimum number of non-ASCII bytes to judge the language by."""
 
 LONGEST_BEGINNING = 2**24
-"""Bytes within which a few lines must end."""
+"""Maximum bytes of the first lines."""
 
 SEPARATORS = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','"}
-"""In the order of preference: a decimal comma is frequent in the cells of files with another separator."""
+"""In order of preference: the comma comes last because it is also the decimal mark of many files."""
+
+NAMES = SEPARATORS | {BLANKS: "blanks"}
 
 BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-ENCODINGS = ("utf-8", "cp1252", "latin-1")
-"""What is tried where no mark tells it; all bytes are text in the last."""
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a table's text file is read; None: found out from its beginning.
+    """The format of a text file; what is None is inferred from the file.
 
     Attributes:
-        sep: the character between two cells.
+        sep: the separator of cells, one character.
         decimal: the decimal mark, "." or ",".
         encoding: the name of the encoding, such as "latin-1".
         header: whether the first line names the columns.
 
     Raises:
-        ArgumentError: an option that makes no sense.
+        ArgumentError: an invalid option.
     """
 
     sep: str | None = None
@@ -65,18 +69,18 @@ AS_FOUND = ReadOptions()
 
 @dataclass(frozen=True)
 class Format:
-    """The format of a table's text file.
+    """The inferred format of a text file.
 
     Attributes:
-        encoding: by Python's name.
-        sep: the character between two cells.
-        decimal: the decimal mark; None where no cell shows one.
+        encoding: Python's name of the encoding.
+        sep: the separator of cells.
+        decimal: the decimal mark; None if no cell has one.
         header: whether a line names the columns.
-        names: of the columns; "column 1", "column 2", … where there is no header, or none in it.
-        unnamed: the positions of columns that the header gives no name.
-        skipped: lines before the first row.
-        comments: how many of them are comments.
-        spaced: whether separators are followed by spaces, which takes pandas longer.
+        names: the column names; "column 1", "column 2", … for columns without a name.
+        unnamed: the positions of columns without a name in the header.
+        skipped: number of lines before the first row.
+        comments: number of comments among them.
+        spaced: whether spaces follow separators, which pandas parses more slowly.
     """
 
     encoding: str
@@ -91,7 +95,7 @@ class Format:
 
     def __str__(self) -> str:
         parts = [
-            f"separator {SEPARATORS.get(self.sep, repr(self.sep))}",
+            f"separator {NAMES.get(self.sep, repr(self.sep))}",
             "decimal comma" if self.decimal == "," else "decimal point",
             {"utf-8-sig": "utf-8"}.get(self.encoding, self.encoding),
             "header" if self.header else "no header",
@@ -100,23 +104,23 @@ class Format:
 
 
 def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: str | None = None) -> Format:
-    """Return the format that the beginning of a file shows, where the options don't give it.
+    """Return the format of a file, inferred from its beginning.
 
     Args:
-        file: its bytes.
-        options: what is known of the format.
-        name: what an error calls the file.
-        likely: the decimal mark, unless all numbers prove the other one; None: the one that most prove.
+        file: the file, binary.
+        options: the known parts of the format.
+        name: the name of the file for error messages.
+        likely: the decimal mark, unless all numbers require the other one; None: the one that most numbers require.
 
     Raises:
-        DataError: an empty file, one that is no text, or a header that cannot be used.
+        DataError: the file is empty or no text, or its header is invalid.
     """
     data, is_all = _beginning(file, name)
-    encoding = options.encoding or _encoding(data)
+    encoding = options.encoding or _encoding(data, name)
     text = _decoded(data, encoding, name)
     lines = list(io.StringIO(text, newline=""))
     if not is_all and len(lines) > 1:
-        lines.pop()  # which is cut off
+        lines.pop()  # it may be incomplete
     first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     if first == len(lines):
         raise no_data(name)
@@ -152,7 +156,7 @@ def no_data(name: str) -> DataError:
 
 
 def _beginning(file: BinaryIO, name: str) -> tuple[bytes, bool]:
-    """Return the first bytes, with two whole lines at least, and whether they are all there are."""
+    """Return the first bytes, at least two complete lines, and whether these are the whole file."""
     data, size = b"", SAMPLE
     while data.count(b"\n") + data.count(b"\r") < 4:
         more = file.read(size)
@@ -160,21 +164,37 @@ def _beginning(file: BinaryIO, name: str) -> tuple[bytes, bool]:
         if not more:
             return data, True
         if len(data) > LONGEST_BEGINNING:
-            raise DataError(f"{name}: its first lines take over {LONGEST_BEGINNING // 2**20} MiB, as no table's do.")
+            raise DataError(f"{name}: its first lines have over {LONGEST_BEGINNING // 2**20} MiB; not a table.")
     return data, not file.read(1)
 
 
-def _encoding(data: bytes) -> str:
+def _encoding(data: bytes, name: str) -> str:
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if data.startswith(mark):
             return encoding
-    for encoding in ENCODINGS:
-        try:
-            codecs.getincrementaldecoder(encoding)().decode(data)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise AssertionError("latin-1 decodes all bytes")
+    with suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+        return "utf-8"
+    return western_encoding(data, name)
+
+
+def western_encoding(data: bytes, name: str) -> str:
+    """Return the encoding of text that is not UTF-8: cp1252, or latin-1 if a byte is undefined in cp1252.
+
+    Raises:
+        DataError: the text is not in a Western language, where non-ASCII letters rarely follow one another.
+    """
+    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
+    if sum(runs) >= LEAST_LETTERS and sum(run for run in runs if run > 1) > sum(runs) / 2:
+        raise DataError(
+            f"{name}: neither UTF-8 nor the text of a Western language; give its encoding, as --encoding shift_jis, "
+            "gb18030, cp1251 or utf-16-le."
+        )
+    try:
+        data.decode("cp1252")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "cp1252"
 
 
 def _decoded(data: bytes, encoding: str, name: str) -> str:
@@ -188,22 +208,27 @@ def _decoded(data: bytes, encoding: str, name: str) -> str:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the separator for which the most lines have as many cells as the first."""
+    """Return the separator by which most lines have as many cells as the first.
+
+    Blanks are the separator only if all lines have as many cells, and no other character separates any.
+    """
     share = {}
-    for sep in SEPARATORS:
+    for sep in NAMES:
         try:
-            widths = [len(row) for row in csv.reader(lines, delimiter=sep, skipinitialspace=True) if row]
+            widths = [len(row) for row in reader(lines, sep) if row]
         except csv.Error:
             continue
         if widths and widths[0] > 1:
             share[sep] = widths.count(widths[0]) / len(widths)
+    if share.pop(BLANKS, 0) == 1 and not share and len(lines) > 1:
+        return BLANKS
     return max(share, key=lambda sep: share[sep]) if share else ","
 
 
 def _rows(lines: Sequence[str], sep: str, name: str) -> list[tuple[int, list[str]]]:
-    """Return the rows that are not blank, each with the number of lines up to its end."""
-    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
+    """Return the rows that are not blank, each with the number of its last line."""
+    rows = reader(lines, sep)
     try:
-        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if "".join(row).strip()]
+        return [(rows.line_num, [cell.strip() for cell in row]) for row in rows if "".join(row).strip()]
     except csv.Error as error:
-        raise DataError(f"{name}, line {reader.line_num}: not CSV ({error}).") from None
+        raise DataError(f"{name}, line {rows.line_num}: not CSV ({error}).") from None

@@ -92,7 +92,9 @@ def test_evaluate_takes_all_of_a_file_that_is_no_longer_the_runs_own(invoke, flo
     data.write_text("\n".join([header, *rows[:100]]), encoding="utf-8")
     invoke("train", data, "--epochs", 1, "--out", tmp_path / "run")
     data.write_text("\n".join([header, *rows[100:]]), encoding="utf-8")
-    assert json.loads(invoke("evaluate", tmp_path / "run", data, "--json").stdout)["rows"] == 50
+    result = invoke("evaluate", tmp_path / "run", data, "--json")
+    assert json.loads(result.stdout)["rows"] == 50
+    assert f"{data}: changed since the run began; all of its rows count, also those that trained" in result.stderr
 
 
 def test_evaluate_goes_by_class_names_where_another_source_numbers_them_differently(invoke, digits_run, tmp_path):
