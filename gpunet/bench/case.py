@@ -44,14 +44,10 @@ class Case:
         op: name of the operation, such as "matmul".
         variant: a form of the operation, such as "NT".
         size: as written for `--sizes`.
-        dtype: dtype of the operands and results.
-        operands: the inputs by name.
         reference: computes the results with NumPy from the inputs by name, in float64.
         kernels: functions that prepare each kernel; the first is the library, the baseline of the comparison.
-        flops: floating-point operations of a call.
         nbytes: minimum bytes that a call moves.
         terms: length of the longest sums; rounding errors grow with it.
-        unit: unit of the speed.
         arguments: the arguments for a user's own kernel; None if the operation supports none.
         options: macros for the compiler of such a kernel.
         products: the matrix products whose plans are shown with the results.

@@ -37,9 +37,6 @@ def measure_ceilings(
     """Measure a device and return the best of several rounds.
 
     Args:
-        device: a CPU or a GPU.
-        dtype: dtype of the matrix product.
-        clock: measures the time.
         copy_bytes: size of the copied array; by default larger than any cache.
         gemm_size: rows and columns of the square matrices.
     """

@@ -62,8 +62,6 @@ def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Fin
     did not end.
 
     Args:
-        path: the CUDA source.
-        case: the launch and its expected results.
         limit: time limit in seconds.
 
     Raises:

@@ -43,7 +43,6 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
     Args:
         seconds: time limit for all items; starting the child and its imports do not count.
         function: a function of a module, so that it can be pickled, like its arguments and results.
-        *args: arguments of `function`.
 
     Raises:
         GpunetError: raised by `function`.

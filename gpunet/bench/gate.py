@@ -49,8 +49,7 @@ def fault(results: Sequence[np.ndarray], expected: Sequence[np.ndarray], *, term
     An element may be off by 8·eps·√terms·(|expected| + the root mean square of all expected elements). NaN is wrong.
 
     Args:
-        results: the results of a kernel.
-        expected: the same in float64.
+        expected: the reference results in float64.
         terms: length of the longest sums.
         eps: spacing of numbers near one in its arithmetic.
     """

@@ -36,8 +36,6 @@ class Request:
     Attributes:
         op: a name in `OPS`.
         sizes: in the form of `Op.form`; empty for the default sizes.
-        dtype: "float32" or "float64".
-        device: "auto", "cpu", "cuda", "cuda:N" or "sim".
         kernels: names of kernels; empty for all that run on the device.
         own: a user's own kernel, "my.cu:my_kernel", which runs in a child process.
         seconds: approximate duration of the rounds of a case.
@@ -96,7 +94,6 @@ def run(request: Request, report_rows: Callable[[list[Row]], None]) -> Report:
     """Measure all cases of a request.
 
     Args:
-        request: the settings.
         report_rows: called with the rows of each size as soon as they are measured.
 
     Raises:

@@ -15,8 +15,6 @@ def check_memory(case: Case, device: Device, kernels: int) -> None:
     """Check that a case fits into memory.
 
     Args:
-        case: the case.
-        device: the device to run on.
         kernels: number of kernels with separate operands and results on the device.
 
     Raises:

@@ -69,7 +69,6 @@ def compile_cubin(
     """Return the machine code of `source` and the resources of each of its kernels, by name and in order.
 
     Args:
-        source: CUDA C++.
         name: the file name in error messages.
         arch: such as "sm_90" or "sm_90a".
         options: `-DNAME=VALUE` and other NVRTC options.

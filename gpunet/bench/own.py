@@ -28,9 +28,6 @@ class OwnKernel:
     The expressions may use its integer arguments, constants (`#define TILE 16`, `constexpr int TILE = 16;`) and
     `ceil_div`.
 
-    Args:
-        spec: file and kernel.
-
     Raises:
         ArgumentError: `spec` does not have that form, or there is no such line.
         CompileError: the file or the kernel does not exist.

@@ -25,7 +25,6 @@ class Row:
 
     Attributes:
         op: from the case, like variant, size, dtype, flops, nbytes and unit.
-        kernel: the name of the kernel.
         tiles: tiles and splits of the plans of its matrix products, such as "32x32x16/8"; "" if there are none.
         fault: what is wrong with its results; "" if they are correct. A wrong kernel is not timed.
         error: relative error against float64, see `gate.relative_error`; None if not compared.

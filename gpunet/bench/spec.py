@@ -48,13 +48,10 @@ class Case(NamedTuple):
 
     Attributes:
         label: the case as text; empty if the spec has no list of cases.
-        kernel: the kernel's name.
         grid: blocks along x, y, z.
         block: threads along x, y, z.
-        options: macros for the compiler.
         shared: dynamic shared memory in bytes.
         cooperative: whether all blocks are resident at once.
-        inputs: arrays and numbers by the names of the kernel's parameters.
         expected: the arrays after the launch.
         rtol: relative tolerance; None for the default.
         atol: absolute tolerance; None for the default.

@@ -27,7 +27,6 @@ def lines(rows: Sequence[Row], *, head: bool, counted: bool) -> Iterator[str]:
     """Yield the lines of a table.
 
     Args:
-        rows: the results.
         head: whether to begin with the column names.
         counted: whether the rows are counts of the simulated GPU, not times.
     """

@@ -49,12 +49,7 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """Wall time until the device is done: the work of the host and of the device.
-
-    Args:
-        device: the device to synchronize.
-        now: returns the time in seconds.
-    """
+    """Wall time until the device is done: the work of the host and of the device."""
 
     most = 2**20
 
@@ -131,7 +126,6 @@ def interleave(calls: Mapping[str, Callable[[], object]], clock: Clock, seconds:
 
     Args:
         calls: by name; each is warmed up first.
-        clock: measures the time.
         seconds: approximate duration of all rounds together.
     """
     counts = {name: _count(call, clock) for name, call in calls.items()}

@@ -43,7 +43,6 @@ class Result:
     """The measurements of a product.
 
     Attributes:
-        product: the product.
         choices: the choices by name; the first is the default without tuning.
         faults: what is wrong with wrong choices, and with the library if it is wrong; they are not timed.
         times: seconds per call of each choice and of "blas", round by round; empty without a clock.
@@ -78,7 +77,6 @@ def step_products(sizes: Iterable[tuple[int, int]], batch: int, dtype: DType) ->
     Args:
         sizes: from `linear_sizes`.
         batch: rows of x.
-        dtype: dtype of the parameters.
     """
     found = []
     for position, (n_in, n_out) in enumerate(sizes):
@@ -113,8 +111,6 @@ def tune(
     """Yield the result of each product. Choices that pass the gate are timed in turns, with a warm L2 cache.
 
     Args:
-        products: from `step_products`.
-        device: a GPU, real or simulated.
         clock: measures the time; None for a device without meaningful times.
         seconds: duration of the rounds of a product.
 

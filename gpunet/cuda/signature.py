@@ -29,8 +29,6 @@ class Signature:
     """The declaration of a kernel, read from its source when first needed.
 
     Args:
-        path: the source.
-        name: the kernel's name.
         declaration: how the declaration begins.
         skip: number of leading parameters that the caller does not pass.
     """
@@ -57,9 +55,7 @@ class Signature:
         """Return the arguments by name, scalars as NumPy scalars of their type, and the dtype of T.
 
         Args:
-            args: the arguments of a launch.
             known: more integers that the declared sizes may use.
-            max_elements: maximum number of elements of an array.
 
         Raises:
             ArgumentError: a wrong number of arguments, None for a pointer that may not be null, a number that does not

@@ -12,11 +12,9 @@ class Launch(NamedTuple):
     """A recorded launch.
 
     Attributes:
-        kernel: the kernel's name.
         shapes: shapes of the arrays, by parameter name.
         grid: blocks along each axis.
         block: threads along each axis.
-        options: macros of the compiler.
         nbytes: minimum bytes moved, each declared element touched once.
         flops: FLOPs by the line "FLOPs: ..." before the kernel; None if there is none.
     """

@@ -23,7 +23,6 @@ class Blas(NamedTuple):
     """A BLAS library in this process.
 
     Attributes:
-        path: its file.
         integer: the C type of its integers.
         gemm: the addresses of cblas_sgemm and cblas_dgemm, by dtype.
         get_threads: the address of the function that returns its number of threads, or 0.

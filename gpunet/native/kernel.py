@@ -78,7 +78,6 @@ class Node:
     """A call of a kernel with its arguments.
 
     Attributes:
-        kernel: the kernel.
         args: its arguments, which keep the arrays alive.
         flags: the macros that the kernel is compiled with.
         count: number of rows or elements to divide.

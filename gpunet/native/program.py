@@ -86,9 +86,6 @@ class Phase:
 class Program:
     """Nodes that run in their order, or concurrently if they are independent.
 
-    Args:
-        nodes: the nodes of a step.
-
     Raises:
         CompileError: a kernel does not compile.
     """

@@ -8,12 +8,13 @@ Conventions of every operation:
 - `tape` (`gpunet.tape.Tape`) provides the memory of results and scratch arrays, and reuses it in the next step. None
   allocates fresh arrays.
 - `out`, `preactivation`, `dweight`, ... are arrays to write a result to. They have its shape and dtype. `out` may be
-  the input only where the operation says so. Gradients of parameters are fresh arrays by default.
+  the input only where the operation says so.
 - `activation` is the name of a function, an `ActivationFunction`, or None for the identity. `saved`, which its
   derivative needs, is the output y or the preactivation, as the function's `saves` says.
 - `f_backward(dy, ...)` takes dy, the gradient of the loss with respect to the output y of `f`, in the shape of y. Its
-  other arguments are those given to `f`. A gradient switched off, as by `input_gradient=False`, is not computed; None
-  is returned in its place.
+  other arguments are those given to `f`, or its results. Each gradient has the shape of its array. Gradients of
+  parameters are fresh arrays by default. A gradient switched off, as by `input_gradient=False` for a first layer or
+  `weight_gradient=False` for a frozen one, is not computed; None is returned in its place.
 - `kernel` selects the implementation: None (gpunet's choice), "blas" (BLAS on the CPU, cuBLAS and array code on a
   GPU), or a hand-written kernel by name (see `matmul`).
 

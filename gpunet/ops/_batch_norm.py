@@ -160,12 +160,6 @@ def batch_norm_backward(
     Args:
         mean: the result of `batch_statistics`.
         variance: the result of `batch_statistics`.
-        dweight: where to write the weight's gradient, (channels,); by default from the tape.
-        dbias: where to write the bias's gradient, (channels,); by default from the tape.
-        input_gradient: False to skip dx.
-
-    Returns:
-        dx in the shape of `x`, dweight and dbias (channels,).
     """
     vectors = {"mean": mean, "variance": variance, "weight": weight, "dweight": dweight, "dbias": dbias}
     xp = float_module("batch_norm_backward", dy=dy, x=x, **vectors)

@@ -53,14 +53,10 @@ def bias_activation(
     Args:
         z: (..., n).
         bias: (n,), or None.
-        activation: the function f.
         out: where to write the result; may be `z` itself.
         preactivation: where to write z + bias; may be `z`, but not `out`. The derivative of an activation whose `saves`
             is "input" needs it.
         kernel: "blas" runs array code; None, on a GPU, the hand-written kernel.
-
-    Returns:
-        (..., n).
     """
     xp = float_module("bias_activation", z=z, bias=bias, out=out, preactivation=preactivation)
     check_kernel(kernel, xp)
@@ -105,7 +101,6 @@ def bias_activation_backward(
 
     Args:
         saved: y or the preactivation z + bias; may be None for the identity.
-        dbias: where to write the bias gradient, (n,).
 
     Returns:
         dz (..., n), and dbias (n,), summed over all rows in a fixed order.

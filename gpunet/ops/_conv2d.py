@@ -62,7 +62,6 @@ def conv2d(
         padding: zeros on each side of the image; one number, or one for each axis.
         dilation: pixels between neighbouring elements of the filter; one number, or one for each axis.
         groups: number of groups of channels.
-        activation: the function f.
         out: where to write the result, C-contiguous.
         columns: where to write the patches, which the backward pass needs, C-contiguous: (groups, channels /
             groups·kernel_h·kernel_w, rows·out_h·out_w).
@@ -121,16 +120,9 @@ def conv2d_backward(
     """Return (dx, dweight, dbias), the gradients of y = conv2d(x, weight, bias, ...).
 
     Args:
-        saved: y or the preactivation; None for the identity.
         columns: the array that `conv2d` filled, which is overwritten; None recomputes the patches.
-        input_gradient: False for a first layer, which needs no dx.
-        weight_gradient: False for a frozen layer, which needs no dweight.
-        bias_gradient: False for a layer without bias.
         dweight: where to write the weight's gradient, C-contiguous.
         dbias: where to write the bias's gradient, C-contiguous.
-
-    Returns:
-        dx in the shape of `x`, dweight in the shape of `weight`, dbias (out_channels,).
 
     Raises:
         ArgumentError: as for `conv2d`; or an activation without `saved`.

@@ -60,17 +60,11 @@ def embedding_backward(
     dweight: Array | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return the gradient of the table from that of y = embedding(indices, weight).
+    """Return the table's gradient, (num_embeddings, embedding_dim), from that of y = embedding(indices, weight).
 
     Args:
-        dy: (..., embedding_dim).
-        indices: (...), as given to `embedding`.
-        num_embeddings: rows of the table.
         padding_idx: the row whose gradient is zero, a negative one counted from the end; or None.
         dweight: where to write the gradient, C-contiguous.
-
-    Returns:
-        (num_embeddings, embedding_dim).
 
     Raises:
         ArgumentError: padding_idx is not a row of the table.

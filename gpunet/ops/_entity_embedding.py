@@ -104,7 +104,6 @@ def entity_embedding_backward(
     Args:
         dtables: where to write the gradients, C-contiguous arrays in the shapes of the tables.
         table_gradients: False leaves `dtables` unchanged.
-        input_gradient: False to skip the gradient of x.
 
     Returns:
         The gradient in the shape of x, zero in the columns of the categories.

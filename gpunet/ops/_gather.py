@@ -63,7 +63,6 @@ def gather_batch(
         order: (n,) int64, the row order of the epoch.
         first: (1,) int64, the position of the batch in `order`; it is advanced by `count`.
         count: rows of the batch.
-        dtype: dtype of the features in the batch.
 
     Returns:
         The rows order[first : first + count] of each array.

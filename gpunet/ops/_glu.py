@@ -33,8 +33,6 @@ def glu(
 
     Args:
         x: any shape, with an even number of elements along `axis`.
-        axis: the axis that is halved.
-        activation: the function f.
 
     Returns:
         The shape of `x` with half the elements along `axis`.

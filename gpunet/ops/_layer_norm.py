@@ -72,12 +72,9 @@ def rms_norm(
     *,
     tape: Tape | None = None,
 ) -> tuple[Array, Array]:
-    """Return (y, scale), where y = x · weight / √(mean(x²) + eps).
+    """Return (y, scale), where y = x · weight / √(mean(x²) + eps); other arguments as for `layer_norm`.
 
     Args:
-        x: as for `layer_norm`.
-        normalized_shape: as for `layer_norm`.
-        weight: as for `layer_norm`.
         eps: added to the mean of the squares; None for the machine epsilon of the dtype, as in PyTorch.
 
     Returns:
@@ -155,7 +152,6 @@ def layer_norm_backward(
         scale: (rows,), the result of `layer_norm` or `rms_norm`.
         dweight: where to write the weight's gradient, of shape `normalized_shape`; None to skip it.
         dbias: where to write the bias's gradient, of shape `normalized_shape`; only together with `dweight`.
-        input_gradient: False to skip dx.
     """
     xp = float_module(
         "layer_norm_backward", dy=dy, x=x, mean=mean, scale=scale, weight=weight, dweight=dweight, dbias=dbias

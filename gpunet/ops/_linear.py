@@ -60,7 +60,6 @@ def linear(
         x: (..., in_features).
         weight: (in_features, out_features).
         bias: (out_features,), or None.
-        activation: the function f.
         out: where to write the result, C-contiguous.
         preactivation: where to write x·weight + bias, C-contiguous and not `out`; the derivative of an activation whose
             `saves` is "input" needs it.
@@ -105,17 +104,8 @@ def linear_backward(
     """Return (dx, dweight, dbias), the gradients of y = linear(x, weight, bias, activation).
 
     Args:
-        saved: y or the preactivation; None for the identity.
-        input_gradient: False for a first layer, which needs no dx.
-        weight_gradient: False for a frozen layer, which needs no dweight.
-        bias_gradient: False for a layer without bias.
         below: the layer whose output is x = g(z). The returned dx is multiplied by g'(z), in the epilogue of the
             product if the kernel supports it.
-        dweight: where to write the weight's gradient.
-        dbias: where to write the bias's gradient.
-
-    Returns:
-        dx in the shape of `x`, dweight in the shape of `weight`, dbias (out_features,).
     """
     xp = _check_backward(dy, x, weight, below, dweight, dbias)
     if dweight is None and weight_gradient:

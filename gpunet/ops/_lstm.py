@@ -92,9 +92,6 @@ def lstm_backward(
 
     Args:
         dh: (steps, rows, hidden_size); or (rows, hidden_size), that of the last step, if the others are zero.
-        x: as given to `lstm`.
-        h: the result of `lstm`.
-        c: the result of `lstm`.
         gates: the result of `lstm`; overwritten.
         **options: as for `gpunet.ops._rnn.gradients_of_steps`.
     """

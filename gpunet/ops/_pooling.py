@@ -100,13 +100,7 @@ def max_pool2d_backward(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return dx in `shape`, the gradient of y = max_pool2d(x, ...): each dy goes to the pixel with the maximum.
-
-    Args:
-        dy: (rows, channels, out_h, out_w).
-        winners: the array that `max_pool2d` filled.
-        shape: the shape of x.
-    """
+    """Return dx in `shape`, that of x: the gradient of y = max_pool2d(x, ...). Each dy goes to the winning pixel."""
     xp = float_module("max_pool2d_backward", dy=dy)
     window = pooling_window("max_pool2d_backward", kernel_size, stride, padding, dilation)
     out_shape = _output_shape("max_pool2d_backward", shape, window)

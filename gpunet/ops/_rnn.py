@@ -86,9 +86,6 @@ def rnn_backward(
 
     Args:
         dh: (steps, rows, hidden_size); or (rows, hidden_size), that of the last step, if the others are zero.
-        x: as given to `rnn`.
-        h: the result of `rnn`.
-        nonlinearity: as given to `rnn`.
         **options: as for `gradients_of_steps`.
     """
     xp = float_module("rnn_backward", dh=dh, x=x, h=h, weight_ih=weight_ih, weight_hh=weight_hh)
@@ -166,12 +163,6 @@ def gradients_of_steps(
         h: (steps, rows, hidden_size), the states.
         weight_ih: (input_size, gates·hidden_size).
         weight_hh: (hidden_size, gates·hidden_size).
-        input_gradient: False to skip dx.
-        weight_gradient: False to skip dweight_ih and dweight_hh.
-        bias_gradient: False to skip dbias.
-        dweight_ih: where to write its gradient.
-        dweight_hh: where to write its gradient.
-        dbias: where to write its gradient.
     """
     _, dweight_hh, _ = linear_backward(
         dz[1:], h[:-1], weight_hh, input_gradient=False, weight_gradient=weight_gradient, bias_gradient=False,

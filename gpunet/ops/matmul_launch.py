@@ -131,20 +131,16 @@ def run_plan(
     tape: Tape | None = None,
     xp: ModuleType,
 ) -> None:
-    """Launch the kernel of a plan: c = f(a·b + bias), or c = (a·b)·f'(saved).
+    """Launch the kernel of a plan from `plan_for`: c = f(a·b + bias), or c = (a·b)·f'(saved).
 
     Args:
-        plan: from `plan_for`.
         a: (m, k) or a batch of them, also as a transposed view.
         b: (k, n) or a batch of them, also as a transposed view. An operand without the batch axis is shared.
         c: (m, n) or a batch of at most `MOST_MATRICES`, C-contiguous.
-        bias: (n,), or None.
         activation: the function f, one with `cuda_options`; None is the identity.
         preactivation: where to write a·b + bias, like `c`; or None.
         saved: the input of f', like `c`; None for a forward pass.
         column_sums: where to write the sums over k of `b`, (n,); or None. Requires a plan with a tile.
-        tape: provides scratch memory.
-        xp: the array module.
     """
     (m, n), k = c.shape[-2:], a.shape[-1]
     batch = len(c) if c.ndim == 3 else 1

@@ -23,13 +23,11 @@ Tap: TypeAlias = tuple[int, Any, Any]
 
 
 def per_axis(name: str, value: Any, axes: int = 2, *, least: int = 1) -> tuple[int, ...]:
-    """Return a whole number for each axis.
+    """Return a whole number of at least `least` for each of `axes` axes.
 
     Args:
         name: how an error names the value.
         value: one whole number for all axes, or a tuple or list with one for each.
-        axes: number of axes.
-        least: minimum.
 
     Raises:
         ArgumentError: `value` is neither, or below `least`.

@@ -23,11 +23,8 @@ class Op(NamedTuple):
     """An operation.
 
     Attributes:
-        cases: yields the cases of a size.
         form: how a size is written.
-        sizes: the default sizes.
         small: the default sizes on the simulated GPU.
-        what: what it computes.
     """
 
     cases: Callable[[Size, DType], Iterator[Case]]
