@@ -157,9 +157,7 @@ def batch_norm_backward(
 ) -> tuple[Array | None, Array, Array]:
     """Return (dx, dweight, dbias), where mean and variance are those of the batch x and depend on it.
 
-    Args:
-        mean: the result of `batch_statistics`.
-        variance: the result of `batch_statistics`.
+    `mean` and `variance` are the results of `batch_statistics`; dweight and dbias come from the tape by default.
     """
     vectors = {"mean": mean, "variance": variance, "weight": weight, "dweight": dweight, "dbias": dbias}
     xp = float_module("batch_norm_backward", dy=dy, x=x, **vectors)

@@ -100,7 +100,7 @@ def max_pool2d_backward(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return dx in `shape`, that of x: the gradient of y = max_pool2d(x, ...). Each dy goes to the winning pixel."""
+    """Return dx in `shape`, that of x: the gradient of y = max_pool2d(x, ...). Each dy goes to the largest pixel."""
     xp = float_module("max_pool2d_backward", dy=dy)
     window = pooling_window("max_pool2d_backward", kernel_size, stride, padding, dilation)
     out_shape = _output_shape("max_pool2d_backward", shape, window)
