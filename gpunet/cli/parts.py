@@ -135,14 +135,33 @@ def checksum(parts: Parts) -> str:
     return digest.hexdigest()
 
 
-def trained_on(folder: Path, data: str) -> bool:
+def held_out(folder: Path, data: str) -> Dataset | None:
+    """Return the test part that the run in `folder` held out from `data`; None if there is none.
+
+    Warns:
+        GpunetWarning: the run was trained on rows of `data`, and no part of them is known as held out.
+    """
+    if not _trained_on(folder, data):
+        return None
+    settings = Settings.read(folder)
+    share = share_of(settings.test)
+    if share and (parts := own_parts(folder, data)):
+        return parts["test"]
+    if kind_of(data) == "table" or load(data, task=settings.task).test is None:
+        why = "changed since the run began" if share else "the run held out no test part of it"
+        message = f"{data}: {why}; all of its rows count, also those that trained the model."
+        warnings.warn(message, GpunetWarning, stacklevel=2)
+    return None
+
+
+def _trained_on(folder: Path, data: str) -> bool:
     """Return whether `folder` is that of a run trained on `data`, which may have changed since."""
-    return (folder / CONFIG).is_file() and Settings.read(folder).data == place(data)
+    return (folder / CONFIG).is_file() and same_place(Settings.read(folder).data, data)
 
 
 def own_parts(folder: Path, data: str) -> Parts | None:
     """Return the parts of the run in `folder` if it was trained on `data`, unchanged; else None."""
-    if not trained_on(folder, data):
+    if not _trained_on(folder, data):
         return None
     settings = Settings.read(folder)
     with warnings.catch_warnings():
@@ -154,6 +173,11 @@ def own_parts(folder: Path, data: str) -> Parts | None:
 def place(data: str) -> str:
     """Return `data` as an absolute path, valid in any working directory."""
     return data if data in ("digits", "-") else os.path.abspath(data)
+
+
+def same_place(one: str, other: str) -> bool:
+    """Return whether two sources are the same one, also through symbolic links."""
+    return os.path.realpath(place(one)) == os.path.realpath(place(other))
 
 
 def flat(dataset: Dataset) -> Dataset:

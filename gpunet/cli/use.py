@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import click
 
 from gpunet.cli.answers import as_csv
 from gpunet.cli.options import device_option, json_line, json_option, results_table
-from gpunet.cli.parts import labelled_like, own_parts, trained_on
+from gpunet.cli.parts import held_out, labelled_like
 from gpunet.cli.report import class_scores, score
 from gpunet.cli.run import open_model
 from gpunet.cli.table import names_of
 from gpunet.data import TableSchema, Task, read_table
 from gpunet.data.labels import listing
-from gpunet.errors import ArgumentError, DataError, GpunetWarning
+from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
 
@@ -37,16 +36,13 @@ model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click
 def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     """Print the loss and the metrics of a model on DATA, and those of each class.
 
-    RUN_OR_MODEL is a run folder or a model file; DATA as for `train`. If a run was trained on DATA, its test part is
-    evaluated. Of other data, the test part is evaluated if they have one, like MNIST, else all rows; a model file does
-    not know which rows it was trained on. A table needs the target column.
+    RUN_OR_MODEL is a run folder or a model file; DATA as for `train`. If a run was trained on DATA, the test part that
+    it held out from DATA is evaluated; if there is none, all rows are, with a warning. Of other data, the test part is
+    evaluated if they have one, like MNIST, else all rows; a model file does not know which rows it was trained on. A
+    table needs the target column.
     """
     model = open_model(model_path, device)
-    own = own_parts(model_path, data)
-    if own is None and trained_on(model_path, data):
-        changed = f"{data}: changed since the run began; all of its rows count, also those that trained the model."
-        warnings.warn(changed, GpunetWarning, stacklevel=2)
-    test = (own or {}).get("test")
+    test = held_out(model_path, data)
     task: Task = "regression" if model.task in VALUES else "classification"
     X, y = labelled_like(data, model.schema, model.classes, task) if test is None else (test.X, test.y)
     results, classes = score(model, X, y, *MORE_METRICS.get(model.task, ())), class_scores(model, X, y)

@@ -504,7 +504,9 @@ def test_a_run_without_a_test_part_is_trained_plotted_and_compared(invoke, flowe
     folder = tmp_path / "run"
     answer = json.loads(invoke("train", flowers, "--test", 0, "--epochs", 1, "--out", folder, "--json").stdout)
     assert "test" not in answer
-    assert json.loads(invoke("evaluate", folder, flowers, "--json").stdout)["rows"] == 150
+    result = invoke("evaluate", folder, flowers, "--json")
+    assert json.loads(result.stdout)["rows"] == 150
+    assert "the run held out no test part of it; all of its rows count, also those that trained" in result.stderr
     assert invoke("plot", folder).exit_code == 0
     assert invoke("compare", folder).exit_code == 0
 
@@ -521,8 +523,19 @@ def test_files_validate_and_test_by_the_columns_and_classes_of_the_data(invoke, 
         invoke("evaluate", tmp_path / "run" / "model.safetensors", tmp_path / "test.csv", "--json").stdout
     )
     assert alone["accuracy"] == written["test"]["accuracy"]
-    held_out = json.loads(invoke("evaluate", tmp_path / "run", tmp_path / "train.csv", "--json").stdout)
-    assert held_out["rows"] == 30
+    result = invoke("evaluate", tmp_path / "run", tmp_path / "train.csv")
+    assert result.stdout.startswith(" ")
+    assert "100 rows " in result.stdout
+    assert "the run held out no test part of it; all of its rows count, also those that trained" in result.stderr
+
+
+@pytest.mark.parametrize("part", ["--validation", "--test"])
+def test_the_rows_that_train_do_not_also_validate_or_test(refused, flowers, tmp_path, part):
+    (tmp_path / "link.csv").symlink_to(flowers)
+    for given in (flowers, tmp_path / "link.csv"):
+        message = refused("train", flowers, part, given, "--out", tmp_path / "run")
+        assert f"{part} {given}: its rows train the model" in message
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_share_of_data_that_sets_a_test_part_apart_is_refused(refused, tmp_path):
