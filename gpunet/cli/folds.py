@@ -59,7 +59,7 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
             diverged.append(number)
         own = score(model, data["test"].X, data["test"].y, settings.metric)
         scores[f"fold {number}"] = own
-        answers |= dict(zip(test.tolist(), _answers(model, data["test"].X, data["test"].y), strict=True))
+        answers |= dict(zip(source.rows[test].tolist(), _answers(model, data["test"].X, data["test"].y), strict=True))
         say(f"fold {number} of {folds}: " + ", ".join(f"{name} {value:.4f}" for name, value in own.items()))
     summary = _summary(scores)
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,5 +89,5 @@ def _summary(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, f
 
 
 def _table(answers: Mapping[int, tuple[object, ...]], classes: tuple[str, ...] | None) -> str:
-    """Return the predictions as CSV, one line per row of the data, counted from 0."""
+    """Return the predictions as CSV, one line per row, with its position in the file from 0 on."""
     return as_csv(["row", "target", "prediction", *(classes or ())], ((row, *answers[row]) for row in sorted(answers)))

@@ -24,6 +24,9 @@ SPLIT_SEED = 0
 SHARE = 0.2
 """The default of --test, a share of all rows, and of --validation, a share of the rest."""
 
+NO_PATHS = ("digits", "-")
+"""The sources that are no files or folders."""
+
 Parts = dict[str, Dataset]
 """The parts of a run by name: "train", "validation" and, unless --test is 0, "test"."""
 
@@ -36,6 +39,7 @@ class Source:
 
     Attributes:
         y: the targets of all rows, without those of `test`.
+        rows: the position of each of these rows in the file.
         test: the test part of the source itself, such as MNIST's, or None.
     """
 
@@ -45,6 +49,7 @@ class Source:
         if kind_of(settings.data) == "table":
             self._table = LabelledTable.read(settings.data, settings.target, settings.task, settings.table)
             self.y, self.test = self._table.y, None
+            self.rows = self._table.table.frame.index.to_numpy()
         elif settings.table != TableOptions():
             raise ArgumentError(
                 f"{settings.data}: not a table; leave out the options for tables, such as --columns and --sep."
@@ -52,6 +57,7 @@ class Source:
         else:
             self._whole = load(settings.data, settings.target, task=settings.task)
             self.y, self.test = self._whole.y, self._whole.test
+            self.rows = np.arange(len(self.y))
 
     def parts(self, rows: Mapping[str, np.ndarray]) -> Parts:
         """Return the parts with these row positions, and those that the settings name as files."""
@@ -172,12 +178,13 @@ def own_parts(folder: Path, data: str) -> Parts | None:
 
 def place(data: str) -> str:
     """Return `data` as an absolute path, valid in any working directory."""
-    return data if data in ("digits", "-") else os.path.abspath(data)
+    return data if data in NO_PATHS else os.path.abspath(data)
 
 
 def same_place(one: str, other: str) -> bool:
     """Return whether two sources are the same one, also through symbolic links."""
-    return os.path.realpath(place(one)) == os.path.realpath(place(other))
+    first, second = (data if data in NO_PATHS else os.path.realpath(data) for data in (one, other))
+    return first == second
 
 
 def flat(dataset: Dataset) -> Dataset:

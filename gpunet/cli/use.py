@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from gpunet.cli.run import open_model
 from gpunet.cli.table import names_of
 from gpunet.data import TableSchema, Task, read_table
 from gpunet.data.labels import listing
-from gpunet.errors import ArgumentError, DataError
+from gpunet.errors import ArgumentError, DataError, GpunetWarning
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
 
@@ -91,6 +92,9 @@ def predict(
     table = read_table(input_path, text=keep) if schema is None else schema.open(input_path, keep)
     if unknown := [name for name in keep if name not in table.frame]:
         raise DataError(f"--keep: {input_path} has no column {listing(unknown)}; it has {listing([*table.frame])}.")
+    if table.blank:
+        rows = "1 row without any value has" if table.blank == 1 else f"{table.blank:,} rows without any value have"
+        warnings.warn(f"{input_path}: {rows} no prediction.", GpunetWarning, stacklevel=2)
     X = (schema or TableSchema.of_numbers(table)).encode(table)
     predictions = model.predict(X)
     names, columns = [*keep], [table.frame[name].fillna("") for name in keep]

@@ -142,6 +142,9 @@ class TableSchema:
             path: a file with the target column.
             classes: the class names; the targets are class indices int64 (n,). None: values float64 (n,).
 
+        Warns:
+            GpunetWarning: rows are left out, see `complete`.
+
         Raises:
             DataError: as for `read`, or a target that is missing or not among the classes.
         """
@@ -207,12 +210,19 @@ class TableSchema:
         return values, problems
 
     def complete(self, table: Any) -> np.ndarray:
-        """Return the positions of the rows in which no number and no date is missing."""
+        """Return the positions of the rows in which no number and no date is missing.
+
+        Warns:
+            GpunetWarning: the number of other rows.
+        """
         table = as_table(table)
         whole = np.ones(len(table), bool)
         for column in self.features:
             if column.role != "category" and column.name in table.frame:
                 whole &= ~np.isnan(column.read(table).numbers)
+        if left_out := int(np.sum(~whole)):
+            count = f"{left_out:,} of {len(table):,} rows lack a number or a date and are left out"
+            warnings.warn(f"{table.name}: {count}.", GpunetWarning, stacklevel=3)
         return np.flatnonzero(whole)
 
     def describe(self) -> str:
