@@ -39,6 +39,7 @@ class Source:
 
     Attributes:
         y: the targets of all rows, without those of `test`.
+        classes: the class names; None for regression.
         rows: the position of each of these rows in the file.
         test: the test part of the source itself, such as MNIST's, or None.
     """
@@ -48,7 +49,7 @@ class Source:
         self._table: LabelledTable | None = None
         if kind_of(settings.data) == "table":
             self._table = LabelledTable.read(settings.data, settings.target, settings.task, settings.table)
-            self.y, self.test = self._table.y, None
+            self.y, self.classes, self.test = self._table.y, self._table.classes, None
             self.rows = self._table.table.frame.index.to_numpy()
         elif settings.table != TableOptions():
             raise ArgumentError(
@@ -56,7 +57,7 @@ class Source:
             )
         else:
             self._whole = load(settings.data, settings.target, task=settings.task)
-            self.y, self.test = self._whole.y, self._whole.test
+            self.y, self.classes, self.test = self._whole.y, self._whole.classes, self._whole.test
             self.rows = np.arange(len(self.y))
 
     def parts(self, rows: Mapping[str, np.ndarray]) -> Parts:

@@ -185,10 +185,10 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> tuple[Any, 
     except pandas.errors.ParserError as error:
         _check_widths(source, format)
         raise DataError(f"{source.name}: not CSV ({error}).") from None
-    rows = len(frame)
+    count = len(frame)
     without_last = frame[frame[format.names[-1]].isna()]
     if len(format.names) > 1 and len(without_last):  # pandas pads short rows
-        if not _all_cells(source, format, rows):
+        if not _all_cells(source, format, count):
             _check_widths(source, format)
         blank = without_last.index[without_last.isna().all(axis=1)]
         frame = frame.drop(index=blank) if len(blank) else frame
@@ -196,7 +196,7 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> tuple[Any, 
     frame = frame.drop(columns=empty) if empty else frame
     if not len(frame):
         raise no_data(source.name)
-    return frame, rows - len(frame)
+    return frame, count - len(frame)
 
 
 def _all_cells(source: Source, format: Format, rows: int) -> bool:
