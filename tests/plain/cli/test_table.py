@@ -370,6 +370,18 @@ def test_text_that_a_spreadsheet_would_run_is_made_inert_unless_asked_for(invoke
         assert {row["prediction"] for row in answers} <= {f"{sign}=1+1", f"{sign}-yes"}
 
 
+def test_a_lone_sign_is_no_formula(invoke, tmp_path):
+    rows = [f"{row % 7},{'+-'[row % 2]}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,kind", *rows]), encoding="utf-8")
+    invoke("train", tmp_path / "t.csv", "--epochs", 1, "--out", tmp_path / "run")
+    (tmp_path / "new.csv").write_text("x,sign\n1,=\n2,@\n3,+\n4,-\n", encoding="utf-8")
+    result = invoke("predict", tmp_path / "run", tmp_path / "new.csv", "--keep", "sign", "--proba")
+    answers = list(csv.DictReader(result.stdout.splitlines()))
+    assert list(answers[0]) == ["sign", "prediction", "+", "-"]
+    assert [row["sign"] for row in answers] == ["=", "@", "+", "-"]
+    assert {row["prediction"] for row in answers} <= {"+", "-"}
+
+
 def test_control_characters_from_a_file_do_not_reach_the_terminal(invoke, tmp_path):
     rows = [f"{row},{row % 5},{('a', chr(27) + '[31mred')[row % 2]}" for row in range(40)]
     (tmp_path / "t.csv").write_text("\n".join([f"id,{chr(27)}[2Jx,kind", *rows]), encoding="utf-8")
