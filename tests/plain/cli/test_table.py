@@ -105,7 +105,7 @@ def test_the_four_commands_of_the_readme_lead_from_a_raw_table_to_an_onnx_file(
         answers = list(csv.DictReader(file))
     schema = gn.load("runs/passengers/model.safetensors").schema
     session = onnxruntime.InferenceSession("passengers.onnx")
-    labels, probabilities = session.run(None, {"X": schema.read("new.csv").astype(np.float32)})
+    labels, probabilities = session.run(None, {"X": schema.read("new.csv")})
     assert [row["prediction"] for row in answers] == labels.tolist()
     np.testing.assert_allclose([float(row["1"]) for row in answers], probabilities[:, 1], atol=1e-6)
 
@@ -147,7 +147,7 @@ def test_an_exported_model_predicts_raw_tables_by_its_schema(invoke, titanic_run
     metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props}
     X = gn.data.TableSchema.from_json(json.loads(metadata["schema"])).read(asked)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    labels, probabilities = session.run(None, {"X": X.astype(np.float32)})
+    labels, probabilities = session.run(None, {"X": X})
     model = gn.load(titanic_run / "model.safetensors")
     assert labels.tolist() == model.predict(X).tolist()
     assert np.abs(probabilities - model.predict_proba(X)).max() <= 1e-5
