@@ -15,9 +15,9 @@ from gpunet.data.table.columns import Role
 from gpunet.data.table.inferring import why_identifier
 from gpunet.data.table.reading import read_table
 from gpunet.data.table.schema import Missing, TableSchema
-from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.tables import Table
 from gpunet.data.table.targets import new_targets
+from gpunet.data.table.text_format import AS_FOUND, ReadOptions
 from gpunet.errors import DataError, GpunetWarning
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from gpunet.data.table.cells import BLANKS, reader
 from gpunet.data.table.opening import READING, UNPACKING_ERRORS, Source, memory
-from gpunet.data.table.sniffing import AS_FOUND, SAMPLE, Format, ReadOptions, no_data, sniff, western_encoding
+from gpunet.data.table.sniffing import SAMPLE, no_data, sniff, western_encoding
 from gpunet.data.table.tables import Table, of_frame
+from gpunet.data.table.text_format import AS_FOUND, Format, ReadOptions
 from gpunet.data.table.values import MISSING
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
@@ -45,7 +46,7 @@ def read_table(
     *,
     text: Collection[str] = (),
     names: Sequence[str] = (),
-    likely_decimal: str | None = None,
+    likely: ReadOptions = AS_FOUND,
 ) -> Table:
     """Read the file of a table.
 
@@ -57,7 +58,7 @@ def read_table(
         options: the format of a text file; by default it is inferred from the first 64 KiB.
         text: columns that are read as text, whatever they contain.
         names: column names for a file without a header; ignored if their number differs.
-        likely_decimal: the decimal mark, unless all numbers of the file require the other one.
+        likely: the format, unless the file shows another one.
 
     Raises:
         ArgumentError: options for a parquet file.
@@ -70,7 +71,7 @@ def read_table(
         return _read_parquet(Path(source))
     opened = Source(Path(source))
     try:
-        return _read_text(opened, options, text, names, likely_decimal)
+        return _read_text(opened, options, text, names, likely)
     except UNPACKING_ERRORS as error:
         raise DataError(f"{opened.name}: cannot be read ({error}); it is truncated or corrupt.") from error
     except MemoryError:
@@ -102,6 +103,7 @@ def _read_parquet(path: Path) -> Table:
         if max(unpacked, NUMBER * file.num_rows * file.num_columns) > memory() // READING:
             raise Source(path).too_large()
         frame = pandas.read_parquet(path)
+        frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as parquet ({error}).") from error
     if not len(frame):
@@ -136,10 +138,10 @@ def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
 
 
 def _read_text(
-    source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str], likely_decimal: str | None
+    source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str], likely: ReadOptions
 ) -> Table:
     with source.open() as file:
-        format = sniff(file, options, source.name, likely_decimal)
+        format = sniff(file, options, source.name, likely)
     if not format.header and len(names) == len(format.names):
         format = replace(format, names=tuple(names))
     while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -16,9 +16,9 @@ from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.describing import described_columns, ignored_columns
 from gpunet.data.table.inferring import asked_roles, described, infer
 from gpunet.data.table.reading import is_parquet, read_table
-from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.tables import Table, as_table
 from gpunet.data.table.targets import known_targets
+from gpunet.data.table.text_format import AS_FOUND, ReadOptions
 from gpunet.errors import ArgumentError, DataError, GpunetWarning
 from gpunet.formats import read_as
 
@@ -44,12 +44,14 @@ class TableSchema:
         missing: how missing numbers and dates are handled: replaced by the "median" or "mean" of the training rows,
             their rows removed from training ("drop"), or refused ("error").
         reading: the format of text files.
+        target_form: the decimal mark and unit of the target's text; see `Column.form`.
     """
 
     columns: tuple[Column, ...]
     target: str
     missing: Missing = "median"
     reading: ReadOptions = AS_FOUND
+    target_form: str = ""
 
     @classmethod
     def fit(
@@ -77,7 +79,7 @@ class TableSchema:
             reading: the format of the file.
 
         Warns:
-            GpunetWarning: columns are ignored; the message names them and the reasons.
+            GpunetWarning: columns are ignored, or dates are ambiguous; the message names the columns and the reasons.
 
         Raises:
             ArgumentError: an unknown role or `missing`, or a role for a column that is ignored.
@@ -89,19 +91,26 @@ class TableSchema:
         asked = asked_roles(table, target, roles or {}, columns, drop)
         if missing not in get_args(Missing):
             raise ArgumentError(f"missing={missing!r}: use {', '.join(map(repr, get_args(Missing)))}.")
-        inferred = [infer(table, name, asked.get(name)) for name in table.frame.columns if name != target]
-        if not any(column.role != "ignored" for column in inferred):
-            raise DataError(
-                f"{table.name}: no column to learn from but the target {target!r}"
-                + (f"; {ignored_columns(inferred)}" if inferred else "; the separator may be another one (--sep).")
-            )
-        ignored = [column for column in inferred if column.role == "ignored" and column.name not in asked]
-        if ignored:
-            warnings.warn(f"{table.name}: {ignored_columns(ignored)}", GpunetWarning, stacklevel=2)
         center = np.mean if missing == "mean" else np.median
         taken = slice(None) if rows is None else rows
-        fitted = tuple(column.fitted(table, taken, center) for column in inferred)
-        schema = cls(fitted, target, missing, reading or ReadOptions(decimal=table.decimal, header=table.header))
+        fitted = tuple(
+            infer(table, name, asked.get(name), wanted=name in columns).fitted(table, taken, center)
+            for name in table.frame.columns
+            if name != target
+        )
+        if all(column.role == "ignored" for column in fitted):
+            raise DataError(
+                f"{table.name}: no column to learn from but the target {target!r}"
+                + (f"; {ignored_columns(fitted)}" if fitted else "; the separator may be another one (--sep).")
+            )
+        ignored = [column for column in fitted if column.role == "ignored" != asked.get(column.name)]
+        messages = [ignored_columns(ignored)] if ignored else []
+        messages += [f"column {column.name!r}: {column.doubt}." for column in fitted if column.doubt]
+        for message in messages:
+            warnings.warn(f"{table.name}: {message}", GpunetWarning, stacklevel=2)
+        form = table.numbers(target).form
+        found = ReadOptions(decimal=table.decimal, header=table.header)
+        schema = cls(fitted, target, missing, reading or found, form)
         if not schema.feature_names:
             raise DataError(f"{table.name}: no text comes in two training rows, and there are no other columns.")
         return schema
@@ -152,7 +161,7 @@ class TableSchema:
         if self.target not in table.frame:
             raise DataError(f"{table.name}: no column {self.target!r}, the target; evaluating needs it.")
         table = table.take(self.complete(table)) if self.missing == "drop" else table
-        return self.encode(table), known_targets(table, self.target, classes)
+        return self.encode(table), known_targets(table, self.target, classes, self.target_form)
 
     def open(self, path: str | Path, as_text: Collection[str] = ()) -> Table:
         """Return the table in a file, or in standard input ("-"), for `encode`.
@@ -163,11 +172,14 @@ class TableSchema:
         """
         text = [column.name for column in self.columns if column.role == "category"]
         names = [column.name for column in self.columns]
-        reading = AS_FOUND if is_parquet(path) else replace(self.reading, decimal=None)
-        return read_table(path, reading, text=[*text, *as_text], names=names, likely_decimal=self.reading.decimal)
+        known = AS_FOUND if is_parquet(path) else ReadOptions(header=self.reading.header)
+        return read_table(path, known, text=[*text, *as_text], names=names, likely=self.reading)
 
     def encode(self, table: Any) -> np.ndarray:
         """Return the samples of a table or data frame: float64 (n, features).
+
+        Warns:
+            GpunetWarning: most values of a category are unknown.
 
         Raises:
             DataError: the table does not match; the message lists all missing columns, values that are no numbers or
@@ -195,7 +207,13 @@ class TableSchema:
     def _values(self, table: Table, column: Column) -> tuple[np.ndarray, list[str]]:
         """Return the values of a column, and its mismatches with the schema."""
         if column.role == "category":
-            return column.indices(table), []
+            indices = column.indices(table)
+            unknown = np.flatnonzero(indices < 0)
+            if len(unknown) > len(indices) / 2:
+                found, known = described(table, column.name, unknown), listing(column.categories)
+                message = f"{table.name}, column {column.name!r}: most values are unknown: {found}; known are {known}."
+                warnings.warn(message, GpunetWarning, stacklevel=4)
+            return indices, []
         values, bad, _ = column.read(table)
         problems = []
         if len(bad):

@@ -35,6 +35,9 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
         _check_none_missing(table, name, np.isnan(read.numbers))
     if len(text) and task is None and are_few(text, codes):
         raise unreadable(table, name, text, "a number, as most are", "correct it, or use --task classification")
+    if len(text) and table.dates(name) is not None:
+        example = f"{distinct[0]!r}"
+        raise DataError(f"{table.name}: the target {name!r} holds dates, such as {example}; choose another target.")
     values = np.array(distinct)[codes] if len(text) else read.numbers
     if len(distinct) == 1:
         raise DataError(f"{table.name}: the target {name!r} is {distinct[0]!r} in all rows; there is nothing to learn.")
@@ -50,15 +53,21 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     return encode_target(values, task)
 
 
-def known_targets(table: Table, name: str, classes: tuple[str, ...] | None) -> np.ndarray:
+def known_targets(table: Table, name: str, classes: tuple[str, ...] | None, form: str = "") -> np.ndarray:
     """Return the targets in a column: class indices int64 (n,), or values float64 (n,) if `classes` is None.
+
+    Args:
+        table: the table.
+        name: the column.
+        classes: the class names; None for regression.
+        form: the decimal mark and unit of text at training, or "".
 
     Raises:
         DataError: missing targets, numbers that are not finite, or unknown classes; the message names their lines.
     """
     if classes is None:
-        values, bad, _ = table.numbers(name)
-        missing, expected = np.isnan(values), "a finite number"
+        values, bad, _ = table.numbers(name, form or table.decimal or ".")
+        missing, expected = np.isnan(values), "a finite number" + (f" in {form[1:]}" if form[1:] else "")
     else:
         codes, distinct = table.texts(name)
         index = {known: i for i, known in enumerate(classes)}

@@ -1,4 +1,4 @@
-"""`gpunet check` with a spec: the example of the simulator's README, faults planted in it, specs that do not fit the kernel."""
+"""`gpunet check` with a spec: the example of the README, planted faults, specs that do not fit the kernel."""
 
 import json
 import re

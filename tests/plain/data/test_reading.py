@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 import pytest
 
-from gpunet.data import ReadOptions, TableOptions, load, read_table
+from gpunet.data import ReadOptions, TableOptions, TableSchema, load, read_table
 from gpunet.data.table import opening, reading, sniffing
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
@@ -185,3 +185,17 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(write,
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackageError, match=f"{package}: pip install .*{package}>="):
         read_table(write("x,y\n1,2\n", name))
+
+
+def test_the_format_of_training_is_only_likely_for_other_files(tmp_path):
+    path = tmp_path / "data.csv"
+    rows = "".join(f"{city},{i}.5,{'ab'[i % 2]}\n" for i, city in enumerate(["Zürich", "Genève", "Zürich", "Genève"]))
+    path.write_text(f"city,x,y\n{rows}", encoding="latin-1")
+    schema = TableSchema.fit(read_table(path), reading=ReadOptions(sep=",", encoding="latin-1", header=True))
+    expected = schema.read(path)
+    path.write_text(f"city,x,y\n{rows}", encoding="utf-8")
+    np.testing.assert_array_equal(schema.read(path), expected)
+    path.write_text(f"city,x,y\n{rows}".replace(",", ";"), encoding="utf-8")
+    np.testing.assert_array_equal(schema.read(path), expected)
+    path.write_text(f"city,x,y\n{rows}", encoding="latin-1")
+    np.testing.assert_array_equal(schema.read(path), expected)
