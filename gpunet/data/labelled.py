@@ -93,16 +93,16 @@ class LabelledTable:
         return Dataset(schema.encode(self.table), self.y, self.classes, name, schema, found=self.table.found)
 
 
-def _schema(table: Table, target: str, o: TableOptions, train_rows: np.ndarray | None = None) -> TableSchema:
-    reading = ReadOptions(o.reading.sep, table.decimal, o.reading.encoding, table.header)
+def _schema(table: Table, target: str, options: TableOptions, train_rows: np.ndarray | None = None) -> TableSchema:
+    reading = ReadOptions(options.reading.sep, table.decimal, options.reading.encoding, table.header)
     return TableSchema.fit(
         table,
         target,
         train_rows,
-        roles=o.roles,
-        columns=o.columns,
-        drop=o.drop,
-        missing=o.missing,
+        roles=options.roles,
+        columns=options.columns,
+        drop=options.drop,
+        missing=options.missing,
         reading=reading,
     )
 
