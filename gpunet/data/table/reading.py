@@ -44,7 +44,7 @@ def read_table(
     source: str | Path,
     options: ReadOptions = AS_FOUND,
     *,
-    text: Collection[str] = (),
+    text: Collection[str | int] = (),
     names: Sequence[str] = (),
     likely: ReadOptions = AS_FOUND,
 ) -> Table:
@@ -56,7 +56,7 @@ def read_table(
     Args:
         source: a .csv, .tsv, .txt or .data file, gzip-compressed or not, a .parquet file, or "-" for standard input.
         options: the format of a text file; by default it is inferred from the first 64 KiB.
-        text: columns that are read as text, whatever they contain.
+        text: columns, by name or position, that are read as text, whatever they contain.
         names: column names for a file without a header; ignored if their number differs.
         likely: the format, unless the file shows another one.
 
@@ -138,7 +138,7 @@ def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
 
 
 def _read_text(
-    source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str], likely: ReadOptions
+    source: Source, options: ReadOptions, text: Collection[str | int], names: Sequence[str], likely: ReadOptions
 ) -> Table:
     with source.open() as file:
         format = sniff(file, options, source.name, likely)
@@ -157,7 +157,7 @@ def _read_text(
     return Table(frame, source.name, str(format), format.header, format.decimal, line, blank)
 
 
-def _parse(source: Source, format: Format, text: Collection[str]) -> tuple[Any, int]:
+def _parse(source: Source, format: Format, text: Collection[str | int]) -> tuple[Any, int]:
     """Return the data frame of a text file, without the rows that have no value, and their number.
 
     Its index counts the rows of the file.
@@ -172,7 +172,9 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> tuple[Any, 
         "skipinitialspace": format.spaced,
         "keep_default_na": False,
         "na_values": _MISSING,
-        "dtype": {name: str for name in text if name in format.names},
+        "dtype": {
+            format.names[c] if isinstance(c, int) else c: str for c in text if isinstance(c, int) or c in format.names
+        },
     }
     try:
         with _Rows(source, format) as rows, warnings.catch_warnings(record=True) as caught:

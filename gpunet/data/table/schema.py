@@ -202,18 +202,23 @@ class TableSchema:
             first += width
         if problems:
             raise DataError(f"{table.name}: {'; '.join(problems)}.")
+        self._warn_of_unknown(table)
         return X
+
+    def _warn_of_unknown(self, table: Table) -> None:
+        """Warn if most values of a category are unknown."""
+        for column in self.features:
+            if column.role == "category":
+                unknown = np.flatnonzero(column.indices(table) < 0)
+                if len(unknown) > len(table) / 2:
+                    found, known = described(table, column.name, unknown), listing(column.categories)
+                    message = f"column {column.name!r}: most values are unknown: {found}; known are {known}."
+                    warnings.warn(f"{table.name}, {message}", GpunetWarning, stacklevel=3)
 
     def _values(self, table: Table, column: Column) -> tuple[np.ndarray, list[str]]:
         """Return the values of a column, and its mismatches with the schema."""
         if column.role == "category":
-            indices = column.indices(table)
-            unknown = np.flatnonzero(indices < 0)
-            if len(unknown) > len(indices) / 2:
-                found, known = described(table, column.name, unknown), listing(column.categories)
-                message = f"{table.name}, column {column.name!r}: most values are unknown: {found}; known are {known}."
-                warnings.warn(message, GpunetWarning, stacklevel=4)
-            return indices, []
+            return column.indices(table), []
         values, bad, _ = column.read(table)
         problems = []
         if len(bad):
