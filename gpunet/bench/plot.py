@@ -51,7 +51,7 @@ def _roofline(report: Report, rows: list[Row], path: Path) -> Path:
     span = np.geomspace(min(*intensities, knee) / 2, max(*intensities, knee) * 2, 200)
     roof = np.minimum(ceilings.flops_per_second, span * ceilings.bytes_per_second)
     flops, copied = ceilings.flops_per_second / unit, ceilings.bytes_per_second / 1e9
-    label = f"ceilings: {flops:,.3g} {prefix}FLOP/s (library), {copied:,.0f} GB/s (copy)"
+    label = f"ceilings:\n{flops:,.3g} {prefix}FLOP/s (library)\n{copied:,.0f} GB/s (copy)"
     axes.plot(span, roof / unit, color="black", label=label)
     highest: dict[str, tuple[float, float]] = {}
     for label, of_label in _series(rows).items():
@@ -103,7 +103,7 @@ def _title(report: Report, rows: list[Row]) -> str:
 def _figure() -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     return figure, figure.subplots()
 
 
@@ -119,6 +119,6 @@ def _plain_ticks(axes: Any) -> None:
 
 def _save(figure: Any, axes: Any, path: Path) -> Path:
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside right upper")
     figure.savefig(path, format="png")
     return path
