@@ -11,24 +11,24 @@ constexpr int PADDING = 4;
 template <int SIZE, int DEPTH>
 using VectorTile = T[DEPTH][SIZE + PADDING];
 
-// Multiply a step: TM elements of a column of op(a) by TN elements of a row of op(b), loaded by vectors.
-template <int TM, int TN>
-DEVICE void multiply_step(T (&sum)[TM][TN], const T* a, const T* b) {
-    const auto column_a = load<TM>(a);
-    const auto row_b = load<TN>(b);
+// Multiply a step: ROWS elements of a column of op(a) by COLUMNS elements of a row of op(b), loaded by vectors.
+template <int ROWS, int COLUMNS>
+DEVICE void multiply_step(T (&sum)[ROWS][COLUMNS], const T* a, const T* b) {
+    const auto column_a = load<ROWS>(a);
+    const auto row_b = load<COLUMNS>(b);
 #pragma unroll
-    for (int p = 0; p < TM; ++p)
+    for (int p = 0; p < ROWS; ++p)
 #pragma unroll
-        for (int q = 0; q < TN; ++q) sum[p][q] += column_a.v[p] * row_b.v[q];
+        for (int q = 0; q < COLUMNS; ++q) sum[p][q] += column_a.v[p] * row_b.v[q];
 }
 
 // Pass a thread's sums to the epilogue; the first one is c[row][column].
-template <int TM, int TN>
-DEVICE void store_sums(const Epilogue& finish, const T (&sum)[TM][TN], int row, int column) {
+template <int ROWS, int COLUMNS>
+DEVICE void store_sums(const Epilogue& finish, const T (&sum)[ROWS][COLUMNS], int row, int column) {
 #pragma unroll
-    for (int p = 0; p < TM; ++p)
+    for (int p = 0; p < ROWS; ++p)
 #pragma unroll
-        for (int q = 0; q < TN; ++q) finish(row + p, column + q, sum[p][q]);
+        for (int q = 0; q < COLUMNS; ++q) finish(row + p, column + q, sum[p][q]);
 }
 
 // Issue the asynchronous copies of a tile of op(a) or op(b): SIZE elements along m or n from `x` on, DEPTH steps along k
