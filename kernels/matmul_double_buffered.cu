@@ -1,13 +1,13 @@
 // matmul_double_buffered.cu: the matrix product with asynchronous copies in two stages (see matmul.cuh).
 //
-// Compared with matmul_vectorized.cu: shared memory has two stages. While the tiles of one are multiplied, cp.async
-// copies those of the next step into the other, without registers. One barrier per step instead of two: it says both
-// that a stage is complete and that no thread reads the other one any more. cp.async cannot transpose a vector, so an
-// operand contiguous along k is copied element by element.
+// Compared with matmul_vectorized.cu, shared memory has two stages. While the tiles in one are multiplied, cp.async
+// copies those of the next step into the other, without registers (vector_tiles.cuh). One barrier per step instead of
+// two: after it a stage is complete, and no thread reads the other one any more. cp.async cannot transpose a vector, so
+// an operand contiguous along k is copied element by element.
 //
-// Removes the wait for global memory, some 500 cycles per step, which only other blocks on the SM have hidden so far; the
-// multiply-adds of a step take about as long. Expected: 1.1 to 1.4 times as fast as matmul_vectorized. What remains are
-// loads from shared memory: a warp, which computes 8 x 64 elements, reads 72 words per step. Not run on a GPU yet.
+// Removes the wait for global memory, about 500 cycles per step, which only other blocks on the SM have hidden so far.
+// The FFMA of a step take 512 cycles of an SM. Expected: 1.1 to 1.4 times as fast as matmul_vectorized. What remains
+// are loads from shared memory: a warp computes 8 x 64 elements, and reads 72 words per step. Not run on a GPU yet.
 //
 // Options, block, bytes and FLOPs: as of matmul_vectorized. 2 BK (BM + BN + 8) words of shared memory.
 

@@ -1,12 +1,12 @@
 // matmul_split_k.cu: the matrix product with split-K (see matmul.cuh): several blocks share a tile of c.
 //
-// Compared with matmul_warp_tiled.cu: grid.y blocks share each tile, each multiplies its part of k. They store their
-// sums, and the last block to arrive adds up the parts in the order of k and runs the epilogue (split_k.cuh): no float
-// atomics, so the result is bit-identical on every run.
+// Compared with matmul_warp_tiled.cu, grid.y blocks share each tile: each multiplies its part of k and stores its sums.
+// The last block to arrive adds up the parts in the order of k and runs the epilogue (split_k.cuh). Without float
+// atomics, the result is bit-identical on every run.
 //
-// Removes idle SMs: 128 x 128 outputs are four tiles, on a GPU with 132 SMs. Expected at 128 x 128 x 4096 in 16 splits: 5
-// to 10 times as fast as matmul_warp_tiled; nothing at 4096, where there are 4,096 tiles. Costs 4 BM BN bytes per block
-// and a sum over the splits. Not run on a GPU yet.
+// Removes idle SMs: 128 x 128 outputs are four tiles, on a GPU with 132 SMs. Expected at 128 x 128 x 4096 in 32 splits:
+// 5 to 10 times as fast as matmul_warp_tiled; at 4096 x 4096, with 4,096 tiles, there is one split and no gain. A split
+// writes and reads BM BN words more. What remains is in the header of matmul_tiled.cu. Not run on a GPU yet.
 //
 // Options, block and FLOPs: as of matmul_warp_tiled. Grid (tiles, splits, batch). 2 BK (BM + BN + 8) words of shared
 // memory.

@@ -1,16 +1,17 @@
 // matmul_vectorized.cu: the matrix product with vectorized loads (see matmul.cuh): 16 bytes per instruction.
 //
-// Compared with matmul_register.cu: a thread loads its part of a tile from global memory in one instruction instead of
-// four, and its TM + TN words of a step from shared memory in two instead of eight. To read a column of op(a) by vectors,
-// the tile is stored transposed, one row per step along k: an operand contiguous along k is loaded by vectors along k,
-// whose elements are stored one by one. Rows that are not aligned multiples of 16 bytes are loaded element by element.
+// Compared with matmul_register.cu, a thread loads its part of a tile from global memory in one instruction instead of
+// four, and its TM + TN words of a step from shared memory in two instead of eight. To read a column of op(a) by
+// vectors, the tile is stored transposed, a row per step along k: an operand contiguous along k is loaded by vectors
+// along k, whose elements are stored one by one. Rows that are not aligned vectors are loaded element by element.
 //
-// Removes the issue slots of the loads: 16 FFMA of a step had 8 loads next to them, now 2, so at most 16 / 18 instead of
-// 16 / 24 of the issued instructions are FFMA. Expected: up to 1.3 times as fast as matmul_register. What remains: all
-// threads wait for each tile, since nothing is in flight while one is multiplied. Not run on a GPU yet.
+// Removes issue slots: an instruction that is not FFMA takes the slot of one. Next to 256 FFMA, the main loop has 32
+// loads from shared memory instead of 92 (sm_90; the compiler joins a few of the 128). Expected: 1.2 to 1.5 times as
+// fast as matmul_register. What remains: all threads wait for each tile, as no copy is in flight while one is
+// multiplied. Not run on a GPU yet.
 //
-// Options: BM, BN (64, 64), BK (16), TM, TN (4, 4), as of matmul_register. Block (BM / TM * BN / TN,). A step loads 4 BK
-// (BM + BN) bytes for 2 BK BM BN FLOPs: 16 FLOPs per byte. BK (BM + BN + 8) words of shared memory.
+// Options: BM, BN (64, 64), BK (16), TM, TN (4, 4), as of matmul_register. Block (BM / TM * BN / TN,). A step loads BK
+// (BM + BN) words for 2 BK BM BN FLOPs: in float, 16 FLOPs per byte. BK (BM + BN + 8) words of shared memory.
 
 #include "vector_tiles.cuh"
 
@@ -44,7 +45,8 @@ DEVICE void copy_tile(T (&tile)[BK][SIZE + PADDING], const T* operand, int x, in
 #pragma unroll
     for (int index = threadIdx.x; index < SIZE * BK / VECTOR; index += THREADS) {
         const int down = index / ACROSS, right = index % ACROSS * VECTOR;
-        const Vector values = load_row(operand, (ALONG_K ? x : i) + down, (ALONG_K ? i : x) + right, rows, length, whole);
+        const int row = (ALONG_K ? x : i) + down, place = (ALONG_K ? i : x) + right;
+        const Vector values = load_row(operand, row, place, rows, length, whole);
         if (!ALONG_K) store(&tile[down][right], values);
 #pragma unroll
         for (int w = 0; ALONG_K && w < VECTOR; ++w) tile[right + w][down] = values.v[w];

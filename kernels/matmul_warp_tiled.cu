@@ -1,15 +1,15 @@
 // matmul_warp_tiled.cu: the matrix product with warp tiles (see matmul.cuh): a warp computes a compact part of c.
 //
-// Compared with matmul_double_buffered.cu only the places of the threads differ. There, a warp computes two rows of
+// Compared with matmul_double_buffered.cu, only the places of the threads differ. There, a warp computes two rows of
 // thread tiles, 8 x 64 elements, and reads 8 + 64 words of shared memory per step; here it computes WM x WN = 16 x 32,
-// and reads 16 + 32. Each word is broadcast to the lanes that need it. The words of a load are adjacent, so none of its
-// banks conflict, and lanes two apart have the same address, so that the two halves of a vector load are merged.
+// and reads 16 + 32. Each word is broadcast to the lanes that need it. In float, the words of a load are adjacent, so
+// there are no bank conflicts, and lanes two apart have the same address, so that the halves of a load are merged.
 //
-// Removes cycles of shared memory: it delivers 32 words per cycle to an SM, so a warp's loads of a step take 2 cycles
-// instead of 3, where its FFMA take 4. Expected: at most 1.1 times as fast as matmul_double_buffered, more in double.
-// What remains: a small c has too few blocks for the GPU. Not run on a GPU yet.
+// Removes cycles of shared memory, which delivers 32 words per cycle: a warp's loads of a step take 2 cycles of an SM
+// instead of 3, its FFMA take 4. Expected: up to 1.1 times as fast as matmul_double_buffered. What remains: a small c
+// has too few blocks for the GPU. Not run on a GPU yet.
 //
-// Options: as of matmul_vectorized, and WM, WN (16, 32), the warp tile: 32 thread tiles. Block (BM / TM * BN / TN,).
+// Options: as of matmul_vectorized, and WM, WN (16, 32), the warp tile: 4 x 8 thread tiles. Block (BM / TM * BN / TN,).
 // Bytes and FLOPs: as of matmul_vectorized. 2 BK (BM + BN + 8) words of shared memory.
 
 #include "vector_tiles.cuh"

@@ -1,12 +1,12 @@
-// vector_tiles.cuh: tiles in shared memory whose rows are read by vectors, for matmul_vectorized.cu and the kernels after
-// it up to matmul_split_k.cu; the asynchronous copies of matmul_double_buffered.cu.
+// vector_tiles.cuh: tiles in shared memory whose rows are read by vectors, for matmul_vectorized.cu and the kernels
+// after it up to matmul_split_k.cu; the asynchronous copies of matmul_double_buffered.cu.
 
 #pragma once
 #include "async_copy.cuh"
 #include "matmul.cuh"
 
-// A tile of an operand: a row for each of DEPTH steps along k, of SIZE elements along m or n. The padding keeps the rows
-// aligned to vectors of four elements, and the rows of adjacent steps in different banks.
+// A tile of an operand: a row for each of DEPTH steps along k, of SIZE elements along m or n. The padding keeps the
+// rows aligned to vectors of four elements, and the rows of adjacent steps in different banks.
 constexpr int PADDING = 4;
 template <int SIZE, int DEPTH>
 using VectorTile = T[DEPTH][SIZE + PADDING];
@@ -31,8 +31,8 @@ DEVICE void store_sums(const Epilogue& finish, const T (&sum)[ROWS][COLUMNS], in
         for (int q = 0; q < COLUMNS; ++q) finish(row + p, column + q, sum[p][q]);
 }
 
-// Issue the asynchronous copies of a tile of op(a) or op(b): SIZE elements along m or n from `x` on, DEPTH steps along k
-// from `i` on; zeros past the ends `size` and `k`. An operand contiguous along k (ALONG_K) is transposed: its vectors
+// Issue the asynchronous copies of a tile of op(a) or op(b): SIZE elements along m or n from `x` on, DEPTH steps along
+// k from `i` on; zeros past the ends `size` and `k`. An operand contiguous along k (ALONG_K) is transposed: its vectors
 // would be parts of a column of the tile, so its elements are copied one by one.
 template <bool ALONG_K, int WIDTH, int THREADS, int SIZE, int DEPTH>
 DEVICE void copy_async_by(T (&tile)[DEPTH][SIZE + PADDING], const T* operand, int x, int i, int size, int k) {
@@ -48,6 +48,7 @@ DEVICE void copy_async_by(T (&tile)[DEPTH][SIZE + PADDING], const T* operand, in
     }
 }
 
+// By vectors where the operand's rows are aligned vectors, which the edges do not divide.
 template <bool ALONG_K, int THREADS, int SIZE, int DEPTH>
 DEVICE void copy_tile_async(T (&tile)[DEPTH][SIZE + PADDING], const T* operand, int x, int i, int size, int k) {
     if (ALONG_K || size % VECTOR != 0 || !aligned(operand))
