@@ -103,8 +103,8 @@ def test_what_float32_may_not_hold_exactly_becomes_float64_and_all_else_float32(
         (np.zeros((2, 2), "datetime64[s]"), "real numbers"),
         ([[None, 1.0]], "object"),
         (Sparse(), r"\.toarray\(\)"),
-        (OnGpu(), r"lives on a GPU; .*gn\.to_host\(.*Trainer\.step"),
-        (simulator.ones((2, 2)), r"lives on a GPU; .*gn\.to_host\(.*Trainer\.step"),
+        (OnGpu(), r"is on a GPU; .*gn\.to_host\(.*Trainer\.step"),
+        (simulator.ones((2, 2)), r"is on a GPU; .*gn\.to_host\(.*Trainer\.step"),
     ],
 )
 def test_what_is_no_host_array_of_real_numbers_is_refused(check, given, message):

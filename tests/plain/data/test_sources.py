@@ -167,11 +167,11 @@ def test_a_foreign_or_cut_off_npz_file_is_refused(npz, tmp_path):
     whole = npz(X=X, y=Y).read_bytes()
     for content in (b"", b"hello", whole[:100], whole[:-30], whole[30:]):
         (tmp_path / "bad.npz").write_bytes(content)
-        with pytest.raises(DataError, match=r"bad\.npz: no readable npz file"):
+        with pytest.raises(DataError, match=r"bad\.npz: not a readable npz file"):
             load(tmp_path / "bad.npz")
     np.save(tmp_path / "bad.npy", X)
     (tmp_path / "bad.npy").replace(tmp_path / "bad.npz")
-    with pytest.raises(DataError, match="no readable npz file"):
+    with pytest.raises(DataError, match="not a readable npz file"):
         load(tmp_path / "bad.npz")
 
 
@@ -214,8 +214,8 @@ def test_a_folder_without_a_test_part_loads_the_training_part(mnist):
         ({"train-images-idx3-ubyte": idx(IMAGES)}, "train-labels-idx1-ubyte .* is missing"),
         (TRAIN | {"t10k-labels-idx1-ubyte": idx(LABELS)}, "t10k-images-idx3-ubyte .* is missing"),
         (TRAIN | {"train-labels-idx1-ubyte": idx(LABELS[:4])}, "has 5 images but .* has 4 labels"),
-        (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES)[:-1]}, r"30 values of shape \(5, 2, 3\), it holds 29"),
-        (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES) + b"1"}, "it holds more"),
+        (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES)[:-1]}, r"30 values of shape \(5, 2, 3\), the file holds 29"),
+        (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES) + b"1"}, "the file holds more"),
         (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES)[:9]}, "not an IDX file"),
         (TRAIN | {"train-images-idx3-ubyte": b""}, "not an IDX file"),
         (TRAIN | {"train-images-idx3-ubyte": idx(LABELS)}, "not an IDX file of unsigned bytes with 3 dim"),
@@ -243,7 +243,7 @@ def test_a_missing_or_unknown_source_is_refused_naming_what_is_supported(tmp_pat
     with pytest.raises(DataError, match=r"nowhere\.csv: no such file.*'digits' \(embedded\)"):
         load(tmp_path / "nowhere.csv")
     (tmp_path / "table.xlsx").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"unknown kind of file '\.xlsx'.*\.csv.*\.npz.*IDX"):
+    with pytest.raises(DataError, match=r"unknown file type '\.xlsx'.*\.csv.*\.npz.*IDX"):
         load(tmp_path / "table.xlsx")
 
 
