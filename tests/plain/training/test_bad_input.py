@@ -157,7 +157,7 @@ def test_bad_options_of_fit_are_refused_and_nothing_changes(bad, error, said):
 
 
 def test_too_few_rows_for_a_validation_part_are_refused():
-    refused_fit(gn.Trainer(net()), X[:2], Y[:2], DataError, "more samples are needed", validation=0.5)
+    refused_fit(gn.Trainer(net()), X[:2], Y[:2], DataError, "more samples are needed", validation=0.2)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "0", None])
