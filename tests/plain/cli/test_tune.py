@@ -50,7 +50,7 @@ def test_the_fastest_ways_are_told_and_kept_and_the_plan_takes_them(gpu, tune, t
         ["32x24x80", "NN"], ["80x24x32", "TN"], ["32x10x24", "NN"], ["32x24x10", "NT"], ["24x10x32", "TN"]
     ]  # fmt: skip
     assert FAST not in lines[1]
-    assert kept == f"kept in {table}"
+    assert kept == f"saved in {table}"
     assert "10 x default" in next(line for line in lines if FAST in line)
     assert plan().why.startswith("tuned on stand-in on 20")
 
@@ -82,15 +82,15 @@ def test_where_nothing_is_right_nothing_is_written(gpu, tune, table):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "name a run's folder or a model file, or give --sizes 784-128-10; one of the two."),
-        (("run", *SIZES), "one of the two"),
+        ((), "give either a run's folder or model file, or layer sizes such as --sizes 784-128-10."),
+        (("run", *SIZES), "give either a run's folder or model file, or layer sizes"),
         (("nowhere", "--batch-size", 8), "nowhere: No such file"),
         (("--sizes", "40-24-10"), "--batch-size 128"),
         (("--sizes", "40", "--batch-size", 8), "size '40/8': expected IN-HIDDEN-...-OUT/BATCH"),
         (("--sizes", "40-x", "--batch-size", 8), "size '40-x/8': expected"),
         (("--sizes", "40-0", "--batch-size", 8), "size '40-0/8': expected"),
         (("--sizes", "40-24", "--batch-size", 0), "0 is not in the range x>=1"),
-        (SIZES, "on cpu: the CPU's products are BLAS's, there is nothing to tune"),
+        (SIZES, "on cpu: the CPU uses BLAS, which has nothing to tune; use a GPU."),
         ((*SIZES, "--device", "tpu"), "unknown device 'tpu'"),
     ],
 )
@@ -130,4 +130,4 @@ def test_a_damaged_table_is_told_before_anything_is_measured_and_left_alone(gpu,
 
 
 def test_the_help_says_that_the_last_bits_change(invoke):
-    assert "changes their last bits" in " ".join(invoke("tune", "--help").stdout.split())
+    assert "changes the last bits of results" in " ".join(invoke("tune", "--help").stdout.split())
