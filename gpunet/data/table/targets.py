@@ -1,4 +1,4 @@
-"""The targets of a table: new ones, which tell the classes, and those of known classes."""
+"""Read the target column of a table, for training and for evaluation."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from gpunet.data.table.tables import Table
 from gpunet.errors import DataError
 
 MOST_UNIQUE = 20
-"""More distinct texts than this are no classes where most of them come once."""
+"""Maximum number of distinct texts in a target where most texts occur once; more are no classes."""
 
 
 def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return the targets in a column, and their class names; None for regression.
+    """Return the targets in a column, and the class names (None for regression).
 
     Args:
         table: the table.
         name: the column.
-        task: what the targets are; as `infer_task` decides by default.
+        task: classification or regression; by default `infer_task` decides.
 
     Raises:
-        DataError: targets that are missing, text among numbers, always the same, or unique text; the message names the
-            lines.
+        DataError: missing targets, text among numbers, a constant target, or unique text; the message names the lines.
     """
     codes, distinct = table.texts(name)
     _check_none_missing(table, name, codes < 0)
     read = table.numbers(name)
     text = slips(read)
     if len(read.bad) and (task == "regression" or not len(text)):
-        raise unreadable(table, name, read.bad, expected_number(read), "mend it, or leave out the row")
+        raise unreadable(table, name, read.bad, expected_number(read), "correct it, or remove the row")
     if not len(text):
         _check_none_missing(table, name, np.isnan(read.numbers))
     if len(text) and task is None and are_few(text, codes):
-        raise unreadable(table, name, text, "a number, as most are", "mend it, or say --task classification")
+        raise unreadable(table, name, text, "a number, as most are", "correct it, or use --task classification")
+    if len(text) and table.dates(name) is not None:
+        example = f"{distinct[0]!r}"
+        raise DataError(f"{table.name}: the target {name!r} holds dates, such as {example}; choose another target.")
     values = np.array(distinct)[codes] if len(text) else read.numbers
     if len(distinct) == 1:
         raise DataError(f"{table.name}: the target {name!r} is {distinct[0]!r} in all rows; there is nothing to learn.")
@@ -51,15 +53,21 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     return encode_target(values, task)
 
 
-def known_targets(table: Table, name: str, classes: tuple[str, ...] | None) -> np.ndarray:
-    """Return the targets in a column: indices of their classes, int64 (n,), or for regression values float64 (n,).
+def known_targets(table: Table, name: str, classes: tuple[str, ...] | None, form: str = "") -> np.ndarray:
+    """Return the targets in a column: class indices int64 (n,), or values float64 (n,) if `classes` is None.
+
+    Args:
+        table: the table.
+        name: the column.
+        classes: the class names; None for regression.
+        form: the decimal mark and unit of text at training, or "".
 
     Raises:
-        DataError: targets that are missing, no finite numbers or of no known class; the message names their lines.
+        DataError: missing targets, numbers that are not finite, or unknown classes; the message names their lines.
     """
     if classes is None:
-        values, bad, _ = table.numbers(name)
-        missing, expected = np.isnan(values), "a finite number"
+        values, bad, _ = table.numbers(name, form or table.decimal or ".")
+        missing, expected = np.isnan(values), "a finite number" + (f" in {form[1:]}" if form[1:] else "")
     else:
         codes, distinct = table.texts(name)
         index = {known: i for i, known in enumerate(classes)}
@@ -67,18 +75,18 @@ def known_targets(table: Table, name: str, classes: tuple[str, ...] | None) -> n
         values, missing = np.array([*found, -1])[codes], codes < 0
         bad, expected = np.flatnonzero((values < 0) & ~missing), f"among the classes {listing(classes)}"
     if len(bad):
-        raise unreadable(table, name, bad, expected, "mend it, or leave out the row")
+        raise unreadable(table, name, bad, expected, "correct it, or remove the row")
     _check_none_missing(table, name, missing)
     return values
 
 
 def _check_none_missing(table: Table, name: str, missing: np.ndarray) -> None:
-    """Raise `DataError` where targets are missing."""
+    """Raise `DataError` if targets are missing."""
     rows = np.flatnonzero(missing)
     if len(rows):
         places = ", ".join(table.place(row) for row in rows[:3])
         more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
         raise DataError(
-            f"{table.name}: the target {name!r} has no value in {places}{more}; leave out such rows, or choose another "
+            f"{table.name}: the target {name!r} has no value in {places}{more}; remove these rows, or choose another "
             "target."
         )

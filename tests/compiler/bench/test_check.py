@@ -1,4 +1,4 @@
-"""`gpunet check` with a spec: the example of the README, faults planted in it, specs that do not fit the kernel."""
+"""`gpunet check` with a spec: the example of the README, planted faults, specs that do not fit the kernel."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from gpunet.bench import nvrtc
 from gpunet.cli import main
 from gpunet.simulator import compiler
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[3] / "gpunet" / "simulator" / "README.md").read_text(encoding="utf-8")
 KERNEL, SCRIPT, SPEC = (
     re.search(rf"```{mark}(.*?)```", README, re.DOTALL)[1]
     for mark in (

@@ -253,7 +253,7 @@ def test_bad_options_of_a_table_are_refused(invoke, refused, titanic, tmp_path):
     assert "no column 'Agee'" in refused("train", titanic, *survived, "--as", "Agee=number", *out)
     assert "sep='ab'" in refused("train", titanic, "--sep", "ab", *out)
     assert "encoding='klingon'" in refused("train", titanic, "--encoding", "klingon", *out)
-    assert "no table" in refused("train", "digits", "--drop", "x", *out)
+    assert "not a table" in refused("train", "digits", "--drop", "x", *out)
     assert "has no value in line" in refused(
         "train", titanic, *survived, "--columns", "Age", "--missing", "error", *out
     )
@@ -372,7 +372,7 @@ def test_options_that_name_columns_may_be_repeated_but_not_contradict_each_other
         (("--drop", "Fare", "--as", "Fare=number"), "column 'Fare' has a role, but is not among the columns"),
         (("--target", "Fare", "--label-smoothing", 0.05), "--label-smoothing: the target holds values"),
         (("--target", "Fare", "--class-weight", "balanced"), "--class-weight: the target holds values"),
-        (("--loss", "huber"), "--loss huber: for values"),
+        (("--loss", "huber"), "--loss huber: the target holds classes"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(invoke, titanic, tmp_path, given, said):

@@ -92,6 +92,22 @@ FORMATS = {
     "tabs": Odd(PLAIN.replace(",", "\t"), ROLES, X=FEATURES, found=("separator tab",), suffix=".tsv"),
     "tabs and empty cells": Odd("x\tc\ty\n1.5\t\tp\n\tb\tq\n3.5\tb\tp\n", ROLES, X=[[1.5, 0, 1, 0], [2.5, 1, 0, 1]]),
     "bars": Odd(PLAIN.replace(",", "|"), ROLES, X=FEATURES, found=("separator '|'",)),
+    "groups of thousands next to whole numbers": Odd(
+        "x\ty\n527\tp\n1,177\tq\n12,500\tq\n", "x number", X=[[527], [1177], [12500]], found=("decimal point",)
+    ),
+    "European groups of thousands next to whole numbers": Odd(
+        "x;y\n527;p\n1.177;q\n", "x number", X=[[527], [1177]], found=("decimal comma",)
+    ),
+    "three decimals in a comma-separated file": Odd("x,y\n2,p\n1.177,q\n", "x number", X=[[2], [1.177]]),
+    "tabs and blanks": Odd(
+        "0.13\t-13.21 p\n0.5   2.5\tq\n", "column 1 number, column 2 number", X=[[0.13, -13.21]], reading={"sep": " "}
+    ),
+    "aligned columns, a tab and quotes": Odd(
+        '18.0   8   307.0\t"chevrolet chevelle"\n15.0   8   350.0\t"buick skylark"\n'
+        '14.0   8   340.0\t"buick skylark"\n12.0   8   340.0\t"chevrolet chevelle"\n',
+        "column 1 number, column 2 ignored, column 3 number",
+        X=[[18, 307]],
+    ),
     "blanks": Odd(" x    c  y\n1.5  a  p \n2.5 b   q\n 4.5 a p\n", ROLES, X=FEATURES, found=("separator blanks",)),
     "blanks without a header": Odd(
         "  0.5  18.00   2.3\n 10.5   0.00   7.1\n", "column 1 number, column 2 number", X=[[0.5, 18], [10.5, 0]]
@@ -103,7 +119,7 @@ FORMATS = {
     "packed": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES, suffix=".csv.gz"),
     "packed under another name": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES),
     "packed and cut off": Odd(
-        gzip.compress(PLAIN.encode())[:-9], error=("cannot be read", "cut off or damaged"), suffix=".csv.gz"
+        gzip.compress(PLAIN.encode())[:-9], error=("cannot be read", "truncated or corrupt"), suffix=".csv.gz"
     ),
     "a workbook": Odd(b"PK\x03\x04\x14\0\6\0", error=("not text",)),
     "quoted decimal commas, as said": Odd(
@@ -168,6 +184,20 @@ HEADERS = {
     ),
     "a header with a numeric name": Odd("age,5,c,y\n20,1.5,a,p\n21,2.5,b,q\n", "age number, 5 number, c category"),
     "no header, whole numbers and a label": Odd("7,1,p\n8,2,q\n9,1,p\n8,2,q\n", "column 1 number, column 2 number"),
+    "no header, all text that comes again": Odd(
+        "sunny,hot,yes\nrainy,hot,no\nsunny,mild,yes\nrainy,mild,no\n",
+        "column 1 category, column 2 category",
+        found=("no header",),
+    ),
+    "a header of text, of which one comes again": Odd(
+        "no,weather,y\nyes,hot,p\nno,mild,q\nno,hot,q\n", "no category, weather category"
+    ),
+    "a header behind a comment sign above text": Odd(
+        "#name,kind,y\na,b,p\na,c,q\nb,b,p\nb,c,q\n", "name category, kind category"
+    ),
+    "an unnamed column next to one named as it would be": Odd(
+        ",column 1,y\n1.5,2.5,p\n2.5,1.5,q\n", "column 2 number, column 1 number"
+    ),
     "a name twice": Odd("x,x,y\n1.5,2.5,p\n", error=("line 1", "names column 'x' twice")),
     "the index that pandas writes": Odd(
         ",x,y\n" + "".join(f"{i},{i * i}.5,{'pq'[i % 2]}\n" for i in range(12)), "column 1 ignored, x number", X=[[0.5]]
@@ -267,6 +297,21 @@ VALUES = {
         "d date",
         X=[[1.5, 0.03, 1], [2.25, 0.04, 1]],
     ),
+    "times of a Postgres dump": Odd(
+        "d,y\n1970-01-02 12:00:00+00,p\n1970-01-03 06:00:00+00,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "times of Python's logging": Odd('d,y\n"1970-01-02 12:00:00,500",p\n"1970-01-03 06:00:00,000",q\n', "d date"),
+    "an offset after a blank": Odd(
+        "d,y\n1970-01-02 13:00:00 +0100,p\n1970-01-03 06:00:00 +0000,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "dates without zeros": Odd("d,y\n1970-1-2,p\n1970-1-15,q\n", "d date", X=[[1, 0.02, 1], [14, 0.24, 0.97]]),
+    "dates with points, the year first": Odd(
+        "d,y\n1970.01.02 12:00,p\n1970.01.15 00:00,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "milliseconds after slashes": Odd(
+        "d,y\n1970/01/02 12:00:00.000,p\n1970/01/15 00:00:00.500,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "months": Odd("d,y\n1970-01,p\n1970-02,q\n", "d date", X=[[0, 0, 1], [31, 0.51, 0.86]]),
     "dates long ago": Odd("d,y\n1815-06-18,p\n1969-12-31,q\n", "d date", X=[[-56445, 0.25, -0.97], [-1, -0.02, 1]]),
     "dates of two formats": Odd(
         "d,y\n" + "1970-01-02,p\n" * 2 + "".join(f"1971-01-{i},q\n" for i in range(10, 20)) + "3.4.1970,q\n",
@@ -281,7 +326,7 @@ VALUES = {
     ),
     "versions": Odd("v,y\n1.2.3,p\n1.2.4,q\n1.2.3,p\n", "v category"),
     "times of the day": Odd("t,y\n12:30,p\n13:45,q\n12:30,p\n", "t category"),
-    "a target with a blank": Odd("x,y\n1,p\n2,\n3,q\n", error=("target 'y'", "line 3", "leave out")),
+    "a target with a blank": Odd("x,y\n1,p\n2,\n3,q\n", error=("target 'y'", "line 3", "remove these rows")),
     "a target of one value": Odd("x,y\n1,p\n2,p\n", error=("target 'y' is 'p' in all rows",)),
     "text among a target's numbers": Odd("x,y\n1,1.5\n2,2.5\n3,x\n", error=("column 'y'", "'x' (line 4)")),
     "one row": Odd("x,y\n1,p\n", error=("target 'y' is 'p' in all rows",)),
