@@ -617,9 +617,7 @@ def test_the_folder_of_a_process_killed_before_writing_settings_can_be_reused(in
 
 
 @pytest.mark.parametrize(("name", "value"), [("hidden", [9]), ("optimizer", "SGD"), ("seed", 7), ("dropout", 0.5)])
-def test_a_checkpoint_of_other_settings_is_rejected_with_the_difference(
-    invoke, refused, flowers, tmp_path, name, value
-):
+def test_a_checkpoint_of_other_settings_is_rejected(invoke, refused, flowers, tmp_path, name, value):
     invoke("train", flowers, *WITHOUT_END, "--hidden", 8, "--epochs", 1, "--out", tmp_path / "run")
     path = tmp_path / "run" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
