@@ -2,7 +2,7 @@
 
     python benchmarks/read_table.py [ROUNDS]
 
-Each reads the same file of floats, integers, categories and missing values in fresh processes, in interleaved rounds.
+Both read the same file of floats, integers, categories and missing values in fresh processes, in interleaved rounds.
 The time is CPU time; the memory is the peak resident set size minus that after the imports (Linux and macOS). A third
 row shows `gn.data.load`, which also encodes the features. Prints the medians and quartiles of the ratios of each round;
 exits with 1 if `read_table` takes more than 1.5 times the time or the memory.

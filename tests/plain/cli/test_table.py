@@ -1,4 +1,4 @@
-"""Tables on the command line: from a raw file, as people have them, to predictions."""
+"""Tables on the command line, from a raw file to predictions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gpunet.cli.parts import SPLIT_SEED, load_parts
 
 
 def passengers(n: int, seed: int = 0) -> list[dict[str, object]]:
-    """Return rows like those of the Titanic's passengers: identifiers, blanks, categories, a target that they tell."""
+    """Return rows like those of the Titanic: identifiers, missing values, categories, and a target."""
     rng = np.random.default_rng(seed)
     rows = []
     for number in range(1, n + 1):
@@ -64,7 +64,7 @@ def titanic(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory) -> Path:
-    """New passengers, without the target, with values that training has not seen."""
+    """New rows without the target, with values that training has not seen."""
     rows = passengers(30, seed=1)
     rows[0] |= {"Embarked": "X", "Cabin": "Z99", "Fare": ""}
     return write(tmp_path_factory.mktemp("data") / "asked.csv", rows, leave_out="Survived")

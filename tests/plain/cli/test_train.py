@@ -414,7 +414,7 @@ def test_resume_of_anything_but_a_run_is_rejected(refused, tmp_path):
 
 @pytest.fixture(scope="session")
 def rare(tmp_path_factory):
-    """An npz file of 1,000 rows without structure, 2 % of which are of class "rare"."""
+    """An npz file of 1,000 rows of noise, 2 % of class "rare"."""
     path = tmp_path_factory.mktemp("data") / "rare.npz"
     y = np.where(np.arange(1000) % 50, "common", "rare")
     np.savez(path, X=np.random.default_rng(0).normal(size=(1000, 3)), y=y)

@@ -1,4 +1,4 @@
-"""`mpiexec -n N gpunet train`: one run, as of one process."""
+"""`mpiexec -n N gpunet train` writes one run, like a single process."""
 
 import json
 import sys

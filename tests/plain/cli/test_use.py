@@ -16,7 +16,7 @@ def table(text: str) -> list[dict[str, str]]:
 
 
 def shuffled_columns(source: Path, path: Path) -> Path:
-    """The same table with its columns in reverse order and one more, and without a column named kind."""
+    """The same table with its columns reversed, an additional column, and no column "kind"."""
     with open(source, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in reversed(rows[0]) if name != "kind"]
@@ -105,7 +105,7 @@ def test_evaluate_matches_class_names_if_another_source_numbers_them_differently
 
 @pytest.fixture
 def nameless(tmp_path):
-    """A model that tells the classes 0, 1 and 2, which have no names, by the feature that is largest."""
+    """A model without class names that predicts the index of the largest feature."""
     model = gn.MLP([3, 3])
     model[0].params["weight"] = np.eye(3)
     model.task = "classification"

@@ -1,4 +1,4 @@
-"""Reading the files of tables: where errors are, what is refused, and what is not installed."""
+"""Reading table files: the location of errors, rejected files and missing packages."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""How the columns of a table become features: `TableSchema`, and data sets of tables."""
+"""Encoding the columns of a table as features: `TableSchema`, and data sets of tables."""
 
 import json
 from datetime import date
@@ -27,7 +27,7 @@ def write(tmp_path):
 
 
 def fitted(target="y", rows=None, *, roles=None, missing="median", columns=(), drop=(), **values):
-    """The schema of a data frame with a target."""
+    """Fit the schema of a data frame with a target."""
     n = len(next(iter(values.values())))
     frame = pandas.DataFrame(values | {"y": np.arange(n) % 2})
     return TableSchema.fit(frame, target, rows, roles=roles, missing=missing, columns=columns, drop=drop), frame
