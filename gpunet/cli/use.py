@@ -92,12 +92,15 @@ def predict(
         raise ArgumentError(f"--out {out}: this is the input, which would be overwritten; choose another file.")
     model = open_model(model_path, device)
     schema = model.schema
-    table = read_table(input_path, text=keep) if schema is None else schema.open(input_path, keep)
+    table = read_table(input_path) if schema is None else schema.open(input_path)
     if unknown := [name for name in keep if name not in table.frame]:
         raise DataError(f"--keep: {input_path} has no column {listing(unknown)}; it has {listing([*table.frame])}.")
     X = (schema or TableSchema.of_numbers(table)).encode(table)
     predictions = model.predict(X)
-    names, columns = [*keep], [table.frame[name].fillna("") for name in keep]
+    names, columns = [*keep], []
+    if keep:  # as text, which a feature among them must not become
+        written = read_table(input_path, text=keep) if schema is None else schema.open(input_path, keep)
+        columns = [written.frame[name].fillna("") for name in keep]
     if predictions.ndim > 1:
         names += [f"prediction_{output}" for output in range(predictions.shape[1])]
         columns += [*predictions.T]

@@ -70,7 +70,7 @@ class LabelledTable:
         """
         options = options or TableOptions()
         text = [name for name, role in options.roles.items() if role == "category"]
-        table = read_table(source, options.reading, text=text)
+        table = read_table(source, options.reading, text=[*text, -1 if target is None else target])
         target = table.frame.columns[-1] if target is None else target
         if target not in table.frame:
             raise DataError(f"{table.name}: no column {target!r}; the columns are {listing([*table.frame.columns])}.")

@@ -43,7 +43,7 @@ def read_table(
     source: str | Path,
     options: ReadOptions = AS_FOUND,
     *,
-    text: Collection[str] = (),
+    text: Collection[str | int] = (),
     names: Sequence[str] = (),
     likely: ReadOptions = AS_FOUND,
 ) -> Table:
@@ -55,7 +55,7 @@ def read_table(
     Args:
         source: a .csv, .tsv, .txt or .data file, gzip-compressed or not, a .parquet file, or "-" for standard input.
         options: the format of a text file; by default it is inferred from the first 64 KiB.
-        text: columns that are read as text, whatever they contain.
+        text: columns, by name or position, that are read as text, whatever they contain.
         names: column names for a file without a header; ignored if their number differs.
         likely: the format, unless the file shows another one.
 
@@ -137,7 +137,7 @@ def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
 
 
 def _read_text(
-    source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str], likely: ReadOptions
+    source: Source, options: ReadOptions, text: Collection[str | int], names: Sequence[str], likely: ReadOptions
 ) -> Table:
     with source.open() as file:
         format = sniff(file, options, source.name, likely)
@@ -155,7 +155,7 @@ def _read_text(
     return Table(frame, source.name, str(format), format.header, format.decimal, lambda row: _line(source, format, row))
 
 
-def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
+def _parse(source: Source, format: Format, text: Collection[str | int]) -> Any:
     """Return the data frame of a text file; its index counts the rows of the file."""
     pandas = pandas_module()
     options: dict[str, Any] = {
@@ -167,7 +167,9 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
         "skipinitialspace": format.spaced,
         "keep_default_na": False,
         "na_values": _MISSING,
-        "dtype": {name: str for name in text if name in format.names},
+        "dtype": {
+            format.names[c] if isinstance(c, int) else c: str for c in text if isinstance(c, int) or c in format.names
+        },
     }
     try:
         with _Rows(source, format) as rows, warnings.catch_warnings(record=True) as caught:

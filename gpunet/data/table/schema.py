@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.describing import described_columns, ignored_columns
-from gpunet.data.table.inferring import asked_roles, described, infer
+from gpunet.data.table.encoding import complete_rows, encoded
+from gpunet.data.table.inferring import asked_roles, infer
 from gpunet.data.table.reading import is_parquet, read_table
 from gpunet.data.table.tables import Table, as_table
 from gpunet.data.table.targets import known_targets
@@ -182,56 +182,11 @@ class TableSchema:
             DataError: the table does not match; the message lists all missing columns, values that are no numbers or
                 dates with their lines, and missing values if the schema allows none.
         """
-        table = as_table(table)
-        lacking = [column.name for column in self.features if column.name not in table.frame]
-        problems = []
-        if lacking:
-            there = listing([*table.frame.columns])
-            problems.append(f"no column {listing(lacking)}; the columns are {there}")
-        X = np.empty((len(table), len(self.feature_names)))
-        first = 0
-        for column in self.features:
-            width = len(column.feature_names)
-            if column.name in table.frame:
-                values, found = self._values(table, column)
-                problems += found
-                X[:, first : first + width] = column.features(values)
-            first += width
-        if problems:
-            raise DataError(f"{table.name}: {'; '.join(problems)}.")
-        return X
-
-    def _values(self, table: Table, column: Column) -> tuple[np.ndarray, list[str]]:
-        """Return the values of a column, and its mismatches with the schema."""
-        if column.role == "category":
-            indices = column.indices(table)
-            unknown = np.flatnonzero(indices < 0)
-            if len(unknown) > len(indices) / 2:
-                found, known = described(table, column.name, unknown), listing(column.categories)
-                message = f"{table.name}, column {column.name!r}: most values are unknown: {found}; known are {known}."
-                warnings.warn(message, GpunetWarning, stacklevel=4)
-            return indices, []
-        values, bad, _ = column.read(table)
-        problems = []
-        if len(bad):
-            unit = f" in {column.form[1:]}" if column.role == "number" and column.form[1:] else ""
-            found = described(table, column.name, bad)
-            problems.append(f"column {column.name!r} holds a {column.role}{unit}, not {found}")
-        missing = np.flatnonzero(np.isnan(values))
-        if len(missing) and self.missing in ("drop", "error"):
-            first = ", ".join(table.place(row) for row in np.setdiff1d(missing, bad)[:3])
-            if first:
-                problems.append(f"column {column.name!r} has no value in {first}")
-        return values, problems
+        return encoded(as_table(table), self.features, self.missing)
 
     def complete(self, table: Any) -> np.ndarray:
         """Return the positions of the rows in which no number and no date is missing."""
-        table = as_table(table)
-        whole = np.ones(len(table), bool)
-        for column in self.features:
-            if column.role != "category" and column.name in table.frame:
-                whole &= ~np.isnan(column.read(table).numbers)
-        return np.flatnonzero(whole)
+        return complete_rows(as_table(table), self.features)
 
     def describe(self) -> str:
         """Return a table for the terminal: each column with its role, the reason, and its number of missing values."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from gpunet.data.labels import Task, encode_target, infer_task, listing
@@ -9,6 +11,9 @@ from gpunet.data.table.inferring import are_few, expected_number, slips, unreada
 from gpunet.data.table.numerals import canonical
 from gpunet.data.table.tables import Table
 from gpunet.errors import DataError
+
+_NAME = re.compile(r"0\d+|\d{16,}")
+"""Digits that are the name of a class, not a number: 01 is not 1."""
 
 MOST_UNIQUE = 20
 """Maximum number of distinct texts in a target where most texts occur once; more are no classes."""
@@ -38,7 +43,9 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     if len(text) and table.dates(name) is not None:
         example = f"{distinct[0]!r}"
         raise DataError(f"{table.name}: the target {name!r} holds dates, such as {example}; choose another target.")
-    values = np.array(distinct)[codes] if len(text) else read.numbers
+    of_classes = len(text) > 0 or (task or infer_task(read.numbers)) == "classification"
+    named = len(text) or (of_classes and any(map(_NAME.fullmatch, distinct)))
+    values = np.array([_truth(text) for text in distinct])[codes] if named else read.numbers
     if len(distinct) == 1:
         raise DataError(f"{table.name}: the target {name!r} is {distinct[0]!r} in all rows; there is nothing to learn.")
     if (
@@ -51,6 +58,11 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
             "classes; choose another target."
         )
     return encode_target(values, task)
+
+
+def _truth(text: str) -> str:
+    """Return the one way of writing a truth value; other text unchanged."""
+    return text.capitalize() if text.lower() in ("true", "false") else text
 
 
 def known_targets(table: Table, name: str, classes: tuple[str, ...] | None, form: str = "") -> np.ndarray:

@@ -37,7 +37,7 @@ def test_info_shows_the_compiler_of_native_kernels_or_why_none_is_usable(invoke,
     monkeypatch.undo()
     monkeypatch.setenv("GPUNET_NATIVE", "0")
     shown = rows(invoke("info").stdout)["native"]
-    assert shown == "not usable: switched off by the environment variable GPUNET_NATIVE=0."
+    assert shown == "not usable: disabled by the environment variable GPUNET_NATIVE=0."
 
 
 def test_info_shows_the_compiler_of_the_simulated_gpu_or_why_none_is_usable(invoke, monkeypatch):

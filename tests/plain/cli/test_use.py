@@ -220,3 +220,13 @@ def test_missing_and_invalid_models_are_rejected_in_one_line(refused, flowers, t
     (tmp_path / "model.safetensors").write_bytes(b"\x80\x04 a pickle")
     assert "model.safetensors" in refused("predict", tmp_path, flowers)
     assert "model.safetensors" in refused("evaluate", tmp_path, flowers)
+
+
+def test_a_column_that_is_kept_is_read_as_without_keeping_it(invoke, tmp_path):
+    rows = "".join(f"{i};{'heavy' if i > 4 else 'light'}\n" for i in range(10)) * 5
+    (tmp_path / "t.csv").write_text(f"kg;y\n{rows}")
+    invoke("train", tmp_path / "t.csv", "--epochs", 20, "--out", tmp_path / "run")
+    (tmp_path / "new.csv").write_text("kg;note\n1,525;a\n2,250;b\n")
+    plain = invoke("predict", tmp_path / "run", tmp_path / "new.csv").stdout.splitlines()
+    kept = invoke("predict", tmp_path / "run", tmp_path / "new.csv", "--keep", "kg").stdout.splitlines()
+    assert kept == ["kg,prediction", f'"1,525",{plain[1]}', f'"2,250",{plain[2]}']

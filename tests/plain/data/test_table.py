@@ -626,3 +626,9 @@ def test_a_named_index_of_a_parquet_file_is_a_column(tmp_path):
     frame = pandas.DataFrame({"x": [5, 6.5, 7], "y": ["p", "q", "p"]}, index=pandas.Index([1.5, 2, 3], name="t"))
     frame.to_parquet(tmp_path / "data.parquet")
     assert load(tmp_path / "data.parquet").schema.feature_names == ["t", "x"]
+
+
+def test_classes_keep_names_that_are_digits_but_no_numbers(write):
+    assert load(write("x,y\n" + "1.5,01\n2.5,02\n3.5,10\n" * 3)).classes == ("01", "02", "10")
+    ids = ("9007199254740992", "9007199254740993")
+    assert load(write("x,y\n" + f"1.5,{ids[0]}\n2.5,{ids[1]}\n" * 3)).classes == ids
