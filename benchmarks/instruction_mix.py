@@ -70,9 +70,9 @@ class Mix(NamedTuple):
 
 def variants(kernel: str, candidates: bool = False) -> Iterator[Variant]:
     """Yield the float32 variants of a source, with the default tiles or all that `gpunet tune` tries."""
-    rung = "mma" if kernel == "matmul_mma" else "tiled"
-    tiles = CANDIDATES[FLOAT32] if candidates and rung == "tiled" else [tile for tile, _ in TILES[rung, FLOAT32]]
-    if kernel == f"matmul_{rung}":
+    product = "mma" if kernel == "matmul_mma" else "tiled"
+    tiles = CANDIDATES[FLOAT32] if candidates and product == "tiled" else [tile for tile, _ in TILES[product, FLOAT32]]
+    if kernel == f"matmul_{product}":
         for tile in tiles:
             for layout, options in LAYOUTS.items():
                 yield Variant(f"{tile} {layout}", {**tile.options(), **options})

@@ -1,4 +1,4 @@
-"""The kernels of a layer compared with the library path: the ladder of matrix products, bias and activation.
+"""The kernels of a layer compared with the library path: matrix products, bias and activation.
 
 A round here includes the host's time. `gpunet bench` measures device time, cold caches and ceilings.
 """

@@ -1,4 +1,4 @@
-"""Plot a report: roofline and speeds of the matrix product ladder, and the training step of all frameworks."""
+"""Plot a report: roofline and speeds of the matrix product kernels, and the training step of all frameworks."""
 
 from __future__ import annotations
 

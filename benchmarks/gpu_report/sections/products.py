@@ -1,4 +1,4 @@
-"""Compare the matrix product ladder with the library: square products, and all products of some MLPs."""
+"""Compare the matrix product kernels with the library: square products, and all products of some MLPs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def of_layers(setup: Setup) -> Iterator[Case]:
 
 
 def measure_layers(setup: Setup) -> Iterator[list[Row]]:
-    """Measure each product with the fastest kernels; the squares cover the whole ladder."""
+    """Measure each product with the fastest kernels; the square products cover all kernels."""
     return measure_cases(setup, of_layers(setup), FASTEST)
 
 
