@@ -84,6 +84,22 @@ def test_evaluate_uses_the_test_part_of_the_runs_data(invoke, digits_run):
     assert "360 held-out rows" in invoke("evaluate", folder, "digits").stdout
 
 
+def test_evaluate_recognises_the_runs_data_through_a_symbolic_link(invoke, flowers_run, flowers, tmp_path):
+    (tmp_path / "link.csv").symlink_to(flowers)
+    assert "30 held-out rows" in invoke("evaluate", flowers_run, tmp_path / "link.csv").stdout
+
+
+def test_evaluate_with_a_test_part_of_the_source_does_not_warn_of_training_rows(invoke, tmp_path):
+    digits = gn.data.digits()
+    own, other = tmp_path / "own.npz", tmp_path / "other.npz"
+    np.savez(own, X=digits.X[:300], y=digits.y[:300], X_test=digits.X[300:340], y_test=digits.y[300:340])
+    np.savez(other, X=digits.X[400:460], y=digits.y[400:460])
+    assert invoke("train", own, "--test", other, "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
+    result = invoke("evaluate", tmp_path / "run", own, "--json")
+    assert json.loads(result.stdout)["rows"] == 40
+    assert not result.stderr
+
+
 def test_evaluate_uses_all_rows_of_a_file_that_changed_since_the_run(invoke, flowers, tmp_path):
     data = tmp_path / "data.csv"
     header, *rows = flowers.read_text(encoding="utf-8").splitlines()
