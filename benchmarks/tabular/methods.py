@@ -105,6 +105,9 @@ class Command:
     """`gpunet train` with default settings on a CSV file, with 20 % of the rows for validation and no test part."""
 
     def __init__(self, task: str, seed: int, *options: str):
+        if task == "regression" and "--label-smoothing" in options:  # only for classification
+            at = options.index("--label-smoothing")
+            options = options[:at] + options[at + 2 :]
         self.options = ("--task", task, "--seed", str(seed), *options)
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> None:
