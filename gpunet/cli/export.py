@@ -18,9 +18,9 @@ from gpunet.interop import to_onnx
 def export(model_path: Path, out: Path) -> None:
     """Write a trained model as the ONNX file OUT.onnx, which runs without gpunet.
 
-    RUN_OR_MODEL is a run's folder or a model file. The ONNX model's input "X" takes raw features: float32, or float64
-    if the model was trained on a table. Its outputs are "prediction" and, for classifiers, "probabilities". Its
-    metadata after training on a table: "features", the feature names in order, and "schema", how columns become features.
+    RUN_OR_MODEL is a run's folder or a model file. The ONNX model's input "X" takes raw float32 features; its outputs
+    are "prediction" and, for classifiers, "probabilities". If the model was trained on a table, X is float64, the
+    metadata "features" lists the feature names in order, and "schema" describes how columns become features.
     """
     if out.suffix.lower() != ".onnx":
         raise ArgumentError(f"{out}: use a file name that ends in .onnx.")
