@@ -1,4 +1,4 @@
-"""gpunet: small neural networks on NumPy or CUDA, with hand-written kernels beside BLAS and cuBLAS.
+"""gpunet: small neural networks on NumPy or CUDA, with hand-written kernels next to BLAS and cuBLAS.
 
 Usage: `import gpunet as gn`.
 """
@@ -96,7 +96,7 @@ else:
     }
 
     def __getattr__(name):
-        """Import what few need, and what takes time, when it is asked for."""
+        """Import rarely used names, which are slow to import, on first access."""
         if name not in ON_REQUEST:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
@@ -105,7 +105,7 @@ else:
         return module if name == "interop" else getattr(module, name)
 
     def __dir__():
-        """Return the public names, without what this module needs itself."""
+        """Return the public names, without this module's own imports."""
         return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
 
 

@@ -1,4 +1,4 @@
-"""Upload host arrays to a GPU through pinned memory, and again only where they have changed."""
+"""Upload host arrays to a GPU through pinned memory; upload again only the chunks that changed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import numpy as np
 from gpunet.device import Device
 
 PIECE = 2**21
-"""Bytes that are compared and uploaded at a time."""
+"""Chunk size in bytes of comparisons and uploads."""
 
 MOST_THREADS = 8
-"""Threads that compute checksums: together they read memory as fast as it gives."""
+"""Maximum threads for checksums; more do not help, because memory bandwidth is the limit."""
 
 
 class Mirror:
-    """A host array's copy on a GPU.
+    """The copy of a host array on a GPU.
 
     Args:
         device: the GPU.
-        shape: of the array.
-        dtype: of the array.
+        shape: shape of the array.
+        dtype: dtype of the array.
 
     Attributes:
-        array: the copy; the same array for good.
+        array: the copy; always the same array.
     """
 
     def __init__(self, device: Device, shape: tuple[int, ...], dtype: np.dtype[Any]):
@@ -37,7 +37,7 @@ class Mirror:
         self._checksums: dict[int, int] = {}
 
     def update(self, a: np.ndarray, staging: Staging) -> None:
-        """Upload the pieces of a C-contiguous array whose CRC-32 is another than that of what was uploaded last."""
+        """Upload the chunks of a C-contiguous array whose CRC-32 differs from that of the last upload."""
         source, target = a.reshape(-1).view(np.uint8), self.array.reshape(-1).view(np.uint8)
         starts = range(0, source.size, PIECE)
         pieces = [source[start : start + PIECE] for start in starts]
@@ -48,7 +48,7 @@ class Mirror:
 
 
 class Staging:
-    """Two pieces of pinned memory: while one is uploaded, the other is filled. Its block ends when all is uploaded."""
+    """Two pinned buffers: one is filled while the other is uploaded. The `with` block waits for all uploads."""
 
     def __init__(self, device: Device):
         self._cuda = device.xp.cuda
@@ -62,7 +62,7 @@ class Staging:
             uploaded.synchronize()
 
     def upload(self, source: np.ndarray, target: Any) -> None:
-        """Copy bytes, at most a piece, to an array of the GPU; `source` may be written when this returns."""
+        """Copy at most `PIECE` bytes to an array on the GPU; `source` may be overwritten after the return."""
         memory = self._free()
         pinned = memory[: source.size]
         pinned[...] = source
@@ -70,7 +70,7 @@ class Staging:
         self._turns.append((memory, self._cuda.get_current_stream().record()))
 
     def _free(self) -> np.ndarray:
-        """Return pinned memory that is not being uploaded."""
+        """Return a pinned buffer whose upload is done."""
         if len(self._turns) < 2:
             return np.frombuffer(self._cuda.alloc_pinned_memory(PIECE), np.uint8, PIECE)
         memory, uploaded = self._turns.popleft()
@@ -82,7 +82,7 @@ def _checksums(pieces: Sequence[np.ndarray]) -> list[int]:
     threads = min(len(pieces), os.cpu_count() or 1, MOST_THREADS)
     if threads < 2:
         return list(map(_checksum, pieces))
-    from concurrent.futures import ThreadPoolExecutor  # which takes some milliseconds
+    from concurrent.futures import ThreadPoolExecutor  # this import takes milliseconds
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(_checksum, pieces))

@@ -1,4 +1,14 @@
-"""The layers: parameters, and calls of the operations."""
+"""Layers: parameters, with forward and backward passes that call the operations in `gpunet.ops`.
+
+Conventions that hold for every layer:
+
+- Axis 0 of an input x and an output y is the row (sample); arrays are float32, or float64 after `model.to(dtype=...)`.
+- `forward(x, tape)` is a training step, `forward(x)` or `layer(x)` inference (see `Layer.forward`).
+- A layer with weights takes `rng`, the source of their initial values: a NumPy Generator, a seed, or None for fresh
+  entropy. A weight (in_features, out_features) multiplies from the right, y = x·weight + bias. Biases start at zero.
+- An activation is a name such as "relu" or an object such as `gn.LeakyReLU(0.2)`.
+- A constructor raises `ArgumentError` for an invalid argument, such as a size below 1 or an unknown activation.
+"""
 
 from gpunet.layers.activation import Activation
 from gpunet.layers.attention import MultiHeadAttention

@@ -1,4 +1,4 @@
-"""Layers as JSON, from which a model's file rebuilds them."""
+"""Layer configurations as JSON values, for model files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ for _name in all_layers.__all__:
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:
-    """Return what `layer_from_config` rebuilds a layer from, as JSON.
+    """Return the configuration of a layer as JSON values, for `layer_from_config`.
 
     Raises:
-        ArgumentError: a layer whose class is not registered, or that another one would be rebuilt from its
-            configuration; a function of your own.
+        ArgumentError: the class is not registered, the configuration would rebuild a different layer, or the layer
+            contains a user's function.
     """
     name = name_of(layer)
     config = {"type": name, **layer.config()}
@@ -33,10 +33,10 @@ def layer_config(layer: Layer) -> dict[str, Any]:
 
 
 def layer_from_config(config: dict[str, Any], custom: Custom) -> Layer:
-    """Rebuild a layer, with new parameters.
+    """Rebuild a layer with new parameters.
 
     Raises:
-        ArgumentError: a class that is not known.
+        ArgumentError: a class is unknown.
     """
     arguments = dict(config)
     kind = find(arguments.pop("type"), Layer, custom)
@@ -47,16 +47,18 @@ def layer_from_config(config: dict[str, Any], custom: Custom) -> Layer:
 
 
 def _check_rebuilt(layer: Layer, config: dict[str, Any]) -> None:
-    """Refuse a layer of a user's own that a file could not bring back: before it is written, not when it is read."""
+    """Refuse a user's layer that cannot be rebuilt from its configuration; called before a file is written."""
     wrong = f"{layer!r} cannot be saved: its config() must return the arguments that rebuild it"
     try:
         check_complete(layer, config)
         with undrawn():
             rebuilt = layer_from_config(config, {type(layer).__name__: type(layer)})
-    except Exception as error:  # of a constructor that is not gpunet's
-        raise ArgumentError(f"{wrong}, but from {layer.config()} comes none: {error}") from error
+    except Exception as error:  # a user's constructor may raise anything
+        raise ArgumentError(f"{wrong}, but {layer.config()} does not: {error}") from error
     if _shapes(rebuilt) != _shapes(layer):
-        raise ArgumentError(f"{wrong}; from {layer.config()} comes one with {_shapes(rebuilt)}, not {_shapes(layer)}.")
+        raise ArgumentError(
+            f"{wrong}, but {layer.config()} rebuilds a layer with {_shapes(rebuilt)}, not {_shapes(layer)}."
+        )
 
 
 def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:

@@ -52,7 +52,7 @@ WAITS = {
 def test_a_kernel_that_the_watchdog_ended_is_reported_as_such(gpu, kernels):
     cupy_stand_in.cuda.faulty["second"] = 702
     kernels[1]()
-    with pytest.raises(KernelError, match=r"the watchdog of the display ended the kernel second .*executor='graph'"):
+    with pytest.raises(KernelError, match=r"the display watchdog killed the kernel second .*executor='graph'"):
         gpu.synchronize()
 
 
@@ -68,7 +68,7 @@ def test_a_fault_is_raised_at_the_next_wait_with_the_kernels_name_and_the_way_ou
         assert message.startswith("cuda:0: a fault in the kernel second (three.cu) (cudaError")
         for advice in (
             "context of this process is lost",
-            "start the process anew",
+            "restart the process",
             "GPUNET_SIM_CHECK=1",
             "--device sim",
         ):

@@ -169,10 +169,10 @@ class TestDamage:
 
     def test_the_error_names_the_file_and_what_is_wrong(self, path, data):
         path.write_bytes(data[:-1])
-        with pytest.raises(ModelFileError, match=r"model\.safetensors: not a whole safetensors file"):
+        with pytest.raises(ModelFileError, match=r"model\.safetensors: not a valid safetensors file"):
             gn.load(path)
         path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-        with pytest.raises(ModelFileError, match=r"model\.safetensors: the checksum does not fit"):
+        with pytest.raises(ModelFileError, match=r"model\.safetensors: wrong checksum"):
             gn.load(path)
 
 
@@ -180,7 +180,7 @@ class TestForeignFiles:
     def test_a_safetensors_file_of_another_program_is_refused(self, path):
         for metadata in (None, {"format": "pt"}, {"gpunet": "{}"}):
             safetensors.numpy.save_file({"weight": X}, path, metadata)
-            with pytest.raises(ModelFileError, match=r"not written by gpunet|checksum does not fit"):
+            with pytest.raises(ModelFileError, match=r"not written by gpunet|wrong checksum"):
                 gn.load(path)
 
     def test_a_pickle_is_refused_and_never_run(self, path):
@@ -192,7 +192,7 @@ class TestForeignFiles:
 
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             path.write_bytes(pickle.dumps(Malicious(), protocol))
-            with pytest.raises(ModelFileError, match="pickled models are never opened"):
+            with pytest.raises(ModelFileError, match="never opens pickled models"):
                 gn.load(path)
             assert not marker.exists()
 
@@ -201,7 +201,7 @@ class TestForeignFiles:
         npz = path.with_suffix(".npz").read_bytes()
         for data in (npz, b"", b"\0" * 8, b"\xff" * 100, b"{}", b"weights\n" * 100):
             path.write_bytes(data)
-            with pytest.raises(ModelFileError, match=r"not a whole safetensors file|not written by gpunet"):
+            with pytest.raises(ModelFileError, match=r"not a valid safetensors file|not written by gpunet"):
                 gn.load(path)
 
     def test_another_kind_or_version_of_gpunet_file_is_refused(self, path, monkeypatch):
@@ -220,7 +220,7 @@ class TestForeignFiles:
     def test_a_description_that_this_gpunet_does_not_know_is_refused(self, path, change):
         arrays, description = small_model().to_arrays()
         files.write_arrays(path, arrays, {"kind": "model", **description, **change})
-        with pytest.raises(ModelFileError, match=r"model\.safetensors: this gpunet cannot read it: "):
+        with pytest.raises(ModelFileError, match=r"model\.safetensors: this version of gpunet cannot read the file: "):
             gn.load(path)
 
     def test_arrays_that_are_missing_or_of_another_shape_are_refused(self, path):
@@ -239,7 +239,7 @@ class TestForeignFiles:
         with pytest.raises(ModelFileError, match=r"params\.0\.weight is float32 .*, params\.0\.bias is missing"):
             gn.load(path)
         files.write_arrays(path, {**arrays, "params.9.weight": X}, {"kind": "model", **description})
-        with pytest.raises(ModelFileError, match=r"it has 'params\.9\.weight', which no layer takes"):
+        with pytest.raises(ModelFileError, match=r"it has 'params\.9\.weight', which belong to no layer"):
             gn.load(path)
 
     def test_sizes_that_the_file_does_not_hold_are_refused_before_memory_is_taken(self, path):
@@ -249,7 +249,7 @@ class TestForeignFiles:
             changed["model"]["layers"][0] |= sizes
             files.write_arrays(path, arrays, {"kind": "model", **changed})
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            with pytest.raises(ModelFileError, match="have far more elements than the file"):
+            with pytest.raises(ModelFileError, match="have more elements than the file"):
                 gn.load(path)
             assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 

@@ -57,14 +57,14 @@ def test_dataclasses_and_tuples_are_built_and_the_rest_stays():
         ({"points": [{"x": 1}, {"x": "1"}]}, "points[1].x must be a number, got '1'"),
         ({"points": [{"x": True}]}, "points[0].x must be a number, got True"),
         ({"points": [{"x": 10**400}]}, "points[0].x must be a number, got 1000"),
-        ({"points": [{"x": 1, "z": 1}]}, "points[0] has 'z', which this gpunet does not know"),
+        ({"points": [{"x": 1, "z": 1}]}, "points[0] has 'z', unknown to this version of gpunet"),
         ({"kind": "shut"}, "kind must be 'open' or 'closed', got 'shut'"),
         ({"size": [1]}, "size must have 2 elements, got 1"),
         ({"size": [1, 2.0]}, "size[1] must be a whole number, got 2.0"),
         ({"tags": "abc"}, "tags must be a list, got 'abc'"),
         ({"extra": {"z": []}}, "extra['z'] must be a number, got []"),
         ({"note": 3}, "note must be text, got 3"),
-        ({"colour": "red"}, "it has 'colour', which this gpunet does not know"),
+        ({"colour": "red"}, "it has 'colour', unknown to this version of gpunet"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_place(change, said):

@@ -42,7 +42,7 @@ def test_a_call_takes_the_model_s_dtype_as_forward_does():
 @pytest.mark.parametrize("part", ["model", "layer"])
 def test_a_call_with_anything_but_an_array_is_refused_with_what_takes_it(part, given):
     made = PARTS[part]()
-    said = f"{type(made).__name__} takes an array of its device, got a {type(given).__name__}: make one by"
+    said = f"{type(made).__name__} takes an array on its device, got a {type(given).__name__}: convert it with"
     with pytest.raises(DTypeError, match=said):
         made(given)
 
@@ -130,7 +130,9 @@ def test_parts_are_copied_and_pickled_as_before(part, twin):
 
 
 def test_a_loss_is_not_called():
-    with pytest.raises(StateError, match=r"MSELoss is not called: loss.value\(prediction, y\), or value, gradient = "):
+    with pytest.raises(
+        StateError, match=r"MSELoss is not callable: use loss.value\(prediction, y\), or value, gradient = "
+    ):
         gn.MSELoss()(X, X)
 
 
@@ -144,7 +146,7 @@ def test_a_loss_is_no_metric():
 @pytest.mark.parametrize("rest", [{}, {"lr": 0.1}])
 def test_an_optimizer_with_parameters_says_who_gives_them(kind, given, rest):
     name = kind.__name__
-    with pytest.raises(ArgumentError, match=rf"^{name} is made without parameters: .*gn.{name}\(lr=0.001\).attach"):
+    with pytest.raises(ArgumentError, match=rf"^{name} takes no parameters: .*gn.{name}\(lr=0.001\).attach"):
         kind(given(net()), **rest)
 
 

@@ -302,7 +302,7 @@ def test_an_activation_that_is_set_counts_from_the_next_forward_on_also_where_it
 def test_the_layers_of_a_model_stay_since_its_parameters_lie_in_one_buffer():
     model = gn.MLP([4, 3, 2])
     other = gn.Linear(4, 3)
-    with pytest.raises(StateError, match="MLP: its layers stay; make a new model"):
+    with pytest.raises(StateError, match="MLP: its layers cannot be replaced; make a new model"):
         model.layers = [other]
     with pytest.raises(TypeError):
         model.layers[0] = other
@@ -343,6 +343,6 @@ def test_a_table_s_mlp_begins_with_equal_outputs_and_bounds_outliers():
 @pytest.mark.parametrize("scaler", [1, "standard", sklearn.preprocessing.StandardScaler()], ids=str)
 def test_a_scaler_of_another_kind_is_refused_when_it_is_set(name, scaler):
     model = gn.MLP([2, 2])
-    with pytest.raises(ArgumentError, match=f"{name} takes a gn.data.Standardizer, or None, got"):
+    with pytest.raises(ArgumentError, match=f"{name} must be a gn.data.Standardizer or None, got"):
         setattr(model, name, scaler)
     assert getattr(model, name) is None

@@ -311,5 +311,5 @@ def test_a_schedule_that_is_set_before_the_first_training_is_the_one_that_is_use
 
 def test_a_rule_without_an_update_is_refused_before_the_first_step():
     own = type("Own", (gn.optimizers.Optimizer,), {})(0.1)
-    with pytest.raises(ArgumentError, match=r"^Own has no `update_block`; write its rule"):
+    with pytest.raises(ArgumentError, match=r"^Own does not implement `update_block`; define this method"):
         gn.Trainer(gn.MLP([2, 2]), optimizer=own).fit(np.zeros((4, 2)), [0, 1, 0, 1])

@@ -339,18 +339,18 @@ REFUSED = {
     "a layer without config": (lambda: {"model": model_of(Forgetful(5))}, "Forgetful() cannot be saved: its config()"),
     "a layer of other shapes": (
         lambda: {"model": gn.Sequential(gn.Linear(5, 4), Careless(4), gn.Linear(4, 3))},
-        "from {'features': 5} comes one with {'.scale': (5,)}, not {'.scale': (4,)}.",
+        "but {'features': 5} rebuilds a layer with {'.scale': (5,)}, not {'.scale': (4,)}.",
     ),
     "a loss without config": (lambda: {"loss": ForgetfulLoss(1)}, "cannot be saved: its config() must return"),
     "a loss of another config": (lambda: {"loss": OffLoss()}, "from {'number': 1} comes another one"),
     "an argument that is not kept": (
         lambda: {"optimizer": ForgetfulSGD(0.1)},
-        "it lacks 'strength'; keep each argument",
+        "config() lacks 'strength'; store each argument",
     ),
-    "a schedule's argument that is not kept": (lambda: {"optimizer": gn.SGD(Forgotten(0.1))}, "it lacks 'half'"),
-    "a layer's argument that is not kept": (lambda: {"model": model_of(Offset(2.0))}, "it lacks 'by'"),
-    "an argument that another config leaves out": (lambda: {"loss": ScaledLoss(3.0)}, "it lacks 'factor'"),
-    "a model that makes its layers itself": (lambda: {"model": Silent(7)}, "it lacks 'hidden'"),
+    "a schedule's argument that is not kept": (lambda: {"optimizer": gn.SGD(Forgotten(0.1))}, "config() lacks 'half'"),
+    "a layer's argument that is not kept": (lambda: {"model": model_of(Offset(2.0))}, "config() lacks 'by'"),
+    "an argument that another config leaves out": (lambda: {"loss": ScaledLoss(3.0)}, "config() lacks 'factor'"),
+    "a model that makes its layers itself": (lambda: {"model": Silent(7)}, "config() lacks 'hidden'"),
     "no JSON": (lambda: {"loss": ArrayLoss()}, "set {1, 2} cannot be written to a file"),
 }
 
@@ -429,7 +429,7 @@ def test_classes_without_names_are_refused(custom, tmp_path):
     trainer("layers").save(tmp_path / "run")
     layered().save(tmp_path / "model")
     for read, file in ((gn.Trainer.resume, "run"), (gn.load, "model")):
-        with pytest.raises(ArgumentError, match="custom takes classes by their names in the file"):
+        with pytest.raises(ArgumentError, match="custom must map names in the file to classes"):
             read(tmp_path / file, custom=custom)
 
 
@@ -476,7 +476,7 @@ def test_only_a_class_with_a_config_is_registered(given):
 @pytest.mark.parametrize("name", ["Linear", "MSELoss", "Adam", "StepLR", "Sequential", "Gain"])
 def test_a_name_that_is_taken_is_refused(name):
     other = type(name, (Scale,), {"__module__": "elsewhere"})
-    with pytest.raises(ArgumentError, match=f"has a class {name} already; choose another name"):
+    with pytest.raises(ArgumentError, match=f"already registers {name}; choose another name"):
         gn.register(other)
 
 

@@ -116,7 +116,7 @@ def test_backward_out_of_order_names_the_layer_whose_turn_it_is():
     tape = Tape()
     tape.save("first")
     tape.save("second")
-    with pytest.raises(StateError, match="'first': backward out of order; it is the turn of 'second'"):
+    with pytest.raises(StateError, match="'first': backward out of order; call the backward of 'second' first"):
         tape.restore("first")
     assert tape.restore("second") == ()
 

@@ -380,10 +380,10 @@ def test_an_opset_that_is_too_old_or_too_new_is_refused(tmp_path, opset):
         gn.interop.to_onnx(gn.MLP([4, 2]), tmp_path / "model.onnx", opset=opset)
 
 
-def test_an_input_shape_that_the_model_does_not_tell_is_asked_for(tmp_path):
+def test_an_input_shape_that_the_model_does_not_determine_is_required(tmp_path):
     for first in (gn.Flatten(), gn.Embedding(3, 4), gn.Conv1d(3, 4, 1), gn.LayerNorm(12)):
         with pytest.raises(
-            gn.errors.ArgumentError, match=r"several shapes; say which, such as input_shape=.*\(None, 3\)"
+            gn.errors.ArgumentError, match=r"several shapes; give one, such as input_shape=.*\(None, 3\)"
         ):
             gn.interop.to_onnx(gn.Sequential(first, gn.Linear(12, 4)), tmp_path / "model.onnx")
 
@@ -407,10 +407,10 @@ STEPS = Standardizer(np.zeros((4, 3)), np.ones((4, 3)))
             [gn.Flatten(), gn.Linear(12, 4)],
             {},
             (None, 3),
-            r"every length in place of None in rows of shape \(None, 3\).*layer 1, Linear",
+            r"every length for None in rows of shape \(None, 3\).*layer 1, Linear",
         ),
         ([gn.RNN(3, 4), gn.Flatten(), gn.Linear(12, 4)], {}, None, r"shape \(None, 3\).*input_shape.*layer 2, Linear"),
-        ([gn.RNN(3, 4)], {}, (5, None), r"every length in place of None in rows of shape \(5, None\).*layer 0, RNN"),
+        ([gn.RNN(3, 4)], {}, (5, None), r"every length for None in rows of shape \(5, None\).*layer 0, RNN"),
         ([gn.Conv1d(3, 4, 3), gn.BatchNorm1d(5)], {}, (3, None), "layer 1, BatchNorm1d"),
         ([gn.Residual(gn.Conv1d(3, 3, 3))], {}, (3, None), "layer 0, Residual"),
         (
@@ -425,8 +425,8 @@ STEPS = Standardizer(np.zeros((4, 3)), np.ones((4, 3)))
             (5, 3),
             r"standardises rows of shape \(4, 3\), got input_shape=\(5, 3",
         ),
-        ([gn.RNN(3, 3)], {"target_scaler": STEPS}, (None, 3), "output must not vary; give its length"),
-        ([gn.RNN(3, 4), gn.Flatten()], {}, (None, 3), "output must not vary; give its length"),
+        ([gn.RNN(3, 3)], {"target_scaler": STEPS}, (None, 3), "output values per row must be fixed; give the length"),
+        ([gn.RNN(3, 4), gn.Flatten()], {}, (None, 3), "output values per row must be fixed; give the length"),
     ],
 )
 def test_rows_of_shapes_that_the_model_does_not_take_are_refused(tmp_path, layers, scalers, shape, message):

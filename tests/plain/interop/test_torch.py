@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 import gpunet as gn
-from gpunet.interop.torch_layers import TWINS
+from gpunet.interop.torch_layers import EQUIVALENTS
 from gpunet.ops.activations import FUNCTIONS
 
 TOLERANCE = 1e-5
@@ -83,7 +83,10 @@ def test_modules_come_in_the_order_of_the_numbers_in_their_names(first, second):
 def test_modules_of_other_names_are_given_in_the_order_of_the_layers():
     arrays = state(("out.weight", (8, 8)), ("out.bias", (8,)), ("hidden.weight", (8, 8)), ("hidden.bias", (8,)))
     model, X = gn.MLP([8, 8, 8]), samples(5, 8, seed=9)
-    with pytest.raises(gn.errors.ArgumentError, match=r"no order of the modules out, hidden; give modules="):
+    with pytest.raises(
+        gn.errors.ArgumentError,
+        match=r"the order of the modules out, hidden is not clear from their names; give modules=",
+    ):
         gn.interop.load_torch(model, arrays)
     gn.interop.load_torch(model, arrays, modules=["hidden", "out"])
     assert np.abs(model.predict(X) - expected(arrays, "hidden", "out", X)).max() <= TOLERANCE
@@ -93,7 +96,7 @@ def test_modules_of_other_names_are_given_in_the_order_of_the_layers():
 def test_names_that_tell_no_order_are_refused(names):
     arrays = state(*((f"{name}.weight", (4, 4)) for name in names))
     model = gn.Sequential(gn.Linear(4, 4, bias=False), gn.Linear(4, 4, bias=False))
-    with pytest.raises(gn.errors.ArgumentError, match="no order of the modules"):
+    with pytest.raises(gn.errors.ArgumentError, match="the order of the modules .* is not clear"):
         gn.interop.load_torch(model, arrays)
 
 
@@ -145,7 +148,7 @@ def test_tensors_of_other_types_are_refused_and_nothing_is_changed():
     model = gn.MLP([4, 8, 3])
     before = model.parameters()["0.weight"].copy()
     for wrong in (np.ones(3, np.int64), np.ones(3, np.complex64)):
-        with pytest.raises(gn.errors.DTypeError, match=rf"2\.bias is of type {wrong.dtype}"):
+        with pytest.raises(gn.errors.DTypeError, match=rf"2\.bias has dtype {wrong.dtype}; the model needs floats"):
             gn.interop.load_torch(model, {**arrays, "2.bias": wrong})
     assert (model.parameters()["0.weight"] == before).all()
 
@@ -175,8 +178,8 @@ class MyLinear(gn.Linear):
     """A layer of one's own, which may compute what it likes."""
 
 
-def test_a_layer_without_a_twin_is_named():
-    with pytest.raises(gn.errors.ArgumentError, match=r"layer 0, MyLinear, has no PyTorch twin.*Linear"):
+def test_the_error_names_a_layer_without_a_torch_equivalent():
+    with pytest.raises(gn.errors.ArgumentError, match=r"layer 0, MyLinear, has no PyTorch equivalent.*Linear"):
         gn.interop.load_torch(gn.Sequential(MyLinear(4, 2)), sequential_state())
 
 
@@ -212,8 +215,8 @@ BEFORE_ACTIVATION = {
 OWN_ACTIVATION = [cls for cls in BEFORE_ACTIVATION if "activation" in inspect.signature(cls).parameters]
 
 
-def test_every_layer_with_a_twin_is_tested():
-    assert BEFORE_ACTIVATION.keys() | {gn.TransformerEncoderLayer} == TWINS.keys()
+def test_every_layer_with_a_torch_equivalent_is_tested():
+    assert BEFORE_ACTIVATION.keys() | {gn.TransformerEncoderLayer} == EQUIVALENTS.keys()
 
 
 @pytest.mark.parametrize("activation", FUNCTIONS)
@@ -243,7 +246,7 @@ def test_an_encoder_layer_with_any_activation_is_one_module(torch, activation):
 
 
 def test_every_module_of_the_reference_is_compared_with():
-    layers = {cls.__name__ for cls in TWINS}
+    layers = {cls.__name__ for cls in EQUIVALENTS}
     assert {key.partition("/")[0] for key in REFERENCE} == layers | NETWORKS.keys()
 
 
@@ -312,7 +315,8 @@ def test_names_that_tell_the_order_need_no_list_of_modules(name):
 def test_an_encoder_among_modules_without_an_order_asks_for_its_layers_as_modules():
     model = gn.Sequential(*NETWORKS["encoder in a network"][0]())
     with pytest.raises(
-        gn.errors.ArgumentError, match=r"no order of the modules (\S+, )*enc\.layers\.0, .*give modules="
+        gn.errors.ArgumentError,
+        match=r"the order of the modules (\S+, )*enc\.layers\.0, .*not clear from their names; give modules=",
     ):
         gn.interop.load_torch(model, state_of("encoder in a network"))
 

@@ -165,7 +165,7 @@ def test_early_stopping_puts_those_of_the_best_epoch_back_also_when_resumed(tmp_
 
 def test_a_layer_with_buffers_stands_in_one_place():
     layer = gn.BatchNorm1d(4, affine=False)
-    with pytest.raises(ArgumentError, match=r"BatchNorm1d\(4\) stands in two places, 0 and 2"):
+    with pytest.raises(ArgumentError, match=r"BatchNorm1d\(4\) appears twice, at 0 and 2"):
         gn.Sequential(layer, gn.Linear(4, 4), layer)
 
 

@@ -107,7 +107,7 @@ def test_a_scaler_that_changes_categories_is_refused(trained):
     assert gn.MLP([4, 2]).category_columns == gn.Sequential().category_columns == 0
     for scaler in (Standardizer.fit(X), Standardizer.fit(X, category_columns=1), Standardizer(np.ones(4), np.ones(4))):
         trained.model.input_scaler = scaler
-        with pytest.raises(StateError, match=r"changes the indices of categories \(category_columns=2, .* fit it by"):
+        with pytest.raises(StateError, match=r"changes category indices \(the last 2 columns\); fit it with"):
             trained.predict(X)
     trained.model.input_scaler = Standardizer.fit(X, category_columns=3)
     trained.predict(X)
@@ -117,10 +117,10 @@ def test_a_scaler_that_changes_categories_is_refused(trained):
     ("arguments", "message"),
     [
         ((-1, [3]), "EntityEmbedding: numbers must be a whole number of at least 0, got -1"),
-        ((2, []), "EntityEmbedding: categories must be a list, a number for each category, got \\[\\]"),
+        ((2, []), "EntityEmbedding: categories must be a list with one number per column, got \\[\\]"),
         ((2, 3), "categories must be a list, .* got 3"),
         ((2, [3, 0]), r"EntityEmbedding: categories\[1\] must be a whole number of at least 1, got 0"),
-        ((2, [3, 2**24]), "a column has 16,777,216 categories; the most is 16,777,215"),
+        ((2, [3, 2**24]), "a column has 16,777,216 categories; the maximum is 16,777,215"),
         ((2, [3, 4], [2]), "dims must give 2 sizes, one for each category"),
         ((2, [3, 4], [2, 0.5]), r"dims\[1\] must be a whole number of at least 1, got 0\.5"),
     ],
@@ -134,7 +134,7 @@ def test_bad_arguments_are_refused(arguments, message):
 def test_a_layer_before_it_is_refused(before):
     embedding = gn.EntityEmbedding(2, [6, 3])
     for layers in ((before, embedding), (before, gn.Sequential(embedding, gn.Linear(8, 2, rng=0)))):
-        with pytest.raises(ArgumentError, match=r"takes indices of categories, and .* before it would change them"):
+        with pytest.raises(ArgumentError, match=r"takes category indices, which .* before it would change"):
             gn.Sequential(*layers)
 
 

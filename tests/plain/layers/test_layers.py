@@ -237,5 +237,5 @@ def test_a_backward_pass_may_leave_out_input_gradient():
 
 @pytest.mark.parametrize("method", ["forward", "backward"])
 def test_a_layer_without_its_methods_names_them(method):
-    with pytest.raises(NotImplementedError, match=f"^Own has no method `{method}` of its own, and needs one"):
+    with pytest.raises(NotImplementedError, match=f"^Own does not implement `{method}`; define this method"):
         getattr(type("Own", (gn.Layer,), {})(), method)(X, gn.Tape())

@@ -53,12 +53,12 @@ def test_channels_of_images_are_normalised_over_rows_and_pixels():
     [(gn.BatchNorm1d(4), (1, 4)), (gn.BatchNorm1d(4), (1, 4, 1)), (gn.BatchNorm2d(4), (1, 4, 1, 1))],
     ids=str,
 )
-def test_one_number_a_channel_has_no_variance_to_train_on(layer, shape):
+def test_training_on_a_single_value_per_channel_is_refused(layer, shape):
     with pytest.raises(
-        ShapeError, match=r"BatchNorm.d\(4\): one number a channel has no variance, got shape \(1, 4"
+        ShapeError, match=r"BatchNorm.d\(4\): a single value per channel has no variance, got shape \(1, 4"
     ) as e:
         layer.forward(np.ones(shape, np.float32), gn.Tape())
-    assert "train on batches of two rows or more" in str(e.value)
+    assert "train on batches of at least two rows" in str(e.value)
     layer.forward(np.ones(shape, np.float32))
 
 
@@ -73,8 +73,8 @@ def test_one_number_a_channel_has_no_variance_to_train_on(layer, shape):
         (gn.BatchNorm1d(4), (4,), r"must be \(4,\) or \(4, length\), got shape \(\)"),
         (gn.BatchNorm2d(4), (2, 4), r"BatchNorm2d\(4\): .* must be \(4, height, width\), got shape \(4,\)"),
         (gn.BatchNorm2d(4), (2, 4, 0, 3), r"must be \(4, height, width\), got shape \(4, 0, 3\)"),
-        (gn.GLU(), (2, 3), r"GLU\(-1, .*\): axis -1 of the input must be of even size, got rows of shape \(3,\)"),
-        (gn.GLU(2), (2, 4), r"GLU\(2, .*\): axis 2 of the input must be of even size, got rows of shape \(4,\)"),
+        (gn.GLU(), (2, 3), r"GLU\(-1, .*\): axis -1 of the input must have an even size, got rows of shape \(3,\)"),
+        (gn.GLU(2), (2, 4), r"GLU\(2, .*\): axis 2 of the input must have an even size, got rows of shape \(4,\)"),
         (gn.SwiGLU(4, 3), (2, 5), "4 features"),
         (gn.Residual(gn.Linear(4, 3)), (2, 4), r"Residual\(Linear\(4, 3\)\): f_of_x has shape \(2, 3\), .* \(2, 4\)"),
     ],
@@ -96,7 +96,7 @@ def test_a_residual_says_that_its_layers_must_keep_the_shape_also_when_asked_for
     [
         (lambda: gn.LayerNorm(0), "LayerNorm: normalized_shape must be a whole number of at least 1, got 0"),
         (lambda: gn.LayerNorm((3, 2.5)), "normalized_shape .* got 2.5"),
-        (lambda: gn.LayerNorm(()), r"LayerNorm: normalized_shape must name one axis at least, got \(\)"),
+        (lambda: gn.LayerNorm(()), r"LayerNorm: normalized_shape must have at least one axis, got \(\)"),
         (lambda: gn.RMSNorm(4, eps=-1), "RMSNorm: eps must lie in .* got -1"),
         (lambda: gn.LayerNorm(4, eps="small"), "LayerNorm: eps .* got 'small'"),
         (lambda: gn.BatchNorm1d(0), "BatchNorm1d: num_features .* got 0"),

@@ -141,7 +141,7 @@ def test_a_model_within_a_model_follows_the_outer_one():
 def test_a_layer_with_parameters_cannot_stand_in_two_places():
     layer = gn.Linear(4, 4)
     for build in (lambda: gn.Sequential(layer, layer), lambda: gn.Sequential(gn.Sequential(layer), gn.Tanh(), layer)):
-        with pytest.raises(ArgumentError, match=r"Linear\(4, 4\) stands in two places"):
+        with pytest.raises(ArgumentError, match=r"Linear\(4, 4\) appears twice"):
             build()
 
 

@@ -87,10 +87,10 @@ def test_a_dict_weighs_the_rows_of_partial_fit():
             lambda: network(class_weight="balance").fit(X, CLASSES),
             "'class_weight' parameter .* must be a str among {'balanced'}",
         ),
-        (lambda: network(class_weight={0: 2}).fit(X, X[:, :3] > 0), "class_weight is not for multilabel targets"),
+        (lambda: network(class_weight={0: 2}).fit(X, X[:, :3] > 0), "class_weight does not support multilabel targets"),
         (
             lambda: network(class_weight="balanced").partial_fit(X, CLASSES, classes=np.unique(CLASSES)),
-            "'balanced' is not for partial_fit",
+            "partial_fit does not support class_weight='balanced'",
         ),
     ],
 )

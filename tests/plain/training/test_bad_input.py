@@ -197,7 +197,7 @@ def test_another_number_of_features_is_refused_before_and_after_training(wrong):
 
 
 def test_a_loss_that_does_not_fit_the_outputs_is_refused():
-    refused_fit(gn.Trainer(net(outputs=1)), X, Y, ShapeError, "needs an output of at least 2 classes")
+    refused_fit(gn.Trainer(net(outputs=1)), X, Y, ShapeError, "needs at least 2 outputs per row")
     uneven = gn.CrossEntropyLoss(class_weight=[1, 2])
     refused_fit(gn.Trainer(net(), loss=uneven), X, Y, ArgumentError, "class_weight has shape (2,), the model 3 classes")
 

@@ -221,9 +221,16 @@ class TestBinary:
 
     def test_what_does_not_fit_is_refused(self):
         several = np.stack([Y > 0, Y > 1], axis=1)
-        refused("balanced", ShapeError, r"needs one output a row, got shape \(2,\)", several, gn.BCEWithLogitsLoss, 2)
+        refused(
+            "balanced",
+            ShapeError,
+            r"needs one output per row, got output shape \(2,\)",
+            several,
+            gn.BCEWithLogitsLoss,
+            2,
+        )
         refused([1, 2, 3], ArgumentError, r"has shape \(3,\), the model 2 classes", self.y, gn.BCEWithLogitsLoss, 1)
-        with pytest.raises(ShapeError, match="one output a row, got targets of shape"):
+        with pytest.raises(ShapeError, match="one output per row, got targets"):
             gn.BCEWithLogitsLoss([1, 2]).value(np.zeros((4, 2)), np.zeros((4, 2)))
 
 

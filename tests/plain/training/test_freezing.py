@@ -170,7 +170,7 @@ def test_the_path_of_a_layer_that_is_made_of_others_freezes_all_of_these():
 @pytest.mark.parametrize("given", ["no", 1, None])
 def test_only_a_boolean_says_whether_a_layer_is_trainable(given):
     model = net()
-    with pytest.raises(ArgumentError, match="trainable is True or False, got"):
+    with pytest.raises(ArgumentError, match="trainable must be True or False, got"):
         model[0].trainable = given
     assert model[0].trainable
 
@@ -207,10 +207,13 @@ def test_a_layer_inside_another_one_is_frozen_by_its_path():
     ("pattern", "message"),
     [
         ("3.*", r"'3\.\*' matches no layer with parameters; there are 0, 1, 2"),
-        ("*.bias", r"'\*\.bias' names a part of layer '0', which has 0.weight, 0.bias. Layers are .* whole: say '0'"),
-        (["0.*"], r"layers are frozen by their names, as in freeze\('0', '1.\*'\), got \['0.\*'\]"),
-        (None, "layers are frozen by their names, .* got None"),
-        (3, "layers are frozen by their names, .* got 3"),
+        (
+            "*.bias",
+            r"'\*\.bias' matches only a part of layer '0', which has 0.weight, 0.bias. A layer .* whole: use '0'",
+        ),
+        (["0.*"], r"freeze takes names of layers, as in freeze\('0', '1.\*'\), got \['0.\*'\]"),
+        (None, "freeze takes names of layers, .* got None"),
+        (3, "freeze takes names of layers, .* got 3"),
     ],
 )
 def test_a_pattern_that_selects_no_layers_is_an_error_and_freezes_nothing(pattern, message):

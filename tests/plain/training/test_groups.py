@@ -106,12 +106,12 @@ def test_a_change_of_groups_counts_from_the_next_step_on(executor):
         ({"2.*": {"lr": 0.1}}, r"'2\.\*' matches no parameter; there are 0.weight, 0.bias, 1.weight, 1.bias"),
         (
             {"*.bias": {"lr": 0.1}, "0.*": {"lr": 1, "weight_decay": 0}},
-            r"'\*\.bias' and '0\.\*' both give 0.bias its lr",
+            r"'\*\.bias' and '0\.\*' both set the lr of 0.bias",
         ),
-        ({"0.*": {"momentum": 0.1}}, r"'0\.\*' has 'momentum'; a group has lr and weight_decay"),
+        ({"0.*": {"momentum": 0.1}}, r"unknown setting 'momentum' of '0\.\*'; a group has lr and weight_decay"),
         ({"0.*": {"lr": -1}}, r"lr of '0\.\*' must lie in"),
-        ({"0.*": 0.1}, "takes settings by pattern"),
-        ([("0.*", 0.1)], "takes settings by pattern"),
+        ({"0.*": 0.1}, "must map patterns to settings"),
+        ([("0.*", 0.1)], "must map patterns to settings"),
     ],
 )
 def test_groups_that_make_no_sense_are_an_error_before_the_first_step(groups, message):

@@ -182,7 +182,7 @@ def test_after_an_interruption_other_data_is_refused_as_before():
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_step_on_a_batch_of_one_row_is_refused_and_the_next_one_runs(executor):
     trainer = normed(executor)
-    with pytest.raises(ShapeError, match="one number a channel has no variance"):
+    with pytest.raises(ShapeError, match="a single value per channel has no variance"):
         trainer.step(X[:1], Y[:1])
     trainer.step(X[:2], Y[:2])
     assert trainer.optimizer.steps == 1

@@ -243,7 +243,7 @@ class OptingOut(Scale):
     ("kind", "why"),
     [
         (Escaping, "replaying the recorded calls gave other results than the code."),
-        (Looking, "the step looks at numbers"),
+        (Looking, "the step reads array values"),
         (OptingOut, "OptingOut() has recordable = False."),
     ],
 )
