@@ -206,12 +206,12 @@ class TestForeignFiles:
 
     def test_another_kind_or_version_of_gpunet_file_is_refused(self, path, monkeypatch):
         files.write_arrays(path, {}, {"kind": "checkpoint"})
-        with pytest.raises(ModelFileError, match="holds a 'checkpoint', not a 'model'"):
+        with pytest.raises(ModelFileError, match="contains a 'checkpoint', not a 'model'"):
             gn.load(path)
         with monkeypatch.context() as patch:
             patch.setattr(files, "VERSION", 99)
             small_model().save(path)
-        with pytest.raises(ModelFileError, match="format version 99; this gpunet reads 1"):
+        with pytest.raises(ModelFileError, match="format version 99; this version of gpunet reads 1"):
             gn.load(path)
 
     @pytest.mark.parametrize(

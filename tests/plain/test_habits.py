@@ -137,7 +137,7 @@ def test_a_loss_is_not_called():
 
 
 def test_a_loss_is_no_metric():
-    with pytest.raises(ArgumentError, match="metrics takes functions"):
+    with pytest.raises(ArgumentError, match="metrics must map names to functions"):
         gn.Trainer(net(), metrics={"mse": gn.MSELoss()})
 
 

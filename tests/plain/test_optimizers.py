@@ -230,7 +230,7 @@ def test_attach_begins_with_fresh_state():
 
 
 def test_a_step_before_attach_is_refused():
-    with pytest.raises(StateError, match=r"Adam: attach\(model\) first"):
+    with pytest.raises(StateError, match=r"Adam is not attached to a model.*call attach\(model\) first"):
         gn.Adam().step()
 
 

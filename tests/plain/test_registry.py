@@ -342,7 +342,7 @@ REFUSED = {
         "but {'features': 5} rebuilds a layer with {'.scale': (5,)}, not {'.scale': (4,)}.",
     ),
     "a loss without config": (lambda: {"loss": ForgetfulLoss(1)}, "cannot be saved: its config() must return"),
-    "a loss of another config": (lambda: {"loss": OffLoss()}, "from {'number': 1} comes another one"),
+    "a loss of another config": (lambda: {"loss": OffLoss()}, "{'number': 1} rebuilds a different one"),
     "an argument that is not kept": (
         lambda: {"optimizer": ForgetfulSGD(0.1)},
         "config() lacks 'strength'; store each argument",

@@ -184,7 +184,7 @@ def test_a_learning_rate_of_zero_is_legal_and_stays_zero(make):
         ({"type": "NoLR", "lr": 0.1}, "unknown schedule 'NoLR'; import the module that registers it with @gn.register"),
         ({"type": "MSELoss", "lr": 0.1}, "'MSELoss' must be a class derived from Schedule, got"),
         ({"lr": 0.1}, "unknown schedule None"),
-        ({"type": "ConstantLR", "rate": 0.1}, "does not fit ConstantLR"),
+        ({"type": "ConstantLR", "rate": 0.1}, "does not match ConstantLR"),
         ({"type": "ConstantLR", "lr": -1}, "lr must lie in .*-1"),
     ],
 )

@@ -51,7 +51,7 @@ def test_many_steps_in_one_call_are_the_bits_of_single_ones(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"ema": 0.9}, "a moving average of the weights is kept"),
+        ({"ema": 0.9}, "ema computes a moving average"),
         ({"accumulate": 2}, "the gradients of several batches"),
     ],
     ids=str,

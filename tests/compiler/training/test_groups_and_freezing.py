@@ -126,7 +126,7 @@ def test_an_optimizer_in_array_code_has_groups_on_the_simulated_gpu():
 
 def test_the_persistent_kernel_refuses_groups_and_frozen_layers_with_the_reason():
     for options, frozen, reason in (
-        ({"groups": {"*.bias": {"lr": 0.1}}}, False, "parameter groups have settings of their own"),
+        ({"groups": {"*.bias": {"lr": 0.1}}}, False, "the optimizer has parameter groups"),
         ({}, True, "some layers are frozen"),
     ):
         model = net().freeze("0.*") if frozen else net()

@@ -167,7 +167,7 @@ def too_few_resident_blocks(monkeypatch):
 @pytest.mark.parametrize(
     ("machine", "reason"),
     [
-        (without_cooperative_launches, "sim has no cooperative launches"),
+        (without_cooperative_launches, "sim does not support cooperative launches"),
         (too_few_resident_blocks, "does not fit on the device at once"),
     ],
 )
@@ -215,11 +215,11 @@ def test_where_its_memory_does_not_fit_it_lets_go_of_it_and_the_graph_runs(monke
     [
         ("not RMSprop", SMALL, {"optimizer": lambda: gn.RMSprop(0.01)}),
         ("clip_norm needs", SMALL, {"optimizer": lambda: gn.Adam(clip_norm=1.0)}),
-        ("the model is no stack of Linear layers", lambda: gn.Sequential(gn.Linear(6, 5), gn.BatchNorm1d(5)), {}),
-        ("the model is no stack of Linear layers", layers(6, 8, "relu", 5, "tanh"), {}),
-        ("it runs 2 to 6 layers, and the model has 1", layers(6, 5), {}),
+        ("the model is not a stack of Linear layers", lambda: gn.Sequential(gn.Linear(6, 5), gn.BatchNorm1d(5)), {}),
+        ("the model is not a stack of Linear layers", layers(6, 8, "relu", 5, "tanh"), {}),
+        ("it supports 2 to 6 layers, but the model has 1", layers(6, 5), {}),
         ("256 outputs", layers(6, 8, 300), {}),
-        ("a precision was chosen", SMALL, {"precision": "tf32"}),
+        ("a precision was set", SMALL, {"precision": "tf32"}),
         ("not HuberLoss", SMALL, {"loss": gn.HuberLoss()}),
     ],
 )
@@ -236,7 +236,7 @@ def test_a_large_net_is_refused(monkeypatch):
 
 
 def test_soft_labels_and_float64_are_refused():
-    with pytest.raises(StateError, match="class labels alone"):
+    with pytest.raises(StateError, match="class labels only"):
         Training(SMALL).fit(X[:ROWS], np.full((ROWS, 5), 0.2), check=False)
     with pytest.raises(StateError, match="float64"):
         Training(lambda: SMALL().to(dtype="float64")).fit(X[:ROWS], Y[:ROWS], check=False)

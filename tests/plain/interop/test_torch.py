@@ -96,7 +96,7 @@ def test_modules_of_other_names_are_given_in_the_order_of_the_layers():
 def test_names_that_tell_no_order_are_refused(names):
     arrays = state(*((f"{name}.weight", (4, 4)) for name in names))
     model = gn.Sequential(gn.Linear(4, 4, bias=False), gn.Linear(4, 4, bias=False))
-    with pytest.raises(gn.errors.ArgumentError, match="the order of the modules .* is not clear"):
+    with pytest.raises(gn.errors.ArgumentError, match=r"the order of the modules .* is not clear"):
         gn.interop.load_torch(model, arrays)
 
 

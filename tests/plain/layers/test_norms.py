@@ -87,7 +87,7 @@ def test_a_wrong_shape_names_the_layer_what_came_and_what_was_expected(layer, sh
 
 
 def test_a_residual_says_that_its_layers_must_keep_the_shape_also_when_asked_for_it():
-    with pytest.raises(ShapeError, match=r"Residual\(.*\): its layers turn \(4,\) into \(3,\)"):
+    with pytest.raises(ShapeError, match=r"Residual\(.*\): its layers turn shape \(4,\) into \(3,\)"):
         gn.Residual(gn.Linear(4, 3)).output_shape((4,))
 
 

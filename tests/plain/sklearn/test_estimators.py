@@ -259,7 +259,7 @@ def test_bad_input_is_refused_and_changes_nothing(refused, error, match):
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_a_poisson_loss_refuses_counts_below_zero(solver):
-    with pytest.raises(DataError, match=r"y: .*poisson.*zero or more"):
+    with pytest.raises(DataError, match=r"y: .*poisson.*needs targets >= 0"):
         MLPRegressor(**SMALL, solver=solver, loss="poisson").fit(X, VALUES)
 
 

@@ -171,7 +171,7 @@ def test_one_call_runs_many_updates(monkeypatch):
 
 def test_batch_norm_is_refused_before_the_first_step():
     layers = gn.Linear(5, 8), gn.Residual(gn.BatchNorm1d(8)), gn.Linear(8, 3)
-    with pytest.raises(ArgumentError, match=r"with accumulate=2 BatchNorm1d\(8\) would normalise over each of the"):
+    with pytest.raises(ArgumentError, match=r"with accumulate=2 BatchNorm1d\(8\) would normalise over each batch"):
         gn.Trainer(gn.Sequential(*layers), accumulate=2)
 
 
@@ -230,8 +230,10 @@ def test_several_ranks_are_refused_before_the_first_step():
     run = trainer(4)
     run.ranks = Ranks(TwoRanks())
     for train in (run.fit, lambda X, y: run.step(X.astype(np.float64), y)):
-        with pytest.raises(ArgumentError, match="Trainer: accumulate=4 is for one process, and 2 ranks share each"):
+        with pytest.raises(
+            ArgumentError, match="Trainer: accumulate=4 works in one process only, but 2 ranks share each"
+        ):
             train(X, Y)
     assert run.optimizer.steps == 0
-    with pytest.raises(StateError, match="find_lr is for one process"):
+    with pytest.raises(StateError, match="find_lr works in one process"):
         run.find_lr(X, Y)

@@ -153,7 +153,7 @@ def test_another_decay_goes_on_from_the_average_and_none_ends_it():
     np.testing.assert_allclose(weights(trainer.ema_model()), (before + weights(trainer.model)) / 2)
     trainer.ema = None
     trainer.fit(X, Y, epochs=1)
-    with pytest.raises(StateError, match="no average of the weights is kept; give"):
+    with pytest.raises(StateError, match="there is no moving average of the weights; use"):
         trainer.ema_model()
     assert trainer.evaluate(X, Y) == gn.Trainer(trainer.model.__copy__()).evaluate(X, Y)
 
@@ -173,5 +173,5 @@ def test_a_decay_out_of_range_is_refused(ema):
 
 
 def test_an_optimizer_with_a_step_of_its_own_is_refused():
-    with pytest.raises(ArgumentError, match=r"ema follows gpunet's update, and .* has a `step` of its own"):
+    with pytest.raises(ArgumentError, match=r"ema does not work with .*, which overrides `step`"):
         gn.Trainer(net(), ema=0.9, optimizer=Shrinking(0.1))

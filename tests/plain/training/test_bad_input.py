@@ -58,13 +58,13 @@ BAD_LABELS = {
     "too many names": (np.array(list("abcd"))[np.arange(60) % 4], DataError, "y: 4 classes have names"),
     "NaN in soft labels": (put(np.eye(3)[Y], np.nan), DataError, "y is nan at row 7"),
     "soft labels that are no shares": (2 * np.eye(3)[Y], DataError, "y: soft labels must be distributions"),
-    "soft labels of another width": (np.eye(4)[Y], DataError, "y: rows of shape (4,) don't fit"),
+    "soft labels of another width": (np.eye(4)[Y], DataError, "y: rows of shape (4,) don't match"),
 }
 BAD_VALUES = {
     "NaN": (put(VALUES, np.nan), DataError, "y is nan at row 7"),
     "infinite": (put(VALUES, np.inf), DataError, "y is inf at row 7"),
     "too large": (put(VALUES, 1e300), DataError, "y as float32 is inf at row 7"),
-    "another width": (np.stack([VALUES, VALUES], 1), DataError, "y: rows of shape (2,) don't fit"),
+    "another width": (np.stack([VALUES, VALUES], 1), DataError, "y: rows of shape (2,) don't match"),
     "text": (VALUES.astype(str), DTypeError, "y has dtype <U"),
     "sparse": (Sparse(), DTypeError, "y is a sparse matrix; make it dense first, with y.toarray()"),
     "shorter": (VALUES[:3], ShapeError, "lengths differ: X has 60, y has 3"),
@@ -82,11 +82,15 @@ BAD_OPTIONS = {
     "batch_size=0": ({"batch_size": 0}, ArgumentError, "batch_size must be a whole number of at least 1, got 0"),
     "batch_size=-1": ({"batch_size": -1}, ArgumentError, "batch_size must be a whole number of at least 1, got -1"),
     "batch_size='8'": ({"batch_size": "8"}, ArgumentError, "batch_size must be a whole number of at least 1, got '8'"),
-    "validation=0.0": ({"validation": 0.0}, ArgumentError, "validation must be a share between 0 and 1"),
-    "validation=1": ({"validation": 1}, ArgumentError, "validation must be a share between 0 and 1"),
-    "validation=NaN": ({"validation": np.float32("nan")}, ArgumentError, "validation must be a share between 0 and 1"),
-    "validation=(X,)": ({"validation": (X,)}, ArgumentError, "validation must be a share of the rows, (X, y) or"),
-    "validation=X": ({"validation": X}, ArgumentError, "validation must be a share of the rows, (X, y) or"),
+    "validation=0.0": ({"validation": 0.0}, ArgumentError, "validation must be a fraction between 0 and 1"),
+    "validation=1": ({"validation": 1}, ArgumentError, "validation must be a fraction between 0 and 1"),
+    "validation=NaN": (
+        {"validation": np.float32("nan")},
+        ArgumentError,
+        "validation must be a fraction between 0 and 1",
+    ),
+    "validation=(X,)": ({"validation": (X,)}, ArgumentError, "validation must be a fraction of the rows, (X, y) or"),
+    "validation=X": ({"validation": X}, ArgumentError, "validation must be a fraction of the rows, (X, y) or"),
     "validation, NaN": ({"validation": (put(X, np.nan), Y)}, DataError, "validation: X is nan at row 7, column 0"),
     "validation, label": ({"validation": (X, put(Y, 9))}, DataError, "validation: y is 9 at row 7"),
     "validation, length": ({"validation": (X, Y[:9])}, ShapeError, "validation: lengths differ: X has 60, y has 9"),
@@ -175,7 +179,7 @@ def test_a_learning_rate_that_is_no_number_from_zero_on_is_refused(lr):
 
 @pytest.mark.parametrize("metrics", [["accuracy"], {"accuracy": 1}])
 def test_metrics_that_are_no_functions_by_name_are_refused(metrics):
-    with pytest.raises(ArgumentError, match=r"metrics takes functions \(target, prediction\) by name, as in \{"):
+    with pytest.raises(ArgumentError, match=r"metrics must map names to functions \(target, prediction\), as in \{"):
         gn.Trainer(net(), metrics=metrics)
 
 
@@ -203,7 +207,7 @@ def test_a_loss_that_does_not_fit_the_outputs_is_refused():
 
 
 def test_text_labels_without_known_names_cannot_be_evaluated():
-    with pytest.raises(DataError, match="y: text, but the classes of the model have no names"):
+    with pytest.raises(DataError, match="y: text labels, but the model's classes have no names"):
         gn.Trainer(net()).evaluate(X, np.array(["a", "b", "c"])[Y])
 
 
@@ -301,12 +305,12 @@ def test_features_beyond_float32_are_refused_and_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": gn.MSELoss}, r"loss takes an object, not its class: write MSELoss\(...\)"),
-        ({"optimizer": gn.Adam}, r"optimizer takes an object, not its class: write Adam\(...\)"),
-        ({"callbacks": [gn.ProgressBar]}, r"callbacks takes an object, not its class: write ProgressBar\(...\)"),
+        ({"loss": gn.MSELoss}, r"loss must be an object, not a class: write MSELoss\(...\)"),
+        ({"optimizer": gn.Adam}, r"optimizer must be an object, not a class: write Adam\(...\)"),
+        ({"callbacks": [gn.ProgressBar]}, r"callbacks must be an object, not a class: write ProgressBar\(...\)"),
         ({"loss": 3}, "loss takes a `Loss`, got 3"),
         ({"loss": gn.losses.Loss()}, "Loss needs an attribute `task`, .*: 'classification', .*, got None"),
-        ({"callbacks": [3]}, "callbacks takes a `Callback`, got 3"),
+        ({"callbacks": [3]}, "callbacks must be a `Callback`, got 3"),
         ({"model": gn.Linear(2, 2)}, "model takes a `Model`"),
     ],
 )
@@ -324,9 +328,9 @@ def test_what_a_trainer_cannot_work_with_is_refused_by_name(arguments, message):
         ("precision", "half", "precision must be"),
         ("loss", "ms", "loss must be 'cross_entropy'"),
         ("optimizer", 3, "optimizer takes a `Optimizer`"),
-        ("callbacks", gn.EarlyStopping(2), "callbacks takes a sequence"),
-        ("callbacks", 3, "callbacks takes a sequence"),
-        ("metrics", {"a": 1}, "metrics takes functions"),
+        ("callbacks", gn.EarlyStopping(2), "callbacks must be a sequence"),
+        ("callbacks", 3, "callbacks must be a sequence"),
+        ("metrics", {"a": 1}, "metrics must map names to functions"),
         ("seed", -1, "seed must be"),
         ("accumulate", 0, "accumulate must be a whole number"),
         ("model", gn.Linear(5, 3), "model takes a `Model`"),
@@ -378,8 +382,8 @@ def test_weights_that_are_all_held_out_are_refused_and_nothing_changes():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: gn.Trainer(gn.MLP([2, 2]), callbacks=gn.ProgressBar()), "callbacks takes a sequence"),
-        (lambda: gn.Trainer(gn.MLP([2, 2]), metrics={"a": 1}), "metrics takes functions"),
+        (lambda: gn.Trainer(gn.MLP([2, 2]), callbacks=gn.ProgressBar()), "callbacks must be a sequence"),
+        (lambda: gn.Trainer(gn.MLP([2, 2]), metrics={"a": 1}), "metrics must map names to functions"),
         (lambda: gn.MLP(64), "sizes needs an input and an output size"),
         (lambda: gn.MLP([2, 2], seed=-1), "seed must be a whole number of at least 0"),
         (lambda: gn.MLP([2, 2], activation="rleu"), "unknown activation 'rleu'"),

@@ -267,7 +267,9 @@ def test_an_unknown_direction_is_refused_before_the_first_step(kind, tmp_path):
     else:
         callback = gn.Checkpoint(tmp_path / "best.safetensors", best=True, monitor="val_auc")
     trainer = gn.Trainer(net(), callbacks=[callback], metrics={"auc": auc})
-    with pytest.raises(ArgumentError, match=f"{kind}: which way 'val_auc' is better is unknown; give mode='max'"):
+    with pytest.raises(
+        ArgumentError, match=f"{kind}: unknown whether larger or smaller 'val_auc' is better; give mode='max'"
+    ):
         trainer.fit(X, Y, validation=0.2)
     assert trainer.optimizer.steps == 0
     callback.mode = "max"
@@ -483,7 +485,7 @@ def test_a_callback_that_served_another_training_begins_anew():
 
 def test_a_checkpoint_s_missing_folder_is_named_before_the_first_step(tmp_path):
     trainer = gn.Trainer(gn.MLP([5, 3]), callbacks=[gn.Checkpoint(tmp_path / "missing" / "run")])
-    with pytest.raises(ArgumentError, match=r"no folder .*missing"):
+    with pytest.raises(ArgumentError, match=r"the folder .*missing does not exist"):
         trainer.fit(*classification(), epochs=1)
     assert trainer.optimizer.steps == 0
 

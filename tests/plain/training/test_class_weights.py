@@ -107,8 +107,8 @@ def test_weights_that_make_no_sense_are_refused(loss, class_weight, message):
     ("class_weight", "error", "said"),
     [
         ({0: 0, 1: 0, 2: 0}, ArgumentError, "class_weight is zero for every class"),
-        ([0, 0, 2], DataError, "y: no row counts"),
-        ({0: 0, 1: 0}, DataError, "y: no row counts"),
+        ([0, 0, 2], DataError, "y: all rows have weight zero"),
+        ({0: 0, 1: 0}, DataError, "y: all rows have weight zero"),
     ],
 )
 def test_a_training_whose_rows_all_have_the_weight_zero_is_refused(class_weight, error, said):
@@ -117,9 +117,9 @@ def test_a_training_whose_rows_all_have_the_weight_zero_is_refused(class_weight,
 
 def test_rows_and_classes_that_leave_none_to_count_are_refused():
     trainer = gn.Trainer(net(), loss=gn.CrossEntropyLoss(class_weight=[1, 0, 0]))
-    with pytest.raises(DataError, match="y: no row counts"):
+    with pytest.raises(DataError, match="y: all rows have weight zero"):
         trainer.fit(X, Y, sample_weight=(Y > 0).astype(float))
-    with pytest.raises(DataError, match="y: no row counts"):
+    with pytest.raises(DataError, match="y: all rows have weight zero"):
         gn.Trainer(net(1), loss=gn.BCEWithLogitsLoss(class_weight=[1, 0])).fit(X, np.ones(60))
 
 

@@ -100,7 +100,7 @@ BAD = {
     "data": "RankError: rank 1 differs from rank 0: the checksum of the data is",
     "scaler": "RankError: rank 1 differs from rank 0: the checksum of the data is",
     "rows": "RankError: rank 1 differs from rank 0: the number of rows is 79, not 80",
-    "NaN": "RankError: rank 1 of 2 cannot go on: DataError: X",
+    "NaN": "RankError: rank 1 of 2 failed: DataError: X",
     "batch of one": "ArgumentError: a batch of 1 for 2 ranks",
     "last batch of one": "ArgumentError: a batch of 1 for 2 ranks",
     "step on one": "ArgumentError: a batch of 1 for 2 ranks",

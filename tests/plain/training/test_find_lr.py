@@ -105,12 +105,12 @@ def test_there_is_no_suggestion_where_no_rate_lowered_the_loss(tmp_path):
     found = shown(4.0, 3.96, 4.0, 9)
     with pytest.raises(StateError, match=r"no rate lowered the loss: it is 4 ± 0.5 without training, and 3.96 at best"):
         found.suggestion  # noqa: B018
-    assert repr(found) == "<RangeTest: 4 rates from 0.001 to 1; none lowered the loss>"
+    assert repr(found) == "<RangeTest: 4 rates from 0.001 to 1; no rate lowered the loss>"
     pytest.importorskip("matplotlib")
     found.plot(tmp_path / "rates.png")
     frozen = trainer()
     frozen.model.freeze()
-    assert "none lowered" in repr(frozen.find_lr(X, Y, highest=1e-6))
+    assert "no rate lowered" in repr(frozen.find_lr(X, Y, highest=1e-6))
 
 
 def counts():
@@ -144,13 +144,13 @@ def test_a_loss_that_is_not_finite_before_the_first_step_is_refused(spoil):
 
 
 def test_an_iterable_is_refused_by_name():
-    with pytest.raises(ArgumentError, match=r"find_lr: y is missing; it takes arrays"):
+    with pytest.raises(ArgumentError, match=r"find_lr: y is missing; give arrays"):
         trainer().find_lr([(X, Y)])
 
 
 def test_rates_of_groups_without_a_rate_to_compare_them_with_are_refused():
     run = gn.Trainer(net(), optimizer=gn.SGD(0.0, groups={"*.bias": {"lr": 0.5}}))
-    with pytest.raises(ArgumentError, match="find_lr: the rates of groups keep their ratio to the optimizer's lr"):
+    with pytest.raises(ArgumentError, match="find_lr scales the rates of groups with the optimizer's lr"):
         run.find_lr(X, Y)
 
 

@@ -141,7 +141,9 @@ def test_a_layer_of_your_own_is_left_out_of_the_norm_that_clips(executor):
 def test_a_model_that_is_all_frozen_stays_with_a_warning():
     model = net().freeze()
     assert not model.trainable
-    with pytest.warns(GpunetWarning, match="every layer is frozen: training changes nothing; model.unfreeze") as caught:
+    with pytest.warns(
+        GpunetWarning, match="all layers are frozen, so training changes nothing; unfreeze them with model.unfreeze"
+    ) as caught:
         gn.Trainer(model, optimizer=gn.AdamW(0.1)).fit(X, Y, epochs=2)
     assert [warning.filename for warning in caught] == [__file__]
     np.testing.assert_array_equal(weights(model), weights(net()))

@@ -28,7 +28,9 @@ def refused(trainer, X, y, said, **options):
         np.testing.assert_array_equal(now, then)
 
 
-ONE = re.escape("fit: a batch of 1, but the model needs 2 rows or more, as batch norm does. There are 129 rows, in")
+ONE = re.escape(
+    "fit: a batch of 1, but the model needs at least 2 rows per batch, for example for batch norm. There are 129 rows in"
+)
 
 
 @pytest.mark.parametrize(
@@ -45,16 +47,16 @@ def test_a_batch_of_one_row_is_refused_before_the_first_step_where_the_model_has
 
 
 def test_a_whole_data_set_of_one_row_is_refused_too():
-    refused(normed(), X[:1], Y[:1], "a batch of 1, but the model needs 2 rows or more")
+    refused(normed(), X[:1], Y[:1], "a batch of 1, but the model needs at least 2 rows per batch")
 
 
 @pytest.mark.parametrize(
     ("rows", "batch_size", "advice"),
     [
-        (129, 32, "give drop_last=True, or another batch_size"),
-        (129, 1, "give a batch_size of 2 or more"),
-        (1, 32, "give more rows"),
-        (1, 1, "give more rows"),
+        (129, 32, "use drop_last=True, or another batch_size"),
+        (129, 1, "use a batch_size of at least 2"),
+        (1, 32, "use more rows"),
+        (1, 1, "use more rows"),
     ],
 )
 def test_the_advice_for_a_batch_of_one_row_helps(rows, batch_size, advice):
@@ -109,7 +111,7 @@ def test_without_a_smaller_batch_there_is_nothing_to_drop():
 
 
 def test_dropping_every_row_is_refused():
-    refused(normed(), X[:20], Y[:20], "drop_last leaves no batch of 32 in 20 rows; choose a smaller one",
+    refused(normed(), X[:20], Y[:20], "with drop_last there is no batch of 32 in 20 rows; use a smaller batch_size",
             drop_last=True)  # fmt: skip
 
 
@@ -175,7 +177,7 @@ def test_after_an_interruption_other_data_is_refused_as_before():
 
     trainer = normed(callbacks=[Interrupt()])
     trainer.fit(X, Y, epochs=1, batch_size=30)
-    with pytest.raises(DataError, match="the epoch that was interrupted had 150"):
+    with pytest.raises(DataError, match="the interrupted epoch had 150"):
         trainer.fit(X[:60], Y[:60], epochs=1)
 
 

@@ -239,7 +239,7 @@ def test_a_metric_of_ones_own_gets_logits_or_what_it_declares():
 
     gn.Trainer(net(), metrics={str(kind): note(kind) for kind in (None, "labels", "probabilities")}).evaluate(X, Y)
     assert seen == {None: (60, 3), "labels": (60,), "probabilities": (60, 3)}
-    with pytest.raises(ArgumentError, match="takes 'outputs', 'labels' or 'probabilities', not 'scores'"):
+    with pytest.raises(ArgumentError, match="`takes` must be 'outputs', 'labels' or 'probabilities', got 'scores'"):
         gn.Trainer(net(), metrics={"m": note("scores")})
 
 
@@ -284,7 +284,7 @@ def test_scikit_learns_metrics_get_the_answers_of_a_row_together():
     ("metric", "error", "said"),
     [
         (partial(metrics.precision, average=None), ArgumentError, "returns .* for targets of shape .*average='macro'"),
-        (theirs.confusion_matrix, ArgumentError, "returns array.* and must return one number"),
+        (theirs.confusion_matrix, ArgumentError, "returns array.* but must return one number"),
         (theirs.f1_score, ArgumentError, "ValueError for targets of shape .*: Target is multiclass"),
         (lambda t, p: None, ArgumentError, "returns None for"),
         (lambda t, p: 1 / 0, ArgumentError, "ZeroDivisionError for"),

@@ -242,9 +242,9 @@ class OptingOut(Scale):
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        (Escaping, "replaying the recorded calls gave other results than the code."),
+        (Escaping, "a replay of the recorded calls gave different results from the code."),
         (Looking, "the step reads array values"),
-        (OptingOut, "OptingOut() has recordable = False."),
+        (OptingOut, "OptingOut() sets recordable = False."),
     ],
 )
 def test_a_step_that_cannot_be_recorded_falls_back_to_eager_steps_and_warns_once(kind, why):
@@ -440,7 +440,7 @@ def test_without_a_compiler_auto_is_numpy_and_native_raises(monkeypatch):
 def test_an_executor_of_a_gpu_raises_on_the_cpu_before_anything_is_changed():
     one = trainer("graph")
     before = weights(one.model)
-    with pytest.raises(StateError, match="executor 'graph' runs on a GPU, and the model is on the CPU; use 'native'"):
+    with pytest.raises(StateError, match="executor 'graph' runs on a GPU, but the model is on the CPU; use 'native'"):
         one.fit(X, Y, epochs=1)
     np.testing.assert_array_equal(weights(one.model), before)
     assert one.optimizer.steps == 0
@@ -521,7 +521,7 @@ def test_the_explanation_after_one_step_lists_the_nodes_and_ends_with_the_execut
     explanation = one.explain()
     assert {node.choice for node in explanation.nodes} == {"NumPy"}
     assert explanation.arena_bytes > 0
-    assert str(explanation).splitlines()[-1] == explanation.executor == "numpy: a NumPy call each"
+    assert str(explanation).splitlines()[-1] == explanation.executor == "numpy: each node is a NumPy call"
     assert len(str(explanation).splitlines()) == len(explanation.nodes) + 3
 
 

@@ -260,7 +260,7 @@ def test_weights_of_classes_by_name_weigh_the_batches_of_an_iterable():
 
 def test_balanced_weights_of_classes_need_all_labels():
     one = gn.Trainer(net(), loss=gn.CrossEntropyLoss(class_weight="balanced"))
-    with pytest.raises(ArgumentError, match="counts the labels of all rows, which an iterable does not show"):
+    with pytest.raises(ArgumentError, match="counts the labels of all rows, which is not possible for an iterable"):
         one.fit(Loader(X, Y), epochs=2)
     one.fit(X, Y, epochs=1)
     one.fit(Loader(X, Y), epochs=1)  # they are known now
@@ -271,14 +271,14 @@ def test_balanced_weights_of_classes_need_all_labels():
 REFUSED = {
     "y missing": (X, {}, ArgumentError, "fit: y is missing; it can be left out where X is an iterable of batches"),
     "a generator": ((b for b in Loader(X, Y)), {}, ArgumentError, "2 epochs, but X is a generator"),
-    "sample_weight": (Loader(X, Y), {"sample_weight": np.ones(150)}, ArgumentError, "sample_weight goes with arrays"),
-    "a share": (Loader(X, Y), {"validation": 0.2}, ArgumentError, "fit: a share of an iterable cannot be held out"),
+    "sample_weight": (Loader(X, Y), {"sample_weight": np.ones(150)}, ArgumentError, "sample_weight works only with arrays"),
+    "a share": (Loader(X, Y), {"validation": 0.2}, ArgumentError, "fit: cannot hold out a fraction of an iterable"),
     "validation once": (Loader(X, Y), {"validation": iter([(X, Y)])}, ArgumentError, "validation is a generator"),
     "validation, bad": (Loader(X, Y), {"validation": Loader(X[:, :4], Y)}, ShapeError, "validation: batch 1: X"),
     "empty": ([], {}, DataError, "the iterable is empty: it has no batches."),
     "validation, a list": (Loader(X, Y), {"validation": [X, Y]}, DataError, "validation: batch 1 must be (X, y)"),
     "validation, empty": (Loader(X, Y), {"validation": []}, DataError, "validation: the iterable is empty"),
-    "validation, parts": (Loader(X, Y), {"validation": (X,)}, ArgumentError, "validation must be a share of the rows"),
+    "validation, parts": (Loader(X, Y), {"validation": (X,)}, ArgumentError, "validation must be a fraction of the rows"),
     "on a GPU": (Loader(X, Y, device="cuda:0"), {}, DTypeError, "batch 1: X lives on a GPU; copy it to the host"),
     "elsewhere": (Loader(X, Y, device="mps:0"), {}, DTypeError, "batch 1: X cannot be read as an array: can't conv"),
     "features alone": (Loader(X), {}, DataError, "batch 1 must be (X, y) or (X, y, weight), got 1 parts"),
@@ -286,7 +286,7 @@ REFUSED = {
     "NaN": (Loader(np.where(X > 3, np.nan, X), Y), {}, DataError, "batch 1: X is nan at row"),
     "labels": (Loader(X, Y + 1), {}, DataError, "batch 1: y is 3 at row"),
     "lengths": ([(X, Y[:9])], {}, ShapeError, "batch 1: lengths differ: X has 150, y has 9"),
-    "text": ([(X, np.array(list("abc"))[Y])], {}, DataError, "batch 1: y: text, but the classes of the model have no"),
+    "text": ([(X, np.array(list("abc"))[Y])], {}, DataError, "batch 1: y: text labels, but the model's classes have no"),
     "weights": (Loader(X, Y, -np.ones(150)), {}, DataError, "batch 1: weight is -1.0 at row 0"),
 }  # fmt: skip
 
@@ -310,7 +310,7 @@ def test_several_ranks_take_no_iterable():
 
     one = trainer()
     one.ranks = Ranks(Comm())
-    with pytest.raises(ArgumentError, match="several ranks train on arrays, not on an iterable"):
+    with pytest.raises(ArgumentError, match="distributed training needs arrays, not an iterable"):
         one.fit(Loader(X, Y), epochs=2)
 
 
@@ -398,7 +398,7 @@ WORSE = {
     "raises": (OSError("the disk is gone"), OSError, "the disk is gone"),
     "ends early": (StopIteration, DataError, "the iterable ended after 2 of 5 batches"),
     "other features": ([X[:32, :4], Y[:32]], ShapeError, "batch 3: X"),
-    "other dtype": ([X[:32].astype(np.int8), Y[:32]], DataError, "batch 3: rows of (5,) int8, () int64, where those"),
+    "other dtype": ([X[:32].astype(np.int8), Y[:32]], DataError, "batch 3: rows of (5,) int8, () int64, but the first"),
     "other parts": ([X[:32], Y[:32], np.ones(32)], DataError, "batch 3: rows of (5,) float32, () int64, () float32"),
     "NaN": ([np.full((32, 5), np.nan), Y[:32]], DataError, "batch 3: X is nan at row 0"),
     "on a GPU": ([Tensor(X[:32], "cuda:0"), Y[:32]], DTypeError, "batch 3: X lives on a GPU"),
@@ -460,7 +460,7 @@ def test_a_generator_serves_one_epoch():
 
 def test_a_batch_too_small_for_batch_norm_is_refused_when_it_comes():
     one = gn.Trainer(gn.Sequential(gn.Linear(5, 8, rng=0), gn.BatchNorm1d(8), gn.Linear(8, 3, rng=1)))
-    with pytest.raises(DataError, match=r"batch 5: 1 row\(s\), but the model needs 2 or more in a batch"):
+    with pytest.raises(DataError, match=r"batch 5: 1 row\(s\), but the model needs at least 2 per batch"):
         one.fit(Loader(X[:129], Y[:129]), epochs=1)
     assert one.optimizer.steps == 4
 
@@ -495,10 +495,10 @@ def test_an_interrupted_epoch_does_not_go_on_with_other_batches():
     one = trainer(callbacks=[Interrupt(2)])
     one.fit(Loader(X, Y), epochs=1)
     with pytest.raises(
-        DataError, match="64 rows of the epoch that was interrupted are done, and batches of the iterab"
+        DataError, match="the interrupted epoch has 64 completed rows, but a batch of the iterable ends after"
     ):
         one.fit(Loader(X, Y, batch_size=30), epochs=1)
-    with pytest.raises(DataError, match="X: 150 rows; the epoch that was interrupted had batches of an iterable"):
+    with pytest.raises(DataError, match="X: 150 rows, but the interrupted epoch had batches of an iterable"):
         one.fit(X, Y, epochs=1)
 
 

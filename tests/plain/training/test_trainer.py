@@ -363,7 +363,7 @@ def test_one_optimizer_in_two_trainings_is_refused_where_the_first_would_train_t
     first, second = (gn.Trainer(net(), optimizer=optimizer) for _ in range(2))
     first.fit(X, y, epochs=1)
     second.fit(X, y, epochs=1)
-    with pytest.raises(gn.errors.StateError, match="in another training now"):
+    with pytest.raises(gn.errors.StateError, match="now belongs to another training"):
         first.fit(X, y, epochs=1)
 
 

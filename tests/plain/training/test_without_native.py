@@ -57,7 +57,7 @@ def test_auto_trains_by_numpy_without_a_warning_and_explain_says_so(reason):
             one.step(X, Y)
     np.testing.assert_array_equal(automatic.model.store.params, numpy.model.store.params)
     said = automatic.explain().executor
-    assert said.startswith("numpy: a NumPy call each; no native kernels: ")
+    assert said.startswith("numpy: each node is a NumPy call; no native kernels: ")
     assert reason in said
     np.testing.assert_array_equal(automatic.model.outputs(X), automatic.model.forward(X))
 
