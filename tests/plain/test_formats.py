@@ -39,7 +39,7 @@ DRAWING: dict[str, Any] = {
 }
 
 
-def test_dataclasses_and_tuples_are_built_and_the_rest_stays():
+def test_dataclasses_and_tuples_are_built():
     read = read_as(Drawing, DRAWING)
     assert read["points"] == (Point(1), Point(1.5, -2))
     assert read["size"] == (3, 4)
@@ -67,18 +67,18 @@ def test_dataclasses_and_tuples_are_built_and_the_rest_stays():
         ({"colour": "red"}, "it has 'colour', unknown to this version of gpunet"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_place(change, said):
+def test_mismatches_are_refused_with_their_position(change, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         read_as(Drawing, {**DRAWING, **change})
 
 
-def test_brackets_that_are_nested_too_deeply_are_refused():
+def test_json_that_is_nested_too_deeply_is_refused():
     for text in ("[" * 100_000 + "]" * 100_000, '{"a":' * 100_000):
         with pytest.raises(ValueError, match="nested too deeply"):
             parse_json(text)
 
 
 @pytest.mark.parametrize("text", ["", "{", "nul", b"\xff\xfe{", '{"a": 1,}'])
-def test_what_is_no_json_is_refused(text):
+def test_invalid_json_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
         parse_json(text)

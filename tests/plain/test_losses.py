@@ -56,12 +56,12 @@ def test_a_configuration_rebuilds_the_loss(case):
     assert_array_equal(twin.value(P, target, W), operation()[0])
 
 
-def test_the_text_of_a_loss_is_the_call_that_makes_it():
+def test_the_repr_of_a_loss_is_its_constructor_call():
     assert repr(gn.CrossEntropyLoss(0.1)) == "CrossEntropyLoss(label_smoothing=0.1)"
     assert repr(gn.HuberLoss(0.5)) == "HuberLoss(delta=0.5)"
 
 
-def test_no_eps_is_needed_where_outputs_are_logarithms():
+def test_with_log_input_eps_may_be_zero():
     rates, counts = np.array([[0.5], [2.0]]), np.array([[1.0], [3.0]])
     found, usual = gn.PoissonNLLLoss(eps=0).value(rates, counts), gn.PoissonNLLLoss().value(rates, counts)
     assert found == usual
@@ -74,7 +74,7 @@ def test_class_weights_follow_the_dtype_of_the_prediction():
         assert value.dtype == gradient.dtype == dtype
 
 
-def test_the_task_says_what_a_model_is_trained_for():
+def test_every_loss_has_its_task():
     tasks = {name: loss().task for name, loss in LOSSES.items()}
     assert tasks == {
         "CrossEntropyLoss": "classification",
@@ -121,7 +121,7 @@ def test_bad_labels_are_refused_before_they_are_used(target, error, message):
         (lambda: gn.PoissonNLLLoss(log_input=False, eps=0), "eps must lie in .*got 0"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
 
@@ -136,7 +136,7 @@ class TestCheckTarget:
             target = loss.check_target([[1, 0, 0], [0, 0.5, 0.5]], (3,), np.dtype("f"))
             assert target.dtype == np.float32
 
-    def test_one_target_a_row_fits_one_output(self):
+    def test_one_target_per_row_matches_one_output(self):
         for loss in (gn.MSELoss(), gn.HuberLoss(), gn.BCEWithLogitsLoss()):
             for y in ([0, 1, 1], [[0], [1], [1]]):
                 assert_array_equal(loss.check_target(y, (1,), np.dtype("f")), [[0], [1], [1]])
@@ -164,6 +164,6 @@ class TestCheckTarget:
             (gn.MSELoss(), ["a"], (1,), DTypeError, "y has dtype"),
         ],
     )
-    def test_targets_that_do_not_fit_are_refused(self, loss, y, outputs, error, message):
+    def test_targets_that_do_not_match_are_refused(self, loss, y, outputs, error, message):
         with pytest.raises(error, match=message):
             loss.check_target(y, outputs, np.dtype("f"))

@@ -42,7 +42,7 @@ def test_an_array_of_any_size_is_uploaded_once(size):
     }.items(),
     ids=lambda change: change[0],
 )
-def test_what_has_changed_in_place_is_uploaded_again(change):
+def test_in_place_changes_are_uploaded_again(change):
     a = np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32)
     mirror = Mirror(SIM, a.shape, a.dtype)
     update(mirror, a)
@@ -51,7 +51,7 @@ def test_what_has_changed_in_place_is_uploaded_again(change):
     assert update(mirror, a) == 0
 
 
-def test_only_the_pieces_that_have_changed_are_uploaded_again():
+def test_only_changed_chunks_are_uploaded_again():
     a = np.zeros(5 * PIECE, np.uint8)
     mirror = Mirror(SIM, a.shape, a.dtype)
     assert update(mirror, a) == 5
@@ -59,7 +59,7 @@ def test_only_the_pieces_that_have_changed_are_uploaded_again():
     assert update(mirror, a) == 2
 
 
-def test_an_upload_that_broke_off_is_made_again(monkeypatch):
+def test_an_interrupted_upload_is_repeated(monkeypatch):
     a = np.zeros(3 * PIECE, np.uint8)
     mirror, real = Mirror(SIM, a.shape, a.dtype), Staging.upload
     update(mirror, a)
@@ -88,7 +88,7 @@ def test_pinned_memory_is_no_larger_than_two_pieces(monkeypatch):
     assert taken == [PIECE, PIECE]
 
 
-def test_memory_that_is_being_uploaded_is_not_written(monkeypatch):
+def test_a_pinned_buffer_is_not_overwritten_during_its_upload(monkeypatch):
     """Each piece of pinned memory is filled only after its own last upload is done."""
     order = []
 

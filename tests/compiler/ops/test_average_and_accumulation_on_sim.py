@@ -38,7 +38,7 @@ def test_a_graph_gives_the_bits_of_eager_steps_and_follows_the_cpu(options, weig
     assert launches.count("add_gradient") == (3 if runs[0].accumulate > 1 else 0)
 
 
-def test_many_steps_in_one_call_are_the_bits_of_single_ones(monkeypatch):
+def test_many_steps_in_one_call_equal_single_steps_bitwise(monkeypatch):
     runs = []
     for steps in (1, 13):
         monkeypatch.setattr("gpunet.training.epochs._steps_of_a_call", lambda step, steps=steps: steps)

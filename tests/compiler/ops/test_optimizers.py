@@ -123,7 +123,7 @@ def test_a_huge_gradient_whose_squares_overflow_is_clipped_as_on_the_cpu(rule):
     assert 0.4 < np.linalg.norm(results[0]["grads"]) < 0.51
 
 
-def test_gradients_stay_as_they_are_and_the_gaps_of_the_store_zero(rule):
+def test_a_step_does_not_change_gradients_and_keeps_gaps_zero(rule):
     kind, options = rule
     model = build_model(device="sim")
     (gradient,) = gradients(model, 1)
@@ -199,7 +199,7 @@ def test_a_model_changes_its_dtype_in_the_middle_of_training(rule):
     assert_allclose(buffers(model)["params"], here["params"], rtol=1e-5, atol=1e-6)
 
 
-def test_a_restored_optimizer_goes_on_bit_for_bit(rule):
+def test_a_restored_optimizer_continues_bit_for_bit(rule):
     kind, options = rule
     model, twin = build_model(device="sim"), build_model(device="sim")
     first, second = (kind(gn.StepLR(0.1, 7), **options).attach(m) for m in (model, twin))

@@ -229,7 +229,7 @@ def test_a_gradient_that_is_not_finite_is_reported_where_a_setting_changes_befor
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_many_steps_in_one_call_are_the_bits_of_single_ones(batch_size, monkeypatch):
+def test_many_steps_in_one_call_equal_single_steps_bitwise(batch_size, monkeypatch):
     class EachStep(gn.Callback):
         def on_step_end(self, trainer, rows):
             """Make each step a call of its own."""

@@ -117,7 +117,7 @@ ANY_LENGTH = {
 
 
 @pytest.mark.parametrize("name", ANY_LENGTH)
-def test_one_file_takes_rows_of_any_length(tmp_path, name):
+def test_one_file_accepts_rows_of_any_length(tmp_path, name):
     layers, shape = ANY_LENGTH[name]
     model, path = randomised(gn.Sequential(*layers)), tmp_path / "model.onnx"
     gn.interop.to_onnx(model, path, input_shape=shape)
@@ -320,14 +320,14 @@ def test_a_model_on_another_device_gives_the_same_file(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [0, 1, 1000])
-def test_any_number_of_rows_goes_in(run, rows):
+def test_any_number_of_rows_is_accepted(run, rows):
     model = gn.MLP([4, 8, 2])
     model.task = "classification"
     assert run(model, samples(rows, 4))["probabilities"].shape == (rows, 2)
 
 
 @pytest.mark.parametrize("opset", [20, 21])
-def test_the_file_asks_for_ir_version_10_and_the_opset_alone(tmp_path, opset):
+def test_the_file_has_ir_version_10_and_one_opset(tmp_path, opset):
     gn.interop.to_onnx(gn.MLP([4, 2]), tmp_path / "model.onnx", opset=opset)
     file = onnx.load(tmp_path / "model.onnx")
     assert file.ir_version == 10
@@ -367,7 +367,7 @@ def test_a_layer_or_function_without_an_onnx_form_is_named(tmp_path, layer, name
 
 
 @pytest.mark.parametrize("name", WITH_ACTIVATION)
-def test_a_function_of_ones_own_is_named_in_every_layer_that_takes_one(tmp_path, name):
+def test_a_user_function_is_named_in_every_layer_with_an_activation(tmp_path, name):
     model = gn.Sequential(WITH_ACTIVATION[name](MyActivation()))
     with pytest.raises(gn.errors.ArgumentError, match=r"layer 0, .*MyActivation has no ONNX form"):
         gn.interop.to_onnx(model, tmp_path / "model.onnx", input_shape=EXAMPLES[name][1].shape[1:])
@@ -391,7 +391,7 @@ def test_an_input_shape_that_the_model_does_not_determine_is_required(tmp_path):
 @pytest.mark.parametrize(
     "shape", [5, "5", None, (), (0, 3), (-1, 3), (2.0, 3), ("rows", 3), ((2, 3),), {2, 3}, np.ones(2)]
 )
-def test_an_input_shape_that_is_none_is_refused(tmp_path, shape):
+def test_an_invalid_input_shape_is_refused(tmp_path, shape):
     with pytest.raises(gn.errors.ArgumentError, match="input_shape"):
         gn.interop.to_onnx(gn.Sequential(gn.Flatten(), gn.Linear(12, 4)), tmp_path / "model.onnx", input_shape=shape)
 
@@ -429,7 +429,7 @@ STEPS = Standardizer(np.zeros((4, 3)), np.ones((4, 3)))
         ([gn.RNN(3, 4), gn.Flatten()], {}, (None, 3), "output values per row must be fixed; give the length"),
     ],
 )
-def test_rows_of_shapes_that_the_model_does_not_take_are_refused(tmp_path, layers, scalers, shape, message):
+def test_rows_of_unsupported_shapes_are_refused(tmp_path, layers, scalers, shape, message):
     model = gn.Sequential(*layers)
     for name, scaler in scalers.items():
         setattr(model, name, scaler)
@@ -439,7 +439,7 @@ def test_rows_of_shapes_that_the_model_does_not_take_are_refused(tmp_path, layer
 
 
 @pytest.mark.parametrize("layer", [gn.GLU(), gn.SinusoidalPositions()])
-def test_a_layer_that_must_know_an_axis_is_named_where_it_is_free(tmp_path, layer):
+def test_a_layer_that_needs_a_fixed_axis_is_named(tmp_path, layer):
     with pytest.raises(gn.errors.ArgumentError, match=rf"layer 1, {type(layer).__name__}.*input_shape"):
         gn.interop.to_onnx(gn.Sequential(gn.Tanh(), layer), tmp_path / "model.onnx", input_shape=(3, None))
 

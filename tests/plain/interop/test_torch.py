@@ -80,7 +80,7 @@ def test_modules_come_in_the_order_of_the_numbers_in_their_names(first, second):
     assert np.abs(model.predict(X) - expected(arrays, first, second, X)).max() <= TOLERANCE
 
 
-def test_modules_of_other_names_are_given_in_the_order_of_the_layers():
+def test_modules_with_other_names_are_listed_in_the_order_of_the_layers():
     arrays = state(("out.weight", (8, 8)), ("out.bias", (8,)), ("hidden.weight", (8, 8)), ("hidden.bias", (8,)))
     model, X = gn.MLP([8, 8, 8]), samples(5, 8, seed=9)
     with pytest.raises(
@@ -93,7 +93,7 @@ def test_modules_of_other_names_are_given_in_the_order_of_the_layers():
 
 
 @pytest.mark.parametrize("names", [("fc", "fc1"), ("1", "01"), ("conv1", "fc2"), ("0", "0.1")])
-def test_names_that_tell_no_order_are_refused(names):
+def test_names_without_an_order_are_refused(names):
     arrays = state(*((f"{name}.weight", (4, 4)) for name in names))
     model = gn.Sequential(gn.Linear(4, 4, bias=False), gn.Linear(4, 4, bias=False))
     with pytest.raises(gn.errors.ArgumentError, match=r"the order of the modules .* is not clear"):
@@ -153,7 +153,7 @@ def test_tensors_of_other_types_are_refused_and_nothing_is_changed():
     assert (model.parameters()["0.weight"] == before).all()
 
 
-def test_what_is_no_state_dict_is_refused():
+def test_non_state_dicts_are_refused():
     with pytest.raises(gn.errors.ArgumentError, match=r"got MLP; pass module\.state_dict\(\)"):
         gn.interop.load_torch(gn.MLP([4, 3]), gn.MLP([4, 3]))
     checkpoint = {"model": sequential_state(), "epoch": 3}
@@ -169,7 +169,7 @@ def test_a_model_on_another_device_takes_weights_there():
 
 
 @pytest.mark.parametrize("modules", [["fc1"], ["fc1", "fc1"], ["fc1", "fc2", "fc3"]])
-def test_modules_that_are_not_one_for_each_layer_are_refused(modules):
+def test_a_list_of_modules_needs_one_per_layer(modules):
     with pytest.raises(gn.errors.ArgumentError, match="2 different modules"):
         gn.interop.load_torch(gn.MLP([4, 8, 3]), sequential_state(), modules=modules)
 
@@ -183,7 +183,7 @@ def test_the_error_names_a_layer_without_a_torch_equivalent():
         gn.interop.load_torch(gn.Sequential(MyLinear(4, 2)), sequential_state())
 
 
-def test_files_that_are_pickles_or_damaged_are_refused(tmp_path):
+def test_pickles_and_damaged_files_are_refused(tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"PK\x03\x04 a pickle")
     with pytest.raises(gn.errors.ModelFileError, match=r"weights\.pt.*weights_only=True"):
         gn.interop.load_torch(gn.MLP([4, 8, 3]), tmp_path / "weights.pt")
@@ -306,7 +306,7 @@ def test_a_network_computes_what_torch_does_and_its_weights_go_back(torch, name)
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "encoder in a network"])
-def test_names_that_tell_the_order_need_no_list_of_modules(name):
+def test_names_with_numbers_need_no_list_of_modules(name):
     model = gn.Sequential(*NETWORKS[name][0]())
     gn.interop.load_torch(model, state_of(name))
     check_output(model, name)

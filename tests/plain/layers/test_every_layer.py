@@ -33,7 +33,7 @@ def test_a_trained_model_is_summarised_saved_pickled_and_copied(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_the_outputs_for_any_number_of_rows_are_those_of_the_forward_pass(name):
+def test_the_native_program_equals_the_forward_pass_for_any_number_of_rows(name):
     model, x = example(name)
     expected = model.forward(x)
     for rows in (1, 7, 20):

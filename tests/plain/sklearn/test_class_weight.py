@@ -46,14 +46,14 @@ def by_hand(given, y):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("balanced", [True, False], ids=["balanced", "dict"])
-def test_weights_of_classes_are_weights_of_their_rows(target, solver, balanced):
+def test_class_weights_equal_row_weights(target, solver, balanced):
     y, given = TARGETS[target]
     given = "balanced" if balanced else given
     ours = network(class_weight=given, **SOLVERS[solver]).fit(X, y)
     same(ours, network(**SOLVERS[solver]).fit(X, y, sample_weight=by_hand(given, y)))
 
 
-def test_they_multiply_the_weights_of_the_rows():
+def test_class_weights_multiply_row_weights():
     ours = network(class_weight={"few": 3}).fit(X, CLASSES, sample_weight=WEIGHTS)
     same(ours, network().fit(X, CLASSES, sample_weight=WEIGHTS * np.where(CLASSES == "few", 3, 1)))
 
@@ -94,7 +94,7 @@ def test_a_dict_weighs_the_rows_of_partial_fit():
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(call, message):
+def test_weights_that_do_not_match_are_refused(call, message):
     with pytest.raises((ArgumentError, ValueError), match=message):
         call()
 

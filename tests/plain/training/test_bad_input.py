@@ -140,7 +140,7 @@ def test_bad_targets_of_a_regression_are_refused_and_nothing_changes(bad, error,
         refused_fit(trainer, X, bad, error, said, validation=0.2)
 
 
-def test_answers_that_are_no_probabilities_are_refused():
+def test_invalid_probabilities_are_refused():
     trainer = gn.Trainer(net(outputs=1), loss=gn.BCEWithLogitsLoss())
     refused_fit(trainer, X, put(Y % 2, 2), DataError, "y: BCEWithLogitsLoss needs targets between 0 and 1")
 
@@ -167,7 +167,7 @@ def test_a_bad_seed_is_refused(seed):
 
 
 @pytest.mark.parametrize("lr", [-1e-3, np.nan, np.inf, "1e-3"])
-def test_a_learning_rate_that_is_no_number_from_zero_on_is_refused(lr):
+def test_an_invalid_learning_rate_is_refused(lr):
     said = "lr must be a number, got '1e-3'" if isinstance(lr, str) else "lr must lie in"
     optimizer = gn.Adam(0.5)
     with pytest.raises(ArgumentError, match=said):
@@ -178,7 +178,7 @@ def test_a_learning_rate_that_is_no_number_from_zero_on_is_refused(lr):
 
 
 @pytest.mark.parametrize("metrics", [["accuracy"], {"accuracy": 1}])
-def test_metrics_that_are_no_functions_by_name_are_refused(metrics):
+def test_metrics_must_map_names_to_functions(metrics):
     with pytest.raises(ArgumentError, match=r"metrics must map names to functions \(target, prediction\), as in \{"):
         gn.Trainer(net(), metrics=metrics)
 
@@ -224,7 +224,7 @@ def test_probabilities_of_a_regression_are_refused():
         trainer.model.predict_proba(X)
 
 
-def test_a_batch_whose_rows_all_have_weight_zero_does_no_harm():
+def test_a_batch_whose_rows_all_have_weight_zero_changes_nothing():
     weight = np.ones(60)
     weight[:20] = 0
     for loss, y in ((gn.CrossEntropyLoss(), Y), (gn.MSELoss(), np.eye(3)[Y])):
@@ -264,7 +264,7 @@ ODD = {
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_odd_arrays_give_the_same_bits_as_plain_ones_and_are_not_written(odd, dtype):
+def test_arrays_of_any_layout_give_the_same_bits_and_are_not_written(odd, dtype):
     if odd is ODD["nested lists"] and dtype is np.float32:
         dtype = np.float64  # what a list holds
     plain = (X.astype(dtype), Y, np.linspace(0.5, 2, 60, dtype=dtype), X[::3].astype(dtype), Y[::3])
@@ -284,7 +284,7 @@ def test_odd_arrays_give_the_same_bits_as_plain_ones_and_are_not_written(odd, dt
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint64, np.int32, bool])
-def test_whole_numbers_are_taken_as_features_and_labels(dtype):
+def test_integers_are_accepted_as_features_and_labels(dtype):
     features, labels = (X > 1).astype(dtype), (Y == 2).astype(dtype)
     results = []
     for f, t in ((features, labels), (features.astype(np.float32), labels.astype(np.int64))):
@@ -308,13 +308,13 @@ def test_features_beyond_float32_are_refused_and_nothing_changes():
         ({"loss": gn.MSELoss}, r"loss must be an object, not a class: write MSELoss\(...\)"),
         ({"optimizer": gn.Adam}, r"optimizer must be an object, not a class: write Adam\(...\)"),
         ({"callbacks": [gn.ProgressBar]}, r"callbacks must be an object, not a class: write ProgressBar\(...\)"),
-        ({"loss": 3}, "loss takes a `Loss`, got 3"),
+        ({"loss": 3}, "loss must be a `Loss`, got 3"),
         ({"loss": gn.losses.Loss()}, "Loss needs an attribute `task`, .*: 'classification', .*, got None"),
         ({"callbacks": [3]}, "callbacks must be a `Callback`, got 3"),
-        ({"model": gn.Linear(2, 2)}, "model takes a `Model`"),
+        ({"model": gn.Linear(2, 2)}, "model must be a `Model`"),
     ],
 )
-def test_what_a_trainer_cannot_work_with_is_refused_by_name(arguments, message):
+def test_unusable_data_is_refused_by_name(arguments, message):
     with pytest.raises(gn.errors.ArgumentError, match=message):
         gn.Trainer(**{"model": gn.MLP([2, 2]), **arguments})
 
@@ -327,13 +327,13 @@ def test_what_a_trainer_cannot_work_with_is_refused_by_name(arguments, message):
         ("executor", "foo", "executor must be 'auto'"),
         ("precision", "half", "precision must be"),
         ("loss", "ms", "loss must be 'cross_entropy'"),
-        ("optimizer", 3, "optimizer takes a `Optimizer`"),
+        ("optimizer", 3, "optimizer must be a `Optimizer`"),
         ("callbacks", gn.EarlyStopping(2), "callbacks must be a sequence"),
         ("callbacks", 3, "callbacks must be a sequence"),
         ("metrics", {"a": 1}, "metrics must map names to functions"),
         ("seed", -1, "seed must be"),
         ("accumulate", 0, "accumulate must be a whole number"),
-        ("model", gn.Linear(5, 3), "model takes a `Model`"),
+        ("model", gn.Linear(5, 3), "model must be a `Model`"),
     ],
 )
 def test_a_setting_is_checked_when_it_is_set_later(name, value, said):
@@ -356,7 +356,7 @@ def test_names_and_sequences_are_taken_when_they_are_set_later():
     assert (repr(trainer.loss)[:12], repr(trainer.optimizer)) == ("CrossEntropy", "SGD(lr=0.01)")
 
 
-def test_settings_that_do_not_go_together_are_refused_before_the_next_step():
+def test_incompatible_settings_are_refused_before_the_next_step():
     trainer = gn.Trainer(gn.Sequential(gn.Linear(5, 3, rng=0), gn.BatchNorm1d(3)))
     trainer.accumulate = 2
     with pytest.raises(ArgumentError, match="with accumulate=2 BatchNorm1d"):

@@ -29,7 +29,8 @@ def refused(trainer, X, y, said, **options):
 
 
 ONE = re.escape(
-    "fit: a batch of 1, but the model needs at least 2 rows per batch, for example for batch norm. There are 129 rows in"
+    "fit: a batch of 1, but the model needs at least 2 rows per batch, for example for batch norm. "
+    "There are 129 rows in"
 )
 
 
@@ -46,7 +47,7 @@ def test_a_batch_of_one_row_is_refused_before_the_first_step_where_the_model_has
     assert trainer.optimizer.steps == 4
 
 
-def test_a_whole_data_set_of_one_row_is_refused_too():
+def test_a_data_set_of_one_row_is_refused():
     refused(normed(), X[:1], Y[:1], "a batch of 1, but the model needs at least 2 rows per batch")
 
 
@@ -115,7 +116,7 @@ def test_dropping_every_row_is_refused():
             drop_last=True)  # fmt: skip
 
 
-def test_an_interrupted_epoch_goes_on_to_the_same_end_and_drops_the_same_rows():
+def test_an_interrupted_epoch_drops_the_same_rows_after_a_resume():
     class Interrupt(gn.Callback):
         def on_step_end(self, trainer, rows):
             if trainer.optimizer.steps == 2:
@@ -143,7 +144,7 @@ class Picky(gn.Layer):
 
 @pytest.mark.filterwarnings("ignore:falling back")
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_after_an_error_in_mid_epoch_the_trainer_takes_other_data_and_begins_an_epoch(executor):
+def test_after_an_error_within_an_epoch_other_data_start_a_new_epoch(executor):
     trainer = gn.Trainer(gn.Sequential(Picky(), gn.Linear(5, 3, rng=0)), executor=executor)
     with pytest.raises(ShapeError, match="one row"):
         trainer.fit(X[:129], Y[:129], epochs=1, batch_size=32)
@@ -162,7 +163,7 @@ def test_after_an_error_in_mid_epoch_the_trainer_takes_other_data_and_begins_an_
 
 
 @pytest.mark.filterwarnings("ignore:falling back")
-def test_after_an_error_in_a_last_batch_the_same_data_goes_on_without_it():
+def test_after_an_error_in_a_last_batch_the_same_data_continues_without_it():
     trainer = gn.Trainer(gn.Sequential(Picky(), gn.Linear(5, 3, rng=0)))
     with pytest.raises(ShapeError):
         trainer.fit(X[:129], Y[:129], epochs=1, batch_size=32)

@@ -74,7 +74,7 @@ def test_the_native_executor_raises_the_reason_and_changes_nothing(reason):
     assert one.optimizer.steps == 0
 
 
-def test_info_says_why(reason):
+def test_info_reports_the_reason(reason):
     shown = CliRunner().invoke(main, ["info"], catch_exceptions=False).stdout
     (line,) = (line for line in shown.splitlines() if line.startswith("native"))
     assert line.startswith("native   not usable: ")
