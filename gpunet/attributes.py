@@ -21,7 +21,7 @@ class Strict:
     __slots__ = ()
 
     def __new__(cls, *args: Any, **given: Any) -> Self:
-        """Explain the equivalent here if an argument's name belongs to another framework."""
+        """Explain the gpunet equivalent if an argument's name belongs to another framework."""
         if not ARGUMENTS.keys().isdisjoint(given):
             check_arguments(cls.__init__, cls.__name__, (None, *args), given)
         return super().__new__(cls)
@@ -33,7 +33,7 @@ class Strict:
     if not TYPE_CHECKING:  # a type checker would accept every attribute name
 
         def __getattr__(self, name: str) -> Any:
-            """Explain the equivalent here if the name belongs to another framework."""
+            """Explain the gpunet equivalent if the name belongs to another framework."""
             if answer := habit(type(self), name):
                 raise UnknownAttributeError(f"{type(self).__name__} has no attribute {name!r}: {answer}.")
             return object.__getattribute__(self, name)  # raises the usual error, or that of a property of this name

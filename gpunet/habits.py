@@ -79,7 +79,7 @@ def check_arguments(call: Callable[..., Any], name: str, args: tuple[Any, ...], 
         given: the keyword arguments.
 
     Raises:
-        UnknownArgumentError: the arguments do not match; the message explains the equivalent here.
+        UnknownArgumentError: the arguments do not match; the message explains the gpunet equivalent.
     """
     try:
         inspect.signature(call).bind(*args, **given)
@@ -90,7 +90,7 @@ def check_arguments(call: Callable[..., Any], name: str, args: tuple[Any, ...], 
 
 
 def answers_habits(call: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a public method: explain the equivalent here if an argument's name belongs to another framework."""
+    """Decorate a public method: explain the gpunet equivalent if an argument's name belongs to another framework."""
 
     @functools.wraps(call)
     def answering(*args: P.args, **given: P.kwargs) -> T:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.device import Device
 
-PIECE = 2**21
+CHUNK = 2**21
 """Chunk size in bytes of comparisons and uploads."""
 
 MOST_THREADS = 8
@@ -39,11 +39,11 @@ class Mirror:
     def update(self, a: np.ndarray, staging: Staging) -> None:
         """Upload the chunks of a C-contiguous array whose CRC-32 differs from that of the last upload."""
         source, target = a.reshape(-1).view(np.uint8), self.array.reshape(-1).view(np.uint8)
-        starts = range(0, source.size, PIECE)
-        pieces = [source[start : start + PIECE] for start in starts]
-        for start, piece, checksum in zip(starts, pieces, _checksums(pieces), strict=True):
+        starts = range(0, source.size, CHUNK)
+        chunks = [source[start : start + CHUNK] for start in starts]
+        for start, chunk, checksum in zip(starts, chunks, _checksums(chunks), strict=True):
             if self._checksums.pop(start, None) != checksum:
-                staging.upload(piece, target[start : start + PIECE])
+                staging.upload(chunk, target[start : start + CHUNK])
             self._checksums[start] = checksum
 
 
@@ -62,7 +62,7 @@ class Staging:
             uploaded.synchronize()
 
     def upload(self, source: np.ndarray, target: Any) -> None:
-        """Copy at most `PIECE` bytes to an array on the GPU; `source` may be overwritten after the return."""
+        """Copy at most `CHUNK` bytes to an array on the GPU; `source` may be overwritten after the return."""
         memory = self._free()
         pinned = memory[: source.size]
         pinned[...] = source
@@ -72,21 +72,21 @@ class Staging:
     def _free(self) -> np.ndarray:
         """Return a pinned buffer whose upload is done."""
         if len(self._turns) < 2:
-            return np.frombuffer(self._cuda.alloc_pinned_memory(PIECE), np.uint8, PIECE)
+            return np.frombuffer(self._cuda.alloc_pinned_memory(CHUNK), np.uint8, CHUNK)
         memory, uploaded = self._turns.popleft()
         uploaded.synchronize()
         return memory
 
 
-def _checksums(pieces: Sequence[np.ndarray]) -> list[int]:
-    threads = min(len(pieces), os.cpu_count() or 1, MOST_THREADS)
+def _checksums(chunks: Sequence[np.ndarray]) -> list[int]:
+    threads = min(len(chunks), os.cpu_count() or 1, MOST_THREADS)
     if threads < 2:
-        return list(map(_checksum, pieces))
+        return list(map(_checksum, chunks))
     from concurrent.futures import ThreadPoolExecutor  # this import takes milliseconds
 
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(_checksum, pieces))
+        return list(pool.map(_checksum, chunks))
 
 
-def _checksum(piece: np.ndarray) -> int:
-    return zlib.crc32(piece.data)
+def _checksum(chunk: np.ndarray) -> int:
+    return zlib.crc32(chunk.data)

@@ -69,7 +69,7 @@ class Progress:
         device: the device of the kernels.
         dtype: dtype of the learning rates.
         parts: the ranges that the rule updates.
-        before: the progress of the previous step over the same parameters; None starts anew.
+        before: the progress of the previous step over the same parameters; None for a new one.
 
     Attributes:
         words: int64 (3,): number of completed steps, number of completed steps at the first column of the table, and
@@ -130,7 +130,7 @@ class ArrayStep:
     Args:
         optimizer: the rule with its current settings.
         store: the flat buffers.
-        progress: the progress of the previous step over the same buffers; None starts anew.
+        progress: the progress of the previous step over the same buffers; None for a new one.
 
     Attributes:
         params: the parameters.

@@ -106,9 +106,9 @@ def draw_column(axes: Any, name: str, histories: Mapping[str, Curves]) -> None:
     """
     for number, (of, history) in enumerate(histories.items()):
         parts = ((name, "training", "--"), (f"val_{name}", "validation", "-"))
-        for alone, (column, part, style) in enumerate(parts):
+        for index, (column, part, style) in enumerate(parts):
             if column in history:
-                own = {"color": f"C{number}", "linestyle": style} if len(histories) > 1 else {"color": f"C{alone}"}
+                own = {"color": f"C{number}", "linestyle": style} if len(histories) > 1 else {"color": f"C{index}"}
                 epochs = range(1, len(history[column]) + 1)
                 axes.plot(epochs, history[column], marker=".", label=f"{part} {of}".strip(), **own)
     axes.set(xlabel="epoch", title=name)

@@ -1,4 +1,4 @@
-"""Setting an attribute that a class of gpunet's does not have is refused; classes of a user's own may have any."""
+"""Setting an unknown attribute of a gpunet class is refused; user classes may have any attributes."""
 
 import re
 from dataclasses import dataclass

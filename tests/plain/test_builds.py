@@ -1,4 +1,4 @@
-"""A library is built once, is loaded only if it is whole, and lies where nobody else can have written it."""
+"""A library is built once, is loaded only if it is complete, and is stored where no other user can write."""
 
 import errno
 import hashlib
@@ -238,7 +238,7 @@ from gpunet import builds
 
 def build(target):
     with open(target, "wb") as file:
-        for _ in range(20):  # in turns with the other process
+        for _ in range(20):  # alternating with the other process
             file.write(f"{os.getpid()}\\n".encode() * 1000)
             file.flush()
             time.sleep(0.01)

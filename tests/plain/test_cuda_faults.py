@@ -1,4 +1,4 @@
-"""What a fault of a kernel on CUDA becomes, on the stand-in for CuPy: named at the next wait, with what to do."""
+"""A kernel fault on CUDA, with a fake CuPy: the next synchronization raises an error that names the kernel."""
 
 import sys
 
@@ -150,7 +150,7 @@ def test_a_launch_that_the_gpu_refuses_says_what_was_asked_for(gpu, kernels, sta
 
 
 class OutOfMemoryError(MemoryError):
-    """CuPy's, which says how much was asked for and how much is taken."""
+    """CuPy's error, with the requested and the allocated size."""
 
 
 def test_other_errors_are_not_changed(gpu, monkeypatch):

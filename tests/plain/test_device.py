@@ -1,4 +1,4 @@
-"""The array-module shim: where arrays are made, how they move, and what an unusable GPU is said to lack."""
+"""The array-module shim: where arrays are allocated, how they move, and the errors for an unusable GPU."""
 
 import copy
 import os
@@ -18,7 +18,7 @@ from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 
 @pytest.fixture(autouse=True)
 def _forget_devices(monkeypatch):
-    """Let each test find out anew which devices there are, and leave no default behind."""
+    """Clear the cached devices and defaults before and after each test."""
     monkeypatch.setattr(shim, "_defaults", [])
     for cached in (shim._cuda_device, shim._auto):
         cached.cache_clear()

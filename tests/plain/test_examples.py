@@ -1,4 +1,4 @@
-"""The recipes of gpunet/examples show what they are for, and are as short as they should be."""
+"""The examples in gpunet/examples show their claims, and are short."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Model files: whole or refused, whatever happens to them and to whoever writes them."""
+"""Model files are complete or refused, whatever happens to them and to the process that writes them."""
 
 import errno
 import json

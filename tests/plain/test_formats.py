@@ -1,4 +1,4 @@
-"""The check of JSON from files against type hints."""
+"""The validation of JSON from files against type hints."""
 
 from __future__ import annotations
 

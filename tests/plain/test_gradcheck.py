@@ -1,4 +1,4 @@
-"""The checker of gradients is checked: it passes the right gradient and fails every kind of wrong one."""
+"""The gradient checker accepts correct gradients and rejects every kind of wrong one."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What users of PyTorch and Keras type by habit works, or is refused with how it is done here."""
+"""What PyTorch and Keras users type by habit works, or is refused with the gpunet equivalent."""
 
 import copy
 import inspect

@@ -1,4 +1,4 @@
-"""The losses as objects: what they hand to their operation, which targets they take, and what they refuse."""
+"""The losses as objects: their operations, accepted targets and errors."""
 
 import numpy as np
 import pytest
@@ -127,7 +127,7 @@ def test_invalid_arguments_are_refused(call, message):
 
 
 class TestCheckTarget:
-    """Host targets as the Trainer hands them in."""
+    """Host targets, as passed by the Trainer."""
 
     def test_labels_become_int64_and_targets_the_dtype_of_the_model(self):
         labels = gn.CrossEntropyLoss().check_target([2, 0], (3,), np.dtype("f"))

@@ -1,4 +1,4 @@
-"""Models: fusion, summaries, prediction on raw data, threads, and what they refuse."""
+"""Models: fusion, summaries, prediction on raw data, threads and errors."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Recorded calls do again, with other numbers, what the code did that was recorded."""
+"""A replay of recorded calls computes on other values what the recorded code would."""
 
 import numpy as np
 import pytest

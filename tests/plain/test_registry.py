@@ -1,4 +1,4 @@
-"""Classes of a user's own in files: registered or given by name they come back, all others are refused in time."""
+"""User classes in files: they are loaded if registered or given by name; others are refused before training."""
 
 import re
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class SignSGD(gn.optimizers.Optimizer):
 
 @gn.register
 class Shift(gn.Layer):
-    """A layer without a config of its own."""
+    """A layer without a `config` method."""
 
     def __init__(self, by=1.0):
         self.by = by
@@ -98,7 +98,7 @@ class Shift(gn.Layer):
 
 @gn.register
 class PowerLoss(gn.losses.Loss):
-    """A loss without a config of its own."""
+    """A loss without a `config` method."""
 
     task = "regression"
 

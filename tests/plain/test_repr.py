@@ -1,4 +1,4 @@
-"""What a prompt and a notebook show of gpunet's objects: what they are, in few words, and no arrays."""
+"""The repr and the HTML of gpunet's objects: short, and without arrays."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The tape: buffers that come back step after step, numbers that depend on the step, and the order of backward."""
+"""The tape: buffers reused by each step, random numbers of a step, and the order of backward."""
 
 import cupy_stand_in
 import numpy as np
@@ -137,7 +137,7 @@ def test_zeros_are_zeroed_only_when_allocated():
         assert (a == step).all()
         a += 1
     tape.reset()
-    assert not tape.zeros((5,), np.dtype(np.uint32), np).any()  # another shape: made anew
+    assert not tape.zeros((5,), np.dtype(np.uint32), np).any()  # another shape: a new buffer
     tape.reset()
     tape.empty((5,), np.dtype(np.uint32), np).fill(7)  # not mistaken for one that must be zero
     tape.reset()

@@ -1,7 +1,7 @@
 """The training step: recorded once for a batch shape, then replayed, many steps in one call.
 
-    Trainer.fit  -> epochs.py     -> Step.run(steps)                     batches.py hands out the rows
-    Trainer.step -> StepCache.run -> Inputs.give(batch) -> Step.run()    inputs.py hands out the batch
+    Trainer.fit  -> epochs.py     -> Step.run(steps)                     batches.py supplies the rows
+    Trainer.step -> StepCache.run -> Inputs.give(batch) -> Step.run()    inputs.py supplies the batch
                                   |
     Executor.run(steps) runs `Step.work` and the update `steps` times; executors.py chooses the executor:
         eager       Python code                                       eager.py

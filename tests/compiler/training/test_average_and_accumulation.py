@@ -1,4 +1,4 @@
-"""Native steps with a moving average of the weights and of several batches: their nodes, and the same bits always."""
+"""Native steps with a moving average of the weights, and with accumulation: nodes and bitwise equality."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Ranks that train on the simulated GPU: two graphs a step, and the sum of the gradients between them."""
+"""Distributed training on the simulated GPU: two graphs per step, and the all-reduce between them."""
 
 import json
 

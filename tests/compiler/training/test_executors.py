@@ -1,4 +1,4 @@
-"""The executors of the CPU: the same bits however their steps are called, and a change counts from the next step on."""
+"""The CPU executors: the same bits however steps are split into calls; changes take effect at the next step."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ OPTIMIZERS = {
 
 
 class EachStep(gn.Callback):
-    """Overrides `on_step_end`, so that each step is a call of its own."""
+    """A callback that overrides `on_step_end`, so that each step is a separate call."""
 
     def __init__(self, act=lambda trainer: None):
         self.act = act

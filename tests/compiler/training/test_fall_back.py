@@ -1,4 +1,4 @@
-"""What a step falls back to where its native kernels do not compile."""
+"""The fallback of a step whose native kernels do not compile."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Parameter groups and frozen layers by native nodes, and by kernels on the simulated GPU."""
+"""Parameter groups and frozen layers with native nodes, and with kernels on the simulated GPU."""
 
 import grouped_trainings as grouped
 import numpy as np

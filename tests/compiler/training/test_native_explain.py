@@ -1,4 +1,4 @@
-"""What `explain` and `gpunet info` say of a native step."""
+"""The output of `explain` and `gpunet info` for a native step."""
 
 import numpy as np
 import pytest

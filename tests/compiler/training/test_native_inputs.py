@@ -1,4 +1,4 @@
-"""What `Trainer.step` reads on the CPU: C-contiguous arrays in place, others by a copy, and never an older batch."""
+"""`Trainer.step` on the CPU reads C-contiguous arrays in place, others from a copy, and never an older batch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The native executor follows the NumPy one, and gives the same bits however its steps are asked for."""
+"""The native executor follows the NumPy one, and gives the same bits however its steps are split into calls."""
 
 import itertools
 import os
@@ -194,7 +194,7 @@ def test_a_step_with_layers_without_kernels_follows_numpy(name):
 
 
 class Strided(Scale):
-    """Multiplies every other column of its rows with a part of its weights: neither lies in memory without gaps."""
+    """A layer that multiplies every other column with a part of its weights: neither operand is contiguous."""
 
     def __init__(self, features):
         gn.Layer.__init__(self, {"weight": np.linspace(-1, 1, 10 * features).reshape(features, 10)})
@@ -283,7 +283,7 @@ def test_user_layers_and_rules_run_between_native_nodes():
 
 
 class Watch(gn.Callback):
-    """Acts on each step, so that each is a call of its own."""
+    """A callback that acts on each step, so that each step is a separate call."""
 
     def on_step_end(self, trainer, rows):
         pass
@@ -310,7 +310,7 @@ def test_single_steps_in_a_loop_equal_fit_bitwise():
 
 
 MOST_TASKS = 9
-"""Of a phase in the step below: nine chunks of 512 rows or fewer."""
+"""Tasks of a phase in the step below: nine chunks of at most 512 rows."""
 
 
 def test_all_numbers_of_threads_give_the_same_bits(several_threads):

@@ -1,4 +1,4 @@
-"""The persistent kernel: it follows the CPU, clean in check mode; its bits depend on nothing but the training."""
+"""The persistent kernel follows the CPU, passes check mode, and gives bits that depend only on the training."""
 
 import weakref
 

@@ -1,4 +1,4 @@
-"""Features in their own dtype on native nodes and on the simulated GPU; what a repeated `fit` uploads."""
+"""Features in their own dtype with native nodes and on the simulated GPU; uploads of a repeated `fit`."""
 
 import gc
 import weakref

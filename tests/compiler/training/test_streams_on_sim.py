@@ -1,4 +1,4 @@
-"""Training on files and iterables of batches by the graphs of a simulated GPU, the persistent kernel and C++ nodes."""
+"""Training on files and iterables of batches with graphs, the persistent kernel (simulated GPU) and C++ nodes."""
 
 import numpy as np
 import pytest

@@ -88,7 +88,7 @@ MODELS = {
         (6, 8),
     ),
 }
-"""A model for each layer that has an ONNX form, and the shape of a row that it takes."""
+"""A model for each layer with an ONNX form, and the shape of an input row."""
 
 
 ANY_LENGTH = {
@@ -173,7 +173,7 @@ WITH_ACTIVATION = {
     "Linear": lambda f: gn.Linear(4, 5, activation=f, rng=0),
     "TransformerEncoderLayer": lambda f: gn.TransformerEncoderLayer(4, 2, 6, activation=f, rng=0),
 }
-"""The layers that have an activation of their own, made with a given one; they take the rows of `EXAMPLES`."""
+"""Constructors of the layers with an activation, for a given one; they accept the rows of `EXAMPLES`."""
 
 
 def test_every_layer_with_an_activation_of_its_own_is_tested():
@@ -344,11 +344,11 @@ def test_the_features_and_the_schema_of_a_table_are_in_the_metadata(tmp_path):
 
 
 class MyLayer(gn.Linear):
-    """A layer of one's own, which may compute what it likes."""
+    """A user-defined layer, which may compute anything."""
 
 
 class MyActivation(gn.ReLU):
-    """A function of one's own."""
+    """A user-defined function."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Weights from PyTorch and back, without PyTorch: `torch_reference.safetensors` holds what its modules compute."""
+"""Weights from and to PyTorch, without PyTorch: `torch_reference.safetensors` contains the results of its modules."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_list_of_modules_needs_one_per_layer(modules):
 
 
 class MyLinear(gn.Linear):
-    """A layer of one's own, which may compute what it likes."""
+    """A user-defined layer, which may compute anything."""
 
 
 def test_the_error_names_a_layer_without_a_torch_equivalent():
@@ -210,7 +210,7 @@ BEFORE_ACTIVATION = {
     gn.RMSNorm: lambda: gn.RMSNorm(4),
     gn.RNN: lambda: gn.RNN(3, 4),
 }
-"""The layers of the reference that come before an activation and `Linear(4, 2)`."""
+"""The layers of the reference, which are followed by an activation and `Linear(4, 2)`."""
 
 OWN_ACTIVATION = [cls for cls in BEFORE_ACTIVATION if "activation" in inspect.signature(cls).parameters]
 

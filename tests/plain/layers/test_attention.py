@@ -1,4 +1,4 @@
-"""Multi-head attention, the transformer's layer and its positions: results, gradients, and life as part of a model."""
+"""Multi-head attention, transformer layers and positions: results, gradients, and use in a model."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ LATER = np.where(WORDS[:, ::-1] > 3, 1, 0)
 
 
 def model(dropout=0.1, **options):
-    """Return a model that takes rows of words and answers at each of them."""
+    """Return a model for sequences of indices with an output per position."""
     return gn.Sequential(
         gn.Embedding(7, 8, rng=0),
         gn.SinusoidalPositions(),
@@ -138,7 +138,7 @@ def test_parameter_gradients_do_not_depend_on_input_gradient():
 
 
 def into_pytorchs(layer, theirs, torch):
-    """Copy the weights of a MultiHeadAttention into PyTorch's, as its docstring tells."""
+    """Copy the weights of a MultiHeadAttention into PyTorch's, as described in its docstring."""
     with torch.no_grad():
         for name in ("weight", "bias"):
             if name in layer.q_proj.params:

@@ -1,4 +1,4 @@
-"""Buffers: what a layer keeps beside its parameters goes wherever they go, and no optimizer changes it."""
+"""Buffers are moved, copied and saved like parameters, and optimizers do not change them."""
 
 import copy
 import pickle

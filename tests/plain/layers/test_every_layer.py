@@ -1,4 +1,4 @@
-"""What every layer can do as part of a model, whichever it is: this knows them all by `gn.layers`."""
+"""Tests of every layer in `gn.layers` as part of a model."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Layers for images and sequences: PyTorch's modules, trained, saved, resumed and refused like every layer."""
+"""Layers for images and sequences: compared with PyTorch, trained, saved and resumed."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""The layers: what they compute, what they keep, and what they refuse."""
+"""The layers: results, attributes and errors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The normalising layers: what they take, keep and refuse, and that they are PyTorch's."""
+"""The normalisation layers: arguments, state, errors, and comparison with PyTorch."""
 
 import norms
 import numpy as np

@@ -1,4 +1,4 @@
-"""RNN and LSTM: the equations step by step, their gradients, and what a layer has to do besides."""
+"""RNN and LSTM: the equations step by step, gradients, and use as a layer."""
 
 import copy
 import pickle

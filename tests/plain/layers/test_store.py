@@ -1,4 +1,4 @@
-"""The flat store: layers hold views into it, whoever builds, moves, copies or pickles them."""
+"""The flat store: layers hold views into it after they are built, moved, copied and pickled."""
 
 import copy
 import gc
@@ -49,7 +49,7 @@ def test_parameters_and_gradients_are_views_into_two_flat_buffers_with_aligned_s
 
 
 def test_parameters_gradients_and_state_begin_at_a_cache_line():
-    # at many places, one of which could be right by chance
+    # many values, because a single one could be correct by chance
     models = [gn.MLP([size, 3]).to(dtype=dtype) for size in range(1, 20) for dtype in ("float32", "float64")]
     for model in models:
         gn.Adam().attach(model)

@@ -1,4 +1,4 @@
-"""`MLPClassifier(class_weight=...)`: the same as weights of the rows, by scikit-learn's convention."""
+"""`MLPClassifier(class_weight=...)` equals row weights, by scikit-learn's convention."""
 
 import numpy as np
 import pytest

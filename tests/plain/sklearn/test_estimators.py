@@ -1,4 +1,4 @@
-"""The estimators beside scikit-learn's own: the same networks, in the same places."""
+"""Compare the estimators with scikit-learn's: the same networks in the same attributes."""
 
 import copy
 import inspect
@@ -32,7 +32,7 @@ WEIGHTS = 3 * rng.random(130)
 
 SMALL = {"hidden_layer_sizes": (9, 5), "batch_size": 40, "max_iter": 8, "alpha": 0.05, "random_state": 3}
 SGD = {"solver": "sgd", "learning_rate_init": 0.05}
-ADAM = {"epsilon": 1e-3}  # so large that it matters where it stands
+ADAM = {"epsilon": 1e-3}  # so large that its position in the formula matters
 LBFGS = {"solver": "lbfgs"}
 STOPPING = {"early_stopping": True, "max_iter": 40, "n_iter_no_change": 2}
 PLATEAU = {**SGD, "max_iter": 60, "tol": 0.1, "n_iter_no_change": 2}
@@ -135,7 +135,7 @@ def test_a_warm_start_keeps_the_networks_dtype(solver):
 
 
 MORE = {"MLPClassifier": {"device": "auto", "class_weight": None}, "MLPRegressor": {"device": "auto"}}
-"""The parameters that gpunet's estimators have more, and their defaults."""
+"""The additional parameters of gpunet's estimators, and their defaults."""
 
 
 @pytest.mark.parametrize(("kind", "more"), MORE.items())

@@ -1,4 +1,4 @@
-"""Gradients of several batches summed for one update: the update of the large batch."""
+"""Gradient accumulation: several batches give the update of one large batch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The moving average of the weights: PyTorch's numbers, what goes by it, and how it is kept, saved and resumed."""
+"""The moving average of the weights: PyTorch's values, evaluation with it, checkpoints and resume."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the Trainer and a model refuse, and that a refusal changes nothing; and the odd arrays that they take."""
+"""Input that the Trainer and a model refuse without a change of state, and unusual arrays that they accept."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The callbacks: the progress bar, early stopping, checkpoints, logs, and the end on NaN."""
+"""The callbacks: progress bar, early stopping, checkpoints, logs, and TerminateOnNaN."""
 
 import csv
 import io

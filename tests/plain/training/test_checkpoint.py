@@ -1,4 +1,4 @@
-"""Resume and Ctrl-C: a training that was cut in two gives the same bits as one in a piece."""
+"""Resume and Ctrl-C: an interrupted and resumed training equals an uninterrupted one bitwise."""
 
 import os
 import pickle

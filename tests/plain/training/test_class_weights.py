@@ -1,4 +1,4 @@
-"""Weights of classes in a training, by name or "balanced", and weights of validation rows."""
+"""Class weights in a training, by name or "balanced", and weights of validation rows."""
 
 import numpy as np
 import pytest
@@ -180,7 +180,7 @@ def test_labels_at_each_position_are_balanced_together():
 
 
 class TestBinary:
-    """One yes-or-no question."""
+    """A model with one binary output."""
 
     y = (Y > 1).astype(int)
 

@@ -1,4 +1,4 @@
-"""Counts, medians and quantiles: what models trained with such losses predict."""
+"""Predictions of models trained on counts, medians and quantiles."""
 
 import numpy as np
 import onnxruntime

@@ -1,4 +1,4 @@
-"""Ranks that train together: the numbers of one process, or an error that all of them see."""
+"""Distributed training: the results of one process, or an error on all ranks."""
 
 import functools
 import json

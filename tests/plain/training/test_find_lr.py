@@ -1,4 +1,4 @@
-"""The learning-rate range test: its rates, where it ends, its suggestion, and that the trainer stays as it is."""
+"""The learning rate range test: rates, end, suggestion, and an unchanged trainer."""
 
 import builtins
 
@@ -123,7 +123,7 @@ def counts():
 @pytest.mark.parametrize("optimizer", [gn.Adam, gn.SGD])
 def test_noisy_first_batches_do_not_end_the_test(optimizer, offset):
     class Shifted(gn.PoissonNLLLoss):
-        """The sign and the size of the loss itself say nothing."""
+        """Only changes of the loss matter, not its sign and size."""
 
         def value_and_grad(self, *args, **options):
             value, gradient = super().value_and_grad(*args, **options)

@@ -1,4 +1,4 @@
-"""Freezing: what is frozen stays, bit for bit, and costs no gradient work."""
+"""Frozen layers do not change, bit for bit, and compute no gradients."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Parameter groups: a rate and a weight decay of their own, as in PyTorch, for what a pattern matches."""
+"""Parameter groups: a separate learning rate and weight decay for the parameters that a pattern matches."""
 
 import grouped_trainings as grouped
 import numpy as np

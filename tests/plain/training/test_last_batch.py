@@ -1,4 +1,4 @@
-"""The last batch of an epoch: where it is too small for the model, where it is dropped, and after an error in it."""
+"""The last batch of an epoch: too small for the model, dropped, or with an error."""
 
 import re
 
@@ -131,7 +131,7 @@ def test_an_interrupted_epoch_drops_the_same_rows_after_a_resume():
 
 
 class Picky(gn.Layer):
-    """Refuses a batch of one row, which it does not tell before."""
+    """A layer that refuses a batch of one row, although `least_rows` is 1."""
 
     def forward(self, x, tape=None):
         if len(x) == 1:
@@ -158,7 +158,7 @@ def test_after_an_error_within_an_epoch_other_data_start_a_new_epoch(executor):
     for one in (trainer, twin):
         one.fit(X[:60], Y[:60], epochs=1, batch_size=30)
     np.testing.assert_array_equal(weights(trainer.model), weights(twin.model))
-    assert measured(trainer.history) == measured(twin.history)  # the means are of this epoch alone
+    assert measured(trainer.history) == measured(twin.history)  # the means are those of this epoch only
     assert trainer.history.stopped is None
 
 

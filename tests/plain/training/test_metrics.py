@@ -1,4 +1,4 @@
-"""The expected numbers were computed by hand and agree with scikit-learn's."""
+"""Metrics against values that were computed by hand and agree with scikit-learn's."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The metrics beside scikit-learn's, and scikit-learn's own as metrics of a Trainer."""
+"""Compare metrics with scikit-learn's, and use scikit-learn's as metrics of a Trainer."""
 
 from functools import partial
 
@@ -168,7 +168,7 @@ OURS = {"f1": metrics.f1, "auc": metrics.roc_auc, "ap": metrics.average_precisio
 
 
 def judged(trainer, X, y, names, p):
-    """Evaluate, and compare with what scikit-learn says of labels and probabilities."""
+    """Evaluate, and compare with scikit-learn's results for labels and probabilities."""
     found = trainer.evaluate(X, y)
     labels = p.argmax(axis=1)
     p = p[:, 1] if p.shape[1] == 2 else p

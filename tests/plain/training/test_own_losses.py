@@ -1,4 +1,4 @@
-"""Losses of one's own, without the parameter `weight`."""
+"""User-defined losses, without the parameter `weight`."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ class OfNumbers(Unweighted):
 
 
 class Classifying(gn.losses.Loss):
-    """Cross-entropy of one's own, which leaves the checks of labels to the base."""
+    """A user-defined cross-entropy that inherits the checks of labels."""
 
     task = "classification"
 

@@ -1,4 +1,4 @@
-"""Pictures, checked by what was drawn: titles, lines, labels and counts. Those of one history: test_history.py."""
+"""Plots: titles, lines, labels and counts. Plots of a single history: test_history.py."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The recorded step: the bits of the eager step, and never a stale one."""
+"""The recorded step equals the eager step bitwise, and is never out of date."""
 
 import warnings
 
@@ -227,7 +227,7 @@ class Escaping(Scale):
 
 
 class OwnLoss(gn.CrossEntropyLoss):
-    """A user's class that does nothing of its own."""
+    """A user's class that changes nothing."""
 
 
 class Looking(Scale):
@@ -399,7 +399,7 @@ def test_buffers_that_do_not_fit_are_reported_with_their_size_and_nothing_is_los
     one.fit(X, Y, epochs=1, batch_size=20)
     before = state(one)
     monkeypatch.setattr(gn.Tape, "empty", lambda *_: raise_memory_error())
-    with pytest.raises(OutOfMemoryError, match="cpu: the buffers .* do not fit in memory: .* MiB are free"):
+    with pytest.raises(OutOfMemoryError, match=r"cpu: the buffers .* do not fit in memory: .* MiB are free"):
         one.fit(X, Y, epochs=1, batch_size=40)
     monkeypatch.undo()
     for a, b in zip(before, state(one), strict=True):

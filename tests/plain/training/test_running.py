@@ -1,4 +1,4 @@
-"""The means of an epoch, and how rarely a training reads the device."""
+"""The mean loss and accuracy of an epoch, and the number of device reads."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Features stay in their own dtype, and a training on them gives the bits of one on features made ready before."""
+"""Features keep their dtype, and train bitwise like features that were converted before."""
 
 import tracemalloc
 
@@ -49,7 +49,7 @@ def test_another_byte_order_gives_the_same_result():
 
 
 class Spy:
-    """What a training hands to `Batches.load`."""
+    """The arguments that a training passes to `Batches.load`."""
 
     def __init__(self, monkeypatch):
         self.loaded = []

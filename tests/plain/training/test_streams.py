@@ -1,4 +1,4 @@
-"""Training on iterables of batches, as a DataLoader is one, and on memory-mapped files."""
+"""Training on iterables of batches, such as a DataLoader, and on memory-mapped files."""
 
 import itertools
 import re
@@ -335,7 +335,7 @@ def batches_of(size):
 
 
 class Places:
-    """Batches by their places, as a sequence without `__iter__` has them; it does not say where it ends."""
+    """A sequence of batches with `__getitem__`, but without `__iter__` and `__len__`."""
 
     def __len__(self):
         return 5
@@ -421,7 +421,7 @@ def test_after_a_bad_batch_earlier_steps_are_done_and_training_can_continue(what
         other.step(X[start : start + 32], Y[start : start + 32])
     np.testing.assert_array_equal(weights(one.model), weights(other.model))
     for each in (one, other):
-        each.fit(Loader(X, Y), epochs=2)  # the epoch that failed begins anew
+        each.fit(Loader(X, Y), epochs=2)  # the failed epoch starts again
     np.testing.assert_array_equal(weights(one.model), weights(other.model))
     assert measured(one.history)[-1]["loss"] == measured(other.history)[-1]["loss"]
     assert one.history.stopped is None
@@ -438,7 +438,7 @@ def test_arrays_are_taken_after_an_iterable_that_failed():
 
 
 class Once(Loader):
-    """Can be iterated once, and does not say so."""
+    """An iterable that works only once, although it is not an iterator."""
 
     def __iter__(self):
         return super().__iter__() if not self.epochs else iter(())

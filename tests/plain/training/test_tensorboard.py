@@ -1,4 +1,4 @@
-"""What the TensorBoard callback writes, read back from the event files."""
+"""The event files of the TensorBoard callback."""
 
 import math
 import struct

@@ -1,4 +1,4 @@
-"""A machine without a C++ compiler, or with one that fails: NumPy trains, and all that is asked says why."""
+"""A machine without a working C++ compiler: training falls back to NumPy, and the reason is reported."""
 
 import subprocess
 import sys
