@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -142,12 +142,6 @@ class Conv2d(Layer):
             )
         out = self._window.places(repr(self), (1, *shape[1:])[-2:])
         return (self.out_channels, *out[-self.axes :])
-
-    def fused(self, activation: ActivationFunction) -> Self:
-        """Return a layer over the same parameters that also applies `activation`, in the same operation."""
-        twin = object.__new__(type(self))  # copy.copy would copy the parameters, as pickling does
-        vars(twin).update(vars(self), activation=activation)
-        return twin
 
     def config(self) -> dict[str, Any]:
         names = "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -96,12 +96,6 @@ class Linear(Layer):
                 f"{self!r}: the last axis of the input must have {self.in_features} features, got shape {shape}."
             )
         return (*shape[:-1], self.out_features)
-
-    def fused(self, activation: ActivationFunction) -> Self:
-        """Return a layer over the same parameters that also applies `activation`, in the same operation."""
-        twin = object.__new__(type(self))  # copy.copy would copy the parameters, as pickling does
-        vars(twin).update(vars(self), activation=activation)
-        return twin
 
     def config(self) -> dict[str, Any]:
         return {

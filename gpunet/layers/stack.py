@@ -140,10 +140,17 @@ def fuse(layers: Sequence[Layer]) -> list[Layer]:
         last = program[-1] if program else None
         plain = last if isinstance(last, Linear | Conv2d) and last.activation.name == "identity" else None
         if plain is not None and isinstance(layer, Activation):
-            program[-1] = plain.fused(layer.activation)
+            program[-1] = _with_activation(plain, layer.activation)
         else:
             program.append(layer)
     return program
+
+
+def _with_activation(layer: Layer, activation: ActivationFunction) -> Layer:
+    """Return a layer over the same parameters that also applies `activation`, in the same operation."""
+    fused = object.__new__(type(layer))  # copy.copy would copy the parameters, as pickling does
+    vars(fused).update(vars(layer), activation=activation)
+    return fused
 
 
 def _chain(layers: Sequence[Layer]) -> list[Layer]:

@@ -310,7 +310,7 @@ def test_single_steps_in_a_loop_equal_fit_bitwise():
 
 
 MOST_TASKS = 9
-"""Tasks of a phase in the step below: nine chunks of at most 512 rows."""
+"""Maximum tasks of a phase in the step below: nine chunks of at most 512 rows."""
 
 
 def test_all_numbers_of_threads_give_the_same_bits(several_threads):
