@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     from gpunet.gradcheck import check_gradients
     from gpunet.interop import from_dlpack
 else:
-    ON_REQUEST = {
+    LAZY = {
         "check_gradients": "gpunet.gradcheck",
         "from_dlpack": "gpunet.interop",
         "interop": "gpunet.interop",
@@ -97,11 +97,11 @@ else:
 
     def __getattr__(name):
         """Import rarely used names, which are slow to import, on first access."""
-        if name not in ON_REQUEST:
+        if name not in LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        module = import_module(ON_REQUEST[name])
+        module = import_module(LAZY[name])
         return module if name == "interop" else getattr(module, name)
 
     def __dir__():

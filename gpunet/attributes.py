@@ -9,7 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from gpunet.errors import UnknownAttributeError
-from gpunet.habits import ARGUMENTS, check_arguments, habit
+from gpunet.habits import ARGUMENTS, check_arguments, equivalent_of
 
 
 class Strict:
@@ -26,7 +26,7 @@ class Strict:
             check_arguments(cls.__init__, cls.__name__, (None, *args), given)
         return super().__new__(cls)
 
-    def _lacks(self, method: str) -> NotImplementedError:
+    def _not_implemented(self, method: str) -> NotImplementedError:
         """Return the error for an abstract method that a derived class did not implement."""
         return NotImplementedError(f"{type(self).__name__} does not implement `{method}`; define this method.")
 
@@ -34,7 +34,7 @@ class Strict:
 
         def __getattr__(self, name: str) -> Any:
             """Explain the gpunet equivalent if the name belongs to another framework."""
-            if answer := habit(type(self), name):
+            if answer := equivalent_of(type(self), name):
                 raise UnknownAttributeError(f"{type(self).__name__} has no attribute {name!r}: {answer}.")
             return object.__getattribute__(self, name)  # raises the usual error, or that of a property of this name
 

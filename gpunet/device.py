@@ -228,7 +228,7 @@ def auto_reason() -> str:
     return _auto()[1]
 
 
-_inside: ContextVar[Device] = ContextVar("gpunet_device")
+_block_device: ContextVar[Device] = ContextVar("gpunet_device")
 _defaults: list[use_device] = []  # calls outside a `with`, oldest first; the last one is the process's default
 
 
@@ -247,18 +247,18 @@ class use_device:
     def __enter__(self) -> Device:
         if self in _defaults:  # used as a `with` block, not as a plain call
             _defaults.remove(self)
-        self._tokens.append(_inside.set(self.device))
+        self._tokens.append(_block_device.set(self.device))
         return self.device
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _inside.reset(self._tokens.pop())
+        _block_device.reset(self._tokens.pop())
 
 
 def current_device() -> Device:
     """Return the device of new arrays and parameters."""
-    device = _inside.get(None)
+    device = _block_device.get(None)
     if device is not None:
         return device
     if _defaults:

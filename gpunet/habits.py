@@ -63,7 +63,7 @@ ARGUMENTS = {
 """gpunet equivalents of arguments that its calls do not have."""
 
 
-def habit(cls: type, name: str) -> str | None:
+def equivalent_of(cls: type, name: str) -> str | None:
     """Return the gpunet equivalent of an attribute that `cls` does not have; None if the name is not in the tables."""
     own = (OF_CLASSES[base.__name__] for base in cls.__mro__ if base.__name__ in OF_CLASSES)
     return next((answers[name] for answers in own if name in answers), HABITS.get(name))
@@ -89,7 +89,7 @@ def check_arguments(call: Callable[..., Any], name: str, args: tuple[Any, ...], 
         raise UnknownArgumentError(f"{name} {error}{next(answers, '')}.") from None
 
 
-def answers_habits(call: Callable[P, T]) -> Callable[P, T]:
+def explains_unknown_arguments(call: Callable[P, T]) -> Callable[P, T]:
     """Decorate a public method: explain the gpunet equivalent if an argument's name belongs to another framework."""
 
     @functools.wraps(call)

@@ -104,7 +104,7 @@ _INITIALIZERS: dict[str, Initializer] = {
 MOST_ELEMENTS = 2**48
 """Maximum elements of a parameter. More fit in no memory and could overflow NumPy's sizes."""
 
-_undrawn: ContextVar[_Budget | None] = ContextVar("gpunet_undrawn", default=None)
+_zeros_budget: ContextVar[_Budget | None] = ContextVar("gpunet_undrawn", default=None)
 
 
 class _Budget:
@@ -122,17 +122,17 @@ class _Budget:
 
 
 @contextmanager
-def undrawn(elements: int = MOST_ELEMENTS) -> Iterator[None]:
+def initialized_with_zeros(elements: int = MOST_ELEMENTS) -> Iterator[None]:
     """Initialise new layers with zeros inside the block, because their weights will be read from a file.
 
     Args:
         elements: number of elements in the file. Parameters with more raise `ArgumentError` before they are allocated.
     """
-    token = _undrawn.set(_Budget(elements))
+    token = _zeros_budget.set(_Budget(elements))
     try:
         yield
     finally:
-        _undrawn.reset(token)
+        _zeros_budget.reset(token)
 
 
 def filled(shape: tuple[int, ...], value: float) -> np.ndarray:
@@ -141,7 +141,7 @@ def filled(shape: tuple[int, ...], value: float) -> np.ndarray:
     Raises:
         OutOfMemoryError: it does not fit in memory.
     """
-    if budget := _undrawn.get():
+    if budget := _zeros_budget.get():
         budget.claim(shape)
     return _allocated(shape, lambda: np.full(shape, value, np.float64))
 
@@ -166,7 +166,7 @@ def initializer(init: str | Initializer) -> Initializer:
     Raises:
         ArgumentError: `init` is neither a known name nor a function.
     """
-    if _undrawn.get():
+    if _zeros_budget.get():
         return lambda shape, rng: filled(shape, 0)
     function = init if callable(init) else _INITIALIZERS.get(init)
     if function is None:

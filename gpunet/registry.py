@@ -82,7 +82,7 @@ def check_complete(part: object, config: Mapping[str, Any]) -> None:
         )
 
 
-def takes_many(cls: type) -> bool:
+def is_variadic(cls: type) -> bool:
     """Return whether the constructor of a class has a `*args` parameter, for example for layers."""
     return any(p.kind is p.VAR_POSITIONAL for p in _parameters(cls))
 

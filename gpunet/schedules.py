@@ -22,7 +22,7 @@ class Schedule(Strict):
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of `step`; the first step is 0."""
-        raise self._lacks("__call__")
+        raise self._not_implemented("__call__")
 
     @property
     def base_lr(self) -> float:

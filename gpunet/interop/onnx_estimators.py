@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet.device import use_device
 from gpunet.errors import ArgumentError
-from gpunet.initializers import undrawn
+from gpunet.initializers import initialized_with_zeros
 from gpunet.losses import Task
 from gpunet.models import MLP
 
@@ -41,7 +41,7 @@ def as_model(estimator: Estimator) -> MLP:
         raise ArgumentError(f"to_onnx takes a model or a fitted estimator of gpunet.sklearn, got {estimator!r}.")
     weights, biases = estimator.coefs_, estimator.intercepts_
     hidden = "sigmoid" if estimator.activation == "logistic" else estimator.activation
-    with use_device("cpu"), undrawn():
+    with use_device("cpu"), initialized_with_zeros():
         model = MLP([len(weights[0]), *map(len, biases)], hidden).to(dtype=weights[0].dtype)
     for layer, weight, bias in zip(model.layers, weights, biases, strict=True):
         layer.params["weight"], layer.params["bias"] = weight, bias

@@ -72,7 +72,7 @@ class Layer(Versioned):
         In training (with a tape) the layer saves the arrays for `backward` on the tape, and the output is a buffer of
         the tape. In inference (without a tape) the output is a new array, or `x` itself if the layer changes nothing.
         """
-        raise self._lacks("forward")
+        raise self._not_implemented("forward")
 
     def __call__(self, x: Array) -> Array:
         """Return `forward(x)`, the output in inference; `x` has the layer's device and dtype, or holds indices.
@@ -99,7 +99,7 @@ class Layer(Versioned):
         Raises:
             StateError: there was no `forward` with this tape.
         """
-        raise self._lacks("backward")
+        raise self._not_implemented("backward")
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the output shape of one row for an input row of the given shape; the same by default.

@@ -50,7 +50,7 @@ class Loss(Versioned):
             ShapeError: the shapes don't match.
             DTypeError: the dtypes differ, or are not float32 or float64.
         """
-        raise self._lacks("value_and_grad")
+        raise self._not_implemented("value_and_grad")
 
     def require_array(self, value: Any) -> None:
         """Refuse a loss value that is not an array.

@@ -6,10 +6,10 @@ from typing import Any
 
 from gpunet import layers as all_layers
 from gpunet.errors import ArgumentError
-from gpunet.initializers import undrawn
+from gpunet.initializers import initialized_with_zeros
 from gpunet.layers import Layer
 from gpunet.layers.stack import Stack
-from gpunet.registry import Custom, check_complete, find, name_of, register, saved_class, takes_many
+from gpunet.registry import Custom, check_complete, find, is_variadic, name_of, register, saved_class
 
 for _name in all_layers.__all__:
     if _name != "Layer":
@@ -25,7 +25,7 @@ def layer_config(layer: Layer) -> dict[str, Any]:
     """
     name = name_of(layer)
     config = {"type": name, **layer.config()}
-    if isinstance(layer, Stack) and takes_many(saved_class(layer)):
+    if isinstance(layer, Stack) and is_variadic(saved_class(layer)):
         config["layers"] = [layer_config(inner) for inner in layer.layers]
     if not layer.is_own_code:
         _check_rebuilt(layer, config)
@@ -40,7 +40,7 @@ def layer_from_config(config: dict[str, Any], custom: Custom) -> Layer:
     """
     arguments = dict(config)
     kind = find(arguments.pop("type"), Layer, custom)
-    if issubclass(kind, Stack) and takes_many(kind):
+    if issubclass(kind, Stack) and is_variadic(kind):
         layers = arguments.pop("layers")
         return kind(*(layer_from_config(inner, custom) for inner in layers), **arguments)
     return kind(**arguments)
@@ -51,7 +51,7 @@ def _check_rebuilt(layer: Layer, config: dict[str, Any]) -> None:
     wrong = f"{layer!r} cannot be saved: its config() must return the arguments that rebuild it"
     try:
         check_complete(layer, config)
-        with undrawn():
+        with initialized_with_zeros():
             rebuilt = layer_from_config(config, {type(layer).__name__: type(layer)})
     except Exception as error:  # a user's constructor may raise anything
         raise ArgumentError(f"{wrong}, but {layer.config()} does not: {error}") from error

@@ -14,7 +14,7 @@ from gpunet.data.labels import listing
 from gpunet.errors import DeviceError, ModelFileError
 from gpunet.files import read_arrays
 from gpunet.formats import read_as
-from gpunet.initializers import undrawn
+from gpunet.initializers import initialized_with_zeros
 from gpunet.losses import Task
 from gpunet.models.configs import layer_from_config
 from gpunet.models.model import Model
@@ -24,7 +24,7 @@ SLACK = 2**20
 """Elements that a model may have beyond those in its file while it is built; afterwards all shapes are compared."""
 
 
-class _Always(TypedDict):
+class _Required(TypedDict):
     """The description of a model in its file, or in a checkpoint, as JSON."""
 
     model: dict[str, Any]
@@ -34,7 +34,7 @@ class _Always(TypedDict):
     schema: dict[str, Any] | None
 
 
-class _Description(_Always, total=False):
+class _Description(_Required, total=False):
     """The description with the keys that older files lack."""
 
     frozen: list[str]
@@ -90,7 +90,7 @@ def model_from_arrays(arrays: Mapping[str, np.ndarray], description: Mapping[str
     """
     known = {name: description[name] for name in _Description.__annotations__ if name in description}
     about = read_as(_Description, known)
-    with undrawn(sum(a.size for a in arrays.values()) + SLACK):
+    with initialized_with_zeros(sum(a.size for a in arrays.values()) + SLACK):
         model = layer_from_config(about["model"], custom)
     if not isinstance(model, Model):
         raise ModelFileError("it contains no model")

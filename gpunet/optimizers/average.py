@@ -50,7 +50,7 @@ class ArrayAverage:
             np.add(mean, t, out=mean)
 
 
-def note_average(store: FlatStore, squares: np.ndarray, max_norm: float, block: int) -> None:
+def record_average(store: FlatStore, squares: np.ndarray, max_norm: float, block: int) -> None:
     """Append the native node that updates the average to the recording, if the average is on.
 
     Args:

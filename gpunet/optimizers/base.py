@@ -202,12 +202,12 @@ class Optimizer(Versioned):
         """Whether a derived class overrides `step`, so that an executor must call it."""
         return type(self).step is not Optimizer.step
 
-    def note_nodes(self) -> bool:
+    def record_nodes(self) -> bool:
         """Append the native nodes of a CPU step to the recording; return False if the rule has no C++ kernel."""
         kernel, step = self._kernel_of_rule("cpu_kernel"), self.prepare()
         if kernel is None or self.has_own_step or not isinstance(step, HostStep):
             return False
-        step.note_nodes(kernel)
+        step.record_nodes(kernel)
         return True
 
     def _kernel_of_rule(self, name: Literal["kernel", "cpu_kernel"]) -> Any:
@@ -242,7 +242,7 @@ class Optimizer(Versioned):
             u: scratch memory (n,).
             *slots: state arrays (n,) in the order of `slot_names`, updated in place.
         """
-        raise self._lacks("update_block")
+        raise self._not_implemented("update_block")
 
     def most_squares(self, dtype: np.dtype[Any]) -> float:
         """Return the maximum sum of squares of a gradient; a step beyond it is skipped. By default there is no limit.
@@ -260,7 +260,7 @@ class Optimizer(Versioned):
             g: gradients (size,).
             *slots: state arrays (size,) in the order of `slot_names`.
         """
-        raise self._lacks("kernel_arguments")
+        raise self._not_implemented("kernel_arguments")
 
     def _decayed(self, p: Array, g: Array, t: Array) -> Array:
         """Return the gradient plus weight decay, written to `t`; `g` itself without weight decay."""

@@ -17,7 +17,7 @@ from gpunet.cuda import CTYPES, Kernel
 from gpunet.device import Array, Device, aligned
 from gpunet.layers.store import FlatStore
 from gpunet.ops.launch import THREADS, block_count
-from gpunet.optimizers.average import ArrayAverage, average_launches, note_average
+from gpunet.optimizers.average import ArrayAverage, average_launches, record_average
 from gpunet.optimizers.groups import Parts
 from gpunet.recording import Call, RecordedArray, recording
 from gpunet.schedules import ConstantLR, Schedule
@@ -224,7 +224,7 @@ class HostStep(ArrayStep):
             for call in self.calls:
                 call()
 
-    def note_nodes(self, kernel: native.Kernel) -> None:
+    def record_nodes(self, kernel: native.Kernel) -> None:
         """Append the native nodes of the step to the recording; `kernel` is the rule's."""
         optimizer, store, progress = self.optimizer, self.store, self.progress
         g = store.grads[self.parts.span]
@@ -239,7 +239,7 @@ class HostStep(ArrayStep):
             step = squares, progress.rates[part.rate], progress.words, blocks, LONGEST_RUN, max_norm
             own = _buffers(store, part.where)
             kernel(*step, *part.rule.kernel_arguments(*own), count=math.ceil(own[0].size / BLOCK), grain=1)
-        note_average(store, squares, max_norm, BLOCK)
+        record_average(store, squares, max_norm, BLOCK)
         END_STEP(squares, progress.words, blocks, max_norm, options=options)
 
 

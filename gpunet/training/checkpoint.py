@@ -31,7 +31,7 @@ class _CallbackState(TypedDict):
     state: dict[str, Any]
 
 
-class _Always(TypedDict):
+class _Required(TypedDict):
     """The description of a training in its file, without that of the model, as JSON."""
 
     loss: dict[str, Any]
@@ -47,7 +47,7 @@ class _Always(TypedDict):
     rows: int
 
 
-class _Description(_Always, total=False):
+class _Description(_Required, total=False):
     """The description with the keys that files of some versions lack."""
 
     executor: str

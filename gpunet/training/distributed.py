@@ -29,7 +29,7 @@ from gpunet.layers.batch_norm import BatchNorm
 from gpunet.recording import Call
 from gpunet.training.allreduce import mpi_reducer, nccl_communicator
 from gpunet.training.protocol import Training
-from gpunet.training.rank_checks import described
+from gpunet.training.rank_checks import rank_description
 from gpunet.versions import parts
 
 T = TypeVar("T")
@@ -151,13 +151,13 @@ class Ranks:
     def _gather(self, thing: T) -> list[T]:
         return [thing] if self.size == 1 else self.comm.allgather(thing)
 
-    def begin(self, trainer: Training, arrays: Sequence[np.ndarray] = (), **asked: Any) -> None:
+    def begin(self, trainer: Training, arrays: Sequence[np.ndarray] = (), **options: Any) -> None:
         """Check that all ranks agree, and copy the weights and the state of rank 0 to them.
 
         Args:
             trainer: the training, attached.
             arrays: the data.
-            **asked: the arguments of `fit`.
+            **options: the arguments of `fit`.
 
         Raises:
             RankError: a rank differs from rank 0.
@@ -165,7 +165,7 @@ class Ranks:
         """
         if self.size == 1:
             return
-        self.refuse_differences(described(trainer, arrays, asked))
+        self.refuse_differences(rank_description(trainer, arrays, options))
         if trainer.accumulate > 1:
             raise ArgumentError(
                 f"Trainer: accumulate={trainer.accumulate} works in one process only, but {self.size} ranks share each "

@@ -19,7 +19,7 @@ from gpunet.ops import softmax
 from gpunet.ops.activations import activation_function
 from gpunet.training.examples import row_weights
 from gpunet.training.metrics import Metric, accuracy, mean_absolute_error, r2_score, what_it_takes
-from gpunet.training.metrics.declared import Takes, is_sklearns
+from gpunet.training.metrics.declared import Takes, is_from_sklearn
 from gpunet.training.parts import Part, checked_parts
 
 sigmoid = activation_function("sigmoid")
@@ -80,7 +80,7 @@ class Evaluation:
             outputs, target = self._model.decode(outputs, self._loss.task).reshape(y.shape), y.astype(np.float64)
         if not np.isfinite(outputs).all():  # metrics would raise and end a training that diverged
             return results | dict.fromkeys(self._metrics, math.nan)
-        kinds = {name: (what_it_takes(metric), is_sklearns(metric)) for name, metric in self._metrics.items()}
+        kinds = {name: (what_it_takes(metric), is_from_sklearn(metric)) for name, metric in self._metrics.items()}
         arguments = {kind: self._arguments(outputs, target, *kind) for kind in set(kinds.values())}
         return results | {
             name: _measured(name, metric, *arguments[kinds[name]]) for name, metric in self._metrics.items()

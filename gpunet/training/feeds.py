@@ -15,7 +15,7 @@ from gpunet.data.mapped import is_mapped
 from gpunet.errors import ArgumentError, DataError
 from gpunet.training.batch_sizes import check_batches, end_of_epoch
 from gpunet.training.batches import Batches
-from gpunet.training.given import Asked, check_mapped, check_training
+from gpunet.training.given import FitOptions, check_mapped, check_training
 from gpunet.training.loading import loads
 from gpunet.training.parts import check_validation
 from gpunet.training.protocol import Training
@@ -51,7 +51,7 @@ class Feed(Protocol):
         position: number of completed rows of the first epoch.
         validation: raw validation data (X, y, weights or None), or (iterable, None, None), or None.
         classes: the names of the classes, or None.
-        shown: features, targets and, if there are any, row weights for `Loss.begin`: all rows if they are in memory,
+        for_loss: features, targets and, if there are any, row weights for `Loss.begin`: all rows if they are in memory,
             else the first batch, with all targets if the loss's `counts_targets` is True.
     """
 
@@ -64,7 +64,7 @@ class Feed(Protocol):
     def arrays(self) -> Sequence[np.ndarray]: ...
 
     @property
-    def shown(self) -> Sequence[np.ndarray]: ...
+    def for_loss(self) -> Sequence[np.ndarray]: ...
 
     def total(self) -> int:
         """Return the number of rows that `fit` will train on, 0 if unknown."""
@@ -79,20 +79,20 @@ class Feed(Protocol):
         """Release the data in host memory."""
 
 
-def feed_for(training: Training, steps: StepCache, X: Any, y: Any, asked: Asked) -> Feed:
+def feed_for(training: Training, steps: StepCache, X: Any, y: Any, options: FitOptions) -> Feed:
     """Check the arguments of `Trainer.fit` and return its feed; call `Loss.begin` before the first step of a training.
 
     Errors as for `Trainer.fit`.
     """
     feed: Feed
     if y is None:
-        feed = _iterable_feed(training, steps, X, asked)
+        feed = _iterable_feed(training, steps, X, options)
     elif training.ranks.size == 1 and is_mapped(X, y):
-        feed = _mapped_feed(training, steps, X, y, asked)
+        feed = _mapped_feed(training, steps, X, y, options)
     else:
-        feed = ArrayFeed(training, steps, X, y, asked)
+        feed = ArrayFeed(training, steps, X, y, options)
     if training.epoch == training.position == 0:
-        x, target, *weights = feed.shown
+        x, target, *weights = feed.for_loss
         outputs = training.model.output_shape(x.shape[1:])
         training.loss.begin(target, weights[0] if weights else None, feed.classes, outputs)
     norms = training.loss.norms(*feed.arrays[1:]) if feed.arrays else None
@@ -106,34 +106,34 @@ class ArrayFeed:
 
     _batches: Batches
 
-    def __init__(self, training: Training, steps: StepCache, X: Any, y: Any, asked: Asked):
+    def __init__(self, training: Training, steps: StepCache, X: Any, y: Any, options: FitOptions):
         examples = check_training(
             training.model,
             training.loss,
             X,
             y,
-            validation=asked.validation,
-            sample_weight=asked.sample_weight,
+            validation=options.validation,
+            sample_weight=options.sample_weight,
             seed=training.seed,
         )
-        self._training, self._steps, self._asked = training, steps, asked
+        self._training, self._steps, self._options = training, steps, options
         self.arrays, self.validation, self.classes = examples.arrays, examples.validation, examples.classes
-        self.shown = self.arrays
+        self.for_loss = self.arrays
         shape = self.arrays[0].shape
-        self.rows, self.position = shape[0], check_batches(training, shape, asked.batch_size, asked.drop_last)
-        self._order = partial(training.order, self.rows, asked.shuffle)
+        self.rows, self.position = shape[0], check_batches(training, shape, options.batch_size, options.drop_last)
+        self._order = partial(training.order, self.rows, options.shuffle)
 
     def _end(self, position: int) -> int:
-        return end_of_epoch(self.rows, position, self._asked.batch_size, self._asked.drop_last)
+        return end_of_epoch(self.rows, position, self._options.batch_size, self._options.drop_last)
 
     def total(self) -> int:
-        return self._end(self.position) - self.position + (self._asked.epochs - 1) * self._end(0)
+        return self._end(self.position) - self.position + (self._options.epochs - 1) * self._end(0)
 
     def load(self) -> None:
         self._batches = self._steps.load(self.arrays)
 
     def portions(self, position: int) -> Generator[Portion]:
-        order, end, count = self._order(), self._end(position), self._asked.batch_size * self._training.accumulate
+        order, end, count = self._order(), self._end(position), self._options.batch_size * self._training.accumulate
         self._batches.begin(*self._training.ranks.order(order, position, end, count))
         yield Portion(self._batches, count, end, self.arrays, order)
 
@@ -158,7 +158,7 @@ class StreamFeed:
         self._training, self._steps, self._stream, self.validation = training, steps, stream, validation
         self.rows, self.position, self.classes = stream.rows, stream.position, stream.classes
         first = stream.begin()
-        self.shown: Sequence[np.ndarray] = [*first[:1], *(stream.counted or first[1:])]
+        self.for_loss: Sequence[np.ndarray] = [*first[:1], *(stream.counted or first[1:])]
         self._total = stream.total(self.position, len(first[0]) if first else 0, epochs)
         self._batches: Batches | None = None
 
@@ -183,19 +183,19 @@ class StreamFeed:
             self._batches.release()
 
 
-def _iterable_feed(training: Training, steps: StepCache, X: Any, asked: Asked) -> StreamFeed:
+def _iterable_feed(training: Training, steps: StepCache, X: Any, options: FitOptions) -> StreamFeed:
     check_iterable(X, "fit")
-    if asked.sample_weight is not None:
+    if options.sample_weight is not None:
         raise ArgumentError("fit: sample_weight works only with arrays; let the iterable yield (X, y, weight).")
-    if isinstance(asked.validation, int | float | np.floating):
+    if isinstance(options.validation, int | float | np.floating):
         raise ArgumentError(
             "fit: cannot hold out a fraction of an iterable; give validation data (X, y), or an iterable of batches."
         )
     if training.ranks.size > 1:
         raise ArgumentError("fit: distributed training needs arrays, not an iterable of batches.")
-    if hasattr(X, "__next__") and asked.epochs > 1:
+    if hasattr(X, "__next__") and options.epochs > 1:
         raise ArgumentError(
-            f"fit: {asked.epochs} epochs, but X is a generator or another iterator, which can be iterated only once; "
+            f"fit: {options.epochs} epochs, but X is a generator or another iterator, which can be iterated only once; "
             "give a list, a DataLoader, or another object whose __iter__ returns a new iterator."
         )
     if training.loss.counts_targets and training.epoch == training.position == 0:
@@ -203,20 +203,20 @@ def _iterable_feed(training: Training, steps: StepCache, X: Any, asked: Asked) -
             f"fit: {training.loss!r} counts the labels of all rows, which is not possible for an iterable; give a "
             "weight for each class."
         )
-    model, loss, validation = training.model, training.loss, asked.validation
+    model, loss, validation = training.model, training.loss, options.validation
     if validation is not None:
         validation = check_validation(model, loss, validation, model.classes)
-    return StreamFeed(training, steps, IterableStream(training, X), validation, asked.epochs)
+    return StreamFeed(training, steps, IterableStream(training, X), validation, options.epochs)
 
 
-def _mapped_feed(training: Training, steps: StepCache, X: Any, y: Any, asked: Asked) -> StreamFeed:
+def _mapped_feed(training: Training, steps: StepCache, X: Any, y: Any, options: FitOptions) -> StreamFeed:
     examples = check_mapped(
         training.model,
         training.loss,
         X,
         y,
-        validation=asked.validation,
-        sample_weight=asked.sample_weight,
+        validation=options.validation,
+        sample_weight=options.sample_weight,
         seed=training.seed,
     )
-    return StreamFeed(training, steps, MappedStream(training, examples, asked), examples.validation, asked.epochs)
+    return StreamFeed(training, steps, MappedStream(training, examples, options), examples.validation, options.epochs)

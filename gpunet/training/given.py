@@ -16,7 +16,7 @@ from gpunet.training.examples import check_examples, class_names, hold_out, row_
 from gpunet.training.parts import check_validation, checked_parts, mapped_arrays
 
 
-class Asked(NamedTuple):
+class FitOptions(NamedTuple):
     """Arguments of `Trainer.fit`, documented there."""
 
     epochs: int

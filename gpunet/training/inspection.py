@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from gpunet import random
 from gpunet.data.iterables import check_iterable
 from gpunet.errors import StateError
-from gpunet.habits import answers_habits
+from gpunet.habits import explains_unknown_arguments
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -44,7 +44,7 @@ class Inspection(Versioned):
     epoch: int
     _steps: Any
 
-    @answers_habits
+    @explains_unknown_arguments
     def evaluate(
         self, X: ArrayLike | Iterable[Any], y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> dict[str, float]:
@@ -56,7 +56,7 @@ class Inspection(Versioned):
             check_iterable(X, "evaluate")
         return Evaluation(self.model, self.loss, self.metrics, X, y, sample_weight)()
 
-    @answers_habits
+    @explains_unknown_arguments
     def find_lr(
         self: Training,
         X: ArrayLike,
@@ -101,7 +101,7 @@ class Inspection(Versioned):
             raise StateError("explain: no step was recorded; run a step with an executor other than 'eager'.")
         return max(found, key=lambda explanation: explanation.arena_bytes)
 
-    @answers_habits
+    @explains_unknown_arguments
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return labels or values for raw host data, as `Model.predict`; with `ema`, by the average of the weights."""
         with self.model.store.averaged():

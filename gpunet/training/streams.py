@@ -15,7 +15,7 @@ from gpunet.data.iterables import length, numbered
 from gpunet.errors import DataError, located
 from gpunet.training.batch_sizes import check_batches, end_of_epoch, first_row
 from gpunet.training.examples import check_examples
-from gpunet.training.given import Asked, MappedExamples
+from gpunet.training.given import FitOptions, MappedExamples
 from gpunet.training.protocol import Training
 
 
@@ -134,12 +134,12 @@ class IterableStream(Stream):
 class MappedStream(Stream):
     """Batches of memory-mapped rows."""
 
-    def __init__(self, training: Training, examples: MappedExamples, asked: Asked):
+    def __init__(self, training: Training, examples: MappedExamples, options: FitOptions):
         super().__init__(training, examples.classes)
-        self._data, self._batch_size, self._drop_last = examples.rows, asked.batch_size, asked.drop_last
+        self._data, self._batch_size, self._drop_last = examples.rows, options.batch_size, options.drop_last
         self.counted, shape = examples.counted, examples.rows.shape
-        self.rows, self.position = shape[0], check_batches(training, shape, asked.batch_size, asked.drop_last)
-        self._order = partial(training.order, self.rows, asked.shuffle)
+        self.rows, self.position = shape[0], check_batches(training, shape, options.batch_size, options.drop_last)
+        self._order = partial(training.order, self.rows, options.shuffle)
 
     def _end(self, position: int) -> int:
         return end_of_epoch(self.rows, position, self._batch_size, self._drop_last)

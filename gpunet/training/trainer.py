@@ -15,7 +15,7 @@ from gpunet.arguments import whole
 from gpunet.attributes import Strict
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, StateError
-from gpunet.habits import answers_habits
+from gpunet.habits import explains_unknown_arguments
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -26,7 +26,7 @@ from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import default_metrics
 from gpunet.training.feeds import feed_for
-from gpunet.training.given import Asked
+from gpunet.training.given import FitOptions
 from gpunet.training.history import History
 from gpunet.training.inspection import Inspection
 from gpunet.training.metrics import Metric
@@ -151,7 +151,7 @@ class Trainer(Inspection):
         if self.model.store.decay != self.ema:
             self.model.store.keep_average(self.ema)
 
-    @answers_habits
+    @explains_unknown_arguments
     def fit(
         self,
         X: ArrayLike | Iterable[Any],
@@ -200,8 +200,8 @@ class Trainer(Inspection):
         """
         with self.ranks.together():
             epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
-            asked = Asked(epochs, batch_size, drop_last, shuffle, validation, sample_weight)
-            feed = feed_for(self, self._steps, X, y, asked)
+            options = FitOptions(epochs, batch_size, drop_last, shuffle, validation, sample_weight)
+            feed = feed_for(self, self._steps, X, y, options)
             self.attach()
         if feed.position != self.position:
             self.position = feed.position

@@ -98,7 +98,7 @@ def test_a_model_is_checked_layer_by_layer_and_not_changed():
     before = model.store.params.copy()
     report = gn.check_gradients(model, (6, 5))
     assert report.checked == ("0.weight", "0.bias", "2.weight", "2.bias", "the input")
-    assert repr(report) == f"{model!r}: right on cpu: {', '.join(report.checked)}"
+    assert repr(report) == f"{model!r}: correct on cpu: {', '.join(report.checked)}"
     np.testing.assert_array_equal(model.store.params, before)
     assert (model.dtype, model.store.grads.any()) == (np.float32, False)
 

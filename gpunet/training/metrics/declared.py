@@ -73,7 +73,7 @@ def what_it_takes(metric: Metric) -> Takes:
     return declared or "outputs"
 
 
-def is_sklearns(metric: Metric) -> bool:
+def is_from_sklearn(metric: Metric) -> bool:
     """Return whether a metric is a function of sklearn.metrics, or a `functools.partial` of one."""
     return str(getattr(_function(metric), "__module__", "")).startswith("sklearn.metrics.")
 
@@ -90,4 +90,4 @@ def _attribute(metric: Any, name: str) -> Any:
 
 def _sklearn_name(metric: Metric) -> str | None:
     """Return the name of a function of sklearn.metrics; None for any other."""
-    return getattr(_function(metric), "__name__", None) if is_sklearns(metric) else None
+    return getattr(_function(metric), "__name__", None) if is_from_sklearn(metric) else None

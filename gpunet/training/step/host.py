@@ -96,7 +96,7 @@ class NativeExecutor(NumpyExecutor):
 
     def _record_update(self) -> None:
         optimizer = self.step.optimizer
-        self._progress = optimizer.prepare().progress if optimizer.note_nodes() else None
+        self._progress = optimizer.prepare().progress if optimizer.record_nodes() else None
         if self._progress is None:
             super()._record_update()
 

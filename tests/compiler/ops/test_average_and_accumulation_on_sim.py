@@ -52,7 +52,7 @@ def test_many_steps_in_one_call_equal_single_steps_bitwise(monkeypatch):
     ("options", "reason"),
     [
         ({"ema": 0.9}, "ema computes a moving average"),
-        ({"accumulate": 2}, "the gradients of several batches"),
+        ({"accumulate": 2}, "accumulate sums the gradients of several batches"),
     ],
     ids=str,
 )
