@@ -17,9 +17,6 @@ def real(
 
     Args:
         name: the argument's name in an error message, such as "Dropout: p".
-        value: the value to check.
-        low: lower bound.
-        high: upper bound.
         closed: which bounds belong to the range.
 
     Raises:

@@ -57,7 +57,6 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
     """Return the arrays and the description of a file that `write_arrays` wrote.
 
     Args:
-        path: the file.
         kind: the expected "kind" of the description.
 
     Raises:

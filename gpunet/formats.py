@@ -36,8 +36,6 @@ def read_as(hint: type[T], value: Any, where: str = "") -> T:
     """Check a JSON value against a type hint and return it; builds the dataclasses and tuples in it.
 
     Args:
-        hint: the format.
-        value: a value that `json.loads` returned.
         where: the value's name in an error message, such as "rows[3]".
 
     Raises:

@@ -72,12 +72,6 @@ def equivalent_of(cls: type, name: str) -> str | None:
 def check_arguments(call: Callable[..., Any], name: str, args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
     """Check arguments against the signature of `call`.
 
-    Args:
-        call: a function.
-        name: its name in an error message.
-        args: the positional arguments.
-        given: the keyword arguments.
-
     Raises:
         UnknownArgumentError: the arguments do not match; the message explains the gpunet equivalent.
     """

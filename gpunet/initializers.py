@@ -104,7 +104,7 @@ _INITIALIZERS: dict[str, Initializer] = {
 MOST_ELEMENTS = 2**48
 """Maximum elements of a parameter. More fit in no memory and could overflow NumPy's sizes."""
 
-_zeros_budget: ContextVar[_Budget | None] = ContextVar("gpunet_undrawn", default=None)
+_zeros_budget: ContextVar[_Budget | None] = ContextVar("gpunet_zeros_budget", default=None)
 
 
 class _Budget:

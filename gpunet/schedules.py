@@ -227,7 +227,6 @@ def schedule_from_config(config: dict[str, Any], custom: Custom | None = None) -
     """Return the schedule of a configuration from `Schedule.config`.
 
     Args:
-        config: the configuration.
         custom: unregistered classes by name (see `gpunet.registry`).
 
     Raises:

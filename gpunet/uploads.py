@@ -22,11 +22,6 @@ MOST_THREADS = 8
 class Mirror:
     """The copy of a host array on a GPU.
 
-    Args:
-        device: the GPU.
-        shape: shape of the array.
-        dtype: dtype of the array.
-
     Attributes:
         array: the copy; always the same array.
     """

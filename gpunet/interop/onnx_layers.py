@@ -71,8 +71,6 @@ def add_layer(graph: Graph, layer: Layer, x: str, row: Row) -> str:
     """Add the nodes of a layer's inference to the graph and return the name of its output.
 
     Args:
-        graph: the graph.
-        layer: the layer.
         x: the name of its input.
         row: the shape of one input row.
 

@@ -4,9 +4,10 @@ Conventions that hold for every layer:
 
 - Axis 0 of an input x and an output y is the row (sample); arrays are float32, or float64 after `model.to(dtype=...)`.
 - `forward(x, tape)` is a training step, `forward(x)` or `layer(x)` inference (see `Layer.forward`).
-- A layer with weights takes `rng`, the source of their initial values: a NumPy Generator, a seed, or None for fresh
-  entropy. A weight (in_features, out_features) multiplies from the right, y = x·weight + bias. Biases start at zero.
-- An activation is a name such as "relu" or an object such as `gn.LeakyReLU(0.2)`.
+- A weight (in_features, out_features) multiplies from the right, y = x·weight + bias.
+- `bias=True` adds a bias, which starts at zero. `rng` is the source of the initial weights: a NumPy Generator, a seed,
+  or None for fresh entropy. `activation` is a name such as "relu", an object such as `gn.LeakyReLU(0.2)`, or None for
+  the identity. These arguments, and sizes, are described only where they mean more.
 - A constructor raises `ArgumentError` for an invalid argument, such as a size below 1 or an unknown activation.
 """
 

@@ -30,11 +30,9 @@ class MultiHeadAttention(Layer):
         out_proj.weight = out_proj.weight.T      out_proj.bias = out_proj.bias
 
     Args:
-        embed_dim: number of features of a position.
         num_heads: number of heads; must divide embed_dim.
         bias: whether the projections add biases.
         causal: whether position i attends only to positions 0 .. i.
-        rng: source of the initial weights.
 
     Attributes:
         q_proj: the `Linear` of the queries.
@@ -71,7 +69,6 @@ class MultiHeadAttention(Layer):
 
         Args:
             x: the queries' input, (rows, L, embed_dim).
-            tape: as for every layer.
             context: the input of keys and values, (rows, S, embed_dim); None for x itself.
             mask: as for `ops.scaled_dot_product_attention`, in a shape that broadcasts to (rows, num_heads, L, S): True
                 where a position may attend. (In PyTorch's layer True means the opposite.)

@@ -24,7 +24,6 @@ class BatchNorm(Layer):
     if the layer is frozen, it uses the running statistics and does not change them.
 
     Args:
-        num_features: number of channels of x.
         eps: added to the variance, >= 0.
         momentum: weight of a batch in the update of the running mean and (unbiased) variance, in [0, 1]; None for the
             plain mean over all batches. Statistics of a batch that are not finite are skipped.

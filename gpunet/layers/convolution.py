@@ -25,7 +25,6 @@ class Conv2d(Layer):
     out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
 
     Args:
-        in_channels: number of input channels.
         out_channels: number of output channels, one per filter.
         kernel_size: size of a filter; like the other sizes a number or (height, width), in pixels.
         stride: distance between patches.
@@ -33,11 +32,9 @@ class Conv2d(Layer):
         dilation: distance between the elements of a filter.
         groups: number of groups of channels; a filter reads only the input channels of its group. It must divide both
             numbers of channels.
-        bias: whether to add a bias to each channel.
         activation: a function that is applied to the output; None is the identity.
         init: the initial weights, by name or as a function (see `gpunet.initializers`), drawn as a matrix with
             fan_in = elements of a filter and fan_out = out_channels.
-        rng: source of the initial weights.
 
     Attributes:
         params: "weight" (out_channels, in_channels / groups, height, width) and, with a bias, "bias" (out_channels,).

@@ -20,8 +20,6 @@ class Embedding(Layer):
     out of range. Indices that are already on a GPU are not checked but clipped to the range.
 
     Args:
-        num_embeddings: number of rows of the table.
-        embedding_dim: number of elements of a vector.
         padding_idx: index of the padding: its vector starts at zero and gets no gradient. Negative values count from
             the end.
         rng: source of the initial vectors, N(0, 1).

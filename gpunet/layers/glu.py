@@ -24,7 +24,6 @@ class GLU(Layer):
 
     Args:
         dim: the axis of x that is halved; not 0, the rows.
-        activation: the function f.
     """
 
     def __init__(self, dim: int = -1, *, activation: str | ActivationFunction = "sigmoid"):
@@ -63,12 +62,6 @@ class GatedLinear(Stack):
     """A gated linear layer, y = a · f(b), where a and b are the two halves of x·weight + bias.
 
     x is (..., in_features), y (..., out_features), and weight (in_features, 2·out_features).
-
-    Args:
-        in_features: number of input features.
-        out_features: number of output features.
-        bias: whether to add a bias.
-        rng: source of the initial weights.
     """
 
     gate: ClassVar[str]

@@ -24,13 +24,8 @@ class Linear(Layer):
     """A fully connected layer, y = f(x·weight + bias), for x (..., in_features) and y (..., out_features).
 
     Args:
-        in_features: number of input features.
-        out_features: number of output features.
-        bias: whether to add a bias.
-        activation: the function f; None is the identity.
         init: the initial weights, by name or as a function (see `gpunet.initializers`). By default "he_normal" before
             a rectifier (ReLU and similar), "lecun_normal" before SELU, else "glorot_uniform".
-        rng: source of the initial weights.
 
     Attributes:
         params: "weight" (in_features, out_features) and, with a bias, "bias" (out_features,).

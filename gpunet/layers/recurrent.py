@@ -100,10 +100,8 @@ class RNN(Recurrent):
     """A simple recurrent layer, h_t = f(x_t·weight_ih + bias + h_{t-1}·weight_hh); shapes as in this module.
 
     Args:
-        input_size: number of input features.
         hidden_size: number of features of the hidden state.
         nonlinearity: the function f, "tanh" or "relu".
-        bias: whether to add a bias.
         return_sequences: True to return the states of all steps, False for the last state only.
         rng: source of the initial weights, U(-a, a) with a = 1/√hidden_size.
 
@@ -147,9 +145,7 @@ class LSTM(Recurrent):
     """A long short-term memory layer; equations in `gpunet.ops.lstm`, shapes as in this module.
 
     Args:
-        input_size: number of input features.
         hidden_size: number of features of the hidden state.
-        bias: whether to add a bias.
         return_sequences: True to return the states of all steps, False for the last state only.
         rng: source of the initial weights, U(-a, a) with a = 1/√hidden_size.
 

@@ -29,13 +29,10 @@ class TransformerEncoderLayer(Stack):
     attention weights.
 
     Args:
-        d_model: number of features of a position.
         nhead: number of heads; must divide d_model.
         dim_feedforward: number of hidden features of the feed-forward net.
         dropout: dropout probability after attention, after f and after the feed-forward net; 0 for none.
-        activation: the function f.
         causal: whether position i attends only to positions 0 .. i.
-        rng: source of the initial weights.
 
     Attributes:
         norm1, self_attn, norm2, linear1, linear2: the inner layers, with PyTorch's names.

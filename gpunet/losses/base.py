@@ -116,7 +116,6 @@ class Loss(Versioned):
             target: all targets on the host, as `check_target` returned them. If the data is streamed, the targets of
                 the first batch, or all of them if `counts_targets` is True.
             weight: row weights (rows,), or None.
-            classes: the names of the classes, or None.
             outputs: the shape of one row's output.
 
         Raises:

@@ -44,7 +44,6 @@ def load(path: str | Path, *, custom: Custom | None = None, allow_nan: bool = Fa
     """Load a model that `Model.save` wrote, onto the current device. Files contain no code, so none is run.
 
     Args:
-        path: the file.
         custom: your own layer classes by their names in the file, if they are not registered (`gn.register`).
         allow_nan: whether to accept NaN and infinity in parameters and buffers, as after a training that diverged.
 

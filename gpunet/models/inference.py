@@ -61,10 +61,6 @@ class Inference:
     """The forward pass of a model as a native program, if all operations have C++ kernels that work row by row.
 
     The program is recorded once, for the maximum number of rows, and also runs fewer rows.
-
-    Args:
-        model: the model, on the CPU.
-        kind: the batches to run.
     """
 
     def __init__(self, model: Layer, kind: Kind):

@@ -30,7 +30,6 @@ class Model(Layer):
 
     Attributes:
         task: the task of the training: "classification", "binary", "regression", "counts" or "similarity"; None before.
-        classes: the names of the classes, or None.
         input_scaler: the standardisation of the features, or None.
         target_scaler: the standardisation of the targets in training, or None.
         schema: how the columns of a table become features, or None.
@@ -181,8 +180,7 @@ class Model(Layer):
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return labels or values for raw features.
 
-        Args:
-            X: as for `outputs`.
+        Arguments as for `outputs`.
 
         Returns:
             Classification: class names, or class indices if the classes have no names, (rows,); (rows, positions) for a
@@ -212,8 +210,7 @@ class Model(Layer):
 
         For several binary outputs it is the probability of 1 for each output, (rows, outputs).
 
-        Args:
-            X: as for `outputs`.
+        Arguments as for `outputs`.
 
         Raises:
             StateError: the model is not a classifier.

@@ -38,7 +38,6 @@ def tabular_mlp(
         hidden: sizes of the hidden layers.
         activation: the activation after each hidden layer.
         dropout: dropout probability after each hidden layer, 0 for none.
-        seed: seed of the initial weights.
         batch_norm: whether to add a `BatchNorm1d` to each hidden layer.
 
     Raises:

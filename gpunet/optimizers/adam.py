@@ -26,14 +26,12 @@ class Adam(Optimizer):
 
     with a = lr·(1 - β1) / (1 - β1^t) and r = √((1 - β2) / (1 - β2^t)).
 
+    Other arguments as for `Optimizer`.
+
     Args:
-        lr: the learning rate or a schedule.
         betas: (β1, β2), each in [0, 1).
         eps: added to the denominator, >= 0. With 0, elements whose gradients were all zero do not change.
         weight_decay: adds weight_decay·p to the gradient (L2; see `AdamW` for the decoupled form).
-        clip_norm: as for `Optimizer`.
-        clip_value: as for `Optimizer`.
-        groups: as for `Optimizer`.
     """
 
     slot_names = ("m", "v")

@@ -223,7 +223,6 @@ class Optimizer(Versioned):
         """Return the numbers of `update_block` that change from step to step; by default only the learning rate.
 
         Args:
-            lr: the learning rate.
             step: the number of the step, from 1.
         """
         return (lr,)

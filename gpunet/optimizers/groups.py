@@ -64,10 +64,6 @@ class Part(NamedTuple):
 class Parts:
     """The ranges that an optimizer updates.
 
-    Args:
-        optimizer: the optimizer.
-        store: the buffers.
-
     Raises:
         ArgumentError: a pattern matches nothing, two patterns give a parameter the same setting, or the schedule has
             no `lr` to compute factors from.

@@ -21,15 +21,13 @@ class RMSprop(Optimizer):
 
     With momentum, u = momentum·u + g / (√v + eps), p -= lr·u.
 
+    Other arguments as for `Optimizer`.
+
     Args:
-        lr: the learning rate or a schedule.
         alpha: the decay of the running mean v of g², in [0, 1).
         eps: added to the denominator, >= 0. With 0, elements whose gradients were all zero do not change.
         weight_decay: adds weight_decay·p to the gradient.
         momentum: the factor of the previous velocity u, in [0, 1).
-        clip_norm: as for `Optimizer`.
-        clip_value: as for `Optimizer`.
-        groups: as for `Optimizer`.
     """
 
     kernel = Kernel("optimizers.cu", "rmsprop")

@@ -19,14 +19,12 @@ from gpunet.schedules import Schedule
 class SGD(Optimizer):
     """Stochastic gradient descent: v = momentum·v + g, p -= lr·v; with `nesterov`, p -= lr·(g + momentum·v).
 
+    Other arguments as for `Optimizer`.
+
     Args:
-        lr: the learning rate or a schedule.
         momentum: the factor of the previous velocity v, in [0, 1).
         nesterov: whether to use Nesterov momentum; requires momentum > 0.
         weight_decay: adds weight_decay·p to the gradient.
-        clip_norm: as for `Optimizer`.
-        clip_value: as for `Optimizer`.
-        groups: as for `Optimizer`.
     """
 
     kernel = Kernel("optimizers.cu", "sgd")

@@ -129,11 +129,9 @@ class ArrayStep:
 
     Args:
         optimizer: the rule with its current settings.
-        store: the flat buffers.
         progress: the progress of the previous step over the same buffers; None for a new one.
 
     Attributes:
-        params: the parameters.
         parts: the ranges to update.
         progress: the step number and learning rates.
         numbers: the rule's `step_numbers` for each part.

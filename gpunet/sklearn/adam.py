@@ -30,7 +30,6 @@ class UncorrectedAdam(Adam):
     `Adam` divides by √v̂ + eps instead; the difference matters for gradients as small as eps.
 
     Args:
-        lr: the learning rate.
         betas: (β1, β2), each in [0, 1).
         eps: added to the denominator, > 0.
     """

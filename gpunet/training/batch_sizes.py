@@ -28,11 +28,10 @@ def parts_of(rows: int, size: int) -> list[slice]:
 def check_batches(training: Training, shape: tuple[int, ...], batch_size: int, drop_last: bool) -> int:
     """Check all batch sizes of a `fit`; return the number of completed rows of its first epoch.
 
+    Other arguments as for `Trainer.fit`.
+
     Args:
-        training: the training.
         shape: the shape of the features, (rows, ...).
-        batch_size: as for `Trainer.fit`.
-        drop_last: as for `Trainer.fit`.
 
     Raises:
         ArgumentError: there is no batch, or one has fewer rows than the model or the ranks need.
@@ -66,7 +65,6 @@ def first_row(training: Training, rows: int | None) -> int:
     """Return the first row of the next epoch: the position of an interrupted epoch, or 0.
 
     Args:
-        training: the training.
         rows: number of rows of the epoch; None if unknown, then the data is assumed to be the same.
 
     Raises:

@@ -201,7 +201,6 @@ class NextRows:
     """The source of the steps of an epoch: the next rows of the data, and the sums of the epoch's metrics.
 
     Args:
-        batches: the data.
         count: rows of a batch.
         part: rows of a forward pass.
         running: the sums of the metrics.

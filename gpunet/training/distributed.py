@@ -156,7 +156,6 @@ class Ranks:
 
         Args:
             trainer: the training, attached.
-            arrays: the data.
             **options: the arguments of `fit`.
 
         Raises:

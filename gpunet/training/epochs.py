@@ -34,7 +34,6 @@ class EpochLoop:
 
     Args:
         training: the training; the loop advances its epoch, position, history and metrics.
-        steps: its steps.
         feed: its data.
 
     Raises:

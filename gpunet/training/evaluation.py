@@ -38,12 +38,9 @@ class Evaluation:
     Data in memory are checked once; memory-mapped data and iterables are checked at every call. If a moving average of
     the weights is on, it is used. The outputs and targets of all rows are in memory at once, the features part by part.
 
+    Other arguments as for `Trainer.fit`.
+
     Args:
-        model: the model.
-        loss: the loss to report.
-        metrics: functions (target, prediction) -> float by name.
-        X: as for `Trainer.fit`.
-        y: as for `Trainer.fit`.
         sample_weight: weights (rows,) >= 0 of the rows in the loss, or None.
 
     Raises:

@@ -27,11 +27,8 @@ def check_examples(
     """Check raw data; return the features as from `Model.check`, and the targets for the loss.
 
     Args:
-        model: the model.
-        loss: the loss.
         X: features (rows, features...).
         y: targets (rows, ...).
-        classes: the class names for text labels.
 
     Raises:
         DataError, DTypeError, ShapeError: the data cannot be used.

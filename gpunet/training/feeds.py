@@ -50,7 +50,6 @@ class Feed(Protocol):
         rows: number of rows of an epoch, 0 if unknown.
         position: number of completed rows of the first epoch.
         validation: raw validation data (X, y, weights or None), or (iterable, None, None), or None.
-        classes: the names of the classes, or None.
         for_loss: features, targets and, if there are any, row weights for `Loss.begin`: all rows if they are in memory,
             else the first batch, with all targets if the loss's `counts_targets` is True.
     """
@@ -142,15 +141,7 @@ class ArrayFeed:
 
 
 class StreamFeed:
-    """The feed for batches that are loaded while steps run.
-
-    Args:
-        training: the training.
-        steps: its steps.
-        stream: the batches.
-        validation: as in `Feed`.
-        epochs: as for `Trainer.fit`.
-    """
+    """The feed for batches that are loaded while steps run."""
 
     arrays: Sequence[np.ndarray] = ()
 

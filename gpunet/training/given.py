@@ -33,7 +33,6 @@ class Examples(NamedTuple):
     Attributes:
         arrays: features in their own dtype, targets and, if there are any, row weights of the rows to train on.
         validation: raw validation data (X, y) or (X, y, weights), or (iterable, None, None), or None.
-        classes: the names of the classes, or None.
     """
 
     arrays: list[np.ndarray]

@@ -72,11 +72,10 @@ class Inspection(Versioned):
 
         The test trains a copy of the model and the optimizer's state; the trainer does not change.
 
+        Other arguments as for `fit`.
+
         Args:
             X: features as for `fit`, but not an iterable of batches.
-            y: as for `fit`.
-            batch_size: as for `fit`.
-            sample_weight: as for `fit`.
             lowest: the first learning rate, > 0.
             highest: the last learning rate, > `lowest`.
             steps: number of learning rates, >= 2.

@@ -101,11 +101,10 @@ class EarlyStopping(Monitor):
 
     A later `fit` starts to wait again, and keeps the best value.
 
+    Other arguments as for `Monitor`.
+
     Args:
         patience: maximum number of epochs without an improvement, >= 1.
-        monitor: as for `Monitor`.
-        min_delta: as for `Monitor`.
-        mode: as for `Monitor`.
         restore_best: whether to restore the best epoch's weights when `fit` ends. `Trainer.save` then writes the
             restored weights; to continue a training exactly, resume from the file of a `Checkpoint`.
 
@@ -186,12 +185,12 @@ class Checkpoint(Monitor):
     The file is written every `every` epochs and when training is interrupted; with `best`, after each epoch that is the
     best so far (and when training is interrupted before there is one).
 
+    Other arguments as for `Monitor`.
+
     Args:
         path: the file; "{epoch}" is replaced by the number of completed epochs.
         every: number of epochs between two writes, >= 1.
         best: whether to write only when the monitored column has improved.
-        monitor: as for `Monitor`.
-        mode: as for `Monitor`.
     """
 
     order = 1  # after the other callbacks, whose state it saves

@@ -41,14 +41,12 @@ def checked_parts(
 ) -> Iterator[Part]:
     """Check data and yield it part by part.
 
+    Other arguments as for `check_examples`.
+
     Args:
-        model: as for `check_examples`.
-        loss: as for `check_examples`.
         X: data in memory (one part), memory-mapped data (several parts), or an iterable of batches (X, y) or
             (X, y, weight).
         y: the targets; None if X is an iterable.
-        weight: row weights, or None.
-        classes: as for `check_examples`.
 
     Raises:
         ArgumentError: there are row weights, but the loss does not support them.

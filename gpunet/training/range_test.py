@@ -39,7 +39,6 @@ class RangeTest(NamedTuple):
     """The losses of a training whose learning rate increased at each step.
 
     Attributes:
-        rates: the learning rates (steps,).
         losses: the loss of each step's batch before the update, (steps,).
         smoothed: `initial` plus the moving average of the change of each batch's loss by training, (steps,).
         initial: the mean loss of the batches without training.

@@ -17,14 +17,12 @@ class RankLoss(Loss):
     rows), so that the mean of the ranks' values, weighted by rows, is the batch's.
 
     Args:
-        loss: the loss.
         count: number of rows of the batch.
         own: the rank's rows.
         like: an array with the device and dtype of the predictions.
 
     Attributes:
         own: the rank's rows.
-        rows: the number of these rows.
     """
 
     outside_the_step = frozenset(("_known",))

@@ -78,7 +78,6 @@ class RunningMeans:
             value: the mean loss of the batch, ().
             prediction: outputs (rows, ..., outputs).
             target: targets of the loss.
-            tape: allocates the buffers.
         """
         xp = array_module(value=value, prediction=prediction)
         self.to(device_of(prediction))

@@ -24,10 +24,8 @@ class Stream(ABC):
 
     Args:
         training: the training; its `accumulate` raw batches make one batch.
-        classes: the class names for text labels.
 
     Attributes:
-        classes: the class names.
         rows: number of rows of an epoch; 0 if unknown until its end.
         position: number of completed rows of the next epoch.
         counted: all targets and, if there are any, row weights, if the loss's `counts_targets` is True.

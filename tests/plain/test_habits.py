@@ -11,7 +11,7 @@ from problems import classification, net, regression
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, DTypeError, StateError, UnknownArgumentError, UnknownAttributeError
-from gpunet.habits import ARGUMENTS, HABITS, habit
+from gpunet.habits import ARGUMENTS, HABITS, equivalent_of
 from gpunet.losses import LOSSES, LOSSES_BY_NAME
 from gpunet.optimizers import OPTIMIZERS
 from gpunet.training.settings import OPTIMIZERS_BY_NAME
@@ -56,7 +56,7 @@ def test_a_name_of_another_framework_is_answered_with_the_equivalent(part, name)
     assert not hasattr(made, name)
     with pytest.raises(UnknownAttributeError, match=f"{type(made).__name__} has no attribute '{name}': ") as caught:
         getattr(made, name)
-    assert habit(type(made), name) in str(caught.value)
+    assert equivalent_of(type(made), name) in str(caught.value)
     assert isinstance(caught.value, AttributeError)
 
 

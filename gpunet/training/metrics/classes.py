@@ -21,8 +21,7 @@ def accuracy(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the fraction of samples whose class is predicted correctly.
 
     Args:
-        target: class numbers (n,) or scores (n, k).
-        prediction: class numbers (n,) or scores (n, k).
+        target, prediction: class numbers (n,) or scores (n, k).
     """
     t, p = paired(target, prediction)
     return float((class_numbers("target", t) == class_numbers("prediction", p)).mean())
@@ -57,8 +56,7 @@ def confusion_matrix(target: ArrayLike, prediction: ArrayLike, n_classes: int | 
     """Count the samples of class `i` that are predicted as class `j`.
 
     Args:
-        target: class numbers (n,) or scores (n, k).
-        prediction: class numbers (n,) or scores (n, k).
+        target, prediction: class numbers (n,) or scores (n, k).
         n_classes: number of classes; by default the largest class number plus one.
 
     Returns:
@@ -81,8 +79,7 @@ def precision(target: ArrayLike, prediction: ArrayLike, average: Average | None 
     """Return true positives / predicted positives; 0 for a class that is never predicted.
 
     Args:
-        target: class numbers (n,) or scores (n, k).
-        prediction: class numbers (n,) or scores (n, k).
+        target, prediction: class numbers (n,) or scores (n, k).
         average: "macro" for the mean over the classes in `target` or `prediction`; "weighted" for the mean weighted by
             the samples of each class; "micro" for the value of the summed counts; None for each class.
 

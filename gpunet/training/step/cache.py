@@ -32,9 +32,6 @@ class StepCache:
     """The recorded steps of a training, by the kind of their batches, and the data that they read.
 
     A step is recorded again if something that it depends on has changed.
-
-    Args:
-        training: the training.
     """
 
     def __init__(self, training: Training):

@@ -6,11 +6,7 @@ from typing import Any
 
 
 class EagerExecutor:
-    """Run the step's Python code, without a recording.
-
-    Args:
-        step: the step.
-    """
+    """Run the step's Python code, without a recording."""
 
     name = "eager"
 

@@ -28,7 +28,6 @@ class GradientSum:
     mean over the batch and N_i that over the rows of part i.
 
     Args:
-        store: the flat buffers.
         parts: the rows of each part.
 
     Attributes:
@@ -61,8 +60,6 @@ class GradientSum:
 
         Args:
             part: the number of the part.
-            value: its loss, ().
-            tape: allocates the buffers.
         """
         xp, g, rows = self._store.device.xp, self._store.grads, self._parts[part]
         numbers = part, len(self._parts), self._parts[-1].stop / (rows.stop - rows.start)

@@ -23,9 +23,6 @@ class GraphExecutor:
     In distributed training the all-reduce of the gradients runs between two graphs. The update of an optimizer in array
     code, or with an overridden `step`, runs after the graph of a single step.
 
-    Args:
-        step: the step.
-
     Attributes:
         place: key of the batch that the next run reads; a graph refers to its arrays, so each key has its own graphs.
     """

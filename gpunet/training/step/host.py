@@ -18,11 +18,7 @@ from gpunet.training.explain import Node as NodeDescription
 
 
 class NumpyExecutor:
-    """Record the NumPy calls of the step and replay them.
-
-    Args:
-        step: the step.
-    """
+    """Record the NumPy calls of the step and replay them."""
 
     name = "numpy"
     native = False

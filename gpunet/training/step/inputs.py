@@ -29,8 +29,6 @@ class InPlace:
     """Make the nodes of a native step read the arrays of a batch in place.
 
     Args:
-        executor: the step's executor.
-        loss: the loss.
         fixed: the arrays with which the step was recorded; batches that kernels cannot read are copied into them.
         places: for each of these arrays, the node arguments that refer to it.
     """
@@ -79,8 +77,6 @@ class Inputs:
       C-contiguous gets its own graph, for up to MOST_RESIDENT batches, which are kept alive.
 
     Args:
-        model: the model.
-        loss: the loss.
         kinds: shape of a row and dtype of each array of a batch.
         parts: the rows of each forward pass.
     """
@@ -116,7 +112,6 @@ class Inputs:
         """Set the batch of the next run of the step.
 
         Args:
-            step: the step.
             given: features, targets and, if there are any, row weights: arrays on any device, with the same shapes and
                 dtypes in every step.
 

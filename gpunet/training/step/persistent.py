@@ -89,9 +89,6 @@ def _refusals_of_data(step: Any, net: Net) -> Iterator[str]:
 class PersistentExecutor:
     """Run many steps in one launch of a kernel that gathers rows, multiplies, and updates the parameters.
 
-    Args:
-        step: the step.
-
     Attributes:
         place: key of the batch that the next run reads, as for a `GraphExecutor`.
         blocks: blocks of a launch; all are resident at once.
