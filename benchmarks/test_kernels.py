@@ -16,7 +16,7 @@ from gpunet.bench import gate
 from gpunet.bench.case import Case
 from gpunet.bench.cases import OPS
 from gpunet.bench.measure import place
-from gpunet.ops._matmul_plan import RUNGS
+from gpunet.ops._matmul_plan import KERNEL_NAMES
 
 PRODUCTS = ("256", "128x128x784")
 ARRAYS = ("128x512", "4096x1024")
@@ -64,14 +64,14 @@ def test_matmul_against_numpy(compare: Compare, size: str, layout: str) -> None:
 
 
 @pytest.mark.parametrize("size", [*PRODUCTS, "1024", "4096"])
-@pytest.mark.parametrize("rung", RUNGS)
-def test_ladder_against_the_library(compare: Compare, gpu: gn.Device, rung: str, size: str) -> None:
+@pytest.mark.parametrize("kernel", KERNEL_NAMES)
+def test_matmul_kernels_against_the_library(compare: Compare, gpu: gn.Device, kernel: str, size: str) -> None:
     case = cases_of("matmul", size)[0]
-    if rung not in case.kernels_on(gpu):
-        pytest.skip(f"{gpu.name} cannot run {rung}")
+    if kernel not in case.kernels_on(gpu):
+        pytest.skip(f"{gpu.name} cannot run {kernel}")
     count = max(1, min(200, round(1e11 / case.flops)))
-    blas, ours = calls(case, ["blas", rung], gpu, count)
-    compare(f"matmul {rung}, {case.size}, {gpu.name}", ours, blas, rounds=ROUNDS, limit=None, steps=count)
+    blas, ours = calls(case, ["blas", kernel], gpu, count)
+    compare(f"matmul {kernel}, {case.size}, {gpu.name}", ours, blas, rounds=ROUNDS, limit=None, steps=count)
 
 
 @pytest.mark.parametrize("size", ARRAYS)

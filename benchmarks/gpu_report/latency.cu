@@ -31,6 +31,6 @@ extern "C" __global__ void own_grid_barriers(
     int count) {
     GridBarrier barrier(words);
     for (int i = 0; i < count; ++i) barrier.wait();
-    barrier.leave();
+    barrier.finish();
 }
 #endif

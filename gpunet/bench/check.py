@@ -1,4 +1,4 @@
-"""Run a user's kernel on the simulated GPU in check mode, and compare what it computes with a NumPy reference."""
+"""Run a user's kernel on the simulated GPU in check mode, and compare its results with a NumPy reference."""
 
 from __future__ import annotations
 
@@ -20,58 +20,56 @@ from gpunet.simulator.limits import MAX_SHARED_BYTES_OPT_IN
 from gpunet.simulator.parameters import Buffer, Parameter
 
 ROUNDINGS = 64
-"""How many roundings of its dtype a result may be off where the spec sets no tolerance. The error of a sum of n random
-terms grows as the square root of n, the sum itself likewise: a relative bound that serves any size."""
+"""Default tolerance, in units of the rounding error of the dtype. The error of a sum of n random terms and the sum
+itself both grow as the square root of n, so this relative bound serves any size."""
 
 
 class Output(NamedTuple):
-    """An array after a launch; `written` says which elements hold a value."""
+    """An array after a launch; `written` marks the elements that were written."""
 
     array: np.ndarray
     written: np.ndarray
 
 
 def read_kernels(path: Path) -> str:
-    """Return the source of a file with kernels, its headers in place.
+    """Return the source of a file with kernels, with its headers inlined.
 
     Raises:
-        ArgumentError: there is no kernel in it.
+        ArgumentError: the file has no kernel.
         CompileError: it cannot be read.
     """
-    source = read_source(path.absolute())  # what was read is kept by its path
+    source = read_source(path.absolute())  # read_source caches by path
     if not re.search(r"\b__global__\b", source):
-        raise ArgumentError(f'{path}: no kernel in it; one begins with extern "C" __global__ void name(...).')
+        raise ArgumentError(f'{path}: the file has no kernel; one begins with extern "C" __global__ void name(...).')
     return source
 
 
 def compiler_options(source: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the compiler's options for macros; REAL is float where the source goes by `using T = REAL`."""
+    """Return the compiler's options for macros; REAL is float if the source says `using T = REAL`."""
     real = {"REAL": "float"} if re.search(r"\busing\s+T\s*=\s*REAL\b", source) else {}
     return tuple(f"-D{name}={value}" for name, value in {**real, **options}.items())
 
 
 def expressions(kernel: str) -> tuple[str, ...]:
-    """Return what a compiler must be told of a kernel's name: an instance of a template is made because it is named."""
+    """Return the name expressions for the compiler: it instantiates a template only if it is named."""
     return (kernel,) if "<" in kernel else ()
 
 
 def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Finding]]:
-    """Return what a launch did, and what is found: the findings of check mode and the worst mismatch of each array.
+    """Return the counts of a launch and the findings: those of check mode, and the worst mismatch of each array.
 
-    The kernel runs in a child process. Compiling it does not count against the limit. Where the launch did not end
-    there are no counts.
+    The kernel runs in a child process. Compiling it does not count against the limit. The counts are None if the launch
+    did not end.
 
     Args:
-        path: the CUDA source.
-        case: the launch and what it should compute.
-        limit: seconds.
+        limit: time limit in seconds.
 
     Raises:
-        ArgumentError: names that don't fit the kernel's parameters, or a launch that no GPU takes.
-        DTypeError: an input of another dtype than its parameter.
-        ShapeError: an array that has another shape as input than in the reference.
+        ArgumentError: names that don't fit the kernel's parameters, or a launch that no GPU supports.
+        DTypeError: an input with another dtype than its parameter.
+        ShapeError: an array with different shapes in inputs and reference.
         CompileError: the source does not compile.
-        DeviceError: no compiler for the simulated GPU; says what to do.
+        DeviceError: no compiler for the simulated GPU.
     """
     source = read_kernels(path)
     options = compiler_options(source, case.options)
@@ -83,16 +81,16 @@ def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Fin
     try:
         counts, findings, outputs = call_with_limit(limit, _launch, source, path.name, options, case)
     except KernelError as error:
-        return None, [Finding("error", "no end", str(error).rstrip("."))]
+        return None, [Finding("error", "time limit", str(error).rstrip("."))]
     differences = [compare(name, outputs[name], case.expected[name], case.rtol, case.atol) for name in outputs]
     return counts, findings + [Finding("error", "wrong result", text.rstrip(".")) for text in differences if text]
 
 
 def compare(name: str, output: Output, expected: np.ndarray, rtol: float | None, atol: float | None) -> str | None:
-    """Return the worst mismatch in words, or None where all elements agree.
+    """Return the worst mismatch as text, or None if all elements agree.
 
-    An element agrees where |got - expected| <= atol + rtol·|expected|. By default, rtol is `ROUNDINGS` times the
-    rounding of the array's dtype and atol that times the largest |expected|; whole numbers must be equal.
+    An element agrees if |got - expected| <= atol + rtol·|expected|. By default, rtol is `ROUNDINGS` times the rounding
+    error of the array's dtype, and atol is rtol times the largest |expected|. Integers must be equal.
     """
     got = output.array
     if not output.written.all():
@@ -122,14 +120,14 @@ def _place(name: str, flat: Any, shape: tuple[int, ...]) -> str:
 
 
 def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
-    """Return what is passed for the parameters that are inputs, held to the kernel's signature."""
+    """Return the arguments for the parameters that are inputs, checked against the kernel's signature."""
     by_name = {p.name: p for p in parameters}
     for where, names in (("inputs", case.inputs), ("reference", case.expected)):
         if unknown := [name for name in names if name not in by_name]:
             raise ArgumentError(f"{where}: {case.kernel} has no parameter {unknown[0]!r}; it has {', '.join(by_name)}.")
     for name, expected in case.expected.items():
         if not by_name[name].pointer or by_name[name].const:
-            raise ArgumentError(f"reference: {name} is no array that {case.kernel} writes.")
+            raise ArgumentError(f"reference: {name} is not an array that {case.kernel} writes.")
         if expected.dtype.kind not in "biuf":
             raise DTypeError(f"reference: {name} must be an array of numbers, got {expected.dtype}.")
         if name in case.inputs and np.shape(case.inputs[name]) != expected.shape:
@@ -137,8 +135,8 @@ def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
             raise ShapeError(f"{name} has the shape {shapes}; they must be equal.")
     if missing := [name for name in by_name if name not in case.inputs and name not in case.expected]:
         raise ArgumentError(
-            f"inputs: {case.kernel} also takes {', '.join(missing)}; a number or an array is missing there, or in "
-            "reference an array that is to be written."
+            f"inputs: {case.kernel} also takes {', '.join(missing)}; add it to inputs, or to reference if the kernel "
+            "writes it."
         )
     return {name: _argument(by_name[name], given) for name, given in case.inputs.items()}
 
@@ -161,14 +159,14 @@ def _argument(p: Parameter, given: Any) -> Any:
         raise DTypeError(f"inputs: {p.name} must be a number, got {type(given).__name__}.")
     value = np.array(given).astype(p.dtype)[()]
     if p.dtype.kind != "f" and value != given:
-        raise ArgumentError(f"inputs: {p.name}={given!r} is no {p.dtype}.")
+        raise ArgumentError(f"inputs: {p.name}={given!r} does not fit {p.dtype}.")
     return value
 
 
 def _launch(
     source: str, name: str, options: tuple[str, ...], case: Case
 ) -> tuple[Counts, list[Finding], dict[str, Output]]:
-    """Launch the kernel in check mode and return what it did, what was found and what it wrote; runs in the child."""
+    """Launch the kernel in check mode and return its counts, findings and outputs; runs in the child."""
     kernel = load(source, name, options, "check", expressions(case.kernel)).kernels[case.kernel]
     kernel.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES_OPT_IN
     with simulator.check_mode():

@@ -1,4 +1,4 @@
-"""Pictures of results: the roofline of a device, and speed over size."""
+"""Plots of results: the roofline of a device, and speed over size."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from gpunet.errors import MissingPackageError
 
 
 def check_matplotlib() -> None:
-    """Raise `MissingPackageError` where there is no matplotlib."""
+    """Raise `MissingPackageError` if matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise MissingPackageError("--plot needs matplotlib: pip install 'matplotlib>=3.8'")
 
 
 def plot(report: Report, stem: Path) -> list[Path]:
-    """Draw a report of times.
+    """Plot a report.
 
     Args:
-        report: the results; where they hold no times there is nothing to draw.
-        stem: how the pictures' names begin.
+        report: the results; without times nothing is plotted.
+        stem: the beginning of the file names.
 
     Returns:
-        The pictures: `stem`-roofline.png and, where there is more than one size, `stem`-sizes.png.
+        The files: `stem`-roofline.png and, with more than one size, `stem`-sizes.png.
     """
     rows = [row for row in report.rows if row.seconds]
     if not rows:
@@ -38,7 +38,7 @@ def plot(report: Report, stem: Path) -> list[Path]:
 
 
 def _roofline(report: Report, rows: list[Row], path: Path) -> Path:
-    """Draw FLOPs a second over FLOPs a byte, under the ceilings."""
+    """Plot FLOP/s over FLOPs per byte, below the measured ceilings."""
     figure, axes = _figure()
     ceilings = report.ceilings
     assert ceilings is not None
@@ -50,12 +50,12 @@ def _roofline(report: Report, rows: list[Row], path: Path) -> Path:
     for label, of_label in _series(rows).items():
         speeds = [row.flops / row.seconds.median / 1e9 for row in of_label if row.seconds]
         axes.plot([row.flops / row.nbytes for row in of_label], speeds, marker="o", linestyle="", label=label)
-    axes.set(xscale="log", yscale="log", xlabel="FLOPs a byte", ylabel="GFLOP/s", title=_title(report, rows))
+    axes.set(xscale="log", yscale="log", xlabel="FLOPs per byte", ylabel="GFLOP/s", title=_title(report, rows))
     return _save(figure, axes, path)
 
 
 def _sizes(rows: list[Row], path: Path) -> Path:
-    """Draw the speed of each kernel over the sizes in their order."""
+    """Plot the speed of each kernel over the sizes, in their order."""
     figure, axes = _figure()
     for label, of_label in _series(rows).items():
         axes.plot([row.size for row in of_label], [(row.speed or 0) / 1e9 for row in of_label], marker="o", label=label)

@@ -1,4 +1,4 @@
-"""Read the spec of a check: a small Python file that says how to launch a kernel and what it should compute.
+"""Read the spec of a check: a small Python file with the launch of a kernel and its expected results.
 
     import numpy as np
 
@@ -14,13 +14,15 @@
     def reference(x, factor, n):
         return {"y": factor * x}
 
-`kernel` may be an instance of a template, such as "scale<float>", and names its namespaces: "nets::scale<float>".
-`inputs` gives arrays and numbers (None for a null pointer, an array for a struct) by the names of the kernel's
-parameters. `reference` gets them back, floats in double precision, and gives the arrays that are expected after the
-launch; one that is no input is memory that holds nothing yet. `cases` is a list of anything: each is the argument of
-`inputs`, behind the random numbers, and of every other name that is a function. Without it there is one case, and no
-argument. `options` are macros for the compiler, `shared` bytes of dynamic shared memory, `cooperative` is for a kernel
-with a grid barrier, and `rtol` and `atol` say how far a result may be off, see `check.compare`.
+- `kernel` may be an instance of a template, such as "scale<float>", with its namespaces: "nets::scale<float>".
+- `inputs` returns arrays and numbers (None for a null pointer, an array for a struct) by the names of the kernel's
+  parameters.
+- `reference` receives them, floats in double precision, and returns the arrays that are expected after the launch. An
+  array that is not an input is uninitialised memory.
+- `cases` is a list of any values. Each is passed to `inputs`, after the random number generator, and to every other
+  name that is a function. Without `cases` there is one case, and no argument.
+- `options` are macros for the compiler, `shared` is the dynamic shared memory in bytes, `cooperative` is for a kernel
+  with a grid barrier, `rtol` and `atol` are tolerances, see `check.compare`.
 """
 
 from __future__ import annotations
@@ -42,20 +44,17 @@ NEEDED = ("kernel", "grid", "block", "inputs", "reference")
 
 
 class Case(NamedTuple):
-    """A launch and what it should compute.
+    """A launch and its expected results.
 
     Attributes:
-        label: the case in words; empty where the spec has no list of them.
-        kernel: its name.
+        label: the case as text; empty if the spec has no list of cases.
         grid: blocks along x, y, z.
         block: threads along x, y, z.
-        options: macros.
-        shared: bytes of dynamic shared memory.
-        cooperative: whether all blocks live at once.
-        inputs: arrays and numbers by the kernel's parameters.
+        shared: dynamic shared memory in bytes.
+        cooperative: whether all blocks are resident at once.
         expected: the arrays after the launch.
-        rtol: relative tolerance; None for a default.
-        atol: absolute tolerance; None for a default.
+        rtol: relative tolerance; None for the default.
+        atol: absolute tolerance; None for the default.
     """
 
     label: str
@@ -75,25 +74,25 @@ def read_spec(path: Path) -> list[Case]:
     """Return the cases of a spec.
 
     Raises:
-        ArgumentError: it lacks a name, one has a value that makes no sense, or its Python fails; says where.
+        ArgumentError: a missing name, an invalid value, or an error in its Python, with its line.
     """
-    with _blaming(path):
+    with _errors_with_line(path):
         spec = runpy.run_path(str(path))
     if missing := [name for name in NEEDED if name not in spec]:
         raise ArgumentError(f"{path}: {', '.join(missing)} is missing; a spec needs {', '.join(NEEDED)}.")
     if "cases" not in spec:
         return [_case(path, spec)]
-    with _blaming(path):
+    with _errors_with_line(path):
         cases = [_case(path, spec, case) for case in spec["cases"]]
     if not cases:
-        raise ArgumentError(f"{path}: cases is empty; without the name there is one case.")
+        raise ArgumentError(f"{path}: cases is empty; add a case, or remove the name for a single case.")
     return cases
 
 
 def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
     def value(name: str, default: Any = None) -> Any:
         given = spec.get(name, default)
-        with _blaming(path):
+        with _errors_with_line(path):
             return given(*case) if callable(given) else given
 
     def tolerance(name: str) -> float | None:
@@ -103,7 +102,7 @@ def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
     for name in ("inputs", "reference"):
         if not callable(spec[name]):
             raise ArgumentError(f"{path}: {name} must be a function.")
-    with _blaming(path):
+    with _errors_with_line(path):
         inputs = spec["inputs"](np.random.default_rng(0), *case)
         _check_mapping(path, "inputs", inputs)
         expected = spec["reference"](**{name: _double(given) for name, given in inputs.items()})
@@ -124,7 +123,7 @@ def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
 
 
 def _double(given: Any) -> Any:
-    """Return a copy for the reference, which may change it; floats in double precision."""
+    """Return a copy for the reference, which may modify it; floats in double precision."""
     if isinstance(given, np.ndarray | np.generic) and given.dtype.kind == "f":
         return given.astype(np.float64)
     return copy.copy(given)
@@ -145,8 +144,8 @@ def _dimensions(path: Path, name: str, value: Any) -> tuple[int, ...]:
 
 
 @contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Turn an error of the spec's own Python into one that names its line."""
+def _errors_with_line(path: Path) -> Iterator[None]:
+    """Turn an error in the spec's Python into an `ArgumentError` with its line."""
     try:
         yield
     except ArgumentError:

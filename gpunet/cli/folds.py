@@ -1,4 +1,4 @@
-"""`gpunet train --folds`: how good models of a kind are, by cross-validation."""
+"""`gpunet train --folds`: cross-validation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from gpunet.cli import recipe
 from gpunet.cli.answers import as_csv
-from gpunet.cli.options import json_line, results_table
+from gpunet.cli.options import described_device, json_line, results_table
 from gpunet.cli.parts import SPLIT_SEED, Source, share_of
-from gpunet.cli.report import score
+from gpunet.cli.report import described, score
 from gpunet.cli.run import Settings
 from gpunet.data import split_indices
 from gpunet.errors import ArgumentError
@@ -24,23 +24,24 @@ PREDICTIONS = "out-of-fold.csv"
 
 
 def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[str], None]) -> tuple[str, list[int]]:
-    """Train on all folds but one, for each, and leave the scores of that one and its predictions in a folder.
+    """Train once per fold on the other folds; write the scores and the out-of-fold predictions into a folder.
 
     Args:
-        settings: of each training; the validation part is a share of the folds that train.
-        folds: into how many parts the rows are divided, stratified.
-        folder: where the files go.
+        settings: of each training; the validation part is a share of the training folds.
+        folds: the number of folds, stratified.
+        folder: the output folder.
         say: prints a line.
 
     Returns:
-        The scores as a line of JSON, and the folds, from 1 on, whose training diverged.
+        The scores as a line of JSON, and the numbers (from 1) of the folds whose training diverged.
 
     Raises:
-        ArgumentError: settings that name a test part, or a file that validates.
+        ArgumentError: the settings name a test part, or a validation file.
     """
     validation = share_of(settings.validation)
     if settings.test is not None or validation is None:
         raise ArgumentError("--folds: each fold is the test part in turn; leave out --test and a --validation file.")
+    say(f"device  {described_device(settings.device)}")
     source = Source(settings)
     parts = split_indices(source.y, [1 / folds] * folds, seed=SPLIT_SEED)
     scores: dict[str, dict[str, float]] = {}
@@ -50,6 +51,8 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
         rest = np.setdiff1d(np.arange(len(source.y)), test)
         train, held_out = split_indices(source.y[rest], (1 - validation, validation), seed=SPLIT_SEED)
         data = source.parts({"train": rest[train], "validation": rest[held_out], "test": test})
+        if number == 1:
+            say(described(data))
         trainer = recipe.train_once(settings, data)
         model = trainer.model
         if recipe.has_diverged(settings, data, trainer):
@@ -68,7 +71,7 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
 
 
 def _answers(model: Model, X: np.ndarray, y: np.ndarray) -> Iterator[tuple[object, ...]]:
-    """Yield target, prediction and, of a classifier, probabilities of each row."""
+    """Yield target, prediction and, for a classifier, class probabilities of each row."""
     targets = y if model.classes is None else np.asarray(model.classes)[y]
     probabilities = model.predict_proba(X) if model.task == "classification" else np.empty((len(X), 0))
     for target, answer, own in zip(targets.tolist(), model.predict(X).tolist(), probabilities.tolist(), strict=True):
@@ -86,5 +89,5 @@ def _summary(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, f
 
 
 def _table(answers: Mapping[int, tuple[object, ...]], classes: tuple[str, ...] | None) -> str:
-    """Return the predictions as CSV, in the order of the rows, which count from 0."""
+    """Return the predictions as CSV, one line per row of the data, counted from 0."""
     return as_csv(["row", "target", "prediction", *(classes or ())], ((row, *answers[row]) for row in sorted(answers)))

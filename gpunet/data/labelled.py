@@ -1,4 +1,4 @@
-"""A table with its target, of which data sets are made."""
+"""A table with its target column; a data set for each division into parts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import numpy as np
 from gpunet.data.dataset import Dataset
 from gpunet.data.labels import Task, listing
 from gpunet.data.table.columns import Role
+from gpunet.data.table.inferring import why_identifier
 from gpunet.data.table.reading import read_table
 from gpunet.data.table.schema import Missing, TableSchema
-from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.tables import Table
 from gpunet.data.table.targets import new_targets
+from gpunet.data.table.text_format import AS_FOUND, ReadOptions
 from gpunet.errors import DataError, GpunetWarning
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How a table is read, and what its columns are taken for; see `ReadOptions` and `TableSchema.fit`."""
+    """How a table is read and its columns are used; see `ReadOptions` and `TableSchema.fit`."""
 
     reading: ReadOptions = AS_FOUND
     columns: Sequence[str] = ()
@@ -33,14 +34,14 @@ class TableOptions:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LabelledTable:
-    """A table with its target, of which data sets are made: one for each division into parts.
+    """A table with its target column, before the schema is fitted to the training rows.
 
     Attributes:
         table: all rows.
-        target: the name of the target's column.
+        target: the name of the target column.
         y: the targets, as in a `Dataset`.
         classes: the class names; None for regression.
-        options: what the columns are taken for.
+        options: how the table is read and its columns are used.
     """
 
     table: Table
@@ -53,29 +54,35 @@ class LabelledTable:
     def read(
         cls, source: str | Path, target: str | None, task: Task | None, options: TableOptions | None = None
     ) -> LabelledTable:
-        """Read a table's file and its target.
+        """Read the file of a table and its target column.
 
         Args:
-            source: as for `read_table`.
-            target: the column to predict; the last one by default.
-            task: what the target is; as `gpunet.data.load` decides by default.
-            options: how the table is read; by default as its file shows.
+            source: see `read_table`.
+            target: the column to predict; by default the last one.
+            task: classification or regression; by default inferred as in `gpunet.data.load`.
+            options: how the table is read and its columns are used.
+
+        Warns:
+            GpunetWarning: the target looks like an identifier.
 
         Raises:
-            DataError: a file that cannot be read; a target that is not there, lacks values, or is always the same.
+            DataError: the file cannot be read; the target column is unknown, has missing values, or is constant.
         """
         options = options or TableOptions()
         text = [name for name, role in options.roles.items() if role == "category"]
-        table = read_table(source, options.reading, text=text)
+        table = read_table(source, options.reading, text=[*text, -1 if target is None else target])
         target = table.frame.columns[-1] if target is None else target
         if target not in table.frame:
             raise DataError(f"{table.name}: no column {target!r}; the columns are {listing([*table.frame.columns])}.")
         y, classes = new_targets(table, target, task)
+        if classes is None and (why := why_identifier(target, y)):
+            message = f"{table.name}: the target {target!r} looks like an identifier ({why}); another one may be meant."
+            warnings.warn(message, GpunetWarning, stacklevel=2)
         whole = cls(table, target, y, classes, options)
         return whole._complete() if options.missing == "drop" else whole
 
     def dataset(self, train_rows: np.ndarray | None = None) -> Dataset:
-        """Return all rows as features, by the statistics of the training rows; all rows by default.
+        """Return all rows as features, encoded by the schema of the training rows (by default all rows).
 
         Raises as `TableSchema.fit` does.
         """
@@ -98,10 +105,10 @@ class LabelledTable:
         )
 
     def _complete(self) -> LabelledTable:
-        """Return the rows that lack no number and no date."""
+        """Return the rows in which no number and no date is missing."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", GpunetWarning)  # which `dataset` gives
             rows = self._schema(None).complete(self.table)
         if not len(rows):
-            raise DataError(f"{self.table.name}: every row lacks a number or a date; with 'drop' none is left.")
+            raise DataError(f"{self.table.name}: a number or date is missing in every row; missing='drop' leaves none.")
         return LabelledTable(self.table.take(rows), self.target, self.y[rows], self.classes, self.options)

@@ -43,9 +43,9 @@ def load(
         source: one of
 
             - "digits": the embedded digits, see `digits`. A folder of that name is `Path("digits")`.
-            - a table: a `.csv` or `.tsv` file, also packed (`.csv.gz`), a `.parquet` file, or "-" for CSV from standard
-              input. `TableSchema` says how its columns become features; medians and categories are those of all rows
-              here (`LabelledTable.dataset` takes the training rows). Needs pandas.
+            - a table: a `.csv`, `.tsv`, `.txt` or `.data` file, also packed (`.csv.gz`), a `.parquet` file, or "-" for
+              CSV from standard input. `TableSchema` turns its columns into features, by the medians and categories of
+              all rows (`LabelledTable.dataset`: of the training rows). Needs pandas.
             - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets), where (n, 1) means (n,);
               optionally `classes`, the names that y then indexes, and X_test and y_test. Pickled objects are refused.
             - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import add
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,8 +22,9 @@ def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) 
 
     Args:
         y: class labels (n,): each class is divided in these proportions (rounded by the largest remainder), and is in
-            every part if it has as many members as there are parts. Or float targets (n, ...), or the number n of
-            samples: divided without regard to the values.
+            every part if it has as many members as there are parts. The first member of a smaller class goes to the
+            largest part; all rows of smaller classes together are divided in these proportions. Or float targets
+            (n, ...), or the number n of samples: divided without regard to the values.
         fractions: the share of each part; positive, together 1.
         seed: an integer from 0 on.
 
@@ -39,12 +41,18 @@ def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) 
         raise ArgumentError(f"seed={seed!r}: give an integer from 0 on.")
     part = np.empty(y if isinstance(y, int | np.integer) else len(np.asarray(y)), np.int64)
     order = np.argsort(np.random.Philox(int(seed)).random_raw(part.size), kind="stable")
+    small = [0] * len(fractions)
     for members in _classes(y, order):
-        part[members] = np.repeat(np.arange(len(fractions)), _sizes(members.size, fractions))
+        if members.size < len(fractions):
+            sizes = _sizes_of_small(members.size, fractions, small)
+            small = list(map(add, small, sizes))
+        else:
+            sizes = _sizes(members.size, fractions)
+        part[members] = np.repeat(np.arange(len(fractions)), sizes)
     parts = tuple(np.flatnonzero(part == k) for k in range(len(fractions)))
     if not all(indices.size for indices in parts):
-        sizes = ", ".join(str(indices.size) for indices in parts)
-        raise DataError(f"{part.size} samples would be divided into parts of {sizes}; more samples are needed.")
+        found = ", ".join(str(indices.size) for indices in parts)
+        raise DataError(f"{part.size} samples would be divided into parts of {found}; more samples are needed.")
     return parts
 
 
@@ -67,4 +75,13 @@ def _sizes(n: int, fractions: Sequence[float]) -> list[int]:
     while n >= len(sizes) and 0 in sizes:
         sizes[sizes.index(max(sizes))] -= 1
         sizes[sizes.index(0)] += 1
+    return sizes
+
+
+def _sizes_of_small(n: int, fractions: Sequence[float], before: Sequence[int]) -> list[int]:
+    """Return the sizes of the parts of a class with fewer members than parts, after those of other such classes."""
+    sizes, total = [0] * len(fractions), sum(before) + n
+    for member in range(n):
+        among = [k for k in range(len(fractions)) if member or fractions[k] == max(fractions)]
+        sizes[max(among, key=lambda k: fractions[k] * total - before[k] - sizes[k])] += 1
     return sizes

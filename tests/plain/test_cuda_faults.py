@@ -143,7 +143,7 @@ def test_a_training_ends_with_the_kernels_name(gpu, executor, name, file):
 @pytest.mark.parametrize("status", [1, 701])
 def test_a_launch_that_the_gpu_refuses_says_what_was_asked_for(gpu, kernels, status):
     cupy_stand_in.cuda.refused["first"] = status
-    said = r"first \(three.cu\): the GPU refuses a launch of grid \(1,\) and block \(32,\) with 0 bytes.*launch_bounds"
+    said = r"first \(three.cu\): the GPU rejects a launch of grid \(1,\) and block \(32,\) with 0 bytes.*launch_bounds"
     with pytest.raises(ArgumentError, match=said):
         kernels[0]()
     gpu.synchronize()

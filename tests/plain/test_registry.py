@@ -334,7 +334,7 @@ REFUSED = {
     "a name of gpunet's": (lambda: {"optimizer": gn.SGD(StepLR(0.1))}, "Decorate StepLR with @gn.register"),
     "an activation": (
         lambda: {"model": gn.MLP([5, 4, 3], activation=gn.CustomActivation(np.sin, np.cos))},
-        "cannot be saved: a file holds no code, only gpunet's own functions by name",
+        "cannot be saved: files hold only the names of gpunet's functions; use one of them",
     ),
     "a layer without config": (lambda: {"model": model_of(Forgetful(5))}, "Forgetful() cannot be saved: its config()"),
     "a layer of other shapes": (

@@ -1,4 +1,4 @@
-"""A column of a table: its role, what the training rows told of it, and the features that it becomes."""
+"""A column of a table: its role, its statistics over the training rows, its features."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from gpunet.data.table.values import Values, canonical, dates, numbers, texts
+from gpunet.data.table.numerals import canonical
+from gpunet.data.table.tables import Table
+from gpunet.data.table.values import Values
 
 Role: TypeAlias = Literal["number", "category", "date", "ignored"]
 
 MOST_ONE_HOT = 8
-"""So many categories become a feature (0 or 1) each; more become an index, for a table of vectors."""
+"""Maximum number of categories that are one-hot encoded; with more, the feature is an index into an embedding."""
 
 LEAST_ROWS = 2
-"""Training rows of which a category with a vector has one; rarer ones train the vector of the unknown."""
+"""Minimum training rows of a category with an embedding of its own; rarer ones share that of unknown values."""
 
 YEAR = 365.2425
 
@@ -26,15 +28,18 @@ class Column:
     """An input column of a table.
 
     Attributes:
-        name: as the header has it.
-        role: what it is taken for.
-        why: the reason, in a few words.
-        form: how text is read: the decimal mark of a number, or the format of a date; "" where none is.
-        missing: training rows without a value.
-        fill: of a number or a date (in days since 1970), what stands for a missing value.
-        indicator: of a number or a date, whether one more feature is 1 where the value is missing.
-        categories: the known ones, sorted; "" is the missing value, where training rows have it.
-        embedded: whether the feature is the index of a category, -1 for an unknown one.
+        name: its name in the header.
+        role: how it is used.
+        why: the reason for the role, in a few words.
+        doubt: what is ambiguous about its dates; "" if nothing is.
+        form: how text is parsed: the decimal mark and unit of numbers, or the format of dates; "" for other dtypes.
+        missing: number of training rows without a value.
+        fill: the number, or the date in days since 1970, that replaces a missing value.
+        indicator: whether an additional feature is 1 where the number or date is missing.
+        categories: the known categories, sorted; "" stands for a missing value if training rows have one.
+        embedded: whether the feature is the index of the category (-1: unknown) instead of one-hot.
+        constant: whether all training rows have the same number or date. The feature then is that value for all rows,
+            as weights that were never trained must not move a prediction.
     """
 
     name: str
@@ -46,10 +51,12 @@ class Column:
     indicator: bool = False
     categories: tuple[str, ...] = ()
     embedded: bool = False
+    constant: bool = False
+    doubt: str = ""
 
     @property
     def feature_names(self) -> list[str]:
-        """The features that the column becomes."""
+        """The names of the column's features."""
         if self.role == "ignored":
             return []
         if self.role == "category":
@@ -57,57 +64,68 @@ class Column:
         names = [self.name] if self.role == "number" else [f"{self.name} {part}" for part in ("days", "sin", "cos")]
         return names + [f"{self.name} missing"] * self.indicator
 
-    def fitted(self, series: Any, center: Callable[[np.ndarray], Any]) -> Column:
-        """Return the column with what its training rows tell.
+    def fitted(self, table: Table, rows: Any, center: Callable[[np.ndarray], Any]) -> Column:
+        """Return the column with the statistics of its training rows.
 
         Args:
-            series: the values of the training rows.
-            center: what is filled in for a missing number, of those that are there.
+            table: all rows.
+            rows: the positions of the training rows, or a slice.
+            center: computes the fill value from the values that are not missing.
         """
         if self.role == "ignored":
-            return replace(self, missing=int(series.isna().sum()))
+            return replace(self, missing=int(table.frame[self.name].iloc[rows].isna().sum()))
         if self.role == "category":
-            return self._with_categories(*texts(series))
-        values = self.read(series).numbers
+            codes, distinct = table.texts(self.name)
+            return self._with_categories(codes[rows], distinct)
+        values = self.read(table).numbers[rows]
         there = values[~np.isnan(values)]
         missing = len(values) - len(there)
-        fill = float(center(there)) if len(there) else 0.0
-        return replace(self, missing=missing, fill=fill, indicator=missing > 0)
+        if not len(there):
+            return replace(self, role="ignored", why="has no value in the training rows", missing=missing)
+        constant = bool((there == there[0]).all())
+        if constant and not missing:
+            return replace(self, role="ignored", why="has one value in the training rows")
+        return replace(self, missing=missing, fill=float(center(there)), indicator=missing > 0, constant=constant)
 
     def _with_categories(self, codes: np.ndarray, distinct: list[str]) -> Column:
         counts = np.bincount(codes + 1, minlength=len(distinct) + 1)
         rows = dict(zip(["", *distinct], counts.tolist(), strict=True))
         known = sorted(text for text, count in rows.items() if count)
+        if len(known) == 1:
+            return replace(self, role="ignored", why="has one value in the training rows", missing=rows[""])
         embedded = len(known) > MOST_ONE_HOT
         if embedded:
             known = [text for text in known if rows[text] >= LEAST_ROWS]
             embedded = len(known) > MOST_ONE_HOT
         return replace(self, missing=rows[""], categories=tuple(known), embedded=embedded)
 
-    def read(self, series: Any) -> Values:
-        """Return the values of a number or a date, before any is filled in."""
+    def read(self, table: Table) -> Values:
+        """Return the values of a number or date column; missing ones are NaN."""
         if self.role == "number":
-            return numbers(series, self.form or ".")
-        read = dates(series, self.form)
-        return read or Values(np.zeros(len(series)), np.arange(len(series)), "")
+            return table.numbers(self.name, self.form or ".")
+        read = table.dates(self.name, self.form)
+        if read is None and table.frame[self.name].isna().all():
+            return Values(np.full(len(table), np.nan), np.empty(0, np.int64), "")
+        return read or Values(np.zeros(len(table)), np.arange(len(table)), "")
 
-    def indices(self, series: Any) -> np.ndarray:
-        """Return the values of a category as indices int64 (n,), -1 where it is not known."""
-        codes, distinct = texts(series)
-        index = {text: i for i, text in enumerate(self.categories)}
+    def indices(self, table: Table) -> np.ndarray:
+        """Return the category of each row as an index, int64 (n,); -1 for an unknown one."""
+        codes, distinct = table.texts(self.name)
+        index = {canonical(text): i for i, text in enumerate(self.categories)}
+        index |= {text: i for i, text in enumerate(self.categories)}
         known = [index.get(text, index.get(canonical(text), -1)) for text in distinct]
         indices: np.ndarray = np.array([*known, index.get("", -1)])[codes]
         return indices
 
     def features(self, values: np.ndarray) -> np.ndarray:
-        """Return the features (n, k) float64 of the values that `read` or `indices` returned."""
+        """Return the features, float64 (n, k), of what `read` or `indices` returned."""
         if self.embedded:
             return values[:, None].astype(np.float64)
         if self.role == "category":
             one_hot: np.ndarray = values[:, None] == np.arange(len(self.categories))
             return one_hot.astype(np.float64)
         missing = np.isnan(values)
-        filled = np.where(missing, self.fill, values)
+        filled = np.where(missing | self.constant, self.fill, values)
         parts = [filled]
         if self.role == "date":
             angle = 2 * np.pi * _days_of_the_year(filled) / YEAR
@@ -116,6 +134,6 @@ class Column:
 
 
 def _days_of_the_year(days: np.ndarray) -> np.ndarray:
-    """Return how many days of its year are over, for days since 1970."""
+    """Return the day of the year, from 0 on, of days since 1970."""
     whole = np.floor(days).astype("datetime64[D]")
     return np.asarray(days - whole.astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64))

@@ -1,4 +1,4 @@
-"""A table's schema for people to read."""
+"""Format the schema of a table for the terminal."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from gpunet.arguments import shortened
 from gpunet.data.table.columns import Column
 
 MOST_LINES = 40
-"""Columns of a description; more are counted."""
+"""Maximum number of columns in a description; the others are only counted."""
 
 MOST_REASONS = 10
-"""Ignored columns that a warning names."""
+"""Maximum number of ignored columns that a warning names."""
 
 LONGEST_NAME, LONGEST_REASON = 24, 60
 
 
 def described_columns(columns: Sequence[Column], target: str, missing: str) -> str:
-    """Return a table with a line for each column: its role, why, and how many values are missing."""
+    """Return a table with one line per column: role, reason, number of missing values."""
     rows = [(c.name, str(c.role), _reason(c, missing), str(c.missing or "")) for c in columns[:MOST_LINES]]
     rows = [("column", "role", "why", "missing"), *rows, (target, "target", "", "")]
     cells = [[shortened(name, LONGEST_NAME), role, shortened(why, LONGEST_REASON), n] for name, role, why, n in rows]
@@ -31,14 +31,14 @@ def described_columns(columns: Sequence[Column], target: str, missing: str) -> s
 
 
 def ignored_columns(columns: Sequence[Column]) -> str:
-    """Return the sentences that say which columns are ignored, why, and how to use them."""
+    """Return the warning about ignored columns: which, why, and how to use them."""
     more = f" and {len(columns) - MOST_REASONS} more" if len(columns) > MOST_REASONS else ""
     reasons = "; ".join(f"{column.name!r} ({column.why})" for column in columns[:MOST_REASONS])
-    return f"ignored columns: {reasons}{more}. To use one, give it a role (--as NAME=number)."
+    return f"ignored columns: {reasons}{more}. To use one, give it a role: --as NAME=category."
 
 
 def _reason(column: Column, missing: str) -> str:
-    """Return why a column has its role, and what becomes of it."""
+    """Return the reason for a column's role and how it is encoded."""
     if column.role == "category":
         return f"{column.why}; {'embedded' if column.embedded else 'one-hot'}"
     filled = column.indicator and missing in ("median", "mean")

@@ -1,37 +1,66 @@
-"""What a column is taken for, by its values in the whole table."""
+"""Infer the role of a column from its values in the whole table."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
+from typing import get_args
 
 import numpy as np
 
 from gpunet.arguments import shortened
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
+from gpunet.data.table.dates import doubt
+from gpunet.data.table.numerals import FEW_SLIPS, parse_number
 from gpunet.data.table.tables import Table
-from gpunet.data.table.values import FEW_SLIPS, Values, dates, is_date, is_number, numbers, parse_number, texts
-from gpunet.errors import DataError
+from gpunet.data.table.values import LARGEST, Values, is_categorical, is_date, is_number
+from gpunet.errors import ArgumentError, DataError
 
 SAMPLE = 100
-"""Distinct texts of a column, of which one at least is a number where most are."""
+"""Distinct texts that are searched for a number; if none is one, the column holds no numbers."""
 
 LONGEST_VALUE = 20
-"""Characters of an example."""
+"""Maximum characters of an example."""
 
 LEAST_IDENTIFIERS = 10
-"""Rows of a column that is taken for an identifier, at least: a smaller table may have no value twice by chance."""
+"""Minimum rows of an identifier column: in a smaller table, all values may differ by chance."""
+
+LEAST_RUNNING = 300
+"""Minimum rows of a running number that does not start or end at 0 or 1; shorter ones may be years."""
 
 _IDENTIFIER = re.compile(r"(?i:(.*[ _.-])?(id|key|no|nr|uuid|index|row)|unnamed: \d+)|.*[a-z](Id|ID|No|Nr)")
 
 
-def infer(table: Table, name: str, asked: Role | None = None) -> Column:
-    """Return a column of a table with its role; what the training rows tell is still to come.
+def asked_roles(
+    table: Table, target: str, roles: Mapping[str, Role], columns: Collection[str], drop: Collection[str]
+) -> dict[str, Role]:
+    """Return the requested role of each column that has one; see `TableSchema.fit`."""
+    unknown = [name for name in (target, *roles, *columns, *drop) if name not in table.frame]
+    if unknown:
+        there = listing([*table.frame.columns])
+        raise DataError(f"{table.name}: no column {listing(unknown)}; the columns are {there}.")
+    for name, role in roles.items():
+        if role not in get_args(Role):
+            raise ArgumentError(f"column {name!r}: role {role!r}; use {', '.join(map(repr, get_args(Role)))}.")
+    if target in drop:
+        raise ArgumentError(f"the target {target!r} cannot be dropped.")
+    if target in roles:
+        raise ArgumentError(f"the target {target!r} has no role; the task says whether it holds classes or values.")
+    left_out = {*drop} | ({*table.frame.columns} - {*columns} if columns else set())
+    if both := [name for name, role in roles.items() if name in left_out and role != "ignored"]:
+        raise ArgumentError(f"column {listing(both)} has a role, but is not among the columns to learn from.")
+    return {**roles, **dict.fromkeys(left_out, "ignored")}
+
+
+def infer(table: Table, name: str, asked: Role | None = None, *, wanted: bool = False) -> Column:
+    """Return a column with its role, but without the statistics of the training rows.
 
     Args:
         table: the table.
         name: the column.
-        asked: the role that the user gave it.
+        asked: the role that the user requested.
+        wanted: whether the user named the column as one to learn from, so that it is no identifier.
 
     Raises:
         DataError: text among numbers or dates, infinite numbers, or nested values; the message names their lines.
@@ -40,54 +69,57 @@ def infer(table: Table, name: str, asked: Role | None = None) -> Column:
     if asked == "ignored":
         return Column(name, "ignored", "as asked")
     if asked == "category":
-        return Column(name, "category", f"as asked, {_count(texts(series)[1])}")
+        return Column(name, "category", f"as asked, {_count(table.texts(name)[1])}")
     if asked is not None:
-        form = (numbers(series, likely=table.decimal).form or table.decimal or "") if asked == "number" else ""
+        form = (table.numbers(name).form or table.decimal or "") if asked == "number" else ""
         return _numeric(table, Column(name, asked, "as asked", form))
     if series.isna().all():
         return Column(name, "ignored", "has no value")
     if is_number(series):
-        return _of_numbers(table, Column(name, "number", "numbers", table.decimal or ""), numbers(series))
+        return _of_numbers(table, Column(name, "number", "numbers", table.decimal or ""), table.numbers(name), wanted)
     if is_date(series):
         return Column(name, "date", "dates")
-    codes, distinct = texts(series)
-    return _of_text(table, name, codes, distinct)
+    if is_categorical(series):
+        return Column(name, "category", f"categories, {_count(table.texts(name)[1])}")
+    return _of_text(table, name, wanted)
 
 
-def _of_text(table: Table, name: str, codes: np.ndarray, distinct: list[str]) -> Column:
-    series, complete = table.frame[name], bool((codes >= 0).all())
+def _of_text(table: Table, name: str, wanted: bool) -> Column:
+    codes, distinct = table.texts(name)
+    complete = bool((codes >= 0).all())
     if not distinct:
         return Column(name, "ignored", "has no value")
     if len(distinct) == 1 and complete:
         return Column(name, "ignored", f"has one value, {shortened(distinct[0], LONGEST_VALUE)!r}")
     if any(parse_number(text, decimal) is not None for text in distinct[:SAMPLE] for decimal in ".,"):
-        read = numbers(series, likely=table.decimal)
+        read = table.numbers(name)
         text = slips(read)
         if not len(text):
             example = f"numbers such as {shortened(distinct[0], LONGEST_VALUE)!r}"
-            return _of_numbers(table, Column(name, "number", example, read.form), read)
+            return _of_numbers(table, Column(name, "number", example, read.form), read, wanted)
         if are_few(text, codes):
-            remedy = f"mend it, or say --as {name}=category"
+            remedy = f"correct it, or use --as {name}=category"
             raise unreadable(table, name, text, "a number, as most are", remedy)
-    days = dates(series)
+    days = table.dates(name)
     if days is not None:
         _refuse(table, name, days, f"a date as most are, {days.form}")
-        return Column(name, "date", f"dates, {days.form}", days.form)
+        return Column(name, "date", f"dates, {days.form}", days.form, doubt=doubt(distinct, days.form))
     rows = len(codes)
-    if rows >= LEAST_IDENTIFIERS and len(distinct) > max(rows / 2, MOST_ONE_HOT):
+    if rows >= LEAST_IDENTIFIERS and len(distinct) > max(rows / 2, MOST_ONE_HOT) and not wanted:
+        example = shortened(distinct[0], LONGEST_VALUE)
         what = "no text twice" if len(distinct) == rows else f"{len(distinct)} texts in {rows} rows"
-        return Column(name, "ignored", f"{what}, as an identifier")
+        return Column(name, "ignored", f"{what}, such as {example!r}")
     return Column(name, "category", _count(distinct))
 
 
 def slips(read: Values) -> np.ndarray:
-    """Return the rows of a column of numbers that hold text; other bad ones are too large."""
+    """Return the rows of a number column that hold text; its other bad rows are too large or in another unit."""
     rows: np.ndarray = read.bad[np.isnan(read.numbers[read.bad])]
     return rows
 
 
 def are_few(rows: np.ndarray, codes: np.ndarray) -> bool:
-    """Return whether text in some rows of a column of numbers is a slip, and no category among others.
+    """Return whether the text in some rows of a number column is a typing error, not a category.
 
     Args:
         rows: the rows with text.
@@ -97,37 +129,50 @@ def are_few(rows: np.ndarray, codes: np.ndarray) -> bool:
     return len(rows) < len(codes) / 2 and different <= max(FEW_SLIPS * distinct, 1) and different < distinct / 2
 
 
-def _of_numbers(table: Table, column: Column, values: Values) -> Column:
-    """Return a column of numbers, which may be ignored."""
-    _refuse(table, column.name, values, "a finite number up to 1e150")
+def _of_numbers(table: Table, column: Column, values: Values, wanted: bool) -> Column:
+    """Return a number column, ignored if it is constant or an identifier."""
+    _refuse(table, column.name, values, expected_number(values))
     n = values.numbers
-    if np.isnan(n).any():
-        return column
-    if (n == n[0]).all():
+    if not np.isnan(n).any() and (n == n[0]).all():
         return Column(column.name, "ignored", f"has one value, {n[0]:g}")
-    if len(n) >= LEAST_IDENTIFIERS and (n == np.floor(n)).all():
-        if n[0] in (0, 1) and (np.diff(n) == 1).all():
-            return Column(column.name, "ignored", "a running number")
-        if _IDENTIFIER.fullmatch(column.name) and np.diff(np.sort(n)).all():
-            return Column(column.name, "ignored", "no number twice, and the name of an identifier")
-    return column
+    identifies = None if wanted else why_identifier(column.name, n)
+    return Column(column.name, "ignored", identifies) if identifies else column
+
+
+def why_identifier(name: str, n: np.ndarray) -> str | None:
+    """Return why a column of numbers is an identifier, None if it is not one; `n` has NaN for missing values."""
+    if len(n) < LEAST_IDENTIFIERS or not (n == np.floor(n)).all():
+        return None
+    steps = np.diff(n)
+    if abs(steps[0]) == 1 and (steps == steps[0]).all() and (len(n) >= LEAST_RUNNING or n.min() in (0, 1)):
+        return "a running number"
+    if _IDENTIFIER.fullmatch(name) and np.diff(np.sort(n)).all():
+        return "no number twice, and the name of an identifier"
+    return None
+
+
+def expected_number(values: Values) -> str:
+    """Return the expectation that the bad values of a number column violate, for an error message."""
+    unit = values.form[1:]
+    mixed = (np.abs(values.numbers[values.bad]) <= LARGEST).any()
+    return "a finite number up to 1e150" + (f" in the unit of the others ({unit or 'none'})" if mixed else "")
 
 
 def _numeric(table: Table, column: Column) -> Column:
-    """Return a column that is taken for numbers or dates, with the form of its text."""
-    values = column.read(table.frame[column.name])
-    expected = "a finite number up to 1e150" if column.role == "number" else "a date"
+    """Return a column whose role number or date was requested, with the form of its text."""
+    values = column.read(table)
+    expected = expected_number(values) if column.role == "number" else "a date"
     _refuse(table, column.name, values, expected)
     return Column(column.name, column.role, column.why, values.form or column.form)
 
 
 def _refuse(table: Table, name: str, values: Values, expected: str) -> None:
     if len(values.bad):
-        raise unreadable(table, name, values.bad, expected, f"mend it, or say --as {name}=ignore")
+        raise unreadable(table, name, values.bad, expected, f"correct it, or use --as {name}=ignore")
 
 
 def unreadable(table: Table, name: str, rows: np.ndarray, expected: str, remedy: str) -> DataError:
-    """Return the error for values that cannot be read, with the first lines."""
+    """Return the error for values that cannot be parsed; it names the first three and their lines."""
     verb = "is" if len(rows) == 1 else "are"
     return DataError(f"{table.name}, column {name!r}: {described(table, name, rows)} {verb} not {expected}; {remedy}.")
 

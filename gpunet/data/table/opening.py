@@ -1,4 +1,4 @@
-"""The bytes of a table's file: plain, packed by gzip, or from standard input; never more than memory holds."""
+"""Open the file of a table: plain, gzip-compressed, or standard input; refuse what does not fit into memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -18,62 +18,62 @@ from gpunet.files import check_regular
 
 GZIP = b"\x1f\x8b"
 MOST_EXPANSION = 200
-"""So many times its size may a packed file take when it is unpacked; tables stay below 50."""
+"""Maximum ratio of decompressed to compressed size; that of real tables is below 50."""
 
 UNPACKED_FREELY = 2**26
-"""Bytes that a packed file of any size may take."""
+"""Decompressed bytes that are accepted whatever the ratio is."""
 
 READING = 2
-"""So many times its size takes the reading of a text of numbers; of other texts more."""
+"""Memory to parse a text of numbers, as a multiple of its size; other texts need more."""
 
 CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table's file, or standard input as "-", which is kept in memory.
+    """The file of a table, or standard input.
 
     Attributes:
-        name: what an error calls it.
-        path: the file.
+        path: the file; "-" is standard input.
     """
 
     path: Path
 
     @property
     def name(self) -> str:
+        """The name for error messages."""
         return "standard input" if self.is_standard_input else str(self.path)
 
     @property
     def is_standard_input(self) -> bool:
         return str(self.path) == "-"
 
-    @cached_property
+    @property
     def _given(self) -> bytes:
-        return sys.stdin.buffer.read()
+        return _read_once(sys.stdin.buffer)
 
     @cached_property
     def is_packed(self) -> bool:
-        """Whether the bytes are gzip's, whatever the file's name."""
+        """Whether the content is gzip-compressed, whatever the file name is."""
         with self._open_raw() as file:
             return file.read(len(GZIP)) == GZIP
 
     @property
     def size(self) -> int:
-        """Bytes of the file as it is."""
+        """Bytes of the file, compressed or not."""
         return len(self._given) if self.is_standard_input else self.path.stat().st_size
 
     @property
     def limit(self) -> int:
-        """The most bytes of text that are read from it."""
+        """Maximum number of decompressed bytes that are read."""
         most = max(UNPACKED_FREELY, MOST_EXPANSION * self.size) if self.is_packed else sys.maxsize
         return min(most, memory() // READING)
 
     def open(self) -> BinaryIO:
-        """Return the unpacked bytes, from their beginning.
+        """Return the decompressed bytes as a binary file.
 
         Raises:
-            DataError: the file cannot be read, or takes more than the memory.
+            DataError: the file cannot be read, or does not fit into memory.
         """
         try:
             if not self.is_standard_input:
@@ -87,27 +87,33 @@ class Source:
             raise DataError(f"{self.name}: cannot be read ({error.strerror or error}).") from error
 
     def too_large(self) -> DataError:
-        """Return the error for a file whose text is larger than `limit`."""
+        """Return the error for a file with more than `limit` bytes."""
         if self.is_packed and self.limit < memory() // READING:
             return DataError(
-                f"{self.name}: unpacks to more than {MOST_EXPANSION} times its size, as no usual table does; unpack it "
-                "yourself if it is right."
+                f"{self.name}: decompresses to more than {MOST_EXPANSION} times its size, unlike real tables; "
+                "decompress it yourself if this is right."
             )
         return DataError(
-            f"{self.name}: reading it takes more than the memory ({memory() / 2**30:.1f} GiB); take a part of its "
-            "rows, or convert it to .npy files, which np.load(path, mmap_mode='r') gives to Trainer.fit."
+            f"{self.name}: does not fit into memory ({memory() / 2**30:.1f} GiB); use a part of its rows, or convert "
+            "it to .npy files and pass np.load(path, mmap_mode='r') to Trainer.fit."
         )
 
     def _open_raw(self) -> BinaryIO:
         return io.BytesIO(self._given) if self.is_standard_input else self.path.open("rb")
 
 
+@lru_cache(maxsize=1)
+def _read_once(file: BinaryIO) -> bytes:
+    """Return the bytes of standard input; they are kept because `gpunet evaluate` reads them twice."""
+    return file.read()
+
+
 UNPACKING_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
-"""What reading raises where a packed file is cut off or altered."""
+"""What reading a truncated or corrupt gzip file raises."""
 
 
 def memory() -> int:
-    """Return the bytes of this machine's memory, or of its container's; the largest integer where neither is known."""
+    """Return the memory of the machine or its container in bytes; the largest integer if both are unknown."""
     limits = [sys.maxsize]
     with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

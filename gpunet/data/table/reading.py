@@ -1,4 +1,4 @@
-"""Read a table's file by pandas: once, into typed columns."""
+"""Read the file of a table by pandas."""
 
 from __future__ import annotations
 
@@ -7,32 +7,35 @@ import io
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from gpunet.data.table.cells import BLANKS, reader
 from gpunet.data.table.opening import READING, UNPACKING_ERRORS, Source, memory
-from gpunet.data.table.sniffing import AS_FOUND, ENCODINGS, SAMPLE, Format, ReadOptions, no_data, sniff
+from gpunet.data.table.sniffing import SAMPLE, no_data, sniff, western_encoding
 from gpunet.data.table.tables import Table, of_frame
+from gpunet.data.table.text_format import AS_FOUND, Format, ReadOptions
 from gpunet.data.table.values import MISSING
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
-"""The names of tables' files end so."""
+TEXT = (".csv", ".tsv", ".txt", ".data")
+SUFFIXES = (*TEXT, *(f"{suffix}.gz" for suffix in TEXT), ".parquet")
+"""How the file names of tables end."""
 
 NUMBER = 8
-"""Bytes of a number in memory, however few a parquet file needs for equal ones."""
+"""Bytes of a number in memory; a parquet file may need fewer."""
 
 _MISSING = sorted({form for text in MISSING for form in (text, text.upper(), text.title())} | {"NaN", "n/a"})
 
 
 def is_table(source: str | Path) -> bool:
-    """Return whether a source is named as a table's file, or is standard input."""
+    """Return whether a source has the file name of a table, or is standard input."""
     return str(source) == "-" or str(source).lower().endswith(SUFFIXES)
 
 
 def is_parquet(source: str | Path) -> bool:
-    """Return whether a source is named as a parquet file, which needs no options."""
+    """Return whether a source has the name of a parquet file."""
     return str(source).lower().endswith(".parquet")
 
 
@@ -40,36 +43,36 @@ def read_table(
     source: str | Path,
     options: ReadOptions = AS_FOUND,
     *,
-    text: Collection[str] = (),
+    text: Collection[str | int] = (),
     names: Sequence[str] = (),
-    likely_decimal: str | None = None,
+    likely: ReadOptions = AS_FOUND,
 ) -> Table:
     """Read the file of a table.
 
-    Comment lines (#) above the header, blank lines and rows without any value are left out. What stands for a missing
-    value: nothing, ?, NA, N/A, NaN, null, <NA> and #N/A, in lower or upper case.
+    Comment lines (#) above the header, blank lines and rows without any value are skipped. These cells are missing
+    values: empty, ?, NA, N/A, NaN, null, <NA> and #N/A, in lower or upper case.
 
     Args:
-        source: a .csv or .tsv file, packed by gzip or not, a .parquet file, or "-" for standard input.
-        options: how a text file is read; by default as its beginning shows.
-        text: the columns that are read as text, whatever is in them.
-        names: those of the columns of a file without a header, where it has as many.
-        likely_decimal: the decimal mark of a text file whose numbers don't all prove the other one.
+        source: a .csv, .tsv, .txt or .data file, gzip-compressed or not, a .parquet file, or "-" for standard input.
+        options: the format of a text file; by default it is inferred from the first 64 KiB.
+        text: columns, by name or position, that are read as text, whatever they contain.
+        names: column names for a file without a header; ignored if their number differs.
+        likely: the format, unless the file shows another one.
 
     Raises:
-        ArgumentError: options for a parquet file, which needs none.
-        DataError: a file that cannot be read; the message names the place in it.
+        ArgumentError: options for a parquet file.
+        DataError: the file cannot be read; the message names the line.
         MissingPackageError: pandas, or pyarrow for a parquet file, is not installed.
     """
     if is_parquet(source):
-        if options != ReadOptions(header=options.header):
-            raise ArgumentError(f"{source}: sep, decimal and encoding are options of text files, not of parquet.")
+        if options != AS_FOUND:
+            raise ArgumentError(f"{source}: sep, decimal, encoding and header are for text files, not for parquet.")
         return _read_parquet(Path(source))
     opened = Source(Path(source))
     try:
-        return _read_text(opened, options, text, names, likely_decimal)
+        return _read_text(opened, options, text, names, likely)
     except UNPACKING_ERRORS as error:
-        raise DataError(f"{opened.name}: cannot be read ({error}); it is cut off or damaged.") from error
+        raise DataError(f"{opened.name}: cannot be read ({error}); it is truncated or corrupt.") from error
     except MemoryError:
         raise opened.too_large() from None
 
@@ -99,6 +102,7 @@ def _read_parquet(path: Path) -> Table:
         if max(unpacked, NUMBER * file.num_rows * file.num_columns) > memory() // READING:
             raise Source(path).too_large()
         frame = pandas.read_parquet(path)
+        frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as parquet ({error}).") from error
     if not len(frame):
@@ -107,7 +111,7 @@ def _read_parquet(path: Path) -> Table:
 
 
 class _Rows(io.TextIOBase):
-    """The text below the header, up to the limit of its source."""
+    """The text below the header; reading more than the limit of its source raises."""
 
     def __init__(self, source: Source, format: Format):
         self._file, self._source, self._left = _open_text(source, format), source, source.limit
@@ -125,7 +129,7 @@ class _Rows(io.TextIOBase):
 
 
 def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
-    """Return a file's text after the lines that are skipped, its line ends as they are."""
+    """Return the text of a file after its skipped lines, with its own line ends."""
     text = io.TextIOWrapper(source.open(), format.encoding, newline="")
     for _ in range(format.skipped):
         text.readline()
@@ -133,10 +137,10 @@ def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
 
 
 def _read_text(
-    source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str], likely_decimal: str | None
+    source: Source, options: ReadOptions, text: Collection[str | int], names: Sequence[str], likely: ReadOptions
 ) -> Table:
     with source.open() as file:
-        format = sniff(file, options, source.name, likely_decimal)
+        format = sniff(file, options, source.name, likely)
     if not format.header and len(names) == len(format.names):
         format = replace(format, names=tuple(names))
     while True:
@@ -144,18 +148,18 @@ def _read_text(
             frame = _parse(source, format, text)
             break
         except UnicodeError as error:
-            following = dict(pairwise(ENCODINGS)).get(format.encoding)
-            if options.encoding or not following:
+            if options.encoding or format.encoding not in ("utf-8", "cp1252"):
                 raise DataError(f"{source.name}: not {format.encoding} text ({error}); give its encoding.") from None
-            format = replace(format, encoding=following)
+            data = error.object if isinstance(error, UnicodeDecodeError) else b""
+            format = replace(format, encoding=western_encoding(data, source.name))
     return Table(frame, source.name, str(format), format.header, format.decimal, lambda row: _line(source, format, row))
 
 
-def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
-    """Return the data frame of a text file, whose index is the rows' positions in it."""
+def _parse(source: Source, format: Format, text: Collection[str | int]) -> Any:
+    """Return the data frame of a text file; its index counts the rows of the file."""
     pandas = pandas_module()
     options: dict[str, Any] = {
-        "sep": format.sep,
+        "sep": r"\s+" if format.sep == BLANKS else format.sep,
         "decimal": format.decimal or ".",
         "header": None,
         "names": list(format.names),
@@ -163,13 +167,15 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
         "skipinitialspace": format.spaced,
         "keep_default_na": False,
         "na_values": _MISSING,
-        "dtype": {name: str for name in text if name in format.names},
+        "dtype": {
+            format.names[c] if isinstance(c, int) else c: str for c in text if isinstance(c, int) or c in format.names
+        },
     }
     try:
         with _Rows(source, format) as rows, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             frame = pandas.read_csv(rows, **options)
-        if caught:  # pandas chose the dtype of a column piece by piece, or left out cells
+        if caught:  # pandas inferred different dtypes for parts of a column, or dropped cells
             _check_widths(source, format)
             with _Rows(source, format) as rows:
                 frame = pandas.read_csv(rows, low_memory=False, **options)
@@ -179,7 +185,7 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
         _check_widths(source, format)
         raise DataError(f"{source.name}: not CSV ({error}).") from None
     without_last = frame[frame[format.names[-1]].isna()]
-    if len(format.names) > 1 and len(without_last):  # pandas fills up short rows
+    if len(format.names) > 1 and len(without_last):  # pandas pads short rows
         if not _all_cells(source, format, len(frame)):
             _check_widths(source, format)
         blank = without_last.index[without_last.isna().all(axis=1)]
@@ -192,7 +198,9 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
 
 
 def _all_cells(source: Source, format: Format, rows: int) -> bool:
-    """Return whether so many rows have all their cells, by a quick look: the separators outside of quotes."""
+    """Return whether all rows have all their cells, judged by the number of separators outside quotes (fast)."""
+    if format.sep == BLANKS:
+        return False  # any number of blanks separates two cells
     separators, inside = 0, 0
     with _open_text(source, format) as text:
         while part := text.read(SAMPLE):
@@ -203,19 +211,19 @@ def _all_cells(source: Source, format: Format, rows: int) -> bool:
 
 
 def _cells(source: Source, format: Format) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows as Python reads them, with the lines on which they end; blank lines are left out."""
+    """Yield each row that is not blank with the line on which it ends, parsed by Python's csv."""
     with _open_text(source, format) as text:
-        reader = csv.reader(text, delimiter=format.sep, skipinitialspace=format.spaced, strict=True)
+        rows = reader(text, format.sep, spaced=format.spaced, strict=True)
         try:
-            for cells in reader:
+            for cells in rows:
                 if len(cells) > 1 or "".join(cells).strip():
-                    yield format.skipped + reader.line_num, cells
+                    yield format.skipped + rows.line_num, cells
         except csv.Error as error:
-            raise DataError(f"{source.name}, line {format.skipped + reader.line_num}: not CSV ({error}).") from None
+            raise DataError(f"{source.name}, line {format.skipped + rows.line_num}: not CSV ({error}).") from None
 
 
 def _check_widths(source: Source, format: Format) -> None:
-    """Raise `DataError` where a row has not as many cells as there are columns."""
+    """Raise `DataError` if a row has more or fewer cells than there are columns."""
     width = len(format.names)
     for line, cells in _cells(source, format):
         if len(cells) != width:

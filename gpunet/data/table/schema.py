@@ -1,24 +1,24 @@
-"""How the columns of a table become features, at training and again at prediction."""
+"""The schema of a table: how its columns are encoded as features, the same at training and prediction."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.describing import described_columns, ignored_columns
-from gpunet.data.table.inferring import described, infer
+from gpunet.data.table.encoding import complete_rows, encoded
+from gpunet.data.table.inferring import asked_roles, infer
 from gpunet.data.table.reading import is_parquet, read_table
-from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.tables import Table, as_table
 from gpunet.data.table.targets import known_targets
+from gpunet.data.table.text_format import AS_FOUND, ReadOptions
 from gpunet.errors import ArgumentError, DataError, GpunetWarning
 from gpunet.formats import read_as
 
@@ -29,26 +29,29 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class TableSchema:
-    """How the columns of a table become features, so that another table is encoded in the same way.
+    """How the columns of a table are encoded as features.
 
-    A number is one feature, a date three: days since 1970, sine and cosine of the day of the year. A missing one is
-    filled in, and one more feature tells that it was missing, where training rows have that. A category of up to 8
-    values is a feature (0 or 1) for each; of more, the index of the value, -1 where it is unknown, as
-    `gn.EntityEmbedding` takes it; these are the last features. A value in one training row alone counts as unknown
-    there, so that the vector of the unknown is trained. Missing text is a category of its own.
+    - A number is one feature. A date is three: days since 1970, sine and cosine of the day of the year. If training
+      rows lack a value, an additional feature is 1 where the value is missing.
+    - A category with up to 8 values is one-hot encoded. With more values it is one feature, an index for
+      `gn.EntityEmbedding`; -1 is an unknown value. These features come last. A value that occurs in only one training
+      row is encoded as unknown, so that the embedding of unknown values is trained.
+    - Missing text is a category of its own.
 
     Attributes:
-        columns: all columns but the target, in the table's order, also those that are ignored.
+        columns: all columns but the target, in the order of the table, ignored ones included.
         target: the column to predict.
-        missing: what is done about missing numbers and dates: their "median" or "mean" is filled in, rows that lack
-            one are left out of training ("drop"), or they are refused ("error").
-        reading: how text files are read, by the decimal mark of the training file.
+        missing: how missing numbers and dates are handled: replaced by the "median" or "mean" of the training rows,
+            their rows removed from training ("drop"), or refused ("error").
+        reading: the format of text files.
+        target_form: the decimal mark and unit of the target's text; see `Column.form`.
     """
 
     columns: tuple[Column, ...]
     target: str
     missing: Missing = "median"
     reading: ReadOptions = AS_FOUND
+    target_form: str = ""
 
     @classmethod
     def fit(
@@ -63,57 +66,64 @@ class TableSchema:
         missing: Missing = "median",
         reading: ReadOptions | None = None,
     ) -> TableSchema:
-        """Return the schema of a table: roles by all of its rows, medians and categories by the training rows alone.
+        """Infer the schema of a table: roles from all rows, fill values and categories from the training rows.
 
         Args:
             table: a `Table`, or a data frame of pandas, polars or pyarrow.
-            target: the column to predict; the last one by default.
-            rows: the positions of the training rows; all by default.
-            roles: the roles of columns that are not to be told by their values.
-            columns: the columns to learn from; all by default.
+            target: the column to predict; by default the last one.
+            rows: the positions of the training rows; by default all.
+            roles: the roles of columns, instead of the inferred ones.
+            columns: the columns to learn from; by default all.
             drop: the columns to ignore.
             missing: see `TableSchema`.
-            reading: how the table's file was read.
+            reading: the format of the file.
 
         Warns:
-            GpunetWarning: which columns are ignored, and why.
+            GpunetWarning: columns are ignored, or dates are ambiguous; the message names the columns and the reasons.
 
         Raises:
-            ArgumentError: an unknown role or `missing`.
-            DataError: a column that is not there, values that cannot be read (the message names their lines), missing
-                ones where that is an error, or no column left to learn from.
+            ArgumentError: an unknown role or `missing`, or a role for a column that is ignored.
+            DataError: an unknown column, values that cannot be parsed (the message names their lines), or no column to
+                learn from.
         """
         table = as_table(table)
         target = table.frame.columns[-1] if target is None else target
-        asked = _asked(table, target, roles or {}, columns, drop)
+        asked = asked_roles(table, target, roles or {}, columns, drop)
         if missing not in get_args(Missing):
             raise ArgumentError(f"missing={missing!r}: use {', '.join(map(repr, get_args(Missing)))}.")
-        inferred = [infer(table, name, asked.get(name)) for name in table.frame.columns if name != target]
-        if not any(column.role != "ignored" for column in inferred):
+        center = np.mean if missing == "mean" else np.median
+        taken = slice(None) if rows is None else rows
+        fitted = tuple(
+            infer(table, name, asked.get(name), wanted=name in columns).fitted(table, taken, center)
+            for name in table.frame.columns
+            if name != target
+        )
+        if all(column.role == "ignored" for column in fitted):
             raise DataError(
                 f"{table.name}: no column to learn from but the target {target!r}"
-                + (f"; {ignored_columns(inferred)}" if inferred else "; the separator may be another one (--sep).")
+                + (f"; {ignored_columns(fitted)}" if fitted else "; the separator may be another one (--sep).")
             )
-        ignored = [column for column in inferred if column.role == "ignored" and column.name not in asked]
-        if ignored:
-            warnings.warn(f"{table.name}: {ignored_columns(ignored)}", GpunetWarning, stacklevel=2)
-        center = np.mean if missing == "mean" else np.median
-        frame = table.frame if rows is None else table.frame.iloc[rows]
-        fitted = tuple(column.fitted(frame[column.name], center) for column in inferred)
-        schema = cls(fitted, target, missing, reading or ReadOptions(decimal=table.decimal, header=table.header))
+        ignored = [column for column in fitted if column.role == "ignored" != asked.get(column.name)]
+        messages = [ignored_columns(ignored)] if ignored else []
+        messages += [f"column {column.name!r}: {column.doubt}." for column in fitted if column.doubt]
+        for message in messages:
+            warnings.warn(f"{table.name}: {message}", GpunetWarning, stacklevel=2)
+        form = table.numbers(target).form
+        found = ReadOptions(decimal=table.decimal, header=table.header)
+        schema = cls(fitted, target, missing, reading or found, form)
         if not schema.feature_names:
             raise DataError(f"{table.name}: no text comes in two training rows, and there are no other columns.")
         return schema
 
     @classmethod
     def of_numbers(cls, table: Table, target: str = "") -> TableSchema:
-        """Return the schema of a table of numbers, whose columns but the target are features as they are."""
+        """Return the schema of a table of numbers: each column but the target is a feature, unchanged."""
         columns = tuple(Column(name) for name in table.frame.columns if name != target)
         return cls(columns, target, "error")
 
     @property
     def features(self) -> list[Column]:
-        """The columns that become features, those of embedded categories last."""
+        """The columns that are not ignored; embedded categories come last."""
         return sorted((c for c in self.columns if c.role != "ignored"), key=lambda c: c.embedded)
 
     @property
@@ -123,23 +133,23 @@ class TableSchema:
 
     @property
     def category_sizes(self) -> list[int]:
-        """How many categories each of the last features has an index of; they are not standardised."""
+        """The number of categories of each embedded feature; these features are not standardised."""
         return [len(column.categories) for column in self.features if column.embedded]
 
     def read(self, path: str | Path) -> np.ndarray:
-        """Return the samples of a table's file, or of standard input ("-"): float64 (n, features).
+        """Return the samples in a file, or in standard input ("-"): float64 (n, features).
 
-        Columns are found by name, in any order; columns that the schema doesn't know, and the target, are ignored.
-        Raises as `read_table` and `encode` do.
+        Columns are found by name, in any order; unknown columns and the target are ignored. Raises as `read_table` and
+        `encode` do.
         """
         return self.encode(self.open(path))
 
     def read_labelled(self, path: str | Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the samples of a table's file, as `read` does, and its targets.
+        """Return the samples in a file, as `read` does, and its targets.
 
         Args:
-            path: a file that has the target's column too.
-            classes: the class names, for targets int64 (n,) that index them; None for regression: float64 (n,).
+            path: a file with the target column.
+            classes: the class names; the targets are class indices int64 (n,). None: values float64 (n,).
 
         Raises:
             DataError: as for `read`, or a target that is missing or not among the classes.
@@ -148,73 +158,38 @@ class TableSchema:
         if self.target not in table.frame:
             raise DataError(f"{table.name}: no column {self.target!r}, the target; evaluating needs it.")
         table = table.take(self.complete(table)) if self.missing == "drop" else table
-        return self.encode(table), known_targets(table, self.target, classes)
+        return self.encode(table), known_targets(table, self.target, classes, self.target_form)
 
     def open(self, path: str | Path, as_text: Collection[str] = ()) -> Table:
-        """Return the table in a file, or in standard input ("-"), as `encode` takes it.
+        """Return the table in a file, or in standard input ("-"), for `encode`.
 
         Args:
-            path: as for `read_table`.
-            as_text: columns that keep the text of their cells.
+            path: see `read_table`.
+            as_text: columns that are read as text.
         """
         text = [column.name for column in self.columns if column.role == "category"]
         names = [column.name for column in self.columns]
-        reading = ReadOptions(header=self.reading.header) if is_parquet(path) else replace(self.reading, decimal=None)
-        return read_table(path, reading, text=[*text, *as_text], names=names, likely_decimal=self.reading.decimal)
+        known = AS_FOUND if is_parquet(path) else ReadOptions(header=self.reading.header)
+        return read_table(path, known, text=[*text, *as_text], names=names, likely=self.reading)
 
     def encode(self, table: Any) -> np.ndarray:
         """Return the samples of a table or data frame: float64 (n, features).
 
-        Raises:
-            DataError: everything in which the table does not fit: columns that are missing, values that are no numbers
-                or dates, with their lines, and missing ones where the schema allows none.
-        """
-        table = as_table(table)
-        lacking = [column.name for column in self.features if column.name not in table.frame]
-        problems = []
-        if lacking:
-            there = listing([*table.frame.columns])
-            problems.append(f"no column {listing(lacking)}; the columns are {there}")
-        X = np.empty((len(table), len(self.feature_names)))
-        first = 0
-        for column in self.features:
-            width = len(column.feature_names)
-            if column.name in table.frame:
-                values, found = self._values(table, column)
-                problems += found
-                X[:, first : first + width] = column.features(values)
-            first += width
-        if problems:
-            raise DataError(f"{table.name}: {'; '.join(problems)}.")
-        return X
+        Warns:
+            GpunetWarning: most values of a category are unknown.
 
-    def _values(self, table: Table, column: Column) -> tuple[np.ndarray, list[str]]:
-        """Return the values of a column, and what does not fit about them."""
-        series = table.frame[column.name]
-        if column.role == "category":
-            return column.indices(series), []
-        values, bad, _ = column.read(series)
-        problems = []
-        if len(bad):
-            problems.append(f"column {column.name!r} holds a {column.role}, not {described(table, column.name, bad)}")
-        missing = np.flatnonzero(np.isnan(values))
-        if len(missing) and self.missing in ("drop", "error"):
-            first = ", ".join(table.place(row) for row in np.setdiff1d(missing, bad)[:3])
-            if first:
-                problems.append(f"column {column.name!r} has no value in {first}")
-        return values, problems
+        Raises:
+            DataError: the table does not match; the message lists all missing columns, values that are no numbers or
+                dates with their lines, and missing values if the schema allows none.
+        """
+        return encoded(as_table(table), self.features, self.missing)
 
     def complete(self, table: Any) -> np.ndarray:
-        """Return the positions of the rows that lack no number and no date."""
-        table = as_table(table)
-        whole = np.ones(len(table), bool)
-        for column in self.features:
-            if column.role != "category" and column.name in table.frame:
-                whole &= ~np.isnan(column.read(table.frame[column.name]).numbers)
-        return np.flatnonzero(whole)
+        """Return the positions of the rows in which no number and no date is missing."""
+        return complete_rows(as_table(table), self.features)
 
     def describe(self) -> str:
-        """Return a table for people: each column with its role, why, and how many values are missing."""
+        """Return a table for the terminal: each column with its role, the reason, and its number of missing values."""
         return described_columns(self.columns, self.target, self.missing)
 
     def to_json(self) -> dict[str, Any]:
@@ -227,26 +202,9 @@ class TableSchema:
         """Return the schema that `to_json` wrote.
 
         Raises:
-            ArgumentError: one of another version.
-            ValueError: something is missing, unknown or of another type.
+            ArgumentError: another version.
+            ValueError: a field is missing, unknown or of the wrong type.
         """
         if data.get("version") != VERSION:
             raise ArgumentError(f"its table schema is of version {data.get('version', 1)}, not {VERSION}; train again.")
         return read_as(cls, {name: value for name, value in data.items() if name != "version"}, "schema")
-
-
-def _asked(
-    table: Table, target: str, roles: Mapping[str, Role], columns: Collection[str], drop: Collection[str]
-) -> dict[str, Role]:
-    """Return the roles that were asked for by column."""
-    unknown = [name for name in (target, *roles, *columns, *drop) if name not in table.frame]
-    if unknown:
-        there = listing([*table.frame.columns])
-        raise DataError(f"{table.name}: no column {listing(unknown)}; the columns are {there}.")
-    for name, role in roles.items():
-        if role not in get_args(Role):
-            raise ArgumentError(f"column {name!r}: role {role!r}; use {', '.join(map(repr, get_args(Role)))}.")
-    if target in drop:
-        raise ArgumentError(f"the target {target!r} cannot be dropped.")
-    left_out: set[str] = set(drop) | (set(table.frame.columns) - {*columns} if columns else set())
-    return {**roles, **dict.fromkeys(left_out, "ignored")}

@@ -1,4 +1,4 @@
-"""What a text file's beginning tells of its format: encoding, separator, decimal mark, header."""
+"""Infer the format of a text file from its beginning: encoding, separator, decimal mark, header."""
 
 from __future__ import annotations
 
@@ -7,141 +7,65 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import BinaryIO
 
-from gpunet.data.table.cells import column_names, decimal_mark, is_header, is_value
-from gpunet.errors import ArgumentError, DataError
+from gpunet.data.table.cells import BLANKS, column_names, decimal_mark, is_header, is_value, reader
+from gpunet.data.table.text_format import AS_FOUND, NAMES, Format, ReadOptions
+from gpunet.errors import DataError
 
 SAMPLE = 2**16
-"""Bytes of the beginning that are looked at; more where a line is longer."""
+"""Bytes that are inspected; more if a line is longer."""
+
+LEAST_LETTERS = 8
+"""Minimum number of non-ASCII bytes to judge the language by."""
 
 LONGEST_BEGINNING = 2**24
-"""Bytes within which a few lines must end."""
-
-SEPARATORS = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','"}
-"""In the order of preference: a decimal comma is frequent in the cells of files with another separator."""
+"""Maximum bytes of the first lines."""
 
 BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-ENCODINGS = ("utf-8", "cp1252", "latin-1")
-"""What is tried where no mark tells it; all bytes are text in the last."""
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """How a table's text file is read; None: found out from its beginning.
-
-    Attributes:
-        sep: the character between two cells.
-        decimal: the decimal mark, "." or ",".
-        encoding: the name of the encoding, such as "latin-1".
-        header: whether the first line names the columns.
-
-    Raises:
-        ArgumentError: an option that makes no sense.
-    """
-
-    sep: str | None = None
-    decimal: str | None = None
-    encoding: str | None = None
-    header: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.sep in ("\\t", "tab"):
-            object.__setattr__(self, "sep", "\t")
-        if self.sep is not None and (len(self.sep) != 1 or self.sep in '"\r\n'):
-            raise ArgumentError(f"sep={self.sep!r}: give one character, such as ';', or 'tab'.")
-        if self.decimal not in (None, ".", ","):
-            raise ArgumentError(f"decimal={self.decimal!r}: use '.' or ','.")
-        if self.encoding is not None:
-            try:
-                codecs.lookup(self.encoding)
-            except LookupError:
-                raise ArgumentError(f"encoding={self.encoding!r}: unknown; usual are utf-8, latin-1, utf-16.") from None
-
-
-AS_FOUND = ReadOptions()
-
-
-@dataclass(frozen=True)
-class Format:
-    """The format of a table's text file.
-
-    Attributes:
-        encoding: by Python's name.
-        sep: the character between two cells.
-        decimal: the decimal mark; None where no cell shows one.
-        header: whether a line names the columns.
-        names: of the columns; "column 1", "column 2", … where there is no header, or none in it.
-        unnamed: the positions of columns that the header gives no name.
-        skipped: lines before the first row.
-        comments: how many of them are comments.
-        spaced: whether separators are followed by spaces, which takes pandas longer.
-    """
-
-    encoding: str
-    sep: str
-    decimal: str | None
-    header: bool
-    names: tuple[str, ...]
-    unnamed: tuple[int, ...]
-    skipped: int
-    comments: int
-    spaced: bool
-
-    def __str__(self) -> str:
-        parts = [
-            f"separator {SEPARATORS.get(self.sep, repr(self.sep))}",
-            "decimal comma" if self.decimal == "," else "decimal point",
-            {"utf-8-sig": "utf-8"}.get(self.encoding, self.encoding),
-            "header" if self.header else "no header",
-        ]
-        return ", ".join(parts + [f"{self.comments} comment lines"] * bool(self.comments))
-
-
-def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: str | None = None) -> Format:
-    """Return the format that the beginning of a file shows, where the options don't give it.
+def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions = AS_FOUND) -> Format:
+    """Return the format of a file, inferred from its beginning.
 
     Args:
-        file: its bytes.
-        options: what is known of the format.
-        name: what an error calls the file.
-        likely: the decimal mark, unless all numbers prove the other one; None: the one that most prove.
+        file: the file, binary.
+        options: the known parts of the format.
+        name: the name of the file for error messages.
+        likely: the parts that hold unless the file shows otherwise.
 
     Raises:
-        DataError: an empty file, one that is no text, or a header that cannot be used.
+        DataError: the file is empty or no text, or its header is invalid.
     """
     data, is_all = _beginning(file, name)
-    encoding = options.encoding or _encoding(data)
+    encoding = options.encoding or _encoding(data, name, likely.encoding)
     text = _decoded(data, encoding, name)
     lines = list(io.StringIO(text, newline=""))
     if not is_all and len(lines) > 1:
-        lines.pop()  # which is cut off
+        lines.pop()  # it may be incomplete
     first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     if first == len(lines):
         raise no_data(name)
     declared = re.fullmatch(r"sep=(.)\s*", lines[first])  # as Excel writes and reads it
     if declared:
         first += 1
-    sep = options.sep or (declared[1] if declared else _separator(lines[first:]))
+    sep = options.sep or (declared[1] if declared else _separator(lines[first:], likely.sep))
     rows = _rows(lines[first:], sep, name)
     if not rows:
         raise no_data(name)
     comment = [line for line in lines[:first] if line.startswith("#")]
-    has_values = any(map(is_value, rows[0][1]))
-    above = (
-        _rows([comment[-1].lstrip("# ")], sep, name) if comment and has_values and options.header is not False else []
-    )
-    cells: list[str] | None
-    if above and len(above[0][1]) == len(rows[0][1]) > 1:  # the header is a comment, as NumPy's savetxt writes it
-        cells, comment, has_header = above[0][1], comment[:-1], False
-    else:
-        has_header = is_header([row for _, row in rows]) if options.header is None else options.header
-        cells = rows[0][1] if has_header else None
+    first_row, named = rows[0][1], is_header([row for _, row in rows])
+    has_header = named if options.header is None else options.header
+    cells = first_row if has_header else None
+    if comment and options.header is not False and (not named or any(map(is_value, first_row))):
+        above = _rows([comment[-1].lstrip("# ")], sep, name)
+        if above and len(above[0][1]) == len(first_row) > 1:  # the header is a comment, as NumPy's savetxt writes it
+            cells, comment, has_header = above[0][1], comment[:-1], False
     skipped = first + (rows[0][0] if has_header else 0)
     below = [row for _, row in rows[has_header:]]
     names, unnamed = column_names(cells, below, name, skipped)
-    decimal = options.decimal or decimal_mark(below, sep, likely)
+    decimal = options.decimal or decimal_mark(below, sep, likely.decimal)
     spaced = f"{sep} " in text or "\n " in text
     return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced)
 
@@ -152,7 +76,7 @@ def no_data(name: str) -> DataError:
 
 
 def _beginning(file: BinaryIO, name: str) -> tuple[bytes, bool]:
-    """Return the first bytes, with two whole lines at least, and whether they are all there are."""
+    """Return the first bytes, at least two complete lines, and whether these are the whole file."""
     data, size = b"", SAMPLE
     while data.count(b"\n") + data.count(b"\r") < 4:
         more = file.read(size)
@@ -160,21 +84,37 @@ def _beginning(file: BinaryIO, name: str) -> tuple[bytes, bool]:
         if not more:
             return data, True
         if len(data) > LONGEST_BEGINNING:
-            raise DataError(f"{name}: its first lines take over {LONGEST_BEGINNING // 2**20} MiB, as no table's do.")
+            raise DataError(f"{name}: its first lines have over {LONGEST_BEGINNING // 2**20} MiB; not a table.")
     return data, not file.read(1)
 
 
-def _encoding(data: bytes) -> str:
+def _encoding(data: bytes, name: str, likely: str | None) -> str:
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if data.startswith(mark):
             return encoding
-    for encoding in ENCODINGS:
-        try:
-            codecs.getincrementaldecoder(encoding)().decode(data)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise AssertionError("latin-1 decodes all bytes")
+    with suppress(UnicodeDecodeError):
+        if "\0" not in codecs.getincrementaldecoder("utf-8")().decode(data) or likely is None:
+            return "utf-8"
+    return likely or western_encoding(data, name)
+
+
+def western_encoding(data: bytes, name: str) -> str:
+    """Return the encoding of text that is not UTF-8: cp1252, or latin-1 if a byte is undefined in cp1252.
+
+    Raises:
+        DataError: the text is not in a Western language, where non-ASCII letters rarely follow one another.
+    """
+    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
+    if sum(runs) >= LEAST_LETTERS and sum(run for run in runs if run > 1) > sum(runs) / 2:
+        raise DataError(
+            f"{name}: neither UTF-8 nor the text of a Western language; give its encoding, as --encoding shift_jis, "
+            "gb18030, cp1251 or utf-16-le."
+        )
+    try:
+        data.decode("cp1252")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "cp1252"
 
 
 def _decoded(data: bytes, encoding: str, name: str) -> str:
@@ -187,23 +127,31 @@ def _decoded(data: bytes, encoding: str, name: str) -> str:
     return text
 
 
-def _separator(lines: Sequence[str]) -> str:
-    """Return the separator for which the most lines have as many cells as the first."""
+def _separator(lines: Sequence[str], likely: str | None) -> str:
+    """Return the likely separator if it fits all lines, else that by which most lines have as many cells as the first.
+
+    Blanks are the separator if they fit all lines, and several in a row align the cells or no other character is one.
+    """
     share = {}
-    for sep in SEPARATORS:
+    for sep in dict.fromkeys((*filter(None, [likely]), *NAMES)):
         try:
-            widths = [len(row) for row in csv.reader(lines, delimiter=sep, skipinitialspace=True) if row]
+            widths = [len(row) for row in reader(lines, sep) if row]
         except csv.Error:
             continue
         if widths and widths[0] > 1:
             share[sep] = widths.count(widths[0]) / len(widths)
+    if likely and share.get(likely) == 1:
+        return likely
+    by_blanks = share.pop(BLANKS, 0) == 1 and len(lines) > 1
+    if by_blanks and (not share or all("  " in line.strip() for line in lines if line.strip())):
+        return BLANKS
     return max(share, key=lambda sep: share[sep]) if share else ","
 
 
 def _rows(lines: Sequence[str], sep: str, name: str) -> list[tuple[int, list[str]]]:
-    """Return the rows that are not blank, each with the number of lines up to its end."""
-    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
+    """Return the rows that are not blank, each with the number of its last line."""
+    rows = reader(lines, sep)
     try:
-        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if "".join(row).strip()]
+        return [(rows.line_num, [cell.strip() for cell in row]) for row in rows if "".join(row).strip()]
     except csv.Error as error:
-        raise DataError(f"{name}, line {reader.line_num}: not CSV ({error}).") from None
+        raise DataError(f"{name}, line {rows.line_num}: not CSV ({error}).") from None

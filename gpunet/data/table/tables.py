@@ -1,25 +1,32 @@
-"""A table in memory, whatever it was read from."""
+"""A table in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
+import numpy as np
+
+from gpunet.data.table.dates import dates, dates_of_texts
+from gpunet.data.table.numerals import numbers, numbers_of_texts
+from gpunet.data.table.values import Values, is_date, is_number, texts
 from gpunet.errors import ArgumentError, DataError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Table:
-    """A table as it was read.
+    """A data frame and where it comes from.
 
     Attributes:
-        frame: the pandas data frame, its columns named by text.
-        name: what an error calls it: the file.
-        found: how the file was read, in one line; "" for a data frame.
-        header: whether the columns have names of their own.
-        decimal: the decimal mark of its text; None where no cell shows one.
-        line: the line of a text file on which a row ends; None for other sources.
+        frame: the pandas data frame; its column names are text.
+        name: the name for error messages, such as the file's.
+        found: the format of the file, in one line; "" for a data frame.
+        header: whether the file names its columns.
+        decimal: the decimal mark of its text; None if no cell has one.
+        line: returns the line of the text file on which a row ends; None for other sources.
     """
 
     frame: Any
@@ -28,26 +35,54 @@ class Table:
     header: bool = True
     decimal: str | None = None
     line: Callable[[int], int] | None = None
+    _read: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def take(self, rows: Any) -> Table:
-        """Return some of the rows, by their positions."""
-        return replace(self, frame=self.frame.iloc[rows])
+        """Return the rows at some positions."""
+        return replace(self, frame=self.frame.iloc[rows], _read={})
+
+    def texts(self, name: str) -> tuple[np.ndarray, list[str]]:
+        """Return a column as indices into its distinct texts, and the texts; see `values.texts`."""
+        return self._once(lambda: texts(self.frame[name]), "text", name)
+
+    def numbers(self, name: str, form: str = "") -> Values:
+        """Return a column as numbers; see `numerals.numbers`."""
+        if is_number(self.frame[name]):
+            return numbers(self.frame[name], form)
+        values = self._once(lambda: numbers_of_texts(*self.texts(name), form, self.decimal), "number", name, form)
+        return self._once(lambda: values, "number", name, values.form)
+
+    def dates(self, name: str, form: str = "") -> Values | None:
+        """Return a column as days since 1970, or None if it holds no dates; see `dates.dates`."""
+        if is_number(self.frame[name]):
+            return None
+        if is_date(self.frame[name]):
+            return dates(self.frame[name])
+        values = self._once(lambda: dates_of_texts(*self.texts(name), form), "date", name, form)
+        return values and self._once(lambda: values, "date", name, values.form)
+
+    def _once(self, read: Callable[[], T], *key: str) -> T:
+        """Return `read()`, computed once per key, as parsing text is slow."""
+        if key not in self._read:
+            self._read[key] = read()
+        value: T = self._read[key]
+        return value
 
     def place(self, row: int) -> str:
-        """Return where a row is, for an error: its line, or its number from 0 on."""
+        """Return the place of a row for an error message: its line, or its index from 0 on."""
         label = self.frame.index[row]
         return f"row {label}" if self.line is None else f"line {self.line(int(label))}"
 
 
 def as_table(value: Any) -> Table:
-    """Return a data frame of pandas, polars or pyarrow as a table; a table as it is.
+    """Return a data frame of pandas, polars or pyarrow as a table, and a table unchanged.
 
     Raises:
         ArgumentError: something else.
-        DataError: columns of the same name.
+        DataError: two columns have the same name.
     """
     if isinstance(value, Table):
         return value

@@ -1,43 +1,51 @@
-"""The targets of a table: new ones, which tell the classes, and those of known classes."""
+"""Read the target column of a table, for training and for evaluation."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 
 from gpunet.data.labels import Task, encode_target, infer_task, listing
-from gpunet.data.table.inferring import are_few, slips, unreadable
+from gpunet.data.table.inferring import are_few, expected_number, slips, unreadable
+from gpunet.data.table.numerals import canonical
 from gpunet.data.table.tables import Table
-from gpunet.data.table.values import canonical, numbers, texts
 from gpunet.errors import DataError
 
+_NAME = re.compile(r"0\d+|\d{16,}")
+"""Digits that are the name of a class, not a number: 01 is not 1."""
+
 MOST_UNIQUE = 20
-"""More distinct texts than this are no classes where most of them come once."""
+"""Maximum number of distinct texts in a target where most texts occur once; more are no classes."""
 
 
 def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return the targets in a column, and their class names; None for regression.
+    """Return the targets in a column, and the class names (None for regression).
 
     Args:
         table: the table.
         name: the column.
-        task: what the targets are; as `infer_task` decides by default.
+        task: classification or regression; by default `infer_task` decides.
 
     Raises:
-        DataError: targets that are missing, text among numbers, always the same, or unique text; the message names the
-            lines.
+        DataError: missing targets, text among numbers, a constant target, or unique text; the message names the lines.
     """
-    series = table.frame[name]
-    codes, distinct = texts(series)
+    codes, distinct = table.texts(name)
     _check_none_missing(table, name, codes < 0)
-    read = numbers(series, likely=table.decimal)
+    read = table.numbers(name)
     text = slips(read)
     if len(read.bad) and (task == "regression" or not len(text)):
-        raise unreadable(table, name, read.bad, "a finite number", "mend it, or leave out the row")
+        raise unreadable(table, name, read.bad, expected_number(read), "correct it, or remove the row")
     if not len(text):
         _check_none_missing(table, name, np.isnan(read.numbers))
     if len(text) and task is None and are_few(text, codes):
-        raise unreadable(table, name, text, "a number, as most are", "mend it, or say --task classification")
-    values = np.array(distinct)[codes] if len(text) else read.numbers
+        raise unreadable(table, name, text, "a number, as most are", "correct it, or use --task classification")
+    if len(text) and table.dates(name) is not None:
+        example = f"{distinct[0]!r}"
+        raise DataError(f"{table.name}: the target {name!r} holds dates, such as {example}; choose another target.")
+    of_classes = len(text) > 0 or (task or infer_task(read.numbers)) == "classification"
+    named = len(text) or (of_classes and any(map(_NAME.fullmatch, distinct)))
+    values = np.array([_truth(text) for text in distinct])[codes] if named else read.numbers
     if len(distinct) == 1:
         raise DataError(f"{table.name}: the target {name!r} is {distinct[0]!r} in all rows; there is nothing to learn.")
     if (
@@ -52,35 +60,45 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     return encode_target(values, task)
 
 
-def known_targets(table: Table, name: str, classes: tuple[str, ...] | None) -> np.ndarray:
-    """Return the targets in a column: indices of their classes, int64 (n,), or for regression values float64 (n,).
+def _truth(text: str) -> str:
+    """Return the one way of writing a truth value; other text unchanged."""
+    return text.capitalize() if text.lower() in ("true", "false") else text
+
+
+def known_targets(table: Table, name: str, classes: tuple[str, ...] | None, form: str = "") -> np.ndarray:
+    """Return the targets in a column: class indices int64 (n,), or values float64 (n,) if `classes` is None.
+
+    Args:
+        table: the table.
+        name: the column.
+        classes: the class names; None for regression.
+        form: the decimal mark and unit of text at training, or "".
 
     Raises:
-        DataError: targets that are missing, no finite numbers or of no known class; the message names their lines.
+        DataError: missing targets, numbers that are not finite, or unknown classes; the message names their lines.
     """
-    series = table.frame[name]
     if classes is None:
-        values, bad, _ = numbers(series, table.decimal)
-        missing, expected = np.isnan(values), "a finite number"
+        values, bad, _ = table.numbers(name, form or table.decimal or ".")
+        missing, expected = np.isnan(values), "a finite number" + (f" in {form[1:]}" if form[1:] else "")
     else:
-        codes, distinct = texts(series)
+        codes, distinct = table.texts(name)
         index = {known: i for i, known in enumerate(classes)}
         found = [index.get(text, index.get(canonical(text), -1)) for text in distinct]
         values, missing = np.array([*found, -1])[codes], codes < 0
         bad, expected = np.flatnonzero((values < 0) & ~missing), f"among the classes {listing(classes)}"
     if len(bad):
-        raise unreadable(table, name, bad, expected, "mend it, or leave out the row")
+        raise unreadable(table, name, bad, expected, "correct it, or remove the row")
     _check_none_missing(table, name, missing)
     return values
 
 
 def _check_none_missing(table: Table, name: str, missing: np.ndarray) -> None:
-    """Raise `DataError` where targets are missing."""
+    """Raise `DataError` if targets are missing."""
     rows = np.flatnonzero(missing)
     if len(rows):
         places = ", ".join(table.place(row) for row in rows[:3])
         more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
         raise DataError(
-            f"{table.name}: the target {name!r} has no value in {places}{more}; leave out such rows, or choose another "
+            f"{table.name}: the target {name!r} has no value in {places}{more}; remove these rows, or choose another "
             "target."
         )

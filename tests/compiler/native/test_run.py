@@ -168,10 +168,10 @@ def test_python_threads_that_train_at_once_give_the_bits_of_one_after_the_other(
 def test_python_threads_that_predict_with_one_model_give_the_same_numbers(monkeypatch):
     use_threads(monkeypatch, 2)
     model = make("native").model
-    expected = model.outputs(X)
+    expected = {rows: model.outputs(X[:rows]) for rows in (80, 33, 5)}  # BLAS may round each size in its own way
     for outputs in together(lambda: [model.outputs(X[:rows]) for rows in (80, 33, 80, 5) * 20], count=3):
         for y in outputs:
-            np.testing.assert_array_equal(y, expected[: len(y)])
+            np.testing.assert_array_equal(y, expected[len(y)])
 
 
 def in_child(work):
@@ -208,7 +208,7 @@ def test_the_child_of_a_fork_goes_on_with_a_training_and_its_parent_too(monkeypa
     def go_on():
         fit(one, epochs=3)
         assert_same_bits(alone, one)
-        np.testing.assert_array_equal(one.model.outputs(X), one.model.forward(X))
+        np.testing.assert_array_equal(one.model.outputs(X), alone.model.outputs(X))
 
     assert in_child(go_on)
     go_on()

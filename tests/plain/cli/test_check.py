@@ -86,7 +86,7 @@ def test_without_nvrtc_a_notice_says_how_to_get_it(invoke, source, without_nvrtc
 
 def test_a_file_that_is_not_there_or_has_no_kernel_is_refused(invoke, source, tmp_path):
     assert "does not exist" in unusable(invoke("check", tmp_path / "no.cu"))
-    assert "no kernel in it" in unusable(invoke("check", tmp_path / "width.cuh"))
+    assert "the file has no kernel" in unusable(invoke("check", tmp_path / "width.cuh"))
     assert "does not exist" in unusable(invoke("check", source, "--spec", tmp_path / "no.py"))
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_is_no_text_or_lacks_a_header_is_refused(invoke, refused, so
     (source.parent / "width.cuh").unlink()
     assert "width.cuh cannot be read" in refused("check", source)
     source.with_name("binary.cu").write_bytes(b"\xff\x00__global__")
-    assert "is no UTF-8 text" in refused("check", source.with_name("binary.cu"))
+    assert "is not UTF-8 text" in refused("check", source.with_name("binary.cu"))
 
 
 def test_a_macro_without_a_name_is_refused(invoke, source):

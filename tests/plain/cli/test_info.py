@@ -37,7 +37,7 @@ def test_info_says_with_which_compiler_native_kernels_work_or_why_there_are_none
     monkeypatch.undo()
     monkeypatch.setenv("GPUNET_NATIVE", "0")
     shown = rows(invoke("info").stdout)["native"]
-    assert shown == "not usable: switched off by the environment variable GPUNET_NATIVE=0."
+    assert shown == "not usable: disabled by the environment variable GPUNET_NATIVE=0."
 
 
 def test_info_says_with_which_compiler_the_simulated_gpu_works_or_what_it_lacks(invoke, monkeypatch):

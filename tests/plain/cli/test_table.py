@@ -197,6 +197,10 @@ def test_a_run_on_standard_input_resumes_with_the_same_input(titanic, tmp_path):
     assert train("-", *options, data=data).exit_code == 0
     result = train("--resume", tmp_path / "run", "--epochs", 2, data=data)
     assert json.loads(result.stdout)["epochs"] == 2
+    held_out = CliRunner(env={"GPUNET_DEVICE": "cpu"}).invoke(
+        main, ["evaluate", str(tmp_path / "run"), "-"], input=data
+    )
+    assert "held-out rows" in held_out.stdout
     other = train("--resume", tmp_path / "run", "--epochs", 3, data=data.replace(b"male", b"man"))
     assert "changed since the run began" in other.stderr
 
@@ -249,7 +253,7 @@ def test_bad_options_of_a_table_are_refused(invoke, refused, titanic, tmp_path):
     assert "no column 'Agee'" in refused("train", titanic, *survived, "--as", "Agee=number", *out)
     assert "sep='ab'" in refused("train", titanic, "--sep", "ab", *out)
     assert "encoding='klingon'" in refused("train", titanic, "--encoding", "klingon", *out)
-    assert "no table" in refused("train", "digits", "--drop", "x", *out)
+    assert "not a table" in refused("train", "digits", "--drop", "x", *out)
     assert "has no value in line" in refused(
         "train", titanic, *survived, "--columns", "Age", "--missing", "error", *out
     )
@@ -358,3 +362,51 @@ def test_options_that_name_columns_may_be_repeated_but_not_contradict_each_other
     result = invoke("train", titanic, *given, "--as", "Sex=ignore")
     assert result.exit_code == 2
     assert "two roles for column 'Sex'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--as", "Survived=category"), "target 'Survived' has no role"),
+        (("--columns", "Age,Sex", "--as", "Fare=number"), "column 'Fare' has a role, but is not among the columns"),
+        (("--drop", "Fare", "--as", "Fare=number"), "column 'Fare' has a role, but is not among the columns"),
+        (("--target", "Fare", "--label-smoothing", 0.05), "--label-smoothing: the target holds values"),
+        (("--target", "Fare", "--class-weight", "balanced"), "--class-weight: the target holds values"),
+        (("--loss", "huber"), "--loss huber: the target holds classes"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(invoke, titanic, tmp_path, given, said):
+    result = invoke("train", titanic, "--target", "Survived", *given, "--out", tmp_path / "run", "--json")
+    assert result.exit_code == 1
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize("given", [("--patience", 3, "--no-early-stopping"), ("--folds", 2, "--tensorboard")])
+def test_options_that_contradict_each_other_are_refused(invoke, titanic, tmp_path, given):
+    result = invoke("train", titanic, "--target", "Survived", *given, "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert given[-1] in result.stderr
+
+
+def test_a_target_that_looks_like_an_identifier_is_pointed_out(invoke, titanic, tmp_path):
+    result = invoke("train", titanic, "--target", "PassengerId", "--epochs", 1, "--out", tmp_path / "run")
+    assert "the target 'PassengerId' looks like an identifier (a running number)" in result.stderr
+
+
+def test_folds_say_how_the_file_was_read_and_what_its_columns_are(invoke, titanic, tmp_path):
+    shown = invoke(
+        "train", titanic, "--target", "Survived", "--folds", 2, "--epochs", 1, "--out", tmp_path / "run"
+    ).stdout
+    assert shown.startswith("device  cpu")
+    assert "read    separator ','" in shown
+    assert shown.count("Survived") == 1  # the schema once
+    assert "fold 2 of 2" in shown
+
+
+@pytest.mark.parametrize("given", [(), ("--class-weight", "balanced")])
+def test_class_weights_are_advised_only_where_there_are_none(invoke, tmp_path, given):
+    rows = [f"{row % 7},{'rare' if row % 40 == 0 else 'common'}" for row in range(400)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,kind", *rows]), encoding="utf-8")
+    shown = invoke("train", tmp_path / "t.csv", *given, "--epochs", 1, "--out", tmp_path / "run").stderr
+    assert "Rare classes: 'rare'" in shown
+    assert ("--class-weight balanced" in shown) == (not given)

@@ -92,7 +92,9 @@ def test_evaluate_takes_all_of_a_file_that_is_no_longer_the_runs_own(invoke, flo
     data.write_text("\n".join([header, *rows[:100]]), encoding="utf-8")
     invoke("train", data, "--epochs", 1, "--out", tmp_path / "run")
     data.write_text("\n".join([header, *rows[100:]]), encoding="utf-8")
-    assert json.loads(invoke("evaluate", tmp_path / "run", data, "--json").stdout)["rows"] == 50
+    result = invoke("evaluate", tmp_path / "run", data, "--json")
+    assert json.loads(result.stdout)["rows"] == 50
+    assert f"{data}: changed since the run began; all of its rows count, also those that trained" in result.stderr
 
 
 def test_evaluate_goes_by_class_names_where_another_source_numbers_them_differently(invoke, digits_run, tmp_path):
@@ -220,3 +222,13 @@ def test_missing_and_foreign_models_are_refused_in_one_line(refused, flowers, tm
     (tmp_path / "model.safetensors").write_bytes(b"\x80\x04 a pickle")
     assert "model.safetensors" in refused("predict", tmp_path, flowers)
     assert "model.safetensors" in refused("evaluate", tmp_path, flowers)
+
+
+def test_a_column_that_is_kept_is_read_as_without_keeping_it(invoke, tmp_path):
+    rows = "".join(f"{i};{'heavy' if i > 4 else 'light'}\n" for i in range(10)) * 5
+    (tmp_path / "t.csv").write_text(f"kg;y\n{rows}")
+    invoke("train", tmp_path / "t.csv", "--epochs", 20, "--out", tmp_path / "run")
+    (tmp_path / "new.csv").write_text("kg;note\n1,525;a\n2,250;b\n")
+    plain = invoke("predict", tmp_path / "run", tmp_path / "new.csv").stdout.splitlines()
+    kept = invoke("predict", tmp_path / "run", tmp_path / "new.csv", "--keep", "kg").stdout.splitlines()
+    assert kept == ["kg,prediction", f'"1,525",{plain[1]}', f'"2,250",{plain[2]}']

@@ -44,6 +44,7 @@ def utf16(text: str) -> bytes:
 
 PLAIN = "x,c,y\n1.5,a,p\n2.5,b,q\n4.5,a,p\n"
 ROLES = "x number, c category"
+JAPANESE = "値,都市,y\n1.5,東京,p\n2.5,大阪,q\n4.5,東京,p\n"
 FEATURES = [[1.5, 1, 0], [2.5, 0, 1], [4.5, 1, 0]]
 
 FORMATS = {
@@ -56,6 +57,15 @@ FORMATS = {
     ),
     "Latin-1": Odd("x,c,y\n1.5,é,p\n2.5,ü,q\n".encode("latin-1"), ROLES, X=[[1.5, 1, 0]], found=("cp1252",)),
     "Windows-1252": Odd("x,c,y\n1.5,€,p\n2.5,“ü”,q\n".encode("cp1252"), ROLES, found=("cp1252",)),
+    "Shift-JIS": Odd(JAPANESE.encode("shift_jis"), error=("neither UTF-8", "--encoding shift_jis")),
+    "Shift-JIS beyond the beginning": Odd(
+        b"x,c,y\n" + b"1.5,a,p\n2.5,b,q\n" * 6000 + f"3.5,{'さくら' * 6},p\n".encode("shift_jis"),
+        error=("neither UTF-8", "--encoding"),
+    ),
+    "Shift-JIS, as said": Odd(
+        JAPANESE.encode("shift_jis"), "値 number, 都市 category", X=[[1.5, 0, 1]], reading={"encoding": "shift_jis"}
+    ),
+    "Cyrillic": Odd("x,город,y\n1.5,Москва,p\n2.5,Казань,q\n".encode("cp1251"), error=("neither UTF-8", "cp1251")),
     "Latin-1 beyond the beginning": Odd(
         b"x,c,y\n" + b"1.5,a,p\n2.5,b,q\n" * 6000 + "3.5,é,p\n".encode("latin-1"), ROLES, X=[[1.5, 1, 0, 0]]
     ),
@@ -82,13 +92,34 @@ FORMATS = {
     "tabs": Odd(PLAIN.replace(",", "\t"), ROLES, X=FEATURES, found=("separator tab",), suffix=".tsv"),
     "tabs and empty cells": Odd("x\tc\ty\n1.5\t\tp\n\tb\tq\n3.5\tb\tp\n", ROLES, X=[[1.5, 0, 1, 0], [2.5, 1, 0, 1]]),
     "bars": Odd(PLAIN.replace(",", "|"), ROLES, X=FEATURES, found=("separator '|'",)),
+    "groups of thousands next to whole numbers": Odd(
+        "x\ty\n527\tp\n1,177\tq\n12,500\tq\n", "x number", X=[[527], [1177], [12500]], found=("decimal point",)
+    ),
+    "European groups of thousands next to whole numbers": Odd(
+        "x;y\n527;p\n1.177;q\n", "x number", X=[[527], [1177]], found=("decimal comma",)
+    ),
+    "three decimals in a comma-separated file": Odd("x,y\n2,p\n1.177,q\n", "x number", X=[[2], [1.177]]),
+    "tabs and blanks": Odd(
+        "0.13\t-13.21 p\n0.5   2.5\tq\n", "column 1 number, column 2 number", X=[[0.13, -13.21]], reading={"sep": " "}
+    ),
+    "aligned columns, a tab and quotes": Odd(
+        '18.0   8   307.0\t"chevrolet chevelle"\n15.0   8   350.0\t"buick skylark"\n'
+        '14.0   8   340.0\t"buick skylark"\n12.0   8   340.0\t"chevrolet chevelle"\n',
+        "column 1 number, column 2 ignored, column 3 number",
+        X=[[18, 307]],
+    ),
+    "blanks": Odd(" x    c  y\n1.5  a  p \n2.5 b   q\n 4.5 a p\n", ROLES, X=FEATURES, found=("separator blanks",)),
+    "blanks without a header": Odd(
+        "  0.5  18.00   2.3\n 10.5   0.00   7.1\n", "column 1 number, column 2 number", X=[[0.5, 18], [10.5, 0]]
+    ),
+    "a short row between blanks": Odd("x c y\n1.5 a p\n" * 2 + "2.5 q\n", error=("line 5",), reading={"sep": " "}),
     "a separator of one's own": Odd(PLAIN.replace(",", "^"), ROLES, X=FEATURES, reading={"sep": "^"}),
     "Excel's line for the separator": Odd("sep=;\n" + PLAIN.replace(",", ";"), ROLES, X=FEATURES),
     "an unknown separator": Odd(PLAIN.replace(",", "^"), error=("but the target 'x^c^y'", "--sep")),
     "packed": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES, suffix=".csv.gz"),
     "packed under another name": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES),
     "packed and cut off": Odd(
-        gzip.compress(PLAIN.encode())[:-9], error=("cannot be read", "cut off or damaged"), suffix=".csv.gz"
+        gzip.compress(PLAIN.encode())[:-9], error=("cannot be read", "truncated or corrupt"), suffix=".csv.gz"
     ),
     "a workbook": Odd(b"PK\x03\x04\x14\0\6\0", error=("not text",)),
     "quoted decimal commas, as said": Odd(
@@ -153,6 +184,20 @@ HEADERS = {
     ),
     "a header with a numeric name": Odd("age,5,c,y\n20,1.5,a,p\n21,2.5,b,q\n", "age number, 5 number, c category"),
     "no header, whole numbers and a label": Odd("7,1,p\n8,2,q\n9,1,p\n8,2,q\n", "column 1 number, column 2 number"),
+    "no header, all text that comes again": Odd(
+        "sunny,hot,yes\nrainy,hot,no\nsunny,mild,yes\nrainy,mild,no\n",
+        "column 1 category, column 2 category",
+        found=("no header",),
+    ),
+    "a header of text, of which one comes again": Odd(
+        "no,weather,y\nyes,hot,p\nno,mild,q\nno,hot,q\n", "no category, weather category"
+    ),
+    "a header behind a comment sign above text": Odd(
+        "#name,kind,y\na,b,p\na,c,q\nb,b,p\nb,c,q\n", "name category, kind category"
+    ),
+    "an unnamed column next to one named as it would be": Odd(
+        ",column 1,y\n1.5,2.5,p\n2.5,1.5,q\n", "column 2 number, column 1 number"
+    ),
     "a name twice": Odd("x,x,y\n1.5,2.5,p\n", error=("line 1", "names column 'x' twice")),
     "the index that pandas writes": Odd(
         ",x,y\n" + "".join(f"{i},{i * i}.5,{'pq'[i % 2]}\n" for i in range(12)), "column 1 ignored, x number", X=[[0.5]]
@@ -170,8 +215,16 @@ HEADERS = {
 
 VALUES = {
     "decorated numbers": Odd(
-        'x,z,y\n$5,3%,p\n\u22127,"1,234",q\n\u20ac8,5,p\n', "x number, z number", X=[[5, 3], [-7, 1234], [8, 5]]
+        'x,z,y\n$5,3%,p\n\u22127,"1,234%",q\n$8,5 %,p\n', "x number, z number", X=[[5, 3], [-7, 1234], [8, 5]]
     ),
+    "percentages among shares": Odd(
+        "x,y\n5%,p\n6%,q\n0.07,q\n8%,p\n",
+        error=("column 'x'", "'0.07' (line 4)", "in the unit of the others (%)"),
+    ),
+    "a percentage among shares": Odd(
+        "x,y\n0.05,p\n0.06,q\n7%,q\n", error=("'7%' (line 4)", "in the unit of the others (none)")
+    ),
+    "two currencies": Odd("x,y\n$5,p\n€6,q\n$7,q\n8,q\n", error=("'€6' (line 3)", "in the unit of the others ($)")),
     "1e300": Odd("x,y\n1,p\n1e300,q\n", error=("column 'x'", "(line 3)", "up to 1e150")),
     "infinite numbers": Odd("x,y\n1,p\n2,q\ninf,q\n-inf,p\n", error=("column 'x'", "(line 4)", "(line 5)", "finite")),
     "more digits than a float has": Odd(
@@ -209,6 +262,15 @@ VALUES = {
         "nr ignored, x number",
         X=[[0], [1]],
     ),
+    "a running number that counts down": Odd(
+        "a,x,y\n" + "".join(f"{12 - i},{i * i},{'pq'[i % 2]}\n" for i in range(12)), "a ignored, x number"
+    ),
+    "a long running number from anywhere": Odd(
+        "a,x,y\n" + "".join(f"{100_000 + i},{i * i},{'pq'[i % 2]}\n" for i in range(300)), "a ignored, x number"
+    ),
+    "years in turn": Odd(
+        "year,x,y\n" + "".join(f"{2001 + i},{i * i},{'pq'[i % 2]}\n" for i in range(12)), "year number, x number"
+    ),
     "text among numbers": Odd(
         "x,y\n1,p\n2,q\nthree,q\n4,p\n", error=("column 'x'", "'three' (line 4)", "--as x=category")
     ),
@@ -225,6 +287,36 @@ VALUES = {
     "dates with names of months": Odd(
         "d,y\n31 Dec 1970,p\n1 Feb 1970,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]
     ),
+    "times of twelve hours": Odd(
+        "d,y\n1/2/1970 12:00 PM,p\n1/3/1970 6:00 AM,q\n",
+        "d date",
+        X=[[1.5, 0.03, 1], [2.25, 0.04, 1]],
+    ),
+    "times with nanoseconds and a time zone": Odd(
+        "d,y\n1970-01-02 12:00:00.123456789 UTC,p\n1970-01-03T08:00:00+02:00,q\n",
+        "d date",
+        X=[[1.5, 0.03, 1], [2.25, 0.04, 1]],
+    ),
+    "times of a Postgres dump": Odd(
+        "d,y\n1970-01-02 12:00:00+00,p\n1970-01-03 06:00:00+00,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "times of Python's logging": Odd('d,y\n"1970-01-02 12:00:00,500",p\n"1970-01-03 06:00:00,000",q\n', "d date"),
+    "an offset after a blank": Odd(
+        "d,y\n1970-01-02 13:00:00 +0100,p\n1970-01-03 06:00:00 +0000,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "dates without zeros": Odd("d,y\n1970-1-2,p\n1970-1-15,q\n", "d date", X=[[1, 0.02, 1], [14, 0.24, 0.97]]),
+    "dates with points, the year first": Odd(
+        "d,y\n1970.01.02 12:00,p\n1970.01.15 00:00,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "milliseconds after slashes": Odd(
+        "d,y\n1970/01/02 12:00:00.000,p\n1970/01/15 00:00:00.500,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "months": Odd("d,y\n1970-01,p\n1970-02,q\n", "d date", X=[[0, 0, 1], [31, 0.51, 0.86]]),
+    "dates long ago": Odd("d,y\n1815-06-18,p\n1969-12-31,q\n", "d date", X=[[-56445, 0.25, -0.97], [-1, -0.02, 1]]),
+    "dates of two formats": Odd(
+        "d,y\n" + "1970-01-02,p\n" * 2 + "".join(f"1971-01-{i},q\n" for i in range(10, 20)) + "3.4.1970,q\n",
+        error=("column 'd'", "'3.4.1970' (line 14)"),
+    ),
     "dates with blanks": Odd(
         "d,y\n1970-01-02,p\n,q\n1970-01-04,q\n", "d date", X=[[1, 0.02, 1, 0], [2, 0.03, 1, 1], [3, 0.05, 1, 0]]
     ),
@@ -234,7 +326,7 @@ VALUES = {
     ),
     "versions": Odd("v,y\n1.2.3,p\n1.2.4,q\n1.2.3,p\n", "v category"),
     "times of the day": Odd("t,y\n12:30,p\n13:45,q\n12:30,p\n", "t category"),
-    "a target with a blank": Odd("x,y\n1,p\n2,\n3,q\n", error=("target 'y'", "line 3", "leave out")),
+    "a target with a blank": Odd("x,y\n1,p\n2,\n3,q\n", error=("target 'y'", "line 3", "remove these rows")),
     "a target of one value": Odd("x,y\n1,p\n2,p\n", error=("target 'y' is 'p' in all rows",)),
     "text among a target's numbers": Odd("x,y\n1,1.5\n2,2.5\n3,x\n", error=("column 'y'", "'x' (line 4)")),
     "one row": Odd("x,y\n1,p\n", error=("target 'y' is 'p' in all rows",)),

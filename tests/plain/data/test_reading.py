@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 import pytest
 
-from gpunet.data import ReadOptions, TableOptions, load, read_table
+from gpunet.data import ReadOptions, TableOptions, TableSchema, load, read_table
 from gpunet.data.table import opening, reading, sniffing
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
@@ -70,13 +70,13 @@ def test_a_first_line_longer_than_the_sample_is_read(write):
 def test_a_packed_file_that_unpacks_to_very_much_is_refused_before_memory_is_full(write, monkeypatch):
     monkeypatch.setattr(opening, "UNPACKED_FREELY", 2**20)
     packed = gzip.compress(b"x,y\n" + b"1,2\n" * 2**20)
-    with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
+    with pytest.raises(DataError, match="decompresses to more than 200 times its size"):
         read_table(write(packed, "bomb.csv.gz"))
 
 
 def test_a_packed_file_of_one_endless_line_is_refused_before_memory_is_full(write, monkeypatch):
     monkeypatch.setattr(sniffing, "LONGEST_BEGINNING", 2**20)
-    with pytest.raises(DataError, match="its first lines take over 1 MiB"):
+    with pytest.raises(DataError, match="its first lines have over 1 MiB"):
         read_table(write(gzip.compress(b"0" * 2**24), "bomb.csv.gz"))
 
 
@@ -84,7 +84,7 @@ def test_a_file_that_takes_more_than_the_memory_is_refused(write, monkeypatch):
     path, packed = write("x,y\n" + "1,2\n" * 1000), write(gzip.compress(b"x,y\n" + b"1,2\n" * 1000), "data.csv.gz")
     monkeypatch.setattr(opening, "memory", lambda: 1000)
     for source in (path, packed):
-        with pytest.raises(DataError, match=r"reading it takes more than the memory .*take a part of its rows"):
+        with pytest.raises(DataError, match=r"does not fit into memory .*use a part of its rows"):
             read_table(source)
 
 
@@ -101,7 +101,7 @@ def test_pandas_running_out_of_memory_is_the_same_error(write, monkeypatch):
 
     path = write("x,y\n1,2\n")
     monkeypatch.setattr(pandas, "read_csv", full)
-    with pytest.raises(DataError, match="reading it takes more than the memory"):
+    with pytest.raises(DataError, match="does not fit into memory"):
         read_table(path)
 
 
@@ -130,7 +130,7 @@ def test_a_parquet_file_that_takes_more_than_the_memory_is_refused_before_it_is_
     pandas.DataFrame({"x": np.zeros(10_000), "y": "a"}).to_parquet(tmp_path / "data.parquet")
     monkeypatch.setattr(reading, "memory", lambda: 200_000)
     monkeypatch.setattr(pandas, "read_parquet", None)
-    with pytest.raises(DataError, match="reading it takes more than the memory"):
+    with pytest.raises(DataError, match="does not fit into memory"):
         read_table(tmp_path / "data.parquet")
 
 
@@ -145,7 +145,7 @@ def test_a_parquet_file_without_rows_and_one_with_options_of_text_are_refused(tm
     pandas.DataFrame({"x": [], "y": []}).to_parquet(path)
     with pytest.raises(DataError, match="no data"):
         read_table(path)
-    with pytest.raises(ArgumentError, match="options of text files"):
+    with pytest.raises(ArgumentError, match="header are for text files, not for parquet"):
         read_table(path, ReadOptions(sep=";"))
 
 
@@ -185,3 +185,17 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(write,
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackageError, match=f"{package}: pip install .*{package}>="):
         read_table(write("x,y\n1,2\n", name))
+
+
+def test_the_format_of_training_is_only_likely_for_other_files(tmp_path):
+    path = tmp_path / "data.csv"
+    rows = "".join(f"{city},{i}.5,{'ab'[i % 2]}\n" for i, city in enumerate(["Zürich", "Genève", "Zürich", "Genève"]))
+    path.write_text(f"city,x,y\n{rows}", encoding="latin-1")
+    schema = TableSchema.fit(read_table(path), reading=ReadOptions(sep=",", encoding="latin-1", header=True))
+    expected = schema.read(path)
+    path.write_text(f"city,x,y\n{rows}", encoding="utf-8")
+    np.testing.assert_array_equal(schema.read(path), expected)
+    path.write_text(f"city,x,y\n{rows}".replace(",", ";"), encoding="utf-8")
+    np.testing.assert_array_equal(schema.read(path), expected)
+    path.write_text(f"city,x,y\n{rows}", encoding="latin-1")
+    np.testing.assert_array_equal(schema.read(path), expected)

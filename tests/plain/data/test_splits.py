@@ -61,6 +61,15 @@ def test_a_class_with_fewer_members_than_parts_goes_to_the_larger_ones():
     assert np.isin([20, 21], np.concatenate([train, test])).all()
 
 
+@pytest.mark.parametrize(("members", "fractions"), [(2, (0.64, 0.16, 0.2)), (1, (0.2,) * 5), (2, (0.2,) * 5)])
+def test_many_classes_with_fewer_members_than_parts_are_together_in_proportion(members, fractions):
+    y = np.repeat(np.arange(100), members)
+    parts = split_indices(y, fractions, seed=0)
+    np.testing.assert_allclose([len(part) for part in parts], np.multiply(fractions, len(y)), atol=1)
+    if len(parts) == 3:
+        np.testing.assert_array_equal(np.unique(y[parts[0]]), np.arange(100))  # all are trained on
+
+
 @pytest.mark.parametrize("fractions", [(), (0.5, 0.4), (1.2, -0.2), (1.0, 0.0), (np.nan, 1.0)])
 def test_fractions_that_are_no_shares_of_a_whole_are_refused(fractions):
     with pytest.raises(ArgumentError, match=r"fractions=.*add up to 1"):

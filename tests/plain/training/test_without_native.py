@@ -19,12 +19,12 @@ X, Y = classification(80)
 
 def switched_off(monkeypatch, folder):
     monkeypatch.setenv("GPUNET_NATIVE", "0")
-    return "switched off by the environment variable GPUNET_NATIVE=0"
+    return "disabled by the environment variable GPUNET_NATIVE=0"
 
 
 def no_compiler(monkeypatch, folder):
     monkeypatch.setattr(compiler, "_candidates", lambda: iter(()))
-    return "none of g++, clang++ and the package ziglang is there"
+    return "g++, clang++ and the package ziglang are not installed"
 
 
 def failing_compiler(monkeypatch, folder):

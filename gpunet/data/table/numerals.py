@@ -1,0 +1,140 @@
+"""Numbers as people write them: "1,234.5", "$5", "3 %", with a decimal point or a decimal comma."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.data.labels import class_name
+from gpunet.data.table.values import LARGEST, MISSING, Values
+
+NO_NUMBER = MISSING | {"none", "-", "--", "."}
+"""Texts, in lower case, that stand for a missing number."""
+
+FEW_SLIPS = 0.2
+"""Up to this share of unreadable texts in a column are typing errors, and the column stays one of numbers."""
+
+_CURRENCY = "$€£¥₹"
+_SPACES = " \t\u2009\u00a0\u202f"
+_MINUS = "\u2212\u2013"
+_OTHER = {".": ",", ",": "."}
+
+
+def _grammar(decimal: str) -> str:
+    """Return the regular expression of a number with a decimal mark, as Python and RE2 (pandas) read it."""
+    sign, point, space = f"[-+{_MINUS}]", f"[{decimal}]", f"[{_SPACES}]*"
+    plain = f"[0-9]+(?:{point}[0-9]*)?|{point}[0-9]+"
+    marks = [f"[{mark}]" for mark in f"{_OTHER[decimal]}'{_SPACES}"]
+    grouped = "|".join(f"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+(?:{point}[0-9]*)?" for mark in marks)
+    before = f"(?:{sign}?[{_CURRENCY}]?{space}|[{_CURRENCY}]?{space}{sign})"
+    return f"{before}(?:(?:{plain}|{grouped})(?:[eE][-+]?[0-9]+)?|(?i:inf|infinity)){space}[%{_CURRENCY}]?"
+
+
+_GRAMMARS = {decimal: _grammar(decimal) for decimal in _OTHER}
+_COMPILED = {decimal: re.compile(grammar) for decimal, grammar in _GRAMMARS.items()}
+_DECORATION = {decimal: re.compile(f"[%{_CURRENCY}{_SPACES}'{other}]") for decimal, other in _OTHER.items()}
+
+
+def numbers(series: Any, form: str = "") -> Values:
+    """Return a column of real numbers as float64; all are bad where the form asks for percentages."""
+    values = series.to_numpy(np.float64, na_value=np.nan)
+    bad = ~np.isnan(values) if form.endswith("%") else np.abs(values) > LARGEST
+    return Values(values, np.flatnonzero(bad), "")
+
+
+def numbers_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "", likely: str | None = None) -> Values:
+    """Return a column of text as numbers.
+
+    A text in another unit than the rest is bad: 5 % is not 5, and € is not $. A plain number may stand among those of
+    one currency.
+
+    Args:
+        codes: of each row, the index of its text, -1 where one is missing.
+        distinct: the distinct texts.
+        form: the decimal mark and the unit, as in ".", ".%" or ",€"; "": found out from the texts.
+        likely: the decimal mark of texts that both marks can read, as "1,234"; None: the point.
+    """
+    mark = form[:1] or likely or "."
+    read = parse_numbers(distinct, mark)
+    missing = np.zeros(len(distinct), bool)
+    unread = np.flatnonzero(np.isnan(read))
+    missing[unread] = [distinct[i].lower() in NO_NUMBER for i in unread.tolist()]
+    if not form and not missing[unread].all():
+        other = parse_numbers(distinct, _OTHER[mark])
+        if _proves(other, read, distinct):
+            mark, read = _OTHER[mark], other
+    units = _units(distinct)
+    unit = form[1:] if form else _main_unit(units)
+    fits = np.isin(units, ["", unit]) if unit != "%" else units == unit
+    if form and not unit:
+        fits = units != "%"  # a column of plain numbers doesn't know its currency
+    bad = (np.isnan(read) | ~fits | (np.abs(read) > LARGEST)) & ~missing
+    return Values(np.append(read, np.nan)[codes], np.flatnonzero(np.append(bad, False)[codes]), mark + unit)
+
+
+def parse_numbers(texts: Sequence[str], decimal: str) -> np.ndarray:
+    """Return the numbers in texts, float64 (n,), with a sign, a currency, a percent sign, or digits in groups.
+
+    NaN where a text is no number.
+    """
+    import pandas
+
+    series: Any = pandas.Series(texts, dtype="str")
+    read = series.str.fullmatch(_GRAMMARS[decimal]).to_numpy(bool)
+    numerals = series[read].str.replace(_DECORATION[decimal].pattern, "", regex=True)
+    numerals = numerals.str.replace(f"[{_MINUS}]", "-", regex=True).str.replace(",", ".")
+    values = np.full(len(series), np.nan)
+    values[read] = numerals.to_numpy(object).astype(np.float64)
+    return values
+
+
+def parse_number(text: str, decimal: str) -> float | None:
+    """Return the number in a text as `parse_numbers` does; None where it is none."""
+    if not _COMPILED[decimal].fullmatch(text):
+        return None
+    digits = _DECORATION[decimal].sub("", text).replace(",", ".")
+    return float(digits.translate(dict.fromkeys(map(ord, _MINUS), "-")))
+
+
+def proven_mark(text: str) -> str | None:
+    """Return the only decimal mark that reads a text, "" where both do, and None where neither does."""
+    readers = [mark for mark in _OTHER if _COMPILED[mark].fullmatch(text)]
+    return None if not readers else readers[0] if len(readers) == 1 else ""
+
+
+def canonical(text: str) -> str:
+    """Return the one way of writing a number or a truth value; other text as it is."""
+    if text.lower() in ("true", "false"):
+        return text.capitalize()
+    number = parse_number(text, ".")
+    return text if number is None else class_name(number)
+
+
+def _proves(other: np.ndarray, read: np.ndarray, distinct: Sequence[str]) -> bool:
+    """Return whether more than a few texts, and most of those in doubt, can be read by the other decimal mark alone."""
+    for_other = int((~np.isnan(other) & np.isnan(read)).sum())
+    for_this = int((~np.isnan(read) & np.isnan(other)).sum())
+    by_both = np.flatnonzero(~np.isnan(other) & ~np.isnan(read)).tolist()
+    both = sum("," in distinct[i] or "." in distinct[i] for i in by_both)
+    return for_other > max(for_this, FEW_SLIPS * (for_other + for_this + both))
+
+
+def _units(distinct: Sequence[str]) -> np.ndarray:
+    """Return the unit of each text: %, a currency, or ""."""
+    import pandas
+
+    series = pandas.Series(distinct, dtype="str")
+    units = np.full(len(series), "")
+    for sign in ("%", *_CURRENCY):
+        units[series.str.contains(sign, regex=False).to_numpy(bool)] = sign
+    return units
+
+
+def _main_unit(units: np.ndarray) -> str:
+    """Return the most frequent unit of a column's texts; a currency also among more numbers without one."""
+    counts = {sign: int((units == sign).sum()) for sign in ("", "%", *_CURRENCY)}
+    currency = max(_CURRENCY, key=lambda sign: counts[sign])
+    return "%" if counts["%"] > counts[""] + counts[currency] else currency if counts[currency] else ""
