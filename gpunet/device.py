@@ -67,7 +67,7 @@ class Device(Strict):
         return _NOTHING if self.xp is np else _Active(self)
 
     def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
-        """Return `x`, an array on any device or an array-like, as an array on this device; without a copy if it is."""
+        """Return an array on any device, or an array-like, as an array on this device; without a copy if it is one."""
         if type(x) is self.xp.ndarray and (dtype is None or x.dtype == dtype) and device_of(x) is self:
             return x
         if self.xp is np:

@@ -34,7 +34,7 @@ def to_onnx(
       indices, or values in the units of the training targets.
     - Output "probabilities" of a classifier: the result of `model.predict_proba`.
 
-    All constants in the file are float32, even if the model is float64. If the model was trained on a table, the
+    All floating-point constants are float32, even if the model is float64. If the model was trained on a table, the
     metadata contains the names of the "features" and the "schema", both as JSON; `TableSchema.from_json` reads the
     schema and converts a table to X.
 

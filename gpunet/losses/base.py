@@ -71,7 +71,7 @@ class Loss(Versioned):
         )
 
     def check_given(self, prediction: Array, target: Array) -> None:
-        """Check the values of targets in host memory, which `value_and_grad` cannot do in a recorded step.
+        """Check the values of targets in host memory, as a recorded step cannot; does nothing by default.
 
         Raises:
             DataError: invalid targets.

@@ -186,7 +186,7 @@ class Batches:
     def _take(self, batch: Sequence[np.ndarray]) -> None:
         rows = self._next_rows(len(batch[0]))
         for a, out in zip(self._arrays, batch, strict=True):
-            a.take(rows, 0, out, "clip")  # the mode "raise" would copy `out`
+            a.take(rows, 0, out, "clip")  # the mode "raise" would buffer `out`
 
 
 def _like(
