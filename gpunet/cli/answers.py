@@ -21,7 +21,7 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]], *, formulas: bo
 
 
 def _inert(cell: Any) -> Any:
-    if not isinstance(cell, str) or not cell.startswith(FORMULA):
+    if not isinstance(cell, str) or len(cell) == 1 or not cell.startswith(FORMULA):
         return cell
     try:
         float(cell)

@@ -19,8 +19,8 @@ def export(model_path: Path, out: Path) -> None:
     """Write a trained model as the ONNX file OUT.onnx, which runs without gpunet.
 
     RUN_OR_MODEL is a run's folder or a model file. Into OUT.onnx go raw features as "X", float32; out come "prediction"
-    and, of a classifier, "probabilities". Where the model was trained on a table, the metadata "features" names the
-    features in their order, and "schema" says how columns become features.
+    and, of a classifier, "probabilities". Where the model was trained on a table, X is float64, the metadata "features"
+    names the features in their order, and "schema" says how columns become features.
     """
     if out.suffix.lower() != ".onnx":
         raise ArgumentError(f"{out}: the name of an ONNX file ends in .onnx.")

@@ -20,7 +20,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one li
 
 LONGEST_NAME = 32
 COLUMN = 12
-"""Characters of a row's name in a table, and of a number."""
+"""Most characters of a row's name in a table, and least of a column of numbers."""
 
 
 def described_device(spec: str) -> str:
@@ -34,13 +34,14 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
     names = list(next(iter(results.values())))
     shown = [(shortened(part, LONGEST_NAME), row) for part, row in results.items()]
     width = max(len(part) for part, _ in shown)
-    lines = [" " * width + "".join(f"{name:>{COLUMN}}" for name in names)]
-    lines += [f"{part:<{width}}" + "".join(_cell(row[name]) for name in names) for part, row in shown]
+    columns = {name: max(COLUMN, len(name) + 2) for name in names}
+    lines = [" " * width + "".join(f"{name:>{column}}" for name, column in columns.items())]
+    lines += [f"{part:<{width}}" + "".join(_cell(row[name], columns[name]) for name in names) for part, row in shown]
     return "\n".join(lines)
 
 
-def _cell(value: float) -> str:
-    return f"{value:>{COLUMN},}" if isinstance(value, int) else f"{value:>{COLUMN}.4f}"
+def _cell(value: float, width: int) -> str:
+    return f"{value:>{width},}" if isinstance(value, int) else f"{value:>{width}.4f}"
 
 
 def json_line(values: Mapping[str, Any]) -> str:

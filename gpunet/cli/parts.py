@@ -24,6 +24,9 @@ SPLIT_SEED = 0
 SHARE = 0.2
 """The default of --test, a share of all rows, and of --validation, a share of the rest."""
 
+NO_PATHS = ("digits", "-")
+"""The sources that are no files or folders."""
+
 Parts = dict[str, Dataset]
 """The parts of a run by name: "train", "validation" and, unless --test is 0, "test"."""
 
@@ -36,6 +39,8 @@ class Source:
 
     Attributes:
         y: the targets of all rows, without those of `test`.
+        classes: the class names; None for regression.
+        rows: the position of each of these rows in the file.
         test: the test part of the source itself, such as MNIST's, or None.
     """
 
@@ -44,14 +49,16 @@ class Source:
         self._table: LabelledTable | None = None
         if kind_of(settings.data) == "table":
             self._table = LabelledTable.read(settings.data, settings.target, settings.task, settings.table)
-            self.y, self.test = self._table.y, None
+            self.y, self.classes, self.test = self._table.y, self._table.classes, None
+            self.rows = self._table.table.frame.index.to_numpy()
         elif settings.table != TableOptions():
             raise ArgumentError(
                 f"{settings.data}: not a table; leave out the options for tables, such as --columns and --sep."
             )
         else:
             self._whole = load(settings.data, settings.target, task=settings.task)
-            self.y, self.test = self._whole.y, self._whole.test
+            self.y, self.classes, self.test = self._whole.y, self._whole.classes, self._whole.test
+            self.rows = np.arange(len(self.y))
 
     def parts(self, rows: Mapping[str, np.ndarray]) -> Parts:
         """Return the parts with these row positions, and those that the settings name as files."""
@@ -135,14 +142,33 @@ def checksum(parts: Parts) -> str:
     return digest.hexdigest()
 
 
-def trained_on(folder: Path, data: str) -> bool:
+def held_out(folder: Path, data: str) -> Dataset | None:
+    """Return the test part that the run in `folder` held out from `data`; None if there is none.
+
+    Warns:
+        GpunetWarning: the run was trained on rows of `data`, and no part of them is known as held out.
+    """
+    if not _trained_on(folder, data):
+        return None
+    settings = Settings.read(folder)
+    share = share_of(settings.test)
+    if share and (parts := own_parts(folder, data)):
+        return parts["test"]
+    if kind_of(data) == "table" or load(data, task=settings.task).test is None:
+        why = "changed since the run began" if share else "the run held out no test part of it"
+        message = f"{data}: {why}; all of its rows count, also those that trained the model."
+        warnings.warn(message, GpunetWarning, stacklevel=2)
+    return None
+
+
+def _trained_on(folder: Path, data: str) -> bool:
     """Return whether `folder` is that of a run trained on `data`, which may have changed since."""
-    return (folder / CONFIG).is_file() and Settings.read(folder).data == place(data)
+    return (folder / CONFIG).is_file() and same_place(Settings.read(folder).data, data)
 
 
 def own_parts(folder: Path, data: str) -> Parts | None:
     """Return the parts of the run in `folder` if it was trained on `data`, unchanged; else None."""
-    if not trained_on(folder, data):
+    if not _trained_on(folder, data):
         return None
     settings = Settings.read(folder)
     with warnings.catch_warnings():
@@ -153,7 +179,13 @@ def own_parts(folder: Path, data: str) -> Parts | None:
 
 def place(data: str) -> str:
     """Return `data` as an absolute path, valid in any working directory."""
-    return data if data in ("digits", "-") else os.path.abspath(data)
+    return data if data in NO_PATHS else os.path.abspath(data)
+
+
+def same_place(one: str, other: str) -> bool:
+    """Return whether two sources are the same one, also through symbolic links."""
+    first, second = (data if data in NO_PATHS else os.path.realpath(data) for data in (one, other))
+    return first == second
 
 
 def flat(dataset: Dataset) -> Dataset:

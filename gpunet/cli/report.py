@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet.arguments import printable
 from gpunet.data import Dataset
-from gpunet.data.labels import label_indices
+from gpunet.data.labels import label_indices, listing
 from gpunet.errors import ArgumentError
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss, PoissonNLLLoss
 from gpunet.models import Model
@@ -45,6 +45,9 @@ CLASS_METRICS: dict[str, Metric] = {
     "recall": recall,
 }
 VALUE_METRICS: dict[str, Metric] = {"mae": mean_absolute_error, "r2": r2_score, "rmse": root_mean_squared_error}
+
+RANKING = ("auc", "average_precision")
+"""The metrics that are undefined for rows of a single class."""
 
 RARE = 0.2
 """A class is rare if it has less than this fraction of rows / classes."""
@@ -95,6 +98,21 @@ def chosen_metrics(task: str, *names: str | None) -> dict[str, Metric]:
             raise ArgumentError(f"--metric {name}: the target holds {what}; choose from {', '.join(known)}.")
     always = ["accuracy"] if known is CLASS_METRICS else ["mae", "r2"]
     return {name: known[name] for name in dict.fromkeys([*always, *wanted])}
+
+
+def is_undefined(metric: str | None, y: np.ndarray) -> bool:
+    """Return whether a metric is undefined for rows with the targets `y`."""
+    return metric in RANKING and len(np.unique(y)) < 2
+
+
+def check_defined(metric: str | None, y: np.ndarray, classes: tuple[str, ...] | None) -> None:
+    """Raise `ArgumentError` if a metric is undefined for a validation part with the targets `y`."""
+    if classes is not None and is_undefined(metric, y):
+        missing = [name for k, name in enumerate(classes) if k not in y]
+        raise ArgumentError(
+            f"--metric {metric}: undefined, as the validation part has no row of class {listing(missing)}; choose "
+            "another metric, or a larger --validation."
+        )
 
 
 def class_scores(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, dict[str, float]]:

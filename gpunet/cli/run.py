@@ -26,6 +26,7 @@ MODEL = "model.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "metrics.jsonl"
 RESULTS = "results.json"
+FOLDS = "folds.json"
 HISTORY_PLOT = "history.png"
 PLOT = "plot.png"
 TENSORBOARD = "tensorboard"
@@ -148,8 +149,10 @@ def open_model(path: Path, device: str) -> Model:
     """Return the model of a run folder or a model file, on a device.
 
     Raises:
-        ModelFileError: the run has not ended, or the file is corrupt.
+        ModelFileError: the run has not ended or was a cross-validation, or the file is corrupt.
     """
+    if (path / FOLDS).is_file():
+        raise ModelFileError(f"{path}: a cross-validation leaves no model; train one without --folds.")
     if (path / CONFIG).is_file() and not (path / MODEL).is_file():
         raise ModelFileError(f"{path}: unfinished, it has no {MODEL} yet; resume it with {resume_command(path)}")
     with use_device(device):

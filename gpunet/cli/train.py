@@ -18,8 +18,8 @@ from click.core import ParameterSource
 from gpunet.cli import recipe, run
 from gpunet.cli.folds import cross_validate
 from gpunet.cli.options import described_device, device_option, json_line, json_option, results_table
-from gpunet.cli.parts import Parts, checksum, load_parts, place, share_of
-from gpunet.cli.report import class_scores, described, never_predicted, rare_classes, score
+from gpunet.cli.parts import Parts, checksum, load_parts, place, same_place, share_of
+from gpunet.cli.report import check_defined, class_scores, described, never_predicted, rare_classes, score
 from gpunet.cli.run import Settings
 from gpunet.cli.table import table_options
 from gpunet.cli.train_options import training_options
@@ -122,6 +122,8 @@ def _train(
             raise DataError(f"{settings.data}: changed since the run began; restore the old data, or start a new run.")
         settings = replace(settings, sha256=sha256)
         say(described(parts))
+        held_out = parts["validation"]
+        check_defined(settings.metric, held_out.y, held_out.classes)
         if hint := rare_classes(parts["train"], settings.class_weight):
             click.echo(hint, err=True)
         stopper, callbacks = recipe.callbacks(settings, folder)
@@ -206,6 +208,9 @@ def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]
         raise click.UsageError("--patience: not with --no-early-stopping; leave one of them out.")
     options = recipe.with_defaults(options) | ({"patience": None} if without_end else {})
     files = {name: place(options[name]) for name in ("validation", "test") if share_of(options[name]) is None}
+    for part, file in files.items():
+        if same_place(file, data):
+            raise ArgumentError(f"--{part} {options[part]}: its rows train the model; give another file, or a share.")
     return Settings(**options | files | {"data": place(data)}), folder
 
 

@@ -65,7 +65,10 @@ _OPTIONS = (
         "--activation", type=click.Choice(list(FUNCTIONS)),
         help=f"Activation of the hidden layers.  {_defaults('activation')}",
     ),
-    click.option("--dropout", type=float, default=0.0, show_default=True, help="Dropout after each hidden layer."),
+    click.option(
+        "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
+        help="Dropout after each hidden layer.",
+    ),
     click.option("--batch-norm", is_flag=True, help="Batch normalisation of each hidden layer."),
     click.option("--loss", type=click.Choice(VALUE_LOSSES), help="Loss for values.  [default: mse]"),
     click.option(

@@ -9,7 +9,7 @@ import click
 
 from gpunet.cli.answers import as_csv
 from gpunet.cli.options import device_option, json_line, json_option, results_table
-from gpunet.cli.parts import labelled_like, own_parts, trained_on
+from gpunet.cli.parts import held_out, labelled_like
 from gpunet.cli.report import class_scores, score
 from gpunet.cli.run import open_model
 from gpunet.cli.table import names_of
@@ -37,16 +37,13 @@ model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click
 def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     """Print the loss and the metrics of a model on DATA, and those of each class.
 
-    RUN_OR_MODEL is a run folder or a model file; DATA as for `train`. If a run was trained on DATA, its test part is
-    evaluated. Of other data, the test part is evaluated if they have one, like MNIST, else all rows; a model file does
-    not know which rows it was trained on. A table needs the target column.
+    RUN_OR_MODEL is a run folder or a model file; DATA as for `train`. If a run was trained on DATA, the test part that
+    it held out from DATA is evaluated; if there is none, all rows are, with a warning. Of other data, the test part is
+    evaluated if they have one, like MNIST, else all rows; a model file does not know which rows it was trained on. A
+    table needs the target column.
     """
     model = open_model(model_path, device)
-    own = own_parts(model_path, data)
-    if own is None and trained_on(model_path, data):
-        changed = f"{data}: changed since the run began; all of its rows count, also those that trained the model."
-        warnings.warn(changed, GpunetWarning, stacklevel=2)
-    test = (own or {}).get("test")
+    test = held_out(model_path, data)
     task: Task = "regression" if model.task in VALUES else "classification"
     X, y = labelled_like(data, model.schema, model.classes, task) if test is None else (test.X, test.y)
     results, classes = score(model, X, y, *MORE_METRICS.get(model.task, ())), class_scores(model, X, y)
@@ -95,6 +92,9 @@ def predict(
     table = read_table(input_path) if schema is None else schema.open(input_path)
     if unknown := [name for name in keep if name not in table.frame]:
         raise DataError(f"--keep: {input_path} has no column {listing(unknown)}; it has {listing([*table.frame])}.")
+    if table.blank:
+        rows = "1 row without any value has" if table.blank == 1 else f"{table.blank:,} rows without any value have"
+        warnings.warn(f"{input_path}: {rows} no prediction.", GpunetWarning, stacklevel=2)
     X = (schema or TableSchema.of_numbers(table)).encode(table)
     predictions = model.predict(X)
     names, columns = [*keep], []

@@ -12,7 +12,7 @@ from gpunet.data import Standardizer
 from gpunet.errors import ArgumentError, DataError, MissingPackageError, ShapeError
 from gpunet.files import write_bytes
 from gpunet.interop.onnx_estimators import Estimator, as_model
-from gpunet.interop.onnx_graph import FLOAT, INT64, Graph
+from gpunet.interop.onnx_graph import DOUBLE, FLOAT, INT64, Graph
 from gpunet.interop.onnx_layers import add_layer
 from gpunet.interop.onnx_shapes import Row, input_row, output_row
 from gpunet.models import Model
@@ -28,15 +28,16 @@ def to_onnx(
 ) -> None:
     """Export a model, or an estimator of `gpunet.sklearn`, to an ONNX file (IR version 10).
 
-    - Input "X", (rows, features...): any number of raw rows, as for `model.predict`; float32, or int64 if the first
-      layer takes indices.
+    - Input "X", (rows, features...): any number of raw rows, as for `model.predict`; int64 if the first layer takes
+      indices, float64 if the model was trained on a table (float32 lacks the digits of a time with seconds), else
+      float32.
     - Output "prediction": the result of `model.predict`: class names (of an estimator, its labels of any type), class
       indices, or values in the units of the training targets.
     - Output "probabilities" of a classifier: the result of `model.predict_proba`.
 
-    All floating-point constants are float32, even if the model is float64. If the model was trained on a table, the
-    metadata contains the names of the "features" and the "schema", both as JSON; `TableSchema.from_json` reads the
-    schema and converts a table to X.
+    The standardisation of a table's features is float64; all other floating-point constants are float32, even if the
+    model is float64. If the model was trained on a table, the metadata contains the names of the "features" and the
+    "schema", both as JSON; `TableSchema.from_json` reads the schema and converts a table to X.
 
     Args:
         model: the model or the fitted estimator, on any device.
@@ -65,7 +66,8 @@ def to_onnx(
     network = model if isinstance(model, Model) else as_model(model)
     row = input_row(network, input_shape)
     graph = Graph()
-    x = "X" if network.input_scaler is None else _standardised(graph, network.input_scaler)
+    kind = INT64 if network.index_range is not None else FLOAT if network.schema is None else DOUBLE
+    x = _standardised(graph, network.input_scaler, kind)
     y = add_layer(graph, network, x, row)
     if not isinstance(model, Model) and model.out_activation_ == "exp":  # a regressor with loss="poisson"
         y = graph.add("Exp", y)
@@ -74,7 +76,7 @@ def to_onnx(
         helper.make_graph(
             graph.nodes,
             "gpunet",
-            [helper.make_tensor_value_info("X", FLOAT if network.index_range is None else INT64, ["rows", *row])],
+            [helper.make_tensor_value_info("X", kind, ["rows", *row])],
             [helper.make_tensor_value_info(name, kind, ["rows", *row]) for name, kind, row in outputs],
             graph.constants,
         ),
@@ -88,7 +90,17 @@ def to_onnx(
     write_bytes(path, proto.SerializeToString())
 
 
-def _standardised(graph: Graph, scaler: Standardizer) -> str:
+def _standardised(graph: Graph, scaler: Standardizer | None, kind: int) -> str:
+    """Add the standardisation of X: in float64 and rounded to float32 if X is float64, else in float32."""
+    if kind != DOUBLE:
+        return "X" if scaler is None else _standardised_in_float32(graph, scaler)
+    x = "X"
+    if scaler is not None:
+        x = graph.add("Mul", graph.add("Sub", x, graph.double(scaler.mean)), graph.double(scaler.factor))
+    return graph.add("Cast", x, to=FLOAT)
+
+
+def _standardised_in_float32(graph: Graph, scaler: Standardizer) -> str:
     """Add (X - mean) / scale, with the mean in two float32 parts, so that features far from zero keep their digits."""
     with np.errstate(over="ignore", under="ignore"):
         high, scale = scaler.mean.astype(np.float32), scaler.scale.astype(np.float32)

@@ -46,14 +46,21 @@ class Graph:
         Raises:
             DataError: a number is too large for float32.
         """
-        from onnx import numpy_helper
-
         if array.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 single = array.astype(np.float32)
             if (np.isinf(single) & np.isfinite(array)).any():
                 raise DataError("to_onnx: the model contains a number that is too large for float32.")
             array = single
+        return self._keep(array)
+
+    def double(self, array: np.ndarray) -> str:
+        """Keep an array as float64 and return its name."""
+        return self._keep(array.astype(np.float64))
+
+    def _keep(self, array: np.ndarray) -> str:
+        from onnx import numpy_helper
+
         name = f"constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
         return name

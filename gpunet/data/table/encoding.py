@@ -33,11 +33,14 @@ def encoded(table: Table, columns: Sequence[Column], missing: str) -> np.ndarray
 
 
 def complete_rows(table: Table, columns: Sequence[Column]) -> np.ndarray:
-    """Return the positions of the rows in which no number and no date is missing."""
+    """Return the positions of the rows in which no number and no date is missing; warn of the others."""
     whole = np.ones(len(table), bool)
     for column in columns:
         if column.role != "category" and column.name in table.frame:
             whole &= ~np.isnan(column.read(table).numbers)
+    if left_out := int(np.sum(~whole)):
+        count = f"{left_out:,} of {len(table):,} rows lack a number or a date and are left out"
+        warnings.warn(f"{table.name}: {count}.", GpunetWarning, stacklevel=4)
     return np.flatnonzero(whole)
 
 

@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -145,18 +146,22 @@ def _read_text(
         format = replace(format, names=tuple(names))
     while True:
         try:
-            frame = _parse(source, format, text)
+            frame, blank = _parse(source, format, text)
             break
         except UnicodeError as error:
             if options.encoding or format.encoding not in ("utf-8", "cp1252"):
                 raise DataError(f"{source.name}: not {format.encoding} text ({error}); give its encoding.") from None
             data = error.object if isinstance(error, UnicodeDecodeError) else b""
             format = replace(format, encoding=western_encoding(data, source.name))
-    return Table(frame, source.name, str(format), format.header, format.decimal, lambda row: _line(source, format, row))
+    line = partial(_line, source, format)
+    return Table(frame, source.name, str(format), format.header, format.decimal, line, blank)
 
 
-def _parse(source: Source, format: Format, text: Collection[str | int]) -> Any:
-    """Return the data frame of a text file; its index counts the rows of the file."""
+def _parse(source: Source, format: Format, text: Collection[str | int]) -> tuple[Any, int]:
+    """Return the data frame of a text file, without the rows that have no value, and their number.
+
+    Its index counts the rows of the file.
+    """
     pandas = pandas_module()
     options: dict[str, Any] = {
         "sep": r"\s+" if format.sep == BLANKS else format.sep,
@@ -184,9 +189,10 @@ def _parse(source: Source, format: Format, text: Collection[str | int]) -> Any:
     except pandas.errors.ParserError as error:
         _check_widths(source, format)
         raise DataError(f"{source.name}: not CSV ({error}).") from None
+    count = len(frame)
     without_last = frame[frame[format.names[-1]].isna()]
     if len(format.names) > 1 and len(without_last):  # pandas pads short rows
-        if not _all_cells(source, format, len(frame)):
+        if not _all_cells(source, format, count):
             _check_widths(source, format)
         blank = without_last.index[without_last.isna().all(axis=1)]
         frame = frame.drop(index=blank) if len(blank) else frame
@@ -194,7 +200,7 @@ def _parse(source: Source, format: Format, text: Collection[str | int]) -> Any:
     frame = frame.drop(columns=empty) if empty else frame
     if not len(frame):
         raise no_data(source.name)
-    return frame
+    return frame, count - len(frame)
 
 
 def _all_cells(source: Source, format: Format, rows: int) -> bool:

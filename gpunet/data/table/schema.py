@@ -151,6 +151,9 @@ class TableSchema:
             path: a file with the target column.
             classes: the class names; the targets are class indices int64 (n,). None: values float64 (n,).
 
+        Warns:
+            GpunetWarning: rows are left out, see `complete`.
+
         Raises:
             DataError: as for `read`, or a target that is missing or not among the classes.
         """
@@ -185,7 +188,11 @@ class TableSchema:
         return encoded(as_table(table), self.features, self.missing)
 
     def complete(self, table: Any) -> np.ndarray:
-        """Return the positions of the rows in which no number and no date is missing."""
+        """Return the positions of the rows in which no number and no date is missing.
+
+        Warns:
+            GpunetWarning: the number of other rows.
+        """
         return complete_rows(as_table(table), self.features)
 
     def describe(self) -> str:

@@ -12,7 +12,7 @@ import gpunet as gn
 
 def answers(path, X):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(None, {"X": X.astype(np.float32)})
+    return session.run(None, {"X": X})
 
 
 def test_export_of_a_run_predicts_raw_data_as_the_run_does(invoke, flowers_run, flowers, tmp_path):
@@ -26,11 +26,29 @@ def test_export_of_a_run_predicts_raw_data_as_the_run_does(invoke, flowers_run, 
     assert "colour=red" in onnx.load(tmp_path / "flowers.onnx").metadata_props[0].value
 
 
+@pytest.mark.parametrize("form", ["days", "milliseconds"])
+def test_export_keeps_the_digits_of_timestamps(invoke, tmp_path, form):
+    """A row a second: float32 has one number for minutes of days since 1970, and for two minutes of milliseconds."""
+    start = 1_714_557_600
+    shown = {"days": lambda t: np.datetime64(t, "s"), "milliseconds": lambda t: 1000 * t}[form]
+    rows = [f"{shown(start + t)},{np.sin(t / 20):.4f}" for t in range(300)]
+    (tmp_path / "t.csv").write_text("\n".join(["time,y", *rows]), encoding="utf-8")
+    given = ("--as", "time=date" if form == "days" else "time=number", "--epochs", 20)
+    assert invoke("train", tmp_path / "t.csv", *given, "--out", tmp_path / "run").exit_code == 0
+    assert invoke("export", tmp_path / "run", tmp_path / "t.onnx").exit_code == 0
+    model = gn.load(tmp_path / "run" / "model.safetensors")
+    X = model.schema.read(tmp_path / "t.csv")
+    (values,) = answers(tmp_path / "t.onnx", X)
+    expected = model.predict(X)
+    assert np.unique(expected).size > 250
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_export_of_a_regression_gives_values_in_the_targets_units(invoke, line, tmp_path):
     invoke("train", line, "--epochs", 2, "--out", tmp_path)
     invoke("export", tmp_path / "model.safetensors", tmp_path / "line.onnx")
     X = np.load(line)["X"]
-    (values,) = answers(tmp_path / "line.onnx", X)
+    (values,) = answers(tmp_path / "line.onnx", X.astype(np.float32))
     np.testing.assert_allclose(values, gn.load(tmp_path / "model.safetensors").predict(X), rtol=1e-5)
 
 

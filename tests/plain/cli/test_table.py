@@ -105,7 +105,7 @@ def test_the_four_commands_of_the_readme_lead_from_a_raw_table_to_an_onnx_file(
         answers = list(csv.DictReader(file))
     schema = gn.load("runs/passengers/model.safetensors").schema
     session = onnxruntime.InferenceSession("passengers.onnx")
-    labels, probabilities = session.run(None, {"X": schema.read("new.csv").astype(np.float32)})
+    labels, probabilities = session.run(None, {"X": schema.read("new.csv")})
     assert [row["prediction"] for row in answers] == labels.tolist()
     np.testing.assert_allclose([float(row["1"]) for row in answers], probabilities[:, 1], atol=1e-6)
 
@@ -147,7 +147,7 @@ def test_an_exported_model_predicts_raw_tables_by_its_schema(invoke, titanic_run
     metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props}
     X = gn.data.TableSchema.from_json(json.loads(metadata["schema"])).read(asked)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    labels, probabilities = session.run(None, {"X": X.astype(np.float32)})
+    labels, probabilities = session.run(None, {"X": X})
     model = gn.load(titanic_run / "model.safetensors")
     assert labels.tolist() == model.predict(X).tolist()
     assert np.abs(probabilities - model.predict_proba(X)).max() <= 1e-5
@@ -278,8 +278,39 @@ def test_rows_without_a_number_are_dropped_from_all_parts_if_asked(invoke, titan
     assert result.exit_code == 0, result.stderr
     assert result.stderr.count("ignored columns") == 1
     complete = pandas.read_csv(titanic)["Age"].notna().sum()
-    rows = json.loads(invoke("evaluate", tmp_path / "run" / "model.safetensors", titanic, "--json").stdout)["rows"]
-    assert rows == complete
+    left_out = f"{400 - complete} of 400 rows lack a number or a date and are left out"
+    assert result.stderr.count(left_out) == 1
+    result = invoke("evaluate", tmp_path / "run" / "model.safetensors", titanic, "--json")
+    assert json.loads(result.stdout)["rows"] == complete
+    assert left_out in result.stderr
+
+
+def test_a_target_of_one_class_in_the_rows_that_are_left_is_refused(invoke, tmp_path):
+    rows = [f"{row},{row % 9 if row % 2 else ''},{row % 2}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["id,x,kind", *rows]), encoding="utf-8")
+    result = invoke("train", tmp_path / "t.csv", "--missing", "drop", "--out", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "the target 'kind' is '1' in all rows" in result.stderr
+
+
+def test_out_of_fold_predictions_give_the_position_of_each_row_in_the_file(invoke, tmp_path):
+    rows = [",," if row % 10 == 3 else f"{row % 7 if row % 4 else ''},{row % 3},{row * 2.5}" for row in range(80)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *rows]), encoding="utf-8")
+    given = ("--missing", "drop", "--folds", 2, "--epochs", 1, "--out", tmp_path / "run")
+    assert invoke("train", tmp_path / "t.csv", *given).exit_code == 0
+    answers = pandas.read_csv(tmp_path / "run" / "out-of-fold.csv")
+    assert answers["row"].tolist() == [row for row in range(80) if row % 4 and row % 10 != 3]
+    assert answers["target"].tolist() == [row * 2.5 for row in answers["row"]]
+
+
+@pytest.mark.parametrize(("blanks", "said"), [(3, "3 rows without any value have"), (1, "1 row without any value has")])
+def test_rows_without_any_value_have_no_prediction_and_are_counted(invoke, titanic_run, asked, tmp_path, blanks, said):
+    header, first, *rows = asked.read_text(encoding="utf-8").splitlines()
+    (tmp_path / "new.csv").write_text("\n".join([header, first, *[",,,,,,,,"] * blanks, *rows]), encoding="utf-8")
+    result = invoke("predict", titanic_run, tmp_path / "new.csv")
+    assert len(result.stdout.splitlines()) == 31
+    assert f"{said} no prediction" in result.stderr
+    assert "no prediction" not in invoke("predict", titanic_run, asked).stderr
 
 
 def test_a_model_that_was_not_trained_on_a_table_takes_all_columns_of_numbers_as_features(invoke, digits_run, tmp_path):
@@ -337,6 +368,18 @@ def test_text_that_a_spreadsheet_would_run_is_made_inert_unless_asked_for(invoke
         answers = list(csv.DictReader(result.stdout.splitlines()))
         assert [row["note"] for row in answers] == notes
         assert {row["prediction"] for row in answers} <= {f"{sign}=1+1", f"{sign}-yes"}
+
+
+def test_a_lone_sign_is_no_formula(invoke, tmp_path):
+    rows = [f"{row % 7},{'+-'[row % 2]}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,kind", *rows]), encoding="utf-8")
+    invoke("train", tmp_path / "t.csv", "--epochs", 1, "--out", tmp_path / "run")
+    (tmp_path / "new.csv").write_text("x,sign\n1,=\n2,@\n3,+\n4,-\n", encoding="utf-8")
+    result = invoke("predict", tmp_path / "run", tmp_path / "new.csv", "--keep", "sign", "--proba")
+    answers = list(csv.DictReader(result.stdout.splitlines()))
+    assert list(answers[0]) == ["sign", "prediction", "+", "-"]
+    assert [row["sign"] for row in answers] == ["=", "@", "+", "-"]
+    assert {row["prediction"] for row in answers} <= {"+", "-"}
 
 
 def test_control_characters_from_a_file_do_not_reach_the_terminal(invoke, tmp_path):

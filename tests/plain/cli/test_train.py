@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -336,7 +337,6 @@ def test_a_folder_with_something_in_it_is_refused_and_untouched(refused, tmp_pat
         (["digits", "--lr", "-1"], "lr"),
         (["digits", "--lr", "nan"], "lr"),
         (["digits", "--hidden", "8,0"], "out_features"),
-        (["digits", "--dropout", "2"], "Dropout"),
         (["digits", "--label-smoothing", "2"], "label_smoothing"),
         (["digits", "--target", "kind"], "target"),
         (["digits", "--device", "cuda:99"], "cuda"),
@@ -390,7 +390,14 @@ def test_cuda_without_cupy_says_what_is_missing(refused, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["digits", "--hidden", "many"], ["digits", "--epochs", "0"], ["digits", "--optimizer", "lbfgs"]],
+    [
+        [],
+        ["digits", "--hidden", "many"],
+        ["digits", "--epochs", "0"],
+        ["digits", "--optimizer", "lbfgs"],
+        ["digits", "--dropout", "1"],
+        ["digits", "--dropout", "2"],
+    ],
 )
 def test_bad_usage_exits_with_2(invoke, arguments):
     result = invoke("train", *arguments)
@@ -504,7 +511,9 @@ def test_a_run_without_a_test_part_is_trained_plotted_and_compared(invoke, flowe
     folder = tmp_path / "run"
     answer = json.loads(invoke("train", flowers, "--test", 0, "--epochs", 1, "--out", folder, "--json").stdout)
     assert "test" not in answer
-    assert json.loads(invoke("evaluate", folder, flowers, "--json").stdout)["rows"] == 150
+    result = invoke("evaluate", folder, flowers, "--json")
+    assert json.loads(result.stdout)["rows"] == 150
+    assert "the run held out no test part of it; all of its rows count, also those that trained" in result.stderr
     assert invoke("plot", folder).exit_code == 0
     assert invoke("compare", folder).exit_code == 0
 
@@ -521,8 +530,19 @@ def test_files_validate_and_test_by_the_columns_and_classes_of_the_data(invoke, 
         invoke("evaluate", tmp_path / "run" / "model.safetensors", tmp_path / "test.csv", "--json").stdout
     )
     assert alone["accuracy"] == written["test"]["accuracy"]
-    held_out = json.loads(invoke("evaluate", tmp_path / "run", tmp_path / "train.csv", "--json").stdout)
-    assert held_out["rows"] == 30
+    result = invoke("evaluate", tmp_path / "run", tmp_path / "train.csv")
+    assert result.stdout.startswith(" ")
+    assert "100 rows " in result.stdout
+    assert "the run held out no test part of it; all of its rows count, also those that trained" in result.stderr
+
+
+@pytest.mark.parametrize("part", ["--validation", "--test"])
+def test_the_rows_that_train_do_not_also_validate_or_test(refused, flowers, tmp_path, part):
+    (tmp_path / "link.csv").symlink_to(flowers)
+    for given in (flowers, tmp_path / "link.csv"):
+        message = refused("train", flowers, part, given, "--out", tmp_path / "run")
+        assert f"{part} {given}: its rows train the model" in message
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_share_of_data_that_sets_a_test_part_apart_is_refused(refused, tmp_path):
@@ -571,6 +591,58 @@ def test_folds_of_values_are_in_the_units_of_the_target(invoke, line, tmp_path):
 @pytest.mark.parametrize("given", [("--test", 0.2), ("--validation", "other.csv")])
 def test_folds_take_no_other_test_part(refused, flowers, tmp_path, given):
     assert "--folds: each fold" in refused("train", flowers, "--folds", 3, *given, "--out", tmp_path / "run")
+
+
+def few(folder: Path, count: int) -> Path:
+    """Write an npz file of 200 rows without structure; return it. `count` rows are of class "few"."""
+    y = np.where(np.arange(200) < count, "few", "many")
+    np.savez(folder / "few.npz", X=np.random.default_rng(0).normal(size=(200, 2)), y=y)
+    return folder / "few.npz"
+
+
+@pytest.mark.parametrize("metric", ["auc", "average_precision"])
+@pytest.mark.parametrize("given", [(), ("--folds", 2)])
+def test_a_metric_that_the_validation_part_leaves_undefined_is_refused(invoke, tmp_path, metric, given):
+    options = ("--metric", metric, *given, "--epochs", 1, "--out", tmp_path / "run")
+    result = invoke("train", few(tmp_path, 2), *options)
+    assert result.exit_code == 1
+    assert f"--metric {metric}: undefined, as the validation part has no row of class 'few'" in result.stderr
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("metric", ["auc", "average_precision"])
+def test_undefined_scores_of_folds_are_left_out_of_mean_and_sd(invoke, tmp_path, metric):
+    options = ("--metric", metric, "--folds", 8, "--epochs", 1, "--validation", 0.3, "--out", tmp_path / "run")
+    result = invoke("train", few(tmp_path, 7), *options)
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads((tmp_path / "run" / "folds.json").read_text())
+    found = {fold: own[metric] for fold, own in answer["folds"].items()}
+    defined = [value for value in found.values() if value is not None]
+    assert 2 <= len(defined) < 8
+    assert answer["mean"][metric] == pytest.approx(np.mean(defined))
+    assert answer["sd"][metric] == pytest.approx(np.std(defined, ddof=1))
+    undefined = ", ".join(fold for fold, value in found.items() if value is None)
+    assert f"{metric} is undefined in {undefined}; mean and sd are those of the other folds." in result.stdout
+    assert "accuracy is undefined" not in result.stdout
+    assert result.stderr.count("Rare classes: 'few'") == 1
+
+
+def test_more_folds_than_rows_are_refused(invoke, flowers, tmp_path):
+    result = invoke("train", flowers, "--folds", 500, "--out", tmp_path / "run")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("Error: --folds 500: there are only 150 rows.\n")
+
+
+@pytest.mark.parametrize("command", [("predict", "flowers.csv"), ("evaluate", "flowers.csv"), ("export", "model.onnx")])
+def test_a_cross_validation_leaves_no_model_to_use(invoke, refused, flowers, tmp_path, command):
+    invoke("train", flowers, "--folds", 2, "--epochs", 1, "--out", tmp_path / "run")
+    message = refused(command[0], tmp_path / "run", command[1])
+    assert "a cross-validation leaves no model" in message
+
+
+def test_the_names_of_metrics_do_not_run_together(invoke, flowers, tmp_path):
+    given = ("--metric", "average_precision", "--epochs", 1, "--out", tmp_path / "run")
+    assert re.search(r" accuracy +average_precision\n", invoke("train", flowers, *given).stdout)
 
 
 @pytest.mark.parametrize("given", [("--validation", 1), ("--test", -0.1), ("--validation", 0), ("--class-weight", "a")])

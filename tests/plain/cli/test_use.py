@@ -86,6 +86,22 @@ def test_evaluate_takes_the_held_out_rows_of_a_runs_own_data(invoke, digits_run)
     assert "360 held-out rows" in invoke("evaluate", folder, "digits").stdout
 
 
+def test_evaluate_knows_a_runs_own_data_through_a_symbolic_link(invoke, flowers_run, flowers, tmp_path):
+    (tmp_path / "link.csv").symlink_to(flowers)
+    assert "30 held-out rows" in invoke("evaluate", flowers_run, tmp_path / "link.csv").stdout
+
+
+def test_evaluate_of_a_source_with_its_own_test_part_warns_of_no_training_rows(invoke, tmp_path):
+    digits = gn.data.digits()
+    own, other = tmp_path / "own.npz", tmp_path / "other.npz"
+    np.savez(own, X=digits.X[:300], y=digits.y[:300], X_test=digits.X[300:340], y_test=digits.y[300:340])
+    np.savez(other, X=digits.X[400:460], y=digits.y[400:460])
+    assert invoke("train", own, "--test", other, "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
+    result = invoke("evaluate", tmp_path / "run", own, "--json")
+    assert json.loads(result.stdout)["rows"] == 40
+    assert not result.stderr
+
+
 def test_evaluate_takes_all_of_a_file_that_is_no_longer_the_runs_own(invoke, flowers, tmp_path):
     data = tmp_path / "data.csv"
     header, *rows = flowers.read_text(encoding="utf-8").splitlines()

@@ -144,10 +144,13 @@ def test_missing_error_refuses_a_missing_number_at_training_and_at_prediction_na
 
 def test_missing_drop_leaves_rows_out_of_training_and_of_evaluation(write):
     path = write("x,y\n1,a\n,b\n3,b\n4,a\n")
-    whole = LabelledTable.read(path, None, None, TableOptions(missing="drop"))
+    left_out = "1 of 4 rows lack a number or a date and are left out"
+    with pytest.warns(GpunetWarning, match=left_out):
+        whole = LabelledTable.read(path, None, None, TableOptions(missing="drop"))
     data = whole.dataset()
     assert (data.X.ravel().tolist(), data.y.tolist()) == ([1, 3, 4], [0, 1, 0])
-    X, y = data.schema.read_labelled(path, data.classes)
+    with pytest.warns(GpunetWarning, match=left_out):
+        X, y = data.schema.read_labelled(path, data.classes)
     assert (X.ravel().tolist(), y.tolist()) == ([1, 3, 4], [0, 1, 0])
     with pytest.raises(DataError, match="column 'x' has no value in line 3"):
         data.schema.read(path)

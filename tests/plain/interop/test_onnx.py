@@ -338,6 +338,10 @@ def test_the_features_and_the_schema_of_a_table_are_in_the_metadata(tmp_path):
     model = gn.MLP([3, 2])
     model.schema = TableSchema((Column("length"), Column("colour", "category", categories=("blue", "red"))), "kind")
     gn.interop.to_onnx(model, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    assert [given.type for given in session.get_inputs()] == ["tensor(double)"]
+    X = samples(5, 3).astype(np.float64)
+    np.testing.assert_allclose(session.run(None, {"X": X})[0], model.predict(X), atol=TOLERANCE)
     metadata = {entry.key: json.loads(entry.value) for entry in onnx.load(tmp_path / "model.onnx").metadata_props}
     assert metadata["features"] == ["length", "colour=blue", "colour=red"]
     assert TableSchema.from_json(metadata["schema"]) == model.schema
