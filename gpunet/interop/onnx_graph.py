@@ -52,13 +52,13 @@ class Graph:
             if (np.isinf(single) & np.isfinite(array)).any():
                 raise DataError("to_onnx: the model contains a number that is too large for float32.")
             array = single
-        return self._keep(array)
+        return self._add_constant(array)
 
     def double(self, array: np.ndarray) -> str:
-        """Keep an array as float64 and return its name."""
-        return self._keep(array.astype(np.float64))
+        """Add a float64 constant and return its name."""
+        return self._add_constant(array.astype(np.float64))
 
-    def _keep(self, array: np.ndarray) -> str:
+    def _add_constant(self, array: np.ndarray) -> str:
         from onnx import numpy_helper
 
         name = f"constant_{len(self.constants)}"
