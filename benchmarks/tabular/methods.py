@@ -105,6 +105,9 @@ class Command:
     """`gpunet train` as it comes, on a CSV file, with a fifth of its rows for validation and none for testing."""
 
     def __init__(self, task: str, seed: int, *options: str):
+        if task == "regression" and "--label-smoothing" in options:  # it is for classes
+            at = options.index("--label-smoothing")
+            options = options[:at] + options[at + 2 :]
         self.options = ("--task", task, "--seed", str(seed), *options)
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> None:
