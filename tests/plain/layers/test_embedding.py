@@ -87,8 +87,8 @@ def test_a_row_may_be_a_single_index():
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
-        (np.where(X == 11, 12, X), DataError, r"X is 12 at row \d+, column \d; indices lie in 0 to 11"),
-        (-X, DataError, r"X is -\d+ at row 0, column 0; indices lie in 0 to 11"),
+        (np.where(X == 11, 12, X), DataError, r"X is 12 at row \d+, column \d; indices must be from 0 to 11"),
+        (-X, DataError, r"X is -\d+ at row 0, column 0; indices must be from 0 to 11"),
         (X + 0.0, DTypeError, r"X holds floats \(float64\); the model takes indices, integers from 0 to 11"),
         (X[:, :0], DataError, r"X is empty, its shape is \(60, 0\)"),
         (3, ShapeError, "X is a single number"),

@@ -41,15 +41,19 @@ BAD_FEATURES = {
     "complex": (X + 0j, DTypeError, "X has dtype complex64"),
     "text": (X.astype(str), DTypeError, "X has dtype <U"),
     "sparse": (Sparse(), DTypeError, "X is a sparse matrix; make it dense first, with X.toarray()"),
-    "ragged": ([[1.0], [1.0, 2.0]], ShapeError, "X is no regular array"),
+    "ragged": ([[1.0], [1.0, 2.0]], ShapeError, "X is not a regular array"),
     "masked": (np.ma.masked_greater(X, 1), DataError, "X has masked entries"),
-    "None": (None, DTypeError, "X is a NoneType; give an array"),
+    "None": (None, DTypeError, "X is a NoneType; pass an array"),
 }
 BAD_LABELS = {
     "too large": (put(Y, 3), DataError, "y is 3 at row 7; 3 classes have labels 0 to 2"),
     "negative": (put(Y, -1), DataError, "y is -1 at row 7; 3 classes have labels 0 to 2"),
     "float": (Y.astype(float), DTypeError, "y holds floats (float64); class labels are integers from 0 to 2"),
-    "a column": (Y[:, None], ShapeError, "y has shape (60, 1); expected (samples,). A column becomes one by y.ravel()"),
+    "a column": (
+        Y[:, None],
+        ShapeError,
+        "y has shape (60, 1); expected (samples,). Flatten a single column with y.ravel()",
+    ),
     "empty": (Y[:0], DataError, "y is empty"),
     "shorter": (Y[:-1], ShapeError, "lengths differ: X has 60, y has 59"),
     "longer": (np.r_[Y, Y], ShapeError, "lengths differ: X has 60, y has 120"),
@@ -157,7 +161,7 @@ def test_bad_options_of_fit_are_refused_and_nothing_changes(bad, error, said):
 
 
 def test_too_few_rows_for_a_validation_part_are_refused():
-    refused_fit(gn.Trainer(net()), X[:2], Y[:2], DataError, "more samples are needed", validation=0.5)
+    refused_fit(gn.Trainer(net()), X[:2], Y[:2], DataError, "more samples are needed", validation=0.2)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "0", None])
@@ -203,7 +207,9 @@ def test_another_number_of_features_is_refused_before_and_after_training(wrong):
 def test_a_loss_that_does_not_fit_the_outputs_is_refused():
     refused_fit(gn.Trainer(net(outputs=1)), X, Y, ShapeError, "needs at least 2 outputs per row")
     uneven = gn.CrossEntropyLoss(class_weight=[1, 2])
-    refused_fit(gn.Trainer(net(), loss=uneven), X, Y, ArgumentError, "class_weight has shape (2,), the model 3 classes")
+    refused_fit(
+        gn.Trainer(net(), loss=uneven), X, Y, ArgumentError, "class_weight has shape (2,); the model has 3 classes"
+    )
 
 
 def test_text_labels_without_known_names_cannot_be_evaluated():

@@ -75,11 +75,11 @@ def test_weights_are_given_by_the_names_or_the_labels_of_classes():
 @pytest.mark.parametrize(
     ("class_weight", "y", "message"),
     [
-        ({"dog": 2}, NAMES[Y], "class_weight has the class 'dog'; the classes are 'ape', 'bee', 'cat'"),
-        ({0: 2}, NAMES[Y], "class_weight has the class '0'; the classes are 'ape'"),
-        ({3: 2}, Y, "class_weight has the class '3'; the classes are '0', '1', '2'"),
-        ({"ape": 2}, Y, "class_weight has the class 'ape'; the classes are '0', '1', '2'"),
-        ([1, 2], Y, r"class_weight has shape \(2,\), the model 3 classes"),
+        ({"dog": 2}, NAMES[Y], "class_weight names the class 'dog'; the classes are 'ape', 'bee', 'cat'"),
+        ({0: 2}, NAMES[Y], "class_weight names the class '0'; the classes are 'ape'"),
+        ({3: 2}, Y, "class_weight names the class '3'; the classes are '0', '1', '2'"),
+        ({"ape": 2}, Y, "class_weight names the class 'ape'; the classes are '0', '1', '2'"),
+        ([1, 2], Y, r"class_weight has shape \(2,\); the model has 3 classes"),
     ],
 )
 def test_class_weights_of_an_unknown_class_are_refused_before_the_first_step(class_weight, y, message):
@@ -90,7 +90,7 @@ def test_class_weights_of_an_unknown_class_are_refused_before_the_first_step(cla
 @pytest.mark.parametrize(
     ("class_weight", "message"),
     [
-        ("balance", "class_weight must be 'balanced', a dict by class, or a number for each class, got 'balance'"),
+        ("balance", "class_weight must be 'balanced', a dict by class, or one number for each class, got 'balance'"),
         ({0: -1}, r"class_weight\[0\] must lie in"),
         ({0: "2"}, r"class_weight\[0\] must be a number, got '2'"),
         ({0: np.inf}, r"class_weight\[0\] must lie in"),
@@ -229,7 +229,7 @@ class TestBinary:
             gn.BCEWithLogitsLoss,
             2,
         )
-        refused([1, 2, 3], ArgumentError, r"has shape \(3,\), the model 2 classes", self.y, gn.BCEWithLogitsLoss, 1)
+        refused([1, 2, 3], ArgumentError, r"has shape \(3,\); the model has 2 classes", self.y, gn.BCEWithLogitsLoss, 1)
         with pytest.raises(ShapeError, match="one output per row, got targets"):
             gn.BCEWithLogitsLoss([1, 2]).value(np.zeros((4, 2)), np.zeros((4, 2)))
 

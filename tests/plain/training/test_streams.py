@@ -140,14 +140,14 @@ def test_the_size_of_a_load_does_not_change_the_bits(most, monkeypatch):
 def test_reading_few_rows_of_a_file_at_a_time_does_not_change_the_bits(tmp_path, monkeypatch):
     one, other = trainer(), trainer()
     one.fit(X, Y, epochs=2, validation=0.2)
-    monkeypatch.setattr(mapped, "MOST_RESIDENT", 1)
+    monkeypatch.setattr(mapped, "MAX_RESIDENT", 1)
     monkeypatch.setattr(mapped, "BLOCK", 7 * X[:1].nbytes)
     other.fit(*of_file(tmp_path, X, Y), epochs=2, validation=0.2)
     alike(one, other)
 
 
 def test_private_changes_of_a_memory_map_are_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(mapped, "MOST_RESIDENT", 1)
+    monkeypatch.setattr(mapped, "MAX_RESIDENT", 1)
     np.save(tmp_path / "X.npy", np.zeros_like(X))
     private = np.load(tmp_path / "X.npy", mmap_mode="c")
     private[...] = X
@@ -269,7 +269,7 @@ def test_balanced_weights_of_classes_need_all_labels():
 # what is refused before the first step
 
 REFUSED = {
-    "y missing": (X, {}, ArgumentError, "fit: y is missing; it can be left out where X is an iterable of batches"),
+    "y missing": (X, {}, ArgumentError, "fit: y is missing; it can be omitted only if X is an iterable of batches"),
     "a generator": ((b for b in Loader(X, Y)), {}, ArgumentError, "2 epochs, but X is a generator"),
     "sample_weight": (Loader(X, Y), {"sample_weight": np.ones(150)}, ArgumentError, "sample_weight works only"),
     "a share": (Loader(X, Y), {"validation": 0.2}, ArgumentError, "fit: cannot hold out a fraction of an iterable"),
@@ -279,7 +279,7 @@ REFUSED = {
     "validation, a list": (Loader(X, Y), {"validation": [X, Y]}, DataError, "validation: batch 1 must be (X, y)"),
     "validation, empty": (Loader(X, Y), {"validation": []}, DataError, "validation: the iterable is empty"),
     "validation, parts": (Loader(X, Y), {"validation": (X,)}, ArgumentError, "validation must be a fraction of"),
-    "on a GPU": (Loader(X, Y, device="cuda:0"), {}, DTypeError, "batch 1: X lives on a GPU; copy it to the host"),
+    "on a GPU": (Loader(X, Y, device="cuda:0"), {}, DTypeError, "batch 1: X is on a GPU; copy it to the host"),
     "elsewhere": (Loader(X, Y, device="mps:0"), {}, DTypeError, "batch 1: X cannot be read as an array: can't conv"),
     "features alone": (Loader(X), {}, DataError, "batch 1 must be (X, y) or (X, y, weight), got 1 parts"),
     "dicts": ([{"x": X, "y": Y}], {}, DataError, "batch 1 must be (X, y) or (X, y, weight), got a dict"),
@@ -374,7 +374,7 @@ def test_with_accumulation_only_complete_groups_count_as_steps():
     with pytest.raises(OSError, match="gone") as caught:
         one.fit(Failing(X, Y, what=OSError("gone")))
     assert caught.value.__notes__ == [
-        "raised by the iterable after batch 2; the steps that the batches before it complete are done"
+        "raised by the iterable after batch 2; all steps that these batches complete were run"
     ]
     assert one.optimizer.steps == 0
 
@@ -386,7 +386,7 @@ def test_non_arrays_are_refused_with_advice(call):
             return X
 
     rest = (Y,) if call == "evaluate" else ()
-    with pytest.raises(DTypeError, match="X is a Loader; give an array of numbers"):
+    with pytest.raises(DTypeError, match="X is a Loader; pass an array of numbers"):
         getattr(trainer(), call)(Loader(X, Y), *rest)
     with pytest.raises(DTypeError, match=r"X is a LazyFrame; collect it first, with X.collect\(\)"):
         getattr(trainer(), call)(LazyFrame(), *rest)
@@ -401,7 +401,7 @@ WORSE = {
     "other dtype": ([X[:32].astype(np.int8), Y[:32]], DataError, "batch 3: rows of (5,) int8, () int64, but the first"),
     "other parts": ([X[:32], Y[:32], np.ones(32)], DataError, "batch 3: rows of (5,) float32, () int64, () float32"),
     "NaN": ([np.full((32, 5), np.nan), Y[:32]], DataError, "batch 3: X is nan at row 0"),
-    "on a GPU": ([Tensor(X[:32], "cuda:0"), Y[:32]], DTypeError, "batch 3: X lives on a GPU"),
+    "on a GPU": ([Tensor(X[:32], "cuda:0"), Y[:32]], DTypeError, "batch 3: X is on a GPU"),
     "no batch": (None, DataError, "batch 3 must be (X, y) or (X, y, weight), got a NoneType"),
 }
 
@@ -446,7 +446,7 @@ class Once(Loader):
 
 def test_an_iterable_that_is_empty_in_a_later_epoch_ends_the_training_with_an_error():
     one = trainer()
-    with pytest.raises(DataError, match=r"ended after 0 batches\. Each epoch iterates it anew, which a generator"):
+    with pytest.raises(DataError, match=r"ended after 0 batches\. Each epoch iterates over it again, which generators"):
         one.fit(WithoutLength(Once(X, Y)), epochs=2)
     assert (one.epoch, one.position, len(one.history)) == (1, 0, 1)
 
