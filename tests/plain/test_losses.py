@@ -147,7 +147,7 @@ class TestCheckTarget:
             (gn.CrossEntropyLoss(), [0, 3], (3,), DataError, "y is 3 at row 1"),
             (gn.CrossEntropyLoss(), [0.0, 1.0], (3,), DTypeError, "class labels are integers"),
             (gn.CrossEntropyLoss(), [0, 1], (1,), ShapeError, "at least 2 outputs"),
-            (gn.CrossEntropyLoss(), [0, 1], (2, 2), ShapeError, r"shape \(2,\); expected \(samples, 2\), one label for"),
+            (gn.CrossEntropyLoss(), [0, 1], (2, 2), ShapeError, r"shape \(2,\); expected \(samples, 2\), one label"),
             (gn.CrossEntropyLoss(), [[0, 1], [2, 1]], (2, 2), DataError, "y is 2 at row 1, column 0; 2 classes"),
             (gn.CrossEntropyLoss(), np.full((1, 2, 2), 0.6), (2, 2), DataError, "every row must sum to 1"),
             (gn.CrossEntropyLoss(), [[1, 0]], (3,), DataError, r"shape \(2,\) don't match .* \(3,\)"),

@@ -352,7 +352,7 @@ def test_backward_without_a_forward_is_refused():
 @pytest.mark.parametrize(
     ("y", "error", "message"),
     [
-        (LATER[:, 0], ShapeError, r"y has shape \(60,\); expected \(samples, 5\), a label for each position"),
+        (LATER[:, 0], ShapeError, r"y has shape \(60,\); expected \(samples, 5\), one label for each position"),
         (
             np.where(WORDS[1, 2] == WORDS, 2, LATER),
             DataError,
