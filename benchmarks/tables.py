@@ -19,7 +19,6 @@ from benchmarks.gpu_report.section import markdown_table
 from benchmarks.peers import BASE, EPOCHS, protocol, versus
 from benchmarks.peers import SCHEMA as PEERS_SCHEMA
 from gpunet.bench.results import Row
-from gpunet.bench.timing import Spread
 from gpunet.formats import read_as
 
 CHECKOUT = Path(__file__).parents[1]
@@ -35,12 +34,13 @@ def gpu(results: Path) -> Iterator[str]:
         report = read(path, SCHEMA)
         machine = finding(report, "environment")
         yield (
-            f"{machine['gpu']}, driver {machine['driver']}, CuPy {machine['cupy']}, {machine['date'][:10]}, "
-            f"commit {str(machine['commit'])[:10]}; median times, and medians of the ratios of each round:"
+            f"`python -m benchmarks.gpu_report` on {machine['gpu']}, driver {machine['driver']}, "
+            f"CuPy {machine['cupy']}, {machine['date'][:10]}, commit {str(machine['commit'])[:10]}; medians:"
         )
         yield ""
-        rows = [*_kernels(report), *_steps(report)]
-        yield from markdown_table(("on the GPU", "gpunet", "compared with others"), rows)
+        yield from _steps(report)
+        yield ""
+        yield from markdown_table(("kernel, float32", "gpunet", "compared with the library"), _kernels(report))
         yield f"\n{_outcome(report)}: [full report](benchmarks/results/{path.parent.name}/report.md).\n"
 
 
@@ -71,7 +71,7 @@ def _kernels(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
         ]
         if timed:
             row = max(timed, key=lambda row: row.flops)
-            yield f"{row.op} {row.size} {variant}", _speed(row), f"{_speedup(row.speedup)} than {library}"
+            yield f"{row.op} {row.size} {variant}", _speed(row), f"{_speedup(row.speedup.median)} than {library}"
 
 
 def _speed(row: Row) -> str:
@@ -79,18 +79,31 @@ def _speed(row: Row) -> str:
     return f"{(row.speed or 0) / 1e9:,.0f} {unit}, {row.of_ceiling or 0:.0%} of the ceiling"
 
 
-def _speedup(spread: Spread) -> str:
-    """Return the median of a ratio of speeds as text, such as "1.33x slower"."""
-    return f"{spread.median:.2f}x faster" if spread.median >= 1 else f"{1 / spread.median:.2f}x slower"
+def _speedup(speedup: float) -> str:
+    """Return a ratio of speeds as text, such as "1.33x slower"."""
+    return f"{speedup:.3g}x faster" if speedup >= 1 else f"{1 / speedup:.3g}x slower"
 
 
-def _steps(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """Yield a line for each network."""
+FRAMEWORKS = {
+    "torch": "PyTorch",
+    "torch-graphs": "PyTorch, CUDA graphs",
+    "jax": "JAX, jit",
+    "jax-scan": "JAX, scan",
+    "gpunet-fit": "gpunet `fit`, data upload included",
+}
+"""The frameworks of `benchmarks.peers` in the table of steps, by name."""
+
+
+def _steps(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the table of training steps: a line for each network, a column for each framework."""
+    lines = []
     for row in report["sections"].get("peers", {"rows": []})["rows"]:
         peers = {peer["name"]: peer for peer in row.get("rows", ()) if "step" in peer}
-        if ours := peers.pop("gpunet", None):
-            others = ", ".join(f"{name} {versus(peer['ratio']).partition(' (')[0]}" for name, peer in peers.items())
-            yield f"step of {row['net']}", f"{1e6 * ours['step'][1]:,.1f} µs", others
+        if ours := peers.get("gpunet"):
+            others = [_speedup(1 / peers[name]["ratio"][1]) if name in peers else "-" for name in FRAMEWORKS]
+            lines.append([row["net"], f"{1e6 * ours['step'][1]:,.1f} µs", *others])
+    if lines:
+        yield from markdown_table(("step of layers/batch, compared with gpunet", "gpunet", *FRAMEWORKS.values()), lines)
 
 
 def cpu(results: Path) -> Iterator[str]:

@@ -31,10 +31,11 @@ def _peers(nets: list[Any], path: Path) -> None:
     """Plot the microseconds of a step, with one bar chart for each network."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, net in zip(figure.subplots(1, len(nets), squeeze=False)[0], nets, strict=True):
-        timed = [peer for peer in net["rows"] if "step" in peer]
-        axes.bar([peer["name"] for peer in timed], [1e6 * peer["step"][1] for peer in timed])
-        axes.set(title=net["net"], ylabel="µs/step")
-        axes.tick_params(axis="x", rotation=90)
+        timed = sorted((peer for peer in net["rows"] if "step" in peer), key=lambda peer: -peer["step"][1])
+        bars = axes.barh([peer["name"] for peer in timed], [1e6 * peer["step"][1] for peer in timed])
+        axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+        axes.set(title=net["net"], xlabel="µs per step", xscale="log")
+        axes.margins(x=0.2)
     figure.savefig(path, format="png")
