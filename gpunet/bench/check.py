@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +14,7 @@ import numpy as np
 
 from gpunet import simulator
 from gpunet.bench.child import call_with_limit
-from gpunet.bench.spec import Case
+from gpunet.bench.spec import Case, flat
 from gpunet.cuda import read_source
 from gpunet.errors import ArgumentError, DTypeError, KernelError, ShapeError
 from gpunet.simulator.engine import Counts, load
@@ -76,10 +79,7 @@ def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Fin
     source = read_kernels(path)
     options = compiler_options(source, case.options)
     kernels = load(source, path.name, options, "check", expressions(case.kernel)).kernels
-    if case.kernel not in kernels:
-        raise ArgumentError(f"{path}: no kernel {case.kernel!r}; it has {', '.join(kernels) or 'none but templates'}.")
-    parameters = kernels[case.kernel].parameters
-    case = case._replace(inputs=_arguments(case, parameters))
+    case = _typed(path, case, {name: kernel.parameters for name, kernel in kernels.items()})
     try:
         counts, findings, outputs = call_with_limit(limit, _launch, source, path.name, options, case)
     except KernelError as error:
@@ -121,19 +121,38 @@ def _place(name: str, flat: Any, shape: tuple[int, ...]) -> str:
     return f"{name}[{', '.join(str(i) for i in np.unravel_index(flat, shape))}]"
 
 
+def _typed(path: Path, case: Case, kernels: Mapping[str, tuple[Parameter, ...]]) -> Case:
+    """Return the case with its arguments held to the kernel's signature, and of overloaded kernels the one they fit."""
+    if case.kernel in kernels:
+        return case._replace(inputs=_arguments(case, kernels[case.kernel]))
+    overloads = [name for name in kernels if name.partition("(")[0] == case.kernel]
+    if not overloads:
+        raise ArgumentError(f"{path}: no kernel {case.kernel!r}; it has {', '.join(kernels) or 'none but templates'}.")
+    fitting = []
+    for name in overloads:
+        with suppress(ArgumentError, DTypeError, ShapeError):
+            fitting.append(case._replace(kernel=name, inputs=_arguments(case, kernels[name])))
+    if len(fitting) != 1:
+        raise ArgumentError(
+            f"{path}: {len(fitting) or 'none'} of the kernels {', '.join(overloads)} fit the inputs; name one of them."
+        )
+    return fitting[0]
+
+
 def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
     """Return what is passed for the parameters that are inputs, held to the kernel's signature."""
-    by_name = {p.name: p for p in parameters}
+    by_name, given = {p.name: p for p in parameters}, flat(case.inputs)
     for where, names in (("inputs", case.inputs), ("reference", case.expected)):
-        if unknown := [name for name in names if name not in by_name]:
+        if unknown := [name for name in names if _parameter_of(name) not in by_name]:
             raise ArgumentError(f"{where}: {case.kernel} has no parameter {unknown[0]!r}; it has {', '.join(by_name)}.")
     for name, expected in case.expected.items():
-        if not by_name[name].pointer or by_name[name].const:
+        parameter = by_name[_parameter_of(name)]
+        if not parameter.pointer or parameter.const or parameter.table == (name in by_name):
             raise ArgumentError(f"reference: {name} is no array that {case.kernel} writes.")
         if expected.dtype.kind not in "biuf":
             raise DTypeError(f"reference: {name} must be an array of numbers, got {expected.dtype}.")
-        if name in case.inputs and np.shape(case.inputs[name]) != expected.shape:
-            shapes = f"{np.shape(case.inputs[name])} in inputs, {expected.shape} in reference"
+        if name in given and np.shape(given[name]) != expected.shape:
+            shapes = f"{np.shape(given[name])} in inputs, {expected.shape} in reference"
             raise ShapeError(f"{name} has the shape {shapes}; they must be equal.")
     if missing := [name for name in by_name if name not in case.inputs and name not in case.expected]:
         raise ArgumentError(
@@ -143,7 +162,16 @@ def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
     return {name: _argument(by_name[name], given) for name, given in case.inputs.items()}
 
 
+def _parameter_of(name: str) -> str:
+    """Return "x" for the array "x[2]" of a parameter `float** x`."""
+    return name.partition("[")[0]
+
+
 def _argument(p: Parameter, given: Any) -> Any:
+    if p.table:
+        if not isinstance(given, list | tuple):
+            raise DTypeError(f"inputs: {p.name} must be a list of arrays, got {type(given).__name__}.")
+        return [_argument(replace(p, name=f"{p.name}[{i}]", table=False), array) for i, array in enumerate(given)]
     if p.pointer:
         if given is None:
             return None
@@ -169,22 +197,36 @@ def _launch(
     source: str, name: str, options: tuple[str, ...], case: Case
 ) -> tuple[Counts, list[Finding], dict[str, Output]]:
     """Launch the kernel in check mode and return what it did, what was found and what it wrote; runs in the child."""
+    os.dup2(2, 1)  # what the kernel prints goes to stderr
     kernel = load(source, name, options, "check", expressions(case.kernel)).kernels[case.kernel]
     kernel.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES_OPT_IN
     with simulator.check_mode():
+        by_name, given = {p.name: p for p in kernel.parameters}, flat(case.inputs)
         arrays = {
-            p.name: simulator.asarray(case.inputs[p.name])  # type: ignore[attr-defined]
-            if p.name in case.inputs
-            else simulator.empty(case.expected[p.name].shape, p.dtype)  # type: ignore[attr-defined]
-            for p in kernel.parameters
-            if p.pointer and case.inputs.get(p.name, p) is not None
+            name: simulator.asarray(array)  # type: ignore[attr-defined]
+            for name, array in given.items()
+            if by_name[_parameter_of(name)].pointer and array is not None
         }
-        buffers = {n: Buffer(a.data.ptr, a.nbytes, a.data.mem.written.ctypes.data) for n, a in arrays.items()}
-        args = [buffers.get(p.name, case.inputs.get(p.name)) for p in kernel.parameters]
+        for name in [name for name in case.expected if name not in given]:
+            arrays[name] = simulator.empty(case.expected[name].shape, by_name[name].dtype)  # type: ignore[attr-defined]
+        args = [_passed(p, arrays, case.inputs.get(p.name)) for p in kernel.parameters]
         counts, findings = kernel.inspect(
             case.grid, case.block, args, shared_bytes=case.shared, cooperative=case.cooperative
         )
     return counts, findings, {name: _output(arrays[name]) for name in case.expected}
+
+
+def _passed(p: Parameter, arrays: dict[str, Any], given: Any) -> Any:
+    """Return what a launch takes for a parameter; the table of a list of arrays lies in `arrays` by its name."""
+    if p.table and given is not None:
+        items = [arrays[f"{p.name}[{i}]"] for i in range(len(given))]
+        arrays[p.name] = simulator.asarray(np.array([a.data.ptr for a in items], np.uint64))  # type: ignore[attr-defined]
+        return replace(_buffer(arrays[p.name]), targets=tuple(map(_buffer, items)))
+    return _buffer(arrays[p.name]) if p.name in arrays else given
+
+
+def _buffer(a: Any) -> Buffer:
+    return Buffer(a.data.ptr, a.nbytes, a.data.mem.written.ctypes.data)
 
 
 def _output(a: Any) -> Output:

@@ -25,6 +25,10 @@ MISSING_HEADER = """
 CUDA's headers come with pip install nvidia-cuda-runtime-cu12; those of the C and C++ libraries are not for kernels."""
 
 
+class MissingHeaderError(CompileError):
+    """NVRTC does not find a header."""
+
+
 class Resources(NamedTuple):
     """What a kernel takes on an architecture.
 
@@ -77,6 +81,7 @@ def compile_cubin(
 
     Raises:
         CompileError: NVRTC refuses the source; the message is its log with file and line.
+        MissingHeaderError: it includes what is not there.
         ArgumentError: an architecture that it does not know.
         MissingPackageError: there is no NVRTC; says how to get it.
     """
@@ -100,8 +105,10 @@ def compile_cubin(
     cubin = b"" if failed else output("CUBIN")
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     if failed:
-        hint = MISSING_HEADER if "cannot open source file" in log else ""
-        raise CompileError(f"{name} does not compile for {arch}:\n{log.strip()}{hint}")
+        message = f"{name} does not compile for {arch}:\n{log.strip()}"
+        if "cannot open source file" in log:
+            raise MissingHeaderError(message + MISSING_HEADER)
+        raise CompileError(message)
     entries = (entry.split("'", 1) for entry in log.split("Compiling entry function '")[1:])
     return cubin, {_plain(entry): _resources(told) for entry, told in reversed(list(entries))}
 

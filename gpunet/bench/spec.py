@@ -16,7 +16,7 @@
 
 `kernel` may be an instance of a template, such as "scale<float>", and names its namespaces: "nets::scale<float>".
 `inputs` gives arrays and numbers (None for a null pointer, an array for a struct) by the names of the kernel's
-parameters. `reference` gets them back, floats in double precision, and gives the arrays that are expected after the
+parameters, a list of arrays for a `float**`. `reference` gets them back, floats in double precision, and gives the arrays that are expected after the
 launch; one that is no input is memory that holds nothing yet. `cases` is a list of anything: each is the argument of
 `inputs`, behind the random numbers, and of every other name that is a function. Without it there is one case, and no
 argument. `options` are macros for the compiler, `shared` bytes of dynamic shared memory, `cooperative` is for a kernel
@@ -117,14 +117,27 @@ def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
             shared=int(value("shared", 0)),
             cooperative=bool(value("cooperative", False)),
             inputs=dict(inputs),
-            expected={name: np.asarray(array) for name, array in expected.items()},
+            expected={name: np.asarray(array) for name, array in flat(expected, inputs).items()},
             rtol=tolerance("rtol"),
             atol=tolerance("atol"),
         )
 
 
+def flat(values: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return `values` with "x[0]", "x[1]", ... for a list of arrays x; where it is one tells `like`, or `values`."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance((values if like is None else like).get(name), list | tuple):
+            result |= {f"{name}[{i}]": array for i, array in enumerate(value)}
+        else:
+            result[name] = value
+    return result
+
+
 def _double(given: Any) -> Any:
     """Return a copy for the reference, which may change it; floats in double precision."""
+    if isinstance(given, list | tuple):
+        return [_double(array) for array in given]
     if isinstance(given, np.ndarray | np.generic) and given.dtype.kind == "f":
         return given.astype(np.float64)
     return copy.copy(given)

@@ -14,7 +14,11 @@ from gpunet.bench.check import compiler_options, expressions, read_kernels
 from gpunet.bench.spec import Case, read_spec
 from gpunet.cli.options import json_line, json_option
 from gpunet.errors import ArgumentError, CompileError, DTypeError, MissingPackageError, ShapeError
+from gpunet.simulator.compiler import STANDARD
 from gpunet.simulator.findings import GRADES, Finding
+
+STANDARD_HEADERS = (f"-I{STANDARD}", "--pre-include=constants.h")
+"""What NVRTC needs for kernels that include the headers of C or use their constants."""
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -44,6 +48,7 @@ def _macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ..
     show_default=True,
     help="Seconds that a launch may take; compiling does not count.",
 )
+@click.option("--no-compile", is_flag=True, help="Only run it on the simulated GPU: no registers, no spills.")
 @json_option
 @click.pass_context
 def check(
@@ -53,6 +58,7 @@ def check(
     arch: str | None,
     macros: dict[str, str],
     limit: float,
+    no_compile: bool,
     as_json: bool,
 ) -> None:
     """Compile the kernels of FILE.cu for GPUs, and run one on the simulated GPU.
@@ -69,7 +75,13 @@ def check(
         cases = [c._replace(options={**c.options, **macros}) for c in read_spec(spec_path)] if spec_path else []
         variants = [compiler_options(source, options) for options in [c.options for c in cases] or [macros]]
         wanted = dict.fromkeys(name for case in cases for name in expressions(case.kernel))
-        rows = _resources(source, path, dict.fromkeys(variants), list(wanted), arch, say)
+        try:
+            rows = None if no_compile else _resources(source, path, dict.fromkeys(variants), list(wanted), arch, say)
+        except (MissingPackageError, nvrtc.MissingHeaderError) as missing:
+            if isinstance(missing, nvrtc.MissingHeaderError) and not cases:
+                raise
+            rows = None
+            click.echo(f"Notice: {missing}", err=True)
         results = _results(path, cases, limit, say)
     except (ArgumentError, DTypeError, ShapeError) as error:
         raise _Unusable(" ".join(str(error).split())) from error
@@ -89,22 +101,19 @@ def _resources(
     instances: Sequence[str],
     arch: str | None,
     say: Callable[[str], None],
-) -> list[dict[str, Any]] | None:
-    """Print a line for each kernel, architecture and set of options; None where NVRTC is not there."""
-    try:
-        wanted = [name.strip() for name in arch.split(",")] if arch else nvrtc.architectures()
-        line = "{:<32} {:<7} {:>9} {:>7} {:>6} {:>7}  {}".format
-        rows: list[dict[str, Any]] = []
-        for options in variants:
-            for name in wanted:
-                for kernel, r in nvrtc.compile_kernels(source, path.name, name, options, instances).items():
-                    if not rows:
-                        say(line("kernel", "arch", "registers", "shared", "stack", "spilled", "options"))
-                    rows.append({"kernel": kernel, "arch": name, **r._asdict(), "options": list(options)})
-                    say(line(kernel, name, *r, " ".join(options)).rstrip())
-    except MissingPackageError as missing:
-        click.echo(f"Notice: {missing}", err=True)
-        return None
+) -> list[dict[str, Any]]:
+    """Print a line for each kernel, architecture and set of options."""
+    wanted = [name.strip() for name in arch.split(",")] if arch else nvrtc.architectures()
+    line = "{:<32} {:<7} {:>9} {:>7} {:>6} {:>7}  {}".format
+    rows: list[dict[str, Any]] = []
+    for options in variants:
+        for name in wanted:
+            given = (*STANDARD_HEADERS, *options)
+            for kernel, r in nvrtc.compile_kernels(source, path.name, name, given, instances).items():
+                if not rows:
+                    say(line("kernel", "arch", "registers", "shared", "stack", "spilled", "options"))
+                rows.append({"kernel": kernel, "arch": name, **r._asdict(), "options": list(options)})
+                say(line(kernel, name, *r, " ".join(options)).rstrip())
     if not rows:
         raise ArgumentError(
             f'{path}: templates only, of which none is used; write extern "C" __global__ void name(...), or name an '

@@ -40,6 +40,10 @@ __attribute__((no_sanitize("undefined"))) inline T wrapping_add(T a, T b) {
   template <class T>                                                                                        \
   inline __attribute__((always_inline)) T NAME##_block(T* address, simulator::Same<T> value) {              \
     return NAME(address, value);                                                                            \
+  }                                                                                                         \
+  template <class T>                                                                                        \
+  inline __attribute__((always_inline)) T NAME##_system(T* address, simulator::Same<T> value) {             \
+    return NAME(address, value);                                                                            \
   }
 GPUNET_ATOMIC(atomicAdd, simulator::wrapping_add(old, value))
 GPUNET_ATOMIC(atomicSub, simulator::wrapping_add(old, static_cast<T>(-value)))

@@ -38,7 +38,7 @@ void grid_barrier(Where where);
 
 // A warp collective: each lane brings its bytes, and the last lane to arrive runs the operation once for all of them.
 constexpr int kWarpSize = 32;
-constexpr int kLaneBytes = 64;
+constexpr int kLaneBytes = 80;  // the fragments of a wmma product of 32 x 8 x 16
 
 struct Lanes {
   alignas(16) char in[kWarpSize][kLaneBytes];

@@ -1,0 +1,110 @@
+// Integer intrinsics: bytes, dot products, averages, and the SIMD functions on two or four parts of a word.
+#pragma once
+#include "device_math.h"
+
+namespace simulator {
+
+// Byte or half-word i of a word, as T says.
+template <class T>
+constexpr T part(unsigned word, int i) {
+  return static_cast<T>(word >> i * 8 * sizeof(T));
+}
+
+template <class T, class Function>
+constexpr unsigned each_part(unsigned a, unsigned b, Function function) {
+  constexpr unsigned mask = ~0u >> (32 - 8 * sizeof(T));
+  unsigned result = 0;
+  for (unsigned i = 0; i < 4 / sizeof(T); ++i)
+    result |= (static_cast<unsigned>(function(int{part<T>(a, i)}, int{part<T>(b, i)})) & mask) << i * 8 * sizeof(T);
+  return result;
+}
+
+// Sums wrap around.
+template <class A, class B, class C>
+constexpr C dot_of_bytes(A a, B b, C c) {
+  using ByteOfA = std::conditional_t<std::is_signed_v<A>, signed char, unsigned char>;
+  using ByteOfB = std::conditional_t<std::is_signed_v<B>, signed char, unsigned char>;
+  unsigned sum = c;
+  for (int i = 0; i < 4; ++i) sum += part<ByteOfA>(a, i) * part<ByteOfB>(b, i);
+  return sum;
+}
+
+// Two half-words of a with the low or the high two bytes of b.
+template <class A, class B>
+constexpr A dot_of_halves(A a, B b, A c, int first) {
+  using Half = std::conditional_t<std::is_signed_v<A>, short, unsigned short>;
+  using Byte = std::conditional_t<std::is_signed_v<A>, signed char, unsigned char>;
+  unsigned sum = c;
+  for (int i = 0; i < 2; ++i) sum += part<Half>(a, i) * part<Byte>(b, first + i);
+  return sum;
+}
+
+}  // namespace simulator
+
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  const unsigned long long bytes = static_cast<unsigned long long>(y) << 32 | x;
+  unsigned result = 0;
+  for (int i = 0; i < 4; ++i) result |= (bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
+  return result;
+}
+
+inline int __dp4a(int a, int b, int c) { return simulator::dot_of_bytes(a, b, c); }
+inline unsigned __dp4a(unsigned a, unsigned b, unsigned c) { return simulator::dot_of_bytes(a, b, c); }
+inline int __dp2a_lo(int a, int b, int c) { return simulator::dot_of_halves(a, b, c, 0); }
+inline int __dp2a_hi(int a, int b, int c) { return simulator::dot_of_halves(a, b, c, 2); }
+inline unsigned __dp2a_lo(unsigned a, unsigned b, unsigned c) { return simulator::dot_of_halves(a, b, c, 0); }
+inline unsigned __dp2a_hi(unsigned a, unsigned b, unsigned c) { return simulator::dot_of_halves(a, b, c, 2); }
+
+inline unsigned __umul24(unsigned a, unsigned b) { return (a & 0xffffff) * (b & 0xffffff); }
+inline unsigned __usad(unsigned a, unsigned b, unsigned c) { return (a > b ? a - b : b - a) + c; }
+inline unsigned __sad(int a, int b, unsigned c) {
+  return (a > b ? unsigned(a) - unsigned(b) : unsigned(b) - unsigned(a)) + c;
+}
+inline int __hadd(int a, int b) { return static_cast<int>((static_cast<long long>(a) + b) >> 1); }
+inline int __rhadd(int a, int b) { return static_cast<int>((static_cast<long long>(a) + b + 1) >> 1); }
+inline unsigned __uhadd(unsigned a, unsigned b) { return static_cast<unsigned>((0ull + a + b) >> 1); }
+inline unsigned __urhadd(unsigned a, unsigned b) { return static_cast<unsigned>((1ull + a + b) >> 1); }
+inline unsigned long long __brevll(unsigned long long v) {
+  return static_cast<unsigned long long>(__brev(static_cast<unsigned>(v))) << 32 | __brev(static_cast<unsigned>(v >> 32));
+}
+
+// S and U: the signed and the unsigned type of a part; N: how many parts a word has.
+#define GPUNET_SIMD(NAME, T, EXPRESSION)                                                         \
+  inline unsigned NAME(unsigned x, unsigned y) {                                                 \
+    return simulator::each_part<T>(x, y, [](int a, int b) { return EXPRESSION; });               \
+  }
+#define GPUNET_SIMD_COMPARISON(NAME, N, S, U, OPERATOR)         \
+  GPUNET_SIMD(__vcmp##NAME##s##N, S, -(a OPERATOR b))           \
+  GPUNET_SIMD(__vcmp##NAME##u##N, U, -(a OPERATOR b))           \
+  GPUNET_SIMD(__vset##NAME##s##N, S, a OPERATOR b)              \
+  GPUNET_SIMD(__vset##NAME##u##N, U, a OPERATOR b)
+#define GPUNET_SIMD_FUNCTIONS(N, S, U, LOW, HIGH, TOP)                     \
+  GPUNET_SIMD(__vadd##N, U, a + b)                                         \
+  GPUNET_SIMD(__vsub##N, U, a - b)                                         \
+  GPUNET_SIMD(__vaddss##N, S, max(LOW, min(HIGH, a + b)))                  \
+  GPUNET_SIMD(__vsubss##N, S, max(LOW, min(HIGH, a - b)))                  \
+  GPUNET_SIMD(__vaddus##N, U, min(TOP, a + b))                             \
+  GPUNET_SIMD(__vsubus##N, U, max(0, a - b))                               \
+  GPUNET_SIMD(__vmaxs##N, S, max(a, b))                                    \
+  GPUNET_SIMD(__vmaxu##N, U, max(a, b))                                    \
+  GPUNET_SIMD(__vmins##N, S, min(a, b))                                    \
+  GPUNET_SIMD(__vminu##N, U, min(a, b))                                    \
+  GPUNET_SIMD(__vavgu##N, U, (a + b + 1) >> 1)                             \
+  GPUNET_SIMD(__vhaddu##N, U, (a + b) >> 1)                                \
+  GPUNET_SIMD(__vabsdiffs##N, S, a > b ? a - b : b - a)                    \
+  GPUNET_SIMD(__vabsdiffu##N, U, a > b ? a - b : b - a)                    \
+  GPUNET_SIMD(__vcmpeq##N, U, -(a == b))                                   \
+  GPUNET_SIMD(__vcmpne##N, U, -(a != b))                                   \
+  GPUNET_SIMD_COMPARISON(lt, N, S, U, <)                                   \
+  GPUNET_SIMD_COMPARISON(le, N, S, U, <=)                                  \
+  GPUNET_SIMD_COMPARISON(gt, N, S, U, >)                                   \
+  GPUNET_SIMD_COMPARISON(ge, N, S, U, >=)                                  \
+  inline unsigned __vneg##N(unsigned v) { return __vsub##N(0, v); }        \
+  inline unsigned __vabs##N(unsigned v) { return __vabsdiffs##N(v, 0); }
+GPUNET_SIMD_FUNCTIONS(4, signed char, unsigned char, -128, 127, 255)
+GPUNET_SIMD_FUNCTIONS(2, short, unsigned short, -32768, 32767, 65535)
+#undef GPUNET_SIMD
+#undef GPUNET_SIMD_COMPARISON
+#undef GPUNET_SIMD_FUNCTIONS
+
+inline unsigned __vsadu4(unsigned a, unsigned b) { return __dp4a(__vabsdiffu4(a, b), 0x01010101u, 0u); }
