@@ -16,11 +16,12 @@
 
 `kernel` may be an instance of a template, such as "scale<float>", and names its namespaces: "nets::scale<float>".
 `inputs` gives arrays and numbers (None for a null pointer, an array for a struct) by the names of the kernel's
-parameters, a list of arrays for a `float**`. `reference` gets them back, floats in double precision, and gives the arrays that are expected after the
-launch; one that is no input is memory that holds nothing yet. `cases` is a list of anything: each is the argument of
-`inputs`, behind the random numbers, and of every other name that is a function. Without it there is one case, and no
-argument. `options` are macros for the compiler, `shared` bytes of dynamic shared memory, `cooperative` is for a kernel
-with a grid barrier, and `rtol` and `atol` say how far a result may be off, see `check.compare`.
+parameters, a list of arrays for a `float**`. `reference` gets them back, floats in double precision, and gives the
+arrays that are expected after the launch; one that is no input is memory that holds nothing yet. `cases` is a list of
+anything: each is the argument of `inputs`, behind the random numbers, and of every other name that is a function.
+Without it there is one case, and no argument. `options` are macros for the compiler, `shared` bytes of dynamic shared
+memory, `cooperative` is for a kernel with a grid barrier, and `rtol` and `atol` say how far a result may be off, see
+`check.compare`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ from gpunet.simulator.structs import BufferArgument
 class Parameter:
     """A kernel's parameter: a value of `dtype`, or a pointer to such elements (a `float4*` counts as float32).
 
-    A table is a pointer to pointers to such elements. The dtype of a struct that is passed by value is that of as many bytes, such as `V8` for an `int2`.
+    A table is a pointer to pointers to such elements.
+
+    The dtype of a struct that is passed by value is that of as many bytes, such as `V8` for an `int2`.
     """
 
     name: str

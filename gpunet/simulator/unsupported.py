@@ -7,16 +7,17 @@ import re
 _STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 _MARKER = re.compile(r'^# (\d+) "([^"\n]*)".*\n', re.MULTILINE)
 _HOST = "put host code behind #ifndef GPUNET_SIMULATOR"
+_HEAP = f"memory from the device's heap is not simulated; {_HOST}"
+_TEXTURES = "textures and surfaces are not simulated; read the array itself"
 _UNSUPPORTED = {
     r"<<<": f"a launch from code (dynamic parallelism) is not simulated; {_HOST}",
-    r"\bcuda(?:Malloc|Free|Memcpy|Memset|Launch|Event|Stream|Device|Get)\w*": f"CUDA's runtime API is not simulated; {_HOST}",
-    r"\b(?:(?:texture|surface)\s*(?=<)|cuda(?:Texture|Surface)Object_t\b|(?:tex|surf)[123]D\w*)": "textures and surfaces are not "
-    "simulated; read the array itself",
+    r"\bcuda(?:Malloc|Free|Mem|Launch|Event|Stream|Device|Get)\w*": f"CUDA's runtime API is not simulated; {_HOST}",
+    r"\b(?:texture|surface)\s*(?=<)": _TEXTURES,
+    r"\b(?:cuda(?:Texture|Surface)Object_t|(?:tex|surf)[123]D\w*)\b": _TEXTURES,
     r"\b(?:__cluster_dims__|this_cluster|cluster_group|map_shared_rank)\b": "clusters of blocks are not simulated",
-    r"\b(?:malloc|free|alloca)(?=\s*\()": f"memory from the device's heap is not simulated; {_HOST}",
-    r"(?<!operator )\bnew\s+(?=[A-Za-z_])": f"memory from the device's heap is not simulated; {_HOST}",
+    r"\b(?:malloc|free|alloca)(?=\s*\()": _HEAP,
+    r"(?<!operator )\bnew\s+(?=[A-Za-z_])": _HEAP,
     r"\b(?:cub|thrust)\s*::": "cub and thrust are not simulated; write the algorithm with warp and block primitives",
-    r"\bcuda::ptx\b|\bmbarrier_\w+": "this part of CUDA is not simulated",
 }
 
 

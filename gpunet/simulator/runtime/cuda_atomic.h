@@ -16,8 +16,8 @@ enum memory_order {
   memory_order_seq_cst
 };
 
-inline void atomic_thread_fence(memory_order order, thread_scope = thread_scope_system) {
-  if (order != memory_order_relaxed) simulator::thread_fence();
+inline void atomic_thread_fence(memory_order order, thread_scope scope = thread_scope_system) {
+  if (order != memory_order_relaxed && scope <= thread_scope_device) simulator::thread_fence();
 }
 
 namespace std {
@@ -25,16 +25,16 @@ using namespace ::cuda;  // cuda::std::memory_order_relaxed
 }
 
 // What both have. Self has address().
-template <class T, class Self>
+template <class T, thread_scope Scope, class Self>
 struct atomic_operations {
   // always_inline, so that the accesses lie in the kernel's own lines.
 #define GPUNET_MEMBER inline __attribute__((always_inline))
 #define GPUNET_ORDER memory_order order = memory_order_seq_cst
 #define GPUNET_OPERATION(NAME, EXPRESSION)                       \
   GPUNET_MEMBER T NAME(T value, GPUNET_ORDER) const {            \
-    atomic_thread_fence(order);                                  \
+    atomic_thread_fence(order, Scope);                                  \
     const T old = EXPRESSION;                                    \
-    atomic_thread_fence(order);                                  \
+    atomic_thread_fence(order, Scope);                                  \
     return old;                                                  \
   }
   GPUNET_OPERATION(exchange, atomicExch(address(), value))
@@ -50,14 +50,18 @@ struct atomic_operations {
   GPUNET_MEMBER T load(GPUNET_ORDER) const {
     simulator::atomic_access(address(), sizeof(T), false);
     const T value = simulator::exchange(address(), [](T old) { return old; });
-    atomic_thread_fence(order);
+    atomic_thread_fence(order, Scope);
     return value;
   }
-  GPUNET_MEMBER void store(T value, GPUNET_ORDER) const { exchange(value, order); }
+  GPUNET_MEMBER void store(T value, GPUNET_ORDER) const {
+    atomic_thread_fence(order, Scope);
+    simulator::atomic_access(address(), sizeof(T), false, true);
+    simulator::exchange(address(), [value](T) { return value; });
+  }
   GPUNET_MEMBER bool compare_exchange_strong(T& expected, T value, GPUNET_ORDER) const {
-    atomic_thread_fence(order);
+    atomic_thread_fence(order, Scope);
     const T old = atomicCAS(address(), expected, value);
-    atomic_thread_fence(order);
+    atomic_thread_fence(order, Scope);
     const bool same = old == expected;
     expected = old;
     return same;
@@ -90,9 +94,9 @@ struct atomic_operations {
 };
 
 template <class T, thread_scope Scope = thread_scope_system>
-struct atomic_ref : atomic_operations<T, atomic_ref<T, Scope>> {
+struct atomic_ref : atomic_operations<T, Scope, atomic_ref<T, Scope>> {
   explicit atomic_ref(T& value) : value(&value) {}
-  using atomic_operations<T, atomic_ref<T, Scope>>::operator=;
+  using atomic_operations<T, Scope, atomic_ref<T, Scope>>::operator=;
   T* address() const { return value; }
 
  private:
@@ -100,10 +104,10 @@ struct atomic_ref : atomic_operations<T, atomic_ref<T, Scope>> {
 };
 
 template <class T, thread_scope Scope = thread_scope_system>
-struct atomic : atomic_operations<T, atomic<T, Scope>> {
+struct atomic : atomic_operations<T, Scope, atomic<T, Scope>> {
   atomic() = default;
   atomic(T value) : value(value) {}
-  using atomic_operations<T, atomic<T, Scope>>::operator=;
+  using atomic_operations<T, Scope, atomic<T, Scope>>::operator=;
   T* address() const { return &value; }
 
  private:

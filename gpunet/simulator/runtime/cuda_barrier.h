@@ -28,13 +28,13 @@ inline void init(barrier<Scope>* bar, unsigned expected) {
 }
 
 // The wait at the barrier waits for the copies.
-template <thread_scope Scope>
-inline __attribute__((always_inline)) void memcpy_async(void* to, const void* from, size_t bytes, barrier<Scope>&) {
+template <class T, class Size, thread_scope Scope>
+inline __attribute__((always_inline)) void memcpy_async(T* to, const T* from, Size bytes, barrier<Scope>&) {
   simulator::copy_share(to, from, bytes, 0, 1);
   simulator::commit_copies();
 }
-template <class Group, thread_scope Scope>
-inline __attribute__((always_inline)) void memcpy_async(const Group& group, void* to, const void* from, size_t bytes,
+template <class Group, class T, class Size, thread_scope Scope>
+inline __attribute__((always_inline)) void memcpy_async(const Group& group, T* to, const T* from, Size bytes,
                                                         barrier<Scope>&) {
   simulator::copy_share(to, from, bytes, group.thread_rank(), group.size());
   simulator::commit_copies();

@@ -5,7 +5,8 @@
 
 inline __attribute__((always_inline)) void __pipeline_memcpy_async(void* shared, const void* global, size_t bytes,
                                                                    size_t zeros = 0, GPUNET_WHERE) {
-  if (zeros != 0 && zeros != bytes) simulator::trap("__pipeline_memcpy_async that fills a part with zeros is not simulated", where);
+  if (zeros != 0 && zeros != bytes)
+    simulator::trap("__pipeline_memcpy_async that fills a part with zeros is not simulated", where);
   if (bytes == 16) simulator::copy_async<16>(shared, global, zeros == 0);
   else if (bytes == 8) simulator::copy_async<8>(shared, global, zeros == 0);
   else if (bytes == 4) simulator::copy_async<4>(shared, global, zeros == 0);
@@ -29,30 +30,32 @@ struct aligned_size_t {
 
 namespace simulator {
 
-template <int BYTES>
-inline __attribute__((always_inline)) void copy_pieces(void* to, const void* from, size_t bytes, unsigned first,
-                                                       unsigned step) {
-  for (size_t i = first * BYTES; i < bytes; i += step * BYTES)
-    copy_async<BYTES>(static_cast<char*>(to) + i, static_cast<const char*>(from) + i, true);
-}
+template <class Size>
+constexpr size_t promised_alignment = 1;
+template <size_t Alignment>
+constexpr size_t promised_alignment<cuda::aligned_size_t<Alignment>> = Alignment;
 
-// Copies the pieces of one of `step` threads; pieces that no asynchronous copy takes are copied at once.
-inline __attribute__((always_inline)) void copy_share(void* to, const void* from, size_t bytes, unsigned first,
-                                                      unsigned step) {
-  const size_t all = reinterpret_cast<size_t>(to) | reinterpret_cast<size_t>(from) | bytes;
-  if (all % 16 == 0) copy_pieces<16>(to, from, bytes, first, step);
-  else if (all % 8 == 0) copy_pieces<8>(to, from, bytes, first, step);
-  else if (all % 4 == 0) copy_pieces<4>(to, from, bytes, first, step);
-  else
-    for (size_t i = first; i < bytes; i += step) static_cast<char*>(to)[i] = static_cast<const char*>(from)[i];
+// Copies the pieces of one of `step` threads, of the size that the type of the elements or of the number of bytes
+// promises; pieces that no asynchronous copy takes are copied at once.
+template <class T, class Size>
+inline __attribute__((always_inline)) void copy_share(T* to, const T* from, Size bytes, unsigned first, unsigned step) {
+  using Element = std::conditional_t<std::is_void_v<T>, char, T>;
+  constexpr size_t piece = min(max(alignof(Element), promised_alignment<Size>), size_t{16});
+  auto* target = reinterpret_cast<char*>(to);
+  auto* source = reinterpret_cast<const char*>(from);
+  for (size_t i = first * piece; i < bytes; i += step * piece) {
+    if constexpr (piece >= 4) copy_async<piece>(target + i, source + i, true);
+    else
+      for (size_t byte = i; byte < i + piece; ++byte) target[byte] = source[byte];
+  }
 }
 
 }  // namespace simulator
 
 namespace cooperative_groups {
 
-template <class Group, class T>
-inline __attribute__((always_inline)) void memcpy_async(const Group& group, T* to, const T* from, size_t bytes) {
+template <class Group, class T, class Size>
+inline __attribute__((always_inline)) void memcpy_async(const Group& group, T* to, const T* from, Size bytes) {
   simulator::copy_share(to, from, bytes, group.thread_rank(), group.size());
   simulator::commit_copies();
 }
@@ -111,12 +114,12 @@ inline __attribute__((always_inline)) void pipeline_consumer_wait_prior(pipeline
   pipe.wait_prior(Pending, where);
 }
 
-template <thread_scope Scope>
-inline __attribute__((always_inline)) void memcpy_async(void* to, const void* from, size_t bytes, pipeline<Scope>&) {
+template <class T, class Size, thread_scope Scope>
+inline __attribute__((always_inline)) void memcpy_async(T* to, const T* from, Size bytes, pipeline<Scope>&) {
   simulator::copy_share(to, from, bytes, 0, 1);
 }
-template <class Group, thread_scope Scope>
-inline __attribute__((always_inline)) void memcpy_async(const Group& group, void* to, const void* from, size_t bytes,
+template <class Group, class T, class Size, thread_scope Scope>
+inline __attribute__((always_inline)) void memcpy_async(const Group& group, T* to, const T* from, Size bytes,
                                                         pipeline<Scope>&) {
   simulator::copy_share(to, from, bytes, group.thread_rank(), group.size());
 }

@@ -65,7 +65,8 @@ inline int __rhadd(int a, int b) { return static_cast<int>((static_cast<long lon
 inline unsigned __uhadd(unsigned a, unsigned b) { return static_cast<unsigned>((0ull + a + b) >> 1); }
 inline unsigned __urhadd(unsigned a, unsigned b) { return static_cast<unsigned>((1ull + a + b) >> 1); }
 inline unsigned long long __brevll(unsigned long long v) {
-  return static_cast<unsigned long long>(__brev(static_cast<unsigned>(v))) << 32 | __brev(static_cast<unsigned>(v >> 32));
+  const unsigned long long low = __brev(static_cast<unsigned>(v)), high = __brev(static_cast<unsigned>(v >> 32));
+  return low << 32 | high;
 }
 
 // S and U: the signed and the unsigned type of a part; N: how many parts a word has.

@@ -56,8 +56,8 @@ void warp_collective(unsigned mask, Operation operation, const void* in, size_t 
 unsigned active_mask(Where where);
 
 // Announces an atomic access to the checker (whose caller's address is the place that a finding names) and a fence.
-// `rounds`: it may be part of a sum of floating-point numbers, whose last bits depend on the order.
-void atomic_access(void* address, size_t bytes, bool rounds);
+// `store`: it reads nothing. `rounds`: it may be part of a sum of floating-point numbers, whose last bits depend on the order.
+void atomic_access(void* address, size_t bytes, bool rounds, bool store = false);
 void thread_fence();
 
 inline int linear_thread() {

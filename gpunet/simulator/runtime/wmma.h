@@ -85,7 +85,8 @@ inline __attribute__((always_inline)) void store_matrix_sync(T* to, const fragme
 }
 
 template <class Use, int M, int N, int K, class T, class Layout>
-inline void fill_fragment(fragment<Use, M, N, K, T, Layout>& to, const std::type_identity_t<typename stored<T>::type>& value) {
+inline void fill_fragment(fragment<Use, M, N, K, T, Layout>& to,
+                          const std::type_identity_t<typename stored<T>::type>& value) {
   for (auto& x : to.x) x = value;
 }
 
@@ -112,7 +113,8 @@ struct Product {
     for (int i = 0; i < M * N; ++i) {
       auto sum = number(element(lanes, &Argument::c, i));
       for (int k = 0; k < K; ++k)
-        sum += number(element(lanes, &Argument::a, i / N * K + k)) * number(element(lanes, &Argument::b, k * N + i % N));
+        sum += number(element(lanes, &Argument::a, i / N * K + k)) *
+               number(element(lanes, &Argument::b, k * N + i % N));
       simulator::out<C>(lanes, i / C::num_elements).x[i % C::num_elements] = sum;
     }
   }

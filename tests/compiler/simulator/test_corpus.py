@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from compiler.simulator import corpus, corpus_of_products
+from compiler.simulator import corpus, corpus_of_language, corpus_of_products
 from compiler.simulator.kernels import buffer
 
 from gpunet.simulator.engine import load
@@ -21,9 +21,21 @@ PLANTED = {  # a text, what to put there, and what must be found
     "histogram": ("out + i,", "out + i + 1,", "out of bounds: atomic access .* array out"),
     "bitonic_sort": (f"{BARRIER}\n      uint pos", "uint pos", "race: .* shared memory s_key"),
     "stencil": ("threadIdx.x < RADIUS", "threadIdx.x < RADIUS - 1", "uninitialized read: .* shared memory temp"),
+    "wmma": ("+ threadIdx.y) * 16", "+ threadIdx.y) * 16 + 8", "out of bounds: .* array (b|c)"),
+    "ptx_product": ('"n"(0) : "memory"', '"n"(1) : "memory"', "(uninitialized read|race): .* shared memory [AB]s"),
+    "pipeline_primitives": (
+        "__pipeline_wait_prior(1)",
+        "__pipeline_wait_prior(2)",
+        "(race|uninitialized read): .* stages",
+    ),
+    "block_pipeline": ("    pipeline.consumer_wait();\n", "", "(race|uninitialized read): .* dynamic shared memory"),
+    "block_barrier": ("  bar.wait(std::move(token));\n", "", "race: .* shared memory s"),
+    "library_atomics": ("memory_order_acq_rel", "memory_order_relaxed", "race: .* array partial"),
+    "group_copies": ("  cg::wait(block);\n", "", "(race|uninitialized read): .* shared memory s"),
+    "quantized_rows": ("i < words; i", "i <= words; i", "out of bounds: .* array x"),
     "bodies": (f"{BARRIER}\n  }}\n  globalA", "}\n  globalA", "race: .* dynamic shared memory"),
 }
-KERNELS = corpus.KERNELS | corpus_of_products.KERNELS
+KERNELS = corpus.KERNELS | corpus_of_products.KERNELS | corpus_of_language.KERNELS
 
 
 def run(name, edit=None):
