@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compiler.simulator.kernels import buffer
 
-from gpunet.errors import CompileError
+from gpunet.errors import CompileError, KernelError
 from gpunet.simulator.engine import load
 
 EXPRESSIONS = {  # value: what it must be
@@ -230,3 +230,23 @@ UNSUPPORTED = {
 def test_what_is_not_simulated_is_refused_by_name_with_its_line(line):
     with pytest.raises(CompileError, match=f"^host.cu:4: {re.escape(UNSUPPORTED[line])}[^\n]*$"):
         load(f'#include <cooperative_groups.h>\n// new\nconst char* text = "<<<";\n{line}\n', "host.cu")
+
+
+def test_a_kernel_prints_asserts_and_reads_the_clock(capfd):
+    source = """
+#include <cassert>
+#include <cstdio>
+extern "C" __global__ void k(int* x) {
+  const long long begin = clock64();
+  __nanosleep(20);
+  if (threadIdx.x < 2) printf("thread %d of %s\\n", threadIdx.x, "two");
+  assert(threadIdx.x < 4 && "few threads");
+  x[threadIdx.x] = clock64() >= begin;
+}"""
+    x = np.zeros(4, np.int32)
+    kernel = load(source, "prints.cu", mode="check").kernels["k"]
+    kernel.launch((2,), (2,), [buffer(x)])
+    assert x.tolist() == [1, 1, 0, 0]
+    assert capfd.readouterr().out == "thread 0 of two\nthread 1 of two\n" * 2
+    with pytest.raises(KernelError, match=r"assertion failed: threadIdx.x < 4.* at prints.cu:8 by thread \(4,0,0\)"):
+        kernel.launch((1,), (5,), [buffer(np.zeros(5, np.int32))])
