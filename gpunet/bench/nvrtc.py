@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpunet.errors import ArgumentError, CompileError, MissingPackageError
+from gpunet.simulator.compiler import STANDARD
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 """From Turing to Blackwell: T4, A100, RTX 30 and 40, H100, B200, RTX 50."""
@@ -23,6 +24,10 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"
 
 MISSING_HEADER = """
 CUDA's headers come with pip install nvidia-cuda-runtime-cu12; those of the C and C++ libraries are not for kernels."""
+
+
+STANDARD_HEADERS = (f"-I{STANDARD}", "--pre-include=constants.h")
+"""What NVRTC needs for kernels that include the headers of C or use their constants."""
 
 
 class MissingHeaderError(CompileError):

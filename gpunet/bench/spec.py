@@ -22,6 +22,12 @@ anything: each is the argument of `inputs`, behind the random numbers, and of ev
 Without it there is one case, and no argument. `options` are macros for the compiler, `shared` bytes of dynamic shared
 memory, `cooperative` is for a kernel with a grid barrier, and `rtol` and `atol` say how far a result may be off, see
 `check.compare`.
+
+`versus` says what `gpunet bench` compares the kernel with: by name, another kernel of the file that takes the same
+arguments, or a function. That gets the inputs on the device, as CuPy's arrays, and returns what `reference` does; or it
+returns a function of no arguments, which alone is timed:
+
+    versus = {"naive kernel": "scale_naive", "CuPy": lambda x, factor, n: {"y": factor * x}}
 """
 
 from __future__ import annotations
@@ -29,15 +35,18 @@ from __future__ import annotations
 import copy
 import runpy
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gpunet.arguments import real
 from gpunet.errors import ArgumentError
+
+Versus: TypeAlias = str | Callable[..., Any]
+"""The name of a kernel of the same file, or a function, with which a kernel is compared."""
 
 NEEDED = ("kernel", "grid", "block", "inputs", "reference")
 
@@ -57,6 +66,7 @@ class Case(NamedTuple):
         expected: the arrays after the launch.
         rtol: relative tolerance; None for a default.
         atol: absolute tolerance; None for a default.
+        versus: what `gpunet bench` compares the kernel with, by name.
     """
 
     label: str
@@ -70,10 +80,11 @@ class Case(NamedTuple):
     expected: dict[str, np.ndarray]
     rtol: float | None
     atol: float | None
+    versus: Mapping[str, Versus]
 
 
-def read_spec(path: Path) -> list[Case]:
-    """Return the cases of a spec.
+def read_spec(path: Path, macros: Mapping[str, str] | None = None) -> list[Case]:
+    """Return the cases of a spec, with `macros` among their options.
 
     Raises:
         ArgumentError: it lacks a name, one has a value that makes no sense, or its Python fails; says where.
@@ -83,15 +94,15 @@ def read_spec(path: Path) -> list[Case]:
     if missing := [name for name in NEEDED if name not in spec]:
         raise ArgumentError(f"{path}: {', '.join(missing)} is missing; a spec needs {', '.join(NEEDED)}.")
     if "cases" not in spec:
-        return [_case(path, spec)]
+        return [_case(path, spec, macros or {})]
     with _blaming(path):
-        cases = [_case(path, spec, case) for case in spec["cases"]]
+        cases = [_case(path, spec, macros or {}, case) for case in spec["cases"]]
     if not cases:
         raise ArgumentError(f"{path}: cases is empty; without the name there is one case.")
     return cases
 
 
-def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
+def _case(path: Path, spec: Mapping[str, Any], macros: Mapping[str, str], *case: Any) -> Case:
     def value(name: str, default: Any = None) -> Any:
         given = spec.get(name, default)
         with _blaming(path):
@@ -114,14 +125,24 @@ def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
             kernel=str(value("kernel")),
             grid=_dimensions(path, "grid", value("grid")),
             block=_dimensions(path, "block", value("block")),
-            options=dict(value("options", {})),
+            options={**value("options", {}), **macros},
             shared=int(value("shared", 0)),
             cooperative=bool(value("cooperative", False)),
             inputs=dict(inputs),
             expected={name: np.asarray(array) for name, array in flat(expected, inputs).items()},
             rtol=tolerance("rtol"),
             atol=tolerance("atol"),
+            versus=_versus(path, spec),
         )
+
+
+def _versus(path: Path, spec: Mapping[str, Any]) -> dict[str, Versus]:
+    given = spec.get("versus", {})
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"{path}: versus must be a dict of kernels and functions by name.")
+    if wrong := [name for name, other in given.items() if not (callable(other) or isinstance(other, str))]:
+        raise ArgumentError(f"{path}: versus: {wrong[0]} must be the name of a kernel or a function.")
+    return dict(given)
 
 
 def flat(values: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> dict[str, Any]:

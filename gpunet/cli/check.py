@@ -10,26 +10,23 @@ import click
 
 from gpunet.bench import nvrtc
 from gpunet.bench.check import check as check_case
-from gpunet.bench.check import compiler_options, expressions, read_kernels
+from gpunet.bench.signature import compiler_options, expressions, read_kernels
 from gpunet.bench.spec import Case, read_spec
 from gpunet.cli.options import json_line, json_option
 from gpunet.errors import ArgumentError, CompileError, DTypeError, MissingPackageError, ShapeError
-from gpunet.simulator.compiler import STANDARD
 from gpunet.simulator.findings import GRADES, Finding
-
-STANDARD_HEADERS = (f"-I{STANDARD}", "--pre-include=constants.h")
-"""What NVRTC needs for kernels that include the headers of C or use their constants."""
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class _Unusable(click.ClickException):
+class Unusable(click.ClickException):
     """A command or a spec that cannot be right."""
 
     exit_code = 2
 
 
-def _macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+def read_macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """Return macros by name."""
     pairs = [text.partition("=") for text in given]
     if bad := [text for text, pair in zip(given, pairs, strict=True) if not pair[0].isidentifier()]:
         raise click.BadParameter(f"{bad[0]!r}: write -D NAME=VALUE.")
@@ -40,7 +37,7 @@ def _macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ..
 @click.argument("path", metavar="FILE.cu", type=FILE)
 @click.option("--spec", "spec_path", metavar="SPEC.py", type=FILE, help="How to launch it, and a NumPy reference.")
 @click.option("--arch", metavar="LIST", help="GPUs to compile for: sm_75,sm_90.  [default: all from sm_75 to sm_120]")
-@click.option("-D", "macros", metavar="NAME=VALUE", multiple=True, callback=_macros, help="Macro for the compiler.")
+@click.option("-D", "macros", metavar="NAME=VALUE", multiple=True, callback=read_macros, help="Macro for the compiler.")
 @click.option(
     "--limit",
     type=click.FloatRange(min=0, min_open=True),
@@ -72,8 +69,8 @@ def check(
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     try:
         source = read_kernels(path)
-        cases = [c._replace(options={**c.options, **macros}) for c in read_spec(spec_path)] if spec_path else []
-        variants = [compiler_options(source, options) for options in [c.options for c in cases] or [macros]]
+        cases = read_spec(spec_path, macros) if spec_path else []
+        variants = [compiler_options(path, options) for options in [c.options for c in cases] or [macros]]
         wanted = dict.fromkeys(name for case in cases for name in expressions(case.kernel))
         try:
             rows = None if no_compile else _resources(source, path, dict.fromkeys(variants), list(wanted), arch, say)
@@ -84,7 +81,7 @@ def check(
             click.echo(f"Notice: {missing}", err=True)
         results = _results(path, cases, limit, say)
     except (ArgumentError, DTypeError, ShapeError) as error:
-        raise _Unusable(" ".join(str(error).split())) from error
+        raise Unusable(" ".join(str(error).split())) from error
     except CompileError as error:  # the log has lines of its own
         raise click.ClickException(str(error)) from error
     if rows is None and not results:
@@ -108,7 +105,7 @@ def _resources(
     rows: list[dict[str, Any]] = []
     for options in variants:
         for name in wanted:
-            given = (*STANDARD_HEADERS, *options)
+            given = (*nvrtc.STANDARD_HEADERS, *options)
             for kernel, r in nvrtc.compile_kernels(source, path.name, name, given, instances).items():
                 if not rows:
                     say(line("kernel", "arch", "registers", "shared", "stack", "spilled", "options"))
@@ -131,7 +128,7 @@ def _results(path: Path, cases: list[Case], limit: float, say: Callable[[str], N
         ok = all(finding.grade != "error" for finding in findings)
         done = {} if counts is None else vars(counts)
         title = ", ".join(filter(None, (case.kernel, case.label)))
-        say(f"{title}: ok; {_counted(done)}" if ok else f"{title}: FAILED: {_described(findings[0])}")
+        say(f"{title}: ok; {counted_text(done)}" if ok else f"{title}: FAILED: {_described(findings[0])}")
         for finding in findings[not ok :]:
             say(f"{finding.grade}: {_described(finding)}")
         told = [finding._asdict() | {"advice": finding.advice} for finding in findings]
@@ -146,7 +143,8 @@ def _described(finding: Finding) -> str:
     return "\n    ".join([f"{finding.text}.{times}", *calls, *filter(None, [finding.advice])])
 
 
-def _counted(done: Mapping[str, int]) -> str:
+def counted_text(done: Mapping[str, int]) -> str:
+    """Return what a launch did in words."""
     return (
         f"{done['global_bytes_read']:,} bytes read and {done['global_bytes_written']:,} written, of shared memory "
         f"{done['shared_bytes_read']:,} and {done['shared_bytes_written']:,}, {done['barriers']:,} barriers"

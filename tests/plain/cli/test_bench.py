@@ -102,6 +102,7 @@ def test_two_results_are_compared(bench, tmp_path):
         (("matmul", "--device", "tpu"), "unknown device 'tpu'"),
         (("matmul", "--sizes", "9999999"), "choose smaller sizes"),
         (("matmul", "--plot"), "--plot leaves its pictures beside the results; say where with --out."),
+        (("linear", "--kernel", "no.cu:mine"), "No such option"),
         (("matmul", "--kernel", "no.cu:mine", "--device", "sim"), "no.cu cannot be read"),
         (("compare", "nowhere.json", "nowhere.json"), "nowhere.json: No such file"),
     ],
