@@ -19,9 +19,9 @@
 parameters, a list of arrays for a `float**`. `reference` gets them back, floats in double precision, and gives the
 arrays that are expected after the launch; one that is no input is memory that holds nothing yet. `cases` is a list of
 anything: each is the argument of `inputs`, behind the random numbers, and of every other name that is a function.
-Without it there is one case, and no argument. `options` are macros for the compiler, `shared` bytes of dynamic shared
-memory, `cooperative` is for a kernel with a grid barrier, and `rtol` and `atol` say how far a result may be off, see
-`check.compare`.
+Without it there is one case, and no argument; "auto" draws numbers around the block and odd ones. `options` are macros
+for the compiler, `shared` bytes of dynamic shared memory, `cooperative` is for a kernel with a grid barrier, and
+`rtol` and `atol` say how far a result may be off, see `check.compare`.
 
 `versus` says what `gpunet bench` compares the kernel with: by name, another kernel of the file that takes the same
 arguments, or a function. That gets the inputs on the device, as CuPy's arrays, and returns what `reference` does; or it
@@ -33,9 +33,10 @@ returns a function of no arguments, which alone is timed:
 from __future__ import annotations
 
 import copy
+import math
 import runpy
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -90,13 +91,19 @@ def read_spec(path: Path, macros: Mapping[str, str] | None = None) -> list[Case]
         ArgumentError: it lacks a name, one has a value that makes no sense, or its Python fails; says where.
     """
     with _blaming(path):
-        spec = runpy.run_path(str(path))
+        return read_cases(runpy.run_path(str(path)), path, macros or {})
+
+
+def read_cases(spec: Mapping[str, Any], path: Path, macros: Mapping[str, str] | None = None) -> list[Case]:
+    """Return the cases of the names of a spec, which lie in a file of that path; else as `read_spec`."""
     if missing := [name for name in NEEDED if name not in spec]:
         raise ArgumentError(f"{path}: {', '.join(missing)} is missing; a spec needs {', '.join(NEEDED)}.")
     if "cases" not in spec:
         return [_case(path, spec, macros or {})]
     with _blaming(path):
-        cases = [_case(path, spec, macros or {}, case) for case in spec["cases"]]
+        auto = isinstance(spec["cases"], str) and spec["cases"] == "auto"
+        sizes = _drawn_sizes(spec["block"]) if auto else spec["cases"]
+        cases = [_case(path, spec, macros or {}, case) for case in sizes]
     if not cases:
         raise ArgumentError(f"{path}: cases is empty; without the name there is one case.")
     return cases
@@ -134,6 +141,25 @@ def _case(path: Path, spec: Mapping[str, Any], macros: Mapping[str, str], *case:
             atol=tolerance("atol"),
             versus=_versus(path, spec),
         )
+
+
+def _drawn_sizes(block: Any) -> list[int]:
+    """Return sizes around multiples of a block, and odd ones up to five blocks."""
+    threads = 128 if callable(block) else math.prod(np.atleast_1d(block).tolist())
+    odd = 2 * np.random.default_rng(0).integers(threads // 2, 5 * threads // 2, 2) + 1
+    return sorted({1, max(1, threads - 1), threads, threads + 1, *odd.tolist()})
+
+
+def even_sizes(cases: Sequence[Case]) -> str:
+    """Return a notice where every whole number in the inputs of all cases is a multiple of the block; else ""."""
+    sizes = [(n, case.block[0]) for case in cases for n in case.inputs.values() if type(n) is int and n > 1]
+    if not sizes or any(n % width for n, width in sizes):
+        return ""
+    shown = ", ".join(str(n) for n in sorted({n for n, _ in sizes}))
+    return (
+        f"all sizes are multiples of the block ({shown}), so a missing guard such as if (i < n) is not seen: add an odd "
+        'one to cases, or write cases = "auto".'
+    )
 
 
 def _versus(path: Path, spec: Mapping[str, Any]) -> dict[str, Versus]:

@@ -1,6 +1,7 @@
 """Compare a kernel of a file with others by a spec: first their results, then their times in turns.
 
-On CUDA the calls are timed; a kernel that changes its inputs goes on with what its last call has left. On the simulated GPU the kernels run in check mode, and what they do is counted.
+On CUDA the calls are timed; a kernel that changes its inputs goes on with what its last call has left. On the
+simulated GPU the kernels run in check mode, and what they do is counted.
 """
 
 from __future__ import annotations

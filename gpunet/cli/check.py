@@ -11,10 +11,10 @@ import click
 from gpunet.bench import nvrtc
 from gpunet.bench.check import check as check_case
 from gpunet.bench.signature import compiler_options, expressions, read_kernels
-from gpunet.bench.spec import Case, read_spec
+from gpunet.bench.spec import Case, even_sizes, read_spec
 from gpunet.cli.options import json_line, json_option
 from gpunet.errors import ArgumentError, CompileError, DTypeError, MissingPackageError, ShapeError
-from gpunet.simulator.findings import GRADES, Finding
+from gpunet.simulator.findings import GRADES
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -80,6 +80,8 @@ def check(
             rows = None
             click.echo(f"Notice: {missing}", err=True)
         results = _results(path, cases, limit, say)
+        if notice := even_sizes(cases):
+            click.echo(f"Notice: {notice}", err=True)
     except (ArgumentError, DTypeError, ShapeError) as error:
         raise Unusable(" ".join(str(error).split())) from error
     except CompileError as error:  # the log has lines of its own
@@ -128,19 +130,12 @@ def _results(path: Path, cases: list[Case], limit: float, say: Callable[[str], N
         ok = all(finding.grade != "error" for finding in findings)
         done = {} if counts is None else vars(counts)
         title = ", ".join(filter(None, (case.kernel, case.label)))
-        say(f"{title}: ok; {counted_text(done)}" if ok else f"{title}: FAILED: {_described(findings[0])}")
+        say(f"{title}: ok; {counted_text(done)}" if ok else f"{title}: FAILED: {findings[0].described}")
         for finding in findings[not ok :]:
-            say(f"{finding.grade}: {_described(finding)}")
+            say(f"{finding.grade}: {finding.described}")
         told = [finding._asdict() | {"advice": finding.advice} for finding in findings]
         results.append({"kernel": case.kernel, "case": case.label, "ok": ok, "findings": told, **done})
     return results
-
-
-def _described(finding: Finding) -> str:
-    """Return a finding in lines: what, how often, the stack, what to do."""
-    times = f" ({finding.times:,} times)" if finding.times > 1 else ""
-    calls = [f"in {call}" for call in finding.stack] if len(finding.stack) > 1 else []
-    return "\n    ".join([f"{finding.text}.{times}", *calls, *filter(None, [finding.advice])])
 
 
 def counted_text(done: Mapping[str, int]) -> str:
