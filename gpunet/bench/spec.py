@@ -157,8 +157,8 @@ def even_sizes(cases: Sequence[Case]) -> str:
         return ""
     shown = ", ".join(str(n) for n in sorted({n for n, _ in sizes}))
     return (
-        f"all sizes are multiples of the block ({shown}), so a missing guard such as if (i < n) is not seen: add an odd "
-        'one to cases, or write cases = "auto".'
+        f"all sizes are multiples of the block ({shown}), so a missing guard such as if (i < n) is not seen: add "
+        'an odd one to cases, or write cases = "auto".'
     )
 
 
