@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from gpunet.simulator.unsupported import Refusal
 
 HAS_PTX = re.compile(r"\b(?:asm|__asm__|__asm)\b(?:\s*(?:volatile|__volatile__)\b)*\s*\(")
+ELSEWHERE = "put it behind #ifndef GPUNET_SIMULATOR, and CUDA C++ in its place"
 _STRING = re.compile(r'"((?:\\.|[^"\\])*)"')
 _STATEMENT = re.compile(r"(?:@(?P<unless>!?)(?P<predicate>\S+)\s+)?(?P<opcode>[\w.:]+)\s*(?P<operands>.*)", re.DOTALL)
 _MODIFIERS = re.compile(r"\.L[12]::\w+|\.shared::cta(?![\w:])|\.(?:ftz|nc|weak|volatile|relaxed|gpu|cta|sys)(?!\w)")
@@ -42,6 +43,8 @@ _RULES = {
     r"cvta\.to\.shared\.T": "{0} = simulator::shared_address(reinterpret_cast<const void*>({1}))",
     r"cvt\.T\.[us](?:32|64)": "{0} = static_cast<{T}>({1})",
     r"cvt\.rna\.tf32\.f32": "{0} = simulator::float_to_tf32({1})",
+    r"cvt\.rn\.f16x2\.f32": "{0} = simulator::pair_of<__half>({1}, {2})",
+    r"cvt\.rn\.bf16x2\.f32": "{0} = simulator::pair_of<__nv_bfloat16>({1}, {2})",
     r"selp\.T": "{0} = {3} ? {1} : {2}",
     r"(?:mad\.lo|mad|fma\.rn)\.[us](?:32|64)": "{0} = {1} * {2} + {3}",
     r"fma\.rn\.f(?:32|64)": "{0} = fma({1}, {2}, {3})",
@@ -91,7 +94,7 @@ def translate_ptx(text: str) -> str:
         try:
             block = " ".join(_block(text[match.end() : end]))
         except _UnknownError as unknown:
-            raise Refusal(match.start(), f"PTX {unknown}") from None
+            raise Refusal(match.start(), f"PTX {unknown} is not simulated; {ELSEWHERE}") from None
         lines = "\n" * text.count("\n", match.start(), end)
         parts += [text[begin : match.start()], f"do {{ {block} }} while (false){lines}"]
         begin = end + 1
@@ -197,8 +200,9 @@ def _instruction(opcode: str, o: list[str]) -> str:
     if match := re.fullmatch(r"cp\.async\.c[ag]\.shared\.global", opcode):
         source = f"reinterpret_cast<const void*>({o[1]})"
         return f"simulator::copy_some<{o[2]}>({o[0]}, {source}, {o[-1]}, {_HERE})"
-    if match := re.fullmatch(r"ldmatrix\.sync\.aligned\.m8n8\.x[124](\.trans)?\.shared\.b16", opcode):
-        return f"simulator::load_matrices<{str(bool(match[1])).lower()}>({o[-1]}, {_HERE}, {', '.join(o[:-1])})"
+    if re.fullmatch(r"ldmatrix\.sync\.aligned(?:\.m8n8|\.x[124]|\.trans)+\.shared\.b16", opcode):
+        transposed = "true" if ".trans" in opcode else "false"
+        return f"simulator::load_matrices<{transposed}>({o[-1]}, {_HERE}, {', '.join(o[:-1])})"
     if match := re.fullmatch(r"mma\.sync\.aligned\.m16n8k(\d+)\.row\.col\.(f32|s32|f16)\.(\w+)\.\3\.\2", opcode):
         results = 2 if match[2] == "f16" else 4
         if match[3] in _ELEMENTS:

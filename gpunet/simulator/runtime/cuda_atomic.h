@@ -21,8 +21,13 @@ inline void atomic_thread_fence(memory_order order, thread_scope scope = thread_
 }
 
 namespace std {
-using namespace ::cuda;  // cuda::std::memory_order_relaxed
-}
+using cuda::memory_order_acq_rel;
+using cuda::memory_order_acquire;
+using cuda::memory_order_consume;
+using cuda::memory_order_relaxed;
+using cuda::memory_order_release;
+using cuda::memory_order_seq_cst;
+}  // namespace std
 
 // What both have. Self has address().
 template <class T, thread_scope Scope, class Self>

@@ -1,8 +1,7 @@
 // cuda::barrier, of all threads of a block: they meet where they wait, which a barrier of fewer threads does not.
 #pragma once
-#include <bits/move.h>
-
 #include "cuda_pipeline.h"
+#include "cuda_std.h"
 
 namespace cuda {
 
@@ -38,10 +37,6 @@ inline __attribute__((always_inline)) void memcpy_async(const Group& group, T* t
                                                         barrier<Scope>&) {
   simulator::copy_share(to, from, bytes, group.thread_rank(), group.size());
   simulator::commit_copies();
-}
-
-namespace std {
-using ::std::move;
 }
 
 }  // namespace cuda

@@ -11,6 +11,11 @@ inline unsigned bits32(T value) {
   return bits_as<unsigned>(value);
 }
 
+template <class Small>
+inline unsigned pair_of(float high, float low) {
+  return unsigned{Small(high).__x} << 16 | unsigned{Small(low).__x};
+}
+
 inline unsigned lop3(unsigned a, unsigned b, unsigned c, unsigned table) {
   unsigned result = 0;
   for (int bit = 0; bit < 32; ++bit)
@@ -108,8 +113,8 @@ inline void mma(auto& d0, auto& d1, Where where, Operands... operands) {
   float d[4];
   for (int i = 0; i < 4; ++i) d[i] = Element::element(given[sizeof...(operands) - 2 + i / 2], i % 2);
   mma_of<Element, K>(d, given, where);
-  const auto pair = [&](int i) { return unsigned{__half(d[i]).__x} | unsigned{__half(d[i + 1]).__x} << 16; };
-  d0 = pair(0), d1 = pair(2);
+  d0 = pair_of<__half>(d[1], d[0]);
+  d1 = pair_of<__half>(d[3], d[2]);
 }
 
 }  // namespace simulator

@@ -24,6 +24,7 @@ INSTRUCTIONS = {
     '"{ .reg .pred p; .reg .b32 t; mov.b32 t, 5; setp.lt.u32 p, %1, 40;\\n\\t selp.b32 %0, t, %2, p; }"': [5] * 10
     + [7] * 22,
     '"{\\n" "mov.u32 %0, 1; // one\\n" "}\\n"': [1] * 32,
+    '"{ .reg .f32 f; mov.f32 f, 0f3F800000; cvt.rn.f16x2.f32 %0, f, f; }"': [0x3C003C00] * 32,
     '"membar.gl; bar.sync 0; mov.u32 %0, 0;"': [0] * 32,
 }
 

@@ -1,7 +1,0 @@
-// numeric_limits, of std and of cuda::std.
-#pragma once
-#include <limits>
-
-namespace cuda::std {
-using ::std::numeric_limits;
-}
