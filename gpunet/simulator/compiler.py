@@ -91,6 +91,10 @@ MODES = {
 }
 
 
+_BY_USE = {HAS_PTX: "inline_ptx.h", re.compile(r"\b__v[a-z]+[24]\s*\("): "simd.h"}
+"""Headers of the runtime that only those sources get which need them: all of them take time to compile."""
+
+
 @dataclass(frozen=True)
 class Compiler:
     """A usable g++."""
@@ -177,8 +181,7 @@ def _compile(
     marked = f'# 1 "{name}"\n{source}\n'
     preprocessed = _run([compiler, "-E", *_COMMON, *given, *options, "-x", "c++", "-"], name, stdin=marked)
     wanted = dict.fromkeys(["device.h", *re.findall(r"#pragma gpunet include (\S+)", preprocessed)])
-    if HAS_PTX.search(preprocessed):
-        wanted["inline_ptx.h"] = None
+    wanted |= {header: None for use, header in _BY_USE.items() if use.search(preprocessed)}
     headers = [f"-I{RUNTIME}", *(part for header in wanted for part in ("-include", header))]
     text, compiled = target.with_name("kernels.cpp"), target.with_name("kernels.o")
     try:
