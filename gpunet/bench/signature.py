@@ -85,6 +85,8 @@ def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
         parameter = by_name[parameter_of(name)]
         if not parameter.pointer or parameter.const or parameter.table == (name in by_name):
             raise ArgumentError(f"reference: {name} is no array that {case.kernel} writes.")
+        if parameter.dtype.kind == "V":
+            raise DTypeError(f"reference: {name} is an array of structs, which are not compared.")
         if expected.dtype.kind not in "biuf":
             raise DTypeError(f"reference: {name} must be an array of numbers, got {expected.dtype}.")
         if name in given and np.shape(given[name]) != expected.shape:
@@ -96,6 +98,10 @@ def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
             "reference an array that is to be written."
         )
     return {name: _argument(by_name[name], given) for name, given in case.inputs.items()}
+
+
+def _element(p: Parameter) -> str:
+    return f"structs of {p.dtype.itemsize} bytes" if p.dtype.kind == "V" else str(p.dtype)
 
 
 def parameter_of(name: str) -> str:
@@ -111,9 +117,11 @@ def _argument(p: Parameter, given: Any) -> Any:
     if p.pointer:
         if given is None:
             return None
+        if p.dtype.kind == "V" and isinstance(given, np.ndarray) and given.nbytes % p.dtype.itemsize == 0:
+            return np.ascontiguousarray(given).reshape(-1).view(np.uint8)  # CuPy has no arrays of structs
         if not isinstance(given, np.ndarray) or given.dtype != p.dtype:
             what = getattr(given, "dtype", type(given).__name__)
-            raise DTypeError(f"inputs: {p.name} must be an array of {p.dtype}, got {what}.")
+            raise DTypeError(f"inputs: {p.name} must be an array of {_element(p)}, got {what}.")
         return np.ascontiguousarray(given)
     if p.dtype.kind == "V":
         if not isinstance(given, np.ndarray | np.void) or given.nbytes != p.dtype.itemsize:

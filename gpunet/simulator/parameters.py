@@ -19,7 +19,7 @@ class Parameter:
 
     A table is a pointer to pointers to such elements.
 
-    The dtype of a struct that is passed by value is that of as many bytes, such as `V8` for an `int2`.
+    The dtype of a struct is that of as many bytes, such as `V8` for an `int2` that is passed by value.
     """
 
     name: str

@@ -31,7 +31,7 @@ constexpr void add_number(auto& text, size_t number) {
   text.add(digit);
 }
 
-// "f4", "f4*", "const f4*", "f4**" (const where the numbers are), "V16" for a struct of 16 bytes; float4* counts as float*, for that is what is passed.
+// "f4", "f4*", "const f4*", "f4**" (const where the numbers are), "V16" for a struct of 16 bytes, "V16*"; float4* counts as float*, for that is what is passed.
 template <class T>
 constexpr Text<24> type_text() {
   Text<24> result;
@@ -41,9 +41,11 @@ constexpr Text<24> type_text() {
   if constexpr (std::is_pointer_v<Element> && std::is_pointer_v<T>) {
     result = {};
     result.add(type_text<Element>().text);
-  } else if constexpr (!std::is_pointer_v<T> && std::is_class_v<T> && !code_of<T>) {
+  } else if constexpr (std::is_class_v<T> && !code_of<T>) {
     result.add("V");
     add_number(result, sizeof(T));
+  } else if constexpr (std::is_class_v<Element> && !code_of<Element> && !requires(Element e) { e.x; }) {
+    result.add(type_text<Element>().text);
   } else if constexpr (requires(Element e) { e.x; }) result.add(scalar_code<decltype(Element::x)>());
   else result.add(scalar_code<Element>());
   if (std::is_pointer_v<T>) result.add("*");

@@ -276,6 +276,31 @@ def reference(n, **given): return {"out": [np.append(a[:n] + 1, b[n:]) for a, b 
 """
 
 
+STRUCTS = """
+struct Scale { float factor; int zero; };
+__global__ void rows(const Scale* scales, float* y, int n) {
+  if (threadIdx.x < n) y[threadIdx.x] = scales[threadIdx.x].factor * scales[threadIdx.x].zero;
+}
+"""
+STRUCTS_SPEC = """
+import numpy as np
+kernel, grid, block = "rows", 1, 64
+def inputs(rng): return {"scales": np.array([(i, 2) for i in range(9)], [("factor", "f4"), ("zero", "i4")]), "n": 9}
+def reference(scales, n): return {"y": scales["factor"] * scales["zero"]}
+"""
+
+
+def test_an_array_of_structs_is_an_input(check):
+    assert check(STRUCTS, STRUCTS_SPEC, "--no-compile").exit_code == 0
+    result = check(STRUCTS, STRUCTS_SPEC.replace('"i4"', '"i2"'), "--no-compile")
+    assert (
+        "inputs: scales must be an array of structs of 8 bytes, got [('factor', '<f4'), ('zero', '<i2')]."
+        in result.stderr
+    )
+    result = check(STRUCTS, STRUCTS_SPEC.replace('{"y"', '{"scales": scales, "y"'), "--no-compile")
+    assert "reference: scales is no array that rows writes." in result.stderr
+
+
 def test_of_overloaded_kernels_the_inputs_choose(check):
     assert check(OVERLOADED, SCALE_SPEC, "--no-compile").exit_code == 0
     named = SCALE_SPEC.replace('"scale"', '"scale(float*, int)"')
