@@ -7,7 +7,8 @@ simulated GPU the kernels run in check mode, and what they do is counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from gpunet.bench.signature import compiler_options, name_expression, parameter_
 from gpunet.bench.spec import Case, Versus, flat, read_spec
 from gpunet.bench.timing import EventClock, Spread, interleave, ratios
 from gpunet.device import Array, Device, get_device
+from gpunet.errors import GpunetError, KernelError
 from gpunet.simulator.engine import Counts
 
 Call: TypeAlias = Callable[[], Mapping[str, Any]]
@@ -72,10 +74,11 @@ def time(
         seconds: how long the rounds shall take, about.
 
     Raises:
+        KernelError: what the GPU reports.
         GpunetError: as for `check`.
     """
     case, device = read_spec(spec_path, macros)[number], get_device(device_name)
-    with device.activate():
+    with device.activate(), _reporting(device):
         calls = {
             name: _function(case, other, device) if callable(other) else _launch(path, case, other, device)
             for name, other in _others(case).items()
@@ -93,6 +96,17 @@ def time(
         )
         for name, fault in faults.items()
     ]
+
+
+@contextmanager
+def _reporting(device: Device) -> Iterator[None]:
+    """Turn what the GPU or CuPy's compiler reports into an error of gpunet's, in one line."""
+    try:
+        yield
+    except GpunetError:
+        raise
+    except Exception as error:  # CuPy's compiler, loader and driver each have their own, and so have functions
+        raise KernelError(f"on {device.name}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def _others(case: Case) -> dict[str, Versus]:

@@ -12,11 +12,7 @@ ELSEWHERE = "put it behind #ifndef GPUNET_SIMULATOR, and CUDA C++ in its place"
 _STRING = re.compile(r'"((?:\\.|[^"\\])*)"')
 _STATEMENT = re.compile(r"(?:@(?P<unless>!?)(?P<predicate>\S+)\s+)?(?P<opcode>[\w.:]+)\s*(?P<operands>.*)", re.DOTALL)
 _MODIFIERS = re.compile(r"\.L[12]::\w+|\.shared::cta(?![\w:])|\.(?:ftz|nc|weak|volatile|relaxed|gpu|cta|sys)(?!\w)")
-_TYPES = {
-    "pred": "bool", "b8": "unsigned char", "u8": "unsigned char", "s8": "signed char", "b16": "unsigned short",
-    "u16": "unsigned short", "s16": "short", "b32": "unsigned", "u32": "unsigned", "s32": "int",
-    "b64": "unsigned long long", "u64": "unsigned long long", "s64": "long long", "f32": "float", "f64": "double",
-}  # fmt: skip
+_TYPES = ["pred", "b8", "u8", "s8", "b16", "u16", "s16", "b32", "u32", "s32", "b64", "u64", "s64", "f32", "f64"]
 _SPECIAL = {
     "%laneid": "simulator::lane()",
     "%warpid": "(simulator::linear_thread() / 32)",
@@ -39,17 +35,17 @@ _HERE = "simulator::Where::current()"
 
 # What an instruction becomes: {0}, {1}, ... are its operands, {T} is C++'s name of its type.
 _RULES = {
-    r"(?:mov|cvta(?:\.to)?\.global)\.T": "{0} = {1}",
+    r"(?:mov|cvta(?:\.to)?\.global)\.T": "simulator::move({0}, {1})",
     r"cvta\.to\.shared\.T": "{0} = simulator::shared_address(reinterpret_cast<const void*>({1}))",
     r"cvt\.T\.[us](?:32|64)": "{0} = static_cast<{T}>({1})",
     r"cvt\.rna\.tf32\.f32": "{0} = simulator::float_to_tf32({1})",
     r"cvt\.rn\.f16x2\.f32": "{0} = simulator::pair_of<__half>({1}, {2})",
     r"cvt\.rn\.bf16x2\.f32": "{0} = simulator::pair_of<__nv_bfloat16>({1}, {2})",
     r"selp\.T": "{0} = {3} ? {1} : {2}",
-    r"(?:mad\.lo|mad|fma\.rn)\.[us](?:32|64)": "{0} = {1} * {2} + {3}",
+    r"mad\.lo\.T": "{0} = {T}({1}) * {T}({2}) + {T}({3})",
     r"fma\.rn\.f(?:32|64)": "{0} = fma({1}, {2}, {3})",
-    r"max\.T": "{0} = max({1}, {2})",
-    r"min\.T": "{0} = min({1}, {2})",
+    r"max\.T": "{0} = max({T}({1}), {T}({2}))",
+    r"min\.T": "{0} = min({T}({1}), {T}({2}))",
     r"ex2\.approx\.f32": "{0} = exp2f({1})",
     r"lg2\.approx\.f32": "{0} = log2f({1})",
     r"rcp\.(?:approx|rn)\.f32": "{0} = 1.0f / ({1})",
@@ -59,17 +55,17 @@ _RULES = {
     r"sin\.approx\.f32": "{0} = sinf({1})",
     r"cos\.approx\.f32": "{0} = cosf({1})",
     r"prmt\.b32": "{0} = __byte_perm({1}, {2}, {3})",
+    r"neg\.T": "{0} = -{T}({1})",
     r"lop3\.b32": "{0} = simulator::lop3({1}, {2}, {3}, {4})",
     r"popc\.b32": "{0} = __popc({1})",
     r"brev\.b32": "{0} = __brev({1})",
     r"clz\.b32": "{0} = __clz({1})",
-    r"bfe\.u32": "{0} = ({1}) >> ({2}) & ((1u << ({3})) - 1)",
+    r"bfe\.u32": "{0} = unsigned({1}) >> {2} & ((1u << {3}) - 1)",
     r"dp4a\.u32\.u32": "{0} = __dp4a(unsigned({1}), unsigned({2}), unsigned({3}))",
     r"dp4a\.s32\.s32": "{0} = __dp4a(int({1}), int({2}), int({3}))",
     r"red(?:\.global)?\.add\.T": "atomicAdd(reinterpret_cast<{T}*>({0}), {1})",
     r"atom(?:\.global)?\.add\.T": "{0} = atomicAdd(reinterpret_cast<{T}*>({1}), {2})",
     r"(?:membar|fence)(?:\.\w+)*": "__threadfence()",
-    r"(?:bar|barrier)\.sync(?:\.aligned)?": "__syncthreads()",
     r"bar\.warp\.sync": "__syncwarp({0})",
     r"nanosleep\.u32": "__nanosleep({0})",
     r"trap": "__trap()",
@@ -151,7 +147,7 @@ def _operands(section: str) -> Iterator[str]:
 
 def _statement(text: str, values: Sequence[str]) -> str:
     if match := re.fullmatch(r"\.reg\s+\.(\w+)\s+(.*)", text, re.DOTALL):
-        return f"{_TYPES[match[1]]} {', '.join(_register(name.strip()) for name in match[2].split(','))};"
+        return f"{_name(match[1])} {', '.join(_register(name.strip()) for name in match[2].split(','))};"
     match = _STATEMENT.fullmatch(text)
     if match is None:
         raise _UnknownError(text)
@@ -184,19 +180,20 @@ def _operand(text: str, values: Sequence[str]) -> str:
 
 def _instruction(opcode: str, o: list[str]) -> str:
     """Return the C++ for an instruction whose operands are `o`."""
-    if opcode.startswith("bar") and opcode != "bar.warp.sync" and o != ["0"]:
-        raise _UnknownError(f"{opcode} of a part of the block")
+    if re.fullmatch(r"(?:bar|barrier)\.sync(?:\.aligned)?", opcode) and o == ["0"]:
+        return "__syncthreads()"
     for pattern, template in _RULES.items():
-        if match := re.fullmatch(pattern, opcode):
-            return template.format(*o, T=_TYPES[match["T"]] if "T" in match.groupdict() else "")
-    if match := re.fullmatch(r"setp\.(\w\w)\.(\w+)", opcode):
-        kind = _TYPES[match[2]]
-        return f"{o[0]} = static_cast<{kind}>({o[1]}) {_COMPARISONS[match[1]]} static_cast<{kind}>({o[2]})"
-    if (match := re.fullmatch(r"([a-z.]+)\.(\w+)", opcode)) and match[1] in _OPERATORS:
-        return f"{o[0]} = {o[1]} {_OPERATORS[match[1]]} {o[2]}"
+        match = re.fullmatch(pattern, opcode)
+        if match and len(o) == len(set(re.findall(r"\{\d\}", template))):
+            return template.format(*o, T=_name(match["T"]) if "T" in match.groupdict() else "")
+    match = re.fullmatch(r"(?:setp\.)?([a-z.]+)\.(\w+)", opcode)
+    operators = _COMPARISONS if opcode.startswith("setp.") else _OPERATORS
+    if match and match[1] in operators and len(o) == 3:
+        kind = _name(match[2])
+        return f"{o[0]} = {kind}({o[1]}) {operators[match[1]]} {kind}({o[2]})"
     if match := re.fullmatch(r"(ld|st)(\.global|\.shared)?(?:\.(?:c[agsv]|wb|wt|lu))?(?:\.v[24])?\.(\w+)", opcode):
         name, address = ("load", o.pop()) if match[1] == "ld" else ("store", o.pop(0))
-        return f"simulator::{name}<{_TYPES[match[3]]}>({_pointer(address, match[2])}, {', '.join(o)})"
+        return f"simulator::{name}<{_name(match[3])}>({_pointer(address, match[2])}, {', '.join(o)})"
     if match := re.fullmatch(r"cp\.async\.c[ag]\.shared\.global", opcode):
         source = f"reinterpret_cast<const void*>({o[1]})"
         return f"simulator::copy_some<{o[2]}>({o[0]}, {source}, {o[-1]}, {_HERE})"
@@ -209,6 +206,13 @@ def _instruction(opcode: str, o: list[str]) -> str:
             given = ", ".join([*o[:results], _HERE, *o[results:]])
             return f"simulator::mma<simulator::{_ELEMENTS[match[3]]}, {match[1]}>({given})"
     raise _UnknownError(opcode)
+
+
+def _name(ptx: str) -> str:
+    """Return C++'s name of a type, in one word."""
+    if ptx not in _TYPES:
+        raise _UnknownError(f"type {ptx}")
+    return f"simulator::{ptx}"
 
 
 def _pointer(address: str, space: str | None) -> str:

@@ -12,10 +12,10 @@ _TEXTURES = "textures and surfaces are not simulated; read the array itself"
 _UNSUPPORTED = {
     r"<<<": f"a launch from code (dynamic parallelism) is not simulated; {_HOST}",
     r"\bcuda(?:Malloc|Free|Mem|Launch|Event|Stream|Device|Get)\w*": f"CUDA's runtime API is not simulated; {_HOST}",
-    r"\b(?:texture|surface)\s*(?=<)": _TEXTURES,
+    r"(?:^|(?<=[;}]))\s*(?:static\s+)?(?:texture|surface)\s*(?=<)": _TEXTURES,
     r"\b(?:cuda(?:Texture|Surface)Object_t|(?:tex|surf)[123]D\w*)\b": _TEXTURES,
     r"\b(?:__cluster_dims__|this_cluster|cluster_group|map_shared_rank)\b": "clusters of blocks are not simulated",
-    r"\b(?:malloc|free|alloca)(?=\s*\()": _HEAP,
+    r"(?<![\w.>:])(?:malloc|free)(?=\s*\()": _HEAP,
     r"(?<!operator )\bnew\s+(?=[A-Za-z_])": _HEAP,
     r"\b(?:cub|thrust)\s*::": "cub and thrust are not simulated; write the algorithm with warp and block primitives",
 }
@@ -33,9 +33,9 @@ def refuse_unsupported(text: str) -> None:
     """Raise `Refusal` at the first thing in preprocessed CUDA that is not simulated."""
     bare = _STRING.sub(lambda match: " " * len(match[0]), text)
     found = [
-        (match.start(), match[0].strip(), why)
+        (match.end(), match[0].strip(), why)
         for word, why in _UNSUPPORTED.items()
-        for match in re.finditer(word, bare)
+        for match in re.finditer(word, bare, re.MULTILINE)
     ]
     if found:
         place, name, why = min(found)

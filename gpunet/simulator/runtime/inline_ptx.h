@@ -6,6 +6,31 @@
 
 namespace simulator {
 
+using pred = bool;
+using b8 = unsigned char;
+using u8 = unsigned char;
+using s8 = signed char;
+using b16 = unsigned short;
+using u16 = unsigned short;
+using s16 = short;
+using b32 = unsigned;
+using u32 = unsigned;
+using s32 = int;
+using b64 = unsigned long long;
+using u64 = unsigned long long;
+using s64 = long long;
+using f32 = float;
+using f64 = double;
+
+// Between registers of numbers and of bits it is the bits that move.
+template <class To, class From>
+inline void move(To& to, From from) {
+  if constexpr (std::is_floating_point_v<To> != std::is_floating_point_v<From> && sizeof(To) == sizeof(From))
+    to = bits_as<To>(from);
+  else
+    to = static_cast<To>(from);
+}
+
 template <class T>
 inline unsigned bits32(T value) {
   return bits_as<unsigned>(value);

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from gpunet.bench import versus
 from gpunet.bench.timing import WallClock
 from gpunet.cli import main
+from gpunet.errors import KernelError
 
 KERNELS = """
 #include <cmath>
@@ -77,6 +78,14 @@ def test_what_is_right_is_timed_in_turns(files, monkeypatch):
     assert [name for name, row in rows.items() if row.seconds] == RIGHT
     assert [name for name, row in rows.items() if row.speedup] == RIGHT[1:]
     assert {name for name, row in rows.items() if row.fault} == WRONG.keys()
+
+
+def test_what_fails_on_the_gpu_is_reported_in_one_line(files, monkeypatch):
+    monkeypatch.setattr(versus, "STANDARD_HEADERS", ())
+    monkeypatch.setattr(versus, "name_expression", str)
+    files[1].write_text(SPEC + 'versus = {"broken": lambda **_: 1 / 0}')
+    with pytest.raises(KernelError, match="^on sim: ZeroDivisionError: division by zero$"):
+        versus.time(*files, {}, 0, "sim", 1e-3)
 
 
 def test_a_table_says_what_is_right_and_what_is_wrong(files):

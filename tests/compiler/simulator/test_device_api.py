@@ -222,6 +222,9 @@ UNSUPPORTED = {
     "__global__ void k() {} __global__ void f() { k<<<1, 1>>>(); }": "<<<: a launch from code",
     "int main() { float* x; cudaMalloc(&x, 4); }": "cudaMalloc: CUDA's runtime API",
     '__device__ void f() { asm("vote.all.pred p, q;"); }': "PTX vote.all.pred",
+    '__device__ void f(int* x) { asm("bar.sync 1, 64;"); }': "PTX bar.sync",
+    '__device__ void f(long* x, int y) { asm("mov.b64 %0, {%1, %1};" : "=l"(*x) : "r"(y)); }': "PTX mov.b64",
+    "texture<float> t;": "texture: textures",
     '__device__ void f(int* x) { asm("mov.u32 %0, %%nosuch;" : "=r"(*x)); }': "PTX register %nosuch",
 }
 

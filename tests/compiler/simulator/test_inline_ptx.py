@@ -25,6 +25,11 @@ INSTRUCTIONS = {
     + [7] * 22,
     '"{\\n" "mov.u32 %0, 1; // one\\n" "}\\n"': [1] * 32,
     '"{ .reg .f32 f; mov.f32 f, 0f3F800000; cvt.rn.f16x2.f32 %0, f, f; }"': [0x3C003C00] * 32,
+    '"shr.u32 %0, %1, 1;"': 2 * X,
+    '"{ .reg .s32 s; sub.s32 s, 0, %1; shr.s32 s, s, 1; max.s32 s, s, -9; neg.s32 %0, s; }"': np.minimum(2 * X, 9),
+    '"{ .reg .f32 f; mov.f32 f, 1.0; mov.b32 %0, f; }"': [0x3F800000] * 32,
+    '"{ .reg .pred p, q; setp.ge.s32 p, %1, 8; setp.eq.u32 q, %2, 7; and.pred p, p, q; mov.u32 %0, 0; '
+    '@p mov.u32 %0, 1; @!p add.u32 %0, %0, 2; }"': 2 - (X >= 2),
     '"membar.gl; bar.sync 0; mov.u32 %0, 0;"': [0] * 32,
 }
 
