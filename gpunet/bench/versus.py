@@ -48,11 +48,15 @@ class Measured(NamedTuple):
 
 
 def count(path: Path, case: Case, limit: float) -> list[Measured]:
-    """Check the kernels and functions of a case on the simulated GPU; arguments and errors as for `check`."""
+    """Check the kernels and functions of a case on the simulated GPU.
+
+    Arguments and errors as for `check`; a function that fails is a KernelError.
+    """
     device, rows = get_device("sim"), []
     for name, other in _others(case).items():
         if callable(other):
-            rows.append(Measured(name, _fault(case, _function(case, other, device))))
+            with _reporting(device):
+                rows.append(Measured(name, _fault(case, _function(case, other, device))))
         else:
             counts, findings = check(path, case._replace(kernel=other), limit)
             fault = next((finding.text for finding in findings if finding.grade == "error"), "")

@@ -57,9 +57,9 @@ def FILE_COMMAND(
     name = "sim" if found == "cpu" else found
 
     def measure(number: int, case: Case) -> list[Measured]:
-        if name == "sim":
-            return versus.count(path, case, limit)
         try:
+            if name == "sim":
+                return versus.count(path, case, limit)
             return call_with_limit(limit, versus.time, path, spec_path, macros, number, name, seconds)
         except KernelError as error:
             return [Measured(case.kernel, str(error))]

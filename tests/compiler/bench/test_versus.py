@@ -84,8 +84,11 @@ def test_what_fails_on_the_gpu_is_reported_in_one_line(files, monkeypatch):
     monkeypatch.setattr(versus, "STANDARD_HEADERS", ())
     monkeypatch.setattr(versus, "name_expression", str)
     files[1].write_text(SPEC + 'versus = {"broken": lambda **_: 1 / 0}')
-    with pytest.raises(KernelError, match="^on sim: ZeroDivisionError: division by zero$"):
+    with pytest.raises(KernelError, match=r"^on sim: ZeroDivisionError: division by zero$"):
         versus.time(*files, {}, 0, "sim", 1e-3)
+    result = bench(files, "--device", "sim")
+    assert result.exit_code == 1
+    assert "WRONG: on sim: ZeroDivisionError: division by zero" in result.stdout
 
 
 def test_a_table_says_what_is_right_and_what_is_wrong(files):
