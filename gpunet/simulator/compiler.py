@@ -91,7 +91,11 @@ MODES = {
 }
 
 
-_BY_USE = {HAS_PTX: "inline_ptx.h", re.compile(r"\b__v[a-z]+[24]\s*\("): "simd.h"}
+_BY_USE = {
+    HAS_PTX: "inline_ptx.h",
+    re.compile(r"\b__v[a-z]+[24]\s*\("): "simd.h",
+    re.compile(r"\b__(?:f[a-z]+|\w+2float)_r[zdu]\s*\("): "directed_rounding.h",
+}
 """Headers of the runtime that only those sources get which need them: all of them take time to compile."""
 
 
