@@ -298,7 +298,7 @@ def test_an_array_of_structs_is_an_input(check):
         in result.stderr
     )
     result = check(STRUCTS, STRUCTS_SPEC.replace('{"y"', '{"scales": scales, "y"'), "--no-compile")
-    assert "reference: scales is no array that rows writes." in result.stderr
+    assert "reference: scales is not an array that rows writes." in result.stderr
 
 
 def test_of_overloaded_kernels_the_inputs_choose(check):
