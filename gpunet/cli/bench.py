@@ -48,7 +48,7 @@ class _Bench(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0].endswith(".cu"):
-            return FILE_COMMAND.name, FILE_COMMAND, args
+            return args[0], FILE_COMMAND, args[1:]
         if args and self.get_command(ctx, args[0]) is None:
             raise BadInput(f"unknown kernel {args[0]!r}; use one of {', '.join(OPS)}, a FILE.cu, or compare.")
         return super().resolve_command(ctx, args)
