@@ -22,6 +22,7 @@ PLANTED = {  # a text, what to put there, and what must be found
     "bitonic_sort": (f"{BARRIER}\n      uint pos", "uint pos", "race: .* shared memory s_key"),
     "stencil": ("threadIdx.x < RADIUS", "threadIdx.x < RADIUS - 1", "uninitialized read: .* shared memory temp"),
     "wmma": ("+ threadIdx.y) * 16", "+ threadIdx.y) * 16 + 8", "out of bounds: .* array (b|c)"),
+    "wmma_tf32": ("(b_frag, b, 16)", "(b_frag, b + 1, 16)", "out of bounds: read .* array b"),
     "ptx_product": ('"n"(0) : "memory"', '"n"(1) : "memory"', "(uninitialized read|race): .* shared memory [AB]s"),
     "pipeline_primitives": (
         "__pipeline_wait_prior(1)",
