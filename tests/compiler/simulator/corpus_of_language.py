@@ -1,12 +1,10 @@
-"""Kernels that use the younger parts of CUDA: tensor cores, asynchronous copies, barriers and atomics of libcu++, PTX.
-
-In the form of `corpus.KERNELS`.
-"""
+"""Kernels that use newer parts of CUDA: tensor cores, asynchronous copies, barriers and atomics of libcu++, PTX."""
 
 import numpy as np
-from compiler.simulator.corpus import RNG, normal
+from compiler.simulator.corpus import RNG, case, normal
 
 
+@case("+ threadIdx.y) * 16", "+ threadIdx.y) * 16 + 8", "out of bounds: .* array (b|c)")
 def wmma():
     """A warp a tile of 16 x 16, in the manner of the first example that everyone reads."""
     source = """
@@ -28,9 +26,10 @@ __global__ void wmma_ker(const half* a, const half* b, float* c, int K, int N) {
 }"""
     a, b, c = normal(32, 48).astype(np.float16), normal(32, 48).astype(np.float16), np.zeros((32, 32), np.float32)
     arguments = (a, b, c, np.int32(48), np.int32(32))
-    return source, "wmma_ker", (1, 2), (32, 2), 0, arguments, {2: 2 * a.astype(np.float64) @ b.T.astype(np.float64)}
+    return source, (1, 2), (32, 2), arguments, {2: 2 * a.astype(np.float64) @ b.T.astype(np.float64)}
 
 
+@case("(b_frag, b, 16)", "(b_frag, b + 1, 16)", "out of bounds: read .* array b")
 def wmma_tf32():
     source = """
 #include <mma.h>
@@ -48,9 +47,10 @@ __global__ void product(const float* a, const float* b, float* c) {
   store_matrix_sync(c, c_frag, 16, mem_col_major);
 }"""
     a, b, c = (RNG.integers(-9, 9, shape).astype(np.float32) for shape in ((8, 16), (8, 16), (16, 16)))
-    return source, "product", 1, 32, 0, (a, b, c), {2: b.T @ a + c}
+    return source, 1, 32, (a, b, c), {2: b.T @ a + c}
 
 
+@case('"n"(0) : "memory"', '"n"(1) : "memory"', "(uninitialized read|race): .* shared memory [AB]s")
 def ptx_product():
     """cp.async, ldmatrix and mma.sync by inline PTX: a warp multiplies 16 x 32 by 32 x 8."""
     source = r"""
@@ -96,9 +96,10 @@ __global__ void product(const half* a, const half* b, float* c) {
 }"""
     a, b = normal(16, 32).astype(np.float16), normal(32, 8).astype(np.float16)
     expected = a.astype(np.float64) @ b.astype(np.float64)
-    return source, "product", 1, 32, 0, (a, b, np.zeros((16, 8), np.float32)), {2: expected}
+    return source, 1, 32, (a, b, np.zeros((16, 8), np.float32)), {2: expected}
 
 
+@case("__pipeline_wait_prior(1)", "__pipeline_wait_prior(2)", "(race|uninitialized read): .* stages")
 def pipeline_primitives():
     """Two stages in flight; the rows past the end are zeros."""
     source = """
@@ -123,9 +124,10 @@ __global__ void column_sums(const float4* x, float4* sums, int rows) {
   sums[31 - threadIdx.x] = sum;
 }"""
     x = normal(5, 128)
-    return source, "column_sums", 1, 32, 0, (x, np.zeros(128, np.float32), np.int32(5)), {1: x.sum(axis=0)}
+    return source, 1, 32, (x, np.zeros(128, np.float32), np.int32(5)), {1: x.sum(axis=0)}
 
 
+@case("    pipeline.consumer_wait();\n", "", "(race|uninitialized read): .* dynamic shared memory")
 def block_pipeline():
     """cuda::pipeline of a block, as in the programming guide: every thread produces and consumes."""
     source = """
@@ -150,9 +152,10 @@ __global__ void with_staging(int* out, const int* in, int batches) {
   }
 }"""
     x = RNG.integers(-99, 99, (4, 64)).astype(np.int32)
-    return source, "with_staging", 1, 64, 512, (np.zeros_like(x), x, np.int32(4)), {0: x[:, ::-1]}
+    return source, 1, 64, (np.zeros_like(x), x, np.int32(4)), {0: x[:, ::-1]}, 512
 
 
+@case("  bar.wait(std::move(token));\n", "", "race: .* shared memory s")
 def block_barrier():
     """cuda::barrier: copies that it waits for, then a phase between arrival and wait."""
     source = """
@@ -176,9 +179,10 @@ __global__ void smooth(const float* x, float* y) {
 }"""
     x = normal(130)
     expected = np.convolve(x.astype(np.float64), np.ones(3), "valid")
-    return source, "smooth", 2, 64, 0, (x, np.zeros(128, np.float32)), {1: expected}
+    return source, 2, 64, (x, np.zeros(128, np.float32)), {1: expected}
 
 
+@case("memory_order_acq_rel", "memory_order_relaxed", "race: .* array partial")
 def library_atomics():
     """The last block adds up what the others left, by an atomic counter that releases and acquires."""
     source = """
@@ -205,9 +209,10 @@ __global__ void total(const int* x, int* partial, int* sum, int* most) {
 }"""
     x = RNG.integers(-99, 99, (3, 64)).astype(np.int32)
     arguments = (x, *(np.zeros(n, np.int32) for n in (3, 1, 1)))
-    return source, "total", 3, 64, 0, arguments, {1: x.sum(axis=1), 2: x.sum(), 3: x.max()}
+    return source, 3, 64, arguments, {1: x.sum(axis=1), 2: x.sum(), 3: x.max()}
 
 
+@case("  cg::wait(block);\n", "", "(race|uninitialized read): .* shared memory s")
 def group_copies():
     source = """
 #include <cooperative_groups.h>
@@ -221,9 +226,10 @@ __global__ void reverse(const float* x, float* y) {
   for (int i = threadIdx.x; i < 96; i += blockDim.x) y[blockIdx.x * 96 + i] = s[95 - i];
 }"""
     x = normal(2, 96)
-    return source, "reverse", 2, 64, 0, (x, np.zeros_like(x)), {1: x[:, ::-1]}
+    return source, 2, 64, (x, np.zeros_like(x)), {1: x[:, ::-1]}
 
 
+@case("i < words; i", "i <= words; i", "out of bounds: .* array x")
 def quantized_rows():
     """Products of signed bytes by dp4a, the scales by an array of structs."""
     source = """
@@ -237,8 +243,4 @@ __global__ void matvec(const int* __restrict__ w, const int* __restrict__ x, con
     w, x = RNG.integers(-128, 128, (3, 200)).astype(np.int8), RNG.integers(-128, 128, 200).astype(np.int8)
     scales = np.array([(0.5, 1), (2, -3), (1, 0)], [("factor", "f4"), ("zero", "i4")])
     expected = scales["factor"] * (w.astype(int) @ x.astype(int) - scales["zero"])
-    return source, "matvec", 3, 32, 0, (w, x, scales, np.zeros(3, np.float32), np.int32(50)), {3: expected}
-
-
-_FUNCTIONS = (wmma, wmma_tf32, ptx_product, pipeline_primitives, block_pipeline, block_barrier, library_atomics)
-KERNELS = {f.__name__: f for f in (*_FUNCTIONS, group_copies, quantized_rows)}
+    return source, 3, 32, (w, x, scales, np.zeros(3, np.float32), np.int32(50)), {3: expected}

@@ -1,9 +1,10 @@
-"""Kernels in the manner of those that people copy: products, attention, stencils, bodies; as in `corpus.py`."""
+"""Kernels in the manner of those that people copy: products, attention, stencils, bodies."""
 
 import numpy as np
-from compiler.simulator.corpus import normal
+from compiler.simulator.corpus import case, normal
 
 
+@case("__syncthreads();\n  }\n  for", "}\n  for", "race: .* shared memory [AB]s")
 def gemm():
     """A rung of the ladders: vectorized loads, tiles of registers, no alignment declared."""
     source = """
@@ -50,14 +51,17 @@ sgemmVectorize(int M, int N, int K, float alpha, float *A, float *B, float beta,
       tmp.w = alpha * threadResults[m * TN + n + 3] + beta * tmp.w;
       reinterpret_cast<float4 *>(&C[(threadRow * TM + m) * N + threadCol * TN + n])[0] = tmp;
     }
-}"""
+}
+template __global__ void sgemmVectorize<32, 32, 8, 4, 4>(int, int, int, float, float *, float *, float, float *);
+"""
     a, b, c = normal(64, 32), normal(32, 64), normal(64, 64)
     expected = 2 * a @ b + 0.5 * c
     sizes = (np.int32(64), np.int32(64), np.int32(32))
     arguments = (*sizes, np.float32(2), a, b, np.float32(0.5), c)
-    return source, "sgemmVectorize<32, 32, 8, 4, 4>", (2, 2), 64, 0, arguments, {7: expected}
+    return source, (2, 2), 64, arguments, {7: expected}
 
 
+@case("__syncthreads();\n    }\n}", "}\n}", "race: .* dynamic shared memory")
 def attention():
     """The forward pass of the short version of flash attention: arrays carved from dynamic shared memory."""
     source = """
@@ -119,9 +123,10 @@ __global__ void forward_kernel(const float* Q, const float* K, const float* V, c
     integers = [np.int32(i) for i in (n, d, n // tile, n // tile, tile, tile)]
     sums, largest = np.zeros((2, n), np.float32), np.full((2, n), -np.inf, np.float32)
     arguments = (q, k, v, *integers, np.float32(d**-0.5), sums, largest, np.zeros_like(q))
-    return source, "forward_kernel", (1, 2), tile, (3 * tile * d + tile * tile) * 4, arguments, {12: expected}
+    return source, (1, 2), tile, arguments, {12: expected}, (3 * tile * d + tile * tile) * 4
 
 
+@case("__syncthreads();\n  }\n  globalA", "}\n  globalA", "race: .* dynamic shared memory")
 def bodies():
     source = """
 __device__ float3 bodyBodyInteraction(float4 bi, float4 bj, float3 ai) {
@@ -149,9 +154,10 @@ __global__ void calculate_forces(float4 *globalX, float4 *globalA, int n) {
     r = (x[None, :, :3] - x[:, None, :3]).astype(np.float64)
     expected = np.zeros((96, 4))
     expected[:, :3] = (r * (x[None, :, 3:] / ((r**2).sum(axis=2, keepdims=True) + 0.01) ** 1.5)).sum(axis=1)
-    return source, "calculate_forces", 3, 32, 32 * 16, (x, np.zeros_like(x), np.int32(96)), {1: expected}
+    return source, 3, 32, (x, np.zeros_like(x), np.int32(96)), {1: expected}, 32 * 16
 
 
+@case("threadIdx.x < RADIUS", "threadIdx.x < RADIUS - 1", "uninitialized read: .* shared memory temp")
 def stencil():
     """One dimension, a border of shared memory on each side."""
     source = """
@@ -174,7 +180,4 @@ __global__ void stencil_1d(const float *in, float *out) {
 }"""
     x = normal(128 + 6)
     expected = np.convolve(x, [1, 2, 3, 4, 3, 2, 1], "valid")
-    return source, "stencil_1d", 2, 64, 0, (x, np.zeros(128, np.float32)), {1: expected}
-
-
-KERNELS = {f.__name__: f for f in (gemm, attention, bodies, stencil)}
+    return source, 2, 64, (x, np.zeros(128, np.float32)), {1: expected}

@@ -3,6 +3,8 @@
 `CASES[name]()` returns (source, grid, block, arguments, launch options, {argument's index: expected value}).
 """
 
+import re
+
 import numpy as np
 
 from gpunet.simulator.engine import load
@@ -29,9 +31,24 @@ def inspect(source, grid, block, *args, **options):
 
 def together(sources):
     """Compile sources of one kernel each, all at once; return the kernels by the sources' names."""
-    spaces = (f'namespace case{i} {{\n#line 1 "test.cu"\n{text}\n}}\n' for i, text in enumerate(sources.values()))
+    return {name: kernel for name, (kernel,) in all_together(sources).items()}
+
+
+def all_together(sources):
+    """Compile sources all at once; return the list of each one's kernels by its name."""
+    spaces = (
+        f'namespace case{i} {{\n#line 1 "test.cu"\n{text}\n}}\n{_undefine(text)}'
+        for i, text in enumerate(sources.values())
+    )
     library = load("".join(spaces).replace('extern "C" __global__', "__global__"), "test.cu", mode="check")
-    return dict(zip(sources, library.kernels.values(), strict=True))
+    kernels = {name: [] for name in sources}
+    for qualified, kernel in library.kernels.items():
+        kernels[list(sources)[int(qualified.removeprefix("case").partition("::")[0])]].append(kernel)
+    return kernels
+
+
+def _undefine(source):
+    return "".join(f"#undef {name}\n" for name in re.findall(r"^\s*#\s*define\s+(\w+)", source, re.MULTILINE))
 
 
 def _inspect(source, *launch, mode="check", options=(), **options_of_launch):

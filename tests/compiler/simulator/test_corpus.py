@@ -1,87 +1,67 @@
-"""Kernels that people read and copy run unchanged: right results, no errors, and faults planted in them are found."""
+"""Kernels that people read and copy run unchanged: right results, no errors, and faults planted in them are found.
+
+20 of them are drawn by a seed. `GPUNET_CORPUS=all` runs all, `GPUNET_CORPUS=3` those that the seed 3 draws.
+"""
 
 import functools
+import importlib
+import os
+import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from compiler.simulator import corpus, corpus_of_language, corpus_of_products
-from compiler.simulator.kernels import buffer, together
+from compiler.simulator.corpus import WRONG, Case, Launch, cases_of
+from compiler.simulator.kernels import all_together, buffer
 
-from gpunet.simulator.engine import load
+from gpunet.simulator.engine import Kernel
+from gpunet.simulator.findings import Finding
 
-BARRIER = "__syncthreads();"
-PLANTED = {  # a text, what to put there, and what must be found
-    "reduction": (f"{BARRIER}\n  if (blockSize >= 256)", "if (blockSize >= 256)", "race: .* dynamic shared memory"),
-    "scan": (f"offset >>= 1;\n    {BARRIER}", "offset >>= 1;", "race: .* dynamic shared memory"),
-    "transpose": (f"{BARRIER}\n  x = ", "x = ", "race: .* shared memory tile"),
-    "softmax": ("if (idx >= N) return;", "", "out of bounds: .* array inp"),
-    "layer_norm": (f"shared[wid] = val;\n  {BARRIER}", "shared[wid] = val;", "race: .* shared memory shared"),
-    "gemm": (f"{BARRIER}\n  }}\n  for", "}\n  for", "race: .* shared memory [AB]s"),
-    "attention": (f"{BARRIER}\n    }}\n}}", "}\n}", "race: .* dynamic shared memory"),
-    "histogram": ("out + i,", "out + i + 1,", "out of bounds: atomic access .* array out"),
-    "bitonic_sort": (f"{BARRIER}\n      uint pos", "uint pos", "race: .* shared memory s_key"),
-    "stencil": ("threadIdx.x < RADIUS", "threadIdx.x < RADIUS - 1", "uninitialized read: .* shared memory temp"),
-    "wmma": ("+ threadIdx.y) * 16", "+ threadIdx.y) * 16 + 8", "out of bounds: .* array (b|c)"),
-    "wmma_tf32": ("(b_frag, b, 16)", "(b_frag, b + 1, 16)", "out of bounds: read .* array b"),
-    "ptx_product": ('"n"(0) : "memory"', '"n"(1) : "memory"', "(uninitialized read|race): .* shared memory [AB]s"),
-    "pipeline_primitives": (
-        "__pipeline_wait_prior(1)",
-        "__pipeline_wait_prior(2)",
-        "(race|uninitialized read): .* stages",
-    ),
-    "block_pipeline": ("    pipeline.consumer_wait();\n", "", "(race|uninitialized read): .* dynamic shared memory"),
-    "block_barrier": ("  bar.wait(std::move(token));\n", "", "race: .* shared memory s"),
-    "library_atomics": ("memory_order_acq_rel", "memory_order_relaxed", "race: .* array partial"),
-    "group_copies": ("  cg::wait(block);\n", "", "(race|uninitialized read): .* shared memory s"),
-    "quantized_rows": ("i < words; i", "i <= words; i", "out of bounds: .* array x"),
-    "bodies": (f"{BARRIER}\n  }}\n  globalA", "}\n  globalA", "race: .* dynamic shared memory"),
+DRAWN = os.environ.get("GPUNET_CORPUS", "0")
+MODULES = {
+    path.stem: cases_of(vars(importlib.import_module(f"compiler.simulator.{path.stem}")))
+    for path in sorted(Path(__file__).parent.glob("corpus_of_*.py"))
 }
-KERNELS = corpus.KERNELS | corpus_of_products.KERNELS | corpus_of_language.KERNELS
-
-
-def source_of(name, planted):
-    source = KERNELS[name]()[0]
-    if not planted:
-        return source
-    right, wrong, _ = PLANTED[name]
-    assert source.count(right) == 1
-    return source.replace(right, wrong)
+CASES = [(module, name) for module, cases in MODULES.items() for name in cases]
+CHOSEN = CASES if DRAWN == "all" else sorted(random.Random(int(DRAWN)).sample(CASES, 20))
+each_case = pytest.mark.parametrize(("module", "name"), CHOSEN, ids=[name for _, name in CHOSEN])
 
 
 @functools.cache
-def language_kernels(planted):
-    """Return the kernels of `corpus_of_language`, compiled all at once."""
-    names = [name for name in corpus_of_language.KERNELS if not planted or name in PLANTED]
-    return together({name: source_of(name, planted) for name in names})
+def compiled(module: str, planted: bool) -> dict[str, list[Kernel]]:
+    """Return the chosen kernels of a module, compiled all at once: without faults, or each with its own."""
+    names = [name for m, name in CHOSEN if m == module]
+    return all_together({name: MODULES[module][name].launch(planted).source for name in names})
 
 
-def load_kernel(name, planted):
-    if name in corpus_of_language.KERNELS:
-        return language_kernels(planted)[name]
-    kernel = KERNELS[name]()[1]
-    expressions = (kernel,) if "<" in kernel else ()
-    return load(source_of(name, planted), f"{name}.cu", (), "check", expressions).kernels[kernel]
+def run(case: Case, kernels: list[Kernel], planted: bool) -> tuple[list[Finding], Launch, float]:
+    """Return the errors that are found, the launch, and the largest error relative to the largest expected value."""
+    launch = case.launch(planted)
+    packed = [buffer(a) if isinstance(a, np.ndarray) else _scalar(a) for a in launch.arguments]
+    grid, block = (np.atleast_1d(n).tolist() for n in (launch.grid, launch.block))
+    found = [f for k in kernels for f in k.inspect(grid, block, packed, shared_bytes=launch.shared)[1]]
+    errors = [abs(launch.arguments[i] - e.astype(np.float64)).max() / abs(e).max() for i, e in launch.expected.items()]
+    return [finding for finding in found if finding.grade == "error"], launch, max(errors)
 
 
-def run(name, planted=False):
-    """Return what is found and the largest error, relative to the largest expected value."""
-    _, _, grid, block, shared, arguments, expected = KERNELS[name]()
-    packed = [buffer(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    grid, block = (np.atleast_1d(n).tolist() for n in (grid, block))
-    _, findings = load_kernel(name, planted).inspect(grid, block, packed, shared_bytes=shared)
-    errors = [abs(arguments[i] - e.astype(np.float64)).max() / abs(e).max() for i, e in expected.items()]
-    return findings, max(errors)
+def _scalar(value):
+    return {int: np.int32, float: np.float32}.get(type(value), lambda v: v)(value)
 
 
-@pytest.mark.parametrize("name", KERNELS)
-def test_a_kernel_is_right_and_has_no_errors(name):
-    findings, error = run(name)
-    assert [str(finding) for finding in findings if finding.grade == "error"] == []
-    assert error < 1e-5
+@each_case
+def test_a_kernel_is_right_and_has_no_errors(module: str, name: str) -> None:
+    found, launch, error = run(MODULES[module][name], compiled(module, False)[name], planted=False)
+    assert [str(finding) for finding in found] == []
+    assert error <= launch.tolerance
 
 
-@pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_fault_is_an_error(name):
-    findings, _ = run(name, planted=True)
-    assert any(re.search(PLANTED[name][2], finding.text) for finding in findings if finding.grade == "error"), findings
+@each_case
+def test_a_planted_fault_is_an_error(module: str, name: str) -> None:
+    case = MODULES[module][name]
+    found, launch, error = run(case, compiled(module, True)[name], planted=True)
+    pattern = case.fault[2]
+    if pattern == WRONG:
+        assert not error <= launch.tolerance
+    else:
+        assert any(re.search(pattern, finding.text) for finding in found), found
