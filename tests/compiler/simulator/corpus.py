@@ -19,6 +19,7 @@ class Launch(NamedTuple):
     expected: dict[int, np.ndarray]  # by the index of the argument
     shared: int = 0  # bytes of dynamic shared memory
     tolerance: float = 1e-5  # relative to the largest expected value
+    cooperative: bool = False
 
 
 class Case(NamedTuple):

@@ -5,7 +5,7 @@ from compiler.simulator.corpus import WRONG, case, integers, normal, zeros
 
 
 @case("row < M && col < N", "row <= M && col < N", "out of bounds: .* array")
-def naive():
+def naive_product():
     source = """
 __global__ void sgemm_naive(int M, int N, int K, float alpha, const float *A, const float *B, float beta, float *C) {
   const uint row = blockIdx.x * blockDim.x + threadIdx.x;
@@ -80,7 +80,7 @@ template __global__ void matmul<8>(const float*, const float*, float*, int, int,
 
 
 @case("As[buf ^ 1][y]", "As[buf][y]", "race: .* shared memory (A|B)s")
-def double_buffered():
+def double_buffered_tiles():
     source = """
 __global__ void gemm_db(const float* A, const float* B, float* C, int K) {
   __shared__ float As[2][16][17], Bs[2][16][16];
@@ -135,7 +135,7 @@ __global__ void sgemm1DBlocktiling(int M, int N, int K, const float *A, const fl
 
 
 @case("blockIdx.z * n * n", "blockIdx.z * n * n + n", "out of bounds: .* array|race: .* array C")
-def batched():
+def batched_products():
     source = """
 __global__ void bmm(const float* A, const float* B, float* C, int n) {
   const int o = blockIdx.z * n * n;
@@ -178,32 +178,6 @@ __global__ void splitk(const float* A, const float* B, float* C, int n, int K, i
 }"""
     a, b = normal(8, 50), normal(50, 8)
     return source, 4, (8, 8), (a, b, zeros(8, 8), 8, 50, 13), {2: a.astype(np.float64) @ b}
-
-
-@case("j < end", "j <= end", "out of bounds: read .* array")
-def sparse_rows():
-    source = """
-template <typename I, typename T>
-__device__ T dot_row(const I* idx, const T* val, const T* x, I begin, I end, int lane) {
-  T s = 0;
-  for (I j = begin + lane; j < end; j += 32) s += val[j] * x[idx[j]];
-  for (int o = 16; o > 0; o /= 2) s += __shfl_down_sync(0xffffffff, s, o);
-  return s;
-}
-__global__ void csr_vector(const int* ptr, const int* idx, const float* val, const float* x, float* y, int rows) {
-  int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
-  if (row < rows) {
-    int lane = threadIdx.x % 32;
-    float s = dot_row(idx, val, x, ptr[row], ptr[row + 1], lane);
-    if (lane == 0) y[row] = s;
-  }
-}"""
-    a = normal(7, 60) * (np.random.default_rng(1).random((7, 60)) < 0.3)
-    rows, cols = np.nonzero(a)
-    ptr = np.searchsorted(rows, np.arange(8)).astype(np.int32)
-    x = normal(60)
-    arguments = (ptr, cols.astype(np.int32), a[rows, cols], x, zeros(7), 7)
-    return source, 2, 128, arguments, {4: a.astype(np.float64) @ x}
 
 
 @case("k += 2", "k += 1", "out of bounds: read .* array|misaligned")
@@ -253,20 +227,3 @@ __global__ void wmma_shared(const half* a, const half* bt, float* c, int K) {
 }"""
     a, bt = integers(-8, 8, 16, 48, dtype=np.float16), integers(-8, 8, 16, 48, dtype=np.float16)
     return source, 1, 32, (a, bt, zeros(16, 16), 48), {2: a.astype(np.float64) @ bt.T}
-
-
-@case("(k0 + k) * n", "(k0 + k + 1) * n", "out of bounds: read .* array B")
-def columns_in_registers():
-    """A dot product for each thread, the row of A by shuffles."""
-    source = """
-__global__ void shuffled(const float* __restrict__ A, const float* __restrict__ B, float* __restrict__ C, int n, int K) {
-  const int lane = threadIdx.x, col = blockIdx.x * 32 + lane;
-  float s = 0.f;
-  for (int k0 = 0; k0 < K; k0 += 32) {
-    const float mine = A[blockIdx.y * K + k0 + lane];
-    for (int k = 0; k < 32; ++k) s += __shfl_sync(0xffffffff, mine, k) * B[(k0 + k) * n + col];
-  }
-  C[blockIdx.y * n + col] = s;
-}"""
-    a, b = normal(3, 64), normal(64, 64)
-    return source, (2, 3), 32, (a, b, zeros(3, 64), 64, 64), {2: a.astype(np.float64) @ b}

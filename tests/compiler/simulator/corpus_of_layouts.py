@@ -40,9 +40,11 @@ def swizzled_tile():
 __global__ void transpose_swizzled(const float* in, float* out, int n) {
   __shared__ float tile[32 * 32];
   const int x = threadIdx.x;
-  for (int y = threadIdx.y; y < 32; y += 8) tile[y * 32 + (x ^ y)] = in[(blockIdx.y * 32 + y) * n + blockIdx.x * 32 + x];
+  for (int y = threadIdx.y; y < 32; y += 8)
+    tile[y * 32 + (x ^ y)] = in[(blockIdx.y * 32 + y) * n + blockIdx.x * 32 + x];
   __syncthreads();
-  for (int y = threadIdx.y; y < 32; y += 8) out[(blockIdx.x * 32 + y) * n + blockIdx.y * 32 + x] = tile[x * 32 + (y ^ x)];
+  for (int y = threadIdx.y; y < 32; y += 8)
+    out[(blockIdx.x * 32 + y) * n + blockIdx.y * 32 + x] = tile[x * 32 + (y ^ x)];
 }"""
     x = normal(64, 64)
     return source, (2, 2), (32, 8), (x, zeros(64, 64), 64), {1: x.T}
@@ -85,12 +87,13 @@ __global__ void embedding_lookup(const float* table, const long long* index, flo
     return source, 5, 32, (table, index, zeros(5, 40), 40), {2: table[index]}
 
 
-@case("atomicAdd(&grad[index[row] * dim + d], dy[row * dim + d])", "grad[index[row] * dim + d] += dy[row * dim + d]", "race: .* array grad")
+@case("atomicAdd(g, dy[row * dim + d])", "*g += dy[row * dim + d]", "race: .* array grad")
 def embedding_gradient():
     source = """
 __global__ void scatter_add(float* grad, const int* index, const float* dy, int dim) {
   const int row = blockIdx.x, d = threadIdx.x;
-  if (d < dim) atomicAdd(&grad[index[row] * dim + d], dy[row * dim + d]);
+  float* g = grad + index[row] * dim + d;
+  if (d < dim) atomicAdd(g, dy[row * dim + d]);
 }"""
     dy, index = normal(12, 20), integers(0, 4, 12)
     expected = zeros(4, 20)

@@ -58,7 +58,8 @@ __global__ void rmsnorm(float* o, const float* x, const float* weight, int size)
   }
   __syncthreads();
   const float scale = ss;
-  for (int j = threadIdx.x; j < size; j += blockDim.x) o[blockIdx.x * size + j] = weight[j] * scale * x[blockIdx.x * size + j];
+  for (int j = threadIdx.x; j < size; j += blockDim.x)
+    o[blockIdx.x * size + j] = weight[j] * scale * x[blockIdx.x * size + j];
 }"""
     x, w = normal(3, 70), normal(70)
     expected = w * x / np.sqrt((x.astype(np.float64) ** 2).mean(axis=1, keepdims=True) + 1e-5)
@@ -96,7 +97,7 @@ __global__ void softmax(const float* x, float* y, int cols) {
     return source, 3, 64, (x, zeros(3, 90), 90), {1: e / e.sum(axis=1, keepdims=True)}
 
 
-@case("j <= row", "j <= row + 1", WRONG)
+@case("j <= row", "j <= row + 1", "out of bounds: read .* array a")
 def causal_softmax():
     source = """
 __global__ void causal(float* a, int T) {
@@ -118,7 +119,7 @@ __global__ void causal(float* a, int T) {
 def adam():
     source = """
 struct AdamArgs { float lr, beta1, beta2, eps, c1, c2; };
-__device__ inline float lerp(float start, float end, float weight) { return fma(weight, end, fma(-weight, start, start)); }
+__device__ inline float lerp(float a, float b, float t) { return fma(t, b, fma(-t, a, a)); }
 __global__ void adam_step(float* p, const float* g, float* m, float* v, int n, AdamArgs a) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= n) return;

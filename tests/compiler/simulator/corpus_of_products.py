@@ -1,7 +1,7 @@
 """Kernels in the manner of those that people copy: products, attention, stencils, bodies."""
 
 import numpy as np
-from compiler.simulator.corpus import case, normal
+from compiler.simulator.corpus import case, normal, zeros
 
 
 @case("__syncthreads();\n  }\n  for", "}\n  for", "race: .* shared memory [AB]s")
@@ -181,3 +181,46 @@ __global__ void stencil_1d(const float *in, float *out) {
     x = normal(128 + 6)
     expected = np.convolve(x, [1, 2, 3, 4, 3, 2, 1], "valid")
     return source, 2, 64, (x, np.zeros(128, np.float32)), {1: expected}
+
+
+@case("j < end", "j <= end", "out of bounds: read .* array")
+def sparse_rows():
+    source = """
+template <typename I, typename T>
+__device__ T dot_row(const I* idx, const T* val, const T* x, I begin, I end, int lane) {
+  T s = 0;
+  for (I j = begin + lane; j < end; j += 32) s += val[j] * x[idx[j]];
+  for (int o = 16; o > 0; o /= 2) s += __shfl_down_sync(0xffffffff, s, o);
+  return s;
+}
+__global__ void csr_vector(const int* ptr, const int* idx, const float* val, const float* x, float* y, int rows) {
+  int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
+  if (row < rows) {
+    int lane = threadIdx.x % 32;
+    float s = dot_row(idx, val, x, ptr[row], ptr[row + 1], lane);
+    if (lane == 0) y[row] = s;
+  }
+}"""
+    a = normal(7, 60) * (np.random.default_rng(1).random((7, 60)) < 0.3)
+    rows, cols = np.nonzero(a)
+    ptr = np.searchsorted(rows, np.arange(8)).astype(np.int32)
+    x = normal(60)
+    arguments = (ptr, cols.astype(np.int32), a[rows, cols], x, zeros(7), 7)
+    return source, 2, 128, arguments, {4: a.astype(np.float64) @ x}
+
+
+@case("(k0 + k) * n", "(k0 + k + 1) * n", "out of bounds: read .* array B")
+def columns_in_registers():
+    """A dot product for each thread, the row of A by shuffles."""
+    source = """
+__global__ void shuffled(const float* __restrict__ A, const float* __restrict__ B, float* C, int n, int K) {
+  const int lane = threadIdx.x, col = blockIdx.x * 32 + lane;
+  float s = 0.f;
+  for (int k0 = 0; k0 < K; k0 += 32) {
+    const float mine = A[blockIdx.y * K + k0 + lane];
+    for (int k = 0; k < 32; ++k) s += __shfl_sync(0xffffffff, mine, k) * B[(k0 + k) * n + col];
+  }
+  C[blockIdx.y * n + col] = s;
+}"""
+    a, b = normal(3, 64), normal(64, 64)
+    return source, (2, 3), 32, (a, b, zeros(3, 64), 64, 64), {2: a.astype(np.float64) @ b}

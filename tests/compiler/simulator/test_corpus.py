@@ -18,6 +18,7 @@ from compiler.simulator.kernels import all_together, buffer
 from gpunet.simulator.engine import Kernel
 from gpunet.simulator.findings import Finding
 
+PAGE = 4096
 DRAWN = os.environ.get("GPUNET_CORPUS", "0")
 MODULES = {
     path.stem: cases_of(vars(importlib.import_module(f"compiler.simulator.{path.stem}")))
@@ -38,14 +39,25 @@ def compiled(module: str, planted: bool) -> dict[str, list[Kernel]]:
 def run(case: Case, kernels: list[Kernel], planted: bool) -> tuple[list[Finding], Launch, float]:
     """Return the errors that are found, the launch, and the largest error relative to the largest expected value."""
     launch = case.launch(planted)
-    packed = [buffer(a) if isinstance(a, np.ndarray) else _scalar(a) for a in launch.arguments]
+    arguments = [_apart(a) if isinstance(a, np.ndarray) else _scalar(a) for a in launch.arguments]
+    packed = [buffer(a) if isinstance(a, np.ndarray) else a for a in arguments]
     grid, block = (np.atleast_1d(n).tolist() for n in (launch.grid, launch.block))
-    found = [f for k in kernels for f in k.inspect(grid, block, packed, shared_bytes=launch.shared)[1]]
-    errors = [abs(launch.arguments[i] - e.astype(np.float64)).max() / abs(e).max() for i, e in launch.expected.items()]
+    options = {"shared_bytes": launch.shared, "cooperative": launch.cooperative}
+    found = [finding for kernel in kernels for finding in kernel.inspect(grid, block, packed, **options)[1]]
+    errors = [abs(arguments[i] - e.astype(np.float64)).max() / abs(e).max() for i, e in launch.expected.items()]
     return [finding for finding in found if finding.grade == "error"], launch, max(errors)
 
 
-def _scalar(value):
+def _apart(array: np.ndarray) -> np.ndarray:
+    """Return a copy with a page on each side, so that an access out of bounds meets no other argument."""
+    memory = np.empty(array.nbytes + 3 * PAGE, np.uint8)
+    begin = 2 * PAGE - memory.ctypes.data % PAGE
+    copy = memory[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def _scalar(value: float | np.generic) -> np.generic:
     return {int: np.int32, float: np.float32}.get(type(value), lambda v: v)(value)
 
 
