@@ -27,14 +27,26 @@ def rewrite(text: str, expressions: Sequence[str] = ()) -> str:
 
 
 def _kernel_table(kernels: list[Kernel]) -> str:
-    """Return the definition of the table that the engine reads, an array of `KernelEntry` that ends in an empty one."""
-    rows = "".join(
-        f'  {{"{k.name}", simulator::types_of({_address(k)}), "{",".join(k.parameters)}", {k.max_threads}, '
-        f"simulator::call<{_address(k)}>}},\n"
-        for k in kernels
-    )
+    """Return the definition of the table that the engine reads, an array of `KernelEntry` that ends in an empty one.
+
+    An entry stands in its kernel's namespace, whose types the kernel's name and parameters may use.
+    """
+    entries = "".join(_entry(f"gpunet_entry{i}", kernel) for i, kernel in enumerate(kernels))
+    rows = "".join(f"{_scope(kernel)}::gpunet_entry{i}, " for i, kernel in enumerate(kernels))
     table = 'extern "C" __attribute__((visibility("default"))) const KernelEntry gpunet_kernels[]'
-    return f'\n# 1 "kernel table"\n#include "export.h"\n{table} = {{\n{rows}  {{}}\n}};\n'
+    return f'\n# 1 "kernel table"\n#include "export.h"\n{entries}{table} = {{{rows}{{}}}};\n'
+
+
+def _entry(name: str, k: Kernel) -> str:
+    entry = (
+        f'constexpr ::KernelEntry {name} = {{"{k.name}", ::simulator::types_of({_address(k)}), '
+        f'"{",".join(k.parameters)}", {k.max_threads}, ::simulator::call<{_address(k)}>}};'
+    )
+    return f"namespace {_scope(k)} {{ {entry} }}\n" if _scope(k) else f"{entry}\n"
+
+
+def _scope(kernel: Kernel) -> str:
+    return re.split("[<(]", kernel.name)[0].rpartition("::")[0]
 
 
 def _address(kernel: Kernel) -> str:

@@ -74,6 +74,23 @@ def test_an_explicit_instance_of_a_template_needs_no_expression():
     assert (x.get() == X + 1).all()
 
 
+def test_an_instance_and_an_overload_may_name_types_of_their_namespace():
+    source = """
+namespace geometry {
+struct Point { float x; };
+struct Twice { __device__ float operator()(float x) const { return 2 * x; } };
+template <class F> __global__ void __launch_bounds__(64) apply(float* x) { x[threadIdx.x] = F()(x[threadIdx.x]); }
+template __global__ void apply<Twice>(float*);
+__global__ void shift(float* x, Point p) { x[threadIdx.x] += p.x; }
+__global__ void shift(float* x, float p) { x[threadIdx.x] += p; }
+}"""
+    module = cp.RawModule(code=source)
+    x = cp.asarray(X)
+    module.get_function("geometry::apply<Twice>")((1,), (64,), (x,))
+    module.get_function("geometry::shift(float*, float)")((1,), (64,), (x, np.float32(1)))
+    assert np.array_equal(cp.asnumpy(x), 2 * X + 1)
+
+
 SHARED = {
     "static": "static __shared__ float s[64];",
     "volatile": "volatile __shared__ float s[64];",
