@@ -1,4 +1,4 @@
-"""Idioms of C++ and of the CUDA runtime: classes, variadic templates, function pointers, work queues, counters, ties."""
+"""Idioms of C++ and of CUDA: classes, variadic templates, function pointers, work queues, counters, packs."""
 
 import numpy as np
 from compiler.simulator.corpus import WRONG, case, integers, normal, zeros
