@@ -44,8 +44,15 @@ def run(case: Case, kernels: list[Kernel], planted: bool) -> tuple[list[Finding]
     grid, block = (np.atleast_1d(n).tolist() for n in (launch.grid, launch.block))
     options = {"shared_bytes": launch.shared, "cooperative": launch.cooperative}
     found = [finding for kernel in kernels for finding in kernel.inspect(grid, block, packed, **options)[1]]
-    errors = [abs(arguments[i] - e.astype(np.float64)).max() / abs(e).max() for i, e in launch.expected.items()]
+    errors = [_error(arguments[i], e) for i, e in launch.expected.items()]
     return [finding for finding in found if finding.grade == "error"], launch, max(errors)
+
+
+def _error(result: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest error, relative to the largest expected value; integers must be equal."""
+    if result.dtype.kind in "biu":
+        return 0 if np.array_equal(result, np.broadcast_to(expected, result.shape)) else np.inf
+    return abs(result - expected.astype(np.float64)).max() / abs(expected).max()
 
 
 def _apart(array: np.ndarray) -> np.ndarray:
