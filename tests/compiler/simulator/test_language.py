@@ -51,7 +51,7 @@ def test_a_kernel_is_found_however_it_is_declared(name, checked):
 
 @pytest.mark.parametrize("name", ["before", "between", "behind"])
 def test_launch_bounds_hold_wherever_they_stand(name):
-    with pytest.raises(ArgumentError, match="a block of 65 threads; its __launch_bounds__ allow 64"):
+    with pytest.raises(ArgumentError, match="a block of 65 threads; its __launch_bounds__ allows 64"):
         cp.RawKernel(KERNELS, name)((1,), (65,), (cp.asarray(X),))
 
 
@@ -62,7 +62,7 @@ def test_an_instance_of_a_template_is_a_kernel_by_its_expression():
     module.get_function("outer::inner::add<double>")((1,), (64,), (x, 1.0))
     module.get_function(half)((1,), (32,), (x, 1.0))
     assert (x.get() == X + 1 + (X < 32)).all()
-    with pytest.raises(ArgumentError, match="its __launch_bounds__ allow 32"):
+    with pytest.raises(ArgumentError, match="its __launch_bounds__ allows 32"):
         module.get_function(half)((1,), (64,), (x, 1.0))
     with pytest.raises(ArgumentError, match=r"has no kernel 'add<double>'; it has .*outer::inner::add<double>"):
         module.get_function("add<double>")((1,), (64,), (x, 1.0))

@@ -168,7 +168,7 @@ def too_few_resident_blocks(monkeypatch):
     ("machine", "reason"),
     [
         (without_cooperative_launches, "sim has no cooperative launches"),
-        (too_few_resident_blocks, "does not fit on the device at once"),
+        (too_few_resident_blocks, "threads that can be resident"),
     ],
 )
 def test_where_the_machine_cannot_run_it_the_graph_runs_and_explain_says_why(machine, reason, monkeypatch):
