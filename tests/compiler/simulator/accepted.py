@@ -139,7 +139,7 @@ PLANTED = {
     "a sum over the active lanes": (
         "__shfl_down_sync(active",
         "__shfl_down_sync(active & 0xffff",
-        "not in its own mask",
+        "the calling lane is not in the mask",
     ),
     "equal values by all lanes": (
         "          __syncthreads();\n          x[",

@@ -138,7 +138,7 @@ FAULTS = {
         }""",
     ),
     "out of bounds: one shared array runs into the next": (
-        r"out of bounds: an index past its array's size",
+        r"out of bounds: an index past the end of its array",
         """
         extern "C" __global__ void k(float* x) {
           __shared__ float s[32], t[32];
@@ -174,7 +174,7 @@ FAULTS = {
         }""",
     ),
     "misaligned float4": (
-        r"misaligned: .* array x at byte 4, whose address is no multiple of 16",
+        r"misaligned: .* array x at byte 4, whose address is not a multiple of 16",
         """
         extern "C" __global__ void k(float* x) {
           float4 v = *reinterpret_cast<const float4*>(x + 1);  // fault
@@ -242,7 +242,7 @@ FAULTS = {
         }""",
     ),
     "a shuffle up and a shuffle down under one mask": (
-        r"divergent warp collective: .* is at test.cu:2, .* at test.cu:3, and they disagree on the operation",
+        r"divergent warp collective: .* is at test.cu:2, .* at test.cu:3, with different operations or masks",
         """
         extern "C" __global__ void k(float* x) {
           if (threadIdx.x % 2) __shfl_up_sync(~0u, 1, 1);
@@ -258,7 +258,7 @@ FAULTS = {
         }""",
     ),
     "a lane that is not in its own mask": (
-        r"the calling lane is not in its own mask",
+        r"the calling lane is not in the mask",
         """
         extern "C" __global__ void k(float* x) {
           __shfl_sync(1u, 1, 0);  // fault

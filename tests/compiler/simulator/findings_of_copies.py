@@ -114,17 +114,17 @@ _BODIES = {
           simulator::wait_copies<0>();""",
     ),
     "copy: from a misaligned address": (
-        r"misaligned: read of 16 bytes .*: array x at byte 8, whose address is no multiple of 16",
+        r"misaligned: read of 16 bytes .*: array x at byte 8, whose address is not a multiple of 16",
         """
           simulator::copy_async<16>(s, x + 2, true);  // fault""",
     ),
     "copy: to a misaligned address": (
-        r"misaligned: write of 8 bytes .*: shared memory s at byte 4, whose address is no multiple of 8",
+        r"misaligned: write of 8 bytes .*: shared memory s at byte 4, whose address is not a multiple of 8",
         """
           simulator::copy_async<8>(s + 1, x, true);  // fault""",
     ),
     "copy: the wrong way": (
-        r"asynchronous copy that is not from global to shared memory: write of 4 bytes .*: array x at byte 0",
+        r"asynchronous copy not from global to shared memory: write of 4 bytes .*: array x at byte 0",
         """
           simulator::copy_async<4>(&x[t], &s[t], true);  // fault""",
     ),
