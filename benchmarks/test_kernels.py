@@ -1,6 +1,6 @@
-"""The kernels of a layer against the library's path: the ladder of the matrix product, bias and activation.
+"""The kernels of a layer compared with the library path: matrix products, bias and activation.
 
-For device time alone, cold caches and ceilings there is `gpunet bench`; here a round is what the caller waits for.
+A round here includes the host's time. `gpunet bench` measures device time, cold caches and ceilings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gpunet.bench import gate
 from gpunet.bench.case import Case
 from gpunet.bench.cases import OPS
 from gpunet.bench.measure import place
-from gpunet.ops._matmul_plan import RUNGS
+from gpunet.ops._matmul_plan import KERNEL_NAMES
 
 PRODUCTS = ("256", "128x128x784")
 ARRAYS = ("128x512", "4096x1024")
@@ -28,7 +28,7 @@ def cases_of(op: str, size: str) -> list[Case]:
 
 
 def calls(case: Case, kernels: Sequence[str], device: gn.Device, count: int) -> list[Callable[[], None]]:
-    """Return for each kernel a round of so many calls, after the gate."""
+    """Return, for each kernel, a function that runs `count` calls; check the results first."""
     inputs = case.draw()
     expected = gate.reference(case, inputs)
 
@@ -53,7 +53,7 @@ def test_matmul_against_numpy(compare: Compare, size: str, layout: str) -> None:
     (case,) = (case for case in cases_of("matmul", size) if case.variant == layout)
     count = max(1, round(ROUND_FLOPS / case.flops))
     (ours,) = calls(case, ["blas"], gn.get_device("cpu"), count)
-    a, b = (a.T if turn == "T" else a for a, turn in zip(case.draw().values(), layout, strict=True))
+    a, b = (a.T if letter == "T" else a for a, letter in zip(case.draw().values(), layout, strict=True))
     out = np.empty((len(a), b.shape[1]), np.float32)
 
     def numpy() -> None:
@@ -64,14 +64,14 @@ def test_matmul_against_numpy(compare: Compare, size: str, layout: str) -> None:
 
 
 @pytest.mark.parametrize("size", [*PRODUCTS, "1024", "4096"])
-@pytest.mark.parametrize("rung", RUNGS)
-def test_ladder_against_the_library(compare: Compare, gpu: gn.Device, rung: str, size: str) -> None:
+@pytest.mark.parametrize("kernel", KERNEL_NAMES)
+def test_matmul_kernels_against_the_library(compare: Compare, gpu: gn.Device, kernel: str, size: str) -> None:
     case = cases_of("matmul", size)[0]
-    if rung not in case.kernels_on(gpu):
-        pytest.skip(f"{gpu.name} cannot run {rung}")
+    if kernel not in case.kernels_on(gpu):
+        pytest.skip(f"{gpu.name} cannot run {kernel}")
     count = max(1, min(200, round(1e11 / case.flops)))
-    blas, ours = calls(case, ["blas", rung], gpu, count)
-    compare(f"matmul {rung}, {case.size}, {gpu.name}", ours, blas, rounds=ROUNDS, limit=None, steps=count)
+    blas, ours = calls(case, ["blas", kernel], gpu, count)
+    compare(f"matmul {kernel}, {case.size}, {gpu.name}", ours, blas, rounds=ROUNDS, limit=None, steps=count)
 
 
 @pytest.mark.parametrize("size", ARRAYS)

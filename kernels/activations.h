@@ -1,15 +1,15 @@
-// activations.h: the activation functions y = f(z) and their derivatives, by the formulas of
+// activations.h: the activation functions y = f(z) and their derivatives, with the formulas of
 // gpunet/ops/activations.py.
 //
-// CUDA and CPU kernels include it, after common.cuh or cpu/common.h, which define T, DEVICE and namespace real.
+// CUDA and CPU kernels include it after common.cuh or cpu/common.h, which define T, DEVICE and namespace real.
 //
-// A kernel that includes this is compiled for one of them: -DACTIVATION=relu. forward(z) is f(z); backward(saved) is f'
-// from what the function saves: y for most, z for silu, gelu, gelu_tanh and custom. `parameter` is the negative slope
+// A kernel is compiled for one function: -DACTIVATION=relu. forward(z) is f(z); backward(saved) is f', computed from
+// what the function saves: z for silu, gelu, gelu_tanh and custom, y for all others. `parameter` is the negative slope
 // of leaky_relu, the alpha of elu and the limit of soft_clip. NaN stays NaN.
 //
-// A function of your own: -DACTIVATION=custom with two expressions in z,
-// -DUSER_FORWARD='z > 0 ? z * z : T(0)' -DUSER_BACKWARD='z > 0 ? 2 * z : T(0)'. They see the math functions of CUDA, such
-// as tanh(z), in T. Write numbers as T(0.5): a plain 0.5 is a double and slows a float kernel down.
+// A user-defined function: -DACTIVATION=custom with two expressions in z, -DUSER_FORWARD='z > 0 ? z * z : T(0)'
+// -DUSER_BACKWARD='z > 0 ? 2 * z : T(0)'. They may call CUDA's math functions, such as tanh(z), in T. Write constants
+// as T(0.5): a plain 0.5 is a double and slows a float kernel down.
 
 #pragma once
 
@@ -19,8 +19,8 @@
 
 namespace activation {
 
-// Beyond +-LIMIT the sigmoid, erf and tanh below are 0, 1 or -1, in double too. What they are multiplied by is taken at the
-// limit there, as infinity times zero is NaN.
+// Beyond +-LIMIT the sigmoid, erf and tanh below are 0, 1 or -1, in double too. Their factor is clamped to the limit,
+// as infinity times zero is NaN.
 constexpr T LIMIT = T(1000);
 
 DEVICE T bounded_below(T z) { return z < -LIMIT ? -LIMIT : z; }
@@ -117,7 +117,7 @@ struct gelu_tanh {
 }  // namespace activation
 
 #ifdef USER_FORWARD
-// A namespace of its own: in the one above, `tanh` is a struct. The CPU's kernels have CUDA's functions in it.
+// A separate namespace: in the one above, `tanh` is a struct. cpu/cuda_math.h defines CUDA's functions in this one.
 namespace user {
 struct Activation {
     static DEVICE T forward(T z, T) { return USER_FORWARD; }

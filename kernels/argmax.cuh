@@ -1,4 +1,4 @@
-// argmax.cuh: the place of the largest element of a row, with NumPy's rules for ties and NaN.
+// argmax.cuh: the index of the largest element of a row, with NumPy's rules for ties and NaN.
 
 #pragma once
 #include "common.cuh"
@@ -7,7 +7,7 @@ struct Best {
     T value;
     int index;
 
-    // The larger value wins, then the lower index; NaN counts as larger than any number, as in NumPy's argmax.
+    // The larger value wins, then the lower index. NaN is larger than any number, as in NumPy's argmax.
     DEVICE bool beats(const Best& other) const {
         const bool nan = value != value, other_nan = other.value != other.value;
         if (nan != other_nan) return nan;
@@ -16,7 +16,7 @@ struct Best {
     }
 };
 
-// The index of a row's largest element, in every one of the SPAN neighbouring lanes that share the row.
+// The index of a row's largest element, in each of the SPAN adjacent lanes that share the row.
 template <int SPAN>
 DEVICE int argmax(const T* row, int n) {
     Best best{row[0], 0};

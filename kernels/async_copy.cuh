@@ -1,8 +1,8 @@
 // async_copy.cuh: asynchronous copies from global to shared memory, which take no registers (cp.async, sm_80 and later;
-// on earlier architectures the copy is done at once).
+// on earlier architectures the copy is synchronous).
 //
-// A thread issues copies, commits them as a group, and waits until at most so many of its groups are in flight; what it
-// copied is visible to itself then, and to the block after the next barrier.
+// A thread issues copies, commits them as a group, and waits until at most a given number of its groups are in flight.
+// The data is then visible to the thread itself, and to the block after the next barrier.
 
 #pragma once
 #include "common.cuh"
@@ -13,13 +13,13 @@ using simulator::copy_async;
 using simulator::wait_copies;
 #else
 
-// Copy BYTES, 4, 8 or 16, to which both addresses are aligned; where `there` is 0, read nothing and write zeros. It is
-// not a bool: the compiler would make a test of a single bit into a shift, which the predicate does not need.
+// Copy BYTES (4, 8 or 16), to which both addresses are aligned. If `there` is 0, read nothing and write zeros. It is
+// not a bool: the compiler would turn the test of a single bit into a shift, which the predicate does not need.
 template <int BYTES>
 DEVICE void copy_async(void* shared, const void* global, unsigned there) {
 #if __CUDA_ARCH__ >= 800
     const unsigned place = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-    if constexpr (BYTES == 16)  // past L1, as no other thread of the block reads it again
+    if constexpr (BYTES == 16)  // bypasses L1, as no other thread of the block reads it
         asm volatile(
             "{.reg .pred p; .reg .b32 bytes; setp.ne.b32 p, %2, 0; selp.b32 bytes, 16, 0, p;"
             "cp.async.cg.shared.global [%0], [%1], 16, bytes;}" ::"r"(place), "l"(global), "r"(there) : "memory");
@@ -36,14 +36,14 @@ DEVICE void copy_async(void* shared, const void* global, unsigned there) {
 #endif
 }
 
-// Commit the copies issued since the last group as a group; it may be empty.
+// Commit the copies issued since the last group as a group, which may be empty.
 DEVICE void commit_copies() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
 
-// Wait until at most PENDING of this thread's groups are in flight: those committed last.
+// Wait until at most the last PENDING of this thread's groups are in flight.
 template <int PENDING>
 DEVICE void wait_copies() {
 #if __CUDA_ARCH__ >= 800

@@ -1,25 +1,25 @@
-// attention.cu: the softmax in the middle of scaled dot-product attention, and its gradient. Both work in place, on the
-// matrices of scores (..., queries, keys) that a matrix product left:
+// attention.cu: the softmax of scaled dot-product attention and its gradient, in place on the scores (..., queries,
+// keys) of a matrix product:
 //
 //     w_j = exp(x_j - max x) / sum_k exp(x_k - max x),    x_j = scale scores_j + bias_j
 //     ds_j = scale w_j (dw_j - sum_k dw_k w_k)
 //
-// over the keys that a query may look at; the others' weights are zero, and a query that may look at none has no
-// weights but zeros. Which they are say a mask (true: may look), a bias of -inf, or `causal`: none that comes later.
-// Mask and bias are broadcast over (outer, heads, queries, keys) by their strides s0 .. s3 in elements, which are 0 where
-// they have one element along an axis.
+// The softmax is over the keys that a query may attend to. The weights of all other keys are zero, also if a query has
+// no key left. A key is hidden by the mask (true: visible), by a bias of -inf, or with `causal` if it comes after the
+// query. Mask and bias are broadcast over (outer, heads, queries, keys) by their strides s0 .. s3 in elements, which
+// are 0 for broadcast axes.
 //
-// A warp takes a row: one pass for its maximum, one for the sum, one for the weights; backward one for the sum and one
-// for the gradient. The row comes from memory once and from the cache again: 8 bytes an element in float and 1 or 4 for
-// a mask of its own; backward 12. A causal row is read as far as it counts.
+// One warp per row: a pass for the maximum, one for the sum, one for the weights; backward a pass for the sum and one
+// for the gradient. The first pass reads the row from memory, the others from the cache: 8 bytes per element in float,
+// 12 backward, plus 1 or 4 for a mask or bias that is not shared. With `causal`, only the visible part of a row is
+// read.
 //
-// Options: REAL. Launch: warps stride over the rows; grid (ceil(rows / 8),) or fewer, block (256,). The bounds leave four
-// blocks room on a multiprocessor; left to itself the compiler takes fewer registers and spills on sm_90.
+// Options: REAL. Launch: warps stride over the rows; grid (ceil(rows / 8),) or fewer, block (256,). The launch bounds
+// ask for four resident blocks per SM; without them the compiler uses fewer registers and spills on sm_90.
 
 #include "common.cuh"
 
-// The lowest finite number, which is the maximum of a row that has no other: its hidden scores, of minus infinity, less
-// the maximum shall not be NaN.
+// The lowest finite number: the maximum of a row without visible keys. It keeps -inf minus the maximum from being NaN.
 constexpr T LOWEST = T(sizeof(T) == 4 ? -3.4028234663852886e38 : -1.7976931348623157e308);
 
 // FLOPs: 10 * rows * keys
@@ -47,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) attention_softmax_forward(
         largest = warp_max(largest);
         T total = 0;
         for (int j = lane; j < visible; j += WARP) total += real::exp(score(j) - largest);
-        total = warp_sum(total);  // at least 1, from the largest itself, unless all are hidden
+        total = warp_sum(total);  // at least 1, from the largest score, unless all are hidden
         const T share = T(1) / (total < T(1) ? T(1) : total);
         for (int j = lane; j < keys; j += WARP) s[j] = j < visible ? real::exp(score(j) - largest) * share : T(0);
     }

@@ -1,22 +1,22 @@
-// batch_norm.cu: each channel to mean 0 and variance 1 over the batch, then scaled and shifted.
+// batch_norm.cu: normalize each channel to mean 0 and variance 1 over the batch, then scale and shift it.
 //
 //     normal = (x - mean) / sqrt(variance + eps),  y = normal * weight + bias       x is (rows, channels, size)
 //     dweight = sum of dy * normal,  dbias = sum of dy                              over rows and size
 //     dx = (dy - dbias / count - normal * dweight / count) * weight / sqrt(variance + eps)     count = rows * size
 //
-// To all kernels x is a matrix of `rows` rows and n = channels * size columns (size is 1, the length of a signal or the
-// pixels of an image), for which columns.cuh has the launch. A thread keeps its columns, so their channels' numbers are
-// in registers. A channel's sum is that of its columns' sums: with one column, the block that has it is done; else the
-// last block of all adds them up, a warp a channel.
+// All kernels treat x as a matrix of `rows` rows and n = channels * size columns, launched as in columns.cuh (size is
+// 1, the length of a signal or the pixels of an image). A thread keeps its columns, so the values of their channels
+// stay in registers. The sum of a channel is the sum over its columns. With size 1 the block that has the column is
+// done; otherwise the last block adds the columns up, one warp per channel.
 //
-// Memory-bound: forward takes three launches that read x, of which one writes y: 16 bytes an element in float; numbers
-// far from 0 want their mean before their variance. Backward takes two: 20 bytes.
+// Memory-bound: forward takes three launches that read x, and one of them writes y: 16 bytes per element in float. The
+// variance is computed from differences to the mean, so the mean needs its own pass. Backward takes two: 20 bytes.
 //
 // Options: REAL.
 
 #include "columns.cuh"
 
-// What arithmetic on this lane's columns needs of their channels, and zero beyond the end.
+// A value per channel for each of this lane's columns; zero past the end.
 struct Channels {
     T v[VECTOR];
     DEVICE Channels(const T* of_channel, int n, int size, bool vectors) {
@@ -30,8 +30,8 @@ struct Channels {
 
 DEVICE T reciprocal_deviation(T variance, T eps) { return T(1) / real::sqrt(variance + eps); }
 
-// Call add_row as sum_columns_in_chunks does, and finish(channel, totals) once for each channel. `column_sums` has room
-// for SUMS * channels * size numbers, and `done` is a zero; where size is 1 they are not used.
+// Call add_row as sum_columns_in_chunks does, and finish(channel, totals) once per channel. `column_sums` has SUMS *
+// channels * size numbers, and `done` is a zero; neither is used if size is 1.
 template <int SUMS, typename Row, typename Finish>
 DEVICE void sum_channels(T* column_sums, unsigned* done, T* partial_sums, unsigned* arrivals, int rows, int channels,
                          int size, int rows_per_chunk, bool vectors, Row add_row, Finish finish) {
@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_mean(
     T* partial_sums,            // [grid_y * channels * size] or null
     unsigned* arrivals,         // [grid_x] or null
     T* __restrict__ mean,       // [channels]
-    T* __restrict__ batches,    // [1] or null: the batches seen so far, counted on
+    T* __restrict__ batches,    // [1] or null: the number of batches, incremented
     int rows, int channels, int size, int rows_per_chunk) {
     const int n = channels * size;
     const bool vectors = n % VECTOR == 0 && aligned(x);
@@ -81,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_mean(
         });
 }
 
-// Move a running mean towards the number of this batch, unless that is not finite: it would stay so for ever.
+// Move a running statistic towards the value of this batch, unless that is not finite, from which it would not recover.
 DEVICE void follow(T* running, T number, T momentum) {
     const T change = momentum * (number - *running);
     if (change - change == T(0)) *running += change;
@@ -97,9 +97,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_variance(
     T* partial_sums,                  // [grid_y * channels * size] or null
     unsigned* arrivals,               // [grid_x] or null
     T* __restrict__ variance,         // [channels]
-    T* __restrict__ running_mean,     // [channels] or null: nothing runs
+    T* __restrict__ running_mean,     // [channels] or null: no running statistics
     T* __restrict__ running_var,      // [channels] or null
-    const T* __restrict__ batches,    // [1] or null: read where momentum is below 0
+    const T* __restrict__ batches,    // [1] or null: read if momentum is below 0
     int rows, int channels, int size, int rows_per_chunk, T momentum) {
     const int n = channels * size;
     const bool vectors = n % VECTOR == 0 && aligned(x);
@@ -121,7 +121,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_variance(
         });
 }
 
-// y, by the batch's numbers or by the running ones. Launch: see columns.cuh.
+// y from mean and variance, of the batch or running. Launch: see columns.cuh.
 // FLOPs: 4 * rows * channels * size
 extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_forward(
     const T* __restrict__ x,           // [rows * channels * size]

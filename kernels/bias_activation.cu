@@ -1,38 +1,38 @@
-// bias_activation.cu: what follows a matrix product, in one pass over memory.
+// bias_activation.cu: bias and activation in one pass, after a matrix product.
 //
 //     y = f(z + bias)                      forward;  z is (rows, n), bias (n,)
 //     dz = dy * f'(saved), dbias = sum over rows of dz     backward
 //
-// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.h).
+// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a user-defined function (see activations.h).
 //
-// Memory-bound: forward reads and writes 8 bytes an element in float, backward 12, for a handful of FLOPs. So loads and
-// stores are vectorized (where n and the pointers allow it), and several of a thread's loads are in flight: the
-// compiler does not move one before a store, as arrays may be one. Backward sums the columns of dz for the bias
-// gradient while dz is in registers: a second pass would cost 4 bytes an element more.
+// Memory-bound: forward moves 8 bytes per element in float, backward 12, for a few FLOPs. So loads and stores are
+// vectorized if n and the pointers allow it, and each thread has several loads in flight. These are issued explicitly
+// before the stores: the compiler does not reorder them, as arrays may alias. Backward sums the columns of dz for the
+// bias gradient while dz is in registers; a second pass would read 4 bytes per element more.
 //
-// Better still is no pass at all: matmul_tiled.cu does the forward part and the derivative in its epilogue.
+// matmul_tiled.cu avoids the pass: its epilogue computes the forward part and the derivative.
 
 #include "common.cuh"
 #include "activations.h"
 #include "columns.cuh"
 
-// Vectors of a thread forward, rows backward. In double, registers run out.
+// Vectors per thread forward, rows backward. In double the registers do not suffice for more.
 constexpr int IN_FLIGHT = sizeof(T) == sizeof(float) ? 4 : 1;
 
-// Launch: grid-stride; grid (ceil(rows * n / (256 * VECTOR)),), a quarter of it where that fills the GPU; block (256,).
-// z, preactivation and y may be one array, but y and preactivation only where f is the identity.
+// Launch: grid-stride; grid (ceil(rows * n / (256 * VECTOR)),), a quarter of it if that fills the GPU; block (256,). z,
+// preactivation and y may be one array, but y and preactivation only if f is the identity.
 // FLOPs: 2 * rows * n
 extern "C" __global__ void __launch_bounds__(256) bias_activation_forward(
     const T* z,                     // [rows * n]
     const T* __restrict__ bias,     // [n] or null
-    T* preactivation,               // [rows * n] or null: z + bias, for a backward pass that needs it
+    T* preactivation,               // [rows * n] or null: z + bias, for the backward pass
     T* y,                           // [rows * n]
     int rows, int n, T parameter) {
     const unsigned size = rows * n;
     const bool whole = n % VECTOR == 0 && aligned(z) && aligned(bias) && aligned(preactivation) && aligned(y);
     const unsigned vectors = whole ? size / VECTOR : 0;
     const unsigned width = max(n, 1), step = flat_stride() * VECTOR % width;
-    unsigned column = flat_thread() * VECTOR % width;  // counted on, as a division costs more than all the rest
+    unsigned column = flat_thread() * VECTOR % width;  // incremented: a division costs more than all the rest
     for (unsigned first = flat_thread(); first < vectors; first += IN_FLIGHT * flat_stride()) {
         Vector values[IN_FLIGHT];
 #pragma unroll
@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(256) bias_activation_forward(
 // FLOPs: 3 * rows * n
 extern "C" __global__ void __launch_bounds__(256, 1) bias_activation_backward(
     const T* dy,                     // [rows * n]
-    const T* saved,                  // [rows * n]: y, or z + bias where f's derivative needs it
+    const T* saved,                  // [rows * n]: y, or z + bias if f' needs it
     T* dz,                           // [rows * n]
     T* partial_sums,                 // [grid_y * n] or null
     unsigned* arrivals,              // [grid_x] or null
@@ -89,6 +89,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) bias_activation_backward(
             }
             store_columns(dz + row * n, n, vectors, loaded.gradient);
         });
-    add_up_chunks(sums, partial_sums, arrivals, n, vectors,
-                  [&](int column, const T (&sum)[1]) { dbias[column] = sum[0]; });
+    sum_chunks(sums, partial_sums, arrivals, n, vectors,
+               [&](int column, const T (&sum)[1]) { dbias[column] = sum[0]; });
 }

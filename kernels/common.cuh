@@ -1,9 +1,9 @@
-// common.cuh: what the kernels share: the element type T, 16-byte vectors, and sums in a fixed order.
+// common.cuh: shared by all kernels: the element type T, 16-byte vectors, and sums in a fixed order.
 //
-// T is what -DREAL=... says, float or double: REAL is a macro, but T is not, as a macro of that name would break every
-// template of the compiler's own headers. Every array has fewer than 2^31 elements, which the launch checks: an index
-// of one is an int, and the index of a loop over a flat array, which runs past its end by up to a stride, an unsigned
-// int. __restrict__ stands where arrays must not overlap; where it is missing, an operation may work in place.
+// T is set by -DREAL=float or -DREAL=double. It is a type alias of the macro REAL: a macro named T would break the
+// templates in the compiler's own headers. Every array has fewer than 2^31 elements, which the launch checks. An
+// element's index is an int. The index of a loop over a flat array may run past its end by a stride, so it is an
+// unsigned int. __restrict__ marks arrays that must not overlap; without it, an operation may work in place.
 
 #pragma once
 
@@ -18,38 +18,38 @@ constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 constexpr int VECTOR = sizeof(T) < 16 ? 16 / sizeof(T) : 1;
 
-// WIDTH neighbours in memory as one object: what the compiler loads and stores in one instruction.
+// WIDTH adjacent elements, which the compiler loads and stores in one instruction.
 template <int WIDTH>
-struct alignas(WIDTH * sizeof(T)) Neighbours {
+struct alignas(WIDTH * sizeof(T)) Pack {
     T v[WIDTH];
 };
 
-// 16 bytes, the most that one instruction can load or store.
-using Vector = Neighbours<VECTOR>;
+// 16 bytes, the largest load or store of one instruction.
+using Vector = Pack<VECTOR>;
 
 template <int WIDTH = VECTOR>
-DEVICE Neighbours<WIDTH> load(const T* p) {
-    return *reinterpret_cast<const Neighbours<WIDTH>*>(p);
+DEVICE Pack<WIDTH> load(const T* p) {
+    return *reinterpret_cast<const Pack<WIDTH>*>(p);
 }
 
 template <int WIDTH>
-DEVICE void store(T* p, const Neighbours<WIDTH>& neighbours) {
-    *reinterpret_cast<Neighbours<WIDTH>*>(p) = neighbours;
+DEVICE void store(T* p, const Pack<WIDTH>& pack) {
+    *reinterpret_cast<Pack<WIDTH>*>(p) = pack;
 }
 
-// Whether vectors can be loaded from p, or p is not used at all.
+// Whether p is aligned for vector loads, or null.
 DEVICE bool aligned(const void* p) { return (reinterpret_cast<size_t>(p) & 15) == 0; }
 
-// The place of this thread in a flat array that the whole grid walks over, and the stride of that walk.
+// The index of this thread in the grid, and the number of threads of the grid: start and stride of a grid-stride loop.
 DEVICE unsigned flat_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
 DEVICE unsigned flat_stride() { return gridDim.x * blockDim.x; }
 
-// Below any logit's distance from the largest of a softmax; but 0 * LOWEST_LOGIT is a number.
+// Lower bound of the difference of a logit and the largest one; finite, so that 0 * LOWEST_LOGIT is not NaN.
 constexpr float LOWEST_LOGIT = -3e38f;
 
 constexpr DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-// The functions of the math library by one name each for float and double.
+// The math library with the same names for float and double.
 namespace real {
 DEVICE float exp(float x) { return expf(x); }
 DEVICE double exp(double x) { return ::exp(x); }
@@ -69,8 +69,8 @@ DEVICE float abs(float x) { return fabsf(x); }
 DEVICE double abs(double x) { return ::fabs(x); }
 }  // namespace real
 
-// The sum over the lanes of a warp, or over each group of SPAN of them, in every lane; the order is fixed, so the bits
-// are too.
+// The sum over the lanes of a warp, or over each group of SPAN lanes, in every lane; in a fixed order, so bit-identical
+// on every run.
 template <int SPAN = WARP, typename Real>
 DEVICE Real warp_sum(Real x) {
 #pragma unroll
@@ -88,7 +88,7 @@ DEVICE Real warp_max(Real x) {
     return x;
 }
 
-// The sum over a block of full warps, in every thread. `scratch` is shared memory for one number a warp.
+// The sum over a block of full warps, in every thread. `scratch` is shared memory for one number per warp.
 template <typename Real>
 DEVICE Real block_sum(Real x, Real* scratch) {
     const int warps = blockDim.x / WARP;
@@ -100,25 +100,25 @@ DEVICE Real block_sum(Real x, Real* scratch) {
     return total;
 }
 
-// Whether this block is the last of `blocks` to arrive: what the others wrote before is visible to it then. All threads
-// of a block call it together, after their writes. So a sum over blocks takes one launch, in the order of the blocks
-// and not of their arrival. `arrivals` is zero before the first block comes and zero again after the last; launches that
-// may run at the same time need one each.
+// Return whether this block is the last of `blocks` to arrive; it sees what the others wrote before. All threads of a
+// block call it together, after their writes. With it, a sum over blocks takes one launch and adds in the order of the
+// blocks, not of their arrival. `arrivals` must be zero before the launch and is zero again after it; concurrent
+// launches need one each.
 DEVICE bool last_to_arrive(unsigned* arrivals, unsigned blocks) {
     __shared__ bool last;
-    __threadfence();  // this thread's writes, before the block is counted
+    __threadfence();  // publish this thread's writes before the block is counted
     __syncthreads();
     if (threadIdx.x == 0 && threadIdx.y == 0) {
-        last = atomicInc(arrivals, blocks - 1) == blocks - 1;  // which wraps around to zero
-        __threadfence();  // what this block reads, after the others were counted
+        last = atomicInc(arrivals, blocks - 1) == blocks - 1;  // atomicInc wraps to zero
+        __threadfence();  // read only after the others were counted
     }
     __syncthreads();
     return last;
 }
 
-// Add up x over a grid along x of full warps, in a fixed order; return whether this block is the one whose thread 0 has
-// the sum in x. `scratch` is as for block_sum, `partial_sums` has room for a number a block, `arrivals` is as for
-// last_to_arrive; one block needs neither.
+// Add up x over a one-dimensional grid of full warps, in a fixed order; return whether this is the block whose thread 0
+// has the sum in x. `scratch` is as for block_sum, `partial_sums` has one number per block, `arrivals` is as for
+// last_to_arrive; a single block needs neither.
 template <typename Real>
 DEVICE bool grid_sum(Real& x, Real* scratch, Real* partial_sums, unsigned* arrivals) {
     x = block_sum(x, scratch);

@@ -1,21 +1,21 @@
-// convolution.cu: what surrounds the matrix product of a convolution.
+// convolution.cu: the passes before and after the matrix product of a convolution.
 //
-//     columns = im2col(x)                  each column the patch of x under a window: the product's operand
-//     y = f(z + bias)                      z = W columns lies channel by channel, y row by row
-//     dz = dy * f'(saved), dbias = sum over rows and pixels of dz, the way back
-//     dx = col2im(dcolumns)                at each pixel the sum of what the patches over it hold for it
+//     columns = im2col(x)                  each column is the patch of x under a window: an operand of the product
+//     y = f(z + bias)                      z = W columns is in channel order, y in row order
+//     dz = dy * f'(saved), dbias = sum over rows and pixels of dz      the backward pass of that
+//     dx = col2im(dcolumns)                each pixel gets the sum of its entries in all patches that contain it
 //
-// x is (rows, channels, height, width), columns (channels, kernel_h, kernel_w, rows, out_h, out_w), z and dz
-// (channels, rows, pixels), y and dy (rows, channels, pixels).
+// x is (rows, channels, height, width), columns (channels, kernel_h, kernel_w, rows, out_h, out_w), z and dz (channels,
+// rows, pixels), y and dy (rows, channels, pixels).
 //
-// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.h).
+// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a user-defined function (see activations.h).
 //
 // All four are memory-bound. im2col writes kernel_h * kernel_w elements for each that it reads, and col2im reads as
-// many for each that it writes; neighbouring threads take neighbouring pixels, so that both walk along whole lines. A
-// thread of im2col writes all taps of a channel, since what costs is to divide its index into row and pixel. In float
-// both move 4 * (1 + kernel_h * kernel_w / (stride_h * stride_w)) bytes an element of x, conv2d_output 8 an element of y
-// and 4 more for a preactivation, conv2d_output_backward 8, with `saved` 12. The bias and the activation cost no pass of
-// their own: z has to be rearranged anyway.
+// many for each that it writes. Adjacent threads take adjacent pixels, so accesses are coalesced. A thread of im2col
+// writes all taps of a channel, since the division of its index into row and pixel is the main cost. In float both move
+// 4 * (1 + kernel_h * kernel_w / (stride_h * stride_w)) bytes per element of x, conv2d_output 8 per element of y plus 4
+// for a preactivation, conv2d_output_backward 8, or 12 with `saved`. Bias and activation need no extra pass: z has to
+// be rearranged anyway.
 
 #include "common.cuh"
 #include "activations.h"
@@ -96,7 +96,7 @@ DEVICE void output(const T* z, const T* bias, T* preactivation, T* y, int rows, 
 extern "C" __global__ void __launch_bounds__(256) conv2d_output(
     const T* __restrict__ z,       // [channels * rows * pixels]
     const T* __restrict__ bias,    // [channels] or null
-    T* preactivation,              // [rows * channels * pixels] or null: z + bias, for a backward pass that needs it
+    T* preactivation,              // [rows * channels * pixels] or null: z + bias, for the backward pass
     T* y,                          // [rows * channels * pixels]
     int rows, int channels, int pixels, T parameter) {
     if (pixels % VECTOR == 0 && aligned(z) && aligned(preactivation) && aligned(y)) {
@@ -130,10 +130,10 @@ DEVICE T output_backward(const T* dy, const T* saved, T* dz, int rows, int chann
 // FLOPs: 3 * rows * channels * pixels
 extern "C" __global__ void __launch_bounds__(256) conv2d_output_backward(
     const T* __restrict__ dy,       // [rows * channels * pixels]
-    const T* __restrict__ saved,    // [rows * channels * pixels] or null where f is the identity
+    const T* __restrict__ saved,    // [rows * channels * pixels] or null if f is the identity
     T* __restrict__ dz,             // [channels * rows * pixels]
     T* partial_sums,                // [channels * grid_x] or null
-    unsigned* arrivals,             // [channels] or null: zero, where several blocks share a channel
+    unsigned* arrivals,             // [channels] or null: zeros, if several blocks share a channel
     T* __restrict__ dbias,          // [channels] or null
     int rows, int channels, int pixels, T parameter) {
     __shared__ T scratch[256 / WARP];

@@ -1,12 +1,12 @@
-// cosine.cu: the cosine of the angle between rows, its gradient, and the loss of pairs of rows.
+// cosine.cu: the cosine of the angle between rows, its gradient, and the cosine embedding loss of pairs of rows.
 //
 //     c = a·b / (max(|a|, eps) max(|b|, eps))
-//     da = dc (b / (|a| |b|) - c a / |a|^2),    db likewise; where |a| <= eps it is dc b / (eps |b|), |a| being constant
+//     da = dc (b / (|a| |b|) - c a / |a|^2), or dc b / (eps |b|) where |a| <= eps;    db by symmetry
 //
 // a and b are (rows, width). A zero vector has the cosine 0 with any other.
 //
-// A warp takes a row at a time: 3 sums of products forward, and backward two passes over the row, the second from the
-// cache. So it is memory-bound: 8 bytes an element forward in float, 16 backward, for 6 and 12 FLOPs.
+// One warp per row at a time: three dot products forward; backward two passes over the row, the second from the cache.
+// Memory-bound: 8 bytes per element forward in float, 16 backward, for 6 and 12 FLOPs.
 //
 // Options: REAL. Launch: grid-stride over rows; grid (ceil(rows / 8),) or fewer, block (256,).
 
@@ -14,7 +14,7 @@
 
 struct Cosine {
     T value, inverse_a, inverse_b;  // 1 / max(|a|, eps), with |a| = sqrt(a·a + added)
-    T slope_a, slope_b;             // c / |a|^2, or 0 where the norm is held at eps
+    T slope_a, slope_b;             // c / |a|^2, or 0 where the norm is clamped to eps
 };
 
 DEVICE Cosine cosine_of(const T* a, const T* b, int width, T eps, T added) {
@@ -74,9 +74,9 @@ extern "C" __global__ void __launch_bounds__(256) cosine_similarity_backward(
     }
 }
 
-// The loss of pairs (rows, 2, width), the mean of l = 1 - c where the target is 1 and of l = max(c - margin, 0) where it
-// is -1, weighted as in losses.cu; and its gradient, (rows, 2, width). Here norms are made positive not by eps but by a
-// number `added` to their squares. At least one block.
+// The loss of pairs (rows, 2, width): the mean of l = 1 - c where the target is 1 and of l = max(c - margin, 0) where
+// it is -1, weighted as in losses.cu; and its gradient, (rows, 2, width). `added`, not eps, keeps the norms positive:
+// it is added to their squares. At least one block.
 // FLOPs: 12 * rows * width
 extern "C" __global__ void __launch_bounds__(256, 3) cosine_embedding(
     const T* __restrict__ pairs,         // [2 * rows * width]
@@ -85,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) cosine_embedding(
     const T* __restrict__ weight_sum,    // [1] or null
     T* __restrict__ slope,               // [2 * rows * width]
     T* partial_losses,                   // [grid_x] or null
-    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    unsigned* arrivals,                  // [1] or null: zero, if there are several blocks
     T* __restrict__ mean,                // [1]
     int rows, int width, T margin, T added) {
     __shared__ T scratch[256 / WARP];

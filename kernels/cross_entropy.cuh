@@ -1,4 +1,4 @@
-// cross_entropy.cuh: the softmax cross-entropy of a row of logits z and its gradient, by the formula of
+// cross_entropy.cuh: the softmax cross-entropy of a row of logits z and its gradient, with the formula of
 // gpunet/ops/_softmax_cross_entropy.py:
 //
 //     loss = sum_j t_j (lse - z_j),    dz_j = softmax(z)_j sum_k t_k - t_j
@@ -8,7 +8,7 @@
 #pragma once
 #include "common.cuh"
 
-// What weighs the targets of a row.
+// The weights of a row's targets.
 struct TargetWeights {
     T share;
     const T* of_class;  // or null
@@ -20,8 +20,8 @@ struct TargetWeights {
     }
 };
 
-// The sums over a row. Its lanes show it each logit three times: first for the maximum, which begins with any of them,
-// then for the sums, then for the gradient. In between they join what they have.
+// The sums over a row. Its lanes go over the logits three times: for the maximum, which is initialized with any logit,
+// for the sums, and for the gradient. After the second pass they combine their sums with join().
 struct RowSums {
     T largest;
     T total = 0, mass = 0, product = 0;  // of exp(z - largest), t, t (z - largest)
@@ -44,5 +44,5 @@ struct RowSums {
     }
 
     DEVICE T loss() const { return mass * real::log(total) - product; }
-    DEVICE T softmax(T z) const { return real::exp(below(z)) * (mass / total); }  // times the sum of all t
+    DEVICE T softmax(T z) const { return real::exp(below(z)) * (mass / total); }  // multiplied by the sum of all t
 };

@@ -1,11 +1,11 @@
 // dropout.cu: y = x * keep / (1 - p) with keep = (u >= p), and its gradient.
 //
-// The random numbers u are those of philox.cuh, which NumPy's Generator(Philox) draws on the CPU: a mask is the same bits
-// on every device, whatever the grid, and an element's mask depends on its place in the global batch alone.
+// The random numbers u are those of philox.cuh, which NumPy's Generator(Philox) draws on the CPU. A mask is
+// bit-identical on every device and for any grid; it depends only on an element's position in the global batch.
 //
-// A thread makes one block of eight numbers, for 8 elements or 72 bytes of memory traffic in float: about as fast as
-// memory. The mask is stored (a byte an element), as drawing it again for the backward pass would cost more than reading
-// it. `step` lies on the device, for a recorded step.
+// A thread draws one block of eight numbers, for 8 elements or 72 bytes of memory traffic in float: about as fast as
+// memory. The mask is stored, one byte per element: drawing it again in the backward pass would cost more than reading
+// it. `step` is in device memory, so that a recorded step can be replayed.
 //
 // Options: REAL.
 
@@ -23,10 +23,10 @@ extern "C" __global__ void __launch_bounds__(256) dropout_forward(
     bool* __restrict__ keep,                // [size]
     const long long* __restrict__ step,     // [1]
     unsigned long long seed, unsigned long long draw,
-    unsigned long long first,    // the place of x[0]: the global number of its row times the width
+    unsigned long long first,    // position of x[0] in the global batch: its row times the width
     int size, float p, T scale   // 1 / (1 - p)
 ) {
-    const int skip = first % DRAWS;  // numbers of the first block that are not ours
+    const int skip = first % DRAWS;  // numbers of the first block before x[0]
     const int blocks = (size + skip + DRAWS - 1) / DRAWS;
     const bool whole = skip == 0 && aligned(x) && aligned(y) && reinterpret_cast<size_t>(keep) % DRAWS == 0;
     for (unsigned block = flat_thread(); block < blocks; block += flat_stride()) {

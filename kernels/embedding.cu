@@ -1,23 +1,23 @@
-// embedding.cu: the gradient of a table whose rows were looked up; the look-up itself is gather.cu. And both for one
+// embedding.cu: the gradient of an embedding table; the look-up is gather.cu. Also look-up and gradient for one
 // category of rows of numbers and categories (gpunet/ops/_entity_embedding.py).
 //
 //     dweight[r] = sum of dy[i] over the positions i with indices[i] = r
 //
-// dy is (positions, width), dweight (rows, width), every row of it written, also those that nobody looked up. Indices
-// beyond the ends count as the ends, as in gather.cu; the row `padding` gets zeros (-1: there is none). A category is a
-// column of x, and its vectors are columns of y and dy.
+// dy is (positions, width), dweight (rows, width). Every row of dweight is written, also those without a position.
+// Indices are clamped to the table, as in gather.cu. The row `padding` gets zeros (-1: none). A category is a column of
+// x, and its features are columns of y and dy.
 //
-// No float atomics and no sort: a block owns a row of the table and COLUMNS of its columns. Each of its warps reads every
-// eighth run of 32 indices, a lane each, and adds the rows of dy where its own comes up, in their order; the warps' sums
-// meet in shared memory. So the bits are the same every time. The price: every block reads all indices, rows * positions
-// * 8 bytes from the cache. That is little for the tables of small models (10,000 rows and 2,000 positions: 160 MB); for
-// 10^9 pairs of row and position and more a sort would be cheaper.
+// No float atomics and no sort: a block owns a row of the table and COLUMNS of its columns. Each of its warps reads
+// every eighth group of 32 indices, one per lane, and adds the matching rows of dy in their order. The warps' sums are
+// combined in shared memory, so results are bit-identical on every run. The price: every block reads all indices, rows
+// * positions * 8 bytes from the cache. That is little for the tables of small models (10,000 rows and 2,000 positions:
+// 160 MB); from about 10^9 pairs of row and position on, a sort would be cheaper.
 //
-// Options: REAL. Bytes that must move: 4 * (positions + rows) * width in float, and the indices.
+// Options: REAL. Minimum traffic: 4 * (positions + rows) * width bytes in float, and the indices.
 
 #include "columns.cuh"
 
-// Write row blockIdx.x of dweight: the sum of the `width` numbers at dy + i * stride over the i below `positions` with
+// Write row blockIdx.x of dweight: the sum of the `width` numbers at dy + i * stride over all i < positions with
 // row_of(i) = blockIdx.x.
 template <typename Row>
 DEVICE void sum_of_row(const T* dy, int stride, T* dweight, int positions, int width, Row row_of) {
@@ -64,13 +64,13 @@ extern "C" __global__ void __launch_bounds__(256) embedding_backward(
     sum_of_row(dy, width, dweight, static_cast<int>(blockIdx.x) == padding ? 0 : positions, width, row_of);
 }
 
-// The row of a category in its table: 0 for one that is unknown, also NaN and a fraction, else its number plus 1.
+// The table row of a category: its value plus 1, or 0 for an unknown one, including NaN and fractions.
 DEVICE int row_of_category(T category, int rows) {
     const bool known = category >= T(0) && category < T(rows - 1) && category == rint(category);
     return known ? static_cast<int>(category) + 1 : 0;
 }
 
-// Launch: grid-stride; grid as you like, block (256,).
+// Launch: grid-stride; any grid, block (256,).
 // FLOPs: 0
 extern "C" __global__ void __launch_bounds__(256) category_forward(
     const T* __restrict__ x,         // [count * width_x]

@@ -1,17 +1,17 @@
-// gather.cu: the rows of an array, out[i] = a[rows[i]]; and the rows of a batch, out[i] = a[order[first + i]], of up to
-// three arrays (features, targets, row weights) in one launch.
+// gather.cu: gather rows, out[i] = a[rows[i]]; and the rows of a batch, out[i] = a[order[first + i]], of up to three
+// arrays (features, targets, row weights) in one launch.
 //
-// Features may be stored as another type than the layers take, such as bytes, and are converted on their way
-// (convert.cuh). All else that is moved are bits.
+// Features may be stored in another type than the layers use, such as bytes, and are converted (convert.cuh). All other
+// data is copied bit by bit.
 //
-// `first` lies on the device and is moved on to the next batch, so that a recorded step walks through an epoch's
-// permutation. Memory-bound: each element is read and written once, 16 bytes of output at a time where widths and
-// pointers allow it; the order is read once a vector, from the cache but for the first. Indices beyond the ends are taken
-// as the ends, as NumPy's mode "clip" does: a wrong index gives a wrong row, never a fault.
+// `first` is in device memory and is advanced to the next batch, so that a recorded step walks through an epoch's
+// permutation. Memory-bound: each element is read and written once, 16 bytes of output at a time if widths and pointers
+// allow it. The order is read once per vector, mostly from the cache. Indices are clamped to the array, as in NumPy's
+// mode "clip": a wrong index gives a wrong row, never a fault.
 //
 // Options: REAL: for gather an integer type whose size divides that of a row, for gather_batch the type of the features
-// as the layers take them; SOURCE, for gather_batch, that of the features as they are stored.
-// Launch: grid-stride; grid as you like, at least one block, block (256,).
+// in the batch; SOURCE, for gather_batch, the type in which the features are stored. Launch: grid-stride; any grid of
+// at least one block, block (256,).
 
 #include "common.cuh"
 #include "convert.cuh"
@@ -32,7 +32,7 @@ DEVICE void copy_rows(const From* a, To* out, int width, int count, Row row, Con
     }
 }
 
-// The rows of one array; row(i) says which is the i-th, convert(x, column) what an element becomes.
+// Gather the rows of one array; row(i) is the index of the i-th row, convert(x, column) the new value of an element.
 template <typename From, typename To, typename Row, typename Convert>
 DEVICE void gather_rows(const From* a, To* out, int width, int count, Row row, Convert convert) {
     constexpr int WIDTH = sizeof(To) < 16 ? 16 / sizeof(To) : 1;

@@ -1,12 +1,12 @@
-// glu.cu: gated linear units: one half of each row, times a function of the other.
+// glu.cu: gated linear units: one half of each row times a function of the other half.
 //
-//     y = a * f(b)                              x is (rows, 2 n), the rows of a and b after each other; y is (rows, n)
+//     y = a * f(b)                              x is (rows, 2 n), each row a then b; y is (rows, n)
 //     da = dy * f(b),  db = dy * a * f'(b)      both halves of dx
 //
-// Memory-bound: 12 bytes an element of y in float forward, 20 backward, which computes f(b) anew: reading it would cost
-// 4 bytes more, writing it another 4.
+// Memory-bound: 12 bytes per element of y in float forward, 20 backward. Backward recomputes f(b): reading it would
+// cost 4 bytes more, and writing it another 4.
 //
-// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see activations.h);
+// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a user-defined function (see activations.h);
 // SAVES_OUTPUT: whether f' is a function of f(b) (the default) or of b.
 
 #include "common.cuh"
@@ -16,7 +16,7 @@
 #define SAVES_OUTPUT 1
 #endif
 
-// Visit WIDTH neighbours of y at a time: visit(place in y, place of their a in x).
+// Call visit(index in y, index of its a in x) for WIDTH adjacent elements of y at a time.
 template <int WIDTH, typename Visit>
 DEVICE void for_each(int rows, int n, Visit visit) {
     const unsigned size = rows * n;

@@ -1,15 +1,16 @@
-// gradient_sum.cu: the sum of the gradients of the parts of a batch, of which one update is made.
+// gradient_sum.cu: the weighted sum of the gradients of the parts of a batch, for one update (gradient accumulation).
 //
-// Each part's gradient is the mean over its rows, and is weighted by their share of the batch: the sum is the gradient of
-// the batch. One launch a part, behind its backward pass; the last leaves the sum where the optimizer reads it.
-// Memory-bound: 12 bytes a parameter in float, 8 for the first part.
+// Each part's gradient is a mean over its rows, weighted by the part's share of the batch, so the sum is the gradient
+// of the batch. One launch per part, after its backward pass; the last writes the sum to where the optimizer reads it.
+// Memory-bound: 12 bytes per parameter in float, 8 for the first part.
 //
 // Options: REAL. Launch: grid-stride; grid (ceil(size / (256 * VECTOR)),) or fewer, block (256,).
 
 #include "common.cuh"
 
-// sum = weights[part] g, and the total of the parts before, if there are any; it goes into total, of the last part into
-// g. losses[0] is the loss of the batch, summed likewise; losses[1] is what the part adds to it, times `scale`.
+// sum = weights[part] g + total, without total for the first part. The sum is written to total, for the last part to g.
+// losses[0] is the loss of the batch so far, summed the same way; losses[1] is the contribution of this part times
+// `scale`.
 // FLOPs: 2 * size
 extern "C" __global__ void __launch_bounds__(256) add_gradient(
     T* __restrict__ g,                // [size]

@@ -1,24 +1,24 @@
-// grid_barrier.cuh: a barrier of all blocks of a cooperative launch, which can also tell every block whether one of
-// them has failed.
+// grid_barrier.cuh: a barrier over all blocks of a cooperative launch, which can also report to every block whether one
+// of them has failed.
 //
-// A counter in memory only rises: a block adds 1 when it arrives, and FAILURE where one of its threads has failed, and
-// polls until all blocks have arrived. The release publishes what the block has written before (the block barrier in
-// front of it includes all of its threads); the acquire makes visible what other blocks have published, and drops what
-// L1 holds. So plain loads after the barrier read what any block wrote before it. Loads through `const __restrict__`
-// pointers may not: they may be served by the read-only cache.
+// A counter in memory only increases: a block adds 1 when it arrives, plus FAILURE if one of its threads has failed,
+// and polls until all blocks have arrived. The release publishes what the block has written (the block barrier before
+// it includes all of its threads). The acquire makes visible what other blocks have published, and invalidates L1. So
+// plain loads after the barrier read what any block wrote before it. Loads through `const __restrict__` pointers may
+// not: they may be served by the read-only cache.
 //
-// Cheaper than cooperative groups' barrier, and without its headers, which take 2 seconds to compile.
+// Cheaper than the barrier of cooperative groups, and without its headers, which take 2 seconds to compile.
 
 #pragma once
 #include "common.cuh"
 
 class GridBarrier {
     using Word = unsigned long long;
-    static constexpr int FAILURE_BIT = 40;  // arrivals are counted in the bits below
+    static constexpr int FAILURE_BIT = 40;  // the bits below count arrivals
     static constexpr Word FAILURE = 1ull << FAILURE_BIT;
-    static constexpr int MOST_POLLS = 1 << 24;  // some ten seconds; a launch takes 0.05
+    static constexpr int MOST_POLLS = 1 << 24;  // about ten seconds; a launch takes 0.05
 
-    Word* words;  // the counter, and what it was when the launch began
+    Word* words;  // the counter, and its value at the start of the launch
     Word target, failures;
 
     // Wait for all blocks, each of which adds a number that counts it once; return the counter, in every thread.
@@ -36,8 +36,8 @@ class GridBarrier {
             int polls = 0;
             do {
                 asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(seen) : "l"(words) : "memory");
-                if (++polls == MOST_POLLS) __trap();  // an error is better than a hang
-            } while (static_cast<long long>((seen - target) << (64 - FAILURE_BIT)) < 0);  // of the arrivals alone
+                if (++polls == MOST_POLLS) __trap();  // fail rather than hang
+            } while (static_cast<long long>((seen - target) << (64 - FAILURE_BIT)) < 0);  // compares the arrivals only
             now = seen;
         }
 #endif
@@ -55,16 +55,16 @@ public:
         pass(1);
     }
 
-    // Wait for all blocks; return whether a thread of any block has failed. A plain barrier must lie between two of
-    // these: a fast block arrives at the next barrier before a slow one has read the counter at this one.
+    // Wait for all blocks; return whether a thread of any block has failed. Two such barriers need a plain barrier in
+    // between: a fast block arrives at the next barrier before a slow one has read the counter at this one.
     DEVICE bool wait_for_failures(bool failed) {
         const Word before = failures;
         failures = pass(__syncthreads_or(failed) ? FAILURE + 1 : 1) / FAILURE;
         return failures != before;
     }
 
-    // After the last barrier of a launch: keep what the counter is for the next launch.
-    DEVICE void leave() const {
+    // After the last barrier of a launch: store the counter for the next launch.
+    DEVICE void finish() const {
         if (blockIdx.x == 0 && threadIdx.x == 0) words[1] = failures * FAILURE + target % FAILURE;
     }
 };

@@ -1,15 +1,16 @@
-// layer_norm.cu: each row to mean 0 and variance 1, then scaled and shifted by feature; with -DRMS=1 RMS norm.
+// layer_norm.cu: normalize each row to mean 0 and variance 1, then scale and shift it by feature; with -DRMS=1 RMS
+// norm.
 //
 //     normal = (x - mean) / sqrt(variance + eps),  y = normal * weight + bias        x is (rows, n)
 //     g = dy * weight,  dx = (g - mean(g) - normal * mean(g * normal)) / sqrt(variance + eps)
 //     dweight = sum over rows of dy * normal,  dbias = sum over rows of dy
 //
-// RMS norm is the same with 0 for both means that are subtracted; `mean` is null then, and bias mostly.
+// RMS norm subtracts no means; `mean` is null then, and bias usually too.
 //
-// Memory-bound: forward reads and writes 8 bytes an element in float, layer_norm_backward 12, layer_norm_columns 8.
-// A warp has a row, so that its sums take no barrier. Forward walks over the row three times: the variance of numbers
-// far from 0 wants their mean first. What the second and third walk read is in the L1 cache, where a row of a few
-// thousand features fits. The sums over rows are a launch of their own: other threads belong together in it.
+// Memory-bound: forward moves 8 bytes per element in float, layer_norm_backward 12, layer_norm_columns 8. One warp per
+// row, so its sums need no barrier. Forward goes over the row three times, since the variance is computed from
+// differences to the mean. The second and third pass read from L1, which holds a row of a few thousand features. The
+// sums over rows are a separate launch, as they need a different assignment of threads.
 //
 // Options: REAL; RMS.
 
@@ -19,10 +20,10 @@
 #define RMS 0
 #endif
 
-// What the walks of one thread over a row have in common: vectors of WIDTH, a warp of them at a time.
+// The loop of a thread over a row: vectors of WIDTH, one warp of them per iteration.
 template <int WIDTH, typename Visit>
 DEVICE void walk(int n, Visit visit) {
-#pragma unroll 1  // unrolled by 4, as it would be, it takes up to 160 registers: few warps to hide each other's waits
+#pragma unroll 1  // the default, by 4, takes up to 160 registers: too few warps to hide latency
     for (int i = threadIdx.x % WARP * WIDTH; i < n; i += WARP * WIDTH) visit(i);
 }
 
@@ -66,14 +67,14 @@ DEVICE void forward(const T* x, const T* weight, const T* bias, T* y, T* means, 
     }
 }
 
-// Launch: a warp a row, grid-stride; grid (ceil(rows / 8),) or fewer, block (256,).
+// Launch: one warp per row, grid-stride; grid (ceil(rows / 8),) or fewer, block (256,).
 // FLOPs: 8 * rows * n
 extern "C" __global__ void __launch_bounds__(256, 1) layer_norm_forward(
     const T* __restrict__ x,         // [rows * n]
     const T* __restrict__ weight,    // [n] or null: ones
     const T* __restrict__ bias,      // [n] or null: zeros
     T* __restrict__ y,               // [rows * n]
-    T* __restrict__ mean,            // [rows] or null: RMS norm has none
+    T* __restrict__ mean,            // [rows] or null: with RMS
     T* __restrict__ scale,           // [rows]: 1 / sqrt(variance + eps)
     int rows, int n, T eps) {
     if (n % VECTOR == 0 && aligned(x) && aligned(y))
@@ -88,8 +89,8 @@ DEVICE void backward(const T* dy, const T* x, const T* weight, const T* means, c
     for (int row = first_row(); row < rows; row += row_stride()) {
         const int start = row * n;
         const T mean = RMS ? T(0) : means[row], scale = scales[row];
-        // g and the normal numbers from the i-th element on
-        const auto both = [&](int i, Neighbours<WIDTH>& g, Neighbours<WIDTH>& normal) {
+        // g and normal of the elements from i on
+        const auto both = [&](int i, Pack<WIDTH>& g, Pack<WIDTH>& normal) {
             g = load<WIDTH>(dy + start + i);
             normal = load<WIDTH>(x + start + i);
 #pragma unroll
@@ -98,7 +99,7 @@ DEVICE void backward(const T* dy, const T* x, const T* weight, const T* means, c
                 normal.v[j] = (normal.v[j] - mean) * scale;
             }
         };
-        Neighbours<WIDTH> g, normal;
+        Pack<WIDTH> g, normal;
         T sum = 0, product = 0;
         walk<WIDTH>(n, [&](int i) {
             both(i, g, normal);
@@ -145,7 +146,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) layer_norm_columns(
     T* partial_sums,                // [grid_y * 2 * n] or null
     unsigned* arrivals,             // [grid_x] or null
     T* __restrict__ dweight,        // [n]
-    T* __restrict__ dbias,          // [n] or null: not wanted
+    T* __restrict__ dbias,          // [n] or null: not computed
     int rows, int n, int rows_per_chunk) {
     const bool vectors = n % VECTOR == 0 && aligned(dy) && aligned(x);
     sum_columns_in_chunks<2>(

@@ -2,19 +2,19 @@
 //
 //     dW = x^T dz,    dbias = sum over the rows of dz,    dx = dz W^T
 //
-// and with GRADIENT=1, dx = dz W^T * f'(saved): what the layer below needs, f being its activation.
+// With GRADIENT=1, dx = dz W^T * f'(saved), where f is the activation of the layer below.
 //
-// Both products read dz and neither needs the other. As two launches they leave much of the GPU idle in a small net,
-// and the second launch costs some 1.3 us (H100); here the blocks of both are in one grid, those of dW first. Each tile
-// is computed as matmul_tiled.cu would, with the same bits; there is no split-K.
+// Both products read dz and are independent. As two launches they leave much of the GPU idle in a small net, and the
+// second launch costs about 1.3 us (H100). Here one grid has the blocks of both, those of dW first. Each tile is
+// computed as in matmul_tiled.cu, with the same bits, without split-K.
 //
-// 4 rows inputs outputs FLOPs; in float 4 (2 rows inputs + rows outputs + 2 inputs outputs) bytes at least, and 4 rows
-// inputs more for `saved` where that is not x.
+// 4 rows inputs outputs FLOPs; in float at least 4 (2 rows inputs + rows outputs + 2 inputs outputs) bytes, plus 4 rows
+// inputs for `saved` if that is not x.
 //
 // Options: REAL; TILE as for matmul_tiled.cu; ACTIVATION and GRADIENT (matmul.cuh); COLUMN_SUMS=1 for dbias.
-// VECTOR_INPUTS=1 copies and stores x, saved and dx by vectors, VECTOR_OUTPUTS=1 dz and dW: their rows must be
-// multiples of 16 bytes, and aligned. (Operands that are contiguous along k are copied word by word.) The registers are
-// bounded so that 512 threads are resident per SM.
+// VECTOR_INPUTS=1 loads and stores x, saved and dx by vectors, VECTOR_OUTPUTS=1 dz and dW: their rows must be aligned
+// multiples of 16 bytes. (Operands that are contiguous along k are copied element by element.) The launch bounds ask
+// for 512 resident threads per SM.
 //
 // Launch: grid (ceil(inputs / BM) * ceil(outputs / BN) + ceil(rows / BM) * ceil(inputs / BN),), block (THREADS,).
 
@@ -53,17 +53,18 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 512 / Shape::THREAD
 
     if (blockIdx.x < of_weight) {
         const int row = blockIdx.x / across * Shape::BM, column = blockIdx.x % across * Shape::BN;
-        const auto sum = OfWeight::add_up(shared, x, dz, row, column, inputs, outputs, rows, 0, rows);
+        const auto sum = OfWeight::accumulate(shared, x, dz, row, column, inputs, outputs, rows, 0, rows);
         if (!holds) return;
         const EpilogueOf<activation::identity, false> finish{nullptr, nullptr, nullptr, dweight, inputs, outputs, T(0)};
-        OfWeight::leave(sum, finish, row, column);
+        OfWeight::store_tile(sum, finish, row, column);
 #if COLUMN_SUMS
-        OfWeight::leave_columns(sum, dbias, row, column, outputs);
+        OfWeight::store_column_sums(sum, dbias, row, column, outputs);
 #endif
     } else {
         const int tile = blockIdx.x - of_weight, across_inputs = ceil_div(inputs, Shape::BN);
         const int row = tile / across_inputs * Shape::BM, column = tile % across_inputs * Shape::BN;
-        const auto sum = OfInput::add_up(shared, dz, weight, row, column, rows, inputs, outputs, 0, outputs);
-        if (holds) OfInput::leave(sum, Epilogue{nullptr, saved, nullptr, dx, rows, inputs, parameter}, row, column);
+        const auto sum = OfInput::accumulate(shared, dz, weight, row, column, rows, inputs, outputs, 0, outputs);
+        const Epilogue finish{nullptr, saved, nullptr, dx, rows, inputs, parameter};
+        if (holds) OfInput::store_tile(sum, finish, row, column);
     }
 }

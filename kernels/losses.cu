@@ -1,14 +1,14 @@
-// losses.cu: losses that are a mean over elements, each with its gradient, by the formulas of
+// losses.cu: losses that are a mean over elements, each with its gradient, with the formulas of
 // gpunet/ops/_elementwise_loss.py:
 //
 //     loss = sum_i share_i sum_j l(p_ij, t_ij),    slope_ij = share_i l'(p_ij, t_ij)
 //
-// for predictions p and targets t of (rows, n), share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w; where
-// these are all zero, so are the shares.
+// for predictions p and targets t of (rows, n). share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w; 0 if
+// the weights are all zero.
 //
-// Memory-bound: 12 bytes an element in float. The last block adds up the losses of all, in their order.
+// Memory-bound: 12 bytes per element in float. The last block adds up the losses of all blocks, in their order.
 //
-// Options: REAL. Launch: grid-stride; grid as you like, at least one block, block (256,). slope may be the prediction.
+// Options: REAL. Launch: grid-stride; any grid of at least one block, block (256,). slope may be the prediction.
 
 #include "common.cuh"
 
@@ -41,7 +41,7 @@ extern "C" __global__ void __launch_bounds__(256) mean_squared_error(
     const T* __restrict__ weight_sum,    // [1] or null
     T* slope,                            // [rows * n]
     T* partial_losses,                   // [grid_x] or null
-    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    unsigned* arrivals,                  // [1] or null: zero, if there are several blocks
     T* __restrict__ mean,                // [1]
     int rows, int n) {
     mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, arrivals, mean, rows, n, [](T p, T t) {
@@ -59,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(256) huber(
     const T* __restrict__ weight_sum,    // [1] or null
     T* slope,                            // [rows * n]
     T* partial_losses,                   // [grid_x] or null
-    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    unsigned* arrivals,                  // [1] or null: zero, if there are several blocks
     T* __restrict__ mean,                // [1]
     int rows, int n, T delta) {
     mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, arrivals, mean, rows, n, [=](T p, T t) {
@@ -78,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(256) absolute_error(
     const T* __restrict__ weight_sum,    // [1] or null
     T* slope,                            // [rows * n]
     T* partial_losses,                   // [grid_x] or null
-    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    unsigned* arrivals,                  // [1] or null: zero, if there are several blocks
     T* __restrict__ mean,                // [1]
     int rows, int n, T above, T below) {
     mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, arrivals, mean, rows, n, [=](T p, T t) {
@@ -97,7 +97,7 @@ extern "C" __global__ void __launch_bounds__(256) poisson_nll(
     const T* __restrict__ weight_sum,    // [1] or null
     T* slope,                            // [rows * n]
     T* partial_losses,                   // [grid_x] or null
-    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    unsigned* arrivals,                  // [1] or null: zero, if there are several blocks
     T* __restrict__ mean,                // [1]
     int rows, int n, int log_input, T eps) {
     mean_loss(prediction, target, weight, weight_sum, slope, partial_losses, arrivals, mean, rows, n, [=](T p, T t) {
@@ -119,7 +119,7 @@ extern "C" __global__ void __launch_bounds__(256) binary_cross_entropy(
     const T* __restrict__ weight_sum,    // [1] or null
     T* slope,                            // [rows * n]
     T* partial_losses,                   // [grid_x] or null
-    unsigned* arrivals,                  // [1] or null: zero, where there are several blocks
+    unsigned* arrivals,                  // [1] or null: zero, if there are several blocks
     T* __restrict__ mean,                // [1]
     int rows, int n) {
     mean_loss(logits, target, weight, weight_sum, slope, partial_losses, arrivals, mean, rows, n, [](T z, T t) {

@@ -1,13 +1,14 @@
-// lstm.cu: a step in time of a long short-term memory, after its matrix products, in one pass.
+// lstm.cu: a time step of a long short-term memory (LSTM), after its matrix products, in one pass.
 //
 //     i, f, o = sigmoid of their parts of z + recurrent, g = tanh of its part;    z = x W_ih + bias, recurrent = h W_hh
 //     c = f * before + i * g,    h = o * tanh(c)
 //
 // A row of z has 4 * hidden elements, the parts i, f, g, o one after the other (PyTorch's order). `before` is the c of
-// the step before. The gates overwrite z, and their gradients the gates: that is all that is kept beside c and h.
+// the previous step. The gates overwrite z, and their gradients overwrite the gates; only c and h are stored in
+// addition.
 //
-// A thread has a hidden unit of a row, neighbours in a warp are neighbours in memory. Memory-bound: 60 bytes a unit in
-// float forward, 56 backward.
+// One thread per hidden unit of a row; adjacent lanes have adjacent units. Memory-bound: 60 bytes per unit in float
+// forward, 56 backward.
 //
 // Options: REAL. Launch: grid-stride; grid (ceil(rows * hidden / 256),) or fewer, block (256,).
 
@@ -17,7 +18,7 @@
 // FLOPs: 12 * rows * hidden
 extern "C" __global__ void __launch_bounds__(256) lstm_forward(
     T* gates,                         // [4 * rows * hidden]: z in, the gates out
-    const T* __restrict__ recurrent,  // [4 * rows * hidden] or null: the first step, where h and c before are zero
+    const T* __restrict__ recurrent,  // [4 * rows * hidden] or null: the first step, with initial h and c of zero
     const T* __restrict__ before,     // [rows * hidden] or null: the first step
     T* __restrict__ c,                // [rows * hidden]
     T* __restrict__ h,                // [rows * hidden]
@@ -46,10 +47,10 @@ extern "C" __global__ void __launch_bounds__(256) lstm_forward(
 // FLOPs: 24 * rows * hidden
 extern "C" __global__ void __launch_bounds__(256) lstm_backward(
     const T* __restrict__ dh,         // [rows * hidden] or null: zero
-    const T* __restrict__ recurrent,  // [rows * hidden] or null: the last step; else dz of the step after, times W_hh transposed
+    const T* __restrict__ recurrent,  // [rows * hidden] or null: the last step; else dz W_hh^T of the next step
     const T* __restrict__ c,          // [rows * hidden]
     const T* __restrict__ before,     // [rows * hidden] or null: the first step
-    T* carry,                         // [rows * hidden]: dc f of the step after (not read in the last one), then of this
+    T* carry,                         // [rows * hidden]: in, dc f of the next step (not read in the last); out, of this
     T* gates,                         // [4 * rows * hidden]: the gates in, dz out
     int rows, int hidden) {
     const unsigned size = rows * hidden;

@@ -1,18 +1,18 @@
-// matmul_mma.cu: the matrix product on tensor cores (see matmul.cuh), on request only: float data, but TF32 arithmetic.
+// matmul_mma.cu: the matrix product on tensor cores (see matmul.cuh), only on request: float data, TF32 arithmetic.
 //
-// A tensor core multiplies tiles of 16 x 8 and 8 x 8 in one instruction of a warp, many times the FLOPs of the ordinary
-// units. It rounds the operands to 10 bits of mantissa (TF32), an error of up to 5e-4 of each factor, and sums in
-// float. That is not float arithmetic: this rung is never chosen unasked.
+// A tensor core multiplies tiles of 16 x 8 and 8 x 8 in one instruction of a warp, with many times the FLOP/s of the
+// FMA units. It rounds the operands to 10 bits of mantissa (TF32), an error of up to 5e-4 per factor, and accumulates
+// in float. Since that is not float arithmetic, this kernel is never chosen by default.
 //
-// Tiles lie in shared memory as in global memory, none is transposed; else as in matmul_tiled.cu, with stages, split-K
-// and column sums (of the float numbers, not of the rounded ones). Rows in shared memory are padded so that the 32
-// words of a fragment lie in 32 banks: by 8 words where a row is a step along k, by 4 where it holds the steps.
+// Tiles in shared memory have the layout of global memory; none is transposed. The rest is as in matmul_tiled.cu:
+// stages, split-K and column sums (of the float values, not of the rounded ones). Rows in shared memory are padded so
+// that the 32 words of a fragment are in 32 banks: by 8 words if a row is a step along k, by 4 if it holds the steps.
 //
-// Options: TILE=BM,BN,BK,WM,WN,0,0,STAGES,1, the block's tile, its step along k, a warp's tile, which is a multiple of
-// 16 x 8, and the stages; VECTOR_A, VECTOR_B (of any operand), COLUMN_SUMS as in matmul_tiled.cu; REAL must be float.
-// sm_80 and later; on earlier ones it traps.
+// Options: TILE=BM,BN,BK,WM,WN,0,0,STAGES,1: block tile, depth of a step along k, warp tile (a multiple of 16 x 8), and
+// number of stages; VECTOR_A, VECTOR_B (for any layout), COLUMN_SUMS as in matmul_tiled.cu; REAL must be float. sm_80
+// and later; on earlier architectures it traps.
 //
-// Block (32 * BM / WM * BN / WN,). About STAGES * BK * (BM + BN) words of shared memory, 48 KiB at most.
+// Block (32 * BM / WM * BN / WN,). About STAGES * BK * (BM + BN) words of shared memory, at most 48 KiB.
 
 #include "matmul.cuh"
 #include "mma.cuh"
@@ -35,15 +35,15 @@
 constexpr int SIZES[] = {TILE};
 constexpr int BM = SIZES[0], BN = SIZES[1], BK = SIZES[2], WM = SIZES[3], WN = SIZES[4], STAGES = SIZES[7];
 constexpr int THREADS = WARP * (BM / WM) * (BN / WN);
-constexpr int COLUMNS = (BN + THREADS - 1) / THREADS;  // that a thread sums
+constexpr int COLUMNS = (BN + THREADS - 1) / THREADS;  // per thread, for COLUMN_SUMS
 static_assert(sizeof(T) == sizeof(float), "tensor cores multiply float data as TF32");
-static_assert(BM % WM == 0 && BN % WN == 0 && WM % 16 == 0 && WN % 8 == 0 && BK % 8 == 0, "tiles are made of tiles");
+static_assert(BM % WM == 0 && BN % WN == 0 && WM % 16 == 0 && WN % 8 == 0 && BK % 8 == 0, "tile sizes");
 
 using TileA = Tile<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, TRANSPOSE_A ? 8 : 4>;
 using TileB = Tile<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, TRANSPOSE_B ? 4 : 8>;
 using Steps = Stages<TileA, TileB, BK, STAGES>;
 
-// What a thread adds up; part_size of the launch is what all threads of a block do.
+// The sums of a thread; part_size of the launch is the size over all threads of a block.
 struct Sums {
     float tile[WM / 16][WN / 8][4];
 #if COLUMN_SUMS
@@ -78,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) matmul_mma(
     Steps steps{{shared, a, row, m, first, last, TRANSPOSE_A ? m : k},
                 {shared + TileA::WORDS, b, column, n, first, last, TRANSPOSE_B ? k : n},
                 last - first};
-    const int own_a = TileA::at(warp_m + group, member);  // where the lane's elements begin in a stage
+    const int own_a = TileA::at(warp_m + group, member);  // offset of the lane's first element in a stage
     const int own_b = TileA::WORDS + TileB::at(warp_n + group, member);
     Sums sum = {};
     steps.begin();

@@ -1,28 +1,25 @@
 // matmul_tiled.cu: the matrix product in use (see matmul.cuh).
 //
-// What it adds to the rung below, each against a stall that was left there:
-//   - vectorized loads: 16 bytes an instruction from shared memory, and from global memory where neighbours there are
-//     neighbours in c. An operand that is contiguous along k is transposed by its copies, word by word
-//     (tile_loader.cuh);
-//   - asynchronous copies in STAGES: while one stage is multiplied, the copies of the next ones are in flight; one
-//     barrier a step instead of two;
-//   - warp tiles: the 32 threads of a warp compute a compact WM x WN tile, so that its loads from shared memory read
-//     few words, each broadcast to several lanes, without bank conflicts;
-//   - double-buffered fragments: while a step along k is multiplied, the fragments of the next one are loaded from
-//     shared memory into registers, across the barrier as well;
-//   - a main loop of little but FFMA: addresses in shared memory are immediates, copies are interleaved with
-//     multiply-adds (`python -m benchmarks.instruction_mix` prints it);
-//   - k-slices: where c has few tiles, SLICES times as many warps share the steps of each, and add up through shared
-//     memory at the end. A block of two warps leaves most of an SM idle;
-//   - split-K: where that does not fill the GPU, several blocks share a tile (split_k.cuh);
-//   - the bias gradient: in dW = x^T dz the tiles of dz are in shared memory anyway; the blocks of the first row of
-//     tiles sum their columns.
+// It has the vectorized loads, asynchronous copies, warp tiles and split-K of the kernels before it. Compared with
+// matmul_split_k.cu it adds, each against a stall:
+// - tile sizes for each product: thread tiles up to 8 x 8 read a quarter of a word per multiply-add from shared memory,
+//   instead of a half; small tiles give a small c more blocks;
+// - STAGES: the copies of several next steps are in flight. Where they transpose an operand, a swizzle avoids bank
+//   conflicts (tile_loader.cuh);
+// - double-buffered fragments: while a step along k is multiplied, the fragments of the next one are loaded from shared
+//   memory into registers, also across the barrier;
+// - a main loop that is mostly FFMA: addresses in shared memory are immediates, and copies are interleaved with
+//   multiply-adds (`python -m benchmarks.instruction_mix` prints the mix);
+// - k-slices: if c has few tiles, SLICES times as many warps share the steps of each, and add up through shared memory
+//   at the end. A block of two warps leaves most of an SM idle;
+// - the bias gradient: in dW = x^T dz the tiles of dz are in shared memory anyway, and the blocks of the first row of
+//   tiles sum their columns.
 //
-// Options: TILE, the arguments of TileShape (tiled_product.cuh, where the work is), such as 64,64,8,32,32,8,4;
-// MIN_BLOCKS (1), the resident blocks per SM that the registers are bounded for; VECTOR_A=1 (VECTOR_B=1) copies the
-// operand by vectors, unless it is contiguous along k: its rows in memory must be multiples of 16 bytes and, like the
-// matrices of a batch, aligned to 16 bytes. VECTOR_C=1: the same for c and what is like it. COLUMN_SUMS=1 sums the
-// columns of op(b).
+// Options: TILE, the arguments of TileShape (tiled_product.cuh, which has the main loop), such as 64,64,8,32,32,8,4;
+// MIN_BLOCKS (1), the minimum resident blocks per SM of the launch bounds; VECTOR_A=1 (VECTOR_B=1) copies the operand
+// by vectors, unless it is contiguous along k: its rows in memory must be aligned multiples of 16 bytes, also in each
+// matrix of a batch. VECTOR_C=1: the same for c, bias, saved and preactivation. COLUMN_SUMS=1 sums the columns of
+// op(b).
 
 #include "split_k.cuh"
 #include "tiled_product.cuh"
@@ -69,11 +66,11 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, MIN_BLOCKS) matmul_
     const int row = blockIdx.x / across * Shape::BM, column = blockIdx.x % across * Shape::BN;
     const int length = ceil_div(ceil_div(k, Shape::BK), gridDim.y) * Shape::BK;  // of each split
     const int first = min(blockIdx.y * length, k), last = min(first + length, k);
-    auto sum = Product::add_up(shared, a, b, row, column, m, n, k, first, last);
+    auto sum = Product::accumulate(shared, a, b, row, column, m, n, k, first, last);
     const auto place = Product::Place::of_thread();
     if (!sum_splits<Shape::SLICE>(sum, parts, arrivals, place.thread, place.slice == 0)) return;
-    Product::leave(sum, Epilogue{bias, saved, preactivation, c, m, n, parameter}, row, column);
+    Product::store_tile(sum, Epilogue{bias, saved, preactivation, c, m, n, parameter}, row, column);
 #if COLUMN_SUMS
-    Product::leave_columns(sum, column_sums, row, column, n);
+    Product::store_column_sums(sum, column_sums, row, column, n);
 #endif
 }

@@ -1,11 +1,11 @@
-// metrics.cu: the sums of an epoch, kept on the device and read once: totals[0] += loss * rows, totals[1] += right
-// answers.
+// metrics.cu: the sums of an epoch, accumulated on the device and read once: totals[0] += loss * rows, totals[1] +=
+// number of correct predictions.
 //
-// totals is double, so that an epoch of float losses loses no digits. One block, as a batch's outputs are few. Bytes: the
-// predictions and targets once.
+// totals is double, so that an epoch of float losses loses no precision. One block, as the outputs of a batch are few.
+// It reads the predictions and targets once.
 //
-// Options: REAL; LANES (32), how many threads share a row of a classifier's outputs, a power of 2. Launch: grid (1,),
-// block (512,).
+// Options: REAL; LANES (32), the number of threads that share a row of a classifier's outputs, a power of 2. Launch:
+// grid (1,), block (512,).
 
 #include "argmax.cuh"
 
@@ -14,7 +14,7 @@
 #endif
 
 constexpr int THREADS = 512;
-constexpr int GROUPS = WARP / LANES;  // rows that a warp takes together
+constexpr int GROUPS = WARP / LANES;  // rows per warp
 
 DEVICE void add_to_totals(double* totals, const T* loss, int rows, int right) {
     __shared__ int scratch[THREADS / WARP];
@@ -24,19 +24,19 @@ DEVICE void add_to_totals(double* totals, const T* loss, int rows, int right) {
     totals[1] += right;
 }
 
-// How many of the rows have their largest output where is_right(row, place) says, this thread's share of them.
+// This thread's share of the number of rows for which is_right(row, index of the largest output) holds.
 template <typename IsRight>
 DEVICE int count_right(const T* prediction, int rows, int classes, IsRight is_right) {
     int right = 0;
     for (int first = threadIdx.x / WARP * GROUPS; first < rows; first += THREADS / WARP * GROUPS) {
-        const int own = first + threadIdx.x % WARP / LANES, row = min(own, rows - 1);  // a warp stays together
+        const int own = first + threadIdx.x % WARP / LANES, row = min(own, rows - 1);  // keeps the warp together
         const int answer = argmax<LANES>(prediction + static_cast<size_t>(row) * classes, classes);
         right += is_right(row, answer) && own < rows && threadIdx.x % LANES == 0;
     }
     return right;
 }
 
-// No right and wrong: regression. Launch: one thread.
+// For regression, which has no correct predictions. Launch: one thread.
 // FLOPs: 2
 extern "C" __global__ void accumulate_loss(
     const T* __restrict__ loss,      // [1]
@@ -45,7 +45,7 @@ extern "C" __global__ void accumulate_loss(
     totals[0] += static_cast<double>(loss[0]) * rows;
 }
 
-// Right is a row whose largest output is its label's.
+// A row is correct if its largest output is that of its label.
 // FLOPs: 2
 extern "C" __global__ void __launch_bounds__(THREADS) accumulate_labels(
     const T* __restrict__ loss,              // [1]
@@ -57,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) accumulate_labels(
     add_to_totals(totals, loss, rows, right);
 }
 
-// Right is a row whose largest output is where its target is largest.
+// A row is correct if its largest output is where its target is largest.
 // FLOPs: 2
 extern "C" __global__ void __launch_bounds__(THREADS) accumulate_distributions(
     const T* __restrict__ loss,          // [1]
@@ -71,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) accumulate_distributions(
     add_to_totals(totals, loss, rows, right);
 }
 
-// Right is a logit above 0 where the target is above 0.5, or neither.
+// An element is correct if its logit is above 0 exactly where its target is above 0.5.
 // FLOPs: 2
 extern "C" __global__ void __launch_bounds__(THREADS) accumulate_binary(
     const T* __restrict__ loss,          // [1]

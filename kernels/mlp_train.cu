@@ -2,40 +2,40 @@
 //
 //     z_l = h_{l-1} W_l + b_l,    h_l = dropout(f_l(z_l)),    h_0 the batch,    loss(z_L)
 //
-// for L = LAYERS linear layers; the loss is softmax cross-entropy of labels (with smoothing and weights of classes and
-// rows, cross_entropy.cuh) or, with REGRESSION=1, the mean squared error, by the formula of losses.cu.
+// for L = LAYERS linear layers. The loss is softmax cross-entropy of labels (with smoothing, class weights and row
+// weights, cross_entropy.cuh) or, with REGRESSION=1, the mean squared error, with the formula of losses.cu.
 //
-// A step as a graph of kernels is some 90 % latency: each kernel starts cold, drains, and waits for the next. Here only
+// As a graph of kernels, a step is about 90 % latency: each kernel starts, drains, and waits for the next. Here only
 // grid barriers separate the parts of a step, 2 L - 1 of them:
 //
-//   1. l = 1 .. L-2: tiles of h_l                                                          a barrier each
-//   2. tiles of h_{L-2} W_{L-1}, split along k; nobody adds the splits up yet                    a barrier
-//   3. the head, a block a row: adds up the splits of its row, h_{L-1}, z_L, the loss, dz_L, dz_{L-1}    a barrier
-//   4. l = L-1 .. 1: tiles of dz_{l-1}; tiles of dW_l (dW_L with the first), each followed by the update of its
-//      parameters in registers; at the end blocks without a tile gather the next batch           a barrier each
+// 1. l = 1 .. L-2: tiles of h_l; a barrier each
+// 2. tiles of h_{L-2} W_{L-1} in splits along k, which are not added up yet; a barrier
+// 3. the head, one block per row: the sum of the row's splits, h_{L-1}, z_L, the loss, dz_L, dz_{L-1}; a barrier
+// 4. l = L-1 .. 1: tiles of dz_{l-1}; tiles of dW_l (dW_L with the first), each followed by the update of its
+//    parameters in registers; at the end blocks without a tile gather the next batch; a barrier each
 //
-// Why it is built so:
-//   - The rows of the head are independent: the last product, the loss, dz_L and dz_{L-1} need no barrier between them.
-//   - The splits are added up by their consumer: no barrier, no atomics, a fixed order.
-//   - A gradient stays in registers: parameters and state are loaded before the product of its tile, and updated after.
-//   - There are two copies of parameters and state. A step reads one and writes the other: W_l is updated while other
-//     blocks still read the old one for dz_{l-1}. A step with a gradient that is not finite is not applied: the next
-//     step reads the same copy again. The barrier at the end of a step tells every block whether there was one.
-//   - Batches are gathered a step ahead, so the latency of reading random rows from DRAM is hidden.
+// Design:
+// - The rows of the head are independent: the last product, the loss, dz_L and dz_{L-1} need no barrier between them.
+// - The splits are added up by their consumer: no barrier, no atomics, a fixed order.
+// - A gradient stays in registers: parameters and state are loaded before the product of its tile, and updated after
+//   it.
+// - There are two copies of parameters and state. A step reads one and writes the other, so W_l is updated while other
+//   blocks still read the old one for dz_{l-1}. A step with a non-finite gradient is not applied: the next step reads
+//   the same copy again. The barrier at the end of a step tells every block whether there was one.
+// - Batches are gathered a step ahead, which hides the latency of reading random rows from DRAM.
 //
-// The order of every sum depends on the shapes alone, not on the grid: any grid gives the same bits, and so does any
-// division of the steps among launches. Pointers to what the launch writes have no __restrict__: the read-only cache
-// would serve old values.
+// The order of every sum depends only on the shapes: any grid, and any division of the steps among launches, gives the
+// same bits. Pointers to data that the launch writes have no __restrict__: the read-only cache would serve old values.
 //
-// For 784-128-10, batch 128, Adam: 52 MFLOP and some 10 MB between L2 and the SMs a step.
+// For 784-128-10, batch 128, Adam: 52 MFLOP and about 10 MB between L2 and the SMs per step.
 //
-// Options: REAL=float; SOURCE, see convert.cuh; SIZES=784,128,10, the widths; WEIGHT_AT=0,100352 and BIAS_AT=..., where
-// each layer's weight and bias begin in the flat buffers, multiples of 4 (-1: no bias), FLAT_SIZE, their size;
+// Options: REAL=float; SOURCE, see convert.cuh; SIZES=784,128,10, the widths; WEIGHT_AT=0,100352 and BIAS_AT=..., the
+// offsets of each layer's weight and bias in the flat buffers, multiples of 4 (-1: no bias), FLAT_SIZE, their size;
 // ACTIVATIONS=relu,... of the hidden layers, PARAMETERS their parameters, SAVES_INPUT=0,... whether f' is computed from
-// z; DROPOUT=0.0f,... the probabilities behind the hidden layers; DRAW_NUMBERS=0,... the numbers of their draws;
-// RULE=Sgd or Adam, SLOTS, its arrays of state; REGRESSION.
+// z; DROPOUT=0.0f,... the probabilities after the hidden layers; DRAW_NUMBERS=0,... the numbers of their draws (-1: no
+// dropout); RULE=Sgd or Adam, SLOTS, its number of state arrays; REGRESSION.
 //
-// Launch: cooperative; grid (blocks,) that are all resident, block (256,). 48 KiB of shared memory at most.
+// Launch: cooperative; grid (blocks,) with all blocks resident, block (256,). At most 48 KiB of shared memory.
 
 #include "common.cuh"
 #include "activations.h"
@@ -56,7 +56,7 @@ constexpr float DROPPED[] = {DROPOUT};
 constexpr int DRAW[] = {DRAW_NUMBERS};
 constexpr int LAYERS = sizeof(WIDTHS) / sizeof(int) - 1;
 constexpr int INPUTS = WIDTHS[0], HIDDEN = WIDTHS[LAYERS - 1], OUTPUTS = WIDTHS[LAYERS];
-static_assert(LAYERS >= 2 && OUTPUTS <= 256, "the head computes an output a thread");
+static_assert(LAYERS >= 2 && OUTPUTS <= 256, "the head has one thread per output");
 
 namespace activation {
 template <int I, typename F, typename... Others>
@@ -70,13 +70,13 @@ using OfLayer = typename At<L - 1, ACTIVATIONS>::Type;
 }  // namespace activation
 
 using Rule = rule::RULE;
-static_assert(sizeof(Rule) <= 8 * sizeof(T), "rules has room for 8 numbers a step");
+static_assert(sizeof(Rule) <= 8 * sizeof(T), "`rules` has 8 numbers per step");
 
-// The tiles. Small ones, so that a small layer has many; large ones for the gradient of a large weight.
+// Small tiles, so that a small layer has many; large ones for the gradient of a large weight.
 using Small = TileShape<32, 32, 32, 32, 16, 4, 4, 3, 4>;
 using Large = TileShape<64, 64, 16, 32, 32, 8, 4, 3, 2>;
 constexpr int THREADS = Small::THREADS;
-static_assert(THREADS == 256 && Large::THREADS == 256, "all tiles have the threads of the block");
+static_assert(THREADS == 256 && Large::THREADS == 256, "all tiles use all threads of the block");
 
 template <bool FIRST, typename A, typename B>
 struct Choice {
@@ -92,9 +92,9 @@ using OfWeight = typename Choice<(ceil_div(WIDTHS[L - 1], 64) * ceil_div(WIDTHS[
 template <int WIDTH>
 constexpr bool VECTORS = WIDTH % VECTOR == 0;
 constexpr int SHARED = 44 * 1024 / sizeof(T);  // elements
-static_assert(2 * HIDDEN + 2 * THREADS <= SHARED, "the head's row fits");
+static_assert(2 * HIDDEN + 2 * THREADS <= SHARED, "the head's row fits into shared memory");
 
-// What a batch needs of `scratch`, in elements a row: where each array begins.
+// The offsets of the arrays in `scratch`, in elements per row of the batch.
 constexpr DEVICE int total_width(int layers) {  // of the first hidden layers
     int total = 0;
     for (int l = 1; l <= layers; ++l) total += WIDTHS[l];
@@ -104,13 +104,13 @@ constexpr int BATCH_AT = 0;                                                // (2
 constexpr int TARGET_AT = BATCH_AT + 2 * INPUTS;                           // (2, rows, OUTPUTS), of a regression
 constexpr int SHARE_AT = TARGET_AT + (REGRESSION ? 2 * OUTPUTS : 0);       // (2, rows): row weights
 constexpr int H_AT = SHARE_AT + 2;                                         // (rows, width) for each hidden layer
-constexpr int SAVED_AT = H_AT + total_width(LAYERS - 1);                   // what f' is computed from, if not h
+constexpr int SAVED_AT = H_AT + total_width(LAYERS - 1);                   // the input of f', if not h
 constexpr int DZ_AT = SAVED_AT + total_width(LAYERS - 1);                  // for each layer
 constexpr int LOSS_AT = DZ_AT + total_width(LAYERS);                       // (rows,)
 constexpr int NORM_AT = LOSS_AT + 1;                                       // (1,): the sum of the weights
 constexpr int SPLITS_AT = NORM_AT + 1;                                     // (splits, rows, HIDDEN)
 
-// The arguments of the launch, and where it is.
+// The arguments of the launch, and the state of the current step.
 struct Training {
     const S* data;
     const double* mean;
@@ -120,11 +120,11 @@ struct Training {
     const T* weight;
     const T* class_weight;
     const long long* order;
-    T* mine[3];  // the model's parameters and state, the first copy
-    T* other;            // the second one
+    T* mine[3];  // parameters and state of the model: the first copy
+    T* other;    // the second copy
     T* grads;
     T* scratch;
-    int* integers;  // (2, rows) labels, (rows,) whether the answer is right
+    int* integers;  // (2, rows) labels, (rows,) whether the prediction is correct
     T* rules;
     double* totals;
     T* loss;
@@ -132,12 +132,12 @@ struct Training {
     int examples, total, rows, splits, steps;
     T smoothing, clip;
     unsigned long long seed;
-    long long begin, first_step;  // places in the order and in the training
+    long long begin, first_step;  // of the launch: position in the order, number of the step
     T* shared;
 
     int step;
     T* now[3];   // the copy that this step reads
-    T* next[3];  // the one that it writes
+    T* next[3];  // the copy that it writes
 
     DEVICE T* at(int place) const { return scratch + (rows + 3) / 4 * 4 * place; }
     DEVICE T* batch(int of_step) const { return at(BATCH_AT + of_step % 2 * INPUTS); }
@@ -161,12 +161,12 @@ struct Training {
     DEVICE const T* weights() const { return now[0] + WEIGHTS[L - 1]; }
 
     template <int L, int WIDTH>
-    DEVICE Neighbours<WIDTH> bias(int column) const {
+    DEVICE Pack<WIDTH> bias(int column) const {
         if constexpr (BIASES[L - 1] < 0) return {};
         else return load<WIDTH>(now[0] + BIASES[L - 1] + column);
     }
 
-    // By one thread, in front of a block barrier.
+    // Called by one thread, before a block barrier.
     DEVICE void begin_step(int number, bool second_copy) {
         step = number;
 #pragma unroll
@@ -179,7 +179,7 @@ struct Training {
 
     // --- the batch
 
-    // Gather the batch of a step by the blocks from `first` on, a warp a row; a lane has up to 8 loads in flight.
+    // Gather the batch of a step with the blocks from `first` on, one warp per row; a lane has up to 8 loads in flight.
     DEVICE void gather(int of_step, int first) const {
         const int lane = threadIdx.x % WARP, warps = (gridDim.x - first) * (THREADS / WARP);
         for (int i = (blockIdx.x - first) * (THREADS / WARP) + threadIdx.x / WARP; i < rows; i += warps) {
@@ -212,7 +212,7 @@ struct Training {
             for (int p = 0; p < IN_FLIGHT; ++p) {
                 const int at = j + p * STRIDE;
                 if (at < LENGTH) {
-                    Neighbours<WIDTH> row;
+                    Pack<WIDTH> row;
 #pragma unroll
                     for (int i = 0; i < WIDTH; ++i) row.v[i] = convert(pieces[p].v[i], at + i);
                     store(to + at, row);
@@ -221,14 +221,14 @@ struct Training {
         }
     }
 
-    // The sum of the weights of the batch, by one block.
+    // Sum the weights of the batch; called by one block.
     DEVICE void sum_weights() const {
         if (!weight && !class_weight) return;
         T sum = 0;
         for (int row = threadIdx.x; row < rows; row += THREADS) sum += row_weight(row) * label_weight(row);
         sum = block_sum(sum, shared);
         if (threadIdx.x == 0) at(NORM_AT)[0] = sum;
-        __syncthreads();  // the shared memory is free again
+        __syncthreads();  // the shared memory can be reused
     }
 
     DEVICE T row_weight(int row) const { return weight ? share(step)[row] : T(1); }
@@ -238,7 +238,7 @@ struct Training {
         return own >= 0 ? class_weight[own] : T(0);
     }
 
-    // What a row counts in the mean.
+    // The weight of a row in the mean.
     DEVICE T share_of(int row) const {
         const T whole = weight || class_weight ? at(NORM_AT)[0] : static_cast<T>(rows);
         return whole == T(0) ? T(0) : row_weight(row) / whole;
@@ -246,11 +246,11 @@ struct Training {
 
     // --- activation and dropout
 
-    // 1 / (1 - p) where dropout behind layer L keeps the neighbours from `place` on in (rows, width), else 0.
+    // The factors of dropout after layer L for WIDTH elements from `place` on in (rows, width): 1 / (1 - p) or 0.
     template <int L, int WIDTH>
-    DEVICE Neighbours<WIDTH> kept(int place) const {
+    DEVICE Pack<WIDTH> kept(int place) const {
         const Block numbers = random_block(place / DRAWS, seed, first_step + step, DRAW[L - 1]);
-        Neighbours<WIDTH> factors;
+        Pack<WIDTH> factors;
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j)
             factors.v[j] = uniform(numbers, place % DRAWS + j) >= DROPPED[L - 1] && DROPPED[L - 1] < 1
@@ -261,12 +261,12 @@ struct Training {
 
     template <int WIDTH>
     struct Activated {
-        Neighbours<WIDTH> h, saved;
+        Pack<WIDTH> h, saved;
     };
 
-    // The output of hidden layer L from z, bias included.
+    // The output of hidden layer L from z, which includes the bias.
     template <int L, int WIDTH>
-    DEVICE Activated<WIDTH> activate(int place, const Neighbours<WIDTH>& z) const {
+    DEVICE Activated<WIDTH> activate(int place, const Pack<WIDTH>& z) const {
         Activated<WIDTH> result;
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
@@ -283,7 +283,7 @@ struct Training {
 
     // dz of hidden layer L from the gradient of its output.
     template <int L, int WIDTH>
-    DEVICE Neighbours<WIDTH> differentiate(int place, Neighbours<WIDTH> gradient, const Neighbours<WIDTH>& saved) const {
+    DEVICE Pack<WIDTH> differentiate(int place, Pack<WIDTH> gradient, const Pack<WIDTH>& saved) const {
         if constexpr (DRAW[L - 1] >= 0) {
             const auto factors = kept<L, WIDTH>(place);
 #pragma unroll
@@ -306,10 +306,10 @@ struct Training {
         const int row = tile / parts / ACROSS * Small::BM, column = tile / parts % ACROSS * Small::BN;
         const int length = ceil_div(ceil_div(IN, Small::BK), parts) * Small::BK;
         const int first = min(part * length, IN), last = min(first + length, IN);
-        const auto sum = Product::add_up(shared, input<L>(), weights<L>(), row, column, rows, OUT, IN, first, last);
+        const auto sum = Product::accumulate(shared, input<L>(), weights<L>(), row, column, rows, OUT, IN, first, last);
         if (Product::Place::of_thread().slice != 0) return;
         constexpr int WIDTH = Product::WIDTH_C;
-        const auto finish = [&](int r, int c, Neighbours<WIDTH> z) {
+        const auto finish = [&](int r, int c, Pack<WIDTH> z) {
             if (r >= rows || c >= OUT) return;
             const int place = r * OUT + c;
             if constexpr (L == LAYERS - 1) {
@@ -322,7 +322,7 @@ struct Training {
                 if (saved<L>() != h<L>()) store(saved<L>() + place, result.saved);
             }
         };
-        Product::leave(sum, finish, row, column);
+        Product::store_tile(sum, finish, row, column);
     }
 
     // --- part 3: the head, for a row
@@ -361,10 +361,10 @@ struct Training {
             for (int c = 0; c < OUTPUTS; ++c) gradient += outputs[c] * w[j * OUTPUTS + c];
             dz<L>()[row * HIDDEN + j] = gradient * slopes[j];
         }
-        __syncthreads();  // the shared memory is free again
+        __syncthreads();  // the shared memory can be reused
     }
 
-    // The splits' sums of an element, in their order, up to 8 loads in flight.
+    // The sum of an element over the splits, in their order; up to 8 loads in flight.
     DEVICE T sum_of_splits(int place) const {
         const T* part = at(SPLITS_AT) + place;
         T z = 0;
@@ -378,11 +378,11 @@ struct Training {
         return z;
     }
 
-    // The threads of an output share the sum over the hidden units.
+    // Several threads share the sum of an output over the hidden units.
     static constexpr int LANES_OF_OUTPUT =
         OUTPUTS <= 16 ? 16 : OUTPUTS <= 32 ? 32 : OUTPUTS <= 64 ? 64 : OUTPUTS <= 128 ? 128 : 256;
     static constexpr int SHARES = THREADS / LANES_OF_OUTPUT;
-    static constexpr int UNROLLED = OUTPUTS <= 64 ? 8 : 4;  // loads in flight, as registers allow
+    static constexpr int UNROLLED = OUTPUTS <= 64 ? 8 : 4;  // loads in flight, limited by registers
 
     DEVICE void multiply_hidden(const T* hidden, T* sums) const {
         const T* w = weights<LAYERS>();
@@ -395,9 +395,9 @@ struct Training {
         sums[threadIdx.x] = sum;
     }
 
-    static constexpr int OF_LANE = ceil_div(OUTPUTS, WARP);  // outputs of a lane
+    static constexpr int OF_LANE = ceil_div(OUTPUTS, WARP);  // outputs per lane
 
-    // The loss of a row and its gradient, which replaces the outputs, by a warp.
+    // The loss of a row and its gradient, which overwrites the outputs; called by one warp.
     DEVICE void cross_entropy(int row, T* outputs) const {
         const int lane = threadIdx.x, own = label(step)[row];
         const bool is_right = argmax<WARP>(outputs, OUTPUTS) == own;
@@ -412,7 +412,7 @@ struct Training {
         for (int i = 0; i < OF_LANE; ++i)
             if (const int c = lane + i * WARP; c < OUTPUTS) sums.add(z[i], target(c));
         sums.join<WARP>();
-        __syncwarp();  // the outputs were read by all lanes
+        __syncwarp();  // all lanes have read the outputs
 #pragma unroll
         for (int i = 0; i < OF_LANE; ++i)
             if (const int c = lane + i * WARP; c < OUTPUTS)
@@ -434,7 +434,7 @@ struct Training {
         if (threadIdx.x == 0) at(LOSS_AT)[row] = sum;
     }
 
-    // The loss of the batch and the sums of the metrics, by one block.
+    // The loss of the batch and the sums of the metrics; called by one block.
     DEVICE void sum_losses() const {
         T sum = 0;
         int answers = 0;
@@ -452,15 +452,15 @@ struct Training {
                 if constexpr (!REGRESSION) totals[1] += answers;
             }
         }
-        __syncthreads();  // the shared memory is free again
+        __syncthreads();  // the shared memory can be reused
     }
 
     // --- part 4: gradients and updates
 
-    // WIDTH neighbours of the parameters, and their state.
+    // WIDTH adjacent parameters and their state.
     template <int WIDTH>
     struct Held {
-        Neighbours<WIDTH> values[1 + SLOTS];
+        Pack<WIDTH> values[1 + SLOTS];
     };
 
     template <int WIDTH>
@@ -471,9 +471,9 @@ struct Training {
         return held;
     }
 
-    // Return whether the gradient is finite, and so is the state that holds its squares.
+    // Update parameters and state. Return whether the gradient is finite, and so is the state that holds its squares.
     template <int WIDTH>
-    DEVICE bool update(int place, Held<WIDTH> held, Neighbours<WIDTH> gradient, const Rule& rule) const {
+    DEVICE bool update(int place, Held<WIDTH> held, Pack<WIDTH> gradient, const Rule& rule) const {
         bool finite = true;
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
@@ -484,7 +484,7 @@ struct Training {
 #pragma unroll
             for (int s = 0; s < SLOTS; ++s) state[s] = held.values[s + 1].v[j];
             rule(held.values[0].v[j], g, state[0], state[1]);
-            if constexpr (SLOTS == 2) finite &= state[1] - state[1] == T(0);  // squares may overflow, for good
+            if constexpr (SLOTS == 2) finite &= state[1] - state[1] == T(0);  // squares may overflow, permanently
 #pragma unroll
             for (int s = 0; s < SLOTS; ++s) held.values[s + 1].v[j] = state[s];
         }
@@ -494,7 +494,8 @@ struct Training {
         return finite;
     }
 
-    // A tile of dW_L and its update; the first row of tiles has b_L's, too. Return whether all of it is finite.
+    // A tile of dW_L and its update; the first row of tiles also computes and updates b_L. Return whether all of it is
+    // finite.
     template <int L>
     DEVICE bool weight_gradient(int tile) const {
         using Shape = OfWeight<L>;
@@ -503,12 +504,12 @@ struct Training {
         using Product = TiledProduct<Shape, true, false, VECTORS<IN>, VECTORS<OUT>, VECTORS<OUT>, HAS_BIAS>;
         static_assert(Product::WORDS <= SHARED, "the tiles fit");
         constexpr int WIDTH = Product::WIDTH_C;
-        constexpr int GROUP = Shape::TM == 4 ? 4 : 2;  // rows of a thread that are loaded together, as registers allow
+        constexpr int GROUP = Shape::TM == 4 ? 4 : 2;  // rows of a thread loaded together, limited by registers
         constexpr bool AHEAD = Shape::TM == GROUP && WIDTH == VECTOR;
         const int row = tile / ACROSS * Shape::BM, column = tile % ACROSS * Shape::BN;
         const auto place = Product::Place::of_thread();
         const Rule rule = reinterpret_cast<const Rule*>(rules)[step];
-        const auto place_of = [&](int p, int q) {  // in the flat buffers; -1 where there is nothing
+        const auto place_of = [&](int p, int q) {  // offset in the flat buffers; -1 past the edge
             const int r = row + place.warp_m + Product::FragmentA::place(p, place.lane_m);
             const int c = column + place.warp_n + Product::FragmentB::place(q, place.lane_n);
             return place.slice == 0 && r < IN && c < OUT ? WEIGHTS[L - 1] + r * OUT + c : -1;
@@ -522,7 +523,7 @@ struct Training {
                     held[p][q / WIDTH] = take<WIDTH>(max(place_of(first + p, q), 0));
         };
         if constexpr (AHEAD) take_group(0);  // in flight while the tile is summed
-        const auto sum = Product::add_up(shared, input<L>(), dz<L>(), row, column, IN, OUT, rows, 0, rows);
+        const auto sum = Product::accumulate(shared, input<L>(), dz<L>(), row, column, IN, OUT, rows, 0, rows);
         bool finite = true;
 #pragma unroll
         for (int first = 0; first < Shape::TM; first += GROUP) {
@@ -531,7 +532,7 @@ struct Training {
             for (int p = 0; p < GROUP; ++p)
 #pragma unroll
                 for (int q = 0; q < Shape::TN; q += WIDTH) {
-                    Neighbours<WIDTH> gradient;
+                    Pack<WIDTH> gradient;
 #pragma unroll
                     for (int j = 0; j < WIDTH; ++j) gradient.v[j] = sum.tile[first + p][q + j];
                     if (const int at = place_of(first + p, q); at >= 0)
@@ -556,16 +557,16 @@ struct Training {
         using Product = TiledProduct<Small, false, true, false, false, VECTORS<IN>, false>;
         static_assert(Product::WORDS <= SHARED, "the tiles fit");
         const int row = tile / ACROSS * Small::BM, column = tile % ACROSS * Small::BN;
-        const auto sum = Product::add_up(shared, dz<L>(), weights<L>(), row, column, rows, IN, OUT, 0, OUT);
+        const auto sum = Product::accumulate(shared, dz<L>(), weights<L>(), row, column, rows, IN, OUT, 0, OUT);
         if (Product::Place::of_thread().slice != 0) return;
         constexpr int WIDTH = Product::WIDTH_C;
-        const auto finish = [&](int r, int c, const Neighbours<WIDTH>& gradient) {
+        const auto finish = [&](int r, int c, const Pack<WIDTH>& gradient) {
             if (r >= rows || c >= IN) return;
             const int place = r * IN + c;
             const auto of = load<WIDTH>(saved<L - 1>() + place);
             store(dz<L - 1>() + place, differentiate<L - 1, WIDTH>(place, gradient, of));
         };
-        Product::leave(sum, finish, row, column);
+        Product::store_tile(sum, finish, row, column);
     }
 
     // --- a step
@@ -577,7 +578,7 @@ struct Training {
             const int tiles = ceil_div(rows, Small::BM) * ACROSS * (L == LAYERS - 1 ? splits : 1);
             for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
                 forward<L>(tile);
-                __syncthreads();  // the shared memory is free again
+                __syncthreads();  // the shared memory can be reused
             }
             if (L == 1 && blockIdx.x == gridDim.x - 1) sum_weights();
             barrier.wait();
@@ -590,28 +591,28 @@ struct Training {
         return ceil_div(WIDTHS[L - 1], OfWeight<L>::BM) * ceil_div(WIDTHS[L], OfWeight<L>::BN);
     }
 
-    // Return whether the step is applied; `finite`: whether all gradients that this thread has computed are.
+    // Return whether the step is applied; `finite`: whether all gradients that this thread has computed so far are.
     template <int L = LAYERS - 1>
     DEVICE bool backward_layers(GridBarrier& barrier, bool finite = true) const {
         constexpr int OWN = weight_tiles<L>(), ABOVE = L == LAYERS - 1 ? weight_tiles<LAYERS>() : 0;
         const int below = L > 1 ? ceil_div(rows, Small::BM) * ceil_div(WIDTHS[L - 1], Small::BN) : 0;
         const int tiles = below + OWN + ABOVE;
         for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-            if (tile < below) {  // first, as the next layer waits for them
+            if (tile < below) {  // first, as the layer below waits for them
                 if constexpr (L > 1) input_gradient<L>(tile);
             } else if (tile < below + OWN) {
                 finite &= weight_gradient<L>(tile - below);
             } else {
                 finite &= weight_gradient<LAYERS>(tile - below - OWN);
             }
-            __syncthreads();  // the shared memory is free again
+            __syncthreads();  // the shared memory can be reused
         }
         if (L == LAYERS - 1 && blockIdx.x == gridDim.x - 1) sum_losses();
         if constexpr (L > 1) {
             barrier.wait();
             return backward_layers<L - 1>(barrier, finite);
         } else {
-            const int idle = tiles < static_cast<int>(gridDim.x) ? tiles : 0;  // the blocks from here on had no tile
+            const int idle = tiles < static_cast<int>(gridDim.x) ? tiles : 0;  // the first block without a tile
             if (step + 1 < steps && static_cast<int>(blockIdx.x) >= idle) gather(step + 1, idle);
             return !barrier.wait_for_failures(!finite);
         }
@@ -621,21 +622,21 @@ struct Training {
 // FLOPs: steps * flops
 extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
     const S* data,                   // [examples * inputs]
-    const double* mean,              // [inputs] or null, of the features: see convert.cuh
+    const double* mean,              // [inputs] or null: of the features, see convert.cuh
     const double* factor,            // [inputs] or null, with `mean`
-    const long long* labels,         // [examples] or null: of a classification
-    const T* targets,                // [examples * outputs] or null: of a regression
+    const long long* labels,         // [examples] or null: for classification
+    const T* targets,                // [examples * outputs] or null: for regression
     const T* weight,                 // [examples] or null
     const T* class_weight,           // [outputs] or null
     const long long* order,          // [total] or null: ascending
-    long long* place,                // [1] or null: 0, the first row's place in the order; advanced
+    long long* place,                // [1] or null (0): the position in the order; advanced
     const T* rates,                  // [rate_count]: see optimizers.cu
     long long* progress,             // [3]: see optimizers.cu; advanced
     const T* settings,               // the optimizer's, see update_rules.cuh
     T* params,                       // [size]
     T* slot,                         // [size] or null
     T* second_slot,                  // [size] or null
-    T* other,                        // [copies * size]: the second copy of these
+    T* other,                        // [copies * size]: the second copy of params and slots
     T* grads,                        // [size]: the gradient of the last step
     T* scratch,                      // [scratch_size]
     int* integers,                   // [3 * rows]
@@ -647,7 +648,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
     int examples, int total, int inputs, int outputs, int size, int copies, int rate_count, int scratch_size,
     int rules_size, int rows, int splits, int steps, unsigned long long seed, T smoothing, T clip, long long flops) {
     alignas(16) __shared__ T shared[SHARED];
-    __shared__ Training training;  // not in registers, which the products need
+    __shared__ Training training;  // saves registers, which the products need
     GridBarrier barrier(arrived);
     const long long done = progress[0], rates_from = progress[1];
     if (threadIdx.x == 0)
@@ -674,7 +675,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) mlp_train(
     if (second)
         for (unsigned i = flat_thread(); i < copies * size; i += flat_stride())
             training.mine[i / size][i % size] = other[i];
-    barrier.leave();
+    barrier.finish();
     if (flat_thread() != 0) return;
     progress[0] = training.first_step + steps;
     if (place) place[0] = training.begin + static_cast<long long>(steps) * rows;

@@ -1,7 +1,7 @@
-// mma.cuh: the tensor cores' product of small tiles, d += a b, in TF32 with sums in float; sm_80 and later.
+// mma.cuh: the product of small tiles on tensor cores, d += a b, in TF32 with float accumulation; sm_80 and later.
 //
-// A warp holds the 16 x 8 tile a, the 8 x 8 tile b and the 16 x 8 tile d together, each lane a few elements. With
-// group = lane / 4 and member = lane % 4 (PTX ISA, "Matrix fragments for mma.m16n8k8", type .tf32):
+// The lanes of a warp hold the 16 x 8 tile a, the 8 x 8 tile b and the 16 x 8 tile d together. With group = lane / 4
+// and member = lane % 4 (PTX ISA, "Matrix fragments for mma.m16n8k8", type .tf32):
 //
 //     a[0..3] = a(group, member), a(group + 8, member), a(group, member + 4), a(group + 8, member + 4)
 //     b[0..1] = b(member, group), b(member + 4, group)
@@ -15,7 +15,7 @@ using simulator::float_to_tf32;
 using simulator::mma_m16n8k8_tf32;
 #else
 
-// Round to the 10 bits of mantissa that TF32 has.
+// Round to TF32, which has 10 bits of mantissa.
 DEVICE unsigned float_to_tf32(float x) {
     unsigned rounded = 0;
 #if __CUDA_ARCH__ >= 800
@@ -31,7 +31,7 @@ DEVICE void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsign
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
-    __trap();  // rather than wrong numbers
+    __trap();  // fail rather than return wrong results
 #endif
 }
 

@@ -1,26 +1,26 @@
-// optimizers.cu: the update rules of gpunet/optimizers/ over a model's flat buffers, and the clipping of its
-// gradient.
+// optimizers.cu: the update rules of gpunet/optimizers/ over a model's flat buffers, and gradient clipping.
 //
-// Two launches: begin_step counts the step and squares the gradient, a sum a block; a rule finds in these sums whether
-// the step is applied, and does it to all parameters. Each of its blocks adds them up for itself, in their order: they
-// are few, and that a last block does it for all would take a wait more. Where groups of parameters have settings of
-// their own, or some are frozen, there is a launch of the rule for each range of the buffers.
+// Two launches. begin_step counts the step and writes one sum of squares of the gradient per block. A rule adds these
+// sums up, finds whether the step is applied, and updates all parameters. Each of its blocks adds up the sums in the
+// same order: they are few, and a last block that does it for all would add a wait. If groups of parameters have their
+// own settings, or some are frozen, the rule is launched for each range of the buffers.
 //
-// Memory-bound: begin_step reads the gradient, 4 bytes a parameter in float; Adam reads p, g, m, v and writes p, m, v,
-// 28 bytes for some 15 FLOPs (and the gradient where it is clipped); so each thread moves 16 bytes at a time. All that
-// changes from step to step lies on the device and moves on there, so that a recorded step may be replayed.
+// Memory-bound: begin_step reads the gradient, 4 bytes per parameter in float; Adam reads p, g, m, v and writes p, m,
+// v, 28 bytes for about 15 FLOPs (and the gradient if it is clipped). So each thread moves 16 bytes at a time. All
+// values that change from step to step are in device memory and are advanced there, so that a recorded step can be
+// replayed.
 //
-// The squares are summed in T, and again in double where that overflows (in float, for elements from 1e19 on), as on the
-// CPU. In double from the start they would cost nothing on an H100, but on a GPU that does 2 FLOPs in double where it
-// does 128 in float, a sum over a block takes more time than the gradient's way from memory.
+// The squares are summed in T, and again in double if that overflows (in float, for elements from 1e19 on), as on the
+// CPU. Summing in double from the start would cost nothing on an H100; but on a GPU with 2 double FLOPs per 128 float
+// FLOPs, the sum over a block would take longer than loading the gradient.
 //
 // Options: REAL. Launch: grid-stride; grid (ceil(size / (256 * VECTOR)),) or fewer, block (256,).
 
 #include "update_rules.cuh"
 
-// Places in `progress`.
-constexpr int STEPS = 0;          // steps done; from begin_step on, this one too
-constexpr int RATES_FROM = 1;     // the number of steps done for which rates[0] is
+// Indices of `progress`.
+constexpr int STEPS = 0;          // completed steps; after begin_step including this one
+constexpr int RATES_FROM = 1;     // the number of completed steps that rates[0] belongs to
 constexpr int FIRST_SKIPPED = 2;  // the first step that was not applied, counted from 1; 0: none
 
 template <typename Real>
@@ -28,11 +28,11 @@ DEVICE bool is_finite(Real x) {
     return x - x == Real(0);
 }
 
-// The sum of the squares of what this block reads, in every thread. An element that is NaN or infinite makes it NaN.
+// The sum of the squares of the elements that this block reads, in every thread; NaN if one of them is NaN or infinite.
 template <typename Real>
 DEVICE Real square_sum(const T* g, int size, Real* scratch) {
     const unsigned vectors = aligned(g) ? size / VECTOR : 0;
-    const auto square = [](Real x) { return x * x + (x - x); };  // NaN also of an infinite x, which would hide in the sum
+    const auto square = [](Real x) { return x * x + (x - x); };  // NaN for an infinite x too
     Real squares = 0;
     for (unsigned i = flat_thread(); i < vectors; i += flat_stride()) {
         const Vector value = load(g + i * VECTOR);
@@ -43,9 +43,9 @@ DEVICE Real square_sum(const T* g, int size, Real* scratch) {
     return block_sum(squares, scratch);
 }
 
-// Count the step, look up the learning rate of each group (beyond the ends of its `rates` the first or last one holds),
-// and square the gradient. A sum over `most` is NaN, so that the step is not applied: the rule's state, which holds
-// squares, would overflow for good.
+// Count the step, look up the learning rate of each group (clamped to the ends of its `rates`), and sum the squares of
+// the gradient. A sum over `most` becomes NaN, so that the step is not applied: the rule's state, which holds squares,
+// would overflow permanently.
 // FLOPs: 3 * size
 extern "C" __global__ void __launch_bounds__(256) begin_step(
     const T* __restrict__ g,                 // [size]
@@ -66,14 +66,15 @@ extern "C" __global__ void __launch_bounds__(256) begin_step(
     progress[STEPS] = done + 1;
 }
 
-// What a step does: its number from 1 on, its learning rate, and what scales the gradient; 0: the step is not applied.
+// A step: its number from 1 on, its learning rate, and the factor of the gradient; with factor 0 the step is not
+// applied.
 struct Update {
     T step, rate, factor;
 };
 
-// Find the factor that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm +
-// 1e-6), 1), or 0 where an element is NaN or infinite. Return whether the sum of the squares fits Real: where it does
-// not, the factor is not right yet.
+// Find the factor that scales the gradient to a norm of at most max_norm (0: no limit), min(max_norm / (norm + 1e-6),
+// 1), or 0 if an element is NaN or infinite. Return whether the sum of the squares fits Real; if not, the factor is not
+// valid.
 template <typename Real>
 DEVICE bool find_factor(const double* partial_squares, int parts, T max_norm, Real* scratch, T& factor) {
     Real squares = 0;
@@ -84,7 +85,7 @@ DEVICE bool find_factor(const double* partial_squares, int parts, T max_norm, Re
     return is_finite(squares);
 }
 
-// Where the factor is 0 the parameters stay. The first such step is kept.
+// Return the update, and record the first step that is not applied.
 DEVICE Update find_update(const double* partial_squares, const T* rate, long long* progress, int parts, T max_norm) {
     __shared__ T scratch[256 / WARP];
     __shared__ double wide_scratch[256 / WARP];
@@ -97,7 +98,7 @@ DEVICE Update find_update(const double* partial_squares, const T* rate, long lon
 }
 
 // Call rule(p, g, s, t) for every parameter, its gradient and its state; s and t may be null. The gradient is scaled
-// before, and stays so, as on the CPU.
+// first, and stored scaled, as on the CPU.
 template <typename Rule>
 DEVICE void update_each(T* p, T* g, T* s, T* t, T factor, int size, Rule rule) {
     if (factor == T(0)) return;
@@ -127,7 +128,7 @@ DEVICE void update_each(T* p, T* g, T* s, T* t, T factor, int size, Rule rule) {
     }
 }
 
-// rule::Sgd of update_rules.cuh. Without a velocity v is g.
+// rule::Sgd of update_rules.cuh. Without a velocity buffer, v is g.
 // FLOPs: 6 * size
 extern "C" __global__ void __launch_bounds__(256) sgd(
     const double* __restrict__ partial_squares,    // [parts]
@@ -154,7 +155,7 @@ extern "C" __global__ void __launch_bounds__(256) adam(
     T* __restrict__ m,          // [size]
     T* __restrict__ v,          // [size]
     int size, T beta1, T beta2, T log_beta1, T log_beta2,
-    T rest1, T rest2,           // 1 - beta1 and 1 - beta2, rounded once
+    T rest1, T rest2,           // 1 - beta1 and 1 - beta2, each rounded once
     T eps, T weight_decay, bool decoupled) {
     const Update update = find_update(partial_squares, rate, progress, parts, max_norm);
     const T settings[] = {beta1, beta2, log_beta1, log_beta2, rest1, rest2, eps, weight_decay, T(decoupled)};
@@ -184,7 +185,7 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop(
     });
 }
 
-// g = g, but no less than -limit and no more than limit; NaN stays NaN. Launch: grid (ceil(size / 256),) or fewer.
+// Clip g to [-limit, limit]; NaN stays NaN. Launch: grid (ceil(size / 256),) or fewer.
 // FLOPs: 0
 extern "C" __global__ void __launch_bounds__(256) clip_value(
     T* __restrict__ g,    // [size]
@@ -193,8 +194,8 @@ extern "C" __global__ void __launch_bounds__(256) clip_value(
         g[i] = g[i] > limit ? limit : g[i] < -limit ? -limit : g[i];
 }
 
-// mean += rest (p - mean), the moving average of the parameters, behind the rule that has updated them; where nothing
-// has been averaged yet mean is NaN, and becomes p. A step that is not applied changes nothing.
+// mean += rest (p - mean): the moving average of the parameters, launched after the rule that updates them. mean is NaN
+// before the first average, and then becomes p. A step that is not applied changes nothing.
 // FLOPs: 3 * size
 extern "C" __global__ void __launch_bounds__(256) average(
     const double* __restrict__ partial_squares,    // [parts]

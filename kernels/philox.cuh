@@ -1,7 +1,7 @@
-// philox.cuh: counter-based random numbers, Philox4x64-10 (Salmon et al. 2011), the same as gpunet/random.py draws.
+// philox.cuh: counter-based random numbers, Philox4x64-10 (Salmon et al. 2011), identical to those of gpunet/random.py.
 //
 // The key is (seed, 0), the counter (e / 8 + 1, step, draw, 0) for the elements e = 8 q .. 8 q + 7: a block of 256 bits
-// holds eight float32 numbers in [0, 1). Some 200 instructions a block: ten rounds of two 64-bit multiplications.
+// gives eight float32 numbers in [0, 1). About 200 instructions per block: ten rounds of two 64-bit multiplications.
 
 #pragma once
 #include "common.cuh"
@@ -12,7 +12,7 @@ struct Block {
     Word v[4];
 };
 
-constexpr int DRAWS = 8;  // numbers of a block
+constexpr int DRAWS = 8;  // numbers per block
 
 DEVICE Block philox(Block counter, Word key0, Word key1) {
 #pragma unroll
@@ -27,7 +27,7 @@ DEVICE Block philox(Block counter, Word key0, Word key1) {
     return counter;
 }
 
-// The numbers of the elements DRAWS * index and following, in draw number `draw` of a step.
+// The numbers of the elements from DRAWS * index on, for draw number `draw` of a step.
 DEVICE Block random_block(Word index, Word seed, Word step, Word draw) {
     return philox({{index + 1, step, draw, 0}}, seed, 0);
 }

@@ -1,15 +1,15 @@
-// pooling.cu: an image made smaller, by the largest element or the mean under each window, or the mean of it all.
+// pooling.cu: the largest element or the mean under each window of an image, or the mean of the whole image.
 //
-//     y = max over taps of x,     dx = sum of dy over the windows that the pixel won
-//     y = sum over taps of x / taps, padding counted as zeros,     dx = sum of dy over the windows with the pixel / taps
-//     y = mean of x over the pixels,     dx = dy / pixels
+// y = max over taps of x,     dx = sum of dy over the windows with the pixel as maximum y = sum over taps of x / taps,
+// padding counted as zeros,     dx = sum of dy over the windows with the pixel / taps y = mean of x over the pixels,
+// dx = dy / pixels
 //
-// x is (images, height, width), where an image is a channel of a row, y (images, out_h, out_w). `winners` holds which
-// tap had the largest element; the first of equals wins, as in PyTorch. NaN wins over all.
+// x is (images, height, width), where an image is a channel of a row; y is (images, out_h, out_w). `winners` holds the
+// tap with the largest element; the first of equal elements wins, as in PyTorch. NaN is larger than all.
 //
-// Memory-bound, with some 4 bytes in float for each element of x and y, and 4 for a winner: the windows that share a pixel
-// have it from the cache. Neighbouring threads take neighbouring pixels, so that a warp walks along lines. Backward a
-// thread has a pixel and asks which windows saw it, so that its sum has one order and nothing is added atomically.
+// Memory-bound: about 4 bytes in float per element of x and y, and 4 per winner; windows that share a pixel read it
+// from the cache. Adjacent threads take adjacent pixels, so accesses are coalesced. Backward has one thread per pixel,
+// which adds up the windows that contain it: sums have a fixed order, without atomics.
 //
 // Options: REAL.
 
@@ -27,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool2d_forward(
     for (unsigned t = flat_thread(); t < images * out_h * out_w; t += flat_stride()) {
         const Place at(t, out_h, out_w);
         const T* image = x + at.image * height * width;
-        T largest = -__int_as_float(0x7f800000);  // minus infinity, of a window that sees padding alone
+        T largest = -__int_as_float(0x7f800000);  // minus infinity, the result of a window with only padding
         int winner = -1;
         for (int i = 0; i < kernel_h; ++i) {
             const int h = window.top(at.row) + i * dilation_h;
@@ -117,8 +117,8 @@ extern "C" __global__ void __launch_bounds__(256) avg_pool2d_backward(
     }
 }
 
-// The mean of each image: a warp an image, so that it reads whole lines. Launch: grid-stride; grid (ceil(images / 8),)
-// or fewer, block (256,).
+// The mean of each image, one warp per image for coalesced loads. Launch: grid-stride; grid (ceil(images / 8),) or
+// fewer, block (256,).
 // FLOPs: images * pixels
 extern "C" __global__ void __launch_bounds__(256) global_avg_pool2d_forward(
     const T* __restrict__ x,    // [images * pixels]

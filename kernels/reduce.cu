@@ -1,18 +1,18 @@
 // reduce.cu: sums in a fixed order.
 //
-// Blocks leave partial sums, and the last to arrive adds those up in their order. No float atomics, whose order, and so
-// whose last bits, would change from run to run.
+// Blocks store partial sums, and the last block to arrive adds them up in their order. There are no float atomics,
+// whose order, and with it the last bits of the result, would change from run to run.
 //
-// Memory-bound: 4 bytes an element in float, one FLOP each. Options: REAL.
+// Memory-bound: 4 bytes per element in float, one FLOP each. Options: REAL.
 
 #include "columns.cuh"
 
-// Launch: grid-stride; grid as you like, block (256,).
+// Launch: grid-stride; any grid, block (256,).
 // FLOPs: size
 extern "C" __global__ void __launch_bounds__(256) sum(
     const T* __restrict__ x,    // [size]
     T* partial_sums,            // [grid_x] or null
-    unsigned* arrivals,         // [1] or null: zero, where there are several blocks
+    unsigned* arrivals,         // [1] or null: zero, if there are several blocks
     T* __restrict__ total,      // [1]
     int size) {
     __shared__ T scratch[256 / WARP];
@@ -21,8 +21,8 @@ extern "C" __global__ void __launch_bounds__(256) sum(
     if (grid_sum(sum, scratch, partial_sums, arrivals) && threadIdx.x == 0) total[0] = sum;
 }
 
-// sums[column] = the sum over the rows of x (rows, n): the bias gradient where dz is there already. Launch,
-// partial_sums and arrivals: see columns.cuh.
+// sums[column] = the sum over the rows of x (rows, n), such as a bias gradient of dz. Launch, partial_sums and
+// arrivals: see columns.cuh.
 // FLOPs: rows * n
 extern "C" __global__ void __launch_bounds__(256) sum_columns(
     const T* __restrict__ x,    // [rows * n]

@@ -1,9 +1,9 @@
-// rnn.cu: a step in time of a simple recurrent layer, after its matrix products.
+// rnn.cu: a time step of a simple recurrent layer, after its matrix products.
 //
-//     h = f(z + recurrent)                         forward;  z = x W_ih + bias, recurrent = h of the step before, times W_hh
-//     dz = (dh + recurrent) f'(h)                  backward; recurrent = dz of the step after, times W_hh transposed
+//     h = f(z + recurrent)                         forward;  z = x W_ih + bias, recurrent = h W_hh of the previous step
+//     dz = (dh + recurrent) f'(h)                  backward; recurrent = dz W_hh^T of the next step
 //
-// All are flat: rows times hidden units. Memory-bound: 12 bytes an element in float forward, 16 backward.
+// All arrays are flat, rows times hidden units. Memory-bound: 12 bytes per element in float forward, 16 backward.
 //
 // Options: REAL; ACTIVATION, one that saves its output (see activations.h).
 // Launch: grid-stride; grid (ceil(size / 256),) or fewer, block (256,).

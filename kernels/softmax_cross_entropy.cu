@@ -1,13 +1,15 @@
-// softmax_cross_entropy.cu: the loss of logits (rows, classes) and its gradient, the sum and the rows of what
-// cross_entropy.cuh computes: share_i = w_i / N, with row weights w; where N is zero, so are the shares.
+// softmax_cross_entropy.cu: the loss of logits (rows, classes) and its gradient.
 //
-// LANES threads take a row: one pass for its maximum, one for the three sums, one for the gradient. Each has AT_ONCE
-// loads on their way together, or a row would take as many waits as a thread has elements. The row comes from memory
-// once and from the cache twice: 8 bytes an element in float, 12 with distributions. The last block adds up the
-// losses of all, in their order; where one block is enough, it need not wait for others.
+// Each row is computed by cross_entropy.cuh with share_i = w_i / N for row weights w, or 0 if N is zero. The loss is
+// the sum over the rows.
 //
-// Options: REAL; LANES (32), a power of 2. Launch: groups of LANES stride over the rows; grid
-// (ceil(rows * LANES / 512),) or fewer, block (512,) or fewer full warps. dlogits may be logits.
+// LANES threads share a row: one pass for its maximum, one for the three sums, one for the gradient. Each thread has
+// IN_FLIGHT loads in flight, to hide their latency. The first pass reads the row from memory, the others from the
+// cache: 8 bytes per element in float, 12 with distributions. The last block adds up the losses of all blocks, in their
+// order; a single block needs no such wait.
+//
+// Options: REAL; LANES (32), a power of 2. Launch: groups of LANES threads stride over the rows; grid (ceil(rows *
+// LANES / 512),) or fewer, block (512,) or fewer full warps. dlogits may be logits.
 
 #include "common.cuh"
 #include "cross_entropy.cuh"
@@ -17,10 +19,10 @@
 #endif
 
 constexpr int THREADS = 512;
-constexpr int AT_ONCE = 4;
-constexpr int GROUPS = WARP / LANES;  // rows that a warp takes together
+constexpr int IN_FLIGHT = 4;
+constexpr int GROUPS = WARP / LANES;  // rows per warp
 
-// N where rows or, with labels, classes have weights: sum_i w_i c_{label i}. Launch: grid (1,), block (256,).
+// N if rows or, with labels, classes have weights: sum_i w_i c_{label i}. Launch: grid (1,), block (256,).
 // FLOPs: 2 * rows
 extern "C" __global__ void __launch_bounds__(256) cross_entropy_norm(
     const T* __restrict__ weight,            // [rows] or null
@@ -45,18 +47,18 @@ extern "C" __global__ void __launch_bounds__(256) cross_entropy_norm(
 // Call visit(j, z_j) for the classes of a lane.
 template <typename Visit>
 DEVICE void visit_classes(const T* z, int classes, Visit visit) {
-    for (int first = threadIdx.x % LANES; first < classes; first += AT_ONCE * LANES) {
-        T values[AT_ONCE];
+    for (int first = threadIdx.x % LANES; first < classes; first += IN_FLIGHT * LANES) {
+        T values[IN_FLIGHT];
 #pragma unroll
-        for (int i = 0; i < AT_ONCE; ++i)
+        for (int i = 0; i < IN_FLIGHT; ++i)
             if (first + i * LANES < classes) values[i] = z[first + i * LANES];
 #pragma unroll
-        for (int i = 0; i < AT_ONCE; ++i)
+        for (int i = 0; i < IN_FLIGHT; ++i)
             if (first + i * LANES < classes) visit(first + i * LANES, values[i]);
     }
 }
 
-// What both kinds of target have in common; target(row) gives the target of a j, before smoothing and weights.
+// Shared by both kinds of target. target(row) returns a function of j: the target before smoothing and weights.
 template <typename Target>
 DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weight, const T* norm, T* dlogits,
                           T* partial_losses, unsigned* arrivals, T* loss, int rows, int classes, T smoothing,
@@ -66,7 +68,7 @@ DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weigh
     const T whole = norm ? norm[0] : static_cast<T>(rows);
     T sum = 0;
     for (int first = flat_thread() / WARP * GROUPS; first < rows; first += warps * GROUPS) {
-        const int row = min(first + group, rows - 1);  // a warp stays together; it has spare groups at the end
+        const int row = min(first + group, rows - 1);  // keeps the warp together; its last groups may be spare
         const bool spare = first + group >= rows;
         const T* z = logits + static_cast<size_t>(row) * classes;
         T* dz = dlogits + static_cast<size_t>(row) * classes;
@@ -79,14 +81,14 @@ DEVICE void cross_entropy(const T* logits, const T* weight, const T* class_weigh
         visit_classes(z, classes, [&](int j, T value) { sums.add(value, weights(j, of_class(j))); });
         sums.join<LANES>();
         if (threadIdx.x % LANES == 0 && !spare) sum += sums.loss();
-        __syncwarp();  // z[0] is read by all lanes, and written by one where dlogits is logits
+        __syncwarp();  // all lanes have read z[0], which one of them overwrites if dlogits is logits
         if (!spare)
             visit_classes(z, classes, [&](int j, T value) { dz[j] = sums.softmax(value) - weights(j, of_class(j)); });
     }
     if (grid_sum(sum, scratch, partial_losses, arrivals) && threadIdx.x == 0) loss[0] = sum;
 }
 
-// A label that is out of range counts as no class. The bounds ask for one block at once: left to choose, ptxas spills on
+// A label out of range counts as no class. The launch bounds ask for one block per SM; without that, ptxas spills on
 // sm_100 and sm_120.
 // FLOPs: 12 * rows * classes
 extern "C" __global__ void __launch_bounds__(THREADS, 1) softmax_cross_entropy_labels(
@@ -97,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) softmax_cross_entropy_l
     const T* __restrict__ norm,              // [1] or null: rows
     T* dlogits,                              // [rows * classes]
     T* partial_losses,                       // [grid_x] or null
-    unsigned* arrivals,                      // [1] or null: zero, where there are several blocks
+    unsigned* arrivals,                      // [1] or null: zero, if there are several blocks
     T* __restrict__ loss,                    // [1]
     int rows, int classes, T smoothing) {
     cross_entropy(logits, weight, class_weight, norm, dlogits, partial_losses, arrivals, loss, rows, classes,
@@ -116,7 +118,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy_dist
     const T* __restrict__ norm,            // [1] or null: rows
     T* dlogits,                            // [rows * classes]
     T* partial_losses,                     // [grid_x] or null
-    unsigned* arrivals,                    // [1] or null: zero, where there are several blocks
+    unsigned* arrivals,                    // [1] or null: zero, if there are several blocks
     T* __restrict__ loss,                  // [1]
     int rows, int classes, T smoothing) {
     cross_entropy(logits, weight, class_weight, norm, dlogits, partial_losses, arrivals, loss, rows, classes,

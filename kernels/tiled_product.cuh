@@ -1,16 +1,16 @@
-// tiled_product.cuh: how a thread block computes its tile of a matrix product: the work of matmul_tiled.cu, for other
-// kernels as well. The sizes of the tile are template parameters, so that one kernel can use several.
+// tiled_product.cuh: a thread block's tile of a matrix product: the main loop of matmul_tiled.cu, also used by other
+// kernels. The tile sizes are template parameters, so that one kernel can use several.
 //
-// A block has Shape::THREADS threads along x and TiledProduct::WORDS elements of shared memory, aligned to 16 bytes, 48
-// KiB at most.
+// A block has Shape::THREADS threads along x and TiledProduct::WORDS elements of shared memory, aligned to 16 bytes, at
+// most 48 KiB.
 
 #pragma once
 #include "matmul.cuh"
 #include "tile_loader.cuh"
 
-// The sizes of a tile: a block computes BM x BN elements of c in steps of BK along k, a warp WM x WN of them, a thread
-// TM x TN. STAGES steps have room in shared memory. SLICES groups of warps share each step: every one takes its k-slice
-// of DEPTH.
+// The tile sizes: a block computes BM x BN elements of c in steps of BK along k, a warp WM x WN of them, a thread TM x
+// TN. STAGES steps are buffered in shared memory. SLICES groups of warps share each step: each takes its k-slice of
+// DEPTH.
 template <int BM_, int BN_, int BK_, int WM_, int WN_, int TM_, int TN_, int STAGES_ = 3, int SLICES_ = 1>
 struct TileShape {
     static constexpr int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, TM = TM_, TN = TN_;
@@ -20,26 +20,25 @@ struct TileShape {
     static constexpr int DEPTH = BK / SLICES;
     static constexpr int LANES_M = WM / TM, LANES_N = WN / TN;
     static constexpr int SPAN = DEPTH < 16 ? DEPTH : 16;
-    static_assert(BM % WM == 0 && BN % WN == 0, "a block's tile is made of warps' tiles");
-    static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "a warp's tile is made of threads' tiles");
+    static_assert(BM % WM == 0 && BN % WN == 0, "the warp tile divides the block tile");
+    static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "32 thread tiles make a warp tile");
     static_assert(LANES_M % 2 == 0 && LANES_N % 2 == 0, "lanes alternate along m and n");
-    static_assert(BK % SLICES == 0 && DEPTH % 2 == 0, "a k-slice is made of pairs of steps");
+    static_assert(BK % SLICES == 0 && DEPTH % 2 == 0, "a k-slice has an even number of steps");
 };
 
-// What a thread holds of a tile at a step along k: COUNT elements, in vectors of WIDTH neighbours that are LANES
-// vectors apart.
+// A thread's elements of a tile at a step along k: COUNT elements, in vectors of WIDTH that are LANES vectors apart.
 template <typename Tile, int COUNT, int LANES>
 struct Fragment {
     static constexpr int WIDTH = COUNT % VECTOR == 0 ? VECTOR : 2;
-    static_assert(COUNT % WIDTH == 0 && !Tile::STEPS_IN_ROW, "a swizzle swaps elements of a vector");
+    static_assert(COUNT % WIDTH == 0 && !Tile::STEPS_IN_ROW, "a swizzle swaps elements within a vector");
 
     T values[COUNT];
 
-    // The place of element number p in the warp's tile.
+    // The position of element p in the warp tile.
     static DEVICE int place(int p, int lane) { return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH; }
 
-    // Load a step; `own` is the lane's first element in the tile's first step. As `step` is known at compile time, the
-    // rest of the address is an immediate of the load, and the swizzle only names other registers.
+    // Load a step; `own` is the lane's first element in the tile's first step. `step` is known at compile time, so the
+    // rest of the address is an immediate of the load, and the swizzle only renames registers.
     DEVICE void load(const T* own, int step) {
 #pragma unroll
         for (int p = 0; p < COUNT; p += WIDTH) {
@@ -50,8 +49,8 @@ struct Fragment {
     }
 };
 
-// What a thread sums of op(a) op(b) and, with COLUMNS, of the columns of op(b). The part_size of a launch with split-K
-// is what all threads of a slice hold of it.
+// The sums of a thread over op(a) op(b) and, with COLUMNS, over the columns of op(b). The part_size of a split-K launch
+// is their size over all threads of a slice.
 template <typename Shape, bool COLUMNS>
 struct Sums {
     T tile[Shape::TM][Shape::TN];
@@ -63,9 +62,8 @@ struct Sums<Shape, true> {
     T columns[Shape::TN];
 };
 
-// The place of a thread: its slice, its number there, its warp in the block's tile, its lane in the warp's tile.
-// Neighbouring lanes go along n, then along m: a vector load takes fewer cycles where lanes two apart share its
-// address.
+// The position of a thread: its slice, its index in the slice, its warp in the block tile, its lane in the warp tile.
+// Adjacent lanes go along n, then along m: a vector load takes fewer cycles if lanes two apart have the same address.
 template <typename Shape>
 struct PlaceOf {
     int slice, thread, warp_m, warp_n, lane_m, lane_n;
@@ -82,16 +80,16 @@ struct PlaceOf {
     }
 };
 
-// The tile of c at `row` and `column`, by all threads of a block. op(a) is contiguous along m where A_TRANSPOSED, op(b)
-// along k where B_TRANSPOSED. A_VECTORS (B_VECTORS): copy the operand by vectors, unless it is contiguous along k; its
-// rows in memory must be multiples of 16 bytes, and aligned. C_VECTORS: the same for c and what is like it.
-// COLUMN_TOTALS: sum the columns of op(b) from its tiles in shared memory.
+// The tile of c at `row` and `column`, computed by all threads of a block. op(a) is contiguous along m with
+// A_TRANSPOSED, op(b) along k with B_TRANSPOSED. A_VECTORS (B_VECTORS): copy the operand by vectors, unless it is
+// contiguous along k; its rows in memory must be aligned multiples of 16 bytes. C_VECTORS: the same for c and the other
+// arrays of the epilogue. COLUMN_TOTALS: sum the columns of op(b) from its tiles in shared memory.
 //
 // A block that computes several tiles calls __syncthreads() before the next one.
 template <typename Shape, bool A_TRANSPOSED, bool B_TRANSPOSED, bool A_VECTORS, bool B_VECTORS, bool C_VECTORS,
           bool COLUMN_TOTALS>
 struct TiledProduct {
-    static_assert(!(COLUMN_TOTALS && B_TRANSPOSED), "the columns of an op(b) that lies row by row");
+    static_assert(!(COLUMN_TOTALS && B_TRANSPOSED), "column sums require a row-major op(b)");
 
     static constexpr int BM = Shape::BM, BN = Shape::BN, BK = Shape::BK, TM = Shape::TM, TN = Shape::TN;
     static constexpr int STAGES = Shape::STAGES, SLICES = Shape::SLICES, SLICE = Shape::SLICE, DEPTH = Shape::DEPTH;
@@ -108,18 +106,18 @@ struct TiledProduct {
 
     static constexpr int WIDTH_C = C_VECTORS ? FragmentB::WIDTH : 1;
     static constexpr int COUNT = sizeof(Sum) / sizeof(T);
-    static constexpr int OTHERS = (SLICES - 1) * COUNT * SLICE;  // what all slices but the first hold at the end
+    static constexpr int OTHERS = (SLICES - 1) * COUNT * SLICE;  // sums of all slices but the first
     static constexpr int WORDS = Steps::WORDS > OTHERS ? Steps::WORDS : OTHERS;  // of shared memory
 
-    // What a thread holds in the main loop.
+    // The state of a thread in the main loop.
     struct Work {
         Steps steps;
         const T* shared;
-        int own_a, own_b;  // where the thread's elements begin in a stage
+        int own_a, own_b;  // offsets of the thread's first elements in a stage
         bool sums_columns;
-        int now = 0;               // the stage that is multiplied
-        const T* tiles = nullptr;  // where it is
-        FragmentA column_a[2];     // of a step and of the next
+        int now = 0;               // the stage being multiplied
+        const T* tiles = nullptr;  // its address
+        FragmentA column_a[2];     // of this step and of the next
         FragmentB row_b[2];
         Sum sum = {};
 
@@ -129,7 +127,7 @@ struct TiledProduct {
         }
 
         DEVICE void sum_columns() {
-#pragma unroll 1  // unrolled, it would take registers from the product
+#pragma unroll 1  // unrolled, it would take registers needed by the product
             for (int j = 0; j < DEPTH; ++j) {
                 FragmentB row;
                 row.load(tiles + own_b, j);
@@ -138,8 +136,9 @@ struct TiledProduct {
             }
         }
 
-        // Multiply the stage; during its last step load the first fragments of the next one, if there is another. With
-        // COPIES, issue copies: a branch around them would keep the compiler from interleaving them with multiply-adds.
+        // Multiply the stage; during its last step load the first fragments of the next stage, if there is another.
+        // With COPIES, issue copies: a branch around them would keep the compiler from interleaving them with
+        // multiply-adds.
         template <bool COPIES>
         DEVICE void multiply(bool another) {
             if constexpr (COLUMN_TOTALS)
@@ -149,7 +148,7 @@ struct TiledProduct {
                 if (j + 1 == DEPTH) {
                     now = now + 1 < STAGES ? now + 1 : 0;
                     steps.next(now, COPIES);
-                    if (another) tiles = shared + now * Steps::STAGE;  // else what is loaded next is not used
+                    if (another) tiles = shared + now * Steps::STAGE;  // else the next load is not used
                 }
                 take((j + 1) % DEPTH);
 #pragma unroll
@@ -160,9 +159,9 @@ struct TiledProduct {
         }
     };
 
-    // Sum the steps along k from `first` to `last`; the threads of the first slice have the sums.
-    static DEVICE Sum add_up(T* shared, const T* a, const T* b, int row, int column, int m, int n, int k, int first,
-                             int last) {
+    // Sum the steps along k from `first` to `last`; the threads of the first slice get the sums.
+    static DEVICE Sum accumulate(T* shared, const T* a, const T* b, int row, int column, int m, int n, int k, int first,
+                                 int last) {
         const Place place = Place::of_thread();
         const int own_a = TileA::at(place.warp_m + FragmentA::place(0, place.lane_m), place.slice * DEPTH);
         const int own_b = TileB::at(place.warp_n + FragmentB::place(0, place.lane_n), place.slice * DEPTH);
@@ -187,10 +186,10 @@ struct TiledProduct {
         return work.sum;
     }
 
-    // Sum what the slices hold, in their order, in the threads of the first.
+    // Add up the sums of the slices, in their order, in the threads of the first slice.
     static DEVICE void sum_slices(Sum& sum, T* shared, const Place& place) {
         T* values = reinterpret_cast<T*>(&sum);
-        __syncthreads();  // the tiles are not read any more
+        __syncthreads();  // no thread reads the tiles any more
         if (place.slice > 0)
 #pragma unroll
             for (int i = 0; i < COUNT; ++i) shared[((place.slice - 1) * COUNT + i) * SLICE + place.thread] = values[i];
@@ -202,15 +201,15 @@ struct TiledProduct {
                 for (int i = 0; i < COUNT; ++i) values[i] += shared[(other * COUNT + i) * SLICE + place.thread];
     }
 
-    // Store what the threads of a slice hold, through the epilogue.
+    // Pass the sums of a slice's threads to `finish`, the epilogue, which stores them.
     template <typename Finish>
-    static DEVICE void leave(const Sum& sum, const Finish& finish, int row, int column) {
+    static DEVICE void store_tile(const Sum& sum, const Finish& finish, int row, int column) {
         const Place place = Place::of_thread();
 #pragma unroll
         for (int p = 0; p < TM; ++p)
 #pragma unroll
             for (int q = 0; q < TN; q += WIDTH_C) {
-                Neighbours<WIDTH_C> values;
+                Pack<WIDTH_C> values;
 #pragma unroll
                 for (int j = 0; j < WIDTH_C; ++j) values.v[j] = sum.tile[p][q + j];
                 finish(row + place.warp_m + FragmentA::place(p, place.lane_m),
@@ -218,8 +217,8 @@ struct TiledProduct {
             }
     }
 
-    // Store the sums of the columns, which the first row of tiles has.
-    static DEVICE void leave_columns(const Sum& sum, T* column_sums, int row, int column, int n) {
+    // Store the column sums, which the first row of tiles computes.
+    static DEVICE void store_column_sums(const Sum& sum, T* column_sums, int row, int column, int n) {
         const Place place = Place::of_thread();
         if (row == 0 && blockIdx.z == 0 && place.warp_m == 0 && place.lane_m == 0)
 #pragma unroll

@@ -1,6 +1,6 @@
 // update_rules.cuh: the update rules of gpunet/optimizers/ for one parameter: rule(p, g, s, t) updates the parameter p
-// and its state s, t by the gradient g. A rule is made for a step, from its number (1, 2, ...), its learning rate and the
-// settings of the optimizer.
+// and its state s, t with the gradient g. A rule is constructed for a step, from its number (1, 2, ...), its learning
+// rate and the settings of the optimizer.
 
 #pragma once
 #include "common.cuh"
@@ -21,12 +21,12 @@ struct Sgd {
     }
 };
 
-// Adam with the scaled moments m / (1 - beta1), v / (1 - beta2) of gpunet/optimizers/adam.py; AdamW where decoupled.
-// 1 - beta^t is computed as -expm1(t log(beta)), which loses no digits where beta is near 1.
+// Adam with the scaled moments m / (1 - beta1), v / (1 - beta2) of gpunet/optimizers/adam.py; AdamW if decoupled.
+// 1 - beta^t is computed as -expm1(t log(beta)), which loses no precision for beta near 1.
 struct Adam {
     T scale, floor, shrink, decay, beta1, beta2;
 
-    // settings: beta1, beta2, their logarithms, 1 - beta1 and 1 - beta2 rounded once, eps, weight_decay, decoupled
+    // settings: beta1, beta2, their logarithms, 1 - beta1, 1 - beta2 (each rounded once), eps, weight_decay, decoupled
     static DEVICE Adam of(T step, T rate, const T* settings) {
         const T a = rate * settings[4] / -real::expm1(step * settings[2]);
         const T r = real::sqrt(settings[5] / -real::expm1(step * settings[3]));

@@ -1,9 +1,9 @@
-"""Work on kernels: what a compiler makes of them, whether they are right, how fast they are.
+"""Tools for kernel development: compile, check, benchmark and tune.
 
-`nvrtc` compiles for GPUs without one, `check` runs a user's kernel on the simulated GPU against a NumPy reference, and
-`child` runs what may crash or never end in a process of its own.
+`nvrtc` compiles for GPUs on a machine without one, `check` runs a user's kernel on the simulated GPU against a NumPy
+reference, and `child` runs code that may crash or hang in a separate process.
 
-`measure` is the benchmark: `cases` says what is computed, `gate` whether a kernel computes it, `timing` how long it
-takes, `ceilings` what the device could reach; `results`, `table`, `plot` and `compare` show it. `tune` finds, by the
-same gate and clock, which tiles and splits serve a model best.
+`measure` is the benchmark: `cases` defines the operations, `gate` checks the results of a kernel, `timing` measures its
+time, `ceilings` measures the limits of the device; `results`, `table`, `plot` and `compare` report. `tune` finds, with
+the same gate and clock, the fastest tiles and splits for a model.
 """

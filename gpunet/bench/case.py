@@ -1,4 +1,4 @@
-"""A case: one operation at one size, with its inputs, its reference and the kernels that compute it."""
+"""A benchmark case: an operation at one size, with its inputs, its reference and its kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.device import Array, Device
 from gpunet.errors import ArgumentError
-from gpunet.ops._matmul_plan import RUNGS
+from gpunet.ops._matmul_plan import KERNEL_NAMES
 from gpunet.ops.tuned import Product
 
 Call: TypeAlias = Callable[[], tuple[Array, ...]]
@@ -22,7 +22,7 @@ Prepare: TypeAlias = Callable[..., Call]
 """Takes the array module and the operands on the device by name; returns the call that is timed."""
 
 Arguments: TypeAlias = Callable[..., tuple[dict[str, Any], tuple[Array, ...]]]
-"""Takes what `Prepare` takes; returns a kernel's arguments by name, and those among them that are results."""
+"""Takes the arguments of `Prepare`; returns a kernel's arguments by name, and the result arrays among them."""
 
 
 Size: TypeAlias = tuple[int, ...]
@@ -30,7 +30,7 @@ DType: TypeAlias = np.dtype[Any]
 
 
 class Operand(NamedTuple):
-    """An input: standard normal numbers in the dtype of its case, or labels below `classes`."""
+    """An input: standard normal numbers in the dtype of the case, or labels below `classes`."""
 
     shape: tuple[int, ...]
     classes: int | None = None
@@ -41,22 +41,18 @@ class Case:
     """An operation at one size.
 
     Attributes:
-        op: "matmul", ...
-        variant: which of its forms, such as "NT".
-        size: as `--sizes` has it.
-        dtype: of the operands and results.
-        operands: the inputs by name.
-        reference: computes the results with NumPy from the inputs by name, given in float64.
-        kernels: how each kernel is prepared; the first is the library path, with which the others are compared.
-        flops: floating-point operations of a call.
-        nbytes: what a call has to move at least.
-        terms: the length of its longest sums, with which rounding errors grow.
-        unit: in what its speed is told.
-        arguments: what a kernel of the user's own is given; None where the operation takes none.
+        op: name of the operation, such as "matmul".
+        variant: a form of the operation, such as "NT".
+        size: as written for `--sizes`.
+        reference: computes the results with NumPy from the inputs by name, in float64.
+        kernels: functions that prepare each kernel; the first is the library, the baseline of the comparison.
+        nbytes: minimum bytes that a call moves.
+        terms: length of the longest sums; rounding errors grow with it.
+        arguments: the arguments for a user's own kernel; None if the operation supports none.
         options: macros for the compiler of such a kernel.
-        products: the matrix products whose plans are told beside the results.
-        calls: after how many calls the results are compared with the reference.
-        eager: whether the host's share of a call counts, as in a training step.
+        products: the matrix products whose plans are shown with the results.
+        calls: number of calls before the results are compared with the reference.
+        eager: whether the time on the host counts, as in a training step.
     """
 
     op: str
@@ -81,7 +77,7 @@ class Case:
         return {name: prepare for name, prepare in self.kernels.items() if self._runs(name, device)}
 
     def _runs(self, kernel: str, device: Device) -> bool:
-        if kernel not in RUNGS:
+        if kernel not in KERNEL_NAMES:
             return True
         if device.name == "cpu":
             return False
@@ -100,24 +96,24 @@ class Case:
         return rng.standard_normal(operand.shape, self.dtype.type)
 
     def check(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Make sure that `inputs` are what they should be: zeros are fast to multiply, and hide every fault.
+        """Check that `inputs` are random: zeros are fast to multiply, and hide errors.
 
         Raises:
-            ArgumentError: an input of another shape or dtype, or one that was not drawn as its operand says.
+            ArgumentError: an input with another shape or dtype, or that was not drawn as its operand specifies.
         """
         for name, operand in self.operands.items():
             a = inputs[name]
             wanted = self.dtype if operand.classes is None else np.dtype(np.int64)
             if (a.shape, a.dtype) != (operand.shape, wanted):
                 raise ArgumentError(
-                    f"{self.op} {self.size}: input {name} is {a.dtype} {a.shape}, not {wanted} {operand.shape}."
+                    f"{self.op} {self.size}: input {name} is {a.dtype} {a.shape}, expected {wanted} {operand.shape}."
                 )
             if fault := _normal_fault(a) if operand.classes is None else _label_fault(a, operand.classes):
-                raise ArgumentError(f"{self.op} {self.size}: input {name} is not random as it should be: {fault}.")
+                raise ArgumentError(f"{self.op} {self.size}: input {name} is not random: {fault}.")
 
 
 def _normal_fault(a: np.ndarray) -> str:
-    """Say how `a` differs from independent standard normal numbers; "" where it does not."""
+    """Return how `a` differs from independent standard normal numbers; "" if it does not."""
     if a.size == 0:
         return ""
     if np.count_nonzero(a) < 0.999 * a.size:
@@ -126,23 +122,23 @@ def _normal_fault(a: np.ndarray) -> str:
     if len(np.unique(sample)) < 0.9 * len(sample):
         return "its numbers repeat"
     n, mean, power = len(sample), sample.mean(), np.square(sample).mean()
-    near = 6 / n**0.5  # six standard errors of the mean, four of the mean square, whose tail is longer where n is small
+    near = 6 / n**0.5  # six standard errors of the mean, four of the mean square, whose tail is longer for small n
     if abs(mean) <= near and abs(power - 1) <= near + 20 / n:
         return ""
     return f"mean {mean:.2g}, mean square {power:.2g}"
 
 
 def _label_fault(a: np.ndarray, classes: int) -> str:
-    """Say how `a` differs from labels of all classes; "" where it does not."""
+    """Return how `a` differs from labels of all classes; "" if it does not."""
     if a.size and not (a.min() >= 0 and a.max() < classes):
-        return f"labels outside of [0, {classes})"
+        return f"it has labels outside [0, {classes})"
     if a.size > 20 and classes > 1 and a.min() == a.max():
         return "its labels are all the same"
     return ""
 
 
 def blank(xp: ModuleType, shape: tuple[int, ...], dtype: DType) -> Array:
-    """Return an array of NaN, which no kernel may leave where a result belongs."""
+    """Return an array of NaN, so that elements that a kernel does not write are found."""
     a = xp.empty(shape, dtype)
     a.fill(math.nan)
     return a

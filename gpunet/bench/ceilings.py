@@ -1,4 +1,4 @@
-"""The ceilings of a device, measured on the spot: what a large copy and a large matrix product reach."""
+"""The limits of a device, measured with a large copy and a large matrix product."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ GEMM_SIZE = {"cpu": 1536, "cuda": 8192}
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What a device reaches at best.
+    """The measured limits of a device.
 
     Attributes:
-        bytes_per_second: of a copy, read and written.
+        bytes_per_second: of a copy, counting reads and writes.
         flops_per_second: of the library's matrix product.
     """
 
@@ -27,21 +27,18 @@ class Ceilings:
     flops_per_second: float
 
     def seconds(self, flops: int, nbytes: int) -> float:
-        """Return the least time for so much work, by the roofline model (Williams, Waterman and Patterson 2009)."""
+        """Return the minimum time for this work, by the roofline model (Williams, Waterman and Patterson 2009)."""
         return max(flops / self.flops_per_second, nbytes / self.bytes_per_second)
 
 
 def measure_ceilings(
     device: Device, dtype: DType, clock: Clock, *, copy_bytes: int | None = None, gemm_size: int | None = None
 ) -> Ceilings:
-    """Measure a device; the best of several rounds counts.
+    """Measure a device and return the best of several rounds.
 
     Args:
-        device: a CPU or a GPU.
-        dtype: of the matrix product.
-        clock: measures.
-        copy_bytes: how much is copied; by default more than any cache holds.
-        gemm_size: of the square matrices.
+        copy_bytes: size of the copied array; by default larger than any cache.
+        gemm_size: rows and columns of the square matrices.
     """
     kind, xp = device.name.partition(":")[0], device.xp
     nbytes, n = copy_bytes or COPY_BYTES[kind], gemm_size or GEMM_SIZE[kind]

@@ -1,4 +1,4 @@
-"""Run a user's kernel on the simulated GPU in check mode, and compare what it computes with a NumPy reference."""
+"""Run a user's kernel on the simulated GPU in check mode, and compare its results with a NumPy reference."""
 
 from __future__ import annotations
 
@@ -20,50 +20,48 @@ from gpunet.simulator.limits import MAX_SHARED_BYTES_OPT_IN
 from gpunet.simulator.parameters import Buffer, Parameter
 
 ROUNDINGS = 64
-"""How many roundings of its dtype a result may be off where the spec sets no tolerance. The error of a sum of n random
-terms grows as the square root of n, the sum itself likewise: a relative bound that serves any size."""
+"""Default tolerance, in units of the rounding error of the dtype. The error of a sum of n random terms and the sum
+itself both grow as the square root of n, so this relative bound serves any size."""
 
 
 class Output(NamedTuple):
-    """An array after a launch; `written` says which elements hold a value."""
+    """An array after a launch; `written` marks the elements that were written."""
 
     array: np.ndarray
     written: np.ndarray
 
 
 def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Finding]]:
-    """Return what a launch did, and what is found: the findings of check mode and the worst mismatch of each array.
+    """Return the counts of a launch and the findings: those of check mode, and the worst mismatch of each array.
 
-    The kernel runs in a child process. Compiling it does not count against the limit. Where the launch did not end
-    there are no counts.
+    The kernel runs in a child process. Compiling it does not count against the limit. The counts are None if the launch
+    did not end.
 
     Args:
-        path: the CUDA source.
-        case: the launch and what it should compute.
-        limit: seconds.
+        limit: time limit in seconds.
 
     Raises:
-        ArgumentError: names that don't fit the kernel's parameters, or a launch that no GPU takes.
-        DTypeError: an input of another dtype than its parameter.
-        ShapeError: an array that has another shape as input than in the reference.
+        ArgumentError: names that don't fit the kernel's parameters, or a launch that no GPU supports.
+        DTypeError: an input with another dtype than its parameter.
+        ShapeError: an array with different shapes in inputs and reference.
         CompileError: the source does not compile.
-        DeviceError: no compiler for the simulated GPU; says what to do.
+        DeviceError: no compiler for the simulated GPU.
     """
     source, options = read_kernels(path), compiler_options(path, case.options)
     case = typed(path, case)[0]._replace(versus={})  # its functions cannot be pickled
     try:
         counts, findings, outputs = call_with_limit(limit, _launch, source, path.name, options, case)
     except KernelError as error:
-        return None, [Finding("error", "no end", str(error).rstrip("."))]
+        return None, [Finding("error", "time limit", str(error).rstrip("."))]
     differences = [compare(name, outputs[name], case.expected[name], case.rtol, case.atol) for name in outputs]
     return counts, findings + [Finding("error", "wrong result", text.rstrip(".")) for text in differences if text]
 
 
 def compare(name: str, output: Output, expected: np.ndarray, rtol: float | None, atol: float | None) -> str | None:
-    """Return the worst mismatch in words, or None where all elements agree.
+    """Return the worst mismatch as text, or None if all elements agree.
 
-    An element agrees where |got - expected| <= atol + rtol·|expected|. By default, rtol is `ROUNDINGS` times the
-    rounding of the array's dtype and atol that times the largest |expected|; whole numbers must be equal.
+    An element agrees if |got - expected| <= atol + rtol·|expected|. By default, rtol is `ROUNDINGS` times the rounding
+    error of the array's dtype, and atol is rtol times the largest |expected|. Integers must be equal.
     """
     got = output.array
     if not output.written.all():
@@ -95,7 +93,7 @@ def _place(name: str, flat: Any, shape: tuple[int, ...]) -> str:
 def _launch(
     source: str, name: str, options: tuple[str, ...], case: Case
 ) -> tuple[Counts, list[Finding], dict[str, Output]]:
-    """Launch the kernel in check mode and return what it did, what was found and what it wrote; runs in the child."""
+    """Launch the kernel in check mode and return its counts, findings and outputs; runs in the child."""
     os.dup2(2, 1)  # what the kernel prints goes to stderr
     kernel = load(source, name, options, "check", expressions(case.kernel)).kernels[case.kernel]
     kernel.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES_OPT_IN

@@ -1,4 +1,4 @@
-"""Run a function in a child process with a time limit: a kernel may crash, or never end."""
+"""Run a function in a child process with a time limit, since a kernel may crash or hang."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class LimitError(KernelError):
-    """A call in a child process did not end in time."""
+    """A call in a child process exceeded its time limit."""
 
 
 def call_with_limit(seconds: float, function: Callable[..., T], *args: Any) -> T:
-    """Return `function(*args)`, called in a child process that has a time limit.
+    """Return `function(*args)`, called in a child process with a time limit.
 
     Arguments and errors as for `iterate_with_limit`.
     """
@@ -35,35 +35,34 @@ def call_with_limit(seconds: float, function: Callable[..., T], *args: Any) -> T
 
 
 def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *args: Any) -> Iterator[T]:
-    """Yield what `function(*args)` yields, in a child process that has a time limit, each as soon as it is there.
+    """Yield the items of `function(*args)`, run in a child process with a time limit, each as soon as it is available.
 
-    The process starts anew ("spawn"), so a program that calls this outside of a function needs the usual
-    `if __name__ == "__main__":`. The child and what it started are gone when this ends or raises, by Ctrl-C too.
+    The process is spawned, so a script that calls this at its top level needs the usual `if __name__ == "__main__":`.
+    The child and its own children are killed when this ends or raises, also by Ctrl-C.
 
     Args:
-        seconds: how long all of it may take; what the child needs to start and to import is not counted.
-        function: of a module, so that it can be pickled, as its arguments and its results must be.
-        *args: for `function`.
+        seconds: time limit for all items; starting the child and its imports do not count.
+        function: a function of a module, so that it can be pickled, like its arguments and results.
 
     Raises:
-        GpunetError: what `function` raised.
+        GpunetError: raised by `function`.
         LimitError: it did not end in time.
-        KernelError: the child died, such as by a segmentation fault.
-        RuntimeError: `function` raised anything else; the message is the child's traceback.
+        KernelError: the child died, for example of a segmentation fault.
+        RuntimeError: `function` raised any other error; the message is the child's traceback.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_serve, args=(sender, function, args))  # no daemon, which may have no children
+    child = context.Process(target=_serve, args=(sender, function, args))  # not a daemon, which may not have children
     child.start()
-    sender.close()  # the child's copy is the only one left: when it dies, reading ends
+    sender.close()  # only the child's copy is left, so reading ends when the child dies
     try:
         receiver.recv()  # the child has started
         end = time.monotonic() + seconds
         while True:
             if not receiver.poll(max(0.0, end - time.monotonic())):
                 raise LimitError(
-                    f"did not end within {seconds:g} s: a loop that never ends, or a barrier or a wait that nobody "
-                    "releases; if it is only slow, raise --limit or choose smaller sizes."
+                    f"did not end within {seconds:g} s: an endless loop, or a barrier or wait that is never released; "
+                    "if it is only slow, raise --limit or choose smaller sizes."
                 )
             answer = receiver.recv()
             if answer is None:
@@ -74,7 +73,7 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
             yield value
     except EOFError:
         child.join()
-        raise KernelError(f"its process died of {_cause(child.exitcode)} before the call ended.") from None
+        raise KernelError(f"the child process died of {_cause(child.exitcode)} before the call ended.") from None
     finally:
         _kill(child)
         receiver.close()
@@ -85,9 +84,9 @@ def _once(function: Callable[..., T], *args: Any) -> Iterator[T]:
 
 
 def _serve(sender: Connection, function: Callable[..., Iterable[Any]], args: tuple[Any, ...]) -> None:
-    """Send what the function yields, or the error that it raises; runs in the child."""
+    """Send the items that the function yields, or the error that it raises; runs in the child."""
     if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # a group of its own, with what it will start; Ctrl-C is the parent's affair
+        os.setpgid(0, 0)  # a process group for it and its children; only the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sender.send(None)
     try:
@@ -101,7 +100,7 @@ def _serve(sender: Connection, function: Callable[..., Iterable[Any]], args: tup
 
 
 def _end_with_parent() -> None:
-    """Kill this process when its parent has been killed and cannot do it."""
+    """Kill this process if its parent was killed and cannot do it."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -109,9 +108,9 @@ def _end_with_parent() -> None:
 
 
 def _kill(child: BaseProcess) -> None:
-    """End the child and all that it started, as far as they still run."""
+    """Kill the child and all its children that still run."""
     assert child.pid is not None
-    with suppress(OSError):  # it is gone already, or has no group yet
+    with suppress(OSError):  # it has ended, or has no group yet
         _kill_group(child.pid)
     child.kill()
     child.join()

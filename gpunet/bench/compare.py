@@ -1,4 +1,4 @@
-"""Two result files side by side: ratios, and which of them are beyond the spread."""
+"""Compare two result files: ratios of times, and which differences exceed the spread."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from gpunet.bench.results import Report, Row
 from gpunet.bench.timing import Spread
 
 SAME = ("cpu", "gpu", "device", "blas", "numpy", "cupy", "tf32", "threads")
-"""What of the environment should be the same where times are compared."""
+"""Environment values that should be equal where times are compared."""
 
 
 def compare(a: Report, b: Report) -> Iterator[str]:
-    """Yield the lines of a comparison: of each row of both reports, the time in `a` as a multiple of that in `b`.
+    """Yield the lines of a comparison: for each row of both reports, the time in `a` divided by that in `b`.
 
-    It is marked "faster" or "slower" where the quartiles of the two times do not overlap. The ratio to the library of
-    the same run comes beside it, likewise marked: it holds also where the machine was busier in one of the runs.
+    A row is marked "faster" or "slower" if the quartiles of the two times do not overlap. The ratio to the library in
+    the same run is compared too: it is meaningful even if the machine was busier in one of the runs.
     """
     for name in SAME:
         if a.environment.get(name) != b.environment.get(name):
@@ -35,7 +35,7 @@ def _line(key: tuple[str, ...], text: str) -> str:
 
 
 def verdict(a: Row, b: Row) -> str:
-    """Return what became of a row: right or wrong, its time as a ratio, its counts."""
+    """Return the comparison of a row as text: correct or wrong, the ratio of the times, the counts."""
     if a.fault or b.fault:
         return f"{'WRONG' if a.fault else 'right'} -> {'WRONG' if b.fault else 'right'}"
     if a.seconds and b.seconds:
@@ -51,7 +51,7 @@ def verdict(a: Row, b: Row) -> str:
 
 
 def mark(a: Spread, b: Spread) -> str:
-    """Say whether `b` is beyond the spread of `a`."""
+    """Return whether `b` is outside the spread of `a`, as text."""
     if b.high < a.low:
         return "faster"
     return "slower" if b.low > a.high else "within the spread"

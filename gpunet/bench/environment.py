@@ -1,4 +1,4 @@
-"""What a figure depends on beside the code: machine, GPU, driver, clocks, libraries, settings, commit."""
+"""The environment of a measurement: machine, GPU, driver, clocks, libraries, settings, commit."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ SMI = {
     "power_limit": "power.limit",
     "temperature": "temperature.gpu",
 }
-"""What nvidia-smi knows of a GPU, by our name for it."""
+"""Fields of nvidia-smi for a GPU, by their names in the results."""
 
 
 def environment(device: Device) -> dict[str, Any]:
-    """Return what is known of the machine and the software, as JSON; what cannot be found is left out or None."""
+    """Return the properties of machine and software, as JSON; unknown ones are missing or None."""
     commit, dirty = _commit()
     found = {
         "gpunet": gpunet.__version__,
@@ -60,7 +60,7 @@ def blas() -> str:
 
 
 def blas_core() -> str | None:
-    """Return the CPU whose kernels OpenBLAS has chosen; None where NumPy has brought no OpenBLAS along."""
+    """Return the CPU type whose kernels OpenBLAS has chosen; None if NumPy does not bundle OpenBLAS."""
     package = Path(np.__file__).parent
     for library in (*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")):
         corename = getattr(ctypes.CDLL(str(library)), "scipy_openblas_get_corename64_", None)
@@ -71,14 +71,14 @@ def blas_core() -> str | None:
 
 
 def blas_advice() -> str | None:
-    """Return what to try where OpenBLAS does not know the CPU and takes kernels for an older one."""
+    """Return a setting to try if OpenBLAS does not know the CPU and uses kernels for an older one."""
     if blas_core() in ("Haswell", "Zen") and CPUINFO.is_file() and "avx512f" in CPUINFO.read_text(encoding="utf-8"):
         return "without AVX-512, which this CPU has: the environment variable OPENBLAS_CORETYPE=SkylakeX may be faster"
     return None
 
 
 def nvidia_smi(*fields: str) -> list[list[str]] | str:
-    """Return these fields of each GPU, or why nvidia-smi does not tell them."""
+    """Return these fields for each GPU, or the reason why nvidia-smi cannot report them."""
     if shutil.which("nvidia-smi") is None:
         return "none found (no nvidia-smi)"
     query = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
@@ -92,8 +92,8 @@ def _gpu(device: Device) -> dict[str, Any]:
     cupy = device.xp
     cuda = cupy.cuda
     properties = cuda.runtime.getDeviceProperties(device.index)
-    told = nvidia_smi(*SMI.values())
-    smi = told[device.index] if isinstance(told, list) and device.index < len(told) else [None] * len(SMI)
+    reported = nvidia_smi(*SMI.values())
+    smi = reported[device.index] if isinstance(reported, list) and device.index < len(reported) else [None] * len(SMI)
     return {
         "gpu": properties["name"].decode(),
         "multiprocessors": properties["multiProcessorCount"],

@@ -1,4 +1,4 @@
-"""The correctness gate: what a kernel computes, held against the reference in float64, before it is timed."""
+"""The correctness gate: compare a kernel's results with the float64 reference before it is timed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from gpunet.bench.case import Case
 
 FACTOR = 8
-"""Random signs let the rounding errors of a sum of n terms grow as √n; eight of those are beyond any right kernel, and
-far below a term that is missing or wrong."""
+"""Tolerance in units of √n roundings. With random signs the rounding errors of a sum of n terms grow as √n; eight times
+that is more than the error of any correct kernel, and far less than that of a missing or wrong term."""
 
 TF32_EPS = 2.0**-10
-"""The spacing of the numbers that a tensor core multiplies in TF32."""
+"""The spacing of TF32 numbers near one, as tensor cores multiply them."""
 
 
 def reference(case: Case, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -26,7 +26,7 @@ def reference(case: Case, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ..
 def eps_of(case: Case, kernel: str) -> float:
     """Return the spacing of numbers near one in the arithmetic of a kernel.
 
-    CuPy lets cuBLAS compute float32 products in TF32 where the environment says CUPY_TF32=1.
+    With CUPY_TF32=1, CuPy lets cuBLAS compute float32 products in TF32.
     """
     library = kernel == next(iter(case.kernels)) and os.environ.get("CUPY_TF32") == "1"
     tf32 = kernel == "mma" or (library and case.dtype == np.float32)
@@ -34,22 +34,24 @@ def eps_of(case: Case, kernel: str) -> float:
 
 
 def relative_error(results: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
-    """Return the largest of |result - expected| / |expected|, in Euclidean norms; 0 where nothing is expected."""
+    """Return the largest |result - expected| / |expected| of all results, in Euclidean norms.
+
+    A result whose expected values are all zero is skipped.
+    """
     pairs = zip(results, expected, strict=True)
     norms = [(np.linalg.norm(got - wanted), np.linalg.norm(wanted)) for got, wanted in pairs]
     return max((float(off / norm) for off, norm in norms if norm), default=0.0)
 
 
 def fault(results: Sequence[np.ndarray], expected: Sequence[np.ndarray], *, terms: int, eps: float) -> str:
-    """Say what is wrong with the results of a kernel; "" where they are right.
+    """Return what is wrong with the results of a kernel; "" if they are correct.
 
-    An element may be off by 8·eps·√terms·(|expected| + the root mean square of all that is expected). NaN is wrong.
+    An element may be off by 8·eps·√terms·(|expected| + the root mean square of all expected elements). NaN is wrong.
 
     Args:
-        results: what a kernel computed.
-        expected: the same in float64.
-        terms: the length of its longest sums.
-        eps: of its arithmetic.
+        expected: the reference results in float64.
+        terms: length of the longest sums.
+        eps: spacing of numbers near one in its arithmetic.
     """
     for number, (got, wanted) in enumerate(zip(results, expected, strict=True)):
         if got.shape != wanted.shape:
@@ -64,7 +66,7 @@ def fault(results: Sequence[np.ndarray], expected: Sequence[np.ndarray], *, term
         if off.any():
             place = np.unravel_index(np.argmax(np.where(np.isnan(errors), np.inf, errors)), wanted.shape)
             return (
-                f"{off.sum():,} of {off.size:,} elements of result {number} are off, most at {tuple(map(int, place))}: "
-                f"{got[place]:.6g}, expected {wanted[place]:.6g}"
+                f"{off.sum():,} of {off.size:,} elements of result {number} are off, worst at "
+                f"{tuple(map(int, place))}: {got[place]:.6g}, expected {wanted[place]:.6g}"
             )
     return ""

@@ -1,4 +1,4 @@
-"""Run a benchmark: for each case the inputs, the gate, and the time in turns; on the simulated GPU the counts."""
+"""Run a benchmark: draw inputs, check the results, and time the kernels in turns (on the simulated GPU, count)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gpunet.bench.results import Report, Row
 from gpunet.bench.timing import Clock, EventClock, Spread, WallClock, interleave, l2_bytes, ratios, rotate
 from gpunet.device import Device, get_device
 from gpunet.errors import ArgumentError, KernelError
-from gpunet.ops._matmul_plan import RUNGS, matmul_plan
+from gpunet.ops._matmul_plan import KERNEL_NAMES, matmul_plan
 
 DTYPES = ("float32", "float64")
 MOST_COPIES = 4096
@@ -31,17 +31,15 @@ MOST_COPIES = 4096
 
 @dataclass(frozen=True)
 class Request:
-    """What shall be measured.
+    """The settings of a benchmark.
 
     Attributes:
         op: a name in `OPS`.
-        sizes: as `Op.form` says; none: the usual ones.
-        dtype: "float32" or "float64".
-        device: "auto", "cpu", "cuda", "cuda:N" or "sim".
-        kernels: their names; none: all that run there.
-        own: a kernel of the user's own, "my.cu:my_kernel", which runs in a child process.
-        seconds: how long the rounds of a case shall take, about.
-        limit: seconds after which the child is killed, for each size.
+        sizes: in the form of `Op.form`; empty for the default sizes.
+        kernels: names of kernels; empty for all that run on the device.
+        own: a user's own kernel, "my.cu:my_kernel", which runs in a child process.
+        seconds: approximate duration of the rounds of a case.
+        limit: time limit of the child process for each size, in seconds.
     """
 
     op: str
@@ -57,8 +55,8 @@ class Request:
         """Return the cases of each size.
 
         Raises:
-            ArgumentError: an unknown operation, size, dtype or kernel; a kernel of the user's own that serves no case.
-            CompileError: no such kernel of the user's own.
+            ArgumentError: an unknown operation, size, dtype or kernel; a user's own kernel that serves no case.
+            CompileError: the user's own kernel does not exist.
             DeviceError: as for `get_device`.
         """
         if self.op not in OPS:
@@ -80,7 +78,9 @@ class Request:
             if own:
                 cases[size] = of_size = [case for case in of_size if own.serves(case)]
                 if not of_size:
-                    raise ArgumentError(f"{self.op} takes no kernel of your own.")
+                    raise ArgumentError(
+                        f"{self.op} does not support a kernel of your own; use matmul or bias-activation."
+                    )
             for case in of_size:
                 check_memory(case, device, len(self.kernels or names) + bool(own))
         return cases
@@ -91,11 +91,10 @@ class Request:
 
 
 def run(request: Request, report_rows: Callable[[list[Row]], None]) -> Report:
-    """Measure all that was asked for.
+    """Measure all cases of a request.
 
     Args:
-        request: what.
-        report_rows: is given the rows of each size as soon as they are there.
+        report_rows: called with the rows of each size as soon as they are measured.
 
     Raises:
         GpunetError: as for `Request.by_size`, before anything is measured.
@@ -112,7 +111,7 @@ def run(request: Request, report_rows: Callable[[list[Row]], None]) -> Report:
 
 
 def _in_child(request: Request, size: str, ceilings: Ceilings | None) -> list[Row]:
-    """Measure one size in a process of its own, which the user's kernel may crash or keep from ending."""
+    """Measure one size in a separate process, as the user's kernel may crash or hang."""
     try:
         return call_with_limit(request.limit, measure, request, size, ceilings)
     except KernelError as error:
@@ -137,7 +136,7 @@ def measure(request: Request, size: str, ceilings: Ceilings | None) -> list[Row]
 def measure_case(
     case: Case, kernels: Mapping[str, Prepare], device: Device, ceilings: Ceilings | None, seconds: float
 ) -> list[Row]:
-    """Return the rows of one case: what passes the gate is timed, or on the simulated GPU counted."""
+    """Return the rows of one case. Kernels that pass the gate are timed, or on the simulated GPU counted."""
     inputs = case.draw()
     case.check(inputs)
     expected = gate.reference(case, inputs)
@@ -163,7 +162,7 @@ def check(
     inputs: Mapping[str, np.ndarray],
     expected: tuple[np.ndarray, ...],
 ) -> Row:
-    """Pass one kernel through the gate. On the simulated GPU this is in check mode, and the row holds the counts."""
+    """Check the results of one kernel. On the simulated GPU this runs in check mode, and the row holds the counts."""
     simulated = device.name == "sim"
     with device.activate(), simulator.check_mode() if simulated else nullcontext(), simulator.counting() as launches:
         try:
@@ -173,7 +172,7 @@ def check(
             launches.clear()
             results = [device.to_host(a) for a in call()]
         except KernelError as error:
-            if not simulated:  # after a fault this process cannot use the GPU any more
+            if not simulated:  # after a fault this process can no longer use the GPU
                 raise
             return _row(case, name, device, fault=str(error))
     fault = gate.fault(results, expected, terms=case.terms, eps=gate.eps_of(case, name))
@@ -184,7 +183,7 @@ def check(
 
 
 def place(prepare: Prepare, device: Device, inputs: Mapping[str, np.ndarray]) -> Callable[[], tuple[object, ...]]:
-    """Return the call of a kernel over its own copy of the inputs on a device."""
+    """Return the call of a kernel on its own copy of the inputs on a device."""
     with device.activate():
         return prepare(device.xp, **{name: device.asarray(a) for name, a in inputs.items()})
 
@@ -197,7 +196,7 @@ def timed(
     ceilings: Ceilings,
     seconds: float,
 ) -> Iterator[Row]:
-    """Yield the rows of kernels that are right, timed in turns; on a GPU with a warm L2 cache and with a cold one."""
+    """Yield the rows of correct kernels, timed in turns; on a GPU with a warm and with a cold L2 cache."""
     clock = WallClock(device) if case.eager else clock_of(device)
     for cache, copies in _caches(case, device):
         calls = {
@@ -220,7 +219,7 @@ def timed(
 
 
 def _caches(case: Case, device: Device) -> Iterator[tuple[str, int]]:
-    """Yield the states of the L2 cache to be measured, and how many copies of the operands make each."""
+    """Yield the states of the L2 cache to measure, each with the number of copies of the operands that produces it."""
     if not device.name.startswith("cuda"):
         yield "", 1
         return
@@ -231,7 +230,7 @@ def _caches(case: Case, device: Device) -> Iterator[tuple[str, int]]:
 
 
 def clock_of(device: Device) -> Clock:
-    """Return the clock for the work of a device."""
+    """Return the clock for a device."""
     return EventClock(device) if device.name.startswith("cuda") else WallClock(device)
 
 
@@ -242,7 +241,7 @@ def _row(case: Case, kernel: str, device: Device, **found: object) -> Row:
 
 
 def _tiles(case: Case, kernel: str, device: Device) -> str:
-    """Return the tiles and the splits of the plans by which a rung of the ladder computes a case."""
-    products = case.products if kernel in RUNGS else ()
+    """Return the tiles and splits of the plans with which a matrix product kernel computes a case."""
+    products = case.products if kernel in KERNEL_NAMES else ()
     plans = (matmul_plan(*p[:3], layout=p.layout, dtype=p.dtype, kernel=kernel, device=device) for p in products)
     return ", ".join(f"{plan.tile}/{plan.splits}" for plan in plans if plan.tile)

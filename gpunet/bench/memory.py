@@ -1,4 +1,4 @@
-"""What a case needs of memory, estimated before anything is allocated."""
+"""The memory that a case needs, estimated before anything is allocated."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from gpunet.errors import ArgumentError
 
 
 def check_memory(case: Case, device: Device, kernels: int) -> None:
-    """Make sure that a case fits.
+    """Check that a case fits into memory.
 
     Args:
-        case: the case.
-        device: where it shall run.
-        kernels: how many kernels keep operands and results of their own there.
+        kernels: number of kernels with separate operands and results on the device.
 
     Raises:
         ArgumentError: it needs more memory than the machine or the GPU has.
@@ -27,22 +25,22 @@ def check_memory(case: Case, device: Device, kernels: int) -> None:
     if device.name.startswith("cuda"):
         with device.activate():
             free = device.xp.cuda.runtime.memGetInfo()[0]
-        _check(case, on_device, free, f"{device.name} has free")
+        _check(case, on_device, free, f"{device.name} has {free / 2**30:,.1f} GiB free")
     else:
         on_host += on_device
-    _check(case, on_host, host_memory(), "this machine has")
+    memory = host_memory()
+    _check(case, on_host, memory, f"this machine has {memory / 2**30:,.1f} GiB")
 
 
-def _check(case: Case, needed: int, there: int, where: str) -> None:
-    if needed > there:
+def _check(case: Case, needed: int, available: int, text: str) -> None:
+    if needed > available:
         raise ArgumentError(
-            f"{case.op} {case.size} needs about {needed / 2**30:,.1f} GiB, and {where} {there / 2**30:,.1f}; "
-            "choose smaller sizes."
+            f"{case.op} {case.size} needs about {needed / 2**30:,.1f} GiB, but {text}; choose smaller sizes."
         )
 
 
 def host_memory() -> int:
-    """Return the bytes of memory of this machine."""
+    """Return the memory of this machine in bytes."""
     if sys.platform == "win32":
         kilobytes = ctypes.c_ulonglong()
         ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))

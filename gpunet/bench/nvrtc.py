@@ -1,4 +1,4 @@
-"""Compile kernels to machine code for any GPU, without one, and read what ptxas says of them.
+"""Compile kernels to machine code for any GPU, on a machine without one, and read the resources that ptxas reports.
 
 NVRTC, NVIDIA's compiler library, is called through ctypes: neither CuPy nor a driver is needed.
 """
@@ -35,13 +35,13 @@ class MissingHeaderError(CompileError):
 
 
 class Resources(NamedTuple):
-    """What a kernel takes on an architecture.
+    """The resources of a kernel on an architecture.
 
     Attributes:
-        registers: of a thread.
-        shared: bytes of static shared memory of a block.
-        stack: bytes of local memory of a thread: arrays that do not fit into registers.
-        spilled: bytes that a thread stores to and loads from local memory because registers ran out.
+        registers: per thread.
+        shared: bytes of static shared memory per block.
+        stack: bytes of local memory per thread: arrays that do not fit into registers.
+        spilled: bytes that a thread stores to and loads from local memory because of register spills.
     """
 
     registers: int
@@ -56,10 +56,10 @@ def is_available() -> bool:
 
 
 def architectures() -> list[str]:
-    """Return those of `ARCHITECTURES` that the NVRTC here knows.
+    """Return those of `ARCHITECTURES` that the installed NVRTC supports.
 
     Raises:
-        MissingPackageError: there is no NVRTC; says how to get it.
+        MissingPackageError: NVRTC is not installed.
     """
     known = _known()
     return [arch for arch in ARCHITECTURES if arch in known]
@@ -68,31 +68,30 @@ def architectures() -> list[str]:
 def compile_kernels(
     source: str, name: str, arch: str, options: Sequence[str] = (), expressions: Sequence[str] = ()
 ) -> dict[str, Resources]:
-    """Return the resources of each kernel of `source`, by name and in order; arguments and errors: `compile_cubin`."""
+    """Return the resources of each kernel of `source`. Arguments and errors as for `compile_cubin`."""
     return compile_cubin(source, name, arch, options, expressions)[1]
 
 
 def compile_cubin(
     source: str, name: str, arch: str, options: Sequence[str] = (), expressions: Sequence[str] = ()
 ) -> tuple[bytes, dict[str, Resources]]:
-    """Return the machine code of `source` and the resources of each kernel of it, by name and in order.
+    """Return the machine code of `source` and the resources of each of its kernels, by name and in order.
 
     Args:
-        source: CUDA C++.
-        name: the file that errors speak of.
+        name: the file name in error messages.
         arch: such as "sm_90" or "sm_90a".
-        options: `-DNAME=VALUE` and what else NVRTC takes.
-        expressions: instances of template kernels that are wanted, such as "scale<float>".
+        options: `-DNAME=VALUE` and other NVRTC options.
+        expressions: template instances to compile, such as "scale<float>".
 
     Raises:
-        CompileError: NVRTC refuses the source; the message is its log with file and line.
-        MissingHeaderError: it includes what is not there.
-        ArgumentError: an architecture that it does not know.
-        MissingPackageError: there is no NVRTC; says how to get it.
+        CompileError: the source does not compile; the message is NVRTC's log with file and line.
+        MissingHeaderError: NVRTC does not find an included header.
+        ArgumentError: an architecture that this NVRTC does not support.
+        MissingPackageError: NVRTC is not installed.
     """
     nvrtc, known = _required(), _known()
     if arch.rstrip("af") not in known:
-        raise ArgumentError(f"unknown architecture {arch!r}; this NVRTC knows {', '.join(known)}.")
+        raise ArgumentError(f"unknown architecture {arch!r}; this NVRTC supports {', '.join(known)}.")
     flags = [f"-arch={arch}", "-std=c++17", "--ptxas-options=-v", *_headers(nvrtc), *options]
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None)
@@ -115,11 +114,11 @@ def compile_cubin(
             raise MissingHeaderError(message + MISSING_HEADER)
         raise CompileError(message)
     entries = (entry.split("'", 1) for entry in log.split("Compiling entry function '")[1:])
-    return cubin, {_plain(entry): _resources(told) for entry, told in reversed(list(entries))}
+    return cubin, {_plain(entry): _resources(log) for entry, log in reversed(list(entries))}
 
 
 def _plain(entry: str) -> str:
-    """Return the name of a kernel that is not `extern "C"`, from such as "_Z5scalePfi"; another one as it is."""
+    """Return the plain name of a mangled kernel name such as "_Z5scalePfi"; other names unchanged."""
     mangled = re.match(r"_ZN?", entry)
     if mangled is None:
         return entry
@@ -131,9 +130,9 @@ def _plain(entry: str) -> str:
     return "::".join(names)
 
 
-def _resources(told: str) -> Resources:
+def _resources(log: str) -> Resources:
     def number(pattern: str) -> int:
-        return sum(map(int, re.findall(pattern, told)))
+        return sum(map(int, re.findall(pattern, log)))
 
     return Resources(
         number(r"Used (\d+) registers"),
@@ -145,7 +144,7 @@ def _resources(told: str) -> Resources:
 
 @functools.cache
 def _known() -> list[str]:
-    """Return the architectures that the NVRTC here compiles for."""
+    """Return the architectures that the installed NVRTC supports."""
     nvrtc, count = _required(), ctypes.c_int()
     nvrtc.nvrtcGetNumSupportedArchs(ctypes.byref(count))
     numbers = (ctypes.c_int * count.value)()
@@ -157,15 +156,15 @@ def _required() -> ctypes.CDLL:
     library = _library()
     if library is None:
         raise MissingPackageError(
-            "NVRTC is not installed, which compiles for GPUs and tells registers and spills: "
-            "pip install nvidia-cuda-nvrtc-cu12 (it needs no GPU), or set CUDA_PATH to a CUDA toolkit."
+            "NVRTC is not installed; it compiles for GPUs and reports registers and spills. Run pip install "
+            "nvidia-cuda-nvrtc-cu12 (it needs no GPU), or set CUDA_PATH to a CUDA toolkit."
         )
     return library
 
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """Return NVRTC from its Python package, else from a CUDA toolkit; None where there is none that loads."""
+    """Return NVRTC from its Python package, else from a CUDA toolkit; None if none loads."""
     paths = [
         path
         for root in _roots()
@@ -182,9 +181,9 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _headers(nvrtc: ctypes.CDLL) -> list[str]:
-    """Return the options that name CUDA's headers: those of NVRTC's own toolkit, as versions must not be mixed."""
+    """Return the include options for the headers of NVRTC's own toolkit, as versions must not be mixed."""
     path = Path(nvrtc._name)
-    if not path.is_absolute():  # found by the system, which does not say where
+    if not path.is_absolute():  # found by the system, without a path
         return []
     root = path.parent.parent
     folders = (root / "include", root / "include" / "cccl", root.with_name("cuda_runtime") / "include")
@@ -192,7 +191,7 @@ def _headers(nvrtc: ctypes.CDLL) -> list[str]:
 
 
 def _roots() -> Iterator[Path]:
-    """Yield the folders that may hold NVRTC: of Python packages, then of toolkits."""
+    """Yield the folders that may contain NVRTC: of Python packages, then of toolkits."""
     for package in ("nvidia.cuda_nvrtc", "nvidia.cu13"):
         try:
             spec = importlib.util.find_spec(package)

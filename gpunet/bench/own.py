@@ -1,4 +1,4 @@
-"""A kernel of the user's own: what its source says about its launch and its arguments."""
+"""A user's own kernel, with the launch and arguments that its source declares."""
 
 from __future__ import annotations
 
@@ -21,19 +21,16 @@ CONSTANT = re.compile(r"^\s*(?:#define\s+(\w+)\s+|constexpr\s+int\s+(\w+)\s*=\s*
 class OwnKernel:
     """A kernel in a file, named as "my.cu:my_kernel".
 
-    It gets its arguments by the names of its parameters, and its launch by a line of the source before it:
+    Its arguments are passed by the names of its parameters. A line of the source before it declares its launch:
 
         // launch: grid (ceil_div(m, TILE) * ceil_div(n, TILE)), block (TILE, TILE)
 
-    in whose expressions stand its integer arguments, constants (`#define TILE 16`, `constexpr int TILE = 16;`) and
+    The expressions may use its integer arguments, constants (`#define TILE 16`, `constexpr int TILE = 16;`) and
     `ceil_div`.
 
-    Args:
-        spec: file and kernel.
-
     Raises:
-        ArgumentError: `spec` is not of that form, or there is no such line.
-        CompileError: there is no such file, or no such kernel in it.
+        ArgumentError: `spec` does not have that form, or there is no such line.
+        CompileError: the file or the kernel does not exist.
     """
 
     def __init__(self, spec: str):
@@ -47,14 +44,14 @@ class OwnKernel:
         launches = LAUNCH.findall(self.source[: begin.start() if begin else 0])
         if not launches:
             raise ArgumentError(
-                f"{path}: no launch is stated for {self.name}; put a line like "
+                f"{path}: no launch is declared for {self.name}; put a line like "
                 "`// launch: grid (ceil_div(m, 16) * ceil_div(n, 16)), block (256)` before it."
             )
         self.grid, self.block = launches[-1]
         self.constants = {define or constant: int(value) for define, constant, value in CONSTANT.findall(self.source)}
 
     def serves(self, case: Case) -> bool:
-        """Say whether the kernel is meant for a case: its source speaks of each macro that is switched on there."""
+        """Return whether the kernel supports a case: its source contains every macro that is 1 there."""
         return case.arguments is not None and all(
             re.search(rf"\b{macro}\b", self.source) for macro, value in (case.options or {}).items() if value == 1
         )
@@ -63,14 +60,14 @@ class OwnKernel:
         """Bind the kernel to the operands of a case; a call launches it.
 
         Raises:
-            ArgumentError: a parameter that the case has no argument for, or a launch that cannot be worked out.
+            ArgumentError: a parameter without an argument in the case, or a launch that cannot be evaluated.
             GpunetError: as for `gpunet.cuda.Kernel.prepare`.
         """
         assert case.arguments is not None
         arguments, results = case.arguments(xp, **operands)
         if unknown := [name for name in self.parameters if name not in arguments]:
             raise ArgumentError(
-                f"{self.name}: no argument for {', '.join(unknown)}; {case.op} gives {', '.join(arguments)}."
+                f"{self.name}: no argument for {', '.join(unknown)}; {case.op} has {', '.join(arguments)}."
             )
         known = self.constants | {name: value for name, value in arguments.items() if isinstance(value, int)}
         grid, block = self._dimensions(self.grid, known), self._dimensions(self.block, known)
@@ -88,4 +85,4 @@ class OwnKernel:
         try:
             return tuple(map(int, evaluate(parse_arithmetic(f"({expressions},)", functions), known, functions)))
         except (SyntaxError, NameError, ZeroDivisionError, TypeError) as error:
-            raise ArgumentError(f"{self.name}: its launch ({expressions}) cannot be worked out: {error}.") from None
+            raise ArgumentError(f"{self.name}: its launch ({expressions}) cannot be evaluated: {error}.") from None

@@ -1,4 +1,4 @@
-"""Pictures of results: the roofline of a device, and speed over size."""
+"""Plots of results: the roofline of a device, and speed over size."""
 
 from __future__ import annotations
 
@@ -13,62 +13,86 @@ from gpunet.errors import MissingPackageError
 
 
 def check_matplotlib() -> None:
-    """Raise `MissingPackageError` where there is no matplotlib."""
+    """Raise `MissingPackageError` if matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise MissingPackageError("--plot needs matplotlib: pip install 'matplotlib>=3.8'")
 
 
 def plot(report: Report, stem: Path) -> list[Path]:
-    """Draw a report of times.
+    """Plot a report.
 
     Args:
-        report: the results; where they hold no times there is nothing to draw.
-        stem: how the pictures' names begin.
+        report: the results; without times nothing is plotted.
+        stem: the beginning of the file names.
 
     Returns:
-        The pictures: `stem`-roofline.png and, where there is more than one size, `stem`-sizes.png.
+        The files: `stem`-roofline.png and, with more than one size, `stem`-sizes.png.
     """
     rows = [row for row in report.rows if row.seconds]
     if not rows:
         return []
     drawn = [_roofline(report, rows, stem.with_name(f"{stem.name}-roofline.png"))]
     if len({row.size for row in rows}) > 1:
-        drawn.append(_sizes(rows, stem.with_name(f"{stem.name}-sizes.png")))
+        drawn.append(_sizes(report, rows, stem.with_name(f"{stem.name}-sizes.png")))
     return drawn
 
 
 def _roofline(report: Report, rows: list[Row], path: Path) -> Path:
-    """Draw FLOPs a second over FLOPs a byte, under the ceilings."""
+    """Plot FLOP/s over FLOPs per byte, below the measured ceilings; a line per kernel, labelled with the sizes.
+
+    Kernels on tensor cores may exceed the ceiling, which is that of the library's product in the dtype of the rows.
+    """
     figure, axes = _figure()
     ceilings = report.ceilings
     assert ceilings is not None
+    prefix, unit = ("T", 1e12) if ceilings.flops_per_second >= 1e12 else ("G", 1e9)
     intensities = [row.flops / row.nbytes for row in rows]
     knee = ceilings.flops_per_second / ceilings.bytes_per_second
     span = np.geomspace(min(*intensities, knee) / 2, max(*intensities, knee) * 2, 200)
     roof = np.minimum(ceilings.flops_per_second, span * ceilings.bytes_per_second)
-    axes.plot(span, roof / 1e9, color="black", label="measured ceilings")
+    flops, copied = ceilings.flops_per_second / unit, ceilings.bytes_per_second / 1e9
+    label = f"ceilings:\n{flops:,.3g} {prefix}FLOP/s (library)\n{copied:,.0f} GB/s (copy)"
+    axes.plot(span, roof / unit, color="black", label=label)
+    highest: dict[str, tuple[float, float]] = {}
     for label, of_label in _series(rows).items():
-        speeds = [row.flops / row.seconds.median / 1e9 for row in of_label if row.seconds]
-        axes.plot([row.flops / row.nbytes for row in of_label], speeds, marker="o", linestyle="", label=label)
-    axes.set(xscale="log", yscale="log", xlabel="FLOPs a byte", ylabel="GFLOP/s", title=_title(report, rows))
+        points = sorted(
+            (row.flops / row.nbytes, row.flops / row.seconds.median / unit, row.size) for row in of_label if row.seconds
+        )
+        axes.plot([x for x, _, _ in points], [y for _, y, _ in points], marker="o", label=label)
+        for x, y, size in points:
+            highest[size] = max(highest.get(size, (x, 0.0)), (x, y))
+    if len({x for x, _ in highest.values()}) == len(highest):  # else the labels would cover each other
+        for size, point in highest.items():
+            axes.annotate(_short(size), point, (0, 7), textcoords="offset points", ha="center", fontsize="small")
+    axes.set(xscale="log", yscale="log", xlabel="FLOPs per byte", ylabel=f"{prefix}FLOP/s", title=_title(report, rows))
+    _plain_ticks(axes)
     return _save(figure, axes, path)
 
 
-def _sizes(rows: list[Row], path: Path) -> Path:
-    """Draw the speed of each kernel over the sizes in their order."""
+def _sizes(report: Report, rows: list[Row], path: Path) -> Path:
+    """Plot the speed of each kernel over the sizes, in their order."""
     figure, axes = _figure()
+    prefix, unit = ("T", 1e12) if max(row.speed or 0 for row in rows) >= 1e12 else ("G", 1e9)
     for label, of_label in _series(rows).items():
-        axes.plot([row.size for row in of_label], [(row.speed or 0) / 1e9 for row in of_label], marker="o", label=label)
-    axes.set(ylim=(0, None), ylabel=f"G{rows[0].unit}", title=rows[0].op)
+        speeds = [(row.speed or 0) / unit for row in of_label]
+        axes.plot([_short(row.size) for row in of_label], speeds, marker="o", label=label)
+    axes.set(ylim=(0, None), xlabel="size", ylabel=f"{prefix}{rows[0].unit}", title=_title(report, rows))
     return _save(figure, axes, path)
 
 
 def _series(rows: list[Row]) -> dict[str, list[Row]]:
-    """Return the rows by kernel, variant and state of the cache."""
+    """Return the rows by kernel, and by variant and state of the cache if there are several."""
+    varying = [name for name in ("variant", "cache") if len({getattr(row, name) for row in rows}) > 1]
     series: dict[str, list[Row]] = {}
     for row in rows:
-        series.setdefault(" ".join(filter(None, (row.kernel, row.variant, row.cache))), []).append(row)
+        series.setdefault(" ".join([row.kernel, *(getattr(row, name) for name in varying)]), []).append(row)
     return series
+
+
+def _short(size: str) -> str:
+    """Return 4096 for 4096x4096x4096, other sizes unchanged."""
+    numbers = size.split("x")
+    return numbers[0] if len(numbers) > 2 and len({*numbers}) == 1 else size
 
 
 def _title(report: Report, rows: list[Row]) -> str:
@@ -79,11 +103,22 @@ def _title(report: Report, rows: list[Row]) -> str:
 def _figure() -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     return figure, figure.subplots()
 
 
+def _plain_ticks(axes: Any) -> None:
+    """Label the ticks of logarithmic axes with plain numbers: 1, 2, 5, 10, …"""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
 def _save(figure: Any, axes: Any, path: Path) -> Path:
-    axes.legend(fontsize="small")
+    axes.grid(alpha=0.3)
+    figure.legend(fontsize="small", loc="outside right upper")
     figure.savefig(path, format="png")
     return path

@@ -1,4 +1,4 @@
-"""The results of a benchmark, and the JSON file that holds them."""
+"""The results of a benchmark, and their JSON file."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ FORMAT, VERSION = "gpunet bench", 1
 
 @dataclass(frozen=True)
 class Row:
-    """What was found about one kernel in one case.
+    """The results of one kernel in one case.
 
     Attributes:
-        op: as of the case, like variant, size, dtype, flops, nbytes and unit.
-        kernel: its name.
-        tiles: of the plans of its matrix products, with their splits, such as "32x32x16/8"; "" where there are none.
-        fault: what is wrong with it; "" where it is right. A wrong kernel is not timed.
-        error: of its results against float64, see `gate.relative_error`; None where they could not be compared.
+        op: from the case, like variant, size, dtype, flops, nbytes and unit.
+        tiles: tiles and splits of the plans of its matrix products, such as "32x32x16/8"; "" if there are none.
+        fault: what is wrong with its results; "" if they are correct. A wrong kernel is not timed.
+        error: relative error against float64, see `gate.relative_error`; None if not compared.
         cache: "warm" or "cold": whether its operands were in the GPU's L2 cache; "" on other devices.
-        seconds: of a call.
-        speedup: how many times faster than the library path, in the same rounds; None for the library itself.
-        of_ceiling: share of what the measured ceilings allow.
-        counts: on the simulated GPU, what a call did; None where it launches no kernel of gpunet's.
+        seconds: time of a call.
+        speedup: speed relative to the library, in the same rounds; None for the library itself.
+        of_ceiling: fraction of the speed that the measured ceilings allow.
+        counts: on the simulated GPU, the counts of a call; None if it launches no gpunet kernel.
     """
 
     op: str
@@ -55,26 +54,26 @@ class Row:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What was measured, in words: the same in a later run."""
+        """The identity of the measurement, equal in a later run."""
         return self.op, self.variant, self.size, self.dtype, self.kernel, self.cache
 
     @property
     def speed(self) -> float | None:
-        """FLOPs or bytes a second, as `unit` says."""
+        """FLOP/s or B/s, as `unit` says."""
         work = self.flops if self.unit == "FLOP/s" else self.nbytes
         return work / self.seconds.median if self.seconds else None
 
 
 @dataclass(frozen=True)
 class Report:
-    """The results of a run: `environment` as of `gpunet.bench.environment`, the ceilings, the rows."""
+    """The results of a run: environment (see `gpunet.bench.environment`), ceilings and rows."""
 
     environment: dict[str, Any]
     ceilings: Ceilings | None
     rows: Sequence[Row]
 
     def write(self, path: Path) -> None:
-        """Write the report as JSON, wholly or not at all.
+        """Write the report as JSON, atomically.
 
         Raises:
             OSError: the file cannot be written.
@@ -84,11 +83,11 @@ class Report:
 
     @classmethod
     def read(cls, path: Path) -> Report:
-        """Return what `write` wrote.
+        """Return a report that `write` wrote.
 
         Raises:
-            OSError: there is no such file.
-            DataError: it is of another format or version, or damaged.
+            OSError: the file does not exist or cannot be read.
+            DataError: it is damaged, or of another format or version.
         """
         check_regular(path)
         try:

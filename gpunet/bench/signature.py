@@ -1,4 +1,4 @@
-"""A user's source, and the arguments of a case held to the signature of its kernel."""
+"""A user's source, and the arguments of a case checked against the signature of its kernel."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from gpunet.simulator.parameters import Parameter
 
 
 def read_kernels(path: Path) -> str:
-    """Return the source of a file with kernels, its headers in place.
+    """Return the source of a file with kernels, with its headers inlined.
 
     Raises:
-        ArgumentError: there is no kernel in it.
+        ArgumentError: the file has no kernel.
         CompileError: it cannot be read.
     """
-    source = read_source(path.absolute())  # what was read is kept by its path
+    source = read_source(path.absolute())  # read_source caches by path
     if not re.search(r"\b__global__\b", source):
-        raise ArgumentError(f'{path}: no kernel in it; one begins with extern "C" __global__ void name(...).')
+        raise ArgumentError(f'{path}: the file has no kernel; one begins with extern "C" __global__ void name(...).')
     return source
 
 
 def compiler_options(path: Path, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the compiler's options for macros; REAL is float where the source goes by `using T = REAL`."""
+    """Return the compiler's options for macros; REAL is float if the source says `using T = REAL`."""
     real = {"REAL": "float"} if re.search(r"\busing\s+T\s*=\s*REAL\b", read_kernels(path)) else {}
     return tuple(f"-D{name}={value}" for name, value in {**real, **options}.items())
 
 
 def expressions(kernel: str) -> tuple[str, ...]:
-    """Return what a compiler must be told of a kernel's name: an instance of a template is made because it is named."""
+    """Return the name expressions for the compiler: it instantiates a template only if it is named."""
     return (kernel,) if "<" in kernel else ()
 
 
@@ -49,7 +49,7 @@ def name_expression(kernel: str) -> str:
 
 
 def typed(path: Path, case: Case) -> tuple[Case, tuple[Parameter, ...]]:
-    """Return the case with its arguments held to the kernel's signature, and the kernel's parameters.
+    """Return the case with its arguments checked against the kernel's signature, and the kernel's parameters.
 
     Of several kernels of that name it is the one that they fit, and the case names it.
 
@@ -76,7 +76,7 @@ def typed(path: Path, case: Case) -> tuple[Case, tuple[Parameter, ...]]:
 
 
 def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
-    """Return what is passed for the parameters that are inputs, held to the kernel's signature."""
+    """Return the arguments for the parameters that are inputs, checked against the kernel's signature."""
     by_name, given = {p.name: p for p in parameters}, flat(case.inputs)
     for where, names in (("inputs", case.inputs), ("reference", case.expected)):
         if unknown := [name for name in names if parameter_of(name) not in by_name]:
@@ -84,7 +84,7 @@ def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
     for name, expected in case.expected.items():
         parameter = by_name[parameter_of(name)]
         if not parameter.pointer or parameter.const or parameter.table == (name in by_name):
-            raise ArgumentError(f"reference: {name} is no array that {case.kernel} writes.")
+            raise ArgumentError(f"reference: {name} is not an array that {case.kernel} writes.")
         if parameter.dtype.kind == "V":
             raise DTypeError(f"reference: {name} is an array of structs, which are not compared.")
         if expected.dtype.kind not in "biuf":
@@ -94,8 +94,8 @@ def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
             raise ShapeError(f"{name} has the shape {shapes}; they must be equal.")
     if missing := [name for name in by_name if name not in case.inputs and name not in case.expected]:
         raise ArgumentError(
-            f"inputs: {case.kernel} also takes {', '.join(missing)}; a number or an array is missing there, or in "
-            "reference an array that is to be written."
+            f"inputs: {case.kernel} also takes {', '.join(missing)}; add it to inputs, or to reference if the kernel "
+            "writes it."
         )
     return {name: _argument(by_name[name], given) for name, given in case.inputs.items()}
 
@@ -133,5 +133,5 @@ def _argument(p: Parameter, given: Any) -> Any:
         raise DTypeError(f"inputs: {p.name} must be a number, got {type(given).__name__}.")
     value = np.array(given).astype(p.dtype)[()]
     if p.dtype.kind != "f" and value != given:
-        raise ArgumentError(f"inputs: {p.name}={given!r} is no {p.dtype}.")
+        raise ArgumentError(f"inputs: {p.name}={given!r} does not fit {p.dtype}.")
     return value

@@ -1,4 +1,4 @@
-"""Read the spec of a check: a small Python file that says how to launch a kernel and what it should compute.
+"""Read the spec of a check: a small Python file with the launch of a kernel and its expected results.
 
     import numpy as np
 
@@ -14,20 +14,21 @@
     def reference(x, factor, n):
         return {"y": factor * x}
 
-`kernel` may be an instance of a template, such as "scale<float>", and names its namespaces: "nets::scale<float>".
-`inputs` gives arrays and numbers (None for a null pointer, an array for a struct) by the names of the kernel's
-parameters, a list of arrays for a `float**`. `reference` gets them back, floats in double precision, and gives the
-arrays that are expected after the launch; one that is no input is memory that holds nothing yet. `cases` is a list of
-anything: each is the argument of `inputs`, behind the random numbers, and of every other name that is a function.
-Without it there is one case, and no argument; "auto" draws numbers around the block and odd ones. `options` are macros
-for the compiler, `shared` bytes of dynamic shared memory, `cooperative` is for a kernel with a grid barrier, and
-`rtol` and `atol` say how far a result may be off, see `check.compare`.
+- `kernel` may be an instance of a template, such as "scale<float>", with its namespaces: "nets::scale<float>".
+- `inputs` returns arrays and numbers (None for a null pointer, an array for a struct) by the names of the kernel's
+  parameters; for a `float**` a list of arrays.
+- `reference` receives them, floats in double precision, and returns the arrays that are expected after the launch. An
+  array that is not an input is uninitialised memory.
+- `cases` is a list of any values. Each is passed to `inputs`, after the random number generator, and to every other
+  name that is a function. "auto" draws numbers around the block size, odd ones among them. Without `cases` there is
+  one case, and no argument.
+- `options` are macros for the compiler, `shared` is the dynamic shared memory in bytes, `cooperative` is for a kernel
+  with a grid barrier, `rtol` and `atol` are tolerances, see `check.compare`.
+- `versus` is what `gpunet bench` compares the kernel with: by name, another kernel of the file that takes the same
+  arguments, or a function. The function receives the inputs on the device, as CuPy arrays, and returns what `reference`
+  returns, or a function without arguments, which alone is timed:
 
-`versus` says what `gpunet bench` compares the kernel with: by name, another kernel of the file that takes the same
-arguments, or a function. That gets the inputs on the device, as CuPy's arrays, and returns what `reference` does; or it
-returns a function of no arguments, which alone is timed:
-
-    versus = {"naive kernel": "scale_naive", "CuPy": lambda x, factor, n: {"y": factor * x}}
+      versus = {"naive kernel": "scale_naive", "CuPy": lambda x, factor, n: {"y": factor * x}}
 """
 
 from __future__ import annotations
@@ -53,20 +54,17 @@ NEEDED = ("kernel", "grid", "block", "inputs", "reference")
 
 
 class Case(NamedTuple):
-    """A launch and what it should compute.
+    """A launch and its expected results.
 
     Attributes:
-        label: the case in words; empty where the spec has no list of them.
-        kernel: its name.
+        label: the case as text; empty if the spec has no list of cases.
         grid: blocks along x, y, z.
         block: threads along x, y, z.
-        options: macros.
-        shared: bytes of dynamic shared memory.
-        cooperative: whether all blocks live at once.
-        inputs: arrays and numbers by the kernel's parameters.
+        shared: dynamic shared memory in bytes.
+        cooperative: whether all blocks are resident at once.
         expected: the arrays after the launch.
-        rtol: relative tolerance; None for a default.
-        atol: absolute tolerance; None for a default.
+        rtol: relative tolerance; None for the default.
+        atol: absolute tolerance; None for the default.
         versus: what `gpunet bench` compares the kernel with, by name.
     """
 
@@ -88,9 +86,9 @@ def read_spec(path: Path, macros: Mapping[str, str] | None = None) -> list[Case]
     """Return the cases of a spec, with `macros` among their options.
 
     Raises:
-        ArgumentError: it lacks a name, one has a value that makes no sense, or its Python fails; says where.
+        ArgumentError: a missing name, an invalid value, or an error in its Python, with its line.
     """
-    with _blaming(path):
+    with _errors_with_line(path):
         return read_cases(runpy.run_path(str(path)), path, macros or {})
 
 
@@ -100,19 +98,19 @@ def read_cases(spec: Mapping[str, Any], path: Path, macros: Mapping[str, str] | 
         raise ArgumentError(f"{path}: {', '.join(missing)} is missing; a spec needs {', '.join(NEEDED)}.")
     if "cases" not in spec:
         return [_case(path, spec, macros or {})]
-    with _blaming(path):
+    with _errors_with_line(path):
         auto = isinstance(spec["cases"], str) and spec["cases"] == "auto"
         sizes = _drawn_sizes(spec["block"]) if auto else spec["cases"]
         cases = [_case(path, spec, macros or {}, case) for case in sizes]
     if not cases:
-        raise ArgumentError(f"{path}: cases is empty; without the name there is one case.")
+        raise ArgumentError(f"{path}: cases is empty; add a case, or remove the name for a single case.")
     return cases
 
 
 def _case(path: Path, spec: Mapping[str, Any], macros: Mapping[str, str], *case: Any) -> Case:
     def value(name: str, default: Any = None) -> Any:
         given = spec.get(name, default)
-        with _blaming(path):
+        with _errors_with_line(path):
             return given(*case) if callable(given) else given
 
     def tolerance(name: str) -> float | None:
@@ -122,7 +120,7 @@ def _case(path: Path, spec: Mapping[str, Any], macros: Mapping[str, str], *case:
     for name in ("inputs", "reference"):
         if not callable(spec[name]):
             raise ArgumentError(f"{path}: {name} must be a function.")
-    with _blaming(path):
+    with _errors_with_line(path):
         inputs = spec["inputs"](np.random.default_rng(0), *case)
         _check_mapping(path, "inputs", inputs)
         expected = spec["reference"](**{name: _double(given) for name, given in inputs.items()})
@@ -183,7 +181,7 @@ def flat(values: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> di
 
 
 def _double(given: Any) -> Any:
-    """Return a copy for the reference, which may change it; floats in double precision."""
+    """Return a copy for the reference, which may modify it; floats in double precision."""
     if isinstance(given, list | tuple):
         return [_double(array) for array in given]
     if isinstance(given, np.ndarray | np.generic) and given.dtype.kind == "f":
@@ -206,8 +204,8 @@ def _dimensions(path: Path, name: str, value: Any) -> tuple[int, ...]:
 
 
 @contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Turn an error of the spec's own Python into one that names its line."""
+def _errors_with_line(path: Path) -> Iterator[None]:
+    """Turn an error in the spec's Python into an `ArgumentError` with its line."""
     try:
         yield
     except ArgumentError:

@@ -1,4 +1,4 @@
-"""Results as text: a line for each kernel, in columns."""
+"""Results as a text table, one line per kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gpunet.bench.timing import Spread
 TIMED = {
     "size": 16,
     "variant": 13,
-    "kernel": 12,
+    "kernel": 15,
     "time (quartiles)": 30,
     "speed": 13,
     "ceiling": 7,
@@ -19,17 +19,16 @@ TIMED = {
     "tile/splits": 0,
 }
 BYTES = dict.fromkeys(("global read", "global write", "shared read", "shared write", "FLOPs"), 12)
-COUNTED = {"size": 16, "variant": 9, "kernel": 12, "launches": 8, "barriers": 8} | BYTES | {"tile/splits": 0}
-"""The columns and their widths: of times, and of what the simulated GPU counted, in bytes and FLOPs."""
+COUNTED = {"size": 16, "variant": 9, "kernel": 15, "launches": 8, "barriers": 8} | BYTES | {"tile/splits": 0}
+"""Columns and widths of the table of times, and of that of counts on the simulated GPU (bytes and FLOPs)."""
 
 
 def lines(rows: Sequence[Row], *, head: bool, counted: bool) -> Iterator[str]:
     """Yield the lines of a table.
 
     Args:
-        rows: the results.
-        head: whether the names of the columns come first.
-        counted: whether it is of what the simulated GPU counted, not of times.
+        head: whether to begin with the column names.
+        counted: whether the rows are counts of the simulated GPU, not times.
     """
     columns = COUNTED if counted else TIMED
     widths = list(columns.values())
@@ -68,7 +67,7 @@ def _counts(row: Row) -> Iterator[str]:
 
 
 def time_text(seconds: Spread) -> str:
-    """Return a time with its quartiles in the unit that fits it."""
+    """Return a time with its quartiles, in a suitable unit."""
     scale, unit = next(
         (scale, unit)
         for scale, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs"))

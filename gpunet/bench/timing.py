@@ -1,4 +1,4 @@
-"""Time calls in turns: A, B, A, B, so that all of them see the same state of the machine."""
+"""Time calls in turns, A, B, A, B, so that all of them see the same state of the machine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 from gpunet.device import Device
 
 MIN_SECONDS = 2e-3
-"""Of a measurement on the CPU: far above the resolution of its clock."""
+"""Minimum duration of a measurement: far above the resolution of the CPU's clock."""
 
 ROUNDS = 7, 24
-"""The least and the most; between them as many as the time allows."""
+"""Minimum and maximum number of rounds; the time limit decides in between."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,17 @@ class Spread:
 
 
 class Clock(Protocol):
-    """Measures how long calls take."""
+    """Measures the duration of calls."""
 
     most: int
-    """Calls that one measurement can hold."""
+    """Maximum number of calls in one measurement."""
 
     def __call__(self, call: Callable[[], object], count: int) -> float:
         """Return the seconds that `count` calls take."""
 
 
 class WallClock:
-    """What a clock on the wall shows until the device is done: the host's share and the device's.
-
-    Args:
-        device: that is waited for.
-        now: the time in seconds.
-    """
+    """Wall time until the device is done: the work of the host and of the device."""
 
     most = 2**20
 
@@ -72,17 +67,17 @@ class WallClock:
 
 
 class EventClock:
-    """What a GPU needs for the calls alone, told by its events.
+    """The time of the calls on a GPU alone, measured by its events.
 
-    The calls are queued behind a copy that lasts longer than the host needs to queue them, so that the GPU never waits
+    The calls are queued behind a copy that takes longer than the host needs to queue them, so that the GPU never waits
     for the host between the two events.
 
     Args:
-        device: the GPU; it must be the current one when the clock measures.
+        device: the GPU; it must be the current one during a measurement.
     """
 
     most = 64
-    """A GPU's queue holds about a thousand launches; when it is full, the host waits."""
+    """A GPU's queue holds about a thousand launches; the host waits if it is full."""
 
     max_copies = 256
 
@@ -100,12 +95,12 @@ class EventClock:
             self.copies *= 2
 
     def _measure(self, call: Callable[[], object], count: int) -> tuple[float, bool]:
-        """Return the seconds, and whether the calls were queued before the GPU came to them."""
+        """Return the seconds, and whether all calls were queued before the GPU reached them."""
         cuda = self.device.xp.cuda
         start, stop = cuda.Event(), cuda.Event()
         for _ in range(self.copies):
             self.device.xp.copyto(self.target, self.source)
-        call()  # brings back into the caches what the copy has thrown out
+        call()  # loads the data into the caches again, which the copy has evicted
         start.record()
         for _ in range(count):
             call()
@@ -121,18 +116,17 @@ def l2_bytes(device: Device) -> int:
 
 
 def rotate(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
-    """Return a call that makes the next of `calls`, round and round: over arrays that together exceed a cache."""
+    """Return a call that cycles through `calls`, over arrays that together exceed a cache."""
     turn = itertools.cycle(calls)
     return lambda: next(turn)()
 
 
 def interleave(calls: Mapping[str, Callable[[], object]], clock: Clock, seconds: float) -> dict[str, list[float]]:
-    """Return the seconds of a call of each, one figure a round; figures of the same place are of the same round.
+    """Return the seconds per call of each, one value per round; values with the same index are from the same round.
 
     Args:
         calls: by name; each is warmed up first.
-        clock: measures.
-        seconds: that all rounds together shall take, about.
+        seconds: approximate duration of all rounds together.
     """
     counts = {name: _count(call, clock) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -148,9 +142,9 @@ def interleave(calls: Mapping[str, Callable[[], object]], clock: Clock, seconds:
 
 
 def _count(call: Callable[[], object], clock: Clock) -> int:
-    """Warm up, and return how many calls make a measurement.
+    """Warm up, and return the number of calls per measurement.
 
-    Of two times the lesser counts: a training step is run in its first call, recorded in its second, then replayed.
+    The minimum of two times counts: a training step runs in its first call, is recorded in its second, then replayed.
     """
     call()
     count = 1
@@ -161,5 +155,5 @@ def _count(call: Callable[[], object], clock: Clock) -> int:
 
 
 def ratios(times: Sequence[float], base: Sequence[float]) -> Spread:
-    """Return how many times faster than `base` is, round by round."""
+    """Return the speed relative to `base`, round by round."""
     return Spread.of([b / t for b, t in zip(base, times, strict=True)])

@@ -1,4 +1,4 @@
-"""Tune the matrix products of a model's training step: which tile and how many splits are the fastest on a GPU."""
+"""Tune the matrix products of a model's training step: find the fastest tile and number of splits on a GPU."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from gpunet.ops.tuned import Product, Winner, most_splits
 from gpunet.tape import Tape
 
 SECONDS = 0.25
-"""That the rounds of a product take on the device, about."""
+"""Approximate duration of the rounds of a product."""
 
 
 class Choice(NamedTuple):
-    """A way to run a product."""
+    """A tile and a number of splits for a product."""
 
     tile: Tile
     splits: int
@@ -40,13 +40,12 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What was found about a product.
+    """The measurements of a product.
 
     Attributes:
-        product: which.
-        choices: the ways to run it, by name; the first is what runs where nothing was tuned.
-        faults: what is wrong with those that are, and with the library where it is; they are not timed.
-        times: the seconds of a call of each choice and of "blas", round by round; none without a clock.
+        choices: the choices by name; the first is the default without tuning.
+        faults: what is wrong with wrong choices, and with the library if it is wrong; they are not timed.
+        times: seconds per call of each choice and of "blas", round by round; empty without a clock.
     """
 
     product: Product
@@ -62,23 +61,22 @@ class Result:
 
     @property
     def winner(self) -> Winner | None:
-        """The fastest choice, as of today."""
+        """The fastest choice, with the date of today."""
         return Winner(*self.choices[self.best], datetime.now(UTC).date().isoformat()) if self.best else None
 
 
 def linear_sizes(model: Layer) -> list[tuple[int, int]]:
-    """Return the numbers of inputs and outputs of a model's linear layers, from the first to the last."""
+    """Return the inputs and outputs of a model's linear layers, from the first to the last."""
     leaves = model.leaves().values()
     return [(leaf.in_features, leaf.out_features) for leaf in leaves if isinstance(leaf, Linear)]
 
 
 def step_products(sizes: Iterable[tuple[int, int]], batch: int, dtype: DType) -> list[Product]:
-    """Return the different products of a training step: x·W, dz·Wᵀ (which a first layer does not need) and xᵀ·dz.
+    """Return the distinct products of a training step: x·W, dz·Wᵀ (not for the first layer) and xᵀ·dz.
 
     Args:
-        sizes: as of `linear_sizes`.
+        sizes: from `linear_sizes`.
         batch: rows of x.
-        dtype: of the parameters.
     """
     found = []
     for position, (n_in, n_out) in enumerate(sizes):
@@ -90,9 +88,9 @@ def step_products(sizes: Iterable[tuple[int, int]], batch: int, dtype: DType) ->
 
 
 def choices(product: Product, processors: int) -> list[Choice]:
-    """Return the ways to run a product that may be the fastest on so many multiprocessors, the default first.
+    """Return the choices to try for a product on a GPU with `processors` SMs, the default first.
 
-    No tile of which half would lie outside of the product; so many splits that there are two blocks a multiprocessor.
+    Tiles of which at least half would lie outside the product are excluded, and splits beyond two blocks per SM.
     """
     default = default_plan("tiled", product, 1, processors)
     assert default.tile is not None
@@ -110,16 +108,14 @@ def choices(product: Product, processors: int) -> list[Choice]:
 def tune(
     products: Sequence[Product], device: Device, clock: Clock | None, seconds: float = SECONDS
 ) -> Iterator[Result]:
-    """Return what is found about each product, one by one: what passes the gate is timed in turns, the L2 cache warm.
+    """Yield the result of each product. Choices that pass the gate are timed in turns, with a warm L2 cache.
 
     Args:
-        products: as of `step_products`.
-        device: a GPU, real or simulated.
-        clock: measures; None for a device without speed.
-        seconds: that the rounds of a product shall take.
+        clock: measures the time; None for a device without meaningful times.
+        seconds: duration of the rounds of a product.
 
     Raises:
-        ArgumentError: the products exceed the memory; before anything is run.
+        ArgumentError: the products exceed the memory; raised before anything is run.
         KernelError: a fault after which the GPU cannot be used.
     """
     tried = {product: {str(c): c for c in choices(product, multiprocessors(device))} for product in products}
@@ -135,7 +131,7 @@ def tune(
 def _measure(
     case: Case, product: Product, tried: Mapping[str, Choice], device: Device, clock: Clock | None, seconds: float
 ) -> tuple[dict[str, str], dict[str, list[float]]]:
-    """Return what is wrong with the choices and the library, and the times of what is right."""
+    """Return the faults of choices and library, and the times of the correct ones."""
     kernels: dict[str, Prepare] = {"blas": case.kernels["blas"]}
     kernels |= {name: partial(prepare, product, choice) for name, choice in tried.items()}
     inputs = case.draw()
@@ -151,7 +147,7 @@ def _measure(
 
 
 def prepare(product: Product, choice: Choice, xp: ModuleType, a: Array, b: Array) -> Call:
-    """Bind a choice to the operands; scratch memory is made once, as in a training step."""
+    """Bind a choice to the operands; scratch memory is allocated once, as in a training step."""
     left, right = (x.T if letter == "T" else x for x, letter in zip((a, b), product.layout, strict=True))
     c, tape = blank(xp, (product.m, product.n), product.dtype), Tape()
     plan = MatmulPlan("tiled", *choice, "tried")

@@ -23,7 +23,6 @@ LINE = "{:<24}  {:<24}  {:<32}  {}".format
 
 
 @click.command("FILE.cu")
-@click.argument("path", metavar="FILE.cu", type=FILE)
 @click.option("--spec", "spec_path", metavar="SPEC.py", type=FILE, required=True, help="As for `gpunet check`.")
 @click.option("-D", "macros", metavar="NAME=VALUE", multiple=True, callback=read_macros, help="Macro for the compiler.")
 @click.option(
@@ -37,7 +36,6 @@ LINE = "{:<24}  {:<24}  {:<32}  {}".format
 @click.pass_context
 def FILE_COMMAND(
     ctx: click.Context,
-    path: Path,
     spec_path: Path,
     macros: dict[str, str],
     seconds: float,
@@ -50,6 +48,7 @@ def FILE_COMMAND(
     First each must give what the spec's reference gives. Then, on CUDA, those that do are timed in turns; on the
     device "sim", which runs them in check mode, what they do is counted. Without CUDA, "auto" means "sim".
     """
+    path: Path = FILE.convert(ctx.info_name or "", None, ctx)  # the name of this command
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     found = get_device(device).name
     if found == "cpu" and device != "auto":

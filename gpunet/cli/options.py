@@ -1,4 +1,4 @@
-"""What several commands share: options, and how devices and results are shown."""
+"""Options and output formats that several commands share."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one li
 
 LONGEST_NAME = 32
 COLUMN = 12
-"""Characters of a row's name in a table, and of a number."""
+"""Maximum width of a row's name in a table, and minimum width of a column of numbers, in characters."""
 
 
 def described_device(spec: str) -> str:
-    """Return the device that `spec` means, and for "auto" why."""
+    """Return the name of a device, and for "auto" the reason for its choice."""
     name = get_device(spec).name
     return f"{name}, chosen by auto ({auto_reason()})" if spec == "auto" else name
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a table of numbers, a line for each part of the data or each class."""
+    """Return a table of numbers with one line for each part of the data or each class."""
     names = list(next(iter(results.values())))
     shown = [(shortened(part, LONGEST_NAME), row) for part, row in results.items()]
     width = max(len(part) for part, _ in shown)
-    lines = [" " * width + "".join(f"{name:>{COLUMN}}" for name in names)]
-    lines += [f"{part:<{width}}" + "".join(_cell(row[name]) for name in names) for part, row in shown]
+    columns = {name: max(COLUMN, len(name) + 2) for name in names}
+    lines = [" " * width + "".join(f"{name:>{column}}" for name, column in columns.items())]
+    lines += [f"{part:<{width}}" + "".join(_cell(row[name], columns[name]) for name in names) for part, row in shown]
     return "\n".join(lines)
 
 
-def _cell(value: float) -> str:
-    return f"{value:>{COLUMN},}" if isinstance(value, int) else f"{value:>{COLUMN}.4f}"
+def _cell(value: float, width: int) -> str:
+    return f"{value:>{width},}" if isinstance(value, int) else f"{value:>{width}.4f}"
 
 
 def json_line(values: Mapping[str, Any]) -> str:
-    """Return a line of strict JSON: NaN and infinity, which it lacks, become null."""
+    """Return one line of standard JSON; NaN and infinity become null."""
     return json.dumps(_strict(values))
 
 

@@ -1,4 +1,4 @@
-"""The data of a run: what trains, what validates and what tests."""
+"""The training, validation and test parts of a run."""
 
 from __future__ import annotations
 
@@ -19,24 +19,29 @@ from gpunet.data.sources import kind_of
 from gpunet.errors import ArgumentError, DataError, GpunetWarning
 
 SPLIT_SEED = 0
-"""The parts of a data set are the same in every run, whatever its --seed: what was held out stays held out."""
+"""The seed of the division into parts: it does not depend on --seed, so that test rows never train any run."""
 
 SHARE = 0.2
-"""Of all rows for testing, and of the rest for validation, unless --test and --validation say something else."""
+"""The default of --test, a share of all rows, and of --validation, a share of the rest."""
+
+NO_PATHS = ("digits", "-")
+"""The sources that are no files or folders."""
 
 Parts = dict[str, Dataset]
-"""A run's data by "train", "validation" and, where some is held out, "test"."""
+"""The parts of a run by name: "train", "validation" and, unless --test is 0, "test"."""
 
 
 class Source:
-    """The data of a run before it is divided: the schema of a table depends on the rows that train.
+    """The data of a run before the division into parts; the schema of a table depends on its training rows.
 
     Args:
         settings: of the run.
 
     Attributes:
-        y: the targets of all rows but those that the source sets apart for testing.
-        test: these, or None.
+        y: the targets of all rows, without those of `test`.
+        classes: the class names; None for regression.
+        rows: the position of each of these rows in the file.
+        test: the test part of the source itself, such as MNIST's, or None.
     """
 
     def __init__(self, settings: Settings):
@@ -44,17 +49,19 @@ class Source:
         self._table: LabelledTable | None = None
         if kind_of(settings.data) == "table":
             self._table = LabelledTable.read(settings.data, settings.target, settings.task, settings.table)
-            self.y, self.test = self._table.y, None
+            self.y, self.classes, self.test = self._table.y, self._table.classes, None
+            self.rows = self._table.table.frame.index.to_numpy()
         elif settings.table != TableOptions():
             raise ArgumentError(
-                f"{settings.data}: no table; leave out the options of tables, such as --columns and --sep."
+                f"{settings.data}: not a table; leave out the options for tables, such as --columns and --sep."
             )
         else:
             self._whole = load(settings.data, settings.target, task=settings.task)
-            self.y, self.test = self._whole.y, self._whole.test
+            self.y, self.classes, self.test = self._whole.y, self._whole.classes, self._whole.test
+            self.rows = np.arange(len(self.y))
 
     def parts(self, rows: Mapping[str, np.ndarray]) -> Parts:
-        """Return parts by the positions of their rows, and the files that the settings name for others."""
+        """Return the parts with these row positions, and those that the settings name as files."""
         whole = self._whole if self._table is None else self._table.dataset(rows["train"])
         parts = {name: whole.take(own) for name, own in rows.items()}
         for name, given in (("validation", self.settings.validation), ("test", self.settings.test)):
@@ -67,7 +74,7 @@ class Source:
 
 
 def share_of(given: str | None) -> float | None:
-    """Return the share that --validation or --test asks for; None where it names a file."""
+    """Return the share given by --validation or --test; None if it names a file."""
     if given is None:
         return SHARE
     try:
@@ -77,16 +84,16 @@ def share_of(given: str | None) -> float | None:
 
 
 def load_parts(settings: Settings) -> Parts:
-    """Return the data of a run.
+    """Return the parts of a run.
 
-    The test part is the one that the source sets apart, as MNIST does, or what --test names, else a stratified fifth; a
-    fifth of the rest is for validation, or what --validation names.
+    The test part is that of --test or of the source itself, else a stratified fifth of the rows. The validation part is
+    that of --validation, else a stratified fifth of the rest.
     """
     source = Source(settings)
     test, validation = share_of(settings.test), share_of(settings.validation)
     if source.test is not None:
         if settings.test is not None and test is not None:
-            raise ArgumentError(f"--test {settings.test}: {settings.data} sets a test part apart itself; leave it out.")
+            raise ArgumentError(f"--test {settings.test}: {settings.data} has a test part of its own; leave it out.")
         test = None
     rest = 1 - (test or 0)
     shares = {"train": rest * (1 - (validation or 0)), "validation": rest * (validation or 0), "test": test or 0}
@@ -97,7 +104,7 @@ def load_parts(settings: Settings) -> Parts:
 def labelled_like(
     data: str, schema: TableSchema | None, classes: tuple[str, ...] | None, task: Task
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the samples and targets of `data`, as columns and class names that are known already have them."""
+    """Return the samples and targets of `data`, encoded by a known schema and known class names."""
     kind = kind_of(data)
     if kind == "table" and schema is not None:
         return schema.read_labelled(data, classes)
@@ -111,20 +118,20 @@ def labelled_like(
         return part.X, part.y
     if classes is None:
         return part.X, np.asarray(_class_indices(part.classes, data))[part.y]
-    # by their names, since another source may number the classes in another way
+    # by name, as another source may number the classes differently
     return part.X, label_indices(np.asarray(part.classes)[part.y], classes, f"{data}: class")
 
 
 def _class_indices(names: Iterable[str], data: str) -> list[int]:
-    """Return the class indices that a model without class names was trained on, read from their text."""
+    """Return class names as the class indices of a model without class names."""
     try:
         return [int(name) for name in names]
     except ValueError as error:
-        raise DataError(f"{data}: the model's classes have no names, give their indices as labels ({error}).") from None
+        raise DataError(f"{data}: the model has no class names; use class indices as labels ({error}).") from None
 
 
 def checksum(parts: Parts) -> str:
-    """Return the SHA-256 of the samples, the targets, the class names and a table's schema."""
+    """Return the SHA-256 of the samples, targets, class names and schema of all parts."""
     digest = hashlib.sha256()
     for part in parts.values():
         digest.update(f"{part.X.shape} {part.X.dtype} {part.y.shape} {part.y.dtype} {part.classes}".encode())
@@ -135,27 +142,52 @@ def checksum(parts: Parts) -> str:
     return digest.hexdigest()
 
 
-def trained_on(folder: Path, data: str) -> bool:
-    """Return whether `folder` is that of a run, and `data` what it was trained on, changed or not."""
-    return (folder / CONFIG).is_file() and Settings.read(folder).data == place(data)
+def held_out(folder: Path, data: str) -> Dataset | None:
+    """Return the test part that the run in `folder` held out from `data`; None if there is none.
+
+    Warns:
+        GpunetWarning: the run was trained on rows of `data`, and no part of them is known as held out.
+    """
+    if not _trained_on(folder, data):
+        return None
+    settings = Settings.read(folder)
+    share = share_of(settings.test)
+    if share and (parts := own_parts(folder, data)):
+        return parts["test"]
+    if kind_of(data) == "table" or load(data, task=settings.task).test is None:
+        why = "changed since the run began" if share else "the run held out no test part of it"
+        message = f"{data}: {why}; all of its rows count, also those that trained the model."
+        warnings.warn(message, GpunetWarning, stacklevel=2)
+    return None
+
+
+def _trained_on(folder: Path, data: str) -> bool:
+    """Return whether `folder` is that of a run trained on `data`, which may have changed since."""
+    return (folder / CONFIG).is_file() and same_place(Settings.read(folder).data, data)
 
 
 def own_parts(folder: Path, data: str) -> Parts | None:
-    """Return the data of the run in `folder` where `data` is what it was trained on, unchanged; else None."""
-    if not trained_on(folder, data):
+    """Return the parts of the run in `folder` if it was trained on `data`, unchanged; else None."""
+    if not _trained_on(folder, data):
         return None
     settings = Settings.read(folder)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GpunetWarning)  # of ignored columns, which training gave
+        warnings.simplefilter("ignore", GpunetWarning)  # about ignored columns; training has given it
         parts = load_parts(settings)
     return parts if checksum(parts) == settings.sha256 else None
 
 
 def place(data: str) -> str:
-    """Return where `data` is from any working folder."""
-    return data if data in ("digits", "-") else os.path.abspath(data)
+    """Return `data` as an absolute path, valid in any working directory."""
+    return data if data in NO_PATHS else os.path.abspath(data)
+
+
+def same_place(one: str, other: str) -> bool:
+    """Return whether two sources are the same one, also through symbolic links."""
+    first, second = (data if data in NO_PATHS else os.path.realpath(data) for data in (one, other))
+    return first == second
 
 
 def flat(dataset: Dataset) -> Dataset:
-    """Return the data set with each sample as one row of features."""
+    """Return the data set with each sample flattened."""
     return replace(dataset, X=dataset.X.reshape(len(dataset), -1))

@@ -1,4 +1,4 @@
-"""How a run trains: its settings as a model, a loss, an optimizer and callbacks."""
+"""Build the model, loss, optimizer and callbacks of a run from its settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gpunet.schedules import ConstantLR, CosineLR, CyclicCosineLR, ReduceLROnPla
 from gpunet.training import Callback, Checkpoint, EarlyStopping, Log, TensorBoard, TerminateOnNaN, Trainer
 
 LEARNING_RATES = {"Adam": 0.002, "AdamW": 0.002, "RMSprop": 0.002, "SGD": 0.1}
-"""The optimizers with their default rates."""
+"""The optimizers and their default learning rates."""
 
 DEFAULTS: dict[str, Any] = {
     "hidden": (128,),
@@ -34,8 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 32,
     "schedule": "constant",
 }
-"""Of the options, for all data but tables. They were chosen on the digits by cross-validation within the training and
-validation parts."""
+"""Defaults of the options for all data but tables; chosen on the digits by cross-validation, without the test part."""
 
 TABLE_DEFAULTS: dict[str, Any] = {
     "hidden": (128, 128),
@@ -46,20 +45,19 @@ TABLE_DEFAULTS: dict[str, Any] = {
     "batch_size": 64,
     "schedule": "cycles",
 }
-"""Likewise for tables. They were chosen by cross-validation within the training parts of real data sets; see
-benchmarks/tabular."""
+"""Defaults for tables; chosen by cross-validation within the training parts of real data sets (benchmarks/tabular)."""
 
 DIVERGED = 100
-"""So many times the loss of the untrained model, or more, is that of a training that diverged."""
+"""A training diverged if its loss is this many times that of the untrained model."""
 
 VALUE_LOSSES = ("mse", "huber", "l1", "poisson")
 SCHEDULES = ("constant", "cosine", "cycles", "plateau")
 ENDING = ("cosine", "cycles")
-"""The schedules that reach 0 at the end of all epochs."""
+"""The schedules whose learning rate reaches 0 after the last epoch."""
 
 
 def with_defaults(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of the command with the defaults of those that were not given."""
+    """Return the options of the command, with defaults for those that are None."""
     missing = {name: value for name, value in _defaults(options["data"]).items() if options[name] is None}
     lr = LEARNING_RATES[options["optimizer"]] if options["lr"] is None else options["lr"]
     return options | missing | {"lr": lr}
@@ -76,7 +74,7 @@ def open_trainer(
     callbacks: Sequence[Callback],
     distributed: Literal["mpi"] | None,
 ) -> Trainer:
-    """Return the trainer of the checkpoint in the run's folder, or a new one where there is none yet."""
+    """Return the trainer of the checkpoint in the folder of the run, or a new one if there is no checkpoint."""
     checkpoint = folder / run.CHECKPOINT
     if not checkpoint.exists():
         return new_trainer(settings, train, callbacks, distributed)
@@ -87,7 +85,7 @@ def open_trainer(
 
 
 def _told(trainer: Trainer) -> dict[str, Any]:
-    """Return what the settings of a run decide about a trainer."""
+    """Return the properties of a trainer that the settings of a run determine."""
     return {
         "layers": [repr(layer) for layer in trainer.model.leaves().values()],
         "loss": type(trainer.loss).__name__,
@@ -99,12 +97,12 @@ def _told(trainer: Trainer) -> dict[str, Any]:
 
 
 def _check_agreement(checkpoint: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Refuse a checkpoint that was not made by the settings next to it."""
+    """Raise `ModelFileError` if a checkpoint does not match the settings of its run."""
     for name, value in expected.items():
         if found[name] != value:
             raise ModelFileError(
-                f"{checkpoint}: its {name} is {found[name]}, but by {run.CONFIG} it would be {value}; one of the two "
-                "files is of another run."
+                f"{checkpoint}: its {name} is {found[name]}, that of {run.CONFIG} is {value}; one of the files belongs "
+                "to another run."
             )
 
 
@@ -124,22 +122,22 @@ def new_trainer(
 
 
 def callbacks(settings: Settings, folder: Path) -> tuple[EarlyStopping, list[Callback]]:
-    """Return what ends the training and keeps its best epoch, and all callbacks that write into the run's folder."""
+    """Return the early stopping, and all callbacks that write into the folder of the run."""
     stopper = early_stopping(settings)
     writers = [Log(folder / run.LOG), TerminateOnNaN(), stopper, Checkpoint(folder / run.CHECKPOINT)]
     return stopper, [*writers, *([TensorBoard(folder / run.TENSORBOARD)] if settings.tensorboard else [])]
 
 
 def early_stopping(settings: Settings) -> EarlyStopping:
-    """Return what keeps the best epoch, and ends the training after the patience of the settings, if they have one."""
+    """Return the callback that keeps the best epoch, and stops early if the settings have a patience."""
     monitor = settings.metric and f"val_{settings.metric}"
     return EarlyStopping(sys.maxsize if settings.patience is None else settings.patience, monitor=monitor)
 
 
 def model(settings: Settings, train: Dataset) -> Sequential:
-    """Return a new MLP, which standardises by the statistics of the training part."""
+    """Return a new MLP that standardises by the mean and standard deviation of the training part."""
     if train.classes is not None and len(train.classes) < 2:
-        raise DataError(f"{settings.data}: every sample is of class {train.classes[0]!r}; two are needed at least.")
+        raise DataError(f"{settings.data}: every sample is of class {train.classes[0]!r}; two are needed.")
     outputs = train.y[0].size if train.classes is None else len(train.classes)
     network = (settings.activation, settings.dropout, settings.seed)
     mlp: Sequential
@@ -157,8 +155,10 @@ def loss(settings: Settings, train: Dataset) -> Loss:
     """Return the loss of the settings, by default cross-entropy for classes and the mean squared error for values."""
     if train.classes is not None:
         if settings.loss is not None:
-            raise ArgumentError(f"--loss {settings.loss}: for values; the target holds classes, leave it out.")
-        ClassWeights(settings.class_weight).begin(train.y, None, train.classes)  # a wrong name, before there is a file
+            raise ArgumentError(f"--loss {settings.loss}: the target holds classes, not values; leave it out.")
+        ClassWeights(settings.class_weight).begin(
+            train.y, None, train.classes
+        )  # raises for a wrong name before any file is written
         return CrossEntropyLoss(settings.label_smoothing, settings.class_weight)
     if settings.class_weight:
         raise ArgumentError("--class-weight: the target holds values, not classes; leave it out.")
@@ -168,14 +168,14 @@ def loss(settings: Settings, train: Dataset) -> Loss:
 
 
 def optimizer(settings: Settings, rows: int) -> Optimizer:
-    """Return the optimizer of the settings for a training part of so many rows."""
+    """Return the optimizer of the settings; `rows` is the size of the training part."""
     kind = OPTIMIZERS[settings.optimizer]
     rate = schedule(settings, rows)
     return kind(rate) if settings.weight_decay is None else kind(rate, weight_decay=settings.weight_decay)
 
 
 def schedule(settings: Settings, rows: int) -> Schedule:
-    """Return the learning rate over the steps of all epochs."""
+    """Return the learning rate schedule over the steps of all epochs."""
     if settings.schedule in ENDING:
         kind = CosineLR if settings.schedule == "cosine" else CyclicCosineLR
         return kind(settings.lr, settings.epochs * math.ceil(rows / settings.batch_size))
@@ -183,7 +183,7 @@ def schedule(settings: Settings, rows: int) -> Schedule:
 
 
 def fit(trainer: Trainer, settings: Settings, parts: Parts, epochs: int) -> None:
-    """Train for so many epochs; a last batch of one row is left out where it could not be normalised."""
+    """Train for `epochs`; with batch normalisation, a last batch of a single row is dropped."""
     train, held_out = parts["train"], parts["validation"]
     trainer.fit(
         train.X,
@@ -196,8 +196,8 @@ def fit(trainer: Trainer, settings: Settings, parts: Parts, epochs: int) -> None
 
 
 def has_diverged(settings: Settings, parts: Parts, trainer: Trainer) -> bool:
-    """Return whether a training met a loss that is not finite, or left one on the validation part that is `DIVERGED`
-    times that of the untrained model, or higher."""
+    """Return whether a training met a loss that is not finite, or ended with a validation loss of at least `DIVERGED`
+    times that of the untrained model."""
     if trainer.history.stopped == "non-finite loss":
         return True
     held_out, kind = parts["validation"], LOSS_OF_TASK[trainer.model.task]
@@ -209,7 +209,7 @@ def has_diverged(settings: Settings, parts: Parts, trainer: Trainer) -> bool:
 
 
 def train_once(settings: Settings, parts: Parts) -> Trainer:
-    """Return the trainer of a model that was trained without leaving any file."""
+    """Train a model without writing any file, and return its trainer."""
     stopper = early_stopping(settings)
     trainer = new_trainer(settings, parts["train"], [stopper, TerminateOnNaN()], None)
     fit(trainer, settings, parts, settings.epochs)

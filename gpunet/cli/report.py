@@ -1,4 +1,4 @@
-"""What a trained model is worth on rows whose targets are known, and what the classes of a data set look like."""
+"""Scores of a trained model, descriptions of its data, hints about rare classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet.arguments import printable
 from gpunet.data import Dataset
-from gpunet.data.labels import label_indices
+from gpunet.data.labels import label_indices, listing
 from gpunet.errors import ArgumentError
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss, PoissonNLLLoss
 from gpunet.models import Model
@@ -46,12 +46,15 @@ CLASS_METRICS: dict[str, Metric] = {
 }
 VALUE_METRICS: dict[str, Metric] = {"mae": mean_absolute_error, "r2": r2_score, "rmse": root_mean_squared_error}
 
+RANKING = ("auc", "average_precision")
+"""The metrics that are undefined for rows of a single class."""
+
 RARE = 0.2
-"""A class with less than this part of an equal share of the rows is pointed out."""
+"""A class is rare if it has less than this fraction of rows / classes."""
 
 
 def described(parts: Mapping[str, Dataset]) -> str:
-    """Return what the data of a run are, for people, and of a table how it was read and what its columns are."""
+    """Return the description of the data of a run and, for a table, its format and schema."""
     train = parts["train"]
     kind = "values to predict" if train.classes is None else f"{len(train.classes)} classes"
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
@@ -60,32 +63,32 @@ def described(parts: Mapping[str, Dataset]) -> str:
 
 
 def score(model: Model, X: np.ndarray, y: np.ndarray, *metrics: str | None) -> dict[str, float]:
-    """Return the loss and the metrics of a trained model; the loss has no label smoothing and no class weights.
+    """Return the loss and the metrics of a trained model; the loss is without label smoothing and class weights.
 
     Args:
         model: the model.
         X: (rows, features...) raw features.
         y: the targets, as for `Trainer.evaluate`.
-        *metrics: names of metrics (`CLASS_METRICS`, `VALUE_METRICS`) next to "accuracy", or "mae" and "r2"; None counts
-            for nothing.
+        *metrics: names from `CLASS_METRICS` or `VALUE_METRICS`, in addition to "accuracy", or "mae" and "r2"; None is
+            ignored.
 
     Raises:
-        ArgumentError: the model was never trained, or for pairs.
+        ArgumentError: the model was never trained, or on another task.
     """
     if model.task is None:
-        raise ArgumentError("this model was never trained, there is nothing to evaluate.")
+        raise ArgumentError("this model was never trained; there is nothing to evaluate.")
     if model.task not in LOSS_OF_TASK:
         raise ArgumentError(
-            f"this model's task is {model.task}; the command evaluates {', '.join(map(str, LOSS_OF_TASK))}."
+            f"the task of this model is {model.task}; the command evaluates {', '.join(map(str, LOSS_OF_TASK))}."
         )
     return Trainer(model, loss=LOSS_OF_TASK[model.task](), metrics=chosen_metrics(model.task, *metrics)).evaluate(X, y)
 
 
 def chosen_metrics(task: str, *names: str | None) -> dict[str, Metric]:
-    """Return the metrics that are always reported for a task, then those of the names that are not None.
+    """Return the default metrics of a task, then those of the names that are not None.
 
     Raises:
-        ArgumentError: a metric for another task.
+        ArgumentError: a metric of another task.
     """
     known = CLASS_METRICS if task in ("classification", "binary") else VALUE_METRICS
     wanted = [name for name in names if name is not None]
@@ -97,8 +100,23 @@ def chosen_metrics(task: str, *names: str | None) -> dict[str, Metric]:
     return {name: known[name] for name in dict.fromkeys([*always, *wanted])}
 
 
+def is_undefined(metric: str | None, y: np.ndarray) -> bool:
+    """Return whether a metric is undefined for rows with the targets `y`."""
+    return metric in RANKING and len(np.unique(y)) < 2
+
+
+def check_defined(metric: str | None, y: np.ndarray, classes: tuple[str, ...] | None) -> None:
+    """Raise `ArgumentError` if a metric is undefined for a validation part with the targets `y`."""
+    if classes is not None and is_undefined(metric, y):
+        missing = [name for k, name in enumerate(classes) if k not in y]
+        raise ArgumentError(
+            f"--metric {metric}: undefined, as the validation part has no row of class {listing(missing)}; choose "
+            "another metric, or a larger --validation."
+        )
+
+
 def class_scores(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, dict[str, float]]:
-    """Return the number of rows, precision, recall, F1 and AUC of each class, against all others; none for values.
+    """Return rows, precision, recall, F1 and AUC of each class against all others; empty for regression.
 
     Args:
         model: a trained model.
@@ -108,7 +126,7 @@ def class_scores(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, dict[s
     if model.task not in ("classification", "binary"):
         return {}
     p = model.predict_proba(X)
-    if p.ndim != 2 or np.ndim(y) != 1:  # answers at several positions, or to several questions
+    if p.ndim != 2 or np.ndim(y) != 1:  # a label per position, or several labels
         return {}
     names = model.classes or tuple(map(str, range(p.shape[1])))
     true = y if y.dtype.kind in "iu" else label_indices(y, names)
@@ -127,11 +145,11 @@ def class_scores(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, dict[s
 
 
 def rare_classes(train: Dataset, class_weight: object) -> str | None:
-    """Return a hint about the classes that have few of the training rows (`RARE`), or None where there are none.
+    """Return a hint about rare classes (`RARE`) in the training rows, or None.
 
     Args:
         train: the training rows.
-        class_weight: the weights of the classes that the model is trained with, if any.
+        class_weight: the class weights of the training, if any.
     """
     if train.classes is None:
         return None
@@ -141,19 +159,19 @@ def rare_classes(train: Dataset, class_weight: object) -> str | None:
         return None
     named = ", ".join(f"{train.classes[k]!r} {shares[k]:.1%}" for k in rare[:5])
     more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
-    weights = "" if class_weight else "--class-weight balanced makes each class count the same, "
+    weights = "" if class_weight else "--class-weight balanced weights all classes equally, "
     return (
         f"Rare classes: {named}{more} of the training rows. Accuracy says little about them; {weights}"
-        "--metric auc keeps the epoch that ranks best."
+        "--metric auc selects the epoch with the best AUC."
     )
 
 
 def never_predicted(scores: Mapping[str, Mapping[str, float]], class_weight: object) -> str | None:
-    """Return a warning about classes that rows have and the model never predicts, or None.
+    """Return a warning about classes of which no row is predicted correctly, or None.
 
     Args:
-        scores: of each class, from `class_scores`.
-        class_weight: the weights of the classes that the model was trained with, if any.
+        scores: what `class_scores` returned.
+        class_weight: the class weights of the training, if any.
     """
     missed = [name for name, own in scores.items() if own["rows"] and not own["recall"]]
     if not missed:

@@ -1,4 +1,4 @@
-"""A run of `gpunet train`: its settings, its folder."""
+"""A run of `gpunet train`: its settings and its folder."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ MODEL = "model.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "metrics.jsonl"
 RESULTS = "results.json"
+FOLDS = "folds.json"
 HISTORY_PLOT = "history.png"
 PLOT = "plot.png"
 TENSORBOARD = "tensorboard"
@@ -33,7 +34,7 @@ TENSORBOARD = "tensorboard"
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run was asked for: all that `--resume` needs, as config.json holds it."""
+    """The settings of a run, stored in config.json for `--resume`."""
 
     data: str
     target: str | None
@@ -49,7 +50,7 @@ class Settings:
     device: str
     seed: int
     sha256: str | None = None
-    """The checksum of the data, once it is read."""
+    """The checksum of the data; None until they are read."""
     class_weight: dict[str, float] | Literal["balanced"] | None = None
     sep: str | None = None
     decimal: str | None = None
@@ -64,31 +65,31 @@ class Settings:
     schedule: str = "constant"
     batch_norm: bool = False
     patience: int | None = 10
-    """Epochs without improvement before the training ends; None for no end before the last epoch."""
+    """Epochs without improvement before training stops early; None: never."""
     metric: str | None = None
-    """The metric whose best epoch is kept; None for the loss."""
+    """The validation metric that selects the best epoch; None: the loss."""
     tensorboard: bool = False
     validation: str | None = None
     test: str | None = None
-    """A share of the rows, or a file; None for a fifth."""
+    """For both parts, a share of the rows or a file; None: 0.2."""
 
     @property
     def table(self) -> TableOptions:
-        """How a table is read, and what its columns are taken for."""
+        """How a table is read and its columns are used."""
         reading = ReadOptions(self.sep, self.decimal, self.encoding, self.header)
         return TableOptions(reading, tuple(self.columns), tuple(self.drop), self.roles, self.missing)
 
     def write(self, folder: Path) -> None:
-        """Write the settings into the run's folder, which is made where it is missing."""
+        """Write the settings into the folder of the run, which is created if necessary."""
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / CONFIG, (json.dumps(asdict(self), indent=2) + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> Settings:
-        """Return the settings that `write` left.
+        """Return the settings that `write` wrote.
 
         Raises:
-            ModelFileError: the folder is no run's, or its settings are damaged.
+            ModelFileError: not the folder of a run, or its settings are corrupt.
         """
         path = folder / CONFIG
         if not path.is_file():
@@ -100,16 +101,16 @@ class Settings:
 
 
 def read_history(folder: Path) -> History:
-    """Return what the epochs of the run in `folder` gave, up to the last that is done.
+    """Return the history of the run in `folder`, up to the last completed epoch.
 
     Raises:
-        ModelFileError: the folder is no run's, no epoch is done yet, or the log is damaged.
+        ModelFileError: not the folder of a run, no completed epoch, or a corrupt log.
     """
     Settings.read(folder)
     path = folder / LOG
     rows = path.read_bytes().splitlines() if path.is_file() else []
     if not rows:
-        raise ModelFileError(f"{folder}: unfinished, no epoch is done; resume with {resume_command(folder)}")
+        raise ModelFileError(f"{folder}: unfinished, no epoch is completed; resume it with {resume_command(folder)}")
     try:
         return History(_numbers(parse_json(row)) for row in rows)
     except ValueError as error:
@@ -117,10 +118,10 @@ def read_history(folder: Path) -> History:
 
 
 def read_test_results(folder: Path) -> dict[str, float]:
-    """Return the loss and the metrics on the test part, which the run in `folder` left; none if it has not ended.
+    """Return the loss and the metrics of the run in `folder` on its test part; empty if it has not ended.
 
     Raises:
-        ModelFileError: they are damaged.
+        ModelFileError: corrupt results.
     """
     path = folder / RESULTS
     if not path.is_file():
@@ -133,24 +134,26 @@ def read_test_results(folder: Path) -> dict[str, float]:
 
 
 def _numbers(row: Any) -> dict[str, float]:
-    """Return a row of numbers in which null, for lack of a NaN in JSON, is one again."""
+    """Return a row of numbers, with NaN for null, as JSON has no NaN."""
     numbers = read_as(dict[str, float | None], row)
     return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
 
 
 def resume_command(folder: Path) -> str:
-    """Return the command, as a shell takes it, that resumes the run in `folder`."""
+    """Return the shell command that resumes the run in `folder`."""
     quoted = shlex.quote(str(folder)) if os.name == "posix" else f'"{folder}"'
     return f"gpunet train --resume {quoted}"
 
 
 def open_model(path: Path, device: str) -> Model:
-    """Return the model of a run's folder or of a model file, on a device.
+    """Return the model of a run folder or a model file, on a device.
 
     Raises:
-        ModelFileError: a run that has not ended, or a damaged file.
+        ModelFileError: the run has not ended or was a cross-validation, or the file is corrupt.
     """
+    if (path / FOLDS).is_file():
+        raise ModelFileError(f"{path}: a cross-validation leaves no model; train one without --folds.")
     if (path / CONFIG).is_file() and not (path / MODEL).is_file():
-        raise ModelFileError(f"{path}: unfinished, it has no {MODEL} yet; resume with {resume_command(path)}")
+        raise ModelFileError(f"{path}: unfinished, it has no {MODEL} yet; resume it with {resume_command(path)}")
     with use_device(device):
         return load_model(path / MODEL if path.is_dir() else path)

@@ -1,4 +1,4 @@
-"""The options of tables: how their files are read, and what their columns are taken for."""
+"""The options of `gpunet train` for tables: file format and roles of columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROLES = {"category": "category", "number": "number", "date": "date", "ignore": "
 
 
 def names_of(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of columns that a repeatable option gives, with commas between them."""
+    """Return the column names of a repeatable option; each value is a comma-separated list."""
     return tuple(name.strip() for name in ",".join(given).split(",") if name.strip())
 
 
@@ -22,7 +22,7 @@ def _roles(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...
     for text in given:
         name, _, role = text.rpartition("=")
         if not name or role not in ROLES:
-            raise click.BadParameter(f"{text!r}: give COLUMN=ROLE, a role of {', '.join(ROLES)}.")
+            raise click.BadParameter(f"{text!r}: use COLUMN=ROLE; the roles are {', '.join(ROLES)}.")
         if roles.setdefault(name, ROLES[role]) != ROLES[role]:
             raise click.BadParameter(f"two roles for column {name!r}; give one.")
     return roles
@@ -32,21 +32,23 @@ _OPTIONS = (
     click.option("--target", metavar="COLUMN", help="Column of a table to predict.  [default: the last]"),
     click.option(
         "--columns", metavar="NAMES", multiple=True, callback=names_of,
-        help="To learn from: age,fare; repeatable.  [default: all]",
+        help="Columns to learn from, such as age,fare; repeatable.  [default: all]",
     ),
     click.option("--drop", metavar="NAMES", multiple=True, callback=names_of, help="Columns to ignore; repeatable."),
     click.option(
         "--as", "roles", metavar="COLUMN=ROLE", multiple=True, callback=_roles,
-        help="What a column is: category, number, date or ignore; repeatable.  [default: told by its values]",
+        help="Role of a column: category, number, date or ignore; repeatable.  [default: inferred]",
     ),
     click.option(
         "--missing", type=click.Choice(get_args(Missing)), default="median", show_default=True,
-        help="For missing numbers: fill in, drop the row, or refuse.",
+        help="How to handle missing numbers and dates: fill value, drop the row, or error.",
     ),
-    click.option("--sep", metavar="CHARACTER", help="Between the cells of a CSV file: ';', 'tab'.  [default: found]"),
-    click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark.  [default: found]"),
-    click.option("--encoding", help="Such as latin-1.  [default: found]"),
-    click.option("--header/--no-header", default=None, help="Does the first line name the columns?  [default: found]"),
+    click.option("--sep", metavar="CHARACTER", help="Separator of cells, such as ';' or 'tab'.  [default: inferred]"),
+    click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark.  [default: inferred]"),
+    click.option("--encoding", help="Text encoding, such as latin-1.  [default: inferred]"),
+    click.option(
+        "--header/--no-header", default=None, help="Whether the first line names the columns.  [default: inferred]"
+    ),
 )  # fmt: skip
 
 

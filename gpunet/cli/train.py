@@ -1,4 +1,4 @@
-"""`gpunet train`: from a data set to a run folder with the trained model."""
+"""`gpunet train`: train an MLP, write the model and its history into a run folder."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from click.core import ParameterSource
 from gpunet.cli import recipe, run
 from gpunet.cli.folds import cross_validate
 from gpunet.cli.options import described_device, device_option, json_line, json_option, results_table
-from gpunet.cli.parts import Parts, checksum, load_parts, place, share_of
-from gpunet.cli.report import class_scores, described, never_predicted, rare_classes, score
+from gpunet.cli.parts import Parts, checksum, load_parts, place, same_place, share_of
+from gpunet.cli.report import check_defined, class_scores, described, never_predicted, rare_classes, score
 from gpunet.cli.run import Settings
 from gpunet.cli.table import table_options
 from gpunet.cli.train_options import training_options
@@ -39,7 +39,7 @@ DIVERGED = (
 
 
 class _RankedCommand(click.Command):
-    """A command of ranks that wait for each other: one with wrong arguments tells the others, which end as well."""
+    """A command of several MPI ranks: a rank with wrong arguments stops the others, which would wait for it forever."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         try:
@@ -56,26 +56,28 @@ class _RankedCommand(click.Command):
 @table_options
 @training_options
 @device_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: runs/NAME-TIME]")
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: runs/NAME-TIME]")
 @click.option("--resume", metavar="RUN", type=click.Path(path_type=Path), help="Resume the run in this folder.")
 @json_option
 @click.pass_context
 def train(
     ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: bool, folds: int | None, **options: Any
 ) -> None:
-    """Train an MLP on DATA, and leave the model and its history in a folder.
+    """Train an MLP on DATA; write the model and its history into a folder.
 
-    DATA is "digits" (embedded), a table (.csv, .tsv, .csv.gz, .parquet, or - for standard input), a .npz file with X
-    and y, or a folder of MNIST-style IDX files. A fifth is held out as the test part; a fifth of the rest validates:
-    the best epoch is kept, and training ends when it gets no better, or, on a table, after all --epochs. Ctrl-C stops;
-    --resume continues as if nothing had happened, with --epochs for longer than at first where the learning rate has
-    not ended. A run that has ended because it got no better stays as it is.
+    DATA is "digits" (embedded), a table (.csv, .tsv, .txt, also .gz, .parquet, or - for standard input), a .npz file
+    with X and y, or a folder of MNIST-style IDX files. A fifth of the rows is the test part, a fifth of the rest the
+    validation part. The weights of the best epoch are kept. Training stops early when the validation loss no longer
+    improves; on a table, after all --epochs.
 
-    --folds trains once for each fold, on the others, and leaves their scores and the predictions of each row in the
-    folder, but no model.
+    Ctrl-C stops a run; --resume continues it with the same results as an uninterrupted one, and --epochs prolongs it.
+    A run that stopped early, or whose learning rate has reached 0, cannot be prolonged.
 
-    Started by mpiexec, as in "mpiexec -n 4 gpunet train digits", the processes train together, each on its share of
-    every batch: the result is that of one process.
+    --folds trains once per fold on the other folds. It writes the scores and the out-of-fold predictions, but no
+    model.
+
+    "mpiexec -n 4 gpunet train digits" trains with 4 processes, each on a part of every batch; the result is that of
+    one process.
     """
     distributed = launched()
     ranks = Ranks.join(distributed)
@@ -110,16 +112,18 @@ def _train(
     distributed: Literal["mpi"] | None,
     as_json: bool,
 ) -> None:
-    """Train, leave the files of the run in its folder, and print what came of it."""
+    """Train, write the files of the run, and print the results."""
     say = _silent if as_json else click.echo
     with ranks.together(), use_device(ranks.local_device(settings.device)):
         say(f"device  {described_device(settings.device)}" + (f"; {ranks.size} ranks" if ranks.size > 1 else ""))
         parts = load_parts(settings)
         sha256 = checksum(parts)
         if settings.sha256 not in (None, sha256):
-            raise DataError(f"{settings.data}: changed since the run began; put the old data back, or begin a new run.")
+            raise DataError(f"{settings.data}: changed since the run began; restore the old data, or start a new run.")
         settings = replace(settings, sha256=sha256)
         say(described(parts))
+        held_out = parts["validation"]
+        check_defined(settings.metric, held_out.y, held_out.classes)
         if hint := rare_classes(parts["train"], settings.class_weight):
             click.echo(hint, err=True)
         stopper, callbacks = recipe.callbacks(settings, folder)
@@ -156,7 +160,7 @@ def _train(
 
 
 def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as_json: bool) -> None:
-    """Write what the run gave into its folder, and print it."""
+    """Write the results into the folder of the run, and print them."""
     results = {name: score(trainer.model, part.X, part.y, settings.metric) for name, part in parts.items()}
     seconds = round(sum(trainer.history["seconds"]), 3)  # also those of before a --resume
     end = {"epochs": trainer.epoch, "stopped": trainer.history.stopped, "seconds": seconds, "run": str(folder)}
@@ -168,7 +172,7 @@ def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as
         why = f" ({trainer.history.stopped})" if trainer.history.stopped else ""
         click.echo(f"\n{results_table(results)}")
         if trainer.model.task == "classification" and (settings.label_smoothing or settings.class_weight):
-            click.echo("(of the best epoch; the loss without the label smoothing and the class weights of the curves)")
+            click.echo("(best epoch; this loss has no label smoothing and no class weights, unlike that of the curves)")
         click.echo(f"\n{trainer.epoch} epochs{why}, {seconds:.1f} s; see {folder}")
     held_out = parts["validation"]
     if warning := never_predicted(class_scores(trainer.model, held_out.X, held_out.y), settings.class_weight):
@@ -178,7 +182,7 @@ def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as
 def _opened(
     ctx: click.Context, claims: ExitStack, options: dict[str, Any], out: Path | None, resume: Path | None
 ) -> tuple[Settings, Path]:
-    """Return the settings of a run and its folder, claimed for this process: a new one is empty."""
+    """Return the settings of a run and its folder, locked by this process; the folder of a new run is empty."""
     if resume is not None:
         settings = _resumed(ctx, resume)
         claims.enter_context(claimed(resume))
@@ -196,7 +200,7 @@ def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]
     """Return the settings of a new run and its folder."""
     data = options["data"]
     if data is None:
-        raise click.UsageError("give DATA, such as digits, or --resume RUN.")
+        raise click.UsageError("DATA is missing; give a data set, such as digits, or --resume RUN.")
     name = "stdin" if data == "-" else Path(os.path.abspath(data)).stem
     folder = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     without_end = options.pop("no_early_stopping")
@@ -204,31 +208,35 @@ def _new_run(options: dict[str, Any], out: Path | None) -> tuple[Settings, Path]
         raise click.UsageError("--patience: not with --no-early-stopping; leave one of them out.")
     options = recipe.with_defaults(options) | ({"patience": None} if without_end else {})
     files = {name: place(options[name]) for name in ("validation", "test") if share_of(options[name]) is None}
+    for part, file in files.items():
+        if same_place(file, data):
+            raise ArgumentError(f"--{part} {options[part]}: its rows train the model; give another file, or a share.")
     return Settings(**options | files | {"data": place(data)}), folder
 
 
 def _resumed(ctx: click.Context, folder: Path) -> Settings:
-    """Return the settings of the run in `folder`, with what may be changed about it: its length and its device."""
+    """Return the settings of the run in `folder`, with the options that may change: epochs and device."""
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     if fixed := given - {"resume", "epochs", "device", "as_json"}:
-        raise click.UsageError(f"{', '.join(sorted(fixed))}: not with --resume, which takes it from the run.")
+        names = [parameter.get_error_hint(ctx) for parameter in ctx.command.params if parameter.name in fixed]
+        raise click.UsageError(f"{', '.join(names)}: cannot change with --resume; leave it out.")
     begun = Settings.read(folder)
     settings = replace(begun, **{name: ctx.params[name] for name in given & {"epochs", "device"}})
     if begun.schedule in recipe.ENDING and settings.epochs > begun.epochs:
-        raise ArgumentError(f"--epochs: the learning rate reaches 0 after {begun.epochs} epochs; begin a new run.")
+        raise ArgumentError(f"--epochs: the learning rate reaches 0 after {begun.epochs} epochs; start a new run.")
     return settings
 
 
 def _fit(trainer: Trainer, settings: Settings, parts: Parts, stopper: EarlyStopping) -> None:
-    """Train for the epochs that are left; a resumed run may have none."""
+    """Train for the remaining epochs; a resumed run may have none."""
     left = settings.epochs - trainer.epoch
     ended = stopper.waited >= stopper.patience
     if ended:
         trainer.stop("early stopping")
     elif left <= 0:
-        more = "" if settings.schedule in recipe.ENDING else " --epochs asks for more."
-        click.echo(f"Nothing to do: the run has its {trainer.epoch} epochs.{more}", err=True)
+        more = "" if settings.schedule in recipe.ENDING else " A larger --epochs prolongs it."
+        click.echo(f"Nothing to do: the run has completed its {trainer.epoch} epochs.{more}", err=True)
     if ended or left <= 0:
-        stopper.on_fit_end(trainer)  # puts the best weights back, which the checkpoint holds next to the last ones
+        stopper.on_fit_end(trainer)  # restores the best weights, which the checkpoint holds besides the last ones
         return
     recipe.fit(trainer, settings, parts, left)

@@ -1,4 +1,4 @@
-"""The options of `gpunet train` that say how a model is made and trained."""
+"""The options of `gpunet train` for the model and its training."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def _sizes(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
     try:
         return tuple(int(size) for size in text.split(",") if size.strip())
     except ValueError:
-        raise click.BadParameter(f"{text!r}: give whole numbers with commas between them, such as 128,64.") from None
+        raise click.BadParameter(f"{text!r}: give comma-separated integers, such as 128,64.") from None
 
 
 def _defaults(name: str) -> str:
-    """Return what the help says of an option whose default depends on the data."""
+    """Return the help text for an option whose default depends on the data."""
     usual, of_tables = (
         ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else value
         for value in (DEFAULTS[name], TABLE_DEFAULTS[name])
@@ -38,7 +38,7 @@ def _class_weight(ctx: click.Context, parameter: click.Parameter, text: str | No
         pairs = [item.rsplit("=", 1) for item in text.split(",")]
         return {name: float(weight) for name, weight in pairs}
     except ValueError:
-        raise click.BadParameter(f"{text!r}: give balanced, or NAME=WEIGHT with commas between them.") from None
+        raise click.BadParameter(f"{text!r}: give balanced, or a comma-separated list of NAME=WEIGHT.") from None
 
 
 def _share(ctx: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
@@ -53,53 +53,59 @@ def _share(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 
 
 _OPTIONS = (
-    click.option("--task", type=click.Choice(get_args(Task)), help="What the target is.  [default: by its values]"),
-    click.option("--validation", metavar="SHARE|FILE", callback=_share, help="What validates.  [default: 0.2]"),
-    click.option("--test", metavar="SHARE|FILE", callback=_share, help="What is held out; 0: nothing.  [default: 0.2]"),
-    click.option("--folds", type=click.IntRange(min=2), help="Cross-validate with so many folds; leaves no model."),
+    click.option("--task", type=click.Choice(get_args(Task)), help="What the target holds.  [default: inferred]"),
+    click.option("--validation", metavar="SHARE|FILE", callback=_share, help="Validation part.  [default: 0.2]"),
+    click.option("--test", metavar="SHARE|FILE", callback=_share, help="Test part; 0 for none.  [default: 0.2]"),
+    click.option("--folds", type=click.IntRange(min=2), help="Number of folds for cross-validation; saves no model."),
     click.option(
         "--hidden", metavar="SIZES", callback=_sizes,
-        help=f"Of the hidden layers: 128,64.  {_defaults('hidden')}",
+        help=f"Sizes of the hidden layers.  {_defaults('hidden')}",
     ),
-    click.option("--activation", type=click.Choice(list(FUNCTIONS)), help=_defaults("activation")),
-    click.option("--dropout", type=float, default=0.0, show_default=True, help="Share of zeros after hidden layers."),
-    click.option("--batch-norm", is_flag=True, help="Normalise each hidden layer over the batch."),
-    click.option("--loss", type=click.Choice(VALUE_LOSSES), help="For values.  [default: mse]"),
+    click.option(
+        "--activation", type=click.Choice(list(FUNCTIONS)),
+        help=f"Activation of the hidden layers.  {_defaults('activation')}",
+    ),
+    click.option(
+        "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
+        help="Dropout after each hidden layer.",
+    ),
+    click.option("--batch-norm", is_flag=True, help="Batch normalisation of each hidden layer."),
+    click.option("--loss", type=click.Choice(VALUE_LOSSES), help="Loss for values.  [default: mse]"),
     click.option(
         "--label-smoothing", type=float,
-        help=f"For classes: how much is spread.  {_defaults('label_smoothing')}",
+        help=f"Label smoothing for classes.  {_defaults('label_smoothing')}",
     ),
     click.option(
         "--class-weight", metavar="balanced|NAME=WEIGHT,...", callback=_class_weight,
-        help="For classes: 'balanced' lets each count the same.",
+        help="Weights of classes; 'balanced': inverse to their frequency.",
     ),
-    click.option("--epochs", type=click.IntRange(min=1), help=f"The most epochs.  {_defaults('epochs')}"),
+    click.option("--epochs", type=click.IntRange(min=1), help=f"Maximum number of epochs.  {_defaults('epochs')}"),
     click.option(
         "--patience", type=click.IntRange(min=1),
-        help=f"Epochs without improvement before the training ends.  {_defaults('patience')}",
+        help=f"Epochs without improvement before training stops early.  {_defaults('patience')}",
     ),
-    click.option("--no-early-stopping", is_flag=True, help="Train for all --epochs, and keep the best one."),
+    click.option("--no-early-stopping", is_flag=True, help="Train for all --epochs; the best epoch is kept."),
     click.option(
         "--metric", type=click.Choice([*CLASS_METRICS, *VALUE_METRICS]),
-        help="What decides which epoch is best.  [default: the loss]",
+        help="Validation metric that selects the best epoch.  [default: the loss]",
     ),
-    click.option("--batch-size", type=click.IntRange(min=1), help=_defaults("batch_size")),
+    click.option("--batch-size", type=click.IntRange(min=1), help=f"Rows per step.  {_defaults('batch_size')}"),
     click.option("--optimizer", type=click.Choice(list(LEARNING_RATES), False), default="Adam", show_default=True),
     click.option("--lr", type=float, help="Learning rate.  [default: 0.002; 0.1 for SGD]"),
     click.option(
         "--schedule", type=click.Choice(SCHEDULES),
-        help=f"Of the learning rate, over all --epochs.  {_defaults('schedule')}",
+        help=f"Learning rate schedule over all --epochs.  {_defaults('schedule')}",
     ),
-    click.option("--weight-decay", type=float, help="[default: 0; 0.01 for AdamW]"),
-    click.option("--tensorboard", is_flag=True, help="Write the history for TensorBoard, into the folder."),
+    click.option("--weight-decay", type=float, help="Weight decay.  [default: 0; 0.01 for AdamW]"),
+    click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the folder."),
     click.option(
-        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights, order and dropout."
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the run."
     ),
 )  # fmt: skip
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a training to a command."""
+    """Add the options for the model and its training to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -1,4 +1,4 @@
-"""`gpunet evaluate` and `gpunet predict`: what a trained model is good for."""
+"""`gpunet evaluate` and `gpunet predict`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from gpunet.cli.answers import as_csv
 from gpunet.cli.options import device_option, json_line, json_option, results_table
-from gpunet.cli.parts import labelled_like, own_parts, trained_on
+from gpunet.cli.parts import held_out, labelled_like
 from gpunet.cli.report import class_scores, score
 from gpunet.cli.run import open_model
 from gpunet.cli.table import names_of
@@ -24,7 +24,7 @@ MORE_METRICS: dict[str | None, tuple[str, ...]] = {
     "binary": ("auc", "log_loss"),
     "regression": ("rmse",),
 }
-"""By task, what `evaluate` reports next to what `train` does."""
+"""The metrics of `evaluate`, by task, in addition to those of `train`."""
 
 model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click.Path(path_type=Path))
 
@@ -37,16 +37,13 @@ model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click
 def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     """Print the loss and the metrics of a model on DATA, and those of each class.
 
-    RUN_OR_MODEL is a run's folder or a model file, DATA is as for `train`. Of a run's own data, the part that it held
-    out for testing is taken. Of other data that has a test part, as MNIST does, that part is taken, else all of it; a
-    model file doesn't know which rows it was trained on. A table needs the target's column.
+    RUN_OR_MODEL is a run folder or a model file; DATA as for `train`. If a run was trained on DATA, the test part that
+    it held out from DATA is evaluated; if there is none, all rows are, with a warning. Of other data, the test part is
+    evaluated if they have one, like MNIST, else all rows; a model file does not know which rows it was trained on. A
+    table needs the target column.
     """
     model = open_model(model_path, device)
-    own = own_parts(model_path, data)
-    if own is None and trained_on(model_path, data):
-        changed = f"{data}: changed since the run began; all of its rows count, also those that trained the model."
-        warnings.warn(changed, GpunetWarning, stacklevel=2)
-    test = (own or {}).get("test")
+    test = held_out(model_path, data)
     task: Task = "regression" if model.task in VALUES else "classification"
     X, y = labelled_like(data, model.schema, model.classes, task) if test is None else (test.X, test.y)
     results, classes = score(model, X, y, *MORE_METRICS.get(model.task, ())), class_scores(model, X, y)
@@ -69,9 +66,9 @@ def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     metavar="NAMES",
     multiple=True,
     callback=names_of,
-    help="Columns of INPUT to repeat before the answers: id,name; repeatable.",
+    help="Columns of INPUT to copy to the output, such as id,name; repeatable.",
 )
-@click.option("--formulas", is_flag=True, help="Leave text that a spreadsheet would run as it is, without a '.")
+@click.option("--formulas", is_flag=True, help="Do not put a ' before text that a spreadsheet would run as a formula.")
 @device_option
 def predict(
     model_path: Path,
@@ -82,22 +79,28 @@ def predict(
     formulas: bool,
     device: str,
 ) -> None:
-    """Predict each row of a table, and write the answers as CSV.
+    """Predict each row of a table; write the predictions as CSV.
 
-    RUN_OR_MODEL is a run's folder or a model file; INPUT is a .csv, .tsv, .csv.gz or .parquet file, or - for standard
-    input. Its columns are those of the table that the model was trained on, in any order; of a model that was not
-    trained on a table, one column a feature in their order.
+    RUN_OR_MODEL is a run folder or a model file; INPUT is a table (.csv, .tsv, .txt, also .gz, .parquet, or - for
+    standard input). It has the columns of the table that the model was trained on, in any order. For a model that was
+    not trained on a table, it has one column per feature, in order.
     """
     if out is not None and out.exists() and input_path.exists() and out.samefile(input_path):
-        raise ArgumentError(f"--out {out}: the input itself, which the answers would replace; name another file.")
+        raise ArgumentError(f"--out {out}: this is the input, which would be overwritten; choose another file.")
     model = open_model(model_path, device)
     schema = model.schema
-    table = read_table(input_path, text=keep) if schema is None else schema.open(input_path, keep)
+    table = read_table(input_path) if schema is None else schema.open(input_path)
     if unknown := [name for name in keep if name not in table.frame]:
         raise DataError(f"--keep: {input_path} has no column {listing(unknown)}; it has {listing([*table.frame])}.")
+    if table.blank:
+        rows = "1 row without any value has" if table.blank == 1 else f"{table.blank:,} rows without any value have"
+        warnings.warn(f"{input_path}: {rows} no prediction.", GpunetWarning, stacklevel=2)
     X = (schema or TableSchema.of_numbers(table)).encode(table)
     predictions = model.predict(X)
-    names, columns = [*keep], [table.frame[name].fillna("") for name in keep]
+    names, columns = [*keep], []
+    if keep:  # as text, which a feature among them must not become
+        written = read_table(input_path, text=keep) if schema is None else schema.open(input_path, keep)
+        columns = [written.frame[name].fillna("") for name in keep]
     if predictions.ndim > 1:
         names += [f"prediction_{output}" for output in range(predictions.shape[1])]
         columns += [*predictions.T]

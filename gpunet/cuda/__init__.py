@@ -1,6 +1,6 @@
 """Compile a CUDA source and launch its kernels with checked arguments.
 
-The signature of a kernel in its `.cu` file is its only declaration, and a launch is held to it:
+The signature of a kernel in its `.cu` file is its only declaration, and every launch is checked against it:
 
     extern "C" __global__ void scale(
         const T* x,         // [rows * n]
@@ -8,12 +8,12 @@ The signature of a kernel in its `.cu` file is its only declaration, and a launc
         T* y,               // [rows * n]
         int rows, int n)
 
-A pointer takes a C-contiguous array of its dtype with at least the elements in brackets (an expression of the integer
-parameters and of grid_x, grid_y, grid_z), or None where the comment says "or null"; a scalar takes a Python or NumPy
-number. `T` is whatever the arrays hold: the compiler gets it as `-DREAL=float` and the source says `using T = REAL;`. A
-kernel is compiled once for each T, set of options and device.
+A pointer takes a C-contiguous array of its dtype with at least the number of elements in brackets (an expression of the
+integer parameters and of grid_x, grid_y, grid_z), or None if the comment says "or null". A scalar takes a Python or
+NumPy number. `T` is the dtype of the arrays, which the compiler gets as `-DREAL=float`; the source defines
+`using T = REAL;`. A kernel is compiled once per T, set of options and device.
 
-A line "// FLOPs: 2 * rows * n" among the comments before it tells, in the same terms, how much a launch computes.
+A comment line such as "// FLOPs: 2 * rows * n" before the kernel gives the FLOPs of a launch.
 
     SCALE = Kernel("scale.cu", "scale")
     SCALE((blocks,), (256,), x, None, y, rows, n, options={"TILE": 32})

@@ -1,4 +1,4 @@
-"""Arithmetic in the comments of sources, such as sizes, launches and FLOPs: nothing else in them is ever evaluated."""
+"""Evaluate arithmetic in the comments of sources, such as sizes, launches and FLOPs. No other Python is evaluated."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _NODES = (
 
 
 def parse_arithmetic(text: str, functions: Mapping[str, Callable[..., int]] | None = None) -> CodeType:
-    """Return an expression of whole numbers, names, + - * / // % and calls of `functions`, for `evaluate`.
+    """Compile an expression of whole numbers, names, + - * / // % and calls of `functions`, for `evaluate`.
 
     Raises:
-        SyntaxError: it is none.
+        SyntaxError: the text is not such an expression.
     """
     tree = ast.parse(text.strip(), mode="eval")
     for node in ast.walk(tree):
         is_number = isinstance(node, ast.Constant) and type(node.value) is int
         if not isinstance(node, _NODES) and not is_number:
-            raise SyntaxError(f"{ast.unparse(node)!r} is no arithmetic of whole numbers")
+            raise SyntaxError(f"{ast.unparse(node)!r} is not arithmetic of whole numbers")
         if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in (functions or {})):
-            raise SyntaxError(f"{ast.unparse(node.func)!r} is no function here")
+            raise SyntaxError(f"{ast.unparse(node.func)!r} is not a known function")
     return compile(tree, text, "eval")
 
 
 def evaluate(
     code: CodeType, names: Mapping[str, int], functions: Mapping[str, Callable[..., int]] | None = None
 ) -> Any:
-    """Return the value of what `parse_arithmetic` returned.
+    """Return the value of an expression from `parse_arithmetic`.
 
     Raises:
         NameError: a name without a value.

@@ -1,4 +1,4 @@
-"""A kernel of a CUDA source: compiled when it is first launched, its arguments checked at each launch."""
+"""A kernel of a CUDA source: compiled at its first launch, its arguments checked at every launch."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from gpunet.errors import ArgumentError, CompileError, DeviceError, GpunetError,
 from gpunet.faults import launch_numbers, raise_fault
 
 MAX_ELEMENTS = 2**31 - 2**12
-"""Kernels count elements in int32, and the last block runs past the end by up to a tile."""
+"""Kernels index elements with int32, and the last block runs past the end by up to a tile."""
 
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 MAX_THREADS = 1024
 MAX_SHARED = 48 * 1024
 REFUSALS = (1, 701, 720, 801)
-"""CUDA's numbers for a launch that it refuses: invalid value, out of resources, too large a cooperative launch, not
+"""CUDA error codes of a rejected launch: invalid value, out of resources, cooperative launch too large, not
 supported."""
 
-NULL = np.uint64(0)  # CuPy passes it on as it is; it has no null pointer of its own
+NULL = np.uint64(0)  # passed unchanged by CuPy, which has no null pointer
 
 
 class Kernel:
-    """A kernel of a CUDA source, compiled when it is first launched.
+    """A kernel of a CUDA source, compiled at its first launch.
 
     Args:
-        source: a file name in `kernels/`, or the path of a file of your own.
-        name: the `extern "C" __global__` function in it.
+        source: a file name in `kernels/`, or the path of your own file.
+        name: the `extern "C" __global__` function.
     """
 
     def __init__(self, source: str | Path, name: str):
@@ -56,32 +56,32 @@ class Kernel:
         shared: int = 0,
         cooperative: bool = False,
     ) -> Callable[[], None]:
-        """Check the arguments and compile; return the launch, which may be called again and again.
+        """Check the arguments and compile; return the launch, which can be called repeatedly.
 
         Args:
-            grid: blocks along x, y and z; where one is 0 the launch does nothing.
-            block: threads along x, y and z, 1,024 at most in all.
-            *args: what the kernel's signature asks for.
+            grid: blocks along x, y and z; if one of them is 0 the launch does nothing.
+            block: threads along x, y and z, at most 1,024 in total.
+            *args: the arguments of the kernel's signature.
             options: macros for the compiler.
-            shared: bytes of dynamic shared memory, 48 KiB at most.
-            cooperative: whether all blocks are resident at once and may wait for each other.
+            shared: bytes of dynamic shared memory, at most 48 KiB.
+            cooperative: whether all blocks must be resident at once, to wait for each other.
 
         Raises:
-            CompileError: no such kernel, or a source that does not compile.
+            CompileError: no such kernel, or the source does not compile.
             ArgumentError: a wrong number of arguments, None for a pointer that may not be null, a number that does not
-                fit its type; a grid, block or shared memory that no GPU takes.
-            DTypeError: an array of another dtype than the parameter, or what is no array or number.
-            ShapeError: an array with fewer elements than the declaration asks for, not C-contiguous, or too large.
+                fit its type; a grid, block or amount of shared memory that no GPU supports.
+            DTypeError: an array of another dtype than the parameter, or neither an array nor a number.
+            ShapeError: an array with fewer elements than declared, not C-contiguous, or too large.
             DeviceError: arrays in host memory, or on different devices.
 
-        The launch raises `ArgumentError` where this kernel may not be launched so, and `KernelError` for a fault: on
-        "sim" its own, on CUDA that of an earlier launch; its own is raised when the GPU is waited for.
+        The launch raises `ArgumentError` if the GPU rejects it, and `KernelError` for a fault. On "sim" that is a fault
+        of this launch; on CUDA, of an earlier one, as launches are asynchronous.
         """
         values, dtype = self.check(grid, block, *args, shared=shared)
         arrays = {p.name: a for p, a in self.signature.arrays(args)}
         if array_module(**arrays) is np:
             raise DeviceError(
-                f"{self.name}: its arrays are in host memory; move them: gn.get_device('cuda').asarray(array)."
+                f"{self.name}: the arrays are in host memory; move them: gn.get_device('cuda').asarray(array)."
             )
         if 0 in grid:
             return lambda: None
@@ -101,8 +101,9 @@ class Kernel:
                 if getattr(error, "status", None) not in REFUSALS:
                     raise
                 raise ArgumentError(
-                    f"{label}: the GPU refuses a launch of grid {grid} and block {block} with {shared} bytes of "
-                    f"dynamic shared memory ({error}); its __launch_bounds__, registers or shared memory allow no more."
+                    f"{label}: the GPU rejects a launch of grid {grid} and block {block} with {shared} bytes of "
+                    f"dynamic shared memory ({error}); reduce the grid, block or shared memory: the kernel's "
+                    "__launch_bounds__, registers and shared memory limit them."
                 ) from error
             launched[label] = next(launch_numbers)
             if (traced := tracing.get()) is not None:
@@ -119,27 +120,27 @@ class Kernel:
     def check(
         self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, shared: int = 0
     ) -> tuple[tuple[Any, ...], np.dtype[Any]]:
-        """Return the arguments as they are passed on, and what T stands for. Errors as for `prepare`."""
+        """Return the arguments as they are passed to the kernel, and the dtype of T. Errors as for `prepare`."""
         if not (isinstance(grid, tuple) and isinstance(block, tuple)):
             raise ArgumentError(f"{self.name}: grid {grid!r} and block {block!r} must be tuples, such as (64,).")
         if not 1 <= len(grid) <= 3 or any(not 0 <= n <= most for n, most in zip(grid, MAX_GRID, strict=False)):
-            raise ArgumentError(f"{self.name}: grid {grid} exceeds what a GPU takes, {MAX_GRID} along x, y, z.")
+            raise ArgumentError(f"{self.name}: grid {grid} exceeds the limits of a GPU, {MAX_GRID} along x, y, z.")
         if not 1 <= len(block) <= 3 or min(block) < 1 or math.prod(block) > MAX_THREADS:
-            raise ArgumentError(f"{self.name}: block {block} must have 1 to {MAX_THREADS} threads in all.")
+            raise ArgumentError(f"{self.name}: block {block} must have 1 to {MAX_THREADS} threads in total.")
         if not 0 <= shared <= MAX_SHARED:
-            raise ArgumentError(f"{self.name}: {shared} bytes of shared memory; a block has {MAX_SHARED} at most.")
+            raise ArgumentError(f"{self.name}: {shared} bytes of shared memory; a block has at most {MAX_SHARED}.")
         values, dtype = self.signature.check(args, _blocks(grid), MAX_ELEMENTS)
         return tuple(NULL if value is None else value for value in values.values()), dtype
 
 
 def _blocks(grid: tuple[int, ...]) -> dict[str, int]:
-    """Return the numbers of blocks by the names that a declaration's sizes use."""
+    """Return the grid dimensions by the names that a declaration's sizes use."""
     return dict(zip(("grid_x", "grid_y", "grid_z"), (*grid, 1, 1), strict=False))
 
 
 @functools.cache
 def _module(device: Device, path: Path, flags: tuple[str, ...], cooperative: bool) -> Any:
-    """Return the compiled module for one device."""
+    """Return the compiled module for a device."""
     try:
         module = device.xp.RawModule(
             code=read_source(path), options=("-std=c++17", *flags), enable_cooperative_groups=cooperative
@@ -147,7 +148,7 @@ def _module(device: Device, path: Path, flags: tuple[str, ...], cooperative: boo
         module.compile()
     except GpunetError:
         raise
-    except Exception as error:  # CuPy's compiler, loader and driver each have their own
+    except Exception as error:  # CuPy's compiler, loader and driver raise different exceptions
         raise_fault(error, device.name, device.launched)
         raise CompileError(f"{path} does not compile with {' '.join(flags) or 'no options'}:\n{error}") from error
     return module

@@ -1,4 +1,4 @@
-"""The parameters of a kernel as its source declares them, and what a launch is held to by them."""
+"""The parameters of a kernel as its source declares them, and the check of a launch against them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,11 @@ from gpunet.errors import ArgumentError, DTypeError, ShapeError
 
 
 class Signature:
-    """The declaration of a kernel, read from its source when it is first needed.
+    """The declaration of a kernel, read from its source when first needed.
 
     Args:
-        path: the source.
-        name: the kernel's name.
-        declaration: what the kernel begins with.
-        skip: the first parameters that a launch does not give.
+        declaration: how the declaration begins.
+        skip: number of leading parameters that the caller does not pass.
     """
 
     def __init__(self, path: Path, name: str, declaration: Declaration = CUDA_KERNEL, skip: int = 0):
@@ -43,29 +41,27 @@ class Signature:
 
     @functools.cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        """What the source declares."""
+        """The declared parameters."""
         return parse_parameters(read_source(self.path), self.name, self.declaration)[self.skip :]
 
     @functools.cached_property
     def flops(self) -> CodeType | None:
-        """How many floating-point operations a launch does, as the line "FLOPs: ..." before the kernel says."""
+        """The FLOPs of a launch, from the comment line "FLOPs: ..." before the kernel."""
         return parse_flops(read_source(self.path), self.name, self.declaration)
 
     def check(
         self, args: Sequence[Any], known: dict[str, int], max_elements: int
     ) -> tuple[dict[str, Any], np.dtype[Any]]:
-        """Return the arguments by name, scalars as NumPy scalars of their type, and the dtype that T stands for.
+        """Return the arguments by name, scalars as NumPy scalars of their type, and the dtype of T.
 
         Args:
-            args: what a launch was given.
-            known: more integers that the declaration's sizes may use.
-            max_elements: the most that an array may have.
+            known: more integers that the declared sizes may use.
 
         Raises:
             ArgumentError: a wrong number of arguments, None for a pointer that may not be null, a number that does not
                 fit its type.
-            DTypeError: an array of another dtype than the parameter, or what is no array or number.
-            ShapeError: an array with fewer elements than the declaration asks for, not C-contiguous, or too large.
+            DTypeError: an array of another dtype than the parameter, or neither an array nor a number.
+            ShapeError: an array with fewer elements than declared, not C-contiguous, or too large.
         """
         if len(args) != len(self.parameters):
             names = ", ".join(p.name for p in self.parameters)
@@ -75,7 +71,9 @@ class Signature:
             (a.dtype for p, a in given if p.ctype == "T" and p.pointer and hasattr(a, "dtype")), DTYPES["float"]
         )
         if dtype not in CTYPES:
-            raise DTypeError(f"{self.name}: {dtype} arrays given; kernels take {', '.join(map(str, CTYPES))}.")
+            raise DTypeError(
+                f"{self.name}: arrays of {dtype} are not supported; use one of {', '.join(map(str, CTYPES))}."
+            )
         scalars = {p.name: self._scalar(p, value, dtype) for p, value in given if not p.pointer}
         sizes = integers(scalars) | known
         for p, a in given:
@@ -84,7 +82,9 @@ class Signature:
         return {p.name: scalars.get(p.name, a) for p, a in given}, dtype
 
     def cost(self, args: Sequence[Any], known: dict[str, int]) -> tuple[int, int | None]:
-        """Return the bytes of the arrays that a launch must touch at least, and its FLOPs, None where not declared."""
+        """Return the minimum bytes of a launch, which touches each declared element once, and its declared FLOPs or
+        None.
+        """
         given = list(zip(self.parameters, args, strict=True))
         sizes = integers({p.name: value for p, value in given if not p.pointer}) | known
         nbytes = sum(
@@ -95,7 +95,7 @@ class Signature:
         return nbytes, None if self.flops is None else int(evaluate(self.flops, sizes))
 
     def arrays(self, args: Sequence[Any]) -> Iterator[tuple[Parameter, Any]]:
-        """Yield the pointer parameters that were given an array, each with it."""
+        """Yield (parameter, array) for the pointer parameters that are not None."""
         return ((p, a) for p, a in zip(self.parameters, args, strict=True) if p.pointer and a is not None)
 
     def _scalar(self, p: Parameter, value: Any, dtype: np.dtype[Any]) -> Any:
@@ -105,26 +105,28 @@ class Signature:
         try:
             return wanted.type(value if wanted.kind == "f" else operator.index(value))  # type: ignore[arg-type]
         except (TypeError, OverflowError):
-            raise ArgumentError(f"{self.name}: {p.name}={value!r} is no {wanted}.") from None
+            raise ArgumentError(f"{self.name}: {p.name}={value!r} does not fit {wanted}.") from None
 
     def _check_array(
         self, p: Parameter, a: Any, dtype: np.dtype[Any], sizes: Mapping[str, int], max_elements: int
     ) -> None:
         if a is None:
             if not p.optional:
-                raise ArgumentError(f"{self.name}: {p.name} is None; it needs an array.")
+                raise ArgumentError(f"{self.name}: {p.name} is None; pass an array.")
             return
         wanted = dtype if p.ctype == "T" else DTYPES.get(p.ctype, getattr(a, "dtype", None))
         if getattr(a, "dtype", None) != wanted:
             raise DTypeError(f"{self.name}: {p.name} must be an array of {wanted}, got {getattr(a, 'dtype', type(a))}.")
         if not a.flags.c_contiguous:
-            raise ShapeError(f"{self.name}: {p.name} is not C-contiguous (strides {a.strides}); make it a copy.")
+            raise ShapeError(
+                f"{self.name}: {p.name} is not C-contiguous (strides {a.strides}); pass a C-contiguous copy."
+            )
         if a.size > max_elements:
-            raise ShapeError(f"{self.name}: {p.name} has {a.size} elements, over {max_elements}; split it.")
+            raise ShapeError(f"{self.name}: {p.name} has {a.size} elements, the maximum is {max_elements}; split it.")
         if p.size is not None and a.size < (least := evaluate(p.size, sizes)):
             raise ShapeError(f"{self.name}: {p.name} has {a.size} elements, the launch needs {least}.")
 
 
 def integers(scalars: Mapping[str, Any]) -> dict[str, int]:
-    """Return the integers among named scalars: what the sizes of a declaration may use."""
+    """Return the integers among named scalars, which the sizes of a declaration may use."""
     return {name: int(value) for name, value in scalars.items() if np.dtype(type(value)).kind in "iu"}

@@ -1,6 +1,6 @@
-"""Read a kernel's source: its declaration, which is the only one, and the headers that it includes.
+"""Read a kernel's source: its declaration and the headers that it includes.
 
-The same for a CUDA kernel and for another function in C++: a `Declaration` says how it begins.
+CUDA kernels and C++ functions differ only in how their declaration begins, see `Declaration`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
     "double": np.dtype(np.float64),
     "int": np.dtype(np.int32),
-    "Int": np.dtype(np.int64),  # of kernels/cpu/common.h
+    "Int": np.dtype(np.int64),  # defined in kernels/cpu/common.h
     "long long": np.dtype(np.int64),
     "unsigned": np.dtype(np.uint32),
     "unsigned long long": np.dtype(np.uint64),
@@ -33,14 +33,14 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 CTYPES = {dtype: ctype for ctype, dtype in DTYPES.items()}
 OPEN = ("T", "S")
-"""Types that a source leaves open. T is that of the first such array; S is any that the option SOURCE then names."""
+"""Types that a source leaves open. T is the type of the first array of type T; S is the type of the option SOURCE."""
 
 
 class Declaration(NamedTuple):
     """How the functions of a kind begin in their source.
 
     Attributes:
-        begin: a regular expression from their first word to the name, which takes the place of %s.
+        begin: a regular expression up to the name, which replaces %s.
         text: the same for an error message.
     """
 
@@ -52,7 +52,7 @@ CUDA_KERNEL = Declaration(r'extern\s+"C"\s+__global__[^;{]*?\b%s', 'kernel exter
 
 
 class Parameter(NamedTuple):
-    """A parameter of a kernel, as its source declares it."""
+    """A declared parameter of a kernel."""
 
     name: str
     ctype: str
@@ -64,10 +64,10 @@ class Parameter(NamedTuple):
 
 @functools.cache
 def read_source(path: Path) -> str:
-    """Return a source with the text of its headers in it, so that a compiler's cache sees them change.
+    """Return a source with its headers inlined, so that a compiler's cache notices their changes.
 
     Raises:
-        CompileError: the file or a header that it includes is not there.
+        CompileError: the file or a header that it includes does not exist.
     """
     return _expanded(path, set())
 
@@ -79,12 +79,12 @@ def _expanded(path: Path, seen: set[Path]) -> str:
     except OSError as error:
         raise CompileError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
-        raise CompileError(f"{path} is no UTF-8 text: {error}.") from None
+        raise CompileError(f"{path} is not UTF-8 text: {error}.") from None
     lines = [f'#line 1 "{path.name}"']
     for number, line in enumerate(text.splitlines(), 1):
         if include := re.fullmatch(r'\s*#include\s+"([^"]+)".*', line):
             header = path.parent / include[1]
-            if not header.exists():  # a file of the user's own may include gpunet's headers
+            if not header.exists():  # a user's own file may include gpunet's headers
                 header = kernels_path() / include[1]
             lines += [*([] if header in seen else [_expanded(header, seen)]), f'#line {number + 1} "{path.name}"']
         else:
@@ -96,11 +96,11 @@ def parse_parameters(source: str, name: str, declaration: Declaration = CUDA_KER
     """Return the parameters of the function `name` as its source declares them.
 
     Raises:
-        CompileError: no such function, a parameter whose type no array or number has, or a size that cannot be known.
+        CompileError: no such function, an unsupported parameter type, or a size with unknown names.
     """
     found = re.search(rf"{declaration.begin % name}\s*\((.*?)\)\s*\{{", source, re.DOTALL)
     if found is None:
-        raise CompileError(f"there is no {declaration.text % name} in the source.")
+        raise CompileError(f"no {declaration.text % name} in the source.")
     parameters = tuple(
         _parameter(name, declared, comment)
         for line in found[1].splitlines()
@@ -111,29 +111,29 @@ def parse_parameters(source: str, name: str, declaration: Declaration = CUDA_KER
     known = {p.name for p in parameters if not p.pointer} | {"grid_x", "grid_y", "grid_z"}
     for p in parameters:
         if p.size is not None and (unknown := set(p.size.co_names) - known):
-            raise CompileError(f"{name}: the size of {p.name} speaks of {', '.join(unknown)}, no scalar parameter.")
+            raise CompileError(f"{name}: the size of {p.name} uses {', '.join(unknown)}, not a scalar parameter.")
     return parameters
 
 
 def parse_flops(source: str, name: str, declaration: Declaration = CUDA_KERNEL) -> CodeType | None:
-    """Return the expression in the line "FLOPs: ..." among the comments before the function `name`, or None."""
+    """Return the expression of the comment line "FLOPs: ..." before the function `name`, or None."""
     found = re.search(rf"// FLOPs: (.+)\n(?://.*\n)*{declaration.begin % name}", source)
     if found is None:
         return None
     try:
         return parse_arithmetic(found[1])
     except SyntaxError as error:
-        raise CompileError(f'{name}: its line "FLOPs: {found[1]}" is no arithmetic: {error}.') from None
+        raise CompileError(f'{name}: the line "FLOPs: {found[1]}" is not arithmetic: {error}.') from None
 
 
 def _parameter(function: str, declared: str, comment: str) -> Parameter:
     words = re.sub(r"\b(const|__restrict__)\b", " ", declared).replace("*", " * ").split()
     ctype, parameter = " ".join(word for word in words[:-1] if word != "*"), words[-1]
     if ctype not in OPEN and ctype not in DTYPES:
-        raise CompileError(f"{function}: the type of {declared.strip()!r} is none of T, {', '.join(DTYPES)}.")
+        raise CompileError(f"{function}: the type of {declared.strip()!r} is not one of T, {', '.join(DTYPES)}.")
     size = re.match(r"\s*\[(.+?)\]", comment)
     try:
         code = parse_arithmetic(size[1]) if size else None
     except SyntaxError:
-        raise CompileError(f"{function}: the size of {parameter} is no expression: {comment.strip()!r}.") from None
+        raise CompileError(f"{function}: the size of {parameter} is not an expression: {comment.strip()!r}.") from None
     return Parameter(parameter, ctype, "*" in words, "const" in declared.split(), code, "or null" in comment)

@@ -1,4 +1,4 @@
-"""Note the launches of kernels: which, on what shapes, with what options, bytes and FLOPs."""
+"""Record the launches of kernels, with their shapes, options, bytes and FLOPs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import Any, NamedTuple
 
 
 class Launch(NamedTuple):
-    """A launch, as `traced_launches` tells of it.
+    """A recorded launch.
 
     Attributes:
-        kernel: its name.
-        shapes: of its arrays, by the names of the parameters.
+        shapes: shapes of the arrays, by parameter name.
         grid: blocks along each axis.
         block: threads along each axis.
-        options: the macros.
-        nbytes: of the elements that its declaration asks for: the least that it moves where it touches each once.
-        flops: by the line "FLOPs: ..." before the kernel; None where there is none.
+        nbytes: minimum bytes moved, each declared element touched once.
+        flops: FLOPs by the line "FLOPs: ..." before the kernel; None if there is none.
     """
 
     kernel: str
@@ -35,7 +33,7 @@ tracing: ContextVar[list[Launch] | None] = ContextVar("gpunet_traced_launches", 
 
 @contextmanager
 def traced_launches() -> Iterator[list[Launch]]:
-    """Take note of the launches inside the block, in the list given."""
+    """Record the launches inside the `with` block in the returned list."""
     launches: list[Launch] = []
     token = tracing.set(launches)
     try:

@@ -15,9 +15,9 @@ from gpunet.data.table.columns import Role
 from gpunet.data.table.inferring import why_identifier
 from gpunet.data.table.reading import read_table
 from gpunet.data.table.schema import Missing, TableSchema
-from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.tables import Table
 from gpunet.data.table.targets import new_targets
+from gpunet.data.table.text_format import AS_FOUND, ReadOptions
 from gpunet.errors import DataError, GpunetWarning
 
 
@@ -63,14 +63,14 @@ class LabelledTable:
             options: how the table is read and its columns are used.
 
         Warns:
-            GpunetWarning: the target looks like an identifier.
+            GpunetWarning: the target looks like an identifier; rows are left out.
 
         Raises:
             DataError: the file cannot be read; the target column is unknown, has missing values, or is constant.
         """
         options = options or TableOptions()
         text = [name for name, role in options.roles.items() if role == "category"]
-        table = read_table(source, options.reading, text=text)
+        table = read_table(source, options.reading, text=[*text, -1 if target is None else target])
         target = table.frame.columns[-1] if target is None else target
         if target not in table.frame:
             raise DataError(f"{table.name}: no column {target!r}; the columns are {listing([*table.frame.columns])}.")
@@ -78,37 +78,41 @@ class LabelledTable:
         if classes is None and (why := why_identifier(target, y)):
             message = f"{table.name}: the target {target!r} looks like an identifier ({why}); another one may be meant."
             warnings.warn(message, GpunetWarning, stacklevel=2)
-        whole = cls(table, target, y, classes, options)
-        return whole._complete() if options.missing == "drop" else whole
+        if options.missing == "drop":
+            table = _complete(table, target, options)
+            y, classes = new_targets(table, target, task)
+        return cls(table, target, y, classes, options)
 
     def dataset(self, train_rows: np.ndarray | None = None) -> Dataset:
         """Return all rows as features, encoded by the schema of the training rows (by default all rows).
 
         Raises as `TableSchema.fit` does.
         """
-        schema = self._schema(train_rows)
+        schema = _schema(self.table, self.target, self.options, train_rows)
         name = Path(self.table.name).name.split(".")[0]
         return Dataset(schema.encode(self.table), self.y, self.classes, name, schema, found=self.table.found)
 
-    def _schema(self, train_rows: np.ndarray | None) -> TableSchema:
-        o = self.options
-        reading = ReadOptions(o.reading.sep, self.table.decimal, o.reading.encoding, self.table.header)
-        return TableSchema.fit(
-            self.table,
-            self.target,
-            train_rows,
-            roles=o.roles,
-            columns=o.columns,
-            drop=o.drop,
-            missing=o.missing,
-            reading=reading,
-        )
 
-    def _complete(self) -> LabelledTable:
-        """Return the rows in which no number and no date is missing."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", GpunetWarning)  # which `dataset` gives
-            rows = self._schema(None).complete(self.table)
-        if not len(rows):
-            raise DataError(f"{self.table.name}: a number or date is missing in every row; missing='drop' leaves none.")
-        return LabelledTable(self.table.take(rows), self.target, self.y[rows], self.classes, self.options)
+def _schema(table: Table, target: str, options: TableOptions, train_rows: np.ndarray | None = None) -> TableSchema:
+    reading = ReadOptions(options.reading.sep, table.decimal, options.reading.encoding, table.header)
+    return TableSchema.fit(
+        table,
+        target,
+        train_rows,
+        roles=options.roles,
+        columns=options.columns,
+        drop=options.drop,
+        missing=options.missing,
+        reading=reading,
+    )
+
+
+def _complete(table: Table, target: str, options: TableOptions) -> Table:
+    """Return the rows in which no number and no date is missing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GpunetWarning)  # which `dataset` gives
+        schema = _schema(table, target, options)
+    rows = schema.complete(table)
+    if not len(rows):
+        raise DataError(f"{table.name}: a number or date is missing in every row; missing='drop' leaves none.")
+    return table.take(rows)

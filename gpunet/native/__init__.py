@@ -1,6 +1,6 @@
-"""C++ kernels for the CPU, compiled at their first use with the machine's compiler for its processor.
+"""C++ kernels for the CPU, compiled at first use with the machine's compiler for its processor.
 
-Where there is no compiler, or `GPUNET_NATIVE=0` is set, NumPy computes everything; `gpunet info` shows which.
+Without a compiler, or with `GPUNET_NATIVE=0`, NumPy computes everything; `gpunet info` shows which.
 """
 
 from gpunet.native.blas import Blas, find_blas

@@ -1,6 +1,6 @@
 """The matrix product of the BLAS library that NumPy uses, called by its C pointer.
 
-A call by the pointer costs half a microsecond less than `np.dot`, and a native program can make it without Python.
+A call by pointer takes half a microsecond less than `np.dot`, and a native program can make it without Python.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 
 TRIED = (  # prefix and suffix of the symbols, the C type of their integers
     ("scipy_", "64_", "int64_t"),  # OpenBLAS of NumPy's wheels
-    ("", "64_", "int64_t"),  # OpenBLAS with 64-bit integers of a distribution
+    ("", "64_", "int64_t"),  # a distribution's OpenBLAS with 64-bit integers
     ("scipy_", "", "int"),
-    ("", "", "int"),  # OpenBLAS of a distribution, MKL, BLIS
+    ("", "", "int"),  # a distribution's OpenBLAS, MKL, BLIS
 )
 
 
@@ -23,11 +23,10 @@ class Blas(NamedTuple):
     """A BLAS library in this process.
 
     Attributes:
-        path: its file.
         integer: the C type of its integers.
-        gemm: the addresses of cblas_sgemm and cblas_dgemm by dtype.
+        gemm: the addresses of cblas_sgemm and cblas_dgemm, by dtype.
         get_threads: the address of the function that returns its number of threads, or 0.
-        set_threads: the address of the function that sets it, or 0.
+        set_threads: the address of the function that sets its number of threads, or 0.
     """
 
     path: str
@@ -39,13 +38,13 @@ class Blas(NamedTuple):
 
 @functools.cache
 def find_blas() -> Blas | None:
-    """Return the library that NumPy uses, or None where none is found that can be called."""
+    """Return the library that NumPy uses, or None if no callable one is found."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
         return None
     found = [info["filepath"] for info in threadpool_info() if info["user_api"] == "blas"]
-    found.sort(key=lambda path: "numpy" not in path)  # SciPy's wheels have one of their own
+    found.sort(key=lambda path: "numpy" not in path)  # SciPy's wheels bring their own
     for path in found:
         if (blas := _opened(path)) is not None and _is_right(blas):
             return blas
@@ -77,7 +76,7 @@ def _address(library: ctypes.CDLL, name: str) -> int:
 
 
 def _is_right(blas: Blas) -> bool:
-    """Return whether the library multiplies as expected: its integers may be of another size than its names say."""
+    """Return whether the library multiplies correctly, as its symbol names may suggest the wrong integer size."""
     integer: Any = ctypes.c_int64 if blas.integer == "int64_t" else ctypes.c_int
     rng = np.random.default_rng(0)
     for dtype, real in ((np.float32, ctypes.c_float), (np.float64, ctypes.c_double)):

@@ -36,7 +36,7 @@ HOW_TO_GET_ONE = (
     '--install), or pip install "gpunet[native]", or name a compiler in the environment variable CXX.'
 )
 RUNTIME = "run.cpp"
-"""The source that every native program needs, and the first that a compiler must be able to compile."""
+"""The source that every native program needs; also used to test a compiler."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +48,27 @@ class Compiler:
 
 
 def find_compiler() -> Compiler:
-    """Return the first that works of `$CXX`, g++, clang++ and the package ziglang.
+    """Return the first of `$CXX`, g++, clang++ and the package ziglang that works.
 
     Raises:
-        DeviceError: none does, or native kernels are switched off; says why and what to do.
+        DeviceError: none works, or native kernels are disabled.
     """
     if os.environ.get("GPUNET_NATIVE") == "0":
-        raise DeviceError("native: switched off by the environment variable GPUNET_NATIVE=0.")
+        raise DeviceError("native: disabled by the environment variable GPUNET_NATIVE=0.")
     if sys.platform == "win32":
-        raise DeviceError("native: kernels are compiled on Linux and macOS; on Windows, use WSL.")
+        raise DeviceError("native: kernels need Linux or macOS; on Windows, use WSL.")
     refused = []
     for command in _candidates():
         compiler = _tried(command)
         if isinstance(compiler, Compiler):
             return compiler
         refused.append(f"{' '.join(command)}: {compiler}")
-    found = "; ".join(refused) or "none of g++, clang++ and the package ziglang is there"
-    raise DeviceError(f"native: no C++ compiler that works ({found}). {HOW_TO_GET_ONE}")
+    found = "; ".join(refused) or "g++, clang++ and the package ziglang are not installed"
+    raise DeviceError(f"native: no working C++ compiler ({found}). {HOW_TO_GET_ONE}")
 
 
 def why_unavailable() -> str | None:
-    """Return why there are no native kernels here and what to do, or None where there are."""
+    """Return why native kernels are unavailable and what to do, or None if they are available."""
     try:
         find_compiler()
     except DeviceError as error:
@@ -77,15 +77,15 @@ def why_unavailable() -> str | None:
 
 
 def compile_library(source: str, name: str, options: Sequence[str] = ()) -> Path:
-    """Return the shared library of the C++ text `source`, compiled for this processor unless the cache has it.
+    """Return the shared library of the C++ text `source`, compiled for this processor unless it is cached.
 
     Args:
-        source: C++17 with its own headers already in place (`gpunet.cuda.read_source`): the cache sees the text alone.
-        name: the file that errors speak of, such as "kernels/cpu/adam.cpp"; a `#line` in the text has the last word.
+        source: C++17 with its headers inlined (`gpunet.cuda.read_source`), since the cache key is this text.
+        name: the file name in error messages, such as "kernels/cpu/adam.cpp"; a `#line` in the text overrides it.
         options: more flags, such as `-DT=float`.
 
     Raises:
-        CompileError: the compiler refuses the source; the message is its log, with file and line.
+        CompileError: the source does not compile; the message is the compiler's log, with file and line.
         DeviceError: no compiler, or no folder to compile in.
     """
     return _compile(find_compiler(), source, name, options)
@@ -103,7 +103,7 @@ def _compile(compiler: Compiler, source: str, name: str, options: Sequence[str] 
 
 
 def _candidates() -> Iterator[tuple[str, ...]]:
-    """Yield the commands of the compilers that are there, the preferred one first."""
+    """Yield the commands of the installed compilers, the preferred one first."""
     given = os.environ.get("CXX", "").split()
     names = [given, *([name] for name in ("g++", "clang++") if _has_developer_tools())]
     for name, *options in filter(None, names):
@@ -114,13 +114,13 @@ def _candidates() -> Iterator[tuple[str, ...]]:
 
 
 def _has_developer_tools() -> bool:
-    """Return whether g++ and clang++ may be called: on a Mac without the developer tools both open a window."""
+    """Return whether g++ and clang++ may be called: on a Mac without the developer tools they open a dialog."""
     return sys.platform != "darwin" or subprocess.run(["xcode-select", "-p"], capture_output=True).returncode == 0
 
 
 @functools.cache
 def _tried(command: tuple[str, ...]) -> Compiler | str:
-    """Return the compiler at `command` if a library of its making loads and runs, else the reason why not."""
+    """Return the compiler at `command` if a library that it builds loads and runs, else the reason."""
     try:
         compiler = Compiler(command, builds.run_compiler([*command, "--version"], "not a compiler").partition("\n")[0])
         source = read_source(kernels_path() / "cpu" / RUNTIME)
@@ -134,6 +134,6 @@ def _tried(command: tuple[str, ...]) -> Compiler | str:
 
 
 def _summary(error: CompileError) -> str:
-    """Return the line of a compiler's log that says what was wrong."""
+    """Return the line of a compiler's log with the error."""
     lines = str(error).splitlines()
     return next((line for line in lines if "error:" in line), lines[-1]).strip().removesuffix(".")

@@ -1,4 +1,4 @@
-"""A C++ kernel for the CPU: recorded as a node of a step, with checked arguments."""
+"""A C++ kernel for the CPU, recorded as a node of a step, with checked arguments."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from gpunet.recording import note
 Division = Literal["ROWS", "SLICES", "WHOLE"]
 
 Range = tuple[int, int]
-"""The addresses of the first byte of an array and of the first one after it."""
+"""The addresses of the first byte of an array and of the first byte after it."""
 
 ROW_COUNTS = ("rows",), ("m",)
-"""What the declared size of an array begins with where the rows of the array are those of the batch."""
+"""The first name of an array's declared size if the rows of the array are those of the batch."""
 
 CPU_KERNEL = Declaration(r"(?:static )?\bvoid %s", "kernel void %s(Int begin, Int end, ...)")
 
 
 class Kernel:
-    """A kernel of a C++ source, which a native step calls as one of its nodes.
+    """A kernel of a C++ source, called as a node of a native step.
 
-    Its signature in the source is its only declaration, as for `gpunet.cuda.Kernel`; the macro below it says how its
-    work divides (kernels/cpu/common.h).
+    Its signature in the source is its only declaration, as for `gpunet.cuda.Kernel`. The macro below it says how its
+    work is divided (kernels/cpu/common.h).
 
     Args:
-        source: a file name in `kernels/cpu/`, or the path of a file of your own.
-        name: the function in it.
+        source: a file name in `kernels/cpu/`, or the path of your own file.
+        name: the function.
     """
 
     def __init__(self, source: str | Path, name: str):
@@ -47,23 +47,23 @@ class Kernel:
 
     @functools.cached_property
     def division(self) -> Division:
-        """How the work of the kernel divides into parts."""
+        """How the work of the kernel is divided."""
         found = re.search(rf"^(ROWS|SLICES|WHOLE)\({self.name}\)", read_source(self.path), re.MULTILINE)
         assert found is not None, f"{self.path}: no ROWS, SLICES or WHOLE after {self.name}"
         return found[1]  # type: ignore[return-value]
 
     def __call__(self, *args: Any, options: Mapping[str, Any] | None = None, **parts: int) -> None:
-        """Record a call of the kernel in the step that is being recorded; arguments as for `bind`."""
+        """Record a call of the kernel in the current step; arguments as for `bind`."""
         note(self.bind(*args, options=options, **parts))
 
     def bind(self, *args: Any, options: Mapping[str, Any] | None = None, count: int = 1, grain: int = 0) -> Node:
         """Check the arguments and return the node that calls the kernel with them.
 
         Args:
-            *args: what the kernel's signature asks for behind `begin` and `end`.
+            *args: the arguments of the kernel's signature after `begin` and `end`.
             options: macros for the compiler.
-            count: how many rows or elements of the output there are to divide; 1 for a kernel that is not divided.
-            grain: how many a part of a SLICES kernel has.
+            count: number of rows or output elements to divide; 1 for a WHOLE kernel.
+            grain: size of a part of a SLICES kernel.
 
         Raises:
             CompileError, ArgumentError, DTypeError, ShapeError: as for `gpunet.cuda.Kernel.prepare`.
@@ -78,17 +78,16 @@ class Node:
     """A call of a kernel with its arguments.
 
     Attributes:
-        kernel: the kernel.
-        args: its arguments; the arrays are kept alive.
+        args: its arguments, which keep the arrays alive.
         flags: the macros that the kernel is compiled with.
-        count: rows or elements to divide.
-        grain: how many a part of a SLICES kernel has.
+        count: number of rows or elements to divide.
+        grain: size of a part of a SLICES kernel.
         slots: (arguments,) int64, the arguments as the kernel reads them: addresses, integers, the bits of doubles.
-        ranges: the ranges of addresses behind its pointers, by their positions in `slots`.
-        reads: those that the kernel only reads.
-        writes: those that it may write.
-        shared: of a kernel that divides by rows, those of which each part may see all rows, such as the second operand
-            of a product: the arrays whose declared sizes don't begin with the number of rows.
+        ranges: the address ranges of its arrays, by their index in `slots`.
+        reads: ranges that the kernel only reads.
+        writes: ranges that the kernel may write.
+        shared: for a ROWS kernel, the ranges of which every part may read all rows, such as the second operand of a
+            product: arrays whose declared size does not begin with the number of rows.
     """
 
     def __init__(
@@ -118,25 +117,25 @@ class Node:
                     self.shared.add(self.ranges[i])
 
     def function(self) -> int:
-        """Return the address of the compiled kernel; compile it where the cache does not have it."""
+        """Return the address of the compiled kernel, compiled unless it is cached."""
         return _function(self.kernel.path, self.flags, self.kernel.name)
 
     @property
     def cost(self) -> tuple[int, int | None]:
-        """Bytes and FLOPs of a call, as the source declares them."""
+        """Bytes and FLOPs of a call, as declared in the source."""
         return self.kernel.signature.cost(self.args, {})
 
 
 def address(a: np.ndarray) -> int:
-    """Return where the elements of a C-contiguous array begin."""
+    """Return the address of the first element of a C-contiguous array."""
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(a))  # type: ignore[arg-type]  # 6x faster than a.ctypes.data
-    except (TypeError, ValueError):  # read-only, or without elements
+    except (TypeError, ValueError):  # read-only or empty
         return a.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def plain_address(a: np.ndarray) -> int | None:
-    """Return where the elements of an array begin if it is C-contiguous and aligned, else None."""
+    """Return the address of the first element of an array if it is C-contiguous and aligned, else None."""
     try:
         start = ctypes.addressof(ctypes.c_char.from_buffer(a))  # type: ignore[arg-type]  # refuses strides
     except (TypeError, ValueError):
@@ -148,7 +147,7 @@ def plain_address(a: np.ndarray) -> int | None:
 
 @functools.cache
 def library(path: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
-    """Return a compiled source of `kernels/cpu/`."""
+    """Return the compiled library of a source in `kernels/cpu/`."""
     return ctypes.CDLL(str(compile_library(read_source(path), f"kernels/cpu/{path.name}", flags)))
 
 

@@ -1,13 +1,13 @@
-"""Native nodes as a program: which of them run at the same time, and one call that runs many steps of them.
+"""Native nodes as a program: which of them may run concurrently, and one call that runs many steps of them.
 
-Nodes are divided into tasks and gathered in phases. The tasks of a phase are independent, so threads share them, and a
-barrier ends it:
+Nodes are divided into tasks and grouped into phases. The tasks of a phase are independent, so threads share them, and a
+barrier ends the phase:
 
-    ROWS     the nodes of a phase run chunk by chunk of the rows, all of them on a chunk while it is in the cache
+    ROWS     for each chunk of rows, a task runs all nodes of the phase, while the chunk is in the cache
     SLICES   each part of each node is a task
-    WHOLE    the nodes run one after the other, on one thread
+    WHOLE    one task runs the nodes one after the other
 
-A node joins the first phase of its kind after all that it depends on, so the forward pass, the loss and the input
+A node joins the first phase of its kind after all nodes that it depends on. So the forward pass, the loss and the input
 gradients of a network are one phase of rows, and the gradients of all its weights are the next.
 """
 
@@ -30,13 +30,14 @@ from gpunet.native.threads import thread_count
 
 SMALLEST_CHUNK = 32
 LARGEST_CHUNK = 512
-"""Rows of a chunk. A product of fewer rows is slower per row, as each packs the whole weight for itself."""
+"""Rows of a chunk. A product of fewer rows is slower per row, since each packs the whole weight again."""
 
 PARALLEL_FLOPS = 2_000_000
-"""FLOPs of a step from which a program uses several threads; below, barriers cost more than the threads save."""
+"""Minimum FLOPs of a step for which a program uses several threads; below, barriers cost more than the threads save."""
 
 WAKING_FLOPS = 20_000_000
-"""FLOPs of a run from which a prediction uses several threads: they are asleep, and wake in some 50 microseconds."""
+"""Minimum FLOPs of a prediction for which it uses several threads, which sleep and take about 50 microseconds to
+wake."""
 
 
 class Phase:
@@ -47,7 +48,9 @@ class Phase:
         self.nodes: list[Node] = []
 
     def conflicts(self, node: Node) -> list[tuple[Range, Range]]:
-        """Return the pairs of a range of a node and one of this phase that overlap and of which one is written."""
+        """Return the pairs of overlapping ranges, one of `node` and one of this phase, of which at least one is
+        written.
+        """
         return [
             pair
             for own in self.nodes
@@ -57,10 +60,10 @@ class Phase:
         ]
 
     def follows(self, node: Node, conflicts: Sequence[tuple[Range, Range]]) -> bool:
-        """Return whether a node may run after those that it conflicts with, in the same task.
+        """Return whether a node may run after the nodes that it conflicts with, in the same task.
 
-        With rows it may where each conflict is over one whole array, of which both nodes see nothing but the rows of
-        their own chunk.
+        In a phase of rows it may if each conflict is over one whole array, of which both nodes access only the rows of
+        their chunk.
         """
         if self.division == "ROWS":
             shared = node.shared.union(*(own.shared for own in self.nodes))
@@ -68,11 +71,11 @@ class Phase:
         return self.takes(node) and self.division == "WHOLE"
 
     def takes(self, node: Node) -> bool:
-        """Return whether a node divides as those of this phase do."""
+        """Return whether a node is divided like those of this phase."""
         return node.kernel.division == self.division and (self.division != "ROWS" or node.count == self.count)
 
     def tasks(self) -> list[list[tuple[Node, int, int]]]:
-        """Return the tasks: calls of nodes with the part of each."""
+        """Return the tasks, each a list of (node, begin, end)."""
         if self.division == "WHOLE":
             return [[(node, 0, 1) for node in self.nodes]]
         if self.division == "SLICES":
@@ -81,10 +84,7 @@ class Phase:
 
 
 class Program:
-    """Nodes that are run in their order, or at the same time where they do not depend on each other.
-
-    Args:
-        nodes: the nodes of a step.
+    """Nodes that run in their order, or concurrently if they are independent.
 
     Raises:
         CompileError: a kernel does not compile.
@@ -94,7 +94,7 @@ class Program:
         self.nodes = list(nodes)
         self.phases = schedule(nodes)
         variants = {(node.kernel.path, node.flags): None for node in nodes}
-        longest_first = sorted(variants, key=lambda variant: -variant[0].stat().st_size)  # to compile
+        longest_first = sorted(variants, key=lambda variant: -variant[0].stat().st_size)  # for compilation
         run_source = kernels_path() / "cpu" / RUNTIME
         builds.together([partial(library, *variant) for variant in ((run_source, ()), *longest_first)])
         tasks = [phase.tasks() for phase in self.phases]
@@ -122,21 +122,21 @@ class Program:
 
     @property
     def divides_by_rows(self) -> bool:
-        """Whether all nodes divide by the same rows, so that the program can run a part of them."""
+        """Whether all nodes are divided by the same rows, so that the program can run on some of them."""
         return len(self.phases) == 1 and self.phases[0].division == "ROWS"
 
     def run_rows(self, rows: int) -> None:
-        """Run the first `rows` rows of a program that divides by rows, once."""
+        """Run the first `rows` rows, once, of a program that is divided by rows."""
         tasks = -(-rows // chunk_rows(self.phases[0].count))
-        self._calls[:, 3] = np.minimum(self._ends, rows)  # not put back afterwards: Ctrl-C may come in between
+        self._calls[:, 3] = np.minimum(self._ends, rows)  # not restored afterwards, as Ctrl-C may interrupt
         self._phases[1] = tasks
         worth_waking = self.flops * rows >= WAKING_FLOPS * self.phases[0].count
         self.run(threads=self.threads if worth_waking else 1)
 
     def run(self, steps: int = 1, threads: int | None = None) -> None:
-        """Run the nodes for so many steps, by default on the threads that are worth it."""
+        """Run `steps` steps, by default on `self.threads` threads."""
         if steps == 1 and threads is None:
-            self._run_one()  # a third of a microsecond less
+            self._run_one()  # saves a third of a microsecond
         else:
             self._run(ctypes.c_int64(steps), ctypes.c_int(threads or self.threads))
 
@@ -149,12 +149,12 @@ def _all_below() -> Callable[[int, int, int], int]:
 
 
 def all_below(start: int, count: int, limit: int) -> bool:
-    """Return whether all int64 elements from an address on lie in [0, limit)."""
+    """Return whether all `count` int64 elements from address `start` on are in [0, limit)."""
     return bool(_all_below()(start, count, limit))
 
 
 def schedule(nodes: Sequence[Node]) -> list[Phase]:
-    """Put nodes, given in an order in which they could run one by one, into phases."""
+    """Group nodes, given in a valid sequential order, into phases."""
     phases: list[Phase] = []
     for node in nodes:
         first = 0
@@ -170,7 +170,7 @@ def schedule(nodes: Sequence[Node]) -> list[Phase]:
 
 
 def chunk_rows(rows: int) -> int:
-    """Return how many rows a chunk of a batch has: by the batch alone, so that the bits depend on nothing else."""
+    """Return the rows of a chunk; they depend only on the batch size, and so do the bits of results."""
     return min(max(-(-rows // 2), SMALLEST_CHUNK), LARGEST_CHUNK)
 
 

@@ -1,4 +1,4 @@
-"""How many threads a native program may use."""
+"""The number of threads of a native program."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ CGROUP_LIMITS = (
     ("/sys/fs/cgroup/cpu.max",),
     ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
 )
-"""Where cgroups of version 2 and 1 say how much processor time a container has: a quota and its period."""
+"""Where cgroups of version 2 and 1 store the CPU time limit of a container: a quota and its period."""
 
 LOCAL_RANKS = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
-"""Where MPICH's mpiexec and Open MPI's say how many ranks they started on this host."""
+"""Environment variables with the number of ranks on this host, of MPICH and Open MPI."""
 
 
 @functools.cache
 def thread_count() -> int:
     """Return the number of threads: `GPUNET_THREADS`, else `OMP_NUM_THREADS`, else the BLAS library's, else all cores.
 
-    It is at most the processors that this process may use, divided among the ranks on this host.
+    The maximum is the number of processors that this process may use, divided by the ranks on this host.
 
     Raises:
-        ArgumentError: `GPUNET_THREADS` is no whole number above 0.
+        ArgumentError: `GPUNET_THREADS` is not a whole number above 0.
     """
     cores = max(1, available_cores() // max(_number(name) or 1 for name in LOCAL_RANKS))
     if (given := os.environ.get("GPUNET_THREADS")) is not None:
@@ -41,7 +41,7 @@ def thread_count() -> int:
 
 
 def available_cores() -> int:
-    """Return how many processors this process may use: by its affinity and, in a container, by its cgroup."""
+    """Return the number of processors that this process may use, by its affinity and, in a container, its cgroup."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     for files in CGROUP_LIMITS:
         with suppress(OSError, ValueError):  # no such file, or "max"
@@ -52,7 +52,7 @@ def available_cores() -> int:
 
 
 def _number(name: str) -> int:
-    given = os.environ.get(name, "").partition(",")[0]  # OMP_NUM_THREADS may have a number a level
+    given = os.environ.get(name, "").partition(",")[0]  # OMP_NUM_THREADS may have one number per nesting level
     return int(given) if given.isdecimal() else 0
 
 

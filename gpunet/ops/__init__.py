@@ -1,4 +1,26 @@
-"""The operations: pure functions, forward and backward beside each other, on whichever device their arrays live."""
+"""Operations: pure functions, forward and backward, on the device of their arrays.
+
+Conventions of every operation:
+
+- Arrays are row-major and (rows, features); `...` stands for any leading axes. Images are (rows, channels, height,
+  width), sequences (steps, rows, features).
+- Floating-point arrays are float32 or float64, all of one dtype; the results have the same dtype.
+- `tape` (`gpunet.tape.Tape`) provides the memory of results and scratch arrays, and reuses it in the next step. None
+  allocates fresh arrays.
+- `out`, `preactivation`, `dweight`, ... are arrays to write a result to. They have its shape and dtype. `out` may be
+  the input only where the operation says so.
+- `activation` is the name of a function, an `ActivationFunction`, or None for the identity. `saved`, which its
+  derivative needs, is the output y or the preactivation, as the function's `saves` says.
+- `f_backward(dy, ...)` takes dy, the gradient of the loss with respect to the output y of `f`, in the shape of y. Its
+  other arguments are those given to `f`, or its results. Each gradient has the shape of its array. Gradients of
+  parameters are fresh arrays by default. A gradient switched off, as by `input_gradient=False` for a first layer or
+  `weight_gradient=False` for a frozen one, is not computed; None is returned in its place.
+- `kernel` selects the implementation: None (gpunet's choice), "blas" (BLAS on the CPU, cuBLAS and array code on a
+  GPU), or a hand-written kernel by name (see `matmul`).
+
+All of them raise `ShapeError` for shapes that don't fit, `DTypeError` for dtypes that differ or are not supported, and
+`DeviceMismatchError` for arrays on different devices. Docstrings list only further errors.
+"""
 
 from gpunet.ops._attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
 from gpunet.ops._batch_norm import batch_norm, batch_norm_backward, batch_statistics

@@ -1,10 +1,10 @@
-"""Scaled dot-product attention: a query's answer is a mean of values, weighted by how well their keys fit the query.
+"""Scaled dot-product attention: each query gets a mean of the values, weighted by how well their keys match it.
 
     s = q·kᵀ/√E + mask,    w = softmax(s) over the keys,    y = w·v
     dv = wᵀ·dy,   dw = dy·vᵀ,   ds = w · (dw - Σ_keys dw·w) / √E,   dq = ds·k,   dk = dsᵀ·q
 
-Vaswani et al. 2017, eq. 1. For L queries and S keys of E features: some 4·L·S·E FLOPs forward, twice that backward. The
-weights are kept whole, L·S numbers: made for short sequences.
+Vaswani et al. 2017, eq. 1. For L queries and S keys of E features: about 4·L·S·E FLOPs forward, twice that backward.
+The L·S weights are stored: meant for short sequences.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FORWARD = Kernel("attention.cu", "attention_softmax_forward")
 BACKWARD = Kernel("attention.cu", "attention_softmax_backward")
 
 ROWS_PER_BLOCK = 8
-"""A warp takes a row at a time."""
+"""One warp per row at a time."""
 
 
 def scaled_dot_product_attention(
@@ -42,28 +42,24 @@ def scaled_dot_product_attention(
     weights: Array | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return softmax(q·kᵀ/√E + mask)·v.
-
-    A query that may look at no key at all, also because there is none, gets zeros.
+    """Return softmax(q·kᵀ/√E + mask)·v. A query without visible keys gets zeros.
 
     Args:
-        q: queries (rows, heads, L, E), or without heads or rows, in any memory layout; float32 or float64.
-        k: keys (rows, heads, S, E), with as many axes.
+        q: queries (rows, heads, L, E), or without heads or rows, in any memory layout.
+        k: keys (rows, heads, S, E), with the same number of axes.
         v: values (rows, heads, S, V).
-        mask: in a shape that broadcasts to (rows, heads, L, S): booleans, True where a query may look at a key, as in
-            PyTorch's function of this name; or numbers in the dtype of `q` that are added to the scores, -inf to hide a
-            key. It gets no gradient.
-        causal: whether query i may look at the keys 0 .. i only.
-        out: where to write the result, in any memory layout; by default the tape's or a fresh array.
-        weights: where to leave the weights, C-contiguous (rows, heads, L, S); the backward pass needs them.
-        tape: where memory comes from; None makes fresh arrays.
+        mask: in a shape that broadcasts to (rows, heads, L, S). Booleans, True where a query may attend to a key, as in
+            PyTorch's function of this name; or numbers in the dtype of `q`, added to the scores, -inf to hide a key. It
+            gets no gradient.
+        causal: whether query i may attend only to keys 0 .. i.
+        out: where to write the result, in any memory layout.
+        weights: where to write the weights, which the backward pass needs, C-contiguous (rows, heads, L, S).
 
     Returns:
-        (rows, heads, L, V), in the dtype of `q`.
+        (rows, heads, L, V).
 
     Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64; a mask that is neither boolean nor like `q`.
+        DTypeError: also a mask that is neither boolean nor in the dtype of `q`.
     """
     op = "scaled_dot_product_attention"
     xp = float_module(op, q=q, k=k, v=v, out=out, weights=weights)
@@ -71,7 +67,7 @@ def scaled_dot_product_attention(
     check_shape(op, shape, out=out)
     check_shape(op, scores_shape, weights=weights)
     if weights is not None and not weights.flags.c_contiguous:
-        raise ShapeError(f"{op}: weights is not C-contiguous (strides {weights.strides}).")
+        raise ShapeError(f"{op}: weights must be C-contiguous, its strides are {weights.strides}.")
     check_mask(op, mask, q, scores_shape)
     out = empty(tape, shape, q.dtype, xp) if out is None else out
     weights = empty(tape, scores_shape, q.dtype, xp) if weights is None else weights
@@ -95,22 +91,13 @@ def scaled_dot_product_attention_backward(
     dv: Array | None = None,
     tape: Tape | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Return (dq, dk, dv), the gradients of y = scaled_dot_product_attention(q, k, v, ...) from the gradient of y.
+    """Return (dq, dk, dv), the gradients of y = scaled_dot_product_attention(q, k, v, ...).
 
     Args:
-        dy: the gradient of y, (rows, heads, L, V).
-        q: as given forward, (rows, heads, L, E).
-        k: as given forward, (rows, heads, S, E).
-        v: as given forward, (rows, heads, S, V).
-        weights: what forward left, (rows, heads, L, S). It knows which keys were hidden.
-        dq: where to write the gradient of `q`, in its shape and any memory layout; a fresh array by default.
-        dk: likewise of `k`.
-        dv: likewise of `v`.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
+        weights: the weights that the forward pass wrote, (rows, heads, L, S); they are zero for hidden keys.
+        dq: where to write the gradient of `q`, in its shape and any memory layout; by default from the tape.
+        dk: where to write the gradient of `k`; as `dq`.
+        dv: where to write the gradient of `v`; as `dq`.
     """
     op = "scaled_dot_product_attention_backward"
     xp = float_module(op, dy=dy, q=q, k=k, v=v, weights=weights, dq=dq, dk=dk, dv=dv)
@@ -139,7 +126,7 @@ def scaled_dot_product_attention_backward(
 def _softmax_numpy(
     scores: Array, mask: Array | None, causal: bool, scale: float, tape: Tape | None, xp: ModuleType
 ) -> None:
-    """Turn the scores of keys into their weights."""
+    """Turn scores into weights, in place."""
     np.multiply(scores, scale, out=scores)
     if mask is not None and mask.dtype == bool:
         hidden = np.logical_not(mask, out=empty(tape, mask.shape, mask.dtype, np))
@@ -151,16 +138,16 @@ def _softmax_numpy(
         np.copyto(scores, -np.inf, where=_later(queries, keys))
     of_row = empty(tape, (*scores.shape[:-1], 1), scores.dtype, np)
     lowest = np.finfo(scores.dtype).min
-    scores.max(axis=-1, keepdims=True, initial=lowest, out=of_row)  # finite also where all keys are hidden
+    scores.max(axis=-1, keepdims=True, initial=lowest, out=of_row)  # finite even if all keys are hidden
     np.subtract(scores, of_row, out=scores)
     np.exp(scores, out=scores)
-    np.matmul(scores, _ones(keys, scores.dtype), out=of_row)  # for so few columns BLAS sums faster than sum
-    np.maximum(of_row, 1, out=of_row)  # it is 1 at least, from the largest itself, unless all keys are hidden
+    np.matmul(scores, _ones(keys, scores.dtype), out=of_row)  # for few columns BLAS sums faster than sum
+    np.maximum(of_row, 1, out=of_row)  # at least 1, from the largest score, unless all keys are hidden
     np.divide(scores, of_row, out=scores)
 
 
 def _softmax_backward_numpy(weights: Array, gradient: Array, scale: float, tape: Tape | None, xp: ModuleType) -> None:
-    """Turn the gradient of the weights into that of the scores."""
+    """Turn the gradient of the weights into that of the scores, in place."""
     of_row = empty(tape, weights.shape[:-1], weights.dtype, np)
     np.vecdot(gradient, weights, out=of_row)
     np.subtract(gradient, of_row[..., None], out=gradient)
@@ -170,7 +157,7 @@ def _softmax_backward_numpy(weights: Array, gradient: Array, scale: float, tape:
 
 @functools.lru_cache(maxsize=8)
 def _later(queries: int, keys: int) -> np.ndarray:
-    """Return which keys come after which query, (queries, keys)."""
+    """Return the mask of the keys after each query, (queries, keys)."""
     return ~np.tri(queries, keys, dtype=bool)
 
 
@@ -192,7 +179,7 @@ def _softmax_cuda(
 
 
 def _strides(mask: Array | None) -> list[int]:
-    """Return the strides in elements of a C-contiguous mask that is broadcast along four axes."""
+    """Return the strides, in elements, of a C-contiguous mask broadcast to four axes."""
     strides, size = [], 1
     for n in reversed(() if mask is None else mask.shape):
         strides.append(0 if n == 1 else size)
@@ -207,7 +194,7 @@ def _softmax_backward_cuda(weights: Array, gradient: Array, scale: float, tape: 
 
 
 def _matrices(a: Array, tape: Tape | None, xp: ModuleType) -> Array:
-    """Return (..., m, n) as products take it: on the CPU as it is, on a GPU C-contiguous with one axis before m."""
+    """Return (..., m, n) as products take it: unchanged on the CPU; on a GPU C-contiguous, (matrices, m, n)."""
     if xp is np:
         return a
     stored: Array = operand(a, tape, xp)
@@ -215,7 +202,7 @@ def _matrices(a: Array, tape: Tape | None, xp: ModuleType) -> Array:
 
 
 def _product(a: Array, b: Array, out: Array, tape: Tape | None, xp: ModuleType) -> None:
-    """Write the products of matrices, as `_matrices` gives them, to `out` (..., m, n)."""
+    """Write the products of matrices from `_matrices` to `out` (..., m, n)."""
     if xp is np:
         np.matmul(a, b, out=out)
         return
@@ -226,7 +213,7 @@ def _product(a: Array, b: Array, out: Array, tape: Tape | None, xp: ModuleType) 
 
 
 def _shapes(q: Array, k: Array, v: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shapes of the output and of the weights, or raise the error of operands that don't fit."""
+    """Return the shapes of the output and of the weights; raise an error for operands that don't fit."""
     fit = 2 <= q.ndim == k.ndim == v.ndim <= 4 and q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
     if not fit or k.shape[-2] != v.shape[-2] or q.shape[-1] != k.shape[-1] or not q.shape[-1]:
         raise ShapeError(
@@ -241,16 +228,16 @@ def check_mask(op: str, mask: Array | None, q: Array, shape: tuple[int, ...]) ->
     """Check a mask against the queries and the shape of the weights.
 
     Raises:
-        DTypeError: under the name of `op`, a mask that is neither boolean nor like `q`.
-        ShapeError: likewise, one that does not broadcast to `shape`.
-        DeviceMismatchError: one on another device.
+        DTypeError: a mask that is neither boolean nor in the dtype of `q`; messages begin with `op`.
+        ShapeError: a mask that does not broadcast to `shape`.
+        DeviceMismatchError: a mask on another device.
     """
     if mask is None:
         return
     array_module(q=q, mask=mask)
     if mask.dtype not in (np.dtype(bool), q.dtype):
         raise DTypeError(
-            f"{op}: mask is {mask.dtype}; give booleans, True where a query may look at a key, or {q.dtype} to be "
+            f"{op}: mask is {mask.dtype}; give booleans, True where a query may attend to a key, or {q.dtype} to be "
             "added to the scores."
         )
     own = mask.shape

@@ -1,11 +1,11 @@
-"""Batch norm: each channel brought to one scale over the whole batch.
+"""Batch norm: normalize each channel over the whole batch. (Ioffe & Szegedy 2015)
 
     normal = (x - mean) / √(variance + eps),  y = normal · weight + bias
     dweight = Σ dy · normal,  dbias = Σ dy
     dx = (dy - dbias / count - normal · dweight / count) · weight / √(variance + eps)
 
-x is (rows, channels, ...); sums and means are over all axes but the second, of `count` numbers a channel. The variance
-is the biased one, from the differences to the mean. (Ioffe & Szegedy 2015)
+x is (rows, channels, ...). Sums and means are over all axes except the second, `count` elements per channel. The
+variance is biased and computed from the differences to the mean.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ BLOCK = 32, 8
 
 
 class Running(NamedTuple):
-    """What follows the statistics of the batches, on their device.
+    """Running statistics of the batches, on their device.
 
     Attributes:
-        mean: (channels,), moved by momentum · (the batch's mean - this).
-        var: (channels,), moved likewise towards the batch's unbiased variance.
-        batches: (), how many batches there were, in the dtype of x.
-        momentum: in [0, 1]; None for 1 / batches, which makes the plain mean over all batches.
+        mean: (channels,), moved by momentum · (batch mean - mean).
+        var: (channels,), moved by momentum · (unbiased batch variance - var).
+        batches: (), the number of batches, in the dtype of x.
+        momentum: in [0, 1]; None for 1 / batches, which gives the plain mean over all batches.
     """
 
     mean: Array
@@ -48,19 +48,11 @@ class Running(NamedTuple):
 
 
 def batch_statistics(x: Array, running: Running | None = None, *, tape: Tape | None = None) -> tuple[Array, Array]:
-    """Return (mean, variance) of each channel of a batch.
+    """Return (mean, variance) of each channel of a batch, both (channels,).
 
     Args:
-        x: (rows, channels, ...), float32 or float64.
-        running: what moves towards them; numbers that are not finite, or a variance of one number, don't move it.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        (channels,) both.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
+        x: (rows, channels, ...).
+        running: the running statistics to update; not by non-finite numbers or the variance of a single element.
     """
     moved = (None, None, None) if running is None else running[:3]
     xp = float_module("batch_statistics", x=x, running_mean=moved[0], running_var=moved[1], batches=moved[2])
@@ -96,7 +88,9 @@ def _numpy_statistics(
 
 
 def _follow(moved: Array, number: Array, running: Running, tape: Tape | None) -> None:
-    """Move running numbers towards those of this batch, unless they are not finite: they would stay so for ever."""
+    """Move running statistics towards those of this batch, except non-finite ones, from which they would not
+    recover.
+    """
     change, finite = empty_like(tape, number, np), empty(tape, number.shape, np.dtype(bool), np)
     np.subtract(number, moved, out=change)
     if running.momentum is None:
@@ -116,24 +110,18 @@ def batch_norm(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return (x - mean) / √(variance + eps) · weight + bias, channel by channel.
+    """Return (x - mean) / √(variance + eps) · weight + bias per channel, in the shape of `x`.
 
     Args:
-        x: (rows, channels, ...), float32 or float64.
+        x: (rows, channels, ...).
         mean: (channels,), of the batch or the running one.
-        variance: (channels,), likewise.
+        variance: (channels,), of the batch or the running one.
         weight: (channels,), or None for ones.
         bias: (channels,), or None for zeros.
-        eps: what is added to the variance, >= 0.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        The shape and dtype of `x`.
+        eps: added to the variance, >= 0.
 
     Raises:
         ArgumentError: a negative eps.
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
     """
     eps = real("batch_norm: eps", eps, 0, closed="left")
     vectors = {"mean": mean, "variance": variance, "weight": weight, "bias": bias}
@@ -167,26 +155,9 @@ def batch_norm_backward(
     input_gradient: bool = True,
     tape: Tape | None = None,
 ) -> tuple[Array | None, Array, Array]:
-    """Return (dx, dweight, dbias), where mean and variance were those of the batch x and have a gradient, too.
+    """Return (dx, dweight, dbias), where mean and variance are those of the batch x and depend on it.
 
-    Args:
-        dy: the gradient of y, in the shape of `x`.
-        x: as given to `batch_norm`.
-        mean: what `batch_statistics` returned.
-        variance: likewise.
-        weight: as given to `batch_norm`.
-        eps: likewise.
-        dweight: where to write the weight's gradient, (channels,); by default the tape's or a fresh array.
-        dbias: where to write the bias's gradient, likewise.
-        input_gradient: False leaves dx out (it is None then).
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        dx in the shape of `x`, dweight and dbias (channels,).
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
+    `mean` and `variance` are the results of `batch_statistics`; dweight and dbias come from the tape by default.
     """
     vectors = {"mean": mean, "variance": variance, "weight": weight, "dweight": dweight, "dbias": dbias}
     xp = float_module("batch_norm_backward", dy=dy, x=x, **vectors)
@@ -245,7 +216,7 @@ def _scale(variance: Array, eps: float, weight: Array | None, tape: Tape | None)
 
 
 def _sum_channels(a: Array, out: Array, tape: Tape | None) -> None:
-    """Write the sums over all axes but the second of what `_folded` returned."""
+    """Write the sums over all axes except the second of an array from `_folded`."""
     if a.ndim == 2:
         sum_columns(a, out, tape, np)
         return
@@ -261,14 +232,14 @@ def _folded(a: Array, size: int) -> Array:
 
 
 def _spread(of_channel: Array, x: Array) -> Array:
-    """View (channels,) as what goes with the channels of `x`."""
+    """View (channels,) so that it broadcasts with `x`."""
     return of_channel if x.ndim == 2 else of_channel[:, None]
 
 
 def _scratch(
     x: Array, grid: tuple[int, int], sums: int, size: int, tape: Tape | None, xp: ModuleType
 ) -> tuple[Array | None, ...]:
-    """Return what a kernel needs to add up channels: column_sums, done, partial_sums, arrivals."""
+    """Return the buffers to sum over channels: column_sums, done, partial_sums, arrivals."""
     n = x.shape[1] * size
     of_columns = None, None
     if size != 1:
@@ -277,8 +248,8 @@ def _scratch(
 
 
 def _sizes(op: str, x: Array, **of_channel: Array | None) -> tuple[int, int, int]:
-    """Check the shapes; return rows, channels and the numbers of a channel in a row."""
+    """Check the shapes; return rows, channels and the elements of a channel in a row."""
     if x.ndim < 2 or 0 in x.shape[1:]:
-        raise ShapeError(f"{op}: x must be (rows, channels, ...), none of them 0 but the rows; got shape {x.shape}.")
+        raise ShapeError(f"{op}: x must be (rows, channels, ...), where only rows may be 0; got shape {x.shape}.")
     check_shape(op, x.shape[1:2], **of_channel)
     return len(x), x.shape[1], math.prod(x.shape[2:])

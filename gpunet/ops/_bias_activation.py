@@ -1,8 +1,8 @@
-"""Bias and activation in one pass: what follows a matrix product.
+"""Bias and activation in one pass, after a matrix product.
 
     y = f(z + bias),    dz = dy · f'(z + bias),    dbias = Σ_rows dz
 
-z is (rows, n), bias (n,). Read and written once each: 8 bytes an element forward in float32, 12 backward.
+z is (rows, n), bias (n,). Every array is read or written once: 8 bytes per element forward in float32, 12 backward.
 """
 
 from __future__ import annotations
@@ -51,21 +51,12 @@ def bias_activation(
     """Return f(z + bias).
 
     Args:
-        z: (..., n), float32 or float64.
-        bias: (n,), or None for no bias.
-        activation: the function f by name or object; None is the identity.
-        out: where to write the result, an array like `z` (also `z` itself); by default the tape's or a fresh one.
-        preactivation: where to leave z + bias, an array like `z` (also `z` itself, not `out`). The backward pass of an
-            activation whose `saves` is "input" needs it.
+        z: (..., n).
+        bias: (n,), or None.
+        out: where to write the result; may be `z` itself.
+        preactivation: where to write z + bias; may be `z`, but not `out`. The derivative of an activation whose `saves`
+            is "input" needs it.
         kernel: "blas" runs array code; None, on a GPU, the hand-written kernel.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        (..., n), in the dtype of `z`.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
     """
     xp = float_module("bias_activation", z=z, bias=bias, out=out, preactivation=preactivation)
     check_kernel(kernel, xp)
@@ -79,7 +70,7 @@ def bias_activation(
     if options is not None and all(a is None or a.flags.c_contiguous for a in (z, bias, out, preactivation)):
         rows, n = math.prod(z.shape[:-1]), z.shape[-1]
         vectors = math.ceil(z.nbytes / 16)
-        blocks = max(block_count(vectors, THREADS), math.ceil(vectors / (4 * THREADS)))  # a thread has four in flight
+        blocks = max(block_count(vectors, THREADS), math.ceil(vectors / (4 * THREADS)))  # four vectors per thread
         FORWARD((blocks,), (THREADS,), z, bias, preactivation, out, rows, n, function.parameter, options=options)
         return out
     inner = out if preactivation is None else preactivation
@@ -106,22 +97,13 @@ def bias_activation_backward(
     kernel: str | None = None,
     tape: Tape | None = None,
 ) -> tuple[Array, Array]:
-    """Return (dz, dbias), the gradients of y = bias_activation(z, bias, activation) from the gradient of y.
+    """Return (dz, dbias), the gradients of y = bias_activation(z, bias, activation).
 
     Args:
-        dy: (..., n), the gradient of y.
-        saved: what the activation's `saves` names: y, or the preactivation z + bias; None will do for the identity.
-        activation: as given to `bias_activation`.
-        dbias: where to write the bias gradient, (n,); a fresh array by default.
-        kernel: as for `matmul`.
-        tape: where memory comes from; None makes fresh arrays.
+        saved: y or the preactivation z + bias; may be None for the identity.
 
     Returns:
-        dz (..., n) and dbias (n,), summed over all rows in a fixed order.
-
-    Raises:
-        ShapeError: `dy` and `saved` differ in shape.
-        DTypeError: dtypes that differ or are not float32 or float64.
+        dz (..., n), and dbias (n,), summed over all rows in a fixed order.
     """
     xp = float_module("bias_activation_backward", dy=dy, saved=saved, dbias=dbias)
     check_kernel(kernel, xp)
@@ -132,10 +114,10 @@ def bias_activation_backward(
         dz = activation_backward(dy, saved, function, tape=tape)
         if xp is np:
             return dz, sum_columns(dz.reshape(math.prod(dz.shape[:-1]), dz.shape[-1]), dbias, tape, xp)
-        return dz, dz.sum(axis=tuple(range(dz.ndim - 1)), out=dbias)  # array code on a GPU launches no kernel of ours
+        return dz, dz.sum(axis=tuple(range(dz.ndim - 1)), out=dbias)  # "blas" launches none of gpunet's kernels
     _check_saved(function, dy, saved)
     dz = empty_like(tape, dy, xp)
-    kept = dy if saved is None else saved  # the identity looks at neither
+    kept = dy if saved is None else saved  # the identity reads neither
     dbias = _column_sums(
         dy,
         dbias,
@@ -149,7 +131,7 @@ def bias_activation_backward(
 
 
 def sum_columns(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType) -> Array:
-    """Return the sums of the columns of `a` (rows, n), in a fixed order, in `out` (n,) or a fresh array."""
+    """Return the column sums of `a` (rows, n), added in a fixed order, in `out` (n,) or a fresh array."""
     contiguous = out is None or out.flags.c_contiguous
     if records_native(a, out) and out is not None:
         CPU_SUM_COLUMNS(a, out, *a.shape, count=a.shape[1], grain=SLICE_COLUMNS)
@@ -163,12 +145,12 @@ def sum_columns(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType) 
 
 @functools.lru_cache(maxsize=8)
 def ones(n: int, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return (n,) ones, with which BLAS adds up rows or columns."""
+    """Return (n,) ones, with which BLAS sums rows or columns."""
     return np.ones(n, dtype)
 
 
 def _column_sums(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType, launch: Callable[..., None]) -> Array:
-    """Return the column sums that `launch` takes of a matrix like `a`, chunk by chunk of its rows (`columns.cuh`)."""
+    """Return the column sums that `launch` computes of a matrix like `a`, by chunks of rows (`columns.cuh`)."""
     rows, n = math.prod(a.shape[:-1]), a.shape[-1]
     if out is None:
         out = empty(None, (n,), a.dtype, xp)
@@ -195,4 +177,5 @@ def activation_backward(
 
 def _check_saved(function: ActivationFunction, dy: Array, saved: Array | None) -> None:
     if function.name != "identity" and (saved is None or saved.shape != dy.shape):
-        raise ShapeError(f"{function.name} backward: dy has shape {dy.shape}, saved {getattr(saved, 'shape', None)}.")
+        found = getattr(saved, "shape", None)
+        raise ShapeError(f"{function.name} backward: dy has shape {dy.shape}, saved {found}; they must be equal.")

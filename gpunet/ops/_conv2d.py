@@ -1,13 +1,11 @@
-"""Convolution as inner products: every output pixel is that of a filter with the patch of the image under it.
+"""2-D convolution as a matrix product with the patches of the image (im2col; Chellapilla et al. 2006).
 
     columns = im2col(x),    z = W·columns,    y = f(z + bias)
     dW = dz·columnsᵀ,    dbias = Σ_rows,pixels dz,    dx = col2im(Wᵀ·dz)
 
-x is (rows, channels, height, width). Each column of `columns` is a patch, so that one matrix product makes all inner
-products: 2·rows·out_channels·out_pixels·patch FLOPs forward, twice that backward. The patches take patch·out_pixels
-elements a row. (Chellapilla et al. 2006)
-
-With groups, the channels are divided and each group has filters of its own: a product for each.
+Each column of `columns` is a patch: 2·rows·out_channels·out_pixels·patch FLOPs forward, twice that backward. The
+patches take patch·out_pixels elements per row. With groups, the channels are divided and each group has its own
+filters and its own product.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ OUTPUT = Kernel("convolution.cu", "conv2d_output")
 OUTPUT_BACKWARD = Kernel("convolution.cu", "conv2d_output_backward")
 
 PATCH_ELEMENTS = {"cpu": 2**20, "gpu": 2**26}
-"""Of the patches that inference makes at a time, which bounds its memory; on the CPU they stay in a cache."""
+"""Maximum size of the patches in inference, which bounds the memory; on the CPU they stay in the cache."""
 
 
 def conv2d(
@@ -57,29 +55,24 @@ def conv2d(
     """Return f(x * weight + bias), the cross-correlation of each image with each filter, as PyTorch's `conv2d`.
 
     Args:
-        x: (rows, channels, height, width), float32 or float64.
+        x: (rows, channels, height, width).
         weight: (out_channels, channels / groups, kernel_h, kernel_w).
-        bias: (out_channels,), or None for no bias.
-        stride: pixels from a patch to the next, down and across or alike.
-        padding: zeros around the image, likewise.
-        dilation: pixels from an element of the filter to the next, likewise.
-        groups: into how many groups the channels are divided.
-        activation: the function f by name or object; None is the identity.
-        out: where to write the result, C-contiguous; by default the tape's or a fresh array.
-        columns: where to leave the patches, which the backward pass needs:
-            (groups, channels / groups·kernel_h·kernel_w, rows·out_h·out_w), C-contiguous.
-        preactivation: where to leave x * weight + bias, C-contiguous and not `out`; the backward pass of an activation
+        bias: (out_channels,), or None.
+        stride: pixels between neighbouring patches; one number, or one for each axis.
+        padding: zeros on each side of the image; one number, or one for each axis.
+        dilation: pixels between neighbouring elements of the filter; one number, or one for each axis.
+        groups: number of groups of channels.
+        out: where to write the result, C-contiguous.
+        columns: where to write the patches, which the backward pass needs, C-contiguous: (groups, channels /
+            groups·kernel_h·kernel_w, rows·out_h·out_w).
+        preactivation: where to write x * weight + bias, C-contiguous and not `out`; the derivative of an activation
             whose `saves` is "input" needs it.
-        kernel: of the products, as for `matmul`.
-        tape: where memory comes from; None makes fresh arrays.
 
     Returns:
         (rows, out_channels, out_h, out_w), out = (size + 2·padding - dilation·(kernel - 1) - 1) // stride + 1.
 
     Raises:
-        ShapeError: the shapes don't fit, or the kernel is larger than the padded image.
-        ArgumentError: groups that don't divide the channels, sizes that make no sense.
-        DTypeError: dtypes that differ or are not float32 or float64.
+        ArgumentError: groups that don't divide the channels, or an invalid size.
     """
     xp = float_module("conv2d", x=x, weight=weight, bias=bias, out=out, columns=columns, preactivation=preactivation)
     window, shape, columns_shape = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
@@ -124,34 +117,15 @@ def conv2d_backward(
     kernel: str | None = None,
     tape: Tape | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return (dx, dweight, dbias), the gradients of y = conv2d(x, weight, bias, ...) from the gradient of y.
+    """Return (dx, dweight, dbias), the gradients of y = conv2d(x, weight, bias, ...).
 
     Args:
-        dy: (rows, out_channels, out_h, out_w), the gradient of y.
-        x: as given to `conv2d`.
-        weight: as given to `conv2d`.
-        stride: as given to `conv2d`.
-        padding: as given to `conv2d`.
-        dilation: as given to `conv2d`.
-        groups: as given to `conv2d`.
-        saved: what the activation's `saves` names: y, or the preactivation; None where there is no activation.
-        activation: as given to `conv2d`.
-        columns: what `conv2d` left there; it is overwritten. By default the patches are made again.
-        input_gradient: False leaves dx out (it is None then): a first layer does not need it.
-        weight_gradient: False leaves dweight out (it is None then): a frozen layer does not need it.
-        bias_gradient: False leaves dbias out (it is None then): a layer without bias does not need it.
-        dweight: where to write the weight's gradient, C-contiguous; a fresh array by default.
-        dbias: where to write the bias's gradient, C-contiguous; a fresh array by default.
-        kernel: of the products, as for `matmul`.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        dx in the shape of `x`, dweight in the shape of `weight`, dbias (out_channels,).
+        columns: the array that `conv2d` filled, which is overwritten; None recomputes the patches.
+        dweight: where to write the weight's gradient, C-contiguous.
+        dbias: where to write the bias's gradient, C-contiguous.
 
     Raises:
-        ShapeError: the shapes don't fit.
-        ArgumentError: as for `conv2d`; no `saved` for an activation.
-        DTypeError: dtypes that differ or are not float32 or float64.
+        ArgumentError: as for `conv2d`; or an activation without `saved`.
     """
     name = "conv2d_backward"
     xp = float_module(name, dy=dy, x=x, weight=weight, saved=saved, columns=columns, dweight=dweight, dbias=dbias)
@@ -192,7 +166,7 @@ def _output(
     tape: Tape | None,
     xp: ModuleType,
 ) -> None:
-    """Write f(z + bias) to `out`, row by row; the products in `z` lie channel by channel."""
+    """Write f(z + bias) to `out` in row order; `z` is in channel order."""
     inner = out if preactivation is None else preactivation
     rows, channels, *pixels = out.shape
     if xp is np:
@@ -204,7 +178,7 @@ def _output(
         function.forward(inner, out, xp, tape)
         return
     options = function.cuda_options()
-    if options is None:  # a function in array code, which runs apart
+    if options is None:  # array code, which runs separately
         _output(z, bias, Identity(), None, inner, tape, xp)
         function.forward(inner, out, xp, tape)
         return
@@ -222,7 +196,7 @@ def _output_backward(
     tape: Tape | None,
     xp: ModuleType,
 ) -> None:
-    """Write dy · f'(saved) to `dz`, channel by channel, and the sum of each channel to `dbias`."""
+    """Write dy · f'(saved) to `dz` in channel order, and the sum of each channel to `dbias`."""
     rows, channels, *pixels = dy.shape
     if xp is np:
         function.backward(dy, saved, dz.reshape(channels, rows, *pixels).swapaxes(0, 1), xp, tape)
@@ -232,7 +206,7 @@ def _output_backward(
     options = function.cuda_options()
     if options is None:
         dy, saved, options = activation_backward(dy, saved, function, tape=tape), None, {}
-    most = multiprocessors(device_of(dy)) // max(1, channels)  # to fill the GPU, with 64 bytes a thread or more
+    most = multiprocessors(device_of(dy)) // max(1, channels)  # fill the GPU, with at least 64 bytes per thread
     chunks = max(1, min(most, block_count(dy.nbytes // max(1, channels), 64 * THREADS)))
     sums = arrivals = None
     if chunks > 1:
@@ -244,7 +218,7 @@ def _output_backward(
 
 
 def _check_buffers(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None:
-    """Raise `ShapeError` unless the arrays given have this shape and are C-contiguous."""
+    """Raise `ShapeError` unless all given arrays have this shape and are C-contiguous."""
     check_shape(op, shape, **arrays)
     for name, a in arrays.items():
         if a is not None and not a.flags.c_contiguous:
@@ -259,7 +233,7 @@ def _filters(weight: Array, groups: int) -> Array:
 def _geometry(
     op: str, x: Array, weight: Array, stride: Size, padding: Size, dilation: Size, groups: int
 ) -> tuple[Window, tuple[int, ...], tuple[int, ...]]:
-    """Return the window, the shape of the output and that of the columns."""
+    """Return the window, the shape of the output and the shape of the columns."""
     if x.ndim != 4 or weight.ndim != 4:
         raise ShapeError(
             f"{op}: x has shape {x.shape}, weight {weight.shape}; expected (rows, channels, height, width) and "
@@ -273,8 +247,8 @@ def _geometry(
         raise ArgumentError(f"{op}: groups={groups} must divide the {channels} channels of x and {filters} filters.")
     if channels // groups != depth:
         raise ShapeError(
-            f"{op}: x of shape {x.shape} has {channels // groups} channels for each of {groups} groups, and weight of "
-            f"shape {weight.shape} takes {depth}."
+            f"{op}: x of shape {x.shape} has {channels // groups} channels for each of {groups} groups, but weight of "
+            f"shape {weight.shape} expects {depth}."
         )
     out = window.places(op, x.shape[2:])
     return window, (rows, filters, *out), (groups, depth * math.prod(window.kernel_size), rows * math.prod(out))

@@ -1,11 +1,11 @@
-"""The cosine embedding loss: vectors of a pair shall point in one direction, or not, and its gradient in one pass.
+"""The cosine embedding loss, which pulls vectors of a pair together or apart, and its gradient, in one pass.
 
 For pairs (a_i, b_i), targets t_i of 1 or -1 and row weights w_i:
 
     c_i = a_i·b_i / √((a_i·a_i + 10⁻¹²)(b_i·b_i + 10⁻¹²))
     loss = Σ_i w_i l(c_i) / Σ_i w_i,    l(c) = 1 - c where t_i = 1, max(c - margin, 0) where t_i = -1
 
-Where all weights are zero, so are the loss and its gradient.
+If all weights are zero, so are the loss and its gradient.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gpunet.tape import Tape, empty, empty_like
 COSINE_EMBEDDING = Kernel("cosine.cu", "cosine_embedding")
 
 ADDED = float(np.float32(1e-12))
-"""To the squares of the norms, as PyTorch does, in its float32: a zero vector has the cosine 0."""
+"""Added to the squared norms, as in PyTorch, in float32: a zero vector has the cosine 0."""
 
 
 def cosine_embedding(
@@ -36,19 +36,16 @@ def cosine_embedding(
     """Return (loss, dpairs).
 
     Args:
-        pairs: (rows, 2, features), float32 or float64.
-        target: (rows,) in the same dtype: 1 for similar pairs, -1 for dissimilar ones.
+        pairs: (rows, 2, features).
+        target: (rows,) in the dtype of `pairs`: 1 for similar pairs, -1 for dissimilar ones.
         margin: the cosine up to which a dissimilar pair has no loss, from -1 to 1.
-        weight: row weights (rows,) in the same dtype.
-        tape: where memory comes from; None makes fresh arrays.
+        weight: row weights (rows,).
 
     Returns:
         loss, an array of shape () on the device; dpairs (rows, 2, features).
 
     Raises:
-        ArgumentError: a margin out of its range.
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
+        ArgumentError: margin is not between -1 and 1.
     """
     margin = real("cosine_embedding: margin", margin, -1, 1, closed="both")
     xp = float_module("cosine_embedding", pairs=pairs, target=target, weight=weight)
@@ -85,7 +82,7 @@ def _cuda(
         weight_sum = empty(tape, (1,), weight.dtype, xp)
         SUM((1,), (THREADS,), weight, None, None, weight_sum, rows)
     dpairs, mean = empty_like(tape, pairs, xp), empty(tape, (), pairs.dtype, xp)
-    blocks = max(1, block_count(rows, 4 * ROWS_PER_BLOCK))  # no rows have a loss too: zero
+    blocks = max(1, block_count(rows, 4 * ROWS_PER_BLOCK))  # at least one, to write the loss 0 of no rows
     parts = partial_sums(blocks, pairs.dtype, tape, xp)
     weights = weight, weight_sum
     COSINE_EMBEDDING((blocks,), (THREADS,), pairs, target, *weights, dpairs, *parts, mean, rows, width, margin, ADDED)

@@ -1,11 +1,10 @@
-"""The cosine of the angle between vectors: how alike their directions are.
+"""The cosine of the angle between vectors.
 
     c = a·b / (max(|a|, ε) max(|b|, ε))
-    da = dc (b / (|a||b|) - c a / |a|²),    db likewise
+    da = dc (b / (|a||b|) - c a / |a|²),    db by symmetry
 
-A zero vector has the cosine 0 with any other; the norm of one that is shorter than ε counts as the constant ε (PyTorch
-has the same values, but lets the gradient of such a short vector go through its norm). Each element is read once
-forward, twice backward: 8 and 16 bytes in float32.
+A zero vector has the cosine 0 with any other. A norm below ε counts as the constant ε (PyTorch returns the same values,
+but differentiates such a norm too). Each element is read once forward, twice backward: 8 and 16 bytes in float32.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from gpunet.arguments import real, whole
 from gpunet.cuda import Kernel
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError, ShapeError
+from gpunet.ops._matmul import sum_to_shape
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.tape import Tape, empty, empty_like
@@ -27,18 +27,18 @@ FORWARD = Kernel("cosine.cu", "cosine_similarity")
 BACKWARD = Kernel("cosine.cu", "cosine_similarity_backward")
 
 ROWS_PER_BLOCK = 8
-"""A warp takes a row."""
+"""One warp per row."""
 
 EPS = 1e-8
 
 
 class Cosines(NamedTuple):
-    """Cosines, and what else their gradients need.
+    """Cosines, and the values that their gradients need.
 
     Attributes:
         cosine: (...).
         inverse: 1 / norm of both vectors, (2, ...).
-        long: whether that norm is longer than eps, likewise.
+        long: whether the norm is above eps, (2, ...).
     """
 
     cosine: Array
@@ -50,19 +50,16 @@ def cosine_similarity(a: Array, b: Array, axis: int = -1, eps: float = EPS, *, t
     """Return the cosine of the angle between the vectors of `a` and `b`.
 
     Args:
-        a: (..., features), float32 or float64.
-        b: the dtype of `a`, and its shape or one that broadcasts with it.
+        a: (..., features).
+        b: (..., features), in a shape that broadcasts with `a`.
         axis: the axis of the features.
-        eps: the least that a norm counts as, > 0.
-        tape: where memory comes from; None makes fresh arrays.
+        eps: minimum of a norm, > 0.
 
     Returns:
-        The common shape without `axis`, in the dtype of `a`; between -1 and 1 but for rounding.
+        The broadcast shape without `axis`; between -1 and 1 up to rounding.
 
     Raises:
         ArgumentError: eps is not above zero.
-        ShapeError: shapes that don't broadcast, or that have no such axis.
-        DTypeError: dtypes that differ or are not float32 or float64.
     """
     eps = real("cosine_similarity: eps", eps, 0)
     xp = float_module("cosine_similarity", a=a, b=b)
@@ -78,22 +75,12 @@ def cosine_similarity(a: Array, b: Array, axis: int = -1, eps: float = EPS, *, t
 def cosine_similarity_backward(
     dy: Array, a: Array, b: Array, axis: int = -1, eps: float = EPS, *, tape: Tape | None = None
 ) -> tuple[Array, Array]:
-    """Return (da, db), the gradients of y = cosine_similarity(a, b, axis, eps) from the gradient of y.
+    """Return (da, db), the gradients of y = cosine_similarity(a, b, axis, eps).
 
-    Args:
-        dy: the shape of y.
-        a: as given to `cosine_similarity`.
-        b: as given to `cosine_similarity`.
-        axis: as given to `cosine_similarity`.
-        eps: as given to `cosine_similarity`. The gradient of a zero vector is dy·b / (eps·|b|), as in PyTorch: large.
-        tape: where memory comes from; None makes fresh arrays.
+    The gradient of a zero vector a is dy·b / (eps·|b|), as in PyTorch, which is large.
 
     Returns:
-        da in the shape of `a` and db in the shape of `b`; where one was broadcast, summed.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
+        da in the shape of `a` and db in the shape of `b`, summed over broadcast axes.
     """
     xp = float_module("cosine_similarity_backward", dy=dy, a=a, b=b)
     left, right = _vectors("cosine_similarity_backward", a, b, axis, xp)
@@ -105,11 +92,11 @@ def cosine_similarity_backward(
         blocks, given = block_count(dy.size, ROWS_PER_BLOCK), (operand(x, tape, xp) for x in (dy, left, right))
         BACKWARD((blocks,), (THREADS,), *given, da, db, dy.size, left.shape[-1], eps)
     da, db = xp.moveaxis(da, -1, axis), xp.moveaxis(db, -1, axis)
-    return _sum_to_shape(da, a.shape), _sum_to_shape(db, b.shape)
+    return sum_to_shape(da, a.shape), sum_to_shape(db, b.shape)
 
 
 def write_gradients(dy: Array, cosines: Cosines, a: Array, b: Array, da: Array, db: Array, tape: Tape | None) -> None:
-    """Write the gradients of the vectors along the last axis to `da` and `db`, on the CPU; `cosines` is used up."""
+    """Write the gradients of the vectors along the last axis to `da` and `db`, on the CPU; overwrites `cosines`."""
     cosine, inverse, long = cosines
     across, slope = empty(tape, dy.shape, dy.dtype, np), empty(tape, dy.shape, dy.dtype, np)
     product = empty_like(tape, a, np)
@@ -142,19 +129,18 @@ def measure(a: Array, b: Array, tape: Tape | None, *, eps: float = 0.0, added: f
 
 
 def most_similar(vectors: Array, query: Array | int, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of `vectors` with the largest cosine to a query, the nearest first, and these cosines.
+    """Return the rows of `vectors` with the largest cosine to a query, the largest first, and their cosines.
 
     Args:
-        vectors: (n, features), such as the weight of an `Embedding`; float32 or float64.
-        query: a vector (features,) on the same device; or the number of a row, which is then not among the answers.
-        k: how many; fewer where there are no more.
+        vectors: (n, features), such as the weight of an `Embedding`.
+        query: a vector (features,) on the same device; or a row number, which is left out of the result.
+        k: maximum number of rows to return.
 
     Returns:
         Row numbers int64 (k,) and cosines (k,), in host memory.
 
     Raises:
-        ArgumentError: k below 1, or no such row.
-        ShapeError: the shapes don't fit.
+        ArgumentError: k below 1, or a row number out of range.
     """
     k = whole("most_similar: k", k)
     if vectors.ndim != 2:
@@ -163,7 +149,7 @@ def most_similar(vectors: Array, query: Array | int, k: int = 10) -> tuple[np.nd
     if isinstance(query, int | np.integer):
         row = int(query)
         if not 0 <= row < len(vectors):
-            raise ArgumentError(f"most_similar: there are rows 0 to {len(vectors) - 1}, got {row}.")
+            raise ArgumentError(f"most_similar: query must be a row number from 0 to {len(vectors) - 1}, got {row}.")
         query = vectors[row]
     check_shape("most_similar", vectors.shape[1:], query=query)
     similarity = to_host(cosine_similarity(vectors, query))
@@ -173,7 +159,7 @@ def most_similar(vectors: Array, query: Array | int, k: int = 10) -> tuple[np.nd
 
 
 def _vectors(op: str, a: Array, b: Array, axis: int, xp: ModuleType) -> tuple[Array, Array]:
-    """Return both in their common shape, with the features last."""
+    """Return both arrays in their broadcast shape, with the features last."""
     try:
         shape = np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
@@ -182,12 +168,3 @@ def _vectors(op: str, a: Array, b: Array, axis: int, xp: ModuleType) -> tuple[Ar
         raise ShapeError(f"{op}: there is no axis {axis} in shape {shape}.")
     a, b = (x if x.shape == shape else xp.broadcast_to(x, shape) for x in (a, b))
     return xp.moveaxis(a, axis, -1), xp.moveaxis(b, axis, -1)
-
-
-def _sum_to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Sum over the axes along which an operand of `shape` was broadcast."""
-    if gradient.shape == shape:
-        return gradient
-    extra = gradient.ndim - len(shape)
-    stretched = [axis + extra for axis, size in enumerate(shape) if size == 1 and gradient.shape[axis + extra] != 1]
-    return gradient.sum(axis=(*range(extra), *stretched)).reshape(shape)

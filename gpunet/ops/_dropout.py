@@ -1,9 +1,9 @@
-"""Dropout: zero each element with probability p and scale the others by 1/(1 - p), so that the mean stays.
+"""Dropout: zero each element with probability p and scale the others by 1/(1 - p), which keeps the mean.
 
     y = x · keep / (1 - p),    dx = dy · keep / (1 - p),    keep = (u >= p), u uniform in [0, 1)
 
-The mask depends on the seed, the step, the layer and the row alone: it is the same on every device. Srivastava et al.
-2014, in the "inverted" form that leaves inference untouched.
+The mask depends only on the seed, the step, the layer and the global row, so it is the same on every device. Srivastava
+et al. 2014, in the "inverted" form, which leaves inference unchanged.
 """
 
 from __future__ import annotations
@@ -29,23 +29,22 @@ CPU_FORWARD = native.Kernel("dropout.cpp", "dropout_forward")
 CPU_BACKWARD = native.Kernel("dropout.cpp", "dropout_backward")
 
 DRAWS = 8
-"""Random numbers that a thread makes at a time."""
+"""Random numbers that a thread draws at a time."""
 
 
 def dropout(x: Array, p: float, tape: Tape) -> tuple[Array, Array]:
     """Return (y, keep).
 
     Args:
-        x: (rows, ...), float32 or float64.
+        x: (rows, ...).
         p: the probability of a zero, 0 <= p <= 1.
-        tape: where the random numbers and the memory come from.
+        tape: provides the random numbers and the memory.
 
     Returns:
-        y in the shape of `x`, and the mask `keep`, which `dropout_backward` needs.
+        y in the shape of `x`, and the boolean mask `keep`, which `dropout_backward` needs.
 
     Raises:
         ArgumentError: p is not between 0 and 1.
-        DTypeError: `x` is not float32 or float64.
     """
     p = real("dropout: p", p, 0, 1, closed="both")
     xp = float_module("dropout", x=x)
@@ -62,9 +61,9 @@ def dropout(x: Array, p: float, tape: Tape) -> tuple[Array, Array]:
 
 
 def _forward_cuda(x: Array, keep: Array, p: float, tape: Tape, xp: ModuleType) -> Array:
-    """Draw the numbers of `tape.uniform` where they are used: fill `keep` and return y."""
+    """Fill `keep` and return y; the kernel draws the numbers of `tape.uniform` itself."""
     x, y = operand(x, tape, xp), empty_like(tape, x, xp)
-    first = tape.first_row * math.prod(x.shape[1:])  # the place of x's first element in the global batch
+    first = tape.first_row * math.prod(x.shape[1:])  # index of x's first element in the global batch
     grid = (block_count(first % DRAWS + x.size if x.size else 0, DRAWS * THREADS),)
     numbers = tape.device_step(xp), tape.seed, tape.next_draw(), first
     FORWARD(grid, (THREADS,), x, y, keep, *numbers, x.size, p, _scale(p))
@@ -72,12 +71,7 @@ def _forward_cuda(x: Array, keep: Array, p: float, tape: Tape, xp: ModuleType) -
 
 
 def dropout_backward(dy: Array, keep: Array, p: float, tape: Tape | None = None) -> Array:
-    """Return dx = dy · keep / (1 - p); the same arithmetic as forward, since dropout is linear.
-
-    Raises:
-        ShapeError: `dy` and `keep` differ in shape.
-        DTypeError: `dy` is not float32 or float64.
-    """
+    """Return dx = dy · keep / (1 - p)."""
     array_module(dy=dy, keep=keep)
     xp = float_module("dropout_backward", dy=dy)
     check_shape("dropout_backward", keep.shape, dy=dy)
@@ -95,10 +89,10 @@ def dropout_backward(dy: Array, keep: Array, p: float, tape: Tape | None = None)
 
 
 def _signed(seed: int) -> int:
-    """Return a seed from 0 to 2**64 - 1 as the int64 of the same bits, which C++ kernels take."""
+    """Return the int64 with the bits of a seed from 0 to 2**64 - 1, as C++ kernels take it."""
     return seed - 2**64 if seed >= 2**63 else seed
 
 
 def _scale(p: float) -> float:
-    """Return 1 / (1 - p), and 0 where nothing is kept."""
+    """Return 1 / (1 - p), or 0 for p = 1, which keeps nothing."""
     return 1 / (1 - p) if p < 1 else 0.0

@@ -2,9 +2,9 @@
 
 For predictions p, targets t of the same shape (rows, ...) and row weights w:
 
-    loss = Σ_i w_i Σ_j l(p_ij, t_ij) / N,    dp_ij = w_i l'(p_ij, t_ij) / N,    N = Σ_i w_i · (elements of a row)
+    loss = Σ_i w_i Σ_j l(p_ij, t_ij) / N,    dp_ij = w_i l'(p_ij, t_ij) / N,    N = Σ_i w_i · (elements per row)
 
-Where all weights are zero, so are the loss and its gradient.
+If all weights are zero, so are the loss and its gradient.
 """
 
 from __future__ import annotations
@@ -44,17 +44,12 @@ def mean_squared_error(
     """Return (loss, dprediction) with l = (p - t)² and l' = 2·(p - t).
 
     Args:
-        prediction: (rows, ...), float32 or float64.
-        target: the shape and dtype of `prediction`.
-        weight: row weights (rows,) in the same dtype.
-        tape: where memory comes from; None makes fresh arrays.
+        prediction: (rows, ...).
+        target: the shape of `prediction`.
+        weight: row weights (rows,).
 
     Returns:
         loss, an array of shape () on the device; dprediction in the shape of `prediction`.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
     """
     xp = _check("mean_squared_error", prediction, target, weight)
     if xp is not np:
@@ -73,8 +68,8 @@ def huber(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = d²/2 where |d| <= delta, else delta·(|d| - delta/2), for d = p - t.
 
-    With c = d clipped to ±delta both are l = c·(d - c/2) and l' = c (Huber 1964). Arguments, results and errors as for
-    `mean_squared_error`, and an `ArgumentError` for a delta that is not above zero.
+    With c = d clipped to ±delta, l = c·(d - c/2) and l' = c (Huber 1964). Arguments and results as for
+    `mean_squared_error`; raises `ArgumentError` unless delta > 0.
     """
     delta = real("huber: delta", delta, 0)
     xp = _check("huber", prediction, target, weight)
@@ -104,8 +99,8 @@ def absolute_error(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = above·d where d = p - t > 0, else -below·d; l' = above, 0 at d = 0, -below.
 
-    With 1 and 1 it is |d|; with 1 - q and q the pinball loss, which is least where p is the quantile q of t (Koenker &
-    Bassett 1978). Other arguments, results and errors as for `mean_squared_error`.
+    With above = below = 1 this is |d|; with 1 - q and q it is the pinball loss, which is minimal where p is the
+    quantile q of t (Koenker & Bassett 1978). Other arguments and results as for `mean_squared_error`.
     """
     xp = _check("absolute_error", prediction, target, weight)
     if xp is not np:
@@ -136,8 +131,8 @@ def poisson_nll(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = exp(p) - t·p and l' = exp(p) - t, where p is the logarithm of a rate.
 
-    Where p is the rate itself (`log_input=False`), l = p - t·log(p + eps) and l' = 1 - t / (p + eps). Both leave out
-    log(t!), as it does not depend on p. Other arguments, results and errors as for `mean_squared_error`.
+    With `log_input=False` p is the rate itself: l = p - t·log(p + eps) and l' = 1 - t / (p + eps). Both omit log(t!),
+    which does not depend on p. Other arguments and results as for `mean_squared_error`.
     """
     xp = _check("poisson_nll", prediction, target, weight)
     if xp is not np:
@@ -165,7 +160,7 @@ def binary_cross_entropy(
 ) -> tuple[Array, Array]:
     """Return (loss, dlogits) with l = max(z, 0) - z·t + log(1 + exp(-|z|)) and l' = sigmoid(z) - t.
 
-    Targets are probabilities in [0, 1]. Arguments, results and errors as for `mean_squared_error`.
+    Targets are probabilities in [0, 1]. Arguments and results as for `mean_squared_error`.
     """
     xp = _check("binary_cross_entropy", logits, target, weight)
     if xp is not np:
@@ -180,24 +175,24 @@ def binary_cross_entropy(
     np.multiply(slope, -1, out=slope)
     np.exp(slope, out=slope)
     np.log1p(slope, out=slope)
-    np.add(loss, slope, out=loss)  # last, as it is all that is left of the loss of a logit that is right by far
+    np.add(loss, slope, out=loss)  # last: for a confident correct logit the other terms cancel
     sigmoid(logits, slope, np)
     np.subtract(slope, target, out=slope)
     return weighted_mean(loss, slope, weight, tape)
 
 
 def _check(op: str, prediction: Array, target: Array, weight: Array | None) -> ModuleType:
-    """Check the arguments; return the module that computes."""
+    """Check the arguments; return the array module."""
     xp = float_module(op, prediction=prediction, target=target, weight=weight)
     if prediction.ndim == 0 or target.shape != prediction.shape:
         raise ShapeError(f"{op}: target has shape {target.shape}, prediction {prediction.shape}; they must be equal.")
     if weight is not None and weight.shape != prediction.shape[:1]:
-        raise ShapeError(f"{op}: weight has shape {weight.shape}, expected {prediction.shape[:1]}, one a row.")
+        raise ShapeError(f"{op}: weight has shape {weight.shape}, expected {prediction.shape[:1]}, one per row.")
     return xp
 
 
 def weighted_mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
-    """Return the mean of `loss` (rows, ...) over rows with weights, and `slope` scaled to its gradient, in place."""
+    """Return the weighted mean of `loss` (rows, ...), and `slope` scaled to its gradient; both are overwritten."""
     value = empty(tape, (), loss.dtype, np)
     if weight is None:
         share = 1 / max(loss.size, 1)
@@ -221,20 +216,20 @@ def _native(
     tape: Tape | None,
     *constants: float,
 ) -> tuple[Array, Array]:
-    """Note a loss and its gradient as native nodes: a loss a row, and their sum in a fixed order."""
+    """Record a loss and its gradient as native nodes: one loss per row, and their sum in a fixed order."""
     rows, n = len(prediction), math.prod(prediction.shape[1:])
     weight_sum = None
     if weight is not None:
         weight_sum = empty(tape, (1,), weight.dtype, np)
         CPU_SUM(weight, weight_sum, rows)
     slope, losses = empty_like(tape, prediction, np), empty(tape, (rows,), prediction.dtype, np)
-    options = {other.name.upper(): int(other is kernel) for other in CPU_LOSSES}  # the one that is compiled
+    options = {other.name.upper(): int(other is kernel) for other in CPU_LOSSES}  # compiles only this loss
     kernel(prediction, target, weight, weight_sum, slope, losses, rows, n, *constants, count=rows, options=options)
     return native_sum(losses, tape), slope
 
 
 def native_sum(losses: Array, tape: Tape | None) -> Array:
-    """Note the sum of the rows' losses (rows,) as a native node; return where it will be, ()."""
+    """Record the sum of the rows' losses (rows,) as a native node; return the array that will hold it, ()."""
     loss = empty(tape, (), losses.dtype, np)
     CPU_SUM(losses, loss, len(losses))
     return loss
@@ -249,7 +244,7 @@ def _cuda(
     xp: ModuleType,
     *constants: float,
 ) -> tuple[Array, Array]:
-    """Return the loss and its gradient by one kernel, and where rows have weights one for their sum."""
+    """Return the loss and its gradient, computed by one kernel; with row weights, a second kernel sums them first."""
     rows, n = len(prediction), math.prod(prediction.shape[1:])
     prediction, target, weight = (operand(a, tape, xp) for a in (prediction, target, weight))
     weight_sum = None
@@ -257,7 +252,7 @@ def _cuda(
         weight_sum = empty(tape, (1,), weight.dtype, xp)
         SUM((1,), (THREADS,), weight, None, None, weight_sum, rows)
     slope = empty_like(tape, prediction, xp)
-    blocks = max(1, block_count(rows * n, 8 * THREADS))  # no rows have a loss too: zero
+    blocks = max(1, block_count(rows * n, 8 * THREADS))  # at least one, to write the loss 0 of no rows
     parts = partial_sums(blocks, prediction.dtype, tape, xp)
     mean = empty(tape, (), prediction.dtype, xp)
     kernel((blocks,), (THREADS,), prediction, target, weight, weight_sum, slope, *parts, mean, rows, n, *constants)

@@ -1,10 +1,10 @@
-"""Embedding: look rows up in a table, and the table's gradient.
+"""Embedding: look up rows of a table; and the table's gradient.
 
     y_i = W_{k_i},    dW_r = Σ_{i: k_i = r} dy_i
 
-The sums run in a fixed order, without atomics, so that the same input gives the same bits. On a GPU every row of the
-table looks through all indices for its own: rows · positions comparisons, cheap up to some 10⁹ (see
-`kernels/embedding.cu`). On the CPU the rows of dy are added one after the other.
+The sums are added in a fixed order, without atomics, so equal input gives equal bits. On a GPU the block of a table row
+searches all indices for that row: rows · positions comparisons, cheap up to about 10⁹ (see `kernels/embedding.cu`). On
+the CPU the rows of dy are added one after the other.
 """
 
 from __future__ import annotations
@@ -33,18 +33,14 @@ def embedding(indices: Array, weight: Array, *, tape: Tape | None = None) -> Arr
     """Return the rows of `weight` at the given indices.
 
     Args:
-        indices: (...), integers in [0, num_embeddings). On a GPU they are not checked: those beyond an end are taken
-            as that end.
-        weight: the table (num_embeddings, embedding_dim), float32 or float64.
-        tape: where memory comes from; None makes a fresh array.
+        indices: (...), integers in [0, num_embeddings). On a GPU they are not checked but clipped to that range.
+        weight: the table (num_embeddings, embedding_dim).
 
     Returns:
-        (..., embedding_dim), in the dtype of `weight`.
+        (..., embedding_dim).
 
     Raises:
-        DataError: indices in host memory that are out of the table.
-        DTypeError: indices that are no integers, a table that is not float32 or float64.
-        ShapeError: a table that has not two axes.
+        DataError: indices in host memory that are out of range.
     """
     float_module("embedding", weight=weight)
     _check_indices("embedding", indices, weight=weight)
@@ -64,23 +60,14 @@ def embedding_backward(
     dweight: Array | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return the gradient of the table from the gradient of y = embedding(indices, weight).
+    """Return the table's gradient, (num_embeddings, embedding_dim), from that of y = embedding(indices, weight).
 
     Args:
-        dy: (..., embedding_dim), the gradient of y.
-        indices: (...), as given to `embedding`.
-        num_embeddings: rows of the table.
-        padding_idx: the row that gets no gradient, zeros, a negative one counted from the end; or None.
-        dweight: where to write the gradient, C-contiguous; a fresh array by default.
-        tape: where scratch comes from; None makes fresh arrays.
-
-    Returns:
-        (num_embeddings, embedding_dim).
+        padding_idx: the row whose gradient is zero, a negative one counted from the end; or None.
+        dweight: where to write the gradient, C-contiguous.
 
     Raises:
-        ShapeError: the shapes don't fit.
-        ArgumentError: a padding_idx out of the table.
-        DTypeError: indices that are no integers, a gradient that is not float32 or float64.
+        ArgumentError: padding_idx is not a row of the table.
     """
     xp = float_module("embedding_backward", dy=dy, dweight=dweight)
     _check_indices("embedding_backward", indices, dy=dy)
@@ -107,18 +94,18 @@ def embedding_backward(
 
 
 def row_of_table(name: str, index: int, rows: int) -> int:
-    """Return a row of a table, counted from its beginning, for an index that may count from the end.
+    """Return the row of a table for an index that may count from the end.
 
     Raises:
-        ArgumentError: under this name, an index that is none of the table.
+        ArgumentError: the index is out of range; the message begins with `name`.
     """
     if not -rows <= whole(name, index, -rows) < rows:
-        raise ArgumentError(f"{name} must lie in the table of {rows} rows, got {index}.")
+        raise ArgumentError(f"{name} must be a row of the table, from {-rows} to {rows - 1}, got {index}.")
     return int(index) % rows
 
 
 def _sum_rows(dy: Array, indices: Array, dweight: Array, tape: Tape | None) -> None:
-    """Add the rows of dy to those of dweight, element by element: `add.at` is slow unless all has one axis."""
+    """Add the rows of dy to those of dweight, as flat elements: `np.add.at` is slow with more than one axis."""
     places = empty(tape, dy.shape, np.dtype(np.intp), np)
     np.multiply(indices[..., None], dy.shape[-1], out=places)
     np.add(places, _columns(dy.shape[-1]), out=places)

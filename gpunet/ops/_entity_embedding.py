@@ -1,10 +1,10 @@
-"""Entity embedding: rows of numbers and categories become rows of features (Guo & Berkhahn 2016, arXiv 1604.06737).
+"""Entity embedding: numbers and categories become rows of features (Guo & Berkhahn 2016, arXiv 1604.06737).
 
     y = (x_1, …, x_n, W¹_{r(c_1)}, …, Wᵏ_{r(c_k)}),    dWʲ_r = Σ_{i: r(c_ij) = r} dyʲ_i
 
-A row of x is n numbers and k categories. A category c is looked up in row r(c) = c + 1 of its table where it is one of
-those that the table knows, the whole numbers 0 to entries - 2, else in row 0, that of the unknown. The sums run in a
-fixed order, without atomics, as those of `embedding_backward`.
+A row of x is n numbers and k categories. A known category c, a whole number from 0 to entries - 2, has row
+r(c) = c + 1 of its table; any other value has row 0. The sums are added in a fixed order, without atomics, as in
+`embedding_backward`.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ CPU_BACKWARD = native.Kernel("embedding.cpp", "category_backward")
 
 
 class Place(NamedTuple):
-    """Where a category stands: the sizes that its kernels take.
+    """The position of a category, as the size arguments of its kernels.
 
     Attributes:
-        column: of x, which holds the category.
+        column: the column of x with the category.
         entries: rows of its table.
-        width: of its vectors.
-        first: the first column of y that holds them.
+        width: features of its table.
+        first: the first column of y with these features.
         width_x, width_y: columns of x and y.
-        rows: of x.
+        rows: rows of x.
     """
 
     column: int
@@ -56,25 +56,20 @@ class Place(NamedTuple):
 
     @property
     def columns(self) -> tuple[slice, slice]:
-        """The part of y that holds the vectors."""
+        """The part of y with the features of the category."""
         return slice(None), slice(self.first, self.first + self.width)
 
 
 def entity_embedding(x: Array, tables: Sequence[Array], *, tape: Tape | None = None) -> Array:
-    """Return the numbers of each row and, behind them, the vectors of its categories.
+    """Return the numbers of each row, followed by the features of its categories.
 
     Args:
-        x: (rows, numbers + categories), float32 or float64; its last columns hold a category each, as an index. What
-            the table does not know, such as -1, NaN and a fraction, is unknown.
-        tables: of each category, (1 + known categories, features); row 0 is that of the unknown.
-        tape: where memory comes from; None makes a fresh array.
+        x: (rows, numbers + categories). Each of the last columns is a category, as an index. Values that are not in the
+            table, such as -1, NaN and fractions, are unknown.
+        tables: for each category, (1 + known categories, features); row 0 is for unknown values.
 
     Returns:
         (rows, numbers + the features of all tables).
-
-    Raises:
-        DTypeError: arrays that are not all float32 or all float64.
-        ShapeError: x without a column for each table, a table without rows, or arrays that have not two axes.
     """
     xp = float_module("entity_embedding", x=x, **_named(tables))
     places = _places("entity_embedding", x, tables)
@@ -104,21 +99,14 @@ def entity_embedding_backward(
     input_gradient: bool = True,
     tape: Tape | None = None,
 ) -> Array | None:
-    """Write the gradients of the tables and return that of x, from the gradient of y = entity_embedding(x, tables).
+    """Write the gradients of the tables, and return that of x, for y = entity_embedding(x, tables).
 
     Args:
-        dy: the gradient of y.
-        x: as given to `entity_embedding`.
         dtables: where to write the gradients, C-contiguous arrays in the shapes of the tables.
-        table_gradients: False where nobody needs them; `dtables` stay as they are then.
-        input_gradient: False where nobody needs the gradient of x; None is returned then.
-        tape: where memory comes from; None makes fresh arrays.
+        table_gradients: False leaves `dtables` unchanged.
 
     Returns:
-        In the shape of x, zero at the categories.
-
-    Raises:
-        DTypeError, ShapeError: as for `entity_embedding`; a `dy` or `dtables` that do not fit.
+        The gradient in the shape of x, zero in the columns of the categories.
     """
     op = "entity_embedding_backward"
     float_module(op, dy=dy, x=x, **_named(dtables))
@@ -146,7 +134,7 @@ def _write_gradients(dy: Array, x: Array, dtables: Sequence[Array], places: list
 
 
 def _input_gradient(dy: Array, x: Array, numbers: int, tape: Tape | None) -> Array:
-    """Return the gradient of x: that of its numbers, and zeros."""
+    """Return the gradient of x: that of its numbers, and zeros for its categories."""
     xp = array_module(x)
     dx = empty_like(tape, x, xp)
     dx.fill(0)
@@ -159,10 +147,10 @@ def _named(tables: Sequence[Array]) -> dict[str, Array]:
 
 
 def _places(op: str, x: Array, tables: Sequence[Array]) -> list[Place]:
-    """Return where each category stands.
+    """Return the position of each category.
 
     Raises:
-        ShapeError: the shapes do not fit.
+        ShapeError: the shapes don't fit.
     """
     for name, table in _named(tables).items():
         if table.ndim != 2 or not len(table):
@@ -178,20 +166,20 @@ def _places(op: str, x: Array, tables: Sequence[Array]) -> list[Place]:
 
 
 def _width(x: Array, tables: Sequence[Array]) -> int:
-    """Return how many columns y has."""
+    """Return the number of columns of y."""
     width: int = x.shape[1] + sum(table.shape[1] - 1 for table in tables)
     return width
 
 
 def _rows_of_tables(x: Array, tables: Sequence[Array], tape: Tape | None) -> Array:
-    """Return the row of its table for each category, (categories, rows), on the CPU."""
+    """Return the table row of each category, (categories, rows), on the CPU."""
     known = np.array([[len(table) - 1] for table in tables], x.dtype)
     categories = x[:, x.shape[1] - len(tables) :].T
     k = empty(tape, (len(tables), len(x)), x.dtype, np)
     whole = empty(tape, k.shape, np.dtype(bool), np)
     np.rint(categories, out=k)
     np.equal(k, categories, out=whole)
-    np.fmax(k, -1, out=k)  # fmax and fmin take the other number for NaN
+    np.fmax(k, -1, out=k)  # fmax and fmin ignore NaN
     np.fmin(k, known, out=k)
     np.add(k, 1, out=k)
     np.fmod(k, known + 1, out=k)

@@ -1,18 +1,18 @@
-"""The error function, which NumPy lacks, without a temporary array.
+"""The error function, which NumPy lacks, without temporary arrays.
 
     erf(x) = tanh(x + x·(2/√π - 1 + u·R(u))),  u = x²,  R(u) = a₁/(u + b₁ + a₂/(u + b₂ + ... aₙ/(u + bₙ)))
 
-tanh' vanishes where |x| is large and forgives R its error there, so one short R does for the whole range. |x| is
-clipped at a limit where the tanh rounds to 1: nothing overflows, and erf(±inf) is ±1. Up to there every denominator
-u + bᵢ + ... stays above 1.
+tanh' vanishes for large |x|, so errors of R have no effect there and one short R serves the whole range. |x| is clipped
+at a limit where the tanh rounds to 1: nothing overflows, and erf(±inf) is ±1. Every denominator u + bᵢ + ... is above 1
+up to the limit.
 
-How the coefficients were fitted: R, of degree n - 1 over n, makes the largest error of erf, which is tanh'·|error of
-the argument|, smallest at 600 Chebyshev nodes between 0 and the limit; 1e-8 added to tanh' keeps R tame in the tail.
-The method is linear least squares divided by the last round's denominator (Sanathanan and Koerner 1963) with Lawson's
-reweighting. Euclid's algorithm then turns R into the continued fraction, which costs three passes for two coefficients
-where Horner's scheme costs four. The error of the fit is 3.3e-9 (float32) and 7.4e-13 (float64). With all roundings,
-over all float32 numbers, it is 8.2e-8, most of it from the tanh (1.2e-7 on x86 before AVX2, where NumPy's tanh is less
-exact).
+How the coefficients were fitted: R has degree n - 1 over n and minimises the largest error of erf, which is
+tanh'·|error of the argument|, at 600 Chebyshev nodes between 0 and the limit. 1e-8 is added to tanh' to keep R bounded
+in the tail. The method is linear least squares divided by the denominator of the previous iteration (Sanathanan and
+Koerner 1963) with Lawson's reweighting. Euclid's algorithm turns R into the continued fraction, which takes three
+passes for two coefficients; Horner's scheme takes four. The error of the fit is 3.3e-9 (float32) and 7.4e-13 (float64).
+With all roundings, over all float32 numbers, it is 8.2e-8, most of it from the tanh (1.2e-7 on x86 before AVX2, where
+NumPy's tanh is less accurate).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gpunet.device import Array, device_of
 
 SLOPE_AT_ZERO = 2 / math.sqrt(math.pi)
 
-# for each precision: the limit of |x|, and the pairs (a, b) from the innermost outwards
+# per precision: the limit of |x|, and the pairs (a, b) from the innermost outwards
 FLOAT32 = 5.0, ((37.5716611, 4.08869191), (-137.786025, 4.71035094), (5.58082737, 64.2157453))
 FLOAT64 = (
     6.0,
@@ -41,24 +41,20 @@ FLOAT64 = (
 
 
 def erf(x: Array, out: Array, square: Array, ratio: Array) -> None:
-    """Write erf(x) to `out`, within 1e-7 of the truth for float32 and 1e-12 for float64; NaN stays NaN.
+    """Write erf(x) to `out`, with an error below 1e-7 for float32 and 1e-12 for float64; NaN stays NaN.
 
-    Args:
-        x: float32 or float64, of any shape.
-        out: an array like `x`; may be `x` itself.
-        square: a scratch array like `x`; on a CUDA device it is not used.
-        ratio: another.
+    `out` may be `x` itself. `square` and `ratio` are scratch arrays like `x`, not used on a CUDA device.
     """
     if device_of(x).name.startswith("cuda"):
         from cupyx.scipy import special
 
         special.erf(x, out)
         return
-    limit, rungs = FLOAT32 if x.dtype == np.float32 else FLOAT64
+    limit, pairs = FLOAT32 if x.dtype == np.float32 else FLOAT64
     np.clip(x, -limit, limit, out=out)
     np.multiply(out, out, out=square)
-    tail: Array = 0.0  # of the fraction, below the rung; from the first rung on it is `ratio`
-    for a, b in rungs:
+    tail: Array = 0.0  # the inner part of the fraction; an array, `ratio`, after the first pair
+    for a, b in pairs:
         np.add(square, tail, out=ratio)
         np.add(ratio, b, out=ratio)
         tail = np.divide(a, ratio, out=ratio)

@@ -1,4 +1,4 @@
-"""Gather rows, out[i] = a[rows[i]]; gather a batch and convert its features in the same launch."""
+"""Gather rows, out[i] = a[rows[i]]; or gather a batch and convert its features in one launch."""
 
 from __future__ import annotations
 
@@ -22,24 +22,20 @@ def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
     """Return the rows of `a` at the given positions.
 
     Args:
-        a: (n, ...).
-        rows: (k,) integers in [0, n), on the same device; they are not checked.
-        tape: where memory comes from; None makes a fresh array.
+        a: (n, ...), any dtype.
+        rows: (k,) integers in [0, n), not checked.
 
     Returns:
-        (k, ...), in the dtype of `a`.
-
-    Raises:
-        ShapeError: `a` has no rows, and `rows` asks for some.
+        (k, ...).
     """
     xp = array_module(a=a, rows=rows)
     if len(rows) and not len(a):
-        raise ShapeError(f"gather: a has no rows (shape {a.shape}), and {len(rows)} are asked for.")
+        raise ShapeError(f"gather: a has no rows (shape {a.shape}), but {len(rows)} are requested.")
     out = empty(tape, (len(rows), *a.shape[1:]), a.dtype, xp)
     if xp is np:
-        return a.take(rows, axis=0, out=out, mode="clip")  # the mode "raise" would gather into a copy first
+        return a.take(rows, axis=0, out=out, mode="clip")  # mode "raise" would gather into a temporary copy
     if a.size > MAX_ELEMENTS or not a.flags.c_contiguous:
-        return a.take(rows, axis=0, out=out)  # kernels count in int32, and copying a data set is expensive
+        return a.take(rows, axis=0, out=out)  # kernels index with int32, and copying a data set is expensive
     width = math.prod(a.shape[1:])
     word: np.dtype[Any] = np.dtype(np.uint32 if width * a.itemsize % 4 == 0 else np.uint8)
     width = width * a.itemsize // word.itemsize
@@ -61,14 +57,12 @@ def gather_batch(
     """Gather the next batch on a GPU, convert its features and advance `first`, in one launch.
 
     Args:
-        arrays: features (n, ...) and one or two more arrays (n, ...) of elements of 4 or 8 bytes, C-contiguous.
-        scaling: float64 means and factors of the shape of a row of features x, which become (x - mean) * factor,
+        arrays: features (n, ...), and one or two more arrays (n, ...) with elements of 4 or 8 bytes; all C-contiguous.
+        scaling: float64 means and factors in the shape of a row of features x, which become (x - mean) * factor,
             computed in float64 and rounded once; or two `None`s.
-        order: (n,) int64, the order of the epoch.
-        first: (1,) int64, the place in it of the batch's first row; it is moved on by `count`.
+        order: (n,) int64, the row order of the epoch.
+        first: (1,) int64, the position of the batch in `order`; it is advanced by `count`.
         count: rows of the batch.
-        dtype: of the features in the batch.
-        tape: where memory comes from.
 
     Returns:
         The rows order[first : first + count] of each array.
@@ -91,7 +85,7 @@ def gather_batch(
 
 
 def _blocks(*outs: Array) -> int:
-    return max(1, block_count(sum(out.nbytes for out in outs), 16 * THREADS))  # 16 bytes a thread
+    return max(1, block_count(sum(out.nbytes for out in outs), 16 * THREADS))  # 16 bytes per thread
 
 
 def _words(a: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Gated linear units: one half of an axis, times a function of the other half.
+"""Gated linear units: one half of an axis times a function of the other half.
 
     y = a · f(b),    da = dy · f(b),    db = dy · a · f'(b)
 
@@ -32,17 +32,10 @@ def glu(
     """Return a · f(b) for the halves a and b of `x`.
 
     Args:
-        x: an array of any shape, float32 or float64, with an even number of elements along `axis`.
-        axis: the axis that is halved.
-        activation: the function f by name or object.
-        tape: where memory comes from; None makes fresh arrays.
+        x: any shape, with an even number of elements along `axis`.
 
     Returns:
         The shape of `x` with half the elements along `axis`.
-
-    Raises:
-        ShapeError: no such axis, or an odd number of elements along it.
-        DTypeError: not float32 or float64.
     """
     xp = float_module("glu", x=x)
     function = activation_function(activation)
@@ -69,19 +62,7 @@ def glu_backward(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return dx in the shape of `x`, the gradient of y = glu(x, axis, activation) from the gradient of y.
-
-    Args:
-        dy: the gradient of y, in its shape.
-        x: as given to `glu`.
-        axis: likewise.
-        activation: likewise.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
-    """
+    """Return dx in the shape of `x`, the gradient of y = glu(x, axis, activation)."""
     xp = float_module("glu_backward", dy=dy, x=x)
     function = activation_function(activation)
     rows, n, shape = _halves(x, axis)
@@ -104,13 +85,13 @@ def glu_backward(
 
 
 def _options(function: ActivationFunction, xp: ModuleType) -> dict[str, Any] | None:
-    """Return the options of the kernels, None where array code computes."""
+    """Return the options of the kernels, or None for array code."""
     options = None if xp is np else function.cuda_options()
     return None if options is None else {**options, "SAVES_OUTPUT": int(function.saves == "output")}
 
 
 def _halves(x: Array, axis: int) -> tuple[int, int, tuple[int, ...]]:
-    """Return rows and n, where `x` is (rows, 2 · n) with the halves beside each other, and the shape of a half."""
+    """Return rows and n such that `x` is (rows, 2 · n), each row a then b, and the shape of a half."""
     if not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
         raise ShapeError(f"glu: axis {axis} of x must have an even number of elements, got shape {x.shape}.")
     axis %= x.ndim

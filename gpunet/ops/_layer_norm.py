@@ -1,11 +1,11 @@
-"""Layer norm and RMS norm: each row of features brought to one scale.
+"""Layer norm and RMS norm: normalize each row over its features.
 
     normal = (x - mean) · scale,  scale = 1 / √(variance + eps),  y = normal · weight + bias
     g = dy · weight,  dx = (g - mean(g) - normal · mean(g · normal)) · scale
     dweight = Σ_rows dy · normal,  dbias = Σ_rows dy
 
-Means are over the features of a row. The variance is the biased one, from the differences to the mean. (Ba et al. 2016)
-RMS norm has 0 in place of both means that are subtracted, and no bias. (Zhang & Sennrich 2019)
+Means are over the features of a row. The variance is biased and computed from the differences to the mean. (Ba et al.
+2016) RMS norm subtracts no means and has no bias. (Zhang & Sennrich 2019)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BACKWARD = Kernel("layer_norm.cu", "layer_norm_backward")
 COLUMNS = Kernel("layer_norm.cu", "layer_norm_columns")
 
 ROWS_PER_BLOCK = THREADS // 32
-"""A warp takes a row."""
+"""One warp per row."""
 
 
 def layer_norm(
@@ -44,20 +44,17 @@ def layer_norm(
     """Return (y, mean, scale).
 
     Args:
-        x: (..., *normalized_shape), float32 or float64.
+        x: (..., *normalized_shape).
         normalized_shape: the last axes of `x`, over which means are taken.
         weight: of shape `normalized_shape`; None for ones.
         bias: of shape `normalized_shape`; None for zeros.
-        eps: what is added to the variance, >= 0.
-        tape: where memory comes from; None makes fresh arrays.
+        eps: added to the variance, >= 0.
 
     Returns:
         y in the shape of `x`; mean and scale (rows,), which `layer_norm_backward` needs.
 
     Raises:
         ArgumentError: a negative eps.
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
     """
     eps = real("layer_norm: eps", eps, 0, closed="left")
     xp = float_module("layer_norm", x=x, weight=weight, bias=bias)
@@ -75,20 +72,16 @@ def rms_norm(
     *,
     tape: Tape | None = None,
 ) -> tuple[Array, Array]:
-    """Return (y, scale), where y = x · weight / √(mean(x²) + eps).
+    """Return (y, scale), where y = x · weight / √(mean(x²) + eps); other arguments as for `layer_norm`.
 
     Args:
-        x: as for `layer_norm`.
-        normalized_shape: as for `layer_norm`.
-        weight: as for `layer_norm`.
-        eps: what is added to the mean of the squares; None for the machine epsilon of the dtype, as in PyTorch.
-        tape: as for `layer_norm`.
+        eps: added to the mean of the squares; None for the machine epsilon of the dtype, as in PyTorch.
 
     Returns:
         y in the shape of `x`; scale (rows,), which `layer_norm_backward` needs.
 
     Raises:
-        ArgumentError, ShapeError, DTypeError: as for `layer_norm`.
+        ArgumentError: a negative eps.
     """
     xp = float_module("rms_norm", x=x, weight=weight)
     _matrix_shape("rms_norm", x, normalized_shape, weight=weight)
@@ -106,7 +99,7 @@ def _forward(
     tape: Tape | None,
     xp: ModuleType,
 ) -> tuple[Array, Array]:
-    """Return (y, scale) and fill `mean`; without one, this is RMS norm."""
+    """Return (y, scale) and fill `mean`; without `mean` this is RMS norm."""
     n = math.prod(normalized_shape)
     rows = x.size // n
     y, scale = empty_like(tape, x, xp), empty(tape, (rows,), x.dtype, xp)
@@ -152,26 +145,13 @@ def layer_norm_backward(
     input_gradient: bool = True,
     tape: Tape | None = None,
 ) -> Array | None:
-    """Return dx, and write the gradients of weight and bias where they are wanted.
+    """Return dx in the shape of `x`, and write the gradients of weight and bias if requested.
 
     Args:
-        dy: the gradient of y, in the shape of `x`.
-        x: as given to `layer_norm` or `rms_norm`.
-        normalized_shape: likewise.
-        mean: (rows,), what `layer_norm` returned; None for RMS norm.
-        scale: (rows,), what `layer_norm` or `rms_norm` returned.
-        weight: as given to them.
-        dweight: where to write the weight's gradient, of shape `normalized_shape`; None: it is not wanted.
-        dbias: where to write the bias's gradient, likewise; only beside `dweight`.
-        input_gradient: False leaves dx out (it is None then).
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        dx in the shape of `x`.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
+        mean: (rows,), the result of `layer_norm`; None for RMS norm.
+        scale: (rows,), the result of `layer_norm` or `rms_norm`.
+        dweight: where to write the weight's gradient, of shape `normalized_shape`; None to skip it.
+        dbias: where to write the bias's gradient, of shape `normalized_shape`; only together with `dweight`.
     """
     xp = float_module(
         "layer_norm_backward", dy=dy, x=x, mean=mean, scale=scale, weight=weight, dweight=dweight, dbias=dbias
@@ -236,7 +216,7 @@ def _numpy_backward(
 
 
 def _mean_of_rows(a: Array, out: Array) -> None:
-    np.dot(a, ones(a.shape[1], a.dtype), out=out)  # by BLAS, which is faster than mean(axis=1)
+    np.dot(a, ones(a.shape[1], a.dtype), out=out)  # BLAS is faster than mean(axis=1)
     np.divide(out, a.shape[1], out=out)
 
 
@@ -246,14 +226,14 @@ def _matrix(a: Array, n: int) -> Array:
 
 
 def _vector(a: Array | None) -> Array | None:
-    """View the array of a parameter as (n,)."""
+    """View a parameter as (n,)."""
     return a if a is None or a.ndim == 1 else a.reshape(-1)
 
 
 def _matrix_shape(op: str, x: Array, normalized_shape: tuple[int, ...], **parameters: Array | None) -> tuple[int, int]:
-    """Check the shapes; return that of `x` as rows of features."""
+    """Check the shapes; return rows and features of `x`."""
     axes, n = len(normalized_shape), math.prod(normalized_shape)
     if not axes or not n or x.shape[-axes:] != normalized_shape:
-        raise ShapeError(f"{op}: the last axes of x must be {normalized_shape}, none of them 0; got shape {x.shape}.")
+        raise ShapeError(f"{op}: the last axes of x must be {normalized_shape}, all above 0; got shape {x.shape}.")
     check_shape(op, normalized_shape, **parameters)
     return x.size // n, n

@@ -28,16 +28,16 @@ from gpunet.tape import Tape, empty
 BACKWARD = Kernel("linear_backward.cu", "linear_backward")
 
 LARGEST_SHARED = 32 * 32
-"""Elements of the largest tile with which one launch computes both gradients. A product that has enough blocks for a
-larger tile fills the GPU alone, and its threads have no registers left for a second product."""
+"""Elements of the largest tile for which one launch computes both gradients. A product with enough blocks for a larger
+tile fills the GPU alone, and its threads have no registers left for a second product."""
 
 
 class Below(NamedTuple):
-    """The layer whose output is the input of this one: x = g(z).
+    """The layer whose output x = g(z) is the input of this one.
 
     Attributes:
         activation: the function g.
-        saved: what its `saves` names, in the shape of x.
+        saved: the array that g' needs, in the shape of x.
     """
 
     activation: ActivationFunction
@@ -57,21 +57,15 @@ def linear(
     """Return f(x·weight + bias).
 
     Args:
-        x: (..., in_features), float32 or float64.
+        x: (..., in_features).
         weight: (in_features, out_features).
-        bias: (out_features,), or None for no bias.
-        activation: the function f by name or object; None is the identity.
-        out: where to write the result, C-contiguous; by default the tape's or a fresh array.
-        preactivation: where to leave x·weight + bias, C-contiguous and not `out`; the backward pass of an activation
-            whose `saves` is "input" needs it.
-        tape: where memory comes from; None makes fresh arrays.
+        bias: (out_features,), or None.
+        out: where to write the result, C-contiguous.
+        preactivation: where to write x·weight + bias, C-contiguous and not `out`; the derivative of an activation whose
+            `saves` is "input" needs it.
 
     Returns:
-        (..., out_features), in the dtype of `x`.
-
-    Raises:
-        ShapeError: the shapes don't fit; the message names both and the axes that disagree.
-        DTypeError: dtypes that differ or are not float32 or float64.
+        (..., out_features).
     """
     xp = float_module("linear", x=x, weight=weight, bias=bias, out=out, preactivation=preactivation)
     shape = _output_shape(x, weight, bias)
@@ -107,29 +101,11 @@ def linear_backward(
     dbias: Array | None = None,
     tape: Tape | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return (dx, dweight, dbias), the gradients of y = linear(x, weight, bias, activation) from the gradient of y.
+    """Return (dx, dweight, dbias), the gradients of y = linear(x, weight, bias, activation).
 
     Args:
-        dy: (..., out_features), the gradient of y.
-        x: as given to `linear`.
-        weight: as given to `linear`.
-        saved: what the activation's `saves` names: y, or the preactivation; None where there is no activation.
-        activation: as given to `linear`.
-        input_gradient: False leaves dx out (it is None then): a first layer does not need it.
-        weight_gradient: False leaves dweight out (it is None then): a frozen layer does not need it.
-        bias_gradient: False leaves dbias out (it is None then): a layer without bias does not need it.
-        below: the layer whose output is x = g(z). Then dx · g'(z), which that layer needs, is returned in place of dx;
-            fused into the epilogue of the product where it can be.
-        dweight: where to write the weight's gradient; a fresh array by default.
-        dbias: where to write the bias's gradient; a fresh array by default.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        dx in the shape of `x`, dweight in the shape of `weight`, dbias (out_features,).
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
+        below: the layer whose output is x = g(z). The returned dx is multiplied by g'(z), in the epilogue of the
+            product if the kernel supports it.
     """
     xp = _check_backward(dy, x, weight, below, dweight, dbias)
     if dweight is None and weight_gradient:
@@ -151,7 +127,7 @@ def _check_backward(
     saved = None if below is None else below.saved
     xp = float_module("linear_backward", dy=dy, x=x, weight=weight, saved_below=saved, dweight=dweight, dbias=dbias)
     if dy.shape != _output_shape(x, weight, None):
-        raise ShapeError(f"linear_backward: dy has shape {dy.shape}, the output {_output_shape(x, weight, None)}.")
+        raise ShapeError(f"linear_backward: dy has shape {dy.shape}, expected {_output_shape(x, weight, None)}.")
     check_shape("linear_backward", weight.shape, dweight=dweight)
     check_shape("linear_backward", weight.shape[1:], dbias=dbias)
     check_shape("linear_backward", x.shape, saved_below=saved)
@@ -161,7 +137,7 @@ def _check_backward(
 def _output_gradient(
     dy: Array, saved: Array | None, function: ActivationFunction, dbias: Array | None, tape: Tape | None, xp: ModuleType
 ) -> tuple[Array, Array | None]:
-    """Return dz = dy · f'(z), and where its column sums are still to be written: on a GPU one kernel does both."""
+    """Return dz = dy · f'(z), and where its column sums are still to be written; on a GPU one kernel computes both."""
     if isinstance(function, Identity):
         return dy, dbias
     if xp is np or dbias is None:
@@ -180,7 +156,7 @@ def _both_gradients(
     tape: Tape | None,
     xp: ModuleType,
 ) -> Array:
-    """Write the gradients of the weight and of the bias where asked for; return that of the input."""
+    """Write the requested gradients of weight and bias; return that of the input."""
     rows, into = _rows(x), _rows(dx)
     of_weight, of_input = _weight_plan(rows, dz, dweight, xp), plan_for(dz, weight.T, into, None, xp)
     fused = _epilogue(below) if of_input is not None else {}
@@ -195,7 +171,7 @@ def _both_gradients(
 
 
 def _epilogue(below: Below | None) -> dict[str, Any]:
-    """Return what a kernel needs to multiply the input gradient by g'(z), nothing where none can."""
+    """Return the arguments of an epilogue that multiplies the input gradient by g'(z); empty if no kernel can."""
     if below is None or below.saved is None or isinstance(below.activation, Identity):
         return {}
     if below.activation.cuda_options() is None:
@@ -204,9 +180,9 @@ def _epilogue(below: Below | None) -> dict[str, Any]:
 
 
 def _shared_tile(of_weight: MatmulPlan | None, of_input: MatmulPlan | None, *operands: Array) -> Tile | None:
-    """Return the tile with which one launch computes both gradients, None where they are better by themselves.
+    """Return the tile with which one launch computes both gradients, or None if two launches are better.
 
-    It is the larger of those that the two products have by themselves.
+    It is the larger of the tiles that the two plans have.
     """
     tiles = [
         plan.tile
@@ -257,10 +233,10 @@ def _weight_gradient(
     tape: Tape | None,
     xp: ModuleType,
 ) -> None:
-    """Write xᵀ·dz to `dweight` and the sums of the columns of `dz` to `dbias`, where asked for."""
+    """Write xᵀ·dz to `dweight` and the column sums of `dz` to `dbias`, if they are not None."""
     if dweight is not None:
         if plan is not None and plan.tile is not None and dweight.size and dz.flags.c_contiguous:
-            # the columns pass through its shared memory anyway
+            # the kernel has the columns in shared memory anyway
             run_plan(plan, x.T, dz, dweight, column_sums=dbias, tape=tape, xp=xp)
             return
         product(plan, x.T, dz, dweight, tape, xp)
@@ -269,7 +245,7 @@ def _weight_gradient(
 
 
 def _rows(a: Array) -> Array:
-    """View (..., n) as the matrix (rows, n)."""
+    """View (..., n) as a matrix (rows, n)."""
     if a.ndim == 2:
         return a
     return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])

@@ -1,12 +1,13 @@
 """Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
-    z_t = x_t·W_ih + bias + h_{t-1}·W_hh, in four parts: i, f, o are the sigmoid of theirs, g is the tanh of its
+    z_t = x_t·W_ih + bias + h_{t-1}·W_hh, in four parts: i, f, o are their sigmoids, g is the tanh
     c_t = f·c_{t-1} + i·g,    h_t = o·tanh(c_t),    c_{-1} = h_{-1} = 0
 
-    dc_t = dh_t·o·(1 - tanh²(c_t)) + dc_{t+1}·f_{t+1},    with dh_t from above and dz_{t+1}·W_hhᵀ
+    dc_t = dh_t·o·(1 - tanh²(c_t)) + dc_{t+1}·f_{t+1},    where dh_t includes dz_{t+1}·W_hhᵀ
     do = dh_t·tanh(c_t),  di = dc_t·g,  df = dc_t·c_{t-1},  dg = dc_t·i,    each times its function's derivative
 
-The gates stand in PyTorch's order. Layout and products as in `gpunet.ops._rnn`: two launches a step on a GPU.
+The gates are in PyTorch's order i, f, g, o. Layout and products are as in `gpunet.ops._rnn`: two launches per step on a
+GPU.
 """
 
 from __future__ import annotations
@@ -34,18 +35,13 @@ def lstm(
     """Return (h, c, gates): the hidden states, the cell states and the gates of all steps.
 
     Args:
-        x: (steps, rows, input_size), at least one step; float32 or float64.
-        weight_ih: (input_size, 4·hidden_size), the parts of i, f, g and o side by side.
-        weight_hh: (hidden_size, 4·hidden_size), likewise.
-        bias: (4·hidden_size,), likewise, or None.
-        tape: where memory comes from; None makes fresh arrays.
+        x: (steps, rows, input_size), at least one step.
+        weight_ih: (input_size, 4·hidden_size), with the columns of i, f, g and o side by side.
+        weight_hh: (hidden_size, 4·hidden_size), with the columns of i, f, g and o side by side.
+        bias: (4·hidden_size,), or None.
 
     Returns:
         h and c (steps, rows, hidden_size), gates (steps, rows, 4·hidden_size).
-
-    Raises:
-        ShapeError: the shapes don't fit, or there is no step.
-        DTypeError: dtypes that differ or are not float32 or float64.
     """
     xp = float_module("lstm", x=x, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
     check_steps("lstm", x, weight_ih, weight_hh, gates=4)
@@ -65,7 +61,7 @@ def lstm(
 
 
 def _forward_step(gates: Array, recurrent: Array | None, before: Array | None, c: Array, h: Array) -> None:
-    """Turn z, in `gates`, into the gates; write the states."""
+    """Turn z, in `gates`, into the gates in place; write the states c and h."""
     if recurrent is not None:
         np.add(gates, recurrent, out=gates)
     i, f, g, o = _parts(gates)
@@ -92,25 +88,12 @@ def lstm_backward(
     tape: Tape | None = None,
     **options: Any,
 ) -> Gradients:
-    """Return (dx, dweight_ih, dweight_hh, dbias), the gradients of h = lstm(x, ...)[0] from the gradient of h.
+    """Return (dx, dweight_ih, dweight_hh, dbias), the gradients of h = lstm(x, ...)[0].
 
     Args:
-        dh: (steps, rows, hidden_size), or (rows, hidden_size): that of the last step, where the others have none.
-        x: as given to `lstm`.
-        h: what `lstm` returned.
-        c: likewise.
-        gates: likewise; they are overwritten.
-        weight_ih: as given to `lstm`.
-        weight_hh: as given to `lstm`.
-        tape: where memory comes from; None makes fresh arrays.
+        dh: (steps, rows, hidden_size); or (rows, hidden_size), that of the last step, if the others are zero.
+        gates: the result of `lstm`; overwritten.
         **options: as for `gpunet.ops._rnn.gradients_of_steps`.
-
-    Returns:
-        The gradients in the shapes of `x`, `weight_ih`, `weight_hh` and the bias.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
     """
     xp = float_module("lstm_backward", dh=dh, x=x, h=h, c=c, gates=gates, weight_ih=weight_ih, weight_hh=weight_hh)
     steps, rows, hidden = h.shape
@@ -143,7 +126,10 @@ def _backward_step(
     dc: Array,
     slope: Array,
 ) -> None:
-    """Turn the gates into dz and `carry` from dc·f of the step after to that of this; the last three are scratch."""
+    """Turn the gates into dz in place, and `carry` from dc·f of the next step into that of this step.
+
+    `tanh_c`, `dc` and `slope` are scratch arrays.
+    """
     i, f, g, o = _parts(gates)
     np.tanh(c, out=tanh_c)
     np.multiply(tanh_c, tanh_c, out=dc)
@@ -173,7 +159,7 @@ def _backward_step(
 
 
 def _times_slope(gate: Array, scratch: Array) -> None:
-    """Multiply the sigmoid s by 1 - s: its derivative."""
+    """Multiply the sigmoid s by 1 - s, which gives its derivative."""
     np.subtract(1, gate, out=scratch)
     np.multiply(gate, scratch, out=gate)
 

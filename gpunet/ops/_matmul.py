@@ -2,8 +2,8 @@
 
     y = a·b,    da = dy·bᵀ,    db = aᵀ·dy
 
-For a of (m, k) and b of (k, n): 2·m·n·k FLOPs forward, twice that backward. Transposed operands are views: BLAS and
-cuBLAS read them in place, nothing is copied.
+For a of (m, k) and b of (k, n): 2·m·n·k FLOPs forward, twice that backward. Transposed operands are views, which BLAS
+and cuBLAS read in place.
 """
 
 from __future__ import annotations
@@ -33,23 +33,20 @@ def matmul(
     """Return the matrix product a·b, with leading batch dimensions as in `numpy.matmul`.
 
     Args:
-        a: (..., m, k), or (..., k, m) with `transpose_a`, or a vector (k,).
-        b: (..., k, n), or (..., n, k) with `transpose_b`, or a vector (k,).
-        transpose_a: swap the last two axes of `a`; a vector stays as it is.
-        transpose_b: swap the last two axes of `b`.
-        out: where to write the result; by default the tape's or a fresh array.
-        kernel: which implementation: None (gpunet's choice, see `matmul_plan`), "blas" (BLAS on the CPU, cuBLAS on a
-            GPU), or on a GPU a rung of the ladder in `kernels/`: "naive", "shared", "register", "tiled", or "mma",
-            tensor cores, which round float32 operands to TF32.
-        tape: where memory comes from; None makes fresh arrays.
+        a: (..., m, k), or (..., k, m) with `transpose_a`, or a vector (k,); any numeric dtype.
+        b: (..., k, n), or (..., n, k) with `transpose_b`, or a vector (k,); any numeric dtype.
+        transpose_a: swap the last two axes of `a`; ignored for a vector.
+        transpose_b: swap the last two axes of `b`; ignored for a vector.
+        out: (..., m, n), of a dtype that can hold the result.
+        kernel: None (gpunet's choice, see `matmul_plan`), "blas" (BLAS on the CPU, cuBLAS on a GPU), or on a GPU one of
+            `kernels/matmul_*.cu`: "naive", "shared", "register", "vectorized", "double_buffered", "warp_tiled",
+            "split_k", "tiled", or "mma", which runs on tensor cores and rounds float32 operands to TF32.
 
     Returns:
-        (..., m, n); a vector operand has its axis dropped.
+        (..., m, n), without the axis of a vector operand.
 
     Raises:
-        ShapeError: the inner axes, the batch axes or `out` don't fit.
-        DTypeError: an operand holds no numbers, or `out` none that fit.
-        ArgumentError: no such kernel, or one that does not take such operands.
+        ArgumentError: unknown kernel, or one that does not support the operands.
     """
     xp = array_module(a=a, b=b, out=out)
     check_kernel(kernel, xp)
@@ -59,9 +56,7 @@ def matmul(
         dtype = np.result_type(dtype, right.dtype)
     check_shape("matmul", shape, out=out)
     if out is not None and out.dtype != dtype and not np.can_cast(dtype, out.dtype, "same_kind"):
-        raise DTypeError(
-            f"matmul: out holds {out.dtype}, which cannot take a product of {left.dtype} and {right.dtype}."
-        )
+        raise DTypeError(f"matmul: out is {out.dtype}, which cannot hold a product of {left.dtype} and {right.dtype}.")
     if out is None and tape is not None:
         out = tape.empty(shape, dtype, xp)
     if xp is np:
@@ -84,27 +79,15 @@ def matmul_backward(
     transpose_b: bool = False,
     kernel: str | None = None,
 ) -> tuple[Array, Array]:
-    """Return the gradients (da, db) of y = matmul(a, b) from the gradient of y.
-
-    Args:
-        dy: the shape of y.
-        a: as given to `matmul`.
-        b: as given to `matmul`.
-        transpose_a: as given to `matmul`.
-        transpose_b: as given to `matmul`.
-        kernel: as for `matmul`.
+    """Return the gradients (da, db) of y = matmul(a, b).
 
     Returns:
-        da in the shape of `a` and db in the shape of `b`; where a batch axis was broadcast, the gradient is summed
-        over it.
-
-    Raises:
-        ShapeError: the shapes don't fit.
+        da in the shape of `a` and db in the shape of `b`, summed over broadcast batch axes.
     """
     array_module(dy=dy, a=a, b=b)
     left, right = _transposed(a, transpose_a), _transposed(b, transpose_b)
     check_shape("matmul_backward", _product_shape(left, right), dy=dy)
-    # vectors become the matrices that matmul takes them for: a row on the left, a column on the right
+    # matmul treats a vector as a row on the left and as a column on the right
     upper = dy
     if b.ndim == 1:
         right, upper = right[:, None], upper[..., None]
@@ -112,15 +95,14 @@ def matmul_backward(
         left, upper = left[None, :], upper[..., None, :]
     da = matmul(upper, right, transpose_b=True, kernel=kernel)
     db = matmul(left, upper, transpose_a=True, kernel=kernel)
-    if a.ndim > 1:
-        da = _transposed(da, transpose_a)
-    if b.ndim > 1:
-        db = _transposed(db, transpose_b)
-    return _sum_to_shape(da, a.shape), _sum_to_shape(db, b.shape)
+    # drop the axis that was added to a vector
+    da = _transposed(da, transpose_a) if a.ndim > 1 else da.reshape(*da.shape[:-2], *a.shape)
+    db = _transposed(db, transpose_b) if b.ndim > 1 else db.reshape(*db.shape[:-2], *b.shape)
+    return sum_to_shape(da, a.shape), sum_to_shape(db, b.shape)
 
 
 def _by_launch(left: Array, right: Array, c: Array) -> Iterator[tuple[Array, Array, Array]]:
-    """Yield operands and result, of a batch as many matrices at a time as a launch takes."""
+    """Yield operands and result of each launch: at most `MOST_MATRICES` matrices of a batch."""
     if c.ndim == 2:
         yield left, right, c
         return
@@ -135,10 +117,10 @@ def _transposed(a: Array, transpose: bool) -> Array:
 
 
 def _product_shape(left: Array, right: Array) -> tuple[int, ...]:
-    """Return the shape of left·right, or raise the error of operands that don't fit."""
+    """Return the shape of left·right; raise an error for operands that don't fit."""
     for name, operand in (("a", left), ("b", right)):
         if operand.dtype.kind not in "biufc":
-            raise DTypeError(f"matmul: {name} holds {operand.dtype}, which are not numbers.")
+            raise DTypeError(f"matmul: {name} is {operand.dtype}; use a numeric dtype.")
         if operand.ndim == 0:
             raise ShapeError(f"matmul: {name} is a scalar; multiply scalars with *.")
     inner = max(right.ndim - 2, 0)
@@ -154,10 +136,8 @@ def _product_shape(left: Array, right: Array) -> tuple[int, ...]:
     return (*batch, *left.shape[-2:-1], *right.shape[inner + 1 :])
 
 
-def _sum_to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Sum over the axes along which an operand of `shape` was broadcast."""
-    if len(shape) == 1:  # the axis that a vector was given is dropped again
-        gradient = gradient.reshape(*gradient.shape[:-2], *shape)
+def sum_to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Return a gradient summed over the axes along which an array of `shape` was broadcast."""
     extra = gradient.ndim - len(shape)
     broadcast = [axis + extra for axis, size in enumerate(shape) if size == 1 and gradient.shape[axis + extra] != 1]
     axes = (*range(extra), *broadcast)

@@ -1,12 +1,13 @@
-"""Which kernel serves a matrix product.
+"""The choice of the kernel, tile and splits of a matrix product.
 
-The kernels are a ladder that teaches, `kernels/matmul_*.cu`; "tiled" is the one in use, "mma" runs on tensor cores in
-TF32, on request only. `matmul_plan` says which would run for a shape, with which tile and how many splits, and why.
+The kernels `kernels/matmul_*.cu` go from simple to fast. "tiled" is the one in use; "mma" runs on tensor cores in TF32,
+only on request. `matmul_plan` returns the kernel, tile and splits for a shape, and the reason.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,13 +26,13 @@ from gpunet.ops.tuned import Product, gpu_name, winners
 
 
 class MatmulPlan(NamedTuple):
-    """What runs for a product.
+    """How a product is computed.
 
     Attributes:
-        kernel: "blas", or a rung of the ladder.
-        tile: the tiles of the rungs "tiled" and "mma", else None.
-        splits: into how many parts k is divided between blocks.
-        why: the reason, in words.
+        kernel: "blas" or the name of a hand-written kernel.
+        tile: the tile of "tiled" or "mma", else None.
+        splits: split-K: the number of parts of k that different blocks sum.
+        why: the reason, as text.
     """
 
     kernel: str
@@ -40,24 +41,27 @@ class MatmulPlan(NamedTuple):
     why: str
 
 
-BLOCKS = {"naive": ((8, 32), 256), "shared": ((16, 16), 256), "register": ((64, 64), 256)}
-"""Of the rungs below "tiled": the tile of a block, and its threads."""
+FIXED_TILES = {
+    **{"naive": (8, 32, 1), "shared": (16, 16, 16)},
+    **dict.fromkeys(("register", "vectorized", "double_buffered", "warp_tiled", "split_k"), (64, 64, 16)),
+}
+"""Rows, columns and depth of the tile of the kernels without a choice. Their blocks have 256 threads."""
 
-RUNGS = (*BLOCKS, "tiled", "mma")
+KERNEL_NAMES = (*FIXED_TILES, "tiled", "mma")
 
 _inside: ContextVar[str | None] = ContextVar("gpunet_kernel", default=None)
 
 
 @contextmanager
 def use_kernel(kernel: str | None) -> Iterator[None]:
-    """Let a kernel serve the products inside the block whose call names none; None is the plan's choice.
+    """Use a kernel for all products in the `with` block that name none; None is the plan's choice.
 
     Raises:
-        ArgumentError: no such kernel.
+        ArgumentError: unknown kernel.
     """
     check_kernel(kernel)
     token = _inside.set(kernel)
-    versions.advance()  # recorded steps of other products are to be recorded again
+    versions.advance()  # steps recorded with other kernels must be recorded again
     try:
         yield
     finally:
@@ -66,19 +70,19 @@ def use_kernel(kernel: str | None) -> Iterator[None]:
 
 
 def chosen_kernel() -> str | None:
-    """Return what serves the products whose call names no kernel: a name, or None for the plan's choice."""
+    """Return the kernel set by `use_kernel`, or None for the plan's choice."""
     return _inside.get()
 
 
 def check_kernel(kernel: str | None, xp: ModuleType | None = None) -> None:
-    """Raise `ArgumentError` for a kernel that is not there or not for arrays of `xp`; None is gpunet's choice."""
+    """Raise `ArgumentError` for an unknown kernel, or one that cannot run on arrays of `xp`; None is always valid."""
     if kernel is None or kernel == "blas":
         return
-    if kernel not in RUNGS:
-        names = ", ".join(map(repr, ("blas", *RUNGS)))
+    if kernel not in KERNEL_NAMES:
+        names = ", ".join(map(repr, ("blas", *KERNEL_NAMES)))
         raise ArgumentError(f"unknown kernel {kernel!r}; use None or one of {names}.")
     if xp is np:
-        raise ArgumentError(f"kernel {kernel!r} runs on a GPU or on the device 'sim', and the arrays are on the CPU.")
+        raise ArgumentError(f"kernel {kernel!r} runs on a GPU or on the device 'sim'; the arrays are on the CPU.")
 
 
 def matmul_plan(
@@ -92,44 +96,50 @@ def matmul_plan(
     kernel: str | None = None,
     device: Device | None = None,
 ) -> MatmulPlan:
-    """Return what runs on a GPU for products of (m, k) and (k, n).
+    """Return how products of (m, k) and (k, n) run on a GPU.
 
-    Where `gpunet tune` has measured the product on this GPU, the plan is what was the fastest then. Both gradients of a
-    small layer are one launch, which takes the larger of their two tiles.
+    If `gpunet tune` has measured the product on this GPU, the plan is the fastest that it found. Both gradients of a
+    small linear layer are one launch, which uses the larger of their two tiles.
 
     Args:
         m: rows of the result.
         n: columns of the result.
-        k: the inner size.
-        layout: "NN", or "NT" or "TN" where one of the operands is a transposed view.
-        batch: the number of products.
-        dtype: of the operands.
+        k: inner size.
+        layout: "NN", or "NT" or "TN" if one of the operands is a transposed view.
+        batch: number of products.
+        dtype: dtype of the operands.
         kernel: as for `matmul`.
-        device: where; by default the current device. For the CPU the plan is that of a GPU like an H200.
+        device: by default the current device. For the CPU, the plan is that of a GPU like an H200.
 
     Raises:
-        ArgumentError: no such kernel or layout, or a kernel that does not take the dtype.
-        ShapeError: a matrix of more elements than a kernel takes (`gpunet.cuda.MAX_ELEMENTS`).
+        ArgumentError: unknown kernel or layout, or a kernel that does not support the dtype.
+        ShapeError: a matrix has more elements than a kernel can index (`gpunet.cuda.MAX_ELEMENTS`).
         DeviceError: the current device cannot be used.
     """
     check_kernel(kernel)
     dtype = np.dtype(dtype)
     product = Product.of(m, n, k, layout, dtype)
     chosen = kernel or chosen_kernel()
-    why = "asked for" if kernel else "chosen by use_kernel"
+    why = "requested" if kernel else "chosen by use_kernel"
     if chosen == "blas":
         return MatmulPlan("blas", None, 1, why)
     if max(m * k, k * n, m * n) > MAX_ELEMENTS:
         if chosen:
-            raise ShapeError(f"kernel {chosen!r}: one of {m}x{n}x{k} has over {MAX_ELEMENTS:,} elements; split it.")
-        return MatmulPlan("blas", None, 1, f"a matrix has over {MAX_ELEMENTS:,} elements, the most that a kernel takes")
+            raise ShapeError(
+                f"kernel {chosen!r}: a matrix of {m}x{n}x{k} has over {MAX_ELEMENTS:,} elements; split it."
+            )
+        return MatmulPlan("blas", None, 1, f"a matrix has over {MAX_ELEMENTS:,} elements, the maximum of a kernel")
     if kernel == "mma" and dtype != FLOAT32:
-        raise ArgumentError(f"kernel 'mma' multiplies float32 operands as TF32; these are {dtype}.")
+        raise ArgumentError(f"kernel 'mma' multiplies float32 operands as TF32; got {dtype}.")
     if ("tiled", dtype) not in TILES or (chosen in (None, "mma") and dtype != FLOAT32):
-        return MatmulPlan("blas", None, 1, f"{dtype} is for the library unless a kernel is asked for")
-    if chosen in BLOCKS:
-        return MatmulPlan(chosen, None, 1, why)
+        return MatmulPlan("blas", None, 1, f"{dtype} uses the library unless a kernel is requested")
     device = device or current_device()
+    if chosen in FIXED_TILES:
+        splits = 1
+        if chosen == "split_k":
+            blocks = batch * fixed_blocks(chosen, m, n)
+            splits = _splits(blocks, k, FIXED_TILES[chosen][2], multiprocessors(device))
+        return MatmulPlan(chosen, None, splits, why)
     if chosen != "mma" and batch == 1 and (tuned := winners(device).get(product)):
         tile, splits, date = tuned
         why = f"tuned on {gpu_name(device)} on {date}: tile {tile}, splits {splits}"
@@ -137,25 +147,33 @@ def matmul_plan(
     return default_plan(chosen or "tiled", product, batch, multiprocessors(device))
 
 
-def default_plan(rung: str, product: Product, batch: int, processors: int) -> MatmulPlan:
-    """Return the plan of a rung with tiles, for a GPU of so many multiprocessors on which nothing was tuned."""
+def fixed_blocks(kernel: str, m: int, n: int) -> int:
+    """Return the number of tiles of a result with m rows and n columns."""
+    rows, columns, _ = FIXED_TILES[kernel]
+    return math.ceil(m / rows) * math.ceil(n / columns)
+
+
+def default_plan(kernel: str, product: Product, batch: int, processors: int) -> MatmulPlan:
+    """Return the plan of a kernel with tiles on a GPU with `processors` SMs, without measurements."""
     tile, blocks = next(
         (tile, blocks)
-        for tile, fill in TILES[rung, product.dtype]
+        for tile, fill in TILES[kernel, product.dtype]
         if (blocks := batch * tile.blocks(product.m, product.n)) >= fill * processors
     )
-    # each part of k keeps at least eight steps, or the sum of the parts costs more than the blocks bring
-    splits = max(1, min(processors // max(blocks, 1), product.k // (8 * tile.bk)))
-    parts = f" in {splits} parts" if splits > 1 else ""
-    return MatmulPlan(rung, tile, splits, f"{blocks} blocks{parts} for {processors} multiprocessors")
+    splits = _splits(blocks, product.k, tile.bk, processors)
+    split_k = f" in {splits} splits" if splits > 1 else ""
+    return MatmulPlan(kernel, tile, splits, f"{blocks} blocks{split_k} for {processors} SMs")
+
+
+def _splits(blocks: int, k: int, depth: int, processors: int) -> int:
+    """Return the splits with which `blocks` tiles, in steps of `depth` along k, have about a block per SM."""
+    # with fewer than eight steps per split, the sum over the splits costs more than the extra blocks gain
+    return max(1, min(processors // max(blocks, 1), k // (8 * depth)))
 
 
 @functools.cache
 def multiprocessors(device: Device) -> int:
-    """Return how many a GPU has; with fewer blocks than these, a part of it stands idle.
-
-    The CPU has none; for it, those of an H100 or H200.
-    """
+    """Return the number of SMs of a GPU; for the CPU, that of an H100 or H200."""
     if device.xp is np:
         return 132
     return int(device.xp.cuda.runtime.getDeviceProperties(device.index)["multiProcessorCount"])

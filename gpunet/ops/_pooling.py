@@ -1,10 +1,10 @@
-"""Pooling: an image made smaller, by the largest element or the mean under each window, or the mean of it all.
+"""Pooling: the largest element or the mean under each window of an image, or the mean of the whole image.
 
-    max:      y = max over taps of x,      dx = Σ of dy over the windows that the pixel won
+    max:      y = max over taps of x,      dx = Σ of dy over the windows with the pixel as maximum
     average:  y = Σ over taps of x / taps, dx = Σ of dy over the windows with the pixel / taps
     global:   y = Σ over pixels of x / pixels, dx = dy / pixels
 
-x is (rows, channels, height, width), and every channel of every row an image of its own.
+x is (rows, channels, height, width); every channel of every row is an image.
 """
 
 from __future__ import annotations
@@ -43,25 +43,22 @@ def max_pool2d(
     winners: Array | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return the largest element under each window, as PyTorch's `max_pool2d`; NaN is larger than all.
+    """Return the largest element under each window, as PyTorch's `max_pool2d`; NaN counts as the largest.
 
     Args:
-        x: (rows, channels, height, width), float32 or float64.
-        kernel_size: taps of a window, down and across or alike.
-        stride: pixels from a window to the next, likewise; None: the kernel size.
-        padding: -infinities around the image, likewise; at most half of the window.
-        dilation: pixels from a tap to the next, likewise.
-        winners: where to leave which tap had the largest element, the first of equals (of NaN: any, or none), which the
-            backward pass needs: int32 in the shape of the result, C-contiguous.
-        tape: where memory comes from; None makes fresh arrays.
+        x: (rows, channels, height, width).
+        kernel_size: taps of a window; one number, or one for each axis.
+        stride: pixels between neighbouring windows; None for the kernel size.
+        padding: elements of -infinity on each side of the image; at most half of the window.
+        dilation: pixels between neighbouring taps.
+        winners: where to write the tap with the largest element, which the backward pass needs: int32 in the shape of
+            the result, C-contiguous. Of equal elements the first tap wins; with NaN, any tap or none.
 
     Returns:
         (rows, channels, out_h, out_w), out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
 
     Raises:
-        ShapeError: x has not four axes, or the window is larger than the padded image.
-        ArgumentError: sizes that make no sense.
-        DTypeError: `x` is not float32 or float64.
+        ArgumentError: an invalid size.
     """
     xp = float_module("max_pool2d", x=x)
     window = pooling_window("max_pool2d", kernel_size, stride, padding, dilation)
@@ -82,7 +79,7 @@ def max_pool2d(
 
 
 def _find_winners(x: Array, y: Array, taps: Sequence[Tap], winners: Array, tape: Tape | None) -> None:
-    """Write the number of the first tap whose pixel is the largest: of the taps that went by before it."""
+    """Write the index of the first tap whose pixel is the largest, as the number of taps before it."""
     sought, differs = (empty(tape, y.shape, np.dtype(bool), np) for _ in range(2))
     winners.fill(0)
     sought.fill(True)
@@ -103,25 +100,7 @@ def max_pool2d_backward(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return dx, the gradient of y = max_pool2d(x, ...): that of each y goes to the pixel that won.
-
-    Args:
-        dy: (rows, channels, out_h, out_w), the gradient of y.
-        winners: what `max_pool2d` left there.
-        shape: of x.
-        kernel_size: as given to `max_pool2d`.
-        stride: as given to `max_pool2d`.
-        padding: as given to `max_pool2d`.
-        dilation: as given to `max_pool2d`.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        dx in `shape`.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: `dy` is not float32 or float64.
-    """
+    """Return dx in `shape`, that of x: the gradient of y = max_pool2d(x, ...). Each dy goes to the largest pixel."""
     xp = float_module("max_pool2d_backward", dy=dy)
     window = pooling_window("max_pool2d_backward", kernel_size, stride, padding, dilation)
     out_shape = _output_shape("max_pool2d_backward", shape, window)
@@ -146,19 +125,16 @@ def avg_pool2d(
     """Return the mean under each window, padding counted as zeros, as PyTorch's `avg_pool2d`.
 
     Args:
-        x: (rows, channels, height, width), float32 or float64.
-        kernel_size: pixels of a window, down and across or alike.
-        stride: pixels from a window to the next, likewise; None: the kernel size.
-        padding: zeros around the image, likewise; at most half of the window.
-        tape: where memory comes from; None makes fresh arrays.
+        x: (rows, channels, height, width).
+        kernel_size: pixels of a window; one number, or one for each axis.
+        stride: pixels between neighbouring windows; None for the kernel size.
+        padding: zeros on each side of the image; at most half of the window.
 
     Returns:
         (rows, channels, out_h, out_w), out = (size + 2·padding - kernel_size) // stride + 1.
 
     Raises:
-        ShapeError: x has not four axes, or the window is larger than the padded image.
-        ArgumentError: sizes that make no sense.
-        DTypeError: `x` is not float32 or float64.
+        ArgumentError: an invalid size.
     """
     xp = float_module("avg_pool2d", x=x)
     window = pooling_window("avg_pool2d", kernel_size, stride, padding)
@@ -183,23 +159,7 @@ def avg_pool2d_backward(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return dx, the gradient of y = avg_pool2d(x, ...).
-
-    Args:
-        dy: (rows, channels, out_h, out_w), the gradient of y.
-        shape: of x.
-        kernel_size: as given to `avg_pool2d`.
-        stride: as given to `avg_pool2d`.
-        padding: as given to `avg_pool2d`.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        dx in `shape`.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: `dy` is not float32 or float64.
-    """
+    """Return dx in `shape`, that of x: the gradient of y = avg_pool2d(x, ...)."""
     xp = float_module("avg_pool2d_backward", dy=dy)
     window = pooling_window("avg_pool2d_backward", kernel_size, stride, padding)
     out_shape = _output_shape("avg_pool2d_backward", shape, window)
@@ -216,18 +176,10 @@ def avg_pool2d_backward(
 
 
 def global_avg_pool2d(x: Array, *, tape: Tape | None = None) -> Array:
-    """Return the mean of each image.
+    """Return the mean of each image, (rows, channels).
 
     Args:
-        x: (rows, channels, height, width) with at least one pixel, float32 or float64.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        (rows, channels).
-
-    Raises:
-        ShapeError: x has not four axes, or no pixels.
-        DTypeError: `x` is not float32 or float64.
+        x: (rows, channels, height, width), with at least one pixel per image.
     """
     xp = float_module("global_avg_pool2d", x=x)
     if x.ndim != 4 or 0 in x.shape[2:]:
@@ -235,7 +187,7 @@ def global_avg_pool2d(x: Array, *, tape: Tape | None = None) -> Array:
     y = empty(tape, x.shape[:2], x.dtype, xp)
     pixels = math.prod(x.shape[2:])
     if xp is not np:
-        grid = (block_count(32 * y.size, THREADS),)  # a warp for each
+        grid = (block_count(32 * y.size, THREADS),)  # one warp per image
         GLOBAL_FORWARD(grid, (THREADS,), operand(x, tape, xp), y, y.size, pixels)
         return y
     np.add.reduce(x, axis=(2, 3), out=y)
@@ -243,20 +195,7 @@ def global_avg_pool2d(x: Array, *, tape: Tape | None = None) -> Array:
 
 
 def global_avg_pool2d_backward(dy: Array, shape: Shape, *, tape: Tape | None = None) -> Array:
-    """Return dx, the gradient of y = global_avg_pool2d(x).
-
-    Args:
-        dy: (rows, channels), the gradient of y.
-        shape: of x.
-        tape: where memory comes from; None makes fresh arrays.
-
-    Returns:
-        dx in `shape`.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        DTypeError: `dy` is not float32 or float64.
-    """
+    """Return dx in `shape`, that of x: the gradient of y = global_avg_pool2d(x)."""
     xp = float_module("global_avg_pool2d_backward", dy=dy)
     check_shape("global_avg_pool2d_backward", shape[:2], dy=dy)
     dx = empty(tape, shape, dy.dtype, xp)
@@ -271,13 +210,13 @@ def pooling_window(op: str, kernel_size: Size, stride: Size | None, padding: Siz
     """Return the window of a pooling.
 
     Raises:
-        ArgumentError: sizes that make no sense, under the name of `op`.
+        ArgumentError: an invalid size; the message begins with `op`.
     """
     window = Window.of(op, kernel_size, kernel_size if stride is None else stride, padding, dilation)
     if any(2 * p > span for p, span in zip(window.padding, window.span, strict=True)):
         raise ArgumentError(
-            f"{op}: padding={short(window.padding)} is more than half of the window, which spans {short(window.span)}: "
-            "a window could see nothing else."
+            f"{op}: padding={short(window.padding)} is more than half of the window, which spans {short(window.span)}, "
+            "so a window could contain only padding; use less padding."
         )
     return window
 
@@ -289,5 +228,5 @@ def _output_shape(op: str, shape: Shape, window: Window) -> Shape:
 
 
 def _sizes(shape: Shape, out_shape: Shape, window: Window) -> tuple[int, ...]:
-    """Return the numbers that the kernels ask for."""
+    """Return the sizes that the kernels take."""
     return shape[0] * shape[1], *shape[2:], *out_shape[2:], *itertools.chain(*window)

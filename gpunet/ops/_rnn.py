@@ -1,10 +1,10 @@
-"""A simple recurrent layer over time: each step sees its input and the step before.
+"""A simple recurrent layer over time.
 
     h_t = f(x_t·W_ih + bias + h_{t-1}·W_hh),    h_{-1} = 0,    f = tanh or relu
     dz_t = (dh_t + dz_{t+1}·W_hhᵀ) · f'(h_t),   dW_hh = Σ_t h_{t-1}ᵀ·dz_t,   the rest as for `linear` with all dz
 
-Time is axis 0, so that a step lies in one piece. The product with W_ih and the gradients of the weights are one product
-each, over all steps; only that with W_hh waits for the step before: two launches a step on a GPU.
+Time is axis 0, so that a step is contiguous. The product with W_ih and the gradients of the weights are one product
+each, over all steps. The product with W_hh depends on the previous step: two launches per step on a GPU.
 """
 
 from __future__ import annotations
@@ -41,20 +41,17 @@ def rnn(
     """Return the hidden states of all steps.
 
     Args:
-        x: (steps, rows, input_size), at least one step; float32 or float64.
+        x: (steps, rows, input_size), at least one step.
         weight_ih: (input_size, hidden_size).
         weight_hh: (hidden_size, hidden_size).
         bias: (hidden_size,), or None.
         nonlinearity: "tanh" or "relu".
-        tape: where memory comes from; None makes fresh arrays.
 
     Returns:
         (steps, rows, hidden_size).
 
     Raises:
-        ShapeError: the shapes don't fit, or there is no step.
         ArgumentError: another nonlinearity.
-        DTypeError: dtypes that differ or are not float32 or float64.
     """
     xp = float_module("rnn", x=x, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
     check_steps("rnn", x, weight_ih, weight_hh, gates=1)
@@ -85,25 +82,11 @@ def rnn_backward(
     tape: Tape | None = None,
     **options: Any,
 ) -> Gradients:
-    """Return (dx, dweight_ih, dweight_hh, dbias), the gradients of h = rnn(x, ...) from the gradient of h.
+    """Return (dx, dweight_ih, dweight_hh, dbias), the gradients of h = rnn(x, ...).
 
     Args:
-        dh: (steps, rows, hidden_size), or (rows, hidden_size): that of the last step, where the others have none.
-        x: as given to `rnn`.
-        h: what `rnn` returned.
-        weight_ih: as given to `rnn`.
-        weight_hh: as given to `rnn`.
-        nonlinearity: as given to `rnn`.
-        tape: where memory comes from; None makes fresh arrays.
+        dh: (steps, rows, hidden_size); or (rows, hidden_size), that of the last step, if the others are zero.
         **options: as for `gradients_of_steps`.
-
-    Returns:
-        The gradients in the shapes of `x`, `weight_ih`, `weight_hh` and the bias.
-
-    Raises:
-        ShapeError: the shapes don't fit.
-        ArgumentError: another nonlinearity.
-        DTypeError: dtypes that differ or are not float32 or float64.
     """
     xp = float_module("rnn_backward", dh=dh, x=x, h=h, weight_ih=weight_ih, weight_hh=weight_hh)
     dh_of = by_step("rnn_backward", operand(dh, tape, xp), h)
@@ -122,10 +105,10 @@ def rnn_backward(
 
 
 def check_nonlinearity(op: str, name: str) -> str:
-    """Return the name of a function whose derivative `rnn_backward` knows from the states alone.
+    """Return the name if `rnn_backward` can compute the derivative from the states alone.
 
     Raises:
-        ArgumentError: it is another.
+        ArgumentError: another name.
     """
     if name not in ("tanh", "relu"):
         raise ArgumentError(f"{op}: nonlinearity must be 'tanh' or 'relu', got {name!r}.")
@@ -133,7 +116,7 @@ def check_nonlinearity(op: str, name: str) -> str:
 
 
 def check_steps(op: str, x: Array, weight_ih: Array, weight_hh: Array, *, gates: int) -> None:
-    """Check the shapes of a recurrent operation; what they have in common with `linear`, that checks."""
+    """Check the shapes of a recurrent operation, except those that `linear` checks."""
     if x.ndim != 3 or not len(x):
         raise ShapeError(f"{op}: x must be (steps, rows, features) with at least one step, got shape {x.shape}.")
     hidden = len(weight_hh)
@@ -142,7 +125,7 @@ def check_steps(op: str, x: Array, weight_ih: Array, weight_hh: Array, *, gates:
 
 
 def by_step(op: str, dh: Array, h: Array) -> list[Array | None]:
-    """Return the gradient of each step's state: None for all but the last where `dh` is that of the last alone."""
+    """Return the gradient of each step's state; if `dh` is that of the last step, None for all others."""
     if dh.ndim == 2:
         check_shape(op, h.shape[1:], dh=dh)
         return [*[None] * (len(h) - 1), dh]
@@ -151,7 +134,7 @@ def by_step(op: str, dh: Array, h: Array) -> list[Array | None]:
 
 
 def sum_of(dh: Array | None, recurrent: Array | None, out: Array) -> Array:
-    """Return the gradient of a state on the CPU: from above and from the step after, of which one is there."""
+    """Return the sum of a state's own gradient and that from the next step, on the CPU; one of them may be None."""
     if dh is None or recurrent is None:
         return recurrent if dh is None else dh
     return np.add(dh, recurrent, out=out)
@@ -172,7 +155,7 @@ def gradients_of_steps(
     dbias: Array | None = None,
     tape: Tape | None = None,
 ) -> Gradients:
-    """Return the gradients of the two products of a recurrent layer, from the gradient of their sum in all steps.
+    """Return the gradients of both products of a recurrent layer, from the gradient of their sum in all steps.
 
     Args:
         dz: (steps, rows, gates·hidden_size).
@@ -180,13 +163,6 @@ def gradients_of_steps(
         h: (steps, rows, hidden_size), the states.
         weight_ih: (input_size, gates·hidden_size).
         weight_hh: (hidden_size, gates·hidden_size).
-        input_gradient: False leaves dx out; it is None then.
-        weight_gradient: False leaves dweight_ih and dweight_hh out; they are None then.
-        bias_gradient: False leaves dbias out; it is None then.
-        dweight_ih: where to write its gradient; a fresh array by default.
-        dweight_hh: likewise.
-        dbias: likewise.
-        tape: where memory comes from; None makes fresh arrays.
     """
     _, dweight_hh, _ = linear_backward(
         dz[1:], h[:-1], weight_hh, input_gradient=False, weight_gradient=weight_gradient, bias_gradient=False,

@@ -2,7 +2,7 @@
 
     y_j = exp(x_j - max x) / Σ_k exp(x_k - max x),    dx = y · (dy - Σ_k dy_k·y_k)
 
-The maximum is subtracted first, so that nothing overflows.
+The maximum is subtracted to avoid overflow.
 """
 
 from __future__ import annotations
@@ -16,16 +16,9 @@ def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
     """Return the softmax of `x` along `axis`.
 
     Args:
-        x: an array of any shape, float32 or float64, with at least one element along `axis`.
+        x: any shape, with at least one element along `axis`.
         axis: the axis whose elements sum to one in the result.
-        out: where to write the result, an array like `x` (also `x` itself); a fresh array by default.
-
-    Returns:
-        The shape and dtype of `x`.
-
-    Raises:
-        ShapeError: no such axis, an empty one, or an `out` of another shape.
-        DTypeError: not float32 or float64.
+        out: where to write the result; may be `x` itself.
     """
     xp = float_module("softmax", x=x, out=out)
     if not -x.ndim <= axis < x.ndim or x.shape[axis] == 0:
@@ -39,17 +32,7 @@ def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
 
 
 def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
-    """Return the gradient of x, where y = softmax(x, axis).
-
-    Args:
-        dy: the gradient of y, in its shape.
-        y: the softmax.
-        axis: as given to `softmax`.
-
-    Raises:
-        ShapeError: `dy` and `y` differ in shape.
-        DTypeError: dtypes that differ or are not float32 or float64.
-    """
+    """Return the gradient of x, where y = softmax(x, axis)."""
     xp = float_module("softmax_backward", dy=dy, y=y)
     check_shape("softmax_backward", y.shape, dy=dy)
     dx = xp.multiply(dy, y)

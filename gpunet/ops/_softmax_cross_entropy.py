@@ -5,9 +5,9 @@ For logits z (rows, classes), target distributions t (rows, classes), class weig
     loss = Σ_i w_i Σ_j c_j t_ij (lse_i - z_ij) / N,    lse_i = log Σ_k exp z_ik
     dz_ij = w_i (softmax(z)_ij Σ_k c_k t_ik - c_j t_ij) / N
 
-An integer label y is the distribution that is 1 at y; label smoothing ε mixes any t with the uniform one,
-t' = (1 - ε) t + ε / classes. As in PyTorch, N is Σ_i w_i c_{y_i} for integer labels and Σ_i w_i for distributions;
-where that is zero, so are the loss and its gradient (PyTorch's are NaN).
+An integer label y is the distribution that is 1 at y. Label smoothing ε mixes t with the uniform distribution,
+t' = (1 - ε) t + ε / classes. As in PyTorch, N is Σ_i w_i c_{y_i} for integer labels and Σ_i w_i for distributions.
+Where N is zero, so are the loss and its gradient (NaN in PyTorch).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ CPU_LABELS = native.Kernel("softmax_cross_entropy.cpp", "softmax_cross_entropy_l
 CPU_DISTRIBUTIONS = native.Kernel("softmax_cross_entropy.cpp", "softmax_cross_entropy_distributions")
 
 FEW_CLASSES = 16
-"""Up to this number of classes the CPU kernel computes rows in groups, above it row by row."""
+"""Up to this number of classes, the CPU kernel computes rows in groups; above it, row by row."""
 
 LOWEST = -3e38
-"""Finite in float32 and float64, and so low that nothing is left of its exponential."""
+"""Finite in float32 and float64, and so low that its exponential is 0."""
 
 
 def softmax_cross_entropy(
@@ -58,31 +58,27 @@ def softmax_cross_entropy(
     """Return (loss, dlogits).
 
     Args:
-        logits: (rows, classes), or (rows, positions..., classes), where each position counts as a row; float32 or
-            float64. -inf rules a class out.
-        target: integer labels (rows, positions...) in [0, classes), which are checked in host memory (on a GPU one that
-            is out of range counts as no class); or distributions (rows, positions..., classes) in the dtype of
-            `logits`.
-        weight: row weights (rows,) in the dtype of `logits`; all positions of a row have its weight.
-        class_weight: (classes,) in the dtype of `logits`.
+        logits: (rows, classes), or (rows, positions..., classes), where each position counts as a row. -inf excludes a
+            class.
+        target: integer labels (rows, positions...) in [0, classes), checked in host memory (on a GPU a label out of
+            range counts as no class); or distributions (rows, positions..., classes) in the dtype of `logits`.
+        weight: row weights (rows,), applied to all positions of a row.
+        class_weight: (classes,).
         label_smoothing: ε of the formula, in [0, 1].
-        tape: where memory comes from; None makes fresh arrays.
 
     Returns:
         loss, an array of shape () on the device; dlogits in the shape of `logits`.
 
     Raises:
         ArgumentError: label_smoothing is not between 0 and 1.
-        ShapeError: the shapes don't fit.
-        DTypeError: dtypes that differ or are not float32 or float64.
-        DataError: labels in host memory that are none.
+        DataError: labels in host memory that are out of range.
     """
     label_smoothing = real("softmax_cross_entropy: label_smoothing", label_smoothing, 0, 1, closed="both")
     array_module(logits=logits, target=target)
     floats = target if target.ndim == max(logits.ndim, 2) else None
     xp = float_module("softmax_cross_entropy", logits=logits, target=floats, weight=weight, class_weight=class_weight)
     _check_shapes(logits, target, weight, class_weight)
-    if type(target) is np.ndarray and floats is None:  # a step that is recorded looks at its labels elsewhere
+    if type(target) is np.ndarray and floats is None:  # a recorded step checks its labels elsewhere
         check_range(target, logits.shape[-1], "target: labels")
     shape = logits.shape
     if len(shape) > 2:
@@ -101,7 +97,7 @@ def softmax_cross_entropy(
 def _positions_as_rows(
     logits: Array, target: Array, weight: Array | None, tape: Tape | None, xp: ModuleType
 ) -> tuple[Array, Array, Array | None]:
-    """Return (rows, positions..., classes) and what belongs to it as (rows·positions, classes)."""
+    """Return (rows, positions..., classes), with its targets and weights, as (rows·positions, classes)."""
     shape = logits.shape[:-1]
     if weight is not None:
         of_row = weight.reshape(len(weight), *[1] * (len(shape) - 1))
@@ -121,11 +117,11 @@ def _native(
     smoothing: float,
     tape: Tape | None,
 ) -> tuple[Array, Array]:
-    """Note the loss as native nodes: a loss a row with its gradient, and their sum in a fixed order."""
+    """Record the loss as native nodes: one loss per row with its gradient, and their sum in a fixed order."""
     hard = target.ndim == 1
     rows, classes = logits.shape
-    norm = None  # the number of rows
-    options = {  # the one case that is compiled
+    norm = None  # N is the number of rows
+    options = {  # compiles only this case
         "FEW_CLASSES": int(classes <= FEW_CLASSES),
         "SMOOTHED": int(smoothing != 0),
         "CLASS_WEIGHTS": int(class_weight is not None),
@@ -143,21 +139,21 @@ def _native(
 
 
 def _numpy_labels(logits: Array, labels: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
-    """Take the common case, plain labels, without writing their distributions out: t is 0 but for one class a row."""
+    """Compute the common case, plain labels, without writing out their distributions (t is 1 for one class per row)."""
     rows, classes = logits.shape
     starts, ones, shares = _label_constants(rows, classes, logits.dtype)
     if weight is not None:
         shares = _row_shares(logits, weight, None, tape)
     if labels.dtype != np.int64:
         labels = labels.astype(np.int64)
-    place = empty(tape, (rows,), np.dtype(np.int64), np)  # of each row's label in the flat array
+    place = empty(tape, (rows,), np.dtype(np.int64), np)  # position of each row's label in the flat array
     np.add(starts, labels, out=place)
     total, ratio, at_label = empty(tape, (3, rows, 1), logits.dtype, np)
     dlogits, loss = empty_like(tape, logits, np), empty(tape, (), logits.dtype, np)
     flat, picked, share = dlogits.reshape(-1), at_label.reshape(-1), shares.reshape(-1)
     logits.max(axis=1, out=total, keepdims=True)
     np.subtract(logits, total, out=dlogits)
-    flat.take(place, 0, picked, "clip")  # the mode "raise" would take into a copy first
+    flat.take(place, 0, picked, "clip")  # mode "raise" would take into a temporary copy
     np.exp(dlogits, out=dlogits)
     np.dot(dlogits, ones, out=total)
     np.divide(shares, total, out=ratio)
@@ -210,10 +206,10 @@ def _numpy(
     # from here on t is w_i c_j t_ij / N, and mass its sum over j
     mass, total, ratio = empty(tape, (3, rows, 1), logits.dtype, np)
     dlogits = empty_like(tape, logits, np)
-    np.dot(t, ones, out=mass)  # for so few columns BLAS sums faster than sum
+    np.dot(t, ones, out=mass)  # for few columns BLAS sums faster than sum
     logits.max(axis=1, out=total, keepdims=True)
     np.subtract(logits, total, out=dlogits)
-    np.maximum(dlogits, LOWEST, out=dlogits)  # a class that is ruled out by -inf: not 0·inf
+    np.maximum(dlogits, LOWEST, out=dlogits)  # for excluded classes, -inf: avoids 0·inf
     agreement = np.vdot(t, dlogits)
     np.exp(dlogits, out=dlogits)
     np.dot(dlogits, ones, out=total)
@@ -228,12 +224,12 @@ def _numpy(
 
 @functools.cache
 def _constants(classes: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the classes, and a column of ones."""
+    """Return the class indices and a column of ones."""
     return np.arange(classes), np.ones((classes, 1), dtype)
 
 
 def _row_shares(t: Array, weight: Array | None, class_weight: Array | None, tape: Tape | None) -> Array:
-    """Return w_i / N as a column; `class_weight` counts in N where the labels are integers."""
+    """Return w_i / N as a column. `class_weight` is given, and counts in N, only for integer labels."""
     share, norm = empty(tape, (2, len(t), 1), t.dtype, np)
     share.fill(1)
     if weight is not None:
@@ -260,13 +256,13 @@ def _cuda(
     rows, classes = logits.shape
     logits, weight, class_weight = (operand(a, tape, xp) for a in (logits, weight, class_weight))
     target = operand(target, tape, xp, np.dtype(np.int64) if hard else None)
-    norm = None  # the number of rows
+    norm = None  # N is the number of rows
     if weight is not None or (hard and class_weight is not None):
         norm = empty(tape, (1,), logits.dtype, xp)
         NORM((1,), (THREADS,), weight, class_weight, target if hard else None, norm, rows, classes)
     dlogits = empty_like(tape, logits, xp)
     lanes = row_lanes(classes)
-    blocks = max(1, block_count(rows * lanes, ROW_THREADS))  # no rows have a loss too: zero
+    blocks = max(1, block_count(rows * lanes, ROW_THREADS))  # at least one, to write the loss 0 of no rows
     threads = min(32 * max(1, math.ceil(rows * lanes / 32)), ROW_THREADS)
     parts = partial_sums(blocks, logits.dtype, tape, xp)
     loss = empty(tape, (), logits.dtype, xp)

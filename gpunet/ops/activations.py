@@ -1,8 +1,8 @@
-"""The activation functions y = f(z), each with its derivative beside it.
+"""The activation functions y = f(z), each with its derivative.
 
-A backward pass needs y or z, whichever gives f' with less work: `saves` says which. All arithmetic is written into
-`out` and into scratch buffers of the tape, so that a training step allocates nothing. `z` and `out` may be one array
-in `forward`; in `backward`, `out` must be an array of its own.
+The derivative is computed from y or z, whichever takes less work; `saves` says which. All arithmetic writes to `out`
+and to scratch buffers of the tape, so a training step allocates nothing. `z` and `out` may be one array in `forward`;
+in `backward`, `out` must be a separate array.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 SELU_SCALE = 1.0507009873554805
 """λ of Klambauer et al. 2017, eq. 14."""
 SELU_LIMIT = SELU_SCALE * 1.6732632423543772
-"""λα, minus the limit at -infinity."""
+"""λα: f(z) tends to -λα at -infinity."""
 
 FAR = 1e9
-"""Beyond ± this the ratio of `SoftClip` is as at infinity, and its square is finite, in float32 too."""
+"""Bound of the ratio of `SoftClip`: beyond it f is at its limit, and its square is finite in float32 too."""
 
 LIMIT = 1000.0
-"""Beyond ± this the factor of z in GELU and SiLU is 0 or 1. z is taken at the limit, as infinity times zero is NaN."""
+"""Bound of z in GELU and SiLU: beyond it the factor of z is 0 or 1. Without it, infinity times zero would give NaN."""
 
 
 class ActivationFunction(Versioned):
     """An elementwise function and its derivative.
 
     Attributes:
-        name: the function's name in configurations and on the command line.
-        saves: what `backward` wants to see: the "output" y or the "input" z.
+        name: the name in configurations and on the command line.
+        saves: what `backward` is computed from: the "output" y or the "input" z.
     """
 
     name: ClassVar[str]
@@ -56,7 +56,7 @@ class ActivationFunction(Versioned):
         raise NotImplementedError
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        """Write dy · f'(z) to `out`; `saved` is y or z, as `saves` says."""
+        """Write dy · f'(z) to `out`; `saved` is y or z, see `saves`."""
         raise NotImplementedError
 
     def __call__(self, z: Array) -> Array:
@@ -68,28 +68,30 @@ class ActivationFunction(Versioned):
 
     @property
     def parameter(self) -> float:
-        """The one number that the function has in its kernels; 0 where it has none."""
+        """The function's parameter in the kernels; 0 if it has none."""
         return float(next(iter(vars(self).values()), 0.0))
 
     def cuda_options(self) -> dict[str, Any] | None:
-        """Return the options that compile this function into a kernel (`kernels/activations.h`), None if none do.
+        """Return the options that compile this function into a kernel (`kernels/activations.h`), or None.
 
-        A class of your own, also one derived from a function of gpunet's, runs as array code.
+        User-defined classes, also those derived from gpunet's functions, run as array code.
         """
         return {"ACTIVATION": self.name} if FUNCTIONS.get(self.name) is type(self) else None
 
     def cpu_options(self) -> dict[str, Any] | None:
-        """Return the options that compile this function into a C++ kernel for the CPU, None if none do."""
+        """Return the options that compile this function into a C++ kernel for the CPU, or None."""
         return self.cuda_options()
 
     def config(self) -> dict[str, Any]:
-        """Return what rebuilds this function: its name and parameters.
+        """Return the name and the parameters, from which `activation_function` rebuilds this function.
 
         Raises:
-            ArgumentError: a function of your own, which no file can hold.
+            ArgumentError: a user-defined function, which cannot be written to a file.
         """
         if FUNCTIONS.get(self.name) is not type(self):
-            raise ArgumentError(f"{self!r} cannot be saved: a file holds no code, only gpunet's own functions by name.")
+            raise ArgumentError(
+                f"{self!r} cannot be saved: files hold only the names of gpunet's functions; use one of them."
+            )
         return {"name": self.name, **vars(self)}
 
     def __repr__(self) -> str:
@@ -122,7 +124,7 @@ class ReLU(ActivationFunction):
     name = "relu"
 
     def forward(self, z: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        z.clip(0, math.inf, out=out)  # of large arrays half the time of `maximum` with a number
+        z.clip(0, math.inf, out=out)  # on large arrays twice as fast as `maximum` with a number
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         positive = empty(tape, saved.shape, np.dtype(bool), xp)
@@ -134,7 +136,7 @@ class LeakyReLU(ActivationFunction):
     """f(z) = z where z > 0, else slope·z; f' = 1 or slope. The sign of y is the sign of z, as slope >= 0.
 
     Args:
-        negative_slope: the slope left of zero, 0 <= slope <= 1.
+        negative_slope: the slope for z < 0, 0 <= slope <= 1.
     """
 
     name = "leaky_relu"
@@ -161,7 +163,7 @@ class ELU(ActivationFunction):
     """f(z) = z where z > 0, else alpha·(exp(z) - 1); f' = 1 or y + alpha. (Clevert et al. 2015).
 
     Args:
-        alpha: minus the limit at -infinity, > 0.
+        alpha: f(z) tends to -alpha at -infinity; > 0.
     """
 
     name = "elu"
@@ -178,7 +180,7 @@ class ELU(ActivationFunction):
         xp.add(out, negative, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        # min(y, 0) + alpha is f' left of zero and alpha right of it, where 1 - alpha is missing
+        # min(y, 0) + alpha is f' for z < 0 and alpha for z > 0, where 1 - alpha is added
         jump = empty_like(tape, saved, xp)
         xp.greater(saved, 0, out=jump)
         xp.multiply(jump, 1 - self.alpha, out=jump)
@@ -191,7 +193,7 @@ class ELU(ActivationFunction):
 class SELU(ActivationFunction):
     """f(z) = λ·z where z > 0, else λα·(exp(z) - 1); f' = λ or y + λα. Klambauer et al. 2017.
 
-    With initial weights of "lecun_normal" it keeps activations near mean 0 and variance 1.
+    With "lecun_normal" initial weights, activations stay near mean 0 and variance 1.
     """
 
     name = "selu"
@@ -206,7 +208,7 @@ class SELU(ActivationFunction):
         xp.add(out, negative, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        # min(y, 0) + λα is f' left of zero and λα right of it, where λ - λα is missing
+        # min(y, 0) + λα is f' for z < 0 and λα for z > 0, where λ - λα is added
         jump = empty_like(tape, saved, xp)
         xp.greater(saved, 0, out=jump)
         xp.multiply(jump, SELU_SCALE - SELU_LIMIT, out=jump)
@@ -247,10 +249,10 @@ class Tanh(ActivationFunction):
 class SoftClip(ActivationFunction):
     """f(z) = z / √(1 + (z / limit)²), almost z near 0 and within ± limit; f' = √(1 - (y / limit)²)³.
 
-    Holzmüller et al. 2024 (arXiv 2407.04491, section 3) clip standardised features by it, with a limit of 3.
+    Holzmüller et al. 2024 (arXiv 2407.04491, section 3) clip standardised features with it, with a limit of 3.
 
     Args:
-        limit: what f tends to at infinity, > 0.
+        limit: the limit of f at infinity, > 0.
     """
 
     name = "soft_clip"
@@ -271,7 +273,7 @@ class SoftClip(ActivationFunction):
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
         root = empty_like(tape, saved, xp)
         xp.multiply(saved, 1 / self.limit, out=root)
-        root.clip(-1, 1, out=root)  # a rounded y may lie beyond the limit
+        root.clip(-1, 1, out=root)  # rounding may put y beyond the limit
         xp.multiply(root, root, out=root)
         xp.subtract(1, root, out=root)
         xp.sqrt(root, out=out)
@@ -324,7 +326,7 @@ class SiLU(ActivationFunction):
 
     @staticmethod
     def _sigmoid(z: Array, out: Array, scratch: Array, xp: ModuleType) -> None:
-        """Write sigmoid(z) to `out`, and 0 far left, where exp(-z) would overflow."""
+        """Write sigmoid(z) to `out`, and 0 where exp(-z) would overflow."""
         sigmoid(z, out, xp)
         xp.greater(z, -_exp_limit(z), out=scratch)
         xp.multiply(out, scratch, out=out)
@@ -403,16 +405,16 @@ class GELUTanh(ActivationFunction):
 
 
 class CustomActivation(ActivationFunction):
-    """Your own elementwise function, as a pair of functions on arrays.
+    """A user-defined elementwise function, as a pair of functions on arrays.
 
-    A model that holds one cannot be written to a file, as a file holds no code.
+    A model with one cannot be written to a file.
 
     Args:
         function: z -> f(z), in array code that keeps shape and dtype.
-        derivative: z -> f'(z), likewise.
-        cuda: the same two as CUDA expressions in z of type T, such as ("z * z", "2 * z"), which are compiled into the
-            kernels and may call CUDA's math functions, such as tanh(z). Without them the function runs apart, as array
-            code.
+        derivative: z -> f'(z), in array code that keeps shape and dtype.
+        cuda: f and f' as CUDA expressions in z of type T, such as ("z * z", "2 * z"), which are compiled into the
+            kernels and may call CUDA's math functions, such as tanh(z). Without them the function runs separately, as
+            array code.
 
     Example:
         >>> square = CustomActivation(lambda z: z * z, lambda z: 2 * z)
@@ -437,7 +439,7 @@ class CustomActivation(ActivationFunction):
 
     @property
     def parameter(self) -> float:
-        """0: the expressions hold their own numbers."""
+        """0: the expressions contain their constants."""
         return 0.0
 
     def cuda_options(self) -> dict[str, Any] | None:
@@ -455,9 +457,9 @@ class CustomActivation(ActivationFunction):
             native.library(kernels_path() / "cpu" / "bias_activation.cpp", flags)
         except CompileError as error:
             warnings.warn(
-                f"{self!r}: its CUDA expressions do not compile as C++ for the CPU, NumPy runs it there:\n{error}",
+                f"{self!r}: its CUDA expressions do not compile as C++, so it runs with NumPy on the CPU:\n{error}",
                 GpunetWarning,
-                stacklevel=1,  # always the same place, so that Python shows it once
+                stacklevel=1,  # always the same line, so that Python shows it once
             )
             return None
         return options
@@ -474,8 +476,8 @@ class CustomActivation(ActivationFunction):
 
 
 def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
-    """Write 1 / (1 + exp(-z)) to `out`, which may be `z`, without overflow (far left it stays just above 0)."""
-    xp.multiply(z, -1, out=out)  # NumPy 2.4's negative is wrong where numbers lie 16 bytes apart
+    """Write 1 / (1 + exp(-z)) to `out`, which may be `z`, without overflow (it stays above 0 for very negative z)."""
+    xp.multiply(z, -1, out=out)  # not `negative`, which NumPy 2.4 computes wrongly for strides of 16 bytes
     xp.minimum(out, _exp_limit(z), out=out)
     xp.exp(out, out=out)
     xp.add(out, 1, out=out)
@@ -483,18 +485,18 @@ def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
 
 
 def _bound(z: Array, low: float, high: float, out: Array, xp: ModuleType) -> None:
-    """Write z, between `low` and `high`, to `out`; the copy first spares clip a buffer where z has strides."""
+    """Write z, clipped to [low, high], to `out`; copying first saves clip a buffer for non-contiguous z."""
     xp.copyto(out, z)
     out.clip(low, high, out=out)
 
 
 def _exp_limit(z: Array) -> float:
-    """Return where exp is about to overflow in the dtype of `z`."""
+    """Return the largest argument whose exp does not overflow in the dtype of `z`, less a margin of 1."""
     return math.log(np.finfo(z.dtype).max) - 1
 
 
 def _normal_distribution(z: Array, out: Array, square: Array, ratio: Array, xp: ModuleType) -> None:
-    """Write Φ(z) to `out`; `square` and `ratio` are scratch, and all are arrays of their own."""
+    """Write Φ(z) to `out`; `square` and `ratio` are scratch, and all arrays are distinct."""
     xp.multiply(z, SQRT_HALF, out=out)
     erf(out, out, square, ratio)
     xp.add(out, 1, out=out)
@@ -507,10 +509,10 @@ FUNCTIONS: dict[str, type[ActivationFunction]] = {
 
 
 def activation_function(spec: str | Mapping[str, Any] | ActivationFunction | None) -> ActivationFunction:
-    """Return the function that `spec` means: a name, what `config` returned, a function itself, or None (identity).
+    """Return the function for a name, the result of `config`, a function itself, or None (the identity).
 
     Raises:
-        ArgumentError: an unknown name; the message lists those there are.
+        ArgumentError: unknown name.
     """
     if isinstance(spec, ActivationFunction):
         return spec

@@ -1,4 +1,4 @@
-"""The checks of arguments that the operations share."""
+"""Checks of arguments that the operations share."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FLOATS = frozenset(map(np.dtype, (np.float32, np.float64)))
 
 
 def float_module(op: str, **arrays: Array | None) -> ModuleType:
-    """Return the module that computes with the arrays given, which must all be float32 or all float64.
+    """Return the array module of the given arrays, which must all be float32 or all float64.
 
     Raises:
-        DeviceMismatchError: they live on different devices.
-        DTypeError: other dtypes, or two of them.
+        DeviceMismatchError: the arrays are on different devices.
+        DTypeError: other dtypes, or more than one.
     """
     dtype = None
     for a in arrays.values():
@@ -26,7 +26,7 @@ def float_module(op: str, **arrays: Array | None) -> ModuleType:
                 break
             dtype = a.dtype
     else:
-        if dtype in FLOATS:  # NumPy arrays of one dtype: every step of a training on the CPU comes this way
+        if dtype in FLOATS:  # fast path: NumPy arrays of one dtype, as in every training step on the CPU
             return np
     xp = array_module(**arrays)
     given = {name: a.dtype for name, a in arrays.items() if a is not None}
@@ -35,12 +35,12 @@ def float_module(op: str, **arrays: Array | None) -> ModuleType:
             raise DTypeError(f"{op}: {name} is {dtype}; use float32 or float64, for example {name}.astype('float32').")
     if len(set(given.values())) > 1:
         found = ", ".join(f"{name} is {dtype}" for name, dtype in given.items())
-        raise DTypeError(f"{op}: dtypes differ: {found}; make them one.")
+        raise DTypeError(f"{op}: dtypes differ: {found}; convert them to one dtype.")
     return xp
 
 
 def check_shape(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None:
-    """Raise `ShapeError` unless the arrays given have this shape."""
+    """Raise `ShapeError` unless all given arrays have this shape."""
     for name, a in arrays.items():
         if a is not None and a.shape != shape:
             raise ShapeError(f"{op}: {name} has shape {a.shape}, expected {shape}.")

@@ -1,10 +1,10 @@
-"""The patches of images as the columns of a matrix, and the way back, which is its transpose.
+"""The patches of images as columns of a matrix (im2col), and its transpose (col2im).
 
-    columns = im2col(x)     each column the patch under a window, channel by channel, tap by tap
-    dx = col2im(dcolumns)   at each pixel the sum of what the patches over it hold for it
+    columns = im2col(x)     each column is the patch under a window, channel by channel, tap by tap
+    dx = col2im(dcolumns)   each pixel gets the sum of its entries in all patches that contain it
 
-x is (rows, channels, height, width), columns (..., rows·windows) with channels·taps rows in all. The sums of col2im are
-taken tap by tap, in the same order on every device.
+x is (rows, channels, height, width); columns is (..., rows·windows) with channels·taps rows in all. col2im adds in the
+order of the taps on every device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COL2IM = Kernel("convolution.cu", "col2im")
 
 
 def im2col(x: Array, window: Window, columns: Array, tape: Tape | None) -> None:
-    """Write the patches of `x` to `columns`, C-contiguous."""
+    """Write the patches of `x` to `columns`, which is C-contiguous."""
     xp, places = array_module(x), window.places("im2col", x.shape[2:])
     if xp is not np:
         pieces = x.shape[1] * len(x) * math.prod(places)  # a thread writes all taps of a channel
@@ -41,7 +41,7 @@ def im2col(x: Array, window: Window, columns: Array, tape: Tape | None) -> None:
 
 
 def col2im(columns: Array, window: Window, shape: tuple[int, ...], tape: Tape | None) -> Array:
-    """Return what `columns`, C-contiguous, leave at each pixel of images of the given shape."""
+    """Return images of the given shape with the summed entries of `columns`, which is C-contiguous."""
     xp, places = array_module(columns), window.places("col2im", shape[2:])
     x = empty(tape, shape, columns.dtype, xp)
     if xp is not np:

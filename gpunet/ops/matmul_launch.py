@@ -13,24 +13,24 @@ from gpunet import native
 from gpunet.cuda import MAX_GRID, Kernel
 from gpunet.device import Array, Device, device_of
 from gpunet.errors import ArgumentError, DeviceError
-from gpunet.ops._matmul_plan import BLOCKS, RUNGS, MatmulPlan, matmul_plan
+from gpunet.ops._matmul_plan import FIXED_TILES, KERNEL_NAMES, MatmulPlan, fixed_blocks, matmul_plan
 from gpunet.ops.activations import ActivationFunction, Identity
 from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, zeros
 
 MOST_MATRICES = MAX_GRID[2]
-"""Matrices of a batch that a launch takes: a layer of blocks along z each."""
+"""Maximum number of matrices of a batch in one launch, which has one z-layer of blocks for each."""
 
-KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in RUNGS}
+KERNELS = {name: Kernel(f"matmul_{name}.cu", f"matmul_{name}") for name in KERNEL_NAMES}
 
 PRODUCT = native.Kernel("product.cpp", "product")
 TRANSPOSED_PRODUCT = native.Kernel("product.cpp", "transposed_product")
 
 SLICE_FLOPS = 12_000_000
-"""FLOPs that a slice of a weight gradient on the CPU has at least: one thread computes it."""
+"""Minimum FLOPs per slice of a weight gradient on the CPU; a slice runs on one thread."""
 
 SLICE_ROWS = 192
-"""Rows that such a slice has at least: BLAS packs the second operand for each slice."""
+"""Minimum rows per slice: BLAS packs the second operand again for each slice."""
 
 MOST_SLICES = 4
 
@@ -38,17 +38,17 @@ MOST_SLICES = 4
 def product(
     plan: MatmulPlan | None, a: Array, b: Array, out: Array, tape: Tape | None, xp: ModuleType, **epilogue: Any
 ) -> None:
-    """Write the product of two matrices to `out`; the epilogue, as `run_plan` takes it, needs a plan."""
+    """Write the product of two matrices to `out`. `epilogue` (see `run_plan`) requires a plan."""
     if plan is not None:
         run_plan(plan, a, b, out, tape=tape, xp=xp, **epilogue)
     elif records_native(out) and _serves_native(a, b) and (blas := native.find_blas()) is not None:
         _note_product(blas, a, b, out)
     else:
-        xp.dot(a, b, out=out)  # on matrices matmul does the same, with more overhead
+        xp.dot(a, b, out=out)  # same as matmul for matrices, with less overhead
 
 
 def _serves_native(a: Array, b: Array) -> bool:
-    """Return whether a native node takes the operands: without gaps in memory, and not both transposed."""
+    """Return whether a native node supports the operands: contiguous, aligned and not both transposed."""
     if not (a.flags.aligned and b.flags.aligned):
         return False
     if a.flags.c_contiguous:
@@ -57,7 +57,7 @@ def _serves_native(a: Array, b: Array) -> bool:
 
 
 def _note_product(blas: native.Blas, a: Array, b: Array, out: Array) -> None:
-    """Note the product as a node that calls BLAS: by rows of the batch, or by slices where `a` is a transposed view."""
+    """Record the product as a node that calls BLAS: divided by batch rows, or by slices if `a` is a transposed view."""
     (m, n), k = out.shape, a.shape[1]
     gemm, options = blas.gemm[out.dtype], {"BLAS_INT": blas.integer}
     if a.flags.c_contiguous:
@@ -73,14 +73,14 @@ def _note_product(blas: native.Blas, a: Array, b: Array, out: Array) -> None:
 
 
 def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -> MatmulPlan | None:
-    """Return the plan of the kernels that write the product of `a` and `b` to `c`, or None where the library serves.
+    """Return the plan of the kernel that writes the product of `a` and `b` to `c`, or None for the library.
 
-    The library serves NumPy arrays, what the plan leaves to it, and what the kernels don't take: several batch axes,
-    both operands transposed, gaps in memory, mixed dtypes.
+    The library computes products of NumPy arrays, those that the plan assigns to it, and those that the kernels don't
+    support: several batch axes, both operands transposed, non-contiguous operands, mixed dtypes.
 
     Raises:
-        ArgumentError: a kernel that does not take such operands was asked for.
-        DeviceError: TF32 was asked for on a GPU without tensor cores for it.
+        ArgumentError: the requested kernel does not support the operands.
+        DeviceError: TF32 was requested on a GPU without tensor cores for it.
     """
     if xp is np:
         return None
@@ -88,8 +88,10 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
     stored = stored and all(x.ndim == 2 or len(x) == len(c) for x in (a, b)) and a.dtype == b.dtype == c.dtype
     transposes = [_is_transposed(x) for x in (a, b)] if stored else [None]
     if None in transposes or all(transposes):
-        if kernel in RUNGS:
-            raise ArgumentError(f"kernel {kernel!r} does not take operands like these; use 'blas' or None.")
+        if kernel in KERNEL_NAMES:
+            raise ArgumentError(
+                f"kernel {kernel!r} does not support these layouts, batch axes or dtypes; use 'blas' or None."
+            )
         return None
     batch = len(c) if c.ndim == 3 else 1
     m, n = c.shape[-2:]
@@ -102,14 +104,14 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
 
 @functools.cache
 def _check_tensor_cores(device: Device) -> None:
-    """Raise `DeviceError` for a GPU that has none for TF32."""
+    """Raise `DeviceError` for a GPU without TF32 tensor cores."""
     capability = device.xp.cuda.Device(device.index).compute_capability
     if int(capability) < 80:
         raise DeviceError(f"kernel 'mma' needs compute capability 8.0 or more; {device.name} has {capability}.")
 
 
 def _is_transposed(a: Array) -> bool | None:
-    """Return whether the matrices of `a` lie in memory column by column; None: neither so nor row by row."""
+    """Return whether the matrices of `a` are stored column by column; None if neither so nor row by row."""
     if a.flags.c_contiguous:
         return False
     return True if a.swapaxes(-1, -2).flags.c_contiguous else None
@@ -129,20 +131,16 @@ def run_plan(
     tape: Tape | None = None,
     xp: ModuleType,
 ) -> None:
-    """Launch the kernel of a plan: c = f(a·b + bias), or c = (a·b)·f'(saved).
+    """Launch the kernel of a plan from `plan_for`: c = f(a·b + bias), or c = (a·b)·f'(saved).
 
     Args:
-        plan: from `plan_for`.
         a: (m, k) or a batch of them, also as a transposed view.
-        b: (k, n) or a batch of them, also as a transposed view. An operand without the batch's axis is shared.
-        c: (m, n) or a batch of `MOST_MATRICES` at most, C-contiguous.
-        bias: (n,), or None.
+        b: (k, n) or a batch of them, also as a transposed view. An operand without the batch axis is shared.
+        c: (m, n) or a batch of at most `MOST_MATRICES`, C-contiguous.
         activation: the function f, one with `cuda_options`; None is the identity.
-        preactivation: where to leave a·b + bias, like `c`; or None.
-        saved: what f' is computed from, like `c`; None for a forward pass.
-        column_sums: where to leave the sums over k of `b`, (n,); or None. Only for a plan with a tile.
-        tape: where scratch comes from.
-        xp: the array module.
+        preactivation: where to write a·b + bias, like `c`; or None.
+        saved: the input of f', like `c`; None for a forward pass.
+        column_sums: where to write the sums over k of `b`, (n,); or None. Requires a plan with a tile.
     """
     (m, n), k = c.shape[-2:], a.shape[-1]
     batch = len(c) if c.ndim == 3 else 1
@@ -154,31 +152,33 @@ def run_plan(
     if saved is not None:
         options["GRADIENT"] = 1
     sides = bias, saved, preactivation
-    if plan.tile is None:
-        (rows, columns), threads = BLOCKS[plan.kernel]
-        grid = (math.ceil(m / rows) * math.ceil(n / columns), 1, batch)
-        args = (a, b, *sides, c, m, n, k, *strides, function.parameter)
-        KERNELS[plan.kernel](grid, (threads,), *args, options=options)
-        return
     tile = plan.tile
-    tiles, part_size = tile.blocks(m, n), tile.part_size(column_sums is not None)
+    if tile is None:
+        tiles, part_size = fixed_blocks(plan.kernel, m, n), math.prod(FIXED_TILES[plan.kernel][:2])
+    else:
+        tiles, part_size = tile.blocks(m, n), tile.part_size(column_sums is not None)
+    grid = tiles, plan.splits, batch
     parts = arrivals = None
     if plan.splits > 1:
-        parts = empty(tape, (tiles * plan.splits * batch * part_size,), c.dtype, xp)
+        parts = empty(tape, (math.prod(grid) * part_size,), c.dtype, xp)
         arrivals = zeros(tape, (tiles * batch,), np.dtype(np.uint32), xp)
+    if tile is None:
+        scratch, sizes = ((parts, arrivals), (part_size,)) if plan.kernel == "split_k" else ((), ())
+        args = (a, b, *sides, c, *scratch, m, n, k, *strides, *sizes, function.parameter)
+        KERNELS[plan.kernel](grid, (256,), *args, options=options)
+        return
     options |= {**tile.options(), "VECTOR_A": by_vectors(a), "VECTOR_B": by_vectors(b)}
     if column_sums is not None:
         options["COLUMN_SUMS"] = 1
     if plan.kernel == "tiled":
-        options["VECTOR_A"] &= flips[0]  # what lies along k goes word by word: a variant less
+        options["VECTOR_A"] &= flips[0]  # operands contiguous along k are loaded element by element: one variant less
         options["VECTOR_B"] &= not flips[1]
         options["VECTOR_C"] = by_vectors(c, *sides)
-    scratch = column_sums, parts, arrivals
-    args = (a, b, *sides, c, *scratch, m, n, k, *strides, part_size, function.parameter)
-    KERNELS[plan.kernel]((tiles, plan.splits, batch), (tile.threads,), *args, options=options)
+    args = (a, b, *sides, c, column_sums, parts, arrivals, m, n, k, *strides, part_size, function.parameter)
+    KERNELS[plan.kernel](grid, (tile.threads,), *args, options=options)
 
 
 def by_vectors(*arrays: Array | None) -> int:
-    """Return 1 where every row of the arrays is made of 16-byte vectors that are aligned, else 0."""
+    """Return 1 if every row of the arrays consists of aligned 16-byte vectors, else 0."""
     given = [a for a in arrays if a is not None]
     return int(all(a.shape[-1] * a.itemsize % 16 == 0 and a.data.ptr % 16 == 0 for a in given))

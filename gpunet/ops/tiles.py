@@ -1,4 +1,4 @@
-"""The tiles of a matrix product: those that the plan chooses from by itself, and those that `gpunet tune` tries."""
+"""Tile sizes of the matrix product: those that the plan chooses from, and those that `gpunet tune` tries."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 
 class Tile(NamedTuple):
-    """How a block computes its part of the result: `TileShape` of the kernel "tiled", in its order; also for "mma".
+    """The tile sizes of a block: the template arguments of `TileShape` of the kernels "tiled" and "mma", in its order.
 
     Attributes:
-        bm: rows of the block's tile.
-        bn: its columns.
-        bk: its step along k.
-        wm: rows of a warp's tile.
-        wn: its columns.
-        tm: rows of a thread's tile; 0 on tensor cores, which hand out a warp's tile to its threads themselves.
-        tn: its columns; 0 on tensor cores.
-        stages: steps along k that have room in shared memory.
-        slices: groups of warps that share each step.
-        min_blocks: resident blocks per SM that the registers of a thread are bounded for.
+        bm: rows of the block tile.
+        bn: columns of the block tile.
+        bk: depth of a main-loop step along k.
+        wm: rows of the warp tile.
+        wn: columns of the warp tile.
+        tm: rows of the thread tile; 0 on tensor cores, which distribute the warp tile over its threads.
+        tn: columns of the thread tile; 0 on tensor cores.
+        stages: main-loop steps that are buffered in shared memory.
+        slices: k-slices: groups of warps that share each step.
+        min_blocks: minimum resident blocks per SM, which bounds the registers of a thread.
     """
 
     bm: int
@@ -46,21 +46,21 @@ class Tile(NamedTuple):
         return self.slice_threads * self.slices
 
     def part_size(self, column_sums: bool) -> int:
-        """Return how many sums a block has in the end: of its tile and, where asked for, of the tile's columns."""
-        columns = self.tn or math.ceil(self.bn / self.threads)  # of a thread
+        """Return the sums that a block ends with: those of its tile and, if `column_sums`, of the tile's columns."""
+        columns = self.tn or math.ceil(self.bn / self.threads)  # per thread
         return self.bm * self.bn + self.slice_threads * columns * column_sums
 
     def blocks(self, m: int, n: int) -> int:
-        """Return how many tiles a result of m rows and n columns has."""
+        """Return the number of tiles of a result with m rows and n columns."""
         return math.ceil(m / self.bm) * math.ceil(n / self.bn)
 
     @property
     def shape(self) -> str:
-        """The arguments of the kernels' `TileShape`, such as "64,64,8,32,32,8,4,3,1"."""
+        """The template arguments of `TileShape`, such as "64,64,8,32,32,8,4,3,1"."""
         return ",".join(map(str, self[:-1]))
 
     def options(self) -> dict[str, str | int]:
-        """Return the options of the kernel."""
+        """Return the compiler options of the kernel."""
         return {"TILE": self.shape, "MIN_BLOCKS": self.min_blocks}
 
     def __str__(self) -> str:
@@ -85,10 +85,10 @@ TILES = {
         (Tile(32, 32, 16, 16, 16), 0),
     ),
 }
-"""From the one that does the most with a byte to the one that makes the most blocks. The number beside a tile says from
-how many blocks a multiprocessor on it is taken; it was found on an H100."""
+"""Ordered from the tile with the most arithmetic per loaded byte to the tile that gives the most blocks. The number
+after a tile is the minimum number of blocks per SM for which the plan takes it, measured on an H100."""
 
-# of the kernel "tiled"; resources.py of the tests shows that none spills on sm_75 and sm_90
+# for the kernel "tiled"; tests/compiler/kernels/resources.py shows that none spills registers on sm_75 and sm_90
 CANDIDATES: dict[np.dtype[Any], tuple[Tile, ...]] = {
     FLOAT32: (
         *(tile for tile, _ in TILES["tiled", FLOAT32]),
@@ -105,7 +105,7 @@ CANDIDATES: dict[np.dtype[Any], tuple[Tile, ...]] = {
         Tile(32, 32, 32, 32, 16, 4, 4, slices=2),
         Tile(32, 32, 64, 32, 16, 4, 4, stages=2, slices=2),
         Tile(32, 32, 32, 32, 32, 8, 4, slices=8),
-        Tile(16, 32, 32, 16, 32, 4, 4, slices=4),  # from here on for layers of few outputs, few inputs, small batches
+        Tile(16, 32, 32, 16, 32, 4, 4, slices=4),  # from here on: few outputs, few inputs, small batches
         Tile(32, 16, 64, 32, 16, 4, 4, slices=4),
         Tile(16, 16, 16, 16, 16, 2, 4),
         Tile(16, 16, 32, 16, 16, 2, 4, slices=2),

@@ -1,7 +1,7 @@
-"""The table of `gpunet tune`: which tile and how many splits were the fastest for a matrix product on a GPU.
+"""The table of `gpunet tune`: the fastest tile and number of splits of a matrix product on a GPU.
 
-It is a small JSON file in the user's cache folder, read when a GPU's first product is planned. What it says is only
-taken where it fits this gpunet: a tile that is one of its own, splits that the product has.
+It is a small JSON file in the user's cache folder, read when a GPU's first product is planned. An entry is used only if
+this version of gpunet has its tile and the product can be split that way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LAYOUTS = ("NN", "NT", "TN")
 
 
 class Product(NamedTuple):
-    """The product of op(a), (m, k), and op(b), (k, n); the layout says which of the two lies transposed in memory."""
+    """The product of op(a), (m, k), and op(b), (k, n). `layout` says which operands are stored transposed."""
 
     m: int
     n: int
@@ -36,10 +36,10 @@ class Product(NamedTuple):
 
     @classmethod
     def of(cls, m: int, n: int, k: int, layout: str, dtype: np.dtype[Any]) -> Product:
-        """Return a product by the name that the table has for it: a lone row or column lies as its transpose does.
+        """Return the product in the form in which the table stores it: a single row or column counts as not transposed.
 
         Raises:
-            ArgumentError: no such layout.
+            ArgumentError: unknown layout.
         """
         if layout not in LAYOUTS:
             raise ArgumentError(f"unknown layout {layout!r}; use one of {', '.join(map(repr, LAYOUTS))}.")
@@ -52,7 +52,7 @@ class Product(NamedTuple):
 
 
 class _Entry(TypedDict):
-    """A winner in the file."""
+    """An entry of the file."""
 
     tile: list[int]
     splits: int
@@ -60,7 +60,7 @@ class _Entry(TypedDict):
 
 
 class _Table(TypedDict):
-    """The file: the winners by GPU and product."""
+    """The file: entries by GPU and product."""
 
     format: Literal["gpunet tune"]
     version: Literal[3]
@@ -68,7 +68,7 @@ class _Table(TypedDict):
 
 
 class Winner(NamedTuple):
-    """What was the fastest for a product, and on which day."""
+    """The fastest tile and splits of a product, and the date of the measurement."""
 
     tile: Tile
     splits: int
@@ -76,40 +76,40 @@ class Winner(NamedTuple):
 
 
 def most_splits(tile: Tile, k: int) -> int:
-    """Return into how many parts k can be divided so that each has a step at least."""
+    """Return the maximum number of splits of k, so that each has at least one main-loop step."""
     return max(1, k // tile.bk)
 
 
 @functools.cache
 def winners(device: Device) -> Mapping[Product, Winner]:
-    """Return the table of a device, read once; one that cannot be used is told in a warning and passed over."""
+    """Return the table of a device, read once. An unusable table is ignored with a warning."""
     if device.name == "cpu":
         return {}
     try:
         return read(table_path()).get(gpu_name(device), {})
     except (OSError, DataError) as error:
-        warnings.warn(f"{error} Until then gpunet's defaults serve its matrix products.", stacklevel=2)
+        warnings.warn(f"matrix products use gpunet's default tiles, not tuned ones: {error}", stacklevel=2)
         return {}
 
 
 @functools.cache
 def gpu_name(device: Device) -> str:
-    """Return what a GPU is called, such as "NVIDIA H200"."""
+    """Return the name of a GPU, such as "NVIDIA H200"."""
     name: bytes = device.xp.cuda.runtime.getDeviceProperties(device.index)["name"]
     return name.decode()
 
 
 def table_path() -> Path:
-    """Return where the table is, or would be."""
+    """Return the path of the table, which need not exist."""
     return cache_folder() / "tuned.json"
 
 
 def read(path: Path) -> dict[str, dict[Product, Winner]]:
-    """Return the winners by the names of the GPUs; none where there is no file.
+    """Return the entries by GPU name; empty if there is no file.
 
     Raises:
         OSError: the file cannot be read.
-        DataError: it is damaged, or of another program or version.
+        DataError: the file is damaged, or of another program or version.
     """
     try:
         data = path.read_bytes()
@@ -121,17 +121,17 @@ def read(path: Path) -> dict[str, dict[Product, Winner]]:
         return {gpu: dict(_entry(name, entry) for name, entry in found.items()) for gpu, found in gpus}
     except ValueError as error:
         raise DataError(
-            f"{path}: not a table of `gpunet tune` that this gpunet reads ({error}); delete it and tune again."
+            f"{path}: not a table of `gpunet tune` that this version reads ({error}); delete it and tune again."
         ) from None
 
 
 def _entry(name: str, entry: _Entry) -> tuple[Product, Winner]:
-    """Return an entry of the file, held to what this gpunet can run."""
+    """Return an entry of the file, checked against the tiles of this version."""
     dtypes = {str(dtype): dtype for dtype in CANDIDATES}
     dtype, layout, sizes = name.split()
     m, n, k = map(int, sizes.split("x"))
     if dtype not in dtypes or min(m, n, k) < 1:
-        raise ValueError(f"{name} is no product of {', '.join(dtypes)}")
+        raise ValueError(f"{name} is not a product of {', '.join(dtypes)}")
     key = Product.of(m, n, k, layout, dtypes[dtype])
     tile = next((tile for tile in CANDIDATES[key.dtype] if list(tile) == entry["tile"]), None)
     if tile is None or not 1 <= entry["splits"] <= most_splits(tile, k):
@@ -140,10 +140,10 @@ def _entry(name: str, entry: _Entry) -> tuple[Product, Winner]:
 
 
 def keep(device: Device, found: Mapping[Product, Winner]) -> Path:
-    """Add to a device's table, in place of what it said of the same products; return where it is.
+    """Add results to a device's table, replace those of the same products, and return the path.
 
     Raises:
-        OSError: the table cannot be written; one that was there before is untouched.
+        OSError: the table cannot be written; an existing one is unchanged.
         DataError: as for `read`.
     """
     path = table_path()

@@ -1,6 +1,6 @@
-"""Where the windows of a convolution or a pooling lie over an image, for every operation that slides one.
+"""Sliding windows over images, for convolution and pooling.
 
-A window has a tap for each element of its kernel; tap i of window o looks at the pixel o·stride + i·dilation - padding.
+A window has a tap for each element of its kernel. Tap i of window o reads the pixel o·stride + i·dilation - padding.
 """
 
 from __future__ import annotations
@@ -13,26 +13,24 @@ from gpunet.arguments import whole
 from gpunet.errors import ArgumentError, ShapeError
 
 Pair: TypeAlias = tuple[int, ...]
-"""Of two numbers, for the height and the width."""
+"""Two numbers, for height and width."""
 
 Size: TypeAlias = int | tuple[int, ...]
-"""A whole number for all axes of an image, or one for each."""
+"""One whole number for all axes of an image, or one for each axis."""
 
 Tap: TypeAlias = tuple[int, Any, Any]
-"""The number of a tap, and the pixels and windows that it joins, as `Window.taps` says."""
+"""The number of a tap, and the pixels and windows that it connects, see `Window.taps`."""
 
 
 def per_axis(name: str, value: Any, axes: int = 2, *, least: int = 1) -> tuple[int, ...]:
-    """Return a whole number for each axis.
+    """Return a whole number of at least `least` for each of `axes` axes.
 
     Args:
-        name: what an error calls it.
-        value: a whole number, for all axes, or a tuple or list of one for each.
-        axes: how many.
-        least: the least that is allowed.
+        name: how an error names the value.
+        value: one whole number for all axes, or a tuple or list with one for each.
 
     Raises:
-        ArgumentError: `value` is neither.
+        ArgumentError: `value` is neither, or below `least`.
     """
     values = tuple(value) if isinstance(value, tuple | list) else (value,) * axes
     if len(values) != axes:
@@ -41,18 +39,18 @@ def per_axis(name: str, value: Any, axes: int = 2, *, least: int = 1) -> tuple[i
 
 
 def short(values: tuple[int, ...]) -> int | tuple[int, ...]:
-    """Return the one number that stands for all axes, or the numbers of each."""
+    """Return one number if all axes have the same, else the numbers of all axes."""
     return values[0] if len(set(values)) == 1 else values
 
 
 class Window(NamedTuple):
-    """A window, along the height and the width of an image.
+    """A window along the height and the width of an image.
 
     Attributes:
-        kernel_size: taps.
-        stride: pixels from a window to the next.
-        padding: pixels around the image that are thought to be there.
-        dilation: pixels from a tap to the next.
+        kernel_size: number of taps.
+        stride: pixels between neighbouring windows.
+        padding: pixels added on each side of the image.
+        dilation: pixels between neighbouring taps.
     """
 
     kernel_size: Pair
@@ -65,7 +63,7 @@ class Window(NamedTuple):
         """Return the window of the given sizes.
 
         Raises:
-            ArgumentError: sizes that make no sense, under the name of `op`.
+            ArgumentError: an invalid size; the message begins with `op`.
         """
         return cls(
             per_axis(f"{op}: kernel_size", kernel_size),
@@ -80,10 +78,10 @@ class Window(NamedTuple):
         return tuple((taps - 1) * step + 1 for taps, step in zip(self.kernel_size, self.dilation, strict=True))
 
     def places(self, op: str, image: Pair) -> Pair:
-        """Return how many windows there are along each axis of an image.
+        """Return the number of windows along each axis of an image.
 
         Raises:
-            ShapeError: none, as the image with its padding is smaller than the window.
+            ShapeError: the window is larger than the padded image.
         """
         padded = tuple(size + 2 * padding for size, padding in zip(image, self.padding, strict=True))
         along = list(zip(padded, self.span, self.stride, strict=True))
@@ -95,10 +93,10 @@ class Window(NamedTuple):
         return tuple((size - span) // stride + 1 for size, span, stride in along)
 
     def taps(self, image: Pair, places: Pair) -> Iterator[Tap]:
-        """Yield (number, pixels, windows) for every tap, row by row.
+        """Yield (number, pixels, windows) for every tap, in row-major order.
 
-        `pixels` indexes the pixels of (..., height, width) that the tap looks at, and `windows` those elements of
-        (..., windows down, windows across) whose tap looks there and not at padding.
+        `pixels` indexes the pixels of (..., height, width) that the tap reads. `windows` indexes the elements of
+        (..., windows down, windows across) for which the tap lies inside the image, not in the padding.
         """
         kernel_h, kernel_w = self.kernel_size
         for number, (i, j) in enumerate(itertools.product(range(kernel_h), range(kernel_w))):
@@ -107,7 +105,7 @@ class Window(NamedTuple):
 
     def _along(self, axis: int, tap: int, image: Pair, places: Pair) -> tuple[slice, slice]:
         stride = self.stride[axis]
-        offset = tap * self.dilation[axis] - self.padding[axis]  # of the pixel that the first window's tap looks at
+        offset = tap * self.dilation[axis] - self.padding[axis]  # of the pixel that this tap of the first window reads
         first = max(0, -(offset // stride))
         last = max(first, min(places[axis], (image[axis] - 1 - offset) // stride + 1))
         start = first * stride + offset

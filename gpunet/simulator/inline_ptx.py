@@ -11,7 +11,7 @@ HAS_PTX = re.compile(r"\b(?:asm|__asm__|__asm)\b(?:\s*(?:volatile|__volatile__)\
 ELSEWHERE = "put it behind #ifndef GPUNET_SIMULATOR, and CUDA C++ in its place"
 _STRING = re.compile(r'"((?:\\.|[^"\\])*)"')
 _STATEMENT = re.compile(r"(?:@(?P<unless>!?)(?P<predicate>\S+)\s+)?(?P<opcode>[\w.:]+)\s*(?P<operands>.*)", re.DOTALL)
-_MODIFIERS = re.compile(r"\.L[12]::\w+|\.shared::cta(?![\w:])|\.(?:ftz|nc|weak|volatile|relaxed|gpu|cta|sys)(?!\w)")
+_MODIFIERS = re.compile(r"\.L[12]::\w+|\.shared::cta(?![\w:])|\.(?:ftz|nc|weak|volatile|relaxed|gpu|sys)(?!\w)")
 _TYPES = ["pred", "b8", "u8", "s8", "b16", "u16", "s16", "b32", "u32", "s32", "b64", "u64", "s64", "f32", "f64"]
 _SPECIAL = {
     "%laneid": "simulator::lane()",
@@ -65,7 +65,8 @@ _RULES = {
     r"dp4a\.s32\.s32": "{0} = __dp4a(int({1}), int({2}), int({3}))",
     r"red(?:\.global)?\.add\.T": "atomicAdd(reinterpret_cast<{T}*>({0}), {1})",
     r"atom(?:\.global)?\.add\.T": "{0} = atomicAdd(reinterpret_cast<{T}*>({1}), {2})",
-    r"(?:membar|fence)(?:\.\w+)*": "__threadfence()",
+    r"(?:membar|fence)(?:\.(?:gl|sc|acq_rel))?": "__threadfence()",
+    r"(?:membar|fence)(?:\.(?:sc|acq_rel))?\.cta": "__threadfence_block()",
     r"bar\.warp\.sync": "__syncwarp({0})",
     r"nanosleep\.u32": "__nanosleep({0})",
     r"trap": "__trap()",

@@ -1,11 +1,11 @@
-// bias_activation.cpp: what follows a matrix product, in one pass over memory.
+// bias_activation.cpp: bias and activation in one pass, after a matrix product.
 //
 //     out = f(z + bias)       forward; z is (rows, n), bias (n,)
 //     dz = dy * f'(saved)     backward
 //
-// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a function of your own (see ../activations.h).
+// Options: REAL; ACTIVATION, and USER_FORWARD, USER_BACKWARD for a user-defined function (see ../activations.h).
 //
-// Both divide by rows. Without a bias the rows of a call are one long array.
+// Both are divided by rows. Without a bias the rows of a call are processed as one long array.
 
 #include "common.h"
 #include "math.h"
@@ -32,7 +32,7 @@ DEVICE void forward_rows(const T* z, const T* bias, T* preactivation, T* out, In
         forward<true, KEEP>(z + i * n, bias, KEEP ? preactivation + i * n : nullptr, out + i * n, n, parameter);
 }
 
-// z may be preactivation or out; preactivation may be out only where f is the identity.
+// z may be preactivation or out; preactivation may be out only if f is the identity.
 // FLOPs: 2 * rows * n
 static void bias_activation_forward(Int begin, Int end,
                                     const T* z,          // [rows * n]
@@ -51,10 +51,10 @@ ROWS(bias_activation_forward)
 // FLOPs: 2 * rows * n
 static void activation_backward(Int begin, Int end,
                                 const T* dy,       // [rows * n]
-                                const T* saved,    // [rows * n] or null: out, or z + bias where f' needs it
+                                const T* saved,    // [rows * n] or null: out, or z + bias if f' needs it
                                 T* dz,             // [rows * n]
                                 Int rows, Int n, T parameter) {
-    const T* kept = saved ? saved : dy;  // the identity looks at neither
+    const T* kept = saved ? saved : dy;  // the identity reads neither
     INDEPENDENT
     for (Int i = begin * n; i < end * n; ++i) dz[i] = dy[i] * Activation::backward(kept[i], parameter);
 }

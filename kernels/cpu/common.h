@@ -1,6 +1,6 @@
-// common.h: what the CPU kernels share: the element type T, the arguments of a node, and the export of a kernel.
+// common.h: shared by the CPU kernels: the element type T, the arguments of a node, and the export of a kernel.
 //
-// A kernel is a plain function whose first two parameters are the part of its work that a call does, [begin, end):
+// A kernel is a plain function whose first two parameters are the part of the work that a call does, [begin, end):
 //
 //     void scale(Int begin, Int end,
 //                const T* x,     // [rows * n]
@@ -8,16 +8,18 @@
 //                Int rows, Int n, T factor) { ... }
 //     ROWS(scale)
 //
-// The comments are its declaration, as in a CUDA source (gpunet/cuda/source.py). The macro below the function exports it
-// as a node of a recorded step and says how its work divides:
+// The comments are its declaration, as in a CUDA source (gpunet/cuda/source.py). The macro below the function exports
+// it as a node of a recorded step and says how its work is divided:
 //
-// ROWS(name)    by rows of the batch: [begin, end) are rows, and a row is computed from the same row of every array that
-//               has rows: those whose size begins with `rows` or `m`. All others it may only read, and as a whole.
-//               Consecutive kernels of this kind run chunk by chunk without a barrier in between.
-// SLICES(name)  by parts of its output: [begin, end) is a range of elements, columns or rows of the output.
-// WHOLE(name)   not at all: one call does everything, begin is 0 and end is 1.
+// ROWS(name): by rows of the batch. [begin, end) are rows, and a row is computed from the same row of every array that
+// has rows, that is, whose size begins with `rows` or `m`. All other arrays are read only, as a whole. Consecutive
+// kernels of this kind run chunk by chunk without a barrier in between.
 //
-// Results do not depend on the number of threads: the parts depend on the shapes alone, and a sum over parts is taken in
+// SLICES(name): by parts of its output. [begin, end) is a range of elements, columns or rows of the output.
+//
+// WHOLE(name): not at all. One call does everything, with begin 0 and end 1.
+//
+// Results do not depend on the number of threads: the parts depend only on the shapes, and a sum over parts is taken in
 // their order. Sums inside a kernel keep LANES partial sums, so that they vectorize without -ffast-math.
 
 #pragma once
@@ -32,9 +34,9 @@
 using T = REAL;
 using Int = int64_t;
 
-#define DEVICE inline __attribute__((always_inline))   // the name that common.cuh has: activations.h is compiled for both
+#define DEVICE inline __attribute__((always_inline))   // same name as in common.cuh, for activations.h
 
-// std::min and std::max; the header <algorithm> would add a tenth of a second to each compilation.
+// std::min and std::max without <algorithm>, which would add a tenth of a second to each compilation.
 template <typename A>
 DEVICE constexpr A smaller(A a, A b) { return b < a ? b : a; }
 template <typename A>
@@ -42,7 +44,7 @@ DEVICE constexpr A larger(A a, A b) { return a < b ? b : a; }
 
 constexpr Int LANES = 64 / sizeof(T);  // a cache line of partial sums
 
-// One argument of a node, as Python stores it: the address of an array, an integer or a floating-point number.
+// An argument of a node, as Python stores it: the address of an array, an integer or a floating-point number.
 union Slot {
     void* pointer;
     int64_t integer;

@@ -1,14 +1,14 @@
-// cuda_math.h: the math functions of CUDA, for the expressions of a function of your own (../activations.h).
+// cuda_math.h: CUDA's math functions, for the expressions of a user-defined activation (../activations.h).
 //
-// Those of math.h vectorize, in float and double. The others are the C library's, in the global namespace, or made here
-// where CUDA alone has them.
+// The functions of math.h vectorize, in float and double. The others are the C library's, in the global namespace, or
+// defined here if only CUDA has them.
 
 #pragma once
 #include <math.h>
 
 namespace user {
 
-// For CUDA, each is there as f(float), f(double) and ff(float).
+// As in CUDA, each is defined as f(float), f(double) and ff(float).
 #define OVERLOADS(name, ff, PARAMETERS, result) \
     DEVICE float name PARAMETERS(float) { return result; } \
     DEVICE double name PARAMETERS(double) { return result; } \
@@ -40,7 +40,7 @@ DEVICE std::common_type_t<A, B> max(A a, B b) { return a < b ? b : a; }
 template <typename A, typename B>
 DEVICE std::common_type_t<A, B> min(A a, B b) { return b < a ? b : a; }
 
-// CUDA's faster ones, which are less exact there.
+// CUDA's fast functions, which are less accurate there.
 DEVICE float __expf(float x) { return real::exp(x); }
 DEVICE float __logf(float x) { return real::log(x); }
 DEVICE float __powf(float x, float y) { return ::powf(x, y); }

@@ -1,18 +1,19 @@
 // dropout.cpp: y = x * keep / (1 - p) with keep = (u >= p), and its gradient; x is (rows, n).
 //
-// The random numbers u are those that gpunet/random.py describes and NumPy's Generator(Philox) draws: Philox4x64-10
-// (Salmon et al. 2011) with the key (seed, 0) and the counter (e / 8 + 1, step, draw, 0) gives the eight float32
-// numbers of the places e = 8 q .. 8 q + 7, where row i of the global batch has the places i n .. i n + n - 1.
+// The random numbers u are those of gpunet/random.py and NumPy's Generator(Philox): Philox4x64-10 (Salmon et al. 2011)
+// with the key (seed, 0) and the counter (e / 8 + 1, step, draw, 0) gives the eight float32 numbers of the positions e
+// = 8 q .. 8 q + 7. Row i of the global batch has the positions i n .. i n + n - 1.
 //
-// It divides by rows. A part may begin and end inside a block of eight numbers, which its neighbours then make too. The
-// numbers of up to BLOCKS blocks are made first, by scalar 64-bit multiplications, and used by loops that vectorize.
+// It is divided by rows. A part may begin and end inside a block of eight numbers, which the adjacent part then
+// computes again. The numbers of up to BLOCKS blocks are computed first, by scalar 64-bit multiplications, and used by
+// loops that vectorize.
 
 #include "common.h"
 #include "vector.h"
 
 using Word = uint64_t;
 
-constexpr Int DRAWS = 8;  // numbers of a block
+constexpr Int DRAWS = 8;  // numbers per block
 constexpr Int BLOCKS = 64;
 
 __extension__ using DoubleWord = unsigned __int128;
@@ -38,7 +39,7 @@ DEVICE void philox(Word block, Word step, Word draw, Word key0, uint32_t* bits) 
     }
 }
 
-// A bool as a number, in loops that vectorize for integers only.
+// A bool as an integer, since loops over bool do not vectorize.
 using Flag = unsigned char;
 
 // out = x * keep * scale

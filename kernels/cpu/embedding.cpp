@@ -1,9 +1,9 @@
-// embedding.cpp: rows of numbers and categories, x (rows, width_x), to rows of features, y (rows, width_y): the numbers
-// as they are, and each category's vector from its table (gpunet/ops/_entity_embedding.py).
+// embedding.cpp: entity embedding: rows of numbers and categories, x (rows, width_x), become rows of features, y (rows,
+// width_y): the numbers unchanged, and for each category a row of its table (gpunet/ops/_entity_embedding.py).
 
 #include "common.h"
 
-// The row of a category in its table: 0 for one that is unknown, also NaN and a fraction, else its number plus 1.
+// The table row of a category: its value plus 1, or 0 for an unknown one, including NaN and fractions.
 DEVICE Int row_of_category(T category, Int entries) {
     const double k = category;
     return k >= 0 && k < static_cast<double>(entries - 1) && k == __builtin_rint(k) ? static_cast<Int>(k) + 1 : 0;

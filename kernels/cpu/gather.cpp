@@ -1,11 +1,12 @@
 // gather.cpp: the rows of a batch, out[i] = source[order[place + i]], of up to three arrays (features, targets, row
-// weights), and the step to the next batch.
+// weights), and the advance to the next batch.
 //
-// What is copied are bytes, except for features that are stored as another type than the layers take, such as bytes, or
-// not standardised yet: gather_features converts them, exactly as Standardizer.write does. It divides by rows. The
-// addresses of the sources and of the order lie in memory, as other data sets and other epochs have others.
+// Data is copied byte by byte, except for features that are stored in another type than the layers use, such as bytes,
+// or that still have to be standardised: gather_features converts them, exactly as Standardizer.write does. It is
+// divided by rows. The addresses of the sources and of the order are in memory, since they change with the data set and
+// the epoch.
 //
-// Options: SOURCE: for gather_features, the type of the features as they are stored.
+// Options: SOURCE: for gather_features, the type in which the features are stored.
 
 #include <cstring>
 
@@ -38,7 +39,7 @@ ROWS(gather)
 
 // FLOPs: 2 * rows * n
 static void gather_features(Int begin, Int end,
-                            const Int* sources,    // [6]: as for gather, and those of the means and factors, or zeros
+                            const Int* sources,    // [6]: as for gather, then those of means and factors, or zeros
                             const Int* place,      // [1]
                             T* out,                // [rows * n]
                             Int n, Int rows) {

@@ -1,16 +1,17 @@
-// gradient_sum.cpp: the sum of the gradients of the parts of a batch, of which one update is made.
+// gradient_sum.cpp: the weighted sum of the gradients of the parts of a batch, for one update (gradient accumulation).
 //
-// Each part's gradient is the mean over its rows, and is weighted by their share of the batch: the sum is the gradient of
-// the batch. The unit is a block of BLOCK elements: [begin, end) are blocks. The last part leaves the sum where the
-// optimizer reads it.
+// Each part's gradient is a mean over its rows, weighted by the part's share of the batch, so the sum is the gradient
+// of the batch. [begin, end) are blocks of BLOCK elements. The last part writes the sum to where the optimizer reads
+// it.
 
 #include "common.h"
 #include "vector.h"
 
 constexpr Int BLOCK = 16384;
 
-// sum = weights[part] g, and the total of the parts before, if there are any; it goes into total, of the last part into
-// g. losses[0] is the loss of the batch, summed likewise; losses[1] is what the part adds to it, times `scale`.
+// sum = weights[part] g + total, without total for the first part. The sum is written to total, for the last part to g.
+// losses[0] is the loss of the batch so far, summed the same way; losses[1] is the contribution of this part times
+// `scale`.
 // FLOPs: 2 * size
 static void add_gradient(Int begin, Int end,
                          T* __restrict__ g,        // [size]

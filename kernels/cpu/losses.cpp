@@ -1,19 +1,19 @@
-// losses.cpp: losses that are a mean over elements, each with its gradient, by the formulas of
+// losses.cpp: losses that are a mean over elements, each with its gradient, with the formulas of
 // gpunet/ops/_elementwise_loss.py:
 //
 //     losses_i = share_i sum_j l(p_ij, t_ij),    slope_ij = share_i l'(p_ij, t_ij)
 //
-// for predictions p and targets t of (rows, n), share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w; where
-// these are all zero, so are the shares. The loss is the sum of `losses`.
+// for predictions p and targets t of (rows, n). share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w; 0 if
+// the weights are all zero. The loss is the sum of `losses`.
 //
-// It divides by rows. Rows are often narrow, also of one element, so several are taken as one array of up to BUFFER
-// elements, whose losses are added up row by row afterwards; a wider row is taken in parts.
+// It is divided by rows. Rows are often narrow, down to one element, so several are processed as one array of up to
+// BUFFER elements, whose losses are then added up row by row; a wider row is processed in parts.
 
 #include "common.h"
 #include "math.h"
 #include "vector.h"
 
-// A launch switches off the losses that it does not need, so that the compiler has less to do.
+// The caller switches off the losses that it does not need, to save compile time.
 #ifndef MEAN_SQUARED_ERROR
 #define MEAN_SQUARED_ERROR 1
 #endif
@@ -36,7 +36,7 @@ struct LossAndSlope {
     T loss, slope;
 };
 
-// losses[i] += share_i times the sum of the n losses of row i, and slope times share_i.
+// losses[i] += share_i times the sum of the n losses of row i, and slope *= share_i.
 template <typename Share>
 DEVICE void scale_rows(const T* of_elements, T* __restrict__ slope, T* __restrict__ losses, Int rows, Int n,
                        Share share) {

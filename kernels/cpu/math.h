@@ -21,13 +21,13 @@ struct Format<float> {
     static constexpr int MANTISSA_BITS = 23;
     static constexpr Bits BIAS = 127;
     static constexpr float MIN_NORMAL = 0x1p-126f;
-    static constexpr float INTEGERS = 0x1p23f;  // from here on every number is an integer
+    static constexpr float INTEGERS = 0x1p23f;  // every larger number is an integer
     static constexpr Bits SQRT_HALF = 0x3f3504f3;
 
-    // ln 2 in two parts; the product of the first and an exponent is exact.
+    // ln 2 in two parts; the product of the first part and an exponent is exact.
     static constexpr float LN2_HIGH = 0x1.62e4p-1f, LN2_LOW = 0x1.7f7d1cp-20f;
 
-    // From here on exp, expm1, tanh and erf have reached what they overflow, underflow or tend to.
+    // Beyond these bounds exp, expm1, tanh and erf overflow, underflow or have reached their limit.
     static constexpr float EXP_MIN = -104, EXP_MAX = 89, EXPM1_MIN = -20, TANH_MAX = 10, ERF_MAX = 4;
 
     static constexpr float EXPM1[] = {0.49999997f, 0.16666539f, 0.0416677445f, 0.00836705137f, 0.00138392427f};
@@ -87,7 +87,7 @@ ALWAYS_INLINE Real from_bits(Bits<Real> bits) {
     return x;
 }
 
-// 2^n, for the exponents n of normal numbers. Of n only the lowest bits matter, those that the exponent has room for.
+// 2^n, for the exponents n of normal numbers. Only the lowest bits of n matter, as many as the exponent field has.
 template <typename Real>
 ALWAYS_INLINE constexpr Bits<Real> power_bits(Bits<Real> n) {
     return (n + Format<Real>::BIAS) << Format<Real>::MANTISSA_BITS;
@@ -130,7 +130,7 @@ ALWAYS_INLINE Real polynomial(Real x, const Real (&coefficients)[COUNT]) {
         return coefficients[FIRST];
 }
 
-// A number to which it is added is rounded to an integer n, and the lowest bits of the sum are n.
+// Adding it rounds a number to an integer n, and the lowest bits of the sum are n.
 template <typename Real>
 constexpr Real ROUNDER = Real(1.5) * Format<Real>::INTEGERS;
 
@@ -179,7 +179,7 @@ ALWAYS_INLINE Real log_sum(Real k, Real f) {
     return multiply_add(k, F::LN2_HIGH, f - correction);
 }
 
-// The logarithm of x, which is y except at the ends.
+// The logarithm of x: y, except for zero, infinity, negative numbers and NaN.
 template <typename Real>
 ALWAYS_INLINE Real log_at_ends(Real x, Real y) {
     const Real infinity = Real(__builtin_inf());
@@ -203,7 +203,7 @@ ALWAYS_INLINE Real exp(Real x) {
     x = x > F::EXP_MAX ? F::EXP_MAX : x;
     x = x < F::EXP_MIN ? F::EXP_MIN : x;
     const Exponential<Real> e = exponential(x);
-    // 2^n in two factors, as it may be subnormal or beyond the largest number.
+    // 2^n as two factors, as it may be subnormal or overflow.
     const Bits<Real> half = to_bits(multiply_add(e.n, Real(0.5), ROUNDER<Real>));
     const Real scale = power_of_two<Real>(half);
     return multiply_add(scale, e.fraction, scale) * power_of_two<Real>(to_bits(e.shifted) - half);
@@ -217,7 +217,7 @@ ALWAYS_INLINE Real expm1(Real x) {
     Real clamped = x > F::EXP_MAX ? F::EXP_MAX : x;
     clamped = clamped < F::EXPM1_MIN ? F::EXPM1_MIN : clamped;
     const Exponential<Real> e = exponential(clamped);
-    // Half of the result, as 2^n may be beyond the largest number.
+    // Half of the result, as 2^n may overflow.
     const Real scale = power_of_two<Real>(to_bits(e.shifted) - 1);
     const Real y = Real(2) * multiply_add(scale, e.fraction, scale - Real(0.5));
     return abs(x) < TINY ? x : y;
@@ -241,7 +241,7 @@ ALWAYS_INLINE Real log1p(Real x) {
     const Real lost = (Real(1) - (u - x_in_u)) + (x - x_in_u);  // 1 + x = u + lost, exactly
     const Split<Real> s = split(u);
     const Real reciprocal = power_of_two<Real>(F::BIAS - s.biased_k);
-    // Where x is large nothing that counts is lost, and the reciprocal of 2^k may be too small a number.
+    // For large x the lost part is negligible, and the reciprocal of 2^k may underflow.
     const Real f = (s.mantissa - Real(1)) + (x < F::INTEGERS ? lost * reciprocal : Real(0));
     return with_sign(log_at_ends(u, log_sum(s.k(), f)), x);
 }

@@ -1,9 +1,9 @@
-// metrics.cpp: which answers of a batch are right, and the sums of an epoch: totals[0] += loss * rows, totals[1] +=
-// right answers, by gpunet/training/running.py.
+// metrics.cpp: which predictions of a batch are correct, and the sums of an epoch: totals[0] += loss * rows, totals[1]
+// += correct predictions, with the rules of gpunet/training/running.py.
 //
-// Rows are judged independently. A class is the answer if no other class beats it. A larger output beats it, and an equal
-// one before it; NaN beats every number, and the first NaN all others, as in NumPy's argmax. So a label needs no search
-// for the largest output, only a count of comparisons, which vectorizes.
+// Rows are independent. A class is the answer if no other class beats it: a larger output, or an equal one with a lower
+// index; NaN beats every number, and the first NaN all others, as in NumPy's argmax. So checking a label only takes a
+// count of comparisons, which vectorizes, instead of a search for the largest output.
 
 #include "common.h"
 #include "vector.h"
@@ -22,7 +22,7 @@ DEVICE bool is_answer(const T* z, Int label, Int classes) {
     return better == 0;
 }
 
-// NumPy's argmax: the first NaN, else the first of the largest.
+// NumPy's argmax: the first NaN, else the first of the largest elements.
 DEVICE Int argmax(const T* a, Int n) {
     const T largest = largest_of(a, n);
     int nans = 0;
@@ -32,7 +32,7 @@ DEVICE Int argmax(const T* a, Int n) {
     return 0;
 }
 
-// Right is a row whose largest output is its label's.
+// A row is correct if its largest output is that of its label.
 // FLOPs: rows * classes
 static void right_labels(Int begin, Int end,
                          const T* prediction,    // [rows * classes]
@@ -43,7 +43,7 @@ static void right_labels(Int begin, Int end,
 }
 ROWS(right_labels)
 
-// Right is a row whose largest output is where its target is largest.
+// A row is correct if its largest output is where its target is largest.
 // FLOPs: 2 * rows * classes
 static void right_distributions(Int begin, Int end,
                                 const T* prediction,    // [rows * classes]
@@ -55,7 +55,7 @@ static void right_distributions(Int begin, Int end,
 }
 ROWS(right_distributions)
 
-// Right is a logit above 0 where the target is above 0.5, or neither.
+// An element is correct if its logit is above 0 exactly where its target is above 0.5.
 // FLOPs: 2 * rows * n
 static void right_binary(Int begin, Int end,
                          const T* __restrict__ prediction,    // [rows * n]
@@ -69,7 +69,7 @@ ROWS(right_binary)
 // FLOPs: answers
 static void accumulate(Int begin, Int end,
                        const T* loss,        // [1]
-                       const bool* right,    // [answers] or null: nothing is right or wrong
+                       const bool* right,    // [answers] or null: for regression
                        double* totals,       // [2]
                        Int rows, Int answers) {
     totals[0] += static_cast<double>(loss[0]) * static_cast<double>(rows);

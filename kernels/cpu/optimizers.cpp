@@ -1,11 +1,11 @@
-// optimizers.cpp: the update rules of gpunet/optimizers/ over a model's flat buffers, and the clipping of its gradient.
+// optimizers.cpp: the update rules of gpunet/optimizers/ over a model's flat buffers, and gradient clipping.
 //
-// The unit of all kernels that divide is a block of BLOCK elements: [begin, end) are blocks, `parts` is their number. A
-// step is: clip_value, where it is asked for; squares, a sum a block; a rule; average, where there is one; end_step. A
-// rule finds the update for itself in each call, from the sums of all blocks in their order, as these are few. What
-// changes from step to step lies in `progress` and `rates`.
+// All kernels that are divided work on blocks of BLOCK elements: [begin, end) are blocks, `parts` is their number. A
+// step is: clip_value, if requested; squares, one sum per block; a rule; average, if requested; end_step. Each call of
+// a rule computes the update itself, from the sums of all blocks in their order, as these are few. Values that change
+// from step to step are in `progress` and `rates`.
 //
-// Memory-bound: Adam reads p, g, m, v and writes p, m, v, 28 bytes for some 15 FLOPs (and the gradient where it is
+// Memory-bound: Adam reads p, g, m, v and writes p, m, v, 28 bytes for about 15 FLOPs (and the gradient if it is
 // clipped), so each rule is one pass.
 
 #include "common.h"
@@ -14,9 +14,9 @@
 
 constexpr Int BLOCK = 16384;
 
-// Places in `progress`.
-constexpr int STEPS = 0;          // steps done
-constexpr int RATES_FROM = 1;     // the number of steps done for which rates[0] is
+// Indices of `progress`.
+constexpr int STEPS = 0;          // completed steps
+constexpr int RATES_FROM = 1;     // the number of completed steps that rates[0] belongs to
 constexpr int FIRST_SKIPPED = 2;  // the first step that was not applied, counted from 1; 0: none
 
 struct Range {
@@ -27,18 +27,17 @@ DEVICE Range elements(Int begin, Int end, Int size) {
     return {smaller(begin * BLOCK, size), smaller(end * BLOCK, size)};
 }
 
-// The sum of the squares; NaN where an element is NaN or infinite. In T, and again in double where that overflows: then
-// it is infinite at most in double, for finite elements.
+// The sum of the squares; NaN if an element is NaN or infinite. Computed in T, and again in double if that overflows.
 DEVICE double square_sum(const T* g, Int n) {
     const double sum = sum_terms<T, 4 * LANES>(n, [=](Int i) { return g[i] * g[i]; });
-    if (sum - sum == 0) return sum;  // it is finite
+    if (sum - sum == 0) return sum;  // finite
     return sum_terms<double>(n, [=](Int i) {
         const double x = g[i];
         return x * x + (x - x);
     });
 }
 
-// The sum of each part; NaN for one over `most`, with which the rule's state would overflow.
+// The sum of each part; NaN for a sum over `most`, with which the rule's state would overflow.
 // FLOPs: 2 * size
 static void squares(Int begin, Int end,
                     const T* g,                 // [size]
@@ -52,7 +51,7 @@ static void squares(Int begin, Int end,
 }
 SLICES(squares)
 
-// g = g, but no less than -limit and no more than limit; NaN stays NaN.
+// Clip g to [-limit, limit]; NaN stays NaN.
 // FLOPs: 0
 static void clip_value(Int begin, Int end,
                        T* g,    // [size]
@@ -62,8 +61,8 @@ static void clip_value(Int begin, Int end,
 }
 SLICES(clip_value)
 
-// The factor that scales the gradient to a norm of max_norm at most (0: there is no limit), min(max_norm / (norm +
-// 1e-6), 1). Where an element is NaN or infinite it is 0: the step is not applied.
+// The factor that scales the gradient to a norm of at most max_norm (0: no limit), min(max_norm / (norm + 1e-6), 1). It
+// is 0 if an element is NaN or infinite: the step is not applied.
 DEVICE double clip_factor(const double* partial_squares, Int parts, double max_norm) {
     double squares = 0;
     for (Int part = 0; part < parts; ++part) squares += partial_squares[part];
@@ -71,7 +70,7 @@ DEVICE double clip_factor(const double* partial_squares, Int parts, double max_n
     return squares == squares ? smaller(clip, 1.0) : 0;
 }
 
-// What a step does: its number from 1 on, its learning rate, and what scales the gradient.
+// A step: its number from 1 on, its learning rate, and the factor of the gradient.
 struct Update {
     double step, rate, factor;
 };
@@ -98,8 +97,8 @@ DEVICE void update_range(T* __restrict__ p, T* __restrict__ g, T* __restrict__ s
     }
 }
 
-// Call rule(p, g, s, t) for every parameter, its gradient and its state, of which there is as much as FIRST and SECOND
-// say. The gradient is scaled before; the scaled one is written back.
+// Call rule(p, g, s, t) for every parameter, its gradient and its state; FIRST and SECOND say whether s and t exist.
+// The gradient is scaled first, and stored scaled.
 template <bool FIRST, bool SECOND, typename Rule>
 DEVICE void update_each(T* p, T* g, T* s, T* t, Range own, double factor, Rule rule) {
     if (factor == 0) return;
@@ -107,7 +106,7 @@ DEVICE void update_each(T* p, T* g, T* s, T* t, Range own, double factor, Rule r
     else update_range<false, FIRST, SECOND>(p, g, s, t, own, T(1), rule);
 }
 
-// v = momentum v + g, p -= rate v; with nesterov, p -= rate (g + momentum v). Without a velocity v is g.
+// v = momentum v + g, p -= rate v; with nesterov, p -= rate (g + momentum v). Without a velocity buffer, v is g.
 // FLOPs: 6 * size
 static void sgd(Int begin, Int end,
                 const double* partial_squares,    // [parts]
@@ -138,8 +137,8 @@ static void sgd(Int begin, Int end,
 }
 SLICES(sgd)
 
-// Adam with the scaled moments m / (1 - beta1), v / (1 - beta2) of gpunet/optimizers/adam.py; AdamW where `decoupled`.
-// 1 - beta^t is computed as -expm1(t log(beta)), which loses no digits where beta is near 1.
+// Adam with the scaled moments m / (1 - beta1), v / (1 - beta2) of gpunet/optimizers/adam.py; AdamW if `decoupled`. 1 -
+// beta^t is computed as -expm1(t log(beta)), which loses no precision for beta near 1.
 // FLOPs: 15 * size
 static void adam(Int begin, Int end,
                  const double* partial_squares,    // [parts]
@@ -198,8 +197,8 @@ static void rmsprop(Int begin, Int end,
 }
 SLICES(rmsprop)
 
-// mean += rest (p - mean), the moving average of the parameters that the rule has just updated; where nothing has been
-// averaged yet mean is NaN, and becomes p. A step that is not applied changes nothing.
+// mean += rest (p - mean): the moving average of the parameters, after the rule has updated them. mean is NaN before
+// the first average, and then becomes p. A step that is not applied changes nothing.
 // FLOPs: 3 * size
 static void average(Int begin, Int end,
                     const double* partial_squares,    // [parts]
@@ -214,7 +213,7 @@ static void average(Int begin, Int end,
 }
 SLICES(average)
 
-// Count the step, and keep its number where it is the first that was not applied.
+// Count the step; record its number if it is the first that was not applied.
 // FLOPs: parts
 static void end_step(Int begin, Int end,
                      const double* partial_squares,    // [parts]

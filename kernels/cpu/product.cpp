@@ -1,9 +1,10 @@
-// product.cpp: matrix products by the BLAS that NumPy uses, called by the address of its cblas_sgemm or cblas_dgemm.
+// product.cpp: matrix products by the BLAS that NumPy uses, called through the address of its cblas_sgemm or
+// cblas_dgemm.
 //
-//     c (m, n) = a (m, k) b (k, n), or b stored (n, k); the rows of c are rows of the batch
-//     c (m, n) = a^T b, a stored (k, m), b (k, n); any rows of c
+//     c (m, n) = a (m, k) b (k, n), or b stored as (n, k); divided by rows of c, which are rows of the batch
+//     c (m, n) = a^T b, a stored as (k, m), b (k, n); divided by slices, any rows of c
 //
-// All matrices are row-major, with a distance of lda, ldb and ldc elements between rows.
+// All matrices are row-major, with lda, ldb and ldc elements between rows.
 //
 // Options: REAL; BLAS_INT, the integer type of the library.
 
@@ -19,7 +20,7 @@ constexpr int ROW_MAJOR = 101, NORMAL = 111, TRANSPOSED = 112;  // cblas.h
 using Gemm = void (*)(int order, int transpose_a, int transpose_b, BlasInt m, BlasInt n, BlasInt k, T alpha, const T* a,
                       BlasInt lda, const T* b, BlasInt ldb, T beta, T* c, BlasInt ldc);
 
-// c = op(a) op(b); zeros where k is 0.
+// c = op(a) op(b); zeros if k is 0.
 DEVICE void multiply(Int gemm, int transpose_a, int transpose_b, Int m, Int n, Int k, const T* a, Int lda,
                      const T* b, Int ldb, T* c, Int ldc) {
     if (m <= 0 || n <= 0) return;
@@ -37,10 +38,10 @@ DEVICE void multiply(Int gemm, int transpose_a, int transpose_b, Int m, Int n, I
 static void product(Int begin, Int end,
                     Int gemm,      // the address of the function
                     const T* a,    // [m * lda]
-                    const T* b,    // (k, n), or (n, k) where transpose_b
+                    const T* b,    // (k, n), or (n, k) with transpose_b
                     T* c,          // [m * ldc]
                     Int m, Int n, Int k, Int lda, Int ldb, Int ldc, bool transpose_b) {
-    // BLAS packs a few rows at a time, with long strides: rows that are not in cache come faster in their order.
+    // BLAS packs a few rows at a time, with long strides; prefetching the rows in their order is faster.
     for (Int i = begin * lda; i < end * lda; i += LANES) __builtin_prefetch(a + i, 0, 2);
     multiply(gemm, NORMAL, transpose_b ? TRANSPOSED : NORMAL, end - begin, n, k, a + begin * lda, lda, b, ldb,
              c + begin * ldc, ldc);

@@ -1,8 +1,8 @@
 // reduce.cpp: sums in a fixed order: of the elements of a (n,), in double, and of the columns of a (rows, n).
 //
-// The elements are the losses of a batch or its row weights: few numbers, so one call does everything. The columns are
-// those of dz, whose sums are the bias gradient: they divide by columns, and the sums of adjacent columns stay in
-// registers while the rows pass.
+// The elements are the losses of a batch or its row weights: they are few, so one call sums them all. The columns are
+// those of dz, whose sums are the bias gradient. They are divided into slices, and the sums of adjacent columns stay in
+// registers during the loop over the rows.
 
 #include "common.h"
 #include "vector.h"
@@ -16,7 +16,7 @@ static void sum(Int begin, Int end,
 }
 WHOLE(sum)
 
-// The sums of the WIDTH columns from `a` on.
+// The sums of the WIDTH columns starting at `a`.
 template <Int WIDTH>
 DEVICE void sum_adjacent(const T* __restrict__ a, T* __restrict__ out, Int rows, Int n) {
     T sums[WIDTH] = {};
@@ -25,7 +25,7 @@ DEVICE void sum_adjacent(const T* __restrict__ a, T* __restrict__ out, Int rows,
     for (Int j = 0; j < WIDTH; ++j) out[j] = sums[j];
 }
 
-// The widest WIDTH that the columns hold takes them all; the last time it overlaps the time before.
+// Sum all columns with the largest WIDTH that fits; the last group overlaps the one before.
 template <Int WIDTH>
 DEVICE void sum_in_widths(const T* a, T* out, Int rows, Int n, Int begin, Int end) {
     if constexpr (WIDTH > 1)

@@ -1,17 +1,16 @@
-// run.cpp: run the nodes of a recorded step on the CPU, many steps in one call, on a pool of threads.
+// run.cpp: run the nodes of a recorded step on the CPU, many steps in one call, on a thread pool.
 //
 // A program is a list of phases, a phase a list of tasks, a task a list of calls. The tasks of a phase are independent:
-// thread t of n takes the tasks t, t + n, t + 2 n ... A barrier ends a phase. A phase of a single task is run by the
-// thread that arrives last at the barrier before it, so it costs no barrier of its own. Which thread runs a task changes
-// no result. All that changes from step to step (step number, place in the epoch, sums) lies in memory that the calls
-// read and advance.
+// thread t of n runs the tasks t, t + n, t + 2 n ... A barrier ends a phase. A phase with a single task is run by the
+// thread that arrives last at the barrier before it, so it needs no barrier of its own. Results do not depend on which
+// thread runs a task. Values that change from step to step (step number, position in the epoch, sums) are in memory
+// that the calls read and advance.
 //
-// The threads wait for work by spinning for some microseconds, then sleep. One program at a time has the pool; another
-// one that comes meanwhile, from a second Python thread, runs on the thread that called. After a fork the child makes a
-// pool of its own.
+// The threads spin for some microseconds while they wait for work, then sleep. One program at a time uses the pool; a
+// concurrent one, from a second Python thread, runs on its calling thread. After a fork the child creates its own pool.
 //
 // While programs run, the BLAS library is set to one thread: its threads would compete with these. The setting belongs
-// to the process, so the first program sets it and the last one that ends restores it.
+// to the process, so the first program sets it and the last one to end restores it.
 
 #include <pthread.h>
 #include <sched.h>
@@ -32,7 +31,7 @@ struct Program {
     const Int* tasks;   // [tasks + 1]: the first call of each task
     const Int* phases;  // [phase_count + 1]: the first task of each phase
     Int phase_count;
-    int (*get_blas_threads)();  // null where the library has no such setting
+    int (*get_blas_threads)();  // null if the library has no such setting
     void (*set_blas_threads)(int);
 };
 
@@ -46,7 +45,7 @@ void pause_briefly() {
 #endif
 }
 
-// Spin until ready() is true, for at most `turns` turns; return whether it is.
+// Spin until ready() is true, for at most `turns` iterations; return whether it is.
 template <typename Ready>
 bool spin(Ready ready, Int turns) {
     for (Int i = 0; i < turns; ++i) {
@@ -56,7 +55,7 @@ bool spin(Ready ready, Int turns) {
     return false;
 }
 
-// Holds a mutex. <mutex>, <condition_variable> and <thread> would double the time that this file takes to compile.
+// Holds a mutex. <mutex>, <condition_variable> and <thread> would double the compile time of this file.
 class Lock {
    public:
     explicit Lock(pthread_mutex_t& mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
@@ -66,7 +65,7 @@ class Lock {
     pthread_mutex_t& mutex_;
 };
 
-constexpr Int SPINS = 4000;  // some 100 microseconds
+constexpr Int SPINS = 4000;  // about 100 microseconds
 
 class Barrier {
    public:
@@ -104,7 +103,8 @@ void run_alone(const Program& program, Int steps) {
         for (Int task = 0; task < tasks; ++task) run_task(program, task);
 }
 
-// Run the phases from `phase` on that have a single task; return the first one that has more, or the number of phases.
+// Return the first phase from `phase` on with more than one task, or the number of phases. If `run`, run the phases
+// before it.
 Int skip_serial(const Program& program, Int phase, bool run) {
     for (; phase < program.phase_count && program.phases[phase + 1] - program.phases[phase] <= 1; ++phase)
         if (run && program.phases[phase + 1] > program.phases[phase]) run_task(program, program.phases[phase]);
@@ -133,7 +133,7 @@ struct Job {
     }
 };
 
-// Threads that wait for jobs. A pool lives as long as its process, whose end finds them asleep.
+// Threads that wait for jobs. A pool lives until its process ends.
 class Pool {
    public:
     bool try_run(const Program& program, Int steps, int threads) {
@@ -162,7 +162,7 @@ class Pool {
         Int seen;
     };
 
-    // Start the threads that are missing; return how many there are, the caller among them. The system may refuse some.
+    // Start the missing threads; return the number of threads, including the caller. The system may refuse some.
     int start(int threads) {
         for (pthread_t id; workers_ < threads - 1; ++workers_) {
             Worker* worker = new Worker{this, workers_ + 1, posted_.load()};
@@ -193,7 +193,7 @@ class Pool {
                 seen = posted_.load(std::memory_order_relaxed);
                 job = thread < job_threads_ ? job_ : nullptr;
             }
-            if (job == nullptr) continue;  // nobody waits for this thread
+            if (job == nullptr) continue;  // this thread is not part of the job
             job->work(thread);
             working_.fetch_sub(1, std::memory_order_release);
         }
@@ -207,13 +207,13 @@ class Pool {
     int job_threads_ = 0, workers_ = 0;
 };
 
-// What belongs to the process. A child of a fork has none of the threads, and maybe a mutex that one of them held: it
-// begins with a new state.
+// State of the process. The child of a fork has none of the threads, and may have inherited a locked mutex, so it
+// starts with new state.
 struct Process {
     Pool pool;
     pthread_mutex_t blas = PTHREAD_MUTEX_INITIALIZER;
     int users = 0, blas_threads = 0;
-    bool forked_inside = false;  // the BLAS was set to one thread at the fork; blas_threads is what to restore
+    bool forked_inside = false;  // BLAS was set to one thread at the fork; blas_threads is restored later
 
     static std::atomic<Process*> current;
 
@@ -262,12 +262,13 @@ extern "C" __attribute__((visibility("default"))) void gpunet_run(const Program*
     if (threads <= 1 || !process.pool.try_run(*program, steps, threads)) run_alone(*program, steps);
 }
 
-// Whether all n integers lie in [0, limit), such as labels: a twentieth of what a reduction of NumPy costs for few.
+// Whether all n integers, such as labels, are in [0, limit). For few integers this takes a twentieth of the time of a
+// NumPy reduction.
 extern "C" __attribute__((visibility("default"))) int gpunet_all_below(const Int* a, Int n, Int limit) {
     Int outside = 0;
     for (Int i = 0; i < n; ++i) outside |= a[i] < 0 || a[i] >= limit;
     return outside == 0;
 }
 
-// What a search for a compiler calls: 42 for 1764, if this processor runs the code.
+// Called when a compiler is tried: returns 42 for 1764 if this processor runs the code.
 extern "C" __attribute__((visibility("default"))) int gpunet_probe(int x) { return x / 42; }

@@ -1,22 +1,21 @@
-// softmax_cross_entropy.cpp: the loss of logits z (rows, classes) and its gradient, by the formula of
+// softmax_cross_entropy.cpp: the loss of logits z (rows, classes) and its gradient, with the formula of
 // gpunet/ops/_softmax_cross_entropy.py:
 //
 //     losses_i = sum_j t_ij (lse_i - z_ij),    dz_ij = softmax(z)_ij sum_k t_ik - t_ij
 //
 // where t_ij = share_i c_j ((1 - smoothing) target_ij + smoothing / classes), share_i = w_i / N, with row weights w and
-// class weights c; where N is zero, so are the shares. The loss is the sum of `losses`. A label that is out of range
-// counts as no class.
+// class weights c; share_i is 0 if N is zero. The loss is the sum of `losses`. A label out of range counts as no class.
 //
-// It divides by rows. Inside, LANES rows are a group, in which the logarithms and the losses are computed together. Up
-// to FEW classes a group is transposed to (classes, LANES) first, so that all loops run over LANES rows, without a
-// remainder and without sums across a vector. With more classes they run along a row, which stays in cache: one for the
-// maximum, one for the exponentials and their sum, one for the gradient.
+// It is divided by rows. LANES rows form a group, in which the logarithms and the losses are computed together. Up to
+// FEW classes, a group is first transposed to (classes, LANES), so that all loops run over LANES rows, without a
+// remainder and without sums across a vector. With more classes the loops run along a row, which stays in cache: one
+// for the maximum, one for the exponentials and their sum, one for the gradient.
 
 #include "common.h"
 #include "math.h"
 #include "vector.h"
 
-// Conditions that a launch may state, so that the compiler has one case to compile in place of all.
+// Conditions that the caller may fix at compile time, so that only one case is compiled.
 #ifndef FEW_CLASSES
 #define FEW_CLASSES (classes <= FEW)
 #endif
@@ -34,9 +33,9 @@
 #endif
 
 constexpr Int FEW = 16;
-constexpr T LOWEST = T(-3e38);  // below any logit's distance from the largest; but 0 * LOWEST is a number
+constexpr T LOWEST = T(-3e38);  // below any difference to the largest logit; finite, so that 0 * LOWEST is not NaN
 
-// N where rows or, with labels, classes have weights: sum_i w_i c_{label i}.
+// N if rows or, with labels, classes have weights: sum_i w_i c_{label i}.
 // FLOPs: 2 * rows
 static void cross_entropy_norm(Int begin, Int end,
                                const T* weight,          // [rows] or null
@@ -52,7 +51,7 @@ static void cross_entropy_norm(Int begin, Int end,
 }
 WHOLE(cross_entropy_norm)
 
-// The logits and all that goes with them.
+// The arguments of a launch.
 struct Batch {
     const T* logits;
     const Int* labels;    // or null
@@ -76,7 +75,7 @@ DEVICE void in_groups(const Batch& batch, Int begin, Int end, Loss loss) {
 
 DEVICE T not_below(T lowest, T distance) { return distance < lowest ? lowest : distance; }
 
-// What the rows of a group leave for their losses, mass_i log(total_i) - product_i.
+// The terms of the losses of a group's rows, mass_i log(total_i) - product_i.
 struct Group {
     T mass[LANES], total[LANES], product[LANES];
 
@@ -87,7 +86,7 @@ struct Group {
     }
 };
 
-// The one class of a row whose t_ij is not zero, where there is no smoothing. A label out of range has a mass of zero.
+// Without smoothing: the only class of a row with nonzero t_ij. For a label out of range the mass is zero.
 struct Label {
     Int place;
     T mass;
@@ -97,14 +96,14 @@ struct Label {
         return {batch.labels[row], batch.share(row) * batch.of_class(batch.labels[row])};
     }
 
-    // t_ij (z_ij - largest). Of a class that is ruled out by -inf it is infinite, unless classes have weights.
+    // t_ij (z_ij - largest). It is infinite for a class excluded by -inf, unless classes have weights.
     DEVICE T product(const Batch& batch, T distance) const {
         if (batch.class_weight) distance = not_below(LOWEST, distance);
         return mass == T(0) ? T(0) : mass * distance;
     }
 };
 
-// A group of few classes, transposed; lanes beyond the last row repeat it.
+// A group with few classes, transposed; lanes past the last row repeat it.
 struct Tile {
     T z[FEW][LANES];
 
@@ -163,7 +162,7 @@ static void few_hard(const Batch& batch, Int first, Int count) {
     group.write_losses(batch.losses + first, count);
 }
 
-// dz = exp(z - largest); the sum of it.
+// Write dz = exp(z - largest); return its sum.
 DEVICE T exponentiate(const T* z, T* dz, T largest, Int classes) {
     return sum_terms<T>(classes, [=](Int j) { return dz[j] = real::exp(z[j] - largest); });
 }
@@ -187,7 +186,7 @@ static void many_hard(const Batch& batch, Int first, Int count) {
     group.write_losses(batch.losses + first, count);
 }
 
-// t_ij of a row: a smooth part for every class, and with labels an extra for the label.
+// t_ij of a row: a smooth part for every class and, with labels, an extra part for the label.
 template <bool SOFT_LABELS, bool WEIGHTED>
 struct Target {
     const T* target;

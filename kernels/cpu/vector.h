@@ -3,8 +3,8 @@
 #pragma once
 #include "common.h"
 
-// Stands before a loop whose iterations are independent of each other: its arrays are apart or one and the same. The
-// compiler's own check would take an output that is also an input for a conflict and leave the loop scalar.
+// Marks a loop whose iterations are independent: two of its arrays are either disjoint or identical. Without it, the
+// compiler's aliasing check would treat an output that is also an input as a conflict and run the loop as scalar code.
 #if defined(__clang__)
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #else
@@ -27,7 +27,7 @@ DEVICE Real sum_terms(Int n, Term term) {
     return lanes[0];
 }
 
-// The largest of a[0] ... a[n - 1], n > 0; a NaN among them may be passed over.
+// The largest of a[0] ... a[n - 1], n > 0; a NaN may be ignored.
 DEVICE T largest_of(const T* a, Int n) {
     T lanes[LANES];
     for (Int lane = 0; lane < LANES; ++lane) lanes[lane] = a[0];

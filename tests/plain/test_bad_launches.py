@@ -71,18 +71,18 @@ def test_an_array_of_another_dtype_or_shape_is_refused(launch, device, wrong):
 
 
 @pytest.mark.parametrize("view", [lambda a: a[::2], lambda a: a.reshape(3, 4).T], ids=["a stride", "a transpose"])
-def test_a_view_that_a_kernel_would_not_see_as_one_is_refused_with_the_way_out(launch, device, view):
-    with pytest.raises(ShapeError, match=r"^scale: x is not C-contiguous \(strides .*make it a copy"):
+def test_a_non_contiguous_view_is_refused_with_advice(launch, device, view):
+    with pytest.raises(ShapeError, match=r"^scale: x is not C-contiguous \(strides .*pass a C-contiguous copy"):
         launch(x=view(device.asarray(np.zeros(12, np.float32))))
 
 
-def test_an_array_in_host_memory_is_refused_naming_where_each_is(launch, device):
+def test_an_array_in_host_memory_is_refused_with_the_device_of_each(launch, device):
     with pytest.raises(DeviceMismatchError, match=f"x is on cpu, y is on {device.name}.*asarray"):
         launch(x=np.zeros(6, np.float32))
 
 
-def test_arrays_in_host_memory_alone_are_refused_with_the_way_out(launch):
-    with pytest.raises(DeviceError, match=r"scale: its arrays are in host memory; move them: .*asarray\(array\)"):
+def test_host_arrays_are_refused_with_advice(launch):
+    with pytest.raises(DeviceError, match=r"scale: the arrays are in host memory; move them: .*asarray\(array\)"):
         launch(x=np.zeros(6, np.float32), y=np.zeros(6, np.float32))
 
 
@@ -92,9 +92,12 @@ LIMITS = {
     "an empty block": ({"block": (0,)}, "scale: block"),
     "grid.y over 65,535": ({"grid": (1, 65_536)}, r"scale: grid \(1, 65536\) exceeds .*65535"),
     "grid.z over 65,535": ({"grid": (1, 1, 65_536)}, "scale: grid .* exceeds"),
-    "too much shared memory": ({"shared": 48 * 1024 + 1}, "scale: 49153 bytes of shared memory; a block has 49152"),
-    "no array": ({"y": None}, "scale: y is None; it needs an array"),
-    "a number too large": ({"rows": 2**31}, "scale: rows=2147483648 is no int32"),
+    "too much shared memory": (
+        {"shared": 48 * 1024 + 1},
+        "scale: 49153 bytes of shared memory; a block has at most 49152",
+    ),
+    "no array": ({"y": None}, "scale: y is None; pass an array"),
+    "a number too large": ({"rows": 2**31}, "scale: rows=2147483648 does not fit int32"),
 }
 
 

@@ -1,17 +1,38 @@
+"""The READMEs: their Python runs, their links lead somewhere, the lists of kernels are complete."""
+
 import re
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parents[2] / "README.md"
+GUIDES = [README, *sorted(README.parent.glob("gpunet/*/README.md")), README.parent / "CONTRIBUTING.md"]
 
 
-def test_the_readme_s_python_runs_from_top_to_bottom(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    session = {}
-    for block in blocks:
-        if "my.cu" not in block:  # a user's own kernel, see tests/compiler/bench/test_check.py
+def session_of(path: Path) -> dict[str, object]:
+    """Run the Python of a README from top to bottom; a user's own kernel needs g++, see tests/compiler/bench."""
+    session: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+        if "my.cu" not in block:
             exec(block, session)
-    assert session["value"] < 1
-    assert "[0 1 2 3 4] [0 1 2 3 4]" in capsys.readouterr().out
+    return session
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: str(path.relative_to(README.parent)))
+def test_the_python_of_a_readme_runs_from_top_to_bottom(path, capsys):
+    session = session_of(path)
+    if path == README:
+        assert "[0 1 2 3 4] [0 1 2 3 4]" in capsys.readouterr().out
+    if path.parent.name == "training":
+        assert session["value"] < 1
+    if path.parent.name == "interop":
+        assert session["pipeline"].score(session["data"].X, session["data"].y) > 0.99
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: str(path.relative_to(README.parent)))
+def test_the_links_of_a_readme_lead_to_files(path):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
 
 
 def test_the_kernels_readme_lists_each_kernel_where_it_is_and_what_it_takes():

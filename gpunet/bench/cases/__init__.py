@@ -1,4 +1,7 @@
-"""The operations that are measured, a file each. One more is a function that yields its cases, and a line in `OPS`."""
+"""The operations of the benchmark, one file each.
+
+To add one, write a function that yields its cases, and list it in `OPS`.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,9 @@ class Op(NamedTuple):
     """An operation.
 
     Attributes:
-        cases: yields the cases of a size.
         form: how a size is written.
-        sizes: the usual ones.
-        small: the usual ones on the simulated GPU.
-        what: what it computes.
-        own: whether it takes a kernel of the user's own.
+        small: the default sizes on the simulated GPU.
+        own: whether it takes a user's own kernel.
     """
 
     cases: Callable[[Size, DType], Iterator[Case]]
@@ -36,10 +36,10 @@ class Op(NamedTuple):
     own: bool = False
 
     def parse(self, text: str) -> Size:
-        """Return the numbers of a size; a single one stands for all axes.
+        """Return the numbers of a size; a single number stands for all axes.
 
         Raises:
-            ArgumentError: it is not written like `form`.
+            ArgumentError: the text does not have the form `form`.
         """
         numbers = tuple(map(int, re.findall(r"\d+", text)))
         axes = len(self.form.split("x"))

@@ -12,10 +12,10 @@ import numpy as np
 from gpunet import ops
 from gpunet.bench.case import Call, Case, DType, Operand, Size, blank
 from gpunet.device import Array
-from gpunet.ops._matmul_plan import RUNGS
+from gpunet.ops._matmul_plan import KERNEL_NAMES
 from gpunet.ops.tuned import Product
 
-PRODUCTS = ("blas", *RUNGS)
+PRODUCTS = ("blas", *KERNEL_NAMES)
 """The kernels of the matrix product, the library first."""
 
 
@@ -46,7 +46,7 @@ def matmul_case(layout: str, size: Size, dtype: DType) -> Case:
         dtype=dtype,
         operands={"a": Operand((k, m) if flip_a else (m, k)), "b": Operand((n, k) if flip_b else (k, n))},
         reference=lambda a, b: (np.matmul(a.T if flip_a else a, b.T if flip_b else b),),
-        kernels={rung: partial(prepare, rung) for rung in PRODUCTS},
+        kernels={name: partial(prepare, name) for name in PRODUCTS},
         flops=2 * m * n * k,
         nbytes=dtype.itemsize * (m * k + k * n + m * n),
         terms=k,

@@ -18,7 +18,7 @@ STEP = 10
 
 
 def optimizer(size: Size, dtype: DType) -> Iterator[Case]:
-    """Yield the tenth step of each rule over n parameters, SGD with momentum; the state is as gpunet keeps it."""
+    """Yield the tenth step of SGD with momentum, Adam and RMSprop over n parameters."""
     yield _optimizer(SGD, {"momentum": 0.9}, _sgd, 5, 4, size, dtype)
     yield _optimizer(Adam, {}, _adam, 7, 12, size, dtype)
     yield _optimizer(RMSprop, {}, _rmsprop, 5, 9, size, dtype)
@@ -94,6 +94,6 @@ def _optimizer(
         kernels={"array": expression, "gpunet": gpunet},
         flops=flops * n,
         nbytes=words * dtype.itemsize * n,
-        terms=100,  # 1 - β2^t, near zero, has lost two digits
+        terms=100,  # 1 - β2^t is near zero and loses two digits
         unit="B/s",
     )

@@ -22,10 +22,8 @@ CALLS = 3
 def step(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield a training step of a ReLU MLP: forward, cross-entropy, backward, Adam; recorded and replayed.
 
-    With "blas" it runs as it is written: cuBLAS calls cannot be captured.
-
-    The loss of the third step is checked. A gradient could not be: where rounding moves a ReLU's input across zero, it
-    differs by more than rounding.
+    With "blas" it runs eagerly, since cuBLAS calls cannot be captured. The loss of the third step is checked. A
+    gradient cannot be: if rounding moves a ReLU's input across zero, it differs by more than rounding.
     """
     *widths, batch = size
     pairs = list(pairwise(widths))
@@ -56,7 +54,7 @@ def step(size: Size, dtype: DType) -> Iterator[Case]:
         dtype=dtype,
         operands={"x": Operand((batch, widths[0])), "labels": Operand((batch,), widths[-1])},
         reference=reference,
-        kernels={rung: partial(gpunet, rung) for rung in PRODUCTS},
+        kernels={name: partial(gpunet, name) for name in PRODUCTS},
         flops=sum(6 * batch * i * o for i, o in pairs) - 2 * batch * widths[0] * widths[1],
         nbytes=dtype.itemsize * (7 * parameters + batch * (widths[0] + 4 * sum(widths[1:]))),
         terms=max(size),

@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import count, zip_longest
 from typing import Any
 
 from gpunet.data.table.dates import DATES
@@ -13,6 +14,7 @@ from gpunet.data.table.numerals import NO_NUMBER, parse_number, proven_mark
 from gpunet.errors import DataError
 
 _WHOLE, _YEAR = re.compile(r"\d+"), re.compile(r"(1[89]|2[01])\d\d")
+_MARKED = re.compile(r"[-+]?[\d.,]*[.,]\d+")
 
 
 BLANKS = " "
@@ -22,7 +24,7 @@ BLANKS = " "
 def reader(lines: Iterable[str], sep: str, *, spaced: bool = True, strict: bool = False) -> Any:
     """Return Python's CSV reader of lines."""
     if sep == BLANKS:
-        lines = (f"{line.rstrip()}\n" for line in lines)
+        lines = (f"{line.replace(chr(9), BLANKS).rstrip()}\n" for line in lines)
     return csv.reader(lines, delimiter=sep, skipinitialspace=spaced, strict=strict)
 
 
@@ -34,20 +36,20 @@ def is_value(cell: str) -> bool:
 def is_header(rows: list[list[str]]) -> bool:
     """Return whether the first row is a header.
 
-    It is one if it holds only text, or text above a column of values. A first row with some whole numbers is a header
-    if these are 0, 1, 2, … (pandas' default names), years, or stand next to the name of a label column, and its text
-    does not occur again below.
+    It is one if it has text above a column of values, or only text, of which less than half occurs again in the same
+    column. A first row with some whole numbers is a header if these are 0, 1, 2, … (pandas' default names), years, or
+    stand next to the name of a label column, and its text does not occur again.
     """
     first, below = rows[0], rows[1:]
     values = [cell for cell in first if is_value(cell)]
-    if not values:
-        return True
     columns = [[row[i] for row in below if i < len(row) and row[i].lower() not in NO_NUMBER] for i in range(len(first))]
     text = [i for i, cell in enumerate(first) if cell.lower() not in NO_NUMBER and cell not in values]
     if any(columns[i] and all(map(is_value, columns[i])) for i in text):
         return True
-    comes_again = any(first[i] in columns[i] for i in text)
-    if not below or not text or comes_again or not all(map(_WHOLE.fullmatch, values)) or len({*values}) < len(values):
+    again = sum(first[i] in columns[i] for i in text)
+    if not values:
+        return 2 * again < max(len(text), 1)
+    if not below or not text or again or not all(map(_WHOLE.fullmatch, values)) or len({*values}) < len(values):
         return False
     numbered = values == [str(i) for i in range(len(values))] and len(values) > 1
     years = len(values) > 1 and all(map(_YEAR.fullmatch, values))
@@ -59,7 +61,7 @@ def column_names(
     header: list[str] | None, rows: list[list[str]], name: str, line: int
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Return the column names, and the positions of the columns without a name in the header."""
-    cells = [""] * max(Counter(map(len, rows)).most_common(1)[0][0] if rows else 0, 1) if header is None else header
+    cells = [""] * max(Counter(map(len, rows)).most_common(1)[0][0] if rows else 0, 1) if header is None else [*header]
     if header is not None and rows and all(len(row) == len(header) + 1 and not row[-1] for row in rows):
         cells = [*header, ""]  # each row ends in a separator
     for i, cell in enumerate(cells):
@@ -69,19 +71,27 @@ def column_names(
                 "line is data."
             )
     unnamed = tuple(i for i, cell in enumerate(cells) if not cell)
-    return tuple(cell or f"column {i + 1}" for i, cell in enumerate(cells)), unnamed if header is not None else ()
+    for i in unnamed:
+        cells[i] = next(free for k in count(i + 1) if (free := f"column {k}") not in cells)
+    return tuple(cells), unnamed if header is not None else ()
 
 
 def decimal_mark(rows: list[list[str]], sep: str, likely: str | None) -> str | None:
-    """Return the decimal mark that most cells require, else the last mark of most cells; None if no cell has one."""
-    marked = [cell for row in rows for cell in row if re.fullmatch(r"[-+]?[\d.,]*[.,]\d+", cell)]
-    numbers = [cell for cell in marked if proven_mark(cell) is not None]  # others are dates, versions, addresses
-    proofs = Counter(map(proven_mark, numbers))
+    """Return the decimal mark that most cells require, else the more plausible one; None if no cell has a mark."""
+    proofs: Counter[str] = Counter()
+    plausible: Counter[str] = Counter()
+    for column in zip_longest(*rows, fillvalue=""):
+        has_whole = any(map(_WHOLE.fullmatch, column))
+        for cell in filter(_MARKED.fullmatch, column):
+            proof, last = proven_mark(cell), max(",.", key=cell.rfind)
+            if proof is not None:  # others are dates, versions, addresses
+                proofs[proof] += 1
+                groups = has_whole and not proof and sep != ","  # 1,177 next to 527 has a group of thousands
+                plausible[{",": ".", ".": ","}[last] if groups else last] += 1
     if likely is not None:
         others = {*proofs} - {likely}
         return others.pop() or likely if len(others) == 1 and not proofs[likely] else likely
     if sep == ",":
-        return "." if any("," not in cell for cell in numbers) else None
-    last = Counter(max(",.", key=cell.rfind) for cell in numbers)
-    votes = proofs if proofs["."] != proofs[","] else last
-    return ("," if votes[","] > votes["."] else ".") if numbers else None
+        return "." if proofs["."] or plausible["."] else None
+    votes = proofs if proofs["."] != proofs[","] else plausible
+    return ("," if votes[","] > votes["."] else ".") if proofs else None

@@ -31,12 +31,15 @@ class Column:
         name: its name in the header.
         role: how it is used.
         why: the reason for the role, in a few words.
+        doubt: what is ambiguous about its dates; "" if nothing is.
         form: how text is parsed: the decimal mark and unit of numbers, or the format of dates; "" for other dtypes.
         missing: number of training rows without a value.
         fill: the number, or the date in days since 1970, that replaces a missing value.
         indicator: whether an additional feature is 1 where the number or date is missing.
         categories: the known categories, sorted; "" stands for a missing value if training rows have one.
         embedded: whether the feature is the index of the category (-1: unknown) instead of one-hot.
+        constant: whether all training rows have the same number or date. The feature then is that value for all rows,
+            as weights that were never trained must not move a prediction.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Column:
     indicator: bool = False
     categories: tuple[str, ...] = ()
     embedded: bool = False
+    constant: bool = False
+    doubt: str = ""
 
     @property
     def feature_names(self) -> list[str]:
@@ -75,13 +80,19 @@ class Column:
         values = self.read(table).numbers[rows]
         there = values[~np.isnan(values)]
         missing = len(values) - len(there)
-        fill = float(center(there)) if len(there) else 0.0
-        return replace(self, missing=missing, fill=fill, indicator=missing > 0)
+        if not len(there):
+            return replace(self, role="ignored", why="has no value in the training rows", missing=missing)
+        constant = bool((there == there[0]).all())
+        if constant and not missing:
+            return replace(self, role="ignored", why="has one value in the training rows")
+        return replace(self, missing=missing, fill=float(center(there)), indicator=missing > 0, constant=constant)
 
     def _with_categories(self, codes: np.ndarray, distinct: list[str]) -> Column:
         counts = np.bincount(codes + 1, minlength=len(distinct) + 1)
         rows = dict(zip(["", *distinct], counts.tolist(), strict=True))
         known = sorted(text for text, count in rows.items() if count)
+        if len(known) == 1:
+            return replace(self, role="ignored", why="has one value in the training rows", missing=rows[""])
         embedded = len(known) > MOST_ONE_HOT
         if embedded:
             known = [text for text in known if rows[text] >= LEAST_ROWS]
@@ -93,12 +104,15 @@ class Column:
         if self.role == "number":
             return table.numbers(self.name, self.form or ".")
         read = table.dates(self.name, self.form)
+        if read is None and table.frame[self.name].isna().all():
+            return Values(np.full(len(table), np.nan), np.empty(0, np.int64), "")
         return read or Values(np.zeros(len(table)), np.arange(len(table)), "")
 
     def indices(self, table: Table) -> np.ndarray:
         """Return the category of each row as an index, int64 (n,); -1 for an unknown one."""
         codes, distinct = table.texts(self.name)
-        index = {text: i for i, text in enumerate(self.categories)}
+        index = {canonical(text): i for i, text in enumerate(self.categories)}
+        index |= {text: i for i, text in enumerate(self.categories)}
         known = [index.get(text, index.get(canonical(text), -1)) for text in distinct]
         indices: np.ndarray = np.array([*known, index.get("", -1)])[codes]
         return indices
@@ -111,7 +125,7 @@ class Column:
             one_hot: np.ndarray = values[:, None] == np.arange(len(self.categories))
             return one_hot.astype(np.float64)
         missing = np.isnan(values)
-        filled = np.where(missing, self.fill, values)
+        filled = np.where(missing | self.constant, self.fill, values)
         parts = [filled]
         if self.role == "date":
             angle = 2 * np.pi * _days_of_the_year(filled) / YEAR

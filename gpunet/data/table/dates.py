@@ -10,15 +10,15 @@ import numpy as np
 
 from gpunet.data.table.values import Values
 
-DATES = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?)?( ?(Z|UTC|GMT)|[-+]\d{2}:?\d{2})?$")
+DATES = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?)?( ?(Z|UTC|GMT)| ?[-+]\d{2}(:?\d{2})?)?$")
 """Dates as ISO 8601 writes them, with or without a time and a time zone."""
 
 _DAYS = (
     *("%Y/%m/%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d-%m-%Y", "%m-%d-%Y"),
-    *("%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y"),
+    *("%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%Y-%m-%d", "%Y.%m.%d"),
 )
-_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-FORMATS = ("ISO", *(day + time for day in _DAYS for time in _TIMES))
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+FORMATS = ("ISO", "%Y-%m", *(day + time for day in _DAYS for time in _TIMES))
 """The formats of dates that are tried; the first that reads all texts is taken."""
 
 _SAMPLE, _SHARE = 20, 0.8
@@ -60,6 +60,16 @@ def _date_format(distinct: Sequence[str]) -> str:
     return best if len(rivals) == 1 else max(rivals, key=lambda form: _count(distinct, form))
 
 
+def doubt(distinct: Sequence[str], form: str) -> str:
+    """Return what is ambiguous about dates of a format; "" if nothing is."""
+    swapped = form.translate(str.maketrans("dm", "md"))
+    if swapped != form and swapped in FORMATS and not np.isnan(_read(distinct, swapped)).any():
+        return f"its dates are read as {form}, but {swapped} is possible too; dates such as 2024-12-31 are clear"
+    if "%y" in form:
+        return "its years of two digits are read as 1969 to 2068; write four digits if this is wrong"
+    return ""
+
+
 def _count(distinct: Sequence[str], form: str) -> int:
     """Return how many texts are dates of a format."""
     return len(distinct) - int(np.isnan(_read(distinct, form)).sum())
@@ -70,8 +80,9 @@ def _read(distinct: Sequence[str], form: str) -> np.ndarray:
     import pandas
 
     if form == "ISO":
-        iso = pandas.Series(distinct, dtype="str").str.replace(" ?(UTC|GMT)$", "Z", regex=True)
-        iso = iso.where(iso.str.match(DATES.pattern))
+        iso = pandas.Series(distinct, dtype="str")
+        iso = iso.where(iso.str.match(DATES.pattern)).str.replace(" ?(UTC|GMT)$", "Z", regex=True)
+        iso = iso.str.replace(",", ".").str.replace(r" ([-+]\d{2}:?\d*)$", r"\1", regex=True)
         moments = pandas.to_datetime(iso, format="ISO8601", utc=True, errors="coerce")
         return _days_since_1970(moments.dt.tz_localize(None))
     return _days_since_1970(pandas.to_datetime(pandas.Series(distinct), format=form, errors="coerce"))

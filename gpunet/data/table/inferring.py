@@ -11,9 +11,10 @@ import numpy as np
 from gpunet.arguments import shortened
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
+from gpunet.data.table.dates import doubt
 from gpunet.data.table.numerals import FEW_SLIPS, parse_number
 from gpunet.data.table.tables import Table
-from gpunet.data.table.values import LARGEST, Values, is_date, is_number
+from gpunet.data.table.values import LARGEST, Values, is_categorical, is_date, is_number
 from gpunet.errors import ArgumentError, DataError
 
 SAMPLE = 100
@@ -52,13 +53,14 @@ def asked_roles(
     return {**roles, **dict.fromkeys(left_out, "ignored")}
 
 
-def infer(table: Table, name: str, asked: Role | None = None) -> Column:
+def infer(table: Table, name: str, asked: Role | None = None, *, wanted: bool = False) -> Column:
     """Return a column with its role, but without the statistics of the training rows.
 
     Args:
         table: the table.
         name: the column.
         asked: the role that the user requested.
+        wanted: whether the user named the column as one to learn from, so that it is no identifier.
 
     Raises:
         DataError: text among numbers or dates, infinite numbers, or nested values; the message names their lines.
@@ -74,13 +76,15 @@ def infer(table: Table, name: str, asked: Role | None = None) -> Column:
     if series.isna().all():
         return Column(name, "ignored", "has no value")
     if is_number(series):
-        return _of_numbers(table, Column(name, "number", "numbers", table.decimal or ""), table.numbers(name))
+        return _of_numbers(table, Column(name, "number", "numbers", table.decimal or ""), table.numbers(name), wanted)
     if is_date(series):
         return Column(name, "date", "dates")
-    return _of_text(table, name)
+    if is_categorical(series):
+        return Column(name, "category", f"categories, {_count(table.texts(name)[1])}")
+    return _of_text(table, name, wanted)
 
 
-def _of_text(table: Table, name: str) -> Column:
+def _of_text(table: Table, name: str, wanted: bool) -> Column:
     codes, distinct = table.texts(name)
     complete = bool((codes >= 0).all())
     if not distinct:
@@ -92,18 +96,19 @@ def _of_text(table: Table, name: str) -> Column:
         text = slips(read)
         if not len(text):
             example = f"numbers such as {shortened(distinct[0], LONGEST_VALUE)!r}"
-            return _of_numbers(table, Column(name, "number", example, read.form), read)
+            return _of_numbers(table, Column(name, "number", example, read.form), read, wanted)
         if are_few(text, codes):
             remedy = f"correct it, or use --as {name}=category"
             raise unreadable(table, name, text, "a number, as most are", remedy)
     days = table.dates(name)
     if days is not None:
         _refuse(table, name, days, f"a date as most are, {days.form}")
-        return Column(name, "date", f"dates, {days.form}", days.form)
+        return Column(name, "date", f"dates, {days.form}", days.form, doubt=doubt(distinct, days.form))
     rows = len(codes)
-    if rows >= LEAST_IDENTIFIERS and len(distinct) > max(rows / 2, MOST_ONE_HOT):
+    if rows >= LEAST_IDENTIFIERS and len(distinct) > max(rows / 2, MOST_ONE_HOT) and not wanted:
+        example = shortened(distinct[0], LONGEST_VALUE)
         what = "no text twice" if len(distinct) == rows else f"{len(distinct)} texts in {rows} rows"
-        return Column(name, "ignored", f"{what}, as an identifier")
+        return Column(name, "ignored", f"{what}, such as {example!r}")
     return Column(name, "category", _count(distinct))
 
 
@@ -124,13 +129,13 @@ def are_few(rows: np.ndarray, codes: np.ndarray) -> bool:
     return len(rows) < len(codes) / 2 and different <= max(FEW_SLIPS * distinct, 1) and different < distinct / 2
 
 
-def _of_numbers(table: Table, column: Column, values: Values) -> Column:
+def _of_numbers(table: Table, column: Column, values: Values, wanted: bool) -> Column:
     """Return a number column, ignored if it is constant or an identifier."""
     _refuse(table, column.name, values, expected_number(values))
     n = values.numbers
     if not np.isnan(n).any() and (n == n[0]).all():
         return Column(column.name, "ignored", f"has one value, {n[0]:g}")
-    identifies = why_identifier(column.name, n)
+    identifies = None if wanted else why_identifier(column.name, n)
     return Column(column.name, "ignored", identifies) if identifies else column
 
 

@@ -7,14 +7,16 @@ import io
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from gpunet.data.table.cells import BLANKS, reader
 from gpunet.data.table.opening import READING, UNPACKING_ERRORS, Source, memory
-from gpunet.data.table.sniffing import AS_FOUND, SAMPLE, Format, ReadOptions, no_data, sniff, western_encoding
+from gpunet.data.table.sniffing import SAMPLE, no_data, sniff, western_encoding
 from gpunet.data.table.tables import Table, of_frame
+from gpunet.data.table.text_format import AS_FOUND, Format, ReadOptions
 from gpunet.data.table.values import MISSING
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
@@ -42,9 +44,9 @@ def read_table(
     source: str | Path,
     options: ReadOptions = AS_FOUND,
     *,
-    text: Collection[str] = (),
+    text: Collection[str | int] = (),
     names: Sequence[str] = (),
-    likely_decimal: str | None = None,
+    likely: ReadOptions = AS_FOUND,
 ) -> Table:
     """Read the file of a table.
 
@@ -54,9 +56,9 @@ def read_table(
     Args:
         source: a .csv, .tsv, .txt or .data file, gzip-compressed or not, a .parquet file, or "-" for standard input.
         options: the format of a text file; by default it is inferred from the first 64 KiB.
-        text: columns that are read as text, whatever they contain.
+        text: columns, by name or position, that are read as text, whatever they contain.
         names: column names for a file without a header; ignored if their number differs.
-        likely_decimal: the decimal mark, unless all numbers of the file require the other one.
+        likely: the format, unless the file shows another one.
 
     Raises:
         ArgumentError: options for a parquet file.
@@ -69,7 +71,7 @@ def read_table(
         return _read_parquet(Path(source))
     opened = Source(Path(source))
     try:
-        return _read_text(opened, options, text, names, likely_decimal)
+        return _read_text(opened, options, text, names, likely)
     except UNPACKING_ERRORS as error:
         raise DataError(f"{opened.name}: cannot be read ({error}); it is truncated or corrupt.") from error
     except MemoryError:
@@ -101,6 +103,7 @@ def _read_parquet(path: Path) -> Table:
         if max(unpacked, NUMBER * file.num_rows * file.num_columns) > memory() // READING:
             raise Source(path).too_large()
         frame = pandas.read_parquet(path)
+        frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as parquet ({error}).") from error
     if not len(frame):
@@ -135,26 +138,30 @@ def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
 
 
 def _read_text(
-    source: Source, options: ReadOptions, text: Collection[str], names: Sequence[str], likely_decimal: str | None
+    source: Source, options: ReadOptions, text: Collection[str | int], names: Sequence[str], likely: ReadOptions
 ) -> Table:
     with source.open() as file:
-        format = sniff(file, options, source.name, likely_decimal)
+        format = sniff(file, options, source.name, likely)
     if not format.header and len(names) == len(format.names):
         format = replace(format, names=tuple(names))
     while True:
         try:
-            frame = _parse(source, format, text)
+            frame, blank = _parse(source, format, text)
             break
         except UnicodeError as error:
             if options.encoding or format.encoding not in ("utf-8", "cp1252"):
                 raise DataError(f"{source.name}: not {format.encoding} text ({error}); give its encoding.") from None
             data = error.object if isinstance(error, UnicodeDecodeError) else b""
             format = replace(format, encoding=western_encoding(data, source.name))
-    return Table(frame, source.name, str(format), format.header, format.decimal, lambda row: _line(source, format, row))
+    line = partial(_line, source, format)
+    return Table(frame, source.name, str(format), format.header, format.decimal, line, blank)
 
 
-def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
-    """Return the data frame of a text file; its index counts the rows of the file."""
+def _parse(source: Source, format: Format, text: Collection[str | int]) -> tuple[Any, int]:
+    """Return the data frame of a text file, without the rows that have no value, and their number.
+
+    Its index counts the rows of the file.
+    """
     pandas = pandas_module()
     options: dict[str, Any] = {
         "sep": r"\s+" if format.sep == BLANKS else format.sep,
@@ -165,7 +172,9 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
         "skipinitialspace": format.spaced,
         "keep_default_na": False,
         "na_values": _MISSING,
-        "dtype": {name: str for name in text if name in format.names},
+        "dtype": {
+            format.names[c] if isinstance(c, int) else c: str for c in text if isinstance(c, int) or c in format.names
+        },
     }
     try:
         with _Rows(source, format) as rows, warnings.catch_warnings(record=True) as caught:
@@ -180,9 +189,10 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
     except pandas.errors.ParserError as error:
         _check_widths(source, format)
         raise DataError(f"{source.name}: not CSV ({error}).") from None
+    count = len(frame)
     without_last = frame[frame[format.names[-1]].isna()]
     if len(format.names) > 1 and len(without_last):  # pandas pads short rows
-        if not _all_cells(source, format, len(frame)):
+        if not _all_cells(source, format, count):
             _check_widths(source, format)
         blank = without_last.index[without_last.isna().all(axis=1)]
         frame = frame.drop(index=blank) if len(blank) else frame
@@ -190,7 +200,7 @@ def _parse(source: Source, format: Format, text: Collection[str]) -> Any:
     frame = frame.drop(columns=empty) if empty else frame
     if not len(frame):
         raise no_data(source.name)
-    return frame
+    return frame, count - len(frame)
 
 
 def _all_cells(source: Source, format: Format, rows: int) -> bool:

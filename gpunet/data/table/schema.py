@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.describing import described_columns, ignored_columns
-from gpunet.data.table.inferring import asked_roles, described, infer
+from gpunet.data.table.encoding import complete_rows, encoded
+from gpunet.data.table.inferring import asked_roles, infer
 from gpunet.data.table.reading import is_parquet, read_table
-from gpunet.data.table.sniffing import AS_FOUND, ReadOptions
 from gpunet.data.table.tables import Table, as_table
 from gpunet.data.table.targets import known_targets
+from gpunet.data.table.text_format import AS_FOUND, ReadOptions
 from gpunet.errors import ArgumentError, DataError, GpunetWarning
 from gpunet.formats import read_as
 
@@ -44,12 +44,14 @@ class TableSchema:
         missing: how missing numbers and dates are handled: replaced by the "median" or "mean" of the training rows,
             their rows removed from training ("drop"), or refused ("error").
         reading: the format of text files.
+        target_form: the decimal mark and unit of the target's text; see `Column.form`.
     """
 
     columns: tuple[Column, ...]
     target: str
     missing: Missing = "median"
     reading: ReadOptions = AS_FOUND
+    target_form: str = ""
 
     @classmethod
     def fit(
@@ -77,7 +79,7 @@ class TableSchema:
             reading: the format of the file.
 
         Warns:
-            GpunetWarning: columns are ignored; the message names them and the reasons.
+            GpunetWarning: columns are ignored, or dates are ambiguous; the message names the columns and the reasons.
 
         Raises:
             ArgumentError: an unknown role or `missing`, or a role for a column that is ignored.
@@ -89,19 +91,26 @@ class TableSchema:
         asked = asked_roles(table, target, roles or {}, columns, drop)
         if missing not in get_args(Missing):
             raise ArgumentError(f"missing={missing!r}: use {', '.join(map(repr, get_args(Missing)))}.")
-        inferred = [infer(table, name, asked.get(name)) for name in table.frame.columns if name != target]
-        if not any(column.role != "ignored" for column in inferred):
-            raise DataError(
-                f"{table.name}: no column to learn from but the target {target!r}"
-                + (f"; {ignored_columns(inferred)}" if inferred else "; the separator may be another one (--sep).")
-            )
-        ignored = [column for column in inferred if column.role == "ignored" and column.name not in asked]
-        if ignored:
-            warnings.warn(f"{table.name}: {ignored_columns(ignored)}", GpunetWarning, stacklevel=2)
         center = np.mean if missing == "mean" else np.median
         taken = slice(None) if rows is None else rows
-        fitted = tuple(column.fitted(table, taken, center) for column in inferred)
-        schema = cls(fitted, target, missing, reading or ReadOptions(decimal=table.decimal, header=table.header))
+        fitted = tuple(
+            infer(table, name, asked.get(name), wanted=name in columns).fitted(table, taken, center)
+            for name in table.frame.columns
+            if name != target
+        )
+        if all(column.role == "ignored" for column in fitted):
+            raise DataError(
+                f"{table.name}: no column to learn from but the target {target!r}"
+                + (f"; {ignored_columns(fitted)}" if fitted else "; the separator may be another one (--sep).")
+            )
+        ignored = [column for column in fitted if column.role == "ignored" != asked.get(column.name)]
+        messages = [ignored_columns(ignored)] if ignored else []
+        messages += [f"column {column.name!r}: {column.doubt}." for column in fitted if column.doubt]
+        for message in messages:
+            warnings.warn(f"{table.name}: {message}", GpunetWarning, stacklevel=2)
+        form = table.numbers(target).form
+        found = ReadOptions(decimal=table.decimal, header=table.header)
+        schema = cls(fitted, target, missing, reading or found, form)
         if not schema.feature_names:
             raise DataError(f"{table.name}: no text comes in two training rows, and there are no other columns.")
         return schema
@@ -142,6 +151,9 @@ class TableSchema:
             path: a file with the target column.
             classes: the class names; the targets are class indices int64 (n,). None: values float64 (n,).
 
+        Warns:
+            GpunetWarning: rows are left out, see `complete`.
+
         Raises:
             DataError: as for `read`, or a target that is missing or not among the classes.
         """
@@ -149,7 +161,7 @@ class TableSchema:
         if self.target not in table.frame:
             raise DataError(f"{table.name}: no column {self.target!r}, the target; evaluating needs it.")
         table = table.take(self.complete(table)) if self.missing == "drop" else table
-        return self.encode(table), known_targets(table, self.target, classes)
+        return self.encode(table), known_targets(table, self.target, classes, self.target_form)
 
     def open(self, path: str | Path, as_text: Collection[str] = ()) -> Table:
         """Return the table in a file, or in standard input ("-"), for `encode`.
@@ -160,60 +172,28 @@ class TableSchema:
         """
         text = [column.name for column in self.columns if column.role == "category"]
         names = [column.name for column in self.columns]
-        reading = AS_FOUND if is_parquet(path) else replace(self.reading, decimal=None)
-        return read_table(path, reading, text=[*text, *as_text], names=names, likely_decimal=self.reading.decimal)
+        known = AS_FOUND if is_parquet(path) else ReadOptions(header=self.reading.header)
+        return read_table(path, known, text=[*text, *as_text], names=names, likely=self.reading)
 
     def encode(self, table: Any) -> np.ndarray:
         """Return the samples of a table or data frame: float64 (n, features).
+
+        Warns:
+            GpunetWarning: most values of a category are unknown.
 
         Raises:
             DataError: the table does not match; the message lists all missing columns, values that are no numbers or
                 dates with their lines, and missing values if the schema allows none.
         """
-        table = as_table(table)
-        lacking = [column.name for column in self.features if column.name not in table.frame]
-        problems = []
-        if lacking:
-            there = listing([*table.frame.columns])
-            problems.append(f"no column {listing(lacking)}; the columns are {there}")
-        X = np.empty((len(table), len(self.feature_names)))
-        first = 0
-        for column in self.features:
-            width = len(column.feature_names)
-            if column.name in table.frame:
-                values, found = self._values(table, column)
-                problems += found
-                X[:, first : first + width] = column.features(values)
-            first += width
-        if problems:
-            raise DataError(f"{table.name}: {'; '.join(problems)}.")
-        return X
-
-    def _values(self, table: Table, column: Column) -> tuple[np.ndarray, list[str]]:
-        """Return the values of a column, and its mismatches with the schema."""
-        if column.role == "category":
-            return column.indices(table), []
-        values, bad, _ = column.read(table)
-        problems = []
-        if len(bad):
-            unit = f" in {column.form[1:]}" if column.role == "number" and column.form[1:] else ""
-            found = described(table, column.name, bad)
-            problems.append(f"column {column.name!r} holds a {column.role}{unit}, not {found}")
-        missing = np.flatnonzero(np.isnan(values))
-        if len(missing) and self.missing in ("drop", "error"):
-            first = ", ".join(table.place(row) for row in np.setdiff1d(missing, bad)[:3])
-            if first:
-                problems.append(f"column {column.name!r} has no value in {first}")
-        return values, problems
+        return encoded(as_table(table), self.features, self.missing)
 
     def complete(self, table: Any) -> np.ndarray:
-        """Return the positions of the rows in which no number and no date is missing."""
-        table = as_table(table)
-        whole = np.ones(len(table), bool)
-        for column in self.features:
-            if column.role != "category" and column.name in table.frame:
-                whole &= ~np.isnan(column.read(table).numbers)
-        return np.flatnonzero(whole)
+        """Return the positions of the rows in which no number and no date is missing.
+
+        Warns:
+            GpunetWarning: the number of other rows.
+        """
+        return complete_rows(as_table(table), self.features)
 
     def describe(self) -> str:
         """Return a table for the terminal: each column with its role, the reason, and its number of missing values."""

@@ -27,6 +27,7 @@ class Table:
         header: whether the file names its columns.
         decimal: the decimal mark of its text; None if no cell has one.
         line: returns the line of the text file on which a row ends; None for other sources.
+        blank: the number of rows of the file without any value, which the frame lacks.
     """
 
     frame: Any
@@ -35,6 +36,7 @@ class Table:
     header: bool = True
     decimal: str | None = None
     line: Callable[[int], int] | None = None
+    blank: int = 0
     _read: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from gpunet.data.labels import Task, encode_target, infer_task, listing
@@ -9,6 +11,9 @@ from gpunet.data.table.inferring import are_few, expected_number, slips, unreada
 from gpunet.data.table.numerals import canonical
 from gpunet.data.table.tables import Table
 from gpunet.errors import DataError
+
+_NAME = re.compile(r"0\d+|\d{16,}")
+"""Digits that are the name of a class, not a number: 01 is not 1."""
 
 MOST_UNIQUE = 20
 """Maximum number of distinct texts in a target where most texts occur once; more are no classes."""
@@ -35,7 +40,12 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
         _check_none_missing(table, name, np.isnan(read.numbers))
     if len(text) and task is None and are_few(text, codes):
         raise unreadable(table, name, text, "a number, as most are", "correct it, or use --task classification")
-    values = np.array(distinct)[codes] if len(text) else read.numbers
+    if len(text) and table.dates(name) is not None:
+        example = f"{distinct[0]!r}"
+        raise DataError(f"{table.name}: the target {name!r} holds dates, such as {example}; choose another target.")
+    of_classes = len(text) > 0 or (task or infer_task(read.numbers)) == "classification"
+    named = len(text) or (of_classes and any(map(_NAME.fullmatch, distinct)))
+    values = np.array([_truth(text) for text in distinct])[codes] if named else read.numbers
     if len(distinct) == 1:
         raise DataError(f"{table.name}: the target {name!r} is {distinct[0]!r} in all rows; there is nothing to learn.")
     if (
@@ -50,15 +60,26 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     return encode_target(values, task)
 
 
-def known_targets(table: Table, name: str, classes: tuple[str, ...] | None) -> np.ndarray:
+def _truth(text: str) -> str:
+    """Return the one way of writing a truth value; other text unchanged."""
+    return text.capitalize() if text.lower() in ("true", "false") else text
+
+
+def known_targets(table: Table, name: str, classes: tuple[str, ...] | None, form: str = "") -> np.ndarray:
     """Return the targets in a column: class indices int64 (n,), or values float64 (n,) if `classes` is None.
+
+    Args:
+        table: the table.
+        name: the column.
+        classes: the class names; None for regression.
+        form: the decimal mark and unit of text at training, or "".
 
     Raises:
         DataError: missing targets, numbers that are not finite, or unknown classes; the message names their lines.
     """
     if classes is None:
-        values, bad, _ = table.numbers(name)
-        missing, expected = np.isnan(values), "a finite number"
+        values, bad, _ = table.numbers(name, form or table.decimal or ".")
+        missing, expected = np.isnan(values), "a finite number" + (f" in {form[1:]}" if form[1:] else "")
     else:
         codes, distinct = table.texts(name)
         index = {known: i for i, known in enumerate(classes)}

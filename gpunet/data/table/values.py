@@ -47,6 +47,13 @@ def is_date(series: Any) -> bool:
     return bool(types.is_datetime64_any_dtype(series.dtype))
 
 
+def is_categorical(series: Any) -> bool:
+    """Return whether the dtype of a column is pandas' categorical."""
+    import pandas
+
+    return isinstance(series.dtype, pandas.CategoricalDtype)
+
+
 def texts(series: Any) -> tuple[np.ndarray, list[str]]:
     """Return a column as indices int64 (n,) into its distinct texts, -1 where one is missing, and the texts.
 

@@ -168,8 +168,8 @@ def test_a_bias_and_activation_of_one_s_own_is_measured_forward(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("T* c, ", "T* d, T* c, ", "my_kernel: no argument for d; matmul gives a, b, bias"),
-        ("ceil_div(m, TILE)", "ceil_div(m, SIDE)", "cannot be worked out: name 'SIDE' is not defined"),
+        ("T* c, ", "T* d, T* c, ", "my_kernel: no argument for d; matmul has a, b, bias"),
+        ("ceil_div(m, TILE)", "ceil_div(m, SIDE)", "cannot be evaluated: name 'SIDE' is not defined"),
         ("block (TILE, TILE)", "block (TILE, TILE * 100)", "must have 1 to 1024 threads"),
         ("T sum = 0;", "T sum = nothing;", "does not compile"),
         ("my_kernel", "other", "no kernel"),

@@ -1,4 +1,4 @@
-"""`gpunet check` with a spec: the example of the README, faults planted in it, specs that do not fit the kernel."""
+"""`gpunet check` with a spec: the example of the README, planted faults, specs that do not fit the kernel."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from gpunet.bench import nvrtc
 from gpunet.cli import main
 from gpunet.simulator import compiler
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[3] / "gpunet" / "simulator" / "README.md").read_text(encoding="utf-8")
 KERNEL, SCRIPT, SPEC = (
     re.search(rf"```{mark}(.*?)```", README, re.DOTALL)[1]
     for mark in (
@@ -206,10 +206,10 @@ def reference(): return {"y": [1] * 5}
         ('"scale"', '"sale"', r"my.cu: no kernel 'sale'; it has scale\."),
         ('"factor": 2.0, ', '"scale": 2.0, ', r"reference\(\) got an unexpected keyword argument 'scale'"),
         ('return {"x": factor', 'return {"z": factor', r"reference: scale has no parameter 'z'; it has x, factor, n\."),
-        ('return {"x": factor', 'return {"n": factor', r"reference: n is no array that scale writes\."),
+        ('return {"x": factor', 'return {"n": factor', r"reference: n is not an array that scale writes\."),
         ("np.float32", "np.float64", r"inputs: x must be an array of float32, got float64\."),
-        ('"n": n}', '"n": n + 0.5}', r"inputs: n=257.5 is no int32\."),
-        ('"n": n}', '"n": 2**40}', r"inputs: n=1099511627776 is no int32\."),
+        ('"n": n}', '"n": n + 0.5}', r"inputs: n=257.5 does not fit int32\."),
+        ('"n": n}', '"n": 2**40}', r"inputs: n=1099511627776 does not fit int32\."),
         ('"n": n}', '"n": None}', r"inputs: n must be a number, got NoneType\."),
         ("factor * x", "(factor * x)[1:]", r"x has the shape \(257,\) in inputs, \(256,\) in reference"),
         ("factor * x", "['a']", r"reference: x must be an array of numbers"),
@@ -298,7 +298,7 @@ def test_an_array_of_structs_is_an_input(check):
         in result.stderr
     )
     result = check(STRUCTS, STRUCTS_SPEC.replace('{"y"', '{"scales": scales, "y"'), "--no-compile")
-    assert "reference: scales is no array that rows writes." in result.stderr
+    assert "reference: scales is not an array that rows writes." in result.stderr
 
 
 def test_of_overloaded_kernels_the_inputs_choose(check):

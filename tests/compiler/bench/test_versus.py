@@ -120,6 +120,12 @@ def test_a_spec_that_makes_no_sense_is_refused_in_one_line(files, right, wrong, 
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_file_that_is_not_there_and_the_help(files):
+    result = bench((files[0].with_name("no.cu"), files[1]))
+    assert (result.exit_code, "no.cu' does not exist" in result.stderr) == (2, True)
+    assert "Usage: main bench my.cu [OPTIONS]" in CliRunner().invoke(main, ["bench", "my.cu", "--help"]).stdout
+
+
 def test_a_kernel_needs_a_gpu_or_the_simulated_one(files):
     result = bench(files, "--device", "cpu")
     assert (result.exit_code, "--device cuda or sim" in result.stderr) == (2, True)

@@ -27,7 +27,7 @@ def uninitialized(shape: int | tuple[int, ...], dtype: np.dtype) -> Uninitialize
 
 
 def run(kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], *args, options=None, mode="check") -> Counts:
-    """Launch `kernel`, held to its declaration as on a GPU; every finding of check mode is an exception."""
+    """Launch `kernel` with arguments checked as on a GPU; every finding of check mode is an exception."""
     values, dtype = kernel.check(grid, block, *args)
     macros = {"REAL": CTYPES[dtype], **(options or {})}
     library = _library(kernel.path, tuple(f"-D{key}={value}" for key, value in macros.items()), mode)
@@ -36,7 +36,7 @@ def run(kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], *args, op
 
 @functools.cache
 def _library(path: Path, options: tuple[str, ...], mode: str) -> Library:
-    return load(read_source(path), SOURCE, options, mode)  # as the operations have it compiled, to be shared with them
+    return load(read_source(path), SOURCE, options, mode)  # compiled as by the operations, to share the cached library
 
 
 def _argument(value):
@@ -49,5 +49,5 @@ def _argument(value):
 
 
 def partial_sums(blocks: int, dtype: np.dtype) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return what a kernel needs to add up over its blocks."""
+    """Return the buffers of a sum over blocks."""
     return (None, None) if blocks == 1 else (uninitialized(blocks, dtype), np.zeros(1, np.uint32))

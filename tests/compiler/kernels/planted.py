@@ -1,6 +1,6 @@
-"""Faults to plant in the real kernels: the file, what stands there, what to put there, what runs it, what catches it.
+"""Faults to plant in the real kernels: (file, original text, faulty text, function that runs it, how it is caught).
 
-"AssertionError" stands for the comparison with NumPy, else it is what check mode says.
+"AssertionError" means by comparison with NumPy; anything else is the message of check mode.
 """
 
 import shutil
@@ -16,18 +16,22 @@ from gpunet.ops.tiles import Tile
 
 TILED = Tile(32, 32, 32, 32, 16, 4, 4, slices=2)
 REGISTER = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
+WARP = REGISTER | {"WM": 16, "WN": 32}
 
 
-def matmul(folder, rung, threads, options=None, m=33, n=36, k=108, splits=1):
+def matmul(folder, name, threads, options=None, m=33, n=36, k=108, splits=1):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
     if (options or {}).get("TRANSPOSE_A"):
         a = np.ascontiguousarray(a.T)
     c, sums = uninitialized((m, n), a.dtype), uninitialized(n, a.dtype)
-    kernel = Kernel(folder / f"matmul_{rung}.cu", f"matmul_{rung}")
-    tiles = {"shared": 9, "naive": 10}.get(rung, 4)
+    kernel = Kernel(folder / f"matmul_{name}.cu", f"matmul_{name}")
+    tiles = {"shared": 9, "naive": 10}.get(name, 4)
     arguments = [a, b, None, None, None, c, m, n, k, 0, 0, 0.0]
-    if rung == "tiled":
+    if name == "split_k":
+        arguments[6:6] = uninitialized(tiles * splits * 32 * 32, a.dtype), np.zeros(tiles, np.uint32)
+        arguments[-1:] = 32 * 32, 0.0
+    if name == "tiled":
         part = TILED.part_size(column_sums=True)
         options = {**TILED.options(), "COLUMN_SUMS": 1, **(options or {})}
         arguments[6:6] = sums, uninitialized(tiles * splits * part, a.dtype), np.zeros(tiles, np.uint32)
@@ -35,7 +39,7 @@ def matmul(folder, rung, threads, options=None, m=33, n=36, k=108, splits=1):
     run(kernel, (tiles, splits), (threads,), *arguments, options=options)
     product = (a.T if (options or {}).get("TRANSPOSE_A") else a) @ b
     np.testing.assert_allclose(c, product, rtol=1e-4, atol=1e-4)
-    if rung == "tiled":
+    if name == "tiled":
         np.testing.assert_allclose(sums, b.sum(axis=0), rtol=1e-4, atol=1e-4)
 
 
@@ -45,6 +49,26 @@ def shared(folder):
 
 def register(folder):
     matmul(folder, "register", 64, REGISTER)
+
+
+def vectorized(folder):
+    matmul(folder, "vectorized", 64, REGISTER)
+
+
+def vectorized_odd(folder):
+    matmul(folder, "vectorized", 64, REGISTER, n=35, k=107)
+
+
+def double_buffered(folder):
+    matmul(folder, "double_buffered", 64, REGISTER)
+
+
+def warp_tiled(folder):
+    matmul(folder, "warp_tiled", 64, WARP)
+
+
+def split_k(folder):
+    matmul(folder, "split_k", 64, WARP, splits=2)
 
 
 def tiled(folder):
@@ -235,8 +259,8 @@ FAULTS = {
     "no barrier before a tile is read": (
         "matmul_shared.cu", BARRIER, "", shared, "race"),
     "no barrier before a tile is overwritten": (
-        "matmul_shared.cu", "        __syncthreads();  // nobody", "        // nobody", shared, "race"),
-    "a sum without a first value": (
+        "matmul_shared.cu", "        __syncthreads();  // other threads", "        // other threads", shared, "race"),
+    "a sum that is not initialized": (
         "matmul_shared.cu", "T sum = 0;", "T sum;", shared, "AssertionError"),
     "an edge off by one": (
         "matmul.cuh", "if (row >= m || i >= k)", "if (row > m || i >= k)", shared, "out of bounds"),
@@ -245,85 +269,103 @@ FAULTS = {
     "a transposed index": (
         "matmul_register.cu", "row_b[q] = tile_b[i][x + q * (BN / TN)]", "row_b[q] = tile_b[i][x * TN + q]", register,
         "AssertionError"),
+    "a vector past the end of a row": (
+        "matmul_vectorized.cu", "length % VECTOR == 0 && aligned(operand)", "true", vectorized_odd,
+        "misaligned|out of bounds"),
+    "vectors of a tile overwritten while they are read": (
+        "matmul_vectorized.cu", "        __syncthreads();  // other threads", "        // other threads", vectorized,
+        "race"),
+    "no wait for the copies of a stage": (
+        "matmul_double_buffered.cu", "        wait_copies<0>();\n", "", double_buffered, "uninitialized"),
+    "no barrier between the two stages": (
+        "matmul_double_buffered.cu", "        __syncthreads();  // this stage", "        // this stage",
+        double_buffered, "race"),
+    "a stage copied while it is read": (
+        "matmul_warp_tiled.cu", "copy(stage ^ 1, first + BK)", "copy(stage, first + BK)", warp_tiled, "race"),
+    "lanes that share a thread tile": (
+        "matmul_warp_tiled.cu", "lane / 2 % 2 + lane / 16 * 2", "lane / 2 % 2 + lane / 16", warp_tiled,
+        "AssertionError"),
+    "splits that overlap": (
+        "matmul_split_k.cu", "min(begin + length, k)", "min(begin + length + BK, k)", split_k, "AssertionError"),
     "an epilogue without a guard": (
         "matmul.cuh", "if (row >= m || column >= n) return;", "", register, "race|out of bounds"),
-    "a key that comes later": (
+    "a later key": (
         "attention.cu", "query + 1 :", "query + 2 :", attention, "AssertionError"),
     "a mask of another row": (
         "attention.cu", "matrix / heads * s0", "matrix % heads * s0", attention, "AssertionError|out of bounds"),
     "a query without keys": (
         "attention.cu", "total < T(1) ? T(1) : total", "total", attention, "AssertionError"),
-    "a copy into the stage that is being read": (
+    "a copy into the stage being read": (
         "tile_loader.cuh", "now > 0 ? now - 1 : COUNT - 1, wanted);", "now, wanted);", tiled, "race"),
     "no wait for the copies of a step": (
         "tile_loader.cuh", "wait_copies<COUNT - 2>();", "wait_copies<COUNT - 1>();", tiled, "uninitialized"),
     "no barrier after the wait for the copies": (
-        "tile_loader.cuh", "        __syncthreads();  // the tiles of", "        // the tiles of", tiled, "race"),
-    "slices that are added up while their tiles are read": (
-        "tiled_product.cuh", "__syncthreads();  // the tiles are not", "// the tiles are not", tiled, "race"),
-    "a slice that is left out": (
+        "tile_loader.cuh", "        __syncthreads();  // this step's", "        // this step's", tiled, "race"),
+    "slices added up while tiles are still read": (
+        "tiled_product.cuh", "__syncthreads();  // no thread", "// no thread", tiled, "race"),
+    "a slice that is not added": (
         "tiled_product.cuh", "other < SLICES - 1", "other < SLICES - 2", tiled, "AssertionError"),
-    "a tile of which a part is not loaded": (
+    "a partly loaded tile": (
         "tile_loader.cuh", "p < PASSES; ++p) {", "p < 1; ++p) {", tiled, "uninitialized"),
-    "a row of an operand beyond its end": (
+    "a row past the end of an operand": (
         "tile_loader.cuh", "top + p * APART < x_end", "top + p * APART <= x_end", tiled, "out of bounds"),
-    "a step along k beyond the end": (
+    "a step along k past the end": (
         "tile_loader.cuh", "right < left ?", "right <= left ?", tiled, "AssertionError|out of bounds"),
-    "a vector that is copied to one place too far": (
+    "a vector copied one element too far": (
         "tile_loader.cuh", "at_row(row, place);", "at_row(row, place) + 1;", tiled_by_vectors, "misaligned"),
-    "neighbours that are swapped once": (
+    "a swizzle that is not undone": (
         "tiled_product.cuh", "values[p + (w ^ Tile::swizzle(step))]", "values[p + w]", tiled, "AssertionError"),
-    "the first fragments of a stage from the one before": (
+    "the first fragments of a stage from the previous one": (
         "tiled_product.cuh", "if (another) tiles", "if (!another) tiles", tiled, "AssertionError|race|uninitialized"),
-    "a fragment that is taken too early": (
+    "a fragment of the wrong step": (
         "tiled_product.cuh", "column_a[j % 2].values[p] * row_b", "column_a[0].values[p] * row_b", tiled,
         "AssertionError"),
-    "the last step along k is lost": (
+    "a missing last step along k": (
         "tiled_product.cuh", "i < last; i += BK", "i + BK < last; i += BK", tiled, "AssertionError"),
     "column sums of too many columns": (
         "tiled_product.cuh", "if (x < n) column_sums", "column_sums", tiled, "out of bounds"),
-    "a tile of the other gradient": (
+    "a tile of the wrong gradient": (
         "linear_backward.cu", "blockIdx.x - of_weight", "blockIdx.x", gradients, "AssertionError"),
-    "a gradient that every slice brings to memory": (
+    "a gradient stored by every slice": (
         "linear_backward.cu", "if (holds) OfInput", "OfInput", gradients, "race"),
-    "a block that is counted before what it wrote can be seen": (
-        "common.cuh", "    __threadfence();  // this", "    // this", split, "race"),
+    "a block counted before its writes are visible": (
+        "common.cuh", "    __threadfence();  // publish", "    // publish", split, "race"),
     "a block that does not wait for the last": (
         "common.cuh", "== blocks - 1;", "== blocks - 2;", split, "race|uninitialized"),
-    "a last block by its number, not by its arrival, in a batch": (
+    "the last block by index, not by arrival, in a batch": (
         "gather.cu", "last_to_arrive(arrivals, gridDim.x)", "blockIdx.x == gridDim.x - 1", batch, "race"),
-    "a last block by its number, not by its arrival, in sums of columns": (
+    "the last block by index, not by arrival, in column sums": (
         "columns.cuh", "!last_to_arrive(arrivals + blockIdx.x, gridDim.y)", "blockIdx.y != gridDim.y - 1",
         column_sums_in_chunks, "race|uninitialized"),
     "arrivals counted by block, not by tile": (
         "split_k.cuh", "arrivals + tile", "arrivals + blockIdx.x", split_batch, "race|uninitialized"),
-    "arrivals of all channels in one count": (
+    "one arrival counter for all channels": (
         "convolution.cu", "arrivals + channel", "arrivals", convolution_backward, "race|uninitialized"),
-    "a part of the sum that is left out": (
+    "a missing part of the sum": (
         "split_k.cuh", "split = 0; split < gridDim.y", "split = 1; split < gridDim.y", split, "AssertionError"),
-    "parts that overlap": (
+    "overlapping parts": (
         "split_k.cuh", "parts + tile * gridDim.y * COUNT", "parts + tile * COUNT", split, "race"),
-    "vectors where the size is no multiple": (
+    "vectors although the size is not a multiple": (
         "bias_activation.cu", "n % VECTOR == 0 && aligned(z)", "aligned(z)", bias,
         "misaligned|out of bounds"),
-    "a lost tail": (
+    "a missing tail": (
         "bias_activation.cu", "for (unsigned i = vectors * VECTOR + flat_thread(); i < size;",
         "for (unsigned i = vectors * VECTOR + flat_thread(); i + VECTOR < size;", bias, "AssertionError"),
     "a column that is not wrapped around": (
         "bias_activation.cu", "step : step - width", "step : step", bias, "AssertionError|out of bounds"),
     "a bias of the wrong column": (
         "bias_activation.cu", "z[i] + bias[i % n]", "z[i] + bias[i % rows]", bias, "AssertionError"),
-    "a row that is loaded beyond the last": (
+    "a row loaded past the last one": (
         "columns.cuh", "< last_row) loaded[i]", "<= last_row) loaded[i]", bias_gradient, "out of bounds"),
-    "a row in flight that is not used": (
+    "a loaded row that is not used": (
         "columns.cuh", "< last_row) use(", "< last_row && i < 3) use(", bias_gradient, "AssertionError"),
-    "a column that is not there": (
+    "a column past the end": (
         "columns.cuh", "if (column_of(j, false) < n) values", "values", column_sums, "out of bounds"),
     "a race between the warps of a column sum": (
         "columns.cuh", "    __syncthreads();\n", "", column_sums, "race"),
     "a race in the sum of a block": (
         "common.cuh", "    __syncthreads();\n", "", total, "race"),
-    "a partial sum that every block writes to one place": (
+    "one partial sum for all blocks": (
         "common.cuh", "partial_sums[blockIdx.x] = x", "partial_sums[0] = x", total, "race"),
     "a barrier that only some threads reach": (
         "common.cuh", "    __syncthreads();\n", "    if (threadIdx.x < 32) __syncthreads();\n    __syncthreads();\n",
@@ -334,12 +376,12 @@ FAULTS = {
     "a shuffle in a branch": (
         "cross_entropy.cuh", "product = warp_sum<SPAN>(product);",
         "if (threadIdx.x < 8) product = warp_sum<SPAN>(product);", cross_entropy, "collective|mask|warp"),
-    "a row beyond the end": (
+    "a row past the end": (
         "softmax_cross_entropy.cu", "min(first + group, rows - 1)", "first + group + 1", cross_entropy,
         "out of bounds"),
-    "a step that every block counts": (
+    "a step counted by every block": (
         "optimizers.cu", "if (flat_thread() != 0) return;", "if (threadIdx.x != 0) return;", step, "race"),
-    "squares of one block alone": (
+    "the squares of only one block": (
         "optimizers.cu", "i < parts; i += 256", "i < 1; i += 256", step, "AssertionError"),
     "a write through a pointer to const": (
         "optimizers.cu", "    for (int group = 0;", "    const_cast<T*>(rates)[0] = 0;\n    for (int group = 0;", step,
@@ -347,38 +389,38 @@ FAULTS = {
     "an average of a step that is not applied": (
         "optimizers.cu", "max_norm).factor == T(0)) return;", "max_norm).factor == T(2)) return;", average,
         "AssertionError"),
-    "a loss that every block adds": (
+    "a loss added by every block": (
         "gradient_sum.cu", "if (flat_thread() != 0) return;", "if (threadIdx.x != 0) return;", gradient_sum, "race"),
-    "a patch that reaches beyond the image": (
+    "a patch past the edge of the image": (
         "convolution.cu", "h < height && w >= 0", "h <= height && w >= 0", convolution, "out of bounds"),
     "a mean of the vector's first column": (
         "gather.cu", "convert(x.v[k], column + k)", "convert(x.v[k], column)", batch, "AssertionError"),
-    "a row of the batch that is one of the data": (
+    "a batch that ignores the order": (
         "gather.cu", "clipped(order[clipped(begin + i, total)], n)", "clipped(begin + i, n)", batch, "AssertionError"),
-    "a category beyond the table": (
+    "a category past the end of the table": (
         "embedding.cu", "category < T(rows - 1)", "category < T(rows)", categories, "out of bounds"),
-    "a category in the row of its neighbour": (
+    "a category in the adjacent row": (
         "embedding.cu", "static_cast<int>(category) + 1 : 0", "static_cast<int>(category) : 0",
         categories, "AssertionError"),
-    "vectors that begin with the numbers": (
+    "features written over the numbers": (
         "embedding.cu", "width_y + first + j] =", "width_y + j] =", categories, "AssertionError"),
-    "gradients of another column": (
+    "gradients of the wrong column": (
         "embedding.cu", "sum_of_row(dy + first,", "sum_of_row(dy,", categories, "AssertionError"),
-    "sums of warps that are read too early": (
+    "warp sums read too early": (
         "embedding.cu", "    __syncthreads();\n", "", categories, "race|uninitialized"),
-    "a place that moves on while it is read": (
+    "a position advanced while it is read": (
         "gather.cu", "last_to_arrive(arrivals, gridDim.x) && threadIdx.x == 0", "flat_thread() == 0", batch, "race"),
-    "a window beyond the last": (
+    "a window past the last one": (
         "window.cuh", "window >= count", "window > count", convolution, "AssertionError"),
 }  # fmt: skip
 
 
 def plant(name, folder):
-    """Run the case of a fault on a copy of the kernels, made in `folder`, that has it: what catches it raises."""
+    """Run the case of a fault on a copy of the kernels in `folder` that contains the fault; being caught, it raises."""
     file, right, wrong, case, _ = FAULTS[name]
     planted = folder / "kernels"
     shutil.copytree(kernels_path(), planted)
     source = (planted / file).read_text(encoding="utf-8")
-    assert right in source, "the kernel has changed: plant the fault anew"
+    assert right in source, "the kernel has changed: update the planted fault"
     (planted / file).write_text(source.replace(right, wrong, 1), encoding="utf-8")
     case(planted)

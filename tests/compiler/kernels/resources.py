@@ -1,10 +1,10 @@
-"""What gpunet's own kernels take of each GPU, in every variant under which they have to build.
+"""Registers and memory of gpunet's kernels on each GPU, in every variant that must build.
 
     python tests/compiler/kernels/resources.py [sm_90 ...]
 
-prints a table of registers and shared memory, each from the least that a variant takes to the most, and fails where one
-spills or uses local memory, on sm_75 and sm_90 also of the tiles that only `gpunet tune` tries, or passes its bound of
-registers there. Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
+prints a table of registers and shared memory, minimum to maximum over the variants. It fails if a kernel spills, uses
+local memory or exceeds its register bound; the tiles that only `gpunet tune` tries are checked for spills on sm_75 and
+sm_90. Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
 """
 
 import itertools
@@ -25,32 +25,34 @@ from gpunet.ops.activations import FUNCTIONS
 from gpunet.ops.tiles import CANDIDATES, TILES, Tile
 from gpunet.training.step.mlp import Net
 
-BOUNDED = ("sm_75", "sm_90")  # also for registers, and for the tiles that only `gpunet tune` tries
+BOUNDED = ("sm_75", "sm_90")  # with register bounds, and with the tiles that only `gpunet tune` tries
 
 FORWARD = {"ACTIVATION": "relu"}
-DERIVATIVE = {"ACTIVATION": "gelu", "GRADIENT": 1}  # of all, the largest epilogue
+DERIVATIVE = {"ACTIVATION": "gelu", "GRADIENT": 1}  # the largest epilogue
 INPUT_GRADIENT = {**DERIVATIVE, "TRANSPOSE_B": 1}
 WEIGHT_GRADIENT = {"TRANSPOSE_A": 1, "COLUMN_SUMS": 1}
 RULES = [
     {"RULE": rule, "SLOTS": slots, "REGRESSION": regression}
     for rule, slots, regression in (("Adam", 2, 0), ("Sgd", 0, 0), ("Adam", 2, 0), ("Sgd", 1, 0), ("Adam", 2, 1))
 ]
-"""Of the nets of the persistent kernel."""
+"""Options of the optimizer in the nets of the persistent kernel."""
 BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
-STORED = ("double", "unsigned char", "float", "long long", "float")  # what features come as
+STORED = ("double", "unsigned char", "float", "long long", "float")  # stored types of features
 
-MOST_REGISTERS = {"matmul_tiled": 208, "matmul_register": 128, "matmul_mma": 120}
-BOTH_ALONG_K = 255  # of matmul_tiled where both operands lie along k: of 128 threads two blocks on a multiprocessor
-MOST_REGISTERS |= {"linear_backward": 128}  # of 128 threads four blocks
+MOST_REGISTERS = {"matmul_tiled": 208, "matmul_mma": 120, "matmul_split_k": 176}
+MOST_REGISTERS |= dict.fromkeys(("matmul_register", "matmul_vectorized"), 128)
+MOST_REGISTERS |= dict.fromkeys(("matmul_double_buffered", "matmul_warp_tiled"), 112)
+BOTH_ALONG_K = 255  # matmul_tiled with both operands contiguous along k: two blocks of 128 threads per SM
+MOST_REGISTERS |= {"linear_backward": 128}  # four blocks of 128 threads per SM
 MOST_REGISTERS |= dict.fromkeys(("batch_norm_sums", "glu_backward"), 128)  # in double
-MOST_REGISTERS |= {"bias_activation_backward": 112}  # of 256 threads two blocks; its grid has one per SM
+MOST_REGISTERS |= {"bias_activation_backward": 112}  # two blocks of 256 threads per SM; its grid has one
 MOST_REGISTERS |= {"mlp_train": 255}  # a block of 256 threads per SM
-MOST_REGISTERS_ELSEWHERE = 80  # of 256 threads each: three blocks on a multiprocessor
+MOST_REGISTERS_ELSEWHERE = 80  # three blocks of 256 threads per SM
 
 
 class Variant(NamedTuple):
-    """A source, what T is there, and the compiler's options."""
+    """A source, the type T, and the compiler's options."""
 
     path: Path
     real: str
@@ -58,7 +60,7 @@ class Variant(NamedTuple):
 
 
 def variants(one_of_each: bool = False) -> Iterator[Variant]:
-    """Yield every variant that has to build, or one of each group of alike ones."""
+    """Yield every variant that must build, or one of each group of similar ones."""
     for path in sorted(kernels_path().glob("*.cu")):
         for real in ("float", "double"):
             for alike in _options(path.stem, real):
@@ -67,10 +69,10 @@ def variants(one_of_each: bool = False) -> Iterator[Variant]:
 
 
 def _options(name: str, real: str) -> Iterator[Sequence[Mapping[str, object]]]:
-    """Yield the options of a source, in groups of alike ones that begin with one that asks much of a GPU."""
+    """Yield the options of a source, in groups of similar ones; the first of a group uses the most resources."""
     if name in ("matmul_tiled", "matmul_mma"):
-        for (rung, dtype), tiles in TILES.items():
-            for tile, _ in tiles if (f"matmul_{rung}", CTYPES[dtype]) == (name, real) else ():
+        for (kernel, dtype), tiles in TILES.items():
+            for tile, _ in tiles if (f"matmul_{kernel}", CTYPES[dtype]) == (name, real) else ():
                 sizes = tile.options()
                 yield sizes | INPUT_GRADIENT | BY_VECTORS, sizes | FORWARD, sizes | FORWARD | BY_VECTORS
                 yield [sizes | WEIGHT_GRADIENT]
@@ -104,7 +106,9 @@ def _options(name: str, real: str) -> Iterator[Sequence[Mapping[str, object]]]:
 
 
 def _nets() -> Iterator[Mapping[str, object]]:
-    """Yield the options of nets in the persistent kernel: the sizes that benchmarks time, and much in one."""
+    """Yield the options of nets in the persistent kernel: the sizes of the benchmarks, and one net with many
+    features.
+    """
     for widths in ([784, 128, 10], [64, 64, 10], [784, 512, 512, 10], [1024, 1024, 1024, 512, 256]):
         yield _net(MLP(widths, seed=0))
     activations = ("gelu", "silu", "gelu_tanh", "sigmoid", "softplus")
@@ -120,7 +124,7 @@ def _net(model: Sequential) -> Mapping[str, object]:
 
 
 def candidates() -> Iterator[Variant]:
-    """Yield the tiles that `gpunet tune` tries, in the variants that take the most registers of most."""
+    """Yield the tiles that `gpunet tune` tries, in the variants with the most registers."""
     for dtype, tiles in CANDIDATES.items():
         for tile in tiles:
             for options in (INPUT_GRADIENT, WEIGHT_GRADIENT | BY_VECTORS):
@@ -130,7 +134,7 @@ def candidates() -> Iterator[Variant]:
 
 
 def _shared(tiles: Iterable[Tile]) -> Iterator[Tile]:
-    """Yield those with which both gradients of a layer are one launch."""
+    """Yield the tiles with which both gradients of a layer are one launch."""
     return (tile for tile in tiles if tile.bm * tile.bn <= LARGEST_SHARED)
 
 
@@ -140,13 +144,15 @@ def _variant(source: str, real: str, options: Mapping[str, object]) -> Variant:
 
 
 def complaints(arch: str, name: str, variant: Variant, taken: Resources, bounded: bool = True) -> list[str]:
-    """Return what of a kernel's resources is too much on an architecture; registers only where they are bounded."""
+    """Return which resources of a kernel exceed the limits on an architecture; registers only where they are
+    bounded.
+    """
     most = MOST_REGISTERS.get(name, MOST_REGISTERS_ELSEWHERE)
     if name == "matmul_tiled" and "-DTRANSPOSE_B=1" in variant.options:
         most = BOTH_ALONG_K
     held = {
-        "it has local arrays": not taken.stack,
-        "it spills": not taken.spilled,
+        "local memory": not taken.stack,
+        "spills": not taken.spilled,
         "shared memory over 48 KiB": taken.shared <= 48 * 1024,
         f"registers over {most}": taken.registers <= most or not bounded or arch not in BOUNDED,
     }
@@ -154,7 +160,7 @@ def complaints(arch: str, name: str, variant: Variant, taken: Resources, bounded
 
 
 def measure(arch: str, wanted: Iterable[Variant], threads: int = 1) -> Iterator[tuple[str, Variant, Resources]]:
-    """Yield each kernel of the variants and what it takes of an architecture."""
+    """Yield each kernel of the variants with its resources on an architecture."""
 
     def build(variant: Variant) -> dict[str, Resources]:
         return compile_kernels(read_source(variant.path), variant.path.name, arch, variant.options)
@@ -167,7 +173,7 @@ def measure(arch: str, wanted: Iterable[Variant], threads: int = 1) -> Iterator[
 
 
 def main(architectures: list[str]) -> bool:
-    """Print the table; return whether a kernel takes too much."""
+    """Print the table; return whether a kernel exceeds its limits."""
     table: dict[str, dict[str, set[int]]] = {}
     failed, threads = False, os.cpu_count() or 1
     for arch in architectures:
@@ -177,7 +183,7 @@ def main(architectures: list[str]) -> bool:
             row.setdefault(f"shared bytes, {variant.real}", set()).add(taken.shared)
             failed |= _tell(arch, name, variant, taken)
         for name, variant, taken in measure(arch, candidates(), threads) if arch in BOUNDED else ():
-            failed |= _tell(arch, name, variant, taken, bounded=False)  # `gpunet tune` sees what they cost
+            failed |= _tell(arch, name, variant, taken, bounded=False)  # `gpunet tune` measures their speed
     reals = ("float", "double")
     columns = [f"{real} {arch}" for real in reals for arch in architectures] + [f"shared bytes, {r}" for r in reals]
     print(f"| kernel | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|")
@@ -187,7 +193,7 @@ def main(architectures: list[str]) -> bool:
 
 
 def _tell(arch: str, name: str, variant: Variant, taken: Resources, bounded: bool = True) -> bool:
-    """Say what is too much; return whether there is something."""
+    """Print which limits are exceeded; return whether there are any."""
     said = complaints(arch, name, variant, taken, bounded)
     if said:
         print(f"{name} {arch} {' '.join(variant.options)}: {', '.join(said)}; {taken}", file=sys.stderr)

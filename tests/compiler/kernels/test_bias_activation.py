@@ -30,7 +30,7 @@ def backward(dy, saved, options, value, chunks=1):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("function", CASES, ids=repr)
-def test_every_activation_and_its_derivative_equal_the_numpy_ones(function, dtype):
+def test_every_activation_and_its_derivative_match_numpy(function, dtype):
     rng = np.random.default_rng(0)
     options, value = {"ACTIVATION": function.name}, parameter(function)
     for rows, n in [(5, 7), (6, 128)]:
@@ -51,7 +51,7 @@ def test_every_activation_and_its_derivative_equal_the_numpy_ones(function, dtyp
 
 @pytest.mark.parametrize("grid", [1, 3])
 @pytest.mark.parametrize(("rows", "n"), SIZES)
-def test_forward_takes_any_size_and_grid_with_and_without_bias_in_place(rows, n, grid):
+def test_forward_of_any_size_and_grid_with_and_without_bias_and_in_place(rows, n, grid):
     rng = np.random.default_rng(0)
     for bias in (None, rng.standard_normal(n, np.float32)):
         z = rng.standard_normal((rows, n), np.float32)
@@ -62,7 +62,7 @@ def test_forward_takes_any_size_and_grid_with_and_without_bias_in_place(rows, n,
 
 @pytest.mark.parametrize("chunks", [1, 4])
 @pytest.mark.parametrize(("rows", "n"), SIZES)
-def test_the_bias_gradient_takes_any_size_and_split(rows, n, chunks):
+def test_the_bias_gradient_of_any_size_and_number_of_chunks(rows, n, chunks):
     rng = np.random.default_rng(0)
     dy, y = (rng.standard_normal((rows, n)).astype(np.float32) for _ in range(2))
     dz, dbias = backward(dy, y, {"ACTIVATION": "relu"}, 0.0, chunks)
@@ -70,7 +70,7 @@ def test_the_bias_gradient_takes_any_size_and_split(rows, n, chunks):
     np.testing.assert_allclose(dbias, (dy * (y > 0)).sum(axis=0), rtol=1e-5, atol=1e-5)
 
 
-def test_an_array_that_is_not_aligned_is_taken_element_by_element():
+def test_an_unaligned_array_is_loaded_element_by_element():
     whole = np.random.default_rng(0).standard_normal(8 * 8 + 1).astype(np.float32)
     z = whole[1:].reshape(8, 8)
     y = uninitialized((8, 8), z.dtype)
@@ -89,7 +89,7 @@ def test_infinite_huge_and_zero_arguments_give_the_limits_and_nan_stays_nan(func
     assert_limits(backward(np.ones_like(saved), saved, options, value)[0], slopes(function, dtype))
 
 
-def test_a_function_of_your_own_is_compiled_in():
+def test_a_custom_activation_is_compiled_in():
     options = {"ACTIVATION": "custom", "USER_FORWARD": "z > 0 ? z * z : T(0)", "USER_BACKWARD": "z > 0 ? 2 * z : T(0)"}
     z = np.linspace(-2, 2, 15, dtype=np.float32).reshape(3, 5)
     y = uninitialized(z.shape, z.dtype)

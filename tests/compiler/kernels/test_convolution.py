@@ -1,4 +1,4 @@
-"""The kernels around the product of a convolution, for any size, grid and split."""
+"""The kernels before and after the product of a convolution, for any size, grid and number of chunks."""
 
 import math
 
@@ -32,7 +32,7 @@ def normal(*shape):
 
 @pytest.mark.parametrize("grid", [1, 3])
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
-def test_patches_become_columns_and_columns_an_image(geometry, grid):
+def test_im2col_and_col2im_match_numpy(geometry, grid):
     rows, channels, image, kernel, *sizes = geometry
     taps = channels * math.prod(kernel)
     x, each = normal(rows, channels, *image), np.eye(taps, dtype=np.float32).reshape(taps, channels, *kernel)
@@ -52,7 +52,7 @@ def test_patches_become_columns_and_columns_an_image(geometry, grid):
 
 @pytest.mark.parametrize("grid", [1, 3])
 @pytest.mark.parametrize(("rows", "channels", "pixels"), SIZES)
-def test_the_output_goes_to_its_row_with_bias_and_activation(rows, channels, pixels, grid):
+def test_conv2d_output_adds_bias_and_activation_in_row_order(rows, channels, pixels, grid):
     z, bias = normal(channels, rows, pixels), normal(channels)
     y, inner = (uninitialized((rows, channels, pixels), FLOAT) for _ in range(2))
     run(OUTPUT, (grid,), (256,), z, bias, inner, y, rows, channels, pixels, 0.0, options=RELU)
@@ -65,7 +65,7 @@ def test_the_output_goes_to_its_row_with_bias_and_activation(rows, channels, pix
 
 @pytest.mark.parametrize("chunks", [1, 4])
 @pytest.mark.parametrize(("rows", "channels", "pixels"), SIZES)
-def test_the_gradient_goes_back_to_its_channel_which_is_summed(rows, channels, pixels, chunks):
+def test_conv2d_output_backward_writes_channel_order_and_sums_channels(rows, channels, pixels, chunks):
     dy, y = normal(rows, channels, pixels), normal(rows, channels, pixels)
     for saved, expected in ((y, dy * (y > 0)), (None, dy)):
         dz, dbias = uninitialized((channels, rows, pixels), FLOAT), uninitialized(channels, FLOAT)
@@ -78,7 +78,7 @@ def test_the_gradient_goes_back_to_its_channel_which_is_summed(rows, channels, p
         assert not arrivals.any()
 
 
-def test_arrays_that_are_not_aligned_are_taken_element_by_element():
+def test_unaligned_arrays_are_loaded_element_by_element():
     z = normal(2 * 3 * 8 + 1)[1:].reshape(2, 3, 8)
     y, dz = uninitialized((3, 2, 8), FLOAT), uninitialized((2, 3, 8), FLOAT)
     run(OUTPUT, (1,), (256,), z, None, None, y, 3, 2, 8, 0.0, options=RELU)

@@ -9,7 +9,7 @@ ADD = Kernel("gradient_sum.cu", "add_gradient")
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 4099])
-def test_the_sum_over_the_parts_is_weighted_and_ends_in_the_gradient(size, dtype):
+def test_the_weighted_sum_over_the_parts_is_written_to_the_gradient(size, dtype):
     rng = np.random.default_rng(size)
     weights = np.array([0.5, 0.3, 0.2], dtype)
     parts, values = rng.standard_normal((3, size)).astype(dtype), rng.standard_normal(3).astype(dtype)
@@ -22,7 +22,7 @@ def test_the_sum_over_the_parts_is_weighted_and_ends_in_the_gradient(size, dtype
     np.testing.assert_allclose(losses[0], weights @ values, rtol=1e-5)
 
 
-def test_a_part_before_the_last_leaves_its_gradient():
+def test_a_part_before_the_last_does_not_change_the_gradient():
     g, total, losses = np.ones(7, np.float32), uninitialized(7, np.dtype(np.float32)), np.zeros(2, np.float32)
     run(ADD, (1,), (256,), g, total, np.ones(1, np.float32), losses, np.full(2, 0.5, np.float32), 7, 0, 2, 2.0)
     assert (g == 1).all()

@@ -1,4 +1,4 @@
-"""What a launch checks before it happens, and how a source is read."""
+"""The checks of a launch, and how a source is read."""
 
 from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
@@ -50,7 +50,7 @@ def arguments(**changed):
     return [*{**given, **changed}.values()]
 
 
-def test_the_signature_is_the_declaration(scale):
+def test_the_signature_in_the_source_is_the_declaration(scale):
     names = [(p.name, p.ctype, p.pointer, p.optional, p.size is not None) for p in scale.signature.parameters]
     assert names == [
         ("x", "T", True, False, True),
@@ -64,7 +64,7 @@ def test_the_signature_is_the_declaration(scale):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_t_is_what_the_arrays_hold_and_numbers_are_converted(scale, dtype):
+def test_t_is_the_dtype_of_the_arrays_and_numbers_are_converted(scale, dtype):
     x, y = X.astype(dtype), np.empty(6, dtype)
     run(scale, GRID, BLOCK, *arguments(x=x, y=y, factors=np.array([1, 2, 3], dtype), twice=True))
     np.testing.assert_array_equal(y, x * np.array([1, 2, 3] * 2) * 2 + 0.25)
@@ -74,25 +74,25 @@ def test_t_is_what_the_arrays_hold_and_numbers_are_converted(scale, dtype):
     ("changed", "error", "words"),
     [
         ({"x": X.astype(np.float64)}, DTypeError, "y must be an array of float64, got float32"),
-        ({"x": X.astype(np.float16)}, DTypeError, "float16 arrays given"),
+        ({"x": X.astype(np.float16)}, DTypeError, "arrays of float16 are not supported"),
         ({"y": 3.0}, DTypeError, "y must be an array"),
         ({"x": np.arange(12, dtype=np.float32)[::2]}, ShapeError, "x is not C-contiguous"),
         ({"y": np.empty(5, np.float32)}, ShapeError, "y has 5 elements, the launch needs 6"),
         ({"factors": np.empty(2, np.float32)}, ShapeError, "factors has 2 elements, the launch needs 3"),
         ({"x": None}, ArgumentError, "x is None"),
-        ({"rows": 2.5}, ArgumentError, "rows=2.5 is no int32"),
-        ({"rows": 2**31}, ArgumentError, "rows=2147483648 is no int32"),
+        ({"rows": 2.5}, ArgumentError, "rows=2.5 does not fit int32"),
+        ({"rows": 2**31}, ArgumentError, "rows=2147483648 does not fit int32"),
         ({"offset": X}, DTypeError, "offset must be a number"),
     ],
 )
-def test_a_wrong_argument_is_named(scale, changed, error, words):
+def test_a_wrong_argument_raises_with_its_name(scale, changed, error, words):
     with pytest.raises(error, match=f"scale: .*{words}"):
         scale.check(GRID, BLOCK, *arguments(**changed))
 
 
-def test_an_array_beyond_32_bit_indices_is_refused(scale, monkeypatch):
+def test_an_array_beyond_32_bit_indices_raises(scale, monkeypatch):
     monkeypatch.setattr(kernel, "MAX_ELEMENTS", 5)
-    with pytest.raises(ShapeError, match="x has 6 elements, over 5"):
+    with pytest.raises(ShapeError, match="x has 6 elements, the maximum is 5"):
         scale.check(GRID, BLOCK, *arguments())
 
 
@@ -107,20 +107,20 @@ def test_an_array_beyond_32_bit_indices_is_refused(scale, monkeypatch):
         (GRID, (0,), "block"),
     ],
 )
-def test_a_launch_that_no_gpu_takes_is_refused(scale, grid, block, words):
+def test_a_launch_beyond_the_limits_of_a_gpu_raises(scale, grid, block, words):
     with pytest.raises(ArgumentError, match=f"scale: {words}"):
         scale.check(grid, block, *arguments())
 
 
-def test_too_much_shared_memory_and_too_few_arguments_are_refused(scale):
+def test_too_much_shared_memory_and_too_few_arguments_raise(scale):
     with pytest.raises(ArgumentError, match="shared memory"):
         scale.check(GRID, BLOCK, *arguments(), shared=48 * 1024 + 1)
     with pytest.raises(ArgumentError, match="6 arguments given, 7 expected: x, factors"):
         scale.check(GRID, BLOCK, *arguments()[:-1])
 
 
-def test_arrays_in_host_memory_are_not_launched_upon(scale):
-    with pytest.raises(DeviceError, match="scale: its arrays are in host memory"):
+def test_arrays_in_host_memory_raise(scale):
+    with pytest.raises(DeviceError, match="scale: the arrays are in host memory"):
         scale(GRID, BLOCK, *arguments())
 
 
@@ -168,7 +168,7 @@ def test_a_kernel_is_compiled_once_for_each_t_and_set_of_options(scale, device):
     assert len(device.launched) == 6
 
 
-def test_numbers_go_to_the_gpu_in_the_types_of_the_signature(scale, device):
+def test_numbers_are_passed_in_the_types_of_the_signature(scale, device):
     scale(GRID, BLOCK, *arguments(), shared=128)
     ((name, grid, block, values, shared),) = device.launched
     assert (name, grid, block, shared) == ("scale", GRID, BLOCK, 128)
@@ -188,7 +188,7 @@ def test_a_prepared_launch_may_be_repeated(scale, device):
     assert len(device.launched) == 2
 
 
-def test_headers_are_put_in_place_once_and_lines_keep_their_numbers(scale):
+def test_headers_are_inlined_once_and_lines_keep_their_numbers(scale):
     source = read_source(scale.path)
     assert source.count("T half(T x)") == 1
     lines = source.splitlines()
@@ -196,30 +196,30 @@ def test_headers_are_put_in_place_once_and_lines_keep_their_numbers(scale):
     assert '#line 1 "half.cuh"' in lines
 
 
-def test_a_kernel_or_file_that_is_not_there_is_named(tmp_path, scale):
+def test_a_missing_kernel_or_file_raises_with_its_name(tmp_path, scale):
     with pytest.raises(CompileError, match=r"no kernel .*missing"):
         parse_parameters(read_source(scale.path), "missing")
     with pytest.raises(CompileError, match=r"none\.cu cannot be read"):
         Kernel(tmp_path / "none.cu", "x").signature.parameters  # noqa: B018
-    with pytest.raises(CompileError, match="the type of 'char x' is none of"):
+    with pytest.raises(CompileError, match="the type of 'char x' is not one of"):
         parse_parameters('extern "C" __global__ void f(char x) {}', "f")
 
 
-def test_a_function_that_is_no_cuda_kernel_is_read_the_same_way():
+def test_a_function_with_another_declaration_is_read_the_same_way():
     source = "// FLOPs: 2 * n\nCPU_KERNEL(f)(\n    const float* x,  // [n] or null\n    int n) {}\n"
     declaration = Declaration(r"CPU_KERNEL\(%s\)", "CPU_KERNEL(%s)(...)")
     x, n = parse_parameters(source, "f", declaration)
     assert (x.name, x.ctype, x.pointer, x.optional) == ("x", "float", True, True)
     assert (n.name, n.ctype, n.pointer, n.size) == ("n", "int", False, None)
     assert eval(parse_flops(source, "f", declaration), {"n": 3}) == 6
-    with pytest.raises(CompileError, match=r"there is no CPU_KERNEL\(g\)\(...\) in the source"):
+    with pytest.raises(CompileError, match=r"no CPU_KERNEL\(g\)\(...\) in the source"):
         parse_parameters(source, "g", declaration)
 
 
 @pytest.mark.parametrize(
-    ("comment", "words"), [("[rows x n]", "the size of y is no expression"), ("[m]", "the size of y speaks of m")]
+    ("comment", "words"), [("[rows x n]", "the size of y is not an expression"), ("[m]", "the size of y uses m")]
 )
-def test_a_size_that_cannot_be_known_is_refused(comment, words):
+def test_an_invalid_size_raises(comment, words):
     with pytest.raises(CompileError, match=words):
         parse_parameters(f'extern "C" __global__ void f(\n    T* y,  // {comment}\n    int rows, int n) {{}}', "f")
 

@@ -76,7 +76,7 @@ def test_one_launch_gives_the_bits_of_two():
         np.testing.assert_array_equal(together, alone)
 
 
-def test_a_layer_without_bias_leaves_the_columns_alone():
+def test_a_layer_without_bias_sums_no_columns():
     x, weight, dz, _ = operands(40, 33, 9, DTYPES[0])
     dx, dweight, dbias = backward(x, weight, dz, None, {})
     assert dbias is None

@@ -35,7 +35,7 @@ def tolerance(dtype):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_elementwise_losses_equal_the_numpy_ones(name, weighted, dtype):
+def test_elementwise_losses_match_numpy(name, weighted, dtype):
     reference, constants = ELEMENTWISE[name]
     kernel = Kernel("losses.cu", name)
     for (rows, n), blocks in itertools.product([(1, 1), (7, 3), (300, 5)], (1, 3)):
@@ -65,7 +65,7 @@ def test_a_loss_of_no_rows_is_zero():
 @pytest.mark.parametrize(
     ("weighted", "class_weighted", "smoothing"), [(0, 0, 0.0), (1, 0, 0.1), (0, 1, 0.0), (1, 1, 0.3)]
 )
-def test_softmax_cross_entropy_equals_the_numpy_one(hard, weighted, class_weighted, smoothing, dtype):
+def test_softmax_cross_entropy_matches_numpy(hard, weighted, class_weighted, smoothing, dtype):
     for (rows, classes), blocks in itertools.product([(1, 2), (7, 10), (33, 32), (20, 33), (9, 100)], (1, 2)):
         rng = np.random.default_rng(rows)
         z = (5 * rng.standard_normal((rows, classes))).astype(dtype)
@@ -99,7 +99,7 @@ def test_the_gradient_may_overwrite_the_logits():
     np.testing.assert_allclose(z, gradient, **tolerance(z.dtype))
 
 
-def test_a_class_that_is_ruled_out_by_minus_infinity_has_no_loss_and_no_gradient():
+def test_a_class_excluded_by_minus_infinity_has_no_loss_and_no_gradient():
     z = np.array([[0, -np.inf, 0]], np.float32)
     dz, loss = uninitialized(z.shape, z.dtype), uninitialized(1, z.dtype)
     run(LABELS, (1,), (256,), z, np.array([0]), None, None, None, dz, None, None, loss, 1, 3, 0.0)

@@ -10,21 +10,24 @@ from gpunet.cuda import Kernel
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.ops.tiles import TILES, Tile
 
-RUNGS = {
+REGISTER_TILE = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
+WARP_TILE = REGISTER_TILE | {"WM": 16, "WN": 32}
+TILES_OF_KERNELS = {
     "naive": ((8, 32), 256, {}),
     "shared": ((16, 16), 256, {"TILE": 16}),
-    "register": ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}),
+    **dict.fromkeys(("register", "vectorized", "double_buffered"), ((32, 32), 64, REGISTER_TILE)),
+    **dict.fromkeys(("warp_tiled", "split_k"), ((32, 32), 64, WARP_TILE)),
     "tiled": Tile(32, 32, 8, 32, 16, 4, 4, slices=2),
 }
 MMA = Tile(32, 32, 8, 32, 16)
-KERNELS = {rung: Kernel(f"matmul_{rung}.cu", f"matmul_{rung}") for rung in (*RUNGS, "mma")}
+KERNELS = {kernel: Kernel(f"matmul_{kernel}.cu", f"matmul_{kernel}") for kernel in (*TILES_OF_KERNELS, "mma")}
 
 SIZES = [(0, 5, 3), (5, 0, 3), (5, 3, 0), (1, 1, 1), (31, 33, 7), (32, 32, 8), (33, 31, 9), (70, 10, 37), (8, 100, 64)]
 LAYOUTS = {"NN": (0, 0), "NT": (0, 1), "TN": (1, 0)}
 
 
 def operands(m, n, k, dtype, transpose_a=0, transpose_b=0, batch=1, seed=0):
-    """Return a and b as they lie in memory, and the product in float64."""
+    """Return a and b in their memory layout, and the product in float64."""
     rng = np.random.default_rng(seed)
     a = rng.standard_normal((batch, m, k)).astype(dtype)
     b = rng.standard_normal((batch, k, n)).astype(dtype)
@@ -35,9 +38,9 @@ def operands(m, n, k, dtype, transpose_a=0, transpose_b=0, batch=1, seed=0):
     return a_stored, b_stored, product
 
 
-def launch(rung, c, a, b, m, n, k, *, bias=None, saved=None, preactivation=None, parameter=0.0, splits=1, batch=1,
+def launch(kernel, c, a, b, m, n, k, *, bias=None, saved=None, preactivation=None, parameter=0.0, splits=1, batch=1,
            strides=None, column_sums=None, options=None, tile=None):  # fmt: skip
-    tile = tile or RUNGS[rung]
+    tile = tile or TILES_OF_KERNELS[kernel]
     if isinstance(tile, Tile):
         (rows, columns), threads, defaults = tile[:2], tile.threads, tile.options()
     else:
@@ -46,17 +49,17 @@ def launch(rung, c, a, b, m, n, k, *, bias=None, saved=None, preactivation=None,
     if 0 in grid:
         return
     arguments = [a, b, bias, saved, preactivation, c, m, n, k, *(strides or (m * k, k * n)), parameter]
-    if rung in ("tiled", "mma"):
-        part = tile.part_size(column_sums is not None)
+    if kernel in ("split_k", "tiled", "mma"):
+        part = rows * columns if kernel == "split_k" else tile.part_size(column_sums is not None)
         parts = uninitialized(math.prod(grid) * part, c.dtype) if splits > 1 else None
         arrivals = np.zeros(grid[0] * batch, np.uint32) if splits > 1 else None
         arguments[-1:] = part, parameter
-        arguments[6:6] = column_sums, parts, arrivals
+        arguments[6:6] = (parts, arrivals) if kernel == "split_k" else (column_sums, parts, arrivals)
     options = {"TRANSPOSE_A": 0, "TRANSPOSE_B": 0, **defaults, **(options or {})}  # one variant, one way to write it
     if column_sums is not None:
         options["COLUMN_SUMS"] = 1
-    run(KERNELS[rung], grid, (threads,), *arguments, options=options)
-    if splits > 1 and rung in ("tiled", "mma"):
+    run(KERNELS[kernel], grid, (threads,), *arguments, options=options)
+    if splits > 1:
         assert not arrivals.any()  # ready for the next launch
 
 
@@ -67,20 +70,20 @@ def assert_product(actual, expected, k):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("rung", RUNGS)
-def test_every_rung_multiplies_any_sizes(rung, layout, dtype):
+@pytest.mark.parametrize("kernel", TILES_OF_KERNELS)
+def test_every_kernel_multiplies_any_sizes(kernel, layout, dtype):
     transpose_a, transpose_b = LAYOUTS[layout]
     options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b}
     for m, n, k in SIZES:
         a, b, product = operands(m, n, k, dtype, transpose_a, transpose_b)
         c = uninitialized((1, m, n), dtype)
-        launch(rung, c, a, b, m, n, k, options=options)
+        launch(kernel, c, a, b, m, n, k, options=options)
         assert_product(c, product, k)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("layout", "gradient"), [("NN", 0), ("NT", 1), ("TN", 0)])  # as a layer has them
-def test_tiled_moves_aligned_operands_by_vectors(layout, gradient, dtype):
+def test_tiled_copies_aligned_operands_by_vectors(layout, gradient, dtype):
     transpose_a, transpose_b = LAYOUTS[layout]
     options = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1, "ACTIVATION": "tanh", "GRADIENT": gradient}
     options |= {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b}
@@ -98,22 +101,22 @@ def test_tiled_moves_aligned_operands_by_vectors(layout, gradient, dtype):
 
 
 # the smaller ones serve the tests of the operations
-LARGE_TILES = [(rung, dtype, tile) for (rung, dtype), tiles in TILES.items() for tile, _ in tiles if tile.bm > 32]
+LARGE_TILES = [(kernel, dtype, tile) for (kernel, dtype), tiles in TILES.items() for tile, _ in tiles if tile.bm > 32]
 
 
 @pytest.mark.parametrize("vectors", [0, 1])
-@pytest.mark.parametrize(("rung", "dtype", "tile"), LARGE_TILES, ids=str)
-def test_the_large_tiles_in_use_multiply_in_splits_and_sum_columns(rung, dtype, tile, vectors):
+@pytest.mark.parametrize(("kernel", "dtype", "tile"), LARGE_TILES, ids=str)
+def test_the_large_tiles_in_use_multiply_in_splits_and_sum_columns(kernel, dtype, tile, vectors):
     options = {"TRANSPOSE_A": 1} | {f"VECTOR_{operand}": vectors for operand in "ABC"}
     for m, n, k, splits in [(132, 68, 44, 2), (4, 200, 16, 1)] if vectors else [(130, 67, 37, 2), (1, 201, 16, 1)]:
-        a, b, product = (rounded_operands if rung == "mma" else operands)(m, n, k, dtype, transpose_a=1)
+        a, b, product = (rounded_operands if kernel == "mma" else operands)(m, n, k, dtype, transpose_a=1)
         c, sums = uninitialized((1, m, n), a.dtype), uninitialized(n, a.dtype)
-        launch(rung, c, a, b, m, n, k, splits=splits, column_sums=sums, options=options, tile=tile)
+        launch(kernel, c, a, b, m, n, k, splits=splits, column_sums=sums, options=options, tile=tile)
         assert_product(c, product, k)
         assert_product(sums, b[0].sum(axis=0, dtype=np.float64), k)
 
 
-LARGEST = [tile for rung, dtype, tile in LARGE_TILES if (rung, dtype) == ("tiled", DTYPES[0])]
+LARGEST = [tile for kernel, dtype, tile in LARGE_TILES if (kernel, dtype) == ("tiled", DTYPES[0])]
 ALONG_K = [(DTYPES[0], tile) for tile in LARGEST] + [(DTYPES[1], Tile(32, 64, 16, 16, 32, 4, 4))]
 
 
@@ -128,40 +131,40 @@ def test_operands_along_k_are_transposed(dtype, tile, layout):
         assert_product(c, product, k)
 
 
-def test_a_tile_may_be_lower_than_a_warp_is_wide():
+def test_a_tile_may_have_fewer_rows_than_a_warp_has_lanes():
     a, b, product = operands(130, 66, 37, DTYPES[0])
     c = uninitialized((1, 130, 66), a.dtype)
     launch("tiled", c, a, b, 130, 66, 37, tile=Tile(16, 64, 32, 16, 32, 4, 4))
     assert_product(c, product, 37)
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_a_batch_may_share_an_operand(rung):
+@pytest.mark.parametrize("kernel", TILES_OF_KERNELS)
+def test_a_batch_may_share_an_operand(kernel):
     m, n, k, batch = 33, 12, 10, 3
     a, b, _ = operands(m, n, k, DTYPES[0], batch=batch)
     c = uninitialized((batch, m, n), a.dtype)
-    launch(rung, c, a, b[:1], m, n, k, batch=batch, strides=(m * k, 0))
+    launch(kernel, c, a, b[:1], m, n, k, batch=batch, strides=(m * k, 0))
     assert_product(c, a @ b[0], k)
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_the_epilogue_adds_the_bias_and_activates(rung):
+@pytest.mark.parametrize("kernel", TILES_OF_KERNELS)
+def test_the_epilogue_adds_the_bias_and_activates(kernel):
     m, n, k = 33, 35, 9
     a, b, product = operands(m, n, k, DTYPES[0])
     bias = np.linspace(-1, 1, n, dtype=np.float32)
     c, z = (uninitialized((1, m, n), a.dtype) for _ in range(2))
-    launch(rung, c, a, b, m, n, k, bias=bias, preactivation=z, options={"ACTIVATION": "gelu"})
+    launch(kernel, c, a, b, m, n, k, bias=bias, preactivation=z, options={"ACTIVATION": "gelu"})
     assert_product(z, product + bias, k)
     np.testing.assert_allclose(c, FUNCTIONS["gelu"]()(product + bias), atol=1e-5)
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_the_epilogue_multiplies_by_the_derivative(rung):
+@pytest.mark.parametrize("kernel", TILES_OF_KERNELS)
+def test_the_epilogue_multiplies_by_the_derivative(kernel):
     m, n, k = 33, 35, 9
     a, b, product = operands(m, n, k, DTYPES[0], transpose_b=1)
     y = np.tanh(np.random.default_rng(1).standard_normal((1, m, n))).astype(np.float32)
     c = uninitialized((1, m, n), a.dtype)
-    launch(rung, c, a, b, m, n, k, saved=y, options={"ACTIVATION": "tanh", "GRADIENT": 1, "TRANSPOSE_B": 1})
+    launch(kernel, c, a, b, m, n, k, saved=y, options={"ACTIVATION": "tanh", "GRADIENT": 1, "TRANSPOSE_B": 1})
     assert_product(c, product * (1 - y * y), k)
 
 
@@ -179,16 +182,18 @@ def test_splits_add_up_to_the_whole_product_and_its_column_sums(splits, k):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_splits_of_a_batch_add_up(dtype):
+@pytest.mark.parametrize("kernel", ["split_k", "tiled"])
+def test_splits_of_a_batch_add_up(kernel, dtype):
     m, n, k, batch = 33, 20, 50, 3
     a, b, product = operands(m, n, k, dtype, batch=batch)
-    c = uninitialized((batch, m, n), a.dtype)
-    launch("tiled", c, a, b, m, n, k, splits=2, batch=batch)
-    assert_product(c, product, k)
+    for splits in (2, 5):
+        c = uninitialized((batch, m, n), a.dtype)
+        launch(kernel, c, a, b, m, n, k, splits=splits, batch=batch)
+        assert_product(c, product, k)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_column_sums_are_the_bias_gradient_beside_the_product(dtype):
+def test_column_sums_are_computed_with_the_product(dtype):
     m, n, k = 70, 45, 37
     a, b, product = operands(m, n, k, dtype, transpose_a=1)
     c, sums = uninitialized((1, m, n), dtype), uninitialized(n, dtype)
@@ -210,7 +215,7 @@ def test_tensor_cores_multiply_operands_rounded_to_tf32(layout):
 
 
 @pytest.mark.parametrize("splits", [1, 3])
-def test_tensor_cores_split_the_product_and_sum_columns_that_are_not_rounded(splits):
+def test_tensor_cores_split_the_product_and_sum_unrounded_columns(splits):
     m, n, k = 33, 44, 50
     a, b, product = rounded_operands(m, n, k, transpose_a=1)
     c, sums = uninitialized((1, m, n), a.dtype), uninitialized(n, a.dtype)
@@ -233,7 +238,7 @@ def tf32(x):
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
-    rung=st.sampled_from(list(RUNGS)),
+    kernel=st.sampled_from(list(TILES_OF_KERNELS)),
     layout=st.sampled_from(list(LAYOUTS)),
     m=st.integers(0, 80),
     n=st.integers(0, 80),
@@ -241,11 +246,11 @@ def tf32(x):
     batch=st.integers(1, 2),
     with_bias=st.booleans(),
 )
-def test_any_product_is_right(rung, layout, m, n, k, batch, with_bias):
+def test_random_products_are_correct(kernel, layout, m, n, k, batch, with_bias):
     transpose_a, transpose_b = LAYOUTS[layout]
     a, b, product = operands(m, n, k, DTYPES[0], transpose_a, transpose_b, batch)
     bias = np.linspace(-1, 1, n, dtype=np.float32) if with_bias else None
     c = uninitialized((batch, m, n), a.dtype)
     options = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b}
-    launch(rung, c, a, b, m, n, k, bias=bias, batch=batch, options=options)
+    launch(kernel, c, a, b, m, n, k, bias=bias, batch=batch, options=options)
     assert_product(c, product + bias if with_bias else product, k)

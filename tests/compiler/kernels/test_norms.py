@@ -1,4 +1,4 @@
-"""The kernels of the norms under grids that the operations choose for large batches only."""
+"""The kernels of the norms with grids that the operations use only for large batches."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_layer_norm_strides_over_more_rows_than_it_has_warps(blocks, rms, dtype)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("chunks", [1, 3])
 @pytest.mark.parametrize(("channels", "size"), [(5, 1), (130, 1), (3, 40), (9, 33)])
-def test_channels_are_added_up_over_columns_and_chunks(channels, size, chunks, dtype):
+def test_channels_are_summed_over_columns_and_chunks(channels, size, chunks, dtype):
     x = np.random.default_rng(0).standard_normal((20, channels, size)).astype(dtype)
     n = channels * size
     grid = math.ceil(n / (32 * 16 // dtype.itemsize)), chunks

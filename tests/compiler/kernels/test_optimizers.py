@@ -49,7 +49,7 @@ def launch(optimizer, p, g, slots, progress, rates=None, max_norm=0.0, blocks=3)
     ],
     ids=lambda o: f"{type(o).__name__}-{o.config()}"[:60],
 )
-def test_five_steps_equal_the_numpy_rule(optimizer, dtype):
+def test_five_steps_match_numpy(optimizer, dtype):
     rng = np.random.default_rng(0)
     p = rng.standard_normal(SIZE).astype(dtype)
     slots = [np.zeros(SIZE, dtype) for _ in optimizer.slot_names]
@@ -67,14 +67,14 @@ def test_five_steps_equal_the_numpy_rule(optimizer, dtype):
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.1, weight_decay=0.1), RMSprop(0.1, weight_decay=0.1)], ids=repr)
-def test_a_parameter_that_is_not_finite_spoils_no_other(optimizer):
+def test_a_non_finite_parameter_does_not_affect_others(optimizer):
     p, g = np.ones(SIZE, np.float32), np.zeros(SIZE, np.float32)
     p[:4] = np.inf
     launch(optimizer, p, g, [np.zeros(SIZE, np.float32) for _ in optimizer.slot_names], np.zeros(3, np.int64))
     assert np.isfinite(p[4:]).all()
 
 
-def test_adams_bias_correction_keeps_its_digits_in_the_first_steps():
+def test_adams_bias_correction_is_accurate_in_the_first_steps():
     for steps in (1, 2, 1000, 10**6):
         p, g = np.zeros(4, np.float32), np.ones(4, np.float32)
         m, v = np.zeros(4, np.float32), np.zeros(4, np.float32)
@@ -110,7 +110,7 @@ def test_a_step_is_clipped_to_the_norm(size, max_norm, dtype):
 
 @pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, SIZE // 2, SIZE - 1])
-def test_a_gradient_that_is_not_finite_is_not_applied_and_the_first_such_step_is_kept(fault, place):
+def test_a_non_finite_gradient_is_not_applied_and_the_first_such_step_is_recorded(fault, place):
     g, progress = np.ones(SIZE, np.float32), np.zeros(3, np.int64)
     p, v = np.ones(SIZE, np.float32), np.ones(SIZE, np.float32)
     for step in range(4):
@@ -121,7 +121,7 @@ def test_a_gradient_that_is_not_finite_is_not_applied_and_the_first_such_step_is
     assert progress.tolist() == [4, 0, 2]
 
 
-def test_a_huge_gradient_whose_squares_overflow_is_applied():
+def test_a_huge_gradient_with_overflowing_squares_is_applied():
     p, g = np.zeros(9, np.float32), np.full(9, 1e30, np.float32)
     launch(SGD(1.0), p, g, (), np.zeros(3, np.int64))
     assert (p == -g).all()
@@ -129,7 +129,7 @@ def test_a_huge_gradient_whose_squares_overflow_is_applied():
 
 @pytest.mark.parametrize("size", [9, SIZE])
 @pytest.mark.parametrize("huge", [1, 9])
-def test_a_huge_gradient_whose_squares_overflow_is_clipped(size, huge):
+def test_a_huge_gradient_with_overflowing_squares_is_clipped(size, huge):
     p, g = np.zeros(size, np.float32), np.ones(size, np.float32)
     g[-huge:] = 1e20
     expected = g / np.linalg.norm(g.astype(np.float64))
@@ -148,7 +148,7 @@ def test_squares_that_overflow_double_are_not_clipped_but_applied_without_a_limi
 
 
 @pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
-def test_among_huge_elements_one_that_is_not_finite_is_found(fault):
+def test_a_non_finite_element_among_huge_ones_is_found(fault):
     p, g, progress = np.zeros(SIZE, np.float32), np.full(SIZE, 1e20, np.float32), np.zeros(3, np.int64)
     g[SIZE // 2] = fault
     for max_norm in (0.0, 1.0):
@@ -165,7 +165,7 @@ def test_the_gradient_is_clipped_to_a_value_and_nan_stays():
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("size", [1, 3, 4, 5, SIZE])
-def test_the_average_begins_with_the_parameters_and_follows_them_but_not_in_a_step_that_is_not_applied(size, dtype):
+def test_the_average_starts_from_the_parameters_and_skips_steps_that_are_not_applied(size, dtype):
     rng, average = np.random.default_rng(size), Kernel("optimizers.cu", "average")
     mean, progress, rate = np.full(size, np.nan, dtype), np.array([1, 0, 0]), np.ones(1, dtype)
     expected = None

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(not is_available(), reason="NVRTC is not install
 
 @pytest.mark.parametrize("arch", ["sm_75", "sm_90"])
 @pytest.mark.parametrize("source", sorted({variant.path.name for variant in variants()}))
-def test_every_kernel_builds_without_spills_or_local_arrays_and_within_its_bounds(source, arch):
+def test_every_kernel_builds_without_spills_or_local_memory_within_its_register_bounds(source, arch):
     of_source = [variant for variant in variants(one_of_each=True) if variant.path.name == source]
     built = [
         (name, variant.options, complaints(arch, name, variant, r)) for name, variant, r in measure(arch, of_source)
@@ -20,13 +20,13 @@ def test_every_kernel_builds_without_spills_or_local_arrays_and_within_its_bound
 
 
 @pytest.mark.parametrize("taken", [(81, 0, 0, 0), (32, 49153, 0, 0), (32, 0, 8, 0), (32, 0, 0, 8)])
-def test_what_is_too_much_is_told(taken):
+def test_excess_resources_are_reported(taken):
     variant = next(variants())
     assert len(complaints("sm_90", "scale", variant, Resources(*taken))) == 1
     assert not complaints("sm_90", "scale", variant, Resources(80, 49152, 0, 0))
 
 
-def test_the_persistent_kernel_loads_nothing_through_the_read_only_cache():
+def test_the_persistent_kernel_does_not_use_the_read_only_cache():
     def loads(source):
         variant = next(variant for variant in variants() if variant.path.name == source)
         cubin, _ = compile_cubin(read_source(variant.path), source, "sm_90", variant.options)

@@ -24,7 +24,7 @@ METRICS = {name: Kernel("metrics.cu", f"accumulate_{name}") for name in ("loss",
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 256, 257, 5000])
-def test_a_sum_over_several_blocks_is_right_and_ready_for_the_next_launch(size, dtype):
+def test_a_sum_over_several_blocks_is_correct_and_resets_its_counter(size, dtype):
     x = np.random.default_rng(0).standard_normal(size).astype(dtype)
     parts, total = partial_sums(5, dtype), uninitialized(1, dtype)
     for _ in range(2):
@@ -35,7 +35,7 @@ def test_a_sum_over_several_blocks_is_right_and_ready_for_the_next_launch(size, 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("chunks", [1, 3])
 @pytest.mark.parametrize(("rows", "n"), [(0, 3), (1, 1), (7, 127), (8, 128), (9, 129), (100, 10)])
-def test_column_sums_are_right(rows, n, chunks, dtype):
+def test_column_sums_are_correct(rows, n, chunks, dtype):
     x = np.random.default_rng(0).standard_normal((rows, n)).astype(dtype)
     grid = (math.ceil(n / (32 * 16 // dtype.itemsize)), chunks)
     sums, arrivals = uninitialized(n, dtype), np.zeros(grid[0], np.uint32)
@@ -56,7 +56,7 @@ def test_gather_copies_rows(width, dtype):
         np.testing.assert_array_equal(out, a[rows])
 
 
-def test_gather_takes_indices_out_of_range_as_the_ends():
+def test_gather_clamps_indices_out_of_range():
     a = np.arange(5, dtype=np.uint32).reshape(5, 1)
     out = uninitialized((3, 1), a.dtype)
     run(GATHER, (1,), (256,), a, np.array([-3, 2, 99]), out, 5, 1, 3)
@@ -76,7 +76,7 @@ def stored(dtype, shape):
 
 @pytest.mark.parametrize(("source", "dtype"), STORED, ids=str)
 @pytest.mark.parametrize("widths", [(1, 0, 0), (3, 2, 0), (16, 1, 1), (64, 4, 16)], ids=str)
-def test_a_batch_is_converted_exactly_as_on_the_host_and_moves_on(widths, source, dtype):
+def test_a_batch_is_converted_exactly_as_on_the_host_and_advances(widths, source, dtype):
     rng = np.random.default_rng(0)
     x = stored(source, (20, widths[0]))
     scaler = Standardizer.fit(x)
@@ -97,7 +97,7 @@ def test_a_batch_is_converted_exactly_as_on_the_host_and_moves_on(widths, source
                 np.testing.assert_array_equal(of_batch, a[rows])
 
 
-def test_a_batch_takes_places_and_rows_out_of_range_as_the_ends():
+def test_a_batch_clamps_positions_and_rows_out_of_range():
     x, out = np.arange(5, dtype=np.float32).reshape(5, 1), uninitialized((4, 1), np.dtype(np.float32))
     order, none = np.array([-3, 2, 99]), (None, None)
     given = x, *none, *none, order, np.array([0]), np.zeros(1, np.uint32), out, *none, 5, 1, 0, 0, 3, 4
@@ -109,7 +109,7 @@ def test_a_batch_takes_places_and_rows_out_of_range_as_the_ends():
 @pytest.mark.parametrize(
     ("rows", "width", "first_row"), [(1, 1, 0), (3, 8, 0), (5, 16, 3), (7, 5, 0), (7, 5, 11), (40, 64, 2)]
 )
-def test_dropout_draws_the_masks_of_the_cpu_bit_for_bit(rows, width, first_row, dtype):
+def test_dropout_masks_are_bit_identical_to_the_cpu(rows, width, first_row, dtype):
     seed, step, draw, p = 2**63 + 5, 17, 3, 0.3
     uniform = np.empty((rows, width), np.float32)
     random.uniform(uniform, seed=seed, step=step, draw=draw, first_row=first_row)
@@ -127,7 +127,7 @@ def test_dropout_draws_the_masks_of_the_cpu_bit_for_bit(rows, width, first_row, 
 
 
 @pytest.mark.parametrize("classes", [1, 2, 10, 32, 77])
-def test_right_answers_are_counted_as_numpys_argmax_counts_them(classes):
+def test_correct_predictions_are_counted_as_with_numpys_argmax(classes):
     rng = np.random.default_rng(0)
     prediction = rng.integers(0, 4, (50, classes)).astype(np.float32)  # many ties
     prediction[3, -1] = prediction[4, 0] = np.nan

@@ -1,4 +1,4 @@
-"""The tiled product as a part of another kernel: several shapes of tiles in one, and blocks that loop over tiles."""
+"""The tiled product inside another kernel: several tile shapes, and blocks that loop over tiles."""
 
 import numpy as np
 from compiler.kernels.checked import run, uninitialized
@@ -18,11 +18,11 @@ DEVICE void multiply(T* shared, const T* a, const T* b, T* c, T* sums, int m, in
     const int across = ceil_div(n, Shape::BN), tiles = ceil_div(m, Shape::BM) * across;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const int row = tile / across * Shape::BM, column = tile % across * Shape::BN;
-        const auto sum = Product::add_up(shared, a, b, row, column, m, n, k, 0, k);
+        const auto sum = Product::accumulate(shared, a, b, row, column, m, n, k, 0, k);
         if (Product::Place::of_thread().slice == 0) {
             const EpilogueOf<activation::identity, false> finish{nullptr, nullptr, nullptr, c, m, n, T(0)};
-            Product::leave(sum, finish, row, column);
-            if constexpr (sizeof(sum) > sizeof(sum.tile)) Product::leave_columns(sum, sums, row, column, n);
+            Product::store_tile(sum, finish, row, column);
+            if constexpr (sizeof(sum) > sizeof(sum.tile)) Product::store_column_sums(sum, sums, row, column, n);
         }
         __syncthreads();
     }

@@ -1,4 +1,4 @@
-"""What the tests of the operations on the device "sim" share."""
+"""Helpers for tests of the operations on the device "sim"."""
 
 import contextlib
 
@@ -24,7 +24,7 @@ def to_sim(a):
 
 @contextlib.contextmanager
 def only_launches():
-    """Check that the block launches kernels and neither allocates, copies to or from the host, nor waits."""
+    """Check that the block launches kernels and neither allocates, transfers nor synchronizes."""
     counters.reset()
     yield
     counted = counters.allocations, counters.uploads, counters.downloads, counters.synchronizations
@@ -33,9 +33,9 @@ def only_launches():
 
 
 def assert_as_on_the_cpu(op, *arrays, **weights):
-    """Check that `op(*arrays, tape=..., **weights)` gives on "sim", in check mode, what it gives on the CPU.
+    """Check that `op(*arrays, tape=..., **weights)` on "sim", in check mode, matches the CPU.
 
-    With a tape, the second step on "sim" must only launch.
+    With a tape, the second step on "sim" must only launch kernels.
     """
     expected = op(*arrays, tape=None, **weights)
     with simulator.check_mode():

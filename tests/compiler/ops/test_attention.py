@@ -1,4 +1,4 @@
-"""Attention by the kernels: the results and gradients of the CPU."""
+"""Attention with the kernels, compared with the CPU."""
 
 from functools import partial
 
@@ -47,7 +47,7 @@ def problem(shape, dtype):
 
 @pytest.mark.parametrize(("kind", "dtype"), [*((kind, DTYPES[0]) for kind in MASKS), ("added", DTYPES[1])], ids=str)
 @pytest.mark.parametrize("causal", [False, True])
-def test_every_mask_gives_the_cpus_results(kind, dtype, causal):
+def test_every_mask_matches_the_cpu(kind, dtype, causal):
     for shape in SHAPES + SMALLEST * (kind in ("none", "keys")):
         mask = MASKS[kind](np.random.default_rng(1), *shape[:4])
         if mask is not None and mask.dtype != bool:
@@ -56,26 +56,26 @@ def test_every_mask_gives_the_cpus_results(kind, dtype, causal):
         assert_as_on_the_cpu(op, *problem(shape, dtype), **({} if mask is None else {"mask": mask}))
 
 
-def test_without_rows_there_is_nothing_to_do():
+def test_no_rows_give_an_empty_result():
     arrays = map(to_sim, problem((0, 2, 3, 3, 5, 3), DTYPES[0]))
     assert [a.shape for a in forward_and_backward(*arrays)] == [(0, 2, 3, n) for n in (3, 3, 5, 5, 3)]
 
 
 @pytest.mark.parametrize("axes", [2, 3])
-def test_attention_without_the_axes_of_rows_and_heads(axes):
+def test_axes_of_rows_and_heads_are_optional(axes):
     arrays = [a[(0,) * (4 - axes)] for a in problem(SHAPES[0], DTYPES[0])]
     mask = np.random.default_rng(0).random((3, 5, 7)[3 - axes :]) < 0.5
     assert_as_on_the_cpu(forward_and_backward, *arrays, mask=mask)
 
 
-def test_scores_that_would_overflow_and_those_that_are_not_numbers_are_the_cpus():
+def test_overflowing_and_nan_scores_match_the_cpu():
     q, k, v, dy = problem((1, 1, 3, 4, 3, 3), DTYPES[0])
     assert_as_on_the_cpu(forward_and_backward, 1e10 * q, 1e10 * k, v, dy)
     q[0, 0, 1, 0] = np.nan
     assert_as_on_the_cpu(forward_and_backward, q, k, v, dy)
 
 
-def test_arrays_of_any_memory_layout_give_the_same():
+def test_any_memory_layout_gives_the_same():
     arrays = problem(SHAPES[0], DTYPES[0])
     expected = forward_and_backward(*arrays)
     with simulator.check_mode():
@@ -91,7 +91,7 @@ def test_arrays_of_any_memory_layout_give_the_same():
         np.testing.assert_allclose(SIM.to_host(b), a, rtol=1e-4, atol=1e-5)
 
 
-def test_cross_attention_of_the_layer_and_all_its_gradients_are_the_cpus():
+def test_cross_attention_and_its_gradients_match_the_cpu():
     rng = np.random.default_rng(0)
     x, context = (rng.standard_normal((2, n, 6)).astype(np.float32) for n in (5, 4))
     mask = rng.random((2, 1, 1, 4)) < 0.5
@@ -108,7 +108,7 @@ def test_cross_attention_of_the_layer_and_all_its_gradients_are_the_cpus():
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
 
 
-def test_a_transformer_trains_on_sim_recorded_or_not_as_on_the_cpu():
+def test_a_transformer_trains_on_sim_as_on_the_cpu():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 9, (48, 5))
     y = np.sort(x, axis=1)

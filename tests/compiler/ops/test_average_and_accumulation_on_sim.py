@@ -1,4 +1,4 @@
-"""Steps with a moving average of the weights and of several batches on the device "sim"."""
+"""Steps with a moving average of the weights and with gradient accumulation on the device "sim"."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def state(trainer):
 
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["alike", "weighted"])
 @pytest.mark.parametrize("options", OPTIONS)
-def test_a_graph_gives_the_bits_of_eager_steps_and_follows_the_cpu(options, weight):
+def test_a_graph_equals_eager_steps_bitwise_and_matches_the_cpu(options, weight):
     runs = [trainer(*where, **OPTIONS[options]) for where in (("sim", "graph"), ("sim", "eager"), ("cpu", "eager"))]
     for run in runs:
         run.fit(X, Y, epochs=8, batch_size=7, sample_weight=weight)
@@ -38,7 +38,7 @@ def test_a_graph_gives_the_bits_of_eager_steps_and_follows_the_cpu(options, weig
     assert launches.count("add_gradient") == (3 if runs[0].accumulate > 1 else 0)
 
 
-def test_many_steps_in_one_call_are_the_bits_of_single_ones(monkeypatch):
+def test_many_steps_in_one_call_equal_single_steps_bitwise(monkeypatch):
     runs = []
     for steps in (1, 13):
         monkeypatch.setattr("gpunet.training.epochs._steps_of_a_call", lambda step, steps=steps: steps)
@@ -51,12 +51,12 @@ def test_many_steps_in_one_call_are_the_bits_of_single_ones(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"ema": 0.9}, "a moving average of the weights is kept"),
-        ({"accumulate": 2}, "the gradients of several batches"),
+        ({"ema": 0.9}, "ema computes a moving average"),
+        ({"accumulate": 2}, "accumulate sums the gradients of several batches"),
     ],
     ids=str,
 )
-def test_the_persistent_kernel_refuses_them_with_the_reason(options, reason):
+def test_the_persistent_kernel_rejects_them_with_the_reason(options, reason):
     run = trainer("sim", "auto", gn.Adam(0.01), **options)
     run.fit(X, Y, epochs=1, batch_size=20)
     assert f"graph: kernels in a CUDA graph; no persistent kernel: {reason}" in run.explain().executor
@@ -66,14 +66,14 @@ def test_the_persistent_kernel_refuses_them_with_the_reason(options, reason):
 
 @pytest.mark.filterwarnings("ignore:Halved has no `kernel`")
 @pytest.mark.parametrize("executor", ["graph", "eager"])
-def test_a_rule_in_array_code_has_an_average_too(executor):
+def test_a_rule_in_array_code_supports_averaging(executor):
     runs = [trainer(device, each, Halved(0.1), ema=0.9) for device, each in (("sim", executor), ("cpu", "eager"))]
     for run in runs:
         run.fit(X, Y, epochs=2, batch_size=20)
     np.testing.assert_allclose(*(state(run)[-1] for run in runs), atol=1e-5)
 
 
-def test_an_average_moves_to_another_device_and_a_checkpoint_brings_it_back(tmp_path):
+def test_an_average_moves_to_another_device_and_is_restored_from_a_checkpoint(tmp_path):
     run = trainer("sim", "graph", **OPTIONS["both"])
     run.fit(X, Y, epochs=2, batch_size=7)
     run.save(tmp_path / "run")
@@ -86,7 +86,7 @@ def test_an_average_moves_to_another_device_and_a_checkpoint_brings_it_back(tmp_
     np.testing.assert_allclose(run.evaluate(X, Y)["loss"], expected["loss"], rtol=1e-5)
 
 
-def test_a_range_test_leaves_a_trainer_on_the_gpu_as_it_was():
+def test_a_range_test_restores_the_trainer_on_the_gpu():
     runs = [trainer("sim", "auto", gn.Adam(0.01)) for _ in range(2)]
     runs[0].find_lr(X, Y, steps=12)
     for run in runs:

@@ -1,4 +1,4 @@
-"""Cosine similarity and its loss by the kernels."""
+"""Cosine similarity and its loss with the kernels, compared with the CPU."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def arrays(dtype, *shapes):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_values_and_gradients_are_those_of_the_cpu(shape, dtype):
+def test_values_and_gradients_match_the_cpu(shape, dtype):
     a, b, dy = arrays(dtype, shape, shape, shape[:1])
     assert_as_on_the_cpu(lambda a, b, tape: [gn.ops.cosine_similarity(a, b, eps=0.1, tape=tape)], a, b)
     assert_as_on_the_cpu(
@@ -29,7 +29,7 @@ def test_values_and_gradients_are_those_of_the_cpu(shape, dtype):
     )
 
 
-def test_other_axes_and_broadcast_shapes_are_those_of_the_cpu():
+def test_other_axes_and_broadcast_shapes_match_the_cpu():
     a, b, dy = arrays(DTYPES[0], (4, 1, 3), (5, 3), (4, 5))
     there = [SIM.asarray(x) for x in (dy, a, b)]
     np.testing.assert_allclose(
@@ -41,7 +41,7 @@ def test_other_axes_and_broadcast_shapes_are_those_of_the_cpu():
             np.testing.assert_allclose(gn.to_host(theirs), mine, rtol=1e-4, atol=1e-6)
 
 
-def test_no_rows_have_no_cosines():
+def test_no_rows_give_an_empty_result():
     none = SIM.asarray(np.empty((0, 3)))
     assert gn.ops.cosine_similarity(none, none).shape == (0,)
     assert [g.shape for g in gn.ops.cosine_similarity_backward(none[:, 0], none, none)] == [(0, 3), (0, 3)]
@@ -50,14 +50,14 @@ def test_no_rows_have_no_cosines():
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("rows", [0, 1, 8, 70])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_loss_is_that_of_the_cpu(rows, weighted, dtype):
+def test_the_loss_matches_the_cpu(rows, weighted, dtype):
     rng = np.random.default_rng(0)
     pairs, target = rng.standard_normal((rows, 2, 5)).astype(dtype), np.sign(rng.standard_normal(rows)).astype(dtype)
     weights = {"weight": rng.random(rows).astype(dtype)} if weighted else {}
     assert_as_on_the_cpu(lambda p, t, **more: cosine_embedding(p, t, 0.1, **more), pairs, target, **weights)
 
 
-def test_a_training_on_pairs_is_recorded_on_sim_and_follows_the_cpu():
+def test_training_on_pairs_is_recorded_on_sim_and_matches_the_cpu():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 10, (60, 2))
     y = np.where(x[:, 0] % 2 == x[:, 1] % 2, 1, -1)

@@ -1,4 +1,4 @@
-"""The CUDA expressions of a function of one's own: they see CUDA's math functions, on every device."""
+"""The CUDA expressions of a custom activation: they may call CUDA's math functions, on every device."""
 
 import math
 import re
@@ -73,14 +73,14 @@ def nvrtc(source, dtype, function):
 
 
 @with_all_functions
-def test_an_expression_sees_cudas_functions_on_the_simulated_gpu(functions, dtype):
+def test_an_expression_may_call_cudas_functions_on_the_simulated_gpu(functions, dtype):
     z = Z.astype(dtype)
     y = gn.ops.bias_activation(gn.get_device("sim").asarray(z), None, own(*functions))
     assert_equal(gn.to_host(y), functions, z)
 
 
 @with_all_functions
-def test_an_expression_sees_cudas_functions_in_the_native_kernels(functions, dtype):
+def test_an_expression_may_call_cudas_functions_in_the_native_kernels(functions, dtype):
     z, y = Z.astype(dtype), np.empty(Z.shape, dtype)
     with recording(native=True) as nodes:
         CPU_FORWARD(z, None, None, y, *z.shape, 0.0, count=len(z), options=own(*functions).cpu_options())
@@ -100,13 +100,13 @@ class TestOnAGPU:
         assert nvrtc(source, dtype, own("tanh(z)"))
 
     @pytest.mark.parametrize("name", NAMES_OF_OUR_OWN)
-    def test_gpunets_own_functions_are_no_functions_in_an_expression(self, name):
+    def test_gpunets_own_functions_are_not_visible_in_an_expression(self, name):
         with pytest.raises(CompileError, match=f'identifier "{name}" is undefined'):
             nvrtc("bias_activation.cu", np.float32, own(f"{name}(z)"))
 
 
 @pytest.mark.parametrize("name", NAMES_OF_OUR_OWN)
-def test_gpunets_own_functions_are_no_functions_in_an_expression(name):
+def test_gpunets_own_functions_are_not_visible_in_an_expression(name):
     function = own(f"{name}(z)")
     with pytest.raises(CompileError, match=f"'{name}' was not declared"):
         gn.ops.bias_activation(gn.get_device("sim").asarray(np.ones((1, 1), np.float32)), None, function)
@@ -114,7 +114,7 @@ def test_gpunets_own_functions_are_no_functions_in_an_expression(name):
         assert function.cpu_options() is None
 
 
-def test_an_expression_that_does_not_compile_is_named_with_its_errors_alone():
+def test_an_expression_that_does_not_compile_raises_with_its_errors_only():
     bad = own("z +* 2")
     said = re.escape(f"CustomActivation(…, cuda={bad.cuda}): ")
     with pytest.raises(CompileError, match=f"^{said}.*"):

@@ -1,4 +1,4 @@
-"""Dropout by the kernel: the masks of the CPU, bit for bit."""
+"""Dropout with the kernel: masks bit-identical to the CPU's."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def two_layers(device, x, p, *, step, first_row):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("first_row", [0, 3, 2**33])
-def test_masks_and_results_are_the_cpus_bit_for_bit(p, first_row, dtype):
+def test_masks_and_results_are_bit_identical_to_the_cpu(p, first_row, dtype):
     for shape in SHAPES:
         x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
         with simulator.check_mode():
@@ -35,7 +35,7 @@ def test_masks_and_results_are_the_cpus_bit_for_bit(p, first_row, dtype):
             np.testing.assert_array_equal(b, a)
 
 
-def test_a_batch_in_parts_has_the_masks_of_the_whole():
+def test_parts_of_a_batch_have_the_masks_of_the_whole_batch():
     x = np.ones((11, 7), np.float32)
     whole = dropout(to_sim(x), 0.5, Tape())[1]
     parts = []
@@ -46,7 +46,7 @@ def test_a_batch_in_parts_has_the_masks_of_the_whole():
     np.testing.assert_array_equal(np.concatenate(parts), SIM.to_host(whole))
 
 
-def test_a_view_of_any_layout_has_the_same_mask():
+def test_a_view_of_any_memory_layout_has_the_same_mask():
     x = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
     with simulator.check_mode():
         y, keep = dropout(to_sim(x.T.copy()).T, 0.5, Tape())
@@ -57,7 +57,7 @@ def test_a_view_of_any_layout_has_the_same_mask():
     np.testing.assert_array_equal(SIM.to_host(dx), expected)
 
 
-def test_a_steady_step_is_three_launches_and_nothing_else():
+def test_a_steady_state_step_is_exactly_three_launches():
     x, tape = to_sim(np.ones((16, 8), np.float32)), Tape()
 
     def step():
@@ -71,7 +71,7 @@ def test_a_steady_step_is_three_launches_and_nothing_else():
     assert simulator.counters.launches == 3  # the step's number, forward, backward
 
 
-def test_a_recorded_draw_follows_the_step_of_its_tape():
+def test_a_recorded_draw_uses_the_current_step_of_its_tape():
     x, tape = np.ones((9, 5), np.float32), Tape(seed=1)
     there = to_sim(x)
     dropout(there, 0.5, tape)

@@ -1,4 +1,4 @@
-"""The elementwise losses by the kernels: the losses and the gradients of the CPU."""
+"""The elementwise losses with the kernels, compared with the CPU."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ SHAPES = [(0, 3), (4, 0), (1,), (1, 1), (7, 3), (33, 2, 5), (300, 8)]
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_is_the_cpus(loss, weighted, dtype):
+def test_every_loss_matches_the_cpu(loss, weighted, dtype):
     for shape in SHAPES:
         rng = np.random.default_rng(0)
         p, t = rng.standard_normal(shape).astype(dtype), rng.random(shape).astype(dtype)
@@ -31,12 +31,12 @@ def test_every_loss_is_the_cpus(loss, weighted, dtype):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_where_all_weights_are_zero_so_are_loss_and_gradient(loss):
+def test_all_zero_weights_give_zero_loss_and_gradient(loss):
     ones = np.ones((5, 3), np.float32)
     assert_as_on_the_cpu(LOSSES[loss], 2 * ones, ones, weight=np.zeros(5, np.float32))
 
 
-def test_arrays_of_any_memory_layout_give_the_same():
+def test_any_memory_layout_gives_the_same():
     p, t = np.random.default_rng(0).standard_normal((2, 6, 4)).astype(np.float32)
     expected = mean_squared_error(p, t)
     with simulator.check_mode():

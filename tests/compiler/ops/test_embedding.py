@@ -1,4 +1,4 @@
-"""Embedding by the kernels."""
+"""Embedding with the kernels, compared with the CPU."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from gpunet import simulator
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("rows", "width"), [(1, 1), (5, 3), (9, 64), (3, 129), (40, 32)])
 @pytest.mark.parametrize("shape", [(0,), (1,), (31, 3), (300,), (2, 0)], ids=str)
-def test_look_up_and_gradient_are_those_of_the_cpu(shape, rows, width, dtype):
+def test_look_up_and_gradient_match_the_cpu(shape, rows, width, dtype):
     rng = np.random.default_rng(0)
     indices, table = rng.integers(0, rows, shape), rng.standard_normal((rows, width)).astype(dtype)
     dy = rng.standard_normal((*shape, width)).astype(dtype)
@@ -26,7 +26,7 @@ def test_look_up_and_gradient_are_those_of_the_cpu(shape, rows, width, dtype):
         )  # fmt: skip
 
 
-def test_indices_out_of_the_table_count_as_its_ends():
+def test_indices_out_of_range_are_clamped():
     indices, table = to_sim(np.array([-5, 2, 99])), to_sim(np.arange(8.0).reshape(4, 2))
     with simulator.check_mode():
         y = gn.ops.embedding(indices, table)
@@ -36,7 +36,7 @@ def test_indices_out_of_the_table_count_as_its_ends():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_model_of_indices_trains_on_sim_recorded_or_not_as_on_the_cpu(dtype, tmp_path):
+def test_a_model_of_indices_trains_on_sim_as_on_the_cpu(dtype, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.integers(0, 9, (48, 4))
     y = x.sum(axis=1) % 3

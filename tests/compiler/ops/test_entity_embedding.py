@@ -1,4 +1,4 @@
-"""Entity embedding by the kernels, CUDA and C++."""
+"""Entity embedding with the CUDA and C++ kernels, compared with NumPy."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ Y = (X[:, 3] + X[:, 4]).astype(int) % 3
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("widths", [(1, 3), (33, 129)], ids=str)
 @pytest.mark.parametrize(("count", "numbers"), [(0, 2), (1, 0), (31, 1), (300, 3)])
-def test_features_and_gradients_are_those_of_the_cpu(count, numbers, widths, dtype):
+def test_features_and_gradients_match_the_cpu(count, numbers, widths, dtype):
     rng = np.random.default_rng(0)
     categories = [rng.integers(-2, known + 2, count) for known in KNOWN]
     x = np.column_stack([rng.standard_normal((count, numbers)), *categories]).astype(dtype)
@@ -50,7 +50,7 @@ def trained(*args):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_model_trains_on_sim_recorded_or_not_as_on_the_cpu(dtype, tmp_path):
+def test_a_model_trains_on_sim_as_on_the_cpu(dtype, tmp_path):
     with gn.ops.use_kernel("tiled"):
         recorded, written = trained("sim", "graph", dtype), trained("sim", "eager", dtype)
         followed = gn.to_host(recorded.model.store.params)
@@ -62,7 +62,7 @@ def test_a_model_trains_on_sim_recorded_or_not_as_on_the_cpu(dtype, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_native_step_follows_numpy_without_a_numpy_call(dtype):
+def test_a_native_step_matches_numpy_without_a_numpy_call(dtype):
     native, numpy = trained("cpu", "native", dtype), trained("cpu", "numpy", dtype)
     atol = 1e-6 if dtype == "float32" else 1e-13
     np.testing.assert_allclose(native.model.store.params, numpy.model.store.params, atol=atol)
@@ -71,7 +71,7 @@ def test_a_native_step_follows_numpy_without_a_numpy_call(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_predictions_are_made_by_a_native_program(dtype):
+def test_predictions_run_as_a_native_program(dtype):
     model = trained("cpu", "native", dtype).model
     x = np.tile(X, (9, 1))
     np.testing.assert_allclose(model.outputs(x), model(model.prepare(x)), rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Every layer goes to the simulated GPU and back, with all that it keeps, and computes there what it did here."""
+"""Every layer moves to the simulated GPU and back with its state, and computes the same there."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Gather by the kernel."""
+"""Gather with the kernel, compared with the CPU."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from gpunet.tape import Tape
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32, np.uint8, bool, np.int16, np.float16])
 @pytest.mark.parametrize("shape", [(9,), (9, 1), (9, 3), (9, 16), (9, 2, 8), (9, 0)])
-def test_the_rows_are_those_of_the_cpu(shape, dtype):
+def test_the_rows_match_the_cpu(shape, dtype):
     a = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
     with simulator.check_mode():
         there, tape = to_sim(a), Tape()
@@ -24,7 +24,7 @@ def test_the_rows_are_those_of_the_cpu(shape, dtype):
             np.testing.assert_array_equal(SIM.to_host(batch), gather(a, rows))
 
 
-def test_rows_of_a_narrower_dtype_and_views_are_taken():
+def test_indices_of_narrower_dtypes_and_views_give_the_same():
     a = np.arange(40, dtype=np.float32).reshape(8, 5)
     rows = np.array([7, 1, 6, 2], np.int32)
     with simulator.check_mode():
@@ -42,7 +42,7 @@ def test_a_batch_of_an_epoch_is_gathered_by_one_launch():
     assert simulator.counters.launches == 1
 
 
-def test_the_batches_of_an_epoch_follow_each_other_by_one_launch_each():
+def test_each_batch_of_an_epoch_takes_one_launch():
     rng = np.random.default_rng(0)
     x, y, order = rng.integers(0, 256, (20, 6), np.uint8), rng.integers(0, 3, 20), rng.permutation(20)
     scaler, tape = Standardizer.fit(x), Tape()
@@ -65,6 +65,6 @@ def test_the_batches_of_an_epoch_follow_each_other_by_one_launch_each():
             assert SIM.to_host(batch[2]).tolist() == [1] * 5
 
 
-def test_rows_of_nothing_are_refused():
-    with pytest.raises(ShapeError, match=r"a has no rows \(shape \(0, 3\)\), and 1 are asked for"):
+def test_rows_of_an_empty_array_raise():
+    with pytest.raises(ShapeError, match=r"a has no rows \(shape \(0, 3\)\), but 1 are requested"):
         gather(to_sim(np.empty((0, 3))), to_sim(np.array([0])))

@@ -1,4 +1,4 @@
-"""Convolution and pooling on the device "sim", in check mode: the CPU's numbers, by launches alone."""
+"""Convolution and pooling on the device "sim" in check mode: the results of the CPU, with launches only."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_convolution(channels, filters, kernel, stride, padding, dilation, group
     assert not SIM.to_host(dbias).any()
 
 
-def test_a_function_in_array_code_runs_apart():
+def test_a_function_in_array_code_runs_separately():
     rng = np.random.default_rng(0)
     square = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z)
     x, weight, bias = (rng.standard_normal(shape) for shape in ((2, 3, 5, 5), (4, 3, 3, 3), (4,)))
@@ -69,7 +69,7 @@ def test_a_function_in_array_code_runs_apart():
         np.testing.assert_allclose(SIM.to_host(a), b, rtol=1e-10, atol=1e-10)
 
 
-def test_inference_in_parts_gives_the_rows_of_the_whole(monkeypatch):
+def test_inference_in_parts_equals_inference_on_the_whole(monkeypatch):
     x, weight = np.random.default_rng(0).standard_normal((7, 2, 6, 6)), np.ones((3, 2, 3, 3))
     whole = conv2d(to_sim(x), to_sim(weight))
     monkeypatch.setitem(gn.ops.conv2d.__globals__["PATCH_ELEMENTS"], "gpu", 2 * 18 * 16)
@@ -113,7 +113,7 @@ def test_global_pooling(dtype):
         )
 
 
-def test_nan_wins_and_a_window_of_padding_alone_is_minus_infinity():
+def test_nan_wins_and_a_window_of_only_padding_is_minus_infinity():
     x = np.full((1, 1, 1, 4), np.nan, np.float32)
     np.testing.assert_array_equal(SIM.to_host(max_pool2d(to_sim(x), (1, 2))), max_pool2d(x, (1, 2)))
     lone = np.zeros((1, 1, 1, 1), np.float32)
@@ -136,7 +136,7 @@ def cnn(device):
     return model.to(device)
 
 
-def test_replayed_steps_give_the_bits_of_eager_steps_and_follow_the_cpu():
+def test_replayed_steps_equal_eager_steps_bitwise_and_match_the_cpu():
     X, y = DIGITS.X[:100].reshape(-1, 1, 8, 8), DIGITS.y[:100]
     where = ("sim", "graph"), ("sim", "eager"), ("cpu", "auto")
     runs = [gn.Trainer(cnn(device), executor=executor) for device, executor in where]

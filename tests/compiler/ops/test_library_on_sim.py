@@ -1,4 +1,6 @@
-"""The whole library on the device "sim", with the real kernels: the CPU's numbers, and no wait in a step."""
+"""The whole library on the device "sim" with the real kernels: the results of the CPU, without synchronization in a
+step.
+"""
 
 import contextlib
 import copy
@@ -60,18 +62,18 @@ def assert_trains_as_on_the_cpu(*data, **training):
 # training
 
 
-def test_digits_train_as_on_the_cpu():
+def test_training_on_digits_matches_the_cpu():
     x = np.asarray(DIGITS.X, np.float32) / 16
     assert_trains_as_on_the_cpu(x, DIGITS.y, model=lambda: gn.MLP([64, 32, 10], dropout=0.2), batch_size=64)
 
 
 @pytest.mark.parametrize("activation", [cls() for cls in FUNCTIONS.values()], ids=repr)
-def test_every_activation_trains_as_on_the_cpu(activation):
+def test_training_with_every_activation_matches_the_cpu(activation):
     assert_trains_as_on_the_cpu(model=lambda: gn.MLP([5, 8, 3], activation=activation))
 
 
 @pytest.mark.parametrize("cuda", [None, ("z * z", "2 * z")], ids=["in array code", "in the kernels"])
-def test_your_own_activation_trains_as_on_the_cpu(cuda):
+def test_training_with_a_custom_activation_matches_the_cpu(cuda):
     square = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z, cuda)
     why = "falling back to eager steps: .* bytes were allocated inside the step; use tape.empty"
     with contextlib.nullcontext() if cuda else pytest.warns(UserWarning, match=why):
@@ -88,7 +90,7 @@ def test_your_own_activation_trains_as_on_the_cpu(cuda):
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_optimizer_trains_as_on_the_cpu(optimizer, dtype):
+def test_training_with_every_optimizer_matches_the_cpu(optimizer, dtype):
     def losses(device):
         return train(device, model=lambda: net().to(device, dtype=dtype), optimizer=optimizer())[0]
 
@@ -113,7 +115,7 @@ def test_every_optimizer_trains_as_on_the_cpu(optimizer, dtype):
     ids=repr,
 )
 @pytest.mark.parametrize("sample_weight", [None, np.linspace(0.5, 2, 60)], ids=["alike", "weighted"])
-def test_every_loss_trains_and_predicts_as_on_the_cpu(loss, outputs, target, sample_weight):
+def test_training_and_prediction_with_every_loss_match_the_cpu(loss, outputs, target, sample_weight):
     def results(device):
         model = net(outputs)
         if loss.task == "regression":
@@ -127,7 +129,7 @@ def test_every_loss_trains_and_predicts_as_on_the_cpu(loss, outputs, target, sam
         assert_close(there, here)
 
 
-def test_a_whole_training_is_the_same_and_reads_the_device_as_rarely(tmp_path):
+def test_training_with_validation_matches_the_cpu_and_reads_the_device_as_rarely(tmp_path):
     def whole(device):
         model = net(dropout=0.3).to(device)
         model.input_scaler = Standardizer.fit(X)
@@ -154,7 +156,7 @@ def test_a_whole_training_is_the_same_and_reads_the_device_as_rarely(tmp_path):
 
 @pytest.mark.parametrize("weight", [None, np.ones(60, np.float32)], ids=["alike", "weighted"])
 @pytest.mark.parametrize("loss", [gn.CrossEntropyLoss(class_weight=[1, 2, 3]), gn.MSELoss()], ids=repr)
-def test_a_steady_step_takes_no_memory_copies_nothing_and_waits_for_nothing(loss, weight):
+def test_a_steady_state_step_neither_allocates_nor_copies_nor_synchronizes(loss, weight):
     trainer = gn.Trainer(net(dropout=0.3).to("sim"), loss=loss)
     target = Y if loss.task == "classification" else np.eye(3, dtype=np.float32)[Y]
     batch = [to_sim(a) for a in (X, target, weight)]
@@ -164,7 +166,7 @@ def test_a_steady_step_takes_no_memory_copies_nothing_and_waits_for_nothing(loss
         trainer.step(*batch)
 
 
-def test_a_whole_step_is_captured_as_no_product_is_left_to_the_library():
+def test_a_whole_step_is_captured_without_library_products():
     model, tape, loss = net(dropout=0.3).to("sim"), gn.Tape(), gn.CrossEntropyLoss()
     optimizer = gn.AdamW(0.01, clip_norm=1.0).attach(model)
     x, y = to_sim(X), to_sim(Y)
@@ -189,7 +191,7 @@ def test_a_whole_step_is_captured_as_no_product_is_left_to_the_library():
     assert values[0] > values[1] > values[2] > values[3]
 
 
-def test_an_epoch_waits_for_the_device_once():
+def test_an_epoch_synchronizes_once():
     trainer = gn.Trainer(net(dropout=0.3).to("sim"))
     trainer.fit(X, Y, epochs=1, batch_size=7)
     simulator.counters.reset()
@@ -197,7 +199,7 @@ def test_an_epoch_waits_for_the_device_once():
     assert (simulator.counters.downloads, simulator.counters.synchronizations) == (4, 4)
 
 
-def test_a_training_is_the_same_bits_again():
+def test_repeated_training_is_bit_identical():
     first, again = (weights(train("sim", model=lambda: net(dropout=0.3))[1].model) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
@@ -210,7 +212,7 @@ def test_check_mode_finds_nothing_in_a_training():
 # operations
 
 
-def test_every_operation_computes_as_on_the_cpu():
+def test_every_operation_matches_the_cpu():
     rng = np.random.default_rng(0)
     a, b, bias = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 3, 4), (2, 4, 5), (5,)))
 
@@ -237,7 +239,7 @@ def test_every_operation_computes_as_on_the_cpu():
         assert_close(there, here)
 
 
-def test_arrays_of_two_devices_are_refused_by_name():
+def test_arrays_of_two_devices_raise_with_their_names():
     with pytest.raises(DeviceMismatchError, match="a is on sim, b is on cpu"):
         gn.ops.matmul(to_sim(np.ones((2, 2))), np.ones((2, 2)))
     with pytest.raises(DeviceMismatchError, match="logits is on sim, target is on cpu"):
@@ -289,7 +291,7 @@ def test_a_training_is_resumed_on_another_device(first, then, tmp_path):
     same(*([list(row.values()) for row in measured(trainer.history)] for trainer in (resumed, whole)))
 
 
-def test_a_model_is_pickled_as_host_arrays_and_copied_where_it_is():
+def test_a_model_is_pickled_as_host_arrays_and_copied_on_its_device():
     model = net().to("sim")
     assert copy.deepcopy(model).device is SIM
     unpickled = pickle.loads(pickle.dumps(model))

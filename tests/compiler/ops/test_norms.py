@@ -1,4 +1,4 @@
-"""Layer norm, RMS norm, batch norm and gated linear units by their kernels, and their layers in a recorded step."""
+"""Layer norm, RMS norm, batch norm and gated linear units with their kernels, and their layers in a recorded step."""
 
 import norms
 import numpy as np
@@ -34,7 +34,7 @@ def numbers(dtype, *shapes):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("center", [True, False], ids=["layer norm", "rms norm"])
 @pytest.mark.parametrize("shape", ROWS, ids=str)
-def test_norms_of_rows_are_those_of_the_cpu(shape, center, dtype):
+def test_norms_of_rows_match_the_cpu(shape, center, dtype):
     x, dy, weight, bias = numbers(dtype, shape, shape, shape[-1:], shape[-1:])
 
     def op(x, dy, weight, bias, *, tape):
@@ -52,7 +52,7 @@ def test_norms_of_rows_are_those_of_the_cpu(shape, center, dtype):
     assert_as_on_the_cpu(op, x, dy, weight, bias)
 
 
-def test_a_norm_without_parameters_and_of_views_is_that_of_the_cpu():
+def test_a_norm_without_parameters_and_of_views_matches_the_cpu():
     x, dy = numbers(np.float32, (5, 8), (5, 8))
     with simulator.check_mode():
         for change in (lambda a: a, lambda a: a.T, lambda a: a[::2]):
@@ -68,7 +68,7 @@ def test_a_norm_without_parameters_and_of_views_is_that_of_the_cpu():
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", CHANNELS, ids=str)
-def test_batch_norm_is_that_of_the_cpu(shape, dtype):
+def test_batch_norm_matches_the_cpu(shape, dtype):
     x, dy, weight, bias = numbers(dtype, shape, shape, shape[1:2], shape[1:2])
 
     def op(x, dy, weight, bias, *, tape):
@@ -99,7 +99,7 @@ def test_running_statistics_move_as_on_the_cpu(shape, momentum):
 
 @pytest.mark.parametrize("activation", ["sigmoid", "silu", "gelu", "leaky_relu"])
 @pytest.mark.parametrize(("shape", "axis"), [((1, 2), -1), ((5, 6), -1), ((3, 8, 5), 1), ((40, 64), -1)], ids=str)
-def test_gated_linear_units_are_those_of_the_cpu(shape, axis, activation):
+def test_gated_linear_units_match_the_cpu(shape, axis, activation):
     x, dy = numbers(np.float32, shape, glu(np.zeros(shape, np.float32), axis).shape)
 
     def op(x, dy, *, tape):
@@ -108,7 +108,7 @@ def test_gated_linear_units_are_those_of_the_cpu(shape, axis, activation):
     assert_as_on_the_cpu(op, x, dy)
 
 
-def test_a_function_without_cuda_expressions_gates_in_array_code():
+def test_a_gate_without_cuda_expressions_runs_in_array_code():
     cube = gn.CustomActivation(lambda z: z**3, lambda z: 3 * z**2)
     for shape in ((5, 6), (0, 6)):
         x, dy = numbers(np.float64, shape, (shape[0], 3))
@@ -119,7 +119,7 @@ def test_a_function_without_cuda_expressions_gates_in_array_code():
 
 
 @pytest.mark.parametrize("layers", norms.LAYERS.values(), ids=norms.LAYERS)
-def test_a_recorded_step_gives_the_bits_of_an_eager_one_and_follows_the_cpu(layers):
+def test_a_recorded_step_equals_an_eager_step_bitwise_and_matches_the_cpu(layers):
     where = ("sim", "graph"), ("sim", "eager"), ("cpu", "auto")
     recorded, eager, cpu = (norms.trainer(layers, *each) for each in where)
     for kept in ("params", "buffers"):

@@ -1,4 +1,4 @@
-"""The optimizers on the device "sim", their kernels in check mode: the CPU's numbers, and no wait in a step."""
+"""The optimizers on the device "sim" in check mode: the results of the CPU, without synchronization in a step."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def assert_close(there, here, dtype):
 
 
 @pytest.mark.parametrize("sizes", [(1, 1), (5, 8, 3), (130, 130, 3)], ids=str)  # the last has more than 16,384
-def test_a_rule_follows_the_cpu(rule, sizes, dtype):
+def test_a_rule_matches_the_cpu(rule, sizes, dtype):
     kind, options = rule
     here, there = (trained(device, kind(0.01, **options), sizes=sizes, dtype=dtype) for device in ("cpu", "sim"))
     assert_close(there, here, dtype)
@@ -104,12 +104,12 @@ def test_a_rule_follows_the_cpu(rule, sizes, dtype):
 @pytest.mark.parametrize("sizes", [(5, 8, 3), (130, 130, 3)], ids=str)
 @pytest.mark.parametrize("clip", CLIPS, ids=str)
 @pytest.mark.parametrize("kind", [gn.SGD, Lion])
-def test_clipping_follows_the_cpu(kind, clip, sizes, dtype):
+def test_clipping_matches_the_cpu(kind, clip, sizes, dtype):
     here, there = (trained(device, kind(0.1, **clip), sizes=sizes, dtype=dtype) for device in ("cpu", "sim"))
     assert_close(there, here, dtype)
 
 
-def test_a_huge_gradient_whose_squares_overflow_is_clipped_as_on_the_cpu(rule):
+def test_a_huge_gradient_with_overflowing_squares_is_clipped_as_on_the_cpu(rule):
     kind, options = rule
     results = []
     for device in ("cpu", "sim"):
@@ -123,7 +123,7 @@ def test_a_huge_gradient_whose_squares_overflow_is_clipped_as_on_the_cpu(rule):
     assert 0.4 < np.linalg.norm(results[0]["grads"]) < 0.51
 
 
-def test_gradients_stay_as_they_are_and_the_gaps_of_the_store_zero(rule):
+def test_gradients_are_unchanged_and_the_gaps_of_the_store_stay_zero(rule):
     kind, options = rule
     model = build_model(device="sim")
     (gradient,) = gradients(model, 1)
@@ -148,7 +148,7 @@ def test_a_schedule_is_followed_step_by_step(schedule, rule, dtype):
     assert_close(there, here, dtype)
 
 
-def test_what_a_schedule_observes_counts_from_the_next_step_on():
+def test_a_metric_observed_by_a_schedule_takes_effect_in_the_next_step():
     def train(device):
         schedule = gn.ReduceLROnPlateau(0.1, factor=0.5, patience=0)
         values = iter([1.0, 1.0, 0.5, 0.5])  # the second and the fourth are a plateau
@@ -161,7 +161,7 @@ def test_what_a_schedule_observes_counts_from_the_next_step_on():
     assert_close(train("sim"), train("cpu"), "float32")
 
 
-def test_another_schedule_may_be_set_between_steps():
+def test_the_schedule_can_be_replaced_between_steps():
     def train(device):
         optimizer = gn.Adam(0.1)
 
@@ -199,7 +199,7 @@ def test_a_model_changes_its_dtype_in_the_middle_of_training(rule):
     assert_allclose(buffers(model)["params"], here["params"], rtol=1e-5, atol=1e-6)
 
 
-def test_a_restored_optimizer_goes_on_bit_for_bit(rule):
+def test_a_restored_optimizer_continues_bit_for_bit(rule):
     kind, options = rule
     model, twin = build_model(device="sim"), build_model(device="sim")
     first, second = (kind(gn.StepLR(0.1, 7), **options).attach(m) for m in (model, twin))
@@ -217,7 +217,7 @@ def test_a_restored_optimizer_goes_on_bit_for_bit(rule):
     assert_array_equal(buffers(twin)["params"], buffers(model)["params"])
 
 
-def test_attach_begins_anew(rule):
+def test_attach_resets_the_state(rule):
     kind, options = rule
     model = build_model(device="sim")
     before = model.store.params.copy()
@@ -256,7 +256,7 @@ def test_a_training_is_resumed_from_a_checkpoint_bit_for_bit(tmp_path):
 @pytest.mark.parametrize(
     ("lr", "written"), [(0.01, 0), (gn.CosineLR(0.1, 100), 1)], ids=["constant", "another rate every step"]
 )
-def test_a_steady_step_is_a_few_launches_and_nothing_else(lr, written, rule):
+def test_a_steady_state_step_is_only_a_few_launches(lr, written, rule):
     kind, options = rule
     model = build_model(device="sim")
     optimizer = kind(lr, **options, clip_value=0.3, clip_norm=1.0).attach(model)
@@ -271,7 +271,7 @@ def test_a_steady_step_is_a_few_launches_and_nothing_else(lr, written, rule):
 
 @pytest.mark.parametrize("device", ["cpu", "sim"])
 @pytest.mark.parametrize("clip", [{}, {"clip_norm": 1.0}, {"clip_value": 5.0}], ids=str)
-def test_a_gradient_that_is_not_finite_is_not_applied(clip, device, rule):
+def test_a_non_finite_gradient_is_not_applied(clip, device, rule):
     kind, options = rule
     model = build_model(device=device)
     optimizer = kind(0.01, **options, **clip).attach(model)
@@ -289,7 +289,7 @@ def test_a_gradient_that_is_not_finite_is_not_applied(clip, device, rule):
 
 
 @rule_with_kernel
-def test_a_captured_step_counts_on_the_device_at_every_replay(rule):
+def test_every_replay_of_a_captured_step_counts_on_the_device(rule):
     kind, options = rule
     model, twin = build_model(device="sim"), build_model(device="sim")
     first, second = (kind(0.01, **options, clip_norm=1.0).attach(m) for m in (model, twin))

@@ -15,7 +15,7 @@ from gpunet.ops.activations import FUNCTIONS, ActivationFunction
 from gpunet.ops.tiles import TILES
 
 SIM = gn.get_device("sim")
-RUNGS = ["naive", "shared", "register", "tiled"]
+KERNEL_NAMES = ["naive", "shared", "register", "split_k", "tiled"]
 SIZES = [(1, 1, 1), (5, 0, 3), (5, 3, 0), (31, 33, 7), (70, 36, 300)]
 
 
@@ -35,9 +35,9 @@ def close(actual, expected, k=1):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "dtype"), [(None, "f4"), ("tiled", "f8"), ("blas", "f4"), *((rung, "f4") for rung in RUNGS[:3])]
+    ("kernel", "dtype"), [(None, "f4"), ("tiled", "f8"), ("blas", "f4"), *((name, "f4") for name in KERNEL_NAMES[:4])]
 )
-def test_matmul_gives_the_cpu_s_product_for_every_transposition(kernel, dtype):
+def test_matmul_of_every_layout_matches_the_cpu(kernel, dtype):
     rng = np.random.default_rng(0)
     for (m, n, k), (ta, tb) in itertools.product(SIZES, [(False, False), (False, True), (True, False)]):
         a = rng.standard_normal((k, m) if ta else (m, k)).astype(dtype)
@@ -55,7 +55,7 @@ def test_a_batch_of_products_may_share_an_operand(kernel):
 
 
 @pytest.mark.parametrize("kernel", ["naive", "tiled"])
-def test_a_batch_of_more_matrices_than_a_launch_takes_goes_by_several(monkeypatch, kernel):
+def test_a_batch_larger_than_a_launch_takes_several_launches(monkeypatch, kernel):
     monkeypatch.setattr(_matmul, "MOST_MATRICES", 2)
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((5, 9, 300), dtype=np.float32), rng.standard_normal((300, 12), dtype=np.float32)
@@ -73,10 +73,10 @@ def test_seventy_thousand_matrices_are_a_batch():
         close(gn.ops.matmul(*on_sim(a, b), kernel="naive"), a @ b)
 
 
-def test_what_the_kernels_do_not_take_goes_to_the_library_or_is_refused_by_name():
+def test_unsupported_operands_use_the_library_or_raise_for_a_requested_kernel():
     a, b = on_sim(np.ones((4, 3), np.float32), np.ones((5, 4), np.float32))
     close(gn.ops.matmul(a, b, transpose_a=True, transpose_b=True), np.full((3, 5), 4, np.float32))
-    with pytest.raises(ArgumentError, match="'tiled' does not take"):
+    with pytest.raises(ArgumentError, match="'tiled' does not support these layouts"):
         gn.ops.matmul(a, b, transpose_a=True, transpose_b=True, kernel="tiled")
     with pytest.raises(ArgumentError, match="'tiled' runs on a GPU"):
         gn.ops.matmul(np.ones((2, 2)), np.ones((2, 2)), kernel="tiled")
@@ -85,7 +85,7 @@ def test_what_the_kernels_do_not_take_goes_to_the_library_or_is_refused_by_name(
 @pytest.mark.parametrize(
     ("activation", "dtype"), [("identity", "f4"), ("leaky_relu", "f4"), ("gelu", "f4"), ("silu", "f8")]
 )
-def test_linear_forward_and_backward_follow_the_cpu(activation, dtype):
+def test_linear_forward_and_backward_match_the_cpu(activation, dtype):
     rng = np.random.default_rng(0)
     saves = FUNCTIONS[activation].saves
     for rows, n_in, n_out in [(5, 0, 3), (1, 1, 1), (33, 7, 10), (20, 64, 36)]:
@@ -104,7 +104,7 @@ def test_linear_forward_and_backward_follow_the_cpu(activation, dtype):
             np.testing.assert_allclose(SIM.to_host(actual), expected, rtol=1e-4 if dtype == "f4" else 1e-10, atol=1e-5)
 
 
-def test_a_user_s_activation_is_compiled_into_the_product_where_it_brings_cuda_expressions():
+def test_a_custom_activation_with_cuda_expressions_is_fused_into_the_product():
     x, w = (np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32) for _ in range(2))
     plain = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z)
     fused = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z, cuda=("z * z", "2 * z"))
@@ -118,17 +118,19 @@ def test_a_user_s_activation_is_compiled_into_the_product_where_it_brings_cuda_e
         close(y, expected, 9)
 
 
-def test_the_plan_says_what_runs_and_why():
+def test_the_plan_names_the_kernel_and_the_reason():
     plan = functools.partial(gn.ops.matmul_plan, device=gn.get_device("cpu"))  # as if for a GPU like an H200
     assert plan(4096, 4096, 4096)[:3] == ("tiled", TILES["tiled", np.dtype("f4")][0][0], 1)
     assert plan(128, 128, 784)[1:3] == (TILES["tiled", np.dtype("f4")][-1][0], 1)
     assert plan(128, 16, 4096).splits == 8
-    assert "asked for" in plan(8, 8, 8, kernel="blas").why
+    assert plan(128, 128, 4096, kernel="split_k")[:3] == ("split_k", None, 32)
+    assert plan(128, 128, 4096, kernel="warp_tiled")[:3] == ("warp_tiled", None, 1)
+    assert "requested" in plan(8, 8, 8, kernel="blas").why
     assert plan(8, 8, 8, dtype=np.float64).kernel == "blas"
     assert plan(8, 8, 8, dtype=np.float64, kernel="tiled").kernel == "tiled"
 
 
-def test_tensor_cores_are_used_on_request_only_and_within_the_error_of_tf32():
+def test_tensor_cores_are_used_only_on_request_and_within_the_error_of_tf32():
     rng = np.random.default_rng(0)
     plan = gn.ops.matmul_plan
     assert plan(128, 128, 784).kernel == "tiled"
@@ -145,7 +147,7 @@ def test_tensor_cores_are_used_on_request_only_and_within_the_error_of_tf32():
         gn.ops.matmul(*on_sim(np.ones((2, 2)), np.ones((2, 2))), kernel="mma")
 
 
-def test_a_gpu_without_tensor_cores_for_tf32_is_named(monkeypatch):
+def test_a_gpu_without_tf32_tensor_cores_raises(monkeypatch):
     monkeypatch.setattr(simulator.cuda.Device, "compute_capability", "75")
     matmul_launch._check_tensor_cores.cache_clear()
     with pytest.raises(gn.errors.DeviceError, match=r"needs compute capability 8\.0 or more; sim has 75"):
@@ -154,7 +156,7 @@ def test_a_gpu_without_tensor_cores_for_tf32_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh"])
-def test_layers_in_a_row_hand_the_gradient_on_in_one_launch_each(activation):
+def test_each_of_consecutive_layers_takes_one_launch_backward(activation):
     rng = np.random.default_rng(0)
     x, dy = rng.standard_normal((20, 12), np.float32), rng.standard_normal((20, 5), np.float32)
     results = []
@@ -174,7 +176,7 @@ def test_layers_in_a_row_hand_the_gradient_on_in_one_launch_each(activation):
         np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)
 
 
-def test_a_layer_without_bias_has_no_bias_gradient_to_sum():
+def test_a_layer_without_bias_sums_no_bias_gradient():
     x, w, dy = on_sim(*(np.ones(shape, np.float32) for shape in ((4, 3), (3, 2), (4, 2))))
     _, dweight, dbias = gn.ops.linear_backward(dy, x, w, bias_gradient=False)
     assert dbias is None
@@ -202,7 +204,7 @@ def test_both_gradients_of_a_small_layer_are_one_launch(rows, inputs, outputs, l
 
 
 class Square(ActivationFunction):
-    """A function of the user's own, without CUDA code, whose attribute is no number."""
+    """A custom function without CUDA code, whose attribute is not a number."""
 
     name = "square"
     saves = "input"
@@ -217,14 +219,14 @@ class Square(ActivationFunction):
         xp.multiply(dy, 2 * saved, out=out)
 
 
-def test_a_function_without_cuda_code_below_gets_its_derivative_by_array_code():
+def test_the_derivative_of_a_function_without_cuda_code_runs_in_array_code():
     rng = np.random.default_rng(0)
     dy, x, w, z = (rng.standard_normal(shape, np.float32) for shape in ((6, 3), (6, 5), (5, 3), (6, 5)))
     dx, *_ = gn.ops.linear_backward(*on_sim(dy, x, w), below=Below(Square(), SIM.asarray(z)))
     close(dx, dy @ w.T * 2 * z, 3)
 
 
-def test_a_gradient_that_lies_column_by_column_is_summed_all_the_same():
+def test_the_columns_of_a_transposed_gradient_are_summed():
     rng = np.random.default_rng(0)
     dy, x, w = (rng.standard_normal(shape, np.float32) for shape in ((3, 129), (129, 1), (1, 3)))
     _, dweight, dbias = gn.ops.linear_backward(SIM.asarray(dy).T, *on_sim(x, w))
@@ -232,7 +234,7 @@ def test_a_gradient_that_lies_column_by_column_is_summed_all_the_same():
     close(dbias, dy.sum(axis=1), 129)
 
 
-def test_rows_that_are_not_aligned_go_word_by_word():
+def test_unaligned_rows_are_copied_element_by_element():
     rng = np.random.default_rng(0)
     dy, x, w, y = on_sim(*(rng.standard_normal(s, np.float32) for s in ((8, 4), (8, 12), (12, 4), (8, 12))))
     expected = gn.ops.linear_backward(*map(SIM.to_host, (dy, x, w)), below=Below(gn.Tanh(), SIM.to_host(y)))
@@ -244,7 +246,7 @@ def test_rows_that_are_not_aligned_go_word_by_word():
             close(actual, right, 12)
 
 
-def test_use_kernel_serves_calls_that_name_no_kernel():
+def test_use_kernel_applies_to_calls_without_a_kernel():
     with gn.ops.use_kernel("blas"):
         assert gn.ops.matmul_plan(8, 8, 8).kernel == "blas"
         assert gn.ops.matmul_plan(8, 8, 8, kernel="naive").kernel == "naive"
@@ -255,7 +257,7 @@ def test_use_kernel_serves_calls_that_name_no_kernel():
     assert gn.ops.matmul_plan(8, 8, 8).kernel == "tiled"
 
 
-def test_the_kernel_asked_for_serves_also_where_the_activation_cannot_be_fused(monkeypatch):
+def test_a_requested_kernel_is_used_with_an_activation_that_cannot_be_fused(monkeypatch):
     x, w = on_sim(*(np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32) for _ in range(2)))
     monkeypatch.setattr(simulator, "dot", None)  # the library
     with gn.ops.use_kernel("tiled"):

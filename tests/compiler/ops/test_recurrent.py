@@ -1,4 +1,4 @@
-"""RNN and LSTM by the kernels."""
+"""RNN and LSTM with the kernels, compared with the CPU."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def given(dtype, steps, rows, hidden, gates):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-def test_rnn_is_that_of_the_cpu(nonlinearity, sizes, dtype):
+def test_rnn_matches_the_cpu(nonlinearity, sizes, dtype):
     def both_ways(dh, x, weight_ih, weight_hh, bias, *grads, tape):
         h = gn.ops.rnn(x, weight_ih, weight_hh, bias, nonlinearity, tape=tape)
         out = dict(zip(("dweight_ih", "dweight_hh", "dbias"), grads, strict=True))
@@ -34,7 +34,7 @@ def test_rnn_is_that_of_the_cpu(nonlinearity, sizes, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_lstm_is_that_of_the_cpu(sizes, dtype):
+def test_lstm_matches_the_cpu(sizes, dtype):
     def both_ways(dh, x, weight_ih, weight_hh, bias, *grads, tape):
         h, c, gates = gn.ops.lstm(x, weight_ih, weight_hh, bias, tape=tape)
         out = dict(zip(("dweight_ih", "dweight_hh", "dbias"), grads, strict=True))
@@ -49,7 +49,7 @@ def test_lstm_is_that_of_the_cpu(sizes, dtype):
 @pytest.mark.parametrize("return_sequences", [True, False])
 @pytest.mark.parametrize("make", [gn.RNN, gn.LSTM], ids=["rnn", "lstm"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_training_is_recorded_on_sim_and_follows_the_cpu(dtype, make, return_sequences):
+def test_training_is_recorded_on_sim_and_matches_the_cpu(dtype, make, return_sequences):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((40, 3, 4))
     y = (x[:, 0, 0] > 0).astype(int)

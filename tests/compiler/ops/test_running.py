@@ -1,4 +1,4 @@
-"""The means of an epoch by the kernels: the numbers of the CPU."""
+"""The means of an epoch with the kernels, compared with the CPU."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ CASES = {
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", CASES)
-def test_the_sums_of_two_batches_are_the_cpus(case, dtype):
+def test_the_sums_of_two_batches_match_the_cpu(case, dtype):
     task, outputs, make = CASES[case]
     prediction, target = RNG.standard_normal((50, outputs)).astype(dtype), make(dtype)
     means = {device: RunningMeans(task) for device in (CPU, SIM)}
@@ -44,13 +44,13 @@ def test_nan_is_the_largest_output_as_on_the_cpu():
         assert read(running)["accuracy"] == 1
 
 
-def test_the_loss_may_have_a_dtype_of_its_own():
+def test_the_loss_may_have_another_dtype():
     running = RunningMeans("classification")
     add(running, to_sim(np.float64(2)), to_sim(np.eye(3, dtype=np.float32)), to_sim(np.arange(3)), Tape())
     assert read(running) == {"loss": 2, "accuracy": 1}
 
 
-def test_a_batch_is_added_by_one_launch():
+def test_a_batch_is_accumulated_by_one_launch():
     running, tape = RunningMeans("classification"), Tape()
     batch = to_sim(np.float32(1)), to_sim(np.eye(4, 3, dtype=np.float32)), to_sim(np.arange(4) % 3)
     add(running, *batch, tape)
@@ -60,7 +60,7 @@ def test_a_batch_is_added_by_one_launch():
     assert simulator.counters.launches == 1
 
 
-def test_a_state_goes_on_from_the_host():
+def test_the_sums_continue_from_a_restored_state():
     batch = np.float32(1), np.eye(4, 3, dtype=np.float32), np.arange(4) % 3
     running, again = RunningMeans("classification"), RunningMeans("classification")
     add(running, *map(to_sim, batch), Tape())
@@ -69,7 +69,7 @@ def test_a_state_goes_on_from_the_host():
     assert again.state() == {"totals": (8.0, 8.0), "rows": 8, "answers": 8}
 
 
-def test_all_epochs_sum_into_one_array_which_a_recorded_step_may_name():
+def test_all_epochs_accumulate_into_one_array_for_the_recorded_step():
     running, tape = RunningMeans("classification"), Tape()
     batch = to_sim(np.float32(1)), to_sim(np.eye(4, 3, dtype=np.float32)), to_sim(np.arange(4) % 3)
     add(running, *batch, tape)
@@ -83,7 +83,7 @@ def test_all_epochs_sum_into_one_array_which_a_recorded_step_may_name():
 
 
 @pytest.mark.parametrize(("first", "then"), [(CPU, SIM), (SIM, CPU)], ids=["to sim", "from sim"])
-def test_the_sums_follow_a_model_that_moves_in_mid_epoch(first, then):
+def test_the_sums_move_with_a_model_within_an_epoch(first, then):
     running = RunningMeans("classification")
     for device, loss in ((first, 1), (then, 3)):
         batch = np.float32(loss), np.eye(4, 3, dtype=np.float32), np.arange(4) % 3

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy by the kernels: the loss and the gradient of the CPU."""
+"""Softmax cross-entropy with the kernels, compared with the CPU."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ def problem(rows, classes, dtype, *, hard):
 @pytest.mark.parametrize("by_row", [False, True])
 @pytest.mark.parametrize("by_class", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_every_kind_of_target_and_weight_gives_the_cpus_loss(hard, by_row, by_class, smoothing, dtype):
+def test_every_kind_of_target_and_weight_matches_the_cpu(hard, by_row, by_class, smoothing, dtype):
     rng = np.random.default_rng(1)
     for rows, classes in SHAPES:
         weight = rng.random(rows).astype(dtype) if by_row else None
@@ -34,7 +34,7 @@ def test_every_kind_of_target_and_weight_gives_the_cpus_loss(hard, by_row, by_cl
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int64])
-def test_labels_of_any_integer_dtype_are_taken(dtype):
+def test_labels_of_any_integer_dtype_give_the_same(dtype):
     logits, labels = problem(9, 4, DTYPES[0], hard=True)
     assert_as_on_the_cpu(softmax_cross_entropy, logits, labels.astype(dtype))
 
@@ -52,7 +52,7 @@ def test_a_label_that_is_out_of_range_counts_as_no_class():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_where_no_label_has_a_class_that_counts_loss_and_gradient_are_zero(smoothing):
+def test_labels_with_only_zero_class_weights_give_zero_loss_and_gradient(smoothing):
     logits, class_weight = problem(5, 3, DTYPES[0], hard=True)[0], np.array([0, 1, 1], np.float32)
     op = partial(softmax_cross_entropy, label_smoothing=smoothing)
     assert_as_on_the_cpu(op, logits, np.zeros(5, np.int64), class_weight=class_weight)
@@ -62,7 +62,7 @@ def test_where_no_label_has_a_class_that_counts_loss_and_gradient_are_zero(smoot
 
 
 @pytest.mark.parametrize("hard", [True, False], ids=["labels", "distributions"])
-def test_where_all_weights_are_zero_so_are_loss_and_gradient(hard):
+def test_all_zero_weights_give_zero_loss_and_gradient(hard):
     logits, target = problem(5, 3, DTYPES[0], hard=hard)
     with simulator.check_mode():
         weight = to_sim(np.zeros(5, np.float32))
@@ -71,7 +71,7 @@ def test_where_all_weights_are_zero_so_are_loss_and_gradient(hard):
     assert not SIM.to_host(gradient).any()
 
 
-def test_arrays_of_any_memory_layout_give_the_same():
+def test_any_memory_layout_gives_the_same():
     logits, target = problem(6, 4, DTYPES[0], hard=False)
     expected = softmax_cross_entropy(logits, target)
     with simulator.check_mode():
@@ -82,7 +82,7 @@ def test_arrays_of_any_memory_layout_give_the_same():
 
 
 @pytest.mark.parametrize("hard", [True, False], ids=["labels", "distributions"])
-def test_logits_at_each_position_of_a_row_give_the_cpus_loss(hard):
+def test_logits_at_each_position_of_a_row_match_the_cpu(hard):
     logits, target = problem(12, 5, DTYPES[0], hard=hard)
     weight = np.array([0.5, 1, 2], np.float32)
     at_positions = logits.reshape(3, 4, 5), target.reshape(3, 4, *target.shape[1:])

@@ -95,12 +95,12 @@ def test_one_wrong_element_of_many_is_found_and_named():
     wrong = expected.copy()
     wrong[7, 9] += 1e-4
     said = gate.fault([expected, wrong], [expected, expected], terms=1, eps=1e-7)
-    assert said.startswith("1 of 3,000 elements of result 1 are off, most at (7, 9)")
+    assert said.startswith("1 of 3,000 elements of result 1 are off, worst at (7, 9)")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_are_wrong(value):
-    assert "are off, most at (2,)" in gate.fault([np.array([0, 1, value])], [np.arange(3.0)], terms=1, eps=1e-7)
+    assert "are off, worst at (2,)" in gate.fault([np.array([0, 1, value])], [np.arange(3.0)], terms=1, eps=1e-7)
 
 
 def test_a_result_of_another_shape_is_wrong():

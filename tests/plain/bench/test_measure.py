@@ -50,7 +50,7 @@ def test_a_wrong_kernel_is_told_and_not_timed(quick, monkeypatch):
 
 def test_zeros_for_inputs_are_refused(quick, monkeypatch):
     monkeypatch.setattr("gpunet.bench.case.Case._draw", lambda self, rng, operand: np.zeros(operand.shape, self.dtype))
-    with pytest.raises(ArgumentError, match="not random as it should be: it holds zeros"):
+    with pytest.raises(ArgumentError, match="is not random: it holds zeros"):
         ran("matmul")
 
 
@@ -83,7 +83,7 @@ def test_the_commit_is_recorded_and_whether_files_differ_from_it(monkeypatch, tm
         (Request("matmul", ("2x2",)), "size '2x2': expected MxNxK"),
         (Request("matmul", dtype="float16"), "unknown dtype 'float16'; use one of float32, float64"),
         (Request("matmul", device="cpu", kernels=("tiled",)), "unknown kernel 'tiled'; matmul has blas on cpu"),
-        (Request("matmul", ("8", "10000000"), device="cpu"), r"10000000x.* needs about .* GiB, and this machine has"),
+        (Request("matmul", ("8", "10000000"), device="cpu"), r"10000000x.* needs about .* GiB, but this machine has"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is(request_, said, monkeypatch):
@@ -112,12 +112,12 @@ def test_memory_is_estimated_generously(monkeypatch):
         ("", "my.cu:not a name", ArgumentError, "such as my.cu:my_kernel"),
         (None, "my.cu:mine", CompileError, "my.cu cannot be read"),
         ("int x;", "my.cu:mine", CompileError, "no kernel .* mine"),
-        ('extern "C" __global__ void mine(float* c) {}', "my.cu:mine", ArgumentError, "no launch is stated for mine"),
+        ('extern "C" __global__ void mine(float* c) {}', "my.cu:mine", ArgumentError, "no launch is declared for mine"),
         (
             'extern "C" __global__ void mine(float* c) {}\n// launch: grid (1), block (1)\n',
             "my.cu:mine",
             ArgumentError,
-            "no launch is stated for mine",
+            "no launch is declared for mine",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_a_kernel_of_one_s_own_is_refused_where_it_cannot_run(tmp_path):
     path.write_text('// launch: grid (1), block (1)\nextern "C" __global__ void mine(float* c) {}')
     with pytest.raises(ArgumentError, match="runs on --device cuda or sim, not on the CPU"):
         Request("matmul", device="cpu", own=f"{path}:mine").by_size()
-    with pytest.raises(ArgumentError, match="optimizer takes no kernel of your own"):
+    with pytest.raises(ArgumentError, match="optimizer does not support a kernel of your own"):
         Request("optimizer", device="sim", own=f"{path}:mine").by_size()
 
 
@@ -195,5 +195,5 @@ def test_a_gpu_that_a_kernel_has_crashed_is_not_measured_on(gpu, monkeypatch):
 
 def test_what_exceeds_the_gpu_s_memory_is_refused(gpu, monkeypatch):
     monkeypatch.setattr(memory, "host_memory", lambda: 2**50)
-    with pytest.raises(ArgumentError, match=r"needs about .* and cuda:0 has free 1.0"):
+    with pytest.raises(ArgumentError, match=r"needs about .* but cuda:0 has 1.0 GiB free"):
         run(Request("matmul", ("20000",), device="cuda"), None)

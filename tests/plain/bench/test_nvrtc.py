@@ -54,7 +54,7 @@ def test_a_header_that_is_not_there_is_told_with_where_headers_come_from():
 
 @with_nvrtc
 def test_an_unknown_architecture_is_an_error_that_lists_the_known():
-    with pytest.raises(ArgumentError, match=r"'sm_1'; this NVRTC knows .*sm_90"):
+    with pytest.raises(ArgumentError, match=r"'sm_1'; this NVRTC supports .*sm_90"):
         nvrtc.compile_kernels(TWO, "two.cu", "sm_1")
 
 

@@ -1,4 +1,4 @@
-"""Files as people have them: each gives the right schema, or an error that names the line and the column."""
+"""Irregular files: each gives the right schema, or an error that names the line and the column."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gpunet.errors import DataError, GpunetWarning
 
 @dataclass
 class Odd:
-    """A file, and what it must give.
+    """A file and the expected result.
 
     Attributes:
-        content: its bytes; text is UTF-8.
-        roles: the columns with their roles, as "x number, c category"; "" where it must be refused.
-        error: what the error must say, in this order.
+        content: its bytes; text is encoded as UTF-8.
+        roles: the columns with their roles, such as "x number, c category"; "" if the file must be rejected.
+        error: the parts of the error message, in order.
         X: the features of the first rows.
-        found: what the line on how it was read must say.
+        found: the text that the line about the file's format must contain.
     """
 
     content: bytes | str
@@ -92,6 +92,22 @@ FORMATS = {
     "tabs": Odd(PLAIN.replace(",", "\t"), ROLES, X=FEATURES, found=("separator tab",), suffix=".tsv"),
     "tabs and empty cells": Odd("x\tc\ty\n1.5\t\tp\n\tb\tq\n3.5\tb\tp\n", ROLES, X=[[1.5, 0, 1, 0], [2.5, 1, 0, 1]]),
     "bars": Odd(PLAIN.replace(",", "|"), ROLES, X=FEATURES, found=("separator '|'",)),
+    "groups of thousands next to whole numbers": Odd(
+        "x\ty\n527\tp\n1,177\tq\n12,500\tq\n", "x number", X=[[527], [1177], [12500]], found=("decimal point",)
+    ),
+    "European groups of thousands next to whole numbers": Odd(
+        "x;y\n527;p\n1.177;q\n", "x number", X=[[527], [1177]], found=("decimal comma",)
+    ),
+    "three decimals in a comma-separated file": Odd("x,y\n2,p\n1.177,q\n", "x number", X=[[2], [1.177]]),
+    "tabs and blanks": Odd(
+        "0.13\t-13.21 p\n0.5   2.5\tq\n", "column 1 number, column 2 number", X=[[0.13, -13.21]], reading={"sep": " "}
+    ),
+    "aligned columns, a tab and quotes": Odd(
+        '18.0   8   307.0\t"chevrolet chevelle"\n15.0   8   350.0\t"buick skylark"\n'
+        '14.0   8   340.0\t"buick skylark"\n12.0   8   340.0\t"chevrolet chevelle"\n',
+        "column 1 number, column 2 ignored, column 3 number",
+        X=[[18, 307]],
+    ),
     "blanks": Odd(" x    c  y\n1.5  a  p \n2.5 b   q\n 4.5 a p\n", ROLES, X=FEATURES, found=("separator blanks",)),
     "blanks without a header": Odd(
         "  0.5  18.00   2.3\n 10.5   0.00   7.1\n", "column 1 number, column 2 number", X=[[0.5, 18], [10.5, 0]]
@@ -168,6 +184,20 @@ HEADERS = {
     ),
     "a header with a numeric name": Odd("age,5,c,y\n20,1.5,a,p\n21,2.5,b,q\n", "age number, 5 number, c category"),
     "no header, whole numbers and a label": Odd("7,1,p\n8,2,q\n9,1,p\n8,2,q\n", "column 1 number, column 2 number"),
+    "no header, all text that comes again": Odd(
+        "sunny,hot,yes\nrainy,hot,no\nsunny,mild,yes\nrainy,mild,no\n",
+        "column 1 category, column 2 category",
+        found=("no header",),
+    ),
+    "a header of text, of which one comes again": Odd(
+        "no,weather,y\nyes,hot,p\nno,mild,q\nno,hot,q\n", "no category, weather category"
+    ),
+    "a header behind a comment sign above text": Odd(
+        "#name,kind,y\na,b,p\na,c,q\nb,b,p\nb,c,q\n", "name category, kind category"
+    ),
+    "an unnamed column next to one named as it would be": Odd(
+        ",column 1,y\n1.5,2.5,p\n2.5,1.5,q\n", "column 2 number, column 1 number"
+    ),
     "a name twice": Odd("x,x,y\n1.5,2.5,p\n", error=("line 1", "names column 'x' twice")),
     "the index that pandas writes": Odd(
         ",x,y\n" + "".join(f"{i},{i * i}.5,{'pq'[i % 2]}\n" for i in range(12)), "column 1 ignored, x number", X=[[0.5]]
@@ -267,6 +297,21 @@ VALUES = {
         "d date",
         X=[[1.5, 0.03, 1], [2.25, 0.04, 1]],
     ),
+    "times of a Postgres dump": Odd(
+        "d,y\n1970-01-02 12:00:00+00,p\n1970-01-03 06:00:00+00,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "times of Python's logging": Odd('d,y\n"1970-01-02 12:00:00,500",p\n"1970-01-03 06:00:00,000",q\n', "d date"),
+    "an offset after a blank": Odd(
+        "d,y\n1970-01-02 13:00:00 +0100,p\n1970-01-03 06:00:00 +0000,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "dates without zeros": Odd("d,y\n1970-1-2,p\n1970-1-15,q\n", "d date", X=[[1, 0.02, 1], [14, 0.24, 0.97]]),
+    "dates with points, the year first": Odd(
+        "d,y\n1970.01.02 12:00,p\n1970.01.15 00:00,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "milliseconds after slashes": Odd(
+        "d,y\n1970/01/02 12:00:00.000,p\n1970/01/15 00:00:00.500,q\n", "d date", X=[[1.5, 0.03, 1]]
+    ),
+    "months": Odd("d,y\n1970-01,p\n1970-02,q\n", "d date", X=[[0, 0, 1], [31, 0.51, 0.86]]),
     "dates long ago": Odd("d,y\n1815-06-18,p\n1969-12-31,q\n", "d date", X=[[-56445, 0.25, -0.97], [-1, -0.02, 1]]),
     "dates of two formats": Odd(
         "d,y\n" + "1970-01-02,p\n" * 2 + "".join(f"1971-01-{i},q\n" for i in range(10, 20)) + "3.4.1970,q\n",

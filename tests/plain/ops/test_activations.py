@@ -1,4 +1,4 @@
-"""The activation functions: against the textbook's formulas, finite differences, and at the ends of the scale."""
+"""The activation functions, compared with textbook formulas and finite differences, and for extreme arguments."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_the_tables_hold_every_function():
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-7), (np.float64, 1e-12)])
-def test_the_values_are_those_of_the_formula(function, dtype, tolerance):
+def test_values_match_the_formula(function, dtype, tolerance):
     z = read_only(*np.linspace(-20, 20, 4001), -1000, 1000, 0.0, -0.0, 1e-30, -1e-30, dtype=dtype)
     y = function(z)
     expected = np.array([TEXTBOOK[function](float(v)) for v in z])
@@ -64,7 +64,7 @@ def test_the_values_are_those_of_the_formula(function, dtype, tolerance):
     assert (np.abs(y - expected) <= tolerance * np.maximum(1, np.abs(z))).all()
 
 
-def test_the_derivative_is_that_of_finite_differences(function):
+def test_derivative_matches_finite_differences(function):
     rng = np.random.default_rng(0)
     z, dy = 3 * rng.standard_normal((2, 7, 5))
     saved = z if function.saves == "input" else function(z)
@@ -88,7 +88,7 @@ def test_infinite_huge_and_zero_arguments_give_the_limits_and_nan_stays_nan(func
 
 
 @pytest.mark.parametrize("z", [-3e38, -math.inf])
-def test_silu_of_what_lies_far_left_is_exactly_zero(z):
+def test_silu_of_very_negative_numbers_is_exactly_zero(z):
     assert gn.SiLU()(read_only(z, dtype=np.float32)) == 0
     assert derivative(gn.SiLU(), read_only(z, dtype=np.float32)) == 0
 
@@ -96,18 +96,18 @@ def test_silu_of_what_lies_far_left_is_exactly_zero(z):
 @pytest.mark.parametrize(
     ("function", "at_zero"), [(gn.ReLU(), 0), (gn.LeakyReLU(0.2), 0.2), (gn.ELU(1.5), 1.5)], ids=repr
 )
-def test_a_kink_takes_the_derivative_of_its_left_side_as_in_pytorch(function, at_zero):
+def test_derivative_at_a_kink_is_that_of_its_left_side_as_in_pytorch(function, at_zero):
     assert_array_equal(derivative(function, read_only(0.0, -0.0)), [at_zero, at_zero])
 
 
-def test_forward_may_write_over_its_input_and_otherwise_leaves_it_alone(function):
+def test_forward_works_in_place_and_otherwise_keeps_its_input(function):
     z = read_only(*np.linspace(-3, 3, 50))
     in_place = z.copy()
     function.forward(in_place, in_place, np, None)
     assert_array_equal(in_place, function(z))
 
 
-def test_backward_leaves_its_inputs_alone_and_any_layout_gives_the_same(function):
+def test_backward_keeps_its_inputs_and_any_memory_layout_gives_the_same(function):
     rng = np.random.default_rng(0)
     dy, z = rng.standard_normal((2, 6, 4))
     saved = z if function.saves == "input" else function(z)
@@ -120,7 +120,7 @@ def test_backward_leaves_its_inputs_alone_and_any_layout_gives_the_same(function
 
 @pytest.mark.parametrize("step", [4, 8, -4])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_numbers_that_lie_apart_in_memory_give_the_same_also_in_place(function, dtype, step):
+def test_strided_arrays_give_the_same_also_in_place(function, dtype, step):
     def apart(a):
         view = np.zeros(a.size * abs(step), dtype)[::step]
         view[...] = a
@@ -137,48 +137,48 @@ def test_numbers_that_lie_apart_in_memory_give_the_same_also_in_place(function, 
     assert_array_equal(out, dz)
 
 
-def test_an_array_without_elements_gives_another(function):
+def test_an_empty_array_gives_an_empty_array(function):
     assert function(np.empty((0, 3))).shape == derivative(function, np.empty((0, 3))).shape == (0, 3)
 
 
 @pytest.mark.parametrize("bad", [np.array([1, 2]), np.array([1 + 2j]), np.array([1.0], np.float16)], ids=str)
-def test_only_float32_and_float64_are_taken(function, bad):
+def test_only_float32_and_float64_are_supported(function, bad):
     with pytest.raises(DTypeError, match="use float32 or float64"):
         function(bad)
 
 
-def test_backward_refuses_what_does_not_fit_the_output():
-    with pytest.raises(ShapeError, match=r"relu backward: dy has shape \(2,\), saved \(3,\)"):
+def test_backward_rejects_shapes_that_differ_from_the_output():
+    with pytest.raises(ShapeError, match=r"relu backward: dy has shape \(2,\), saved \(3,\); they must be equal"):
         activation_backward(np.ones(2), np.ones(3), "relu")
     with pytest.raises(ShapeError, match="saved None"):
         activation_backward(np.ones(2), None, "relu")
 
 
-def test_a_function_is_found_by_name_by_its_configuration_and_by_itself(function):
+def test_activation_function_accepts_a_name_a_configuration_and_a_function(function):
     assert activation_function(function) is function
     assert activation_function(function.config()) == function
     assert type(activation_function(function.name)) is type(function)
     assert activation_function(None) == gn.Identity()
 
 
-def test_an_unknown_name_is_refused_with_those_there_are():
+def test_an_unknown_name_raises_with_the_list_of_names():
     with pytest.raises(ArgumentError, match="unknown activation 'rélu'; use one of identity, relu, leaky_relu"):
         activation_function("rélu")
 
 
 @pytest.mark.parametrize("slope", [-0.1, 1.1, math.nan])
-def test_a_slope_out_of_its_range_is_refused(slope):
+def test_a_slope_out_of_range_raises(slope):
     with pytest.raises(ArgumentError, match="negative_slope"):
         gn.LeakyReLU(slope)
 
 
 @pytest.mark.parametrize("alpha", [0, -1, math.inf, math.nan])
-def test_an_alpha_out_of_its_range_is_refused(alpha):
+def test_an_alpha_out_of_range_raises(alpha):
     with pytest.raises(ArgumentError, match="alpha"):
         gn.ELU(alpha)
 
 
-def test_functions_are_equal_where_their_parameters_are():
+def test_functions_with_equal_parameters_are_equal():
     assert gn.LeakyReLU(0.1) == gn.LeakyReLU(0.1) != gn.LeakyReLU(0.2)
     assert gn.ReLU() != gn.Tanh()
     assert len({gn.ELU(2.0), gn.ELU(2.0), gn.ELU()}) == 2
@@ -209,7 +209,7 @@ class TestCustomActivation:
 
     def test_a_function_of_your_own_cannot_go_into_a_file(self):
         class Twice(gn.ReLU):
-            """Bears the name of another function, which must not be saved in its place."""
+            """Has the name of another function, which must not be saved in its place."""
 
         for function in (self.square, Twice()):
             with pytest.raises(ArgumentError, match="cannot be saved"):

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention: the formula, its gradients, what is hidden, and what is refused."""
+"""Scaled dot-product attention: the formula, its gradients, masks, and errors."""
 
 import itertools
 
@@ -73,7 +73,7 @@ def one_by_one(q, k, v, dy, mask, causal):
     return y, weights, dq, dk, dv
 
 
-def test_attention_over_two_keys_worked_out_by_hand():
+def test_attention_over_two_keys_computed_by_hand():
     q = np.array([[2.0, 0.0, 0.0, 0.0]])
     k = np.array([[np.log(3), 0, 0, 0], [0, 5, 0, 0]])
     v = np.array([[10.0, 0.0], [0.0, 20.0]])
@@ -92,7 +92,7 @@ def test_attention_over_two_keys_worked_out_by_hand():
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_results_and_gradients_are_those_of_the_formula_query_by_query(kind, causal, dtype):
+def test_results_and_gradients_match_the_formula_query_by_query(kind, causal, dtype):
     for shape in SHAPES:
         arrays, mask = problem(shape, dtype), mask_of(kind, shape, dtype)
         expected = one_by_one(*arrays, mask, causal)
@@ -105,7 +105,7 @@ def test_results_and_gradients_are_those_of_the_formula_query_by_query(kind, cau
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_results_and_gradients_are_pytorchs(kind, causal, dtype):
+def test_results_and_gradients_match_pytorch(kind, causal, dtype):
     torch = pytest.importorskip("torch", reason="compares with PyTorch where it is installed")
     for shape in SHAPES:
         (*inputs, dy), mask = problem(shape, dtype), mask_of(kind, shape, dtype)
@@ -126,7 +126,7 @@ def test_results_and_gradients_are_pytorchs(kind, causal, dtype):
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_gradients_are_those_of_finite_differences(kind, causal):
+def test_gradients_match_finite_differences(kind, causal):
     *inputs, dy = problem(SHAPES[0])
     mask = mask_of(kind, SHAPES[0])
     gradients = attend(*inputs, dy, mask, causal)[2:]
@@ -145,7 +145,7 @@ def test_a_mask_that_hides_every_key_gives_zeros(mask):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_keys_that_are_lowered_as_far_as_numbers_go_still_share_a_query_that_has_no_others(dtype):
+def test_keys_masked_with_the_lowest_number_share_a_query_that_has_no_others(dtype):
     mask = np.full((5, 7), np.finfo(dtype).min, dtype)
     mask[1:, :2] = 0
     q, k, v, dy = problem(SHAPES[0], dtype)
@@ -155,7 +155,7 @@ def test_keys_that_are_lowered_as_far_as_numbers_go_still_share_a_query_that_has
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(0, 3), (3, 0), (0, 0)])
-def test_no_queries_give_nothing_and_no_keys_zeros(queries, keys):
+def test_no_queries_give_an_empty_result_and_no_keys_give_zeros(queries, keys):
     for mask in (None, np.ones((queries, keys), bool)):
         y, _, dq, dk, dv = attend(*problem((2, 2, queries, keys, 4, 5)), mask, causal=True)
         assert (y.shape, dq.shape) == ((2, 2, queries, 5), (2, 2, queries, 4))
@@ -171,7 +171,7 @@ def test_scores_of_any_size_do_not_overflow(dtype):
     assert_array_equal(y, [[1], [2]])
 
 
-def test_a_later_key_changes_nothing_where_attention_is_causal():
+def test_later_keys_have_no_effect_in_causal_attention():
     q, k, v, dy = problem(SHAPES[2])
     before = attend(q, k, v, dy, causal=True)[0]
     k[:, :, 4:] += 1
@@ -182,7 +182,7 @@ def test_a_later_key_changes_nothing_where_attention_is_causal():
 
 
 @pytest.mark.parametrize("axes", [2, 3])
-def test_without_rows_or_heads_it_is_the_same(axes):
+def test_axes_of_rows_and_heads_are_optional(axes):
     arrays = problem(SHAPES[0])
     expected = attend(*arrays)
     inner = [a[(0,) * (4 - axes)] for a in arrays]
@@ -190,7 +190,7 @@ def test_without_rows_or_heads_it_is_the_same(axes):
         assert_allclose(a, b[(0,) * (4 - axes)], rtol=1e-12)
 
 
-def test_results_are_written_where_they_are_told_in_any_memory_layout():
+def test_results_are_written_to_given_arrays_of_any_memory_layout():
     arrays = problem(SHAPES[0])
     expected = attend(*arrays)
     q, k, v, dy = (a.swapaxes(1, 2).copy().swapaxes(1, 2) for a in arrays)
@@ -225,7 +225,7 @@ Q, K, V, DY = problem(SHAPES[0])
         (
             lambda: scaled_dot_product_attention(Q, K, V, weights=np.ones((2, 3, 7, 5)).swapaxes(2, 3)),
             ShapeError,
-            "not C-contiguous",
+            "weights must be C-contiguous",
         ),
         (
             lambda: scaled_dot_product_attention_backward(DY[:1], Q, K, V, np.ones((2, 3, 5, 7))),
@@ -244,6 +244,6 @@ Q, K, V, DY = problem(SHAPES[0])
         ),
     ],
 )
-def test_what_does_not_fit_is_named(call, error, message):
+def test_invalid_arguments_raise(call, error, message):
     with pytest.raises(error, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Batch norm, forward and backward, against a reference written another way."""
+"""Batch norm, forward and backward, compared with an independent reference."""
 
 import norms
 import numpy as np
@@ -23,7 +23,7 @@ def problem(shape, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_values_and_gradients_are_those_of_the_reference(shape, affine, dtype):
+def test_values_and_gradients_match_the_reference(shape, affine, dtype):
     x, dy, weight, bias = problem(shape, dtype)
     weight, bias = (weight, bias) if affine else (None, None)
     eps = 1e-2
@@ -46,7 +46,7 @@ def test_values_and_gradients_are_those_of_the_reference(shape, affine, dtype):
         assert_allclose(a, e, **TOLERANCE[dtype])
 
 
-def test_two_channels_are_normalised_by_hand():
+def test_two_channels_match_values_computed_by_hand():
     x = np.array([[1.0, 5], [3, 5], [5, 5], [3, 5]])
     mean, variance = batch_statistics(x)
     assert (mean.tolist(), variance.tolist()) == ([3, 5], [2, 0])
@@ -54,7 +54,7 @@ def test_two_channels_are_normalised_by_hand():
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (3, 2, 5)], ids=str)
-def test_gradients_are_those_of_finite_differences(shape):
+def test_gradients_match_finite_differences(shape):
     x, dy, weight, bias = problem(shape, np.float64)
 
     def value(x, weight, bias):
@@ -64,14 +64,14 @@ def test_gradients_are_those_of_finite_differences(shape):
     assert directional_error(value, [x, weight, bias], gradients) < 1e-8
 
 
-def test_running_statistics_follow_by_momentum_towards_the_unbiased_variance():
+def test_running_statistics_move_by_momentum_towards_mean_and_unbiased_variance():
     x = np.array([[1.0], [3]])
     running = Running(np.array([10.0]), np.array([1.0]), np.array(4.0), 0.25)
     batch_statistics(x, running)
     assert running[:3] == (10 + 0.25 * (2 - 10), 1 + 0.25 * (2 - 1), 5)
 
 
-def test_without_a_momentum_they_are_the_plain_means_of_all_batches():
+def test_running_statistics_without_momentum_are_plain_means_of_all_batches():
     batches = np.random.default_rng(0).standard_normal((5, 8, 3))
     running = Running(np.zeros(3), np.ones(3), np.zeros(()), None)
     for x in batches:
@@ -80,7 +80,7 @@ def test_without_a_momentum_they_are_the_plain_means_of_all_batches():
     assert_allclose(running.var, batches.var(axis=1, ddof=1).mean(axis=0))
 
 
-def test_numbers_that_are_not_finite_and_single_ones_leave_the_running_statistics_alone():
+def test_non_finite_and_single_elements_do_not_change_the_running_statistics():
     running = Running(np.array([1.0, 2]), np.array([3.0, 4]), np.zeros(()), 0.5)
     with np.errstate(all="ignore"):
         batch_statistics(np.array([[np.inf, 1], [0, 3]]), running)
@@ -97,7 +97,7 @@ X = np.ones((3, 4), np.float32)
     ("call", "error", "message"),
     [
         (lambda: batch_statistics(X[0]), ShapeError, r"x must be \(rows, channels, ...\), .* got shape \(4,\)"),
-        (lambda: batch_statistics(X[:, :0]), ShapeError, r"none of them 0 but the rows; got shape \(3, 0\)"),
+        (lambda: batch_statistics(X[:, :0]), ShapeError, r"where only rows may be 0; got shape \(3, 0\)"),
         (
             lambda: batch_statistics(X, Running(X[0], X[0, :3], X[0, 0], 0.1)),
             ShapeError,
@@ -108,6 +108,6 @@ X = np.ones((3, 4), np.float32)
         (lambda: batch_norm_backward(X.T, X, X[0], X[0]), ShapeError, r"dy has shape \(4, 3\), expected \(3, 4\)"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(call, error, message):
+def test_invalid_arguments_raise(call, error, message):
     with pytest.raises(error, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Convolution: inner products with every patch, against loops over the output's pixels and against PyTorch."""
+"""Convolution, compared with loops over the output's pixels and with PyTorch."""
 
 import itertools
 import tracemalloc
@@ -62,7 +62,7 @@ def by_pixels(x, weight, bias, dy, stride, padding, dilation, groups):
     return y, dx, dweight, dy.sum(axis=(0, 2, 3))
 
 
-def test_the_four_inner_products_of_a_3x3_image_and_a_2x2_filter():
+def test_a_3x3_image_and_a_2x2_filter_match_values_computed_by_hand():
     image = np.array([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]])
     filter = np.array([[1.0, 2], [3, 4]])
     y = conv2d(image[None, None], filter[None, None])[0, 0]
@@ -72,7 +72,7 @@ def test_the_four_inner_products_of_a_3x3_image_and_a_2x2_filter():
     assert y[1, 1] == 5 * 1 + 6 * 2 + 8 * 3 + 9 * 4 == 77
 
 
-def test_each_pixel_gets_the_sum_of_what_the_filter_left_at_it_in_the_four_patches():
+def test_input_gradient_of_a_3x3_image_matches_values_computed_by_hand():
     dy, filter = np.array([[1.0, 10], [100, 1000]]), np.array([[1.0, 2], [3, 4]])
     image = np.arange(9.0).reshape(1, 1, 3, 3)
     dx, dweight, dbias = conv2d_backward(dy[None, None], image, filter[None, None])
@@ -84,7 +84,7 @@ def test_each_pixel_gets_the_sum_of_what_the_filter_left_at_it_in_the_four_patch
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_output_and_gradients_are_those_of_the_loops_over_pixels(dtype):
+def test_output_and_gradients_match_loops_over_pixels(dtype):
     for configuration in CONFIGURATIONS:
         (x, weight, bias, dy), sizes = problem(*configuration)
         expected = by_pixels(x, weight, bias, dy, *sizes)
@@ -96,7 +96,7 @@ def test_output_and_gradients_are_those_of_the_loops_over_pixels(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_output_and_gradients_are_those_of_pytorch(dtype):
+def test_output_and_gradients_match_pytorch(dtype):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
     for configuration in CONFIGURATIONS:
         (x, weight, bias, dy), sizes = problem(*configuration, dtype=dtype)
@@ -129,7 +129,7 @@ def test_one_number_stands_for_both_axes():
     assert_array_equal(conv2d(x, weight, None, 2, 1, 2), conv2d(x, weight, None, (2, 2), (1, 1), (2, 2)))
 
 
-def test_patches_that_forward_left_are_what_backward_would_make():
+def test_patches_from_forward_equal_those_that_backward_recomputes():
     (x, weight, bias, dy), sizes = problem(*CONFIGURATIONS[0])
     groups, pixels = sizes[-1], dy.shape[0] * dy.shape[2] * dy.shape[3]
     columns = np.full((groups, weight[0].size, pixels), np.nan)
@@ -140,7 +140,7 @@ def test_patches_that_forward_left_are_what_backward_would_make():
         assert_array_equal(a, b)
 
 
-def test_gradients_that_nobody_needs_are_left_out_and_others_go_where_they_are_told():
+def test_unneeded_gradients_are_skipped_and_others_written_to_given_arrays():
     (x, weight, _, dy), sizes = problem(*CONFIGURATIONS[1])
     dweight, dbias = np.empty_like(weight), np.empty(len(weight))
     dx, *written = conv2d_backward(dy, x, weight, *sizes, input_gradient=False, dweight=dweight, dbias=dbias)
@@ -153,7 +153,7 @@ def test_gradients_that_nobody_needs_are_left_out_and_others_go_where_they_are_t
     assert conv2d_backward(dy, x, weight, *sizes, bias_gradient=False)[2] is None
 
 
-def test_any_layout_gives_the_same_and_is_never_written():
+def test_any_memory_layout_gives_the_same_and_inputs_are_not_modified():
     (x, weight, bias, dy), sizes = problem(*CONFIGURATIONS[2])
     expected = conv2d(x, weight, bias, *sizes), *conv2d_backward(dy, x, weight, *sizes)
     for change in (np.asfortranarray, lambda a: a[::-1].copy()[::-1]):
@@ -202,7 +202,7 @@ X, WEIGHT = np.ones((2, 4, 5, 6)), np.ones((6, 2, 3, 3))
             "kernel, which spans 6 x 3, is larger than the image of 5 x 6",
         ),
         (lambda: conv2d(X, np.ones((6, 4, 3, 3)), None, 1, 0, 4), ShapeError, "spans 9 x 9, .* its padding, 5 x 6"),
-        (lambda: conv2d(X, WEIGHT), ShapeError, r"\(2, 4, 5, 6\) has 4 channels .* \(6, 2, 3, 3\) takes 2"),
+        (lambda: conv2d(X, WEIGHT), ShapeError, r"\(2, 4, 5, 6\) has 4 channels .* \(6, 2, 3, 3\) expects 2"),
         (lambda: conv2d(X, WEIGHT, groups=3), ArgumentError, "groups=3 must divide the 4 channels of x and 6 filters"),
         (lambda: conv2d(X, np.ones((5, 2, 3, 3)), groups=2), ArgumentError, "groups=2 must divide .* 5 filters"),
         (lambda: conv2d(X[0], WEIGHT), ShapeError, r"x has shape \(4, 5, 6\).* \(rows, channels, height, width\)"),
@@ -232,12 +232,12 @@ X, WEIGHT = np.ones((2, 4, 5, 6)), np.ones((6, 2, 3, 3))
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(call, error, message):
+def test_invalid_arguments_raise(call, error, message):
     with pytest.raises(error, match=message):
         call()
 
 
-def test_kernels_of_every_size_over_every_small_image_see_each_pixel_as_often_as_they_should():
+def test_every_kernel_size_on_every_small_image_covers_each_pixel_correctly():
     for size, kernel, stride, padding, dilation in itertools.product(
         range(1, 6), (1, 2, 3), (1, 2, 3), (0, 1, 2), (1, 2)
     ):

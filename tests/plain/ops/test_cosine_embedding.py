@@ -1,4 +1,4 @@
-"""The cosine embedding loss, alone and in a training."""
+"""The cosine embedding loss, alone and in training."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ TARGET = np.array([1.0, -1, 1, -1, -1, 1])
 
 @pytest.mark.parametrize("margin", [0.0, 0.3, -0.5])
 @pytest.mark.parametrize("weight", [None, np.array([0.0, 1, 2, 3, 0.5, 1])], ids=["alike", "weighted"])
-def test_value_and_gradient_are_those_of_the_formula(margin, weight):
+def test_value_and_gradient_match_the_formula(margin, weight):
     loss = gn.CosineEmbeddingLoss(margin)
     terms = []
     for (a, b), t in zip(PAIRS, TARGET, strict=True):
@@ -26,7 +26,7 @@ def test_value_and_gradient_are_those_of_the_formula(margin, weight):
     assert directional_error(lambda p: float(loss.value(p, TARGET, weight)), [PAIRS], [gradient]) < 1e-8
 
 
-def test_zero_vectors_no_rows_and_no_weight_cost_what_they_should():
+def test_loss_of_zero_vectors_no_rows_and_zero_weights():
     loss = gn.CosineEmbeddingLoss(0.1)
     zeros = np.zeros((2, 2, 3))
     assert loss.value(zeros, np.array([1.0, -1])) == 0.5
@@ -37,7 +37,7 @@ def test_zero_vectors_no_rows_and_no_weight_cost_what_they_should():
     assert not gradient.any()
 
 
-def test_shapes_that_do_not_fit_are_refused():
+def test_mismatched_shapes_raise():
     loss = gn.CosineEmbeddingLoss()
     with pytest.raises(ShapeError, match=r"pairs must be \(rows, 2, features\), got shape \(6, 3\)"):
         loss.value(PAIRS[:, 0], TARGET)
@@ -84,24 +84,24 @@ def test_a_replayed_step_gives_the_bits_of_an_eager_one(weight):
 @pytest.mark.parametrize(
     ("y", "error", "message"),
     [
-        (np.where(Y == 1, 1, 0), DataError, r"needs targets of 1 \(alike\) and -1"),
+        (np.where(Y == 1, 1, 0), DataError, r"needs targets of 1 \(similar\) or -1"),
         (Y.astype(str), DataError, "y"),
         (Y[:, None], ShapeError, r"y has shape \(200, 1\)"),
     ],
 )
-def test_other_targets_than_1_and_minus_1_are_refused(y, error, message):
+def test_targets_other_than_1_and_minus_1_raise(y, error, message):
     with pytest.raises((error, TypeError), match=message):
         pair_trainer().fit(X, y)
 
 
-def test_a_model_whose_output_is_no_pair_is_refused():
+def test_a_model_whose_output_is_not_a_pair_raises():
     one = gn.Trainer(gn.Sequential(gn.Embedding(10, 4)), loss=gn.CosineEmbeddingLoss())
-    with pytest.raises(ShapeError, match=r"needs an output \(2, features\) a row, got shape \(3, 4\)"):
+    with pytest.raises(ShapeError, match=r"needs output rows of shape \(2, features\), got \(3, 4\)"):
         one.fit(RNG.integers(0, 10, (200, 3)), Y)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.3])
-def test_value_and_gradient_are_pytorchs(margin):
+def test_value_and_gradient_match_pytorch(margin):
     torch = pytest.importorskip("torch", reason="compares with PyTorch where it is installed")
     pairs = PAIRS.copy()
     pairs[0, 1] = 0

@@ -1,4 +1,4 @@
-"""Cosine similarity: values, gradients, zero vectors, neighbours."""
+"""Cosine similarity: values, gradients, zero vectors, most similar rows."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ SHAPES = [((4,), (4,), 0), ((5, 3), (5, 3), -1), ((5, 3), (5, 3), 0), ((2, 3, 4)
 
 @pytest.mark.parametrize(("shape_a", "shape_b", "axis"), SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_values_are_those_of_normalised_vectors(shape_a, shape_b, axis, dtype):
+def test_values_match_dot_products_of_normalised_vectors(shape_a, shape_b, axis, dtype):
     a, b = RNG.standard_normal(shape_a).astype(dtype), RNG.standard_normal(shape_b).astype(dtype)
     shape = np.broadcast_shapes(shape_a, shape_b)
     one, other = (np.broadcast_to(x.astype(float), shape) for x in (a, b))
@@ -39,7 +39,7 @@ def test_values_are_those_of_normalised_vectors(shape_a, shape_b, axis, dtype):
 
 @pytest.mark.parametrize(("shape_a", "shape_b", "axis"), SHAPES[:-2], ids=str)
 @pytest.mark.parametrize("eps", [1e-8, 2.0], ids=["no norm is held", "some norms are held at eps"])
-def test_gradients_are_those_of_finite_differences(shape_a, shape_b, axis, eps):
+def test_gradients_match_finite_differences(shape_a, shape_b, axis, eps):
     a, b = RNG.standard_normal(shape_a), RNG.standard_normal(shape_b)
     dy = RNG.standard_normal(gn.ops.cosine_similarity(a, b, axis).shape)
     gradients = gn.ops.cosine_similarity_backward(dy, a, b, axis, eps)
@@ -51,7 +51,7 @@ def test_gradients_are_those_of_finite_differences(shape_a, shape_b, axis, eps):
     assert directional_error(function, [a, b], gradients) < 1e-8
 
 
-def test_a_zero_vector_has_the_cosine_zero_and_a_gradient_of_its_partner_over_eps():
+def test_a_zero_vector_has_cosine_zero_and_the_gradient_of_its_partner_over_eps():
     a, b = np.zeros((2, 3)), np.array([[3.0, 0, 4], [0, 0, 0]])
     assert_array_equal(gn.ops.cosine_similarity(a, b), [0, 0])
     da, db = gn.ops.cosine_similarity_backward(np.ones(2), a, b, eps=1e-4)
@@ -59,7 +59,7 @@ def test_a_zero_vector_has_the_cosine_zero_and_a_gradient_of_its_partner_over_ep
     assert_array_equal(db, np.zeros((2, 3)))
 
 
-def test_the_most_similar_rows_come_nearest_first_without_the_one_that_asks():
+def test_most_similar_returns_the_nearest_rows_first_without_the_query_row():
     vectors = np.array([[1.0, 0], [0, 1], [2, 0.1], [0, 0], [-1, 0], [1, 1]])
     rows, cosines = gn.ops.most_similar(vectors, 0, k=3)
     assert rows.tolist() == [2, 5, 1]
@@ -68,7 +68,7 @@ def test_the_most_similar_rows_come_nearest_first_without_the_one_that_asks():
     assert rows.tolist() == [0, 2, 5, 1, 3, 4]
 
 
-def test_what_makes_no_sense_is_refused():
+def test_invalid_arguments_raise():
     a = np.ones((4, 3))
     with pytest.raises(ShapeError, match=r"a has shape \(4, 3\), b \(4, 2\), which don't broadcast"):
         gn.ops.cosine_similarity(a, a[:, :2])
@@ -78,7 +78,7 @@ def test_what_makes_no_sense_is_refused():
         gn.ops.cosine_similarity_backward(np.ones(3), a, a)
     with pytest.raises(DTypeError, match="dtypes differ"):
         gn.ops.cosine_similarity(a, a.astype(np.float32))
-    with pytest.raises(ArgumentError, match="there are rows 0 to 3, got 4"):
+    with pytest.raises(ArgumentError, match="query must be a row number from 0 to 3, got 4"):
         gn.ops.most_similar(a, 4)
     with pytest.raises(ShapeError, match=r"vectors must be \(n, features\), got shape \(3,\)"):
         gn.ops.most_similar(a[0], 0)
@@ -87,7 +87,7 @@ def test_what_makes_no_sense_is_refused():
 
 
 @pytest.mark.parametrize(("shape_a", "shape_b", "axis"), SHAPES[:-2], ids=str)
-def test_results_and_gradients_are_pytorchs(shape_a, shape_b, axis):
+def test_results_and_gradients_match_pytorch(shape_a, shape_b, axis):
     torch = pytest.importorskip("torch", reason="compares with PyTorch where it is installed")
     a, b = RNG.standard_normal(shape_a), RNG.standard_normal(shape_b)
     if a.ndim > 1 and axis == -1:

@@ -1,4 +1,4 @@
-"""dropout: its shares, its scale, its gradient, and which numbers its mask hangs on."""
+"""Dropout: its rate, its scale, its gradient, and what its mask depends on."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_elements_are_zeroed_with_probability_p_and_the_others_keep_the_mean(p):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_gradient_is_that_of_finite_differences_under_the_same_mask(dtype):
+def test_gradient_matches_finite_differences_with_the_same_mask(dtype):
     x, dy = np.random.default_rng(0).standard_normal((2, 6, 5)).astype(dtype)
     y, keep = dropout(x, 0.3, Tape())
     dx = dropout_backward(dy, keep, 0.3)
@@ -30,7 +30,7 @@ def test_the_gradient_is_that_of_finite_differences_under_the_same_mask(dtype):
         assert error < 1e-8
 
 
-def test_the_mask_is_a_function_of_seed_step_draw_and_global_row():
+def test_mask_depends_only_on_seed_step_draw_and_global_row():
     x = np.ones((8, 20), np.float32)
 
     def masks(seed=0, step=0, first_row=0, rows=8):
@@ -45,7 +45,7 @@ def test_the_mask_is_a_function_of_seed_step_draw_and_global_row():
         assert (other != first).any()
 
 
-def test_any_layout_gives_the_same_and_is_never_written():
+def test_any_memory_layout_gives_the_same_and_inputs_are_not_modified():
     x = np.random.default_rng(0).standard_normal((6, 5))
     expected, keep = dropout(x, 0.5, Tape())
     for change in (np.asfortranarray, lambda a: a[::-1].copy()[::-1]):
@@ -59,7 +59,7 @@ def test_no_rows_give_no_rows():
     assert dropout(np.empty((0, 3)), 0.5, Tape())[0].shape == (0, 3)
 
 
-def test_what_does_not_fit_is_named():
+def test_invalid_arguments_raise():
     with pytest.raises(DTypeError, match="x is int64"):
         dropout(np.ones((2, 3), int), 0.5, Tape())
     with pytest.raises(ShapeError, match=r"dy has shape \(1, 3\), expected \(2, 3\)"):

@@ -1,4 +1,4 @@
-"""The losses over elements: against plain loops, finite differences, and far from zero."""
+"""The elementwise losses, compared with plain loops and finite differences, also far from zero."""
 
 import math
 from functools import partial
@@ -54,7 +54,7 @@ def batch(request):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_value_is_the_weighted_mean_over_all_elements(loss, batch, weighted, dtype, tolerance):
+def test_value_is_the_weighted_mean_over_all_elements(loss, batch, weighted, dtype, tolerance):
     op, of_one = loss
     p, t, w = (a.astype(dtype) for a in batch)
     value, slope = op(p, t, weight=w if weighted else None)
@@ -66,7 +66,7 @@ def test_the_value_is_the_weighted_mean_over_all_elements(loss, batch, weighted,
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_gradient_is_that_of_finite_differences(loss, batch, weighted):
+def test_gradient_matches_finite_differences(loss, batch, weighted):
     op, _ = loss
     p, t, w = batch
     weight = w if weighted else None
@@ -74,7 +74,7 @@ def test_the_gradient_is_that_of_finite_differences(loss, batch, weighted):
     assert directional_error(lambda p: float(op(p, t, weight=weight)[0]), [p], [slope]) < 1e-9
 
 
-def test_a_tape_gives_the_same_in_the_same_memory_step_after_step(loss, batch):
+def test_a_tape_reuses_its_memory_and_gives_the_same_results(loss, batch):
     op, _ = loss
     p, t, w = batch
     tape = Tape()
@@ -86,7 +86,7 @@ def test_a_tape_gives_the_same_in_the_same_memory_step_after_step(loss, batch):
         assert_array_equal(a, fresh)
 
 
-def test_any_layout_gives_the_same_and_is_never_written(loss):
+def test_any_memory_layout_gives_the_same_and_inputs_are_not_modified(loss):
     op, _ = loss
     p, t = np.random.default_rng(0).uniform(size=(2, 6, 4))
     w = np.arange(6.0)
@@ -99,7 +99,7 @@ def test_any_layout_gives_the_same_and_is_never_written(loss):
             assert_allclose(a, b, rtol=1e-14)
 
 
-def test_no_rows_cost_nothing(loss):
+def test_no_rows_give_zero_loss(loss):
     op, _ = loss
     for weight in (None, np.empty(0)):
         value, slope = op(np.empty((0, 3)), np.empty((0, 3)), weight=weight)
@@ -108,7 +108,7 @@ def test_no_rows_cost_nothing(loss):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rows_that_all_weigh_nothing_cost_nothing(loss, dtype):
+def test_all_zero_weights_give_zero_loss(loss, dtype):
     value, slope = loss[0](np.ones((3, 2), dtype), np.zeros((3, 2), dtype), weight=np.zeros(3, dtype))
     assert value == 0
     assert_array_equal(slope, np.zeros((3, 2), dtype), strict=True)
@@ -137,13 +137,13 @@ def test_the_slope_of_the_absolute_error_is_zero_at_zero_and_nan_at_nan():
     ],
     ids=["logarithms", "rates", "l1"],
 )
-def test_the_values_are_pytorchs(op, loss, slope):
+def test_values_match_pytorch(op, loss, slope):
     got = op(np.array([0.5, 1, 1, 2]), np.array([2, 0, 2.4, 1]))
     assert float(got[0]) == pytest.approx(loss, rel=1e-14)
     assert_allclose(got[1], slope, rtol=1e-13)
 
 
-def test_huber_goes_over_from_the_square_to_the_line_at_delta():
+def test_huber_is_quadratic_up_to_delta_and_linear_beyond():
     p = np.array([-3.0, -0.5, 0.0, 0.5, 3.0])
     for i, (value, slope) in enumerate([(1.375, -0.5), (0.125, -0.5), (0, 0), (0.125, 0.5), (1.375, 0.5)]):
         got = huber(p[i : i + 1], np.zeros(1), 0.5)
@@ -164,7 +164,7 @@ def test_huber_goes_over_from_the_square_to_the_line_at_delta():
         (1000, 0.25, 750, 0.75),
     ],
 )
-def test_binary_cross_entropy_far_from_zero_loses_no_digits_and_never_warns(logit, target, value, slope, dtype):
+def test_binary_cross_entropy_of_large_logits_is_exact_and_does_not_warn(logit, target, value, slope, dtype):
     got = binary_cross_entropy(np.array([logit], dtype), np.array([target], dtype))
     assert float(got[0]) == pytest.approx(value, rel=1e-6, abs=0)
     assert float(got[1][0]) == pytest.approx(slope, rel=1e-6, abs=float(np.finfo(dtype).eps))
@@ -176,7 +176,7 @@ def test_binary_cross_entropy_far_from_zero_loses_no_digits_and_never_warns(logi
         (lambda p, t, w: (p, t[:, :1], w), ShapeError, r"target has shape \(6, 1\), prediction \(6, 3\)"),
         (lambda p, t, w: (p, t[:, 0], w), ShapeError, r"target has shape \(6,\)"),
         (lambda p, t, w: (p[0, 0], t[0, 0], w), ShapeError, r"prediction \(\)"),
-        (lambda p, t, w: (p, t, w[:5]), ShapeError, r"weight has shape \(5,\), expected \(6,\), one a row"),
+        (lambda p, t, w: (p, t, w[:5]), ShapeError, r"weight has shape \(5,\), expected \(6,\), one per row"),
         (lambda p, t, w: (p, t, w[:, None]), ShapeError, r"weight has shape \(6, 1\)"),
         (lambda p, t, w: (p, t.astype("f"), w), DTypeError, "target is float32"),
         (lambda p, t, w: (p, t.astype(int), w), DTypeError, "target is int64"),
@@ -184,7 +184,7 @@ def test_binary_cross_entropy_far_from_zero_loses_no_digits_and_never_warns(logi
         (lambda p, t, w: (p, t.tolist(), w), DTypeError, "target.*list|got list"),
     ],
 )
-def test_what_does_not_fit_is_named(loss, change, error, message):
+def test_invalid_arguments_raise(loss, change, error, message):
     p, t, w = change(np.ones((6, 3)), np.ones((6, 3)), np.ones(6))
     with pytest.raises(error, match=message):
         partial(loss[0], weight=w)(p, t)

@@ -1,4 +1,4 @@
-"""Entity embedding: numbers as they are, categories by their vectors, and the sums of the vectors' gradients."""
+"""Entity embedding: numbers, features of categories, and the tables' gradients."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def row_of_table(category, known):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("count", "numbers"), [(0, 2), (1, 0), (7, 0), (30, 3)])
-def test_a_row_is_its_numbers_and_the_vectors_of_its_categories(count, numbers, dtype):
+def test_a_row_is_its_numbers_and_the_features_of_its_categories(count, numbers, dtype):
     x, tables = rows(count, numbers).astype(dtype), [table.astype(dtype) for table in TABLES]
     y = gn.ops.entity_embedding(x, tables)
     assert (y.shape, y.dtype) == ((count, numbers + 5), dtype)
@@ -38,7 +38,7 @@ def test_a_row_is_its_numbers_and_the_vectors_of_its_categories(count, numbers, 
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_any_number_but_a_known_category_is_the_unknown(dtype):
+def test_values_other_than_known_categories_are_unknown(dtype):
     x, table = np.array(UNKNOWN, dtype)[:, None], TABLES[0].astype(dtype)
     assert_array_equal(gn.ops.entity_embedding(x, [table]), np.tile(table[0], (len(UNKNOWN), 1)))
     dtable = np.full_like(table, np.nan)
@@ -47,7 +47,7 @@ def test_any_number_but_a_known_category_is_the_unknown(dtype):
 
 
 @pytest.mark.parametrize("count", [0, 1, 40])
-def test_gradients_are_summed_one_by_one_and_those_of_categories_are_zero(count):
+def test_table_gradients_are_sums_and_input_gradients_of_categories_are_zero(count):
     x = rows(count)
     dy, dtables = RNG.standard_normal((count, 7)), [np.full_like(table, np.nan) for table in TABLES]
     dx = gn.ops.entity_embedding_backward(dy, x, dtables)
@@ -64,7 +64,7 @@ def test_gradients_are_summed_one_by_one_and_those_of_categories_are_zero(count)
     assert all((table == 7).all() for table in kept)
 
 
-def test_gradients_are_those_of_finite_differences():
+def test_gradients_match_finite_differences():
     x, dy = rows(9), RNG.standard_normal((9, 7))
     dtables = [np.empty_like(table) for table in TABLES]
     dx = gn.ops.entity_embedding_backward(dy, x, dtables)
@@ -88,11 +88,11 @@ def test_gradients_are_those_of_finite_differences():
     ],
     ids=["integers", "dtypes", "one row", "too few columns", "a vector for a table", "a table without rows"],
 )
-def test_arrays_that_do_not_fit_are_refused(change, error, message):
+def test_mismatched_arrays_raise(change, error, message):
     with pytest.raises(error, match=message):
         gn.ops.entity_embedding(**{"x": rows(3), "tables": TABLES, **change})
 
 
-def test_a_gradient_of_another_shape_is_refused():
+def test_a_gradient_of_another_shape_raises():
     with pytest.raises(ShapeError, match=r"entity_embedding_backward: dy has shape \(3, 6\), expected \(3, 7\)"):
         gn.ops.entity_embedding_backward(np.ones((3, 6)), rows(3), [np.empty_like(table) for table in TABLES])

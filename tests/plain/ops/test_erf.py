@@ -25,7 +25,7 @@ def everywhere(dtype):
 
 
 @both_precisions
-def test_error_is_below_the_promised_bound_from_subnormals_to_the_largest_number(dtype):
+def test_error_is_within_the_documented_bound_from_subnormals_to_the_largest_number(dtype):
     x = everywhere(dtype)
     truth = np.array([math.erf(value) for value in x.tolist()])
     assert np.abs(compute(x) - truth).max() <= TOLERANCE[dtype]
@@ -62,14 +62,14 @@ def test_out_may_be_the_input(dtype):
 
 
 @both_precisions
-def test_no_overflow_invalid_value_or_division_by_zero_on_the_way(dtype):
+def test_no_floating_point_warning_is_raised(dtype):
     x = np.append(everywhere(dtype), [np.inf, -np.inf, np.nan]).astype(dtype)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         compute(x)
 
 
 @both_precisions
-def test_nothing_as_large_as_a_row_is_allocated(dtype):
+def test_no_array_as_large_as_a_row_is_allocated(dtype):
     x = np.zeros((256, 512), dtype)
     buffers = [np.empty_like(x) for _ in range(3)]
     erf(x, *buffers)

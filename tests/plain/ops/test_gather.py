@@ -1,4 +1,4 @@
-"""gather: rows by their positions."""
+"""Gather: rows by their positions."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_row_i_is_the_row_at_position_i(rows, tape):
     assert_array_equal(gather(A, np.array(rows, np.int64), tape=tape), A[rows], strict=True)
 
 
-def test_any_layout_gives_the_same():
+def test_any_memory_layout_gives_the_same():
     rows = np.array([5, 1])
     assert_array_equal(gather(np.asfortranarray(A), rows), A[rows])
     assert_array_equal(gather(A[::-1], rows), A[::-1][rows])

@@ -13,7 +13,7 @@ from gpunet.ops.activations import FUNCTIONS, activation_function
 CUBE = gn.CustomActivation(lambda z: z**3, lambda z: 3 * z**2)
 
 
-def test_the_first_half_is_gated_by_the_second_by_hand():
+def test_the_first_half_gated_by_the_second_matches_values_computed_by_hand():
     x = np.array([[1.0, 2, 0, -np.log(3)]])  # the sigmoid of 0 is 1/2, that of -log 3 is 1/4
     assert_allclose(glu(x), [[0.5, 0.5]])
     assert_allclose(glu_backward(np.array([[1.0, 4]]), x), [[0.5, 1, 1 / 4, 4 * 2 * 3 / 16]])
@@ -22,7 +22,7 @@ def test_the_first_half_is_gated_by_the_second_by_hand():
 
 @pytest.mark.parametrize("activation", [*FUNCTIONS, CUBE], ids=[*FUNCTIONS, "custom"])
 @pytest.mark.parametrize(("shape", "axis"), [((5, 6), -1), ((3, 4, 5), 1), ((2, 3, 4), -1), ((4, 3), 0)], ids=str)
-def test_values_are_those_of_the_halves_and_gradients_those_of_finite_differences(shape, axis, activation):
+def test_values_match_the_halves_and_gradients_match_finite_differences(shape, axis, activation):
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape)
     y = glu(x, axis, activation)
@@ -34,11 +34,11 @@ def test_values_are_those_of_the_halves_and_gradients_those_of_finite_difference
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((3, 5), -1), ((3, 4), 0), ((3, 4), 2), ((), -1)], ids=str)
-def test_an_axis_that_has_no_halves_is_refused(shape, axis):
+def test_an_axis_of_odd_size_raises(shape, axis):
     with pytest.raises(ShapeError, match=f"glu: axis {axis} of x must have an even number of elements, got shape"):
         glu(np.ones(shape), axis)
 
 
-def test_a_gradient_of_another_shape_is_refused():
+def test_a_gradient_of_another_shape_raises():
     with pytest.raises(ShapeError, match=r"glu_backward: dy has shape \(3, 4\), expected \(3, 2\)"):
         glu_backward(np.ones((3, 4)), np.ones((3, 4)))

@@ -1,4 +1,4 @@
-"""Layer norm and RMS norm, forward and backward, against a reference written another way."""
+"""Layer norm and RMS norm, forward and backward, compared with an independent reference."""
 
 import math
 
@@ -35,7 +35,7 @@ def problem(shape, axes, dtype, offset=0.0):
 @pytest.mark.parametrize("affine", ["weight and bias", "weight", "none"])
 @pytest.mark.parametrize("center", [True, False], ids=["layer norm", "RMS norm"])
 @pytest.mark.parametrize(("shape", "axes"), SHAPES, ids=str)
-def test_values_and_gradients_are_those_of_the_reference(shape, axes, center, affine, dtype):
+def test_values_and_gradients_match_the_reference(shape, axes, center, affine, dtype):
     x, dy, weight, bias, normalized = problem(shape, axes, dtype, offset=1.5)
     weight, bias = weight if affine != "none" else None, bias if affine == "weight and bias" and center else None
     eps = 1e-3
@@ -61,7 +61,7 @@ def test_values_and_gradients_are_those_of_the_reference(shape, axes, center, af
         assert_allclose(a, e, **TOLERANCE[dtype])
 
 
-def test_a_row_is_normalised_by_hand():
+def test_a_row_matches_values_computed_by_hand():
     y, mean, scale = layer_norm(np.array([[1.0, 2, 3, 6]]), (4,), eps=0.5)
     assert (mean.tolist(), scale.tolist()) == ([3], [0.5])  # the variance is (4 + 1 + 0 + 9) / 4 = 3.5
     assert_array_equal(y, [[-1, -0.5, 0, 1.5]])
@@ -71,7 +71,7 @@ def test_a_row_is_normalised_by_hand():
 
 
 @pytest.mark.parametrize("center", [True, False])
-def test_gradients_are_those_of_finite_differences(center):
+def test_gradients_match_finite_differences(center):
     x, dy, weight, bias, normalized = problem((5, 6), 1, np.float64)
 
     def value(x, weight, bias):
@@ -84,7 +84,7 @@ def test_gradients_are_those_of_finite_differences(center):
     assert directional_error(value, [x, weight, bias], [dx, dweight, dbias * center]) < 1e-8
 
 
-def test_numbers_far_from_zero_keep_their_variance():
+def test_variance_is_accurate_for_numbers_far_from_zero():
     x = (np.random.default_rng(0).standard_normal((4, 300)) + 3000).astype(np.float32)
     y = layer_norm(x, (300,))[0]
     assert_allclose(y, norms.normalise(x, 1e-5), atol=2e-3)
@@ -96,7 +96,7 @@ def test_rms_norm_adds_the_machine_epsilon_of_its_dtype():
         assert_allclose(scale, 1 / np.sqrt(np.finfo(dtype).eps), rtol=1e-6)
 
 
-def test_a_row_of_equal_numbers_is_zero_and_its_gradient_finite():
+def test_a_row_of_equal_numbers_gives_zeros_and_a_finite_gradient():
     x = np.full((2, 5), 7, np.float32)
     y, mean, scale = layer_norm(x, (5,))
     dx = layer_norm_backward(np.eye(2, 5, dtype=np.float32), x, (5,), mean, scale)
@@ -104,7 +104,7 @@ def test_a_row_of_equal_numbers_is_zero_and_its_gradient_finite():
     assert np.isfinite(dx).all()
 
 
-def test_without_an_input_gradient_the_parameters_have_theirs():
+def test_parameter_gradients_do_not_need_the_input_gradient():
     x, dy, weight, _, normalized = problem((6, 5), 1, np.float64)
     _, mean, scale = layer_norm(x, normalized, weight)
     some, all_ = np.empty(5), np.empty(5)
@@ -121,7 +121,7 @@ X = np.ones((3, 4), np.float32)
     [
         (lambda: layer_norm(X, (3,)), ShapeError, r"layer_norm: .* must be \(3,\), .* got shape \(3, 4\)"),
         (lambda: rms_norm(X, (2, 3, 4)), ShapeError, r"rms_norm: .* must be \(2, 3, 4\), .* got shape \(3, 4\)"),
-        (lambda: layer_norm(X[:, :0], (0,)), ShapeError, r"none of them 0; got shape \(3, 0\)"),
+        (lambda: layer_norm(X[:, :0], (0,)), ShapeError, r"all above 0; got shape \(3, 0\)"),
         (lambda: layer_norm(X, ()), ShapeError, r"must be \(\)"),
         (lambda: layer_norm(X, (4,), X[0, :3]), ShapeError, r"weight has shape \(3,\), expected \(4,\)"),
         (lambda: layer_norm(X, (4,), bias=X), ShapeError, r"bias has shape \(3, 4\), expected \(4,\)"),
@@ -135,6 +135,6 @@ X = np.ones((3, 4), np.float32)
         (lambda: layer_norm_backward(X, X, (4,), None, X[0]), ShapeError, r"scale has shape \(4,\), expected \(3,\)"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(call, error, message):
+def test_invalid_arguments_raise(call, error, message):
     with pytest.raises(error, match=message):
         call()

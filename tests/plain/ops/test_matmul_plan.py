@@ -1,4 +1,4 @@
-"""Which kernel serves a matrix product."""
+"""The choice of the kernel of a matrix product."""
 
 import pytest
 
@@ -10,12 +10,12 @@ from gpunet.ops import matmul_plan
 SIM = gn.get_device("sim")  # plans need no compiler
 
 
-def test_a_matrix_of_more_elements_than_a_kernel_takes_is_for_the_library():
+def test_a_matrix_too_large_for_a_kernel_is_left_to_the_library():
     plan = matmul_plan(2**40, 2**40, 2**40, device=SIM)
     assert plan.kernel == "blas"
     assert f"{MAX_ELEMENTS:,} elements" in plan.why
 
 
-def test_such_a_matrix_and_a_kernel_are_refused_with_the_limit():
-    with pytest.raises(ShapeError, match=f"kernel 'tiled': one of .* has over {MAX_ELEMENTS:,} elements"):
+def test_a_matrix_too_large_for_a_requested_kernel_raises_with_the_limit():
+    with pytest.raises(ShapeError, match=f"kernel 'tiled': a matrix of .* has over {MAX_ELEMENTS:,} elements"):
         matmul_plan(2**20, 2**20, 2**20, kernel="tiled", device=SIM)

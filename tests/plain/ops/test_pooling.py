@@ -1,4 +1,4 @@
-"""Pooling: the largest element and the mean under each window, against loops over windows and against PyTorch."""
+"""Pooling, compared with loops over windows and with PyTorch."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def max_both(x, dy, *sizes):
     return y, max_pool2d_backward(dy, winners, x.shape, *sizes)
 
 
-def test_max_pooling_is_that_of_the_loops_over_windows_and_the_first_of_equals_wins():
+def test_max_pooling_matches_loops_over_windows_and_the_first_of_equal_elements_wins():
     for configuration in CONFIGURATIONS:
         image, *sizes = configuration
         x, padding = images(image), sizes[2]
@@ -77,7 +77,7 @@ def test_max_pooling_is_that_of_the_loops_over_windows_and_the_first_of_equals_w
         assert_allclose(dx, unpadded(dpadded, padding, image), err_msg=str(configuration), atol=1e-12)
 
 
-def test_average_pooling_is_that_of_the_loops_over_windows():
+def test_average_pooling_matches_loops_over_windows():
     for configuration in CONFIGURATIONS:
         image, *sizes = configuration
         x, padding = images(image), sizes[2]
@@ -93,7 +93,7 @@ def test_average_pooling_is_that_of_the_loops_over_windows():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_all_poolings_and_their_gradients_are_those_of_pytorch(dtype):
+def test_all_poolings_and_their_gradients_match_pytorch(dtype):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
 
     def assert_as_there(function, x, results, dy):
@@ -142,21 +142,21 @@ def test_a_hand_computed_example():
     ],
     ids=["max", "average", "global"],
 )
-def test_the_gradient_is_the_gradient(pooling):
+def test_gradient_matches_finite_differences(pooling):
     forward, backward = pooling
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 6))
     dy = np.random.default_rng(1).standard_normal(forward(x).shape)
     assert directional_error(lambda x: float((dy * forward(x)).sum()), [x], [backward(x, dy)]) < 1e-8
 
 
-def test_nan_wins_and_where_all_is_minus_infinity_the_first_pixel_does():
+def test_nan_wins_and_the_first_pixel_wins_among_minus_infinities():
     x = np.array([[np.nan, 1, -np.inf, -np.inf], [2, 3, -np.inf, -np.inf]])[None, None]
     y, dx = max_both(x, np.ones((1, 1, 1, 2)), 2)
     assert_array_equal(y[0, 0], [[np.nan, -np.inf]])
     assert_array_equal(dx[0, 0, :, 2:], [[1, 0], [0, 0]])
 
 
-def test_no_rows_go_through():
+def test_no_rows_give_no_rows():
     x = np.empty((0, 3, 4, 4))
     y, dx = max_both(x, np.empty((0, 3, 2, 2)), 2)
     assert (y.shape, dx.shape) == ((0, 3, 2, 2), x.shape)
@@ -175,7 +175,7 @@ X = np.ones((2, 3, 4, 5))
         (
             lambda: max_pool2d(X, 2, padding=2),
             ArgumentError,
-            "padding=2 is more than half of the window, which spans 2",
+            "padding=2 is more than half of the window, which spans 2, so a window could contain only padding",
         ),
         (lambda: avg_pool2d(X, 0), ArgumentError, "avg_pool2d: kernel_size must be a whole number .* got 0"),
         (lambda: max_pool2d(X, 2, stride=0), ArgumentError, "stride must be .* got 0"),
@@ -188,6 +188,6 @@ X = np.ones((2, 3, 4, 5))
         (lambda: global_avg_pool2d_backward(X, X.shape), ShapeError, r"dy has shape .* expected \(2, 3\)"),
     ],
 )
-def test_what_does_not_fit_is_refused(call, error, message):
+def test_invalid_arguments_raise(call, error, message):
     with pytest.raises(error, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Scalar arguments of the operations that lie outside their range: one that trains wrongly is refused, by its name."""
+"""Scalar arguments of the operations that are out of range raise with their name."""
 
 import re
 
@@ -36,7 +36,7 @@ EVERY_CALL = pytest.mark.parametrize(("call", "case"), CALLS.items(), ids=[name 
 
 
 @EVERY_CALL
-def test_a_number_out_of_its_range_is_refused_by_name(call, case):
+def test_a_number_out_of_range_raises_with_its_name(call, case):
     name, refused, _ = case
     for number in (*refused, np.nan, np.inf):
         with pytest.raises(ArgumentError, match=re.escape(f"{name} must lie in ")):
@@ -47,6 +47,6 @@ def test_a_number_out_of_its_range_is_refused_by_name(call, case):
 
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 @EVERY_CALL
-def test_the_ends_of_the_range_are_taken(call, case):
+def test_the_ends_of_the_range_are_valid(call, case):
     for number in case[2]:
         call(number)

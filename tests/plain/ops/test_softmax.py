@@ -1,4 +1,4 @@
-"""softmax: against math.exp, finite differences, and logits at the ends of the scale."""
+"""Softmax, compared with math.exp and finite differences, also for large logits."""
 
 import math
 
@@ -12,7 +12,7 @@ from gpunet.ops import softmax, softmax_backward
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-6), (np.float64, 1e-14)])
-def test_it_is_the_share_of_each_exponential(dtype, tolerance):
+def test_softmax_matches_the_formula(dtype, tolerance):
     x = np.array([[1, 2, 3], [-1, 0, 0.5]], dtype)
     expected = [[math.exp(v) / sum(map(math.exp, row)) for v in row] for row in x.tolist()]
     y = softmax(x)
@@ -22,7 +22,7 @@ def test_it_is_the_share_of_each_exponential(dtype, tolerance):
 
 
 @pytest.mark.parametrize("axis", [-1, 0, 1, 2])
-def test_the_gradient_is_that_of_finite_differences(axis):
+def test_gradient_matches_finite_differences(axis):
     x, dy = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
     dx = softmax_backward(dy, softmax(x, axis), axis)
     assert directional_error(lambda x: float((dy * softmax(x, axis)).sum()), [x], [dx]) < 1e-8
@@ -33,7 +33,7 @@ def test_large_logits_neither_overflow_nor_warn():
     assert_array_equal(softmax(x), [[0.5, 0, 0.5], [0.5, 0.5, 0]])
 
 
-def test_it_may_write_over_its_input_and_otherwise_leaves_it_alone():
+def test_softmax_works_in_place_and_otherwise_keeps_its_input():
     x = np.random.default_rng(0).standard_normal((3, 4))
     expected = softmax(x)
     x.flags.writeable = False
@@ -65,6 +65,6 @@ def test_no_rows_give_no_rows():
         (lambda: softmax_backward(np.ones(3, "f"), np.ones(3)), DTypeError, "dy is float32, y is float64"),
     ],
 )
-def test_what_does_not_fit_is_named(call, error, message):
+def test_invalid_arguments_raise(call, error, message):
     with pytest.raises(error, match=message):
         call()

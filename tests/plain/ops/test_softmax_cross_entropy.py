@@ -1,4 +1,4 @@
-"""Softmax cross-entropy: every combination of its arguments against PyTorch's documented formula, written as loops."""
+"""Softmax cross-entropy: every combination of its arguments, compared with loops over PyTorch's documented formula."""
 
 import math
 from itertools import product
@@ -50,7 +50,7 @@ def case(request):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
-def test_the_value_is_that_of_pytorchs_formula(case, dtype, tolerance):
+def test_value_matches_pytorchs_formula(case, dtype, tolerance):
     logits, target, options = case
     expected = formula(
         logits,
@@ -68,14 +68,14 @@ def test_the_value_is_that_of_pytorchs_formula(case, dtype, tolerance):
     assert float(value) == pytest.approx(expected, rel=tolerance)
 
 
-def test_the_gradient_is_that_of_finite_differences(case):
+def test_gradient_matches_finite_differences(case):
     logits, target, options = case
     slope = softmax_cross_entropy(logits, target, **options)[1]
     error = directional_error(lambda z: float(softmax_cross_entropy(z, target, **options)[0]), [logits], [slope])
     assert error < 1e-8
 
 
-def test_a_tape_gives_the_same_in_the_same_memory_step_after_step(case):
+def test_a_tape_reuses_its_memory_and_gives_the_same_results(case):
     logits, target, options = case
     tape = Tape()
     first = softmax_cross_entropy(logits, target, **options, tape=tape)
@@ -86,7 +86,7 @@ def test_a_tape_gives_the_same_in_the_same_memory_step_after_step(case):
         assert_array_equal(a, fresh)
 
 
-def test_any_layout_gives_the_same_and_is_never_written(case):
+def test_any_memory_layout_gives_the_same_and_inputs_are_not_modified(case):
     logits, target, options = case
     expected = softmax_cross_entropy(logits, target, **options)
     for change in (np.asfortranarray, lambda a: np.repeat(a, 2, axis=0)[::2], lambda a: a[::-1].copy()[::-1]):
@@ -118,13 +118,13 @@ def test_large_logits_neither_overflow_nor_warn(dtype):
 
 
 @pytest.mark.parametrize("labels", [[1, 3], [-1, 0], [0.0, 1.0]], ids=str)
-def test_labels_that_are_none_are_refused(labels):
+def test_invalid_labels_raise(labels):
     with pytest.raises(DataError, match=r"target: labels must (lie in 0 \.\. 2|be integers)"):
         softmax_cross_entropy(np.zeros((2, 3)), np.array(labels))
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64])
-def test_labels_of_any_integer_type_are_taken(dtype):
+def test_labels_of_any_integer_dtype_give_the_same(dtype):
     logits, labels = np.random.default_rng(0).standard_normal((4, 3)), np.array([2, 0, 1, 1])
     for expected, actual in zip(
         *(softmax_cross_entropy(logits, y) for y in (labels, labels.astype(dtype))), strict=True
@@ -133,7 +133,7 @@ def test_labels_of_any_integer_type_are_taken(dtype):
 
 
 @pytest.mark.parametrize("target", [np.empty(0, int), np.empty((0, 3))], ids=["hard", "soft"])
-def test_no_rows_cost_nothing(target):
+def test_no_rows_give_zero_loss(target):
     value, slope = softmax_cross_entropy(np.empty((0, 3)), target)
     assert value == 0
     assert slope.shape == (0, 3)
@@ -144,7 +144,7 @@ def test_no_rows_cost_nothing(target):
 @pytest.mark.parametrize(
     "weights", [{"weight": np.zeros(2)}, {"class_weight": np.array([0.0, 1, 1])}], ids=["rows", "classes"]
 )
-def test_rows_that_all_weigh_nothing_cost_nothing(weights, smoothing, dtype):
+def test_all_zero_weights_give_zero_loss(weights, smoothing, dtype):
     logits = np.ones((2, 3), dtype)
     weights = {name: a.astype(dtype) for name, a in weights.items()}
     value, slope = softmax_cross_entropy(logits, np.array([0, 0]), label_smoothing=smoothing, **weights)
@@ -182,7 +182,7 @@ Z, LABELS = np.ones((5, 3)), np.zeros(5, int)
         (lambda: softmax_cross_entropy(Z.astype(int), LABELS), DTypeError, "logits is int64"),
     ],
 )
-def test_what_does_not_fit_is_named(call, error, message):
+def test_invalid_arguments_raise(call, error, message):
     with pytest.raises(error, match=message):
         call()
 
@@ -202,7 +202,7 @@ def test_each_position_of_a_row_counts_as_a_row_with_its_weight(hard):
     assert softmax_cross_entropy(logits[:0], target[:0])[1].shape == (0, 4, 5)
 
 
-def test_a_class_ruled_out_by_minus_infinity_costs_nothing():
+def test_a_class_excluded_by_minus_infinity_has_no_loss():
     logits = np.array([[1.0, -np.inf, 2.0]], np.float32)
     loss, gradient = softmax_cross_entropy(logits, np.array([2]))
     np.testing.assert_allclose(loss, np.log1p(np.exp(-1.0)), rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The table of `gpunet tune`: what the plan takes from it, and what it does not."""
+"""The table of `gpunet tune`: which entries the plan uses, and which it ignores."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def is_tuned(plan):
 
 
 @pytest.mark.parametrize("kernel", [None, "tiled"])
-def test_the_plan_is_what_was_the_fastest_and_says_so(table, kernel):
+def test_the_plan_uses_the_tuned_tile_and_says_so(table, kernel):
     assert not is_tuned(plan())
     tuned.keep(SIM, {product(): WINNER})
     why = "tuned on gpunet simulator on 2026-11-20: tile 32x16x64 in 4 slices, splits 4"
     assert plan(kernel=kernel) == ("tiled", NARROW, 4, why)
 
 
-def test_a_plain_call_is_about_the_current_device(table):
+def test_matmul_plan_defaults_to_the_current_device(table):
     tuned.keep(SIM, {product(): WINNER})
     with gn.use_device("sim"):
         assert is_tuned(matmul_plan(*SIZE))
@@ -58,7 +58,7 @@ def test_a_plain_call_is_about_the_current_device(table):
         assert not is_tuned(matmul_plan(*SIZE))
 
 
-def test_no_other_product_is_planned_by_it(table):
+def test_a_tuned_entry_applies_only_to_its_product(table):
     tuned.keep(SIM, {product(): WINNER})
     for other in (
         plan(128, 10, 783),
@@ -72,20 +72,20 @@ def test_no_other_product_is_planned_by_it(table):
         assert not is_tuned(other)
 
 
-def test_float64_is_tuned_for_those_who_ask_for_the_kernel(table):
+def test_tuned_float64_entries_apply_if_the_kernel_is_requested(table):
     tuned.keep(SIM, {product(dtype=FLOAT64): Winner(TILES["tiled", FLOAT64][0][0], 2, "2026-11-20")})
     assert plan(dtype=np.float64).kernel == "blas"
     assert is_tuned(plan(dtype=np.float64, kernel="tiled"))
 
 
-def test_what_another_gpu_found_does_not_count(table, monkeypatch):
+def test_entries_of_another_gpu_are_ignored(table, monkeypatch):
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(tuned, "gpu_name", lambda device: "NVIDIA T4")
         tuned.keep(SIM, {product(): WINNER})
     assert not is_tuned(plan())
 
 
-def test_a_lone_row_or_column_is_the_same_product_in_either_layout(table):
+def test_a_single_row_or_column_is_the_same_product_in_either_layout(table):
     assert Product.of(32, 128, 1, "NT", FLOAT32).layout == "NN"  # dz·Wᵀ of a single output
     assert Product.of(1, 128, 32, "TN", FLOAT32).layout == "NN"
     assert Product.of(1, 128, 32, "NT", FLOAT32).layout == "NT"
@@ -94,7 +94,7 @@ def test_a_lone_row_or_column_is_the_same_product_in_either_layout(table):
     assert is_tuned(plan(32, 128, 1, layout="NT"))
 
 
-def test_an_unknown_layout_is_refused():
+def test_an_unknown_layout_raises():
     with pytest.raises(ArgumentError, match="unknown layout 'TT'; use one of 'NN', 'NT', 'TN'"):
         plan(*SIZE, layout="TT")
 
@@ -102,14 +102,14 @@ def test_an_unknown_layout_is_refused():
 # the defaults
 
 
-def test_the_defaults_fill_the_multiprocessors_of_the_device(table):
-    assert "16 blocks for 16 multiprocessors" in plan(128, 128, 784).why  # as many as the simulated GPU says
+def test_the_default_plan_fills_the_sms_of_the_device(table):
+    assert "16 blocks for 16 SMs" in plan(128, 128, 784).why  # as many as the simulated GPU says
     with gn.use_device("cpu"):
         assert matmul_plan(128, 16, 4096).splits == 8  # of 8 blocks each, on a GPU of 132
 
 
 @pytest.mark.parametrize("dtype", CANDIDATES)
-def test_every_candidate_is_a_tile_that_the_kernel_takes(dtype):
+def test_every_candidate_tile_is_supported_by_the_kernel(dtype):
     vector = 16 // dtype.itemsize
     for tile in CANDIDATES[dtype]:
         assert (tile.bm % tile.wm, tile.bn % tile.wn, tile.wm % tile.tm, tile.wn % tile.tn) == (0, 0, 0, 0)
@@ -123,7 +123,7 @@ def test_every_candidate_is_a_tile_that_the_kernel_takes(dtype):
 # the file
 
 
-def test_new_winners_take_the_place_of_old_ones_of_the_same_product(table):
+def test_new_entries_replace_old_ones_of_the_same_product(table):
     tuned.keep(SIM, {product(): WINNER, product("TN"): WINNER})
     tuned.keep(SIM, {product(): WINNER._replace(splits=2), product("NT"): WINNER})
     assert [plan(layout=layout).splits for layout in ("NN", "NT", "TN")] == [2, 4, 4]
@@ -132,7 +132,7 @@ def test_new_winners_take_the_place_of_old_ones_of_the_same_product(table):
     }
 
 
-def test_the_file_is_read_once_and_not_by_the_import(table, monkeypatch):
+def test_the_table_is_read_once_and_not_at_import(table, monkeypatch):
     tuned.keep(SIM, {product(): WINNER})
     plan()
     monkeypatch.setattr(tuned, "read", None)
@@ -170,7 +170,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("content", BAD.values(), ids=BAD)
-def test_a_table_that_does_not_fit_is_passed_over_with_one_warning_and_never_overwritten(table, content):
+def test_an_invalid_table_is_ignored_with_one_warning_and_not_overwritten(table, content):
     table.parent.mkdir()
     table.write_bytes(content.encode() if isinstance(content, str) else content)
     before = table.read_bytes()
@@ -184,19 +184,19 @@ def test_a_table_that_does_not_fit_is_passed_over_with_one_warning_and_never_ove
     assert table.read_bytes() == before
 
 
-def test_the_good_table_of_these_tests_is_good(table):
+def test_the_valid_table_of_these_tests_is_used(table):
     table.parent.mkdir()
     table.write_text(file())
     assert is_tuned(plan())
 
 
-def test_a_table_that_cannot_be_read_is_passed_over_with_a_warning(table):
+def test_an_unreadable_table_is_ignored_with_a_warning(table):
     table.mkdir(parents=True)
-    with pytest.warns(UserWarning, match=r"gpunet's defaults serve"):
+    with pytest.warns(UserWarning, match=r"matrix products use gpunet's default tiles, not tuned ones: "):
         assert not is_tuned(plan())
 
 
-def test_the_cache_folder_is_named_by_the_environment(monkeypatch, tmp_path):
+def test_the_cache_folder_is_set_by_environment_variables(monkeypatch, tmp_path):
     monkeypatch.delenv("GPUNET_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "gpunet"

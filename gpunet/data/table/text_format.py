@@ -1,0 +1,86 @@
+"""The format of a text file: what a user gives, and what is inferred."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+
+from gpunet.data.table.cells import BLANKS
+from gpunet.errors import ArgumentError
+
+SEPARATORS = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','"}
+"""In order of preference: the comma comes last because it is also the decimal mark of many files."""
+
+NAMES = SEPARATORS | {BLANKS: "blanks"}
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """The format of a text file; what is None is inferred from the file.
+
+    Attributes:
+        sep: the separator of cells, one character.
+        decimal: the decimal mark, "." or ",".
+        encoding: the name of the encoding, such as "latin-1".
+        header: whether the first line names the columns.
+
+    Raises:
+        ArgumentError: an invalid option.
+    """
+
+    sep: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.sep in ("\\t", "tab"):
+            object.__setattr__(self, "sep", "\t")
+        if self.sep is not None and (len(self.sep) != 1 or self.sep in '"\r\n'):
+            raise ArgumentError(f"sep={self.sep!r}: give one character, such as ';', or 'tab'.")
+        if self.decimal not in (None, ".", ","):
+            raise ArgumentError(f"decimal={self.decimal!r}: use '.' or ','.")
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                raise ArgumentError(f"encoding={self.encoding!r}: unknown; usual are utf-8, latin-1, utf-16.") from None
+
+
+AS_FOUND = ReadOptions()
+
+
+@dataclass(frozen=True)
+class Format:
+    """The inferred format of a text file.
+
+    Attributes:
+        encoding: Python's name of the encoding.
+        sep: the separator of cells.
+        decimal: the decimal mark; None if no cell has one.
+        header: whether a line names the columns.
+        names: the column names; "column 1", "column 2", … for columns without a name.
+        unnamed: the positions of columns without a name in the header.
+        skipped: number of lines before the first row.
+        comments: number of comments among them.
+        spaced: whether spaces follow separators, which pandas parses more slowly.
+    """
+
+    encoding: str
+    sep: str
+    decimal: str | None
+    header: bool
+    names: tuple[str, ...]
+    unnamed: tuple[int, ...]
+    skipped: int
+    comments: int
+    spaced: bool
+
+    def __str__(self) -> str:
+        parts = [
+            f"separator {NAMES.get(self.sep, repr(self.sep))}",
+            {".": "decimal point", ",": "decimal comma", None: "no decimal mark"}[self.decimal],
+            {"utf-8-sig": "utf-8"}.get(self.encoding, self.encoding),
+            "header" if self.header else "no header",
+        ]
+        return ", ".join(parts + [f"{self.comments} comment lines"] * bool(self.comments))
