@@ -32,7 +32,7 @@ using Key = std::tuple<std::string, uint32_t, uint32_t>;
 std::vector<Finding> findings;
 std::map<Key, size_t> numbers;
 unsigned stopped = 0;
-std::string report;
+std::string report_text;
 
 // Returns the call stack in the kernel's library, up to its caller in the runtime.
 std::vector<uint32_t> kernel_stack() {
@@ -123,14 +123,14 @@ std::string* make_error(const char* kind, uint32_t place, uint32_t other) {
 }
 
 const char* report_findings() {
-  report.clear();
+  report_text.clear();
   for (const auto& [grade, text, stack, times] : findings) {
     if (!times) continue;
-    report += std::to_string(static_cast<int>(grade)) + '\t' + std::to_string(times) + '\t' + text + '\t';
-    for (const uint32_t place : stack) report += place_text(place) + ' ';
-    report += '\n';
+    report_text += std::to_string(static_cast<int>(grade)) + '\t' + std::to_string(times) + '\t' + text + '\t';
+    for (const uint32_t place : stack) report_text += place_text(place) + ' ';
+    report_text += '\n';
   }
-  return report.empty() ? nullptr : report.c_str();
+  return report_text.empty() ? nullptr : report_text.c_str();
 }
 
 void stop_thread() {

@@ -9,7 +9,7 @@ constexpr const char* code_of = nullptr;
 
 }  // namespace simulator
 
-// As with nvcc, which has them of the host's headers.
+// nvcc gets these types from the host headers.
 using ushort = unsigned short;
 using uint = unsigned int;
 using ulong = unsigned long;

@@ -149,7 +149,7 @@ PLANTED = {
     "float4 in an array that is declared for it": (
         "__align__(16) ",
         "",
-        r"misaligned: write of 16 bytes .* shared memory s at byte 0, .* needs __align__\(16\)",
+        r"misaligned: write of 16 bytes .* shared memory s at byte 0, .* declare it __align__\(16\)",
     ),
     "shared objects of a class with constructors": ("          __syncthreads();\n", "", r"race: .* shared memory s"),
     "barriers on one line that all threads meet": (

@@ -112,7 +112,7 @@ def test_what_cannot_be_simulated_does_not_compile(cache, body, message):
 
 
 def test_options_and_modes_that_mean_nothing_are_refused(cache):
-    with pytest.raises(ArgumentError, match="takes -D, -U and -I options only; got --use_fast_math"):
+    with pytest.raises(ArgumentError, match="supports only -D, -U and -I; got --use_fast_math"):
         compile_kernels(SOURCE, "value.cu", ["--use_fast_math"])
     with pytest.raises(ArgumentError, match="mode: expected one of fast, check; got 'slow'"):
         compile_kernels(SOURCE, "value.cu", [], "slow")
