@@ -23,7 +23,7 @@ M, N, K = 20, 12, 300
 PRODUCT = Product.of(M, N, K, "NN", FLOAT32)
 
 
-def test_the_winner_is_kept_read_back_and_used_and_its_results_are_right(table, monkeypatch):
+def test_the_fastest_plan_is_stored_reloaded_used_and_correct(table, monkeypatch):
     now = [0.0]
 
     def read_clock():
@@ -64,13 +64,13 @@ def broken(monkeypatch):
     monkeypatch.setattr(tuning, "run_plan", run_plan)
 
 
-def test_a_wrong_choice_is_rejected_by_name(broken):
+def test_a_wrong_plan_is_rejected_with_its_name(broken):
     (result,) = tune([PRODUCT], SIM, None)
     assert result.faults
     assert all(name.endswith("4 splits") and "are off" in fault for name, fault in result.faults.items())
 
 
-def test_without_speed_all_is_checked_and_nothing_is_kept(table):
+def test_without_timing_all_plans_are_checked_and_none_is_stored(table):
     arguments = ["tune", "--sizes", "20-12-10", "--batch-size", "8", "--device", "sim"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output

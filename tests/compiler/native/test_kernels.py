@@ -48,7 +48,7 @@ def test_bias_and_activation(name, dtype):
 
 @both_dtypes
 @pytest.mark.parametrize("function", LIMITS, ids=repr)
-def test_infinite_huge_and_zero_arguments_of_an_activation_give_the_limits(function, dtype):
+def test_activations_of_infinite_huge_and_zero_arguments_are_the_limits(function, dtype):
     source, z, options = "bias_activation.cpp", points(dtype), {"ACTIVATION": function.name}
     y, part = undefined(z.shape, dtype), {"parts": [(0, 1)], "options": options}
     run(FOLDER, source, "bias_activation_forward", z, None, None, y, *z.shape, function.parameter, **part)
@@ -60,13 +60,13 @@ def test_infinite_huge_and_zero_arguments_of_an_activation_give_the_limits(funct
 
 
 @both_dtypes
-def test_the_derivative_of_the_identity_needs_nothing_saved(dtype):
+def test_the_derivative_of_the_identity_needs_no_saved_array(dtype):
     cases.identity_without_saved(FOLDER, dtype)
 
 
 @both_dtypes
 @pytest.mark.parametrize("rows", [0, 1, 7, 128])
-def test_column_sums_are_taken_in_the_order_of_the_rows(rows, dtype):
+def test_column_sums_add_rows_in_order(rows, dtype):
     for n in (1, 3, 10, 15, 16, 17, 63, 64, 65, 129, 200):
         cases.sum_columns(FOLDER, dtype, rows, n)
 
@@ -121,7 +121,7 @@ def test_cross_entropy_of_nan_infinite_and_large_logits(kind, classes, dtype):
 @both_dtypes
 @pytest.mark.parametrize("classes", [3, 20])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_label_out_of_range_counts_as_no_class(weighted, classes, dtype):
+def test_a_label_out_of_range_is_no_class(weighted, classes, dtype):
     z, labels = cases.normal((19, classes), dtype), np.arange(19) % classes
     class_weight = np.full(classes, 0.5, dtype) if weighted else None
     bad = labels.copy()
@@ -139,7 +139,7 @@ def test_a_label_out_of_range_counts_as_no_class(weighted, classes, dtype):
 
 @both_dtypes
 @pytest.mark.parametrize("classes", [3, 20])
-def test_where_all_weights_are_zero_so_are_loss_and_gradient(classes, dtype):
+def test_zero_weights_give_zero_loss_and_gradient(classes, dtype):
     z, zeros, rng = cases.normal((6, classes), dtype), np.zeros(6, dtype), np.random.default_rng(0)
     for target in (rng.integers(0, classes, 6), rng.random((6, classes)).astype(dtype)):
         for smoothing in (0.0, 0.1):
@@ -168,7 +168,7 @@ def test_sums(dtype):
 
 @both_dtypes
 @pytest.mark.parametrize("classes", [1, 2, 10, 16, 17, 130])
-def test_right_answers_are_those_of_numpys_argmax(classes, dtype):
+def test_correct_answers_match_numpys_argmax(classes, dtype):
     cases.right_answers(FOLDER, dtype, 50, classes)
 
 
@@ -210,7 +210,7 @@ def test_the_weighted_sum_of_gradients(size, dtype):
 
 
 @both_dtypes
-def test_beyond_the_ends_of_the_rates_the_first_or_last_one_holds(dtype):
+def test_steps_outside_the_learning_rates_use_the_first_or_last(dtype):
     for done in (0, 3, 5, 6, 100):
         cases.optimizer_step(FOLDER, dtype, "sgd", SGD(0.1), 5, done)
 
@@ -259,7 +259,7 @@ def test_values_are_clipped_but_not_nan():
     ("rows", "n", "first_row"),
     [(0, 3, 0), (1, 1, 0), (1, 1, 7), (3, 8, 0), (5, 16, 3), (7, 5, 11), (40, 64, 2), (9, 129, 5), (3, 1027, 1)],
 )
-def test_dropout_draws_the_bits_of_uniform(rows, n, first_row, dtype):
+def test_dropout_masks_match_uniform_bit_for_bit(rows, n, first_row, dtype):
     for p in (None, 0.3, 0.0):
         cases.dropout(FOLDER, dtype, rows, n, first_row, p)
 
@@ -299,7 +299,7 @@ def test_products(m, n, k, dtype):
     cases.products(FOLDER, dtype, m, n, k)
 
 
-def test_parts_of_rows_leave_the_others_alone():
+def test_a_part_of_the_rows_does_not_change_the_others():
     z, out = cases.normal((5, 17), np.dtype(np.float32)), undefined((5, 17), np.float32)
     options = {"ACTIVATION": "relu"}
     arrays = z, None, None, out, 5, 17, 0.0

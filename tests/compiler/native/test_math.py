@@ -155,7 +155,7 @@ def test_special_values_have_the_results_of_numpy(library, name, dtype):
 
 @pytest.mark.parametrize("dtype", BOUNDS, ids=C_TYPES.get)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_result_does_not_depend_on_its_place_in_the_array(library, name, dtype):
+def test_a_result_does_not_depend_on_its_index(library, name, dtype):
     x = np.random.default_rng(1).uniform(0.1, 5, 70).astype(dtype)
     y = results(library, name, x)
     for first in range(70):

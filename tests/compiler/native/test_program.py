@@ -84,19 +84,19 @@ def test_rows_that_read_all_rows_of_another_node_wait_for_it():
     assert names([rows("f", B, A, shared=[C]), rows("g", C, A)]) == [["f"], ["g"]]
 
 
-def test_arrays_that_overlap_and_are_shifted_are_not_the_same_rows():
+def test_shifted_overlapping_arrays_are_not_the_same_rows():
     shifted, half = Array(B.start + 1, 63), Array(B.start, 32)
     assert names([rows("f", B, A), rows("g", Array(2000, 64), Array(B.start + 1, 64))]) == [["f"], ["g"]]
     assert names([rows("f", B, A), Node("g", "ROWS", 64, C, [shifted])]) == [["f"], ["g"]]
     assert names([rows("f", B, A), Node("g", "ROWS", 64, C, [half])]) == [["f"], ["g"]]
 
 
-def test_batches_of_other_rows_are_phases_of_their_own():
+def test_batches_with_other_row_counts_are_separate_phases():
     wide = Array(B.start, 32, 2)
     assert names([rows("f", B, A), rows("g", wide, wide)]) == [["f"], ["g"]]
 
 
-def test_slices_that_do_not_depend_on_each_other_share_a_phase_and_others_wait():
+def test_independent_slices_share_a_phase():
     nodes = [slices("f", WEIGHT, A, B), slices("g", C, A), slices("h", D, WEIGHT), slices("i", SMALL, A)]
     assert names(nodes) == [["f", "g", "i"], ["h"]]
     assert names([slices("f", B, A), slices("in place", B, in_place=True)]) == [["f"], ["in place"]]
@@ -106,7 +106,7 @@ def test_whole_nodes_run_in_sequence_in_one_phase():
     assert names([whole("f", B, A), whole("g", C, B), whole("h", B, C)]) == [["f", "g", "h"]]
 
 
-def test_a_node_joins_an_earlier_phase_of_its_kind_only_where_nothing_between_conflicts():
+def test_a_node_joins_an_earlier_phase_only_without_conflicts_between():
     nodes = [rows("f", B, A), slices("dw", WEIGHT, B), rows("g", C, B), rows("overwrites", B, A), rows("h", D, C)]
     assert names(nodes) == [["f", "g", "h"], ["dw"], ["overwrites"]]
 
@@ -186,7 +186,7 @@ def first_wrong(programs=400):
     return None
 
 
-def test_programs_by_chance_leave_the_memory_of_their_order():
+def test_random_programs_give_the_results_of_sequential_order():
     assert first_wrong() is None
 
 
@@ -217,12 +217,12 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_that_is_planted_in_the_schedule_is_found(fault, monkeypatch):
+def test_a_planted_fault_in_the_schedule_is_found(fault, monkeypatch):
     monkeypatch.setattr(Phase, *FAULTS[fault])
     assert first_wrong() is not None
 
 
-def test_the_division_of_a_batch_depends_on_its_rows_alone(monkeypatch):
+def test_the_division_of_a_batch_depends_only_on_its_rows(monkeypatch):
     before = [chunk_rows(count) for count in range(3000)]
     monkeypatch.setattr(program, "thread_count", lambda: 7)
     assert [chunk_rows(count) for count in range(3000)] == before

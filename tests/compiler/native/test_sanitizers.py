@@ -54,7 +54,7 @@ def objects_of(tmp_path_factory):
 
 
 @pytest.mark.parametrize("real", ["float", "double"])
-def test_no_kernel_reaches_beyond_its_arrays(real, objects_of, tmp_path):
+def test_no_kernel_accesses_memory_outside_its_arrays(real, objects_of, tmp_path):
     done = run_driver(objects_of(real), tmp_path)
     assert (done.returncode, done.stdout) == (0, "all kernels done\n"), done.stderr
 

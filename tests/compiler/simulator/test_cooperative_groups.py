@@ -78,7 +78,7 @@ def test_coalesced_threads_are_the_lanes_that_take_the_branch(checked):
     assert y.get().tolist() == expected.tolist()
 
 
-def test_a_tile_that_is_not_synchronized_races():
+def test_an_unsynchronized_tile_races():
     race = "__shared__ int s[64]; s[t] = t; BARRIER y[t] = s[t ^ 1];"
     y = cp.zeros(64, np.int32)
     kernel = SOURCE.replace("ROWS", race)

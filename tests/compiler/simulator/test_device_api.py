@@ -219,7 +219,7 @@ extern "C" __global__ void k(double* x) {
 
 
 @pytest.mark.parametrize("header", ["iostream", "vector", "cub/cub.cuh", "curand_kernel.h"])
-def test_a_header_that_kernels_have_not_is_refused_with_what_to_do(header):
+def test_an_unsupported_header_is_refused_with_advice(header):
     with pytest.raises(CompileError, match=rf"host.cu:1:.*{header}: No such file") as refused:
         load(f'#include <{header}>\nextern "C" __global__ void k(float* x) {{ x[0] = 1; }}', "host.cu")
     told = str(refused.value)
@@ -242,7 +242,7 @@ UNSUPPORTED = {
 
 
 @pytest.mark.parametrize("line", UNSUPPORTED)
-def test_what_is_not_simulated_is_refused_by_name_with_its_line(line):
+def test_unsupported_constructs_are_refused_with_name_and_line(line):
     with pytest.raises(CompileError, match=f"^host.cu:4: {re.escape(UNSUPPORTED[line])}[^\n]*$"):
         load(f'#include <cooperative_groups.h>\n// new\nconst char* text = "<<<";\n{line}\n', "host.cu")
 

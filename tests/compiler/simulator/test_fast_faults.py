@@ -78,7 +78,7 @@ STRAYS = {
 
 
 @pytest.mark.parametrize("name", STRAYS)
-def test_a_stray_write_names_kernel_and_array_and_leaves_the_array_usable(name):
+def test_an_out_of_bounds_write_names_kernel_and_array_and_leaves_the_array_usable(name):
     index, where = STRAYS[name]
     x = cp.full(N, 5, np.float32)
     with pytest.raises(KernelError, match=f"^kernel write: out of bounds: .*wrote just {where} the memory of array x"):
@@ -93,7 +93,7 @@ def test_the_argument_at_fault_is_named_among_several():
         launch("copy", x, y, np.int64(0), np.int64(N - 63))
 
 
-def test_what_is_read_past_the_end_is_nan_and_no_other_arrays_value():
+def test_reads_past_the_end_return_nan_not_another_array():
     x, y = cp.zeros(N, np.float32), cp.zeros(N, np.float32)
     launch("copy", x, y, np.int64(N - 60), np.int64(0))
     assert np.isnan(y.get()[60:64]).all()
@@ -166,7 +166,7 @@ def test_a_fault_in_any_thread_of_the_process_is_an_exception_there():
     assert "null pointer" in errors[0]
 
 
-def test_a_stray_write_of_a_replayed_graph_is_found():
+def test_an_out_of_bounds_write_of_a_replayed_graph_is_found():
     x, stream = cp.zeros(N, np.float32), cp.cuda.Stream(non_blocking=True)
     launch("write", x, np.int64(0))
     with stream:

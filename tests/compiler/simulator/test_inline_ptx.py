@@ -47,7 +47,7 @@ def test_instructions_of_one_thread(mode):
         assert row.tolist() == list(expected), text
 
 
-def test_products_of_bytes_and_with_sums_of_half_precision():
+def test_products_of_bytes_and_with_half_precision_accumulators():
     source = r"""
 #include <cuda_fp16.h>
 extern "C" __global__ void k(const unsigned* a, const unsigned* b, int* c, const unsigned* ha, const unsigned* hb,

@@ -41,7 +41,7 @@ NAMES = ["before", "between", "behind", "unlisted", "outer::inner::nested", "ove
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("checked", [False, True])
-def test_a_kernel_is_found_however_it_is_declared(name, checked):
+def test_kernels_are_found_in_all_forms_of_declaration(name, checked):
     x = cp.asarray(X)
     arguments = (x, np.int32(64)) if "nested" in name else (x,)
     with cp.check_mode(checked):
@@ -50,12 +50,12 @@ def test_a_kernel_is_found_however_it_is_declared(name, checked):
 
 
 @pytest.mark.parametrize("name", ["before", "between", "behind"])
-def test_launch_bounds_hold_wherever_they_stand(name):
+def test_launch_bounds_are_checked_at_any_position(name):
     with pytest.raises(ArgumentError, match="a block of 65 threads; its __launch_bounds__ allows 64"):
         cp.RawKernel(KERNELS, name)((1,), (65,), (cp.asarray(X),))
 
 
-def test_an_instance_of_a_template_is_a_kernel_by_its_expression():
+def test_a_template_instance_is_found_by_its_name_expression():
     half = "outer::inner::add<double, 32>"
     module = cp.RawModule(code=KERNELS, name_expressions=["outer::inner::add<double>", half])
     x = cp.asarray(X.astype(np.float64))
@@ -68,7 +68,7 @@ def test_an_instance_of_a_template_is_a_kernel_by_its_expression():
         module.get_function("add<double>")((1,), (64,), (x, 1.0))
 
 
-def test_an_explicit_instance_of_a_template_needs_no_expression():
+def test_an_explicit_template_instance_needs_no_name_expression():
     x = cp.asarray(X)
     cp.RawKernel(KERNELS, "outer::inner::add<float>")((1,), (64,), (x, np.float32(1)))
     assert (x.get() == X + 1).all()

@@ -56,7 +56,7 @@ def test_a_block_past_its_launch_bounds_is_refused(kernels):
         kernels["bounded"].launch((1,), (65,), [None, np.int32(0)])
 
 
-def test_shared_memory_past_48_kib_needs_opting_in(kernels):
+def test_shared_memory_above_48_kib_needs_an_opt_in(kernels):
     kernel = kernels["bounded"]
     with pytest.raises(ArgumentError, match=r"48,833 bytes of dynamic .*; the limit is 48,832 \(static .*: 320 byte"):
         kernel.launch((1,), (1,), [None, np.int32(0)], shared_bytes=48 * 1024 - 320 + 1)
@@ -97,6 +97,6 @@ def test_kernels_are_listed_with_their_parameters(kernels):
     assert kernels["plain"].max_threads == 1024
 
 
-def test_static_shared_memory_is_known_per_kernel(kernels):
+def test_static_shared_memory_is_counted_per_kernel(kernels):
     assert kernels["bounded"].static_shared_bytes == 256 + 64  # its own, and that of the device function
     assert kernels["big"].static_shared_bytes == 8192 + 64

@@ -58,7 +58,7 @@ def race(a, b):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_programs_race_exactly_when_two_of_their_accesses_do(seed):
+def test_random_programs_race_if_and_only_if_two_accesses_race(seed):
     rng = np.random.default_rng(seed)
     kernel = load(INTERPRETER, "interpreter.cu", mode="check").kernels["k"]
     expected = 0

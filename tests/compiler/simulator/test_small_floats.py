@@ -111,7 +111,7 @@ CONVERSIONS = {
 }
 
 
-def test_conversions_and_comparisons_are_cudas():
+def test_conversions_and_comparisons_match_cuda():
     rows = "".join(f"y[{i}] = {expression};\n" for i, expression in enumerate(CONVERSIONS))
     source = f'#include <cuda_fp16.h>\n#include <cuda_bf16.h>\nextern "C" __global__ void k(float* y) {{ {rows} }}'
     y = cp.zeros(len(CONVERSIONS), np.float32)
@@ -119,7 +119,7 @@ def test_conversions_and_comparisons_are_cudas():
     assert dict(zip(CONVERSIONS, y.get().tolist(), strict=True)) == CONVERSIONS
 
 
-def test_halves_are_arguments_shared_and_summed_by_atomics():
+def test_halves_work_as_arguments_in_shared_memory_and_in_atomics():
     source = """
     #include <cuda_fp16.h>
     #define T float

@@ -29,7 +29,7 @@ def is_part_of(ours, theirs):
 
 
 @pytest.mark.parametrize("name", list(names()))
-def test_each_name_and_parameter_is_cupys(name):
+def test_each_name_and_parameter_exists_in_cupy(name):
     assert name in CUPY, "no such name in CuPy 14.2, or the table is old: run python tests/helpers/cupy_signatures.py"
     assert is_part_of(signature(find(simulator, name)), CUPY[name])
 
@@ -46,11 +46,11 @@ def test_each_name_and_parameter_is_cupys(name):
         ("(x axis)", "(x axis / out=)"),  # by name what is taken by place only
     ],
 )
-def test_the_comparison_sees_a_difference(ours, theirs):
+def test_the_comparison_detects_a_difference(ours, theirs):
     assert not is_part_of(ours, theirs)
 
 
-def test_the_table_is_that_of_the_installed_cupy():
+def test_the_table_matches_the_installed_cupy():
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
     if not cupy.__version__.startswith("14.2."):
         pytest.skip(f"the table is that of CuPy 14.2, installed is {cupy.__version__}")
