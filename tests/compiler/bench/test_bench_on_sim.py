@@ -1,4 +1,4 @@
-"""The benchmark on the simulated GPU: counts instead of times, planted faults, kernels of one's own."""
+"""The benchmark on the simulated GPU: counts instead of times, planted faults, user kernels."""
 
 import re
 import shutil
@@ -49,7 +49,7 @@ def test_counts_are_those_of_one_call():
 
 @pytest.fixture
 def planted(tmp_path):
-    """Return a function that plants a fault into a copy of a kernel's source and returns that kernel."""
+    """Return a function that plants a fault in a copy of a kernel's source and returns the kernel."""
     shutil.copytree(kernels_path(), tmp_path, dirs_exist_ok=True)
 
     def plant(source, name, right, wrong):
@@ -85,7 +85,7 @@ def test_the_gate_rejects_a_bias_that_is_not_added(planted, monkeypatch):
     assert "are off" in of(rows_of("bias-activation", "7x5"), "gpunet", "forward").fault
 
 
-# kernels of one's own
+# user kernels
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`gpunet check` with a spec: the example of the README, planted faults, specs that do not fit the kernel."""
+"""`gpunet check` with a spec: the README's example, planted faults, specs that do not match the kernel."""
 
 import json
 import re
@@ -21,7 +21,7 @@ KERNEL, SCRIPT, SPEC = (
         "python\n(?=# my_spec.py)",
     )
 )
-RAGGED = SPEC.replace("[1, 256, 1000]", "[257]")  # one case is enough for what is found at once
+RAGGED = SPEC.replace("[1, 256, 1000]", "[257]")  # one case suffices for findings of every launch
 
 SEVERAL = r"""
 __global__ void reverse(const double2* x, double2* y) {
@@ -44,7 +44,7 @@ __global__ void never(volatile int* x) {
 
 @pytest.fixture
 def check(tmp_path, monkeypatch):
-    """Check a kernel with a spec; `--arch` is cut short, the table has tests of its own."""
+    """Check a kernel with a spec, for one architecture only; the table has its own tests."""
 
     def run(kernel, spec, *options):
         (tmp_path / "my.cu").write_text(kernel, encoding="utf-8")

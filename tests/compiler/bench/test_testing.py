@@ -1,4 +1,4 @@
-"""`gpunet.testing.check_kernel` in tests of one's own, and the sizes that a check should have."""
+"""`gpunet.testing.check_kernel`, and the sizes that a check should have."""
 
 import numpy as np
 import pytest

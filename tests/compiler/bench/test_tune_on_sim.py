@@ -1,4 +1,4 @@
-"""`gpunet tune` on the simulated GPU, where the kernels really run: every choice checked, what wins is used."""
+"""`gpunet tune` on the simulated GPU, which runs the kernels: every plan is checked, the fastest is used."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,9 @@ def test_the_fastest_plan_is_stored_reloaded_used_and_correct(table, monkeypatch
     now = [0.0]
 
     def read_clock():
-        now[0] += 2 * timing.MIN_SECONDS  # else the library, which takes no time here, would be called a million times
+        now[0] += (
+            2 * timing.MIN_SECONDS
+        )  # otherwise the library call, which takes no time here, would be repeated a million times
         return now[0]
 
     def run_plan(plan, *operands, **options):
@@ -49,13 +51,13 @@ def test_the_fastest_plan_is_stored_reloaded_used_and_correct(table, monkeypatch
     monkeypatch.setitem(kernels, "tiled", lambda grid, *args, **kw: ran.append(grid) or launch(grid, *args, **kw))
     with simulator.check_mode():
         y = gn.ops.linear(*(SIM.asarray(a) for a in (x, w, bias)), "relu")
-    assert ran == [(2, 8, 1)]  # 32x32 would be one tile
+    assert ran == [(2, 8, 1)]  # a 32x32 tile would give a single tile
     np.testing.assert_allclose(SIM.to_host(y), gn.ops.linear(x, w, bias, "relu"), rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture
 def broken(monkeypatch):
-    """One of the choices leaves out the last part of k."""
+    """Break one plan: it omits the last part of k."""
 
     def run_plan(plan, a, b, c, **options):
         k = K - 1 if plan.splits == 4 else K

@@ -1,4 +1,4 @@
-"""`gpunet bench FILE.cu`: by the spec of `gpunet check`, next to other kernels and functions."""
+"""`gpunet bench FILE.cu` with a spec: the kernel is compared with other kernels and functions."""
 
 import json
 
@@ -73,7 +73,7 @@ def test_on_the_simulated_gpu_all_are_compared_and_kernels_counted(files):
 def test_correct_kernels_are_timed_in_turns(files, monkeypatch):
     monkeypatch.setattr(versus, "EventClock", WallClock)
     monkeypatch.setattr(versus, "STANDARD_HEADERS", ())
-    monkeypatch.setattr(versus, "name_expression", str)  # NVRTC alone knows kernels by casts
+    monkeypatch.setattr(versus, "name_expression", str)  # only NVRTC names kernels by casts
     rows = {row.name: row for row in versus.time(*files, {}, 0, "sim", 1e-3)}
     assert [name for name, row in rows.items() if row.seconds] == RIGHT
     assert [name for name, row in rows.items() if row.speedup] == RIGHT[1:]

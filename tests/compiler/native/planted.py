@@ -1,4 +1,4 @@
-"""Faults to plant in the CPU kernels: the file, what stands there, what to put there, the case that catches it."""
+"""Faults to plant in the CPU kernels: file, text, replacement, and the case that finds the fault."""
 
 import shutil
 from functools import partial
@@ -192,7 +192,7 @@ FAULTS = {
 
 
 def plant(name, folder):
-    """Run the case of a fault on a copy of the kernels, made in `folder`, that has it."""
+    """Plant a fault in a copy of the kernels in `folder`, and run its case."""
     file, right, wrong, case = FAULTS[name]
     shutil.copytree(kernels_path(), folder / "kernels")
     path = folder / "kernels" / "cpu" / file

@@ -1,4 +1,4 @@
-"""C++ is compiled for this processor with the first compiler whose libraries run; errors name file and line."""
+"""C++ is compiled for this CPU with the first compiler whose libraries run; errors name file and line."""
 
 import ctypes
 import functools
@@ -20,7 +20,7 @@ SOURCE = f'{EXPORT} int answer() {{ return ANSWER; }}\nextern "C" int internal()
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache; the compiler has been found before."""
+    """An empty cache, after the compiler was found."""
     monkeypatch.setenv("GPUNET_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
@@ -35,7 +35,7 @@ def no_compilers(tmp_path, monkeypatch):
 
 
 def program(path, *lines):
-    """Write a shell script that says that it is a compiler."""
+    """Write a shell script that pretends to be a compiler."""
     version = 'case "$*" in *--version*) echo "c++ 1.0"; exit;; esac'
     path.write_text("\n".join(["#!/bin/sh", version, *lines, ""]))
     path.chmod(0o755)

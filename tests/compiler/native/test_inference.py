@@ -1,4 +1,4 @@
-"""Predictions by a native program have the numbers of the forward pass, for any number of rows, and of now."""
+"""Predictions by a native program equal the forward pass of the current model, for any number of rows."""
 
 import copy
 import threading
@@ -25,7 +25,7 @@ def mlp(dtype="float32"):
 
 
 def assert_predicts(model, x):
-    """Check the outputs that a program computes; return whether there is one."""
+    """Check the outputs of a model; return whether a native program computes them."""
     outputs, expected = model.outputs(x), model.forward(x.astype(model.dtype))
     scale = np.abs(expected).max(initial=1.0) * (1e-5 if model.dtype == np.float32 else 1e-11)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=scale)
@@ -186,7 +186,7 @@ def test_a_prediction_does_not_disturb_a_step_recorded_in_another_thread(monkeyp
             step_begins.wait(0.3)  # it must not while this thread records
         else:
             passes.append(x)
-            if len(passes) == 2:  # the recording that counts, over buffers in one piece
+            if len(passes) == 2:  # the final recording, on contiguous buffers
                 step_begins.set()
                 predicted.wait(5)
         return forward(self, x, tape)

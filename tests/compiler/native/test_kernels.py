@@ -1,4 +1,4 @@
-"""The CPU kernels against their NumPy references, in all divisions of their work."""
+"""The CPU kernels compared with their NumPy references, in all divisions of the work."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ from gpunet.ops import softmax_cross_entropy
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.optimizers import BLOCK, SGD, Adam, AdamW, RMSprop
 
-VECTOR = 16  # float32 in a vector of 64 bytes
+VECTOR = 16  # number of float32 in a 64-byte vector
 SIZES = [0, 1, VECTOR - 1, VECTOR, VECTOR + 1, 4 * VECTOR + 3]
 SOURCES = ["softmax_cross_entropy", "losses", "optimizers", "dropout", "embedding", "metrics", "reduce"]
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -24,7 +24,7 @@ both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 @pytest.fixture(scope="module", autouse=True)
 def _libraries():
-    """Compile what the tests need, two sources at a time."""
+    """Compile the libraries of the tests, two at a time."""
     variants = [(source, ()) for source in SOURCES]
     variants += [("bias_activation", (f"-DACTIVATION={name}",)) for name in FUNCTIONS]
     reals = "-DREAL=float", "-DREAL=double"
@@ -110,7 +110,7 @@ def test_cross_entropy_of_nan_infinite_and_large_logits(kind, classes, dtype):
     ruled_out[1, 1:] = ruled_out[2, 0] = -math.inf
     large = cases.normal((9, classes), dtype) * (np.finfo(dtype).max / 1000)
     cases.cross_entropy(FOLDER, dtype, 9, classes, **KINDS[kind], logits=large)
-    if kind in ("labels", "weighted labels"):  # else the loss is a finite, rounded multiple of -LOWEST
+    if kind in ("labels", "weighted labels"):  # otherwise the loss is a finite, rounded multiple of -LOWEST
         cases.cross_entropy(FOLDER, dtype, 3, classes, **KINDS[kind], logits=ruled_out)
     for value in (math.nan, math.inf):
         bad = cases.normal((20, classes), dtype)
@@ -236,9 +236,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value, clip_norm, dtype):
 
 @both_dtypes
 def test_a_gradient_that_is_huge_but_finite_is_applied(dtype):
-    clip_norms = (
-        (None, 1.0) if dtype == np.float32 else (None,)
-    )  # squares of doubles may overflow, and the norm with them
+    clip_norms = (None, 1.0) if dtype == np.float32 else (None,)  # squares of doubles may overflow, and so may the norm
     for clip_norm in clip_norms:
         state = cases.State(SGD(0.1, clip_norm=clip_norm), dtype, BLOCK + 3)
         state.g[:] = np.finfo(dtype).max / 16

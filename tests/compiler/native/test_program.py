@@ -1,4 +1,4 @@
-"""The schedule of native nodes: whatever runs at the same time, memory ends up as if they had run in their order."""
+"""The schedule of native nodes: concurrent execution gives the results of sequential order."""
 
 import random
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gpunet.native.program import Phase, chunk_rows, schedule
 
 @dataclass(frozen=True)
 class Array:
-    """Cells of a fake memory, (rows, width)."""
+    """A (rows, width) array in fake memory."""
 
     start: int
     rows: int
@@ -27,7 +27,7 @@ class Array:
 
 
 class Node:
-    """A node over fake memory: each cell that it writes becomes a term of all that it may have read.
+    """A node on fake memory: each cell that it writes becomes a term of all cells that it may have read.
 
     Of `by_rows` a ROWS node sees its own rows, and any node that also writes an array sees its own part of that; of all
     others each part sees everything.
@@ -129,7 +129,7 @@ def test_the_parts_of_a_phase_cover_each_row_once_and_have_few_sizes(count):
 
 
 def random_program(rng):
-    """Return nodes over arrays of which some overlap, and the size of their memory."""
+    """Return random nodes on arrays, some of which overlap, and the size of their memory."""
     count = rng.choice([40, 64, 96])
     arrays = [Array(200 * i, count, rng.choice([1, 2])) for i in range(5)]
     arrays += [Array(arrays[1].start, count // 2, arrays[1].width), Array(arrays[2].start + 1, count)]
@@ -144,7 +144,7 @@ def random_program(rng):
             if rng.random() < 0.3:
                 by_rows.append(out)
             if overlaps(out, shared) or overlaps(out, [a for a in by_rows if a != out]):
-                continue  # a kernel that overwrites what its other parts read has no order to keep
+                continue  # a kernel that overwrites inputs of its other parts has no defined result
             nodes.append(rows(f"rows{number}", out, *by_rows, shared=shared))
         elif kind == "slices":
             if not overlaps(out, others):
@@ -166,7 +166,7 @@ def in_order(nodes, size):
 
 
 def in_phases(nodes, size, rng):
-    """Run the tasks of each phase in turns, a call at a time, in an order by chance."""
+    """Run the calls of each phase's tasks interleaved in random order."""
     memory = list(range(size))
     for phase in schedule(nodes):
         tasks = phase.tasks()
@@ -177,7 +177,7 @@ def in_phases(nodes, size, rng):
 
 
 def first_wrong(programs=400):
-    """Return the first program by chance whose schedule leaves other memory than its order, or None."""
+    """Return the first random program whose schedule gives other results than sequential order, or None."""
     for seed in range(programs):
         rng = random.Random(seed)
         nodes, size = random_program(rng)

@@ -1,4 +1,4 @@
-"""The pool that runs native programs: races, forks, several callers, and the thread setting of BLAS."""
+"""The thread pool that runs native programs: races, forks, several callers, and the thread count of BLAS."""
 
 import functools
 import multiprocessing
@@ -47,7 +47,7 @@ def compile_object(source: Path, target: Path, *flags: str) -> str:
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
-    """A function that builds the driver with a source of the pool; its own object is compiled once for some flags."""
+    """Return a function that builds the driver with a given source of the pool; caches the driver's object file."""
     folder = tmp_path_factory.mktemp("driver")
     driver_of = functools.cache(lambda *flags: compile_object(DRIVER, folder / f"driver{len(flags)}.o", *flags))
 
@@ -130,7 +130,7 @@ def test_overlapping_trainings_restore_the_blas_thread_count(monkeypatch):
 
 
 def together(work, count):
-    """Call a function in so many Python threads at once; return its results."""
+    """Call a function in several Python threads concurrently; return the results."""
     results, errors = [], []
     gate = threading.Barrier(count)
 
@@ -151,7 +151,7 @@ def together(work, count):
 
 
 def large(threads_seed=0):
-    """A training whose steps have several tasks a phase."""
+    """Return a training whose steps have several tasks per phase."""
     one = make("native", sizes=(40, 64, 10), dropout=0.2, seed=threads_seed)
     x = np.random.default_rng(threads_seed).standard_normal((300, 40)).astype(np.float32)
     one.fit(x, np.arange(300) % 10, epochs=6, batch_size=100)
@@ -168,14 +168,14 @@ def test_concurrent_trainings_match_sequential_ones_bit_for_bit(monkeypatch):
 def test_concurrent_predictions_of_one_model_agree(monkeypatch):
     use_threads(monkeypatch, 2)
     model = make("native").model
-    expected = {rows: model.outputs(X[:rows]) for rows in (80, 33, 5)}  # BLAS may round each size in its own way
+    expected = {rows: model.outputs(X[:rows]) for rows in (80, 33, 5)}  # BLAS may round differently for each size
     for outputs in together(lambda: [model.outputs(X[:rows]) for rows in (80, 33, 80, 5) * 20], count=3):
         for y in outputs:
             np.testing.assert_array_equal(y, expected[len(y)])
 
 
 def in_child(work):
-    """Return whether a function that asserts ends well in the child of a fork."""
+    """Return whether a function with assertions succeeds in a forked child."""
     process = os.fork()
     if process == 0:
         try:

@@ -1,4 +1,4 @@
-"""The CPU kernels under the address and the undefined-behaviour sanitizer, on arrays of exactly the declared sizes."""
+"""The CPU kernels under the address and undefined-behaviour sanitizers, on arrays of exactly the declared sizes."""
 
 import functools
 import re
@@ -22,7 +22,7 @@ OVERRUNS = {
 
 
 def compile_objects(sources: list[Path], real: str, target: Path) -> dict[str, str]:
-    """Compile each source by itself; return the object files by the names of the sources."""
+    """Compile each source separately; return the object files by source name."""
 
     def compile_object(source: Path) -> str:
         object_file = str(target / f"{source.stem}.o")
@@ -46,7 +46,7 @@ def run_driver(objects: dict[str, str], target: Path) -> subprocess.CompletedPro
 
 @pytest.fixture(scope="module")
 def objects_of(tmp_path_factory):
-    """The driver and the kernels, compiled once for each type."""
+    """The driver and the kernels, compiled once per type."""
     sources = [
         path for path in sorted(FOLDER.glob("*.cpp")) if re.search(r"^(ROWS|SLICES|WHOLE)\(", path.read_text(), re.M)
     ]

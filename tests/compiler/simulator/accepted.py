@@ -1,6 +1,6 @@
-"""Kernels that are right, though a careless checker would object, next to the fault that each could hide.
+"""Correct kernels that a simple checker would reject, each with a similar fault that must be found.
 
-`RIGHT[name]` is a source, `PLANTED[name]` a text in it and what to put there, with the finding that this must give.
+`RIGHT[name]` is a source. `PLANTED[name]` is a text in it, its replacement, and the finding that this must cause.
 Each runs as 2 blocks of 64 threads on an array of 128 float32 zeros, with 1,024 bytes of dynamic shared memory.
 """
 

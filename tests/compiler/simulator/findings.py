@@ -1,4 +1,4 @@
-"""Each kind of fault that check mode knows: what it says of it, and a kernel whose fault is marked."""
+"""Every kind of fault that check mode finds: the expected message, and a kernel with the marked fault."""
 
 import functools
 
@@ -326,6 +326,6 @@ def _kernels():
 
 
 def provoke(name):
-    """Run the kernel of a fault in check mode, which raises what it finds."""
+    """Run the kernel of a fault in check mode, which raises the findings."""
     _, found = inspect_kernel(_kernels()[name], (2,), (64,), np.zeros(128, np.float32), shared_bytes=256)
     raise_errors("k", found)

@@ -1,4 +1,4 @@
-"""What check mode finds of asynchronous copies, as in `findings.py`."""
+"""Faults of asynchronous copies, as in `findings.py`."""
 
 _KERNEL = """
         extern "C" __global__ void k(float* x) {{

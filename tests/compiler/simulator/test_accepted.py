@@ -1,4 +1,4 @@
-"""What is right gives no error, and a fault next to it is found all the same."""
+"""Correct kernels have no errors, and similar faults are found."""
 
 import re
 import subprocess

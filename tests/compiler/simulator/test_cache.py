@@ -1,4 +1,4 @@
-"""A source is compiled once, until something that it is made from changes; nobody ever loads half a library."""
+"""A source is compiled once, until one of its inputs changes; no process ever loads a partial library."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ SOURCE = '#include "value.cuh"\nextern "C" __global__ void k(int* x) { x[0] = VA
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache, but for the runtimes, and a folder with a header."""
+    """A cache that contains only the runtimes, and a folder with a header."""
     runtimes = [runtime_library("fast"), runtime_library("check")]
     monkeypatch.setenv("GPUNET_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "cache" / "builds"
@@ -149,7 +149,7 @@ def test_a_truncated_library_is_recompiled(cache):
     assert value(cache) == 1
     library = cache / "cache" / "builds" / compiled(cache)[0]
     data = library.read_bytes()
-    library.unlink()  # the old one is loaded, and must not change
+    library.unlink()  # the old library is loaded and must not change
     library.write_bytes(data[: len(data) // 2])
     assert value(cache) == 1
     assert library.stat().st_size > len(data) // 2

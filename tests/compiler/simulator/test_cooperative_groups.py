@@ -1,4 +1,4 @@
-"""Groups of threads, from tiles of two lanes to the block, give what CUDA documents."""
+"""Cooperative groups, from tiles of two lanes to the block, behave as CUDA documents."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from gpunet.errors import KernelError
 
 LANES = np.arange(64)
 
-EXPRESSIONS = {  # of a tile of 8 lanes, one of 4 lanes in it, and the lanes that are a multiple of 3
+EXPRESSIONS = {  # a tile of 8 lanes, a tile of 4 lanes in it, the lanes divisible by 3
     "cg::reduce(tile, t, cg::plus<int>())": LANES.reshape(8, 8).sum(axis=1).repeat(8),
     "cg::reduce(tile, t ^ 5, cg::less<int>())": (LANES ^ 5).reshape(8, 8).min(axis=1).repeat(8),
     "cg::reduce(tile, t, cg::greater<int>())": LANES.reshape(8, 8).max(axis=1).repeat(8),

@@ -1,4 +1,4 @@
-"""Every function of the device API gives what CUDA documents."""
+"""Every function of the device API returns what CUDA documents."""
 
 import re
 
@@ -9,7 +9,7 @@ from compiler.simulator.kernels import buffer
 from gpunet.errors import CompileError, KernelError
 from gpunet.simulator.engine import load
 
-EXPRESSIONS = {  # value: what it must be
+EXPRESSIONS = {  # expression: expected value
     # bits
     "__popc(0xF0F0u)": 8,
     "__popcll(0xF0F0F0F0F0ull)": 20,
@@ -103,7 +103,7 @@ EXPRESSIONS = {  # value: what it must be
     "sizeof(double2) + alignof(double2) + sizeof(double4)": 64,
     "dim3(2).x + dim3(2).y": 3,
     "warpSize": 32,
-    # memory, with hints for the caches
+    # loads and stores with cache hints
     "[] { float v; __stcs(&v, 2); __stwt(&v, __ldcs(&v) + 1); __stcg(&v, __ldcv(&v) + 1); return __ldca(&v); }()": 4,
 }
 
@@ -119,7 +119,7 @@ def test_functions_of_one_thread():
 
 
 LANES = np.arange(32)
-WARP = {  # value of lane i (v is 10 * i): what it must be
+WARP = {  # expression in lane i (v is 10 * i): expected value
     "__shfl_sync(~0u, v, 5)": np.full(32, 50),
     "__shfl_sync(~0u, v, 5, 8)": 10 * (LANES // 8 * 8 + 5),
     "__shfl_up_sync(~0u, v, 3)": 10 * np.where(LANES < 3, LANES, LANES - 3),
@@ -173,7 +173,7 @@ def test_functions_of_a_warp_and_a_block():
         assert not wrong
 
 
-ATOMICS = {  # the variable begins as 10; every one of 40 threads applies it
+ATOMICS = {  # the variable is 10 before; each of 40 threads applies the operation
     ("int", "atomicAdd(x, 2)"): 90,
     ("int", "atomicSub(x, 1)"): -30,
     ("int", "atomicMax(x, (int)threadIdx.x)"): 39,

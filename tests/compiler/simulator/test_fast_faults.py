@@ -1,4 +1,4 @@
-"""In fast mode, too, a kernel that goes astray is an exception, and process and arrays stay usable."""
+"""In fast mode an invalid access raises an exception, and the process and the arrays remain usable."""
 
 import signal
 import subprocess
@@ -50,11 +50,11 @@ extern "C" __global__ void divide_by_nothing(int* x) {
 """
 MODULE = cp.RawModule(code='#line 1 "stray.cu"' + SOURCE)
 N = 128
-WILD = 0x1000_0000_0000  # an address at which no process has memory
+WILD = 0x1000_0000_0000  # an address that is never mapped
 
 
 def wild_index(x):
-    """Return the index that leads from a float array to the address without memory."""
+    """Return the index from a float array to the unmapped address."""
     return np.int64((WILD - x.data.ptr) // 4)
 
 
@@ -63,7 +63,7 @@ def launch(name, *arguments):
 
 
 def still_works(x):
-    """Check that a kernel with barriers runs, on the array of the fault."""
+    """Check that a kernel with barriers runs on the array of the fault."""
     x.fill(3)
     launch("twice", x)
     assert x.get().tolist() == [6.0] * 64 + [3.0] * (N - 64)
@@ -84,7 +84,7 @@ def test_an_out_of_bounds_write_names_kernel_and_array_and_leaves_the_array_usab
     with pytest.raises(KernelError, match=f"^kernel write: out of bounds: .*wrote just {where} the memory of array x"):
         launch("write", x, np.int64(index))
     assert (x.get() == 5).all()
-    still_works(x)  # a guard that was written is mended: the next launch is not blamed
+    still_works(x)  # the guard is restored: the next launch has no finding
 
 
 def test_the_argument_at_fault_is_named_among_several():
@@ -146,7 +146,7 @@ def test_a_cpu_exception_is_reported_with_line_and_thread(name):
 
 
 def test_an_unmapped_address_is_reported_with_the_nearest_array():
-    x = Buffer(WILD, 512)  # an array that is not there
+    x = Buffer(WILD, 512)  # an array at an unmapped address
     with pytest.raises(KernelError, match=r"write to unmapped address 0x1\w+, 88 bytes past the end of arr"):
         MODULE.get_function("write").kernel.launch((1,), (64,), [x, np.int64(150)])
 

@@ -1,4 +1,4 @@
-"""Check mode catches each kind of fault, at the right line."""
+"""Check mode finds each kind of fault, at the correct line."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Inline PTX: each instruction that is translated, on the lanes of one warp."""
+"""Each translated instruction of inline PTX, on the lanes of one warp."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from gpunet.simulator.engine import load
 
 X = np.arange(32, dtype=np.uint32)
 
-# asm with %0 the result, %1 = 4 * lane, %2 = 7, and what lane i must get
+# asm with result %0, %1 = 4 * lane and %2 = 7, and the expected result of lane i
 INSTRUCTIONS = {
     '"mov.u32 %0, %%laneid;"': X,
     '"mov.u32 %0, %%tid.x;"': X,

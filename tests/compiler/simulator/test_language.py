@@ -1,4 +1,4 @@
-"""The CUDA that people write: declarations of kernels and of shared memory in all their forms."""
+"""Declarations of kernels and shared memory in all forms that CUDA sources use."""
 
 import numpy as np
 import pytest
@@ -101,7 +101,7 @@ __global__ void k(float* x) {
 
 
 def reverse(name, barrier):
-    """Reverse 64 numbers in shared memory that is declared in one of the forms; return them."""
+    """Reverse 64 numbers in shared memory declared in the given form; return them."""
     names = {form: f"form{i}" for i, form in enumerate(SHARED)}
     forms = (FORM.replace("NAME", names[form]).replace("SHARED", text) for form, text in SHARED.items())
     x = cp.asarray(X)

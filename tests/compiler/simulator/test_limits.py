@@ -1,4 +1,4 @@
-"""CUDA's limits on a launch, and arguments that do not fit, are errors before the launch."""
+"""Launches beyond CUDA's limits and mismatched arguments are errors before the launch."""
 
 import numpy as np
 import pytest
@@ -98,5 +98,5 @@ def test_kernels_are_listed_with_their_parameters(kernels):
 
 
 def test_static_shared_memory_is_counted_per_kernel(kernels):
-    assert kernels["bounded"].static_shared_bytes == 256 + 64  # its own, and that of the device function
+    assert kernels["bounded"].static_shared_bytes == 256 + 64  # the kernel's variable and that of the device function
     assert kernels["big"].static_shared_bytes == 8192 + 64

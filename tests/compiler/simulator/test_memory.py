@@ -1,4 +1,4 @@
-"""Which bytes hold a value is known from launch to launch; arguments may overlap."""
+"""Initialized bytes are tracked across launches; arguments may overlap."""
 
 import numpy as np
 import pytest

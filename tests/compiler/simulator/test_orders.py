@@ -1,4 +1,4 @@
-"""Check mode runs the blocks of a launch in two orders, from the same memory, and compares what they leave."""
+"""Check mode runs the blocks of a launch in two orders from the same memory and compares the results."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def test_rounding_of_atomic_sums_may_depend_on_the_order(simulate, statement):
     x, y = np.array([1, 2**-24, 2**-24, 2**-24], np.float32), zeros(1, np.float32)
     simulate(source, (4,), (1,), x, y)
     assert y[0] == x[0] + x[1] + x[2] + x[3] == 1
-    assert x[1] + x[3] + x[0] + x[2] != 1  # the others begin with every second block
+    assert x[1] + x[3] + x[0] + x[2] != 1  # the shuffled order begins with every second block
 
 
 def test_shared_memory_atomics_do_not_excuse_a_difference(simulate):

@@ -1,4 +1,4 @@
-"""RawModule and RawKernel: CuPy's way to call, on arrays of the simulated GPU."""
+"""RawModule and RawKernel, called as in CuPy on arrays of the simulated GPU."""
 
 import numpy as np
 import pytest

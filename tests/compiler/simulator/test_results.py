@@ -1,4 +1,4 @@
-"""Correct kernels give NumPy's results in both modes, and check mode finds nothing in them."""
+"""Correct kernels give NumPy's results in both modes, without findings in check mode."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -61,7 +61,7 @@ def test_a_launch_after_a_finding_is_not_affected(simulate):
     for _ in range(50):
         with pytest.raises(KernelError, match="out of bounds"):
             simulate(faulty, (1,), (64,), x, 1)
-        assert x[3] == 0  # the thread at fault went no further
+        assert x[3] == 0  # the thread stopped at the error
         x[:] = 0
     simulate(faulty, (1,), (64,), x, 0)
     assert (x == 1).all()
@@ -98,7 +98,7 @@ def test_a_copy_counts_once(simulate):
     }"""
     x, y = np.ones(64, np.float32), np.zeros(32, np.float32)
     counts = simulate(source, (1,), (32,), x, y)
-    assert counts.global_bytes_read == x.nbytes  # and nothing of what is not there
+    assert counts.global_bytes_read == x.nbytes  # nothing is read past the end
     assert counts.shared_bytes_written == 32 * 16
 
 

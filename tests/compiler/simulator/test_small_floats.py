@@ -35,7 +35,7 @@ def widened(bits, kind):
 
 
 def rounded(x, kind):
-    """Round float64 to the nearest, ties to even, by whole multiples of the last place."""
+    """Round float64 to nearest, ties to even, in multiples of the unit in the last place."""
     explicit, lowest = (10, -14) if kind == "half" else (7, -126)
     with np.errstate(all="ignore"):
         exponent = np.maximum(np.frexp(x)[1] - 1, lowest) - explicit
@@ -70,7 +70,7 @@ def test_arithmetic_of_a_million_pairs_is_correctly_rounded(kind):
 def test_a_fused_multiply_add_is_rounded_once(kind):
     rng = np.random.default_rng(1)
     a, b, c = (rng.integers(0, 2**16, 4000).astype(np.uint16) for _ in range(3))
-    c[:2000] = rng.integers(0, 2**8, 2000)  # tiny, next to products that lie between two numbers
+    c[:2000] = rng.integers(0, 2**8, 2000)  # tiny addends to products halfway between two numbers
     got = run(a, b, c, kind)[4]
     explicit, lowest = (10, -14) if kind == "half" else (7, -126)
     numbers = (v.tolist() for v in (*(widened(v, kind) for v in (a, b, c)), got))

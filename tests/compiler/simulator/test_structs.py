@@ -1,4 +1,4 @@
-"""Vectors and structs that are passed by value."""
+"""Vectors and structs passed by value."""
 
 import numpy as np
 import pytest

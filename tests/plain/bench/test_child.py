@@ -22,7 +22,7 @@ def refuse():
 
 
 def hang(folder):
-    """Start a process, tell the pids of both, and never end."""
+    """Start a process, write the pids of both, and never return."""
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     (folder / "new").write_text(f"{os.getpid()} {other.pid}")
     (folder / "new").replace(folder / "pids")
@@ -39,7 +39,7 @@ def hang_in(folder):
 
 
 def wait_until(happened):
-    """Return whether it happens within half a minute."""
+    """Return whether a condition becomes true within 30 s."""
     return any(happened() or time.sleep(0.01) for _ in range(3000))
 
 
@@ -49,7 +49,7 @@ def pids(folder):
 
 
 def gone(pid):
-    """Return whether a process has ended; a zombie, whom nobody here can wait for, has."""
+    """Return whether a process has ended; a zombie counts as ended."""
     try:
         return ") Z " in Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -10,7 +10,7 @@ def difference(got, expected, rtol=None, atol=None, written=True):
 
 
 def sums(n):
-    """Rounded sums of n terms in float32, one by one, and those in double precision."""
+    """Return sequential float32 sums of n terms and the sums in double precision."""
     x = np.random.default_rng(0).standard_normal((50, n), np.float32)
     return x.cumsum(axis=1)[:, -1], x.sum(axis=1, dtype=np.float64)
 

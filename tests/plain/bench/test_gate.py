@@ -1,4 +1,4 @@
-"""The gate lets through what is right within rounding and nothing else, and a case looks at its own inputs."""
+"""The gate accepts results that are correct up to rounding and no others; a case checks its own inputs."""
 
 import dataclasses
 
@@ -84,7 +84,7 @@ def test_a_product_passes_by_its_rounding_and_fails_by_one_missing_term(k):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((16, k), np.float32), rng.standard_normal((k, 16), np.float32)
     expected = [a.astype(float) @ b.astype(float)]
-    in_order = np.cumsum(a[:, :, None] * b[None], axis=1)[:, -1]  # the worst order of a sum: one after the other
+    in_order = np.cumsum(a[:, :, None] * b[None], axis=1)[:, -1]  # sequential: the worst order of a sum
     eps = np.finfo(np.float32).eps
     assert gate.fault([in_order], expected, terms=k, eps=eps) == ""
     assert "are off" in gate.fault([in_order - a[:, -1:] * b[-1:]], expected, terms=k, eps=eps)

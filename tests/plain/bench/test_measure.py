@@ -1,4 +1,4 @@
-"""A whole run: on the CPU, and on the stand-in for CuPy, whose events show a clock that the test winds."""
+"""A whole run on the CPU, and on the stand-in for CuPy, whose events use a fake clock."""
 
 import itertools
 import subprocess
@@ -102,7 +102,7 @@ def test_the_memory_estimate_is_an_upper_bound(monkeypatch):
     memory.check_memory(case, shim.CPU, 2)
 
 
-# a kernel of one's own
+# user kernels
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ def test_a_user_kernel_is_refused_on_unsupported_devices_and_operations(tmp_path
         Request("optimizer", device="sim", own=f"{path}:mine").by_size()
 
 
-# the path of a GPU
+# measurements on a GPU
 
 
 @pytest.fixture
 def gpu(quick, monkeypatch):
-    """Two GPUs on which no kernel does anything; each look at the clock takes a millisecond more."""
+    """Two GPUs on which kernels do nothing and each reading of the clock adds a millisecond."""
     monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in)
     ticks = itertools.count()
     monkeypatch.setattr(cupy_stand_in.cuda, "clock", lambda: next(ticks) * 1e-3)
@@ -158,7 +158,7 @@ def test_on_a_gpu_a_kernel_is_timed_with_a_warm_cache_and_a_cold_one(gpu):
     assert [(row.variant, row.cache, row.fault) for row in report.rows] == [
         (variant, cache, "") for variant in ("NN", "NT", "TN") for cache in ("warm", "cold")
     ]
-    assert [row.seconds.median for row in report.rows] == pytest.approx([1e-3] * 6)  # a tick from event to event
+    assert [row.seconds.median for row in report.rows] == pytest.approx([1e-3] * 6)  # one tick between two events
     assert report.environment["gpu"] == "stand-in"
     assert report.environment["cuda_runtime"] == 12090
 

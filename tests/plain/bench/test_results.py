@@ -1,4 +1,4 @@
-"""Result files are read back as they were written, foreign ones are refused, and a comparison knows the spread."""
+"""Result files are read back unchanged, other files are refused, and a comparison considers the spread."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Timing with clocks that the tests wind: calls in turns, enough of them, and a GPU that never waits for the host."""
+"""Timing with fake clocks: calls in turns, enough calls, and a GPU that never waits for the host."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from gpunet.device import Device
 
 
 class Machine:
-    """Work that takes the time that it says, and notes the order."""
+    """Work that advances the fake clock by a given time and records the order of calls."""
 
     def __init__(self):
         self.now = 0.0
@@ -102,7 +102,7 @@ def test_rotation_cycles_through_all_copies():
 
 @pytest.fixture
 def gpu(monkeypatch, machine):
-    """A GPU whose events show the machine's time, and whose delay is counted."""
+    """A GPU whose events use the fake clock, and whose delay kernels are counted."""
     monkeypatch.setattr(cupy_stand_in.cuda, "clock", lambda: machine.now)
     return EventClock(Device("cuda:0", cupy_stand_in))
 
@@ -116,7 +116,7 @@ def test_the_delay_grows_until_the_host_is_ahead_of_the_gpu(gpu, machine, monkey
     monkeypatch.setattr(cupy_stand_in.cuda, "overtakes", lambda: gpu.copies < 8)
     gpu(machine.work("A", 1.0), 2)
     assert gpu.copies == 8
-    assert len(machine.done) == 4 * 3  # with 1, 2, 4 and 8 copies; the last counts
+    assert len(machine.done) == 4 * 3  # with 1, 2, 4 and 8 copies; the last is the result
 
 
 def test_a_call_that_synchronizes_is_measured(gpu, machine, monkeypatch):

@@ -1,4 +1,4 @@
-"""What is tuned, which ways to run it are tried, and which one is kept; on the stand-in for CuPy, by its fake clock."""
+"""The products to tune, the candidate plans and the choice, on the stand-in for CuPy with its fake clock."""
 
 import statistics
 
@@ -27,7 +27,7 @@ def tuned(product=PRODUCT, clocked=True):
     return result
 
 
-# what is tuned
+# the products to tune
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_products_are_those_of_a_training_step(gpu, monkeypatch, model, feat
     assert len(products) == len(set(products))
 
 
-# which ways
+# the candidate plans
 
 
 @pytest.mark.parametrize("size", [(128, 128, 784), (784, 128, 128), (128, 10, 128), (1, 1, 1), (4096, 4096, 4096)])
@@ -78,7 +78,7 @@ def test_a_small_product_is_tried_with_splits_that_fill_the_gpu():
     assert 33 in {splits for tile, splits in tried if str(tile) == "64x64x16"}
 
 
-# which one is kept
+# the plan that is kept
 
 
 def test_the_fastest_correct_plan_wins(gpu):

@@ -1,4 +1,4 @@
-"""Arrays of the simulated GPU: they compute as NumPy's, refuse what CuPy's refuse, and count what a GPU would do."""
+"""Arrays of the simulated GPU compute as NumPy's, refuse what CuPy's refuse, and count GPU operations."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ def x():
 
 @pytest.fixture
 def counts():
-    """Return a function that does something and says what it counted."""
+    """Return a function that runs a callable and returns the counters that it changed."""
 
     def counted(work):
         cp.counters.reset()
@@ -128,7 +128,7 @@ def test_an_array_at_a_memory_pointer_shares_its_memory(x):
     np.testing.assert_array_equal(column.get(), HOST[:, 1])
 
 
-# what CuPy refuses
+# operations that CuPy refuses
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_indices_out_of_range_wrap_around(x):
         x[3]
 
 
-# what a GPU would do
+# counters
 
 
 @pytest.mark.parametrize("work", [float, int, bool, repr, str, lambda a: a.item(), lambda a: f"{a:.2f}", cp.asnumpy])

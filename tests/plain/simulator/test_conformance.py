@@ -1,4 +1,4 @@
-"""The simulator has no name and no parameter that CuPy has not. See `cupy_signatures.py`."""
+"""Every name and parameter of the simulator exists in CuPy. See `cupy_signatures.py`."""
 
 import cupy_signatures
 import pytest
@@ -11,7 +11,7 @@ CUPY = {line.split("(")[0]: line[len(line.split("(")[0]) :] for line in LINES}
 
 
 def split(parameters):
-    """Return the positional parameters and those that may be given by name."""
+    """Return the positional parameters and those that can be passed by name."""
     words = parameters.strip("()").split()
     cut = words.index("*") if "*" in words else len(words)
     positional = [word.rstrip("=") for word in words[:cut] if word != "/"]
@@ -20,7 +20,7 @@ def split(parameters):
 
 
 def is_part_of(ours, theirs):
-    """Return whether every call that fits our parameters fits CuPy's too."""
+    """Return whether every valid call of the simulator's function is valid in CuPy."""
     if not ours or not theirs:
         return ours == theirs  # values, not functions
     (positional, by_name), (cupys, cupys_by_name) = split(ours), split(theirs)
@@ -37,13 +37,13 @@ def test_each_name_and_parameter_exists_in_cupy(name):
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        ("(a axis= mode=)", "(a axis= out=)"),  # a parameter more
+        ("(a axis= mode=)", "(a axis= out=)"),  # an additional parameter
         ("(a out= axis=)", "(a axis= out=)"),  # another order
         ("(b axis=)", "(a axis=)"),  # another name
         ("(a)", ""),  # a function where CuPy has a value
         ("", "()"),
         ("(a axis= where=)", "(a / axis= * dtype=)"),
-        ("(x axis)", "(x axis / out=)"),  # by name what is taken by place only
+        ("(x axis)", "(x axis / out=)"),  # a positional-only parameter passed by name
     ],
 )
 def test_the_comparison_detects_a_difference(ours, theirs):

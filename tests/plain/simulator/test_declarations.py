@@ -1,4 +1,4 @@
-"""Which declarations of kernels and of shared memory the simulator finds in a source, and what it makes of them."""
+"""The simulator finds and rewrites declarations of kernels and shared memory."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Streams, events and graphs: what a capture records, what it refuses, and what a replay does."""
+"""Streams, events and graphs: recording, refused operations and replay."""
 
 from functools import partial
 
