@@ -103,7 +103,7 @@ class Device(Strict):
         return pages * os.sysconf("SC_PAGE_SIZE") if pages else 0
 
     def synchronize(self) -> None:
-        """Wait until all work queued on this device is done; returns at once on the CPU.
+        """Wait until all work queued on this device is done; returns immediately on the CPU.
 
         Raises:
             KernelError: a kernel launched since the last synchronization failed, for example by an illegal memory

@@ -59,9 +59,9 @@ def check(tmp_path, monkeypatch):
 def test_the_readmes_example_is_correct(check, capsys):
     result = check(KERNEL, SPEC)
     assert result.exit_code == 0, result.output
-    told = [line for line in result.stdout.splitlines() if line.startswith("scale, ")]
-    assert [line.split(";")[0] for line in told] == [f"scale, case {n}: ok" for n in (1, 256, 1000)]
-    assert "4,000 bytes read and 4,000 written" in told[2]
+    lines = [line for line in result.stdout.splitlines() if line.startswith("scale, ")]
+    assert [line.split(";")[0] for line in lines] == [f"scale, case {n}: ok" for n in (1, 256, 1000)]
+    assert "4,000 bytes read and 4,000 written" in lines[2]
     exec(SCRIPT, {})
     assert capsys.readouterr().out.split() == ["[", "0.", "2.", "4.", "6.", "8.", "10.", "12.", "14.]"]
 

@@ -27,9 +27,8 @@ def test_the_fastest_plan_is_stored_reloaded_used_and_correct(table, monkeypatch
     now = [0.0]
 
     def read_clock():
-        now[0] += (
-            2 * timing.MIN_SECONDS
-        )  # otherwise the library call, which takes no time here, would be repeated a million times
+        # Advance the clock, because the timing repeats the library call, which takes no time here, until time passes.
+        now[0] += 2 * timing.MIN_SECONDS
         return now[0]
 
     def run_plan(plan, *operands, **options):

@@ -222,9 +222,9 @@ extern "C" __global__ void k(double* x) {
 def test_an_unsupported_header_is_refused_with_advice(header):
     with pytest.raises(CompileError, match=rf"host.cu:1:.*{header}: No such file") as refused:
         load(f'#include <{header}>\nextern "C" __global__ void k(float* x) {{ x[0] = 1; }}', "host.cu")
-    told = str(refused.value)
-    assert "Put host code behind #ifndef GPUNET_SIMULATOR" in told
-    assert len(told.splitlines()) < 8
+    message = str(refused.value)
+    assert "Put host code behind #ifndef GPUNET_SIMULATOR" in message
+    assert len(message.splitlines()) < 8
 
 
 UNSUPPORTED = {
