@@ -367,18 +367,18 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def astype(
         self, dtype: DTypeLike, order: Any = "K", casting: Any = None, subok: None = None, copy: bool = True
     ) -> ndarray:
-        """Return a copy of another dtype; with `copy=False` the array itself where it has it already."""
+        """Return a copy with another dtype; with `copy=False`, the array itself if it has this dtype."""
         if not copy and self.dtype == dtype:
             return self
         with np.errstate(all="ignore"):
             return self._computed(self._host.astype(dtype, order, casting or "unsafe"))
 
     def view(self, dtype: DTypeLike | None = None) -> ndarray:
-        """Return the same bytes as elements of another dtype."""
+        """Return a view of the same bytes with another dtype."""
         return self._computed(self._host.view(dtype or self.dtype))
 
     def reshape(self, *shape: Any, order: Any = "C") -> ndarray:
-        """Return the elements in another shape; a view where the strides allow it."""
+        """Return the elements in another shape, as a view if the strides allow it."""
         return self._computed(self._host.reshape(*shape, order=order))
 
     def transpose(self, *axes: Any) -> ndarray:
@@ -386,7 +386,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return self._computed(self._host.transpose(*axes))
 
     def flatten(self, order: Any = "C") -> ndarray:
-        """Return a copy with one axis."""
+        """Return a one-dimensional copy."""
         return self._computed(self._host.flatten(order))
 
     def _computed(self, host: np.ndarray) -> ndarray:

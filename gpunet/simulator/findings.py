@@ -102,7 +102,7 @@ def read_findings(report: str, frames: Callable[[set[str]], Mapping[str, list[tu
 
 
 def kind_of(text: str) -> str:
-    """Return the kind of a finding, with which its text begins."""
+    """Return the kind of a finding: the beginning of its text."""
     return re.split(r": | at |,", text, maxsplit=1)[0]
 
 

@@ -207,7 +207,7 @@ class Event:
 
 
 def get_elapsed_time(start_event: Event, end_event: Event) -> float:
-    """Return how many events lie between the two: the simulated GPU has no clock."""
+    """Return the number of events recorded from one to the other: the simulated GPU has no clock."""
     if start_event._tick is None or end_event._tick is None:
         raise CUDARuntimeError(400)
     return float(end_event._tick - start_event._tick)

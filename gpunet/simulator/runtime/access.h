@@ -14,7 +14,7 @@ struct MemoryAccess {
   bool write;
   bool atomic = false;
   bool aligned = true;  // the type requires an address that is a multiple of its size
-  bool issue = false;   // the issue of an asynchronous copy, which makes the access itself later
+  bool issue = false;   // the issue of an asynchronous copy; the access itself follows later
   bool rounds = false;  // see atomic_access
   bool store = false;   // an atomic that does not read
 };

@@ -25,7 +25,7 @@ struct Thread {
   uint3 index;
   unsigned number;
   Fiber* fiber = nullptr;
-  unsigned mask = 0;  // of the warp collective at which the thread waits
+  unsigned mask = 0;  // the mask of the warp collective at which the thread waits
   Operation operation = nullptr;
   Memory memory = Memory::unordered;
   Where where;

@@ -1,4 +1,4 @@
-// Race detection: the history of a piece of memory, and which accesses are ordered.
+// Race detection: the access history of memory cells, and the order of accesses.
 #pragma once
 #include <cstdint>
 

@@ -20,7 +20,7 @@ struct Region {
   std::vector<Cell> byte_cells;
 };
 
-// Makes the regions of a launch: static and dynamic shared memory, which have these initialized flags, and the arrays.
+// Makes the regions of a launch: static and dynamic shared memory, with these initialized flags, and the arrays.
 void begin_regions(uint8_t* shared_flags);
 
 Region* find_region(const char* address);

@@ -10,7 +10,7 @@ namespace simulator {
 // A memory access: thread, time and place in the code. Two accesses of one block are ordered if a barrier lies between
 // them, so time is counted in barriers. The size is two 64-bit words, because the checker copies millions of these.
 struct Access {
-  uint64_t block : 22;        // linear index in the grid, modulo 2^22: no race is missed between nearby blocks
+  uint64_t block : 22;        // linear index in the grid modulo 2^22; blocks with the same value are far apart
   uint64_t thread : 10;       // linear index in the block
   uint64_t block_epoch : 32;  // barriers that the block has passed
   uint64_t warp_epoch : 32;   // __syncwarps that the warp has passed

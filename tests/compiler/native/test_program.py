@@ -194,8 +194,8 @@ CONFLICTS = Phase.conflicts
 
 FAULTS = {
     "no conflicts": ("conflicts", lambda self, node: []),
-    "rows that follow any rows": ("follows", lambda self, node, conflicts: self.takes(node)),
-    "rows that follow rows that are shared": (
+    "rows that join any rows": ("follows", lambda self, node, conflicts: self.takes(node)),
+    "rows that join shared rows": (
         "follows",
         lambda self, node, conflicts: (
             self.takes(node)
@@ -212,7 +212,7 @@ FAULTS = {
         "conflicts",
         lambda self, node: [pair for pair in CONFLICTS(self, node) if pair[0] not in node.reads],
     ),
-    "phases of other counts": ("takes", lambda self, node: node.kernel.division == self.division),
+    "phases of other row counts": ("takes", lambda self, node: node.kernel.division == self.division),
 }
 
 

@@ -21,16 +21,16 @@ DRIVER = Path(__file__).with_name("run_driver.cpp")
 FLAGS = ("-std=c++17", "-O1", "-g", "-pthread")
 
 RACES = {
-    "a barrier that does not publish": (
+    "a barrier without release": (
         "generation_.store(mine + 1, std::memory_order_release)",
         "generation_.store(mine + 1, std::memory_order_relaxed)",
     ),
-    "arrivals that are not seen": (
+    "arrivals without acquire": (
         "arrived_.fetch_add(1, std::memory_order_acq_rel)",
         "arrived_.fetch_add(1, std::memory_order_relaxed)",
     ),
-    "no barrier behind a phase": ("barrier.wait([&] { skip_serial(program, phase, true); });", ""),
-    "a job that is not waited for": ("while (!spin(done, SPINS)) sched_yield();", ""),
+    "no barrier after a phase": ("barrier.wait([&] { skip_serial(program, phase, true); });", ""),
+    "a job without a wait": ("while (!spin(done, SPINS)) sched_yield();", ""),
 }
 
 

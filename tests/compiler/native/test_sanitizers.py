@@ -16,7 +16,7 @@ FLAGS = ("-std=c++17", "-O1", "-march=native", "-fno-math-errno", "-fno-trapping
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 OVERRUNS = {
-    "an end that is not cut": ("optimizers.cpp", "smaller(end * BLOCK, size)", "end * BLOCK"),
+    "a last block that is not truncated": ("optimizers.cpp", "smaller(end * BLOCK, size)", "end * BLOCK"),
     "a label that is not checked": ("softmax_cross_entropy.cpp", "labels[row] >= 0 && ", ""),
 }
 

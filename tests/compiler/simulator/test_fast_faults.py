@@ -106,7 +106,7 @@ REFUSED = {
     "a read": ("copy", (X, X, wild_index(X), np.int64(0)), r"read from unmapped address 0x1\w+ at stray.cu:5"),
     "null": ("write", (np.uint64(0), np.int64(0)), r"write to unmapped address 0x\w \(a null pointer\) at stray.cu:2"),
     "division": ("divide", (WHOLE,), "integer division by zero or overflow at stray.cu:8"),
-    "division by what is always zero": (
+    "division by a constant zero": (
         "divide_by_nothing",
         (WHOLE,),
         r"undefined behaviour, such as a division by zero at stray.cu:3\d",
@@ -123,12 +123,12 @@ REFUSED = {
         (X, np.int64(0), np.int32(1 << 30)),
         r"write to unmapped address 0x\w+.* at stray.cu:23",
     ),
-    "a misaligned copy": (
+    "a misaligned copy source": (
         "copy_async",
         (X, np.int64(1), np.int32(0)),
         "access to a misaligned or invalid address at stray.cu:23",
     ),
-    "to a misaligned place": (
+    "a misaligned copy destination": (
         "copy_async",
         (X, np.int64(0), np.int32(1)),
         "access to a misaligned or invalid address at stray.cu:23",
