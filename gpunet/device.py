@@ -25,7 +25,7 @@ from gpunet.attributes import Strict
 from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 from gpunet.faults import raise_fault
 
-Array: TypeAlias = Any
+Array: TypeAlias = np.ndarray[Any, Any]
 """An `ndarray` of numpy, cupy or gpunet.simulator. No library has a type that covers them all."""
 
 CUPY_PACKAGES = "'cupy-cuda12x[ctk]>=14.2' for a CUDA 12 driver, 'cupy-cuda13x[ctk]>=14.2' for CUDA 13"
