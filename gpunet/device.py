@@ -26,7 +26,7 @@ from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 from gpunet.faults import raise_fault
 
 Array: TypeAlias = np.ndarray[Any, Any]
-"""An `ndarray` of numpy, cupy or gpunet.simulator. No library has a type that covers them all."""
+"""An `ndarray` of numpy, cupy or gpunet.simulator. Type checkers see NumPy's, whose interface the others share."""
 
 CUPY_PACKAGES = "'cupy-cuda12x[ctk]>=14.2' for a CUDA 12 driver, 'cupy-cuda13x[ctk]>=14.2' for CUDA 13"
 
@@ -291,7 +291,7 @@ def device_of(a: Array) -> Device:
     )
 
 
-def array_module(*arrays: Array, **named: Array) -> ModuleType:
+def array_module(*arrays: Array | None, **named: Array | None) -> ModuleType:
     """Return the module (numpy, cupy or gpunet.simulator) that computes with the arrays; `None`s are passed over.
 
     Args:
@@ -337,6 +337,12 @@ def aligned(shape: int | tuple[int, ...], dtype: DTypeLike, xp: ModuleType, *, z
 def on_device(a: Any) -> bool:
     """Return whether `a` is an array of a GPU, real or simulated."""
     return type(a) is not np.ndarray and (_made_by("cupy", a) or _made_by("gpunet.simulator", a))
+
+
+def pointer(a: Array) -> int:
+    """Return the address of the first element of a GPU's array, real or simulated."""
+    memory: Any = a.data  # not NumPy's
+    return memory.ptr
 
 
 def to_host(a: Any) -> Any:

@@ -122,11 +122,13 @@ class Tape(Strict):
         For a step that is recorded: from here on the buffers are fixed, and there is one piece to run out of.
         """
         kinds, places, size = self._kinds, [], 0
+        if not kinds:
+            return 0
         for shape, dtype, *_ in kinds:
             places.append(size)
             size += -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
         self._buffers.clear()  # before the new memory is taken: there may not be enough for both
-        arena: Array = aligned(size, np.uint8, kinds[0][2], zero=is_recording()) if kinds else None
+        arena = aligned(size, np.uint8, kinds[0][2], zero=is_recording())
         for start, (shape, dtype, _, *zero) in zip(places, kinds, strict=True):
             end = start + math.prod(shape) * dtype.itemsize
             buffer = arena[start:end].view(dtype).reshape(shape)
@@ -150,9 +152,11 @@ class Tape(Strict):
 
     def device_step(self, xp: ModuleType) -> Array:
         """Return the step's number as an int64 array of `xp`, always the same one, for a kernel that draws."""
-        if not isinstance(self.counter.word, xp.ndarray):
-            self.counter.keep_in(xp.empty(1, np.int64))
-        return self.counter.word
+        word = self.counter.word
+        if word is None or not isinstance(word, xp.ndarray):
+            word = xp.empty(1, np.int64)
+            self.counter.keep_in(word)
+        return word
 
     def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the step's next random numbers: float32 in [0, 1), on the host."""

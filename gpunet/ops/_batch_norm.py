@@ -135,7 +135,8 @@ def batch_norm(
         if bias is not None:
             np.add(out, _spread(bias, out), out=out)
         return y
-    x, mean, variance, weight, bias = (operand(a, tape, xp) for a in (x, mean, variance, weight, bias))
+    x, mean, variance = (operand(a, tape, xp) for a in (x, mean, variance))
+    weight, bias = (operand(a, tape, xp) for a in (weight, bias))
     grid = column_grid(x, rows, channels * size)
     sizes = rows, channels, size, math.ceil(rows / grid[1])
     FORWARD(grid, BLOCK, x, mean, variance, weight, bias, y, *sizes, eps)
@@ -170,7 +171,8 @@ def batch_norm_backward(
         out = None if dx is None else _folded(dx, size)
         _numpy_backward(_folded(dy, size), _folded(x, size), mean, variance, weight, eps, dweight, dbias, out, tape)
         return dx, dweight, dbias
-    dy, x, mean, variance, weight = (operand(a, tape, xp) for a in (dy, x, mean, variance, weight))
+    dy, x, mean, variance = (operand(a, tape, xp) for a in (dy, x, mean, variance))
+    weight = operand(weight, tape, xp)
     grid = column_grid(x, rows, channels * size)
     sizes = rows, channels, size, math.ceil(rows / grid[1])
     scratch = _scratch(x, grid, 2, size, tape, xp)
@@ -241,7 +243,7 @@ def _scratch(
 ) -> tuple[Array | None, ...]:
     """Return the buffers to sum over channels: column_sums, done, partial_sums, arrivals."""
     n = x.shape[1] * size
-    of_columns = None, None
+    of_columns: tuple[Array | None, Array | None] = None, None
     if size != 1:
         of_columns = empty(tape, (sums, n), x.dtype, xp), zeros(tape, (1,), np.dtype(np.uint32), xp)
     return *of_columns, *column_sums(grid, sums, n, x.dtype, tape, xp)

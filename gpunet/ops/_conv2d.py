@@ -199,7 +199,8 @@ def _output_backward(
     """Write dy · f'(saved) to `dz` in channel order, and the sum of each channel to `dbias`."""
     rows, channels, *pixels = dy.shape
     if xp is np:
-        function.backward(dy, saved, dz.reshape(channels, rows, *pixels).swapaxes(0, 1), xp, tape)
+        kept = dy if saved is None else saved  # the identity reads neither
+        function.backward(dy, kept, dz.reshape(channels, rows, *pixels).swapaxes(0, 1), xp, tape)
         if dbias is not None:
             np.add.reduce(dz.reshape(channels, rows * math.prod(pixels)), axis=1, out=dbias)
         return

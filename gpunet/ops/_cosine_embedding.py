@@ -76,7 +76,7 @@ def _cuda(
     pairs: Array, target: Array, margin: float, weight: Array | None, tape: Tape | None, xp: ModuleType
 ) -> tuple[Array, Array]:
     rows, _, width = pairs.shape
-    pairs, target, weight = (operand(a, tape, xp) for a in (pairs, target, weight))
+    pairs, target, weight = operand(pairs, tape, xp), operand(target, tape, xp), operand(weight, tape, xp)
     weight_sum = None
     if weight is not None:
         weight_sum = empty(tape, (1,), weight.dtype, xp)

@@ -150,9 +150,11 @@ def most_similar(vectors: Array, query: Array | int, k: int = 10) -> tuple[np.nd
         row = int(query)
         if not 0 <= row < len(vectors):
             raise ArgumentError(f"most_similar: query must be a row number from 0 to {len(vectors) - 1}, got {row}.")
-        query = vectors[row]
-    check_shape("most_similar", vectors.shape[1:], query=query)
-    similarity = to_host(cosine_similarity(vectors, query))
+        vector: Array = vectors[row]
+    else:
+        vector = query
+    check_shape("most_similar", vectors.shape[1:], query=vector)
+    similarity = to_host(cosine_similarity(vectors, vector))
     order = np.argsort(-similarity, kind="stable")
     order = order[order != row][:k]
     return order, similarity[order]

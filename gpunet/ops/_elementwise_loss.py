@@ -194,6 +194,7 @@ def _check(op: str, prediction: Array, target: Array, weight: Array | None) -> M
 def weighted_mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
     """Return the weighted mean of `loss` (rows, ...), and `slope` scaled to its gradient; both are overwritten."""
     value = empty(tape, (), loss.dtype, np)
+    share: Array | float
     if weight is None:
         share = 1 / max(loss.size, 1)
         loss.sum(out=value)
@@ -246,7 +247,7 @@ def _cuda(
 ) -> tuple[Array, Array]:
     """Return the loss and its gradient, computed by one kernel; with row weights, a second kernel sums them first."""
     rows, n = len(prediction), math.prod(prediction.shape[1:])
-    prediction, target, weight = (operand(a, tape, xp) for a in (prediction, target, weight))
+    prediction, target, weight = operand(prediction, tape, xp), operand(target, tape, xp), operand(weight, tape, xp)
     weight_sum = None
     if weight is not None:
         weight_sum = empty(tape, (1,), weight.dtype, xp)

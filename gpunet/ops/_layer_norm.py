@@ -106,7 +106,7 @@ def _forward(
     if xp is np:
         _numpy(_matrix(x, n), _vector(weight), _vector(bias), _matrix(y, n), mean, scale, eps)
         return y, scale
-    x, weight, bias = (operand(a, tape, xp) for a in (x, weight, bias))
+    x, weight, bias = operand(x, tape, xp), operand(weight, tape, xp), operand(bias, tape, xp)
     blocks, options = block_count(rows, ROWS_PER_BLOCK), {"RMS": int(mean is None)}
     FORWARD((blocks,), (THREADS,), x, weight, bias, y, mean, scale, rows, n, eps, options=options)
     return y, scale
@@ -164,7 +164,7 @@ def layer_norm_backward(
         matrices, gradients = (_matrix(dy, n), _matrix(x, n)), (_vector(dweight), _vector(dbias))
         dx = _numpy_backward(*matrices, mean, scale, _vector(weight), *gradients, input_gradient, tape)
         return None if dx is None else dx.reshape(x.shape)
-    dy, x, weight = (operand(a, tape, xp) for a in (dy, x, weight))
+    dy, x, weight = operand(dy, tape, xp), operand(x, tape, xp), operand(weight, tape, xp)
     options = {"RMS": int(mean is None)}
     if dweight is not None:
         grid = column_grid(x, rows, n)

@@ -135,9 +135,9 @@ def by_step(op: str, dh: Array, h: Array) -> list[Array | None]:
 
 def sum_of(dh: Array | None, recurrent: Array | None, out: Array) -> Array:
     """Return the sum of a state's own gradient and that from the next step, on the CPU; one of them may be None."""
-    if dh is None or recurrent is None:
-        return recurrent if dh is None else dh
-    return np.add(dh, recurrent, out=out)
+    if dh is not None and recurrent is not None:
+        return np.add(dh, recurrent, out=out)
+    return next(a for a in (dh, recurrent) if a is not None)
 
 
 def gradients_of_steps(

@@ -254,7 +254,8 @@ def _cuda(
 ) -> tuple[Array, Array]:
     hard = target.ndim == 1
     rows, classes = logits.shape
-    logits, weight, class_weight = (operand(a, tape, xp) for a in (logits, weight, class_weight))
+    logits = operand(logits, tape, xp)
+    weight, class_weight = (operand(a, tape, xp) for a in (weight, class_weight))
     target = operand(target, tape, xp, np.dtype(np.int64) if hard else None)
     norm = None  # N is the number of rows
     if weight is not None or (hard and class_weight is not None):

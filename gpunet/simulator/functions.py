@@ -128,7 +128,7 @@ def empty_like(prototype: ndarray, dtype: DTypeLike | None = None, order: Any = 
 
 def take(a: ndarray, indices: Any, axis: int | None = None, out: ndarray | None = None) -> ndarray:
     """Return the elements of `a` at `indices` along an axis; indices that are out of range wrap around."""
-    return a.take(indices, axis, out)  # type: ignore[no-any-return]
+    return a.take(indices, axis, out)
 
 
 def where(condition: ndarray, x: Any = None, y: Any = None) -> Any:
