@@ -1,1 +1,1 @@
-"""Figures with limits, comparisons, the report of a GPU; a package, so that no other of this name takes its place."""
+"""Benchmarks with limits, comparisons with other frameworks, and the GPU report."""

@@ -1,11 +1,10 @@
-"""The acceptance runs of attention: a transformer of one layer learns to sort, seeds 0 to 2.
+"""Acceptance test of attention: a one-layer transformer learns to sort, seeds 0 to 2.
 
     python benchmarks/attention_sort.py
 
-A row is five different digits; its labels are the digits that stand at each position once the row is sorted: one class
-out of ten for each of (rows, positions). A tenth of the 30,240 rows that there are is held out. Every position of every
-one of them must be right, and each run must end within 60 seconds on two CPU cores. Prints a table; exits with 1 where
-it does not hold.
+A row is five different digits; its labels are the same digits in sorted order: one of ten classes for each position,
+labels (rows, positions). Of the 30,240 possible rows, 10 % are held out. Every position of every held-out row must be
+correct, and each run must take at most 60 seconds on two CPU cores. Prints a table; exits with 1 if a condition fails.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ import os
 import sys
 import time
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy comes in: its products are too small to share
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported; the products are too small for threads
 
 import numpy as np
 
 import gpunet as gn
 
 SEEDS = range(3)
-MOST_SECONDS = 60.0
+MAX_SECONDS = 60.0
 DIGITS, LENGTH, WIDTH = 10, 5, 64
 BATCH, EPOCHS = 108, 12
 
 
 def train(seed: int) -> tuple[float, float]:
-    """Return the shares of the held-out rows and of their positions that are right."""
+    """Train with a seed; return the fractions of held-out rows and of their positions that are correct."""
     rng = np.random.default_rng(seed)
     X = rng.permutation(list(itertools.permutations(range(DIGITS), LENGTH)))
     y, held_out = np.sort(X, axis=1), len(X) // 10
@@ -42,19 +41,19 @@ def train(seed: int) -> tuple[float, float]:
     steps = EPOCHS * (len(X) - held_out) // BATCH
     trainer = gn.Trainer(model, optimizer=gn.Adam(gn.CosineLR(3e-3, steps)), seed=seed)
     trainer.fit(X[held_out:], y[held_out:], epochs=EPOCHS, batch_size=BATCH)
-    right = model.predict(X[:held_out]) == y[:held_out]
-    return right.all(axis=1).mean(), right.mean()
+    correct = model.predict(X[:held_out]) == y[:held_out]
+    return correct.all(axis=1).mean(), correct.mean()
 
 
 def main() -> int:
     good = True
-    print("seed  rows right  positions right  seconds")
+    print("seed  rows correct  positions correct  seconds")
     for seed in SEEDS:
         began = time.perf_counter()
         rows, positions = train(seed)
         seconds = time.perf_counter() - began
-        print(f"{seed:4}  {rows:10.4f}  {positions:15.5f}  {seconds:7.1f}", flush=True)
-        good &= bool(rows == 1) and seconds <= MOST_SECONDS
+        print(f"{seed:4}  {rows:12.4f}  {positions:17.5f}  {seconds:7.1f}", flush=True)
+        good &= bool(rows == 1) and seconds <= MAX_SECONDS
     print("ok" if good else "FAILED")
     return 0 if good else 1
 

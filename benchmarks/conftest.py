@@ -1,4 +1,4 @@
-"""What the benchmarks share: one BLAS thread, rounds in turns, and a table of the figures beside their limits."""
+"""Shared by all benchmarks: one BLAS thread, interleaved rounds, and a table of results and limits."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ THREADS = (
     "VECLIB_MAXIMUM_THREADS",
     "GPUNET_THREADS",
 )
-os.environ.update(dict.fromkeys(THREADS, "1"))  # a BLAS reads them once, when NumPy is imported
+os.environ.update(dict.fromkeys(THREADS, "1"))  # a BLAS reads them only once, when NumPy is imported
 
 Row = tuple[str, str, str, str, str, str]
 ROWS = pytest.StashKey[list[Row]]()
-HEAD: Row = ("", "gpunet", "against", "median (quartiles)", "limit", "")
+HEAD: Row = ("", "gpunet", "baseline", "median (quartiles)", "limit", "")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_blas_thread() -> None:
-    """Make sure that a matrix product really keeps no more than one core busy."""
+    """Check that a matrix product keeps no more than one core busy."""
     import numpy as np
 
     a = np.ones((1500, 1500), np.float32)
@@ -39,15 +39,17 @@ def one_blas_thread() -> None:
         a @ a
     cores = (time.process_time() - cpu) / (time.perf_counter() - wall)
     if cores > 1.3:
-        pytest.exit(f"BLAS runs on {cores:.1f} cores: NumPy came in before benchmarks/conftest.py; run them alone.", 1)
+        pytest.exit(
+            f"BLAS uses {cores:.1f} cores: NumPy was imported before this conftest.py; run only benchmarks/.", 1
+        )
 
 
 class Compare:
-    """Times a function against a baseline in turns, and notes the result.
+    """Times a function and a baseline in interleaved rounds, and adds a row to the table.
 
-    Each round gives a figure: the ratio of the two times (unit "x") or their difference (unit " ms"). Both see the same
-    state of the machine, so the figure drifts less than the times do; its median counts. A figure above its limit is
-    shown as that, and fails nothing.
+    Each round gives the ratio of the two times (unit "x") or their difference (unit " ms"). It varies less than the
+    times themselves, because both functions see the same state of the machine. The median of the rounds is compared
+    with the limit; the table marks a median above it, but the benchmark does not fail.
     """
 
     def __init__(self, benchmark: BenchmarkFixture, rows: list[Row]):
@@ -65,17 +67,24 @@ class Compare:
         unit: str = "x",
         steps: int = 1,
     ) -> None:
-        """Time `ours` against `baseline`; a round does `steps` steps, and times are per step; None: no limit is set.
+        """Time `ours` against `baseline`.
 
-        A function that returns a float has timed itself: so many seconds count.
+        Args:
+            what: the name of the row.
+            ours: runs one round of gpunet. If it returns a float, this is the time of the round in seconds.
+            baseline: runs one round of the baseline; like `ours`.
+            rounds: the number of rounds.
+            limit: the limit of the median; None for no limit.
+            unit: "x" for a ratio, " ms" for a difference.
+            steps: the steps of a round; times are divided by it.
         """
         seconds: dict[Callable[[], object], list[float]] = {ours: [], baseline: []}
 
         def timed(function: Callable[[], object]) -> None:
             began = time.perf_counter()
-            counted = function()
-            took = counted if isinstance(counted, float) else time.perf_counter() - began
-            seconds[function].append(took / steps)
+            measured = function()
+            taken = measured if isinstance(measured, float) else time.perf_counter() - began
+            seconds[function].append(taken / steps)
 
         ours()  # warm-up
         baseline()
@@ -99,13 +108,13 @@ def compare(benchmark: BenchmarkFixture, pytestconfig: pytest.Config) -> Compare
 
 @pytest.fixture
 def gpu() -> Iterator[gn.Device]:
-    """Give the GPU; without a usable one the benchmark is skipped with gpunet's words for why."""
+    """Yield the GPU; skip the benchmark with the reason if there is none."""
     yield from opened("cuda")
 
 
 @pytest.fixture(params=["cpu", "cuda"])
 def device(request: pytest.FixtureRequest) -> Iterator[gn.Device]:
-    """Give each device in turn, as `gpu` does."""
+    """Yield each device; skip those that are not usable."""
     yield from opened(request.param)
 
 
@@ -113,15 +122,15 @@ def opened(spec: str) -> Iterator[gn.Device]:
     import gpunet as gn
 
     try:
-        there = gn.get_device(spec)
+        device = gn.get_device(spec)
     except gn.errors.DeviceError as error:
         pytest.skip(str(error))
-    with gn.use_device(there), there.activate():
-        yield there
+    with gn.use_device(device), device.activate():
+        yield device
 
 
 def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
-    """Say what the figures depend on, as `gpunet bench` does."""
+    """Return the environment that `gpunet bench` records."""
     from gpunet.bench.environment import environment
     from gpunet.device import CPU
 
@@ -134,6 +143,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not rows:
         return
     widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
-    terminalreporter.section("gpunet and its limits: one thread, rounds in turns")
+    terminalreporter.section("gpunet and its limits: one thread, interleaved rounds")
     for row in (HEAD, *rows):
         terminalreporter.line("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,9 +1,9 @@
-"""The acceptance runs: `gpunet train digits` as it comes, seeds 0 to 4, on the fixed held-out fifth.
+"""Acceptance test of `gpunet train digits` with default settings, seeds 0 to 4, on the fixed test part.
 
     python benchmarks/digits_accuracy.py
 
-The mean test accuracy must be 0.97 or more, each 0.96 or more, and each run, the interpreter's start included, must end
-within 30 seconds on two CPU cores. Prints a table; exits with 1 where it does not hold.
+The mean test accuracy must be at least 0.97, each accuracy at least 0.96, and each run must take at most 30 seconds on
+two CPU cores, including the interpreter's start. Prints a table; exits with 1 if a condition fails.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 
 SEEDS = range(5)
-LEAST_MEAN, LEAST_EACH, MOST_SECONDS = 0.97, 0.96, 30.0
+MIN_MEAN, MIN_EACH, MAX_SECONDS = 0.97, 0.96, 30.0
 
 
 def train(seed: int, out: Path) -> tuple[dict[str, float], dict[str, float], float]:
-    """Return the results on the validation and the test part, and the seconds that the command took."""
+    """Return the results on the validation and the test part, and the seconds of the command."""
     command = [sys.executable, "-m", "gpunet", "train", "digits", "--seed", str(seed), "--out", str(out), "--json"]
     began = time.perf_counter()
     done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, stdout=subprocess.PIPE, text=True)
@@ -39,9 +39,9 @@ def main() -> int:
             accuracies.append(test["accuracy"])
             times.append(seconds)
     mean = sum(accuracies) / len(accuracies)
-    good = mean >= LEAST_MEAN and min(accuracies) >= LEAST_EACH and max(times) <= MOST_SECONDS
+    good = mean >= MIN_MEAN and min(accuracies) >= MIN_EACH and max(times) <= MAX_SECONDS
     verdict = "ok" if good else "FAILED"
-    print(f"mean test accuracy {mean:.4f}, least {min(accuracies):.4f}, longest {max(times):.1f} s: {verdict}")
+    print(f"mean test accuracy {mean:.4f}, minimum {min(accuracies):.4f}, longest run {max(times):.1f} s: {verdict}")
     return 0 if good else 1
 
 

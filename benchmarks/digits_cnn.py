@@ -1,10 +1,10 @@
-"""The acceptance run of the convolutions: a small CNN on the digits, seeds 0 to 2, on the fixed held-out fifth.
+"""Acceptance test of convolutions: a small CNN on the digits, seeds 0 to 2.
 
     python benchmarks/digits_cnn.py
 
-The mean test accuracy must be 0.985 or more, and each run must end within 60 seconds on two CPU cores. The test part is
-that of `gpunet train digits`; the net and its settings were chosen by cross-validation within the rest, on which it
-trains. Prints a table; exits with 1 where it does not hold.
+The mean test accuracy must be at least 0.985, and each run must take at most 60 seconds on two CPU cores. The test part
+is that of `gpunet train digits`. The network trains on all other rows; its settings were chosen by cross-validation on
+them. Prints a table; exits with 1 if a condition fails.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import os
 import sys
 import time
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy comes in: its products are too small to share
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported; the products are too small for threads
 
 import numpy as np
 
 import gpunet as gn
 
 SEEDS = range(3)
-LEAST_MEAN, MOST_SECONDS = 0.985, 60.0
+MIN_MEAN, MAX_SECONDS = 0.985, 60.0
 EPOCHS, BATCH_SIZE = 40, 32
 
 
@@ -41,11 +41,11 @@ def cnn(seed: int) -> gn.Sequential:
 
 
 def accuracy(seed: int) -> float:
-    """Train with this seed; return the accuracy on the test part."""
+    """Train with a seed; return the accuracy on the test part."""
     digits = gn.data.digits()
     X, y = digits.X.reshape(-1, 1, 8, 8) / 16, digits.y
-    *own, test = gn.data.split_indices(y, (0.64, 0.16, 0.2), seed=0)  # the parts of `gpunet train`
-    train = np.concatenate(own)
+    *rest, test = gn.data.split_indices(y, (0.64, 0.16, 0.2), seed=0)  # the parts of `gpunet train`
+    train = np.concatenate(rest)
     schedule = gn.CosineLR(0.002, EPOCHS * -(-len(train) // BATCH_SIZE))
     trainer = gn.Trainer(
         cnn(seed), loss=gn.CrossEntropyLoss(label_smoothing=0.1), optimizer=gn.AdamW(schedule), seed=seed
@@ -63,8 +63,8 @@ def main() -> int:
         times.append(time.perf_counter() - began)
         print(f"{seed:4}  {accuracies[-1]:6.4f}  {times[-1]:7.1f}", flush=True)
     mean = sum(accuracies) / len(accuracies)
-    good = mean >= LEAST_MEAN and max(times) <= MOST_SECONDS
-    print(f"mean test accuracy {mean:.4f}, longest {max(times):.1f} s: {'ok' if good else 'FAILED'}")
+    good = mean >= MIN_MEAN and max(times) <= MAX_SECONDS
+    print(f"mean test accuracy {mean:.4f}, longest run {max(times):.1f} s: {'ok' if good else 'FAILED'}")
     return 0 if good else 1
 
 

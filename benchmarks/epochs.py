@@ -1,4 +1,4 @@
-"""The time of an epoch within a `Trainer.fit`."""
+"""Measure the time of epochs within `Trainer.fit`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gpunet.training.protocol import Training
 
 
 class EpochClock(Callback):
-    """Times the epochs of a `fit` behind its first.
+    """Times all epochs of a `fit` except the first, which includes the work that a `fit` does only once.
 
-    What a `fit` does once is not part of an epoch: it checks the data, on a GPU it uploads them and captures the step.
+    `fit` checks the data; on a GPU it also uploads them and captures the step.
     """
 
-    order = 10  # behind all others
+    order = 10  # after all other callbacks
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
         self._ends: list[float] = []
@@ -25,5 +25,5 @@ class EpochClock(Callback):
 
     @property
     def seconds(self) -> float:
-        """The seconds of all epochs of the last `fit` but its first."""
+        """The seconds of all epochs of the last `fit` except the first."""
         return self._ends[-1] - self._ends[0]

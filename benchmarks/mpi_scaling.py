@@ -1,10 +1,10 @@
-"""How training scales over ranks on one machine: seconds of a step with the same batch, shared by ever more of them.
+"""Measure how training scales over MPI ranks on one machine: the time of a step with a fixed global batch size.
 
     python -m benchmarks.mpi_scaling [--ranks 1 2] [--nets 784-128-10] [--rounds 5]
 
-Each rank has one BLAS thread; the row "2 threads" is one process with as many threads as the most ranks. A run trains
-for some epochs and tells its fastest; the runs take turns, and the table shows the fastest and the median of the
-rounds, the ratio to one rank, and the time that the sum of the gradients takes by itself. Needs 'gpunet[mpi]'.
+Each rank uses one BLAS thread; the row "2 threads" is a single process with as many threads as the largest number of
+ranks. A run trains for several epochs and reports the fastest. Runs are interleaved; the table shows the fastest and
+the median round, the speedup over one rank, and the time of the gradient all-reduce alone. Needs 'gpunet[mpi]'.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import numpy as np
 import gpunet as gn
 
 NETS = {"64-64-10": (32, 200), "784-128-10": (128, 50), "784-512-512-10": (256, 20), "1024-1024-1024-1024": (1024, 5)}
-"""Layer sizes, with the rows of the global batch and the steps of an epoch."""
+"""Layer sizes, with the global batch size and the steps of an epoch."""
 
 EPOCHS = 5
 
 
 def train(net: str) -> None:
-    """Train as one of the ranks, or alone; rank 0 prints the seconds of a step and of the sum in it."""
+    """Train as one of the ranks; rank 0 prints the seconds of a step and of an all-reduce of the gradients."""
     sizes, (batch, steps) = list(map(int, net.split("-"))), NETS[net]
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(steps * batch, sizes[0])).astype(np.float32), rng.integers(0, sizes[-1], steps * batch)
@@ -66,7 +66,7 @@ def main() -> None:
     most = max(given.ranks)
     runs = {f"{n} rank{'s' * (n > 1)}": (n, 1) for n in given.ranks} | {f"{most} threads": (1, most)}
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {given.rounds} rounds; milliseconds of a step")
-    print(f"{'net / batch':28}{'':12}{'fastest':>9}{'median':>9}{'times as fast':>15}{'sum alone':>11}")
+    print(f"{'net / batch':28}{'':12}{'fastest':>9}{'median':>9}{'speedup':>9}{'all-reduce':>12}")
     for net in given.nets:
         found = {name: [] for name in runs}
         for _ in range(given.rounds):
@@ -76,7 +76,7 @@ def main() -> None:
         base = next(iter(fastest.values()))[0]
         for name, (step, alone) in fastest.items():
             median = statistics.median(row[0] for row in found[name])
-            numbers = f"{step * 1e3:9.3f}{median * 1e3:9.3f}{base / step:15.2f}{alone * 1e3:11.3f}"
+            numbers = f"{step * 1e3:9.3f}{median * 1e3:9.3f}{base / step:9.2f}{alone * 1e3:12.3f}"
             print(f"{f'{net} / {NETS[net][0]}':28}{name:12}{numbers}", flush=True)
 
 

@@ -1,10 +1,12 @@
-"""A training step of an MLP written by hand in plain NumPy: what gpunet's step is measured against.
+"""A training step of an MLP, hand-written in plain NumPy: the baseline of gpunet's step.
 
-ReLU layers, mean softmax cross-entropy on integer labels, Adam; all in float32. It is what a patient person would
-write for one network and one batch shape, with every saving that NumPy alone offers: arrays are made beforehand and
-written with `out=`; labels are trusted; transposed matrices are views; sums along an axis are products with ones, a
-BLAS call; constants are 0-dimensional arrays, which a ufunc takes faster than a Python number; Adam keeps scaled
-moments, three passes fewer of thirteen, and goes over flat buffers in blocks that stay in cache.
+ReLU layers, mean softmax cross-entropy with integer labels, Adam; all in float32. The step is optimized for one network
+and one batch size as far as NumPy alone allows:
+
+- All arrays are preallocated and written with `out=`; transposed matrices are views; labels are not checked.
+- Sums along an axis are products with ones, which BLAS computes.
+- Constants are 0-dimensional arrays, which ufuncs process faster than Python numbers.
+- Adam stores scaled moments, which saves 3 of 13 passes, and updates flat buffers in blocks that fit in cache.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ class NumpyStep:
     """A network and its training step for batches of one size.
 
     Args:
-        parameters: the initial weights (in, out) and biases (out,) of the layers, in turn; they are copied.
-        batch: rows of a batch.
+        parameters: the initial weight (in, out) and bias (out,) of each layer; they are copied.
+        batch: the batch size.
         lr: the learning rate.
 
     Attributes:
-        parameters: views of the parameters, which a step updates.
+        parameters: views of the parameters, which a step updates in place.
     """
 
     def __init__(self, parameters: Sequence[np.ndarray], batch: int, lr: float = 1e-3):
@@ -39,7 +41,7 @@ class NumpyStep:
         self.outputs = [np.empty((batch, len(bias)), f32) for bias in self.biases]
         self.doutputs = [np.empty_like(a) for a in self.outputs]
         self.masks = [np.empty(a.shape, bool) for a in self.outputs[:-1]]
-        self.zeros = [np.zeros_like(a) for a in self.outputs[:-1]]  # `maximum` with a number takes three times as long
+        self.zeros = [np.zeros_like(a) for a in self.outputs[:-1]]  # three times faster in `maximum` than a number
         self.zero = np.array(0, f32)
 
         classes = len(self.biases[-1])
@@ -77,7 +79,7 @@ class NumpyStep:
             x = out
 
     def cross_entropy(self, y: np.ndarray) -> np.float32:
-        """Return the mean of log Σ exp(z - max z) - (z_label - max z); its gradient is (softmax - one-hot) / batch."""
+        """Return the mean of log Σ exp(z - max z) - (z_label - max z); the gradient is (softmax - one-hot) / batch."""
         logits, dlogits, row_sum = self.outputs[-1], self.doutputs[-1], self.row_sum
         np.add(self.row_starts, y, out=self.at_label)
         logits.max(axis=1, out=self.row_max)
@@ -105,7 +107,7 @@ class NumpyStep:
                 np.multiply(dx, mask, out=dx)
 
     def adam(self) -> None:
-        """Update by moments m / (1 - β1) and v / (1 - β2), with the bias corrections inside `rate` and `eps`."""
+        """Update with moments m / (1 - β1) and v / (1 - β2); `rate` and `eps` include the bias corrections."""
         self.t += 1
         root = math.sqrt((1 - BETA2) / (1 - BETA2**self.t))
         self.rate[...] = self.lr * (1 - BETA1) / (1 - BETA1**self.t) / root
@@ -125,7 +127,7 @@ class NumpyStep:
 
 
 def _flat(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the arrays copied into one float32 buffer, and their views there."""
+    """Copy the arrays into one float32 buffer; return it and the arrays' views of it."""
     flat = np.concatenate([a.ravel() for a in arrays]).astype(f32)
     ends = np.cumsum([a.size for a in arrays])
     return flat, [flat[end - a.size : end].reshape(a.shape) for a, end in zip(arrays, ends, strict=True)]

@@ -1,11 +1,11 @@
-"""The same training step in gpunet and in every framework that is installed, side by side.
+"""Time the same training step in gpunet and in every installed framework.
 
     python -m benchmarks.peers [--nets 784-128-10/128 ...] [--frameworks gpunet torch ...] [--threads 2] [--out FILE]
 
-Each framework runs in a process of its own, first does the same first steps as the NumPy reference, and is then timed:
-with one thread, all on one core, in turns with the others, A B C A B C; with more threads, pinned to no core, one after
-the other, A A A B B B, with no other process there. What is not installed, differs, fails or hangs is a row that says
-so.
+Each framework runs in a separate process. Its first steps are compared with the NumPy reference, then it is timed. With
+one thread, all processes are pinned to one core, and their rounds are interleaved: A B C A B C. With more threads,
+processes are not pinned and run one after the other: A A A B B B. If a framework is not installed, differs, fails or
+hangs, its row in the table says so.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from benchmarks.frameworks.problem import Problem
 from benchmarks.frameworks.worker import LOSS_TOLERANCE, WEIGHT_TOLERANCE, Failed, Rounds, Worker, agrees
 
 NETS = ("64-64-10/32", "784-128-10/128", "784-512-512-10/256", "1024-1024-1024-1024/1024")
-BASE = "gpunet"  # the framework that the others are compared with
-EPOCHS = ("jax-scan", "gpunet-fit")  # equal work, which is more than a step: these two are compared too
-ROUNDS, ROUNDS_OF_THREADS = 40, 10
-IN_TURNS = Rounds(least=0.02, warm_ups=1)
-ONE_BY_ONE = Rounds(least=0.5, warm_ups=3)  # the second core of a virtual machine takes milliseconds to wake
-LEAST_ROUNDS, MOST_SECONDS = 5, 15.0  # a framework whose rounds took this long all together is asked no more
-ANSWER_SECONDS = 180.0  # the longest silence: a framework may have to compile
+BASE = "gpunet"  # the denominator of the ratios
+EPOCHS = ("jax-scan", "gpunet-fit")  # two rows that run whole epochs of equal work; they are also compared
+ROUNDS, SEQUENTIAL_ROUNDS = 40, 10
+INTERLEAVED = Rounds(min_seconds=0.02, warmups=1)
+SEQUENTIAL = Rounds(min_seconds=0.5, warmups=3)  # the second core of a virtual machine takes milliseconds to wake
+MIN_ROUNDS, MAX_SECONDS = 5, 15.0  # after this many rounds, a framework stops once its rounds exceed MAX_SECONDS
+ANSWER_SECONDS = 180.0  # time limit for an answer of a worker, which may have to compile
 SCHEMA = "gpunet peers 1"
 
 THREADS = (
@@ -44,12 +44,12 @@ THREADS = (
     "VECLIB_MAXIMUM_THREADS",
     "GPUNET_THREADS",
     "NUM_CPU_THREADS",  # tinygrad
-    "NPROC",  # JAX: the size of its pool
+    "NPROC",  # JAX: the size of its thread pool
 )
 
 
 def variables(threads: int) -> dict[str, str]:
-    """Return the environment of the workers, each of which uses so many threads."""
+    """Return the environment variables that make each worker use `threads` threads."""
     return {
         **dict.fromkeys(THREADS, str(threads)),
         "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}",
@@ -65,11 +65,11 @@ class Framework(NamedTuple):
     """A row of the table.
 
     Attributes:
-        module: the file that does the step.
-        mode: which way of it.
-        package: what must be installed.
-        devices: where it runs.
-        note: where its work is not quite equal.
+        module: the module with the framework's `Steps`.
+        mode: the mode of `Steps`.
+        package: the package that must be installed.
+        devices: the devices that it supports.
+        note: how its work differs from the others'.
     """
 
     module: str
@@ -79,29 +79,29 @@ class Framework(NamedTuple):
     note: str = ""
 
 
-HERE = "benchmarks.frameworks"
-EPOCH = "epochs with new order, gather, loss, accuracy"
+PACKAGE = "benchmarks.frameworks"
+EPOCH = "epochs with shuffling, gather, loss, accuracy"
 FRAMEWORKS: dict[str, Framework] = {
-    "gpunet": Framework(f"{HERE}.gpunet_step", "step", "gpunet", ("cpu", "cuda", "sim")),
+    "gpunet": Framework(f"{PACKAGE}.gpunet_step", "step", "gpunet", ("cpu", "cuda", "sim")),
     "gpunet-eager": Framework(
-        f"{HERE}.gpunet_step", "eager", "gpunet", ("cpu", "cuda", "sim"), "executor='eager': no recorded step"
+        f"{PACKAGE}.gpunet_step", "eager", "gpunet", ("cpu", "cuda", "sim"), "executor='eager': no recorded step"
     ),
     "gpunet-numpy": Framework(
-        f"{HERE}.gpunet_step", "numpy", "gpunet", ("cpu",), "executor='numpy': the recorded NumPy calls"
+        f"{PACKAGE}.gpunet_step", "numpy", "gpunet", ("cpu",), "executor='numpy': the recorded NumPy calls"
     ),
     "gpunet-fit": Framework(
-        f"{HERE}.gpunet_step", "fit", "gpunet", ("cpu", "cuda", "sim"), f"fit: {EPOCH}; its first is not timed"
+        f"{PACKAGE}.gpunet_step", "fit", "gpunet", ("cpu", "cuda", "sim"), f"fit: {EPOCH}; the first is not timed"
     ),
-    "numpy": Framework(f"{HERE}.numpy_step", "", "numpy", ("cpu",)),
-    "torch": Framework(f"{HERE}.torch_step", "eager", "torch"),
-    "torch-compiled": Framework(f"{HERE}.torch_step", "compiled", "torch"),
-    "torch-graphs": Framework(f"{HERE}.torch_step", "graphs", "torch", ("cuda",)),
-    "jax": Framework(f"{HERE}.jax_step", "jit", "jax"),
-    "jax-scan": Framework(f"{HERE}.jax_step", "scan", "jax", note=f"lax.scan: {EPOCH}; the first is not timed"),
+    "numpy": Framework(f"{PACKAGE}.numpy_step", "", "numpy", ("cpu",)),
+    "torch": Framework(f"{PACKAGE}.torch_step", "eager", "torch"),
+    "torch-compiled": Framework(f"{PACKAGE}.torch_step", "compiled", "torch"),
+    "torch-graphs": Framework(f"{PACKAGE}.torch_step", "graphs", "torch", ("cuda",)),
+    "jax": Framework(f"{PACKAGE}.jax_step", "jit", "jax"),
+    "jax-scan": Framework(f"{PACKAGE}.jax_step", "scan", "jax", note=f"lax.scan: {EPOCH}; the first is not timed"),
     "sklearn": Framework(
-        f"{HERE}.sklearn_step", "", "sklearn", ("cpu",), "partial_fit: also checks its input, encodes the labels"
+        f"{PACKAGE}.sklearn_step", "", "sklearn", ("cpu",), "partial_fit: also checks its input and encodes the labels"
     ),
-    "tinygrad": Framework(f"{HERE}.tinygrad_step", "", "tinygrad"),
+    "tinygrad": Framework(f"{PACKAGE}.tinygrad_step", "", "tinygrad"),
 }
 
 Row = dict[str, Any]
@@ -116,39 +116,40 @@ def measure(
     threads: int = 1,
     patience: float = ANSWER_SECONDS,
 ) -> list[Row]:
-    """Check the frameworks on a problem and time them: in turns, or where threads are more than one, one by one.
+    """Check and time the frameworks on a problem: in interleaved rounds, or one by one if `threads` exceeds one.
 
     Args:
-        problem: what to train.
+        problem: the network and its batches.
         frameworks: the rows by name.
-        device: "cpu" or "cuda"; on "sim" frameworks are checked, and nothing is timed.
-        rounds: how often each is timed, >= 1; by default 40 times in turns, 10 times one by one.
-        threads: how many `variables` has let the workers use.
-        patience: the seconds after which a worker that does not answer is cut off.
+        device: "cpu" or "cuda"; on "sim" frameworks are checked, but not timed.
+        rounds: the number of timed rounds, >= 1; 40 interleaved or 10 sequential ones by default.
+        threads: the number of threads that the environment (`variables`) gives each worker.
+        patience: seconds after which a worker that does not answer is killed.
 
     Returns:
-        The rows. Each has "name", "status" and "note"; a timed one ("ok") also "seconds" a step of every round, their
-        quartiles "step", and, where gpunet was timed, the quartiles of their ratios to gpunet's round, "ratio"; one by
-        one, the ratios of the quartiles to gpunet's median. "ratio_of_epochs" is that of two rows that do equal work.
+        The rows. Each has "name", "status" and "note". A timed row ("ok") also has the "seconds" per step of every
+        round and their quartiles "step". If gpunet was timed, "ratio" has the quartiles of the ratios to gpunet's
+        round; of sequential rounds, the ratios of the quartiles to gpunet's median. "ratio_of_epochs" is the same for
+        the two rows of `EPOCHS`.
     """
-    run = _one_by_one if threads > 1 else _in_turns
+    run = _sequential if threads > 1 else _interleaved
     if rounds is None:
-        rounds = ROUNDS_OF_THREADS if threads > 1 else ROUNDS
+        rounds = SEQUENTIAL_ROUNDS if threads > 1 else ROUNDS
     measured = run(problem, frameworks, device, rounds, patience)
     for row in measured:
         summarise(row, measured, paired=threads == 1)
     return measured
 
 
-def _one_by_one(
+def _sequential(
     problem: Problem, frameworks: Mapping[str, Framework], device: str, rounds: int, patience: float
 ) -> list[Row]:
     rows = []
     for name, framework in frameworks.items():
-        row = begun(name, framework, device)
+        row = new_row(name, framework, device)
         rows.append(row)
         if row["status"] == "ok":
-            worker = Worker(framework.module, framework.mode, problem, device, None, patience, ONE_BY_ONE)
+            worker = Worker(framework.module, framework.mode, problem, device, None, patience, SEQUENTIAL)
             try:
                 prepare(row, worker, device)
                 for _ in range(rounds):
@@ -158,20 +159,21 @@ def _one_by_one(
     return rows
 
 
-def _in_turns(
+def _interleaved(
     problem: Problem, frameworks: Mapping[str, Framework], device: str, rounds: int, patience: float
 ) -> list[Row]:
     cores: list[int | None] = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
-    at_once = device == "cuda" and len(cores) > len(frameworks)  # compiling takes longest there, and wants a core each
+    # on a GPU, preparing takes longest, as it compiles: all workers prepare at once if each can have its own core
+    at_once = device == "cuda" and len(cores) > len(frameworks)
     rows: list[Row] = []
     workers: dict[str, Worker] = {}
     try:
         for name, framework in frameworks.items():
-            row = begun(name, framework, device)
+            row = new_row(name, framework, device)
             rows.append(row)
             if row["status"] == "ok":
                 core = cores[-1 - len(workers)] if at_once else cores[-1]
-                workers[name] = Worker(framework.module, framework.mode, problem, device, core, patience, IN_TURNS)
+                workers[name] = Worker(framework.module, framework.mode, problem, device, core, patience, INTERLEAVED)
                 if not at_once:
                     prepare(row, workers[name], device)
         for row in rows:
@@ -187,8 +189,8 @@ def _in_turns(
     return rows
 
 
-def begun(name: str, framework: Framework, device: str) -> Row:
-    """Return the row of a framework, with why it cannot run if that is so."""
+def new_row(name: str, framework: Framework, device: str) -> Row:
+    """Return the row of a framework; its status says whether it can run."""
     row: Row = {"name": name, "status": "ok", "note": framework.note, "seconds": [], "cores": []}
     if importlib.util.find_spec(framework.package) is None:
         row["status"] = "not installed"
@@ -198,7 +200,7 @@ def begun(name: str, framework: Framework, device: str) -> Row:
 
 
 def prepare(row: Row, worker: Worker, device: str) -> None:
-    """Let a worker check its framework and settle on its rounds."""
+    """Wait until a worker has checked its framework and chosen the length of its rounds."""
     try:
         errors = worker.answer()
         if not agrees(errors):
@@ -206,7 +208,7 @@ def prepare(row: Row, worker: Worker, device: str) -> None:
             return
         row |= errors
         if device == "sim":
-            row["status"] = "agrees; a simulated GPU is not timed"
+            row["status"] = "agrees; not timed on the simulated GPU"
         else:
             row |= worker.answer()
     except Failed as error:
@@ -214,9 +216,9 @@ def prepare(row: Row, worker: Worker, device: str) -> None:
 
 
 def time_round(row: Row, worker: Worker) -> None:
-    """Time a round more, unless the row has ended or had its time."""
+    """Time one more round, unless the row has failed or used up its time."""
     spent = sum(row["seconds"]) * row.get("steps_a_round", 0)
-    if row["status"] != "ok" or (len(row["seconds"]) >= LEAST_ROUNDS and spent > MOST_SECONDS):
+    if row["status"] != "ok" or (len(row["seconds"]) >= MIN_ROUNDS and spent > MAX_SECONDS):
         return
     try:
         seconds, cores = worker.round()
@@ -228,12 +230,12 @@ def time_round(row: Row, worker: Worker) -> None:
 
 
 def summarise(row: Row, rows: Sequence[Row], *, paired: bool) -> None:
-    """Add the quartiles of the times, and of their ratios: round by round where the rounds were in turns."""
+    """Add the quartiles of the times and ratios to a row; `paired` rounds are divided round by round."""
     if row["status"] != "ok":
         return
     row["step"] = quartiles(row["seconds"])
-    whole, its = EPOCHS
-    for name, base in (("ratio", BASE), ("ratio_of_epochs", its if row["name"] == whole else None)):
+    theirs, ours = EPOCHS
+    for name, base in (("ratio", BASE), ("ratio_of_epochs", ours if row["name"] == theirs else None)):
         seconds: list[float] = next((other["seconds"] for other in rows if other["name"] == base), [])
         if seconds and paired:
             row[name] = quartiles([a / b for a, b in zip(row["seconds"], seconds, strict=False)])
@@ -246,16 +248,16 @@ def quartiles(values: Sequence[float]) -> list[float]:
 
 
 def versus(ratio: Sequence[float]) -> str:
-    """Return the quartiles of a ratio of times in words, as "1.52x slower (1.50 .. 1.55)"."""
+    """Return the quartiles of a ratio of times as text, such as "1.52x slower (1.50 .. 1.55)"."""
     word = "slower" if ratio[1] >= 1 else "faster"
     low, middle, high = ratio if ratio[1] >= 1 else (1 / ratio[2], 1 / ratio[1], 1 / ratio[0])
-    said = f"{middle:.2f}x {word}" if f"{middle:.2f}" != "1.00" else "same speed"
-    return f"{said} ({low:.2f} .. {high:.2f})"
+    median = f"{middle:.2f}x {word}" if f"{middle:.2f}" != "1.00" else "same speed"
+    return f"{median} ({low:.2f} .. {high:.2f})"
 
 
 def table(problem: Problem, rows: Sequence[Row]) -> str:
-    """Return the rows as text."""
-    head = f"{'':16}{'µs a step':>10} {'(quartiles)':<24} {'vs gpunet (quartiles)':<31}{'cores':>5}  rounds x steps"
+    """Return the rows as a table in plain text."""
+    head = f"{'':16}{'µs/step':>10} {'(quartiles)':<24} {'vs gpunet (quartiles)':<31}{'cores':>5}  rounds x steps"
     lines = [f"{problem}", head]
     for row in rows:
         if row["status"] == "ok":
@@ -272,32 +274,32 @@ def table(problem: Problem, rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def manner(threads: int) -> str:
-    """Return how the figures come about."""
+def protocol(threads: int) -> str:
+    """Describe in one line how the frameworks are timed."""
     if threads > 1:
         return (
-            f"{threads} threads, pinned to no core; one framework after the other, rounds of at least "
-            f"{ONE_BY_ONE.least:g} s; ratios are of medians, to gpunet's."
+            f"{threads} threads, not pinned to cores; one framework after the other, in rounds of at least "
+            f"{SEQUENTIAL.min_seconds:g} s; ratios to gpunet's median."
         )
-    return "One thread, all pinned to one core; rounds in turns; medians and quartiles, ratios round by round."
+    return "One thread, all processes pinned to one core; interleaved rounds; quartiles of the ratios of each round."
 
 
 def environment(frameworks: Mapping[str, Framework], device: str, threads: int = 1) -> Row:
-    """Return what the figures depend on."""
+    """Return what the times depend on: device, processor, versions, commit, environment variables."""
     packages = {framework.package for framework in frameworks.values()} | {"jaxlib", "cupy"}
     distributions = importlib.metadata.packages_distributions()
     found = {name: distributions[name][0] for name in sorted(packages) if name in distributions}
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": device,
-        "gpu": said_by("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"),
+        "gpu": output_of("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"),
         "cpu": cpu(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(distribution) for name, distribution in found.items()},
-        "commit": said_by("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"),
+        "commit": output_of("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"),
         "threads": threads,
         "variables": {**variables(threads), "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE")},
         "tolerance": {"loss": LOSS_TOLERANCE, "weights": WEIGHT_TOLERANCE},
@@ -311,8 +313,8 @@ def cpu() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
-def said_by(*command: str) -> str | None:
-    """Return what a program prints, or None where there is no such program or it fails."""
+def output_of(*command: str) -> str | None:
+    """Return the output of a program, or None if it is missing or fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
@@ -323,46 +325,46 @@ def net(text: str) -> Problem:
     try:
         return Problem.parse(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no net; write sizes and batch as 784-128-10/128") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a net; write SIZES/BATCH, like 784-128-10/128") from None
 
 
 def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer >= 1")
     return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    from gpunet.native.threads import available_cores  # here, as the workers of all frameworks import this module
+    from gpunet.native.threads import available_cores  # not above: the workers of all frameworks import this module
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
     parser.add_argument("--nets", type=net, nargs="+", default=[net(text) for text in NETS], metavar="SIZES/BATCH")
-    parser.add_argument("--frameworks", choices=FRAMEWORKS, nargs="+", help="default: all that know the device")
+    parser.add_argument("--frameworks", choices=FRAMEWORKS, nargs="+", help="default: all that support the device")
     parser.add_argument("--device", choices=("cpu", "cuda", "sim"), default="cpu", help="default: %(default)s")
-    parser.add_argument("--threads", type=count, default=1, help="of each framework, on the CPU; default: %(default)s")
+    parser.add_argument("--threads", type=count, default=1, help="CPU threads of each framework; default: %(default)s")
     parser.add_argument(
-        "--rounds", type=count, help=f"default: {ROUNDS}, or {ROUNDS_OF_THREADS} with more than one thread"
+        "--rounds", type=count, help=f"default: {ROUNDS}, or {SEQUENTIAL_ROUNDS} with more than one thread"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the results are kept")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="file for the results")
     options = parser.parse_args(arguments)
     if options.out and not (options.out.parent.is_dir() and os.access(options.out.parent, os.W_OK)):
-        parser.error(f"--out: no file can be written in the folder {options.out.parent}")
+        parser.error(f"--out: the folder {options.out.parent} is missing or not writable")
     if options.threads > 1 and options.device != "cpu":
-        parser.error("--threads: more than one are for the CPU")
+        parser.error("--threads: only the CPU supports more than one")
     if options.threads > available_cores():
-        parser.error(f"--threads: this process may use {available_cores()} cores")
+        parser.error(f"--threads: only {available_cores()} cores are available to this process")
     names = options.frameworks or [name for name, row in FRAMEWORKS.items() if options.device in row.devices]
     frameworks = {name: FRAMEWORKS[name] for name in names}
-    os.environ.update(variables(options.threads))  # for the workers, who read it as they start
-    known = environment(frameworks, options.device, options.threads)
-    report: Row = {"schema": SCHEMA, "environment": known, "nets": {}}
+    os.environ.update(variables(options.threads))  # inherited by the workers
+    machine = environment(frameworks, options.device, options.threads)
+    report: Row = {"schema": SCHEMA, "environment": machine, "nets": {}}
     if options.device == "cpu":
-        print(manner(options.threads), end="\n\n", flush=True)
+        print(protocol(options.threads), end="\n\n", flush=True)
     for problem in options.nets:
         rows = measure(problem, frameworks, device=options.device, rounds=options.rounds, threads=options.threads)
         print(table(problem, rows), end="\n\n", flush=True)
         report["nets"][str(problem)] = rows
-        if options.out:  # after every net, so that a run that is cut off keeps what it has
+        if options.out:  # after every net, so that an interrupted run leaves its results
             partial = options.out.with_name(options.out.name + ".partial")
             partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
             partial.replace(options.out)

@@ -1,8 +1,8 @@
-"""Make the tables of figures in README.md and benchmarks/README.md from the results in benchmarks/results.
+"""Generate the tables of results in README.md and benchmarks/README.md from benchmarks/results.
 
     python -m benchmarks.tables
 
-Each stands between two markers, `<!-- NAME: ... -->` and `<!-- end of NAME -->`; what is between them is replaced.
+replaces the text between the markers `<!-- NAME: ... -->` and `<!-- end of NAME -->` of each table.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import Any
 from benchmarks.frameworks.problem import Problem
 from benchmarks.gpu_report.runner import SCHEMA, finding
 from benchmarks.gpu_report.section import markdown_table
-from benchmarks.peers import BASE, EPOCHS, manner, versus
+from benchmarks.peers import BASE, EPOCHS, protocol, versus
 from benchmarks.peers import SCHEMA as PEERS_SCHEMA
 from gpunet.bench.results import Row
-from gpunet.bench.timing import Spread
 from gpunet.formats import read_as
 
 CHECKOUT = Path(__file__).parents[1]
@@ -27,33 +26,35 @@ RESULTS = CHECKOUT / "benchmarks" / "results"
 
 
 def gpu(results: Path) -> Iterator[str]:
-    """Yield the lines about the newest report of each GPU, or that there is none."""
+    """Yield the lines about the report of each GPU, or one line if there is none."""
     paths = sorted(results.glob("*/report.json"))
     if not paths:
-        yield "The CUDA code was **not yet run on a GPU**, so how fast it is there is not known."
+        yield "The CUDA code has **not run on a GPU yet**; its speed is not measured yet."
     for path in paths:
         report = read(path, SCHEMA)
-        known = finding(report, "environment")
+        machine = finding(report, "environment")
         yield (
-            f"{known['gpu']}, driver {known['driver']}, CuPy {known['cupy']}, {known['date'][:10]}, "
-            f"commit {str(known['commit'])[:10]}; times are medians, ratios round by round:"
+            f"`python -m benchmarks.gpu_report` on {machine['gpu']}, driver {machine['driver']}, "
+            f"CuPy {machine['cupy']}, {machine['date'][:10]}, commit {str(machine['commit'])[:10]}; medians:"
         )
         yield ""
-        yield from markdown_table(("on the GPU", "gpunet", "next to others"), [*_kernels(report), *_steps(report)])
-        yield f"\n{_outcome(report)}: [the whole report](benchmarks/results/{path.parent.name}/report.md).\n"
+        yield from _steps(report)
+        yield ""
+        yield from markdown_table(("kernel, float32", "gpunet", "compared with the library"), _kernels(report))
+        yield f"\n{_outcome(report)}: [full report](benchmarks/results/{path.parent.name}/report.md).\n"
 
 
 def _outcome(report: Mapping[str, Any]) -> str:
-    """Return whether all is good, or what is not."""
+    """Return which sections have faults, failed or did not complete."""
     entries = report["sections"]
     faulty = [name for name, entry in entries.items() if any(row["fault"] for row in entry["rows"])]
     failed = [name for name, entry in entries.items() if entry["status"].startswith("failed") and name not in faulty]
-    short = [name for name, entry in entries.items() if entry["status"].startswith(("cut off", "not run"))]
-    said = {"**Faults** in": faulty, "**Failed**:": failed, "Cut off or not run for want of time:": short}
-    return "; ".join(f"{what} {', '.join(names)}" for what, names in said.items() if names) or "No section failed"
+    incomplete = [name for name, entry in entries.items() if entry["status"].startswith(("cut off", "not run"))]
+    outcomes = {"**Faults** in": faulty, "**Failed**:": failed, "Not completed within the time limit:": incomplete}
+    return "; ".join(f"{what} {', '.join(names)}" for what, names in outcomes.items() if names) or "No section failed"
 
 
-KERNELS = (  # section, variant, kernel, what the library path is
+KERNELS = (  # section, variant, kernel, name of the library path
     ("squares", "NN", "tiled", "cuBLAS"),
     ("layers", "NN", "tiled", "cuBLAS"),
     ("bias-activation", "forward", "gpunet", "CuPy's expression"),
@@ -62,7 +63,7 @@ KERNELS = (  # section, variant, kernel, what the library path is
 
 
 def _kernels(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """Yield a line for the largest case of some kernels."""
+    """Yield a line for the largest case of each of `KERNELS`."""
     for section, variant, kernel, library in KERNELS:
         rows = [read_as(Row, row) for row in report["sections"].get(section, {"rows": []})["rows"]]
         timed = [
@@ -70,7 +71,7 @@ def _kernels(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
         ]
         if timed:
             row = max(timed, key=lambda row: row.flops)
-            yield f"{row.op} {row.size} {variant}", _speed(row), f"{_speedup(row.speedup)} than {library}"
+            yield f"{row.op} {row.size} {variant}", _speed(row), f"{_speedup(row.speedup.median)} than {library}"
 
 
 def _speed(row: Row) -> str:
@@ -78,25 +79,38 @@ def _speed(row: Row) -> str:
     return f"{(row.speed or 0) / 1e9:,.0f} {unit}, {row.of_ceiling or 0:.0%} of the ceiling"
 
 
-def _speedup(spread: Spread) -> str:
-    """Return a ratio of speeds in words, as "1.33x slower"; its quartiles are in the report."""
-    return f"{spread.median:.2f}x faster" if spread.median >= 1 else f"{1 / spread.median:.2f}x slower"
+def _speedup(speedup: float) -> str:
+    """Return a ratio of speeds as text, such as "1.33x slower"."""
+    return f"{speedup:.3g}x faster" if speedup >= 1 else f"{1 / speedup:.3g}x slower"
 
 
-def _steps(report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """Yield a line for each network."""
+FRAMEWORKS = {
+    "torch": "PyTorch",
+    "torch-graphs": "PyTorch, CUDA graphs",
+    "jax": "JAX, jit",
+    "jax-scan": "JAX, scan",
+    "gpunet-fit": "gpunet `fit`, data upload included",
+}
+"""The frameworks of `benchmarks.peers` in the table of steps, by name."""
+
+
+def _steps(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the table of training steps: a line for each network, a column for each framework."""
+    lines = []
     for row in report["sections"].get("peers", {"rows": []})["rows"]:
         peers = {peer["name"]: peer for peer in row.get("rows", ()) if "step" in peer}
-        if own := peers.pop("gpunet", None):
-            others = ", ".join(f"{name} {versus(peer['ratio']).partition(' (')[0]}" for name, peer in peers.items())
-            yield f"step of {row['net']}", f"{1e6 * own['step'][1]:,.1f} µs", others
+        if ours := peers.get("gpunet"):
+            others = [_speedup(1 / peers[name]["ratio"][1]) if name in peers else "-" for name in FRAMEWORKS]
+            lines.append([row["net"], f"{1e6 * ours['step'][1]:,.1f} µs", *others])
+    if lines:
+        yield from markdown_table(("step of layers/batch, compared with gpunet", "gpunet", *FRAMEWORKS.values()), lines)
 
 
 def cpu(results: Path) -> Iterator[str]:
-    """Yield the figures of each CPU, or that there are none."""
+    """Yield the results of each CPU, or one line if there are none."""
     folders = sorted(folder for folder in results.glob("cpu-*") if folder.is_dir())
     if not folders:
-        yield "No figures of a CPU are kept yet."
+        yield "There are no results of a CPU yet."
     for folder in folders:
         if (folder / "benchmarks.json").exists():
             yield from _benchmarks(json.loads((folder / "benchmarks.json").read_text(encoding="utf-8")))
@@ -105,12 +119,12 @@ def cpu(results: Path) -> Iterator[str]:
 
 
 def _benchmarks(report: Mapping[str, Any]) -> Iterator[str]:
-    known = report["machine_info"]
-    yield f"`pytest benchmarks/` on {known['cpu']}, {known['date'][:10]}, commit {str(known['commit'])[:10]}:"
+    machine = report["machine_info"]
+    yield f"`pytest benchmarks/` on {machine['cpu']}, {machine['date'][:10]}, commit {str(machine['commit'])[:10]}:"
     yield ""
     figures = [benchmark["extra_info"] for benchmark in report["benchmarks"]]
     yield from markdown_table(
-        ("", "against its baseline (quartiles)", "limit"),
+        ("", "compared with its baseline (quartiles)", "limit"),
         (
             (f["what"], f"{f['figure']:.3g}{f['unit']} ({f['low']:.3g} .. {f['high']:.3g})", f.get("limit") or "-")
             for f in figures
@@ -121,25 +135,25 @@ def _benchmarks(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _peers(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yield ratios alone: the times are of one machine on one day."""
-    known = report["environment"]
-    threads = known.get("threads", 1)
+    """Yield the ratios to gpunet, which depend less on the machine than the times."""
+    machine = report["environment"]
+    threads = machine.get("threads", 1)
     command = f"python -m benchmarks.peers{f' --threads {threads}' if threads > 1 else ''}"
-    yield f"`{command}` on {known['cpu']}, {known['time'][:10]}, commit {str(known['commit'])[:10]}."
-    yield manner(threads)
+    yield f"`{command}` on {machine['cpu']}, {machine['time'][:10]}, commit {str(machine['commit'])[:10]}."
+    yield protocol(threads)
     yield ""
     names = list(dict.fromkeys(row["name"] for rows in report["nets"].values() for row in rows if row["name"] != BASE))
-    whole, its = EPOCHS
+    theirs, ours = EPOCHS
     lines = []
     epochs = False
     for net, rows in report["nets"].items():
         by_name = {row["name"]: row for row in rows}
         cells = [_ratio(by_name.get(name, {"status": "-"})) for name in names]
-        of_epochs = by_name.get(whole, {}).get("ratio_of_epochs")
+        of_epochs = by_name.get(theirs, {}).get("ratio_of_epochs")
         epochs = epochs or of_epochs is not None
         lines.append([str(Problem.parse(net)), *cells, versus(of_epochs) if of_epochs else "-"])
-    heads = ("time of a step, vs gpunet", *names, f"{whole} vs {its}")
-    shown = len(heads) if epochs else -1  # results of before have no epochs of equal work
+    heads = ("time of a step, vs gpunet", *names, f"{theirs} vs {ours}")
+    shown = len(heads) if epochs else -1  # older results have no epochs of equal work
     yield from markdown_table(heads[:shown], [line[:shown] for line in lines])
     yield ""
 
@@ -151,14 +165,10 @@ def _ratio(row: Mapping[str, Any]) -> str:
 
 
 def read(path: Path, schema: str) -> Any:
-    """Return a result file.
-
-    Raises:
-        ValueError: it is of another schema.
-    """
+    """Return the content of a result file; raise `ValueError` if it has another schema."""
     report = json.loads(path.read_text(encoding="utf-8"))
     if report.get("schema") != schema:
-        raise ValueError(f"{path}: its schema is {report.get('schema')!r}, not {schema!r}.")
+        raise ValueError(f"{path}: the schema is {report.get('schema')!r}, expected {schema!r}.")
     return report
 
 
@@ -169,21 +179,17 @@ TABLES: dict[str, tuple[Path, Callable[[Path], Iterator[str]]]] = {
 
 
 def regenerated(text: str, name: str, lines: Iterator[str]) -> str:
-    """Return `text` with what is between the markers of a table replaced.
-
-    Raises:
-        ValueError: the markers are not there once.
-    """
+    """Return `text` with new lines between the markers of a table; raise `ValueError` unless they occur once."""
     block = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
     new = "\n".join(lines).strip()
     text, count = block.subn(lambda found: f"{found[1]}{new}\n{found[2]}", text)
     if count != 1:
-        raise ValueError(f"the markers of {name} must be there once, not {count} times.")
+        raise ValueError(f"the markers of {name} must occur once, not {count} times.")
     return text
 
 
 def main() -> None:
-    """Write the tables."""
+    """Write all tables."""
     for name, (path, table) in TABLES.items():
         text = path.read_text(encoding="utf-8")
         path.write_text(regenerated(text, name, table(RESULTS)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Saving and loading a model against the same arrays in NumPy's format, as safely on the disk."""
+"""Saving and loading a model compared with the same arrays in NumPy's format; both are synced to disk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`import gpunet` beyond `import numpy`, in fresh interpreters that find both compiled to bytecode.
+"""The time of `import gpunet` beyond that of `import numpy`, in fresh interpreters.
 
-An installed package is, and a checkout is from its first import on, unless PYTHONDONTWRITEBYTECODE forbids it: then the
-compilation is most of the time.
+Both are imported from bytecode, like an installed package. Without bytecode (PYTHONDONTWRITEBYTECODE), compilation
+would take most of the time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).parents[1]
 
 def test_import_beyond_numpy(compare: Compare, tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = str(tmp_path)  # filled by the warm-up
+    environment["PYTHONPYCACHEPREFIX"] = str(tmp_path)  # the warm-up writes the bytecode
 
     def fresh(statement: str) -> None:
         subprocess.run([sys.executable, "-c", statement], cwd=CHECKOUT, env=environment, check=True)

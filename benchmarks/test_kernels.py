@@ -1,6 +1,6 @@
-"""The kernels of a layer against the library's path: the ladder of the matrix product, bias and activation.
+"""The kernels of a layer compared with the library path: matrix products, bias and activation.
 
-For device time alone, cold caches and ceilings there is `gpunet bench`; here a round is what the caller waits for.
+A round here includes the host's time. `gpunet bench` measures device time, cold caches and ceilings.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def cases_of(op: str, size: str) -> list[Case]:
 
 
 def calls(case: Case, kernels: Sequence[str], device: gn.Device, count: int) -> list[Callable[[], None]]:
-    """Return for each kernel a round of so many calls, after the gate."""
+    """Return, for each kernel, a function that runs `count` calls; check the results first."""
     inputs = case.draw()
     expected = gate.reference(case, inputs)
 
@@ -53,7 +53,7 @@ def test_matmul_against_numpy(compare: Compare, size: str, layout: str) -> None:
     (case,) = (case for case in cases_of("matmul", size) if case.variant == layout)
     count = max(1, round(ROUND_FLOPS / case.flops))
     (ours,) = calls(case, ["blas"], gn.get_device("cpu"), count)
-    a, b = (a.T if turn == "T" else a for a, turn in zip(case.draw().values(), layout, strict=True))
+    a, b = (a.T if letter == "T" else a for a, letter in zip(case.draw().values(), layout, strict=True))
     out = np.empty((len(a), b.shape[1]), np.float32)
 
     def numpy() -> None:

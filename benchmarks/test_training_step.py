@@ -1,4 +1,4 @@
-"""A training step against the same step by hand in NumPy, and an epoch of `Trainer.fit` against its nodes."""
+"""A training step compared with hand-written NumPy, and an epoch of `Trainer.fit` compared with its nodes alone."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from gpunet.training.step.host import NativeExecutor
 class Net(NamedTuple):
     sizes: tuple[int, ...]
     batch: int
-    batches: int  # of an epoch; a round of steps is an epoch
-    faster: float  # how many times faster than the step by hand a step is at least
-    epochs: int  # of a round of epochs
+    batches: int  # batches of an epoch, and steps of a round of `Trainer.step`
+    faster: float  # required speedup over the hand-written step
+    epochs: int  # epochs of a round of `Trainer.fit`
     rounds: int = 50
 
     def __str__(self) -> str:
@@ -50,9 +50,9 @@ NETS = (
 )
 LARGEST = Net((1024, 1024, 1024, 1024), batch=1024, batches=2, faster=1.0, epochs=1, rounds=9)
 EPOCH_LIMIT, TRAIN_LIMIT = 1.1, 1.6
-EPOCHS, ROUNDS = 30, 25  # of the digits
+EPOCHS, ROUNDS = 30, 25  # for the digits
 
-DIGITS: dict[str, Any] = {  # what `gpunet train digits` does by default
+DIGITS: dict[str, Any] = {  # the defaults of `gpunet train digits`
     "data": "digits",
     "target": None,
     "task": None,
@@ -82,12 +82,12 @@ def trainer_of(net: Net, *callbacks: gn.Callback) -> gn.Trainer:
 
 
 @nets
-def test_step_against_numpy_by_hand(compare: Compare, net: Net) -> None:
+def test_step_against_handwritten_numpy(compare: Compare, net: Net) -> None:
     trainer = trainer_of(net)
     by_hand = NumpyStep(list(trainer.model.parameters().values()), net.batch, lr=1e-3)
     batches = net.split(*net.data())
 
-    for X, y in batches[:5]:  # equal work?
+    for X, y in batches[:5]:  # check that both do equal work
         assert trainer.step(X, y) == pytest.approx(by_hand(X, y), rel=1e-4)
     for ours, theirs in zip(trainer.model.parameters().values(), by_hand.parameters, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
@@ -133,7 +133,7 @@ def test_epoch_of_gpunet_train_digits_against_its_nodes(compare: Compare, tmp_pa
     train, held_out = parts["train"], parts["validation"]
     clock = EpochClock()
     kept = [Log(tmp_path / LOG), Checkpoint(tmp_path / CHECKPOINT)] if files else []
-    stopper = gn.EarlyStopping(patience=10**9)  # all rounds are of the same length
+    stopper = gn.EarlyStopping(patience=10**9)  # never stops, so that all rounds have the same length
     callbacks = [gn.ProgressBar(file=io.StringIO()), gn.TerminateOnNaN(), stopper, *kept, clock]
     fitted = open_trainer(settings, tmp_path, train, callbacks, None)
     nodes = Nodes(open_trainer(settings, tmp_path, train, [], None), train.X, train.y, settings.batch_size)
@@ -149,23 +149,23 @@ def test_epoch_of_gpunet_train_digits_against_its_nodes(compare: Compare, tmp_pa
 
 
 class Nodes:
-    """The nodes of an epoch of `fit`, run by the native executor's program alone.
+    """The nodes of an epoch of `fit`, run by the native executor's program without `fit`.
 
     Args:
-        trainer: records the steps; its training is of no use afterwards.
-        X: as for `fit`.
-        y: as for `fit`.
-        batch: rows of a step.
+        trainer: records the steps; its parameters are meaningless afterwards.
+        X: the features for `fit`.
+        y: the targets for `fit`.
+        batch: the batch size.
 
     Attributes:
-        steps: of an epoch.
+        steps: the number of steps of an epoch.
     """
 
     def __init__(self, trainer: gn.Trainer, X: np.ndarray, y: np.ndarray, batch: int):
         trainer.fit(X, y, epochs=1, batch_size=batch)
         recorded = {step.count: step.executor for step in trainer._steps._steps.values()}
         if not all(isinstance(executor, NativeExecutor) and executor._program for executor in recorded.values()):
-            pytest.skip("the step is not all native: there is no C++ compiler, or no BLAS that can be called.")
+            pytest.skip("the step is not fully native: no C++ compiler, or no BLAS that C++ can call.")
         whole, rest = divmod(len(X), batch)
         calls = [(batch, whole), (rest, 1)]
         self._calls: list[tuple[Any, int]] = [(recorded[rows]._program, steps) for rows, steps in calls if rows]
@@ -176,7 +176,7 @@ class Nodes:
         self._order = np.random.default_rng(0).permutation(len(X))
 
     def seconds(self, epochs: int) -> float:
-        """Return the seconds of so many epochs, after one that is not timed."""
+        """Return the seconds of `epochs` epochs, after one untimed epoch."""
         self._run()
         began = time.perf_counter()
         for _ in range(epochs):

@@ -1,12 +1,12 @@
-"""The acceptance run of embeddings: words that are used alike get vectors that point alike, seeds 0 to 4.
+"""Acceptance test of embeddings: words with the same usage get similar vectors, seeds 0 to 4.
 
     python benchmarks/word_vectors.py
 
-Sentences of a small grammar are generated; no two words of a group, such as "cat" and "dog", ever stand in one. A
-skip-gram model (Mikolov et al. 2013, with the whole softmax) learns which words stand within two places of a word. Then
-the five nearest neighbours of each word by cosine, among all words, must be the five others of its group: 0.98 of them
-or more for each seed, and all seeds must be done within 60 seconds on two CPU cores. Prints a table and some
-neighbours; exits with 1 where it does not hold.
+A small grammar generates sentences; two words of a group, such as "cat" and "dog", never occur in the same sentence. A
+skip-gram model (Mikolov et al. 2013, with the full softmax) learns to predict the words within two positions of a word.
+For each word, the five nearest neighbours by cosine similarity among all words should be the five others of its group.
+At least 0.98 of them must be for each seed, and all seeds together may take 60 seconds on two CPU cores. Prints a table
+and some neighbours; exits with 1 if a condition fails.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ TEMPLATES = """
 
 SEEDS = range(5)
 SENTENCES, WINDOW, DIMENSIONS, EPOCHS = 5000, 2, 16, 10
-NEIGHBOURS, LEAST_SHARE, MOST_SECONDS = 5, 0.98, 60.0
+NEIGHBOURS, MIN_SHARE, MAX_SECONDS = 5, 0.98, 60.0
 
 GROUP_OF = {word: group for group, words in GROUPS.items() for word in words.split()}
 
 
 def corpus(rng: np.random.Generator) -> list[list[str]]:
-    """Return sentences: templates with a random word of each group in its place."""
+    """Return sentences: templates with each group's name replaced by a random word of the group."""
     sentences = []
     for template in rng.choice(TEMPLATES, SENTENCES):
         words = [rng.choice(GROUPS[word].split()) if word in GROUPS else word for word in template.split()]
@@ -59,7 +59,7 @@ def corpus(rng: np.random.Generator) -> list[list[str]]:
 
 
 def skip_grams(sentences: list[list[str]], index: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return words and, one by one, the words that stand within the window of them, as indices."""
+    """Return all pairs of a word and another word within its window, as two arrays of indices."""
     pairs = [
         (index[word], index[sentence[other]])
         for sentence in sentences
@@ -72,7 +72,7 @@ def skip_grams(sentences: list[list[str]], index: dict[str, int]) -> tuple[np.nd
 
 
 def train(seed: int) -> tuple[list[str], np.ndarray]:
-    """Return the vocabulary and the vectors of its words."""
+    """Train a skip-gram model; return the vocabulary and its vectors."""
     sentences = corpus(np.random.default_rng(seed))
     vocabulary = sorted({word for sentence in sentences for word in sentence})
     words, contexts = skip_grams(sentences, {word: i for i, word in enumerate(vocabulary)})
@@ -98,8 +98,8 @@ def main() -> int:
     for word in ("cat", "paris", "tea"):
         print(f"nearest to {word}: {', '.join(nearest[word])}")
     seconds = time.perf_counter() - began
-    good = min(shares) >= LEAST_SHARE and seconds <= MOST_SECONDS
-    print(f"least share {min(shares):.3f}, {seconds:.1f} s: {'ok' if good else 'FAILED'}")
+    good = min(shares) >= MIN_SHARE and seconds <= MAX_SECONDS
+    print(f"minimum {min(shares):.3f}, {seconds:.1f} s: {'ok' if good else 'FAILED'}")
     return 0 if good else 1
 
 

@@ -1,7 +1,7 @@
-"""gpunet: `Trainer.step`, recorded and replayed, or in mode "eager" or "numpy" with that executor.
+"""gpunet: `Trainer.step` with the executor "auto", or in modes "eager" and "numpy" with that executor.
 
-Mode "fit" is `Trainer.fit` by the epoch: the rows of each batch are gathered in a new order, the loss and the accuracy
-summed and read.
+Mode "fit" runs epochs of `Trainer.fit`: data is shuffled, the rows of each batch are gathered, the mean loss and the
+accuracy of an epoch are read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Steps(Framework):
         return self.trainer.step(X, y)
 
     def run(self, order: Sequence[int]) -> Any:
-        """In mode "fit": train for an epoch on each of these batches as all its data; return the last loss."""
+        """In mode "fit", train one epoch on each batch alone; return the last loss."""
         if not self.fits:
             return super().run(order)
         for i in order:
@@ -46,7 +46,7 @@ class Steps(Framework):
         return history.epochs[-1]["loss"]
 
     def seconds(self, order: Sequence[int]) -> float:
-        """In mode "fit": return the time of epochs with so many steps, after an epoch that is not timed."""
+        """In mode "fit", return the time of epochs with `len(order)` steps in total, after an untimed epoch."""
         if not self.fits:
             return super().seconds(order)
         self.trainer.fit(*self.data, epochs=1 + len(order) // self.epoch, batch_size=self.batch)
@@ -56,5 +56,5 @@ class Steps(Framework):
         return [self.device.to_host(a) for a in self.trainer.model.parameters().values()]
 
     def wait(self) -> None:
-        """Wait for all streams of the GPU; on the CPU a call returns when it is done."""
+        """Wait for all streams of the GPU; on the CPU, calls are synchronous."""
         self.device.synchronize()

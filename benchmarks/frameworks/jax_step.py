@@ -1,7 +1,7 @@
-"""JAX: the whole step in one `jit` whose state is donated; as mode "scan", an epoch in one `lax.scan`.
+"""JAX: the whole step in one `jit` with donated state; in mode "scan", an epoch in one `lax.scan`.
 
-The scan does what an epoch of `Trainer.fit` does: the rows of each batch are gathered in a new order, the loss and the
-accuracy averaged and read.
+The scan does the same work as an epoch of `Trainer.fit`: data is shuffled, the rows of each batch are gathered, the
+mean loss and the accuracy are read.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ def train_epoch(state: Any, order: Any, X: Any, y: Any) -> Any:
     """Return the state after an epoch, its loss and its accuracy.
 
     Args:
-        state: before the epoch.
-        order: (steps, batch) the rows of each batch.
-        X: (rows, in) all rows.
-        y: (rows,) their labels.
+        state: the state before the epoch.
+        order: row indices of each batch (steps, batch).
+        X: all rows (rows, in).
+        y: their labels (rows,).
     """
 
     def body(state: Any, rows: Any) -> Any:
-        of_batch, labels = (a.at[rows].get(mode="promise_in_bounds") for a in (X, y))
-        state, loss, logits = train(state, of_batch, labels)
+        batch, labels = (a.at[rows].get(mode="promise_in_bounds") for a in (X, y))
+        state, loss, logits = train(state, batch, labels)
         return state, (loss, (logits.argmax(axis=1) == labels).sum())
 
     state, (losses, right) = jax.lax.scan(body, state, order)
@@ -70,7 +70,7 @@ def train_epoch(state: Any, order: Any, X: Any, y: Any) -> Any:
 
 class Steps(Framework):
     def __init__(self, problem: Problem, mode: str, device: str):
-        jax.config.update("jax_default_matmul_precision", "highest")  # else float32 products are TF32 on a GPU
+        jax.config.update("jax_default_matmul_precision", "highest")  # by default, float32 products use TF32 on a GPU
         put = partial(jax.device_put, device=jax.devices(device)[0])
         parameters = problem.parameters()
         self.state = put((np.float32(0), parameters, *([np.zeros_like(a) for a in parameters] for _ in range(2))))
@@ -90,7 +90,7 @@ class Steps(Framework):
         return loss
 
     def run(self, order: Sequence[int]) -> Any:
-        """As mode "scan": train for an epoch on each of these batches as all its data; return the last loss."""
+        """In mode "scan", train one epoch on each batch alone; return the last loss."""
         if not self.scans:
             return super().run(order)
         for i in order:
@@ -98,14 +98,14 @@ class Steps(Framework):
         return loss
 
     def train_in_order(self, rows: np.ndarray) -> float:
-        """Train for an epoch on the rows in this order; return its loss."""
+        """Train one epoch on the rows in this order; return its loss."""
         order = rows.reshape(-1, self.batch).astype(np.int32)
         self.state, *means = self.train_epoch(self.state, order, *self.data)
         loss, _ = jax.device_get(means)
         return float(loss)
 
     def seconds(self, order: Sequence[int]) -> float:
-        """As mode "scan": return the time of epochs with so many steps, after an epoch that is not timed."""
+        """In mode "scan", return the time of epochs with `len(order)` steps in total, after an untimed epoch."""
         if not self.scans:
             return super().seconds(order)
         rows = len(self.data[0])
@@ -121,5 +121,5 @@ class Steps(Framework):
         return [np.asarray(a) for a in self.state[1]]
 
     def wait(self) -> None:
-        """Wait for the last state, which comes of all states before it."""
+        """Wait for the last state, which depends on all earlier ones."""
         jax.block_until_ready(self.state)

@@ -1,4 +1,4 @@
-"""NumPy by hand: see `benchmarks/numpy_step.py`, also the reference that every framework is checked against."""
+"""Hand-written NumPy: `benchmarks/numpy_step.py`, which is also the reference for all frameworks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Steps(Framework):
 
     def __init__(self, problem: Problem, mode: str, device: str):
         self.batches = problem.batches()
-        self.by_hand = NumpyStep(problem.parameters(), problem.batch, self.lr)
+        self.numpy_step = NumpyStep(problem.parameters(), problem.batch, self.lr)
 
     def step(self, X: Any, y: Any) -> Any:
-        return self.by_hand(X, y)
+        return self.numpy_step(X, y)
 
     def parameters(self) -> list[np.ndarray]:
-        return self.by_hand.parameters
+        return self.numpy_step.parameters
 
     def wait(self) -> None:
-        """A NumPy call returns when it is done."""
+        """NumPy calls are synchronous."""

@@ -1,4 +1,4 @@
-"""What every framework is given, the same to the bit: a network, its start weights, and its batches."""
+"""The input of every framework, bit for bit: a network, its initial weights, and its batches."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-LR = 1e-3  # of Adam, with betas 0.9 and 0.999 and eps 1e-8, the default everywhere
+LR = 1e-3  # for Adam with betas 0.9 and 0.999 and eps 1e-8, the defaults of all frameworks
 BATCHES = 8
-EPOCH_STEPS, EPOCH_NUMBERS = 64, 2**22  # an epoch has so many steps, fewer where its features are more numbers
+EPOCH_STEPS, EPOCH_NUMBERS = 64, 2**22  # maximum steps of an epoch, and maximum numbers in its features
 
 
 class Problem(NamedTuple):
-    """A ReLU MLP and the rows of its batches; written as 784-128-10/128."""
+    """A ReLU MLP and its batch size, written as 784-128-10/128."""
 
     sizes: tuple[int, ...]
     batch: int
 
     @classmethod
     def parse(cls, text: str) -> Problem:
-        """Return the problem that `text` names.
-
-        Raises:
-            ValueError: it names none.
-        """
+        """Return the problem written as SIZES/BATCH; raise `ValueError` if `text` is invalid."""
         sizes, _, batch = text.partition("/")
         problem = cls(tuple(map(int, sizes.split("-"))), int(batch))
         if len(problem.sizes) < 2 or min(*problem.sizes, problem.batch) < 1 or problem.sizes[-1] < 2:
@@ -35,7 +31,7 @@ class Problem(NamedTuple):
         return f"{'-'.join(map(str, self.sizes))}/{self.batch}"
 
     def parameters(self) -> list[np.ndarray]:
-        """Return the start weights (in, out) and biases (out,) of the layers in turn, float32."""
+        """Return the initial weight (in, out) and bias (out,) of each layer, float32."""
         rng = np.random.default_rng(1)
         parameters: list[np.ndarray] = []
         for i, j in pairwise(self.sizes):
@@ -44,7 +40,7 @@ class Problem(NamedTuple):
         return parameters
 
     def batches(self, count: int = BATCHES) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the first batches: X (batch, in) float32 and labels y (batch,) int64."""
+        """Return the first `count` batches: X (batch, in) float32 and labels y (batch,) int64."""
         rng = np.random.default_rng(2)
         return [
             (rng.standard_normal((self.batch, self.sizes[0]), np.float32), rng.integers(0, self.sizes[-1], self.batch))
@@ -53,10 +49,10 @@ class Problem(NamedTuple):
 
     @property
     def epoch(self) -> int:
-        """The steps of an epoch: 64, or 8 to 63 where the batches are large."""
+        """The steps of an epoch: 64, or down to 8 for large batches."""
         return min(max(EPOCH_NUMBERS // (self.batch * self.sizes[0]), BATCHES), EPOCH_STEPS)
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of an epoch, those of `batches` first: X (rows, in) and y (rows,)."""
+        """Return the rows of an epoch, X (rows, in) and y (rows,); they begin with those of `batches()`."""
         X, y = zip(*self.batches(self.epoch), strict=True)
         return np.concatenate(X), np.concatenate(y)

@@ -1,7 +1,8 @@
 """scikit-learn: `MLPClassifier.partial_fit` on one batch.
 
-The nearest that its interface has: it also checks its input and encodes the labels. Its Adam adds eps before the bias
-correction of the squares; given an eps corrected likewise, its formula is that of the others.
+The public function closest to a single step; it also checks its input and encodes the labels. scikit-learn's Adam adds
+eps before the bias correction of the second moment. With eps multiplied by that correction, its formula is equal to
+that of the other frameworks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Steps(Framework):
         self.classifier = MLPClassifier(
             problem.sizes[1:-1], alpha=0, batch_size=problem.batch, learning_rate_init=LR, shuffle=False
         )
-        self.classifier.partial_fit(*self.batches[0], classes=np.arange(problem.sizes[-1]))  # makes its arrays
+        self.classifier.partial_fit(*self.batches[0], classes=np.arange(problem.sizes[-1]))  # allocates its arrays
         for own, start in zip(self.parameters(), problem.parameters(), strict=True):
             own[...] = start
         self.optimizer = self.classifier._optimizer
@@ -40,4 +41,4 @@ class Steps(Framework):
         return [a for pair in pairs for a in pair]
 
     def wait(self) -> None:
-        """`partial_fit` returns when it is done."""
+        """`partial_fit` is synchronous."""

@@ -1,4 +1,4 @@
-"""The shape that the file of every framework has."""
+"""The interface of every framework's module."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from benchmarks.frameworks.problem import Problem
 
 
 class Framework(ABC):
-    """The training step of a problem in one framework, on one device; its file calls it `Steps`.
+    """The training step of a problem in one framework on one device; each module names its subclass `Steps`.
 
     Args:
-        problem: what to train, from its start weights.
-        mode: which way of the framework, where it has several.
+        problem: the network, its initial weights and its batches.
+        mode: the variant of the framework's step, if it has several.
         device: "cpu", "cuda" or "sim".
 
     Attributes:
         batches: the batches (X, y), resident on the device.
-        epoch: a round has a multiple of so many steps.
+        epoch: the number of steps of a round is a multiple of it.
     """
 
     batches: Sequence[tuple[Any, Any]]
@@ -33,28 +33,28 @@ class Framework(ABC):
 
     @abstractmethod
     def step(self, X: Any, y: Any) -> Any:
-        """Queue forward, loss, backward and update on a batch; return the loss, a number on the device."""
+        """Enqueue forward, loss, backward and update for a batch; return the loss on the device."""
 
     @abstractmethod
     def parameters(self) -> list[np.ndarray]:
-        """Return the weights (in, out) and biases (out,) of the layers in turn, on the host."""
+        """Return the weight (in, out) and bias (out,) of each layer, on the host."""
 
     def run(self, order: Sequence[int]) -> Any:
-        """Queue a step on each of these batches, in turn; return the last loss."""
+        """Enqueue a step for each of these batches; return the last loss."""
         for i in order:
             loss = self.step(*self.batches[i])
         return loss
 
     def read(self, loss: Any) -> float:
-        """Return a loss on the host."""
+        """Copy a loss to the host."""
         return float(loss)
 
     @abstractmethod
     def wait(self) -> None:
-        """Return when all that was queued is done."""
+        """Wait until all enqueued work is done."""
 
     def seconds(self, order: Sequence[int]) -> float:
-        """Return the wall time of a round: from the first call until all of its work is done."""
+        """Return the wall time of a round, from the first call until all its work is done."""
         began = time.perf_counter()
         self.run(order)
         self.wait()

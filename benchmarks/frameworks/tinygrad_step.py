@@ -1,4 +1,4 @@
-"""tinygrad: the whole step in one `TinyJit`, which replays the recorded kernels from its third call on."""
+"""tinygrad: the whole step in one `TinyJit`, which replays the captured kernels from the third call on."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ class Steps(Framework):
         return [a.numpy().T for a in self.own]
 
     def wait(self) -> None:
-        """Wait for the queues of the device."""
+        """Wait for all queues of the device."""
         Device[Device.DEFAULT].synchronize()

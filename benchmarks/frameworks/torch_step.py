@@ -1,7 +1,8 @@
-"""PyTorch: "eager", "compiled" by `torch.compile`, or "graphs", compiled with mode="reduce-overhead" (CUDA graphs).
+"""PyTorch: modes "eager", "compiled" (`torch.compile`) and "graphs" (mode="reduce-overhead", CUDA graphs).
 
-Each is the fastest way that we know. Eager, Adam is PyTorch's fused kernel. Compiled, the whole step is one graph:
-gradients by `torch.func`, Adam written out; compiling `optimizer.step` and the loss apart was slower than eager.
+Each mode is the fastest implementation that we know. The eager step uses PyTorch's fused Adam. The compiled step is a
+single graph with gradients from `torch.func` and Adam written out; compiling `optimizer.step` and the loss separately
+was slower than eager.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Steps(Framework):
             self.means, self.squares = ({name: torch.zeros_like(p) for name, p in self.own.items()} for _ in range(2))
             self.t = torch.zeros((), device=device)
             for a in (*self.own.values(), *self.means.values(), *self.squares.values(), self.t):
-                torch._dynamo.mark_static_address(a)  # else no CUDA graph may write to it
+                torch._dynamo.mark_static_address(a)  # required for a CUDA graph to write to it
             self.step = torch.compile(self.whole_step, fullgraph=True, mode=COMPILE_MODES[mode])
 
     def step(self, X: Any, y: Any) -> Any:
@@ -66,13 +67,13 @@ class Steps(Framework):
 
     def read(self, loss: Any) -> float:
         if self.graphs and counters["inductor"]["cudagraph_skips"]:
-            raise RuntimeError("torch.compile made no CUDA graph of the step")
+            raise RuntimeError("torch.compile did not capture the step in a CUDA graph")
         return float(loss.detach())
 
     def parameters(self) -> list[np.ndarray]:
         return [parameter.numpy(force=True).T for parameter in self.model.parameters()]
 
     def wait(self) -> None:
-        """Wait for all streams of the GPU; on the CPU a call returns when it is done."""
+        """Wait for all streams of the GPU; on the CPU, calls are synchronous."""
         if self.device == "cuda":
             torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""A worker: one framework in a process of its own, which does a round whenever it is asked to."""
+"""Run one framework in a separate process, which times a round on every request."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from benchmarks.frameworks.steps import Framework
 from benchmarks.numpy_step import NumpyStep
 
 CHECKED = 5  # steps that are compared with the reference
-LOSS_TOLERANCE = 1e-4  # of each loss, relative
-WEIGHT_TOLERANCE = 0.05  # of each array: its distance from the reference's, relative to the way that has gone; so much
-# since a rounding error that flips a ReLU turns Adam's first steps of all weights whose gradient is near zero
-GRACE_SECONDS = 5.0  # for a worker to end by itself
+LOSS_TOLERANCE = 1e-4  # relative error of each loss
+WEIGHT_TOLERANCE = 0.05  # of each array: distance from the reference, relative to the total update of the reference.
+# This is large because a rounding error that flips one ReLU changes Adam's first updates wherever a gradient is near 0.
+GRACE_SECONDS = 5.0  # for a worker to exit by itself
 
 
 class Rounds(NamedTuple):
-    """What a round is.
+    """The rounds of a worker.
 
     Attributes:
-        least: the seconds that it takes at least.
-        warm_ups: rounds of the same length that come before the first.
+        min_seconds: the minimum time of a round.
+        warmups: the number of untimed rounds of the same length before the first.
     """
 
-    least: float
-    warm_ups: int
+    min_seconds: float
+    warmups: int
 
 
 class Failed(Exception):
-    """A worker gave no answer, or one that ends its row."""
+    """A worker did not answer, or reported an error."""
 
 
 class Worker:
-    """The parent's end: the process, and what it answers within so many seconds of patience.
+    """The parent's side of a worker: the process and its connection.
 
-    The arguments between are those of `serve`.
+    `patience` is the time limit of an answer in seconds; the other arguments are those of `serve`.
     """
 
     def __init__(
@@ -64,14 +64,10 @@ class Worker:
             target=serve, args=(theirs, module, mode, problem, device, core, rounds), daemon=True
         )
         self.process.start()
-        theirs.close()  # so that the end of the process ends the connection
+        theirs.close()  # otherwise the connection would stay open after the process has ended
 
     def answer(self) -> dict[str, Any]:
-        """Return what the worker says next.
-
-        Raises:
-            Failed: it says that it cannot, it died, or it said nothing for too long.
-        """
+        """Return the worker's next answer; raise `Failed` if it reports an error, has died, or does not answer."""
         try:
             if not self.connection.poll(self.patience):
                 self.process.kill()
@@ -85,14 +81,14 @@ class Worker:
         return answer
 
     def round(self) -> tuple[float, float]:
-        """Return the seconds a step of one more round, and how many cores it kept busy."""
-        with suppress(OSError):  # it died since its last answer: so says the next one
+        """Run one more round; return its seconds per step, and the number of cores it kept busy."""
+        with suppress(OSError):  # the worker has died; `answer` reports it
             self.connection.send(True)
         answer = self.answer()
         return float(answer["seconds"]), float(answer["cores"])
 
     def stop(self) -> None:
-        self.connection.close()  # a worker that waits for its next round ends by itself
+        self.connection.close()  # a worker that waits for a request then exits
         self.process.join(GRACE_SECONDS)
         self.process.kill()
         self.process.join()
@@ -101,29 +97,29 @@ class Worker:
 def serve(
     connection: Connection, module: str, mode: str, problem: Problem, device: str, core: int | None, rounds: Rounds
 ) -> None:
-    """Check the framework, settle on a round, and time one for every message; the answers are dictionaries.
+    """Check the framework, choose the length of a round, and time a round for every message; answer with dictionaries.
 
     Args:
-        connection: to the parent, which sends something for every round and closes it, or ends the process.
-        module: where the framework's `Steps` are.
-        mode: for `Steps`.
-        problem: for `Steps`.
-        device: for `Steps`.
-        core: the CPU core to stay on, or None.
-        rounds: what a round is.
+        connection: the connection to the parent, which sends one message per round and closes it at the end.
+        module: the module with the framework's `Steps`.
+        mode: argument of `Steps`.
+        problem: argument of `Steps`.
+        device: argument of `Steps`.
+        core: the CPU core to pin the process to, or None.
+        rounds: the length and warm-up of rounds.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C
     try:
         if core is not None and device == "cpu":
-            os.sched_setaffinity(0, {core})  # before the framework comes in and counts the cores
+            os.sched_setaffinity(0, {core})  # before the framework is imported and counts the cores
         steps: Framework = importlib.import_module(module).Steps(problem, mode, device)
         errors = compare(steps, problem)
         if core is not None:
-            os.sched_setaffinity(0, {core})  # on a GPU only now: compiling, which one core takes minutes for, is done
+            os.sched_setaffinity(0, {core})  # on a GPU after compiling, which takes minutes on one core
         connection.send(errors)
         if device == "sim" or not agrees(errors):
             return
-        order = round_of(steps, rounds)
+        order = choose_round(steps, rounds)
         connection.send({"steps_a_round": len(order)})
         while connection.recv():
             wall, cpu = time.perf_counter(), time.process_time()
@@ -137,7 +133,7 @@ def serve(
 
 
 def compare(steps: Framework, problem: Problem) -> dict[str, float]:
-    """Return the errors of the first steps against `NumpyStep`: the largest of a loss and of an array."""
+    """Compare the first steps with `NumpyStep`; return the largest error of a loss and of an array of weights."""
     start = problem.parameters()
     reference = NumpyStep(start, problem.batch, LR)
     loss_errors = []
@@ -146,25 +142,25 @@ def compare(steps: Framework, problem: Problem) -> dict[str, float]:
         loss_errors.append(abs(steps.read(steps.run([i])) - expected) / expected)
     steps.wait()
     weight_errors = [
-        np.linalg.norm(own - right) / np.linalg.norm(right - before)
-        for own, right, before in zip(steps.parameters(), reference.parameters, start, strict=True)
+        np.linalg.norm(ours - theirs) / np.linalg.norm(theirs - before)
+        for ours, theirs, before in zip(steps.parameters(), reference.parameters, start, strict=True)
     ]
     return {"loss_error": float(np.max(loss_errors)), "weight_error": float(np.max(weight_errors))}
 
 
 def agrees(errors: dict[str, float]) -> bool:
-    """Say whether the errors that `compare` returned are within the tolerances; NaN is not."""
+    """Return whether the errors from `compare` are within the tolerances; NaN is not."""
     return errors["loss_error"] <= LOSS_TOLERANCE and errors["weight_error"] <= WEIGHT_TOLERANCE
 
 
-def round_of(steps: Framework, rounds: Rounds) -> list[int]:
-    """Return the batches of a round that is long enough, after its warm-up."""
+def choose_round(steps: Framework, rounds: Rounds) -> list[int]:
+    """Return the batches of a round that takes at least `rounds.min_seconds`, after warm-up."""
     count = steps.epoch
     while True:
         order = [i % BATCHES for i in range(count)]
-        steps.seconds(order)  # warms up, also what is compiled for this many steps
-        took = min(steps.seconds(order) for _ in range(rounds.warm_ups))
-        if took >= rounds.least:
+        steps.seconds(order)  # a first warm-up, which also compiles code for this number of steps
+        seconds = min(steps.seconds(order) for _ in range(rounds.warmups))
+        if seconds >= rounds.min_seconds:
             return order
-        more = min(1.5 * rounds.least / took, 10)
-        count = steps.epoch * math.ceil(count / steps.epoch * more)
+        factor = min(1.5 * rounds.min_seconds / seconds, 10)
+        count = steps.epoch * math.ceil(count / steps.epoch * factor)

@@ -1,5 +1,5 @@
-"""The report of a GPU: with one command, everything checked and measured within nine minutes.
+"""The GPU report: check and measure everything on a GPU with one command, within nine minutes.
 
-`sections/` holds what is done, a file each; `runner` does it, each section in a process of its own; `render` and
-`pictures` show what `report.json` holds.
+`sections/` has one file for each kind of check or measurement; `runner` runs each section in a separate process;
+`render` and `pictures` make tables and plots from `report.json`.
 """

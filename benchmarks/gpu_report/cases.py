@@ -1,4 +1,4 @@
-"""The kernels that `gpunet bench` does not know, as cases for it: dropout, gather, losses over elements, sums."""
+"""Benchmark cases for kernels that `gpunet bench` does not cover: dropout, gather, elementwise losses, sums."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Results = tuple[Array, ...]
 
 
 def cases(rows: int, n: int) -> Iterator[Case]:
-    """Yield the cases over arrays (rows, n)."""
+    """Yield the cases for arrays (rows, n)."""
     x, column = Operand((rows, n)), Operand((rows,))
     pair = {"p": x, "t": x}
     case = partial(_case, (rows, n))
@@ -41,7 +41,7 @@ PREPARED: dict[str, Callable[[Array], Array]] = {
     "probability": lambda a: a * a / (1 + a * a),
     "distribution": lambda a: a * a / (a * a).sum(axis=1, keepdims=True),
 }
-"""What operands are made of the random numbers, before anything is timed."""
+"""Functions that derive an operand from random numbers, before anything is timed."""
 
 
 def _case(
@@ -53,16 +53,16 @@ def _case(
     fused: Callable[..., Results],
     nbytes: int,
 ) -> Case:
-    """Return a case of two kernels: an expression of arrays, where there is one, and gpunet's, given a tape.
+    """Return a case with gpunet's kernel and, if given, an array expression.
 
     Args:
-        shape: of the arrays.
-        op: as for `Case`, like variant and operands.
-        variant: of the operation.
-        operands: the inputs.
-        expression: the results by array code; also the reference. None: that is gpunet's own on the CPU.
-        fused: the results by gpunet's kernel.
-        nbytes: that an element has to move.
+        shape: the shape of the arrays.
+        op: the operation, see `Case`.
+        variant: the variant of the operation, see `Case`.
+        operands: the inputs, see `Case`.
+        expression: computes the results with array code; also the reference. If None, gpunet on the CPU is.
+        fused: computes the results with gpunet's kernel.
+        nbytes: the bytes of memory traffic for each element.
     """
 
     def array(xp: ModuleType, **given: Array) -> Call:
@@ -73,7 +73,7 @@ def _case(
         given, tape = _prepared(given), Tape(seed=3)
 
         def call() -> Results:
-            tape.reset(step=1)  # the same mask every time
+            tape.reset(step=1)  # the same dropout mask on every call
             return fused(xp, tape, **given)
 
         return call

@@ -1,9 +1,9 @@
-// latency.cu: what it costs to start a kernel, and to wait for the other threads of a block or of the grid.
+// latency.cu: empty kernels and barriers, to measure the latency of a launch, a block barrier and a grid barrier.
 
 #ifdef GRID
 #include <cooperative_groups.h>
 
-// `count` barriers of all blocks, by cooperative groups. Launch: cooperative.
+// Runs `count` grid barriers of cooperative groups. Cooperative launch.
 extern "C" __global__ void grid_barriers(
     int* x,  // [1]
     int count) {
@@ -17,7 +17,7 @@ extern "C" __global__ void nothing(
     int* x,  // [1]
     int count) {}
 
-// `count` barriers of a block.
+// Runs `count` block barriers.
 extern "C" __global__ void block_barriers(
     int* x,  // [1]
     int count) {
@@ -25,7 +25,7 @@ extern "C" __global__ void block_barriers(
     if (blockIdx.x == 0 && threadIdx.x == 0) x[0] = count;
 }
 
-// `count` barriers of all blocks, by grid_barrier.cuh. Launch: cooperative.
+// Runs `count` grid barriers of grid_barrier.cuh. Cooperative launch.
 extern "C" __global__ void own_grid_barriers(
     unsigned long long* words,  // [2]
     int count) {

@@ -1,4 +1,4 @@
-"""The pictures of a report: the ladder's roofline and speeds, and the training step next to other frameworks."""
+"""Plot a report: roofline and speeds of the matrix product kernels, and the training step of all frameworks."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from gpunet.formats import read_as
 
 
 def draw(report: Mapping[str, Any], folder: Path) -> None:
-    """Draw what was timed, where there is matplotlib."""
+    """Plot the timed sections, if matplotlib is installed."""
     if find_spec("matplotlib") is None:
         return
-    known = {key: row[key] for row in report["sections"]["machine"]["rows"] for key in row}
+    machine = {key: row[key] for row in report["sections"]["machine"]["rows"] for key in row}
     rows = [read_as(Row, row) for row in report["sections"]["squares"]["rows"]]
     plain = [row for row in rows if (row.variant, row.cache) == ("NN", "warm")]
-    if plain and known.get("ceilings"):
-        plot(Report(known["environment"], Ceilings(**known["ceilings"]), plain), folder / "matmul")
+    if plain and machine.get("ceilings"):
+        plot(Report(machine["environment"], Ceilings(**machine["ceilings"]), plain), folder / "matmul")
     nets = [row for row in report["sections"]["peers"]["rows"] if any("step" in peer for peer in row.get("rows", ()))]
     if nets:
         _peers(nets, folder / "peers.png")
 
 
 def _peers(nets: list[Any], path: Path) -> None:
-    """Draw the microseconds of a step, a group of bars for each network."""
+    """Plot the microseconds of a step, with one bar chart for each network."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, net in zip(figure.subplots(1, len(nets), squeeze=False)[0], nets, strict=True):
-        timed = [peer for peer in net["rows"] if "step" in peer]
-        axes.bar([peer["name"] for peer in timed], [1e6 * peer["step"][1] for peer in timed])
-        axes.set(title=net["net"], ylabel="µs a step")
-        axes.tick_params(axis="x", rotation=90)
+        timed = sorted((peer for peer in net["rows"] if "step" in peer), key=lambda peer: -peer["step"][1])
+        bars = axes.barh([peer["name"] for peer in timed], [1e6 * peer["step"][1] for peer in timed])
+        axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+        axes.set(title=net["net"], xlabel="µs per step", xscale="log")
+        axes.margins(x=0.2)
     figure.savefig(path, format="png")

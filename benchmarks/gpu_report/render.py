@@ -1,4 +1,4 @@
-"""Show a report: report.md and the pictures, from report.json alone.
+"""Make report.md and the plots of a report from report.json.
 
 python -m benchmarks.gpu_report.render DIR
 """
@@ -15,11 +15,11 @@ from benchmarks.gpu_report.section import Section, markdown_table
 
 
 def markdown(report: Mapping[str, Any], sections: Mapping[str, Section]) -> str:
-    """Return the report as Markdown; a section that was measured by another version of this file is left out."""
+    """Return the report as Markdown, without sections that are not in `sections`."""
     lines = [f"# Report of {report['device']}", ""]
     if report["device"] == "sim":
-        lines += ["Made on the simulated GPU: tiny sizes, counts and no times.", ""]
-    lines += [f"Began {report['began']}, {report['minutes']:g} minutes allowed.", ""]
+        lines += ["Made on the simulated GPU: tiny sizes, with counts instead of times.", ""]
+    lines += [f"Started {report['began']}, time limit {report['minutes']:g} minutes.", ""]
     entries = [(name, entry) for name, entry in report["sections"].items() if name in sections]
     overview = ((sections[name].title, *_outcome(entry)) for name, entry in entries)
     lines += markdown_table(("section", "outcome", "findings", "faults", "s"), overview)
@@ -37,17 +37,17 @@ def _outcome(entry: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _shown(section: Section, rows: list[Any]) -> Iterator[str]:
-    """Yield the findings of a section; one that cannot be shown must not end a run on a GPU."""
+    """Yield the findings of a section; an error in its `show` must not end a run on a GPU."""
     if not rows:
         return
     try:
         yield from list(section.show(rows))
     except Exception as error:
-        yield f"The findings cannot be shown ({type(error).__name__}: {error}); they are in report.json."
+        yield f"The findings cannot be shown ({type(error).__name__}: {error}); see report.json."
 
 
 def main(folder: Path) -> None:
-    """Write report.md and the pictures of a folder anew."""
+    """Rewrite report.md and the plots in a folder."""
     from benchmarks.gpu_report.pictures import draw
     from benchmarks.gpu_report.sections import SECTIONS
 

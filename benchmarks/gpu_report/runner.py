@@ -1,4 +1,4 @@
-"""Run the sections one after the other, each in its time and its process, and keep what they find as they find it."""
+"""Run the sections of a report one after the other in separate processes, with time limits, and save every finding."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ def run(
     out: Path,
     minutes: float,
     *,
-    tell: Callable[[str], object] = print,
+    log: Callable[[str], object] = print,
     now: Callable[[], float] = time.monotonic,
     child: Callable[..., Iterator[Any]] = iterate_with_limit,
 ) -> dict[str, Any]:
-    """Return the report, which is written to `out` after every finding.
+    """Run all sections and return the report, which is written to `out` after every finding.
 
-    A section ends at the latest when its share of the time and those of all before it have passed: it may use what they
-    left, and no share is lost to a section that hangs. Where it says that it crashed it goes on in a new process.
+    Each section has a share of the time. It is stopped when its share and those of all earlier sections have passed, so
+    it can use the time that they left, and a section that hangs takes no time from later ones. A section whose last
+    finding is a crash (`CRASHED`) resumes in a new process.
 
     Args:
-        sections: by name, in their order.
-        setup: for the sections; it gets the ceilings once they are measured.
+        sections: the sections by name, in order.
+        setup: passed to each section, with the ceilings once they are measured.
         out: the folder for report.json and report.md.
-        minutes: that all sections may take.
-        tell: is given a line on each section.
-        now: the time in seconds.
-        child: as `iterate_with_limit`.
+        minutes: the time limit for all sections.
+        log: called with a line about each section.
+        now: returns the time in seconds.
+        child: like `iterate_with_limit`.
     """
     report = new_report(sections, setup, minutes)
     share = 60 * minutes / sum(section.seconds for section in sections.values())
@@ -51,24 +52,24 @@ def run(
         end += section.seconds * share
         began = now()
         while (left := end - now()) >= 1:
-            entry["status"] = "cut off"  # what a run that is killed now leaves behind
-            known = setup._replace(ceilings=finding(report, "ceilings"), found=tuple(entry["rows"]))
+            entry["status"] = "cut off"  # the status if the run is killed now
+            current = setup._replace(ceilings=finding(report, "ceilings"), found=tuple(entry["rows"]))
             try:
-                for rows in child(round(left, 1), section.measure, known):
+                for rows in child(round(left, 1), section.measure, current):
                     entry["rows"] += rows
                     entry["seconds"] = now() - began
-                    keep(report, sections, out)
+                    write(report, sections, out)
                 entry["status"] = "done"
             except LimitError:
                 entry["status"] = f"cut off: it had {left:.0f} s"
             except (GpunetError, RuntimeError) as error:
                 entry["status"] = f"failed: {error}"
-            found = entry["rows"][len(known.found) :]
+            found = entry["rows"][len(current.found) :]
             if not (found and found[-1]["fault"].startswith(CRASHED)):
                 break
         entry["seconds"] = now() - began
-        keep(report, sections, out)
-        tell(f"{entry['seconds']:6.1f} s  {name:<16} {summary(entry)}")
+        write(report, sections, out)
+        log(f"{entry['seconds']:6.1f} s  {name:<16} {summary(entry)}")
     return report
 
 
@@ -84,26 +85,26 @@ def new_report(sections: Mapping[str, Section], setup: Setup, minutes: float) ->
 
 
 def finding(report: Mapping[str, Any], key: str) -> Any:
-    """Return what the first finding with this key says there, or None."""
+    """Return the value of the first finding that has this key, or None."""
     rows = (row for entry in report["sections"].values() for row in entry["rows"])
     return next((row[key] for row in rows if key in row), None)
 
 
 def summary(entry: Mapping[str, Any]) -> str:
-    """Return what became of a section, in one line."""
+    """Return the status of a section and its number of findings and faults in one line."""
     faults = sum(bool(row["fault"]) for row in entry["rows"])
     status = entry["status"].strip().splitlines()[-1]
     return f"{status}; {len(entry['rows'])} findings" + (f", {faults} FAULTS" if faults else "")
 
 
-def good(report: Mapping[str, Any]) -> bool:
-    """Say whether every section was done and found no fault."""
+def passed(report: Mapping[str, Any]) -> bool:
+    """Return whether every section completed without a fault."""
     entries = report["sections"].values()
     return all(entry["status"] == "done" and not any(row["fault"] for row in entry["rows"]) for entry in entries)
 
 
-def keep(report: Mapping[str, Any], sections: Mapping[str, Section], out: Path) -> None:
-    """Write report.json and, made from it, report.md."""
+def write(report: Mapping[str, Any], sections: Mapping[str, Section], out: Path) -> None:
+    """Write report.json, and report.md from it."""
     text = json.dumps(report, indent=1)
     write_bytes(out / "report.json", f"{text}\n".encode())
     write_bytes(out / "report.md", markdown(json.loads(text), sections).encode())

@@ -1,4 +1,4 @@
-"""What a section of the report is."""
+"""The interface of a section, and functions that sections share."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from gpunet.formats import read_as
 CHECKOUT = Path(__file__).parents[2]
 
 Row: TypeAlias = dict[str, Any]
-"""A finding, as JSON. "fault" says what is wrong; "" where all is right."""
+"""A finding, as JSON. "fault" describes what is wrong, or is empty."""
 
 
 class Setup(NamedTuple):
-    """What a section is given.
+    """The input of a section.
 
     Attributes:
-        device: "cuda" or "sim"; on "sim" sizes are tiny and nothing is timed.
-        ceilings: what the section "machine" has measured, if it has.
-        commit: of the checkout, where it cannot tell.
-        found: what the section has found already, where it starts again after a crash.
+        device: "cuda" or "sim"; on "sim", sizes are tiny and nothing is timed.
+        ceilings: the ceilings that the section "machine" has measured, if it has completed.
+        commit: the commit of a checkout without .git.
+        found: the findings so far, when the section resumes after a crash.
     """
 
     device: str
@@ -44,16 +44,17 @@ class Setup(NamedTuple):
 
     @property
     def simulated(self) -> bool:
-        """Whether there is no GPU."""
+        """Whether the device is the simulated GPU."""
         return self.device == "sim"
 
     def open(self) -> tuple[Device, Ceilings | None]:
-        """Return the device and its ceilings, measured now if they were not before; None on the simulated GPU."""
+        """Return the device and its ceilings, measured now if necessary; the ceilings are None on the simulated GPU."""
         device = get_device(self.device)
         if self.simulated:
             return device, None
-        known = self.ceilings
-        return device, Ceilings(**known) if known else measure_ceilings(device, np.dtype(np.float32), clock_of(device))
+        if self.ceilings:
+            return device, Ceilings(**self.ceilings)
+        return device, measure_ceilings(device, np.dtype(np.float32), clock_of(device))
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ class Section:
     """A part of the report.
 
     Attributes:
-        title: its heading.
-        seconds: its share of nine minutes.
-        measure: yields findings, some at a time; runs in a process of its own, and once more where that has ended with
-            a finding whose fault begins with `CRASHED`.
-        show: yields the lines of Markdown that say what the findings are.
+        title: the heading.
+        seconds: its share of the nine minutes.
+        measure: yields lists of findings; runs in a separate process, which is restarted if the last finding's fault
+            begins with `CRASHED`.
+        show: yields the lines of Markdown for the findings.
     """
 
     title: str
@@ -75,40 +76,40 @@ class Section:
 
 
 CRASHED = "crashed: "
-"""How the fault of a finding begins after which the process cannot go on, and a new one shall."""
+"""First word of a fault after which the section must resume in a new process."""
 
 
 def measure_cases(setup: Setup, cases: Iterable[Case], kernels: Sequence[str] = ()) -> Iterator[list[Row]]:
-    """Yield the findings of `gpunet.bench` about cases, in these kernels or in all that run there.
+    """Yield the results of `gpunet.bench` for cases, with the given kernels or all that the device supports.
 
-    After an error no more than its kernel is lost: in a new process all cases go on without it.
+    After an error, the section resumes in a new process and skips only the kernel that raised it.
     """
     device, ceilings = setup.open()
     crashes = [row for row in setup.found if row["fault"].startswith(CRASHED) and row["kernel"]]
     crashed = {(row["op"], row["kernel"]) for row in crashes}
-    done = {_place(row) for row in setup.found if row not in crashes}
-    tried = [""]
+    done = {_key(row) for row in setup.found if row not in crashes}
+    started = [""]
 
-    def noted(name: str, prepare: Prepare, *args: Any, **operands: Any) -> Call:
-        tried.append(name)
+    def recorded(name: str, prepare: Prepare, *args: Any, **operands: Any) -> Call:
+        started.append(name)
         return prepare(*args, **operands)
 
     for case in cases:
-        if _place(vars(case)) in done:
+        if _key(vars(case)) in done:
             continue
-        there = {name: kernel for name, kernel in case.kernels_on(device).items() if (case.op, name) not in crashed}
-        chosen = {name: partial(noted, name, there[name]) for name in there if name in (kernels or there)}
-        tried[:] = [""]  # no kernel is to blame for what goes wrong before the first
+        usable = {name: kernel for name, kernel in case.kernels_on(device).items() if (case.op, name) not in crashed}
+        chosen = {name: partial(recorded, name, usable[name]) for name in usable if name in (kernels or usable)}
+        started[:] = [""]  # an error before the first kernel belongs to none
         try:
             yield [asdict(row) for row in measure_case(case, chosen, device, ceilings, seconds=0.1)]
         except Exception as error:
-            about = {name: getattr(case, name) for name in ("op", "variant", "size", "flops", "nbytes", "unit")}
+            columns = {name: getattr(case, name) for name in ("op", "variant", "size", "flops", "nbytes", "unit")}
             fault = f"{CRASHED}{type(error).__name__}: {error}"
-            yield [asdict(BenchRow(**about, dtype=str(case.dtype), kernel=tried[-1], fault=fault))]
+            yield [asdict(BenchRow(**columns, dtype=str(case.dtype), kernel=started[-1], fault=fault))]
             raise
 
 
-def _place(row: Mapping[str, Any]) -> tuple[str, str, str]:
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return row["op"], row["variant"], row["size"]
 
 
@@ -119,7 +120,7 @@ def cases_of(op: str, sizes: Iterable[str]) -> Iterator[Case]:
 
 
 def show_cases(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the table of `gpunet bench`, one for each operation."""
+    """Yield a table like that of `gpunet bench` for each operation."""
     by_op: dict[str, list[BenchRow]] = {}
     for row in (read_as(BenchRow, row) for row in rows):
         by_op.setdefault(row.op, []).append(row)
@@ -130,7 +131,7 @@ def show_cases(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def run_python(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program, in which Python finds the checkout; stdout also holds what it writes to stderr."""
+    """Run a program with the checkout on PYTHONPATH; its stderr is part of stdout."""
     path = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
     return subprocess.run(
         command,
@@ -145,7 +146,7 @@ def run_python(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield the lines of a table."""
+    """Yield the lines of a Markdown table."""
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
     for row in rows:

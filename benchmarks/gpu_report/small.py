@@ -1,4 +1,4 @@
-"""Every kernel once over small arrays with ragged edges: what compute-sanitizer is run on.
+"""Run every kernel once on small arrays with ragged sizes, for compute-sanitizer.
 
 compute-sanitizer --tool=memcheck python -m benchmarks.gpu_report.small
 """
@@ -24,10 +24,10 @@ SIZES = {
 
 
 def main(name: str = "cuda") -> int:
-    """Return 1 where a kernel is wrong. The library's are left out: they are slow to watch, and not ours."""
+    """Return 1 if a kernel is wrong. Library kernels are skipped: they are slow under compute-sanitizer."""
     device = get_device(name)
     if name == "cuda":
-        device.xp.cuda.set_allocator(None)  # without a pool an array ends where its memory ends
+        device.xp.cuda.set_allocator(None)  # no memory pool: each array is an allocation, which memcheck checks
     faults = 0
     for case in (*(case for op, size in SIZES.items() for case in cases_of(op, [size])), *cases(33, 13)):
         inputs = case.draw()
@@ -37,7 +37,7 @@ def main(name: str = "cuda") -> int:
                 continue
             fault = check(case, kernel, prepare, device, inputs, expected).fault
             faults += bool(fault)
-            print(case.op, case.variant, kernel, fault or "right", flush=True)
+            print(case.op, case.variant, kernel, fault or "ok", flush=True)
     return int(bool(faults))
 
 

@@ -1,1 +1,1 @@
-"""The recipe of `gpunet train` for tables next to other methods, on real data sets, on one core."""
+"""Compare the recipe of `gpunet train` for tables with other methods on real data sets, on one core."""

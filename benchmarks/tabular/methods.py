@@ -1,4 +1,4 @@
-"""The methods that are compared: each a function from a task and a seed to an estimator of data frames."""
+"""The compared methods: functions of a task and a seed that return an estimator for data frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TARGET = "target of the benchmark"
 
 
 def _prepared(estimator: Any) -> Any:
-    """Return the estimator behind the usual pipeline: numbers imputed and standardised, text one-hot."""
+    """Return the estimator after the usual preprocessing: impute and standardise numbers, one-hot encode text."""
     numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     text = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     columns = make_column_transformer(
@@ -42,7 +42,7 @@ def linear(task: str, seed: int) -> Any:
 
 
 def sklearn_mlp(task: str, seed: int) -> Any:
-    """scikit-learn's MLP with its defaults; for values behind a standardised target, without which it fails."""
+    """Return scikit-learn's MLP with default settings; regression needs a standardised target."""
     if task == "classification":
         return _prepared(MLPClassifier(random_state=seed))
     return _prepared(TransformedTargetRegressor(MLPRegressor(random_state=seed), transformer=StandardScaler()))
@@ -59,7 +59,7 @@ def _categories(X: pd.DataFrame) -> pd.DataFrame:
 
 
 class _RealMLP:
-    """pytabkit's RealMLP_TD_S on data frames; its text columns are categories, its blank numbers medians."""
+    """pytabkit's RealMLP_TD_S for data frames: text becomes categories, missing numbers become medians."""
 
     def __init__(self, task: str, seed: int, **options: Any):
         from pytabkit import RealMLP_TD_S_Classifier, RealMLP_TD_S_Regressor
@@ -69,7 +69,7 @@ class _RealMLP:
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> None:
         self.medians = X.select_dtypes("number").median()
-        self.blank = [c for c in self.medians.index if X[c].isna().any()]
+        self.incomplete = [c for c in self.medians.index if X[c].isna().any()]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.estimator.fit(self._filled(X), y)
@@ -81,7 +81,7 @@ class _RealMLP:
         return self.estimator.predict_proba(self._filled(X))
 
     def _filled(self, X: pd.DataFrame) -> pd.DataFrame:
-        indicators = X[self.blank].isna().astype(float).add_suffix(" is blank")
+        indicators = X[self.incomplete].isna().astype(float).add_suffix(" is blank")
         filled = X.fillna(self.medians)
         text = X.select_dtypes(exclude="number").columns
         return pd.concat(
@@ -90,22 +90,22 @@ class _RealMLP:
 
 
 def real_mlp(task: str, seed: int) -> Any:
-    """RealMLP_TD_S with its defaults: label smoothing, the epoch of the best accuracy kept."""
+    """Return RealMLP_TD_S with default settings: label smoothing, and the epoch with the best accuracy."""
     return _RealMLP(task, seed)
 
 
 def real_mlp_log_loss(task: str, seed: int) -> Any:
-    """RealMLP_TD_S as pytabkit advises for log loss: no label smoothing, the epoch of the best log loss kept."""
+    """Return RealMLP_TD_S as pytabkit advises for log loss: no label smoothing, the epoch with the best log loss."""
     if task == "regression":
         return real_mlp(task, seed)
     return _RealMLP(task, seed, use_ls=False, val_metric_name="cross_entropy")
 
 
 class Command:
-    """`gpunet train` as it comes, on a CSV file, with a fifth of its rows for validation and none for testing."""
+    """`gpunet train` with default settings on a CSV file, with 20 % of the rows for validation and no test part."""
 
     def __init__(self, task: str, seed: int, *options: str):
-        if task == "regression" and "--label-smoothing" in options:  # it is for classes
+        if task == "regression" and "--label-smoothing" in options:  # only for classification
             at = options.index("--label-smoothing")
             options = options[:at] + options[at + 2 :]
         self.options = ("--task", task, "--seed", str(seed), *options)
@@ -123,7 +123,7 @@ class Command:
         return self.model.predict(self.model.schema.encode(X))
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
-        """Return the probabilities of the classes in the order of their numbers; the command sorts them as text."""
+        """Return the class probabilities in numeric order of the labels; `gpunet train` sorts them as text."""
         order = np.argsort([int(name) for name in self.model.classes])
         return self.model.predict_proba(self.model.schema.encode(X))[:, order]
 
@@ -132,7 +132,7 @@ OLD_DEFAULTS = (
     *("--hidden", "128", "--activation", "relu", "--label-smoothing", "0.1", "--schedule", "constant"),
     *("--epochs", "100", "--patience", "10", "--batch-size", "32"),
 )
-"""Those of tables until they had their own."""
+"""The former defaults for tables."""
 
 METHODS = {
     "gpunet train": Command,

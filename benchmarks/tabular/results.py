@@ -1,4 +1,4 @@
-"""The scores of methods on problems and splits: kept in a file as they come, and made into tables."""
+"""Save the scores of methods on problems and splits, and make tables of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from benchmarks.tabular.datasets import CLASSIFICATION, NAMES
 
 @dataclass(frozen=True)
 class Score:
-    """What a method made of a split.
+    """The score of a method on a split.
 
     Attributes:
-        loss: on the test part, over that of the constant prediction that the training part gives: of log losses for
-            classes, of mean squared errors for values. 0 is perfect, 1 no better than the constant.
-        value: the log loss itself, or R².
-        seconds: of CPU time that the fit took.
+        loss: log loss or mean squared error on the test part, divided by that of the best constant prediction for the
+            training part. 0 is perfect; 1 is as good as the constant.
+        value: the log loss, or R².
+        seconds: CPU time of the fit.
     """
 
     problem: str
@@ -32,20 +32,20 @@ class Score:
 
 
 def read(path: Path) -> dict[tuple[str, int, str], Score]:
-    """Return the scores of a file of one JSON object a line, by problem, split and method; none where it is missing."""
+    """Return the scores in a file of JSON lines by problem, split and method; empty if the file is missing."""
     lines = path.read_text().splitlines() if path.is_file() else []
     scores = [Score(**json.loads(line)) for line in lines]
     return {(score.problem, score.split, score.method): score for score in scores}
 
 
 def append(path: Path, score: Score) -> None:
-    """Add a score to the file."""
+    """Append a score to the file."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(score)) + "\n")
 
 
 def tables(scores: Sequence[Score]) -> Iterator[str]:
-    """Yield the lines of the report in Markdown: the averages of the methods, then each problem."""
+    """Yield the lines of the Markdown report: the averages over the problems, then each problem."""
     methods = list(dict.fromkeys(score.method for score in scores))
     splits = sorted({score.split for score in scores})
     problems = [name for name in NAMES if any(score.problem == name for score in scores)]
@@ -62,7 +62,7 @@ def tables(scores: Sequence[Score]) -> Iterator[str]:
 
 
 def _averages(methods: Sequence[str], losses: np.ndarray, seconds: np.ndarray) -> Iterator[str]:
-    """Yield the table of the averages over the problems; losses and seconds are (problems, splits, methods)."""
+    """Yield a table of averages over the problems; `losses` and `seconds` are (problems, splits, methods)."""
     order = (losses[..., None, :] < losses[..., None]).sum(-1) + (losses[..., None, :] == losses[..., None]).sum(-1) / 2
     ranks = (order + 0.5).mean(0)
     best, worst = losses.min(-1, keepdims=True), losses.max(-1, keepdims=True)
@@ -76,7 +76,7 @@ def _averages(methods: Sequence[str], losses: np.ndarray, seconds: np.ndarray) -
 
 
 def _spread(values: np.ndarray) -> str:
-    """Return the mean and the standard deviation over the splits."""
+    """Return the mean and standard deviation over the splits as text."""
     return f"{values.mean():.3f} ± {values.std():.3f}"
 
 

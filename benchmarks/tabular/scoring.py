@@ -1,4 +1,4 @@
-"""How good an estimator is on a split of a problem."""
+"""Score an estimator on a split of a problem."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.tabular.results import Score
 
 
 def scored(problem: Problem, split: int, parts: tuple[np.ndarray, np.ndarray], method: str, estimator: Any) -> Score:
-    """Fit an estimator on the first of the parts, given by their rows, and return its score on the other."""
+    """Fit an estimator on the training rows of `parts`; return its score on the test rows."""
     train, test = parts
     began = time.process_time()
     estimator.fit(problem.X.iloc[train], problem.y[train])

@@ -1,4 +1,4 @@
-"""Predictions as CSV."""
+"""Format predictions as CSV."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that a spreadsheet would run (OWASP, "CSV Injection")."""
+"""First characters of a cell that a spreadsheet runs as a formula (OWASP, "CSV Injection")."""
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]], *, formulas: bool = False) -> str:
-    """Return rows as CSV; text that a spreadsheet would run as a formula gets a ' before it, unless `formulas`."""
+    """Return rows as CSV; unless `formulas` is set, put a ' before text that a spreadsheet would run as a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in (header, *rows):

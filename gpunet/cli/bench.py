@@ -1,4 +1,4 @@
-"""`gpunet bench`: kernels checked, timed and compared."""
+"""`gpunet bench`: check, time and compare kernels."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from gpunet.errors import GpunetError, KernelError
 
 
 class BadInput(click.ClickException):
-    """What a user can mend, in one line."""
+    """Invalid input, reported in one line with exit code 2."""
 
     exit_code = 2
 
 
 @contextmanager
 def bad_input() -> Iterator[None]:
-    """Turn errors of what was asked for into exit code 2."""
+    """Convert errors in the user's input to `BadInput`."""
     try:
         yield
-    except (KernelError, BrokenPipeError):  # a finding, exit code 1; `gpunet bench ... | head`
+    except (KernelError, BrokenPipeError):  # wrong results have exit code 1; `gpunet bench ... | head` closes the pipe
         raise
     except MemoryError as error:
         raise BadInput(f"out of memory; choose smaller sizes. {error}".strip()) from error
@@ -43,7 +43,7 @@ def bad_input() -> Iterator[None]:
 
 
 class _Bench(click.Group):
-    """A group that knows which kernels there are."""
+    """A group that lists the kernels if a name is unknown."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None:
@@ -53,9 +53,9 @@ class _Bench(click.Group):
 
 @click.group(cls=_Bench)
 def bench() -> None:
-    """Check kernels against float64, then time them in turns.
+    """Check kernels against float64, then time them in interleaved rounds.
 
-    On the device "sim" nothing is timed: bytes, barriers and launches are counted.
+    On the device "sim", count bytes, barriers and launches instead.
     """
 
 
@@ -71,7 +71,7 @@ def _measure(op: str, device: str, out: Path | None, draw: bool, **options: Any)
         if draw:
             check_matplotlib()
             if place is None:
-                raise BadInput("--plot leaves its pictures beside the results; say where with --out.")
+                raise BadInput("--plot saves its figures next to the results; give a place for both with --out.")
         counted = get_device(device).name == "sim"
         click.echo(f"{op}, {request.dtype}, on {described_device(device)}{', counted, not timed' if counted else ''}\n")
         shown: list[Row] = []
@@ -94,7 +94,7 @@ def _measure(op: str, device: str, out: Path | None, draw: bool, **options: Any)
 
 
 def _place(out: Path, name: str) -> Path:
-    """Return the result file that `out` means, a file or a folder, made where it is missing; it can be written."""
+    """Return the result file for `out`, a file or a folder; create the folder and check that it is writable."""
     path = out if out.suffix == ".json" and not out.is_dir() else out / name
     if path is not out:
         out.mkdir(parents=True, exist_ok=True)
@@ -110,17 +110,17 @@ def _command(op: str) -> click.Command:
             metavar=form,
             default="",
             callback=_words,
-            help=f"Several with commas between them.  [default: {sizes}; on sim {small}]",
+            help=f"Comma-separated sizes.  [default: {sizes}; on sim {small}]",
         ),
         click.Option(["--dtype"], type=click.Choice(DTYPES), default="float32", show_default=True),
         click.Option(["--kernels"], default="", callback=_words, help="Such as naive,tiled,blas.  [default: all]"),
-        click.Option(["--kernel", "own"], metavar="FILE.cu:NAME", help="A kernel of your own; see kernels/README.md."),
+        click.Option(["--kernel", "own"], metavar="FILE.cu:NAME", help="Your own kernel; see kernels/README.md."),
         click.Option(
             ["--limit"], type=click.FloatRange(0, min_open=True), default=120.0, show_default=True,
-            help="Seconds for each size with a kernel of your own.",
+            help="Time limit in seconds for each size with your own kernel.",
         ),
         click.Option(["--out"], type=click.Path(path_type=Path), help="A folder or a .json file for the results."),
-        click.Option(["--plot", "draw"], is_flag=True, help="Draw the roofline and the sizes beside the results."),
+        click.Option(["--plot", "draw"], is_flag=True, help="Plot the roofline and the sizes next to the results."),
     ]  # fmt: skip
 
     def call(**given: Any) -> None:
@@ -137,7 +137,7 @@ for name in OPS:
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 def compare(a: Path, b: Path) -> None:
-    """Print the times in A as multiples of those in B, and what is beyond the spread."""
+    """Print the times in A relative to those in B, and which differences exceed the spread."""
     with bad_input():
         reports = Report.read(a), Report.read(b)
     for line in compare_reports(*reports):

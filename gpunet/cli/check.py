@@ -1,4 +1,4 @@
-"""`gpunet check`: is a kernel of one's own right, and what does it take of a GPU?"""
+"""`gpunet check`: check your own kernel on the simulated GPU, and print its resource usage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class _Unusable(click.ClickException):
-    """A command or a spec that cannot be right."""
+    """An invalid command or spec."""
 
     exit_code = 2
 
@@ -34,15 +34,15 @@ def _macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ..
 
 @click.command()
 @click.argument("path", metavar="FILE.cu", type=FILE)
-@click.option("--spec", "spec_path", metavar="SPEC.py", type=FILE, help="How to launch it, and a NumPy reference.")
-@click.option("--arch", metavar="LIST", help="GPUs to compile for: sm_75,sm_90.  [default: all from sm_75 to sm_120]")
-@click.option("-D", "macros", metavar="NAME=VALUE", multiple=True, callback=_macros, help="Macro for the compiler.")
+@click.option("--spec", "spec_path", metavar="SPEC.py", type=FILE, help="The launch, and a NumPy reference.")
+@click.option("--arch", metavar="LIST", help="Architectures, such as sm_75,sm_90.  [default: all from sm_75 to sm_120]")
+@click.option("-D", "macros", metavar="NAME=VALUE", multiple=True, callback=_macros, help="Define a macro.")
 @click.option(
     "--limit",
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Seconds that a launch may take; compiling does not count.",
+    help="Time limit of a launch in seconds, without compilation.",
 )
 @json_option
 @click.pass_context
@@ -55,13 +55,13 @@ def check(
     limit: float,
     as_json: bool,
 ) -> None:
-    """Compile the kernels of FILE.cu for GPUs, and run one on the simulated GPU.
+    """Compile the kernels of FILE.cu, and run one on the simulated GPU.
 
-    Prints registers, shared memory, stack and spills of every kernel, which needs NVRTC and no GPU. With --spec it also
-    runs a kernel on the CPU in check mode, in a process of its own, and compares what it computes with a NumPy
-    reference. It reports every race, access out of bounds, divergent barrier, read of uninitialised memory and wrong
-    result, with its grade (error, warning, benign), its stack and what to do; `// gpunet: allow race` on a line makes
-    its races benign. Exit code 0 means no error, 1 an error, 2 that the command or the spec cannot be right.
+    Prints the registers, shared memory, stack and spilled bytes of every kernel; this needs NVRTC, but no GPU. With
+    --spec, also runs a kernel in check mode on the CPU, in a separate process, and compares its results with a NumPy
+    reference. Reports every race, out-of-bounds access, divergent barrier, read of uninitialized memory and wrong
+    result with its grade (error, warning, benign), call stack and advice. `// gpunet: allow race` on a line makes its
+    races benign. Exit codes: 0 no errors, 1 errors found, 2 invalid command or spec.
     """
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     try:
@@ -73,10 +73,10 @@ def check(
         results = _results(path, cases, limit, say)
     except (ArgumentError, DTypeError, ShapeError) as error:
         raise _Unusable(" ".join(str(error).split())) from error
-    except CompileError as error:  # the log has lines of its own
+    except CompileError as error:  # the compiler's log has several lines
         raise click.ClickException(str(error)) from error
     if rows is None and not results:
-        raise click.ClickException("nothing was checked; without NVRTC, a --spec has it run on the simulated GPU.")
+        raise click.ClickException("nothing was checked: install NVRTC, or run a kernel on the CPU with --spec.")
     if as_json:
         click.echo(json_line({"file": str(path), "kernels": rows, "cases": results}))
     ctx.exit(not all(result["ok"] for result in results))
@@ -90,7 +90,7 @@ def _resources(
     arch: str | None,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]] | None:
-    """Print a line for each kernel, architecture and set of options; None where NVRTC is not there."""
+    """Print and return a row for each kernel, architecture and set of options; return None without NVRTC."""
     try:
         wanted = [name.strip() for name in arch.split(",")] if arch else nvrtc.architectures()
         line = "{:<32} {:<7} {:>9} {:>7} {:>6} {:>7}  {}".format
@@ -107,14 +107,14 @@ def _resources(
         return None
     if not rows:
         raise ArgumentError(
-            f'{path}: templates only, of which none is used; write extern "C" __global__ void name(...), or name an '
-            'instance in a spec, such as kernel = "name<float>".'
+            f'{path}: all kernels are templates without an instance; write extern "C" __global__ void name(...), or '
+            'name an instance in a spec, such as kernel = "name<float>".'
         )
     return rows
 
 
 def _results(path: Path, cases: list[Case], limit: float, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Run the cases one by one, print how each ended and return it."""
+    """Run the cases one by one; print and return each result."""
     results = []
     for case in cases:
         counts, findings = check_case(path, case, limit)
@@ -125,13 +125,13 @@ def _results(path: Path, cases: list[Case], limit: float, say: Callable[[str], N
         say(f"{title}: ok; {_counted(done)}" if ok else f"{title}: FAILED: {_described(findings[0])}")
         for finding in findings[not ok :]:
             say(f"{finding.grade}: {_described(finding)}")
-        told = [finding._asdict() | {"advice": finding.advice} for finding in findings]
-        results.append({"kernel": case.kernel, "case": case.label, "ok": ok, "findings": told, **done})
+        reported = [finding._asdict() | {"advice": finding.advice} for finding in findings]
+        results.append({"kernel": case.kernel, "case": case.label, "ok": ok, "findings": reported, **done})
     return results
 
 
 def _described(finding: Finding) -> str:
-    """Return a finding in lines: what, how often, the stack, what to do."""
+    """Return the lines of a finding: its text, how often it occurred, the call stack and the advice."""
     times = f" ({finding.times:,} times)" if finding.times > 1 else ""
     calls = [f"in {call}" for call in finding.stack] if len(finding.stack) > 1 else []
     return "\n    ".join([f"{finding.text}.{times}", *calls, *filter(None, [finding.advice])])
@@ -139,6 +139,7 @@ def _described(finding: Finding) -> str:
 
 def _counted(done: Mapping[str, int]) -> str:
     return (
-        f"{done['global_bytes_read']:,} bytes read and {done['global_bytes_written']:,} written, of shared memory "
-        f"{done['shared_bytes_read']:,} and {done['shared_bytes_written']:,}, {done['barriers']:,} barriers"
+        f"{done['global_bytes_read']:,} bytes read and {done['global_bytes_written']:,} written in global memory, "
+        f"{done['shared_bytes_read']:,} and {done['shared_bytes_written']:,} in shared memory; "
+        f"{done['barriers']:,} barriers"
     )

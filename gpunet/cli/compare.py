@@ -1,4 +1,4 @@
-"""`gpunet compare`: a table of runs, what they were asked for and what they gave."""
+"""`gpunet compare`: print a table of runs, with their settings and results."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from gpunet.training.metrics import is_greater_better
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def compare(runs: tuple[Path, ...], as_json: bool) -> None:
-    """Print a table of runs: the settings in which they differ, and what they gave.
+    """Print a table of runs: the settings in which they differ, and their results.
 
-    RUN is a run's folder. "best" is the epoch of the lowest validation loss, or of the best --metric, whose weights the
-    run keeps; "last" is the last epoch; "test" was measured when the run ended, and is missing where it has not. The
-    loss of the epochs is that with label smoothing, the test loss without. The seconds are those of the epochs.
+    RUN is a run's folder. "best" is the epoch with the lowest validation loss, or with the best --metric; the run keeps
+    its weights. "last" is the last epoch. "test" is measured at the end of a run, and is missing if the run has not
+    ended. Validation losses include label smoothing, the test loss does not. "seconds" is the total time of the epochs.
     """
     settings = {str(folder): asdict(Settings.read(folder)) for folder in runs}
     results = {
@@ -39,14 +39,14 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _differences(settings: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return of each run's settings those that are not the same in all."""
+    """Return, for each run, the settings that are not the same in all runs."""
     first, *others = settings.values()
     names = [name for name in first if any(other[name] != first[name] for other in others)]
     return {run: {name: own[name] for name in names} for run, own in settings.items()}
 
 
 def _results(folder: Path) -> dict[str, Any]:
-    """Return what a run gave, as the table has it."""
+    """Return a run's results for the table."""
     history = read_history(folder)
     best = best_epoch(history, Settings.read(folder).metric)
     return {
@@ -59,7 +59,7 @@ def _results(folder: Path) -> dict[str, Any]:
 
 
 def best_epoch(history: History, metric: str | None) -> Row:
-    """Return the first epoch of the lowest validation loss, or of the best value of a metric of `--metric`."""
+    """Return the first epoch with the lowest validation loss, or with the best value of `metric`."""
     greater = metric is not None and is_greater_better((CLASS_METRICS | VALUE_METRICS)[metric])
     column, sign = f"val_{metric or 'loss'}", -1 if greater else 1
 
@@ -74,7 +74,7 @@ def _validation(row: Row) -> Row:
 
 
 def _table(results: Mapping[str, dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a table with a line for each run."""
+    """Yield the lines of the table: the header, then one line for each run."""
     rows = list(results.values())
     columns = {"run": list(results)}
     for name in rows[0]["settings"]:

@@ -1,4 +1,4 @@
-"""`gpunet export`: a trained model as an ONNX file."""
+"""`gpunet export`: write a trained model as an ONNX file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gpunet.interop import to_onnx
 def export(model_path: Path, out: Path) -> None:
     """Write a trained model as the ONNX file OUT.onnx, which runs without gpunet.
 
-    RUN_OR_MODEL is a run's folder or a model file. Into OUT.onnx go raw features as "X", float32; out come "prediction"
-    and, of a classifier, "probabilities". Where the model was trained on a table, X is float64, the metadata "features"
-    names the features in their order, and "schema" says how columns become features.
+    RUN_OR_MODEL is a run's folder or a model file. The ONNX model's input "X" takes raw float32 features; its outputs
+    are "prediction" and, for classifiers, "probabilities". If the model was trained on a table, X is float64, the
+    metadata "features" lists the feature names in order, and "schema" describes how columns become features.
     """
     if out.suffix.lower() != ".onnx":
-        raise ArgumentError(f"{out}: the name of an ONNX file ends in .onnx.")
+        raise ArgumentError(f"{out}: use a file name that ends in .onnx.")
     to_onnx(open_model(model_path, "cpu"), out)

@@ -1,4 +1,4 @@
-"""`gpunet info`: what runs here, and why."""
+"""`gpunet info`: print versions, the device and the compilers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpunet.errors import DeviceError
 @click.command()
 @device_option
 def info(device: str) -> None:
-    """Print the versions, the device and why it was chosen, the compilers of kernels and the simulated GPU."""
+    """Print the versions, the chosen device and the reason, and the kernel compilers of the CPU and of sim."""
     driver, gpus = _driver()
     cupy, nvrtc = _cupy()
     rows = {
@@ -40,7 +40,7 @@ def info(device: str) -> None:
 
 
 def _native_kernels() -> str:
-    """Return which compiler compiles the native kernels of the CPU, or why none does."""
+    """Describe the compiler of the native CPU kernels, or say why none is usable."""
     from gpunet.native import compiler
 
     if reason := compiler.why_unavailable():
@@ -50,7 +50,7 @@ def _native_kernels() -> str:
 
 
 def _simulated_gpu() -> str:
-    """Return with which compiler the simulated GPU works, or what it lacks."""
+    """Describe the compiler of the simulated GPU, or say why none is usable."""
     from gpunet.simulator.compiler import find_compiler
 
     try:
@@ -79,15 +79,15 @@ def _cupy() -> tuple[str, str]:
         import cupy
     except ImportError:
         return "not installed", _nvrtc_alone()
-    except Exception as error:  # CuPy's import touches the disk and loads libraries
+    except Exception as error:  # importing CuPy reads files and loads shared libraries, which can fail in many ways
         return f"cannot be imported: {error}", _nvrtc_alone()
     try:
         major, minor = cupy.cuda.nvrtc.getVersion()
-    except Exception as error:  # loaded at its first use, by several layers with errors of their own
+    except Exception as error:  # NVRTC is loaded on first use; the loader raises various errors
         return cupy.__version__, f"cannot be loaded: {error}"
     return cupy.__version__, f"{major}.{minor}"
 
 
 def _nvrtc_alone() -> str:
-    """Say whether NVRTC is there without CuPy, for `gpunet check`."""
+    """Say whether NVRTC, which `gpunet check` uses, is installed without CuPy."""
     return "installed, for `gpunet check`" if nvrtc.is_available() else "not installed; comes with CuPy"

@@ -1,4 +1,4 @@
-"""What several commands share: options, and how devices and results are shown."""
+"""Options and output formats that several commands share."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one li
 
 LONGEST_NAME = 32
 COLUMN = 12
-"""Most characters of a row's name in a table, and least of a column of numbers."""
+"""Maximum width of a row's name in a table, and minimum width of a column of numbers, in characters."""
 
 
 def described_device(spec: str) -> str:
-    """Return the device that `spec` means, and for "auto" why."""
+    """Return the name of a device, and for "auto" the reason for its choice."""
     name = get_device(spec).name
     return f"{name}, chosen by auto ({auto_reason()})" if spec == "auto" else name
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a table of numbers, a line for each part of the data or each class."""
+    """Return a table of numbers with one line for each part of the data or each class."""
     names = list(next(iter(results.values())))
     shown = [(shortened(part, LONGEST_NAME), row) for part, row in results.items()]
     width = max(len(part) for part, _ in shown)
@@ -45,7 +45,7 @@ def _cell(value: float, width: int) -> str:
 
 
 def json_line(values: Mapping[str, Any]) -> str:
-    """Return a line of strict JSON: NaN and infinity, which it lacks, become null."""
+    """Return one line of standard JSON; NaN and infinity become null."""
     return json.dumps(_strict(values))
 
 

@@ -1,4 +1,4 @@
-"""`gpunet tune`: the fastest tiles and splits for the matrix products of a model, found and kept."""
+"""`gpunet tune`: find and save the fastest tiles and splits for a model's matrix products."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from gpunet.ops.tuned import Product
 
 @click.command()
 @click.argument("path", metavar="[RUN_OR_MODEL]", required=False, type=click.Path(path_type=Path))
-@click.option("--sizes", metavar="IN-HIDDEN-...-OUT", help="Of an MLP, in place of a model.")
+@click.option("--sizes", metavar="IN-HIDDEN-...-OUT", help="Layer sizes of an MLP, instead of a model.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows of a training step.  [default: the run's]")
 @device_option
 @click.pass_context
 def tune(ctx: click.Context, path: Path | None, sizes: str | None, batch_size: int | None, device: str) -> None:
-    """Find the fastest way to run the matrix products of a model's training step on a GPU, and keep it.
+    """Find and save the fastest tiles and splits for the matrix products of a model's training step on a GPU.
 
-    RUN_OR_MODEL is a run's folder or a model file. Every choice of a tile and of splits along k must compute what
-    float64 does, then all are timed in turns, and the fastest are kept for this GPU in the user's cache folder, where
-    gpunet finds them from then on. Another order of the sums changes their last bits: do not tune between a training
-    and its resumption if they shall agree bit for bit. The device "sim" checks every choice and keeps none.
+    RUN_OR_MODEL is a run's folder or a model file. Every combination of tile and split-K is checked against float64,
+    then timed in interleaved rounds. The fastest for each product are saved for this GPU in the user's cache folder;
+    gpunet uses them from then on. Another order of summation changes the last bits of results: if a resumed run must
+    match bit for bit, do not tune before it is resumed. The device "sim" checks every combination and saves none.
     """
     with bad_input():
         if (path is None) == (sizes is None):
-            raise BadInput("name a run's folder or a model file, or give --sizes 784-128-10; one of the two.")
+            raise BadInput("give either a run's folder or model file, or layer sizes such as --sizes 784-128-10.")
         products = _of_model(path, batch_size) if path else _of_sizes(sizes or "", batch_size)
         place = get_device(device)
         if place is CPU:
-            raise BadInput(f"on {described_device(device)}: the CPU's products are BLAS's, there is nothing to tune.")
+            raise BadInput(f"on {described_device(device)}: the CPU uses BLAS, which has nothing to tune; use a GPU.")
         simulated = place.name == "sim"
         if not simulated:
             _check_writable(tuned.table_path())
@@ -57,37 +57,37 @@ def tune(ctx: click.Context, path: Path | None, sizes: str | None, batch_size: i
             for line in _lines(result):
                 click.echo(line)
         if simulated:
-            click.echo("\nThe simulated GPU has no speed: every choice was checked, none is kept.")
+            click.echo("\nEvery choice was checked. None is saved, as the simulated GPU cannot be timed.")
         elif winners := {result.product: result.winner for result in results if result.winner}:
-            click.echo(f"\nkept in {tuned.keep(place, winners)}")
+            click.echo(f"\nsaved in {tuned.keep(place, winners)}")
     ctx.exit(any(result.faults for result in results))
 
 
 def _of_model(path: Path, batch_size: int | None) -> list[Product]:
-    """Return the products of a model's training step, by default with the batch size of its run."""
+    """Return the matrix products of a model's training step; the batch size defaults to the run's."""
     with use_device(CPU):
         model = load(path / MODEL if path.is_dir() else path)
     if batch_size is None and path.is_dir():
         batch_size = Settings.read(path).batch_size
-    products = step_products(linear_sizes(model), _given(batch_size), model.dtype)
+    products = step_products(linear_sizes(model), _required(batch_size), model.dtype)
     if not products:
-        raise BadInput(f"{path}: the model has no linear layer, there is nothing to tune.")
+        raise BadInput(f"{path}: the model has no linear layer, so there is nothing to tune.")
     return products
 
 
 def _of_sizes(sizes: str, batch_size: int | None) -> list[Product]:
-    *widths, batch = OPS["step"].parse(f"{sizes}/{_given(batch_size)}")
+    *widths, batch = OPS["step"].parse(f"{sizes}/{_required(batch_size)}")
     return step_products(pairwise(widths), batch, np.dtype(np.float32))
 
 
-def _given(batch_size: int | None) -> int:
+def _required(batch_size: int | None) -> int:
     if batch_size is None:
-        raise BadInput("say how many rows a training step has: --batch-size 128.")
+        raise BadInput("give the rows of a training step, such as --batch-size 128.")
     return batch_size
 
 
 def _check_writable(path: Path) -> None:
-    """Make sure, before anything is measured, that the table can be kept there."""
+    """Check, before anything is measured, that the table of tuned products can be written."""
     tuned.read(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path.parent):
@@ -95,14 +95,14 @@ def _check_writable(path: Path) -> None:
 
 
 def _lines(result: Result) -> Iterator[str]:
-    """Yield the lines of a product: what is wrong, then the fastest choice beside the default and the library."""
+    """Yield the lines of a product: its wrong choices, then the speedups of the fastest over the default and cuBLAS."""
     product, times = result.product, result.times
     head = f"{product.m}x{product.n}x{product.k} {product.layout}"
     for name, fault in result.faults.items():
         yield f"{head:<20} {name}  WRONG: {fault}"
     if not times:
-        right = sum(name not in result.faults for name in result.choices)
-        yield f"{head:<20} {right} of {len(result.choices)} choices are right"
+        correct = sum(name not in result.faults for name in result.choices)
+        yield f"{head:<20} {correct} of {len(result.choices)} choices are correct"
     elif result.best is not None:
         best = times[result.best]
         bases = {"default": next(iter(result.choices)), "blas": "blas"}

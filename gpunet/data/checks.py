@@ -1,7 +1,6 @@
-"""The checks at the host's boundary: what a user passes in is made a plain array or refused, before any device sees it.
+"""Convert user input to plain NumPy arrays, or reject it, before it is copied to a device.
 
-Every check returns an aligned, C-contiguous array in native byte order, whatever layout it was given. It may share the
-caller's memory and never writes it.
+The package's docstring states the layout and dtype of the returned arrays and the meaning of the errors.
 """
 
 from __future__ import annotations
@@ -19,32 +18,26 @@ INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
 
 
 def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] | None = None) -> np.ndarray:
-    """Return the samples `X` as a float array (n, features...).
+    """Return the samples `X` (n, features...) as floats.
 
     Args:
-        X: host array, nested list or data frame (n, features...) of real numbers. What float32 holds exactly by its
-            dtype (booleans, integers of 8 and 16 bits, smaller floats) becomes float32, all else float64.
-        name: what an error calls it.
-        n_features: the number of features, or the shape of one sample, that `X` must have.
+        X: real numbers with at least two dimensions.
+        n_features: the required number of features, or shape of one sample.
 
     Raises:
-        DataError: no rows, no features, or a value that is NaN or infinite.
-        DTypeError: no host array of real numbers.
-        ShapeError: fewer than two dimensions, or another number of features than `n_features`.
+        DataError: `X` is empty, or a value is NaN or infinite.
+        DTypeError: `X` is not a host array of real numbers.
+        ShapeError: `X` has fewer than two dimensions, or a sample's shape differs from `n_features`.
     """
     return _floats(check_samples(X, name=name, n_features=n_features))
 
 
 def check_samples(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] | None = None) -> np.ndarray:
-    """Return the samples `X` in their own dtype; arguments and errors as for `check_features`.
-
-    Returns:
-        (n, features...), integers, float32 or float64: booleans are uint8, floats of other sizes become one of the two.
-    """
+    """Return the samples `X` like `check_features`, but keep integers and convert booleans to uint8."""
     array = _real_array(X, name)
     if array.ndim < 2:
         raise ShapeError(
-            f"{name} has shape {array.shape}; expected (samples, features). Reshape your data: "
+            f"{name} has shape {array.shape}; expected (samples, features). Reshape it: "
             f"{name}.reshape(-1, 1) if it is one feature, {name}.reshape(1, -1) if it is one sample."
         )
     if n_features is not None:
@@ -55,65 +48,57 @@ def check_samples(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] 
 
 
 def check_targets(y: Any, name: str = "y") -> np.ndarray:
-    """Return the regression targets `y` as a float array (n,) or (n, targets).
-
-    Args:
-        y: host array, nested list or data frame of real numbers; dtypes as in `check_features`.
-        name: what an error calls it.
+    """Return the regression targets `y`, (n,) or (n, targets), as floats.
 
     Raises:
-        DataError: no targets, or a value that is NaN or infinite.
-        DTypeError: no host array of real numbers.
-        ShapeError: a single number instead of an array.
+        DataError: `y` is empty, or a value is NaN or infinite.
+        DTypeError: `y` is not a host array of real numbers.
+        ShapeError: `y` is a single number.
     """
     array = _real_array(y, name)
     if array.ndim == 0:
-        raise ShapeError(f"{name} is a single number; give an array with one target for each sample.")
+        raise ShapeError(f"{name} is a single number; pass an array with one target for each sample.")
     return _finite_floats(array, name)
 
 
 def check_labels(y: Any, n_classes: int, name: str = "y", positions: tuple[int, ...] = ()) -> np.ndarray:
-    """Return the class labels `y` as an int64 array (n, *positions) of values from 0 to `n_classes - 1`.
+    """Return the class labels `y`, integers from 0 to `n_classes - 1`, as int64 (n, *positions).
 
     Args:
-        y: host array or nested list of integers.
-        n_classes: how many classes there are.
-        name: what an error calls it.
-        positions: the shape of a sample's labels; one label by default.
+        positions: the shape of one sample's labels; by default a sample has one label.
 
     Raises:
-        DataError: no labels, or a label out of range.
-        DTypeError: labels that are not integers.
-        ShapeError: another shape.
+        DataError: `y` is empty, or a label is out of range.
+        DTypeError: the labels are not integers.
+        ShapeError: the shape is not (n, *positions).
     """
     array = _real_array(y, name)
     if array.dtype.kind == "f":
         raise DTypeError(
             f"{name} holds floats ({array.dtype}); class labels are integers from 0 to {n_classes - 1}. Use "
-            f"{name}.astype(int) if they are labels, a regression loss if they are values."
+            f"{name}.astype(int) for class labels, or a regression loss for continuous targets."
         )
     if not positions:
         check_one_dimension(array, name)
     elif array.shape[1:] != positions:
-        expected = f"(samples, {', '.join(map(str, positions))}), a label for each position"
+        expected = f"(samples, {', '.join(map(str, positions))}), one label for each position"
         raise ShapeError(f"{name} has shape {array.shape}; expected {expected}.")
     if not array.size:
         raise DataError(f"{name} is empty; at least one label is needed.")
     outside = (array < 0) | (array >= n_classes)
     if outside.any():
-        row, *columns = (int(i) for i in np.unravel_index(np.argmax(outside), outside.shape))
-        label, place = array[row, *columns], _place(row, columns)
+        label, place = _first(array, outside)
         raise DataError(f"{name} is {label} at {place}; {n_classes} classes have labels 0 to {n_classes - 1}.")
     return np.require(array, np.int64, ["C", "A"])
 
 
 def check_indices(X: Any, n: int, name: str = "X") -> np.ndarray:
-    """Return the indices `X` as an int64 array (rows, ...) of values from 0 to `n - 1`.
+    """Return the indices `X` (rows, ...), integers from 0 to `n - 1`, as int64.
 
     Raises:
-        DataError: no indices, or one out of range.
-        DTypeError: indices that are not integers.
-        ShapeError: a single number instead of an array.
+        DataError: `X` is empty, or an index is out of range.
+        DTypeError: the indices are not integers.
+        ShapeError: `X` is a single number.
     """
     array = _real_array(X, name)
     if array.dtype.kind == "f":
@@ -122,92 +107,92 @@ def check_indices(X: Any, n: int, name: str = "X") -> np.ndarray:
             f"{name}.astype(int) if they are whole numbers."
         )
     if array.ndim == 0:
-        raise ShapeError(f"{name} is a single number; give an array with one row for each sample.")
+        raise ShapeError(f"{name} is a single number; pass an array with one row for each sample.")
     if not array.size:
         raise DataError(f"{name} is empty, its shape is {array.shape}; at least one index is needed.")
     outside = (array < 0) | (array >= n)
     if outside.any():
-        row, *columns = (int(i) for i in np.unravel_index(np.argmax(outside), outside.shape))
-        raise DataError(f"{name} is {array[row, *columns]} at {_place(row, columns)}; indices lie in 0 to {n - 1}.")
+        index, place = _first(array, outside)
+        raise DataError(f"{name} is {index} at {place}; indices must be from 0 to {n - 1}.")
     return np.require(array, np.int64, ["C", "A"])
 
 
 def check_range(indices: np.ndarray, n: int, name: str) -> None:
-    """Refuse integers in host memory that do not lie in 0 to `n - 1`, in one pass: for those that come every step.
+    """Check in one pass, cheap enough for every step, that host indices are integers from 0 to `n - 1`.
 
     Raises:
-        DataError: they don't, or are no integers.
+        DataError: they are not.
     """
     if indices.dtype.kind not in "iu":
         raise DataError(f"{name} must be integers, got {indices.dtype}.")
     if not indices.size or (indices.dtype == INT64 and np.maximum.reduce(indices.view(UINT64), axis=None) < n):
-        return  # a negative index is a huge one there
+        return  # as uint64, a negative index is larger than any n
     if not 0 <= indices.min() <= indices.max() < n:
         raise DataError(f"{name} must lie in 0 .. {n - 1}, got {indices.min()} .. {indices.max()}.")
 
 
 def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
-    """Return the sample weights as a float array (n,): finite, none negative, not all zero.
+    """Return the sample weights as floats (n,): finite, not negative, not all zero.
 
     Raises:
-        DataError: a weight that is negative, NaN or infinite, or none that counts.
-        DTypeError: no host array of real numbers.
-        ShapeError: not one weight for each of the `n` samples.
+        DataError: a weight is negative, NaN or infinite, or all are zero.
+        DTypeError: the weights are not a host array of real numbers.
+        ShapeError: the shape is not (n,).
     """
     array = check_row_weights(weight, n, name)
     if not array.any():
-        raise DataError(f"{name} is zero for every sample; at least one must count.")
+        raise DataError(f"{name} is zero for every sample; at least one must be positive.")
     return array
 
 
 def check_row_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
-    """Return the weights of some samples, which may all be zero; else as `check_weights`."""
+    """Return sample weights like `check_weights`, but allow all to be zero, as those of one batch can be."""
     array = check_one_dimension(_real_array(weight, name), name)
     if len(array) != n:
-        raise ShapeError(f"{name} has {len(array)} entries for {n} samples; give one for each sample.")
+        raise ShapeError(f"{name} has {len(array)} entries for {n} samples; pass one for each sample.")
     array = _finite_floats(array, name)
     if array.min() < 0:
-        row = int(np.argmax(array < 0))
-        raise DataError(f"{name} is {array[row]} at row {row}; weights are zero or more.")
+        number, place = _first(array, array < 0)
+        raise DataError(f"{name} is {number} at {place}; weights must not be negative.")
     return array
 
 
 def check_lengths(**arrays: np.ndarray | None) -> None:
-    """Check that the named arrays have the same number of rows; `None`s are passed over.
+    """Check that the named arrays have the same number of rows; ignore those that are None.
 
     Raises:
-        ShapeError: they differ; the message names each with its length.
+        ShapeError: the lengths differ.
     """
     lengths = {name: len(array) for name, array in arrays.items() if array is not None}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ShapeError(f"lengths differ: {found}; give one row for each sample.")
+        raise ShapeError(f"lengths differ: {found}; pass one row for each sample.")
 
 
 def as_dtype(floats: np.ndarray, dtype: DTypeLike, name: str) -> np.ndarray:
-    """Return checked floats as float32 or float64, or raise `DataError` where one is too large for it."""
+    """Return checked floats in another float dtype; raise `DataError` if a value overflows."""
     with np.errstate(over="ignore"):
         return _finite_floats(floats.astype(dtype, copy=False), f"{name} as {np.dtype(dtype)}")
 
 
 def check_one_dimension(array: np.ndarray, name: str) -> np.ndarray:
-    """Return `array` where it has one dimension, else raise `ShapeError`."""
+    """Return `array`; raise `ShapeError` unless it has one dimension."""
     if array.ndim != 1:
         raise ShapeError(
-            f"{name} has shape {array.shape}; expected (samples,). A column becomes one by {name}.ravel()."
+            f"{name} has shape {array.shape}; expected (samples,). Flatten a single column with {name}.ravel()."
         )
     return array
 
 
 def host_array(value: Any, name: str) -> np.ndarray:
-    """Return `value` as a NumPy array, in its own dtype and layout; text in objects becomes plain text.
+    """Return `value` as a NumPy array, in its own dtype and layout; objects that are all text become a text dtype.
 
-    A data frame must hold real numbers alone; a column of one, numbers or text.
+    A data frame must hold only real numbers; a single column of a data frame may also hold text.
 
     Raises:
-        DataError: masked entries; in a data frame, missing or infinite values.
-        DTypeError: an array on another device, a sparse matrix, or a data frame with other columns than real numbers.
-        ShapeError: rows that differ in length.
+        DataError: entries are masked, or a data frame has missing or infinite values.
+        DTypeError: an array on another device, a sparse matrix, or a data frame with columns that are not real numbers.
+        ShapeError: the rows differ in length.
     """
     columns = frame_columns(value)
     if columns is not None:
@@ -216,8 +201,8 @@ def host_array(value: Any, name: str) -> np.ndarray:
         return column_array(value, name)
     if on_device(value) or hasattr(value, "__cuda_array_interface__"):
         raise DTypeError(
-            f"{name} lives on a GPU; copy it to the host first, with gn.to_host({name}) (a tensor: {name}.cpu()). "
-            "Trainer.step takes batches that are on the model's device already."
+            f"{name} is on a GPU; copy it to the host first with gn.to_host({name}), a PyTorch tensor with "
+            f"{name}.cpu(). Only Trainer.step accepts batches on the model's device."
         )
     if hasattr(value, "toarray"):
         raise DTypeError(f"{name} is a sparse matrix; make it dense first, with {name}.toarray().")
@@ -226,18 +211,18 @@ def host_array(value: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ShapeError(f"{name} is no regular array, its rows may differ in length ({error}).") from None
-    except (TypeError, RuntimeError) as error:  # tensors of another device or dtype, or with a gradient
+        raise ShapeError(f"{name} is not a regular array; its rows may differ in length ({error}).") from None
+    except (TypeError, RuntimeError) as error:  # PyTorch tensors on a GPU, of a dtype NumPy lacks, or with a gradient
         raise DTypeError(f"{name} cannot be read as an array: {error}") from None
     if array.dtype.kind == "O" and not array.ndim:
-        do = f"collect it first, with {name}.collect()" if hasattr(value, "collect") else "give an array of numbers"
-        raise DTypeError(f"{name} is a {type(value).__name__}; {do}.")
+        advice = f"collect it first, with {name}.collect()" if hasattr(value, "collect") else "pass an array of numbers"
+        raise DTypeError(f"{name} is a {type(value).__name__}; {advice}.")
     is_text = array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)
     return array.astype(str) if is_text else array
 
 
 def target_array(y: Any) -> np.ndarray:
-    """Return targets as `host_array` does; a data frame of one column is that column."""
+    """Return targets like `host_array`; a data frame with one column gives (n,), and may hold text."""
     columns = [*(frame_columns(y) or ())]
     return column_array(columns[0][1], "y") if len(columns) == 1 else host_array(y, "y")
 
@@ -248,31 +233,29 @@ def _real_array(value: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise DTypeError(
             f"{name} has dtype {array.dtype}; expected real numbers. Drop or encode text and mixed columns first; "
-            "complex numbers become real ones by their .real and .imag."
+            "split complex numbers into .real and .imag."
         )
     return array
 
 
 def finite_numbers(array: np.ndarray, name: str) -> np.ndarray:
-    """Return `array` as plain integers, float32 or float64, or raise `DataError` where it is empty or not finite."""
+    """Return `array` as integers, float32 or float64; raise `DataError` if it is empty or not finite."""
     if not array.size:
         raise DataError(f"{name} is empty, its shape is {array.shape}; at least one sample is needed.")
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     dtype = array.dtype.newbyteorder("=") if array.dtype.kind in "iu" else _float_dtype(array)
     numbers = np.require(array, dtype, ["C", "A"])
-    if dtype.kind in "iu" or np.isfinite(np.vdot(numbers, numbers)):  # the quickest look at all of them
+    if dtype.kind in "iu" or np.isfinite(np.vdot(numbers, numbers)):  # the fastest check of all
         return numbers
-    finite = np.isfinite(numbers)  # squares may overflow where the numbers themselves are finite
+    finite = np.isfinite(numbers)  # squares can overflow although the numbers are finite
     if not finite.all():
-        row, *columns = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
-        number, place = numbers[row, *columns], _place(row, columns)
-        raise unusable(name, number, place)
+        raise unusable(name, *_first(numbers, ~finite))
     return numbers
 
 
 def _finite_floats(array: np.ndarray, name: str) -> np.ndarray:
-    """Return `array` as plain floats; errors as for `finite_numbers`."""
+    """Return `array` as floats; raise like `finite_numbers`."""
     return _floats(finite_numbers(array, name))
 
 
@@ -281,12 +264,15 @@ def _floats(numbers: np.ndarray) -> np.ndarray:
 
 
 def _float_dtype(array: np.ndarray) -> np.dtype[Any]:
-    """Return float32 where it holds the array's numbers exactly; others may lose the digits in which samples differ."""
+    """Return float32 if the array's dtype fits into it exactly, else float64, so that close samples stay distinct."""
     return np.dtype(np.float32 if np.can_cast(array.dtype, np.float32) else np.float64)
 
 
-def _place(row: int, columns: list[int]) -> str:
-    return f"row {row}, column {', '.join(map(str, columns))}" if columns else f"row {row}"
+def _first(array: np.ndarray, mask: np.ndarray) -> tuple[Any, str]:
+    """Return the first element that `mask` selects, and its place for an error message."""
+    row, *columns = (int(i) for i in np.unravel_index(np.argmax(mask), mask.shape))
+    place = f"row {row}, column {', '.join(map(str, columns))}" if columns else f"row {row}"
+    return array[row, *columns], place
 
 
 def _per_sample(shape: tuple[int, ...]) -> str:

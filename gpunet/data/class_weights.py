@@ -1,4 +1,4 @@
-"""The weights of classes in a loss: one for each, some by name, or such that all classes count alike."""
+"""Class weights of a loss: an array, a dict by class name, or "balanced"."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ClassWeight: TypeAlias = Literal["balanced"] | Mapping[Any, float] | ArrayLike |
 
 
 class ClassWeights(Versioned):
-    """What a loss was given as the weights of the classes, and what that means for the labels of a training.
+    """Class weights as the user gave them, and the array that they become once the labels are known.
 
     Args:
-        given: as `gpunet.losses.ClassWeightedLoss` takes it.
+        given: the `class_weight` argument of `gpunet.losses.ClassWeightedLoss`.
 
     Attributes:
-        given: the same: float64 (classes,), a dict by name, "balanced", or None.
-        known: float64 (classes,), or None for no weights; a dict and "balanced" stay themselves until `begin`.
+        given: float64 (classes,), a dict by class name, "balanced", or None for no weights.
+        known: the same before `begin`; afterwards float64 (classes,), or None for no weights.
 
     Raises:
-        ArgumentError: none of these.
+        ArgumentError: `given` is none of these.
     """
 
     given: np.ndarray | dict[str, float] | str | None
@@ -37,15 +37,15 @@ class ClassWeights(Versioned):
         self.given = self.known = _checked(given)
 
     def begin(self, target: np.ndarray, weight: np.ndarray | None, classes: tuple[str, ...]) -> None:
-        """Find out the weights for a training.
+        """Compute the weights from the labels of a training run.
 
         Args:
             target: labels (rows, ...), or distributions (rows, ..., classes).
-            weight: (rows,) row weights, which count for "balanced", or None.
-            classes: their names.
+            weight: row weights (rows,), which "balanced" takes into account, or None.
+            classes: the class names.
 
         Raises:
-            ArgumentError: a weight for a class that is not there, or no weight above 0.
+            ArgumentError: a weight names an unknown class, or all weights are zero.
         """
         if isinstance(self.given, str):
             self.known = _balanced(_sizes(target, weight, len(classes)))
@@ -54,29 +54,25 @@ class ClassWeights(Versioned):
 
     @property
     def array(self) -> np.ndarray | None:
-        """The weights (classes,), or None for none.
+        """The weights (classes,), or None for no weights.
 
         Raises:
-            StateError: they depend on the labels, which no training has shown yet.
+            StateError: the weights depend on the labels, and `begin` has not been called.
         """
         if isinstance(self.known, str | dict):
             raise StateError(
-                f"class_weight={shown(self.given)} depends on the labels, which `Trainer.fit` looks at; train first, "
-                "or give a weight for each class as an array."
+                f"class_weight={shown(self.given)} depends on the labels, which `Trainer.fit` reads; train first, "
+                "or pass an array with one weight for each class."
             )
         return self.known
 
     def check_shape(self, classes: int) -> None:
-        """Refuse weights given as an array for another number of classes.
-
-        Raises:
-            ArgumentError: they are.
-        """
+        """Raise `ArgumentError` if the weights are an array for another number of classes."""
         if isinstance(self.given, np.ndarray) and self.given.shape != (classes,):
-            raise ArgumentError(f"class_weight has shape {self.given.shape}, the model {classes} classes.")
+            raise ArgumentError(f"class_weight has shape {self.given.shape}; the model has {classes} classes.")
 
     def config(self) -> Any:
-        """Return what is known, as JSON."""
+        """Return `known` as a JSON value."""
         return self.known.tolist() if isinstance(self.known, np.ndarray) else self.known
 
 
@@ -85,12 +81,12 @@ def _checked(given: ClassWeight) -> Any:
         return given
     if isinstance(given, Mapping):
         named = {class_name(key): real(f"class_weight[{key!r}]", w, 0, closed="left") for key, w in given.items()}
-        return dict(sorted(named.items()))  # in one order, so that equal losses have equal files
+        return dict(sorted(named.items()))  # sorted, so that equal losses are saved as equal files
     try:
         weights = np.asarray(given, np.float64)
     except (TypeError, ValueError):
         raise ArgumentError(
-            f"class_weight must be 'balanced', a dict by class, or a number for each class, got {shown(given)}."
+            f"class_weight must be 'balanced', a dict by class, or one number for each class, got {shown(given)}."
         ) from None
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise ArgumentError("class_weight must hold finite numbers >= 0.")
@@ -99,25 +95,25 @@ def _checked(given: ClassWeight) -> Any:
 
 def _not_zero(weights: np.ndarray) -> np.ndarray:
     if not weights.any():
-        raise ArgumentError("class_weight is zero for every class; at least one must count.")
+        raise ArgumentError("class_weight is zero for every class; at least one must be positive.")
     return weights
 
 
 def _by_name(given: Mapping[str, float], classes: tuple[str, ...]) -> np.ndarray:
     for name in given:
         if name not in classes:
-            raise ArgumentError(f"class_weight has the class {name!r}; the classes are {listing(classes)}.")
+            raise ArgumentError(f"class_weight names the class {name!r}; the classes are {listing(classes)}.")
     return np.array([given.get(name, 1.0) for name in classes])
 
 
 def _balanced(sizes: np.ndarray) -> np.ndarray:
-    """Return weights by which all classes that are there count alike, with a mean of 1 over the rows; 1 for others."""
-    there = sizes > 0
-    return np.where(there, sizes.sum() / (np.count_nonzero(there) * np.where(there, sizes, 1)), 1.0)
+    """Return weights inversely proportional to the class sizes, with a mean of 1 over all rows; 1 for empty classes."""
+    present = sizes > 0
+    return np.where(present, sizes.sum() / (np.count_nonzero(present) * np.where(present, sizes, 1)), 1.0)
 
 
 def _sizes(target: np.ndarray, weight: np.ndarray | None, classes: int) -> np.ndarray:
-    """Return how much there is of each class (classes,): rows, or the sum of their weights."""
+    """Return the number of rows of each class, or the sum of their row weights: (classes,)."""
     weight = np.ones(len(target)) if weight is None else weight
     if target.dtype.kind == "f":
         sizes: np.ndarray = np.tensordot(weight, target, 1).reshape(-1, classes).sum(axis=0)

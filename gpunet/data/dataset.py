@@ -1,4 +1,4 @@
-"""A data set: samples, their targets, and what is needed to read more of the same."""
+"""Data sets: samples, their targets, and the schema that encodes new rows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Dataset:
     """Samples with their targets, on the host.
 
     Attributes:
-        X: (n, features...), uint8 from IDX files, else float64 unless the source's dtype fits into float32.
-        y: class indices int64 (n,), or for regression values (n,) or (n, targets) of such a dtype.
+        X: features (n, features...): uint8 from IDX files, else float32 or float64.
+        y: class indices int64 (n,), or regression targets (n,) or (n, targets), float32 or float64.
         classes: the class names in the order of their indices; None for regression.
-        name: what to call it, such as "digits".
-        schema: how the columns of a table became features; None where there were no named columns.
-        test: the test part that the source itself sets apart, as MNIST does.
+        name: the name of the data set, such as "digits".
+        schema: how the columns of a table become features; None unless the source is a table.
+        test: the source's own test part, such as that of MNIST.
         found: how a table's file was read, in one line.
     """
 
@@ -44,10 +44,10 @@ class Dataset:
 
     @property
     def task(self) -> Task:
-        """Whether the targets are classes or values."""
+        """The task that the targets define: "classification" or "regression"."""
         return "regression" if self.classes is None else "classification"
 
     def take(self, indices: ArrayLike) -> Dataset:
-        """Return the samples at `indices`, copied, as a data set without a test part."""
+        """Return a data set of the samples at `indices`, copied and without a test part."""
         rows = np.asarray(indices)
         return replace(self, X=self.X[rows], y=self.y[rows], test=None)

@@ -1,4 +1,4 @@
-"""Data frames and their columns as arrays: those of pandas, polars and pyarrow, none of which is imported."""
+"""Convert data frames of pandas, polars and pyarrow, and their columns, to arrays; none of the three is imported."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NUMBERS = (Real, Decimal, np.bool_)
 
 
 def frame_columns(value: Any) -> Iterable[tuple[Any, Any]] | None:
-    """Return the columns of a data frame, each with its name; None for anything else."""
-    kind = type(value)  # a column's name can be an attribute of the frame itself
+    """Return the (name, column) pairs of a data frame; None if `value` is not a data frame."""
+    kind = type(value)  # not the frame itself, whose attributes can be column names
     if hasattr(kind, "column_names"):  # pyarrow
         return zip(value.column_names, value.columns, strict=True)
     if hasattr(kind, "iter_columns"):  # polars
@@ -27,16 +27,16 @@ def frame_columns(value: Any) -> Iterable[tuple[Any, Any]] | None:
 
 
 def frame_array(frame: Any, columns: Iterable[tuple[Any, Any]], name: str) -> np.ndarray:
-    """Return a data frame of real numbers as an array (rows, columns), in the dtype that holds all of them.
+    """Return a data frame of real numbers as an array (rows, columns) in the columns' common dtype.
 
     Args:
         frame: the data frame.
-        columns: its columns, each with its name.
-        name: what an error calls the frame.
+        columns: its (name, column) pairs.
+        name: the frame's name in error messages.
 
     Raises:
-        DataError: a missing or infinite value; the message names its row and column.
-        DTypeError: a column of something else; the message names it.
+        DataError: a value is missing or infinite; the message names its row and column.
+        DTypeError: a column does not hold real numbers; the message names the column.
     """
     whole = np.asarray(frame)
     if whole.dtype.kind in "biu" or (whole.dtype.kind == "f" and np.isfinite(whole).all()):
@@ -47,29 +47,29 @@ def frame_array(frame: Any, columns: Iterable[tuple[Any, Any]], name: str) -> np
         if array.dtype.kind not in "biuf":
             what = "text" if array.dtype.kind == "U" else array.dtype
             raise DTypeError(
-                f"{name}: column {label!r} holds {what}; expected real numbers. Encode it first, for example by "
-                f"pandas.get_dummies, or drop it. (Labels are one column: {name}[{label!r}].)"
+                f"{name}: column {label!r} holds {what}; expected real numbers. Encode it first, for example with "
+                f"pandas.get_dummies, or drop it. (To use it as labels, pass {name}[{label!r}].)"
             )
         arrays.append(array)
     return np.column_stack(arrays) if arrays else np.empty((len(frame), 0))
 
 
 def is_column(value: Any) -> bool:
-    """Return whether `value` is a column of a data frame, which knows what is missing in it."""
+    """Return whether `value` is a column of a data frame, which can report its missing values."""
     return hasattr(type(value), "isna") or hasattr(type(value), "is_null")
 
 
 def column_array(column: Any, name: str, place: str = "") -> np.ndarray:
-    """Return a column of numbers, text or dates as an array in its own dtype, text as plain text.
+    """Return a column of numbers, text or dates as an array in its own dtype; text becomes a NumPy text dtype.
 
     Args:
         column: the column.
-        name: what an error calls it, or the frame that it is of.
-        place: what an error says after the row.
+        name: the name of the column or of its frame in error messages.
+        place: text that follows the row's number in error messages.
 
     Raises:
-        DataError: a missing or infinite value; the message names its row.
-        DTypeError: objects that are neither numbers nor text.
+        DataError: a value is missing or infinite; the message names its row.
+        DTypeError: an object is neither a number nor text.
     """
     array = np.asarray(column)
     if array.dtype.kind == "f":
@@ -87,7 +87,7 @@ def column_array(column: Any, name: str, place: str = "") -> np.ndarray:
         if not isinstance(item, NUMBERS):
             raise DTypeError(f"{name} is {item!r} at row {row}{place}; expected real numbers.")
     numbers = np.array(array.tolist())
-    return numbers.astype(np.float64) if numbers.dtype.kind == "O" else numbers  # decimals, and very large integers
+    return numbers.astype(np.float64) if numbers.dtype.kind == "O" else numbers  # decimals and very large integers
 
 
 def unusable(name: str, value: Any, place: str) -> DataError:

@@ -1,4 +1,4 @@
-"""MNIST-style folders of IDX files (format: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", 1998)."""
+"""Read MNIST-style folders of IDX files (format: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", 1998)."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import numpy as np
 from gpunet.errors import DataError
 
 _UNSIGNED_BYTE = 8  # the type code in the third byte of the magic number
-_MOST_UNPACKED = 1032  # bytes that DEFLATE makes of one at most (https://zlib.net/zlib_tech.html)
+_MAX_EXPANSION = 1032  # maximum compression ratio of DEFLATE (https://zlib.net/zlib_tech.html)
 
 
 def read_idx_folder(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the images and the labels of `part` ("train" or "t10k"), or None where the folder has neither file.
+    """Return the images and labels of `part` ("train" or "t10k"), or None if the folder has neither file.
 
-    Files are `PART-images-idx3-ubyte` and `PART-labels-idx1-ubyte`, or `PART-images.idx3-ubyte` and so on, raw or
-    with `.gz` added.
+    The files are `PART-images-idx3-ubyte` and `PART-labels-idx1-ubyte` (or `PART-images.idx3-ubyte`, ...), optionally
+    compressed (`.gz`).
 
     Returns:
         Images uint8 (n, rows, columns) and labels uint8 (n,).
 
     Raises:
-        DataError: one of the two files is missing, is no such IDX file, is empty or cut off, or their lengths differ.
+        DataError: one of the two files is missing, invalid, empty or truncated, or their lengths differ.
     """
     images, labels = _find(folder, f"{part}-images", 3), _find(folder, f"{part}-labels", 1)
     if images is None and labels is None:
         return None
     if images is None or labels is None:
         missing = f"{part}-labels-idx1-ubyte" if labels is None else f"{part}-images-idx3-ubyte"
-        raise DataError(f"{folder}: {missing} (or {missing}.gz) is missing; images and labels come together.")
+        raise DataError(f"{folder}: {missing} (or {missing}.gz) is missing; a part needs both images and labels.")
     X, y = _read(images, 3), _read(labels, 1)
     if len(X) != len(y):
         raise DataError(f"{images} has {len(X)} images but {labels} has {len(y)} labels; they don't belong together.")
@@ -56,26 +56,26 @@ def _read(path: Path, ndim: int) -> np.ndarray:
                     f"{path}: not an IDX file of unsigned bytes with {ndim} dimension(s); get the file again."
                 )
             shape = struct.unpack(f">{ndim}I", header[4:])
-            promised = math.prod(shape)
-            _check_promise(path, shape, promised)
-            content = file.read(promised + 1)  # one byte more tells whether there is more
+            size = math.prod(shape)
+            _check_size(path, shape, size)
+            content = file.read(size + 1)  # one byte more, to detect a file that is too long
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read, it may be cut off ({error}).") from error
-    if len(content) != promised:
-        found = "more" if len(content) > promised else str(len(content))
+        raise DataError(f"{path}: cannot be read, it may be truncated ({error}).") from error
+    if len(content) != size:
+        found = "more" if len(content) > size else str(len(content))
         raise DataError(
-            f"{path}: its header promises {promised} values of shape {shape}, it holds {found}; it is cut off or "
-            "altered, get the file again."
+            f"{path}: the header specifies {size} values of shape {shape}, the file holds {found}; it is truncated or "
+            "corrupt, get the file again."
         )
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _check_promise(path: Path, shape: tuple[int, ...], promised: int) -> None:
-    """Refuse a shape without values, or with more than a file of that length can hold."""
-    if not promised:
-        raise DataError(f"{path}: it holds no values, its shape is {shape}.")
-    if promised > path.stat().st_size * _MOST_UNPACKED:
+def _check_size(path: Path, shape: tuple[int, ...], size: int) -> None:
+    """Reject a header with no values, or with more than a file of that length can hold, before memory is allocated."""
+    if not size:
+        raise DataError(f"{path}: the file holds no values, its shape is {shape}.")
+    if size > path.stat().st_size * _MAX_EXPANSION:
         raise DataError(
-            f"{path}: its header promises {promised} values of shape {shape}, more than its {path.stat().st_size} "
-            "bytes can hold; it is altered, get the file again."
+            f"{path}: the header specifies {size} values of shape {shape}, more than the file's {path.stat().st_size} "
+            "bytes can hold; it is corrupt, get the file again."
         )

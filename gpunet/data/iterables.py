@@ -1,4 +1,4 @@
-"""Iterables of batches, such as a PyTorch DataLoader, and what they yield."""
+"""Read iterables of batches, such as a PyTorch DataLoader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gpunet.errors import ArgumentError, DataError
 
 
 def is_iterable(value: Any) -> bool:
-    """Return whether `value` may be an iterable of batches: no array, no data frame, no text."""
+    """Return whether `value` is iterable, but not an array, a data frame, a dict or text."""
     kind = type(value)
     is_data = isinstance(value, str | bytes | Mapping) or hasattr(kind, "__array__")
     return (hasattr(kind, "__iter__") or _is_sequence(kind)) and not is_data and frame_columns(value) is None
@@ -21,20 +21,16 @@ def _is_sequence(kind: type) -> bool:
 
 
 def check_iterable(value: Any, call: str) -> None:
-    """Refuse what is no iterable of batches, where a call was given no targets.
-
-    Raises:
-        ArgumentError: it is not.
-    """
+    """Raise `ArgumentError` unless `value` is an iterable of batches; `call` is a call without targets."""
     if not is_iterable(value):
         raise ArgumentError(
-            f"{call}: y is missing; it can be left out where X is an iterable of batches (X, y), such as a DataLoader, "
-            f"got a {type(value).__name__}."
+            f"{call}: y is missing; it can be omitted only if X is an iterable of batches (X, y), such as a "
+            f"DataLoader, got a {type(value).__name__}."
         )
 
 
 def length(batches: Any) -> int | None:
-    """Return how many batches there are, or None where the iterable does not say."""
+    """Return the number of batches, or None if the iterable does not tell it."""
     try:
         return len(batches)
     except (TypeError, NotImplementedError):
@@ -42,11 +38,11 @@ def length(batches: Any) -> int | None:
 
 
 def numbered(batches: Any) -> Iterator[tuple[int, list[Any]]]:
-    """Yield what batches consist of, (X, y) or (X, y, weight), with their numbers, from 1 on.
+    """Yield each batch's number, counted from 1, and its arrays (X, y) or (X, y, weight).
 
     Raises:
-        DataError: one is something else, or they are fewer than the iterable says, or none.
-        Exception: what the iterable raises, with a note that says where.
+        DataError: a batch has another form, there are no batches, or fewer than `len` of the iterable.
+        Exception: an exception of the iterable, with a note that names the last batch it yielded.
     """
     number = 0
     for number, batch in enumerate(_noted(batches), 1):
@@ -57,31 +53,25 @@ def numbered(batches: Any) -> Iterator[tuple[int, list[Any]]]:
     if number < (expected or 1):
         of = f" of {expected}" if expected else ""
         raise DataError(
-            f"the iterable ended after {number}{of} batches. Each epoch iterates it anew, which a generator and "
-            "other iterators do not serve; give a list, a DataLoader, or an object whose __iter__ begins anew."
+            f"the iterable ended after {number}{of} batches. Each epoch iterates over it again, which generators and "
+            "other iterators do not support; pass a list, a DataLoader, or an object whose __iter__ starts over."
         )
 
 
 def _noted(batches: Any) -> Iterator[Any]:
-    """Yield the batches, those of a sequence by their places."""
+    """Yield the batches; add a note to an exception. A sequence without `__iter__` is read by index."""
     done = 0
     try:
-        one_by_one = batches if hasattr(type(batches), "__iter__") else map(batches.__getitem__, range(len(batches)))
-        for done, batch in enumerate(one_by_one, 1):  # noqa: B007
+        iterable = batches if hasattr(type(batches), "__iter__") else map(batches.__getitem__, range(len(batches)))
+        for done, batch in enumerate(iterable, 1):  # noqa: B007
             yield batch
     except Exception as error:
-        error.add_note(
-            f"raised by the iterable after batch {done}; the steps that the batches before it complete are done"
-        )
+        error.add_note(f"raised by the iterable after batch {done}; all steps that these batches complete were run")
         raise
 
 
 def _parts_of_batch(batch: Any, name: str) -> list[Any]:
-    """Return what a batch consists of: X, y and maybe row weights.
-
-    Raises:
-        DataError: it is something else; `name` is what the error calls it.
-    """
+    """Return the arrays of a batch, [X, y] or [X, y, weight]; raise `DataError` for anything else."""
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         what = f"{len(batch)} parts" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
         raise DataError(f"{name} must be (X, y) or (X, y, weight), got {what}.")

@@ -1,4 +1,4 @@
-"""Classification or regression, and the way from class names to class indices and back."""
+"""Choose between classification and regression, and convert labels to class indices."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MAX_INTEGER_CLASSES = 20
 
 
 def infer_task(values: np.ndarray) -> Task:
-    """Return the task that a target stands for.
+    """Return the task that a target (n,) or (n, targets) suggests.
 
-    Text and booleans are classes. Numbers are classes where all are integers, at most 20 of them are distinct, and each
-    distinct one comes twice or more on average; else they are values to regress on.
+    Text and booleans are classes. Numbers are classes if all are integers, at most 20 are distinct, and each occurs
+    twice or more on average; otherwise they are regression targets.
     """
     if values.dtype.kind in "bU":
         return "classification"
@@ -33,15 +33,15 @@ def encode_target(values: np.ndarray, task: Task | None = None) -> tuple[np.ndar
 
     Args:
         values: text (n,), or numbers (n,) or (n, targets).
-        task: what to take it for; as `infer_task` decides by default.
+        task: the task; by default that of `infer_task`.
 
     Returns:
-        Indices int64 (n,) with the sorted class names, or float values with None.
+        Class indices int64 (n,) and the sorted class names, or float targets and None.
 
     Raises:
-        DataError: values that are missing or infinite, or text as a regression target.
-        DTypeError: neither text nor real numbers.
-        ShapeError: several columns as classes.
+        DataError: a value is missing or infinite, or a regression target is text.
+        DTypeError: the values are neither text nor real numbers.
+        ShapeError: class labels have several columns.
     """
     numbers = None if values.dtype.kind == "U" else check_targets(values)
     if (task or infer_task(values)) == "regression":
@@ -56,8 +56,8 @@ def label_indices(values: np.ndarray, classes: tuple[str, ...], name: str = "y")
     """Return labels (n,) of text or numbers as indices int64 (n,) into `classes`.
 
     Raises:
-        DataError: a label that is not among the classes.
-        ShapeError: several columns.
+        DataError: a label is not among the classes.
+        ShapeError: the labels have several columns.
     """
     index = {known: i for i, known in enumerate(classes)}
     names = [class_name(value) for value in check_one_dimension(values, name).tolist()]
@@ -68,11 +68,11 @@ def label_indices(values: np.ndarray, classes: tuple[str, ...], name: str = "y")
 
 
 def class_name(value: str | float) -> str:
-    """Return the name of the class that `value` stands for: 3 and 3.0 are both "3"."""
+    """Return the class name of a label: 3 and 3.0 are both "3"."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def listing(names: tuple[str, ...] | list[str]) -> str:
-    """Return names for an error message, the first 20 of them."""
+    """Return at most 20 of the names as text for an error message."""
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(map(repr, names[:20])) + more

@@ -1,4 +1,4 @@
-"""Where data sets come from: the embedded digits, tables, npz files, folders of IDX files."""
+"""Load data sets: the embedded digits, tables, npz files and folders of IDX files."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SUPPORTED = (
 def digits() -> Dataset:
     """Return the 1,797 embedded images of handwritten digits: X (1797, 64) of values 0 to 16, classes "0" to "9".
 
-    "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning Repository,
-    https://doi.org/10.24432/C50P49, CC BY 4.0; its test part.
+    Source: the test part of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998, UCI Machine
+    Learning Repository, https://doi.org/10.24432/C50P49, CC BY 4.0.
     """
     with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as arrays:
         X, y = arrays["X"].astype(np.float32), arrays["y"].astype(np.int64)
@@ -42,40 +42,40 @@ def load(
     Args:
         source: one of
 
-            - "digits": the embedded digits, see `digits`. A folder of that name is `Path("digits")`.
-            - a table: a `.csv`, `.tsv`, `.txt` or `.data` file, also packed (`.csv.gz`), a `.parquet` file, or "-" for
-              CSV from standard input. `TableSchema` turns its columns into features, by the medians and categories of
-              all rows (`LabelledTable.dataset`: of the training rows). Needs pandas.
-            - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets), where (n, 1) means (n,);
-              optionally `classes`, the names that y then indexes, and X_test and y_test. Pickled objects are refused.
+            - "digits": the embedded digits, see `digits`. Pass `Path("digits")` for a folder of that name.
+            - a table: a `.csv`, `.tsv`, `.txt` or `.data` file, optionally compressed (`.csv.gz`), a `.parquet` file,
+              or "-" for CSV from standard input. `TableSchema` encodes its columns as features, with medians and
+              categories of all rows; `LabelledTable.dataset` takes them from the training rows only. Needs pandas.
+            - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets); (n, 1) becomes (n,). Optional
+              arrays are `classes`, the class names that y indexes, and X_test and y_test. Pickled objects are rejected.
             - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and
               optionally t10k-... for the test part. X is uint8 (n, rows * columns).
-        target: the column of a table to predict; the last one by default.
-        task: whether the target of a table or npz file holds classes (text, numbers or both) or values. By default text
-            and booleans are classes; numbers are classes where all are integers, at most 20 of them are distinct, and
-            each distinct one comes twice or more on average.
-        table: how a table is read, and what its columns are taken for.
+        target: the table's column to predict; the last one by default.
+        task: whether the target of a table or npz file holds classes (text, numbers or both) or continuous values. By
+            default text and booleans are classes; numbers are classes if all are integers, at most 20 are distinct,
+            and each occurs twice or more on average.
+        table: how to read a table, and the roles of its columns.
 
     Warns:
-        GpunetWarning: which columns of a table are ignored, and why.
+        GpunetWarning: columns of a table are ignored; the message names them and says why.
 
     Raises:
-        ArgumentError: `target`, `task` or `table` for a source that has no choice of it.
-        DataError: a source that is missing, unknown or cannot be used; the message names the place in it.
-        MissingPackageError: pandas is not installed, which reads tables.
+        ArgumentError: `target`, `task` or `table` does not apply to this kind of source.
+        DataError: the source is missing, unknown or invalid; the message names the place of the error.
+        MissingPackageError: pandas, which reads tables, is not installed.
     """
     path = Path(source)
     kind = kind_of(source)
     if kind != "digits" and not path.exists() and str(source) != "-":
-        raise DataError(f"{path}: no such file or folder. Data is {SUPPORTED}.")
+        raise DataError(f"{path}: no such file or folder. Use {SUPPORTED}.")
     if kind != "table":
         for name, given in (("target", target), ("table", table)):
             if given is not None:
-                raise ArgumentError(f"{name}={given!r}: only a table has columns to choose, {source} has none.")
+                raise ArgumentError(f"{name}={given!r}: only tables have columns, {source} has none.")
     if task not in (None, *get_args(Task)):
         raise ArgumentError(f"task={task!r}: use 'classification', 'regression' or None.")
     if task is not None and kind not in ("table", ".npz"):
-        raise ArgumentError(f"task={task!r}: only for tables and .npz files; {source} is a classification.")
+        raise ArgumentError(f"task={task!r}: only for tables and .npz files; {source} is a classification task.")
     if kind == "digits":
         return digits()
     if kind == "folder":
@@ -84,11 +84,11 @@ def load(
         return _load_npz(path, task)
     if kind == "table":
         return LabelledTable.read(source, target, task, table).dataset()
-    raise DataError(f"{path}: unknown kind of file {path.suffix!r}. Data is {SUPPORTED}.")
+    raise DataError(f"{path}: unknown file type {path.suffix!r}. Use {SUPPORTED}.")
 
 
 def kind_of(source: str | Path) -> str:
-    """Return what a source is: "digits", "folder", "table", or the ending of a file's name, such as ".npz"."""
+    """Return the kind of a source: "digits", "folder", "table", or a file's suffix, such as ".npz"."""
     if source == "digits":
         return "digits"
     if Path(source).is_dir():
@@ -113,18 +113,18 @@ def _flat(images: np.ndarray) -> np.ndarray:
 
 
 def _load_npz(path: Path, task: Task | None) -> Dataset:
-    arrays, there = read_npz(path, ("X", "y", "classes", "X_test", "y_test"))
+    arrays, names = read_npz(path, ("X", "y", "classes", "X_test", "y_test"))
     try:
-        return _dataset_of(arrays, there, path.stem, task)
+        return _dataset_of(arrays, names, path.stem, task)
     except GpunetError as error:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _dataset_of(arrays: dict[str, np.ndarray], there: list[str], name: str, task: Task | None) -> Dataset:
-    """Return the data set that the arrays of an npz file describe."""
+def _dataset_of(arrays: dict[str, np.ndarray], names: list[str], name: str, task: Task | None) -> Dataset:
+    """Return the data set made of the arrays of an npz file; `names` are the names of all arrays in it."""
     needed = {"X", "y", "X_test", "y_test"} if {"X_test", "y_test"} & arrays.keys() else {"X", "y"}
     if missing := sorted(needed - arrays.keys()):
-        raise DataError(f"no array {listing(missing)}; the file holds {listing(there)}.")
+        raise DataError(f"no array {listing(missing)}; the file holds {listing(names)}.")
     arrays |= {name: _column(arrays[name]) for name in needed & {"y", "y_test"}}
     classes = None
     if "classes" in arrays and task != "regression":
@@ -148,5 +148,5 @@ def _dataset_of(arrays: dict[str, np.ndarray], there: list[str], name: str, task
 
 
 def _column(y: np.ndarray) -> np.ndarray:
-    """Return a target of one column, (n, 1), as (n,), so that it means the same; others as they are."""
+    """Return a target of one column, (n, 1), as (n,); return others unchanged."""
     return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y

@@ -1,4 +1,4 @@
-"""Dividing samples into parts, such as training, validation and test."""
+"""Split samples at random into parts, such as training, validation and test."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from gpunet.errors import ArgumentError, DataError
 
 
 def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) -> tuple[np.ndarray, ...]:
-    """Divide samples at random into disjoint parts that together hold all of them.
+    """Split samples at random into disjoint parts that cover all of them; stratify by class labels.
 
-    The parts depend on `y`, `fractions` and `seed` alone: they come from Philox's raw bits, which NumPy keeps the same
-    on every platform and in every version.
+    The result depends only on `y`, `fractions` and `seed`: it is computed from Philox's raw bits, which are the same on
+    every platform and in every version of NumPy.
 
         train, validation, test = split_indices(y, (0.64, 0.16, 0.2), seed=0)
 
     Args:
-        y: class labels (n,): each class is divided in these proportions (rounded by the largest remainder), and is in
-            every part if it has as many members as there are parts. The first member of a smaller class goes to the
-            largest part; all rows of smaller classes together are divided in these proportions. Or float targets
-            (n, ...), or the number n of samples: divided without regard to the values.
-        fractions: the share of each part; positive, together 1.
-        seed: an integer from 0 on.
+        y: class labels (n,), float targets (n, ...), or the number n of samples. Labels stratify the split: each class
+            is divided in the given proportions (rounded by largest remainder), and every part gets at least one of its
+            samples. Classes with fewer samples than there are parts are divided in these proportions together; the
+            largest part gets the first sample of each. Float targets do not influence the split.
+        fractions: the fraction of each part; positive, with a sum of 1.
+        seed: an integer >= 0.
 
     Returns:
-        For each part the indices of its samples, int64, ascending.
+        The ascending indices of each part's samples, int64.
 
     Raises:
-        ArgumentError: fractions or a seed that make no sense.
-        DataError: too few samples: a part would be empty.
+        ArgumentError: `fractions` or `seed` is invalid.
+        DataError: a part would be empty.
     """
     if not fractions or min(fractions) <= 0 or not math.isclose(sum(fractions), 1, abs_tol=1e-9):
-        raise ArgumentError(f"fractions={tuple(fractions)}: give positive numbers that add up to 1.")
+        raise ArgumentError(f"fractions={tuple(fractions)}: use positive numbers that add up to 1.")
     if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ArgumentError(f"seed={seed!r}: give an integer from 0 on.")
+        raise ArgumentError(f"seed={seed!r}: use an integer >= 0.")
     part = np.empty(y if isinstance(y, int | np.integer) else len(np.asarray(y)), np.int64)
     order = np.argsort(np.random.Philox(int(seed)).random_raw(part.size), kind="stable")
     small = [0] * len(fractions)
@@ -57,7 +57,7 @@ def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) 
 
 
 def _classes(y: int | ArrayLike, order: np.ndarray) -> list[np.ndarray]:
-    """Return `order` cut up by class, or whole where `y` holds no class labels."""
+    """Return `order` split by class, or as a single class if `y` holds no class labels."""
     labels = np.asarray(y)
     if labels.ndim != 1 or labels.dtype.kind == "f":
         return [order]
@@ -67,7 +67,7 @@ def _classes(y: int | ArrayLike, order: np.ndarray) -> list[np.ndarray]:
 
 
 def _sizes(n: int, fractions: Sequence[float]) -> list[int]:
-    """Return the sizes of the parts of `n` samples: largest remainder, and none empty if `n` allows it."""
+    """Return the part sizes for `n` samples, rounded by largest remainder; none is empty if `n` is large enough."""
     sizes = [math.floor(n * fraction) for fraction in fractions]
     by_remainder = sorted(range(len(sizes)), key=lambda k: sizes[k] - n * fractions[k])
     for k in by_remainder[: n - sum(sizes)]:
@@ -79,9 +79,9 @@ def _sizes(n: int, fractions: Sequence[float]) -> list[int]:
 
 
 def _sizes_of_small(n: int, fractions: Sequence[float], before: Sequence[int]) -> list[int]:
-    """Return the sizes of the parts of a class with fewer members than parts, after those of other such classes."""
+    """Return the part sizes for a class with fewer samples than parts; `before` sums the sizes of earlier ones."""
     sizes, total = [0] * len(fractions), sum(before) + n
     for member in range(n):
-        among = [k for k in range(len(fractions)) if member or fractions[k] == max(fractions)]
-        sizes[max(among, key=lambda k: fractions[k] * total - before[k] - sizes[k])] += 1
+        candidates = [k for k in range(len(fractions)) if member or fractions[k] == max(fractions)]
+        sizes[max(candidates, key=lambda k: fractions[k] * total - before[k] - sizes[k])] += 1
     return sizes

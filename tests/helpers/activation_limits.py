@@ -1,4 +1,4 @@
-"""What the activation functions and their derivatives are at the ends of the scale, by their limits."""
+"""Limits of the activation functions and of their derivatives at zero and infinity."""
 
 import math
 
@@ -9,7 +9,7 @@ from gpunet.ops.activations import SELU_LIMIT, SELU_SCALE
 
 INFINITY = math.inf
 
-# function: (f(-infinity), f(0), f'(-infinity), f'(0), f'(infinity)); f(infinity) is infinity, but for BOUNDED
+# function: (f(-infinity), f(0), f'(-infinity), f'(0), f'(infinity)); f(infinity) is infinity, except for BOUNDED
 LIMITS = {
     gn.Identity(): (-INFINITY, 0, 1, 1, 1),
     gn.ReLU(): (0, 0, 0, 0, 1),
@@ -29,13 +29,13 @@ BOUNDED = "sigmoid", "soft_clip", "tanh"
 
 
 def points(dtype: np.dtype) -> np.ndarray:
-    """Return z: infinities, numbers beside the largest, zeros and NaN, (1, 7)."""
+    """Return z (1, 7): infinities, numbers next to the largest, zeros and NaN."""
     huge = 3e38 if dtype == np.float32 else 1.7e308
     return np.array([[-INFINITY, -huge, -0.0, 0.0, huge, INFINITY, math.nan]], dtype)
 
 
 def values(function: gn.ops.activations.ActivationFunction, dtype: np.dtype) -> np.ndarray:
-    """Return f at the points, (1, 7)."""
+    """Return f at `points`, (1, 7)."""
     left, zero, _, _, right_slope = LIMITS[function]
     z = points(dtype)[0]
     slope = function.parameter if function.name == "leaky_relu" else 1
@@ -45,11 +45,11 @@ def values(function: gn.ops.activations.ActivationFunction, dtype: np.dtype) -> 
 
 
 def slopes(function: gn.ops.activations.ActivationFunction, dtype: np.dtype) -> np.ndarray:
-    """Return f' at the points but the last, NaN, (1, 6)."""
+    """Return f' at `points` without the last one (NaN), (1, 6)."""
     left, zero, right = LIMITS[function][2:]
     return np.array([[left, left, zero, zero, right, right]], dtype)
 
 
 def assert_limits(found: np.ndarray, expected: np.ndarray) -> None:
-    """Raise where numbers differ by more than rounding; 0 is met where nothing but an underflow is left."""
+    """Check that numbers agree up to rounding and underflow."""
     np.testing.assert_allclose(found, expected, rtol=2e-7 if found.dtype == np.float32 else 1e-15, atol=1e-37)

@@ -1,9 +1,9 @@
-"""The signatures of CuPy, as far as the simulator has the same names, kept as a table so that no test needs CuPy.
+"""A table of the signatures of CuPy's functions that the simulator also has, so that tests need no CuPy.
 
     python tests/helpers/cupy_signatures.py
 
-writes the table anew; it needs CuPy 14.2 (no GPU). A line of it is a name with its parameters, as in
-`take(a indices axis= out=)`: the optional ones end with `=`, `/` and `*` stand as in Python.
+rewrites the table; it needs CuPy 14.2, but no GPU. Each line is a name with its parameters, such as
+`take(a indices axis= out=)`: optional parameters end with `=`; `/` and `*` have their meaning in Python.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from gpunet import simulator
 
 TABLE = Path(__file__).parent / "cupy_signatures.txt"
 OURS = {"Counters", "Counts", "check_mode", "checking", "counters", "counting"}
-"""What the simulator has and CuPy has not."""
+"""Names of the simulator that CuPy does not have."""
 
 CLASSES = ["ndarray", "RawKernel", "RawModule"]
 CLASSES += ["cuda.Device", "cuda.Event", "cuda.Graph", "cuda.MemoryPointer", "cuda.Stream"]
 
 
 def names() -> Iterator[str]:
-    """Yield the public names of the simulator that CuPy must have too."""
+    """Yield the public names of the simulator that CuPy must also have."""
     yield from sorted(set(simulator.__all__) - OURS)
     yield from (f"cuda.{name}" for name in simulator.cuda.__all__)
     yield from (f"cuda.runtime.{name}" for name in sorted(vars(simulator.cuda.runtime)))
@@ -35,19 +35,19 @@ def names() -> Iterator[str]:
 
 
 def find(module: Any, path: str) -> Any:
-    """Return what lies at a dotted path in a module."""
+    """Return the attribute at a dotted path in a module."""
     for name in path.split("."):
         module = getattr(module, name)
     return module
 
 
 def signature(thing: Any) -> str:
-    """Return the parameters of a function or class in the table's form, without `self`; "" for what is neither."""
-    if not callable(thing) or getattr(thing, "__module__", "").startswith("numpy"):  # NumPy's types change with NumPy
+    """Return the parameters of a function or class as in the table, without `self`; "" for anything else."""
+    if not callable(thing) or getattr(thing, "__module__", "").startswith("numpy"):  # depends on NumPy's version
         return ""
     try:
         found = list(_inspected(thing))
-    except (TypeError, ValueError):  # compiled code and ufuncs tell their parameters in the first line of their text
+    except (TypeError, ValueError):  # compiled functions and ufuncs have their signature in the docstring
         found = []
     text = re.search(r"[\w.]+\((.+)\)", thing.__doc__ or "")
     if text and (not found or found[-1] == "**kwargs"):
@@ -74,7 +74,7 @@ def _written(text: str) -> Iterator[str]:
 
 
 def table(module: Any) -> str:
-    """Return the table for CuPy, or any module like it."""
+    """Return the table for CuPy, or for a module with the same interface."""
     return "".join(f"{name}{signature(find(module, name))}\n" for name in names())
 
 

@@ -1,10 +1,10 @@
-"""A stand-in for the module `cupy`: gpunet's CUDA path, run and checked on a machine without a GPU.
+"""A stand-in for the module `cupy`, to test gpunet's CUDA path without a GPU.
 
-Its arrays hold NumPy arrays and refuse whatever CuPy's refuse or what would make a program wait for the GPU unseen:
-conversion to a NumPy array, `float()`, `bool()`, a NumPy array beside a CuPy one, an array of another GPU than the
-current one, a keyword that CuPy's function lacks. Functions and keywords are listed as CuPy 14.2 has them; what is not
-listed is not there. Two GPUs are played. Kernels do nothing; gpunet.simulator runs them. `cuda.faulty` names kernels
-that fault: as on a GPU, whatever waits, copies or launches after them raises, and for good.
+Its arrays wrap NumPy arrays. They raise wherever CuPy raises or would synchronise implicitly: on conversion to a NumPy
+array, `float()`, `bool()`, a mix of NumPy and CuPy arrays, an array of a GPU that is not current, and a keyword that
+CuPy's function lacks. Only listed functions and keywords of CuPy 14.2 exist. There are two GPUs. Kernels do nothing
+(gpunet.simulator runs kernels). `cuda.faulty` names kernels with a sticky error: as on a GPU, every later
+synchronisation, copy and launch raises it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _current() -> int:
 
 
 def _unwrap(value: object) -> object:
-    """Return the memory that a kernel would see; what is no array is returned as it is."""
+    """Return the NumPy array of an array; return anything else unchanged."""
     if isinstance(value, ndarray):
         if value.device.id != _current():
             raise ValueError(f"the array is on GPU {value.device.id}, the current one is {_current()}")
@@ -90,7 +90,7 @@ def _operator(name: str) -> object:
 
 
 class Device:
-    """A GPU by its number; the current one inside a `with` block."""
+    """A GPU by its index; current inside a `with` block."""
 
     compute_capability = "90"
 
@@ -107,12 +107,12 @@ class Device:
         _thread.index = self._before.pop()
 
     def synchronize(self) -> None:
-        """Wait: nothing runs here, but a kernel that faulted is known from here on."""
+        """Raise the error of a faulty kernel; there is nothing to wait for."""
         _check()
 
 
 class CUDARuntimeError(RuntimeError):
-    """An error of the CUDA runtime by its number, with words as CuPy's."""
+    """An error of the CUDA runtime by its status, with a message like CuPy's."""
 
     def __init__(self, status: int):
         super().__init__(f"{STATUS[status]}: said in CUDA's words")
@@ -120,17 +120,17 @@ class CUDARuntimeError(RuntimeError):
 
 
 class CUDADriverError(CUDARuntimeError):
-    """The same of the driver."""
+    """An error of the CUDA driver."""
 
 
 def _check(error: type[CUDARuntimeError] = CUDARuntimeError) -> None:
-    """Raise what a kernel's fault left behind; from then on each call raises it."""
+    """Raise the sticky error of a faulty kernel, if there is one."""
     if cuda.status:
         raise error(cuda.status)
 
 
 class Event:
-    """A point in a GPU's queue; the fake clock says when it was reached."""
+    """A CUDA event; `cuda.clock` gives its time."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -139,18 +139,18 @@ class Event:
         self.seconds = cuda.clock()
 
     def synchronize(self) -> None:
-        """The work before it is done."""
+        """Do nothing: all earlier work is done."""
 
     @property
     def done(self) -> bool:
-        """Whether the GPU has overtaken the host."""
+        """Whether the GPU has already reached the event."""
         return cuda.overtakes()
 
 
 class ndarray:
     """An array in the memory of one GPU, by default the current one."""
 
-    __array_ufunc__ = None  # NumPy's functions and operators refuse it
+    __array_ufunc__ = None  # NumPy's functions and operators raise
 
     def __init__(self, host: np.ndarray, device: Device | None = None):
         self._host = np.asarray(host)
@@ -202,7 +202,7 @@ class ndarray:
 
 
 class RawKernel:
-    """A kernel of a CUDA source; the stand-in knows by heart what `probe` does."""
+    """A CUDA kernel; the stand-in implements only the kernel `probe`."""
 
     def __init__(self, code: str, name: str):
         assert f"void {name}(int* out, int n)" in code
@@ -212,13 +212,13 @@ class RawKernel:
 
 
 class RawModule:
-    """A CUDA source whose kernels do nothing but to refuse arrays of another GPU than the current one."""
+    """A CUDA source; its kernels only check that their arrays are on the current GPU."""
 
     def __init__(self, code: str, options: tuple[str, ...], enable_cooperative_groups: bool):
         self.code = code
 
     def compile(self) -> None:
-        """There is nothing to compile."""
+        """Do nothing."""
 
     def get_function(self, name: str) -> object:
         assert name in self.code
@@ -238,7 +238,7 @@ class RawModule:
 
 
 class Stream:
-    """A queue; while it is captured, launches are kept for a graph."""
+    """A stream; during capture, launches are recorded in a graph."""
 
     def __init__(self, non_blocking: bool = False):
         assert non_blocking
@@ -290,8 +290,8 @@ def __getattr__(name: str) -> object:
 cuda = SimpleNamespace(
     launches=[],
     reads=0,
-    faulty={},  # the status that a kernel leaves behind, by its name
-    refused={},  # the status with which a launch is refused
+    faulty={},  # by kernel name: the status of its sticky error
+    refused={},  # by kernel name: the status with which its launch fails
     status=0,
     captured=None,
     Stream=Stream,

@@ -1,4 +1,4 @@
-"""An example of every layer, and what it takes."""
+"""An example of every layer, with an input."""
 
 import math
 
@@ -40,7 +40,7 @@ EXAMPLES = {
 
 
 def example(name: str, device: str = "cpu") -> tuple[gn.Sequential, np.ndarray]:
-    """Return a model of three classes with this layer in it, and rows that it takes."""
+    """Return a classifier of three classes with this layer, and its input."""
     make, x = EXAMPLES[name]
     layer = make()
     features = math.prod(layer.output_shape(x.shape[1:]))

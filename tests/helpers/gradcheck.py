@@ -1,4 +1,4 @@
-"""The error of a gradient, by the finite differences of `gn.check_gradients`: for functions that are no layer."""
+"""Check the gradients of plain functions with the finite differences of `gn.check_gradients`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gpunet.gradcheck.differences import slope
 def directional_error(
     function: Callable[..., float], points: Sequence[np.ndarray], gradients: Sequence[np.ndarray], seed: int = 0
 ) -> float:
-    """Return the largest relative error over some random directions, each in all `points` at once.
+    """Return the largest relative error of a gradient along random directions in all `points` at once.
 
     Args:
         function: maps the points to a number.
         points: float64 arrays.
         gradients: the claimed gradients of `function`, in the shapes of the points.
-        seed: of the directions.
+        seed: the seed of the directions.
     """
     ends = np.cumsum([point.size for point in points])[:-1]
 

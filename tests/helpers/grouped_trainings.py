@@ -1,4 +1,4 @@
-"""Trainings with parameter groups and frozen layers, which PyTorch and gpunet both do."""
+"""Training runs with parameter groups and frozen layers, compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ STEPS = 50
 
 @dataclass(frozen=True)
 class Case:
-    """A training.
+    """A training run.
 
     Attributes:
-        optimizer: its name.
-        options: its arguments, with the names that both have.
+        optimizer: the optimizer's name.
+        options: its arguments, whose names gpunet and PyTorch share.
         groups: settings by pattern.
-        frozen: patterns of the layers that stay.
-        clip_norm: of the gradient; 0: none.
-        schedule: the steps after which the rate is halved; 0: it stays.
+        frozen: patterns of the frozen layers.
+        clip_norm: the maximum gradient norm; 0 for no clipping.
+        schedule: the steps after which the learning rate is halved; 0 for a constant rate.
     """
 
     optimizer: str
@@ -60,13 +60,13 @@ CASES = {
 
 
 def network() -> gn.Sequential:
-    """Return the model, with any weights."""
+    """Return the model, with arbitrary weights."""
     layers = gn.Linear(5, 8, bias=False), gn.BatchNorm1d(8), gn.Tanh(), gn.Linear(8, 6), gn.Tanh(), gn.Linear(6, 3)
     return gn.Sequential(*layers)
 
 
 def arrays(model: gn.Model) -> dict[str, np.ndarray]:
-    """Return copies of the parameters and buffers by PyTorch's names, in its layout."""
+    """Return copies of the parameters and buffers with PyTorch's names and layout."""
     found = {
         f"{path}.{name}": gn.to_host(a).T.copy()
         for path, leaf in model.leaves().items()
@@ -77,12 +77,12 @@ def arrays(model: gn.Model) -> dict[str, np.ndarray]:
 
 
 def reference() -> dict[str, np.ndarray]:
-    """Return what `torch_trainings.py` has written."""
+    """Return the results that `torch_trainings.py` has written."""
     return load_file(REFERENCE)
 
 
 def trainer(name: str, executor: str, device: str = "cpu", **options) -> gn.Trainer:
-    """Return the training of a case, from the weights of the reference."""
+    """Return the trainer of a case, with the initial weights of the reference."""
     case, start = CASES[name], reference()
     model = network()
     for path, leaf in model.leaves().items():
@@ -99,7 +99,7 @@ def trainer(name: str, executor: str, device: str = "cpu", **options) -> gn.Trai
 
 
 def assert_follows_pytorch(name: str, executor: str, device: str = "cpu") -> gn.Trainer:
-    """Check that a training ends with PyTorch's weights and running statistics; return it."""
+    """Check that a case ends with PyTorch's weights and running statistics; return its trainer."""
     run, expected = trainer(name, executor, device), reference()
     for _ in range(STEPS):
         run.step(expected["x"], expected["y"])
@@ -109,7 +109,7 @@ def assert_follows_pytorch(name: str, executor: str, device: str = "cpu") -> gn.
 
 
 class EachStep(gn.Callback):
-    """Overrides `on_step_end`, so that each step is a call of its own; stops after a step, where it is told so."""
+    """Overrides `on_step_end`, so that every call runs a single step; stops after step `last`, if given."""
 
     def __init__(self, last: int | None = None):
         self.last = last
@@ -127,7 +127,7 @@ def fit(run: gn.Trainer, epochs: int = 5) -> gn.Trainer:
 
 
 def assert_same_bits(one: gn.Trainer, other: gn.Trainer) -> None:
-    """Check that two trainings have the same parameters, state, statistics and losses."""
+    """Check that two training runs have the same parameters, state, statistics and losses."""
     stores = [run.model.store for run in (one, other)]
     kept = ([store.params, store.buffers, *store.slots.values()] for store in stores)
     for a, b in zip(*kept, strict=True):
@@ -136,12 +136,12 @@ def assert_same_bits(one: gn.Trainer, other: gn.Trainer) -> None:
 
 
 def assert_single_steps_give_the_same_bits(name: str, executor: str, device: str = "cpu") -> None:
-    """Check that steps in one call give the bits of single ones."""
+    """Check that several steps in one call give the same bits as single steps."""
     assert_same_bits(*(fit(trainer(name, executor, device, callbacks=each)) for each in ([], [EachStep()])))
 
 
 def assert_a_resumed_training_gives_the_same_bits(name: str, folder: Path, executor: str, device: str = "cpu") -> None:
-    """Check that a training that was interrupted in the middle of an epoch resumes as if it had not been."""
+    """Check that a run interrupted within an epoch resumes with the same bits."""
     whole = fit(trainer(name, executor, device))
     fit(trainer(name, executor, device, callbacks=[EachStep(10), gn.Checkpoint(folder / "run")]))
     with gn.use_device(device):

@@ -1,4 +1,4 @@
-"""Stand-ins for a PyTorch DataLoader and for its tensors."""
+"""Stand-ins for a PyTorch DataLoader and its tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Tensor:
-    """What NumPy and gpunet see of a tensor: it becomes an array on the CPU alone."""
+    """The part of a PyTorch tensor that NumPy and gpunet use; it converts to an array only on the CPU."""
 
     def __init__(self, a: np.ndarray, device: str = "cpu"):
         self._a, self.device, self.shape, self.dtype = a, device, a.shape, f"torch.{a.dtype}"
@@ -34,7 +34,7 @@ class Tensor:
 
 
 class Loader:
-    """Batches of arrays in their order, as lists of tensors, and of each epoch what it yielded."""
+    """Yields batches of arrays in order, as lists of tensors; `epochs` counts the batches of each epoch."""
 
     def __init__(self, *arrays: np.ndarray, batch_size: int = 32, device: str = "cpu"):
         self.arrays, self.batch_size, self.device = arrays, batch_size, device
@@ -52,7 +52,7 @@ class Loader:
 
 
 class WithoutLength:
-    """The batches of a loader that does not say how many they are."""
+    """The batches of a loader without `__len__`."""
 
     def __init__(self, loader: Loader):
         self.loader = loader

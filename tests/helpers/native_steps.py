@@ -1,4 +1,4 @@
-"""Trainings that two executors, or one in two ways, do alike."""
+"""Compare training runs of two executors, or of one executor in two ways."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gpunet.training.step import Step
 X, Y = classification(80)
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-11}
-"""How far two executors may be apart, in units of the largest number of its kind. NumPy's erf is good to 1e-12."""
+"""Maximum difference of two executors, relative to the largest number of an array. NumPy's erf has error 1e-12."""
 
 
 def make(executor="native", optimizer=None, *, sizes=(5, 16, 8, 3), dtype="float32", seed=3, **options):
-    """Return a trainer of a small net; options are those of the net and of the trainer."""
+    """Return a trainer of a small MLP; `options` are those of the MLP and of the trainer."""
     of_net = {name: options.pop(name) for name in ("dropout", "activation") if name in options}
     model = gn.MLP(sizes, seed=0, **of_net).to(dtype=dtype)
     return gn.Trainer(model, optimizer=optimizer or gn.Adam(0.01), seed=seed, executor=executor, **options)
@@ -31,7 +31,7 @@ def fit(trainer, x=X, y=Y, *, batch_size=17, **options):
 
 
 def bits(trainer):
-    """Return copies of all that the steps of a training change: parameters, the optimizer's state, buffers."""
+    """Return copies of all arrays that a step changes: parameters, the optimizer's state, buffers."""
     store = trainer.model.store
     return [a.copy() for a in (store.params, *store.slots.values(), store.buffers)]
 
@@ -48,7 +48,7 @@ def assert_same_bits(first, second):
 
 
 def assert_follows(one, other, *, history=True):
-    """Check that two trainings have the same weights, state and history up to rounding."""
+    """Check that two training runs agree up to rounding in weights, state and history."""
     assert one.optimizer.steps == other.optimizer.steps
     tolerance = TOLERANCE[one.model.dtype.name]
     for a, b in zip(bits(one), bits(other), strict=True):
@@ -60,7 +60,7 @@ def assert_follows(one, other, *, history=True):
 
 @contextmanager
 def spied_steps() -> Iterator[list[int]]:
-    """Note how many steps each call of a step is asked for."""
+    """Yield a list that records the number of steps of each call."""
     calls: list[int] = []
     real = Step.run
 
@@ -74,6 +74,6 @@ def spied_steps() -> Iterator[list[int]]:
 
 
 def use_threads(patch: pytest.MonkeyPatch, threads: int) -> None:
-    """Let programs of any size run on so many threads."""
+    """Make native programs of any size use `threads` threads."""
     patch.setattr(program, "thread_count", lambda: threads)
     patch.setattr(program, "PARALLEL_FLOPS", 0)

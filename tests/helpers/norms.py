@@ -1,5 +1,4 @@
-"""Normalisation written another way than in gpunet: in float64, group by group, with the Jacobian spelled out. And a
-training of each layer."""
+"""Reference normalisation in float64, group by group, with the full Jacobian; and training runs of such layers."""
 
 from collections.abc import Callable
 
@@ -10,14 +9,14 @@ import gpunet as gn
 
 
 def normalise(groups: np.ndarray, eps: float, center: bool = True) -> np.ndarray:
-    """Return each group, a row of `groups`, divided by its root mean square, around its mean or around 0."""
+    """Return each row of `groups` divided by its root mean square, after subtracting its mean if `center` is true."""
     groups = np.asarray(groups, np.float64)
     mean = groups.mean(axis=1, keepdims=True) if center else 0.0
     return (groups - mean) / np.sqrt(((groups - mean) ** 2).mean(axis=1, keepdims=True) + eps)
 
 
 def gradient(groups: np.ndarray, g: np.ndarray, eps: float, center: bool = True) -> np.ndarray:
-    """Return the gradient of `groups` from that of what `normalise` returned: Jᵀ·g with J_ij = ∂normal_i / ∂x_j."""
+    """Return the gradient of `groups` from that of the output of `normalise`: Jᵀ·g with J_ij = ∂normal_i / ∂x_j."""
     normal, n = normalise(groups, eps, center), groups.shape[1]
     result = np.empty(groups.shape)
     for i, x in enumerate(np.asarray(groups, np.float64)):
@@ -28,7 +27,7 @@ def gradient(groups: np.ndarray, g: np.ndarray, eps: float, center: bool = True)
 
 
 def channels(x: np.ndarray) -> np.ndarray:
-    """Return (rows, channels, ...) as groups, a channel each."""
+    """Return x (rows, channels, ...) as groups, one for each channel."""
     return np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
 
 
@@ -50,8 +49,8 @@ LAYERS = {
 
 
 def trainer(layers: Callable[[], list[gn.Layer]], device: str, executor: str) -> gn.Trainer:
-    """Train a model with these layers in it for a few steps."""
-    # no bias before batch norm: its gradient is rounding alone, which Adam would make a step of
+    """Train a model with these layers for a few steps; return its trainer."""
+    # no bias before batch norm: its gradient is only rounding error, which Adam would scale to full updates
     model = gn.Sequential(gn.Linear(5, 8, bias=False, rng=0), *layers(), gn.Tanh(), gn.Linear(8, 3, rng=1))
     run = gn.Trainer(model.to(device), optimizer=gn.Adam(0.01), seed=3, executor=executor)
     run.fit(X, Y, epochs=2, batch_size=17)

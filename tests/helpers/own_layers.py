@@ -1,4 +1,4 @@
-"""A layer as a user writes one."""
+"""User-defined layers."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import gpunet as gn
 
 
 class Scale(gn.Layer):
-    """Multiplies each feature with a parameter, in array code that takes fresh memory."""
+    """Multiplies each feature by a parameter, in array code that allocates its results."""
 
     def __init__(self, features):
         super().__init__({"scale": np.full(features, 1.5)})
@@ -23,7 +23,7 @@ class Scale(gn.Layer):
 
 
 class ScaleOnTape(Scale):
-    """Takes its memory from the tape, as a step on a GPU must to be recorded."""
+    """Takes its memory from the tape, as a recorded step on a GPU requires."""
 
     def forward(self, x, tape=None):
         if tape is None:

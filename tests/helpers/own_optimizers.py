@@ -1,4 +1,4 @@
-"""Optimizers as a user writes them."""
+"""User-defined optimizers."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from gpunet.optimizers import Optimizer
 
 
 class Lion(Optimizer):
-    """Lion (Chen et al. 2023), in array code: p *= 1 - lr·weight_decay, p -= lr·sign(β1·m + (1 - β1)·g)."""
+    """Lion (Chen et al. 2023) in array code: p *= 1 - lr·weight_decay, p -= lr·sign(β1·m + (1 - β1)·g)."""
 
     slot_names = ("m",)
 
@@ -31,7 +31,7 @@ class Lion(Optimizer):
 
 
 class Halved(gn.SGD):
-    """Changes the rule of a class that has kernels."""
+    """Overrides the update rule of a class with kernels."""
 
     def update_block(self, numbers, p, g, t, u, *slots):
         np.multiply(g, numbers[0], out=t)
@@ -40,7 +40,7 @@ class Halved(gn.SGD):
 
 
 class Shrinking(gn.SGD):
-    """A rule with a `step` of its own."""
+    """Overrides `step`."""
 
     def step(self):
         super().step()

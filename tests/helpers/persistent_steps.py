@@ -1,4 +1,4 @@
-"""Trainings by the persistent kernel on the simulated GPU, and the same on the CPU."""
+"""Training runs of the persistent kernel on the simulated GPU, and of the CPU for comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS = 33
 
 
 def layers(*parts: Any) -> Callable[[], gn.Sequential]:
-    """Return what makes a model of layers: widths, activations, probabilities of dropout."""
+    """Return a function that makes a model from widths, activations and dropout probabilities."""
 
     def make() -> gn.Sequential:
         rng, made, width = np.random.default_rng(0), [], parts[0]
@@ -39,14 +39,14 @@ def data(n_in: int, n_out: int, rows: int, regression: bool = False) -> tuple[np
 
 
 class Training:
-    """A training on one device.
+    """A training run on one device.
 
     Args:
         model: makes the model.
         device: "cpu" or "sim".
         optimizer: makes the optimizer.
-        executor: on the device; by default that which is tested.
-        **options: the trainer's.
+        executor: the executor; by default "eager" on the CPU and "persistent" on sim.
+        **options: options of the trainer.
     """
 
     def __init__(self, model, device="sim", optimizer=lambda: gn.Adam(0.01), executor=None, **options):
@@ -60,7 +60,7 @@ class Training:
         return self
 
     def state(self) -> np.ndarray:
-        """Return the parameters and the optimizer's state, in one row."""
+        """Return the parameters and the optimizer's state in one flat array."""
         store = self.trainer.model.store
         return np.concatenate([gn.to_host(a).ravel() for a in (store.params, *store.slots.values())])
 
@@ -70,7 +70,7 @@ class Training:
 
 
 def assert_follows(one: Training, other: Training) -> None:
-    """Check that two trainings have the same weights, state and history up to rounding."""
+    """Check that two training runs agree up to rounding in weights, state and history."""
     assert one.trainer.optimizer.steps == other.trainer.optimizer.steps
     assert one.trainer.optimizer.first_skipped == other.trainer.optimizer.first_skipped
     np.testing.assert_allclose(one.state(), other.state(), rtol=0, atol=1e-5)
@@ -78,6 +78,6 @@ def assert_follows(one: Training, other: Training) -> None:
 
 
 def assert_same(one: Training, other: Training) -> None:
-    """Check that two trainings have the same bits."""
+    """Check that two training runs have the same bits."""
     np.testing.assert_array_equal(one.state(), other.state())
     assert one.history() == other.history()

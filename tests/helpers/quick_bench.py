@@ -1,4 +1,4 @@
-"""Benchmarks that take no time: few short rounds and small ceilings. What they time means nothing."""
+"""Make benchmarks fast, with few short rounds and small ceilings; their times are meaningless."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""What the ranks of a distributed training do in tests, and how tests start them: `python ranks.py TASK FOLDER`.
+"""Tasks of MPI ranks in tests of distributed training: `mpiexec -n N python ranks.py TASK FOLDER`.
 
-The trainings are also run by the tests themselves, in one process, to compare.
+Tests also run the same training in one process, and compare the results.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from gpunet.errors import GpunetError
 X, Y = classification(80)
 WEIGHT = np.linspace(0, 2, 80)
 WORDS, TAGS = np.random.default_rng(0).integers(0, (9, 3), (80, 4, 2)).transpose(2, 0, 1)
-BATCH = 17  # of 80 rows, which leaves 12 for the last batch: five steps an epoch, twenty in four
+BATCH = 17  # 80 rows are 5 steps per epoch, and the last batch has 12 rows; four epochs are 20 steps
 
 Training = Callable[[str | None], gn.Trainer]
 
 
 def mpiexec(n: int, *command: Any, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-    """Run a program as n ranks, each with one BLAS thread."""
+    """Run a program on n ranks, each with one BLAS thread."""
     program = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if program is None:
-        import pytest  # not by the ranks
+        import pytest  # not above: the ranks do not import pytest
 
         pytest.skip("needs mpiexec: pip install 'gpunet[mpi]'")
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
@@ -44,12 +44,12 @@ def mpiexec(n: int, *command: Any, timeout: float = 30) -> subprocess.CompletedP
 
 
 def ranks_do(n: int, task: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Let n ranks do a task of this file."""
+    """Run a task of this file on n ranks."""
     return mpiexec(n, sys.executable, __file__, task, folder)
 
 
 class Doubled(gn.Layer):
-    """A user's own layer, whose first replay is compared with the code."""
+    """A user-defined layer, whose first replay is checked against its code."""
 
     def forward(self, x: Any, tape: gn.Tape | None = None) -> Any:
         return x * 2
@@ -76,7 +76,7 @@ def trained(
 
 
 def stepped(distributed: str | None) -> gn.Trainer:
-    """Do twenty single steps on batches of two sizes."""
+    """Run twenty single steps on batches of two sizes."""
     trainer = gn.Trainer(gn.MLP([5, 8, 3], dropout=0.2, seed=0), seed=3, distributed=distributed)
     for i in range(20):
         rows = slice(2 * i, 2 * i + 17 - i % 2)
@@ -142,11 +142,11 @@ TRAININGS: dict[str, Training] = {
 
 
 SAMPLE = ("dropout", "weighted rows and classes", "eager steps")
-"""Of these, what a slower device is tried on."""
+"""The training runs that are tested on slower devices."""
 
 
 class Counted:
-    """A communicator that notes its calls and the bytes of the arrays that they are given."""
+    """A communicator that records its calls and the bytes of their arrays."""
 
     def __init__(self, comm: Any):
         self.comm = comm
@@ -171,7 +171,7 @@ class AtEachStep(gn.Callback):
 
 
 def train(folder: Path, names: Iterable[str] = tuple(TRAININGS)) -> None:
-    """Leave weights and history of trainings; every rank must have the same bits."""
+    """Save the weights and history of training runs; check that all ranks have the same bits."""
     found = {}
     for name in names:
         trainer = TRAININGS[name]("mpi")
@@ -183,7 +183,7 @@ def train(folder: Path, names: Iterable[str] = tuple(TRAININGS)) -> None:
 
 
 def count_bytes(folder: Path) -> None:
-    """Leave what goes over the communicator in each step."""
+    """Save the calls of the communicator in each step."""
     trainer = gn.Trainer(gn.MLP([5, 16, 3], seed=0), distributed="mpi")
     counted = trainer.ranks.comm = Counted(trainer.ranks.comm)
     steps: list[list[tuple[str, int]]] = []
@@ -195,11 +195,11 @@ def count_bytes(folder: Path) -> None:
     trainer.callbacks.append(AtEachStep(note))
     trainer.fit(X, Y, epochs=1, batch_size=8)
     if trainer.ranks.main:
-        (folder / "steps.json").write_text(json.dumps(steps[1:]))  # before the first come the checks
+        (folder / "steps.json").write_text(json.dumps(steps[1:]))  # the first entry also has the checks of `fit`
 
 
 def resume(folder: Path) -> None:
-    """Go on with the training in single.safetensors; leave the end, and on the way a checkpoint within an epoch."""
+    """Resume single.safetensors; save a checkpoint within an epoch, and the end."""
 
     def save(trainer: gn.Trainer) -> None:
         if trainer.optimizer.steps == 13:
@@ -211,7 +211,7 @@ def resume(folder: Path) -> None:
 
 
 def interrupt(folder: Path) -> None:
-    """Get a Ctrl-C on rank 1 in the second epoch; leave how each rank took it."""
+    """Send Ctrl-C to rank 1 in the second epoch; save the state of each rank afterwards."""
 
     def at(trainer: gn.Trainer) -> None:
         if trainer.ranks.rank == 1 and trainer.optimizer.steps == 7:
@@ -224,7 +224,7 @@ def interrupt(folder: Path) -> None:
 
 
 def fail(how: str, folder: Path) -> None:
-    """Fail on rank 1 in the third epoch, or before the training."""
+    """Fail on rank 1 in the third epoch, or before the training starts."""
 
     def at(trainer: gn.Trainer) -> None:
         if trainer.ranks.rank == 1 and trainer.optimizer.steps == 12:
@@ -239,7 +239,7 @@ def fail(how: str, folder: Path) -> None:
 
 
 def bad(rank: int) -> dict[str, Callable[[], object]]:
-    """Return trainings by what is wrong with them, of which none may begin."""
+    """Return invalid training runs by their fault; none of them may start."""
     moved = X + np.float32(rank)
     odd = X.copy()
     odd[0, 0] = np.nan if rank else 0
@@ -261,12 +261,13 @@ def bad(rank: int) -> dict[str, Callable[[], object]]:
         "last batch of one": lambda: gn.Trainer(gn.MLP([5, 3]), distributed="mpi").fit(X, Y, batch_size=79),
         "step on one": lambda: gn.Trainer(gn.MLP([5, 3]), distributed="mpi").step(X[:1], Y[:1]),
         "batch norm": lambda: trained("mpi", model=norm),
-        "version": lambda: (setattr(gn, "__version__", f"0.{rank}"), trained("mpi")),  # the last: it stays
+        # last, as it changes the module
+        "version": lambda: (setattr(gn, "__version__", f"0.{rank}"), trained("mpi")),
     }
 
 
 def refuse(folder: Path) -> None:
-    """Leave what each rank says about each bad training."""
+    """Save the error of each rank for each invalid training run."""
     from mpi4py.MPI import COMM_WORLD
 
     told = {}

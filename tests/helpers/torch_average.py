@@ -1,9 +1,9 @@
-"""Make torch_average.safetensors: a training of PyTorch with a moving average of the weights and gradient accumulation.
+"""Make torch_average.safetensors: training in PyTorch with averaged weights and gradient accumulation.
 
     python tests/helpers/torch_average.py  # needs torch and safetensors
 
-52 steps on the batches of 80 rows in their order, 7 rows each; three make a step, the last of an epoch has 17 rows. The
-file holds the data "x" and "y", and the weights "begin/TENSOR", "end/TENSOR" and "average/TENSOR".
+52 steps on 80 rows in order. Three batches of 7 rows make a step; the last step of an epoch has 17 rows. The file holds
+the data "x" and "y", and the weights "begin/TENSOR", "end/TENSOR" and "average/TENSOR".
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Make torch_reference.safetensors: the weights, inputs and outputs of PyTorch's modules, for tests without PyTorch.
+"""Make torch_reference.safetensors: weights, inputs and outputs of PyTorch modules, for tests without PyTorch.
 
     python tests/helpers/torch_reference.py  # needs torch and safetensors
 
-The file holds for each module its state_dict as "NAME/state/TENSOR", its input "NAME/x" and its output "NAME/y", or one
-output for each activation function, "NAME/y/ACTIVATION". Outputs are those in inference.
+For each module, the file holds its state_dict as "NAME/state/TENSOR", its input "NAME/x" and its output "NAME/y", or an
+output for each activation function, "NAME/y/ACTIVATION". Modules are in evaluation mode.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 
 class OutputsAlone:
-    """Mixed into a recurrent module, make it return its outputs without its last state."""
+    """Mixin for a recurrent module that returns only its outputs, not its last state."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x)[0]
@@ -37,7 +37,7 @@ class SelfAttention(nn.MultiheadAttention):
 
 
 class Net(nn.Module):
-    """Modules as attributes, which are called in their order."""
+    """Modules as attributes, which are called in order."""
 
     def __init__(self, **modules: nn.Module):
         super().__init__()
@@ -55,7 +55,7 @@ encoder = partial(nn.TransformerEncoder, num_layers=2, enable_nested_tensor=Fals
 
 
 class SoftClip(nn.Module):
-    """What PyTorch has no module for, as its users write it."""
+    """A user-defined PyTorch module."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x / torch.sqrt(1 + (x / 3) ** 2)
@@ -89,7 +89,7 @@ BEFORE_ACTIVATION = {
     "RMSNorm": (lambda: nn.RMSNorm(4), (2, 4)),
     "RNN": (lambda: RNN(3, 4, batch_first=True), (2, 5, 3)),
 }
-"""Each layer with a twin in gpunet, and its input's shape; an activation and `Linear(4, 2)` come after it."""
+"""Layers that gpunet also has, with the shape of their input; an activation and `Linear(4, 2)` follow each."""
 
 NETWORKS = {
     "attention without bias": (lambda: Net(attention=SelfAttention(4, 2, bias=False, batch_first=True)), (2, 3, 4)),
@@ -140,11 +140,11 @@ NETWORKS = {
         (2, 5, 3),
     ),
 }
-"""Modules and the shapes of their inputs."""
+"""Modules with the shapes of their inputs."""
 
 
 def made(module: nn.Module) -> nn.Module:
-    """Return the module in inference, with random numbers for all its parameters and buffers."""
+    """Return the module in evaluation mode, with random parameters and buffers."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -155,7 +155,7 @@ def made(module: nn.Module) -> nn.Module:
 
 
 def drawn(module: nn.Module, shape: tuple[int, ...]) -> Tensor:
-    """Return an input: indices where the module has an embedding."""
+    """Return a random input: indices if the module has an embedding, else numbers."""
     generator = torch.Generator().manual_seed(1)
     if any(isinstance(part, nn.Embedding) for part in module.modules()):
         return torch.randint(0, 7, shape, generator=generator)
@@ -163,7 +163,7 @@ def drawn(module: nn.Module, shape: tuple[int, ...]) -> Tensor:
 
 
 def reference() -> dict[str, Tensor]:
-    """Return what the file holds."""
+    """Return the tensors of the file."""
     tensors: dict[str, Tensor] = {}
 
     def add(name: str, module: nn.Module, shape: tuple[int, ...], output: str = "y") -> None:

@@ -1,9 +1,9 @@
-"""Make torch_trainings.safetensors: PyTorch's weights after the trainings of grouped_trainings.py, in float64.
+"""Make torch_trainings.safetensors: PyTorch's weights after the training runs of grouped_trainings.py, in float64.
 
     python tests/helpers/torch_trainings.py  # needs torch and safetensors
 
-The file holds the batch "x" and "y", the weights and running statistics at the start, "start/TENSOR", and at the end of
-each training, "CASE/TENSOR".
+The file holds the batch "x" and "y", the initial weights and running statistics "start/TENSOR", and those at the end of
+each training run, "CASE/TENSOR".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def network() -> nn.Sequential:
         model[1].running_var.uniform_(0.5, 2)
         for tensor in model.state_dict().values():
             if tensor.is_floating_point():
-                tensor.copy_(tensor.float())  # what the file holds
+                tensor.copy_(tensor.float())  # round to the precision of the file
     return model
 
 
@@ -38,7 +38,7 @@ def tensors(model: nn.Sequential, prefix: str) -> dict[str, Tensor]:
 
 
 def trained(case: Case, x: Tensor, y: Tensor) -> nn.Sequential:
-    """Return the network after a training."""
+    """Train a network; return it."""
     model = network()
     groups = []
     for name, parameter in model.named_parameters():
@@ -64,7 +64,7 @@ def trained(case: Case, x: Tensor, y: Tensor) -> nn.Sequential:
 
 
 def reference() -> dict[str, Tensor]:
-    """Return what the file holds."""
+    """Return the tensors of the file."""
     generator = torch.Generator().manual_seed(1)
     x, y = torch.randn(16, 5, generator=generator), torch.arange(16) % 3
     found = {"x": x, "y": y, **tensors(network(), "start")}

@@ -1,4 +1,4 @@
-"""A GPU, the stand-in for CuPy, on which `gpunet tune` finds kernels that compute and take a time that a test sets."""
+"""A fake GPU for `gpunet tune`: a test sets the times of its kernels, and which of them are wrong."""
 
 import sys
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from gpunet.bench.tune import Choice
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Return what the ways to run a product do: `seconds` a call, else 10; those that are `wrong` compute nothing."""
+    """Yield the fake GPU: `seconds` per call by choice (10 by default); choices in `wrong` compute nothing."""
     gpu = SimpleNamespace(seconds={}, wrong=set(), now=0.0)
 
     def run_plan(plan, a, b, c, *, tape, xp):

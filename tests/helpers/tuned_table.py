@@ -1,4 +1,4 @@
-"""A table of `gpunet tune` in a folder of the test's own."""
+"""A table of `gpunet tune` in a temporary folder."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from gpunet.ops import tuned
 
 @pytest.fixture
 def table(tmp_path, monkeypatch):
-    """Where the table is, or would be."""
+    """Yield the path of the table, which does not exist yet."""
     path = tmp_path / "cache" / "tuned.json"
     monkeypatch.setattr(tuned, "table_path", lambda: path)
     tuned.winners.cache_clear()

@@ -1,4 +1,4 @@
-"""Layers and losses with a planted fault each, and what an error says of it."""
+"""Layers and losses with planted faults, and the error messages that must report them."""
 
 import numpy as np
 from own_layers import Scale
@@ -10,10 +10,10 @@ WRONG = rf"expected {NUMBER}, by finite differences, found {NUMBER}"
 
 
 class Planted(Scale):
-    """Scales each feature by a parameter, with a fault in one of its passes."""
+    """Scales each feature by a parameter; subclasses have a fault in one of the passes."""
 
     def _pass(self, dy, tape):
-        """Return the gradients of the parameter and of the input, which are right."""
+        """Return the correct gradients of the parameter and of the input."""
         (x,) = tape.restore(self)
         return (dy * x).sum(axis=0), dy * self.params["scale"]
 
@@ -40,7 +40,7 @@ class WrongSignOfParameter(Planted):
         return -dscale, dx
 
 
-class MeanInPlaceOfSum(Planted):
+class MeanInsteadOfSum(Planted):
     def _pass(self, dy, tape):
         dscale, dx = super()._pass(dy, tape)
         return dscale / len(dy), dx
@@ -79,7 +79,7 @@ class Adding(Planted):
         return dx
 
 
-class FilledForTheInputAlone(Planted):
+class WrongWithoutInputGradient(Planted):
     def backward(self, dy, tape, *, input_gradient=True):
         dscale, dx = self._pass(dy, tape)
         self.grads["scale"][...] = dscale if input_gradient else 2 * dscale
@@ -130,25 +130,25 @@ LAYERS = {
     WrongSignOfInput: rf"the gradient of the input is wrong: at element \(\d, \d\) {WRONG}",
     WithoutScale: rf"the gradient of the input is wrong: at element \(\d, \d\) {WRONG}",
     WrongSignOfParameter: rf"the gradient of scale is wrong: at element \(\d,\) {WRONG}",
-    MeanInPlaceOfSum: rf"the gradient of scale is wrong: at element \(\d,\) {WRONG}",
+    MeanInsteadOfSum: rf"the gradient of scale is wrong: at element \(\d,\) {WRONG}",
     OneElement: rf"the gradient of scale is wrong: at element \(2,\) {WRONG}",
     OneElementOfInput: rf"the gradient of the input is wrong: at element \(3, 1\) {WRONG}",
-    Unfilled: r"backward does not fill the gradient of scale, as at element \(0,\).*self.grads\['scale'\]\[...\] =",
-    PartlyFilled: r"backward does not fill the gradient of scale, as at element \(3,\)",
-    Adding: r"backward does not fill the gradient of scale, as at element \(0,\), or adds to it",
-    FilledForTheInputAlone: r"the gradient of scale, where backward gets input_gradient=False, is wrong: at element",
+    Unfilled: r"does not fill the gradient of scale, for example element \(0,\).*self.grads\['scale'\]\[...\] =",
+    PartlyFilled: r"backward does not fill the gradient of scale, for example element \(3,\)",
+    Adding: r"backward does not fill the gradient of scale, for example element \(0,\), or adds to it",
+    WrongWithoutInputGradient: r"with input_gradient=False, the gradient of scale is wrong: at element",
     NoInputGradient: r"backward returns None; expected float64 of shape \(4, 5\), the gradient of the input",
     SumsOverRows: r"backward returns float64 of shape \(5,\); expected float64 of shape \(4, 5\)",
     GradientInFloat32: r"backward returns float32 of shape \(4, 5\); expected float64 of shape \(4, 5\)",
     NotANumber: rf"the gradient of the input is wrong: at element \(1, 4\) expected {NUMBER}.* found nan",
-    Changing: "forward returns another output for the same input",
-    InFloat32: "forward returns float32 for an input of float64",
+    Changing: "forward returns different outputs for the same input",
+    InFloat32: "forward returns float32 for a float64 input",
     Infinite: "the output is not finite",
 }
 
 
 class Squares(gn.losses.Loss):
-    """The weighted mean of the rows' sums of squares."""
+    """The weighted mean over the rows of their sums of squared errors."""
 
     task = "regression"
 
@@ -184,22 +184,22 @@ class IgnoresWeight(Squares):
         return 0 * weight + 1 / len(weight)
 
 
-class WeighsTheValueAlone(Squares):
+class WeightsOnlyValue(Squares):
     def _gradient(self, share, error):
         return 2 * error / len(error)
 
 
-class WeighsTheGradientAlone(Squares):
+class WeightsOnlyGradient(Squares):
     def _value(self, share, error):
         return (error * error).sum() / len(error)
 
 
-class WeighsByTheNumberOfRows(Squares):
+class DividesByNumberOfRows(Squares):
     def _shares(self, weight):
         return weight / len(weight)
 
 
-class OneNumberARow(Squares):
+class OneNumberPerRow(Squares):
     def _gradient(self, share, error):
         return (share * error).sum(axis=1)
 
@@ -209,7 +209,7 @@ class LossInFloat32(Squares):
         return super()._value(share, error).astype(np.float32)
 
 
-class NoNumber(Squares):
+class NanLoss(Squares):
     def _value(self, share, error):
         return super()._value(share, error) * np.nan
 
@@ -218,10 +218,10 @@ LOSSES = {
     WrongSign: rf"the gradient of the prediction is wrong: at element \(\d, \d\) {WRONG}",
     WithoutFactor: rf"the gradient of the prediction is wrong: at element \(\d, \d\) {WRONG}",
     IgnoresWeight: rf"value_and_grad ignores `weight`: the loss is {NUMBER} with row weights and without",
-    WeighsTheValueAlone: rf"with row weights, the gradient of the prediction is wrong: at element \(\d, \d\) {WRONG}",
-    WeighsTheGradientAlone: "with row weights, the gradient of the prediction is wrong: at element",
-    WeighsByTheNumberOfRows: rf"with row weights the loss is wrong: expected {NUMBER}, .* found {NUMBER}",
-    OneNumberARow: r"the gradient of the prediction is float64 of shape \(8,\); expected float64 of shape \(8, 4\)",
+    WeightsOnlyValue: rf"with row weights, the gradient of the prediction is wrong: at element \(\d, \d\) {WRONG}",
+    WeightsOnlyGradient: "with row weights, the gradient of the prediction is wrong: at element",
+    DividesByNumberOfRows: rf"with row weights the loss is wrong: expected {NUMBER}, .* found {NUMBER}",
+    OneNumberPerRow: r"the gradient of the prediction is float64 of shape \(8,\); expected float64 of shape \(8, 4\)",
     LossInFloat32: rf"the loss is {NUMBER} in float32; expected a finite number in float64, as the prediction",
-    NoNumber: "the loss is nan in float64; expected a finite number",
+    NanLoss: "the loss is nan in float64; expected a finite number",
 }

@@ -1,4 +1,4 @@
-"""The sections of the report in their order: first whether it is right, then what is worth most to know."""
+"""The sections of the report in order: correctness first, then measurements by importance."""
 
 from benchmarks.gpu_report.sections import (
     cuda_tests,

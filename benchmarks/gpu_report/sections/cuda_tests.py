@@ -1,4 +1,4 @@
-"""The tests that need a GPU, a process for each file: a fault that no process survives ends only its own."""
+"""Run the tests that need a GPU, each file in a separate process, so that a sticky CUDA error ends only one file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COUNTS = ("tests", "failures", "errors", "skipped")
 
 
 def measure(setup: Setup) -> Iterator[list[Row]]:
-    """Yield the outcome of each file, which run side by side; on the simulated GPU of one, whose tests are skipped."""
+    """Run all files concurrently and yield their outcomes; without a GPU only one, whose tests are skipped."""
     files = FILES[:1] if setup.simulated else FILES
     with ThreadPoolExecutor(len(files)) as pool:
         for found in pool.map(partial(outcome, may_skip=setup.simulated), files):
@@ -25,23 +25,23 @@ def measure(setup: Setup) -> Iterator[list[Row]]:
 
 
 def outcome(file: Path, *, may_skip: bool) -> Row:
-    """Return how many tests a file has and how many failed, with pytest's text where not all is right."""
+    """Run a test file; return its counts, with the output of pytest as the fault if it did not pass."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.xml"
         options = ("-q", "--tb=short", "-p", "no:cacheprovider", f"--junit-xml={result}")
         done = run_python(sys.executable, "-m", "pytest", str(file), *options)
         suite = ElementTree.parse(result).getroot().find("testsuite") if result.exists() else None
     counts = {name: int(suite.get(name, 0)) if suite is not None else 0 for name in COUNTS}
-    right = suite is not None and done.returncode == 0 and (may_skip or counts["skipped"] < counts["tests"])
+    ok = suite is not None and done.returncode == 0 and (may_skip or counts["skipped"] < counts["tests"])
     return {
         "file": file.name,
         **counts,
-        "fault": "" if right else f"exit code {done.returncode}\n{done.stdout[-20_000:]}",
+        "fault": "" if ok else f"exit code {done.returncode}\n{done.stdout[-20_000:]}",
     }
 
 
 def show(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the counts, and the text about what failed."""
+    """Yield the counts, and the output of files that failed."""
     yield from markdown_table(("file", *COUNTS), ([row["file"], *(row[name] for name in COUNTS)] for row in rows))
     for row in rows:
         if row["fault"]:

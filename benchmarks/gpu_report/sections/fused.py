@@ -1,4 +1,4 @@
-"""Every other kernel, beside array code: bias and activation first, against the ceiling of a copy."""
+"""Compare the fused kernels with array code: bias and activation, then all others."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ROWS_AND_COLUMNS = (128, 128), (4096, 4096)
 
 
 def measure_bias_activation(setup: Setup) -> Iterator[list[Row]]:
-    """Yield bias and activation, forward and backward."""
+    """Measure bias and activation, forward and backward."""
     return measure_cases(setup, cases_of("bias-activation", ["20"] if setup.simulated else BIAS_ACTIVATION))
 
 
 def measure_others(setup: Setup) -> Iterator[list[Row]]:
-    """Yield what `gpunet bench` knows, then the kernels that it does not."""
+    """Measure the other operations of `gpunet bench`, then the kernels that it does not cover."""
     for op, sizes in OTHERS.items():
         yield from measure_cases(setup, cases_of(op, ["12"] if setup.simulated else sizes))
     for size in ((20, 12),) if setup.simulated else ROWS_AND_COLUMNS:

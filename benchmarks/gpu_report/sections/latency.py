@@ -1,4 +1,4 @@
-"""The latencies that a step of a small network is made of: launches, nodes of a graph, barriers."""
+"""Measure the latencies that dominate the step of a small network: launches, graph nodes, barriers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Call = Callable[[], object]
 
 
 def measure(setup: Setup) -> Iterator[list[Row]]:
-    """Yield a latency at a time, the barrier of cooperative groups last: it needs CUDA's headers."""
+    """Yield one latency at a time; the barrier of cooperative groups comes last, as it needs the CUDA headers."""
     device, _ = setup.open()
     nodes, barriers = (4, 4) if setup.simulated else (100, 1000)
     blocks = device.xp.cuda.runtime.getDeviceProperties(device.index)["multiProcessorCount"]
@@ -35,24 +35,24 @@ def measure(setup: Setup) -> Iterator[list[Row]]:
         single = graph_of(device, empty, 1)
         on_gpu, on_host = (None, None) if setup.simulated else (EventClock(device), WallClock(device))
         yield [latency("launch of an empty kernel, on the GPU", empty, 1, on_gpu)]
-        yield [latency("launch of an empty kernel, with the host", empty, 1, on_host)]
+        yield [latency("launch of an empty kernel, including the host", empty, 1, on_host)]
         yield [latency(f"node of a graph of {nodes} empty kernels, on the GPU", several.launch, nodes, on_gpu)]
-        yield [latency("launch of a graph of one empty kernel, with the host", single.launch, 1, on_host)]
+        yield [latency("launch of a graph of one empty kernel, including the host", single.launch, 1, on_host)]
         block = Kernel(SOURCE, "block_barriers").prepare((blocks,), (THREADS,), x, barriers)
         yield [latency(f"barrier of a block of {THREADS} threads", block, barriers, on_gpu)]
         words = device.xp.zeros(2, np.uint64)
-        for some in sorted({min(n, blocks) for n in (8, 32, blocks)}):
-            own = Kernel(SOURCE, "own_grid_barriers").prepare((some,), (THREADS,), words, barriers, cooperative=True)
-            yield [latency(f"barrier of a grid of {some} blocks, of grid_barrier.cuh", own, barriers, on_gpu)]
+        for size in sorted({min(n, blocks) for n in (8, 32, blocks)}):
+            own = Kernel(SOURCE, "own_grid_barriers").prepare((size,), (THREADS,), words, barriers, cooperative=True)
+            yield [latency(f"barrier of a grid of {size} blocks, grid_barrier.cuh", own, barriers, on_gpu)]
         groups = Kernel(SOURCE, "grid_barriers").prepare(
             (blocks,), (THREADS,), x, barriers, options={"GRID": 1}, cooperative=True
         )
-        yield [latency(f"barrier of a grid of {blocks} blocks, of cooperative groups", groups, barriers, on_gpu)]
+        yield [latency(f"barrier of a grid of {blocks} blocks, cooperative groups", groups, barriers, on_gpu)]
 
 
 def graph_of(device: Device, call: Call, nodes: int) -> Any:
-    """Return a graph that makes the call so many times."""
-    call()  # nothing is loaded during a capture
+    """Capture `nodes` calls into a graph."""
+    call()  # load the kernel before the capture
     stream = device.xp.cuda.Stream(non_blocking=True)
     with stream:
         stream.begin_capture()
@@ -62,7 +62,7 @@ def graph_of(device: Device, call: Call, nodes: int) -> Any:
 
 
 def latency(what: str, call: Call, parts: int, clock: Clock | None) -> Row:
-    """Return the time of a call over its parts, or without a clock what the simulated GPU counted."""
+    """Return the time of a call divided by `parts`, or, without a clock, the counts of the simulated GPU."""
     row: Row = {"what": what, "seconds": None, "counts": None, "fault": ""}
     with simulator.check_mode() if clock is None else nullcontext(), simulator.counting() as launches:
         if clock is None:
@@ -73,7 +73,7 @@ def latency(what: str, call: Call, parts: int, clock: Clock | None) -> Row:
 
 
 def show(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a table."""
+    """Yield a table of the latencies."""
     yield from markdown_table(
         ("latency", "time (quartiles)", "launches", "barriers"),
         (

@@ -1,4 +1,4 @@
-"""The persistent kernel: whether it follows the CPU, its steps next to those of the graph, and the parts of a step."""
+"""Check the persistent kernel against the CPU, and time its steps next to those of a graph, and its parts."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ STEPS = 200
 """Steps of a timed call."""
 
 MARKED = 4
-"""Steps whose parts are measured; the last one counts."""
+"""Steps of the run that measures the parts of a step; only the last one is reported."""
 
 TOLERANCE = 1e-4
-"""How far the parameters may be from those of the CPU, where steps of Adam at 1e-3 have moved them."""
+"""Maximum difference of the parameters from the CPU's, after steps of Adam with learning rate 1e-3."""
 
 BARRIER = (
     ("        __shared__ Word now;\n", "        __shared__ Word now;\n        mark();\n"),
@@ -47,11 +47,11 @@ BARRIER = (
     ),
     ("        : words(counter),", "        : next_mark(counter + 2 + blockIdx.x * MARKS), words(counter),"),
 )
-"""What notes the clock before and after each barrier, behind the words of the counter: text and its replacement."""
+"""Edits of the source that write the clock before and after each barrier, behind the counter: (text, replacement)."""
 
 
 def measure(setup: Setup) -> Iterator[list[Row]]:
-    """Yield the results of each net, then its times, then an epoch of MNIST's size."""
+    """Yield the check, the times and the parts of each net, then the time of an epoch of MNIST's size."""
     device, _ = setup.open()
     nets = ("12-16-5/8",) if setup.simulated else NETS
     steps = 4 if setup.simulated else 20
@@ -64,44 +64,44 @@ def measure(setup: Setup) -> Iterator[list[Row]]:
 
 
 def trained(net: Problem, device: Device, executor: str, steps: int) -> tuple[gn.Trainer, Step]:
-    """Return a trainer after an epoch of some steps, and the step that it has recorded."""
+    """Train an epoch of `steps` steps; return the trainer and its recorded step."""
     rng = np.random.default_rng(0)
     rows = steps * net.batch
     X, y = rng.standard_normal((rows, net.sizes[0]), np.float32), rng.integers(0, net.sizes[-1], rows)
-    made: list[Step] = []
-    with gn.use_device(device), patch.object(Step, "__init__", _noting(made)):
+    created: list[Step] = []
+    with gn.use_device(device), patch.object(Step, "__init__", _recording(created)):
         trainer = gn.Trainer(gn.MLP(net.sizes, seed=0), optimizer=gn.Adam(1e-3), executor=executor)  # type: ignore[arg-type]
         trainer.fit(X, y, epochs=1, batch_size=net.batch)
-    return trainer, made[0]
+    return trainer, created[0]
 
 
-def _noting(made: list[Step]) -> Any:
+def _recording(created: list[Step]) -> Any:
     real = Step.__init__
 
     def init(step: Step, *args: Any, **keywords: Any) -> None:
         real(step, *args, **keywords)
-        made.append(step)
+        created.append(step)
 
     return init
 
 
 def compare(net: Problem, device: Device, steps: int) -> Row:
-    """Return how far the parameters are from the CPU's after some steps."""
-    cpu, own = (
+    """Return the largest difference of the parameters from the CPU's after `steps` steps."""
+    cpu, gpu = (
         gn.to_host(trained(net, where, executor, steps)[0].model.store.params)
         for where, executor in ((gn.get_device("cpu"), "eager"), (device, "persistent"))
     )
-    off = float(np.abs(own - cpu).max())
-    fault = "" if off <= TOLERANCE else f"parameters differ by {off:.1e}"
+    error = float(np.abs(gpu - cpu).max())
+    fault = "" if error <= TOLERANCE else f"parameters differ by {error:.1e}"
     return {
         "what": f"{net}: largest difference from the CPU after {steps} steps",
-        "value": f"{off:.1e}",
+        "value": f"{error:.1e}",
         "fault": fault,
     }
 
 
 def times(net: Problem, device: Device) -> list[Row]:
-    """Return the time of a step by each executor, as the GPU sees it, in turns."""
+    """Return the GPU time of a step with each executor, measured in interleaved rounds."""
     calls = {}
     for executor in ("persistent", "graph"):
         _, step = trained(net, device, executor, 8)
@@ -123,13 +123,13 @@ def _run_of(step: Step) -> Any:
 
     def run() -> None:
         place.fill(0)
-        step.run(STEPS)  # beyond the end of the data its last row is taken again
+        step.run(STEPS)  # past the end of the data, steps reuse the last row
 
     return run
 
 
 def parts(net: Problem, device: Device) -> list[Row]:
-    """Return the cycles between the barriers of a step, of the slowest block, and those of the barriers."""
+    """Return the cycles of each part of a step, on its slowest block, and of the barrier after it."""
     barriers = 2 * (len(net.sizes) - 1) - 1
     marks = 2 * (1 + MARKED * barriers)
     with tempfile.TemporaryDirectory() as folder:
@@ -156,7 +156,7 @@ def parts(net: Problem, device: Device) -> list[Row]:
 
 
 def epoch(device: Device, shape: tuple[int, int]) -> Row:
-    """Return the seconds of a `fit` of one epoch on as many images as MNIST has, upload included, the second one."""
+    """Return the time of a second `fit` of one epoch on data of MNIST's size, including the upload."""
     rng = np.random.default_rng(0)
     X, y = rng.integers(0, 256, shape, np.uint8), rng.integers(0, 10, shape[0])
     with gn.use_device(device):
@@ -170,7 +170,7 @@ def epoch(device: Device, shape: tuple[int, int]) -> Row:
 
 
 def show(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a table."""
+    """Yield a table of all values."""
     yield from markdown_table(("what", "value", "fault"), ((row["what"], row["value"], row["fault"]) for row in rows))
 
 

@@ -1,4 +1,4 @@
-"""The ladder of the matrix product beside the library: squares, and all products of the layers of some MLPs."""
+"""Compare the matrix product kernels with the library: square products, and all products of some MLPs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from benchmarks.peers import NETS
 from gpunet.bench.case import Case
 
 SQUARES = ("256", "512", "1024", "2048", "4096")
-LARGEST, FASTEST = "8192", ("blas", "register", "tiled", "mma")  # the lower rungs would take most of the time
+LARGEST, FASTEST = "8192", ("blas", "register", "tiled", "mma")  # the slower kernels would take most of the time
 
 
 def products_of(net: Problem) -> Iterator[tuple[str, str]]:
-    """Yield layout and size of each product of a training step; the first layer needs no gradient of its input."""
+    """Yield layout and size of each product of a training step; the first layer needs no input gradient."""
     rows = net.batch
     for layer, (i, o) in enumerate(zip(net.sizes, net.sizes[1:], strict=False)):
         yield "NN", f"{rows}x{o}x{i}"
@@ -32,12 +32,12 @@ def of_layers(setup: Setup) -> Iterator[Case]:
 
 
 def measure_layers(setup: Setup) -> Iterator[list[Row]]:
-    """Yield each product in the fastest kernels: the squares tell of the ladder."""
+    """Measure each product with the fastest kernels; the square products cover all kernels."""
     return measure_cases(setup, of_layers(setup), FASTEST)
 
 
 def measure_squares(setup: Setup) -> Iterator[list[Row]]:
-    """Yield the squares in all kernels, the largest in the fastest."""
+    """Measure square products with all kernels, the largest with only the fastest."""
     if setup.simulated:
         yield from measure_cases(setup, cases_of("matmul", ["20"]))
         return

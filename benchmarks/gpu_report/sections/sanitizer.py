@@ -1,4 +1,4 @@
-"""compute-sanitizer over small cases: what lies beyond an array, and what races, on the GPU itself."""
+"""Run compute-sanitizer on small cases, to find out-of-bounds accesses and races on the GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOOLS = ("memcheck", "racecheck")
 
 
 def measure(setup: Setup) -> Iterator[list[Row]]:
-    """Yield what each tool says; the simulated GPU has a check mode of its own, in which all else runs here."""
+    """Yield the output of each tool; on the simulated GPU there is none, as all sections run in its check mode."""
     program = shutil.which("compute-sanitizer")
     if program is None:
         yield [{"tool": "compute-sanitizer", "said": "not on PATH", "fault": ""}]
@@ -25,7 +25,7 @@ def measure(setup: Setup) -> Iterator[list[Row]]:
 
 
 def show(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the tools' words."""
+    """Yield the output of each tool."""
     for row in rows:
         yield from (f"{row['tool']} {row['fault']}".strip() + ":", "", "```", row["said"].strip(), "```", "")
 

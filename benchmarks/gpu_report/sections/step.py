@@ -1,4 +1,4 @@
-"""The training step: gpunet's by kernel of its matrix products, then next to the other frameworks."""
+"""Time the training step: gpunet with each matrix product kernel, then compared with other frameworks."""
 
 from __future__ import annotations
 
@@ -11,31 +11,29 @@ from benchmarks.peers import ENVIRONMENT, FRAMEWORKS, NETS, environment, measure
 
 ORDER = ("784-128-10/128", "64-64-10/32", "784-512-512-10/256", "1024-1024-1024-1024/1024")
 assert set(ORDER) == set(NETS)
-SLOW = ("torch-compiled", "tinygrad")  # minutes of compiling; with CUDA graphs PyTorch is faster still
+SLOW = ("torch-compiled", "tinygrad")  # compile for minutes; PyTorch with CUDA graphs is faster than torch-compiled
 PATIENCE = 100.0
 
 
 def measure_kernels(setup: Setup) -> Iterator[list[Row]]:
-    """Yield the step with cuBLAS, eager, and with the tiled kernel, a replayed graph."""
+    """Measure the eager step with cuBLAS, and the replayed graph with the tiled kernel."""
     nets = ("12-16-5/8",) if setup.simulated else ORDER
     return measure_cases(setup, cases_of("step", nets), ("blas", "tiled"))
 
 
 def measure_peers(setup: Setup) -> Iterator[list[Row]]:
-    """Yield a finding for each network: the rows of `benchmarks.peers`."""
+    """Yield the rows of `benchmarks.peers` for each network."""
     frameworks = {name: row for name, row in FRAMEWORKS.items() if setup.device in row.devices and name not in SLOW}
     os.environ.update(ENVIRONMENT)
     yield [{"versions": environment(frameworks, setup.device)["versions"], "fault": ""}]
     for net in ("8-8-3/4",) if setup.simulated else ORDER:
         rows = measure(Problem.parse(net), frameworks, device=setup.device, patience=PATIENCE)
-        wrong = [
-            f"{row['name']} {row['status']}" for row in rows if row["name"].startswith("gpunet") and not right(row)
-        ]
-        yield [{"net": net, "rows": rows, "fault": "; ".join(wrong)}]
+        failed = [f"{row['name']} {row['status']}" for row in rows if row["name"].startswith("gpunet") and not ok(row)]
+        yield [{"net": net, "rows": rows, "fault": "; ".join(failed)}]
 
 
-def right(row: Row) -> bool:
-    """Say whether a framework did what it should; on the simulated GPU it is not timed."""
+def ok(row: Row) -> bool:
+    """Return whether a framework was timed, or, on the simulated GPU, checked."""
     status: str = row["status"]
     return status == "ok" or status.startswith("agrees")
 
@@ -49,5 +47,5 @@ def show_peers(rows: Sequence[Row]) -> Iterator[str]:
             yield from ("", "```", table(Problem.parse(row["net"]), row["rows"]), "```")
 
 
-KERNELS = Section("The training step, with the host's share", 15, measure_kernels, show_cases)
-PEERS = Section("The training step next to other frameworks", 135, measure_peers, show_peers)
+KERNELS = Section("The training step, including the host", 15, measure_kernels, show_cases)
+PEERS = Section("The training step compared with other frameworks", 135, measure_peers, show_peers)

@@ -1,4 +1,4 @@
-"""The report's sections do what they say on the simulated GPU; `.ci/run` runs the whole command."""
+"""The sections of the GPU report on the simulated GPU; `.ci/run` runs the whole command."""
 
 from collections import Counter
 from pathlib import Path
@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).parents[3]
 
 @pytest.fixture
 def rows_of(monkeypatch):
-    """Return a function that runs a section and gives what it finds."""
+    """Return a function that runs a section and returns its findings."""
     monkeypatch.syspath_prepend(CHECKOUT)
     from benchmarks.gpu_report.section import Setup
     from benchmarks.gpu_report.sections import SECTIONS
@@ -37,14 +37,14 @@ def test_bias_and_activation_is_counted_not_timed(rows_of):
     assert all(row["counts"]["launches"] == 1 for row in rows if row["kernel"] == "gpunet")
 
 
-def test_latencies_are_of_the_launches_nodes_and_barriers_that_they_say(rows_of):
+def test_latencies_have_the_expected_launches_and_barriers(rows_of):
     rows = rows_of("latency")
     assert [(row["counts"]["launches"], row["counts"]["barriers"]) for row in rows] == [
         (1, 0), (1, 0), (4, 0), (1, 0), (1, 4 * 16), (1, 3 * 4 * 8), (1, 3 * 4 * 16), (1, 4 * 16),
     ]  # fmt: skip
 
 
-def test_the_persistent_kernel_is_compared_and_taken_apart(rows_of):
+def test_the_persistent_kernel_is_checked_and_its_parts_are_measured(rows_of):
     compared, parts, epoch = rows_of("persistent")
     assert "largest difference from the CPU after 4 steps" in compared["what"]
     assert parts["value"] == "0 / 0, 0 / 0, 0 / 0"  # three parts and barriers; nothing is timed here
@@ -58,13 +58,13 @@ def test_the_products_of_a_network_are_those_of_its_layers(rows_of):
     ]  # fmt: skip
 
 
-def test_every_kernel_has_its_place(rows_of):
+def test_the_section_kernels_has_every_operation(rows_of):
     assert {row["op"] for row in rows_of("kernels")} == {
         "softmax-cross-entropy", "optimizer", "linear", "dropout", "gather", "sum", "loss",
     }  # fmt: skip
 
 
-def test_after_an_error_no_more_than_its_kernel_is_lost(monkeypatch, tmp_path):
+def test_after_an_error_only_its_kernel_is_skipped(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(CHECKOUT)
     from benchmarks.gpu_report.section import CRASHED, Setup, cases_of, measure_cases
 
@@ -86,6 +86,6 @@ def test_after_an_error_no_more_than_its_kernel_is_lost(monkeypatch, tmp_path):
     assert others == dict.fromkeys(("blas", "naive", "register", "tiled", "mma"), 6)  # NN, NT, TN of two sizes
 
 
-def test_the_digits_are_learnt_as_on_the_cpu(rows_of):
+def test_training_on_digits_matches_the_cpu(rows_of):
     cpu, sim = rows_of("digits")
     assert sim["losses"] == pytest.approx(cpu["losses"], rel=1e-3)

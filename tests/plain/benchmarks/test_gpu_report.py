@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu_report`: no section ends the others, the time is kept, and what was found is kept."""
+"""`python -m benchmarks.gpu_report`: sections are independent, the time limit holds, and all findings are saved."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def crashes_twice(setup):
     raise RuntimeError("it is broken now")
 
 
-def crashes_after_what_is_fine(setup):
+def raises_after_a_finding(setup):
     yield [{"value": 9, "fault": ""}]
     raise RuntimeError("it is broken now")
 
@@ -84,7 +84,7 @@ def ran(out, sections, minutes=1.0, child=here, **options):
     from benchmarks.gpu_report.section import Setup
 
     by_name = {each.title: each for each in sections}
-    report = run(by_name, Setup("sim"), out, minutes, tell=lambda line: None, child=child, **options)
+    report = run(by_name, Setup("sim"), out, minutes, log=lambda line: None, child=child, **options)
     assert json.loads((out / "report.json").read_text(encoding="utf-8")) == report
     return report["sections"]
 
@@ -93,7 +93,7 @@ def values(entry):
     return [row["value"] for row in entry["rows"]]
 
 
-def test_a_section_that_raises_hangs_or_exits_is_recorded_and_the_rest_goes_on(tmp_path):
+def test_a_section_that_raises_hangs_or_exits_is_recorded_and_the_others_run(tmp_path):
     planted = [section(hangs, seconds=3), section(raises), section(exits), section(fine)]
     minutes = sum(each.seconds for each in planted) / 60
     sections = ran(tmp_path, planted, minutes, child=iterate_with_limit)
@@ -105,15 +105,15 @@ def test_a_section_that_raises_hangs_or_exits_is_recorded_and_the_rest_goes_on(t
     assert [values(entry) for entry in sections.values()] == [[6], [5], [7], [1, 2, 3]]
 
 
-def test_a_section_that_says_that_it_crashed_starts_again_and_knows_what_it_has_found(tmp_path):
-    sections = ran(tmp_path, [section(crashes_twice), section(crashes_after_what_is_fine)])
+def test_a_section_that_reports_a_crash_resumes_with_its_findings(tmp_path):
+    sections = ran(tmp_path, [section(crashes_twice), section(raises_after_a_finding)])
     assert values(sections["crashes_twice"]) == [0, 1, 8]
     assert sections["crashes_twice"]["status"] == "done"
-    assert values(sections["crashes_after_what_is_fine"]) == [9]
-    assert sections["crashes_after_what_is_fine"]["status"].startswith("failed: ")
+    assert values(sections["raises_after_a_finding"]) == [9]
+    assert sections["raises_after_a_finding"]["status"].startswith("failed: ")
 
 
-def test_ceilings_that_one_section_measures_are_given_to_the_next(tmp_path):
+def test_measured_ceilings_are_passed_to_later_sections(tmp_path):
     sections = ran(tmp_path, [section(measures_ceilings), section(asks_for_the_ceilings)])
     assert values(sections["asks_for_the_ceilings"]) == [{"bytes_per_second": 1.0}]
 
@@ -128,7 +128,7 @@ def test_ceilings_that_one_section_measures_are_given_to_the_next(tmp_path):
         ("__import__('pytest').skip('no GPU')", True, None),
     ],
 )
-def test_a_file_of_tests_is_right_where_it_ran_and_none_failed(tmp_path, body, may_skip, said):
+def test_a_test_file_passes_if_it_ran_and_no_test_failed(tmp_path, body, may_skip, said):
     from benchmarks.gpu_report.sections.cuda_tests import outcome
 
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -rs", encoding="utf-8")
@@ -142,7 +142,7 @@ def test_a_file_of_tests_is_right_where_it_ran_and_none_failed(tmp_path, body, m
 
 
 class Clock:
-    """A clock that a section moves on by as many seconds as it takes, but no further than its limit."""
+    """A clock that each section advances by its seconds, up to its limit."""
 
     def __init__(self, **takes):
         self.time, self.takes, self.limits = 100.0, takes, {}
@@ -156,20 +156,20 @@ class Clock:
         yield from measure(setup)
 
 
-def test_a_section_may_use_what_those_before_it_left_and_none_takes_the_share_of_a_later_one(tmp_path):
+def test_a_section_can_use_time_that_earlier_ones_left_but_not_the_share_of_later_ones(tmp_path):
     clock = Clock(fine=1, raises=1000, finds_a_fault=10, exits=1000)
     planted = [section(fine), section(finds_a_fault, 20), section(asks_for_the_ceilings, 30)]
     clock.takes["asks_for_the_ceilings"] = 1000
-    ran(tmp_path, planted, minutes=2, now=clock, child=clock.child)  # twice the seconds that they ask for
+    ran(tmp_path, planted, minutes=2, now=clock, child=clock.child)  # twice the seconds of the sections
     assert clock.limits == {"fine": 20, "finds_a_fault": 20 + 40 - 1, "asks_for_the_ceilings": 120 - 11}
     assert clock.time == 100 + 120
 
 
-def test_what_is_out_of_time_is_not_run(tmp_path):
+def test_a_section_is_not_run_without_time(tmp_path):
     clock = Clock(fine=300)
 
     def late(limit, measure, setup):
-        clock.time += 300  # a process that takes long to be killed
+        clock.time += 300  # a process that takes long to kill
         yield from measure(setup)
 
     sections = ran(tmp_path, [section(fine), section(finds_a_fault)], minutes=1, now=clock, child=late)
@@ -177,7 +177,7 @@ def test_what_is_out_of_time_is_not_run(tmp_path):
     assert sections["finds_a_fault"]["rows"] == []
 
 
-def test_a_run_that_is_killed_leaves_what_it_had_found(tmp_path):
+def test_a_killed_run_leaves_its_findings(tmp_path):
     def killed(limit, measure, setup):
         yield from measure(setup)
         if measure is finds_a_fault:
@@ -191,10 +191,10 @@ def test_a_run_that_is_killed_leaves_what_it_had_found(tmp_path):
     assert "value 4" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
-# what it leaves
+# output
 
 
-def test_the_markdown_comes_from_the_json_alone(tmp_path):
+def test_the_markdown_is_made_from_the_json(tmp_path):
     from benchmarks.gpu_report.render import markdown
 
     planted = {each.title: each for each in (section(fine), section(finds_a_fault))}
@@ -214,19 +214,19 @@ def test_findings_that_cannot_be_shown_do_not_end_a_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("planted", "expected"), [(fine, True), (finds_a_fault, False), (crashes_after_what_is_fine, False)]
+    ("planted", "expected"), [(fine, True), (finds_a_fault, False), (raises_after_a_finding, False)]
 )
-def test_a_report_is_good_where_every_section_was_done_and_found_no_fault(tmp_path, planted, expected):
-    from benchmarks.gpu_report.runner import good
+def test_a_report_passes_if_every_section_completed_without_a_fault(tmp_path, planted, expected):
+    from benchmarks.gpu_report.runner import passed
 
-    assert good({"sections": ran(tmp_path, [section(planted)])}) is expected
+    assert passed({"sections": ran(tmp_path, [section(planted)])}) is expected
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--out", "{file}/report"], "--out: no file can be written in"),
-        (["--out", "{file}"], "--out: no file can be written in"),
+        (["--out", "{file}/report"], "file/report is not writable"),
+        (["--out", "{file}"], "file is not writable"),
         (["--out", "{folder}", "--minutes", "0"], "invalid minutes value: '0'"),
         (["--out", "{folder}", "--minutes", "soon"], "invalid minutes value: 'soon'"),
         (["--out", "{folder}", "--device", "cpu"], "invalid choice: 'cpu'"),
@@ -234,7 +234,7 @@ def test_a_report_is_good_where_every_section_was_done_and_found_no_fault(tmp_pa
         ([], "--out"),
     ],
 )
-def test_bad_arguments_are_named_before_anything_runs(tmp_path, monkeypatch, capsys, arguments, said):
+def test_invalid_arguments_are_reported_before_anything_runs(tmp_path, monkeypatch, capsys, arguments, said):
     from benchmarks.gpu_report import __main__ as command
 
     monkeypatch.setattr(command, "run", None)

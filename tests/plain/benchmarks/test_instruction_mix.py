@@ -1,4 +1,4 @@
-"""The main loops of the kernels: read from assembly, and for sm_90 within their bounds."""
+"""The main loops of the kernels: parsed from assembly, and within their bounds on sm_90."""
 
 import shutil
 from pathlib import Path
@@ -40,7 +40,7 @@ def mix(monkeypatch):
     return instruction_mix
 
 
-def test_the_main_loop_is_the_one_with_the_multiply_adds_without_the_loops_inside_it(mix):
+def test_the_main_loop_has_the_most_multiply_adds_and_excludes_inner_loops(mix):
     (first, lines), (second, rest) = mix.functions(ASSEMBLY)
     assert (first, second) == ("first", "second")
     assert mix.main_loop(lines) == {"LDS": 2, "FFMA": 1, "BRA": 2}
@@ -71,7 +71,7 @@ with_sass = pytest.mark.skipif(
 
 
 @with_sass
-def test_the_command_prints_a_line_for_each_variant(mix, capsys):
+def test_the_command_prints_a_row_for_each_variant(mix, capsys):
     assert mix.main(["linear_backward", "bias_activation"]) == 0
     table = capsys.readouterr().out
     assert "| `linear_backward` | 32x32x32 in 4 slices |" in table
@@ -79,12 +79,12 @@ def test_the_command_prints_a_line_for_each_variant(mix, capsys):
 
 
 @with_sass
-def test_a_source_that_is_not_there_is_reported(mix, capsys):
+def test_a_missing_source_is_reported(mix, capsys):
     assert mix.main(["no_such_kernel"]) == 1
     assert "no_such_kernel.cu cannot be read" in capsys.readouterr().err
 
 
-LEAST_FFMA = {  # per cent of the main loop for NN, NT, TN, and the most registers: of 128 threads 3 or 4 blocks per SM
+MIN_FFMA = {  # percent of the main loop for NN, NT, TN; maximum registers, for 3 or 4 blocks of 128 threads per SM
     "64x128x16": (88, 86, 86, 168),
     "64x64x32 in 2 slices": (86, 83, 86, 168),
     "32x32x32 in 4 slices": (66, 63, 60, 128),
@@ -94,16 +94,16 @@ LEAST_FFMA = {  # per cent of the main loop for NN, NT, TN, and the most registe
 
 @with_sass
 @pytest.mark.parametrize("tile", [tile for tile, _ in TILES["tiled", FLOAT32]], ids=str)
-def test_the_main_loop_of_the_tiled_product_is_multiply_adds_on_sm_90(mix, tile):
-    *least, registers = LEAST_FFMA[str(tile)]
+def test_the_main_loop_of_the_tiled_product_is_mostly_multiply_adds_on_sm_90(mix, tile):
+    *bounds, registers = MIN_FFMA[str(tile)]
     built = [
-        (variant.name, product.share("FFMA"), product.taken)
+        (variant.name, product.share("FFMA"), product.resources)
         for variant in mix.variants("matmul_tiled")
         if variant.name.startswith(f"{tile} ")
         for product in mix.measure("matmul_tiled", variant, "sm_90")
     ]
-    assert len(built) == len(least)
-    for (name, share, taken), bound in zip(built, least, strict=True):
+    assert len(built) == len(bounds)
+    for (name, share, resources), bound in zip(built, bounds, strict=True):
         assert share >= bound / 100, name
-        assert taken.spilled == 0, name
-        assert taken.registers <= registers, name
+        assert resources.spilled == 0, name
+        assert resources.registers <= registers, name

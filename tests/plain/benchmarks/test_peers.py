@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers`: equal work or no figure, and no framework stops the others."""
+"""`python -m benchmarks.peers`: only equal work is timed, and no framework stops the others."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ def peers(monkeypatch):
 
 @pytest.fixture
 def planted(peers, monkeypatch, tmp_path):
-    """Return a function that gives a framework: the NumPy step with other members."""
+    """Return a function that makes a framework from the NumPy step with other members."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def plant(name: str, members: str):
@@ -36,7 +36,7 @@ def planted(peers, monkeypatch, tmp_path):
 
 
 def measured(peers, frameworks, **options):
-    """Return the rows of two rounds by name."""
+    """Time two rounds; return the rows by name."""
     return {row["name"]: row for row in peers.measure(peers.Problem.parse(NET), frameworks, rounds=2, **options)}
 
 
@@ -45,7 +45,7 @@ def command(*arguments):
     return subprocess.run(line, cwd=CHECKOUT, capture_output=True, text=True, encoding="utf-8")
 
 
-def test_the_command_times_gpunet_and_numpy_and_keeps_the_figures(tmp_path):
+def test_the_command_times_gpunet_and_numpy_and_saves_the_results(tmp_path):
     done = command("--frameworks", "gpunet", "gpunet-fit", "numpy", "--out", tmp_path / "peers.json")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "peers.json").read_text(encoding="utf-8"))
@@ -59,12 +59,12 @@ def test_the_command_times_gpunet_and_numpy_and_keeps_the_figures(tmp_path):
     assert rows["numpy"]["ratio"][1] == pytest.approx((first + second) / 2)
     assert report["environment"]["versions"]["numpy"] == np.__version__
     assert report["environment"]["threads"] == 1
-    assert "One thread, all pinned to one core; rounds in turns" in done.stdout
+    assert "One thread, all processes pinned to one core; interleaved rounds" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["peers.json"]
     assert all(text in done.stdout for text in (NET, *rows))
 
 
-def test_a_framework_that_is_not_installed_is_a_row_that_says_so(peers):
+def test_a_framework_that_is_not_installed_has_a_row_that_says_so(peers):
     missing = peers.Framework("benchmarks.frameworks.numpy_step", "", "no_such_framework")
     rows = measured(peers, {"missing": missing, "numpy": peers.FRAMEWORKS["numpy"]})
     assert rows["missing"]["status"] == "not installed"
@@ -72,7 +72,7 @@ def test_a_framework_that_is_not_installed_is_a_row_that_says_so(peers):
     assert "not installed" in peers.table(peers.Problem.parse(NET), list(rows.values()))
 
 
-def test_on_a_gpu_frameworks_get_ready_side_by_side_where_there_is_a_core_for_each(peers, planted, monkeypatch):
+def test_on_a_gpu_frameworks_prepare_concurrently_if_each_has_a_core(peers, planted, monkeypatch):
     began = []
     monkeypatch.setattr(
         peers, "prepare", lambda row, worker, device: began.append(len(started)) or row.update(status="-")
@@ -89,14 +89,14 @@ def test_on_a_gpu_frameworks_get_ready_side_by_side_where_there_is_a_core_for_ea
     assert (began[2:], started[2:]) == ([3, 4], [3, 3])
 
 
-def test_with_several_threads_one_process_at_a_time_does_all_its_rounds(peers, monkeypatch):
+def test_with_several_threads_one_process_at_a_time_runs_all_its_rounds(peers, monkeypatch):
     alive, done = [], []
 
     class Worker(peers.Worker):
         def __init__(self, *given):
             assert alive == []
-            assert given[4] is None  # pinned to no core
-            assert given[6] == peers.ONE_BY_ONE
+            assert given[4] is None  # not pinned
+            assert given[6] == peers.SEQUENTIAL
             alive.append(self)
             super().__init__(*given[:6], peers.Rounds(0.001, 3))
 
@@ -114,16 +114,18 @@ def test_with_several_threads_one_process_at_a_time_does_all_its_rounds(peers, m
     assert rows["numpy"]["ratio"] == [value / median for value in rows["numpy"]["step"]]
 
 
-def test_each_worker_gets_so_many_threads(peers):
+def test_each_worker_gets_the_number_of_threads(peers):
     for threads in (1, 2):
-        named = peers.variables(threads)
-        assert {named[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GPUNET_THREADS")} == {str(threads)}
-        assert named["XLA_FLAGS"].endswith(str(threads > 1).lower())
-    assert "ratios are of medians" in peers.manner(2)
+        variables = peers.variables(threads)
+        assert {variables[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GPUNET_THREADS")} == {
+            str(threads)
+        }
+        assert variables["XLA_FLAGS"].endswith(str(threads > 1).lower())
+    assert "ratios to gpunet's median" in peers.protocol(2)
 
 
-def test_a_round_takes_its_least_time_in_whole_epochs_and_comes_after_its_warm_ups(peers):
-    from benchmarks.frameworks.worker import Rounds, round_of
+def test_a_round_is_whole_epochs_of_at_least_the_minimum_time_after_warm_up(peers):
+    from benchmarks.frameworks.worker import Rounds, choose_round
 
     class Steps:
         epoch, done = 6, []
@@ -132,7 +134,7 @@ def test_a_round_takes_its_least_time_in_whole_epochs_and_comes_after_its_warm_u
             self.done.append(len(order))
             return 0.02 * len(order)
 
-    assert len(round_of(Steps(), Rounds(least=0.5, warm_ups=3))) == 42  # at least 0.75 s, in whole epochs
+    assert len(choose_round(Steps(), Rounds(min_seconds=0.5, warmups=3))) == 42  # at least 0.75 s, in whole epochs
     assert Steps.done == [6] * 4 + [42] * 4
 
 
@@ -144,11 +146,11 @@ def test_a_round_takes_its_least_time_in_whole_epochs_and_comes_after_its_warm_u
         ([0.98, 1.001, 1.02], "same speed (0.98 .. 1.02)"),
     ],
 )
-def test_a_ratio_is_said_as_slower_or_faster(peers, ratio, said):
+def test_a_ratio_is_printed_as_slower_or_faster(peers, ratio, said):
     assert peers.versus(ratio) == said
 
 
-def test_epochs_of_equal_work_are_compared_with_each_other(peers):
+def test_epochs_of_equal_work_are_compared(peers):
     rows = [
         {"name": name, "status": "ok", "note": "", "seconds": [seconds] * 3, "cores": [1.0], "steps_a_round": 64}
         for name, seconds in (("gpunet", 1e-5), ("gpunet-fit", 2e-5), ("jax-scan", 3e-5))
@@ -160,7 +162,7 @@ def test_epochs_of_equal_work_are_compared_with_each_other(peers):
     assert "3.00x slower (3.00 .. 3.00)" in text
 
 
-def test_an_epoch_has_64_steps_and_fewer_of_large_batches(peers):
+def test_an_epoch_has_64_steps_or_fewer_with_large_batches(peers):
     steps = {text: peers.Problem.parse(text).epoch for text in peers.NETS}
     assert list(steps.values()) == [64, 41, 20, 8]
     problem = peers.Problem.parse(NET)
@@ -200,7 +202,7 @@ def test_an_epoch_reads_every_row_of_its_data_once(peers, framework):
     ],
     ids=["learning rate", "loss", "NaN loss", "one bias", "NaN weights"],
 )
-def test_a_framework_whose_step_is_wrong_differs_and_is_not_timed(peers, planted, members):
+def test_a_framework_with_a_wrong_step_is_not_timed(peers, planted, members):
     row = measured(peers, {"wrong": planted("wrong_step", members)})["wrong"]
     assert row["status"].startswith("differs")
     assert row["seconds"] == []
@@ -209,13 +211,13 @@ def test_a_framework_whose_step_is_wrong_differs_and_is_not_timed(peers, planted
 
 LATER = """
 last, calls = None, 0
-def run(self, order):  # a round's order is run twice to settle on it, then once in every round
+def run(self, order):  # an order runs twice while the round is chosen, then once in every round
     self.last, self.calls = order, self.calls + 1 if order is self.last else 1
     return os._exit(4) if self.calls == 4 else super().run(order)
 """
 
 
-def test_workers_that_hang_crash_or_raise_end_their_rows_alone(peers, planted):
+def test_workers_that_hang_crash_or_raise_do_not_affect_others(peers, planted):
     frameworks = {
         "hangs": planted("hanging_step", "def run(self, order): time.sleep(600)"),
         "crashes": planted("crashing_step", "def run(self, order): os._exit(3)"),
@@ -236,16 +238,16 @@ def test_workers_that_hang_crash_or_raise_end_their_rows_alone(peers, planted):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--nets", "784"], "'784' is no net"),
-        (["--rounds", "0"], "no whole number of at least 1"),
+        (["--nets", "784"], "'784' is not a net"),
+        (["--rounds", "0"], "is not an integer >= 1"),
         (["--frameworks", "keras"], "invalid choice: 'keras'"),
-        (["--threads", "0"], "no whole number of at least 1"),
-        (["--threads", "1000"], "--threads: this process may use "),
-        (["--threads", "2", "--device", "cuda"], "--threads: more than one are for the CPU"),
-        (["--out", "no/such/folder/peers.json"], "no file can be written in the folder"),
+        (["--threads", "0"], "is not an integer >= 1"),
+        (["--threads", "1000"], "--threads: only "),
+        (["--threads", "2", "--device", "cuda"], "--threads: only the CPU supports more than one"),
+        (["--out", "no/such/folder/peers.json"], "the folder no/such/folder is missing or not writable"),
     ],
 )
-def test_bad_arguments_are_named_before_anything_runs(peers, capsys, arguments, said):
+def test_invalid_arguments_are_reported_before_anything_runs(peers, capsys, arguments, said):
     with pytest.raises(SystemExit) as ended:
         peers.main(arguments)
     assert ended.value.code == 2

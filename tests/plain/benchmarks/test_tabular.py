@@ -1,4 +1,4 @@
-"""The tables of the benchmark of tables."""
+"""The result tables of `benchmarks.tabular`."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ def results(monkeypatch):
 
 
 def scores(results, method, *losses):
-    """Return those of a method on two splits of two problems."""
+    """Return the scores of a method on two splits of two problems."""
     places = [("wine", 0), ("wine", 1), ("ames", 0), ("ames", 1)]
     return [results.Score(*place, method, loss, 1 - loss, 2.0) for place, loss in zip(places, losses, strict=True)]
 
 
-def test_ranks_and_normalised_scores_are_means_over_problems_with_their_spread_over_splits(results):
+def test_averages_are_over_problems_with_the_deviation_over_splits(results):
     ours, theirs = scores(results, "ours", 0.1, 0.1, 0.2, 0.6), scores(results, "theirs", 0.3, 0.3, 0.4, 0.4)
     lines = [*results.tables([*ours, *theirs, *scores(results, "same as ours", 0.1, 0.1, 0.2, 0.6)])]
     assert lines[2] == "| ours | 1.750 ± 0.250 | 0.750 ± 0.250 | 0.750 ± 0.100 | 2.00 |"
@@ -29,7 +29,7 @@ def test_ranks_and_normalised_scores_are_means_over_problems_with_their_spread_o
     assert "| ames | 0.600 ± 0.200 | 0.600 ± 0.000 | 0.600 ± 0.200 |" in lines
 
 
-def test_scores_that_were_kept_are_read_again(results, tmp_path):
+def test_saved_scores_are_read_back(results, tmp_path):
     path = tmp_path / "scores.jsonl"
     assert results.read(path) == {}
     kept = scores(results, "ours", 0.1, 0.2, 0.3, 0.4)

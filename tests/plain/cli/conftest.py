@@ -27,7 +27,7 @@ def invoke() -> Invoke:
 
 @pytest.fixture(scope="session")
 def refused() -> Callable[..., str]:
-    """Run a command that must be refused in one line, with nothing on stdout and no traceback; return the line."""
+    """Run a command that must fail with one line on stderr, nothing on stdout and no traceback; return the line."""
 
     def run(*arguments: Any) -> str:
         result = invoke_cli(*arguments)
@@ -43,7 +43,7 @@ def refused() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CSV file with numbers, a category and a class that they tell."""
+    """A CSV file with numbers, a category, and a class that depends on them."""
     rng = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("data") / "flowers.csv"
     with open(path, "w", encoding="utf-8", newline="") as file:
@@ -84,7 +84,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str
 
 @pytest.fixture(scope="session")
 def digits_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first ten digits as CSV, a column a pixel and no class."""
+    """The first ten digits as CSV, with one column for each pixel and no class."""
     path = tmp_path_factory.mktemp("data") / "pixels.csv"
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

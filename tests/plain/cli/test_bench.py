@@ -23,7 +23,7 @@ def bench(quick, invoke, monkeypatch):
 
 @pytest.fixture
 def refused(bench, tmp_path):
-    """Run what must be refused in one line with exit code 2 and nothing written; return the line."""
+    """Run a command that must fail with one line, exit code 2 and nothing written; return the line."""
 
     def run(*arguments):
         before = sorted(tmp_path.rglob("*"))
@@ -65,7 +65,7 @@ def test_results_go_to_a_file_or_a_folder(bench, tmp_path, out):
     assert f"see {path}" in result.stdout
 
 
-def test_pictures_are_drawn_beside_the_results(bench, tmp_path):
+def test_plots_are_saved_next_to_the_results(bench, tmp_path):
     pytest.importorskip("matplotlib")
     assert bench(*SMALL, "--out", tmp_path, "--plot").exit_code == 0
     pictures = [tmp_path / f"bias-activation-cpu-{what}.png" for what in ("roofline", "sizes")]
@@ -75,7 +75,7 @@ def test_pictures_are_drawn_beside_the_results(bench, tmp_path):
     assert not (tmp_path / "optimizer-cpu-sizes.png").exists()
 
 
-def test_a_wrong_kernel_ends_with_exit_code_1_and_the_results_of_the_others(bench, tmp_path, monkeypatch):
+def test_a_wrong_kernel_gives_exit_code_1_and_the_results_of_the_others(bench, tmp_path, monkeypatch):
     monkeypatch.setattr("gpunet.ops.bias_activation", lambda z, bias, activation, out: z)
     result = bench(*SMALL, "--out", tmp_path / "a.json")
     assert result.exit_code == 1
@@ -101,32 +101,32 @@ def test_two_results_are_compared(bench, tmp_path):
         (("matmul", "--kernels", "blas,fast"), "unknown kernel 'fast'; matmul has blas on cpu in float32."),
         (("matmul", "--device", "tpu"), "unknown device 'tpu'"),
         (("matmul", "--sizes", "9999999"), "choose smaller sizes"),
-        (("matmul", "--plot"), "--plot leaves its pictures beside the results; say where with --out."),
+        (("matmul", "--plot"), "--plot saves its figures next to the results; give a place for both with --out."),
         (("matmul", "--kernel", "no.cu:mine", "--device", "sim"), "no.cu cannot be read"),
         (("compare", "nowhere.json", "nowhere.json"), "nowhere.json: No such file"),
     ],
 )
-def test_bad_input_is_told_in_one_line_with_exit_code_2(refused, arguments, said):
+def test_invalid_input_gives_one_line_and_exit_code_2(refused, arguments, said):
     assert said in refused(*arguments)
 
 
-def test_a_result_file_of_another_format_is_refused(refused, tmp_path):
+def test_a_result_file_of_another_format_is_rejected(refused, tmp_path):
     (tmp_path / "other.json").write_text(json.dumps({"loss": 1}))
     assert "not a result file of `gpunet bench`" in refused("compare", *[tmp_path / "other.json"] * 2)
 
 
-def test_results_that_could_not_be_written_are_told_before_anything_is_measured(refused, tmp_path):
+def test_an_unwritable_output_is_reported_before_measuring(refused, tmp_path):
     (tmp_path / "file").touch()
     for out in ("file/a.json", "file", "missing/a.json"):
         assert str(tmp_path) in refused("matmul", "--out", tmp_path / out)
 
 
-def test_pictures_without_matplotlib_are_refused_before_anything_is_measured(refused, tmp_path, monkeypatch):
+def test_plots_without_matplotlib_are_rejected_before_measuring(refused, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "--plot needs matplotlib" in refused("matmul", "--plot", "--out", tmp_path)
 
 
-def test_the_usual_sizes_are_those_of_the_help(invoke):
+def test_the_help_shows_the_default_sizes(invoke):
     text = " ".join(invoke("bench", "matmul", "--help").stdout.split())
     assert "MxNxK" in text
     assert "256,1024,128x128x784" in text

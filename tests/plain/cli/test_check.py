@@ -1,4 +1,4 @@
-"""`gpunet check` as far as it needs no compiler but NVRTC: the table, and input that cannot be right."""
+"""`gpunet check` without a host compiler: the table of resources, and invalid input."""
 
 import json
 
@@ -29,14 +29,14 @@ def without_nvrtc(monkeypatch):
 
 
 def unusable(result):
-    """Return the line that says why a command or spec is refused: exit code 2, nothing else printed but its usage."""
+    """Return the error line of an invalid command or spec; check exit code 2."""
     assert result.exit_code == 2, result.output
     assert isinstance(result.exception, SystemExit)
     return result.stderr.splitlines()[-1]
 
 
 @with_nvrtc
-def test_a_table_tells_what_each_kernel_takes_of_each_gpu(invoke, source):
+def test_a_table_shows_each_kernels_resources_on_each_gpu(invoke, source):
     result = invoke("check", source, "--arch", "sm_75, sm_90")
     assert result.exit_code == 0, result.stderr
     head, *rows = result.stdout.splitlines()
@@ -46,7 +46,7 @@ def test_a_table_tells_what_each_kernel_takes_of_each_gpu(invoke, source):
 
 
 @with_nvrtc
-def test_json_is_one_line_for_programs_and_macros_reach_the_compiler(invoke, source):
+def test_json_is_one_line_and_macros_reach_the_compiler(invoke, source):
     result = invoke("check", source, "--arch", "sm_90", "-D", "WIDTH=3", "-D", "REAL=double", "--json")
     (line,) = result.stdout.splitlines()
     (kernel,) = json.loads(line)["kernels"]
@@ -65,12 +65,12 @@ def test_a_source_that_does_not_compile_shows_the_compilers_lines(invoke, source
 
 
 @with_nvrtc
-def test_an_unknown_architecture_is_refused(invoke, source):
+def test_an_unknown_architecture_is_rejected(invoke, source):
     assert "unknown architecture 'sm_1'" in unusable(invoke("check", source, "--arch", "sm_1"))
 
 
 @with_nvrtc
-def test_a_file_of_templates_alone_is_refused(invoke, source):
+def test_a_file_with_only_templates_is_rejected(invoke, source):
     source.write_text("template <class U> __global__ void k(U* x) { x[0] = 1; }", encoding="utf-8")
     assert 'write extern "C" __global__' in unusable(invoke("check", source))
 
@@ -84,24 +84,24 @@ def test_without_nvrtc_a_notice_says_how_to_get_it(invoke, source, without_nvrtc
     assert "nothing was checked" in result.stderr
 
 
-def test_a_file_that_is_not_there_or_has_no_kernel_is_refused(invoke, source, tmp_path):
+def test_a_missing_file_or_one_without_kernels_is_rejected(invoke, source, tmp_path):
     assert "does not exist" in unusable(invoke("check", tmp_path / "no.cu"))
     assert "the file has no kernel" in unusable(invoke("check", tmp_path / "width.cuh"))
     assert "does not exist" in unusable(invoke("check", source, "--spec", tmp_path / "no.py"))
 
 
-def test_a_file_that_is_no_text_or_lacks_a_header_is_refused(invoke, refused, source):
+def test_a_binary_file_or_a_missing_header_is_rejected(invoke, refused, source):
     (source.parent / "width.cuh").unlink()
     assert "width.cuh cannot be read" in refused("check", source)
     source.with_name("binary.cu").write_bytes(b"\xff\x00__global__")
     assert "is not UTF-8 text" in refused("check", source.with_name("binary.cu"))
 
 
-def test_a_macro_without_a_name_is_refused(invoke, source):
+def test_a_macro_without_a_name_is_rejected(invoke, source):
     assert "write -D NAME=VALUE" in unusable(invoke("check", source, "-D", "=3"))
 
 
-def test_a_spec_that_lacks_something_is_refused_before_anything_is_compiled(invoke, source, tmp_path):
+def test_an_incomplete_spec_is_rejected_before_compiling(invoke, source, tmp_path):
     (tmp_path / "spec.py").write_text("kernel = 'scale'", encoding="utf-8")
     result = invoke("check", source, "--spec", tmp_path / "spec.py")
     assert "grid, block, inputs, reference is missing" in unusable(result)

@@ -15,7 +15,7 @@ LOSSES = (0.5, 0.25, 0.375)
 
 
 def write_run(folder, settings=SETTINGS, losses=LOSSES, test=None):
-    """Leave what `train` leaves of a run: an epoch for each validation loss, which took two seconds."""
+    """Write the files of a run of `train`: one epoch of two seconds for each validation loss."""
     settings.write(folder)
     rows = [
         {"epoch": epoch, "loss": 1.0, "val_loss": loss, "val_accuracy": 1 - (loss or 1), "lr": 0.1, "seconds": 2.0}
@@ -29,18 +29,18 @@ def write_run(folder, settings=SETTINGS, losses=LOSSES, test=None):
 
 @pytest.fixture
 def runs(tmp_path):
-    """Two runs, of which the second has not ended."""
+    """Two runs; the second has not ended."""
     first = write_run(tmp_path / "first", test={"loss": 0.125, "accuracy": 0.75})
     return first, write_run(tmp_path / "second", replace(SETTINGS, hidden=[16, 8], lr=0.01), (0.5,))
 
 
 def table(text):
-    """Return the rows of a table, whose columns are two spaces apart at least."""
+    """Return the rows of a table whose columns are separated by at least two spaces."""
     names, *rows = (re.split(r" {2,}", line) for line in text.splitlines())
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def test_the_table_has_the_settings_that_differ_and_what_came_of_them(invoke, runs):
+def test_the_table_shows_the_settings_that_differ_and_the_results(invoke, runs):
     result = invoke("compare", *runs)
     assert result.exit_code == 0
     first, second = table(result.stdout)
@@ -62,13 +62,13 @@ def test_the_table_has_the_settings_that_differ_and_what_came_of_them(invoke, ru
     assert (second["test loss"], second["test accuracy"]) == ("-", "-")
 
 
-def test_columns_stand_below_their_names(invoke, runs):
+def test_columns_are_aligned_with_their_names(invoke, runs):
     names, first, second = invoke("compare", *runs).stdout.splitlines()
     assert len(names) == len(first) == len(second)
     assert first.index("0.1250") + 6 == names.index("test loss") + len("test loss")
 
 
-def test_json_is_one_line_with_the_same_in_full_precision(invoke, runs):
+def test_json_is_one_line_in_full_precision(invoke, runs):
     (line,) = invoke("compare", *runs, "--json").stdout.splitlines()
     answer = json.loads(line)
     assert list(answer) == [str(folder) for folder in runs]
@@ -83,12 +83,12 @@ def test_json_is_one_line_with_the_same_in_full_precision(invoke, runs):
     assert answer[str(runs[1])]["test"] == {}
 
 
-def test_a_run_alone_has_no_settings_that_differ(invoke, runs):
+def test_a_single_run_shows_no_settings(invoke, runs):
     (row,) = table(invoke("compare", runs[0]).stdout)
     assert list(row)[:2] == ["run", "epochs done"]
 
 
-def test_data_that_changed_between_two_runs_show(invoke, tmp_path):
+def test_data_that_changed_between_two_runs_is_shown(invoke, tmp_path):
     write_run(tmp_path / "a")
     write_run(tmp_path / "b", replace(SETTINGS, sha256="1" * 64))
     a, b = table(invoke("compare", tmp_path / "a", tmp_path / "b").stdout)
@@ -96,7 +96,7 @@ def test_data_that_changed_between_two_runs_show(invoke, tmp_path):
 
 
 @pytest.mark.parametrize(("losses", "best"), [((None, 0.5), 2), ((0.5, None), 1), ((None, None), 1)])
-def test_a_loss_of_nan_is_never_the_best_where_there_is_another(invoke, tmp_path, losses, best):
+def test_a_nan_loss_is_never_the_best_if_another_is_finite(invoke, tmp_path, losses, best):
     write_run(tmp_path, losses=losses)
     (row,) = json.loads(invoke("compare", tmp_path, "--json").stdout).values()
     assert row["best"]["epoch"] == best
@@ -105,14 +105,14 @@ def test_a_loss_of_nan_is_never_the_best_where_there_is_another(invoke, tmp_path
     assert math.isnan(float(row["last val_loss"])) is (losses[-1] is None)
 
 
-def test_runs_of_different_tasks_leave_out_what_the_other_lacks(invoke, runs, tmp_path):
+def test_runs_of_different_tasks_show_a_dash_for_missing_metrics(invoke, runs, tmp_path):
     write_run(tmp_path / "third", test={"loss": 0.5, "r2": 0.875})
     classifier, regression = table(invoke("compare", runs[0], tmp_path / "third").stdout)
     assert (classifier["test accuracy"], classifier["test r2"]) == ("0.7500", "-")
     assert (regression["test accuracy"], regression["test r2"]) == ("-", "0.8750")
 
 
-def test_a_trained_run_has_what_train_said(invoke, digits_run):
+def test_a_trained_run_shows_the_results_of_train(invoke, digits_run):
     folder, trained = digits_run
     (row,) = json.loads(invoke("compare", folder, "--json").stdout).values()
     assert row["test"] == trained["test"]
@@ -121,20 +121,20 @@ def test_a_trained_run_has_what_train_said(invoke, digits_run):
     assert row["best"] == {name: best[name] for name in ("epoch", "val_loss", "val_accuracy")}
 
 
-def test_what_is_no_run_is_refused(refused, runs, tmp_path):
+def test_anything_but_a_run_is_rejected(refused, runs, tmp_path):
     assert "config.json" in refused("compare", tmp_path)
     assert "config.json" in refused("compare", *runs, tmp_path / "nowhere", "--json")
     (runs[0] / "config.json").write_text("{]")
     assert "config.json" in refused("compare", *runs)
 
 
-def test_a_run_without_an_epoch_is_refused_with_the_command_that_goes_on(refused, tmp_path):
+def test_a_run_without_an_epoch_is_rejected_with_the_command_to_resume(refused, tmp_path):
     message = refused("compare", write_run(tmp_path, losses=()))
     assert "unfinished" in message
     assert "gpunet train --resume" in message
 
 
 @pytest.mark.parametrize("text", ["", "{]", "[]", "{}", '{"test": {"loss": "low"}}'])
-def test_damaged_results_are_refused_by_name(refused, runs, text):
+def test_damaged_results_are_rejected_naming_the_file(refused, runs, text):
     (runs[0] / "results.json").write_text(text)
     assert "results.json" in refused("compare", *runs)

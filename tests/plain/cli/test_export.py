@@ -15,7 +15,7 @@ def answers(path, X):
     return session.run(None, {"X": X})
 
 
-def test_export_of_a_run_predicts_raw_data_as_the_run_does(invoke, flowers_run, flowers, tmp_path):
+def test_export_of_a_run_predicts_raw_data_like_the_run(invoke, flowers_run, flowers, tmp_path):
     invoke("export", flowers_run, tmp_path / "flowers.onnx")
     model = gn.load(flowers_run / "model.safetensors")
     X = model.schema.read(flowers)
@@ -28,7 +28,7 @@ def test_export_of_a_run_predicts_raw_data_as_the_run_does(invoke, flowers_run, 
 
 @pytest.mark.parametrize("form", ["days", "milliseconds"])
 def test_export_keeps_the_digits_of_timestamps(invoke, tmp_path, form):
-    """A row a second: float32 has one number for minutes of days since 1970, and for two minutes of milliseconds."""
+    """One row per second: float32 cannot distinguish them as days or milliseconds since 1970."""
     start = 1_714_557_600
     shown = {"days": lambda t: np.datetime64(t, "s"), "milliseconds": lambda t: 1000 * t}[form]
     rows = [f"{shown(start + t)},{np.sin(t / 20):.4f}" for t in range(300)]
@@ -44,7 +44,7 @@ def test_export_keeps_the_digits_of_timestamps(invoke, tmp_path, form):
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_export_of_a_regression_gives_values_in_the_targets_units(invoke, line, tmp_path):
+def test_export_of_a_regression_predicts_in_the_targets_units(invoke, line, tmp_path):
     invoke("train", line, "--epochs", 2, "--out", tmp_path)
     invoke("export", tmp_path / "model.safetensors", tmp_path / "line.onnx")
     X = np.load(line)["X"]
@@ -52,7 +52,7 @@ def test_export_of_a_regression_gives_values_in_the_targets_units(invoke, line, 
     np.testing.assert_allclose(values, gn.load(tmp_path / "model.safetensors").predict(X), rtol=1e-5)
 
 
-def test_export_refuses_what_is_no_name_of_an_onnx_file(refused, digits_run):
+def test_export_rejects_a_file_name_without_onnx_suffix(refused, digits_run):
     folder, _ = digits_run
     before = (folder / "model.safetensors").read_bytes()
     assert ".onnx" in refused("export", folder, folder / "model.safetensors")
@@ -60,7 +60,7 @@ def test_export_refuses_what_is_no_name_of_an_onnx_file(refused, digits_run):
 
 
 @pytest.mark.parametrize("source", ["nothing", "model.onnx"])
-def test_export_of_no_model_is_refused_in_one_line(refused, tmp_path, source):
+def test_export_rejects_anything_but_a_model_in_one_line(refused, tmp_path, source):
     (tmp_path / "model.onnx").write_bytes(b"no model")
     assert source in refused("export", tmp_path / source, tmp_path / "out.onnx")
     assert not (tmp_path / "out.onnx").exists()

@@ -31,7 +31,7 @@ def test_info_works_without_cupy_or_gpu_and_says_why(invoke, monkeypatch):
     assert "no nvidia-smi" in shown["driver"]
 
 
-def test_info_says_with_which_compiler_native_kernels_work_or_why_there_are_none(invoke, monkeypatch):
+def test_info_shows_the_compiler_of_native_kernels_or_why_none_is_usable(invoke, monkeypatch):
     monkeypatch.setattr(native, "find_compiler", lambda: native.Compiler(("/usr/bin/g++", "-m64"), "g++ 12.2"))
     assert rows(invoke("info").stdout)["native"] == "usable, with g++ 12.2 (/usr/bin/g++ -m64)"
     monkeypatch.undo()
@@ -40,7 +40,7 @@ def test_info_says_with_which_compiler_native_kernels_work_or_why_there_are_none
     assert shown == "not usable: disabled by the environment variable GPUNET_NATIVE=0."
 
 
-def test_info_says_with_which_compiler_the_simulated_gpu_works_or_what_it_lacks(invoke, monkeypatch):
+def test_info_shows_the_compiler_of_the_simulated_gpu_or_why_none_is_usable(invoke, monkeypatch):
     monkeypatch.setattr(compiler, "find_compiler", lambda: compiler.Compiler("/usr/bin/g++", "12.2"))
     assert rows(invoke("info").stdout)["sim"] == "usable, with g++ 12.2 (/usr/bin/g++)"
 
@@ -57,7 +57,7 @@ def test_info_says_with_which_compiler_the_simulated_gpu_works_or_what_it_lacks(
     ("core", "flags", "told"),
     [("Haswell", "fpu avx2 avx512f", True), ("SkylakeX", "avx512f", False), ("Zen", "avx2", False), (None, "", False)],
 )
-def test_info_says_which_kernels_openblas_takes_and_where_the_cpu_could_do_better(
+def test_info_shows_the_kernels_of_openblas_and_whether_the_cpu_supports_faster_ones(
     invoke, monkeypatch, tmp_path, core, flags, told
 ):
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
@@ -69,7 +69,7 @@ def test_info_says_which_kernels_openblas_takes_and_where_the_cpu_could_do_bette
     assert (f"kernels for {core}" in shown) == (core is not None)
 
 
-def test_the_kernels_of_openblas_are_found_where_numpy_brings_it_along():
+def test_the_kernels_of_openblas_are_found_if_numpy_uses_it():
     assert (environment.blas_core() is None) == ("openblas" not in environment.blas())
 
 
@@ -77,7 +77,7 @@ def test_info_says_why_auto_chose_its_device(invoke):
     assert "chosen by auto" in rows(invoke("info", "--device", "auto").stdout)["device"]
 
 
-def test_info_shows_what_nvidia_smi_knows(invoke, monkeypatch):
+def test_info_shows_driver_and_gpus_of_nvidia_smi(invoke, monkeypatch):
     answer = "570.1, NVIDIA H100, 81559 MiB\n570.1, NVIDIA T4, 15360 MiB\n"
     monkeypatch.setattr(shutil, "which", lambda name: name)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, answer, ""))

@@ -16,7 +16,7 @@ FIGURE = pytest.importorskip("matplotlib.figure").Figure
 
 @pytest.fixture
 def panels(invoke, monkeypatch):
-    """Run `gpunet plot` and return the panels that it drew, by their titles."""
+    """Run `gpunet plot` and return its panels by title."""
     drawn = []
     monkeypatch.setattr(FIGURE, "savefig", lambda self, *arguments, **options: drawn.append(self))
 
@@ -30,7 +30,7 @@ def panels(invoke, monkeypatch):
 
 @pytest.fixture
 def copied(flowers_run, tmp_path):
-    """A copy of a run, to be damaged."""
+    """A copy of a run, for tests that damage it."""
     return shutil.copytree(flowers_run, tmp_path / "copied")
 
 
@@ -38,14 +38,14 @@ def written(folder):
     return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_a_run_is_drawn_into_its_folder(invoke, copied):
+def test_a_plot_is_saved_in_the_runs_folder(invoke, copied):
     result = invoke("plot", copied)
     assert result.exit_code == 0
     assert result.stdout == f"see {copied / 'plot.png'}\n"
     assert (copied / "plot.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_a_picture_has_the_curves_and_the_confusion_matrix_of_the_test_part(panels, digits_run, tmp_path):
+def test_a_plot_shows_the_curves_and_the_confusion_matrix_of_the_test_part(panels, digits_run, tmp_path):
     folder, trained = digits_run
     drawn = panels(folder, "--out", tmp_path / "digits.png")
     assert list(drawn) == ["loss", "accuracy", "confusion matrix"]
@@ -60,7 +60,7 @@ def test_a_picture_has_the_curves_and_the_confusion_matrix_of_the_test_part(pane
     assert [tick.get_text() for tick in drawn["confusion matrix"].get_xticklabels()] == list("0123456789")
 
 
-def test_several_runs_are_laid_over_each_other(panels, digits_run, flowers_run, tmp_path):
+def test_several_runs_share_the_panels(panels, digits_run, flowers_run, tmp_path):
     drawn = panels(digits_run[0], flowers_run, "--out", tmp_path / "both.png")
     names = [str(digits_run[0]), str(flowers_run)]
     assert list(drawn) == ["loss", "accuracy", *(f"confusion matrix\n{shortened(name, -40)}" for name in names)]
@@ -74,25 +74,25 @@ def test_a_regression_has_no_confusion_matrix(panels, invoke, line, tmp_path):
     assert list(panels(tmp_path / "run")) == ["loss", "mae", "r2"]
 
 
-def test_several_runs_need_a_place(refused, flowers_run, digits_run):
+def test_several_runs_need_an_output_file(refused, flowers_run, digits_run):
     assert "--out" in refused("plot", flowers_run, digits_run[0])
 
 
-def test_out_takes_no_name_that_is_not_a_picture_s(refused, copied):
+def test_out_rejects_a_file_that_is_not_a_png(refused, copied):
     before = written(copied)
     assert ".png" in refused("plot", copied, "--out", copied / "model.safetensors")
     assert written(copied) == before
 
 
 @pytest.mark.parametrize("name", ["nowhere/p.png", "folder.png"])
-def test_a_place_that_cannot_be_written_is_refused_and_nothing_left(refused, copied, tmp_path, name):
+def test_an_unwritable_output_is_rejected_and_leaves_nothing(refused, copied, tmp_path, name):
     (tmp_path / "folder.png").mkdir()
     before = written(tmp_path)
     assert name.split("/")[0] in refused("plot", copied, "--out", tmp_path / name)
     assert written(tmp_path) == before
 
 
-def test_what_is_no_run_is_refused(refused, flowers_run, tmp_path):
+def test_anything_but_a_run_is_rejected(refused, flowers_run, tmp_path):
     assert "config.json" in refused("plot", tmp_path)
     assert "config.json" in refused("plot", tmp_path / "nowhere")
     assert "config.json" in refused("plot", flowers_run / "model.safetensors")
@@ -101,7 +101,7 @@ def test_what_is_no_run_is_refused(refused, flowers_run, tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "metrics.jsonl"])
-def test_an_unfinished_run_is_refused_with_the_command_that_goes_on(refused, copied, missing):
+def test_an_unfinished_run_is_rejected_with_the_command_to_resume(refused, copied, missing):
     (copied / missing).unlink()
     message = refused("plot", copied)
     assert "unfinished" in message
@@ -110,12 +110,12 @@ def test_an_unfinished_run_is_refused_with_the_command_that_goes_on(refused, cop
 
 
 @pytest.mark.parametrize("log", ['{"epoch": 1, "loss": 0.5', '{"epoch": "one"}', "[1]", b"\xff\xfe".decode("latin-1")])
-def test_a_damaged_log_is_refused_by_name(refused, copied, log):
+def test_a_damaged_log_is_rejected_naming_the_file(refused, copied, log):
     (copied / "metrics.jsonl").write_bytes(log.encode("latin-1"))
     assert "metrics.jsonl" in refused("plot", copied)
 
 
-def test_data_that_changed_since_the_run_began_are_refused(invoke, refused, flowers, tmp_path):
+def test_data_that_changed_since_the_run_began_is_rejected(invoke, refused, flowers, tmp_path):
     data = tmp_path / "data.csv"
     text = flowers.read_text(encoding="utf-8")
     data.write_text(text, encoding="utf-8")

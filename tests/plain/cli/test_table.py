@@ -1,4 +1,4 @@
-"""Tables on the command line: from a raw file, as people have them, to predictions."""
+"""Tables on the command line, from a raw file to predictions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gpunet.cli.parts import SPLIT_SEED, load_parts
 
 
 def passengers(n: int, seed: int = 0) -> list[dict[str, object]]:
-    """Return rows like those of the Titanic's passengers: identifiers, blanks, categories, a target that they tell."""
+    """Return rows like those of the Titanic: identifiers, missing values, categories, and a target."""
     rng = np.random.default_rng(seed)
     rows = []
     for number in range(1, n + 1):
@@ -64,7 +64,7 @@ def titanic(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory) -> Path:
-    """New passengers, without the target, with values that training has not seen."""
+    """New rows without the target, with values that training has not seen."""
     rows = passengers(30, seed=1)
     rows[0] |= {"Embarked": "X", "Cabin": "Z99", "Fare": ""}
     return write(tmp_path_factory.mktemp("data") / "asked.csv", rows, leave_out="Survived")
@@ -88,7 +88,7 @@ def test_from_a_raw_table_to_predictions(invoke, titanic, titanic_run, asked):
     assert {row["prediction"] for row in rows} == {"0", "1"}
 
 
-def test_the_four_commands_of_the_readme_lead_from_a_raw_table_to_an_onnx_file(
+def test_the_four_commands_of_the_readme_make_an_onnx_file_from_a_raw_table(
     invoke, titanic, asked, tmp_path, monkeypatch
 ):
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
@@ -110,7 +110,7 @@ def test_the_four_commands_of_the_readme_lead_from_a_raw_table_to_an_onnx_file(
     np.testing.assert_allclose([float(row["1"]) for row in answers], probabilities[:, 1], atol=1e-6)
 
 
-def test_the_schema_is_shown_before_training_and_ignored_columns_are_warned_of(invoke, titanic, tmp_path):
+def test_the_schema_is_shown_before_training_with_a_warning_about_ignored_columns(invoke, titanic, tmp_path):
     result = invoke("train", titanic, "--target", "Survived", "--epochs", 1, "--out", tmp_path / "run")
     assert "read    separator ',', decimal point, utf-8, header" in result.stdout
     lines = {line.split()[0]: line for line in result.stdout.splitlines() if line}
@@ -205,7 +205,7 @@ def test_a_run_on_standard_input_resumes_with_the_same_input(titanic, tmp_path):
     assert "changed since the run began" in other.stderr
 
 
-def test_the_options_of_a_table_are_kept_for_evaluate_predict_and_resume(invoke, tmp_path):
+def test_table_options_apply_to_evaluate_predict_and_resume(invoke, tmp_path):
     rng = np.random.default_rng(0)
     lines = [
         f"{a:.3f}|{int(a > 0)}|{rng.integers(100, 103)}|{i}".replace(".", ",")
@@ -226,7 +226,7 @@ def test_the_options_of_a_table_are_kept_for_evaluate_predict_and_resume(invoke,
     assert json.loads(resumed.stdout)["epochs"] == 3
 
 
-def test_columns_chooses_what_is_learnt_from(invoke, titanic, tmp_path):
+def test_columns_selects_the_features(invoke, titanic, tmp_path):
     options = ("--target", "Survived", "--columns", "Sex, Age", "--epochs", 1, "--out", tmp_path / "run", "--json")
     result = invoke("train", titanic, *options)
     assert result.stderr == ""
@@ -234,7 +234,7 @@ def test_columns_chooses_what_is_learnt_from(invoke, titanic, tmp_path):
     assert names == ["Sex=female", "Sex=male", "Age", "Age missing"]
 
 
-def test_a_parquet_file_and_a_packed_one_train(invoke, titanic, tmp_path):
+def test_training_reads_parquet_and_compressed_files(invoke, titanic, tmp_path):
     pandas.read_csv(titanic).to_parquet(tmp_path / "titanic.parquet")
     (tmp_path / "titanic.csv.gz").write_bytes(gzip.compress(titanic.read_bytes()))
     answers = [
@@ -246,7 +246,7 @@ def test_a_parquet_file_and_a_packed_one_train(invoke, titanic, tmp_path):
     assert answers[0]["test"] == answers[1]["test"] == answers[2]["test"]
 
 
-def test_bad_options_of_a_table_are_refused(invoke, refused, titanic, tmp_path):
+def test_invalid_table_options_are_rejected(invoke, refused, titanic, tmp_path):
     out = ("--out", tmp_path / "run", "--json")
     survived = ("--target", "Survived")
     assert "no column 'age'" in refused("train", titanic, *survived, "--columns", "age", *out)
@@ -263,7 +263,7 @@ def test_bad_options_of_a_table_are_refused(invoke, refused, titanic, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_without_pandas_a_table_names_the_install_line_and_digits_train(
+def test_without_pandas_tables_report_the_install_command_and_digits_train(
     invoke, refused, titanic, monkeypatch, tmp_path
 ):
     monkeypatch.setitem(sys.modules, "pandas", None)
@@ -313,7 +313,7 @@ def test_rows_without_any_value_have_no_prediction_and_are_counted(invoke, titan
     assert "no prediction" not in invoke("predict", titanic_run, asked).stderr
 
 
-def test_a_model_that_was_not_trained_on_a_table_takes_all_columns_of_numbers_as_features(invoke, digits_run, tmp_path):
+def test_a_model_without_schema_uses_all_numeric_columns(invoke, digits_run, tmp_path):
     digits = gn.data.digits()  # some pixels are the same in all images
     header = ",".join([*(f"pixel{i}" for i in range(64)), "digit"])
     np.savetxt(tmp_path / "digits.csv", np.column_stack([digits.X, digits.y]), "%d", ",", header=header, comments="")
@@ -322,7 +322,7 @@ def test_a_model_that_was_not_trained_on_a_table_takes_all_columns_of_numbers_as
     assert answer["accuracy"] > 0.9
 
 
-def test_columns_are_kept_next_to_the_answers_as_they_are_in_the_file(invoke, titanic_run, tmp_path):
+def test_kept_columns_are_copied_next_to_the_predictions(invoke, titanic_run, tmp_path):
     rows = passengers(5, seed=1)
     rows[0]["PassengerId"] = "007"
     with open(tmp_path / "new.csv", "w", encoding="utf-8", newline="") as file:
@@ -336,7 +336,7 @@ def test_columns_are_kept_next_to_the_answers_as_they_are_in_the_file(invoke, ti
     assert [row["Name"] for row in answers] == [row["Name"] for row in rows]
 
 
-def test_a_column_to_keep_that_is_not_there_is_named(refused, titanic_run, titanic):
+def test_a_missing_column_to_keep_is_named(refused, titanic_run, titanic):
     assert "no column 'id'" in refused("predict", titanic_run, titanic, "--keep", "id")
 
 
@@ -349,7 +349,7 @@ def test_a_column_to_keep_that_is_not_there_is_named(refused, titanic_run, titan
         ("digits", ["--no-early-stopping"], recipe.DEFAULTS | {"patience": None}),
     ],
 )
-def test_tables_have_defaults_of_their_own(invoke, titanic, tmp_path, data, options, expected):
+def test_tables_have_their_own_defaults(invoke, titanic, tmp_path, data, options, expected):
     source = titanic if data == "table" else data
     target = ["--target", "Survived"] if data == "table" else []
     result = invoke("train", source, *target, *options, "--epochs", 1, "--out", tmp_path / "run", "--json")
@@ -358,7 +358,7 @@ def test_tables_have_defaults_of_their_own(invoke, titanic, tmp_path, data, opti
     assert {name: settings[name] for name in expected} == json.loads(json.dumps(expected | {"epochs": 1}))
 
 
-def test_text_that_a_spreadsheet_would_run_is_made_inert_unless_asked_for(invoke, tmp_path):
+def test_spreadsheet_formulas_are_escaped_unless_requested(invoke, tmp_path):
     rows = [f"{row},{row % 7},{('=1+1', '-yes')[row % 2]}" for row in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["note,x,kind", *rows]), encoding="utf-8")
     invoke("train", tmp_path / "t.csv", "--epochs", 1, "--out", tmp_path / "run")
@@ -393,9 +393,7 @@ def test_control_characters_from_a_file_do_not_reach_the_terminal(invoke, tmp_pa
     assert "\\x1b[31mred" in shown[1].stdout
 
 
-def test_options_that_name_columns_may_be_repeated_but_not_contradict_each_other(
-    invoke, titanic, titanic_run, asked, tmp_path
-):
+def test_column_options_can_be_repeated_but_not_contradict_each_other(invoke, titanic, titanic_run, asked, tmp_path):
     given = ("--target", "Survived", "--epochs", 1, "--drop", "Age", "--drop", "Cabin,Fare", "--as", "Sex=category")
     assert invoke("train", titanic, *given, "--as", "Sex=category", "--out", tmp_path / "run").exit_code == 0
     settings = run.Settings.read(tmp_path / "run")
@@ -418,25 +416,25 @@ def test_options_that_name_columns_may_be_repeated_but_not_contradict_each_other
         (("--loss", "huber"), "--loss huber: the target holds classes"),
     ],
 )
-def test_an_option_that_would_do_nothing_is_refused(invoke, titanic, tmp_path, given, said):
+def test_an_option_without_effect_is_rejected(invoke, titanic, tmp_path, given, said):
     result = invoke("train", titanic, "--target", "Survived", *given, "--out", tmp_path / "run", "--json")
     assert result.exit_code == 1
     assert said in result.stderr
 
 
 @pytest.mark.parametrize("given", [("--patience", 3, "--no-early-stopping"), ("--folds", 2, "--tensorboard")])
-def test_options_that_contradict_each_other_are_refused(invoke, titanic, tmp_path, given):
+def test_contradictory_options_are_rejected(invoke, titanic, tmp_path, given):
     result = invoke("train", titanic, "--target", "Survived", *given, "--out", tmp_path / "run")
     assert result.exit_code == 2
     assert given[-1] in result.stderr
 
 
-def test_a_target_that_looks_like_an_identifier_is_pointed_out(invoke, titanic, tmp_path):
+def test_a_target_that_looks_like_an_identifier_gives_a_warning(invoke, titanic, tmp_path):
     result = invoke("train", titanic, "--target", "PassengerId", "--epochs", 1, "--out", tmp_path / "run")
     assert "the target 'PassengerId' looks like an identifier (a running number)" in result.stderr
 
 
-def test_folds_say_how_the_file_was_read_and_what_its_columns_are(invoke, titanic, tmp_path):
+def test_folds_print_the_file_format_and_the_schema(invoke, titanic, tmp_path):
     shown = invoke(
         "train", titanic, "--target", "Survived", "--folds", 2, "--epochs", 1, "--out", tmp_path / "run"
     ).stdout
@@ -447,7 +445,7 @@ def test_folds_say_how_the_file_was_read_and_what_its_columns_are(invoke, titani
 
 
 @pytest.mark.parametrize("given", [(), ("--class-weight", "balanced")])
-def test_class_weights_are_advised_only_where_there_are_none(invoke, tmp_path, given):
+def test_class_weights_are_suggested_only_if_none_are_given(invoke, tmp_path, given):
     rows = [f"{row % 7},{'rare' if row % 40 == 0 else 'common'}" for row in range(400)]
     (tmp_path / "t.csv").write_text("\n".join(["x,kind", *rows]), encoding="utf-8")
     shown = invoke("train", tmp_path / "t.csv", *given, "--epochs", 1, "--out", tmp_path / "run").stderr

@@ -55,7 +55,7 @@ def test_json_is_one_line_and_nothing_else(invoke, tmp_path):
         assert answer[part]["accuracy"] > 0.6
 
 
-def test_people_see_device_model_results_and_folder(invoke, tmp_path):
+def test_the_output_shows_device_model_results_and_folder(invoke, tmp_path):
     result = invoke("train", "digits", "--epochs", 1, "--hidden", "16,8", "--device", "auto", "--out", tmp_path / "run")
     assert result.exit_code == 0
     assert "chosen by auto" in result.stdout
@@ -90,7 +90,7 @@ def test_a_terminal_shows_a_progress_bar(tmp_path):
     assert "samples/s" in shown
 
 
-def test_the_run_folder_holds_what_was_promised(digits_run):
+def test_the_run_folder_has_all_files(digits_run):
     folder, answer = digits_run
     expected = {"model.safetensors", "checkpoint.safetensors", "config.json", "metrics.jsonl", "results.json"}
     assert {file.name for file in folder.iterdir()} - {"history.png"} == expected
@@ -106,7 +106,7 @@ def test_the_run_folder_holds_what_was_promised(digits_run):
     assert accuracy == pytest.approx(answer["test"]["accuracy"])
 
 
-def test_the_held_out_fifth_is_the_same_for_every_seed_and_stratified():
+def test_the_test_part_is_stratified_and_the_same_for_every_seed():
     one, other = load_parts(settings(seed=0)), load_parts(settings(seed=1))
     for part in ("train", "validation", "test"):
         np.testing.assert_array_equal(one[part].X, other[part].X)
@@ -115,7 +115,7 @@ def test_the_held_out_fifth_is_the_same_for_every_seed_and_stratified():
     assert share == pytest.approx(np.full(10, 0.2), abs=0.01)
 
 
-def test_a_test_part_of_the_source_is_taken_as_it_is(tmp_path):
+def test_the_test_part_of_a_source_is_used_unchanged(tmp_path):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(100, 2, 3)), np.arange(100) % 2
     np.savez(tmp_path / "images.npz", X=X, y=y, X_test=X[:7] + 1, y_test=y[:7])
@@ -124,7 +124,7 @@ def test_a_test_part_of_the_source_is_taken_as_it_is(tmp_path):
     np.testing.assert_allclose(parts["test"].X, (X[:7] + 1).reshape(7, 6), rtol=1e-6)
 
 
-def test_standardisation_sees_the_training_part_only(digits_run):
+def test_standardisation_uses_only_the_training_part(digits_run):
     model = gn.load(digits_run[0] / "model.safetensors")
     np.testing.assert_allclose(model.input_scaler.mean, load_parts(settings())["train"].X.mean(axis=0), rtol=1e-5)
 
@@ -138,7 +138,7 @@ def test_regression_reports_in_the_units_of_the_target(invoke, line, tmp_path):
     assert model.predict(np.zeros((1, 3))) == pytest.approx([1000], abs=50)
 
 
-def test_a_feature_far_from_zero_is_learnt_from_csv_and_npz(invoke, tmp_path):
+def test_a_feature_with_a_large_mean_is_learnt_from_csv_and_npz(invoke, tmp_path):
     x = 1e5 + 1e-3 * np.random.default_rng(0).standard_normal(300)
     y = 1e9 + (x - 1e5) * 1e5
     np.savetxt(tmp_path / "far.csv", np.column_stack([x, y]), "%.17g", ",", header="x,y", comments="")
@@ -150,7 +150,7 @@ def test_a_feature_far_from_zero_is_learnt_from_csv_and_npz(invoke, tmp_path):
         assert json.loads(invoke("evaluate", tmp_path / kind, data, "--json").stdout)["r2"] > 0.98
 
 
-def test_target_and_task_choose_the_column_and_what_it_means(invoke, flowers, tmp_path):
+def test_target_and_task_select_the_column_and_its_meaning(invoke, flowers, tmp_path):
     invoke("train", flowers, "--target", "length", "--task", "regression", "--epochs", 1, "--out", tmp_path)
     model = gn.load(tmp_path / "model.safetensors")
     assert model.task == "regression"
@@ -188,7 +188,7 @@ def test_resume_to_more_epochs_equals_one_long_run_bit_for_bit(invoke, tmp_path)
 
 
 @pytest.mark.parametrize("column", [0, 3], ids=["feature", "target"])
-def test_resume_refuses_data_that_changed_since_the_run_began(invoke, refused, flowers, tmp_path, column):
+def test_resume_rejects_data_that_changed_since_the_run_began(invoke, refused, flowers, tmp_path, column):
     data, run_folder = tmp_path / "data.csv", tmp_path / "run"
     data.write_bytes(flowers.read_bytes())
     invoke("train", data, *WITHOUT_END, "--epochs", 1, "--out", run_folder)
@@ -219,21 +219,21 @@ def test_resume_of_a_finished_run_changes_nothing(invoke, flowers, tmp_path):
         np.testing.assert_array_equal(a, before[name])
 
 
-def test_resume_of_a_run_that_has_its_epochs_says_that_there_is_nothing_to_do(invoke, flowers, tmp_path):
+def test_resume_of_a_complete_run_says_that_there_is_nothing_to_do(invoke, flowers, tmp_path):
     invoke("train", flowers, *WITHOUT_END, "--epochs", 2, "--out", tmp_path / "run")
     result = invoke("train", "--resume", tmp_path / "run")
     assert result.exit_code == 0
     assert "Nothing to do: the run has completed its 2 epochs. A larger --epochs prolongs it." in result.stderr
 
 
-def test_a_run_whose_learning_rate_has_ended_has_no_more_epochs(invoke, refused, flowers, tmp_path):
+def test_a_run_whose_schedule_has_ended_cannot_be_extended(invoke, refused, flowers, tmp_path):
     invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run")
     assert "the run has completed its 1 epochs.\n" in invoke("train", "--resume", tmp_path / "run").stderr
     message = refused("train", "--resume", tmp_path / "run", "--epochs", 2)
     assert "--epochs: the learning rate reaches 0 after 1 epochs; start a new run" in message
 
 
-def test_a_run_that_goes_on_has_no_results_until_it_ends(invoke, flowers, tmp_path, monkeypatch):
+def test_a_resumed_run_has_no_results_until_it_ends(invoke, flowers, tmp_path, monkeypatch):
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
@@ -247,7 +247,7 @@ def test_a_run_that_goes_on_has_no_results_until_it_ends(invoke, flowers, tmp_pa
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal for one process alone")
-def test_ctrl_c_keeps_all_and_names_the_command_that_goes_on(invoke, tmp_path):
+def test_ctrl_c_saves_everything_and_prints_the_command_to_resume(invoke, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut short"
     options = ["train", "digits", "--hidden", "16", "--epochs", "30", "--dropout", "0.3", "--device", "cpu"]
     assert invoke(*options, "--out", whole).exit_code == 0
@@ -323,7 +323,7 @@ def test_a_run_is_resumed_from_another_working_folder(invoke, flowers, tmp_path,
     assert invoke("train", "--resume", "run", "--epochs", 2).exit_code == 0
 
 
-def test_a_folder_with_something_in_it_is_refused_and_untouched(refused, tmp_path):
+def test_a_folder_that_is_not_empty_is_rejected_and_unchanged(refused, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     message = refused("train", "digits", "--out", tmp_path)
     assert str(tmp_path) in message
@@ -343,12 +343,12 @@ def test_a_folder_with_something_in_it_is_refused_and_untouched(refused, tmp_pat
         (["digits", "--device", "gpu"], "unknown device 'gpu'"),
     ],
 )
-def test_bad_input_is_refused_in_one_line_and_leaves_no_folder(refused, tmp_path, arguments, named):
+def test_invalid_input_gives_one_line_and_leaves_no_folder(refused, tmp_path, arguments, named):
     assert named in refused("train", *arguments, "--out", tmp_path / "run", "--json")
     assert not (tmp_path / "run").exists()
 
 
-def test_balanced_classes_are_weighed_by_their_rows_also_after_a_resume(invoke, tmp_path):
+def test_balanced_class_weights_use_the_row_counts_also_after_resume(invoke, tmp_path):
     rng = np.random.default_rng(0)
     data = tmp_path / "rare.npz"
     np.savez(data, X=rng.normal(size=(200, 3)), y=np.arange(200) < 30)
@@ -365,7 +365,7 @@ def test_balanced_classes_are_weighed_by_their_rows_also_after_a_resume(invoke, 
     np.testing.assert_allclose(loss.class_weight, rows.sum() / (2 * rows))
 
 
-def test_class_weights_are_refused_for_values(refused, line, tmp_path):
+def test_class_weights_are_rejected_for_regression(refused, line, tmp_path):
     message = refused("train", line, "--class-weight", "balanced", "--out", tmp_path / "run", "--json")
     assert "--class-weight: the target holds values, not classes" in message
     assert not (tmp_path / "run").exists()
@@ -375,7 +375,7 @@ def test_a_missing_target_column_is_named(refused, flowers, tmp_path):
     assert "'price'" in refused("train", flowers, "--target", "price", "--out", tmp_path / "run", "--json")
 
 
-def test_a_target_of_one_class_is_refused(refused, tmp_path):
+def test_a_target_of_one_class_is_rejected(refused, tmp_path):
     path = tmp_path / "same.csv"
     path.write_text("a,b\n" + "1,yes\n" * 20)
     assert "'yes'" in refused("train", path, "--out", tmp_path / "run", "--json")
@@ -411,7 +411,7 @@ def test_resume_takes_the_settings_from_the_run(invoke, digits_run):
     assert "'--lr': cannot change with --resume" in result.stderr
 
 
-def test_resume_of_what_is_no_run_is_refused(refused, tmp_path):
+def test_resume_of_anything_but_a_run_is_rejected(refused, tmp_path):
     assert "config.json" in refused("train", "--resume", tmp_path)
     (tmp_path / "config.json").write_text("{]")
     assert "config.json" in refused("train", "--resume", tmp_path)
@@ -421,14 +421,14 @@ def test_resume_of_what_is_no_run_is_refused(refused, tmp_path):
 
 @pytest.fixture(scope="session")
 def rare(tmp_path_factory):
-    """An npz file of 1,000 rows without structure, 2 % of which are of class "rare"."""
+    """An npz file of 1,000 rows of noise, 2 % of class "rare"."""
     path = tmp_path_factory.mktemp("data") / "rare.npz"
     y = np.where(np.arange(1000) % 50, "common", "rare")
     np.savez(path, X=np.random.default_rng(0).normal(size=(1000, 3)), y=y)
     return path
 
 
-def test_rare_classes_are_pointed_out_and_so_is_a_model_that_never_predicts_them(invoke, rare, tmp_path):
+def test_rare_classes_and_a_model_that_never_predicts_them_give_notices(invoke, rare, tmp_path):
     result = invoke("train", rare, "--epochs", 1, "--hidden", 4, "--out", tmp_path / "run")
     assert "Rare classes: 'rare' 2.0% of the training rows" in result.stderr
     assert "--class-weight balanced" in result.stderr
@@ -459,7 +459,7 @@ def test_patience_ends_the_training_and_a_resumed_run_keeps_it(invoke, rare, tmp
     assert int(np.argmin(rows)) == len(rows) - 3
 
 
-def test_a_cosine_ends_at_zero_and_cannot_be_made_longer(invoke, refused, flowers, tmp_path):
+def test_a_cosine_schedule_ends_at_zero_and_cannot_be_extended(invoke, refused, flowers, tmp_path):
     invoke("train", flowers, "--schedule", "cosine", "--lr", 0.5, "--epochs", 3, "--out", tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert 0.5 > rows[0]["lr"] > rows[1]["lr"] > rows[2]["lr"]
@@ -469,7 +469,7 @@ def test_a_cosine_ends_at_zero_and_cannot_be_made_longer(invoke, refused, flower
     assert "reaches 0 after 3 epochs" in message
 
 
-def test_counts_are_learnt_by_their_own_loss_and_evaluated_by_it(invoke, tmp_path):
+def test_counts_are_trained_and_evaluated_with_their_loss(invoke, tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 2))
     np.savez(tmp_path / "counts.npz", X=X, y=rng.poisson(np.exp(1 + X[:, 0])))
@@ -497,12 +497,12 @@ def test_options_reach_the_trainer(invoke, flowers, tmp_path):
         ("flowers", ["--loss", "huber"], "--loss huber: the target holds classes"),
     ],
 )
-def test_options_of_the_other_task_are_refused(refused, request, tmp_path, data, given, named):
+def test_options_of_the_other_task_are_rejected(refused, request, tmp_path, data, given, named):
     assert named in refused("train", request.getfixturevalue(data), *given, "--out", tmp_path / "run", "--json")
     assert not (tmp_path / "run").exists()
 
 
-def test_shares_say_how_the_rows_are_divided(invoke, flowers, tmp_path):
+def test_shares_divide_the_rows(invoke, flowers, tmp_path):
     given = ("--test", 0.2, "--validation", 0.5, "--epochs", 1, "--out", tmp_path / "run")
     assert "60 train, 60 validation, 30 test" in invoke("train", flowers, *given).stdout
 
@@ -518,7 +518,7 @@ def test_a_run_without_a_test_part_is_trained_plotted_and_compared(invoke, flowe
     assert invoke("compare", folder).exit_code == 0
 
 
-def test_files_validate_and_test_by_the_columns_and_classes_of_the_data(invoke, flowers, tmp_path):
+def test_validation_and_test_files_use_the_columns_and_classes_of_the_data(invoke, flowers, tmp_path):
     header, *rows = flowers.read_text(encoding="utf-8").splitlines()
     for name, part in (("train", rows[:100]), ("validation", rows[100:120]), ("test", rows[120:])):
         (tmp_path / f"{name}.csv").write_text("\n".join([header, *part]), encoding="utf-8")
@@ -545,14 +545,14 @@ def test_the_rows_that_train_do_not_also_validate_or_test(refused, flowers, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_a_share_of_data_that_sets_a_test_part_apart_is_refused(refused, tmp_path):
+def test_a_test_share_is_rejected_if_the_source_has_a_test_part(refused, tmp_path):
     X, y = np.zeros((20, 2)), np.arange(20) % 2
     np.savez(tmp_path / "own.npz", X=X, y=y, X_test=X, y_test=y)
     message = refused("train", tmp_path / "own.npz", "--test", 0.3, "--out", tmp_path / "run", "--json")
     assert "has a test part of its own" in message
 
 
-def test_classes_are_weighed_by_name(invoke, refused, flowers, tmp_path):
+def test_class_weights_can_be_given_by_name(invoke, refused, flowers, tmp_path):
     given = ("--class-weight", "rose=3,lily=0.5", "--epochs", 1, "--out", tmp_path / "run")
     assert invoke("train", flowers, *given).exit_code == 0
     loss = gn.Trainer.resume(tmp_path / "run" / "checkpoint.safetensors").loss
@@ -562,7 +562,7 @@ def test_classes_are_weighed_by_name(invoke, refused, flowers, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_folds_give_each_row_one_prediction_by_a_model_that_has_not_seen_it(invoke, flowers, tmp_path):
+def test_folds_predict_each_row_once_with_a_model_not_trained_on_it(invoke, flowers, tmp_path):
     given = ("--folds", 5, "--epochs", 20, "--out", tmp_path / "run")
     answer = json.loads(invoke("train", flowers, *given, "--json").stdout)
     accuracies = [answer["folds"][f"fold {number}"]["accuracy"] for number in range(1, 6)]
@@ -579,7 +579,7 @@ def test_folds_give_each_row_one_prediction_by_a_model_that_has_not_seen_it(invo
     assert {file.name for file in (tmp_path / "run").iterdir()} == {"folds.json", "out-of-fold.csv"}
 
 
-def test_folds_of_values_are_in_the_units_of_the_target(invoke, line, tmp_path):
+def test_folds_of_a_regression_are_in_the_units_of_the_target(invoke, line, tmp_path):
     answer = json.loads(invoke("train", line, "--folds", 2, "--epochs", 3, "--out", tmp_path / "run", "--json").stdout)
     assert set(answer["mean"]) == {"loss", "mae", "r2"}
     with open(tmp_path / "run" / "out-of-fold.csv", encoding="utf-8") as file:
@@ -589,7 +589,7 @@ def test_folds_of_values_are_in_the_units_of_the_target(invoke, line, tmp_path):
 
 
 @pytest.mark.parametrize("given", [("--test", 0.2), ("--validation", "other.csv")])
-def test_folds_take_no_other_test_part(refused, flowers, tmp_path, given):
+def test_folds_reject_another_test_part(refused, flowers, tmp_path, given):
     assert "--folds: each fold" in refused("train", flowers, "--folds", 3, *given, "--out", tmp_path / "run")
 
 
@@ -646,11 +646,11 @@ def test_the_names_of_metrics_do_not_run_together(invoke, flowers, tmp_path):
 
 
 @pytest.mark.parametrize("given", [("--validation", 1), ("--test", -0.1), ("--validation", 0), ("--class-weight", "a")])
-def test_shares_and_weights_that_make_no_sense_are_refused(invoke, flowers, given):
+def test_invalid_shares_and_weights_are_rejected(invoke, flowers, given):
     assert invoke("train", flowers, *given).exit_code == 2
 
 
-def test_two_runs_that_start_at_once_on_one_folder_do_not_mix_their_files(tmp_path):
+def test_two_concurrent_runs_on_one_folder_do_not_mix_files(tmp_path):
     command = [sys.executable, "-m", "gpunet", "train", "digits", "--hidden", "8", "--epochs", "3", "--device", "cpu"]
     for attempt in range(3):
         folder = tmp_path / str(attempt)
@@ -678,18 +678,18 @@ def test_a_run_that_is_being_written_is_not_resumed_by_another_process(invoke, r
     invoke("train", flowers, *WITHOUT_END, "--epochs", 1, "--out", tmp_path / "run")
     with claimed(tmp_path / "run"):
         message = refused("train", "--resume", tmp_path / "run", "--epochs", 2)
-    assert "another process writes into this folder" in message
+    assert "another process writes to this folder" in message
     assert invoke("train", "--resume", tmp_path / "run", "--epochs", 2).exit_code == 0
 
 
-def test_a_folder_of_a_process_that_was_killed_before_it_had_settings_can_be_started_again(invoke, flowers, tmp_path):
+def test_the_folder_of_a_process_killed_before_writing_settings_can_be_reused(invoke, flowers, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".config.json.0123456789abcdef.tmp").write_text('{"data": "dig')
     assert invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
 
 
 @pytest.mark.parametrize(("name", "value"), [("hidden", [9]), ("optimizer", "SGD"), ("seed", 7), ("dropout", 0.5)])
-def test_a_checkpoint_of_other_settings_is_refused_with_the_difference(invoke, refused, flowers, tmp_path, name, value):
+def test_a_checkpoint_of_other_settings_is_rejected(invoke, refused, flowers, tmp_path, name, value):
     invoke("train", flowers, *WITHOUT_END, "--hidden", 8, "--epochs", 1, "--out", tmp_path / "run")
     path = tmp_path / "run" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))

@@ -1,4 +1,4 @@
-"""`mpiexec -n N gpunet train`: one run, as of one process."""
+"""`mpiexec -n N gpunet train` writes one run, like a single process."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ GPUNET = Path(sys.executable).parent / "gpunet"
 ARGUMENTS = ("train", "digits", "--hidden", 16, "--dropout", 0.1, "--epochs", 2, "--json")
 
 
-def test_ranks_leave_one_run_and_print_once_what_one_process_does(invoke, tmp_path):
+def test_ranks_write_one_run_and_print_the_output_of_one_process(invoke, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     alone = json.loads(invoke(*ARGUMENTS, "--out", one).stdout)
     ranks = mpiexec(2, GPUNET, *ARGUMENTS, "--out", two)
@@ -33,14 +33,14 @@ def test_ranks_leave_one_run_and_print_once_what_one_process_does(invoke, tmp_pa
     assert "3 epochs" in resumed.stdout
 
 
-def test_without_mpi4py_mpiexec_is_told_what_to_install(invoke, refused, monkeypatch):
+def test_without_mpi4py_the_error_says_what_to_install(invoke, refused, monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "2")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     assert "pip install 'gpunet[mpi]'" in refused("train", "digits")
     assert "No such option '--epocs'" in invoke("train", "digits", "--epocs", 3).stderr
 
 
-def test_ranks_refuse_a_folder_that_is_taken_in_one_line(tmp_path):
+def test_ranks_reject_a_used_folder_in_one_line(tmp_path):
     (tmp_path / "mine.txt").touch()
     run = mpiexec(2, GPUNET, *ARGUMENTS, "--out", tmp_path)
     assert run.returncode == 1
@@ -48,7 +48,7 @@ def test_ranks_refuse_a_folder_that_is_taken_in_one_line(tmp_path):
     assert line.startswith(f"Error: --out {tmp_path}: not empty")
 
 
-def test_ranks_that_are_asked_for_different_runs_are_refused(tmp_path):
+def test_ranks_with_different_settings_are_rejected(tmp_path):
     run = mpiexec(1, GPUNET, *ARGUMENTS, "--out", tmp_path, ":", "-n", 1, GPUNET, *ARGUMENTS, "--seed", 9)
     assert run.returncode == 1
     assert "rank 1 differs from rank 0: out is None, not" in run.stderr
@@ -56,29 +56,29 @@ def test_ranks_that_are_asked_for_different_runs_are_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_a_rank_whose_command_line_is_wrong_ends_the_others(tmp_path):
+def test_a_rank_with_an_invalid_command_line_ends_the_others(tmp_path):
     run = mpiexec(1, GPUNET, *ARGUMENTS, "--out", tmp_path, ":", "-n", 1, GPUNET, *ARGUMENTS, "--epocs", 3)
     assert run.returncode != 0
     assert "Error: No such option '--epocs'" in run.stderr
-    assert "Error: rank 1 did not come to the training; it says why." in run.stderr
+    assert "Error: rank 1 failed before the training; see its error." in run.stderr
     assert not any(tmp_path.iterdir())
 
 
-def test_ranks_whose_command_lines_are_all_wrong_say_so():
+def test_ranks_with_invalid_command_lines_report_it():
     run = mpiexec(2, GPUNET, *ARGUMENTS, "--epocs", 3)
     assert run.returncode == 2
     assert run.stderr.count("Error: No such option '--epocs'") == 2
     assert "rank" not in run.stderr
 
 
-def test_batches_that_are_too_small_for_the_ranks_are_refused_before_a_file_is_written(tmp_path):
+def test_too_small_batches_are_rejected_before_a_file_is_written(tmp_path):
     run = mpiexec(2, GPUNET, *ARGUMENTS, "--batch-size", 1, "--out", tmp_path)
     assert run.returncode == 1
     assert "a batch of 1 for 2 ranks" in run.stderr
     assert not any(tmp_path.iterdir())
 
 
-def test_a_run_that_has_ended_is_shown_to_any_number_of_ranks(invoke, tmp_path):
+def test_a_finished_run_is_shown_on_any_number_of_ranks(invoke, tmp_path):
     invoke("train", "digits", "--hidden", 8, "--epochs", 1, "--batch-size", 1149, "--out", tmp_path)  # and one of 1 row
     run = mpiexec(2, GPUNET, "train", "--resume", tmp_path)
     assert run.returncode == 0, run.stderr

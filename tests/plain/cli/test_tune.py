@@ -1,4 +1,4 @@
-"""`gpunet tune`: what it prints, keeps and refuses."""
+"""`gpunet tune`: its output, the saved table, and invalid input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tune(invoke, table):
 
 @pytest.fixture
 def refused(tune, table):
-    """Run what must be refused in one line with exit code 2 and no table written; return the line."""
+    """Run a command that must fail with one line, exit code 2 and no table written; return the line."""
 
     def run(*arguments):
         result = tune(*arguments)
@@ -40,7 +40,7 @@ def plan():
     return matmul_plan(32, 24, 80, device=gn.get_device("cuda"))
 
 
-def test_the_fastest_ways_are_told_and_kept_and_the_plan_takes_them(gpu, tune, table):
+def test_the_fastest_choices_are_printed_saved_and_used_by_the_plan(gpu, tune, table):
     gpu.seconds = {FAST: 1.0}
     result = tune(*SIZES, "--device", "cuda")
     assert result.exit_code == 0, result.output
@@ -50,12 +50,12 @@ def test_the_fastest_ways_are_told_and_kept_and_the_plan_takes_them(gpu, tune, t
         ["32x24x80", "NN"], ["80x24x32", "TN"], ["32x10x24", "NN"], ["32x24x10", "NT"], ["24x10x32", "TN"]
     ]  # fmt: skip
     assert FAST not in lines[1]
-    assert kept == f"kept in {table}"
+    assert kept == f"saved in {table}"
     assert "10 x default" in next(line for line in lines if FAST in line)
     assert plan().why.startswith("tuned on stand-in on 20")
 
 
-def test_a_run_is_tuned_with_its_own_batch_size_and_a_model_file_with_one_that_is_given(gpu, tune, digits_run):
+def test_a_run_uses_its_own_batch_size_and_a_model_file_the_option(gpu, tune, digits_run):
     run = digits_run[0]
     for arguments in ((run,), (run / "model.safetensors", "--batch-size", 32)):
         result = tune(*arguments, "--device", "cuda")
@@ -63,7 +63,7 @@ def test_a_run_is_tuned_with_its_own_batch_size_and_a_model_file_with_one_that_i
         assert result.stdout.splitlines()[2].split()[:2] == ["32x128x64", "NN"]
 
 
-def test_what_is_wrong_is_told_with_exit_code_1_and_not_kept(gpu, tune, table):
+def test_a_wrong_choice_gives_exit_code_1_and_is_not_saved(gpu, tune, table):
     gpu.seconds = {FAST: 1.0}
     gpu.wrong = {FAST}
     result = tune(*SIZES, "--device", "cuda")
@@ -73,7 +73,7 @@ def test_what_is_wrong_is_told_with_exit_code_1_and_not_kept(gpu, tune, table):
     assert (str(plan().tile), plan().splits) != ("16x16x32 in 2 slices", 2)
 
 
-def test_where_nothing_is_right_nothing_is_written(gpu, tune, table):
+def test_nothing_is_written_if_every_choice_is_wrong(gpu, tune, table):
     gpu.wrong = type("All", (), {"__contains__": lambda self, name: True})()
     assert tune(*SIZES, "--device", "cuda").exit_code == 1
     assert not table.exists()
@@ -82,45 +82,45 @@ def test_where_nothing_is_right_nothing_is_written(gpu, tune, table):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "name a run's folder or a model file, or give --sizes 784-128-10; one of the two."),
-        (("run", *SIZES), "one of the two"),
+        ((), "give either a run's folder or model file, or layer sizes such as --sizes 784-128-10."),
+        (("run", *SIZES), "give either a run's folder or model file, or layer sizes"),
         (("nowhere", "--batch-size", 8), "nowhere: No such file"),
         (("--sizes", "40-24-10"), "--batch-size 128"),
         (("--sizes", "40", "--batch-size", 8), "size '40/8': expected IN-HIDDEN-...-OUT/BATCH"),
         (("--sizes", "40-x", "--batch-size", 8), "size '40-x/8': expected"),
         (("--sizes", "40-0", "--batch-size", 8), "size '40-0/8': expected"),
         (("--sizes", "40-24", "--batch-size", 0), "0 is not in the range x>=1"),
-        (SIZES, "on cpu: the CPU's products are BLAS's, there is nothing to tune"),
+        (SIZES, "on cpu: the CPU uses BLAS, which has nothing to tune; use a GPU."),
         ((*SIZES, "--device", "tpu"), "unknown device 'tpu'"),
     ],
 )
-def test_bad_input_is_told_in_one_line_with_exit_code_2(refused, monkeypatch, tmp_path, arguments, said):
+def test_invalid_input_gives_one_line_and_exit_code_2(refused, monkeypatch, tmp_path, arguments, said):
     monkeypatch.chdir(tmp_path)
     assert said in refused(*(("--device", "cpu") if arguments is SIZES else ()), *arguments)
 
 
-def test_a_folder_that_is_no_run_is_refused(refused, tmp_path):
+def test_a_folder_without_a_run_is_rejected(refused, tmp_path):
     assert "model.safetensors: No such file" in refused(tmp_path)
 
 
-def test_a_model_without_products_is_refused(refused, tmp_path):
+def test_a_model_without_linear_layers_is_rejected(refused, tmp_path):
     path = tmp_path / "model.safetensors"
     gn.Sequential(gn.Tanh()).save(path)
     assert "the model has no linear layer" in refused(path, "--batch-size", 8, "--device", "sim")
 
 
-def test_sizes_beyond_the_memory_are_refused(gpu, refused, monkeypatch):
+def test_sizes_that_exceed_memory_are_rejected(gpu, refused, monkeypatch):
     monkeypatch.setattr(memory, "host_memory", lambda: 2**50)
     assert "needs about" in refused("--sizes", "30000-30000", "--batch-size", 8, "--device", "cuda")
 
 
-def test_a_cache_folder_that_cannot_be_written_is_told_before_anything_is_measured(gpu, refused, table):
+def test_an_unwritable_cache_folder_is_reported_before_measuring(gpu, refused, table):
     table.parent.touch()
     line = refused(*SIZES, "--device", "cuda")
     assert str(table.parent) in line
 
 
-def test_a_damaged_table_is_told_before_anything_is_measured_and_left_alone(gpu, tune, table):
+def test_a_damaged_table_is_reported_before_measuring_and_kept(gpu, tune, table):
     table.parent.mkdir()
     table.write_text("{")
     result = tune(*SIZES, "--device", "cuda")
@@ -130,4 +130,4 @@ def test_a_damaged_table_is_told_before_anything_is_measured_and_left_alone(gpu,
 
 
 def test_the_help_says_that_the_last_bits_change(invoke):
-    assert "changes their last bits" in " ".join(invoke("tune", "--help").stdout.split())
+    assert "changes the last bits of results" in " ".join(invoke("tune", "--help").stdout.split())

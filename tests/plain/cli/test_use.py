@@ -16,7 +16,7 @@ def table(text: str) -> list[dict[str, str]]:
 
 
 def shuffled_columns(source: Path, path: Path) -> Path:
-    """The same table with its columns in reverse order and one more, and without a column named kind."""
+    """The same table with its columns reversed, an additional column, and no column "kind"."""
     with open(source, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in reversed(rows[0]) if name != "kind"]
@@ -27,7 +27,7 @@ def shuffled_columns(source: Path, path: Path) -> Path:
     return path
 
 
-def test_evaluate_gives_the_figures_of_the_model(invoke, flowers_run, flowers):
+def test_evaluate_gives_the_metrics_of_the_model(invoke, flowers_run, flowers):
     answer = json.loads(invoke("evaluate", flowers_run / "model.safetensors", flowers, "--json").stdout)
     model = gn.load(flowers_run / "model.safetensors")
     X, y = model.schema.read_labelled(flowers, model.classes)
@@ -36,7 +36,7 @@ def test_evaluate_gives_the_figures_of_the_model(invoke, flowers_run, flowers):
     assert answer["loss"] == pytest.approx(float(gn.CrossEntropyLoss().value(model.outputs(X), y)))
 
 
-def test_evaluate_prints_a_table_for_people(invoke, digits_run):
+def test_evaluate_prints_a_table(invoke, digits_run):
     result = invoke("evaluate", digits_run[0] / "model.safetensors", "digits")
     names, row, blank, columns, *classes = result.stdout.splitlines()
     assert names.split() == ["loss", "accuracy", "auc", "log_loss"]
@@ -47,7 +47,7 @@ def test_evaluate_prints_a_table_for_people(invoke, digits_run):
     assert classes[0].split()[1] == "178"
 
 
-def test_evaluate_gives_the_scores_of_each_class_that_scikit_learn_gives(invoke, flowers_run, flowers):
+def test_evaluate_gives_the_same_class_scores_as_scikit_learn(invoke, flowers_run, flowers):
     from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
     answer = json.loads(invoke("evaluate", flowers_run / "model.safetensors", flowers, "--json").stdout)
@@ -61,16 +61,14 @@ def test_evaluate_gives_the_scores_of_each_class_that_scikit_learn_gives(invoke,
         assert answer["classes"][name] == pytest.approx(expected, abs=1e-12)
 
 
-def test_evaluate_of_values_has_no_classes(invoke, line, tmp_path):
+def test_evaluate_of_a_regression_has_no_classes(invoke, line, tmp_path):
     invoke("train", line, "--epochs", 1, "--out", tmp_path / "run")
     answer = json.loads(invoke("evaluate", tmp_path / "run", line, "--json").stdout)
     assert list(answer) == ["device", "rows", "loss", "mae", "r2", "rmse"]
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict", "export"])
-def test_a_run_that_has_not_ended_is_refused_with_the_command_that_resumes_it(
-    refused, flowers_run, flowers, tmp_path, command
-):
+def test_an_unfinished_run_is_rejected_with_the_command_to_resume(refused, flowers_run, flowers, tmp_path, command):
     shutil.copytree(flowers_run, tmp_path / "killed")
     (tmp_path / "killed" / "model.safetensors").unlink()
     other = tmp_path / "m.onnx" if command == "export" else flowers
@@ -79,19 +77,19 @@ def test_a_run_that_has_not_ended_is_refused_with_the_command_that_resumes_it(
     assert f"gpunet train --resume {tmp_path / 'killed'}" in message
 
 
-def test_evaluate_takes_the_held_out_rows_of_a_runs_own_data(invoke, digits_run):
+def test_evaluate_uses_the_test_part_of_the_runs_data(invoke, digits_run):
     folder, trained = digits_run
     answer = json.loads(invoke("evaluate", folder, "digits", "--json").stdout)
     assert {name: answer[name] for name in trained["test"]} == trained["test"]
     assert "360 held-out rows" in invoke("evaluate", folder, "digits").stdout
 
 
-def test_evaluate_knows_a_runs_own_data_through_a_symbolic_link(invoke, flowers_run, flowers, tmp_path):
+def test_evaluate_recognises_the_runs_data_through_a_symbolic_link(invoke, flowers_run, flowers, tmp_path):
     (tmp_path / "link.csv").symlink_to(flowers)
     assert "30 held-out rows" in invoke("evaluate", flowers_run, tmp_path / "link.csv").stdout
 
 
-def test_evaluate_of_a_source_with_its_own_test_part_warns_of_no_training_rows(invoke, tmp_path):
+def test_evaluate_with_a_test_part_of_the_source_does_not_warn_of_training_rows(invoke, tmp_path):
     digits = gn.data.digits()
     own, other = tmp_path / "own.npz", tmp_path / "other.npz"
     np.savez(own, X=digits.X[:300], y=digits.y[:300], X_test=digits.X[300:340], y_test=digits.y[300:340])
@@ -102,7 +100,7 @@ def test_evaluate_of_a_source_with_its_own_test_part_warns_of_no_training_rows(i
     assert not result.stderr
 
 
-def test_evaluate_takes_all_of_a_file_that_is_no_longer_the_runs_own(invoke, flowers, tmp_path):
+def test_evaluate_uses_all_rows_of_a_file_that_changed_since_the_run(invoke, flowers, tmp_path):
     data = tmp_path / "data.csv"
     header, *rows = flowers.read_text(encoding="utf-8").splitlines()
     data.write_text("\n".join([header, *rows[:100]]), encoding="utf-8")
@@ -113,7 +111,7 @@ def test_evaluate_takes_all_of_a_file_that_is_no_longer_the_runs_own(invoke, flo
     assert f"{data}: changed since the run began; all of its rows count, also those that trained" in result.stderr
 
 
-def test_evaluate_goes_by_class_names_where_another_source_numbers_them_differently(invoke, digits_run, tmp_path):
+def test_evaluate_matches_class_names_if_another_source_numbers_them_differently(invoke, digits_run, tmp_path):
     digits = gn.data.digits()
     chosen = np.flatnonzero(digits.y >= 5)
     np.savez(tmp_path / "upper.npz", X=digits.X[chosen], y=digits.y[chosen])  # its class 0 is "5"
@@ -123,7 +121,7 @@ def test_evaluate_goes_by_class_names_where_another_source_numbers_them_differen
 
 @pytest.fixture
 def nameless(tmp_path):
-    """A model that tells the classes 0, 1 and 2, which have no names, by the feature that is largest."""
+    """A model without class names that predicts the index of the largest feature."""
     model = gn.MLP([3, 3])
     model[0].params["weight"] = np.eye(3)
     model.task = "classification"
@@ -131,20 +129,20 @@ def nameless(tmp_path):
     return tmp_path / "nameless.safetensors"
 
 
-def test_evaluate_takes_labels_as_indices_where_the_model_has_no_class_names(invoke, nameless, tmp_path):
+def test_evaluate_uses_labels_as_indices_if_the_model_has_no_class_names(invoke, nameless, tmp_path):
     y = np.array([1, 2, 2, 1])
     np.savez(tmp_path / "upper.npz", X=np.eye(3)[y], y=y)
     assert json.loads(invoke("evaluate", nameless, tmp_path / "upper.npz", "--json").stdout)["accuracy"] == 1
 
 
-def test_evaluate_refuses_labels_that_are_no_indices_of_nameless_classes(refused, nameless, tmp_path):
+def test_evaluate_rejects_labels_out_of_range_without_class_names(refused, nameless, tmp_path):
     np.savez(tmp_path / "text.npz", X=np.eye(3), y=["a", "b", "c"])
     assert "'a'" in refused("evaluate", nameless, tmp_path / "text.npz")
     np.savez(tmp_path / "high.npz", X=np.eye(3), y=[1, 3, 3])
     assert "y is 3 at row 1" in refused("evaluate", nameless, tmp_path / "high.npz")
 
 
-def test_evaluate_takes_the_test_part_that_a_source_sets_apart(invoke, digits_run, tmp_path):
+def test_evaluate_uses_the_test_part_of_a_source(invoke, digits_run, tmp_path):
     digits = gn.data.digits()
     np.savez(tmp_path / "split.npz", X=digits.X, y=digits.y, X_test=digits.X[:30], y_test=digits.y[:30])
     assert json.loads(invoke("evaluate", digits_run[0], tmp_path / "split.npz", "--json").stdout)["rows"] == 30
@@ -156,7 +154,7 @@ def test_evaluate_of_a_regression(invoke, line, tmp_path):
     assert answer["r2"] > 0.95
 
 
-def test_evaluate_refuses_a_model_that_was_never_trained(refused, tmp_path):
+def test_evaluate_rejects_an_untrained_model(refused, tmp_path):
     gn.MLP([64, 10]).save(tmp_path / "new.safetensors")
     assert "never trained" in refused("evaluate", tmp_path / "new.safetensors", "digits")
 
@@ -178,7 +176,7 @@ def test_proba_adds_a_column_for_each_class(invoke, flowers_run, flowers):
         assert row["prediction"] == ("lily" if lily > rose else "rose")
 
 
-def test_out_writes_what_would_be_printed(invoke, flowers_run, flowers, tmp_path):
+def test_out_writes_the_printed_text_to_a_file(invoke, flowers_run, flowers, tmp_path):
     printed = invoke("predict", flowers_run, flowers).stdout
     result = invoke("predict", flowers_run, flowers, "--out", tmp_path / "answers.csv")
     assert result.stdout == ""
@@ -192,13 +190,13 @@ def test_out_never_replaces_the_input(refused, flowers_run, flowers, tmp_path):
     assert table.read_bytes() == flowers.read_bytes()
 
 
-def test_a_model_without_column_names_takes_a_column_for_each_feature(invoke, digits_run, digits_csv):
+def test_a_model_without_column_names_uses_one_column_for_each_feature(invoke, digits_run, digits_csv):
     rows = table(invoke("predict", digits_run[0], digits_csv).stdout)
     expected = gn.load(digits_run[0] / "model.safetensors").predict(gn.data.digits().X[:10])
     assert [row["prediction"] for row in rows] == expected.tolist()
 
 
-def test_several_targets_give_a_column_each(invoke, tmp_path):
+def test_several_targets_give_one_column_each(invoke, tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 2))
     np.savez(tmp_path / "two.npz", X=X, y=np.column_stack([X[:, 0] + 100, X[:, 1] - 100]))
@@ -208,12 +206,12 @@ def test_several_targets_give_a_column_each(invoke, tmp_path):
     assert [float(row["prediction_0"]), float(row["prediction_1"])] == pytest.approx([100, -100], abs=5)
 
 
-def test_a_table_without_a_header_is_not_robbed_of_a_row(invoke, digits_run, tmp_path):
+def test_a_table_without_a_header_keeps_its_first_row(invoke, digits_run, tmp_path):
     np.savetxt(tmp_path / "bare.csv", gn.data.digits().X[:3], delimiter=",")
     assert len(table(invoke("predict", digits_run[0], tmp_path / "bare.csv").stdout)) == 3
 
 
-def test_bad_tables_are_refused_with_the_place_named(refused, flowers_run, digits_run, digits_csv, tmp_path):
+def test_invalid_tables_are_rejected_with_the_place(refused, flowers_run, digits_run, digits_csv, tmp_path):
     assert "'length'" in refused("predict", flowers_run, digits_csv)
     (tmp_path / "narrow.csv").write_text("a,b\n1,2\n")
     assert "64 features" in refused("predict", digits_run[0], tmp_path / "narrow.csv")
@@ -227,13 +225,13 @@ def test_bad_tables_are_refused_with_the_place_named(refused, flowers_run, digit
     assert "nowhere.csv" in refused("predict", digits_run[0], "nowhere.csv")
 
 
-def test_proba_of_a_regression_is_refused(refused, invoke, line, tmp_path):
+def test_proba_of_a_regression_is_rejected(refused, invoke, line, tmp_path):
     invoke("train", line, "--epochs", 1, "--out", tmp_path / "run")
     (tmp_path / "in.csv").write_text("a,b,c\n1,2,3\n")
     assert "classifier" in refused("predict", tmp_path / "run", tmp_path / "in.csv", "--proba")
 
 
-def test_missing_and_foreign_models_are_refused_in_one_line(refused, flowers, tmp_path):
+def test_missing_and_invalid_models_are_rejected_in_one_line(refused, flowers, tmp_path):
     assert "nothing" in refused("predict", tmp_path / "nothing", flowers)
     (tmp_path / "model.safetensors").write_bytes(b"\x80\x04 a pickle")
     assert "model.safetensors" in refused("predict", tmp_path, flowers)

@@ -52,7 +52,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_becomes_the_same_plain_array_and_is_not_written(layout):
+def test_every_layout_gives_the_same_contiguous_array_and_is_not_written(layout):
     given = LAYOUTS[layout]
     before = np.array(given)
     out = check_features(given)
@@ -65,7 +65,7 @@ def test_every_layout_becomes_the_same_plain_array_and_is_not_written(layout):
     np.testing.assert_array_equal(np.asarray(given), before)
 
 
-def test_a_plain_array_is_not_copied():
+def test_a_contiguous_array_is_not_copied():
     assert check_features(PLAIN) is PLAIN
 
 
@@ -86,7 +86,7 @@ def test_a_plain_array_is_not_copied():
         ("bool", "float32"),
     ],
 )
-def test_what_float32_may_not_hold_exactly_becomes_float64_and_all_else_float32(given, becomes):
+def test_dtypes_that_fit_into_float32_become_float32_and_others_float64(given, becomes):
     array = (PLAIN % 2).astype(given)
     for out in (check_features(array), check_targets(array)):
         assert out.dtype == np.dtype(becomes)
@@ -103,17 +103,17 @@ def test_what_float32_may_not_hold_exactly_becomes_float64_and_all_else_float32(
         (np.zeros((2, 2), "datetime64[s]"), "real numbers"),
         ([[None, 1.0]], "object"),
         (Sparse(), r"\.toarray\(\)"),
-        (OnGpu(), r"lives on a GPU; .*gn\.to_host\(.*Trainer\.step"),
-        (simulator.ones((2, 2)), r"lives on a GPU; .*gn\.to_host\(.*Trainer\.step"),
+        (OnGpu(), r"is on a GPU; .*gn\.to_host\(.*Trainer\.step"),
+        (simulator.ones((2, 2)), r"is on a GPU; .*gn\.to_host\(.*Trainer\.step"),
     ],
 )
-def test_what_is_no_host_array_of_real_numbers_is_refused(check, given, message):
+def test_anything_but_a_host_array_of_real_numbers_raises(check, given, message):
     with pytest.raises(DTypeError, match=message):
         check(given)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_the_first_value_that_is_not_finite_is_named_by_row_and_column(bad):
+def test_the_error_names_row_and_column_of_the_first_non_finite_value(bad):
     array = PLAIN.copy()
     array[2, 3] = array[4, 0] = bad
     with pytest.raises(DataError, match=rf"^inputs is {bad} at row 2, column 3;"):
@@ -125,34 +125,34 @@ def test_the_first_value_that_is_not_finite_is_named_by_row_and_column(bad):
 
 
 @pytest.mark.parametrize("large", [np.finfo(np.float32).max, np.finfo(np.float64).max])
-def test_numbers_whose_squares_overflow_are_finite(large):
+def test_finite_numbers_whose_squares_overflow_are_accepted(large):
     X = np.array([[1, large], [-large, 0]], large.dtype)
     assert check_features(X) is X
 
 
-def test_masked_entries_are_refused_instead_of_read_as_numbers():
+def test_masked_entries_raise():
     with pytest.raises(DataError, match="masked"):
         check_features(np.ma.masked_greater(PLAIN, 20))
 
 
-def test_features_without_a_second_dimension_are_refused_with_both_ways_to_reshape():
+def test_features_with_one_dimension_raise_with_both_ways_to_reshape():
     for array in (PLAIN[0], np.float32(1), [1.0, 2.0]):
         with pytest.raises(ShapeError, match=r"X\.reshape\(-1, 1\).*X\.reshape\(1, -1\)"):
             check_features(array)
 
 
-def test_ragged_rows_are_refused():
+def test_ragged_rows_raise():
     with pytest.raises(ShapeError, match="rows may differ in length"):
         check_features([[1.0, 2.0], [3.0]])
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0)])
-def test_empty_features_are_refused_with_their_shape(shape):
+def test_empty_features_raise_with_their_shape(shape):
     with pytest.raises(DataError, match=rf"empty.*\({shape[0]}, {shape[1]}\)"):
         check_features(np.zeros(shape))
 
 
-def test_a_wrong_number_of_features_is_refused_naming_both():
+def test_a_wrong_number_of_features_raises_naming_both_numbers():
     assert check_features(PLAIN, n_features=4) is PLAIN
     assert check_features(PLAIN.reshape(2, 3, 4), n_features=(3, 4)).shape == (2, 3, 4)
     with pytest.raises(ShapeError, match=r"4 feature.*64 feature"):
@@ -161,7 +161,7 @@ def test_a_wrong_number_of_features_is_refused_naming_both():
         check_features(PLAIN.reshape(2, 3, 4), n_features=12)
 
 
-def test_targets_keep_their_shape_and_are_refused_when_empty_or_a_number():
+def test_targets_keep_their_shape_and_raise_if_empty_or_scalar():
     assert check_targets(PLAIN).shape == (6, 4)
     assert check_targets([1, 2]).tolist() == [1, 2]
     with pytest.raises(DataError, match="y is empty"):
@@ -183,19 +183,19 @@ def test_boolean_labels_are_the_classes_zero_and_one():
 
 
 @pytest.mark.parametrize("y", [[0.0, 1.0], [0.0, np.nan]])
-def test_float_labels_are_refused_saying_so(y):
+def test_float_labels_raise(y):
     with pytest.raises(DTypeError, match=r"y holds floats \(float64\).*y\.astype\(int\)"):
         check_labels(y, 2)
 
 
 @pytest.mark.parametrize("bad", [-1, 10, np.uint64(2**64 - 1)])
-def test_a_label_out_of_range_is_named_with_its_row_and_the_range(bad):
+def test_a_label_out_of_range_raises_with_its_row_and_the_range(bad):
     y = np.array([0, 9, bad, 3], np.uint64 if bad > 10 else np.int64)
     with pytest.raises(DataError, match=rf"y is {bad} at row 2; 10 classes have labels 0 to 9"):
         check_labels(y, 10)
 
 
-def test_labels_of_another_shape_than_one_row_of_them_are_refused():
+def test_labels_that_are_not_one_dimensional_raise():
     with pytest.raises(ShapeError, match=r"\(2, 1\).*y\.ravel\(\)"):
         check_labels([[0], [1]], 2)
     with pytest.raises(DataError, match="labels is empty"):
@@ -216,13 +216,13 @@ def test_weights_must_be_finite_not_negative_and_not_all_zero():
         check_weights([[1], [1]], 2)
 
 
-def test_lengths_that_differ_are_refused_naming_each():
+def test_different_lengths_raise_naming_each():
     check_lengths(X=PLAIN, y=PLAIN[:, 0], weight=None)
     with pytest.raises(ShapeError, match="X has 6, y has 5"):
         check_lengths(X=PLAIN, y=PLAIN[1:, 0], weight=None)
 
 
-def test_text_in_objects_becomes_text_and_other_objects_stay():
+def test_objects_that_are_all_text_become_text_and_others_stay_objects():
     text = np.array(["rose", "lily"], object)
     assert host_array(text, "y").dtype.kind == "U"
     assert host_array(text, "y").tolist() == ["rose", "lily"]

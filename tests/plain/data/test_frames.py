@@ -1,4 +1,4 @@
-"""Data frames of pandas, polars and pyarrow, taken wherever arrays are."""
+"""Data frames of pandas, polars and pyarrow, accepted wherever arrays are."""
 
 from decimal import Decimal
 
@@ -49,13 +49,13 @@ MAKERS = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
 
 
 def frame_of(**columns):
-    """Return a frame of the library that the last column is of."""
+    """Return a frame of the library that the last column belongs to."""
     library = type(list(columns.values())[-1]).__module__.partition(".")[0]
     return MAKERS[library](columns)
 
 
 def data(frame):
-    """Return a frame and labels of its kind."""
+    """Return a frame, and labels as a column of the same library."""
     made, labels = FRAMES[frame](), AGE % 2
     if frame.startswith("pandas"):
         return made, pd.Series(labels, dtype="Int64" if frame == "pandas nullable" else None)
@@ -63,7 +63,7 @@ def data(frame):
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-def test_a_frame_trains_predicts_and_steps_as_its_numbers_do(frame):
+def test_a_frame_trains_predicts_and_steps_like_its_array(frame):
     results = []
     for features, labels in (data(frame), (X, AGE % 2)):
         model = gn.MLP([3, 4, 2], seed=0)
@@ -78,7 +78,7 @@ def test_a_frame_trains_predicts_and_steps_as_its_numbers_do(frame):
     assert results[0] == results[1]
 
 
-def test_a_column_of_another_kind_than_the_other_arrays_makes_a_step():
+def test_a_step_accepts_a_column_next_to_arrays():
     labels = AGE % 2
     columns = labels, pd.Series(labels), pd.Series(labels, dtype="Int64"), pl.Series(labels), pa.array(labels)
     trainer = gn.Trainer(gn.MLP([3, 2], seed=0), optimizer=gn.SGD(1e-30))
@@ -87,17 +87,17 @@ def test_a_column_of_another_kind_than_the_other_arrays_makes_a_step():
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-def test_the_targets_of_a_regression_may_be_a_frame(frame):
+def test_regression_targets_can_be_a_frame(frame):
     trainer = gn.Trainer(gn.MLP([3, 3], seed=0), loss=gn.MSELoss())
     assert trainer.evaluate(X, FRAMES[frame]()) == trainer.evaluate(X, X)
 
 
-def test_dummies_train_as_the_issue_says():
+def test_a_frame_of_dummies_trains():
     table = pd.get_dummies(pd.DataFrame({"color": ["red", "blue"] * 20, "size": HEIGHT}))
     gn.Trainer(gn.MLP([3, 2])).fit(table, pd.Series(["yes", "no"] * 20, dtype="category"), epochs=1)
 
 
-def test_indices_of_categories_may_be_a_frame():
+def test_category_indices_can_be_a_frame():
     trainer = gn.Trainer(gn.Sequential(gn.Embedding(7, 2), gn.Flatten(), gn.Linear(4, 2)))
     trainer.fit(pd.DataFrame({"a": AGE, "b": AGE}, dtype="Int64"), SMOKES, epochs=1)
 
@@ -116,12 +116,12 @@ def test_indices_of_categories_may_be_a_frame():
         (pa.array([np.float16(1)]), "float16"),
     ],
 )
-def test_a_column_of_numbers_has_the_dtype_that_holds_them(column, dtype):
+def test_a_column_of_numbers_keeps_its_precision(column, dtype):
     assert host_array(column, "y").dtype == dtype
 
 
 @pytest.mark.parametrize("missing", WITH_A_MISSING)
-def test_a_missing_value_is_refused_with_its_row_and_column(missing):
+def test_a_missing_value_raises_with_its_row_and_column(missing):
     column = WITH_A_MISSING[missing]
     with pytest.raises(DataError, match=r"^y is (nan|<NA>|None|inf) at row 1; remove"):
         host_array(column, "y")
@@ -143,7 +143,7 @@ def test_a_missing_value_is_refused_with_its_row_and_column(missing):
         (pl.Series([[1], [2]]), r"X is array\(\[1\]\) at row 0, column 'odd'"),
     ],
 )
-def test_a_column_of_anything_but_numbers_is_refused_by_name(column, said):
+def test_a_column_without_numbers_raises_with_its_name(column, said):
     frame = frame_of(whole=[1, 2], odd=column)
     trainer = gn.Trainer(gn.MLP([2, 2]))
     for ask in (
@@ -155,7 +155,7 @@ def test_a_column_of_anything_but_numbers_is_refused_by_name(column, said):
             ask()
 
 
-def test_columns_of_one_name_are_told_apart():
+def test_columns_with_the_same_name_are_distinguished():
     frame = pd.DataFrame([[1, True], [2.5, False]], columns=["a", "a"])
     np.testing.assert_array_equal(host_array(frame, "X"), [[1, 1], [2.5, 0]])
 
@@ -170,7 +170,7 @@ def test_a_frame_without_columns_or_rows_is_empty():
 @pytest.mark.parametrize(
     "labels", [np.arange(60) % 3, np.array(["a", "b", "c"])[np.arange(60) % 3]], ids=["ints", "text"]
 )
-def test_labels_may_be_a_frame_of_one_column(kind, labels):
+def test_labels_can_be_a_frame_of_one_column(kind, labels):
     X = np.random.default_rng(0).standard_normal((60, 5))
     histories = []
     for y in (labels, kind({"kind": labels})):
@@ -180,7 +180,7 @@ def test_labels_may_be_a_frame_of_one_column(kind, labels):
     assert histories[0] == histories[1]
 
 
-def test_a_lazy_frame_is_to_be_collected_first():
+def test_a_lazy_frame_raises_with_advice_to_collect():
     frame = pl.DataFrame({"a": [1.0, 2.0]}).lazy()
     with pytest.raises(DTypeError, match=r"X is a LazyFrame; collect it first, with X.collect\(\)"):
         gn.MLP([1, 2]).predict(frame)

@@ -1,4 +1,4 @@
-"""Files as people have them: each gives the right schema, or an error that names the line and the column."""
+"""Irregular files: each gives the right schema, or an error that names the line and the column."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gpunet.errors import DataError, GpunetWarning
 
 @dataclass
 class Odd:
-    """A file, and what it must give.
+    """A file and the expected result.
 
     Attributes:
-        content: its bytes; text is UTF-8.
-        roles: the columns with their roles, as "x number, c category"; "" where it must be refused.
-        error: what the error must say, in this order.
+        content: its bytes; text is encoded as UTF-8.
+        roles: the columns with their roles, such as "x number, c category"; "" if the file must be rejected.
+        error: the parts of the error message, in order.
         X: the features of the first rows.
-        found: what the line on how it was read must say.
+        found: the text that the line about the file's format must contain.
     """
 
     content: bytes | str

@@ -19,7 +19,7 @@ def idx(array):
 
 @pytest.fixture
 def mnist(tmp_path):
-    """Write a folder of IDX files; a None leaves a file out."""
+    """Return a function that writes a folder of IDX files."""
 
     def write(files, suffix="", mark="-"):
         for name, content in files.items():
@@ -56,7 +56,7 @@ def test_the_embedded_digits_are_the_uci_test_part():
     assert (data.name, data.schema, data.test) == ("digits", None, None)
 
 
-def test_taking_rows_copies_them_and_leaves_the_test_part_behind():
+def test_take_copies_rows_and_drops_the_test_part():
     data = Dataset(X, Y, ("a", "b"), "letters", test=digits())
     part = data.take([4, 0])
     assert part.y.tolist() == [7, 5]
@@ -93,7 +93,7 @@ def test_the_npz_target_decides_the_task(npz, y, classes):
 
 @pytest.mark.parametrize("task", [None, "classification", "regression"])
 @pytest.mark.parametrize("y", [Y, Y.astype(float), np.array(list("abcabc")), Y > 5, Y / 3, np.arange(6)], ids=str)
-def test_an_npz_target_of_one_column_means_what_it_means_as_a_row(npz, y, task):
+def test_an_npz_target_of_one_column_equals_a_flat_one(npz, y, task):
     def read(y):
         try:
             data = load(npz(X=X, y=y, X_test=X[:2], y_test=y[:2]), task=task)
@@ -104,7 +104,7 @@ def test_an_npz_target_of_one_column_means_what_it_means_as_a_row(npz, y, task):
     assert read(y[:, None]) == read(y)
 
 
-def test_an_npz_column_of_integers_is_of_classes_also_by_their_names(npz):
+def test_an_npz_target_of_one_column_can_index_class_names(npz):
     assert load(npz(X=X, y=Y[:, None])).classes == ("5", "7")
     named = load(npz(X=X, y=Y[:, None] - 5, classes=["zebra", "unused", "ant"]))
     assert (named.classes, named.y.tolist()) == (("zebra", "unused", "ant"), (Y - 5).tolist())
@@ -119,17 +119,17 @@ def test_npz_class_names_keep_their_order_and_y_indexes_them(npz):
     assert load(path, task="regression").classes is None
 
 
-def test_the_npz_test_part_is_encoded_as_the_training_part(npz):
+def test_the_npz_test_part_is_encoded_like_the_training_part(npz):
     assert load(npz(X=X, y=Y, X_test=X[:3], y_test=[7.0, 7.0, 5.0])).test.y.tolist() == [1, 1, 0]
     assert load(npz(X=X, y=Y / 3, X_test=X[:3], y_test=[7, 7, 5])).test.y.tolist() == [7, 7, 5]
 
 
 @pytest.mark.parametrize(("given", "kept"), [("float64", "float64"), ("int64", "float64"), ("uint8", "float32")])
-def test_npz_features_keep_the_digits_of_their_dtype(npz, given, kept):
+def test_npz_features_keep_their_precision(npz, given, kept):
     assert load(npz(X=X.astype(given), y=Y)).X.dtype == kept
 
 
-def test_npz_images_keep_their_shape_and_any_byte_order_is_read(npz):
+def test_npz_images_keep_their_shape_in_any_byte_order(npz):
     data = load(npz(X=X.reshape(6, 2, 2).astype(">f4"), y=Y.astype(">i2")))
     assert data.X.shape == (6, 2, 2)
     np.testing.assert_array_equal(data.X.reshape(6, 4), X)
@@ -158,24 +158,24 @@ def test_npz_images_keep_their_shape_and_any_byte_order_is_read(npz):
         ({"X": X, "y": np.array([{}] * 6)}, DataError, "plain arrays"),
     ],
 )
-def test_npz_arrays_that_cannot_be_used_are_refused_naming_them(npz, arrays, error, message):
+def test_invalid_npz_arrays_raise_naming_them(npz, arrays, error, message):
     with pytest.raises(error, match=message):
         load(npz(**arrays))
 
 
-def test_a_foreign_or_cut_off_npz_file_is_refused(npz, tmp_path):
+def test_an_invalid_or_truncated_npz_file_raises(npz, tmp_path):
     whole = npz(X=X, y=Y).read_bytes()
     for content in (b"", b"hello", whole[:100], whole[:-30], whole[30:]):
         (tmp_path / "bad.npz").write_bytes(content)
-        with pytest.raises(DataError, match=r"bad\.npz: no readable npz file"):
+        with pytest.raises(DataError, match=r"bad\.npz: not a readable npz file"):
             load(tmp_path / "bad.npz")
     np.save(tmp_path / "bad.npy", X)
     (tmp_path / "bad.npy").replace(tmp_path / "bad.npz")
-    with pytest.raises(DataError, match="no readable npz file"):
+    with pytest.raises(DataError, match="not a readable npz file"):
         load(tmp_path / "bad.npz")
 
 
-def test_an_altered_npz_file_is_refused_or_read_but_never_crashes(npz, tmp_path):
+def test_a_corrupt_npz_file_raises_or_loads_but_never_crashes(npz, tmp_path):
     whole = np.frombuffer(npz(X=X, y=Y).read_bytes(), np.uint8)
     flips = np.random.default_rng(0).integers(0, whole.size * 8, 300)
     refused = 0
@@ -192,7 +192,7 @@ def test_an_altered_npz_file_is_refused_or_read_but_never_crashes(npz, tmp_path)
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("mark", ["-", "."])
-def test_a_folder_of_idx_files_is_read_raw_or_packed_under_both_names(mnist, suffix, mark):
+def test_idx_files_are_read_raw_or_compressed_under_both_names(mnist, suffix, mark):
     data = load(mnist(TRAIN | TEST, suffix, mark))
     np.testing.assert_array_equal(data.X, IMAGES.reshape(5, 6))
     assert data.X.dtype == data.test.X.dtype == np.uint8
@@ -214,8 +214,8 @@ def test_a_folder_without_a_test_part_loads_the_training_part(mnist):
         ({"train-images-idx3-ubyte": idx(IMAGES)}, "train-labels-idx1-ubyte .* is missing"),
         (TRAIN | {"t10k-labels-idx1-ubyte": idx(LABELS)}, "t10k-images-idx3-ubyte .* is missing"),
         (TRAIN | {"train-labels-idx1-ubyte": idx(LABELS[:4])}, "has 5 images but .* has 4 labels"),
-        (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES)[:-1]}, r"30 values of shape \(5, 2, 3\), it holds 29"),
-        (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES) + b"1"}, "it holds more"),
+        (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES)[:-1]}, r"30 values of shape \(5, 2, 3\), the file holds 29"),
+        (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES) + b"1"}, "the file holds more"),
         (TRAIN | {"train-images-idx3-ubyte": idx(IMAGES)[:9]}, "not an IDX file"),
         (TRAIN | {"train-images-idx3-ubyte": b""}, "not an IDX file"),
         (TRAIN | {"train-images-idx3-ubyte": idx(LABELS)}, "not an IDX file of unsigned bytes with 3 dim"),
@@ -224,12 +224,12 @@ def test_a_folder_without_a_test_part_loads_the_training_part(mnist):
         (TRAIN | TEST | {"t10k-labels-idx1-ubyte": idx(LABELS[:2] + 1)}, "t10k label is '4' at row 0"),
     ],
 )
-def test_idx_files_that_are_missing_cut_off_or_foreign_are_refused_naming_them(mnist, files, message):
+def test_missing_truncated_or_invalid_idx_files_raise_naming_them(mnist, files, message):
     with pytest.raises(DataError, match=message):
         load(mnist(files))
 
 
-def test_a_packed_idx_file_that_is_cut_off_or_not_packed_is_refused(mnist):
+def test_a_truncated_or_uncompressed_gz_file_raises(mnist):
     folder = mnist(TRAIN, ".gz")
     path = folder / "train-images-idx3-ubyte.gz"
     packed = path.read_bytes()
@@ -239,15 +239,15 @@ def test_a_packed_idx_file_that_is_cut_off_or_not_packed_is_refused(mnist):
             load(folder)
 
 
-def test_a_missing_or_unknown_source_is_refused_naming_what_is_supported(tmp_path):
+def test_a_missing_or_unknown_source_raises_listing_the_supported_ones(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.csv: no such file.*'digits' \(embedded\)"):
         load(tmp_path / "nowhere.csv")
     (tmp_path / "table.xlsx").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"unknown kind of file '\.xlsx'.*\.csv.*\.npz.*IDX"):
+    with pytest.raises(DataError, match=r"unknown file type '\.xlsx'.*\.csv.*\.npz.*IDX"):
         load(tmp_path / "table.xlsx")
 
 
-def test_a_target_or_task_where_there_is_no_choice_is_refused(tmp_path, npz):
+def test_a_target_or_task_that_does_not_apply_raises(tmp_path, npz):
     for source in ("digits", npz(X=X, y=Y), tmp_path):
         with pytest.raises(ArgumentError, match="target='kind'"):
             load(source, "kind")

@@ -31,8 +31,8 @@ def test_invert_undoes_apply_and_neither_writes_its_input(X):
     np.testing.assert_array_equal(out, kept)
 
 
-def test_the_statistics_are_those_of_all_rows_in_float64():
-    X = digits().X + np.float32(4096)  # sums of large numbers, in which float32 would lose digits
+def test_statistics_are_computed_in_float64():
+    X = digits().X + np.float32(4096)  # large sums, which lose digits in float32
     standardizer = Standardizer.fit(np.tile(X, (4, 1)))
     np.testing.assert_allclose(standardizer.mean, X.mean(axis=0, dtype=np.float64), rtol=1e-7)
     scale = X.std(axis=0, dtype=np.float64)
@@ -41,7 +41,7 @@ def test_the_statistics_are_those_of_all_rows_in_float64():
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e30, -7.3])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_constant_feature_keeps_scale_1(constant, dtype):
+def test_a_constant_feature_has_scale_1(constant, dtype):
     X = np.stack([np.full(1000, constant), np.arange(1000)], axis=1).astype(dtype)
     standardizer = Standardizer.fit(X)
     assert standardizer.scale[0] == 1
@@ -49,7 +49,7 @@ def test_a_constant_feature_keeps_scale_1(constant, dtype):
 
 
 @pytest.mark.parametrize(("offset", "deviation"), [(1e5, 1e-3), (1.7e9, 50), (-1e12, 1)])
-def test_a_feature_far_from_zero_keeps_its_digits(offset, deviation):
+def test_a_feature_with_a_large_mean_keeps_its_precision(offset, deviation):
     z = np.random.default_rng(0).standard_normal((200, 1))
     X = offset + deviation * z
     standardizer = Standardizer.fit(X)
@@ -65,7 +65,7 @@ def test_a_deviation_too_small_for_float32_never_divides_by_zero():
     assert np.isfinite(Standardizer.fit(X).apply(X)).all()
 
 
-def test_regression_targets_of_one_dimension_are_standardised():
+def test_one_dimensional_targets_are_standardised():
     y = np.array([1, 2, 3, 4], np.float32)
     standardizer = Standardizer.fit(y)
     assert standardizer.mean.shape == standardizer.scale.shape == ()
@@ -74,7 +74,7 @@ def test_regression_targets_of_one_dimension_are_standardised():
     np.testing.assert_allclose(standardizer.invert(out), y, rtol=1e-6)
 
 
-def test_samples_of_another_shape_are_refused_also_where_they_would_broadcast():
+def test_samples_of_another_shape_raise_even_if_they_would_broadcast():
     standardizer = Standardizer.fit(np.arange(12.0).reshape(3, 4))
     for method in (standardizer.apply, standardizer.invert):
         with pytest.raises(ShapeError, match=r"\(1,\).*\(4,\)"):
@@ -82,12 +82,12 @@ def test_samples_of_another_shape_are_refused_also_where_they_would_broadcast():
 
 
 @pytest.mark.parametrize("X", [np.zeros((0, 3)), [[np.nan]], [[1e300], [-1e300]], [[1.7e308], [1.7e308]]])
-def test_samples_without_finite_statistics_are_refused(X):
+def test_samples_without_finite_statistics_raise(X):
     with pytest.raises(DataError, match=r"^X "):
         Standardizer.fit(X)
 
 
-def test_columns_of_categories_are_left_as_they_are():
+def test_category_columns_stay_unchanged():
     X = np.column_stack([np.random.default_rng(0).normal(5, 3, (50, 2)), np.arange(50) % 7])
     whole, part = Standardizer.fit(X), Standardizer.fit(X, category_columns=1)
     np.testing.assert_array_equal(part.apply(X), np.column_stack([whole.apply(X)[:, :2], X[:, 2]]))
@@ -103,7 +103,7 @@ def test_columns_of_categories_are_left_as_they_are():
         (4, ShapeError, r"shape \(3,\), with fewer"),
     ],
 )
-def test_a_number_of_category_columns_that_the_samples_have_not_is_refused(columns, error, message):
+def test_an_invalid_number_of_category_columns_raises(columns, error, message):
     with pytest.raises(error, match=message):
         Standardizer.fit(np.ones((5, 3)), category_columns=columns)
     with pytest.raises(ShapeError, match=r"shape \(\), with fewer"):

@@ -1,4 +1,4 @@
-"""How the columns of a table become features: `TableSchema`, and data sets of tables."""
+"""Encoding the columns of a table as features: `TableSchema`, and data sets of tables."""
 
 import json
 from datetime import date
@@ -27,7 +27,7 @@ def write(tmp_path):
 
 
 def fitted(target="y", rows=None, *, roles=None, missing="median", columns=(), drop=(), **values):
-    """The schema of a data frame with a target."""
+    """Fit the schema of a data frame with a target."""
     n = len(next(iter(values.values())))
     frame = pandas.DataFrame(values | {"y": np.arange(n) % 2})
     return TableSchema.fit(frame, target, rows, roles=roles, missing=missing, columns=columns, drop=drop), frame
@@ -37,7 +37,7 @@ def column(schema, name):
     return next(column for column in schema.columns if column.name == name)
 
 
-def test_numeric_columns_are_features_and_categorical_ones_one_feature_for_each_sorted_value(write):
+def test_numbers_become_one_feature_and_categories_one_for_each_sorted_value(write):
     data = load(write(FLOWERS))
     assert data.schema.feature_names == ["length", "colour=blue", "colour=red", "width"]
     assert data.X.tolist() == [[1.5, 0, 1, 2], [2.5, 1, 0, 3], [-1, 0, 1, 4]]
@@ -49,7 +49,7 @@ def test_numeric_columns_are_features_and_categorical_ones_one_feature_for_each_
     assert data.found == "separator ',', decimal point, utf-8, header"
 
 
-def test_the_target_may_be_any_column(write):
+def test_the_target_can_be_any_column(write):
     data = load(write(FLOWERS), "width")
     assert (data.classes, data.task) == (None, "regression")
     assert data.y.tolist() == [2, 3, 4]
@@ -71,12 +71,12 @@ def test_the_target_may_be_any_column(write):
         ([str(i % 21) for i in range(60)], None),
     ],
 )
-def test_a_target_of_few_repeated_integers_is_taken_for_classes_and_other_numbers_for_values(write, target, classes):
+def test_few_repeated_integers_are_classes_and_other_numbers_are_regression_targets(write, target, classes):
     path = write("x,y\n" + "".join(f"{i}.5,{value}\n" for i, value in enumerate(target)))
     assert load(path).classes == classes
 
 
-def test_task_overrides_what_the_target_looks_like(write):
+def test_task_overrides_the_inferred_task(write):
     path = write("x,y\n0,1\n1,2.5\n")
     assert load(path).task == "regression"
     assert load(path, task="classification").classes == ("1", "2.5")
@@ -87,7 +87,7 @@ def test_task_overrides_what_the_target_looks_like(write):
         load(write("x,y\n0,1\n1,b\n"), task="regression")
 
 
-def test_text_among_numbers_of_a_target_is_refused_unless_the_task_says_that_it_is_a_class(write):
+def test_text_in_a_numeric_target_is_rejected_unless_the_task_is_classification(write):
     path = write("x,y\n0,1\n1,2\n2,x\n")
     with pytest.raises(DataError, match=r"column 'y': 'x' \(line 4\) is not a number, as most are"):
         load(path)
@@ -95,7 +95,7 @@ def test_text_among_numbers_of_a_target_is_refused_unless_the_task_says_that_it_
 
 
 @pytest.mark.parametrize("missing", ["", "NA", "NaN", "nan", "null", "?", " N/A "])
-def test_a_target_without_a_value_is_refused_naming_the_lines(write, missing):
+def test_missing_targets_are_rejected_naming_the_lines(write, missing):
     path = write(f"x,y\n1,a\n2,{missing}\n3,b\n4,{missing}\n")
     with pytest.raises(DataError, match="the target 'y' has no value in line 3, line 5; remove these rows"):
         load(path)
@@ -103,13 +103,13 @@ def test_a_target_without_a_value_is_refused_naming_the_lines(write, missing):
 
 @pytest.mark.parametrize("missing", ["-", "--", ".", "None"])
 @pytest.mark.parametrize("task", [None, "classification"])
-def test_a_sign_of_a_missing_number_among_targets_is_refused_naming_the_line(write, missing, task):
+def test_a_missing_number_marker_in_a_target_is_rejected_naming_the_line(write, missing, task):
     path = write("x,y\n" + "".join(f"{i}.5,{i % 3}\n" for i in range(9)) + f"4,{missing}\n")
     with pytest.raises(DataError, match=r"flowers\.csv: the target 'y' has no value in line 11; remove"):
         load(path, task=task)
 
 
-def test_a_constant_target_and_one_of_unique_text_are_refused(write):
+def test_constant_and_unique_text_targets_are_rejected(write):
     with pytest.raises(DataError, match="target 'y' is 'yes' in all rows"):
         load(write("x,y\n1,yes\n2,yes\n"))
     rows = "".join(f"{i}.5,name {i}\n" for i in range(50))
@@ -117,7 +117,7 @@ def test_a_constant_target_and_one_of_unique_text_are_refused(write):
         load(write(f"x,y\n{rows}"))
 
 
-def test_a_missing_target_column_is_named_with_the_columns_that_there_are(write):
+def test_a_missing_target_column_is_reported_with_the_existing_columns(write):
     with pytest.raises(DataError, match=r"no column 'species'; the columns are 'length', 'colour', 'width', 'kind'"):
         load(write(FLOWERS), "species")
 
@@ -130,19 +130,19 @@ def test_missing_numbers_are_the_median_of_the_training_rows_with_an_indicator()
     assert fitted(x=[1.0, 2.0, np.nan, 6.0], missing="mean")[0].columns[0].fill == 3
 
 
-def test_a_number_that_is_missing_for_the_first_time_at_prediction_is_filled_in_without_an_error():
+def test_a_number_missing_only_at_prediction_is_imputed():
     schema, frame = fitted(x=[1.0, 2.0, 6.0])
     assert schema.feature_names == ["x"]
     assert schema.encode(frame.assign(x=[np.nan, 1, 2])).tolist() == [[2], [1], [2]]
 
 
-def test_missing_error_refuses_a_missing_number_at_training_and_at_prediction_naming_the_row():
+def test_missing_error_rejects_missing_numbers_in_training_and_prediction():
     schema, frame = fitted(x=[1.0, 2.0, 6.0], missing="error")
     with pytest.raises(DataError, match="column 'x' has no value in row 1"):
         schema.encode(frame.assign(x=[1, np.nan, 2]))
 
 
-def test_missing_drop_leaves_rows_out_of_training_and_of_evaluation(write):
+def test_missing_drop_removes_rows_from_training_and_evaluation(write):
     path = write("x,y\n1,a\n,b\n3,b\n4,a\n")
     left_out = "1 of 4 rows lack a number or a date and are left out"
     with pytest.warns(GpunetWarning, match=left_out):
@@ -156,7 +156,7 @@ def test_missing_drop_leaves_rows_out_of_training_and_of_evaluation(write):
         data.schema.read(path)
 
 
-def test_missing_text_is_a_category_of_its_own_where_training_rows_have_it():
+def test_missing_text_is_a_separate_category_if_training_rows_have_it():
     schema, frame = fitted(x=["a", None, "b", "a"])
     assert schema.feature_names == ["x=(missing)", "x=a", "x=b"]
     assert schema.encode(frame).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]]
@@ -179,25 +179,25 @@ def test_more_than_eight_categories_become_an_index_in_the_last_features():
     assert schema.encode(asked)[:3, 1].tolist() == [-1, -1, 2]
 
 
-def test_a_category_in_one_training_row_alone_counts_as_unknown_so_that_the_unknown_is_trained():
+def test_a_category_in_a_single_training_row_is_unknown_so_that_unknown_is_trained():
     town = [f"town {i % 9}" for i in range(30)] + ["hamlet"]
     schema, frame = fitted(town=town)
     assert schema.category_sizes == [9]
     assert schema.encode(frame)[-1].tolist() == [-1]
 
 
-def test_a_table_of_text_that_never_comes_twice_in_training_rows_is_refused():
+def test_a_table_of_unique_text_is_rejected():
     with pytest.raises(DataError, match="no text comes in two training rows"):
         fitted(x=[*"abcdefghij"] * 2, rows=np.arange(10))
 
 
-def test_categories_are_those_of_the_training_rows_alone():
+def test_categories_come_only_from_the_training_rows():
     schema, frame = fitted(x=["a", "b", "a", "c"], rows=np.array([0, 1, 2]))
     assert schema.feature_names == ["x=a", "x=b"]
     assert schema.encode(frame)[3].tolist() == [0, 0]
 
 
-def test_dates_become_days_and_the_place_in_the_year():
+def test_dates_become_days_and_the_position_in_the_year():
     when = [date(1970, 1, 1), date(1971, 1, 1), date(1970, 7, 2)]
     for values in (pandas.to_datetime(when), [day.isoformat() for day in when], [f"{d:%d.%m.%Y}" for d in when]):
         schema, frame = fitted(when=values)
@@ -229,7 +229,7 @@ def test_identifiers_and_constants_are_ignored_with_a_warning_that_says_why():
     assert schema.encode(frame[["v"]]).shape == (n, 1)  # nobody needs the others
 
 
-def test_shuffled_identifiers_are_known_by_their_name_and_years_are_not():
+def test_shuffled_identifiers_are_recognised_by_name_and_years_are_kept():
     rng = np.random.default_rng(0)
     ids = rng.permutation(100)[:20]
     with pytest.warns(GpunetWarning, match="no number twice, and the name of an identifier"):
@@ -237,7 +237,7 @@ def test_shuffled_identifiers_are_known_by_their_name_and_years_are_not():
     assert [c.role for c in schema.columns] == ["ignored", "ignored", "number", "number", "number"]
 
 
-def test_roles_override_what_values_tell():
+def test_roles_override_the_inferred_ones():
     n = 12
     schema, _ = fitted(zip=[10, 20, 10] * 4, id=range(n), x=np.arange(n) / 2, roles={"zip": "category", "id": "number"})
     assert schema.feature_names == ["zip=10", "zip=20", "id", "x"]
@@ -251,7 +251,7 @@ def test_roles_override_what_values_tell():
         fitted(a=[1, 2], roles={"a": "date"})
 
 
-def test_columns_and_drop_choose_what_is_learnt_from():
+def test_columns_and_drop_select_the_features():
     values = {"a": [1.5, 2, 3], "b": [2.5, 3, 4], "c": [3.5, 4, 5]}
     assert fitted(**values, columns=["a", "c"])[0].feature_names == ["a", "c"]
     assert fitted(**values, drop=["b"])[0].feature_names == ["a", "c"]
@@ -277,18 +277,18 @@ def test_columns_and_drop_choose_what_is_learnt_from():
         (["+5$", "1e3$", "2E-2$"], [5, 1000, 0.02]),
     ],
 )
-def test_numbers_with_decoration_are_read_as_numbers(texts, numbers):
+def test_numbers_with_units_and_separators_are_parsed(texts, numbers):
     schema, frame = fitted(x=texts)
     assert column(schema, "x").role == "number"
     assert schema.encode(frame).ravel().tolist() == numbers
 
 
-def test_the_decimal_mark_of_decorated_numbers_is_kept_for_prediction():
+def test_the_decimal_mark_of_training_is_used_for_prediction():
     schema, frame = fitted(x=["5,1", "7,25", "1"])
     assert schema.encode(frame.assign(x=["1,234", "2,500", "3"])).ravel().tolist() == [1.234, 2.5, 3]
 
 
-def test_one_odd_cell_is_refused_with_its_line_and_does_not_change_the_decimal_mark(write):
+def test_one_invalid_cell_is_rejected_with_its_line_and_does_not_change_the_decimal_mark(write):
     rows = "".join(f'"${1000 + 37 * i:,}",{"ab"[i % 2]}\n' for i in range(300))
     with pytest.raises(DataError, match=r"column 'x': '\$12,5' \(line 302\) is not a number"):
         load(write(f'x,y\n{rows}"$12,5",a\n'))
@@ -319,11 +319,11 @@ def test_a_decimal_comma_that_one_cell_proves_outweighs_points_between_thousands
 
 
 @pytest.mark.parametrize("text", ["1_0", "$", "%", "1,23,4", "--5", "5-", "0x10", "1.2.3", "five", "$-+5"])
-def test_what_is_no_number_is_text(text):
+def test_anything_but_a_number_is_text(text):
     assert column(fitted(x=[text, "b"])[0], "x").role == "category"
 
 
-def test_text_among_numbers_is_refused_naming_the_lines_not_taken_for_a_category(write):
+def test_text_among_numbers_is_rejected_naming_the_lines(write):
     message = r"column 'x': '1\.2\.3' \(line 4\) is not a number, as most are; correct it, or use --as x=category"
     with pytest.raises(DataError, match=message):
         load(write("x,y\n1,a\n2,b\n1.2.3,b\n"))
@@ -336,14 +336,14 @@ def test_text_among_numbers_is_refused_naming_the_lines_not_taken_for_a_category
     assert data.schema.feature_names == ["x=1", "x=2", "x=3+"]
 
 
-def test_text_among_dates_is_refused_naming_the_lines(write):
+def test_text_among_dates_is_rejected_naming_the_lines(write):
     rows = "".join(f"2020-01-{i:02},{i % 2}\n" for i in range(1, 20))
     with pytest.raises(DataError, match=r"'soon' \(line 21\) is not a date as most are, ISO"):
         load(write(f"x,y\n{rows}soon,1\n"))
 
 
 @pytest.mark.parametrize("value", ["inf", "-Infinity", "1e999", "1e300"])
-def test_numbers_that_are_not_finite_or_too_large_are_refused_naming_the_place(write, value):
+def test_infinite_or_too_large_numbers_are_rejected_naming_the_place(write, value):
     with pytest.raises(DataError, match=r"column 'x': .* \(line 3\) is not a finite number up to 1e150"):
         load(write(f"x,y\n1,2\n{value},3\n"))
     with pytest.raises(DataError, match=r"column 'y': .* \(line 3\) is not a finite number"):
@@ -377,13 +377,13 @@ def test_a_file_without_a_header_predicts_by_position_with_or_without_the_target
         data.schema.read(write("9,blue\n", "asked.csv"))
 
 
-def test_a_header_at_training_is_one_at_prediction(write):
+def test_a_file_with_a_header_in_training_has_one_in_prediction(write):
     schema = load(write(FLOWERS)).schema
     with pytest.raises(DataError, match="no column 'length', 'colour', 'width'; the columns are '1', 'red', '2'"):
         schema.read(write("1,red,2\n3,red,4\n", "asked.csv"))
 
 
-def test_categories_and_labels_of_numbers_and_truth_values_are_found_however_they_are_written(write):
+def test_numeric_and_boolean_categories_and_labels_match_in_any_notation(write):
     schema = TableSchema((Column("x", "category", categories=("3", "True")), Column("z")), "y")
     assert schema.read(write("x,z,y\n3.0,1,a\nTRUE,1,a\n3,1,b\n")).tolist() == [[1, 0, 1], [0, 1, 1], [1, 0, 1]]
     path = write("z,y\n1,3.0\n1,1e1\n1,3\n")
@@ -394,7 +394,7 @@ def test_categories_and_labels_of_numbers_and_truth_values_are_found_however_the
     assert values.dtype == np.float64
 
 
-def test_leading_zeros_tell_categories_apart(write):
+def test_leading_zeros_distinguish_categories(write):
     options = TableOptions(roles={"zip": "category"})
     data = load(write("zip,y\n007,a\n7,b\n007,a\n"), table=options)
     assert data.schema.feature_names == ["zip=007", "zip=7"]
@@ -412,7 +412,7 @@ def test_every_mismatch_with_the_schema_is_listed_in_one_error(write):
     assert "column 'c' holds a number, not 'many' (line 3)" in message
 
 
-def test_evaluation_refuses_a_missing_target_and_an_unknown_class(write):
+def test_evaluation_rejects_a_missing_target_and_an_unknown_class(write):
     data = load(write(FLOWERS))
     with pytest.raises(DataError, match="no column 'kind'"):
         data.schema.read_labelled(write("length,width,colour\n1,1,red\n"), data.classes)
@@ -424,7 +424,7 @@ def test_evaluation_refuses_a_missing_target_and_an_unknown_class(write):
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
-def test_data_frames_are_taken_as_tables(kind):
+def test_data_frames_are_accepted_as_tables(kind):
     frame = pandas.DataFrame({"x": [1.5, None, 2], "c": ["a", "b", None], "y": [0, 1, 1]})
     given = {"pandas": frame, "polars": polars.from_pandas(frame), "pyarrow": polars.from_pandas(frame).to_arrow()}[
         kind
@@ -458,7 +458,7 @@ def test_columns_of_any_dtype_are_read():
     assert (X["mixed=1"], X["mixed=a"], X["mixed=2020-01-02"]) == ([1, 0, 0], [0, 1, 0], [0, 0, 1])
 
 
-def test_nested_values_and_columns_of_one_name_are_refused():
+def test_nested_values_and_duplicate_columns_are_rejected():
     with pytest.raises(DataError, match="column 'x' holds nested values"):
         fitted(x=[[1], [2, 3]])
     with pytest.raises(DataError, match="two columns are named 'a'"):
@@ -505,13 +505,13 @@ columns = st.builds(
 
 @settings(deadline=None, derandomize=True)
 @given(st.lists(columns, max_size=4).map(tuple), names)
-def test_a_schema_survives_json(columns, target):
+def test_a_schema_round_trips_through_json(columns, target):
     schema = TableSchema(columns, target, "mean", ReadOptions(";", ",", "latin-1", False))
     assert TableSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
     assert TableSchema.from_json(schema.to_json()) == schema
 
 
-def test_a_schema_of_another_version_is_refused():
+def test_a_schema_of_another_version_is_rejected():
     with pytest.raises(ArgumentError, match="version 1, not 2"):
         TableSchema.from_json({"columns": [{"name": "x", "categories": None}], "target": "y"})
 
@@ -524,7 +524,7 @@ words = names.map("#{}".format)  # never a number, never a sign of a missing val
 @given(
     X=st.lists(st.tuples(numbers, words), min_size=2, max_size=9, unique_by=(lambda row: row[0], lambda row: row[1]))
 )
-def test_any_table_that_loads_gives_back_its_values(tmp_path_factory, X):
+def test_a_written_table_is_read_back(tmp_path_factory, X):
     path = tmp_path_factory.mktemp("tables") / "any.csv"
     quoted = [(number, '"' + text.replace('"', '""') + '"') for number, text in X]
     path.write_text("n,t\n" + "".join(f"{number!r},{text}\n" for number, text in quoted), encoding="utf-8")
@@ -542,13 +542,13 @@ def test_any_table_that_loads_gives_back_its_values(tmp_path_factory, X):
         ([5.5, 6.5, 7], ["5%", "6"], r"column 'x' holds a number, not '5%' \(row 0\)"),
     ],
 )
-def test_numbers_in_another_unit_than_at_training_are_refused(trained, asked, said):
+def test_numbers_in_another_unit_than_in_training_are_rejected(trained, asked, said):
     schema = TableSchema.fit(pandas.DataFrame({"x": trained, "y": ["a", "b", "a"]}))
     with pytest.raises(DataError, match=said):
         schema.encode(pandas.DataFrame({"x": asked}))
 
 
-def test_a_plain_number_may_stand_for_one_in_the_currency_of_training():
+def test_a_number_without_currency_has_that_of_training():
     schema = TableSchema.fit(pandas.DataFrame({"x": ["$5", "$6", "7"], "y": ["a", "b", "a"]}))
     np.testing.assert_array_equal(schema.encode(pandas.DataFrame({"x": ["8", "$9"]})), [[8], [9]])
 
@@ -609,13 +609,13 @@ def test_the_target_is_read_in_the_unit_of_training(write):
     assert schema.read_labelled(write("x,y\n1,5%\n2,6.5%\n"), None)[1].tolist() == [5, 6.5]
 
 
-def test_a_target_of_dates_is_refused(write):
+def test_a_target_of_dates_is_rejected(write):
     rows = "".join(f"{i},2024-01-{i:02}\n" for i in range(1, 10))
     with pytest.raises(DataError, match="the target 'when' holds dates, such as '2024-01-01'"):
         load(write(f"x,when\n{rows}"))
 
 
-def test_a_column_asked_for_by_name_is_no_identifier():
+def test_an_explicitly_selected_column_is_not_an_identifier():
     frame = pandas.DataFrame({"id": range(12), "a": np.arange(12) ** 2, "y": ["p", "q"] * 6})
     assert TableSchema.fit(frame, columns=["id", "a"]).feature_names == ["id", "a"]
 
