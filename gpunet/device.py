@@ -335,7 +335,7 @@ def on_device(a: Any) -> bool:
 
 def pointer(a: Array) -> int:
     """Return the address of the first element of a GPU's array, real or simulated."""
-    memory: Any = a.data  # not NumPy's
+    memory: Any = a.data  # a MemoryPointer; the type of NumPy's `data` has no `ptr`
     return memory.ptr
 
 

@@ -103,7 +103,7 @@ class MultiHeadAttention(Layer):
         needed = input_gradient or self.q_proj.has_gradients or self.kv_proj.has_gradients
         dheads = self.out_proj.backward(dy, tape, input_gradient=needed)
         q, k, v, weights, crossed = tape.restore(self)
-        if not needed:
+        if dheads is None:
             return (None, None) if crossed else None
         xp = array_module(dy)
         rows, _, keys, _ = k.shape

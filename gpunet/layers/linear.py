@@ -131,8 +131,9 @@ class LinearChain(Layer):
         for lower in reversed(lower_layers):
             lower_x, lower_saved = tape.restore(lower)
             below = Below(lower.activation, lower_saved)
-            dy = layer.gradients(dy, x, saved, activation, tape, below=below)
-            layer, x, saved, activation = lower, lower_x, None, None  # dy is now dz of the lower layer
+            dz = layer.gradients(dy, x, saved, activation, tape, below=below)
+            assert dz is not None
+            dy, layer, x, saved, activation = dz, lower, lower_x, None, None  # dz of the lower layer
         return layer.gradients(dy, x, saved, activation, tape, input_gradient=input_gradient)
 
     def leaves(self, path: str = "") -> dict[str, Layer]:

@@ -148,7 +148,7 @@ class EarlyStopping(Monitor):
             self.waited = 0
             store = trainer.model.store
             self.best_weights, self.best_buffers = store.params.copy(), store.buffers.copy()
-            self.best_average = None if store.decay is None else store.average.copy()
+            self.best_average = None if store.average is None else store.average.copy()
             return
         self.waited += 1
         if self.waited >= self.patience:
@@ -160,7 +160,7 @@ class EarlyStopping(Monitor):
             store = trainer.model.store
             store.device.assign(store.params, self.best_weights)
             store.device.assign(store.buffers, self.best_buffers)
-            if self.best_average is not None:
+            if self.best_average is not None and store.average is not None:
                 store.device.assign(store.average, self.best_average)
 
     def state(self) -> dict[str, Any]:
