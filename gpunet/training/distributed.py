@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -30,9 +30,17 @@ from gpunet.recording import Call
 from gpunet.training.allreduce import mpi_reducer, nccl_communicator
 from gpunet.training.protocol import Training
 from gpunet.training.rank_checks import rank_description
+from gpunet.training.watch import time_limit
 from gpunet.versions import parts
 
 T = TypeVar("T")
+
+START_SECONDS = 30
+"""The time limit for the start of MPI, which waits until all ranks start it."""
+
+NOT_STARTED = (
+    f"gpunet: the ranks of mpiexec did not all start within {START_SECONDS} s; each of them must run the same training."
+)
 
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 """Environment variables with the number of ranks: of MPICH's mpiexec and similar ones, and of Open MPI's."""
@@ -74,7 +82,8 @@ class Ranks:
         if distributed != "mpi":
             raise ArgumentError(f"Trainer: distributed must be None or 'mpi', got {distributed!r}.")
         try:
-            from mpi4py import MPI
+            with time_limit(START_SECONDS, NOT_STARTED) if launched() else nullcontext():
+                from mpi4py import MPI
         except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py cannot find an MPI library
             raise MissingPackageError(
                 f"distributed='mpi' needs mpi4py and an MPI library ({error}): pip install 'gpunet[mpi]'"

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from problems import weights
-from ranks import BATCH, TRAININGS, AtEachStep, X, Y, ranks_do, trained
+from ranks import BATCH, TRAININGS, AtEachStep, X, Y, mpiexec, ranks_do, trained
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, MissingPackageError
@@ -144,3 +144,17 @@ def test_ranks_are_detected_from_the_environment_of_mpiexec(monkeypatch):
 def test_an_unknown_distributed_setting_is_refused():
     with pytest.raises(ArgumentError, match="None or 'mpi', got 'nccl'"):
         gn.Trainer(gn.MLP([5, 3]), distributed="nccl")
+
+
+def test_a_rank_that_runs_something_else_ends_the_job_with_an_error(tmp_path):
+    script = tmp_path / "mixed.py"
+    script.write_text(
+        "import os\n"
+        "if int(os.environ.get('PMI_RANK', 0)) == 0:\n"
+        "    import gpunet.training.distributed as distributed\n"
+        "    distributed.START_SECONDS = 1\n"
+        "    distributed.Ranks.join('mpi')\n"
+    )
+    result = mpiexec(2, sys.executable, script)
+    assert result.returncode != 0
+    assert "the ranks of mpiexec did not all start within" in result.stderr
