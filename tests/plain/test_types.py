@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 from mypy import api
 
 import gpunet
@@ -21,24 +20,13 @@ x = np.zeros((2, 4), np.float32)
 """
 
 
-@pytest.fixture(scope="module")
-def checked(tmp_path_factory):
-    """Return mypy's report and its exit status for the examples and the snippet, checked as a user's strict code."""
+def test_results_are_arrays_and_examples_have_no_type_errors(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("mypy")
     snippet = folder / "snippet.py"
     snippet.write_text(SNIPPET)
-    strict = ["--strict", "--config-file=", "--follow-imports=silent", "--ignore-missing-imports"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MYPYPATH", str(PACKAGE.parent))
-        report, _, status = api.run([*strict, f"--cache-dir={folder}", str(snippet), str(PACKAGE / "examples")])
-    return report, status
-
-
-def test_the_examples_have_no_type_errors(checked):
-    report, status = checked
+    monkeypatch.setenv("MYPYPATH", str(PACKAGE.parent))
+    as_user = ["--strict", "--config-file=", "--follow-imports=silent", "--ignore-missing-imports"]
+    report, _, status = api.run([*as_user, f"--cache-dir={folder}", str(snippet), str(PACKAGE / "examples")])
     assert status == 0, report
-
-
-def test_results_are_arrays_to_a_type_checker(checked):
-    revealed = re.findall(r'Revealed type is "([^"[]*)', checked[0])
+    revealed = re.findall(r'Revealed type is "([^"[]*)', report)
     assert revealed == ["numpy.ndarray"] * len(REVEALED)
