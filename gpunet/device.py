@@ -47,6 +47,13 @@ class Device(Strict):
         launched: what was launched since the GPU was last waited for, to be named where there was a fault: a kernel
             with its file, and the number of its last launch. Whoever launches notes
             `launched[name] = next(launch_numbers)`.
+
+    Example:
+        >>> device = gn.get_device("cpu")
+        >>> device.name, device.xp.__name__
+        ('cpu', 'numpy')
+        >>> device.asarray([1, 2])
+        array([1, 2])
     """
 
     def __init__(self, name: str, xp: ModuleType):
@@ -200,6 +207,10 @@ def get_device(spec: str | Device) -> Device:
 
     Raises:
         DeviceError: an unknown spec, or a CUDA device that cannot be used; the message names the missing part.
+
+    Example:
+        >>> gn.get_device("cpu").name
+        'cpu'
     """
     if isinstance(spec, Device):
         return spec
@@ -243,6 +254,12 @@ class use_device:
 
     Raises:
         DeviceError: as for `get_device`.
+
+    Example:
+        >>> with gn.use_device("cpu"):
+        ...     model = gn.MLP([4, 8, 3])
+        >>> model.device.name
+        'cpu'
     """
 
     def __init__(self, spec: str | Device):
@@ -263,7 +280,13 @@ class use_device:
 
 
 def current_device() -> Device:
-    """Return the device on which new arrays and parameters are made."""
+    """Return the device on which new arrays and parameters are made.
+
+    Example:
+        >>> with gn.use_device("cpu"):
+        ...     gn.current_device().name
+        'cpu'
+    """
     device = _inside.get(None)
     if device is not None:
         return device
@@ -301,6 +324,10 @@ def array_module(*arrays: Array, **named: Array) -> ModuleType:
     Raises:
         DeviceMismatchError: they live on different devices; says which is where and how to move it.
         DTypeError: something that is not an array.
+
+    Example:
+        >>> gn.array_module(np.zeros(2)).__name__
+        'numpy'
     """
     for a in (*arrays, *named.values()):
         if type(a) is not np.ndarray and a is not None:
@@ -340,5 +367,11 @@ def on_device(a: Any) -> bool:
 
 
 def to_host(a: Any) -> Any:
-    """Return the array `a` as a NumPy array; what is no array of a device is returned as it is."""
+    """Return the array `a` as a NumPy array; what is no array of a device is returned as it is.
+
+    Example:
+        >>> a = gn.get_device("sim").asarray([1.0, 2.0])
+        >>> type(a).__module__, gn.to_host(a)
+        ('gpunet.simulator.array', array([1., 2.]))
+    """
     return device_of(a).to_host(a) if on_device(a) else a

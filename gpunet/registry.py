@@ -30,15 +30,17 @@ def register(cls: C) -> C:
     Its `config` returns the arguments of the constructor, as JSON: by default what the attributes of the same names
     are. Whoever loads such a file registers the class before, by importing its module.
 
+    Raises:
+        ArgumentError: no class with a `config`, or there is another class of that name.
+
     Example:
         >>> @gn.register
         ... class Shift(gn.Layer):
         ...     def __init__(self, by=1.0):
         ...         self.by = by
         ...         super().__init__()
-
-    Raises:
-        ArgumentError: no class with a `config`, or there is another class of that name.
+        >>> Shift(by=2.0).config()
+        {'by': 2.0}
     """
     if not inspect.isclass(cls) or not callable(getattr(cls, "config", None)):
         raise ArgumentError(f"register takes the class of a layer, a loss, an optimizer or a schedule, got {cls!r}.")

@@ -72,6 +72,13 @@ class Tape(Strict):
         seed: the key of the step's random numbers (dropout masks).
         counter: the number of the step; part of that key.
         first_row: the number of the batch's first row in the whole (global) batch; part of that key.
+
+    Example:
+        >>> tape, x, weight = gn.Tape(), np.ones((2, 3)), np.ones((3, 4))
+        >>> y = gn.ops.linear(x, weight, tape=tape)
+        >>> tape.reset()  # the next step begins
+        >>> gn.ops.linear(x, weight, tape=tape) is y
+        True
     """
 
     def __init__(self, seed: int = 0, counter: StepCounter | None = None):

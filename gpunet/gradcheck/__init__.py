@@ -52,6 +52,10 @@ def check_gradients(
         GradientError: says what is wrong, in which parameter and element, what was expected and what was found.
         ArgumentError: something that has no gradients, or a layer without `x`.
         CompileError: CUDA expressions that do not compile.
+
+    Example:
+        >>> gn.check_gradients(gn.Linear(3, 2), x=(4, 3))
+        Linear(3, 2): right on cpu: weight, bias, the input
     """
     rng = np.random.default_rng(seed)
     if isinstance(subject, Loss):

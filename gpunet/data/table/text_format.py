@@ -26,6 +26,17 @@ class ReadOptions:
 
     Raises:
         ArgumentError: an invalid option.
+
+    Example:
+        >>> import pandas as pd
+        >>> pd.DataFrame({"size": [1.5, 2.5]}).to_csv("houses.csv", sep=";", decimal=",", index=False)
+        >>> table = gn.data.read_table("houses.csv", gn.data.ReadOptions(sep=";", decimal=","))
+        >>> table.found
+        "separator ';', decimal comma, utf-8, header"
+        >>> table.frame
+           size
+        0   1.5
+        1   2.5
     """
 
     sep: str | None = None
