@@ -1,4 +1,4 @@
-"""gpunet: small neural networks on NumPy or CUDA, with hand-written kernels beside BLAS and cuBLAS.
+"""gpunet: small neural networks on NumPy or CUDA, with hand-written kernels next to BLAS and cuBLAS.
 
 Usage: `import gpunet as gn`.
 """
@@ -89,23 +89,23 @@ if TYPE_CHECKING:
     from gpunet.gradcheck import check_gradients
     from gpunet.interop import from_dlpack
 else:
-    ON_REQUEST = {
+    LAZY = {
         "check_gradients": "gpunet.gradcheck",
         "from_dlpack": "gpunet.interop",
         "interop": "gpunet.interop",
     }
 
     def __getattr__(name):
-        """Import what few need, and what takes time, when it is asked for."""
-        if name not in ON_REQUEST:
+        """Import rarely used names, which are slow to import, on first access."""
+        if name not in LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        module = import_module(ON_REQUEST[name])
+        module = import_module(LAZY[name])
         return module if name == "interop" else getattr(module, name)
 
     def __dir__():
-        """Return the public names, without what this module needs itself."""
+        """Return the public names, without this module's own imports."""
         return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
 
 

@@ -1,4 +1,4 @@
-"""`python -m gpunet`: the command line, where the `gpunet` script is not on the path."""
+"""`python -m gpunet`: the command line, for when the `gpunet` script is not on the path."""
 
 from gpunet.cli import main
 

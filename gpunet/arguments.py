@@ -1,4 +1,4 @@
-"""The checks of plain arguments: numbers in their range, counts, with one wording for all errors."""
+"""Check numbers and counts that users pass, and format values for error messages."""
 
 from __future__ import annotations
 
@@ -13,21 +13,18 @@ from gpunet.errors import ArgumentError
 def real(
     name: str, value: Any, low: float, high: float = math.inf, *, closed: Literal["neither", "left", "both"] = "neither"
 ) -> float:
-    """Return `value` as a float if it is a number between `low` and `high`; NaN never is.
+    """Return `value` as a float if it lies between `low` and `high`.
 
     Args:
-        name: what an error calls it, such as "Dropout: p".
-        value: what was given.
-        low: the lower end.
-        high: the upper end.
-        closed: which ends are allowed themselves.
+        name: the argument's name in an error message, such as "Dropout: p".
+        closed: which bounds belong to the range.
 
     Raises:
-        ArgumentError: no number, or one out of range.
+        ArgumentError: `value` is not a number, is NaN, or is out of range.
     """
     try:
         number = float(value) if isinstance(value, Real) else math.nan
-    except OverflowError:  # an int that no float holds
+    except OverflowError:  # an int too large for a float
         number = math.inf if value > 0 else -math.inf
     if low < number < high or (number == low and closed != "neither") or (number == high and closed == "both"):
         return number
@@ -38,7 +35,7 @@ def real(
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an int if it is a whole number of at least `least`.
+    """Return `value` as an int if it is a whole number >= `least`.
 
     Raises:
         ArgumentError: it is not.
@@ -49,24 +46,24 @@ def whole(name: str, value: Any, least: int = 1) -> int:
 
 
 def shown(value: Any) -> str:
-    """Return the `repr` of what was given, for an error message: on one line, and the beginning of a long one."""
+    """Return the `repr` of a value for an error message: on one line, truncated to 100 characters."""
     try:
         text = " ".join(repr(value).split())
-    except ValueError:  # of an int with more digits than Python prints
+    except ValueError:  # an int with more digits than Python converts to text
         text = f"{type(value).__name__} with a number too long to print"
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def listed(choices: Iterable[object]) -> str:
-    """Return choices, at least two, for an error message: "'a', 'b' or 'c'"."""
+    """Return two or more choices for an error message: "'a', 'b' or 'c'"."""
     *others, last = map(repr, choices)
     return f"{', '.join(others)} or {last}"
 
 
 def shortened(text: str, length: int) -> str:
-    """Return text for one line: its first `length` characters, or its last where `length` is negative.
+    """Return text on one line: its first `length` characters, or its last ones if `length` is negative.
 
-    "…" stands for the rest; control characters are made `printable`.
+    "…" marks the omitted part; control characters are made `printable`.
     """
     line = printable(" ".join(text.split()))
     if len(line) <= abs(length):
@@ -75,5 +72,5 @@ def shortened(text: str, length: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text from a file as a terminal may show it: control characters as Python writes them, such as \\x1b."""
+    """Return text with its control characters escaped as in a Python string, such as \\x1b; safe for a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

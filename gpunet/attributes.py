@@ -1,4 +1,4 @@
-"""Attributes that an object does not have: setting one is refused, and the habits of other frameworks are answered."""
+"""Refuse unknown attributes, and explain the gpunet equivalent of names from other frameworks."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from gpunet.errors import UnknownAttributeError
-from gpunet.habits import ARGUMENTS, check_arguments, habit
+from gpunet.habits import ARGUMENTS, check_arguments, equivalent_of
 
 
 class Strict:
-    """The base of gpunet's classes that users configure: code outside of gpunet sets attributes that are there already.
+    """Base of the classes that users configure: code outside gpunet may set only attributes that already exist.
 
-    A class derived from one elsewhere may have any attributes.
+    A class that users derive from one of them may have any attributes.
     """
 
     __slots__ = ()
 
     def __new__(cls, *args: Any, **given: Any) -> Self:
-        """Say how it is done here, where an argument's name is another framework's."""
+        """Explain the gpunet equivalent if an argument's name belongs to another framework."""
         if not ARGUMENTS.keys().isdisjoint(given):
             check_arguments(cls.__init__, cls.__name__, (None, *args), given)
         return super().__new__(cls)
 
-    def _lacks(self, method: str) -> NotImplementedError:
-        """Return the error for a method that a derived class must have, and has not."""
-        return NotImplementedError(f"{type(self).__name__} has no method `{method}` of its own, and needs one.")
+    def _not_implemented(self, method: str) -> NotImplementedError:
+        """Return the error for an abstract method that a derived class did not implement."""
+        return NotImplementedError(f"{type(self).__name__} does not implement `{method}`; define this method.")
 
-    if not TYPE_CHECKING:  # for which it would make an attribute of every name
+    if not TYPE_CHECKING:  # a type checker would accept every attribute name
 
         def __getattr__(self, name: str) -> Any:
-            """Say how it is done here, where the name is another framework's."""
-            if answer := habit(type(self), name):
+            """Explain the gpunet equivalent if the name belongs to another framework."""
+            if answer := equivalent_of(type(self), name):
                 raise UnknownAttributeError(f"{type(self).__name__} has no attribute {name!r}: {answer}.")
-            return object.__getattribute__(self, name)  # raises as usual, or as the property of that name did
+            return object.__getattribute__(self, name)  # raises the usual error, or that of a property of this name
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__dict__ and not hasattr(type(self), name):
@@ -45,27 +45,27 @@ class Strict:
 
 
 def _check(part: Strict, name: str) -> None:
-    """Refuse an attribute that is not there, unless gpunet's own code sets it or the class is not gpunet's."""
+    """Refuse a new attribute, unless gpunet's own code sets it or the class is the user's."""
     cls = type(part)
     if is_own(cls.__module__) and not _set_by_own_code():
         raise UnknownAttributeError(f"{cls.__name__} has no attribute {name!r}; {_choices(part, name)}")
 
 
 def is_own(module: str) -> bool:
-    """Return whether a module, of that name, is gpunet's."""
+    """Return whether the module of that name belongs to gpunet."""
     return module.startswith("gpunet.")
 
 
 def _set_by_own_code() -> bool:
-    """Return whether the statement that sets an attribute, the caller of all `__setattr__`s, is gpunet's."""
-    frame: FrameType | None = sys._getframe(2)  # behind _check
+    """Return whether the assignment, the first frame outside any `__setattr__`, is in gpunet's code."""
+    frame: FrameType | None = sys._getframe(2)  # the caller of _check
     while frame is not None and frame.f_code.co_name == "__setattr__":
         frame = frame.f_back
     return frame is not None and is_own(frame.f_globals.get("__name__", ""))
 
 
 def _choices(part: Strict, name: str) -> str:
-    """Return the nearest attribute that may be set, or all of them."""
+    """Return a hint for an error message: the settable attribute with the closest name, or all of them."""
     cls = type(part)
     computed = {known for known in dir(cls) if getattr(inspect.getattr_static(cls, known), "fset", None)}
     settable = sorted(known for known in computed | vars(part).keys() if not known.startswith("_"))

@@ -1,13 +1,13 @@
-"""The cache of compiled libraries, which the simulated GPU and the native kernels share.
+"""The cache of compiled libraries, shared by the simulated GPU and the native kernels.
 
-A library lies in the folder `builds` of gpunet's cache under a name that holds a hash of all that it was made from, so
-nothing is compiled twice and no process waits for another. Whoever can write a library can run code here, hence:
+A library is stored in the folder `builds` of gpunet's cache. Its file name contains a hash of its sources, flags and
+compiler, so nothing is compiled twice and no process waits for another. A writable library is a way to run code, hence:
 
-- The folder belongs to this user and nobody else can write to it. Where that cannot be had, or where the cache cannot
-  be written at all, libraries lie in a temporary folder of this process, which is removed at exit.
+- The folder must belong to this user, and nobody else may write to it. Otherwise, or if the cache is read-only,
+  libraries go to a temporary folder of this process, which is removed at exit.
 - A library is loaded only if an empty file next to it has the library's SHA-256 in its name. That file is written
-  first; then the library is moved to its place in one step. So a library that was truncated or altered is compiled
-  again, and two processes that compile the same library at once both get a whole one.
+  first; then the library is renamed to its final name. A truncated or altered library is therefore compiled again,
+  and two processes that compile the same library at once both get a complete one.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ from gpunet.errors import CompileError, DeviceError, GpunetWarning
 
 CPUINFO = Path("/proc/cpuinfo")
 DEAD = 24 * 3600
-"""Seconds after which an unfinished file, or a process's temporary folder, is taken for that of a killed process."""
+"""Seconds after which an unfinished file or a temporary folder is assumed to be left by a killed process."""
 
 TEMPORARY = "gpunet-builds-"
-"""What the names of temporary folders begin with."""
+"""Prefix of the names of temporary folders."""
 
-_private_folders: dict[int, Path] = {}  # by process: a forked one must neither lose its parent's folder nor remove it
+_private_folders: dict[int, Path] = {}  # by process ID: a forked child must not remove its parent's folder
 _T = TypeVar("_T")
 
 
 def cached(stem: str, parts: Iterable[str], build: Callable[[Path], None]) -> Path:
-    """Return the library that `build` makes of `parts`, from the cache where it is there and whole.
+    """Return the path of a library, from the cache or built with `build`.
 
     Args:
-        stem: what the library's name begins with.
-        parts: the texts that the library depends on: source, headers, flags, the compiler's path and version. What
-            `-march=native` looks at is always part of the key, so a cache may be shared between unlike machines.
-        build: writes the library at the path that it is given, alone in a temporary folder. The file name is final.
+        stem: prefix of the library's file name.
+        parts: the texts that the library depends on: source, headers, flags, the compiler's path and version. The
+            processor's features are always part of the key, so different machines can share a cache.
+        build: writes the library to the given path, in an empty temporary folder. The file name is final.
 
     Raises:
-        CompileError: from `build`, or where it wrote no library.
-        DeviceError: there is no temporary folder to compile in; says what to do.
+        CompileError: from `build`, or if it wrote no library.
+        DeviceError: there is no writable temporary folder.
     """
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '-', stem)[:100]}-{_key([*_machine(), *parts])}.so"
     with suppress(OSError):
@@ -74,15 +74,15 @@ def cached(stem: str, parts: Iterable[str], build: Callable[[Path], None]) -> Pa
             return _keep(built)
     except OSError as error:
         raise DeviceError(
-            f"cannot compile in the temporary folder {tempfile.gettempdir()} ({error.strerror or error}). Name a "
-            "folder that can be written to in the environment variable TMPDIR."
+            f"cannot compile in the temporary folder {tempfile.gettempdir()} ({error.strerror or error}). Set the "
+            "environment variable TMPDIR to a writable folder."
         ) from error
 
 
 def together(tasks: Sequence[Callable[[], _T]]) -> list[_T]:
-    """Call functions that wait for compilers, as many at a time as there are processors; return their results in order.
+    """Call functions that wait for compilers, one thread per processor; return their results in order.
 
-    Where one raises, those not yet begun are left out and its error is raised.
+    If one raises, the calls that have not started are cancelled and its error is raised.
     """
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     with ThreadPoolExecutor(processors) as pool:
@@ -90,14 +90,14 @@ def together(tasks: Sequence[Callable[[], _T]]) -> list[_T]:
 
 
 ONCE = "#pragma once in main file"
-"""A warning without meaning where the text of headers is part of a source."""
+"""A compiler warning to hide: headers are pasted into the source, so it does not apply."""
 
 
 def run_compiler(command: Sequence[str], failure: str, stdin: str = "") -> str:
-    """Run a compiler on the text `stdin` and return what it prints.
+    """Run a compiler with the input text `stdin` and return its output.
 
     Raises:
-        CompileError: it fails or cannot be started; the message is `failure` with the compiler's log.
+        CompileError: the compiler fails or cannot be started; the message is `failure` and the compiler's log.
     """
     environment = {**os.environ, "LC_ALL": "C"}
     try:
@@ -114,25 +114,25 @@ def run_compiler(command: Sequence[str], failure: str, stdin: str = "") -> str:
 
 
 def _keep(built: Path) -> Path:
-    """Copy a library to its final place, with its checksum; return its path there."""
+    """Copy a library and its checksum to the cache, or else to the private folder; return its path there."""
     try:
         return _publish(built, _shared_folder())
     except OSError as error:
         warnings.warn(
-            f"compiled kernels cannot be kept in {files.cache_folder() / 'builds'} ({error.strerror or error}): every "
-            "process compiles its own. Name a folder of your own, on a disk with room, in the environment variable "
-            "GPUNET_CACHE.",
+            f"cannot store compiled kernels in {files.cache_folder() / 'builds'} ({error.strerror or error}): every "
+            "process compiles its own. Set the environment variable GPUNET_CACHE to a folder that you own, on a disk "
+            "with free space.",
             GpunetWarning,
-            stacklevel=2,  # always the same place, so that Python shows it once
+            stacklevel=2,  # always the same line, so that Python shows the warning once
         )
         return _publish(built, _private_folder())
 
 
 def _shared_folder() -> Path:
-    """Return the folder of libraries in gpunet's cache. Make it if need be.
+    """Return the folder of libraries in gpunet's cache; create it if it is missing.
 
     Raises:
-        OSError: it cannot be made or read, or others may have written to it.
+        OSError: it cannot be created or read, or other users could write to it.
     """
     folder = files.cache_folder() / "builds"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def _shared_folder() -> Path:
 
 
 def _private_folder() -> Path:
-    """Return this process's temporary folder, which is removed at its exit."""
+    """Return the temporary folder of this process, which is removed at exit."""
     process = os.getpid()
     folder = _private_folders.get(process)
     if folder is None or not folder.is_dir():
@@ -160,7 +160,7 @@ def _remove(folder: Path, process: int) -> None:
 
 
 def _publish(built: Path, folder: Path) -> Path:
-    """Put a copy of a library into `folder` in one step, after its checksum; return its path there."""
+    """Write the checksum file, then copy a library into `folder` atomically; return its path there."""
     library = folder / built.name
     descriptor, unfinished = tempfile.mkstemp(prefix=".building-", dir=folder)
     os.close(descriptor)
@@ -176,7 +176,7 @@ def _publish(built: Path, folder: Path) -> Path:
 
 
 def _is_whole(library: Path) -> bool:
-    """Return whether a library is there, with the checksum that was written for it."""
+    """Return whether a library exists and matches its checksum file."""
     try:
         return _checksum_file(library, library).exists()
     except OSError:
@@ -184,13 +184,13 @@ def _is_whole(library: Path) -> bool:
 
 
 def _checksum_file(library: Path, data: Path) -> Path:
-    """Return the empty file that says that `library` holds the bytes of `data`."""
+    """Return the path of the empty file whose name contains the SHA-256 of `data`, next to `library`."""
     with open(data, "rb") as file:
         return library.with_name(f"{library.name}.{hashlib.file_digest(file, 'sha256').hexdigest()}")
 
 
 def _sweep() -> None:
-    """Remove what killed processes of this user have left: unfinished copies and temporary folders."""
+    """Remove unfinished copies and temporary folders that killed processes of this user left."""
     left = list(Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"))
     with suppress(OSError):
         left += _shared_folder().glob(".building-*")
@@ -203,7 +203,7 @@ def _sweep() -> None:
 
 @functools.cache
 def _machine() -> tuple[str, ...]:
-    """Return what a library depends on in addition to its parts: the system, its C library, and the processor."""
+    """Return the machine's part of the cache key: operating system, C library and processor."""
     c_library = ""
     with suppress(ValueError, OSError, AttributeError):
         c_library = os.confstr("CS_GNU_LIBC_VERSION") or ""
@@ -211,7 +211,7 @@ def _machine() -> tuple[str, ...]:
 
 
 def _processor() -> str:
-    """Return what `-march=native` looks at."""
+    """Return a description of the processor's features, which `-march=native` depends on."""
     if sys.platform == "darwin":
         names = ["machdep.cpu", "hw.optional"]
         return subprocess.run(["/usr/sbin/sysctl", *names], capture_output=True, text=True, check=False).stdout
@@ -219,7 +219,7 @@ def _processor() -> str:
         lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
-    # x86, then ARM, then others; the unlike cores of a processor all count
+    # x86, then ARM, then others; a processor may have cores of several kinds
     fields = r"(vendor_id|cpu family|model|model name|stepping|flags|CPU \w+|Features|features|isa|uarch|cpu)\s*:"
     return "\n".join(sorted({line for line in lines if re.match(fields, line)}))
 
@@ -227,6 +227,6 @@ def _processor() -> str:
 def _key(parts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        text = part.encode("utf-8", "surrogateescape")  # paths may hold bytes that are no UTF-8
+        text = part.encode("utf-8", "surrogateescape")  # paths may contain bytes that are not UTF-8
         digest.update(len(text).to_bytes(8, "little") + text)
     return digest.hexdigest()[:20]

@@ -1,8 +1,8 @@
-"""The array-module shim: which array library makes new arrays, and how they get there and back.
+"""The array-module shim: devices, transfers between them, and the array module of an operation.
 
-A `Device` names a place ("cpu", "cuda:0", "sim") and the module that computes there (numpy, cupy, gpunet.simulator).
-`use_device` decides where *new* arrays and parameters are made; an operation takes its module from the arrays that it
-is given (`array_module`). CuPy and the simulator are imported only when their device is asked for.
+A `Device` pairs a name ("cpu", "cuda:0", "sim") with the array module that computes there (numpy, cupy,
+gpunet.simulator). `use_device` selects the device of *new* arrays and parameters; an operation takes its module from
+its arguments (`array_module`). CuPy and the simulator are imported when their device is first used.
 """
 
 from __future__ import annotations
@@ -26,27 +26,26 @@ from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 from gpunet.faults import raise_fault
 
 Array: TypeAlias = Any
-"""An `ndarray` of numpy, cupy or gpunet.simulator. No library has a type that covers them all."""
+"""An `ndarray` of numpy, cupy or gpunet.simulator; there is no common type."""
 
 CUPY_PACKAGES = "'cupy-cuda12x[ctk]>=14.2' for a CUDA 12 driver, 'cupy-cuda13x[ctk]>=14.2' for CUDA 13"
 
 
 def kernels_path() -> Path:
-    """Return the folder of the CUDA sources: inside the package in a wheel, beside it in a checkout."""
+    """Return the folder of the CUDA sources: inside the package in a wheel, next to it in a checkout."""
     package = Path(__file__).parent
     return next(p for p in (package / "kernels", package.parent / "kernels") if p.is_dir())
 
 
 class Device(Strict):
-    """A place where arrays live and are computed with.
+    """A CPU or a GPU: it stores arrays and computes with them.
 
     Attributes:
         name: "cpu", "cuda:N" for the N-th GPU, or "sim" for the simulated one.
         xp: the array module: `numpy`, `cupy` or `gpunet.simulator`.
-        host_reads: how often `to_host` copied something back; a training epoch reads once, at its end.
-        launched: what was launched since the GPU was last waited for, to be named where there was a fault: a kernel
-            with its file, and the number of its last launch. Whoever launches notes
-            `launched[name] = next(launch_numbers)`.
+        host_reads: number of `to_host` calls; a training epoch makes one, at its end.
+        launched: kernels launched since the last synchronization, to name the suspects of a fault: the kernel's name
+            and file, and the number of its last launch. Each launch sets `launched[name] = next(launch_numbers)`.
 
     Example:
         >>> device = gn.get_device("cpu")
@@ -64,18 +63,18 @@ class Device(Strict):
 
     @functools.cached_property
     def index(self) -> int:
-        """The GPU's number; 0 for the CPU and the simulated GPU."""
+        """The GPU's index; 0 for the CPU and the simulated GPU."""
         return int(self.name.partition(":")[2] or 0)
 
     def activate(self) -> AbstractContextManager[Any]:
-        """Return a block in which CuPy allocates and computes on this GPU; nothing to do on the CPU.
+        """Return a context manager that makes this GPU the current one; on the CPU it does nothing.
 
-        A kernel's fault that CuPy meets in it, whichever call it was, becomes a `KernelError` (see `synchronize`).
+        A kernel fault that any call in the block reports becomes a `KernelError` (see `synchronize`).
         """
         return _NOTHING if self.xp is np else _Active(self)
 
     def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
-        """Return `x` (an array of any device, or what NumPy takes) as an array on this device: itself if it is one."""
+        """Return an array on any device, or an array-like, as an array on this device; without a copy if it is one."""
         if type(x) is self.xp.ndarray and (dtype is None or x.dtype == dtype) and device_of(x) is self:
             return x
         if self.xp is np:
@@ -89,9 +88,7 @@ class Device(Strict):
             target[...] = self.asarray(value, target.dtype)
 
     def to_host(self, a: Array) -> np.ndarray:
-        """Return `a` as a NumPy array (itself where it is one) and count the read.
-
-        On a GPU this waits for the GPU.
+        """Return `a` as a NumPy array and count the read; synchronizes with a GPU.
 
         Raises:
             KernelError: as for `synchronize`.
@@ -105,7 +102,7 @@ class Device(Strict):
         return host
 
     def free_bytes(self) -> int:
-        """Return how much memory is free, of the GPU or of the host."""
+        """Return the free memory of the GPU or the host in bytes; 0 if unknown."""
         if self.name.startswith("cuda"):
             with self.activate():
                 return int(self.xp.cuda.runtime.memGetInfo()[0])
@@ -113,11 +110,11 @@ class Device(Strict):
         return pages * os.sysconf("SC_PAGE_SIZE") if pages else 0
 
     def synchronize(self) -> None:
-        """Wait until all work queued on this device is done; nothing to wait for on the CPU.
+        """Wait until all work queued on this device is done; returns at once on the CPU.
 
         Raises:
-            KernelError: a kernel that was launched since the last wait did something that no GPU survives, such as an
-                access to an illegal address; names it, or those that it may be. On CUDA the process must start anew.
+            KernelError: a kernel launched since the last synchronization failed, for example by an illegal memory
+                access; the message names the possible kernels. On CUDA the process must be restarted.
         """
         if self.xp is np:
             return
@@ -135,11 +132,11 @@ class Device(Strict):
 _NOTHING = nullcontext()
 
 CACHE_LINE = 64
-"""Bytes. CuPy's arrays begin at multiples of more, NumPy's at any multiple of 16."""
+"""Bytes. CuPy aligns arrays to more than this, NumPy only to 16 bytes."""
 
 
 class _Active:
-    """The block of `Device.activate`: a class, since a generator costs a training step more than the block does."""
+    """The context manager of `Device.activate`: a class, because a generator has more overhead per step."""
 
     def __init__(self, device: Device):
         self.device = device
@@ -161,7 +158,7 @@ CPU = Device("cpu", np)
 
 @functools.cache
 def _simulated_device() -> Device:
-    """Return the simulated GPU. Its arrays work anywhere; a kernel launch raises `DeviceError` without a compiler."""
+    """Return the simulated GPU. Its arrays always work; a kernel launch raises `DeviceError` without a C++ compiler."""
     from gpunet import simulator
 
     return Device("sim", simulator)
@@ -169,10 +166,10 @@ def _simulated_device() -> Device:
 
 @functools.cache
 def _cuda_device(index: int) -> Device:
-    """Return the `index`-th GPU, or raise `DeviceError` naming what is missing. A trivial kernel must really run."""
+    """Return the `index`-th GPU after a trivial kernel ran on it; raise `DeviceError` naming what is missing."""
     try:
         import cupy
-    except Exception as error:  # an unwritable HOME, for one, is an OSError from CuPy's cache folder
+    except Exception as error:  # not only ImportError: an unwritable HOME raises OSError, for CuPy's cache folder
         if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
             raise DeviceError(f"cuda: CuPy is not installed. To use the GPU: pip install {CUPY_PACKAGES}.") from None
         raise DeviceError(f"cuda: CuPy is installed but cannot be imported: {error}") from error
@@ -196,14 +193,17 @@ def _cuda_device(index: int) -> Device:
             f"missing: pip install {CUPY_PACKAGES}."
         ) from error
     if not ran:
-        raise DeviceError(f"cuda:{index}: a trivial kernel ran and gave wrong numbers; the driver may not fit CuPy.")
+        raise DeviceError(
+            f"cuda:{index}: a trivial kernel returned wrong values. The driver may be incompatible with the installed "
+            f"CuPy: pip install {CUPY_PACKAGES}."
+        )
     return Device(f"cuda:{index}", cupy)
 
 
 def get_device(spec: str | Device) -> Device:
-    """Return the device that `spec` names: "auto", "cpu", "cuda", "cuda:N" or "sim"; a `Device` is returned as it is.
+    """Return the device named "auto", "cpu", "cuda", "cuda:N" or "sim"; a `Device` is returned unchanged.
 
-    "auto" is CUDA where a trivial kernel really compiles and runs, else the CPU.
+    "auto" is CUDA if a trivial kernel compiles and runs there, else the CPU.
 
     Raises:
         DeviceError: an unknown spec, or a CUDA device that cannot be used; the message names the missing part.
@@ -227,7 +227,7 @@ def get_device(spec: str | Device) -> Device:
 
 @functools.cache
 def _auto() -> tuple[Device, str]:
-    """Return what "auto" resolves to, and why."""
+    """Return the device of "auto" and the reason."""
     try:
         return _cuda_device(0), "a kernel compiled and ran on the GPU"
     except DeviceError as error:
@@ -235,25 +235,19 @@ def _auto() -> tuple[Device, str]:
 
 
 def auto_reason() -> str:
-    """Say in one sentence why "auto" chose the device it chose."""
+    """Return the reason, as text, for the device that "auto" selected."""
     return _auto()[1]
 
 
-_inside: ContextVar[Device] = ContextVar("gpunet_device")
-_defaults: list[use_device] = []  # plain calls, oldest first: the last is the process's default
+_block_device: ContextVar[Device] = ContextVar("gpunet_device")
+_defaults: list[use_device] = []  # calls outside a `with`, oldest first; the last one is the process's default
 
 
 class use_device:
-    """Decide where new arrays and parameters are made.
+    """Select the device of new arrays and parameters; `spec` and errors as for `get_device`.
 
-    `gn.use_device("cuda")` sets the process's default; `with gn.use_device("cuda"):` sets it inside the block only, for
-    this thread or task. Unset, it is the environment variable `GPUNET_DEVICE`, else "auto".
-
-    Args:
-        spec: as for `get_device`.
-
-    Raises:
-        DeviceError: as for `get_device`.
+    `gn.use_device("cuda")` sets the default of the process; `with gn.use_device("cuda"):` sets it inside the block, for
+    this thread or task only. If unset, the default is the environment variable `GPUNET_DEVICE`, else "auto".
 
     Example:
         >>> with gn.use_device("cpu"):
@@ -268,26 +262,26 @@ class use_device:
         _defaults.append(self)
 
     def __enter__(self) -> Device:
-        if self in _defaults:  # it turned out to be a block, not a plain call
+        if self in _defaults:  # used as a `with` block, not as a plain call
             _defaults.remove(self)
-        self._tokens.append(_inside.set(self.device))
+        self._tokens.append(_block_device.set(self.device))
         return self.device
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _inside.reset(self._tokens.pop())
+        _block_device.reset(self._tokens.pop())
 
 
 def current_device() -> Device:
-    """Return the device on which new arrays and parameters are made.
+    """Return the device of new arrays and parameters.
 
     Example:
         >>> with gn.use_device("cpu"):
         ...     gn.current_device().name
         'cpu'
     """
-    device = _inside.get(None)
+    device = _block_device.get(None)
     if device is not None:
         return device
     if _defaults:
@@ -296,7 +290,7 @@ def current_device() -> Device:
 
 
 def _made_by(library: str, a: Any) -> bool:
-    """Return whether `a` is an array of a library that may not be imported."""
+    """Return whether `a` is an array of `library`, without importing it."""
     module = sys.modules.get(library)
     return module is not None and isinstance(a, module.ndarray)
 
@@ -315,15 +309,15 @@ def device_of(a: Array) -> Device:
 
 
 def array_module(*arrays: Array, **named: Array) -> ModuleType:
-    """Return the module (numpy, cupy or gpunet.simulator) that computes with the arrays; `None`s are passed over.
+    """Return the array module (numpy, cupy or gpunet.simulator) of arrays on one device; `None`s are ignored.
 
     Args:
-        *arrays: arrays, all on one device.
-        **named: the same, with the argument names that an error should speak of.
+        *arrays: arrays, or None.
+        **named: the same, with the names to use in an error message.
 
     Raises:
-        DeviceMismatchError: they live on different devices; says which is where and how to move it.
-        DTypeError: something that is not an array.
+        DeviceMismatchError: the arrays are on different devices; the message says how to move them.
+        DTypeError: an argument is not an array.
 
     Example:
         >>> gn.array_module(np.zeros(2)).__name__
@@ -347,27 +341,27 @@ def array_module(*arrays: Array, **named: Array) -> ModuleType:
 
 
 def aligned(shape: int | tuple[int, ...], dtype: DTypeLike, xp: ModuleType, *, zero: bool = False) -> Array:
-    """Return an array of `xp`, uninitialised or of zeros, that begins at a cache line: for buffers that stay.
+    """Return an array of `xp`, uninitialised or zero, that starts at a cache line: for long-lived buffers.
 
-    Where a buffer does not, every other vector that the CPU loads lies in two lines: Adam took 172 µs in place of 154
+    In an unaligned buffer every other vector load of the CPU crosses a cache line: Adam took 172 µs instead of 154 µs
     for 100,000 parameters.
     """
     make = xp.zeros if zero else xp.empty
     if xp is not np:
         return make(shape, dtype)
     nbytes = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
-    room = make(nbytes + CACHE_LINE, np.uint8)  # zeros come by pages that nobody has filled yet
+    room = make(nbytes + CACHE_LINE, np.uint8)  # np.zeros touches no memory: the system supplies zeroed pages
     start = -room.ctypes.data % CACHE_LINE
     return room[start : start + nbytes].view(dtype).reshape(shape)
 
 
 def on_device(a: Any) -> bool:
-    """Return whether `a` is an array of a GPU, real or simulated."""
+    """Return whether `a` is an array on a GPU, real or simulated."""
     return type(a) is not np.ndarray and (_made_by("cupy", a) or _made_by("gpunet.simulator", a))
 
 
 def to_host(a: Any) -> Any:
-    """Return the array `a` as a NumPy array; what is no array of a device is returned as it is.
+    """Return an array on a GPU as a NumPy array, anything else unchanged.
 
     Example:
         >>> a = gn.get_device("sim").asarray([1.0, 2.0])

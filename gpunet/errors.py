@@ -1,7 +1,7 @@
 """The exception tree of gpunet.
 
-Every error says what was wrong, in which argument or layer, and what to do. All derive from `GpunetError`, and each
-also derives from the builtin that a Python user would expect to catch.
+Every message says what was wrong, in which argument or layer, and what to do. All errors derive from `GpunetError` and
+from the matching built-in exception.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from contextlib import contextmanager
 
 
 class GpunetError(Exception):
-    """The root: `except gn.errors.GpunetError` catches everything that gpunet raises on purpose."""
+    """Base class: `except gn.errors.GpunetError` catches every error that gpunet raises deliberately."""
 
 
 class ArgumentError(GpunetError, ValueError):
-    """An argument has a value that makes no sense, such as a negative learning rate."""
+    """An argument has an invalid value, such as a negative learning rate."""
 
 
 class ShapeError(GpunetError, ValueError):
-    """Shapes that don't fit together; the message names both shapes and the axes that disagree."""
+    """Incompatible shapes; the message names both and the axes that disagree."""
 
 
 class DTypeError(GpunetError, TypeError):
-    """An array of a type that the operation does not take, such as complex numbers or Python objects."""
+    """An array of a dtype that the operation does not support, such as complex numbers or Python objects."""
 
 
 class DataError(GpunetError, ValueError):
@@ -31,31 +31,31 @@ class DataError(GpunetError, ValueError):
 
 
 class DeviceError(GpunetError, RuntimeError):
-    """A device that is not there or not usable; the message names the missing part and how to get it."""
+    """A device is missing or unusable; the message names the missing part and how to install it."""
 
 
 class OutOfMemoryError(DeviceError, MemoryError):
-    """What does not fit on a device; the message says how much was needed and how much is free."""
+    """A device has not enough memory; the message says how much was needed and how much is free."""
 
 
 class DeviceMismatchError(DeviceError):
-    """Arrays from two devices met in one operation; the message says which argument is where."""
+    """One operation got arrays on different devices; the message says which argument is where."""
 
 
 class CompileError(GpunetError, RuntimeError):
-    """A CUDA or C++ source that the compiler refuses; the message holds the compiler's log with file and line."""
+    """A CUDA or C++ source does not compile; the message holds the compiler's log with file and line."""
 
 
 class KernelError(GpunetError, RuntimeError):
-    """A fault in a kernel: the message names kernel, file and line, block, thread and what it did."""
+    """A kernel failed; the message names the kernel, file and line, block, thread and the fault."""
 
 
 class UnknownAttributeError(GpunetError, AttributeError):
-    """An attribute that a class does not have was read or set; the message says what there is instead."""
+    """A missing attribute was read or set; the message names the alternative."""
 
 
 class UnknownArgumentError(GpunetError, TypeError):
-    """A call with an argument that it does not have, or without one that it needs; the message says what to write."""
+    """A call has an unknown argument or lacks a required one; the message says what to write."""
 
 
 class StateError(GpunetError, RuntimeError):
@@ -63,28 +63,28 @@ class StateError(GpunetError, RuntimeError):
 
 
 class GradientError(GpunetError, AssertionError):
-    """A gradient that is not that of its function; the message says where, what was expected and what was found."""
+    """A gradient is wrong; the message says where, and gives the expected and the actual value."""
 
 
 class RankError(GpunetError, RuntimeError):
-    """Ranks of a distributed training that do not fit together, or one that cannot go on; the message says which."""
+    """Ranks of a distributed training disagree, or one failed; the message says which."""
 
 
 class ModelFileError(GpunetError, ValueError):
-    """A model or checkpoint file that is truncated, altered, foreign or of an unknown version."""
+    """A model or checkpoint file is truncated, altered, of another program or of an unknown version."""
 
 
 class MissingPackageError(GpunetError, ImportError):
-    """An optional package that is not installed; the message says how to install it."""
+    """An optional package is not installed; the message says how to install it."""
 
 
 class GpunetWarning(UserWarning):
-    """What a user should know though the work goes on, such as a step that could not be recorded."""
+    """A problem that does not stop the work, such as a step that could not be recorded."""
 
 
 @contextmanager
 def located(place: str) -> Iterator[None]:
-    """Put in front of the message of an error of gpunet's where it was."""
+    """Prefix the message of a `GpunetError` raised in the block with `place`."""
     try:
         yield
     except GpunetError as error:

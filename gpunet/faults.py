@@ -1,8 +1,8 @@
-"""A kernel's fault on CUDA: told with the kernels that it may be, and with what to do.
+"""Report a kernel fault on CUDA with the possible kernels and what to do.
 
-A GPU works through its launches later than they are made, so CuPy learns of a fault, such as an access to an illegal
-address, in whatever call comes next that waits, copies or launches. From then on every call fails, until the process
-ends. (On the simulated GPU a fault is raised by the launch itself, and nothing is lost.)
+Launches are asynchronous, so CuPy reports a fault, such as an illegal memory access, in a later call that synchronizes,
+copies or launches. After that every call fails until the process ends. (On the simulated GPU the launch itself raises,
+and the process can continue.)
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from collections.abc import Mapping
 from gpunet.errors import KernelError
 
 STATUSES = frozenset((700, 702, 710, 714, 715, 716, 717, 718, 719))
-"""CUDA's numbers for what a kernel does wrong, from cudaErrorIllegalAddress to cudaErrorLaunchFailure."""
+"""CUDA error codes of kernel faults, from cudaErrorIllegalAddress to cudaErrorLaunchFailure."""
 
 TIMEOUT = 702
-"""CUDA's number where the watchdog of a display ended a kernel."""
+"""cudaErrorLaunchTimeout: the display watchdog killed a kernel."""
 
 launch_numbers = itertools.count()
 
 
 def raise_fault(error: Exception, device: str, launched: Mapping[str, int], launching: str | None = None) -> None:
-    """Raise `KernelError` where `error` is CuPy's for a kernel's fault.
+    """Raise `KernelError` if CuPy's `error` reports a kernel fault; otherwise return.
 
     Args:
-        error: what CuPy raised, in whatever call.
+        error: the exception from CuPy.
         device: the name of the GPU.
-        launched: what was launched since it was last waited for, with the number of the last launch of each.
-        launching: the name of the launch that raised it; that is at fault only where CUDA waits for every launch.
+        launched: kernels launched since the last synchronization, with the number of the last launch of each.
+        launching: the kernel whose launch raised the error; it is the culprit only with CUDA_LAUNCH_BLOCKING=1.
     """
     if getattr(error, "status", None) not in STATUSES:
         return
@@ -38,14 +38,14 @@ def raise_fault(error: Exception, device: str, launched: Mapping[str, int], laun
         suspects = [launching]
     last, *before = suspects or ["that gpunet did not launch"]
     others = f", or one of those before it: {', '.join(before)}" if before else ""
-    lost = "The CUDA context of this process is lost: save nothing from the device, start the process anew."
+    lost = "The CUDA context of this process is lost, with all data on the device: restart the process."
     if error.status == TIMEOUT:  # type: ignore[attr-defined]
         raise KernelError(
-            f"{device}: the watchdog of the display ended the kernel {last}{others}, which ran too long ({error}). "
+            f"{device}: the display watchdog killed the kernel {last}{others}, which ran too long ({error}). "
             f"{lost} Use a GPU without a display, or shorter launches: a smaller batch, gn.Trainer(executor='graph')."
         ) from error
     raise KernelError(
         f"{device}: a fault in the kernel {last}{others} ({error}). {lost} To find the fault, run it on the simulated "
-        "GPU, by GPUNET_SIM_CHECK=1 with the device 'sim' (--device sim) or by `gpunet check`, or run it under "
-        "compute-sanitizer; CUDA_LAUNCH_BLOCKING=1 shows which launch it is."
+        "GPU, with GPUNET_SIM_CHECK=1 and the device 'sim' (--device sim) or with `gpunet check`, or run it under "
+        "compute-sanitizer; CUDA_LAUNCH_BLOCKING=1 shows which launch failed."
     ) from error

@@ -1,7 +1,7 @@
-"""Files of named arrays that are whole or refused: safetensors with a description and a checksum.
+"""Files of named arrays: safetensors with a JSON description and a checksum.
 
-A file is written beside its place and then put there in one step, so that a crash, a kill or a full disk leaves the old
-file as it was. The checksum covers every array and the description, which safetensors alone does not protect.
+A file is written to a temporary file in the same folder and then renamed, so a crash, a kill or a full disk leaves the
+old file intact. The checksum covers the arrays and the description; safetensors itself has none.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from gpunet.locks import try_lock
 
 VERSION = 1
 YOUNG = 5.0
-"""Seconds in which a temporary file may still lack its lock."""
+"""Seconds: a temporary file younger than this may not be locked by its writer yet."""
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-    """Write host arrays and a JSON description to the safetensors file `path`: equal ones give equal bytes.
+    """Write host arrays and a JSON description to the safetensors file `path`; the same input gives the same bytes.
 
     Raises:
-        ArgumentError: the description is not fit for JSON.
-        OSError: the file cannot be written; a file that was there before is untouched.
+        ArgumentError: the description contains a value that JSON cannot represent.
+        OSError: the file cannot be written; an existing file stays intact.
     """
     plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     text = encoded(description)
@@ -48,7 +48,7 @@ def encoded(description: Mapping[str, Any]) -> str:
     """Return the description of a file as JSON.
 
     Raises:
-        ArgumentError: something in it is not fit for JSON.
+        ArgumentError: it contains a value that JSON cannot represent.
     """
     return json.dumps({"version": VERSION, **description}, default=_plain)
 
@@ -57,12 +57,11 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
     """Return the arrays and the description of a file that `write_arrays` wrote.
 
     Args:
-        path: the file.
-        kind: what the description's "kind" must be.
+        kind: the expected "kind" of the description.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFileError: the file is truncated, altered, of another program, version or kind.
+        ModelFileError: the file is truncated, altered, or of another program, version or kind.
     """
     try:
         check_regular(path)
@@ -75,50 +74,47 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
         metadata = read_as(dict[str, str], header.get("__metadata__", {}), "metadata")
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(
-            f"{path}: not a whole safetensors file ({error}). It was cut off or altered, or it is of another format; "
-            "pickled models are never opened."
+            f"{path}: not a valid safetensors file ({error}). It is truncated, altered or of another format; gpunet "
+            "never opens pickled models."
         ) from None
     text = metadata.get("gpunet")
     if text is None:
         raise ModelFileError(f"{path}: a safetensors file, but not written by gpunet.")
     if metadata.get("sha256") != _checksum(arrays, text):
-        raise ModelFileError(f"{path}: the checksum does not fit: the file was altered after it was written.")
+        raise ModelFileError(f"{path}: wrong checksum: the file was altered after it was written; use another copy.")
     try:
         description = read_as(dict[str, Any], parse_json(text), "description")
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}.") from None
     version, found = description.get("version"), description.get("kind")
     if version != VERSION:
-        raise ModelFileError(f"{path}: format version {shown(version)}; this gpunet reads {VERSION}.")
+        raise ModelFileError(f"{path}: format version {shown(version)}; this version of gpunet reads {VERSION}.")
     if found != kind:
-        raise ModelFileError(f"{path}: holds a {shown(found)}, not a {kind!r}.")
+        raise ModelFileError(f"{path}: contains a {shown(found)}, not a {kind!r}.")
     return arrays, description
 
 
 def check_regular(path: str | Path) -> None:
-    """Refuse what is there but no file that ends: a folder, a pipe, a device.
+    """Refuse a path that exists and is not a regular file: a folder, a pipe, a device.
 
     Raises:
-        OSError: it is one.
+        OSError: it is one of these.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def cache_folder() -> Path:
-    """Return where gpunet keeps what can be made again: `$GPUNET_CACHE`, else in the user's cache folder.
-
-    It may not be there yet.
-    """
+    """Return gpunet's cache folder, which may not exist yet: `$GPUNET_CACHE`, else `gpunet` in the user's cache."""
     user_cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(os.environ.get("GPUNET_CACHE") or Path(user_cache) / "gpunet")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file so that it is there wholly or not at all; through a link, or straight into a pipe or a device.
+    """Write a file atomically; follow a symbolic link, and write directly into a pipe or a device.
 
     Raises:
-        OSError: the file cannot be written; one that was there before is untouched.
+        OSError: the file cannot be written; an existing file stays intact.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         Path(path).write_bytes(data)
@@ -130,9 +126,9 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file beside `path` and put it there in one step."""
+    """Write a temporary file next to `path` and rename it; remove temporary files that killed processes left."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with suppress(OSError):  # such as of Windows, where a file cannot be removed while it is written
+        with suppress(OSError):  # Windows refuses to remove a file that is open
             if time.time() - left.stat().st_mtime > YOUNG and _is_unlocked(left):
                 left.unlink()
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
@@ -146,7 +142,7 @@ def _replace(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # the new name is safe once its folder is; Windows cannot sync one
+    if os.name == "posix":  # the rename is durable once the folder is synced; Windows cannot sync a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -155,13 +151,13 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _is_unlocked(path: Path) -> bool:
-    """Return whether nobody writes to a temporary file any more."""
+    """Return whether no process is writing a temporary file."""
     with open(path, "rb") as file:
         return try_lock(file.fileno())
 
 
 def _in_order(data: bytes) -> bytes:
-    """Return a safetensors file with the keys of its header sorted; safetensors writes the metadata in random order."""
+    """Return a safetensors file with a sorted header; safetensors writes the metadata in random order."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # so that the arrays stay aligned
@@ -169,7 +165,7 @@ def _in_order(data: bytes) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy number as Python's, which JSON knows."""
+    """Return a NumPy scalar as a Python number, for JSON."""
     if isinstance(value, np.generic):
         return value.item()
     raise ArgumentError(f"{type(value).__name__} {value!r} cannot be written to a file; give numbers, text and lists.")
@@ -180,5 +176,5 @@ def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
     for name in sorted(arrays):
         a = arrays[name]
         digest.update(f"{name} {a.dtype.str} {a.shape}".encode())
-        digest.update(a.data)  # C-contiguous, as it is read and written
+        digest.update(a.data)  # C-contiguous, both when read and when written
     return digest.hexdigest()

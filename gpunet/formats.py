@@ -1,7 +1,7 @@
-"""JSON from files, compared with type hints before anything is made of it: one check for every format.
+"""Validate JSON from files against type hints.
 
-A format is a type hint of JSON values: `dict[str, float | None]`, a dataclass, a TypedDict, a Literal, lists and tuples
-of those. Files may come from anywhere, so that what does not fit is a `ValueError` that names the place in the file.
+A format is a type hint: `dict[str, float | None]`, a dataclass, a TypedDict, a Literal, or lists and tuples of these.
+Files are untrusted input, so a value that does not match raises a `ValueError` that names its place in the file.
 """
 
 from __future__ import annotations
@@ -17,31 +17,29 @@ from gpunet.arguments import listed, shown
 T = TypeVar("T")
 
 MOST_DIGITS = 300
-"""Of a whole number: a float holds it."""
+"""Maximum number of digits of an integer read as a float; larger ones could overflow."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: it is not JSON in UTF-8, or nested too deeply.
+        ValueError: it is not JSON in UTF-8, or it is nested too deeply.
     """
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("its brackets are nested too deeply") from None
+        raise ValueError("the JSON is nested too deeply") from None
 
 
 def read_as(hint: type[T], value: Any, where: str = "") -> T:
-    """Return a JSON value as a type hint describes it: dataclasses and tuples are built, the rest stays as it is.
+    """Check a JSON value against a type hint and return it; builds the dataclasses and tuples in it.
 
     Args:
-        hint: the format.
-        value: what `json.loads` returned.
-        where: what an error calls the value, such as "rows[3]".
+        where: the value's name in an error message, such as "rows[3]".
 
     Raises:
-        ValueError: something is missing, unknown or of another type; the message says where.
+        ValueError: a key is missing or unknown, or a value has another type; the message says where.
     """
     read: T = _read(hint, value, where)
     return read
@@ -71,7 +69,7 @@ def _read(hint: Any, value: Any, where: str) -> Any:
 
 
 def _read_plain(hint: Any, value: Any, where: str) -> Any:
-    """Return a value without parts; a whole number is a float, too, but True is no number."""
+    """Return a scalar; an int also matches float, but a bool matches neither."""
     if hint is float and type(value) is int and abs(value) < 10**MOST_DIGITS:
         return value
     _expect(type(None) if hint is None else hint, value, where)
@@ -79,7 +77,7 @@ def _read_plain(hint: Any, value: Any, where: str) -> Any:
 
 
 def _read_choice(hints: Sequence[Any], value: Any, where: str) -> Any:
-    """Return the value as the first of some hints that it fits."""
+    """Return the value read by the first hint that it matches."""
     if value is None and type(None) in hints:
         return None
     others = [hint for hint in hints if hint is not type(None)]
@@ -93,7 +91,7 @@ def _read_choice(hints: Sequence[Any], value: Any, where: str) -> Any:
 
 
 def _read_record(hint: Any, value: Any, where: str) -> Any:
-    """Return a dictionary with known keys, as a dataclass if the hint is one."""
+    """Return a dataclass or a TypedDict."""
     _expect(dict, value, where)
     hints = get_type_hints(hint)
     if dataclasses.is_dataclass(hint):
@@ -103,7 +101,7 @@ def _read_record(hint: Any, value: Any, where: str) -> Any:
     if missing := sorted(required - value.keys()):
         raise ValueError(f"{where or 'it'} lacks {', '.join(map(repr, missing))}")
     if unknown := sorted(value.keys() - hints.keys()):
-        raise ValueError(f"{where or 'it'} has {', '.join(map(repr, unknown))}, which this gpunet does not know")
+        raise ValueError(f"{where or 'it'} has {', '.join(map(repr, unknown))}, unknown to this version of gpunet")
     read = {key: _read(hints[key], item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
     return hint(**read)
 

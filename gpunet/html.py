@@ -1,4 +1,4 @@
-"""Tables as a notebook shows them."""
+"""HTML tables for notebooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]], caption: str) -> str:
-    """Return an HTML table of texts and numbers with a line below it."""
+    """Return an HTML table with a caption below it."""
     lines = [_row("th", header), *(_row("td", row) for row in rows)]
     return "\n".join(["<table>", *lines, "</table>", f"<p>{html.escape(caption)}</p>"])
 

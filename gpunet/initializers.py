@@ -1,7 +1,7 @@
-"""Initial weights of layout (fan_in, fan_out), drawn on the host in float64; the caller casts them.
+"""Initial weights of shape (fan_in, fan_out), drawn on the host in float64; the caller casts them.
 
-An initializer is a function of a shape and a `numpy.random.Generator`. The "normal" ones draw from the plain normal
-distribution, as PyTorch's do, not from a truncated one.
+An initializer is a function of a shape and a `numpy.random.Generator`. The "normal" ones draw from the normal
+distribution, not from a truncated one, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gpunet.arguments import shown
 from gpunet.errors import ArgumentError, OutOfMemoryError, ShapeError
 
 Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], np.ndarray]"
-# a string, since np.random is slow to come
+# a string, because importing np.random is slow
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -29,13 +29,13 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _uniform(shape: tuple[int, ...], rng: np.random.Generator, scale: float, fan: float) -> np.ndarray:
-    """Draw from the uniform distribution around 0 with variance `scale / fan`; no inputs count as one."""
+    """Draw from the uniform distribution around 0 with variance `scale / fan`; a fan of 0 counts as 1."""
     bound = math.sqrt(3 * scale / max(fan, 1))
     return rng.uniform(-bound, bound, shape)
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator, scale: float, fan: float) -> np.ndarray:
-    """Draw from the normal distribution around 0 with variance `scale / fan`; no inputs count as one."""
+    """Draw from the normal distribution around 0 with variance `scale / fan`; a fan of 0 counts as 1."""
     return rng.normal(0.0, math.sqrt(scale / max(fan, 1)), shape)
 
 
@@ -50,30 +50,30 @@ def glorot_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarra
 
 
 def he_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw from U(-a, a), a = sqrt(6 / fan_in), the variance of He et al. 2015, eq. 10: for ReLU and its kin."""
+    """Draw from U(-a, a), a = sqrt(6 / fan_in), the variance of He et al. 2015, eq. 10: for ReLU and similar."""
     return _uniform(shape, rng, 2, _fans(shape)[0])
 
 
 def he_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw from N(0, 2 / fan_in) (He et al. 2015, eq. 10; PyTorch's `kaiming_normal_`): for ReLU and its kin."""
+    """Draw from N(0, 2 / fan_in) (He et al. 2015, eq. 10; PyTorch's `kaiming_normal_`): for ReLU and similar."""
     return _normal(shape, rng, 2, _fans(shape)[0])
 
 
 def lecun_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw from U(-a, a), a = sqrt(3 / fan_in), the variance of LeCun et al. 1998, eq. 16: for tanh, no activation."""
+    """Draw from U(-a, a), a = sqrt(3 / fan_in), the variance of LeCun et al. 1998, eq. 16: for tanh or the identity."""
     return _uniform(shape, rng, 1, _fans(shape)[0])
 
 
 def lecun_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw from N(0, 1 / fan_in) (LeCun et al. 1998, eq. 16): for tanh, no activation."""
+    """Draw from N(0, 1 / fan_in) (LeCun et al. 1998, eq. 16): for tanh or the identity."""
     return _normal(shape, rng, 1, _fans(shape)[0])
 
 
 def orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw a random orthogonal matrix (Saxe et al. 2014): orthonormal columns, or rows where there are fewer of them.
+    """Draw a random matrix with orthonormal columns, or orthonormal rows if there are fewer rows (Saxe et al. 2014).
 
-    It is the Q of a normal matrix's QR with the signs of R's diagonal multiplied in, without which it would not be
-    uniformly distributed (Mezzadri 2007).
+    It is Q from the QR decomposition of a normal matrix. Each column is multiplied by the sign of R's diagonal element;
+    otherwise Q would not be uniformly distributed (Mezzadri 2007).
     """
     fan_in, fan_out = _fans(shape)
     q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
@@ -82,7 +82,7 @@ def orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 
 
 def zeros(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw nothing: all weights begin at 0, as those of a last layer may."""
+    """Return zeros, for example for the last layer."""
     return np.zeros(shape)
 
 
@@ -102,13 +102,13 @@ _INITIALIZERS: dict[str, Initializer] = {
 
 
 MOST_ELEMENTS = 2**48
-"""Of a parameter: more fit into no memory, and some products of sizes into no integer of NumPy."""
+"""Maximum elements of a parameter. More fit in no memory and could overflow NumPy's sizes."""
 
-_undrawn: ContextVar[_Budget | None] = ContextVar("gpunet_undrawn", default=None)
+_zeros_budget: ContextVar[_Budget | None] = ContextVar("gpunet_zeros_budget", default=None)
 
 
 class _Budget:
-    """How many elements new parameters may still have."""
+    """The number of elements that new parameters may still allocate."""
 
     def __init__(self, elements: int):
         self.elements = elements
@@ -117,37 +117,37 @@ class _Budget:
         self.elements -= math.prod(shape)
         if self.elements < 0:
             raise ArgumentError(
-                f"its parameters, one of shape {shown(shape)} among them, have far more elements than the file."
+                f"the parameters, including one of shape {shown(shape)}, have more elements than the file contains."
             )
 
 
 @contextmanager
-def undrawn(elements: int = MOST_ELEMENTS) -> Iterator[None]:
-    """Let new layers begin with zeros inside the block, as their weights are about to be read from a file.
+def initialized_with_zeros(elements: int = MOST_ELEMENTS) -> Iterator[None]:
+    """Initialise new layers with zeros inside the block, because their weights will be read from a file.
 
     Args:
-        elements: how many elements the file has: `ArgumentError` for parameters that have more, before they are made.
+        elements: number of elements in the file. Parameters with more raise `ArgumentError` before they are allocated.
     """
-    token = _undrawn.set(_Budget(elements))
+    token = _zeros_budget.set(_Budget(elements))
     try:
         yield
     finally:
-        _undrawn.reset(token)
+        _zeros_budget.reset(token)
 
 
 def filled(shape: tuple[int, ...], value: float) -> np.ndarray:
-    """Return a parameter of which each element begins with the same value, float64.
+    """Return a constant float64 parameter.
 
     Raises:
-        OutOfMemoryError: it does not fit into memory.
+        OutOfMemoryError: it does not fit in memory.
     """
-    if budget := _undrawn.get():
+    if budget := _zeros_budget.get():
         budget.claim(shape)
     return _allocated(shape, lambda: np.full(shape, value, np.float64))
 
 
 def _allocated(shape: tuple[int, ...], make: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return what `make` returns, an array of that shape in memory."""
+    """Return `make()`, an array of that shape; raise `OutOfMemoryError` if it does not fit in memory."""
     elements = math.prod(shape)
     try:
         if elements > MOST_ELEMENTS:
@@ -156,19 +156,19 @@ def _allocated(shape: tuple[int, ...], make: Callable[[], np.ndarray]) -> np.nda
     except MemoryError:
         size = f"{elements * 8 / 2**30:,.0f} GiB" if elements <= MOST_ELEMENTS else "more than any machine has"
         raise OutOfMemoryError(
-            f"a parameter of shape {shown(shape)} needs {size} while it is drawn; make it smaller."
+            f"the initialization of a parameter of shape {shown(shape)} needs {size}; make it smaller."
         ) from None
 
 
 def initializer(init: str | Initializer) -> Initializer:
-    """Return the initializer of that name; a function is returned as it is.
+    """Return the initializer of that name, or the given function, with a check for memory.
 
     Raises:
-        ArgumentError: neither a known name nor a function.
+        ArgumentError: `init` is neither a known name nor a function.
     """
-    if _undrawn.get():
+    if _zeros_budget.get():
         return lambda shape, rng: filled(shape, 0)
     function = init if callable(init) else _INITIALIZERS.get(init)
     if function is None:
-        raise ArgumentError(f"init={init!r} is no initializer; give a function or one of {', '.join(_INITIALIZERS)}.")
+        raise ArgumentError(f"unknown initializer init={init!r}; use a function or one of {', '.join(_INITIALIZERS)}.")
     return lambda shape, rng: _allocated(shape, lambda: function(shape, rng))

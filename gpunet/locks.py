@@ -1,4 +1,4 @@
-"""Locks that the system releases when their process ends, however it ends; advisory, on one machine."""
+"""Advisory file locks between processes on one machine; the system releases them when a process ends or is killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ else:
 
 
 def try_lock(file: int) -> bool:
-    """Lock an open file, or on POSIX a folder, until it is closed; return False where another process has the lock."""
+    """Lock an open file, or on POSIX a folder, until it is closed; return False if another process holds the lock."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
@@ -30,21 +30,23 @@ def try_lock(file: int) -> bool:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Make a folder where it is missing, and keep other processes from claiming it inside the block.
+    """Lock a folder inside the block, so that no other process can claim it; create it if it is missing.
 
-    A folder that it made and that is empty at the end is removed.
+    A folder that this call created is removed at the end if it is empty.
 
     Raises:
-        StateError: another process has claimed it.
-        OSError: it cannot be made.
+        StateError: another process has claimed the folder.
+        OSError: the folder cannot be created.
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    on_windows = sys.platform == "win32"  # which cannot open folders
+    on_windows = sys.platform == "win32"  # Windows cannot open a folder: lock a file in it
     lock = os.open(folder / ".lock" if on_windows else folder, os.O_CREAT | os.O_RDWR if on_windows else os.O_RDONLY)
     try:
         if not try_lock(lock):
-            raise StateError(f"{folder}: another process writes into this folder; wait for its end, or name another.")
+            raise StateError(
+                f"{folder}: another process writes to this folder; wait for it to end, or use another folder."
+            )
         yield
     finally:
         os.close(lock)

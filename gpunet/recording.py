@@ -1,20 +1,20 @@
-"""Record the calls of a step on the CPU as they are made, and make them again without the code that made them.
+"""Record the NumPy calls of a training step, and replay them without the Python code that made them.
 
-For a small net a step is some forty NumPy calls of half a microsecond each, and the Python between them costs more than
-they do. So a step that runs over fixed buffers is recorded once: its arrays are `RecordedArray`s, which note every call
-that they take part in, bound to the plain arrays behind them. Making the calls again is a loop over a list.
+For a small net a step is about forty NumPy calls of half a microsecond each, and the Python between them takes longer
+than the calls. So a step over fixed buffers is recorded once: its arrays are `RecordedArray`s, which append each call
+on them to a list, with the plain arrays as arguments. A replay is a loop over that list.
 
     with recording() as calls:
         ordinary_array_code(RecordedArray.of(x), ...)
     for call in calls:
         call()
 
-A step is recorded over buffers of zeros, before its first batch: what array code computes while it is recorded is
-thrown away. Array code that branches on array values (`if a.max() > 1`, `float(a)`) cannot be recorded and raises
-`NotRecordableError`. A call that is not one on arrays, such as drawing random numbers, goes through `do`.
+A step is recorded over zeroed buffers, before its first batch; results computed during the recording are discarded.
+Array code that branches on array values (`if a.max() > 1`, `float(a)`) cannot be recorded and raises
+`NotRecordableError`. Other calls, such as drawing random numbers, are recorded with `do`.
 
-With `recording(native=True)` operations that have a C++ kernel note a node of it (`gpunet.native`) in place of NumPy
-calls.
+With `recording(native=True)` an operation that has a C++ kernel records a native node (`gpunet.native`) instead of its
+NumPy calls.
 """
 
 from __future__ import annotations
@@ -33,21 +33,19 @@ from gpunet.errors import StateError
 Call = Callable[[], Any]
 """A NumPy call with its arguments."""
 
-
 ABOUT_ARRAYS = {np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory}
-"""Functions that look at the shape or the type of an array, not at its values."""
+"""Functions that read an array's shape or dtype, not its values."""
 
-SIZED_BY_NUMBERS = {np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.unique}
-"""Functions whose result has a size that depends on the values of their arguments."""
-
+SIZED_BY_VALUES = {np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.unique}
+"""Functions whose result has a shape that depends on the values of their arguments."""
 
 REDUCE = {"axis": 0, "dtype": None, "out": None, "keepdims": False}
-"""The positional parameters of a ufunc's `reduce` after its array, with their defaults. The next one, `initial`, has no
-default that could be passed."""
+"""Positional parameters of a ufunc's `reduce` after the array, with their defaults. The next one, `initial`, has no
+default that can be passed explicitly."""
 
 
 class NotRecordableError(StateError):
-    """The step cannot be recorded, for instance because it looks at array values; "auto" runs it eagerly instead."""
+    """The step cannot be recorded, for example because it reads array values; `executor="auto"` then runs eagerly."""
 
 
 class _Thread(threading.local):
@@ -57,20 +55,19 @@ class _Thread(threading.local):
 
 _thread = _Thread()
 
-
 _rebinding = threading.RLock()
 
 
 def rebinding() -> AbstractContextManager[Any]:
-    """Return the lock to hold while layers see other arrays than their own, which record.
+    """Return the lock to hold while a model's arrays are replaced by recording views.
 
-    A second thread that gave them their own ones back would have numbers recorded as constants.
+    If a second thread restored the plain arrays meanwhile, the recording would treat their values as constants.
     """
     return _rebinding
 
 
 def _renew_lock() -> None:
-    """Make the lock anew in the child of a fork, as another thread may have held it."""
+    """Replace the lock in a forked child; another thread of the parent may have held it."""
     global _rebinding
     _rebinding = threading.RLock()
 
@@ -81,10 +78,10 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 @contextmanager
 def recording(native: bool = False) -> Iterator[list[Any]]:
-    """Note the calls on `RecordedArray`s that this thread makes inside the block, in the list given.
+    """Record this thread's calls on `RecordedArray`s inside the block; yields the list of calls.
 
     Args:
-        native: whether operations note native nodes where they have a C++ kernel.
+        native: record a native node for an operation that has a C++ kernel.
     """
     calls: list[Any] = []
     _thread.calls, _thread.native = calls, native
@@ -95,13 +92,13 @@ def recording(native: bool = False) -> Iterator[list[Any]]:
 
 
 def note(node: Any) -> None:
-    """Add a call or a native node to the step that is being recorded."""
+    """Append a call or a native node to the recording."""
     assert _thread.calls is not None, "no step is being recorded"
     _thread.calls.append(node)
 
 
 def do(call: Call) -> None:
-    """Make a call now or, where a step is being recorded, at each replay."""
+    """Run a call now; while recording, append it instead, to run at each replay."""
     if _thread.calls is None:
         call()
     else:
@@ -109,7 +106,7 @@ def do(call: Call) -> None:
 
 
 def recorded(a: Any) -> Any:
-    """Return a view of `a` that records where a recording is on, else `a`."""
+    """Return a recording view of `a` while recording, else `a`."""
     return a if _thread.calls is None else RecordedArray.of(a)
 
 
@@ -119,24 +116,24 @@ def is_recording() -> bool:
 
 
 def records_native(*arrays: Any) -> bool:
-    """Return whether a step is being recorded with native nodes, and a kernel can take the arrays given.
+    """Return whether native nodes are being recorded and all arrays are C-contiguous and aligned, as kernels need.
 
-    A kernel takes C-contiguous, aligned arrays; `None`s are passed over.
+    `None`s are ignored.
     """
     return _thread.native and all(a is None or (a.flags.c_contiguous and a.flags.aligned) for a in arrays)
 
 
 class RecordedArray(np.ndarray):
-    """An array whose calls are recorded. Its views and the results of its calls are such arrays, too."""
+    """An array that records calls on it. Its views and the results of its calls are `RecordedArray`s too."""
 
     @staticmethod
     def of(a: np.ndarray) -> RecordedArray:
-        """Return a view of `a` that records."""
+        """Return a recording view of `a`."""
         return a.view(RecordedArray)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         common = np.result_type(*(a.dtype for a in inputs if isinstance(a, np.ndarray)))
-        if common.kind == "f":  # an array of shape () goes in faster than a Python number
+        if common.kind == "f":  # NumPy converts a 0-d array faster than a Python number
             inputs = tuple(np.array(a, common) if type(a) in (int, float) else a for a in inputs)
         if len(options.get("out", ())) == 1:
             (options["out"],) = options["out"]
@@ -147,14 +144,14 @@ class RecordedArray(np.ndarray):
     ) -> Any:
         if func in ABOUT_ARRAYS:
             return func(*_plain(tuple(args), {}), **_plain(dict(kwargs), {}))
-        if func in SIZED_BY_NUMBERS:
-            self._select()
+        if func in SIZED_BY_VALUES:
+            self._reject_selection()
         return _record(func, args, kwargs)
 
     def __getitem__(self, key: Any) -> Any:
         for index in key if isinstance(key, tuple) else (key,):
             if isinstance(index, np.ndarray) and index.dtype == bool:
-                self._select()
+                self._reject_selection()
         return _record(np.ndarray.__getitem__, (self, key), {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -163,15 +160,15 @@ class RecordedArray(np.ndarray):
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
-    def _look(self, *args: Any) -> NoReturn:
-        raise NotRecordableError("the step looks at numbers, which change from step to step.")
+    def _reject_read(self, *args: Any) -> NoReturn:
+        raise NotRecordableError("the step reads array values, which change on every replay; use np.where.")
 
-    def _select(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotRecordableError("how many elements are selected changes from step to step; use np.where.")
+    def _reject_selection(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotRecordableError("the number of selected elements changes on every replay; use np.where.")
 
-    __bool__ = __float__ = __int__ = __index__ = __complex__ = _look
-    item = tolist = tobytes = _look  # type: ignore[assignment]
-    nonzero = compress = _select
+    __bool__ = __float__ = __int__ = __index__ = __complex__ = _reject_read
+    item = tolist = tobytes = _reject_read  # type: ignore[assignment]
+    nonzero = compress = _reject_selection
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -183,7 +180,7 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
-# methods that go neither through a ufunc nor through a function of NumPy, and may copy
+# methods that call neither __array_ufunc__ nor __array_function__, and may copy
 _METHODS = """argmax argmin argpartition argsort astype choose copy cumprod cumsum dot fill flatten partition put ravel
     repeat reshape round searchsorted sort take trace"""
 for _name in _METHODS.split():
@@ -191,7 +188,7 @@ for _name in _METHODS.split():
 
 
 def _record(function: Callable[..., Any], arguments: Iterable[Any], options: Mapping[str, Any]) -> Any:
-    """Make a call on the plain arrays and note it; return its result as a `RecordedArray`."""
+    """Run a call on the plain arrays and record it; return its result as a `RecordedArray`."""
     given: dict[int, RecordedArray] = {}
     args: tuple[Any, ...] = _plain(tuple(arguments), given)
     kwargs: dict[str, Any] = _plain(dict(options), given)
@@ -200,14 +197,14 @@ def _record(function: Callable[..., Any], arguments: Iterable[Any], options: Map
     if calls is None:
         return result
     if isinstance(kwargs.get("out"), np.ndarray):
-        result = kwargs["out"]  # a product of vectors returns a number as well
-    if result is None or any(result is a for a in (*args, *kwargs.values())):  # it was written into an argument
+        result = kwargs["out"]  # the product of two vectors returns a scalar even with `out`
+    if result is None or any(result is a for a in (*args, *kwargs.values())):  # the result is in an argument
         calls.append(_direct(function, args, kwargs))
         return result.view(RecordedArray) if isinstance(result, np.ndarray) else result
     if isinstance(result, np.ndarray) and any(np.may_share_memory(result, a) for a in given.values()):
-        return result.view(RecordedArray)  # a view needs no call
+        return result.view(RecordedArray)  # a view needs no call at a replay
     if not isinstance(result, np.ndarray | np.generic | int | float):
-        raise NotRecordableError(f"{function.__name__} gives a {type(result).__name__}, which cannot be recorded.")
+        raise NotRecordableError(f"{function.__name__} returns a {type(result).__name__}, which cannot be recorded.")
     kept = np.array(result)
     if function is np.vdot and all(a.flags.c_contiguous and a.dtype == kept.dtype for a in args):
         calls.append(partial(args[0].reshape(-1).dot, args[1].reshape(-1), kept))
@@ -219,7 +216,10 @@ def _record(function: Callable[..., Any], arguments: Iterable[Any], options: Map
 
 
 def _plain(x: Any, given: dict[int, RecordedArray]) -> Any:
-    """Return `x` with the plain arrays in it in place of the recorded ones, which go into `given` by their ids."""
+    """Return `x` with each `RecordedArray` replaced by its plain array; collect the former in `given`.
+
+    The key is the id of the plain array.
+    """
     if isinstance(x, RecordedArray):
         bare = x.view(np.ndarray)
         given[id(bare)] = x
@@ -230,10 +230,10 @@ def _plain(x: Any, given: dict[int, RecordedArray]) -> Any:
 
 
 def _direct(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-    """Return the call in the form that NumPy runs fastest.
+    """Return the call in its fastest form.
 
-    A product is a method of its array, which skips NumPy's dispatch to other libraries. Arguments are passed by
-    position, as a `partial` with keywords is slower; except for `maximum` and `minimum`, where NumPy warns about a
+    `np.dot` becomes the array's method, which skips the `__array_function__` dispatch. Arguments are positional,
+    because a `partial` with keywords is slower; `maximum` and `minimum` are exceptions, because NumPy warns about their
     third positional argument.
     """
     if function is np.dot and len(args) == 2 and isinstance(args[0], np.ndarray):

@@ -1,7 +1,7 @@
-"""The classes that a file may name: gpunet's own layers, losses, optimizers and schedules, and those of yours.
+"""The classes that a file may name: gpunet's layers, losses, optimizers and schedules, and registered user classes.
 
-A file holds no code. What it says of a layer is the name of its class and the arguments of the constructor; whoever
-reads it must know a class of that name.
+A file contains no code. It describes a layer by its class name and constructor arguments; the program that reads the
+file must know a class of that name.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
 Custom = Mapping[str, type]
-"""Classes by the names that a file has for them; they come before those that are registered."""
+"""Classes by their names in a file; they take precedence over registered classes."""
 
 INITIAL = {"rng", "params", "buffers"}
-"""Arguments of constructors that make initial values, for which a file has arrays."""
+"""Constructor arguments that a file does not store, because it stores the resulting arrays."""
 
 _classes: dict[str, type] = {}
 
 
 def register(cls: C) -> C:
-    """Let files name a layer, a loss, an optimizer or a schedule of yours; a decorator for its class.
+    """Register your layer, loss, optimizer or schedule, so that it can be saved to a file; a class decorator.
 
-    Its `config` returns the arguments of the constructor, as JSON: by default what the attributes of the same names
-    are. Whoever loads such a file registers the class before, by importing its module.
+    The class's `config` returns the constructor's arguments as JSON values; by default the attributes of the same
+    names. Before you load such a file, import the module that registers the class.
 
     Raises:
-        ArgumentError: no class with a `config`, or there is another class of that name.
+        ArgumentError: not a class with a `config` method, or the name belongs to another class.
 
     Example:
         >>> @gn.register
@@ -46,54 +46,54 @@ def register(cls: C) -> C:
         raise ArgumentError(f"register takes the class of a layer, a loss, an optimizer or a schedule, got {cls!r}.")
     known = _classes.get(cls.__name__, cls)
     if not _same(known, cls):
-        raise ArgumentError(f"register: {known.__module__} has a class {cls.__name__} already; choose another name.")
+        raise ArgumentError(f"register: {known.__module__} already registers {cls.__name__}; choose another name.")
     _classes[cls.__name__] = cls
     return cls
 
 
 def name_of(part: object) -> str:
-    """Return the name that files have for the class of `part`; a class may be `saved_as` another one.
+    """Return the name of the class of `part` in a file; a class attribute `saved_as` selects another class.
 
     Raises:
-        ArgumentError: it is not registered.
+        ArgumentError: the class is not registered.
     """
     cls = saved_class(part)
     if not _same(_classes.get(cls.__name__), cls):
         raise ArgumentError(
-            f"{part!r} cannot be saved: a file holds no code, only the names of classes that are known. Decorate "
+            f"{part!r} cannot be saved: a file contains no code, only the names of registered classes. Decorate "
             f"{cls.__name__} with @gn.register, and let its config() return the constructor's arguments."
         )
     return cls.__name__
 
 
 def arguments_of(part: object) -> dict[str, Any]:
-    """Return the arguments of an object's constructor that it keeps as attributes of the same names."""
+    """Return the constructor's arguments of an object, from its attributes of the same names."""
     return {name: getattr(part, name) for name in _arguments(saved_class(part)) if hasattr(part, name)}
 
 
 def check_complete(part: object, config: Mapping[str, Any]) -> None:
-    """Refuse a configuration that lacks arguments of the constructor: another object would be rebuilt from it.
+    """Refuse a configuration without all constructor arguments: it would rebuild a different object.
 
     Raises:
-        ArgumentError: it does.
+        ArgumentError: an argument is missing.
     """
     if missing := [name for name in _arguments(saved_class(part)) if name not in config]:
         raise ArgumentError(
-            f"it lacks {', '.join(map(repr, missing))}; keep each argument of {type(part).__name__} as an attribute of "
-            "its name, or return it by config()."
+            f"config() lacks {', '.join(map(repr, missing))}; store each argument of {type(part).__name__} as an "
+            "attribute of the same name, or return it from config()."
         )
 
 
-def takes_many(cls: type) -> bool:
-    """Return whether the constructor of a class takes any number of arguments, such as layers."""
+def is_variadic(cls: type) -> bool:
+    """Return whether the constructor of a class has a `*args` parameter, for example for layers."""
     return any(p.kind is p.VAR_POSITIONAL for p in _parameters(cls))
 
 
 def find(name: Any, kind: type[T], custom: Custom) -> type[T]:
-    """Return the class that a file names, derived from `kind`.
+    """Return the class that a file names.
 
     Raises:
-        ArgumentError: there is none, or it is of another kind.
+        ArgumentError: the name is unknown, or the class does not derive from `kind`.
     """
     cls = custom.get(name, _classes.get(name))
     what = kind.__name__.lower()
@@ -108,18 +108,18 @@ def find(name: Any, kind: type[T], custom: Custom) -> type[T]:
 
 
 def checked(custom: Custom | None) -> Custom:
-    """Return the classes that a caller gives by name; None are none.
+    """Return the argument `custom` of a caller, or an empty mapping for None.
 
     Raises:
-        ArgumentError: no mapping.
+        ArgumentError: it is not a mapping.
     """
     if not isinstance(custom, Mapping | None):
-        raise ArgumentError(f"custom takes classes by their names in the file, as in {{'Mine': Mine}}, got {custom!r}.")
+        raise ArgumentError(f"custom must map names in the file to classes, as in {{'Mine': Mine}}, got {custom!r}.")
     return custom or {}
 
 
 def saved_class(part: object) -> type:
-    """Return the class that a file names for an object."""
+    """Return the class that a file names for `part`: its own or that of `saved_as`."""
     cls: type = vars(type(part)).get("saved_as", type(part))
     return cls
 
@@ -129,12 +129,12 @@ def _parameters(cls: type) -> list[inspect.Parameter]:
 
 
 def _arguments(cls: type) -> list[str]:
-    """Return the names of a constructor's arguments that a file holds."""
+    """Return the names of the constructor arguments that a file stores."""
     return [
         p.name for p in _parameters(cls) if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in INITIAL
     ]
 
 
 def _same(one: type | None, other: type) -> bool:
-    """Return whether two classes are one, perhaps defined again, as when a cell of a notebook runs twice."""
+    """Return whether two classes are the same, or one defined twice, as when a notebook cell runs again."""
     return one is not None and (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

@@ -1,8 +1,7 @@
-"""Learning rates as functions of the training step, counted from 0.
+"""Learning rate schedules: functions of the training step, which starts at 0.
 
-A schedule is a small dataclass: its fields are its arguments, checked and stored in checkpoints through `config`. To
-write one, derive a class from `Schedule` that keeps its arguments as attributes, such as a dataclass, and define
-`__call__`; with `@gn.register` files can name it.
+To write one, derive a class from `Schedule` that stores its constructor arguments as attributes, for example a
+dataclass, and define `__call__`. Decorate it with `@gn.register` to save it in checkpoints.
 """
 
 from __future__ import annotations
@@ -19,29 +18,29 @@ from gpunet.registry import Custom, arguments_of, find, register
 
 
 class Schedule(Strict):
-    """The base of the schedules: `schedule(step)` is the learning rate of a step."""
+    """Base class of the schedules: `schedule(step)` is the learning rate of a step."""
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of `step`; the first step is 0."""
-        raise self._lacks("__call__")
+        raise self._not_implemented("__call__")
 
     @property
     def base_lr(self) -> float:
-        """The rate that the schedule raises and lowers: its field `lr`; NaN for a class without one."""
+        """The attribute `lr`, which the schedule scales; NaN if there is none."""
         return float(getattr(self, "lr", math.nan))
 
     def observe(self, value: float) -> None:
-        """Take the monitored value, such as the validation loss, once an epoch. Most schedules ignore it."""
+        """Receive the monitored value, such as the validation loss, once per epoch; ignored by most schedules."""
 
     def state(self) -> dict[str, Any]:
-        """Return what `observe` has changed, fit for JSON. Most schedules have nothing."""
+        """Return the state that `observe` changes, as JSON values; empty for most schedules."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Restore the state that `state` returned."""
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments, fit for JSON, with the class's name as "type"; see `schedule_from_config`."""
+        """Return the constructor arguments as JSON values, and the class name as "type"."""
         return {"type": type(self).__name__} | {
             name: value.config() if isinstance(value, Schedule) else value for name, value in arguments_of(self).items()
         }
@@ -63,7 +62,6 @@ class ConstantLR(Schedule):
         self.lr = real("lr", self.lr, 0, closed="left")
 
     def __call__(self, step: int) -> float:
-        """Return `lr`."""
         return self.lr
 
 
@@ -95,10 +93,10 @@ class StepLR(Schedule):
 @register
 @dataclass
 class CosineLR(Schedule):
-    """Half a cosine from `lr` at step 0 to `min_lr` at `total_steps`, and `min_lr` from there on.
+    """Decay from `lr` at step 0 to `min_lr` at step `total_steps` along half a cosine; then stay at `min_lr`.
 
-    The formula is that of SGDR (Loshchilov & Hutter 2017, eq. 5) and of PyTorch's `CosineAnnealingLR` up to its
-    `T_max`; it does not rise again beyond.
+    The formula is that of SGDR (Loshchilov & Hutter 2017, eq. 5) and of PyTorch's `CosineAnnealingLR`; unlike the
+    latter, the rate does not rise again after `total_steps`.
 
     Example:
         >>> schedule = gn.CosineLR(1.0, total_steps=100)
@@ -124,7 +122,7 @@ class CosineLR(Schedule):
 @register
 @dataclass
 class CyclicCosineLR(Schedule):
-    """Whole cosine waves from 0 up to `lr` and back, each twice as long as the one before; 0 from `total_steps` on.
+    """Cosine waves from 0 up to `lr` and back, each twice as long as the previous; 0 from step `total_steps` on.
 
     The formula is RealMLP's coslog (Holzmüller et al. 2024, arXiv 2407.04491, section 3).
 
@@ -152,10 +150,10 @@ class CyclicCosineLR(Schedule):
 @register
 @dataclass
 class ReduceLROnPlateau(Schedule):
-    """Multiply the learning rate by `factor` once the observed value has not fallen for more than `patience` epochs.
+    """Multiply the learning rate by `factor` after the observed value has not improved for over `patience` epochs.
 
-    The rule is that of PyTorch's `ReduceLROnPlateau` in its modes "min" and "rel", defaults included: a value is better
-    if it is below `best * (1 - threshold)`, and a cut of 1e-8 or less is not made.
+    Rule and defaults are those of PyTorch's `ReduceLROnPlateau` in the modes "min" and "rel": a value improves if it is
+    below `best * (1 - threshold)`, and reductions of 1e-8 or less are skipped.
 
     Example:
         >>> schedule = gn.ReduceLROnPlateau(1.0, factor=0.5, patience=1)
@@ -182,11 +180,11 @@ class ReduceLROnPlateau(Schedule):
         self.threshold = real("threshold", self.threshold, 0, 1, closed="both")
 
     def __call__(self, step: int) -> float:
-        """Return the learning rate as the observed values have left it."""
+        """Return the current learning rate, whatever the step."""
         return self.current_lr
 
     def observe(self, value: float) -> None:
-        """Count an epoch without improvement (NaN is none), and cut the learning rate after too many in a row."""
+        """Count epochs without improvement (NaN does not improve); reduce the learning rate after too many in a row."""
         if value < self.best * (1 - self.threshold):
             self.best, self.bad_epochs = float(value), 0
             return
@@ -198,12 +196,11 @@ class ReduceLROnPlateau(Schedule):
                 self.current_lr = reduced
 
     def state(self) -> dict[str, Any]:
-        """Return the best value (None before the first; JSON has no infinity), the bad epochs and the current rate."""
+        """Return "best" (None instead of infinity, which JSON lacks), "bad_epochs" and "current_lr"."""
         best = None if self.best == math.inf else self.best
         return {"best": best, "bad_epochs": self.bad_epochs, "current_lr": self.current_lr}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` returned."""
         self.best = math.inf if state["best"] is None else read_as(float, state["best"], "best")
         self.bad_epochs = whole("bad_epochs", state["bad_epochs"], 0)
         self.current_lr = real("current_lr", state["current_lr"], 0, closed="left")
@@ -212,10 +209,10 @@ class ReduceLROnPlateau(Schedule):
 @register
 @dataclass
 class LinearWarmup(Schedule):
-    """Rise in equal steps to the learning rate that a schedule begins with, then follow that schedule.
+    """Increase the learning rate linearly to the first one of a schedule, then follow that schedule.
 
-    Step 0 has `schedule(0) / warmup_steps`, step `warmup_steps - 1` has `schedule(0)`; the schedule's own steps count
-    from `warmup_steps` on (Goyal et al. 2017, section 2.2).
+    Step 0 has `schedule(0) / warmup_steps`, step `warmup_steps - 1` has `schedule(0)`, and a later step has
+    `schedule(step - warmup_steps)` (Goyal et al. 2017, section 2.2).
 
     Example:
         >>> schedule = gn.LinearWarmup(1.0, warmup_steps=4)
@@ -232,46 +229,41 @@ class LinearWarmup(Schedule):
 
     @property
     def base_lr(self) -> float:
-        """That of the schedule."""
+        """The `base_lr` of the schedule."""
         return self.schedule.base_lr
 
     def __call__(self, step: int) -> float:
-        """Return the learning rate of `step`."""
         if step < self.warmup_steps:
             return self.schedule(0) * (step + 1) / self.warmup_steps
         return self.schedule(step - self.warmup_steps)
 
     def observe(self, value: float) -> None:
-        """Hand the value on to the schedule."""
         self.schedule.observe(value)
 
     def state(self) -> dict[str, Any]:
-        """Return the schedule's state."""
         return self.schedule.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Hand the state back to the schedule."""
         self.schedule.restore(state)
 
 
 def as_schedule(lr: float | Schedule) -> Schedule:
-    """Return a schedule as it is, and a number as a `ConstantLR`.
+    """Return a schedule unchanged, or a number as a `ConstantLR`.
 
     Raises:
-        ArgumentError: neither a schedule nor a finite number from 0 on.
+        ArgumentError: `lr` is neither a schedule nor a finite number >= 0.
     """
     return lr if isinstance(lr, Schedule) else ConstantLR(lr)
 
 
 def schedule_from_config(config: dict[str, Any], custom: Custom | None = None) -> Schedule:
-    """Return the schedule that `Schedule.config` described.
+    """Return the schedule of a configuration from `Schedule.config`.
 
     Args:
-        config: what it returned.
-        custom: classes of your own by name, which are not registered (`gpunet.registry`).
+        custom: unregistered classes by name (see `gpunet.registry`).
 
     Raises:
-        ArgumentError: an unknown "type", or arguments that its class does not take.
+        ArgumentError: an unknown "type", or arguments that do not match the class.
     """
     arguments = {
         name: schedule_from_config(value, custom) if isinstance(value, dict) else value
@@ -281,4 +273,4 @@ def schedule_from_config(config: dict[str, Any], custom: Custom | None = None) -
     try:
         return kind(**arguments)
     except TypeError as error:
-        raise ArgumentError(f"schedule config {config} does not fit {kind.__name__}: {error}.") from error
+        raise ArgumentError(f"schedule config {config} does not match {kind.__name__}: {error}.") from error

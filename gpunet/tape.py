@@ -1,9 +1,8 @@
-"""The tape: what a training step's forward pass leaves for its backward pass, and every buffer of the step.
+"""The tape: all buffers of a training step, and the values that its forward pass saves for the backward pass.
 
-A step asks for the same buffers in the same order as the step before, so a tape hands out its k-th buffer to the k-th
-request: no keys, no bookkeeping, and after the first step nothing is allocated. Random numbers work the same way: the
-k-th draw of a step is a function of (seed, step, k) and of the row's number, so that it is the same on every device
-and after a resume.
+Every step requests the same buffers in the same order, so a tape answers the k-th request with its k-th buffer: no
+keys are needed, and nothing is allocated after the first step. The k-th random draw of a step is a function of (seed,
+step, k, row), so it is the same on every device and after a resume.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from gpunet.errors import StateError
 from gpunet.recording import do, is_recording, recorded
 
 ALIGNMENT = 256
-"""Bytes, to which every buffer of a packed tape is aligned."""
+"""Alignment in bytes of each buffer of a packed tape."""
 
 
 class StepCounter:
-    """The number of training steps done: an integer on the host, and the same in memory that kernels read.
+    """The number of completed training steps: an integer on the host, with a copy in memory that kernels read.
 
     Attributes:
-        word: int64, its first element is the number; kernels advance it themselves. None: no kernel needs it.
+        word: int64 array whose first element is the copy, which kernels increment; None if no kernel needs it.
     """
 
     def __init__(self) -> None:
@@ -39,7 +38,7 @@ class StepCounter:
 
     @property
     def value(self) -> int:
-        """The number on the host; setting it writes both, by a launch, no copy from the host."""
+        """The number on the host; setting it also fills `word`, by a kernel launch without a transfer."""
         return self._value
 
     @value.setter
@@ -49,29 +48,28 @@ class StepCounter:
             self.word[:1].fill(value)
 
     def advance(self, steps: int) -> None:
-        """Count steps that kernels have counted in `word` already."""
+        """Add steps that kernels have already added to `word`."""
         self._value += steps
 
     def keep_in(self, word: Array) -> None:
-        """Let kernels read the number in `word` from here on."""
+        """Use `word` as the copy for kernels."""
         self.word = word
         self.value = self._value
 
 
 class Tape(Strict):
-    """The memory of one training step, reused step after step.
+    """The memory of one training step, reused by each step.
 
-    What is made with a tape belongs to it until its next `reset`. A tape serves one batch shape at a time and one
-    thread; use a tape for each.
+    Arrays made with a tape are valid until its next `reset`. Use one tape for each batch shape and thread.
 
     Args:
-        seed: as the attribute.
-        counter: what counts the steps, such as an optimizer's counter. None: the tape counts its own resets.
+        seed: the attribute `seed`.
+        counter: the step counter, for example the optimizer's. By default the tape counts its own resets.
 
     Attributes:
-        seed: the key of the step's random numbers (dropout masks).
-        counter: the number of the step; part of that key.
-        first_row: the number of the batch's first row in the whole (global) batch; part of that key.
+        seed: seed of the step's random numbers (dropout masks).
+        counter: the number of the step, for random numbers.
+        first_row: index of the batch's first row in the global batch, for random numbers.
 
     Example:
         >>> tape, x, weight = gn.Tape(), np.ones((2, 3)), np.ones((3, 4))
@@ -93,7 +91,7 @@ class Tape(Strict):
         self._saved: list[tuple[Any, ...]] = []
 
     def reset(self, step: int | None = None, first_row: int = 0) -> None:
-        """Begin a step, by default the next one; what the last one made may be overwritten from here on."""
+        """Begin a step, by default the next one; it may overwrite the arrays of the previous step."""
         if step is not None or self._counts:
             self.counter.value = self.step + 1 if step is None else step
         self.first_row = first_row
@@ -111,7 +109,7 @@ class Tape(Strict):
         return self._next((shape, dtype, xp), xp.zeros if is_recording() else xp.empty)
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
-        """Return the step's next buffer, zero when it is made; its user leaves it zeroed for the next step."""
+        """Return the step's next buffer, zeroed when it is allocated; the caller must zero it again after use."""
         return self._next((shape, dtype, xp, 0), xp.zeros)
 
     def _next(self, kind: tuple[Any, ...], make: Callable[..., Array]) -> Array:
@@ -119,20 +117,20 @@ class Tape(Strict):
         self._taken += 1
         if position < len(self._buffers) and self._kinds[position] == kind:
             return self._buffers[position]
-        self._kinds[position:] = [kind, *self._kinds[position + 1 :]]  # replaces a buffer of another batch shape
+        self._kinds[position:] = [kind, *self._kinds[position + 1 :]]  # replace the buffer of another batch shape
         self._buffers[position:] = [recorded(make(*kind[:2])), *self._buffers[position + 1 :]]
         return self._buffers[position]
 
     def pack(self) -> int:
-        """Move the buffers into one piece of memory, in their order; return its size in bytes.
+        """Move the buffers into one allocation, in their order; return its size in bytes.
 
-        For a step that is recorded: from here on the buffers are fixed, and there is one piece to run out of.
+        Used before a step is recorded: afterwards the buffers are fixed, and only this one allocation can fail.
         """
         kinds, places, size = self._kinds, [], 0
         for shape, dtype, *_ in kinds:
             places.append(size)
             size += -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
-        self._buffers.clear()  # before the new memory is taken: there may not be enough for both
+        self._buffers.clear()  # before the new allocation: there may not be enough memory for both
         arena: Array = aligned(size, np.uint8, kinds[0][2], zero=is_recording()) if kinds else None
         for start, (shape, dtype, _, *zero) in zip(places, kinds, strict=True):
             end = start + math.prod(shape) * dtype.itemsize
@@ -144,19 +142,19 @@ class Tape(Strict):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the buffers asked for so far."""
+        """Total size in bytes of the buffers requested so far."""
         return sum(math.prod(shape) * dtype.itemsize for shape, dtype, *_ in self._kinds)
 
     def __repr__(self) -> str:
         return f"<Tape: step {self.step}, {len(self._buffers)} buffers of {self.nbytes:,} bytes>"
 
     def next_draw(self) -> int:
-        """Return the number of the step's next draw, for a kernel that makes the numbers of `uniform` itself."""
+        """Return the number of the step's next draw, for a kernel that generates the numbers of `uniform` itself."""
         self._draws += 1
         return self._draws - 1
 
     def device_step(self, xp: ModuleType) -> Array:
-        """Return the step's number as an int64 array of `xp`, always the same one, for a kernel that draws."""
+        """Return the step's number for a kernel that draws: an int64 array of `xp`, the same array in each step."""
         if not isinstance(self.counter.word, xp.ndarray):
             self.counter.keep_in(xp.empty(1, np.int64))
         return self.counter.word
@@ -171,32 +169,33 @@ class Tape(Strict):
         random.uniform(out, seed=self.seed, step=self.step, draw=draw, first_row=first_row)
 
     def save(self, owner: object, *values: Any) -> None:
-        """Leave `values` for the backward pass of `owner`, the layer that calls."""
+        """Save `values` for the backward pass of the layer `owner`."""
         self._saved.append((owner, values))
 
     def restore(self, owner: object) -> tuple[Any, ...]:
-        """Take back what `owner` left last.
+        """Remove and return the values that `owner` saved last.
 
         Raises:
-            StateError: nothing was left, or another layer's turn is due: backward runs in the reverse order of forward.
+            StateError: nothing was saved, or another layer saved last: backward runs in the reverse order of forward.
         """
         if not self._saved:
             raise StateError(f"{owner!r}: backward without a forward; call forward(x, tape) with this tape first.")
         if self._saved[-1][0] is not owner:
             raise StateError(
-                f"{owner!r}: backward out of order; it is the turn of {self._saved[-1][0]!r}, which ran forward last."
+                f"{owner!r}: backward out of order; call the backward of {self._saved[-1][0]!r} first, whose forward "
+                "ran last."
             )
         values: tuple[Any, ...] = self._saved.pop()[1]
         return values
 
 
 def empty(tape: Tape | None, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
-    """Return a buffer of `tape`, or a fresh array where there is none."""
+    """Return `tape.empty(...)`, or a new array if there is no tape."""
     return recorded(xp.empty(shape, dtype)) if tape is None else tape.empty(shape, dtype, xp)
 
 
 def zeros(tape: Tape | None, shape: tuple[int, ...], dtype: np.dtype[Any], xp: ModuleType) -> Array:
-    """Return `tape.zeros(...)`, or a fresh array of zeros where there is no tape."""
+    """Return `tape.zeros(...)`, or a new array of zeros if there is no tape."""
     return xp.zeros(shape, dtype) if tape is None else tape.zeros(shape, dtype, xp)
 
 

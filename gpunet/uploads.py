@@ -1,4 +1,4 @@
-"""Upload host arrays to a GPU through pinned memory, and again only where they have changed."""
+"""Upload host arrays to a GPU through pinned memory; upload again only the chunks that changed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,18 @@ import numpy as np
 
 from gpunet.device import Device
 
-PIECE = 2**21
-"""Bytes that are compared and uploaded at a time."""
+CHUNK = 2**21
+"""Chunk size in bytes of comparisons and uploads."""
 
 MOST_THREADS = 8
-"""Threads that compute checksums: together they read memory as fast as it gives."""
+"""Maximum threads for checksums; more do not help, because memory bandwidth is the limit."""
 
 
 class Mirror:
-    """A host array's copy on a GPU.
-
-    Args:
-        device: the GPU.
-        shape: of the array.
-        dtype: of the array.
+    """The copy of a host array on a GPU.
 
     Attributes:
-        array: the copy; the same array for good.
+        array: the copy; always the same array.
     """
 
     def __init__(self, device: Device, shape: tuple[int, ...], dtype: np.dtype[Any]):
@@ -37,18 +32,18 @@ class Mirror:
         self._checksums: dict[int, int] = {}
 
     def update(self, a: np.ndarray, staging: Staging) -> None:
-        """Upload the pieces of a C-contiguous array whose CRC-32 is another than that of what was uploaded last."""
+        """Upload the chunks of a C-contiguous array whose CRC-32 differs from that of the last upload."""
         source, target = a.reshape(-1).view(np.uint8), self.array.reshape(-1).view(np.uint8)
-        starts = range(0, source.size, PIECE)
-        pieces = [source[start : start + PIECE] for start in starts]
-        for start, piece, checksum in zip(starts, pieces, _checksums(pieces), strict=True):
+        starts = range(0, source.size, CHUNK)
+        chunks = [source[start : start + CHUNK] for start in starts]
+        for start, chunk, checksum in zip(starts, chunks, _checksums(chunks), strict=True):
             if self._checksums.pop(start, None) != checksum:
-                staging.upload(piece, target[start : start + PIECE])
+                staging.upload(chunk, target[start : start + CHUNK])
             self._checksums[start] = checksum
 
 
 class Staging:
-    """Two pieces of pinned memory: while one is uploaded, the other is filled. Its block ends when all is uploaded."""
+    """Two pinned buffers: one is filled while the other is uploaded. The `with` block waits for all uploads."""
 
     def __init__(self, device: Device):
         self._cuda = device.xp.cuda
@@ -62,7 +57,7 @@ class Staging:
             uploaded.synchronize()
 
     def upload(self, source: np.ndarray, target: Any) -> None:
-        """Copy bytes, at most a piece, to an array of the GPU; `source` may be written when this returns."""
+        """Copy at most `CHUNK` bytes to an array on the GPU; `source` may be overwritten after the return."""
         memory = self._free()
         pinned = memory[: source.size]
         pinned[...] = source
@@ -70,23 +65,23 @@ class Staging:
         self._turns.append((memory, self._cuda.get_current_stream().record()))
 
     def _free(self) -> np.ndarray:
-        """Return pinned memory that is not being uploaded."""
+        """Return a pinned buffer whose upload is done."""
         if len(self._turns) < 2:
-            return np.frombuffer(self._cuda.alloc_pinned_memory(PIECE), np.uint8, PIECE)
+            return np.frombuffer(self._cuda.alloc_pinned_memory(CHUNK), np.uint8, CHUNK)
         memory, uploaded = self._turns.popleft()
         uploaded.synchronize()
         return memory
 
 
-def _checksums(pieces: Sequence[np.ndarray]) -> list[int]:
-    threads = min(len(pieces), os.cpu_count() or 1, MOST_THREADS)
+def _checksums(chunks: Sequence[np.ndarray]) -> list[int]:
+    threads = min(len(chunks), os.cpu_count() or 1, MOST_THREADS)
     if threads < 2:
-        return list(map(_checksum, pieces))
-    from concurrent.futures import ThreadPoolExecutor  # which takes some milliseconds
+        return list(map(_checksum, chunks))
+    from concurrent.futures import ThreadPoolExecutor  # this import takes milliseconds
 
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(_checksum, pieces))
+        return list(pool.map(_checksum, chunks))
 
 
-def _checksum(piece: np.ndarray) -> int:
-    return zlib.crc32(piece.data)
+def _checksum(chunk: np.ndarray) -> int:
+    return zlib.crc32(chunk.data)

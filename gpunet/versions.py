@@ -1,8 +1,8 @@
-"""Whether an object that a recorded step depends on was changed since the step was recorded.
+"""Detect whether an object that a recorded step depends on has changed since the recording.
 
-There is one counter for the process. Setting an attribute of a `Versioned` object advances it and notes its value as
-the object's version. While the counter stands still nothing was changed; once it has moved, the versions of the objects
-of a step say whether one of them was.
+The process has one counter. Setting an attribute of a `Versioned` object increments the counter and stores it as the
+object's version. While the counter is unchanged, no object has changed; otherwise the versions of a step's objects
+show whether one of them has.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from gpunet.attributes import Strict, is_own
 _numbers = itertools.count(1)
 
 latest = 0
-"""The version of the last change anywhere in this process."""
+"""The version of the latest change in this process."""
 
 
 def advance() -> int:
-    """Count a change; return its version."""
+    """Count a change and return its version."""
     global latest
     latest = version = next(_numbers)
     return version
 
 
 class Versioned(Strict):
-    """What a recorded step depends on, such as a layer, a loss or an optimizer.
+    """Base class of what a recorded step depends on, such as a layer, a loss or an optimizer.
 
     Attributes:
         version: a number that changes whenever an attribute is set.
-        outside_the_step: names of attributes that no step reads.
+        outside_the_step: names of attributes that no step reads; setting them does not change the version.
     """
 
-    __slots__ = ("version",)  # not among the settings, which are in the instance's dict
+    __slots__ = ("version",)  # a slot, because the instance's dict contains the settings
     version: int
     outside_the_step: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def is_own_code(self) -> bool:
-        """Whether all of its code is gpunet's; code of others may escape a recording."""
+        """Whether its class is gpunet's; user code may do things that a recording misses."""
         return is_own(type(self).__module__)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -49,7 +49,7 @@ class Versioned(Strict):
 
 
 def parts(*objects: Any) -> list[Versioned]:
-    """Return the versioned objects among those given and inside them, such as the layers of a model."""
+    """Return all versioned objects among `objects` and, recursively, in their attributes."""
     found: dict[int, Versioned] = {}  # by identity: two equal activations are two parts
     waiting: list[Any] = list(objects)
     while waiting:
@@ -59,7 +59,7 @@ def parts(*objects: Any) -> list[Versioned]:
         elif isinstance(item, dict):
             waiting += item.values()
         elif isinstance(item, Versioned) and id(item) not in found:
-            if not hasattr(item, "version"):  # no attribute was set since it was made, or unpickled
+            if not hasattr(item, "version"):  # no attribute was set yet, or the object was unpickled
                 object.__setattr__(item, "version", 0)
             found[id(item)] = item
             waiting += vars(item).values()

@@ -1,1 +1,1 @@
-"""One runnable file a task: `python -m gpunet.examples.NAME`."""
+"""Examples, one runnable file per task: `python -m gpunet.examples.NAME`."""

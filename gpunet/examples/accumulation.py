@@ -1,6 +1,6 @@
-"""Make steps of 256 rows in the memory of 64: the gradients of four batches are summed for one update.
+"""Accumulate gradients: sum those of four batches of 64 rows for one update, in the memory of one batch.
 
-Run it by `python -m gpunet.examples.accumulation`.
+Run: `python -m gpunet.examples.accumulation`
 """
 
 import numpy as np
@@ -18,4 +18,4 @@ for accumulate in (1, 4):
     accuracy = trainer.evaluate(X, y)["accuracy"]
     print(f"accumulate={accumulate}: {trainer.optimizer.steps} updates, {buffers}, accuracy {accuracy:.1%}")
     outputs.append(trainer.model.outputs(X))
-print(f"the outputs of the two models differ by {np.abs(outputs[0] - outputs[1]).max():.1g} at most")
+print(f"maximum difference between the outputs of the two models: {np.abs(outputs[0] - outputs[1]).max():.1g}")

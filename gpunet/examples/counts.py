@@ -1,6 +1,6 @@
-"""Predict counts, their median and a high quantile; stop a classifier where its AUC is best.
+"""Predict counts, their median and a high quantile; then train a classifier with early stopping on its AUC.
 
-Run it by `python -m gpunet.examples.counts`.
+Run: `python -m gpunet.examples.counts`
 """
 
 import numpy as np
@@ -20,9 +20,10 @@ for loss in (gn.PoissonNLLLoss(), gn.L1Loss(), gn.QuantileLoss(0.9)):
     )
     trainer.fit(X, visits, epochs=30)
     below = (visits <= trainer.predict(X)).mean()
-    print(f"{loss}: rmse {trainer.evaluate(X, visits)['rmse']:.2f}, {below:.0%} of the counts are no larger")
+    rmse = trainer.evaluate(X, visits)["rmse"]
+    print(f"{loss}: rmse {rmse:.2f}, {below:.0%} of the counts are at most the prediction")
 
 stopping = gn.EarlyStopping(5, monitor="val_auc")
 trainer = gn.Trainer(gn.MLP([2, 16, 2]), metrics={"auc": gn.metrics.roc_auc}, callbacks=[stopping])
 trainer.fit(X, visits > 6, epochs=30, validation=0.2)
-print(f"more than 6: AUC {stopping.best:.3f} at best, epochs: {len(trainer.history)}")
+print(f"classifier for counts above 6: best AUC {stopping.best:.3f}, epochs: {len(trainer.history)}")

@@ -1,6 +1,6 @@
-"""Learn from numbers and categories: a vector for each category, next to the categories as mere numbers.
+"""Train on numbers and categories: compare entity embeddings with categories as plain numbers.
 
-Run it by `python -m gpunet.examples.entity_embeddings`.
+Run: `python -m gpunet.examples.entity_embeddings`
 """
 
 import numpy as np
@@ -23,7 +23,8 @@ for name, model in {"as numbers": gn.MLP([4, 32, 1]), "embedded": embedded}.item
     model.target_scaler = gn.data.Standardizer.fit(price[train])
     trainer = gn.Trainer(model, loss="mse", optimizer=gn.Adam(0.02))
     trainer.fit(X[train], price[train], epochs=15, batch_size=100)
-    print(f"categories {name}: R² of the test rows {trainer.evaluate(X[test], price[test])['r2']:.3f}")
+    print(f"categories {name}: R² on the test rows {trainer.evaluate(X[test], price[test])['r2']:.3f}")
 
 vectors = dict(zip(["unknown", *kinds], gn.to_host(embedding.params["weight1"]), strict=True))
-print("a vector:", vectors["loft"].round(2), "| an unknown district:", model.predict([[80, 20, -1, 0]]).round())
+price = model.predict([[80, 20, -1, 0]]).round()
+print("vector of a loft:", vectors["loft"].round(2), "| price in an unknown district:", price)

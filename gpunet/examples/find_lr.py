@@ -1,6 +1,6 @@
-"""Find a learning rate by the range test: let it rise from step to step until the loss diverges.
+"""Find a learning rate with the range test, which increases the rate at each step until the loss diverges.
 
-Run it by `python -m gpunet.examples.find_lr`.
+Run: `python -m gpunet.examples.find_lr`
 """
 
 import tempfile
@@ -16,7 +16,7 @@ trainer = gn.Trainer(gn.MLP([64, 64, 10], seed=0), optimizer=gn.SGD(1e-3, moment
 found = trainer.find_lr(X, y)
 print(found)
 found.plot(picture)
-print(f"the picture is in {picture}")
+print(f"plot: {picture}")
 
 for lr in (trainer.optimizer.lr, found.suggestion):
     trainer = gn.Trainer(gn.MLP([64, 64, 10], seed=0), optimizer=gn.SGD(lr, momentum=0.9))

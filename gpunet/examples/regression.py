@@ -1,6 +1,6 @@
-"""Fit a curve in a few lines: loss and optimizer by name, the rows of the history, the model as a function.
+"""Fit a curve in a few lines, with loss and optimizer by name; print the history and call the model.
 
-Run it by `python -m gpunet.examples.regression`.
+Run: `python -m gpunet.examples.regression`
 """
 
 import numpy as np

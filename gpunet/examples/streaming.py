@@ -1,6 +1,6 @@
-"""Train on a file that is never in memory as a whole, then on batches that are made as they are asked for.
+"""Train on a memory-mapped file, then on batches that are generated on demand.
 
-Run it by `python -m gpunet.examples.streaming`.
+Run: `python -m gpunet.examples.streaming`
 """
 
 import tempfile
@@ -13,7 +13,7 @@ import gpunet as gn
 
 
 class Noisy:
-    """The digits in batches, as a DataLoader yields them; noise is added anew in each epoch."""
+    """Batches of digits, as from a DataLoader, with new noise in each epoch."""
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for rows in np.array_split(rng.permutation(1500), 48):

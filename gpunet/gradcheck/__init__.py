@@ -1,6 +1,6 @@
-"""Check the gradients of layers, losses and activations, such as your own.
+"""Check the gradients of layers, losses and activations, including your own.
 
-Everything is compared with finite differences in float64 (`differences.py`); CUDA expressions with NumPy.
+Gradients are compared with finite differences in float64 (`differences.py`), CUDA expressions with NumPy.
 """
 
 from __future__ import annotations
@@ -31,31 +31,34 @@ def check_gradients(
     *,
     seed: int = 0,
 ) -> GradientReport:
-    """Check the gradients of a layer, model, loss or activation, such as your own, in float64.
+    """Check the gradients of a layer, model, loss or activation in float64.
 
-    A layer or model is checked on its device, as a copy whose parameters are moved a little, so that ones and zeros
-    hide nothing: the gradients of the input and of all parameters, and whether `backward` fills them all. A loss is
-    checked on the current device, also with row weights, where it must be the weighted mean of the rows' losses. CUDA
-    expressions of activations, also of those inside a layer, are compared with the NumPy code on the current GPU, or
-    where that is the CPU on the simulated one.
+    - A layer or model is checked on its device: the gradients of the input and of all parameters, and whether
+      `backward` fills them all. The check uses a copy with slightly changed parameters, so that initial ones and zeros
+      cannot hide errors.
+    - A loss is checked on the current device, without and with row weights; with them it must be the weighted mean of
+      the rows' losses.
+    - CUDA expressions of activations, including those inside a layer, are compared with the NumPy code on the current
+      GPU, or on the simulated GPU if the current device is the CPU.
 
     Args:
-        subject: what to check.
-        x: a batch for a layer, predictions for a loss; or the shape of random ones. A layer needs it.
-        target: of a loss; by default random ones for its task.
-        seed: of all random numbers.
+        subject: the object to check.
+        x: a batch for a layer (required), or predictions for a loss; or the shape of a random array.
+        target: targets of a loss; by default random ones for its task.
+        seed: seed of all random numbers.
 
     Returns:
-        A report of what was checked, and of what was not and why.
+        A report of what was checked, and of what was not checked and why.
 
     Raises:
-        GradientError: says what is wrong, in which parameter and element, what was expected and what was found.
-        ArgumentError: something that has no gradients, or a layer without `x`.
-        CompileError: CUDA expressions that do not compile.
+        GradientError: a gradient is wrong; the message names the parameter and element, and gives the expected and the
+            actual value.
+        ArgumentError: `subject` has no gradients, or `x` is missing for a layer.
+        CompileError: a CUDA expression does not compile.
 
     Example:
         >>> gn.check_gradients(gn.Linear(3, 2), x=(4, 3))
-        Linear(3, 2): right on cpu: weight, bias, the input
+        Linear(3, 2): correct on cpu: weight, bias, the input
     """
     rng = np.random.default_rng(seed)
     if isinstance(subject, Loss):

@@ -1,4 +1,4 @@
-"""Check the derivative of an activation, and that its CUDA expressions compute what its NumPy code does."""
+"""Check the derivative of an activation, and compare its CUDA expressions with its NumPy code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gpunet.ops import bias_activation, bias_activation_backward
 from gpunet.ops.activations import ActivationFunction
 
 ROUNDING = {"float32": 1e-5, "float64": 1e-10}
-"""What a CUDA expression may differ from NumPy, next to its value or 1, whichever is larger."""
+"""Maximum difference between a CUDA expression and NumPy, relative to max(|value|, 1)."""
 
 
 def check_activation(function: ActivationFunction, z: np.ndarray) -> GradientReport:
-    """Check an activation at `z`, float64; the documentation is at `check_gradients`."""
+    """Check an activation at `z`, float64; see `check_gradients`."""
     ahead, behind = function(z + STEP), function(z - STEP)
     name = f"{function!r}: f' in NumPy"
     _require_close(name, z, _derivative(function, z), (ahead - behind) / (2 * STEP), TOLERANCE)
@@ -32,7 +32,7 @@ def check_activation(function: ActivationFunction, z: np.ndarray) -> GradientRep
 
 
 def _derivative(function: ActivationFunction, z: np.ndarray) -> np.ndarray:
-    """Return f'(z) by the NumPy code, for a gradient of the output that is not 1."""
+    """Return f'(z) by the NumPy code, computed with an output gradient that is not 1."""
     dy = np.linspace(0.5, 1.5, z.size).reshape(z.shape)
     dz = np.empty_like(z)
     function.backward(dy, z if function.saves == "input" else function(z), dz, np, None)
@@ -40,11 +40,11 @@ def _derivative(function: ActivationFunction, z: np.ndarray) -> np.ndarray:
 
 
 def _compare(function: ActivationFunction, z: np.ndarray, device: Device, tolerance: float) -> None:
-    """Compare f and f' by the kernels of a device with NumPy's, in the dtype of `z`."""
-    there, ones = device.asarray(z), device.asarray(np.ones_like(z))
+    """Compare f and f' computed by a device's kernels with NumPy's, in the dtype of `z`."""
+    z_device, ones = device.asarray(z), device.asarray(np.ones_like(z))
     with device.activate():
-        y = bias_activation(there, None, function)
-        dz, _ = bias_activation_backward(ones, there if function.saves == "input" else y, function)
+        y = bias_activation(z_device, None, function)
+        dz, _ = bias_activation_backward(ones, z_device if function.saves == "input" else y, function)
     exact = z.astype(np.float64)
     where = f"in CUDA, {z.dtype} on {device.name},"
     _require_close(f"{function!r}: f {where}", exact, to_host(y), function(exact), tolerance)
@@ -52,7 +52,7 @@ def _compare(function: ActivationFunction, z: np.ndarray, device: Device, tolera
 
 
 def _require_close(name: str, z: np.ndarray, found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
-    """Raise `GradientError` where values differ, next to their size or 1, whichever is larger; NaN differs."""
+    """Raise `GradientError` if values differ by more than `tolerance`, relative to max(|value|, 1), or are NaN."""
     difference = np.abs(found - expected) / np.maximum(np.abs(expected), 1)
     if not (difference <= tolerance).all():
         worst = np.unravel_index(np.argmax(difference), z.shape)

@@ -1,8 +1,8 @@
-"""Directional finite differences in float64: is a gradient the gradient of its function?
+"""Check a gradient with directional finite differences in float64.
 
 For a function f, a point x and a direction v, (f(x + h·v) - f(x - h·v)) / 2h must equal <gradient, v>. A few random
-directions find any wrong element of a gradient almost surely, at two evaluations each; halving a direction again and
-again leads to the element.
+directions detect a wrong element of a gradient almost surely, with two evaluations each. Bisection of a direction then
+finds the element.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from gpunet.device import Array, device_of, to_host
 from gpunet.errors import GradientError
 
 STEP = 2e-5
-"""The length of the step from a point to either side."""
+"""Length of the step h·v in either direction."""
 
 DIRECTIONS = 3
 
 TOLERANCE = 1e-6
-"""Relative error of a derivative."""
+"""Maximum relative error of a derivative."""
 
 NOISE = 1e-9
-"""Error of a derivative by rounding, next to the numbers that its function adds up."""
+"""Rounding error of a derivative, relative to the values that its function sums."""
 
 
 def slope(function: Callable[[np.ndarray], float], point: np.ndarray, direction: np.ndarray) -> float:
@@ -39,15 +39,15 @@ def slope(function: Callable[[np.ndarray], float], point: np.ndarray, direction:
 def require_gradient(
     where: str, value: Callable[[], float], view: Array, gradient: np.ndarray, size: float, rng: np.random.Generator
 ) -> None:
-    """Raise `GradientError` where `gradient` is not that of `value` by the array `view`.
+    """Raise `GradientError` if `gradient` is not the gradient of `value` with respect to the array `view`.
 
     Args:
-        where: what the gradient is, for the error.
-        value: returns the number for what `view` holds now.
-        view: float64, on any device; left as it was.
-        gradient: in its shape.
-        size: of the numbers that `value` adds up.
-        rng: makes the directions.
+        where: name of the gradient, for the error message.
+        value: returns the function's value for the current contents of `view`.
+        view: float64 array on any device; it is restored after the check.
+        gradient: the gradient to check, in the shape of `view`.
+        size: magnitude of the values that `value` sums.
+        rng: draws the directions.
     """
     device, point = device_of(view), np.array(to_host(view))
 
@@ -73,13 +73,13 @@ def _wrong_element(
     size: float,
     rng: np.random.Generator,
 ) -> tuple[int, ...] | None:
-    """Return the place of an element that is wrong, None where none is; arguments as for `require_gradient`."""
+    """Return the index of a wrong element, or None; arguments as for `require_gradient`."""
 
     def error(direction: np.ndarray) -> float:
         return slope(function, point, direction) - float((gradient * direction).sum())
 
     if not np.isfinite(gradient).all():
-        return first_place(~np.isfinite(gradient))
+        return first_index(~np.isfinite(gradient))
     for _ in range(DIRECTIONS):
         direction = rng.standard_normal(point.shape)
         left = error(direction)
@@ -98,17 +98,17 @@ def _wrong_element(
 
 
 def random_batch(x: Any, rng: np.random.Generator, indices: int | None = None) -> np.ndarray:
-    """Return `x` as float64, or as indices; random ones where it is a shape."""
+    """Return `x` as float64, or as int64 if `indices` is given; if `x` is a shape, return random values."""
     if not (isinstance(x, tuple) and all(isinstance(n, int | np.integer) for n in x)):
         return np.array(to_host(x), np.float64 if indices is None else np.int64)
     return rng.standard_normal(x) if indices is None else rng.integers(0, indices, x)
 
 
-def first_place(mask: np.ndarray) -> tuple[int, ...]:
-    """Return the place of the first element that is true."""
+def first_index(mask: np.ndarray) -> tuple[int, ...]:
+    """Return the index of the first true element."""
     return tuple(map(int, np.argwhere(mask)[0]))
 
 
 def described(a: Any) -> str:
-    """Return the dtype and the shape of an array, or what else it is."""
+    """Return the dtype and the shape of an array, or the repr of another object."""
     return f"{a.dtype} of shape {a.shape}" if hasattr(a, "dtype") else repr(a)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet.device import to_host
 from gpunet.errors import GradientError
-from gpunet.gradcheck.differences import described, first_place, random_batch, require_gradient
+from gpunet.gradcheck.differences import described, first_index, random_batch, require_gradient
 from gpunet.gradcheck.report import GradientReport
 from gpunet.layers import Embedding, Layer
 from gpunet.tape import Tape
@@ -19,7 +19,7 @@ INPUT = "the input"
 
 
 class LayerCheck:
-    """Runs a copy of a layer forward and backward, again and again with the same random numbers."""
+    """The check of a layer: it runs a copy forward and backward, with the same random numbers each time."""
 
     def __init__(self, given: Layer, x: Any, rng: np.random.Generator):
         self.name, self.rng = repr(given), rng
@@ -32,7 +32,7 @@ class LayerCheck:
         paddings = [table.params["weight"][table.padding_idx] for table in tables if table.padding_idx is not None]
         self.constants = [(row, row.copy()) for row in paddings]
         self.batch = self.device.asarray(random_batch(x, rng, self.layer.index_range))
-        self.numbers = ..., slice(self.batch.shape[-1] - self.layer.category_columns)  # no category can move a little
+        self.numbers = ..., slice(self.batch.shape[-1] - self.layer.category_columns)  # categories are not continuous
         self.points = {**self.store.views(self.store.params), INPUT: self.batch[self.numbers]}
 
     def __call__(self) -> GradientReport:
@@ -46,12 +46,12 @@ class LayerCheck:
             for key, gradient in gradients.items():
                 where = f"{self.name}: the gradient of {key}"
                 require_gradient(where, self._value(dy), self.points[key], gradient, size, self.rng)
-            if has_input_gradient:  # a first layer's backward is called without
+            if has_input_gradient:  # training calls the first layer's backward without it
                 self._require_equal(self._gradients(dy, input_gradient=False), gradients)
         return GradientReport(self.name, self.device.name, tuple(gradients))
 
     def _value(self, dy: np.ndarray) -> Callable[[], float]:
-        """Return the function of which `dy` is the gradient by the output."""
+        """Return a function of the output whose gradient is `dy`."""
         return lambda: float((dy * self._output()).sum())
 
     def _output(self) -> np.ndarray:
@@ -61,21 +61,21 @@ class LayerCheck:
         return np.array(to_host(self.layer.forward(self.batch, self.tape)))
 
     def _required_output(self) -> np.ndarray:
-        """Return the output; refuse one of which there are no finite differences."""
+        """Return the output; refuse one that is unsuitable for finite differences."""
         y = self._output()
         if y.dtype != np.float64:
-            self._fail(f"forward returns {y.dtype} for an input of float64; compute in the dtype of the input.")
+            self._fail(f"forward returns {y.dtype} for a float64 input; compute in the dtype of the input.")
         if not np.isfinite(y).all():
-            self._fail("the output is not finite; give check_gradients an `x` for which it is.")
+            self._fail("the output is not finite; give check_gradients another `x`.")
         if not np.array_equal(y, self._output()):
             self._fail(
-                "forward returns another output for the same input and step: it writes to its input, or draws random "
-                "numbers other than by tape.uniform."
+                "forward returns different outputs for the same input and step: it writes to its input, or draws "
+                "random numbers without tape.uniform."
             )
         return y
 
     def _gradients(self, dy: np.ndarray, *, input_gradient: bool) -> dict[str, np.ndarray]:
-        """Return what `backward` gives, by name."""
+        """Return the gradients that `backward` computes, by name."""
         self.store.grads.fill(np.nan)
         self._output()
         dx = self.layer.backward(self.device.asarray(dy), self.tape, input_gradient=input_gradient)
@@ -84,8 +84,8 @@ class LayerCheck:
             unfilled = np.isnan(gradient)
             if unfilled.any():
                 self._fail(
-                    f"backward does not fill the gradient of {key}, as at element {first_place(unfilled)}, or adds to "
-                    f"it; write self.grads[{key.rpartition('.')[2]!r}][...] = gradient."
+                    f"backward does not fill the gradient of {key}, for example element {first_index(unfilled)}, or "
+                    f"adds to it; write self.grads[{key.rpartition('.')[2]!r}][...] = gradient."
                 )
         if input_gradient:
             if described(dx) != described(self.batch):
@@ -99,10 +99,10 @@ class LayerCheck:
         for key, found in without.items():
             wrong = ~np.isclose(found, gradients[key], rtol=1e-9, atol=1e-12)
             if wrong.any():
-                at = first_place(wrong)
+                at = first_index(wrong)
                 self._fail(
-                    f"the gradient of {key}, where backward gets input_gradient=False, is wrong: at element {at} "
-                    f"expected {gradients[key][at]:.6g}, as with input_gradient=True, found {found[at]:.6g}."
+                    f"with input_gradient=False, the gradient of {key} is wrong: at element {at} expected "
+                    f"{gradients[key][at]:.6g}, as with input_gradient=True, found {found[at]:.6g}."
                 )
 
     def _fail(self, message: str) -> NoReturn:

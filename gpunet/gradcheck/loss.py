@@ -20,7 +20,7 @@ ALL = slice(None)
 
 
 class LossCheck:
-    """Evaluates a loss of some predictions, with row weights and without."""
+    """The check of a loss, without and with row weights."""
 
     def __init__(self, loss: Loss, x: Any, target: Any, rng: np.random.Generator):
         self.loss, self.rng, self.device, self.tape = loss, rng, current_device(), Tape()
@@ -63,7 +63,7 @@ class LossCheck:
         return float(self._run(rows, weight)[0])
 
     def _checked(self, what: str, weight: Array | None = None) -> float:
-        """Return the loss; what is wrong with its gradient is an error."""
+        """Check the gradient of the loss; return the loss."""
         value, gradient = self._run(ALL, weight)
         if described(gradient) != described(self.prediction):
             self._fail(f"{what} is {described(gradient)}; expected {described(self.prediction)}.")
@@ -79,7 +79,7 @@ class LossCheck:
 
 
 def _target(task: str | None, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Return random targets for predictions of a shape."""
+    """Return random targets for predictions of the given shape."""
     if task == "classification":
         return rng.integers(0, shape[-1], shape[:-1])
     if task == "similarity":

@@ -1,4 +1,4 @@
-"""What a check of gradients returns."""
+"""The report of a gradient check."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradients` found right.
+    """The result of a successful `check_gradients`.
 
     Attributes:
-        subject: what was checked.
-        device: where.
-        checked: what is right.
+        subject: repr of the checked object.
+        device: the device of the check.
+        checked: the gradients and properties that are correct.
         unchecked: what was not checked, and why.
     """
 
@@ -22,5 +22,5 @@ class GradientReport:
     unchecked: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        right = f"{self.subject}: right on {self.device}: {', '.join(self.checked)}"
-        return "\n".join([right, *(f"  not checked: {what}" for what in self.unchecked)])
+        correct = f"{self.subject}: correct on {self.device}: {', '.join(self.checked)}"
+        return "\n".join([correct, *(f"  not checked: {what}" for what in self.unchecked)])

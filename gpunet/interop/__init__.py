@@ -1,4 +1,4 @@
-"""Other people's worlds: ONNX files, PyTorch weights, arrays of other libraries. Each is imported only where used."""
+"""Exchange with other libraries: ONNX files, PyTorch weights, DLPack arrays. Each library is imported on first use."""
 
 from gpunet.interop.dlpack import from_dlpack, to_dlpack
 from gpunet.interop.onnx import to_onnx

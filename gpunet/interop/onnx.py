@@ -1,4 +1,4 @@
-"""A trained model as an ONNX file, which runs wherever there is an ONNX runtime: raw features in, predictions out."""
+"""Export a trained model to an ONNX file, from raw features to predictions."""
 
 from __future__ import annotations
 
@@ -20,45 +20,44 @@ from gpunet.ops._cosine_similarity import EPS
 
 IR_VERSION = 10
 OPSETS = (20, 21)
-"""20 is the first with GELU, 21 the newest that a file of IR version 10 may ask for."""
+"""20 is the first opset with GELU, 21 the newest that IR version 10 allows."""
 
 
 def to_onnx(
     model: Model | Estimator, path: str | Path, *, input_shape: tuple[int | None, ...] | None = None, opset: int = 20
 ) -> None:
-    """Write a model, or an estimator of `gpunet.sklearn`, as the ONNX file `path` (IR version 10).
+    """Export a model, or an estimator of `gpunet.sklearn`, to an ONNX file (IR version 10).
 
-    Its input is "X", (rows, features...): any number of raw rows as `model.predict` takes them, int64 where the first
-    layer takes indices, else float32. Where the model was trained on a table, X and its standardisation are float64, as
-    float32 lacks the digits of a time with seconds. Every other number in the file is float32, also where the model's
-    own dtype is float64.
+    - Input "X", (rows, features...): any number of raw rows, as for `model.predict`; int64 if the first layer takes
+      indices, float64 if the model was trained on a table (float32 lacks the digits of a time with seconds), else
+      float32.
+    - Output "prediction": the result of `model.predict`: class names (of an estimator, its labels of any type), class
+      indices, or values in the units of the training targets.
+    - Output "probabilities" of a classifier: the result of `model.predict_proba`.
 
-    Its output "prediction" is what `model.predict` returns for these rows: class names (of an estimator, its labels of
-    any type), class indices, or values in the units of the training targets. A classifier's second output,
-    "probabilities", is what `model.predict_proba` returns. Where the model was trained on a table, the metadata
-    "features" lists the features' names as JSON, and "schema" is what `TableSchema.from_json` takes: it makes X of a
-    table.
+    The standardisation of a table's features is float64; all other floating-point constants are float32, even if the
+    model is float64. If the model was trained on a table, the metadata contains the names of the "features" and the
+    "schema", both as JSON; `TableSchema.from_json` reads the schema and converts a table to X.
 
     Args:
-        model: the model, or the fitted estimator, on any device.
+        model: the model or the fitted estimator, on any device.
         path: the file to write.
-        input_shape: the shape of a row of X, with None for an axis of any length, such as (None, 3) for 3 features at
-            each of any number of steps; by default that of the model's standardisation, else what its first layer
-            takes.
-        opset: the version of the ONNX operators, 20 or 21.
+        input_shape: the shape of one row of X, with None for an axis of any length, such as (None, 3) for any number of
+            steps with 3 features; by default that of the model's standardisation, else that of its first layer.
+        opset: the ONNX opset version, 20 or 21.
 
     Raises:
-        ArgumentError: a layer or an activation function without an ONNX form, which is named; neither a model nor a
-            fitted estimator; an input shape that is none or must be given; another opset.
-        DataError: a number that float32 cannot hold.
+        ArgumentError: a layer or activation has no ONNX form; `model` is neither a model nor a fitted estimator;
+            `input_shape` is invalid or missing; another opset.
+        DataError: a number is too large for float32.
         MissingPackageError: onnx is not installed.
-        OSError: the file cannot be written; one that was there before is untouched.
-        ShapeError: the model does not take such rows, or not at any length.
+        OSError: the file cannot be written; an existing file stays intact.
+        ShapeError: the model does not accept rows of this shape, or not of every length.
     """
     if opset not in OPSETS:
         raise ArgumentError(
-            f"to_onnx: opset must be 20 (the default) or 21, got {opset!r}: an older one has no GELU, and runtimes "
-            f"that take files of IR version {IR_VERSION} need not know a newer one."
+            f"to_onnx: opset must be 20 (the default) or 21, got {opset!r}: older ones have no GELU, and runtimes "
+            f"for IR version {IR_VERSION} need not support newer ones."
         )
     try:
         from onnx import helper
@@ -70,7 +69,7 @@ def to_onnx(
     kind = INT64 if network.index_range is not None else FLOAT if network.schema is None else DOUBLE
     x = _standardised(graph, network.input_scaler, kind)
     y = add_layer(graph, network, x, row)
-    if not isinstance(model, Model) and model.out_activation_ == "exp":  # a regression of counts, by the Poisson loss
+    if not isinstance(model, Model) and model.out_activation_ == "exp":  # a regressor with loss="poisson"
         y = graph.add("Exp", y)
     outputs = _outputs(graph, network, y, output_row(network, row))
     proto = helper.make_model(
@@ -102,24 +101,26 @@ def _standardised(graph: Graph, scaler: Standardizer | None, kind: int) -> str:
 
 
 def _standardised_in_float32(graph: Graph, scaler: Standardizer) -> str:
-    """Add (X - mean) / scale, with the mean in two float32 parts: a feature far from zero keeps all of its digits."""
+    """Add (X - mean) / scale, with the mean in two float32 parts, so that features far from zero keep their digits."""
     with np.errstate(over="ignore", under="ignore"):
         high, scale = scaler.mean.astype(np.float32), scaler.scale.astype(np.float32)
     if (scale == 0).any() or not np.isfinite([high, scale]).all():
-        raise DataError("to_onnx: float32 cannot hold a feature's mean or standard deviation; scale the feature first.")
+        raise DataError(
+            "to_onnx: a feature's mean or standard deviation is out of the range of float32; scale the feature first."
+        )
     centred = graph.add("Sub", graph.add("Sub", "X", high), scaler.mean - high)
     return graph.add("Div", centred, scale)
 
 
 Outputs: TypeAlias = list[tuple[str, int, Row]]
-"""The graph's outputs: names, ONNX's numbers of their types, and the shapes of a row."""
+"""The graph's outputs: name, ONNX element type, and shape of one row."""
 
 
 def _outputs(graph: Graph, model: Model, y: str, row: Row) -> Outputs:
-    """Add what `predict` and `predict_proba` make of the raw outputs `y`, whose rows have the shape `row`."""
+    """Add the steps of `predict` and `predict_proba` after the raw outputs `y`, whose rows have the shape `row`."""
     if row == (None,) or (None in row and model.target_scaler is not None):
         raise ShapeError(
-            "to_onnx: how many values a row has in the output must not vary; give its length in input_shape."
+            "to_onnx: the number of output values per row must be fixed; give the length of the axis in input_shape."
         )
     if model.task == "classification":
         graph.add("Softmax", y, output="probabilities")
@@ -157,7 +158,7 @@ def _cosine(graph: Graph, y: str) -> str:
 
 
 def _labels(graph: Graph, model: Model, indices: str, row: Row) -> tuple[str, int, Row]:
-    """Add the way from class indices to names, where the classes have them, as the output "prediction"."""
+    """Add the output "prediction": class names looked up by index, or the indices if the classes have no names."""
     if model.classes is None:
         graph.add("Identity", indices, output="prediction")
         return ("prediction", INT64, row)

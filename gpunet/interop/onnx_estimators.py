@@ -1,4 +1,4 @@
-"""The estimators of gpunet.sklearn as models."""
+"""Convert estimators of gpunet.sklearn to models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet.device import use_device
 from gpunet.errors import ArgumentError
-from gpunet.initializers import undrawn
+from gpunet.initializers import initialized_with_zeros
 from gpunet.losses import Task
 from gpunet.models import MLP
 
@@ -18,7 +18,7 @@ TASKS: dict[str, Task] = {
     "logistic": "binary",
     "softmax": "classification",
 }
-"""What a network is for, by scikit-learn's name of what it applies to the last layer's outputs."""
+"""The task of a network by scikit-learn's name of its output activation."""
 
 
 class Estimator(Protocol):
@@ -32,16 +32,16 @@ class Estimator(Protocol):
 
 
 def as_model(estimator: Estimator) -> MLP:
-    """Return a model with an estimator's weights and classes, for what goes into its last activation.
+    """Return a model with the weights and classes of an estimator, without its output activation.
 
     Raises:
-        ArgumentError: no fitted estimator.
+        ArgumentError: not a fitted estimator.
     """
     if not hasattr(estimator, "coefs_"):
         raise ArgumentError(f"to_onnx takes a model or a fitted estimator of gpunet.sklearn, got {estimator!r}.")
     weights, biases = estimator.coefs_, estimator.intercepts_
     hidden = "sigmoid" if estimator.activation == "logistic" else estimator.activation
-    with use_device("cpu"), undrawn():
+    with use_device("cpu"), initialized_with_zeros():
         model = MLP([len(weights[0]), *map(len, biases)], hidden).to(dtype=weights[0].dtype)
     for layer, weight, bias in zip(model.layers, weights, biases, strict=True):
         layer.params["weight"], layer.params["bias"] = weight, bias
@@ -49,5 +49,5 @@ def as_model(estimator: Estimator) -> MLP:
     if model.task == "classification":
         model.classes = tuple(estimator.classes_.tolist())
     elif model.task == "binary" and len(biases[-1]) == 1:
-        model.classes = tuple(estimator.classes_[[0, -1]].tolist())  # which may be one class alone
+        model.classes = tuple(estimator.classes_[[0, -1]].tolist())  # both are the same if there is one class
     return model

@@ -1,4 +1,4 @@
-"""The nodes and constants of an ONNX graph in the making."""
+"""Build the nodes and constants of an ONNX graph."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from gpunet.errors import DataError
 
 FLOAT, INT64, DOUBLE = 1, 7, 11
-"""ONNX's numbers of the types of elements (TensorProto.DataType in onnx.proto)."""
+"""ONNX element types (TensorProto.DataType in onnx.proto)."""
 
 
 class Graph:
-    """An ONNX graph, to which nodes are added one after the other; a value is known by its name.
+    """An ONNX graph under construction; nodes refer to values by name.
 
     Attributes:
         nodes: the nodes so far (`onnx.NodeProto`).
-        constants: the arrays that they take (`onnx.TensorProto`).
+        constants: the constants that they use (`onnx.TensorProto`).
     """
 
     def __init__(self) -> None:
@@ -28,10 +28,10 @@ class Graph:
         """Add a node and return the name of its first output.
 
         Args:
-            operator: what it computes, as ONNX calls it.
-            *inputs: names of values, and arrays, which become constants; "" leaves an optional input out.
-            output: the name of the output, by default one that is free.
-            **attributes: those of the operator.
+            operator: the ONNX operator.
+            *inputs: names of values, or arrays, which become constants; "" omits an optional input.
+            output: the name of the output; a unique name by default.
+            **attributes: attributes of the operator.
         """
         from onnx import helper
 
@@ -41,24 +41,24 @@ class Graph:
         return output
 
     def constant(self, array: np.ndarray) -> str:
-        """Keep an array, floats as float32, and return its name.
+        """Add a constant, with floats as float32, and return its name.
 
         Raises:
-            DataError: a number that is too large for float32.
+            DataError: a number is too large for float32.
         """
         if array.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 single = array.astype(np.float32)
             if (np.isinf(single) & np.isfinite(array)).any():
-                raise DataError("to_onnx: the model holds a number that is too large for float32.")
+                raise DataError("to_onnx: the model contains a number that is too large for float32.")
             array = single
-        return self._keep(array)
+        return self._add_constant(array)
 
     def double(self, array: np.ndarray) -> str:
-        """Keep an array as float64 and return its name."""
-        return self._keep(array.astype(np.float64))
+        """Add a float64 constant and return its name."""
+        return self._add_constant(array.astype(np.float64))
 
-    def _keep(self, array: np.ndarray) -> str:
+    def _add_constant(self, array: np.ndarray) -> str:
         from onnx import numpy_helper
 
         name = f"constant_{len(self.constants)}"

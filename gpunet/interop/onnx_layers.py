@@ -1,4 +1,4 @@
-"""Each layer as ONNX nodes: one short function a layer, in a table."""
+"""A table of functions that add a layer or an activation to an ONNX graph."""
 
 from __future__ import annotations
 
@@ -61,33 +61,31 @@ from gpunet.ops.activations import (
 from gpunet.ops.window import Window
 
 LayerForm: TypeAlias = Callable[[Graph, Any, str, Row], str]
-"""Adds a layer's nodes to the graph: takes the input's name and the shape of its rows, returns the output's name."""
+"""Adds a layer's nodes: takes graph, layer, input name and the shape of an input row; returns the output name."""
 
 ActivationForm: TypeAlias = Callable[[Graph, Any, str], str]
-"""Adds the nodes of a function to the graph, likewise."""
+"""Adds an activation's nodes: takes graph, activation and input name; returns the output name."""
 
 
 def add_layer(graph: Graph, layer: Layer, x: str, row: Row) -> str:
-    """Add the nodes of a layer to the graph and return the name of its output.
+    """Add the nodes of a layer's inference to the graph and return the name of its output.
 
     Args:
-        graph: the graph.
-        layer: a layer, as it is in inference.
         x: the name of its input.
-        row: the shape of the input's rows.
+        row: the shape of one input row.
 
     Raises:
-        ArgumentError: a layer, or an activation function in it, without an ONNX form.
+        ArgumentError: the layer, or an activation in it, has no ONNX form.
     """
     form: LayerForm = _form(LAYERS, layer)
     return form(graph, layer, x, row)
 
 
 def _form(table: Mapping[Any, Any], which: object) -> Any:
-    # by the very type: a subclass may compute something else
+    # by exact type, because a subclass may compute something else
     if type(which) not in table:
         known = ", ".join(cls.__name__ for cls in table)
-        raise ArgumentError(f"{type(which).__name__} has no ONNX form. Those that have one: {known}.")
+        raise ArgumentError(f"{type(which).__name__} has no ONNX form; these do: {known}.")
     return table[type(which)]
 
 
@@ -118,7 +116,7 @@ def _glu(graph: Graph, layer: GLU, x: str, row: Row) -> str:
 
 
 def _entity_embedding(graph: Graph, layer: EntityEmbedding, x: str, row: Row) -> str:
-    """Add the numbers, and behind them the vector of each category: row 0 of its table for one that is unknown."""
+    """Concatenate the numbers and the vector of each category; row 0 of a table is for unknown categories."""
     parts = [graph.add("Gather", x, np.arange(layer.numbers), axis=1)] if layer.numbers else []
     for k, table in enumerate(layer.params.values()):
         index = graph.add("Gather", x, np.array(layer.numbers + k), axis=1)
@@ -132,7 +130,7 @@ def _entity_embedding(graph: Graph, layer: EntityEmbedding, x: str, row: Row) ->
 
 def _batch_norm(graph: Graph, layer: BatchNorm1d | BatchNorm2d, x: str, row: Row) -> str:
     if not layer.buffers:
-        raise ArgumentError(f"{layer!r} without running statistics has no ONNX form: it computes rows by their batch.")
+        raise ArgumentError(f"{layer!r} without running statistics has no ONNX form: it normalises by the batch.")
     params = [to_host(a) for a in layer.params.values()] or [np.ones(layer.num_features), np.zeros(layer.num_features)]
     running = (to_host(layer.buffers[name]) for name in ("running_mean", "running_var"))
     return graph.add("BatchNormalization", x, *params, *running, epsilon=layer.eps)
@@ -152,26 +150,26 @@ def _rms_norm(graph: Graph, layer: RMSNorm, x: str, row: Row) -> str:
 
 
 BY_HEAD = (0, 2, 1, 3)
-"""The order of axes that takes (rows, positions, heads, features) to (rows, heads, positions, features), and back."""
+"""The permutation from (rows, positions, heads, features) to (rows, heads, positions, features), and back."""
 
 
 def _attention(graph: Graph, layer: MultiHeadAttention, x: str, row: Row) -> str:
     """Add self-attention, softmax(q·kᵀ/√d + mask)·v in each head."""
-    heads, features = layer.num_heads, layer.embed_dim // layer.num_heads  # a 0 in a new shape keeps the axis
+    heads, features = layer.num_heads, layer.embed_dim // layer.num_heads  # a 0 in an ONNX Reshape keeps the axis
     q = graph.add("Reshape", _linear(graph, layer.q_proj, x, row), np.array([0, 0, heads, features]))
     kv = graph.add("Reshape", _linear(graph, layer.kv_proj, x, row), np.array([0, 0, 2, heads, features]))
     k, v = (graph.add("Gather", kv, np.array(part), axis=2) for part in range(2))
     q, k, v = (graph.add("Transpose", a, perm=perm) for a, perm in ((q, BY_HEAD), (k, (0, 2, 3, 1)), (v, BY_HEAD)))
     scores = graph.add("Mul", graph.add("MatMul", q, k), np.array(features**-0.5))
     if layer.causal:
-        hidden = graph.add("Expand", np.array(-np.inf), graph.add("Shape", scores, start=2))
-        scores = graph.add("Add", scores, graph.add("Trilu", hidden, np.array(1)))
-    answers = graph.add("Transpose", graph.add("MatMul", graph.add("Softmax", scores), v), perm=BY_HEAD)
-    return _linear(graph, layer.out_proj, graph.add("Reshape", answers, np.array([0, 0, layer.embed_dim])), row)
+        masked = graph.add("Expand", np.array(-np.inf), graph.add("Shape", scores, start=2))
+        scores = graph.add("Add", scores, graph.add("Trilu", masked, np.array(1)))
+    outputs = graph.add("Transpose", graph.add("MatMul", graph.add("Softmax", scores), v), perm=BY_HEAD)
+    return _linear(graph, layer.out_proj, graph.add("Reshape", outputs, np.array([0, 0, layer.embed_dim])), row)
 
 
 def _positions(graph: Graph, layer: SinusoidalPositions, x: str, row: Row) -> str:
-    """Add sines of any number of positions; float32 would cost the angles of far ones their digits."""
+    """Add sinusoidal positions for any length, computed in double: float32 would lose digits of large angles."""
 
     def double(value: str | np.ndarray) -> str:
         return graph.add("Cast", value, to=DOUBLE)
@@ -187,7 +185,7 @@ def _positions(graph: Graph, layer: SinusoidalPositions, x: str, row: Row) -> st
 
 
 def _convolution(graph: Graph, layer: Conv1d | Conv2d, x: str, row: Row) -> str:
-    params = (to_host(a) for a in layer.params.values())  # the weight, and the bias where there is one
+    params = (to_host(a) for a in layer.params.values())  # the weight and, if there is one, the bias
     return _activation(graph, layer, graph.add("Conv", x, *params, group=layer.groups, **_window(layer)), row)
 
 
@@ -196,7 +194,7 @@ def _avg_pool(graph: Graph, layer: AvgPool2d, x: str, row: Row) -> str:
 
 
 def _window(window: Conv2d | Window) -> dict[str, Any]:
-    """Return the attributes of a window, with the padding of both ends of each axis."""
+    """Return the ONNX attributes of a window; "pads" lists the padding at the start of all axes, then at the end."""
     sizes = {"kernel_shape": window.kernel_size, "strides": window.stride, "dilations": window.dilation}
     return {**sizes, "pads": window.padding * 2}
 
@@ -208,14 +206,14 @@ def _rnn(graph: Graph, layer: RNN, x: str, row: Row) -> str:
 def _recurrent(
     graph: Graph, layer: RNN | LSTM, x: str, operator: str, gates: tuple[int, ...], **attributes: Any
 ) -> str:
-    """Add a recurrent layer whose gates ONNX has in the given order, as matrices (gates·hidden, input)."""
+    """Add a recurrent layer; `gates` is ONNX's order of the gates, stacked in matrices (gates·hidden, input)."""
 
     def stacked(name: str) -> np.ndarray:
         parts = np.split(to_host(layer.params[name]).T, len(gates))
         return np.concatenate([parts[gate] for gate in gates])[None]
 
     bias = stacked("bias") if "bias" in layer.params else np.zeros((1, len(gates) * layer.hidden_size))
-    both = np.concatenate([bias, np.zeros_like(bias)], axis=1)  # ONNX has a bias of the input and one of the state
+    both = np.concatenate([bias, np.zeros_like(bias)], axis=1)  # ONNX has separate biases for input and state
     steps = graph.add("Transpose", x, perm=(1, 0, 2))
     arrays = stacked("weight_ih"), stacked("weight_hh"), both
     h = graph.add(operator, steps, *arrays, hidden_size=layer.hidden_size, **attributes)
@@ -230,7 +228,7 @@ def _soft_clip(graph: Graph, f: SoftClip, z: str) -> str:
 
 
 def _activation(graph: Graph, layer: Any, z: str, row: Row) -> str:
-    """Add the activation function that the layer ends with, or is."""
+    """Add the activation of a layer."""
     function: ActivationFunction = layer.activation
     form: ActivationForm = _form(ACTIVATIONS, function)
     return form(graph, function, z)

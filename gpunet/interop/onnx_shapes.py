@@ -1,4 +1,4 @@
-"""The shapes of rows in an ONNX graph, where an axis may be of any length."""
+"""Shapes of rows in an ONNX graph, where an axis may have any length."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ Row: TypeAlias = tuple[int | None, ...]
 """The shape of a row; None for an axis of any length."""
 
 LENGTHS = 2**30, 2**31
-"""Two lengths in place of a free axis: a layer that takes both takes any that is long enough."""
+"""Two lengths to try for a free axis: a layer that accepts both accepts every length that is large enough."""
 
 
 def output_row(layer: Layer, row: Row) -> Row:
-    """Return the shape of a row's output for a row of the given shape: None where it depends on a free axis.
+    """Return the output shape of one row; None for an axis whose length depends on a free axis.
 
     Raises:
-        ShapeError: the layer does not take such rows.
+        ShapeError: the layer does not accept rows of this shape.
     """
     first, second = (layer.output_shape(tuple(length if size is None else size for size in row)) for length in LENGTHS)
     return tuple(size if size == other else None for size, other in zip(first, second, strict=True))
 
 
 def input_row(model: Model, input_shape: Any) -> Row:
-    """Return the shape of a row of X: the one asked for, else as far as the model tells it.
+    """Return the shape of one row of X: the given one, else the one that the model determines.
 
     Raises:
-        ArgumentError: neither tells it, or a shape that is none.
-        ShapeError: another shape than that of the standardisation, or one that the model does not take.
+        ArgumentError: the shape is not known, or `input_shape` is invalid.
+        ShapeError: the shape is not that of the standardisation, or the model does not accept it.
     """
     standardised = model.input_scaler and model.input_scaler.mean.shape
-    row = (standardised or _told(model)) if input_shape is None else _checked(input_shape)
+    row = (standardised or _known(model)) if input_shape is None else _checked(input_shape)
     if row is None:
         raise ArgumentError(
-            f"to_onnx: {model!r} takes rows of several shapes; say which, such as input_shape=(1, 28, 28), or "
+            f"to_onnx: {model!r} accepts rows of several shapes; give one, such as input_shape=(1, 28, 28), or "
             "(None, 3) with None for an axis of any length."
         )
     if standardised and row != standardised:
@@ -59,20 +59,20 @@ def input_row(model: Model, input_shape: Any) -> Row:
         if None not in row:
             raise
         raise ShapeError(
-            f"to_onnx: the model does not take every length in place of None in rows of shape {row}; give the length "
-            f"in input_shape. A length of {LENGTHS[0]:,} is refused: {error}"
+            f"to_onnx: the model does not accept every length for None in rows of shape {row}; give the length in "
+            f"input_shape. A length of {LENGTHS[0]:,} is refused: {error}"
         ) from None
     return row
 
 
 def fixed(layer: Layer, size: int | None) -> int:
-    """Return the size of an axis whose length the layer's ONNX form must know.
+    """Return the size of an axis that must be fixed for the layer's ONNX form.
 
     Raises:
         ArgumentError: the axis is free.
     """
     if size is None:
-        raise ArgumentError(f"{layer!r} has no ONNX form for any length of this axis; give the length in input_shape.")
+        raise ArgumentError(f"{layer!r} has no ONNX form for an axis of any length; give the length in input_shape.")
     return size
 
 
@@ -85,8 +85,8 @@ def _checked(input_shape: Any) -> Row:
     return tuple(size if size is None else whole("to_onnx: a size in input_shape", size) for size in input_shape)
 
 
-def _told(layer: Layer) -> Row | None:
-    """Return the shape of a row of X that the layer takes, where the layer itself says so."""
+def _known(layer: Layer) -> Row | None:
+    """Return the shape of one input row if the layer determines it, else None."""
     match layer:
         case Linear() | EntityEmbedding():
             return (layer.in_features,)
@@ -95,7 +95,7 @@ def _told(layer: Layer) -> Row | None:
         case MultiHeadAttention():
             return (None, layer.embed_dim)
         case TransformerEncoderLayer():
-            return _told(layer.self_attn)
+            return _known(layer.self_attn)
         case Stack():
-            return next((_told(inner) for inner in layer.layers if not isinstance(inner, Activation | Dropout)), None)
+            return next((_known(inner) for inner in layer.layers if not isinstance(inner, Activation | Dropout)), None)
     return None

@@ -1,4 +1,4 @@
-"""Each layer's tensors as PyTorch's layer has them: a line a layer, in a table."""
+"""A table of how each layer's arrays map to the tensors of the equivalent PyTorch module."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from gpunet.layers import (
 )
 
 
-class Twin(NamedTuple):
-    """How the arrays of a layer stand in its PyTorch twin.
+class Equivalent(NamedTuple):
+    """How the arrays of a layer map to the tensors of the equivalent PyTorch module.
 
     Attributes:
-        tensors: returns the layer's arrays on the host, by the names and in the layouts of the twin.
+        tensors: returns the layer's arrays on the host, with the names and layouts of PyTorch.
         load: copies such arrays into the layer.
     """
 
@@ -47,7 +47,7 @@ def _assign(layer: Layer, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _transposed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays with the weight from (in, out) to (out, in), or back."""
+    """Return the arrays with "weight" transposed: (in, out) to (out, in), or back."""
     return {name: a.T if name == "weight" else a for name, a in arrays.items()}
 
 
@@ -66,14 +66,14 @@ def _load_attention(layer: MultiHeadAttention, arrays: Mapping[str, np.ndarray])
 
 
 ENCODER_PARTS = ("self_attn", "linear1", "linear2", "norm1", "norm2")
-"""The layers inside an encoder layer, by PyTorch's names and gpunet's."""
+"""The layers inside an encoder layer; the names are the same in PyTorch and gpunet."""
 
 
 def _encoder(layer: TransformerEncoderLayer) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for part in ENCODER_PARTS:
         inner = getattr(layer, part)
-        arrays |= {f"{part}.{name}": a for name, a in TWINS[type(inner)].tensors(inner).items()}
+        arrays |= {f"{part}.{name}": a for name, a in EQUIVALENTS[type(inner)].tensors(inner).items()}
     return arrays
 
 
@@ -81,7 +81,7 @@ def _load_encoder(layer: TransformerEncoderLayer, arrays: Mapping[str, np.ndarra
     for part in ENCODER_PARTS:
         inner = getattr(layer, part)
         own = {name.removeprefix(f"{part}."): a for name, a in arrays.items() if name.startswith(f"{part}.")}
-        TWINS[type(inner)].load(inner, own)
+        EQUIVALENTS[type(inner)].load(inner, own)
 
 
 def _batch_norm(layer: Layer) -> dict[str, np.ndarray]:
@@ -109,13 +109,13 @@ def _load_recurrent(layer: Layer, arrays: Mapping[str, np.ndarray]) -> None:
         layer.params["bias"] = arrays["bias_ih_l0"] + arrays["bias_hh_l0"]
 
 
-SAME = Twin(_params, _assign)
-"""The layouts of the twin are gpunet's own."""
+SAME = Equivalent(_params, _assign)
+"""PyTorch has the same names and layouts as gpunet."""
 
-BATCH_NORM = Twin(_batch_norm, _load_batch_norm)
-RECURRENT = Twin(_recurrent, _load_recurrent)
+BATCH_NORM = Equivalent(_batch_norm, _load_batch_norm)
+RECURRENT = Equivalent(_recurrent, _load_recurrent)
 
-TWINS: dict[type[Layer], Twin] = {
+EQUIVALENTS: dict[type[Layer], Equivalent] = {
     BatchNorm1d: BATCH_NORM,
     BatchNorm2d: BATCH_NORM,
     Conv1d: SAME,
@@ -123,9 +123,9 @@ TWINS: dict[type[Layer], Twin] = {
     Embedding: SAME,
     LSTM: RECURRENT,
     LayerNorm: SAME,
-    Linear: Twin(lambda layer: _transposed(_params(layer)), lambda layer, a: _assign(layer, _transposed(a))),
-    MultiHeadAttention: Twin(_attention, _load_attention),
+    Linear: Equivalent(lambda layer: _transposed(_params(layer)), lambda layer, a: _assign(layer, _transposed(a))),
+    MultiHeadAttention: Equivalent(_attention, _load_attention),
     RMSNorm: SAME,
     RNN: RECURRENT,
-    TransformerEncoderLayer: Twin(_encoder, _load_encoder),
+    TransformerEncoderLayer: Equivalent(_encoder, _load_encoder),
 }

@@ -1,4 +1,15 @@
-"""The layers: parameters, and calls of the operations."""
+"""Layers: parameters, with forward and backward passes that call the operations in `gpunet.ops`.
+
+Conventions that hold for every layer:
+
+- Axis 0 of an input x and an output y is the row (sample); arrays are float32, or float64 after `model.to(dtype=...)`.
+- `forward(x, tape)` is a training step, `forward(x)` or `layer(x)` inference (see `Layer.forward`).
+- A weight (in_features, out_features) multiplies from the right, y = x·weight + bias.
+- `bias=True` adds a bias, which starts at zero. `rng` is the source of the initial weights: a NumPy Generator, a seed,
+  or None for fresh entropy. `activation` is a name such as "relu", an object such as `gn.LeakyReLU(0.2)`, or None for
+  the identity. These arguments, and sizes, are described only where they mean more.
+- A constructor raises `ArgumentError` for an invalid argument, such as a size below 1 or an unknown activation.
+"""
 
 from gpunet.layers.activation import Activation
 from gpunet.layers.attention import MultiHeadAttention

@@ -1,4 +1,4 @@
-"""An activation function as a layer of its own."""
+"""An activation function as a layer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from gpunet.tape import Tape
 
 
 class Activation(Layer):
-    """Apply a function elementwise. A `Sequential` fuses it into a `Linear` before it.
-
-    Args:
-        activation: the function by name ("relu", "gelu", ...) or object (`gn.LeakyReLU(0.2)`).
-    """
+    """Apply an activation function elementwise. A `Sequential` fuses it into a `Linear` or convolution before it."""
 
     def __init__(self, activation: str | ActivationFunction):
         self.activation = activation_function(activation)

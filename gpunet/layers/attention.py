@@ -1,4 +1,4 @@
-"""Attention as a layer: several heads, each with projections of its own."""
+"""Multi-head attention as a layer."""
 
 from __future__ import annotations
 
@@ -17,33 +17,27 @@ from gpunet.tape import Tape, empty, empty_like
 
 
 class MultiHeadAttention(Layer):
-    """Multi-head attention, softmax(q·kᵀ/√d + mask)·v in each head (Vaswani et al. 2017), as PyTorch's.
+    """Multi-head attention, softmax(q·kᵀ/√d + mask)·v in each head (Vaswani et al. 2017), as in PyTorch.
 
-    In a model it is self-attention: x (rows, L, embed_dim) gives y of the same shape, where each position may look at
-    all others, or with `causal` at those before it. Called by your own code it takes a mask, or a `context` (rows, S,
-    embed_dim) in which to look instead: cross-attention.
+    In a model it is self-attention: x (rows, L, embed_dim) gives y of the same shape, and each position attends to all
+    positions, or with `causal` to itself and earlier ones. Your own code can call `forward` with a mask, or with a
+    `context` (rows, S, embed_dim) for cross-attention.
 
-    The weights of PyTorch's `MultiheadAttention(embed_dim, num_heads, batch_first=True)` are these, with E embed_dim:
+    The weights of PyTorch's `MultiheadAttention(embed_dim, num_heads, batch_first=True)` map as follows, E = embed_dim:
 
         q_proj.weight = in_proj_weight[:E].T     q_proj.bias = in_proj_bias[:E]
         kv_proj.weight = in_proj_weight[E:].T    kv_proj.bias = in_proj_bias[E:]
         out_proj.weight = out_proj.weight.T      out_proj.bias = out_proj.bias
 
     Args:
-        embed_dim: features of a position.
-        num_heads: how many heads share them, embed_dim / num_heads each.
-        bias: whether the projections add biases, which start at zero.
-        causal: whether position i may look at the positions 0 .. i only.
-        rng: where the initial weights are drawn from, as `Linear` does: a NumPy Generator, a seed, or None for fresh
-            entropy.
+        num_heads: number of heads; must divide embed_dim.
+        bias: whether the projections add biases.
+        causal: whether position i attends only to positions 0 .. i.
 
     Attributes:
-        q_proj: the `Linear` to the queries.
-        kv_proj: the `Linear` to keys and values, (embed_dim, 2·embed_dim).
-        out_proj: the `Linear` from the heads' answers to the output.
-
-    Raises:
-        ArgumentError: sizes below 1, or an embed_dim that num_heads does not divide.
+        q_proj: the `Linear` of the queries.
+        kv_proj: the `Linear` of keys and values, (embed_dim, 2·embed_dim).
+        out_proj: the `Linear` from the concatenated heads to the output.
     """
 
     def __init__(
@@ -71,52 +65,51 @@ class MultiHeadAttention(Layer):
     def forward(
         self, x: Array, tape: Tape | None = None, context: Array | None = None, mask: Array | None = None
     ) -> Array:
-        """Return what each position of `x` finds.
+        """Return the output for `x`.
 
         Args:
-            x: (rows, L, embed_dim).
-            tape: as for every layer.
-            context: where it looks, (rows, S, embed_dim); None is x itself.
+            x: the queries' input, (rows, L, embed_dim).
+            context: the input of keys and values, (rows, S, embed_dim); None for x itself.
             mask: as for `ops.scaled_dot_product_attention`, in a shape that broadcasts to (rows, num_heads, L, S): True
-                where a position may look. PyTorch's layer says it the other way round.
+                where a position may attend. (In PyTorch's layer True means the opposite.)
 
         Returns:
             (rows, L, embed_dim).
 
         Raises:
-            ShapeError: the shapes don't fit.
-            DTypeError: dtypes that differ, a mask that is neither boolean nor in the dtype of `x`.
+            ShapeError: the shapes don't match.
+            DTypeError: the dtypes differ, or the mask is neither boolean nor in the dtype of `x`.
         """
-        looked_at = x if context is None else context
-        self._check(x.shape, looked_at.shape)
+        source = x if context is None else context
+        self._check(x.shape, source.shape)
         q = self.q_proj.forward(x, tape)
-        kv = self.kv_proj.forward(looked_at, tape)
+        kv = self.kv_proj.forward(source, tape)
         xp = array_module(q, kv)
-        answers = empty_like(tape, q, xp)
+        heads = empty_like(tape, q, xp)
         weights = empty(tape, (len(q), self.num_heads, q.shape[1], kv.shape[1]), q.dtype, xp)
         check_mask(repr(self), mask, q, weights.shape)
-        (q,), (k, v), (by_head,) = self._split(q, tape), self._split(kv, tape, 2), self._heads(answers)
+        (q,), (k, v), (by_head,) = self._split(q, tape), self._split(kv, tape, 2), self._heads(heads)
         scaled_dot_product_attention(q, k, v, mask, self.causal, out=by_head, weights=weights, tape=tape)
         if tape is not None:
             tape.save(self, q, k, v, weights, context is not None)
-        return self.out_proj.forward(answers, tape)
+        return self.out_proj.forward(heads, tape)
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Any:
         """Fill the projections' `grads` and return dx (rows, L, embed_dim).
 
-        After a forward pass with a context it returns (dx, dcontext), the latter (rows, S, embed_dim). Arguments and
+        After a forward pass with a context, return (dx, dcontext); dcontext is (rows, S, embed_dim). Arguments and
         errors as for `Layer.backward`.
         """
         needed = input_gradient or self.q_proj.has_gradients or self.kv_proj.has_gradients
-        danswers = self.out_proj.backward(dy, tape, input_gradient=needed)
+        dheads = self.out_proj.backward(dy, tape, input_gradient=needed)
         q, k, v, weights, crossed = tape.restore(self)
         if not needed:
             return (None, None) if crossed else None
         xp = array_module(dy)
         rows, _, keys, _ = k.shape
-        dq = empty_like(tape, danswers, xp)
+        dq = empty_like(tape, dheads, xp)
         dkv = empty(tape, (rows, keys, 2 * self.embed_dim), dq.dtype, xp)
-        (dy_by_head,), (dq_by_head,), (dk, dv) = self._split(danswers, tape), self._heads(dq), self._heads(dkv, 2)
+        (dy_by_head,), (dq_by_head,), (dk, dv) = self._split(dheads, tape), self._heads(dq), self._heads(dkv, 2)
         scaled_dot_product_attention_backward(dy_by_head, q, k, v, weights, dq=dq_by_head, dk=dk, dv=dv, tape=tape)
         dcontext = self.kv_proj.backward(dkv, tape, input_gradient=input_gradient)
         dx = self.q_proj.backward(dq, tape, input_gradient=input_gradient)
@@ -130,7 +123,7 @@ class MultiHeadAttention(Layer):
         return a.reshape(*a.shape[:2], parts, self.num_heads, features).transpose(2, 0, 3, 1, 4)
 
     def _split(self, a: Array, tape: Tape | None, parts: int = 1) -> Array:
-        """Return `_heads`: on the CPU the view, on a GPU a copy, which its products need."""
+        """Return `_heads` for a matrix product: a view on the CPU, a contiguous copy on a GPU."""
         xp = array_module(a)
         return self._heads(a, parts) if xp is np else operand(self._heads(a, parts), tape, xp)
 

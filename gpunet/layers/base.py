@@ -1,4 +1,4 @@
-"""What every layer is: named parameters, a forward and a backward pass."""
+"""The base class of the layers: named parameters, a forward and a backward pass."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ TRANSIENT = ("grads", "_own", "_home", "_fused", "_inference")
 
 
 class Layer(Versioned):
-    """A function with parameters, differentiable by hand.
+    """A function with parameters and a hand-written backward pass.
 
-    Write your own by subclassing: pass the initial parameters to `super().__init__`, write `forward` and `backward`,
-    check them with `gn.check_gradients`. On a GPU a step is recorded where all its memory comes from `tape.empty`.
+    To write a layer, derive a class: pass the initial parameters to `super().__init__`, define `forward` and
+    `backward`, and check them with `gn.check_gradients`. On a GPU a step can be recorded only if it allocates all its
+    arrays with `tape.empty`.
 
     Args:
-        params: the initial parameters by name, as host arrays; they go to the current device.
-        buffers: what else belongs to the layer's state, likewise, such as running statistics.
+        params: the initial parameters by name, as host arrays; they are copied to the current device.
+        buffers: other arrays of the layer's state by name, such as running statistics.
 
     Attributes:
-        params: the parameters by name; assigning to a name copies in.
-        grads: their gradients, which `backward` fills, by the same names.
-        buffers: arrays that a training step may change in place, by name. They are saved, moved and copied with the
-            parameters, in their dtype; the optimizer leaves them alone.
+        params: the parameters by name; assigning to a name copies the values.
+        grads: the gradients by the same names; `backward` fills them.
+        buffers: arrays by name that a training step may change in place. They are saved, moved and copied like the
+            parameters, and have the same dtype; the optimizer ignores them.
     """
 
     recordable: ClassVar[bool] = True
-    """Whether a training step with it may be recorded; False for one that decides by numbers, or keeps state
-    elsewhere than in `buffers`."""
+    """Whether a training step may be recorded. Set it to False in a layer that branches on array values, or that has
+    state outside `buffers`."""
 
     params: Views
     grads: Views
@@ -55,90 +56,90 @@ class Layer(Versioned):
         self._place(_float32(params), _float32(buffers), current_device())
 
     def __init_subclass__(cls) -> None:
-        """Let a `backward` of a user's own do without the parameter `input_gradient`."""
+        """Allow a user's `backward` without the parameter `input_gradient`."""
         backward = vars(cls).get("backward")
         if backward is not None and "input_gradient" not in inspect.signature(backward).parameters:
 
             @functools.wraps(backward)
-            def whole(self: Layer, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Any:
+            def wrapper(self: Layer, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Any:
                 return backward(self, dy, tape)
 
-            cls.backward = whole  # type: ignore[method-assign]
+            cls.backward = wrapper  # type: ignore[method-assign]
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
-        """Return the output for the batch `x`, whose axis 0 is the row.
+        """Return the output for the batch `x`.
 
-        With a tape (training) what backward needs is left on it, and the output is the tape's. Without one (inference)
-        nothing is kept, and the output is a fresh array, or `x` itself where the layer does not change it.
+        In training (with a tape) the layer saves the arrays for `backward` on the tape, and the output is a buffer of
+        the tape. In inference (without a tape) the output is a new array, or `x` itself if the layer changes nothing.
         """
-        raise self._lacks("forward")
+        raise self._not_implemented("forward")
 
     def __call__(self, x: Array) -> Array:
-        """Return `forward(x)`, the output in inference; `x` is on the layer's device and in its dtype, or indices.
+        """Return `forward(x)`, the output in inference; `x` has the layer's device and dtype, or holds indices.
 
         Raises:
-            DTypeError: no array.
+            DTypeError: `x` is not an array.
         """
         if not isinstance(x, np.ndarray) and not on_device(x):
             raise DTypeError(
-                f"{type(self).__name__} takes an array of its device, got a {type(x).__name__}: make one by "
-                "model.device.asarray(x, model.dtype); model.outputs(X) and model.predict(X) take raw data."
+                f"{type(self).__name__} takes an array on its device, got a {type(x).__name__}: convert it with "
+                "model.device.asarray(x, model.dtype), or call model.outputs(X) or model.predict(X) with raw data."
             )
         return self.forward(x)
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
-        """Fill `grads` from the output's gradient and return the input's.
+        """Fill `grads` from the gradient of the output and return the gradient of the input.
 
         Args:
             dy: the gradient of the output of the last `forward` with this tape, in its shape.
-            tape: the tape given to `forward`.
-            input_gradient: False if nobody needs the input's gradient (a first layer's); the result may be None then.
-                A `backward` of your own may leave out this parameter.
+            tape: the tape of that `forward`.
+            input_gradient: False if the input's gradient is not needed, as in a first layer; the result may then be
+                None. Your own `backward` may omit this parameter.
 
         Raises:
-            StateError: there was no such `forward`.
+            StateError: there was no `forward` with this tape.
         """
-        raise self._lacks("backward")
+        raise self._not_implemented("backward")
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of a row's output for a row of the given shape; by default the same.
+        """Return the output shape of one row for an input row of the given shape; the same by default.
 
         Raises:
-            ShapeError: the layer does not take such rows.
+            ShapeError: the layer does not accept rows of this shape.
         """
         return shape
 
     def least_rows(self, shape: tuple[int, ...]) -> int:
-        """Return the fewest rows that a training batch may have, for rows of the given shape; by default 1."""
+        """Return the minimum number of rows of a training batch, for rows of the given shape; 1 by default."""
         return 1
 
     @property
     def index_range(self) -> int | None:
-        """n where the layer's input is indices, integers from 0 to n - 1; None where it is numbers."""
+        """n if the input is indices from 0 to n - 1; None if it is floats."""
         return None
 
     @property
     def category_columns(self) -> int:
-        """How many of a row's last columns are indices of categories, which no standardisation may change."""
+        """The number of last columns of the input that are category indices, which must not be standardised."""
         return 0
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON, from which a saved layer is rebuilt.
+        """Return the constructor's arguments as JSON values, to rebuild a saved layer.
 
         By default the attributes of the same names.
         """
         return arguments_of(self)
 
     def leaves(self, path: str = "") -> dict[str, Layer]:
-        """Return the layers inside that hold parameters or buffers themselves, by path; by default this one alone."""
+        """Return the innermost layers, which hold parameters and buffers, by path; by default this layer itself."""
         return {path: self}
 
     @property
     def store(self) -> FlatStore:
-        """The flat buffers of this layer's parameters.
+        """The flat arrays of this layer's parameters.
 
         Raises:
-            StateError: the layer was built into another model, which has them now.
+            StateError: the layer is part of another model, whose store has them.
         """
         if self._own.adopted:
             raise StateError(f"{self!r} is part of another model, which holds its parameters; call that model instead.")
@@ -146,52 +147,49 @@ class Layer(Versioned):
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the layer, or one inside it; setting it freezes or unfreezes all of them.
+        """Whether training changes this layer or one inside it; setting it freezes or unfreezes all of them.
 
-        A frozen layer keeps its parameters, bit for bit, and has no gradients: `grads` are zero. A frozen `BatchNorm`
-        keeps its running statistics and normalises by them in training, too, as in Keras. A frozen `Dropout` still
-        draws. A backward pass of your own runs as always; what it writes to the `grads` of a frozen layer is not used.
+        A frozen layer keeps its parameters bit for bit, and its `grads` are zero. A frozen `BatchNorm` also keeps its
+        running statistics and normalises by them in training, as in Keras. A frozen `Dropout` still drops. Your own
+        `backward` still runs in a frozen layer; what it writes to `grads` is ignored.
         """
         return not all(leaf._frozen for leaf in self.leaves().values())
 
     @trainable.setter
     def trainable(self, trainable: bool) -> None:
         if not isinstance(trainable, bool | np.bool_):
-            raise ArgumentError(f"trainable is True or False, got {shown(trainable)}.")
+            raise ArgumentError(f"trainable must be True or False, got {shown(trainable)}.")
         self._freeze(self.leaves().values(), not trainable)
 
     def _freeze(self, leaves: Iterable[Layer], frozen: bool) -> None:
-        """Freeze or unfreeze some of the layers inside."""
+        """Freeze or unfreeze some of the innermost layers."""
         for leaf in leaves:
             leaf._frozen = frozen
         self._live_store.mark_frozen()
 
     @property
     def has_gradients(self) -> bool:
-        """Whether there are parameters, here or inside, that are not frozen: else backward passes may end above."""
+        """Whether this layer or one inside it has parameters that are not frozen."""
         return any(leaf.params and not leaf._frozen for leaf in self.leaves().values())
 
     def _gradient(self, name: str) -> Array | None:
-        """Return where `backward` writes a parameter's gradient; None where none is wanted.
-
-        That is where the layer has no such parameter, or is frozen.
-        """
+        """Return the array for a parameter's gradient; None if there is no such parameter or the layer is frozen."""
         return None if self._frozen else self.grads.get(name)
 
     @property
     def device(self) -> Device:
-        """Where the parameters live."""
+        """The device of the parameters."""
         return self._live_store.device
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The parameters' type: float32, or float64 after `to(dtype="float64")`."""
+        """The dtype of the parameters: float32, or float64 after `to(dtype="float64")`."""
         dtype: np.dtype[Any] = self._live_store.params.dtype
         return dtype
 
     @property
     def _live_store(self) -> FlatStore:
-        """The store that holds the parameters now: this layer's own or that of the model it was built into."""
+        """The store that holds the parameters now: the layer's own or that of the model that contains it."""
         if not self._own.adopted:
             return self._own
         return next(leaf._home for leaf in self.leaves().values() if leaf._home is not None)
@@ -200,29 +198,29 @@ class Layer(Versioned):
         """Move parameters, gradients, buffers and the optimizer's state; return the layer itself.
 
         Args:
-            device: as for `use_device`; None stays.
-            dtype: float32 or float64; None stays.
+            device: as for `use_device`; None keeps the device.
+            dtype: float32 or float64; None keeps the dtype.
 
         Raises:
-            DeviceError: no such device.
+            DeviceError: the device cannot be used.
             DTypeError: another dtype.
-            StateError: the layer is part of another model; move that.
+            StateError: the layer is part of another model; move that model.
         """
         new = np.dtype(self.dtype if dtype is None else dtype)
         if new not in (np.float32, np.float64):
-            raise DTypeError(f"a model's dtype is float32 or float64, got {new}.")
+            raise DTypeError(f"a model's dtype must be float32 or float64, got {new}.")
         self.store.to(self.device if device is None else get_device(device), new)
         return self
 
     def move_into(self, store: FlatStore) -> None:
-        """Take note that `store` holds the parameters from here on."""
+        """Register `store` as the one that holds the parameters; release the previous one."""
         if self._home is not None:
             self._home.release()
         self._home = store
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in vars(self).get("params", ()):
-            raise AttributeError(f"{self!r} has {name!r} among its params: write layer.params[{name!r}] = value.")
+            raise AttributeError(f"{name!r} is a parameter of {self!r}: write layer.params[{name!r}] = value.")
         super().__setattr__(name, value)
 
     def _place(self, params: Mapping[str, np.ndarray], buffers: Mapping[str, np.ndarray], device: Device) -> None:
@@ -242,7 +240,7 @@ class Layer(Versioned):
         self._place(state["params"], state["buffers"], CPU)
 
     def __copy__(self) -> Self:
-        return copy.deepcopy(self)  # a parameter has its place in one store
+        return copy.deepcopy(self)  # a parameter belongs to one store
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))

@@ -17,31 +17,27 @@ from gpunet.tape import Tape, zeros
 
 
 class BatchNorm(Layer):
-    """Bring each channel to mean 0 and variance 1 over the batch, then scale and shift it, as PyTorch does.
+    """Normalise each channel over the batch to mean 0 and variance 1, then scale and shift it, as PyTorch does.
 
-    y = (x - mean) / √(variance + eps) · weight + bias (Ioffe & Szegedy 2015). In training, with a tape, mean and
-    (biased) variance are those of the batch, and the running ones follow them; in inference, and where the layer is
-    frozen, they are the running ones, which stay. y has the shape of x.
+    y = (x - mean) / √(variance + eps) · weight + bias (Ioffe & Szegedy 2015), in the shape of x. In training the layer
+    uses the mean and (biased) variance of the batch and updates the running statistics. In inference, and in training
+    if the layer is frozen, it uses the running statistics and does not change them.
 
     Args:
-        num_features: channels of x.
-        eps: what is added to the variance, >= 0.
-        momentum: how far the running mean and (unbiased) variance go towards those of a batch, in [0, 1]; None for the
-            plain mean over all batches. Numbers of a batch that are not finite don't move them.
+        eps: added to the variance, >= 0.
+        momentum: weight of a batch in the update of the running mean and (unbiased) variance, in [0, 1]; None for the
+            plain mean over all batches. Statistics of a batch that are not finite are skipped.
         affine: whether there are weight and bias.
-        track_running_stats: whether there are running statistics; without, inference takes those of its batch, too.
+        track_running_stats: whether there are running statistics; without them, inference also uses the batch's.
 
     Attributes:
-        params: "weight" and "bias" (num_features,), which start at one and zero.
-        buffers: "running_mean" and "running_var" (num_features,), which start at zero and one, and
-            "num_batches_tracked" (), the number of batches they have followed.
-
-    Raises:
-        ArgumentError: num_features below 1, a negative eps, a momentum that is none.
+        params: "weight" and "bias" (num_features,), initially one and zero.
+        buffers: "running_mean" and "running_var" (num_features,), initially zero and one, and "num_batches_tracked"
+            (), the number of batches in them.
     """
 
     inner_axes: ClassVar[tuple[tuple[str, ...], ...]]
-    """What x may have after its rows and channels: the names of axes, one tuple or the other."""
+    """Names of the axes of x after rows and channels; each tuple is one allowed form."""
 
     def __init__(
         self,
@@ -61,7 +57,7 @@ class BatchNorm(Layer):
 
     @property
     def uses_batch(self) -> bool:
-        """Whether training normalises by the mean and variance of the batch, not by the running ones."""
+        """Whether training normalises by the statistics of the batch, not by the running statistics."""
         return not (self._frozen and self.buffers)
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
@@ -72,8 +68,8 @@ class BatchNorm(Layer):
             return batch_norm(x, mean, variance, weight, bias, self.eps, tape=tape)
         if 0 < len(x) < self.least_rows(x.shape[1:]):
             raise ShapeError(
-                f"{self!r}: one number a channel has no variance, got shape {x.shape}; train on batches of two rows or "
-                "more, also the last one of an epoch."
+                f"{self!r}: a single value per channel has no variance, got shape {x.shape}; train on batches of at "
+                "least two rows, including the last batch of an epoch."
             )
         mean, variance = batch_statistics(x, self._running(), tape=tape)
         if tape is not None:
@@ -104,7 +100,7 @@ class BatchNorm(Layer):
         )[0]
 
     def _scaled(self, dy: Array, tape: Tape) -> Array:
-        """Return the gradient of the input of a frozen layer, whose mean and variance are constants."""
+        """Return the input gradient of a frozen layer, whose mean and variance are constants."""
         variance, weight = self.buffers["running_var"], self.params.get("weight")
         mean = zeros(tape, variance.shape, variance.dtype, array_module(variance))
         return batch_norm(dy, mean, variance, weight, None, self.eps, tape=tape)

@@ -1,9 +1,9 @@
-"""The convolutions: filters whose inner products with every patch of the input make the output."""
+"""Convolution layers."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,30 +19,25 @@ from gpunet.tape import Tape
 
 
 class Conv2d(Layer):
-    """Convolve images with filters, as PyTorch's layer of that name.
+    """Convolve images with filters, as in PyTorch.
 
     x is (rows, in_channels, height, width) and y (rows, out_channels, out_h, out_w), where
     out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
 
     Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output, a filter each.
-        kernel_size: of a filter, one number or (height, width), as the next three.
-        stride: pixels from a patch to the next.
+        out_channels: number of output channels, one per filter.
+        kernel_size: size of a filter; like the other sizes a number or (height, width), in pixels.
+        stride: distance between patches.
         padding: zeros around the image.
-        dilation: pixels from an element of a filter to the next.
-        groups: into how many groups the channels are divided; the filters of a group see its channels alone.
-        bias: whether to add a bias to each channel, which starts at zero.
-        activation: a function that is applied to the output, by name or object; None is the identity.
-        init: the initial weights, by name or as a function (see `gpunet.initializers`), drawn as the matrix (elements
-            of a filter, out_channels).
-        rng: where they are drawn from: a NumPy Generator, a seed, or None for fresh entropy.
+        dilation: distance between the elements of a filter.
+        groups: number of groups of channels; a filter reads only the input channels of its group. It must divide both
+            numbers of channels.
+        activation: a function that is applied to the output; None is the identity.
+        init: the initial weights, by name or as a function (see `gpunet.initializers`), drawn as a matrix with
+            fan_in = elements of a filter and fan_out = out_channels.
 
     Attributes:
         params: "weight" (out_channels, in_channels / groups, height, width) and, with a bias, "bias" (out_channels,).
-
-    Raises:
-        ArgumentError: sizes that make no sense, groups that don't divide the channels, an unknown activation or init.
     """
 
     axes: ClassVar[int] = 2
@@ -134,7 +129,7 @@ class Conv2d(Layer):
         return Window(self.kernel_size, self.stride, self.padding, self.dilation)
 
     def _image(self, a: Array) -> Array:
-        """View an array of the layer's as one of images."""
+        """Return a 2-D image view of an input, output or weight; `Conv1d` adds an axis of height 1."""
         return a
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -145,33 +140,27 @@ class Conv2d(Layer):
         out = self._window.places(repr(self), (1, *shape[1:])[-2:])
         return (self.out_channels, *out[-self.axes :])
 
-    def fused(self, activation: ActivationFunction) -> Self:
-        """Return a layer over the same parameters that also applies `activation`, in the same operation."""
-        twin = object.__new__(type(self))  # copy.copy would copy the parameters, as pickling does
-        vars(twin).update(vars(self), activation=activation)
-        return twin
-
     def config(self) -> dict[str, Any]:
         names = "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"
         settings = {name: getattr(self, name) for name in names}
         return {**settings, "bias": "bias" in self.params, "activation": self.activation.config()}
 
     def __repr__(self) -> str:
-        said = f"{self.in_channels}, {self.out_channels}, kernel_size={short(self.kernel_size)}"
+        arguments = f"{self.in_channels}, {self.out_channels}, kernel_size={short(self.kernel_size)}"
         for name, default in (("stride", 1), ("padding", 0), ("dilation", 1)):
             value = short(getattr(self, name))
-            said += "" if value == default else f", {name}={value}"
-        said += "" if self.groups == 1 else f", groups={self.groups}"
-        said += "" if "bias" in self.params else ", bias=False"
-        said += "" if self.activation.name == "identity" else f", activation={self.activation!r}"
-        return f"{type(self).__name__}({said})"
+            arguments += "" if value == default else f", {name}={value}"
+        arguments += "" if self.groups == 1 else f", groups={self.groups}"
+        arguments += "" if "bias" in self.params else ", bias=False"
+        arguments += "" if self.activation.name == "identity" else f", activation={self.activation!r}"
+        return f"{type(self).__name__}({arguments})"
 
 
 class Conv1d(Conv2d):
-    """Convolve sequences with filters, as PyTorch's layer of that name: `Conv2d` along one axis.
+    """Convolve sequences with filters, as in PyTorch: `Conv2d` along one axis.
 
     x is (rows, in_channels, length) and y (rows, out_channels, out_length); "weight" is (out_channels,
-    in_channels / groups, kernel_size). Arguments and errors as for `Conv2d`, with one number for each size.
+    in_channels / groups, kernel_size). Arguments and errors as for `Conv2d`; each size is one number.
     """
 
     axes = 1
@@ -183,4 +172,4 @@ class Conv1d(Conv2d):
         return Window((1, kernel), (1, stride), (0, padding), (1, dilation))
 
     def _image(self, a: Array) -> Array:
-        return a.reshape(*a.shape[:2], 1, *a.shape[2:])  # of height 1
+        return a.reshape(*a.shape[:2], 1, *a.shape[2:])

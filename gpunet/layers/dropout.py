@@ -10,9 +10,9 @@ from gpunet.tape import Tape
 
 
 class Dropout(Layer):
-    """Zero each element with probability `p` in training (with a tape); do nothing in inference.
+    """Zero each element with probability `p` in training and scale the others by 1 / (1 - p); do nothing in inference.
 
-    The mask is a function of the tape's seed and step, of the layer's place among the dropout layers, and of the row.
+    The mask is a function of the tape's seed and step, the layer's position among the dropout layers, and the row.
 
     Args:
         p: the probability of a zero, 0 <= p <= 1.

@@ -1,4 +1,4 @@
-"""A table of vectors, looked up by index."""
+"""Embedding: a table of vectors, looked up by index."""
 
 from __future__ import annotations
 
@@ -16,22 +16,16 @@ from gpunet.tape import Tape
 class Embedding(Layer):
     """A table of vectors: indices (...) in [0, num_embeddings) become vectors (..., embedding_dim).
 
-    As the first layer of a model it makes that model one of indices: `fit` and `predict` take integers (rows, ...) then
-    and refuse those out of the table; elsewhere it has no place. Indices that are on a GPU already are not checked,
-    those beyond an end are taken as that end.
+    It must be the first layer of a model. `fit` and `predict` of the model take integers (rows, ...) and refuse indices
+    out of range. Indices that are already on a GPU are not checked but clipped to the range.
 
     Args:
-        num_embeddings: rows of the table.
-        embedding_dim: elements of a vector.
-        padding_idx: the row that stands for nothing: it starts at zero and gets no gradient. A negative one counts from
+        padding_idx: index of the padding: its vector starts at zero and gets no gradient. Negative values count from
             the end.
-        rng: where the initial vectors are drawn from, N(0, 1): a NumPy Generator, a seed, or None for fresh entropy.
+        rng: source of the initial vectors, N(0, 1).
 
     Attributes:
         params: "weight" (num_embeddings, embedding_dim).
-
-    Raises:
-        ArgumentError: sizes below 1, or a padding_idx out of the table.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Numbers and categories as one row of features: a table of vectors for each category."""
+"""Entity embeddings: rows of numbers and categories become rows of features."""
 
 from __future__ import annotations
 
@@ -16,37 +16,33 @@ from gpunet.ops import entity_embedding, entity_embedding_backward
 from gpunet.tape import Tape
 
 MOST_CATEGORIES = 2**24 - 1
-"""The most whose indices, and their number, a float32 holds exactly."""
+"""Maximum number of categories of a column: a float32 represents all indices exactly."""
 
 STANDARD_DEVIATION = 0.01
-"""Of the initial vectors. All categories begin alike, so that rare ones stay near the others and the unknown."""
+"""Standard deviation of the initial vectors; small, so that rare categories stay close to the others and to unknown."""
 
 
 class EntityEmbedding(Layer):
-    """Rows of numbers and categories become rows of features (Guo & Berkhahn 2016): mixed tables, as a first layer.
+    """Replace each categorical column by a learned vector (Guo & Berkhahn 2016); the first layer for mixed tables.
 
-    x is (rows, numbers + categories), all floats: the last columns hold a category each, as an index from 0 to the
-    number of known categories - 1, such as pandas' `cat.codes`. y is (rows, numbers + sum of dims): the numbers as they
-    are, then the vector of each category. Any other number (-1 for a missing value, a fraction, a category that
-    training did not see) is unknown, no error. The unknown has a vector of its own, which starts at zero and is trained
-    by the unknown among the training rows.
+    x is (rows, numbers + categories) of floats. Its last columns are category indices, from 0 to the number of known
+    categories - 1, such as pandas' `cat.codes`. y is (rows, numbers + sum of dims): the numbers unchanged, then the
+    vector of each category. Any other value (-1 for a missing value, a fraction, a category not seen in training) is
+    treated as unknown. Each column has a vector for unknown categories; it starts at zero and is trained by the
+    unknown categories in the training rows.
 
-    The standardisation of such a model leaves the categories alone:
+    Do not standardise the categorical columns:
     `model.input_scaler = gn.data.Standardizer.fit(X, category_columns=model.category_columns)`.
 
     Args:
-        numbers: how many columns are numbers; 0 for categories alone.
-        categories: how many categories are known in each of the other columns.
-        dims: elements of each category's vectors. By default fast.ai's rule of thumb, min(600, round(1.6 · n^0.56)) for
-            n rows of the table, the known categories and the unknown (`emb_sz_rule` in fastai/tabular/model.py).
-        rng: where the initial vectors are drawn from, N(0, 0.01²) as in fast.ai: a NumPy Generator, a seed, or None for
-            fresh entropy.
+        numbers: number of numeric columns, >= 0.
+        categories: number of known categories of each categorical column.
+        dims: vector size for each categorical column. By default fast.ai's rule of thumb, min(600, round(1.6 · n^0.56))
+            with n = 1 + known categories (`emb_sz_rule` in fastai/tabular/model.py).
+        rng: source of the initial vectors, N(0, 0.01²) as in fast.ai.
 
     Attributes:
-        params: "weight0", "weight1", …: of each category, (1 + known categories, dim), row 0 for the unknown.
-
-    Raises:
-        ArgumentError: no categories, or sizes below 1; not as many dims as categories.
+        params: "weight0", "weight1", …: one table (1 + known categories, dim) per column; row 0 is for unknown.
     """
 
     def __init__(
@@ -61,8 +57,8 @@ class EntityEmbedding(Layer):
         self.categories = _counts("categories", categories)
         if max(self.categories) > MOST_CATEGORIES:
             raise ArgumentError(
-                f"EntityEmbedding: a column has {max(self.categories):,} categories; the most is {MOST_CATEGORIES:,}, "
-                "as a float32 holds the index."
+                f"EntityEmbedding: a column has {max(self.categories):,} categories; the maximum is "
+                f"{MOST_CATEGORIES:,}, because indices are float32."
             )
         self.dims = [embedding_size(1 + known) for known in self.categories] if dims is None else _counts("dims", dims)
         if len(self.dims) != len(self.categories):
@@ -99,7 +95,7 @@ class EntityEmbedding(Layer):
 
     @property
     def in_features(self) -> int:
-        """Columns of the input."""
+        """The number of columns of the input."""
         return self.numbers + len(self.categories)
 
     def __repr__(self) -> str:
@@ -107,11 +103,11 @@ class EntityEmbedding(Layer):
 
 
 def embedding_size(rows: int) -> int:
-    """Return how many elements the vectors of a table of so many rows should have, by fast.ai's rule of thumb."""
+    """Return the vector size for a table with that many rows, by fast.ai's rule of thumb."""
     return min(600, round(1.6 * math.pow(rows, 0.56)))
 
 
 def _counts(name: str, counts: Sequence[int]) -> list[int]:
     if not isinstance(counts, Sequence | np.ndarray) or isinstance(counts, str) or not len(counts):
-        raise ArgumentError(f"EntityEmbedding: {name} must be a list, a number for each category, got {shown(counts)}.")
+        raise ArgumentError(f"EntityEmbedding: {name} must be a list with one number per column, got {shown(counts)}.")
     return [whole(f"EntityEmbedding: {name}[{k}]", count) for k, count in enumerate(counts)]

@@ -1,4 +1,4 @@
-"""Rows of any shape as vectors."""
+"""Flatten as a layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gpunet.tape import Tape
 
 
 class Flatten(Layer):
-    """Turn rows of any shape into vectors: (rows, a, b, ...) to (rows, a·b·...)."""
+    """Reshape each row to a vector: (rows, a, b, ...) to (rows, a·b·...)."""
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
         if tape is not None:

@@ -23,16 +23,12 @@ class GLU(Layer):
     x is (rows, ...), and y has its shape with half as many elements along the axis.
 
     Args:
-        dim: the axis of x (rows, ...) that is halved, not the rows.
-        activation: the function f by name or object.
-
-    Raises:
-        ArgumentError: `dim` is 0 or no whole number, or an unknown activation.
+        dim: the axis of x that is halved; not 0, the rows.
     """
 
     def __init__(self, dim: int = -1, *, activation: str | ActivationFunction = "sigmoid"):
         if not isinstance(dim, int | np.integer) or dim == 0:
-            raise ArgumentError(f"GLU: dim must be a whole number other than 0, the axis of the rows; got {dim!r}.")
+            raise ArgumentError(f"GLU: dim must be a whole number other than 0, the axis of rows, got {dim!r}.")
         self.dim = int(dim)
         self.activation = activation_function(activation)
         super().__init__()
@@ -50,7 +46,9 @@ class GLU(Layer):
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         axis = self.dim - 1 if self.dim > 0 else self.dim + len(shape)
         if not 0 <= axis < len(shape) or shape[axis] % 2:
-            raise ShapeError(f"{self!r}: axis {self.dim} of the input must be of even size, got rows of shape {shape}.")
+            raise ShapeError(
+                f"{self!r}: axis {self.dim} of the input must have an even size, got rows of shape {shape}."
+            )
         return (*shape[:axis], shape[axis] // 2, *shape[axis + 1 :])
 
     def config(self) -> dict[str, Any]:
@@ -61,18 +59,9 @@ class GLU(Layer):
 
 
 class GatedLinear(Stack):
-    """A linear layer to twice the features, of which one half gates the other: y = a · f(b), (a, b) = x·weight + bias.
+    """A gated linear layer, y = a · f(b), where a and b are the two halves of x·weight + bias.
 
-    x is (..., in_features), y (..., out_features).
-
-    Args:
-        in_features: features of a row of the input.
-        out_features: features of a row of the output.
-        bias: whether there is a bias, which starts at zero.
-        rng: where the initial weights are drawn from, as for `Linear`.
-
-    Raises:
-        ArgumentError: sizes below 1.
+    x is (..., in_features), y (..., out_features), and weight (in_features, 2·out_features).
     """
 
     gate: ClassVar[str]

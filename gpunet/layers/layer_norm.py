@@ -1,4 +1,4 @@
-"""Layers that normalise each row by itself: LayerNorm and RMSNorm."""
+"""Layers that normalise each row separately: LayerNorm and RMSNorm."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gpunet.tape import Tape
 
 
 class RowNorm(Layer):
-    """What LayerNorm and RMSNorm share: parameters of the shape of what is normalised, and the backward pass."""
+    """Base class of LayerNorm and RMSNorm: parameters of shape `normalized_shape`, and the backward pass."""
 
     def __init__(self, normalized_shape: int | Sequence[int], weight: bool, bias: bool):
         shape = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
         name = f"{type(self).__name__}: normalized_shape"
         if not shape:
-            raise ArgumentError(f"{name} must name one axis at least, got {normalized_shape!r}.")
+            raise ArgumentError(f"{name} must have at least one axis, got {normalized_shape!r}.")
         self.normalized_shape = tuple(whole(name, size) for size in shape)
         params = {"weight": filled(self.normalized_shape, 1)} if weight else {}
         if weight and bias:
@@ -56,21 +56,18 @@ class RowNorm(Layer):
 
 
 class LayerNorm(RowNorm):
-    """Bring each row to mean 0 and variance 1, then scale and shift each feature (Ba et al. 2016), as PyTorch does.
+    """Normalise each row to mean 0 and variance 1, then scale and shift each feature (Ba et al. 2016), as PyTorch does.
 
     y = (x - mean) / √(variance + eps) · weight + bias, for x and y (..., *normalized_shape).
 
     Args:
-        normalized_shape: the last axes of x, over which mean and variance are taken; a number for one axis.
-        eps: what is added to the variance, >= 0.
-        elementwise_affine: whether there are weight and bias.
-        bias: whether there is a bias, too.
+        normalized_shape: sizes of the last axes of x, which are normalised together; a number for one axis.
+        eps: added to the variance, >= 0.
+        elementwise_affine: whether there are a weight and a bias.
+        bias: False for a weight without a bias.
 
     Attributes:
-        params: "weight" and "bias", both of shape `normalized_shape`, which start at one and zero.
-
-    Raises:
-        ArgumentError: a size below 1, no axis, a negative eps.
+        params: "weight" and "bias", both of shape `normalized_shape`, initially one and zero.
     """
 
     def __init__(
@@ -101,20 +98,17 @@ class LayerNorm(RowNorm):
 
 
 class RMSNorm(RowNorm):
-    """Bring each row to a mean square of 1, then scale each feature (Zhang & Sennrich 2019), as PyTorch does.
+    """Normalise each row to a mean square of 1, then scale each feature (Zhang & Sennrich 2019), as PyTorch does.
 
     y = x / √(mean(x²) + eps) · weight, for x and y (..., *normalized_shape).
 
     Args:
-        normalized_shape: the last axes of x, over which the mean is taken; a number for one axis.
-        eps: what is added to the mean of the squares, >= 0; None for the machine epsilon of x's dtype.
+        normalized_shape: sizes of the last axes of x, which are normalised together; a number for one axis.
+        eps: added to the mean square, >= 0; None for the machine epsilon of x's dtype.
         elementwise_affine: whether there is a weight.
 
     Attributes:
-        params: "weight" of shape `normalized_shape`, which starts at one.
-
-    Raises:
-        ArgumentError: a size below 1, no axis, a negative eps.
+        params: "weight" of shape `normalized_shape`, initially one.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -24,19 +24,11 @@ class Linear(Layer):
     """A fully connected layer, y = f(x·weight + bias), for x (..., in_features) and y (..., out_features).
 
     Args:
-        in_features: features of a row of the input.
-        out_features: features of a row of the output.
-        bias: whether to add a bias, which starts at zero.
-        activation: the function f by name or object; None is the identity.
         init: the initial weights, by name or as a function (see `gpunet.initializers`). By default "he_normal" before
-            a rectifier (ReLU and its kin), "lecun_normal" before SELU, else "glorot_uniform".
-        rng: where they are drawn from: a NumPy Generator, a seed, or None for fresh entropy.
+            a rectifier (ReLU and similar), "lecun_normal" before SELU, else "glorot_uniform".
 
     Attributes:
         params: "weight" (in_features, out_features) and, with a bias, "bias" (out_features,).
-
-    Raises:
-        ArgumentError: sizes below 1, an unknown activation or init.
     """
 
     def __init__(
@@ -76,7 +68,7 @@ class Linear(Layer):
     def gradients(
         self, dy: Array, x: Array, saved: Array, activation: ActivationFunction | None, tape: Tape, **below: Any
     ) -> Array | None:
-        """Fill `grads` and return the input's gradient; arguments as for `linear_backward`."""
+        """Fill `grads` and return the gradient of the input; arguments as for `linear_backward`."""
         dweight, dbias = self._gradient("weight"), self._gradient("bias")
         dx, _, _ = linear_backward(
             dy,
@@ -100,12 +92,6 @@ class Linear(Layer):
             )
         return (*shape[:-1], self.out_features)
 
-    def fused(self, activation: ActivationFunction) -> Self:
-        """Return a layer over the same parameters that also applies `activation`, in the same operation."""
-        twin = object.__new__(type(self))  # copy.copy would copy the parameters, as pickling does
-        vars(twin).update(vars(self), activation=activation)
-        return twin
-
     def config(self) -> dict[str, Any]:
         return {
             "in_features": self.in_features,
@@ -121,10 +107,12 @@ class Linear(Layer):
 
 
 class LinearChain(Layer):
-    """Linear layers one after the other, whose backward passes hand each other dz = dy · f'(z): a product each.
+    """Consecutive linear layers whose backward pass is fused: a layer's product for dx also multiplies by f'(z) below.
+
+    Each layer thus receives dz = dy · f'(z) and needs no separate pass for its activation.
 
     Args:
-        layers: the layers, which keep their parameters.
+        layers: the layers; they keep their parameters.
     """
 
     def __init__(self, layers: Sequence[Linear]):
@@ -144,7 +132,7 @@ class LinearChain(Layer):
             lower_x, lower_saved = tape.restore(lower)
             below = Below(lower.activation, lower_saved)
             dy = layer.gradients(dy, x, saved, activation, tape, below=below)
-            layer, x, saved, activation = lower, lower_x, None, None  # and dy is the lower layer's dz
+            layer, x, saved, activation = lower, lower_x, None, None  # dy is now dz of the lower layer
         return layer.gradients(dy, x, saved, activation, tape, input_gradient=input_gradient)
 
     def leaves(self, path: str = "") -> dict[str, Layer]:
@@ -155,15 +143,15 @@ class LinearChain(Layer):
 
 
 def first_with_gradients(layers: Sequence[Layer]) -> int:
-    """Return the position of the first layer with parameters that training changes; len(layers): none has any.
+    """Return the position of the first layer with trainable parameters, or len(layers) if there is none.
 
-    Without an input gradient, it is the last one whose backward pass has anything to do.
+    If no input gradient is needed, a backward pass can end at this layer.
     """
     return next((position for position, layer in enumerate(layers) if layer.has_gradients), len(layers))
 
 
 def default_init(activation: ActivationFunction) -> str:
-    """Return the name of the initializer for weights before an activation."""
+    """Return the name of the default initializer for the weights before an activation."""
     if activation.name == "selu":
         return "lecun_normal"
     return "he_normal" if activation.name in RECTIFIERS else "glorot_uniform"

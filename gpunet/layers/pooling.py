@@ -1,4 +1,4 @@
-"""The poolings: images made smaller."""
+"""Pooling layers for images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gpunet.tape import Tape
 
 
 class _Pool2d(Layer):
-    """What the poolings by windows share."""
+    """Base class of the layers that pool windows."""
 
     def __init__(self, window: Window):
         self.window = window
@@ -35,27 +35,24 @@ class _Pool2d(Layer):
 
     def __repr__(self) -> str:
         kernel_size, stride, padding, dilation = map(short, self.window)
-        said = f"kernel_size={kernel_size}"
-        said += "" if stride == kernel_size else f", stride={stride}"
-        said += "" if padding == 0 else f", padding={padding}"
-        said += "" if dilation == 1 else f", dilation={dilation}"
-        return f"{type(self).__name__}({said})"
+        arguments = f"kernel_size={kernel_size}"
+        arguments += "" if stride == kernel_size else f", stride={stride}"
+        arguments += "" if padding == 0 else f", padding={padding}"
+        arguments += "" if dilation == 1 else f", dilation={dilation}"
+        return f"{type(self).__name__}({arguments})"
 
 
 class MaxPool2d(_Pool2d):
-    """Keep the largest element under each window, as PyTorch's layer of that name.
+    """Take the maximum of each window, as in PyTorch.
 
     x is (rows, channels, height, width) and y (rows, channels, out_h, out_w), where
     out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
 
     Args:
-        kernel_size: of a window, one number or (height, width), as the next three.
-        stride: pixels from a window to the next; None: the kernel size.
-        padding: pixels around the image, which never win; at most half of the window.
-        dilation: pixels from an element of the window to the next.
-
-    Raises:
-        ArgumentError: sizes that make no sense.
+        kernel_size: size of a window; like the other sizes a number or (height, width), in pixels.
+        stride: distance between windows; None for the kernel size.
+        padding: padding around the image, which is never the maximum; at most half of the window.
+        dilation: distance between the elements of a window.
     """
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1):
@@ -79,18 +76,15 @@ class MaxPool2d(_Pool2d):
 
 
 class AvgPool2d(_Pool2d):
-    """Take the mean under each window, padding counted as zeros, as PyTorch's layer of that name.
+    """Take the mean of each window, with padding counted as zeros, as in PyTorch.
 
     x is (rows, channels, height, width) and y (rows, channels, out_h, out_w), where
     out = (size + 2·padding - kernel_size) // stride + 1.
 
     Args:
-        kernel_size: of a window, one number or (height, width), as the next two.
-        stride: pixels from a window to the next; None: the kernel size.
+        kernel_size: size of a window; like the other sizes a number or (height, width), in pixels.
+        stride: distance between windows; None for the kernel size.
         padding: zeros around the image; at most half of the window.
-
-    Raises:
-        ArgumentError: sizes that make no sense.
     """
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0):
@@ -112,9 +106,9 @@ class AvgPool2d(_Pool2d):
 
 
 class GlobalAvgPool2d(Layer):
-    """Take the mean of each image: (rows, channels, height, width) to (rows, channels).
+    """Take the mean of each channel: (rows, channels, height, width) to (rows, channels).
 
-    It is PyTorch's `AdaptiveAvgPool2d(1)` with `Flatten` after it.
+    Equal to PyTorch's `AdaptiveAvgPool2d(1)` followed by `Flatten`.
     """
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
@@ -132,10 +126,10 @@ class GlobalAvgPool2d(Layer):
 
 
 def _image_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a row of images.
+    """Return the shape of one image.
 
     Raises:
-        ShapeError: it is another.
+        ShapeError: it does not have three axes.
     """
     if len(shape) != 3:
         raise ShapeError(f"{layer!r}: a row of the input must be (channels, height, width), got shape {shape}.")

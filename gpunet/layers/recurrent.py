@@ -1,4 +1,9 @@
-"""Recurrent layers over (rows, steps, features): a simple one and the long short-term memory."""
+"""Recurrent layers over (rows, steps, features): RNN and LSTM.
+
+Both compute what PyTorch's layer with `batch_first=True` and one layer computes; their bias is the sum of PyTorch's two
+biases. The initial states are zero. An input is (rows, steps, input_size), an output (rows, steps, hidden_size), or
+(rows, hidden_size) with `return_sequences=False`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ from gpunet.tape import Tape, empty
 
 
 class Recurrent(Layer):
-    """What RNN and LSTM share: the weights of the input and of the state, and the order of the axes."""
+    """Base class of RNN and LSTM: the weights, and the swap of rows and steps."""
 
     gates: ClassVar[int]
 
@@ -43,11 +48,11 @@ class Recurrent(Layer):
         super().__init__(params)
 
     def _run(self, x: Array, tape: Tape | None) -> tuple[Array, ...]:
-        """Return the states of all steps (steps, rows, hidden_size) and what else `_run_back` wants."""
+        """Return the states of all steps (steps, rows, hidden_size), then other arrays for `_run_back`."""
         raise NotImplementedError
 
     def _run_back(self, dh: Array, x: Array, kept: Any, tape: Tape, **options: Any) -> Gradients:
-        """Fill the gradients and return them, from what `_run` returned."""
+        """Fill the gradients and return them; `kept` is the result of `_run`."""
         raise NotImplementedError
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
@@ -92,25 +97,16 @@ class Recurrent(Layer):
 
 
 class RNN(Recurrent):
-    """A simple recurrent layer, h_t = f(x_t·weight_ih + bias + h_{t-1}·weight_hh), from x (rows, steps, input_size).
-
-    The result is (rows, steps, hidden_size), or (rows, hidden_size) without `return_sequences`. As PyTorch's RNN with
-    `batch_first=True`, one layer, its two biases as their sum; states begin at zero.
+    """A simple recurrent layer, h_t = f(x_t·weight_ih + bias + h_{t-1}·weight_hh); shapes as in this module.
 
     Args:
-        input_size: features of a step of the input.
-        hidden_size: features of the hidden state.
+        hidden_size: number of features of the hidden state.
         nonlinearity: the function f, "tanh" or "relu".
-        bias: whether to add a bias, which starts at zero.
-        return_sequences: whether to return the states of all steps, or the last one.
-        rng: where the initial weights are drawn from, U(-a, a) with a = 1/√hidden_size: a NumPy Generator, a seed, or
-            None for fresh entropy.
+        return_sequences: True to return the states of all steps, False for the last state only.
+        rng: source of the initial weights, U(-a, a) with a = 1/√hidden_size.
 
     Attributes:
         params: "weight_ih" (input_size, hidden_size), "weight_hh" (hidden_size, hidden_size) and "bias" (hidden_size,).
-
-    Raises:
-        ArgumentError: sizes below 1, or another nonlinearity.
     """
 
     gates = 1
@@ -146,25 +142,16 @@ class RNN(Recurrent):
 
 
 class LSTM(Recurrent):
-    """A long short-term memory (`gpunet.ops.lstm` has the equations), from x (rows, steps, input_size).
-
-    The result is (rows, steps, hidden_size), or (rows, hidden_size) without `return_sequences`. As PyTorch's LSTM with
-    `batch_first=True`, one layer, its two biases as their sum; states begin at zero.
+    """A long short-term memory layer; equations in `gpunet.ops.lstm`, shapes as in this module.
 
     Args:
-        input_size: features of a step of the input.
-        hidden_size: features of the hidden state.
-        bias: whether to add a bias, which starts at zero.
-        return_sequences: whether to return the states of all steps, or the last one.
-        rng: where the initial weights are drawn from, U(-a, a) with a = 1/√hidden_size: a NumPy Generator, a seed, or
-            None for fresh entropy.
+        hidden_size: number of features of the hidden state.
+        return_sequences: True to return the states of all steps, False for the last state only.
+        rng: source of the initial weights, U(-a, a) with a = 1/√hidden_size.
 
     Attributes:
         params: "weight_ih" (input_size, 4·hidden_size), "weight_hh" (hidden_size, 4·hidden_size) and "bias"
-            (4·hidden_size,), each the parts of the gates i, f, g and o side by side.
-
-    Raises:
-        ArgumentError: sizes below 1.
+            (4·hidden_size,); the columns are those of the gates i, f, g and o, in this order.
     """
 
     gates = 4
@@ -190,7 +177,7 @@ class LSTM(Recurrent):
 
 
 def _swapped(a: Array, tape: Tape | None, xp: Any) -> Array:
-    """Return `a` with its first two axes, rows and steps, swapped, in memory too."""
+    """Return a contiguous copy of `a` with its first two axes, rows and steps, swapped."""
     out = empty(tape, (a.shape[1], a.shape[0], *a.shape[2:]), a.dtype, xp)
     xp.copyto(out, a.swapaxes(0, 1))
     return out

@@ -10,13 +10,13 @@ from gpunet.tape import Tape, empty_like
 
 
 class Residual(Stack):
-    """Add what layers make of their input to it: y = x + f(x) (He et al. 2015), in the shape of x (rows, ...).
+    """Add the output of layers to their input: y = x + f(x) (He et al. 2015), in the shape of x.
 
     Args:
-        *layers: the layers of f, one after the other, as for `Sequential`; f must keep the shape.
+        *layers: the layers of f, as for `Sequential`; f must keep the shape.
 
     Raises:
-        ArgumentError: something that is no layer, or a layer with parameters in two places.
+        ArgumentError: an argument is not a layer, or a layer with parameters appears twice.
     """
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
@@ -35,5 +35,5 @@ class Residual(Stack):
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         inner = super().output_shape(shape)
         if inner != shape:
-            raise ShapeError(f"{self!r}: its layers turn {shape} into {inner}; to be added, the shape must stay.")
+            raise ShapeError(f"{self!r}: its layers turn shape {shape} into {inner}; they must keep the shape.")
         return shape

@@ -1,4 +1,4 @@
-"""Layers one after the other, as part of a layer or as a model."""
+"""A sequence of layers, as a layer or as a model."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gpunet.tape import Tape
 
 
 class Program(NamedTuple):
-    """What a stack runs.
+    """The fused layers that a stack runs.
 
     Attributes:
-        layers: the layers, fused.
+        layers: the fused layers.
         first: the position of the first one with gradients.
-        states: what they were fused for.
-        version: the version of the last change anywhere before they were (`gpunet.versions`).
+        states: activation and frozen state of each original layer, from which `layers` was made.
+        version: `gpunet.versions.latest` at that time.
     """
 
     layers: list[Layer]
@@ -34,16 +34,16 @@ class Program(NamedTuple):
 
 
 class Stack(Layer):
-    """Layers one after the other. A `Linear` or convolution followed by an activation is one operation.
+    """A sequence of layers. A `Linear` or convolution followed by an activation runs as one operation.
 
     Args:
         *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
 
     Attributes:
-        layers: the layers; which they are stays.
+        layers: the layers; the tuple cannot be replaced.
 
     Raises:
-        ArgumentError: something that is no layer, a layer with parameters in two places, or one of categories that is
+        ArgumentError: an argument is not a layer, a layer with parameters appears twice, or a layer of categories is
             not the first.
     """
 
@@ -54,32 +54,32 @@ class Stack(Layer):
                 raise ArgumentError(f"{type(self).__name__} takes layers, got {layer!r}.")
             if getattr(layer, "input_scaler", None) or getattr(layer, "target_scaler", None):
                 raise ArgumentError(
-                    f"{layer!r} standardises raw data, which a layer inside another model cannot; move its "
+                    f"{layer!r} standardises raw data, which a layer inside another model cannot do; move its "
                     "input_scaler and target_scaler to the new model and set them to None here."
                 )
         for before, layer in itertools.pairwise(self.layers):
             if layer.category_columns:
                 raise ArgumentError(
-                    f"{layer!r} takes indices of categories, and {before!r} before it would change them; let it be the "
-                    "first layer."
+                    f"{layer!r} takes category indices, which {before!r} before it would change; make it the first "
+                    "layer."
                 )
         super().__init__()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "layers" and "layers" in vars(self):  # which flat buffers and fused operations were made of
-            raise StateError(f"{type(self).__name__}: its layers stay; make a new model of the layers that you want.")
+        if name == "layers" and "layers" in vars(self):  # the flat store and the program depend on them
+            raise StateError(f"{type(self).__name__}: its layers cannot be replaced; make a new model.")
         super().__setattr__(name, value)
 
     @property
     def _program(self) -> Program:
-        """The layers to run; fused anew where an activation was set, or a layer frozen, since."""
+        """The layers to run; fused again after an activation was set or a layer was frozen."""
         program: Program | None = vars(self).get("_fused")
         if program is None or program.version != versions.latest:
             states = [(getattr(layer, "activation", None), layer._frozen) for layer in self.layers]
             kept = program is not None and program.states == states
             layers = program.layers if program is not None and kept else _chain(fuse(self.layers))
             program = Program(layers, first_with_gradients(layers), states, versions.latest)
-            vars(self)["_fused"] = program  # no change of the model, which would make a recorded step stale
+            vars(self)["_fused"] = program  # not setattr, which would invalidate recorded steps
         return program
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
@@ -134,24 +134,31 @@ class Stack(Layer):
 
 
 def fuse(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers to run: a plain `Linear` or convolution and the activation after it become one."""
+    """Merge each `Activation` into the `Linear` or convolution before it, if that has no activation."""
     program: list[Layer] = []
     for layer in layers:
         last = program[-1] if program else None
         plain = last if isinstance(last, Linear | Conv2d) and last.activation.name == "identity" else None
         if plain is not None and isinstance(layer, Activation):
-            program[-1] = plain.fused(layer.activation)
+            program[-1] = _with_activation(plain, layer.activation)
         else:
             program.append(layer)
     return program
 
 
+def _with_activation(layer: Layer, activation: ActivationFunction) -> Layer:
+    """Return a layer over the same parameters that also applies `activation`, in the same operation."""
+    fused = object.__new__(type(layer))  # copy.copy would copy the parameters, as pickling does
+    vars(fused).update(vars(layer), activation=activation)
+    return fused
+
+
 def _chain(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers to run: `Linear` layers that follow each other become one chain."""
+    """Merge consecutive `Linear` layers into a `LinearChain`."""
     program: list[Layer] = []
     for kind, run in itertools.groupby(layers, type):
         group = list(run)
-        if kind is Linear and len(group) > 1:  # a layer of a subclass may have a backward pass of its own
+        if kind is Linear and len(group) > 1:  # not subclasses, which may define another backward
             group = [LinearChain(cast(list[Linear], group))]
         program += group
     return program

@@ -1,7 +1,7 @@
-"""The flat store: all parameters of a model in one array, their gradients in another, and so on with other state.
+"""The flat store: all parameters of a model in one array, all gradients in another, and the same for other state.
 
-One optimizer call updates everything, one reduction joins the gradients of several machines, one write saves all.
-Layers hold views into it.
+One optimizer call updates all parameters, one all-reduce sums the gradients of all ranks, one write saves everything.
+Layers hold views into the arrays.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gpunet.recording import RecordedArray, rebinding
 from gpunet.versions import Versioned
 
 ALIGNMENT = 64
-"""Elements: a segment begins at a multiple of 256 bytes in float32, so that a kernel's vector loads are aligned."""
+"""Elements: a segment starts at a multiple of 256 bytes in float32, so that vector loads are aligned."""
 
 
 class Views(Strict, Mapping[str, Array]):
-    """A layer's parameters, gradients or buffers by name, as views into a flat store; assigning to a name copies in."""
+    """Parameters, gradients or buffers by name, as views into a flat store; assigning to a name copies the values."""
 
     def __init__(self, arrays: Mapping[str, Array]):
         self._arrays = dict(arrays)
@@ -48,12 +48,12 @@ class Views(Strict, Mapping[str, Array]):
         return repr(self._arrays)
 
     def rebind(self, arrays: Mapping[str, Array]) -> None:
-        """Look at other memory from here on; for the flat store, and for whoever records a model."""
+        """Replace the arrays, without a copy of their values; called by the flat store."""
         self._arrays = dict(arrays)
 
 
 class Holder(Protocol):
-    """A layer, as far as a store knows it."""
+    """The part of a layer's interface that a store uses."""
 
     params: Views
     grads: Views
@@ -64,7 +64,7 @@ class Holder(Protocol):
 
 
 class Segment(NamedTuple):
-    """Where a parameter lies in the flat arrays, or a buffer in theirs."""
+    """The position of a parameter in the flat arrays, or of a buffer in the array of buffers."""
 
     layer: Holder
     name: str
@@ -72,38 +72,38 @@ class Segment(NamedTuple):
     shape: tuple[int, ...]
 
     def view(self, flat: Array) -> Array:
-        """Return the segment of a flat array in the parameter's shape."""
+        """Return a view of this segment of a flat array, in the parameter's shape."""
         return flat[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
 
     @property
     def stop(self) -> int:
-        """Where the next segment begins."""
+        """The start of the next segment."""
         return self.start + -(-math.prod(self.shape) // ALIGNMENT) * ALIGNMENT
 
 
 class FlatStore(Versioned):
-    """The parameters, gradients, buffers and optimizer state of some layers, in flat arrays.
+    """The parameters, gradients, buffers and optimizer state of layers, in flat arrays.
 
-    Building one moves the layers' parameters into it; the stores that held them before are `adopted` then.
+    The constructor moves the layers' parameters into the new store and marks their previous stores as `adopted`.
 
     Args:
         layers: the layers by path.
-        device: where the empty arrays of layers without parameters live; others stay where their parameters are.
+        device: the device, if no layer has parameters or buffers; otherwise the device of the first array is used.
 
     Raises:
-        ArgumentError: a layer with parameters or buffers stands in two places.
+        ArgumentError: a layer with parameters or buffers appears twice.
 
     Attributes:
-        device: where the arrays live.
-        params: the parameters, (size,), on one device.
+        device: the device of the arrays.
+        params: the parameters, (size,).
         grads: the gradients, (size,); zero in the gaps between segments and in frozen layers.
-        slots: the optimizer's arrays by name, likewise.
-        average: the moving average of the parameters, (size,), NaN before the first step; None: none is kept.
-        decay: what the average keeps of itself at a step, or None.
-        buffers: what layers keep beside parameters, such as running statistics, in one array of another size.
-        optimizer: the optimizer that was attached last, whose slots these are.
-        segments: where each parameter lies, by "layer.parameter".
-        adopted: whether the parameters have moved on into another model's store.
+        slots: the optimizer's arrays (size,) by name.
+        average: the moving average of the parameters, (size,), NaN before the first step; None if it is off.
+        decay: decay of the moving average, or None.
+        buffers: the layers' buffers, such as running statistics, in one array of a different size.
+        optimizer: the optimizer that was attached last and owns the slots.
+        segments: the position of each parameter, by "layer.parameter".
+        adopted: whether the parameters have moved to another model's store.
     """
 
     def __init__(self, layers: Mapping[str, Holder], device: Device):
@@ -116,8 +116,8 @@ class FlatStore(Versioned):
         for path, layer in layers.items():
             if layer in places and (layer.params or layer.buffers):
                 raise ArgumentError(
-                    f"{layer!r} stands in two places, {places[layer]} and {path}: its gradient would be that of one of "
-                    "them alone. Make a layer for each place."
+                    f"{layer!r} appears twice, at {places[layer]} and {path}: its gradient would be that of only one "
+                    "place. Make a separate layer for each."
                 )
             places[layer] = path
         first = next((a for layer in places for kept in (layer.params, layer.buffers) for a in kept.values()), None)
@@ -132,7 +132,7 @@ class FlatStore(Versioned):
         self.mark_frozen()
 
     def release(self) -> None:
-        """Let go of the memory, as the parameters have moved on into another model's store."""
+        """Free the memory; the parameters have moved to another model's store."""
         self.adopted = True
         self.params = self.grads = self.buffers = self.params[:0].copy()
         self.slots = {}
@@ -145,10 +145,10 @@ class FlatStore(Versioned):
         return [self.params, self.buffers, *self.slots.values(), *([] if self.decay is None else [self.average])]
 
     def keep_average(self, decay: float | None) -> None:
-        """Keep a moving average of the parameters, or none (None); an existing one continues with the new decay.
+        """Turn the moving average of the parameters on, or off with None; an existing one continues with the new decay.
 
-        It is that of `torch.optim.swa_utils.get_ema_multi_avg_fn`: average += (1 - decay) * (params - average) after
-        each step that is applied; the first one's parameters begin it.
+        The formula is that of `torch.optim.swa_utils.get_ema_multi_avg_fn`: average += (1 - decay) * (params - average)
+        after each applied step; the average starts with the parameters after the first.
         """
         if decay is None:
             self.average = None
@@ -160,7 +160,7 @@ class FlatStore(Versioned):
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Let the parameters be their moving average in the block, where one is kept and a step has been done."""
+        """Replace the parameters by their moving average inside the block, if it is on and has started."""
         if self.decay is None:
             yield
             return
@@ -174,7 +174,7 @@ class FlatStore(Versioned):
             self.device.assign(params, kept)
 
     def views(self, flat: Array) -> dict[str, Array]:
-        """Return the segments of a flat array in the shapes of the parameters, by "layer.parameter"."""
+        """Return views of a flat array in the shapes of the parameters, by "layer.parameter"."""
         return {key: segment.view(flat) for key, segment in self.segments.items()}
 
     def to(self, device: Device, dtype: np.dtype[Any]) -> None:
@@ -189,9 +189,9 @@ class FlatStore(Versioned):
         self.mark_frozen()
 
     def mark_frozen(self) -> None:
-        """Take note of which layers are frozen: from here on their gradients are zero.
+        """Update which layers are frozen: zero their gradients.
 
-        What a layer writes to its gradients all the same goes to memory that nobody reads.
+        From now on, gradients that a frozen layer writes go to memory that nobody reads.
         """
         frozen = [segment for segment in self.segments.values() if segment.layer._frozen]
         with self.device.activate():
@@ -203,7 +203,7 @@ class FlatStore(Versioned):
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Let the layers see their parameters, gradients and buffers, on the CPU, as arrays that record."""
+        """Replace the layers' arrays by `RecordedArray`s inside the block; CPU only."""
         with rebinding():
             self._bind(RecordedArray.of)
             try:
@@ -212,7 +212,7 @@ class FlatStore(Versioned):
                 self._bind()
 
     def _bind(self, wrap: Callable[[Array], Array] = lambda a: a) -> None:
-        """Let every layer look at its segments."""
+        """Set the views of every layer to its segments."""
         segments_of = {"params": self.segments, "grads": self.segments, "buffers": self._buffer_segments}
         for which, segments in segments_of.items():
             flat = getattr(self, which)
@@ -228,7 +228,7 @@ class FlatStore(Versioned):
 
 
 def _moved(a: Array, device: Device, dtype: np.dtype[Any]) -> Array:
-    """Return a flat array on the device, itself where it is there."""
+    """Return a flat array on the device in the dtype; the same array if it already is."""
     moved = device.asarray(a, dtype)
     if moved is a or device.xp is not np:
         return moved
@@ -240,7 +240,7 @@ def _moved(a: Array, device: Device, dtype: np.dtype[Any]) -> Array:
 def _flat(
     layers: Mapping[str, Holder], which: Literal["params", "buffers"], dtype: np.dtype[Any]
 ) -> tuple[dict[str, Segment], np.ndarray]:
-    """Return where the layers' arrays of a kind lie in one flat array, by "layer.name", and that array."""
+    """Copy the layers' arrays into one flat host array; return their positions by "layer.name", and the array."""
     segments: dict[str, Segment] = {}
     size = 0
     for path, layer in layers.items():

@@ -1,4 +1,4 @@
-"""The layers of a transformer beside attention: its encoder layer, and positions as sines."""
+"""The transformer encoder layer and sinusoidal positions."""
 
 from __future__ import annotations
 
@@ -22,27 +22,21 @@ from gpunet.tape import Tape, empty_like
 
 
 class TransformerEncoderLayer(Stack):
-    """Self-attention and a net for each position, normalised before and added to their input: the pre-norm form.
+    """A pre-norm transformer encoder layer: self-attention and a feed-forward net, each with a residual connection.
 
-    y = x + drop(attention(norm x)),  z = y + drop(linear(drop(f(linear(norm y))))), for x, y and z (rows, L, d_model):
-    PyTorch's layer with `norm_first=True, batch_first=True`, but for its dropout of the attention weights (Xiong et al.
-    2020).
+    y = x + drop(attention(norm(x))), z = y + drop(linear(drop(f(linear(norm(y)))))), for x, y and z (rows, L, d_model)
+    (Xiong et al. 2020). It is PyTorch's layer with `norm_first=True, batch_first=True`, without dropout of the
+    attention weights.
 
     Args:
-        d_model: features of a position.
-        nhead: how many heads share them.
-        dim_feedforward: hidden features of the net.
-        dropout: the probability of a zero after attention, after f and after the net; 0 for none.
-        activation: the function f, by name or object.
-        causal: whether position i may look at the positions 0 .. i only.
-        rng: where the initial weights are drawn from: a NumPy Generator, a seed, or None for fresh entropy.
+        nhead: number of heads; must divide d_model.
+        dim_feedforward: number of hidden features of the feed-forward net.
+        dropout: dropout probability after attention, after f and after the feed-forward net; 0 for none.
+        causal: whether position i attends only to positions 0 .. i.
 
     Attributes:
-        norm1, self_attn, norm2, linear1, linear2: the layers inside, by PyTorch's names.
-        dropout: the dropout layer of all three places.
-
-    Raises:
-        ArgumentError: sizes below 1, a d_model that nhead does not divide, no probability, an unknown activation.
+        norm1, self_attn, norm2, linear1, linear2: the inner layers, with PyTorch's names.
+        dropout: the dropout layer, used in all three places.
     """
 
     def __init__(
@@ -95,10 +89,10 @@ class TransformerEncoderLayer(Stack):
 
 
 class SinusoidalPositions(Layer):
-    """Add to each position of x (rows, L, features) what tells it from the others, as attention knows no order.
+    """Add sinusoidal position encodings to x (rows, L, features), for attention, which ignores the order of positions.
 
-    y[:, t, 2i] = x[:, t, 2i] + sin(t / 10000^(2i / features)), y[:, t, 2i + 1] likewise with cos, in the shape of x
-    (Vaswani et al. 2017, section 3.5). Nothing is learned, and L may be any.
+    y[:, t, 2i] = x[:, t, 2i] + sin(t / 10000^(2i / features)), and y[:, t, 2i + 1] is the same with cos (Vaswani et al.
+    2017, section 3.5). There are no parameters and no limit on L.
     """
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
@@ -106,7 +100,7 @@ class SinusoidalPositions(Layer):
         length, features = self.output_shape(x.shape[1:])
         if tape is not None:
             tape.save(self, x.shape)
-        # tables of a power of two are few, and may stay where recorded steps find them
+        # lengths rounded up to a power of two need few tables, which stay cached for recorded steps
         table = sinusoids(1 << (length - 1).bit_length(), features, device_of(x), x.dtype)
         y: Array = xp.add(x, table[:length], out=empty_like(tape, x, xp))
         return y
@@ -124,7 +118,7 @@ class SinusoidalPositions(Layer):
 
 @functools.cache
 def sinusoids(length: int, features: int, device: Device, dtype: np.dtype[Any]) -> Array:
-    """Return what `SinusoidalPositions` adds, (length, features), on a device; always the same array."""
+    """Return the encodings that `SinusoidalPositions` adds, (length, features); the same array for each call."""
     column = np.arange(features)
     angles = np.arange(length)[:, None] / 10000 ** (column // 2 * 2 / features)
     return device.asarray(np.where(column % 2, np.cos(angles), np.sin(angles)), dtype)

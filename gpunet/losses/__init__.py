@@ -1,4 +1,9 @@
-"""The losses: what a model's output costs, and the gradient of that, in one pass."""
+"""Losses: each returns its value and the gradient with respect to the model's output in one pass.
+
+A loss is the mean over the rows of a batch, weighted by the row weights if there are any. `value_and_grad` takes a
+float32 or float64 prediction (rows, ...) and a target on the same device, in the shape and dtype of the prediction or,
+for class labels, integers (rows,).
+"""
 
 from gpunet.losses.base import VALUES, Loss, Task
 from gpunet.losses.classification import BCEWithLogitsLoss, ClassWeightedLoss, CrossEntropyLoss
@@ -30,7 +35,7 @@ LOSSES_BY_NAME: dict[str, type[Loss]] = {
     "poisson": PoissonNLLLoss,
     "cosine_embedding": CosineEmbeddingLoss,
 }
-"""The losses by the names that `Trainer` takes for them."""
+"""The losses by the names that `Trainer(loss=...)` accepts."""
 
 __all__ = [
     "LOSSES",

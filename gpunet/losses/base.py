@@ -1,4 +1,4 @@
-"""The base of the losses: what they compute, and what a training asks of them."""
+"""The base class of the losses."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from gpunet.versions import Versioned
 Task = Literal["classification", "binary", "regression", "counts", "similarity"]
 
 VALUES: tuple[Task, ...] = ("regression", "counts")
-"""Tasks whose predictions are values in the units of the targets; of counts, outputs are the logarithm of a rate."""
+"""Tasks with predictions in the units of the targets. For "counts" the model's output is the logarithm of the rate."""
 
 
 class Loss(Versioned):
-    """A loss with its gradient; the mean over the rows of a batch, weighted where weights are given.
+    """Base class of the losses; to write one, define `task` and `value_and_grad`.
 
     Attributes:
-        task: what a model trained with it does; `predict` reads its outputs accordingly.
-        scalable: whether its targets may be standardised.
+        task: the task of a model trained with this loss; it determines what `predict` returns.
+        scalable: whether the targets may be standardised.
     """
 
     task: Task
@@ -36,24 +36,24 @@ class Loss(Versioned):
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
     ) -> tuple[Array, Array]:
-        """Return the loss, an array of shape () on the device, and its gradient by the prediction.
+        """Return the loss, an array of shape () on the device, and its gradient with respect to the prediction.
 
-        A loss of your own may leave out the parameter `weight`; it is called without row weights then.
+        Your own loss may omit the parameter `weight`; row weights are then refused.
 
         Args:
-            prediction: the model's output, (rows, ...), float32 or float64.
-            target: on the same device, in the shape and dtype of `prediction` (class labels: integers (rows,)).
+            prediction: the model's output.
+            target: targets, as described in `gpunet.losses`.
             weight: row weights (rows,) in the dtype of `prediction`.
-            tape: where memory comes from; None makes fresh arrays.
+            tape: allocates the arrays; None allocates new ones.
 
         Raises:
-            ShapeError: the shapes don't fit.
-            DTypeError: dtypes that differ or are not float32 or float64.
+            ShapeError: the shapes don't match.
+            DTypeError: the dtypes differ, or are not float32 or float64.
         """
-        raise self._lacks("value_and_grad")
+        raise self._not_implemented("value_and_grad")
 
     def require_array(self, value: Any) -> None:
-        """Refuse a loss that is no array.
+        """Refuse a loss value that is not an array.
 
         Raises:
             DTypeError: it is something else, such as a Python number.
@@ -61,22 +61,24 @@ class Loss(Versioned):
         if not hasattr(value, "dtype"):
             raise DTypeError(
                 f"{self!r}: value_and_grad returns the loss as a {type(value).__name__}; return an array of shape () "
-                "on the device, such as what mean() returns."
+                "on the device, for example from mean()."
             )
 
     def __call__(self, *_: Any) -> NoReturn:
-        """Refuse PyTorch's call, whose result would have to know its graph."""
-        raise StateError(f"{type(self).__name__} is not called: loss.value(prediction, y), or {HABITS['backward']}.")
+        """Refuse a call as in PyTorch: there is no autograd graph to return."""
+        raise StateError(
+            f"{type(self).__name__} is not callable: use loss.value(prediction, y), or {HABITS['backward']}."
+        )
 
     def check_given(self, prediction: Array, target: Array) -> None:
-        """Refuse what `value_and_grad` refuses by looking at numbers in host memory; by default nothing.
+        """Check the values of targets in host memory, as a recorded step cannot; does nothing by default.
 
         Raises:
-            DataError: bad targets.
+            DataError: invalid targets.
         """
 
     def value(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
-        """Return the loss alone; arguments and errors as for `value_and_grad`."""
+        """Return the loss without its gradient; arguments and errors as for `value_and_grad`."""
         given = {} if weight is None else {"weight": weight}
         return self.value_and_grad(prediction, target, **given)[0]
 
@@ -99,28 +101,25 @@ class Loss(Versioned):
             )
 
     def norms(self, target: Array, weight: Array | None = None) -> np.ndarray | None:
-        """Return what each row adds to the denominator of the mean, (rows,) on the host; None: all add the same.
+        """Return each row's weight in the denominator of the mean, (rows,) on the host; None if all are equal.
 
-        Args:
-            target: as for `value_and_grad`.
-            weight: likewise.
+        Arguments as for `value_and_grad`.
         """
         return None if weight is None else np.asarray(to_host(weight))
 
     def begin(
         self, target: np.ndarray, weight: np.ndarray | None, classes: tuple[str, ...] | None, outputs: tuple[int, ...]
     ) -> None:
-        """Take note of the data of a training, before its first step; by default of nothing.
+        """Prepare for a training, before its first step; does nothing by default.
 
         Args:
-            target: all targets on the host, as `check_target` returned them; of data that is not in memory, those of
-                the first batch, unless `counts_targets` says that all are needed.
-            weight: (rows,) row weights, or None.
-            classes: the names of the classes, or None.
-            outputs: the shape of a row's output.
+            target: all targets on the host, as `check_target` returned them. If the data is streamed, the targets of
+                the first batch, or all of them if `counts_targets` is True.
+            weight: row weights (rows,), or None.
+            outputs: the shape of one row's output.
 
         Raises:
-            ArgumentError: settings that do not fit them.
+            ArgumentError: the loss's settings don't match the data.
         """
 
     @property
@@ -129,13 +128,18 @@ class Loss(Versioned):
         return False
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        """Return host targets as an array that `value_and_grad` takes, for rows of output of the given shape.
+        """Check host targets and return them as an array for `value_and_grad`.
 
-        Where the task is classification, integers (rows, ...) are labels, and numbers in the shape of the outputs are
+        In classification, integers (rows, ...) are labels, and an array in the shape of the outputs holds
         distributions.
 
+        Args:
+            target: targets, array-like.
+            output_shape: the shape of one row's output.
+            dtype: the dtype of targets that are not labels.
+
         Raises:
-            DataError: labels out of range, targets that are not finite, shapes that don't fit the output.
+            DataError: labels are out of range, targets are not finite, or the shape doesn't match the output.
         """
         if self.task == "classification" and output_shape:
             labels = host_array(target, "y")
@@ -145,11 +149,11 @@ class Loss(Versioned):
         if y.ndim == 1 and output_shape == (1,):
             y = y[:, None]
         if y.shape[1:] != output_shape:
-            raise DataError(f"y: rows of shape {y.shape[1:]} don't fit the model's output of shape {output_shape}.")
+            raise DataError(f"y: rows of shape {y.shape[1:]} don't match the model's output of shape {output_shape}.")
         return y
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON; by default the attributes of the same names."""
+        """Return the constructor's arguments as JSON values; by default the attributes of the same names."""
         return arguments_of(self)
 
     def __repr__(self) -> str:

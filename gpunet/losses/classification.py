@@ -1,4 +1,4 @@
-"""The losses of classifiers, whose classes may have weights."""
+"""Losses for classification, with optional class weights."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from gpunet.tape import Tape, empty
 
 
 class ClassWeightedLoss(Loss):
-    """The base of losses whose classes may have weights.
+    """Base class of losses with class weights.
 
     Args:
-        class_weight: (classes,) weights, each finite and >= 0; or a dict of weights by the class's name, or its label
-            where classes have no names, in which a class that is missing weighs 1; or "balanced": a class weighs
-            rows / (classes · its rows), as in scikit-learn. A dict and "balanced" become an array when a training
-            begins, in the first `fit` of a Trainer; give each Trainer a loss of its own then.
+        class_weight: one of
+            - an array of weights (classes,), finite and >= 0;
+            - a dict of weights by class name, or by label if the classes have no names; missing classes have weight 1;
+            - "balanced": rows / (classes · rows of the class), as in scikit-learn.
+            The first `fit` of a Trainer turns a dict and "balanced" into an array, so use a separate loss for each
+            Trainer.
     """
 
     def __init__(self, class_weight: ClassWeight = None):
@@ -31,7 +33,7 @@ class ClassWeightedLoss(Loss):
 
     @property
     def class_weight(self) -> Any:
-        """The weights of the classes (classes,), or None; what was given until `Trainer.fit` has seen the labels."""
+        """The class weights (classes,) or None; before the first `Trainer.fit`, the constructor's argument."""
         return self._weights.known
 
     @class_weight.setter
@@ -46,13 +48,13 @@ class ClassWeightedLoss(Loss):
 class CrossEntropyLoss(ClassWeightedLoss):
     """Softmax cross-entropy of logits (rows, classes), with PyTorch's formula.
 
-    Targets are integer labels (rows,) in [0, classes), or distributions (rows, classes). Where a model has an output at
-    each position of a row, the logits are (rows, positions, classes), the labels (rows, positions), and the loss is the
-    mean over all of them. (In PyTorch the classes are axis 1.)
+    Targets are integer labels (rows,) in [0, classes), or distributions (rows, classes). For a model with an output per
+    position, logits are (rows, positions, classes), labels (rows, positions), and the loss is the mean over all
+    positions. (In PyTorch the classes are axis 1.)
 
     Args:
-        label_smoothing: how much of each target is spread evenly over the classes, in [0, 1].
-        class_weight: as for `ClassWeightedLoss`. The mean over integer labels is weighted by it.
+        label_smoothing: fraction of each target that is spread evenly over the classes, in [0, 1].
+        class_weight: as for `ClassWeightedLoss`; with integer labels the mean is weighted too.
     """
 
     task = "classification"
@@ -92,7 +94,7 @@ class CrossEntropyLoss(ClassWeightedLoss):
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if not output_shape or output_shape[-1] < 2:
-            raise ShapeError(f"CrossEntropyLoss needs an output of at least 2 classes a row, got shape {output_shape}.")
+            raise ShapeError(f"CrossEntropyLoss needs at least 2 outputs per row, got output shape {output_shape}.")
         self._weights.check_shape(output_shape[-1])
         checked = super().check_target(target, output_shape, dtype)
         if checked.dtype.kind == "f" and ((checked < 0).any() or np.abs(checked.sum(axis=-1) - 1).max() > 1e-3):
@@ -103,7 +105,7 @@ class CrossEntropyLoss(ClassWeightedLoss):
         return {"label_smoothing": self.label_smoothing, "class_weight": self._weights.config()}
 
     def device_weight(self, prediction: Array) -> Array | None:
-        """Return the class weights on the device of `prediction`; they are uploaded once, unless others are set."""
+        """Return the class weights on the device of `prediction`; uploads them once, and again after a change."""
         weights = self._weights.array
         if weights is None:
             return None
@@ -115,11 +117,11 @@ class CrossEntropyLoss(ClassWeightedLoss):
 
 
 class BCEWithLogitsLoss(ClassWeightedLoss):
-    """Binary cross-entropy of logits: one yes-or-no question an output; targets are probabilities in [0, 1].
+    """Binary cross-entropy of logits, for independent binary outputs; targets are probabilities in [0, 1].
 
     Args:
-        class_weight: as for `ClassWeightedLoss`, of the answers no and yes, where there is one output. Rows are
-            weighted by it, and so is their mean.
+        class_weight: as for `ClassWeightedLoss`, for the two classes 0 and 1 of a model with one output; the mean over
+            the rows is weighted too.
     """
 
     task = "binary"
@@ -130,17 +132,17 @@ class BCEWithLogitsLoss(ClassWeightedLoss):
         return binary_cross_entropy(prediction, target, weight=self._row_weight(target, weight, tape), tape=tape)
 
     def _row_weight(self, target: Array, weight: Array | None, tape: Tape | None) -> Array | None:
-        """Return the weights of the rows (rows,), those of their classes included."""
+        """Return the row weights (rows,) multiplied by the class weights."""
         classes = self._weights.array
         if classes is None:
             return weight
         if target.size != len(target):
-            raise ShapeError(f"{self!r} takes one output a row, got targets of shape {target.shape}.")
+            raise ShapeError(f"{self!r} with class_weight needs one output per row, got targets {target.shape}.")
         xp = array_module(target)
-        no, yes = classes.tolist()
+        negative, positive = classes.tolist()
         rows = empty(tape, target.shape[:1], target.dtype, xp)
-        xp.multiply(target.reshape(-1), yes - no, out=rows)
-        xp.add(rows, no, out=rows)
+        xp.multiply(target.reshape(-1), positive - negative, out=rows)
+        xp.add(rows, negative, out=rows)
         if weight is not None:
             xp.multiply(rows, weight, out=rows)
         return rows
@@ -159,7 +161,7 @@ class BCEWithLogitsLoss(ClassWeightedLoss):
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if self.class_weight is not None and output_shape != (1,):
-            raise ShapeError(f"{self!r} needs one output a row, got shape {output_shape}.")
+            raise ShapeError(f"{self!r} with class_weight needs one output per row, got output shape {output_shape}.")
         self._weights.check_shape(2)
         y = super().check_target(target, output_shape, dtype)
         if (y < 0).any() or (y > 1).any():

@@ -1,4 +1,4 @@
-"""The losses of values and counts."""
+"""Losses for regression and counts."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class MSELoss(Loss):
 
 
 class HuberLoss(Loss):
-    """Squared error near zero, absolute error beyond `delta`; the mean over all elements.
+    """The mean Huber loss over all elements: squared error up to `delta`, linear beyond.
 
     Args:
-        delta: where the one goes over into the other, > 0.
+        delta: the threshold, > 0.
     """
 
     task = "regression"
@@ -44,7 +44,7 @@ class HuberLoss(Loss):
 
 
 class L1Loss(Loss):
-    """The mean absolute error over all elements; its least value is at the median of the targets."""
+    """The mean absolute error over all elements; the median of the targets minimises it."""
 
     task = "regression"
 
@@ -55,10 +55,10 @@ class L1Loss(Loss):
 
 
 class QuantileLoss(Loss):
-    """The pinball loss, whose least value is at a quantile of the targets; the mean over all elements.
+    """The mean pinball loss over all elements; a quantile of the targets minimises it.
 
     Args:
-        quantile: the quantile of the targets that the model predicts, in (0, 1).
+        quantile: the quantile to predict, in (0, 1).
     """
 
     task = "regression"
@@ -74,15 +74,14 @@ class QuantileLoss(Loss):
 
 
 class PoissonNLLLoss(Loss):
-    """The negative log-likelihood of counts by a Poisson distribution, without log(t!); the mean over all elements.
+    """The mean Poisson negative log-likelihood over all elements, without the term log(t!).
 
     Targets are counts or rates >= 0, which cannot be standardised.
 
     Args:
-        log_input: whether the model's outputs are the logarithm of the rate, so that any output makes sense; `predict`
-            returns the rate. Else they are the rate itself, and the model must end in what is positive, such as
-            `Softplus`.
-        eps: what is added to a rate before its logarithm is taken, > 0; with `log_input`, which takes none, >= 0.
+        log_input: True if the model outputs the logarithm of the rate; `predict` then returns the rate. False if it
+            outputs the rate; its last activation must then be positive, such as `Softplus`.
+        eps: added to the rate before the logarithm, > 0; unused with `log_input`, where it must be >= 0.
     """
 
     scalable = False
@@ -100,5 +99,5 @@ class PoissonNLLLoss(Loss):
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         y = super().check_target(target, output_shape, dtype)
         if (y < 0).any():
-            raise DataError("y: PoissonNLLLoss needs targets of zero or more.")
+            raise DataError("y: PoissonNLLLoss needs targets >= 0.")
         return y

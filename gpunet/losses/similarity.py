@@ -1,4 +1,4 @@
-"""The loss of pairs of vectors."""
+"""Loss for pairs of vectors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from gpunet.tape import Tape
 
 
 class CosineEmbeddingLoss(Loss):
-    """What the two vectors of a pair cost by their cosine c, with PyTorch's formula; the mean over pairs.
+    """The mean cosine embedding loss over pairs of vectors, with PyTorch's formula.
 
-    1 - c for similar pairs (target 1), max(c - margin, 0) for dissimilar ones (target -1). PyTorch takes two inputs;
-    here a prediction is the pair, (rows, 2, features), which is what a model makes of rows of two: an `Embedding` of
-    indices (rows, 2), a `Linear` of (rows, 2, features), so that both go through the same weights. Targets are (rows,).
+    With the cosine c of a pair, the loss is 1 - c for similar pairs (target 1) and max(c - margin, 0) for dissimilar
+    ones (target -1). Targets are (rows,). PyTorch takes two inputs; here the prediction holds both vectors, (rows, 2,
+    features), so that the same weights compute them: for example an `Embedding` of indices (rows, 2), or a `Linear` of
+    (rows, 2, features).
 
     Args:
-        margin: the cosine up to which a dissimilar pair has no loss, from -1 to 1.
+        margin: dissimilar pairs with a cosine up to `margin` have no loss, from -1 to 1.
     """
 
     task = "similarity"
@@ -38,8 +39,8 @@ class CosineEmbeddingLoss(Loss):
 
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         if len(output_shape) != 2 or output_shape[0] != 2:
-            raise ShapeError(f"CosineEmbeddingLoss needs an output (2, features) a row, got shape {output_shape}.")
+            raise ShapeError(f"CosineEmbeddingLoss needs output rows of shape (2, features), got {output_shape}.")
         y = check_one_dimension(as_dtype(check_targets(target), dtype, "y"), "y")
         if (np.abs(y) != 1).any():
-            raise DataError("y: CosineEmbeddingLoss needs targets of 1 (alike) and -1 (not alike).")
+            raise DataError("y: CosineEmbeddingLoss needs targets of 1 (similar) or -1 (dissimilar).")
         return y

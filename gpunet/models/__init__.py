@@ -1,4 +1,7 @@
-"""Models: layers in a row, their prediction on raw data, and their files."""
+"""Models: sequences of layers with prediction on raw data, and model files.
+
+Raw data are host arrays, lists or data frames; a model checks and standardises them. Predictions are host arrays.
+"""
 
 from gpunet.models.files import check_shapes, load, model_from_arrays, refused_as
 from gpunet.models.model import Model

@@ -1,4 +1,4 @@
-"""Layers as JSON, from which a model's file rebuilds them."""
+"""Layer configurations as JSON values, for model files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from gpunet import layers as all_layers
 from gpunet.errors import ArgumentError
-from gpunet.initializers import undrawn
+from gpunet.initializers import initialized_with_zeros
 from gpunet.layers import Layer
 from gpunet.layers.stack import Stack
-from gpunet.registry import Custom, check_complete, find, name_of, register, saved_class, takes_many
+from gpunet.registry import Custom, check_complete, find, is_variadic, name_of, register, saved_class
 
 for _name in all_layers.__all__:
     if _name != "Layer":
@@ -17,15 +17,15 @@ for _name in all_layers.__all__:
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:
-    """Return what `layer_from_config` rebuilds a layer from, as JSON.
+    """Return the configuration of a layer as JSON values, for `layer_from_config`.
 
     Raises:
-        ArgumentError: a layer whose class is not registered, or that another one would be rebuilt from its
-            configuration; a function of your own.
+        ArgumentError: the class is not registered, the configuration would rebuild a different layer, or the layer
+            contains a user's function.
     """
     name = name_of(layer)
     config = {"type": name, **layer.config()}
-    if isinstance(layer, Stack) and takes_many(saved_class(layer)):
+    if isinstance(layer, Stack) and is_variadic(saved_class(layer)):
         config["layers"] = [layer_config(inner) for inner in layer.layers]
     if not layer.is_own_code:
         _check_rebuilt(layer, config)
@@ -33,30 +33,32 @@ def layer_config(layer: Layer) -> dict[str, Any]:
 
 
 def layer_from_config(config: dict[str, Any], custom: Custom) -> Layer:
-    """Rebuild a layer, with new parameters.
+    """Rebuild a layer with new parameters.
 
     Raises:
-        ArgumentError: a class that is not known.
+        ArgumentError: a class is unknown.
     """
     arguments = dict(config)
     kind = find(arguments.pop("type"), Layer, custom)
-    if issubclass(kind, Stack) and takes_many(kind):
+    if issubclass(kind, Stack) and is_variadic(kind):
         layers = arguments.pop("layers")
         return kind(*(layer_from_config(inner, custom) for inner in layers), **arguments)
     return kind(**arguments)
 
 
 def _check_rebuilt(layer: Layer, config: dict[str, Any]) -> None:
-    """Refuse a layer of a user's own that a file could not bring back: before it is written, not when it is read."""
+    """Refuse a user's layer that cannot be rebuilt from its configuration; called before a file is written."""
     wrong = f"{layer!r} cannot be saved: its config() must return the arguments that rebuild it"
     try:
         check_complete(layer, config)
-        with undrawn():
+        with initialized_with_zeros():
             rebuilt = layer_from_config(config, {type(layer).__name__: type(layer)})
-    except Exception as error:  # of a constructor that is not gpunet's
-        raise ArgumentError(f"{wrong}, but from {layer.config()} comes none: {error}") from error
+    except Exception as error:  # a user's constructor may raise anything
+        raise ArgumentError(f"{wrong}, but {layer.config()} does not: {error}") from error
     if _shapes(rebuilt) != _shapes(layer):
-        raise ArgumentError(f"{wrong}; from {layer.config()} comes one with {_shapes(rebuilt)}, not {_shapes(layer)}.")
+        raise ArgumentError(
+            f"{wrong}, but {layer.config()} rebuilds a layer with {_shapes(rebuilt)}, not {_shapes(layer)}."
+        )
 
 
 def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Read the files of models."""
+"""Read model files."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gpunet.data.labels import listing
 from gpunet.errors import DeviceError, ModelFileError
 from gpunet.files import read_arrays
 from gpunet.formats import read_as
-from gpunet.initializers import undrawn
+from gpunet.initializers import initialized_with_zeros
 from gpunet.losses import Task
 from gpunet.models.configs import layer_from_config
 from gpunet.models.model import Model
 from gpunet.registry import Custom, checked
 
 SLACK = 2**20
-"""How many more elements than its file a model may have while it is built; then their shapes are compared."""
+"""Elements that a model may have beyond those in its file while it is built; afterwards all shapes are compared."""
 
 
-class _Always(TypedDict):
-    """What the file of a model or of a training says of the model, as JSON."""
+class _Required(TypedDict):
+    """The description of a model in its file, or in a checkpoint, as JSON."""
 
     model: dict[str, Any]
     dtype: Literal["float32", "float64"]
@@ -34,66 +34,65 @@ class _Always(TypedDict):
     schema: dict[str, Any] | None
 
 
-class _Description(_Always, total=False):
-    """The same with what older files don't say."""
+class _Description(_Required, total=False):
+    """The description with the keys that older files lack."""
 
     frozen: list[str]
 
 
 def load(path: str | Path, *, custom: Custom | None = None, allow_nan: bool = False) -> Model:
-    """Read a model that `save` wrote, onto the current device. No code in the file is run: it has none.
+    """Load a model that `Model.save` wrote, onto the current device. Files contain no code, so none is run.
 
     Args:
-        path: the file.
-        custom: classes of layers of your own by the names in the file, where they are not registered (`gn.register`).
-        allow_nan: whether parameters and buffers may be NaN or infinite, as after a training that diverged.
+        custom: your own layer classes by their names in the file, if they are not registered (`gn.register`).
+        allow_nan: whether to accept NaN and infinity in parameters and buffers, as after a training that diverged.
 
     Raises:
-        ArgumentError: `custom` is no mapping.
+        ArgumentError: `custom` is not a mapping.
         FileNotFoundError: there is no such file.
-        ModelFileError: the file is truncated, altered, of another program, version or kind; it has a layer of a class
-            that is not known, other parameters than its layers, or some that are not finite. All of them are listed.
+        ModelFileError: the file is truncated, altered, or of another program, version or kind; a layer's class is
+            unknown; parameters do not match the layers or are not finite, in which case all of them are listed.
     """
     classes = checked(custom)
     arrays, description = read_arrays(path, "model")
     with refused_as(path):
         model = model_from_arrays(arrays, description, custom=classes)
         if extra := arrays.keys() - model.host_arrays().keys():
-            raise ModelFileError(f"it has {listing(sorted(extra))}, which no layer takes")
-    wild = [name for name, a in arrays.items() if not np.isfinite(a).all()]
-    if wild and not allow_nan:
+            raise ModelFileError(f"it has {listing(sorted(extra))}, which belong to no layer")
+    not_finite = [name for name, a in arrays.items() if not np.isfinite(a).all()]
+    if not_finite and not allow_nan:
         raise ModelFileError(
-            f"{path}: NaN or infinity in {listing(wild)}, as after a training that diverged; "
-            "gn.load(path, allow_nan=True) reads it nevertheless."
+            f"{path}: NaN or infinity in {listing(not_finite)}, as after a training that diverged; load it with "
+            "gn.load(path, allow_nan=True)."
         )
     return model
 
 
 @contextmanager
 def refused_as(path: str | Path) -> Iterator[None]:
-    """Turn what goes wrong while an object is made of a file into a `ModelFileError`."""
+    """Turn any error while an object is rebuilt from a file into a `ModelFileError`."""
     try:
         yield
     except DeviceError:
         raise
-    except Exception as error:  # constructors meet arguments that nobody has checked, and fail in any way
+    except Exception as error:  # constructors get unchecked arguments and may raise anything
         reason = str(error).rstrip(".") or type(error).__name__
-        raise ModelFileError(f"{path}: this gpunet cannot read it: {reason}.") from error
+        raise ModelFileError(f"{path}: this version of gpunet cannot read the file: {reason}.") from error
 
 
 def model_from_arrays(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any], *, custom: Custom) -> Model:
-    """Rebuild a model from what `Model.to_arrays` returned.
+    """Rebuild a model from the results of `Model.to_arrays`.
 
     Raises:
-        ModelFileError: no model, or arrays that are missing or of another shape than the layers take; all are listed.
-        ValueError: a description of another format.
+        ModelFileError: the description is not of a model, or arrays are missing or misshaped; all are listed.
+        ValueError: the description has another format.
     """
     known = {name: description[name] for name in _Description.__annotations__ if name in description}
     about = read_as(_Description, known)
-    with undrawn(sum(a.size for a in arrays.values()) + SLACK):
+    with initialized_with_zeros(sum(a.size for a in arrays.values()) + SLACK):
         model = layer_from_config(about["model"], custom)
     if not isinstance(model, Model):
-        raise ModelFileError("it holds no model")
+        raise ModelFileError("it contains no model")
     model.to(dtype=about["dtype"])
     model.task, model.classes = about["task"], about["classes"]
     if about["schema"] is not None:
@@ -117,7 +116,7 @@ def model_from_arrays(arrays: Mapping[str, np.ndarray], description: Mapping[str
 
 
 def check_shapes(expected: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse arrays that are missing, of another shape, or no floats."""
+    """Refuse arrays that are missing, have another shape, or are not floats."""
     wrong = [
         f"{name} is missing"
         if name not in arrays

@@ -1,4 +1,4 @@
-"""Find the layers that patterns name, to freeze them."""
+"""Find the layers to freeze by patterns."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from gpunet.layers import Layer
 
 
 def matching(leaves: Mapping[str, Layer], patterns: Sequence[str]) -> list[Layer]:
-    """Return the layers with parameters or buffers of which a pattern matches the path, or all names inside.
+    """Return the layers whose path, or all of whose parameters and buffers, a pattern matches.
 
     Args:
         leaves: the layers by path.
-        patterns: such as "0" or "0.*", in which * stands for anything and ? for one character.
+        patterns: such as "0" or "0.*"; * matches any text and ? one character.
 
     Raises:
-        ArgumentError: no text, a pattern that matches nothing, or not all that a layer has.
+        ArgumentError: a pattern is not a string, matches nothing, or matches only a part of a layer.
     """
     if wrong := [pattern for pattern in patterns if not isinstance(pattern, str)]:
-        raise ArgumentError(f"layers are frozen by their names, as in freeze('0', '1.*'), got {shown(wrong[0])}.")
+        raise ArgumentError(f"freeze takes names of layers, as in freeze('0', '1.*'), got {shown(wrong[0])}.")
     names = {path: [f"{path}.{name}" for name in (*leaf.params, *leaf.buffers)] for path, leaf in leaves.items()}
     found: dict[str, Layer] = {}
     for pattern in patterns:
@@ -30,9 +30,9 @@ def matching(leaves: Mapping[str, Layer], patterns: Sequence[str]) -> list[Layer
         partly = next((path for path, own in matched.items() if own and path not in whole), None)
         if partly is not None:
             raise ArgumentError(
-                f"{pattern!r} names a part of layer {partly!r}, which has {', '.join(names[partly])}. Layers are "
-                f"frozen as a whole: say {partly!r}. To keep single parameters as they are, give them the rate 0: "
-                f"groups={{{pattern!r}: {{'lr': 0}}}} of the optimizer."
+                f"{pattern!r} matches only a part of layer {partly!r}, which has {', '.join(names[partly])}. A layer "
+                f"can only be frozen as a whole: use {partly!r}. To keep single parameters constant, set their "
+                f"learning rate to 0 with the optimizer's groups={{{pattern!r}: {{'lr': 0}}}}."
             )
         if not whole:
             listed = ", ".join(path for path, own in names.items() if own)
@@ -42,6 +42,6 @@ def matching(leaves: Mapping[str, Layer], patterns: Sequence[str]) -> list[Layer
 
 
 def _is_in(path: str, pattern: str) -> bool:
-    """Return whether a pattern matches the path of a layer, or of one that it is part of."""
+    """Return whether a pattern matches the path of a layer or of an enclosing layer."""
     parts = path.split(".")
     return any(fnmatchcase(".".join(parts[:depth]), pattern) for depth in range(1, len(parts) + 1))

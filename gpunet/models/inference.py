@@ -1,4 +1,4 @@
-"""The forward pass of a model on the CPU as one native program, for any number of rows."""
+"""Run the forward pass of a model on the CPU as one native program, for any number of rows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gpunet.layers import Layer
 from gpunet.recording import RecordedArray, rebinding, recording
 
 LARGEST_BATCH = 4096
-"""Rows that are sent through the model at a time, which bounds its memory."""
+"""Maximum rows of a forward pass; larger batches are split to bound the memory."""
 
 
 @contextmanager
 def _recorded(model: Layer) -> Iterator[None]:
-    """Let the layers see their parameters and buffers as arrays that record, also where several models hold them."""
+    """Replace parameters and buffers by recording views; works also for layers that belong to several models."""
     views = [which for leaf in model.leaves().values() for which in (leaf.params, leaf.buffers)]
     kept = [dict(which) for which in views]
     try:
@@ -34,17 +34,17 @@ def _recorded(model: Layer) -> Iterator[None]:
 
 
 MOST_PROGRAMS = 16
-"""Programs that a model keeps: numbers of rows from 32 to LARGEST_BATCH need eight."""
+"""Maximum programs cached per model. Batches of 32 to LARGEST_BATCH rows need eight."""
 
 
 class Kind(NamedTuple):
-    """What batches one program serves.
+    """The batches that a program can run: the key of the cache of programs.
 
     Attributes:
-        rows: the most rows, a power of two from 32 to LARGEST_BATCH. It decides how the rows are cut into chunks, and
-            so the last bits of the outputs; hence it depends on the batch alone, not on those that came before.
+        rows: maximum rows, a power of two from 32 to LARGEST_BATCH. It determines how rows are split into chunks, and
+            so the last bits of the outputs; therefore it depends only on the batch, not on earlier batches.
         features: the shape of a row.
-        dtype: the type of the features.
+        dtype: the dtype of the features.
     """
 
     rows: int
@@ -58,13 +58,9 @@ class Kind(NamedTuple):
 
 
 class Inference:
-    """Runs the forward pass of a model whose operations all have C++ kernels that divide by rows.
+    """The forward pass of a model as a native program, if all operations have C++ kernels that work row by row.
 
-    It is recorded once, for a number of rows, and runs any smaller number.
-
-    Args:
-        model: the model, on the CPU.
-        kind: what batches it serves.
+    The program is recorded once, for the maximum number of rows, and also runs fewer rows.
     """
 
     def __init__(self, model: Layer, kind: Kind):
@@ -75,7 +71,7 @@ class Inference:
         self._x = np.zeros((self.rows, *kind.features), kind.dtype)
         self._program: native.Program | None = None
         if native.why_unavailable() is None and all(part.is_own_code for part in self._parts):
-            with suppress(GpunetError):  # the forward pass itself raises it again
+            with suppress(GpunetError):  # the eager forward pass raises the error again
                 self._record(model)
 
     def _record(self, model: Layer) -> None:
@@ -85,20 +81,20 @@ class Inference:
             program = native.Program(nodes)
             if program.divides_by_rows and program.phases[0].count % self.rows == 0:
                 self._program = program
-                self._positions = program.phases[0].count // self.rows  # of a row: what the nodes take for rows
+                self._positions = program.phases[0].count // self.rows  # a node may have several rows per row of x
 
     @property
     def is_current(self) -> bool:
-        """Whether nothing that it was made of has changed since."""
-        if self._process != os.getpid():  # a fork may have copied a lock that another thread held
+        """Whether the model has not changed since the recording."""
+        if self._process != os.getpid():  # in a forked child, the lock may be held forever
             return False
         return self._versions == [part.version for part in self._parts]
 
     def run(self, x: np.ndarray, y: np.ndarray) -> bool:
-        """Write the outputs for `x` (rows, features...) to `y`; return False where the model has no such program."""
+        """Write the outputs for `x` (rows, features...) to `y`; return False if there is no program."""
         if self._program is None:
             return False
-        with self._lock:  # there is one set of buffers
+        with self._lock:  # the program has one set of buffers
             for start in range(0, len(x), self.rows):
                 rows = min(self.rows, len(x) - start)
                 self._x[:rows] = x[start : start + rows]

@@ -1,4 +1,4 @@
-"""A model: a layer that predicts from raw host data, and is written to a file."""
+"""The base class of the models: layers that predict from raw host data and can be saved to a file."""
 
 from __future__ import annotations
 
@@ -26,14 +26,12 @@ SCALERS = "input_scaler", "target_scaler"
 
 
 class Model(Layer):
-    """A layer that is used on its own: it predicts from raw host data, and is written to a file.
+    """A layer that predicts from raw host data and can be saved to a file.
 
     Attributes:
-        task: what it was trained for ("classification", "binary", "regression", "counts", "similarity"), or None before
-            training.
-        classes: the names of the classes, or None.
-        input_scaler: the standardisation that raw features go through, or None.
-        target_scaler: the standardisation that targets went through in training, or None.
+        task: the task of the training: "classification", "binary", "regression", "counts" or "similarity"; None before.
+        input_scaler: the standardisation of the features, or None.
+        target_scaler: the standardisation of the targets in training, or None.
         schema: how the columns of a table become features, or None.
     """
 
@@ -48,46 +46,46 @@ class Model(Layer):
         super().__init__()
 
     def parameters(self) -> dict[str, Array]:
-        """Return the parameters by "layer.parameter", as views."""
-        return self._live("params")
+        """Return views of the parameters by "layer.parameter"."""
+        return self._views("params")
 
     def gradients(self) -> dict[str, Array]:
-        """Return the gradients by the names of the parameters, as views."""
-        return self._live("grads")
+        """Return views of the gradients by "layer.parameter"."""
+        return self._views("grads")
 
-    def _live(self, which: str) -> dict[str, Array]:
+    def _views(self, which: str) -> dict[str, Array]:
         return {f"{path}.{name}": a for path, leaf in self.leaves().items() for name, a in getattr(leaf, which).items()}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in SCALERS and not isinstance(value, Standardizer | None):
             raise ArgumentError(
-                f"{name} takes a gn.data.Standardizer, or None, got {shown(value)}; Standardizer.fit(X) makes one, and "
-                "Standardizer(scaler.mean_, scaler.scale_) has the numbers of scikit-learn's StandardScaler."
+                f"{name} must be a gn.data.Standardizer or None, got {shown(value)}. Standardizer.fit(X) makes one; "
+                "Standardizer(scaler.mean_, scaler.scale_) converts scikit-learn's StandardScaler."
             )
         super().__setattr__(name, value)
 
     def freeze(self, *patterns: str) -> Self:
-        """Freeze layers: training leaves them as they are, and computes no gradients for them; return the model.
+        """Freeze layers, so that training does not change them and computes no gradients for them; return the model.
 
-        A `BatchNorm` keeps its running statistics, too, and normalises by them (see `Layer.trainable`). What is frozen
-        stays so in files and checkpoints. A recorded step is recorded anew.
+        A frozen `BatchNorm` keeps its running statistics and normalises by them (see `Layer.trainable`). Files and
+        checkpoints store which layers are frozen. A recorded step is recorded again.
 
         Args:
-            *patterns: which layers, by path, such as "0" or "1.linear1", with all layers inside; or by the names of all
-                their parameters, such as "0.*". * stands for anything. By default all layers.
+            *patterns: path of a layer, such as "0" or "1.linear1", which includes all layers inside; or a pattern that
+                matches the names of all its parameters, such as "0.*". * matches any text. By default all layers.
 
         Raises:
-            ArgumentError: no text, a pattern that matches nothing, or one that matches some parameters of a layer but
-                not all; then no layer changes.
+            ArgumentError: a pattern is not a string, matches nothing, or matches only some parameters of a layer. No
+                layer changes then.
         """
         self._freeze(matching(self.leaves(), patterns or ("*",)), True)
         return self
 
     def unfreeze(self, *patterns: str) -> Self:
-        """Train frozen layers again; arguments and errors as for `freeze`.
+        """Unfreeze layers; arguments and errors as for `freeze`.
 
-        The optimizer's state is that of when they were frozen; it has counted the steps since, where PyTorch counts
-        those of each parameter.
+        The optimizer continues with its state from before the freeze. Its step count, used for bias correction,
+        includes the steps since then; PyTorch counts the steps of each parameter separately.
         """
         self._freeze(matching(self.leaves(), patterns or ("*",)), False)
         return self
@@ -96,16 +94,16 @@ class Model(Layer):
         """Return the raw outputs, logits or values, for raw features.
 
         Args:
-            X: (rows, features...) host data (arrays, lists, data frames), standardised as in training; or integers
-                (rows, ...), where the first layer takes indices.
+            X: features (rows, features...), which are standardised as in training; or integers (rows, ...) if the first
+                layer takes indices.
 
         Returns:
             (rows, outputs...) in host memory.
 
         Raises:
-            DataError: features that are not finite, too large for the model's dtype, or none; indices out of range.
-            DTypeError: features that are no real numbers, indices that are no integers.
-            ShapeError: not the number of features that the model takes.
+            DataError: features are empty, not finite, or too large for the model's dtype; indices are out of range.
+            DTypeError: features are not real numbers, or indices are not integers.
+            ShapeError: wrong number of features.
         """
         return self.ready_outputs(self.prepare(X))
 
@@ -122,7 +120,7 @@ class Model(Layer):
         return y
 
     def _run_native(self, x: np.ndarray, y: np.ndarray) -> bool:
-        """Write the outputs for `x` to `y` by a native program; return False where there is none."""
+        """Write the outputs for `x` to `y` with a native program; return False if there is none."""
         programs: dict[Kind, Inference] = vars(self).setdefault("_inference", {})
         kind = Kind.of(x)
         inference = programs.get(kind)
@@ -133,17 +131,17 @@ class Model(Layer):
         return inference.run(x, y)
 
     def prepare(self, X: ArrayLike) -> np.ndarray:
-        """Return raw features as the layers take them: checked, scaled, in the model's dtype.
+        """Check and standardise raw features, and convert them to the model's dtype.
 
         Arguments and errors as for `outputs`.
         """
         return self.convert(self.check(X))
 
     def check(self, X: ArrayLike) -> np.ndarray:
-        """Return raw features checked, in their own dtype where they are integers or will be scaled.
+        """Check raw features and return them for `convert`.
 
-        A training keeps them so, and converts the rows of a batch as `convert` does. Arguments and errors as for
-        `outputs`.
+        Integers, and features that will be standardised, keep their dtype: a training stores them in this form and
+        converts each batch. Arguments and errors as for `outputs`.
         """
         x = check_samples(X) if self.index_range is None else check_indices(X, self.index_range)
         try:
@@ -157,13 +155,13 @@ class Model(Layer):
         self.input_scaler.check_fits(x, self.dtype)
         if not self.input_scaler.leaves_alone(self.category_columns):
             raise StateError(
-                f"the input_scaler changes the indices of categories (category_columns={self.category_columns}, the "
-                "last of a row); fit it by Standardizer.fit(X, category_columns=model.category_columns)."
+                f"the input_scaler changes category indices (the last {self.category_columns} columns); fit it with "
+                "Standardizer.fit(X, category_columns=model.category_columns)."
             )
         return x
 
     def convert(self, x: np.ndarray) -> np.ndarray:
-        """Return features that `check` returned as the layers take them."""
+        """Standardise features that `check` returned, and convert them to the model's dtype."""
         if self.index_range is not None:
             return x
         if self.input_scaler is not None:
@@ -171,10 +169,10 @@ class Model(Layer):
         return x.astype(self.dtype, copy=False)
 
     def check_given(self, X: Any) -> None:
-        """Refuse ready features for a step that hold indices out of range, where they are in host memory.
+        """Check the indices in prepared features in host memory; others are not checked.
 
         Raises:
-            DataError: they do.
+            DataError: an index is out of range.
         """
         if self.index_range is not None and not on_device(X):
             check_range(np.asarray(X), self.index_range, "X: indices")
@@ -182,19 +180,18 @@ class Model(Layer):
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return labels or values for raw features.
 
-        Args:
-            X: as for `outputs`.
+        Arguments as for `outputs`.
 
         Returns:
-            Classification: class names (rows,), or class indices where the classes have no names; (rows, positions)
-            where the model answers at each position of a row. Binary: 0 or 1 (or names), (rows,) for one output, else
-            (rows, outputs). Similarity: the cosine of each pair, (rows,). Otherwise values, (rows,) for one output,
-            else (rows, outputs), in the units of the training targets.
+            Classification: class names, or class indices if the classes have no names, (rows,); (rows, positions) for a
+            model with an output per position. Binary: 0 or 1, or names, (rows,) for one output, else (rows, outputs).
+            Similarity: the cosine of each pair, (rows,). Otherwise values in the units of the training targets, (rows,)
+            for one output, else (rows, outputs).
         """
         return self.decode(self.outputs(X), self.task)
 
     def decode(self, y: np.ndarray, task: Task | None) -> np.ndarray:
-        """Return what `predict` returns for a task, from what `outputs` returned."""
+        """Convert raw outputs to the predictions of a task; see `predict`."""
         if task == "classification":
             return self._named(y.argmax(axis=-1))
         if task == "similarity":
@@ -209,19 +206,20 @@ class Model(Layer):
         return self._named((y > 0).astype(np.int64)) if task == "binary" else y
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the probability of each class, (rows, ..., classes); for several binary outputs that of each being 1.
+        """Return the probability of each class, (rows, ..., classes).
 
-        Args:
-            X: as for `outputs`.
+        For several binary outputs it is the probability of 1 for each output, (rows, outputs).
+
+        Arguments as for `outputs`.
 
         Raises:
-            StateError: the model is no classifier.
+            StateError: the model is not a classifier.
         """
         y = self.outputs(X)
         if self.task == "classification":
             return np.asarray(softmax(y))
         if self.task != "binary":
-            raise StateError(f"predict_proba needs a model trained as a classifier; this one's task is {self.task}.")
+            raise StateError(f"predict_proba needs a model trained as a classifier; this model's task is {self.task}.")
         p = np.asarray(activation_function("sigmoid")(y))
         return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
 
@@ -229,20 +227,18 @@ class Model(Layer):
         return labels if self.classes is None else np.asarray(self.classes)[labels]
 
     def save(self, path: str | Path) -> None:
-        """Write the model (layers, parameters, buffers, scalers, class names) to the safetensors file `path`.
-
-        The file says which layers are frozen.
+        """Save the model (layers, parameters, buffers, scalers, class names, frozen layers) to a safetensors file.
 
         Raises:
-            ArgumentError: a layer of your own whose class is not registered (`gn.register`), or whose configuration
-                does not rebuild it; an activation of your own, as no file holds code.
-            OSError: the file cannot be written; one that was there before is untouched.
+            ArgumentError: your own layer is not registered (`gn.register`), or its configuration does not rebuild it;
+                or the model has your own activation function, which is code and cannot be saved.
+            OSError: the file cannot be written; an existing file stays intact.
         """
         arrays, description = self.to_arrays()
         write_arrays(path, arrays, {"kind": "model", **description})
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return the model as host arrays and a JSON description, for a file."""
+        """Return the model as host arrays and a description of JSON values, for a file."""
         return self.host_arrays(), {
             "model": layer_config(self),
             "frozen": [path for path, leaf in self.leaves().items() if not leaf.trainable],
@@ -253,11 +249,11 @@ class Model(Layer):
         }
 
     def host_arrays(self) -> dict[str, np.ndarray]:
-        """Return parameters, buffers and scalers by their names in a file, as host arrays."""
+        """Return parameters, buffers and scalers as host arrays by their names in a file."""
         arrays = {
             f"{which}.{key}": self.device.to_host(a)
             for which in ("params", "buffers")
-            for key, a in self._live(which).items()
+            for key, a in self._views(which).items()
         }
         for name in SCALERS:
             scaler = getattr(self, name)

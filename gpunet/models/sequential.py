@@ -1,4 +1,4 @@
-"""Models that are layers in a row."""
+"""Models that are sequences of layers."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from gpunet.registry import register
 
 @register
 class Sequential(Stack, Model):
-    """Layers one after the other. A `Linear` or convolution followed by an activation is one fused operation.
+    """A sequence of layers. A `Linear` or convolution followed by an activation runs as one operation.
 
     Args:
         *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
 
     Raises:
-        ArgumentError: something that is no layer, or a layer with parameters in two places.
+        ArgumentError: an argument is not a layer, or a layer with parameters appears twice.
     """
 
     def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
-        """Return a table of the layers: what is fused, the shape of a row's output, the number of parameters.
+        """Return a table of the layers: fusion, output shape of one row, and number of parameters.
 
         Args:
-            input_shape: of a row of the input; None: as far as the layers tell it.
+            input_shape: the shape of one input row; by default it is taken from the layers, if they determine it.
 
         Raises:
-            ShapeError: the model does not take such rows.
+            ShapeError: the model does not accept rows of this shape.
         """
         return summarize(self, input_shape)
 
@@ -49,20 +49,21 @@ class Sequential(Stack, Model):
 
 
 class MLP(Sequential):
-    """A multilayer perceptron: linear layers with an activation between them, and logits or raw values at the end.
+    """A multilayer perceptron: linear layers with activations between them; its outputs are logits or values.
 
     Args:
-        sizes: features of the input, of each hidden layer, and of the output; at least two.
-        activation: the function after each hidden layer, by name or object.
-        dropout: the probability of a zero after each hidden layer, 0 for none.
-        batch_norm: whether each hidden layer normalises over the batch (`BatchNorm1d`) before its activation.
-        init: the initial weights of the hidden layers, by name or as a function (`gpunet.initializers`); by default
-            what `Linear` has for the activation.
-        output_init: likewise of the output layer; "zeros" lets training begin with equal outputs for all rows.
-        seed: the seed of the initial weights; None for fresh entropy.
+        sizes: number of features of the input, of each hidden layer, and of the output; at least two numbers.
+        activation: the activation after each hidden layer.
+        dropout: dropout probability after each hidden layer, 0 for none.
+        batch_norm: whether to add a `BatchNorm1d` before each activation.
+        init: the initial weights of the hidden layers, by name or as a function (`gpunet.initializers`); the default is
+            that of `Linear`.
+        output_init: the initial weights of the output layer, as `init`; with "zeros" all rows have equal outputs at
+            the start of the training.
+        seed: seed of the initial weights; None for fresh entropy.
     """
 
-    saved_as = Sequential  # a file has the layers in a row that it is
+    saved_as = Sequential  # a file stores the layers, not the arguments of MLP
 
     def __init__(
         self,

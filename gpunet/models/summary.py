@@ -13,7 +13,7 @@ HEADER = ("layer", "output of a row", "parameters")
 
 
 def summarize(model: Stack, input_shape: tuple[int, ...] | None) -> str:
-    """Return a table of the layers of a model; arguments and errors as for `Sequential.summary`."""
+    """Return the table of layers as text; arguments and errors as for `Sequential.summary`."""
     rows = [HEADER, *_rows(model, input_shape)]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
@@ -21,19 +21,19 @@ def summarize(model: Stack, input_shape: tuple[int, ...] | None) -> str:
 
 
 def summary_html(model: Stack) -> str:
-    """Return that table as HTML, as far as the layers tell the shape of the input."""
+    """Return the table of layers as HTML, with output shapes if the layers determine the input shape."""
     return html.table(HEADER, _rows(model, None), _total(model))
 
 
 def _rows(model: Stack, input_shape: tuple[int, ...] | None) -> list[tuple[str, str, str]]:
-    """Return the rows of the table below its header."""
+    """Return the rows of the table without its header."""
     rows = []
-    shape = input_shape or _told_shape(model)
+    shape = input_shape or _known_shape(model)
     position, program = 0, fuse(model.layers)
     for number, runs in enumerate(program):
         layer = model.layers[position]
         fused = runs is not layer
-        shape = shape or _taken(_told_shape(runs), program[number:])
+        shape = shape or _accepted(_known_shape(runs), program[number:])
         shape = shape and runs.output_shape(shape)
         count = _count(runs.leaves().values())
         label = f"{layer!r} + {model.layers[position + 1]!r}, fused" if fused else repr(layer)
@@ -46,32 +46,32 @@ def _total(model: Stack) -> str:
     """Return the line below the table."""
     leaves = model.leaves().values()
     frozen = _count(leaf for leaf in leaves if not leaf.trainable)
-    of_them = f", {frozen:,} of them frozen" if frozen else ""
-    return f"{_count(leaves):,} parameters{of_them}, {model.dtype}, on {model.device.name}"
+    frozen_part = f", {frozen:,} of them frozen" if frozen else ""
+    return f"{_count(leaves):,} parameters{frozen_part}, {model.dtype}, on {model.device.name}"
 
 
 def _count(leaves: Iterable[Layer]) -> int:
-    """Return the number of parameters of some layers."""
+    """Return the number of parameters of the layers."""
     return sum(a.size for leaf in leaves for a in leaf.params.values())
 
 
-def _told_shape(layer: Layer) -> tuple[int, ...] | None:
-    """Return the shape of a row that the layer takes, where the layer itself says so."""
-    if layer.index_range is not None:  # as many indices as you like
+def _known_shape(layer: Layer) -> tuple[int, ...] | None:
+    """Return the input shape of one row if the layer determines it, else None."""
+    if layer.index_range is not None:  # any number of indices
         return None
     if isinstance(layer, LayerNorm | RMSNorm):
         return layer.normalized_shape
     if isinstance(layer, Stack):
-        return _taken(next((shape for shape in map(_told_shape, layer.layers) if shape), None), layer.layers)
+        return _accepted(next((shape for shape in map(_known_shape, layer.layers) if shape), None), layer.layers)
     return (layer.in_features,) if isinstance(layer, Linear | EntityEmbedding) else None
 
 
-def _taken(shape: tuple[int, ...] | None, layers: Sequence[Layer]) -> tuple[int, ...] | None:
-    """Return the shape of a row where these layers, one after the other, take such rows; else None."""
+def _accepted(shape: tuple[int, ...] | None, layers: Sequence[Layer]) -> tuple[int, ...] | None:
+    """Return `shape` if the sequence of layers accepts rows of this shape, else None."""
     row = shape
     try:
         for layer in layers:
             row = row and layer.output_shape(row)
-    except ShapeError:  # such as a convolution, or a layer after rows of several positions
+    except ShapeError:  # the input has more axes, for example before a convolution
         return None
     return shape

@@ -1,4 +1,4 @@
-"""An MLP for the features of a table."""
+"""An MLP for tabular data."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ def tabular_mlp(
     *,
     batch_norm: bool = False,
 ) -> Sequential:
-    """Return an MLP that takes the features of a table, as `schema.encode` returns them.
+    """Return an MLP for the features that `schema.encode` returns.
 
-    Where the table has embedded categories an `EntityEmbedding` comes first, with its default sizes. `SoftClip` bounds
-    what the MLP sees, so that an outlier does no harm. The biases of the hidden layers begin at N(0, 1), and the
-    weights of the output layer at 0, as in RealMLP (Holzmüller et al. 2024, arXiv 2407.04491); what each of these is
-    worth, `benchmarks/tabular` tells.
+    If the table has embedded categories, the first layer is an `EntityEmbedding` with its default sizes. A `SoftClip`
+    before the MLP limits outliers. The biases of the hidden layers are initialised from N(0, 1) and the weights of the
+    output layer with 0, as in RealMLP (Holzmüller et al. 2024, arXiv 2407.04491); `benchmarks/tabular` measures the
+    effect of each.
 
-    The model's schema is set; the standardisation is still to come:
+    The function sets the model's schema, but not its standardisation; set it with
     `model.input_scaler = gn.data.Standardizer.fit(X, category_columns=model.category_columns)`.
 
     Args:
         schema: how the table's columns become features.
-        outputs: classes, or values to predict.
-        hidden: the sizes of the hidden layers.
-        activation: the function after each hidden layer, by name or object.
-        dropout: the probability of a zero after each hidden layer, 0 for none.
-        seed: the seed of the initial weights.
-        batch_norm: whether each hidden layer normalises over the batch.
+        outputs: number of classes, or of values to predict.
+        hidden: sizes of the hidden layers.
+        activation: the activation after each hidden layer.
+        dropout: dropout probability after each hidden layer, 0 for none.
+        batch_norm: whether to add a `BatchNorm1d` to each hidden layer.
 
     Raises:
-        ArgumentError: sizes below 1, an unknown activation, or a dropout out of range.
+        ArgumentError: a size is below 1, the activation is unknown, or `dropout` is out of range.
     """
     sizes = schema.category_sizes
     features = len(schema.feature_names)

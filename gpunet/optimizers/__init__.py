@@ -1,7 +1,9 @@
-"""The optimizers: update rules over the flat buffers of a model, with PyTorch's formulas.
+"""Optimizers: update rules over the flat buffers of a model, with PyTorch's formulas.
 
-Each rule stands twice in its file: in NumPy, for a block of parameters that stays in cache, and as the arguments of its
-kernel in `kernels/optimizers.cu`.
+The file of a rule contains it twice: in NumPy, for a block of parameters that fits in cache, and as the arguments of
+its kernel in `kernels/optimizers.cu`.
+
+All rules take the keyword arguments of `Optimizer`. In formulas g is the gradient of a parameter p.
 """
 
 from gpunet.optimizers.adam import Adam, AdamW

@@ -20,20 +20,18 @@ from gpunet.schedules import Schedule
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015): p -= lr·m̂ / (√v̂ + eps) with bias-corrected running means m̂ of g and v̂ of g².
 
-    The slots hold M = m / (1 - β1) and V = v / (1 - β2), which saves three of thirteen passes over the parameters:
+    The slots are M = m / (1 - β1) and V = v / (1 - β2), which saves three of thirteen passes over the parameters:
 
         M = β1·M + g,    V = β2·V + g²,    p -= (a / r)·M / (√V + eps / r)
 
     with a = lr·(1 - β1) / (1 - β1^t) and r = √((1 - β2) / (1 - β2^t)).
 
+    Other arguments as for `Optimizer`.
+
     Args:
-        lr: the learning rate or its schedule.
         betas: (β1, β2), each in [0, 1).
-        eps: what keeps the quotient finite, >= 0. With 0, an element that never had a gradient stays as it is.
+        eps: added to the denominator, >= 0. With 0, elements whose gradients were all zero do not change.
         weight_decay: adds weight_decay·p to the gradient (L2; see `AdamW` for the decoupled form).
-        clip_norm: as for `Optimizer`.
-        clip_value: as for `Optimizer`.
-        groups: as for `Optimizer`.
     """
 
     slot_names = ("m", "v")
@@ -84,14 +82,14 @@ class Adam(Optimizer):
         np.subtract(p, t, out=p)
 
     def most_squares(self, dtype: np.dtype[Any]) -> float:
-        """Return what keeps V, up to g² / (1 - β2), finite."""
+        """Return the limit below which V, at most g² / (1 - β2), is finite."""
         return math.inf if self.clip_norm else (1 - self.betas[1]) * float(np.finfo(dtype).max)
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
         return p, g, *slots, p.size, *self.kernel_settings()
 
     def kernel_settings(self) -> tuple[Any, ...]:
-        """Return the numbers of the rule that stay from step to step, as its kernels take them."""
+        """Return the constants of the rule, in the order of the kernels' arguments."""
         logs = [math.log(beta) if beta else -math.inf for beta in self.betas]
         rests = [1 - beta for beta in self.betas]
         return *self.betas, *logs, *rests, self.eps, self.weight_decay, self._decoupled

@@ -1,4 +1,4 @@
-"""The moving average of a model's parameters, which follows each update that is applied (`FlatStore.keep_average`).
+"""Update the moving average of a model's parameters after each applied step (`FlatStore.keep_average`).
 
 average += (1 - decay) * (params - average)
 """
@@ -21,11 +21,11 @@ AVERAGE_CPU = native.Kernel("optimizers.cpp", "average")
 
 
 class ArrayAverage:
-    """Moves the average on in array code, block by block.
+    """The update of the average in array code, block by block.
 
     Args:
-        store: the buffers; where no average is kept, calls do nothing.
-        block: elements of a block; None: all.
+        store: the flat buffers; if the average is off, calls do nothing.
+        block: elements of a block; None for all.
     """
 
     def __init__(self, store: FlatStore, block: int | None):
@@ -35,11 +35,11 @@ class ArrayAverage:
             self._scratch = store.device.xp.empty(min(self._block, len(store.params)), store.params.dtype)
 
     def __call__(self) -> None:
-        """Move it on, behind an update that was applied."""
+        """Update the average, after an applied step."""
         average, params, decay = self._store.average, self._store.params, self._store.decay
         if decay is None:
             return
-        if average[0] != average[0]:  # NaN: nothing has been averaged yet
+        if average[0] != average[0]:  # NaN: this is the first applied step
             average[...] = params
             return
         for start in range(0, len(params), self._block):
@@ -50,13 +50,13 @@ class ArrayAverage:
             np.add(mean, t, out=mean)
 
 
-def note_average(store: FlatStore, squares: np.ndarray, max_norm: float, block: int) -> None:
-    """Note the native node that moves the average on, where one is kept.
+def record_average(store: FlatStore, squares: np.ndarray, max_norm: float, block: int) -> None:
+    """Append the native node that updates the average to the recording, if the average is on.
 
     Args:
-        store: the buffers, on the CPU.
-        squares: the sums that say whether the update was applied.
-        max_norm: the norm that the gradient was clipped to, or 0.
+        store: the flat buffers, on the CPU.
+        squares: partial sums of squares of the gradient, from which the kernel decides whether the step was applied.
+        max_norm: `clip_norm`, or 0.
         block: elements of a block.
     """
     if store.decay is not None:
@@ -68,7 +68,7 @@ def note_average(store: FlatStore, squares: np.ndarray, max_norm: float, block: 
 def average_launches(
     store: FlatStore, squares: Array, rate: Array, words: Array, max_norm: float
 ) -> Iterator[Callable[[], None]]:
-    """Bind the kernel that moves the average on, where one is kept; arguments as those of a rule's kernel."""
+    """Bind the kernel that updates the average, if it is on; arguments as for a rule's kernel."""
     if store.decay is not None:
         p = store.params
         grid = (block_count(p.nbytes, 16 * THREADS),)

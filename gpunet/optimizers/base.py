@@ -1,4 +1,4 @@
-"""What all optimizers share: the learning rate, the state, and one step over the flat buffers of a model."""
+"""The base class of the optimizers: learning rate, state, and a step over the flat buffers of a model."""
 
 from __future__ import annotations
 
@@ -26,50 +26,50 @@ from gpunet.versions import Versioned
 
 
 class Optimizer(Versioned):
-    """What all update rules share: learning rate, clipping, state, and the step over the flat buffers.
+    """Base class of the update rules: learning rate, clipping, state, and the step over the flat buffers.
 
-    Change `schedule` and other settings as you like between steps.
+    `schedule` and other settings can be changed between steps. A copy or a pickle keeps the settings, but is not
+    attached to a model.
 
-    A copy or a pickle has the settings; it is attached to no model.
-
-    A rule of your own has an `update_block`. On a GPU it runs as array code, with a warning, unless the rule also has
-    a `kernel` and its `kernel_arguments`.
+    To write a rule, derive a class and define `update_block`. On a GPU it runs as array code, with a warning, unless
+    the class also defines `kernel` and `kernel_arguments`.
 
     Args:
-        lr: the learning rate, >= 0, or a schedule of it (see `gpunet.schedules`).
+        lr: the learning rate, >= 0, or a schedule (see `gpunet.schedules`).
         weight_decay: the factor of the decay, >= 0.
-        clip_norm: scale the gradient down to this L2 norm, in place, where it is longer (over all parameters); None:
-            don't.
-        clip_value: clip each element of the gradient to ± this value, in place; None: don't.
-        groups: an "lr" or a "weight_decay" of their own for some parameters, by name or pattern, as in
-            `{"*.bias": {"weight_decay": 0}, "0.*": {"lr": 0.1}}`. Both are numbers. A name comes before patterns. A
-            schedule multiplies the rates of groups by the same factor as its own `lr`.
+        clip_norm: maximum L2 norm of the gradient over all parameters; a larger gradient is scaled down in place. None
+            for no limit.
+        clip_value: clip each element of the gradient to ± this value, in place. None for no limit.
+        groups: settings "lr" and "weight_decay" for some parameters, by name or pattern, as in
+            `{"*.bias": {"weight_decay": 0}, "0.*": {"lr": 0.1}}`. Both are numbers. A name takes precedence over
+            patterns. A schedule multiplies the rates of groups by the same factor as its own `lr`.
 
     Attributes:
-        counter: the number of steps done, on the host and for kernels.
+        counter: the number of completed steps, on the host and for kernels.
 
     Raises:
-        ArgumentError: a value out of its range.
+        ArgumentError: a value is out of range.
     """
 
     slot_names: tuple[str, ...] = ()
-    """The flat buffers of state that the rule keeps for the parameters."""
+    """Names of the flat state arrays that the rule needs, such as moments."""
 
     kernel: ClassVar[Kernel | None] = None
-    """The rule on a GPU, launched with a thread for every 16 bytes of the parameters, or fewer; None where there is
-    `update_block` alone."""
+    """The rule as a CUDA kernel, launched with at most one thread per 16 bytes of parameters; None if there is only
+    `update_block`."""
 
     cpu_kernel: ClassVar[native.Kernel | None] = None
-    """The rule in C++ on the CPU, with the arguments of `kernel`; None where there is `update_block` alone."""
+    """The rule as a C++ kernel for the CPU, with the arguments of `kernel`; None if there is only `update_block`."""
 
     outside_the_step = frozenset(("steps", "lr", "schedule", "_given", "_schedule", "_step", "_step_versions"))
 
     def __new__(cls, *given: Any, **named: Any) -> Self:
-        """Refuse parameters where PyTorch has them, before the learning rate."""
+        """Refuse parameters as the first argument, where PyTorch has them."""
         if given and isinstance(given[0], Iterable | Layer) and not isinstance(given[0], str):
             raise ArgumentError(
-                f"{cls.__name__} is made without parameters: a Trainer attaches it to its model, as in gn.Trainer("
-                f"model, optimizer=gn.{cls.__name__}(lr=0.001)); by hand, gn.{cls.__name__}(lr=0.001).attach(model)."
+                f"{cls.__name__} takes no parameters: a Trainer attaches it to its model, as in gn.Trainer("
+                f"model, optimizer=gn.{cls.__name__}(lr=0.001)); without a Trainer, use "
+                f"gn.{cls.__name__}(lr=0.001).attach(model)."
             )
         return super().__new__(cls, *given, **named)
 
@@ -94,17 +94,17 @@ class Optimizer(Versioned):
 
     @property
     def schedule(self) -> Schedule:
-        """The schedule of the learning rate, with what this training has observed; set another as you like."""
+        """The schedule of the learning rate, with the state of this training; it can be replaced."""
         return self._schedule
 
     @schedule.setter
     def schedule(self, schedule: Schedule) -> None:
-        self._given = copy.deepcopy(schedule)  # what one training observed stays its own
+        self._given = copy.deepcopy(schedule)  # without the state of a training; `attach` starts from it
         self._schedule = copy.deepcopy(schedule)
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step; setting it makes it that of all steps to come."""
+        """The learning rate of the next step; setting it replaces the schedule by a constant rate."""
         return self.schedule(self.steps)
 
     @lr.setter
@@ -113,7 +113,7 @@ class Optimizer(Versioned):
 
     @property
     def steps(self) -> int:
-        """The number of steps done."""
+        """The number of completed steps."""
         return self.counter.value
 
     @steps.setter
@@ -122,22 +122,22 @@ class Optimizer(Versioned):
 
     @property
     def first_skipped(self) -> int | None:
-        """The first step whose gradient was not finite, from 1 on, or None; such a step is counted and not applied.
+        """The first skipped step, from 1, or None: its gradient was not finite, so it was counted but not applied.
 
-        It is of the steps since the parameters came where they are, with a `Trainer` of its last epoch. On a GPU this
-        waits for the GPU.
+        Only steps since the parameters were last moved count; with a `Trainer`, those of its last epoch. Synchronizes
+        with a GPU.
         """
         return None if self._step is None else int(to_host(self._step.progress.first_skipped)[0]) or None
 
     def attach(self, model: Layer) -> Self:
-        """Take charge of the parameters of `model`, with fresh state; return the optimizer itself.
+        """Attach the optimizer to the parameters of `model`, with new state; return the optimizer itself.
 
         Raises:
-            ArgumentError: `groups` don't fit the names of the parameters or the schedule, or a rule of your own has no
-                `update_block`; nothing changes then.
+            ArgumentError: `groups` don't match the parameters' names or the schedule, or your own rule does not define
+                `update_block`. Nothing changes then.
         """
         if type(self).update_block is Optimizer.update_block and not self.has_own_step:
-            raise ArgumentError(f"{type(self).__name__} has no `update_block`; write its rule (see gn.optimizers).")
+            raise ArgumentError(f"{type(self).__name__} does not implement `update_block`; define this method.")
         Parts(self, model.store)
         if self._store is not None and self._store.optimizer is self:
             self._store.optimizer = None
@@ -153,20 +153,20 @@ class Optimizer(Versioned):
         return self
 
     def serves(self, model: Layer) -> bool:
-        """Say whether the optimizer has the parameters of `model` in its charge."""
+        """Return whether the optimizer is attached to `model`."""
         return self._store is model.store and self._store.optimizer is self
 
     def step(self) -> None:
         """Update the parameters from the gradients.
 
         Raises:
-            StateError: not attached, or the model was built into another one since.
+            StateError: the optimizer is not attached, or its model has become part of another one.
             ArgumentError: as for `attach`.
         """
         self.prepare()()
 
     def prepare(self) -> ArrayStep | DeviceStep:
-        """Return the step over the model's buffers: always the same, unless these or a setting changed since.
+        """Return the step over the model's buffers; the same object until the buffers or a setting change.
 
         Raises:
             StateError: as for `step`.
@@ -174,7 +174,8 @@ class Optimizer(Versioned):
         store = self._store
         if store is None or store.optimizer is not self:
             raise StateError(
-                f"{type(self).__name__}: attach(model) first: it has no model, or its model has another optimizer now."
+                f"{type(self).__name__} is not attached to a model, or its model has another optimizer now; call "
+                "attach(model) first."
             )
         versions = self.version, store.version
         if self._step is None or self._step_versions != versions:  # attached, moved or changed since the last step
@@ -198,19 +199,19 @@ class Optimizer(Versioned):
 
     @property
     def has_own_step(self) -> bool:
-        """Whether a derived class has a `step` of its own, which an executor has to call."""
+        """Whether a derived class overrides `step`, so that an executor must call it."""
         return type(self).step is not Optimizer.step
 
-    def note_nodes(self) -> bool:
-        """Note the native nodes of a step on the CPU where the rule has a kernel; return whether it has one."""
+    def record_nodes(self) -> bool:
+        """Append the native nodes of a CPU step to the recording; return False if the rule has no C++ kernel."""
         kernel, step = self._kernel_of_rule("cpu_kernel"), self.prepare()
         if kernel is None or self.has_own_step or not isinstance(step, HostStep):
             return False
-        step.note_nodes(kernel)
+        step.record_nodes(kernel)
         return True
 
     def _kernel_of_rule(self, name: Literal["kernel", "cpu_kernel"]) -> Any:
-        """Return the kernel of that name, None where a class derived from the one that has it changes the rule."""
+        """Return the kernel of that name; None if a class derived from the kernel's class changes the rule."""
         for own in map(vars, type(self).__mro__):
             if name in own:
                 return own[name]
@@ -219,50 +220,49 @@ class Optimizer(Versioned):
         return None
 
     def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
-        """Return what changes from step to step in the rule on the CPU; by default the learning rate alone.
+        """Return the numbers of `update_block` that change from step to step; by default only the learning rate.
 
         Args:
-            lr: the learning rate.
-            step: the number of the step, from 1 on.
+            step: the number of the step, from 1.
         """
         return (lr,)
 
     def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
-        """Update a block of the parameters, in NumPy calls that write to `out`.
+        """Update a block of the parameters in place, in NumPy calls that write to `out`.
 
-        On the CPU they are recorded in the first step and replayed in the others. So what changes from step to step
-        must be in `numbers`, and the code must not branch on array values.
+        On the CPU the first step records the calls and the others replay them. So values that change from step to step
+        must come from `numbers`, and the code must not branch on array values.
 
         Args:
             numbers: `step_numbers`, as arrays of shape ().
-            p: (n,) parameters, updated in place.
-            g: (n,) gradients, which stay as they are.
-            t: (n,) scratch.
-            u: (n,) scratch.
-            *slots: (n,) the state, in the order of `slot_names`, updated in place.
+            p: parameters (n,), updated in place.
+            g: gradients (n,), read-only.
+            t: scratch memory (n,).
+            u: scratch memory (n,).
+            *slots: state arrays (n,) in the order of `slot_names`, updated in place.
         """
-        raise self._lacks("update_block")
+        raise self._not_implemented("update_block")
 
     def most_squares(self, dtype: np.dtype[Any]) -> float:
-        """Return the largest sum of the squares of a gradient with which a step is applied; by default any.
+        """Return the maximum sum of squares of a gradient; a step beyond it is skipped. By default there is no limit.
 
-        A rule whose state holds squares says from where on they would overflow, and the parameters never move again.
-        Gradients that are clipped by their norm never come near it.
+        A rule whose state contains squares needs a limit: once they overflow, the parameters never change again.
+        Gradients clipped by their norm stay far below it.
         """
         return math.inf
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
-        """Return the arguments of `kernel` behind those that every rule of `optimizers.cu` begins with.
+        """Return the arguments of `kernel` after the common ones of all rules in `optimizers.cu`.
 
         Args:
-            p: (size,) all parameters.
-            g: (size,) their gradients.
-            *slots: (size,) the state, in the order of `slot_names`.
+            p: parameters (size,).
+            g: gradients (size,).
+            *slots: state arrays (size,) in the order of `slot_names`.
         """
-        raise self._lacks("kernel_arguments")
+        raise self._not_implemented("kernel_arguments")
 
     def _decayed(self, p: Array, g: Array, t: Array) -> Array:
-        """Return the gradient with the weight decay added: `g` itself, or written to `t`."""
+        """Return the gradient plus weight decay, written to `t`; `g` itself without weight decay."""
         if not self.weight_decay:
             return g
         np.multiply(p, self.weight_decay, out=t)
@@ -272,19 +272,19 @@ class Optimizer(Versioned):
         return real(f"{type(self).__name__}: {name}", value, 0, high, **closed)
 
     def _eps(self, eps: float) -> float:
-        """Return what is added to a denominator; 0 becomes the least number that keeps 0 / 0 from being NaN."""
+        """Check `eps`; replace 0 by the smallest normal number, so that 0 / (0 + eps) is not NaN."""
         return self._real("eps", eps, closed="left") or float(np.finfo(np.float32).tiny)
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON."""
+        """Return the constructor's arguments as JSON values."""
         return {**arguments_of(self), "lr": self.schedule.config()}
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs in addition to the slots, as JSON."""
+        """Return the state that a resumed training needs in addition to the slots, as JSON values."""
         return {"steps": self.steps, "schedule": self.schedule.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
+        """Restore the state that `state` returned."""
         self.steps = whole("steps", state["steps"], 0)
         self.schedule.restore(state["schedule"])
 

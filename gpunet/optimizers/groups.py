@@ -1,6 +1,6 @@
-"""Parameter groups: parameters with a learning rate or a weight decay of their own; and which parameters are frozen.
+"""Parameter groups, which have their own learning rate or weight decay, and frozen parameters.
 
-An update goes over ranges of the flat buffers. A range has one set of settings, and no frozen parameter in it.
+An update runs over ranges of the flat buffers. All parameters of a range have the same settings, and none is frozen.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ SETTINGS = "lr", "weight_decay"
 
 
 def checked(optimizer: str, groups: Groups | None) -> Groups:
-    """Return groups of which each value is in its range.
+    """Return groups after a check of all settings.
 
     Raises:
-        ArgumentError: no such mappings, a setting that is none, a value out of its range.
+        ArgumentError: groups are not mappings, a setting is unknown, or a value is out of range.
     """
     where, groups = f"{optimizer}: groups", {} if groups is None else groups
     if not isinstance(groups, Mapping) or not all(isinstance(own, Mapping) for own in groups.values()):
-        raise ArgumentError(f"{where} takes settings by pattern, as in {{'*.bias': {{'lr': 0.1}}}}, got {groups!r}.")
+        raise ArgumentError(
+            f"{where} must map patterns to settings, as in {{'*.bias': {{'lr': 0.1}}}}, got {groups!r}."
+        )
     for pattern, own in groups.items():
         if unknown := [setting for setting in own if setting not in SETTINGS]:
-            raise ArgumentError(f"{where}: {pattern!r} has {unknown[0]!r}; a group has {' and '.join(SETTINGS)}.")
-    return {  # in one order, so that equal optimizers have equal files
+            raise ArgumentError(
+                f"{where}: unknown setting {unknown[0]!r} of {pattern!r}; a group has {' and '.join(SETTINGS)}."
+            )
+    return {  # sorted, so that equal optimizers give equal files
         pattern: {name: _value(where, pattern, name, own[name]) for name in sorted(own)}
         for pattern, own in sorted(groups.items())
     }
@@ -44,12 +48,12 @@ def _value(where: str, pattern: str, setting: str, value: float) -> float:
 
 
 class Part(NamedTuple):
-    """A range of the flat buffers that is updated with the same settings.
+    """A range of the flat buffers with the same settings.
 
     Attributes:
         where: the range.
-        rate: the place of its learning rate among `Parts.rates`.
-        rule: the optimizer, with the settings of the range.
+        rate: the index of its learning rate in `Parts.rates`.
+        rule: the optimizer with the settings of the range.
     """
 
     where: slice
@@ -60,26 +64,21 @@ class Part(NamedTuple):
 class Parts:
     """The ranges that an optimizer updates.
 
-    Args:
-        optimizer: the optimizer.
-        store: the buffers.
-
     Raises:
-        ArgumentError: a pattern that matches nothing, two that give a parameter the same setting, or a schedule whose
-            factors nobody knows.
+        ArgumentError: a pattern matches nothing, two patterns give a parameter the same setting, or the schedule has
+            no `lr` to compute factors from.
 
     Attributes:
         ranges: the ranges, in their order.
-        span: from the first to the last of them; frozen parameters in between have a gradient of zeros.
-        rates: the learning rates that groups have where the schedule is at its `lr`; None, always the first: that of
-            the schedule.
+        span: the range from the first to the last of them; frozen parameters in it have zero gradients.
+        rates: the base learning rates of the groups. The first is None, for the schedule's own rate.
     """
 
     def __init__(self, optimizer: Any, store: FlatStore):
         name = type(optimizer).__name__
         settings = _settings(name, checked(name, optimizer.groups), store.segments)
         self.rates = list(dict.fromkeys([None, *(own.get("lr") for own in settings.values())]))
-        self.table(optimizer.schedule, range(0))  # or raise
+        self.table(optimizer.schedule, range(0))  # raises for a schedule without an `lr`
         self.ranges: list[Part] = []
         for own, run in itertools.groupby(
             store.segments.items(), lambda item: None if item[1].layer._frozen else settings[item[0]]
@@ -91,7 +90,7 @@ class Parts:
         self.span = slice(self.ranges[0].where.start, self.ranges[-1].where.stop) if self.ranges else slice(0, 0)
 
     def table(self, schedule: Schedule, steps: range) -> list[list[float]]:
-        """Return the learning rates of some steps, a list for each of `rates`."""
+        """Return the learning rates of the steps, one list for each of `rates`."""
         own = [schedule(step) for step in steps]
         if self.rates == [None]:
             return [own]
@@ -101,14 +100,14 @@ class Parts:
             factors = [lr / schedule.base_lr for lr in own]
         else:
             raise ArgumentError(
-                f"the rates of groups follow the factors of the schedule, and {schedule!r} has no `lr` above 0, of "
-                "which its rates would be multiples; give it one."
+                f"a schedule scales the learning rates of groups by its rate divided by its `lr`, and {schedule!r} has "
+                "no `lr` above 0; give it one."
             )
         return [own if lr is None else [lr * factor for factor in factors] for lr in self.rates]
 
 
 def _settings(optimizer: str, groups: Groups, names: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Return the settings of each parameter that groups give."""
+    """Return the group settings of each parameter."""
     settings: dict[str, dict[str, float]] = {name: {} for name in names}
     by_pattern: dict[tuple[str, str], str] = {}
     exact = {name: own for name, own in groups.items() if name in settings}
@@ -125,8 +124,8 @@ def _settings(optimizer: str, groups: Groups, names: Iterable[str]) -> dict[str,
                 other = by_pattern.setdefault((name, setting), pattern)
                 if other != pattern:
                     raise ArgumentError(
-                        f"{optimizer}: groups: {other!r} and {pattern!r} both give {name} its {setting}; say {name!r} "
-                        "itself, which comes before patterns."
+                        f"{optimizer}: groups: {other!r} and {pattern!r} both set the {setting} of {name}; add a group "
+                        f"{name!r}, which takes precedence over patterns."
                     )
             settings[name] |= own
     for name, own in exact.items():
@@ -135,10 +134,10 @@ def _settings(optimizer: str, groups: Groups, names: Iterable[str]) -> dict[str,
 
 
 def _with(optimizer: Any, settings: Mapping[str, float]) -> Any:
-    """Return the rule with other settings: the optimizer itself where they are its own."""
+    """Return a copy of the optimizer with these settings, or the optimizer itself if none differs."""
     own = {name: value for name, value in settings.items() if name != "lr"}
     if not own:
         return optimizer
-    twin = object.__new__(type(optimizer))  # copy.copy would have a counter of its own
+    twin = object.__new__(type(optimizer))  # copy.copy would make a new counter
     vars(twin).update(vars(optimizer), **own)
     return twin

@@ -1,4 +1,4 @@
-"""RMSprop, with momentum."""
+"""RMSprop with momentum."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from gpunet.schedules import Schedule
 
 
 class RMSprop(Optimizer):
-    """RMSprop (Hinton 2012): v = alpha·v + (1 - alpha)·g², p -= lr·g / (√v + eps); with momentum, over a velocity.
+    """RMSprop (Hinton 2012): v = alpha·v + (1 - alpha)·g², p -= lr·g / (√v + eps).
+
+    With momentum, u = momentum·u + g / (√v + eps), p -= lr·u.
+
+    Other arguments as for `Optimizer`.
 
     Args:
-        lr: the learning rate or its schedule.
-        alpha: how much of the running mean of g² stays, in [0, 1).
-        eps: what keeps the quotient finite, >= 0. With 0, an element that never had a gradient stays as it is.
+        alpha: the decay of the running mean v of g², in [0, 1).
+        eps: added to the denominator, >= 0. With 0, elements whose gradients were all zero do not change.
         weight_decay: adds weight_decay·p to the gradient.
-        momentum: how much of the last step's velocity stays, in [0, 1).
-        clip_norm: as for `Optimizer`.
-        clip_value: as for `Optimizer`.
-        groups: as for `Optimizer`.
+        momentum: the factor of the previous velocity u, in [0, 1).
     """
 
     kernel = Kernel("optimizers.cu", "rmsprop")
@@ -70,7 +70,7 @@ class RMSprop(Optimizer):
         np.subtract(p, t, out=p)
 
     def most_squares(self, dtype: np.dtype[Any]) -> float:
-        """Return what keeps g² finite."""
+        """Return the limit below which g² is finite."""
         return math.inf if self.clip_norm else float(np.finfo(dtype).max)
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Gradient descent, with momentum."""
+"""Stochastic gradient descent with momentum."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ from gpunet.schedules import Schedule
 
 
 class SGD(Optimizer):
-    """Gradient descent: v = momentum·v + g, p -= lr·v; with `nesterov`, p -= lr·(g + momentum·v).
+    """Stochastic gradient descent: v = momentum·v + g, p -= lr·v; with `nesterov`, p -= lr·(g + momentum·v).
+
+    Other arguments as for `Optimizer`.
 
     Args:
-        lr: the learning rate or its schedule.
-        momentum: how much of the last step's velocity stays, in [0, 1).
-        nesterov: look ahead along the velocity; needs momentum.
+        momentum: the factor of the previous velocity v, in [0, 1).
+        nesterov: whether to use Nesterov momentum; requires momentum > 0.
         weight_decay: adds weight_decay·p to the gradient.
-        clip_norm: as for `Optimizer`.
-        clip_value: as for `Optimizer`.
-        groups: as for `Optimizer`.
     """
 
     kernel = Kernel("optimizers.cu", "sgd")
@@ -47,7 +45,7 @@ class SGD(Optimizer):
         self.momentum = self._real("momentum", momentum, 1, closed="left")
         self.nesterov = nesterov
         if nesterov and not momentum:
-            raise ArgumentError("SGD: nesterov needs a momentum above zero.")
+            raise ArgumentError("SGD: nesterov requires momentum > 0.")
         self.slot_names = ("velocity",) if momentum else ()
 
     def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
@@ -70,5 +68,5 @@ class SGD(Optimizer):
         return p, g, velocity, p.size, *self.kernel_settings()
 
     def kernel_settings(self) -> tuple[Any, ...]:
-        """Return the numbers of the rule that stay from step to step, as its kernels take them."""
+        """Return the constants of the rule, in the order of the kernels' arguments."""
         return self.momentum, self.weight_decay, self.nesterov

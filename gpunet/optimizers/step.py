@@ -1,7 +1,6 @@
-"""One step of an optimizer over a model's flat buffers: in array code, or on a GPU as launches of kernels.
+"""One step of an optimizer over a model's flat buffers: in array code, or on a GPU as kernel launches.
 
-A gradient with an element that is NaN or infinite is not applied: the parameters and the state stay the last finite
-ones, and the step counts all the same.
+A step with a NaN or infinite gradient is skipped: it changes neither parameters nor state, but it is counted.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from gpunet.cuda import CTYPES, Kernel
 from gpunet.device import Array, Device, aligned
 from gpunet.layers.store import FlatStore
 from gpunet.ops.launch import THREADS, block_count
-from gpunet.optimizers.average import ArrayAverage, average_launches, note_average
+from gpunet.optimizers.average import ArrayAverage, average_launches, record_average
 from gpunet.optimizers.groups import Parts
 from gpunet.recording import Call, RecordedArray, recording
 from gpunet.schedules import ConstantLR, Schedule
 from gpunet.tape import StepCounter
 
 BLOCK = 16384
-"""Elements of a block on the CPU: with two moments and scratch, 320 KiB in float32."""
+"""Elements of a block on the CPU: 320 KiB in float32 with gradient, two moments and scratch memory."""
 
 BEGIN_STEP = Kernel("optimizers.cu", "begin_step")
 CLIP_VALUE = Kernel("optimizers.cu", "clip_value")
@@ -35,14 +34,14 @@ SQUARES, CLIP_VALUE_CPU, END_STEP = (
 )
 
 LONGEST_RUN = 1024
-"""Steps whose learning rates fit into the table that kernels read."""
+"""Maximum number of steps in the table of learning rates that kernels read."""
 
 NEVER = 2**62
-"""A number of steps that no training reaches."""
+"""A step number that no training reaches."""
 
 
 class Rule(Protocol):
-    """An optimizer, as far as a step knows it."""
+    """The part of an optimizer's interface that a step uses."""
 
     kernel: ClassVar[Kernel | None]
     counter: StepCounter
@@ -60,23 +59,23 @@ class Rule(Protocol):
 
 
 class Progress:
-    """What a rule's kernels read and advance from step to step, in memory of the device.
+    """The step number and learning rates in device memory, where a rule's kernels read and advance them.
 
-    The host is the truth for the number of the step and for the learning rates. It writes what the device does not know
-    yet; nothing waits for the device.
+    The host decides step number and learning rates. It writes values that the device does not have yet, and never
+    waits for the device.
 
     Args:
         optimizer: the rule.
-        device: where the kernels run.
-        dtype: of the learning rates.
-        parts: what the rule updates.
-        before: that of the step before, over the same parameters; None begins anew.
+        device: the device of the kernels.
+        dtype: dtype of the learning rates.
+        parts: the ranges that the rule updates.
+        before: the progress of the previous step over the same parameters; None for a new one.
 
     Attributes:
-        words: int64 (3,): steps done, how many were done where the table of rates begins, and the first step that was
-            not applied, from 1 on, or 0.
-        rates: (len(parts.rates), LONGEST_RUN), the learning rates of the next steps. Before the table's begin its first
-            rate holds.
+        words: int64 (3,): number of completed steps, number of completed steps at the first column of the table, and
+            number of the first skipped step (from 1; 0 if none).
+        rates: the table of learning rates of the next steps, (len(parts.rates), LONGEST_RUN). Steps before its first
+            column use that column.
     """
 
     def __init__(
@@ -92,11 +91,11 @@ class Progress:
 
     @property
     def first_skipped(self) -> Array:
-        """(1,), the first step that was not applied, from 1 on, or 0."""
+        """The first skipped step, (1,): from 1, or 0 if none."""
         return self.words[2:]
 
     def look_ahead(self, steps: int) -> None:
-        """Let the kernels know the learning rates of the next steps, at most LONGEST_RUN."""
+        """Write the learning rates of the next steps, at most LONGEST_RUN, unless the device has them."""
         schedule, done = self._optimizer.schedule, self._counter.value
         constant = isinstance(schedule, ConstantLR)
         if isinstance(schedule, ConstantLR) and self._begin == NEVER and self._table[0][0] == schedule.lr:
@@ -117,7 +116,7 @@ class Progress:
                 self.words[1:2].fill(self._begin)
 
     def _knows(self, done: int, table: list[list[float]]) -> bool:
-        """Return whether the kernels will read these rates after `done` steps."""
+        """Return whether the table on the device gives these rates after `done` steps."""
         count = len(table[0])
         if self._begin == NEVER:
             return table == [rates * count for rates in self._table]
@@ -126,23 +125,21 @@ class Progress:
 
 
 class ArrayStep:
-    """The step in array code, the rule's `update_block`, over all parameters at once: for a GPU without its kernel.
+    """A step in array code: the rule's `update_block` over all parameters; for a rule without a kernel on a GPU.
 
     Args:
-        optimizer: the rule; its settings are those of now.
-        store: the buffers.
-        progress: that of the step before, over the same buffers; None begins anew.
+        optimizer: the rule with its current settings.
+        progress: the progress of the previous step over the same buffers; None for a new one.
 
     Attributes:
-        params: the parameters.
-        parts: what is updated.
-        progress: the number of the step and the learning rates.
+        parts: the ranges to update.
+        progress: the step number and learning rates.
         numbers: the rule's `step_numbers` for each part.
-        blocks: the arguments of `update_block` but the numbers, for each block of each part.
+        blocks: the array arguments of `update_block` for each block of each part.
     """
 
     block: int | None = None
-    """Elements that are updated at once; None: all of a part."""
+    """Elements of a block; None for a whole part."""
 
     def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
         self.optimizer = optimizer
@@ -157,7 +154,7 @@ class ArrayStep:
             self.blocks = list(_cut(store, self.parts, self.block or len(store.params)))
 
     def __call__(self) -> None:
-        """Do a step; on a GPU this waits for the GPU."""
+        """Run a step; synchronizes with a GPU."""
         with self.store.device.activate():
             optimizer, counter = self.optimizer, self.optimizer.counter
             rates = self.parts.table(optimizer.schedule, range(counter.value, counter.value + 1))
@@ -169,13 +166,13 @@ class ArrayStep:
                 self.progress.words[2] = counter.value
 
     def _clip(self) -> bool:
-        """Clip the gradient; return whether it is finite, so that the step is applied."""
+        """Clip the gradient; return whether it is finite, that is, whether to apply the step."""
         optimizer, g = self.optimizer, self.store.grads[self.parts.span]
         if optimizer.clip_value is not None:
             np.minimum(g, optimizer.clip_value, out=g)
             np.maximum(g, -optimizer.clip_value, out=g)
-        squares = float(g.dot(g))  # finite only where all elements are
-        if not math.isfinite(squares) and g.dtype == np.float32:  # in double, squares of finite elements don't overflow
+        squares = float(g.dot(g))  # finite only if all elements are
+        if not math.isfinite(squares) and g.dtype == np.float32:  # squares of finite float32 don't overflow in float64
             wide = g.astype(np.float64)
             squares = float(wide.dot(wide))
         if squares > optimizer.most_squares(g.dtype):
@@ -203,12 +200,12 @@ class ArrayStep:
 
 
 class HostStep(ArrayStep):
-    """The step on the CPU, block by block: a block of parameters, gradients and state stays in cache for an update.
+    """A step on the CPU, block by block, so that parameters, gradients and state of a block stay in cache.
 
-    The NumPy calls of the rule are recorded in the first step and made again in all others.
+    The first step records the NumPy calls of the rule; the others replay them.
 
     Attributes:
-        calls: what the rule does; None before the first step.
+        calls: the recorded calls; None before the first step.
     """
 
     block = BLOCK
@@ -225,8 +222,8 @@ class HostStep(ArrayStep):
             for call in self.calls:
                 call()
 
-    def note_nodes(self, kernel: native.Kernel) -> None:
-        """Note the native nodes of the step in the step that is being recorded: `kernel` is the rule's."""
+    def record_nodes(self, kernel: native.Kernel) -> None:
+        """Append the native nodes of the step to the recording; `kernel` is the rule's."""
         optimizer, store, progress = self.optimizer, self.store, self.progress
         g = store.grads[self.parts.span]
         blocks = math.ceil(g.size / BLOCK)
@@ -240,17 +237,17 @@ class HostStep(ArrayStep):
             step = squares, progress.rates[part.rate], progress.words, blocks, LONGEST_RUN, max_norm
             own = _buffers(store, part.where)
             kernel(*step, *part.rule.kernel_arguments(*own), count=math.ceil(own[0].size / BLOCK), grain=1)
-        note_average(store, squares, max_norm, BLOCK)
+        record_average(store, squares, max_norm, BLOCK)
         END_STEP(squares, progress.words, blocks, max_norm, options=options)
 
 
 def _buffers(store: FlatStore, where: slice) -> list[Array]:
-    """Return a range of the parameters, their gradients and their state."""
+    """Return views of a range of the parameters, gradients and slots."""
     return [flat[where] for flat in (store.params, store.grads, *store.slots.values())]
 
 
 def _cut(store: FlatStore, parts: Parts, block: int) -> Iterator[list[tuple[Array, ...]]]:
-    """Cut the ranges of the flat buffers into blocks of views, each with scratch memory for two results."""
+    """Yield for each part its blocks: views of parameters, gradients, two scratch arrays, and slots."""
     length = min(block, len(store.params))
     t, u = aligned((2, length), store.params.dtype, store.device.xp)
     for where, *_ in parts.ranges:
@@ -260,17 +257,9 @@ def _cut(store: FlatStore, parts: Parts, block: int) -> Iterator[list[tuple[Arra
 
 
 class DeviceStep:
-    """The step on a GPU: launches that are always the same, as all that changes between steps lies on the device.
+    """A step on a GPU: the same launches in every step, because values that change are in device memory.
 
-    Args:
-        optimizer: the rule; its settings are those of now.
-        store: the buffers, on a GPU.
-        progress: as for `ArrayStep`.
-
-    Attributes:
-        params: the parameters.
-        parts: what is updated.
-        progress: the number of the step and the learning rates.
+    Arguments and attributes as for `ArrayStep`.
     """
 
     def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
@@ -282,12 +271,12 @@ class DeviceStep:
 
     @functools.cached_property
     def launches(self) -> list[Callable[[], None]]:
-        """The launches of a step, compiled when they are first asked for; the caller counts it in the counter."""
+        """The launches of a step, compiled on first access. The caller must advance the optimizer's counter."""
         with self.store.device.activate():
             return list(self._prepare())
 
     def __call__(self) -> None:
-        """Do a step."""
+        """Run a step."""
         self.progress.look_ahead(1)
         with self.store.device.activate():
             for launch in self.launches:
@@ -295,7 +284,7 @@ class DeviceStep:
         self.optimizer.counter.advance(1)
 
     def _prepare(self) -> Iterator[Callable[[], None]]:
-        """Bind the kernels of a step to the buffers, in their order."""
+        """Bind the kernels of a step to the buffers, in launch order."""
         optimizer, store, progress = self.optimizer, self.store, self.progress
         xp, g = store.device.xp, store.grads[self.parts.span]
         assert optimizer.kernel is not None, "the rule is array code"
@@ -303,7 +292,7 @@ class DeviceStep:
         grid = _grid(g)
         if optimizer.clip_value is not None:
             yield CLIP_VALUE.prepare(grid, block, g, g.size, optimizer.clip_value)
-        blocks = max(1, *grid)  # a model without parameters counts its steps too
+        blocks = max(1, *grid)  # at least one, so that steps are counted without parameters too
         squares, rates = xp.empty(blocks, np.float64), xp.empty(len(self.parts.rates), g.dtype)
         numbers = g.size, LONGEST_RUN, len(rates), optimizer.most_squares(g.dtype)
         yield BEGIN_STEP.prepare((blocks,), block, g, squares, progress.rates, rates, progress.words, *numbers)
@@ -315,5 +304,5 @@ class DeviceStep:
 
 
 def _grid(a: Array) -> tuple[int]:
-    """Return how many blocks update an array; a thread moves 16 bytes at a time."""
+    """Return the grid that updates an array; a thread loads 16 bytes at a time."""
     return (block_count(a.nbytes, 16 * THREADS),)

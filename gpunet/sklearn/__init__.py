@@ -1,8 +1,8 @@
-"""scikit-learn's `MLPClassifier` and `MLPRegressor`, trained by gpunet: change the import line, nothing else.
+"""scikit-learn's `MLPClassifier` and `MLPRegressor`, trained by gpunet; only the import line changes.
 
     from gpunet.sklearn import MLPClassifier
 
-Needs scikit-learn: `pip install 'gpunet[sklearn]'`.
+Requires scikit-learn: `pip install 'gpunet[sklearn]'`.
 """
 
 from gpunet.errors import MissingPackageError

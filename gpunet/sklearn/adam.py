@@ -1,4 +1,4 @@
-"""Adam as scikit-learn writes it, with `epsilon` beside the root of the uncorrected moment."""
+"""Adam as in scikit-learn, which adds `epsilon` to the root of the uncorrected second moment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpunet.schedules import Schedule
 
 @dataclass
 class CorrectedRate(Schedule):
-    """The learning rate with the second moment's bias correction in it: lr·√(1 - β2^t) for the t-th step."""
+    """The learning rate times the bias correction of the second moment: lr·√(1 - β2^t) for step t, from 1."""
 
     lr: float
     beta_2: float
@@ -27,12 +27,11 @@ class CorrectedRate(Schedule):
 class UncorrectedAdam(Adam):
     """Adam in the form of Kingma and Ba 2015, end of section 2: p -= lr·√(1 - β2^t) / (1 - β1^t) · m / (√v + eps).
 
-    `Adam` divides by √v̂ + eps instead, which differs where gradients are as small as eps.
+    `Adam` divides by √v̂ + eps instead; the difference matters for gradients as small as eps.
 
     Args:
-        lr: the learning rate.
         betas: (β1, β2), each in [0, 1).
-        eps: what keeps the quotient finite, > 0.
+        eps: added to the denominator, > 0.
     """
 
     def __init__(self, lr: float, betas: tuple[float, float], eps: float):
@@ -44,12 +43,12 @@ class UncorrectedAdam(Adam):
         return a / r, self.eps / r, 1.0
 
     def most_squares(self, dtype: np.dtype[Any]) -> float:
-        """Return no limit: scikit-learn applies a step whose squares overflow, too."""
+        """Return no limit, because scikit-learn also applies steps whose squares overflow."""
         return math.inf
 
     def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
         *first, log_beta2, rest1, rest2, eps, weight_decay, decoupled = super().kernel_arguments(
             p, g, update, progress, *slots
         )
-        log_beta2 = -math.inf  # then the kernel's 1 - β2^t is 1
+        log_beta2 = -math.inf  # makes the kernel's 1 - β2^t equal 1
         return *first, log_beta2, rest1, rest2, eps, weight_decay, decoupled

@@ -1,8 +1,8 @@
-"""The estimators: scikit-learn's own, whose training and prediction are gpunet's.
+"""The estimators: subclasses of scikit-learn's, with gpunet's training and prediction.
 
-Parameters, validation, the initial weights, labels and scores are inherited from the scikit-learn that is installed.
-Its solvers and its forward pass are replaced: `_fit_stochastic`, `_fit_lbfgs` and `_forward_pass_fast` are private
-there, so the tests compare weights and loss curves with scikit-learn's, solver by solver.
+Parameters, validation, initial weights, labels and scores are inherited from the installed scikit-learn. The solvers
+and the forward pass are overridden: `_fit_stochastic`, `_fit_lbfgs` and `_forward_pass_fast`. These methods are private
+in scikit-learn, so the tests compare weights and loss curves with scikit-learn's for every solver.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gpunet.sklearn.solvers import HasSolvers
 FLOATS = (np.float64, np.float32)
 
 LARGEST_OF_FLOAT32 = 1e15
-"""Targets up to which a float32 network trains: their squares, times a weight, are far from its largest number."""
+"""Maximum absolute target of a float32 network: its square, times a weight, does not overflow."""
 
 OUTPUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": activation_function("identity"),
@@ -43,15 +43,15 @@ OUTPUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class TrainedByGpunet(HasSolvers):
-    """What both estimators have of gpunet's: solvers, forward pass, and named errors."""
+    """Common base of the estimators: solvers, forward pass, and gpunet's error classes."""
 
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
         return OUTPUTS[self.out_activation_](self._raw_outputs(X, check_input))
 
     def _raw_outputs(self, X: Any, check_input: bool = True) -> np.ndarray:
-        """Return what the last layer gives, (rows, outputs)."""
+        """Return the outputs of the last layer, (rows, outputs)."""
         if check_input:
-            with named_errors():
+            with gpunet_errors():
                 X = validate_data(self, X, accept_sparse=("csr", "csc"), dtype=FLOATS, reset=False)
         model = self._network_trainer().model
         if not issparse(X):
@@ -61,14 +61,14 @@ class TrainedByGpunet(HasSolvers):
         return np.concatenate([model.outputs(dense(part)) for part in parts])
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
-        with named_errors():
+        with gpunet_errors():
             checked: tuple[Any, np.ndarray] = super()._validate_input(X, y, incremental, reset)
             return checked
 
 
 @contextmanager
-def named_errors() -> Iterator[None]:
-    """Raise what scikit-learn's validation finds as gpunet's errors."""
+def gpunet_errors() -> Iterator[None]:
+    """Turn errors of scikit-learn's validation into gpunet's error classes."""
     try:
         yield
     except TypeError as error:
@@ -78,7 +78,7 @@ def named_errors() -> Iterator[None]:
 
 
 def with_parameters(estimator: type, **added: Any) -> Callable[..., None]:
-    """Return the `__init__` of a scikit-learn estimator with more parameters, of which these are the defaults."""
+    """Return the `__init__` of a scikit-learn estimator with additional parameters and their defaults."""
     own = inspect.signature(estimator.__init__)  # type: ignore[misc]
 
     def __init__(self: Any, *args: Any, **params: Any) -> None:
@@ -94,22 +94,23 @@ def with_parameters(estimator: type, **added: Any) -> Callable[..., None]:
 class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ignore[misc]
     """scikit-learn's `MLPClassifier`, trained by gpunet.
 
-    It has all parameters, defaults, methods and fitted attributes of the installed scikit-learn's. With the same
-    `random_state` it begins with the same weights and takes the same steps, so that both give the same network but for
-    rounding. The input's dtype is kept: float32 data make a float32 network. Of sparse features one batch at a time is
-    made dense, but all of them for solver="lbfgs", which takes all rows at once. A momentum of 1 is refused. A training
-    that diverges ends as scikit-learn's does: with an error, or with early stopping in the best network before.
+    It has all parameters, defaults, methods and fitted attributes of the installed scikit-learn's class. With the same
+    `random_state` it starts with the same weights and takes the same steps, so both train the same network up to
+    rounding. The network has the dtype of the features, float32 or float64. Sparse features are converted to dense
+    arrays batch by batch; solver="lbfgs", which uses all rows at once, converts all of them. A momentum of 1 is
+    refused. A training that diverges ends as in scikit-learn: with an error, or, with early stopping, with the best
+    network so far.
 
     Args:
-        device: where the network lives: "auto", "cpu", "cuda", "cuda:N" or "sim"; "auto" is the current device (see
-            `gn.use_device`), which is a GPU where there is one.
-
-        class_weight: a dict of weights by class label, in which a class that is missing weighs 1; "balanced": a class
-            weighs rows / (classes · its rows); None: all weigh 1. They multiply `sample_weight`, also of the rows that
-            early stopping holds out. Not for multilabel targets; "balanced" not for `partial_fit`.
+        device: "auto", "cpu", "cuda", "cuda:N" or "sim"; "auto" is the current device (see `gn.use_device`), a GPU if
+            there is one.
+        class_weight: a dict of weights by class label, where missing classes have weight 1; "balanced" for
+            rows / (classes · rows of the class); None for equal weights. They multiply `sample_weight`, including that
+            of the rows held out by early stopping. Not supported for multilabel targets; "balanced" is not supported by
+            `partial_fit`.
 
     Raises:
-        ArgumentError, DataError, DeviceError, DTypeError: by the methods that take data or begin training.
+        ArgumentError, DataError, DeviceError, DTypeError: from the methods that take data or start a training.
     """
 
     __init__ = with_parameters(neural_network.MLPClassifier, device="auto", class_weight=None)
@@ -122,7 +123,8 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
     def _fit_stochastic(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any) -> None:
         if rest[-1] and self.class_weight == "balanced":
             raise ArgumentError(
-                "class_weight='balanced' is not for partial_fit, which sees a part of the rows; give a dict of weights."
+                "partial_fit does not support class_weight='balanced', because it gets only a part of the rows; give a "
+                "dict of weights."
             )
         super()._fit_stochastic(X, y, self._weigh_classes(y, sample_weight), *rest)
 
@@ -130,24 +132,19 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
         super()._fit_lbfgs(X, y, self._weigh_classes(y, sample_weight), *rest)
 
     def _weigh_classes(self, y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
-        """Return the weights of the rows (rows,), those of their classes included.
-
-        Args:
-            y: (rows, outputs), zeros and ones.
-            sample_weight: (rows,) or None.
-        """
+        """Return the row weights (rows,) multiplied by the class weights; `y` is (rows, outputs) of zeros and ones."""
         if self.class_weight is None:
             return sample_weight
         if self.n_outputs_ > 1 and self.out_activation_ == "logistic":
-            raise ArgumentError("class_weight is not for multilabel targets; give sample_weight.")
+            raise ArgumentError("class_weight does not support multilabel targets; use sample_weight.")
         labels = y.argmax(axis=1) if self.n_outputs_ > 1 else y[:, 0].astype(np.int64)
         weights = ClassWeights(self.class_weight)
         weights.begin(labels, sample_weight, tuple(map(class_name, self.classes_.tolist())))
         rows: np.ndarray = np.asarray(weights.array)[labels]
         return rows if sample_weight is None else rows * sample_weight
 
-    # For multilabel targets alone, as scikit-learn's checks ask: elsewhere meta-estimators, which prefer logits, would
-    # give other numbers than with scikit-learn's own, which has no such method.
+    # Only for multilabel targets, where scikit-learn's estimator checks require it. scikit-learn's own class has no
+    # such method, and meta-estimators, which prefer logits, would return different results for other targets.
     @available_if(lambda self: self.out_activation_ == "logistic" and self.n_outputs_ > 1)  # type: ignore[untyped-decorator]
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the logits of multilabel targets, (rows, outputs)."""
@@ -155,10 +152,10 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
 
 
 class MLPRegressor(TrainedByGpunet, neural_network.MLPRegressor):  # type: ignore[misc]
-    """scikit-learn's `MLPRegressor`, trained by gpunet; all else as for `MLPClassifier`.
+    """scikit-learn's `MLPRegressor`, trained by gpunet; see `MLPClassifier`.
 
-    Targets in float64 of which one is beyond ±1e15 make a float64 network, also of float32 data: their squares have no
-    place in float32.
+    If a float64 target is beyond ±1e15, the network is float64 even for float32 features, because the squares would
+    overflow in float32.
     """
 
     __init__ = with_parameters(neural_network.MLPRegressor, device="auto")

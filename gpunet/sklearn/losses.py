@@ -1,12 +1,11 @@
-"""The losses as scikit-learn weighs them, and its penalty on the weights.
+"""Losses with scikit-learn's scaling, and its L2 penalty on the weights.
 
-For n rows with weights w (ones where none are given) and K outputs, scikit-learn minimises
+For the rows of a batch with weights w (1 by default) and K outputs, scikit-learn minimises
 
     loss + alpha / (2 Σ w) · ‖coefs‖²
 
-over each batch; intercepts are not penalised. Its loss and the gradient that it takes are constant multiples of
-gpunet's: those of yes-or-no questions are summed over the outputs; the squared error is halved, and its gradient is not
-divided by K.
+Intercepts are not penalised. Loss and gradient are constant multiples of gpunet's: the binary cross-entropy is summed
+over the outputs; the squared error is halved, and its gradient is not divided by K.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from gpunet.tape import Tape, empty, empty_like
 
 
 class PenalisedMLP(MLP):
-    """An MLP whose gradient includes that of the penalty, which `PenalisedLoss` leaves on the tape."""
+    """An MLP whose gradient includes that of the penalty, which `PenalisedLoss` saves on the tape."""
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
         (decay,) = tape.restore(self.store)
@@ -39,14 +38,14 @@ class PenalisedMLP(MLP):
 
 
 class PenalisedLoss(Loss):
-    """The loss that scikit-learn minimises in a batch.
+    """The loss that scikit-learn minimises in a batch, with its L2 penalty.
 
     Args:
-        out_activation: scikit-learn's name of what is applied to the last layer's outputs.
-        model: whose weights are penalised.
+        out_activation: scikit-learn's name of the output activation.
+        model: the model whose weights are penalised.
     """
 
-    task = "regression"  # for the Trainer, which counts right answers else
+    task = "regression"  # so that the Trainer does not compute the accuracy
 
     def __init__(self, out_activation: str, model: PenalisedMLP):
         outputs = len(model[-1].params["bias"])
@@ -61,7 +60,7 @@ class PenalisedLoss(Loss):
         self._alpha = array_module(self._store.params).zeros_like(self._store.params)
 
     def penalise(self, alpha: float) -> None:
-        """Set the strength of the penalty, also for steps that were recorded."""
+        """Set the strength of the penalty, also in recorded steps."""
         for name, view in self._store.views(self._alpha).items():
             if name.endswith(".weight"):
                 view.fill(alpha)
@@ -105,7 +104,7 @@ class PoissonLoss(Loss):
     def check_target(self, target: Any, output_shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         y = super().check_target(target, output_shape, dtype)
         if (y < 0).any():
-            raise DataError("y: loss='poisson' needs targets of zero or more.")
+            raise DataError("y: loss='poisson' needs targets >= 0.")
         return y
 
     def value_and_grad(
@@ -141,7 +140,7 @@ def total(a: Array, tape: Tape | None, xp: ModuleType) -> Array:
 
 
 def inverse_total(weight: Array, tape: Tape | None, xp: ModuleType) -> Array:
-    """Return 1 / Σ w, (1,); 0 where all weights are zero, as such a batch says nothing."""
+    """Return 1 / Σ w, (1,); 0 if all weights are zero, so that the batch is ignored."""
     inverse, squared = total(weight, tape, xp), empty(tape, (1,), weight.dtype, xp)
     xp.multiply(inverse, inverse, out=squared)
     xp.maximum(squared, np.finfo(weight.dtype).tiny, out=squared)

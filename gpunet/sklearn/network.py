@@ -1,4 +1,4 @@
-"""The network of an estimator: made for its weights, kept on its device, left out of its pickle."""
+"""The network of an estimator: built from its weights, stored on its device, excluded from its pickle."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from gpunet.training.interrupts import interruptible
 
 
 class OrderedTrainer(Trainer):
-    """A Trainer whose epochs have scikit-learn's order: each shuffles that of the one before."""
+    """A Trainer with scikit-learn's order of rows: each epoch shuffles the order of the previous one."""
 
     model: PenalisedMLP
     loss: PenalisedLoss
     activation: str
-    """scikit-learn's name of what the hidden layers apply."""
+    """scikit-learn's name of the hidden layers' activation."""
 
     def begin(self, rows: int, random_state: np.random.RandomState) -> None:
-        """Begin with the rows in their order; shuffles are drawn from `random_state`."""
+        """Start with the rows in their original order; shuffles draw from `random_state`."""
         self._last_order, self._random_state = np.arange(rows), random_state
 
     def order(self, rows: int, shuffle: bool) -> np.ndarray:
@@ -36,20 +36,22 @@ class OrderedTrainer(Trainer):
             self._last_order = utils.shuffle(self._last_order, random_state=self._random_state)
         return self._last_order
 
-    def fit_sparse(self, X: Any, y: np.ndarray, look: Callable[[float], bool], *, epochs: int, **options: Any) -> None:
-        """Train as `fit` does on features in CSR, of which no more than a batch is ever dense.
+    def fit_sparse(
+        self, X: Any, y: np.ndarray, should_stop: Callable[[float], bool], *, epochs: int, **options: Any
+    ) -> None:
+        """Train like `fit` on CSR features, and convert only one batch at a time to a dense array.
 
         Args:
-            X: (rows, features), sparse.
-            y: targets as the loss takes them.
-            look: looks at the loss of each epoch, and says whether to stop.
-            epochs: how many at most.
-            options: what `run_steps` takes.
+            X: sparse features (rows, features).
+            y: targets for the loss.
+            should_stop: called with the loss of each epoch; True stops the training.
+            epochs: maximum number of epochs.
+            options: arguments of `run_steps`.
         """
         self.history.stopped = None
         with interruptible(self.stop):
             for _ in range(epochs):
-                if look(self.run_steps(X, y, **options)):
+                if should_stop(self.run_steps(X, y, **options)):
                     self.stop("converged")
                 if self.history.stopped:
                     return
@@ -57,14 +59,14 @@ class OrderedTrainer(Trainer):
     def run_steps(
         self, X: Any, y: np.ndarray, *, batch_size: int, shuffle: bool, sample_weight: np.ndarray | None
     ) -> float:
-        """Run an epoch by `step`, whose record serves the next data too; return the mean loss.
+        """Run an epoch with `step`, whose recorded step is reused for the next data; return the mean loss.
 
         Args:
-            X: (rows, features), dense or in CSR.
-            y: targets as the loss takes them.
-            batch_size: rows a step.
+            X: features (rows, features), dense or CSR.
+            y: targets for the loss.
+            batch_size: rows per step.
             shuffle: whether to shuffle the rows.
-            sample_weight: (rows,) or None.
+            sample_weight: row weights (rows,), or None.
         """
         order, losses = self.order(len(y), shuffle), []
         for start in range(0, len(order), batch_size):
@@ -75,25 +77,25 @@ class OrderedTrainer(Trainer):
 
 
 def dense(X: Any) -> np.ndarray:
-    """Return features as an array, also sparse ones."""
+    """Return dense or sparse features as an array."""
     array: np.ndarray = X.toarray() if issparse(X) else X
     return array
 
 
 class HasNetwork(BaseEstimator):  # type: ignore[misc]
-    """An estimator whose weights also live in a network on a device.
+    """An estimator whose weights are also the parameters of a network on a device.
 
-    `coefs_` and `intercepts_` are host arrays: on the CPU views of the network's parameters, on a GPU copies that
-    cannot be written to. Whoever replaces them by other arrays changes the network.
+    `coefs_` and `intercepts_` are host arrays: on the CPU views of the network's parameters, on a GPU read-only copies.
+    Assigning other arrays to them changes the network.
     """
 
     def _network_trainer(self, *, fresh: bool = False) -> OrderedTrainer:
-        """Return the trainer, whose network has the weights of `coefs_` and `intercepts_`.
+        """Return the trainer of a network with the weights in `coefs_` and `intercepts_`.
 
-        Where the device or the activation that is asked for has changed, another goes on in its place.
+        If the device or the activation has changed, a new trainer continues with the optimizer's state.
 
         Args:
-            fresh: whether the optimizer begins anew.
+            fresh: whether to start with a new optimizer.
         """
         device = current_device() if self.device == "auto" else get_device(self.device)
         trainer: OrderedTrainer | None = None if fresh else vars(self).get("_trainer")
@@ -108,7 +110,7 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
         return trainer
 
     def _new_trainer(self, device: Device, progress: tuple[Optimizer, dict[str, np.ndarray]] | None) -> OrderedTrainer:
-        """Return a trainer for a network of the shapes of `coefs_`, whose optimizer goes on from `progress`."""
+        """Return a trainer of a network with the shapes of `coefs_`; its optimizer continues from `progress`."""
         hidden = "sigmoid" if self.activation == "logistic" else self.activation
         optimizer, slots = progress or (self._new_optimizer(), {})
         with use_device(device), device.activate():
@@ -130,7 +132,7 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
         return UncorrectedAdam(self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
 
     def _progress(self) -> tuple[Optimizer, dict[str, np.ndarray]] | None:
-        """Return a copy of the optimizer and of its buffers, in host memory, if there was a training."""
+        """Return a copy of the optimizer and host copies of its slots; None before the first training."""
         trainer = vars(self).get("_trainer")
         if trainer is None:
             return vars(self).get("_unpickled_progress")
@@ -138,7 +140,7 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
         return copy.copy(trainer.optimizer), {name: store.device.to_host(a).copy() for name, a in store.slots.items()}
 
     def _read_weights(self) -> None:
-        """Let `coefs_` and `intercepts_` be the network's weights of now."""
+        """Set `coefs_` and `intercepts_` to the network's current weights."""
         model = self._trainer.model
         for name, attribute in (("weight", "coefs_"), ("bias", "intercepts_")):
             arrays = [layer.params[name] for layer in model.layers]

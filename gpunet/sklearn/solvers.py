@@ -1,4 +1,4 @@
-"""Training as scikit-learn does it: its batches, its loss, its rules for learning rates and for when to stop."""
+"""Training with scikit-learn's rules: batches, loss, learning rates and stopping criteria."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from gpunet.training.protocol import Training
 
 
 class EpochEnd(Callback):
-    """Let an estimator look at the loss of each epoch, and say whether to stop."""
+    """Call a function with the loss of each epoch; stop the training if it returns True."""
 
-    def __init__(self, look: Callable[[float], bool]):
-        self.look = look
+    def __init__(self, should_stop: Callable[[float], bool]):
+        self.should_stop = should_stop
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
-        if self.look(row["loss"]):
+        if self.should_stop(row["loss"]):
             trainer.stop("converged")
 
 
 class HasSolvers(HasNetwork):
-    """What replaces scikit-learn's solvers in its estimators; the names are those that it calls."""
+    """The methods that override scikit-learn's solvers in its estimators."""
 
     _no_improvement_count: int
 
     def _fit_stochastic(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any) -> None:
-        """Train with Adam or SGD; the last of the `rest` says whether for one epoch more, by `partial_fit`."""
+        """Train with Adam or SGD; the last of `rest` is True for one epoch of `partial_fit`."""
         incremental = rest[-1]
         if self.early_stopping and incremental:
             raise ArgumentError("partial_fit does not support early_stopping=True.")
         if issparse(X):
-            X = X.tocsr()  # whose rows are quick to take
+            X = X.tocsr()  # for fast row indexing
         validation = None
         if self.early_stopping:
             X, y, sample_weight, *validation = self._hold_out(X, y, sample_weight)
@@ -64,7 +64,7 @@ class HasSolvers(HasNetwork):
                 self._end_epoch(trainer.run_steps(X, target, **options), rows)
             else:
                 self._run_epochs(X, target, lambda loss: self._end_epoch(loss, rows, validation), options)
-                self._tell_why_it_ended(trainer.history.stopped)
+                self._warn_why_it_ended(trainer.history.stopped)
         if self.early_stopping:
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
             self._network_trainer()
@@ -76,19 +76,21 @@ class HasSolvers(HasNetwork):
                 "preprocessed."
             )
 
-    def _run_epochs(self, X: Any, target: np.ndarray, look: Callable[[float], bool], options: dict[str, Any]) -> None:
-        """Train for `max_iter` epochs, or until `look` at the loss of one says to stop."""
+    def _run_epochs(
+        self, X: Any, target: np.ndarray, should_stop: Callable[[float], bool], options: dict[str, Any]
+    ) -> None:
+        """Train for `max_iter` epochs, or until `should_stop` returns True for the loss of an epoch."""
         trainer = self._trainer
         if issparse(X):
-            trainer.fit_sparse(X, target, look, epochs=self.max_iter, **options)
+            trainer.fit_sparse(X, target, should_stop, epochs=self.max_iter, **options)
             return
-        trainer.callbacks = [EpochEnd(look)]
+        trainer.callbacks = [EpochEnd(should_stop)]
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*gradients were not finite", GpunetWarning)  # `_end_epoch` sees to it
+            warnings.filterwarnings("ignore", ".*gradients were not finite", GpunetWarning)  # `_end_epoch` handles it
             trainer.fit(X, target, epochs=self.max_iter, **options)
         trainer.callbacks = []
 
-    def _tell_why_it_ended(self, stopped: str | None) -> None:
+    def _warn_why_it_ended(self, stopped: str | None) -> None:
         if stopped == "interrupted":
             warnings.warn("Training interrupted by user.", stacklevel=5)
         elif stopped is None:
@@ -100,7 +102,7 @@ class HasSolvers(HasNetwork):
             )
 
     def _hold_out(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> list[Any]:
-        """Return X, y and weights of the rows to train on, and then of those to validate on."""
+        """Return X, y and weights of the training rows, followed by those of the validation rows."""
         stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
         arrays = [X, y] if weight is None else [X, y, weight]
         parts = train_test_split(
@@ -116,9 +118,9 @@ class HasSolvers(HasNetwork):
         return [*training, None, *validation, None] if weight is None else [*training, *validation]
 
     def _end_epoch(self, loss: float, rows: int, validation: list[Any] | None = None) -> bool:
-        """Take note of an epoch's loss as scikit-learn does; say whether to stop."""
+        """Record the loss of an epoch as scikit-learn does; return whether to stop."""
         trainer = self._trainer
-        if trainer.optimizer.first_skipped:  # scikit-learn applies steps that are not finite, and trains to the end
+        if trainer.optimizer.first_skipped:  # scikit-learn would apply this step, and end with NaN
             trainer.model.store.params.fill(np.nan)
         self.n_iter_ += 1
         self.t_ += rows
@@ -146,14 +148,14 @@ class HasSolvers(HasNetwork):
         return stop
 
     def _set_learning_rate(self, rate: float) -> None:
-        """Go on with another rate. Scikit-learn's velocity is a step, with the rate in it; gpunet's has none."""
+        """Set the learning rate, and rescale the velocity, which scikit-learn stores multiplied by the old rate."""
         optimizer, store = self._trainer.optimizer, self._trainer.model.store
         for velocity in store.slots.values():
             velocity *= optimizer.lr / rate
         optimizer.schedule = ConstantLR(rate)
 
     def _fit_lbfgs(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *_: Any) -> None:
-        """Minimise over all rows at once with SciPy's L-BFGS; it sees the network's flat buffers."""
+        """Minimise the loss over all rows with SciPy's L-BFGS, on the network's flat buffers."""
         trainer = self._network_trainer(fresh=True)
         model, loss, device = trainer.model, trainer.loss, trainer.model.device
         store, tape = model.store, Tape()
@@ -179,11 +181,11 @@ class HasSolvers(HasNetwork):
         self._read_weights()
 
     def _targets(self, y: np.ndarray, X: Any) -> np.ndarray:
-        """Return the targets as the loss takes them, from (rows, outputs): class numbers, or floats."""
+        """Convert targets (rows, outputs) for the loss: to class indices (rows,), or to the dtype of X."""
         return y.argmax(axis=1) if self.out_activation_ == "softmax" else y.astype(X.dtype)
 
     def _weigh(self, trainer: OrderedTrainer, weight: np.ndarray | None, rows: int) -> np.ndarray | None:
-        """Return row weights with a mean of 1, and see to it that the penalty keeps its share."""
+        """Return row weights scaled to a mean of 1; scale the penalty by the same factor."""
         mean = 1.0
         if weight is not None:
             weight = check_weights(weight, rows, "sample_weight")

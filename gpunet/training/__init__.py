@@ -1,4 +1,7 @@
-"""Training: the Trainer, the loop over epochs, the recorded step, callbacks, metrics, history and checkpoints."""
+"""Training: the Trainer, the loop over epochs, the recorded step, callbacks, metrics, history and checkpoints.
+
+Data passed to a Trainer are host arrays, lists or data frames; results are host arrays and floats.
+"""
 
 from gpunet.training import metrics
 from gpunet.training.callbacks import Callback, Log, ProgressBar, TerminateOnNaN

@@ -1,4 +1,4 @@
-"""Sums of a flat gradient over ranks: by MPI, and on GPUs by NCCL, which is not run on two GPUs yet."""
+"""All-reduce a flat gradient over ranks: by MPI, or on GPUs by NCCL, which was not run on two GPUs yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpunet.recording import Call
 
 
 def mpi_reducer(comm: Any, gradient: Array) -> Call:
-    """Return what sums a gradient in place over the ranks of an MPI communicator, through host memory."""
+    """Return a function that sums a gradient in place over the ranks by MPI, through host memory."""
     from mpi4py.MPI import IN_PLACE
 
     device = device_of(gradient)
@@ -37,7 +37,7 @@ def nccl_communicator(device: Device, size: int, rank: int) -> Any:
     from cupy.cuda import nccl
 
     if not nccl.available:
-        raise MissingPackageError("distributed: CuPy finds no NCCL: pip install nvidia-nccl-cu12 (or -cu13).")
+        raise MissingPackageError("distributed: CuPy cannot find NCCL: pip install nvidia-nccl-cu12 (or -cu13).")
     from cupyx.distributed import NCCLBackend
 
     with device.activate():

@@ -1,4 +1,4 @@
-"""How many rows the batches of a training have, and whether it can take such batches."""
+"""Compute and check the batch sizes of an epoch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gpunet.training.protocol import Training
 
 
 def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = False) -> set[int]:
-    """Return the sizes of the batches of an epoch that resumes at row `position` and of a whole epoch."""
+    """Return the batch sizes of an epoch that resumes at row `position`, and of a complete epoch."""
     sizes = set()
     for left in (rows - position, rows):
         sizes |= {batch_size} if left >= batch_size else set()
@@ -16,44 +16,45 @@ def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = Fal
 
 
 def end_of_epoch(rows: int, position: int, batch_size: int, drop_last: bool) -> int:
-    """Return the row at which an epoch ends that resumes at row `position`."""
+    """Return the last row, exclusive, of an epoch that resumes at row `position`."""
     return rows - (rows - position) % batch_size if drop_last else rows
 
 
 def parts_of(rows: int, size: int) -> list[slice]:
-    """Return the rows of a batch that goes through the model in parts of so many rows; the last may have fewer."""
+    """Split the rows of a batch into parts of `size` rows; the last may have fewer."""
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
 def check_batches(training: Training, shape: tuple[int, ...], batch_size: int, drop_last: bool) -> int:
-    """Return the rows done of the epoch that `fit` begins with, after a look at all batches from there on.
+    """Check all batch sizes of a `fit`; return the number of completed rows of its first epoch.
+
+    Other arguments as for `Trainer.fit`.
 
     Args:
-        training: what is trained.
-        shape: of the features, (rows, ...).
-        batch_size: as for `Trainer.fit`.
-        drop_last: likewise.
+        shape: the shape of the features, (rows, ...).
 
     Raises:
-        ArgumentError: there is no batch, or one with fewer rows than the model or the ranks need.
-        DataError: another number of rows than in the epoch that was interrupted.
+        ArgumentError: there is no batch, or one has fewer rows than the model or the ranks need.
+        DataError: the interrupted epoch had another number of rows.
     """
     rows, *of_row = shape
     position = first_row(training, rows)
     sizes = batch_sizes(rows, position, batch_size, drop_last)
     if drop_last and rows < batch_size:
-        raise ArgumentError(f"fit: drop_last leaves no batch of {batch_size} in {rows} rows; choose a smaller one.")
+        raise ArgumentError(
+            f"fit: with drop_last there is no batch of {batch_size} in {rows} rows; use a smaller batch_size."
+        )
     least = training.model.least_rows(tuple(of_row))
     if min(sizes) < least:
-        done = f"of which {position} are done, " if position else ""
-        do = "drop_last=True, or another batch_size"
+        done = f", {position} of them completed," if position else ""
+        remedy = "drop_last=True, or another batch_size"
         if rows < least:
-            do = "more rows"
+            remedy = "more rows"
         elif batch_size < least:
-            do = f"a batch_size of {least} or more"
+            remedy = f"a batch_size of at least {least}"
         raise ArgumentError(
-            f"fit: a batch of {min(sizes)}, but the model needs {least} rows or more, as batch norm does. There are "
-            f"{rows} rows, {done}in batches of {batch_size}; give {do}."
+            f"fit: a batch of {min(sizes)}, but the model needs at least {least} rows per batch, for example for batch "
+            f"norm. There are {rows} rows{done} in batches of {batch_size}; use {remedy}."
         )
     for count in sizes:
         training.ranks.rows(count)
@@ -61,18 +62,17 @@ def check_batches(training: Training, shape: tuple[int, ...], batch_size: int, d
 
 
 def first_row(training: Training, rows: int | None) -> int:
-    """Return where an epoch over so many rows begins: after an interruption of the same data where that was.
+    """Return the first row of the next epoch: the position of an interrupted epoch, or 0.
 
     Args:
-        training: what is trained.
-        rows: of the epoch; None: not known, so that the data is taken for the same.
+        rows: number of rows of the epoch; None if unknown, then the data is assumed to be the same.
 
     Raises:
-        DataError: another number of rows than in the epoch that was interrupted.
+        DataError: the interrupted epoch had another number of rows.
     """
-    if training.history.stopped == "error" and rows != training.rows:  # what fails need not be given again
+    if training.history.stopped == "error" and rows != training.rows:  # other data after an error: start a new epoch
         return 0
     if not training.position or rows in (None, training.rows):
         return training.position
     had = training.rows or "batches of an iterable"
-    raise DataError(f"X: {rows} rows; the epoch that was interrupted had {had}. Give the same data.")
+    raise DataError(f"X: {rows} rows, but the interrupted epoch had {had}. Give the same data.")

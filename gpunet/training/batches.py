@@ -1,4 +1,4 @@
-"""The training data where the training takes place, and the batches of an epoch in its order."""
+"""The training data on the device, and the batches of an epoch in its order."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ MOST_ARRAYS = 3
 
 
 class Rows(NamedTuple):
-    """Where a kernel that gathers the batches itself finds their rows, and where it adds its sums.
+    """The arrays for a kernel that gathers the rows of its batches itself.
 
     Attributes:
         arrays: features, targets and, if there are any, row weights, (rows, ...); the features in their own dtype.
-        scaling: float64 means and factors of the shape of a row of features, or two `None`s. The layers take of a
-            feature x, in the model's dtype T, T((double(x) - mean) * factor) or T(x), rounded once.
-        order: (rows,) int64, the order of the epoch; None: as they lie.
-        place: (1,) int64, the place of the next batch in it; None: the first.
-        totals: (2,) float64, the sums of the metrics; None: there are none.
+        scaling: float64 means and factors in the shape of a row of features, or two `None`s. A feature x becomes
+            T((double(x) - mean) * factor) or T(x), rounded once, where T is the model's dtype.
+        order: the order of the epoch, int64 (rows,); None for the stored order.
+        place: the position of the next batch in this order, int64 (1,); None for the first row.
+        totals: the sums of the metrics, float64 (2,); None if there are none.
     """
 
     arrays: Sequence[Array]
@@ -47,23 +47,23 @@ class Rows(NamedTuple):
 
 
 class Batches:
-    """Hands out the rows of features, targets and row weights, batch by batch, and converts the features.
+    """Return the rows of features, targets and row weights batch by batch, with converted features.
 
-    On a GPU the data is uploaded in its own dtype and stays until other data comes; of the same data again, only what
-    has changed is uploaded, to the same place, as graphs name it. The order of an epoch is uploaded at its beginning; a
-    kernel gathers the rows of a batch and moves on to the next. Data that does not fit stays in host memory, and each
-    batch is uploaded.
+    On a GPU the data is uploaded in its own dtype and stays there. If `load` is called again, only what has changed is
+    uploaded, to the same memory, because graphs refer to it. The order of an epoch is uploaded at its start; a kernel
+    gathers the rows of a batch and advances the position. Data that does not fit stays in host memory, and each batch
+    is uploaded.
 
     Args:
-        device: where the training takes place.
-        arrays: two or three host arrays (rows, ...) like those that `load` will be given.
-        dtype: of the features as the layers take them.
-        scaler: the standardisation that the features go through, or None.
+        device: the device of the training.
+        arrays: two or three host arrays (rows, ...) with the shapes and dtypes of those for `load`.
+        dtype: dtype of the converted features.
+        scaler: the standardisation of the features, or None.
 
     Attributes:
         kinds: shape of a row and dtype of each array.
-        place: (1,) int64 on the device: rows of the epoch that were handed out.
-        on_device: whether the data lies where the training takes place.
+        place: number of rows of the epoch that were returned, int64 (1,) on the device.
+        on_device: whether the data is on the device of the training.
     """
 
     def __init__(self, device: Device, arrays: Sequence[np.ndarray], dtype: np.dtype[Any], scaler: Standardizer | None):
@@ -78,21 +78,21 @@ class Batches:
         self._arrays: list[np.ndarray] = []
         self._order: Array = None
         self._mirrors: list[Mirror] = []
-        self._sources = np.zeros(MOST_ARRAYS + 3, np.int64)  # addresses of arrays, order and scaling, for the CPU
+        self._sources = np.zeros(MOST_ARRAYS + 3, np.int64)  # CPU: addresses of arrays, order and scaling
         self._scaling: list[Array] = [None, None]
         if scaler is not None:
             self._scaling = [np.ascontiguousarray(a, np.float64) for a in (scaler.mean, scaler.factor)]
             self._sources[MOST_ARRAYS + 1 :] = [a.ctypes.data for a in self._scaling]
 
     def takes(self, *like: Any) -> bool:
-        """Return whether `load` takes the data that arguments of the constructor describe, as steps name its places.
+        """Return whether `load` accepts data with these constructor arguments, so that recorded steps stay valid.
 
-        On a GPU the data has one number of rows, and data that did not fit is tried anew.
+        On a GPU the number of rows must be the same. Data that did not fit on the GPU is tried again.
         """
         return self.on_device and self._like == _like(*like)
 
     def load(self, arrays: Sequence[np.ndarray]) -> None:
-        """Take the data: two or three host arrays (rows, ...)."""
+        """Load the data, two or three host arrays (rows, ...), to the device."""
         if self.device.xp is np:
             self._arrays = [np.ascontiguousarray(a) for a in arrays]
             self._sources[: len(arrays)] = [a.ctypes.data for a in self._arrays]
@@ -120,15 +120,15 @@ class Batches:
                 mirror.update(np.ascontiguousarray(a), staging)
 
     def release(self) -> None:
-        """Let go of the data in host memory."""
+        """Release the data in host memory."""
         self._arrays = []
 
     def free(self) -> None:
-        """Let go of the data on the GPU, although steps may still hold this object."""
+        """Release the data on the GPU; steps may still refer to this object."""
         self._mirrors = []
 
     def begin(self, order: np.ndarray, position: int) -> None:
-        """Begin an epoch in the given order, (rows,), at a position in it."""
+        """Begin an epoch with the given order of rows, (rows,), at a position in it."""
         self.place.fill(position)
         if self._mirrors:
             self.device.assign(self._order, order)
@@ -137,7 +137,7 @@ class Batches:
         self._sources[MOST_ARRAYS] = self._order.ctypes.data
 
     def next(self, count: int, tape: Tape) -> list[Array]:
-        """Return the next `count` rows of each array and move on; a recorded step does so at each replay."""
+        """Return the next `count` rows of each array and advance; a recorded step repeats this at each replay."""
         if self._mirrors:
             return gather_batch(*self.rows(), count, self._dtype, tape=tape)
         if self.device.xp is not np:
@@ -175,7 +175,7 @@ class Batches:
         return x.astype(self._dtype, copy=False) if self._scaler is None else self._scaler.apply(x, self._dtype)
 
     def rows(self) -> tuple[Sequence[Array], Sequence[Array | None], Array, Array]:
-        """Return, on a GPU, the arrays, the scaling of the features, the order of the epoch and the place in it."""
+        """Return the arrays, the scaling of the features, the order of the epoch and the position in it; on a GPU."""
         return [mirror.array for mirror in self._mirrors], self._scaling, self._order, self.place
 
     def _next_rows(self, count: int) -> np.ndarray:
@@ -186,13 +186,13 @@ class Batches:
     def _take(self, batch: Sequence[np.ndarray]) -> None:
         rows = self._next_rows(len(batch[0]))
         for a, out in zip(self._arrays, batch, strict=True):
-            a.take(rows, 0, out, "clip")  # the mode "raise" would take into a copy first
+            a.take(rows, 0, out, "clip")  # the mode "raise" would buffer `out`
 
 
 def _like(
     device: Device, arrays: Sequence[np.ndarray], dtype: np.dtype[Any], scaler: Standardizer | None
 ) -> tuple[Any, ...]:
-    """Return what is the same for all data that one object takes."""
+    """Return what must be equal for all data that a `Batches` object loads."""
     shapes = [a.shape[1:] if device.xp is np else a.shape for a in arrays]
     return device, shapes, [a.dtype for a in arrays], dtype, scaler
 
@@ -201,10 +201,9 @@ class NextRows:
     """The source of the steps of an epoch: the next rows of the data, and the sums of the epoch's metrics.
 
     Args:
-        batches: the data.
         count: rows of a batch.
-        part: rows that go through the model at a time.
-        running: the sums.
+        part: rows of a forward pass.
+        running: the sums of the metrics.
     """
 
     def __init__(self, batches: Batches, count: int, part: int, running: RunningMeans):
@@ -215,13 +214,13 @@ class NextRows:
         self.recordable = batches.on_device
 
     def load(self, part: slice, tape: Tape) -> list[Array]:
-        """Return the next rows."""
+        """Return the next rows of each array."""
         return self._batches.next(part.stop - part.start, tape)
 
     def rows(self) -> Rows:
-        """Return where the rows of the batches are."""
+        """Return the arrays for a kernel that gathers rows itself."""
         return Rows(*self._batches.rows(), self._running.totals)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        """Add a step's loss and right answers."""
+        """Add a step's loss and correct answers to the sums."""
         self._running.accumulate(value, prediction, target, tape)

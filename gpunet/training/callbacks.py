@@ -1,7 +1,7 @@
 """Callbacks: code that runs during training, such as a progress bar or a log.
 
-A callback is called at the start and end of `fit`, after each step and after each epoch. Its `state` goes into
-checkpoints, so that a resumed run continues as if it had not stopped.
+A callback is called at the start and end of `fit`, after each step and after each epoch. Checkpoints store its `state`,
+so that a resumed training behaves like an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from gpunet.training.protocol import Training
 
 
 class Callback(Strict):
-    """The base of the callbacks: override what you need.
+    """Base class of the callbacks; override the methods that you need.
 
     Attributes:
-        order: a trainer calls callbacks of a lower order first, and those of the same order as they were given.
-        on_every_rank: whether each rank of a distributed training calls it; False for one that prints or writes, which
-            rank 0 alone calls.
-        shown: names of the attributes that its `repr` shows.
+        order: callbacks of a lower order are called first; those of the same order in the given order.
+        on_every_rank: whether all ranks of a distributed training call it; False for rank 0 only, for example for
+            callbacks that print or write files.
+        shown: names of the attributes in its `repr`.
     """
 
     order: ClassVar[int] = 0
@@ -37,25 +37,25 @@ class Callback(Strict):
 
     @property
     def label(self) -> str:
-        """What a checkpoint knows the callback by when it gives its state back."""
+        """The name under which a checkpoint stores the callback's state."""
         return type(self).__name__
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
-        """Called before the first epoch; `total_rows` samples are to be trained on in this `fit`.
+        """Called before the first epoch; `total_rows` is the number of rows that this `fit` will train on.
 
-        Of an iterable of batches it is an estimate, and 0 where the iterable does not say its length.
+        For an iterable of batches it is an estimate, or 0 if the iterable has no length.
         """
 
     def on_step_end(self, trainer: Training, rows: int) -> None:
-        """Called after each step with the number of its rows. Reading an array here makes the device wait.
+        """Called after each step with the number of its rows. Reading an array here synchronizes with the device.
 
-        With a callback that overrides this, each step is a call of its own; `on_steps_end` costs less.
+        If a callback overrides this method, each step is a separate call; `on_steps_end` is faster.
         """
 
     def on_steps_end(self, trainer: Training, steps: int, rows: int) -> None:
-        """Called after some steps, run in one call, with the number of their rows; by default `on_step_end`.
+        """Called after each call that runs steps, with the number of steps and rows; calls `on_step_end` by default.
 
-        A call takes some 50 ms at most. Where a callback overrides `on_step_end` it is one step.
+        A call takes at most about 50 ms. It runs one step if a callback overrides `on_step_end`.
         """
         self.on_step_end(trainer, rows)
 
@@ -63,24 +63,24 @@ class Callback(Strict):
         """Called after each epoch with its row of the history; `trainer.stop(why)` ends the training."""
 
     def on_fit_end(self, trainer: Training) -> None:
-        """Called when `fit` ends, however it ends; `trainer.history.stopped` says why if it was early."""
+        """Called when `fit` ends, also after an error; `trainer.history.stopped` is the reason of an early end."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs: numbers, strings, and host arrays."""
+        """Return the state for a checkpoint: numbers, strings and host arrays by name."""
         return {}
 
     def restore(self, state: dict[str, Any], trainer: Training) -> None:
-        """Continue from what `state` returned."""
+        """Restore the state that `state` returned."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.shown)})"
 
 
 class ProgressBar(Callback):
-    """A live bar on standard error with the loss, the metrics and samples a second.
+    """Show a progress bar with the loss, the metrics and samples per second.
 
     Args:
-        file: where to draw it; standard error by default.
+        file: the output file; standard error by default.
     """
 
     on_every_rank = False
@@ -90,7 +90,7 @@ class ProgressBar(Callback):
         self._bar: Any = None
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
-        from tqdm import tqdm  # 30 ms of importing, for who wants a bar
+        from tqdm import tqdm  # this import takes 30 ms
 
         self._bar = tqdm(total=total_rows or None, unit=" samples", unit_scale=True, file=self.file, dynamic_ncols=True)
 
@@ -108,10 +108,10 @@ class ProgressBar(Callback):
 
 
 class Log(Callback):
-    """Write the history to a file as it grows: one JSON object a line, or CSV where the name ends in ".csv".
+    """Write the history to a file after each epoch: one JSON object per line, or CSV if the name ends in ".csv".
 
     Args:
-        path: the file; one that is there is replaced by this training's history.
+        path: the file; an existing file is overwritten.
     """
 
     on_every_rank = False
@@ -121,39 +121,38 @@ class Log(Callback):
         self.path = Path(path)
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
-        self.path.write_text("", encoding="utf-8")  # where that fails, it fails before the first step
-        self._add(trainer, trainer.history.epochs)  # of a run that is resumed
+        self.path.write_text("", encoding="utf-8")  # fails before the first step if the file cannot be written
+        self._add(trainer, trainer.history.epochs)  # the earlier epochs of a resumed training
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
         self._add(trainer, [row])
 
     def _add(self, trainer: Training, rows: list[Row]) -> None:
         if self.path.suffix == ".csv":
-            with open(self.path, "w", encoding="utf-8", newline="") as file:  # anew, as columns may have come
+            with open(self.path, "w", encoding="utf-8", newline="") as file:  # rewritten, because columns may be new
                 writer = csv.DictWriter(file, trainer.history.columns)
                 writer.writeheader()
                 writer.writerows(trainer.history.epochs)
             return
         with open(self.path, "a", encoding="utf-8") as file:
-            for row in rows:  # JSON has no NaN
+            for row in rows:  # JSON has no NaN: write null
                 finite = {name: value if math.isfinite(value) else None for name, value in row.items()}
                 file.write(json.dumps(finite) + "\n")
 
 
 class TerminateOnNaN(Callback):
-    """Stop when the loss or a weight is no longer finite, and put the last finite epoch's weights back.
+    """Stop when the loss or a weight is not finite, and restore the weights of the last finite epoch.
 
-    The layers' buffers and the optimizer's, such as its moments, of that epoch's end come back with them; steps go on
-    being counted.
+    The layers' buffers and the optimizer's slots of that epoch are restored too, but not the step count.
     """
 
-    order = -1  # before those that keep weights of their own
+    order = -1  # before callbacks that store the weights
 
     def __init__(self) -> None:
         self._finite: list[Array] = []
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
-        if not (trainer.position and self._finite):  # an epoch that was interrupted may have gone wrong already
+        if not (trainer.position and self._finite):  # in an interrupted epoch the weights may not be finite
             self._finite = [a.copy() for a in trainer.model.store.state]
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
@@ -175,10 +174,10 @@ class TerminateOnNaN(Callback):
 
 
 def restored(saved: np.ndarray, like: Array) -> Array:
-    """Return an array from a checkpoint on the device of `like`.
+    """Return an array of a checkpoint on the device of `like`.
 
     Raises:
-        ModelFileError: it has another shape or dtype.
+        ModelFileError: its shape or dtype differs from `like`.
     """
     if (saved.shape, saved.dtype) != (like.shape, like.dtype):
         raise ModelFileError(f"a callback's array is {saved.dtype} {saved.shape}, not {like.dtype} {like.shape}")

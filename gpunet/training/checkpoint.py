@@ -1,4 +1,4 @@
-"""Checkpoints: a whole training in one file, from which it resumes bit for bit."""
+"""Checkpoints: save a whole training to one file, and resume it bit for bit."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class _CallbackState(TypedDict):
     state: dict[str, Any]
 
 
-class _Always(TypedDict):
-    """What the file of a training says of it next to its model, as JSON."""
+class _Required(TypedDict):
+    """The description of a training in its file, without that of the model, as JSON."""
 
     loss: dict[str, Any]
     optimizer: dict[str, Any]
@@ -47,8 +47,8 @@ class _Always(TypedDict):
     rows: int
 
 
-class _Description(_Always, total=False):
-    """The same with what files of one version or another don't say."""
+class _Description(_Required, total=False):
+    """The description with the keys that files of some versions lack."""
 
     executor: str
     plan: bool | str
@@ -57,7 +57,7 @@ class _Description(_Always, total=False):
 
 
 def save(trainer: Training, path: str | Path) -> None:
-    """Write model, optimizer state, callback state, history and position to `path`; of several ranks, rank 0 does."""
+    """Write model, optimizer state, callback state, history and position to `path`; only rank 0 writes."""
     parts = _parts(trainer)
     trainer.attach()
     running = trainer.running.state(trainer.ranks.total)
@@ -67,7 +67,7 @@ def save(trainer: Training, path: str | Path) -> None:
 
 
 def check(trainer: Training) -> None:
-    """Refuse a training that `save` could not write.
+    """Refuse a training that cannot be saved.
 
     Raises:
         ArgumentError: as for `Trainer.save`.
@@ -76,7 +76,7 @@ def check(trainer: Training) -> None:
 
 
 def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return what a file holds of a training's state: arrays, and a description as JSON."""
+    """Return the state of a training for a file: arrays, and a description of JSON values."""
     arrays, description = trainer.model.to_arrays()
     store, device = trainer.model.store, trainer.model.device
     for name, flat in _state(trainer).items():
@@ -105,14 +105,14 @@ def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 def _state(trainer: Training) -> dict[str, Array]:
-    """Return the flat arrays that a file holds in addition to the model's, by the beginning of their names in it."""
+    """Return the flat arrays that a file contains in addition to the model's, by the prefix of their names."""
     store = trainer.model.store
     slots = {f"slots.{name}": flat for name, flat in store.slots.items()}
     return slots if store.decay is None else {**slots, "average": store.average}
 
 
 def _parts(trainer: Training) -> dict[str, dict[str, Any]]:
-    """Return the loss and the optimizer as JSON."""
+    """Return the configurations of loss and optimizer as JSON values."""
     return {
         "loss": _config(trainer.loss, _loss),
         "optimizer": _config(_with_known_schedule(trainer.optimizer), _optimizer),
@@ -120,7 +120,7 @@ def _parts(trainer: Training) -> dict[str, dict[str, Any]]:
 
 
 def _config(part: Loss | Optimizer, rebuild: Callable[[Mapping[str, Any], Custom], Loss | Optimizer]) -> dict[str, Any]:
-    """Return what `rebuild` makes a loss or an optimizer from, after trying that.
+    """Return the configuration of a loss or an optimizer, after a check that `rebuild` can rebuild it.
 
     Raises:
         ArgumentError: its class is not registered, or its configuration does not rebuild it.
@@ -130,8 +130,8 @@ def _config(part: Loss | Optimizer, rebuild: Callable[[Mapping[str, Any], Custom
         config = part.config()
         check_complete(part, config)
         if rebuild({"type": name, **config}, {}).config() != config:
-            raise ArgumentError(f"from {config} comes another one.")
-    except Exception as error:  # of a class that is not gpunet's
+            raise ArgumentError(f"{config} rebuilds a different one.")
+    except Exception as error:  # a user's class may raise anything
         raise ArgumentError(
             f"{part!r} cannot be saved: its config() must return the arguments that rebuild it: {error}"
         ) from error
@@ -139,7 +139,7 @@ def _config(part: Loss | Optimizer, rebuild: Callable[[Mapping[str, Any], Custom
 
 
 def _with_known_schedule(optimizer: Optimizer) -> Optimizer:
-    """Return the optimizer after checking that the classes of its schedule, and of those inside, are registered."""
+    """Check that the classes of the optimizer's schedule, and of schedules inside it, are registered; return it."""
     waiting: list[Any] = [optimizer.schedule]
     while waiting:
         schedule = waiting.pop()
@@ -150,13 +150,13 @@ def _with_known_schedule(optimizer: Optimizer) -> Optimizer:
 
 
 def _loss(config: Mapping[str, Any], custom: Custom) -> Loss:
-    """Return the loss of a file."""
+    """Return the loss of a configuration."""
     arguments = dict(config)
     return find(arguments.pop("type"), Loss, custom)(**arguments)
 
 
 def _optimizer(config: Mapping[str, Any], custom: Custom) -> Optimizer:
-    """Return the optimizer of a file."""
+    """Return the optimizer of a configuration."""
     arguments = dict(config)
     schedule = schedule_from_config(arguments.pop("lr"), custom)
     return find(arguments.pop("type"), Optimizer, custom)(schedule, **arguments)
@@ -193,14 +193,14 @@ def load(
         _restore_slots(trainer, arrays)
         trainer.history = History(about["history"])
         trainer.epoch, trainer.position, trainer.rows = about["epoch"], about["position"], about["rows"]
-        if trainer.ranks.main:  # the sums of all ranks
+        if trainer.ranks.main:  # the file has the sums of all ranks
             trainer.running.restore(about["running"])
         _restore_callbacks(trainer, arrays, about["callbacks"])
     return trainer
 
 
 def _restore_slots(trainer: Training, arrays: Mapping[str, np.ndarray]) -> None:
-    """Give the optimizer's arrays and the average of the weights their values."""
+    """Restore the optimizer's slots and the moving average of the weights."""
     store = trainer.model.store
     views = {f"{name}.{key}": view for name, flat in _state(trainer).items() for key, view in store.views(flat).items()}
     check_shapes({name: view.shape for name, view in views.items()}, arrays)
@@ -209,17 +209,17 @@ def _restore_slots(trainer: Training, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _executor(about: _Description) -> str:
-    """Return the executor of a checkpoint; one of an older gpunet says whether steps were recorded instead."""
+    """Return the executor of a checkpoint; an old file has the key "plan" instead: whether steps were recorded."""
     return about.get("executor") or ("eager" if about["plan"] is False else "auto")
 
 
 def _restore_callbacks(trainer: Training, arrays: dict[str, np.ndarray], saved: list[_CallbackState]) -> None:
-    """Give each callback the state that one of its label left, in their order."""
-    waiting = list(trainer.callbacks)
+    """Restore each saved state into the first remaining callback with the same label."""
+    remaining = list(trainer.callbacks)
     for position, entry in enumerate(saved):
         prefix = f"callbacks.{position}."
         state = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)} | entry["state"]
-        heir = next((callback for callback in waiting if callback.label == entry["label"]), None)
-        if heir is not None:
-            waiting.remove(heir)
-            heir.restore(state, trainer)
+        match = next((callback for callback in remaining if callback.label == entry["label"]), None)
+        if match is not None:
+            remaining.remove(match)
+            match.restore(state, trainer)

@@ -23,27 +23,26 @@ from gpunet.training.protocol import Training
 from gpunet.training.step import Step, StepCache
 
 LONGEST_CALL = 0.05
-"""Seconds that one call of steps may take, so that Ctrl-C and the progress bar stay prompt."""
+"""Maximum seconds of one call that runs steps, so that Ctrl-C and the progress bar respond quickly."""
 
 FIRST_CALL = 64
-"""Steps of a call on a GPU in the first epoch."""
+"""Steps per call on a GPU in the first epoch, before the time of a step is measured."""
 
 
 class EpochLoop:
-    """Runs the epochs of one `fit`.
+    """The loop over the epochs of one `fit`.
 
     Args:
-        training: what is trained; its epoch, position, history and metrics advance.
-        steps: its steps.
-        feed: what it trains on.
+        training: the training; the loop advances its epoch, position, history and metrics.
+        feed: its data.
 
     Raises:
-        DataError, DTypeError, ShapeError: validation data that cannot be used.
+        DataError, DTypeError, ShapeError: the validation data cannot be used.
     """
 
     _norms: np.ndarray | None = None
-    """What each row of the portion's arrays adds to the denominator of the loss; None: all the same, or no step is
-    shared by ranks or divided into parts."""
+    """The summand of each row of the portion's arrays in the denominator of the loss; None if all are equal, or if
+    batches are not split between ranks or into parts."""
 
     def __init__(self, training: Training, steps: StepCache, feed: Feed):
         self._training, self._steps, self._feed = training, steps, feed
@@ -54,14 +53,14 @@ class EpochLoop:
         training.columns = ("epoch", *training.running.names, *validated, "lr", "seconds")
         if not model.has_gradients:
             warnings.warn(
-                "every layer is frozen: training changes nothing; model.unfreeze() trains them again.",
+                "all layers are frozen, so training changes nothing; unfreeze them with model.unfreeze().",
                 GpunetWarning,
                 stacklevel=4,
             )
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
 
     def run(self, epochs: int) -> None:
-        """Run some epochs; the first completes the one that an interruption left unfinished."""
+        """Run epochs; the first one completes an interrupted epoch."""
         training = self._training
         self._feed.load()
         training.history.stopped = None
@@ -74,7 +73,7 @@ class EpochLoop:
                     if training.history.stopped:
                         break
             except BaseException:
-                training.history.stopped = "error"  # maybe in the middle of an update: nothing to write to a checkpoint
+                training.history.stopped = "error"  # possibly within an update, so no checkpoint may be written
                 raise
             finally:
                 self._feed.release()
@@ -94,11 +93,11 @@ class EpochLoop:
         self._end_epoch(began, training.position - first, portion)
 
     def _run_portion(self, portion: Portion) -> bool:
-        """Run the steps of a portion; return False where Ctrl-C ended them."""
+        """Run the steps of a portion; return False if Ctrl-C stopped them."""
         training = self._training
         if training.ranks.size > 1 or training.accumulate > 1:
             self._norms = training.loss.norms(*portion.arrays[1:])
-        if self._is_single:  # one table of learning rates for many calls
+        if self._is_single:  # upload the learning rates of many calls at once
             steps = -(-(portion.end - training.position) // portion.count)
             training.optimizer.prepare().progress.look_ahead(min(steps, LONGEST_RUN))
         while training.position < portion.end:
@@ -112,7 +111,7 @@ class EpochLoop:
         return self._single or self._norms is not None
 
     def _run_steps(self, portion: Portion) -> None:
-        """Run as many steps in one call as there are until Python must act, or until the portion's end."""
+        """Run steps in one call: up to the portion's end, at most LONGEST_CALL, or one if Python acts on each step."""
         training = self._training
         left = portion.end - training.position
         count = min(portion.count, left)
@@ -124,17 +123,17 @@ class EpochLoop:
         began, before = time.perf_counter(), training.optimizer.steps
         try:
             step.run(steps)
-        finally:  # an error or a second Ctrl-C may end the run after some steps
+        finally:  # after an error or a second Ctrl-C some of the steps are done
             if done := training.optimizer.steps - before:
                 training.running.count(step.prediction, done * step.source.parts[-1].stop)
             training.position += done * count
-        if step.seconds is None and step.device.xp is np:  # the pace of a GPU is known when the epoch ends
+        if step.seconds is None and step.device.xp is np:  # on a GPU the time is known at the end of the epoch
             step.seconds = (time.perf_counter() - began) / steps
         for callback in training.callbacks:
             callback.on_steps_end(training, steps, steps * count)
 
     def _kind(self, portion: Portion, count: int) -> tuple[Batches, int, int]:
-        """Return the batches of a step, its rows, and those that go through the model at a time."""
+        """Return the key of a step: the batches, rows per step, and rows per forward pass."""
         return portion.batches, count, math.ceil(portion.count / self._training.accumulate)
 
     def _step(self, portion: Portion, count: int) -> Step:
@@ -144,9 +143,12 @@ class EpochLoop:
         return self._steps.find(kind) or make()
 
     def _end_epoch(self, began: float, rows: int, portion: Portion | None) -> None:
-        """Read the sums of the epoch, which began at that time with so many rows left; validate; call callbacks.
+        """Read the sums of the epoch, validate, and call the callbacks.
 
-        Its last portion says how long a step takes.
+        Args:
+            began: start time of the epoch.
+            rows: number of rows trained since then.
+            portion: the last portion, whose step gets the measured time per step.
         """
         training, ranks = self._training, self._training.ranks
         first_skipped = training.optimizer.prepare().progress.first_skipped
@@ -157,8 +159,8 @@ class EpochLoop:
         if skipped and ranks.main:
             warnings.warn(
                 f"epoch {training.epoch + 1}: from step {skipped} of the training on, gradients were not finite, or "
-                "too large for the optimizer; such steps are not applied, and the weights are the last finite ones. "
-                "Lower the learning rate.",
+                "too large for the optimizer; such steps are skipped, and the weights stay finite. Lower the learning "
+                "rate.",
                 GpunetWarning,
                 stacklevel=6,
             )
@@ -172,7 +174,7 @@ class EpochLoop:
         training.history.stopped = ranks.first(training.history.stopped)
 
     def _row(self, means: Mapping[str, float], began: float) -> Row:
-        """Return what the history keeps of the epoch, which began at that time."""
+        """Return the history's row of the epoch, which started at `began`."""
         training = self._training
         row: Row = {"epoch": training.epoch + 1, **means}
         if self._validate is not None:
@@ -187,7 +189,7 @@ def _acts_on_each_step(callback: Callback) -> bool:
 
 
 def _steps_of_a_call(step: Step) -> int:
-    """Return how many steps one call may run; until the pace of a step is known, few."""
+    """Return the maximum steps per call, from the measured time of a step; few before it is measured."""
     if step.seconds is None:
         return 1 if step.device.xp is np else FIRST_CALL
     return int(min(max(LONGEST_CALL / step.seconds, 1), LONGEST_RUN))

@@ -1,4 +1,4 @@
-"""What a model is worth on raw data: its loss and its metrics."""
+"""Evaluate a model on raw data: loss and metrics."""
 
 from __future__ import annotations
 
@@ -19,35 +19,32 @@ from gpunet.ops import softmax
 from gpunet.ops.activations import activation_function
 from gpunet.training.examples import row_weights
 from gpunet.training.metrics import Metric, accuracy, mean_absolute_error, r2_score, what_it_takes
-from gpunet.training.metrics.declared import Takes, is_sklearns
+from gpunet.training.metrics.declared import Takes, is_from_sklearn
 from gpunet.training.parts import Part, checked_parts
 
 sigmoid = activation_function("sigmoid")
 
 
 def default_metrics(loss: Loss) -> dict[str, Metric]:
-    """Return the metrics by name that `Trainer` takes for a loss where it is given none."""
+    """Return the default metrics of a `Trainer` by name."""
     if loss.task in VALUES:
         return {"mae": mean_absolute_error, "r2": r2_score}
     return {} if loss.task == "similarity" else {"accuracy": accuracy}
 
 
 class Evaluation:
-    """Evaluates a model on data that are checked once, however often it is called; those of a file or an iterable anew.
+    """Evaluate a model on the same data after each epoch.
 
-    Where a moving average of the weights is kept, the model has it meanwhile. The outputs and the targets of all rows
-    are in memory at a time, the features of a part of them.
+    Data in memory are checked once; memory-mapped data and iterables are checked at every call. If a moving average of
+    the weights is on, it is used. The outputs and targets of all rows are in memory at once, the features part by part.
+
+    Other arguments as for `Trainer.fit`.
 
     Args:
-        model: the model.
-        loss: the loss to report.
-        metrics: functions (target, prediction) -> float by name.
-        X: as for `Trainer.fit`.
-        y: as for `Trainer.fit`.
-        sample_weight: (rows,) weights >= 0 of the rows in the loss, or None.
+        sample_weight: weights (rows,) >= 0 of the rows in the loss, or None.
 
     Raises:
-        DataError, DTypeError, ShapeError: data that cannot be used.
+        DataError, DTypeError, ShapeError: the data cannot be used.
     """
 
     def __init__(
@@ -64,11 +61,11 @@ class Evaluation:
         self._parts = None if y is None or is_mapped(X, y) else list(self._read())
 
     def __call__(self) -> dict[str, float]:
-        """Return the loss and the metrics by name; NaN for a NaN model.
+        """Return the loss and the metrics by name; NaN if an output is not finite.
 
         Raises:
-            DataError, DTypeError, ShapeError: a batch of an iterable that cannot be used.
-            ArgumentError: a metric that fails on these targets and predictions, or returns no number.
+            DataError, DTypeError, ShapeError: a batch of an iterable cannot be used.
+            ArgumentError: a metric fails on these targets and predictions, or does not return a number.
         """
         ready = self._model.ready_outputs
         with self._model.store.averaged():
@@ -78,25 +75,27 @@ class Evaluation:
         results = {"loss": float(self._loss.value(outputs, target, weight))}
         if self._loss.task in VALUES:
             outputs, target = self._model.decode(outputs, self._loss.task).reshape(y.shape), y.astype(np.float64)
-        if not np.isfinite(outputs).all():  # metrics would refuse them, and a training that diverged could not continue
+        if not np.isfinite(outputs).all():  # metrics would raise and end a training that diverged
             return results | dict.fromkeys(self._metrics, math.nan)
-        kinds = {name: (what_it_takes(metric), is_sklearns(metric)) for name, metric in self._metrics.items()}
-        seen = {kind: self._seen_by_metrics(outputs, target, *kind) for kind in set(kinds.values())}
-        return results | {name: _measured(name, metric, *seen[kinds[name]]) for name, metric in self._metrics.items()}
+        kinds = {name: (what_it_takes(metric), is_from_sklearn(metric)) for name, metric in self._metrics.items()}
+        arguments = {kind: self._arguments(outputs, target, *kind) for kind in set(kinds.values())}
+        return results | {
+            name: _measured(name, metric, *arguments[kinds[name]]) for name, metric in self._metrics.items()
+        }
 
     def _read(self) -> Iterator[Part]:
-        """Yield the data part by part, the features as the layers take them."""
+        """Yield the data part by part, with converted features."""
         model = self._model
         for part in checked_parts(model, self._loss, *self._given, classes=model.classes):
             yield part._replace(x=model.convert(part.x))
 
-    def _seen_by_metrics(
+    def _arguments(
         self, outputs: np.ndarray, target: np.ndarray, takes: Takes, by_row: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return targets and predictions as metrics take them, from outputs, or of a regression from predictions.
+        """Return targets and predictions for metrics, as described in `gpunet.training.metrics`.
 
-        `gpunet.training.metrics` says what they take. Where a row has several yes-or-no answers, they stay a row for
-        metrics that are told so.
+        `outputs` are raw outputs, or in a regression predictions. `by_row` keeps several binary outputs of a row
+        together, as (rows, outputs).
         """
         task = self._loss.task
         if task in VALUES:
@@ -104,7 +103,7 @@ class Evaluation:
         if task == "classification":
             target = target.reshape(-1, *target.shape[outputs.ndim - 1 :])
             outputs = outputs.reshape(-1, outputs.shape[-1])
-            return (target, outputs) if takes == "outputs" else _judged(target, outputs, takes)
+            return (target, outputs) if takes == "outputs" else _classified(target, outputs, takes)
         if task == "binary":
             answers = sigmoid(outputs.astype(np.float64)) if takes == "probabilities" else (outputs > 0).astype(int)
             shape = (len(target), -1) if by_row and target[:1].size > 1 else (-1,)
@@ -113,36 +112,36 @@ class Evaluation:
 
 
 def _measured(name: str, metric: Metric, target: np.ndarray, prediction: np.ndarray) -> float:
-    """Return what a metric gives, or an error that names it."""
+    """Return the value of a metric; errors name the metric."""
     given = f"targets of shape {target.shape} and predictions of shape {prediction.shape}"
     with located(f"metric {name!r}: "):
         try:
             value = metric(target, prediction)
         except GpunetError:
             raise
-        except Exception as error:  # of a function that is not gpunet's
+        except Exception as error:  # a user's function may raise anything
             raise ArgumentError(f"{type(error).__name__} for {given}: {error}") from error
         if np.ndim(value) or not isinstance(value, Real | np.ndarray | np.bool_):
             raise ArgumentError(
-                f"returns {shown(value)} for {given}, and must return one number; of several classes take a mean, as "
-                "average='macro' does."
+                f"returns {shown(value)} for {given}, but must return one number; average several classes, for example "
+                "with average='macro'."
             )
         return float(value)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Return the arrays of all parts as one, `None`s as None."""
+    """Concatenate the arrays of all parts; return None if they are all None."""
     if len(parts) == 1 or all(part is None for part in parts):
         return parts[0]
     if any(part is None for part in parts):
-        raise DataError("some batches have row weights and others none; give them to all.")
+        raise DataError("some batches have row weights and others have none; give weights to all batches.")
     return np.concatenate(parts)
 
 
-def _judged(target: np.ndarray, logits: np.ndarray, takes: Takes) -> tuple[np.ndarray, np.ndarray]:
-    """Return class numbers (n,), and of logits (n, classes) the labels or the probabilities."""
+def _classified(target: np.ndarray, logits: np.ndarray, takes: Takes) -> tuple[np.ndarray, np.ndarray]:
+    """Return class numbers (n,) of the targets, and the labels or probabilities of logits (n, classes)."""
     classes = target if target.ndim == 1 else target.argmax(axis=1)
     if takes == "labels":
         return classes, logits.argmax(axis=1)
-    p = np.asarray(softmax(logits.astype(np.float64)))  # float32 would make ties of what is nearly certain
+    p = np.asarray(softmax(logits.astype(np.float64)))  # float32 would round large probabilities to 1, and make ties
     return classes, p[:, 1] if p.shape[1] == 2 else p

@@ -1,4 +1,4 @@
-"""Training examples: a user's raw X and y, checked against the model and the loss, and made ready for the layers."""
+"""Check raw training data X and y against the model and the loss, and convert them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpunet.models import Model
 
 
 def class_names(model: Model, loss: Loss, y: ArrayLike) -> tuple[str, ...] | None:
-    """Return the model's class names, or those of text labels, sorted, where it has none yet."""
+    """Return the model's class names; if it has none, the sorted text labels, or None for other labels."""
     labels = target_array(y)
     if model.classes is None and _is_text(labels, loss):
         return tuple(np.unique(labels).tolist())
@@ -24,24 +24,21 @@ def class_names(model: Model, loss: Loss, y: ArrayLike) -> tuple[str, ...] | Non
 def check_examples(
     model: Model, loss: Loss, X: ArrayLike, y: ArrayLike, classes: tuple[str, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check raw data; return the features as `Model.check` does, and the targets as the loss takes them.
+    """Check raw data; return the features as from `Model.check`, and the targets for the loss.
 
     Args:
-        model: what the data is for.
-        loss: likewise.
-        X: (rows, features...).
-        y: (rows, ...).
-        classes: the names that text labels are looked up in.
+        X: features (rows, features...).
+        y: targets (rows, ...).
 
     Raises:
-        DataError, DTypeError, ShapeError: data that cannot be used.
-        StateError: a scaler where data cannot be standardised.
+        DataError, DTypeError, ShapeError: the data cannot be used.
+        StateError: the model has a scaler, but the data cannot be standardised.
     """
     x = model.check(X)
     raw = target_array(y)
     if _is_text(raw, loss):
         if classes is None:
-            raise DataError("y: text, but the classes of the model have no names; give class indices.")
+            raise DataError("y: text labels, but the model's classes have no names; give class indices.")
         raw = label_indices(raw, classes)
     outputs = model.output_shape(x.shape[1:])
     if loss.task == "classification" and classes is not None and len(classes) != outputs[-1]:
@@ -51,7 +48,7 @@ def check_examples(
         raise StateError(f"the targets of {loss!r} cannot be standardised; set the model's target_scaler to None.")
     dtype = model.dtype if scaler is None else np.dtype(np.float64)
     target = loss.check_target(raw, outputs, dtype)
-    if scaler is not None:  # a target far from zero has too few digits in float32 before it is scaled
+    if scaler is not None:  # in float32 a target far from zero would lose digits before it is scaled
         rows = target.reshape(len(target), *scaler.mean.shape)
         target = as_dtype(scaler.apply(rows), model.dtype, "y").reshape(target.shape)
     check_lengths(X=x, y=target)
@@ -61,11 +58,11 @@ def check_examples(
 def row_weights(
     model: Model, loss: Loss, weight: ArrayLike | None, rows: int, name: str = "sample_weight"
 ) -> np.ndarray | None:
-    """Return row weights (rows,) as a loss takes them; only their ratios count, so none need be beyond its dtype.
+    """Return row weights (rows,) for a loss, scaled to a mean of 1; only their ratios matter.
 
     Raises:
-        DataError, DTypeError, ShapeError: weights that cannot be used.
-        ArgumentError: the loss takes none.
+        DataError, DTypeError, ShapeError: the weights cannot be used.
+        ArgumentError: the loss does not support row weights.
     """
     if weight is None:
         return None
@@ -76,15 +73,15 @@ def row_weights(
 
 
 def hold_out(loss: Loss, y: np.ndarray, share: float, *, seed: int) -> tuple[np.ndarray, ...]:
-    """Return which rows to train on and which to hold out; class labels are divided class by class.
+    """Return the indices of the rows to train on and to hold out; the split is stratified by class label.
 
     Raises:
-        ArgumentError: a share that is not between 0 and 1.
-        DataError: too few rows.
+        ArgumentError: `share` is not between 0 and 1.
+        DataError: there are too few rows.
     """
     if not 0 < share < 1:
         raise ArgumentError(
-            f"fit: validation must be a share between 0 and 1, (X, y) or (X, y, weights), got {share!r}."
+            f"fit: validation must be a fraction between 0 and 1, (X, y) or (X, y, weights), got {share!r}."
         )
     return split_indices(len(y) if loss.task in VALUES else y, (1 - share, share), seed=seed)
 

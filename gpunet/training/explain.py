@@ -1,4 +1,4 @@
-"""Describe what a recorded training step consists of."""
+"""Describe the nodes of a recorded training step."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PRODUCTS = ("dot", "matmul")
 
 
 class Node(NamedTuple):
-    """A node of the recorded step: a launch on a GPU, a call of a C++ kernel or of NumPy on the CPU.
+    """A node of the recorded step: a kernel launch on a GPU, or a call of a C++ kernel or of NumPy on the CPU.
 
     Attributes:
-        kernel: its name.
-        shapes: of its arrays.
-        choice: how it is launched: grid, block, tile, splits; on the CPU how it is divided among threads.
-        nbytes: of its arrays, each counted once.
-        flops: floating-point operations, an exponential counted as one; None where the kernel does not say.
+        kernel: name of the kernel or function.
+        shapes: shapes of its arrays.
+        choice: launch configuration (grid, block, tile, splits); on the CPU how it is divided among threads.
+        nbytes: total bytes of its arrays.
+        flops: floating-point operations, counting an exponential as one; None if unknown.
     """
 
     kernel: str
@@ -34,11 +34,11 @@ class Node(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """A recorded step; prints as a table.
+    """The description of a recorded step; prints as a table.
 
     Attributes:
-        nodes: what it does, in its order.
-        arena_bytes: bytes of the one piece of memory that holds its buffers.
+        nodes: the nodes in execution order.
+        arena_bytes: size in bytes of the allocation that holds all buffers.
         executor: the name of the executor, and how it runs the nodes.
     """
 
@@ -55,7 +55,7 @@ class Explanation(NamedTuple):
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         aligned = "  ".join(f"{{:{side}{width}}}" for side, width in zip("><<<>>", widths, strict=True)).format
         work = sum(node.flops or 0 for node in self.nodes)
-        total = f"{len(self.nodes)} nodes, {work:,} FLOPs, buffers of {self.arena_bytes:,} bytes in one piece"
+        total = f"{len(self.nodes)} nodes, {work:,} FLOPs, buffers of {self.arena_bytes:,} bytes in one allocation"
         return "\n".join([*(aligned(*row).rstrip() for row in rows), total, self.executor])
 
     def __repr__(self) -> str:
@@ -74,7 +74,7 @@ def launch_node(launch: Launch) -> Node:
 
 
 def native_nodes(program: Program) -> Iterator[Node]:
-    """Return the nodes of a native program, in the order in which a single thread runs them."""
+    """Yield the nodes of a native program, in the order of execution by one thread."""
     for phase in program.phases:
         for node in phase.nodes:
             parts = len(phase.tasks()) if phase.division == "ROWS" else math.ceil(node.count / max(node.grain, 1))
@@ -84,10 +84,10 @@ def native_nodes(program: Program) -> Iterator[Node]:
 
 
 def call_nodes(calls: Sequence[Callable[[], Any]]) -> Iterator[Node]:
-    """Return the nodes of recorded NumPy calls."""
+    """Yield the nodes of recorded NumPy calls."""
     for call in calls:
         function, arguments = call, []
-        while isinstance(function, functools.partial):  # a call inside a call that keeps its result
+        while isinstance(function, functools.partial):  # the outer call may store the result of an inner one
             arguments += [*function.args, *function.keywords.values()]
             inner = next((a for a in function.args if isinstance(a, functools.partial)), None)
             function = function.func if inner is None else inner

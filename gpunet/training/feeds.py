@@ -1,4 +1,4 @@
-"""What an epoch trains on, portion by portion: arrays that are there as a whole, or what is loaded while steps run."""
+"""The data of an epoch, portion by portion: arrays in memory, or batches that are loaded while steps run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpunet.data.mapped import is_mapped
 from gpunet.errors import ArgumentError, DataError
 from gpunet.training.batch_sizes import check_batches, end_of_epoch
 from gpunet.training.batches import Batches
-from gpunet.training.given import Asked, check_mapped, check_training
+from gpunet.training.given import FitOptions, check_mapped, check_training
 from gpunet.training.loading import loads
 from gpunet.training.parts import check_validation
 from gpunet.training.protocol import Training
@@ -25,14 +25,14 @@ from gpunet.training.streams import IterableStream, MappedStream, Stream
 
 @dataclass(frozen=True)
 class Portion:
-    """A part of an epoch that lies ready for its steps.
+    """A part of an epoch whose data is ready for steps.
 
     Attributes:
-        batches: hands out the rows.
-        count: rows of a step; only the last may have fewer.
-        end: rows of the epoch that are done after this portion.
+        batches: supplies the rows of each step.
+        count: rows per step; the last step may have fewer.
+        end: number of completed rows of the epoch after this portion.
         arrays: features, targets and, if there are any, row weights, on the host.
-        order: which rows of these the rows of the epoch are, by their places in it.
+        order: for each position in the epoch, the row's index in `arrays`.
     """
 
     batches: Batches
@@ -43,16 +43,15 @@ class Portion:
 
 
 class Feed(Protocol):
-    """What the epochs of one `fit` train on.
+    """The data of one `fit`.
 
     Attributes:
-        arrays: features, targets and, if there are any, row weights, where all are in memory; else nothing.
-        rows: rows of an epoch, 0 where that is not known.
-        position: rows done of the epoch that `fit` begins with.
-        validation: data (X, y, weights or None) to validate on, raw; of an iterable (itself, None, None); or None.
-        classes: the names of the classes, or None.
-        shown: features, targets and, if there are any, row weights that the loss takes note of; those of the first
-            batch where not all are in memory, unless it counts all targets.
+        arrays: features, targets and, if there are any, row weights; empty if they are not all in memory.
+        rows: number of rows of an epoch, 0 if unknown.
+        position: number of completed rows of the first epoch.
+        validation: raw validation data (X, y, weights or None), or (iterable, None, None), or None.
+        for_loss: features, targets and, if there are any, row weights for `Loss.begin`: all rows if they are in memory,
+            else the first batch, with all targets if the loss's `counts_targets` is True.
     """
 
     rows: int
@@ -64,76 +63,76 @@ class Feed(Protocol):
     def arrays(self) -> Sequence[np.ndarray]: ...
 
     @property
-    def shown(self) -> Sequence[np.ndarray]: ...
+    def for_loss(self) -> Sequence[np.ndarray]: ...
 
     def total(self) -> int:
-        """Return how many rows `fit` will train on, 0 where that is not known."""
+        """Return the number of rows that `fit` will train on, 0 if unknown."""
 
     def load(self) -> None:
-        """Bring the data to where the training takes place; on the model's device."""
+        """Copy the data to the model's device."""
 
     def portions(self, position: int) -> Generator[Portion]:
-        """Yield the portions of an epoch of which so many rows are done."""
+        """Yield the portions of an epoch from the row `position`."""
 
     def release(self) -> None:
-        """Let go of the data in host memory."""
+        """Release the data in host memory."""
 
 
-def feed_for(training: Training, steps: StepCache, X: Any, y: Any, asked: Asked) -> Feed:
-    """Return the feed for what `Trainer.fit` was given, after checks; the loss takes note of the first.
+def feed_for(training: Training, steps: StepCache, X: Any, y: Any, options: FitOptions) -> Feed:
+    """Check the arguments of `Trainer.fit` and return its feed; call `Loss.begin` before the first step of a training.
 
-    Errors are those of `Trainer.fit`.
+    Errors as for `Trainer.fit`.
     """
     feed: Feed
     if y is None:
-        feed = _iterable_feed(training, steps, X, asked)
+        feed = _iterable_feed(training, steps, X, options)
     elif training.ranks.size == 1 and is_mapped(X, y):
-        feed = _mapped_feed(training, steps, X, y, asked)
+        feed = _mapped_feed(training, steps, X, y, options)
     else:
-        feed = ArrayFeed(training, steps, X, y, asked)
+        feed = ArrayFeed(training, steps, X, y, options)
     if training.epoch == training.position == 0:
-        x, target, *weights = feed.shown
+        x, target, *weights = feed.for_loss
         outputs = training.model.output_shape(x.shape[1:])
         training.loss.begin(target, weights[0] if weights else None, feed.classes, outputs)
     norms = training.loss.norms(*feed.arrays[1:]) if feed.arrays else None
     if norms is not None and not norms.any():
-        raise DataError("y: no row counts: their classes or the rows themselves have the weight zero.")
+        raise DataError("y: all rows have weight zero, by class_weight or sample_weight; give at least one a weight.")
     return feed
 
 
 class ArrayFeed:
-    """Feeds arrays in memory: an epoch is one portion. Arguments as for `feed_for`."""
+    """The feed for arrays in memory; an epoch is one portion. Arguments as for `feed_for`."""
 
     _batches: Batches
 
-    def __init__(self, training: Training, steps: StepCache, X: Any, y: Any, asked: Asked):
+    def __init__(self, training: Training, steps: StepCache, X: Any, y: Any, options: FitOptions):
         examples = check_training(
             training.model,
             training.loss,
             X,
             y,
-            validation=asked.validation,
-            sample_weight=asked.sample_weight,
+            validation=options.validation,
+            sample_weight=options.sample_weight,
             seed=training.seed,
         )
-        self._training, self._steps, self._asked = training, steps, asked
+        self._training, self._steps, self._options = training, steps, options
         self.arrays, self.validation, self.classes = examples.arrays, examples.validation, examples.classes
-        self.shown = self.arrays
+        self.for_loss = self.arrays
         shape = self.arrays[0].shape
-        self.rows, self.position = shape[0], check_batches(training, shape, asked.batch_size, asked.drop_last)
-        self._order = partial(training.order, self.rows, asked.shuffle)
+        self.rows, self.position = shape[0], check_batches(training, shape, options.batch_size, options.drop_last)
+        self._order = partial(training.order, self.rows, options.shuffle)
 
     def _end(self, position: int) -> int:
-        return end_of_epoch(self.rows, position, self._asked.batch_size, self._asked.drop_last)
+        return end_of_epoch(self.rows, position, self._options.batch_size, self._options.drop_last)
 
     def total(self) -> int:
-        return self._end(self.position) - self.position + (self._asked.epochs - 1) * self._end(0)
+        return self._end(self.position) - self.position + (self._options.epochs - 1) * self._end(0)
 
     def load(self) -> None:
         self._batches = self._steps.load(self.arrays)
 
     def portions(self, position: int) -> Generator[Portion]:
-        order, end, count = self._order(), self._end(position), self._asked.batch_size * self._training.accumulate
+        order, end, count = self._order(), self._end(position), self._options.batch_size * self._training.accumulate
         self._batches.begin(*self._training.ranks.order(order, position, end, count))
         yield Portion(self._batches, count, end, self.arrays, order)
 
@@ -142,15 +141,7 @@ class ArrayFeed:
 
 
 class StreamFeed:
-    """Feeds batches that are loaded while the steps on others run.
-
-    Args:
-        training: what is trained.
-        steps: its steps.
-        stream: the batches.
-        validation: as in `Feed`.
-        epochs: as for `Trainer.fit`.
-    """
+    """The feed for batches that are loaded while steps run."""
 
     arrays: Sequence[np.ndarray] = ()
 
@@ -158,7 +149,7 @@ class StreamFeed:
         self._training, self._steps, self._stream, self.validation = training, steps, stream, validation
         self.rows, self.position, self.classes = stream.rows, stream.position, stream.classes
         first = stream.begin()
-        self.shown: Sequence[np.ndarray] = [*first[:1], *(stream.counted or first[1:])]
+        self.for_loss: Sequence[np.ndarray] = [*first[:1], *(stream.counted or first[1:])]
         self._total = stream.total(self.position, len(first[0]) if first else 0, epochs)
         self._batches: Batches | None = None
 
@@ -166,7 +157,7 @@ class StreamFeed:
         return self._total
 
     def load(self) -> None:
-        """Do nothing: each portion is loaded when its turn comes."""
+        """Do nothing: `portions` loads each portion."""
 
     def portions(self, position: int) -> Generator[Portion]:
         with closing(loads(self._stream.batches(position))) as coming:
@@ -183,40 +174,40 @@ class StreamFeed:
             self._batches.release()
 
 
-def _iterable_feed(training: Training, steps: StepCache, X: Any, asked: Asked) -> StreamFeed:
+def _iterable_feed(training: Training, steps: StepCache, X: Any, options: FitOptions) -> StreamFeed:
     check_iterable(X, "fit")
-    if asked.sample_weight is not None:
-        raise ArgumentError("fit: sample_weight goes with arrays; let the iterable yield (X, y, weight).")
-    if isinstance(asked.validation, int | float | np.floating):
+    if options.sample_weight is not None:
+        raise ArgumentError("fit: sample_weight works only with arrays; let the iterable yield (X, y, weight).")
+    if isinstance(options.validation, int | float | np.floating):
         raise ArgumentError(
-            "fit: a share of an iterable cannot be held out; give validation data (X, y), or an iterable of them."
+            "fit: cannot hold out a fraction of an iterable; give validation data (X, y), or an iterable of batches."
         )
     if training.ranks.size > 1:
-        raise ArgumentError("fit: several ranks train on arrays, not on an iterable of batches.")
-    if hasattr(X, "__next__") and asked.epochs > 1:
+        raise ArgumentError("fit: distributed training needs arrays, not an iterable of batches.")
+    if hasattr(X, "__next__") and options.epochs > 1:
         raise ArgumentError(
-            f"fit: {asked.epochs} epochs, but X is a generator or another iterator, which can be iterated once; give a "
-            "list, a DataLoader, or an object whose __iter__ begins anew."
+            f"fit: {options.epochs} epochs, but X is a generator or another iterator, which can be iterated only once; "
+            "give a list, a DataLoader, or another object whose __iter__ returns a new iterator."
         )
     if training.loss.counts_targets and training.epoch == training.position == 0:
         raise ArgumentError(
-            f"fit: {training.loss!r} counts the labels of all rows, which an iterable does not show; give a weight for "
-            "each class."
+            f"fit: {training.loss!r} counts the labels of all rows, which is not possible for an iterable; give a "
+            "weight for each class."
         )
-    model, loss, validation = training.model, training.loss, asked.validation
+    model, loss, validation = training.model, training.loss, options.validation
     if validation is not None:
         validation = check_validation(model, loss, validation, model.classes)
-    return StreamFeed(training, steps, IterableStream(training, X), validation, asked.epochs)
+    return StreamFeed(training, steps, IterableStream(training, X), validation, options.epochs)
 
 
-def _mapped_feed(training: Training, steps: StepCache, X: Any, y: Any, asked: Asked) -> StreamFeed:
+def _mapped_feed(training: Training, steps: StepCache, X: Any, y: Any, options: FitOptions) -> StreamFeed:
     examples = check_mapped(
         training.model,
         training.loss,
         X,
         y,
-        validation=asked.validation,
-        sample_weight=asked.sample_weight,
+        validation=options.validation,
+        sample_weight=options.sample_weight,
         seed=training.seed,
     )
-    return StreamFeed(training, steps, MappedStream(training, examples, asked), examples.validation, asked.epochs)
+    return StreamFeed(training, steps, MappedStream(training, examples, options), examples.validation, options.epochs)

@@ -1,4 +1,4 @@
-"""What `Trainer.fit` was given, checked as a whole before the first step."""
+"""Check all arguments of `Trainer.fit` before the first step."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gpunet.training.examples import check_examples, class_names, hold_out, row_
 from gpunet.training.parts import check_validation, checked_parts, mapped_arrays
 
 
-class Asked(NamedTuple):
-    """What `Trainer.fit` was asked for; the documentation is there."""
+class FitOptions(NamedTuple):
+    """Arguments of `Trainer.fit`, documented there."""
 
     epochs: int
     batch_size: int
@@ -28,12 +28,11 @@ class Asked(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """What a training takes.
+    """Checked data of a training.
 
     Attributes:
         arrays: features in their own dtype, targets and, if there are any, row weights of the rows to train on.
-        validation: data (X, y) or (X, y, weights) to validate on, raw; of an iterable (itself, None, None); or None.
-        classes: the names of the classes, or None.
+        validation: raw validation data (X, y) or (X, y, weights), or (iterable, None, None), or None.
     """
 
     arrays: list[np.ndarray]
@@ -51,7 +50,7 @@ def check_training(
     sample_weight: ArrayLike | None,
     seed: int,
 ) -> Examples:
-    """Check what `Trainer.fit` was given, whose documentation says what that may be."""
+    """Check data in memory for `Trainer.fit`; arguments and errors are documented there."""
     X, y = host_array(X, "X"), target_array(y)
     classes = class_names(model, loss, y)
     x, target = check_examples(model, loss, X, y, classes)
@@ -71,13 +70,13 @@ def check_training(
 
 
 class MappedExamples(NamedTuple):
-    """What a training takes of memory-mapped arrays.
+    """Checked memory-mapped data of a training.
 
     Attributes:
-        rows: the rows to train on: raw features and targets and, if there are any, ready row weights.
+        rows: the rows to train on: raw features, raw targets and, if there are any, scaled row weights.
         validation: as in `Examples`.
-        classes: likewise.
-        counted: where the loss counts them, all targets to train on and, if there are any, the row weights.
+        classes: as in `Examples`.
+        counted: all targets and, if there are any, row weights, if the loss's `counts_targets` is True; else empty.
     """
 
     rows: MappedRows
@@ -89,7 +88,7 @@ class MappedExamples(NamedTuple):
 def check_mapped(
     model: Model, loss: Loss, X: Any, y: Any, *, validation: Any, sample_weight: ArrayLike | None, seed: int
 ) -> MappedExamples:
-    """Check what `Trainer.fit` was given where X or y is memory-mapped, block by block."""
+    """Check memory-mapped data for `Trainer.fit`, block by block."""
     arrays = mapped_arrays(X, y)
     rows, classes = len(arrays[0]), class_names(model, loss, arrays[1])
     parts = checked_parts(model, loss, arrays[0], arrays[1], None, classes=classes)

@@ -1,4 +1,4 @@
-"""What training has measured, epoch by epoch."""
+"""The history of a training: one row of measurements per epoch."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from gpunet.training.plots import figure
 Row = dict[str, float | int]
 
 MOST_ROWS = 20
-"""Rows that a notebook shows: of more, the first and the last."""
+"""Maximum rows in a notebook; a longer history shows only its first and last rows."""
 
 
 class History(Strict):
-    """The rows of an ended or interrupted training, one per epoch; `history["loss"]` is a column.
+    """The measurements of a training, one row per epoch; `history["loss"]` is a column.
 
-    Columns have the names of what was measured: "loss", "accuracy", the same on the validation data as "val_loss",
-    "val_accuracy", and "lr", "seconds".
+    Columns are "epoch", "loss", metrics such as "accuracy", the same on validation data such as "val_loss", "lr" and
+    "seconds".
 
     Args:
-        epochs: rows to begin with.
+        epochs: initial rows.
 
     Attributes:
         epochs: the rows, oldest first.
-        stopped: why training ended early ("early stopping", "interrupted", "non-finite loss", "error"); None if it did
+        stopped: why training ended early: "early stopping", "interrupted", "non-finite loss" or "error"; None if it did
             not.
     """
 
@@ -38,7 +38,7 @@ class History(Strict):
 
     @property
     def columns(self) -> list[str]:
-        """The names of all columns, in the order in which they first came."""
+        """The names of all columns, in the order of their first appearance."""
         return list(dict.fromkeys(name for row in self.epochs for name in row))
 
     @property
@@ -52,24 +52,24 @@ class History(Strict):
         return len(self.epochs)
 
     def __iter__(self) -> Iterator[Row]:
-        """Iterate over the rows, so that `pandas.DataFrame(history)` is the table of them."""
+        """Iterate over the rows; `pandas.DataFrame(history)` is a table of them."""
         return iter(self.epochs)
 
     def __contains__(self, column: object) -> bool:
         return column in self.columns
 
     def __getitem__(self, column: str) -> list[float]:
-        """Return one column, a number per epoch; NaN where an epoch has none.
+        """Return one column, a number per epoch; NaN for epochs without it.
 
         Raises:
-            ArgumentError: no epoch has that column; the message lists the columns.
+            ArgumentError: no epoch has this column; the message lists the columns.
         """
         if column not in self:
             raise ArgumentError(f"the history has no column {column!r}; it has {', '.join(self.columns) or 'none'}.")
         return [float(row.get(column, math.nan)) for row in self.epochs]
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Return all columns by their names."""
+        """Return all columns by name."""
         return {column: self[column] for column in self.columns}
 
     def __repr__(self) -> str:
@@ -88,10 +88,10 @@ class History(Strict):
         return html.table(self.columns, cells, repr(self))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Write a PNG picture: a panel each for the loss and the metrics, training and validation in one.
+        """Plot loss and metrics to a PNG file: a panel for each, with training and validation curves.
 
         Raises:
-            StateError: there is no epoch to draw.
+            StateError: the history is empty.
             MissingPackageError: matplotlib is not installed.
         """
         figure({"": self.to_dict()}).savefig(path, format="png")

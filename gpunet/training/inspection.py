@@ -1,4 +1,4 @@
-"""What a training tells of itself and of its model, without training on."""
+"""Methods of a Trainer that do not change the training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from gpunet import random
 from gpunet.data.iterables import check_iterable
 from gpunet.errors import StateError
-from gpunet.habits import answers_habits
+from gpunet.habits import explains_unknown_arguments
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -29,10 +29,7 @@ from gpunet.versions import Versioned
 
 
 class Inspection(Versioned):
-    """The base of `Trainer`: the calls that leave the training as it is.
-
-    Attributes: as those of `Trainer`.
-    """
+    """Base class of `Trainer` with the methods that do not change the training; attributes as for `Trainer`."""
 
     model: Model
     loss: Loss
@@ -47,19 +44,19 @@ class Inspection(Versioned):
     epoch: int
     _steps: Any
 
-    @answers_habits
+    @explains_unknown_arguments
     def evaluate(
         self, X: ArrayLike | Iterable[Any], y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> dict[str, float]:
-        """Return {"loss": ..., "accuracy": ...} on data as for `fit`, with its errors; NaN for a NaN model.
+        """Return the loss and the metrics on data, as {"loss": ..., "accuracy": ...}; NaN if outputs are not finite.
 
-        The loss is weighted by `sample_weight`; in the metrics each row counts as one.
+        Data and errors as for `fit`. `sample_weight` weights the loss, but not the metrics.
         """
         if y is None:
             check_iterable(X, "evaluate")
         return Evaluation(self.model, self.loss, self.metrics, X, y, sample_weight)()
 
-    @answers_habits
+    @explains_unknown_arguments
     def find_lr(
         self: Training,
         X: ArrayLike,
@@ -71,67 +68,68 @@ class Inspection(Versioned):
         highest: float = 10.0,
         steps: int = 100,
     ) -> RangeTest:
-        """Train a copy with a learning rate that rises by a factor from step to step, until its loss diverges.
+        """Run a learning rate range test: increase the rate by a factor at each step until the loss diverges.
 
-        The trainer stays as it is, and the copy begins with its weights and its optimizer's state.
+        The test trains a copy of the model and the optimizer's state; the trainer does not change.
+
+        Other arguments as for `fit`.
 
         Args:
-            X: arrays as for `fit`, no iterable of batches.
-            y: as for `fit`.
-            batch_size: as for `fit`; at most all rows.
-            sample_weight: as for `fit`.
+            X: features as for `fit`, but not an iterable of batches.
             lowest: the first learning rate, > 0.
-            highest: the last one, larger.
-            steps: how many there are, >= 2.
+            highest: the last learning rate, > `lowest`.
+            steps: number of learning rates, >= 2.
 
         Returns:
-            The rates and their losses, with a suggestion, and a picture: `find_lr(X, y).plot("rates.png")`.
+            The rates, their losses and a suggested rate; `find_lr(X, y).plot("rates.png")` plots them.
 
         Raises:
-            ArgumentError, DataError, DTypeError, ShapeError: as for `fit`; a range that is none; an iterable.
-            StateError: several ranks train together, or the loss is not finite before the first step.
+            ArgumentError, DataError, DTypeError, ShapeError: as for `fit`; an invalid range, or an iterable.
+            StateError: the training is distributed, or the loss is not finite before the first step.
         """
         return range_test.find(self, X, y, sample_weight, batch_size, lowest, highest, steps)
 
     def explain(self) -> Explanation:
-        """Return what the recorded step of the largest batch consists of: executor, nodes with their shapes, memory.
+        """Return a description of the recorded step of the largest batch: executor, nodes with shapes, memory.
 
         Raises:
             StateError: no step was recorded.
         """
         found: list[Explanation] = self._steps.explanations()
         if not found:
-            raise StateError("explain: no step was recorded; train for a step, with an executor other than 'eager'.")
+            raise StateError("explain: no step was recorded; run a step with an executor other than 'eager'.")
         return max(found, key=lambda explanation: explanation.arena_bytes)
 
-    @answers_habits
+    @explains_unknown_arguments
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return labels or values for raw host data; see `Model.predict`. With `ema`, by the average of the weights."""
+        """Return labels or values for raw host data, as `Model.predict`; with `ema`, by the average of the weights."""
         with self.model.store.averaged():
             return self.model.predict(X)
 
     def ema_model(self) -> Model:
-        """Return a copy of the model that has the moving average of the weights, to save, export and predict with.
+        """Return a copy of the model with the moving average of the weights.
 
         Raises:
-            StateError: the trainer keeps none.
+            StateError: the trainer has no moving average.
         """
         if self.ema is None:
-            raise StateError("ema_model: no average of the weights is kept; give Trainer(..., ema=0.999).")
+            raise StateError("ema_model: there is no moving average of the weights; use Trainer(..., ema=0.999).")
         with self.model.store.averaged():
             return copy.deepcopy(self.model)
 
     def order(self, rows: int, shuffle: bool) -> np.ndarray:
-        """Return the order of the rows in the epoch that begins or continues, (rows,)."""
+        """Return the order of the rows in the current epoch, (rows,)."""
         return random.permutation(rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(rows)
 
     def save(self: Training, path: str | Path) -> None:
-        """Write the full training state to a file; resuming is bit-for-bit identical. All ranks call it, rank 0 writes.
+        """Save the full training state to a file; a resumed training is bit-for-bit identical.
+
+        In distributed training all ranks must call it; rank 0 writes the file.
 
         Raises:
-            ArgumentError: a layer, the loss, the optimizer or its schedule is of a class of your own that is not
-                registered (`gn.register`), or whose configuration does not rebuild it.
-            OSError: the file cannot be written; one that was there before is untouched.
+            ArgumentError: your own layer, loss, optimizer or schedule is not registered (`gn.register`), or its
+                configuration does not rebuild it.
+            OSError: the file cannot be written; an existing file stays intact.
         """
         checkpoint.save(self, path)
 
@@ -141,5 +139,6 @@ class Inspection(Versioned):
 
     def __getstate__(self) -> Any:
         raise StateError(
-            "a Trainer cannot be pickled or copied, but its model can; use trainer.save(path), gn.Trainer.resume(path)."
+            "a Trainer cannot be pickled or copied; use trainer.save(path) and gn.Trainer.resume(path), or pickle its "
+            "model."
         )

@@ -1,4 +1,4 @@
-"""Ctrl-C, which lets a training end in good order."""
+"""Stop a training cleanly on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def interruptible(stop: Callable[[str], None]) -> Iterator[None]:
-    """Let the first Ctrl-C call `stop("interrupted")`, the second act as usual; only the main thread listens to it."""
+    """On the first Ctrl-C call `stop("interrupted")`; the second acts as usual. Works only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

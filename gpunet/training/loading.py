@@ -1,4 +1,4 @@
-"""Loading ahead: a thread copies the next batches to one place while the steps on the last ones run."""
+"""Prefetch batches: a thread copies the next batches into one buffer while steps run on the previous ones."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from dataclasses import dataclass
 import numpy as np
 
 LOAD = 2**23
-"""Bytes of the batches that are loaded at once; one batch at least."""
+"""Maximum bytes of a load, which has at least one batch."""
 
 MOST_BATCHES = 256
-"""Batches that are loaded at once."""
+"""Maximum batches of a load."""
 
 LONGEST_LOAD = 0.05
-"""Seconds after which a load is handed on as it is."""
+"""Seconds after which an incomplete load is returned."""
 
 Batch = Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
 class Load:
-    """Some batches of one size, one behind the other.
+    """Consecutive batches of the same size, concatenated.
 
     Attributes:
-        arrays: what each array of the batches begins with; what lies behind is not defined.
-        rows: rows of all batches together.
-        count: rows of a batch.
+        arrays: buffers whose first `rows` rows are the batches; the rest is undefined.
+        rows: number of rows of all batches.
+        count: rows of each batch.
     """
 
     arrays: list[np.ndarray]
@@ -37,13 +37,13 @@ class Load:
 
 
 def loads(batches: Iterator[Batch]) -> Generator[Load]:
-    """Yield batches in loads; one is valid until the next is asked for, which a thread prepares meanwhile.
+    """Yield batches in loads, while a thread prepares the next load; a load is valid until the next is requested.
 
-    An error of the iterator comes after the batches before it.
+    An error of the iterator is raised after the batches before it.
     """
-    from concurrent.futures import ThreadPoolExecutor  # which takes some milliseconds
+    from concurrent.futures import ThreadPoolExecutor  # this import takes milliseconds
 
-    filled, context = _filled(batches), copy_context()  # which has the device of a `with gn.use_device`
+    filled, context = _filled(batches), copy_context()  # the context contains the device of a `with gn.use_device`
 
     def fill() -> Load | None:
         return context.run(lambda: next(filled, None))
@@ -56,9 +56,9 @@ def loads(batches: Iterator[Batch]) -> Generator[Load]:
 
 
 def _filled(batches: Iterator[Batch]) -> Iterator[Load]:
-    """Yield loads in two places by turns, which are of one size, so that steps serve both."""
+    """Yield loads in two alternating buffers of the same size, so that a recorded step can read both."""
     items = _with_error(batches)
-    places: list[list[np.ndarray]] = [[], []]
+    buffers: list[list[np.ndarray]] = [[], []]
     size = 0
     batch = next(items, None)
     while batch is not None:
@@ -67,10 +67,10 @@ def _filled(batches: Iterator[Batch]) -> Iterator[Load]:
         count, rows, began = len(batch[0]), 0, time.perf_counter()
         if count > size:
             size = count * max(min(LOAD // sum(a.nbytes for a in batch), MOST_BATCHES), 1)
-        places.reverse()
-        if not places[0] or len(places[0][0]) != size:
-            places[0] = [np.zeros((size, *a.shape[1:]), a.dtype) for a in batch]
-        arrays = places[0]
+        buffers.reverse()
+        if not buffers[0] or len(buffers[0][0]) != size:
+            buffers[0] = [np.zeros((size, *a.shape[1:]), a.dtype) for a in batch]
+        arrays = buffers[0]
         while not (batch is None or isinstance(batch, Exception)) and len(batch[0]) == count:
             if rows + count > size or (rows and time.perf_counter() - began > LONGEST_LOAD):
                 break
@@ -82,7 +82,7 @@ def _filled(batches: Iterator[Batch]) -> Iterator[Load]:
 
 
 def _with_error(batches: Iterator[Batch]) -> Iterator[Batch | Exception]:
-    """Yield the batches and, where the iterator fails, its error as the last."""
+    """Yield the batches and, if the iterator raises an error, the error as the last item."""
     try:
         yield from batches
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Callbacks that follow a column of the history: early stopping and checkpoints of the best epoch."""
+"""Callbacks that monitor a column of the history: early stopping and checkpoints of the best epoch."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from gpunet.training.protocol import Training
 
 
 class Monitor(Callback):
-    """The base of callbacks that follow one column of the history.
+    """Base class of callbacks that monitor one column of the history.
 
     Args:
-        monitor: the column; None is "val_loss" where there is validation, else "loss".
-        min_delta: what counts as an improvement must be larger than this.
-        mode: "min" or "max": which way is better. None goes by what the column's metric declares
-            (`gpunet.training.metrics`); a loss is better when smaller.
+        monitor: the column; by default "val_loss" if there is validation data, else "loss".
+        min_delta: minimum change that counts as an improvement; smaller ones are ignored.
+        mode: "min" if smaller values are better, "max" if larger ones are. By default the direction that the metric
+            declares (`gpunet.training.metrics`); "min" for a loss.
 
     Raises:
-        ArgumentError: another `mode`; in `fit`, before the first step, a column that there will not be, or no `mode`
-            for one whose direction is unknown.
+        ArgumentError: another `mode`. `fit` raises it before the first step if the column will not exist, or if its
+            direction is unknown.
     """
 
     def __init__(self, monitor: str | None = None, min_delta: float = 0.0, mode: Literal["min", "max"] | None = None):
@@ -47,26 +47,26 @@ class Monitor(Callback):
         return f"{type(self).__name__}({self.monitor})"
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
-        if trainer.epoch == trainer.position == 0:  # a training of its own, whatever the callback saw before
+        if trainer.epoch == trainer.position == 0:  # a new training: forget earlier ones
             self.reset()
-        if all(is_own(type(callback).__module__) for callback in trainer.callbacks):  # others may add columns
-            self._column(trainer.columns)  # or raise
+        if all(is_own(type(callback).__module__) for callback in trainer.callbacks):  # users' callbacks may add columns
+            self._column(trainer.columns)  # raises for an unknown column
         self._greater_is_better = self._direction(trainer) if self.mode is None else self.mode == "max"
 
     def _direction(self, trainer: Training) -> bool:
-        """Return whether larger values of the column are better, by what its metric declares."""
+        """Return whether larger values of the column are better, as its metric declares."""
         known: dict[str | None, bool | None] = {None: False, "loss": False, "val_loss": False, "accuracy": True}
         metrics = {f"val_{name}": is_greater_better(metric) for name, metric in trainer.metrics.items()}
         greater = (metrics | known).get(self.monitor)
         if greater is None:
             raise ArgumentError(
-                f"{type(self).__name__}: which way {self.monitor!r} is better is unknown; give mode='max' or 'min', "
-                "or declare it: metric.greater_is_better = True."
+                f"{type(self).__name__}: unknown whether larger or smaller {self.monitor!r} is better; give mode='max' "
+                "or 'min', or set metric.greater_is_better."
             )
         return greater
 
     def _column(self, columns: Collection[str]) -> str:
-        """Return the one of these columns that is followed."""
+        """Return the name of the monitored column."""
         name = self.monitor or ("val_loss" if "val_loss" in columns else "loss")
         if name not in columns:
             hint = "; give fit validation data" if name.startswith("val_") and "val_loss" not in columns else ""
@@ -76,11 +76,11 @@ class Monitor(Callback):
         return name
 
     def reset(self) -> None:
-        """Forget what was seen in another training."""
+        """Reset the state before a new training."""
         self.best = math.nan
 
     def improved(self, row: Row) -> bool:
-        """Say whether this epoch is the best so far, and note it if so."""
+        """Return whether this epoch is the best so far; if so, store its value in `best`."""
         value = row[self._column(row)]
         sign = -1 if self._greater_is_better else 1
         better = math.isnan(self.best) or sign * (self.best - value) > self.min_delta
@@ -97,23 +97,22 @@ class Monitor(Callback):
 
 
 class EarlyStopping(Monitor):
-    """Stop when the monitored column has not improved for `patience` epochs, and put the best weights back.
+    """Stop when the monitored column has not improved for `patience` epochs, and restore the best weights.
 
-    A `fit` after that has its patience anew; the best stays what it was.
+    A later `fit` starts to wait again, and keeps the best value.
+
+    Other arguments as for `Monitor`.
 
     Args:
-        patience: epochs without an improvement before the end, >= 1.
-        monitor: as for `Monitor`.
-        min_delta: as for `Monitor`.
-        mode: as for `Monitor`.
-        restore_best: whether the best epoch's weights are put back when `fit` ends. What `Trainer.save` writes after
-            that has them; to continue a training exactly, resume from the file of a `Checkpoint`.
+        patience: maximum number of epochs without an improvement, >= 1.
+        restore_best: whether to restore the best epoch's weights when `fit` ends. `Trainer.save` then writes the
+            restored weights; to continue a training exactly, resume from the file of a `Checkpoint`.
 
     Attributes:
         best_weights: the flat parameters of the best epoch so far, or None.
         best_buffers: the flat buffers of that epoch, such as running statistics.
-        best_average: the moving average of the parameters after that epoch; None where none is kept.
-        waited: epochs since then.
+        best_average: the moving average of the parameters after that epoch, or None.
+        waited: number of epochs since then.
     """
 
     shown = ("patience", "monitor")
@@ -141,7 +140,7 @@ class EarlyStopping(Monitor):
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
         super().on_fit_begin(trainer, total_rows)
-        if self.waited >= self.patience:  # it ended the last `fit`
+        if self.waited >= self.patience:  # the previous `fit` was stopped
             self.waited = 0
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
@@ -156,7 +155,7 @@ class EarlyStopping(Monitor):
             trainer.stop("early stopping")
 
     def on_fit_end(self, trainer: Training) -> None:
-        # an interrupted run is resumed from its last weights, not from its best
+        # an interrupted training continues from its last weights
         if self.restore_best and self.best_weights is not None and trainer.history.stopped != "interrupted":
             store = trainer.model.store
             store.device.assign(store.params, self.best_weights)
@@ -181,20 +180,20 @@ class EarlyStopping(Monitor):
 
 
 class Checkpoint(Monitor):
-    """Write the whole training to a file, from which `Trainer.resume` continues.
+    """Save the whole training to a file, for `Trainer.resume`.
 
-    The file is written every `every` epochs and when training is interrupted; with `best`, at each epoch that is the
-    best so far (and when training is interrupted before the first).
+    The file is written every `every` epochs and when training is interrupted; with `best`, after each epoch that is the
+    best so far (and when training is interrupted before there is one).
+
+    Other arguments as for `Monitor`.
 
     Args:
-        path: the file; "{epoch}" in it is replaced by the number of epochs done.
-        every: how many epochs lie between two writes, >= 1.
-        best: write only when the monitored column has improved.
-        monitor: as for `Monitor`.
-        mode: as for `Monitor`.
+        path: the file; "{epoch}" is replaced by the number of completed epochs.
+        every: number of epochs between two writes, >= 1.
+        best: whether to write only when the monitored column has improved.
     """
 
-    order = 1  # it holds the state of the others, so they see the epoch first
+    order = 1  # after the other callbacks, whose state it saves
     on_every_rank = False
     shown = ("path", "every", "monitor")
 
@@ -216,7 +215,7 @@ class Checkpoint(Monitor):
         super().on_fit_begin(trainer, total_rows)
         folder = Path(self.path).parent
         if not folder.is_dir():  # raise before the first step, not after the first epoch
-            raise ArgumentError(f"Checkpoint: there is no folder {folder}; make it first.")
+            raise ArgumentError(f"Checkpoint: the folder {folder} does not exist; create it first.")
         checkpoint.check(trainer)
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
@@ -225,8 +224,8 @@ class Checkpoint(Monitor):
             self._write(trainer)
 
     def on_fit_end(self, trainer: Training) -> None:
-        nothing_yet = math.isnan(self.best)
-        if trainer.history.stopped == "interrupted" and (nothing_yet or not self.best_only):
+        nothing_written = math.isnan(self.best)
+        if trainer.history.stopped == "interrupted" and (nothing_written or not self.best_only):
             self._write(trainer)
 
     def _write(self, trainer: Training) -> None:

@@ -1,4 +1,4 @@
-"""Data that is checked part by part: all at once, by the blocks of a file, or by the batches of an iterable."""
+"""Check data part by part: in one part, in blocks of a memory-mapped file, or in batches of an iterable."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from gpunet.training.examples import check_examples, row_weights
 
 
 class Part(NamedTuple):
-    """Some rows of data that were checked.
+    """Rows of checked data.
 
     Attributes:
-        x: features as `Model.check` returns them.
-        target: targets as the loss takes them.
+        x: features, as returned by `Model.check`.
+        target: targets for the loss.
         y: raw targets.
         weight: raw row weights, or None.
     """
@@ -39,24 +39,22 @@ class Part(NamedTuple):
 def checked_parts(
     model: Model, loss: Loss, X: Any, y: Any, weight: Any, *, classes: tuple[str, ...] | None
 ) -> Iterator[Part]:
-    """Check data part by part.
+    """Check data and yield it part by part.
+
+    Other arguments as for `check_examples`.
 
     Args:
-        model: as for `check_examples`.
-        loss: likewise.
-        X: data in memory, which are one part; memory-mapped, which are several; or an iterable of batches (X, y) or
+        X: data in memory (one part), memory-mapped data (several parts), or an iterable of batches (X, y) or
             (X, y, weight).
-        y: the targets; None where X is an iterable.
-        weight: row weights, or None.
-        classes: as for `check_examples`.
+        y: the targets; None if X is an iterable.
 
     Raises:
-        ArgumentError: row weights for a loss that takes none.
-        DataError: as for `numbered` of an iterable; else as for `check_examples`.
+        ArgumentError: there are row weights, but the loss does not support them.
+        DataError: as for `check_examples`, or for `numbered` if X is an iterable.
     """
-    for place, parts in _parts(X, y, weight):
+    for where, parts in _parts(X, y, weight):
         raw_x, raw_y, raw_weight = (*parts, None)[:3]
-        with located(place):
+        with located(where):
             x, target = check_examples(model, loss, raw_x, raw_y, classes)
             if raw_weight is not None:
                 loss.require_weight()
@@ -65,7 +63,7 @@ def checked_parts(
 
 
 def _parts(X: Any, y: Any, weight: Any) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Yield the parts that `checked_parts` checks, each with what errors say of its place."""
+    """Yield the raw parts of the data, each with a prefix for error messages."""
     if y is None:
         for number, parts in numbered(X):
             yield f"batch {number}: ", parts
@@ -73,18 +71,18 @@ def _parts(X: Any, y: Any, weight: Any) -> Iterator[tuple[str, Sequence[Any]]]:
         first = 0
         weights = [] if weight is None else [check_row_weights(weight, len(X), "sample_weight")]
         for block in MappedRows([*mapped_arrays(X, y), *weights]):
-            yield f"in the block from row {first} on: " if first else "", block
+            yield f"in the block from row {first}: " if first else "", block
             first += len(block[0])
     else:
         yield "", (X, y, weight)
 
 
 def mapped_arrays(X: Any, y: Any) -> list[np.ndarray]:
-    """Return both as arrays, memory-mapped ones as they are."""
+    """Return X and y as arrays, without loading memory-mapped ones."""
     arrays = [X if is_mapped(X) else host_array(X, "X"), y if is_mapped(y) else target_array(y)]
     for a, name in zip(arrays, ("X", "y"), strict=True):
         if not a.ndim:
-            raise ShapeError(f"{name} is a single number; give an array with one row for each sample.")
+            raise ShapeError(f"{name} is a single number; give an array with one row per sample.")
     check_lengths(X=arrays[0], y=arrays[1])
     return arrays
 
@@ -92,21 +90,21 @@ def mapped_arrays(X: Any, y: Any) -> list[np.ndarray]:
 def check_validation(
     model: Model, loss: Loss, validation: Any, classes: tuple[str, ...] | None
 ) -> tuple[Any, Any, Any]:
-    """Refuse validation data before the first step, not after the first epoch; of an iterable, its first batch.
+    """Check validation data, or the first batch of an iterable, before the first step.
 
     Returns:
-        X, y and weights or None; of an iterable, itself and `None`s.
+        (X, y, weights or None), or (iterable, None, None).
     """
     is_data = isinstance(validation, tuple)
     if len(validation) not in (2, 3) if is_data else not is_iterable(validation):
         raise ArgumentError(
-            "fit: validation must be a share of the rows, (X, y) or (X, y, weights), or an iterable of batches of "
-            f"these, got {shown(validation)}."
+            "fit: validation must be a fraction of the rows, (X, y) or (X, y, weights), or an iterable of such "
+            f"batches, got {shown(validation)}."
         )
     if hasattr(validation, "__next__"):
         raise ArgumentError(
-            "fit: validation is a generator or another iterator, which can be iterated once; give a DataLoader, or an "
-            "object whose __iter__ begins anew."
+            "fit: validation is a generator or another iterator, which can be iterated only once; give a DataLoader or "
+            "another object whose __iter__ returns a new iterator."
         )
     X, y, weight = (*validation, None)[:3] if is_data else (validation, None, None)
     parts = checked_parts(model, loss, X, y, weight, classes=classes)

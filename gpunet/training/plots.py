@@ -1,4 +1,4 @@
-"""Pictures of trainings: curves over the epochs or over the learning rate, and confusion matrices."""
+"""Plots of trainings: curves over epochs or learning rates, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from gpunet.errors import MissingPackageError, StateError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_NOT_DRAWN = {"epoch", "lr", "seconds"}  # how the training went, not how good the model is
-_LEGIBLE = 30  # classes whose names and counts can still be read in a panel
-_ACROSS = 3  # panels
-_LONGEST_NAME = 40  # characters of a history's name, whose end tells most
-_LONGEST_CLASS = 16  # characters of a class's name, whose start tells most
+_NOT_DRAWN = {"epoch", "lr", "seconds"}  # columns that do not measure the model
+_LEGIBLE = 30  # maximum classes whose names and counts are legible in a panel
+_ACROSS = 3  # panels per row
+_LONGEST_NAME = 40  # characters of a history's name; its end is kept
+_LONGEST_CLASS = 16  # characters of a class's name; its start is kept
 
 Curves = Mapping[str, Sequence[float]]
-"""The columns of a history by their names, a number per epoch."""
+"""The columns of a history by name, a number per epoch."""
 
 Confusion = tuple[np.ndarray, Sequence[str]]
-"""Counts as `metrics.confusion_matrix` gives them, and the names of the classes."""
+"""A result of `metrics.confusion_matrix`, and the names of the classes."""
 
 
 def figure(histories: Mapping[str, Curves], confusions: Mapping[str, Confusion] | None = None) -> Figure:
-    """Return a picture: a panel each for the loss and the metrics with the curves of all histories, then the matrices.
+    """Return a figure with a panel for the loss and for each metric, followed by the confusion matrices.
 
     Args:
-        histories: their columns, by the names that the legend has for them; "" for one that needs none.
-        confusions: confusion matrices by such names.
+        histories: the columns of each history by its name in the legend; use "" for a single one.
+        confusions: confusion matrices by name.
 
     Raises:
-        StateError: there is no epoch to draw.
+        StateError: the histories are empty.
         MissingPackageError: matplotlib is not installed.
     """
     measured = dict.fromkeys(name.removeprefix("val_") for history in histories.values() for name in history)
@@ -59,7 +59,7 @@ def figure(histories: Mapping[str, Curves], confusions: Mapping[str, Confusion] 
 
 
 def _draw_legend(picture: Figure, panels: Sequence[Any]) -> None:
-    """Draw one legend for all panels below them, where it hides no curve however long its names are."""
+    """Draw one legend for all panels, below them, where it cannot cover a curve."""
     lines = {line.get_label(): line for axes in panels for line in axes.lines}
     columns = 2 if len(lines) > 2 else len(lines)
     names = [shortened(label, -_LONGEST_NAME) for label in lines]
@@ -69,7 +69,7 @@ def _draw_legend(picture: Figure, panels: Sequence[Any]) -> None:
 
 
 def rates_figure(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float | None) -> Figure:
-    """Return a picture of a range test: the losses over the rates, smoothed and not, and the suggested rate, if any.
+    """Return a figure of a range test: raw and smoothed losses over the rates, and the suggested rate, if any.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
@@ -88,7 +88,7 @@ def rates_figure(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, su
 
 
 def _empty(width: float, height: float) -> Figure:
-    """Return an empty picture of that size in inches."""
+    """Return an empty figure; the size is in inches."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -97,18 +97,18 @@ def _empty(width: float, height: float) -> Figure:
 
 
 def draw_column(axes: Any, name: str, histories: Mapping[str, Curves]) -> None:
-    """Draw a column of histories into matplotlib axes, training and validation; a colour for each history if several.
+    """Draw the training and validation curves of a column into matplotlib axes; each history has its own colour.
 
     Args:
-        axes: where to draw.
-        name: the column, such as "loss"; a history without it is left out.
-        histories: by their names in the legend.
+        axes: matplotlib axes.
+        name: the column, such as "loss"; histories without it are skipped.
+        histories: the histories by name in the legend.
     """
     for number, (of, history) in enumerate(histories.items()):
         parts = ((name, "training", "--"), (f"val_{name}", "validation", "-"))
-        for alone, (column, part, style) in enumerate(parts):
+        for index, (column, part, style) in enumerate(parts):
             if column in history:
-                own = {"color": f"C{number}", "linestyle": style} if len(histories) > 1 else {"color": f"C{alone}"}
+                own = {"color": f"C{number}", "linestyle": style} if len(histories) > 1 else {"color": f"C{index}"}
                 epochs = range(1, len(history[column]) + 1)
                 axes.plot(epochs, history[column], marker=".", label=f"{part} {of}".strip(), **own)
     axes.set(xlabel="epoch", title=name)
@@ -118,12 +118,12 @@ def draw_column(axes: Any, name: str, histories: Mapping[str, Curves]) -> None:
 def draw_confusion_matrix(axes: Any, counts: np.ndarray, classes: Sequence[str]) -> None:
     """Draw a confusion matrix into matplotlib axes: rows are the true class, columns the predicted one.
 
-    Names and counts are written for up to 30 classes; of more, colours alone show which are mistaken for which.
+    Names and counts are shown for up to 30 classes, only colours for more.
 
     Args:
-        axes: where to draw.
-        counts: (classes, classes), as `metrics.confusion_matrix` gives them.
-        classes: their names.
+        axes: matplotlib axes.
+        counts: a result of `metrics.confusion_matrix`, (classes, classes).
+        classes: the names of the classes.
     """
     axes.imshow(counts, cmap="Blues")
     axes.set(xlabel="predicted", ylabel="true")

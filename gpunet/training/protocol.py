@@ -1,4 +1,4 @@
-"""A training as callbacks, checkpoints and ranks see it; `Trainer` is the one implementation."""
+"""The interface of a training for callbacks, checkpoints and ranks; `Trainer` is the only implementation."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from gpunet.training.metrics import Metric
 
 
 class Training(Protocol):
-    """A training that is under way.
+    """A training in progress.
 
     Attributes:
-        model: the model that is trained.
-        loss: the loss that is minimised.
+        model: the model to train.
+        loss: the loss to minimise.
         optimizer: the update rule.
-        callbacks: what is called during training, in the order of the calls.
-        metrics: the functions that judge validation data, by name.
-        history: the rows of the epochs done.
-        seed: the seed of shuffles, dropout masks and the validation split.
+        callbacks: the callbacks, in the order of their calls.
+        metrics: metric functions for validation data, by name.
+        history: one row per completed epoch.
+        seed: seed of shuffles, dropout masks and the validation split.
         precision: "float32" or "tf32".
-        executor: what runs the steps.
-        ema: the decay of the moving average of the weights, or None.
-        accumulate: how many batches make a step.
-        epoch: epochs done.
-        position: rows done of an unfinished epoch.
-        rows: rows of the data last trained on.
+        executor: the setting for the executor of the steps.
+        ema: decay of the moving average of the weights, or None.
+        accumulate: number of batches per step.
+        epoch: number of completed epochs.
+        position: number of completed rows of an unfinished epoch.
+        rows: number of rows of the data last trained on.
         columns: names of the history's columns in the last `fit`.
-        running: the sums of the metrics of the unfinished epoch.
-        ranks: who trains.
-        version: another number once a setting has changed (`gpunet.versions`).
+        running: sums of the metrics of the current epoch.
+        ranks: the processes that train together.
+        version: changes when a setting changes (`gpunet.versions`).
     """
 
     model: Model
@@ -59,16 +59,16 @@ class Training(Protocol):
     version: int
 
     def attach(self) -> None:
-        """Attach the model to the optimizer, unless that was done."""
+        """Attach the optimizer to the model, unless it is attached."""
 
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
         """Run one training step on one batch; return its loss, an array of shape () on the device."""
 
     def order(self, rows: int, shuffle: bool) -> np.ndarray:
-        """Return the order of the rows in the epoch that begins or continues, (rows,)."""
+        """Return the order of the rows in the current epoch, (rows,)."""
 
     def stop(self, why: str) -> None:
-        """End training after the epoch, with `why` in `history.stopped`."""
+        """End training after the current epoch, with `why` in `history.stopped`."""
 
     def save(self, path: str | Path) -> None:
         """Write the training to a file."""

@@ -1,4 +1,4 @@
-"""What must be the same on all ranks of a training."""
+"""Describe what must be the same on all ranks of a training."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from gpunet.training.protocol import Training
 
 
-def described(trainer: Training, arrays: Sequence[np.ndarray], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be the same on all ranks, in words."""
+def rank_description(trainer: Training, arrays: Sequence[np.ndarray], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be the same on all ranks: descriptions by name."""
     digest, scaler = hashlib.sha256(), trainer.model.input_scaler
     for a in (*arrays, *((scaler.mean, scaler.scale) if scaler is not None else ())):
         digest.update(f"{a.shape} {a.dtype}".encode())
@@ -32,9 +32,9 @@ def described(trainer: Training, arrays: Sequence[np.ndarray], asked: Mapping[st
         "the precision": trainer.precision,
         "the decay of the moving average": trainer.ema,
         "the device": model.device.name.partition(":")[0],
-        "the place in training": f"{trainer.position} rows of epoch {trainer.epoch + 1}",
+        "the position in training": f"{trainer.position} rows of epoch {trainer.epoch + 1}",
         "the number of rows": len(arrays[0]) if arrays else 0,
         "the checksum of the data": digest.hexdigest()[:16],
-        **asked,
+        **options,
     }
-    return {name: re.sub(r" at 0x\w+", "", str(value)) for name, value in words.items()}  # without addresses
+    return {name: re.sub(r" at 0x\w+", "", str(value)) for name, value in words.items()}  # remove memory addresses

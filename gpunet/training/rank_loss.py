@@ -1,4 +1,4 @@
-"""The loss of a batch that several ranks share, as one of them computes it."""
+"""The loss over one rank's rows of a batch."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from gpunet.tape import Tape, empty, empty_like
 
 
 class RankLoss(Loss):
-    """A loss over a rank's rows, weighted so that over the ranks it is that of the whole batch.
+    """A loss over a rank's rows, weighted so that the ranks together compute the loss of the whole batch.
 
-    With N the denominator of the mean over the batch and N_r that over the rank's rows, the gradient is weighted by
-    N_r / N: the ranks' gradients sum to the batch's. The value is weighted by that over rows_r / rows: the mean of the
-    ranks' values by their rows is the batch's.
+    Let N be the denominator of the mean over the batch, and N_r that over the rank's rows. The gradient is weighted by
+    N_r / N, so that the sum of the ranks' gradients is the batch's. The value is weighted by (N_r / N) / (rows_r /
+    rows), so that the mean of the ranks' values, weighted by rows, is the batch's.
 
     Args:
-        loss: the loss over rows.
-        count: rows of the batch.
-        own: which of them are the rank's.
-        like: an array of the device and dtype of the predictions.
+        count: number of rows of the batch.
+        own: the rank's rows.
+        like: an array with the device and dtype of the predictions.
 
     Attributes:
-        own: as given.
-        rows: how many rows that is.
+        own: the rank's rows.
     """
 
     outside_the_step = frozenset(("_known",))
@@ -42,7 +40,7 @@ class RankLoss(Loss):
         """Set the weights for a batch.
 
         Args:
-            norms: (count,), what each of its rows adds to N; None: all the same.
+            norms: the summand of each row in N, (count,); None if all are equal.
         """
         weight = self._share
         if norms is not None:

@@ -1,4 +1,4 @@
-"""The means of an epoch, summed on the device and read once."""
+"""The mean loss and accuracy of an epoch, summed on the device and read once."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from gpunet.recording import do, records_native
 from gpunet.tape import Tape
 
 Total = Callable[[Sequence[float]], Sequence[float]]
-"""Sums numbers over the ranks of a training."""
+"""A function that sums numbers over the ranks of a training."""
 
 LOSS, LABELS, DISTRIBUTIONS, BINARY = (
     Kernel("metrics.cu", f"accumulate_{what}") for what in ("loss", "labels", "distributions", "binary")
 )
 
-RIGHT = {what: native.Kernel("metrics.cpp", f"right_{what}") for what in ("labels", "distributions", "binary")}
+CORRECT = {what: native.Kernel("metrics.cpp", f"right_{what}") for what in ("labels", "distributions", "binary")}
 ACCUMULATE = native.Kernel("metrics.cpp", "accumulate")
 
 
 class RunningState(TypedDict):
-    """The sums of an epoch that is not over, in the file of a training."""
+    """The sums of an unfinished epoch in a checkpoint."""
 
     totals: tuple[float, float] | None
     rows: int
@@ -37,46 +37,47 @@ class RunningState(TypedDict):
 
 
 class RunningMeans:
-    """The mean loss of an epoch and, for classifiers, the share of right answers.
+    """The mean loss of an epoch and, for classifiers, the accuracy.
+
+    An answer is one prediction of a classifier: one per row, position or binary output.
 
     Args:
-        task: what the model does; it says what a right answer is.
+        task: the model's task.
 
     Attributes:
-        totals: (2,) float64 on the device: the sum of the loss over rows, and the right answers.
+        totals: float64 (2,) on the device: the sum of the loss over rows, and the number of correct answers.
     """
 
     def __init__(self, task: Task):
         self.task = task
-        self._judges = task in ("classification", "binary")
+        self._has_accuracy = task in ("classification", "binary")
         self._device = CPU
-        self.totals: Array = np.zeros(2)  # one array for all epochs, as a recorded step names it
+        self.totals: Array = np.zeros(2)  # the same array in all epochs, because recorded steps refer to it
         self._rows = self._answers = 0
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the means."""
-        return ("loss", "accuracy") if self._judges else ("loss",)
+        return ("loss", "accuracy") if self._has_accuracy else ("loss",)
 
     def to(self, device: Device) -> None:
-        """Keep the sums on `device` from here on."""
+        """Move the sums to `device`."""
         if device is not self._device:
             self._device, self.totals = device, device.asarray(self.totals)
 
     def reset(self) -> None:
-        """Begin an epoch."""
+        """Reset the sums for a new epoch."""
         self._rows = self._answers = 0
         with self._device.activate():
             self.totals.fill(0)
 
     def accumulate(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        """Add a batch to the sums on the device; a recorded step does this again at each replay.
+        """Add a batch to the sums on the device; a recorded step repeats this at each replay.
 
         Args:
-            value: (), the mean loss of the batch.
-            prediction: (rows, ..., outputs).
-            target: as the loss takes it.
-            tape: where memory comes from.
+            value: the mean loss of the batch, ().
+            prediction: outputs (rows, ..., outputs).
+            target: targets of the loss.
         """
         xp = array_module(value=value, prediction=prediction)
         self.to(device_of(prediction))
@@ -88,24 +89,24 @@ class RunningMeans:
             self._add_numpy(value, prediction, target, tape)
 
     def count(self, prediction: Array, rows: int) -> None:
-        """Count on the host so many rows of a batch with such outputs, and the answers that they have."""
-        places = math.prod(prediction.shape[1:-1]) if self.task == "classification" else 1
-        self._rows += rows * places
-        if self._judges:
-            self._answers += rows * (places if self.task == "classification" else math.prod(prediction.shape[1:]))
+        """Count `rows` rows, and their answers, on the host; `prediction` gives the shape of the outputs."""
+        positions = math.prod(prediction.shape[1:-1]) if self.task == "classification" else 1
+        self._rows += rows * positions
+        if self._has_accuracy:
+            self._answers += rows * (positions if self.task == "classification" else math.prod(prediction.shape[1:]))
 
     def _rows_of(self, prediction: Array) -> int:
-        """Return how many rows count; where a classifier answers at each position of a row, each position does."""
+        """Return the number of rows, or of all positions for a classifier with an output per position."""
         return math.prod(prediction.shape[:-1]) if self.task == "classification" else len(prediction)
 
     def read_with(self, number: Array, total: Total = list) -> tuple[dict[str, float], int]:
-        """Return the means so far, as {"loss": ..., "accuracy": ...}, and a whole number, by one read of the device.
+        """Return the means so far, as {"loss": ..., "accuracy": ...}, and an integer, with one device read.
 
-        It is the only read of an epoch.
+        This is the only read in an epoch.
 
         Args:
-            number: (1,) on the device.
-            total: sums over those who share the batches.
+            number: an integer (1,) on the device to read as well.
+            total: sums over the ranks.
         """
         both = self._device.xp.empty(3, np.float64)
         both[:2], both[2:] = self.totals, number
@@ -113,45 +114,45 @@ class RunningMeans:
         return self._means(total([*totals, self._rows, self._answers])), int(found)
 
     def _means(self, sums: Sequence[float]) -> dict[str, float]:
-        loss, right, rows, answers = map(float, sums)
-        return dict(zip(self.names, (loss / rows, right / max(answers, 1)), strict=False))
+        loss, correct, rows, answers = map(float, sums)
+        return dict(zip(self.names, (loss / rows, correct / max(answers, 1)), strict=False))
 
     def state(self, total: Total = list) -> RunningState:
-        """Return the sums, as JSON; within an epoch all who share the batches call this."""
+        """Return the sums as JSON values; within an epoch all ranks must call this."""
         if not self._rows:
             return {"totals": None, "rows": 0, "answers": 0}
-        loss, right, rows, answers = total([*self._device.to_host(self.totals).tolist(), self._rows, self._answers])
-        return {"totals": (loss, right), "rows": int(rows), "answers": int(answers)}
+        loss, correct, rows, answers = total([*self._device.to_host(self.totals).tolist(), self._rows, self._answers])
+        return {"totals": (loss, correct), "rows": int(rows), "answers": int(answers)}
 
     def restore(self, state: RunningState) -> None:
-        """Continue from what `state` returned."""
+        """Restore the sums that `state` returned."""
         self._device.assign(self.totals, list(state["totals"] or (0, 0)))
         self._rows, self._answers = state["rows"], state["answers"]
 
     def _add_native(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        rows, right = self._rows_of(prediction), None
+        rows, correct = self._rows_of(prediction), None
         outputs = prediction.size // max(rows, 1)
-        if self._judges:
+        if self._has_accuracy:
             what = "labels" if target.ndim < prediction.ndim else "distributions"
             if self.task == "binary":
-                what, right = "binary", tape.empty(prediction.shape, np.dtype(bool), np)
+                what, correct = "binary", tape.empty(prediction.shape, np.dtype(bool), np)
             else:
-                right = tape.empty((rows,), np.dtype(bool), np)
-            RIGHT[what](prediction, target, right, rows, outputs, count=rows)
-        ACCUMULATE(value, right, self.totals, rows, 0 if right is None else right.size)
+                correct = tape.empty((rows,), np.dtype(bool), np)
+            CORRECT[what](prediction, target, correct, rows, outputs, count=rows)
+        ACCUMULATE(value, correct, self.totals, rows, 0 if correct is None else correct.size)
 
     def _add_numpy(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         value, rows = value.view(np.ndarray), self._rows_of(prediction)
-        right = self._right(prediction, target, tape).view(np.ndarray) if self._judges else None
-        do(partial(self._note, value, rows, right))
+        correct = self._correct(prediction, target, tape).view(np.ndarray) if self._has_accuracy else None
+        do(partial(self._add_to_totals, value, rows, correct))
 
-    def _note(self, value: np.ndarray, rows: int, right: np.ndarray | None) -> None:
+    def _add_to_totals(self, value: np.ndarray, rows: int, correct: np.ndarray | None) -> None:
         self.totals[0] += float(value) * rows
-        if right is not None:
-            self.totals[1] += np.count_nonzero(right)
+        if correct is not None:
+            self.totals[1] += np.count_nonzero(correct)
 
-    def _right(self, prediction: Array, target: Array, tape: Tape) -> Array:
-        """Return which answers are right: (rows, ...) for classes, (rows, outputs) for yes-or-no questions."""
+    def _correct(self, prediction: Array, target: Array, tape: Tape) -> Array:
+        """Return which answers are correct: (rows, ...) for classes, (rows, outputs) for binary outputs."""
         if self.task == "classification":
             answer = _argmax(prediction, tape)
             truth = target if target.ndim == answer.ndim else _argmax(target, tape)
@@ -163,7 +164,7 @@ class RunningMeans:
     def _add_cuda(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         xp = array_module(value)
         rows = self._rows_of(prediction)
-        if not self._judges:
+        if not self._has_accuracy:
             LOSS((1,), (1,), value, self.totals, rows)
             return
         kernel, dtype = DISTRIBUTIONS, prediction.dtype

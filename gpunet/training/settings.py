@@ -1,4 +1,4 @@
-"""The checks of a Trainer's settings, in its constructor and where one is set later."""
+"""Check the settings of a Trainer, in its constructor and when an attribute is set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gpunet.training.step import EXECUTORS
 from gpunet.versions import parts
 
 SETTINGS = {"model", "loss", "optimizer", "seed", "executor", "precision", "ranks", "ema", "accumulate"}
-"""Attributes of a Trainer that its steps are made of."""
+"""Attributes of a Trainer that its recorded steps depend on."""
 
 PRECISIONS = ("float32", "tf32")
 
@@ -30,23 +30,23 @@ T = TypeVar("T")
 
 
 def as_loss(loss: Any) -> Loss:
-    """Return a loss, or that of a name, with its defaults, in lower or upper case.
+    """Return a loss, or the one of a name, with its defaults; the case of the name does not matter.
 
     Raises:
-        ArgumentError: neither, or an unknown name; the message lists those there are.
+        ArgumentError: neither a loss nor a known name; the message lists the names.
     """
     checked = _named("loss", loss, Loss, LOSSES_BY_NAME)
     task = getattr(checked, "task", None)
     if task not in get_args(Task):
         raise ArgumentError(
-            f"Trainer: {type(checked).__name__} needs an attribute `task`, what a model trained with it does: "
+            f"Trainer: {type(checked).__name__} needs an attribute `task`, the task of a model trained with it: "
             f"{listed(get_args(Task))}, got {task!r}."
         )
     return checked
 
 
 def as_optimizer(optimizer: Any) -> Optimizer:
-    """Return an optimizer, or that of a name, as `as_loss` does."""
+    """Return an optimizer, or the one of a name; as `as_loss`."""
     return _named("optimizer", optimizer, Optimizer, OPTIMIZERS_BY_NAME)
 
 
@@ -60,9 +60,9 @@ def _named(what: str, given: Any, kind: type[T], names: Mapping[str, type[T]]) -
 
 def _of_kind(what: str, given: Any, kind: type[T]) -> T:
     if isinstance(given, type) and issubclass(given, kind):
-        raise ArgumentError(f"Trainer: {what} takes an object, not its class: write {given.__name__}(...).")
+        raise ArgumentError(f"Trainer: {what} must be an object, not a class: write {given.__name__}(...).")
     if not isinstance(given, kind):
-        raise ArgumentError(f"Trainer: {what} takes a `{kind.__name__}`, got {shown(given)}.")
+        raise ArgumentError(f"Trainer: {what} must be a `{kind.__name__}`, got {shown(given)}.")
     return given
 
 
@@ -71,9 +71,9 @@ def _model(model: Any) -> Model:
 
 
 def _callbacks(callbacks: Any) -> list[Callback]:
-    """Return callbacks in the order of their calls."""
+    """Return the callbacks sorted by `order`."""
     if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
-        raise ArgumentError("Trainer: callbacks takes a sequence of them, such as [gn.ProgressBar()].")
+        raise ArgumentError("Trainer: callbacks must be a sequence, such as [gn.ProgressBar()].")
     return sorted((_of_kind("callbacks", one, Callback) for one in callbacks), key=lambda callback: callback.order)
 
 
@@ -81,11 +81,11 @@ def _metrics(metrics: Any) -> dict[str, Metric]:
     functions = metrics.values() if isinstance(metrics, Mapping) else [metrics]
     if not all(callable(function) and not isinstance(function, Loss) for function in functions):
         raise ArgumentError(
-            "Trainer: metrics takes functions (target, prediction) by name, as in "
+            "Trainer: metrics must map names to functions (target, prediction), as in "
             f"{{'accuracy': gn.metrics.accuracy}}, got {shown(metrics)}."
         )
     for metric in functions:
-        what_it_takes(metric)  # or raise
+        what_it_takes(metric)  # raises for an unsupported metric
     return dict(metrics)
 
 
@@ -124,23 +124,23 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "ema": _ema,
     "accumulate": _accumulate,
 }
-"""What a Trainer makes of a value that one of its attributes is set to, or an `ArgumentError`."""
+"""Functions that check and convert a new value of a Trainer's attribute; they raise `ArgumentError`."""
 
 
 def check_together(training: Training) -> None:
-    """Refuse settings that do not go together: a step of the optimizer's own with an average, batches that a layer
-    normalises over one by one.
+    """Refuse incompatible settings: `ema` with an overridden `step`, `accumulate` with batch norm.
 
     Raises:
-        ArgumentError: there are such.
+        ArgumentError: the settings are incompatible.
     """
     if training.ema is not None and training.optimizer.has_own_step:
         raise ArgumentError(
-            f"Trainer: ema follows gpunet's update, and {training.optimizer!r} has a `step` of its own."
+            f"Trainer: ema does not work with {training.optimizer!r}, which overrides `step`; define `update_block` "
+            "instead."
         )
     for part in parts(training.model) if training.accumulate > 1 else ():
         if isinstance(part, BatchNorm) and part.uses_batch:
             raise ArgumentError(
-                f"Trainer: with accumulate={training.accumulate} {part!r} would normalise over each of the batches "
-                "alone, not over the rows of an update; use LayerNorm, a larger batch_size, or freeze it."
+                f"Trainer: with accumulate={training.accumulate} {part!r} would normalise over each batch separately, "
+                "not over all rows of an update; use LayerNorm, a larger batch_size, or freeze it."
             )

@@ -1,4 +1,4 @@
-"""Training data that is not in memory: batches that come one by one and are checked when they come."""
+"""Training data that is not in memory: batches that are loaded and checked one by one."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from gpunet.data.iterables import length, numbered
 from gpunet.errors import DataError, located
 from gpunet.training.batch_sizes import check_batches, end_of_epoch, first_row
 from gpunet.training.examples import check_examples
-from gpunet.training.given import Asked, MappedExamples
+from gpunet.training.given import FitOptions, MappedExamples
 from gpunet.training.protocol import Training
 
 
 class Stream(ABC):
-    """The batches of an epoch as the layers and the loss take them.
+    """The batches of an epoch, checked and converted for the layers and the loss.
 
     Args:
-        training: what they are for; it says how many raw batches are one.
-        classes: the names that text labels are looked up in.
+        training: the training; its `accumulate` raw batches make one batch.
 
     Attributes:
-        classes: as given.
-        rows: rows of an epoch; 0: not known before it has ended.
-        position: rows done of the epoch that begins.
-        counted: all targets and, if there are any, row weights, where the loss counts them.
+        rows: number of rows of an epoch; 0 if unknown until its end.
+        position: number of completed rows of the next epoch.
+        counted: all targets and, if there are any, row weights, if the loss's `counts_targets` is True.
     """
 
     rows = position = 0
@@ -43,9 +41,9 @@ class Stream(ABC):
         self._begun: Iterator[list[np.ndarray]] | None = None
 
     def begin(self) -> list[np.ndarray]:
-        """Load and check the first batch of the epoch that begins; return its arrays.
+        """Load and check the first batch of the next epoch; return its arrays, or [] if no rows are left.
 
-        They are none where all rows are done. Errors are those of `batches`.
+        Errors as for `batches`.
         """
         batches = self.batches(self.position)
         first = list(itertools.islice(batches, 1))
@@ -53,12 +51,12 @@ class Stream(ABC):
         return first[0] if first else []
 
     def batches(self, position: int) -> Iterator[list[np.ndarray]]:
-        """Yield the batches of an epoch of which so many rows are done: features, targets, maybe row weights.
+        """Yield the batches of an epoch from the row `position`: features, targets and, if given, row weights.
 
         Raises:
-            DataError: batches that cannot be used, that differ in the shape or the dtype of their rows, or that are
-                fewer than the iterable says.
-            Exception: what the iterable raises.
+            DataError: a batch cannot be used, rows differ in shape or dtype, or there are fewer batches than the
+                iterable's length.
+            Exception: any error of the iterable.
         """
         begun, self._begun = self._begun, None
         return begun or self._joined(position)
@@ -72,13 +70,13 @@ class Stream(ABC):
 
     @abstractmethod
     def raw(self, position: int) -> Iterator[tuple[int, Sequence[Any]]]:
-        """Yield the raw batches that are left after so many rows, each with its number."""
+        """Yield the raw batches from the row `position`, each with its number."""
 
     @abstractmethod
     def total(self, position: int, count: int, epochs: int) -> int:
-        """Return the rows of some epochs, the first of which resumes at `position` with a batch of `count`.
+        """Return the number of rows of `epochs` epochs; 0 if unknown.
 
-        0 where that is not known.
+        The first epoch resumes at the row `position` with a batch of `count` rows.
         """
 
     def _checked(self, position: int) -> Iterator[list[np.ndarray]]:
@@ -88,7 +86,7 @@ class Stream(ABC):
             yield arrays
 
     def _arrays(self, X: Any, y: Any, weight: Any = None) -> list[np.ndarray]:
-        """Return a batch as arrays."""
+        """Check a batch and return its arrays."""
         arrays = list(check_examples(self._model, self._loss, X, y, self.classes))
         if weight is not None:
             self._loss.require_weight()
@@ -98,18 +96,18 @@ class Stream(ABC):
         self._kinds = self._kinds or kinds
         if kinds != self._kinds:
             was, now = (", ".join(f"{shape} {dtype}" for shape, dtype in of) for of in (self._kinds, kinds))
-            raise DataError(f"rows of {now}, where those of the first batch are {was}; all must be alike.")
+            raise DataError(f"rows of {now}, but the first batch has rows of {was}; all rows must be alike.")
         least = self._model.least_rows(arrays[0].shape[1:])
         if len(arrays[0]) < least:
             raise DataError(
-                f"{len(arrays[0])} row(s), but the model needs {least} or more in a batch, as batch norm does; let the "
-                "iterable leave out a smaller last batch (a DataLoader: drop_last=True)."
+                f"{len(arrays[0])} row(s), but the model needs at least {least} per batch, for example for batch norm; "
+                "drop a smaller last batch (in a DataLoader: drop_last=True)."
             )
         return arrays
 
 
 class IterableStream(Stream):
-    """An iterable of batches (X, y) or (X, y, weight), iterated once an epoch."""
+    """An iterable of batches (X, y) or (X, y, weight), iterated once per epoch."""
 
     def __init__(self, training: Training, source: Iterable[Any]):
         super().__init__(training, training.model.classes)
@@ -132,14 +130,14 @@ class IterableStream(Stream):
 
 
 class MappedStream(Stream):
-    """Memory-mapped rows in batches, as `Trainer.fit` was asked for."""
+    """Batches of memory-mapped rows."""
 
-    def __init__(self, training: Training, examples: MappedExamples, asked: Asked):
+    def __init__(self, training: Training, examples: MappedExamples, options: FitOptions):
         super().__init__(training, examples.classes)
-        self._data, self._batch_size, self._drop_last = examples.rows, asked.batch_size, asked.drop_last
+        self._data, self._batch_size, self._drop_last = examples.rows, options.batch_size, options.drop_last
         self.counted, shape = examples.counted, examples.rows.shape
-        self.rows, self.position = shape[0], check_batches(training, shape, asked.batch_size, asked.drop_last)
-        self._order = partial(training.order, self.rows, asked.shuffle)
+        self.rows, self.position = shape[0], check_batches(training, shape, options.batch_size, options.drop_last)
+        self._order = partial(training.order, self.rows, options.shuffle)
 
     def _end(self, position: int) -> int:
         return end_of_epoch(self.rows, position, self._batch_size, self._drop_last)
@@ -156,6 +154,6 @@ class MappedStream(Stream):
 def _check_position(done: int, position: int) -> None:
     if done != position:
         raise DataError(
-            f"{position} rows of the epoch that was interrupted are done, and batches of the iterable end after "
-            f"{done}. Give the same batches."
+            f"the interrupted epoch has {position} completed rows, but a batch of the iterable ends after {done}. Give "
+            "the same batches."
         )

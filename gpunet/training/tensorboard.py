@@ -1,4 +1,4 @@
-"""The history as TensorBoard shows it, while it grows."""
+"""Write the history for TensorBoard during training."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class TensorBoard(Callback):
-    """Write each epoch's row of the history for TensorBoard: a scalar for each column, over the epochs.
+    """Write each epoch's row of the history for TensorBoard, with a scalar for each column.
 
-    A training that is resumed goes on with its curves; of another training, or of epochs that are done again,
-    TensorBoard shows what was written last. Needs tensorboardX: pip install 'gpunet[tensorboard]'.
+    A resumed training continues its curves; repeated epochs, or another training, replace older values in TensorBoard.
+    Requires tensorboardX: pip install 'gpunet[tensorboard]'.
 
     Args:
-        folder: where the event files go, made where it is missing; `tensorboard --logdir` takes it or its parent.
+        folder: the folder of the event files, created if missing; pass it or its parent to `tensorboard --logdir`.
     """
 
     on_every_rank = False
@@ -38,9 +38,9 @@ class TensorBoard(Callback):
             raise MissingPackageError("TensorBoard needs tensorboardX: pip install 'gpunet[tensorboard]'") from None
         self._writer = SummaryWriter(
             self.folder,
-            purge_step=trainer.epoch + 1,  # what the folder holds of this epoch and later ones is out of date
+            purge_step=trainer.epoch + 1,  # hides older values of this and later epochs
             flush_secs=5,
-            filename_suffix=f".{time.time_ns()}",  # or a second file within a second would replace the first
+            filename_suffix=f".{time.time_ns()}",  # otherwise a second file within a second would replace the first
         )
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:

@@ -1,6 +1,6 @@
-"""The Trainer: settings of a training and its calls.
+"""The Trainer: the settings of a training and its public methods.
 
-It takes host arrays, checks them and moves them to the device once. `epochs.py` has the loop, `step/` the step.
+`epochs.py` contains the loop over epochs, `step/` the training step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gpunet.arguments import whole
 from gpunet.attributes import Strict
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, StateError
-from gpunet.habits import answers_habits
+from gpunet.habits import explains_unknown_arguments
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -26,7 +26,7 @@ from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
 from gpunet.training.evaluation import default_metrics
 from gpunet.training.feeds import feed_for
-from gpunet.training.given import Asked
+from gpunet.training.given import FitOptions
 from gpunet.training.history import History
 from gpunet.training.inspection import Inspection
 from gpunet.training.metrics import Metric
@@ -36,47 +36,49 @@ from gpunet.training.step import ExecutorName, StepCache
 
 
 class Trainer(Inspection):
-    """Trains a model.
+    """Train a model.
 
     Args:
-        model: the model, on the device where it lives.
-        loss: the loss to minimise, or the name of one with its defaults: "cross_entropy" (taken for None), "bce",
-            "mse", "huber", "l1", "quantile", "poisson", "cosine_embedding".
-        optimizer: the update rule, or likewise "adam" (taken for None), "adamw", "sgd", "rmsprop".
+        model: the model; it is trained on its device.
+        loss: the loss to minimise, or its name: "cross_entropy" (the default), "bce", "mse", "huber", "l1", "quantile",
+            "poisson" or "cosine_embedding".
+        optimizer: the update rule, or its name: "adam" (the default), "adamw", "sgd" or "rmsprop".
         callbacks: code to run during training (`gpunet.training.callbacks`).
-        metrics: functions (target, prediction) -> float by name, for `evaluate` and validation: your own, those of
-            `gn.metrics` and of `sklearn.metrics`. A classifier's predictions are its logits, or labels or probabilities
-            where a metric takes those (see `gpunet.training.metrics`), other models' those of `predict`. By default
-            "accuracy", for regression "mae" and "r2", for similarity none. A metric that callbacks monitor says by its
-            attribute `greater_is_better` which way it is better (`gn.metrics.direction`).
-        seed: the seed of shuffles, dropout masks and the validation split.
-        executor: what runs the training step: "eager", its code; "numpy", its recorded NumPy calls; "native", its
-            recorded C++ nodes on all cores (needs a C++ compiler); "graph", on a GPU its kernels in a CUDA graph;
-            "persistent", on a GPU one kernel that runs many steps of a small MLP; "auto", the fastest one that there
-            is. Where the step cannot be recorded, "auto" warns and runs it eagerly.
-        precision: "float32", or "tf32": on a GPU, float32 products on tensor cores, which round their operands to 10
-            bits of mantissa.
-        ema: the decay, in [0, 1), of a moving average of the weights, as `torch.optim.swa_utils` has it: after each
-            step, average += (1 - ema) * (weights - average); the first step's weights begin it, and a step that is not
-            applied, as its gradient is not finite, changes nothing. Buffers, such as running statistics, are not
-            averaged. Validation, `evaluate` and `predict` go by the average, so the best epoch is its best; `model`
-            keeps the weights with which training continues, and `ema_model` returns a model with the average.
-        accumulate: how many consecutive batches make a step. The step is that of one batch of all their rows, in the
-            memory that one of the batches takes: their gradients are summed, each weighted by its share of the rows.
-            Dropout has the masks of the large batch. `optimizer.steps` and schedules count such steps. The last step
-            of an epoch may have fewer rows. It works in one process, and without batch norm.
-        distributed: "mpi": the ranks that `mpiexec -n` started train together, each on its rows of every batch, with
-            the results of one process; needs mpi4py. Each makes the same model and trainer and calls `fit` with the
-            same data. Rank 0 alone validates and calls the callbacks that write. A rank that fails ends all; Ctrl-C
-            ends the training after the epoch.
+        metrics: functions (target, prediction) -> float by name, for `evaluate` and validation: your own, or those of
+            `gn.metrics` and `sklearn.metrics`. For a classifier the prediction is the logits, or labels or
+            probabilities if the metric asks for them (see `gpunet.training.metrics`); for other models it is the result
+            of `predict`. Default: "accuracy"; for regression "mae" and "r2"; for similarity none. A callback that
+            monitors a metric needs its attribute `greater_is_better` (`gn.metrics.direction`).
+        seed: seed of shuffles, dropout masks and the validation split.
+        executor: how to run the training step:
+            - "eager": run its Python code;
+            - "numpy": replay its recorded NumPy calls (CPU);
+            - "native": replay its recorded C++ nodes on all cores (CPU; needs a C++ compiler);
+            - "graph": launch its kernels in a CUDA graph (GPU);
+            - "persistent": run many steps of a small MLP in one kernel (GPU);
+            - "auto": the fastest that is available. If the step cannot be recorded, it warns and falls back to "eager".
+        precision: "float32", or "tf32" for float32 products on the tensor cores of a GPU, which round their operands to
+            10 bits of mantissa.
+        ema: decay in [0, 1) of a moving average of the weights, as in `torch.optim.swa_utils`: after each applied step,
+            average += (1 - ema) * (weights - average); it starts with the weights after the first step. Buffers, such
+            as running statistics, are not averaged. Validation, `evaluate` and `predict` use the average; `model` keeps
+            the current weights, and `ema_model` returns a model with the average.
+        accumulate: number of consecutive batches per step. The step equals that of one batch with all their rows, but
+            needs the memory of one of them: the gradients are summed, weighted by their shares of the rows. Dropout
+            uses the masks of the large batch. `optimizer.steps` and schedules count these steps. The last step of an
+            epoch may have fewer rows. Not supported in distributed training or with batch norm.
+        distributed: "mpi" to train with all ranks that `mpiexec -n` started, each on its rows of every batch; needs
+            mpi4py. The results are those of one process. All ranks must make the same model and trainer and call `fit`
+            with the same data. Only rank 0 validates and calls callbacks that write. If a rank fails, all are
+            terminated; Ctrl-C ends the training after the epoch.
 
     Attributes:
         history: a row for each epoch.
-        epoch: epochs done.
-        position: rows done of an epoch that was interrupted.
-        rows: rows of an epoch of the data last trained on; 0 where an iterable has not shown them yet.
+        epoch: number of completed epochs.
+        position: number of completed rows of an interrupted epoch.
+        rows: number of rows of an epoch of the data last trained on; 0 if an iterable has not been read to its end.
         columns: names of the history's columns in the last `fit`.
-        ranks: who trains: this process alone, or with others.
+        ranks: the processes that train together.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class Trainer(Inspection):
             "accumulate": accumulate,
         }
         for name, value in given.items():
-            setattr(self, name, value)  # which checks it
+            setattr(self, name, value)  # __setattr__ checks it
         check_together(self)
         self.history = History()
         self.epoch = self.position = self.rows = 0
@@ -130,26 +132,26 @@ class Trainer(Inspection):
             Strict.__setattr__(self, name, value)
 
     def attach(self) -> None:
-        """Attach the model to the optimizer, unless that was done; the first `fit`, `step` or `save` does it.
+        """Attach the optimizer to the model, unless it is attached; the first `fit`, `step` or `save` calls it.
 
         Raises:
-            ArgumentError: the model has no parameters, or batch norm with `accumulate`.
-            StateError: the model or the optimizer has been given to another training since.
+            ArgumentError: the model has no parameters, or it has batch norm and `accumulate` is above 1.
+            StateError: the model or the optimizer now belongs to another training.
         """
         if not self._attached:
             if not self.model.parameters():
-                raise ArgumentError(f"{self.model!r} has no parameters to train; `leaves` returns none.")
+                raise ArgumentError(f"{self.model!r} has no parameters to train; its `leaves` must return them.")
             self.optimizer.attach(self.model)
             self.model.store.keep_average(None)
             self.model.task = self.loss.task
             self._attached = True
         elif not self.optimizer.serves(self.model):
-            raise StateError("the model or the optimizer is in another training now; make a new Trainer to continue.")
+            raise StateError("the model or the optimizer now belongs to another training; make a new Trainer.")
         check_together(self)
         if self.model.store.decay != self.ema:
             self.model.store.keep_average(self.ema)
 
-    @answers_habits
+    @explains_unknown_arguments
     def fit(
         self,
         X: ArrayLike | Iterable[Any],
@@ -162,45 +164,44 @@ class Trainer(Inspection):
         shuffle: bool = True,
         sample_weight: ArrayLike | None = None,
     ) -> History:
-        """Train for more epochs; the first ends the epoch that an interruption left unfinished.
+        """Train for `epochs` epochs; the first one completes an interrupted epoch.
 
-        Ctrl-C stops training at the end of a step, within some 50 ms; a second Ctrl-C at once.
+        Ctrl-C stops training after the current step, within about 50 ms; a second Ctrl-C stops it immediately.
 
-        What need not be in memory is loaded by a thread while steps run: `np.memmap`s, row by row, and an iterable of
-        batches (X, y) or (X, y, weight), such as a PyTorch DataLoader or a list, which each epoch iterates anew. Its
-        batches may differ in their number of rows; `batch_size`, `shuffle` and `drop_last` have no effect. An epoch
-        that was interrupted resumes after the batches that were done, which are skipped; one in which the iterable
-        failed begins anew.
+        Data that is not in memory is loaded by a thread while steps run: `np.memmap`s row by row, and an iterable of
+        batches (X, y) or (X, y, weight), such as a PyTorch DataLoader or a list, which is iterated once per epoch. The
+        batches of an iterable may have different numbers of rows; `batch_size`, `shuffle` and `drop_last` are ignored.
+        An interrupted epoch skips its completed batches when it resumes; after an error of the iterable the epoch
+        starts again.
 
         Args:
-            X: (rows, features...) host arrays, lists, or a data frame (pandas, polars, pyarrow) of real numbers,
-                standardised by the model's scaler if it has one; or integers (rows, ...), where the model's first layer
-                takes indices. Integers, and what is standardised, stay in their own dtype and are converted batch by
-                batch. A GPU keeps the data; another `fit` uploads what has changed. Or an iterable of batches.
-            y: (rows, ...) class labels (integers, or names), distributions, or values, as the loss takes them; None
-                for an iterable, whose names of classes must be those of `model.classes`.
+            X: features (rows, features...): an array, lists, or a data frame (pandas, polars, pyarrow) of real numbers,
+                standardised by the model's `input_scaler`; or integers (rows, ...) if the first layer takes indices;
+                or an iterable of batches. Integers, and features to standardise, keep their dtype and are converted
+                batch by batch. A GPU keeps the data; another `fit` uploads only what has changed.
+            y: targets (rows, ...) for the loss: class labels (integers or names), distributions, or values; None for an
+                iterable, whose class names must be in `model.classes`.
             epochs: number of epochs, >= 1.
-            batch_size: rows of a batch, >= 1; at most all rows. `accumulate` batches make a step.
-            drop_last: whether an epoch leaves out the rows that do not fill a last batch.
-            validation: a share of the rows to hold out, which have their `sample_weight`; class labels are divided
-                class by class. Or data, a tuple (X, y) or (X, y, weights). Or an iterable of batches, each (X, y) or
-                (X, y, weights), such as a list; all its outputs and targets are in memory at a time. Weights count in
-                the loss, not in the metrics.
-            shuffle: whether each epoch has an order of its own, a function of the seed and the epoch's number.
-            sample_weight: (rows,) weights >= 0 of the rows in the loss.
+            batch_size: rows per batch, >= 1, at most all rows. A step has `accumulate` batches.
+            drop_last: whether to skip a last batch with fewer rows.
+            validation: a fraction of the rows to hold out, with their `sample_weight`, stratified by class label; or a
+                tuple (X, y) or (X, y, weights); or an iterable of such batches, whose outputs and targets must fit in
+                memory. Weights apply to the loss, not to the metrics.
+            shuffle: whether to shuffle the rows in each epoch; the order is a function of seed and epoch.
+            sample_weight: weights (rows,) >= 0 of the rows in the loss.
 
         Returns:
-            The history, earlier calls included.
+            The history, including that of earlier calls.
 
         Raises:
-            ArgumentError, DataError, DTypeError, ShapeError: unusable arguments or data; nothing was changed. Or, of an
-                iterable, a batch that cannot be used or is not there; the steps on those before it are done.
-            Exception: what an iterable raises, likewise.
+            ArgumentError, DataError, DTypeError, ShapeError: arguments or data cannot be used; nothing has changed. If
+                a batch of an iterable cannot be used or is missing, the steps before it have been done.
+            Exception: any error of an iterable; the steps before it have been done.
         """
         with self.ranks.together():
             epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
-            asked = Asked(epochs, batch_size, drop_last, shuffle, validation, sample_weight)
-            feed = feed_for(self, self._steps, X, y, asked)
+            options = FitOptions(epochs, batch_size, drop_last, shuffle, validation, sample_weight)
+            feed = feed_for(self, self._steps, X, y, options)
             self.attach()
         if feed.position != self.position:
             self.position = feed.position
@@ -211,31 +212,30 @@ class Trainer(Inspection):
         return self.history
 
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
-        """Run one training step on one batch, without waiting for the device. Several ranks all get the whole batch.
+        """Run one training step on one batch, without synchronizing with the device.
 
-        With `accumulate` the batch goes through the model in so many parts.
-
-        A graph reads C-contiguous arrays of its GPU in place, a native step those of host memory; all others are
-        copied. They may be written between steps. A graph keeps the first 16 such batches of each shape alive.
+        In distributed training all ranks must pass the whole batch. With `accumulate` the batch is split into that many
+        parts. A graph reads C-contiguous arrays on its GPU in place, a native step those in host memory; other arrays
+        are copied. Arrays may be overwritten between steps. A graph keeps references to the first 16 batches of each
+        shape that it reads in place.
 
         Args:
-            X: (rows, features...) ready features: not standardised here, and not searched for NaN; or indices. Data
-                frames are made arrays first.
-            y: targets as the loss takes them, in [0, classes) or in the model's dtype.
-            weight: (rows,) row weights.
+            X: prepared features (rows, features...), which are neither standardised nor checked for NaN; or indices.
+            y: targets for the loss: labels in [0, classes), or values in the model's dtype.
+            weight: row weights (rows,).
 
         Returns:
-            The loss, an array of shape () on the device, which the next step overwrites; with several ranks that of
-            this rank's rows.
+            The loss, an array of shape () on the device, which the next step overwrites; in distributed training that
+            of this rank's rows.
 
         Raises:
-            DataError: indices in host memory that are out of range.
-            ArgumentError: fewer rows than ranks.
+            DataError: an index in host memory is out of range.
+            ArgumentError: there are fewer rows than ranks.
         """
         return self._steps.run([X, y] if weight is None else [X, y, weight])
 
     def stop(self, why: str) -> None:
-        """End training after the epoch, with `why` in `history.stopped`, where Ctrl-C has precedence."""
+        """End training after the current epoch and store `why` in `history.stopped`, unless it is "interrupted"."""
         if self.history.stopped != "interrupted":
             self.history.stopped = why
 
@@ -249,15 +249,15 @@ class Trainer(Inspection):
         distributed: Literal["mpi"] | None = None,
         custom: Custom | None = None,
     ) -> Trainer:
-        """Return the trainer that `save` wrote, on the current device; `fit` continues from there.
+        """Return the trainer that `save` wrote, on the current device; `fit` continues the training.
 
-        Callbacks, metrics and ranks are not in the file: give them again, as for `Trainer`; there may be another number
-        of ranks. Each callback takes over the saved state of its kind. `custom` are classes of your own by the names in
-        the file, where they are not registered (`gn.register`).
+        Callbacks, metrics and `distributed` are not in the file: pass them again, as for `Trainer`. The number of ranks
+        may differ. Each callback restores the saved state of its kind. `custom` maps names in the file to your own
+        classes that are not registered (`gn.register`).
 
         Raises:
-            ArgumentError: `custom` is no mapping.
+            ArgumentError: `custom` is not a mapping.
             FileNotFoundError: there is no such file.
-            ModelFileError: it is truncated, altered, no checkpoint, or it names a class that is not known.
+            ModelFileError: the file is truncated, altered or not a checkpoint, or it names an unknown class.
         """
         return checkpoint.load(cls, path, callbacks, metrics, distributed, checked(custom))

@@ -49,4 +49,4 @@ def test_a_stray_write_is_raised_at_each_wait_with_the_kernels_name(tmp_path):
     assert len(told) == 3, run.stderr
     for message in told:
         assert "a fault in the kernel stray (faulty.cu) (cudaErrorIllegalAddress" in message
-        assert "start the process anew" in message
+        assert "restart the process" in message

@@ -74,7 +74,7 @@ def test_a_resumed_training_gives_the_same_bits(cuda, optimizer, tmp_path):
     assert measured(resumed.history) == measured(whole.history)
 
 
-def test_an_epoch_reads_the_device_once_whatever_its_number_of_batches(cuda):
+def test_an_epoch_reads_the_device_once(cuda):
     for batch_size in (60, 3):
         trainer = gn.Trainer(net(dropout=0.2).to("cuda"))
         before = cuda.host_reads

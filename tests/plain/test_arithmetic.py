@@ -46,6 +46,6 @@ def test_nothing_else_is(text):
         parse_arithmetic(text, FUNCTIONS)
 
 
-def test_functions_are_those_that_are_given():
+def test_custom_functions_are_kept():
     with pytest.raises(SyntaxError, match="ceil_div"):
         parse_arithmetic("ceil_div(1, 2)")

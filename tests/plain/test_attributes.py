@@ -1,4 +1,4 @@
-"""Setting an attribute that a class of gpunet's does not have is refused; classes of a user's own may have any."""
+"""Setting an unknown attribute of a gpunet class is refused; user classes may have any attributes."""
 
 import re
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def test_an_unknown_attribute_is_refused_with_the_nearest_name(make, name, said)
     assert not hasattr(one, name)
 
 
-def test_a_copy_and_a_file_s_model_are_as_strict(tmp_path):
+def test_copies_and_loaded_models_refuse_unknown_attributes_too(tmp_path):
     import copy
     import pickle
 
@@ -61,7 +61,7 @@ def test_a_copy_and_a_file_s_model_are_as_strict(tmp_path):
         one.input_scaler = None
 
 
-def test_what_there_is_may_be_set():
+def test_existing_attributes_may_be_set():
     model = gn.MLP([5, 3])
     model.input_scaler, model.classes = gn.data.Standardizer.fit(X), ("a", "b", "c")
     model[0].activation = gn.Tanh()
@@ -74,7 +74,7 @@ def test_what_there_is_may_be_set():
     trainer.fit(X, Y, epochs=1, validation=0.2)
 
 
-def test_classes_of_a_user_s_own_may_have_any_attributes():
+def test_user_classes_may_have_any_attributes():
     class Loss(gn.MSELoss):
         pass
 
@@ -102,7 +102,7 @@ def test_classes_of_a_user_s_own_may_have_any_attributes():
         assert one.note == "mine"
 
 
-def test_an_own_layer_inside_a_model_keeps_what_it_sets_in_training():
+def test_a_user_layer_in_a_model_may_set_attributes_in_training():
     class Counting(Scale):
         recordable = False
 
@@ -115,7 +115,7 @@ def test_an_own_layer_inside_a_model_keeps_what_it_sets_in_training():
     assert layer.calls == 2
 
 
-def test_a_user_s_code_that_gpunet_calls_is_held_to_it_too():
+def test_user_code_called_by_gpunet_is_checked_too():
     class Mistaken(gn.Callback):
         def on_epoch_end(self, trainer, row):
             trainer.optimizer.learning_rate = 0.1
@@ -125,7 +125,7 @@ def test_a_user_s_code_that_gpunet_calls_is_held_to_it_too():
 
 
 @pytest.mark.parametrize("executor", ["auto", "numpy"])
-def test_a_training_looks_for_no_caller(executor, monkeypatch):
+def test_training_steps_do_not_inspect_frames(executor, monkeypatch):
     trainer = gn.Trainer(gn.MLP([5, 8, 3]), executor=executor)
     trainer.fit(X, Y, epochs=2, batch_size=10)
     trainer.step(X[:10], Y[:10])

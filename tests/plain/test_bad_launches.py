@@ -71,17 +71,17 @@ def test_an_array_of_another_dtype_or_shape_is_refused(launch, device, wrong):
 
 
 @pytest.mark.parametrize("view", [lambda a: a[::2], lambda a: a.reshape(3, 4).T], ids=["a stride", "a transpose"])
-def test_a_view_that_a_kernel_would_not_see_as_one_is_refused_with_the_way_out(launch, device, view):
+def test_a_non_contiguous_view_is_refused_with_advice(launch, device, view):
     with pytest.raises(ShapeError, match=r"^scale: x is not C-contiguous \(strides .*pass a C-contiguous copy"):
         launch(x=view(device.asarray(np.zeros(12, np.float32))))
 
 
-def test_an_array_in_host_memory_is_refused_naming_where_each_is(launch, device):
+def test_an_array_in_host_memory_is_refused_with_the_device_of_each(launch, device):
     with pytest.raises(DeviceMismatchError, match=f"x is on cpu, y is on {device.name}.*asarray"):
         launch(x=np.zeros(6, np.float32))
 
 
-def test_arrays_in_host_memory_alone_are_refused_with_the_way_out(launch):
+def test_host_arrays_are_refused_with_advice(launch):
     with pytest.raises(DeviceError, match=r"scale: the arrays are in host memory; move them: .*asarray\(array\)"):
         launch(x=np.zeros(6, np.float32), y=np.zeros(6, np.float32))
 

@@ -1,4 +1,4 @@
-"""A library is built once, is loaded only if it is whole, and lies where nobody else can have written it."""
+"""A library is built once, is loaded only if it is complete, and is stored where no other user can write."""
 
 import errno
 import hashlib
@@ -78,21 +78,21 @@ def test_a_library_is_built_once_and_only_it_and_its_checksum_are_kept(folder, b
     assert not listing(folder.parents[1] / "tmp")
 
 
-def test_a_change_of_any_part_is_built_anew(folder, build):
+def test_a_change_of_any_part_triggers_a_new_build(folder, build):
     parts = [("source", "flags"), ("source", "flag", "s"), ("sourceflags",), ("flags", "source")]
     assert len({get(build, each) for each in parts}) == 4
 
 
-def test_the_name_begins_with_the_stem_whatever_that_holds(folder, build):
+def test_the_file_name_starts_with_a_sanitized_stem(folder, build):
     assert get(build, stem="my kernel/é").name.startswith("my-kernel---")
     assert get(build, stem="x" * 300).exists()
 
 
-def test_a_part_may_hold_a_path_that_is_no_utf_8(folder, build):
+def test_a_part_may_contain_a_path_that_is_not_utf_8(folder, build):
     assert get(build, ["-I" + os.fsdecode(b"/caf\xe9")]) != get(build, ["-I/caf"])
 
 
-def test_the_build_knows_the_name_that_its_library_gets(folder):
+def test_build_gets_the_final_file_name(folder):
     names = []
 
     def build(target):
@@ -103,7 +103,7 @@ def test_the_build_knows_the_name_that_its_library_gets(folder):
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_the_folder_is_made_for_this_user_alone(folder, build, umask):
+def test_the_folder_is_private_to_the_user(folder, build, umask):
     before = os.umask(umask)
     try:
         library = get(build)
@@ -137,7 +137,7 @@ def test_a_folder_of_another_user_is_refused(folder, build, monkeypatch):
     elsewhere(folder, build)
 
 
-def test_a_cache_that_cannot_be_made_leaves_the_temporary_folder(folder, build):
+def test_without_a_cache_the_temporary_folder_is_used(folder, build):
     folder.parent.write_text("a file")
     elsewhere(folder, build)
 
@@ -151,9 +151,7 @@ def test_a_cache_that_cannot_be_made_leaves_the_temporary_folder(folder, build):
         (os, "replace", errno.ENOSPC),
     ],
 )
-def test_a_cache_that_is_full_or_read_only_leaves_the_temporary_folder_and_nothing_half_written(
-    folder, build, monkeypatch, module, name, code
-):
+def test_with_a_full_or_read_only_cache_the_temporary_folder_is_used(folder, build, monkeypatch, module, name, code):
     real = getattr(module, name)
 
     def fail(*args, **kwargs):
@@ -174,7 +172,7 @@ def test_a_read_only_cache_serves_what_it_holds(folder, build, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["truncated", "emptied", "altered", "without its checksum", "removed"])
-def test_a_library_that_is_not_whole_is_built_again(folder, build, what):
+def test_a_damaged_library_is_built_again(folder, build, what):
     library = get(build)
     data = library.read_bytes()
     (checksum,) = folder.glob("*.so.*")
@@ -215,7 +213,7 @@ def test_a_failed_build_raises_its_error_and_leaves_nothing(folder):
     assert not listing(folder.parents[1] / "tmp")
 
 
-def test_without_room_to_compile_the_error_names_the_temporary_folder(folder, monkeypatch):
+def test_without_disk_space_the_error_names_the_temporary_folder(folder, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -227,7 +225,7 @@ def test_without_room_to_compile_the_error_names_the_temporary_folder(folder, mo
         get(full)
 
 
-def test_a_temporary_folder_that_was_cleaned_away_is_made_again(folder, build):
+def test_a_deleted_temporary_folder_is_created_again(folder, build):
     folder.parent.write_text("a file")
     shutil.rmtree(elsewhere(folder, build).parent)
     with pytest.warns(GpunetWarning):
@@ -240,7 +238,7 @@ from gpunet import builds
 
 def build(target):
     with open(target, "wb") as file:
-        for _ in range(20):  # in turns with the other process
+        for _ in range(20):  # alternating with the other process
             file.write(f"{os.getpid()}\\n".encode() * 1000)
             file.flush()
             time.sleep(0.01)
@@ -260,7 +258,7 @@ def output(process):
     return out.splitlines()
 
 
-def test_two_processes_that_build_the_same_library_at_once_both_get_a_whole_one(folder, build):
+def test_two_processes_that_build_the_same_library_at_once_both_get_a_complete_one(folder, build):
     code = """
         print(library := builds.cached("adam", ["source", "flags"], build))
         lines = library.read_text().splitlines()
@@ -273,7 +271,7 @@ def test_two_processes_that_build_the_same_library_at_once_both_get_a_whole_one(
     assert build.count == 0
 
 
-def test_what_a_killed_build_leaves_is_never_used_and_is_swept_after_a_day(folder, build):
+def test_leftovers_of_a_killed_build_are_never_used_and_removed_after_a_day(folder, build):
     process = start(
         folder,
         """
@@ -306,7 +304,7 @@ def test_what_a_killed_build_leaves_is_never_used_and_is_swept_after_a_day(folde
     assert get(build) == library
 
 
-def test_the_temporary_folder_goes_with_its_process_and_not_with_one_that_it_forked(folder):
+def test_the_temporary_folder_is_removed_by_its_process_and_not_by_a_forked_child(folder):
     folder.parent.write_text("a file")
     lines = output(
         start(
@@ -353,7 +351,7 @@ def test_a_library_for_another_processor_is_not_used(folder, build, monkeypatch,
     assert get(build) != first
 
 
-def test_a_mac_is_asked_by_sysctl(folder, build, monkeypatch):
+def test_on_macos_the_processor_is_read_with_sysctl(folder, build, monkeypatch):
     monkeypatch.setattr(builds, "_machine", builds._machine.__wrapped__)
     monkeypatch.setattr(builds.sys, "platform", "darwin")
     answer = "machdep.cpu.brand_string: Apple M1\n"

@@ -1,4 +1,4 @@
-"""What a fault of a kernel on CUDA becomes, on the stand-in for CuPy: named at the next wait, with what to do."""
+"""A kernel fault on CUDA, with a fake CuPy: the next synchronization raises an error that names the kernel."""
 
 import sys
 
@@ -52,13 +52,13 @@ WAITS = {
 def test_a_kernel_that_the_watchdog_ended_is_reported_as_such(gpu, kernels):
     cupy_stand_in.cuda.faulty["second"] = 702
     kernels[1]()
-    with pytest.raises(KernelError, match=r"the watchdog of the display ended the kernel second .*executor='graph'"):
+    with pytest.raises(KernelError, match=r"the display watchdog killed the kernel second .*executor='graph'"):
         gpu.synchronize()
 
 
 @pytest.mark.parametrize("status", [700, 719])
 @pytest.mark.parametrize("wait", WAITS)
-def test_a_fault_is_raised_at_the_next_wait_with_the_kernels_name_and_the_way_out(gpu, kernels, wait, status):
+def test_a_fault_is_raised_at_the_next_synchronization_with_the_kernels_name_and_advice(gpu, kernels, wait, status):
     cupy_stand_in.cuda.faulty["second"] = status
     kernels[1]()
     for _ in range(2):  # the fault stays, and so does what is said
@@ -68,7 +68,7 @@ def test_a_fault_is_raised_at_the_next_wait_with_the_kernels_name_and_the_way_ou
         assert message.startswith("cuda:0: a fault in the kernel second (three.cu) (cudaError")
         for advice in (
             "context of this process is lost",
-            "start the process anew",
+            "restart the process",
             "GPUNET_SIM_CHECK=1",
             "--device sim",
         ):
@@ -78,7 +78,7 @@ def test_a_fault_is_raised_at_the_next_wait_with_the_kernels_name_and_the_way_ou
         assert caught.value.__cause__.status == status
 
 
-def test_where_several_may_be_at_fault_the_last_one_launched_comes_first(gpu, kernels):
+def test_of_several_suspects_the_last_launched_is_named_first(gpu, kernels):
     for i in (0, 1, 2, 0):
         kernels[i]()
     cupy_stand_in.cuda.status = 700
@@ -87,7 +87,7 @@ def test_where_several_may_be_at_fault_the_last_one_launched_comes_first(gpu, ke
         gpu.synchronize()
 
 
-def test_the_launch_at_fault_is_known_where_every_launch_is_waited_for(gpu, kernels, monkeypatch):
+def test_with_launch_blocking_the_faulty_launch_is_known(gpu, kernels, monkeypatch):
     monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
     kernels[0]()
     cupy_stand_in.cuda.refused["second"] = 700
@@ -96,7 +96,7 @@ def test_the_launch_at_fault_is_known_where_every_launch_is_waited_for(gpu, kern
 
 
 @pytest.mark.parametrize("wait", ["synchronize", "to_host"])
-def test_a_kernel_that_was_waited_for_is_not_suspected(gpu, kernels, wait):
+def test_a_kernel_before_the_last_synchronization_is_not_suspected(gpu, kernels, wait):
     kernels[0]()
     WAITS[wait](gpu)
     kernels[1]()
@@ -106,7 +106,7 @@ def test_a_kernel_that_was_waited_for_is_not_suspected(gpu, kernels, wait):
     assert "first" not in str(caught.value)
 
 
-def test_a_fault_of_somebody_elses_kernel_is_one_too(gpu):
+def test_a_fault_of_a_foreign_kernel_is_reported(gpu):
     cupy_stand_in.cuda.status = 700
     with pytest.raises(KernelError, match="a fault in the kernel that gpunet did not launch"):
         gpu.synchronize()
@@ -150,10 +150,10 @@ def test_a_launch_that_the_gpu_refuses_says_what_was_asked_for(gpu, kernels, sta
 
 
 class OutOfMemoryError(MemoryError):
-    """CuPy's, which says how much was asked for and how much is taken."""
+    """CuPy's error, with the requested and the allocated size."""
 
 
-def test_what_is_no_fault_stays_what_it_is(gpu, monkeypatch):
+def test_other_errors_are_not_changed(gpu, monkeypatch):
     for error in (OutOfMemoryError("Out of memory allocating 8 bytes"), cupy_stand_in.CUDARuntimeError(35)):
 
         def fail(*_, error=error):

@@ -77,7 +77,7 @@ class Twins:
 @pytest.mark.parametrize(
     ("spec", "devices"), [("auto", "cuda:0 cuda:1"), ("cuda:0", "cuda:0 cuda:0"), ("cpu", "cpu cpu")]
 )
-def test_ranks_that_are_told_the_same_take_a_gpu_each(spec, devices):
+def test_ranks_on_one_machine_use_different_gpus(spec, devices):
     assert [Ranks(Twins(rank)).local_device(spec) for rank in (0, 1)] == devices.split()
 
 
@@ -119,7 +119,7 @@ def test_the_gradients_of_ranks_are_summed_by_nccl_between_two_graphs(monkeypatc
         (lambda x, w, b: gn.CrossEntropyLoss().value(w, np.arange(3)), "logits is on cuda:0, target is on cpu"),
     ],
 )
-def test_arrays_of_two_devices_are_refused_by_name_with_the_way_out(call, said):
+def test_arrays_of_two_devices_are_refused_by_name_with_advice(call, said):
     x = np.eye(3, dtype=np.float32)
     with pytest.raises(DeviceMismatchError, match=f"{said}.*asarray") as refusal:
         call(x, on("cuda:0", x), on("cuda:1", x[0]))

@@ -1,4 +1,4 @@
-"""The array-module shim: where arrays are made, how they move, and what an unusable GPU is said to lack."""
+"""The array-module shim: where arrays are allocated, how they move, and the errors for an unusable GPU."""
 
 import copy
 import os
@@ -18,7 +18,7 @@ from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 
 @pytest.fixture(autouse=True)
 def _forget_devices(monkeypatch):
-    """Let each test find out anew which devices there are, and leave no default behind."""
+    """Clear the cached devices and defaults before and after each test."""
     monkeypatch.setattr(shim, "_defaults", [])
     for cached in (shim._cuda_device, shim._auto):
         cached.cache_clear()
@@ -41,7 +41,7 @@ def gpus(monkeypatch):
 # where new arrays are made
 
 
-def test_a_plain_call_sets_the_default_of_the_process(gpus):
+def test_a_call_outside_a_block_sets_the_process_default(gpus):
     gn.use_device("cuda")
     assert gn.current_device().name == "cuda:0"
     gn.use_device("cpu")
@@ -66,7 +66,7 @@ def test_blocks_nest_and_end_also_by_an_error(gpus):
         assert gn.current_device().name == "cuda:0"
 
 
-def test_a_block_goes_before_the_default_and_leaves_it_as_it_was(gpus):
+def test_a_block_overrides_the_default_and_restores_it(gpus):
     gn.use_device("cuda:1")
     with gn.use_device("cpu"):
         assert gn.current_device().name == "cpu"
@@ -96,13 +96,13 @@ def test_the_environment_variable_is_the_default_of_a_process():
 
 
 @pytest.mark.parametrize("spec", ["gpu", "cuda:", "cuda:-1", "cuda:x", "CPU", "cpu:0", ""])
-def test_an_unknown_device_is_refused_with_those_there_are(spec):
+def test_an_unknown_device_is_refused_with_the_choices(spec):
     with pytest.raises(DeviceError, match=f"unknown device '{spec}'; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'sim'"):
         gn.use_device(spec)
     assert gn.current_device().name == "cpu"
 
 
-def test_a_device_is_taken_as_its_own_name():
+def test_get_device_returns_a_device_unchanged():
     assert gn.get_device(gn.get_device("cpu")) is gn.get_device("cpu")
 
 
@@ -128,7 +128,7 @@ def test_without_cupy_the_error_says_how_to_install_it(no_cupy):
         ("import a_module_that_cupy_needs", "No module named 'a_module_that_cupy_needs'"),
     ],
 )
-def test_a_cupy_that_cannot_be_imported_is_not_called_missing(line, said, tmp_path, monkeypatch):
+def test_a_broken_cupy_is_not_reported_as_missing(line, said, tmp_path, monkeypatch):
     (tmp_path / "cupy.py").write_text(line)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
@@ -145,7 +145,7 @@ def test_without_a_driver_the_error_names_it(gpus, monkeypatch):
         gn.get_device("cuda")
 
 
-def test_a_gpu_that_is_not_there_is_counted(gpus, monkeypatch):
+def test_a_missing_gpu_is_refused_with_the_number_of_gpus(gpus, monkeypatch):
     with pytest.raises(DeviceError, match="cuda:2: this machine has 2 GPU"):
         gn.get_device("cuda:2")
     monkeypatch.setattr(cupy_stand_in.cuda.runtime, "getDeviceCount", lambda: 0)
@@ -162,13 +162,13 @@ def test_a_kernel_that_does_not_compile_points_to_nvrtc(gpus, monkeypatch):
         gn.get_device("cuda")
 
 
-def test_a_kernel_that_gives_wrong_numbers_is_not_trusted(gpus, monkeypatch):
+def test_a_device_whose_kernel_returns_wrong_values_is_refused(gpus, monkeypatch):
     monkeypatch.setattr(cupy_stand_in, "RawKernel", lambda code, name: lambda grid, block, args: None)
-    with pytest.raises(DeviceError, match="a trivial kernel ran and gave wrong numbers"):
+    with pytest.raises(DeviceError, match="a trivial kernel returned wrong values"):
         gn.get_device("cuda")
 
 
-def test_auto_takes_the_gpu_where_a_kernel_runs(gpus):
+def test_auto_selects_the_gpu_if_a_kernel_runs(gpus):
     assert gn.get_device("auto").name == "cuda:0"
     assert shim.auto_reason() == "a kernel compiled and ran on the GPU"
 
@@ -183,7 +183,7 @@ def test_auto_falls_back_to_the_cpu_and_says_why(no_cupy, monkeypatch):
 # arrays
 
 
-def test_asarray_and_to_host_bring_an_array_there_and_back(gpus):
+def test_asarray_and_to_host_transfer_an_array(gpus):
     host = np.arange(6, dtype=np.float64).reshape(2, 3)
     for name in ("cpu", "cuda:0", "cuda:1"):
         device = gn.get_device(name)
@@ -198,7 +198,7 @@ def test_asarray_and_to_host_bring_an_array_there_and_back(gpus):
             np.testing.assert_array_equal(gn.to_host(moved), host)
 
 
-def test_what_is_on_the_host_already_is_not_copied():
+def test_host_arrays_are_not_copied():
     host = np.ones(3)
     assert gn.to_host(host) is host
     assert gn.get_device("cpu").asarray(host) is host
@@ -222,7 +222,7 @@ def test_the_module_comes_from_the_arrays(gpus):
     assert gn.array_module(np.float32(1)) is np
 
 
-def test_arrays_on_two_devices_are_refused_by_name_with_the_way_out(gpus):
+def test_arrays_on_two_devices_are_refused_by_name_with_advice(gpus):
     host, there = np.ones(2), gn.get_device("cuda").asarray([1.0])
     message = r"x is on cpu, weight is on cuda:0.*gn.get_device\('cpu'\).asarray\(array\).*model.to\('cpu'\)"
     with pytest.raises(DeviceMismatchError, match=message):
@@ -231,7 +231,7 @@ def test_arrays_on_two_devices_are_refused_by_name_with_the_way_out(gpus):
         gn.array_module(there, gn.get_device("cuda:1").asarray(there))
 
 
-def test_what_is_no_array_is_refused():
+def test_non_arrays_are_refused():
     with pytest.raises(DTypeError, match=r"expected an array, got list; make one with numpy.asarray"):
         gn.array_module([1.0, 2.0])
 
@@ -245,6 +245,6 @@ def test_the_kernels_are_found_from_the_checkout():
     assert (shim.kernels_path() / "probe.cu").is_file()
 
 
-def test_the_simulator_is_imported_only_when_asked_for():
+def test_the_simulator_is_imported_only_when_used():
     code = "import gpunet, sys; gpunet.get_device('cpu'); sys.exit('gpunet.simulator' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The recipes of gpunet/examples show what they are for, and are as short as they should be."""
+"""The examples in gpunet/examples show their claims, and are short."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ import gpunet as gn
 
 
 @pytest.mark.parametrize("name", examples.NAMES)
-def test_a_recipe_shows_what_it_is_for(name):
+def test_an_example_shows_its_claim(name):
     with gn.use_device("cpu"):
         examples.SHOWS[name](*examples.run(name))
 
 
 @pytest.mark.parametrize("name", examples.NAMES)
-def test_a_recipe_has_30_lines_of_code_at_most(name):
+def test_an_example_has_at_most_30_lines_of_code(name):
     _, _, code = (Path(gn.__file__).parent / "examples" / f"{name}.py").read_text(encoding="utf-8").rpartition('"""')
     assert len([line for line in code.splitlines() if line]) <= 30

@@ -1,4 +1,4 @@
-"""The checker of gradients is checked: it passes the right gradient and fails every kind of wrong one."""
+"""The gradient checker accepts correct gradients and rejects every kind of wrong one."""
 
 import numpy as np
 import pytest
@@ -93,24 +93,24 @@ def test_a_loss_is_checked_for_given_predictions_and_targets():
     assert gn.check_gradients(gn.CrossEntropyLoss(), (5, 2, 3), RNG.integers(0, 3, (5, 2))).unchecked == ()
 
 
-def test_a_model_is_checked_layer_by_layer_and_stays_as_it_is():
+def test_a_model_is_checked_layer_by_layer_and_not_changed():
     model = gn.MLP([5, 4, 3], activation="elu", dropout=0.2)
     before = model.store.params.copy()
     report = gn.check_gradients(model, (6, 5))
     assert report.checked == ("0.weight", "0.bias", "2.weight", "2.bias", "the input")
-    assert repr(report) == f"{model!r}: right on cpu: {', '.join(report.checked)}"
+    assert repr(report) == f"{model!r}: correct on cpu: {', '.join(report.checked)}"
     np.testing.assert_array_equal(model.store.params, before)
     assert (model.dtype, model.store.grads.any()) == (np.float32, False)
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_a_fault_of_a_layer_is_named(kind):
+def test_a_wrong_gradient_of_a_layer_is_named(kind):
     with np.errstate(all="ignore"), pytest.raises(GradientError, match=LAYERS[kind]):
         gn.check_gradients(kind(5), (4, 5))
 
 
 @pytest.mark.parametrize("kind", LOSSES)
-def test_a_fault_of_a_loss_is_named(kind):
+def test_a_wrong_gradient_of_a_loss_is_named(kind):
     with pytest.raises(GradientError, match=LOSSES[kind]):
         gn.check_gradients(kind())
 
@@ -153,13 +153,13 @@ def test_cuda_expressions_that_no_device_can_run_are_reported_with_the_reason(mo
         assert f"\n  not checked: {unchecked}" in repr(report)
 
 
-def test_a_fault_inside_a_model_is_found_where_it_is():
+def test_a_wrong_gradient_inside_a_model_is_located():
     model = gn.Sequential(gn.Linear(3, 5), gn.Sequential(OneElement(5), gn.ReLU()), gn.Linear(5, 2))
     with pytest.raises(GradientError, match=rf"the gradient of 1.0.scale is wrong: at element \(2,\) {WRONG}"):
         gn.check_gradients(model, (4, 3))
 
 
-def test_a_loss_that_is_no_mean_of_rows_or_takes_no_weights_says_so():
+def test_a_loss_that_is_not_a_mean_over_rows_or_ignores_weights_is_reported():
     class Sum(gn.losses.Loss):
         task = "regression"
 
@@ -177,6 +177,6 @@ def test_a_loss_that_is_no_mean_of_rows_or_takes_no_weights_says_so():
 
 
 @pytest.mark.parametrize(("subject", "message"), [(Scale(5), "needs a batch"), (np.sin, "takes a layer, model, loss")])
-def test_what_cannot_be_checked_is_refused(subject, message):
+def test_unsupported_arguments_are_refused(subject, message):
     with pytest.raises(ArgumentError, match=message):
         gn.check_gradients(subject)

@@ -1,4 +1,4 @@
-"""What users of PyTorch and Keras type by habit works, or is refused with how it is done here."""
+"""What PyTorch and Keras users type by habit works, or is refused with the gpunet equivalent."""
 
 import copy
 import inspect
@@ -11,7 +11,7 @@ from problems import classification, net, regression
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, DTypeError, StateError, UnknownArgumentError, UnknownAttributeError
-from gpunet.habits import ARGUMENTS, HABITS, habit
+from gpunet.habits import ARGUMENTS, HABITS, equivalent_of
 from gpunet.losses import LOSSES, LOSSES_BY_NAME
 from gpunet.optimizers import OPTIMIZERS
 from gpunet.training.settings import OPTIMIZERS_BY_NAME
@@ -27,36 +27,36 @@ PARTS = {
 }
 
 
-def test_a_model_and_a_layer_are_called_as_in_inference():
+def test_a_call_of_a_model_or_a_layer_is_inference():
     model = gn.Sequential(gn.Dropout(0.5), gn.Linear(5, 3))
     assert_array_equal(model(X), model.forward(X))
     assert_array_equal(model[1](X), model.outputs(X))
 
 
-def test_a_call_takes_the_model_s_dtype_as_forward_does():
+def test_a_call_checks_the_dtype_as_forward_does():
     with pytest.raises(DTypeError, match="x is float64, weight is float32"):
         net()(X.astype(np.float64))
 
 
 @pytest.mark.parametrize("given", [X.tolist(), 3.0, None, (X, X)], ids=lambda given: type(given).__name__)
 @pytest.mark.parametrize("part", ["model", "layer"])
-def test_a_call_with_anything_but_an_array_is_refused_with_what_takes_it(part, given):
+def test_a_call_with_a_non_array_is_refused_with_the_alternative(part, given):
     made = PARTS[part]()
-    said = f"{type(made).__name__} takes an array of its device, got a {type(given).__name__}: make one by"
+    said = f"{type(made).__name__} takes an array on its device, got a {type(given).__name__}: convert it with"
     with pytest.raises(DTypeError, match=said):
         made(given)
 
 
 @pytest.mark.parametrize("name", sorted(HABITS))
 @pytest.mark.parametrize("part", PARTS)
-def test_a_name_of_another_framework_says_how_it_is_done_here(part, name):
+def test_a_name_of_another_framework_is_answered_with_the_equivalent(part, name):
     made = PARTS[part]()
     if hasattr(type(made), name):  # such as Trainer.fit
         return
     assert not hasattr(made, name)
     with pytest.raises(UnknownAttributeError, match=f"{type(made).__name__} has no attribute '{name}': ") as caught:
         getattr(made, name)
-    assert habit(type(made), name) in str(caught.value)
+    assert equivalent_of(type(made), name) in str(caught.value)
     assert isinstance(caught.value, AttributeError)
 
 
@@ -70,7 +70,7 @@ def test_a_name_of_another_framework_says_how_it_is_done_here(part, name):
         ("model", "fit", r"gn.Trainer\(model\).fit\(X, y\) trains a classifier"),
     ],
 )
-def test_the_answer_is_that_for_the_class(part, name, said):
+def test_the_answer_is_specific_to_the_class(part, name, said):
     with pytest.raises(UnknownAttributeError, match=f"has no attribute '{name}': {said}"):
         getattr(PARTS[part](), name)
 
@@ -88,7 +88,7 @@ CALLS = {
 @pytest.mark.parametrize(
     ("name", "argument"), [(name, key) for name, (_, keys) in CALLS.items() for key in sorted(keys)]
 )
-def test_an_argument_of_another_framework_says_how_it_is_done_here(name, argument):
+def test_an_argument_of_another_framework_is_answered_with_the_equivalent(name, argument):
     with pytest.raises(UnknownArgumentError, match=f"^{name} got an unexpected .*'{argument}': ") as caught:
         CALLS[name][0](**{argument: 1})
     assert ARGUMENTS[argument] in str(caught.value)
@@ -103,10 +103,10 @@ def test_a_call_without_arguments_names_no_private_class(call):
 
 def test_the_signature_and_the_documentation_of_a_call_are_its_own():
     assert list(inspect.signature(gn.Trainer.fit).parameters)[:3] == ["self", "X", "y"]
-    assert gn.Trainer.fit.__doc__.startswith("Train for more epochs")
+    assert gn.Trainer.fit.__doc__.startswith("Train for `epochs` epochs")
 
 
-def test_other_missing_attributes_raise_as_python_does():
+def test_other_missing_attributes_raise_pythons_error():
     with pytest.raises(AttributeError, match=r"^'MLP' object has no attribute 'fowrard'$") as caught:
         net().fowrard  # noqa: B018
     assert caught.value.name == "fowrard"
@@ -129,26 +129,28 @@ def test_parts_are_copied_and_pickled_as_before(part, twin):
     assert repr(twin(made)) == repr(made)
 
 
-def test_a_loss_is_not_called():
-    with pytest.raises(StateError, match=r"MSELoss is not called: loss.value\(prediction, y\), or value, gradient = "):
+def test_a_loss_is_not_callable():
+    with pytest.raises(
+        StateError, match=r"MSELoss is not callable: use loss.value\(prediction, y\), or value, gradient = "
+    ):
         gn.MSELoss()(X, X)
 
 
-def test_a_loss_is_no_metric():
-    with pytest.raises(ArgumentError, match="metrics takes functions"):
+def test_a_loss_is_refused_as_a_metric():
+    with pytest.raises(ArgumentError, match="metrics must map names to functions"):
         gn.Trainer(net(), metrics={"mse": gn.MSELoss()})
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS.values())
 @pytest.mark.parametrize("given", [lambda model: model, lambda model: model.parameters(), lambda model: [*model]])
 @pytest.mark.parametrize("rest", [{}, {"lr": 0.1}])
-def test_an_optimizer_with_parameters_says_who_gives_them(kind, given, rest):
+def test_an_optimizer_refuses_parameters_as_its_first_argument(kind, given, rest):
     name = kind.__name__
-    with pytest.raises(ArgumentError, match=rf"^{name} is made without parameters: .*gn.{name}\(lr=0.001\).attach"):
+    with pytest.raises(ArgumentError, match=rf"^{name} takes no parameters: .*gn.{name}\(lr=0.001\).attach"):
         kind(given(net()), **rest)
 
 
-def test_an_optimizer_of_one_s_own_keeps_its_arguments():
+def test_a_user_optimizer_keeps_its_arguments():
     class Own(gn.optimizers.Optimizer):
         pass
 
@@ -162,7 +164,7 @@ def test_an_optimizer_of_one_s_own_keeps_its_arguments():
 
 
 @pytest.mark.parametrize("take", [gn.Dropout, lambda given: gn.Adam(lr=given), lambda given: gn.Trainer(given)])
-def test_an_error_shows_the_beginning_of_a_page_of_numbers(take):
+def test_an_error_truncates_a_long_value(take):
     with pytest.raises(ArgumentError) as caught:
         take({"weight": np.ones((1000, 1000))})
     assert len(str(caught.value)) < 200

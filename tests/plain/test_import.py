@@ -1,4 +1,4 @@
-"""What `import gpunet` brings along, and which package imports which: the layers of the architecture, and no cycles."""
+"""The modules that `import gpunet` loads, the layers of the architecture, and import cycles."""
 
 import ast
 import subprocess

@@ -5,7 +5,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.initializers import initializer, undrawn
+from gpunet.initializers import initialized_with_zeros, initializer
 
 FAN_IN, FAN_OUT = 400, 100
 VARIANCES = {
@@ -94,14 +94,14 @@ def test_a_function_is_its_own_initializer():
 
 @pytest.mark.parametrize("bad", ["xavier", None, 3])
 def test_an_unknown_initializer_is_refused_with_the_known_names(bad):
-    with pytest.raises(ArgumentError, match=rf"init={bad!r} .* {', '.join(NAMES)}"):
+    with pytest.raises(ArgumentError, match=rf"init={bad!r}; use a function or one of {', '.join(NAMES)}"):
         initializer(bad)
 
 
-def test_weights_that_are_about_to_be_read_are_not_drawn(tmp_path):
+def test_weights_are_not_drawn_before_they_are_read_from_a_file(tmp_path):
     model = gn.MLP([4, 3, 2])
     model.save(tmp_path / "model")
-    with undrawn():
+    with initialized_with_zeros():
         assert not gn.Linear(4, 3).params["weight"].any()
     assert gn.Linear(4, 3).params["weight"].any()
     for key, a in gn.load(tmp_path / "model").parameters().items():

@@ -1,4 +1,4 @@
-"""The losses as objects: what they hand to their operation, which targets they take, and what they refuse."""
+"""The losses as objects: their operations, accepted targets and errors."""
 
 import numpy as np
 import pytest
@@ -56,12 +56,12 @@ def test_a_configuration_rebuilds_the_loss(case):
     assert_array_equal(twin.value(P, target, W), operation()[0])
 
 
-def test_the_text_of_a_loss_is_the_call_that_makes_it():
+def test_the_repr_of_a_loss_is_its_constructor_call():
     assert repr(gn.CrossEntropyLoss(0.1)) == "CrossEntropyLoss(label_smoothing=0.1)"
     assert repr(gn.HuberLoss(0.5)) == "HuberLoss(delta=0.5)"
 
 
-def test_no_eps_is_needed_where_outputs_are_logarithms():
+def test_with_log_input_eps_may_be_zero():
     rates, counts = np.array([[0.5], [2.0]]), np.array([[1.0], [3.0]])
     found, usual = gn.PoissonNLLLoss(eps=0).value(rates, counts), gn.PoissonNLLLoss().value(rates, counts)
     assert found == usual
@@ -74,7 +74,7 @@ def test_class_weights_follow_the_dtype_of_the_prediction():
         assert value.dtype == gradient.dtype == dtype
 
 
-def test_the_task_says_what_a_model_is_trained_for():
+def test_every_loss_has_its_task():
     tasks = {name: loss().task for name, loss in LOSSES.items()}
     assert tasks == {
         "CrossEntropyLoss": "classification",
@@ -121,13 +121,13 @@ def test_bad_labels_are_refused_before_they_are_used(target, error, message):
         (lambda: gn.PoissonNLLLoss(log_input=False, eps=0), "eps must lie in .*got 0"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
 
 
 class TestCheckTarget:
-    """Host targets as the Trainer hands them in."""
+    """Host targets, as passed by the Trainer."""
 
     def test_labels_become_int64_and_targets_the_dtype_of_the_model(self):
         labels = gn.CrossEntropyLoss().check_target([2, 0], (3,), np.dtype("f"))
@@ -136,7 +136,7 @@ class TestCheckTarget:
             target = loss.check_target([[1, 0, 0], [0, 0.5, 0.5]], (3,), np.dtype("f"))
             assert target.dtype == np.float32
 
-    def test_one_target_a_row_fits_one_output(self):
+    def test_one_target_per_row_matches_one_output(self):
         for loss in (gn.MSELoss(), gn.HuberLoss(), gn.BCEWithLogitsLoss()):
             for y in ([0, 1, 1], [[0], [1], [1]]):
                 assert_array_equal(loss.check_target(y, (1,), np.dtype("f")), [[0], [1], [1]])
@@ -146,24 +146,24 @@ class TestCheckTarget:
         [
             (gn.CrossEntropyLoss(), [0, 3], (3,), DataError, "y is 3 at row 1"),
             (gn.CrossEntropyLoss(), [0.0, 1.0], (3,), DTypeError, "class labels are integers"),
-            (gn.CrossEntropyLoss(), [0, 1], (1,), ShapeError, "at least 2 classes"),
-            (gn.CrossEntropyLoss(), [0, 1], (2, 2), ShapeError, r"shape \(2,\); expected \(samples, 2\), a label for"),
+            (gn.CrossEntropyLoss(), [0, 1], (1,), ShapeError, "at least 2 outputs"),
+            (gn.CrossEntropyLoss(), [0, 1], (2, 2), ShapeError, r"shape \(2,\); expected \(samples, 2\), one label"),
             (gn.CrossEntropyLoss(), [[0, 1], [2, 1]], (2, 2), DataError, "y is 2 at row 1, column 0; 2 classes"),
             (gn.CrossEntropyLoss(), np.full((1, 2, 2), 0.6), (2, 2), DataError, "every row must sum to 1"),
-            (gn.CrossEntropyLoss(), [[1, 0]], (3,), DataError, r"shape \(2,\) don't fit .* \(3,\)"),
+            (gn.CrossEntropyLoss(), [[1, 0]], (3,), DataError, r"shape \(2,\) don't match .* \(3,\)"),
             (gn.CrossEntropyLoss(), [[0.5, 0.4]], (2,), DataError, "must sum to 1"),
             (gn.CrossEntropyLoss(), [[1.5, -0.5]], (2,), DataError, "each >= 0"),
             (gn.CrossEntropyLoss(class_weight=[1, 1]), [0, 1], (3,), ArgumentError, r"class_weight has shape \(2,\)"),
             (gn.BCEWithLogitsLoss(), [0, 2], (1,), DataError, "between 0 and 1"),
             (gn.BCEWithLogitsLoss(), [0, -1], (1,), DataError, "between 0 and 1"),
-            (gn.MSELoss(), [0, 1], (2,), DataError, r"shape \(\) don't fit .* \(2,\)"),
-            (gn.MSELoss(), [[0, 1]], (1,), DataError, r"shape \(2,\) don't fit .* \(1,\)"),
+            (gn.MSELoss(), [0, 1], (2,), DataError, r"shape \(\) don't match .* \(2,\)"),
+            (gn.MSELoss(), [[0, 1]], (1,), DataError, r"shape \(2,\) don't match .* \(1,\)"),
             (gn.MSELoss(), [0, np.nan], (1,), DataError, "y is nan at row 1"),
             (gn.HuberLoss(), [], (1,), DataError, "y is empty"),
-            (gn.PoissonNLLLoss(), [1, -1], (1,), DataError, "PoissonNLLLoss needs targets of zero or more"),
+            (gn.PoissonNLLLoss(), [1, -1], (1,), DataError, "PoissonNLLLoss needs targets >= 0"),
             (gn.MSELoss(), ["a"], (1,), DTypeError, "y has dtype"),
         ],
     )
-    def test_targets_that_do_not_fit_are_refused(self, loss, y, outputs, error, message):
+    def test_targets_that_do_not_match_are_refused(self, loss, y, outputs, error, message):
         with pytest.raises(error, match=message):
             loss.check_target(y, outputs, np.dtype("f"))

@@ -1,4 +1,4 @@
-"""Models: fusion, summaries, prediction on raw data, threads, and what they refuse."""
+"""Models: fusion, summaries, prediction on raw data, threads and errors."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +44,7 @@ class TestFusion:
             assert_array_equal(segment.view(model.store.grads), segment.view(gradients))
         assert_array_equal(model.forward(X), unfused[0])
 
-    def test_the_layers_themselves_stay_as_they_are(self):
+    def test_fusing_does_not_change_the_layers(self):
         linear = gn.Linear(4, 5, rng=0)
         plain = linear.forward(X)
         model = gn.Sequential(linear, gn.ReLU())
@@ -78,7 +78,7 @@ class TestFusion:
 
 
 class TestSummary:
-    def test_it_is_a_table_of_layers_shapes_and_parameters(self):
+    def test_the_summary_is_a_table_of_layers_shapes_and_parameters(self):
         model = gn.Sequential(
             gn.Flatten(), gn.Linear(64, 32), gn.Tanh(), gn.Dropout(0.5), gn.Linear(32, 10, bias=False)
         )
@@ -92,12 +92,12 @@ class TestSummary:
             ["2,400 parameters, float32, on cpu"],
         ]
 
-    def test_it_sees_into_models_within_the_model(self):
+    def test_the_summary_uses_shapes_of_nested_models(self):
         table = gn.Sequential(gn.Sequential(gn.Flatten(), gn.Linear(4, 8)), gn.Linear(8, 2)).summary().splitlines()
         assert "(8,)" in table[1]
         assert "(2,)" in table[2]
 
-    def test_it_leaves_open_what_it_cannot_know(self):
+    def test_the_summary_shows_unknown_shapes_as_question_marks(self):
         assert "?" in gn.Sequential(gn.Flatten(), gn.ReLU()).summary()
 
     @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ class TestSummary:
         [gn.LayerNorm(6), gn.RMSNorm(6), gn.Linear(6, 6), gn.GEGLU(6, 6), gn.Residual(gn.Linear(6, 6))],
         ids=repr,
     )
-    def test_it_leaves_open_how_many_positions_a_row_has_where_the_first_layer_takes_any(self, first):
+    def test_the_summary_shows_no_number_of_positions_if_any_is_accepted(self, first):
         rows = gn.Sequential(first, gn.Flatten(), gn.Linear(24, 3)).summary().splitlines()[1:-1]
         assert [row.split()[-2] for row in rows] == ["?", "?", "(3,)"]
 
@@ -121,7 +121,7 @@ class TestSummary:
     ],
     ids=["mlp", "leading layers", "nested"],
 )
-def test_without_the_input_gradient_the_parameters_have_the_same_and_leading_layers_no_work(build, monkeypatch):
+def test_without_the_input_gradient_leading_layers_are_skipped(build, monkeypatch):
     model, tape = build(), gn.Tape()
     dy = np.ones((6, 3), np.float32)
     model.forward(X, tape)
@@ -225,13 +225,13 @@ class TestPredict:
         ready = ((raw - raw.mean(axis=0)) / raw.std(axis=0)).astype(np.float32)
         assert_allclose(model.predict(raw), model.forward(ready), rtol=1e-4, atol=1e-5)
 
-    def test_many_rows_go_through_in_parts(self):
+    def test_many_rows_are_split_into_batches(self):
         model = self.model("classification", 3)
         x = RNG.standard_normal((2 * LARGEST_BATCH + 1, 4)).astype(np.float32)
         assert_allclose(model.outputs(x), model.forward(x), rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
-    def test_any_host_array_gives_the_same_and_is_never_written(self, dtype):
+    def test_host_arrays_of_any_layout_give_the_same_result_and_are_not_written(self, dtype):
         model = self.model("classification", 3).to(dtype=dtype)
         numbers = RNG.integers(-3, 4, (6, 4))
         expected = model.forward(numbers.astype(dtype))
@@ -281,28 +281,28 @@ class TestPredict:
         (lambda: gn.MLP([4, 3, 2], activation="rélu"), "unknown activation 'rélu'"),
     ],
 )
-def test_models_that_make_no_sense_are_refused(call, message):
+def test_invalid_models_are_refused(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
 
 
-def test_layers_that_do_not_fit_each_other_are_named_by_their_position():
+def test_layers_of_incompatible_shapes_are_named_by_their_position():
     model = gn.Sequential(gn.Linear(4, 5), gn.ReLU(), gn.Sequential(gn.Dropout(0.1), gn.Linear(6, 3)))
     with pytest.raises(ShapeError, match=r"layer 2, layer 1, Linear\(6, 3\).*6 features, got shape \(5,\)"):
         model.predict(X)
 
 
-def test_an_activation_that_is_set_counts_from_the_next_forward_on_also_where_it_is_fused():
+def test_a_changed_activation_takes_effect_at_the_next_forward_pass_also_if_fused():
     model = gn.Sequential(gn.Linear(4, 3, rng=0), gn.ReLU())
     model.forward(X)
     model[1].activation = gn.Tanh()
     assert_array_equal(model.forward(X), np.tanh(model[0].forward(X)))
 
 
-def test_the_layers_of_a_model_stay_since_its_parameters_lie_in_one_buffer():
+def test_the_layers_of_a_model_cannot_be_replaced():
     model = gn.MLP([4, 3, 2])
     other = gn.Linear(4, 3)
-    with pytest.raises(StateError, match="MLP: its layers stay; make a new model"):
+    with pytest.raises(StateError, match="MLP: its layers cannot be replaced; make a new model"):
         model.layers = [other]
     with pytest.raises(TypeError):
         model.layers[0] = other
@@ -318,7 +318,7 @@ def test_a_parameter_that_is_set_as_an_attribute_is_refused_with_the_way_to_set_
     assert (layer.params["weight"] == 1).all()
 
 
-def test_the_hidden_layers_of_an_mlp_begin_as_init_says_and_the_last_as_output_init():
+def test_an_mlp_uses_init_for_hidden_layers_and_output_init_for_the_last():
     model = gn.MLP([4, 6, 5, 3], init="orthogonal", output_init="zeros", seed=2)
     rng = np.random.default_rng(2)
     for layer, shape in zip(model.layers[:2], [(4, 6), (6, 5)], strict=True):
@@ -327,7 +327,7 @@ def test_the_hidden_layers_of_an_mlp_begin_as_init_says_and_the_last_as_output_i
     assert not model.layers[2].params["weight"].any()
 
 
-def test_a_table_s_mlp_begins_with_equal_outputs_and_bounds_outliers():
+def test_tabular_mlp_starts_with_equal_outputs_and_limits_outliers():
     frame = {"size": [1.0, 2.0, 3.0, 4.0], "town": list("abab"), "y": [0.5, 1.0, 1.5, 3.0]}
     schema = gn.data.TableSchema.fit(pandas.DataFrame(frame), "y")
     model = gn.tabular_mlp(schema, 2, hidden=(8,), seed=3)
@@ -343,6 +343,6 @@ def test_a_table_s_mlp_begins_with_equal_outputs_and_bounds_outliers():
 @pytest.mark.parametrize("scaler", [1, "standard", sklearn.preprocessing.StandardScaler()], ids=str)
 def test_a_scaler_of_another_kind_is_refused_when_it_is_set(name, scaler):
     model = gn.MLP([2, 2])
-    with pytest.raises(ArgumentError, match=f"{name} takes a gn.data.Standardizer, or None, got"):
+    with pytest.raises(ArgumentError, match=f"{name} must be a gn.data.Standardizer or None, got"):
         setattr(model, name, scaler)
     assert getattr(model, name) is None

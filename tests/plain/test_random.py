@@ -50,7 +50,7 @@ def test_every_element_is_the_documented_function_of_its_place(seed, step, draw,
     np.testing.assert_array_equal(out.ravel(), expected)
 
 
-def test_a_known_row_stays_the_same_for_ever():
+def test_known_random_numbers_never_change():
     out = drawn((1, 4), seed=42, step=7, draw=1)
     assert (out * 2**24).astype(int).tolist() == [[11915447, 15966096, 15927073, 6974770]]
 
@@ -64,7 +64,7 @@ def test_rows_filled_in_two_parts_equal_rows_filled_at_once(shape, split):
 
 
 @pytest.mark.parametrize("change", ["seed", "step", "draw", "first_row"])
-def test_each_coordinate_gives_other_numbers(change):
+def test_each_coordinate_gives_different_numbers(change):
     where = {"seed": 1, "step": 1, "draw": 1, "first_row": 1}
     shared = np.intersect1d(drawn((4, 16), **where)[0], drawn((4, 16), **{**where, change: 9})[0])
     assert shared.size == 0

@@ -1,4 +1,4 @@
-"""Recorded calls do again, with other numbers, what the code did that was recorded."""
+"""A replay of recorded calls computes on other values what the recorded code would."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def write(a):
 
 
 @pytest.mark.parametrize("name", CODE)
-def test_replayed_calls_give_the_bits_of_the_code(name):
+def test_replayed_calls_equal_the_code_bitwise(name):
     a, b = A.copy(), B.copy()
     with recording() as calls:
         result = CODE[name](RecordedArray.of(a), RecordedArray.of(b))
@@ -80,12 +80,12 @@ def test_replayed_calls_give_the_bits_of_the_code(name):
     ],
     ids=["float", "if", "tolist", "item", "index", "mask,column", "mask", "nonzero", "places", "compress", "several"],
 )
-def test_code_that_looks_at_numbers_is_refused(code):
+def test_code_that_reads_array_values_is_refused(code):
     with recording(), pytest.raises(NotRecordableError):
         code(RecordedArray.of(A))
 
 
-def test_what_is_no_call_on_an_array_is_recorded_by_name_and_called_at_each_replay_alone():
+def test_other_calls_are_recorded_with_do_and_run_at_each_replay():
     numbers = iter(range(10))
     out = np.full(1, np.nan)
     with recording() as calls:
@@ -105,13 +105,13 @@ def test_arrays_record_inside_the_block_only():
     assert calls == []
 
 
-def test_a_recording_that_fails_is_over():
+def test_a_failed_recording_ends():
     with pytest.raises(ZeroDivisionError), recording():
         _ = 1 / 0
     assert recorded(A) is A
 
 
-def test_numbers_are_rounded_to_the_dtype_of_the_array_as_numpy_does():
+def test_python_numbers_are_rounded_to_the_arrays_dtype_as_in_numpy():
     with recording():
         assert (np.asarray(RecordedArray.of(A) * 0.1) == A * 0.1).all()
         assert (RecordedArray.of(A) * 0.1).dtype == np.float32
@@ -127,7 +127,7 @@ class Part(Versioned):
 
 
 @pytest.mark.parametrize("hold", [lambda part: part, lambda part: (part,), lambda part: {"a": part}])
-def test_a_change_of_a_part_is_seen_and_a_note_beside_is_not(hold):
+def test_a_change_of_a_part_is_detected_and_an_outside_attribute_is_not(hold):
     leaf = Part()
     whole = Part(Part(hold(leaf)), hold(leaf))
     assert len(parts(whole)) == 3
@@ -138,7 +138,7 @@ def test_a_change_of_a_part_is_seen_and_a_note_beside_is_not(hold):
     assert [part.version for part in parts(whole)] != before
 
 
-def test_parts_are_told_apart_even_if_they_are_equal_and_may_know_each_other():
+def test_equal_parts_are_distinct_and_may_reference_each_other():
     first, second = gn.LeakyReLU(0.1), gn.LeakyReLU(0.1)
     assert first == second
     whole = Part(first, Part(second))

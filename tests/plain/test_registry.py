@@ -1,4 +1,4 @@
-"""Classes of a user's own in files: registered or given by name they come back, all others are refused in time."""
+"""User classes in files: they are loaded if registered or given by name; others are refused before training."""
 
 import re
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class SignSGD(gn.optimizers.Optimizer):
 
 @gn.register
 class Shift(gn.Layer):
-    """A layer without a config of its own."""
+    """A layer without a `config` method."""
 
     def __init__(self, by=1.0):
         self.by = by
@@ -98,7 +98,7 @@ class Shift(gn.Layer):
 
 @gn.register
 class PowerLoss(gn.losses.Loss):
-    """A loss without a config of its own."""
+    """A loss without a `config` method."""
 
     task = "regression"
 
@@ -339,24 +339,24 @@ REFUSED = {
     "a layer without config": (lambda: {"model": model_of(Forgetful(5))}, "Forgetful() cannot be saved: its config()"),
     "a layer of other shapes": (
         lambda: {"model": gn.Sequential(gn.Linear(5, 4), Careless(4), gn.Linear(4, 3))},
-        "from {'features': 5} comes one with {'.scale': (5,)}, not {'.scale': (4,)}.",
+        "but {'features': 5} rebuilds a layer with {'.scale': (5,)}, not {'.scale': (4,)}.",
     ),
     "a loss without config": (lambda: {"loss": ForgetfulLoss(1)}, "cannot be saved: its config() must return"),
-    "a loss of another config": (lambda: {"loss": OffLoss()}, "from {'number': 1} comes another one"),
+    "a loss of another config": (lambda: {"loss": OffLoss()}, "{'number': 1} rebuilds a different one"),
     "an argument that is not kept": (
         lambda: {"optimizer": ForgetfulSGD(0.1)},
-        "it lacks 'strength'; keep each argument",
+        "config() lacks 'strength'; store each argument",
     ),
-    "a schedule's argument that is not kept": (lambda: {"optimizer": gn.SGD(Forgotten(0.1))}, "it lacks 'half'"),
-    "a layer's argument that is not kept": (lambda: {"model": model_of(Offset(2.0))}, "it lacks 'by'"),
-    "an argument that another config leaves out": (lambda: {"loss": ScaledLoss(3.0)}, "it lacks 'factor'"),
-    "a model that makes its layers itself": (lambda: {"model": Silent(7)}, "it lacks 'hidden'"),
+    "a schedule's argument that is not kept": (lambda: {"optimizer": gn.SGD(Forgotten(0.1))}, "config() lacks 'half'"),
+    "a layer's argument that is not kept": (lambda: {"model": model_of(Offset(2.0))}, "config() lacks 'by'"),
+    "an argument that another config leaves out": (lambda: {"loss": ScaledLoss(3.0)}, "config() lacks 'factor'"),
+    "a model that makes its layers itself": (lambda: {"model": Silent(7)}, "config() lacks 'hidden'"),
     "no JSON": (lambda: {"loss": ArrayLoss()}, "set {1, 2} cannot be written to a file"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_checkpoint_refuses_before_the_first_step_what_no_file_can_bring_back(name, tmp_path):
+def test_a_checkpoint_refuses_parts_that_cannot_be_rebuilt_before_the_first_step(name, tmp_path):
     make, said = REFUSED[name]
     parts = {"model": gn.MLP([5, 4, 3]), **make()}
     one = gn.Trainer(parts.pop("model"), **parts, callbacks=[gn.Checkpoint(tmp_path / "run.safetensors", every=3)])
@@ -429,11 +429,11 @@ def test_classes_without_names_are_refused(custom, tmp_path):
     trainer("layers").save(tmp_path / "run")
     layered().save(tmp_path / "model")
     for read, file in ((gn.Trainer.resume, "run"), (gn.load, "model")):
-        with pytest.raises(ArgumentError, match="custom takes classes by their names in the file"):
+        with pytest.raises(ArgumentError, match="custom must map names in the file to classes"):
             read(tmp_path / file, custom=custom)
 
 
-def test_a_class_of_other_parameters_is_refused_as_a_file_of_other_shapes(tmp_path):
+def test_a_class_with_other_parameters_is_refused_like_other_shapes(tmp_path):
     layered().save(tmp_path / "model")
     with pytest.raises(ModelFileError, match="scale"):
         gn.load(tmp_path / "model", custom={"Gain": Widened})
@@ -447,7 +447,7 @@ class Widened(Gain):
 @pytest.mark.parametrize(
     "name", ["eval", "os.system", "builtins.exec", "SGD", "Checkpoint", "Trainer", "Layer", None, []]
 )
-def test_a_file_can_name_known_classes_of_layers_alone_and_runs_nothing(name, tmp_path):
+def test_a_file_can_only_name_known_layer_classes_and_runs_no_code(name, tmp_path):
     arrays, description = layered().to_arrays()
     description["model"]["layers"][1]["type"] = name
     write_arrays(tmp_path / "model", arrays, {"kind": "model", **description})
@@ -455,7 +455,7 @@ def test_a_file_can_name_known_classes_of_layers_alone_and_runs_nothing(name, tm
         gn.load(tmp_path / "model")
 
 
-def test_a_file_holds_names_and_arguments_alone(tmp_path):
+def test_a_file_contains_only_names_and_arguments(tmp_path):
     trainer("all").save(tmp_path / "run")
     description = read_arrays(tmp_path / "run", "checkpoint")[1]
     assert description["model"]["layers"][1] == {"type": "Gain", "features": 4, "start": 0.5}
@@ -474,13 +474,13 @@ def test_only_a_class_with_a_config_is_registered(given):
 
 
 @pytest.mark.parametrize("name", ["Linear", "MSELoss", "Adam", "StepLR", "Sequential", "Gain"])
-def test_a_name_that_is_taken_is_refused(name):
+def test_a_registered_name_is_refused(name):
     other = type(name, (Scale,), {"__module__": "elsewhere"})
-    with pytest.raises(ArgumentError, match=f"has a class {name} already; choose another name"):
+    with pytest.raises(ArgumentError, match=f"already registers {name}; choose another name"):
         gn.register(other)
 
 
-def test_a_class_that_is_defined_again_takes_the_place_of_the_first(tmp_path):
+def test_a_class_that_is_defined_again_replaces_the_first(tmp_path):
     def cell():
         @gn.register
         class InACell(Scale):
@@ -498,7 +498,7 @@ def test_register_returns_the_class_and_is_a_decorator():
     assert gn.register(Gain) is Gain
 
 
-def test_every_class_of_gpunet_s_own_that_a_file_names_is_registered():
+def test_every_gpunet_class_that_a_file_can_name_is_registered():
     own = {*gn.losses.LOSSES, *gn.optimizers.OPTIMIZERS, *gn.layers.__all__, "Sequential"} - {"Layer"}
     own |= {"ConstantLR", "StepLR", "CosineLR", "CyclicCosineLR", "ReduceLROnPlateau", "LinearWarmup"}
     assert {name for name, cls in registry._classes.items() if cls.__module__.startswith("gpunet.")} == own

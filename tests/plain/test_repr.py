@@ -1,4 +1,4 @@
-"""What a prompt and a notebook show of gpunet's objects: what they are, in few words, and no arrays."""
+"""The repr and the HTML of gpunet's objects: short, and without arrays."""
 
 import numpy as np
 import pytest
@@ -18,13 +18,13 @@ def trained():
     return trainer
 
 
-def test_a_trainer_says_what_it_trains_and_how_far_it_is(trained):
+def test_the_repr_of_a_trainer_shows_its_parts_and_progress(trained):
     assert repr(trained) == (
         f"<Trainer: 1 epoch of {trained.model!r} with CrossEntropyLoss(label_smoothing=0.0) and Adam(lr=0.001)>"
     )
 
 
-def test_a_tape_says_how_much_it_holds():
+def test_the_repr_of_a_tape_shows_its_size():
     tape = gn.Tape()
     tape.reset()
     net().forward(X, tape)
@@ -42,15 +42,15 @@ def test_a_tape_says_how_much_it_holds():
         (gn.Checkpoint("a.safetensors"), "Checkpoint(path='a.safetensors', every=1, monitor=None)"),
     ],
 )
-def test_a_callback_says_its_settings(callback, shown):
+def test_the_repr_of_a_callback_shows_its_settings(callback, shown):
     assert repr(callback) == shown
 
 
-def test_a_log_says_its_path():
+def test_the_repr_of_a_log_shows_its_path():
     assert "log.csv" in repr(gn.Log("log.csv"))
 
 
-def test_a_data_set_says_its_size_and_its_classes():
+def test_the_repr_of_a_data_set_shows_its_size_and_classes():
     assert repr(gn.data.digits()) == "<Dataset 'digits': 1,797 rows of shape (64,) in float32, 10 classes>"
     part = Dataset(X, X[:, 0])
     whole = Dataset(X, Y, ("a", "b", "c"), test=part)
@@ -59,11 +59,11 @@ def test_a_data_set_says_its_size_and_its_classes():
     assert repr(Standardizer.fit(X)) == "<Standardizer of rows of shape (5,)>"
 
 
-def test_the_explanation_of_a_step_is_shown_as_its_table(trained):
+def test_the_repr_of_an_explanation_is_its_table(trained):
     assert repr(trained.explain()) == str(trained.explain())
 
 
-def test_a_loss_shows_the_beginning_of_many_weights():
+def test_the_repr_of_a_loss_truncates_many_weights():
     loss = gn.CrossEntropyLoss(class_weight=np.ones(1000))
     assert len(repr(loss)) < 200
     assert repr(loss).startswith("CrossEntropyLoss(label_smoothing=0.0, class_weight=[1.0, 1.0, ")

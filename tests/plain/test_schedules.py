@@ -52,11 +52,11 @@ def observed(schedule, values):
     return [(schedule.observe(value), schedule(0))[1] for value in values]
 
 
-def test_a_constant_rate_stays():
+def test_a_constant_rate_does_not_change():
     assert rates(ConstantLR(0.3), 3) == [0.3, 0.3, 0.3]
 
 
-def test_step_lr_is_cut_every_step_size_steps():
+def test_step_lr_is_reduced_every_step_size_steps():
     assert rates(StepLR(0.4, step_size=2), 5) == pytest.approx([0.4, 0.4, 0.04, 0.04, 0.004])
     assert rates(StepLR(0.4, step_size=1, gamma=0.5), 4) == pytest.approx([0.4, 0.2, 0.1, 0.05])
 
@@ -87,7 +87,7 @@ def test_warmup_rises_to_the_rate_and_then_starts_the_schedule():
     assert rates(warm, 6) == pytest.approx([0.2, 0.4, 0.4, 0.4, 0.04, 0.04])
 
 
-def test_plateau_cuts_after_more_than_patience_bad_epochs():
+def test_plateau_reduces_after_more_than_patience_bad_epochs():
     values = [1.0, 0.9, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8]
     expected = [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]
     assert observed(ReduceLROnPlateau(1.0, patience=2), values) == pytest.approx(expected)
@@ -98,17 +98,17 @@ def test_plateau_defaults_are_those_of_pytorch():
     assert observed(ReduceLROnPlateau(1.0), falling_too_slowly) == pytest.approx([1.0] * 11 + [0.1])
 
 
-def test_plateau_takes_a_value_as_better_only_beyond_the_relative_threshold():
+def test_plateau_counts_only_improvements_beyond_the_relative_threshold():
     assert observed(ReduceLROnPlateau(1.0, patience=0, threshold=0.1), [10.0, 9.0]) == pytest.approx([1.0, 0.1])
     assert observed(ReduceLROnPlateau(1.0, patience=0, threshold=0.1), [10.0, 8.9]) == [1.0, 1.0]
 
 
-def test_plateau_stops_at_min_lr_and_makes_no_tiny_cut():
+def test_plateau_stops_at_min_lr_and_skips_tiny_reductions():
     assert observed(ReduceLROnPlateau(1.0, patience=0, min_lr=0.5), [1.0] * 4) == [1.0, 0.5, 0.5, 0.5]
     assert observed(ReduceLROnPlateau(1e-8, patience=0), [1.0] * 3) == [1e-8, 1e-8, 1e-8]
 
 
-def test_plateau_counts_nan_as_a_bad_epoch_and_forgets_it():
+def test_plateau_counts_nan_as_a_bad_epoch():
     assert observed(ReduceLROnPlateau(1.0, patience=1), [math.nan, math.nan, 5.0, 4.0]) == pytest.approx(
         [1, 0.1, 0.1, 0.1]
     )
@@ -116,7 +116,7 @@ def test_plateau_counts_nan_as_a_bad_epoch_and_forgets_it():
 
 @pytest.mark.parametrize("seen", [[], [3.0, math.nan, 2.0], [1.0] * 7])
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-def test_a_schedule_rebuilt_from_json_goes_on_as_before(schedule, seen):
+def test_a_schedule_rebuilt_from_json_continues(schedule, seen):
     def rebuild(state):
         copy = schedule_from_config(json.loads(json.dumps(schedule.config(), allow_nan=False)))
         copy.restore(json.loads(json.dumps(state, allow_nan=False)))
@@ -131,7 +131,7 @@ def test_a_schedule_rebuilt_from_json_goes_on_as_before(schedule, seen):
     assert observed(copy, [1.5] * 5) == observed(original, [1.5] * 5)
 
 
-def test_warmup_hands_observed_values_on():
+def test_warmup_passes_observed_values_to_its_schedule():
     assert observed(LinearWarmup(ReduceLROnPlateau(1.0, patience=0), 1), [1.0, 1.0]) == pytest.approx([1.0, 0.1])
 
 
@@ -167,7 +167,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "make", "value"), BAD)
-def test_a_senseless_argument_is_named(name, make, value):
+def test_an_invalid_argument_is_named(name, make, value):
     with pytest.raises(ArgumentError, match=f"^{name} must .* got {value!r}"):
         make(value)
 
@@ -184,7 +184,7 @@ def test_a_learning_rate_of_zero_is_legal_and_stays_zero(make):
         ({"type": "NoLR", "lr": 0.1}, "unknown schedule 'NoLR'; import the module that registers it with @gn.register"),
         ({"type": "MSELoss", "lr": 0.1}, "'MSELoss' must be a class derived from Schedule, got"),
         ({"lr": 0.1}, "unknown schedule None"),
-        ({"type": "ConstantLR", "rate": 0.1}, "does not fit ConstantLR"),
+        ({"type": "ConstantLR", "rate": 0.1}, "does not match ConstantLR"),
         ({"type": "ConstantLR", "lr": -1}, "lr must lie in .*-1"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The tape: buffers that come back step after step, numbers that depend on the step, and the order of backward."""
+"""The tape: buffers reused by each step, random numbers of a step, and the order of backward."""
 
 import cupy_stand_in
 import numpy as np
@@ -26,7 +26,7 @@ def test_the_same_requests_get_the_same_buffers_every_step():
 
 
 @pytest.mark.parametrize("other", [((3, 2), F32, np), ((2, 3), np.dtype(np.float64), np), ((2, 3), F32, cupy_stand_in)])
-def test_another_kind_of_request_replaces_that_buffer_alone(other):
+def test_a_request_of_another_shape_replaces_only_that_buffer(other):
     tape = Tape()
     first, last = tape.empty((2, 3), F32, np), tape.empty((5,), F32, np)
     tape.reset()
@@ -59,7 +59,7 @@ def test_a_step_draws_the_numbers_of_its_seed_step_and_place():
         np.testing.assert_array_equal(tape.uniform((4, 6)), expected)
 
 
-def test_the_same_step_draws_the_same_again_and_the_next_step_others():
+def test_a_repeated_step_draws_the_same_numbers_and_the_next_step_others():
     tape = Tape(seed=1)
     tape.reset(step=0)
     first = tape.uniform((8, 8)).copy()
@@ -78,7 +78,7 @@ def test_a_kernels_draws_count_with_those_of_the_host():
     assert tape.next_draw() == 2
 
 
-def test_the_steps_number_lies_in_one_array_of_the_device_step_after_step():
+def test_the_step_number_stays_in_one_device_array():
     tape = Tape()
     tape.reset(step=7)
     number = tape.device_step(cupy_stand_in)
@@ -88,7 +88,7 @@ def test_the_steps_number_lies_in_one_array_of_the_device_step_after_step():
     assert tape.device_step(cupy_stand_in) is number
 
 
-def test_what_forward_left_comes_back_in_reverse_order():
+def test_saved_values_are_restored_in_reverse_order():
     tape = Tape()
     first, second = object(), object()
     tape.save(first, 1)
@@ -112,16 +112,16 @@ def test_backward_twice_is_refused():
         tape.restore("layer")
 
 
-def test_backward_out_of_order_names_the_layer_whose_turn_it_is():
+def test_backward_out_of_order_names_the_other_layer():
     tape = Tape()
     tape.save("first")
     tape.save("second")
-    with pytest.raises(StateError, match="'first': backward out of order; it is the turn of 'second'"):
+    with pytest.raises(StateError, match="'first': backward out of order; call the backward of 'second' first"):
         tape.restore("first")
     assert tape.restore("second") == ()
 
 
-def test_a_new_step_forgets_what_the_last_one_left():
+def test_a_new_step_clears_saved_values():
     tape = Tape()
     tape.save("layer", 1)
     tape.reset()
@@ -129,7 +129,7 @@ def test_a_new_step_forgets_what_the_last_one_left():
         tape.restore("layer")
 
 
-def test_zeros_are_zero_when_made_and_then_what_their_user_left():
+def test_zeros_are_zeroed_only_when_allocated():
     tape = Tape()
     for step in range(3):
         tape.reset()
@@ -137,7 +137,7 @@ def test_zeros_are_zero_when_made_and_then_what_their_user_left():
         assert (a == step).all()
         a += 1
     tape.reset()
-    assert not tape.zeros((5,), np.dtype(np.uint32), np).any()  # another shape: made anew
+    assert not tape.zeros((5,), np.dtype(np.uint32), np).any()  # another shape: a new buffer
     tape.reset()
     tape.empty((5,), np.dtype(np.uint32), np).fill(7)  # not mistaken for one that must be zero
     tape.reset()

@@ -1,4 +1,4 @@
-"""Uploads through pinned memory: what has changed is uploaded, and nothing else."""
+"""Uploads through pinned memory: only changes are uploaded."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 import gpunet as gn
 from gpunet import simulator
 from gpunet.simulator import counters
-from gpunet.uploads import PIECE, Mirror, Staging
+from gpunet.uploads import CHUNK, Mirror, Staging
 
 SIM = gn.get_device("sim")
 
@@ -20,11 +20,11 @@ def update(mirror, a):
     return counters.uploads
 
 
-@pytest.mark.parametrize("size", [0, 1, 1000, PIECE // 8, PIECE // 8 + 1, PIECE])
+@pytest.mark.parametrize("size", [0, 1, 1000, CHUNK // 8, CHUNK // 8 + 1, CHUNK])
 def test_an_array_of_any_size_is_uploaded_once(size):
     a = np.random.default_rng(0).standard_normal(size)
     mirror = Mirror(SIM, a.shape, a.dtype)
-    assert update(mirror, a) == -(-a.nbytes // PIECE)
+    assert update(mirror, a) == -(-a.nbytes // CHUNK)
     assert update(mirror, a) == 0
     assert update(mirror, a.copy()) == 0
 
@@ -42,7 +42,7 @@ def test_an_array_of_any_size_is_uploaded_once(size):
     }.items(),
     ids=lambda change: change[0],
 )
-def test_what_has_changed_in_place_is_uploaded_again(change):
+def test_in_place_changes_are_uploaded_again(change):
     a = np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32)
     mirror = Mirror(SIM, a.shape, a.dtype)
     update(mirror, a)
@@ -51,19 +51,19 @@ def test_what_has_changed_in_place_is_uploaded_again(change):
     assert update(mirror, a) == 0
 
 
-def test_only_the_pieces_that_have_changed_are_uploaded_again():
-    a = np.zeros(5 * PIECE, np.uint8)
+def test_only_changed_chunks_are_uploaded_again():
+    a = np.zeros(5 * CHUNK, np.uint8)
     mirror = Mirror(SIM, a.shape, a.dtype)
     assert update(mirror, a) == 5
-    a[[PIECE, 3 * PIECE + 7]] = 1
+    a[[CHUNK, 3 * CHUNK + 7]] = 1
     assert update(mirror, a) == 2
 
 
-def test_an_upload_that_broke_off_is_made_again(monkeypatch):
-    a = np.zeros(3 * PIECE, np.uint8)
+def test_an_interrupted_upload_is_repeated(monkeypatch):
+    a = np.zeros(3 * CHUNK, np.uint8)
     mirror, real = Mirror(SIM, a.shape, a.dtype), Staging.upload
     update(mirror, a)
-    a[::PIECE] = 1
+    a[::CHUNK] = 1
     pieces = []
 
     def upload(self, source, target):
@@ -83,12 +83,12 @@ def test_pinned_memory_is_no_larger_than_two_pieces(monkeypatch):
     taken = []
     real = simulator.cuda.alloc_pinned_memory
     monkeypatch.setattr(simulator.cuda, "alloc_pinned_memory", lambda size: taken.append(size) or real(size))
-    a = np.arange(4 * PIECE // 8)
+    a = np.arange(4 * CHUNK // 8)
     update(Mirror(SIM, a.shape, a.dtype), a)
-    assert taken == [PIECE, PIECE]
+    assert taken == [CHUNK, CHUNK]
 
 
-def test_memory_that_is_being_uploaded_is_not_written(monkeypatch):
+def test_a_pinned_buffer_is_not_overwritten_during_its_upload(monkeypatch):
     """Each piece of pinned memory is filled only after its own last upload is done."""
     order = []
 
@@ -106,7 +106,7 @@ def test_memory_that_is_being_uploaded_is_not_written(monkeypatch):
             order.append(("awaited", self.number))
 
     monkeypatch.setattr(simulator.cuda, "get_current_stream", Queue)
-    a = np.arange(4 * PIECE // 8)
+    a = np.arange(4 * CHUNK // 8)
     update(Mirror(SIM, a.shape, a.dtype), a)
     awaited = [("uploaded", 0), ("uploaded", 1), ("awaited", 0), ("uploaded", 2), ("awaited", 1), ("uploaded", 3)]
     assert order == [*awaited, ("awaited", 2), ("awaited", 3)]

@@ -1,19 +1,21 @@
-"""Metrics over host arrays, as scikit-learn defines them; the target comes first.
+"""Metrics over host arrays, with scikit-learn's definitions; the first argument is the target.
 
-Where a metric takes classes, both `target` and `prediction` may be class numbers (n,) or one score per class (n, k):
-logits, probabilities, soft labels. Of scores the largest counts; among equal ones, the lowest class number.
+In classification metrics, `target` and `prediction` are class numbers (n,) or one score per class (n, k): logits,
+probabilities or soft labels. The predicted class is that of the largest score, and the lowest number among equal ones.
+Functions raise `ShapeError` for lengths that differ or a wrong number of axes, `DTypeError` for values that are not
+real numbers or class numbers that are not integers, and `DataError` for empty arrays, NaN or negative class numbers.
 
-A metric says by its attribute `greater_is_better` which way it is better; callbacks that monitor it go by that. Its
-attribute `takes` says what a `Trainer` gives it of a classifier's n answers, which are more than its rows where it
-answers at several positions, or several questions:
+A metric's attribute `greater_is_better` tells callbacks which direction is better. Its attribute `takes` determines
+what a `Trainer` passes for the n predictions of a classifier; n is larger than the number of rows if a row has several
+positions or several binary outputs:
 
 - "labels": class numbers (n,) as predictions and as targets.
-- "probabilities": those of each class (n, classes), of two classes that of class 1 (n,); targets are class numbers.
-- "outputs", the default: logits (n, classes), and the targets as the loss takes them; with `BCEWithLogitsLoss` labels.
+- "probabilities": those of each class (n, classes), or of class 1 (n,) if there are two; targets are class numbers.
+- "outputs", the default: logits (n, classes), and the targets of the loss; with `BCEWithLogitsLoss` labels.
 
-Any function of `sklearn.metrics` that returns a number is a metric, too. It gets what the name of its second parameter
-asks for: labels for `y_pred`, probabilities for `y_score` and `y_proba`. Several yes-or-no answers of a row stay a row,
-(rows, answers), as scikit-learn takes multilabel targets. `functools.partial` gives it more arguments:
+A function of `sklearn.metrics` that returns a number is also a metric. The name of its second parameter determines what
+it gets: labels for `y_pred`, probabilities for `y_score` and `y_proba`. Several binary outputs of a row stay together,
+(rows, outputs), which is scikit-learn's format of multilabel targets. Set other arguments with `functools.partial`:
 
     metrics = {"f1": partial(f1_score, average="macro"), "auc": partial(roc_auc_score, multi_class="ovr")}
 """

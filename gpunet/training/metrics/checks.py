@@ -1,4 +1,4 @@
-"""The checks of what metrics are given."""
+"""Check the arguments of metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gpunet.errors import DataError, DTypeError, ShapeError
 
 
 def paired(target: ArrayLike, prediction: ArrayLike, name: str = "prediction") -> tuple[np.ndarray, np.ndarray]:
-    """Return both as arrays of the same length, which is not 0."""
+    """Return both as arrays of the same length; refuse empty ones."""
     t, p = host_array(target, "target"), host_array(prediction, name)
     if t.ndim == 0 or p.ndim == 0 or len(t) != len(p):
         raise ShapeError(f"target has shape {t.shape} and {name} {p.shape}; give both one row per sample.")
@@ -20,31 +20,31 @@ def paired(target: ArrayLike, prediction: ArrayLike, name: str = "prediction") -
 
 
 def real_numbers(name: str, values: np.ndarray) -> np.ndarray:
-    """Return `values` after checking that they are real numbers."""
+    """Return `values` if they are real numbers, else raise `DTypeError`."""
     if values.dtype.kind not in "buif":
         raise DTypeError(f"{name} has dtype {values.dtype}; give real numbers.")
     return values
 
 
 def class_scores(name: str, values: np.ndarray) -> np.ndarray:
-    """Return `values` after checking that they are scores (n, k)."""
+    """Return `values` if they are scores (n, k) without NaN."""
     if values.ndim != 2 or values.shape[1] < 2:
         raise ShapeError(f"{name} has shape {values.shape}; give class numbers (n,) or scores (n, k) with k >= 2.")
     unranked = np.isnan(real_numbers(name, values)).any(axis=1)
     if unranked.any():
-        raise DataError(f"{name} has NaN in row {unranked.argmax()}; give scores that can be compared.")
+        raise DataError(f"{name} has NaN in row {unranked.argmax()}; give comparable scores.")
     return values
 
 
 def class_numbers(name: str, values: np.ndarray) -> np.ndarray:
-    """Return class numbers (n,) as int64; scores (n, k) by their largest."""
+    """Return class numbers (n,) as int64, or those of the largest scores (n, k)."""
     if values.ndim != 1:
         values = class_scores(name, values).argmax(axis=1)
     if values.dtype.kind not in "bui":
         raise DTypeError(f"{name} has dtype {values.dtype}; give class numbers as integers.")
     classes = values.astype(np.int64)
     if classes.min() < 0:
-        raise DataError(f"{name} has the class number {classes.min()}; they count from 0.")
+        raise DataError(f"{name} has the class number {classes.min()}; class numbers start at 0.")
     return classes
 
 
@@ -60,5 +60,7 @@ def paired_outputs(target: ArrayLike, prediction: ArrayLike) -> tuple[np.ndarray
     t, p = paired(target, prediction)
     t, p = finite_values("target", t), finite_values("prediction", p)
     if t.shape != p.shape:
-        raise ShapeError(f"target has {t.shape[1]} outputs per sample and prediction {p.shape[1]}; give as many.")
+        raise ShapeError(
+            f"target has {t.shape[1]} outputs per sample and prediction {p.shape[1]}; give the same number."
+        )
     return t, p

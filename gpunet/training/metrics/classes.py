@@ -1,4 +1,4 @@
-"""Metrics of classes: how many are right, in all and class by class."""
+"""Classification metrics: accuracy, precision, recall, F1 and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,21 +13,15 @@ from gpunet.training.metrics.checks import class_numbers, class_scores, paired
 from gpunet.training.metrics.declared import direction
 
 Average = Literal["macro", "micro", "weighted"]
-"""How the values of all classes become one."""
+"""How to average the values of all classes."""
 
 
 @direction(greater_is_better=True)
 def accuracy(target: ArrayLike, prediction: ArrayLike) -> float:
-    """Return the part of the samples whose class is predicted.
+    """Return the fraction of samples whose class is predicted correctly.
 
     Args:
-        target: class numbers (n,) or scores (n, k).
-        prediction: the same.
-
-    Raises:
-        ShapeError: lengths that differ, or an array of neither shape.
-        DTypeError: class numbers that are no integers.
-        DataError: no samples, a negative class number, a NaN score.
+        target, prediction: class numbers (n,) or scores (n, k).
     """
     t, p = paired(target, prediction)
     return float((class_numbers("target", t) == class_numbers("prediction", p)).mean())
@@ -35,18 +29,18 @@ def accuracy(target: ArrayLike, prediction: ArrayLike) -> float:
 
 @direction(greater_is_better=True)
 def top_k_accuracy(target: ArrayLike, scores: ArrayLike, k: int = 5) -> float:
-    """Return the part of the samples whose class is among the `k` best scored; `k=1` gives `accuracy`.
+    """Return the fraction of samples whose class has one of the `k` highest scores; `k=1` gives `accuracy`.
 
-    Among equal scores the lower class number is better.
+    Among equal scores the lower class number ranks higher.
 
     Args:
         target: class numbers (n,) or soft labels (n, classes).
         scores: scores (n, classes).
-        k: how many classes count; from the number of classes on, all do.
+        k: number of classes; with `k >= classes` the result is 1.
 
     Raises:
         ArgumentError: `k` is below 1.
-        ShapeError, DTypeError, DataError: as for `accuracy`, or a class number without a score.
+        DataError: a class number has no score.
     """
     k = whole("top_k_accuracy: k", k)
     t, s = paired(target, scores, "scores")
@@ -62,15 +56,14 @@ def confusion_matrix(target: ArrayLike, prediction: ArrayLike, n_classes: int | 
     """Count the samples of class `i` that are predicted as class `j`.
 
     Args:
-        target: class numbers (n,) or scores (n, k).
-        prediction: the same.
-        n_classes: the number of classes; by default one more than the largest class number in either.
+        target, prediction: class numbers (n,) or scores (n, k).
+        n_classes: number of classes; by default the largest class number plus one.
 
     Returns:
         int64 (n_classes, n_classes): rows are the true class, columns the predicted one.
 
     Raises:
-        ShapeError, DTypeError, DataError: as for `accuracy`, or a class number of `n_classes` or more.
+        DataError: a class number is not below `n_classes`.
     """
     t, p = paired(target, prediction)
     t, p = class_numbers("target", t), class_numbers("prediction", p)
@@ -83,19 +76,17 @@ def confusion_matrix(target: ArrayLike, prediction: ArrayLike, n_classes: int | 
 
 @direction(greater_is_better=True)
 def precision(target: ArrayLike, prediction: ArrayLike, average: Average | None = "macro") -> Any:
-    """Return the part of the samples predicted as a class that are of it; 0 for a class that is never predicted.
+    """Return true positives / predicted positives; 0 for a class that is never predicted.
 
     Args:
-        target: class numbers (n,) or scores (n, k).
-        prediction: the same.
-        average: "macro", the mean over the classes that occur in `target` or `prediction`; "weighted", the mean over
-            samples; "micro", that of the counts of all classes together; None, each class.
+        target, prediction: class numbers (n,) or scores (n, k).
+        average: "macro" for the mean over the classes in `target` or `prediction`; "weighted" for the mean weighted by
+            the samples of each class; "micro" for the value of the summed counts; None for each class.
 
     Returns:
-        A float; for None an array (classes,), by class number.
+        A float, or with None an array (classes,) by class number.
 
     Raises:
-        ShapeError, DTypeError, DataError: as for `accuracy`.
         ArgumentError: another `average`.
     """
     counts = confusion_matrix(target, prediction)
@@ -104,7 +95,7 @@ def precision(target: ArrayLike, prediction: ArrayLike, average: Average | None 
 
 @direction(greater_is_better=True)
 def recall(target: ArrayLike, prediction: ArrayLike, average: Average | None = "macro") -> Any:
-    """Return the part of the samples of a class that are predicted as it; 0 for a class that does not occur.
+    """Return true positives / samples of the class; 0 for a class that does not occur.
 
     Arguments, results and errors as for `precision`.
     """
@@ -122,7 +113,7 @@ def f1(target: ArrayLike, prediction: ArrayLike, average: Average | None = "macr
     return _averaged(2 * counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1), counts, average)
 
 
-macro_f1 = f1  # its older name
+macro_f1 = f1  # the older name
 
 
 def _averaged(part: np.ndarray, whole: np.ndarray, counts: np.ndarray, average: Average | None) -> float | np.ndarray:

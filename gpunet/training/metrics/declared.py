@@ -1,4 +1,4 @@
-"""What a metric declares: which way it is better, and what it takes for the predictions of a classifier."""
+"""Declarations of a metric: which direction is better, and which predictions it takes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SKLEARN: dict[str, Takes] = {
     **dict.fromkeys(("y_pred", "labels_pred", "y2"), "labels"),
     **dict.fromkeys(("y_score", "y_proba", "y_prob"), "probabilities"),
 }
-"""What functions of sklearn.metrics take by the name of their second parameter."""
+"""What a function of sklearn.metrics takes, by the name of its second parameter."""
 
 OF_PROBABILITIES = ("log_loss", "d2_log_loss_score")
-"""Functions of sklearn.metrics whose y_pred are probabilities, before scikit-learn 1.9."""
+"""Functions of sklearn.metrics whose `y_pred` is a probability (before scikit-learn 1.9)."""
 
 
 def direction(*, greater_is_better: bool, takes: Takes = "outputs") -> Callable[[M], M]:
-    """Return a decorator that declares what a metric is, as its attributes `greater_is_better` and `takes`."""
+    """Return a decorator that sets a metric's attributes `greater_is_better` and `takes`."""
 
     def declare(metric: M) -> M:
         vars(metric).update(greater_is_better=greater_is_better, takes=takes)
@@ -39,10 +39,10 @@ def direction(*, greater_is_better: bool, takes: Takes = "outputs") -> Callable[
 
 
 def is_greater_better(metric: Metric) -> bool | None:
-    """Return whether larger values of a metric are better, None where it does not say so.
+    """Return whether larger values of a metric are better; None if unknown.
 
-    The names of scikit-learn's functions say so: a "score" is better when larger, an "error", a "loss" and a "deviance"
-    when smaller.
+    For functions of scikit-learn it follows from the name: larger is better for a "score", smaller for an "error", a
+    "loss" or a "deviance".
     """
     declared: bool | None = _attribute(metric, "greater_is_better")
     if declared is None and (name := _sklearn_name(metric)):
@@ -51,10 +51,10 @@ def is_greater_better(metric: Metric) -> bool | None:
 
 
 def what_it_takes(metric: Metric) -> Takes:
-    """Return what a metric takes for the predictions of a classifier.
+    """Return which predictions of a classifier a metric takes.
 
     Raises:
-        ArgumentError: it declares something else, or is a function of scikit-learn's that takes something else.
+        ArgumentError: the metric declares another value, or is a scikit-learn function with another parameter.
     """
     declared: Takes | None = _attribute(metric, "takes")
     name = _sklearn_name(metric)
@@ -67,25 +67,27 @@ def what_it_takes(metric: Metric) -> Takes:
                 "function (target, logits) that calls it."
             )
     if declared not in (None, *get_args(Takes)):
-        raise ArgumentError(f"Trainer: a metric takes 'outputs', 'labels' or 'probabilities', not {declared!r}.")
+        raise ArgumentError(
+            f"Trainer: a metric's `takes` must be 'outputs', 'labels' or 'probabilities', got {declared!r}."
+        )
     return declared or "outputs"
 
 
-def is_sklearns(metric: Metric) -> bool:
+def is_from_sklearn(metric: Metric) -> bool:
     """Return whether a metric is a function of sklearn.metrics, or a `functools.partial` of one."""
     return str(getattr(_function(metric), "__module__", "")).startswith("sklearn.metrics.")
 
 
 def _function(metric: Any) -> Any:
-    """Return the function that a `functools.partial` is of."""
+    """Return the function inside a `functools.partial`."""
     return _function(metric.func) if isinstance(metric, partial) else metric
 
 
 def _attribute(metric: Any, name: str) -> Any:
-    """Return an attribute of a metric, or of the function that it is a `functools.partial` of; None without one."""
+    """Return an attribute of a metric or of the function inside its `functools.partial`; None if neither has it."""
     return getattr(metric, name, getattr(_function(metric), name, None))
 
 
 def _sklearn_name(metric: Metric) -> str | None:
     """Return the name of a function of sklearn.metrics; None for any other."""
-    return getattr(_function(metric), "__name__", None) if is_sklearns(metric) else None
+    return getattr(_function(metric), "__name__", None) if is_from_sklearn(metric) else None

@@ -1,4 +1,4 @@
-"""Metrics of probabilities and other scores: how well they rank the samples of a class, and how likely they are."""
+"""Metrics of probabilities and scores: ROC AUC, average precision and log loss."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gpunet.training.metrics.declared import direction
 
 @direction(greater_is_better=True, takes="probabilities")
 def roc_auc(target: ArrayLike, scores: ArrayLike) -> float:
-    """Return the area under the ROC curve: how often a sample of a class has a higher score than one of another.
+    """Return the area under the ROC curve: the probability that a sample of a class scores higher than another sample.
 
-    Of more than two classes it is the mean over those that occur, each against the rest.
+    With more than two classes it is the mean over the classes that occur, one against the rest.
 
     Args:
         target: class numbers (n,) or soft labels (n, classes).
-        scores: of class 1 (n,), or of each class (n, classes), of two classes those of class 1 count.
+        scores: scores of class 1 (n,), or of each class (n, classes); with two classes only those of class 1 are used.
 
     Returns:
-        0.5 for chance, 1 for a perfect order; NaN where only one class occurs.
+        0.5 for chance, 1 for a perfect ranking; NaN if only one class occurs.
 
     Raises:
-        ShapeError, DTypeError, DataError: as for `accuracy`, or a class number without a score.
+        DataError: a class number has no score.
     """
     return _mean_over_classes(_area, target, scores)
 
@@ -36,8 +36,8 @@ def roc_auc(target: ArrayLike, scores: ArrayLike) -> float:
 def average_precision(target: ArrayLike, scores: ArrayLike) -> float:
     """Return the mean of the precisions at each threshold, weighted by the increase in recall.
 
-    Of more than two classes it is the mean over those that occur, each against the rest. Arguments and errors as for
-    `roc_auc`; 0 where class 1 of two does not occur.
+    With more than two classes it is the mean over the classes that occur, one against the rest. Arguments and errors
+    as for `roc_auc`; the result is 0 if there are two classes and class 1 does not occur.
     """
     return _mean_over_classes(_precision, target, scores)
 
@@ -46,15 +46,14 @@ def average_precision(target: ArrayLike, scores: ArrayLike) -> float:
 def log_loss(target: ArrayLike, probabilities: ArrayLike) -> float:
     """Return the mean of `-log(probability of the true class)`.
 
-    Probabilities count as no less than the smallest step of their dtype, `eps`, and no more than `1 - eps`.
+    Probabilities are clipped to [eps, 1 - eps], where eps is the machine epsilon of their dtype.
 
     Args:
         target: class numbers (n,) or soft labels (n, classes).
         probabilities: of class 1 (n,), or of each class (n, classes).
 
     Raises:
-        ShapeError, DTypeError, DataError: as for `accuracy`; a class number without a probability, what is not between
-            0 and 1, or rows whose sum is not 1.
+        DataError: a class number has no probability, a value is not between 0 and 1, or a row does not sum to 1.
     """
     classes, p = _classes_and_scores(target, probabilities)
     eps = float(np.finfo(p.dtype if p.dtype.kind == "f" else np.float64).eps)
@@ -63,7 +62,7 @@ def log_loss(target: ArrayLike, probabilities: ArrayLike) -> float:
         p = np.stack([1 - p, p], axis=1)
     if p.min() < 0 or p.max() > 1 or np.abs(p.sum(axis=1) - 1).max() > math.sqrt(eps):
         raise DataError(
-            "probabilities must lie between 0 and 1, and each row must sum to 1; take those of predict_proba."
+            "probabilities must lie between 0 and 1, and each row must sum to 1; use the result of predict_proba."
         )
     own = np.take_along_axis(p.clip(eps, 1 - eps), classes[:, None], axis=1)
     return float(-np.log(own).mean())
@@ -76,7 +75,7 @@ def _classes_and_scores(target: ArrayLike, scores: ArrayLike) -> tuple[np.ndarra
     s = s[:, 0] if s.ndim == 2 and s.shape[1] == 1 else s
     if s.ndim == 1:
         if np.isnan(real_numbers("scores", s)).any():
-            raise DataError("scores has NaN; give scores that can be compared.")
+            raise DataError("scores has NaN; give comparable scores.")
     else:
         s = class_scores("scores", s)
     known = 2 if s.ndim == 1 else s.shape[1]
@@ -88,7 +87,7 @@ def _classes_and_scores(target: ArrayLike, scores: ArrayLike) -> tuple[np.ndarra
 def _mean_over_classes(
     of_one: Callable[[np.ndarray, np.ndarray], float], target: ArrayLike, scores: ArrayLike
 ) -> float:
-    """Return what `of_one` gives for class 1 of two, or its mean over the classes that occur."""
+    """Return `of_one` for class 1 if there are two classes, else its mean over the classes that occur."""
     classes, s = _classes_and_scores(target, scores)
     if s.ndim == 1 or s.shape[1] == 2:
         return of_one(*_ranked(classes == 1, s if s.ndim == 1 else s[:, 1]))
@@ -96,19 +95,19 @@ def _mean_over_classes(
 
 
 def _ranked(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many samples of a class and how many others have each score, from the highest score on."""
+    """Count the samples of a class, and the others, at each distinct score, in descending order of scores."""
     _, rank = np.unique(score, return_inverse=True)
     return np.bincount(rank, positive)[::-1], np.bincount(rank, ~positive)[::-1]
 
 
 def _area(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Return the area under the ROC curve from how many samples of the class and others have each score."""
+    """Return the area under the ROC curve from the counts of `_ranked`."""
     pairs = positive.sum() * negative.sum()
     below = negative.sum() - negative.cumsum() + negative / 2  # equal scores count half
     return float(positive @ below / pairs) if pairs else math.nan
 
 
 def _precision(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Return the average precision from how many samples of the class and others have each score."""
+    """Return the average precision from the counts of `_ranked`."""
     found = positive.cumsum()
     return float(positive @ (found / (found + negative.cumsum())) / max(found[-1], 1))

@@ -1,4 +1,4 @@
-"""Metrics of values."""
+"""Regression metrics. Values are (n,) or (n, outputs); (n,) and (n, 1) are equivalent."""
 
 from __future__ import annotations
 
@@ -15,14 +15,10 @@ from gpunet.training.metrics.declared import direction
 def mean_absolute_error(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the mean of `|target - prediction|` over samples and outputs.
 
-    Args:
-        target: values (n,) or (n, outputs); (n,) and (n, 1) are the same.
-        prediction: the same.
-
     Raises:
-        ShapeError: lengths or numbers of outputs that differ.
-        DTypeError: not real numbers.
-        DataError: no samples, NaN or infinite values.
+        ShapeError: the lengths or the numbers of outputs differ.
+        DTypeError: the values are not real numbers.
+        DataError: there are no samples, or values are not finite.
     """
     t, p = paired_outputs(target, prediction)
     return float(np.abs(t - p).mean())
@@ -32,12 +28,7 @@ def mean_absolute_error(target: ArrayLike, prediction: ArrayLike) -> float:
 def root_mean_squared_error(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the root of the mean of `(target - prediction)²` over samples, averaged over the outputs.
 
-    Args:
-        target: values (n,) or (n, outputs); (n,) and (n, 1) are the same.
-        prediction: the same.
-
-    Raises:
-        ShapeError, DTypeError, DataError: as for `mean_absolute_error`.
+    Errors as for `mean_absolute_error`.
     """
     t, p = paired_outputs(target, prediction)
     return float(np.sqrt(((t - p) ** 2).mean(axis=0)).mean())
@@ -47,14 +38,8 @@ def root_mean_squared_error(target: ArrayLike, prediction: ArrayLike) -> float:
 def r2_score(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the coefficient of determination R², `1 - ss_residual / ss_total`, averaged over the outputs.
 
-    An output whose target is constant gives 1 where the prediction is perfect, else 0. A single sample gives NaN.
-
-    Args:
-        target: values (n,) or (n, outputs); (n,) and (n, 1) are the same.
-        prediction: the same.
-
-    Raises:
-        ShapeError, DTypeError, DataError: as for `mean_absolute_error`.
+    For an output with a constant target it is 1 if the prediction is perfect, else 0. For a single sample it is NaN.
+    Errors as for `mean_absolute_error`.
     """
     t, p = paired_outputs(target, prediction)
     if len(t) < 2:

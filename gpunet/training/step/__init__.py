@@ -1,20 +1,21 @@
 """The training step: recorded once for a batch shape, then replayed, many steps in one call.
 
-    Trainer.fit  -> epochs.py     -> Step.run(steps)                     batches.py hands out the rows
-    Trainer.step -> StepCache.run -> Inputs.give(batch) -> Step.run()    inputs.py hands out the batch
+    Trainer.fit  -> epochs.py     -> Step.run(steps)                     batches.py supplies the rows
+    Trainer.step -> StepCache.run -> Inputs.give(batch) -> Step.run()    inputs.py supplies the batch
                                   |
-    Executor.run(steps) runs `Step.work` and the update, `steps` times, as    executors.py chooses one
-        eager     their code                                eager.py
-        numpy     their NumPy calls                         host.py, gpunet/recording.py
-        native    their C++ nodes, one call for all steps   host.py, gpunet/native/, kernels/cpu/*.cpp
-        graph     their CUDA kernels, in graphs             graph.py, gpunet/cuda/, kernels/*.cu
+    Executor.run(steps) runs `Step.work` and the update `steps` times; executors.py chooses the executor:
+        eager       Python code                                       eager.py
+        numpy       recorded NumPy calls                              host.py, gpunet/recording.py
+        native      recorded C++ nodes, one call for all steps        host.py, gpunet/native/, kernels/cpu/*.cpp
+        graph       CUDA kernels in graphs                            graph.py, gpunet/cuda/, kernels/*.cu
+        persistent  one CUDA kernel for all steps of a small MLP      persistent.py, mlp.py, kernels/mlp_train.cu
                                   |
     Step.work:   load a batch -> model.forward -> loss.value_and_grad -> model.backward -> sums of the metrics
-                 likewise with each of several batches, and the sum of their gradients    gradient_sum.py
-    the update:  the sum of the gradients over the ranks -> optimizer -> the moving average of the weights
-    Layers and losses call gpunet.ops, which launch a kernel, note a node, or call NumPy.
+                 (with `accumulate` once per batch, then the sum of the gradients: gradient_sum.py)
+    the update:  all-reduce of the gradients over the ranks -> optimizer -> moving average of the weights
+    Layers and losses call gpunet.ops, which launch a kernel, record a node, or call NumPy.
 
-What changes from step to step (number of the step, learning rate, place in the epoch, sums of the metrics) lies in
+Values that change from step to step (step number, learning rate, position in the epoch, sums of the metrics) are in
 memory that the nodes read and advance.
 """
 

@@ -1,4 +1,4 @@
-"""The recorded steps of a trainer, by the kind of their batches."""
+"""The cache of a trainer's recorded steps."""
 
 from __future__ import annotations
 
@@ -22,19 +22,16 @@ from gpunet.training.step.interfaces import Source
 from gpunet.training.step.step import Step
 
 MOST_STEPS = 4
-"""Steps that are kept. An epoch needs two: one for the batch size, and one for a smaller last batch."""
+"""Maximum cached steps. An epoch needs two: one for the batch size, and one for a smaller last batch."""
 
 KIND = operator.attrgetter("shape", "dtype", "dtype.num")
-"""What a step depends on. Columns of data frames may have a dtype, but none of NumPy's with a number."""
+"""The part of the cache key for an array. `dtype.num` raises AttributeError for columns of data frames."""
 
 
 class StepCache:
-    """Keeps the recorded steps of a training and the data that they read.
+    """The recorded steps of a training, by the kind of their batches, and the data that they read.
 
-    A step is recorded again where something that it was made of has changed.
-
-    Args:
-        training: whose steps.
+    A step is recorded again if something that it depends on has changed.
     """
 
     def __init__(self, training: Training):
@@ -44,7 +41,7 @@ class StepCache:
         self._warned = False
 
     def find(self, kind: Hashable) -> Step | None:
-        """Return the step for a kind of batch if there is a current one."""
+        """Return the step for a kind of batch, or None if there is none or it is out of date."""
         step = self._steps.get(kind)
         return step if step is not None and step.is_current else None
 
@@ -52,9 +49,9 @@ class StepCache:
         """Make the step for a kind of batch.
 
         Args:
-            kind: what to find it by.
-            count: rows of the batch, of all ranks together.
-            source: returns the source of batches that have the given number of rows on this rank.
+            kind: the cache key.
+            count: number of rows of the global batch.
+            source: returns a source of batches with the given number of rows on this rank.
         """
         training = self._training
         training.attach()
@@ -65,7 +62,7 @@ class StepCache:
         return step
 
     def run(self, given: Sequence[Array]) -> Array:
-        """Run a step on a batch; the documentation is at `Trainer.step`."""
+        """Run a step on a batch; see `Trainer.step`."""
         try:
             kind = tuple(map(KIND, given))
         except AttributeError:  # lists, data frames
@@ -95,15 +92,15 @@ class StepCache:
         return self.make(kind, count, lambda rows: Inputs(training.model, training.loss, kinds, parts_of(rows, part)))
 
     def load(self, arrays: Sequence[np.ndarray]) -> Batches:
-        """Return the batches of data that `Model.check` returned.
+        """Load data that `Model.check` returned; return its batches.
 
-        It is the object of the last call where that takes such data, as steps name it.
+        Reuses the object of the last call if possible, because recorded steps refer to it.
         """
         model = self._training.model
         dtype = model.dtype if model.index_range is None else arrays[0].dtype
         like = model.device, arrays, dtype, model.input_scaler
         if self._batches is None or not self._batches.takes(*like):
-            self._steps.clear()  # before the new data is uploaded: they hold memory, and name the old
+            self._steps.clear()  # before the upload: the steps use memory and refer to the old data
             if self._batches is not None:
                 self._batches.free()
             self._batches = Batches(*like)
@@ -112,12 +109,12 @@ class StepCache:
         return self._batches
 
     def explanations(self) -> list[Explanation]:
-        """Return what the recorded steps consist of."""
+        """Return descriptions of the recorded steps."""
         described = (step.describe() for step in self._steps.values())
         return [explanation for explanation in described if explanation is not None]
 
     def _warn(self, message: str) -> None:
-        """Warn, once for all kinds of batches, that steps fall back to another executor."""
+        """Warn, once per training, that steps fall back to another executor."""
         if not self._warned and self._training.ranks.main:
             self._warned = True
             warnings.warn(message, GpunetWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""The executor that runs the code of the step each time."""
+"""The executor that runs the Python code of each step."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from typing import Any
 
 
 class EagerExecutor:
-    """Runs the step's code; needs no recording.
-
-    Args:
-        step: the step.
-    """
+    """Run the step's Python code, without a recording."""
 
     name = "eager"
 
@@ -26,4 +22,4 @@ class EagerExecutor:
             self.step.run_eagerly()
 
     def describe(self) -> None:
-        """Return None: nothing was recorded."""
+        """Return None, because nothing is recorded."""

@@ -1,4 +1,4 @@
-"""The executors by name, and which of them a trainer's setting means for a step."""
+"""The executors by name, and the choice of one for a step."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ KINDS: dict[str, Callable[[Any], Executor]] = {
 
 
 def choose(step: Any, name: ExecutorName) -> str:
-    """Return the name of the executor that the setting means; where it is the graph, tell the step why.
+    """Return the name of the executor for a step; resolves "auto", and sets `step.refusal` if it is the graph.
 
     Raises:
         StateError: the executor does not run on the model's device.
-        DeviceError: "native" without a compiler.
+        DeviceError: the executor is "native", and there is no C++ compiler.
     """
     on_cpu = step.device.xp is np
     if name == "auto":
@@ -35,9 +35,9 @@ def choose(step: Any, name: ExecutorName) -> str:
         step.refusal = refusal(step)
         return "graph" if step.refusal else "persistent"
     if name in ("numpy", "native") and not on_cpu:
-        raise StateError(f"executor {name!r} runs on the CPU, and the model is on {step.device.name}; use 'graph'.")
+        raise StateError(f"executor {name!r} runs on the CPU, but the model is on {step.device.name}; use 'graph'.")
     if name in ("graph", "persistent") and on_cpu:
-        raise StateError(f"executor {name!r} runs on a GPU, and the model is on the CPU; use 'native' or 'numpy'.")
+        raise StateError(f"executor {name!r} runs on a GPU, but the model is on the CPU; use 'native' or 'numpy'.")
     if name == "native":
         native.find_compiler()
     return name

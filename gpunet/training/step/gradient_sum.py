@@ -1,4 +1,4 @@
-"""The gradient of a batch that goes through the model in parts, one after the other, before one update."""
+"""Sum the gradients of the parts of a batch before one update."""
 
 from __future__ import annotations
 
@@ -22,18 +22,17 @@ ADD_CPU = native.Kernel("gradient_sum.cpp", "add_gradient")
 
 
 class GradientSum:
-    """Sums the gradients of the parts of a batch into that of the batch, and their losses likewise.
+    """Sum the gradients and the losses of the parts of a batch.
 
-    A part's loss and gradient are means over its rows. With N the denominator of the mean over the batch and N_i that
-    over the rows of part i, they are weighted by N_i / N.
+    A part's loss and gradient are means over its rows. They are weighted by N_i / N, where N is the denominator of the
+    mean over the batch and N_i that over the rows of part i.
 
     Args:
-        store: the flat buffers.
-        parts: which rows of the batch each part has.
+        parts: the rows of each part.
 
     Attributes:
-        value: (), the loss of the batch.
-        of_part: (), the loss of a part, so weighted that the mean over the parts by their rows is that of the batch.
+        value: the loss of the batch, ().
+        of_part: the loss of a part, (), scaled so that the mean over the parts, weighted by rows, is that of the batch.
     """
 
     def __init__(self, store: FlatStore, parts: Sequence[slice]):
@@ -50,19 +49,17 @@ class GradientSum:
         """Set the weights for a batch.
 
         Args:
-            norms: (rows,), what each of its rows adds to N; None: all the same.
+            norms: the summand of each row in N, (rows,); None if all are equal.
         """
         of_rows = np.ones(self._parts[-1].stop) if norms is None else norms
         of_parts = np.array([of_rows[part].sum(dtype=np.float64) for part in self._parts])
         self._store.device.assign(self._weights, of_parts / (of_parts.sum() or 1))
 
     def add(self, part: int, value: Array, tape: Tape) -> None:
-        """Add the gradient in the store, and the loss; after the last part the store has the sum.
+        """Add the gradient in the store, and the loss; after the last part the store contains the sum.
 
         Args:
             part: the number of the part.
-            value: its loss, ().
-            tape: where memory comes from.
         """
         xp, g, rows = self._store.device.xp, self._store.grads, self._parts[part]
         numbers = part, len(self._parts), self._parts[-1].stop / (rows.stop - rows.start)

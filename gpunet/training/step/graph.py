@@ -1,4 +1,4 @@
-"""The executor of a GPU, real or simulated: the step as captured graphs of kernels."""
+"""The GPU executor, real or simulated: the step as captured graphs of kernels."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from gpunet.training.explain import Explanation, launch_node
 GRAPH = "graph: kernels in a CUDA graph"
 
 STEPS_OF_A_GRAPH = 8
-"""Steps in the graph of many: consecutive graphs are some 3 µs apart, nodes of a graph 0.8."""
+"""Steps per graph, if many run: the gap between two graphs is about 3 µs, between nodes of a graph 0.8 µs."""
 
 
 class GraphExecutor:
-    """Captures the step's kernels, the optimizer's among them, in a graph; another one holds several steps.
+    """Capture the kernels of the step, including the optimizer's, in a graph, and several steps in another one.
 
-    Where several ranks share the batch, the sum of their gradients comes between two graphs. The update of an optimizer
-    in array code, or with a `step` of its own, comes behind the graph of a single step.
-
-    Args:
-        step: the step.
+    In distributed training the all-reduce of the gradients runs between two graphs. The update of an optimizer in array
+    code, or with an overridden `step`, runs after the graph of a single step.
 
     Attributes:
-        place: which batch the next run reads: a graph names its arrays, so each place has graphs of its own.
+        place: key of the batch that the next run reads; a graph refers to its arrays, so each key has its own graphs.
     """
 
     name = "graph"
@@ -40,14 +37,14 @@ class GraphExecutor:
         self._launches: list[Launch] = []
 
     def record(self) -> None:
-        """Run the step up to its update, without an effect, to compile its kernels and learn its buffers."""
+        """Run the step without its update to compile the kernels and find the buffers, then capture a graph."""
         step = self.step
         with step.unchanged(), step.products():
             step.work()
         self._graph(1)
 
     def run(self, steps: int) -> None:
-        """Launch graphs of many steps, and single ones for the rest."""
+        """Launch graphs of several steps, then graphs of a single step for the rest."""
         optimizer, update = self.step.optimizer, self._captured_update()
         if update is not None:
             update.progress.look_ahead(steps)
@@ -56,18 +53,18 @@ class GraphExecutor:
             while steps >= size:
                 for call in self._graph(size):
                     call()
-                if update is not None:  # else it counted itself
+                if update is not None:  # otherwise the optimizer's code has counted the step
                     optimizer.counter.advance(size)
                 steps -= size
 
     def describe(self) -> Explanation:
         """Return the launches of one step."""
-        own = "" if self._captured_update() is not None else "; the optimizer's update behind it, as its code"
+        own = "" if self._captured_update() is not None else "; then the optimizer's update as Python code"
         reason = f"; no persistent kernel: {self.step.refusal}" if self.step.refusal else ""
         return Explanation(list(map(launch_node, self._launches)), self._arena_bytes or 0, GRAPH + own + reason)
 
     def _captured_update(self) -> DeviceStep | None:
-        """Return the optimizer's update where a graph can hold it."""
+        """Return the optimizer's update; None if it cannot be captured."""
         optimizer = self.step.optimizer
         update = optimizer.prepare()
         return update if isinstance(update, DeviceStep) and not optimizer.has_own_step else None
@@ -81,7 +78,7 @@ class GraphExecutor:
 
     def _capture(self, steps: int) -> list[Call]:
         step, cuda = self.step, self.step.device.xp.cuda
-        if self._arena_bytes is None:  # the first graph has its buffers in one piece, all others use them
+        if self._arena_bytes is None:  # pack the buffers before the first capture; all graphs use them
             self._arena_bytes = step.pack()
         captured = self._captured_update()
         update = None if captured is None else captured.launches
@@ -100,18 +97,18 @@ class GraphExecutor:
 
 
 def _refuse(nbytes: int) -> NoReturn:
-    """Refuse to allocate during a capture: the pool could hand the memory out again before the replay."""
+    """Refuse an allocation during a capture, because the memory pool could reuse the memory before a replay."""
     raise NotRecordableError(f"{nbytes} bytes were allocated inside the step; use tape.empty(...).")
 
 
 def _captured(stream: Any, calls: Sequence[Callable[[], Any]]) -> Call:
-    """Capture some calls on the current stream as a graph; return what launches it."""
+    """Capture calls on the current stream as a graph; return a function that launches it."""
     stream.begin_capture()
     try:
         for call in calls:
             call()
     except BaseException:
-        with suppress(RuntimeError):  # ending a capture that failed raises once more
+        with suppress(RuntimeError):  # ending a failed capture raises again
             stream.end_capture()
         raise
     return stream.end_capture().launch  # type: ignore[no-any-return]

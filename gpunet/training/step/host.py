@@ -1,4 +1,4 @@
-"""The executors of the CPU: the recorded step as a list of NumPy calls, or as C++ nodes."""
+"""The CPU executors: they replay a recorded step as NumPy calls or as C++ nodes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ from gpunet.training.explain import Node as NodeDescription
 
 
 class NumpyExecutor:
-    """Records the NumPy calls of the step and makes them again.
-
-    Args:
-        step: the step.
-    """
+    """Record the NumPy calls of the step and replay them."""
 
     name = "numpy"
     native = False
@@ -34,7 +30,7 @@ class NumpyExecutor:
         self._trusted = False
 
     def record(self) -> None:
-        """Record the step over buffers of zeros, twice: first to learn the buffers, then over one piece of memory."""
+        """Record the step over zeroed buffers, twice: first to find the buffers, then with them in one allocation."""
         step = self.step
         for first in (True, False):
             with step.unchanged(), step.store.recorded(), recording(self.native) as nodes, np.errstate(all="ignore"):
@@ -43,45 +39,45 @@ class NumpyExecutor:
                 step.work()
                 if step.reduce is not None:
                     note(step.reduce)
-                self._note_update()
+                self._record_update()
         step.value, step.prediction = np.asarray(step.value), np.asarray(step.prediction)
         self.nodes = nodes
 
-    def _note_update(self) -> None:
+    def _record_update(self) -> None:
         note(self.step.optimizer.step)
 
     def run(self, steps: int) -> None:
-        """Make the calls `steps` times."""
+        """Replay the calls `steps` times."""
         if not self._trusted:
-            self._check_code_of_others()
+            self._check_user_code()
         for _ in range(steps):
             for call in self.nodes:
                 call()
 
-    def _check_code_of_others(self) -> None:
-        """Raise `NotRecordableError` where a replay of code that is not gpunet's gives other results than the code.
+    def _check_user_code(self) -> None:
+        """Raise `NotRecordableError` if a replay of user code gives different results from the code itself.
 
-        Such code may escape the recording: it then keeps results of the zeros over which it was recorded.
+        Calls that the recording misses return constants, computed from the zeros of the recording.
         """
         if not (all(part.is_own_code for part in self.step.parts) or _replays_exactly(self.step)):
-            raise NotRecordableError("replaying the recorded calls gave other results than the code.")
+            raise NotRecordableError("a replay of the recorded calls gave different results from the code.")
         self._trusted = True
 
     def describe(self) -> Explanation:
-        """Return the calls, those of the optimizer's update included."""
+        """Return the calls, including those of the optimizer's update."""
         reason = native.why_unavailable()
-        summary = "numpy: a NumPy call each" + (f"; no native kernels: {reason}" if reason else "")
+        summary = "numpy: each node is a NumPy call" + (f"; no native kernels: {reason}" if reason else "")
         return Explanation(self._described(self.nodes), self._arena_bytes, summary)
 
     def _described(self, calls: Sequence[Any]) -> list[NodeDescription]:
-        """Return the descriptions of NumPy calls."""
+        """Return the descriptions of recorded NumPy calls."""
         own = [call for call in calls if call not in (self.step.reduce, self.step.optimizer.step)]
         update = (self.step.optimizer.prepare().calls or []) if len(own) < len(calls) else []
         return list(call_nodes([*own, *update]))
 
 
 class NativeExecutor(NumpyExecutor):
-    """Records the step as C++ nodes, and NumPy calls where an operation has no kernel; one call runs many steps."""
+    """Record the step as C++ nodes, or NumPy calls for operations without a kernel; one call runs many steps."""
 
     name = "native"
     native = True
@@ -94,16 +90,16 @@ class NativeExecutor(NumpyExecutor):
         first, *others = self._segments
         self._program = first if isinstance(first, native.Program) and not others else None
 
-    def _note_update(self) -> None:
+    def _record_update(self) -> None:
         optimizer = self.step.optimizer
-        self._progress = optimizer.prepare().progress if optimizer.note_nodes() else None
+        self._progress = optimizer.prepare().progress if optimizer.record_nodes() else None
         if self._progress is None:
-            super()._note_update()
+            super()._record_update()
 
     def run(self, steps: int) -> None:
-        """Run the steps: in one call where all nodes are native."""
+        """Run the steps; in one call if all nodes are native."""
         if not self._trusted:
-            self._check_code_of_others()
+            self._check_user_code()
         if self._progress is not None:
             self._progress.look_ahead(steps)
         try:
@@ -114,18 +110,18 @@ class NativeExecutor(NumpyExecutor):
                 for _ in range(steps):
                     self._run_segments()
                     self._count(1)
-        except BaseException:  # Ctrl-C after the steps, maybe before they were counted
+        except BaseException:  # Ctrl-C may come after the steps and before they are counted
             if self._progress is not None:
                 self.step.optimizer.steps = int(self._progress.words[0])
             raise
 
     def _count(self, steps: int) -> None:
-        """Count on the host the steps that a native update has counted in memory; a NumPy update counts on both."""
+        """Add the steps of a native update, which counts only in memory, to the host's counter."""
         if self._progress is not None:
             self.step.optimizer.counter.advance(steps)
 
     def describe(self) -> Explanation:
-        """Return the nodes, phase by phase, and how they are divided among threads."""
+        """Return the nodes, phase by phase, and their division among threads."""
         described: list[NodeDescription] = []
         programs = [segment for segment in self._segments if isinstance(segment, native.Program)]
         for segment in self._segments:
@@ -146,9 +142,9 @@ class NativeExecutor(NumpyExecutor):
                     call()
 
     def places(self, a: np.ndarray) -> list[tuple[np.ndarray, int]] | None:
-        """Return where nodes name an array, as arguments and positions in them; they may name another one there.
+        """Return the node arguments that refer to an array, as (slots, index), so that they can be changed.
 
-        None: a NumPy call may read it, or a node reads a part of it.
+        Return None if a NumPy call may read the array, or a node reads only a part of it.
         """
         if self._program is None:
             return None
@@ -161,11 +157,11 @@ class NativeExecutor(NumpyExecutor):
 
 
 def _replays_exactly(step: Any) -> bool:
-    """Return whether the recorded NumPy calls of a step's gradients give the same bits as its code."""
+    """Return whether a replay of the NumPy calls of a step's gradients gives the same bits as its code."""
     store, seed, counter = step.store, step.seed, step.optimizer.counter
 
     def load(tape: Tape) -> list[Array]:
-        """Return copies of the batch, which are zeros while they are recorded: results that escape show."""
+        """Return copies of the batch, which are zero during the recording, so that missed calls give other results."""
         batch = step.source.load(step.source.parts[0], tape)
         copies = [tape.empty(a.shape, a.dtype, np) for a in batch]
         for a, copy in zip(batch, copies, strict=True):

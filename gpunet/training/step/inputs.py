@@ -1,4 +1,4 @@
-"""The batches that `Trainer.step` is given, as a step reads them: in place where it can, else copied."""
+"""The batches of `Trainer.step`, which a step reads in place or from a copy."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ from gpunet.training.step.persistent import PersistentExecutor
 from gpunet.training.step.step import Step
 
 MOST_RESIDENT = 16
-"""Batches on a GPU that have a graph each; all others are copied to one place."""
+"""Maximum batches on a GPU with their own graph; others are copied to one buffer."""
 
 
 class InPlace:
-    """Lets the nodes of a native step read the arrays of a batch in place.
+    """Make the nodes of a native step read the arrays of a batch in place.
 
     Args:
-        executor: the step's.
-        loss: what the targets are for.
-        fixed: the arrays that the step was recorded with, into which batches are copied that kernels cannot read.
-        places: where nodes name each of these.
+        fixed: the arrays with which the step was recorded; batches that kernels cannot read are copied into them.
+        places: for each of these arrays, the node arguments that refer to it.
     """
 
     def __init__(
@@ -50,10 +48,10 @@ class InPlace:
         self._classes = prediction.shape[-1]
 
     def give(self, given: Sequence[Array]) -> list[np.ndarray]:
-        """Bind the arrays; return those that the nodes read, which the caller keeps alive.
+        """Bind the arrays to the nodes; return the arrays that the nodes read, which the caller must keep alive.
 
         Raises:
-            DataError: labels that are out of range.
+            DataError: a label is out of range.
         """
         arrays, starts = [], []
         for a, (fixed, dtype, places) in zip(given, self._inputs, strict=True):
@@ -73,16 +71,14 @@ class InPlace:
 class Inputs:
     """The batch of a step.
 
-    - An eager step reads arrays of its device, converted where they are of another dtype.
-    - A native step reads C-contiguous arrays of its dtypes in place; others, and a NumPy step, read a copy.
-    - A graph names its arrays, and launching it costs less than a copy. So batches that are on the GPU already, and
-      C-contiguous, have a graph each, up to MOST_RESIDENT, which keeps them there.
+    - An eager step reads arrays on its device, converted to its dtypes.
+    - A native step reads C-contiguous arrays of its dtypes in place, and copies of others. A NumPy step reads copies.
+    - A graph refers to fixed arrays, and launching it is faster than a copy. So each batch that is on the GPU and
+      C-contiguous gets its own graph, for up to MOST_RESIDENT batches, which are kept alive.
 
     Args:
-        model: the model to train.
-        loss: what the targets are for.
         kinds: shape of a row and dtype of each array of a batch.
-        parts: the rows of a batch that go through the model at a time.
+        parts: the rows of each forward pass.
     """
 
     def __init__(
@@ -102,26 +98,25 @@ class Inputs:
         self._resident: dict[Any, Sequence[Array]] = {}
 
     def load(self, part: slice, tape: Tape) -> Sequence[Array]:
-        """Return a part of the batch."""
+        """Return a part of each array."""
         return [recorded(a[part]) for a in self._arrays]
 
     def rows(self) -> Rows:
-        """Return the batch as all the rows that there are."""
+        """Return the batch for a kernel that gathers rows itself."""
         return Rows(self._arrays, (None, None), None, None, None)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Do nothing: a single step has no metrics."""
 
     def give(self, step: Step, given: Sequence[Array]) -> None:
-        """Let the next run of the step read a batch.
+        """Set the batch of the next run of the step.
 
         Args:
-            step: the step.
-            given: features, targets and, if there are any, row weights; arrays of any device,
-                with the same shapes and dtypes in every step.
+            given: features, targets and, if there are any, row weights: arrays on any device, with the same shapes and
+                dtypes in every step.
 
         Raises:
-            DataError: indices or labels in host memory that are out of range.
+            DataError: an index or label in host memory is out of range.
         """
         if self._indices:
             self._model.check_given(given[0])
@@ -133,20 +128,20 @@ class Inputs:
         elif isinstance(step.executor, NumpyExecutor):
             if not self._fixed:
                 self._fixed = [aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)]
-            self._arrays = self._fixed  # a step is recorded over these, also after one that failed
+            self._arrays = self._fixed  # the step is recorded with these, also again after an error
         step.prepare()
         if isinstance(step.executor, EagerExecutor):
             self._arrays = self._converted(step, given)
             return
-        self._loss.check_given(step.prediction, given[1])  # as the code does in an eager step
+        self._loss.check_given(step.prediction, given[1])  # an eager step checks in the loss itself
         if isinstance(step.executor, NumpyExecutor):
             self._give_on_host(step.executor, given)
 
     def _converted(self, step: Step, given: Sequence[Array]) -> list[Array]:
-        """Return a batch as the step's code takes it: on its device, floats in the parameters' dtype."""
+        """Return the batch on the step's device, with floats in the parameters' dtype."""
         for name, a in zip(("X", "y", "weight"), given, strict=False):
             if a.dtype.kind not in "biuf":
-                raise DTypeError(f"{name}: dtype {a.dtype} is no real number; convert it, for example to float32.")
+                raise DTypeError(f"{name}: dtype {a.dtype} is not real; convert it, for example to float32.")
         x, target, *weights = given
         device, dtype = step.device, step.store.params.dtype
         target = device.asarray(target, dtype if target.dtype.kind == "f" else np.int64)

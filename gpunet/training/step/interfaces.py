@@ -1,4 +1,4 @@
-"""What a step is made of: the source of its batches, and the executor that runs it."""
+"""The interfaces of the parts of a step: the source of its batches, and its executor."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ EXECUTORS: tuple[ExecutorName, ...] = ("auto", "eager", "numpy", "native", "grap
 
 
 class Source(Protocol):
-    """Where the batches of a step come from, and where its metrics go.
+    """The source of a step's batches, which also receives its metrics.
 
     Attributes:
-        parts: the rows of the batch that go through the model at a time.
+        parts: the rows of each forward pass.
         kinds: shape of a row and dtype of the features, the targets and, if there are any, the row weights.
-        advances: arrays that a step changes and that are not the model's, such as the place in the epoch.
-        recordable: whether a step that loads from here can be recorded.
+        advances: arrays outside the model that a step changes, such as the position in the epoch.
+        recordable: whether a step with this source can be recorded.
     """
 
     parts: Sequence[slice]
@@ -35,26 +35,26 @@ class Source(Protocol):
     def load(self, part: slice, tape: Tape) -> Sequence[Array]:
         """Return a part of the batch: features, targets and, if there are any, row weights.
 
-        The parts of a batch are asked for in their order.
+        The parts of a batch are requested in order.
         """
 
     def rows(self) -> Rows:
-        """Return where the rows of the batches are."""
+        """Return the arrays for a kernel that gathers rows itself."""
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
         """Add a step's loss, outputs and targets to the sums of the metrics, on the device."""
 
 
 class Executor(Protocol):
-    """Runs a step. Within one executor the same steps give the same bits, whatever their number in a call."""
+    """Run a step. An executor gives the same bits however many steps run in a call."""
 
     name: str
 
     def record(self) -> None:
-        """Prepare the step; called once, before its first run, and without an effect on the training."""
+        """Prepare the step; called once before its first run, and does not change the training."""
 
     def run(self, steps: int) -> None:
         """Run the step `steps` times, on consecutive batches."""
 
     def describe(self) -> Explanation | None:
-        """Return what the recorded step consists of."""
+        """Return a description of the recorded step."""

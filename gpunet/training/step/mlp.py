@@ -1,4 +1,4 @@
-"""A stack of linear layers, as the persistent kernel is compiled for it."""
+"""A stack of linear layers that the persistent kernel can run, and the kernel's compile-time options for it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from gpunet.models import MLP, Sequential
 from gpunet.ops.activations import FUNCTIONS
 
 TILE = 32
-"""Rows and columns of the tiles that a forward pass is divided into, and the depth of a k-slice."""
+"""Rows and columns of the tiles of a forward pass, and the depth of a k-slice."""
 
 SPLIT_BLOCKS = 128
-"""Blocks that share the product which is split along k: a constant, so that all GPUs add up in the same order."""
+"""Maximum blocks of the split-K product: a constant, so that all GPUs sum in the same order."""
 
 
 class Net(NamedTuple):
-    """A stack of linear layers, as the kernel is compiled for it.
+    """A stack of linear layers that the persistent kernel can run.
 
     Attributes:
-        linears: the layers, with the activations that follow them.
-        dropout: the probability of a zero after each hidden layer.
-        draws: the number of its draws; -1: there is no dropout after it.
+        linears: the layers, fused with their activations.
+        dropout: dropout probability after each layer.
+        draws: number of the dropout draw after each layer; -1 for no dropout.
     """
 
     linears: list[Linear]
@@ -33,7 +33,7 @@ class Net(NamedTuple):
 
     @classmethod
     def of(cls, model: Any) -> Net | None:
-        """Return the net of a model; None: the model is no such stack."""
+        """Return the net of a model; None if the kernel cannot run it."""
         if type(model) not in (Sequential, MLP):
             return None
         net = cls([], [], [])
@@ -56,23 +56,23 @@ class Net(NamedTuple):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Features of the input and of the output of each layer."""
+        """Number of features of the input and of each layer's output."""
         return self.linears[0].in_features, *(linear.out_features for linear in self.linears)
 
     def flops(self, rows: int) -> int:
-        """Return the floating-point operations of a step: three products a layer, two in the first one."""
+        """Return the floating-point operations of a step: three products per layer, two in the first layer."""
         products = [2 * rows * n_in * n_out for n_in, n_out in pairwise(self.widths)]
         return 3 * sum(products) - products[0]
 
     def splits(self, rows: int) -> int:
-        """Return into how many parts the last hidden product is split along k."""
+        """Return the number of splits along k of the last hidden layer's product (split-K)."""
         slices = math.ceil(self.widths[-3] / TILE)
         tiles = math.ceil(rows / TILE) * math.ceil(self.widths[-2] / TILE)
         parts = max(1, min(SPLIT_BLOCKS // tiles, slices))
-        return math.ceil(slices / math.ceil(slices / parts))  # none without a slice
+        return math.ceil(slices / math.ceil(slices / parts))  # no split is empty
 
     def most_blocks(self, rows: int) -> int:
-        """Return how many blocks have work in the part of a step that has the most."""
+        """Return the maximum number of blocks that have work in any phase of a step."""
         down = math.ceil(rows / TILE)
         across = [math.ceil(width / TILE) for width in self.widths]
         forward = [down * n for n in across[1:-1]]
@@ -80,25 +80,30 @@ class Net(NamedTuple):
         return max(rows, *forward, forward[-1] * self.splits(rows), *backward)
 
     def scratch_rows(self, rows: int, regression: bool) -> int:
-        """Return the elements of scratch memory for each row; see `kernels/mlp_train.cu`."""
+        """Return the elements of scratch memory per row; see `kernels/mlp_train.cu`."""
         n_in, *hidden, n_out = self.widths
         batches = 2 * n_in + (2 * n_out if regression else 0) + 2
         return batches + 3 * sum(hidden) + n_out + 2 + self.splits(rows) * hidden[-1]
 
     def options(self, segments: Any, size: int) -> dict[str, Any]:
-        """Return the macros of the kernel; `segments` says where parameters begin in flat buffers of that size."""
+        """Return the kernel's macros.
+
+        Args:
+            segments: the positions of the parameters in the flat buffers.
+            size: number of elements of a flat buffer.
+        """
         hidden = [linear.activation for linear in self.linears[:-1]]
         starts = {(id(s.layer.params[s.name])): s.start for s in segments.values()}
 
-        def begin(name: str) -> str:
+        def starts_of(name: str) -> str:
             own = (linear.params.get(name) for linear in self.linears)
             return ",".join(str(-1 if a is None else starts[id(a)]) for a in own)
 
         return {
             "SIZES": ",".join(map(str, self.widths)),
             "FLAT_SIZE": size,
-            "WEIGHT_AT": begin("weight"),
-            "BIAS_AT": begin("bias"),
+            "WEIGHT_AT": starts_of("weight"),
+            "BIAS_AT": starts_of("bias"),
             "ACTIVATIONS": ",".join(activation.name for activation in hidden),
             "PARAMETERS": ",".join(f"T({activation.parameter!r})" for activation in hidden),
             "SAVES_INPUT": ",".join(str(int(activation.saves == "input")) for activation in hidden),

@@ -1,4 +1,4 @@
-"""The executor of a small MLP on a GPU: many whole steps in one cooperative launch (`kernels/mlp_train.cu`)."""
+"""The GPU executor for small MLPs: many complete steps in one cooperative launch (`kernels/mlp_train.cu`)."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ THREADS = 256
 LAYERS = range(2, 7)
 MOST_OUTPUTS = 256
 MOST_HIDDEN = 5_300
-"""Features of the last hidden layer, two rows of which lie in shared memory."""
+"""Maximum features of the last hidden layer: two rows of it must fit in shared memory."""
 
 MOST_FLOPS = 4e9
-"""FLOPs of a step beyond which its products fill a GPU and the graph, with larger tiles, is as fast."""
+"""Maximum FLOPs of a step. Larger products fill a GPU by themselves, and the graph, with larger tiles, is as fast."""
 
 LONGEST_LAUNCH, SLOWEST_STEP, SLOWEST_FLOPS = 0.05, 20e-6, 1e12
-"""Seconds of a launch; seconds and FLOP/s of a step on a slow GPU, by which the steps of a launch are limited."""
+"""Maximum seconds of a launch; overhead in seconds and FLOP/s of a step on a slow GPU, to estimate its duration."""
 
 BARRIER_WORDS = 2
-"""Of `kernels/grid_barrier.cuh`."""
+"""Words of the barrier in `kernels/grid_barrier.cuh`."""
 
 RULE_SIZE = 8
-"""Numbers that a rule of `kernels/update_rules.cuh` has at most, as the kernel asserts."""
+"""Maximum numbers per step of a rule in `kernels/update_rules.cuh`; the kernel asserts it."""
 
 
 def refusal(step: Any) -> str | None:
-    """Return why the persistent kernel cannot run a step; None: it can."""
+    """Return why the persistent kernel cannot run a step; None if it can."""
     return next(_refusals(step), None)
 
 
 def _refusals(step: Any) -> Iterator[str]:
     if step.store.params.dtype != np.float32:
-        yield f"it computes in float32, and the model's dtype is {step.store.params.dtype}"
+        yield f"it computes in float32, but the model's dtype is {step.store.params.dtype}"
     if step.reduce is not None:
         yield "several ranks train together"
     if len(step.source.parts) > 1:
-        yield "the gradients of several batches are summed for an update"
+        yield "accumulate sums the gradients of several batches"
     if step.store.decay is not None:
-        yield "a moving average of the weights is kept"
+        yield "ema computes a moving average of the weights"
     if chosen_kernel() is not None or step.precision != "float32":
-        yield "a kernel or a precision was chosen for the matrix products"
+        yield "a kernel or a precision was set for the matrix products"
     if not step.device.xp.cuda.runtime.getDeviceProperties(step.device.index).get("cooperativeLaunch", 1):
-        yield f"{step.device.name} has no cooperative launches"
+        yield f"{step.device.name} does not support cooperative launches"
     if type(step.optimizer) not in (SGD, Adam, AdamW):
-        yield f"it runs SGD, Adam and AdamW, not {type(step.optimizer).__name__}"
+        yield f"it supports SGD, Adam and AdamW, not {type(step.optimizer).__name__}"
     if step.optimizer.clip_norm is not None:
-        yield "clip_norm needs the norm of all gradients before the first update"
+        yield "clip_norm needs the norm of all gradients before the update"
     if step.optimizer.groups:
-        yield "parameter groups have settings of their own"
+        yield "the optimizer has parameter groups"
     if any(not layer.trainable for layer in step.model.leaves().values()):
         yield "some layers are frozen"
     if (net := Net.of(step.model)) is None:
-        yield "the model is no stack of Linear layers with gpunet's activations, with Dropout between them or not"
+        yield "the model is not a stack of Linear layers with gpunet's activations and optional Dropout"
         return
     if net.layers not in LAYERS:
-        yield f"it runs {LAYERS[0]} to {LAYERS[-1]} layers, and the model has {net.layers}"
+        yield f"it supports {LAYERS[0]} to {LAYERS[-1]} layers, but the model has {net.layers}"
     if net.widths[-1] > MOST_OUTPUTS or net.widths[-2] > MOST_HIDDEN:
-        yield f"it holds {MOST_OUTPUTS} outputs and {MOST_HIDDEN:,} features of the last hidden layer at most"
+        yield f"it supports at most {MOST_OUTPUTS} outputs and {MOST_HIDDEN:,} features of the last hidden layer"
     if net.flops(step.count) > MOST_FLOPS:
-        yield "the net is large: its products fill the GPU as kernels of their own"
+        yield "the net is large: separate kernels for its products fill the GPU"
     yield from _refusals_of_data(step, net)
 
 
@@ -79,23 +79,20 @@ def _refusals_of_data(step: Any, net: Net) -> Iterator[str]:
     if row != net.widths[:1]:
         yield f"a row of features has the shape {row}"
     if type(step.loss) is CrossEntropyLoss and (target != () or dtype.kind not in "iu"):
-        yield "it computes cross-entropy of class labels alone"
+        yield "it supports cross-entropy of class labels only"
     elif type(step.loss) is MSELoss and target != net.widths[-1:]:
         yield f"a row of targets has the shape {target}"
     elif type(step.loss) not in (CrossEntropyLoss, MSELoss):
-        yield f"it computes CrossEntropyLoss and MSELoss, not {type(step.loss).__name__}"
+        yield f"it supports CrossEntropyLoss and MSELoss, not {type(step.loss).__name__}"
 
 
 class PersistentExecutor:
-    """Runs many steps in one launch of a kernel that gathers, multiplies, and updates the parameters itself.
-
-    Args:
-        step: the step.
+    """Run many steps in one launch of a kernel that gathers rows, multiplies, and updates the parameters.
 
     Attributes:
-        place: which batch the next run reads, as for a `GraphExecutor`.
-        blocks: of a launch; all of them are resident.
-        memory: what a launch needs in addition to the model, by the kernel's parameters.
+        place: key of the batch that the next run reads, as for a `GraphExecutor`.
+        blocks: blocks of a launch; all are resident at once.
+        memory: the arrays that a launch needs in addition to the model, by the names of the kernel's parameters.
     """
 
     name = "persistent"
@@ -106,7 +103,7 @@ class PersistentExecutor:
         self._launches: dict[tuple[Hashable, int], Callable[[], None]] = {}
 
     def record(self) -> None:
-        """Compile the kernel and launch it for no step, which shows that all of its blocks can be resident."""
+        """Compile the kernel and launch it for zero steps, to check that all blocks can be resident."""
         step, xp, rows = self.step, self.step.device.xp, self.step.count
         if reason := refusal(step):
             raise NotRecordableError(reason)
@@ -124,9 +121,9 @@ class PersistentExecutor:
         }
         with step.device.activate():
             step.value, step.prediction = xp.empty((), params.dtype), xp.empty((rows, net.widths[-1]), params.dtype)
-            self.memory = {  # no variable holds a part of it, which an exception would keep alive
+            self.memory = {  # not in local variables, which an exception's traceback would keep alive
                 "settings": step.device.asarray(np.array(step.optimizer.kernel_settings()), params.dtype),
-                "other": xp.zeros((1 + len(slots)) * params.size, params.dtype),  # in the gaps between parameters, too
+                "other": xp.zeros((1 + len(slots)) * params.size, params.dtype),  # also in the gaps between parameters
                 "scratch": xp.empty(-(-rows // 4) * 4 * net.scratch_rows(rows, regression), params.dtype),
                 "integers": xp.empty(3 * rows, np.int32),
                 "rules": xp.empty(RULE_SIZE * self._most_steps, params.dtype),
@@ -135,7 +132,7 @@ class PersistentExecutor:
         self._launch(0)()
 
     def run(self, steps: int) -> None:
-        """Launch the kernel, for so many steps at a time that a launch takes some 50 ms at most."""
+        """Run the steps in launches of at most about 50 ms."""
         optimizer = self.step.optimizer
         while steps:
             size = min(steps, self._most_steps)
@@ -145,7 +142,7 @@ class PersistentExecutor:
             steps -= size
 
     def _launch(self, steps: int) -> Callable[[], None]:
-        """Return the launch that runs so many steps on the batches at `place`."""
+        """Return the launch that runs `steps` steps on the batches at `place`."""
         key = self.place, steps
         if key not in self._launches:
             self._launches[key] = self._prepare(steps)
@@ -176,7 +173,7 @@ class PersistentExecutor:
         )
 
     def describe(self) -> Explanation:
-        """Return the one node that there is."""
+        """Return the description; there is one node."""
         step, net = self.step, self.net
         parameters = (1 + len(step.store.slots)) * step.store.params.nbytes
         batch = step.count * net.widths[0] * step.store.params.itemsize
@@ -184,5 +181,5 @@ class PersistentExecutor:
         shapes = tuple(linear.params["weight"].shape for linear in net.linears)
         node = Node(KERNEL.name, shapes, choice, 2 * parameters + 2 * batch, net.flops(step.count))
         nbytes = sum(a.nbytes for a in self.memory.values())
-        summary = f"persistent: a kernel that runs up to {self._most_steps} steps in a launch"
+        summary = f"persistent: one kernel that runs up to {self._most_steps} steps per launch"
         return Explanation([node], nbytes, summary)

@@ -33,28 +33,28 @@ from gpunet.training.step.gradient_sum import GradientSum
 from gpunet.training.step.interfaces import ExecutorName, Source
 
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
-"""Errors that the step's code raises whether it is recorded or not."""
+"""Errors that the step's code raises both in a recording and in an eager step."""
 
 
 class Step:
     """The training step for one batch shape.
 
     Args:
-        training: the model, the loss, the optimizer and the settings; attached.
-        source: where the batches come from.
-        count: rows of the batch, of all ranks together.
-        warn: is called with a message where the step falls back to another executor.
+        training: the training, attached.
+        source: the source of the batches.
+        count: number of rows of the global batch.
+        warn: called with a message if the step falls back to another executor.
 
     Attributes:
-        ranks: who trains.
-        share: the loss over this rank's rows; None where it has all rows.
-        shares: what weighs the rows of a rank or of a part, as they count in the batch.
-        value, prediction: the loss, (), and the outputs of the last step, or of the last part of its batch, on the
-            device; the next one overwrites them.
-        seconds: time of a step in the last run, as the host sees it; None: not measured yet.
-        executor: what runs it.
-        refusal: why the persistent kernel does not run it; None: it does, or nobody asked.
-        is_prepared: whether it is recorded, or falls back to eager execution.
+        ranks: the processes that train together.
+        share: the loss over this rank's rows; None in one process.
+        shares: the objects that weight a rank's rows or a part's rows by their share of the batch.
+        value, prediction: loss () and outputs of the last step (or of the last part of its batch) on the device; the
+            next step overwrites them.
+        seconds: host time per step in the last run; None if not measured yet.
+        executor: the executor.
+        refusal: why the persistent kernel cannot run the step; None if it can or was not considered.
+        is_prepared: whether the step is recorded, or has fallen back to eager execution.
     """
 
     value: Array
@@ -84,7 +84,7 @@ class Step:
         self._begin(choose(self, self._name))
 
     def _begin(self, executor: str) -> None:
-        """Begin with an executor and fresh buffers, nothing recorded."""
+        """Start with an executor and new buffers; nothing is recorded."""
         self.executor = KINDS[executor](self)
         sizes = {part.stop - part.start for part in self.source.parts}
         self._tapes = {size: Tape(self.seed, self.optimizer.counter) for size in sizes}
@@ -97,11 +97,11 @@ class Step:
 
     @property
     def is_current(self) -> bool:
-        """Whether nothing that the step was made of has changed since: model, loss, optimizer, device, kernels."""
+        """Whether model, loss, optimizer, device and kernel choice have not changed since the step was made."""
         latest = versions.latest
         if self._checked == latest:
             return True
-        if self.executor.name == "eager":  # it reads everything anew except the trainer's settings
+        if self.executor.name == "eager":  # reads everything at each step except the trainer's settings
             return self._params is self.store.params and self._settings == self._training.version
         if self._made_of != self._fingerprint():
             return False
@@ -109,11 +109,11 @@ class Step:
         return True
 
     def prepare(self) -> None:
-        """Record the step unless that was done.
+        """Record the step, unless it is recorded.
 
         Raises:
-            OutOfMemoryError: the buffers of the step do not fit; the parameters are what they were.
-            StateError: the step cannot be recorded, and the trainer asks for an executor that needs it.
+            OutOfMemoryError: the buffers of the step do not fit in memory; the parameters are unchanged.
+            StateError: the step cannot be recorded, and the trainer's executor requires it.
         """
         if self.is_prepared:
             return
@@ -121,7 +121,7 @@ class Step:
             self._refuse_layers_that_opt_out()
             self.executor.record()
             if self._made_of != self._fingerprint():
-                raise NotRecordableError("a layer, the loss or the optimizer sets attributes while it runs.")
+                raise NotRecordableError("a layer, the loss or the optimizer sets attributes during the step.")
         except MemoryError as error:
             if (self._name, self.executor.name) != ("auto", "persistent"):
                 self._raise_out_of_memory(error)
@@ -129,15 +129,15 @@ class Step:
         except (KernelError, *CODE_ERRORS):
             self._begin(self.executor.name)
             raise
-        except Exception as error:  # CuPy's, the driver's, and those of a user's layer
+        except Exception as error:  # from CuPy, the driver, or a user's layer
             self._fall_back(error)
         self.is_prepared = True
 
     def _fall_back(self, error: Exception) -> None:
-        """Fall back: from the persistent kernel to the graph, or with a warning to NumPy calls or to eager steps.
+        """Fall back from the persistent kernel to the graph, or with a warning to NumPy calls or to eager steps.
 
         Raises:
-            StateError: the trainer asks for the executor that failed.
+            StateError: the trainer requires the executor that failed.
         """
         if self._name != "auto":
             raise StateError(f"executor {self.executor.name!r} cannot run the training step: {error}") from error
@@ -158,27 +158,27 @@ class Step:
             self.prepare()
         try:
             self.executor.run(steps)
-        except NotRecordableError as error:  # found out before the first replay
+        except NotRecordableError as error:  # detected before the first replay
             self._fall_back(error)
             self.executor.run(steps)
         except MemoryError as error:
             self._raise_out_of_memory(error)
         except BaseException:
-            self._begin(self.executor.name)  # the buffers are those of a step that broke off
+            self._begin(self.executor.name)  # the buffers are in an inconsistent state
             raise
 
     def gradients(self, tape: Tape, load: Callable[[Tape], Sequence[Array]]) -> tuple[Array, Array, Array]:
-        """Run the step on the batch that `load` returns up to its gradients; return the loss, outputs and targets."""
+        """Run forward and backward passes on the batch that `load` returns; return loss, outputs and targets."""
         x, target, *weights = load(tape)
         prediction = self.model.forward(x, tape)
-        given = {"weight": weights[0]} if weights else {}  # a loss may do without the parameter
+        given = {"weight": weights[0]} if weights else {}  # a user's loss may lack the parameter
         value, gradient = self.loss.value_and_grad(prediction, target, tape=tape, **given)
         self.loss.require_array(value)
         self.model.backward(gradient, tape, input_gradient=False)
         return value, prediction, target
 
     def work(self) -> None:
-        """Run the step up to its update: gradients, part by part of the batch, and the sums of the metrics."""
+        """Run the step without its update: the gradients of each part of the batch, and the sums of the metrics."""
         for number, part in enumerate(self.source.parts):
             tape = self._tapes[part.stop - part.start]
             tape.reset(first_row=self.first_row + part.start)
@@ -190,33 +190,33 @@ class Step:
             self.source.add(value, self.prediction, target, tape)
 
     def weigh(self, norms: np.ndarray | None) -> None:
-        """Let this rank, or the parts of the batch, count as much as their rows add to the mean over the batch.
+        """Set the weights of this rank, or of the parts of the batch, by their share of the mean over the batch.
 
         Args:
-            norms: (rows,), what each row of the batch adds to the denominator; None: all the same.
+            norms: the summand of each row of the batch in the denominator, (rows,); None if all are equal.
         """
         for share in self.shares:
             share.weigh(norms)
 
     def pack(self) -> int:
-        """Move the buffers of the step into fixed memory, as `Tape.pack` does; return its size in bytes."""
+        """Move the buffers of the step into fixed memory (see `Tape.pack`); return its size in bytes."""
         return sum(tape.pack() for tape in self._tapes.values())
 
     def update(self) -> None:
-        """Sum the gradients over the ranks and update the parameters."""
+        """All-reduce the gradients over the ranks and update the parameters."""
         if self.reduce is not None:
             self.reduce()
         self.optimizer.step()
 
     def run_eagerly(self) -> None:
-        """Run the code of the step once."""
+        """Run the Python code of the step once."""
         with self.products():
             self.work()
         self.update()
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Restore after the block what a step changes before its update, except the gradients."""
+        """Restore after the block all arrays that `work` changes, except the gradients."""
         kept = [(a, a.copy()) for a in (self.store.buffers, *self.source.advances)]
         try:
             yield
@@ -225,26 +225,26 @@ class Step:
                 a[...] = before
 
     def products(self) -> AbstractContextManager[Any]:
-        """Return the block in which the matrix products of the step run with the kernel that it asks for."""
+        """Return the context manager that selects the kernel of the step's matrix products."""
         if self._params.dtype == np.float32:
             return use_kernel("mma") if self.precision == "tf32" else nullcontext()
         if self.executor.name == "graph" and chosen_kernel() is None:
-            return use_kernel("tiled")  # else cuBLAS computes them, and its calls cannot be captured
+            return use_kernel("tiled")  # cuBLAS calls cannot be captured
         return nullcontext()
 
     def describe(self) -> Explanation | None:
-        """Return what the recorded step consists of; None where it is not recorded."""
+        """Return a description of the recorded step; None if it is not recorded."""
         return self.executor.describe() if self.is_prepared else None
 
     def _refuse_layers_that_opt_out(self) -> None:
         for part in self.parts:
             if self.executor.name != "eager" and isinstance(part, Layer) and not part.recordable:
-                raise NotRecordableError(f"{part!r} has recordable = False.")
+                raise NotRecordableError(f"{part!r} sets recordable = False.")
 
     def _raise_out_of_memory(self, error: MemoryError) -> NoReturn:
         needed, free = sum(tape.nbytes for tape in self._tapes.values()), self.device.free_bytes()
         self._begin(self.executor.name)
         raise OutOfMemoryError(
-            f"{self.device.name}: the buffers of a training step do not fit: {needed / 2**20:,.1f} MiB were needed so "
-            f"far, {free / 2**20:,.1f} MiB are free ({error}). Use a smaller batch_size."
+            f"{self.device.name}: the buffers of a training step do not fit in memory: {needed / 2**20:,.1f} MiB were "
+            f"requested so far, {free / 2**20:,.1f} MiB are free ({error}). Use a smaller batch_size."
         ) from error

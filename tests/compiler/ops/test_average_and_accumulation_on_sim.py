@@ -51,8 +51,8 @@ def test_many_steps_in_one_call_equal_single_steps_bitwise(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"ema": 0.9}, "a moving average of the weights is kept"),
-        ({"accumulate": 2}, "the gradients of several batches"),
+        ({"ema": 0.9}, "ema computes a moving average"),
+        ({"accumulate": 2}, "accumulate sums the gradients of several batches"),
     ],
     ids=str,
 )

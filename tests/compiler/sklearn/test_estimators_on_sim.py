@@ -57,20 +57,20 @@ def test_the_network_is_that_of_the_cpu(kind, y, params):
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
-def test_a_training_that_diverges_there_ends_in_the_best_network():
+def test_a_training_that_diverges_on_sim_ends_in_the_best_network():
     params = {"activation": "identity", "solver": "sgd", "learning_rate_init": 1e3, "early_stopping": True}
     cpu, sim = (MLPRegressor(**SMALL | params, device=device).fit(X, VALUES) for device in ("cpu", "sim"))
     np.testing.assert_allclose(weights(sim), weights(cpu))
     assert np.isnan(sim.validation_scores_[-1])
 
 
-def test_sparse_features_train_there():
+def test_sparse_features_train_on_sim():
     sparse, dense = (MLPRegressor(**SMALL, device="sim").fit(given, VALUES) for given in (csr_array(X), X))
     check_same(sparse, dense)
     np.testing.assert_allclose(sparse.predict(csr_array(X)), dense.predict(X))
 
 
-def test_an_estimator_pickled_there_goes_on_on_the_cpu():
+def test_an_estimator_pickled_on_sim_continues_on_the_cpu():
     cpu, sim = (MLPRegressor(**SMALL | SGD) for _ in range(2))
     cpu.fit(X, VALUES)
     with gn.use_device("sim"):
@@ -83,7 +83,7 @@ def test_an_estimator_pickled_there_goes_on_on_the_cpu():
     check_same(twin, cpu)
 
 
-def test_training_goes_on_where_the_device_is_changed():
+def test_training_continues_on_another_device():
     cpu, moved = MLPRegressor(**SMALL | SGD, device="cpu"), MLPRegressor(**SMALL | SGD, device="cpu")
     for device in ("cpu", "sim", "cpu"):
         moved.set_params(device=device).partial_fit(X, VALUES)

@@ -1,4 +1,4 @@
-"""Fixtures of trainings by native nodes."""
+"""Fixtures for trainings with native nodes."""
 
 from functools import partial
 
@@ -18,5 +18,5 @@ def native_cpu(monkeypatch):
 
 @pytest.fixture
 def several_threads(monkeypatch):
-    """A function that lets programs of any size run on so many threads."""
+    """Return a function that sets the number of threads for programs of any size."""
     return partial(use_threads, monkeypatch)

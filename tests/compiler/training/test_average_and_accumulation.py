@@ -1,4 +1,4 @@
-"""Native steps with a moving average of the weights and of several batches: their nodes, and the same bits always."""
+"""Native steps with a moving average of the weights, and with accumulation: nodes and bitwise equality."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def assert_same_state(first, second):
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["alike", "weighted"])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("options", OPTIONS)
-def test_fifty_updates_follow_numpy_by_one_program_of_nodes(options, loss, weight, dtype):
+def test_fifty_updates_in_one_native_program_follow_numpy(options, loss, weight, dtype):
     pair = [
         make(executor, gn.AdamW(0.01, clip_norm=0.3), dtype=dtype, loss=LOSSES[loss](), **OPTIONS[options])
         for executor in ("native", "numpy")
@@ -65,7 +65,7 @@ def test_single_calls_runs_of_many_and_any_number_of_threads_give_the_same_bits(
         assert run.history["loss"] == runs[0].history["loss"]
 
 
-def test_an_average_begins_with_the_first_update_that_is_applied():
+def test_an_average_starts_with_the_first_applied_update():
     run = make("native", gn.SGD(0.01), ema=0.5)
     bad = X.copy()
     bad[:10] = 3e38

@@ -1,4 +1,4 @@
-"""Ranks that train on the simulated GPU: two graphs a step, and the sum of the gradients between them."""
+"""Distributed training on the simulated GPU: two graphs per step, and the all-reduce between them."""
 
 import json
 
@@ -7,7 +7,7 @@ from problems import weights
 from ranks import SAMPLE, TRAININGS, ranks_do
 
 
-def test_two_ranks_on_sim_give_the_weights_of_one_process(monkeypatch, tmp_path):
+def test_two_ranks_on_sim_train_like_one_process(monkeypatch, tmp_path):
     monkeypatch.setenv("GPUNET_DEVICE", "sim")
     run = ranks_do(2, "sample", tmp_path)
     assert run.returncode == 0, run.stderr

@@ -1,4 +1,4 @@
-"""The executors of the CPU: the same bits however their steps are called, and a change counts from the next step on."""
+"""The CPU executors: the same bits however steps are split into calls; changes take effect at the next step."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ OPTIMIZERS = {
 
 
 class EachStep(gn.Callback):
-    """Overrides `on_step_end`, so that each step is a call of its own."""
+    """A callback that overrides `on_step_end`, so that each step is a separate call."""
 
     def __init__(self, act=lambda trainer: None):
         self.act = act
@@ -48,7 +48,7 @@ def assert_close(one, other):
 
 @pytest.mark.parametrize("executor", ["native", "numpy", "eager"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_many_steps_in_one_call_are_the_bits_of_single_ones(optimizer, executor, monkeypatch):
+def test_many_steps_in_one_call_equal_single_steps_bitwise(optimizer, executor, monkeypatch):
     runs = [trainer(executor, optimizer, callbacks=callbacks) for callbacks in ([], [EachStep()], [gn.Callback()])]
     for run in runs[:2]:
         run.fit(X, Y, epochs=6, batch_size=4)
@@ -59,7 +59,7 @@ def test_many_steps_in_one_call_are_the_bits_of_single_ones(optimizer, executor,
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("after", [1, 7, 23, 24])
-def test_an_interrupted_and_resumed_training_gives_the_same_bits(optimizer, after, tmp_path):
+def test_an_interrupted_training_resumes_bitwise(optimizer, after, tmp_path):
     whole = trainer("native", optimizer)
     whole.fit(X, Y, epochs=3, batch_size=4)
     stop = EachStep(lambda run: run.stop("interrupted") if run.optimizer.steps == after else None)
@@ -118,7 +118,7 @@ def change_seed(run):
 )
 @pytest.mark.parametrize("executor", ["native", "numpy"])
 @pytest.mark.parametrize("by", ["step", "fit"])
-def test_a_change_counts_from_the_next_step_on(change, executor, by):
+def test_a_change_takes_effect_at_the_next_step(change, executor, by):
     runs = [trainer(kind, "sgd") for kind in (executor, "eager", executor)]
     for run, changes in zip(runs, (True, True, False), strict=True):
         for turn in range(3):

@@ -1,4 +1,4 @@
-"""What a step falls back to where its native kernels do not compile."""
+"""The fallback of a step whose native kernels do not compile."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def broken_compiler(monkeypatch):
     monkeypatch.setattr(host.native, "Program", fail)
 
 
-def test_a_kernel_that_does_not_compile_leaves_the_step_to_numpy_with_the_compilers_message(broken_compiler):
+def test_a_kernel_that_does_not_compile_falls_back_to_numpy_with_the_compilers_message(broken_compiler):
     trainer, other = gn.Trainer(gn.MLP([5, 8, 3])), gn.Trainer(gn.MLP([5, 8, 3]), executor="numpy")
     with pytest.warns(gn.errors.GpunetWarning, match="falling back to NumPy steps: .*no such flag"):
         losses = [float(trainer.step(X, Y)) for _ in range(3)]

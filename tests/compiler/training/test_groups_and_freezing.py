@@ -1,4 +1,4 @@
-"""Parameter groups and frozen layers by native nodes, and by kernels on the simulated GPU."""
+"""Parameter groups and frozen layers with native nodes, and with kernels on the simulated GPU."""
 
 import grouped_trainings as grouped
 import numpy as np
@@ -28,17 +28,17 @@ def test_a_training_follows_pytorch(name, executor, device):
 
 @recorded
 @pytest.mark.parametrize("name", grouped.CASES)
-def test_many_steps_in_one_call_are_the_bits_of_single_ones(name, executor, device):
+def test_many_steps_in_one_call_equal_single_steps_bitwise(name, executor, device):
     grouped.assert_single_steps_give_the_same_bits(name, executor, device)
 
 
 @recorded
 @pytest.mark.parametrize("name", grouped.CASES)
-def test_an_interrupted_and_resumed_training_gives_the_same_bits(name, executor, device, tmp_path):
+def test_an_interrupted_training_resumes_bitwise(name, executor, device, tmp_path):
     grouped.assert_a_resumed_training_gives_the_same_bits(name, tmp_path, executor, device)
 
 
-def test_the_graph_gives_the_bits_of_eager_steps():
+def test_the_graph_equals_eager_steps_bitwise():
     for name in grouped.CASES:
         grouped.assert_same_bits(*(grouped.fit(grouped.trainer(name, each, "sim")) for each in ("graph", "eager")))
 
@@ -62,7 +62,7 @@ def kernels(model, executor, device):
         (("*",), (3, 0, 0), 0, 3),
     ],
 )
-def test_frozen_layers_cost_no_products(frozen, native, fused, alone):
+def test_frozen_layers_compute_no_weight_gradients(frozen, native, fused, alone):
     def model():
         return net().freeze(*frozen) if frozen else net()
 
@@ -72,7 +72,7 @@ def test_frozen_layers_cost_no_products(frozen, native, fused, alone):
 
 
 @recorded
-def test_freezing_counts_from_the_next_step_on(executor, device):
+def test_freezing_takes_effect_at_the_next_step(executor, device):
     trainer = gn.Trainer(net().to(device), optimizer=gn.AdamW(0.01, weight_decay=0.1), executor=executor)
     for frozen in (False, True, False):
         trainer.model[1].trainable = not frozen
@@ -89,7 +89,7 @@ def differentiable_with_parameters():
 
 
 @pytest.mark.parametrize("name", list(differentiable_with_parameters()))
-def test_a_frozen_layer_hands_down_the_gradient_on_the_simulated_gpu(name):
+def test_a_frozen_layer_passes_the_gradient_down_on_the_simulated_gpu(name):
     make, x = EXAMPLES[name]
     found = []
     for device in ("cpu", "sim"):
@@ -103,7 +103,7 @@ def test_a_frozen_layer_hands_down_the_gradient_on_the_simulated_gpu(name):
 
 
 @recorded
-def test_a_layer_of_your_own_that_is_frozen_is_recorded(executor, device):
+def test_a_frozen_user_layer_is_recorded(executor, device):
     model = gn.Sequential(gn.Linear(5, 4, rng=0), ScaleOnTape(4), gn.Linear(4, 3, rng=1)).freeze("1.*").to(device)
     trainer = gn.Trainer(model, optimizer=gn.SGD(0.1, clip_norm=0.1, weight_decay=0.1), executor=executor)
     trainer.fit(X, Y, epochs=2)
@@ -126,7 +126,7 @@ def test_an_optimizer_in_array_code_has_groups_on_the_simulated_gpu():
 
 def test_the_persistent_kernel_refuses_groups_and_frozen_layers_with_the_reason():
     for options, frozen, reason in (
-        ({"groups": {"*.bias": {"lr": 0.1}}}, False, "parameter groups have settings of their own"),
+        ({"groups": {"*.bias": {"lr": 0.1}}}, False, "the optimizer has parameter groups"),
         ({}, True, "some layers are frozen"),
     ):
         model = net().freeze("0.*") if frozen else net()

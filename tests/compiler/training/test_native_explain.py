@@ -1,4 +1,4 @@
-"""What `explain` and `gpunet info` say of a native step."""
+"""The output of `explain` and `gpunet info` for a native step."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_explain_names_the_executor_its_threads_and_the_blas_library(several_thr
         assert f"native: 1 program(s) of C++ nodes; threads: {threads}; products by {find_blas().path}" in text
 
 
-def test_explain_lists_every_node_with_its_shapes_and_division_and_no_numpy_call_where_there_is_none():
+def test_explain_lists_every_node_with_its_shapes_and_division():
     one = make("native", dropout=0.2)
     one.step(X, Y)
     explanation = one.explain()
@@ -34,7 +34,7 @@ def test_explain_lists_every_node_with_its_shapes_and_division_and_no_numpy_call
     assert "NumPy" not in str(explanation)
 
 
-def test_explain_says_where_numpy_computes_and_what():
+def test_explain_lists_the_numpy_calls():
     one = gn.Trainer(gn.Sequential(gn.LayerNorm(5), gn.Linear(5, 3, rng=0)), executor="native")
     one.step(X, Y)
     explanation = one.explain()
@@ -45,7 +45,7 @@ def test_explain_says_where_numpy_computes_and_what():
     assert {"product", "adam"} <= {node.kernel for node in explanation.nodes}
 
 
-def test_explain_says_that_products_are_numpys_where_no_library_can_be_called(monkeypatch):
+def test_explain_reports_products_by_numpy_without_a_blas_library(monkeypatch):
     from gpunet.training.step import host
 
     monkeypatch.setattr(host.native, "find_blas", lambda: None)
@@ -59,7 +59,7 @@ def test_explain_says_that_products_are_numpys_where_no_library_can_be_called(mo
     np.testing.assert_allclose(pair[0].model.store.params, pair[1].model.store.params, rtol=0, atol=1e-5)
 
 
-def test_auto_takes_the_native_executor_on_the_cpu():
+def test_auto_selects_the_native_executor_on_the_cpu():
     one = make("auto")
     one.step(X, Y)
     assert one.explain().executor.startswith("native: ")

@@ -1,4 +1,4 @@
-"""What `Trainer.step` reads on the CPU: C-contiguous arrays in place, others by a copy, and never an older batch."""
+"""`Trainer.step` on the CPU reads C-contiguous arrays in place, others from a copy, and never an older batch."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def run(executor, batches, **options):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_arrays_of_every_form_give_the_bits_of_contiguous_ones_and_are_not_written(form, dtype):
+def test_arrays_of_any_layout_equal_contiguous_ones_bitwise_and_are_not_written(form, dtype):
     to_form = FORMS[form]
     for weighted in (False, True):
         given, plain = [], []
@@ -104,7 +104,7 @@ def test_arrays_of_every_form_give_the_bits_of_contiguous_ones_and_are_not_writt
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64", ">i4"])
-def test_labels_of_every_integer_type_give_the_bits_of_int64(kind):
+def test_labels_of_every_integer_type_equal_int64_bitwise(kind):
     labels = [(x, y % 2) for x, y in BATCHES]
     one, losses = run("native", [(x, y.astype(kind)) for x, y in labels])
     other, expected = run("native", labels)
@@ -135,7 +135,7 @@ def test_contiguous_arrays_are_read_in_place(monkeypatch):
     assert_follows(one, other, history=False)
 
 
-def test_arrays_that_are_read_in_place_are_kept_while_they_are_needed():
+def test_arrays_that_are_read_in_place_are_kept_alive():
     one, other = make("native"), make("native")
     for x, y in BATCHES * 3:
         first = float(one.step(x.copy(), y.copy()))  # freed behind the call unless the step keeps it
@@ -165,7 +165,7 @@ def test_features_that_are_their_own_targets_are_read_twice():
     assert_follows(*pair)
 
 
-def test_batches_of_several_shapes_and_dtypes_in_turns_follow_numpy():
+def test_alternating_batch_shapes_and_dtypes_follow_numpy():
     pair = [make(executor, dropout=0.2) for executor in ("native", "numpy")]
     for one in pair:
         for i, rows in enumerate([20, 7, 1, 20, 3, 7, 40, 2, 20]):
@@ -174,7 +174,7 @@ def test_batches_of_several_shapes_and_dtypes_in_turns_follow_numpy():
     assert_follows(*pair)
 
 
-def test_a_fit_between_single_steps_changes_nothing_of_what_they_read():
+def test_a_fit_between_single_steps_does_not_change_their_data():
     pair = [make(executor) for executor in ("native", "numpy")]
     for one in pair:
         one.step(*BATCHES[0])
@@ -186,7 +186,7 @@ def test_a_fit_between_single_steps_changes_nothing_of_what_they_read():
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError])
-def test_a_step_that_broke_off_does_not_read_its_batch_again(error, monkeypatch):
+def test_a_failed_step_does_not_read_its_batch_again(error, monkeypatch):
     one, other = make("native"), make("numpy")
     for each in (one, other):
         each.step(*BATCHES[0])
@@ -203,7 +203,7 @@ def test_a_step_that_broke_off_does_not_read_its_batch_again(error, monkeypatch)
     assert_follows(one, other)
 
 
-def test_a_step_that_ctrl_c_ends_before_it_is_counted_is_counted(monkeypatch):
+def test_a_step_interrupted_before_it_is_counted_is_counted(monkeypatch):
     one, other = (make("native", gn.Adam(gn.StepLR(0.01, 2, 0.5)), dropout=0.2) for _ in range(2))
     real = Program.run
 
@@ -234,7 +234,7 @@ def test_a_batch_that_is_refused_is_not_read_by_the_next_step():
     assert_follows(one, other)
 
 
-def test_a_model_that_begins_with_another_layer_than_a_product_reads_its_batch_in_place():
+def test_a_model_whose_first_layer_is_not_linear_reads_its_batch_in_place():
     for first in (lambda: gn.Dropout(0.3), gn.Tanh, gn.Flatten):
         pair = [
             gn.Trainer(gn.Sequential(first(), gn.Linear(5, 3, rng=0)), executor=executor)
@@ -263,11 +263,11 @@ def test_steps_with_layers_in_numpy_read_each_batch():
 
 
 @pytest.mark.parametrize("executor", ["eager", "numpy", "native"])
-def test_features_and_targets_that_are_no_real_numbers_are_refused_before_the_step(executor):
+def test_features_and_targets_of_other_dtypes_are_refused_before_the_step(executor):
     one = gn.Trainer(gn.MLP([4, 3]), executor=executor)
     for features, y in ((np.ones((2, 4), complex), np.zeros(2, int)), (np.ones((2, 4)), np.array(["a", "b"]))):
-        with pytest.raises(gn.errors.DTypeError, match="is no real number"):
+        with pytest.raises(gn.errors.DTypeError, match="is not real"):
             one.step(features, y)
-    with pytest.raises(gn.errors.ArgumentError, match="a batch without rows"):
+    with pytest.raises(gn.errors.ArgumentError, match="the batch has no rows"):
         one.step(np.ones((0, 4)), np.zeros(0, int))
     assert one.optimizer.steps == 0

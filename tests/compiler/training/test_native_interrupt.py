@@ -1,4 +1,4 @@
-"""Ctrl-C within a native run of many steps: prompt, between two steps, and the training goes on from there."""
+"""Ctrl-C within a native run of many steps stops it quickly, between two steps, and training can continue."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The native executor follows the NumPy one, and gives the same bits however its steps are asked for."""
+"""The native executor follows the NumPy one, and gives the same bits however its steps are split into calls."""
 
 import itertools
 import os
@@ -59,7 +59,7 @@ def test_fifty_steps_of_every_optimizer_follow_numpy_with_dropout_row_weights_an
 
 
 @pytest.mark.parametrize("optimizer", [gn.Adam(1e-4, eps=0), gn.RMSprop(1e-4, eps=0)], ids=repr)
-def test_without_eps_the_weights_of_a_feature_that_is_always_zero_stay(optimizer):
+def test_with_eps_zero_the_weights_of_a_feature_that_is_always_zero_do_not_change(optimizer):
     one = make("native", optimizer, activation="tanh")
     before = one.model[0].params["weight"].copy()
     fit(one, np.where(np.arange(5) == 2, 0, X), epochs=2)
@@ -124,7 +124,7 @@ def cube(*cuda):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_cuda_expressions_of_ones_own_are_compiled_and_follow_numpy(dtype):
+def test_user_cuda_expressions_are_compiled_and_follow_numpy(dtype):
     own = cube("z * z * z / T(8)", "3 * z * z / T(8)")
     pair = [make(executor, activation=own, dtype=dtype) for executor in ("native", "numpy")]
     for one in pair:
@@ -135,7 +135,7 @@ def test_cuda_expressions_of_ones_own_are_compiled_and_follow_numpy(dtype):
     assert_follows(*pair)
 
 
-def test_cuda_expressions_that_are_no_cplusplus_warn_with_the_compilers_message_and_numpy_computes_them():
+def test_invalid_cuda_expressions_fall_back_to_numpy_with_the_compilers_message():
     pair = [make(executor, activation=cube("z * no_such_name", "z")) for executor in ("native", "numpy")]
     with pytest.warns(UserWarning, match="do not compile as C") as warned:
         fit(pair[0], epochs=10)
@@ -184,7 +184,7 @@ def test_a_product_waits_for_all_rows_of_its_second_operand():
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_step_with_every_layer_follows_numpy_where_the_layer_has_no_kernels(name):
+def test_a_step_with_layers_without_kernels_follows_numpy(name):
     pair = []
     for executor in ("native", "numpy"):
         model, x = example(name)
@@ -194,7 +194,7 @@ def test_a_step_with_every_layer_follows_numpy_where_the_layer_has_no_kernels(na
 
 
 class Strided(Scale):
-    """Multiplies every other column of its rows with a part of its weights: neither lies in memory without gaps."""
+    """A layer that multiplies every other column with a part of its weights: neither operand is contiguous."""
 
     def __init__(self, features):
         gn.Layer.__init__(self, {"weight": np.linspace(-1, 1, 10 * features).reshape(features, 10)})
@@ -249,7 +249,7 @@ class Other(ReLU):
 
 
 @pytest.mark.parametrize("kind", [Half, Other])
-def test_a_class_of_ones_own_for_an_activation_computes_what_it_says(kind):
+def test_a_user_activation_class_is_called(kind):
     pair = [make(executor, activation=kind()) for executor in ("auto", "native", "numpy")]
     for one in pair:
         fit(one, epochs=10)
@@ -268,7 +268,7 @@ class Signs(Optimizer):
         np.subtract(p, t, out=p)
 
 
-def test_layers_and_rules_of_ones_own_run_between_native_nodes():
+def test_user_layers_and_rules_run_between_native_nodes():
     pair = [
         gn.Trainer(
             gn.Sequential(gn.Linear(5, 8, activation="tanh", rng=0), Scale(8), gn.Dropout(0.2), gn.Linear(8, 3, rng=1)),
@@ -283,7 +283,7 @@ def test_layers_and_rules_of_ones_own_run_between_native_nodes():
 
 
 class Watch(gn.Callback):
-    """Acts on each step, so that each is a call of its own."""
+    """A callback that acts on each step, so that each step is a separate call."""
 
     def on_step_end(self, trainer, rows):
         pass
@@ -300,7 +300,7 @@ def test_a_run_of_many_steps_a_callback_on_each_and_a_progress_bar_give_the_same
         assert_same_bits(trainers[0], trainers[-1])
 
 
-def test_single_steps_in_a_loop_give_the_bits_of_fit():
+def test_single_steps_in_a_loop_equal_fit_bitwise():
     whole, single = make("native", gn.AdamW(gn.CosineLR(0.01, 60)), dropout=0.2), None
     fit(whole, epochs=4, shuffle=False)
     single = make("native", gn.AdamW(gn.CosineLR(0.01, 60)), dropout=0.2)
@@ -310,7 +310,7 @@ def test_single_steps_in_a_loop_give_the_bits_of_fit():
 
 
 MOST_TASKS = 9
-"""Of a phase in the step below: nine chunks of 512 rows or fewer."""
+"""Maximum tasks of a phase in the step below: nine chunks of at most 512 rows."""
 
 
 def test_all_numbers_of_threads_give_the_same_bits(several_threads):
@@ -336,7 +336,7 @@ print(one.explain().executor.split("; ")[1], hashlib.sha256(one.model.store.para
 """
 
 
-def test_the_number_of_threads_that_the_environment_asks_for_changes_no_bit():
+def test_the_number_of_threads_does_not_change_the_bits():
     said = {}
     for threads in ("1", "2"):
         environment = {**os.environ, "GPUNET_THREADS": threads}
@@ -348,7 +348,7 @@ def test_the_number_of_threads_that_the_environment_asks_for_changes_no_bit():
     assert said["1"][1] == said["2"][1]
 
 
-def test_a_step_that_python_interrupts_in_the_epoch_is_saved_and_resumed_bit_for_bit(tmp_path):
+def test_a_training_interrupted_within_the_epoch_resumes_bitwise(tmp_path):
     class Interrupt(gn.Callback):
         def on_step_end(self, trainer, rows):
             if trainer.optimizer.steps == 8:
@@ -369,7 +369,7 @@ def test_a_step_that_python_interrupts_in_the_epoch_is_saved_and_resumed_bit_for
     assert_same_bits(whole, first)
 
 
-def test_gradients_that_are_not_finite_within_a_run_of_steps_are_not_applied_and_the_first_is_named():
+def test_non_finite_gradients_within_a_run_of_steps_are_skipped_and_the_first_is_named():
     huge = X.copy()
     huge[[25, 52]] = 3e38
     pair = [make(executor, activation="relu") for executor in ("native", "numpy")]
@@ -404,7 +404,7 @@ EXTREMES = {
 
 
 @pytest.mark.parametrize("extreme", EXTREMES)
-def test_extreme_numbers_give_the_loss_and_the_skipped_steps_of_numpy(extreme):
+def test_extreme_values_give_the_same_loss_and_skipped_steps_as_numpy(extreme):
     x, y, *weight, loss = EXTREMES[extreme]
     weight = [a for a in weight if a is not None]
     pair = [make(executor, gn.SGD(0.1), loss=loss()) for executor in ("native", "numpy")]

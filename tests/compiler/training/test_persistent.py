@@ -1,4 +1,4 @@
-"""The persistent kernel: it follows the CPU, clean in check mode; its bits depend on nothing but the training."""
+"""The persistent kernel follows the CPU, passes check mode, and gives bits that depend only on the training."""
 
 import weakref
 
@@ -84,7 +84,7 @@ def test_many_classes_and_layers_without_bias_follow_the_cpu():
     ("model", "value"), [(SMALL, 3e38), (layers(6, 12, "relu", 5), 1e22)], ids=["gradient", "square"]
 )
 @pytest.mark.parametrize("bad", [[0], [3], [6], [1, 2, 4]])
-def test_a_step_whose_gradient_or_its_square_is_not_finite_is_not_applied(model, bad, value):
+def test_a_step_with_a_non_finite_gradient_or_square_is_skipped(model, bad, value):
     rows = slice(7 * ROWS)
     poisoned = X[rows].copy()
     poisoned[np.array(bad)[:, None] * ROWS + np.arange(ROWS)] = value
@@ -110,7 +110,7 @@ def test_neither_the_grid_nor_the_number_of_steps_in_a_launch_changes_a_bit(bloc
     assert_same(Training(SMALL, callbacks=callbacks).fit(X, Y, check=False), expected)
 
 
-def test_a_launch_takes_no_more_steps_than_its_time_allows(monkeypatch):
+def test_the_steps_per_launch_are_limited_by_time(monkeypatch):
     expected = Training(SMALL).fit(X, Y, check=False)
     monkeypatch.setattr(persistent, "SLOWEST_STEP", persistent.LONGEST_LAUNCH / 3)
     limited = Training(SMALL).fit(X, Y, check=False)
@@ -147,7 +147,7 @@ def test_digits_train_to_the_losses_of_the_graph_and_resume_to_the_same_bits(tmp
     assert_same(first.fit(train.X, train.y, check=False, epochs=2, batch_size=32), whole)
 
 
-def test_auto_means_the_persistent_kernel_and_explain_describes_it():
+def test_auto_selects_the_persistent_kernel_and_explain_describes_it():
     run = Training(SMALL, executor="auto").fit(X[: 3 * ROWS], Y[: 3 * ROWS], check=False)
     (node,) = run.trainer.explain().nodes
     assert node.kernel == "mlp_train"
@@ -167,11 +167,11 @@ def too_few_resident_blocks(monkeypatch):
 @pytest.mark.parametrize(
     ("machine", "reason"),
     [
-        (without_cooperative_launches, "sim has no cooperative launches"),
+        (without_cooperative_launches, "sim does not support cooperative launches"),
         (too_few_resident_blocks, "does not fit on the device at once"),
     ],
 )
-def test_where_the_machine_cannot_run_it_the_graph_runs_and_explain_says_why(machine, reason, monkeypatch):
+def test_without_support_for_it_the_graph_runs_and_explain_reports_why(machine, reason, monkeypatch):
     machine(monkeypatch)
     run = Training(SMALL, executor="auto").fit(X[: 2 * ROWS], Y[: 2 * ROWS], check=False)
     assert "graph" in run.trainer.explain().executor
@@ -180,7 +180,7 @@ def test_where_the_machine_cannot_run_it_the_graph_runs_and_explain_says_why(mac
         Training(SMALL).fit(X, Y, check=False)
 
 
-def test_where_its_memory_does_not_fit_it_lets_go_of_it_and_the_graph_runs(monkeypatch):
+def test_if_its_memory_does_not_fit_it_is_freed_and_the_graph_runs(monkeypatch):
     taken = []
 
     def taking(function):
@@ -215,15 +215,15 @@ def test_where_its_memory_does_not_fit_it_lets_go_of_it_and_the_graph_runs(monke
     [
         ("not RMSprop", SMALL, {"optimizer": lambda: gn.RMSprop(0.01)}),
         ("clip_norm needs", SMALL, {"optimizer": lambda: gn.Adam(clip_norm=1.0)}),
-        ("the model is no stack of Linear layers", lambda: gn.Sequential(gn.Linear(6, 5), gn.BatchNorm1d(5)), {}),
-        ("the model is no stack of Linear layers", layers(6, 8, "relu", 5, "tanh"), {}),
-        ("it runs 2 to 6 layers, and the model has 1", layers(6, 5), {}),
+        ("the model is not a stack of Linear layers", lambda: gn.Sequential(gn.Linear(6, 5), gn.BatchNorm1d(5)), {}),
+        ("the model is not a stack of Linear layers", layers(6, 8, "relu", 5, "tanh"), {}),
+        ("it supports 2 to 6 layers, but the model has 1", layers(6, 5), {}),
         ("256 outputs", layers(6, 8, 300), {}),
-        ("a precision was chosen", SMALL, {"precision": "tf32"}),
+        ("a precision was set", SMALL, {"precision": "tf32"}),
         ("not HuberLoss", SMALL, {"loss": gn.HuberLoss()}),
     ],
 )
-def test_a_step_that_it_does_not_serve_is_refused_with_the_reason(reason, model, options):
+def test_an_unsupported_step_is_refused_with_the_reason(reason, model, options):
     y = np.zeros((ROWS, 5)) if "loss" in options else Y[:ROWS]
     with pytest.raises(StateError, match=f"'persistent' cannot run the training step: .*{reason}"):
         Training(model, **options).fit(X[:ROWS], y, check=False)
@@ -236,12 +236,12 @@ def test_a_large_net_is_refused(monkeypatch):
 
 
 def test_soft_labels_and_float64_are_refused():
-    with pytest.raises(StateError, match="class labels alone"):
+    with pytest.raises(StateError, match="class labels only"):
         Training(SMALL).fit(X[:ROWS], np.full((ROWS, 5), 0.2), check=False)
     with pytest.raises(StateError, match="float64"):
         Training(lambda: SMALL().to(dtype="float64")).fit(X[:ROWS], Y[:ROWS], check=False)
 
 
-def test_it_runs_on_a_gpu_alone():
+def test_the_persistent_executor_needs_a_gpu():
     with pytest.raises(StateError, match="'persistent' runs on a GPU"):
         Training(SMALL, "cpu", executor="persistent").fit(X, Y)

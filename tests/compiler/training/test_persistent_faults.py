@@ -1,4 +1,4 @@
-"""Faults planted in the persistent kernel: each is caught, by check mode or by comparison with the CPU."""
+"""Faults planted in the persistent kernel are detected, by check mode or by comparison with the CPU."""
 
 import shutil
 import warnings

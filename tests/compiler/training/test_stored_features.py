@@ -1,4 +1,4 @@
-"""Features in their own dtype on native nodes and on the simulated GPU; what a repeated `fit` uploads."""
+"""Features in their own dtype with native nodes and on the simulated GPU; uploads of a repeated `fit`."""
 
 import gc
 import weakref
@@ -20,7 +20,7 @@ from gpunet.uploads import Staging
 @pytest.mark.parametrize(
     "where", [("native", "cpu"), ("graph", "sim"), ("persistent", "sim"), ("eager", "sim")], ids=str
 )
-def test_features_of_any_dtype_train_to_the_bits_of_ready_ones(where, kind, scaled):
+def test_features_of_any_dtype_train_bitwise_like_converted_ones(where, kind, scaled):
     X = features(kind)
     scaler = Standardizer.fit(X) if scaled else None
     assert_same_bits(train(X, *where, scaler=scaler), train(standardised(X, scaler), *where))
@@ -131,7 +131,7 @@ def test_a_repeated_fit_uploads_as_much_as_one_more_epoch():
     assert counted[1] == counted[2] - counted[1] == counted[3] - counted[2]  # the order, and the learning rates
 
 
-def test_a_repeated_fit_gives_the_bits_of_a_longer_one():
+def test_a_repeated_fit_equals_a_longer_one_bitwise():
     X, split, whole = features("uint8"), on_sim(), on_sim()
     for _ in range(3):
         fit(split, X)
@@ -139,7 +139,7 @@ def test_a_repeated_fit_gives_the_bits_of_a_longer_one():
     assert_same_bits(split, whole)
 
 
-def test_data_that_changed_in_place_is_uploaded_again_and_alone(uploaded, captured):
+def test_only_data_that_changed_in_place_is_uploaded_again(uploaded, captured):
     X, y = features("uint8"), Y.copy()
     trainer, other = on_sim(), on_sim()
     fit(trainer, X, y)
@@ -156,7 +156,7 @@ def test_data_that_changed_in_place_is_uploaded_again_and_alone(uploaded, captur
     assert_same_bits(trainer, other)
 
 
-def test_other_data_takes_the_place_of_the_old():
+def test_other_data_replaces_the_old():
     X, trainer = features("uint8"), on_sim()
     fit(trainer, X)
     old = weakref.ref(trainer._steps._batches.rows()[0][0])
@@ -172,7 +172,7 @@ def test_other_data_takes_the_place_of_the_old():
     assert_same_bits(trainer, expected)
 
 
-def test_a_trainer_that_goes_takes_its_data_along():
+def test_a_deleted_trainer_frees_its_data():
     trainer = on_sim()
     fit(trainer, features("uint8"))
     data = weakref.ref(trainer._steps._batches.rows()[0][0])
@@ -181,7 +181,7 @@ def test_a_trainer_that_goes_takes_its_data_along():
     assert data() is None
 
 
-def test_another_scaler_counts_from_the_next_fit_on(uploaded):
+def test_another_scaler_takes_effect_at_the_next_fit(uploaded):
     X, trainers = features("uint8"), [on_sim(), on_sim()]
     for mean in (100.0, 20.0):
         scaler = Standardizer(np.full(7, mean), np.full(7, 50.0))

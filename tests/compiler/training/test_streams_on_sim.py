@@ -1,4 +1,4 @@
-"""Training on files and iterables of batches by the graphs of a simulated GPU, the persistent kernel and C++ nodes."""
+"""Training on files and iterables of batches with graphs, the persistent kernel (simulated GPU) and C++ nodes."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def alike(one, other):
 
 @pytest.mark.parametrize(("executor", "device"), WHERE)
 @pytest.mark.parametrize("most", [1, 256])
-def test_a_file_and_a_loader_train_to_the_bits_of_their_arrays(executor, device, most, tmp_path, monkeypatch):
+def test_a_file_and_a_loader_train_bitwise_like_their_arrays(executor, device, most, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "MOST_BATCHES", most)
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")

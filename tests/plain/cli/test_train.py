@@ -678,7 +678,7 @@ def test_a_run_that_is_being_written_is_not_resumed_by_another_process(invoke, r
     invoke("train", flowers, *WITHOUT_END, "--epochs", 1, "--out", tmp_path / "run")
     with claimed(tmp_path / "run"):
         message = refused("train", "--resume", tmp_path / "run", "--epochs", 2)
-    assert "another process writes into this folder" in message
+    assert "another process writes to this folder" in message
     assert invoke("train", "--resume", tmp_path / "run", "--epochs", 2).exit_code == 0
 
 

@@ -88,7 +88,7 @@ MODELS = {
         (6, 8),
     ),
 }
-"""A model for each layer that has an ONNX form, and the shape of a row that it takes."""
+"""A model for each layer with an ONNX form, and the shape of an input row."""
 
 
 ANY_LENGTH = {
@@ -117,7 +117,7 @@ ANY_LENGTH = {
 
 
 @pytest.mark.parametrize("name", ANY_LENGTH)
-def test_one_file_takes_rows_of_any_length(tmp_path, name):
+def test_one_file_accepts_rows_of_any_length(tmp_path, name):
     layers, shape = ANY_LENGTH[name]
     model, path = randomised(gn.Sequential(*layers)), tmp_path / "model.onnx"
     gn.interop.to_onnx(model, path, input_shape=shape)
@@ -173,7 +173,7 @@ WITH_ACTIVATION = {
     "Linear": lambda f: gn.Linear(4, 5, activation=f, rng=0),
     "TransformerEncoderLayer": lambda f: gn.TransformerEncoderLayer(4, 2, 6, activation=f, rng=0),
 }
-"""The layers that have an activation of their own, made with a given one; they take the rows of `EXAMPLES`."""
+"""Constructors of the layers with an activation, for a given one; they accept the rows of `EXAMPLES`."""
 
 
 def test_every_layer_with_an_activation_of_its_own_is_tested():
@@ -320,14 +320,14 @@ def test_a_model_on_another_device_gives_the_same_file(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [0, 1, 1000])
-def test_any_number_of_rows_goes_in(run, rows):
+def test_any_number_of_rows_is_accepted(run, rows):
     model = gn.MLP([4, 8, 2])
     model.task = "classification"
     assert run(model, samples(rows, 4))["probabilities"].shape == (rows, 2)
 
 
 @pytest.mark.parametrize("opset", [20, 21])
-def test_the_file_asks_for_ir_version_10_and_the_opset_alone(tmp_path, opset):
+def test_the_file_has_ir_version_10_and_one_opset(tmp_path, opset):
     gn.interop.to_onnx(gn.MLP([4, 2]), tmp_path / "model.onnx", opset=opset)
     file = onnx.load(tmp_path / "model.onnx")
     assert file.ir_version == 10
@@ -348,11 +348,11 @@ def test_the_features_and_the_schema_of_a_table_are_in_the_metadata(tmp_path):
 
 
 class MyLayer(gn.Linear):
-    """A layer of one's own, which may compute what it likes."""
+    """A user-defined layer, which may compute anything."""
 
 
 class MyActivation(gn.ReLU):
-    """A function of one's own."""
+    """A user-defined function."""
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_a_layer_or_function_without_an_onnx_form_is_named(tmp_path, layer, name
 
 
 @pytest.mark.parametrize("name", WITH_ACTIVATION)
-def test_a_function_of_ones_own_is_named_in_every_layer_that_takes_one(tmp_path, name):
+def test_a_user_function_is_named_in_every_layer_with_an_activation(tmp_path, name):
     model = gn.Sequential(WITH_ACTIVATION[name](MyActivation()))
     with pytest.raises(gn.errors.ArgumentError, match=r"layer 0, .*MyActivation has no ONNX form"):
         gn.interop.to_onnx(model, tmp_path / "model.onnx", input_shape=EXAMPLES[name][1].shape[1:])
@@ -384,10 +384,10 @@ def test_an_opset_that_is_too_old_or_too_new_is_refused(tmp_path, opset):
         gn.interop.to_onnx(gn.MLP([4, 2]), tmp_path / "model.onnx", opset=opset)
 
 
-def test_an_input_shape_that_the_model_does_not_tell_is_asked_for(tmp_path):
+def test_an_input_shape_that_the_model_does_not_determine_is_required(tmp_path):
     for first in (gn.Flatten(), gn.Embedding(3, 4), gn.Conv1d(3, 4, 1), gn.LayerNorm(12)):
         with pytest.raises(
-            gn.errors.ArgumentError, match=r"several shapes; say which, such as input_shape=.*\(None, 3\)"
+            gn.errors.ArgumentError, match=r"several shapes; give one, such as input_shape=.*\(None, 3\)"
         ):
             gn.interop.to_onnx(gn.Sequential(first, gn.Linear(12, 4)), tmp_path / "model.onnx")
 
@@ -395,7 +395,7 @@ def test_an_input_shape_that_the_model_does_not_tell_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     "shape", [5, "5", None, (), (0, 3), (-1, 3), (2.0, 3), ("rows", 3), ((2, 3),), {2, 3}, np.ones(2)]
 )
-def test_an_input_shape_that_is_none_is_refused(tmp_path, shape):
+def test_an_invalid_input_shape_is_refused(tmp_path, shape):
     with pytest.raises(gn.errors.ArgumentError, match="input_shape"):
         gn.interop.to_onnx(gn.Sequential(gn.Flatten(), gn.Linear(12, 4)), tmp_path / "model.onnx", input_shape=shape)
 
@@ -411,10 +411,10 @@ STEPS = Standardizer(np.zeros((4, 3)), np.ones((4, 3)))
             [gn.Flatten(), gn.Linear(12, 4)],
             {},
             (None, 3),
-            r"every length in place of None in rows of shape \(None, 3\).*layer 1, Linear",
+            r"every length for None in rows of shape \(None, 3\).*layer 1, Linear",
         ),
         ([gn.RNN(3, 4), gn.Flatten(), gn.Linear(12, 4)], {}, None, r"shape \(None, 3\).*input_shape.*layer 2, Linear"),
-        ([gn.RNN(3, 4)], {}, (5, None), r"every length in place of None in rows of shape \(5, None\).*layer 0, RNN"),
+        ([gn.RNN(3, 4)], {}, (5, None), r"every length for None in rows of shape \(5, None\).*layer 0, RNN"),
         ([gn.Conv1d(3, 4, 3), gn.BatchNorm1d(5)], {}, (3, None), "layer 1, BatchNorm1d"),
         ([gn.Residual(gn.Conv1d(3, 3, 3))], {}, (3, None), "layer 0, Residual"),
         (
@@ -429,11 +429,11 @@ STEPS = Standardizer(np.zeros((4, 3)), np.ones((4, 3)))
             (5, 3),
             r"standardises rows of shape \(4, 3\), got input_shape=\(5, 3",
         ),
-        ([gn.RNN(3, 3)], {"target_scaler": STEPS}, (None, 3), "output must not vary; give its length"),
-        ([gn.RNN(3, 4), gn.Flatten()], {}, (None, 3), "output must not vary; give its length"),
+        ([gn.RNN(3, 3)], {"target_scaler": STEPS}, (None, 3), "output values per row must be fixed; give the length"),
+        ([gn.RNN(3, 4), gn.Flatten()], {}, (None, 3), "output values per row must be fixed; give the length"),
     ],
 )
-def test_rows_of_shapes_that_the_model_does_not_take_are_refused(tmp_path, layers, scalers, shape, message):
+def test_rows_of_unsupported_shapes_are_refused(tmp_path, layers, scalers, shape, message):
     model = gn.Sequential(*layers)
     for name, scaler in scalers.items():
         setattr(model, name, scaler)
@@ -443,7 +443,7 @@ def test_rows_of_shapes_that_the_model_does_not_take_are_refused(tmp_path, layer
 
 
 @pytest.mark.parametrize("layer", [gn.GLU(), gn.SinusoidalPositions()])
-def test_a_layer_that_must_know_an_axis_is_named_where_it_is_free(tmp_path, layer):
+def test_a_layer_that_needs_a_fixed_axis_is_named(tmp_path, layer):
     with pytest.raises(gn.errors.ArgumentError, match=rf"layer 1, {type(layer).__name__}.*input_shape"):
         gn.interop.to_onnx(gn.Sequential(gn.Tanh(), layer), tmp_path / "model.onnx", input_shape=(3, None))
 

@@ -87,6 +87,6 @@ def test_a_classifier_trained_in_float64_is_exported_in_float32(run):
 
 
 @pytest.mark.parametrize("given", [MLPClassifier(), "model.safetensors", None, np.ones(3)], ids=repr)
-def test_what_is_neither_a_model_nor_fitted_is_refused(tmp_path, given):
+def test_neither_a_model_nor_a_fitted_estimator_is_refused(tmp_path, given):
     with pytest.raises(gn.errors.ArgumentError, match=r"takes a model or a fitted estimator of gpunet\.sklearn, got"):
         gn.interop.to_onnx(given, tmp_path / "model.onnx")

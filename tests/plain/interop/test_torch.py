@@ -1,4 +1,4 @@
-"""Weights from PyTorch and back, without PyTorch: `torch_reference.safetensors` holds what its modules compute."""
+"""Weights from and to PyTorch, without PyTorch: `torch_reference.safetensors` contains the results of its modules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 import gpunet as gn
-from gpunet.interop.torch_layers import TWINS
+from gpunet.interop.torch_layers import EQUIVALENTS
 from gpunet.ops.activations import FUNCTIONS
 
 TOLERANCE = 1e-5
@@ -80,20 +80,23 @@ def test_modules_come_in_the_order_of_the_numbers_in_their_names(first, second):
     assert np.abs(model.predict(X) - expected(arrays, first, second, X)).max() <= TOLERANCE
 
 
-def test_modules_of_other_names_are_given_in_the_order_of_the_layers():
+def test_modules_with_other_names_are_listed_in_the_order_of_the_layers():
     arrays = state(("out.weight", (8, 8)), ("out.bias", (8,)), ("hidden.weight", (8, 8)), ("hidden.bias", (8,)))
     model, X = gn.MLP([8, 8, 8]), samples(5, 8, seed=9)
-    with pytest.raises(gn.errors.ArgumentError, match=r"no order of the modules out, hidden; give modules="):
+    with pytest.raises(
+        gn.errors.ArgumentError,
+        match=r"the order of the modules out, hidden is not clear from their names; give modules=",
+    ):
         gn.interop.load_torch(model, arrays)
     gn.interop.load_torch(model, arrays, modules=["hidden", "out"])
     assert np.abs(model.predict(X) - expected(arrays, "hidden", "out", X)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("names", [("fc", "fc1"), ("1", "01"), ("conv1", "fc2"), ("0", "0.1")])
-def test_names_that_tell_no_order_are_refused(names):
+def test_names_without_an_order_are_refused(names):
     arrays = state(*((f"{name}.weight", (4, 4)) for name in names))
     model = gn.Sequential(gn.Linear(4, 4, bias=False), gn.Linear(4, 4, bias=False))
-    with pytest.raises(gn.errors.ArgumentError, match="no order of the modules"):
+    with pytest.raises(gn.errors.ArgumentError, match=r"the order of the modules .* is not clear"):
         gn.interop.load_torch(model, arrays)
 
 
@@ -145,12 +148,12 @@ def test_tensors_of_other_types_are_refused_and_nothing_is_changed():
     model = gn.MLP([4, 8, 3])
     before = model.parameters()["0.weight"].copy()
     for wrong in (np.ones(3, np.int64), np.ones(3, np.complex64)):
-        with pytest.raises(gn.errors.DTypeError, match=rf"2\.bias is of type {wrong.dtype}"):
+        with pytest.raises(gn.errors.DTypeError, match=rf"2\.bias has dtype {wrong.dtype}; the model needs floats"):
             gn.interop.load_torch(model, {**arrays, "2.bias": wrong})
     assert (model.parameters()["0.weight"] == before).all()
 
 
-def test_what_is_no_state_dict_is_refused():
+def test_non_state_dicts_are_refused():
     with pytest.raises(gn.errors.ArgumentError, match=r"got MLP; pass module\.state_dict\(\)"):
         gn.interop.load_torch(gn.MLP([4, 3]), gn.MLP([4, 3]))
     checkpoint = {"model": sequential_state(), "epoch": 3}
@@ -166,21 +169,21 @@ def test_a_model_on_another_device_takes_weights_there():
 
 
 @pytest.mark.parametrize("modules", [["fc1"], ["fc1", "fc1"], ["fc1", "fc2", "fc3"]])
-def test_modules_that_are_not_one_for_each_layer_are_refused(modules):
+def test_a_list_of_modules_needs_one_per_layer(modules):
     with pytest.raises(gn.errors.ArgumentError, match="2 different modules"):
         gn.interop.load_torch(gn.MLP([4, 8, 3]), sequential_state(), modules=modules)
 
 
 class MyLinear(gn.Linear):
-    """A layer of one's own, which may compute what it likes."""
+    """A user-defined layer, which may compute anything."""
 
 
-def test_a_layer_without_a_twin_is_named():
-    with pytest.raises(gn.errors.ArgumentError, match=r"layer 0, MyLinear, has no PyTorch twin.*Linear"):
+def test_the_error_names_a_layer_without_a_torch_equivalent():
+    with pytest.raises(gn.errors.ArgumentError, match=r"layer 0, MyLinear, has no PyTorch equivalent.*Linear"):
         gn.interop.load_torch(gn.Sequential(MyLinear(4, 2)), sequential_state())
 
 
-def test_files_that_are_pickles_or_damaged_are_refused(tmp_path):
+def test_pickles_and_damaged_files_are_refused(tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"PK\x03\x04 a pickle")
     with pytest.raises(gn.errors.ModelFileError, match=r"weights\.pt.*weights_only=True"):
         gn.interop.load_torch(gn.MLP([4, 8, 3]), tmp_path / "weights.pt")
@@ -207,13 +210,13 @@ BEFORE_ACTIVATION = {
     gn.RMSNorm: lambda: gn.RMSNorm(4),
     gn.RNN: lambda: gn.RNN(3, 4),
 }
-"""The layers of the reference that come before an activation and `Linear(4, 2)`."""
+"""The layers of the reference, which are followed by an activation and `Linear(4, 2)`."""
 
 OWN_ACTIVATION = [cls for cls in BEFORE_ACTIVATION if "activation" in inspect.signature(cls).parameters]
 
 
-def test_every_layer_with_a_twin_is_tested():
-    assert BEFORE_ACTIVATION.keys() | {gn.TransformerEncoderLayer} == TWINS.keys()
+def test_every_layer_with_a_torch_equivalent_is_tested():
+    assert BEFORE_ACTIVATION.keys() | {gn.TransformerEncoderLayer} == EQUIVALENTS.keys()
 
 
 @pytest.mark.parametrize("activation", FUNCTIONS)
@@ -243,7 +246,7 @@ def test_an_encoder_layer_with_any_activation_is_one_module(torch, activation):
 
 
 def test_every_module_of_the_reference_is_compared_with():
-    layers = {cls.__name__ for cls in TWINS}
+    layers = {cls.__name__ for cls in EQUIVALENTS}
     assert {key.partition("/")[0] for key in REFERENCE} == layers | NETWORKS.keys()
 
 
@@ -303,7 +306,7 @@ def test_a_network_computes_what_torch_does_and_its_weights_go_back(torch, name)
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "encoder in a network"])
-def test_names_that_tell_the_order_need_no_list_of_modules(name):
+def test_names_with_numbers_need_no_list_of_modules(name):
     model = gn.Sequential(*NETWORKS[name][0]())
     gn.interop.load_torch(model, state_of(name))
     check_output(model, name)
@@ -312,7 +315,8 @@ def test_names_that_tell_the_order_need_no_list_of_modules(name):
 def test_an_encoder_among_modules_without_an_order_asks_for_its_layers_as_modules():
     model = gn.Sequential(*NETWORKS["encoder in a network"][0]())
     with pytest.raises(
-        gn.errors.ArgumentError, match=r"no order of the modules (\S+, )*enc\.layers\.0, .*give modules="
+        gn.errors.ArgumentError,
+        match=r"the order of the modules (\S+, )*enc\.layers\.0, .*not clear from their names; give modules=",
     ):
         gn.interop.load_torch(model, state_of("encoder in a network"))
 

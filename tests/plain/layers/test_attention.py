@@ -1,4 +1,4 @@
-"""Multi-head attention, the transformer's layer and its positions: results, gradients, and life as part of a model."""
+"""Multi-head attention, transformer layers and positions: results, gradients, and use in a model."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ LATER = np.where(WORDS[:, ::-1] > 3, 1, 0)
 
 
 def model(dropout=0.1, **options):
-    """Return a model that takes rows of words and answers at each of them."""
+    """Return a model for sequences of indices with an output per position."""
     return gn.Sequential(
         gn.Embedding(7, 8, rng=0),
         gn.SinusoidalPositions(),
@@ -126,7 +126,7 @@ def test_the_gradients_of_positions():
     assert gradient_error(layer, X, forward=lambda layer, tape, x: layer.forward(x, tape)) < 1e-8
 
 
-def test_without_an_input_gradient_the_parameters_have_the_same_ones():
+def test_parameter_gradients_do_not_depend_on_input_gradient():
     layer, tape = gn.MultiHeadAttention(8, 2, rng=0).to(dtype="float64"), gn.Tape()
     layer.backward(np.ones(layer.forward(X, tape).shape), tape)
     expected = layer.store.grads.copy()
@@ -138,7 +138,7 @@ def test_without_an_input_gradient_the_parameters_have_the_same_ones():
 
 
 def into_pytorchs(layer, theirs, torch):
-    """Copy the weights of a MultiHeadAttention into PyTorch's, as its docstring tells."""
+    """Copy the weights of a MultiHeadAttention into PyTorch's, as described in its docstring."""
     with torch.no_grad():
         for name in ("weight", "bias"):
             if name in layer.q_proj.params:
@@ -243,7 +243,7 @@ def test_a_model_of_sequences_learns_predicts_and_is_saved(tmp_path):
         assert_array_equal(other.outputs(WORDS), one.model.outputs(WORDS))
 
 
-def test_training_goes_on_bit_for_bit(tmp_path):
+def test_training_resumes_bit_for_bit(tmp_path):
     whole, half = trainer(), trainer()
     whole.fit(WORDS, LATER, epochs=4, batch_size=16)
     half.fit(WORDS, LATER, epochs=2, batch_size=16)
@@ -255,7 +255,7 @@ def test_training_goes_on_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_replayed_step_gives_the_bits_of_an_eager_one(causal, dtype):
+def test_a_replayed_step_equals_an_eager_step_bitwise(causal, dtype):
     pair = [gn.Trainer(model(causal=causal).to(dtype=dtype), executor=executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(WORDS, LATER, epochs=3, batch_size=16, sample_weight=np.linspace(0, 2, 60))
@@ -270,13 +270,13 @@ def test_the_parameters_have_pytorchs_names():
     assert names == [f"{layer}.{name}" for layer in layers for name in ("weight", "bias")]
 
 
-def test_the_summary_leaves_open_how_many_positions_there_are():
+def test_the_summary_shows_no_number_of_positions():
     rows = model().summary().splitlines()
     assert rows[3].split()[-2:] == ["?", "532"]
     assert gn.Sequential(gn.TransformerEncoderLayer(8, 2), gn.Linear(8, 2)).summary()
 
 
-def test_no_rows_and_no_positions_go_through_and_leave_zero_gradients():
+def test_empty_batches_give_zero_gradients_also_without_positions():
     for shape in ((0, 5, 8), (2, 0, 8)):
         layer, tape = gn.TransformerEncoderLayer(8, 2, 12, rng=0).to(dtype="float64"), gn.Tape()
         layer.store.grads.fill(np.nan)
@@ -310,7 +310,7 @@ def test_a_step_on_a_tape_is_the_same_in_the_same_memory():
         (lambda: gn.TransformerEncoderLayer(8, 2, activation="rélu"), "unknown activation 'rélu'"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
 
@@ -338,7 +338,7 @@ SMALL = X.astype(np.float32)
         (lambda: model().output_shape(()), r"layer 1, SinusoidalPositions\(\): .* got shape \(8,\)"),
     ],
 )
-def test_shapes_that_do_not_fit_name_the_layer_what_came_and_what_was_expected(call, message):
+def test_wrong_shapes_are_reported_with_layer_actual_and_expected_shape(call, message):
     with pytest.raises(ShapeError, match=message):
         call()
 
@@ -352,7 +352,7 @@ def test_backward_without_a_forward_is_refused():
 @pytest.mark.parametrize(
     ("y", "error", "message"),
     [
-        (LATER[:, 0], ShapeError, r"y has shape \(60,\); expected \(samples, 5\), a label for each position"),
+        (LATER[:, 0], ShapeError, r"y has shape \(60,\); expected \(samples, 5\), one label for each position"),
         (
             np.where(WORDS[1, 2] == WORDS, 2, LATER),
             DataError,
@@ -360,6 +360,6 @@ def test_backward_without_a_forward_is_refused():
         ),
     ],
 )
-def test_labels_that_do_not_fit_the_positions_are_refused(y, error, message):
+def test_labels_that_do_not_match_the_positions_are_refused(y, error, message):
     with pytest.raises(error, match=message):
         trainer().fit(WORDS, y)

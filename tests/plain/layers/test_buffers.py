@@ -1,4 +1,4 @@
-"""Buffers: what a layer keeps beside its parameters goes wherever they go, and no optimizer changes it."""
+"""Buffers are moved, copied and saved like parameters, and optimizers do not change them."""
 
 import copy
 import pickle
@@ -41,7 +41,7 @@ def assert_same(first: gn.Model, second: gn.Model) -> None:
     assert_array_equal(first.store.params, second.store.params)
 
 
-def test_they_are_views_into_a_flat_array_of_their_own_that_no_optimizer_sees():
+def test_buffers_are_views_into_their_own_flat_array():
     one = model()
     assert list(buffers(one))[:3] == ["0.running_mean", "0.running_var", "0.num_batches_tracked"]
     assert list(one.parameters()) == ["0.weight", "0.bias", "1.weight", "1.bias", "2.1.weight", "2.1.bias"] + [
@@ -63,7 +63,7 @@ def test_they_are_views_into_a_flat_array_of_their_own_that_no_optimizer_sees():
     ],
     ids=["copy", "deepcopy", "pickle", "to"],
 )
-def test_a_copy_has_them_and_goes_on_by_itself(again):
+def test_a_copy_has_its_own_buffers(again):
     one = trained()
     before, original = buffers(one), copy.deepcopy(one)
     twin = again(original)
@@ -83,7 +83,7 @@ def test_a_saved_model_has_them_and_predicts_the_same(tmp_path):
     assert_array_equal(one.predict_proba(X), twin.predict_proba(X))
 
 
-def test_a_file_without_them_is_refused(tmp_path):
+def test_a_file_without_buffers_is_refused(tmp_path):
     trained().save(tmp_path / "model")
     arrays, description = read_arrays(tmp_path / "model", "model")
     del arrays["buffers.0.running_mean"]
@@ -92,7 +92,7 @@ def test_a_file_without_them_is_refused(tmp_path):
         gn.load(tmp_path / "model")
 
 
-def test_a_model_without_them_is_written_as_ever(tmp_path):
+def test_a_model_without_buffers_is_written_as_before(tmp_path):
     gn.MLP([5, 3]).save(tmp_path / "model")
     assert set(read_arrays(tmp_path / "model", "model")[0]) == {"params.0.weight", "params.0.bias"}
 
@@ -142,7 +142,7 @@ def test_recording_and_checking_a_step_leaves_them_as_they_were(kind, executor):
     assert pair[0].model[0].buffers["num_batches_tracked"] == 12
 
 
-def test_early_stopping_puts_those_of_the_best_epoch_back_also_when_resumed(tmp_path):
+def test_early_stopping_restores_the_best_buffers_also_after_a_resume(tmp_path):
     stopping, states = gn.EarlyStopping(patience=2, monitor="val_loss", mode="max"), []
 
     class Note(gn.Callback):
@@ -163,13 +163,13 @@ def test_early_stopping_puts_those_of_the_best_epoch_back_also_when_resumed(tmp_
     assert_same(resumed.model, best)
 
 
-def test_a_layer_with_buffers_stands_in_one_place():
+def test_a_layer_with_buffers_can_appear_only_once():
     layer = gn.BatchNorm1d(4, affine=False)
-    with pytest.raises(ArgumentError, match=r"BatchNorm1d\(4\) stands in two places, 0 and 2"):
+    with pytest.raises(ArgumentError, match=r"BatchNorm1d\(4\) appears twice, at 0 and 2"):
         gn.Sequential(layer, gn.Linear(4, 4), layer)
 
 
-def test_a_layer_of_ones_own_may_keep_some():
+def test_a_user_layer_may_have_buffers():
     class Count(gn.Layer):
         def __init__(self):
             super().__init__(buffers={"calls": np.zeros(2)})

@@ -55,12 +55,12 @@ def test_a_model_of_indices_learns_predicts_and_is_saved(trained, tmp_path):
     assert set(trained.evaluate(X, Y)) == {"loss", "accuracy"}
 
 
-def test_its_summary_leaves_open_how_many_indices_a_row_has():
+def test_the_summary_shows_no_number_of_indices():
     first, *_ = model().summary().splitlines()[1:]
     assert first.split() == ["0", "Embedding(12,", "5)", "?", "60"]
 
 
-def test_training_goes_on_bit_for_bit(tmp_path):
+def test_training_resumes_bit_for_bit(tmp_path):
     whole, half = (gn.Trainer(model(), optimizer=gn.Adam(0.02)) for _ in range(2))
     whole.fit(X, Y, epochs=4, batch_size=16)
     half.fit(X, Y, epochs=2, batch_size=16)
@@ -71,7 +71,7 @@ def test_training_goes_on_bit_for_bit(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_replayed_step_gives_the_bits_of_an_eager_one(dtype):
+def test_a_replayed_step_equals_an_eager_step_bitwise(dtype):
     pair = [gn.Trainer(model(padding_idx=0).to(dtype=dtype), executor=executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=3, batch_size=16)

@@ -32,7 +32,7 @@ def trained():
     return one
 
 
-def test_the_initial_vectors_are_small_and_those_of_the_unknown_zero():
+def test_initial_vectors_are_small_and_zero_for_unknown():
     layer = gn.EntityEmbedding(0, [200, 7], [100, 3], rng=0)
     for weight, shape in zip(layer.params.values(), [(201, 100), (8, 3)], strict=True):
         assert weight.shape == shape
@@ -41,7 +41,7 @@ def test_the_initial_vectors_are_small_and_those_of_the_unknown_zero():
     assert repr(layer) == "EntityEmbedding(0, [200, 7], [100, 3])"
 
 
-def test_vectors_are_by_default_as_long_as_by_the_rule_of_fast_ai():
+def test_default_vector_sizes_follow_fast_ais_rule():
     layer = gn.EntityEmbedding(3, (1, 2, 9, 99, 999))
     assert layer.dims == [2, 3, 6, 21, 77]
     assert layer.output_shape((8,)) == (3 + 109,)
@@ -57,20 +57,20 @@ def test_a_model_of_numbers_and_categories_learns_predicts_and_is_saved(trained,
         assert_array_equal(other.outputs(X), trained.model.outputs(X))
 
 
-def test_a_category_that_training_did_not_see_is_predicted_as_the_unknown(trained):
+def test_an_unseen_category_is_predicted_as_unknown(trained):
     new, unknown = X.copy(), X.copy()
     new[:, 2], unknown[:, 2] = 1234, -1
     assert_array_equal(trained.predict(new), trained.predict(unknown))
     assert not trained.model[0].params["weight0"][0].any()
 
 
-def test_the_unknown_is_trained_by_the_unknown_among_the_rows():
+def test_unknown_vectors_are_trained_by_unknown_categories():
     one = gn.Trainer(model(), optimizer=gn.Adam(0.02))
     one.fit(np.where(X == 5, -1, X), Y, epochs=1)
     assert one.model[0].params["weight0"][0].all()
 
 
-def test_training_goes_on_bit_for_bit(tmp_path):
+def test_training_resumes_bit_for_bit(tmp_path):
     whole, half = (gn.Trainer(model(), optimizer=gn.Adam(0.02)) for _ in range(2))
     whole.fit(X, Y, epochs=4, batch_size=32)
     half.fit(X, Y, epochs=2, batch_size=32)
@@ -81,7 +81,7 @@ def test_training_goes_on_bit_for_bit(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_replayed_step_gives_the_bits_of_an_eager_one(dtype):
+def test_a_replayed_step_equals_an_eager_step_bitwise(dtype):
     pair = [gn.Trainer(model().to(dtype=dtype), executor=executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=3, batch_size=32)
@@ -96,7 +96,7 @@ def test_columns_of_categories_and_missing_ones_come_from_a_data_frame(trained):
     assert_array_equal(trained.predict(frame), trained.predict(X))
 
 
-def test_the_summary_tells_the_shapes():
+def test_the_summary_shows_the_shapes():
     first = model().summary().splitlines()[1]
     assert first.split("  ")[1:] == ["EntityEmbedding(2, [6, 3], [4, 2])", "(8,)", *first.split("  ")[3:]]
     assert first.split()[-1] == str(7 * 4 + 4 * 2)
@@ -107,7 +107,7 @@ def test_a_scaler_that_changes_categories_is_refused(trained):
     assert gn.MLP([4, 2]).category_columns == gn.Sequential().category_columns == 0
     for scaler in (Standardizer.fit(X), Standardizer.fit(X, category_columns=1), Standardizer(np.ones(4), np.ones(4))):
         trained.model.input_scaler = scaler
-        with pytest.raises(StateError, match=r"changes the indices of categories \(category_columns=2, .* fit it by"):
+        with pytest.raises(StateError, match=r"changes category indices \(the last 2 columns\); fit it with"):
             trained.predict(X)
     trained.model.input_scaler = Standardizer.fit(X, category_columns=3)
     trained.predict(X)
@@ -117,10 +117,10 @@ def test_a_scaler_that_changes_categories_is_refused(trained):
     ("arguments", "message"),
     [
         ((-1, [3]), "EntityEmbedding: numbers must be a whole number of at least 0, got -1"),
-        ((2, []), "EntityEmbedding: categories must be a list, a number for each category, got \\[\\]"),
-        ((2, 3), "categories must be a list, .* got 3"),
+        ((2, []), "EntityEmbedding: categories must be a list with one number per column, got \\[\\]"),
+        ((2, 3), "categories must be a list with one number per column, got 3"),
         ((2, [3, 0]), r"EntityEmbedding: categories\[1\] must be a whole number of at least 1, got 0"),
-        ((2, [3, 2**24]), "a column has 16,777,216 categories; the most is 16,777,215"),
+        ((2, [3, 2**24]), "a column has 16,777,216 categories; the maximum is 16,777,215"),
         ((2, [3, 4], [2]), "dims must give 2 sizes, one for each category"),
         ((2, [3, 4], [2, 0.5]), r"dims\[1\] must be a whole number of at least 1, got 0\.5"),
     ],
@@ -134,11 +134,11 @@ def test_bad_arguments_are_refused(arguments, message):
 def test_a_layer_before_it_is_refused(before):
     embedding = gn.EntityEmbedding(2, [6, 3])
     for layers in ((before, embedding), (before, gn.Sequential(embedding, gn.Linear(8, 2, rng=0)))):
-        with pytest.raises(ArgumentError, match=r"takes indices of categories, and .* before it would change them"):
+        with pytest.raises(ArgumentError, match=r"takes category indices, which .* before it would change"):
             gn.Sequential(*layers)
 
 
-def test_a_fraction_is_predicted_as_the_unknown(trained):
+def test_a_fraction_is_predicted_as_unknown(trained):
     fraction, unknown = X.copy(), X.copy()
     fraction[:, 2], unknown[:, 2] = 1.5, -1
     assert_array_equal(trained.predict(fraction), trained.predict(unknown))

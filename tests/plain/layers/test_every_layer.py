@@ -1,4 +1,4 @@
-"""What every layer can do as part of a model, whichever it is: this knows them all by `gn.layers`."""
+"""Tests of every layer in `gn.layers` as part of a model."""
 
 import copy
 import pickle
@@ -33,7 +33,7 @@ def test_a_trained_model_is_summarised_saved_pickled_and_copied(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_the_outputs_for_any_number_of_rows_are_those_of_the_forward_pass(name):
+def test_the_native_program_equals_the_forward_pass_for_any_number_of_rows(name):
     model, x = example(name)
     expected = model.forward(x)
     for rows in (1, 7, 20):

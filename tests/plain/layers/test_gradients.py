@@ -1,4 +1,4 @@
-"""Every layer, and layers within layers, against finite differences in float64."""
+"""Every layer, and nested layers, against finite differences in float64."""
 
 import numpy as np
 import pytest

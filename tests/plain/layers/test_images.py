@@ -1,4 +1,4 @@
-"""Layers for images and sequences: PyTorch's modules, trained, saved, resumed and refused like every layer."""
+"""Layers for images and sequences: compared with PyTorch, trained, saved and resumed."""
 
 import copy
 import pickle
@@ -71,7 +71,7 @@ def batch(rows):
     return DIGITS.X[:rows].reshape(-1, 1, 8, 8), DIGITS.y[:rows]
 
 
-def test_the_gradients_of_input_and_parameters_are_the_gradients(case):
+def test_the_gradients_of_input_and_parameters_are_correct(case):
     layer, x = case
     store = layer.to(dtype="float64").store
     x, params = x.astype(np.float64), np.random.default_rng(1).standard_normal(store.params.shape)
@@ -85,7 +85,7 @@ def test_the_gradients_of_input_and_parameters_are_the_gradients(case):
     assert directional_error(lambda *point: float((dy * output(*point)).sum()), [x, params], [dx, grads]) < 1e-8
 
 
-def test_a_tape_changes_nothing_and_the_shape_of_a_row_can_be_asked_for(case):
+def test_a_tape_does_not_change_the_output_and_output_shape_agrees(case):
     layer, x = case
     y, dx, _ = step(layer, x)
     assert_array_equal(layer.forward(x), y)
@@ -94,7 +94,7 @@ def test_a_tape_changes_nothing_and_the_shape_of_a_row_can_be_asked_for(case):
     assert y.dtype == dx.dtype == np.float32
 
 
-def test_any_layout_of_the_input_gives_the_same_and_is_never_written(case):
+def test_inputs_of_any_layout_give_the_same_result_and_are_not_written(case):
     layer, x = case
     expected = step(layer, x)
     for change in (np.asfortranarray, lambda a: np.repeat(a, 2, axis=0)[::2]):
@@ -104,7 +104,7 @@ def test_any_layout_of_the_input_gives_the_same_and_is_never_written(case):
             assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_no_rows_go_through_and_leave_zero_gradients(case):
+def test_an_empty_batch_gives_zero_gradients(case):
     layer, x = case
     layer.store.grads.fill(np.nan)
     y, dx, _ = step(layer, x[:0])
@@ -114,7 +114,7 @@ def test_no_rows_go_through_and_leave_zero_gradients(case):
         assert all((a == 0).all() for a in leaf.grads.values())
 
 
-def test_it_is_saved_copied_and_pickled(case, tmp_path):
+def test_batch_norm_is_saved_copied_and_pickled(case, tmp_path):
     layer, x = case
     model = gn.Sequential(layer, gn.Flatten())
     expected = step(model, x)
@@ -134,7 +134,7 @@ def test_a_gradient_of_another_shape_than_the_output_is_refused(case):
             layer.backward(wrong(y), tape)
 
 
-def test_they_are_the_modules_of_pytorch_with_its_weights():
+def test_transformer_layers_equal_pytorchs():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
     for name, arguments, x in [
         ("Conv2d", (4, 6, 3), X),
@@ -183,7 +183,7 @@ def test_a_fused_activation_gives_the_same_numbers_and_the_layer_stays_as_it_is(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_replayed_steps_give_the_bits_of_eager_steps_and_learn(dtype):
+def test_replayed_steps_equal_eager_steps_bitwise_and_learn(dtype):
     pair = [
         gn.Trainer(cnn().to(dtype=dtype), optimizer=gn.Adam(0.01), executor=executor) for executor in ("numpy", "eager")
     ]
@@ -204,7 +204,7 @@ def test_sequences_are_replayed_too():
     assert_array_equal(pair[0].model.store.params, pair[1].model.store.params)
 
 
-def test_five_epochs_and_five_after_a_resume_give_the_bits_of_ten(tmp_path):
+def test_five_epochs_and_five_after_a_resume_equal_ten_bitwise(tmp_path):
     whole, first = (gn.Trainer(cnn(), seed=1) for _ in range(2))
     whole.fit(*batch(60), epochs=4, batch_size=25)
     first.fit(*batch(60), epochs=2, batch_size=25)
@@ -223,7 +223,7 @@ def test_a_whole_data_set_is_predicted_and_evaluated():
     assert trainer.evaluate(X, y)["accuracy"] == np.mean(model.predict(X) == y)
 
 
-def test_the_summary_tells_the_shapes_that_it_knows_and_all_where_it_is_told_the_input_s():
+def test_the_summary_shows_known_shapes_and_all_with_an_input_shape():
     table = [line.split() for line in cnn().summary().splitlines()]
     assert [row[-2] for row in table[1:-2]] == ["?"] * 6
     assert table[-2][-2:] == ["(10,)", "90"]
@@ -234,7 +234,7 @@ def test_the_summary_tells_the_shapes_that_it_knows_and_all_where_it_is_told_the
         cnn().summary((3, 8, 8))
 
 
-def test_the_initial_weights_have_the_variance_of_the_filter_s_size_and_come_from_the_seed():
+def test_initial_weights_have_the_variance_for_the_filter_size_and_depend_on_the_seed():
     layer = gn.Conv2d(16, 64, 5, groups=2, rng=0)
     assert layer.params["weight"].shape == (64, 8, 5, 5)
     assert layer.params["weight"].std() == pytest.approx(np.sqrt(2 / 200), rel=0.02)
@@ -244,7 +244,7 @@ def test_the_initial_weights_have_the_variance_of_the_filter_s_size_and_come_fro
     assert_allclose(flat @ flat.T, np.eye(4), atol=1e-6)
 
 
-def test_they_are_written_as_they_are_made():
+def test_uniform_numbers_are_written_in_place():
     assert repr(gn.Conv2d(1, 8, 3)) == "Conv2d(1, 8, kernel_size=3)"
     layer = gn.Conv2d(2, 4, (3, 5), 2, (1, 2), 1, 2, False)
     assert repr(layer) == "Conv2d(2, 4, kernel_size=(3, 5), stride=2, padding=(1, 2), groups=2, bias=False)"
@@ -283,6 +283,6 @@ def test_they_are_written_as_they_are_made():
         (lambda: gn.GlobalAvgPool2d().forward(SEQUENCE), ShapeError, r"GlobalAvgPool2d\(\): .* got shape \(4, 9\)"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_the_layer_s_name(call, error, message):
+def test_wrong_shapes_are_refused_with_the_layers_name(call, error, message):
     with pytest.raises(error, match=message):
         call()

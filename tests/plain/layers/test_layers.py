@@ -1,4 +1,4 @@
-"""The layers: what they compute, what they keep, and what they refuse."""
+"""The layers: results, attributes and errors."""
 
 import numpy as np
 import pytest
@@ -59,13 +59,13 @@ def test_the_initial_weights_suit_the_activation():
     assert spread(init=lambda shape, rng: np.full(shape, 0.5)) == 0
 
 
-def test_a_tape_changes_nothing_but_dropout_and_batch_norm(layer):
+def test_a_tape_changes_only_dropout_and_batch_norm(layer):
     plain = layer.forward(X)
     if not any(isinstance(part, gn.Dropout | gn.BatchNorm1d) for part in layer.leaves().values()):
         assert_array_equal(layer.forward(X, gn.Tape()), plain)
 
 
-def test_step_after_step_gives_the_same_in_the_same_memory(layer):
+def test_repeated_steps_give_the_same_results_in_the_same_memory(layer):
     tape = gn.Tape()
     dy = np.ones_like(layer.forward(X))
 
@@ -82,7 +82,7 @@ def test_step_after_step_gives_the_same_in_the_same_memory(layer):
         assert_array_equal(a, b)
 
 
-def test_any_layout_of_the_input_gives_the_same_and_is_never_written(layer):
+def test_inputs_of_any_layout_give_the_same_result_and_are_not_written(layer):
     def step(x, dy):
         tape = gn.Tape()
         y = layer.forward(x, tape)
@@ -97,7 +97,7 @@ def test_any_layout_of_the_input_gives_the_same_and_is_never_written(layer):
             assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_no_rows_go_through_and_leave_zero_gradients(layer):
+def test_an_empty_batch_gives_zero_gradients(layer):
     tape = gn.Tape()
     layer.store.grads.fill(np.nan)
     y = layer.forward(X[:0], tape)
@@ -126,7 +126,7 @@ def test_backward_without_a_forward_is_refused(layer):
         layer.backward(y, tape)
 
 
-def test_backward_out_of_order_is_refused_and_names_whose_turn_it_is():
+def test_backward_out_of_order_names_the_layer_to_call_first():
     first, second, tape = gn.Linear(4, 4), gn.Dropout(0.25), gn.Tape()
     y = second.forward(first.forward(X, tape), tape)
     with pytest.raises(StateError, match=r"Linear\(4, 4\): backward out of order.* Dropout\(0.25\)"):
@@ -134,7 +134,7 @@ def test_backward_out_of_order_is_refused_and_names_whose_turn_it_is():
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (4, 6), (5,), ()], ids=str)
-def test_a_wrong_number_of_features_names_the_layer_what_came_and_what_was_expected(shape):
+def test_a_wrong_number_of_features_is_reported_with_layer_actual_and_expected_number(shape):
     for layer in (gn.Linear(4, 3), gn.MLP([4, 3])):
         with pytest.raises(ShapeError) as error:
             layer.forward(np.ones(shape, np.float32))
@@ -173,7 +173,7 @@ def test_an_input_of_another_dtype_than_the_parameters_is_refused():
         (lambda: gn.Dropout("half"), "p must be a number, got 'half'"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
 
@@ -195,7 +195,7 @@ class Scale(gn.Layer):
         return self.params["factor"] * dy
 
 
-def test_a_layer_of_your_own_trains_among_the_others():
+def test_a_user_layer_trains_with_the_others():
     model = gn.Sequential(Scale(), gn.Linear(4, 3, rng=0))
     tape, optimizer = gn.Tape(), gn.SGD(0.1).attach(model)
     slope = float((X * model[1].params["weight"].sum(axis=1)).sum())
@@ -207,7 +207,7 @@ def test_a_layer_of_your_own_trains_among_the_others():
 
 
 @pytest.mark.parametrize("input_gradient", [True, False])
-def test_a_backward_pass_asks_once_for_the_layers_to_run(monkeypatch, input_gradient):
+def test_a_backward_pass_reads_the_program_once(monkeypatch, input_gradient):
     model, tape = gn.Sequential(*(gn.Residual(gn.Linear(4, 4, rng=0)) for _ in range(20))), gn.Tape()
     model.backward(model.forward(X, tape), tape, input_gradient=False)  # which layer is trained first is kept
     dy = model.forward(X, tape)
@@ -237,5 +237,5 @@ def test_a_backward_pass_may_leave_out_input_gradient():
 
 @pytest.mark.parametrize("method", ["forward", "backward"])
 def test_a_layer_without_its_methods_names_them(method):
-    with pytest.raises(NotImplementedError, match=f"^Own has no method `{method}` of its own, and needs one"):
+    with pytest.raises(NotImplementedError, match=f"^Own does not implement `{method}`; define this method"):
         getattr(type("Own", (gn.Layer,), {})(), method)(X, gn.Tape())

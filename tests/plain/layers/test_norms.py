@@ -1,4 +1,4 @@
-"""The normalising layers: what they take, keep and refuse, and that they are PyTorch's."""
+"""The normalisation layers: arguments, state, errors, and comparison with PyTorch."""
 
 import norms
 import numpy as np
@@ -20,7 +20,7 @@ def step(layer: gn.Layer, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, ..
     return y, dx, *(layer.grads[name] for name in layer.grads)
 
 
-def test_inference_takes_the_running_statistics_and_leaves_them_alone():
+def test_inference_uses_the_running_statistics_without_changing_them():
     layer = gn.BatchNorm1d(4, momentum=0.5)
     assert_allclose(
         layer.forward(X), X / np.sqrt(1 + 1e-5), rtol=1e-6
@@ -33,7 +33,7 @@ def test_inference_takes_the_running_statistics_and_leaves_them_alone():
     assert layer.buffers["num_batches_tracked"] == 1
 
 
-def test_without_running_statistics_inference_takes_those_of_its_batch():
+def test_without_running_statistics_inference_uses_those_of_the_batch():
     layer = gn.BatchNorm1d(4, track_running_stats=False)
     expected = norms.from_channels(norms.normalise(norms.channels(X), 1e-5), X.shape)
     assert_allclose(layer.forward(X), expected, atol=1e-5)
@@ -53,12 +53,12 @@ def test_channels_of_images_are_normalised_over_rows_and_pixels():
     [(gn.BatchNorm1d(4), (1, 4)), (gn.BatchNorm1d(4), (1, 4, 1)), (gn.BatchNorm2d(4), (1, 4, 1, 1))],
     ids=str,
 )
-def test_one_number_a_channel_has_no_variance_to_train_on(layer, shape):
+def test_training_on_a_single_value_per_channel_is_refused(layer, shape):
     with pytest.raises(
-        ShapeError, match=r"BatchNorm.d\(4\): one number a channel has no variance, got shape \(1, 4"
+        ShapeError, match=r"BatchNorm.d\(4\): a single value per channel has no variance, got shape \(1, 4"
     ) as e:
         layer.forward(np.ones(shape, np.float32), gn.Tape())
-    assert "train on batches of two rows or more" in str(e.value)
+    assert "train on batches of at least two rows" in str(e.value)
     layer.forward(np.ones(shape, np.float32))
 
 
@@ -73,21 +73,21 @@ def test_one_number_a_channel_has_no_variance_to_train_on(layer, shape):
         (gn.BatchNorm1d(4), (4,), r"must be \(4,\) or \(4, length\), got shape \(\)"),
         (gn.BatchNorm2d(4), (2, 4), r"BatchNorm2d\(4\): .* must be \(4, height, width\), got shape \(4,\)"),
         (gn.BatchNorm2d(4), (2, 4, 0, 3), r"must be \(4, height, width\), got shape \(4, 0, 3\)"),
-        (gn.GLU(), (2, 3), r"GLU\(-1, .*\): axis -1 of the input must be of even size, got rows of shape \(3,\)"),
-        (gn.GLU(2), (2, 4), r"GLU\(2, .*\): axis 2 of the input must be of even size, got rows of shape \(4,\)"),
+        (gn.GLU(), (2, 3), r"GLU\(-1, .*\): axis -1 of the input must have an even size, got rows of shape \(3,\)"),
+        (gn.GLU(2), (2, 4), r"GLU\(2, .*\): axis 2 of the input must have an even size, got rows of shape \(4,\)"),
         (gn.SwiGLU(4, 3), (2, 5), "4 features"),
         (gn.Residual(gn.Linear(4, 3)), (2, 4), r"Residual\(Linear\(4, 3\)\): f_of_x has shape \(2, 3\), .* \(2, 4\)"),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("tape", [True, False])
-def test_a_wrong_shape_names_the_layer_what_came_and_what_was_expected(layer, shape, message, tape):
+def test_a_wrong_shape_is_reported_with_layer_actual_and_expected_shape(layer, shape, message, tape):
     with pytest.raises(ShapeError, match=message):
         layer.forward(np.ones(shape, np.float32), gn.Tape() if tape else None)
 
 
-def test_a_residual_says_that_its_layers_must_keep_the_shape_also_when_asked_for_it():
-    with pytest.raises(ShapeError, match=r"Residual\(.*\): its layers turn \(4,\) into \(3,\)"):
+def test_a_residual_refuses_layers_that_change_the_shape():
+    with pytest.raises(ShapeError, match=r"Residual\(.*\): its layers turn shape \(4,\) into \(3,\)"):
         gn.Residual(gn.Linear(4, 3)).output_shape((4,))
 
 
@@ -96,7 +96,7 @@ def test_a_residual_says_that_its_layers_must_keep_the_shape_also_when_asked_for
     [
         (lambda: gn.LayerNorm(0), "LayerNorm: normalized_shape must be a whole number of at least 1, got 0"),
         (lambda: gn.LayerNorm((3, 2.5)), "normalized_shape .* got 2.5"),
-        (lambda: gn.LayerNorm(()), r"LayerNorm: normalized_shape must name one axis at least, got \(\)"),
+        (lambda: gn.LayerNorm(()), r"LayerNorm: normalized_shape must have at least one axis, got \(\)"),
         (lambda: gn.RMSNorm(4, eps=-1), "RMSNorm: eps must lie in .* got -1"),
         (lambda: gn.LayerNorm(4, eps="small"), "LayerNorm: eps .* got 'small'"),
         (lambda: gn.BatchNorm1d(0), "BatchNorm1d: num_features .* got 0"),
@@ -108,7 +108,7 @@ def test_a_residual_says_that_its_layers_must_keep_the_shape_also_when_asked_for
         (lambda: gn.Residual("linear"), "Residual takes layers, got 'linear'"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
 
@@ -133,7 +133,7 @@ def with_forward(layer: gn.Layer) -> gn.Tape:
     return tape
 
 
-def test_swiglu_and_geglu_are_a_linear_layer_of_which_one_half_gates_the_other():
+def test_swiglu_and_geglu_gate_one_half_of_a_linear_layer_by_the_other():
     for kind, gate in ((gn.SwiGLU, gn.SiLU()), (gn.GEGLU, gn.GELU())):
         layer = kind(4, 3, rng=0)
         z = X @ layer[0].params["weight"] + layer[0].params["bias"]
@@ -141,7 +141,7 @@ def test_swiglu_and_geglu_are_a_linear_layer_of_which_one_half_gates_the_other()
 
 
 @pytest.mark.parametrize("layers", norms.LAYERS.values(), ids=norms.LAYERS)
-def test_a_replayed_step_gives_the_bits_of_an_eager_one(layers):
+def test_a_replayed_step_equals_an_eager_step_bitwise(layers):
     replayed, eager = (norms.trainer(layers, "cpu", executor).model.store for executor in ("numpy", "eager"))
     assert_array_equal(replayed.params, eager.params)
     assert_array_equal(replayed.buffers, eager.buffers)

@@ -1,4 +1,4 @@
-"""RNN and LSTM: the equations step by step, their gradients, and what a layer has to do besides."""
+"""RNN and LSTM: the equations step by step, gradients, and use as a layer."""
 
 import copy
 import pickle
@@ -88,7 +88,7 @@ def test_gradients_are_those_of_finite_differences(make, shape, bias):
         assert directional_error(output, [x, params], [dx, gradients]) < 1e-8
 
 
-def test_step_after_step_gives_the_same_in_the_same_memory(layer):
+def test_repeated_steps_give_the_same_results_in_the_same_memory(layer):
     tape, x = gn.Tape(), RNG.standard_normal((4, 6, 3))
     dy = np.ones_like(layer.forward(x))
 
@@ -117,7 +117,7 @@ def test_other_gradients_and_dtypes_are_refused(layer):
         layer.forward(x.astype(np.float32))
 
 
-def test_what_makes_no_sense_is_refused():
+def test_invalid_values_are_refused():
     with pytest.raises(ArgumentError, match="RNN: nonlinearity must be 'tanh' or 'relu', got 'gelu'"):
         gn.RNN(3, 5, "gelu")
     with pytest.raises(ArgumentError, match="rnn: nonlinearity must be 'tanh' or 'relu', got 'gelu'"):
@@ -147,7 +147,7 @@ def test_a_model_of_sequences_is_saved_copied_and_summarised(make, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_replayed_step_gives_the_bits_of_an_eager_one(make, dtype):
+def test_a_replayed_step_equals_an_eager_step_bitwise(make, dtype):
     pair = [
         gn.Trainer(model(make, return_sequences=False).to(dtype=dtype), executor=executor)
         for executor in ("numpy", "eager")
@@ -157,7 +157,7 @@ def test_a_replayed_step_gives_the_bits_of_an_eager_one(make, dtype):
     assert_array_equal(pair[0].model.store.params, pair[1].model.store.params)
 
 
-def test_training_goes_on_bit_for_bit(make, tmp_path):
+def test_training_resumes_bit_for_bit(make, tmp_path):
     whole, half = (gn.Trainer(model(make, return_sequences=False)) for _ in range(2))
     whole.fit(X, Y, epochs=3)
     half.fit(X, Y, epochs=1)
@@ -167,7 +167,7 @@ def test_training_goes_on_bit_for_bit(make, tmp_path):
     assert_array_equal(resumed.model.store.params, whole.model.store.params)
 
 
-def test_an_lstm_learns_what_came_first():
+def test_an_lstm_learns_the_first_step_of_a_sequence():
     one = gn.Trainer(model(LAYERS["lstm"], return_sequences=False), optimizer=gn.Adam(0.05))
     one.fit(X, Y, epochs=30)
     assert one.evaluate(X, Y)["accuracy"] == 1

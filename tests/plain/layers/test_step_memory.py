@@ -1,4 +1,4 @@
-"""A training step on a tape allocates nothing: every array is made in the first step and used again."""
+"""A training step on a tape allocates nothing: every array is allocated in the first step and reused."""
 
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import gpunet as gn
 from gpunet.ops.activations import FUNCTIONS
 
 PYTHON_OBJECTS = 2048
-"""Bytes of views, tuples and frames that are alive at once."""
+"""Maximum bytes of views, tuples and frames that are alive at once."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The flat store: layers hold views into it, whoever builds, moves, copies or pickles them."""
+"""The flat store: layers hold views into it after they are built, moved, copied and pickled."""
 
 import copy
 import gc
@@ -49,7 +49,7 @@ def test_parameters_and_gradients_are_views_into_two_flat_buffers_with_aligned_s
 
 
 def test_parameters_gradients_and_state_begin_at_a_cache_line():
-    # at many places, one of which could be right by chance
+    # many values, because a single one could be correct by chance
     models = [gn.MLP([size, 3]).to(dtype=dtype) for size in range(1, 20) for dtype in ("float32", "float64")]
     for model in models:
         gn.Adam().attach(model)
@@ -68,7 +68,7 @@ def test_a_write_to_the_flat_buffer_is_seen_by_the_layers():
     [[[1, 2], [3, 4]], np.array([[1.0, 3], [2, 4]]).T, np.array([[3, 4], [1, 2]])[::-1]],
     ids=["list", "F", "strided"],
 )
-def test_an_assignment_copies_in(value):
+def test_an_assignment_copies_the_values(value):
     layer = gn.Linear(2, 2)
     view = layer.params["weight"]
     layer.params["weight"] = value
@@ -86,14 +86,14 @@ def test_an_assignment_of_another_shape_is_refused_and_changes_nothing(value):
     assert_array_equal(layer.params["weight"], before)
 
 
-def test_an_assignment_to_a_name_that_is_not_there_is_refused():
+def test_an_assignment_to_an_unknown_name_is_refused():
     layer = gn.Linear(2, 3, bias=False)
     with pytest.raises(KeyError, match="bias"):
         layer.params["bias"] = np.ones(3)
     assert dict(layer.params).keys() == {"weight"}
 
 
-def test_a_layer_that_is_built_into_a_model_keeps_its_numbers_and_gives_up_its_memory():
+def test_a_layer_in_a_model_keeps_its_values_and_frees_its_memory():
     layer = gn.Linear(4, 3, rng=0)
     before, memory = layer.forward(X), weakref.ref(layer.store.params)
     model = gn.Sequential(layer, gn.Linear(3, 2))
@@ -138,10 +138,10 @@ def test_a_model_within_a_model_follows_the_outer_one():
     assert_array_equal(outer.forward(X.astype(float)), outer[1].forward(inner.forward(X.astype(float))))
 
 
-def test_a_layer_with_parameters_cannot_stand_in_two_places():
+def test_a_layer_with_parameters_can_appear_only_once():
     layer = gn.Linear(4, 4)
     for build in (lambda: gn.Sequential(layer, layer), lambda: gn.Sequential(gn.Sequential(layer), gn.Tanh(), layer)):
-        with pytest.raises(ArgumentError, match=r"Linear\(4, 4\) stands in two places"):
+        with pytest.raises(ArgumentError, match=r"Linear\(4, 4\) appears twice"):
             build()
 
 
@@ -154,7 +154,7 @@ def copied(request):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_copy_gives_the_same_bits_from_memory_of_its_own(copied, dtype):
+def test_a_copy_gives_the_same_bits_and_shares_no_memory(copied, dtype):
     model = model_of_all_kinds().to(dtype=dtype)
     train_a_step(model)
     model.task, model.classes = "classification", ("no", "yes")
@@ -172,7 +172,7 @@ def test_a_copy_gives_the_same_bits_from_memory_of_its_own(copied, dtype):
     assert (twin.forward(x) != before).any()
 
 
-def test_a_copy_of_a_layer_within_a_model_stands_alone(copied):
+def test_a_copy_of_a_layer_in_a_model_is_independent(copied):
     model = model_of_all_kinds()
     twin = copied(model[0])
     assert_array_equal(twin.params["weight"], model[0].params["weight"])

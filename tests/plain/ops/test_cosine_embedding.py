@@ -84,7 +84,7 @@ def test_a_replayed_step_gives_the_bits_of_an_eager_one(weight):
 @pytest.mark.parametrize(
     ("y", "error", "message"),
     [
-        (np.where(Y == 1, 1, 0), DataError, r"needs targets of 1 \(alike\) and -1"),
+        (np.where(Y == 1, 1, 0), DataError, r"needs targets of 1 \(similar\) or -1"),
         (Y.astype(str), DataError, "y"),
         (Y[:, None], ShapeError, r"y has shape \(200, 1\)"),
     ],
@@ -96,7 +96,7 @@ def test_targets_other_than_1_and_minus_1_raise(y, error, message):
 
 def test_a_model_whose_output_is_not_a_pair_raises():
     one = gn.Trainer(gn.Sequential(gn.Embedding(10, 4)), loss=gn.CosineEmbeddingLoss())
-    with pytest.raises(ShapeError, match=r"needs an output \(2, features\) a row, got shape \(3, 4\)"):
+    with pytest.raises(ShapeError, match=r"needs output rows of shape \(2, features\), got \(3, 4\)"):
         one.fit(RNG.integers(0, 10, (200, 3)), Y)
 
 

@@ -1,4 +1,4 @@
-"""`MLPClassifier(class_weight=...)`: the same as weights of the rows, by scikit-learn's convention."""
+"""`MLPClassifier(class_weight=...)` equals row weights, by scikit-learn's convention."""
 
 import numpy as np
 import pytest
@@ -46,14 +46,14 @@ def by_hand(given, y):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("balanced", [True, False], ids=["balanced", "dict"])
-def test_weights_of_classes_are_weights_of_their_rows(target, solver, balanced):
+def test_class_weights_equal_row_weights(target, solver, balanced):
     y, given = TARGETS[target]
     given = "balanced" if balanced else given
     ours = network(class_weight=given, **SOLVERS[solver]).fit(X, y)
     same(ours, network(**SOLVERS[solver]).fit(X, y, sample_weight=by_hand(given, y)))
 
 
-def test_they_multiply_the_weights_of_the_rows():
+def test_class_weights_multiply_row_weights():
     ours = network(class_weight={"few": 3}).fit(X, CLASSES, sample_weight=WEIGHTS)
     same(ours, network().fit(X, CLASSES, sample_weight=WEIGHTS * np.where(CLASSES == "few", 3, 1)))
 
@@ -87,14 +87,14 @@ def test_a_dict_weighs_the_rows_of_partial_fit():
             lambda: network(class_weight="balance").fit(X, CLASSES),
             "'class_weight' parameter .* must be a str among {'balanced'}",
         ),
-        (lambda: network(class_weight={0: 2}).fit(X, X[:, :3] > 0), "class_weight is not for multilabel targets"),
+        (lambda: network(class_weight={0: 2}).fit(X, X[:, :3] > 0), "class_weight does not support multilabel targets"),
         (
             lambda: network(class_weight="balanced").partial_fit(X, CLASSES, classes=np.unique(CLASSES)),
-            "'balanced' is not for partial_fit",
+            "partial_fit does not support class_weight='balanced'",
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(call, message):
+def test_weights_that_do_not_match_are_refused(call, message):
     with pytest.raises((ArgumentError, ValueError), match=message):
         call()
 

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of estimators: all pass, and none is skipped."""
+"""scikit-learn's estimator checks: all pass, and none is skipped."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""The estimators beside scikit-learn's own: the same networks, in the same places."""
+"""Compare the estimators with scikit-learn's: the same networks in the same attributes."""
 
 import copy
 import inspect
@@ -32,7 +32,7 @@ WEIGHTS = 3 * rng.random(130)
 
 SMALL = {"hidden_layer_sizes": (9, 5), "batch_size": 40, "max_iter": 8, "alpha": 0.05, "random_state": 3}
 SGD = {"solver": "sgd", "learning_rate_init": 0.05}
-ADAM = {"epsilon": 1e-3}  # so large that it matters where it stands
+ADAM = {"epsilon": 1e-3}  # so large that its position in the formula matters
 LBFGS = {"solver": "lbfgs"}
 STOPPING = {"early_stopping": True, "max_iter": 40, "n_iter_no_change": 2}
 PLATEAU = {**SGD, "max_iter": 60, "tol": 0.1, "n_iter_no_change": 2}
@@ -97,7 +97,7 @@ def test_the_learning_rates_are_those_of_scikit_learn(schedule, nesterov):
 
 
 @pytest.mark.parametrize("solver", [SGD, ADAM], ids=["sgd", "adam"])
-def test_partial_fit_and_warm_start_go_on_as_scikit_learns_do(solver):
+def test_partial_fit_and_warm_start_continue_as_in_scikit_learn(solver):
     theirs, ours = pair("MLPClassifier", warm_start=True, **solver)
     for estimator in (theirs, ours):
         estimator.partial_fit(X[:50], CLASSES[:50], classes=np.unique(CLASSES))
@@ -135,11 +135,11 @@ def test_a_warm_start_keeps_the_networks_dtype(solver):
 
 
 MORE = {"MLPClassifier": {"device": "auto", "class_weight": None}, "MLPRegressor": {"device": "auto"}}
-"""The parameters that gpunet's estimators have more, and their defaults."""
+"""The additional parameters of gpunet's estimators, and their defaults."""
 
 
 @pytest.mark.parametrize(("kind", "more"), MORE.items())
-def test_parameters_and_defaults_are_scikit_learns_and_some_more(kind, more):
+def test_parameters_and_defaults_extend_scikit_learns(kind, more):
     theirs, ours = (inspect.signature(type(estimator)).parameters for estimator in pair(kind))
     assert {**theirs, **{name: ours[name] for name in more}} == dict(ours)
     assert {name: ours[name].default for name in more} == more
@@ -209,7 +209,7 @@ def test_a_fitted_estimator_has_the_methods_of_scikit_learns(kind):
     assert own == public | MORE[kind].keys()
 
 
-def test_meta_estimators_give_what_they_give_with_scikit_learns():
+def test_meta_estimators_give_the_same_results_as_with_scikit_learn():
     theirs, ours = pair("MLPClassifier")
     expected, found = (CalibratedClassifierCV(e, cv=2).fit(X, CLASSES).predict_proba(X) for e in (theirs, ours))
     np.testing.assert_allclose(found, expected)
@@ -221,7 +221,7 @@ def test_an_activation_that_is_changed_after_training_is_taken_over(go_on):
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X))
 
 
-def test_it_tells_when_it_did_not_converge():
+def test_a_warning_reports_missing_convergence():
     with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(8\)"):
         MLPClassifier(**SMALL).fit(X, CLASSES)
 
@@ -259,7 +259,7 @@ def test_bad_input_is_refused_and_changes_nothing(refused, error, match):
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_a_poisson_loss_refuses_counts_below_zero(solver):
-    with pytest.raises(DataError, match=r"y: .*poisson.*zero or more"):
+    with pytest.raises(DataError, match=r"y: .*poisson.*needs targets >= 0"):
         MLPRegressor(**SMALL, solver=solver, loss="poisson").fit(X, VALUES)
 
 

@@ -1,4 +1,4 @@
-"""Gradients of several batches summed for one update: the update of the large batch."""
+"""Gradient accumulation: several batches give the update of one large batch."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ LOSSES = {
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["alike", "weighted"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_four_batches_of_8_are_a_batch_of_32_and_the_last_26_rows_one_of_26(loss, weight, executor, dtype):
+def test_four_batches_of_8_equal_one_of_32_and_the_last_26_rows_one_of_26(loss, weight, executor, dtype):
     make, y = LOSSES[loss]
     outputs = 1 if loss == "weighted answers" else 3
     runs = [trainer(accumulate, executor, dtype, loss=make(), outputs=outputs) for accumulate in (4, 1)]
@@ -75,7 +75,7 @@ def test_clipping_and_schedules_see_the_sum(optimizer):
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_step_takes_the_rows_of_an_update_and_returns_their_loss(executor):
+def test_a_step_splits_its_rows_and_returns_their_loss(executor):
     loss = gn.CrossEntropyLoss(class_weight=[1, 2, 3])
     runs = [trainer(accumulate, executor, loss=loss) for accumulate in (4, 1)]
     for rows in (slice(0, 32), slice(32, 64), slice(64, 67), slice(67, 90)):
@@ -92,7 +92,7 @@ def test_dropped_rows_are_those_that_fill_no_batch():
     assert_alike(dropped, short)
 
 
-def test_a_part_without_weight_counts_nothing():
+def test_a_part_with_zero_weight_does_not_count():
     weight = np.where(np.arange(90) < 16, 0.0, 1.0)
     runs = [trainer(accumulate, dropout=0.0, optimizer=gn.SGD(0.1)) for accumulate in (4, 1)]
     for run, batch_size in zip(runs, (8, 32), strict=True):
@@ -102,7 +102,7 @@ def test_a_part_without_weight_counts_nothing():
 
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.filterwarnings("ignore:epoch 1. from step", "ignore:overflow", "ignore:invalid value")
-def test_an_update_is_not_applied_where_the_gradient_of_one_batch_is_not_finite(executor):
+def test_an_update_with_one_non_finite_batch_gradient_is_skipped(executor):
     x = X.astype(np.float64)
     x[40] = 1e200
     run = trainer(4, executor, dropout=0.0, loss=gn.MSELoss(), optimizer=gn.SGD(0.01))
@@ -119,7 +119,7 @@ class Interrupt(gn.Callback):
 
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["alike", "weighted"])
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_training_interrupted_within_an_epoch_and_resumed_has_the_bits_of_one_in_a_piece(executor, weight, tmp_path):
+def test_a_training_interrupted_within_an_epoch_resumes_bitwise(executor, weight, tmp_path):
     asked = {"batch_size": 7, "sample_weight": weight}
     whole = trainer(3, executor, ema=0.9)
     whole.fit(X, Y, epochs=3, **asked)
@@ -134,7 +134,7 @@ def test_a_training_interrupted_within_an_epoch_and_resumed_has_the_bits_of_one_
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_fit_with_another_batch_size_has_steps_of_its_own(executor, tmp_path):
+def test_a_fit_with_another_batch_size_records_new_steps(executor, tmp_path):
     run = trainer(4, executor)
     run.fit(X[:20], Y[:20], epochs=1, batch_size=8)  # 8, 8 and 4 rows
     run.save(tmp_path / "run")
@@ -171,11 +171,11 @@ def test_one_call_runs_many_updates(monkeypatch):
 
 def test_batch_norm_is_refused_before_the_first_step():
     layers = gn.Linear(5, 8), gn.Residual(gn.BatchNorm1d(8)), gn.Linear(8, 3)
-    with pytest.raises(ArgumentError, match=r"with accumulate=2 BatchNorm1d\(8\) would normalise over each of the"):
+    with pytest.raises(ArgumentError, match=r"with accumulate=2 BatchNorm1d\(8\) would normalise over each batch"):
         gn.Trainer(gn.Sequential(*layers), accumulate=2)
 
 
-def test_a_frozen_batch_norm_is_taken_until_it_is_unfrozen():
+def test_accumulate_accepts_a_frozen_batch_norm_until_it_is_unfrozen():
     layers = gn.Linear(5, 8, rng=0), gn.BatchNorm1d(8), gn.Linear(8, 3, rng=1)
     model = gn.Sequential(*layers)
     gn.Trainer(model).fit(X, Y, epochs=1)
@@ -192,12 +192,12 @@ def test_a_frozen_batch_norm_is_taken_until_it_is_unfrozen():
 
 
 @pytest.mark.parametrize("accumulate", [0, -1, 1.5, "4"])
-def test_what_is_no_number_of_batches_is_refused(accumulate):
+def test_an_invalid_number_of_batches_is_refused(accumulate):
     with pytest.raises(ArgumentError, match="Trainer: accumulate must be a whole number of at least 1"):
         gn.Trainer(net(), accumulate=accumulate)
 
 
-def test_an_error_in_the_middle_of_a_step_leaves_a_trainer_that_trains_on():
+def test_a_trainer_can_continue_after_an_error_within_a_step():
     whole, run = trainer(4, "eager", dropout=0.0), trainer(4, "eager", dropout=0.0)
     forward, calls = run.model.forward, []
 
@@ -230,8 +230,10 @@ def test_several_ranks_are_refused_before_the_first_step():
     run = trainer(4)
     run.ranks = Ranks(TwoRanks())
     for train in (run.fit, lambda X, y: run.step(X.astype(np.float64), y)):
-        with pytest.raises(ArgumentError, match="Trainer: accumulate=4 is for one process, and 2 ranks share each"):
+        with pytest.raises(
+            ArgumentError, match="Trainer: accumulate=4 works in one process only, but 2 ranks share each"
+        ):
             train(X, Y)
     assert run.optimizer.steps == 0
-    with pytest.raises(StateError, match="find_lr is for one process"):
+    with pytest.raises(StateError, match="find_lr works in one process"):
         run.find_lr(X, Y)

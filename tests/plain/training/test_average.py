@@ -1,4 +1,4 @@
-"""The moving average of the weights: PyTorch's numbers, what goes by it, and how it is kept, saved and resumed."""
+"""The moving average of the weights: PyTorch's values, evaluation with it, checkpoints and resume."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def test_52_steps_of_three_batches_each_with_a_clipped_norm_follow_pytorch(execu
 
 @pytest.mark.parametrize("decay", [0, 0.5, 0.99])
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_the_average_begins_with_the_first_steps_weights(executor, decay):
+def test_the_average_starts_with_the_weights_after_the_first_step(executor, decay):
     follow = Follow(decay)
     trainer = averaged(executor, decay, callbacks=[follow])
     trainer.fit(X, Y, epochs=3, batch_size=7)
@@ -65,7 +65,7 @@ def test_the_average_begins_with_the_first_steps_weights(executor, decay):
 @pytest.mark.parametrize("bad", [slice(0, 7), slice(20, 35)], ids=["the first step", "later steps"])
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.filterwarnings("ignore:epoch 1. from step", "ignore:overflow", "ignore:invalid value")
-def test_a_step_that_is_not_applied_does_not_move_the_average(executor, bad):
+def test_a_skipped_step_does_not_change_the_average(executor, bad):
     x, follow = X.astype(np.float64), Follow(0.9)
     x[bad] = 1e200
     trainer = averaged(executor, optimizer=gn.SGD(0.1), loss=gn.MSELoss(), callbacks=[follow])
@@ -74,14 +74,14 @@ def test_a_step_that_is_not_applied_does_not_move_the_average(executor, bad):
     np.testing.assert_allclose(weights(trainer.ema_model()), follow.average, rtol=1e-13)
 
 
-def test_without_a_step_that_was_applied_the_average_is_the_weights():
+def test_without_an_applied_step_the_average_equals_the_weights():
     trainer = averaged()
     trainer.attach()
     np.testing.assert_array_equal(weights(trainer.ema_model()), weights(trainer.model))
     assert trainer.evaluate(X, Y) == gn.Trainer(trainer.ema_model()).evaluate(X, Y)
 
 
-def test_validation_evaluate_and_predict_go_by_the_average_and_the_weights_stay():
+def test_validation_evaluate_and_predict_use_the_average_and_keep_the_weights():
     trainer = averaged(optimizer=gn.SGD(0.3))
     history = trainer.fit(X, Y, epochs=2, batch_size=7, validation=(X, Y))
     kept, model = weights(trainer.model), trainer.ema_model()
@@ -100,7 +100,7 @@ def test_training_is_the_same_with_an_average_and_without(executor):
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_resumed_training_has_the_bits_of_one_in_a_piece(executor, tmp_path):
+def test_a_resumed_training_is_bitwise_equal_to_an_uninterrupted_one(executor, tmp_path):
     whole, half = averaged(executor, dtype="float32"), averaged(executor, dtype="float32")
     whole.fit(X, Y, epochs=4, batch_size=7, validation=0.2)
     half.fit(X, Y, epochs=2, batch_size=7, validation=0.2)
@@ -122,7 +122,7 @@ def test_a_checkpoint_before_the_first_step_resumes(tmp_path):
     np.testing.assert_array_equal(weights(resumed.ema_model()), weights(trainer.ema_model()))
 
 
-def test_the_best_checkpoint_and_early_stopping_have_the_average_of_the_best_epoch(tmp_path):
+def test_the_best_checkpoint_and_early_stopping_store_the_average_of_the_best_epoch(tmp_path):
     best = gn.Checkpoint(tmp_path / "best", best=True)
     stopping = gn.EarlyStopping(2)
     trainer = averaged(ema=0.5, optimizer=gn.SGD(3.0), callbacks=[best, stopping])
@@ -134,7 +134,7 @@ def test_the_best_checkpoint_and_early_stopping_have_the_average_of_the_best_epo
     assert trainer.evaluate(X, Y)["loss"] == least
 
 
-def test_an_average_moves_with_the_model_to_another_dtype():
+def test_the_average_is_converted_with_the_models_dtype():
     trainer = averaged()
     trainer.fit(X, Y, epochs=1)
     before = weights(trainer.ema_model())
@@ -144,7 +144,7 @@ def test_an_average_moves_with_the_model_to_another_dtype():
     assert (weights(trainer.ema_model()) != before).any()
 
 
-def test_another_decay_goes_on_from_the_average_and_none_ends_it():
+def test_a_new_decay_continues_the_average_and_none_ends_it():
     trainer = averaged(ema=0.0)
     trainer.fit(X, Y, epochs=1)
     trainer.ema = 0.5
@@ -153,12 +153,12 @@ def test_another_decay_goes_on_from_the_average_and_none_ends_it():
     np.testing.assert_allclose(weights(trainer.ema_model()), (before + weights(trainer.model)) / 2)
     trainer.ema = None
     trainer.fit(X, Y, epochs=1)
-    with pytest.raises(StateError, match="no average of the weights is kept; give"):
+    with pytest.raises(StateError, match="there is no moving average of the weights; use"):
         trainer.ema_model()
     assert trainer.evaluate(X, Y) == gn.Trainer(trainer.model.__copy__()).evaluate(X, Y)
 
 
-def test_a_new_training_of_the_model_begins_without_the_average_of_the_last():
+def test_a_new_training_starts_without_the_previous_average():
     first = averaged()
     first.fit(X, Y, epochs=1)
     second = gn.Trainer(first.model)
@@ -172,6 +172,6 @@ def test_a_decay_out_of_range_is_refused(ema):
         gn.Trainer(net(), ema=ema)
 
 
-def test_an_optimizer_with_a_step_of_its_own_is_refused():
-    with pytest.raises(ArgumentError, match=r"ema follows gpunet's update, and .* has a `step` of its own"):
+def test_an_optimizer_that_overrides_step_is_refused():
+    with pytest.raises(ArgumentError, match=r"ema does not work with .*, which overrides `step`"):
         gn.Trainer(net(), ema=0.9, optimizer=Shrinking(0.1))

@@ -1,4 +1,4 @@
-"""What the Trainer and a model refuse, and that a refusal changes nothing; and the odd arrays that they take."""
+"""Input that the Trainer and a model refuse without a change of state, and unusual arrays that they accept."""
 
 import re
 
@@ -62,13 +62,13 @@ BAD_LABELS = {
     "too many names": (np.array(list("abcd"))[np.arange(60) % 4], DataError, "y: 4 classes have names"),
     "NaN in soft labels": (put(np.eye(3)[Y], np.nan), DataError, "y is nan at row 7"),
     "soft labels that are no shares": (2 * np.eye(3)[Y], DataError, "y: soft labels must be distributions"),
-    "soft labels of another width": (np.eye(4)[Y], DataError, "y: rows of shape (4,) don't fit"),
+    "soft labels of another width": (np.eye(4)[Y], DataError, "y: rows of shape (4,) don't match"),
 }
 BAD_VALUES = {
     "NaN": (put(VALUES, np.nan), DataError, "y is nan at row 7"),
     "infinite": (put(VALUES, np.inf), DataError, "y is inf at row 7"),
     "too large": (put(VALUES, 1e300), DataError, "y as float32 is inf at row 7"),
-    "another width": (np.stack([VALUES, VALUES], 1), DataError, "y: rows of shape (2,) don't fit"),
+    "another width": (np.stack([VALUES, VALUES], 1), DataError, "y: rows of shape (2,) don't match"),
     "text": (VALUES.astype(str), DTypeError, "y has dtype <U"),
     "sparse": (Sparse(), DTypeError, "y is a sparse matrix; make it dense first, with y.toarray()"),
     "shorter": (VALUES[:3], ShapeError, "lengths differ: X has 60, y has 3"),
@@ -86,11 +86,15 @@ BAD_OPTIONS = {
     "batch_size=0": ({"batch_size": 0}, ArgumentError, "batch_size must be a whole number of at least 1, got 0"),
     "batch_size=-1": ({"batch_size": -1}, ArgumentError, "batch_size must be a whole number of at least 1, got -1"),
     "batch_size='8'": ({"batch_size": "8"}, ArgumentError, "batch_size must be a whole number of at least 1, got '8'"),
-    "validation=0.0": ({"validation": 0.0}, ArgumentError, "validation must be a share between 0 and 1"),
-    "validation=1": ({"validation": 1}, ArgumentError, "validation must be a share between 0 and 1"),
-    "validation=NaN": ({"validation": np.float32("nan")}, ArgumentError, "validation must be a share between 0 and 1"),
-    "validation=(X,)": ({"validation": (X,)}, ArgumentError, "validation must be a share of the rows, (X, y) or"),
-    "validation=X": ({"validation": X}, ArgumentError, "validation must be a share of the rows, (X, y) or"),
+    "validation=0.0": ({"validation": 0.0}, ArgumentError, "validation must be a fraction between 0 and 1"),
+    "validation=1": ({"validation": 1}, ArgumentError, "validation must be a fraction between 0 and 1"),
+    "validation=NaN": (
+        {"validation": np.float32("nan")},
+        ArgumentError,
+        "validation must be a fraction between 0 and 1",
+    ),
+    "validation=(X,)": ({"validation": (X,)}, ArgumentError, "validation must be a fraction of the rows, (X, y) or"),
+    "validation=X": ({"validation": X}, ArgumentError, "validation must be a fraction of the rows, (X, y) or"),
     "validation, NaN": ({"validation": (put(X, np.nan), Y)}, DataError, "validation: X is nan at row 7, column 0"),
     "validation, label": ({"validation": (X, put(Y, 9))}, DataError, "validation: y is 9 at row 7"),
     "validation, length": ({"validation": (X, Y[:9])}, ShapeError, "validation: lengths differ: X has 60, y has 9"),
@@ -140,7 +144,7 @@ def test_bad_targets_of_a_regression_are_refused_and_nothing_changes(bad, error,
         refused_fit(trainer, X, bad, error, said, validation=0.2)
 
 
-def test_answers_that_are_no_probabilities_are_refused():
+def test_invalid_probabilities_are_refused():
     trainer = gn.Trainer(net(outputs=1), loss=gn.BCEWithLogitsLoss())
     refused_fit(trainer, X, put(Y % 2, 2), DataError, "y: BCEWithLogitsLoss needs targets between 0 and 1")
 
@@ -167,7 +171,7 @@ def test_a_bad_seed_is_refused(seed):
 
 
 @pytest.mark.parametrize("lr", [-1e-3, np.nan, np.inf, "1e-3"])
-def test_a_learning_rate_that_is_no_number_from_zero_on_is_refused(lr):
+def test_an_invalid_learning_rate_is_refused(lr):
     said = "lr must be a number, got '1e-3'" if isinstance(lr, str) else "lr must lie in"
     optimizer = gn.Adam(0.5)
     with pytest.raises(ArgumentError, match=said):
@@ -178,8 +182,8 @@ def test_a_learning_rate_that_is_no_number_from_zero_on_is_refused(lr):
 
 
 @pytest.mark.parametrize("metrics", [["accuracy"], {"accuracy": 1}])
-def test_metrics_that_are_no_functions_by_name_are_refused(metrics):
-    with pytest.raises(ArgumentError, match=r"metrics takes functions \(target, prediction\) by name, as in \{"):
+def test_metrics_must_map_names_to_functions(metrics):
+    with pytest.raises(ArgumentError, match=r"metrics must map names to functions \(target, prediction\), as in \{"):
         gn.Trainer(net(), metrics=metrics)
 
 
@@ -201,7 +205,7 @@ def test_another_number_of_features_is_refused_before_and_after_training(wrong):
 
 
 def test_a_loss_that_does_not_fit_the_outputs_is_refused():
-    refused_fit(gn.Trainer(net(outputs=1)), X, Y, ShapeError, "needs an output of at least 2 classes")
+    refused_fit(gn.Trainer(net(outputs=1)), X, Y, ShapeError, "needs at least 2 outputs per row")
     uneven = gn.CrossEntropyLoss(class_weight=[1, 2])
     refused_fit(
         gn.Trainer(net(), loss=uneven), X, Y, ArgumentError, "class_weight has shape (2,); the model has 3 classes"
@@ -209,7 +213,7 @@ def test_a_loss_that_does_not_fit_the_outputs_is_refused():
 
 
 def test_text_labels_without_known_names_cannot_be_evaluated():
-    with pytest.raises(DataError, match="y: text, but the classes of the model have no names"):
+    with pytest.raises(DataError, match="y: text labels, but the model's classes have no names"):
         gn.Trainer(net()).evaluate(X, np.array(["a", "b", "c"])[Y])
 
 
@@ -226,7 +230,7 @@ def test_probabilities_of_a_regression_are_refused():
         trainer.model.predict_proba(X)
 
 
-def test_a_batch_whose_rows_all_have_weight_zero_does_no_harm():
+def test_a_batch_whose_rows_all_have_weight_zero_changes_nothing():
     weight = np.ones(60)
     weight[:20] = 0
     for loss, y in ((gn.CrossEntropyLoss(), Y), (gn.MSELoss(), np.eye(3)[Y])):
@@ -266,7 +270,7 @@ ODD = {
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_odd_arrays_give_the_same_bits_as_plain_ones_and_are_not_written(odd, dtype):
+def test_arrays_of_any_layout_give_the_same_bits_and_are_not_written(odd, dtype):
     if odd is ODD["nested lists"] and dtype is np.float32:
         dtype = np.float64  # what a list holds
     plain = (X.astype(dtype), Y, np.linspace(0.5, 2, 60, dtype=dtype), X[::3].astype(dtype), Y[::3])
@@ -286,7 +290,7 @@ def test_odd_arrays_give_the_same_bits_as_plain_ones_and_are_not_written(odd, dt
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint64, np.int32, bool])
-def test_whole_numbers_are_taken_as_features_and_labels(dtype):
+def test_integers_are_accepted_as_features_and_labels(dtype):
     features, labels = (X > 1).astype(dtype), (Y == 2).astype(dtype)
     results = []
     for f, t in ((features, labels), (features.astype(np.float32), labels.astype(np.int64))):
@@ -307,16 +311,16 @@ def test_features_beyond_float32_are_refused_and_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": gn.MSELoss}, r"loss takes an object, not its class: write MSELoss\(...\)"),
-        ({"optimizer": gn.Adam}, r"optimizer takes an object, not its class: write Adam\(...\)"),
-        ({"callbacks": [gn.ProgressBar]}, r"callbacks takes an object, not its class: write ProgressBar\(...\)"),
-        ({"loss": 3}, "loss takes a `Loss`, got 3"),
+        ({"loss": gn.MSELoss}, r"loss must be an object, not a class: write MSELoss\(...\)"),
+        ({"optimizer": gn.Adam}, r"optimizer must be an object, not a class: write Adam\(...\)"),
+        ({"callbacks": [gn.ProgressBar]}, r"callbacks must be an object, not a class: write ProgressBar\(...\)"),
+        ({"loss": 3}, "loss must be a `Loss`, got 3"),
         ({"loss": gn.losses.Loss()}, "Loss needs an attribute `task`, .*: 'classification', .*, got None"),
-        ({"callbacks": [3]}, "callbacks takes a `Callback`, got 3"),
-        ({"model": gn.Linear(2, 2)}, "model takes a `Model`"),
+        ({"callbacks": [3]}, "callbacks must be a `Callback`, got 3"),
+        ({"model": gn.Linear(2, 2)}, "model must be a `Model`"),
     ],
 )
-def test_what_a_trainer_cannot_work_with_is_refused_by_name(arguments, message):
+def test_unusable_data_is_refused_by_name(arguments, message):
     with pytest.raises(gn.errors.ArgumentError, match=message):
         gn.Trainer(**{"model": gn.MLP([2, 2]), **arguments})
 
@@ -329,13 +333,13 @@ def test_what_a_trainer_cannot_work_with_is_refused_by_name(arguments, message):
         ("executor", "foo", "executor must be 'auto'"),
         ("precision", "half", "precision must be"),
         ("loss", "ms", "loss must be 'cross_entropy'"),
-        ("optimizer", 3, "optimizer takes a `Optimizer`"),
-        ("callbacks", gn.EarlyStopping(2), "callbacks takes a sequence"),
-        ("callbacks", 3, "callbacks takes a sequence"),
-        ("metrics", {"a": 1}, "metrics takes functions"),
+        ("optimizer", 3, "optimizer must be a `Optimizer`"),
+        ("callbacks", gn.EarlyStopping(2), "callbacks must be a sequence"),
+        ("callbacks", 3, "callbacks must be a sequence"),
+        ("metrics", {"a": 1}, "metrics must map names to functions"),
         ("seed", -1, "seed must be"),
         ("accumulate", 0, "accumulate must be a whole number"),
-        ("model", gn.Linear(5, 3), "model takes a `Model`"),
+        ("model", gn.Linear(5, 3), "model must be a `Model`"),
     ],
 )
 def test_a_setting_is_checked_when_it_is_set_later(name, value, said):
@@ -358,7 +362,7 @@ def test_names_and_sequences_are_taken_when_they_are_set_later():
     assert (repr(trainer.loss)[:12], repr(trainer.optimizer)) == ("CrossEntropy", "SGD(lr=0.01)")
 
 
-def test_settings_that_do_not_go_together_are_refused_before_the_next_step():
+def test_incompatible_settings_are_refused_before_the_next_step():
     trainer = gn.Trainer(gn.Sequential(gn.Linear(5, 3, rng=0), gn.BatchNorm1d(3)))
     trainer.accumulate = 2
     with pytest.raises(ArgumentError, match="with accumulate=2 BatchNorm1d"):
@@ -384,8 +388,8 @@ def test_weights_that_are_all_held_out_are_refused_and_nothing_changes():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: gn.Trainer(gn.MLP([2, 2]), callbacks=gn.ProgressBar()), "callbacks takes a sequence"),
-        (lambda: gn.Trainer(gn.MLP([2, 2]), metrics={"a": 1}), "metrics takes functions"),
+        (lambda: gn.Trainer(gn.MLP([2, 2]), callbacks=gn.ProgressBar()), "callbacks must be a sequence"),
+        (lambda: gn.Trainer(gn.MLP([2, 2]), metrics={"a": 1}), "metrics must map names to functions"),
         (lambda: gn.MLP(64), "sizes needs an input and an output size"),
         (lambda: gn.MLP([2, 2], seed=-1), "seed must be a whole number of at least 0"),
         (lambda: gn.MLP([2, 2], activation="rleu"), "unknown activation 'rleu'"),

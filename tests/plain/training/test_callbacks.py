@@ -1,4 +1,4 @@
-"""The callbacks: the progress bar, early stopping, checkpoints, logs, and the end on NaN."""
+"""The callbacks: progress bar, early stopping, checkpoints, logs, and TerminateOnNaN."""
 
 import csv
 import io
@@ -162,9 +162,7 @@ def test_the_bar_shows_epoch_loss_metric_and_rate(monkeypatch):
         ([math.nan, 2, 3], 2, 0, 2, None),
     ],
 )
-def test_training_stops_when_nothing_improves_and_the_best_weights_come_back(
-    losses, patience, min_delta, best, stopped
-):
+def test_early_stopping_stops_and_restores_the_best_weights(losses, patience, min_delta, best, stopped):
     play = Play(*losses)
     stopping = gn.EarlyStopping(patience, monitor="val_loss", min_delta=min_delta)
     trainer = gn.Trainer(net(), callbacks=[play, stopping])
@@ -173,7 +171,7 @@ def test_training_stops_when_nothing_improves_and_the_best_weights_come_back(
     np.testing.assert_array_equal(weights(trainer.model), play.weights[best - 1])
 
 
-def test_the_last_weights_stay_where_the_best_are_not_wanted():
+def test_restore_best_false_keeps_the_last_weights():
     play = Play(1, 2, 3, 4)
     trainer = gn.Trainer(net(), callbacks=[play, gn.EarlyStopping(2, restore_best=False)])
     assert len(trainer.fit(X, Y, epochs=4)) == 3
@@ -235,7 +233,7 @@ def improves(metrics=None, monitor=None, mode=None, **columns):
         ({"val_mae": [0.5, 0.4]}, "val_mae", True),
     ],
 )
-def test_a_monitor_goes_by_the_direction_that_gpunet_s_own_metrics_declare(columns, monitor, better):
+def test_a_monitor_uses_the_direction_that_gpunet_metrics_declare(columns, monitor, better):
     own = gn.metrics
     of_labels = {"accuracy": own.accuracy, "f1": own.macro_f1, "top": own.top_k_accuracy}
     of_values = {"r2": lambda t, p: 0.5, "mae": lambda t, p: 0.5}  # values cannot be judged in a classification
@@ -245,14 +243,14 @@ def test_a_monitor_goes_by_the_direction_that_gpunet_s_own_metrics_declare(colum
 
 
 @pytest.mark.parametrize(("greater", "better"), [(True, True), (False, False)])
-def test_a_metric_of_one_s_own_declares_its_direction(greater, better):
+def test_a_user_metric_declares_its_direction(greater, better):
     assert improves({"auc": declared(greater)}, "val_auc", val_auc=[0.5, 0.6]) is better
     assert improves({"auc": gn.metrics.direction(greater_is_better=greater)(lambda t, p: 0.5)}, "val_auc",
                     val_auc=[0.5, 0.6]) is better  # fmt: skip
 
 
 @pytest.mark.parametrize(("mode", "better"), [("max", True), ("min", False)])
-def test_mode_says_which_way_is_better_whatever_the_metric_declares(mode, better):
+def test_mode_overrides_the_direction_that_the_metric_declares(mode, better):
     for metric in (auc, declared(True), declared(False)):
         assert improves({"auc": metric}, "val_auc", mode, val_auc=[0.5, 0.6]) is better
     assert improves({}, "of_a_callback", mode, of_a_callback=[0.5, 0.6]) is better
@@ -267,7 +265,9 @@ def test_an_unknown_direction_is_refused_before_the_first_step(kind, tmp_path):
     else:
         callback = gn.Checkpoint(tmp_path / "best.safetensors", best=True, monitor="val_auc")
     trainer = gn.Trainer(net(), callbacks=[callback], metrics={"auc": auc})
-    with pytest.raises(ArgumentError, match=f"{kind}: which way 'val_auc' is better is unknown; give mode='max'"):
+    with pytest.raises(
+        ArgumentError, match=f"{kind}: unknown whether larger or smaller 'val_auc' is better; give mode='max'"
+    ):
         trainer.fit(X, Y, validation=0.2)
     assert trainer.optimizer.steps == 0
     callback.mode = "max"
@@ -288,7 +288,7 @@ def test_early_stopping_and_the_best_checkpoint_keep_the_epoch_of_the_largest_au
     assert gn.Trainer.resume(path).epoch == 3
 
 
-def test_a_fit_after_early_stopping_has_its_patience_anew_and_keeps_the_best():
+def test_a_fit_after_early_stopping_restarts_patience_and_keeps_the_best():
     play = Play(1, 2, 2, 2, 2, 2)
     trainer = gn.Trainer(net(), callbacks=[play, gn.EarlyStopping(2, monitor="val_loss")])
     assert len(trainer.fit(X, Y, epochs=6)) == 3
@@ -307,7 +307,7 @@ def test_a_monitor_of_a_missing_column_names_those_there_are_before_the_first_st
     assert trainer.optimizer.steps == 0
 
 
-def test_a_callback_of_one_s_own_may_add_the_column_that_another_monitors():
+def test_a_user_callback_may_add_a_column_that_another_callback_monitors():
     trainer = gn.Trainer(net(), callbacks=[Rows(score=[3, 2, 1]), gn.EarlyStopping(2, monitor="score", mode="max")])
     assert len(trainer.fit(X, Y, epochs=5)) == 3
 
@@ -332,7 +332,7 @@ def test_a_checkpoint_of_the_best_holds_the_best(tmp_path):
     np.testing.assert_array_equal(weights(best.model), play.weights[1])
 
 
-def test_an_error_in_a_step_leaves_the_last_checkpoint_as_it_was(tmp_path):
+def test_an_error_in_a_step_does_not_change_the_last_checkpoint(tmp_path):
     path = tmp_path / "c.safetensors"
 
     class Interrupt(gn.Callback):
@@ -372,7 +372,7 @@ def test_a_log_grows_with_each_epoch_and_holds_the_history(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["log.jsonl", "log.csv"])
-def test_a_log_goes_on_where_training_goes_on(name, tmp_path):
+def test_a_log_continues_with_a_resumed_training(name, tmp_path):
     path = tmp_path / name
     trainer = gn.Trainer(net(), callbacks=[gn.Log(path)])
     trainer.fit(X, Y, epochs=2)
@@ -385,7 +385,7 @@ def test_a_log_goes_on_where_training_goes_on(name, tmp_path):
 
 
 @NOT_FINITE
-def test_a_log_is_strict_json_also_with_a_loss_of_nan(tmp_path):
+def test_a_log_is_valid_json_even_with_a_nan_loss(tmp_path):
     path = tmp_path / "log.jsonl"
     trainer = gn.Trainer(net(), callbacks=[gn.Log(path), gn.TerminateOnNaN(), Poison(after=1)])
     trainer.fit(X, Y, epochs=3, batch_size=20)
@@ -412,7 +412,7 @@ def test_a_log_that_cannot_be_written_is_refused_before_the_first_step(name, tmp
 @NOT_FINITE
 @pytest.mark.parametrize("last_step", [False, True], ids=["the loss is NaN", "only the weights are NaN"])
 @pytest.mark.parametrize("validation", [None, (X, Y)], ids=["alone", "with validation"])
-def test_training_ends_on_nan_with_the_last_finite_weights(last_step, validation):
+def test_training_stops_on_nan_with_the_last_finite_weights(last_step, validation):
     trainer = gn.Trainer(net(), optimizer=gn.SGD(0.01, momentum=0.9))
     trainer.fit(X, Y, epochs=2, batch_size=20)
     before = weights(trainer.model)
@@ -437,7 +437,7 @@ def test_training_can_go_on_after_nan():
 @pytest.mark.parametrize("monitor", ["loss", "accuracy"])
 @pytest.mark.parametrize("after", [2, 3], ids=["the loss is NaN", "only the weights are NaN"])
 @pytest.mark.parametrize("nan_first", [False, True])
-def test_early_stopping_never_puts_weights_back_that_are_nan(monitor, after, nan_first):
+def test_early_stopping_never_restores_nan_weights(monitor, after, nan_first):
     callbacks = [gn.EarlyStopping(monitor=monitor), gn.TerminateOnNaN()]
     model = net()
     before = weights(model)
@@ -446,7 +446,7 @@ def test_early_stopping_never_puts_weights_back_that_are_nan(monitor, after, nan
     np.testing.assert_array_equal(weights(model), before)
 
 
-def test_a_training_without_nan_is_left_alone():
+def test_a_finite_training_is_not_changed():
     plain, watched = gn.Trainer(net()), gn.Trainer(net(), callbacks=[gn.TerminateOnNaN()])
     plain.fit(X, Y, epochs=2)
     watched.fit(X, Y, epochs=2)
@@ -470,7 +470,7 @@ def test_counts_below_one_are_refused(make, said):
         make()
 
 
-def test_a_callback_that_served_another_training_begins_anew():
+def test_a_callback_used_in_another_training_is_reset():
     X, y = classification()
     stopping = gn.EarlyStopping(2)
     first, second, alone = (gn.Trainer(gn.MLP([5, 4, 3], seed=k), callbacks=c) for k, c in
@@ -483,13 +483,13 @@ def test_a_callback_that_served_another_training_begins_anew():
 
 def test_a_checkpoint_s_missing_folder_is_named_before_the_first_step(tmp_path):
     trainer = gn.Trainer(gn.MLP([5, 3]), callbacks=[gn.Checkpoint(tmp_path / "missing" / "run")])
-    with pytest.raises(ArgumentError, match=r"no folder .*missing"):
+    with pytest.raises(ArgumentError, match=r"the folder .*missing does not exist"):
         trainer.fit(*classification(), epochs=1)
     assert trainer.optimizer.steps == 0
 
 
 @NOT_FINITE
-def test_a_resumed_epoch_that_had_gone_wrong_before_the_interruption_falls_back_to_finite_weights(tmp_path):
+def test_an_epoch_that_diverged_before_an_interruption_restores_finite_weights_after_a_resume(tmp_path):
     class Interrupt(gn.Callback):
         def on_step_end(self, trainer, rows):
             if trainer.optimizer.steps == 6:

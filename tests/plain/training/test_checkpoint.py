@@ -1,4 +1,4 @@
-"""Resume and Ctrl-C: a training that was cut in two gives the same bits as one in a piece."""
+"""Resume and Ctrl-C: an interrupted and resumed training equals an uninterrupted one bitwise."""
 
 import os
 import pickle
@@ -74,7 +74,7 @@ class Interrupt(gn.Callback):
 # resume
 
 
-def test_five_epochs_and_five_in_a_new_process_give_the_bits_of_ten(tmp_path):
+def test_five_epochs_and_five_in_a_new_process_equal_ten_bitwise(tmp_path):
     def fit(epochs, name):
         trainer = gn.Trainer(net(dropout=0.3), optimizer=gn.SGD(0.02, momentum=0.9), seed=4)
         trainer.fit(X, Y, epochs=epochs, batch_size=16, validation=0.2)
@@ -87,7 +87,7 @@ def test_five_epochs_and_five_in_a_new_process_give_the_bits_of_ten(tmp_path):
     assert whole_state(tmp_path / "result") == whole_state(tmp_path / "whole")
 
 
-def test_a_schedule_and_early_stopping_go_on_in_a_new_process(tmp_path):
+def test_schedule_and_early_stopping_continue_in_a_new_process(tmp_path):
     stopping = gn.EarlyStopping(4, monitor="val_accuracy")
     checkpoint = gn.Checkpoint(tmp_path / "half", every=5)
     optimizer = gn.Adam(gn.CosineLR(0.005, 30))
@@ -111,7 +111,7 @@ def test_a_schedule_and_early_stopping_go_on_in_a_new_process(tmp_path):
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_optimizer_and_schedule_goes_on_as_if_nothing_had_been(optimizer, dtype, tmp_path):
+def test_every_optimizer_and_schedule_resumes_bitwise(optimizer, dtype, tmp_path):
     def make():
         return gn.Trainer(net(dropout=0.1).to(dtype=dtype), optimizer=optimizer())
 
@@ -147,7 +147,7 @@ def test_the_loss_is_resumed_with_its_arguments(loss, outputs, target, tmp_path)
     assert resumed.model.task == trainer.model.task
 
 
-def test_each_callback_takes_over_the_state_of_its_own_kind(tmp_path):
+def test_each_callback_restores_the_state_of_its_kind(tmp_path):
     class Count(gn.Callback):
         def __init__(self):
             self.epochs = np.zeros(1)
@@ -176,7 +176,7 @@ def test_each_callback_takes_over_the_state_of_its_own_kind(tmp_path):
 
 
 @pytest.mark.parametrize("after", [3, 5, 7, 8, 12])
-def test_an_interrupted_training_ends_at_a_step_and_resumes_to_the_same_bits(after, tmp_path):
+def test_an_interrupted_training_stops_after_a_step_and_resumes_bitwise(after, tmp_path):
     def make(*callbacks):
         return gn.Trainer(net(dropout=0.3), optimizer=gn.SGD(0.05, momentum=0.9), callbacks=callbacks)
 
@@ -194,7 +194,7 @@ def test_an_interrupted_training_ends_at_a_step_and_resumes_to_the_same_bits(aft
     assert measured(resumed.history) == measured(whole.history)
 
 
-def test_an_interrupted_fit_goes_on_in_the_same_process_too():
+def test_an_interrupted_fit_continues_in_the_same_process():
     whole, interrupted = gn.Trainer(net(dropout=0.3)), gn.Trainer(net(dropout=0.3), callbacks=[Interrupt(6)])
     whole.fit(X, Y, epochs=3, batch_size=16)
     interrupted.fit(X, Y, epochs=3, batch_size=16)
@@ -204,7 +204,7 @@ def test_an_interrupted_fit_goes_on_in_the_same_process_too():
     assert measured(history) == measured(whole.history)
 
 
-def test_the_usual_ctrl_c_is_back_after_fit():
+def test_the_previous_ctrl_c_handler_is_restored_after_fit():
     def usual(*_):
         raise AssertionError
 
@@ -217,7 +217,7 @@ def test_the_usual_ctrl_c_is_back_after_fit():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_second_ctrl_c_ends_at_once():
+def test_a_second_ctrl_c_stops_immediately():
     trainer = gn.Trainer(net(), callbacks=[Interrupt(2, times=2)])
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(X, Y, batch_size=16)
@@ -234,7 +234,7 @@ def test_fit_works_in_another_thread():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a process cannot send Ctrl-C to another one here")
-def test_a_signal_from_outside_ends_training_with_a_checkpoint(tmp_path):
+def test_sigint_from_another_process_ends_training_with_a_checkpoint(tmp_path):
     with python(SLOW, tmp_path / "run") as process:
         assert process.stdout.readline() == "training\n"
         process.send_signal(signal.SIGINT)
@@ -253,7 +253,7 @@ def test_a_signal_from_outside_ends_training_with_a_checkpoint(tmp_path):
 # files that are no checkpoint, and trainings that no file can hold
 
 
-def test_a_file_that_is_no_whole_checkpoint_is_refused_by_its_name(tmp_path):
+def test_an_invalid_checkpoint_file_is_refused_by_name(tmp_path):
     trainer = gn.Trainer(net())
     trainer.save(tmp_path / "run")
     data = (tmp_path / "run").read_bytes()
@@ -267,12 +267,12 @@ def test_a_file_that_is_no_whole_checkpoint_is_refused_by_its_name(tmp_path):
     for name in ("model", "cut", "flipped", "pickle", "empty"):
         with pytest.raises(ModelFileError, match=name):
             gn.Trainer.resume(tmp_path / name)
-    with pytest.raises(ModelFileError, match="holds a 'checkpoint', not a 'model'"):
+    with pytest.raises(ModelFileError, match="contains a 'checkpoint', not a 'model'"):
         gn.load(tmp_path / "run")
 
 
 @pytest.mark.parametrize(("plan", "executor"), [(True, "auto"), ("auto", "auto"), (False, "eager")])
-def test_a_checkpoint_of_an_older_gpunet_says_whether_steps_were_recorded(plan, executor, tmp_path):
+def test_an_old_checkpoint_with_plan_selects_the_executor(plan, executor, tmp_path):
     trainer = gn.Trainer(net(), executor="eager")
     trainer.fit(X, Y, epochs=1)
     trainer.save(tmp_path / "run")

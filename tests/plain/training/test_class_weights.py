@@ -1,4 +1,4 @@
-"""Weights of classes in a training, by name or "balanced", and weights of validation rows."""
+"""Class weights in a training, by name or "balanced", and weights of validation rows."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_balanced_weights_count_a_row_of_weight_two_twice():
     assert_allclose(trainer.loss.class_weight, balanced(np.repeat(Y, twice)), rtol=1e-6)
 
 
-def test_a_class_without_rows_weighs_one():
+def test_a_class_without_rows_has_weight_one():
     trainer = trained("balanced", y=np.minimum(Y, 1))
     assert_allclose(trainer.loss.class_weight, [60 / 2 / 5, 60 / 2 / 55, 1])
 
@@ -82,7 +82,7 @@ def test_weights_are_given_by_the_names_or_the_labels_of_classes():
         ([1, 2], Y, r"class_weight has shape \(2,\); the model has 3 classes"),
     ],
 )
-def test_a_class_that_is_not_there_is_refused_before_the_first_step(class_weight, y, message):
+def test_class_weights_of_an_unknown_class_are_refused_before_the_first_step(class_weight, y, message):
     refused(class_weight, ArgumentError, message, y)
 
 
@@ -98,7 +98,7 @@ def test_a_class_that_is_not_there_is_refused_before_the_first_step(class_weight
         ([0, 0], "class_weight is zero for every class"),
     ],
 )
-def test_weights_that_make_no_sense_are_refused(loss, class_weight, message):
+def test_invalid_weights_are_refused(loss, class_weight, message):
     with pytest.raises(ArgumentError, match=message):
         loss(class_weight=class_weight)
 
@@ -107,19 +107,19 @@ def test_weights_that_make_no_sense_are_refused(loss, class_weight, message):
     ("class_weight", "error", "said"),
     [
         ({0: 0, 1: 0, 2: 0}, ArgumentError, "class_weight is zero for every class"),
-        ([0, 0, 2], DataError, "y: no row counts"),
-        ({0: 0, 1: 0}, DataError, "y: no row counts"),
+        ([0, 0, 2], DataError, "y: all rows have weight zero"),
+        ({0: 0, 1: 0}, DataError, "y: all rows have weight zero"),
     ],
 )
 def test_a_training_whose_rows_all_have_the_weight_zero_is_refused(class_weight, error, said):
     refused(class_weight, error, said, np.minimum(Y, 1))
 
 
-def test_rows_and_classes_that_leave_none_to_count_are_refused():
+def test_weights_that_are_all_zero_are_refused():
     trainer = gn.Trainer(net(), loss=gn.CrossEntropyLoss(class_weight=[1, 0, 0]))
-    with pytest.raises(DataError, match="y: no row counts"):
+    with pytest.raises(DataError, match="y: all rows have weight zero"):
         trainer.fit(X, Y, sample_weight=(Y > 0).astype(float))
-    with pytest.raises(DataError, match="y: no row counts"):
+    with pytest.raises(DataError, match="y: all rows have weight zero"):
         gn.Trainer(net(1), loss=gn.BCEWithLogitsLoss(class_weight=[1, 0])).fit(X, np.ones(60))
 
 
@@ -131,7 +131,7 @@ def test_weights_that_depend_on_labels_are_not_known_before_a_training():
             ask()
 
 
-def test_a_loss_finds_its_weights_anew_for_another_training_and_keeps_them_in_one():
+def test_class_weights_are_computed_once_per_training():
     loss = gn.CrossEntropyLoss(class_weight="balanced")
     first = gn.Trainer(net(), loss=loss)
     first.fit(X, Y, epochs=1)
@@ -142,7 +142,7 @@ def test_a_loss_finds_its_weights_anew_for_another_training_and_keeps_them_in_on
     assert_allclose(loss.class_weight, balanced(Y > 0))
 
 
-def test_a_resumed_training_goes_on_with_the_weights_it_began_with(tmp_path):
+def test_a_resumed_training_keeps_its_class_weights(tmp_path):
     path = tmp_path / "a.safetensors"
     whole, half = trained("balanced"), trained({0: 3})
     for trainer in (whole, half):
@@ -155,7 +155,7 @@ def test_a_resumed_training_goes_on_with_the_weights_it_began_with(tmp_path):
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", {"0": 2.0}])
-def test_a_training_saved_before_its_first_step_still_looks_at_the_labels(tmp_path, class_weight):
+def test_class_weights_are_computed_after_a_resume_before_the_first_step(tmp_path, class_weight):
     path = tmp_path / "a.safetensors"
     gn.Trainer(net(), loss=gn.CrossEntropyLoss(class_weight=class_weight)).save(path)
     resumed = gn.Trainer.resume(path)
@@ -180,18 +180,18 @@ def test_labels_at_each_position_are_balanced_together():
 
 
 class TestBinary:
-    """One yes-or-no question."""
+    """A model with one binary output."""
 
     y = (Y > 1).astype(int)
 
-    def test_weights_of_the_answers_are_weights_of_their_rows(self):
+    def test_binary_class_weights_equal_row_weights(self):
         by_class = trained({0: 1, 1: 3}, self.y, gn.BCEWithLogitsLoss, 1, validation=(X, self.y))
         rows = np.where(self.y, 3.0, 1.0)
         by_row = trained(None, self.y, gn.BCEWithLogitsLoss, 1, validation=(X, self.y, rows), sample_weight=rows)
         assert_allclose(weights(by_class.model), weights(by_row.model), atol=1e-6)
         assert_allclose(by_class.history["val_loss"], by_row.history["val_loss"], rtol=1e-5)
 
-    def test_they_multiply_the_weights_of_the_rows(self):
+    def test_class_weights_multiply_row_weights(self):
         loss = gn.BCEWithLogitsLoss(class_weight=[1, 3])
         z, t = np.random.default_rng(0).normal(size=(60, 1)), self.y[:, None].astype(float)
         rows = WEIGHT * np.where(self.y, 3.0, 1.0)
@@ -209,7 +209,7 @@ class TestBinary:
         assert_array_equal(by_name.loss.class_weight, [1, 2])
 
     @pytest.mark.parametrize("executor", ["numpy", "native"])
-    def test_recorded_steps_give_the_bits_of_eager_steps(self, executor):
+    def test_recorded_steps_equal_eager_steps_bitwise(self, executor):
         if executor == "native" and (reason := gn.native.why_unavailable()):
             pytest.skip(reason)
         trainers = [
@@ -221,9 +221,16 @@ class TestBinary:
 
     def test_what_does_not_fit_is_refused(self):
         several = np.stack([Y > 0, Y > 1], axis=1)
-        refused("balanced", ShapeError, r"needs one output a row, got shape \(2,\)", several, gn.BCEWithLogitsLoss, 2)
+        refused(
+            "balanced",
+            ShapeError,
+            r"needs one output per row, got output shape \(2,\)",
+            several,
+            gn.BCEWithLogitsLoss,
+            2,
+        )
         refused([1, 2, 3], ArgumentError, r"has shape \(3,\); the model has 2 classes", self.y, gn.BCEWithLogitsLoss, 1)
-        with pytest.raises(ShapeError, match="one output a row, got targets of shape"):
+        with pytest.raises(ShapeError, match="one output per row, got targets"):
             gn.BCEWithLogitsLoss([1, 2]).value(np.zeros((4, 2)), np.zeros((4, 2)))
 
 
@@ -239,7 +246,7 @@ class TestValidation:
         assert trainer.evaluate(X, Y, WEIGHT)["loss"] == trainer.history["val_loss"][-1]
         assert trainer.evaluate(X, Y)["loss"] == pytest.approx(losses.mean(), rel=1e-6)
 
-    def test_weights_beyond_the_model_s_dtype_count_by_their_ratios(self):
+    def test_weights_too_large_for_the_models_dtype_are_scaled(self):
         trainer = trained(None, validation=(X, Y, 1e200 * WEIGHT))
         assert trainer.history["val_loss"][-1] == trained(None, validation=(X, Y, WEIGHT)).history["val_loss"][-1]
 
@@ -257,7 +264,7 @@ class TestValidation:
         same(trainer, apart)
         assert trainer.history["val_loss"] == apart.history["val_loss"]
 
-    def test_no_weights_are_none(self):
+    def test_weights_of_none_stay_none(self):
         assert (
             trained(None, validation=(X, Y, None)).history["val_loss"]
             == trained(None, validation=(X, Y)).history["val_loss"]

@@ -1,4 +1,4 @@
-"""Counts, medians and quantiles: what models trained with such losses predict."""
+"""Predictions of models trained on counts, medians and quantiles."""
 
 import numpy as np
 import onnxruntime
@@ -34,7 +34,7 @@ def test_a_model_of_counts_predicts_their_rate(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
-def test_a_rate_that_overflows_is_reported_and_ends_nothing():
+def test_an_overflowing_rate_is_reported_without_an_error():
     trainer = gn.Trainer(gn.MLP([2, 1], seed=0), loss=gn.PoissonNLLLoss())
     trainer.model.parameters()["0.bias"][...] = 100
     found = trainer.evaluate(X, RATE)
@@ -42,7 +42,7 @@ def test_a_rate_that_overflows_is_reported_and_ends_nothing():
     assert np.isnan([found["mae"], found["r2"]]).all()
 
 
-def test_a_model_of_rates_predicts_what_it_puts_out():
+def test_a_model_of_rates_predicts_its_output():
     model = gn.Sequential(gn.Linear(2, 1, rng=0), gn.Softplus())
     trainer = gn.Trainer(model, loss=gn.PoissonNLLLoss(log_input=False), optimizer=gn.Adam(0.05))
     trainer.fit(X, RATE, epochs=20)

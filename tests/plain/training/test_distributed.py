@@ -1,4 +1,4 @@
-"""Ranks that train together: the numbers of one process, or an error that all of them see."""
+"""Distributed training: the results of one process, or an error on all ranks."""
 
 import functools
 import json
@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from problems import weights
-from ranks import BATCH, TRAININGS, AtEachStep, X, Y, ranks_do, trained
+from ranks import BATCH, TRAININGS, AtEachStep, X, Y, mpiexec, ranks_do, trained
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, MissingPackageError
@@ -36,7 +36,7 @@ def assert_same_history(found, expected, name=None):
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
-def test_n_ranks_give_the_weights_and_the_history_of_one_process(n, tmp_path):
+def test_n_ranks_train_like_one_process(n, tmp_path):
     done(n, "train", tmp_path)
     found = json.loads((tmp_path / "found.json").read_text())
     for name in TRAININGS:
@@ -52,7 +52,7 @@ def test_a_step_reduces_the_gradient_and_nothing_else(tmp_path):
     assert json.loads((tmp_path / "steps.json").read_text()) == [[["Allreduce", nbytes]]] * 9
 
 
-def test_a_training_goes_on_with_another_number_of_ranks(tmp_path):
+def test_a_training_resumes_with_another_number_of_ranks(tmp_path):
     reference = trained(None)
     interrupt = AtEachStep(lambda trainer: trainer.stop("interrupted") if trainer.optimizer.steps == 7 else None)
     trained(None, callbacks=[interrupt]).save(tmp_path / "single.safetensors")
@@ -66,7 +66,7 @@ def test_a_training_goes_on_with_another_number_of_ranks(tmp_path):
         assert_same_history(trainer.history.epochs, reference.history.epochs, file)
 
 
-def test_ctrl_c_on_one_rank_ends_all_after_the_epoch(tmp_path):
+def test_ctrl_c_on_one_rank_stops_all_ranks_after_the_epoch(tmp_path):
     done(2, "interrupt", tmp_path)
     assert json.loads((tmp_path / "ended.json").read_text()) == [["interrupted", 2, 0]] * 2
     assert gn.Trainer.resume(tmp_path / "checkpoint.safetensors").epoch == 2
@@ -100,7 +100,7 @@ BAD = {
     "data": "RankError: rank 1 differs from rank 0: the checksum of the data is",
     "scaler": "RankError: rank 1 differs from rank 0: the checksum of the data is",
     "rows": "RankError: rank 1 differs from rank 0: the number of rows is 79, not 80",
-    "NaN": "RankError: rank 1 of 2 cannot go on: DataError: X",
+    "NaN": "RankError: rank 1 of 2 failed: DataError: X",
     "batch of one": "ArgumentError: a batch of 1 for 2 ranks",
     "last batch of one": "ArgumentError: a batch of 1 for 2 ranks",
     "step on one": "ArgumentError: a batch of 1 for 2 ranks",
@@ -109,7 +109,7 @@ BAD = {
 }
 
 
-def test_ranks_that_do_not_fit_together_are_refused_on_each_of_them(tmp_path):
+def test_ranks_that_differ_are_refused_on_all_of_them(tmp_path):
     done(2, "refuse", tmp_path)
     told = json.loads((tmp_path / "told.json").read_text())
     assert told.keys() == BAD.keys()
@@ -124,14 +124,14 @@ def test_without_mpi4py_the_error_says_what_to_install(monkeypatch):
         gn.Trainer(gn.MLP([5, 3]), distributed="mpi")
 
 
-def test_an_mpiexec_of_another_library_is_told():
+def test_an_mpiexec_of_another_library_is_reported():
     code = "import gpunet as gn; gn.Trainer(gn.MLP([5, 3]), distributed='mpi')"
     environment = os.environ | {"OMPI_COMM_WORLD_SIZE": "4"}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert "RankError: mpiexec started 4 ranks, but mpi4py sees 1" in run.stderr
 
 
-def test_ranks_are_recognised_by_what_mpiexec_says(monkeypatch):
+def test_ranks_are_detected_from_the_environment_of_mpiexec(monkeypatch):
     for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     assert launched() is None
@@ -141,6 +141,20 @@ def test_ranks_are_recognised_by_what_mpiexec_says(monkeypatch):
     assert launched() == "mpi"
 
 
-def test_another_way_to_distribute_is_refused():
+def test_an_unknown_distributed_setting_is_refused():
     with pytest.raises(ArgumentError, match="None or 'mpi', got 'nccl'"):
         gn.Trainer(gn.MLP([5, 3]), distributed="nccl")
+
+
+def test_a_rank_that_runs_something_else_ends_the_job_with_an_error(tmp_path):
+    script = tmp_path / "mixed.py"
+    script.write_text(
+        "import os\n"
+        "if int(os.environ.get('PMI_RANK', 0)) == 0:\n"
+        "    import gpunet.training.distributed as distributed\n"
+        "    distributed.START_SECONDS = 1\n"
+        "    distributed.Ranks.join('mpi')\n"
+    )
+    result = mpiexec(2, sys.executable, script)
+    assert result.returncode != 0
+    assert "the ranks of mpiexec did not all start within" in result.stderr

@@ -1,4 +1,4 @@
-"""The learning-rate range test: its rates, where it ends, its suggestion, and that the trainer stays as it is."""
+"""The learning rate range test: rates, end, suggestion, and an unchanged trainer."""
 
 import builtins
 
@@ -22,7 +22,7 @@ def trainer(executor="auto", **options):
 @pytest.mark.parametrize("options", [{}, {"ema": 0.9, "accumulate": 2}], ids=str)
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("epochs", [0, 2], ids=["before training", "in training"])
-def test_the_trainer_goes_on_with_the_bits_that_it_had(epochs, executor, options, tmp_path):
+def test_find_lr_does_not_change_the_trainer(epochs, executor, options, tmp_path):
     runs = [trainer(executor, **options) for _ in range(2)]
     for run in runs:
         if epochs:
@@ -38,7 +38,7 @@ def test_the_trainer_goes_on_with_the_bits_that_it_had(epochs, executor, options
         np.testing.assert_array_equal(a, b)
 
 
-def test_rates_rise_by_a_factor_and_losses_are_those_of_such_a_training():
+def test_rates_rise_by_a_factor_and_losses_equal_those_of_a_training():
     run = gn.Trainer(net(), optimizer=gn.SGD(1.0))
     found = run.find_lr(X, Y, batch_size=90, lowest=1e-3, highest=0.1, steps=5)
     np.testing.assert_allclose(found.rates, [1e-3, 10**-2.5, 1e-2, 10**-1.5, 0.1])
@@ -62,7 +62,7 @@ def test_the_rates_of_groups_keep_their_ratio_to_the_rate():
     np.testing.assert_allclose(found.losses, [float(run.step(X, Y)) for _ in range(2)], rtol=1e-5)
 
 
-def test_in_training_the_copy_begins_with_the_optimizers_state():
+def test_the_copy_starts_with_the_optimizers_state():
     run = gn.Trainer(net(), optimizer=gn.Adam(0.01))
     run.fit(X, Y, epochs=2)
     found = run.find_lr(X, Y, batch_size=90, lowest=0.01, highest=0.01 + 1e-9, steps=3)
@@ -71,7 +71,7 @@ def test_in_training_the_copy_begins_with_the_optimizers_state():
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_it_ends_where_the_loss_diverges(executor):
+def test_the_test_ends_when_the_loss_diverges(executor):
     X, y = regression()
     run = gn.Trainer(net(1), loss=gn.MSELoss(), optimizer=gn.SGD(0.1), executor=executor)
     found = run.find_lr(X, (y - y.mean()) / y.std(), highest=1e6)
@@ -101,16 +101,16 @@ def test_the_suggestion_is_one_of_the_rates_tested():
     assert shown(3.0, 4, 5, 6).suggestion == 1e-3
 
 
-def test_there_is_no_suggestion_where_no_rate_lowered_the_loss(tmp_path):
+def test_there_is_no_suggestion_if_no_rate_lowers_the_loss(tmp_path):
     found = shown(4.0, 3.96, 4.0, 9)
     with pytest.raises(StateError, match=r"no rate lowered the loss: it is 4 ± 0.5 without training, and 3.96 at best"):
         found.suggestion  # noqa: B018
-    assert repr(found) == "<RangeTest: 4 rates from 0.001 to 1; none lowered the loss>"
+    assert repr(found) == "<RangeTest: 4 rates from 0.001 to 1; no rate lowered the loss>"
     pytest.importorskip("matplotlib")
     found.plot(tmp_path / "rates.png")
     frozen = trainer()
     frozen.model.freeze()
-    assert "none lowered" in repr(frozen.find_lr(X, Y, highest=1e-6))
+    assert "no rate lowered" in repr(frozen.find_lr(X, Y, highest=1e-6))
 
 
 def counts():
@@ -121,9 +121,9 @@ def counts():
 
 @pytest.mark.parametrize("offset", [0.0, 1.0, -3.0])
 @pytest.mark.parametrize("optimizer", [gn.Adam, gn.SGD])
-def test_the_noise_of_the_first_batches_does_not_end_the_test(optimizer, offset):
+def test_noisy_first_batches_do_not_end_the_test(optimizer, offset):
     class Shifted(gn.PoissonNLLLoss):
-        """The sign and the size of the loss itself say nothing."""
+        """Only changes of the loss matter, not its sign and size."""
 
         def value_and_grad(self, *args, **options):
             value, gradient = super().value_and_grad(*args, **options)
@@ -144,17 +144,17 @@ def test_a_loss_that_is_not_finite_before_the_first_step_is_refused(spoil):
 
 
 def test_an_iterable_is_refused_by_name():
-    with pytest.raises(ArgumentError, match=r"find_lr: y is missing; it takes arrays"):
+    with pytest.raises(ArgumentError, match=r"find_lr: y is missing; give arrays"):
         trainer().find_lr([(X, Y)])
 
 
-def test_rates_of_groups_without_a_rate_to_compare_them_with_are_refused():
+def test_rates_of_groups_without_an_lr_of_the_optimizer_are_refused():
     run = gn.Trainer(net(), optimizer=gn.SGD(0.0, groups={"*.bias": {"lr": 0.5}}))
-    with pytest.raises(ArgumentError, match="find_lr: the rates of groups keep their ratio to the optimizer's lr"):
+    with pytest.raises(ArgumentError, match="find_lr scales the rates of groups with the optimizer's lr"):
         run.find_lr(X, Y)
 
 
-def test_losses_below_zero_do_not_look_like_divergence():
+def test_negative_losses_do_not_count_as_divergence():
     loss, counts = gn.PoissonNLLLoss(), np.full(90, 30)
     found = gn.Trainer(net(1), loss=loss, optimizer=gn.SGD(0.1)).find_lr(X, counts, highest=1e-3)
     assert len(found.rates) == 100
@@ -175,7 +175,7 @@ def test_balanced_classes_are_those_of_the_training(epochs):
     np.testing.assert_array_equal(weights(run.model), weights(again.model))
 
 
-def test_text_labels_row_weights_and_few_rows_are_taken():
+def test_text_labels_row_weights_and_few_rows_are_accepted():
     run = trainer()
     names = np.array(["a", "b", "c"])[Y]
     found = run.find_lr(X[:9], names[:9], sample_weight=np.arange(9), steps=12)
@@ -183,13 +183,13 @@ def test_text_labels_row_weights_and_few_rows_are_taken():
     assert run.model.classes is None
 
 
-def test_a_picture_is_written(tmp_path):
+def test_a_plot_is_written(tmp_path):
     pytest.importorskip("matplotlib")
     trainer().find_lr(X, Y, steps=20).plot(tmp_path / "rates.png")
     assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_matplotlib_a_picture_is_refused_by_name(tmp_path, monkeypatch):
+def test_without_matplotlib_a_plot_is_refused_by_name(tmp_path, monkeypatch):
     found, real = trainer().find_lr(X, Y, steps=2), builtins.__import__
 
     def without(name, *args, **kwargs):
@@ -211,7 +211,7 @@ def test_without_matplotlib_a_picture_is_refused_by_name(tmp_path, monkeypatch):
         ({"batch_size": 0}, "find_lr: batch_size must be a whole number"),
     ],
 )
-def test_a_range_that_is_none_is_refused(asked, said):
+def test_an_invalid_range_is_refused(asked, said):
     with pytest.raises(ArgumentError, match=said):
         trainer().find_lr(X, Y, **asked)
 
@@ -222,6 +222,6 @@ def test_data_that_cannot_be_used_is_refused_as_by_fit():
     layers = gn.Linear(5, 8, rng=0), gn.BatchNorm1d(8), gn.Linear(8, 3, rng=1)
     run = gn.Trainer(gn.Sequential(*layers))
     before = weights(run.model)
-    with pytest.raises(ArgumentError, match="a batch of 1, but the model needs 2 rows"):
+    with pytest.raises(ArgumentError, match="a batch of 1, but the model needs at least 2 rows"):
         run.find_lr(X, Y, batch_size=1)
     np.testing.assert_array_equal(weights(run.model), before)

@@ -1,4 +1,4 @@
-"""Freezing: what is frozen stays, bit for bit, and costs no gradient work."""
+"""Frozen layers do not change, bit for bit, and compute no gradients."""
 
 import copy
 
@@ -66,13 +66,13 @@ def products(model):
         (("*",), (3, 0)),
     ],
 )
-def test_frozen_layers_cost_no_products_and_none_below_the_lowest_trained_one(frozen, expected):
+def test_frozen_layers_compute_no_weight_gradients_and_backward_stops_early(frozen, expected):
     assert products(net().freeze(*frozen) if frozen else net()) == expected
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("input_gradient", [True, False])
-def test_a_frozen_layer_hands_down_the_gradient_and_keeps_none(name, input_gradient):
+def test_a_frozen_layer_passes_the_gradient_down_and_stores_none(name, input_gradient):
     make, x = EXAMPLES[name]
     results = []
     for frozen in (False, True):
@@ -119,7 +119,7 @@ def test_a_frozen_batch_norm_keeps_its_statistics_and_takes_a_batch_of_one(execu
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_layer_of_your_own_is_left_out_of_the_norm_that_clips(executor):
+def test_a_frozen_user_layer_is_not_part_of_the_clipped_norm(executor):
     def trained(*layers):
         model = gn.Sequential(*layers)
         trainer = gn.Trainer(model.freeze("1.*"), optimizer=gn.SGD(0.1, clip_norm=0.1), executor=executor)
@@ -138,16 +138,18 @@ def test_a_layer_of_your_own_is_left_out_of_the_norm_that_clips(executor):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
-def test_a_model_that_is_all_frozen_stays_with_a_warning():
+def test_a_completely_frozen_model_is_unchanged_and_warns():
     model = net().freeze()
     assert not model.trainable
-    with pytest.warns(GpunetWarning, match="every layer is frozen: training changes nothing; model.unfreeze") as caught:
+    with pytest.warns(
+        GpunetWarning, match="all layers are frozen, so training changes nothing; unfreeze them with model.unfreeze"
+    ) as caught:
         gn.Trainer(model, optimizer=gn.AdamW(0.1)).fit(X, Y, epochs=2)
     assert [warning.filename for warning in caught] == [__file__]
     np.testing.assert_array_equal(weights(model), weights(net()))
 
 
-def test_what_is_frozen_stays_so_in_files_copies_and_other_models(tmp_path):
+def test_layers_stay_frozen_in_files_copies_and_other_models(tmp_path):
     model = net().freeze("0.*", "2")
     model.save(tmp_path / "model")
     for twin in (gn.load(tmp_path / "model"), copy.deepcopy(model), model.to(dtype="float64")):
@@ -155,7 +157,7 @@ def test_what_is_frozen_stays_so_in_files_copies_and_other_models(tmp_path):
     assert [layer.trainable for layer in gn.Sequential(*model.layers).layers] == [False, True, False]
 
 
-def test_the_path_of_a_layer_that_is_made_of_others_freezes_all_of_these():
+def test_the_path_of_a_nested_layer_freezes_all_layers_inside():
     layers = gn.Linear(5, 8, rng=0), gn.TransformerEncoderLayer(8, 2, 16, rng=1), gn.Residual(gn.Linear(8, 8, rng=2))
     model = gn.Sequential(*layers)
     model.freeze("1")
@@ -170,7 +172,7 @@ def test_the_path_of_a_layer_that_is_made_of_others_freezes_all_of_these():
 @pytest.mark.parametrize("given", ["no", 1, None])
 def test_only_a_boolean_says_whether_a_layer_is_trainable(given):
     model = net()
-    with pytest.raises(ArgumentError, match="trainable is True or False, got"):
+    with pytest.raises(ArgumentError, match="trainable must be True or False, got"):
         model[0].trainable = given
     assert model[0].trainable
 
@@ -207,13 +209,16 @@ def test_a_layer_inside_another_one_is_frozen_by_its_path():
     ("pattern", "message"),
     [
         ("3.*", r"'3\.\*' matches no layer with parameters; there are 0, 1, 2"),
-        ("*.bias", r"'\*\.bias' names a part of layer '0', which has 0.weight, 0.bias. Layers are .* whole: say '0'"),
-        (["0.*"], r"layers are frozen by their names, as in freeze\('0', '1.\*'\), got \['0.\*'\]"),
-        (None, "layers are frozen by their names, .* got None"),
-        (3, "layers are frozen by their names, .* got 3"),
+        (
+            "*.bias",
+            r"'\*\.bias' matches only a part of layer '0', which has 0.weight, 0.bias. A layer .* whole: use '0'",
+        ),
+        (["0.*"], r"freeze takes names of layers, as in freeze\('0', '1.\*'\), got \['0.\*'\]"),
+        (None, "freeze takes names of layers, .* got None"),
+        (3, "freeze takes names of layers, .* got 3"),
     ],
 )
-def test_a_pattern_that_selects_no_layers_is_an_error_and_freezes_nothing(pattern, message):
+def test_a_pattern_that_matches_no_layer_is_an_error_and_freezes_nothing(pattern, message):
     model = net()
     with pytest.raises(gn.errors.ArgumentError, match=message):
         model.freeze("0.*", pattern)
@@ -224,7 +229,7 @@ def test_gradients_of_a_frozen_layer_are_checked_as_if_it_were_trained():
     gn.check_gradients(net().freeze("0.*"), (4, 5))
 
 
-def test_a_frozen_training_resumes_frozen(tmp_path):
+def test_frozen_layers_are_still_frozen_after_a_resume(tmp_path):
     trainer = grouped.fit(grouped.trainer("Adam, all but the last layer frozen, clipped", "numpy"))
     trainer.save(tmp_path / "run")
     assert [leaf.trainable for leaf in gn.Trainer.resume(tmp_path / "run").model.layers][::2] == [False, True, True]

@@ -1,4 +1,4 @@
-"""Parameter groups: a rate and a weight decay of their own, as in PyTorch, for what a pattern matches."""
+"""Parameter groups: a separate learning rate and weight decay for the parameters that a pattern matches."""
 
 import grouped_trainings as grouped
 import numpy as np
@@ -31,30 +31,30 @@ def test_a_training_follows_pytorch(name, executor):
 
 
 @pytest.mark.parametrize("name", grouped.CASES)
-def test_many_steps_in_one_call_are_the_bits_of_single_ones(name):
+def test_many_steps_in_one_call_equal_single_steps_bitwise(name):
     grouped.assert_single_steps_give_the_same_bits(name, "numpy")
 
 
 @pytest.mark.parametrize("name", grouped.CASES)
-def test_an_interrupted_and_resumed_training_gives_the_same_bits(name, tmp_path):
+def test_an_interrupted_training_resumes_bitwise(name, tmp_path):
     grouped.assert_a_resumed_training_gives_the_same_bits(name, tmp_path, "numpy")
 
 
 @pytest.mark.parametrize("make", [gn.SGD, gn.Adam, gn.AdamW, gn.RMSprop])
-def test_groups_of_the_settings_that_there_are_give_the_same_bits(make):
+def test_groups_with_the_optimizers_own_settings_change_nothing(make):
     groups = {"*.weight": {"lr": 0.01}, "*.bias": {"weight_decay": 0.1}, "0.bias": {"lr": 0.01, "weight_decay": 0.1}}
     plain, split = (trained(make(0.01, weight_decay=0.1, groups=given)) for given in (None, groups))
     np.testing.assert_array_equal(weights(plain), weights(split))
 
 
-def test_a_name_comes_before_the_patterns_that_match_it():
+def test_a_name_takes_precedence_over_patterns():
     optimizer = gn.SGD(0.1, groups={"*": {"lr": 0}, "1.bias": {"lr": 0.1}})
     before, after = net().parameters(), trained(optimizer).parameters()
     changed = [name for name in before if not np.array_equal(before[name], after[name])]
     assert changed == ["1.bias"]
 
 
-def test_a_setting_that_a_group_leaves_out_is_that_of_the_optimizer():
+def test_a_setting_missing_in_a_group_is_the_optimizers():
     both = gn.SGD(0.1, weight_decay=0.2, groups={"0.*": {"lr": 0.05}})
     said = gn.SGD(0.3, groups={"0.*": {"lr": 0.05, "weight_decay": 0.2}, "1.*": {"lr": 0.1, "weight_decay": 0.2}})
     np.testing.assert_array_equal(*(weights(trained(optimizer)) for optimizer in (both, said)))
@@ -74,7 +74,7 @@ def test_a_schedule_scales_the_rates_of_groups_as_its_own(executor):
     np.testing.assert_allclose(weights(model), weights(expected), rtol=0, atol=1e-7)
 
 
-def test_a_rate_that_is_set_leaves_those_of_groups():
+def test_setting_the_rate_does_not_change_those_of_groups():
     optimizer = gn.SGD(0.5, groups={"0.*": {"lr": 0.05}})
     optimizer.lr = 0.1
     other = gn.SGD(0.1, groups={"0.*": {"lr": 0.05}})
@@ -89,7 +89,7 @@ def test_an_optimizer_in_array_code_has_groups_too(executor):
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_change_of_groups_counts_from_the_next_step_on(executor):
+def test_a_change_of_groups_takes_effect_at_the_next_step(executor):
     trainer = gn.Trainer(net(), optimizer=gn.SGD(0.1, momentum=0.9), executor=executor)
     trainer.step(X, Y)
     trainer.optimizer.groups = {"0.*": {"lr": 0}}
@@ -106,15 +106,15 @@ def test_a_change_of_groups_counts_from_the_next_step_on(executor):
         ({"2.*": {"lr": 0.1}}, r"'2\.\*' matches no parameter; there are 0.weight, 0.bias, 1.weight, 1.bias"),
         (
             {"*.bias": {"lr": 0.1}, "0.*": {"lr": 1, "weight_decay": 0}},
-            r"'\*\.bias' and '0\.\*' both give 0.bias its lr",
+            r"'\*\.bias' and '0\.\*' both set the lr of 0.bias",
         ),
-        ({"0.*": {"momentum": 0.1}}, r"'0\.\*' has 'momentum'; a group has lr and weight_decay"),
+        ({"0.*": {"momentum": 0.1}}, r"unknown setting 'momentum' of '0\.\*'; a group has lr and weight_decay"),
         ({"0.*": {"lr": -1}}, r"lr of '0\.\*' must lie in"),
-        ({"0.*": 0.1}, "takes settings by pattern"),
-        ([("0.*", 0.1)], "takes settings by pattern"),
+        ({"0.*": 0.1}, "must map patterns to settings"),
+        ([("0.*", 0.1)], "must map patterns to settings"),
     ],
 )
-def test_groups_that_make_no_sense_are_an_error_before_the_first_step(groups, message):
+def test_invalid_groups_are_refused_before_the_first_step(groups, message):
     model = net()
     with pytest.raises(gn.errors.ArgumentError, match=message):
         gn.Trainer(model, optimizer=gn.SGD(0.1, groups=groups)).fit(X, Y, epochs=1)
@@ -135,18 +135,18 @@ def test_bad_groups_between_steps_leave_a_trainer_that_can_be_used():
     assert len(trainer.history) == 2
 
 
-def test_overlapping_patterns_that_give_different_settings_are_none():
+def test_overlapping_patterns_with_different_settings_do_not_conflict():
     trained(gn.SGD(0.1, groups={"*.bias": {"weight_decay": 0.1}, "0.*": {"lr": 0.1}}))
 
 
-def test_a_schedule_of_unknown_factors_is_an_error_where_a_group_has_a_rate():
+def test_a_schedule_without_lr_is_an_error_if_a_group_has_a_rate():
     with pytest.raises(gn.errors.ArgumentError, match="has no `lr` above 0"):
         trained(gn.SGD(gn.StepLR(0, 5), groups={"0.*": {"lr": 0.1}}))
     trained(gn.SGD(gn.StepLR(0, 5), groups={"0.*": {"weight_decay": 0.1}}))
     trained(gn.SGD(0, groups={"0.*": {"lr": 0.1}}))
 
 
-def test_the_norm_that_clips_is_that_of_all_groups():
+def test_clip_norm_uses_the_norm_over_all_groups():
     plain = trained(gn.SGD(0.1, clip_norm=0.1))
     split = trained(gn.SGD(0.3, clip_norm=0.1, groups={"0.*": {"lr": 0.1}, "1.*": {"lr": 0.1}}))
     np.testing.assert_array_equal(weights(plain), weights(split))

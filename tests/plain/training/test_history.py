@@ -32,13 +32,13 @@ def test_a_column_has_one_number_per_epoch(history):
     assert all(type(value) is float for value in history["epoch"])
 
 
-def test_an_epoch_without_a_column_has_nan_there(history):
+def test_a_missing_value_of_a_column_is_nan(history):
     first, second = history["val_loss"]
     assert math.isnan(first)
     assert second == 0.375
 
 
-def test_columns_can_be_asked_for(history):
+def test_columns_can_be_tested_with_in(history):
     assert history.columns == ["epoch", "loss", "accuracy", "lr", "seconds", "val_loss", "val_accuracy"]
     assert history.to_dict() == {column: history[column] for column in history.columns}
     assert "val_loss" in history
@@ -68,7 +68,7 @@ def test_a_history_survives_json_and_pickle(history):
     assert (copy.epochs, copy.stopped) == (ROWS, "interrupted")
 
 
-def test_repr_tells_the_epochs_the_last_row_and_why_it_stopped(history):
+def test_repr_shows_the_epochs_the_last_row_and_the_reason_of_the_end(history):
     assert repr(History()) == "<History: 0 epochs>"
     assert repr(History([{"loss": 0.123456}])) == "<History: 1 epoch; last: loss=0.1235>"
     history.stopped = "early stopping"

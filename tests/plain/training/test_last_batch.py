@@ -1,4 +1,4 @@
-"""The last batch of an epoch: where it is too small for the model, where it is dropped, and after an error in it."""
+"""The last batch of an epoch: too small for the model, dropped, or with an error."""
 
 import re
 
@@ -28,7 +28,10 @@ def refused(trainer, X, y, said, **options):
         np.testing.assert_array_equal(now, then)
 
 
-ONE = re.escape("fit: a batch of 1, but the model needs 2 rows or more, as batch norm does. There are 129 rows, in")
+ONE = re.escape(
+    "fit: a batch of 1, but the model needs at least 2 rows per batch, for example for batch norm. "
+    "There are 129 rows in"
+)
 
 
 @pytest.mark.parametrize(
@@ -44,17 +47,17 @@ def test_a_batch_of_one_row_is_refused_before_the_first_step_where_the_model_has
     assert trainer.optimizer.steps == 4
 
 
-def test_a_whole_data_set_of_one_row_is_refused_too():
-    refused(normed(), X[:1], Y[:1], "a batch of 1, but the model needs 2 rows or more")
+def test_a_data_set_of_one_row_is_refused():
+    refused(normed(), X[:1], Y[:1], "a batch of 1, but the model needs at least 2 rows per batch")
 
 
 @pytest.mark.parametrize(
     ("rows", "batch_size", "advice"),
     [
-        (129, 32, "give drop_last=True, or another batch_size"),
-        (129, 1, "give a batch_size of 2 or more"),
-        (1, 32, "give more rows"),
-        (1, 1, "give more rows"),
+        (129, 32, "use drop_last=True, or another batch_size"),
+        (129, 1, "use a batch_size of at least 2"),
+        (1, 32, "use more rows"),
+        (1, 1, "use more rows"),
     ],
 )
 def test_the_advice_for_a_batch_of_one_row_helps(rows, batch_size, advice):
@@ -109,11 +112,11 @@ def test_without_a_smaller_batch_there_is_nothing_to_drop():
 
 
 def test_dropping_every_row_is_refused():
-    refused(normed(), X[:20], Y[:20], "drop_last leaves no batch of 32 in 20 rows; choose a smaller one",
+    refused(normed(), X[:20], Y[:20], "with drop_last there is no batch of 32 in 20 rows; use a smaller batch_size",
             drop_last=True)  # fmt: skip
 
 
-def test_an_interrupted_epoch_goes_on_to_the_same_end_and_drops_the_same_rows():
+def test_an_interrupted_epoch_drops_the_same_rows_after_a_resume():
     class Interrupt(gn.Callback):
         def on_step_end(self, trainer, rows):
             if trainer.optimizer.steps == 2:
@@ -128,7 +131,7 @@ def test_an_interrupted_epoch_goes_on_to_the_same_end_and_drops_the_same_rows():
 
 
 class Picky(gn.Layer):
-    """Refuses a batch of one row, which it does not tell before."""
+    """A layer that refuses a batch of one row, although `least_rows` is 1."""
 
     def forward(self, x, tape=None):
         if len(x) == 1:
@@ -141,7 +144,7 @@ class Picky(gn.Layer):
 
 @pytest.mark.filterwarnings("ignore:falling back")
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_after_an_error_in_mid_epoch_the_trainer_takes_other_data_and_begins_an_epoch(executor):
+def test_after_an_error_within_an_epoch_other_data_start_a_new_epoch(executor):
     trainer = gn.Trainer(gn.Sequential(Picky(), gn.Linear(5, 3, rng=0)), executor=executor)
     with pytest.raises(ShapeError, match="one row"):
         trainer.fit(X[:129], Y[:129], epochs=1, batch_size=32)
@@ -155,12 +158,12 @@ def test_after_an_error_in_mid_epoch_the_trainer_takes_other_data_and_begins_an_
     for one in (trainer, twin):
         one.fit(X[:60], Y[:60], epochs=1, batch_size=30)
     np.testing.assert_array_equal(weights(trainer.model), weights(twin.model))
-    assert measured(trainer.history) == measured(twin.history)  # the means are of this epoch alone
+    assert measured(trainer.history) == measured(twin.history)  # the means are those of this epoch only
     assert trainer.history.stopped is None
 
 
 @pytest.mark.filterwarnings("ignore:falling back")
-def test_after_an_error_in_a_last_batch_the_same_data_goes_on_without_it():
+def test_after_an_error_in_a_last_batch_the_same_data_continues_without_it():
     trainer = gn.Trainer(gn.Sequential(Picky(), gn.Linear(5, 3, rng=0)))
     with pytest.raises(ShapeError):
         trainer.fit(X[:129], Y[:129], epochs=1, batch_size=32)
@@ -175,14 +178,14 @@ def test_after_an_interruption_other_data_is_refused_as_before():
 
     trainer = normed(callbacks=[Interrupt()])
     trainer.fit(X, Y, epochs=1, batch_size=30)
-    with pytest.raises(DataError, match="the epoch that was interrupted had 150"):
+    with pytest.raises(DataError, match="the interrupted epoch had 150"):
         trainer.fit(X[:60], Y[:60], epochs=1)
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_step_on_a_batch_of_one_row_is_refused_and_the_next_one_runs(executor):
     trainer = normed(executor)
-    with pytest.raises(ShapeError, match="one number a channel has no variance"):
+    with pytest.raises(ShapeError, match="a single value per channel has no variance"):
         trainer.step(X[:1], Y[:1])
     trainer.step(X[:2], Y[:2])
     assert trainer.optimizer.steps == 1

@@ -1,4 +1,4 @@
-"""The expected numbers were computed by hand and agree with scikit-learn's."""
+"""Metrics against values that were computed by hand and agree with scikit-learn's."""
 
 import math
 
@@ -32,7 +32,7 @@ VALUE_METRICS = [mean_absolute_error, root_mean_squared_error, r2_score]
 METRICS = [*CLASS_METRICS, *SCORE_METRICS, *VALUE_METRICS]
 
 
-def test_accuracy_is_the_part_predicted_right():
+def test_accuracy_is_the_fraction_predicted_correctly():
     assert accuracy(TARGET, PREDICTION) == 0.5
 
 
@@ -53,7 +53,7 @@ def test_confusion_matrix_has_the_true_class_in_rows():
 
 
 @pytest.mark.parametrize("metric", CLASS_METRICS)
-def test_scores_and_soft_labels_count_by_their_largest(metric):
+def test_scores_and_soft_labels_are_reduced_by_argmax(metric):
     soft_target = 0.1 + 0.4 * np.eye(6)[TARGET]
     expected = metric(TARGET, PREDICTION)
     np.testing.assert_array_equal(metric(TARGET, SCORES), expected)
@@ -61,7 +61,7 @@ def test_scores_and_soft_labels_count_by_their_largest(metric):
     np.testing.assert_array_equal(metric(soft_target, PREDICTION), expected)
 
 
-def test_equal_scores_count_for_the_lowest_class():
+def test_among_equal_scores_the_lowest_class_is_predicted():
     assert accuracy([1, 1], [[0, 5, 5], [5, 5, 0]]) == 0.5
 
 
@@ -92,7 +92,7 @@ def test_mean_absolute_error_is_the_mean_over_samples_and_outputs():
     assert mean_absolute_error([[0.5, 1], [-1, 1], [7, -6]], [[0, 2], [-1, 2], [8, -5]]) == pytest.approx(0.75)
 
 
-def test_r2_is_1_less_the_unexplained_part_of_the_variance():
+def test_r2_is_1_minus_the_unexplained_fraction_of_the_variance():
     # mean 2.875; residuals 0.25 + 0.25 + 0 + 1; total 29.1875
     assert r2_score([3, -0.5, 2, 7], [2.5, 0, 2, 8]) == pytest.approx(1 - 1.5 / 29.1875)
 
@@ -148,7 +148,7 @@ def test_a_number_in_place_of_an_array_is_refused(metric):
         ([[0, 1j], [1, 0]], DTypeError, "target has dtype complex128"),
     ],
 )
-def test_what_is_no_class_is_refused(metric, target, error, message):
+def test_an_invalid_class_number_is_refused(metric, target, error, message):
     with pytest.raises(error, match=message):
         metric(target, [[0, 1], [1, 0]])
 
@@ -178,6 +178,6 @@ def test_top_k_accuracy_refuses_k_below_1():
         ([[1.0, 2.0], [3.0, 4.0]], ShapeError, "target has 1 outputs per sample and prediction 2"),
     ],
 )
-def test_values_that_cannot_be_compared_are_refused(metric, prediction, error, message):
+def test_incompatible_values_are_refused(metric, prediction, error, message):
     with pytest.raises(error, match=message):
         metric([1.0, 2.0], prediction)

@@ -1,4 +1,4 @@
-"""The metrics beside scikit-learn's, and scikit-learn's own as metrics of a Trainer."""
+"""Compare metrics with scikit-learn's, and use scikit-learn's as metrics of a Trainer."""
 
 from functools import partial
 
@@ -62,14 +62,14 @@ def test_metrics_of_several_classes_are_scikit_learns(scores, target):
     same(metrics.log_loss(t, p), theirs.log_loss(t, p))
 
 
-def test_any_scores_rank():
+def test_scores_of_any_scale_rank_samples():
     t, s = RNG.integers(0, 2, N), RNG.integers(-3, 3, N)
     same(metrics.roc_auc(t, s), theirs.roc_auc_score(t, s))
     same(metrics.roc_auc(t, (s + 3).astype(np.uint8)), theirs.roc_auc_score(t, s))
     same(metrics.average_precision(t == 1, s > 0), theirs.average_precision_score(t, s > 0))
 
 
-def test_where_one_class_alone_occurs():
+def test_metrics_if_only_one_class_occurs():
     ones, p = np.ones(5, int), RNG.random(5)
     assert np.isnan(metrics.roc_auc(ones, p))
     assert np.isnan(theirs.roc_auc_score(ones, p))
@@ -85,7 +85,7 @@ def test_a_class_that_does_not_occur_is_left_out_of_the_mean():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_probabilities_of_zero_and_one_count_as_what_their_dtype_can_tell_from_them(dtype):
+def test_probabilities_are_clipped_by_the_eps_of_their_dtype(dtype):
     p = np.array([[0, 1], [1, 0]], dtype)
     assert metrics.log_loss([0, 0], p) == pytest.approx(theirs.log_loss([0, 0], p, labels=[0, 1]), rel=1e-6)
 
@@ -108,7 +108,7 @@ def test_the_root_mean_squared_error_is_scikit_learns(shape):
     same(metrics.root_mean_squared_error(t, p), theirs.root_mean_squared_error(t, p))
 
 
-def test_every_metric_says_which_way_it_is_better():
+def test_every_metric_declares_its_direction():
     names = set(metrics.__all__) - {"Metric", "confusion_matrix", "direction", "is_greater_better", "what_it_takes"}
     smaller = {name for name in names if metrics.is_greater_better(getattr(metrics, name)) is False}
     assert smaller == {"log_loss", "mean_absolute_error", "root_mean_squared_error"}
@@ -128,7 +128,7 @@ def test_every_metric_says_which_way_it_is_better():
         (lambda t, p: 0.0, None),
     ],
 )
-def test_the_direction_of_scikit_learns_metrics_is_that_of_their_names(metric, greater):
+def test_the_direction_of_scikit_learns_metrics_follows_from_their_names(metric, greater):
     assert metrics.is_greater_better(metric) is greater
 
 
@@ -142,7 +142,7 @@ def test_the_direction_of_scikit_learns_metrics_is_that_of_their_names(metric, g
         (lambda: metrics.log_loss([0, 1], [[0.5, 0.4], [1, 0]]), "each row must sum to 1"),
     ],
 )
-def test_scores_that_make_no_sense_are_refused(call, said):
+def test_invalid_scores_are_refused(call, said):
     with pytest.raises(DataError, match=said):
         call()
 
@@ -168,7 +168,7 @@ OURS = {"f1": metrics.f1, "auc": metrics.roc_auc, "ap": metrics.average_precisio
 
 
 def judged(trainer, X, y, names, p):
-    """Evaluate, and compare with what scikit-learn says of labels and probabilities."""
+    """Evaluate, and compare with scikit-learn's results for labels and probabilities."""
     found = trainer.evaluate(X, y)
     labels = p.argmax(axis=1)
     p = p[:, 1] if p.shape[1] == 2 else p
@@ -184,7 +184,7 @@ def both(names):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_any_function_of_scikit_learn_judges_a_classifier(classes):
+def test_any_function_of_scikit_learn_measures_a_classifier(classes):
     y = Y if classes == 3 else (Y > 0).astype(int)
     names = SKLEARNS if classes == 3 else SKLEARNS.keys() - {"top"}
     trainer = gn.Trainer(net(outputs=classes), metrics=both(names))
@@ -195,21 +195,21 @@ def test_any_function_of_scikit_learn_judges_a_classifier(classes):
     assert soft["their f1"] == trainer.evaluate(X, y)["their f1"]
 
 
-def test_any_function_of_scikit_learn_judges_yes_or_no_answers():
+def test_any_function_of_scikit_learn_measures_binary_outputs():
     y = (Y > 0).astype(int)
     trainer = gn.Trainer(net(outputs=1), loss=BCEWithLogitsLoss(), metrics=both(SKLEARNS.keys() - {"top"}))
     trainer.fit(X, y, epochs=2)
     judged(trainer, X, y, SKLEARNS.keys() - {"top"}, trainer.model.predict_proba(X))
 
 
-def test_every_answer_counts_where_a_row_has_several():
+def test_every_output_of_a_row_counts():
     y = np.stack([Y > 0, Y > 1], axis=1)
     trainer = gn.Trainer(net(outputs=2), loss=BCEWithLogitsLoss(), metrics={"auc": metrics.roc_auc})
     p = 1 / (1 + np.exp(-trainer.model.outputs(X)))
     assert trainer.evaluate(X, y)["auc"] == pytest.approx(theirs.roc_auc_score(y.ravel(), p.ravel()))
 
 
-def test_any_function_of_scikit_learn_judges_values():
+def test_any_function_of_scikit_learn_measures_a_regression():
     x, y = regression()
     judges = {"max": theirs.max_error, "rmse": theirs.root_mean_squared_error, "ours": metrics.root_mean_squared_error}
     trainer = gn.Trainer(net(outputs=1), loss=gn.MSELoss(), metrics=judges)
@@ -218,14 +218,14 @@ def test_any_function_of_scikit_learn_judges_values():
     assert found["rmse"] == pytest.approx(found["ours"]) == pytest.approx(np.sqrt(found["loss"]), rel=1e-5)
 
 
-def test_certain_probabilities_of_float32_logits_are_told_apart():
+def test_probabilities_near_1_of_float32_logits_stay_distinct():
     model = gn.Sequential(gn.Linear(1, 2))
     model.parameters()["0.weight"][...] = [[0, 1]]
     trainer = gn.Trainer(model, metrics={"auc": theirs.roc_auc_score, "ours": metrics.roc_auc})
     assert trainer.evaluate([[20.0], [25.0], [30.0]], [0, 1, 1]) | {"loss": 0} == {"loss": 0, "auc": 1, "ours": 1}
 
 
-def test_a_metric_of_ones_own_gets_logits_or_what_it_declares():
+def test_a_user_metric_gets_logits_or_what_it_declares():
     seen = {}
 
     def note(kind):
@@ -239,7 +239,7 @@ def test_a_metric_of_ones_own_gets_logits_or_what_it_declares():
 
     gn.Trainer(net(), metrics={str(kind): note(kind) for kind in (None, "labels", "probabilities")}).evaluate(X, Y)
     assert seen == {None: (60, 3), "labels": (60,), "probabilities": (60, 3)}
-    with pytest.raises(ArgumentError, match="takes 'outputs', 'labels' or 'probabilities', not 'scores'"):
+    with pytest.raises(ArgumentError, match="`takes` must be 'outputs', 'labels' or 'probabilities', got 'scores'"):
         gn.Trainer(net(), metrics={"m": note("scores")})
 
 
@@ -284,7 +284,7 @@ def test_scikit_learns_metrics_get_the_answers_of_a_row_together():
     ("metric", "error", "said"),
     [
         (partial(metrics.precision, average=None), ArgumentError, "returns .* for targets of shape .*average='macro'"),
-        (theirs.confusion_matrix, ArgumentError, "returns array.* and must return one number"),
+        (theirs.confusion_matrix, ArgumentError, "returns array.* but must return one number"),
         (theirs.f1_score, ArgumentError, "ValueError for targets of shape .*: Target is multiclass"),
         (lambda t, p: None, ArgumentError, "returns None for"),
         (lambda t, p: 1 / 0, ArgumentError, "ZeroDivisionError for"),
@@ -292,7 +292,7 @@ def test_scikit_learns_metrics_get_the_answers_of_a_row_together():
     ],
     ids=range(6),
 )
-def test_a_metric_that_gives_no_number_is_named_and_the_trainer_goes_on(metric, error, said):
+def test_a_metric_that_returns_no_number_is_named_and_the_trainer_stays_usable(metric, error, said):
     X, y = classification(60)
     trainer = gn.Trainer(net(), metrics={"odd": metric})
     with pytest.raises(error, match=f"validation: metric 'odd': {said}"):

@@ -1,4 +1,4 @@
-"""Losses of one's own, without the parameter `weight`."""
+"""User-defined losses, without the parameter `weight`."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ class OfNumbers(Unweighted):
 
 
 class Classifying(gn.losses.Loss):
-    """Cross-entropy of one's own, which leaves the checks of labels to the base."""
+    """A user-defined cross-entropy that inherits the checks of labels."""
 
     task = "classification"
 
@@ -91,7 +91,7 @@ def test_ranks_share_a_loss_without_weights():
 
 @pytest.mark.parametrize("executor", ["auto", "eager"])
 @pytest.mark.filterwarnings("ignore:falling back to eager")
-def test_a_loss_that_returns_a_number_of_python_is_refused_by_name(executor):
+def test_a_loss_that_returns_a_python_number_is_refused_by_name(executor):
     said = r"OfNumbers\(\): value_and_grad returns the loss as a float; return an array of shape \(\)"
     one = make(OfNumbers(), executor)
     with pytest.raises(DTypeError, match=said):
@@ -101,7 +101,7 @@ def test_a_loss_that_returns_a_number_of_python_is_refused_by_name(executor):
         gn.check_gradients(OfNumbers())
 
 
-def test_a_loss_of_one_s_own_takes_the_labels_that_gpunet_s_take():
+def test_a_user_loss_accepts_the_same_labels_as_gpunet_losses():
     X, labels = classification()
     for y in (labels, np.eye(3)[labels]):
         own, ours = (gn.Trainer(net(), loss=loss) for loss in (Classifying(), gn.CrossEntropyLoss()))
@@ -115,5 +115,5 @@ def test_a_loss_of_one_s_own_takes_the_labels_that_gpunet_s_take():
 def test_a_loss_without_a_task_and_one_without_its_method_are_refused_by_name():
     with pytest.raises(ArgumentError, match="Trainer: Own needs an attribute `task`"):
         make(type("Own", (gn.losses.Loss,), {})())
-    with pytest.raises(NotImplementedError, match="Own has no method `value_and_grad` of its own"):
+    with pytest.raises(NotImplementedError, match="Own does not implement `value_and_grad`"):
         make(type("Own", (gn.losses.Loss,), {"task": "regression"})(), "eager").fit(X, VALUES)

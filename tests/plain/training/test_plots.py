@@ -1,4 +1,4 @@
-"""Pictures, checked by what was drawn: titles, lines, labels and counts. Those of one history: test_history.py."""
+"""Plots: titles, lines, labels and counts. Plots of a single history: test_history.py."""
 
 import io
 
@@ -25,7 +25,7 @@ def confusion(counts, classes):
     return axes
 
 
-def test_several_histories_come_into_the_same_panels_by_their_names():
+def test_several_histories_share_panels_and_are_named_in_the_legend():
     loss, mae = figure({"a": LONG, "b": SHORT}).axes
     assert (loss.get_title(), mae.get_title()) == ("loss", "mae")
     assert lines(loss) == {"training a": [3, 2, 1], "validation a": [4, 3, 2], "training b": [5]}
@@ -40,7 +40,7 @@ def test_a_history_has_one_colour_in_all_panels_where_there_are_several():
     assert mae.lines[0].get_color() == b
 
 
-def test_the_epochs_begin_at_one():
+def test_epochs_are_counted_from_1():
     (axes,) = figure({"": LONG}).axes
     assert list(axes.lines[0].get_xdata()) == [1, 2, 3]
     assert axes.get_xlabel() == "epoch"
@@ -70,7 +70,7 @@ def test_many_classes_are_drawn_without_names_and_counts():
     assert "class 0" not in [tick.get_text() for tick in axes.get_xticklabels()]
 
 
-def test_a_confusion_matrix_can_be_drawn_into_axes_of_one_s_own():
+def test_a_confusion_matrix_can_be_drawn_into_given_axes():
     from matplotlib.figure import Figure
 
     axes = Figure().subplots()
@@ -78,19 +78,19 @@ def test_a_confusion_matrix_can_be_drawn_into_axes_of_one_s_own():
     np.testing.assert_array_equal(axes.images[0].get_array(), COUNTS)
 
 
-def test_names_are_no_formulas():
+def test_names_are_not_rendered_as_formulas():
     picture = figure({"$x^$": LONG, "_y": LONG}, {"$x^$": (COUNTS, ("$a^$", "$5"))})
     picture.savefig(io.BytesIO(), format="png")  # which a bad formula would break
     legend = [text.get_text() for text in picture.legends[0].get_texts()]
     assert legend == ["training $x^$", "validation $x^$", "training _y", "validation _y"]
 
 
-def test_nothing_to_draw_is_refused():
+def test_an_empty_history_cannot_be_plotted():
     with pytest.raises(StateError, match="nothing to plot"):
         figure({"a": {}, "b": {}})
 
 
-def test_long_names_are_cut_where_they_tell_least_and_fit_into_the_picture():
+def test_long_names_are_shortened_and_fit_in_the_figure():
     run, other = (f"{number}/{'a' * 80}-20260101" for number in (1, 2))
     picture = figure({run: LONG, other: LONG}, {run: (COUNTS, ("a class whose name is long", "no"))})
     picture.savefig(io.BytesIO(), format="png")

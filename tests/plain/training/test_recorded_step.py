@@ -1,4 +1,4 @@
-"""The recorded step: the bits of the eager step, and never a stale one."""
+"""The recorded step equals the eager step bitwise, and is never out of date."""
 
 import warnings
 
@@ -105,7 +105,7 @@ def test_a_replayed_step_still_checks_the_labels_given(executor):
 
 @pytest.mark.parametrize("kind", [np.asarray, pd.Series])
 @pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
-def test_labels_are_checked_in_the_first_step_too(executor, kind):
+def test_labels_are_checked_in_the_first_step(executor, kind):
     one = trainer(executor)
     one.attach()
     before = state(one)
@@ -160,7 +160,7 @@ def change_weights(one):
         change_weights,
     ],
 )
-def test_a_change_after_the_recording_counts_from_the_next_step_on(change):
+def test_a_change_after_the_recording_takes_effect_at_the_next_step(change):
     class Change(gn.Callback):
         def on_step_end(self, trainer, rows):
             if trainer.optimizer.steps == 7:
@@ -179,7 +179,7 @@ def test_a_change_after_the_recording_counts_from_the_next_step_on(change):
     assert pair[0].history["loss"][-1] != untouched.history["loss"][-1]
 
 
-def test_a_change_by_a_function_that_is_set_on_a_callback_counts_too():
+def test_a_change_by_a_function_assigned_to_a_callback_takes_effect():
     def change(trainer, rows):
         if trainer.optimizer.steps == 7:
             change_loss(trainer)
@@ -212,7 +212,7 @@ def own(executor, kind=Scale):
     return gn.Trainer(gn.Sequential(kind(5), gn.Linear(5, 3, rng=0)), executor=executor)
 
 
-def test_a_layer_of_ones_own_is_replayed():
+def test_a_user_layer_is_replayed():
     pair = [own(executor) for executor in ("numpy", "eager")]
     for one in pair:
         one.fit(X, Y, epochs=5, batch_size=20)
@@ -227,7 +227,7 @@ class Escaping(Scale):
 
 
 class OwnLoss(gn.CrossEntropyLoss):
-    """A user's class that does nothing of its own."""
+    """A user's class that changes nothing."""
 
 
 class Looking(Scale):
@@ -242,9 +242,9 @@ class OptingOut(Scale):
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        (Escaping, "replaying the recorded calls gave other results than the code."),
-        (Looking, "the step looks at numbers"),
-        (OptingOut, "OptingOut() has recordable = False."),
+        (Escaping, "a replay of the recorded calls gave different results from the code."),
+        (Looking, "the step reads array values"),
+        (OptingOut, "OptingOut() sets recordable = False."),
     ],
 )
 def test_a_step_that_cannot_be_recorded_falls_back_to_eager_steps_and_warns_once(kind, why):
@@ -260,7 +260,7 @@ def test_a_step_that_cannot_be_recorded_falls_back_to_eager_steps_and_warns_once
 
 
 @pytest.mark.parametrize("kind", [Scale, Escaping])
-def test_single_steps_with_code_of_ones_own_over_arrays_of_another_dtype_have_the_numbers_of_that_code(kind):
+def test_single_steps_with_user_code_and_arrays_of_another_dtype_equal_that_code(kind):
     automatic, eager = own("auto", kind), own("eager", kind)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -270,7 +270,7 @@ def test_single_steps_with_code_of_ones_own_over_arrays_of_another_dtype_have_th
 
 
 @pytest.mark.parametrize("kind", [gn.CrossEntropyLoss, OwnLoss])
-def test_single_steps_with_a_loss_of_ones_own_over_arrays_of_another_dtype_are_replayed(kind):
+def test_single_steps_with_a_user_loss_and_arrays_of_another_dtype_are_replayed(kind):
     losses = []
     for executor in ("auto", "eager"):
         one = gn.Trainer(gn.MLP([5, 3], seed=0), loss=kind(), executor=executor)
@@ -279,7 +279,7 @@ def test_single_steps_with_a_loss_of_ones_own_over_arrays_of_another_dtype_are_r
 
 
 @pytest.mark.parametrize("kind", [Escaping, Looking, OptingOut])
-def test_an_executor_that_is_asked_for_raises_where_the_step_cannot_be_recorded(kind):
+def test_an_explicit_executor_raises_if_the_step_cannot_be_recorded(kind):
     one = own("numpy", kind)
     one.attach()
     before = state(one)
@@ -291,7 +291,7 @@ def test_an_executor_that_is_asked_for_raises_where_the_step_cannot_be_recorded(
 
 
 @pytest.mark.parametrize("executor", ["auto", "numpy"])
-def test_a_step_of_ones_own_of_an_optimizer_is_done(executor):
+def test_an_overridden_optimizer_step_is_called(executor):
     one, eager = (gn.Trainer(gn.MLP([5, 3], seed=0), optimizer=Shrinking(0.1), executor=e) for e in (executor, "eager"))
     for trainer in (one, eager):
         trainer.fit(X, Y, epochs=3, batch_size=20)
@@ -316,7 +316,7 @@ def test_a_loss_whose_value_escapes_the_recording_warns_and_is_not_replayed():
     assert_same(automatic, eager)
 
 
-def test_the_fall_back_to_eager_steps_warns_once_for_all_batch_shapes_and_changes():
+def test_falling_back_to_eager_steps_warns_once():
     one = own("auto", OptingOut)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -334,7 +334,7 @@ def poison(rows, value):
 
 @pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
 @pytest.mark.parametrize("clip", [{}, {"clip_norm": 1.0}], ids=["plain", "clipped"])
-def test_gradients_that_are_not_finite_are_not_applied_and_the_epoch_reports_the_first(executor, clip):
+def test_steps_with_non_finite_gradients_are_skipped_and_the_first_is_reported(executor, clip):
     one = gn.Trainer(gn.MLP([5, 8, 3]), optimizer=gn.Adam(0.01, **clip), executor=executor)
     one.model[0].params["weight"] = 100 * one.model[0].params["weight"]
     one.fit(X, Y, epochs=1, batch_size=20, shuffle=False)
@@ -357,7 +357,7 @@ def test_gradients_that_are_not_finite_are_not_applied_and_the_epoch_reports_the
 
 @pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
 @pytest.mark.parametrize("optimizer", [gn.Adam, gn.AdamW, gn.RMSprop])
-def test_gradients_whose_squares_the_state_cannot_hold_are_not_applied(executor, optimizer):
+def test_gradients_whose_squares_overflow_the_state_are_skipped(executor, optimizer):
     one = gn.Trainer(gn.MLP([5, 8, 3]), optimizer=optimizer(0.01), executor=executor)
     one.fit(X, Y, epochs=1, batch_size=20)
     before = one.model[0].params["weight"].copy()
@@ -371,7 +371,7 @@ def test_gradients_whose_squares_the_state_cannot_hold_are_not_applied(executor,
 
 @pytest.mark.parametrize("optimizer", [gn.SGD(1e-30), gn.Adam(0.01, clip_norm=1.0)], ids=["SGD", "clipped"])
 @pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
-def test_such_gradients_are_applied_where_no_state_holds_their_squares(executor, optimizer):
+def test_large_gradients_are_applied_if_the_state_has_no_squares(executor, optimizer):
     one = gn.Trainer(gn.MLP([5, 8, 3]), optimizer=optimizer, executor=executor)
     with np.errstate(all="ignore"):
         one.fit(poison(slice(0, 20), 1e22), Y, epochs=1, batch_size=20, shuffle=False)
@@ -399,7 +399,7 @@ def test_buffers_that_do_not_fit_are_reported_with_their_size_and_nothing_is_los
     one.fit(X, Y, epochs=1, batch_size=20)
     before = state(one)
     monkeypatch.setattr(gn.Tape, "empty", lambda *_: raise_memory_error())
-    with pytest.raises(OutOfMemoryError, match=r"cpu: the buffers of a training step do not fit: .* MiB are free"):
+    with pytest.raises(OutOfMemoryError, match=r"cpu: the buffers .* do not fit in memory: .* MiB are free"):
         one.fit(X, Y, epochs=1, batch_size=40)
     monkeypatch.undo()
     for a, b in zip(before, state(one), strict=True):
@@ -437,10 +437,10 @@ def test_without_a_compiler_auto_is_numpy_and_native_raises(monkeypatch):
         native.fit(X, Y, epochs=1)
 
 
-def test_an_executor_of_a_gpu_raises_on_the_cpu_before_anything_is_changed():
+def test_a_gpu_executor_raises_on_the_cpu_before_any_change():
     one = trainer("graph")
     before = weights(one.model)
-    with pytest.raises(StateError, match="executor 'graph' runs on a GPU, and the model is on the CPU; use 'native'"):
+    with pytest.raises(StateError, match="executor 'graph' runs on a GPU, but the model is on the CPU; use 'native'"):
         one.fit(X, Y, epochs=1)
     np.testing.assert_array_equal(weights(one.model), before)
     assert one.optimizer.steps == 0
@@ -480,7 +480,7 @@ def test_an_error_within_a_run_of_steps_counts_the_steps_before_it(executor):
 
 
 @pytest.mark.parametrize("executor", ["auto", "eager"])
-def test_an_epoch_whose_last_callback_raised_is_ended_by_the_next_fit(executor):
+def test_an_epoch_whose_callback_raised_is_completed_by_the_next_fit(executor):
     class RaisingOnce(gn.Callback):
         raised = False
 
@@ -521,7 +521,7 @@ def test_the_explanation_after_one_step_lists_the_nodes_and_ends_with_the_execut
     explanation = one.explain()
     assert {node.choice for node in explanation.nodes} == {"NumPy"}
     assert explanation.arena_bytes > 0
-    assert str(explanation).splitlines()[-1] == explanation.executor == "numpy: a NumPy call each"
+    assert str(explanation).splitlines()[-1] == explanation.executor == "numpy: each node is a NumPy call"
     assert len(str(explanation).splitlines()) == len(explanation.nodes) + 3
 
 
@@ -536,6 +536,6 @@ def test_the_explanation_after_one_step_lists_the_nodes_and_ends_with_the_execut
         ("precision", "half", "'float32' or 'tf32'"),
     ],
 )
-def test_options_that_are_none_are_refused(option, value, message):
+def test_invalid_options_are_refused(option, value, message):
     with pytest.raises(ArgumentError, match=message):
         gn.Trainer(gn.MLP([5, 3]), **{option: value})

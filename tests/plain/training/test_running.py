@@ -1,4 +1,4 @@
-"""The means of an epoch, and how rarely a training reads the device."""
+"""The mean loss and accuracy of an epoch, and the number of device reads."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_the_loss_is_the_mean_over_rows_not_over_batches():
 
 
 @pytest.mark.parametrize("target", [np.array([0, 1, 1, 2]), np.eye(3, dtype=np.float32)[[0, 1, 1, 2]]])
-def test_an_answer_is_right_where_the_largest_logit_is(target):
+def test_an_answer_is_correct_if_its_logit_is_the_largest(target):
     assert read(added("classification", (0, LOGITS, target)))["accuracy"] == 0.75
 
 
@@ -37,22 +37,22 @@ def test_each_position_of_a_row_counts_in_accuracy_and_mean(target):
     assert read(added("classification", *batches)) == {"loss": (4 * 1.0 + 4.0) / 5, "accuracy": 4 / 5}
 
 
-def test_each_yes_or_no_counts():
+def test_each_binary_output_counts():
     logits = np.array([[2, -1], [-3, 4]], np.float32)
     target = np.array([[1, 0], [0, 0]], np.float32)
     assert read(added("binary", (0, logits, target)))["accuracy"] == 0.75
 
 
-def test_values_have_no_accuracy():
+def test_a_regression_has_no_accuracy():
     assert read(added("regression", (2.0, LOGITS, LOGITS))) == {"loss": 2.0}
 
 
-def test_many_small_losses_lose_no_digits():
+def test_a_sum_of_many_small_losses_is_accurate():
     batches = [(1.0, LOGITS[:1], LOGITS[:1])] + 1000 * [(1e-7, LOGITS[:1], LOGITS[:1])]
     assert read(added("regression", *batches))["loss"] == pytest.approx((1 + 1000 * 1e-7) / 1001, rel=1e-9)
 
 
-def test_a_state_goes_on_and_a_reset_begins_anew():
+def test_a_restored_state_continues_and_a_reset_clears_it():
     batch = (1.0, LOGITS, np.array([0, 1, 1, 2]))
     means = added("classification", batch, batch)
     again = RunningMeans("classification")
@@ -64,7 +64,7 @@ def test_a_state_goes_on_and_a_reset_begins_anew():
     assert read(again) == {"loss": 4.0, "accuracy": 0.0}
 
 
-def test_a_state_before_the_first_batch_is_one_too():
+def test_a_state_before_the_first_batch_can_be_restored():
     means = RunningMeans("binary")
     means.restore(RunningMeans("binary").state())
     add(means, np.array(1.0), LOGITS, LOGITS, Tape())
@@ -79,7 +79,7 @@ def reads(batch_size, callbacks=(), epochs=3, **options):
     return CPU.host_reads - before
 
 
-def test_an_epoch_reads_the_device_once_whatever_its_number_of_batches():
+def test_an_epoch_reads_the_device_once():
     assert reads(batch_size=60) == reads(batch_size=3) == 3
     assert reads(batch_size=60, epochs=1) == 1
 

@@ -1,4 +1,4 @@
-"""Features stay in their own dtype, and a training on them gives the bits of one on features made ready before."""
+"""Features keep their dtype, and train bitwise like features that were converted before."""
 
 import tracemalloc
 
@@ -16,7 +16,7 @@ from gpunet.training.batches import Batches
 @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("executor", ["eager", "numpy"])
-def test_features_of_any_dtype_train_to_the_bits_of_ready_ones(executor, kind, scaled, dtype):
+def test_features_of_any_dtype_train_bitwise_like_converted_ones(executor, kind, scaled, dtype):
     X = features(kind)
     scaler = Standardizer.fit(X) if scaled else None
     ready = standardised(X, scaler, dtype)
@@ -36,12 +36,12 @@ def test_predictions_are_those_of_ready_features(kind, scaled):
 
 
 @pytest.mark.parametrize("layout", [np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2], lambda a: a.tolist()])
-def test_features_of_any_layout_train_to_the_same_bits(layout):
+def test_features_of_any_layout_train_bitwise_equally(layout):
     X = features("int64")
     assert_same_bits(train(layout(X), "numpy"), train(X, "numpy"))
 
 
-def test_numbers_of_another_byte_order_are_the_same_numbers():
+def test_another_byte_order_gives_the_same_result():
     X = features("int64")
     assert_same_bits(
         train(X.astype(">i4"), "numpy", scaler=Standardizer.fit(X)), train(X, "numpy", scaler=Standardizer.fit(X))
@@ -49,7 +49,7 @@ def test_numbers_of_another_byte_order_are_the_same_numbers():
 
 
 class Spy:
-    """What a training hands to `Batches.load`."""
+    """The arguments that a training passes to `Batches.load`."""
 
     def __init__(self, monkeypatch):
         self.loaded = []
@@ -67,7 +67,7 @@ def test_features_that_need_no_conversion_on_the_host_are_not_copied(monkeypatch
         assert np.shares_memory(spy.loaded[-1][0], X)
 
 
-def test_the_peak_of_memory_of_bytes_does_not_hold_a_copy_in_floats():
+def test_training_on_bytes_makes_no_float_copy_of_all_data():
     X, y = np.random.default_rng(0).integers(0, 256, (60_000, 784), np.uint8), np.arange(60_000) % 10
     model = gn.MLP([784, 8, 10])
     model.input_scaler = Standardizer(np.full(784, 127.5), np.full(784, 74.0))
@@ -103,14 +103,14 @@ def test_features_that_are_too_large_once_they_are_standardised_are_refused(scal
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_features_that_are_just_not_too_large_are_taken(scale):
+def test_the_largest_valid_features_are_accepted(scale):
     X = features("float64") * scale * 1e5
     scaler = Standardizer(np.zeros(7), np.full(7, scale))
     assert np.isfinite(train(X, "numpy", scaler=scaler).history["loss"]).all()
 
 
 @pytest.mark.parametrize("executor", ["eager", "numpy"])
-def test_another_scaler_or_dtype_counts_from_the_next_fit_on(executor):
+def test_another_scaler_or_dtype_takes_effect_at_the_next_fit(executor):
     X = features("uint8")
     first, second = (Standardizer(np.full(7, mean), np.full(7, 50.0)) for mean in (100.0, 20.0))
     trainers = []
@@ -124,7 +124,7 @@ def test_another_scaler_or_dtype_counts_from_the_next_fit_on(executor):
     assert_same_bits(*trainers)
 
 
-def test_a_share_held_out_of_bytes_is_that_of_floats(monkeypatch):
+def test_the_same_rows_are_held_out_of_bytes_and_floats(monkeypatch):
     spy = Spy(monkeypatch)
     X = features("uint8")
     one, other = (gn.Trainer(gn.MLP([7, 16, 3], seed=0), executor="numpy") for _ in range(2))

@@ -1,4 +1,4 @@
-"""Training on iterables of batches, as a DataLoader is one, and on memory-mapped files."""
+"""Training on iterables of batches, such as a DataLoader, and on memory-mapped files."""
 
 import itertools
 import re
@@ -60,7 +60,7 @@ class Failing(Loader):
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_batches_of_a_loader_train_to_the_bits_of_their_arrays(executor):
+def test_batches_of_a_loader_train_bitwise_like_their_arrays(executor):
     one, other = trainer(executor), trainer(executor)
     one.fit(Loader(X, Y), epochs=3, validation=(X, Y))
     other.fit(X, Y, epochs=3, shuffle=False, validation=(X, Y))
@@ -78,7 +78,7 @@ def test_weights_in_the_batches_are_those_of_the_rows():
 
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("options", [{}, {"validation": 0.2}, {"drop_last": True}, {"shuffle": False}], ids=str)
-def test_memory_mapped_arrays_train_to_the_bits_of_arrays_in_memory(executor, options, tmp_path):
+def test_memory_mapped_arrays_train_bitwise_like_arrays_in_memory(executor, options, tmp_path):
     one, other = trainer(executor), trainer(executor)
     options |= {"epochs": 3, "sample_weight": 1.0 + Y}
     one.fit(*of_file(tmp_path, X, Y), **options)
@@ -87,7 +87,7 @@ def test_memory_mapped_arrays_train_to_the_bits_of_arrays_in_memory(executor, op
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float64, ">f4"])
-def test_mapped_features_of_other_dtypes_and_scaled_ones_do_too(kind, tmp_path):
+def test_mapped_features_of_other_dtypes_and_scaled_ones_train_bitwise_equally(kind, tmp_path):
     features = (10 * np.abs(X)).astype(kind)
     one, other = trainer(), trainer()
     for each in (one, other):
@@ -97,7 +97,7 @@ def test_mapped_features_of_other_dtypes_and_scaled_ones_do_too(kind, tmp_path):
     alike(one, other)
 
 
-def test_mapped_views_and_columns_of_others_are_read_as_they_are(tmp_path):
+def test_views_and_columns_of_mapped_arrays_are_read_correctly(tmp_path):
     stored, labels = of_file(tmp_path, np.hstack([X, X + 1]), Y)
     one, other = trainer(), trainer()
     one.fit(stored[::2, 5:], labels[::2], epochs=2)
@@ -105,7 +105,7 @@ def test_mapped_views_and_columns_of_others_are_read_as_they_are(tmp_path):
     alike(one, other)
 
 
-def test_mapped_values_are_standardised_and_validated_as_those_in_memory(tmp_path):
+def test_mapped_targets_are_standardised_and_validated_as_in_memory(tmp_path):
     features, values = regression(150)
     one, other = (gn.Trainer(net(1), loss=gn.MSELoss()) for _ in range(2))
     for each in (one, other):
@@ -125,7 +125,7 @@ def test_mapped_text_labels_name_the_classes(tmp_path):
 
 
 @pytest.mark.parametrize("most", [1, 2, 100])
-def test_how_much_is_loaded_at_once_does_not_change_the_bits(most, monkeypatch):
+def test_the_size_of_a_load_does_not_change_the_bits(most, monkeypatch):
     class EachStep(gn.Callback):
         def on_step_end(self, trainer, rows):
             pass
@@ -137,7 +137,7 @@ def test_how_much_is_loaded_at_once_does_not_change_the_bits(most, monkeypatch):
     alike(one, other)
 
 
-def test_few_rows_of_a_file_are_read_at_a_time_without_a_change_of_the_bits(tmp_path, monkeypatch):
+def test_reading_few_rows_of_a_file_at_a_time_does_not_change_the_bits(tmp_path, monkeypatch):
     one, other = trainer(), trainer()
     one.fit(X, Y, epochs=2, validation=0.2)
     monkeypatch.setattr(mapped, "MAX_RESIDENT", 1)
@@ -146,7 +146,7 @@ def test_few_rows_of_a_file_are_read_at_a_time_without_a_change_of_the_bits(tmp_
     alike(one, other)
 
 
-def test_changes_of_a_private_map_that_are_in_no_file_are_trained_on(tmp_path, monkeypatch):
+def test_private_changes_of_a_memory_map_are_used(tmp_path, monkeypatch):
     monkeypatch.setattr(mapped, "MAX_RESIDENT", 1)
     np.save(tmp_path / "X.npy", np.zeros_like(X))
     private = np.load(tmp_path / "X.npy", mmap_mode="c")
@@ -157,7 +157,7 @@ def test_changes_of_a_private_map_that_are_in_no_file_are_trained_on(tmp_path, m
     alike(one, other)
 
 
-def test_batches_of_several_sizes_are_taken_as_they_come():
+def test_batches_may_have_different_sizes():
     starts = [0, 3, 40, 41, 41 + 37, 100, 149, 150]
     batches = [(X[a:b], Y[a:b]) for a, b in itertools.pairwise(starts)]
     one, other = trainer("numpy"), trainer("numpy")
@@ -169,7 +169,7 @@ def test_batches_of_several_sizes_are_taken_as_they_come():
     assert one.optimizer.steps == 14
 
 
-def test_an_iterable_that_fills_the_same_array_again_is_copied_in_time():
+def test_an_iterable_may_reuse_its_arrays():
     class Reusing(Loader):
         def __iter__(self):
             x, y = np.empty((30, 5), np.float32), np.empty(30, np.int64)
@@ -206,7 +206,7 @@ def test_the_next_batches_are_loaded_by_a_thread_while_steps_run(monkeypatch):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("gpunet-loader")]
 
 
-def test_the_bar_and_the_history_know_the_rows_from_the_length_or_the_epoch():
+def test_the_number_of_rows_comes_from_the_length_or_the_first_epoch():
     class Note(gn.Callback):
         def on_fit_begin(self, trainer, total_rows):
             self.total = total_rows
@@ -218,7 +218,7 @@ def test_the_bar_and_the_history_know_the_rows_from_the_length_or_the_epoch():
         assert (note.total, one.rows, len(one.history)) == (total, 128, 3)
 
 
-def test_validation_on_an_iterable_or_a_file_measures_what_it_does_in_memory(tmp_path):
+def test_validation_on_an_iterable_or_a_file_equals_that_in_memory(tmp_path):
     histories = []
     for validation in ((X, Y), Loader(X, Y), tuple(of_file(tmp_path, X, Y))):
         one = trainer(metrics={"accuracy": gn.metrics.accuracy, "auc": gn.metrics.roc_auc})
@@ -229,7 +229,7 @@ def test_validation_on_an_iterable_or_a_file_measures_what_it_does_in_memory(tmp
             assert row == pytest.approx(expected, rel=1e-6)
 
 
-def test_weights_of_validation_rows_weigh_the_loss_as_in_memory(tmp_path):
+def test_weights_of_streamed_validation_rows_weight_the_loss(tmp_path):
     weight = 1.0 + Y
     histories = []
     for validation in ((X, Y, weight), Loader(X, Y, weight), (*of_file(tmp_path, X, Y), weight)):
@@ -242,7 +242,7 @@ def test_weights_of_validation_rows_weigh_the_loss_as_in_memory(tmp_path):
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", {"0": 3.0}], ids=str)
-def test_weights_of_classes_are_found_in_a_file_as_in_memory(class_weight, tmp_path):
+def test_balanced_class_weights_of_a_mapped_file_equal_those_in_memory(class_weight, tmp_path):
     rows = np.arange(150) % 5 < 4
     one, other = (gn.Trainer(net(), loss=gn.CrossEntropyLoss(class_weight=class_weight), seed=1) for _ in range(2))
     options = {"epochs": 2, "validation": 0.2, "sample_weight": 1.0 + Y[rows]}
@@ -251,7 +251,7 @@ def test_weights_of_classes_are_found_in_a_file_as_in_memory(class_weight, tmp_p
     alike(one, other)
 
 
-def test_weights_of_classes_by_name_weigh_the_batches_of_an_iterable():
+def test_class_weights_by_name_apply_to_batches_of_an_iterable():
     one, other = (gn.Trainer(net(), loss=gn.CrossEntropyLoss(class_weight={"0": 3.0})) for _ in range(2))
     one.fit(Loader(X, Y), epochs=2)
     other.fit(X, Y, epochs=2, shuffle=False)
@@ -260,7 +260,7 @@ def test_weights_of_classes_by_name_weigh_the_batches_of_an_iterable():
 
 def test_balanced_weights_of_classes_need_all_labels():
     one = gn.Trainer(net(), loss=gn.CrossEntropyLoss(class_weight="balanced"))
-    with pytest.raises(ArgumentError, match="counts the labels of all rows, which an iterable does not show"):
+    with pytest.raises(ArgumentError, match="counts the labels of all rows, which is not possible for an iterable"):
         one.fit(Loader(X, Y), epochs=2)
     one.fit(X, Y, epochs=1)
     one.fit(Loader(X, Y), epochs=1)  # they are known now
@@ -271,14 +271,14 @@ def test_balanced_weights_of_classes_need_all_labels():
 REFUSED = {
     "y missing": (X, {}, ArgumentError, "fit: y is missing; it can be omitted only if X is an iterable of batches"),
     "a generator": ((b for b in Loader(X, Y)), {}, ArgumentError, "2 epochs, but X is a generator"),
-    "sample_weight": (Loader(X, Y), {"sample_weight": np.ones(150)}, ArgumentError, "sample_weight goes with arrays"),
-    "a share": (Loader(X, Y), {"validation": 0.2}, ArgumentError, "fit: a share of an iterable cannot be held out"),
+    "sample_weight": (Loader(X, Y), {"sample_weight": np.ones(150)}, ArgumentError, "sample_weight works only"),
+    "a share": (Loader(X, Y), {"validation": 0.2}, ArgumentError, "fit: cannot hold out a fraction of an iterable"),
     "validation once": (Loader(X, Y), {"validation": iter([(X, Y)])}, ArgumentError, "validation is a generator"),
     "validation, bad": (Loader(X, Y), {"validation": Loader(X[:, :4], Y)}, ShapeError, "validation: batch 1: X"),
     "empty": ([], {}, DataError, "the iterable is empty: it has no batches."),
     "validation, a list": (Loader(X, Y), {"validation": [X, Y]}, DataError, "validation: batch 1 must be (X, y)"),
     "validation, empty": (Loader(X, Y), {"validation": []}, DataError, "validation: the iterable is empty"),
-    "validation, parts": (Loader(X, Y), {"validation": (X,)}, ArgumentError, "validation must be a share of the rows"),
+    "validation, parts": (Loader(X, Y), {"validation": (X,)}, ArgumentError, "validation must be a fraction of"),
     "on a GPU": (Loader(X, Y, device="cuda:0"), {}, DTypeError, "batch 1: X is on a GPU; copy it to the host"),
     "elsewhere": (Loader(X, Y, device="mps:0"), {}, DTypeError, "batch 1: X cannot be read as an array: can't conv"),
     "features alone": (Loader(X), {}, DataError, "batch 1 must be (X, y) or (X, y, weight), got 1 parts"),
@@ -286,13 +286,13 @@ REFUSED = {
     "NaN": (Loader(np.where(X > 3, np.nan, X), Y), {}, DataError, "batch 1: X is nan at row"),
     "labels": (Loader(X, Y + 1), {}, DataError, "batch 1: y is 3 at row"),
     "lengths": ([(X, Y[:9])], {}, ShapeError, "batch 1: lengths differ: X has 150, y has 9"),
-    "text": ([(X, np.array(list("abc"))[Y])], {}, DataError, "batch 1: y: text, but the classes of the model have no"),
+    "text": ([(X, np.array(list("abc"))[Y])], {}, DataError, "batch 1: y: text labels, but the model's classes have"),
     "weights": (Loader(X, Y, -np.ones(150)), {}, DataError, "batch 1: weight is -1.0 at row 0"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("batches", "options", "error", "said"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_can_be_known_before_the_first_step_is_refused_and_nothing_changes(batches, options, error, said):
+def test_bad_streams_are_refused_before_the_first_step_and_nothing_changes(batches, options, error, said):
     one = trainer()
     before = weights(one.model)
     with pytest.raises(error, match=re.escape(said)):
@@ -301,7 +301,7 @@ def test_what_can_be_known_before_the_first_step_is_refused_and_nothing_changes(
     assert (len(one.history), one.epoch, one.position, one.optimizer.steps, one.history.stopped) == (0, 0, 0, 0, None)
 
 
-def test_several_ranks_take_no_iterable():
+def test_distributed_training_refuses_an_iterable():
     class Comm:
         rank, size = 0, 2
 
@@ -310,19 +310,19 @@ def test_several_ranks_take_no_iterable():
 
     one = trainer()
     one.ranks = Ranks(Comm())
-    with pytest.raises(ArgumentError, match="several ranks train on arrays, not on an iterable"):
+    with pytest.raises(ArgumentError, match="distributed training needs arrays, not an iterable"):
         one.fit(Loader(X, Y), epochs=2)
 
 
 @pytest.mark.parametrize("block", [2**23, 200])
-def test_a_bad_number_in_a_file_is_refused_before_the_first_step(block, tmp_path, monkeypatch):
+def test_a_bad_value_in_a_mapped_file_is_refused_before_the_first_step(block, tmp_path, monkeypatch):
     monkeypatch.setattr(mapped, "BLOCK", block)
     bad = X.copy()
     bad[140, 2] = np.inf
     one = trainer()
     with pytest.raises(
         DataError,
-        match="X is inf at row 140, column 2" if block > 200 else "in the block from row 140 on: X is inf at row 0",
+        match="X is inf at row 140, column 2" if block > 200 else "in the block from row 140: X is inf at row 0",
     ):
         one.fit(*of_file(tmp_path, bad, Y), epochs=2)
     assert (one.optimizer.steps, one.history.stopped) == (0, None)
@@ -335,7 +335,7 @@ def batches_of(size):
 
 
 class Places:
-    """Batches by their places, as a sequence without `__iter__` has them; it does not say where it ends."""
+    """A sequence of batches with `__getitem__`, but without `__iter__` and `__len__`."""
 
     def __len__(self):
         return 5
@@ -360,7 +360,7 @@ def test_a_list_of_any_number_of_batches_validates(size):
     assert one.history["val_accuracy"] == other.history["val_accuracy"]
 
 
-def test_validation_batches_that_end_early_are_refused_when_they_do():
+def test_validation_batches_that_end_early_are_refused():
     one = trainer()
     with pytest.raises(DataError, match="validation: the iterable ended after 2 of 5 batches"):
         one.fit(X, Y, epochs=3, validation=Failing(X, Y, what=StopIteration, epoch=1))
@@ -369,7 +369,7 @@ def test_validation_batches_that_end_early_are_refused_when_they_do():
     assert one.fit(X, Y, epochs=1).stopped is None
 
 
-def test_with_accumulation_only_the_steps_of_whole_groups_are_said_to_be_done():
+def test_with_accumulation_only_complete_groups_count_as_steps():
     one = gn.Trainer(net(), accumulate=4)
     with pytest.raises(OSError, match="gone") as caught:
         one.fit(Failing(X, Y, what=OSError("gone")))
@@ -380,7 +380,7 @@ def test_with_accumulation_only_the_steps_of_whole_groups_are_said_to_be_done():
 
 
 @pytest.mark.parametrize("call", ["predict", "evaluate"])
-def test_what_is_no_array_is_refused_with_what_to_do(call):
+def test_non_arrays_are_refused_with_advice(call):
     class LazyFrame:
         def collect(self):
             return X
@@ -398,7 +398,7 @@ WORSE = {
     "raises": (OSError("the disk is gone"), OSError, "the disk is gone"),
     "ends early": (StopIteration, DataError, "the iterable ended after 2 of 5 batches"),
     "other features": ([X[:32, :4], Y[:32]], ShapeError, "batch 3: X"),
-    "other dtype": ([X[:32].astype(np.int8), Y[:32]], DataError, "batch 3: rows of (5,) int8, () int64, where those"),
+    "other dtype": ([X[:32].astype(np.int8), Y[:32]], DataError, "batch 3: rows of (5,) int8, () int64, but the first"),
     "other parts": ([X[:32], Y[:32], np.ones(32)], DataError, "batch 3: rows of (5,) float32, () int64, () float32"),
     "NaN": ([np.full((32, 5), np.nan), Y[:32]], DataError, "batch 3: X is nan at row 0"),
     "on a GPU": ([Tensor(X[:32], "cuda:0"), Y[:32]], DTypeError, "batch 3: X is on a GPU"),
@@ -408,7 +408,7 @@ WORSE = {
 
 @pytest.mark.parametrize(("what", "error", "said"), WORSE.values(), ids=WORSE.keys())
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_after_a_bad_batch_those_before_it_are_done_and_the_trainer_goes_on(what, error, said, epoch):
+def test_after_a_bad_batch_earlier_steps_are_done_and_training_can_continue(what, error, said, epoch):
     one, other = trainer(), trainer()
     with pytest.raises(error, match=re.escape(said)) as info:
         one.fit(Failing(X, Y, what=what, epoch=epoch), epochs=3)
@@ -421,7 +421,7 @@ def test_after_a_bad_batch_those_before_it_are_done_and_the_trainer_goes_on(what
         other.step(X[start : start + 32], Y[start : start + 32])
     np.testing.assert_array_equal(weights(one.model), weights(other.model))
     for each in (one, other):
-        each.fit(Loader(X, Y), epochs=2)  # the epoch that failed begins anew
+        each.fit(Loader(X, Y), epochs=2)  # the failed epoch starts again
     np.testing.assert_array_equal(weights(one.model), weights(other.model))
     assert measured(one.history)[-1]["loss"] == measured(other.history)[-1]["loss"]
     assert one.history.stopped is None
@@ -438,7 +438,7 @@ def test_arrays_are_taken_after_an_iterable_that_failed():
 
 
 class Once(Loader):
-    """Can be iterated once, and does not say so."""
+    """An iterable that works only once, although it is not an iterator."""
 
     def __iter__(self):
         return super().__iter__() if not self.epochs else iter(())
@@ -451,16 +451,16 @@ def test_an_iterable_that_is_empty_in_a_later_epoch_ends_the_training_with_an_er
     assert (one.epoch, one.position, len(one.history)) == (1, 0, 1)
 
 
-def test_a_generator_serves_one_epoch():
+def test_a_generator_works_for_one_epoch_only():
     one, other = trainer(), trainer()
     one.fit((batch for batch in Loader(X, Y)), epochs=1)
     other.fit(X, Y, epochs=1, shuffle=False)
     alike(one, other)
 
 
-def test_a_batch_too_small_for_batch_norm_is_refused_when_it_comes():
+def test_a_streamed_batch_too_small_for_batch_norm_is_refused():
     one = gn.Trainer(gn.Sequential(gn.Linear(5, 8, rng=0), gn.BatchNorm1d(8), gn.Linear(8, 3, rng=1)))
-    with pytest.raises(DataError, match=r"batch 5: 1 row\(s\), but the model needs 2 or more in a batch"):
+    with pytest.raises(DataError, match=r"batch 5: 1 row\(s\), but the model needs at least 2 per batch"):
         one.fit(Loader(X[:129], Y[:129]), epochs=1)
     assert one.optimizer.steps == 4
 
@@ -479,7 +479,7 @@ class Interrupt(gn.Callback):
 
 @pytest.mark.parametrize("of_files", [False, True], ids=["iterable", "files"])
 @pytest.mark.parametrize("at", [2, 5, 8])
-def test_an_interrupted_epoch_goes_on_bitwise_also_from_a_checkpoint(of_files, at, tmp_path):
+def test_an_interrupted_epoch_resumes_bitwise_also_from_a_checkpoint(of_files, at, tmp_path):
     data = of_file(tmp_path, X, Y) if of_files else [Loader(X, Y)]
     one, other = trainer(callbacks=[Interrupt(at)]), trainer()
     one.fit(*data, epochs=2)
@@ -491,14 +491,14 @@ def test_an_interrupted_epoch_goes_on_bitwise_also_from_a_checkpoint(of_files, a
     alike(resumed, other)
 
 
-def test_an_interrupted_epoch_does_not_go_on_with_other_batches():
+def test_an_interrupted_epoch_refuses_other_batches():
     one = trainer(callbacks=[Interrupt(2)])
     one.fit(Loader(X, Y), epochs=1)
     with pytest.raises(
-        DataError, match="64 rows of the epoch that was interrupted are done, and batches of the iterab"
+        DataError, match="the interrupted epoch has 64 completed rows, but a batch of the iterable ends after"
     ):
         one.fit(Loader(X, Y, batch_size=30), epochs=1)
-    with pytest.raises(DataError, match="X: 150 rows; the epoch that was interrupted had batches of an iterable"):
+    with pytest.raises(DataError, match="X: 150 rows, but the interrupted epoch had batches of an iterable"):
         one.fit(X, Y, epochs=1)
 
 

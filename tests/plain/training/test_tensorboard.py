@@ -1,4 +1,4 @@
-"""What the TensorBoard callback writes, read back from the event files."""
+"""The event files of the TensorBoard callback."""
 
 import math
 import struct
@@ -59,7 +59,7 @@ def test_every_column_becomes_a_scalar_over_the_epochs(folder):
     assert list(shown(folder)) == ["loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds"]
 
 
-def test_a_second_fit_goes_on_with_the_curves_also_within_a_second(folder):
+def test_a_second_fit_continues_the_curves_even_within_one_second(folder):
     trainer = gn.Trainer(net(), callbacks=[gn.TensorBoard(folder)])
     trainer.fit(X, Y, epochs=2)
     history = trainer.fit(X, Y, epochs=1, validation=0.2)
@@ -67,7 +67,7 @@ def test_a_second_fit_goes_on_with_the_curves_also_within_a_second(folder):
     assert shown(folder) == curves_of(history)
 
 
-def test_a_resumed_training_goes_on_from_its_checkpoint_and_hides_the_epochs_after_it(folder, tmp_path):
+def test_a_resumed_training_continues_from_its_checkpoint_and_hides_later_epochs(folder, tmp_path):
     path = tmp_path / "c.safetensors"
     trainer = gn.Trainer(net(), callbacks=[gn.TensorBoard(folder)])
     trainer.fit(X, Y, epochs=2)
@@ -78,7 +78,7 @@ def test_a_resumed_training_goes_on_from_its_checkpoint_and_hides_the_epochs_aft
     assert shown(folder) == curves_of(history)
 
 
-def test_another_training_in_the_same_folder_takes_the_place_of_the_first(folder):
+def test_another_training_in_the_same_folder_replaces_the_first(folder):
     gn.Trainer(net(), callbacks=[gn.TensorBoard(folder)]).fit(X, Y, epochs=3)
     history = gn.Trainer(net(seed=1), callbacks=[gn.TensorBoard(folder)]).fit(X, Y, epochs=2)
     assert shown(folder) == curves_of(history)
@@ -90,7 +90,7 @@ def test_a_column_of_nan_is_written_as_it_is(folder):
     assert math.isnan(shown(folder)["val_odd"][1])
 
 
-def test_what_was_measured_is_in_the_file_though_training_broke_off(folder):
+def test_measurements_before_an_error_are_in_the_file(folder):
     class Break(gn.Callback):
         def on_epoch_end(self, trainer, row):
             if row["epoch"] == 2:
@@ -102,7 +102,7 @@ def test_what_was_measured_is_in_the_file_though_training_broke_off(folder):
     assert shown(folder) == curves_of(trainer.history)
 
 
-def test_a_folder_that_cannot_be_made_is_refused_before_the_first_step(tmp_path):
+def test_a_folder_that_cannot_be_created_is_refused_before_the_first_step(tmp_path):
     pytest.importorskip("tensorboardX")
     (tmp_path / "file").write_text("")
     trainer = gn.Trainer(net(), callbacks=[gn.TensorBoard(tmp_path / "file" / "run")])

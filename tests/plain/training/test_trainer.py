@@ -61,7 +61,7 @@ def test_validation_data_are_measured_after_the_epoch():
     assert {"loss": row["val_loss"], "accuracy": row["val_accuracy"]} == trainer.evaluate(*other)
 
 
-def test_a_validation_share_is_held_out_class_by_class():
+def test_a_validation_fraction_is_stratified_by_class():
     X, y = np.eye(50, 5, dtype=np.float32) + np.arange(50)[:, None], np.repeat([0, 1, 2], [30, 15, 5])
     seen = []
 
@@ -110,7 +110,7 @@ def test_known_class_names_keep_their_order():
     assert trainer.model.classes == ("cat", "ant", "bee")
 
 
-def test_soft_labels_that_are_certain_train_like_labels():
+def test_one_hot_soft_labels_train_like_labels():
     X, y = classification()
     hard, soft = gn.Trainer(net()), gn.Trainer(net())
     hard.fit(X, y, epochs=2)
@@ -144,7 +144,7 @@ def test_weights_go_with_their_rows_into_the_training_part():
 # other tasks
 
 
-def test_a_binary_classifier_answers_yes_or_no():
+def test_a_binary_classifier_predicts_0_or_1():
     X, y = classification()
     trainer = gn.Trainer(net(outputs=1), loss=gn.BCEWithLogitsLoss(), optimizer=gn.Adam(0.05))
     history = trainer.fit(X, y == 2, epochs=20, validation=0.2)
@@ -156,7 +156,7 @@ def test_a_binary_classifier_answers_yes_or_no():
     assert (trainer.predict(X) == (y == 2)).mean() == pytest.approx(accuracy)
 
 
-def test_several_questions_a_row_are_answered_each():
+def test_several_binary_outputs_per_row_are_predicted():
     X, y = classification()
     answers = np.stack([y == 0, y > 0], axis=1)
     trainer = gn.Trainer(net(outputs=2), loss=gn.BCEWithLogitsLoss(), optimizer=gn.Adam(0.05))
@@ -182,7 +182,7 @@ def test_a_regression_on_scaled_targets_predicts_raw_values(columns):
     assert 400 < trainer.predict(X).mean() < 600
 
 
-def test_several_values_a_row_are_predicted_each():
+def test_several_values_per_row_are_predicted():
     X, y = regression()
     y = np.stack([y, -y], axis=1)
     trainer = gn.Trainer(net(outputs=2), loss=gn.HuberLoss())
@@ -191,13 +191,13 @@ def test_several_values_a_row_are_predicted_each():
     assert trainer.evaluate(X, y)["mae"] == pytest.approx(np.abs(trainer.predict(X) - y).mean(), rel=1e-5)
 
 
-def test_whole_numbers_to_regress_on_are_held_out_as_values():
+def test_integer_regression_targets_are_held_out_without_stratification():
     X = classification()[0]
     history = gn.Trainer(net(outputs=1), loss=gn.MSELoss()).fit(X, np.arange(60), epochs=1, validation=0.1)
     assert "val_mae" in history
 
 
-def test_own_metrics_take_the_target_first_and_the_logits_of_a_classifier():
+def test_user_metrics_get_targets_and_the_logits_of_a_classifier():
     X, y = classification()
 
     def metric(target, prediction):
@@ -256,7 +256,7 @@ def test_without_shuffling_the_rows_come_in_their_own_order():
     assert sizes == [5, 5]
 
 
-def test_a_batch_larger_than_the_data_is_all_of_it():
+def test_a_batch_size_larger_than_the_data_means_one_batch():
     epochs, sizes = orders(shuffle=False, batch_size=1000)
     assert epochs == [list(range(10))] * 2
     assert sizes == [10]
@@ -285,7 +285,7 @@ def test_another_seed_gives_another_training():
     assert not np.array_equal(*results)
 
 
-def test_a_second_fit_goes_on_where_the_first_ended():
+def test_a_second_fit_continues_the_first():
     X, y = classification()
     once, twice = (gn.Trainer(net(dropout=0.2), optimizer=gn.SGD(0.05, momentum=0.9)) for _ in range(2))
     once.fit(X, y, epochs=5, batch_size=16)
@@ -324,7 +324,7 @@ def test_a_double_precision_model_trains_in_double_precision():
     assert trainer.model.outputs(X).dtype == np.float64
 
 
-def test_training_leaves_the_data_as_they_were():
+def test_training_does_not_change_the_data():
     X, y = classification()
     weight = np.ones(60, np.float32)
     before = [a.copy() for a in (X, y, weight)]
@@ -344,7 +344,7 @@ def test_evaluate_runs_the_model_once(monkeypatch):
 # who has charge of a model
 
 
-def test_a_trainer_that_only_evaluates_leaves_the_training_of_another_as_it_is(tmp_path):
+def test_evaluation_does_not_disturb_another_training(tmp_path):
     X, y = classification()
     trainer = gn.Trainer(net(), optimizer=gn.SGD(0.1, momentum=0.9))
     trainer.fit(X, y, epochs=2)
@@ -363,11 +363,11 @@ def test_one_optimizer_in_two_trainings_is_refused_where_the_first_would_train_t
     first, second = (gn.Trainer(net(), optimizer=optimizer) for _ in range(2))
     first.fit(X, y, epochs=1)
     second.fit(X, y, epochs=1)
-    with pytest.raises(gn.errors.StateError, match="in another training now"):
+    with pytest.raises(gn.errors.StateError, match="now belongs to another training"):
         first.fit(X, y, epochs=1)
 
 
-def test_a_model_that_shows_no_parameters_is_not_trained_in_silence():
+def test_a_model_without_parameters_is_refused():
     class Hidden(gn.Model):
         def __init__(self):
             self.inner = gn.Linear(5, 3)

@@ -1,4 +1,4 @@
-"""A machine without a C++ compiler, or with one that fails: NumPy trains, and all that is asked says why."""
+"""A machine without a working C++ compiler: training falls back to NumPy, and the reason is reported."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def test_auto_trains_by_numpy_without_a_warning_and_explain_says_so(reason):
             one.step(X, Y)
     np.testing.assert_array_equal(automatic.model.store.params, numpy.model.store.params)
     said = automatic.explain().executor
-    assert said.startswith("numpy: a NumPy call each; no native kernels: ")
+    assert said.startswith("numpy: each node is a NumPy call; no native kernels: ")
     assert reason in said
     np.testing.assert_array_equal(automatic.model.outputs(X), automatic.model.forward(X))
 
@@ -74,7 +74,7 @@ def test_the_native_executor_raises_the_reason_and_changes_nothing(reason):
     assert one.optimizer.steps == 0
 
 
-def test_info_says_why(reason):
+def test_info_reports_the_reason(reason):
     shown = CliRunner().invoke(main, ["info"], catch_exceptions=False).stdout
     (line,) = (line for line in shown.splitlines() if line.startswith("native"))
     assert line.startswith("native   not usable: ")
