@@ -54,8 +54,8 @@ def load(path: str | Path, *, custom: Custom | None = None, allow_nan: bool = Fa
             unknown; parameters do not match the layers or are not finite, in which case all of them are listed.
 
     Example:
-        >>> gn.MLP([4, 8, 3]).save("model.gpunet")
-        >>> gn.load("model.gpunet")
+        >>> gn.MLP([4, 8, 3]).save("model.safetensors")
+        >>> gn.load("model.safetensors")
         Sequential(Linear(4, 8, activation=ReLU()), Linear(8, 3))
     """
     classes = checked(custom)

@@ -168,10 +168,11 @@ class TerminateOnNaN(Callback):
     The layers' buffers and the optimizer's slots of that epoch are restored too, but not the step count.
 
     Example:
-        >>> trainer = gn.Trainer(gn.MLP([1, 1]), loss="mse", optimizer=gn.SGD(lr=1e30), callbacks=[gn.TerminateOnNaN()])
-        >>> history = trainer.fit(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]), epochs=100)
-        >>> history.stopped
-        'non-finite loss'
+        >>> trainer = gn.Trainer(gn.MLP([2, 1]), loss="mse", optimizer=gn.SGD(lr=1e10), callbacks=[gn.TerminateOnNaN()])
+        >>> with np.errstate(over="ignore"):  # the training diverges
+        ...     history = trainer.fit(np.eye(2), np.array([1.0, 2.0]), epochs=100)
+        >>> history.stopped, bool(np.isfinite(trainer.model.parameters()["0.weight"]).all())
+        ('non-finite loss', True)
     """
 
     order = -1  # before callbacks that store the weights

@@ -201,8 +201,8 @@ class Checkpoint(Monitor):
 
     Example:
         >>> X, y = np.eye(2), np.array([0, 1])
-        >>> history = gn.Trainer(gn.MLP([2, 2]), callbacks=[gn.Checkpoint("training.gpunet")]).fit(X, y, epochs=3)
-        >>> trainer = gn.Trainer.resume("training.gpunet")
+        >>> history = gn.Trainer(gn.MLP([2, 2]), callbacks=[gn.Checkpoint("training.safetensors")]).fit(X, y, epochs=3)
+        >>> trainer = gn.Trainer.resume("training.safetensors")
         >>> trainer.epoch
         3
     """

