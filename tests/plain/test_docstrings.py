@@ -22,8 +22,8 @@ MISSING: set[str] = {
 }
 """Names without an example so far."""
 
-COMPILED = {"RawKernel", "RawModule", "check_mode", "counting"}
-"""Names of the simulator whose examples need a C++ compiler."""
+COMPILED = {f"gpunet.simulator.{name}" for name in ("RawKernel", "RawModule", "check_mode", "counting")}
+"""Names whose examples need a C++ compiler."""
 
 
 def public_names():
@@ -42,21 +42,20 @@ NAMES = public_names()
 
 @pytest.fixture(autouse=True)
 def _apart(monkeypatch, tmp_path):
-    """Keep the files and the registered classes of an example to itself."""
+    """Run each example in an empty folder and with its own copy of the registry."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_classes", dict(registry._classes))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_public_name_has_an_example_that_runs(name):
-    if name.removeprefix("gpunet.simulator.") in COMPILED:
+    if name in COMPILED:
         try:
             find_compiler()
         except DeviceError as error:
             pytest.skip(str(error))
-    example = doctest.DocTestParser().get_doctest(
-        inspect.getdoc(NAMES[name]), {"gn": gn, "np": np, "__name__": name}, name, None, None
-    )
+    session = {"gn": gn, "np": np, "__name__": name}
+    example = doctest.DocTestParser().get_doctest(inspect.getdoc(NAMES[name]), session, name, None, None)
     assert bool(example.examples) == (name not in MISSING)
     report = []
     doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE).run(example, out=report.append)

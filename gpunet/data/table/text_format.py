@@ -30,10 +30,8 @@ class ReadOptions:
     Example:
         >>> import pandas as pd
         >>> pd.DataFrame({"size": [1.5, 2.5]}).to_csv("houses.csv", sep=";", decimal=",", index=False)
-        >>> table = gn.data.read_table("houses.csv", gn.data.ReadOptions(sep=";", decimal=","))
-        >>> table.found
-        "separator ';', decimal comma, utf-8, header"
-        >>> table.frame
+        >>> options = gn.data.ReadOptions(sep=";", decimal=",")
+        >>> gn.data.read_table("houses.csv", options).frame
            size
         0   1.5
         1   2.5
