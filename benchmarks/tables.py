@@ -1,4 +1,4 @@
-"""Generate the tables of results in README.md and benchmarks/README.md from benchmarks/results.
+"""Generate the tables of results in README.md, benchmarks/README.md and kernels/README.md from benchmarks/results.
 
     python -m benchmarks.tables
 
@@ -172,9 +172,43 @@ def read(path: Path, schema: str) -> Any:
     return report
 
 
+IDEAS = {  # of each kernel of the matrix product, what it adds to the one before
+    "naive": "one thread per element",
+    "shared": "tiles in shared memory",
+    "register": "thread tiles in registers",
+    "vectorized": "16-byte loads from global and shared memory",
+    "double_buffered": "asynchronous copies in two stages",
+    "warp_tiled": "warp tiles",
+    "split_k": "several blocks per tile, for a small c",
+    "tiled": "larger thread tiles, more stages, double-buffered fragments, k-slices",
+    "mma": "tensor cores, in TF32",
+}
+
+
+def matmul(results: Path) -> Iterator[str]:
+    """Yield the speed of each kernel of the matrix product, and of cuBLAS, on each GPU."""
+    reports = [read(path, SCHEMA) for path in sorted(results.glob("*/report.json"))]
+    machines = [finding(report, "environment") for report in reports]
+    heads = [f"GFLOP/s, {m['gpu']}, {m['date'][:10]}, commit {str(m['commit'])[:10]}" for m in machines]
+    rows = [
+        (f"[{name}](matmul_{name}.cu)", idea, *(_square(report, name) for report in reports))
+        for name, idea in IDEAS.items()
+    ]
+    library = ("cuBLAS", "", *(_square(report, "blas") for report in reports))
+    yield from markdown_table(("kernel", "what it adds", *heads), [*rows, library])
+
+
+def _square(report: Mapping[str, Any], kernel: str) -> str:
+    """Return the GFLOP/s of a kernel for the square product of 4096, without transposes."""
+    key = "matmul", "NN", "4096x4096x4096", "float32", kernel, "warm"
+    rows = [read_as(Row, row) for row in report["sections"].get("squares", {"rows": []})["rows"]]
+    return next((f"{row.speed / 1e9:,.0f}" for row in rows if row.key == key and row.speed), "not measured yet")
+
+
 TABLES: dict[str, tuple[Path, Callable[[Path], Iterator[str]]]] = {
     "gpu": (CHECKOUT / "README.md", gpu),
     "cpu": (CHECKOUT / "benchmarks" / "README.md", cpu),
+    "matmul": (CHECKOUT / "kernels" / "README.md", matmul),
 }
 
 

@@ -1,19 +1,17 @@
 // matmul_tiled.cu: the matrix product in use (see matmul.cuh).
 //
-// Compared with matmul_register.cu it adds, each against a stall:
-// - vectorized loads: 16 bytes per instruction from shared memory, and from global memory unless the operand is
-//   contiguous along k. Such an operand is transposed by its copies, element by element (tile_loader.cuh);
-// - asynchronous copies in STAGES: while one stage is multiplied, the copies of the next ones are in flight; one
-//   barrier per step instead of two;
-// - warp tiles: the 32 threads of a warp compute a compact WM x WN tile, so their loads from shared memory read few
-//   words, each broadcast to several lanes, without bank conflicts;
+// It has the vectorized loads, asynchronous copies, warp tiles and split-K of the kernels before it. Compared with
+// matmul_split_k.cu it adds, each against a stall:
+// - tile sizes for each product: thread tiles up to 8 x 8 read a quarter of a word per multiply-add from shared memory,
+//   instead of a half; small tiles give a small c more blocks;
+// - STAGES: the copies of several next steps are in flight. Where they transpose an operand, a swizzle avoids bank
+//   conflicts (tile_loader.cuh);
 // - double-buffered fragments: while a step along k is multiplied, the fragments of the next one are loaded from shared
 //   memory into registers, also across the barrier;
 // - a main loop that is mostly FFMA: addresses in shared memory are immediates, and copies are interleaved with
 //   multiply-adds (`python -m benchmarks.instruction_mix` prints the mix);
 // - k-slices: if c has few tiles, SLICES times as many warps share the steps of each, and add up through shared memory
 //   at the end. A block of two warps leaves most of an SM idle;
-// - split-K: if that does not fill the GPU, several blocks share a tile (split_k.cuh);
 // - the bias gradient: in dW = x^T dz the tiles of dz are in shared memory anyway, and the blocks of the first row of
 //   tiles sum their columns.
 //

@@ -10,7 +10,7 @@ from gpunet.bench.timing import Spread
 TIMED = {
     "size": 16,
     "variant": 13,
-    "kernel": 12,
+    "kernel": 15,
     "time (quartiles)": 30,
     "speed": 13,
     "ceiling": 7,
@@ -19,7 +19,7 @@ TIMED = {
     "tile/splits": 0,
 }
 BYTES = dict.fromkeys(("global read", "global write", "shared read", "shared write", "FLOPs"), 12)
-COUNTED = {"size": 16, "variant": 9, "kernel": 12, "launches": 8, "barriers": 8} | BYTES | {"tile/splits": 0}
+COUNTED = {"size": 16, "variant": 9, "kernel": 15, "launches": 8, "barriers": 8} | BYTES | {"tile/splits": 0}
 """Columns and widths of the table of times, and of that of counts on the simulated GPU (bytes and FLOPs)."""
 
 

@@ -39,8 +39,8 @@ def matmul(
         transpose_b: swap the last two axes of `b`; ignored for a vector.
         out: (..., m, n), of a dtype that can hold the result.
         kernel: None (gpunet's choice, see `matmul_plan`), "blas" (BLAS on the CPU, cuBLAS on a GPU), or on a GPU one of
-            `kernels/matmul_*.cu`: "naive", "shared", "register", "tiled", or "mma", which runs on tensor cores and
-            rounds float32 operands to TF32.
+            `kernels/matmul_*.cu`: "naive", "shared", "register", "vectorized", "double_buffered", "warp_tiled",
+            "split_k", "tiled", or "mma", which runs on tensor cores and rounds float32 operands to TF32.
 
     Returns:
         (..., m, n), without the axis of a vector operand.

@@ -7,6 +7,7 @@ only on request. `matmul_plan` returns the kernel, tile and splits for a shape, 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -45,10 +46,13 @@ class MatmulPlan(NamedTuple):
     why: str
 
 
-BLOCKS = {"naive": ((8, 32), 256), "shared": ((16, 16), 256), "register": ((64, 64), 256)}
-"""The tile and the threads of a block of the kernels with fixed tiles."""
+FIXED_TILES = {
+    **{"naive": (8, 32, 1), "shared": (16, 16, 16)},
+    **dict.fromkeys(("register", "vectorized", "double_buffered", "warp_tiled", "split_k"), (64, 64, 16)),
+}
+"""Rows, columns and depth of the tile of the kernels without a choice. Their blocks have 256 threads."""
 
-KERNEL_NAMES = (*BLOCKS, "tiled", "mma")
+KERNEL_NAMES = (*FIXED_TILES, "tiled", "mma")
 
 _inside: ContextVar[str | None] = ContextVar("gpunet_kernel", default=None)
 
@@ -145,14 +149,24 @@ def matmul_plan(
         raise ArgumentError(f"kernel 'mma' multiplies float32 operands as TF32; got {dtype}.")
     if ("tiled", dtype) not in TILES or (chosen in (None, "mma") and dtype != FLOAT32):
         return MatmulPlan("blas", None, 1, f"{dtype} uses the library unless a kernel is requested")
-    if chosen in BLOCKS:
-        return MatmulPlan(chosen, None, 1, why)
     device = device or current_device()
+    if chosen in FIXED_TILES:
+        splits = 1
+        if chosen == "split_k":
+            blocks = batch * fixed_blocks(chosen, m, n)
+            splits = _splits(blocks, k, FIXED_TILES[chosen][2], multiprocessors(device))
+        return MatmulPlan(chosen, None, splits, why)
     if chosen != "mma" and batch == 1 and (tuned := winners(device).get(product)):
         tile, splits, date = tuned
         why = f"tuned on {gpu_name(device)} on {date}: tile {tile}, splits {splits}"
         return MatmulPlan("tiled", tile, splits, why)
     return default_plan(chosen or "tiled", product, batch, multiprocessors(device))
+
+
+def fixed_blocks(kernel: str, m: int, n: int) -> int:
+    """Return the number of tiles of a result with m rows and n columns."""
+    rows, columns, _ = FIXED_TILES[kernel]
+    return math.ceil(m / rows) * math.ceil(n / columns)
 
 
 def default_plan(kernel: str, product: Product, batch: int, processors: int) -> MatmulPlan:
@@ -162,10 +176,15 @@ def default_plan(kernel: str, product: Product, batch: int, processors: int) -> 
         for tile, fill in TILES[kernel, product.dtype]
         if (blocks := batch * tile.blocks(product.m, product.n)) >= fill * processors
     )
-    # with fewer than eight steps per split, the sum over the splits costs more than the extra blocks gain
-    splits = max(1, min(processors // max(blocks, 1), product.k // (8 * tile.bk)))
+    splits = _splits(blocks, product.k, tile.bk, processors)
     split_k = f" in {splits} splits" if splits > 1 else ""
     return MatmulPlan(kernel, tile, splits, f"{blocks} blocks{split_k} for {processors} SMs")
+
+
+def _splits(blocks: int, k: int, depth: int, processors: int) -> int:
+    """Return the splits with which `blocks` tiles, in steps of `depth` along k, have about a block per SM."""
+    # with fewer than eight steps per split, the sum over the splits costs more than the extra blocks gain
+    return max(1, min(processors // max(blocks, 1), k // (8 * depth)))
 
 
 @functools.cache

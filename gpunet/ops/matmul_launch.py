@@ -13,7 +13,7 @@ from gpunet import native
 from gpunet.cuda import MAX_GRID, Kernel
 from gpunet.device import Array, Device, device_of
 from gpunet.errors import ArgumentError, DeviceError
-from gpunet.ops._matmul_plan import BLOCKS, KERNEL_NAMES, MatmulPlan, matmul_plan
+from gpunet.ops._matmul_plan import FIXED_TILES, KERNEL_NAMES, MatmulPlan, fixed_blocks, matmul_plan
 from gpunet.ops.activations import ActivationFunction, Identity
 from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, zeros
@@ -152,18 +152,21 @@ def run_plan(
     if saved is not None:
         options["GRADIENT"] = 1
     sides = bias, saved, preactivation
-    if plan.tile is None:
-        (rows, columns), threads = BLOCKS[plan.kernel]
-        grid = (math.ceil(m / rows) * math.ceil(n / columns), 1, batch)
-        args = (a, b, *sides, c, m, n, k, *strides, function.parameter)
-        KERNELS[plan.kernel](grid, (threads,), *args, options=options)
-        return
     tile = plan.tile
-    tiles, part_size = tile.blocks(m, n), tile.part_size(column_sums is not None)
+    if tile is None:
+        tiles, part_size = fixed_blocks(plan.kernel, m, n), math.prod(FIXED_TILES[plan.kernel][:2])
+    else:
+        tiles, part_size = tile.blocks(m, n), tile.part_size(column_sums is not None)
+    grid = tiles, plan.splits, batch
     parts = arrivals = None
     if plan.splits > 1:
-        parts = empty(tape, (tiles * plan.splits * batch * part_size,), c.dtype, xp)
+        parts = empty(tape, (math.prod(grid) * part_size,), c.dtype, xp)
         arrivals = zeros(tape, (tiles * batch,), np.dtype(np.uint32), xp)
+    if tile is None:
+        scratch, sizes = ((parts, arrivals), (part_size,)) if plan.kernel == "split_k" else ((), ())
+        args = (a, b, *sides, c, *scratch, m, n, k, *strides, *sizes, function.parameter)
+        KERNELS[plan.kernel](grid, (256,), *args, options=options)
+        return
     options |= {**tile.options(), "VECTOR_A": by_vectors(a), "VECTOR_B": by_vectors(b)}
     if column_sums is not None:
         options["COLUMN_SUMS"] = 1
@@ -171,9 +174,8 @@ def run_plan(
         options["VECTOR_A"] &= flips[0]  # operands contiguous along k are loaded element by element: one variant less
         options["VECTOR_B"] &= not flips[1]
         options["VECTOR_C"] = by_vectors(c, *sides)
-    scratch = column_sums, parts, arrivals
-    args = (a, b, *sides, c, *scratch, m, n, k, *strides, part_size, function.parameter)
-    KERNELS[plan.kernel]((tiles, plan.splits, batch), (tile.threads,), *args, options=options)
+    args = (a, b, *sides, c, column_sums, parts, arrivals, m, n, k, *strides, part_size, function.parameter)
+    KERNELS[plan.kernel](grid, (tile.threads,), *args, options=options)
 
 
 def by_vectors(*arrays: Array | None) -> int:

@@ -9,8 +9,8 @@ from benchmarks.gpu_report.section import Row, Section, Setup, cases_of, measure
 from benchmarks.peers import NETS
 from gpunet.bench.case import Case
 
-SQUARES = ("256", "512", "1024", "2048", "4096")
-LARGEST, FASTEST = "8192", ("blas", "register", "tiled", "mma")  # the slower kernels would take most of the time
+SQUARES, LARGE, LARGEST = ("256", "512", "1024", "2048"), "4096", "8192"
+FASTEST = ("blas", "register", "tiled", "mma")  # the slower kernels would take most of the time
 
 
 def products_of(net: Problem) -> Iterator[tuple[str, str]]:
@@ -37,11 +37,12 @@ def measure_layers(setup: Setup) -> Iterator[list[Row]]:
 
 
 def measure_squares(setup: Setup) -> Iterator[list[Row]]:
-    """Measure square products with all kernels, the largest with only the fastest."""
+    """Measure square products with the fastest kernels, one size with all (see `benchmarks.tables.matmul`)."""
     if setup.simulated:
         yield from measure_cases(setup, cases_of("matmul", ["20"]))
         return
-    yield from measure_cases(setup, cases_of("matmul", SQUARES))
+    yield from measure_cases(setup, cases_of("matmul", SQUARES), FASTEST)
+    yield from measure_cases(setup, cases_of("matmul", [LARGE]))
     yield from measure_cases(setup, cases_of("matmul", [LARGEST]), FASTEST)
 
 

@@ -83,7 +83,7 @@ def test_after_an_error_only_its_kernel_is_skipped(monkeypatch, tmp_path):
     assert crash["kernel"] == "shared"
     assert crash["fault"].startswith(CRASHED)
     others = Counter(row["kernel"] for row in found if not row["fault"])
-    assert others == dict.fromkeys(("blas", "naive", "register", "tiled", "mma"), 6)  # NN, NT, TN of two sizes
+    assert others == dict.fromkeys({"blas", *KERNELS} - {"shared"}, 6)  # NN, NT, TN of two sizes
 
 
 def test_training_on_digits_matches_the_cpu(rows_of):

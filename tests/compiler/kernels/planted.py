@@ -16,6 +16,7 @@ from gpunet.ops.tiles import Tile
 
 TILED = Tile(32, 32, 32, 32, 16, 4, 4, slices=2)
 REGISTER = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
+WARP = REGISTER | {"WM": 16, "WN": 32}
 
 
 def matmul(folder, name, threads, options=None, m=33, n=36, k=108, splits=1):
@@ -27,6 +28,9 @@ def matmul(folder, name, threads, options=None, m=33, n=36, k=108, splits=1):
     kernel = Kernel(folder / f"matmul_{name}.cu", f"matmul_{name}")
     tiles = {"shared": 9, "naive": 10}.get(name, 4)
     arguments = [a, b, None, None, None, c, m, n, k, 0, 0, 0.0]
+    if name == "split_k":
+        arguments[6:6] = uninitialized(tiles * splits * 32 * 32, a.dtype), np.zeros(tiles, np.uint32)
+        arguments[-1:] = 32 * 32, 0.0
     if name == "tiled":
         part = TILED.part_size(column_sums=True)
         options = {**TILED.options(), "COLUMN_SUMS": 1, **(options or {})}
@@ -45,6 +49,26 @@ def shared(folder):
 
 def register(folder):
     matmul(folder, "register", 64, REGISTER)
+
+
+def vectorized(folder):
+    matmul(folder, "vectorized", 64, REGISTER)
+
+
+def vectorized_odd(folder):
+    matmul(folder, "vectorized", 64, REGISTER, n=35, k=107)
+
+
+def double_buffered(folder):
+    matmul(folder, "double_buffered", 64, REGISTER)
+
+
+def warp_tiled(folder):
+    matmul(folder, "warp_tiled", 64, WARP)
+
+
+def split_k(folder):
+    matmul(folder, "split_k", 64, WARP, splits=2)
 
 
 def tiled(folder):
@@ -245,6 +269,24 @@ FAULTS = {
     "a transposed index": (
         "matmul_register.cu", "row_b[q] = tile_b[i][x + q * (BN / TN)]", "row_b[q] = tile_b[i][x * TN + q]", register,
         "AssertionError"),
+    "a vector past the end of a row": (
+        "matmul_vectorized.cu", "length % VECTOR == 0 && aligned(operand)", "true", vectorized_odd,
+        "misaligned|out of bounds"),
+    "vectors of a tile overwritten while they are read": (
+        "matmul_vectorized.cu", "        __syncthreads();  // other threads", "        // other threads", vectorized,
+        "race"),
+    "no wait for the copies of a stage": (
+        "matmul_double_buffered.cu", "        wait_copies<0>();\n", "", double_buffered, "uninitialized"),
+    "no barrier between the two stages": (
+        "matmul_double_buffered.cu", "        __syncthreads();  // this stage", "        // this stage",
+        double_buffered, "race"),
+    "a stage copied while it is read": (
+        "matmul_warp_tiled.cu", "copy(stage ^ 1, first + BK)", "copy(stage, first + BK)", warp_tiled, "race"),
+    "lanes that share a thread tile": (
+        "matmul_warp_tiled.cu", "lane / 2 % 2 + lane / 16 * 2", "lane / 2 % 2 + lane / 16", warp_tiled,
+        "AssertionError"),
+    "splits that overlap": (
+        "matmul_split_k.cu", "min(begin + length, k)", "min(begin + length + BK, k)", split_k, "AssertionError"),
     "an epilogue without a guard": (
         "matmul.cuh", "if (row >= m || column >= n) return;", "", register, "race|out of bounds"),
     "a later key": (

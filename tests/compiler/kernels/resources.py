@@ -40,7 +40,9 @@ BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
 STORED = ("double", "unsigned char", "float", "long long", "float")  # stored types of features
 
-MOST_REGISTERS = {"matmul_tiled": 208, "matmul_register": 128, "matmul_mma": 120}
+MOST_REGISTERS = {"matmul_tiled": 208, "matmul_mma": 120, "matmul_split_k": 176}
+MOST_REGISTERS |= dict.fromkeys(("matmul_register", "matmul_vectorized"), 128)
+MOST_REGISTERS |= dict.fromkeys(("matmul_double_buffered", "matmul_warp_tiled"), 112)
 BOTH_ALONG_K = 255  # matmul_tiled with both operands contiguous along k: two blocks of 128 threads per SM
 MOST_REGISTERS |= {"linear_backward": 128}  # four blocks of 128 threads per SM
 MOST_REGISTERS |= dict.fromkeys(("batch_norm_sums", "glu_backward"), 128)  # in double

@@ -10,10 +10,13 @@ from gpunet.cuda import Kernel
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.ops.tiles import TILES, Tile
 
+REGISTER_TILE = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
+WARP_TILE = REGISTER_TILE | {"WM": 16, "WN": 32}
 TILES_OF_KERNELS = {
     "naive": ((8, 32), 256, {}),
     "shared": ((16, 16), 256, {"TILE": 16}),
-    "register": ((32, 32), 64, {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}),
+    **dict.fromkeys(("register", "vectorized", "double_buffered"), ((32, 32), 64, REGISTER_TILE)),
+    **dict.fromkeys(("warp_tiled", "split_k"), ((32, 32), 64, WARP_TILE)),
     "tiled": Tile(32, 32, 8, 32, 16, 4, 4, slices=2),
 }
 MMA = Tile(32, 32, 8, 32, 16)
@@ -46,17 +49,17 @@ def launch(kernel, c, a, b, m, n, k, *, bias=None, saved=None, preactivation=Non
     if 0 in grid:
         return
     arguments = [a, b, bias, saved, preactivation, c, m, n, k, *(strides or (m * k, k * n)), parameter]
-    if kernel in ("tiled", "mma"):
-        part = tile.part_size(column_sums is not None)
+    if kernel in ("split_k", "tiled", "mma"):
+        part = rows * columns if kernel == "split_k" else tile.part_size(column_sums is not None)
         parts = uninitialized(math.prod(grid) * part, c.dtype) if splits > 1 else None
         arrivals = np.zeros(grid[0] * batch, np.uint32) if splits > 1 else None
         arguments[-1:] = part, parameter
-        arguments[6:6] = column_sums, parts, arrivals
+        arguments[6:6] = (parts, arrivals) if kernel == "split_k" else (column_sums, parts, arrivals)
     options = {"TRANSPOSE_A": 0, "TRANSPOSE_B": 0, **defaults, **(options or {})}  # one variant, one way to write it
     if column_sums is not None:
         options["COLUMN_SUMS"] = 1
     run(KERNELS[kernel], grid, (threads,), *arguments, options=options)
-    if splits > 1 and kernel in ("tiled", "mma"):
+    if splits > 1:
         assert not arrivals.any()  # ready for the next launch
 
 
@@ -179,12 +182,14 @@ def test_splits_add_up_to_the_whole_product_and_its_column_sums(splits, k):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_splits_of_a_batch_add_up(dtype):
+@pytest.mark.parametrize("kernel", ["split_k", "tiled"])
+def test_splits_of_a_batch_add_up(kernel, dtype):
     m, n, k, batch = 33, 20, 50, 3
     a, b, product = operands(m, n, k, dtype, batch=batch)
-    c = uninitialized((batch, m, n), a.dtype)
-    launch("tiled", c, a, b, m, n, k, splits=2, batch=batch)
-    assert_product(c, product, k)
+    for splits in (2, 5):
+        c = uninitialized((batch, m, n), a.dtype)
+        launch(kernel, c, a, b, m, n, k, splits=splits, batch=batch)
+        assert_product(c, product, k)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -15,7 +15,7 @@ from gpunet.ops.activations import FUNCTIONS, ActivationFunction
 from gpunet.ops.tiles import TILES
 
 SIM = gn.get_device("sim")
-KERNEL_NAMES = ["naive", "shared", "register", "tiled"]
+KERNEL_NAMES = ["naive", "shared", "register", "split_k", "tiled"]
 SIZES = [(1, 1, 1), (5, 0, 3), (5, 3, 0), (31, 33, 7), (70, 36, 300)]
 
 
@@ -35,7 +35,7 @@ def close(actual, expected, k=1):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "dtype"), [(None, "f4"), ("tiled", "f8"), ("blas", "f4"), *((name, "f4") for name in KERNEL_NAMES[:3])]
+    ("kernel", "dtype"), [(None, "f4"), ("tiled", "f8"), ("blas", "f4"), *((name, "f4") for name in KERNEL_NAMES[:4])]
 )
 def test_matmul_of_every_layout_matches_the_cpu(kernel, dtype):
     rng = np.random.default_rng(0)
@@ -123,6 +123,8 @@ def test_the_plan_names_the_kernel_and_the_reason():
     assert plan(4096, 4096, 4096)[:3] == ("tiled", TILES["tiled", np.dtype("f4")][0][0], 1)
     assert plan(128, 128, 784)[1:3] == (TILES["tiled", np.dtype("f4")][-1][0], 1)
     assert plan(128, 16, 4096).splits == 8
+    assert plan(128, 128, 4096, kernel="split_k")[:3] == ("split_k", None, 32)
+    assert plan(128, 128, 4096, kernel="warp_tiled")[:3] == ("warp_tiled", None, 1)
     assert "requested" in plan(8, 8, 8, kernel="blas").why
     assert plan(8, 8, 8, dtype=np.float64).kernel == "blas"
     assert plan(8, 8, 8, dtype=np.float64, kernel="tiled").kernel == "tiled"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gpunet.ops._matmul_plan import KERNEL_NAMES
+
 CHECKOUT = Path(__file__).parents[3]
 FIGURE = re.compile(r"\d\s*(µs|[GT]B/s|[GT]?FLOP/s|times (as fast|faster|slower)|x (faster|slower|the speed|the time))")
 
@@ -18,7 +20,7 @@ def tables(monkeypatch):
     return tables
 
 
-@pytest.mark.parametrize("name", ["gpu", "cpu"])
+@pytest.mark.parametrize("name", ["gpu", "cpu", "matmul"])
 def test_the_tables_match_the_results(tables, name):
     path, table = tables.TABLES[name]
     text = path.read_text(encoding="utf-8")
@@ -26,7 +28,8 @@ def test_the_tables_match_the_results(tables, name):
 
 
 def test_no_measured_value_is_outside_the_tables(tables):
-    for name, (path, _) in tables.TABLES.items():
+    for name in ("gpu", "cpu"):
+        path, _ = tables.TABLES[name]
         text = tables.regenerated(path.read_text(encoding="utf-8"), name, iter(()))
         assert FIGURE.findall(text) == []
 
@@ -90,6 +93,18 @@ def test_the_gpu_table_shows_gpu_date_commit_speeds_and_ratios(tables, tmp_path)
     assert "| 8-8-3/4 | 20.0 µs | 5x slower | - | - | - | - |" in text
     assert "8x8x8" not in text
     assert "No section failed: [full report](benchmarks/results/a-gpu/report.md)" in text
+
+
+def test_the_table_of_matrix_products_shows_each_kernel_at_one_size(tables, tmp_path):
+    large = "4096x4096x4096"
+    squares = [row("matmul", "NN", "naive", 0.5, large), row("matmul", "NT", "shared", 0.5, large)]
+    squares.append(row("matmul", "NN", "tiled", 0.5))
+    kept(tmp_path, "a-gpu/report.json", report(squares=squares))
+    text = "\n".join(tables.matmul(tmp_path))
+    assert "| kernel | what it adds | GFLOP/s, A GPU, 2030-01-02, commit abcdef0123 |" in text
+    assert "| [naive](matmul_naive.cu) | one thread per element | 1,000 |" in text
+    assert text.count("not measured yet") == len(tables.IDEAS)  # all others, and cuBLAS
+    assert list(tables.IDEAS) == list(KERNEL_NAMES)
 
 
 def test_plots_are_made_from_the_report(tables, tmp_path):
