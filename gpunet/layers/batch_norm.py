@@ -133,7 +133,7 @@ class BatchNorm1d(BatchNorm):
 
     Example:
         >>> layer, tape = gn.BatchNorm1d(1), gn.Tape()
-        >>> layer.forward(np.array([[1.0], [3.0]], "float32"), tape).round(2)  # with a tape: the statistics of the batch
+        >>> layer.forward(np.array([[1.0], [3.0]], "float32"), tape).round(2)  # with a tape: statistics of the batch
         array([[-1.],
                [ 1.]], dtype=float32)
         >>> layer.buffers["running_mean"].round(2)
