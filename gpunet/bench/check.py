@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from gpunet import simulator
 from gpunet.bench.child import call_with_limit
-from gpunet.bench.spec import Case
-from gpunet.cuda import read_source
-from gpunet.errors import ArgumentError, DTypeError, KernelError, ShapeError
+from gpunet.bench.signature import compiler_options, expressions, parameter_of, read_kernels, typed
+from gpunet.bench.spec import Case, flat
+from gpunet.errors import KernelError
 from gpunet.simulator.engine import Counts, load
 from gpunet.simulator.findings import Finding
 from gpunet.simulator.limits import MAX_SHARED_BYTES_OPT_IN
@@ -29,30 +29,6 @@ class Output(NamedTuple):
 
     array: np.ndarray
     written: np.ndarray
-
-
-def read_kernels(path: Path) -> str:
-    """Return the source of a file with kernels, with its headers inlined.
-
-    Raises:
-        ArgumentError: the file has no kernel.
-        CompileError: it cannot be read.
-    """
-    source = read_source(path.absolute())  # read_source caches by path
-    if not re.search(r"\b__global__\b", source):
-        raise ArgumentError(f'{path}: the file has no kernel; one begins with extern "C" __global__ void name(...).')
-    return source
-
-
-def compiler_options(source: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the compiler's options for macros; REAL is float if the source says `using T = REAL`."""
-    real = {"REAL": "float"} if re.search(r"\busing\s+T\s*=\s*REAL\b", source) else {}
-    return tuple(f"-D{name}={value}" for name, value in {**real, **options}.items())
-
-
-def expressions(kernel: str) -> tuple[str, ...]:
-    """Return the name expressions for the compiler: it instantiates a template only if it is named."""
-    return (kernel,) if "<" in kernel else ()
 
 
 def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Finding]]:
@@ -71,13 +47,8 @@ def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Fin
         CompileError: the source does not compile.
         DeviceError: no compiler for the simulated GPU.
     """
-    source = read_kernels(path)
-    options = compiler_options(source, case.options)
-    kernels = load(source, path.name, options, "check", expressions(case.kernel)).kernels
-    if case.kernel not in kernels:
-        raise ArgumentError(f"{path}: no kernel {case.kernel!r}; it has {', '.join(kernels) or 'none but templates'}.")
-    parameters = kernels[case.kernel].parameters
-    case = case._replace(inputs=_arguments(case, parameters))
+    source, options = read_kernels(path), compiler_options(path, case.options)
+    case = typed(path, case)[0]._replace(versus={})  # its functions cannot be pickled
     try:
         counts, findings, outputs = call_with_limit(limit, _launch, source, path.name, options, case)
     except KernelError as error:
@@ -119,70 +90,40 @@ def _place(name: str, flat: Any, shape: tuple[int, ...]) -> str:
     return f"{name}[{', '.join(str(i) for i in np.unravel_index(flat, shape))}]"
 
 
-def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
-    """Return the arguments for the parameters that are inputs, checked against the kernel's signature."""
-    by_name = {p.name: p for p in parameters}
-    for where, names in (("inputs", case.inputs), ("reference", case.expected)):
-        if unknown := [name for name in names if name not in by_name]:
-            raise ArgumentError(f"{where}: {case.kernel} has no parameter {unknown[0]!r}; it has {', '.join(by_name)}.")
-    for name, expected in case.expected.items():
-        if not by_name[name].pointer or by_name[name].const:
-            raise ArgumentError(f"reference: {name} is not an array that {case.kernel} writes.")
-        if expected.dtype.kind not in "biuf":
-            raise DTypeError(f"reference: {name} must be an array of numbers, got {expected.dtype}.")
-        if name in case.inputs and np.shape(case.inputs[name]) != expected.shape:
-            shapes = f"{np.shape(case.inputs[name])} in inputs, {expected.shape} in reference"
-            raise ShapeError(f"{name} has the shape {shapes}; they must be equal.")
-    if missing := [name for name in by_name if name not in case.inputs and name not in case.expected]:
-        raise ArgumentError(
-            f"inputs: {case.kernel} also takes {', '.join(missing)}; add it to inputs, or to reference if the kernel "
-            "writes it."
-        )
-    return {name: _argument(by_name[name], given) for name, given in case.inputs.items()}
-
-
-def _argument(p: Parameter, given: Any) -> Any:
-    if p.pointer:
-        if given is None:
-            return None
-        if not isinstance(given, np.ndarray) or given.dtype != p.dtype:
-            what = getattr(given, "dtype", type(given).__name__)
-            raise DTypeError(f"inputs: {p.name} must be an array of {p.dtype}, got {what}.")
-        return np.ascontiguousarray(given)
-    if p.dtype.kind == "V":
-        if not isinstance(given, np.ndarray | np.void) or given.nbytes != p.dtype.itemsize:
-            raise DTypeError(
-                f"inputs: {p.name} is a struct of {p.dtype.itemsize} bytes: give a record or an array of that size."
-            )
-        return given
-    if not isinstance(given, int | float | np.number | np.bool_):
-        raise DTypeError(f"inputs: {p.name} must be a number, got {type(given).__name__}.")
-    value = np.array(given).astype(p.dtype)[()]
-    if p.dtype.kind != "f" and value != given:
-        raise ArgumentError(f"inputs: {p.name}={given!r} does not fit {p.dtype}.")
-    return value
-
-
 def _launch(
     source: str, name: str, options: tuple[str, ...], case: Case
 ) -> tuple[Counts, list[Finding], dict[str, Output]]:
     """Launch the kernel in check mode and return its counts, findings and outputs; runs in the child."""
+    os.dup2(2, 1)  # what the kernel prints goes to stderr
     kernel = load(source, name, options, "check", expressions(case.kernel)).kernels[case.kernel]
     kernel.max_dynamic_shared_size_bytes = MAX_SHARED_BYTES_OPT_IN
     with simulator.check_mode():
+        by_name, given = {p.name: p for p in kernel.parameters}, flat(case.inputs)
         arrays = {
-            p.name: simulator.asarray(case.inputs[p.name])  # type: ignore[attr-defined]
-            if p.name in case.inputs
-            else simulator.empty(case.expected[p.name].shape, p.dtype)  # type: ignore[attr-defined]
-            for p in kernel.parameters
-            if p.pointer and case.inputs.get(p.name, p) is not None
+            name: simulator.asarray(array)  # type: ignore[attr-defined]
+            for name, array in given.items()
+            if by_name[parameter_of(name)].pointer and array is not None
         }
-        buffers = {n: Buffer(a.data.ptr, a.nbytes, a.data.mem.written.ctypes.data) for n, a in arrays.items()}
-        args = [buffers.get(p.name, case.inputs.get(p.name)) for p in kernel.parameters]
+        for name in [name for name in case.expected if name not in given]:
+            arrays[name] = simulator.empty(case.expected[name].shape, by_name[name].dtype)  # type: ignore[attr-defined]
+        args = [_passed(p, arrays, case.inputs.get(p.name)) for p in kernel.parameters]
         counts, findings = kernel.inspect(
             case.grid, case.block, args, shared_bytes=case.shared, cooperative=case.cooperative
         )
     return counts, findings, {name: _output(arrays[name]) for name in case.expected}
+
+
+def _passed(p: Parameter, arrays: dict[str, Any], given: Any) -> Any:
+    """Return what a launch takes for a parameter; the table of a list of arrays lies in `arrays` by its name."""
+    if p.table and given is not None:
+        items = [arrays[f"{p.name}[{i}]"] for i in range(len(given))]
+        arrays[p.name] = simulator.asarray(np.array([a.data.ptr for a in items], np.uint64))  # type: ignore[attr-defined]
+        return replace(_buffer(arrays[p.name]), targets=tuple(map(_buffer, items)))
+    return _buffer(arrays[p.name]) if p.name in arrays else given
+
+
+def _buffer(a: Any) -> Buffer:
+    return Buffer(a.data.ptr, a.nbytes, a.data.mem.written.ctypes.data)
 
 
 def _output(a: Any) -> Output:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpunet.errors import ArgumentError, CompileError, MissingPackageError
+from gpunet.simulator.compiler import STANDARD
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 """From Turing to Blackwell: T4, A100, RTX 30 and 40, H100, B200, RTX 50."""
@@ -23,6 +24,14 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"
 
 MISSING_HEADER = """
 CUDA's headers come with pip install nvidia-cuda-runtime-cu12; those of the C and C++ libraries are not for kernels."""
+
+
+STANDARD_HEADERS = (f"-I{STANDARD}", "--pre-include=constants.h")
+"""What NVRTC needs for kernels that include the headers of C or use their constants."""
+
+
+class MissingHeaderError(CompileError):
+    """NVRTC does not find a header."""
 
 
 class Resources(NamedTuple):
@@ -76,6 +85,7 @@ def compile_cubin(
 
     Raises:
         CompileError: the source does not compile; the message is NVRTC's log with file and line.
+        MissingHeaderError: NVRTC does not find an included header.
         ArgumentError: an architecture that this NVRTC does not support.
         MissingPackageError: NVRTC is not installed.
     """
@@ -99,8 +109,10 @@ def compile_cubin(
     cubin = b"" if failed else output("CUBIN")
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     if failed:
-        hint = MISSING_HEADER if "cannot open source file" in log else ""
-        raise CompileError(f"{name} does not compile for {arch}:\n{log.strip()}{hint}")
+        message = f"{name} does not compile for {arch}:\n{log.strip()}"
+        if "cannot open source file" in log:
+            raise MissingHeaderError(message + MISSING_HEADER)
+        raise CompileError(message)
     entries = (entry.split("'", 1) for entry in log.split("Compiling entry function '")[1:])
     return cubin, {_plain(entry): _resources(log) for entry, log in reversed(list(entries))}
 

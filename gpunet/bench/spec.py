@@ -16,29 +16,39 @@
 
 - `kernel` may be an instance of a template, such as "scale<float>", with its namespaces: "nets::scale<float>".
 - `inputs` returns arrays and numbers (None for a null pointer, an array for a struct) by the names of the kernel's
-  parameters.
+  parameters; for a `float**` a list of arrays.
 - `reference` receives them, floats in double precision, and returns the arrays that are expected after the launch. An
   array that is not an input is uninitialised memory.
 - `cases` is a list of any values. Each is passed to `inputs`, after the random number generator, and to every other
-  name that is a function. Without `cases` there is one case, and no argument.
+  name that is a function. "auto" draws numbers around the block size, odd ones among them. Without `cases` there is
+  one case, and no argument.
 - `options` are macros for the compiler, `shared` is the dynamic shared memory in bytes, `cooperative` is for a kernel
   with a grid barrier, `rtol` and `atol` are tolerances, see `check.compare`.
+- `versus` is what `gpunet bench` compares the kernel with: by name, another kernel of the file that takes the same
+  arguments, or a function. The function receives the inputs on the device, as CuPy arrays, and returns what `reference`
+  returns, or a function without arguments, which alone is timed:
+
+      versus = {"naive kernel": "scale_naive", "CuPy": lambda x, factor, n: {"y": factor * x}}
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import runpy
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gpunet.arguments import real
 from gpunet.errors import ArgumentError
+
+Versus: TypeAlias = str | Callable[..., Any]
+"""The name of a kernel of the same file, or a function, with which a kernel is compared."""
 
 NEEDED = ("kernel", "grid", "block", "inputs", "reference")
 
@@ -55,6 +65,7 @@ class Case(NamedTuple):
         expected: the arrays after the launch.
         rtol: relative tolerance; None for the default.
         atol: absolute tolerance; None for the default.
+        versus: what `gpunet bench` compares the kernel with, by name.
     """
 
     label: str
@@ -68,28 +79,35 @@ class Case(NamedTuple):
     expected: dict[str, np.ndarray]
     rtol: float | None
     atol: float | None
+    versus: Mapping[str, Versus]
 
 
-def read_spec(path: Path) -> list[Case]:
-    """Return the cases of a spec.
+def read_spec(path: Path, macros: Mapping[str, str] | None = None) -> list[Case]:
+    """Return the cases of a spec, with `macros` among their options.
 
     Raises:
         ArgumentError: a missing name, an invalid value, or an error in its Python, with its line.
     """
     with _errors_with_line(path):
-        spec = runpy.run_path(str(path))
+        return read_cases(runpy.run_path(str(path)), path, macros or {})
+
+
+def read_cases(spec: Mapping[str, Any], path: Path, macros: Mapping[str, str] | None = None) -> list[Case]:
+    """Return the cases of the names of a spec, which lie in a file of that path; else as `read_spec`."""
     if missing := [name for name in NEEDED if name not in spec]:
         raise ArgumentError(f"{path}: {', '.join(missing)} is missing; a spec needs {', '.join(NEEDED)}.")
     if "cases" not in spec:
-        return [_case(path, spec)]
+        return [_case(path, spec, macros or {})]
     with _errors_with_line(path):
-        cases = [_case(path, spec, case) for case in spec["cases"]]
+        auto = isinstance(spec["cases"], str) and spec["cases"] == "auto"
+        sizes = _drawn_sizes(spec["block"]) if auto else spec["cases"]
+        cases = [_case(path, spec, macros or {}, case) for case in sizes]
     if not cases:
         raise ArgumentError(f"{path}: cases is empty; add a case, or remove the name for a single case.")
     return cases
 
 
-def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
+def _case(path: Path, spec: Mapping[str, Any], macros: Mapping[str, str], *case: Any) -> Case:
     def value(name: str, default: Any = None) -> Any:
         given = spec.get(name, default)
         with _errors_with_line(path):
@@ -112,18 +130,60 @@ def _case(path: Path, spec: Mapping[str, Any], *case: Any) -> Case:
             kernel=str(value("kernel")),
             grid=_dimensions(path, "grid", value("grid")),
             block=_dimensions(path, "block", value("block")),
-            options=dict(value("options", {})),
+            options={**value("options", {}), **macros},
             shared=int(value("shared", 0)),
             cooperative=bool(value("cooperative", False)),
             inputs=dict(inputs),
-            expected={name: np.asarray(array) for name, array in expected.items()},
+            expected={name: np.asarray(array) for name, array in flat(expected, inputs).items()},
             rtol=tolerance("rtol"),
             atol=tolerance("atol"),
+            versus=_versus(path, spec),
         )
+
+
+def _drawn_sizes(block: Any) -> list[int]:
+    """Return sizes around multiples of a block, and odd ones up to five blocks."""
+    threads = 128 if callable(block) else math.prod(np.atleast_1d(block).tolist())
+    odd = 2 * np.random.default_rng(0).integers(threads // 2, 5 * threads // 2, 2) + 1
+    return sorted({1, max(1, threads - 1), threads, threads + 1, *odd.tolist()})
+
+
+def even_sizes(cases: Sequence[Case]) -> str:
+    """Return a notice where every whole number in the inputs of all cases is a multiple of the block; else ""."""
+    sizes = [(n, case.block[0]) for case in cases for n in case.inputs.values() if type(n) is int and n > 1]
+    if not sizes or any(n % width for n, width in sizes):
+        return ""
+    shown = ", ".join(str(n) for n in sorted({n for n, _ in sizes}))
+    return (
+        f"all sizes are multiples of the block ({shown}), so a missing guard such as if (i < n) is not seen: add "
+        'an odd one to cases, or write cases = "auto".'
+    )
+
+
+def _versus(path: Path, spec: Mapping[str, Any]) -> dict[str, Versus]:
+    given = spec.get("versus", {})
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"{path}: versus must be a dict of kernels and functions by name.")
+    if wrong := [name for name, other in given.items() if not (callable(other) or isinstance(other, str))]:
+        raise ArgumentError(f"{path}: versus: {wrong[0]} must be the name of a kernel or a function.")
+    return dict(given)
+
+
+def flat(values: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return `values` with "x[0]", "x[1]", ... for a list of arrays x; where it is one tells `like`, or `values`."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance((values if like is None else like).get(name), list | tuple):
+            result |= {f"{name}[{i}]": array for i, array in enumerate(value)}
+        else:
+            result[name] = value
+    return result
 
 
 def _double(given: Any) -> Any:
     """Return a copy for the reference, which may modify it; floats in double precision."""
+    if isinstance(given, list | tuple):
+        return [_double(array) for array in given]
     if isinstance(given, np.ndarray | np.generic) and given.dtype.kind == "f":
         return given.astype(np.float64)
     return copy.copy(given)

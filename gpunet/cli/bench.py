@@ -16,6 +16,7 @@ from gpunet.bench.measure import DTYPES, Request, run
 from gpunet.bench.plot import check_matplotlib, plot
 from gpunet.bench.results import Report, Row
 from gpunet.bench.table import lines
+from gpunet.cli.bench_file import FILE_COMMAND
 from gpunet.cli.options import described_device, device_option
 from gpunet.device import get_device
 from gpunet.errors import GpunetError, KernelError
@@ -46,14 +47,18 @@ class _Bench(click.Group):
     """A group that lists the kernels if a name is unknown."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0].endswith(".cu"):
+            return args[0], FILE_COMMAND, args[1:]
         if args and self.get_command(ctx, args[0]) is None:
-            raise BadInput(f"unknown kernel {args[0]!r}; use one of {', '.join(OPS)}, or compare.")
+            raise BadInput(f"unknown kernel {args[0]!r}; use one of {', '.join(OPS)}, a FILE.cu, or compare.")
         return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Bench)
 def bench() -> None:
     """Check kernels against float64, then time them in interleaved rounds.
+
+    `gpunet bench FILE.cu --spec SPEC.py` compares your own kernel with what the spec names in `versus`.
 
     On the device "sim", count bytes, barriers and launches instead.
     """
@@ -114,14 +119,17 @@ def _command(op: str) -> click.Command:
         ),
         click.Option(["--dtype"], type=click.Choice(DTYPES), default="float32", show_default=True),
         click.Option(["--kernels"], default="", callback=_words, help="Such as naive,tiled,blas.  [default: all]"),
-        click.Option(["--kernel", "own"], metavar="FILE.cu:NAME", help="Your own kernel; see kernels/README.md."),
-        click.Option(
-            ["--limit"], type=click.FloatRange(0, min_open=True), default=120.0, show_default=True,
-            help="Time limit in seconds for each size with your own kernel.",
-        ),
         click.Option(["--out"], type=click.Path(path_type=Path), help="A folder or a .json file for the results."),
         click.Option(["--plot", "draw"], is_flag=True, help="Plot the roofline and the sizes next to the results."),
-    ]  # fmt: skip
+    ]
+    if OPS[op].own:
+        options += [
+            click.Option(["--kernel", "own"], metavar="FILE.cu:NAME", help="Your own kernel; see kernels/README.md."),
+            click.Option(
+                ["--limit"], type=click.FloatRange(0, min_open=True), default=120.0, show_default=True,
+                help="Time limit in seconds for each size with your own kernel.",
+            ),
+        ]  # fmt: skip
 
     def call(**given: Any) -> None:
         _measure(op, **given)

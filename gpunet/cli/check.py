@@ -10,22 +10,23 @@ import click
 
 from gpunet.bench import nvrtc
 from gpunet.bench.check import check as check_case
-from gpunet.bench.check import compiler_options, expressions, read_kernels
-from gpunet.bench.spec import Case, read_spec
+from gpunet.bench.signature import compiler_options, expressions, read_kernels
+from gpunet.bench.spec import Case, even_sizes, read_spec
 from gpunet.cli.options import json_line, json_option
 from gpunet.errors import ArgumentError, CompileError, DTypeError, MissingPackageError, ShapeError
-from gpunet.simulator.findings import GRADES, Finding
+from gpunet.simulator.findings import GRADES
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class _Unusable(click.ClickException):
+class Unusable(click.ClickException):
     """An invalid command or spec."""
 
     exit_code = 2
 
 
-def _macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+def read_macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """Return macros by name."""
     pairs = [text.partition("=") for text in given]
     if bad := [text for text, pair in zip(given, pairs, strict=True) if not pair[0].isidentifier()]:
         raise click.BadParameter(f"{bad[0]!r}: write -D NAME=VALUE.")
@@ -36,7 +37,7 @@ def _macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ..
 @click.argument("path", metavar="FILE.cu", type=FILE)
 @click.option("--spec", "spec_path", metavar="SPEC.py", type=FILE, help="The launch, and a NumPy reference.")
 @click.option("--arch", metavar="LIST", help="Architectures, such as sm_75,sm_90.  [default: all from sm_75 to sm_120]")
-@click.option("-D", "macros", metavar="NAME=VALUE", multiple=True, callback=_macros, help="Define a macro.")
+@click.option("-D", "macros", metavar="NAME=VALUE", multiple=True, callback=read_macros, help="Define a macro.")
 @click.option(
     "--limit",
     type=click.FloatRange(min=0, min_open=True),
@@ -44,6 +45,7 @@ def _macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ..
     show_default=True,
     help="Time limit of a launch in seconds, without compilation.",
 )
+@click.option("--no-compile", is_flag=True, help="Only run it on the simulated GPU: no registers, no spills.")
 @json_option
 @click.pass_context
 def check(
@@ -53,6 +55,7 @@ def check(
     arch: str | None,
     macros: dict[str, str],
     limit: float,
+    no_compile: bool,
     as_json: bool,
 ) -> None:
     """Compile the kernels of FILE.cu, and run one on the simulated GPU.
@@ -66,13 +69,21 @@ def check(
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     try:
         source = read_kernels(path)
-        cases = [c._replace(options={**c.options, **macros}) for c in read_spec(spec_path)] if spec_path else []
-        variants = [compiler_options(source, options) for options in [c.options for c in cases] or [macros]]
+        cases = read_spec(spec_path, macros) if spec_path else []
+        variants = [compiler_options(path, options) for options in [c.options for c in cases] or [macros]]
         wanted = dict.fromkeys(name for case in cases for name in expressions(case.kernel))
-        rows = _resources(source, path, dict.fromkeys(variants), list(wanted), arch, say)
+        try:
+            rows = None if no_compile else _resources(source, path, dict.fromkeys(variants), list(wanted), arch, say)
+        except (MissingPackageError, nvrtc.MissingHeaderError) as missing:
+            if isinstance(missing, nvrtc.MissingHeaderError) and not cases:
+                raise
+            rows = None
+            click.echo(f"Notice: {missing}", err=True)
         results = _results(path, cases, limit, say)
+        if notice := even_sizes(cases):
+            click.echo(f"Notice: {notice}", err=True)
     except (ArgumentError, DTypeError, ShapeError) as error:
-        raise _Unusable(" ".join(str(error).split())) from error
+        raise Unusable(" ".join(str(error).split())) from error
     except CompileError as error:  # the compiler's log has several lines
         raise click.ClickException(str(error)) from error
     if rows is None and not results:
@@ -89,22 +100,19 @@ def _resources(
     instances: Sequence[str],
     arch: str | None,
     say: Callable[[str], None],
-) -> list[dict[str, Any]] | None:
-    """Print and return a row for each kernel, architecture and set of options; return None without NVRTC."""
-    try:
-        wanted = [name.strip() for name in arch.split(",")] if arch else nvrtc.architectures()
-        line = "{:<32} {:<7} {:>9} {:>7} {:>6} {:>7}  {}".format
-        rows: list[dict[str, Any]] = []
-        for options in variants:
-            for name in wanted:
-                for kernel, r in nvrtc.compile_kernels(source, path.name, name, options, instances).items():
-                    if not rows:
-                        say(line("kernel", "arch", "registers", "shared", "stack", "spilled", "options"))
-                    rows.append({"kernel": kernel, "arch": name, **r._asdict(), "options": list(options)})
-                    say(line(kernel, name, *r, " ".join(options)).rstrip())
-    except MissingPackageError as missing:
-        click.echo(f"Notice: {missing}", err=True)
-        return None
+) -> list[dict[str, Any]]:
+    """Print and return a row for each kernel, architecture and set of options."""
+    wanted = [name.strip() for name in arch.split(",")] if arch else nvrtc.architectures()
+    line = "{:<32} {:<7} {:>9} {:>7} {:>6} {:>7}  {}".format
+    rows: list[dict[str, Any]] = []
+    for options in variants:
+        for name in wanted:
+            given = (*nvrtc.STANDARD_HEADERS, *options)
+            for kernel, r in nvrtc.compile_kernels(source, path.name, name, given, instances).items():
+                if not rows:
+                    say(line("kernel", "arch", "registers", "shared", "stack", "spilled", "options"))
+                rows.append({"kernel": kernel, "arch": name, **r._asdict(), "options": list(options)})
+                say(line(kernel, name, *r, " ".join(options)).rstrip())
     if not rows:
         raise ArgumentError(
             f'{path}: all kernels are templates without an instance; write extern "C" __global__ void name(...), or '
@@ -122,22 +130,16 @@ def _results(path: Path, cases: list[Case], limit: float, say: Callable[[str], N
         ok = all(finding.grade != "error" for finding in findings)
         done = {} if counts is None else vars(counts)
         title = ", ".join(filter(None, (case.kernel, case.label)))
-        say(f"{title}: ok; {_counted(done)}" if ok else f"{title}: FAILED: {_described(findings[0])}")
+        say(f"{title}: ok; {counted_text(done)}" if ok else f"{title}: FAILED: {findings[0].described}")
         for finding in findings[not ok :]:
-            say(f"{finding.grade}: {_described(finding)}")
+            say(f"{finding.grade}: {finding.described}")
         reported = [finding._asdict() | {"advice": finding.advice} for finding in findings]
         results.append({"kernel": case.kernel, "case": case.label, "ok": ok, "findings": reported, **done})
     return results
 
 
-def _described(finding: Finding) -> str:
-    """Return the lines of a finding: its text, how often it occurred, the call stack and the advice."""
-    times = f" ({finding.times:,} times)" if finding.times > 1 else ""
-    calls = [f"in {call}" for call in finding.stack] if len(finding.stack) > 1 else []
-    return "\n    ".join([f"{finding.text}.{times}", *calls, *filter(None, [finding.advice])])
-
-
-def _counted(done: Mapping[str, int]) -> str:
+def counted_text(done: Mapping[str, int]) -> str:
+    """Return what a launch did in words."""
     return (
         f"{done['global_bytes_read']:,} bytes read and {done['global_bytes_written']:,} written in global memory, "
         f"{done['shared_bytes_read']:,} and {done['shared_bytes_written']:,} in shared memory; "

@@ -19,11 +19,16 @@ from pathlib import Path
 
 from gpunet import builds
 from gpunet.errors import ArgumentError, CompileError, DeviceError
+from gpunet.simulator.inline_ptx import HAS_PTX
 from gpunet.simulator.rewrite import rewrite
+from gpunet.simulator.unsupported import Refusal, line_of
 
 RUNTIME = Path(__file__).parent / "runtime"
+STANDARD = RUNTIME / "standard"
+"""Stand-ins for the headers of C that kernels include, for g++ and for NVRTC."""
 MISSING_HEADER = """
-Neither NVRTC nor the simulated GPU has the headers of C and C++: kernels have math, printf and assert without them."""
+The simulated GPU has the headers of C's constants, integers, printf and assert, and of CUDA those for fp16, bf16, wmma,
+cooperative groups, pipelines, barriers and atomics. Put host code behind #ifndef GPUNET_SIMULATOR."""
 OLDEST_GCC = 12  # the first with std::source_location, -ftrivial-auto-var-init and complete C++20 lambdas
 
 _COMMON = (
@@ -84,6 +89,14 @@ MODES = {
         (*_RUNTIME_SOURCES, *_CHECKER_SOURCES),
     ),
 }
+
+
+_BY_USE = {
+    HAS_PTX: "inline_ptx.h",
+    re.compile(r"\b__v[a-z]+[24]\s*\("): "simd.h",
+    re.compile(r"\b__(?:f[a-z]+|\w+2float)_r[zdu]\s*\("): "directed_rounding.h",
+}
+"""Headers of the runtime that only those sources get which need them: all of them take time to compile."""
 
 
 @dataclass(frozen=True)
@@ -167,14 +180,18 @@ def _compile(
     compiler = find_compiler().path
     # The source is preprocessed alone: its macros (-DT=float) must not meet the runtime's headers, nor the host's
     # headers, which are not made for kernels, the runtime.
-    given = ["-nostdinc", f"-I{RUNTIME / 'include'}", "-DGPUNET_SIMULATOR", "-D__CUDA_ARCH__=900"]
+    folders = [f"-I{RUNTIME / 'include'}", f"-I{STANDARD}", "-include", "constants.h"]
+    given = ["-nostdinc", *folders, "-DGPUNET_SIMULATOR", "-D__CUDACC__", "-D__CUDA_ARCH__=900"]
     marked = f'# 1 "{name}"\n{source}\n'
     preprocessed = _run([compiler, "-E", *_COMMON, *given, *options, "-x", "c++", "-"], name, stdin=marked)
-    headers = [f"-I{RUNTIME}", "-include", "device.h"]
-    for header in dict.fromkeys(re.findall(r"#pragma gpunet include (\S+)", preprocessed)):
-        headers += ["-include", header]
+    wanted = dict.fromkeys(["device.h", *re.findall(r"#pragma gpunet include (\S+)", preprocessed)])
+    wanted |= {header: None for use, header in _BY_USE.items() if use.search(preprocessed)}
+    headers = [f"-I{RUNTIME}", *(part for header in wanted for part in ("-include", header))]
     text, compiled = target.with_name("kernels.cpp"), target.with_name("kernels.o")
-    text.write_text(rewrite(preprocessed, expressions), encoding="utf-8")
+    try:
+        text.write_text(rewrite(preprocessed, expressions), encoding="utf-8")
+    except Refusal as refusal:
+        raise CompileError(f"{line_of(preprocessed, refusal.place)}: {refusal}.") from None
     _run([compiler, *_COMMON, *MODES[mode].kernel_flags, *headers, "-c", str(text), "-o", str(compiled)], name)
     # A step of its own, without the sanitizers' flags: those would link the sanitizers' libraries. To look through the
     # library of C++ takes longer than the rest of linking; the few that need it get it with the runtime.
@@ -193,6 +210,8 @@ def runtime_library(mode: str) -> Path:
         "rewrite.py",
         "kernel_declarations.py",
         "shared_declarations.py",
+        "inline_ptx.py",
+        "unsupported.py",
     )  # what becomes of a source
     recipe = [Path(__file__).with_name(name) for name in names]
     sources = [p.read_text(encoding="utf-8") for p in (*recipe, *sorted(RUNTIME.rglob("*"))) if p.is_file()]

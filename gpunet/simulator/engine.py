@@ -242,9 +242,10 @@ class Kernel:
     def _writable(self, args: Sequence[Any]) -> list[Writable]:
         """Return the memory that a launch with these arguments may write."""
         arrays = [
-            Writable(f"array {parameter.name}", parameter.dtype, arg.address, arg.nbytes, arg.initialized)
+            Writable(f"array {parameter.name}", parameter.dtype, buffer.address, buffer.nbytes, buffer.initialized)
             for parameter, arg in zip(self.parameters, args, strict=True)
             if isinstance(arg, Buffer) and not parameter.const
+            for buffer in (arg.targets if parameter.table else (arg,))
         ]
         return arrays + self._library.variables
 

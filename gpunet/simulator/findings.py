@@ -60,6 +60,13 @@ class Finding(NamedTuple):
         """What to do about it; empty where the text says it."""
         return next((advice for kind, advice in _ADVICE.items() if self.kind.startswith(kind)), "")
 
+    @property
+    def described(self) -> str:
+        """The finding in lines: what, how often, the stack, what to do."""
+        times = f" ({self.times:,} times)" if self.times > 1 else ""
+        calls = [f"in {call}" for call in self.stack] if len(self.stack) > 1 else []
+        return "\n    ".join([f"{self.text}.{times}", *calls, *filter(None, [self.advice])])
+
     def __str__(self) -> str:
         calls = f" In {', called from '.join(self.stack)}." if len(self.stack) > 1 else ""
         return f"{self.text}.{calls}"

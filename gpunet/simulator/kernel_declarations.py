@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpunet.simulator.shared_declarations import LINE_MARKER, split
 
@@ -23,21 +24,33 @@ class Kernel:
     Attributes:
         name: with its namespaces, and the arguments of a template: "ns::scale<float>".
         parameters: their names.
+        types: theirs, where the source has several kernels of that name: "float*, int". The kernel is then named with
+            them: "scale(float*, int)".
         max_threads: the first argument of its `__launch_bounds__`, as C++.
     """
 
     name: str
     parameters: tuple[str, ...]
     max_threads: str = MAX_THREADS
+    types: str | None = None
 
 
 @dataclass(frozen=True)
 class _Definition:
-    """A kernel's definition, which begins at a place of the text; `template` is its header, or empty."""
+    """A kernel's definition, which begins at a place of the text; `template` is its header, or empty.
+
+    `declared` is the text of its parameters.
+    """
 
     kernel: Kernel
     begin: int
     template: str
+    declared: str
+
+    def overload(self) -> Kernel:
+        """Return the kernel as one of several of its name."""
+        types = ", ".join(_types(self.declared, self.kernel.parameters))
+        return replace(self.kernel, name=f"{self.kernel.name}({types})", types=types)
 
     def instance(self, name: str) -> Kernel:
         """Return the kernel that an expression such as "scale<float>" names."""
@@ -68,7 +81,9 @@ def find_kernels(text: str, expressions: Sequence[str] = ()) -> tuple[list[Kerne
     text, bounds = _blank_bounds(text)
     bare = _STRING.sub(lambda match: f'"{" " * (len(match[0]) - 2)}"', text)
     definitions = list(_definitions(bare, bounds))
-    kernels = {d.kernel.name: d.kernel for d in definitions if not d.template}
+    names = Counter(d.kernel.name for d in definitions)
+    plain = [d.overload() if names[d.kernel.name] > 1 else d.kernel for d in definitions if not d.template]
+    kernels = {kernel.name: kernel for kernel in plain}
     templates = {d.kernel.name: d for d in definitions if d.template}
     scopes = list(_namespaces(bare))
     explicit = (_prefix(scopes, match.start()) + match[1] for match in _INSTANCE.finditer(bare))
@@ -103,7 +118,7 @@ def _definitions(text: str, bounds: dict[int, str]) -> Iterator[_Definition]:
         names = _parameter_names(text[match.end() : end])
         template = re.match(r"\s*(template\s*<.*>)", text[begin : match.start()], re.DOTALL)
         kernel = Kernel(_prefix(scopes, begin) + match["name"], names, max_threads)
-        yield _Definition(kernel, begin, template[1] if template else "")
+        yield _Definition(kernel, begin, template[1] if template else "", text[match.end() : end])
 
 
 def _declaration_begin(text: str, place: int) -> int:
@@ -140,8 +155,18 @@ def _closing(text: str, opening: int) -> int:
     return len(text)
 
 
+def _declared(text: str) -> list[str]:
+    """Return the declarations of parameters, without their default values."""
+    parts = (part.partition("=")[0].strip() for part in split(LINE_MARKER.sub("", text)))
+    return [part for part in parts if part not in ("", "void")]
+
+
 def _parameter_names(text: str) -> tuple[str, ...]:
-    declared = (part.partition("=")[0] for part in split(LINE_MARKER.sub("", text)))
-    return tuple(
-        re.findall(r"\w+", re.sub(r"\[.*", "", part))[-1] for part in declared if part.strip() not in ("", "void")
-    )
+    return tuple(re.findall(r"\w+", re.sub(r"\[.*", "", part))[-1] for part in _declared(text))
+
+
+def _types(text: str, names: Sequence[str]) -> Iterator[str]:
+    """Yield the types of parameters."""
+    for part, name in zip(_declared(text), names, strict=True):
+        bare = re.sub(rf"\b(?:{name}|__restrict__)\b|\s*\[", "", part).replace("]", "*")
+        yield re.sub(r"\s+(?=\*|$)", "", " ".join(bare.split()))

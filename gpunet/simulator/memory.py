@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -94,6 +95,9 @@ def check_mode(on: bool = True, *, seed: int = 0) -> Iterator[list[Finding]]:
         _seed.reset(seeded)
 
 
+_alive: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
 class Memory:
     """A piece of device memory.
 
@@ -120,6 +124,7 @@ class Memory:
         self._guards = {where: self.buffer[start : start + len(GUARD)] for where, start in bounds.items()}
         for guard in self._guards.values():
             guard.data[:] = GUARD
+        _alive.add(self)
 
     def overwritten(self) -> str | None:
         """Return where a guard was written since the last call, "before" or "past" the memory, and mend it."""
@@ -142,6 +147,12 @@ class MemoryPointer:
     def device(self) -> Device:
         """The device of the memory."""
         return Device(self.device_id)
+
+
+def find(address: int) -> MemoryPointer | None:
+    """Return the address as one in a piece of memory that is alive, or None where there is none."""
+    found = (memory for memory in _alive if memory.ptr <= address < memory.ptr + memory.size)
+    return next((MemoryPointer(memory, address - memory.ptr) for memory in found), None)
 
 
 def alloc(size: int) -> MemoryPointer:

@@ -8,15 +8,16 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gpunet.errors import ArgumentError, KernelError
-from gpunet.simulator.array import ndarray
+from gpunet.simulator.array import ndarray, unwrap
 from gpunet.simulator.engine import Counts, Kernel, Library, load
 from gpunet.simulator.findings import Finding, raise_errors
-from gpunet.simulator.memory import Memory, MemoryPointer, checking, collect, order_seed
+from gpunet.simulator.memory import Memory, MemoryPointer, checking, collect, find, order_seed
 from gpunet.simulator.parameters import Buffer
 from gpunet.simulator.stream import refuse_capture, submit
 
@@ -177,11 +178,12 @@ class RawKernel:
             CompileError, DeviceError: as for `RawModule.compile`.
         """
         kernel = self.kernel
+        tables = {i for i, p in enumerate(kernel.parameters) if p.table}
         launch = functools.partial(
             kernel.inspect,
             _dimensions("grid", grid),
             _dimensions("block", block),
-            [_argument(arg) for arg in args],
+            [_argument(arg, i in tables) for i, arg in enumerate(args)],
             shared_bytes=shared_mem,
             cooperative=self.enable_cooperative_groups,
             seed=order_seed(),
@@ -220,10 +222,12 @@ def _run(
         )
 
 
-def _argument(value: Any) -> Buffer | np.generic | np.ndarray:
-    """Return what the engine passes for an argument."""
+def _argument(value: Any, table: bool) -> Buffer | np.generic | np.ndarray:
+    """Return what the engine passes for an argument; a table is an array of addresses."""
     if isinstance(value, ndarray):
-        return _buffer(value.data, _extent(value))
+        found = (find(address) for address in unwrap(value).ravel().tolist()) if table else ()
+        targets = (_buffer(target, target.mem.ptr + target.mem.size - target.ptr) for target in found if target)
+        return replace(_buffer(value.data, _extent(value)), targets=tuple(targets))
     if isinstance(value, MemoryPointer):
         return _buffer(value, value.mem.ptr + value.mem.size - value.ptr)
     if isinstance(value, bool | int | float | complex):

@@ -17,13 +17,16 @@ from gpunet.simulator.structs import BufferArgument
 class Parameter:
     """A kernel's parameter: a value of `dtype`, or a pointer to such elements (a `float4*` counts as float32).
 
-    The dtype of a struct that is passed by value is that of as many bytes, such as `V8` for an `int2`.
+    A table is a pointer to pointers to such elements.
+
+    The dtype of a struct is that of as many bytes, such as `V8` for an `int2` that is passed by value.
     """
 
     name: str
     dtype: np.dtype[Any]
     pointer: bool
     const: bool
+    table: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,19 @@ class Buffer:
         nbytes: how many bytes.
         initialized: the address of `nbytes` flags (uint8), one per byte: 1 where it holds a value. Launches set the
             flags of what they write. 0 means that all bytes hold values.
+        targets: the memory behind the pointers that lie there, for a parameter such as `float**`.
     """
 
     address: int
     nbytes: int
     initialized: int = 0
+    targets: tuple[Buffer, ...] = ()
 
 
 def parameter(name: str, code: str) -> Parameter:
-    """Return the parameter that export.h describes as `code`, such as "i4", "V8" or "const f4*"."""
+    """Return the parameter that export.h describes as `code`, such as "i4", "V8", "const f4*" or "f4**"."""
     pointer, const = code.endswith("*"), code.startswith("const ")
-    return Parameter(name, np.dtype(code.removeprefix("const ").removesuffix("*")), pointer, const)
+    return Parameter(name, np.dtype(code.removeprefix("const ").rstrip("*")), pointer, const, code.endswith("**"))
 
 
 def pack(kernel: str, parameters: Sequence[Parameter], args: Sequence[Any]) -> tuple[list[Any], list[BufferArgument]]:
@@ -62,8 +67,11 @@ def pack(kernel: str, parameters: Sequence[Parameter], args: Sequence[Any]) -> t
     for p, arg in zip(parameters, args, strict=True):
         if isinstance(arg, Buffer) and p.pointer:
             values.append(ctypes.c_void_p(arg.address))
-            name = f"array {p.name}".encode()
-            buffers.append(BufferArgument(name, arg.address, arg.nbytes, arg.initialized or None, not p.const))
+            named = {f"array {p.name}": arg} | {f"array {p.name}[{i}]": target for i, target in enumerate(arg.targets)}
+            buffers += [
+                BufferArgument(name.encode(), b.address, b.nbytes, b.initialized or None, not p.const)
+                for name, b in named.items()
+            ]
         elif p.pointer and (arg is None or (isinstance(arg, np.uint64) and arg == 0)):  # CuPy has no null
             values.append(ctypes.c_void_p(None))
         elif not p.pointer and _is_value(arg, p.dtype):

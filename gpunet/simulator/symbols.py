@@ -110,8 +110,8 @@ def _declaration(mangled: str) -> tuple[str, str]:
 
 
 def _without_arguments(kernel: str) -> str:
-    """Return "nets::scale" for "nets::scale<float>"."""
-    return kernel.partition("<")[0].strip()
+    """Return "nets::scale" for "nets::scale<float>" and "nets::scale(float*)"."""
+    return re.split("[<(]", kernel)[0].strip()
 
 
 def _plain_name(function: str) -> str:

@@ -46,6 +46,7 @@ LAYERS = {
     "bench": 8,
     "sklearn": 8,
     "interop": 8,
+    "testing": 8,
     "gpunet": 8,  # the library as its users see it
     "cli": 9,
     "examples": 9,

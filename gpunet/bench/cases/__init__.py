@@ -25,6 +25,7 @@ class Op(NamedTuple):
     Attributes:
         form: how a size is written.
         small: the default sizes on the simulated GPU.
+        own: whether it takes a user's own kernel.
     """
 
     cases: Callable[[Size, DType], Iterator[Case]]
@@ -32,6 +33,7 @@ class Op(NamedTuple):
     sizes: str
     small: str
     what: str
+    own: bool = False
 
     def parse(self, text: str) -> Size:
         """Return the numbers of a size; a single number stands for all axes.
@@ -50,10 +52,10 @@ class Op(NamedTuple):
 
 
 OPS = {
-    "matmul": Op(matmul, "MxNxK", "256,1024,128x128x784", "64,32x40x56", "a matrix product: NN, NT and TN"),
+    "matmul": Op(matmul, "MxNxK", "256,1024,128x128x784", "64,32x40x56", "a matrix product: NN, NT and TN", own=True),
     "linear": Op(linear, "ROWSxINxOUT", "256,1024,128x784x128", "32x64x40", "a ReLU layer, forward and backward"),
     "bias-activation": Op(
-        bias_activation, "ROWSxCOLUMNS", "128,1024x4096", "64", "bias and ReLU, forward and backward"
+        bias_activation, "ROWSxCOLUMNS", "128,1024x4096", "64", "bias and ReLU, forward and backward", own=True
     ),
     "softmax-cross-entropy": Op(
         softmax_cross_entropy, "ROWSxCLASSES", "128x10,4096x1000", "64x10", "the loss of labels and its gradient"

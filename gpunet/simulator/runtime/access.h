@@ -16,6 +16,7 @@ struct MemoryAccess {
   bool aligned = true;  // whether the type asks for an address that is a multiple of its size
   bool issue = false;   // of an asynchronous copy: the access itself is yet to come
   bool rounds = false;  // see atomic_access
+  bool store = false;   // an atomic that reads nothing
 };
 
 // Returns after an access that may be carried out, with a finding or without; any other stops the thread.

@@ -70,13 +70,17 @@ inline __attribute__((always_inline)) void copy_async(void* shared, const void* 
   put_copy({shared, there ? global : nullptr, BYTES, 0, place});
 }
 
-template <int PENDING>
-inline __attribute__((always_inline)) void wait_copies() {
-  for (Copy copy; take_copy(PENDING, copy);) {
+inline __attribute__((always_inline)) void wait_copies(unsigned pending) {
+  for (Copy copy; take_copy(pending, copy);) {
     if (copy.bytes == 16) carry_out<16>(copy);
     else if (copy.bytes == 8) carry_out<8>(copy);
     else carry_out<4>(copy);
   }
+}
+
+template <int PENDING>
+inline __attribute__((always_inline)) void wait_copies() {
+  wait_copies(PENDING);
 }
 
 }  // namespace simulator

@@ -40,6 +40,10 @@ __attribute__((no_sanitize("undefined"))) inline T wrapping_add(T a, T b) {
   template <class T>                                                                                        \
   inline __attribute__((always_inline)) T NAME##_block(T* address, simulator::Same<T> value) {              \
     return NAME(address, value);                                                                            \
+  }                                                                                                         \
+  template <class T>                                                                                        \
+  inline __attribute__((always_inline)) T NAME##_system(T* address, simulator::Same<T> value) {             \
+    return NAME(address, value);                                                                            \
   }
 GPUNET_ATOMIC(atomicAdd, simulator::wrapping_add(old, value))
 GPUNET_ATOMIC(atomicSub, simulator::wrapping_add(old, static_cast<T>(-value)))
@@ -53,8 +57,13 @@ GPUNET_ATOMIC(atomicInc, old >= value ? 0 : old + 1)
 GPUNET_ATOMIC(atomicDec, old == 0 || old > value ? value : old - 1)
 #undef GPUNET_ATOMIC
 
-template <class T>
-inline __attribute__((always_inline)) T atomicCAS(T* address, simulator::Same<T> expected, simulator::Same<T> value) {
-  simulator::atomic_access(address, sizeof(T), true);  // by which any operation can be made
-  return simulator::exchange(address, [=](T old) -> T { return old == expected ? value : old; });
-}
+#define GPUNET_ATOMIC_CAS(NAME)                                                                                  \
+  template <class T>                                                                                             \
+  inline __attribute__((always_inline)) T NAME(T* address, simulator::Same<T> expected, simulator::Same<T> value) { \
+    simulator::atomic_access(address, sizeof(T), true); /* by which any operation can be made */                 \
+    return simulator::exchange(address, [=](T old) -> T { return old == expected ? value : old; });              \
+  }
+GPUNET_ATOMIC_CAS(atomicCAS)
+GPUNET_ATOMIC_CAS(atomicCAS_block)
+GPUNET_ATOMIC_CAS(atomicCAS_system)
+#undef GPUNET_ATOMIC_CAS

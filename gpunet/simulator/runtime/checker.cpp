@@ -35,6 +35,7 @@ void settle_race() {
 }
 
 bool plain_write(bool write, bool atomic) { return write && !atomic; }
+bool reads(const MemoryAccess& a) { return !a.write || (a.atomic && !a.store); }
 
 void note_race(const MemoryAccess& a, const Access& other) {
   const bool writes = plain_write(a.write, a.atomic) && plain_write(other.write, other.atomic);
@@ -46,7 +47,7 @@ void note_race(const MemoryAccess& a, const Access& other) {
 
 void check_initialized(Region& region, const MemoryAccess& a) {
   uint8_t* flags = region.initialized + (a.address - region.begin);
-  if ((!a.write || a.atomic) && std::memchr(flags, 0, a.bytes)) {
+  if (reads(a) && std::memchr(flags, 0, a.bytes)) {
     // If another thread is about to write it, then that is a race, whoever comes first: the write will report it.
     let_others_run();
     if (const void* hole = std::memchr(flags, 0, a.bytes); hole && !thread_was_stopped()) {
@@ -97,7 +98,7 @@ void check_alignment(const MemoryAccess& a) {
 }
 
 void count(const Region& region, const MemoryAccess& a) {
-  if (!a.write || a.atomic) (region.shared ? counts.shared_read : counts.global_read) += a.bytes;
+  if (reads(a)) (region.shared ? counts.shared_read : counts.global_read) += a.bytes;
   if (a.write) (region.shared ? counts.shared_written : counts.global_written) += a.bytes;
 }
 

@@ -10,7 +10,6 @@
 #define __managed__
 #define __align__(n) __attribute__((aligned(n)))
 #define __grid_constant__
-#define asm static_assert(false, "inline PTX cannot be simulated; put it behind #ifndef GPUNET_SIMULATOR")
 
 // A kernel that is inlined into its uninstrumented caller would not be checked. Device functions are inlined into the
 // kernel in check mode, for g++ does not instrument the read of a struct that is passed by value, such as f(vectors[i]).
@@ -37,6 +36,7 @@ __attribute__((used)) int __cxa_thread_atexit(void (*)(void*), void*, void*) { r
 }
 
 #include "device_math.h"
+#include "device_integer.h"
 #include "warp.h"
 #include "async_copy.h"
 #include "shared_layout.h"
@@ -92,4 +92,12 @@ inline void __trap(simulator::Where where = simulator::Where::current()) { simul
 #define assert(condition) \
   ((condition) ? void() : simulator::trap("assertion failed: " #condition, simulator::Where::current()))
 
-extern "C" int printf(const char* format, ...);
+// Prints once, although the blocks of a checked launch run in two orders.
+extern "C" int printf(const char* format, ...) __asm__("gpunet_printf");
+
+// Time is counted in clocks of the host.
+inline long long clock64() { return static_cast<long long>(__builtin_ia32_rdtsc()); }
+inline long clock() { return static_cast<long>(clock64()); }
+inline void __nanosleep(unsigned) {}
+inline void __brkpt() {}
+#define __builtin_assume(condition) static_cast<void>(0)

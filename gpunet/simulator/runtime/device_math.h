@@ -30,11 +30,14 @@ GPUNET_MATH(exp2, UNARY, (x))
 GPUNET_MATH(expm1, UNARY, (x))
 GPUNET_MATH(fabs, UNARY, (x))
 GPUNET_MATH(floor, UNARY, (x))
+GPUNET_MATH(j0, UNARY, (x))
+GPUNET_MATH(j1, UNARY, (x))
 GPUNET_MATH(lgamma, UNARY, (x))
 GPUNET_MATH(log, UNARY, (x))
 GPUNET_MATH(log10, UNARY, (x))
 GPUNET_MATH(log1p, UNARY, (x))
 GPUNET_MATH(log2, UNARY, (x))
+GPUNET_MATH(logb, UNARY, (x))
 GPUNET_MATH(nearbyint, UNARY, (x))
 GPUNET_MATH(rint, UNARY, (x))
 GPUNET_MATH(round, UNARY, (x))
@@ -66,7 +69,15 @@ extern "C" void sincos(double x, double* sine, double* cosine) noexcept;
 extern "C" float ldexpf(float x, int exponent) noexcept;
 extern "C" double ldexp(double x, int exponent) noexcept;
 extern "C" float frexpf(float x, int* exponent) noexcept;
+extern "C" double frexp(double x, int* exponent) noexcept;
 extern "C" float modff(float x, float* whole) noexcept;
+extern "C" double modf(double x, double* whole) noexcept;
+extern "C" int ilogbf(float x) noexcept;
+extern "C" float scalbnf(float x, int exponent) noexcept;
+extern "C" long lrintf(float x) noexcept;
+extern "C" long lroundf(float x) noexcept;
+extern "C" long long llrintf(float x) noexcept;
+extern "C" long long llroundf(float x) noexcept;
 extern "C" int abs(int) noexcept;
 extern "C" long long llabs(long long) noexcept;
 inline float abs(float x) { return fabsf(x); }
@@ -91,6 +102,13 @@ template <class A, class B>
 constexpr std::common_type_t<A, B> max(A a, B b) {
   return a < b ? b : a;
 }
+
+inline unsigned umin(unsigned a, unsigned b) { return min(a, b); }
+inline unsigned umax(unsigned a, unsigned b) { return max(a, b); }
+inline long long llmin(long long a, long long b) { return min(a, b); }
+inline long long llmax(long long a, long long b) { return max(a, b); }
+inline unsigned long long ullmin(unsigned long long a, unsigned long long b) { return min(a, b); }
+inline unsigned long long ullmax(unsigned long long a, unsigned long long b) { return max(a, b); }
 
 namespace simulator {
 template <class To, class From>
@@ -139,6 +157,9 @@ inline float __int2float_rn(int v) { return static_cast<float>(v); }
 inline float __uint2float_rn(unsigned v) { return static_cast<float>(v); }
 inline float __ll2float_rn(long long v) { return static_cast<float>(v); }
 inline float __ull2float_rn(unsigned long long v) { return static_cast<float>(v); }
+inline double __uint2double_rn(unsigned v) { return v; }
+inline int __double2hiint(double v) { return static_cast<int>(__double_as_longlong(v) >> 32); }
+inline int __double2loint(double v) { return static_cast<int>(__double_as_longlong(v)); }
 inline double __int2double_rn(int v) { return v; }
 inline float __double2float_rn(double v) { return static_cast<float>(v); }
 
@@ -156,9 +177,21 @@ inline float __powf(float base, float exponent) { return powf(base, exponent); }
 inline float __sinf(float v) { return sinf(v); }
 inline float __cosf(float v) { return cosf(v); }
 inline float __tanf(float v) { return tanf(v); }
+inline void __sincosf(float v, float* sine, float* cosine) { sincosf(v, sine, cosine); }
+inline float sinpif(float v) { return static_cast<float>(sin(3.14159265358979323846 * v)); }
+inline float cospif(float v) { return static_cast<float>(cos(3.14159265358979323846 * v)); }
+inline void sincospif(float v, float* sine, float* cosine) {
+  *sine = sinpif(v);
+  *cosine = cospif(v);
+}
+inline float rhypotf(float a, float b) { return 1.0f / hypotf(a, b); }
+inline float norm3df(float a, float b, float c) { return sqrtf(a * a + b * b + c * c); }
+inline float rnorm3df(float a, float b, float c) { return 1.0f / norm3df(a, b, c); }
+inline float fdividef(float a, float b) { return a / b; }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __frcp_rn(float v) { return 1.0f / v; }
 inline float __fsqrt_rn(float v) { return sqrtf(v); }
+inline float __frsqrt_rn(float v) { return rsqrtf(v); }
 inline float __saturatef(float v) { return v > 0.0f ? (v < 1.0f ? v : 1.0f) : 0.0f; }
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }

@@ -31,16 +31,21 @@ constexpr void add_number(auto& text, size_t number) {
   text.add(digit);
 }
 
-// "f4", "f4*", "const f4*", "V16" for a struct of 16 bytes; float4* counts as float*, for that is what is passed.
+// "f4", "f4*", "const f4*", "f4**" (const where the numbers are), "V16" for a struct of 16 bytes, "V16*"; float4* counts as float*, for that is what is passed.
 template <class T>
 constexpr Text<24> type_text() {
   Text<24> result;
   using Pointed = std::remove_pointer_t<T>;
   using Element = std::remove_cv_t<Pointed>;
   if (std::is_pointer_v<T> && std::is_const_v<Pointed>) result.add("const ");
-  if constexpr (!std::is_pointer_v<T> && std::is_class_v<T> && !code_of<T>) {
+  if constexpr (std::is_pointer_v<Element> && std::is_pointer_v<T>) {
+    result = {};
+    result.add(type_text<Element>().text);
+  } else if constexpr (std::is_class_v<T> && !code_of<T>) {
     result.add("V");
     add_number(result, sizeof(T));
+  } else if constexpr (std::is_class_v<Element> && !code_of<Element> && !requires(Element e) { e.x; }) {
+    result.add(type_text<Element>().text);
   } else if constexpr (requires(Element e) { e.x; }) result.add(scalar_code<decltype(Element::x)>());
   else result.add(scalar_code<Element>());
   if (std::is_pointer_v<T>) result.add("*");
@@ -78,8 +83,6 @@ __attribute__((no_sanitize("thread", "undefined"))) void call(void** arguments) 
     call_with(kernel, arguments, Indices<__integer_pack(sizeof...(Parameters))...>{});
   }(kernel);
 }
-
-static thread_local char shared_anchor;  // makes sure that there is a TLS block to be found
 
 }  // namespace simulator
 

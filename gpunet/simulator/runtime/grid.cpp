@@ -1,5 +1,7 @@
 // Runs a launch: its blocks one after the other, or in turns from grid barrier to grid barrier.
 #include <algorithm>
+#include <cstdarg>
+#include <cstdio>
 #include <new>
 #include <numeric>
 #include <random>
@@ -100,3 +102,13 @@ extern "C" const char* gpunet_launch(const Launch* next) {
 }
 
 extern "C" const Counts* gpunet_counts() { return &counts; }
+
+extern "C" int gpunet_printf(const char* format, ...) {
+  if (launch->shuffled) return 0;
+  va_list arguments;
+  va_start(arguments, format);
+  const int count = std::vprintf(format, arguments);
+  va_end(arguments);
+  std::fflush(stdout);
+  return count;
+}

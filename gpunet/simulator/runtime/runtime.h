@@ -38,7 +38,7 @@ void grid_barrier(Where where);
 
 // A warp collective: each lane brings its bytes, and the last lane to arrive runs the operation once for all of them.
 constexpr int kWarpSize = 32;
-constexpr int kLaneBytes = 64;
+constexpr int kLaneBytes = 80;  // the fragments of a wmma product of 32 x 8 x 16
 
 struct Lanes {
   alignas(16) char in[kWarpSize][kLaneBytes];
@@ -56,8 +56,8 @@ void warp_collective(unsigned mask, Operation operation, const void* in, size_t 
 unsigned active_mask(Where where);
 
 // Announces an atomic access to the checker (whose caller's address is the place that a finding names) and a fence.
-// `rounds`: it may be part of a sum of floating-point numbers, whose last bits depend on the order.
-void atomic_access(void* address, size_t bytes, bool rounds);
+// `store`: it reads nothing. `rounds`: it may be part of a sum of floating-point numbers, whose last bits depend on the order.
+void atomic_access(void* address, size_t bytes, bool rounds, bool store = false);
 void thread_fence();
 
 inline int linear_thread() {

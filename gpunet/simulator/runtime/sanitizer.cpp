@@ -88,11 +88,12 @@ uint32_t simulator::issue_copy(void* shared, const void* global, unsigned bytes)
   return write.place;
 }
 
-void simulator::atomic_access(void* address, size_t bytes, bool rounds) {
+void simulator::atomic_access(void* address, size_t bytes, bool rounds, bool store) {
   check_access({.address = static_cast<char*>(address),
                 .bytes = bytes,
                 .place = place_of(PLACE),
                 .write = true,
                 .atomic = true,
-                .rounds = rounds});
+                .rounds = rounds,
+                .store = store});
 }

@@ -23,6 +23,25 @@ void note_shared(const void* begin, size_t bytes, size_t alignment);
 void note_carving(unsigned id, const char* name, const void* begin, size_t element_bytes);
 void check_carving(unsigned id, const void* begin, const void* element);
 
+static thread_local char shared_anchor;  // makes sure that there is a TLS block to be found
+
+// PTX knows shared memory by addresses of 32 bits. Here those of dynamic memory begin at 0, and those of static memory
+// lie around kStaticAddress; both keep their alignment.
+constexpr unsigned kStaticAddress = 1u << 20;
+
+inline char* static_base() {
+  return reinterpret_cast<char*>(reinterpret_cast<uintptr_t>(&shared_anchor) / 1024 * 1024 - kStaticAddress);
+}
+inline size_t shared_address(const volatile void* pointer) {
+  const auto* p = static_cast<const volatile char*>(pointer);
+  const size_t in_dynamic = p - dynamic_shared;
+  return in_dynamic <= kMaxSharedBytes ? in_dynamic : static_cast<unsigned>(p - static_base());
+}
+inline char* shared_pointer(size_t address) {
+  return address < kStaticAddress / 2 ? dynamic_shared + address : static_base() + address;
+}
+inline bool is_shared(const volatile void* pointer) { return shared_pointer(shared_address(pointer)) == pointer; }
+
 #ifdef __SANITIZE_THREAD__
 
 template <size_t alignment, class T>
@@ -67,3 +86,10 @@ inline __attribute__((always_inline)) T& carved(T& begin, unsigned) {
 #endif
 
 }  // namespace simulator
+
+inline size_t __cvta_generic_to_shared(const volatile void* pointer) { return simulator::shared_address(pointer); }
+inline void* __cvta_shared_to_generic(size_t address) { return simulator::shared_pointer(address); }
+inline size_t __cvta_generic_to_global(const void* pointer) { return reinterpret_cast<size_t>(pointer); }
+inline void* __cvta_global_to_generic(size_t address) { return reinterpret_cast<void*>(address); }
+inline unsigned __isShared(const void* pointer) { return simulator::is_shared(pointer); }
+inline unsigned __isGlobal(const void* pointer) { return !simulator::is_shared(pointer); }

@@ -234,6 +234,96 @@ def test_without_nvrtc_the_kernel_is_run_all_the_same(check, monkeypatch):
     assert "scale, case 257: ok" in result.stdout
 
 
+def test_a_header_that_nvrtc_does_not_find_keeps_no_kernel_from_running(check, monkeypatch):
+    kernel = KERNEL.replace('extern "C"', '#include <cuda_fp16.h>\nextern "C"', 1)
+    monkeypatch.setattr(nvrtc, "_headers", lambda library: [])
+    result = check(kernel, RAGGED)
+    assert result.exit_code == 0, result.output
+    assert "Notice: " in result.stderr
+    assert "scale, case 257: ok" in result.stdout
+    assert check(kernel, RAGGED, "--no-compile").stderr == ""
+
+
+def test_headers_and_constants_of_c_are_for_nvrtc_too(check):
+    kernel = "#include <cmath>\n#include <cfloat>\n#include <stdint.h>\n#include <stdio.h>\n" + KERNEL.replace(
+        "factor;", "(float)(uint32_t)(M_PI / 3) * (FLT_MAX < INFINITY) * factor;"
+    )
+    result = check(kernel, RAGGED)
+    assert result.exit_code == 0, result.output
+    assert not nvrtc.is_available() or re.search("^scale +sm_90", result.stdout, re.MULTILINE)
+
+
+OVERLOADED = """
+#include <cstdio>
+__global__ void scale(float* x, int n) { if (threadIdx.x < n) x[threadIdx.x] *= 2; }
+__global__ void scale(double *x, const int n = 3) { if (threadIdx.x < n) x[threadIdx.x] *= 3; }
+__global__ void add(const float* const* in, float** out, int n) {
+  if (threadIdx.x == 0) printf("%d numbers\\n", n);
+  if (threadIdx.x < n) out[blockIdx.x][threadIdx.x] = in[blockIdx.x][threadIdx.x] + 1;
+}
+"""
+SCALE_SPEC = """
+import numpy as np
+kernel, grid, block = "scale", 1, 64
+def inputs(rng): return {"x": rng.random(50), "n": 50}
+def reference(x, n): return {"x": 3 * x}
+"""
+ADD_SPEC = """
+import numpy as np
+kernel, grid, block = "add", 2, 64
+def inputs(rng): return {name: [rng.random(n, np.float32) for n in (50, 60)] for name in ("in", "out")} | {"n": 50}
+def reference(n, **given): return {"out": [np.append(a[:n] + 1, b[n:]) for a, b in zip(given["in"], given["out"])]}
+"""
+
+
+STRUCTS = """
+struct Scale { float factor; int zero; };
+__global__ void rows(const Scale* scales, float* y, int n) {
+  if (threadIdx.x < n) y[threadIdx.x] = scales[threadIdx.x].factor * scales[threadIdx.x].zero;
+}
+"""
+STRUCTS_SPEC = """
+import numpy as np
+kernel, grid, block = "rows", 1, 64
+def inputs(rng): return {"scales": np.array([(i, 2) for i in range(9)], [("factor", "f4"), ("zero", "i4")]), "n": 9}
+def reference(scales, n): return {"y": scales["factor"] * scales["zero"]}
+"""
+
+
+def test_an_array_of_structs_is_an_input(check):
+    assert check(STRUCTS, STRUCTS_SPEC, "--no-compile").exit_code == 0
+    result = check(STRUCTS, STRUCTS_SPEC.replace('"i4"', '"i2"'), "--no-compile")
+    assert (
+        "inputs: scales must be an array of structs of 8 bytes, got [('factor', '<f4'), ('zero', '<i2')]."
+        in result.stderr
+    )
+    result = check(STRUCTS, STRUCTS_SPEC.replace('{"y"', '{"scales": scales, "y"'), "--no-compile")
+    assert "reference: scales is not an array that rows writes." in result.stderr
+
+
+def test_of_overloaded_kernels_the_inputs_choose(check):
+    assert check(OVERLOADED, SCALE_SPEC, "--no-compile").exit_code == 0
+    named = SCALE_SPEC.replace('"scale"', '"scale(float*, int)"')
+    result = check(OVERLOADED, named, "--no-compile")
+    assert "inputs: x must be an array of float32, got float64." in result.stderr
+    result = check(OVERLOADED, SCALE_SPEC.replace("50)", "50, np.float32).astype(int)"), "--no-compile")
+    assert result.exit_code == 2
+    assert "none of the kernels scale(float*, int), scale(double*, const int) fit the inputs; name one" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "finding"),
+    [
+        ("< n) out", "< n) out", "add: ok"),
+        ("< n) out", "<= n) out", r"out of bounds: read of 4 bytes at my.cu:7 .* array in\[0\], which has 200 bytes"),
+        ("+ 1;", "+ 1 + blockIdx.x;", r"FAILED: wrong result.*out\[1\]\[|FAILED: out\[1\]\["),
+    ],
+)
+def test_a_list_of_arrays_is_passed_for_pointers_to_pointers(check, right, wrong, finding):
+    result = check(OVERLOADED.replace(right, wrong), ADD_SPEC, "--no-compile")
+    assert re.search(finding, result.stdout), result.output
+
+
 def test_without_a_compiler_the_error_says_what_to_do(check, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     compiler.find_compiler.cache_clear()

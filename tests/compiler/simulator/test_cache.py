@@ -103,7 +103,6 @@ def test_an_error_in_a_header_names_the_header(cache):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ('asm volatile("add.s32 %0, %0, 1;" : "+r"(x[0]));', "inline PTX cannot be simulated"),
         ("int big[50000]; for (int& v : big) v = x[0]; x[1] = big[x[0]];", "frame size of 200000 bytes is larger"),
     ],
 )

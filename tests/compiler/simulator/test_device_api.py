@@ -1,10 +1,12 @@
 """Every function of the device API gives what CUDA documents."""
 
+import re
+
 import numpy as np
 import pytest
 from compiler.simulator.kernels import buffer
 
-from gpunet.errors import CompileError
+from gpunet.errors import CompileError, KernelError
 from gpunet.simulator.engine import load
 
 EXPRESSIONS = {  # value: what it must be
@@ -26,6 +28,41 @@ EXPRESSIONS = {  # value: what it must be
     "__float_as_uint(-1.0f)": 0xBF800000,
     "__int_as_float(0x40000000)": 2,
     "__uint_as_float(0x40400000u)": 3,
+    "__fadd_rz(1.0f, 1e-10f)": 1,
+    "__fadd_ru(1.0f, 1e-10f)": 1 + 2.0**-23,
+    "__fsub_rd(1.0f, 1e-10f)": 1 - 2.0**-24,
+    "__fsub_rz(-1.0f, -1e-10f)": -1 + 2.0**-24,
+    "__fmul_ru(3.4e38f, 2.0f) > 3.4028235e38f": 1,
+    "__fmul_rz(3.4e38f, 2.0f)": np.finfo(np.float32).max,
+    "__fdiv_rd(1.0f, 3.0f) < __fdiv_ru(1.0f, 3.0f)": 1,
+    "__fmaf_rd(1.0f + 0x1p-23f, 1.0f + 0x1p-23f, -1.0f)": 2.0**-22,
+    "__fmaf_ru(1.0f + 0x1p-23f, 1.0f + 0x1p-23f, 0.0f)": 1 + 3 * 2.0**-23,
+    "__int2float_rz(16777217)": 16777216,
+    "__int2float_ru(16777217)": 16777218,
+    "__double2float_rd(0.1) < 0.1": 1,
+    "__byte_perm(0x33221100u, 0x77665544u, 0x7250u)": 0x77225500,
+    "__dp4a(0x01ff0203, 0x01010101, 10)": 15,
+    "__dp4a(0x01ff0203u, 0x01010101u, 10u)": 271,
+    "__dp2a_lo(0x0002ffff, 0x0304, 1)": 3,
+    "__dp2a_hi(0x00020001u, 0x03040000u, 1u)": 11,
+    "__umul24(0xff000003u, 5u)": 15,
+    "__sad(-3, 4, 1u)": 8,
+    "__usad(3u, 4u, 1u)": 2,
+    "__hadd(-3, 4)": 0,
+    "__rhadd(3, 4)": 4,
+    "__uhadd(0xffffffffu, 0xffffffffu)": 2**32 - 1,
+    "__urhadd(2u, 5u)": 4,
+    "__brevll(1ull)": 2**63,
+    "__vadd4(0x01ff7f80u, 0x01010101u)": 0x02008081,
+    "__vaddss4(0x017f8000u, 0x01018100u)": 0x027F8000,
+    "__vsubus2(0x00010005u, 0x00020003u)": 2,
+    "__vmaxs4(0x01ff7f80u, 0u)": 0x01007F00,
+    "__vmaxu2(0x0001ffffu, 0x00020003u)": 0x0002FFFF,
+    "__vabsdiffs4(0x01ff0000u, 0x03010000u)": 0x02020000,
+    "__vcmpeq4(0x01020304u, 0x01000300u)": 0xFF00FF00,
+    "__vcmpgts2(0x0001ffffu, 0x00000000u)": 0xFFFF0000,
+    "__vsetgtu2(0x0001ffffu, 0x00000000u)": 0x00010001,
+    "__vsadu4(0x01020304u, 0x04030201u)": 8,
     "__longlong_as_double(0x4010000000000000ll)": 4,
     "__double_as_longlong(4.0)": 0x4010000000000000,
     # conversions: nearest even, towards zero, down, up; saturating
@@ -166,15 +203,65 @@ def test_atomics(mode):
         assert x[0] == want, (t, call)
 
 
-def test_a_kernel_that_needs_what_nvrtc_has_not_does_not_compile():
-    with pytest.raises(CompileError, match=r"infinity.cu:1:.*INFINITY"):
-        load('extern "C" __global__ void k(float* x) { x[0] = INFINITY; }', "infinity.cu")
+def test_the_headers_and_constants_of_c_are_there():
+    source = """
+#include <cmath>
+#include <cstdio>
+#include <math_constants.h>
+#include <stdint.h>
+extern "C" __global__ void k(double* x) {
+  const double values[] = {INFINITY, FLT_MAX, M_PI, INT_MAX, CUDART_PI_F};
+  if (threadIdx.x < 5) x[threadIdx.x] = values[threadIdx.x];
+}"""
+    x = np.zeros(5)
+    load(source, "constants.cu").kernels["k"].launch((1,), (32,), [buffer(x)])
+    assert x.tolist() == [np.inf, np.finfo(np.float32).max, np.pi, 2**31 - 1, np.float32(np.pi)]
 
 
-@pytest.mark.parametrize("header", ["math.h", "stdint.h", "cstdio", "mma.h"])
+@pytest.mark.parametrize("header", ["iostream", "vector", "cub/cub.cuh", "curand_kernel.h"])
 def test_a_header_that_kernels_have_not_is_refused_with_what_to_do(header):
     with pytest.raises(CompileError, match=rf"host.cu:1:.*{header}: No such file") as refused:
         load(f'#include <{header}>\nextern "C" __global__ void k(float* x) {{ x[0] = 1; }}', "host.cu")
     told = str(refused.value)
-    assert "has the headers of C and C++" in told
+    assert "Put host code behind #ifndef GPUNET_SIMULATOR" in told
     assert len(told.splitlines()) < 8
+
+
+UNSUPPORTED = {
+    "__global__ void k(cudaTextureObject_t t) {}": "cudaTextureObject_t: textures",
+    "__device__ void f() { cooperative_groups::this_cluster(); }": "this_cluster: clusters",
+    "__device__ void f() { float* p = new float[3]; }": "new: memory from the device's heap",
+    "__global__ void k() {} __global__ void f() { k<<<1, 1>>>(); }": "<<<: a launch from code",
+    "int main() { float* x; cudaMalloc(&x, 4); }": "cudaMalloc: CUDA's runtime API",
+    '__device__ void f() { asm("vote.all.pred p, q;"); }': "PTX vote.all.pred",
+    '__device__ void f(int* x) { asm("bar.sync 1, 64;"); }': "PTX bar.sync",
+    '__device__ void f(long* x, int y) { asm("mov.b64 %0, {%1, %1};" : "=l"(*x) : "r"(y)); }': "PTX mov.b64",
+    "texture<float> t;": "texture: textures",
+    '__device__ void f(int* x) { asm("mov.u32 %0, %%nosuch;" : "=r"(*x)); }': "PTX register %nosuch",
+}
+
+
+@pytest.mark.parametrize("line", UNSUPPORTED)
+def test_what_is_not_simulated_is_refused_by_name_with_its_line(line):
+    with pytest.raises(CompileError, match=f"^host.cu:4: {re.escape(UNSUPPORTED[line])}[^\n]*$"):
+        load(f'#include <cooperative_groups.h>\n// new\nconst char* text = "<<<";\n{line}\n', "host.cu")
+
+
+def test_a_kernel_prints_asserts_and_reads_the_clock(capfd):
+    source = """
+#include <cassert>
+#include <cstdio>
+extern "C" __global__ void k(int* x) {
+  const long long begin = clock64();
+  __nanosleep(20);
+  if (threadIdx.x < 2) printf("thread %d of %s\\n", threadIdx.x, "two");
+  assert(threadIdx.x < 4 && "few threads");
+  x[threadIdx.x] = clock64() >= begin;
+}"""
+    x = np.zeros(4, np.int32)
+    kernel = load(source, "prints.cu", mode="check").kernels["k"]
+    kernel.launch((2,), (2,), [buffer(x)])
+    assert x.tolist() == [1, 1, 0, 0]
+    assert capfd.readouterr().out == "thread 0 of two\nthread 1 of two\n" * 2
+    with pytest.raises(KernelError, match=r"assertion failed: threadIdx.x < 4.* at prints.cu:8 by thread \(4,0,0\)"):
+        kernel.launch((1,), (5,), [buffer(np.zeros(5, np.int32))])

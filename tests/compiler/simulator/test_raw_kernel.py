@@ -196,3 +196,19 @@ def test_dimensions_that_cupy_does_not_take_are_type_errors(grid, block):
     kernel = cp.RawKernel('extern "C" __global__ void nothing() {}', "nothing")
     with pytest.raises(TypeError):
         kernel(grid, block, ())
+
+
+def test_an_array_of_addresses_is_passed_for_pointers_to_pointers():
+    source = """
+    extern "C" __global__ void add(float** out, const float* const* in, int n) {
+      if (threadIdx.x < n) out[blockIdx.x][threadIdx.x] = in[blockIdx.x][threadIdx.x] + 1;
+    }"""
+    rows, sums = ([cp.full(8, i, cp.float32) for i in (1, 2)] for _ in range(2))
+    tables = [cp.array([a.data.ptr for a in arrays], cp.uint64) for arrays in (sums, rows)]
+    kernel = cp.RawKernel(source, "add")
+    with cp.check_mode() as findings:
+        kernel((2,), (8,), (*tables, np.int32(8)))
+        assert [a.get().tolist() for a in sums] == [[2] * 8, [3] * 8]
+        assert findings == []
+        with pytest.raises(KernelError, match=r"out of bounds: read .* byte 32 of array in\[0\], which has 32 bytes"):
+            kernel((2,), (9,), (*tables, np.int32(9)))

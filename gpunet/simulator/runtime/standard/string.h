@@ -1,0 +1,1 @@
+// Empty: a kernel has what it may use of this header without it.

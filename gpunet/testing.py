@@ -1,0 +1,56 @@
+"""Check a CUDA kernel in a test: on the simulated GPU, which needs g++ and no GPU."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from gpunet.bench.check import check
+from gpunet.bench.spec import even_sizes, read_cases, read_spec
+from gpunet.errors import ArgumentError, GpunetWarning
+
+
+def check_kernel(source: str | Path, spec: str | Path | None = None, *, limit: float = 60.0, **names: Any) -> None:
+    """Run a kernel in check mode as `gpunet check` does, and compare what it computes with a reference.
+
+        def test_scale():
+            check_kernel(
+                "my.cu",
+                kernel="scale",
+                block=256,
+                grid=lambda n: -(-n // 256),
+                cases="auto",
+                inputs=lambda rng, n: {"x": rng.standard_normal(n, np.float32), "n": n},
+                reference=lambda x, n: {"x": 2 * x},
+            )
+
+    Args:
+        source: the CUDA file.
+        spec: the file of a spec (`gpunet.bench.spec` says what stands in it).
+        limit: seconds that a launch may take.
+        **names: what a spec says, in place of a file.
+
+    Warns:
+        GpunetWarning: findings of the grade "warning", and sizes that are all multiples of the block.
+
+    Raises:
+        AssertionError: findings that are errors: races, accesses out of bounds, wrong results and the like.
+        ArgumentError: both a file and names.
+        GpunetError: a spec that does not fit the kernel, a source that does not compile, or no compiler.
+    """
+    if spec is not None and names:
+        raise ArgumentError(f"{spec}: give the file of a spec or its names ({', '.join(names)}), not both.")
+    cases = read_cases(names, Path(source)) if spec is None else read_spec(Path(spec))
+    if notice := even_sizes(cases):
+        warnings.warn(notice, GpunetWarning, stacklevel=2)
+    failed = []
+    for case in cases:
+        title = ", ".join(filter(None, (case.kernel, case.label)))
+        for finding in check(Path(source), case, limit)[1]:
+            if finding.grade == "error":
+                failed.append(f"{title}: {finding.described}")
+            elif finding.grade == "warning":
+                warnings.warn(f"{title}: {finding.described}", GpunetWarning, stacklevel=2)
+    if failed:
+        raise AssertionError("\n".join(failed))

@@ -1,0 +1,73 @@
+"""`gpunet.testing.check_kernel` in tests of one's own, and the sizes that a check should have."""
+
+import numpy as np
+import pytest
+
+from gpunet.bench.spec import even_sizes, read_cases
+from gpunet.errors import ArgumentError, GpunetWarning
+from gpunet.testing import check_kernel
+
+KERNEL = """extern "C" __global__ void scale(float* x, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) x[i] *= 2;
+}
+"""
+SPEC = {
+    "kernel": "scale",
+    "block": 64,
+    "grid": lambda n: -(-n // 64),
+    "inputs": lambda rng, n: {"x": rng.random(n, np.float32), "n": n},
+    "reference": lambda x, n: {"x": 2 * x},
+}
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "my.cu").write_text(KERNEL)
+    return tmp_path / "my.cu"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_right_kernel_passes(source):
+    check_kernel(source, **SPEC, cases=[100])
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("if (i < n) ", "", r"scale, case 1: out of bounds: .*\n    guard the index"),
+        ("*= 2", "*= 3", r"scale, case 1: x\[0\]: got"),
+    ],
+)
+def test_a_wrong_one_fails_with_all_that_is_found(source, right, wrong, said):
+    source.write_text(KERNEL.replace(right, wrong))
+    with pytest.raises(AssertionError, match=said) as failed:
+        check_kernel(source, **SPEC, cases=[1, 5])
+    assert "scale, case 5: " in str(failed.value)
+
+
+def test_a_file_or_names_but_not_both(source, tmp_path):
+    spec = tmp_path / "my_spec.py"
+    spec.write_text(
+        'import numpy as np\nkernel, grid, block = "scale", 1, 64\n'
+        'def inputs(rng): return {"x": np.ones(9, np.float32), "n": 9}\ndef reference(x, n): return {"x": 2 * x}\n'
+    )
+    check_kernel(source, spec)
+    with pytest.raises(ArgumentError, match=r"or its names \(kernel, block, grid, inputs, reference\), not both"):
+        check_kernel(source, spec, **SPEC)
+
+
+def test_sizes_that_are_all_multiples_of_the_block_are_pointed_out(source):
+    with pytest.warns(GpunetWarning, match=r"all sizes are multiples of the block \(64, 128\).*cases = .auto."):
+        check_kernel(source, **SPEC, cases=[64, 128])
+
+
+def test_drawn_sizes_lie_around_the_block_and_are_odd_or_not(source):
+    cases = read_cases(SPEC | {"cases": "auto"}, source)
+    sizes = [case.inputs["n"] for case in cases]
+    assert {1, 63, 64, 65} < set(sizes)
+    assert all(size % 2 and size < 5 * 64 for size in set(sizes) - {64})
+    assert even_sizes(cases) == ""
+    for block, most in ((1, 5), (lambda n: (32, 2), 640)):
+        sizes = [case.inputs["n"] for case in read_cases(SPEC | {"block": block, "cases": "auto"}, source)]
+        assert set(sizes) <= set(range(1, most + 1))
