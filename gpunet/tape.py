@@ -70,6 +70,13 @@ class Tape(Strict):
         seed: seed of the step's random numbers (dropout masks).
         counter: the number of the step, for random numbers.
         first_row: index of the batch's first row in the global batch, for random numbers.
+
+    Example:
+        >>> tape, x, weight = gn.Tape(), np.ones((2, 3)), np.ones((3, 4))
+        >>> y = gn.ops.linear(x, weight, tape=tape)
+        >>> tape.reset()  # the next step begins
+        >>> gn.ops.linear(x, weight, tape=tape) is y
+        True
     """
 
     def __init__(self, seed: int = 0, counter: StepCounter | None = None):

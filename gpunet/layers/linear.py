@@ -29,6 +29,11 @@ class Linear(Layer):
 
     Attributes:
         params: "weight" (in_features, out_features) and, with a bias, "bias" (out_features,).
+
+    Example:
+        >>> layer = gn.Linear(3, 2, activation="relu")
+        >>> layer(np.ones((4, 3), "float32")).shape, layer.params["weight"].shape
+        ((4, 2), (3, 2))
     """
 
     def __init__(

@@ -53,6 +53,11 @@ def batch_statistics(x: Array, running: Running | None = None, *, tape: Tape | N
     Args:
         x: (rows, channels, ...).
         running: the running statistics to update; not by non-finite numbers or the variance of a single element.
+
+    Example:
+        >>> x = np.array([[1.0, 5.0], [3.0, 5.0]])  # two rows, two channels
+        >>> gn.ops.batch_statistics(x)
+        (array([2., 5.]), array([1., 0.]))
     """
     moved = (None, None, None) if running is None else running[:3]
     xp = float_module("batch_statistics", x=x, running_mean=moved[0], running_var=moved[1], batches=moved[2])
@@ -122,6 +127,12 @@ def batch_norm(
 
     Raises:
         ArgumentError: a negative eps.
+
+    Example:
+        >>> x = np.array([[1.0], [3.0]])
+        >>> gn.ops.batch_norm(x, *gn.ops.batch_statistics(x)).round(2)
+        array([[-1.],
+               [ 1.]])
     """
     eps = real("batch_norm: eps", eps, 0, closed="left")
     vectors = {"mean": mean, "variance": variance, "weight": weight, "bias": bias}
@@ -159,6 +170,13 @@ def batch_norm_backward(
     """Return (dx, dweight, dbias), where mean and variance are those of the batch x and depend on it.
 
     `mean` and `variance` are the results of `batch_statistics`; dweight and dbias come from the tape by default.
+
+    Example:
+        >>> x, dy = np.array([[1.0], [3.0]]), np.array([[5.0], [5.0]])
+        >>> dx, _, dbias = gn.ops.batch_norm_backward(dy, x, *gn.ops.batch_statistics(x))
+        >>> dx, dbias  # a shift of the whole batch does not change y
+        (array([[0.],
+               [0.]]), array([10.]))
     """
     vectors = {"mean": mean, "variance": variance, "weight": weight, "dweight": dweight, "dbias": dbias}
     xp = float_module("batch_norm_backward", dy=dy, x=x, **vectors)

@@ -73,6 +73,11 @@ def conv2d(
 
     Raises:
         ArgumentError: groups that don't divide the channels, or an invalid size.
+
+    Example:
+        >>> x, weight = np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3))
+        >>> gn.ops.conv2d(x, weight).shape, gn.ops.conv2d(x, weight, padding=1).shape
+        ((1, 2, 2, 2), (1, 2, 4, 4))
     """
     xp = float_module("conv2d", x=x, weight=weight, bias=bias, out=out, columns=columns, preactivation=preactivation)
     window, shape, columns_shape = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
@@ -126,6 +131,12 @@ def conv2d_backward(
 
     Raises:
         ArgumentError: as for `conv2d`; or an activation without `saved`.
+
+    Example:
+        >>> x, weight, dy = np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3)), np.ones((1, 2, 2, 2))
+        >>> dx, dweight, dbias = gn.ops.conv2d_backward(dy, x, weight)
+        >>> dx.shape, dweight.shape, dbias
+        ((1, 1, 4, 4), (2, 1, 3, 3), array([4., 4.]))
     """
     name = "conv2d_backward"
     xp = float_module(name, dy=dy, x=x, weight=weight, saved=saved, columns=columns, dweight=dweight, dbias=dbias)

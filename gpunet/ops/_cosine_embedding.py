@@ -46,6 +46,12 @@ def cosine_embedding(
 
     Raises:
         ArgumentError: margin is not between -1 and 1.
+
+    Example:
+        >>> pairs = np.array([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [2.0, 0.0]]])
+        >>> loss, dpairs = gn.ops.cosine_embedding(pairs, np.array([1.0, -1.0]))  # losses 0 and 1
+        >>> float(loss), dpairs.shape
+        (0.5, (2, 2, 2))
     """
     margin = real("cosine_embedding: margin", margin, -1, 1, closed="both")
     xp = float_module("cosine_embedding", pairs=pairs, target=target, weight=weight)

@@ -55,6 +55,12 @@ def layer_norm(
 
     Raises:
         ArgumentError: a negative eps.
+
+    Example:
+        >>> y, mean, scale = gn.ops.layer_norm(np.array([[1.0, 3.0], [10.0, 30.0]]), (2,))
+        >>> y.round(2), mean
+        (array([[-1.,  1.],
+               [-1.,  1.]]), array([ 2., 20.]))
     """
     eps = real("layer_norm: eps", eps, 0, closed="left")
     xp = float_module("layer_norm", x=x, weight=weight, bias=bias)
@@ -82,6 +88,11 @@ def rms_norm(
 
     Raises:
         ArgumentError: a negative eps.
+
+    Example:
+        >>> y, scale = gn.ops.rms_norm(np.array([[1.0, 7.0]]), (2,))  # mean of the squares: 25
+        >>> y.round(2), scale.round(2)
+        (array([[0.2, 1.4]]), array([0.2]))
     """
     xp = float_module("rms_norm", x=x, weight=weight)
     _matrix_shape("rms_norm", x, normalized_shape, weight=weight)
@@ -152,6 +163,12 @@ def layer_norm_backward(
         scale: (rows,), the result of `layer_norm` or `rms_norm`.
         dweight: where to write the weight's gradient, of shape `normalized_shape`; None to skip it.
         dbias: where to write the bias's gradient, of shape `normalized_shape`; only together with `dweight`.
+
+    Example:
+        >>> x, dy = np.array([[1.0, 3.0]]), np.array([[5.0, 5.0]])
+        >>> _, mean, scale = gn.ops.layer_norm(x, (2,))
+        >>> gn.ops.layer_norm_backward(dy, x, (2,), mean, scale)  # a shift of the whole row does not change y
+        array([[0., 0.]])
     """
     xp = float_module(
         "layer_norm_backward", dy=dy, x=x, mean=mean, scale=scale, weight=weight, dweight=dweight, dbias=dbias

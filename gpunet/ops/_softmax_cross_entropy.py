@@ -72,6 +72,12 @@ def softmax_cross_entropy(
     Raises:
         ArgumentError: label_smoothing is not between 0 and 1.
         DataError: labels in host memory that are out of range.
+
+    Example:
+        >>> loss, gradient = gn.ops.softmax_cross_entropy(np.zeros((2, 2)), np.array([0, 1]))
+        >>> round(float(loss), 2), gradient
+        (0.69, array([[-0.25,  0.25],
+               [ 0.25, -0.25]]))
     """
     label_smoothing = real("softmax_cross_entropy: label_smoothing", label_smoothing, 0, 1, closed="both")
     array_module(logits=logits, target=target)

@@ -35,7 +35,14 @@ _running = threading.Lock()  # the runtime runs one launch at a time
 
 @dataclass(frozen=True)
 class Counts:
-    """What a launch did, counted in the mode "check" (barriers and launches in both). Counts add up with `+`."""
+    """What a launch did, counted in the mode "check" (barriers and launches in both). Counts add up with `+`.
+
+    Example:
+        >>> from gpunet.simulator import Counts
+        >>> both = Counts(barriers=2, launches=1) + Counts(launches=1)
+        >>> both.barriers, both.launches
+        (2, 2)
+    """
 
     global_bytes_read: int = 0
     global_bytes_written: int = 0

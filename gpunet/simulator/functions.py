@@ -102,7 +102,13 @@ def ascontiguousarray(a: Any, dtype: DTypeLike | None = None) -> ndarray:
 
 
 def asnumpy(a: Any, stream: Stream | None = None, order: Any = "C", out: np.ndarray | None = None) -> np.ndarray:
-    """Return `a` as a NumPy array."""
+    """Return `a` as a NumPy array.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> cp.asnumpy(cp.asarray([1.0, 2.0]) * 2)
+        array([2., 4.])
+    """
     return a.get(stream, order, out) if isinstance(a, ndarray) else np.asarray(a, order=order)
 
 

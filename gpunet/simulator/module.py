@@ -31,6 +31,14 @@ def counting() -> Iterator[list[Counts]]:
     """Return a block that collects what each launch of a kernel did, in a list: `sum(launches, Counts())` is all of it.
 
     Bytes are counted in check mode alone, and array code is not counted.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> kernel = cp.RawKernel('extern "C" __global__ void set(float* x) { x[threadIdx.x] = 1; }', "set")
+        >>> with cp.check_mode(), cp.counting() as launches:
+        ...     kernel((1,), (3,), (cp.empty(3, "float32"),))
+        >>> launches[0].global_bytes_written
+        12
     """
     counted: list[Counts] = []
     token = _counted.set(counted)
@@ -60,6 +68,14 @@ class RawModule:
         options: `-DNAME=VALUE`, `-IFOLDER` and the like.
         enable_cooperative_groups: launch the kernels so that all blocks live at once and can wait for each other.
         name_expressions: instances of template kernels, such as "scale<float>", for `get_function`.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> code = "template<typename T> __global__ void twice(T* x) { x[threadIdx.x] *= 2; }"
+        >>> module, x = cp.RawModule(code, name_expressions=["twice<float>"]), cp.ones(3, "float32")
+        >>> module.get_function("twice<float>")((1,), (3,), (x,))
+        >>> x
+        array([2., 2., 2.], dtype=float32)
     """
 
     def __init__(
@@ -99,6 +115,14 @@ class RawKernel:
         name: of the kernel.
         options: as for `RawModule`.
         enable_cooperative_groups: as for `RawModule`.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> kernel = cp.RawKernel('extern "C" __global__ void twice(float* x) { x[threadIdx.x] *= 2; }', "twice")
+        >>> x = cp.ones(3, "float32")
+        >>> kernel((1,), (3,), (x,))  # one block of three threads
+        >>> x
+        array([2., 2., 2.], dtype=float32)
     """
 
     def __init__(self, code: str, name: str, options: tuple[str, ...] = (), *, enable_cooperative_groups: bool = False):

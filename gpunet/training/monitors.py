@@ -113,6 +113,13 @@ class EarlyStopping(Monitor):
         best_buffers: the flat buffers of that epoch, such as running statistics.
         best_average: the moving average of the parameters after that epoch, or None.
         waited: number of epochs since then.
+
+    Example:
+        >>> stopping = gn.EarlyStopping(patience=3, monitor="loss")
+        >>> trainer = gn.Trainer(gn.MLP([2, 2]), optimizer=gn.SGD(lr=0.0), callbacks=[stopping])
+        >>> history = trainer.fit(np.eye(2), np.array([0, 1]), epochs=100)
+        >>> len(history), history.stopped
+        (4, 'early stopping')
     """
 
     shown = ("patience", "monitor")
@@ -191,6 +198,13 @@ class Checkpoint(Monitor):
         path: the file; "{epoch}" is replaced by the number of completed epochs.
         every: number of epochs between two writes, >= 1.
         best: whether to write only when the monitored column has improved.
+
+    Example:
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> history = gn.Trainer(gn.MLP([2, 2]), callbacks=[gn.Checkpoint("training.safetensors")]).fit(X, y, epochs=3)
+        >>> trainer = gn.Trainer.resume("training.safetensors")
+        >>> trainer.epoch
+        3
     """
 
     order = 1  # after the other callbacks, whose state it saves
