@@ -38,6 +38,12 @@ class Counts:
     """The bytes moved by a launch (counted in mode "check"), its barriers and launches (counted in both modes).
 
     `+` adds counts.
+
+    Example:
+        >>> from gpunet.simulator import Counts
+        >>> both = Counts(barriers=2, launches=1) + Counts(launches=1)
+        >>> both.barriers, both.launches
+        (2, 2)
     """
 
     global_bytes_read: int = 0

@@ -102,7 +102,13 @@ def ascontiguousarray(a: Any, dtype: DTypeLike | None = None) -> ndarray:
 
 
 def asnumpy(a: Any, stream: Stream | None = None, order: Any = "C", out: np.ndarray | None = None) -> np.ndarray:
-    """Return `a` as a NumPy array."""
+    """Return `a` as a NumPy array.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> cp.asnumpy(cp.asarray([1.0, 2.0]) * 2)
+        array([2., 4.])
+    """
     return a.get(stream, order, out) if isinstance(a, ndarray) else np.asarray(a, order=order)
 
 
@@ -128,7 +134,7 @@ def empty_like(prototype: ndarray, dtype: DTypeLike | None = None, order: Any = 
 
 def take(a: ndarray, indices: Any, axis: int | None = None, out: ndarray | None = None) -> ndarray:
     """Return the elements of `a` at `indices` along an axis. Indices out of range wrap around."""
-    return a.take(indices, axis, out)  # type: ignore[no-any-return]
+    return a.take(indices, axis, out)
 
 
 def where(condition: ndarray, x: Any = None, y: Any = None) -> Any:

@@ -26,7 +26,14 @@ _findings: ContextVar[list[Finding] | None] = ContextVar("gpunet_simulator_findi
 
 
 def checking() -> bool:
-    """Return whether check mode is on, as set by `check_mode`, else by the environment variable `GPUNET_SIM_CHECK`."""
+    """Return whether check mode is on, as set by `check_mode`, else by the environment variable `GPUNET_SIM_CHECK`.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> with cp.check_mode():
+        ...     cp.checking()
+        True
+    """
     by_block = _checked.get()
     return os.environ.get("GPUNET_SIM_CHECK", "0") not in ("", "0") if by_block is None else by_block
 
@@ -66,6 +73,16 @@ def check_mode(on: bool = True, *, seed: int = 0) -> Iterator[list[Finding]]:
 
     Raises:
         ArgumentError: `seed` is not an integer of at least 0.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> kernel = cp.RawKernel('extern "C" __global__ void set(float* x) { x[threadIdx.x + 1] = 0; }', "set")
+        >>> with cp.check_mode():
+        ...     kernel((1,), (3,), (cp.zeros(3, "float32"),))
+        Traceback (most recent call last):
+            ...
+        gpunet.errors.KernelError: kernel set: out of bounds: write of 4 bytes at kernel.cu:1 by thread
+        (2,0,0) of block (0,0,0): byte 12 of array x, which has 12 bytes.
     """
     seed = whole("seed", seed, least=0)
     findings: list[Finding] = []

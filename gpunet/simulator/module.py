@@ -31,6 +31,14 @@ def counting() -> Iterator[list[Counts]]:
     """Collect the counts of each kernel launch inside a `with` block, in a list.
 
     `sum(launches, Counts())` is their total. Bytes are counted in check mode only. Array code is not counted.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> kernel = cp.RawKernel('extern "C" __global__ void set(float* x) { x[threadIdx.x] = 1; }', "set")
+        >>> with cp.check_mode(), cp.counting() as launches:
+        ...     kernel((1,), (3,), (cp.empty(3, "float32"),))
+        >>> launches[0].global_bytes_written
+        12
     """
     counted: list[Counts] = []
     token = _counted.set(counted)
@@ -60,6 +68,14 @@ class RawModule:
         options: compiler options such as `-DNAME=VALUE` and `-IFOLDER`.
         enable_cooperative_groups: make cooperative launches, whose blocks can meet at a grid barrier.
         name_expressions: instances of template kernels for `get_function`, such as "scale<float>".
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> code = "template<typename T> __global__ void twice(T* x) { x[threadIdx.x] *= 2; }"
+        >>> module, x = cp.RawModule(code, name_expressions=["twice<float>"]), cp.ones(3, "float32")
+        >>> module.get_function("twice<float>")((1,), (3,), (x,))
+        >>> x
+        array([2., 2., 2.], dtype=float32)
     """
 
     def __init__(
@@ -99,6 +115,14 @@ class RawKernel:
         name: the kernel's name.
         options: see `RawModule`.
         enable_cooperative_groups: see `RawModule`.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> kernel = cp.RawKernel('extern "C" __global__ void twice(float* x) { x[threadIdx.x] *= 2; }', "twice")
+        >>> x = cp.ones(3, "float32")
+        >>> kernel((1,), (3,), (x,))  # one block of three threads
+        >>> x
+        array([2., 2., 2.], dtype=float32)
     """
 
     def __init__(self, code: str, name: str, options: tuple[str, ...] = (), *, enable_cooperative_groups: bool = False):

@@ -45,6 +45,13 @@ class Counters:
         synchronizations: how often the host waited for the device, downloads included.
         launches: kernels launched one by one, those of array code included.
         graph_launches: graphs launched.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> cp.counters.reset()
+        >>> a = cp.asarray([1.0, 2.0]) + 1
+        >>> cp.counters
+        Counters(allocations=2, uploads=1, downloads=0, synchronizations=0, launches=1, graph_launches=0)
     """
 
     allocations: int = 0
