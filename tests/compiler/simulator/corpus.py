@@ -1,4 +1,4 @@
-"""Kernels like those of tutorials and samples, each with its NumPy reference.
+"""Kernels in the manner of those that people read and copy, each with its NumPy reference.
 
 `KERNELS[name]()` returns (source, kernel, grid, block, bytes of dynamic shared memory, arguments, {index: expected}).
 """
@@ -13,7 +13,7 @@ def normal(*shape):
 
 
 def reduction():
-    """The fastest kernel of a well-known series of reductions: several elements per thread, unrolled, with shuffles."""
+    """The last of the ladder of reductions: several elements a thread, unrolled by a template, shuffles at the end."""
     source = """
 template <unsigned int blockSize>
 __device__ void warpReduce(volatile float *sdata, unsigned int tid) {
@@ -49,7 +49,7 @@ template __global__ void reduce6<128>(const float *, float *, unsigned int);
 
 
 def scan():
-    """The work-efficient block scan, padded against bank conflicts."""
+    """The work-efficient scan of a block, with padding against bank conflicts."""
     source = """
 #define CONFLICT_FREE_OFFSET(n) ((n) >> 5)
 __global__ void prescan(float *g_odata, const float *g_idata, int n) {
@@ -108,7 +108,7 @@ __global__ void transposeNoBankConflicts(float *odata, const float *idata) {
 
 
 def softmax():
-    """One warp per row, with cooperative groups."""
+    """A row for each warp, by cooperative groups."""
     source = """
 #include <cooperative_groups.h>
 #include <cooperative_groups/reduce.h>
@@ -140,7 +140,7 @@ __global__ void softmax_forward_kernel5(float* out, float inv_temperature, const
 
 
 def layer_norm():
-    """Means by a reduction within warps, then over their sums."""
+    """Means by a reduction of warps, then of their sums."""
     source = """
 __inline__ __device__ float warpReduceSum(float val) {
 #pragma unroll

@@ -1,4 +1,4 @@
-"""Kernels that use newer parts of CUDA: tensor cores, asynchronous copies, barriers and atomics of libcu++, PTX.
+"""Kernels that use the younger parts of CUDA: tensor cores, asynchronous copies, barriers and atomics of libcu++, PTX.
 
 In the form of `corpus.KERNELS`.
 """
@@ -8,7 +8,7 @@ from compiler.simulator.corpus import RNG, normal
 
 
 def wmma():
-    """One warp per 16x16 tile, like the introductory example of wmma."""
+    """A warp a tile of 16 x 16, in the manner of the first example that everyone reads."""
     source = """
 #include <mma.h>
 using namespace nvcuda;
@@ -100,7 +100,7 @@ __global__ void product(const half* a, const half* b, float* c) {
 
 
 def pipeline_primitives():
-    """Two stages in flight; rows past the end are zero-filled."""
+    """Two stages in flight; the rows past the end are zeros."""
     source = """
 #include <cuda_pipeline.h>
 __global__ void column_sums(const float4* x, float4* sums, int rows) {
@@ -180,7 +180,7 @@ __global__ void smooth(const float* x, float* y) {
 
 
 def library_atomics():
-    """The last block adds the partial sums of the others, after an acquire-release atomic counter."""
+    """The last block adds up what the others left, by an atomic counter that releases and acquires."""
     source = """
 #include <cuda/atomic>
 __device__ cuda::atomic<unsigned, cuda::thread_scope_device> arrived;
@@ -225,7 +225,7 @@ __global__ void reverse(const float* x, float* y) {
 
 
 def quantized_rows():
-    """Products of signed bytes by dp4a, with scales in an array of structs."""
+    """Products of signed bytes by dp4a, the scales by an array of structs."""
     source = """
 struct Scale { float factor; int zero; };
 __global__ void matvec(const int* __restrict__ w, const int* __restrict__ x, const Scale* scales, float* y, int words) {

@@ -1,11 +1,11 @@
-"""Kernels like those of tutorials: matrix products, attention, stencils, n-body; see `corpus.py`."""
+"""Kernels in the manner of those that people copy: products, attention, stencils, bodies; as in `corpus.py`."""
 
 import numpy as np
 from compiler.simulator.corpus import normal
 
 
 def gemm():
-    """A matrix product with vectorized loads and register tiles; no alignment is declared."""
+    """A rung of the ladders: vectorized loads, tiles of registers, no alignment declared."""
     source = """
 #define CEIL_DIV(M, N) (((M) + (N)-1) / (N))
 template <const int BM, const int BN, const int BK, const int TM, const int TN>
@@ -59,7 +59,7 @@ sgemmVectorize(int M, int N, int K, float alpha, float *A, float *B, float beta,
 
 
 def attention():
-    """The forward pass of a minimal flash attention: several arrays in dynamic shared memory."""
+    """The forward pass of the short version of flash attention: arrays carved from dynamic shared memory."""
     source = """
 __global__ void forward_kernel(const float* Q, const float* K, const float* V, const int N, const int d,
                     const int Tc, const int Tr, const int Bc, const int Br, const float softmax_scale,
@@ -153,7 +153,7 @@ __global__ void calculate_forces(float4 *globalX, float4 *globalA, int n) {
 
 
 def stencil():
-    """A one-dimensional stencil with a halo in shared memory on both sides."""
+    """One dimension, a border of shared memory on each side."""
     source = """
 #define RADIUS 3
 #define BLOCK_SIZE 64

@@ -1,4 +1,4 @@
-"""Correct kernels of the kinds used in neural networks, each with its NumPy reference.
+"""Correct kernels of the kinds that networks need, each with its NumPy reference.
 
 `CASES[name]()` returns (source, grid, block, arguments, launch options, {argument's index: expected value}).
 """
@@ -11,24 +11,24 @@ from gpunet.simulator.parameters import Buffer
 
 
 def buffer(array, flags=None):
-    """Return a NumPy array as a `Buffer`; `flags` says which of its bytes hold a value."""
+    """Return a NumPy array as what the engine takes; `flags` say which of its bytes hold a value."""
     return Buffer(array.ctypes.data, array.nbytes, flags.ctypes.data if flags is not None else 0)
 
 
 def simulate(source, grid, block, *args, **options):
-    """Launch the first kernel of a source on NumPy arrays and raise its findings; options as for `inspect`."""
+    """Launch the first kernel of a source on NumPy arrays, and raise what is found; options as for `inspect`."""
     counts, found = _inspect(source, grid, block, *args, **options)
     raise_errors("k", found)
     return counts
 
 
 def inspect(source, grid, block, *args, **options):
-    """Launch the first kernel of a source on NumPy arrays and return its findings; see `inspect_kernel`."""
+    """Launch the first kernel of a source on NumPy arrays and return what is found; those in `fresh` are unwritten."""
     return _inspect(source, grid, block, *args, **options)[1]
 
 
 def together(sources):
-    """Compile sources of one kernel each in one library; return the kernels by the sources' names."""
+    """Compile sources of one kernel each, all at once; return the kernels by the sources' names."""
     spaces = (f'namespace case{i} {{\n#line 1 "test.cu"\n{text}\n}}\n' for i, text in enumerate(sources.values()))
     library = load("".join(spaces).replace('extern "C" __global__', "__global__"), "test.cu", mode="check")
     return dict(zip(sources, library.kernels.values(), strict=True))
@@ -40,7 +40,7 @@ def _inspect(source, *launch, mode="check", options=(), **options_of_launch):
 
 
 def inspect_kernel(kernel, grid, block, *args, fresh=(), **launch):
-    """Launch a kernel on NumPy arrays; return counts and findings. Arguments in `fresh` count as uninitialized."""
+    """Launch a kernel on NumPy arrays and return what is counted and found; those in `fresh` count as never written."""
     flags = [np.zeros(a.nbytes, np.uint8) for a in fresh]
     packed = []
     for a in args:
@@ -122,7 +122,7 @@ extern "C" __global__ void __launch_bounds__(64) k(const float* a, const float* 
 
 
 def softmax():
-    """One warp per row, reduced by shuffles."""
+    """A warp a row, reduced by shuffles."""
     source = r"""
 __device__ __forceinline__ float warp_max(float v) {
   for (int o = 16; o > 0; o >>= 1) v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, o));
@@ -148,7 +148,7 @@ extern "C" __global__ void k(const float* x, float* y, int rows, int cols) {
 
 
 def tree_reduction():
-    """A tree reduction in dynamic shared memory with a barrier per step, and __syncwarp in the last warp."""
+    """Dynamic shared memory, halved with a barrier a step; the last warp on __syncwarp."""
     source = r"""
 extern "C" __global__ void k(const float* x, float* y, int n) {
   extern __shared__ float s[];
@@ -210,7 +210,7 @@ extern "C" __global__ void __launch_bounds__(128) k(float* x, float* partial, in
 
 
 def last_block_sums():
-    """Partial sums, passed to the last block by a fence and an atomic counter, which that block resets."""
+    """Partial sums handed over by a fence and an atomic counter, which the last block resets."""
     source = r"""
 extern "C" __global__ void k(const float* x, float* partial, float* total, unsigned* counter, int n) {
   __shared__ bool last;
@@ -255,7 +255,7 @@ extern "C" __global__ void k(const unsigned char* mask, unsigned char* out, bool
 
 
 def lanes_that_exit_early():
-    """Warp collectives and groups of the remaining lanes after others have exited."""
+    """Collectives of lanes that are left when others have exited, by groups within a warp."""
     source = r"""
 extern "C" __global__ void k(float* y) {
   __shared__ float s[32];
@@ -315,7 +315,7 @@ extern "C" __global__ void k(const float* x, float* y) {
 
 
 def tensor_core_product():
-    """One warp multiplies 16x8 by 8x8 with the function for mma.sync."""
+    """One warp multiplies 16x8 by 8x8 through the hook for mma.sync."""
     source = r"""
 __device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #ifdef GPUNET_SIMULATOR
@@ -342,7 +342,7 @@ extern "C" __global__ void k(const float* a, const float* b, float* d) {
 
 
 def asynchronous_copies():
-    """A pipeline of copies of 4, 8 or 16 bytes, one tile ahead, zero-filled past the end, with empty groups."""
+    """A pipeline of copies of 4, 8 or 16 bytes, a tile ahead; past the end there are zeros. Some groups are empty."""
     source = r"""
 template <int BYTES>
 __device__ void reverse_tiles(const float* x, float* y, int n) {

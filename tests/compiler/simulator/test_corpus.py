@@ -1,4 +1,4 @@
-"""Kernels of tutorials run unchanged: correct results, no errors, and planted faults are found."""
+"""Kernels that people read and copy run unchanged: right results, no errors, and faults planted in them are found."""
 
 import functools
 import re
@@ -11,7 +11,7 @@ from compiler.simulator.kernels import buffer, together
 from gpunet.simulator.engine import load
 
 BARRIER = "__syncthreads();"
-PLANTED = {  # text, its replacement, the finding that this must cause
+PLANTED = {  # a text, what to put there, and what must be found
     "reduction": (f"{BARRIER}\n  if (blockSize >= 256)", "if (blockSize >= 256)", "race: .* dynamic shared memory"),
     "scan": (f"offset >>= 1;\n    {BARRIER}", "offset >>= 1;", "race: .* dynamic shared memory"),
     "transpose": (f"{BARRIER}\n  x = ", "x = ", "race: .* shared memory tile"),
@@ -51,7 +51,7 @@ def source_of(name, planted):
 
 @functools.cache
 def language_kernels(planted):
-    """Return the kernels of `corpus_of_language`, compiled in one library."""
+    """Return the kernels of `corpus_of_language`, compiled all at once."""
     names = [name for name in corpus_of_language.KERNELS if not planted or name in PLANTED]
     return together({name: source_of(name, planted) for name in names})
 
@@ -65,7 +65,7 @@ def load_kernel(name, planted):
 
 
 def run(name, planted=False):
-    """Return the findings and the largest error relative to the largest expected value."""
+    """Return what is found and the largest error, relative to the largest expected value."""
     _, _, grid, block, shared, arguments, expected = KERNELS[name]()
     packed = [buffer(a) if isinstance(a, np.ndarray) else a for a in arguments]
     grid, block = (np.atleast_1d(n).tolist() for n in (grid, block))
