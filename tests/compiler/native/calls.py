@@ -35,9 +35,9 @@ def _kernel(path: Path, name: str) -> Kernel:
 def divided(
     count: int, compute: Callable[[Parts], tuple[np.ndarray, ...]], exact: bool = True
 ) -> tuple[np.ndarray, ...]:
-    """Return what `compute` gives for one part of `count` rows or elements, and check that other parts give the same.
+    """Return the results of `compute` for `count` rows or elements in one part; check that other divisions agree.
 
-    Where not `exact`, up to rounding: which of two products a compiler fuses with their sum may differ between a vector
+    If not `exact`, they agree up to rounding: the product that a compiler fuses with a sum may differ between a vector
     loop and its remainder.
     """
     whole = compute([(0, count)])

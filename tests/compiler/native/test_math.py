@@ -1,6 +1,6 @@
-"""The math functions of the native CPU kernels against the long double ones of the machine's C++ library.
+"""The math functions of the native CPU kernels compared with the long double functions of the C++ library.
 
-`math_driver.cpp` has a loop over each function and type, and the references.
+`math_driver.cpp` contains a loop for each function and type, and the references.
 """
 
 import ctypes

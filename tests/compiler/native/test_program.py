@@ -29,8 +29,8 @@ class Array:
 class Node:
     """A node on fake memory: each cell that it writes becomes a term of all cells that it may have read.
 
-    Of `by_rows` a ROWS node sees its own rows, and any node that also writes an array sees its own part of that; of all
-    others each part sees everything.
+    A part of a ROWS node reads only its own rows of the arrays in `by_rows`. A part of any node reads only its own part
+    of an array that the node also writes. Of all other arrays each part reads everything.
     """
 
     def __init__(self, name, division, count, out, by_rows=(), shared=(), grain=0):
