@@ -75,7 +75,7 @@ def time(
         macros: additional macros for the compiler.
         number: the index of the case.
         device_name: "cuda" or "cuda:N".
-        seconds: how long the rounds shall take, about.
+        seconds: approximate duration of the timing.
 
     Raises:
         KernelError: what the GPU reports.
