@@ -7,7 +7,7 @@ compiler, so nothing is compiled twice and no process waits for another. A writa
   libraries go to a temporary folder of this process, which is removed at exit.
 - A library is loaded only if an empty file next to it has the library's SHA-256 in its name. That file is written
   first; then the library is renamed to its final name. A truncated or altered library is therefore compiled again,
-  and two processes that compile the same library at once both get a complete one.
+  and two processes that compile the same library concurrently both get a complete one.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from gpunet.attributes import Strict
 from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 from gpunet.faults import raise_fault
 
-Array: TypeAlias = Any
-"""An `ndarray` of numpy, cupy or gpunet.simulator; there is no common type."""
+Array: TypeAlias = np.ndarray[Any, Any]
+"""An `ndarray` of numpy, cupy or gpunet.simulator. Type checkers see NumPy's, whose interface the others share."""
 
 CUPY_PACKAGES = "'cupy-cuda12x[ctk]>=14.2' for a CUDA 12 driver, 'cupy-cuda13x[ctk]>=14.2' for CUDA 13"
 
@@ -46,6 +46,13 @@ class Device(Strict):
         host_reads: number of `to_host` calls; a training epoch makes one, at its end.
         launched: kernels launched since the last synchronization, to name the suspects of a fault: the kernel's name
             and file, and the number of its last launch. Each launch sets `launched[name] = next(launch_numbers)`.
+
+    Example:
+        >>> device = gn.get_device("cpu")
+        >>> device.name, device.xp.__name__
+        ('cpu', 'numpy')
+        >>> device.asarray([1, 2])
+        array([1, 2])
     """
 
     def __init__(self, name: str, xp: ModuleType):
@@ -103,7 +110,7 @@ class Device(Strict):
         return pages * os.sysconf("SC_PAGE_SIZE") if pages else 0
 
     def synchronize(self) -> None:
-        """Wait until all work queued on this device is done; returns at once on the CPU.
+        """Wait until all work queued on this device is done; returns immediately on the CPU.
 
         Raises:
             KernelError: a kernel launched since the last synchronization failed, for example by an illegal memory
@@ -200,6 +207,10 @@ def get_device(spec: str | Device) -> Device:
 
     Raises:
         DeviceError: an unknown spec, or a CUDA device that cannot be used; the message names the missing part.
+
+    Example:
+        >>> gn.get_device("cpu").name
+        'cpu'
     """
     if isinstance(spec, Device):
         return spec
@@ -237,6 +248,12 @@ class use_device:
 
     `gn.use_device("cuda")` sets the default of the process; `with gn.use_device("cuda"):` sets it inside the block, for
     this thread or task only. If unset, the default is the environment variable `GPUNET_DEVICE`, else "auto".
+
+    Example:
+        >>> with gn.use_device("cpu"):
+        ...     model = gn.MLP([4, 8, 3])
+        >>> model.device.name
+        'cpu'
     """
 
     def __init__(self, spec: str | Device):
@@ -257,7 +274,13 @@ class use_device:
 
 
 def current_device() -> Device:
-    """Return the device of new arrays and parameters."""
+    """Return the device of new arrays and parameters.
+
+    Example:
+        >>> with gn.use_device("cpu"):
+        ...     gn.current_device().name
+        'cpu'
+    """
     device = _block_device.get(None)
     if device is not None:
         return device
@@ -285,7 +308,7 @@ def device_of(a: Array) -> Device:
     )
 
 
-def array_module(*arrays: Array, **named: Array) -> ModuleType:
+def array_module(*arrays: Array | None, **named: Array | None) -> ModuleType:
     """Return the array module (numpy, cupy or gpunet.simulator) of arrays on one device; `None`s are ignored.
 
     Args:
@@ -295,6 +318,10 @@ def array_module(*arrays: Array, **named: Array) -> ModuleType:
     Raises:
         DeviceMismatchError: the arrays are on different devices; the message says how to move them.
         DTypeError: an argument is not an array.
+
+    Example:
+        >>> gn.array_module(np.zeros(2)).__name__
+        'numpy'
     """
     for a in (*arrays, *named.values()):
         if type(a) is not np.ndarray and a is not None:
@@ -333,6 +360,18 @@ def on_device(a: Any) -> bool:
     return type(a) is not np.ndarray and (_made_by("cupy", a) or _made_by("gpunet.simulator", a))
 
 
+def pointer(a: Array) -> int:
+    """Return the address of the first element of a GPU's array, real or simulated."""
+    memory: Any = a.data  # a MemoryPointer; the type of NumPy's `data` has no `ptr`
+    return memory.ptr
+
+
 def to_host(a: Any) -> Any:
-    """Return an array on a GPU as a NumPy array, anything else unchanged."""
+    """Return an array on a GPU as a NumPy array, anything else unchanged.
+
+    Example:
+        >>> a = gn.get_device("sim").asarray([1.0, 2.0])
+        >>> type(a).__module__, gn.to_host(a)
+        ('gpunet.simulator.array', array([1., 2.]))
+    """
     return device_of(a).to_host(a) if on_device(a) else a

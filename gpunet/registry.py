@@ -30,15 +30,17 @@ def register(cls: C) -> C:
     The class's `config` returns the constructor's arguments as JSON values; by default the attributes of the same
     names. Before you load such a file, import the module that registers the class.
 
+    Raises:
+        ArgumentError: not a class with a `config` method, or the name belongs to another class.
+
     Example:
         >>> @gn.register
         ... class Shift(gn.Layer):
         ...     def __init__(self, by=1.0):
         ...         self.by = by
         ...         super().__init__()
-
-    Raises:
-        ArgumentError: not a class with a `config` method, or the name belongs to another class.
+        >>> Shift(by=2.0).config()
+        {'by': 2.0}
     """
     if not inspect.isclass(cls) or not callable(getattr(cls, "config", None)):
         raise ArgumentError(f"register takes the class of a layer, a loss, an optimizer or a schedule, got {cls!r}.")

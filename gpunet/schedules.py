@@ -49,7 +49,12 @@ class Schedule(Strict):
 @register
 @dataclass
 class ConstantLR(Schedule):
-    """The same learning rate at every step."""
+    """The same learning rate at every step.
+
+    Example:
+        >>> gn.ConstantLR(0.1)(step=1000)
+        0.1
+    """
 
     lr: float
 
@@ -63,7 +68,13 @@ class ConstantLR(Schedule):
 @register
 @dataclass
 class StepLR(Schedule):
-    """Multiply the learning rate by `gamma` every `step_size` steps, as PyTorch's `StepLR`."""
+    """Multiply the learning rate by `gamma` every `step_size` steps, as PyTorch's `StepLR`.
+
+    Example:
+        >>> schedule = gn.StepLR(0.5, step_size=10, gamma=0.5)
+        >>> [schedule(step) for step in (0, 9, 10, 20)]
+        [0.5, 0.5, 0.25, 0.125]
+    """
 
     lr: float
     step_size: int
@@ -86,6 +97,11 @@ class CosineLR(Schedule):
 
     The formula is that of SGDR (Loshchilov & Hutter 2017, eq. 5) and of PyTorch's `CosineAnnealingLR`; unlike the
     latter, the rate does not rise again after `total_steps`.
+
+    Example:
+        >>> schedule = gn.CosineLR(1.0, total_steps=100)
+        >>> [round(schedule(step), 2) for step in (0, 50, 100)]
+        [1.0, 0.5, 0.0]
     """
 
     lr: float
@@ -109,6 +125,11 @@ class CyclicCosineLR(Schedule):
     """Cosine waves from 0 up to `lr` and back, each twice as long as the previous; 0 from step `total_steps` on.
 
     The formula is RealMLP's coslog (Holzmüller et al. 2024, arXiv 2407.04491, section 3).
+
+    Example:
+        >>> schedule = gn.CyclicCosineLR(1.0, total_steps=30, cycles=2)  # waves of 10 and 20 steps
+        >>> [round(schedule(step), 2) for step in (0, 4, 10, 18, 30)]
+        [0.0, 1.0, 0.0, 1.0, 0.0]
     """
 
     lr: float
@@ -133,6 +154,13 @@ class ReduceLROnPlateau(Schedule):
 
     Rule and defaults are those of PyTorch's `ReduceLROnPlateau` in the modes "min" and "rel": a value improves if it is
     below `best * (1 - threshold)`, and reductions of 1e-8 or less are skipped.
+
+    Example:
+        >>> schedule = gn.ReduceLROnPlateau(1.0, factor=0.5, patience=1)
+        >>> for loss in (2.0, 2.0, 2.0):
+        ...     schedule.observe(loss)
+        >>> schedule(step=0)
+        0.5
     """
 
     lr: float
@@ -185,6 +213,11 @@ class LinearWarmup(Schedule):
 
     Step 0 has `schedule(0) / warmup_steps`, step `warmup_steps - 1` has `schedule(0)`, and a later step has
     `schedule(step - warmup_steps)` (Goyal et al. 2017, section 2.2).
+
+    Example:
+        >>> schedule = gn.LinearWarmup(1.0, warmup_steps=4)
+        >>> [schedule(step) for step in range(6)]
+        [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     """
 
     schedule: Schedule

@@ -70,6 +70,13 @@ class Tape(Strict):
         seed: seed of the step's random numbers (dropout masks).
         counter: the number of the step, for random numbers.
         first_row: index of the batch's first row in the global batch, for random numbers.
+
+    Example:
+        >>> tape, x, weight = gn.Tape(), np.ones((2, 3)), np.ones((3, 4))
+        >>> y = gn.ops.linear(x, weight, tape=tape)
+        >>> tape.reset()  # the next step begins
+        >>> gn.ops.linear(x, weight, tape=tape) is y
+        True
     """
 
     def __init__(self, seed: int = 0, counter: StepCounter | None = None):
@@ -120,11 +127,13 @@ class Tape(Strict):
         Used before a step is recorded: afterwards the buffers are fixed, and only this one allocation can fail.
         """
         kinds, places, size = self._kinds, [], 0
+        if not kinds:
+            return 0
         for shape, dtype, *_ in kinds:
             places.append(size)
             size += -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
         self._buffers.clear()  # before the new allocation: there may not be enough memory for both
-        arena: Array = aligned(size, np.uint8, kinds[0][2], zero=is_recording()) if kinds else None
+        arena = aligned(size, np.uint8, kinds[0][2], zero=is_recording())
         for start, (shape, dtype, _, *zero) in zip(places, kinds, strict=True):
             end = start + math.prod(shape) * dtype.itemsize
             buffer = arena[start:end].view(dtype).reshape(shape)
@@ -148,9 +157,11 @@ class Tape(Strict):
 
     def device_step(self, xp: ModuleType) -> Array:
         """Return the step's number for a kernel that draws: an int64 array of `xp`, the same array in each step."""
-        if not isinstance(self.counter.word, xp.ndarray):
-            self.counter.keep_in(xp.empty(1, np.int64))
-        return self.counter.word
+        word = self.counter.word
+        if word is None or not isinstance(word, xp.ndarray):
+            word = xp.empty(1, np.int64)
+            self.counter.keep_in(word)
+        return word
 
     def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the step's next random numbers: float32 in [0, 1), on the host."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet import simulator
 from gpunet.bench import gate
-from gpunet.bench.case import Case, Prepare
+from gpunet.bench.case import Call, Case, Prepare
 from gpunet.bench.cases import OPS
 from gpunet.bench.ceilings import Ceilings, measure_ceilings
 from gpunet.bench.child import call_with_limit
@@ -182,7 +182,7 @@ def check(
     return _row(case, name, device, error=gate.relative_error(results, expected), counts=counts)
 
 
-def place(prepare: Prepare, device: Device, inputs: Mapping[str, np.ndarray]) -> Callable[[], tuple[object, ...]]:
+def place(prepare: Prepare, device: Device, inputs: Mapping[str, np.ndarray]) -> Call:
     """Return the call of a kernel on its own copy of the inputs on a device."""
     with device.activate():
         return prepare(device.xp, **{name: device.asarray(a) for name, a in inputs.items()})

@@ -1,7 +1,7 @@
 """Compare a kernel of a file with others by a spec: first their results, then their times in turns.
 
-On CUDA the calls are timed; a kernel that changes its inputs goes on with what its last call has left. On the
-simulated GPU the kernels run in check mode, and what they do is counted.
+On CUDA the calls are timed; a kernel that changes its inputs continues with the results of its last call. On the
+simulated GPU the kernels run in check mode, and bytes and barriers are counted.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def time(
     Args:
         path: the CUDA source.
         spec_path: the spec.
-        macros: for the compiler, besides those of the spec.
-        number: of the case.
+        macros: additional macros for the compiler.
+        number: the index of the case.
         device_name: "cuda" or "cuda:N".
-        seconds: how long the rounds shall take, about.
+        seconds: approximate duration of the timing.
 
     Raises:
         KernelError: what the GPU reports.

@@ -22,7 +22,7 @@ from gpunet.errors import GpunetError, GpunetWarning
 
 
 class _Commands(click.Group):
-    """A group whose commands report what a user can mend in one line, and Ctrl-C with the shell's exit code."""
+    """A group whose commands report user errors in one line, and Ctrl-C with exit code 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

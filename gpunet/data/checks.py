@@ -28,6 +28,11 @@ def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...]
         DataError: `X` is empty, or a value is NaN or infinite.
         DTypeError: `X` is not a host array of real numbers.
         ShapeError: `X` has fewer than two dimensions, or a sample's shape differs from `n_features`.
+
+    Example:
+        >>> gn.data.check_features([[1, 2], [3, 4]])
+        array([[1., 2.],
+               [3., 4.]])
     """
     return _floats(check_samples(X, name=name, n_features=n_features))
 
@@ -54,6 +59,10 @@ def check_targets(y: Any, name: str = "y") -> np.ndarray:
         DataError: `y` is empty, or a value is NaN or infinite.
         DTypeError: `y` is not a host array of real numbers.
         ShapeError: `y` is a single number.
+
+    Example:
+        >>> gn.data.check_targets([1.5, 2.5])
+        array([1.5, 2.5])
     """
     array = _real_array(y, name)
     if array.ndim == 0:
@@ -71,6 +80,10 @@ def check_labels(y: Any, n_classes: int, name: str = "y", positions: tuple[int, 
         DataError: `y` is empty, or a label is out of range.
         DTypeError: the labels are not integers.
         ShapeError: the shape is not (n, *positions).
+
+    Example:
+        >>> gn.data.check_labels([0, 2, 1], n_classes=3)
+        array([0, 2, 1])
     """
     array = _real_array(y, name)
     if array.dtype.kind == "f":
@@ -138,6 +151,14 @@ def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
         DataError: a weight is negative, NaN or infinite, or all are zero.
         DTypeError: the weights are not a host array of real numbers.
         ShapeError: the shape is not (n,).
+
+    Example:
+        >>> gn.data.check_weights([1, 0, 2], n=3)
+        array([1., 0., 2.])
+        >>> gn.data.check_weights([1, -1, 2], n=3)
+        Traceback (most recent call last):
+            ...
+        gpunet.errors.DataError: weight is -1.0 at row 1; weights must not be negative.
     """
     array = check_row_weights(weight, n, name)
     if not array.any():
@@ -162,6 +183,12 @@ def check_lengths(**arrays: np.ndarray | None) -> None:
 
     Raises:
         ShapeError: the lengths differ.
+
+    Example:
+        >>> gn.data.check_lengths(X=np.zeros((3, 2)), y=np.zeros(2))
+        Traceback (most recent call last):
+            ...
+        gpunet.errors.ShapeError: lengths differ: X has 3, y has 2; pass one row for each sample.
     """
     lengths = {name: len(array) for name, array in arrays.items() if array is not None}
     if len(set(lengths.values())) > 1:

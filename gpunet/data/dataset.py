@@ -23,6 +23,13 @@ class Dataset:
         schema: how the columns of a table become features; None unless the source is a table.
         test: the source's own test part, such as that of MNIST.
         found: how a table's file was read, in one line.
+
+    Example:
+        >>> data = gn.data.Dataset(np.zeros((4, 2)), np.array([0, 1, 0, 1]), classes=("no", "yes"))
+        >>> data
+        <Dataset: 4 rows of shape (2,) in float64, 2 classes>
+        >>> data.task, len(data.take([0, 1]))
+        ('classification', 2)
     """
 
     X: np.ndarray

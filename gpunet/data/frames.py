@@ -22,7 +22,7 @@ def frame_columns(value: Any) -> Iterable[tuple[Any, Any]] | None:
     if hasattr(kind, "iter_columns"):  # polars
         return zip(value.columns, value.iter_columns(), strict=True)
     if hasattr(kind, "columns") and hasattr(kind, "items"):  # pandas
-        return value.items()  # type: ignore[no-any-return]
+        return value.items()
     return None
 
 

@@ -23,7 +23,15 @@ from gpunet.errors import DataError, GpunetWarning
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How a table is read and its columns are used; see `ReadOptions` and `TableSchema.fit`."""
+    """How a table is read and its columns are used; see `ReadOptions` and `TableSchema.fit`.
+
+    Example:
+        >>> import pandas as pd
+        >>> pd.DataFrame({"id": [7, 8], "size": [1.5, 2.5], "price": [10.5, 20.5]}).to_csv("houses.csv", index=False)
+        >>> options = gn.data.TableOptions(drop=["id"])
+        >>> gn.data.load("houses.csv", target="price", table=options).schema.feature_names
+        ['size']
+    """
 
     reading: ReadOptions = AS_FOUND
     columns: Sequence[str] = ()
@@ -42,6 +50,15 @@ class LabelledTable:
         y: the targets, as in a `Dataset`.
         classes: the class names; None for regression.
         options: how the table is read and its columns are used.
+
+    Example:
+        >>> import pandas as pd
+        >>> pd.DataFrame({"size": [1.0, np.nan, 5.0], "price": [10.5, 20.5, 15.5]}).to_csv("houses.csv", index=False)
+        >>> table = gn.data.LabelledTable.read("houses.csv", target="price", task="regression")
+        >>> table.dataset(train_rows=np.array([0, 1])).X  # the median is that of the training rows
+        array([[1., 0.],
+               [1., 1.],
+               [1., 0.]])
     """
 
     table: Table

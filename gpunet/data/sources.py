@@ -28,6 +28,11 @@ def digits() -> Dataset:
 
     Source: the test part of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998, UCI Machine
     Learning Repository, https://doi.org/10.24432/C50P49, CC BY 4.0.
+
+    Example:
+        >>> data = gn.data.digits()
+        >>> data.X.shape, data.y[:5], data.classes[:3]
+        ((1797, 64), array([0, 1, 2, 3, 4]), ('0', '1', '2'))
     """
     with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as arrays:
         X, y = arrays["X"].astype(np.float32), arrays["y"].astype(np.int64)
@@ -63,6 +68,10 @@ def load(
         ArgumentError: `target`, `task` or `table` does not apply to this kind of source.
         DataError: the source is missing, unknown or invalid; the message names the place of the error.
         MissingPackageError: pandas, which reads tables, is not installed.
+
+    Example:
+        >>> gn.data.load("digits")
+        <Dataset 'digits': 1,797 rows of shape (64,) in float32, 10 classes>
     """
     path = Path(source)
     kind = kind_of(source)

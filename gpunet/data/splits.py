@@ -34,6 +34,11 @@ def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) 
     Raises:
         ArgumentError: `fractions` or `seed` is invalid.
         DataError: a part would be empty.
+
+    Example:
+        >>> train, test = gn.data.split_indices([0, 0, 0, 0, 1, 1, 1, 1], (0.75, 0.25), seed=0)
+        >>> len(train), len(test)  # one sample of each class in the second part
+        (6, 2)
     """
     if not fractions or min(fractions) <= 0 or not math.isclose(sum(fractions), 1, abs_tol=1e-9):
         raise ArgumentError(f"fractions={tuple(fractions)}: use positive numbers that add up to 1.")

@@ -27,6 +27,13 @@ class Standardizer:
     Attributes:
         mean: float64, with the shape of one sample.
         scale: float64, with the same shape; the standard deviation, or 1 for a constant feature.
+
+    Example:
+        >>> standardizer = gn.data.Standardizer.fit([[1.0, 5.0], [3.0, 5.0]])
+        >>> standardizer.mean, standardizer.scale
+        (array([2., 5.]), array([1., 1.]))
+        >>> standardizer.apply([[4.0, 6.0]])
+        array([[2., 1.]])
     """
 
     mean: np.ndarray

@@ -55,6 +55,10 @@ def check_gradients(
             actual value.
         ArgumentError: `subject` has no gradients, or `x` is missing for a layer.
         CompileError: a CUDA expression does not compile.
+
+    Example:
+        >>> gn.check_gradients(gn.Linear(3, 2), x=(4, 3))
+        Linear(3, 2): correct on cpu: weight, bias, the input
     """
     rng = np.random.default_rng(seed)
     if isinstance(subject, Loss):

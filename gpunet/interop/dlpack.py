@@ -27,6 +27,13 @@ def from_dlpack(x: Any) -> Array:
         DeviceError: `x` is neither on the CPU nor on a usable CUDA GPU.
         DTypeError: `x` does not support DLPack, or its library does not export it: bfloat16, or a tensor that requires
             gradients.
+
+    Example:
+        >>> a = np.zeros(3)
+        >>> b = gn.from_dlpack(a)
+        >>> b[0] = 1
+        >>> a
+        array([1., 0., 0.])
     """
     if not hasattr(x, "__dlpack__"):
         raise DTypeError(f"from_dlpack needs an array with a __dlpack__ method, got {type(x).__name__}.")
@@ -52,6 +59,11 @@ def to_dlpack(a: Array) -> Array:
 
     Raises:
         DTypeError: `a` is not an array.
+
+    Example:
+        >>> a = np.arange(3.0)
+        >>> gn.interop.to_dlpack(a) is a, np.shares_memory(gn.interop.to_dlpack(a[::-1]), a)
+        (True, False)
     """
     xp = array_module(a)
     negative = any(stride < 0 for stride in a.strides)

@@ -53,6 +53,12 @@ def to_onnx(
         MissingPackageError: onnx is not installed.
         OSError: the file cannot be written; an existing file stays intact.
         ShapeError: the model does not accept rows of this shape, or not of every length.
+
+    Example:
+        >>> import onnx
+        >>> gn.interop.to_onnx(gn.MLP([4, 8, 3]), "model.onnx")
+        >>> [output.name for output in onnx.load("model.onnx").graph.output]
+        ['prediction']
     """
     if opset not in OPSETS:
         raise ArgumentError(

@@ -42,6 +42,12 @@ def load_torch(model: Model, source: str | Path | Mapping[str, Any], *, modules:
         DTypeError: a tensor has integers or complex numbers instead of floats.
         FileNotFoundError: there is no such file.
         ModelFileError: the file is not a valid safetensors file.
+
+    Example:
+        >>> model = gn.MLP([3, 2])
+        >>> gn.interop.load_torch(model, {"0.weight": np.eye(2, 3), "0.bias": np.ones(2)})
+        >>> model.outputs([[1.0, 2.0, 3.0]])
+        array([[2., 3.]], dtype=float32)
     """
     given = _given(source)
     layers = _layers(model, list(modules) if modules is not None else None, given)

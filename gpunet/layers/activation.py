@@ -12,7 +12,12 @@ from gpunet.tape import Tape
 
 
 class Activation(Layer):
-    """Apply an activation function elementwise. A `Sequential` fuses it into a `Linear` or convolution before it."""
+    """Apply an activation function elementwise. A `Sequential` fuses it into a `Linear` or convolution before it.
+
+    Example:
+        >>> gn.Activation("relu")(np.array([[-1.0, 2.0]]))
+        array([[0., 2.]])
+    """
 
     def __init__(self, activation: str | ActivationFunction):
         self.activation = activation_function(activation)

@@ -38,6 +38,11 @@ class MultiHeadAttention(Layer):
         q_proj: the `Linear` of the queries.
         kv_proj: the `Linear` of keys and values, (embed_dim, 2·embed_dim).
         out_proj: the `Linear` from the concatenated heads to the output.
+
+    Example:
+        >>> layer = gn.MultiHeadAttention(8, num_heads=2, causal=True)
+        >>> layer(np.ones((4, 10, 8), "float32")).shape
+        (4, 10, 8)
     """
 
     def __init__(
@@ -103,7 +108,7 @@ class MultiHeadAttention(Layer):
         needed = input_gradient or self.q_proj.has_gradients or self.kv_proj.has_gradients
         dheads = self.out_proj.backward(dy, tape, input_gradient=needed)
         q, k, v, weights, crossed = tape.restore(self)
-        if not needed:
+        if dheads is None:
             return (None, None) if crossed else None
         xp = array_module(dy)
         rows, _, keys, _ = k.shape

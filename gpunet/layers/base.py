@@ -39,6 +39,15 @@ class Layer(Versioned):
         grads: the gradients by the same names; `backward` fills them.
         buffers: arrays by name that a training step may change in place. They are saved, moved and copied like the
             parameters, and have the same dtype; the optimizer ignores them.
+
+    Example:
+        >>> class Double(gn.Layer):
+        ...     def forward(self, x, tape=None):
+        ...         return 2 * x
+        ...     def backward(self, dy, tape):
+        ...         return 2 * dy
+        >>> gn.check_gradients(Double(), x=(4, 3))
+        Double(): correct on cpu: the input
     """
 
     recordable: ClassVar[bool] = True

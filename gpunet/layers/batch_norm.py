@@ -129,12 +129,27 @@ class BatchNorm(Layer):
 
 
 class BatchNorm1d(BatchNorm):
-    """Batch norm of x (rows, num_features) or (rows, num_features, length); see `BatchNorm`."""
+    """Batch norm of x (rows, num_features) or (rows, num_features, length); see `BatchNorm`.
+
+    Example:
+        >>> layer, tape = gn.BatchNorm1d(1), gn.Tape()
+        >>> layer.forward(np.array([[1.0], [3.0]], "float32"), tape).round(2)  # with a tape: statistics of the batch
+        array([[-1.],
+               [ 1.]], dtype=float32)
+        >>> layer.buffers["running_mean"].round(2)
+        array([0.2], dtype=float32)
+    """
 
     inner_axes = (), ("length",)
 
 
 class BatchNorm2d(BatchNorm):
-    """Batch norm of x (rows, num_features, height, width); see `BatchNorm`."""
+    """Batch norm of x (rows, num_features, height, width); see `BatchNorm`.
+
+    Example:
+        >>> layer, tape = gn.BatchNorm2d(3), gn.Tape()
+        >>> layer.forward(np.ones((4, 3, 8, 8), "float32"), tape).shape, layer.buffers["running_mean"].round(2)
+        ((4, 3, 8, 8), array([0.1, 0.1, 0.1], dtype=float32))
+    """
 
     inner_axes = (("height", "width"),)

@@ -38,6 +38,11 @@ class Conv2d(Layer):
 
     Attributes:
         params: "weight" (out_channels, in_channels / groups, height, width) and, with a bias, "bias" (out_channels,).
+
+    Example:
+        >>> layer = gn.Conv2d(1, 8, kernel_size=3)
+        >>> layer(np.ones((4, 1, 28, 28), "float32")).shape, layer.params["weight"].shape
+        ((4, 8, 26, 26), (8, 1, 3, 3))
     """
 
     axes: ClassVar[int] = 2
@@ -161,6 +166,11 @@ class Conv1d(Conv2d):
 
     x is (rows, in_channels, length) and y (rows, out_channels, out_length); "weight" is (out_channels,
     in_channels / groups, kernel_size). Arguments and errors as for `Conv2d`; each size is one number.
+
+    Example:
+        >>> layer = gn.Conv1d(3, 8, kernel_size=5, padding=2)
+        >>> layer(np.ones((4, 3, 10), "float32")).shape, layer.params["weight"].shape
+        ((4, 8, 10), (8, 3, 5))
     """
 
     axes = 1

@@ -16,6 +16,11 @@ class Dropout(Layer):
 
     Args:
         p: the probability of a zero, 0 <= p <= 1.
+
+    Example:
+        >>> layer, x = gn.Dropout(0.5), np.ones((4, 8))
+        >>> np.unique(layer(x)), np.unique(layer.forward(x, gn.Tape(seed=0)))
+        (array([1.]), array([0., 2.]))
     """
 
     def __init__(self, p: float = 0.5):

@@ -26,6 +26,11 @@ class Embedding(Layer):
 
     Attributes:
         params: "weight" (num_embeddings, embedding_dim).
+
+    Example:
+        >>> layer = gn.Embedding(100, 8)
+        >>> layer(np.array([[7, 7, 42]])).shape
+        (1, 3, 8)
     """
 
     def __init__(

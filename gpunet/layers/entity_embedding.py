@@ -43,6 +43,11 @@ class EntityEmbedding(Layer):
 
     Attributes:
         params: "weight0", "weight1", …: one table (1 + known categories, dim) per column; row 0 is for unknown.
+
+    Example:
+        >>> layer = gn.EntityEmbedding(numbers=1, categories=[5, 3], dims=[4, 2])
+        >>> layer(np.array([[0.5, 4, -1]], "float32")).shape  # a number, category 4 of 5, an unknown category
+        (1, 7)
     """
 
     def __init__(

@@ -11,7 +11,12 @@ from gpunet.tape import Tape
 
 
 class Flatten(Layer):
-    """Reshape each row to a vector: (rows, a, b, ...) to (rows, a·b·...)."""
+    """Reshape each row to a vector: (rows, a, b, ...) to (rows, a·b·...).
+
+    Example:
+        >>> gn.Flatten()(np.ones((4, 3, 8, 8))).shape
+        (4, 192)
+    """
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:
         if tape is not None:

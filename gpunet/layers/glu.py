@@ -24,6 +24,10 @@ class GLU(Layer):
 
     Args:
         dim: the axis of x that is halved; not 0, the rows.
+
+    Example:
+        >>> gn.GLU()(np.array([[3.0, 0.0]]))  # 3 · sigmoid(0)
+        array([[1.5]])
     """
 
     def __init__(self, dim: int = -1, *, activation: str | ActivationFunction = "sigmoid"):
@@ -86,12 +90,22 @@ class GatedLinear(Stack):
 
 
 class SwiGLU(GatedLinear):
-    """A linear layer gated by SiLU (Shazeer 2020); see `GatedLinear`."""
+    """A linear layer gated by SiLU (Shazeer 2020); see `GatedLinear`.
+
+    Example:
+        >>> gn.SwiGLU(3, 2)(np.ones((4, 3), "float32")).shape
+        (4, 2)
+    """
 
     gate = "silu"
 
 
 class GEGLU(GatedLinear):
-    """A linear layer gated by GELU (Shazeer 2020); see `GatedLinear`."""
+    """A linear layer gated by GELU (Shazeer 2020); see `GatedLinear`.
+
+    Example:
+        >>> gn.GEGLU(3, 2)(np.ones((4, 3), "float32")).shape
+        (4, 2)
+    """
 
     gate = "gelu"

@@ -68,6 +68,11 @@ class LayerNorm(RowNorm):
 
     Attributes:
         params: "weight" and "bias", both of shape `normalized_shape`, initially one and zero.
+
+    Example:
+        >>> gn.LayerNorm(2)(np.array([[1.0, 3.0], [10.0, 30.0]], "float32")).round(2)
+        array([[-1.,  1.],
+               [-1.,  1.]], dtype=float32)
     """
 
     def __init__(
@@ -109,6 +114,10 @@ class RMSNorm(RowNorm):
 
     Attributes:
         params: "weight" of shape `normalized_shape`, initially one.
+
+    Example:
+        >>> gn.RMSNorm(2)(np.array([[1.0, 7.0]], "float32")).round(2)  # mean of the squares: 25
+        array([[0.2, 1.4]], dtype=float32)
     """
 
     def __init__(

@@ -29,6 +29,11 @@ class Linear(Layer):
 
     Attributes:
         params: "weight" (in_features, out_features) and, with a bias, "bias" (out_features,).
+
+    Example:
+        >>> layer = gn.Linear(3, 2, activation="relu")
+        >>> layer(np.ones((4, 3), "float32")).shape, layer.params["weight"].shape
+        ((4, 2), (3, 2))
     """
 
     def __init__(
@@ -131,8 +136,9 @@ class LinearChain(Layer):
         for lower in reversed(lower_layers):
             lower_x, lower_saved = tape.restore(lower)
             below = Below(lower.activation, lower_saved)
-            dy = layer.gradients(dy, x, saved, activation, tape, below=below)
-            layer, x, saved, activation = lower, lower_x, None, None  # dy is now dz of the lower layer
+            dz = layer.gradients(dy, x, saved, activation, tape, below=below)
+            assert dz is not None
+            dy, layer, x, saved, activation = dz, lower, lower_x, None, None  # dz of the lower layer
         return layer.gradients(dy, x, saved, activation, tape, input_gradient=input_gradient)
 
     def leaves(self, path: str = "") -> dict[str, Layer]:

@@ -53,6 +53,10 @@ class MaxPool2d(_Pool2d):
         stride: distance between windows; None for the kernel size.
         padding: padding around the image, which is never the maximum; at most half of the window.
         dilation: distance between the elements of a window.
+
+    Example:
+        >>> gn.MaxPool2d((1, 2))(np.array([[[[1.0, 4.0, 2.0, 3.0]]]]))
+        array([[[[4., 3.]]]])
     """
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1):
@@ -85,6 +89,10 @@ class AvgPool2d(_Pool2d):
         kernel_size: size of a window; like the other sizes a number or (height, width), in pixels.
         stride: distance between windows; None for the kernel size.
         padding: zeros around the image; at most half of the window.
+
+    Example:
+        >>> gn.AvgPool2d((1, 2))(np.array([[[[1.0, 3.0, 5.0, 7.0]]]]))
+        array([[[[2., 6.]]]])
     """
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0):
@@ -109,6 +117,10 @@ class GlobalAvgPool2d(Layer):
     """Take the mean of each channel: (rows, channels, height, width) to (rows, channels).
 
     Equal to PyTorch's `AdaptiveAvgPool2d(1)` followed by `Flatten`.
+
+    Example:
+        >>> gn.GlobalAvgPool2d()(np.ones((4, 3, 8, 8))).shape
+        (4, 3)
     """
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:

@@ -107,6 +107,11 @@ class RNN(Recurrent):
 
     Attributes:
         params: "weight_ih" (input_size, hidden_size), "weight_hh" (hidden_size, hidden_size) and "bias" (hidden_size,).
+
+    Example:
+        >>> x = np.ones((4, 10, 3), "float32")  # rows, steps, features
+        >>> gn.RNN(3, 8)(x).shape, gn.RNN(3, 8, return_sequences=False)(x).shape
+        ((4, 10, 8), (4, 8))
     """
 
     gates = 1
@@ -152,6 +157,11 @@ class LSTM(Recurrent):
     Attributes:
         params: "weight_ih" (input_size, 4·hidden_size), "weight_hh" (hidden_size, 4·hidden_size) and "bias"
             (4·hidden_size,); the columns are those of the gates i, f, g and o, in this order.
+
+    Example:
+        >>> x = np.ones((4, 10, 3), "float32")  # rows, steps, features
+        >>> gn.LSTM(3, 8)(x).shape, gn.LSTM(3, 8, return_sequences=False)(x).shape
+        ((4, 10, 8), (4, 8))
     """
 
     gates = 4

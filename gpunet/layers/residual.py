@@ -17,6 +17,10 @@ class Residual(Stack):
 
     Raises:
         ArgumentError: an argument is not a layer, or a layer with parameters appears twice.
+
+    Example:
+        >>> gn.Residual(gn.ReLU())(np.array([[-1.0, 2.0]]))  # x + relu(x)
+        array([[-1.,  4.]])
     """
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:

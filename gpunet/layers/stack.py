@@ -90,9 +90,11 @@ class Stack(Layer):
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Array | None:
         layers, lowest, *_ = self._program
         first = 0 if input_gradient else lowest
+        gradient: Array | None = dy
         for position in range(len(layers) - 1, first - 1, -1):
-            dy = layers[position].backward(dy, tape, input_gradient=input_gradient or position > first)
-        return dy if input_gradient else None
+            assert gradient is not None, f"{layers[position]!r}: backward without a gradient of its output"
+            gradient = layers[position].backward(gradient, tape, input_gradient=input_gradient or position > first)
+        return gradient if input_gradient else None
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         for position, layer in enumerate(self.layers):

@@ -108,7 +108,7 @@ class FlatStore(Versioned):
 
     def __init__(self, layers: Mapping[str, Holder], device: Device):
         self.slots: dict[str, Array] = {}
-        self.average: Array = None
+        self.average: Array | None = None
         self.decay: float | None = None
         self.optimizer: object = None
         self.adopted = False
@@ -142,7 +142,7 @@ class FlatStore(Versioned):
     @property
     def state(self) -> list[Array]:
         """The flat arrays that training changes, except the gradients."""
-        return [self.params, self.buffers, *self.slots.values(), *([] if self.decay is None else [self.average])]
+        return [self.params, self.buffers, *self.slots.values(), *([] if self.average is None else [self.average])]
 
     def keep_average(self, decay: float | None) -> None:
         """Turn the moving average of the parameters on, or off with None; an existing one continues with the new decay.
@@ -184,7 +184,7 @@ class FlatStore(Versioned):
             _moved(a, device, dtype) for a in (self.params, self.grads, self.buffers)
         )
         self.slots = {name: _moved(slot, device, dtype) for name, slot in self.slots.items()}
-        if self.decay is not None:
+        if self.average is not None:
             self.average = _moved(self.average, device, dtype)
         self.mark_frozen()
 

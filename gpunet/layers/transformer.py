@@ -37,6 +37,11 @@ class TransformerEncoderLayer(Stack):
     Attributes:
         norm1, self_attn, norm2, linear1, linear2: the inner layers, with PyTorch's names.
         dropout: the dropout layer, used in all three places.
+
+    Example:
+        >>> layer = gn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=32)
+        >>> layer(np.ones((4, 10, 8), "float32")).shape
+        (4, 10, 8)
     """
 
     def __init__(
@@ -93,6 +98,12 @@ class SinusoidalPositions(Layer):
 
     y[:, t, 2i] = x[:, t, 2i] + sin(t / 10000^(2i / features)), and y[:, t, 2i + 1] is the same with cos (Vaswani et al.
     2017, section 3.5). There are no parameters and no limit on L.
+
+    Example:
+        >>> gn.SinusoidalPositions()(np.zeros((1, 3, 2))).round(2)  # sin(t), cos(t)
+        array([[[ 0.  ,  1.  ],
+                [ 0.84,  0.54],
+                [ 0.91, -0.42]]])
     """
 
     def forward(self, x: Array, tape: Tape | None = None) -> Array:

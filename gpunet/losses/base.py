@@ -79,8 +79,9 @@ class Loss(Versioned):
 
     def value(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
         """Return the loss without its gradient; arguments and errors as for `value_and_grad`."""
-        given = {} if weight is None else {"weight": weight}
-        return self.value_and_grad(prediction, target, **given)[0]
+        if weight is None:
+            return self.value_and_grad(prediction, target)[0]
+        return self.value_and_grad(prediction, target, weight=weight)[0]
 
     @property
     def takes_weight(self) -> bool:

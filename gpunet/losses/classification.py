@@ -55,6 +55,11 @@ class CrossEntropyLoss(ClassWeightedLoss):
     Args:
         label_smoothing: fraction of each target that is spread evenly over the classes, in [0, 1].
         class_weight: as for `ClassWeightedLoss`; with integer labels the mean is weighted too.
+
+    Example:
+        >>> loss = gn.CrossEntropyLoss().value(np.zeros((2, 10)), np.array([3, 7]))
+        >>> round(float(loss), 2)  # log 10
+        2.3
     """
 
     task = "classification"
@@ -122,6 +127,11 @@ class BCEWithLogitsLoss(ClassWeightedLoss):
     Args:
         class_weight: as for `ClassWeightedLoss`, for the two classes 0 and 1 of a model with one output; the mean over
             the rows is weighted too.
+
+    Example:
+        >>> loss = gn.BCEWithLogitsLoss().value(np.array([[0.0]]), np.array([[1.0]]))  # probability 1/2
+        >>> round(float(loss), 2)
+        0.69
     """
 
     task = "binary"

@@ -15,7 +15,12 @@ from gpunet.tape import Tape
 
 
 class MSELoss(Loss):
-    """The mean squared error over all elements."""
+    """The mean squared error over all elements.
+
+    Example:
+        >>> float(gn.MSELoss().value(np.array([[3.0], [1.0]]), np.array([[1.0], [1.0]])))
+        2.0
+    """
 
     task = "regression"
 
@@ -30,6 +35,10 @@ class HuberLoss(Loss):
 
     Args:
         delta: the threshold, > 0.
+
+    Example:
+        >>> float(gn.HuberLoss(delta=1.0).value(np.array([[4.0]]), np.array([[1.0]])))  # 1 · (3 - 1/2)
+        2.5
     """
 
     task = "regression"
@@ -44,7 +53,12 @@ class HuberLoss(Loss):
 
 
 class L1Loss(Loss):
-    """The mean absolute error over all elements; the median of the targets minimises it."""
+    """The mean absolute error over all elements; the median of the targets minimises it.
+
+    Example:
+        >>> float(gn.L1Loss().value(np.array([[3.0], [1.0]]), np.array([[1.0], [1.0]])))
+        1.0
+    """
 
     task = "regression"
 
@@ -59,6 +73,12 @@ class QuantileLoss(Loss):
 
     Args:
         quantile: the quantile to predict, in (0, 1).
+
+    Example:
+        >>> low, high = np.array([[1.0]]), np.array([[5.0]])
+        >>> loss = gn.QuantileLoss(0.75)
+        >>> float(loss.value(low, high)), float(loss.value(high, low))  # a low prediction costs three times as much
+        (3.0, 1.0)
     """
 
     task = "regression"
@@ -82,6 +102,10 @@ class PoissonNLLLoss(Loss):
         log_input: True if the model outputs the logarithm of the rate; `predict` then returns the rate. False if it
             outputs the rate; its last activation must then be positive, such as `Softplus`.
         eps: added to the rate before the logarithm, > 0; unused with `log_input`, where it must be >= 0.
+
+    Example:
+        >>> float(gn.PoissonNLLLoss().value(np.array([[0.0]]), np.array([[3.0]])))  # exp(0) - 3 · 0
+        1.0
     """
 
     scalable = False

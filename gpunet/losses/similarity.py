@@ -25,6 +25,11 @@ class CosineEmbeddingLoss(Loss):
 
     Args:
         margin: dissimilar pairs with a cosine up to `margin` have no loss, from -1 to 1.
+
+    Example:
+        >>> pairs = np.array([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [2.0, 0.0]]])
+        >>> float(gn.CosineEmbeddingLoss().value(pairs, np.array([1.0, -1.0])))  # losses 0 and 1
+        0.5
     """
 
     task = "similarity"

@@ -52,6 +52,11 @@ def load(path: str | Path, *, custom: Custom | None = None, allow_nan: bool = Fa
         FileNotFoundError: there is no such file.
         ModelFileError: the file is truncated, altered, or of another program, version or kind; a layer's class is
             unknown; parameters do not match the layers or are not finite, in which case all of them are listed.
+
+    Example:
+        >>> gn.MLP([4, 8, 3]).save("model.safetensors")
+        >>> gn.load("model.safetensors")
+        Sequential(Linear(4, 8, activation=ReLU()), Linear(8, 3))
     """
     classes = checked(custom)
     arrays, description = read_arrays(path, "model")

@@ -33,6 +33,12 @@ class Model(Layer):
         input_scaler: the standardisation of the features, or None.
         target_scaler: the standardisation of the targets in training, or None.
         schema: how the columns of a table become features, or None.
+
+    Example:
+        >>> model = gn.MLP([2, 2])
+        >>> history = gn.Trainer(model).fit(np.eye(2), np.array([0, 1]), epochs=100)
+        >>> model.predict([[3.0, 0.0], [0.0, 3.0]]), model.predict_proba([[3.0, 0.0]]).shape
+        (array([0, 1]), (1, 2))
     """
 
     outside_the_step = frozenset(("task", "classes", "input_scaler", "target_scaler", "schema"))

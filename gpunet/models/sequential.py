@@ -28,6 +28,11 @@ class Sequential(Stack, Model):
 
     Raises:
         ArgumentError: an argument is not a layer, or a layer with parameters appears twice.
+
+    Example:
+        >>> model = gn.Sequential(gn.Conv2d(1, 8, 3), gn.ReLU(), gn.GlobalAvgPool2d(), gn.Linear(8, 10))
+        >>> model(np.ones((4, 1, 28, 28), "float32")).shape, list(model.parameters())
+        ((4, 10), ['0.weight', '0.bias', '3.weight', '3.bias'])
     """
 
     def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
@@ -61,6 +66,13 @@ class MLP(Sequential):
         output_init: the initial weights of the output layer, as `init`; with "zeros" all rows have equal outputs at
             the start of the training.
         seed: seed of the initial weights; None for fresh entropy.
+
+    Example:
+        >>> model = gn.MLP([64, 32, 10])
+        >>> model
+        Sequential(Linear(64, 32, activation=ReLU()), Linear(32, 10))
+        >>> model.outputs(np.ones((4, 64))).shape
+        (4, 10)
     """
 
     saved_as = Sequential  # a file stores the layers, not the arguments of MLP

@@ -42,6 +42,13 @@ def tabular_mlp(
 
     Raises:
         ArgumentError: a size is below 1, the activation is unknown, or `dropout` is out of range.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"size": [1.0, 2.0, 3.0, 4.0], "color": ["red", "blue"] * 2, "y": [0, 1, 0, 1]})
+        >>> schema = gn.data.TableSchema.fit(frame, target="y")
+        >>> gn.tabular_mlp(schema, outputs=2, hidden=[16])
+        Sequential(Activation(SoftClip(limit=3.0)), Linear(3, 16, activation=SELU()), Linear(16, 2))
     """
     sizes = schema.category_sizes
     features = len(schema.feature_names)

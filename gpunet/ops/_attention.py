@@ -60,6 +60,15 @@ def scaled_dot_product_attention(
 
     Raises:
         DTypeError: also a mask that is neither boolean nor in the dtype of `q`.
+
+    Example:
+        >>> q, k, v = np.zeros((2, 1)), np.zeros((2, 1)), np.array([[2.0], [4.0]])
+        >>> gn.ops.scaled_dot_product_attention(q, k, v)  # equal scores: the mean of the values
+        array([[3.],
+               [3.]])
+        >>> gn.ops.scaled_dot_product_attention(q, k, v, causal=True)
+        array([[2.],
+               [3.]])
     """
     op = "scaled_dot_product_attention"
     xp = float_module(op, q=q, k=k, v=v, out=out, weights=weights)
@@ -98,6 +107,15 @@ def scaled_dot_product_attention_backward(
         dq: where to write the gradient of `q`, in its shape and any memory layout; by default from the tape.
         dk: where to write the gradient of `k`; as `dq`.
         dv: where to write the gradient of `v`; as `dq`.
+
+    Example:
+        >>> q, k, v, weights = np.zeros((2, 1)), np.zeros((2, 1)), np.array([[2.0], [4.0]]), np.empty((2, 2))
+        >>> y = gn.ops.scaled_dot_product_attention(q, k, v, causal=True, weights=weights)
+        >>> dq, dk, dv = gn.ops.scaled_dot_product_attention_backward(np.ones((2, 1)), q, k, v, weights)
+        >>> weights, dv
+        (array([[1. , 0. ],
+               [0.5, 0.5]]), array([[1.5],
+               [0.5]]))
     """
     op = "scaled_dot_product_attention_backward"
     xp = float_module(op, dy=dy, q=q, k=k, v=v, weights=weights, dq=dq, dk=dk, dv=dv)

@@ -53,6 +53,11 @@ def batch_statistics(x: Array, running: Running | None = None, *, tape: Tape | N
     Args:
         x: (rows, channels, ...).
         running: the running statistics to update; not by non-finite numbers or the variance of a single element.
+
+    Example:
+        >>> x = np.array([[1.0, 5.0], [3.0, 5.0]])  # two rows, two channels
+        >>> gn.ops.batch_statistics(x)
+        (array([2., 5.]), array([1., 0.]))
     """
     moved = (None, None, None) if running is None else running[:3]
     xp = float_module("batch_statistics", x=x, running_mean=moved[0], running_var=moved[1], batches=moved[2])
@@ -122,6 +127,12 @@ def batch_norm(
 
     Raises:
         ArgumentError: a negative eps.
+
+    Example:
+        >>> x = np.array([[1.0], [3.0]])
+        >>> gn.ops.batch_norm(x, *gn.ops.batch_statistics(x)).round(2)
+        array([[-1.],
+               [ 1.]])
     """
     eps = real("batch_norm: eps", eps, 0, closed="left")
     vectors = {"mean": mean, "variance": variance, "weight": weight, "bias": bias}
@@ -135,7 +146,8 @@ def batch_norm(
         if bias is not None:
             np.add(out, _spread(bias, out), out=out)
         return y
-    x, mean, variance, weight, bias = (operand(a, tape, xp) for a in (x, mean, variance, weight, bias))
+    x, mean, variance = (operand(a, tape, xp) for a in (x, mean, variance))
+    weight, bias = (operand(a, tape, xp) for a in (weight, bias))
     grid = column_grid(x, rows, channels * size)
     sizes = rows, channels, size, math.ceil(rows / grid[1])
     FORWARD(grid, BLOCK, x, mean, variance, weight, bias, y, *sizes, eps)
@@ -158,6 +170,13 @@ def batch_norm_backward(
     """Return (dx, dweight, dbias), where mean and variance are those of the batch x and depend on it.
 
     `mean` and `variance` are the results of `batch_statistics`; dweight and dbias come from the tape by default.
+
+    Example:
+        >>> x, dy = np.array([[1.0], [3.0]]), np.array([[5.0], [5.0]])
+        >>> dx, _, dbias = gn.ops.batch_norm_backward(dy, x, *gn.ops.batch_statistics(x))
+        >>> dx, dbias  # a shift of the whole batch does not change y
+        (array([[0.],
+               [0.]]), array([10.]))
     """
     vectors = {"mean": mean, "variance": variance, "weight": weight, "dweight": dweight, "dbias": dbias}
     xp = float_module("batch_norm_backward", dy=dy, x=x, **vectors)
@@ -170,7 +189,8 @@ def batch_norm_backward(
         out = None if dx is None else _folded(dx, size)
         _numpy_backward(_folded(dy, size), _folded(x, size), mean, variance, weight, eps, dweight, dbias, out, tape)
         return dx, dweight, dbias
-    dy, x, mean, variance, weight = (operand(a, tape, xp) for a in (dy, x, mean, variance, weight))
+    dy, x, mean, variance = (operand(a, tape, xp) for a in (dy, x, mean, variance))
+    weight = operand(weight, tape, xp)
     grid = column_grid(x, rows, channels * size)
     sizes = rows, channels, size, math.ceil(rows / grid[1])
     scratch = _scratch(x, grid, 2, size, tape, xp)
@@ -241,7 +261,7 @@ def _scratch(
 ) -> tuple[Array | None, ...]:
     """Return the buffers to sum over channels: column_sums, done, partial_sums, arrivals."""
     n = x.shape[1] * size
-    of_columns = None, None
+    of_columns: tuple[Array | None, Array | None] = None, None
     if size != 1:
         of_columns = empty(tape, (sums, n), x.dtype, xp), zeros(tape, (1,), np.dtype(np.uint32), xp)
     return *of_columns, *column_sums(grid, sums, n, x.dtype, tape, xp)

@@ -73,6 +73,11 @@ def conv2d(
 
     Raises:
         ArgumentError: groups that don't divide the channels, or an invalid size.
+
+    Example:
+        >>> x, weight = np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3))
+        >>> gn.ops.conv2d(x, weight).shape, gn.ops.conv2d(x, weight, padding=1).shape
+        ((1, 2, 2, 2), (1, 2, 4, 4))
     """
     xp = float_module("conv2d", x=x, weight=weight, bias=bias, out=out, columns=columns, preactivation=preactivation)
     window, shape, columns_shape = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
@@ -126,6 +131,12 @@ def conv2d_backward(
 
     Raises:
         ArgumentError: as for `conv2d`; or an activation without `saved`.
+
+    Example:
+        >>> x, weight, dy = np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3)), np.ones((1, 2, 2, 2))
+        >>> dx, dweight, dbias = gn.ops.conv2d_backward(dy, x, weight)
+        >>> dx.shape, dweight.shape, dbias
+        ((1, 1, 4, 4), (2, 1, 3, 3), array([4., 4.]))
     """
     name = "conv2d_backward"
     xp = float_module(name, dy=dy, x=x, weight=weight, saved=saved, columns=columns, dweight=dweight, dbias=dbias)
@@ -199,7 +210,8 @@ def _output_backward(
     """Write dy · f'(saved) to `dz` in channel order, and the sum of each channel to `dbias`."""
     rows, channels, *pixels = dy.shape
     if xp is np:
-        function.backward(dy, saved, dz.reshape(channels, rows, *pixels).swapaxes(0, 1), xp, tape)
+        kept = dy if saved is None else saved  # the identity reads neither
+        function.backward(dy, kept, dz.reshape(channels, rows, *pixels).swapaxes(0, 1), xp, tape)
         if dbias is not None:
             np.add.reduce(dz.reshape(channels, rows * math.prod(pixels)), axis=1, out=dbias)
         return

@@ -46,6 +46,12 @@ def cosine_embedding(
 
     Raises:
         ArgumentError: margin is not between -1 and 1.
+
+    Example:
+        >>> pairs = np.array([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [2.0, 0.0]]])
+        >>> loss, dpairs = gn.ops.cosine_embedding(pairs, np.array([1.0, -1.0]))  # losses 0 and 1
+        >>> float(loss), dpairs.shape
+        (0.5, (2, 2, 2))
     """
     margin = real("cosine_embedding: margin", margin, -1, 1, closed="both")
     xp = float_module("cosine_embedding", pairs=pairs, target=target, weight=weight)
@@ -76,7 +82,7 @@ def _cuda(
     pairs: Array, target: Array, margin: float, weight: Array | None, tape: Tape | None, xp: ModuleType
 ) -> tuple[Array, Array]:
     rows, _, width = pairs.shape
-    pairs, target, weight = (operand(a, tape, xp) for a in (pairs, target, weight))
+    pairs, target, weight = operand(pairs, tape, xp), operand(target, tape, xp), operand(weight, tape, xp)
     weight_sum = None
     if weight is not None:
         weight_sum = empty(tape, (1,), weight.dtype, xp)

@@ -60,6 +60,11 @@ def cosine_similarity(a: Array, b: Array, axis: int = -1, eps: float = EPS, *, t
 
     Raises:
         ArgumentError: eps is not above zero.
+
+    Example:
+        >>> a, b = np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[2.0, 0.0], [4.0, -3.0]])
+        >>> gn.ops.cosine_similarity(a, b)
+        array([1., 0.])
     """
     eps = real("cosine_similarity: eps", eps, 0)
     xp = float_module("cosine_similarity", a=a, b=b)
@@ -81,6 +86,11 @@ def cosine_similarity_backward(
 
     Returns:
         da in the shape of `a` and db in the shape of `b`, summed over broadcast axes.
+
+    Example:
+        >>> a, b = np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]])
+        >>> gn.ops.cosine_similarity_backward(np.array([1.0]), a, b)
+        (array([[0., 1.]]), array([[0.5, 0. ]]))
     """
     xp = float_module("cosine_similarity_backward", dy=dy, a=a, b=b)
     left, right = _vectors("cosine_similarity_backward", a, b, axis, xp)
@@ -141,6 +151,12 @@ def most_similar(vectors: Array, query: Array | int, k: int = 10) -> tuple[np.nd
 
     Raises:
         ArgumentError: k below 1, or a row number out of range.
+
+    Example:
+        >>> vectors = np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 4.0]])
+        >>> rows, cosines = gn.ops.most_similar(vectors, query=0)
+        >>> rows, cosines.round(2)
+        (array([2, 1]), array([0.6, 0. ]))
     """
     k = whole("most_similar: k", k)
     if vectors.ndim != 2:
@@ -150,9 +166,11 @@ def most_similar(vectors: Array, query: Array | int, k: int = 10) -> tuple[np.nd
         row = int(query)
         if not 0 <= row < len(vectors):
             raise ArgumentError(f"most_similar: query must be a row number from 0 to {len(vectors) - 1}, got {row}.")
-        query = vectors[row]
-    check_shape("most_similar", vectors.shape[1:], query=query)
-    similarity = to_host(cosine_similarity(vectors, query))
+        vector: Array = vectors[row]
+    else:
+        vector = query
+    check_shape("most_similar", vectors.shape[1:], query=vector)
+    similarity = to_host(cosine_similarity(vectors, vector))
     order = np.argsort(-similarity, kind="stable")
     order = order[order != row][:k]
     return order, similarity[order]

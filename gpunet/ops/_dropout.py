@@ -45,6 +45,11 @@ def dropout(x: Array, p: float, tape: Tape) -> tuple[Array, Array]:
 
     Raises:
         ArgumentError: p is not between 0 and 1.
+
+    Example:
+        >>> y, keep = gn.ops.dropout(np.ones((4, 8)), 0.5, gn.Tape(seed=0))
+        >>> np.unique(y), keep.shape
+        (array([0., 2.]), (4, 8))
     """
     p = real("dropout: p", p, 0, 1, closed="both")
     xp = float_module("dropout", x=x)
@@ -71,7 +76,12 @@ def _forward_cuda(x: Array, keep: Array, p: float, tape: Tape, xp: ModuleType) -
 
 
 def dropout_backward(dy: Array, keep: Array, p: float, tape: Tape | None = None) -> Array:
-    """Return dx = dy · keep / (1 - p)."""
+    """Return dx = dy · keep / (1 - p).
+
+    Example:
+        >>> gn.ops.dropout_backward(np.ones(3), np.array([True, False, True]), 0.5)
+        array([2., 0., 2.])
+    """
     array_module(dy=dy, keep=keep)
     xp = float_module("dropout_backward", dy=dy)
     check_shape("dropout_backward", keep.shape, dy=dy)

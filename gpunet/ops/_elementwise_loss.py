@@ -50,6 +50,11 @@ def mean_squared_error(
 
     Returns:
         loss, an array of shape () on the device; dprediction in the shape of `prediction`.
+
+    Example:
+        >>> loss, gradient = gn.ops.mean_squared_error(np.array([3.0, 1.0]), np.array([1.0, 1.0]))
+        >>> float(loss), gradient
+        (2.0, array([2., 0.]))
     """
     xp = _check("mean_squared_error", prediction, target, weight)
     if xp is not np:
@@ -70,6 +75,11 @@ def huber(
 
     With c = d clipped to ±delta, l = c·(d - c/2) and l' = c (Huber 1964). Arguments and results as for
     `mean_squared_error`; raises `ArgumentError` unless delta > 0.
+
+    Example:
+        >>> loss, gradient = gn.ops.huber(np.array([4.0]), np.array([1.0]), delta=1.0)
+        >>> float(loss), gradient
+        (2.5, array([1.]))
     """
     delta = real("huber: delta", delta, 0)
     xp = _check("huber", prediction, target, weight)
@@ -101,6 +111,11 @@ def absolute_error(
 
     With above = below = 1 this is |d|; with 1 - q and q it is the pinball loss, which is minimal where p is the
     quantile q of t (Koenker & Bassett 1978). Other arguments and results as for `mean_squared_error`.
+
+    Example:
+        >>> loss, gradient = gn.ops.absolute_error(np.array([3.0, 0.0]), np.array([1.0, 1.0]))
+        >>> float(loss), gradient
+        (1.5, array([ 0.5, -0.5]))
     """
     xp = _check("absolute_error", prediction, target, weight)
     if xp is not np:
@@ -133,6 +148,11 @@ def poisson_nll(
 
     With `log_input=False` p is the rate itself: l = p - t·log(p + eps) and l' = 1 - t / (p + eps). Both omit log(t!),
     which does not depend on p. Other arguments and results as for `mean_squared_error`.
+
+    Example:
+        >>> loss, gradient = gn.ops.poisson_nll(np.array([0.0]), np.array([3.0]))  # a rate of 1, three events
+        >>> float(loss), gradient
+        (1.0, array([-2.]))
     """
     xp = _check("poisson_nll", prediction, target, weight)
     if xp is not np:
@@ -161,6 +181,11 @@ def binary_cross_entropy(
     """Return (loss, dlogits) with l = max(z, 0) - z·t + log(1 + exp(-|z|)) and l' = sigmoid(z) - t.
 
     Targets are probabilities in [0, 1]. Arguments and results as for `mean_squared_error`.
+
+    Example:
+        >>> loss, gradient = gn.ops.binary_cross_entropy(np.zeros(1), np.ones(1))  # probability 1/2 of a true label
+        >>> round(float(loss), 2), gradient
+        (0.69, array([-0.5]))
     """
     xp = _check("binary_cross_entropy", logits, target, weight)
     if xp is not np:
@@ -194,6 +219,7 @@ def _check(op: str, prediction: Array, target: Array, weight: Array | None) -> M
 def weighted_mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
     """Return the weighted mean of `loss` (rows, ...), and `slope` scaled to its gradient; both are overwritten."""
     value = empty(tape, (), loss.dtype, np)
+    share: Array | float
     if weight is None:
         share = 1 / max(loss.size, 1)
         loss.sum(out=value)
@@ -246,7 +272,7 @@ def _cuda(
 ) -> tuple[Array, Array]:
     """Return the loss and its gradient, computed by one kernel; with row weights, a second kernel sums them first."""
     rows, n = len(prediction), math.prod(prediction.shape[1:])
-    prediction, target, weight = (operand(a, tape, xp) for a in (prediction, target, weight))
+    prediction, target, weight = operand(prediction, tape, xp), operand(target, tape, xp), operand(weight, tape, xp)
     weight_sum = None
     if weight is not None:
         weight_sum = empty(tape, (1,), weight.dtype, xp)

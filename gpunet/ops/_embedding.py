@@ -41,6 +41,12 @@ def embedding(indices: Array, weight: Array, *, tape: Tape | None = None) -> Arr
 
     Raises:
         DataError: indices in host memory that are out of range.
+
+    Example:
+        >>> table = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
+        >>> gn.ops.embedding(np.array([2, 0]), table)
+        array([[2., 2.],
+               [0., 0.]])
     """
     float_module("embedding", weight=weight)
     _check_indices("embedding", indices, weight=weight)
@@ -68,6 +74,12 @@ def embedding_backward(
 
     Raises:
         ArgumentError: padding_idx is not a row of the table.
+
+    Example:
+        >>> gn.ops.embedding_backward(np.ones((3, 2)), np.array([0, 2, 2]), num_embeddings=3)
+        array([[1., 1.],
+               [0., 0.],
+               [2., 2.]])
     """
     xp = float_module("embedding_backward", dy=dy, dweight=dweight)
     _check_indices("embedding_backward", indices, dy=dy)

@@ -70,6 +70,12 @@ def entity_embedding(x: Array, tables: Sequence[Array], *, tape: Tape | None = N
 
     Returns:
         (rows, numbers + the features of all tables).
+
+    Example:
+        >>> x = np.array([[0.5, 0], [0.5, -1]])  # a number; a category, 0 and unknown
+        >>> gn.ops.entity_embedding(x, [np.array([[9.0, 9.0], [1.0, 2.0]])])
+        array([[0.5, 1. , 2. ],
+               [0.5, 9. , 9. ]])
     """
     xp = float_module("entity_embedding", x=x, **_named(tables))
     places = _places("entity_embedding", x, tables)
@@ -107,6 +113,15 @@ def entity_embedding_backward(
 
     Returns:
         The gradient in the shape of x, zero in the columns of the categories.
+
+    Example:
+        >>> x, dtable = np.array([[0.5, 0], [0.5, -1]]), np.empty((2, 2))
+        >>> gn.ops.entity_embedding_backward(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), x, [dtable])
+        array([[1., 0.],
+               [4., 0.]])
+        >>> dtable
+        array([[5., 6.],
+               [2., 3.]])
     """
     op = "entity_embedding_backward"
     float_module(op, dy=dy, x=x, **_named(dtables))

@@ -53,7 +53,7 @@ def erf(x: Array, out: Array, square: Array, ratio: Array) -> None:
     limit, pairs = FLOAT32 if x.dtype == np.float32 else FLOAT64
     np.clip(x, -limit, limit, out=out)
     np.multiply(out, out, out=square)
-    tail: Array = 0.0  # the inner part of the fraction; an array, `ratio`, after the first pair
+    tail: Array | float = 0.0  # the inner part of the fraction; an array, `ratio`, after the first pair
     for a, b in pairs:
         np.add(square, tail, out=ratio)
         np.add(ratio, b, out=ratio)

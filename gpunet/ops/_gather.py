@@ -27,6 +27,10 @@ def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
 
     Returns:
         (k, ...).
+
+    Example:
+        >>> gn.ops.gather(np.array([10, 20, 30]), np.array([2, 0]))
+        array([30, 10])
     """
     xp = array_module(a=a, rows=rows)
     if len(rows) and not len(a):

@@ -36,6 +36,10 @@ def glu(
 
     Returns:
         The shape of `x` with half the elements along `axis`.
+
+    Example:
+        >>> gn.ops.glu(np.array([[3.0, 0.0]]))  # 3 · sigmoid(0)
+        array([[1.5]])
     """
     xp = float_module("glu", x=x)
     function = activation_function(activation)
@@ -62,7 +66,12 @@ def glu_backward(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return dx in the shape of `x`, the gradient of y = glu(x, axis, activation)."""
+    """Return dx in the shape of `x`, the gradient of y = glu(x, axis, activation).
+
+    Example:
+        >>> gn.ops.glu_backward(np.array([[1.0]]), np.array([[3.0, 0.0]]))
+        array([[0.5 , 0.75]])
+    """
     xp = float_module("glu_backward", dy=dy, x=x)
     function = activation_function(activation)
     rows, n, shape = _halves(x, axis)

@@ -55,6 +55,12 @@ def layer_norm(
 
     Raises:
         ArgumentError: a negative eps.
+
+    Example:
+        >>> y, mean, scale = gn.ops.layer_norm(np.array([[1.0, 3.0], [10.0, 30.0]]), (2,))
+        >>> y.round(2), mean
+        (array([[-1.,  1.],
+               [-1.,  1.]]), array([ 2., 20.]))
     """
     eps = real("layer_norm: eps", eps, 0, closed="left")
     xp = float_module("layer_norm", x=x, weight=weight, bias=bias)
@@ -82,6 +88,11 @@ def rms_norm(
 
     Raises:
         ArgumentError: a negative eps.
+
+    Example:
+        >>> y, scale = gn.ops.rms_norm(np.array([[1.0, 7.0]]), (2,))  # mean of the squares: 25
+        >>> y.round(2), scale.round(2)
+        (array([[0.2, 1.4]]), array([0.2]))
     """
     xp = float_module("rms_norm", x=x, weight=weight)
     _matrix_shape("rms_norm", x, normalized_shape, weight=weight)
@@ -106,7 +117,7 @@ def _forward(
     if xp is np:
         _numpy(_matrix(x, n), _vector(weight), _vector(bias), _matrix(y, n), mean, scale, eps)
         return y, scale
-    x, weight, bias = (operand(a, tape, xp) for a in (x, weight, bias))
+    x, weight, bias = operand(x, tape, xp), operand(weight, tape, xp), operand(bias, tape, xp)
     blocks, options = block_count(rows, ROWS_PER_BLOCK), {"RMS": int(mean is None)}
     FORWARD((blocks,), (THREADS,), x, weight, bias, y, mean, scale, rows, n, eps, options=options)
     return y, scale
@@ -152,6 +163,12 @@ def layer_norm_backward(
         scale: (rows,), the result of `layer_norm` or `rms_norm`.
         dweight: where to write the weight's gradient, of shape `normalized_shape`; None to skip it.
         dbias: where to write the bias's gradient, of shape `normalized_shape`; only together with `dweight`.
+
+    Example:
+        >>> x, dy = np.array([[1.0, 3.0]]), np.array([[5.0, 5.0]])
+        >>> _, mean, scale = gn.ops.layer_norm(x, (2,))
+        >>> gn.ops.layer_norm_backward(dy, x, (2,), mean, scale)  # a shift of the whole row does not change y
+        array([[0., 0.]])
     """
     xp = float_module(
         "layer_norm_backward", dy=dy, x=x, mean=mean, scale=scale, weight=weight, dweight=dweight, dbias=dbias
@@ -164,7 +181,7 @@ def layer_norm_backward(
         matrices, gradients = (_matrix(dy, n), _matrix(x, n)), (_vector(dweight), _vector(dbias))
         dx = _numpy_backward(*matrices, mean, scale, _vector(weight), *gradients, input_gradient, tape)
         return None if dx is None else dx.reshape(x.shape)
-    dy, x, weight = (operand(a, tape, xp) for a in (dy, x, weight))
+    dy, x, weight = operand(dy, tape, xp), operand(x, tape, xp), operand(weight, tape, xp)
     options = {"RMS": int(mean is None)}
     if dweight is not None:
         grid = column_grid(x, rows, n)

@@ -66,6 +66,11 @@ def linear(
 
     Returns:
         (..., out_features).
+
+    Example:
+        >>> x, weight, bias = np.array([[1.0, 2.0]]), np.array([[1.0, -1.0], [1.0, -1.0]]), np.array([1.0, 1.0])
+        >>> gn.ops.linear(x, weight, bias, "relu")
+        array([[4., 0.]])
     """
     xp = float_module("linear", x=x, weight=weight, bias=bias, out=out, preactivation=preactivation)
     shape = _output_shape(x, weight, bias)
@@ -106,6 +111,12 @@ def linear_backward(
     Args:
         below: the layer whose output is x = g(z). The returned dx is multiplied by g'(z), in the epilogue of the
             product if the kernel supports it.
+
+    Example:
+        >>> x, weight, dy = np.ones((2, 3)), np.ones((3, 4)), np.ones((2, 4))
+        >>> dx, dweight, dbias = gn.ops.linear_backward(dy, x, weight)
+        >>> dx.shape, dweight.shape, dbias
+        ((2, 3), (3, 4), array([2., 2., 2., 2.]))
     """
     xp = _check_backward(dy, x, weight, below, dweight, dbias)
     if dweight is None and weight_gradient:

@@ -42,6 +42,12 @@ def lstm(
 
     Returns:
         h and c (steps, rows, hidden_size), gates (steps, rows, 4·hidden_size).
+
+    Example:
+        >>> x, weight_ih, weight_hh = np.ones((5, 2, 3)), np.zeros((3, 16)), np.zeros((4, 16))
+        >>> h, c, gates = gn.ops.lstm(x, weight_ih, weight_hh)
+        >>> h.shape, c.shape, gates.shape
+        ((5, 2, 4), (5, 2, 4), (5, 2, 16))
     """
     xp = float_module("lstm", x=x, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
     check_steps("lstm", x, weight_ih, weight_hh, gates=4)
@@ -94,6 +100,13 @@ def lstm_backward(
         dh: (steps, rows, hidden_size); or (rows, hidden_size), that of the last step, if the others are zero.
         gates: the result of `lstm`; overwritten.
         **options: as for `gpunet.ops._rnn.gradients_of_steps`.
+
+    Example:
+        >>> x, weight_ih, weight_hh = np.ones((5, 2, 3)), np.zeros((3, 16)), np.zeros((4, 16))
+        >>> h, c, gates = gn.ops.lstm(x, weight_ih, weight_hh)
+        >>> gradients = gn.ops.lstm_backward(np.ones((2, 4)), x, h, c, gates, weight_ih, weight_hh)
+        >>> [gradient.shape for gradient in gradients]
+        [(5, 2, 3), (3, 16), (4, 16), (16,)]
     """
     xp = float_module("lstm_backward", dh=dh, x=x, h=h, c=c, gates=gates, weight_ih=weight_ih, weight_hh=weight_hh)
     steps, rows, hidden = h.shape

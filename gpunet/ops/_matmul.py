@@ -47,6 +47,12 @@ def matmul(
 
     Raises:
         ArgumentError: unknown kernel, or one that does not support the operands.
+
+    Example:
+        >>> gn.ops.matmul(np.ones((2, 3)), np.ones((3, 4))).shape
+        (2, 4)
+        >>> gn.ops.matmul(np.ones((3, 2)), np.ones((3, 4)), transpose_a=True).shape
+        (2, 4)
     """
     xp = array_module(a=a, b=b, out=out)
     check_kernel(kernel, xp)
@@ -83,6 +89,11 @@ def matmul_backward(
 
     Returns:
         da in the shape of `a` and db in the shape of `b`, summed over broadcast batch axes.
+
+    Example:
+        >>> da, db = gn.ops.matmul_backward(np.ones((2, 4)), np.ones((2, 3)), np.ones((3, 4)))
+        >>> da.shape, db.shape
+        ((2, 3), (3, 4))
     """
     array_module(dy=dy, a=a, b=b)
     left, right = _transposed(a, transpose_a), _transposed(b, transpose_b)

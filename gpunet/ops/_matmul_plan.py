@@ -33,6 +33,11 @@ class MatmulPlan(NamedTuple):
         tile: the tile of "tiled" or "mma", else None.
         splits: split-K: the number of parts of k that different blocks sum.
         why: the reason, as text.
+
+    Example:
+        >>> plan = gn.ops.matmul_plan(64, 64, 4096)
+        >>> plan.kernel, plan.splits, plan.tile
+        ('tiled', 8, Tile(bm=16, bn=16, bk=64, wm=16, wn=16, tm=2, tn=4, stages=4, slices=4, min_blocks=1))
     """
 
     kernel: str
@@ -58,6 +63,11 @@ def use_kernel(kernel: str | None) -> Iterator[None]:
 
     Raises:
         ArgumentError: unknown kernel.
+
+    Example:
+        >>> with gn.ops.use_kernel("shared"):
+        ...     gn.ops.matmul_plan(256, 256, 256).kernel
+        'shared'
     """
     check_kernel(kernel)
     token = _inside.set(kernel)
@@ -115,6 +125,12 @@ def matmul_plan(
         ArgumentError: unknown kernel or layout, or a kernel that does not support the dtype.
         ShapeError: a matrix has more elements than a kernel can index (`gpunet.cuda.MAX_ELEMENTS`).
         DeviceError: the current device cannot be used.
+
+    Example:
+        >>> gn.ops.matmul_plan(256, 256, 256).kernel
+        'tiled'
+        >>> gn.ops.matmul_plan(256, 256, 256, dtype="float64")
+        MatmulPlan(kernel='blas', tile=None, splits=1, why='float64 uses the library unless a kernel is requested')
     """
     check_kernel(kernel)
     dtype = np.dtype(dtype)

@@ -59,6 +59,11 @@ def max_pool2d(
 
     Raises:
         ArgumentError: an invalid size.
+
+    Example:
+        >>> x = np.array([[[[1.0, 4.0, 2.0, 3.0]]]])
+        >>> gn.ops.max_pool2d(x, (1, 2))
+        array([[[[4., 3.]]]])
     """
     xp = float_module("max_pool2d", x=x)
     window = pooling_window("max_pool2d", kernel_size, stride, padding, dilation)
@@ -100,7 +105,14 @@ def max_pool2d_backward(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return dx in `shape`, that of x: the gradient of y = max_pool2d(x, ...). Each dy goes to the largest pixel."""
+    """Return dx in `shape`, that of x: the gradient of y = max_pool2d(x, ...). Each dy goes to the largest pixel.
+
+    Example:
+        >>> x, winners = np.array([[[[1.0, 4.0, 2.0, 3.0]]]]), np.empty((1, 1, 1, 2), np.int32)
+        >>> y = gn.ops.max_pool2d(x, (1, 2), winners=winners)
+        >>> gn.ops.max_pool2d_backward(np.array([[[[5.0, 6.0]]]]), winners, x.shape, (1, 2))
+        array([[[[0., 5., 0., 6.]]]])
+    """
     xp = float_module("max_pool2d_backward", dy=dy)
     window = pooling_window("max_pool2d_backward", kernel_size, stride, padding, dilation)
     out_shape = _output_shape("max_pool2d_backward", shape, window)
@@ -135,6 +147,11 @@ def avg_pool2d(
 
     Raises:
         ArgumentError: an invalid size.
+
+    Example:
+        >>> x = np.array([[[[1.0, 3.0, 5.0, 7.0]]]])
+        >>> gn.ops.avg_pool2d(x, (1, 2))
+        array([[[[2., 6.]]]])
     """
     xp = float_module("avg_pool2d", x=x)
     window = pooling_window("avg_pool2d", kernel_size, stride, padding)
@@ -159,7 +176,12 @@ def avg_pool2d_backward(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return dx in `shape`, that of x: the gradient of y = avg_pool2d(x, ...)."""
+    """Return dx in `shape`, that of x: the gradient of y = avg_pool2d(x, ...).
+
+    Example:
+        >>> gn.ops.avg_pool2d_backward(np.array([[[[2.0, 4.0]]]]), (1, 1, 1, 4), (1, 2))
+        array([[[[1., 1., 2., 2.]]]])
+    """
     xp = float_module("avg_pool2d_backward", dy=dy)
     window = pooling_window("avg_pool2d_backward", kernel_size, stride, padding)
     out_shape = _output_shape("avg_pool2d_backward", shape, window)
@@ -180,6 +202,10 @@ def global_avg_pool2d(x: Array, *, tape: Tape | None = None) -> Array:
 
     Args:
         x: (rows, channels, height, width), with at least one pixel per image.
+
+    Example:
+        >>> gn.ops.global_avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]))
+        array([[3.]])
     """
     xp = float_module("global_avg_pool2d", x=x)
     if x.ndim != 4 or 0 in x.shape[2:]:
@@ -195,7 +221,13 @@ def global_avg_pool2d(x: Array, *, tape: Tape | None = None) -> Array:
 
 
 def global_avg_pool2d_backward(dy: Array, shape: Shape, *, tape: Tape | None = None) -> Array:
-    """Return dx in `shape`, that of x: the gradient of y = global_avg_pool2d(x)."""
+    """Return dx in `shape`, that of x: the gradient of y = global_avg_pool2d(x).
+
+    Example:
+        >>> gn.ops.global_avg_pool2d_backward(np.array([[8.0]]), (1, 1, 2, 2))
+        array([[[[2., 2.],
+                 [2., 2.]]]])
+    """
     xp = float_module("global_avg_pool2d_backward", dy=dy)
     check_shape("global_avg_pool2d_backward", shape[:2], dy=dy)
     dx = empty(tape, shape, dy.dtype, xp)

@@ -52,6 +52,11 @@ def rnn(
 
     Raises:
         ArgumentError: another nonlinearity.
+
+    Example:
+        >>> x, weight = np.ones((3, 1, 1)), np.ones((1, 1))
+        >>> gn.ops.rnn(x, weight, weight, nonlinearity="relu").ravel()  # h grows by x at each step
+        array([1., 2., 3.])
     """
     xp = float_module("rnn", x=x, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
     check_steps("rnn", x, weight_ih, weight_hh, gates=1)
@@ -87,6 +92,13 @@ def rnn_backward(
     Args:
         dh: (steps, rows, hidden_size); or (rows, hidden_size), that of the last step, if the others are zero.
         **options: as for `gradients_of_steps`.
+
+    Example:
+        >>> x, weight = np.ones((3, 1, 1)), np.ones((1, 1))
+        >>> h = gn.ops.rnn(x, weight, weight, nonlinearity="relu")
+        >>> dx, dweight_ih, dweight_hh, dbias = gn.ops.rnn_backward(np.ones((1, 1)), x, h, weight, weight, "relu")
+        >>> dx.ravel(), dweight_ih, dweight_hh, dbias
+        (array([1., 1., 1.]), array([[3.]]), array([[3.]]), array([3.]))
     """
     xp = float_module("rnn_backward", dh=dh, x=x, h=h, weight_ih=weight_ih, weight_hh=weight_hh)
     dh_of = by_step("rnn_backward", operand(dh, tape, xp), h)
@@ -135,9 +147,9 @@ def by_step(op: str, dh: Array, h: Array) -> list[Array | None]:
 
 def sum_of(dh: Array | None, recurrent: Array | None, out: Array) -> Array:
     """Return the sum of a state's own gradient and that from the next step, on the CPU; one of them may be None."""
-    if dh is None or recurrent is None:
-        return recurrent if dh is None else dh
-    return np.add(dh, recurrent, out=out)
+    if dh is not None and recurrent is not None:
+        return np.add(dh, recurrent, out=out)
+    return next(a for a in (dh, recurrent) if a is not None)
 
 
 def gradients_of_steps(

@@ -19,6 +19,10 @@ def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
         x: any shape, with at least one element along `axis`.
         axis: the axis whose elements sum to one in the result.
         out: where to write the result; may be `x` itself.
+
+    Example:
+        >>> gn.ops.softmax(np.log([[1.0, 3.0]])).round(2)
+        array([[0.25, 0.75]])
     """
     xp = float_module("softmax", x=x, out=out)
     if not -x.ndim <= axis < x.ndim or x.shape[axis] == 0:
@@ -32,7 +36,12 @@ def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
 
 
 def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
-    """Return the gradient of x, where y = softmax(x, axis)."""
+    """Return the gradient of x, where y = softmax(x, axis).
+
+    Example:
+        >>> gn.ops.softmax_backward(np.array([1.0, 0.0]), np.array([0.5, 0.5]))
+        array([ 0.25, -0.25])
+    """
     xp = float_module("softmax_backward", dy=dy, y=y)
     check_shape("softmax_backward", y.shape, dy=dy)
     dx = xp.multiply(dy, y)

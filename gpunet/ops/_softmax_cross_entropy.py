@@ -72,6 +72,12 @@ def softmax_cross_entropy(
     Raises:
         ArgumentError: label_smoothing is not between 0 and 1.
         DataError: labels in host memory that are out of range.
+
+    Example:
+        >>> loss, gradient = gn.ops.softmax_cross_entropy(np.zeros((2, 2)), np.array([0, 1]))
+        >>> round(float(loss), 2), gradient
+        (0.69, array([[-0.25,  0.25],
+               [ 0.25, -0.25]]))
     """
     label_smoothing = real("softmax_cross_entropy: label_smoothing", label_smoothing, 0, 1, closed="both")
     array_module(logits=logits, target=target)
@@ -254,7 +260,8 @@ def _cuda(
 ) -> tuple[Array, Array]:
     hard = target.ndim == 1
     rows, classes = logits.shape
-    logits, weight, class_weight = (operand(a, tape, xp) for a in (logits, weight, class_weight))
+    logits = operand(logits, tape, xp)
+    weight, class_weight = (operand(a, tape, xp) for a in (weight, class_weight))
     target = operand(target, tape, xp, np.dtype(np.int64) if hard else None)
     norm = None  # N is the number of rows
     if weight is not None or (hard and class_weight is not None):

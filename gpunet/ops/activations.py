@@ -46,6 +46,13 @@ class ActivationFunction(Versioned):
     Attributes:
         name: the name in configurations and on the command line.
         saves: what `backward` is computed from: the "output" y or the "input" z.
+
+    Example:
+        >>> relu = gn.ReLU()
+        >>> relu(np.array([-1.0, 2.0]))
+        array([0., 2.])
+        >>> relu.name, relu.saves
+        ('relu', 'output')
     """
 
     name: ClassVar[str]
@@ -106,7 +113,12 @@ class ActivationFunction(Versioned):
 
 
 class Identity(ActivationFunction):
-    """f(z) = z."""
+    """f(z) = z.
+
+    Example:
+        >>> gn.Identity()(np.array([-1.0, 0.0, 2.0]))
+        array([-1.,  0.,  2.])
+    """
 
     name = "identity"
 
@@ -119,7 +131,12 @@ class Identity(ActivationFunction):
 
 
 class ReLU(ActivationFunction):
-    """f(z) = max(z, 0); f' = 1 where y > 0, else 0."""
+    """f(z) = max(z, 0); f' = 1 where y > 0, else 0.
+
+    Example:
+        >>> gn.ReLU()(np.array([-1.0, 0.0, 2.0]))
+        array([0., 0., 2.])
+    """
 
     name = "relu"
 
@@ -137,6 +154,10 @@ class LeakyReLU(ActivationFunction):
 
     Args:
         negative_slope: the slope for z < 0, 0 <= slope <= 1.
+
+    Example:
+        >>> gn.LeakyReLU(0.1)(np.array([-1.0, 0.0, 2.0]))
+        array([-0.1,  0. ,  2. ])
     """
 
     name = "leaky_relu"
@@ -164,6 +185,10 @@ class ELU(ActivationFunction):
 
     Args:
         alpha: f(z) tends to -alpha at -infinity; > 0.
+
+    Example:
+        >>> gn.ELU()(np.array([-1.0, 0.0, 2.0])).round(2)
+        array([-0.63,  0.  ,  2.  ])
     """
 
     name = "elu"
@@ -194,6 +219,10 @@ class SELU(ActivationFunction):
     """f(z) = λ·z where z > 0, else λα·(exp(z) - 1); f' = λ or y + λα. Klambauer et al. 2017.
 
     With "lecun_normal" initial weights, activations stay near mean 0 and variance 1.
+
+    Example:
+        >>> gn.SELU()(np.array([-1.0, 0.0, 2.0])).round(2)
+        array([-1.11,  0.  ,  2.1 ])
     """
 
     name = "selu"
@@ -219,7 +248,12 @@ class SELU(ActivationFunction):
 
 
 class Sigmoid(ActivationFunction):
-    """f(z) = 1 / (1 + exp(-z)); f' = y·(1 - y)."""
+    """f(z) = 1 / (1 + exp(-z)); f' = y·(1 - y).
+
+    Example:
+        >>> gn.Sigmoid()(np.array([-1.0, 0.0, 2.0])).round(2)
+        array([0.27, 0.5 , 0.88])
+    """
 
     name = "sigmoid"
 
@@ -233,7 +267,12 @@ class Sigmoid(ActivationFunction):
 
 
 class Tanh(ActivationFunction):
-    """f(z) = tanh(z); f' = 1 - y²."""
+    """f(z) = tanh(z); f' = 1 - y².
+
+    Example:
+        >>> gn.Tanh()(np.array([-1.0, 0.0, 2.0])).round(2)
+        array([-0.76,  0.  ,  0.96])
+    """
 
     name = "tanh"
 
@@ -253,6 +292,10 @@ class SoftClip(ActivationFunction):
 
     Args:
         limit: the limit of f at infinity, > 0.
+
+    Example:
+        >>> gn.SoftClip(limit=3.0)(np.array([-100.0, 0.0, 4.0])).round(2)
+        array([-3. ,  0. ,  2.4])
     """
 
     name = "soft_clip"
@@ -282,7 +325,12 @@ class SoftClip(ActivationFunction):
 
 
 class Softplus(ActivationFunction):
-    """f(z) = log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|)); f' = 1 - exp(-y)."""
+    """f(z) = log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|)); f' = 1 - exp(-y).
+
+    Example:
+        >>> gn.Softplus()(np.array([-100.0, 0.0, 100.0])).round(2)
+        array([  0.  ,   0.69, 100.  ])
+    """
 
     name = "softplus"
 
@@ -303,7 +351,12 @@ class Softplus(ActivationFunction):
 
 
 class SiLU(ActivationFunction):
-    """f(z) = z·s with s = sigmoid(z); f' = s·(1 + z·(1 - s)). (Elfwing et al. 2017; also named swish)."""
+    """f(z) = z·s with s = sigmoid(z); f' = s·(1 + z·(1 - s)). (Elfwing et al. 2017; also named swish).
+
+    Example:
+        >>> gn.SiLU()(np.array([-1.0, 0.0, 2.0])).round(2)
+        array([-0.27,  0.  ,  1.76])
+    """
 
     name = "silu"
     saves = "input"
@@ -336,6 +389,10 @@ class GELU(ActivationFunction):
     """f(z) = z·Φ(z) with the normal distribution Φ(z) = (1 + erf(z/√2)) / 2; f' = Φ(z) + z·exp(-z²/2)/√(2π).
 
     Hendrycks and Gimpel 2016.
+
+    Example:
+        >>> gn.GELU()(np.array([-1.0, 0.0, 2.0])).round(2)
+        array([-0.16,  0.  ,  1.95])
     """
 
     name = "gelu"
@@ -364,6 +421,10 @@ class GELUTanh(ActivationFunction):
     """The tanh form of GELU: f(z) = z·(1 + t)/2, t = tanh(√(2/π)·(z + 0.044715·z³)). (Hendrycks and Gimpel 2016).
 
     f' = (1 + t)/2 + z·(1 - t²)/2 · √(2/π)·(1 + 3·0.044715·z²)
+
+    Example:
+        >>> gn.GELUTanh()(np.array([-1.0, 0.0, 2.0])).round(2)
+        array([-0.16,  0.  ,  1.95])
     """
 
     name = "gelu_tanh"
@@ -417,7 +478,9 @@ class CustomActivation(ActivationFunction):
             array code.
 
     Example:
-        >>> square = CustomActivation(lambda z: z * z, lambda z: 2 * z)
+        >>> square = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z)
+        >>> square(np.array([3.0, -2.0]))
+        array([9., 4.])
     """
 
     name = "custom"

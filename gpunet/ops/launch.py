@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -36,6 +36,10 @@ def block_count(pieces: int, per_block: int) -> int:
     return min(math.ceil(pieces / per_block), MOST_BLOCKS)
 
 
+@overload
+def operand(a: Array, tape: Tape | None, xp: ModuleType, dtype: np.dtype[Any] | None = None) -> Array: ...
+@overload
+def operand(a: Array | None, tape: Tape | None, xp: ModuleType, dtype: np.dtype[Any] | None = None) -> Array | None: ...
 def operand(a: Array | None, tape: Tape | None, xp: ModuleType, dtype: np.dtype[Any] | None = None) -> Array | None:
     """Return `a` as kernels take it, C-contiguous and of `dtype` (default: its own): `a` itself or a copy."""
     if a is None or (a.flags.c_contiguous and (dtype is None or a.dtype == dtype)):

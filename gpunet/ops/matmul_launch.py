@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet import native
 from gpunet.cuda import MAX_GRID, Kernel
-from gpunet.device import Array, Device, device_of
+from gpunet.device import Array, Device, device_of, pointer
 from gpunet.errors import ArgumentError, DeviceError
 from gpunet.ops._matmul_plan import FIXED_TILES, KERNEL_NAMES, MatmulPlan, fixed_blocks, matmul_plan
 from gpunet.ops.activations import ActivationFunction, Identity
@@ -52,8 +52,8 @@ def _serves_native(a: Array, b: Array) -> bool:
     if not (a.flags.aligned and b.flags.aligned):
         return False
     if a.flags.c_contiguous:
-        return b.flags.c_contiguous or b.T.flags.c_contiguous  # type: ignore[no-any-return]
-    return a.T.flags.c_contiguous and b.flags.c_contiguous  # type: ignore[no-any-return]
+        return b.flags.c_contiguous or b.T.flags.c_contiguous
+    return a.T.flags.c_contiguous and b.flags.c_contiguous
 
 
 def _note_product(blas: native.Blas, a: Array, b: Array, out: Array) -> None:
@@ -181,4 +181,4 @@ def run_plan(
 def by_vectors(*arrays: Array | None) -> int:
     """Return 1 if every row of the arrays consists of aligned 16-byte vectors, else 0."""
     given = [a for a in arrays if a is not None]
-    return int(all(a.shape[-1] * a.itemsize % 16 == 0 and a.data.ptr % 16 == 0 for a in given))
+    return int(all(a.shape[-1] * a.itemsize % 16 == 0 and pointer(a) % 16 == 0 for a in given))

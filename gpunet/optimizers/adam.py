@@ -32,6 +32,13 @@ class Adam(Optimizer):
         betas: (β1, β2), each in [0, 1).
         eps: added to the denominator, >= 0. With 0, elements whose gradients were all zero do not change.
         weight_decay: adds weight_decay·p to the gradient (L2; see `AdamW` for the decoupled form).
+
+    Example:
+        >>> layer = gn.Linear(1, 1, bias=False)
+        >>> layer.params["weight"], layer.grads["weight"] = [[1.0]], [[2.0]]
+        >>> gn.Adam(lr=0.1).attach(layer).step()
+        >>> layer.params["weight"].round(2)  # the first step is lr, whatever the gradient
+        array([[0.9]], dtype=float32)
     """
 
     slot_names = ("m", "v")
@@ -99,6 +106,13 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019): p *= 1 - lr·weight_decay before Adam's step.
 
     Arguments as for `Adam`.
+
+    Example:
+        >>> layer = gn.Linear(1, 1, bias=False)
+        >>> layer.params["weight"], layer.grads["weight"] = [[1.0]], [[2.0]]
+        >>> gn.AdamW(lr=0.1, weight_decay=0.5).attach(layer).step()
+        >>> layer.params["weight"].round(2)  # 1 · (1 - 0.1 · 0.5) - 0.1
+        array([[0.85]], dtype=float32)
     """
 
     _decoupled = True

@@ -37,7 +37,7 @@ class ArrayAverage:
     def __call__(self) -> None:
         """Update the average, after an applied step."""
         average, params, decay = self._store.average, self._store.params, self._store.decay
-        if decay is None:
+        if average is None or decay is None:
             return
         if average[0] != average[0]:  # NaN: this is the first applied step
             average[...] = params

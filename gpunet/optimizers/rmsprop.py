@@ -28,6 +28,13 @@ class RMSprop(Optimizer):
         eps: added to the denominator, >= 0. With 0, elements whose gradients were all zero do not change.
         weight_decay: adds weight_decay·p to the gradient.
         momentum: the factor of the previous velocity u, in [0, 1).
+
+    Example:
+        >>> layer = gn.Linear(1, 1, bias=False)
+        >>> layer.params["weight"], layer.grads["weight"] = [[1.0]], [[2.0]]
+        >>> gn.RMSprop(lr=0.1, alpha=0.75).attach(layer).step()
+        >>> layer.params["weight"].round(2)  # 1 - 0.1 · 2 / √(0.25 · 4)
+        array([[0.8]], dtype=float32)
     """
 
     kernel = Kernel("optimizers.cu", "rmsprop")

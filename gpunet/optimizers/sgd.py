@@ -25,6 +25,13 @@ class SGD(Optimizer):
         momentum: the factor of the previous velocity v, in [0, 1).
         nesterov: whether to use Nesterov momentum; requires momentum > 0.
         weight_decay: adds weight_decay·p to the gradient.
+
+    Example:
+        >>> layer = gn.Linear(1, 1, bias=False)
+        >>> layer.params["weight"], layer.grads["weight"] = [[1.0]], [[2.0]]
+        >>> gn.SGD(lr=0.1).attach(layer).step()
+        >>> layer.params["weight"].round(2)  # 1 - 0.1 · 2
+        array([[0.8]], dtype=float32)
     """
 
     kernel = Kernel("optimizers.cu", "sgd")

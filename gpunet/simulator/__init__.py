@@ -1,11 +1,11 @@
-"""A simulated GPU: a module with the face of CuPy whose kernels run on the CPU.
+"""A simulated GPU: a module with CuPy's API whose kernels run on the CPU.
 
-`import gpunet.simulator as cp` where a program has `import cupy as cp`: arrays, `RawModule` and `RawKernel`, streams,
-events and graphs behave as CuPy's do. What a GPU would copy, wait for or launch is counted in `counters`; with
-`check_mode()` kernels are watched for races, wrong addresses and reads of what was never written.
+Replace `import cupy as cp` by `import gpunet.simulator as cp`. Arrays, `RawModule`, `RawKernel`, streams, events and
+graphs behave as CuPy's do. `counters` counts the copies, synchronizations and launches that a GPU would make. In
+`check_mode()` kernels are checked for races, invalid accesses and uninitialized reads (README.md in this folder).
 
-It is stricter than CuPy in a capture: taking memory is refused there, since a pool may hand the same memory out again
-before the graph is replayed.
+Stream capture is stricter than CuPy's: it refuses allocations, because a memory pool may reuse the memory before the
+graph is replayed.
 """
 
 from gpunet.simulator import cuda

@@ -1,7 +1,7 @@
-"""Arrays in the memory of the simulated GPU, with the face of `cupy.ndarray`.
+"""Arrays in the memory of the simulated GPU, with the API of `cupy.ndarray`.
 
-NumPy computes, on the same bytes. What CuPy refuses is refused: NumPy arrays among the operands, conversion to a NumPy
-array unseen. What would make a GPU wait or copy is counted (`counters`).
+NumPy computes on the same bytes. As in CuPy, NumPy operands and implicit conversions to NumPy arrays raise `TypeError`.
+`counters` counts what would make a GPU wait or copy.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ from gpunet.simulator.stream import (
 Function: TypeAlias = Callable[..., Any]
 
 FUNCTIONS: dict[str, Function] = {}
-"""The functions of the module by name (see functions.py), to which NumPy's of the same name lead for these arrays."""
+"""The functions of the module by name (see functions.py). NumPy's functions of the same name dispatch to them."""
 
 _CUBLAS = {np.matmul, np.dot, np.tensordot, np.inner, np.vdot}
 _SIZED_BY_VALUES = {np.nonzero, np.flatnonzero, np.unique}  # the host needs the result's size
 
 
 def delegate(name: str, parameters: str, function: Function | None = None) -> Function:
-    """Return NumPy's function of that name (or another one) for device arrays.
+    """Wrap a NumPy function for device arrays.
 
     Args:
-        name: as CuPy calls it.
-        parameters: CuPy's, such as "x / out= * dtype="; the optional ones end with `=`, their defaults are NumPy's.
-        function: what computes it, where that is not NumPy's function of that name.
+        name: CuPy's name of the function.
+        parameters: CuPy's parameters, such as "x / out= * dtype=". Optional ones end with `=` and have NumPy's
+            defaults.
+        function: the function to wrap; None is NumPy's function `name`.
     """
     compute_it = partial(compute, function or getattr(np, name))
     signature = Signature(list(_parameters(parameters)))
@@ -76,7 +77,7 @@ def _parameters(text: str) -> Iterator[Parameter]:
 
 
 def compute(function: Function, *args: Any, out: ndarray | None = None, **options: Any) -> Any:
-    """Run a NumPy function on device arrays, as a launch that writes to `out` or to new memory."""
+    """Run a NumPy function on device arrays as one launch, which writes to `out` or to new memory."""
     if function in _CUBLAS and get_current_stream().is_capturing():
         raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
     if function in _SIZED_BY_VALUES:
@@ -94,7 +95,7 @@ def compute(function: Function, *args: Any, out: ndarray | None = None, **option
 
 
 def unwrap(value: Any) -> Any:
-    """Return a device array, also in a list or tuple, as NumPy sees it; refuse NumPy's own; pass all else."""
+    """Return a device array, or a list or tuple of them, as NumPy arrays; reject NumPy arrays; return others as is."""
     if isinstance(value, ndarray):
         return value._host
     if isinstance(value, np.ndarray):
@@ -109,7 +110,7 @@ def _operand(value: Any) -> Any:
 
 
 def wrap(result: Any, parents: Iterable[ndarray]) -> Any:
-    """Return what NumPy made of `parents` as device arrays: views of one of them, or memory of their own."""
+    """Return a NumPy result as device arrays: a view where it is one of a parent, else a copy in new memory."""
     if isinstance(result, tuple | list):
         return type(result)(wrap(part, parents) for part in result)
     if not isinstance(result, np.ndarray | np.generic | bool):
@@ -139,7 +140,7 @@ def _fresh(host: np.ndarray) -> ndarray:
 
 @dataclass(frozen=True)
 class Flags:
-    """The layout of an array."""
+    """The memory layout of an array."""
 
     c_contiguous: bool
     f_contiguous: bool
@@ -153,14 +154,14 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     """An array in the memory of the simulated GPU.
 
     Args:
-        shape: its shape.
-        dtype: its type, a number's or bool.
-        memptr: where it lies; by default in memory of its own, which holds anything.
+        shape: the shape.
+        dtype: a numeric type or bool.
+        memptr: the address of the first element; by default new, uninitialized memory.
         strides: in bytes; by default contiguous.
         order: "C" or "F".
 
     Attributes:
-        base: the array of which this is a view, or None.
+        base: the array that this is a view of, or None.
     """
 
     def __init__(
@@ -182,14 +183,14 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         self._host = np.ndarray(shape, dtype, self._memory.buffer, offset, strides, order)
 
     def _view(self, host: np.ndarray) -> ndarray:
-        """Return the array `host`, which lies in this one's memory, as a view."""
+        """Return `host`, an array in this array's memory, as a view."""
         view = object.__new__(ndarray)
         view.base = self if self.base is None else self.base
         view._memory, view._host = self._memory, host
         return view
 
     def _write(self, work: Callable[[], Any], sources: Iterable[ndarray] = (), key: Any = ...) -> None:
-        """Submit work that reads `sources` and writes the elements `key` of this array."""
+        """Submit work that reads `sources` and writes `self[key]`."""
 
         def quiet() -> None:
             with np.errstate(all="ignore"):  # a GPU does not warn
@@ -199,37 +200,37 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         self._mark(key)
 
     def _mark(self, key: Any = ...) -> None:
-        """Note for check mode that the elements `key` hold values."""
+        """Mark the elements `key` as initialized, for check mode."""
         if self._memory.written is not None and self.size:
             element = np.dtype((np.void, self.itemsize))
             offset = self.data.ptr - self._memory.ptr
             written = np.ndarray(self.shape, element, self._memory.written, offset, self.strides)
             written[key] = np.void(b"\1" * self.itemsize)
 
-    # What the array is
+    # Metadata
 
-    shape = property(lambda self: self._host.shape, doc="Its shape.")
+    shape = property(lambda self: self._host.shape, doc="The shape.")
     dtype = property(lambda self: self._host.dtype, doc="The type of an element.")
-    strides = property(lambda self: self._host.strides, doc="Bytes from one element to the next, by axis.")
+    strides = property(lambda self: self._host.strides, doc="Bytes from one element to the next along each axis.")
     ndim = property(lambda self: self._host.ndim, doc="The number of axes.")
     size = property(lambda self: self._host.size, doc="The number of elements.")
     itemsize = property(lambda self: self._host.itemsize, doc="Bytes of an element.")
     nbytes = property(lambda self: self._host.nbytes, doc="Bytes of all elements.")
-    device = property(lambda self: Device(0), doc="The device that holds it.")
+    device = property(lambda self: Device(0), doc="The device of the memory.")
     T = property(lambda self: self.transpose(), doc="A view with the axes reversed.")
 
     @property
     def data(self) -> MemoryPointer:
-        """Where the first element lies."""
+        """The address of the first element."""
         return MemoryPointer(self._memory, self._host.ctypes.data - self._memory.ptr)
 
     @property
     def flags(self) -> Flags:
-        """The layout."""
+        """The memory layout."""
         layout = self._host.flags
         return Flags(layout.c_contiguous, layout.f_contiguous, self.base is None)
 
-    # What would show its values to the host: a GPU waits and copies
+    # Access from the host, which waits for the device and copies
 
     def get(
         self, stream: Stream | None = None, order: Any = "C", out: np.ndarray | None = None, blocking: bool = True
@@ -243,7 +244,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return out
 
     def item(self) -> Any:
-        """Return the only element as a Python number."""
+        """Return the element of an array of size 1 as a Python number."""
         return self.get().item()
 
     def tolist(self) -> Any:
@@ -277,7 +278,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def __reduce__(self) -> tuple[Any, ...]:
         return upload, (self.get(),)
 
-    # How NumPy's functions meet it
+    # NumPy's dispatch protocols
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError(
@@ -321,7 +322,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         self._write(partial(operator.setitem, self._host, key, _operand(value)), sources, key)
 
     def _key(self, key: Any) -> tuple[Any, ...]:
-        """Return an index for NumPy: index arrays wrap around, and `x[0]` of a vector is a view, as in CuPy."""
+        """Return the index for NumPy. As in CuPy, index arrays wrap around, and `x[0]` of a vector is a view."""
         parts = list(key) if isinstance(key, tuple) else [key]
         axis: int | None = 0
         for i, part in enumerate(parts):
@@ -336,7 +337,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return tuple(parts) if any(part is Ellipsis for part in parts) else (*parts, ...)
 
     def fill(self, value: Any) -> None:
-        """Set every element to a number."""
+        """Set all elements to a number."""
         self._write(partial(self._host.fill, _operand(value)))
 
     def set(self, arr: np.ndarray, stream: Stream | None = None) -> None:
@@ -357,7 +358,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     # Copies and views
 
     def copy(self, order: Any = "C") -> ndarray:
-        """Return a copy in memory of its own."""
+        """Return a copy in new memory."""
         return self._computed(np.array(self._host, order=order))
 
     def __deepcopy__(self, memo: Any) -> ndarray:
@@ -366,18 +367,18 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def astype(
         self, dtype: DTypeLike, order: Any = "K", casting: Any = None, subok: None = None, copy: bool = True
     ) -> ndarray:
-        """Return a copy of another dtype; with `copy=False` the array itself where it has it already."""
+        """Return a copy with another dtype; with `copy=False`, the array itself if it has this dtype."""
         if not copy and self.dtype == dtype:
             return self
         with np.errstate(all="ignore"):
             return self._computed(self._host.astype(dtype, order, casting or "unsafe"))
 
     def view(self, dtype: DTypeLike | None = None) -> ndarray:
-        """Return the same bytes as elements of another dtype."""
+        """Return a view of the same bytes with another dtype."""
         return self._computed(self._host.view(dtype or self.dtype))
 
     def reshape(self, *shape: Any, order: Any = "C") -> ndarray:
-        """Return the elements in another shape; a view where the strides allow it."""
+        """Return the elements in another shape, as a view if the strides allow it."""
         return self._computed(self._host.reshape(*shape, order=order))
 
     def transpose(self, *axes: Any) -> ndarray:
@@ -385,7 +386,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return self._computed(self._host.transpose(*axes))
 
     def flatten(self, order: Any = "C") -> ndarray:
-        """Return a copy with one axis."""
+        """Return a one-dimensional copy."""
         return self._computed(self._host.flatten(order))
 
     def _computed(self, host: np.ndarray) -> ndarray:

@@ -1,7 +1,7 @@
-"""Compile CUDA sources for the CPU with the machine's g++, and keep what was compiled.
+"""Compile CUDA sources for the CPU with g++, and cache the results.
 
-A source is preprocessed, rewritten (`rewrite.py`) and compiled with `runtime/device.h` in front of it into a shared
-library that links against the runtime of its mode. Both are kept in the cache of `gpunet.builds`.
+A source is preprocessed, rewritten (`rewrite.py`) and compiled after `runtime/device.h` into a shared library, which
+links to the runtime of its mode. `gpunet.builds` caches both.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from gpunet.simulator.unsupported import Refusal, line_of
 
 RUNTIME = Path(__file__).parent / "runtime"
 STANDARD = RUNTIME / "standard"
-"""Stand-ins for the headers of C that kernels include, for g++ and for NVRTC."""
+"""Replacements of the C headers that kernels include, for g++ and for NVRTC."""
 MISSING_HEADER = """
-The simulated GPU has the headers of C's constants, integers, printf and assert, and of CUDA those for fp16, bf16, wmma,
+The simulator has the C headers for constants, integers, printf and assert, and the CUDA headers for fp16, bf16, wmma,
 cooperative groups, pipelines, barriers and atomics. Put host code behind #ifndef GPUNET_SIMULATOR."""
 OLDEST_GCC = 12  # the first with std::source_location, -ftrivial-auto-var-init and complete C++20 lambdas
 
 _COMMON = (
     "-std=c++20",
     "-fPIC",
-    "-march=native",  # for hardware FMA, which kernels lean on
+    "-march=native",  # for hardware FMA
     "-fno-math-errno",
     "-fno-strict-aliasing",  # kernels read float arrays as float4
 )
 _KERNEL = (
     "-fvisibility=hidden",
-    "-fno-gnu-unique",  # else the static variables of templates would be shared between libraries
+    "-fno-gnu-unique",  # otherwise libraries would share the static variables of templates
     "-Werror=frame-larger-than=98304",  # a fiber's stack has 128 KiB, see fiber.cpp
-    "-g1",  # lines, for findings
-    "-fno-var-tracking",  # which takes a tenth of the compiler's time, for a debugger
-    "-gdwarf-4",  # addr2line confuses the files of g++'s version 5 when a source comes from standard input
+    "-g1",  # source lines for findings
+    "-fno-var-tracking",  # only a debugger needs it; saves a tenth of the compile time
+    "-gdwarf-4",  # with g++'s DWARF 5, addr2line confuses files if the source comes from standard input
 )
 
 
-_RUNTIME = ("-O2", "-fno-semantic-interposition")  # else no function of another file is inlined
+_RUNTIME = ("-O2", "-fno-semantic-interposition")  # otherwise functions with external linkage are not inlined
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How kernels and the runtime are compiled for a mode."""
+    """The compiler flags and runtime sources of a mode."""
 
     kernel_flags: tuple[str, ...]
     runtime_flags: tuple[str, ...]
@@ -73,17 +73,17 @@ _RUNTIME_SOURCES = (
 _CHECKER_SOURCES = ("checker.cpp", "regions.cpp", "carvings.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp")
 MODES = {
     "fast": Mode((*_KERNEL, "-O2"), _RUNTIME, (*_RUNTIME_SOURCES, "unchecked.cpp")),
-    # The sanitizers' instrumentation, but with callbacks of our own (checker.cpp, sanitizer.cpp) in place of theirs.
+    # The sanitizers' instrumentation, with the runtime's own callbacks (checker.cpp, sanitizer.cpp).
     "check": Mode(
         (
             *_KERNEL,
-            "-Og",  # as fast as -O1 in this mode, and compiled in four fifths of its time
+            "-Og",  # as fast as -O1 in this mode; the compile time is a fifth shorter
             "-fsanitize=thread",
             "--param=tsan-instrument-func-entry-exit=0",
             "-fsanitize=bounds-strict,alignment,signed-integer-overflow,integer-divide-by-zero,shift",
             "-fno-sanitize-recover=all",
             "-fsanitize-recover=signed-integer-overflow,shift",
-            "-ftrivial-auto-var-init=pattern",  # a forgotten initial value gives huge numbers, not lucky zeros
+            "-ftrivial-auto-var-init=pattern",  # uninitialized variables hold huge numbers instead of zeros
         ),
         (*_RUNTIME, "-DGPUNET_CHECKED"),
         (*_RUNTIME_SOURCES, *_CHECKER_SOURCES),
@@ -96,7 +96,7 @@ _BY_USE = {
     re.compile(r"\b__v[a-z]+[24]\s*\("): "simd.h",
     re.compile(r"\b__(?:f[a-z]+|\w+2float)_r[zdu]\s*\("): "directed_rounding.h",
 }
-"""Headers of the runtime that only those sources get which need them: all of them take time to compile."""
+"""Headers of the runtime by the pattern of their uses. Only sources that match include them, to save compile time."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ class Compiler:
 
 @functools.cache
 def find_compiler() -> Compiler:
-    """Return the machine's g++: `$CXX` where that is one, else the first of g++, g++-15, ... g++-12 on the PATH.
+    """Find g++: `$CXX` if it is a g++, else the first of g++, g++-15, ... g++-12 on the PATH.
 
     Raises:
-        DeviceError: not Linux on x86-64, or no g++ of version 12 or later; says what to do.
+        DeviceError: not Linux on x86-64, or no g++ of version 12 or later.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise DeviceError(
@@ -135,7 +135,7 @@ def find_compiler() -> Compiler:
 
 
 def _gcc_version(path: str) -> str | None:
-    """Return the version of the g++ at `path`, or None where it is another compiler."""
+    """Return the version of the g++ at `path`, or None if it is another compiler."""
     macros = subprocess.run(
         [path, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True, text=True, check=False
     ).stdout
@@ -148,25 +148,25 @@ def _gcc_version(path: str) -> str | None:
 def compile_kernels(
     source: str, name: str, options: Sequence[str] = (), mode: str = "fast", expressions: Sequence[str] = ()
 ) -> Path:
-    """Return the shared library of the CUDA text `source`, compiled unless the cache has it.
+    """Compile a CUDA source, unless it is cached; return the path of the shared library.
 
     Args:
         source: CUDA C++.
-        name: the file that errors and findings speak of, such as "kernels/matmul.cu".
+        name: the file name in errors and findings, such as "kernels/matmul.cu".
         options: `-DNAME`, `-DNAME=VALUE`, `-UNAME` and `-IFOLDER`.
         mode: "fast" or "check".
-        expressions: instances of template kernels that are wanted, such as "scale<float>".
+        expressions: instances of template kernels, such as "scale<float>".
 
     Raises:
-        CompileError: the compiler refuses the source; the message is its log.
+        CompileError: the source does not compile; the message is the compiler's log.
         DeviceError: no compiler, or no folder to compile in.
-        ArgumentError: another option, or an unknown mode.
+        ArgumentError: an option that is not supported, or an unknown mode.
     """
     if mode not in MODES:
         raise ArgumentError(f"mode: expected one of {', '.join(MODES)}; got {mode!r}.")
-    options = [o for o in options if not o.startswith("-std=")]  # sources are C++17 here, whatever NVRTC is told
+    options = [o for o in options if not o.startswith("-std=")]  # the simulator always uses C++20
     if bad := [o for o in options if not re.match(r"-[DUI].", o)]:
-        raise ArgumentError(f"options of {name}: the simulator takes -D, -U and -I options only; got {' '.join(bad)}.")
+        raise ArgumentError(f"options of {name}: the simulator supports only -D, -U and -I; got {' '.join(bad)}.")
     runtime = runtime_library(mode)
     folders = [Path(o[2:]) for o in options if o.startswith("-I")]
     parts = [source, name, *options, *expressions, runtime.name, *MODES[mode].kernel_flags, *_included(source, folders)]
@@ -178,8 +178,8 @@ def _compile(
     source: str, name: str, options: Sequence[str], expressions: Sequence[str], mode: str, runtime: Path, target: Path
 ) -> None:
     compiler = find_compiler().path
-    # The source is preprocessed alone: its macros (-DT=float) must not meet the runtime's headers, nor the host's
-    # headers, which are not made for kernels, the runtime.
+    # The source is preprocessed without the runtime's headers, so that its macros (-DT=float) do not change them, and
+    # without the host's headers, which are not made for kernels.
     folders = [f"-I{RUNTIME / 'include'}", f"-I{STANDARD}", "-include", "constants.h"]
     given = ["-nostdinc", *folders, "-DGPUNET_SIMULATOR", "-D__CUDACC__", "-D__CUDA_ARCH__=900"]
     marked = f'# 1 "{name}"\n{source}\n'
@@ -193,8 +193,8 @@ def _compile(
     except Refusal as refusal:
         raise CompileError(f"{line_of(preprocessed, refusal.place)}: {refusal}.") from None
     _run([compiler, *_COMMON, *MODES[mode].kernel_flags, *headers, "-c", str(text), "-o", str(compiled)], name)
-    # A step of its own, without the sanitizers' flags: those would link the sanitizers' libraries. To look through the
-    # library of C++ takes longer than the rest of linking; the few that need it get it with the runtime.
+    # Link in a separate step without the sanitizers' flags, which would link the sanitizers' libraries. The C++ library
+    # is left out, because it would double the link time; the runtime links to it.
     libraries = ["-Wl,--no-as-needed", str(runtime), "-lm", "-lgcc_s", "-lc"]
     link = ["-shared", "-nodefaultlibs", str(compiled), *libraries, "-Wl,-z,now,-z,defs"]
     _run([compiler, *link, "-o", str(target)], name)
@@ -202,7 +202,7 @@ def _compile(
 
 @functools.cache
 def runtime_library(mode: str) -> Path:
-    """Return the runtime's shared library for `mode`, compiled unless the cache has it."""
+    """Compile the runtime of a mode, unless it is cached; return the path of the shared library."""
     compiler = find_compiler()
     flags = [*_COMMON, "-DGPUNET_RUNTIME", *MODES[mode].runtime_flags]
     names = (
@@ -212,14 +212,14 @@ def runtime_library(mode: str) -> Path:
         "shared_declarations.py",
         "inline_ptx.py",
         "unsupported.py",
-    )  # what becomes of a source
+    )  # the modules that rewrite sources
     recipe = [Path(__file__).with_name(name) for name in names]
     sources = [p.read_text(encoding="utf-8") for p in (*recipe, *sorted(RUNTIME.rglob("*"))) if p.is_file()]
-    # findings leave out the runtime's own lines, which the debug information knows by where the runtime lies
+    # The path of the runtime is part of the key, because findings leave out lines of its files by their paths.
     parts = [compiler.path, compiler.version, str(RUNTIME), *flags, *sources]
 
     def build(target: Path) -> None:
-        # all in one text: apart, they spend as long again on the headers of C++ that they share
+        # One translation unit takes half the time, because the files share C++ headers.
         text = "".join(f'#include "{RUNTIME / source}"\n' for source in MODES[mode].runtime_sources)
         output = ["-shared", f"-Wl,-soname,{target.name}", "-o", str(target)]
         _run([compiler.path, *flags, "-x", "c++", "-", *output], "the simulator's runtime", stdin=text)
@@ -236,7 +236,7 @@ def _run(command: list[str], name: str, stdin: str = "") -> str:
 
 
 def _included(source: str, folders: Iterable[Path]) -> list[str]:
-    """Return the texts of the files that `source` includes from `folders`, and of those that they include."""
+    """Return the names and texts of the files that `source` includes from `folders`, directly and indirectly."""
     folders = list(folders)
     texts: dict[str, str] = {}
     waiting = [source]

@@ -1,4 +1,4 @@
-"""What CuPy has under `cupy.cuda`."""
+"""The contents of `cupy.cuda` for the simulated GPU."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ __all__ = [
 ]
 
 VERSION = 12090
-"""CUDA's, 12.9."""
+"""CUDA 12.9."""
 
 
 def is_available() -> bool:
-    """Return whether there is a device: always."""
+    """Return True: the simulated device always exists."""
     return True
 
 

@@ -4,7 +4,7 @@
     matmul = library.kernels["matmul"]
     matmul.launch((8, 8), (16, 16), [Buffer(a.ctypes.data, a.nbytes), ..., np.int32(128)])
 
-There is no state but the arrays: a `Buffer` says which addresses a launch may touch and, in the mode "check", which of
+The only state is in the arrays: a `Buffer` says which addresses a launch may access and, in mode "check", which of
 their bytes hold a value.
 """
 
@@ -35,7 +35,16 @@ _running = threading.Lock()  # the runtime runs one launch at a time
 
 @dataclass(frozen=True)
 class Counts:
-    """What a launch did, counted in the mode "check" (barriers and launches in both). Counts add up with `+`."""
+    """The bytes moved by a launch (counted in mode "check"), its barriers and launches (counted in both modes).
+
+    `+` adds counts.
+
+    Example:
+        >>> from gpunet.simulator import Counts
+        >>> both = Counts(barriers=2, launches=1) + Counts(launches=1)
+        >>> both.barriers, both.launches
+        (2, 2)
+    """
 
     global_bytes_read: int = 0
     global_bytes_written: int = 0
@@ -63,7 +72,7 @@ class _Runtime:
         return Counts(c.global_read, c.global_written, c.shared_read, c.shared_written, c.barriers, 1)
 
     def rounded(self) -> bool:
-        """Return whether the last bits of what the last launch left may depend on the order of its blocks."""
+        """Return whether rounding in the last launch may depend on the order of its blocks."""
         return bool(self._counts.rounding_atomics > 0)
 
 
@@ -76,8 +85,8 @@ class Library:
     Attributes:
         path: the shared library.
         mode: "fast" or "check".
-        kernels: its kernels by name.
-        allowed: kinds of findings that the source accepts, by "file:line".
+        kernels: the kernels by name.
+        allowed: kinds of findings that comments in the source accept, by "file:line".
     """
 
     def __init__(self, path: Path, mode: str, allowed: Mapping[str, set[str]]):
@@ -85,7 +94,7 @@ class Library:
         self.mode = mode
         self.allowed = allowed
         self.symbols = Symbols(path)
-        self.runtime = _runtime(mode)  # first: it may lie in another folder, and what is loaded is not looked for
+        self.runtime = _runtime(mode)  # load it first: the kernel library links to it, and its folder may be another
         self._library = ctypes.CDLL(str(path))  # kept, so that the kernels stay loaded
         self.touch_shared = self._library.gpunet_touch_shared
         table = KernelEntry.in_dll(self._library, "gpunet_kernels")
@@ -100,18 +109,18 @@ class Library:
 
     @functools.cached_property
     def variables(self) -> list[Writable]:
-        """The source's `__device__` variables in memory."""
+        """The `__device__` variables of the source."""
         variables, untyped = self.symbols.device_variables, np.dtype("V")
         return [Writable(f"variable {v.name}", untyped, self._table + v.offset, v.nbytes) for v in variables]
 
     @functools.cached_property
     def variable_buffers(self) -> list[BufferArgument]:
-        """The same, to be watched."""
+        """The `__device__` variables as buffers for the checker."""
         return [BufferArgument(v.name.encode(), v.address, v.nbytes, None, True) for v in self.variables]
 
-    def findings(self, told: str) -> list[Finding]:
-        """Return the findings that the runtime tells, those that the source allows as benign."""
-        return accept(read_findings(self.symbols.name_shared(told), self.symbols.frames), self.allowed)
+    def findings(self, report: str) -> list[Finding]:
+        """Return the findings that the runtime reports, with those that the source accepts graded benign."""
+        return accept(read_findings(self.symbols.name_shared(report), self.symbols.frames), self.allowed)
 
 
 class Kernel:
@@ -120,9 +129,10 @@ class Kernel:
     Attributes:
         name: as in the source.
         parameters: in order.
-        max_threads: the most threads a block may have: `__launch_bounds__`, else 1,024.
-        static_shared_bytes: of `__shared__` variables.
-        max_dynamic_shared_size_bytes: raise it, up to 227 KiB with the static ones, to opt in to more than 48 KiB.
+        max_threads: maximum number of threads in a block: `__launch_bounds__`, else 1024.
+        static_shared_bytes: bytes of `__shared__` variables.
+        max_dynamic_shared_size_bytes: maximum dynamic shared memory of a launch. Set it to use more than 48 KiB, up to
+            227 KiB including static shared memory.
     """
 
     def __init__(self, library: Library, entry: KernelEntry, variables: Sequence[SharedVariable]):
@@ -132,7 +142,7 @@ class Kernel:
         self.parameters = tuple(parameter(n, t) for n, t in zip(names, types, strict=True))
         self.max_threads: int = entry.max_threads
         self.static_shared_bytes = sum(v.nbytes for v in variables)
-        # With the gaps between them, where the library has other kernels' variables.
+        # The range includes gaps, in which other kernels' variables lie.
         self._static_begin = min((v.offset for v in variables), default=0)
         self._static_end = max((v.offset + v.nbytes for v in variables), default=0)
         self.max_dynamic_shared_size_bytes = limits.MAX_SHARED_BYTES - self.static_shared_bytes
@@ -141,12 +151,10 @@ class Kernel:
         self._runtime = library.runtime
 
     def launch(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], **options: Any) -> Counts:
-        """Run the kernel to its end and return what was counted.
-
-        Arguments and errors as for `inspect`.
+        """Run the kernel and return its counts. Arguments and errors: see `inspect`.
 
         Raises:
-            KernelError: findings that are errors. What the kernel wrote stays written.
+            KernelError: there are findings of grade "error". The kernel's writes are kept.
         """
         counts, findings = self.inspect(grid, block, args, **options)
         raise_errors(self.name, findings)
@@ -162,25 +170,24 @@ class Kernel:
         cooperative: bool = False,
         seed: int = 0,
     ) -> tuple[Counts, list[Finding]]:
-        """Run the kernel and return what was counted and all that was found.
+        """Run the kernel and return its counts and all findings.
 
-        In the mode "check" the blocks of a launch run in two orders, in ascending order and then, from the same memory,
-        in a shuffled one. What the first leaves and counts is the result. A result that depends on the order is a
-        finding, unless the kernel has used atomics on floating-point numbers or compare-and-swap, by which it may have
-        added up such numbers: the last bits of their sum may differ.
+        In mode "check" the blocks run in ascending order and then, from the same memory, in a shuffled order. The
+        results and counts are those of the first run. A result that depends on the order is a finding, unless the
+        kernel used floating-point atomics or compare-and-swap: the last bits of such sums depend on the order.
 
         Args:
-            grid: one to three positive numbers of blocks.
-            block: one to three positive numbers of threads.
-            args: for a pointer a `Buffer` (or None for a null pointer), for a scalar a NumPy scalar of its dtype, for a
-                struct a NumPy record or array of as many bytes.
-            shared_bytes: dynamic shared memory.
-            cooperative: whether all blocks live at once, so that they can wait for each other at a grid barrier.
-            seed: of the shuffled order, 0 to 2**64 - 1.
+            grid: number of blocks along each of one to three axes.
+            block: number of threads along each of one to three axes.
+            args: a `Buffer` for a pointer (None for a null pointer), a NumPy scalar of the same dtype for a scalar, a
+                NumPy record or array of the same size for a struct.
+            shared_bytes: bytes of dynamic shared memory.
+            cooperative: whether all blocks are resident, so that they can meet at a grid barrier.
+            seed: seed of the shuffled order, 0 to 2**64 - 1.
 
         Raises:
-            ArgumentError: a limit of CUDA's is passed, or the number of arguments is wrong.
-            DTypeError: an argument of another type than the parameter.
+            ArgumentError: the launch exceeds a limit of CUDA, or the number of arguments is wrong.
+            DTypeError: the type of an argument differs from its parameter.
         """
         grid3 = limits.dimensions(self.name, "grid", grid, limits.MAX_GRID)
         block3 = limits.dimensions(self.name, "block", block, limits.MAX_BLOCK)
@@ -208,14 +215,14 @@ class Kernel:
             self._library.touch_shared()
             if checked and math.prod(grid3) > 1:
                 return self._inspect_both_orders(launch, args)
-            for buffer in [] if checked else arrays:  # nobody watches what it writes, so all of it counts as written
+            for buffer in [] if checked else arrays:  # its writes are not tracked, so all bytes count as written
                 if buffer.initialized and buffer.writable:
                     ctypes.memset(buffer.initialized, 1, buffer.bytes)
             return self._run(launch)
 
     def _run(self, launch: Launch) -> tuple[Counts, list[Finding]]:
-        told = self._runtime.launch(ctypes.byref(launch))
-        return self._runtime.counts(), self._library.findings(told.decode()) if told else []
+        report = self._runtime.launch(ctypes.byref(launch))
+        return self._runtime.counts(), self._library.findings(report.decode()) if report else []
 
     def _inspect_both_orders(self, launch: Launch, args: Sequence[Any]) -> tuple[Counts, list[Finding]]:
         def run(shuffled: bool) -> tuple[Counts, list[Finding]]:
@@ -233,7 +240,7 @@ class Kernel:
         return counts, findings
 
     def _writable(self, args: Sequence[Any]) -> list[Writable]:
-        """Return the memory that a launch with these arguments may write."""
+        """Return the memory that a launch with `args` may write."""
         arrays = [
             Writable(f"array {parameter.name}", parameter.dtype, buffer.address, buffer.nbytes, buffer.initialized)
             for parameter, arg in zip(self.parameters, args, strict=True)
@@ -246,6 +253,6 @@ class Kernel:
 def load(
     source: str, name: str, options: Sequence[str] = (), mode: str = "fast", expressions: Sequence[str] = ()
 ) -> Library:
-    """Compile the CUDA text `source` (unless the cache has it) and load it. Arguments and errors: `compile_kernels`."""
+    """Compile a CUDA source, unless it is cached, and load it. Arguments and errors: see `compile_kernels`."""
     path = compile_kernels(source, name, options, mode, expressions)
     return Library(path, mode, allowed_lines(source, name))

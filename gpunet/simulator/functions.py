@@ -1,4 +1,4 @@
-"""The functions of the module, with CuPy's names and parameters. NumPy computes nearly all of them."""
+"""The functions of the module, with CuPy's names and parameters. NumPy computes almost all of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BINARY = """add arctan2 bitwise_and bitwise_or bitwise_xor copysign divide equal
 FROM_NUMPY = """bool_ complex128 complex64 dtype e float16 float32 float64 inf int16 int32 int64 int8 nan newaxis pi
     uint16 uint32 uint64 uint8"""
 
-# Parameters as in `delegate`: those that end with "=" are optional.
+# The syntax is that of `delegate`: parameters that end with "=" are optional.
 PARAMETERS = {
     "all": "a axis= out= keepdims=",
     "allclose": "a b rtol= atol= equal_nan=",
@@ -90,36 +90,42 @@ def array(obj: Any, dtype: DTypeLike | None = None, copy: bool = True, order: An
 
 
 def asarray(a: Any, dtype: DTypeLike | None = None, order: Any = None) -> ndarray:
-    """Return `a` itself where it is a device array of that dtype, else a device array of it."""
+    """Return `a` as a device array; no copy if it is a device array of this dtype."""
     return array(a, dtype, copy=False, order=order or "K")
 
 
 def ascontiguousarray(a: Any, dtype: DTypeLike | None = None) -> ndarray:
-    """Return `a` as a C-contiguous device array with at least one axis, itself where it is one."""
+    """Return `a` as a C-contiguous device array with at least one axis; no copy if it is one."""
     x = asarray(a, dtype)
     x = x if x.ndim else x.reshape(1)
     return x if x.flags.c_contiguous else x.copy()
 
 
 def asnumpy(a: Any, stream: Stream | None = None, order: Any = "C", out: np.ndarray | None = None) -> np.ndarray:
-    """Return `a` as a NumPy array."""
+    """Return `a` as a NumPy array.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> cp.asnumpy(cp.asarray([1.0, 2.0]) * 2)
+        array([2., 4.])
+    """
     return a.get(stream, order, out) if isinstance(a, ndarray) else np.asarray(a, order=order)
 
 
 def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: ndarray | None = None) -> None:
-    """Copy `src`, broadcast, to `dst`, or to its elements where `where` is true."""
+    """Broadcast `src` and copy it to `dst`, or to the elements of `dst` at which `where` is true."""
     mask = True if where is None else unwrap(where)
     sources = [a for a in (src, where) if isinstance(a, ndarray)]
     dst._write(partial(np.copyto, unwrap(dst), unwrap(src), casting=casting, where=mask), sources)
 
 
 def empty(shape: int | Sequence[int], dtype: DTypeLike = float, order: Any = "C") -> ndarray:
-    """Return an array that holds anything."""
+    """Return an uninitialized array."""
     return ndarray(shape, dtype, order=order)
 
 
 def empty_like(prototype: ndarray, dtype: DTypeLike | None = None, order: Any = "K") -> ndarray:
-    """Return an array like `prototype` that holds anything."""
+    """Return an uninitialized array with the shape of `prototype`."""
     host = unwrap(prototype)
     if order in "KA":
         order = "F" if host.flags.fnc else "C"
@@ -127,12 +133,12 @@ def empty_like(prototype: ndarray, dtype: DTypeLike | None = None, order: Any = 
 
 
 def take(a: ndarray, indices: Any, axis: int | None = None, out: ndarray | None = None) -> ndarray:
-    """Return the elements of `a` at `indices` along an axis; indices that are out of range wrap around."""
-    return a.take(indices, axis, out)  # type: ignore[no-any-return]
+    """Return the elements of `a` at `indices` along an axis. Indices out of range wrap around."""
+    return a.take(indices, axis, out)
 
 
 def where(condition: ndarray, x: Any = None, y: Any = None) -> Any:
-    """Return elements of `x` where the condition is true, else of `y`; without them, the places where it is true."""
+    """Return elements of `x` where the condition is true, else of `y`; without `x` and `y`, the indices of true."""
     return condition.nonzero() if x is None and y is None else compute(np.where, condition, x, y)
 
 

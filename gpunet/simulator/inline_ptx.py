@@ -1,4 +1,4 @@
-"""Translate inline PTX into C++: the instructions that kernels use, by a table; others are refused by name."""
+"""Translate inline PTX into C++ by a table of instructions. Other instructions are refused by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from gpunet.simulator.unsupported import Refusal
 
 HAS_PTX = re.compile(r"\b(?:asm|__asm__|__asm)\b(?:\s*(?:volatile|__volatile__)\b)*\s*\(")
-ELSEWHERE = "put it behind #ifndef GPUNET_SIMULATOR, and CUDA C++ in its place"
+ELSEWHERE = "put it behind #ifndef GPUNET_SIMULATOR, with CUDA C++ for the simulator"
 _STRING = re.compile(r'"((?:\\.|[^"\\])*)"')
 _STATEMENT = re.compile(r"(?:@(?P<unless>!?)(?P<predicate>\S+)\s+)?(?P<opcode>[\w.:]+)\s*(?P<operands>.*)", re.DOTALL)
 _MODIFIERS = re.compile(r"\.L[12]::\w+|\.shared::cta(?![\w:])|\.(?:ftz|nc|weak|volatile|relaxed|gpu|sys)(?!\w)")
@@ -33,7 +33,7 @@ _OPERATORS = {"add": "+", "sub": "-", "mul": "*", "mul.lo": "*", "and": "&", "or
 _ELEMENTS = {"f16": "F16", "bf16": "Bf16", "tf32": "Tf32", "s8": "Bytes<signed char>", "u8": "Bytes<unsigned char>"}
 _HERE = "simulator::Where::current()"
 
-# What an instruction becomes: {0}, {1}, ... are its operands, {T} is C++'s name of its type.
+# The C++ of each instruction: {0}, {1}, ... are its operands, {T} is the C++ name of its type.
 _RULES = {
     r"(?:mov|cvta(?:\.to)?\.global)\.T": "simulator::move({0}, {1})",
     r"cvta\.to\.shared\.T": "{0} = simulator::shared_address(reinterpret_cast<const void*>({1}))",
@@ -78,10 +78,10 @@ _RULES = {pattern.replace(r"\.T", rf"\.(?P<T>{'|'.join(_TYPES)})"): template for
 
 
 def translate_ptx(text: str) -> str:
-    """Return preprocessed CUDA with its inline PTX as C++. Line numbers do not move.
+    """Translate the inline PTX of preprocessed CUDA into C++. Line numbers do not change.
 
     Raises:
-        Refusal: an instruction that is not in the table.
+        Refusal: an instruction is not in the table.
     """
     begin, parts = 0, []
     for match in HAS_PTX.finditer(text):
@@ -99,11 +99,11 @@ def translate_ptx(text: str) -> str:
 
 
 class _UnknownError(Exception):
-    """An instruction or an operand that has no translation."""
+    """An instruction or operand without a translation."""
 
 
 def _closing(text: str, begin: int) -> int:
-    """Return the place of the parenthesis that closes the one before `begin`."""
+    """Return the position of the parenthesis that closes the one before `begin`."""
     depth = 1
     for token in re.compile(rf"{_STRING.pattern}|[()]").finditer(text, begin):
         depth += (token[0] == "(") - (token[0] == ")")
@@ -113,7 +113,7 @@ def _closing(text: str, begin: int) -> int:
 
 
 def _block(body: str) -> Iterator[str]:
-    """Yield the C++ statements for what stands in the parentheses of `asm`."""
+    """Yield the C++ statements for the contents of the parentheses of `asm`."""
     sections = _sections(body)
     code = "".join(_STRING.findall(sections[0]))
     code = re.sub(r"//.*?(?:\\n|$)|/\*.*?\*/", " ", code).replace(r"\n", " ").replace(r"\t", " ").replace(r"\r", " ")
@@ -128,7 +128,7 @@ def _block(body: str) -> Iterator[str]:
 
 
 def _sections(body: str) -> list[str]:
-    """Split at the colons that no bracket and no string holds."""
+    """Split at colons outside brackets and strings."""
     parts, depth = [""], 0
     for token in re.finditer(rf"{_STRING.pattern}|[\s\S]", body):
         depth += (token[0] in "([{") - (token[0] in ")]}")
@@ -180,7 +180,7 @@ def _operand(text: str, values: Sequence[str]) -> str:
 
 
 def _instruction(opcode: str, o: list[str]) -> str:
-    """Return the C++ for an instruction whose operands are `o`."""
+    """Return the C++ of an instruction with operands `o`."""
     if re.fullmatch(r"(?:bar|barrier)\.sync(?:\.aligned)?", opcode) and o == ["0"]:
         return "__syncthreads()"
     for pattern, template in _RULES.items():
@@ -197,7 +197,7 @@ def _instruction(opcode: str, o: list[str]) -> str:
         return f"simulator::{name}<{_name(match[3])}>({_pointer(address, match[2])}, {', '.join(o)})"
     if match := re.fullmatch(r"cp\.async\.c[ag]\.shared\.global", opcode):
         source = f"reinterpret_cast<const void*>({o[1]})"
-        return f"simulator::copy_some<{o[2]}>({o[0]}, {source}, {o[-1]}, {_HERE})"
+        return f"simulator::copy_or_zero_fill<{o[2]}>({o[0]}, {source}, {o[-1]}, {_HERE})"
     if re.fullmatch(r"ldmatrix\.sync\.aligned(?:\.m8n8|\.x[124]|\.trans)+\.shared\.b16", opcode):
         transposed = "true" if ".trans" in opcode else "false"
         return f"simulator::load_matrices<{transposed}>({o[-1]}, {_HERE}, {', '.join(o[:-1])})"
@@ -210,7 +210,7 @@ def _instruction(opcode: str, o: list[str]) -> str:
 
 
 def _name(ptx: str) -> str:
-    """Return C++'s name of a type, in one word."""
+    """Return the C++ name of a PTX type."""
     if ptx not in _TYPES:
         raise _UnknownError(f"type {ptx}")
     return f"simulator::{ptx}"

@@ -1,4 +1,4 @@
-"""Find the kernels of a preprocessed CUDA source: functions, templates and what is instantiated of them."""
+"""Find the kernels in a preprocessed CUDA source: functions, templates and their instances."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MAX_THREADS = "1024"
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel that a source defines; the parameters' types are the compiler's to say.
+    """A kernel that a source defines. The compiler determines the types of its parameters.
 
     Attributes:
-        name: with its namespaces, and the arguments of a template: "ns::scale<float>".
-        parameters: their names.
-        types: theirs, where the source has several kernels of that name: "float*, int". The kernel is then named with
+        name: the qualified name, with template arguments: "ns::scale<float>".
+        parameters: the names of the parameters.
+        max_threads: the first argument of `__launch_bounds__`, a C++ expression.
+        types: the types of the parameters, "float*, int", if the source overloads the kernel. The name then includes
             them: "scale(float*, int)".
-        max_threads: the first argument of its `__launch_bounds__`, as C++.
     """
 
     name: str
@@ -37,9 +37,13 @@ class Kernel:
 
 @dataclass(frozen=True)
 class _Definition:
-    """A kernel's definition, which begins at a place of the text; `template` is its header, or empty.
+    """The definition of a kernel.
 
-    `declared` is the text of its parameters.
+    Attributes:
+        kernel: the kernel.
+        begin: position of the definition in the text.
+        template: the header `template <...>`, or empty.
+        declared: the text of the parameters.
     """
 
     kernel: Kernel
@@ -48,12 +52,12 @@ class _Definition:
     declared: str
 
     def overload(self) -> Kernel:
-        """Return the kernel as one of several of its name."""
+        """Return the kernel as one of several overloads."""
         types = ", ".join(_types(self.declared, self.kernel.parameters))
         return replace(self.kernel, name=f"{self.kernel.name}({types})", types=types)
 
     def instance(self, name: str) -> Kernel:
-        """Return the kernel that an expression such as "scale<float>" names."""
+        """Return the instance that an expression such as "scale<float>" names."""
         arguments = name[name.index("<") :]
         scope = self.kernel.name.rpartition("::")[0]
         bounded = self.kernel.max_threads != MAX_THREADS
@@ -62,21 +66,21 @@ class _Definition:
 
     @property
     def bounds_name(self) -> str:
-        """The variable template that knows the bounds of a template's instances."""
+        """The name of the variable template that holds the `__launch_bounds__` of the instances."""
         return f"gpunet_max_threads_{self.kernel.name.rpartition('::')[2]}"
 
     @property
     def bounds(self) -> str:
-        """The definition of that variable, in one line."""
+        """The definition of that variable template, on one line."""
         return f"{' '.join(self.template.split())} constexpr unsigned {self.bounds_name} = {self.kernel.max_threads}; "
 
 
 def find_kernels(text: str, expressions: Sequence[str] = ()) -> tuple[list[Kernel], str]:
-    """Return the kernels that `text` defines or instantiates, and `text` as C++ that has no `__launch_bounds__`.
+    """Return the kernels that `text` defines or instantiates, and `text` without `__launch_bounds__`.
 
     Args:
         text: preprocessed CUDA.
-        expressions: instances of templates that are wanted besides, such as "scale<float>".
+        expressions: additional instances of templates, such as "scale<float>".
     """
     text, bounds = _blank_bounds(text)
     bare = _STRING.sub(lambda match: f'"{" " * (len(match[0]) - 2)}"', text)
@@ -98,7 +102,7 @@ def find_kernels(text: str, expressions: Sequence[str] = ()) -> tuple[list[Kerne
 
 
 def _blank_bounds(text: str) -> tuple[str, dict[int, str]]:
-    """Return the text with blanks for its `__launch_bounds__`, and the first argument of each by its place."""
+    """Replace each `__launch_bounds__` by blanks; return the text, and their first arguments by position."""
     bounds = {}
     for match in _BOUNDS.finditer(text):
         end = _closing(text, match.end() - 1) + 1
@@ -122,14 +126,14 @@ def _definitions(text: str, bounds: dict[int, str]) -> Iterator[_Definition]:
 
 
 def _declaration_begin(text: str, place: int) -> int:
-    """Return where the declaration around `place` begins: behind what ended before, and the compiler's line markers."""
+    """Return where the declaration around `place` begins: after the previous statement and line markers."""
     before = text[max(0, place - 2000) : place]
     ends = [match.end() for match in re.finditer(r'^#.*$|[;{}]|"', before, re.MULTILINE)]
     return place - len(before) + (ends[-1] if ends else 0)
 
 
 def _namespaces(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield begin, end and name of the namespaces of a text."""
+    """Yield begin, end and name of each namespace."""
     opened: list[tuple[int, str | None]] = []
     for token in _SCOPE.finditer(text):
         if token[0].endswith("{"):
@@ -141,12 +145,12 @@ def _namespaces(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _prefix(scopes: list[tuple[int, int, str]], place: int) -> str:
-    """Return the namespaces around a place, such as "outer::inner::"."""
+    """Return the namespaces around a position, such as "outer::inner::"."""
     return "".join(f"{name}::" for begin, end, name in sorted(scopes) if begin < place < end)
 
 
 def _closing(text: str, opening: int) -> int:
-    """Return the place of the parenthesis that closes the one at `opening` (or the text's end where none does)."""
+    """Return the position of the parenthesis that closes the one at `opening`, or the end of the text."""
     depth = 0
     for i in range(opening, len(text)):
         depth += (text[i] == "(") - (text[i] == ")")
@@ -156,7 +160,7 @@ def _closing(text: str, opening: int) -> int:
 
 
 def _declared(text: str) -> list[str]:
-    """Return the declarations of parameters, without their default values."""
+    """Return the declarations of the parameters without default values."""
     parts = (part.partition("=")[0].strip() for part in split(LINE_MARKER.sub("", text)))
     return [part for part in parts if part not in ("", "void")]
 

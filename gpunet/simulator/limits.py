@@ -1,4 +1,4 @@
-"""The limits of a launch, as CUDA documents them for compute capability 9.0."""
+"""Check the limits of a launch, as CUDA documents them for compute capability 9.0."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MAX_BLOCK = (1024, 1024, 64)
 MAX_SHARED_BYTES = 48 * 1024
 MAX_SHARED_BYTES_OPT_IN = 227 * 1024
 MAX_RESIDENT_THREADS = 4 * 2048
-"""Threads of a cooperative launch: as if the simulated GPU had 4 multiprocessors."""
+"""Maximum number of threads in a cooperative launch, as on a GPU with 4 SMs."""
 
 
 def dimensions(kernel: str, what: str, given: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, ...]:
     """Return the three dimensions of a grid or a block.
 
     Raises:
-        ArgumentError: they are not one to three positive numbers, or one is past its limit.
+        ArgumentError: not one to three positive numbers, or one exceeds its limit.
     """
     if not 1 <= len(given) <= 3 or min(given) < 1:
         raise ArgumentError(f"kernel {kernel}: {what}: expected one to three positive numbers, got {given}.")
@@ -33,25 +33,26 @@ def dimensions(kernel: str, what: str, given: Sequence[int], limits: tuple[int, 
 def check_threads(
     kernel: str, grid: tuple[int, ...], block: tuple[int, ...], max_threads: int, cooperative: bool
 ) -> None:
-    """Raise `ArgumentError` where a block has too many threads or a grid too many blocks."""
+    """Raise `ArgumentError` if a block has too many threads or a grid too many blocks."""
     threads, blocks = math.prod(block), math.prod(grid)
     if threads > max_threads:
-        why = "its __launch_bounds__ allow" if max_threads < 1024 else "CUDA allows"
+        why = "its __launch_bounds__ allows" if max_threads < 1024 else "CUDA allows"
         raise ArgumentError(f"kernel {kernel}: a block of {threads:,} threads; {why} {max_threads:,}.")
     if blocks >= 2**32:
-        raise ArgumentError(f"kernel {kernel}: {blocks:,} blocks are more than the simulator can number.")
+        raise ArgumentError(f"kernel {kernel}: a grid of {blocks:,} blocks; the simulator allows 4,294,967,295.")
     if cooperative and blocks * threads > MAX_RESIDENT_THREADS:
         raise ArgumentError(
-            f"kernel {kernel}: a cooperative launch of {blocks:,} blocks of {threads} threads does not fit on "
-            f"the device at once ({MAX_RESIDENT_THREADS:,} threads); use fewer blocks and a grid-stride loop."
+            f"kernel {kernel}: a cooperative launch of {blocks:,} blocks of {threads} threads exceeds the "
+            f"{MAX_RESIDENT_THREADS:,} threads that can be resident; use fewer blocks and a grid-stride loop."
         )
 
 
 def check_shared(kernel: str, dynamic: int, static: int, max_dynamic: int) -> None:
-    """Raise `ArgumentError` where a launch asks for more dynamic shared memory than it may have."""
+    """Raise `ArgumentError` if a launch asks for too much dynamic shared memory."""
     allowed = min(max_dynamic, MAX_SHARED_BYTES_OPT_IN - static)
     if not 0 <= dynamic <= allowed:
         raise ArgumentError(
-            f"kernel {kernel}: {dynamic:,} bytes of dynamic shared memory beside {static:,} static ones; {allowed:,} "
-            "are allowed. Above 48 KiB in all, set max_dynamic_shared_size_bytes, up to 227 KiB in all."
+            f"kernel {kernel}: {dynamic:,} bytes of dynamic shared memory; the limit is {allowed:,} (static shared "
+            f"memory: {static:,} bytes). For a total of more than 48 KiB, up to 227 KiB, set "
+            "max_dynamic_shared_size_bytes."
         )

@@ -1,4 +1,4 @@
-"""Device memory: host memory that knows its bounds, between guards, and in check mode which bytes were written."""
+"""Device memory: host memory with guards around it and, in check mode, a flag for each byte that was written."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gpunet.errors import GpunetWarning
 from gpunet.simulator.findings import Finding
 from gpunet.simulator.stream import Device, counters, refuse_capture
 
-ALIGNMENT = 512  # bytes, as CuPy's memory pool gives it
-GUARD = np.full(256, 0xFFF5A5A5, np.uint32).tobytes()  # what lies around each piece; NaN in float32 and float64
+ALIGNMENT = 512  # bytes, as in CuPy's memory pool
+GUARD = np.full(256, 0xFFF5A5A5, np.uint32).tobytes()  # before and after each allocation; NaN in float32 and float64
 
 _allocator: ContextVar[Callable[[int], MemoryPointer] | None] = ContextVar("gpunet_simulator_allocator", default=None)
 _checked: ContextVar[bool | None] = ContextVar("gpunet_simulator_check", default=None)
@@ -26,18 +26,25 @@ _findings: ContextVar[list[Finding] | None] = ContextVar("gpunet_simulator_findi
 
 
 def checking() -> bool:
-    """Return whether check mode is on: by `check_mode`, else by the environment variable `GPUNET_SIM_CHECK`."""
+    """Return whether check mode is on, as set by `check_mode`, else by the environment variable `GPUNET_SIM_CHECK`.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> with cp.check_mode():
+        ...     cp.checking()
+        True
+    """
     by_block = _checked.get()
     return os.environ.get("GPUNET_SIM_CHECK", "0") not in ("", "0") if by_block is None else by_block
 
 
 def order_seed() -> int:
-    """Return the seed from which check mode draws its second order of blocks."""
+    """Return the seed of check mode's second order of blocks."""
     return _seed.get()
 
 
 def collect(kernel: str, found: Sequence[Finding]) -> None:
-    """Hand what was found to the block of `check_mode`; outside of one, a warning is Python's."""
+    """Add findings to the list of the `check_mode` block; without a block, issue Python warnings."""
     collected = _findings.get()
     if collected is not None:
         collected += found
@@ -49,23 +56,33 @@ def collect(kernel: str, found: Sequence[Finding]) -> None:
 
 @contextmanager
 def check_mode(on: bool = True, *, seed: int = 0) -> Iterator[list[Finding]]:
-    """Return a block in which kernels are checked: races, barriers, bounds, alignment, uninitialised reads.
+    """Check kernels inside a `with` block: races, barriers, bounds, alignment, uninitialized reads.
 
-    It gives the list of all that is found, `with check_mode() as findings:`. Those that are errors also raise a
-    `KernelError` at the end of the launch.
+    `with check_mode() as findings:` collects all findings in a list. Errors also raise a `KernelError` at the end of
+    the launch. Kernels run about 20 times slower.
 
-    The blocks of each launch run in two orders: ascending, and shuffled by `seed`. Where what they leave differs, that
-    is a finding too, unless floating-point numbers may have been added up by atomics (those, or compare-and-swap).
+    The blocks of each launch run in ascending order, then in an order shuffled by `seed`. Different results are a
+    finding, unless the kernel used floating-point atomics or compare-and-swap.
 
-    Memory taken inside by `empty` counts as unwritten (and reads as NaN in array code) until something is written.
-    Kernels run many times slower.
+    Memory that `empty` allocates inside the block counts as uninitialized, and reads as NaN in array code, until it is
+    written.
 
     Args:
         on: whether kernels are checked.
-        seed: of the second order, at least 0; the same seed shuffles a grid in the same way.
+        seed: seed of the second order, at least 0. The same seed gives the same order.
 
     Raises:
-        ArgumentError: `seed` is no whole number of at least 0.
+        ArgumentError: `seed` is not an integer of at least 0.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> kernel = cp.RawKernel('extern "C" __global__ void set(float* x) { x[threadIdx.x + 1] = 0; }', "set")
+        >>> with cp.check_mode():
+        ...     kernel((1,), (3,), (cp.zeros(3, "float32"),))
+        Traceback (most recent call last):
+            ...
+        gpunet.errors.KernelError: kernel set: out of bounds: write of 4 bytes at kernel.cu:1 by thread
+        (2,0,0) of block (0,0,0): byte 12 of array x, which has 12 bytes.
     """
     seed = whole("seed", seed, least=0)
     findings: list[Finding] = []
@@ -82,13 +99,13 @@ _alive: weakref.WeakSet[Memory] = weakref.WeakSet()
 
 
 class Memory:
-    """A piece of device memory.
+    """An allocation of device memory.
 
     Attributes:
-        buffer: the host memory in which it lies; views into it have this as their `base`.
-        ptr: its address.
+        buffer: the host memory that contains it, the `base` of all views.
+        ptr: the address.
         size: in bytes.
-        written: (size,) uint8, 1 for a byte that holds a value; None where check mode was off.
+        written: (size,) uint8, 1 for a byte that holds a value; None if check mode was off at the allocation.
     """
 
     def __init__(self, size: int):
@@ -110,7 +127,7 @@ class Memory:
         _alive.add(self)
 
     def overwritten(self) -> str | None:
-        """Return where a guard was written since the last call, "before" or "past" the memory, and mend it."""
+        """Return which guard was overwritten since the last call, "before" or "past" the memory, and restore it."""
         for where, guard in self._guards.items():
             if guard.data != GUARD:
                 guard.data[:] = GUARD
@@ -119,7 +136,7 @@ class Memory:
 
 
 class MemoryPointer:
-    """An address in a piece of memory, `offset` bytes from its begin."""
+    """An address in an allocation, `offset` bytes from its begin."""
 
     def __init__(self, mem: Memory, offset: int):
         self.mem = mem
@@ -133,25 +150,25 @@ class MemoryPointer:
 
 
 def find(address: int) -> MemoryPointer | None:
-    """Return the address as one in a piece of memory that is alive, or None where there is none."""
+    """Return a pointer to `address` in the allocation that contains it, or None."""
     found = (memory for memory in _alive if memory.ptr <= address < memory.ptr + memory.size)
     return next((MemoryPointer(memory, address - memory.ptr) for memory in found), None)
 
 
 def alloc(size: int) -> MemoryPointer:
-    """Take `size` bytes of device memory, which hold anything."""
+    """Allocate `size` bytes of uninitialized device memory."""
     allocator = _allocator.get()
     return MemoryPointer(Memory(size), 0) if allocator is None else allocator(size)
 
 
 def alloc_pinned_memory(size: int) -> bytearray:
-    """Take `size` bytes of host memory; here all of it is as good as pinned."""
+    """Allocate `size` bytes of host memory; the simulator does not need it pinned."""
     return bytearray(size)
 
 
 @contextmanager
 def using_allocator(allocator: Callable[[int], MemoryPointer] | None = None) -> Iterator[None]:
-    """Return a block in which arrays take their memory from `allocator`; None is the usual one."""
+    """Allocate arrays by `allocator` inside a `with` block; None is the default allocator."""
     token = _allocator.set(allocator)
     try:
         yield

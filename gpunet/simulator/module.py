@@ -1,4 +1,4 @@
-"""CUDA sources and their kernels, called as in CuPy and run by the engine."""
+"""CuPy's `RawModule` and `RawKernel`: CUDA sources and kernels that the engine runs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,24 @@ from gpunet.simulator.memory import Memory, MemoryPointer, checking, collect, fi
 from gpunet.simulator.parameters import Buffer
 from gpunet.simulator.stream import refuse_capture, submit
 
-SOURCE = "kernel.cu"  # how findings call a source that does not begin with `#line 1 "name.cu"`
+SOURCE = "kernel.cu"  # the name in findings of a source that does not begin with `#line 1 "name.cu"`
 
 _counted: ContextVar[list[Counts] | None] = ContextVar("gpunet_simulator_counted", default=None)
 
 
 @contextmanager
 def counting() -> Iterator[list[Counts]]:
-    """Return a block that collects what each launch of a kernel did, in a list: `sum(launches, Counts())` is all of it.
+    """Collect the counts of each kernel launch inside a `with` block, in a list.
 
-    Bytes are counted in check mode alone, and array code is not counted.
+    `sum(launches, Counts())` is their total. Bytes are counted in check mode only. Array code is not counted.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> kernel = cp.RawKernel('extern "C" __global__ void set(float* x) { x[threadIdx.x] = 1; }', "set")
+        >>> with cp.check_mode(), cp.counting() as launches:
+        ...     kernel((1,), (3,), (cp.empty(3, "float32"),))
+        >>> launches[0].global_bytes_written
+        12
     """
     counted: list[Counts] = []
     token = _counted.set(counted)
@@ -48,7 +56,7 @@ def _library(code: str, options: tuple[str, ...], mode: str, expressions: tuple[
 
 @functools.cache
 def _refuse_to_load(code: str, options: tuple[str, ...]) -> None:
-    """Raise during a capture, where CUDA loads no module; one that is loaded, for either mode, may be launched."""
+    """Raise during a stream capture, as CUDA does when it loads a module. The cache skips this for loaded modules."""
     refuse_capture()
 
 
@@ -57,9 +65,17 @@ class RawModule:
 
     Args:
         code: CUDA C++.
-        options: `-DNAME=VALUE`, `-IFOLDER` and the like.
-        enable_cooperative_groups: launch the kernels so that all blocks live at once and can wait for each other.
-        name_expressions: instances of template kernels, such as "scale<float>", for `get_function`.
+        options: compiler options such as `-DNAME=VALUE` and `-IFOLDER`.
+        enable_cooperative_groups: make cooperative launches, whose blocks can meet at a grid barrier.
+        name_expressions: instances of template kernels for `get_function`, such as "scale<float>".
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> code = "template<typename T> __global__ void twice(T* x) { x[threadIdx.x] *= 2; }"
+        >>> module, x = cp.RawModule(code, name_expressions=["twice<float>"]), cp.ones(3, "float32")
+        >>> module.get_function("twice<float>")((1,), (3,), (x,))
+        >>> x
+        array([2., 2., 2.], dtype=float32)
     """
 
     def __init__(
@@ -76,16 +92,16 @@ class RawModule:
         self.name_expressions = tuple(name_expressions or ())
 
     def compile(self, log_stream: Any = None) -> None:
-        """Compile now what the first launch would compile.
+        """Compile the source before the first launch.
 
         Raises:
-            CompileError: the compiler refuses the source; the message is its log.
-            DeviceError: there is no compiler; says what to do.
+            CompileError: the source does not compile; the message is the compiler's log.
+            DeviceError: no compiler was found.
         """
         _library(self.code, self.options, "check" if checking() else "fast", self.name_expressions)
 
     def get_function(self, name: str) -> RawKernel:
-        """Return a kernel of the source."""
+        """Return the kernel `name`."""
         kernel = RawKernel(self.code, name, self.options, enable_cooperative_groups=self.enable_cooperative_groups)
         kernel._expressions = self.name_expressions
         return kernel
@@ -96,9 +112,17 @@ class RawKernel:
 
     Args:
         code: CUDA C++.
-        name: of the kernel.
-        options: as for `RawModule`.
-        enable_cooperative_groups: as for `RawModule`.
+        name: the kernel's name.
+        options: see `RawModule`.
+        enable_cooperative_groups: see `RawModule`.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> kernel = cp.RawKernel('extern "C" __global__ void twice(float* x) { x[threadIdx.x] *= 2; }', "twice")
+        >>> x = cp.ones(3, "float32")
+        >>> kernel((1,), (3,), (x,))  # one block of three threads
+        >>> x
+        array([2., 2., 2.], dtype=float32)
     """
 
     def __init__(self, code: str, name: str, options: tuple[str, ...] = (), *, enable_cooperative_groups: bool = False):
@@ -111,7 +135,7 @@ class RawKernel:
 
     @property
     def kernel(self) -> Kernel:
-        """The kernel, compiled for the mode that is on."""
+        """The kernel, compiled for the current mode."""
         mode = "check" if checking() else "fast"
         kernels = _library(self.code, self.options, mode, self._expressions).kernels
         if self.name not in kernels:
@@ -123,7 +147,7 @@ class RawKernel:
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
-        """How much dynamic shared memory a launch may ask for; raise it to opt in to more than 48 KiB in all."""
+        """Maximum dynamic shared memory of a launch in bytes. Set it to use more than 48 KiB in total."""
         return self.kernel.max_dynamic_shared_size_bytes
 
     @max_dynamic_shared_size_bytes.setter
@@ -131,27 +155,27 @@ class RawKernel:
         self._max_dynamic_shared = nbytes
 
     def compile(self, log_stream: Any = None) -> None:
-        """Compile now what the first launch would compile; errors as for `RawModule.compile`."""
+        """Compile the kernel before the first launch. Errors: see `RawModule.compile`."""
         _ = self.kernel
 
     def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:
-        """Launch the kernel and, where the stream is not captured, run it to its end.
+        """Launch the kernel and wait for it, or record the launch if the stream is captured.
 
-        An array is passed as the address of its first element: its strides are not seen. A Python int is an int64, a
-        float a double. A dimension below 1 counts as 1. All that as in CuPy.
+        As in CuPy, an array passes the address of its first element and ignores strides, a Python int is an int64, a
+        Python float a double, and a dimension below 1 counts as 1.
 
         Args:
-            grid: the number of blocks, by axis.
-            block: the number of threads of a block, by axis.
+            grid: number of blocks along each axis.
+            block: number of threads in a block along each axis.
             args: arrays, numbers and NumPy scalars.
             shared_mem: bytes of dynamic shared memory.
 
         Raises:
-            ArgumentError: one of CUDA's limits is passed, or the number of arguments is wrong.
-            DTypeError: an argument of another type than the kernel's parameter.
-            KernelError: a fault in the kernel.
-            TypeError: grid or block is no tuple of whole numbers.
-            CompileError, DeviceError: as for `RawModule.compile`.
+            ArgumentError: the launch exceeds a limit of CUDA, or the number of arguments is wrong.
+            DTypeError: the type of an argument differs from its parameter.
+            KernelError: the kernel has an error.
+            TypeError: `grid` or `block` is not a tuple of integers.
+            CompileError, DeviceError: see `RawModule.compile`.
         """
         kernel = self.kernel
         tables = {i for i, p in enumerate(kernel.parameters) if p.table}
@@ -166,21 +190,21 @@ class RawKernel:
         )
         pointers = [arg.data if isinstance(arg, ndarray) else arg for arg in args]
         memories = {i: pointer.mem for i, pointer in enumerate(pointers) if isinstance(pointer, MemoryPointer)}
-        guarded = {i: weakref.ref(memory) for i, memory in memories.items()}  # a graph does not keep them alive
+        guarded = {i: weakref.ref(memory) for i, memory in memories.items()}  # a graph must not keep the memory alive
         submit(functools.partial(_run, launch, kernel, guarded), memories.values())
 
 
 def _dimensions(name: str, given: Sequence[int]) -> list[int]:
-    """Return the dimensions of a grid or a block as CuPy takes them."""
+    """Return the dimensions of a grid or a block by CuPy's rules."""
     if not isinstance(given, tuple):
-        raise TypeError(f"{name} must be a tuple of whole numbers, as CuPy takes it, got {given!r}")
+        raise TypeError(f"{name} must be a tuple of integers, as in CuPy; got {given!r}")
     return [max(1, operator.index(n)) for n in given]
 
 
 def _run(
     launch: Callable[[], tuple[Counts, list[Finding]]], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]
 ) -> None:
-    """Do a launch and count it, then look at the guards around the memory of its arguments, by their number."""
+    """Run a launch, collect counts and findings, and check the guards of `memories`, the arguments by index."""
     try:
         counts, findings = launch()
         if (counted := _counted.get()) is not None:
@@ -193,13 +217,13 @@ def _run(
         ]
     for i, where in damage:
         raise KernelError(
-            f"kernel {kernel.name}: out of bounds: it has written close {where} the memory of array "
-            f"{kernel.parameters[i].name}. Check mode (GPUNET_SIM_CHECK=1) names the line and the thread."
+            f"kernel {kernel.name}: out of bounds: it wrote just {where} the memory of array "
+            f"{kernel.parameters[i].name}. Check mode (GPUNET_SIM_CHECK=1) reports the line and the thread."
         )
 
 
 def _argument(value: Any, table: bool) -> Buffer | np.generic | np.ndarray:
-    """Return what the engine passes for an argument; a table is an array of addresses."""
+    """Convert an argument for the engine. A table is an array of addresses."""
     if isinstance(value, ndarray):
         found = (find(address) for address in unwrap(value).ravel().tolist()) if table else ()
         targets = (_buffer(target, target.mem.ptr + target.mem.size - target.ptr) for target in found if target)
@@ -208,13 +232,13 @@ def _argument(value: Any, table: bool) -> Buffer | np.generic | np.ndarray:
         return _buffer(value, value.mem.ptr + value.mem.size - value.ptr)
     if isinstance(value, bool | int | float | complex):
         value = np.array(value)[()]
-    if not isinstance(value, np.generic | np.ndarray):  # an array of the host is a struct
+    if not isinstance(value, np.generic | np.ndarray):  # a host array passes a struct
         raise TypeError(f"Unsupported type {type(value)}")
     return value
 
 
 def _extent(a: ndarray) -> int:
-    """Return how many bytes lie between the first element's begin and the last one's end."""
+    """Return the number of bytes from the first element's begin to the last element's end."""
     if a.size == 0:
         return 0
     reach = sum((n - 1) * stride for n, stride in zip(a.shape, a.strides, strict=True) if stride > 0)

@@ -1,6 +1,6 @@
-"""Run a launch in two orders of its blocks, from the same memory, and compare what they leave.
+"""Run a launch in two orders of its blocks, from the same memory, and compare the results.
 
-A GPU promises no order. Where blocks run in ascending order alone, the one with the highest number is always the last
+A GPU guarantees no order. If blocks run only in ascending order, the block with the highest number is always the last
 to arrive, and wrong logic for the last block passes.
 """
 
@@ -19,11 +19,11 @@ class Writable(NamedTuple):
     """Memory that a launch may write.
 
     Attributes:
-        name: as a finding speaks of it.
-        dtype: of its elements; one without a size stands for bytes.
-        address: of the first byte.
-        nbytes: how many bytes.
-        initialized: the address of as many flags that say which bytes hold a value; 0 where there are none.
+        name: the name in findings.
+        dtype: the type of the elements; a dtype without a size stands for bytes.
+        address: the address of the first byte.
+        nbytes: the size in bytes.
+        initialized: the address of `nbytes` flags, one per byte: whether it holds a value. 0 for none.
     """
 
     name: str
@@ -34,14 +34,15 @@ class Writable(NamedTuple):
 
 
 def in_both_orders(run: Callable[[bool], Result], writable: Sequence[Writable]) -> tuple[Result, Result, str | None]:
-    """Do a launch in ascending order, then again in another.
+    """Run a launch in ascending order, then in a shuffled order.
 
     Args:
-        run: `run(shuffled)` does the launch.
-        writable: all that it may write. Both runs begin with what it holds; it is left as after the first.
+        run: `run(shuffled)` runs the launch.
+        writable: the memory that it may write. Both runs start from its present contents; afterwards it holds the
+            results of the first.
 
     Returns:
-        The results of both runs, and which element differs after the second; None where none does.
+        The results of both runs, and a description of the first element that differs, or None.
     """
     memory = [_bytes_at(w.address, w.nbytes) for w in writable]
     flags = [_bytes_at(w.initialized, w.nbytes) for w in writable if w.initialized]
@@ -58,7 +59,7 @@ def in_both_orders(run: Callable[[bool], Result], writable: Sequence[Writable]) 
 
 
 def _bytes_at(address: int, nbytes: int) -> np.ndarray:
-    """Return the (nbytes,) uint8 at an address, without a copy."""
+    """Return a view of memory as a (nbytes,) uint8 array."""
     return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
 
 

@@ -1,4 +1,4 @@
-"""The parameters of a kernel, and the arguments that a launch passes for them."""
+"""The parameters of a kernel, and the arguments of a launch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from gpunet.simulator.structs import BufferArgument
 
 @dataclass(frozen=True)
 class Parameter:
-    """A kernel's parameter: a value of `dtype`, or a pointer to such elements (a `float4*` counts as float32).
+    """A kernel's parameter: a value or a pointer.
 
-    A table is a pointer to pointers to such elements.
-
-    The dtype of a struct is that of as many bytes, such as `V8` for an `int2` that is passed by value.
+    Attributes:
+        name: the parameter's name.
+        dtype: the type of the value or of the elements; float32 for `float4*`, `V8` for a struct of 8 bytes.
+        pointer: whether it is a pointer.
+        const: whether the elements are const.
+        table: whether it is a pointer to pointers.
     """
 
     name: str
@@ -31,14 +34,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Buffer:
-    """The memory behind a pointer argument, which the kernel may touch and nothing beside it.
+    """The memory of a pointer argument. The kernel may access no other memory through it.
 
     Attributes:
-        address: of the first byte.
-        nbytes: how many bytes.
-        initialized: the address of `nbytes` flags (uint8), one per byte: 1 where it holds a value. Launches set the
-            flags of what they write. 0 means that all bytes hold values.
-        targets: the memory behind the pointers that lie there, for a parameter such as `float**`.
+        address: the address of the first byte.
+        nbytes: the size in bytes.
+        initialized: the address of `nbytes` uint8 flags, one per byte: 1 if it holds a value. Launches set the flags of
+            the bytes they write. 0: all bytes hold values.
+        targets: for a parameter such as `float**`, the memory of the pointers in the buffer.
     """
 
     address: int
@@ -48,17 +51,17 @@ class Buffer:
 
 
 def parameter(name: str, code: str) -> Parameter:
-    """Return the parameter that export.h describes as `code`, such as "i4", "V8", "const f4*" or "f4**"."""
+    """Return the parameter for a type code of export.h, such as "i4", "V8", "const f4*" or "f4**"."""
     pointer, const = code.endswith("*"), code.startswith("const ")
     return Parameter(name, np.dtype(code.removeprefix("const ").rstrip("*")), pointer, const, code.endswith("**"))
 
 
 def pack(kernel: str, parameters: Sequence[Parameter], args: Sequence[Any]) -> tuple[list[Any], list[BufferArgument]]:
-    """Return each argument's value in memory, and the buffers among them.
+    """Return the values of the arguments as ctypes objects, and the buffers among them.
 
     Raises:
         ArgumentError: the number of arguments is wrong.
-        DTypeError: an argument of another type than its parameter.
+        DTypeError: the type of an argument differs from its parameter.
     """
     if len(args) != len(parameters):
         raise ArgumentError(f"kernel {kernel}: takes {len(parameters)} arguments, got {len(args)}.")
@@ -83,7 +86,7 @@ def pack(kernel: str, parameters: Sequence[Parameter], args: Sequence[Any]) -> t
 
 
 def _is_value(arg: Any, dtype: np.dtype[Any]) -> bool:
-    """Return whether `arg` is a value of `dtype`; a struct is one record, or an array of that many bytes."""
+    """Return whether `arg` is a value of `dtype`; for a struct, a record or array of the same size."""
     if dtype.kind == "V":
         return isinstance(arg, np.void | np.ndarray | np.complexfloating) and arg.nbytes == dtype.itemsize
     return isinstance(arg, np.generic) and arg.dtype == dtype

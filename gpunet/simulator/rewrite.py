@@ -1,4 +1,4 @@
-"""Turn preprocessed CUDA into C++: the few words that a header cannot define, and the table of kernels."""
+"""Rewrite preprocessed CUDA as C++: keywords that a header cannot define, and a table of the kernels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gpunet.simulator.unsupported import refuse_unsupported
 
 
 def rewrite(text: str, expressions: Sequence[str] = ()) -> str:
-    """Return the preprocessed source as C++ that g++ compiles with `runtime/device.h`, the kernel table at its end.
+    """Rewrite preprocessed CUDA as C++ for `runtime/device.h`, with the kernel table at the end.
 
-    Line numbers do not move. `expressions` name instances of templates, such as "scale<float>".
+    Line numbers do not change. `expressions` are instances of templates, such as "scale<float>".
 
     Raises:
-        Refusal: something that is not simulated.
+        Refusal: the source uses something that is not simulated.
     """
     refuse_unsupported(text)
     kernels, text = find_kernels(translate_ptx(text), expressions)
@@ -27,7 +27,7 @@ def rewrite(text: str, expressions: Sequence[str] = ()) -> str:
 
 
 def _kernel_table(kernels: list[Kernel]) -> str:
-    """Return the definition of the table that the engine reads, an array of `KernelEntry` that ends in an empty one.
+    """Return the definition of the table that the engine reads, an array of `KernelEntry` with an empty last one.
 
     An entry stands in its kernel's namespace, whose types the kernel's name and parameters may use.
     """

@@ -1,10 +1,10 @@
-"""Turn the declarations of shared memory into C++, and tell the checker what they say.
+"""Rewrite declarations of shared memory as C++, with calls that describe them to the checker.
 
 | CUDA | C++ |
 |---|---|
 | `extern __shared__ T s[];` | a reference to the runtime's dynamic shared memory |
-| `__shared__ T s[64];` | `static thread_local T s[64];`, and a call that tells its size and its alignment |
-| `T* a = s + n;`, s being dynamic | the same, and a call that tells where `a` begins; `a[i]` asks where it ends |
+| `__shared__ T s[64];` | `static thread_local T s[64];`, and a call that passes its size and alignment |
+| `T* a = s + n;`, s being dynamic | the same, and a call that passes where `a` begins; `a[i]` checks its bounds |
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _POINTERS = re.compile(
 _POINTER = re.compile(r"[\s*]*(?:(?:const|__restrict__)\s+)?(\w+)\s*=(.*)", re.DOTALL)
 
 Edit = tuple[int, int, str]
-"""What to put in place of the text from one position to another."""
+"""A replacement: begin, end, new text."""
 
 
 class _Place(NamedTuple):
-    """Where a `__shared__` stands, in a function or not, and the end of the block that it stands in."""
+    """The position of a `__shared__`, whether it is inside a function, and the end of the enclosing `{}` block."""
 
     token: int
     in_function: bool
@@ -38,7 +38,7 @@ class _Place(NamedTuple):
 
 
 def rewrite_shared(text: str) -> str:
-    """Return preprocessed CUDA with its shared memory as C++. Line numbers do not move."""
+    """Rewrite the shared memory declarations of preprocessed CUDA as C++. Line numbers do not change."""
     edits: list[Edit] = []
     ids = itertools.count()
     for place in _places(text):
@@ -61,15 +61,15 @@ def _dynamic(type: str, name: str) -> str:
 
 
 def _static(statement: str) -> str:
-    # Aligned for any access, so that the processor takes those that the declaration does not promise: see `_declared`.
+    # Align for any access: the CPU must accept those that the declaration does not allow, which `_declared` checks.
     alignments = " ".join(match[0] for match in _ALIGNMENT.finditer(statement))
-    # Zero at first, which takes no code: for an array of a class with constructors g++ would keep a guard beside it.
+    # Initialize to zero, which takes no code. Otherwise g++ adds a guard variable for classes with constructors.
     variables = (part if "=" in part else part + "{}" for part in split(_bare(statement)))
     return f"{alignments} static thread_local __attribute__((aligned(16))) {', '.join(variables)}"
 
 
 def _declared(statement: str) -> str:
-    """Return calls that tell the checker of the variables of a declaration."""
+    """Return calls that pass the variables of a declaration to the checker."""
     alignments = "".join(f", {match[1]}" for match in _ALIGNMENT.finditer(statement))
     calls = []
     for part in split(_bare(statement)):
@@ -79,7 +79,7 @@ def _declared(statement: str) -> str:
 
 
 def _bare(statement: str) -> str:
-    """Return a declaration without its specifiers and alignments."""
+    """Return a declaration without specifiers and alignments."""
     return _SPECIFIER.sub("", _ALIGNMENT.sub("", LINE_MARKER.sub("", statement))).strip()
 
 
@@ -90,7 +90,7 @@ def _without_brackets(text: str) -> str:
 
 
 def _carvings(text: str, begin: int, end: int, name: str, ids: Iterator[int]) -> Iterator[Edit]:
-    """Yield the edits that tell the checker of the pointers that are declared as places in the dynamic array `name`."""
+    """Yield edits that pass pointers into the dynamic array `name`, where they are declared, to the checker."""
     known = {name}
     for match in _POINTERS.finditer(text, begin, end):
         for part in split(match[1]):
@@ -100,13 +100,13 @@ def _carvings(text: str, begin: int, end: int, name: str, ids: Iterator[int]) ->
             a, number = pointer[1], next(ids)
             known.add(a)
             yield match.end(), match.end(), f' simulator::carve({number}, "{a}", {a});'
-            # an address may be that of the end
+            # not `&a[i]`: the address of the end is allowed
             for use in re.compile(rf"(?<![\w.>])(?<!(?<!&)&)\b{a}(?=\s*\[)").finditer(text, match.end(), end):
                 yield use.start(), use.end(), f"simulator::carved({a}, {number})"
 
 
 def _places(text: str) -> Iterator[_Place]:
-    """Yield where the `__shared__`s of a text stand."""
+    """Yield the position of each `__shared__`."""
     opened: list[int] = []
     closed: dict[int, int] = {}
     found: list[tuple[int, list[int]]] = []
@@ -122,7 +122,7 @@ def _places(text: str) -> Iterator[_Place]:
 
 
 def _in_function(text: str, braces: list[int]) -> bool:
-    """Return whether the innermost of the open `braces` that is more than a block of statements is a function's."""
+    """Return whether the innermost of the open `braces`, block statements aside, belongs to a function."""
     for brace in reversed(braces):
         before = LINE_MARKER.sub("", text[max(0, brace - 300) : brace]).rstrip()
         if _FUNCTION.search(before):
@@ -133,7 +133,7 @@ def _in_function(text: str, braces: list[int]) -> bool:
 
 
 def _statement(text: str, token: int) -> tuple[int, int]:
-    """Return where the declaration around `token` begins and where its semicolon is."""
+    """Return the begin of the declaration around `token` and the position of its semicolon."""
     before = _ALIGNMENT.sub(lambda m: " " * len(m[0]), text[max(0, token - 300) : token])
     delimiters = list(re.finditer(r"^#.*$|[;{}()]|(?<!:):(?!:)", before, re.MULTILINE))
     begin = token - len(before) + (delimiters[-1].end() if delimiters else 0)
@@ -146,7 +146,7 @@ def _statement(text: str, token: int) -> tuple[int, int]:
 
 
 def split(text: str) -> list[str]:
-    """Split at the commas that no bracket holds."""
+    """Split at commas outside brackets."""
     parts, depth = [""], 0
     for c in LINE_MARKER.sub("", text):
         depth += (c in "(<[{") - (c in ")>]}")

@@ -1,7 +1,7 @@
-"""Streams, events, graphs and the one simulated GPU, as CuPy has them.
+"""CuPy's streams, events, graphs and device for the single simulated GPU.
 
-Work runs where it is submitted, at once and in order, so there is nothing to wait for; what would wait or copy on a GPU
-is counted. While a stream is captured, work is only recorded, and a graph replays it over the same memory.
+Work runs immediately when it is submitted, in order, so no call waits. `counters` counts what would wait or copy on a
+GPU. While a stream is captured, work is only recorded, and a graph replays it on the same memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MESSAGES = {
 
 
 class CUDARuntimeError(RuntimeError):
-    """An error of the CUDA runtime, by its number, which is the attribute `status`."""
+    """An error of the CUDA runtime; `status` is its number."""
 
     def __init__(self, status: int):
         super().__init__(_MESSAGES[status])
@@ -36,15 +36,22 @@ class CUDARuntimeError(RuntimeError):
 
 @dataclass
 class Counters:
-    """What a GPU would have done since the last `reset`.
+    """The operations of a GPU since the last `reset`.
 
     Attributes:
-        allocations: pieces of device memory taken.
+        allocations: allocations of device memory.
         uploads: copies from the host to the device.
         downloads: copies from the device to the host.
-        synchronizations: times that the host waited for the device; every download is one too.
-        launches: kernels started one by one, those of array code included.
-        graph_launches: graphs started.
+        synchronizations: how often the host waited for the device, downloads included.
+        launches: kernels launched one by one, those of array code included.
+        graph_launches: graphs launched.
+
+    Example:
+        >>> import gpunet.simulator as cp
+        >>> cp.counters.reset()
+        >>> a = cp.asarray([1.0, 2.0]) + 1
+        >>> cp.counters
+        Counters(allocations=2, uploads=1, downloads=0, synchronizations=0, launches=1, graph_launches=0)
     """
 
     allocations: int = 0
@@ -71,11 +78,11 @@ class _Thread(threading.local):
 
 
 class Stream:
-    """A queue of work; `with stream:` makes it the current one of this thread.
+    """A queue of work; `with stream:` makes it the current stream of this thread.
 
     Args:
         null: return the default stream, which cannot be captured.
-        non_blocking: kept, without effect: nothing runs at the same time as something else.
+        non_blocking: stored, without effect: work on different streams never overlaps.
     """
 
     null: ClassVar[Stream]
@@ -85,7 +92,7 @@ class Stream:
         self.device_id = 0
         self.is_non_blocking = non_blocking
         self._nodes: list[_Node] | None = None
-        self._spoilt = False
+        self._invalidated = False
 
     def __enter__(self) -> Stream:
         _thread.streams.append(self)
@@ -101,7 +108,7 @@ class Stream:
 
     @property
     def done(self) -> bool:
-        """Whether all work is done."""
+        """Whether all work is done: always True."""
         return True
 
     def synchronize(self) -> None:
@@ -115,27 +122,27 @@ class Stream:
         return event
 
     def wait_event(self, event: Event) -> None:
-        """Let later work wait for the event."""
+        """Make later work wait for the event."""
 
     def begin_capture(self, mode: int | None = None) -> None:
-        """Record the work that follows instead of doing it; `mode` makes no difference here."""
+        """Record subsequent work instead of running it; `mode` has no effect."""
         if self.ptr == 0:
             raise RuntimeError("cannot capture on the default (legacy) stream")
         if self._nodes is not None:
             raise CUDARuntimeError(1000)
-        self._nodes, self._spoilt = [], False
+        self._nodes, self._invalidated = [], False
 
     def end_capture(self) -> Graph:
         """End the capture and return the recorded work."""
         nodes, self._nodes = self._nodes, None
         if nodes is None:
             raise CUDARuntimeError(1000)
-        if self._spoilt:
+        if self._invalidated:
             raise CUDARuntimeError(901)
         return Graph(nodes)
 
     def is_capturing(self) -> bool:
-        """Return whether work is recorded."""
+        """Return whether the stream is captured."""
         return self._nodes is not None
 
     def _submit(self, work: Work, memories: Iterable[object]) -> None:
@@ -147,7 +154,7 @@ class Stream:
 
     def _refuse_capture(self) -> None:
         if self._nodes is not None:
-            self._spoilt = True
+            self._invalidated = True
             raise CUDARuntimeError(900)
 
 
@@ -162,20 +169,22 @@ class _Node:
 
 
 class Graph:
-    """Captured work; made by `Stream.end_capture`."""
+    """Captured work, as returned by `Stream.end_capture`."""
 
     def __init__(self, nodes: list[_Node]):
         self._nodes = nodes
 
     def launch(self, stream: Stream | None = None) -> None:
-        """Do the work again over the memory that it was captured with.
+        """Replay the work on the memory that it was captured with.
 
         Raises:
-            KernelError: some of that memory was freed since; a GPU would read or spoil whatever lies there now.
+            KernelError: some of that memory was freed since; a GPU would access whatever is there now.
         """
         (stream or get_current_stream())._refuse_capture()
         if any(memory() is None for node in self._nodes for memory in node.memories):
-            raise KernelError("graph: an array that was used in the capture was freed since; keep it for the replays.")
+            raise KernelError(
+                "graph: an array used in the capture was freed; keep a reference to it while you replay the graph."
+            )
         counters.graph_launches += 1
         for node in self._nodes:
             node.work()
@@ -185,55 +194,55 @@ class Graph:
 
 
 class Event:
-    """A point in the order of work. The arguments make no difference here."""
+    """A point in the order of work. The arguments have no effect."""
 
     def __init__(self, block: bool = False, disable_timing: bool = False):
         self._tick: int | None = None
 
     @property
     def done(self) -> bool:
-        """Whether the work before it is done."""
+        """Whether the work before the event is done: always True."""
         return True
 
     def record(self, stream: Stream | None = None) -> None:
-        """Mark the point that the stream has reached."""
+        """Record the current position of the stream."""
         self._tick = next(_ticks)
 
     def synchronize(self) -> None:
-        """Wait for the work before it."""
+        """Wait for the work before the event."""
         synchronize()
 
 
 def get_elapsed_time(start_event: Event, end_event: Event) -> float:
-    """Return how many events later `end_event` was recorded: the simulated GPU has an order and no clock."""
+    """Return the number of events recorded from one to the other: the simulated GPU has no clock."""
     if start_event._tick is None or end_event._tick is None:
         raise CUDARuntimeError(400)
     return float(end_event._tick - start_event._tick)
 
 
 def get_current_stream() -> Stream:
-    """Return the stream to which this thread's work goes."""
+    """Return the current stream of this thread."""
     return _thread.streams[-1]
 
 
 def submit(work: Work, memories: Iterable[object] = ()) -> None:
-    """Do `work` on the current stream, or record it there; `memories` are what it touches."""
+    """Run `work` on the current stream, or record it if the stream is captured; `memories` is what it accesses."""
     get_current_stream()._submit(work, memories)
 
 
 def refuse_capture() -> None:
-    """Raise `CUDARuntimeError` where the current stream is captured, and spoil the capture, as CUDA does."""
+    """Raise `CUDARuntimeError` if the current stream is captured, and invalidate the capture, as CUDA does."""
     get_current_stream()._refuse_capture()
 
 
 def synchronize(stream: Stream | None = None) -> None:
-    """Count a wait of the host for the device."""
+    """Count a synchronization of the host with the device."""
     (stream or get_current_stream())._refuse_capture()
     counters.synchronizations += 1
 
 
 class Device:
-    """A simulated GPU; there is one, number 0."""
+    """The simulated GPU, device 0."""
 
     compute_capability = "90"
 
@@ -260,10 +269,10 @@ class Device:
         return f"<CUDA Device {self.id}>"
 
     def use(self) -> None:
-        """Make it the current device."""
+        """Make this the current device."""
         if self.id != 0:
             raise CUDARuntimeError(101)
 
     def synchronize(self) -> None:
-        """Wait for all work on it."""
+        """Wait for all work on the device."""
         synchronize()

@@ -1,4 +1,4 @@
-"""The structs of `runtime/launch.h`, field by field, for ctypes."""
+"""The structs of `runtime/launch.h` for ctypes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 
 
 class KernelEntry(ctypes.Structure):
-    """One kernel of a library, as its table lists it."""
+    """A kernel in the table of a library."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -18,7 +18,7 @@ class KernelEntry(ctypes.Structure):
 
 
 class BufferArgument(ctypes.Structure):
-    """An array that a launch may touch."""
+    """An array that a launch may access."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -49,7 +49,7 @@ class Launch(ctypes.Structure):
 
 
 class LaunchCounts(ctypes.Structure):
-    """What a launch did."""
+    """The counts of a launch."""
 
     _fields_ = tuple(
         (name, ctypes.c_uint64)

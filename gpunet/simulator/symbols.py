@@ -1,4 +1,4 @@
-"""Read a compiled library's symbols: its `__shared__` and `__device__` variables, and the source line of an address."""
+"""Read the symbols of a compiled library: `__shared__` and `__device__` variables, source lines of addresses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpunet.simulator.compiler import RUNTIME
 
 
 class SharedVariable(NamedTuple):
-    """A `__shared__` variable: where it lies in static shared memory, and the function that declares it, or ""."""
+    """A `__shared__` variable: its offset in static shared memory, and the function that declares it, or ""."""
 
     offset: int
     nbytes: int
@@ -22,7 +22,7 @@ class SharedVariable(NamedTuple):
 
 
 class DeviceVariable(NamedTuple):
-    """A `__device__` variable: where it lies in the library, counted from the table of kernels."""
+    """A `__device__` variable: its offset from the table of kernels."""
 
     offset: int
     nbytes: int
@@ -37,7 +37,7 @@ class Symbols:
 
     @cached_property
     def shared_variables(self) -> list[SharedVariable]:
-        """The library's `__shared__` variables by offset. They are its thread-local ones (see `rewrite.py`)."""
+        """The `__shared__` variables, sorted by offset. They are the library's thread-local variables."""
         variables = set()
         for line in _output("readelf", "-sW", self.path):
             # "    12: 0000000000000040  4096 TLS  LOCAL  DEFAULT  20 _ZZ6matmulE2As"
@@ -48,7 +48,7 @@ class Symbols:
 
     @cached_property
     def device_variables(self) -> list[DeviceVariable]:
-        """The library's `__device__` variables: what lies in its sections .data and .bss."""
+        """The `__device__` variables: the objects in the sections .data and .bss."""
         lines = _output("readelf", "-SsWC", self.path)
         # "  [24] .bss              NOBITS          0000000000004180 003180 0001e0 00  WA  0   0 32"
         sections = {m[1] for line in lines if (m := re.match(r"\s*\[\s*(\d+)\] \.(?:data|bss) ", line))}
@@ -58,21 +58,21 @@ class Symbols:
         return [DeviceVariable(int(m[1], 16) - table, int(m[2]), m[4]) for m in objects if m[3] in sections]
 
     def shared_variables_of(self, kernel: str, kernels: Iterable[str]) -> list[SharedVariable]:
-        """Return the variables that one of the `kernels` may use: its own and those of the device functions.
+        """Return the variables that `kernel` may use: its own and those of all device functions.
 
-        Which kernel calls which device function is not known, so the latter are counted for every kernel.
+        It is not known which kernel calls which device function.
         """
         others = {_without_arguments(other) for other in kernels} - {_without_arguments(kernel)}
         return [v for v in self.shared_variables if v.function not in others]
 
     def name_shared(self, text: str) -> str:
-        """Return a text with `{static 64}` as the name of a `__shared__` variable and an offset."""
+        """Replace each `{static 64}` in a text by the name of a `__shared__` variable and an offset in it."""
         return re.sub(r"\{static (\d+)\}", lambda m: self._variable(int(m[1])), text)
 
     def frames(self, addresses: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-        """Return the functions and the lines ("file:line") at each address, from the innermost inlined call outwards.
+        """Return the functions and lines ("file:line") at each address, innermost inlined call first.
 
-        Those of the simulator's own headers are left out.
+        The simulator's headers are left out.
         """
         frames: dict[str, list[tuple[str, str]]] = {address: [] for address in addresses}
         lines = iter(_output("addr2line", "-aifC", "-e", self.path, *frames) if frames else ())
@@ -93,9 +93,9 @@ class Symbols:
 
 
 def _declaration(mangled: str) -> tuple[str, str]:
-    """Return a variable's name and the function it is local to, such as "nets::scale", from "ZN4nets5scaleEPfE1s".
+    """Return a variable's name and its function: "s" and "nets::scale" for "ZN4nets5scaleEPfE1s".
 
-    The function is empty for a variable of the whole file ("L2As").
+    The function is empty for a variable at file scope ("L2As").
     """
     local = re.fullmatch(r"Z(\w+)E\d+(\w+?)(?:_\d+)?", mangled)
     if local is None:
@@ -122,5 +122,5 @@ def _plain_name(function: str) -> str:
 
 
 def _output(tool: str, *arguments: str | Path) -> list[str]:
-    """Return the lines that a tool of binutils prints (g++ does not work without them either)."""
+    """Run a tool of binutils, on which g++ depends too, and return its output lines."""
     return subprocess.run([tool, *arguments], capture_output=True, text=True, check=True).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Refuse by name, with the line, what the simulated GPU does not have."""
+"""Refuse CUDA constructs that the simulator does not support, with their name and line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNSUPPORTED = {
 
 
 class Refusal(Exception):
-    """A construct at a place of a preprocessed text that is not simulated."""
+    """A construct that is not simulated, at position `place` of a preprocessed text."""
 
     def __init__(self, place: int, what: str):
         super().__init__(what)
@@ -30,7 +30,7 @@ class Refusal(Exception):
 
 
 def refuse_unsupported(text: str) -> None:
-    """Raise `Refusal` at the first thing in preprocessed CUDA that is not simulated."""
+    """Raise `Refusal` for the first construct in preprocessed CUDA that is not simulated."""
     bare = _STRING.sub(lambda match: " " * len(match[0]), text)
     found = [
         (match.end(), match[0].strip(), why)
@@ -43,6 +43,6 @@ def refuse_unsupported(text: str) -> None:
 
 
 def line_of(text: str, place: int) -> str:
-    """Return the file and line of a place in preprocessed text, such as "my.cu:3"."""
+    """Return the file and line of a position in preprocessed text, such as "my.cu:3"."""
     marker = list(_MARKER.finditer(text, 0, place))[-1]
     return f"{marker[2]}:{int(marker[1]) + text.count(chr(10), marker.end(), place)}"

@@ -46,9 +46,7 @@ class UncorrectedAdam(Adam):
         """Return no limit, because scikit-learn also applies steps whose squares overflow."""
         return math.inf
 
-    def kernel_arguments(self, p: Array, g: Array, update: Array, progress: Array, *slots: Array) -> tuple[Any, ...]:
-        *first, log_beta2, rest1, rest2, eps, weight_decay, decoupled = super().kernel_arguments(
-            p, g, update, progress, *slots
-        )
+    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
+        *first, log_beta2, rest1, rest2, eps, weight_decay, decoupled = super().kernel_arguments(p, g, *slots)
         log_beta2 = -math.inf  # makes the kernel's 1 - β2^t equal 1
         return *first, log_beta2, rest1, rest2, eps, weight_decay, decoupled

@@ -111,6 +111,13 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
 
     Raises:
         ArgumentError, DataError, DeviceError, DTypeError: from the methods that take data or start a training.
+
+    Example:
+        >>> from gpunet.sklearn import MLPClassifier
+        >>> classifier = MLPClassifier(hidden_layer_sizes=(5,), solver="lbfgs", random_state=0)
+        >>> classifier = classifier.fit([[0.0, 0.0], [1.0, 1.0]], ["no", "yes"])
+        >>> classifier.predict([[2.0, 2.0], [-1.0, -2.0]])
+        array(['yes', 'no'], dtype='<U3')
     """
 
     __init__ = with_parameters(neural_network.MLPClassifier, device="auto", class_weight=None)
@@ -156,6 +163,13 @@ class MLPRegressor(TrainedByGpunet, neural_network.MLPRegressor):  # type: ignor
 
     If a float64 target is beyond ±1e15, the network is float64 even for float32 features, because the squares would
     overflow in float32.
+
+    Example:
+        >>> from gpunet.sklearn import MLPRegressor
+        >>> regressor = MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", random_state=0)
+        >>> regressor = regressor.fit([[0.0], [1.0], [2.0]], [0.0, 2.0, 4.0])
+        >>> regressor.predict([[0.0], [2.0]]).round(1)
+        array([0., 4.])
     """
 
     __init__ = with_parameters(neural_network.MLPRegressor, device="auto")

@@ -119,7 +119,7 @@ class PoissonLoss(Loss):
         xp.exp(prediction, out=slope)
         xp.subtract(slope, target, out=slope)
         xp.add(slope, part, out=losses)
-        share = 1 / len(prediction)
+        share: Array | float = 1 / len(prediction)
         if weight is not None:
             share = empty(tape, (len(weight), 1), weight.dtype, xp)
             xp.multiply(weight.reshape(-1, 1), inverse_total(weight, tape, xp), out=share)

@@ -73,7 +73,7 @@ class OrderedTrainer(Trainer):
             rows = order[start : start + batch_size]
             value = self.step(dense(X[rows]), y[rows], None if sample_weight is None else sample_weight[rows])
             losses.append(value * len(rows))
-        return float(self.model.device.to_host(sum(losses))) / len(order)
+        return float(self.model.device.to_host(sum(losses[1:], start=losses[0]))) / len(order)
 
 
 def dense(X: Any) -> np.ndarray:

@@ -76,13 +76,14 @@ class Batches:
         with device.activate():
             self.place: Array = device.xp.zeros(1, np.int64)
         self._arrays: list[np.ndarray] = []
-        self._order: Array = None
+        self._order: Array = np.empty(0, np.int64)
         self._mirrors: list[Mirror] = []
         self._sources = np.zeros(MOST_ARRAYS + 3, np.int64)  # CPU: addresses of arrays, order and scaling
-        self._scaling: list[Array] = [None, None]
+        self._scaling: list[Array | None] = [None, None]
         if scaler is not None:
-            self._scaling = [np.ascontiguousarray(a, np.float64) for a in (scaler.mean, scaler.factor)]
-            self._sources[MOST_ARRAYS + 1 :] = [a.ctypes.data for a in self._scaling]
+            scaling = [np.ascontiguousarray(a, np.float64) for a in (scaler.mean, scaler.factor)]
+            self._scaling = [*scaling]
+            self._sources[MOST_ARRAYS + 1 :] = [a.ctypes.data for a in scaling]
 
     def takes(self, *like: Any) -> bool:
         """Return whether `load` accepts data with these constructor arguments, so that recorded steps stay valid.
@@ -181,7 +182,7 @@ class Batches:
     def _next_rows(self, count: int) -> np.ndarray:
         first = int(self.place[0])
         self.place[0] = first + count
-        return self._order[first : first + count]  # type: ignore[no-any-return]
+        return self._order[first : first + count]
 
     def _take(self, batch: Sequence[np.ndarray]) -> None:
         rows = self._next_rows(len(batch[0]))

@@ -29,6 +29,15 @@ class Callback(Strict):
         on_every_rank: whether all ranks of a distributed training call it; False for rank 0 only, for example for
             callbacks that print or write files.
         shown: names of the attributes in its `repr`.
+
+    Example:
+        >>> class StopBelow(gn.Callback):
+        ...     def on_epoch_end(self, trainer, row):
+        ...         if row["loss"] < 1:
+        ...             trainer.stop("good enough")
+        >>> trainer = gn.Trainer(gn.MLP([2, 2]), callbacks=[StopBelow()])
+        >>> trainer.fit(np.eye(2), np.array([0, 1]), epochs=10000).stopped
+        'good enough'
     """
 
     order: ClassVar[int] = 0
@@ -81,6 +90,13 @@ class ProgressBar(Callback):
 
     Args:
         file: the output file; standard error by default.
+
+    Example:
+        >>> import io
+        >>> bar = gn.ProgressBar(file=io.StringIO())
+        >>> history = gn.Trainer(gn.MLP([2, 2]), callbacks=[bar]).fit(np.eye(2), np.array([0, 1]), epochs=3)
+        >>> "epoch 3" in bar.file.getvalue()
+        True
     """
 
     on_every_rank = False
@@ -112,6 +128,12 @@ class Log(Callback):
 
     Args:
         path: the file; an existing file is overwritten.
+
+    Example:
+        >>> trainer = gn.Trainer(gn.MLP([2, 2]), callbacks=[gn.Log("history.csv")])
+        >>> history = trainer.fit(np.eye(2), np.array([0, 1]), epochs=3)
+        >>> np.genfromtxt("history.csv", delimiter=",", names=True)["epoch"]
+        array([1., 2., 3.])
     """
 
     on_every_rank = False
@@ -144,6 +166,13 @@ class TerminateOnNaN(Callback):
     """Stop when the loss or a weight is not finite, and restore the weights of the last finite epoch.
 
     The layers' buffers and the optimizer's slots of that epoch are restored too, but not the step count.
+
+    Example:
+        >>> trainer = gn.Trainer(gn.MLP([2, 1]), loss="mse", optimizer=gn.SGD(lr=1e10), callbacks=[gn.TerminateOnNaN()])
+        >>> with np.errstate(over="ignore"):  # the training diverges
+        ...     history = trainer.fit(np.eye(2), np.array([1.0, 2.0]), epochs=100)
+        >>> history.stopped, bool(np.isfinite(trainer.model.parameters()["0.weight"]).all())
+        ('non-finite loss', True)
     """
 
     order = -1  # before callbacks that store the weights

@@ -108,7 +108,7 @@ def _state(trainer: Training) -> dict[str, Array]:
     """Return the flat arrays that a file contains in addition to the model's, by the prefix of their names."""
     store = trainer.model.store
     slots = {f"slots.{name}": flat for name, flat in store.slots.items()}
-    return slots if store.decay is None else {**slots, "average": store.average}
+    return slots if store.average is None else {**slots, "average": store.average}
 
 
 def _parts(trainer: Training) -> dict[str, dict[str, Any]]:

@@ -143,7 +143,7 @@ class Ranks:
         with self.together():
             if self.main:
                 result = work()
-        return result if self.size == 1 else self.comm.bcast(result)  # type: ignore[no-any-return]
+        return result if self.size == 1 else self.comm.bcast(result)
 
     def total(self, numbers: Sequence[float]) -> list[float]:
         """Return each number summed over the ranks."""

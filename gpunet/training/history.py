@@ -30,6 +30,13 @@ class History(Strict):
         epochs: the rows, oldest first.
         stopped: why training ended early: "early stopping", "interrupted", "non-finite loss" or "error"; None if it did
             not.
+
+    Example:
+        >>> history = gn.History([{"loss": 2.0, "accuracy": 0.5}, {"loss": 1.0, "accuracy": 0.75}])
+        >>> history["loss"], history.last
+        ([2.0, 1.0], {'loss': 1.0, 'accuracy': 0.75})
+        >>> history
+        <History: 2 epochs; last: loss=1, accuracy=0.75>
     """
 
     def __init__(self, epochs: Iterable[Row] = ()):

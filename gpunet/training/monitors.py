@@ -113,6 +113,13 @@ class EarlyStopping(Monitor):
         best_buffers: the flat buffers of that epoch, such as running statistics.
         best_average: the moving average of the parameters after that epoch, or None.
         waited: number of epochs since then.
+
+    Example:
+        >>> stopping = gn.EarlyStopping(patience=3, monitor="loss")
+        >>> trainer = gn.Trainer(gn.MLP([2, 2]), optimizer=gn.SGD(lr=0.0), callbacks=[stopping])
+        >>> history = trainer.fit(np.eye(2), np.array([0, 1]), epochs=100)
+        >>> len(history), history.stopped
+        (4, 'early stopping')
     """
 
     shown = ("patience", "monitor")
@@ -148,7 +155,7 @@ class EarlyStopping(Monitor):
             self.waited = 0
             store = trainer.model.store
             self.best_weights, self.best_buffers = store.params.copy(), store.buffers.copy()
-            self.best_average = None if store.decay is None else store.average.copy()
+            self.best_average = None if store.average is None else store.average.copy()
             return
         self.waited += 1
         if self.waited >= self.patience:
@@ -160,7 +167,7 @@ class EarlyStopping(Monitor):
             store = trainer.model.store
             store.device.assign(store.params, self.best_weights)
             store.device.assign(store.buffers, self.best_buffers)
-            if self.best_average is not None:
+            if self.best_average is not None and store.average is not None:
                 store.device.assign(store.average, self.best_average)
 
     def state(self) -> dict[str, Any]:
@@ -191,6 +198,13 @@ class Checkpoint(Monitor):
         path: the file; "{epoch}" is replaced by the number of completed epochs.
         every: number of epochs between two writes, >= 1.
         best: whether to write only when the monitored column has improved.
+
+    Example:
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> history = gn.Trainer(gn.MLP([2, 2]), callbacks=[gn.Checkpoint("training.safetensors")]).fit(X, y, epochs=3)
+        >>> trainer = gn.Trainer.resume("training.safetensors")
+        >>> trainer.epoch
+        3
     """
 
     order = 1  # after the other callbacks, whose state it saves

@@ -22,6 +22,13 @@ class TensorBoard(Callback):
 
     Args:
         folder: the folder of the event files, created if missing; pass it or its parent to `tensorboard --logdir`.
+
+    Example:
+        >>> import os
+        >>> trainer = gn.Trainer(gn.MLP([2, 2]), callbacks=[gn.TensorBoard("runs/first")])
+        >>> history = trainer.fit(np.eye(2), np.array([0, 1]), epochs=3)
+        >>> len(os.listdir("runs/first"))  # a file of events
+        1
     """
 
     on_every_rank = False

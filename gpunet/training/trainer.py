@@ -79,6 +79,13 @@ class Trainer(Inspection):
         rows: number of rows of an epoch of the data last trained on; 0 if an iterable has not been read to its end.
         columns: names of the history's columns in the last `fit`.
         ranks: the processes that train together.
+
+    Example:
+        >>> data = gn.data.digits()
+        >>> trainer = gn.Trainer(gn.MLP([64, 32, 10]), loss="cross_entropy", optimizer="adam")
+        >>> history = trainer.fit(data.X, data.y, epochs=10)
+        >>> trainer.evaluate(data.X, data.y)["accuracy"] > 0.9
+        True
     """
 
     def __init__(

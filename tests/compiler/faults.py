@@ -1,9 +1,9 @@
-"""Plant every fault that the tests know, run it, and print by what it was caught.
+"""Plant every known fault, run it, and print which check finds it.
 
     python tests/compiler/faults.py
 
-First those in the kernels of gpunet, then a kernel for each kind of finding of check mode. Exits with 1 where one is
-not caught. Needs g++.
+First the faults in gpunet's kernels, then a kernel for each kind of finding of check mode. Exits with 1 if a fault is
+not found. Needs g++.
 """
 
 import re
@@ -20,7 +20,7 @@ from gpunet.errors import KernelError
 
 
 def caught(run, *args):
-    """Return what catches the fault that `run` runs into, and the line that is named."""
+    """Return which check finds the fault of `run`, and the line that it names."""
     try:
         run(*args)
     except AssertionError:
@@ -33,7 +33,7 @@ def caught(run, *args):
 
 
 def table():
-    """Yield a fault, the file that it is planted in, what catches it and where, one by one."""
+    """Yield each fault: its name, its file, the check that finds it, and the line."""
     for name, (file, *_) in planted.FAULTS.items():
         with tempfile.TemporaryDirectory() as folder:
             yield name, file, *caught(planted.plant, name, Path(folder))
@@ -42,7 +42,7 @@ def table():
 
 
 def main():
-    """Print the table; return whether a fault was not caught."""
+    """Print the table; return whether a fault was not found."""
     print("| fault | planted in | caught by | at |\n|---|---|---|---|")
     missed = False
     for row in table():

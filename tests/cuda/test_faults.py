@@ -44,9 +44,9 @@ def test_a_stray_write_is_raised_at_each_wait_with_the_kernels_name(tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", FAULTY, str(tmp_path / "faulty.cu")], capture_output=True, text=True, timeout=120
     )
-    fine, *told = run.stdout.splitlines()
+    fine, *reported = run.stdout.splitlines()
     assert fine == "[1.0, 1.0, 1.0, 1.0]", run.stderr
-    assert len(told) == 3, run.stderr
-    for message in told:
+    assert len(reported) == 3, run.stderr
+    for message in reported:
         assert "a fault in the kernel stray (faulty.cu) (cudaErrorIllegalAddress" in message
         assert "restart the process" in message

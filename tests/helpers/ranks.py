@@ -270,16 +270,16 @@ def refuse(folder: Path) -> None:
     """Save the error of each rank for each invalid training run."""
     from mpi4py.MPI import COMM_WORLD
 
-    told = {}
+    messages = {}
     for name, training in bad(COMM_WORLD.rank).items():
         said = "nothing"
         try:
             training()
         except GpunetError as error:
             said = f"{type(error).__name__}: {error}"
-        told[name] = COMM_WORLD.allgather(said)
+        messages[name] = COMM_WORLD.allgather(said)
     if COMM_WORLD.rank == 0:
-        (folder / "told.json").write_text(json.dumps(told))
+        (folder / "messages.json").write_text(json.dumps(messages))
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def test_a_copy_of_an_optimizer_that_stepped_has_its_settings_and_no_model(again
         twin.step()
     gn.Trainer(net().to(device), optimizer=twin).fit(X, Y, epochs=1)
     np.testing.assert_array_equal(weights(trainer.model), before)
-    trainer.fit(X, Y, epochs=1)  # goes on with its own
+    trainer.fit(X, Y, epochs=1)  # continues with its own optimizer
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:1"])

@@ -31,7 +31,7 @@ print(kernels_path())
 
 
 def run(*command, cwd):
-    """Run a program that sees nothing of the checkout but what it is told, and return what it prints."""
+    """Run a command without PYTHONPATH, so that it does not import the checkout; return its output."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -39,10 +39,10 @@ def test_the_kernels_readme_lists_each_kernel_where_it_is_and_what_it_takes():
     kernel = re.compile(r"__global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(")
     folder = README.parent / "kernels"
     kernels = {path.name: kernel.findall(path.read_text(encoding="utf-8")) for path in folder.glob("*.cu")}
-    told = (folder / "README.md").read_text(encoding="utf-8")
-    files = dict(re.findall(r"^\| `(\w+\.cu)` \| (.*?) \|", told, re.MULTILINE))
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    files = dict(re.findall(r"^\| `(\w+\.cu)` \| (.*?) \|", text, re.MULTILINE))
     assert {name: sorted(re.findall(r"`(\w+)`", row)) for name, row in files.items()} == {
         name: sorted(names) for name, names in kernels.items()
     }
-    measured = re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE)
+    measured = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     assert sorted(measured) == sorted(name for names in kernels.values() for name in names)

@@ -38,7 +38,9 @@ def linear(size: Size, dtype: DType) -> Iterator[Case]:
         def call() -> tuple[Array, ...]:
             tape.reset()
             with ops.use_kernel(kernel):
-                return ops.linear_backward(dy, x, weight, saved, "relu", dweight=dweight, dbias=dbias, tape=tape)
+                dx, _, _ = ops.linear_backward(dy, x, weight, saved, "relu", dweight=dweight, dbias=dbias, tape=tape)
+            assert dx is not None
+            return dx, dweight, dbias
 
         return call
 

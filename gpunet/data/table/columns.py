@@ -40,6 +40,13 @@ class Column:
         embedded: whether the feature is the index of the category (-1: unknown) instead of one-hot.
         constant: whether all training rows have the same number or date. The feature then is that value for all rows,
             as weights that were never trained must not move a prediction.
+
+    Example:
+        >>> import pandas as pd
+        >>> schema = gn.data.TableSchema.fit(pd.DataFrame({"size": [1.5, np.nan, 3.5], "y": [0, 1, 0]}))
+        >>> column = schema.columns[0]
+        >>> column.name, column.role, column.missing, column.fill
+        ('size', 'number', 1, 2.5)
     """
 
     name: str

@@ -64,6 +64,14 @@ def read_table(
         ArgumentError: options for a parquet file.
         DataError: the file cannot be read; the message names the line.
         MissingPackageError: pandas, or pyarrow for a parquet file, is not installed.
+
+    Example:
+        >>> import pandas as pd
+        >>> pd.DataFrame({"size": [1.5, 2.5], "price": [10, 20]}).to_csv("houses.csv", index=False)
+        >>> gn.data.read_table("houses.csv").frame
+           size  price
+        0   1.5     10
+        1   2.5     20
     """
     if is_parquet(source):
         if options != AS_FOUND:

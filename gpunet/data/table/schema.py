@@ -45,6 +45,13 @@ class TableSchema:
             their rows removed from training ("drop"), or refused ("error").
         reading: the format of text files.
         target_form: the decimal mark and unit of the target's text; see `Column.form`.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"color": ["red", "blue", "red", "blue"], "y": [0, 1, 0, 1]})
+        >>> schema = gn.data.TableSchema.fit(frame, target="y")
+        >>> schema.feature_names, schema.encode(frame[:1])
+        (['color=blue', 'color=red'], array([[0., 1.]]))
     """
 
     columns: tuple[Column, ...]

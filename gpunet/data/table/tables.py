@@ -28,6 +28,13 @@ class Table:
         decimal: the decimal mark of its text; None if no cell has one.
         line: returns the line of the text file on which a row ends; None for other sources.
         blank: the number of rows of the file without any value, which the frame lacks.
+
+    Example:
+        >>> import pandas as pd
+        >>> pd.DataFrame({"size": [1.5, 2.5], "price": [10, 20]}).to_csv("houses.csv", index=False)
+        >>> table = gn.data.read_table("houses.csv")
+        >>> len(table), table.place(1), table.found
+        (2, 'line 3', "separator ',', decimal point, utf-8, header")
     """
 
     frame: Any

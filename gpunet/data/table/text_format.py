@@ -26,6 +26,15 @@ class ReadOptions:
 
     Raises:
         ArgumentError: an invalid option.
+
+    Example:
+        >>> import pandas as pd
+        >>> pd.DataFrame({"size": [1.5, 2.5]}).to_csv("houses.csv", sep=";", decimal=",", index=False)
+        >>> options = gn.data.ReadOptions(sep=";", decimal=",")
+        >>> gn.data.read_table("houses.csv", options).frame
+           size
+        0   1.5
+        1   2.5
     """
 
     sep: str | None = None

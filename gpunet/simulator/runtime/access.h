@@ -1,4 +1,4 @@
-// What the sanitizers' callbacks (sanitizer.cpp) tell the checker (checker.cpp).
+// The interface between the sanitizers' callbacks (sanitizer.cpp) and the checker (checker.cpp).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,13 +13,13 @@ struct MemoryAccess {
   uint32_t place;  // offset of the code in the kernel's library
   bool write;
   bool atomic = false;
-  bool aligned = true;  // whether the type asks for an address that is a multiple of its size
-  bool issue = false;   // of an asynchronous copy: the access itself is yet to come
+  bool aligned = true;  // the type requires an address that is a multiple of its size
+  bool issue = false;   // the issue of an asynchronous copy; the access itself follows later
   bool rounds = false;  // see atomic_access
-  bool store = false;   // an atomic that reads nothing
+  bool store = false;   // an atomic that does not read
 };
 
-// Returns after an access that may be carried out, with a finding or without; any other stops the thread.
+// Checks an access. Returns if the access can be executed, with or without a finding; otherwise stops the thread.
 void check_access(const MemoryAccess& access);
 
 [[noreturn]] void report_misaligned(const MemoryAccess& access, size_t alignment);

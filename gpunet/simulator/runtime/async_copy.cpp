@@ -1,4 +1,4 @@
-// The queues of asynchronous copies, whose entries the kernel's own code puts and takes.
+// The queues of asynchronous copies. Kernel code adds and removes the entries (async_copy.h).
 #include <algorithm>
 
 #include "block.h"

@@ -1,4 +1,5 @@
-// Atomics. All threads are fibers of one host thread, so a plain read and write is indivisible; the checker is told.
+// Atomics. All threads are fibers of one host thread, so a plain read and write is atomic.
+// atomic_access passes each to the checker.
 #pragma once
 #include <type_traits>
 
@@ -6,7 +7,7 @@
 
 namespace simulator {
 
-// Not instrumented: the access has been announced as an atomic one.
+// Not instrumented, because atomic_access has passed the access to the checker.
 template <class T, class Update>
 __attribute__((no_sanitize("thread", "undefined"))) inline T exchange(T* address, Update update) {
   const T old = *address;
@@ -15,7 +16,7 @@ __attribute__((no_sanitize("thread", "undefined"))) inline T exchange(T* address
 }
 
 template <class T>
-using Same = std::type_identity_t<T>;  // so that the pointer alone decides T, as with CUDA's overloads
+using Same = std::type_identity_t<T>;  // so that T is deduced from the pointer only, as with CUDA's overloads
 
 // Integer atomics wrap around.
 template <class T>
@@ -30,7 +31,7 @@ __attribute__((no_sanitize("undefined"))) inline T wrapping_add(T a, T b) {
 
 }  // namespace simulator
 
-// always_inline, so that the address that the announcement returns to lies in the kernel's own line.
+// always_inline, so that the return address of atomic_access is in the kernel's line, which findings name.
 #define GPUNET_ATOMIC(NAME, EXPRESSION)                                                                     \
   template <class T>                                                                                        \
   inline __attribute__((always_inline)) T NAME(T* address, simulator::Same<T> value) {                      \
@@ -60,7 +61,7 @@ GPUNET_ATOMIC(atomicDec, old == 0 || old > value ? value : old - 1)
 #define GPUNET_ATOMIC_CAS(NAME)                                                                                  \
   template <class T>                                                                                             \
   inline __attribute__((always_inline)) T NAME(T* address, simulator::Same<T> expected, simulator::Same<T> value) { \
-    simulator::atomic_access(address, sizeof(T), true); /* by which any operation can be made */                 \
+    simulator::atomic_access(address, sizeof(T), true); /* can implement any operation */                        \
     return simulator::exchange(address, [=](T old) -> T { return old == expected ? value : old; });              \
   }
 GPUNET_ATOMIC_CAS(atomicCAS)

@@ -25,7 +25,7 @@ struct Thread {
   uint3 index;
   unsigned number;
   Fiber* fiber = nullptr;
-  unsigned mask = 0;  // of the warp collective that it waits at
+  unsigned mask = 0;  // the mask of the warp collective at which the thread waits
   Operation operation = nullptr;
   Memory memory = Memory::unordered;
   Where where;
@@ -43,40 +43,40 @@ struct Warp {
 struct Block {
   uint3 index;
   unsigned number;
-  unsigned unstarted = 0;  // the first thread that has not begun
+  unsigned unstarted = 0;  // the first thread that has not started
   unsigned exited = 0;
   unsigned epoch = 0;
-  unsigned votes = 0;         // predicates that were true at the barrier that is filling
-  unsigned last_votes = 0;    // and at the last one that was released
+  unsigned votes = 0;         // number of true predicates at the current barrier
+  unsigned last_votes = 0;    // and at the last released barrier
   std::vector<Thread> threads;
   std::vector<Warp> warps;
 };
 
-extern Block* block;    // the running one
-extern Thread* thread;  // the running one
-extern bool over;       // the launch is abandoned
+extern Block* block;    // the running block
+extern Thread* thread;  // the running thread
+extern bool over;       // whether the launch was abandoned
 
 void begin_block(Block& next, unsigned number);
 
-// Runs the block until all of its threads have exited or wait at a grid barrier. Returns false when all is over.
+// Runs the block until all of its threads have exited or wait at a grid barrier. Returns false if the launch is over.
 bool run_block(Block& next);
 
-// Lets the threads of the running block that wait so go on.
+// Makes the threads of the running block that wait in this state ready.
 void release(State state);
 
-// Records why nobody can go on.
+// Records why no thread can continue, and abandons the launch.
 bool fail_block(const std::string& text);
 
-// Goes on with the scheduler; the running thread comes back when its state is `ready` and it is its turn.
+// Switches to the scheduler, which resumes the running thread in its turn once its state is `ready`.
 void return_to_scheduler();
 
-// Counts the running thread as one that has exited.
+// Marks the running thread as exited.
 void end_thread();
 
-// Tells the collectives of the running thread's warp that it has exited: it may be the one they were waiting for.
+// Marks the running thread as exited for its warp, and completes collectives that waited for it alone.
 void leave_warp();
 
-// Answers the lanes of the running block that ask which lanes are active; returns whether there were any.
+// Completes the calls of __activemask in the running block; returns whether there were any.
 bool answer_active_masks();
 
 void forget_copies(Thread& thread);

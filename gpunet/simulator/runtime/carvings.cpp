@@ -10,16 +10,16 @@
 namespace simulator {
 namespace {
 
-// Pointers less than this apart may be views of one array, such as a tile and the same without its border.
+// Pointers closer than this may be views of one array, such as a tile and its interior.
 constexpr ptrdiff_t kLeastElements = 8;
 
 struct Carving {
   const char *name = nullptr, *begin = nullptr;
   size_t element_bytes = 0;
-  bool uniform = false;  // all threads of the block have it begin there
+  bool uniform = false;  // the array begins at the same address in all threads so far
 };
 
-// What was found before all threads of the block had passed the declarations: some may have an array elsewhere.
+// A finding that may be retracted: threads that have not passed the declaration yet may place an array elsewhere.
 struct Suspicion {
   unsigned id, other;
   uint32_t place;
@@ -31,7 +31,7 @@ std::vector<DeclaredShared> declared;
 std::vector<Carving> carvings;
 std::vector<Suspicion> suspicions;
 
-// The number of the array that was entered on the way from the begin of `carving` to `element`; -1 for none.
+// Returns the number of the array that begins between `carving` and `element`, or -1.
 int entered(const Carving& carving, const char* element) {
   const ptrdiff_t least = kLeastElements * carving.element_bytes;
   for (size_t id = 0; id < carvings.size(); ++id) {
@@ -91,7 +91,7 @@ void check_carving(unsigned id, const void* begin, const void* element) {
   if (!finding) return;
   *finding = "out of bounds at " + place_text(place - 1) + " by " + describe(running.now.block, running.now.thread) +
              ": element " + std::to_string(bytes / static_cast<ptrdiff_t>(carving.element_bytes)) + " of " +
-             carving.name + ", which lies in " + carvings[number].name + ", both carved from dynamic shared memory";
+             carving.name + ", which lies in " + carvings[number].name + "; both are arrays in dynamic shared memory";
   suspicions.push_back({id, static_cast<unsigned>(number), place});
 }
 

@@ -1,4 +1,4 @@
-// Arrays that a kernel carves from dynamic shared memory, and the variables of static shared memory.
+// The arrays that a kernel places in dynamic shared memory ("carvings"), and the variables of static shared memory.
 #pragma once
 #include <cstddef>
 
@@ -7,13 +7,13 @@ namespace simulator {
 struct DeclaredShared {
   const char* begin;
   size_t bytes, alignment;
-  size_t device_offset;  // where a GPU puts it: one after the other, as they are declared
+  size_t device_offset;  // on a GPU, which places variables in the order of their declarations
 };
 
-// Returns the static variable at `address`, or null where the kernel has not told of it.
+// Returns the static variable at `address`, or null if the kernel has not passed its declaration.
 const DeclaredShared* declared_at(const char* address);
 
-void forget_declared();   // at a launch
-void forget_carvings();   // at a block
+void forget_declared();   // at the begin of a launch
+void forget_carvings();   // at the begin of a block
 
 }  // namespace simulator

@@ -1,4 +1,4 @@
-// The checker: which memory a launch may touch, and what is wrong with an access to it.
+// The checker: checks each access of a launch to memory.
 #include "checker.h"
 
 #include <algorithm>
@@ -16,10 +16,10 @@
 namespace simulator {
 namespace {
 
-std::vector<uint8_t> shared_flags;  // initialized flags of static and dynamic shared memory
+std::vector<uint8_t> shared_flags;  // a flag per byte of static and dynamic shared memory: initialized
 uint32_t newest_generation = 0, generation = 0, shared_generation = 0;
 
-// A write that races with an earlier one: when it is done, memory says whether it wrote the same.
+// A write that races with an earlier write. After it is executed, memory shows whether it wrote the same value.
 constexpr size_t kLargestSettled = 16;
 struct {
   bool pending = false;
@@ -48,7 +48,7 @@ void note_race(const MemoryAccess& a, const Access& other) {
 void check_initialized(Region& region, const MemoryAccess& a) {
   uint8_t* flags = region.initialized + (a.address - region.begin);
   if (reads(a) && std::memchr(flags, 0, a.bytes)) {
-    // If another thread is about to write it, then that is a race, whoever comes first: the write will report it.
+    // If another thread writes it before the next barrier, that is a race, which the write reports.
     let_others_run();
     if (const void* hole = std::memchr(flags, 0, a.bytes); hole && !thread_was_stopped()) {
       const auto offset = static_cast<const uint8_t*>(hole) - flags;
@@ -89,7 +89,7 @@ void check_alignment(const MemoryAccess& a) {
   if (const DeclaredShared* d = a.bytes > 4 ? declared_at(a.address) : nullptr; d && d->alignment < a.bytes) {
     const std::string size = std::to_string(a.bytes);
     const std::string where = memory_at(a.address) + ", which is declared to lie at a multiple of " +
-                              std::to_string(d->alignment) + ", not of " + size + ": it needs __align__(" + size + ")";
+                              std::to_string(d->alignment) + ", not of " + size + ": declare it __align__(" + size + ")";
     if (is_misaligned(a) || (d->device_offset + (a.address - d->begin)) % a.bytes) stop_at("misaligned", where, a);
     report(Grade::warning, "alignment by luck", where, a);
   } else if (is_misaligned(a)) {
@@ -112,7 +112,7 @@ void check_access(const MemoryAccess& a) {
   Region* region = find_region(a.address);
   if (a.rounds && !(region && region->shared)) ++counts.rounding_atomics;
   if (!region) {
-    // Variables of the library itself: __device__ and __constant__ ones, and tables of the compiler's.
+    // Other variables of the library, such as constants and the compiler's tables.
     if (a.address >= running.library_begin && a.address < running.library_end) return;
     stop_at("out of bounds", nearest(a.address), a);
   }
@@ -120,7 +120,7 @@ void check_access(const MemoryAccess& a) {
   if (a.aligned && (a.bytes > 4 || is_misaligned(a))) check_alignment(a);
   if (a.write && !region->writable) stop_at("write through a const pointer", memory_at(a.address), a);
   if (a.issue && a.write != region->shared)
-    stop_at("asynchronous copy that is not from global to shared memory", memory_at(a.address), a);
+    stop_at("asynchronous copy not from global to shared memory", memory_at(a.address), a);
   if (!a.issue) count(*region, a);
   check_race(*region, a);
   if (a.atomic && !region->shared) note_atomic(a.address);
@@ -128,7 +128,7 @@ void check_access(const MemoryAccess& a) {
 }
 
 void report_misaligned(const MemoryAccess& a, size_t alignment) {
-  stop_at("misaligned", memory_at(a.address) + ", whose address is no multiple of " + std::to_string(alignment), a);
+  stop_at("misaligned", memory_at(a.address) + ", whose address is not a multiple of " + std::to_string(alignment), a);
 }
 
 void report_arithmetic(const char* what, uint32_t place) {

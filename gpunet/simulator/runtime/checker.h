@@ -1,4 +1,4 @@
-// The checker of the "check" mode; in "fast" mode nothing is left of it.
+// The checker of mode "check". In mode "fast" these functions are empty.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -17,7 +17,7 @@ namespace checker {
 void begin_launch();
 void begin_block();
 void exit_thread();
-void settle();  // the running thread has done what it was last asked about
+void settle();  // the running thread has executed its last checked access
 void forget_shared();
 void pass_grid_barrier();
 std::vector<uint8_t>& shared_initialized();

@@ -1,4 +1,4 @@
-// Warp collectives: shuffles, votes and their like. Each lane brings its bytes; the last to come runs the operation.
+// Warp collectives such as shuffles and votes. Each lane stores its operands; the last to arrive runs the operation.
 #include <cstring>
 
 #include "block.h"
@@ -15,7 +15,7 @@ unsigned lanes_in_warp(unsigned warp) {
 
 Thread& lane_of(unsigned warp, unsigned lane) { return block->threads[warp * kWarpSize + lane]; }
 
-// Runs the collective that waits for `mask` once all of its lanes that still live have arrived.
+// Runs the collective of `mask` if all of its lanes that have not exited have arrived. Returns whether it ran.
 bool complete_collective(unsigned warp_number, unsigned mask) {
   Warp& warp = block->warps[warp_number];
   const unsigned participants = mask & lanes_in_warp(warp_number) & ~warp.exited;
@@ -27,7 +27,7 @@ bool complete_collective(unsigned warp_number, unsigned mask) {
     if (other.mask != mask || other.operation != first.operation)
       fail("divergent warp collective: " + describe(block->number, other.number) + " is at " + text(other.where) +
            ", " + describe(block->number, first.number) + " at " + text(first.where) +
-           ", and they disagree on the operation or the mask");
+           ", with different operations or masks");
   }
   warp.lanes.misread = 0;
   running.watched = false;
@@ -38,7 +38,7 @@ bool complete_collective(unsigned warp_number, unsigned mask) {
     const Where where = reader.where;
     if (std::string* finding = new_finding(Grade::error, "undefined shuffle", where.line(), where.column()))
       *finding = "undefined shuffle at " + text(where) + ": " + describe(block->number, reader.number) +
-                 " reads from a lane that takes no part (it has exited, or is not in the mask)";
+                 " reads from a lane that does not participate (it has exited or is not in the mask)";
   }
   warp.arrived &= ~participants;
   for (unsigned lane = 0; lane < kWarpSize; ++lane)
@@ -60,7 +60,7 @@ void leave_warp() {
 void warp_collective(unsigned mask, Operation operation, const void* in, size_t in_bytes, void* out, size_t out_bytes,
                      Memory memory, Where where) {
   const unsigned lane = thread->number % kWarpSize, warp_number = thread->number / kWarpSize;
-  if (!(mask >> lane & 1)) fail("warp collective at " + text(where) + ": the calling lane is not in its own mask");
+  if (!(mask >> lane & 1)) fail("warp collective at " + text(where) + ": the calling lane is not in the mask");
   Warp& warp = block->warps[warp_number];
   if (in_bytes) std::memcpy(warp.lanes.in[lane], in, in_bytes);
   thread->mask = mask;
@@ -73,7 +73,7 @@ void warp_collective(unsigned mask, Operation operation, const void* in, size_t 
   if (out_bytes) std::memcpy(out, warp.lanes.out[lane], out_bytes);
 }
 
-// The active lanes are those that wait at the same __activemask when no thread of the block can go further.
+// The active lanes are those that wait at the same __activemask when no thread of the block can continue.
 unsigned active_mask(Where where) {
   thread->where = where;
   thread->state = State::at_active_mask;

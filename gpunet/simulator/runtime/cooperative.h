@@ -1,4 +1,4 @@
-// cooperative_groups: the block, the grid, and the groups within a warp (tiles, coalesced lanes and their parts).
+// cooperative_groups: the block, the grid, and groups within a warp (tiles, coalesced groups and their partitions).
 #pragma once
 #include "warp.h"
 
@@ -30,7 +30,7 @@ struct grid_group {
   dim3 block_index() const { return blockIdx; }
 };
 
-// Lanes of one warp, by a mask; a lane's rank is its place among them. `Group` has mask().
+// A group of lanes of one warp, given by `Group::mask()`. A lane's rank is its position in the mask.
 template <class Group>
 struct warp_group {
   unsigned mask() const { return static_cast<const Group*>(this)->mask(); }
@@ -78,7 +78,7 @@ struct warp_group {
     return __ffs(lanes) - 1;
   }
 
-  // Lanes of the warp as ranks of the group.
+  // Converts a mask of the warp's lanes to a mask of ranks in the group.
   unsigned ranks(unsigned lanes) const {
     unsigned result = 0, rank = 0;
     for (unsigned rest = mask(); rest; rest &= rest - 1, ++rank) result |= (lanes >> (__ffs(rest) - 1) & 1) << rank;
@@ -177,7 +177,7 @@ inline T exclusive_scan(const Group& group, T value, Combine combine = {}, GPUNE
   return group.thread_rank() ? before : T{};
 }
 
-// Any group, for functions that do not care which.
+// A group of any kind, for functions that accept all groups.
 struct thread_group {
   thread_group(const thread_block&) : lanes(0) {}
   template <class Group>
@@ -189,7 +189,7 @@ struct thread_group {
 
  private:
   coalesced_group part() const { return coalesced_group(lanes); }
-  unsigned lanes;  // of the warp; none for a block
+  unsigned lanes;  // mask of the warp's lanes; 0 for a block
 };
 
 inline thread_group tiled_partition(const thread_group&, unsigned width) {

@@ -1,5 +1,5 @@
-// cuda::atomic and cuda::atomic_ref. All threads see one order of all atomics here; a memory order that is not relaxed
-// is a fence.
+// cuda::atomic and cuda::atomic_ref. All threads observe atomics in the same order here. A memory order other than
+// relaxed is a fence.
 #pragma once
 #include "atomics.h"
 #include "cuda_pipeline.h"
@@ -29,10 +29,10 @@ using cuda::memory_order_release;
 using cuda::memory_order_seq_cst;
 }  // namespace std
 
-// What both have. Self has address().
+// The members of both. Self::address() is required.
 template <class T, thread_scope Scope, class Self>
 struct atomic_operations {
-  // always_inline, so that the accesses lie in the kernel's own lines.
+  // always_inline, so that findings name the kernel's line.
 #define GPUNET_MEMBER inline __attribute__((always_inline))
 #define GPUNET_ORDER memory_order order = memory_order_seq_cst
 #define GPUNET_OPERATION(NAME, EXPRESSION)                       \

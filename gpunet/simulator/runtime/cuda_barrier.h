@@ -1,4 +1,4 @@
-// cuda::barrier, of all threads of a block: they meet where they wait, which a barrier of fewer threads does not.
+// cuda::barrier of all threads of a block, implemented as a block barrier in wait(). Fewer threads are not supported.
 #pragma once
 #include "cuda_pipeline.h"
 #include "cuda_std.h"
@@ -7,14 +7,14 @@ namespace cuda {
 
 template <thread_scope Scope>
 struct barrier {
-  static_assert(Scope == thread_scope_block, "a cuda::barrier of other than thread_scope_block is not simulated");
+  static_assert(Scope == thread_scope_block, "cuda::barrier is simulated for thread_scope_block only");
   struct arrival_token {};
   unsigned expected;
 
   arrival_token arrive(unsigned = 1) { return {}; }
   __attribute__((always_inline)) void wait(arrival_token, GPUNET_WHERE) const {
     if (expected != cooperative_groups::thread_block::size())
-      simulator::trap("a cuda::barrier of fewer threads than the block has is not simulated", where);
+      simulator::trap("a cuda::barrier of fewer threads than the block is not simulated", where);
     simulator::wait_copies(0);
     simulator::block_barrier(0, where);
   }
@@ -26,7 +26,7 @@ inline void init(barrier<Scope>* bar, unsigned expected) {
   bar->expected = expected;
 }
 
-// The wait at the barrier waits for the copies.
+// barrier::wait waits for the copies.
 template <class T, class Size, thread_scope Scope>
 inline __attribute__((always_inline)) void memcpy_async(T* to, const T* from, Size bytes, barrier<Scope>&) {
   simulator::copy_share(to, from, bytes, 0, 1);

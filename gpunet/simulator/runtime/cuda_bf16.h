@@ -1,4 +1,4 @@
-// What kernels use of CUDA's cuda_bf16.h. NumPy has no such numbers: an array of them is one of uint16, their bits.
+// The part of CUDA's cuda_bf16.h that kernels use. NumPy has no bfloat16: an array of it is a uint16 array of its bits.
 #pragma once
 #include "small_float.h"
 

@@ -1,4 +1,4 @@
-// What kernels use of CUDA's cuda_fp16.h.
+// The part of CUDA's cuda_fp16.h that kernels use.
 #pragma once
 #include "small_float.h"
 

@@ -6,7 +6,7 @@
 inline __attribute__((always_inline)) void __pipeline_memcpy_async(void* shared, const void* global, size_t bytes,
                                                                    size_t zeros = 0, GPUNET_WHERE) {
   if (zeros != 0 && zeros != bytes)
-    simulator::trap("__pipeline_memcpy_async that fills a part with zeros is not simulated", where);
+    simulator::trap("__pipeline_memcpy_async with partial zero-fill is not simulated", where);
   if (bytes == 16) simulator::copy_async<16>(shared, global, zeros == 0);
   else if (bytes == 8) simulator::copy_async<8>(shared, global, zeros == 0);
   else if (bytes == 4) simulator::copy_async<4>(shared, global, zeros == 0);
@@ -35,8 +35,8 @@ constexpr size_t promised_alignment = 1;
 template <size_t Alignment>
 constexpr size_t promised_alignment<cuda::aligned_size_t<Alignment>> = Alignment;
 
-// Copies the pieces of one of `step` threads, of the size that the type of the elements or of the number of bytes
-// promises; pieces that no asynchronous copy takes are copied at once.
+// Copies the share of thread `first` of `step` threads, in pieces of the alignment that the type of the elements or of
+// the number of bytes guarantees. Pieces too small for an asynchronous copy are copied immediately.
 template <class T, class Size>
 inline __attribute__((always_inline)) void copy_share(T* to, const T* from, Size bytes, unsigned first, unsigned step) {
   using Element = std::conditional_t<std::is_void_v<T>, char, T>;
@@ -76,11 +76,12 @@ namespace cuda {
 template <thread_scope Scope, unsigned char Stages>
 struct pipeline_shared_state {};
 
-// Every thread is a producer and a consumer. A pipeline of the block synchronises the block where a stage is waited for
-// and where it is released.
+// Every thread is a producer and a consumer. A pipeline of a block synchronizes the block when it waits for a stage and
+// when it releases one.
 template <thread_scope Scope>
 struct pipeline {
-  static_assert(Scope == thread_scope_thread || Scope == thread_scope_block, "a pipeline is a thread's or a block's");
+  static_assert(Scope == thread_scope_thread || Scope == thread_scope_block,
+                "cuda::pipeline is simulated for thread_scope_thread and thread_scope_block only");
   void producer_acquire() {}
   void producer_commit() {
     simulator::commit_copies();
@@ -106,7 +107,7 @@ inline pipeline<Scope> make_pipeline(const Group&, pipeline_shared_state<Scope, 
 }
 template <class Group, thread_scope Scope, unsigned char Stages, class Role>
 inline pipeline<Scope> make_pipeline(const Group&, pipeline_shared_state<Scope, Stages>*, Role) {
-  static_assert(Stages == 0, "a pipeline with threads that only produce or only consume is not simulated");
+  static_assert(Stages == 0, "a pipeline with separate producers and consumers is not simulated");
   return {};
 }
 template <unsigned Pending, thread_scope Scope>

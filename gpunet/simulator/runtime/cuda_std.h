@@ -1,4 +1,4 @@
-// What kernels use of the libraries std and cuda::std.
+// The part of the libraries std and cuda::std that kernels use.
 #pragma once
 #include <array>
 #include <cstdint>

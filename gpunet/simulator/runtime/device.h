@@ -11,15 +11,15 @@
 #define __align__(n) __attribute__((aligned(n)))
 #define __grid_constant__
 
-// A kernel that is inlined into its uninstrumented caller would not be checked. Device functions are inlined into the
-// kernel in check mode, for g++ does not instrument the read of a struct that is passed by value, such as f(vectors[i]).
+// A kernel that is inlined into its uninstrumented caller would not be checked. In check mode device functions are
+// inlined into the kernel, because g++ does not instrument the read of a struct passed by value, such as f(vectors[i]).
 #ifdef __SANITIZE_THREAD__
 #define GPUNET_KERNEL __attribute__((noinline, flatten))
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__
 #else
 #define GPUNET_KERNEL __attribute__((noinline))
-#define __forceinline__ inline  // always inlined, kernels take g++ twice as long and run no faster
+#define __forceinline__ inline  // always_inline would double the compile time, and kernels would run no faster
 #define __noinline__ __attribute__((noinline))
 #endif
 
@@ -29,7 +29,7 @@
 #define gridDim (::simulator::position.grid_size)
 constexpr int warpSize = simulator::kWarpSize;
 
-// Variables of a GPU's have no destructors that run; those of the simulated one must not run when the process ends.
+// A GPU runs no destructors of variables; the simulator must not run them when the process ends.
 extern "C" {
 __attribute__((used)) int __cxa_atexit(void (*)(void*), void*, void*) { return 0; }
 __attribute__((used)) int __cxa_thread_atexit(void (*)(void*), void*, void*) { return 0; }
@@ -64,7 +64,7 @@ inline void __threadfence() { simulator::thread_fence(); }
 inline void __threadfence_system() { simulator::thread_fence(); }
 inline void __threadfence_block() {}
 
-// Loads and stores with a hint for the caches, of which there are none here.
+// Loads and stores with cache hints, which the simulator ignores.
 #define GPUNET_LOAD(NAME)                                              \
   template <class T>                                                   \
   inline __attribute__((always_inline)) T NAME(const T* pointer) {     \
@@ -92,10 +92,10 @@ inline void __trap(simulator::Where where = simulator::Where::current()) { simul
 #define assert(condition) \
   ((condition) ? void() : simulator::trap("assertion failed: " #condition, simulator::Where::current()))
 
-// Prints once, although the blocks of a checked launch run in two orders.
+// Prints in the first run only of a checked launch, which runs twice.
 extern "C" int printf(const char* format, ...) __asm__("gpunet_printf");
 
-// Time is counted in clocks of the host.
+// The clock of the host's CPU.
 inline long long clock64() { return static_cast<long long>(__builtin_ia32_rdtsc()); }
 inline long clock() { return static_cast<long>(clock64()); }
 inline void __nanosleep(unsigned) {}

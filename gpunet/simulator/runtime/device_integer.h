@@ -1,16 +1,16 @@
-// Integer intrinsics: bytes, dot products, averages.
+// Integer intrinsics: byte permutations, dot products, averages.
 #pragma once
 #include "device_math.h"
 
 namespace simulator {
 
-// Byte or half-word i of a word, as T says.
+// Returns byte or half-word i of a word, depending on T.
 template <class T>
 constexpr T part(unsigned word, int i) {
   return static_cast<T>(word >> i * 8 * sizeof(T));
 }
 
-// Sums wrap around.
+// Adds with wrap-around.
 template <class A, class B, class C>
 constexpr C dot_of_bytes(A a, B b, C c) {
   using ByteOfA = std::conditional_t<std::is_signed_v<A>, signed char, unsigned char>;
@@ -20,7 +20,7 @@ constexpr C dot_of_bytes(A a, B b, C c) {
   return sum;
 }
 
-// Two half-words of a with the low or the high two bytes of b.
+// Multiplies the two half-words of a by two bytes of b, the low ones or the high ones.
 template <class A, class B>
 constexpr A dot_of_halves(A a, B b, A c, int first) {
   using Half = std::conditional_t<std::is_signed_v<A>, short, unsigned short>;

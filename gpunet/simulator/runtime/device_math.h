@@ -1,10 +1,10 @@
-// Math and bit functions of the device. Results may differ from a GPU's in the last bits: these are the host's.
+// Math and bit functions of the device. They are the host's, so results may differ from a GPU's in the last bits.
 #pragma once
 #include <cstring>
 #include <type_traits>
 
-// Declared here, because <cmath> and <algorithm> bring in 35,000 lines that would double the time of a compilation
-// (nor do they exist for NVRTC). For CUDA, each is there as f(double), f(float) and ff(float).
+// Declared here, because <cmath> and <algorithm> would add 35,000 lines and double the compile time. As in CUDA, each
+// function exists as f(double), f(float) and ff(float).
 #define GPUNET_MATH(NAME, PARAMETERS, ARGUMENTS)                                           \
   extern "C" double NAME PARAMETERS(double) noexcept;                                      \
   extern "C" float NAME##f PARAMETERS(float) noexcept;                                     \
@@ -93,7 +93,7 @@ constexpr bool isfinite(T x) { return __builtin_isfinite(x); }
 template <class T>
 constexpr bool signbit(T x) { return __builtin_signbit(x); }
 
-// CUDA's min and max take mixed types.
+// CUDA's min and max accept mixed types.
 template <class A, class B>
 constexpr std::common_type_t<A, B> min(A a, B b) {
   return b < a ? b : a;
@@ -119,7 +119,7 @@ inline To bits_as(From value) {
   return result;
 }
 
-// Converts to an integer. Out of range it saturates on the device, and NaN becomes zero; in C++ both are undefined.
+// Converts to an integer as a GPU does: values out of range saturate, NaN becomes 0. Both are undefined in C++.
 template <class To, class From>
 inline To saturated(From value) {
   constexpr To highest = std::is_signed_v<To> ? static_cast<To>(~std::make_unsigned_t<To>{0} >> 1) : ~To{0};
@@ -196,7 +196,7 @@ inline float __saturatef(float v) { return v > 0.0f ? (v < 1.0f ? v : 1.0f) : 0.
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
 
-// Not inlined, and so never contracted into a fused multiply-add: that is what kernels call them for.
+// Not inlined, so that they are never contracted into a fused multiply-add, as CUDA guarantees.
 __attribute__((noinline)) inline float __fmul_rn(float a, float b) { return a * b; }
 __attribute__((noinline)) inline float __fadd_rn(float a, float b) { return a + b; }
 __attribute__((noinline)) inline float __fsub_rn(float a, float b) { return a - b; }

@@ -1,4 +1,4 @@
-// Arithmetic that rounds down, up or towards zero, such as __fadd_rd; included where a source calls it.
+// Arithmetic that rounds down, up or towards zero, such as __fadd_rd. Included only if a source calls it.
 #pragma once
 #include "small_float.h"
 
@@ -6,7 +6,7 @@ namespace simulator {
 
 enum class Direction { zero, down, up };
 
-// Rounds a number that has more bits than a float; so few more that no rounding before has met a float.
+// Rounds a double to a float. The double may be rounded itself, but never onto a float unless it is exact.
 inline float directed(double v, Direction direction) {
   const float near = static_cast<float>(v);
   const double got = near;

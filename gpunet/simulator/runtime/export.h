@@ -1,4 +1,4 @@
-// Included behind a kernel source: the table of its kernels, with their parameters' types as NumPy writes them.
+// Included after a kernel source: the parts of its kernel table, with the parameters' types in NumPy's notation.
 #pragma once
 #include <type_traits>
 
@@ -31,7 +31,8 @@ constexpr void add_number(auto& text, size_t number) {
   text.add(digit);
 }
 
-// "f4", "f4*", "const f4*", "f4**" (const where the numbers are), "V16" for a struct of 16 bytes, "V16*"; float4* counts as float*, for that is what is passed.
+// "f4", "f4*", "const f4*", "f4**" (const if the numbers are const), "V16" for a struct of 16 bytes, "V16*". float4*
+// counts as float*, which callers pass.
 template <class T>
 constexpr Text<24> type_text() {
   Text<24> result;
@@ -66,11 +67,11 @@ constexpr const char* types_of(void (*)(Parameters...)) {
   return Signature<Parameters...>::types.text;
 }
 
-// As std::index_sequence is; its header takes a quarter of the time of a small compilation.
+// std::index_sequence without its header, which would take a quarter of the time of a small compilation.
 template <size_t...>
 struct Indices {};
 
-// Calls the kernel with the values that `arguments` point to. Not instrumented: those are not the kernel's memory.
+// Calls the kernel with the values to which `arguments` point. Not instrumented: they are not the kernel's memory.
 template <class... Parameters, size_t... I>
 __attribute__((no_sanitize("thread", "undefined"))) inline void call_with(void (*kernel)(Parameters...),
                                                                           void** arguments, Indices<I...>) {
@@ -86,7 +87,7 @@ __attribute__((no_sanitize("thread", "undefined"))) void call(void** arguments) 
 
 }  // namespace simulator
 
-// Touches the TLS block, for the loader makes it when a thread first does.
+// Accesses the TLS block, because the loader allocates it at a thread's first access.
 extern "C" __attribute__((visibility("default"), no_sanitize("thread"))) void gpunet_touch_shared() {
   *const_cast<volatile char*>(&simulator::shared_anchor) = 0;
 }

@@ -5,11 +5,11 @@
 #include <vector>
 
 #ifndef __x86_64__
-#error "the switch below is written for x86-64"
+#error "gpunet_switch is written for x86-64"
 #endif
 
-// Saves what the System V ABI lets a callee keep (rbx, rbp, r12-r15), changes stacks, and returns on the other one.
-// Some 5 ns; swapcontext would take forty times as long, for it saves the signal mask by a system call.
+// Saves the callee-saved registers of the System V ABI (rbx, rbp, r12-r15), switches stacks, and returns on the other
+// stack. Takes about 5 ns. swapcontext takes 40 times as long, because it saves the signal mask by a system call.
 asm(R"(
 .text
 .globl gpunet_switch
@@ -38,7 +38,7 @@ namespace simulator {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr size_t kStackBytes = 128 * 1024;  // address space: only the pages that are touched cost memory
+constexpr size_t kStackBytes = 128 * 1024;  // of address space; only accessed pages take memory
 constexpr size_t kSavedRegisters = 6;
 
 std::vector<Fiber*> pool;
@@ -47,10 +47,10 @@ size_t made = 0;
 Fiber* make_fiber() {
   constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   void* memory = mmap(nullptr, kPage + kStackBytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-  // A stack that overflows shall hit a page of its own, not its neighbour.
+  // A guard page, so that a stack overflow does not write to another stack.
   if (memory == MAP_FAILED || mprotect(memory, kPage, PROT_NONE) != 0) return nullptr;
   char* begin = static_cast<char*>(memory) + kPage;
-  // Stacks that end at the same offset in a page compete for the same few cache lines, so each ends a bit lower.
+  // Stacks that end at the same offset in a page compete for the same cache lines, so their ends are staggered.
   const size_t colour = made++ % 16 * 256;
   return new Fiber{begin, begin + kStackBytes - colour, nullptr};
 }
@@ -61,8 +61,8 @@ Fiber* take_fiber(void (*main)()) {
   Fiber* fiber = pool.empty() ? make_fiber() : pool.back();
   if (!fiber) return nullptr;
   if (!pool.empty()) pool.pop_back();
-  // What gpunet_switch finds there: six registers (any value), the address to return to, and a slot that stands for
-  // `main`'s own return address, so that the stack is aligned as after a call.
+  // gpunet_switch pops six registers (any values) and returns to `main`. The slot above stands for the return address
+  // of `main`, so that the stack is aligned as after a call.
   void** top = reinterpret_cast<void**>(fiber->stack_end) - 2;
   *top = reinterpret_cast<void*>(main);
   fiber->stack_pointer = top - kSavedRegisters;

@@ -1,4 +1,4 @@
-// Fibers: stacks that one host thread switches between, one for each CUDA thread that waits for something.
+// Fibers: stacks between which one host thread switches, one for each CUDA thread that waits.
 #pragma once
 #include <cstddef>
 
@@ -7,15 +7,15 @@ namespace simulator {
 struct Fiber {
   char* stack_begin;
   char* stack_end;
-  void* stack_pointer;  // where it stopped, while it does not run
+  void* stack_pointer;  // while the fiber does not run: where to resume it
 };
 
-// Returns a fiber that will run `main`, which must never return; null where there is no memory for its stack. Fibers
-// come from a pool and are never freed.
+// Returns a fiber that runs `main`, which must never return, or null if there is no memory for the stack. Fibers come
+// from a pool and are never freed.
 Fiber* take_fiber(void (*main)());
 void give_back_fiber(Fiber* fiber);
 
-// Stops the running code, which goes on when its saved stack pointer is switched to.
+// Saves the stack pointer of the running code and resumes the code of the other stack pointer.
 extern "C" void gpunet_switch(void** save, void* load);
 
 }  // namespace simulator

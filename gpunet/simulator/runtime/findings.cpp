@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kMostFindings = 128, kMostBenign = 64;  // of one launch
 constexpr unsigned kMostStopped = 10'000;
-constexpr uint64_t kAccessesAfterError = 20'000'000;  // what comes of a wrong value may be a loop without an end
+constexpr uint64_t kAccessesAfterError = 20'000'000;  // a wrong value may cause an endless loop
 
 struct Finding {
   Grade grade;
@@ -32,18 +32,18 @@ using Key = std::tuple<std::string, uint32_t, uint32_t>;
 std::vector<Finding> findings;
 std::map<Key, size_t> numbers;
 unsigned stopped = 0;
-std::string told;
+std::string report_text;
 
-// The calls that led here, as far as they lie in the kernel's library. Below them lies the runtime, where this ends.
+// Returns the call stack in the kernel's library, up to its caller in the runtime.
 std::vector<uint32_t> kernel_stack() {
   std::vector<uint32_t> stack;
-  if (!thread) return stack;  // the scheduler's own
+  if (!thread) return stack;  // called by the scheduler
   _Unwind_Backtrace(
       [](_Unwind_Context* context, void* data) {
         auto& places = *static_cast<std::vector<uint32_t>*>(data);
         const char* code = reinterpret_cast<char*>(_Unwind_GetIP(context));
         if (code >= running.library_begin && code < running.library_end)
-          places.push_back(code - running.library_begin - 1);  // the call before the address that it returns to
+          places.push_back(code - running.library_begin - 1);  // the call, which is before its return address
         else if (!places.empty())
           return _URC_END_OF_STACK;
         return _URC_NO_REASON;
@@ -122,15 +122,15 @@ std::string* make_error(const char* kind, uint32_t place, uint32_t other) {
   return &finding.text;
 }
 
-const char* told_findings() {
-  told.clear();
+const char* report_findings() {
+  report_text.clear();
   for (const auto& [grade, text, stack, times] : findings) {
     if (!times) continue;
-    told += std::to_string(static_cast<int>(grade)) + '\t' + std::to_string(times) + '\t' + text + '\t';
-    for (const uint32_t place : stack) told += place_text(place) + ' ';
-    told += '\n';
+    report_text += std::to_string(static_cast<int>(grade)) + '\t' + std::to_string(times) + '\t' + text + '\t';
+    for (const uint32_t place : stack) report_text += place_text(place) + ' ';
+    report_text += '\n';
   }
-  return told.empty() ? nullptr : told.c_str();
+  return report_text.empty() ? nullptr : report_text.c_str();
 }
 
 void stop_thread() {

@@ -1,4 +1,4 @@
-// Runs a launch: its blocks one after the other, or in turns from grid barrier to grid barrier.
+// Runs a launch: its blocks one after another, or, in a cooperative launch, in turns from grid barrier to grid barrier.
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
@@ -16,13 +16,13 @@ namespace simulator {
 namespace {
 
 void abandon(Block& stuck) {
-  // Threads that ran one after the other on one fiber all name it; only the one that still waits owns it.
+  // Threads that ran one after another on one fiber all point to it; only the one that still waits owns it.
   for (Thread& t : stuck.threads)
     if (t.state != State::exited && t.state != State::unstarted) give_back_fiber(t.fiber);
 }
 
-// The shuffled order begins with every second block, among them the one with the highest number: so that one is never
-// the last to arrive, and of the groups of neighbours that share something none is complete in the first half.
+// The shuffled order begins with every second block, including the one with the highest number. So that block is never
+// the last to arrive, and no group of neighbouring blocks that share data is complete in the first half.
 std::vector<unsigned> order_of_blocks(unsigned block_count) {
   std::vector<unsigned> order(block_count);
   std::iota(order.begin(), order.end(), 0);
@@ -35,7 +35,7 @@ std::vector<unsigned> order_of_blocks(unsigned block_count) {
   return order;
 }
 
-void run_one_after_the_other(unsigned block_count) {
+void run_sequentially(unsigned block_count) {
   static Block reused;
   for (const unsigned number : order_of_blocks(block_count)) {
     begin_block(reused, number);
@@ -45,7 +45,7 @@ void run_one_after_the_other(unsigned block_count) {
   }
 }
 
-// A cooperative launch: all blocks live at once and take turns from one grid barrier to the next.
+// A cooperative launch: all blocks are resident and take turns from one grid barrier to the next.
 void run_cooperatively(unsigned block_count) {
   std::vector<Block> blocks(block_count);
   std::vector<SavedShared> saved(block_count);
@@ -79,7 +79,7 @@ void run_cooperatively(unsigned block_count) {
 
 using namespace simulator;
 
-// Runs a launch; returns null, or what went wrong.
+// Runs a launch; returns its findings as text, or null.
 extern "C" const char* gpunet_launch(const Launch* next) {
   launch = next;
   thread = nullptr;
@@ -94,11 +94,11 @@ extern "C" const char* gpunet_launch(const Launch* next) {
     const SignalsOfKernels caught;
     const unsigned block_count = next->grid[0] * next->grid[1] * next->grid[2];
     if (next->cooperative) run_cooperatively(block_count);
-    else run_one_after_the_other(block_count);
+    else run_sequentially(block_count);
   } catch (const std::bad_alloc&) {
-    record_failure("the host has no memory for so many threads, or to check so large arrays");
+    record_failure("out of host memory: launch fewer threads, or check smaller arrays");
   }
-  return told_findings();
+  return report_findings();
 }
 
 extern "C" const Counts* gpunet_counts() { return &counts; }

@@ -6,16 +6,16 @@
 namespace simulator {
 namespace {
 
-// What the running block may rely on of another block: `releaser` passed its fence and atomic in `released_epoch`, and
-// `acquirer` saw that in `acquired_epoch`.
+// Data that the running block received from another block: thread `releaser` there executed its fence and atomic in
+// `released_epoch`, and thread `acquirer` of the running block read the atomic in `acquired_epoch`.
 struct Handover {
   uint64_t releaser, released_epoch, acquirer, acquired_epoch;
 };
 
-using Handovers = std::unordered_map<unsigned, Handover>;  // by block
-std::unordered_map<const void*, Handovers> released;       // what each atomic variable hands over
+using Handovers = std::unordered_map<unsigned, Handover>;  // by releasing block
+std::unordered_map<const void*, Handovers> released;       // by atomic variable
 Handovers acquired;                                        // by the running block
-std::bitset<1024> fenced;                                  // threads of the running block
+std::bitset<1024> fenced;                                  // threads of the running block that called __threadfence
 
 bool handed_over(const Access& earlier, const Access& later) {
   if (acquired.empty()) return false;
@@ -28,7 +28,7 @@ bool handed_over(const Access& earlier, const Access& later) {
   return released && seen;
 }
 
-// How far an earlier access is from being ordered before a later one.
+// How far an earlier access is from being ordered before a later one: the scope of the missing synchronization.
 enum Distance { kOrdered, kSameWarp, kSameBlock, kOtherBlock };
 
 inline Distance distance(const Access& earlier, const Access& later) {
@@ -61,7 +61,7 @@ inline void Recent::add(const Access& access) {
 
 const Access* Cell::conflict(const Access& access) const {
   if (not_ordered(write, access)) return &write;
-  if (access.write)  // which every atomic is, too
+  if (access.write)  // includes every atomic
     if (const Access* read = reads.not_ordered_before(access)) return read;
   return access.atomic ? nullptr : atomics.not_ordered_before(access);
 }
@@ -100,7 +100,7 @@ void note_atomic(const void* address) {
     }
   if (!fenced[now.thread]) return;
   Handovers& handovers = released[address];
-  handovers.insert(acquired.begin(), acquired.end());  // what came to this thread goes on with it
+  handovers.insert(acquired.begin(), acquired.end());  // handovers are transitive
   handovers.insert_or_assign(now.block, Handover{.releaser = now.thread, .released_epoch = now.block_epoch});
 }
 

@@ -1,4 +1,4 @@
-// Race detection: the history of a piece of memory, and which accesses are ordered.
+// Race detection: the access history of memory cells, and the order of accesses.
 #pragma once
 #include <cstdint>
 
@@ -6,9 +6,9 @@
 
 namespace simulator {
 
-// What findings need of many accesses of one kind: the latest and, among the others, the one that is farthest from
-// being ordered before the latest. When any of all the accesses is not ordered before one to come, then one of these
-// two is not: what is found does not depend on the order in which threads run.
+// A summary of many accesses of one kind: the latest, and the one that is farthest from being ordered before the
+// latest. If any of the accesses is not ordered before a later access, then one of these two is not. So findings do
+// not depend on the order in which threads run.
 struct Recent {
   Access latest{}, farthest{};
 
@@ -18,7 +18,7 @@ struct Recent {
 
 // The history of a few bytes: the last plain write, and the reads and the atomics since.
 struct Cell {
-  uint32_t generation = 0;  // the records count only while this is the current generation
+  uint32_t generation = 0;  // the records are valid only if this is the current generation
   Access write{};
   Recent reads, atomics;
 
@@ -28,9 +28,9 @@ struct Cell {
   void add(const Access& access);
 };
 
-// Blocks that hand over data by an atomic after a __threadfence, as in "the last block to arrive sums up".
+// Handovers of data between blocks by a __threadfence and an atomic, as in "the last block to arrive computes the sum".
 void forget_handovers();       // at a launch or grid barrier
-void begin_block_handovers();  // another block runs
+void begin_block_handovers();  // when another block starts
 void note_fence();             // the running thread has called __threadfence
 void note_atomic(const void* address);
 

@@ -1,4 +1,4 @@
-// The instructions of inline PTX that are more than an operator: inline_ptx.py translates `asm` into calls of these.
+// Functions for PTX instructions that are more than one operator; inline_ptx.py translates `asm` into calls of them.
 #pragma once
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"
@@ -22,7 +22,7 @@ using s64 = long long;
 using f32 = float;
 using f64 = double;
 
-// Between registers of numbers and of bits it is the bits that move.
+// Between a floating-point and an integer register of the same size, copies the bits.
 template <class To, class From>
 inline void move(To& to, From from) {
   if constexpr (std::is_floating_point_v<To> != std::is_floating_point_v<From> && sizeof(To) == sizeof(From))
@@ -48,7 +48,7 @@ inline unsigned lop3(unsigned a, unsigned b, unsigned c, unsigned table) {
   return result;
 }
 
-// always_inline, here and below, so that the accesses lie in the kernel's own lines.
+// always_inline, here and below, so that findings name the kernel's line.
 template <class T, class... Results>
 inline __attribute__((always_inline)) void load(const void* from, Results&... results) {
   typedef T Vector __attribute__((vector_size(sizeof...(results) * sizeof(T))));
@@ -64,12 +64,13 @@ inline __attribute__((always_inline)) void store(void* to, Values... values) {
 }
 
 template <int BYTES>
-inline __attribute__((always_inline)) void copy_some(size_t shared, const void* global, unsigned bytes, Where where) {
-  if (bytes != 0 && bytes != BYTES) trap("cp.async that fills a part with zeros is not simulated", where);
+inline __attribute__((always_inline)) void copy_or_zero_fill(size_t shared, const void* global, unsigned bytes,
+                                                             Where where) {
+  if (bytes != 0 && bytes != BYTES) trap("cp.async with partial zero-fill is not simulated", where);
   copy_async<BYTES>(shared_pointer(shared), global, bytes != 0);
 }
 
-// ldmatrix: lane 8 i + j brings row j of matrix i, eight numbers of 16 bits; each lane gets two numbers of each matrix.
+// ldmatrix: lane 8 i + j loads row j of matrix i, eight 16-bit numbers; each lane gets two numbers of each matrix.
 using MatrixRow = uint4;
 
 template <int COUNT, bool TRANSPOSED>
@@ -112,7 +113,7 @@ struct Bytes {
 using F16 = Halves<HalfFormat>;
 using Bf16 = Halves<BfloatFormat>;
 
-// d = a b + c; `given` holds the registers of a, b and c.
+// d = a b + c; `given` contains the registers of a, b and c.
 template <class Element, int K, class Sum>
 inline void mma_of(Sum (&d)[4], const unsigned* given, Where where) {
   using Product = Mma<Element, Sum, K>;
@@ -131,7 +132,7 @@ inline void mma(Sum& d0, Sum& d1, Sum& d2, Sum& d3, Where where, Operands... ope
   d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];
 }
 
-// The same with sums of 16 bits, two in a register.
+// The same for 16-bit accumulators, two in a register.
 template <class Element, int K, class... Operands>
 inline void mma(auto& d0, auto& d1, Where where, Operands... operands) {
   const unsigned given[] = {bits32(operands)...};

@@ -1,10 +1,10 @@
-// The interface between engine.py and the runtime: plain structs, mirrored there with ctypes.
+// The interface between engine.py and the runtime: plain structs, mirrored by structs.py.
 #pragma once
 #include <cstdint>
 
 extern "C" {
 
-// One kernel of a library, as its generated table lists it.
+// A kernel in the generated table of a library.
 struct KernelEntry {
   const char* name;
   const char* types;  // of its parameters, comma-separated
@@ -13,12 +13,12 @@ struct KernelEntry {
   void (*call)(void** arguments);
 };
 
-// An array that this launch may touch.
+// An array that the launch may access.
 struct BufferArgument {
   const char* name;  // the parameter's
   char* begin;
   uint64_t bytes;
-  uint8_t* initialized;  // one flag per byte, or null: all of it is
+  uint8_t* initialized;  // a flag per byte; null if all bytes are initialized
   int writable;
 };
 
@@ -26,12 +26,12 @@ struct Launch {
   const KernelEntry* kernel;
   void** arguments;
   unsigned grid[3], block[3];
-  uint64_t static_shared_offset, static_shared_bytes;  // of this kernel's, in the library's static shared memory
+  uint64_t static_shared_offset, static_shared_bytes;  // this kernel's part of the library's static shared memory
   uint64_t dynamic_shared_bytes;
   const BufferArgument* buffers;
   uint64_t buffer_count;
   int cooperative;
-  int shuffled;   // whether the blocks run in an order drawn from `seed`; else they run in ascending order
+  int shuffled;   // whether the blocks run in an order shuffled by `seed`, else in ascending order
   uint64_t seed;
 };
 

@@ -13,14 +13,14 @@ namespace {
 std::vector<Region> regions;
 Region* last_region;
 
-// Cells lie in one array that only grows. A new generation empties them all without touching them.
+// The cells of all regions are one array that only grows. A new generation invalidates all without a write.
 Cell* cells = nullptr;
 size_t cell_capacity = 0, cells_used = 0;
 
 constexpr size_t cell_count(size_t bytes) { return (bytes + 3) / 4; }
 
 Cell* new_cells(size_t count) {
-  auto* result = static_cast<Cell*>(std::calloc(count, sizeof(Cell)));  // memory comes when it is touched
+  auto* result = static_cast<Cell*>(std::calloc(count, sizeof(Cell)));  // takes memory only at the first access
   if (!result && count) throw std::bad_alloc();
   return result;
 }
@@ -40,7 +40,7 @@ void add_region(Region region) {
   regions.push_back(std::move(region));
 }
 
-// Arguments that overlap, such as a matrix that is input and output, become one region.
+// Merges arguments that overlap, such as a matrix that is both input and output, into one region.
 std::vector<Region> merged_buffers() {
   std::vector<Region> result;
   for (const BufferArgument* b = launch->buffers; b != launch->buffers + launch->buffer_count; ++b)

@@ -1,4 +1,4 @@
-// The memory that a launch may touch, and the history of each piece of it.
+// The memory that a launch may access, with the access history of its bytes.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,24 +8,24 @@
 
 namespace simulator {
 
-// Memory that may be touched, with its history.
+// A range of memory with its access history.
 struct Region {
   char* begin;
   char* end;
   bool shared, writable;
-  uint8_t* initialized;  // a flag per byte, or null: all of it is
+  uint8_t* initialized;  // a flag per byte; null if all bytes are initialized
   Cell* cells = nullptr;
-  // Bytes per cell: four until a smaller access shows that neighbouring bytes may belong to different threads.
+  // Bytes per cell: 4, or 1 after an access to fewer bytes, because neighbouring bytes may belong to different threads.
   int cell_bytes = 4;
   std::vector<Cell> byte_cells;
 };
 
-// Makes the regions of a launch: static and dynamic shared memory, whose initialized flags these are, and the arrays.
+// Makes the regions of a launch: static and dynamic shared memory, with these initialized flags, and the arrays.
 void begin_regions(uint8_t* shared_flags);
 
 Region* find_region(const char* address);
 
-// Gives each byte of a region a cell of its own.
+// Gives each byte of a region its own cell.
 void split_cells(Region& region);
 
 }  // namespace simulator

@@ -37,7 +37,7 @@ std::string memory_at(const char* address) {
     return "dynamic shared memory at byte " + std::to_string(dynamic_offset);
   if (const BufferArgument* buffer = buffer_at(address))
     return std::string(buffer->name) + " at byte " + std::to_string(address - buffer->begin);
-  return "memory that is not the kernel's";
+  return "memory outside the kernel's arguments";
 }
 
 std::string nearest(const char* address) {

@@ -1,6 +1,6 @@
-// The callbacks of g++'s instrumentation, in place of the sanitizers' own libraries: -fsanitize=thread calls one before
-// every access to memory, -fsanitize=bounds,alignment,... where one of those checks fails. As nothing else of the
-// libraries is there, no preloading and no special memory layout is needed.
+// The callbacks of g++'s instrumentation, in place of the sanitizers' libraries: -fsanitize=thread calls one before
+// every memory access, -fsanitize=bounds,alignment,... where a check fails. Without those libraries no preloading and
+// no special memory layout is needed.
 #include "access.h"
 #include "async_copy.h"
 #include "findings.h"
@@ -15,13 +15,13 @@ uint32_t place_of(const void* return_address) {
 
 inline void access(void* address, size_t bytes, bool write, bool aligned, const void* return_address) {
   char* a = static_cast<char*>(address);
-  // A thread's own stack is its own business; and what a warp collective does with its lanes' values, the runtime's.
+  // Not checked: the thread's own stack, and the operations of warp collectives, which the runtime executes.
   if ((a >= running.stack_begin && a < running.stack_end) || !running.watched) return;
   check_access({a, bytes, place_of(return_address), write, false, aligned});
 }
 
-// Every record that describes a failed check begins with the place in the source, which inlining makes less telling
-// than the address of the code.
+// The record of a failed check begins with the source location. Findings use the address of the code instead, which
+// also identifies inlined calls.
 struct TypeMismatch {
   const char* file;
   uint32_t line, column;
@@ -38,7 +38,7 @@ struct TypeMismatch {
   void __tsan_unaligned_read##N(void* p) { access(p, N, false, false, PLACE); }                \
   void __tsan_unaligned_write##N(void* p) { access(p, N, true, false, PLACE); }
 
-// Goes on with what the processor computes, as a GPU would.
+// The thread continues with the result that the CPU computes, as on a GPU.
 #define ARITHMETIC(NAME, WHAT) \
   void __ubsan_handle_##NAME() { report_arithmetic(WHAT, place_of(PLACE)); }
 
@@ -66,13 +66,13 @@ void __ubsan_handle_type_mismatch_v1_abort(const TypeMismatch* data, char* addre
   report_misaligned({address, alignment, place_of(PLACE), data->kind == 1}, alignment);
 }
 
-FATAL(out_of_bounds_abort, "out of bounds: an index past its array's size")
+FATAL(out_of_bounds_abort, "out of bounds: an index past the end of its array")
 ARITHMETIC(add_overflow, "integer overflow in an addition")
 ARITHMETIC(sub_overflow, "integer overflow in a subtraction")
 ARITHMETIC(mul_overflow, "integer overflow in a multiplication")
 ARITHMETIC(negate_overflow, "integer overflow in a negation")
-FATAL(divrem_overflow, "integer division by zero, or overflow in it,")
-FATAL(divrem_overflow_abort, "integer division by zero, or overflow in it,")
+FATAL(divrem_overflow, "integer division by zero or overflow")
+FATAL(divrem_overflow_abort, "integer division by zero or overflow")
 ARITHMETIC(shift_out_of_bounds, "shift by a negative number or by the integer's width or more")
 
 }  // extern "C"

@@ -1,4 +1,4 @@
-// Runs a block: every thread until it waits for others.
+// Runs a block: each thread until it waits for others.
 #include "scheduler.h"
 
 #include <new>
@@ -37,8 +37,8 @@ void make_current(Thread& next) {
   }
 }
 
-// What a fiber runs: a thread, and when that exits without ever having waited, the block's next one, so that a kernel
-// without barriers needs one fiber and no switch.
+// The code of a fiber. Runs a thread and, after it exits, the block's next thread that has not started. So a kernel
+// without barriers needs one fiber and no switches.
 void fiber_main() {
   for (;;) {
     launch->kernel->call(launch->arguments);
@@ -67,13 +67,13 @@ void run_thread(Thread& next) {
   }
   make_current(next);
   gpunet_switch(&scheduler_stack, next.fiber->stack_pointer);
-  // `thread` is by now the one that the fiber ran last.
+  // `thread` is now the last thread that the fiber ran.
   if (!over && thread->state == State::exited) give_back_fiber(thread->fiber);
 }
 
 // --- blocks
 
-const char* what_it_does(const Thread& t) {
+const char* activity(const Thread& t) {
   switch (t.state) {
     case State::at_block_barrier: return " waits at the barrier ";
     case State::at_warp_collective: return " waits at the warp collective ";
@@ -82,7 +82,7 @@ const char* what_it_does(const Thread& t) {
   }
 }
 
-// Says why nobody can go on: names the first two threads that wait for different things.
+// Describes why no thread can continue: names the first two threads that wait at different places.
 std::string why_block_is_stuck() {
   const Thread& first = block->threads.front();
   bool columns = false;
@@ -93,11 +93,11 @@ std::string why_block_is_stuck() {
   for (const Thread& other : block->threads)
     if (other.state != first.state || (other.state != State::exited && !same_place(other.where, first.where))) {
       columns = place(other) == place(first);
-      return "divergent barrier: " + describe(block->number, first.number) + what_it_does(first) + place(first) + ", " +
-             describe(block->number, other.number) + what_it_does(other) + place(other);
+      return "divergent barrier: " + describe(block->number, first.number) + activity(first) + place(first) + ", " +
+             describe(block->number, other.number) + activity(other) + place(other);
     }
-  return "divergent warp collective: " + describe(block->number, first.number) + what_it_does(first) + place(first) +
-         ", but the lanes of its mask do not all come";
+  return "divergent warp collective: " + describe(block->number, first.number) + activity(first) + place(first) +
+         ", which not all lanes of its mask reach";
 }
 
 bool all_wait_at_grid_barrier() {
@@ -107,7 +107,7 @@ bool all_wait_at_grid_barrier() {
   return true;
 }
 
-// A barrier waits for the threads that have not exited, as devices do from compute capability 7.0 on.
+// A barrier waits for the threads that have not exited, as on GPUs from compute capability 7.0 on.
 bool all_wait_at_block_barrier() {
   const Thread *first = nullptr, *exited = nullptr;
   for (const Thread& t : block->threads) {
@@ -121,7 +121,7 @@ bool all_wait_at_block_barrier() {
   if (exited && kChecked && !thread_was_stopped())
     if (std::string* finding = new_finding(Grade::benign, "early exit", first->where.line(), first->where.column()))
       *finding = "barrier after an early exit: " + describe(block->number, exited->number) + " has exited, " +
-                 describe(block->number, first->number) + what_it_does(*first) + text(first->where);
+                 describe(block->number, first->number) + activity(*first) + text(first->where);
   return true;
 }
 
@@ -191,7 +191,7 @@ void end_thread() {
   leave_warp();
 }
 
-// --- what kernels call
+// --- functions that kernels call
 
 void trap(const char* what, Where where) {
   if (std::string* finding = new_finding(Grade::error, what))
@@ -216,13 +216,13 @@ void grid_barrier(Where where) {
 
 void abandon_launch() {
   over = true;
-  thread->state = State::ready;  // which means that it owns its fiber
+  thread->state = State::ready;  // so that `abandon` returns its fiber to the pool
   return_to_scheduler();
   __builtin_unreachable();
 }
 
 void let_others_run() {
-  for (int turn = 0; turn < 2; ++turn) {  // where this thread was begun on another's fiber, the first turn is its own
+  for (int turn = 0; turn < 2; ++turn) {  // if this thread began on another's fiber, the loop resumes it first
     thread->state = State::ready;
     return_to_scheduler();
   }

@@ -1,4 +1,4 @@
-// The running launch, as the checker sees it.
+// The state of the running launch that the checker uses.
 #pragma once
 #include <string>
 
@@ -7,10 +7,10 @@
 
 namespace simulator {
 
-// One access to memory: who, when and where in the code. Two accesses of one block are ordered when a barrier lies
-// between them, so time is counted in barriers passed. Two 64-bit words, for the checker copies millions of these.
+// A memory access: thread, time and place in the code. Two accesses of one block are ordered if a barrier lies between
+// them, so time is counted in barriers. The size is two 64-bit words, because the checker copies millions of these.
 struct Access {
-  uint64_t block : 22;        // linear index in the grid; blocks that this makes equal are too far apart to meet
+  uint64_t block : 22;        // linear index in the grid modulo 2^22; blocks with the same value are far apart
   uint64_t thread : 10;       // linear index in the block
   uint64_t block_epoch : 32;  // barriers that the block has passed
   uint64_t warp_epoch : 32;   // __syncwarps that the warp has passed
@@ -20,11 +20,11 @@ struct Access {
 };
 
 struct Running {
-  Access now;  // what an access by the running thread begins as
+  Access now;  // the template of an access by the running thread
   char *stack_begin, *stack_end;
-  char *library_begin, *library_end;  // where the kernel's code and variables lie
+  char *library_begin, *library_end;  // the kernel's code and variables
   bool watched = true;                // false while the runtime works for the thread
-  uint64_t accesses_left;             // that are watched before the launch is abandoned
+  uint64_t accesses_left;             // number of checked accesses until the launch is abandoned
 };
 extern Running running;
 extern const Launch* launch;

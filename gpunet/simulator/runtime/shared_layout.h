@@ -1,4 +1,4 @@
-// What a kernel says of its shared memory as it passes the declarations: shared_declarations.py writes the calls.
+// Calls that pass a kernel's declarations of shared memory to the checker; shared_declarations.py inserts them.
 #pragma once
 #include <cstddef>
 
@@ -16,17 +16,17 @@ constexpr size_t most(size_t first, auto... others) {
   return first > rest ? first : rest;
 }
 
-// A static variable, and the alignment that its declaration promises.
+// Notes a static variable and the alignment that its declaration guarantees.
 void note_shared(const void* begin, size_t bytes, size_t alignment);
 
-// An array in dynamic shared memory that begins where a pointer was declared to point.
+// Notes an array in dynamic shared memory, which begins where the declared pointer points.
 void note_carving(unsigned id, const char* name, const void* begin, size_t element_bytes);
 void check_carving(unsigned id, const void* begin, const void* element);
 
-static thread_local char shared_anchor;  // makes sure that there is a TLS block to be found
+static thread_local char shared_anchor;  // ensures that the library has a TLS block
 
-// PTX knows shared memory by addresses of 32 bits. Here those of dynamic memory begin at 0, and those of static memory
-// lie around kStaticAddress; both keep their alignment.
+// PTX has 32-bit addresses of shared memory. Here those of dynamic shared memory begin at 0, and those of static shared
+// memory are near kStaticAddress; both keep their alignment.
 constexpr unsigned kStaticAddress = 1u << 20;
 
 inline char* static_base() {
@@ -53,7 +53,7 @@ template <class T>
 inline __attribute__((always_inline)) void carve(unsigned id, const char* name, T* begin) {
   note_carving(id, name, plain(begin), sizeof(T));
 }
-inline void carve(unsigned, const char*, auto) {}  // a number that was computed from the array's
+inline void carve(unsigned, const char*, auto) {}  // not a pointer, but a number computed from an element
 
 template <class T>
 struct Carved {
@@ -69,7 +69,7 @@ inline __attribute__((always_inline)) Carved<T> carved(T* begin, unsigned id) {
   return {begin, id};
 }
 template <class T>
-inline T& carved(T& other, unsigned) {  // a variable of the same name that is no pointer
+inline T& carved(T& other, unsigned) {  // another variable of the same name, not a pointer
   return other;
 }
 

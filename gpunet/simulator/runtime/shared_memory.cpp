@@ -13,8 +13,8 @@ namespace simulator {
 alignas(1024) char dynamic_shared[kMaxSharedBytes];
 StaticShared static_shared;
 
-// `__shared__` variables are `static thread_local`, so that all of a library's lie in one piece of memory, apart from
-// everything else: its TLS block. (A section attribute would say the same, but g++ ignores it inside templates.)
+// `__shared__` variables are `static thread_local`, so that those of a library are contiguous in its TLS block, apart
+// from all other variables. (A section attribute would do the same, but g++ ignores it inside templates.)
 void find_library(const Launch& launch) {
   dl_iterate_phdr(
       [](dl_phdr_info* library, size_t, void* code) {
@@ -41,7 +41,7 @@ void find_library(const Launch& launch) {
   static_shared.bytes = launch.static_shared_bytes;
 }
 
-// On the device it starts as whatever was there: all ones, which read as NaN, show that soonest.
+// On a GPU shared memory is uninitialized. Fill it with ones, which read as NaN, so that the results show it.
 void fresh_shared_memory(size_t dynamic_bytes) {
   if (static_shared.bytes) std::memset(static_shared.begin, 0xff, static_shared.bytes);
   std::memset(dynamic_shared, 0xff, dynamic_bytes);

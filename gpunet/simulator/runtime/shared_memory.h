@@ -14,13 +14,13 @@ struct StaticShared {
 };
 extern StaticShared static_shared;
 
-// What a block leaves behind at a grid barrier, while other blocks use the same memory.
+// The shared memory of a block that waits at a grid barrier, while other blocks use the same addresses.
 struct SavedShared {
   std::vector<char> static_bytes, dynamic_bytes;
   std::vector<uint8_t> initialized;
 };
 
-// Finds the kernel's library in memory: the kernel's static shared memory and, for the checker, the library's extent.
+// Finds the kernel's static shared memory and, for the checker, the address range of the kernel's library.
 void find_library(const Launch& launch);
 void fresh_shared_memory(size_t dynamic_bytes);
 void save_shared_memory(SavedShared& saved, size_t dynamic_bytes);

@@ -18,13 +18,13 @@ namespace {
 
 constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 constexpr uint64_t kWrite = 2;              // of a page fault's error code
-constexpr uint64_t kDirectionFlag = 0x400;  // which the ABI wants clear in a function that is entered
+constexpr uint64_t kDirectionFlag = 0x400;  // the ABI requires it clear at a function's entry
 constexpr uint64_t kLargestFrame = 128 * 1024;
 
 struct sigaction before[std::size(kSignals)];
 stack_t stack_before;
 pthread_t launcher;
-alignas(16) char handler_stack[64 * 1024];  // of its own: the kernel's may be what is full
+alignas(16) char handler_stack[64 * 1024];  // separate, because the kernel's stack may have overflowed
 
 struct {
   int signal, code;
@@ -32,8 +32,8 @@ struct {
   uint64_t address, instruction;
 } caught;
 
-// The array that the address is nearest to, as pointers that go astray mostly began in one.
-std::string beside_array(uint64_t address) {
+// Describes the array nearest to the address, in which an invalid pointer usually began.
+std::string nearest_array(uint64_t address) {
   const BufferArgument* nearest = nullptr;
   uint64_t least = uint64_t{1} << 32;
   bool past = false;
@@ -44,30 +44,30 @@ std::string beside_array(uint64_t address) {
     nearest = b, least = distance, past = address >= end;
   }
   if (!nearest) return "";
-  return ", " + std::to_string(least) + (past ? " bytes past the end of " : " bytes before ") + nearest->name;
+  return ", " + std::to_string(least) + (past ? " bytes past the end of " : " bytes before ") + nearest->name + ",";
 }
 
-std::string what_happened() {
-  if (caught.signal == SIGFPE) return "integer division by zero, or overflow in it,";
-  // the compiler puts an illegal instruction where it can prove the code wrong
-  if (caught.signal == SIGILL) return "what is always undefined, such as a division by zero,";
+std::string description() {
+  if (caught.signal == SIGFPE) return "integer division by zero or overflow";
+  // the compiler emits an illegal instruction where it can prove undefined behaviour
+  if (caught.signal == SIGILL) return "undefined behaviour, such as a division by zero";
   const Fiber& fiber = *thread->fiber;
   const auto begin = reinterpret_cast<uint64_t>(fiber.stack_begin);
   if (caught.address < begin && caught.address >= begin - kLargestFrame) return "stack overflow";
-  if (caught.code != SEGV_MAPERR && caught.code != SEGV_ACCERR) return "access to a misaligned or impossible address";
+  if (caught.code != SEGV_MAPERR && caught.code != SEGV_ACCERR) return "access to a misaligned or invalid address";
   char text[32];
   std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(caught.address));
-  return std::string(caught.write ? "write to address " : "read from address ") + text + ", where there is no memory" +
-         (caught.address < 4096 ? " (a null pointer)" : beside_array(caught.address)) + ",";
+  return std::string(caught.write ? "write to" : "read from") + " unmapped address " + text +
+         (caught.address < 4096 ? " (a null pointer)" : nearest_array(caught.address));
 }
 
-// Where a kernel "goes on" after such a signal, at the top of its stack.
+// Where a kernel resumes after such a signal, at the top of its stack.
 [[noreturn]] void report() {
   const auto begin = reinterpret_cast<uint64_t>(running.library_begin);
   const auto end = reinterpret_cast<uint64_t>(running.library_end);
-  std::string place;  // none in what the kernel has called of the host's libraries
+  std::string place;  // empty inside a function of the host's libraries
   if (caught.instruction >= begin && caught.instruction < end) place = " at " + place_text(caught.instruction - begin);
-  const std::string what = what_happened();
+  const std::string what = description();
   if (std::string* finding = new_finding(Grade::error, "signal", caught.instruction))
     *finding = what + place + " by " + describe(block->number, thread->number);
   stop_thread();
@@ -83,10 +83,10 @@ void restore_actions() {
   for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &before[i], nullptr);
 }
 
-// Nothing is done here but to change where the kernel goes on, so it does not matter what the signal interrupted.
+// Only changes where the kernel resumes, so it does not matter what the signal interrupted.
 void handle(int signal, siginfo_t* info, void* context) {
   auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
-  if (info->si_code <= 0 || !in_kernel(registers[REG_RSP])) return restore_actions();  // and it comes again, to them
+  if (info->si_code <= 0 || !in_kernel(registers[REG_RSP])) return restore_actions();  // the signal is raised again
   caught = {signal, info->si_code, (registers[REG_ERR] & kWrite) != 0, reinterpret_cast<uint64_t>(info->si_addr),
             static_cast<uint64_t>(registers[REG_RIP])};
   registers[REG_RIP] = reinterpret_cast<greg_t>(report);

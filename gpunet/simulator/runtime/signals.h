@@ -1,10 +1,10 @@
-// What the processor refuses a kernel becomes a finding.
+// Turns CPU exceptions in a kernel into findings.
 #pragma once
 
 namespace simulator {
 
-// While this lives, a signal that a kernel's own instruction raises (an address without memory, a division by zero, a
-// full stack) ends the launch, not the process. Any other goes to whoever was there before.
+// While this object exists, a signal that an instruction of a kernel raises (unmapped address, division by zero, stack
+// overflow) ends the launch, not the process. Other signals go to the previous handlers.
 class SignalsOfKernels {
  public:
   SignalsOfKernels();

@@ -1,4 +1,4 @@
-// The SIMD functions on two or four parts of a word, such as __vadd4; included where a source calls one.
+// The SIMD functions on two or four parts of a word, such as __vadd4. Included only if a source calls one.
 #pragma once
 #include "device_integer.h"
 
@@ -15,7 +15,7 @@ constexpr unsigned each_part(unsigned a, unsigned b, Function function) {
 
 }  // namespace simulator
 
-// S and U: the signed and the unsigned type of a part; N: how many parts a word has.
+// S and U: the signed and the unsigned type of a part; N: the number of parts in a word.
 #define GPUNET_SIMD(NAME, T, EXPRESSION)                                                         \
   inline unsigned NAME(unsigned x, unsigned y) {                                                 \
     return simulator::each_part<T>(x, y, [](int a, int b) { return EXPRESSION; });               \

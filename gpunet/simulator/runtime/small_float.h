@@ -1,12 +1,12 @@
-// half and bfloat16: numbers of 16 bits. Every operation is rounded once, to the nearest (ties to even), as on hardware:
-// what is computed in double precision has enough bits more that rounding it again is the same as rounding once.
+// half and bfloat16: 16-bit numbers. Every operation is rounded once, to nearest (ties to even), as on hardware: the
+// result is computed in double precision, which has enough extra bits that rounding it again equals rounding once.
 #pragma once
 #include "device_math.h"
 #include "vectors.h"
 
 namespace simulator {
 
-// Adds so that rounding the sum again is rounding it once: an inexact sum gets an odd last bit.
+// Adds with round-to-odd: an inexact sum gets an odd last bit, so that rounding the sum again equals rounding once.
 inline double add_to_odd(double a, double b) {
   const double sum = a + b, rounded_b = sum - a, error = (a - (sum - rounded_b)) + (b - rounded_b);
   long long bits = bits_as<long long>(sum);
@@ -25,7 +25,7 @@ struct BfloatFormat {
   static float widen(unsigned short bits) { return bits_as<float>(static_cast<unsigned>(bits) << 16); }
   static unsigned short round(double v) {
     if (isnan(v)) return kNan;
-    float near = static_cast<float>(v);  // and now to an odd last bit, so that the rounding below is the only one
+    float near = static_cast<float>(v);  // made odd below (round-to-odd), so that the last rounding is the only one
     unsigned bits = bits_as<unsigned>(near);
     if (isfinite(near) && near != v && !(bits & 1)) bits += (fabs(v) > fabs(static_cast<double>(near))) ? 1 : -1;
     else if (isinf(near) && !isinf(v)) bits -= 1;  // the largest float, which is odd
@@ -48,7 +48,7 @@ struct SmallFloat {
   }
   operator float() const { return Format::widen(__x); }
 
-  // As `rounding` says: -1 down, 1 up, 0 towards zero.
+  // `rounding`: -1 down, 1 up, 0 towards zero.
   static SmallFloat directed(double v, int rounding) {
     SmallFloat near(v);
     const double got = near;
@@ -95,7 +95,7 @@ struct alignas(4) SmallFloat2 {
 
 }  // namespace simulator
 
-// The functions that both headers have, for a type S and the pair P of it. A pair is computed number by number.
+// The functions of both headers, for a type S and its pair type P. Operations on pairs are elementwise.
 #define GPUNET_SMALL_UNARY(S, P, NAME, NAME2, EXPRESSION) \
   inline S NAME(S a) { return EXPRESSION; }               \
   inline P NAME2(P a) { return {NAME(a.x), NAME(a.y)}; }
@@ -146,7 +146,7 @@ struct alignas(4) SmallFloat2 {
   inline float __low2float(P a) { return a.x; }                                                     \
   inline float __high2float(P a) { return a.y; }
 
-// Conversions, whose names hold the type's: NAME is "half" or "bfloat16", PAIR "half2" or "bfloat162".
+// Conversions, whose names contain the type: NAME is "half" or "bfloat16", PAIR is "half2" or "bfloat162".
 #define GPUNET_SMALL_CONVERSIONS(S, P, NAME, PAIR)                        \
   inline S __float2##NAME(float v) { return v; }                               \
   inline S __double2##NAME(double v) { return v; }                             \

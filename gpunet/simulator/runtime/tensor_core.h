@@ -1,10 +1,10 @@
-// Tensor-core products, for a kernel that wraps `mma.sync` in one function and calls these `#ifdef GPUNET_SIMULATOR`.
+// Tensor-core products, for kernels that call these functions `#ifdef GPUNET_SIMULATOR`.
 #pragma once
 #include "warp.h"
 
 namespace simulator {
 
-// cvt.rna.tf32.f32: rounds to 10 bits of mantissa, ties away from zero; infinities and NaN stay.
+// cvt.rna.tf32.f32: rounds to 10 bits of mantissa, ties away from zero. Infinities and NaN are unchanged.
 inline unsigned float_to_tf32(float value) {
   const unsigned bits = __float_as_uint(value);
   const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
@@ -14,7 +14,7 @@ inline unsigned float_to_tf32(float value) {
 // The elements of a register of an operand: one TF32, two halves, four bytes.
 struct Tf32 {
   static constexpr int kPerRegister = 1;
-  // The hardware does not look at the lowest 13 bits of an operand.
+  // The hardware ignores the lowest 13 bits of an operand.
   static float element(unsigned bits, int) { return __uint_as_float(bits & 0xffffe000u); }
 };
 
@@ -26,7 +26,7 @@ struct Mma {
     unsigned a[kRegistersOfA], b[kRegistersOfB];
   };
 
-  // Which element of the 16 x K A, the K x 8 B and the 16 x 8 D a lane holds in its i-th register: PTX ISA, section
+  // The element of A (16 x K), B (K x 8) and D (16 x 8) that a lane holds in its i-th register: PTX ISA, section
   // "Matrix fragments for mma.m16n8k...".
   static void run(Lanes& lanes, unsigned participants) {
     using Value = decltype(Element::element(0, 0));

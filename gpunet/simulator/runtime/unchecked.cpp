@@ -1,4 +1,4 @@
-// What kernels call of the checker, for the "fast" mode.
+// Empty versions, for "fast" mode, of the checker's functions that kernels call.
 #include "runtime.h"
 
 namespace simulator {

@@ -1,15 +1,15 @@
-// float2, int4 and their like, with CUDA's alignment: a float4 is read in one piece and must lie at a multiple of 16.
+// Vector types such as float2 and int4 with CUDA's alignment: the address of a float4 is a multiple of 16.
 #pragma once
 
 namespace simulator {
 
-// How NumPy calls a type that is no number of C++'s.
+// NumPy's name of a type that is not a number in C++.
 template <class T>
 constexpr const char* code_of = nullptr;
 
 }  // namespace simulator
 
-// As with nvcc, which has them of the host's headers.
+// nvcc gets these types from the host headers.
 using ushort = unsigned short;
 using uint = unsigned int;
 using ulong = unsigned long;

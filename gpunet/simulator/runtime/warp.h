@@ -1,4 +1,4 @@
-// Warp shuffles, votes, matches and reductions, each one collective of the runtime.
+// Warp shuffles, votes, matches and reductions. Each is one collective of the runtime.
 #pragma once
 #include "device_math.h"
 #include "runtime.h"
@@ -37,7 +37,7 @@ struct ShuffleArgument {
   int source;
 };
 
-// An operation of its own for each intrinsic: the lanes of a mask must all be at the same one.
+// A separate operation for each intrinsic, because all lanes of a mask must call the same one.
 enum class Shuffle { index, up, down, exchange };
 
 template <Shuffle, class T>
@@ -46,7 +46,7 @@ void shuffle_lanes(Lanes& lanes, unsigned participants) {
     const int source = in<ShuffleArgument<T>>(lanes, lane).source;
     if (participants >> source & 1) {
       out<T>(lanes, lane) = in<ShuffleArgument<T>>(lanes, source).value;
-    } else {  // undefined on the device: garbage here
+    } else {  // undefined on a GPU
       std::memset(lanes.out[lane], 0xff, sizeof(T));
       lanes.misread |= 1u << lane;
     }
@@ -58,7 +58,7 @@ inline T shuffle(unsigned mask, T value, int source, Where where) {
   return collective<T>(mask, ShuffleArgument<T>{value, source}, shuffle_lanes<kind, T>, where);
 }
 
-// The lanes of a warp fall into segments of `width`: no shuffle crosses their edges.
+// The lanes of a warp form segments of `width`. No shuffle crosses the boundary of a segment.
 inline int segment_begin(int lane, int width) { return lane & ~(width - 1); }
 
 template <class T>
@@ -81,7 +81,7 @@ void ballot_lanes(Lanes& lanes, unsigned participants) {
   for_each_lane(participants, [&](int lane) { out<uint2>(lanes, lane) = {votes, participants}; });
 }
 
-// Returns the votes and the mask of the lanes that took part (those of `mask` that have not exited).
+// Returns the votes and the mask of the participating lanes (those of `mask` that have not exited).
 template <Vote kind>
 inline uint2 vote(unsigned mask, int predicate, Where where) {
   return collective<uint2>(mask, predicate, ballot_lanes<kind>, where);

@@ -1,6 +1,6 @@
-// nvcuda::wmma: products of small matrices by a warp (mma.h of CUDA).
+// nvcuda::wmma: matrix products by a warp (CUDA's mma.h).
 //
-// Which lane holds which element of a fragment is not defined; here lane i holds its share of consecutive ones.
+// CUDA does not define which lane holds which element of a fragment. Here each lane holds consecutive elements.
 #pragma once
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"
@@ -51,7 +51,7 @@ inline void gather(simulator::Where where) {
   simulator::warp_collective(~0u, all_lanes, nullptr, 0, nullptr, 0, simulator::Memory::unordered, where);
 }
 
-// always_inline, here and below, so that the accesses lie in the kernel's own lines.
+// always_inline, here and below, so that findings name the kernel's line.
 template <class Fragment>
 inline __attribute__((always_inline)) size_t place_of(int i, unsigned stride, bool by_rows) {
   const unsigned element = simulator::lane() * Fragment::num_elements + i;
@@ -62,7 +62,7 @@ inline __attribute__((always_inline)) size_t place_of(int i, unsigned stride, bo
 template <class Use, int M, int N, int K, class T, class Layout, class Number>
 inline __attribute__((always_inline)) void load_matrix_sync(fragment<Use, M, N, K, T, Layout>& to, const Number* from,
                                                             unsigned stride, GPUNET_WHERE) {
-  static_assert(!std::is_void_v<Layout>, "wmma: an accumulator is loaded with its layout");
+  static_assert(!std::is_void_v<Layout>, "wmma: pass a layout to load an accumulator");
   gather(where);
   for (int i = 0; i < to.num_elements; ++i)
     to.x[i] = from[place_of<fragment<Use, M, N, K, T, Layout>>(i, stride, std::is_same_v<Layout, row_major>)];

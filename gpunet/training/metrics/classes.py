@@ -22,6 +22,10 @@ def accuracy(target: ArrayLike, prediction: ArrayLike) -> float:
 
     Args:
         target, prediction: class numbers (n,) or scores (n, k).
+
+    Example:
+        >>> gn.metrics.accuracy([0, 1, 1, 1], [0, 1, 1, 0])
+        0.75
     """
     t, p = paired(target, prediction)
     return float((class_numbers("target", t) == class_numbers("prediction", p)).mean())
@@ -41,6 +45,11 @@ def top_k_accuracy(target: ArrayLike, scores: ArrayLike, k: int = 5) -> float:
     Raises:
         ArgumentError: `k` is below 1.
         DataError: a class number has no score.
+
+    Example:
+        >>> scores = [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]
+        >>> gn.metrics.top_k_accuracy([1, 2], scores, k=2)
+        0.5
     """
     k = whole("top_k_accuracy: k", k)
     t, s = paired(target, scores, "scores")
@@ -64,6 +73,11 @@ def confusion_matrix(target: ArrayLike, prediction: ArrayLike, n_classes: int | 
 
     Raises:
         DataError: a class number is not below `n_classes`.
+
+    Example:
+        >>> gn.metrics.confusion_matrix([0, 1, 1, 1], [0, 1, 1, 0])
+        array([[1, 0],
+               [1, 2]])
     """
     t, p = paired(target, prediction)
     t, p = class_numbers("target", t), class_numbers("prediction", p)
@@ -88,6 +102,10 @@ def precision(target: ArrayLike, prediction: ArrayLike, average: Average | None 
 
     Raises:
         ArgumentError: another `average`.
+
+    Example:
+        >>> gn.metrics.precision([0, 1, 1, 1], [0, 1, 1, 0], average=None)
+        array([0.5, 1. ])
     """
     counts = confusion_matrix(target, prediction)
     return _averaged(counts.diagonal(), counts.sum(axis=0), counts, average)
@@ -98,6 +116,10 @@ def recall(target: ArrayLike, prediction: ArrayLike, average: Average | None = "
     """Return true positives / samples of the class; 0 for a class that does not occur.
 
     Arguments, results and errors as for `precision`.
+
+    Example:
+        >>> gn.metrics.recall([0, 1, 1, 1], [0, 1, 1, 0], average=None).round(2)
+        array([1.  , 0.67])
     """
     counts = confusion_matrix(target, prediction)
     return _averaged(counts.diagonal(), counts.sum(axis=1), counts, average)
@@ -108,6 +130,10 @@ def f1(target: ArrayLike, prediction: ArrayLike, average: Average | None = "macr
     """Return the harmonic mean of precision and recall, `2 tp / (2 tp + fp + fn)`.
 
     Arguments, results and errors as for `precision`.
+
+    Example:
+        >>> gn.metrics.f1([0, 1, 1, 1], [0, 1, 1, 0], average=None).round(2)
+        array([0.67, 0.8 ])
     """
     counts = confusion_matrix(target, prediction)
     return _averaged(2 * counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1), counts, average)

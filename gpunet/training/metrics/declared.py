@@ -29,7 +29,15 @@ OF_PROBABILITIES = ("log_loss", "d2_log_loss_score")
 
 
 def direction(*, greater_is_better: bool, takes: Takes = "outputs") -> Callable[[M], M]:
-    """Return a decorator that sets a metric's attributes `greater_is_better` and `takes`."""
+    """Return a decorator that sets a metric's attributes `greater_is_better` and `takes`.
+
+    Example:
+        >>> @gn.metrics.direction(greater_is_better=False, takes="labels")
+        ... def error_rate(target, prediction):
+        ...     return float((target != prediction).mean())
+        >>> gn.metrics.is_greater_better(error_rate)
+        False
+    """
 
     def declare(metric: M) -> M:
         vars(metric).update(greater_is_better=greater_is_better, takes=takes)
@@ -43,6 +51,10 @@ def is_greater_better(metric: Metric) -> bool | None:
 
     For functions of scikit-learn it follows from the name: larger is better for a "score", smaller for an "error", a
     "loss" or a "deviance".
+
+    Example:
+        >>> gn.metrics.is_greater_better(gn.metrics.accuracy), gn.metrics.is_greater_better(gn.metrics.log_loss)
+        (True, False)
     """
     declared: bool | None = _attribute(metric, "greater_is_better")
     if declared is None and (name := _sklearn_name(metric)):
@@ -55,6 +67,10 @@ def what_it_takes(metric: Metric) -> Takes:
 
     Raises:
         ArgumentError: the metric declares another value, or is a scikit-learn function with another parameter.
+
+    Example:
+        >>> gn.metrics.what_it_takes(gn.metrics.accuracy), gn.metrics.what_it_takes(gn.metrics.roc_auc)
+        ('outputs', 'probabilities')
     """
     declared: Takes | None = _attribute(metric, "takes")
     name = _sklearn_name(metric)

@@ -28,6 +28,10 @@ def roc_auc(target: ArrayLike, scores: ArrayLike) -> float:
 
     Raises:
         DataError: a class number has no score.
+
+    Example:
+        >>> gn.metrics.roc_auc([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4])  # 3 of 4 pairs are in order
+        0.75
     """
     return _mean_over_classes(_area, target, scores)
 
@@ -38,6 +42,10 @@ def average_precision(target: ArrayLike, scores: ArrayLike) -> float:
 
     With more than two classes it is the mean over the classes that occur, one against the rest. Arguments and errors
     as for `roc_auc`; the result is 0 if there are two classes and class 1 does not occur.
+
+    Example:
+        >>> round(gn.metrics.average_precision([1, 0, 1], [0.9, 0.8, 0.7]), 2)  # (1 + 2/3) / 2
+        0.83
     """
     return _mean_over_classes(_precision, target, scores)
 
@@ -54,6 +62,10 @@ def log_loss(target: ArrayLike, probabilities: ArrayLike) -> float:
 
     Raises:
         DataError: a class number has no probability, a value is not between 0 and 1, or a row does not sum to 1.
+
+    Example:
+        >>> round(gn.metrics.log_loss([0, 1], [0.5, 0.5]), 2)  # log 2
+        0.69
     """
     classes, p = _classes_and_scores(target, probabilities)
     eps = float(np.finfo(p.dtype if p.dtype.kind == "f" else np.float64).eps)

@@ -19,6 +19,10 @@ def mean_absolute_error(target: ArrayLike, prediction: ArrayLike) -> float:
         ShapeError: the lengths or the numbers of outputs differ.
         DTypeError: the values are not real numbers.
         DataError: there are no samples, or values are not finite.
+
+    Example:
+        >>> gn.metrics.mean_absolute_error([1.0, 2.0], [1.0, 4.0])
+        1.0
     """
     t, p = paired_outputs(target, prediction)
     return float(np.abs(t - p).mean())
@@ -29,6 +33,10 @@ def root_mean_squared_error(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the root of the mean of `(target - prediction)²` over samples, averaged over the outputs.
 
     Errors as for `mean_absolute_error`.
+
+    Example:
+        >>> gn.metrics.root_mean_squared_error([0.0, 0.0], [1.0, 7.0])  # √25
+        5.0
     """
     t, p = paired_outputs(target, prediction)
     return float(np.sqrt(((t - p) ** 2).mean(axis=0)).mean())
@@ -40,6 +48,10 @@ def r2_score(target: ArrayLike, prediction: ArrayLike) -> float:
 
     For an output with a constant target it is 1 if the prediction is perfect, else 0. For a single sample it is NaN.
     Errors as for `mean_absolute_error`.
+
+    Example:
+        >>> gn.metrics.r2_score([1.0, 3.0], [1.0, 3.0]), gn.metrics.r2_score([1.0, 3.0], [2.0, 2.0])
+        (1.0, 0.0)
     """
     t, p = paired_outputs(target, prediction)
     if len(t) < 2:

@@ -68,8 +68,8 @@ class GradientSum:
             grid = (block_count(g.nbytes, 16 * THREADS),)
             ADD(grid, (THREADS,), g, self._total, value, self._losses, self._weights, g.size, *numbers)
         elif records_native(value) and value.dtype == g.dtype:
-            blocks = {"count": math.ceil(g.size / BLOCK), "grain": 1}
-            ADD_CPU(g, self._total, value, self._losses, self._weights, g.size, *numbers, **blocks)
+            arrays, blocks = (g, self._total, value, self._losses, self._weights), math.ceil(g.size / BLOCK)
+            ADD_CPU(*arrays, g.size, *numbers, count=blocks, grain=1)
         else:
             do(partial(self._add, value.view(np.ndarray), *numbers))
 

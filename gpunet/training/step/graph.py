@@ -111,4 +111,4 @@ def _captured(stream: Any, calls: Sequence[Callable[[], Any]]) -> Call:
         with suppress(RuntimeError):  # ending a failed capture raises again
             stream.end_capture()
         raise
-    return stream.end_capture().launch  # type: ignore[no-any-return]
+    return stream.end_capture().launch

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import native
-from gpunet.device import Array, aligned, on_device, to_host
+from gpunet.device import Array, aligned, on_device, pointer, to_host
 from gpunet.errors import DTypeError
 from gpunet.losses import CrossEntropyLoss, Loss
 from gpunet.models import Model
@@ -161,7 +161,7 @@ class Inputs:
     def _give_on_device(self, step: Step, executor: GraphExecutor | PersistentExecutor, given: Sequence[Array]) -> None:
         ready = self._converted(step, given)
         if on_device(given[0]) and all(a is own and a.flags.c_contiguous for a, own in zip(ready, given, strict=True)):
-            place = tuple(a.data.ptr for a in given)
+            place = tuple(pointer(a) for a in given)
             if place in self._resident or len(self._resident) < MOST_RESIDENT:
                 self._resident[place] = self._arrays = given
                 executor.place = place

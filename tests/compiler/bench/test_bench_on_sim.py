@@ -1,4 +1,4 @@
-"""The benchmark on the simulated GPU: counts instead of times, planted faults, kernels of one's own."""
+"""The benchmark on the simulated GPU: counts instead of times, planted faults, user kernels."""
 
 import re
 import shutil
@@ -29,7 +29,7 @@ def of(rows, kernel, variant="NN"):
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_every_kernel_is_right_and_counted_not_timed(op):
+def test_every_kernel_is_correct_and_counted_not_timed(op):
     rows = rows_of(op, "12-16-5/8" if op == "step" else "20")
     assert [row.fault for row in rows] == [""] * len(rows)
     assert {row.seconds for row in rows} == {None}
@@ -49,7 +49,7 @@ def test_counts_are_those_of_one_call():
 
 @pytest.fixture
 def planted(tmp_path):
-    """Return a function that plants a fault into a copy of a kernel's source and returns that kernel."""
+    """Return a function that plants a fault in a copy of a kernel's source and returns the kernel."""
     shutil.copytree(kernels_path(), tmp_path, dirs_exist_ok=True)
 
     def plant(source, name, right, wrong):
@@ -85,7 +85,7 @@ def test_the_gate_rejects_a_bias_that_is_not_added(planted, monkeypatch):
     assert "are off" in of(rows_of("bias-activation", "7x5"), "gpunet", "forward").fault
 
 
-# kernels of one's own
+# user kernels
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def invoke(*arguments):
     return CliRunner().invoke(main, ["bench", *map(str, arguments), "--device", "sim"])
 
 
-def test_the_readme_s_kernel_goes_through_the_gate_and_into_the_table(example, tmp_path):
+def test_the_readmes_kernel_passes_the_gate_and_is_in_the_table(example, tmp_path):
     spec = f"{example}:my_kernel"
     result = invoke(
         "matmul", "--kernel", spec, "--sizes", "20x30x40", "--kernels", "blas", "--out", tmp_path / "a.json"
@@ -121,21 +121,21 @@ def test_the_readme_s_kernel_goes_through_the_gate_and_into_the_table(example, t
     assert "my_kernel" in result.output
 
 
-def test_a_wrong_kernel_of_one_s_own_is_told_with_exit_code_1(example):
+def test_a_wrong_user_kernel_gives_exit_code_1(example):
     changed(example, "i < k; ++i", "i < k - 1; ++i")
     result = invoke("matmul", "--kernel", f"{example}:my_kernel", "--sizes", "20", "--kernels", "blas")
     assert result.exit_code == 1
     assert "my_kernel  WRONG: " in result.stdout
 
 
-def test_a_kernel_of_one_s_own_that_never_ends_is_killed(example):
+def test_an_endless_user_kernel_is_killed(example):
     changed(example, "i < k; ++i", "i < k;")
     result = invoke("matmul", "--kernel", f"{example}:my_kernel", "--sizes", "20", "--limit", "1", "--kernels", "blas")
     assert result.exit_code == 1
     assert "WRONG: did not end within 1 s" in result.stdout
 
 
-def test_a_kernel_that_does_not_speak_of_layouts_is_measured_on_plain_operands(tmp_path):
+def test_a_kernel_without_layouts_is_measured_on_plain_operands(tmp_path):
     path = tmp_path / "plain.cu"
     path.write_text(
         """
@@ -150,7 +150,7 @@ def test_a_kernel_that_does_not_speak_of_layouts_is_measured_on_plain_operands(t
     assert [(row.variant, row.kernel, row.fault) for row in rows] == [("NN", "blas", ""), ("NN", "plain", "")]
 
 
-def test_a_bias_and_activation_of_one_s_own_is_measured_forward(tmp_path):
+def test_a_user_kernel_for_bias_and_activation_is_measured_forward(tmp_path):
     path = tmp_path / "relu.cu"
     path.write_text(
         """
@@ -187,7 +187,7 @@ def test_a_kernel_that_cannot_be_run_is_refused_with_exit_code_2_and_nothing_is_
     assert not out.exists()
 
 
-def test_a_header_is_found_beside_the_file_and_else_beside_gpunet_s_kernels(tmp_path):
+def test_headers_are_searched_next_to_the_file_then_in_gpunets_kernels(tmp_path):
     (tmp_path / "my.cuh").write_text("using Mine = int;")
     (tmp_path / "my.cu").write_text('#include "my.cuh"\n#include "common.cuh"\n')
     assert "Mine" in read_source(tmp_path / "my.cu")

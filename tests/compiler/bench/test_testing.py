@@ -1,4 +1,4 @@
-"""`gpunet.testing.check_kernel` in tests of one's own, and the sizes that a check should have."""
+"""`gpunet.testing.check_kernel`, and the sizes that a check should have."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def source(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_right_kernel_passes(source):
+def test_a_correct_kernel_passes(source):
     check_kernel(source, **SPEC, cases=[100])
 
 
@@ -39,14 +39,14 @@ def test_a_right_kernel_passes(source):
         ("*= 2", "*= 3", r"scale, case 1: x\[0\]: got"),
     ],
 )
-def test_a_wrong_one_fails_with_all_that_is_found(source, right, wrong, said):
+def test_a_wrong_kernel_fails_with_all_findings(source, right, wrong, said):
     source.write_text(KERNEL.replace(right, wrong))
     with pytest.raises(AssertionError, match=said) as failed:
         check_kernel(source, **SPEC, cases=[1, 5])
     assert "scale, case 5: " in str(failed.value)
 
 
-def test_a_file_or_names_but_not_both(source, tmp_path):
+def test_a_spec_file_and_names_together_are_an_error(source, tmp_path):
     spec = tmp_path / "my_spec.py"
     spec.write_text(
         'import numpy as np\nkernel, grid, block = "scale", 1, 64\n'
@@ -57,12 +57,12 @@ def test_a_file_or_names_but_not_both(source, tmp_path):
         check_kernel(source, spec, **SPEC)
 
 
-def test_sizes_that_are_all_multiples_of_the_block_are_pointed_out(source):
+def test_sizes_that_are_all_multiples_of_the_block_are_reported(source):
     with pytest.warns(GpunetWarning, match=r"all sizes are multiples of the block \(64, 128\).*cases = .auto."):
         check_kernel(source, **SPEC, cases=[64, 128])
 
 
-def test_drawn_sizes_lie_around_the_block_and_are_odd_or_not(source):
+def test_drawn_sizes_surround_the_block_and_include_odd_ones(source):
     cases = read_cases(SPEC | {"cases": "auto"}, source)
     sizes = [case.inputs["n"] for case in cases]
     assert {1, 63, 64, 65} < set(sizes)

@@ -1,4 +1,4 @@
-"""`gpunet tune` on the simulated GPU, where the kernels really run: every choice checked, what wins is used."""
+"""`gpunet tune` on the simulated GPU, which runs the kernels: every plan is checked, the fastest is used."""
 
 import numpy as np
 import pytest
@@ -23,11 +23,12 @@ M, N, K = 20, 12, 300
 PRODUCT = Product.of(M, N, K, "NN", FLOAT32)
 
 
-def test_the_winner_is_kept_read_back_and_used_and_its_results_are_right(table, monkeypatch):
+def test_the_fastest_plan_is_stored_reloaded_used_and_correct(table, monkeypatch):
     now = [0.0]
 
     def read_clock():
-        now[0] += 2 * timing.MIN_SECONDS  # else the library, which takes no time here, would be called a million times
+        # Advance the clock, because the timing repeats the library call, which takes no time here, until time passes.
+        now[0] += 2 * timing.MIN_SECONDS
         return now[0]
 
     def run_plan(plan, *operands, **options):
@@ -49,13 +50,13 @@ def test_the_winner_is_kept_read_back_and_used_and_its_results_are_right(table, 
     monkeypatch.setitem(kernels, "tiled", lambda grid, *args, **kw: ran.append(grid) or launch(grid, *args, **kw))
     with simulator.check_mode():
         y = gn.ops.linear(*(SIM.asarray(a) for a in (x, w, bias)), "relu")
-    assert ran == [(2, 8, 1)]  # 32x32 would be one tile
+    assert ran == [(2, 8, 1)]  # a 32x32 tile would give a single tile
     np.testing.assert_allclose(SIM.to_host(y), gn.ops.linear(x, w, bias, "relu"), rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture
 def broken(monkeypatch):
-    """One of the choices leaves out the last part of k."""
+    """Break one plan: it omits the last part of k."""
 
     def run_plan(plan, a, b, c, **options):
         k = K - 1 if plan.splits == 4 else K
@@ -64,13 +65,13 @@ def broken(monkeypatch):
     monkeypatch.setattr(tuning, "run_plan", run_plan)
 
 
-def test_a_wrong_choice_is_rejected_by_name(broken):
+def test_a_wrong_plan_is_rejected_with_its_name(broken):
     (result,) = tune([PRODUCT], SIM, None)
     assert result.faults
     assert all(name.endswith("4 splits") and "are off" in fault for name, fault in result.faults.items())
 
 
-def test_without_speed_all_is_checked_and_nothing_is_kept(table):
+def test_without_timing_all_plans_are_checked_and_none_is_stored(table):
     arguments = ["tune", "--sizes", "20-12-10", "--batch-size", "8", "--device", "sim"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output

@@ -1,4 +1,4 @@
-"""`gpunet bench FILE.cu`: by the spec of `gpunet check`, next to other kernels and functions."""
+"""`gpunet bench FILE.cu` with a spec: the kernel is compared with other kernels and functions."""
 
 import json
 
@@ -70,10 +70,10 @@ def test_on_the_simulated_gpu_all_are_compared_and_kernels_counted(files):
     assert "counts" not in rows["array code"]
 
 
-def test_what_is_right_is_timed_in_turns(files, monkeypatch):
+def test_correct_kernels_are_timed_in_turns(files, monkeypatch):
     monkeypatch.setattr(versus, "EventClock", WallClock)
     monkeypatch.setattr(versus, "STANDARD_HEADERS", ())
-    monkeypatch.setattr(versus, "name_expression", str)  # NVRTC alone knows kernels by casts
+    monkeypatch.setattr(versus, "name_expression", str)  # only NVRTC names kernels by casts
     rows = {row.name: row for row in versus.time(*files, {}, 0, "sim", 1e-3)}
     assert [name for name, row in rows.items() if row.seconds] == RIGHT
     assert [name for name, row in rows.items() if row.speedup] == RIGHT[1:]
@@ -91,7 +91,7 @@ def test_what_fails_on_the_gpu_is_reported_in_one_line(files, monkeypatch):
     assert "WRONG: on sim: ZeroDivisionError: division by zero" in result.stdout
 
 
-def test_a_table_says_what_is_right_and_what_is_wrong(files):
+def test_a_table_marks_correct_and_wrong_rows(files):
     files[1].write_text(SPEC + 'cases, versus = [50, 100], {"wrong kernel": "wrong"}')
     lines = bench(files, "--device", "sim").stdout.splitlines()
     assert lines[0] == "my.cu on sim"
@@ -112,7 +112,7 @@ def test_a_table_says_what_is_right_and_what_is_wrong(files):
         ("versus = {", "versus = [], {", "versus must be a dict"),
     ],
 )
-def test_a_spec_that_makes_no_sense_is_refused_in_one_line(files, right, wrong, said):
+def test_an_invalid_versus_is_refused_in_one_line(files, right, wrong, said):
     files[1].write_text(SPEC.replace(right, wrong))
     result = bench(files, "--device", "sim")
     assert result.exit_code == 2
@@ -120,13 +120,13 @@ def test_a_spec_that_makes_no_sense_is_refused_in_one_line(files, right, wrong, 
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_file_that_is_not_there_and_the_help(files):
+def test_a_missing_file_and_the_help(files):
     result = bench((files[0].with_name("no.cu"), files[1]))
     assert (result.exit_code, "no.cu' does not exist" in result.stderr) == (2, True)
     assert "Usage: main bench my.cu [OPTIONS]" in CliRunner().invoke(main, ["bench", "my.cu", "--help"]).stdout
 
 
-def test_a_kernel_needs_a_gpu_or_the_simulated_one(files):
+def test_a_kernel_needs_a_gpu_or_the_simulator(files):
     result = bench(files, "--device", "cpu")
     assert (result.exit_code, "--device cuda or sim" in result.stderr) == (2, True)
 

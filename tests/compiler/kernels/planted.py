@@ -386,7 +386,7 @@ FAULTS = {
     "a write through a pointer to const": (
         "optimizers.cu", "    for (int group = 0;", "    const_cast<T*>(rates)[0] = 0;\n    for (int group = 0;", step,
         "const"),
-    "an average of a step that is not applied": (
+    "an average updated by a skipped step": (
         "optimizers.cu", "max_norm).factor == T(0)) return;", "max_norm).factor == T(2)) return;", average,
         "AssertionError"),
     "a loss added by every block": (

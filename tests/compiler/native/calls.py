@@ -1,4 +1,4 @@
-"""Call a kernel of `kernels/cpu/` on host arrays, its work divided as a test asks for."""
+"""Call a kernel of `kernels/cpu/` on host arrays, with a given division of the work."""
 
 import ctypes
 import functools
@@ -20,7 +20,7 @@ Parts = list[tuple[int, int]]
 def run(folder: Path, source: str, name: str, *args, parts: Parts, options: dict[str, str] | None = None) -> None:
     """Call the kernel of a source in `folder` once for each part (begin, end)."""
     node = _kernel(folder / source, name).bind(*args, options=options)
-    if folder != FOLDER:  # a kernel with a planted fault, which is called once
+    if folder != FOLDER:  # a kernel with a planted fault, called once
         node.flags = (*node.flags, "-O0")
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(node.function())
     for begin, end in parts:
@@ -29,15 +29,15 @@ def run(folder: Path, source: str, name: str, *args, parts: Parts, options: dict
 
 @functools.cache
 def _kernel(path: Path, name: str) -> Kernel:
-    return Kernel(path, name)  # which reads the declaration once
+    return Kernel(path, name)  # cached, so that the declaration is parsed once
 
 
 def divided(
     count: int, compute: Callable[[Parts], tuple[np.ndarray, ...]], exact: bool = True
 ) -> tuple[np.ndarray, ...]:
-    """Return what `compute` gives for one part of `count` rows or elements, and check that other parts give the same.
+    """Return the results of `compute` for `count` rows or elements in one part; check that other divisions agree.
 
-    Where not `exact`, up to rounding: which of two products a compiler fuses with their sum may differ between a vector
+    If not `exact`, they agree up to rounding: the product that a compiler fuses with a sum may differ between a vector
     loop and its remainder.
     """
     whole = compute([(0, count)])
@@ -53,13 +53,13 @@ def divided(
 
 
 def undefined(shape: int | tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-    """Return an array that a kernel must write: bytes of 0xFF, NaN where they are floats."""
+    """Return an array for a kernel to write, filled with bytes 0xFF (NaN as floats)."""
     a = np.empty(shape, dtype)
     a.reshape(-1).view(np.uint8).fill(0xFF)
     return a
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray, scale: float = 1.0) -> None:
-    """Check that two arrays agree up to some units in the last place of their type; NaN and infinity must be equal."""
+    """Check that two arrays agree up to some units in the last place, and exactly in NaN and infinity."""
     eps = np.finfo(actual.dtype).eps * scale
     np.testing.assert_allclose(actual, expected, rtol=32 * eps, atol=16 * eps)

@@ -22,12 +22,12 @@ def normal(shape: int | tuple[int, ...], dtype: np.dtype, seed: int = 0) -> np.n
 
 
 def bias_activation(folder: Path, dtype: np.dtype, name: str, rows: int, n: int, special: bool = False) -> None:
-    """Forward with and without a bias and a preactivation, in place too, and the derivative."""
+    """Forward with and without bias and preactivation, also in place, and the derivative."""
     function, z, bias = activation_function(name), normal((rows, n), dtype) * 3, normal(n, dtype, 1)
     if special:
         z.flat[: len(SPECIAL)] = SPECIAL
     options = {"ACTIVATION": name}
-    scale = 500 if name == "gelu" and dtype == np.float64 else 4  # NumPy's erf is gpunet's own, good to 1e-12
+    scale = 500 if name == "gelu" and dtype == np.float64 else 4  # the reference erf is gpunet's, accurate to 1e-12
 
     def forward(own_bias, keep, in_place):
         def compute(parts):
@@ -185,7 +185,7 @@ def total(folder: Path, dtype: np.dtype, n: int) -> None:
 
 
 def right_answers(folder: Path, dtype: np.dtype, rows: int, classes: int) -> None:
-    """Many ties; NaN in the first and last places; labels that are none; all three kinds of answer, and the sums."""
+    """Many ties, NaN in the first and last elements, invalid labels, all three kinds of answer, and the sums."""
     rng = np.random.default_rng(0)
     prediction, target = (rng.integers(-1, 3, (rows, classes)).astype(dtype) for _ in range(2))
     for a in (prediction, target):
@@ -226,7 +226,7 @@ class State:
         self.parts = max(1, math.ceil(size / BLOCK))
         self.squares = undefined(self.parts, np.float64)
         self.rates = np.array([0.5, 0.25, 0.125])
-        self.progress = np.array([done, 3, 0])  # rates[1] is the next step's
+        self.progress = np.array([done, 3, 0])  # rates[1] is the rate of the next step
 
     @property
     def rate(self) -> float:
@@ -235,7 +235,7 @@ class State:
         return self.rates[min(max(done - first, 0), 2)]
 
     def step(self, folder: Path, name: str) -> tuple[np.ndarray, ...]:
-        """Do a step with the kernels, in all divisions; return p, g and the slots."""
+        """Run a step with the kernels in all divisions of the work; return p, g and the slots."""
         optimizer, before = self.optimizer, [a.copy() for a in (self.p, self.g, *self.slots)]
         max_norm = optimizer.clip_norm or 0.0
 
@@ -256,7 +256,7 @@ class State:
         return tuple(after)
 
     def reference(self) -> tuple[np.ndarray, ...]:
-        """Return p, g and the slots after a step, in NumPy."""
+        """Return p, g and the slots after a step in NumPy."""
         optimizer, dtype = self.optimizer, self.p.dtype
         p, g, *slots = (a.copy() for a in (self.p, self.g, *self.slots))
         if optimizer.clip_value is not None:
@@ -277,7 +277,7 @@ class State:
 
 
 def optimizer_step(folder: Path, dtype: np.dtype, name: str, optimizer: Optimizer, size: int, done: int = 4) -> None:
-    """Two steps of a rule, compared with NumPy's."""
+    """Two steps of an update rule, compared with NumPy's."""
     state = State(optimizer, dtype, size, done)
     for i in range(2):
         expected = state.reference()
@@ -287,7 +287,7 @@ def optimizer_step(folder: Path, dtype: np.dtype, name: str, optimizer: Optimize
 
 
 def average(folder: Path, dtype: np.dtype, size: int) -> None:
-    """The moving average over steps, of which the first and the fourth are not applied."""
+    """The moving average over steps; the first and the fourth step are not applied."""
     blocks = math.ceil(size / BLOCK)
     squares, mean, expected = np.ones(blocks), np.full(size, math.nan, dtype), np.full(size, math.nan, dtype)
     for i, applied in enumerate((False, True, True, False, True)):
@@ -323,7 +323,7 @@ def gradient_sum(folder: Path, dtype: np.dtype, size: int) -> None:
 
 
 def dropout(folder: Path, dtype: np.dtype, rows: int, n: int, first_row: int, p: float | None = None) -> None:
-    """Masks and results bit for bit; without `p` it is one of the random numbers, which is kept."""
+    """Masks and results bit for bit. Without `p`, p is one of the random numbers, whose element is kept."""
     seed, step, draw = 2**63 + 5, 17, 3
     uniform = np.empty((rows, n), np.float32)
     random.uniform(uniform, seed=seed, step=step, draw=draw, first_row=first_row)
@@ -395,7 +395,7 @@ def gather(folder: Path, rows: int, widths: tuple[int, int, int]) -> None:
 
 
 def gather_features(folder: Path, rows: int, width: int, source: np.dtype, dtype: np.dtype) -> None:
-    """Rows are converted, and standardised, exactly as on the host."""
+    """Rows are converted and standardised exactly as on the host."""
     x = (100 * normal((20, width), np.dtype(np.float64))).astype(source)
     scaler, order, place = Standardizer.fit(x), np.random.default_rng(0).permutation(20), np.array([2])
     for scaling in ((scaler.mean, scaler.factor), ()):
@@ -413,7 +413,7 @@ def gather_features(folder: Path, rows: int, width: int, source: np.dtype, dtype
 
 
 def products(folder: Path, dtype: np.dtype, m: int, n: int, k: int) -> None:
-    """All three products, on matrices that are parts of wider ones."""
+    """All three products, on matrices that are slices of wider ones."""
     blas = find_blas()
     a, b = normal((max(m, 1), k + 2), dtype), normal((max(k, 1), n + 3), dtype, 1)
     b_by_row, a_by_column = normal((max(n, 1), k + 1), dtype, 2), normal((max(k, 1), m + 1), dtype, 3)

@@ -1,4 +1,4 @@
-"""Tests of native kernels: skipped, with the reason shown, where they cannot be compiled."""
+"""Skip the tests of native kernels, with the reason, if no compiler is found."""
 
 import pytest
 

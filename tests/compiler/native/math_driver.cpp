@@ -1,7 +1,7 @@
-// The functions of kernels/cpu/math.h over arrays, and as references the long double functions of the machine's library.
+// The functions of kernels/cpu/math.h on arrays, and the long double functions of the C++ library as references.
 //
-// A loop has a line of its own, by which the compiler reports that it vectorized it. -DONE_FUNCTION=exp
-// -DONE_TYPE=float compiles that loop alone.
+// Each loop is on its own line, which the compiler's vectorization report names. -DONE_FUNCTION=exp
+// -DONE_TYPE=float compiles only that loop.
 
 #include "math.h"
 
@@ -22,7 +22,7 @@ EXPANDED(ONE_FUNCTION, ONE_TYPE)
 
 #include <cmath>
 
-// The result as a sum of two doubles: more digits than those of the results that it is the reference of.
+// The reference as a sum of two doubles, which has more digits than the results.
 #define REFERENCE(name)                                                               \
     EXPORT void name##_reference(const double* x, double* high, double* low, long n) { \
         for (long i = 0; i < n; ++i) {                                                \

@@ -1,4 +1,4 @@
-"""Faults to plant in the CPU kernels: the file, what stands there, what to put there, the case that catches it."""
+"""Faults to plant in the CPU kernels: file, text, replacement, and the case that finds the fault."""
 
 import shutil
 from functools import partial
@@ -64,38 +64,38 @@ FAULTS = {
         "KEEP ? preactivation",
         relu,
     ),
-    "a derivative of every row but the last": (
+    "no derivative for the last row": (
         "bias_activation.cpp",
         "i < end * n; ++i) dz",
         "i < (end - 1) * n; ++i) dz",
         relu,
     ),
-    "columns of the row above": (
+    "columns of the previous row": (
         "reduce.cpp",
         "sums[j] += a[i * n + j]",
         "sums[j] += a[i * rows + j]",
         columns,
     ),
-    "last columns that are left out": (
+    "the last columns omitted": (
         "reduce.cpp",
         "    sum_adjacent<WIDTH>(a + end",
         "    if (end == n - 1) sum_adjacent<WIDTH>(a + end",
         columns,
     ),
-    "a lane of another row": (
+    "the lane of another row": (
         "softmax_cross_entropy.cpp",
         "smaller(l, count - 1) * classes",
         "0 * classes",
         few_classes,
     ),
-    "a label without its share": (
+    "a label without its smoothing share": (
         "softmax_cross_entropy.cpp",
         "tile.z[places[l]][l] -= group.mass[l];",
         "",
         few_classes,
     ),
     "a label that is not checked": ("softmax_cross_entropy.cpp", "&& labels[row] < classes", "", out_of_range),
-    "a norm without the classes' weights": (
+    "a norm without class weights": (
         "softmax_cross_entropy.cpp",
         "if (!labels || !class_weight) return share;",
         "return share;",
@@ -113,86 +113,96 @@ FAULTS = {
         "smooth(0)",
         few_soft,
     ),
-    "no weights of classes": ("softmax_cross_entropy.cpp", "WEIGHTED ? class_weight[j] *", "WEIGHTED ?", many_soft),
-    "a remainder that is lost": (
+    "no class weights": ("softmax_cross_entropy.cpp", "WEIGHTED ? class_weight[j] *", "WEIGHTED ?", many_soft),
+    "a lost remainder": (
         "vector.h",
         "lane < n - i; ++lane) lanes[lane] += ",
         "lane < 0; ++lane) lanes[lane] += ",
         total,
     ),
-    "the first part of a wide row alone": (
+    "only the first part of a wide row": (
         "losses.cpp",
         "losses[i] += share(i) * sum",
         "losses[i] = share(i) * sum",
         squared,
     ),
-    "a bend at another place": ("losses.cpp", "d < -delta ? -delta", "d < 0 ? -delta", huber),
-    "errors below that count as those above": ("losses.cpp", "? -below : d", "? -above : d", absolute),
+    "the Huber loss with another threshold": ("losses.cpp", "d < -delta ? -delta", "d < 0 ? -delta", huber),
+    "negative errors with the weight of positive ones": ("losses.cpp", "? -below : d", "? -above : d", absolute),
     "a rate without its eps": ("losses.cpp", "const T rate = p + eps;", "const T rate = p;", of_rates),
-    "no weights of rows": ("losses.cpp", "return weight[i] * share;", "return share;", huber),
+    "no row weights": ("losses.cpp", "return weight[i] * share;", "return share;", huber),
     "a slope without its share": ("losses.cpp", "            slope[i] *= share(i);", "", binary),
-    "the last of equal answers": ("metrics.cpp", "!(z[j] < own)", "!(z[j] <= own)", right),
-    "a NaN that is passed over": ("metrics.cpp", "!(z[j] <= own)", "z[j] > own", right),
-    "a target at another threshold": ("metrics.cpp", "T(0.5)", "T(1)", right),
-    "right answers that are not added": ("metrics.cpp", "totals[1] += static", "totals[1] = static", right),
-    "squares of the first block": (
+    "the last of equal maxima": ("metrics.cpp", "!(z[j] < own)", "!(z[j] <= own)", right),
+    "an ignored NaN": ("metrics.cpp", "!(z[j] <= own)", "z[j] > own", right),
+    "another threshold of a target": ("metrics.cpp", "T(0.5)", "T(1)", right),
+    "correct answers not accumulated": ("metrics.cpp", "totals[1] += static", "totals[1] = static", right),
+    "squares of the first block only": (
         "optimizers.cpp",
         "part < parts; ++part) squares",
         "part < 1; ++part) squares",
         adam,
     ),
-    "an infinite element that hides": ("optimizers.cpp", "x * x + (x - x)", "x * x", skipped_step),
-    "a skipped step that is not kept": ("optimizers.cpp", "max_norm) == 0;", "max_norm) < 0;", skipped_step),
-    "a gradient that is clipped twice": (
+    "an infinite element that is not detected": ("optimizers.cpp", "x * x + (x - x)", "x * x", skipped_step),
+    "a skipped step that is not recorded": ("optimizers.cpp", "max_norm) == 0;", "max_norm) < 0;", skipped_step),
+    "a gradient clipped twice": (
         "optimizers.cpp",
         "CLIPPED ? factor * g[i]",
         "CLIPPED ? factor * factor * g[i]",
         adam,
     ),
     "Adam's step from 0 on": ("optimizers.cpp", "static_cast<double>(done + 1)", "static_cast<double>(done)", adam),
-    "rates that do not move": ("optimizers.cpp", "smaller(place, count - 1)", "smaller<Int>(place, 0)", rates),
+    "a learning rate that does not advance": (
+        "optimizers.cpp",
+        "smaller(place, count - 1)",
+        "smaller<Int>(place, 0)",
+        rates,
+    ),
     "no look ahead": ("optimizers.cpp", "(look_ahead ?", "(!look_ahead ?", sgd),
     "a mean of g": ("optimizers.cpp", "rest * (g * g)", "rest * g", rmsprop),
-    "an average that begins with nothing": ("optimizers.cpp", " : p[i];", " : mean[i];", averaged),
-    "an average of a step that is not applied": (
+    "an average that begins at its old value": ("optimizers.cpp", " : p[i];", " : mean[i];", averaged),
+    "an average updated by a skipped step": (
         "optimizers.cpp",
         "if (clip_factor(partial_squares, parts, max_norm) == 0) return;",
         "",
         averaged,
     ),
-    "a sum of the last two parts": ("gradient_sum.cpp", "sum[i] = total[i] + weight", "sum[i] = g[i] + weight", summed),
-    "a loss of the last part alone": ("gradient_sum.cpp", "(part ? losses[0] : T(0))", "T(0)", summed),
-    "clipped below alone": ("optimizers.cpp", "g[i] > limit ? limit :", "", clipped),
-    "a mask of the same block": ("dropout.cpp", "place / DRAWS + block, step", "place / DRAWS, step", dropout),
-    "a mask of the batch's own rows": (
+    "only the last two parts summed": (
+        "gradient_sum.cpp",
+        "sum[i] = total[i] + weight",
+        "sum[i] = g[i] + weight",
+        summed,
+    ),
+    "the loss of the last part only": ("gradient_sum.cpp", "(part ? losses[0] : T(0))", "T(0)", summed),
+    "clipped only below": ("optimizers.cpp", "g[i] > limit ? limit :", "", clipped),
+    "the same dropout block for all": ("dropout.cpp", "place / DRAWS + block, step", "place / DRAWS, step", dropout),
+    "a mask by the row in the batch": (
         "dropout.cpp",
         "static_cast<Word>(first_row) * n + i",
         "static_cast<Word>(i)",
         dropout,
     ),
-    "a threshold that is not met": ("dropout.cpp", ">= least", "> least", dropout),
-    "a gradient that is not scaled": ("dropout.cpp", "x[i] * scale", "x[i]", dropout),
-    "an index beyond the table": ("embedding.cpp", "(entries - 1) &&", "(entries) &&", entities),
-    "a row that is not moved on by the unknown": ("embedding.cpp", "<Int>(k) + 1", "<Int>(k)", entities),
-    "a table that is not cleared": ("embedding.cpp", "e < entries * width", "e < width", entities),
-    "vectors from the first column on": (
+    "a strict threshold": ("dropout.cpp", ">= least", "> least", dropout),
+    "an unscaled gradient": ("dropout.cpp", "x[i] * scale", "x[i]", dropout),
+    "an index past the table": ("embedding.cpp", "(entries - 1) &&", "(entries) &&", entities),
+    "no row for unknown categories": ("embedding.cpp", "<Int>(k) + 1", "<Int>(k)", entities),
+    "a table that is not zeroed": ("embedding.cpp", "e < entries * width", "e < width", entities),
+    "vectors without the column offset": (
         "embedding.cpp",
         "width_y + first + j] = vector",
         "width_y + j] = vector",
         entities,
     ),
-    "the order's beginning": ("gather.cpp", "+ place[0]", "", gather),
-    "features in their own order": ("gather.cpp", "features + order[i] * n", "features + i * n", features),
+    "the beginning of the order": ("gather.cpp", "+ place[0]", "", gather),
+    "features in unshuffled order": ("gather.cpp", "features + order[i] * n", "features + i * n", features),
     "a mean in float32": ("gather.cpp", "(static_cast<double>(x[j]) - mean[j])", "T(x[j] - mean[j])", features),
-    "a batch that stays": ("gather.cpp", "place[0] += count;", "", gather),
-    "a transpose that is forgotten": ("product.cpp", "multiply(gemm, TRANSPOSED", "multiply(gemm, NORMAL", products),
-    "rows from the beginning": ("product.cpp", "a + begin * lda", "a", products),
-    "an empty sum that is no zero": ("product.cpp", "ldc + j] = 0", "ldc + j] = 1", no_products),
+    "a batch that does not advance": ("gather.cpp", "place[0] += count;", "", gather),
+    "a missing transpose": ("product.cpp", "multiply(gemm, TRANSPOSED", "multiply(gemm, NORMAL", products),
+    "rows without an offset": ("product.cpp", "a + begin * lda", "a", products),
+    "an empty sum that is not zero": ("product.cpp", "ldc + j] = 0", "ldc + j] = 1", no_products),
 }
 
 
 def plant(name, folder):
-    """Run the case of a fault on a copy of the kernels, made in `folder`, that has it."""
+    """Plant a fault in a copy of the kernels in `folder`, and run its case."""
     file, right, wrong, case = FAULTS[name]
     shutil.copytree(kernels_path(), folder / "kernels")
     path = folder / "kernels" / "cpu" / file

@@ -1,9 +1,9 @@
-// Runs made-up programs by kernels/cpu/run.cpp and checks what each call sees: "threads" under ThreadSanitizer, "forks"
-// without, as it cannot follow threads into the child of a fork (test_run.py).
+// Runs synthetic programs with kernels/cpu/run.cpp and checks what each call reads: "threads" under ThreadSanitizer,
+// "forks" without it, because it does not support threads in a forked child (test_run.py).
 //
-// A phase of tasks adds up what the phase before left, each task in a cell of its own; a phase of a single task sums all
-// cells. So a task that began too early, ran twice or was left out changes every number behind it. Cells are plain
-// memory, on purpose.
+// In a phase of several tasks each task adds the result of the previous phase to its own cell. A phase of a single task
+// sums all cells. So a task that begins too early, runs twice or is omitted changes all later numbers. Cells are plain
+// (not atomic) memory on purpose.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,7 +43,7 @@ static void check(bool right, const char* what) {
     std::_Exit(1);
 }
 
-// The setting of a library that belongs to the process.
+// A process-wide setting of a library.
 static std::atomic<int> blas_threads{4}, times_set{0};
 static int get_blas_threads() { return blas_threads; }
 static void set_blas_threads(int threads) {
@@ -59,26 +59,26 @@ struct State {
 
 static uint64_t mixed(uint64_t x) { return (x ^ (x >> 29)) * 0x9E3779B97F4A7C15u + 1; }
 
-// A task of a parallel phase: every cell from the total of before.
+// A task of a parallel phase: computes each cell from the previous total.
 static void spread(const void* slots, Int begin, Int end) {
     State& state = *static_cast<State*>(*static_cast<State* const*>(slots));
     if (state.watches_blas) check(blas_threads == 1, "BLAS has several threads within a program");
     for (Int i = begin; i < end; ++i) state.cells[i] = mixed(state.cells[i] + state.total + static_cast<uint64_t>(i));
 }
 
-// A second call in the same task: sees its own cells.
+// A second call in the same task: reads its own cells.
 static void again(const void* slots, Int begin, Int end) {
     State& state = *static_cast<State*>(*static_cast<State* const*>(slots));
     for (Int i = begin; i < end; ++i) state.cells[i] = mixed(state.cells[i]);
 }
 
-// A single task: sees all cells.
+// A single task: reads all cells.
 static void gather(const void* slots, Int, Int) {
     State& state = *static_cast<State*>(*static_cast<State* const*>(slots));
     state.total = std::accumulate(state.cells.begin(), state.cells.end(), mixed(state.total));
 }
 
-// Turns each cell with its neighbour's of the phase before: a parallel phase that follows another one.
+// Combines each cell with its neighbour of the previous phase: a parallel phase after a parallel phase.
 static void neighbours(const void* slots, Int begin, Int end) {
     State& state = *static_cast<State*>(*static_cast<State* const*>(slots));
     const Int half = static_cast<Int>(state.cells.size()) / 2;
@@ -86,7 +86,7 @@ static void neighbours(const void* slots, Int begin, Int end) {
         if (i < half) state.cells[i] += mixed(state.cells[i + half]);
 }
 
-// Phases by letters: S spread and again, N neighbours, G gather, E a phase without tasks.
+// Phases by letter: S spread and again, N neighbours, G gather, E a phase without tasks.
 class Made {
    public:
     Made(const char* letters, Int cells, Int parts, bool watches_blas = false) {
@@ -135,7 +135,7 @@ static void every_shape_gives_the_numbers_of_one_thread() {
             }
 }
 
-// Idle for longer than the threads spin, so that they sleep and are woken.
+// Idle for longer than the threads spin, so that they sleep and must be woken.
 static void threads_that_sleep_wake_up() {
     Made alone("SNG", 16, 4), shared("SNG", 16, 4);
     for (int i = 0; i < 5; ++i) {
@@ -159,7 +159,7 @@ static void the_setting_of_blas_is_restored() {
     check(blas_threads == 4, "BLAS before");
     Made(SHAPES[4], 12, 3, true).run(5, 3);
     check(blas_threads == 4 && times_set == 2, "BLAS after a program");
-    std::vector<std::thread> callers;  // programs of unlike length, that overlap
+    std::vector<std::thread> callers;  // programs of different lengths, which overlap
     for (int caller = 0; caller < 4; ++caller)
         callers.emplace_back([caller] {
             for (int i = 0; i < 10; ++i) Made("SG", 12, 3, true).run(1 + 7 * caller, 1 + caller % 3);

@@ -1,6 +1,6 @@
 // sanitizer_driver.cpp: call every CPU kernel on heap arrays of exactly the declared sizes, under the sanitizers.
 //
-// It is linked with the kernels, of which each is compiled by itself. Results are compared elsewhere.
+// It is linked with the kernels, each compiled separately. Other tests compare the results.
 
 #include <cstdint>
 #include <cstdio>
@@ -25,7 +25,7 @@ Thunk gpunet_bias_activation_forward, gpunet_activation_backward, gpunet_sum_col
 
 constexpr Int BLOCK = 16384;
 
-// A heap block of n elements, and no more.
+// A heap block of exactly n elements.
 template <typename A>
 struct Array {
     std::unique_ptr<A[]> data;
@@ -54,7 +54,7 @@ Slot slot(const Array<A>& a) {
     return s;
 }
 
-// Call a kernel on `count` rows or elements: at once, and in three parts.
+// Call a kernel on `count` rows or elements, first in one part, then in three parts.
 template <typename... A>
 void call(Thunk* kernel, Int count, const A&... arguments) {
     const Slot slots[] = {slot(arguments)...};
@@ -155,7 +155,7 @@ void dropout_and_gather(Int rows, Int n) {
 }
 
 void entity_embedding(Int rows, Int n) {
-    for (T category : {T(-1), T(0), T(2), T(3), T(1e30), T(__builtin_nan(""))}) {  // of a table that knows three
+    for (T category : {T(-1), T(0), T(2), T(3), T(1e30), T(__builtin_nan(""))}) {  // of a table with three categories
         Array<T> x(rows * (n + 1), category), weight(4 * 5), dweight(4 * 5), y(rows * (n + 5));
         call(gpunet_copy_columns, rows, x, y, n, n + 1, n + 5, rows);
         call(gpunet_category_forward, rows, x, weight, y, n, Int(4), Int(5), n, n + 1, n + 5, rows);
@@ -163,7 +163,7 @@ void entity_embedding(Int rows, Int n) {
     }
 }
 
-// A product that touches all that cblas_?gemm may touch.
+// A product that accesses all memory that cblas_?gemm may access.
 void multiply(int, int transpose_a, int transpose_b, Int m, Int n, Int k, T, const T* a, Int lda, const T* b, Int ldb,
               T, T* c, Int ldc) {
     for (Int i = 0; i < m; ++i)

@@ -1,4 +1,4 @@
-"""C++ is compiled for this processor with the first compiler whose libraries run; errors name file and line."""
+"""C++ is compiled for this CPU with the first compiler whose libraries run; errors name file and line."""
 
 import ctypes
 import functools
@@ -20,7 +20,7 @@ SOURCE = f'{EXPORT} int answer() {{ return ANSWER; }}\nextern "C" int internal()
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache; the compiler has been found before."""
+    """An empty cache, after the compiler was found."""
     monkeypatch.setenv("GPUNET_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
@@ -35,7 +35,7 @@ def no_compilers(tmp_path, monkeypatch):
 
 
 def program(path, *lines):
-    """Write a shell script that says that it is a compiler."""
+    """Write a shell script that pretends to be a compiler."""
     version = 'case "$*" in *--version*) echo "c++ 1.0"; exit;; esac'
     path.write_text("\n".join(["#!/bin/sh", version, *lines, ""]))
     path.chmod(0o755)
@@ -53,7 +53,7 @@ def test_a_library_runs_and_is_compiled_once(cache, monkeypatch):
     assert len(list((cache / "cache" / "builds").glob("answer-native-*.so"))) == 1
 
 
-def test_a_change_of_source_option_compiler_or_processor_is_compiled_anew(cache, monkeypatch):
+def test_a_change_of_source_option_compiler_or_processor_recompiles(cache, monkeypatch):
     monkeypatch.setattr(builds, "run_compiler", lambda command, *_: open(command[-1], "w").close() or "")
     found = find_compiler()
 
@@ -72,7 +72,7 @@ def test_a_change_of_source_option_compiler_or_processor_is_compiled_anew(cache,
     assert len({first, *changed, library()}) == 6
 
 
-def test_only_what_is_marked_is_exported(cache):
+def test_only_marked_functions_are_exported(cache):
     library = ctypes.CDLL(str(compile_library(SOURCE, "answer.cpp", ["-DANSWER=1"])))
     assert library.answer() == 1
     assert not hasattr(library, "internal")
@@ -116,7 +116,7 @@ def test_the_compiler_in_cxx_comes_first_with_its_options(cache, monkeypatch):
 
 
 @pytest.mark.parametrize("lines", [["exit 1"], ["exit 0"]])
-def test_a_compiler_that_fails_is_passed_over(cache, monkeypatch, lines):
+def test_a_failing_compiler_is_skipped(cache, monkeypatch, lines):
     usual = find_compiler()
     monkeypatch.setenv("CXX", program(cache / "broken-c++", *lines))
     assert find_compiler() == usual
@@ -134,7 +134,7 @@ def test_a_compiler_that_fails_is_passed_over(cache, monkeypatch, lines):
         ),
     ],
 )
-def test_the_reason_says_what_each_compiler_lacks_and_what_to_do(cache, no_compilers, lines, reason):
+def test_the_reason_names_each_compilers_problem_and_a_fix(cache, no_compilers, lines, reason):
     path = program(no_compilers / "g++", *lines)
     with pytest.raises(
         DeviceError, match=rf"^native: no working C\+\+ compiler \({re.escape(path)}: .*{reason}"
@@ -146,7 +146,7 @@ def test_the_reason_says_what_each_compiler_lacks_and_what_to_do(cache, no_compi
         compile_library(SOURCE, "answer.cpp")
 
 
-def test_a_compiler_whose_libraries_compute_something_else_is_refused(cache):
+def test_a_compiler_whose_libraries_compute_wrong_results_is_refused(cache):
     wrong = compile_library(f"{EXPORT} int gpunet_probe(int x) {{ return x; }}", "wrong.cpp")
     path = program(cache / "g++", "for last; do :; done", f"cp {wrong} $last")
     assert compiler._tried((path,)) == "its library computes 1764 instead of 42"
@@ -157,7 +157,7 @@ def test_without_a_compiler_the_reason_says_how_to_get_one(no_compilers):
     assert "apt install g++" in why_unavailable()
 
 
-def test_a_program_that_is_no_compiler_is_named(no_compilers, monkeypatch):
+def test_a_program_that_is_not_a_compiler_is_named(no_compilers, monkeypatch):
     path = no_compilers / "text"
     path.write_text("#!/nowhere\n")
     path.chmod(0o755)
@@ -172,12 +172,12 @@ def test_native_kernels_can_be_switched_off(monkeypatch):
         compile_library(SOURCE, "answer.cpp")
 
 
-def test_windows_is_told_of_wsl(monkeypatch):
+def test_the_error_on_windows_points_to_wsl(monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     assert "use WSL" in why_unavailable()
 
 
-def test_the_package_ziglang_serves_where_there_is_no_other(no_compilers, monkeypatch):
+def test_the_package_ziglang_is_the_last_resort(no_compilers, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "ziglang")
     monkeypatch.setattr(compiler, "_tried", lambda command: Compiler(command, "clang 19"))
     assert find_compiler().command == (sys.executable, "-m", "ziglang", "c++")

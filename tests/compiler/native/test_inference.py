@@ -1,4 +1,4 @@
-"""Predictions by a native program have the numbers of the forward pass, for any number of rows, and of now."""
+"""Predictions by a native program equal the forward pass of the current model, for any number of rows."""
 
 import copy
 import threading
@@ -25,7 +25,7 @@ def mlp(dtype="float32"):
 
 
 def assert_predicts(model, x):
-    """Check the outputs that a program computes; return whether there is one."""
+    """Check the outputs of a model; return whether a native program computes them."""
     outputs, expected = model.outputs(x), model.forward(x.astype(model.dtype))
     scale = np.abs(expected).max(initial=1.0) * (1e-5 if model.dtype == np.float32 else 1e-11)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=scale)
@@ -41,14 +41,14 @@ def test_any_number_of_rows_in_any_order_is_predicted_by_a_program(dtype):
 
 
 @pytest.mark.parametrize("rows", [1, 33, 100])
-def test_the_bits_of_a_prediction_do_not_depend_on_those_before(rows):
+def test_a_prediction_does_not_depend_on_earlier_predictions(rows):
     model, other = (gn.MLP([784, 128, 10], seed=0) for _ in range(2))
     x = RNG.standard_normal((LARGEST_BATCH, 784)).astype(np.float32)
     other.outputs(x)
     np.testing.assert_array_equal(model.outputs(x[:rows]), other.outputs(x[:rows]))
 
 
-def test_a_prediction_that_ctrl_c_ends_leaves_nothing_to_the_next(monkeypatch):
+def test_an_interrupted_prediction_does_not_affect_the_next(monkeypatch):
     model, run = mlp(), Program.run
     expected = model.outputs(X[:2000])
 
@@ -78,7 +78,7 @@ def test_any_number_of_threads_predicts_the_same_bits(threads, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(20, 3, 5), (1, 7, 5), (50, 2, 3, 5), (40, 1, 5)])
-def test_rows_of_several_positions_are_predicted_whole(shape):
+def test_rows_with_several_positions_are_predicted(shape):
     model = gn.Sequential(gn.Linear(5, 6, activation="relu", rng=0), gn.Linear(6, 4, rng=1))
     x = RNG.standard_normal(shape).astype(np.float32)
     for part in (x, x[:1], x[: len(x) // 2 + 1], x):
@@ -118,7 +118,7 @@ def build_into_another(model):
 @pytest.mark.parametrize(
     "change", [set_weight, write_weight, change_activation, change_dtype, train, build_into_another]
 )
-def test_predictions_are_those_of_the_model_as_it_is(change):
+def test_predictions_follow_changes_of_the_model(change):
     model = mlp()
     assert_predicts(model, X[:50])
     before = model.outputs(X[:50])
@@ -138,7 +138,7 @@ def embedding():
     return gn.Sequential(gn.Embedding(9, 4, rng=0), gn.Flatten(), gn.Linear(12, 3, rng=1))
 
 
-def test_layers_that_other_models_hold_now_predict_by_their_weights_of_now():
+def test_shared_layers_predict_with_their_current_weights():
     indices = RNG.integers(0, 9, (40, 3))
     model = embedding()
     expected = model.outputs(indices)
@@ -150,7 +150,7 @@ def test_layers_that_other_models_hold_now_predict_by_their_weights_of_now():
     np.testing.assert_array_equal(model.outputs(indices), model.forward(indices))
 
 
-def test_python_threads_that_predict_first_at_the_same_time_do_not_disturb_each_other(monkeypatch):
+def test_concurrent_first_predictions_do_not_interfere(monkeypatch):
     model, indices = embedding(), RNG.integers(0, 9, (40, 3))
     expected, forward = model.forward(indices), gn.Sequential.forward
     first_begins, second_begins, first_ended = (threading.Event() for _ in range(3))
@@ -173,7 +173,7 @@ def test_python_threads_that_predict_first_at_the_same_time_do_not_disturb_each_
     np.testing.assert_array_equal(model.outputs(indices), expected)
 
 
-def test_a_prediction_while_another_thread_records_a_step_leaves_the_step_right(monkeypatch):
+def test_a_prediction_does_not_disturb_a_step_recorded_in_another_thread(monkeypatch):
     indices, labels = RNG.integers(0, 9, (40, 3)), np.arange(40) % 3
     alone, one = (gn.Trainer(embedding(), optimizer=gn.SGD(0.1), executor=name) for name in ("numpy", "native"))
     forward, passes = gn.Sequential.forward, []
@@ -186,7 +186,7 @@ def test_a_prediction_while_another_thread_records_a_step_leaves_the_step_right(
             step_begins.wait(0.3)  # it must not while this thread records
         else:
             passes.append(x)
-            if len(passes) == 2:  # the recording that counts, over buffers in one piece
+            if len(passes) == 2:  # the final recording, on contiguous buffers
                 step_begins.set()
                 predicted.wait(5)
         return forward(self, x, tape)
@@ -202,7 +202,7 @@ def test_a_prediction_while_another_thread_records_a_step_leaves_the_step_right(
         assert float(one.step(indices, labels)) == pytest.approx(float(alone.step(indices, labels)), rel=1e-5)
 
 
-def test_python_threads_that_make_a_models_program_at_once_all_predict_right():
+def test_concurrent_threads_that_build_a_models_program_predict_correctly():
     for _ in range(10):
         model = mlp()
         with ThreadPoolExecutor(3) as pool:
@@ -210,7 +210,7 @@ def test_python_threads_that_make_a_models_program_at_once_all_predict_right():
                 np.testing.assert_allclose(y, model.forward(X[:40]), rtol=0, atol=1e-5)
 
 
-def test_a_prediction_is_an_array_of_its_own():
+def test_a_prediction_is_a_new_array():
     model = mlp()
     first = model.outputs(X[:10])
     kept = first.copy()

@@ -1,4 +1,4 @@
-"""The CPU kernels against their NumPy references, in all divisions of their work."""
+"""The CPU kernels compared with their NumPy references, in all divisions of the work."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ from gpunet.ops import softmax_cross_entropy
 from gpunet.ops.activations import FUNCTIONS
 from gpunet.optimizers import BLOCK, SGD, Adam, AdamW, RMSprop
 
-VECTOR = 16  # float32 in a vector of 64 bytes
+VECTOR = 16  # number of float32 in a 64-byte vector
 SIZES = [0, 1, VECTOR - 1, VECTOR, VECTOR + 1, 4 * VECTOR + 3]
 SOURCES = ["softmax_cross_entropy", "losses", "optimizers", "dropout", "embedding", "metrics", "reduce"]
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -24,7 +24,7 @@ both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 @pytest.fixture(scope="module", autouse=True)
 def _libraries():
-    """Compile what the tests need, two sources at a time."""
+    """Compile the libraries of the tests, two at a time."""
     variants = [(source, ()) for source in SOURCES]
     variants += [("bias_activation", (f"-DACTIVATION={name}",)) for name in FUNCTIONS]
     reals = "-DREAL=float", "-DREAL=double"
@@ -48,7 +48,7 @@ def test_bias_and_activation(name, dtype):
 
 @both_dtypes
 @pytest.mark.parametrize("function", LIMITS, ids=repr)
-def test_infinite_huge_and_zero_arguments_of_an_activation_give_the_limits(function, dtype):
+def test_activations_of_infinite_huge_and_zero_arguments_are_the_limits(function, dtype):
     source, z, options = "bias_activation.cpp", points(dtype), {"ACTIVATION": function.name}
     y, part = undefined(z.shape, dtype), {"parts": [(0, 1)], "options": options}
     run(FOLDER, source, "bias_activation_forward", z, None, None, y, *z.shape, function.parameter, **part)
@@ -60,13 +60,13 @@ def test_infinite_huge_and_zero_arguments_of_an_activation_give_the_limits(funct
 
 
 @both_dtypes
-def test_the_derivative_of_the_identity_needs_nothing_saved(dtype):
+def test_the_derivative_of_the_identity_needs_no_saved_array(dtype):
     cases.identity_without_saved(FOLDER, dtype)
 
 
 @both_dtypes
 @pytest.mark.parametrize("rows", [0, 1, 7, 128])
-def test_column_sums_are_taken_in_the_order_of_the_rows(rows, dtype):
+def test_column_sums_add_rows_in_order(rows, dtype):
     for n in (1, 3, 10, 15, 16, 17, 63, 64, 65, 129, 200):
         cases.sum_columns(FOLDER, dtype, rows, n)
 
@@ -110,7 +110,7 @@ def test_cross_entropy_of_nan_infinite_and_large_logits(kind, classes, dtype):
     ruled_out[1, 1:] = ruled_out[2, 0] = -math.inf
     large = cases.normal((9, classes), dtype) * (np.finfo(dtype).max / 1000)
     cases.cross_entropy(FOLDER, dtype, 9, classes, **KINDS[kind], logits=large)
-    if kind in ("labels", "weighted labels"):  # else the loss is a finite, rounded multiple of -LOWEST
+    if kind in ("labels", "weighted labels"):  # otherwise the loss is a finite, rounded multiple of -LOWEST
         cases.cross_entropy(FOLDER, dtype, 3, classes, **KINDS[kind], logits=ruled_out)
     for value in (math.nan, math.inf):
         bad = cases.normal((20, classes), dtype)
@@ -121,7 +121,7 @@ def test_cross_entropy_of_nan_infinite_and_large_logits(kind, classes, dtype):
 @both_dtypes
 @pytest.mark.parametrize("classes", [3, 20])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_label_out_of_range_counts_as_no_class(weighted, classes, dtype):
+def test_a_label_out_of_range_is_no_class(weighted, classes, dtype):
     z, labels = cases.normal((19, classes), dtype), np.arange(19) % classes
     class_weight = np.full(classes, 0.5, dtype) if weighted else None
     bad = labels.copy()
@@ -139,7 +139,7 @@ def test_a_label_out_of_range_counts_as_no_class(weighted, classes, dtype):
 
 @both_dtypes
 @pytest.mark.parametrize("classes", [3, 20])
-def test_where_all_weights_are_zero_so_are_loss_and_gradient(classes, dtype):
+def test_zero_weights_give_zero_loss_and_gradient(classes, dtype):
     z, zeros, rng = cases.normal((6, classes), dtype), np.zeros(6, dtype), np.random.default_rng(0)
     for target in (rng.integers(0, classes, 6), rng.random((6, classes)).astype(dtype)):
         for smoothing in (0.0, 0.1):
@@ -168,7 +168,7 @@ def test_sums(dtype):
 
 @both_dtypes
 @pytest.mark.parametrize("classes", [1, 2, 10, 16, 17, 130])
-def test_right_answers_are_those_of_numpys_argmax(classes, dtype):
+def test_correct_answers_match_numpys_argmax(classes, dtype):
     cases.right_answers(FOLDER, dtype, 50, classes)
 
 
@@ -210,7 +210,7 @@ def test_the_weighted_sum_of_gradients(size, dtype):
 
 
 @both_dtypes
-def test_beyond_the_ends_of_the_rates_the_first_or_last_one_holds(dtype):
+def test_steps_outside_the_learning_rates_use_the_first_or_last(dtype):
     for done in (0, 3, 5, 6, 100):
         cases.optimizer_step(FOLDER, dtype, "sgd", SGD(0.1), 5, done)
 
@@ -236,9 +236,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value, clip_norm, dtype):
 
 @both_dtypes
 def test_a_gradient_that_is_huge_but_finite_is_applied(dtype):
-    clip_norms = (
-        (None, 1.0) if dtype == np.float32 else (None,)
-    )  # squares of doubles may overflow, and the norm with them
+    clip_norms = (None, 1.0) if dtype == np.float32 else (None,)  # squares of doubles may overflow, and so may the norm
     for clip_norm in clip_norms:
         state = cases.State(SGD(0.1, clip_norm=clip_norm), dtype, BLOCK + 3)
         state.g[:] = np.finfo(dtype).max / 16
@@ -259,7 +257,7 @@ def test_values_are_clipped_but_not_nan():
     ("rows", "n", "first_row"),
     [(0, 3, 0), (1, 1, 0), (1, 1, 7), (3, 8, 0), (5, 16, 3), (7, 5, 11), (40, 64, 2), (9, 129, 5), (3, 1027, 1)],
 )
-def test_dropout_draws_the_bits_of_uniform(rows, n, first_row, dtype):
+def test_dropout_masks_match_uniform_bit_for_bit(rows, n, first_row, dtype):
     for p in (None, 0.3, 0.0):
         cases.dropout(FOLDER, dtype, rows, n, first_row, p)
 
@@ -299,7 +297,7 @@ def test_products(m, n, k, dtype):
     cases.products(FOLDER, dtype, m, n, k)
 
 
-def test_parts_of_rows_leave_the_others_alone():
+def test_a_part_of_the_rows_does_not_change_the_others():
     z, out = cases.normal((5, 17), np.dtype(np.float32)), undefined((5, 17), np.float32)
     options = {"ACTIVATION": "relu"}
     arrays = z, None, None, out, 5, 17, 0.0

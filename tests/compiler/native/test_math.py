@@ -1,6 +1,6 @@
-"""The math functions of the native CPU kernels against the long double ones of the machine's C++ library.
+"""The math functions of the native CPU kernels compared with the long double functions of the C++ library.
 
-`math_driver.cpp` has a loop over each function and type, and the references.
+`math_driver.cpp` contains a loop for each function and type, and the references.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ BOUNDS = {np.float32: 2.0, np.float64: 4.0}  # in ulps
 C_TYPES = {np.float32: "float", np.float64: "double"}
 
 INF, NAN, HUGE = np.inf, np.nan, 1000.0
-# What goes in and what comes out; NaN gives NaN everywhere.
+# (argument, result); NaN gives NaN in all functions.
 SPECIAL_VALUES = {
     "exp": [(-INF, 0.0), (-HUGE, 0.0), (-0.0, 1.0), (0.0, 1.0), (HUGE, INF), (INF, INF)],
     "expm1": [(-INF, -1.0), (-HUGE, -1.0), (-0.0, -0.0), (0.0, 0.0), (HUGE, INF), (INF, INF)],
@@ -37,7 +37,7 @@ SPECIAL_VALUES = {
     "abs": [(-INF, INF), (-1.0, 1.0), (-0.0, 0.0), (0.0, 0.0), (1.0, 1.0), (INF, INF)],
 }
 
-# What stands in the header, what to put there, and the function and type that are wrong then.
+# Text of the header, its replacement, and the function and type that are wrong then.
 FAULTS = [
     ("0.16666539f", "0.16667539f", "exp", np.float32),
     ("0.16666666666666588", "0.16666666666676588", "exp", np.float64),
@@ -57,7 +57,7 @@ FAULTS = [
 
 
 def compile_driver(folder, *flags, header=HEADER):
-    """Return the driver as a library, and what the compiler says of the loops that it vectorized."""
+    """Return the driver as a library, and the compiler's report of the vectorized loops."""
     path = folder / "math.so"
     files = f"-I{header.parent}", str(DRIVER), "-o", str(path)
     command = [find_compiler().path, *FLAGS, *flags, "-fopt-info-vec-optimized", *files]
@@ -86,7 +86,7 @@ def results(library, name, x):
 
 
 def reference(library, name, x):
-    """Return f(x) in two parts: the nearest float64, and how much more it is."""
+    """Return f(x) as two float64: the nearest one and the remainder."""
     with np.errstate(invalid="ignore"):  # a signalling NaN
         x = x.astype(np.float64)
     high, low = np.empty_like(x), np.empty_like(x)
@@ -96,7 +96,7 @@ def reference(library, name, x):
 
 @functools.cache
 def inputs(dtype):
-    """Return numbers of every sign and exponent, infinities and NaN among them, and more where most functions bend."""
+    """Return numbers of every sign and exponent, infinities, NaN, and more numbers near 0 and 1."""
     rng, info, unsigned = np.random.default_rng(0), np.finfo(dtype), np.dtype(f"u{np.dtype(dtype).itemsize}")
     signs_and_exponents = np.arange(2 << info.iexp, dtype=unsigned) << unsigned.type(info.nmant)
     count = 2**15 // signs_and_exponents.size
@@ -109,13 +109,13 @@ def inputs(dtype):
 
 
 def ulp(expected, dtype):
-    """Return the distance of neighbours in a type where the exact result lies."""
+    """Return the unit in the last place of a type at the exact results."""
     info = np.finfo(dtype)
     return np.ldexp(1.0, np.maximum(np.frexp(expected)[1] - 1, info.minexp) - info.nmant)
 
 
 def check(y, name, high, low):
-    """Hold results to the exact ones: the bound in ulps, the sign also of zero, infinities and NaN."""
+    """Compare results with the exact ones: error in ulps, signs (also of zero), infinities and NaN."""
     dtype = y.dtype.type
     with np.errstate(over="ignore", invalid="ignore"):
         expected = high.astype(dtype)
@@ -131,7 +131,7 @@ def check(y, name, high, low):
 
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory):
-    """Return a function's exact results for `inputs`, computed once."""
+    """Return the exact results of a function for `inputs`, cached."""
     library, _ = compile_driver(tmp_path_factory.mktemp("exact"), *TARGETS["baseline"])
     return functools.cache(lambda name, dtype: reference(library, name, inputs(dtype)))
 
@@ -155,7 +155,7 @@ def test_special_values_have_the_results_of_numpy(library, name, dtype):
 
 @pytest.mark.parametrize("dtype", BOUNDS, ids=C_TYPES.get)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_result_does_not_depend_on_its_place_in_the_array(library, name, dtype):
+def test_a_result_does_not_depend_on_its_index(library, name, dtype):
     x = np.random.default_rng(1).uniform(0.1, 5, 70).astype(dtype)
     y = results(library, name, x)
     for first in range(70):

@@ -1,4 +1,4 @@
-"""Faults planted in the CPU kernels: each is caught by the comparison with NumPy."""
+"""The comparison with NumPy finds each fault planted in the CPU kernels."""
 
 import pytest
 from compiler.native.calls import FOLDER

@@ -1,4 +1,4 @@
-"""The schedule of native nodes: whatever runs at the same time, memory ends up as if they had run in their order."""
+"""The schedule of native nodes: concurrent execution gives the results of sequential order."""
 
 import random
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gpunet.native.program import Phase, chunk_rows, schedule
 
 @dataclass(frozen=True)
 class Array:
-    """Cells of a fake memory, (rows, width)."""
+    """A (rows, width) array in fake memory."""
 
     start: int
     rows: int
@@ -27,10 +27,10 @@ class Array:
 
 
 class Node:
-    """A node over fake memory: each cell that it writes becomes a term of all that it may have read.
+    """A node on fake memory: each cell that it writes becomes a term of all cells that it may have read.
 
-    Of `by_rows` a ROWS node sees its own rows, and any node that also writes an array sees its own part of that; of all
-    others each part sees everything.
+    A part of a ROWS node reads only its own rows of the arrays in `by_rows`. A part of any node reads only its own part
+    of an array that the node also writes. Of all other arrays each part reads everything.
     """
 
     def __init__(self, name, division, count, out, by_rows=(), shared=(), grain=0):
@@ -84,19 +84,19 @@ def test_rows_that_read_all_rows_of_another_node_wait_for_it():
     assert names([rows("f", B, A, shared=[C]), rows("g", C, A)]) == [["f"], ["g"]]
 
 
-def test_arrays_that_overlap_and_are_shifted_are_not_the_same_rows():
+def test_shifted_overlapping_arrays_are_not_the_same_rows():
     shifted, half = Array(B.start + 1, 63), Array(B.start, 32)
     assert names([rows("f", B, A), rows("g", Array(2000, 64), Array(B.start + 1, 64))]) == [["f"], ["g"]]
     assert names([rows("f", B, A), Node("g", "ROWS", 64, C, [shifted])]) == [["f"], ["g"]]
     assert names([rows("f", B, A), Node("g", "ROWS", 64, C, [half])]) == [["f"], ["g"]]
 
 
-def test_batches_of_other_rows_are_phases_of_their_own():
+def test_batches_with_other_row_counts_are_separate_phases():
     wide = Array(B.start, 32, 2)
     assert names([rows("f", B, A), rows("g", wide, wide)]) == [["f"], ["g"]]
 
 
-def test_slices_that_do_not_depend_on_each_other_share_a_phase_and_others_wait():
+def test_independent_slices_share_a_phase():
     nodes = [slices("f", WEIGHT, A, B), slices("g", C, A), slices("h", D, WEIGHT), slices("i", SMALL, A)]
     assert names(nodes) == [["f", "g", "i"], ["h"]]
     assert names([slices("f", B, A), slices("in place", B, in_place=True)]) == [["f"], ["in place"]]
@@ -106,7 +106,7 @@ def test_whole_nodes_run_in_sequence_in_one_phase():
     assert names([whole("f", B, A), whole("g", C, B), whole("h", B, C)]) == [["f", "g", "h"]]
 
 
-def test_a_node_joins_an_earlier_phase_of_its_kind_only_where_nothing_between_conflicts():
+def test_a_node_joins_an_earlier_phase_only_without_conflicts_between():
     nodes = [rows("f", B, A), slices("dw", WEIGHT, B), rows("g", C, B), rows("overwrites", B, A), rows("h", D, C)]
     assert names(nodes) == [["f", "g", "h"], ["dw"], ["overwrites"]]
 
@@ -129,7 +129,7 @@ def test_the_parts_of_a_phase_cover_each_row_once_and_have_few_sizes(count):
 
 
 def random_program(rng):
-    """Return nodes over arrays of which some overlap, and the size of their memory."""
+    """Return random nodes on arrays, some of which overlap, and the size of their memory."""
     count = rng.choice([40, 64, 96])
     arrays = [Array(200 * i, count, rng.choice([1, 2])) for i in range(5)]
     arrays += [Array(arrays[1].start, count // 2, arrays[1].width), Array(arrays[2].start + 1, count)]
@@ -144,7 +144,7 @@ def random_program(rng):
             if rng.random() < 0.3:
                 by_rows.append(out)
             if overlaps(out, shared) or overlaps(out, [a for a in by_rows if a != out]):
-                continue  # a kernel that overwrites what its other parts read has no order to keep
+                continue  # a kernel that overwrites inputs of its other parts has no defined result
             nodes.append(rows(f"rows{number}", out, *by_rows, shared=shared))
         elif kind == "slices":
             if not overlaps(out, others):
@@ -166,7 +166,7 @@ def in_order(nodes, size):
 
 
 def in_phases(nodes, size, rng):
-    """Run the tasks of each phase in turns, a call at a time, in an order by chance."""
+    """Run the calls of each phase's tasks interleaved in random order."""
     memory = list(range(size))
     for phase in schedule(nodes):
         tasks = phase.tasks()
@@ -177,7 +177,7 @@ def in_phases(nodes, size, rng):
 
 
 def first_wrong(programs=400):
-    """Return the first program by chance whose schedule leaves other memory than its order, or None."""
+    """Return the first random program whose schedule gives other results than sequential order, or None."""
     for seed in range(programs):
         rng = random.Random(seed)
         nodes, size = random_program(rng)
@@ -186,7 +186,7 @@ def first_wrong(programs=400):
     return None
 
 
-def test_programs_by_chance_leave_the_memory_of_their_order():
+def test_random_programs_give_the_results_of_sequential_order():
     assert first_wrong() is None
 
 
@@ -194,8 +194,8 @@ CONFLICTS = Phase.conflicts
 
 FAULTS = {
     "no conflicts": ("conflicts", lambda self, node: []),
-    "rows that follow any rows": ("follows", lambda self, node, conflicts: self.takes(node)),
-    "rows that follow rows that are shared": (
+    "rows that join any rows": ("follows", lambda self, node, conflicts: self.takes(node)),
+    "rows that join shared rows": (
         "follows",
         lambda self, node, conflicts: (
             self.takes(node)
@@ -212,17 +212,17 @@ FAULTS = {
         "conflicts",
         lambda self, node: [pair for pair in CONFLICTS(self, node) if pair[0] not in node.reads],
     ),
-    "phases of other counts": ("takes", lambda self, node: node.kernel.division == self.division),
+    "phases of other row counts": ("takes", lambda self, node: node.kernel.division == self.division),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_that_is_planted_in_the_schedule_is_found(fault, monkeypatch):
+def test_a_planted_fault_in_the_schedule_is_found(fault, monkeypatch):
     monkeypatch.setattr(Phase, *FAULTS[fault])
     assert first_wrong() is not None
 
 
-def test_the_division_of_a_batch_depends_on_its_rows_alone(monkeypatch):
+def test_the_division_of_a_batch_depends_only_on_its_rows(monkeypatch):
     before = [chunk_rows(count) for count in range(3000)]
     monkeypatch.setattr(program, "thread_count", lambda: 7)
     assert [chunk_rows(count) for count in range(3000)] == before

@@ -1,4 +1,4 @@
-"""The pool that runs native programs: races, forks, several callers, and the thread setting of BLAS."""
+"""The thread pool that runs native programs: races, forks, several callers, and the thread count of BLAS."""
 
 import functools
 import multiprocessing
@@ -21,16 +21,16 @@ DRIVER = Path(__file__).with_name("run_driver.cpp")
 FLAGS = ("-std=c++17", "-O1", "-g", "-pthread")
 
 RACES = {
-    "a barrier that does not publish": (
+    "a barrier without release": (
         "generation_.store(mine + 1, std::memory_order_release)",
         "generation_.store(mine + 1, std::memory_order_relaxed)",
     ),
-    "arrivals that are not seen": (
+    "arrivals without acquire": (
         "arrived_.fetch_add(1, std::memory_order_acq_rel)",
         "arrived_.fetch_add(1, std::memory_order_relaxed)",
     ),
-    "no barrier behind a phase": ("barrier.wait([&] { skip_serial(program, phase, true); });", ""),
-    "a job that is not waited for": ("while (!spin(done, SPINS)) sched_yield();", ""),
+    "no barrier after a phase": ("barrier.wait([&] { skip_serial(program, phase, true); });", ""),
+    "a job without a wait": ("while (!spin(done, SPINS)) sched_yield();", ""),
 }
 
 
@@ -47,7 +47,7 @@ def compile_object(source: Path, target: Path, *flags: str) -> str:
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
-    """A function that builds the driver with a source of the pool; its own object is compiled once for some flags."""
+    """Return a function that builds the driver with a given source of the pool; caches the driver's object file."""
     folder = tmp_path_factory.mktemp("driver")
     driver_of = functools.cache(lambda *flags: compile_object(DRIVER, folder / f"driver{len(flags)}.o", *flags))
 
@@ -72,17 +72,17 @@ def drive(program: Path, what: str) -> subprocess.CompletedProcess:
     return done
 
 
-def test_programs_on_several_threads_have_no_race_and_the_numbers_of_one(build, tmp_path):
+def test_programs_on_several_threads_have_no_race_and_match_one_thread(build, tmp_path):
     done = drive(build(FOLDER / "run.cpp", tmp_path, "-fsanitize=thread"), "threads")
     assert (done.returncode, done.stdout) == (0, "all programs done\n"), done.stdout + done.stderr
 
 
-def test_a_child_of_a_fork_runs_programs_with_threads_of_its_own_and_the_setting_of_blas_restored(build, tmp_path):
+def test_a_forked_child_has_its_own_threads_and_the_blas_setting_restored(build, tmp_path):
     done = drive(build(FOLDER / "run.cpp", tmp_path), "forks")
     assert (done.returncode, done.stdout) == (0, "all programs done\n"), done.stdout + done.stderr
 
 
-def test_where_the_system_refuses_threads_a_program_runs_on_those_that_there_are(build, tmp_path):
+def test_a_program_runs_on_fewer_threads_if_the_system_refuses_more(build, tmp_path):
     start = "pthread_create(&id, nullptr, serve, worker)"
     source = (FOLDER / "run.cpp").read_text()
     assert source.count(start) == 1
@@ -97,7 +97,7 @@ def test_where_the_system_refuses_threads_a_program_runs_on_those_that_there_are
 
 
 @pytest.mark.parametrize("fault", RACES)
-def test_a_race_that_is_planted_is_found(fault, build, tmp_path):
+def test_a_planted_race_is_found(fault, build, tmp_path):
     right, wrong = RACES[fault]
     source = (FOLDER / "run.cpp").read_text()
     assert right in source, "run.cpp has changed: plant the fault anew"
@@ -112,7 +112,7 @@ def blas_threads():
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_blas_has_as_many_threads_behind_a_native_call_as_before(limit, monkeypatch):
+def test_a_native_call_restores_the_blas_thread_count(limit, monkeypatch):
     use_threads(monkeypatch, 2)
     with threadpool_limits(limit, "blas"):
         one = make("native")
@@ -122,7 +122,7 @@ def test_blas_has_as_many_threads_behind_a_native_call_as_before(limit, monkeypa
         assert set(blas_threads()) == {limit}
 
 
-def test_blas_has_as_many_threads_as_before_where_trainings_overlap(monkeypatch):
+def test_overlapping_trainings_restore_the_blas_thread_count(monkeypatch):
     use_threads(monkeypatch, 2)
     with threadpool_limits(2, "blas"):
         together(lambda: fit(make("native"), epochs=20), count=3)
@@ -130,7 +130,7 @@ def test_blas_has_as_many_threads_as_before_where_trainings_overlap(monkeypatch)
 
 
 def together(work, count):
-    """Call a function in so many Python threads at once; return its results."""
+    """Call a function in several Python threads concurrently; return the results."""
     results, errors = [], []
     gate = threading.Barrier(count)
 
@@ -151,31 +151,31 @@ def together(work, count):
 
 
 def large(threads_seed=0):
-    """A training whose steps have several tasks a phase."""
+    """Return a training whose steps have several tasks per phase."""
     one = make("native", sizes=(40, 64, 10), dropout=0.2, seed=threads_seed)
     x = np.random.default_rng(threads_seed).standard_normal((300, 40)).astype(np.float32)
     one.fit(x, np.arange(300) % 10, epochs=6, batch_size=100)
     return one
 
 
-def test_python_threads_that_train_at_once_give_the_bits_of_one_after_the_other(monkeypatch):
+def test_concurrent_trainings_match_sequential_ones_bit_for_bit(monkeypatch):
     alone = large()
     use_threads(monkeypatch, 3)
     for one in together(large, count=4):
         assert_same_bits(alone, one)
 
 
-def test_python_threads_that_predict_with_one_model_give_the_same_numbers(monkeypatch):
+def test_concurrent_predictions_of_one_model_agree(monkeypatch):
     use_threads(monkeypatch, 2)
     model = make("native").model
-    expected = {rows: model.outputs(X[:rows]) for rows in (80, 33, 5)}  # BLAS may round each size in its own way
+    expected = {rows: model.outputs(X[:rows]) for rows in (80, 33, 5)}  # BLAS may round differently for each size
     for outputs in together(lambda: [model.outputs(X[:rows]) for rows in (80, 33, 80, 5) * 20], count=3):
         for y in outputs:
             np.testing.assert_array_equal(y, expected[len(y)])
 
 
 def in_child(work):
-    """Return whether a function that asserts ends well in the child of a fork."""
+    """Return whether a function with assertions succeeds in a forked child."""
     process = os.fork()
     if process == 0:
         try:
@@ -198,7 +198,7 @@ FORKS_WITH_THREADS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:D
 
 
 @FORKS_WITH_THREADS
-def test_the_child_of_a_fork_goes_on_with_a_training_and_its_parent_too(monkeypatch):
+def test_parent_and_child_of_a_fork_continue_a_training(monkeypatch):
     use_threads(monkeypatch, 3)
     alone, one = make("native", dropout=0.2), make("native", dropout=0.2)
     for trainer in (alone, one):
@@ -215,7 +215,7 @@ def test_the_child_of_a_fork_goes_on_with_a_training_and_its_parent_too(monkeypa
 
 
 @FORKS_WITH_THREADS
-def test_a_child_that_is_forked_while_another_thread_trains_trains_itself(monkeypatch):
+def test_a_child_forked_while_another_thread_trains_can_train(monkeypatch):
     use_threads(monkeypatch, 2)
     expected = bits(large())
     stop = threading.Event()
@@ -243,7 +243,7 @@ def train_in_pool(seed):
 
 
 @FORKS_WITH_THREADS
-def test_processes_of_multiprocessing_train_by_fork(monkeypatch):
+def test_forked_multiprocessing_workers_train(monkeypatch):
     use_threads(monkeypatch, 2)
     expected = [train_in_pool(seed) for seed in range(3)]
     with multiprocessing.get_context("fork").Pool(2) as pool:

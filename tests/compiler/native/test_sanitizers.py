@@ -1,4 +1,4 @@
-"""The CPU kernels under the address and the undefined-behaviour sanitizer, on arrays of exactly the declared sizes."""
+"""The CPU kernels under the address and undefined-behaviour sanitizers, on arrays of exactly the declared sizes."""
 
 import functools
 import re
@@ -16,13 +16,13 @@ FLAGS = ("-std=c++17", "-O1", "-march=native", "-fno-math-errno", "-fno-trapping
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 OVERRUNS = {
-    "an end that is not cut": ("optimizers.cpp", "smaller(end * BLOCK, size)", "end * BLOCK"),
+    "a last block that is not truncated": ("optimizers.cpp", "smaller(end * BLOCK, size)", "end * BLOCK"),
     "a label that is not checked": ("softmax_cross_entropy.cpp", "labels[row] >= 0 && ", ""),
 }
 
 
 def compile_objects(sources: list[Path], real: str, target: Path) -> dict[str, str]:
-    """Compile each source by itself; return the object files by the names of the sources."""
+    """Compile each source separately; return the object files by source name."""
 
     def compile_object(source: Path) -> str:
         object_file = str(target / f"{source.stem}.o")
@@ -46,7 +46,7 @@ def run_driver(objects: dict[str, str], target: Path) -> subprocess.CompletedPro
 
 @pytest.fixture(scope="module")
 def objects_of(tmp_path_factory):
-    """The driver and the kernels, compiled once for each type."""
+    """The driver and the kernels, compiled once per type."""
     sources = [
         path for path in sorted(FOLDER.glob("*.cpp")) if re.search(r"^(ROWS|SLICES|WHOLE)\(", path.read_text(), re.M)
     ]
@@ -54,7 +54,7 @@ def objects_of(tmp_path_factory):
 
 
 @pytest.mark.parametrize("real", ["float", "double"])
-def test_no_kernel_reaches_beyond_its_arrays(real, objects_of, tmp_path):
+def test_no_kernel_accesses_memory_outside_its_arrays(real, objects_of, tmp_path):
     done = run_driver(objects_of(real), tmp_path)
     assert (done.returncode, done.stdout) == (0, "all kernels done\n"), done.stderr
 

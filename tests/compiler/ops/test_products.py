@@ -238,9 +238,9 @@ def test_unaligned_rows_are_copied_element_by_element():
     rng = np.random.default_rng(0)
     dy, x, w, y = on_sim(*(rng.standard_normal(s, np.float32) for s in ((8, 4), (8, 12), (12, 4), (8, 12))))
     expected = gn.ops.linear_backward(*map(SIM.to_host, (dy, x, w)), below=Below(gn.Tanh(), SIM.to_host(y)))
-    beside, elsewhere = (SIM.xp.empty(a.size + 1, np.float32)[1:].reshape(a.shape) for a in (y, w))
-    beside[...] = y
-    for saved, dweight in ((beside, None), (y, elsewhere)):
+    shifted, elsewhere = (SIM.xp.empty(a.size + 1, np.float32)[1:].reshape(a.shape) for a in (y, w))
+    shifted[...] = y
+    for saved, dweight in ((shifted, None), (y, elsewhere)):
         found = gn.ops.linear_backward(dy, x, w, below=Below(gn.Tanh(), saved), dweight=dweight)
         for actual, right in zip(found, expected, strict=True):
             close(actual, right, 12)

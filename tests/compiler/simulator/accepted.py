@@ -1,6 +1,6 @@
-"""Kernels that are right, though a careless checker would object, next to the fault that each could hide.
+"""Correct kernels that a simple checker would reject, each with a similar fault that must be found.
 
-`RIGHT[name]` is a source, `PLANTED[name]` a text in it and what to put there, with the finding that this must give.
+`RIGHT[name]` is a source. `PLANTED[name]` is a text in it, its replacement, and the finding that this must cause.
 Each runs as 2 blocks of 64 threads on an array of 128 float32 zeros, with 1,024 bytes of dynamic shared memory.
 """
 
@@ -52,7 +52,7 @@ RIGHT = {
           x[blockIdx.x * 64 + threadIdx.x] = m[63 - threadIdx.x];
           x[0] = 64;
         }""",
-    "float4 in an array that is declared for it": """
+    "a float4 access with declared alignment": """
         extern "C" __global__ void k(float* x) {
           __shared__ float odd[3];
           __shared__ __align__(16) float s[64];
@@ -73,7 +73,7 @@ RIGHT = {
           __syncthreads();
           x[blockIdx.x * 64 + threadIdx.x] = s[63 - threadIdx.x].b;
         }""",
-    "barriers on one line that all threads meet": """
+    "two barriers on one line that all threads reach": """
         extern "C" __global__ void k(float* x) {
           for (int i = 0; i < 3; ++i) { __syncthreads(); if (threadIdx.x < 64) __syncthreads(); }
         }""",
@@ -103,7 +103,7 @@ RIGHT = {
           __syncthreads();
           x[blockIdx.x * 64 + threadIdx.x] = a[63 - threadIdx.x] + b[threadIdx.x];
         }""",
-    "a thread's row and the next one": """
+    "a thread's row and the next row": """
         extern "C" __global__ void k(float* x) {
           extern __shared__ float s[];
           float* mine = s + threadIdx.x / 32 * 32;
@@ -139,20 +139,20 @@ PLANTED = {
     "a sum over the active lanes": (
         "__shfl_down_sync(active",
         "__shfl_down_sync(active & 0xffff",
-        "not in its own mask",
+        "the calling lane is not in the mask",
     ),
     "equal values by all lanes": (
         "          __syncthreads();\n          x[",
         "          x[",
         r"race: .* shared memory m at byte",
     ),
-    "float4 in an array that is declared for it": (
+    "a float4 access with declared alignment": (
         "__align__(16) ",
         "",
-        r"misaligned: write of 16 bytes .* shared memory s at byte 0, .* needs __align__\(16\)",
+        r"misaligned: write of 16 bytes .* shared memory s at byte 0, .* declare it __align__\(16\)",
     ),
     "shared objects of a class with constructors": ("          __syncthreads();\n", "", r"race: .* shared memory s"),
-    "barriers on one line that all threads meet": (
+    "two barriers on one line that all threads reach": (
         "if (threadIdx.x < 64) __syncthreads();",
         "if (threadIdx.x < 32) __syncthreads(); else __syncthreads();",
         r"divergent barrier: .* waits at the barrier test.cu:2:\d+, .* waits at the barrier test.cu:2:\d+",
@@ -165,7 +165,7 @@ PLANTED = {
         "a[64 - threadIdx.x]",
         r"out of bounds at test.cu:\d+ by thread \(0,0,0\) .*: element 64 of a, which lies in b",
     ),
-    "a thread's row and the next one": ("mine[32 +", "mine[224 +", r"out of bounds: .* the dynamic shared memory"),
+    "a thread's row and the next row": ("mine[32 +", "mine[224 +", r"out of bounds: .* the dynamic shared memory"),
     "rows of one array in dynamic shared memory": (
         "          __syncthreads();\n",
         "",

@@ -1,4 +1,4 @@
-"""Each kind of fault that check mode knows: what it says of it, and a kernel whose fault is marked."""
+"""Every kind of fault that check mode finds: the expected message, and a kernel with the marked fault."""
 
 import functools
 
@@ -31,7 +31,7 @@ FAULTS = {
           x[threadIdx.x] = v;
         }""",
     ),
-    "shared race: a read by one of many is not forgotten": (
+    "shared race: a read by one of many threads is recorded": (
         r"race: write .* not ordered with the read .* by thread",
         """
         extern "C" __global__ void k(float* x) {
@@ -55,7 +55,7 @@ FAULTS = {
           x[threadIdx.x] = s[threadIdx.x ^ 1];  // fault
         }""",
     ),
-    "shared race: a struct that is passed by value": (
+    "shared race: a struct passed by value": (
         r"race: write of 16 bytes .* shared memory s at byte 16; not ordered with the read",
         """
         __device__ __noinline__ float sum(float4 v, float more) { return v.x + v.y + v.z + v.w + more; }
@@ -137,8 +137,8 @@ FAULTS = {
           *v = make_float4(1, 2, 3, 4);  // fault
         }""",
     ),
-    "out of bounds: one shared array runs into the next": (
-        r"out of bounds: an index past its array's size",
+    "out of bounds: from one shared array into the next": (
+        r"out of bounds: an index past the end of its array",
         """
         extern "C" __global__ void k(float* x) {
           __shared__ float s[32], t[32];
@@ -154,7 +154,7 @@ FAULTS = {
           atomicAdd(x + 128 + threadIdx.x, 1);  // fault
         }""",
     ),
-    "out of bounds: past the dynamic shared memory asked for": (
+    "out of bounds: past the end of dynamic shared memory": (
         r"out of bounds: write .*: byte 256 of the dynamic shared memory, which has 256 bytes",
         """
         extern "C" __global__ void k(float* x) {
@@ -174,7 +174,7 @@ FAULTS = {
         }""",
     ),
     "misaligned float4": (
-        r"misaligned: .* array x at byte 4, whose address is no multiple of 16",
+        r"misaligned: .* array x at byte 4, whose address is not a multiple of 16",
         """
         extern "C" __global__ void k(float* x) {
           float4 v = *reinterpret_cast<const float4*>(x + 1);  // fault
@@ -199,7 +199,7 @@ FAULTS = {
           x[threadIdx.x] = s[threadIdx.x];  // fault
         }""",
     ),
-    "shared memory of the block before is not initialized": (
+    "shared memory written by the previous block": (
         r"uninitialized read: .* of block \(1,0,0\)",
         """
         extern "C" __global__ void k(float* x) {
@@ -233,7 +233,7 @@ FAULTS = {
           else __syncthreads();
         }""",
     ),
-    "a warp whose lanes do different things": (
+    "lanes of a warp at different collectives": (
         r"divergent warp collective",
         """
         extern "C" __global__ void k(float* x) {
@@ -242,7 +242,7 @@ FAULTS = {
         }""",
     ),
     "a shuffle up and a shuffle down under one mask": (
-        r"divergent warp collective: .* is at test.cu:2, .* at test.cu:3, and they disagree on the operation",
+        r"divergent warp collective: .* is at test.cu:2, .* at test.cu:3, with different operations or masks",
         """
         extern "C" __global__ void k(float* x) {
           if (threadIdx.x % 2) __shfl_up_sync(~0u, 1, 1);
@@ -257,14 +257,14 @@ FAULTS = {
           else __all_sync(~0u, 1);  // fault
         }""",
     ),
-    "a lane that is not in its own mask": (
-        r"the calling lane is not in its own mask",
+    "a lane outside its own mask": (
+        r"the calling lane is not in the mask",
         """
         extern "C" __global__ void k(float* x) {
           __shfl_sync(1u, 1, 0);  // fault
         }""",
     ),
-    "a lane that never comes": (
+    "a lane that never arrives": (
         r"divergent",
         """
         extern "C" __global__ void k(float* x) {
@@ -280,7 +280,7 @@ FAULTS = {
           x[threadIdx.x] = __shfl_down_sync(~0u, x[threadIdx.x], 16);  // fault
         }""",
     ),
-    "a grid barrier in a launch that is not cooperative": (
+    "a grid barrier in a non-cooperative launch": (
         r"grid barrier .* not cooperative",
         """
         extern "C" __global__ void k(float* x) {
@@ -326,6 +326,6 @@ def _kernels():
 
 
 def provoke(name):
-    """Run the kernel of a fault in check mode, which raises what it finds."""
+    """Run the kernel of a fault in check mode, which raises the findings."""
     _, found = inspect_kernel(_kernels()[name], (2,), (64,), np.zeros(128, np.float32), shared_bytes=256)
     raise_errors("k", found)

@@ -1,4 +1,4 @@
-"""What check mode finds of asynchronous copies, as in `findings.py`."""
+"""Faults of asynchronous copies, as in `findings.py`."""
 
 _KERNEL = """
         extern "C" __global__ void k(float* x) {{
@@ -15,7 +15,7 @@ _BODIES = {
           __syncthreads();
           x[64 + t] = s[t];  // fault""",
     ),
-    "copy: in no group": (
+    "copy: not committed to a group": (
         r"uninitialized read: .* shared memory s at byte 0 has not been written",
         """
           simulator::copy_async<4>(&s[t], &x[t], true);
@@ -33,7 +33,7 @@ _BODIES = {
           x[64 + t] = s[t];
           x[64 + t] = s[64 + t];  // fault""",
     ),
-    "copy: a read of what was there before": (
+    "copy: a read of the old value before the wait": (
         r"uninitialized read: .* shared memory s at byte 0 has not been written",
         """
           s[t] = 1;
@@ -59,7 +59,7 @@ _BODIES = {
           simulator::wait_copies<0>();
           x[64 + t] = s[t ^ 1];  // fault""",
     ),
-    "copy: over what others still read": (
+    "copy: to memory that other threads still read": (
         r"race: read of 4 bytes at test.cu:6 by thread \(1,0,0\) .* shared memory s at byte 0; "
         r"not ordered with the write at test.cu:7 by thread \(0,0,0\)",
         """
@@ -71,7 +71,7 @@ _BODIES = {
           __syncthreads();
           simulator::wait_copies<0>();""",
     ),
-    "copy: its source written by another thread before it": (
+    "copy: source written by another thread before the issue": (
         r"race: write of 4 bytes at test.cu:4 by thread \(1,0,0\) .* array x at byte 0; "
         r"not ordered with the read at test.cu:5 by thread \(0,0,0\)",
         """
@@ -81,7 +81,7 @@ _BODIES = {
           __syncthreads();
           simulator::wait_copies<0>();""",
     ),
-    "copy: its source written by another thread before the wait": (
+    "copy: source written by another thread before the wait": (
         r"race: write of 4 bytes at test.cu:7 by thread \(1,0,0\) .* array x at byte 0; "
         r"not ordered with the read at test.cu:8 by thread \(0,0,0\)",
         """
@@ -97,7 +97,7 @@ _BODIES = {
           simulator::copy_async<4>(&s[t], &x[t], true);  // fault
           simulator::commit_copies();""",
     ),
-    "copy: from past the end": (
+    "copy: source past the end": (
         r"out of bounds: read of 4 bytes .* by thread \(63,0,0\) of block \(0,0,0\): "
         r"byte 512 of array x, which has 512 bytes",
         """
@@ -105,7 +105,7 @@ _BODIES = {
           simulator::commit_copies();
           simulator::wait_copies<0>();""",
     ),
-    "copy: past the end of shared memory": (
+    "copy: destination past the end of shared memory": (
         r"out of bounds: write of 4 bytes .* by thread \(63,0,0\) of block \(0,0,0\): "
         r"byte 512 of the static shared memory",
         """
@@ -113,18 +113,18 @@ _BODIES = {
           simulator::commit_copies();
           simulator::wait_copies<0>();""",
     ),
-    "copy: from a misaligned address": (
-        r"misaligned: read of 16 bytes .*: array x at byte 8, whose address is no multiple of 16",
+    "copy: misaligned source": (
+        r"misaligned: read of 16 bytes .*: array x at byte 8, whose address is not a multiple of 16",
         """
           simulator::copy_async<16>(s, x + 2, true);  // fault""",
     ),
-    "copy: to a misaligned address": (
-        r"misaligned: write of 8 bytes .*: shared memory s at byte 4, whose address is no multiple of 8",
+    "copy: misaligned destination": (
+        r"misaligned: write of 8 bytes .*: shared memory s at byte 4, whose address is not a multiple of 8",
         """
           simulator::copy_async<8>(s + 1, x, true);  // fault""",
     ),
-    "copy: the wrong way": (
-        r"asynchronous copy that is not from global to shared memory: write of 4 bytes .*: array x at byte 0",
+    "copy: from shared to global memory": (
+        r"asynchronous copy not from global to shared memory: write of 4 bytes .*: array x at byte 0",
         """
           simulator::copy_async<4>(&x[t], &s[t], true);  // fault""",
     ),

@@ -1,4 +1,4 @@
-"""What is right gives no error, and a fault next to it is found all the same."""
+"""Correct kernels have no errors, and similar faults are found."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ def errors(kernel):
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_right_kernel_has_no_error(right, name):
+def test_a_correct_kernel_has_no_error(right, name):
     assert errors(right[name]) == []
 
 
@@ -37,7 +37,7 @@ def test_a_fault_planted_in_it_is_an_error(planted, name):
     assert any(re.search(PLANTED[name][2], text) for text in found), found
 
 
-def test_a_process_ends_well_after_device_variables_with_destructors():
+def test_device_variables_with_destructors_do_not_crash_at_exit():
     source = RIGHT["device variables with destructors"]
     program = f"""
 import gpunet.simulator as cp
@@ -48,12 +48,12 @@ with cp.check_mode():
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_an_early_return_before_a_barrier_is_noted():
+def test_an_early_return_before_a_barrier_is_benign():
     found = inspect(RIGHT["an early return before a barrier"], (1,), (64,), np.zeros(64, np.float32))
     assert [(finding.grade, finding.kind) for finding in found] == [("benign", "barrier after an early exit")]
 
 
-def test_an_alignment_that_is_not_declared_is_pointed_out_wherever_the_array_lands(line_of):
+def test_undeclared_alignment_is_reported_at_any_address(line_of):
     source = """
     extern "C" __global__ void k(float* x) {
       ORDER
@@ -75,7 +75,7 @@ def test_an_alignment_that_is_not_declared_is_pointed_out_wherever_the_array_lan
         assert grades == ({grade} if grade else set()), (order, found)
 
 
-def test_a_template_s_shared_array_needs_its_alignment_too():
+def test_shared_arrays_in_templates_need_declared_alignment():
     source = """
     template <int N> __device__ float sum(float v) {
       __shared__ float s[N];

@@ -1,4 +1,4 @@
-"""A source is compiled once, until something that it is made from changes; nobody ever loads half a library."""
+"""A source is compiled once, until one of its inputs changes; no process ever loads a partial library."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ SOURCE = '#include "value.cuh"\nextern "C" __global__ void k(int* x) { x[0] = VA
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache, but for the runtimes, and a folder with a header."""
+    """A cache that contains only the runtimes, and a folder with a header."""
     runtimes = [runtime_library("fast"), runtime_library("check")]
     monkeypatch.setenv("GPUNET_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "cache" / "builds"
@@ -48,7 +48,7 @@ def test_the_same_source_is_compiled_once(cache, monkeypatch):
     assert len(compiled(cache)) == 1
 
 
-def test_a_change_of_source_header_option_or_mode_is_compiled_anew(cache):
+def test_a_change_of_source_header_option_or_mode_recompiles(cache):
     assert value(cache) == 1
     assert value(cache, offset=5) == 6
     assert value(cache, source=SOURCE.replace("x[0] =", "x[0] = 100 +")) == 101
@@ -86,7 +86,7 @@ def test_a_compile_error_shows_file_and_line_and_leaves_nothing_behind(cache):
     assert not list((cache / "cache" / "builds").glob(".building-*"))
 
 
-def test_a_function_that_is_nowhere_defined_is_a_compile_error(cache):
+def test_an_undefined_function_is_a_compile_error(cache):
     with pytest.raises(CompileError, match=r"(?s)value.cu does not compile.*undefined reference to `nowhere\(int\)'"):
         compile_kernels('int nowhere(int);\nextern "C" __global__ void k(int* x) { x[0] = nowhere(1); }\n', "value.cu")
     assert not compiled(cache)
@@ -106,13 +106,13 @@ def test_an_error_in_a_header_names_the_header(cache):
         ("int big[50000]; for (int& v : big) v = x[0]; x[1] = big[x[0]];", "frame size of 200000 bytes is larger"),
     ],
 )
-def test_what_cannot_be_simulated_does_not_compile(cache, body, message):
+def test_unsupported_code_does_not_compile(cache, body, message):
     with pytest.raises(CompileError, match=rf"(?s)value.cu:1:\d+:.*{message}"):
         compile_kernels(f'extern "C" __global__ void k(int* x) {{ {body} }}', "value.cu")
 
 
-def test_options_and_modes_that_mean_nothing_are_refused(cache):
-    with pytest.raises(ArgumentError, match="takes -D, -U and -I options only; got --use_fast_math"):
+def test_unknown_options_and_modes_are_refused(cache):
+    with pytest.raises(ArgumentError, match="supports only -D, -U and -I; got --use_fast_math"):
         compile_kernels(SOURCE, "value.cu", ["--use_fast_math"])
     with pytest.raises(ArgumentError, match="mode: expected one of fast, check; got 'slow'"):
         compile_kernels(SOURCE, "value.cu", [], "slow")
@@ -138,24 +138,24 @@ def test_another_compiler_or_system_is_named_in_the_error(monkeypatch, tmp_path)
         find_compiler.__wrapped__()
 
 
-def test_where_the_cache_cannot_be_written_kernels_run_with_a_runtime_that_lies_elsewhere(cache, monkeypatch):
+def test_kernels_run_if_the_cache_is_not_writable(cache, monkeypatch):
     (cache / "file").write_text("")
     monkeypatch.setenv("GPUNET_CACHE", str(cache / "file"))
     with pytest.warns(GpunetWarning, match="GPUNET_CACHE"):
         assert value(cache) == 1
 
 
-def test_a_library_that_was_cut_off_is_compiled_again(cache):
+def test_a_truncated_library_is_recompiled(cache):
     assert value(cache) == 1
     library = cache / "cache" / "builds" / compiled(cache)[0]
     data = library.read_bytes()
-    library.unlink()  # the old one is loaded, and must not change
+    library.unlink()  # the old library is loaded and must not change
     library.write_bytes(data[: len(data) // 2])
     assert value(cache) == 1
     assert library.stat().st_size > len(data) // 2
 
 
-def test_an_installation_elsewhere_has_a_runtime_of_its_own_whose_lines_findings_leave_out(cache, monkeypatch):
+def test_findings_leave_out_runtime_lines_of_a_second_installation(cache, monkeypatch):
     here = compiler.runtime_library("fast").name
     shutil.copytree(compiler.RUNTIME, cache / "runtime")
     monkeypatch.setattr(compiler, "RUNTIME", cache / "runtime")

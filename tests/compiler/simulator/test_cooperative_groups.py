@@ -1,4 +1,4 @@
-"""Groups of threads, from tiles of two lanes to the block, give what CUDA documents."""
+"""Cooperative groups, from tiles of two lanes to the block, behave as CUDA documents."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from gpunet.errors import KernelError
 
 LANES = np.arange(64)
 
-EXPRESSIONS = {  # of a tile of 8 lanes, one of 4 lanes in it, and the lanes that are a multiple of 3
+EXPRESSIONS = {  # a tile of 8 lanes, a tile of 4 lanes in it, the lanes divisible by 3
     "cg::reduce(tile, t, cg::plus<int>())": LANES.reshape(8, 8).sum(axis=1).repeat(8),
     "cg::reduce(tile, t ^ 5, cg::less<int>())": (LANES ^ 5).reshape(8, 8).min(axis=1).repeat(8),
     "cg::reduce(tile, t, cg::greater<int>())": LANES.reshape(8, 8).max(axis=1).repeat(8),
@@ -78,7 +78,7 @@ def test_coalesced_threads_are_the_lanes_that_take_the_branch(checked):
     assert y.get().tolist() == expected.tolist()
 
 
-def test_a_tile_that_is_not_synchronized_races():
+def test_an_unsynchronized_tile_races():
     race = "__shared__ int s[64]; s[t] = t; BARRIER y[t] = s[t ^ 1];"
     y = cp.zeros(64, np.int32)
     kernel = SOURCE.replace("ROWS", race)

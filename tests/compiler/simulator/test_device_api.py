@@ -1,4 +1,4 @@
-"""Every function of the device API gives what CUDA documents."""
+"""Every function of the device API returns what CUDA documents."""
 
 import re
 
@@ -9,7 +9,7 @@ from compiler.simulator.kernels import buffer
 from gpunet.errors import CompileError, KernelError
 from gpunet.simulator.engine import load
 
-EXPRESSIONS = {  # value: what it must be
+EXPRESSIONS = {  # expression: expected value
     # bits
     "__popc(0xF0F0u)": 8,
     "__popcll(0xF0F0F0F0F0ull)": 20,
@@ -103,7 +103,7 @@ EXPRESSIONS = {  # value: what it must be
     "sizeof(double2) + alignof(double2) + sizeof(double4)": 64,
     "dim3(2).x + dim3(2).y": 3,
     "warpSize": 32,
-    # memory, with hints for the caches
+    # loads and stores with cache hints
     "[] { float v; __stcs(&v, 2); __stwt(&v, __ldcs(&v) + 1); __stcg(&v, __ldcv(&v) + 1); return __ldca(&v); }()": 4,
 }
 
@@ -119,7 +119,7 @@ def test_functions_of_one_thread():
 
 
 LANES = np.arange(32)
-WARP = {  # value of lane i (v is 10 * i): what it must be
+WARP = {  # expression in lane i (v is 10 * i): expected value
     "__shfl_sync(~0u, v, 5)": np.full(32, 50),
     "__shfl_sync(~0u, v, 5, 8)": 10 * (LANES // 8 * 8 + 5),
     "__shfl_up_sync(~0u, v, 3)": 10 * np.where(LANES < 3, LANES, LANES - 3),
@@ -173,7 +173,7 @@ def test_functions_of_a_warp_and_a_block():
         assert not wrong
 
 
-ATOMICS = {  # the variable begins as 10; every one of 40 threads applies it
+ATOMICS = {  # the variable is 10 before; each of 40 threads applies the operation
     ("int", "atomicAdd(x, 2)"): 90,
     ("int", "atomicSub(x, 1)"): -30,
     ("int", "atomicMax(x, (int)threadIdx.x)"): 39,
@@ -219,12 +219,12 @@ extern "C" __global__ void k(double* x) {
 
 
 @pytest.mark.parametrize("header", ["iostream", "vector", "cub/cub.cuh", "curand_kernel.h"])
-def test_a_header_that_kernels_have_not_is_refused_with_what_to_do(header):
+def test_an_unsupported_header_is_refused_with_advice(header):
     with pytest.raises(CompileError, match=rf"host.cu:1:.*{header}: No such file") as refused:
         load(f'#include <{header}>\nextern "C" __global__ void k(float* x) {{ x[0] = 1; }}', "host.cu")
-    told = str(refused.value)
-    assert "Put host code behind #ifndef GPUNET_SIMULATOR" in told
-    assert len(told.splitlines()) < 8
+    message = str(refused.value)
+    assert "Put host code behind #ifndef GPUNET_SIMULATOR" in message
+    assert len(message.splitlines()) < 8
 
 
 UNSUPPORTED = {
@@ -242,7 +242,7 @@ UNSUPPORTED = {
 
 
 @pytest.mark.parametrize("line", UNSUPPORTED)
-def test_what_is_not_simulated_is_refused_by_name_with_its_line(line):
+def test_unsupported_constructs_are_refused_with_name_and_line(line):
     with pytest.raises(CompileError, match=f"^host.cu:4: {re.escape(UNSUPPORTED[line])}[^\n]*$"):
         load(f'#include <cooperative_groups.h>\n// new\nconst char* text = "<<<";\n{line}\n', "host.cu")
 

@@ -1,4 +1,4 @@
-"""Check mode catches each kind of fault, at the right line."""
+"""Check mode finds each kind of fault, at the correct line."""
 
 import re
 
@@ -21,7 +21,7 @@ def test_a_fault_is_found_at_its_line(line_of, name):
     assert message.startswith("kernel k: ")
 
 
-def test_many_benign_findings_hide_no_error():
+def test_many_benign_findings_do_not_hide_an_error():
     writes = "\n".join(f"s[{i}] = {i};" for i in range(200))
     source = f"""
     extern "C" __global__ void k(float* x) {{

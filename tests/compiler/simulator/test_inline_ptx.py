@@ -1,4 +1,4 @@
-"""Inline PTX: each instruction that is translated, on the lanes of one warp."""
+"""Each translated instruction of inline PTX, on the lanes of one warp."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from gpunet.simulator.engine import load
 
 X = np.arange(32, dtype=np.uint32)
 
-# asm with %0 the result, %1 = 4 * lane, %2 = 7, and what lane i must get
+# asm with result %0, %1 = 4 * lane and %2 = 7, and the expected result of lane i
 INSTRUCTIONS = {
     '"mov.u32 %0, %%laneid;"': X,
     '"mov.u32 %0, %%tid.x;"': X,
@@ -47,7 +47,7 @@ def test_instructions_of_one_thread(mode):
         assert row.tolist() == list(expected), text
 
 
-def test_products_of_bytes_and_with_sums_of_half_precision():
+def test_products_of_bytes_and_with_half_precision_accumulators():
     source = r"""
 #include <cuda_fp16.h>
 extern "C" __global__ void k(const unsigned* a, const unsigned* b, int* c, const unsigned* ha, const unsigned* hb,

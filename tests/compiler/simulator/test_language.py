@@ -1,4 +1,4 @@
-"""The CUDA that people write: declarations of kernels and of shared memory in all their forms."""
+"""Declarations of kernels and shared memory in all forms that CUDA sources use."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ NAMES = ["before", "between", "behind", "unlisted", "outer::inner::nested", "ove
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("checked", [False, True])
-def test_a_kernel_is_found_however_it_is_declared(name, checked):
+def test_kernels_are_found_in_all_forms_of_declaration(name, checked):
     x = cp.asarray(X)
     arguments = (x, np.int32(64)) if "nested" in name else (x,)
     with cp.check_mode(checked):
@@ -50,25 +50,25 @@ def test_a_kernel_is_found_however_it_is_declared(name, checked):
 
 
 @pytest.mark.parametrize("name", ["before", "between", "behind"])
-def test_launch_bounds_hold_wherever_they_stand(name):
-    with pytest.raises(ArgumentError, match="a block of 65 threads; its __launch_bounds__ allow 64"):
+def test_launch_bounds_are_checked_at_any_position(name):
+    with pytest.raises(ArgumentError, match="a block of 65 threads; its __launch_bounds__ allows 64"):
         cp.RawKernel(KERNELS, name)((1,), (65,), (cp.asarray(X),))
 
 
-def test_an_instance_of_a_template_is_a_kernel_by_its_expression():
+def test_a_template_instance_is_found_by_its_name_expression():
     half = "outer::inner::add<double, 32>"
     module = cp.RawModule(code=KERNELS, name_expressions=["outer::inner::add<double>", half])
     x = cp.asarray(X.astype(np.float64))
     module.get_function("outer::inner::add<double>")((1,), (64,), (x, 1.0))
     module.get_function(half)((1,), (32,), (x, 1.0))
     assert (x.get() == X + 1 + (X < 32)).all()
-    with pytest.raises(ArgumentError, match="its __launch_bounds__ allow 32"):
+    with pytest.raises(ArgumentError, match="its __launch_bounds__ allows 32"):
         module.get_function(half)((1,), (64,), (x, 1.0))
     with pytest.raises(ArgumentError, match=r"has no kernel 'add<double>'; it has .*outer::inner::add<double>"):
         module.get_function("add<double>")((1,), (64,), (x, 1.0))
 
 
-def test_an_explicit_instance_of_a_template_needs_no_expression():
+def test_an_explicit_template_instance_needs_no_name_expression():
     x = cp.asarray(X)
     cp.RawKernel(KERNELS, "outer::inner::add<float>")((1,), (64,), (x, np.float32(1)))
     assert (x.get() == X + 1).all()
@@ -118,7 +118,7 @@ __global__ void k(float* x) {
 
 
 def reverse(name, barrier):
-    """Reverse 64 numbers in shared memory that is declared in one of the forms; return them."""
+    """Reverse 64 numbers in shared memory declared in the given form; return them."""
     names = {form: f"form{i}" for i, form in enumerate(SHARED)}
     forms = (FORM.replace("NAME", names[form]).replace("SHARED", text) for form, text in SHARED.items())
     x = cp.asarray(X)

@@ -1,4 +1,4 @@
-"""CUDA's limits on a launch, and arguments that do not fit, are errors before the launch."""
+"""Launches beyond CUDA's limits and mismatched arguments are errors before the launch."""
 
 import numpy as np
 import pytest
@@ -52,24 +52,24 @@ def test_a_grid_or_block_past_cudas_limits_is_refused(kernels, grid, block, mess
 
 
 def test_a_block_past_its_launch_bounds_is_refused(kernels):
-    with pytest.raises(ArgumentError, match="kernel bounded: a block of 65 threads; its __launch_bounds__ allow 64"):
+    with pytest.raises(ArgumentError, match="kernel bounded: a block of 65 threads; its __launch_bounds__ allows 64"):
         kernels["bounded"].launch((1,), (65,), [None, np.int32(0)])
 
 
-def test_shared_memory_past_48_kib_needs_opting_in(kernels):
+def test_shared_memory_above_48_kib_needs_an_opt_in(kernels):
     kernel = kernels["bounded"]
-    with pytest.raises(ArgumentError, match=r"48,833 bytes of dynamic .* beside 320 static ones; 48,832 are allowed"):
+    with pytest.raises(ArgumentError, match=r"48,833 bytes of dynamic .*; the limit is 48,832 \(static .*: 320 byte"):
         kernel.launch((1,), (1,), [None, np.int32(0)], shared_bytes=48 * 1024 - 320 + 1)
     kernel.max_dynamic_shared_size_bytes = 100 * 1024
     x = np.zeros(1, np.float32)
     kernel.launch((1,), (1,), [buffer(x), np.int32(0)], shared_bytes=100 * 1024)
     kernel.max_dynamic_shared_size_bytes = 300 * 1024
-    with pytest.raises(ArgumentError, match="are allowed"):
+    with pytest.raises(ArgumentError, match="bytes of dynamic shared memory; the limit is"):
         kernel.launch((1,), (1,), [buffer(x), np.int32(0)], shared_bytes=227 * 1024)
 
 
 def test_a_cooperative_launch_must_fit_on_the_device(kernels):
-    with pytest.raises(ArgumentError, match="cooperative launch of 9 blocks of 1024 threads does not fit"):
+    with pytest.raises(ArgumentError, match="9 blocks of 1024 threads exceeds the 8,192 threads that can be"):
         kernels["plain"].launch((9,), (1024,), [None], cooperative=True)
     kernels["plain"].launch((8,), (1024,), [None], cooperative=True)
 
@@ -97,6 +97,6 @@ def test_kernels_are_listed_with_their_parameters(kernels):
     assert kernels["plain"].max_threads == 1024
 
 
-def test_static_shared_memory_is_known_per_kernel(kernels):
-    assert kernels["bounded"].static_shared_bytes == 256 + 64  # its own, and that of the device function
+def test_static_shared_memory_is_counted_per_kernel(kernels):
+    assert kernels["bounded"].static_shared_bytes == 256 + 64  # the kernel's variable and that of the device function
     assert kernels["big"].static_shared_bytes == 8192 + 64

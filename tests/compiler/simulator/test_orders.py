@@ -1,4 +1,4 @@
-"""Check mode runs the blocks of a launch in two orders, from the same memory, and compares what they leave."""
+"""Check mode runs the blocks of a launch in two orders from the same memory and compares the results."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def zeros(n, dtype):
     return np.zeros(n, dtype)
 
 
-def test_a_result_that_depends_on_the_order_names_array_element_and_both_values(simulate):
+def test_an_order_dependent_result_is_reported_with_array_element_and_values(simulate):
     with pytest.raises(KernelError) as caught:
         simulate(TICKETS, (2,), (1,), zeros(1, np.int32), zeros(2, np.int32))
     assert str(caught.value).startswith(
@@ -31,7 +31,7 @@ def test_a_result_that_depends_on_the_order_names_array_element_and_both_values(
     )
 
 
-def test_a_device_variable_that_depends_on_the_order_is_found(simulate):
+def test_an_order_dependent_device_variable_is_reported(simulate):
     source = """
     __device__ int last;
     extern "C" __global__ void k() { atomicExch(&last, blockIdx.x); }"""
@@ -39,7 +39,7 @@ def test_a_device_variable_that_depends_on_the_order_is_found(simulate):
         simulate(source, (3,), (1,))
 
 
-def test_the_second_order_begins_with_what_the_first_began_with(simulate):
+def test_both_orders_start_from_the_same_memory(simulate):
     source = """
     __device__ int launches;
     extern "C" __global__ void k(float* x, unsigned* arrivals, int* seen) {
@@ -57,7 +57,7 @@ def test_the_second_order_begins_with_what_the_first_began_with(simulate):
     assert counts.launches == 1
 
 
-def test_what_only_the_first_order_has_written_is_no_value_in_the_second(simulate, line_of):
+def test_writes_of_the_first_order_are_uninitialized_in_the_second(simulate, line_of):
     x, y = zeros(1, np.float32), zeros(1, np.float32)
     with pytest.raises(KernelError) as caught:
         simulate(HANDOVER.lstrip("\n"), (2,), (1,), zeros(1, np.uint32), x, y, fresh=(x,))
@@ -76,15 +76,15 @@ SUM_BY_COMPARE_AND_SWAP = """
 
 
 @pytest.mark.parametrize("statement", [ATOMIC_SUM, SUM_BY_COMPARE_AND_SWAP])
-def test_the_last_bits_of_a_sum_by_atomics_may_depend_on_the_order_and_are_those_of_the_first(simulate, statement):
+def test_rounding_of_atomic_sums_may_depend_on_the_order(simulate, statement):
     source = f'extern "C" __global__ void k(const float* x, float* y) {{ {statement} }}'
     x, y = np.array([1, 2**-24, 2**-24, 2**-24], np.float32), zeros(1, np.float32)
     simulate(source, (4,), (1,), x, y)
     assert y[0] == x[0] + x[1] + x[2] + x[3] == 1
-    assert x[1] + x[3] + x[0] + x[2] != 1  # the others begin with every second block
+    assert x[1] + x[3] + x[0] + x[2] != 1  # the shuffled order begins with every second block
 
 
-def test_a_sum_by_atomics_within_blocks_excuses_no_difference(simulate):
+def test_shared_memory_atomics_do_not_excuse_a_difference(simulate):
     source = """
     extern "C" __global__ void k(int* count, float* y) {
       __shared__ float sum;
@@ -96,7 +96,7 @@ def test_a_sum_by_atomics_within_blocks_excuses_no_difference(simulate):
         simulate(source, (2,), (1,), zeros(1, np.int32), zeros(2, np.float32))
 
 
-def test_a_cooperative_launch_takes_turns_in_both_orders(simulate):
+def test_a_cooperative_launch_runs_in_both_orders(simulate):
     source = """
     #include <cooperative_groups.h>
     extern "C" __global__ void k(int* count, int* ticket) {
@@ -107,7 +107,7 @@ def test_a_cooperative_launch_takes_turns_in_both_orders(simulate):
         simulate(source, (2,), (1,), zeros(1, np.int32), zeros(2, np.int32), cooperative=True)
 
 
-def test_the_seed_decides_on_the_second_order():
+def test_the_seed_determines_the_second_order():
     kernel = cp.RawKernel(TICKETS, "k")
 
     def finding(seed):

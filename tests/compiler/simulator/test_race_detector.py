@@ -1,4 +1,4 @@
-"""The race detector says what a comparison of every access with every other says."""
+"""The race detector agrees with a comparison of all pairs of accesses."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ extern "C" __global__ void k(const int* program, int steps, float* x, float* out
 
 
 def random_program(rng, cells):
-    """Return a few accesses by a few threads, with barriers between some of the steps."""
+    """Return random accesses by a few threads, with barriers between some of the steps."""
     program = np.zeros((BLOCKS, THREADS, STEPS, 2), np.int32)
     for _ in range(rng.integers(2, 7)):
         where = rng.integers(BLOCKS), rng.choice([0, 1, 31, 32, 63]), rng.integers(STEPS)
@@ -58,7 +58,7 @@ def race(a, b):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_programs_race_exactly_when_two_of_their_accesses_do(seed):
+def test_random_programs_race_if_and_only_if_two_accesses_race(seed):
     rng = np.random.default_rng(seed)
     kernel = load(INTERPRETER, "interpreter.cu", mode="check").kernels["k"]
     expected = 0

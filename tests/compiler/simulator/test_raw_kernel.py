@@ -1,4 +1,4 @@
-"""RawModule and RawKernel: CuPy's way to call, on arrays of the simulated GPU."""
+"""RawModule and RawKernel, called as in CuPy on arrays of the simulated GPU."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_options_reach_the_compiler():
     np.testing.assert_array_equal(y.get(), 0.1 * np.arange(5))
 
 
-def test_a_view_is_passed_raw():
+def test_a_view_is_passed_as_its_address():
     matrix = cp.asarray(np.arange(6, dtype=np.float32).reshape(2, 3))
     y = cp.zeros(6, np.float32)
     launch(matrix.T, y)
@@ -62,13 +62,13 @@ def test_python_numbers_are_int64_and_double_and_an_empty_grid_is_one_block():
     assert out.tolist() == [2**40, 3, 1, 1]
 
 
-def test_dynamic_shared_memory_is_asked_for_at_the_launch():
+def test_a_launch_sets_dynamic_shared_memory():
     out = cp.arange(8, dtype=np.int32)
     MODULE.get_function("reverse")((1,), (8,), (out,), shared_mem=32)
     assert out.tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
 
 
-def test_more_than_48_kib_of_shared_memory_must_be_opted_in_to():
+def test_more_than_48_kib_of_shared_memory_needs_an_opt_in():
     kernel, out = MODULE.get_function("reverse"), cp.arange(2, dtype=np.int32)
     with pytest.raises(ArgumentError, match="max_dynamic_shared_size_bytes"):
         kernel((1,), (2,), (out,), shared_mem=64 * 1024)
@@ -121,12 +121,12 @@ def test_a_module_cannot_be_loaded_in_a_capture():
         (lambda x, y: (x, None, np.float32(2), np.int32(1)), TypeError),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(args, error):
+def test_arguments_of_wrong_type_or_number_are_refused(args, error):
     with pytest.raises(error):
         ADD((1,), (128,), args(*arrays()))
 
 
-def test_an_unknown_kernel_is_named_beside_those_that_are_there():
+def test_an_unknown_kernel_is_named_with_the_known_kernels():
     with pytest.raises(ArgumentError, match=r"'sub'.*add, fill, reverse"):
         MODULE.get_function("sub")((1,), (1,), ())
 
@@ -140,7 +140,7 @@ def test_a_source_that_does_not_compile_shows_its_line():
 # check mode
 
 
-def test_check_mode_knows_what_was_never_written():
+def test_check_mode_finds_reads_of_memory_never_written():
     with cp.check_mode():
         x, y = arrays()
         y = cp.empty(100, np.float32)
@@ -157,7 +157,7 @@ def test_check_mode_knows_what_was_never_written():
 
 
 @pytest.mark.parametrize("write", ["fill", "copyto", "out", "set", "kernel"])
-def test_every_way_to_write_counts(write):
+def test_every_kind_of_write_initializes_memory(write):
     with cp.check_mode():
         x, y = arrays()
         z = cp.empty(100, np.float32)
@@ -178,7 +178,7 @@ extern "C" __global__ void copy(const float* x, float* y, int n) {
 """
 
 
-def test_a_view_ends_where_its_elements_end():
+def test_the_bounds_of_a_view_are_its_elements():
     x, y = arrays()
     with cp.check_mode():
         launch(x, y)

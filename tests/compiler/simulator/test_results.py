@@ -1,4 +1,4 @@
-"""Correct kernels give NumPy's results in both modes, and check mode finds nothing in them."""
+"""Correct kernels give NumPy's results in both modes, without findings in check mode."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,7 +19,7 @@ def test_a_correct_kernel_gives_numpys_result_without_findings(simulate, case, m
         np.testing.assert_allclose(arguments[index], value, rtol=2e-5, atol=2e-5)
 
 
-def test_float64_and_other_scalars_arrive_exactly(simulate):
+def test_float64_and_other_scalars_are_passed_exactly(simulate):
     source = """
     extern "C" __global__ void k(double* x, double d, long long l, unsigned char c, float f, bool b,
                                  unsigned long long u, short s) {
@@ -41,13 +41,13 @@ def test_float64_and_other_scalars_arrive_exactly(simulate):
     ],
     ids=["128 bits", "math", "powers"],
 )
-def test_what_the_compiler_has_in_libraries_is_there(simulate, mode, code, expected):
+def test_functions_of_compiler_libraries_link(simulate, mode, code, expected):
     x = np.array([5.0])
     simulate(f'extern "C" __global__ void k(double* x) {{ {code} }}', (1,), (1,), x, mode=mode)
     assert x[0] == expected
 
 
-def test_a_launch_after_a_finding_runs_as_if_nothing_had_happened(simulate):
+def test_a_launch_after_a_finding_is_not_affected(simulate):
     x = np.zeros(64, np.float32)
     faulty = """
     extern "C" __global__ void k(float* x, int stop) {
@@ -61,13 +61,13 @@ def test_a_launch_after_a_finding_runs_as_if_nothing_had_happened(simulate):
     for _ in range(50):
         with pytest.raises(KernelError, match="out of bounds"):
             simulate(faulty, (1,), (64,), x, 1)
-        assert x[3] == 0  # the thread at fault went no further
+        assert x[3] == 0  # the thread stopped at the error
         x[:] = 0
     simulate(faulty, (1,), (64,), x, 0)
     assert (x == 1).all()
 
 
-def test_an_access_out_of_bounds_is_not_carried_out(simulate):
+def test_an_access_out_of_bounds_is_not_executed(simulate):
     memory = np.zeros(128, np.float32)
     with pytest.raises(KernelError, match="byte 256 of array x, which has 256 bytes"):
         simulate('extern "C" __global__ void k(float* x) { x[64 + threadIdx.x] = 1; }', (1,), (32,), memory[:64])
@@ -98,12 +98,12 @@ def test_a_copy_counts_once(simulate):
     }"""
     x, y = np.ones(64, np.float32), np.zeros(32, np.float32)
     counts = simulate(source, (1,), (32,), x, y)
-    assert counts.global_bytes_read == x.nbytes  # and nothing of what is not there
+    assert counts.global_bytes_read == x.nbytes  # nothing is read past the end
     assert counts.shared_bytes_written == 32 * 16
 
 
 @pytest.mark.parametrize("mistake", ["no wait", "a source overwritten"])
-def test_a_copy_that_is_misused_gives_wrong_results_in_fast_mode_too(simulate, mistake):
+def test_misused_copies_give_wrong_results_in_fast_mode(simulate, mistake):
     source = """
     extern "C" __global__ void k(float* x, float* y, bool waits, bool overwrites) {
       __shared__ float s[1];
@@ -125,7 +125,7 @@ def test_a_copy_that_is_misused_gives_wrong_results_in_fast_mode_too(simulate, m
     assert np.isnan(wrong) if mistake == "no wait" else wrong == 3
 
 
-def test_copies_left_by_one_block_or_launch_do_not_arrive_in_the_next(simulate):
+def test_pending_copies_do_not_affect_the_next_block_or_launch(simulate):
     source = """
     extern "C" __global__ void k(const float* x, float* y) {
       __shared__ float s[100];
@@ -164,7 +164,7 @@ def test_threads_may_launch_at_the_same_time(simulate):
         assert all(pool.map(work, range(8)))
 
 
-def test_macros_of_the_source_do_not_reach_the_runtimes_headers(simulate):
+def test_macros_of_a_source_do_not_change_the_runtimes_headers(simulate):
     source = """
     #define BK 4
     #define lanes 7

@@ -35,7 +35,7 @@ def widened(bits, kind):
 
 
 def rounded(x, kind):
-    """Round float64 to the nearest, ties to even, by whole multiples of the last place."""
+    """Round float64 to nearest, ties to even, in multiples of the unit in the last place."""
     explicit, lowest = (10, -14) if kind == "half" else (7, -126)
     with np.errstate(all="ignore"):
         exponent = np.maximum(np.frexp(x)[1] - 1, lowest) - explicit
@@ -70,7 +70,7 @@ def test_arithmetic_of_a_million_pairs_is_correctly_rounded(kind):
 def test_a_fused_multiply_add_is_rounded_once(kind):
     rng = np.random.default_rng(1)
     a, b, c = (rng.integers(0, 2**16, 4000).astype(np.uint16) for _ in range(3))
-    c[:2000] = rng.integers(0, 2**8, 2000)  # tiny, next to products that lie between two numbers
+    c[:2000] = rng.integers(0, 2**8, 2000)  # tiny addends to products halfway between two numbers
     got = run(a, b, c, kind)[4]
     explicit, lowest = (10, -14) if kind == "half" else (7, -126)
     numbers = (v.tolist() for v in (*(widened(v, kind) for v in (a, b, c)), got))
@@ -111,7 +111,7 @@ CONVERSIONS = {
 }
 
 
-def test_conversions_and_comparisons_are_cudas():
+def test_conversions_and_comparisons_match_cuda():
     rows = "".join(f"y[{i}] = {expression};\n" for i, expression in enumerate(CONVERSIONS))
     source = f'#include <cuda_fp16.h>\n#include <cuda_bf16.h>\nextern "C" __global__ void k(float* y) {{ {rows} }}'
     y = cp.zeros(len(CONVERSIONS), np.float32)
@@ -119,7 +119,7 @@ def test_conversions_and_comparisons_are_cudas():
     assert dict(zip(CONVERSIONS, y.get().tolist(), strict=True)) == CONVERSIONS
 
 
-def test_halves_are_arguments_shared_and_summed_by_atomics():
+def test_halves_work_as_arguments_in_shared_memory_and_in_atomics():
     source = """
     #include <cuda_fp16.h>
     #define T float

@@ -1,4 +1,4 @@
-"""Vectors and structs that are passed by value."""
+"""Vectors and structs passed by value."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ RIGHT = [np.array([3, -4], np.int32), np.arange(4, dtype=np.float32), BOX[()], n
 
 
 @pytest.mark.parametrize("checked", [False, True])
-def test_structs_and_vectors_arrive_by_value(checked):
+def test_structs_and_vectors_are_passed_by_value(checked):
     y = cp.zeros(10)
     with cp.check_mode(checked):
         cp.RawKernel(SOURCE, "k")((1,), (1,), (*RIGHT, y))
@@ -30,7 +30,7 @@ def test_structs_and_vectors_arrive_by_value(checked):
 
 
 @pytest.mark.parametrize("wrong", [3, np.int32(3), np.int64(3), np.float64(3), np.zeros(3, np.int32)])
-def test_what_is_no_struct_of_that_size_is_refused(wrong):
+def test_a_value_of_another_size_than_the_struct_is_refused(wrong):
     with pytest.raises(
         DTypeError, match=r"kernel k: argument 'p': expected a struct of 8 bytes: a NumPy record, or an ar"
     ):

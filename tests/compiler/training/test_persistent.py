@@ -168,7 +168,7 @@ def too_few_resident_blocks(monkeypatch):
     ("machine", "reason"),
     [
         (without_cooperative_launches, "sim does not support cooperative launches"),
-        (too_few_resident_blocks, "does not fit on the device at once"),
+        (too_few_resident_blocks, "threads that can be resident"),
     ],
 )
 def test_without_support_for_it_the_graph_runs_and_explain_reports_why(machine, reason, monkeypatch):

@@ -22,7 +22,7 @@ def refuse():
 
 
 def hang(folder):
-    """Start a process, tell the pids of both, and never end."""
+    """Start a process, write the pids of both, and never return."""
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     (folder / "new").write_text(f"{os.getpid()} {other.pid}")
     (folder / "new").replace(folder / "pids")
@@ -39,7 +39,7 @@ def hang_in(folder):
 
 
 def wait_until(happened):
-    """Return whether it happens within half a minute."""
+    """Return whether a condition becomes true within 30 s."""
     return any(happened() or time.sleep(0.01) for _ in range(3000))
 
 
@@ -49,31 +49,31 @@ def pids(folder):
 
 
 def gone(pid):
-    """Return whether a process has ended; a zombie, whom nobody here can wait for, has."""
+    """Return whether a process has ended; a zombie counts as ended."""
     try:
         return ") Z " in Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return True
 
 
-def test_a_function_runs_in_another_process_and_its_result_comes_back():
+def test_a_function_runs_in_another_process_and_returns_its_result():
     pid, quotient = call_with_limit(60, divide, 6, 4)
     assert quotient == 1.5
     assert pid != os.getpid()
 
 
-def test_an_error_of_gpunet_is_raised_as_it_is():
+def test_an_error_of_gpunet_is_raised_unchanged():
     with pytest.raises(ShapeError, match=r"^no such shape$"):
         call_with_limit(60, refuse)
 
 
-def test_another_error_comes_with_the_childs_traceback():
+def test_other_errors_include_the_childs_traceback():
     with pytest.raises(RuntimeError, match=r"(?s)in divide.*ZeroDivisionError"):
         call_with_limit(60, divide, 1, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_what_never_ends_is_killed_with_all_it_started(tmp_path):
+def test_an_endless_child_is_killed_with_its_descendants(tmp_path):
     with pytest.raises(KernelError, match=r"did not end within 0.5 s.*--limit"):
         call_with_limit(0.5, hang, tmp_path)
     assert all(wait_until(lambda pid=pid: gone(pid)) for pid in pids(tmp_path))

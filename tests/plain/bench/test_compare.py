@@ -10,7 +10,7 @@ def difference(got, expected, rtol=None, atol=None, written=True):
 
 
 def sums(n):
-    """Rounded sums of n terms in float32, one by one, and those in double precision."""
+    """Return sequential float32 sums of n terms and the sums in double precision."""
     x = np.random.default_rng(0).standard_normal((50, n), np.float32)
     return x.cumsum(axis=1)[:, -1], x.sum(axis=1, dtype=np.float64)
 
@@ -27,7 +27,7 @@ def test_a_lost_term_does_not_agree(n):
     assert difference(rounded, exact).startswith("y[7]: got ")
 
 
-def test_the_worst_mismatch_is_named_with_how_many_there_are():
+def test_the_worst_mismatch_is_named_with_the_number_of_mismatches():
     expected = np.zeros((3, 4)) + 1
     got = expected.astype(np.float32)
     got[1, 2], got[2, 3] = 1.5, 3
@@ -43,13 +43,13 @@ def test_nan_and_infinity_must_be_where_they_are_expected():
         assert difference(got, special).startswith(f"y[{index}]: ")
 
 
-def test_whole_numbers_must_be_equal_to_the_last_bit():
+def test_integers_must_be_equal():
     big = np.array([2**62, -(2**62) + 1], np.int64)
     assert difference(big, big) is None
     assert difference(big + np.array([0, 1]), big).startswith("y[1]: ")
 
 
-def test_the_spec_s_tolerances_are_taken():
+def test_the_tolerances_of_the_spec_are_used():
     assert difference(np.float32([1.1]), [1.0], rtol=0.2) is None
     assert difference(np.float32([1.1]), [1.0], atol=0.2) is None
     assert difference(np.float32([1.1]), [1.0], rtol=0.01) is not None

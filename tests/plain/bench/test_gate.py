@@ -1,4 +1,4 @@
-"""The gate lets through what is right within rounding and nothing else, and a case looks at its own inputs."""
+"""The gate accepts results that are correct up to rounding and no others; a case checks its own inputs."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def results_of(case, kernel, inputs):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("op", OPS)
-def test_every_kernel_of_the_cpu_is_right_and_gets_random_inputs(op, dtype):
+def test_every_cpu_kernel_is_correct_on_random_inputs(op, dtype):
     for case in cases(op, dtype=dtype):
         inputs = case.draw()
         case.check(inputs)
@@ -65,7 +65,7 @@ def test_the_same_seed_draws_the_same_inputs():
         (lambda a: a[1:], r"\(39, 40\)"),
     ],
 )
-def test_a_zero_or_wrong_generator_is_found_out(spoil, said):
+def test_a_zero_or_wrong_generator_is_detected(spoil, said):
     (case, *_) = cases("matmul")
     inputs = case.draw()
     with pytest.raises(ArgumentError, match=f"input b .*{said}"):
@@ -73,7 +73,7 @@ def test_a_zero_or_wrong_generator_is_found_out(spoil, said):
 
 
 @pytest.mark.parametrize("labels", [np.zeros(40, np.int64), np.full(40, 40), np.full(40, -1)])
-def test_labels_that_are_all_the_same_or_no_class_are_found_out(labels):
+def test_constant_or_invalid_labels_are_detected(labels):
     (case,) = cases("softmax-cross-entropy")
     with pytest.raises(ArgumentError, match=r"input labels .* labels"):
         case.check({**case.draw(), "labels": labels})
@@ -84,7 +84,7 @@ def test_a_product_passes_by_its_rounding_and_fails_by_one_missing_term(k):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((16, k), np.float32), rng.standard_normal((k, 16), np.float32)
     expected = [a.astype(float) @ b.astype(float)]
-    in_order = np.cumsum(a[:, :, None] * b[None], axis=1)[:, -1]  # the worst order of a sum: one after the other
+    in_order = np.cumsum(a[:, :, None] * b[None], axis=1)[:, -1]  # sequential: the worst order of a sum
     eps = np.finfo(np.float32).eps
     assert gate.fault([in_order], expected, terms=k, eps=eps) == ""
     assert "are off" in gate.fault([in_order - a[:, -1:] * b[-1:]], expected, terms=k, eps=eps)
@@ -107,7 +107,7 @@ def test_a_result_of_another_shape_is_wrong():
     assert "shape (2,), expected (3,)" in gate.fault([np.ones(2)], [np.ones(3)], terms=1, eps=1e-7)
 
 
-def test_tf32_is_allowed_its_own_rounding_and_nobody_else(monkeypatch):
+def test_only_tf32_is_allowed_the_rounding_of_tf32(monkeypatch):
     (case, *_) = cases("matmul")
     monkeypatch.setenv("CUPY_TF32", "1")
     assert gate.eps_of(case, "mma") == gate.eps_of(case, "blas") == 2**-10
@@ -136,6 +136,6 @@ def test_sizes_are_read(op, text, size):
     [("matmul", "1x2"), ("matmul", "0"), ("matmul", "-4"), ("matmul", "4x4x4x4"), ("matmul", "four"), ("step", "64"),
      ("step", "64-10"), ("optimizer", "2x3"), ("linear", "1.5")],
 )  # fmt: skip
-def test_a_size_of_another_form_is_refused_with_the_form(op, text):
+def test_a_malformed_size_is_refused_with_the_expected_form(op, text):
     with pytest.raises(ArgumentError, match=f"size '{text}': expected {OPS[op].form}, such as"):
         OPS[op].parse(text)

@@ -1,4 +1,4 @@
-"""A whole run: on the CPU, and on the stand-in for CuPy, whose events show a clock that the test winds."""
+"""A whole run on the CPU, and on the stand-in for CuPy, whose events use a fake clock."""
 
 import itertools
 import subprocess
@@ -40,7 +40,7 @@ def test_a_kernel_can_be_left_out(quick):
     assert {(row.kernel, row.speedup) for row in rows} == {("gpunet", None)}
 
 
-def test_a_wrong_kernel_is_told_and_not_timed(quick, monkeypatch):
+def test_a_wrong_kernel_is_reported_and_not_timed(quick, monkeypatch):
     monkeypatch.setattr("gpunet.ops.bias_activation", lambda z, bias, activation, out: z + bias + 1e-3)
     array, gpunet, *_ = sorted(ran("bias-activation").rows, key=lambda row: (row.variant != "forward", row.kernel))
     assert "are off" in gpunet.fault
@@ -48,7 +48,7 @@ def test_a_wrong_kernel_is_told_and_not_timed(quick, monkeypatch):
     assert array.seconds
 
 
-def test_zeros_for_inputs_are_refused(quick, monkeypatch):
+def test_zero_inputs_are_refused(quick, monkeypatch):
     monkeypatch.setattr("gpunet.bench.case.Case._draw", lambda self, rng, operand: np.zeros(operand.shape, self.dtype))
     with pytest.raises(ArgumentError, match="is not random: it holds zeros"):
         ran("matmul")
@@ -86,13 +86,13 @@ def test_the_commit_is_recorded_and_whether_files_differ_from_it(monkeypatch, tm
         (Request("matmul", ("8", "10000000"), device="cpu"), r"10000000x.* needs about .* GiB, but this machine has"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_anything_is(request_, said, monkeypatch):
+def test_an_impossible_measurement_is_refused_before_any_runs(request_, said, monkeypatch):
     monkeypatch.setattr(ceilings, "measure_ceilings", None)
     with pytest.raises(ArgumentError, match=said):
         run(request_, None)
 
 
-def test_memory_is_estimated_generously(monkeypatch):
+def test_the_memory_estimate_is_an_upper_bound(monkeypatch):
     (case, *_) = OPS["matmul"].cases((100, 100, 100), np.dtype(np.float32))
     arrays = 3 * 100 * 100
     monkeypatch.setattr(memory, "host_memory", lambda: arrays * (8 + 2 * 4))  # the inputs, two kernels, the reference
@@ -102,7 +102,7 @@ def test_memory_is_estimated_generously(monkeypatch):
     memory.check_memory(case, shim.CPU, 2)
 
 
-# a kernel of one's own
+# user kernels
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_memory_is_estimated_generously(monkeypatch):
         ),
     ],
 )
-def test_a_file_that_does_not_say_all_is_refused(tmp_path, source, spec, kind, said):
+def test_an_incomplete_kernel_file_is_refused(tmp_path, source, spec, kind, said):
     if source is not None:
         (tmp_path / "my.cu").write_text(source)
     with pytest.raises(kind, match=said):
         Request("matmul", device="sim", own=str(tmp_path / spec)).by_size()
 
 
-def test_a_kernel_of_one_s_own_is_refused_where_it_cannot_run(tmp_path):
+def test_a_user_kernel_is_refused_on_unsupported_devices_and_operations(tmp_path):
     path = tmp_path / "my.cu"
     path.write_text('// launch: grid (1), block (1)\nextern "C" __global__ void mine(float* c) {}')
     with pytest.raises(ArgumentError, match="runs on --device cuda or sim, not on the CPU"):
@@ -137,12 +137,12 @@ def test_a_kernel_of_one_s_own_is_refused_where_it_cannot_run(tmp_path):
         Request("optimizer", device="sim", own=f"{path}:mine").by_size()
 
 
-# the path of a GPU
+# measurements on a GPU
 
 
 @pytest.fixture
 def gpu(quick, monkeypatch):
-    """Two GPUs on which no kernel does anything; each look at the clock takes a millisecond more."""
+    """Two GPUs on which kernels do nothing and each reading of the clock adds a millisecond."""
     monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in)
     ticks = itertools.count()
     monkeypatch.setattr(cupy_stand_in.cuda, "clock", lambda: next(ticks) * 1e-3)
@@ -158,12 +158,12 @@ def test_on_a_gpu_a_kernel_is_timed_with_a_warm_cache_and_a_cold_one(gpu):
     assert [(row.variant, row.cache, row.fault) for row in report.rows] == [
         (variant, cache, "") for variant in ("NN", "NT", "TN") for cache in ("warm", "cold")
     ]
-    assert [row.seconds.median for row in report.rows] == pytest.approx([1e-3] * 6)  # a tick from event to event
+    assert [row.seconds.median for row in report.rows] == pytest.approx([1e-3] * 6)  # one tick between two events
     assert report.environment["gpu"] == "stand-in"
     assert report.environment["cuda_runtime"] == 12090
 
 
-def test_copies_of_the_operands_exceed_the_cache_where_it_shall_be_cold(gpu, monkeypatch):
+def test_copies_of_the_operands_exceed_a_cold_cache(gpu, monkeypatch):
     placed = []
     monkeypatch.setattr("gpunet.bench.measure.rotate", lambda calls: placed.append(len(calls)) or calls[0])
     rows = ran("matmul", device="cuda", kernels=("blas",)).rows
@@ -171,13 +171,13 @@ def test_copies_of_the_operands_exceed_the_cache_where_it_shall_be_cold(gpu, mon
     assert placed == [1, -(-2 * l2 // rows[0].nbytes)] * 3
 
 
-def test_a_kernel_that_writes_nothing_does_not_pass_by_what_lay_in_memory(gpu):
+def test_a_kernel_that_writes_nothing_does_not_pass_by_old_memory(gpu):
     rows = ran("matmul", device="cuda").rows
     assert {row.kernel for row in rows if row.fault} == {row.kernel for row in rows} - {"blas"}
     assert all("nan" in row.fault for row in rows if row.fault)
 
 
-def test_tensor_cores_are_measured_where_there_are_some_and_in_float32(gpu, monkeypatch):
+def test_tensor_cores_are_measured_if_present_in_float32(gpu, monkeypatch):
     def kernels(dtype):
         return {row.kernel for row in ran("matmul", device="cuda", dtype=dtype).rows}
 
@@ -186,14 +186,14 @@ def test_tensor_cores_are_measured_where_there_are_some_and_in_float32(gpu, monk
     assert kernels("float32") == kernels("float64")
 
 
-def test_a_gpu_that_a_kernel_has_crashed_is_not_measured_on(gpu, monkeypatch):
+def test_a_crashed_gpu_is_not_measured(gpu, monkeypatch):
     monkeypatch.setitem(cupy_stand_in.cuda.faulty, "matmul_naive", 700)
     monkeypatch.setattr(cupy_stand_in.cuda, "status", 0)
     with pytest.raises(KernelError, match="a fault in the kernel matmul_naive"):
         ran("matmul", device="cuda")
 
 
-def test_what_exceeds_the_gpu_s_memory_is_refused(gpu, monkeypatch):
+def test_a_case_larger_than_the_gpus_memory_is_refused(gpu, monkeypatch):
     monkeypatch.setattr(memory, "host_memory", lambda: 2**50)
     with pytest.raises(ArgumentError, match=r"needs about .* but cuda:0 has 1.0 GiB free"):
         run(Request("matmul", ("20000",), device="cuda"), None)

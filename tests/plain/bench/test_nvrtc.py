@@ -19,7 +19,7 @@ extern "C" __global__ void reverse(float* x) {
 
 
 @with_nvrtc
-def test_every_kernel_of_a_file_is_told_by_its_name():
+def test_every_kernel_of_a_file_is_listed_by_name():
     found = nvrtc.compile_kernels(TWO, "two.cu", "sm_90")
     assert found.keys() == {"scale", "reverse"}
     assert (found["scale"].shared, found["reverse"].shared) == (0, 1024)
@@ -27,7 +27,7 @@ def test_every_kernel_of_a_file_is_told_by_its_name():
 
 
 @with_nvrtc
-def test_an_array_in_local_memory_and_spills_are_told():
+def test_local_arrays_and_spills_are_reported():
     local = """extern "C" __global__ void k(float* x, const int* at) {
       float a[64];
       for (int i = 0; i < 64; ++i) a[at[i]] = x[i];
@@ -47,7 +47,7 @@ def test_a_refused_source_is_an_error_with_file_and_line():
 
 
 @with_nvrtc
-def test_a_header_that_is_not_there_is_told_with_where_headers_come_from():
+def test_a_missing_header_error_says_which_package_has_headers():
     with pytest.raises(CompileError, match=r'(?s)"no_such_header.h".*pip install nvidia-cuda-runtime-cu12'):
         nvrtc.compile_kernels('#include "no_such_header.h"', "my.cu", "sm_90")
 
@@ -59,7 +59,7 @@ def test_an_unknown_architecture_is_an_error_that_lists_the_known():
 
 
 @with_nvrtc
-def test_the_list_of_architectures_is_what_this_nvrtc_knows():
+def test_the_architectures_are_those_of_the_installed_nvrtc():
     assert {"sm_75", "sm_90"} <= set(nvrtc.architectures()) <= set(nvrtc.ARCHITECTURES)
 
 

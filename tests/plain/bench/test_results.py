@@ -1,4 +1,4 @@
-"""Result files are read back as they were written, foreign ones are refused, and a comparison knows the spread."""
+"""Result files are read back unchanged, other files are refused, and a comparison considers the spread."""
 
 import dataclasses
 import json
@@ -109,7 +109,7 @@ def test_a_comparison_says_what_differs_in_the_machine_and_what_is_missing():
     assert "shared" in text.split("only in B")[0]
 
 
-def test_a_comparison_tells_a_kernel_that_went_wrong_and_counts_that_changed():
+def test_a_comparison_reports_kernels_that_became_wrong_and_changed_counts():
     naive, _, shared = OTHERS
     more = dataclasses.replace(shared, counts=Counts(1, 2, 3, 4, 50, 6))
     (_, went, changed), (_, same) = (
@@ -122,7 +122,7 @@ def test_a_comparison_tells_a_kernel_that_went_wrong_and_counts_that_changed():
     assert same.endswith("the same counts")
 
 
-def test_a_table_shows_time_speed_ceiling_and_ratio_and_the_fault_of_a_wrong_kernel():
+def test_a_table_shows_time_speed_ceiling_ratio_and_errors():
     head, blas, naive, tiled = lines((ROW, *OTHERS[:2]), head=True, counted=False)
     assert head.split()[:3] == ["size", "variant", "kernel"]
     assert words(blas) == "64x64x64 NN blas 1 ms (0.9 .. 2) 0.5243 GFLOP/s 150.0% 2e-08 -"
@@ -142,7 +142,7 @@ def test_a_time_is_shown_in_the_unit_that_fits(seconds, text):
     assert time_text(Spread(seconds, seconds, seconds)) == text
 
 
-def test_the_roofline_takes_the_nearer_ceiling():
+def test_the_roofline_is_the_lower_ceiling():
     ceilings = Ceilings(bytes_per_second=10, flops_per_second=100)
     assert ceilings.seconds(flops=1000, nbytes=10) == 10
     assert ceilings.seconds(flops=10, nbytes=1000) == 100

@@ -47,7 +47,7 @@ def test_the_reference_gets_copies_in_double_precision(spec):
     np.testing.assert_array_equal(case.expected["y"], 2 * x.astype(np.float64))
 
 
-def test_what_is_a_function_is_called_with_the_case(spec):
+def test_functions_are_called_with_the_case(spec):
     cases = read_spec(spec(BY_CASE))
     assert [case.label for case in cases] == ["case 1", "case 40"]
     assert [case.grid for case in cases] == [(1, 1), (2, 1)]
@@ -72,7 +72,7 @@ def test_what_is_a_function_is_called_with_the_case(spec):
         ('return {"y": x}', "return x", r"reference must return a dict by the kernel's parameters, got ndarray"),
     ],
 )
-def test_a_spec_that_cannot_be_right_is_an_error_that_says_where(spec, right, wrong, message):
+def test_an_invalid_spec_is_an_error_with_its_place(spec, right, wrong, message):
     assert right in SPEC
     with pytest.raises(ArgumentError, match=message):
         read_spec(spec(SPEC.replace(right, wrong)))
@@ -83,6 +83,6 @@ def test_inputs_must_be_a_function(spec):
         read_spec(spec(SPEC + "inputs = {}"))
 
 
-def test_a_spec_without_a_single_case_is_no_success(spec):
+def test_a_spec_with_an_empty_list_of_cases_is_an_error(spec):
     with pytest.raises(ArgumentError, match=r"spec.py: cases is empty"):
         read_spec(spec(BY_CASE.replace("[1, 40]", "[]")))

@@ -1,4 +1,4 @@
-"""Timing with clocks that the tests wind: calls in turns, enough of them, and a GPU that never waits for the host."""
+"""Timing with fake clocks: calls in turns, enough calls, and a GPU that never waits for the host."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from gpunet.device import Device
 
 
 class Machine:
-    """Work that takes the time that it says, and notes the order."""
+    """Work that advances the fake clock by a given time and records the order of calls."""
 
     def __init__(self):
         self.now = 0.0
@@ -41,7 +41,7 @@ def test_calls_are_timed_in_turns(machine):
     assert "".join(machine.done[-20:]) == "AB" * 10
 
 
-def test_there_are_never_less_rounds_than_a_spread_needs_nor_more_than_it_can_use(machine):
+def test_the_number_of_rounds_is_bounded(machine):
     long, short = machine.work("long", 100.0), machine.work("short", 1e-4)
     assert len(interleave({"long": long}, wall(machine), seconds=1)["long"]) == timing.ROUNDS[0]
     assert len(interleave({"short": short}, wall(machine), seconds=1)["short"]) == timing.ROUNDS[1]
@@ -67,7 +67,7 @@ def test_the_first_calls_are_not_timed(machine):
     assert set(times) == {1.0}
 
 
-def test_a_step_that_is_run_and_recorded_first_is_measured_by_many_replays(machine):
+def test_a_recorded_step_is_measured_by_many_replays(machine):
     recorded, spans = itertools.chain([50.0, 0.1], itertools.repeat(1e-5)), []
     clock = wall(machine)
 
@@ -85,11 +85,11 @@ def test_a_spread_is_the_median_and_the_quartiles():
     assert Spread.of([2.0]) == Spread(2.0, 2.0, 2.0)
 
 
-def test_a_ratio_is_taken_round_by_round_so_that_a_slow_round_leaves_it_alone():
+def test_a_ratio_per_round_is_robust_to_a_slow_round():
     assert ratios([1.0, 10.0, 1.0], [2.0, 20.0, 2.0]) == Spread(2.0, 2.0, 2.0)
 
 
-def test_rotation_goes_round_over_all_copies():
+def test_rotation_cycles_through_all_copies():
     seen = []
     call = rotate([lambda i=i: seen.append(i) for i in range(3)])
     for _ in range(7):
@@ -102,12 +102,12 @@ def test_rotation_goes_round_over_all_copies():
 
 @pytest.fixture
 def gpu(monkeypatch, machine):
-    """A GPU whose events show the machine's time, and whose delay is counted."""
+    """A GPU whose events use the fake clock, and whose delay kernels are counted."""
     monkeypatch.setattr(cupy_stand_in.cuda, "clock", lambda: machine.now)
     return EventClock(Device("cuda:0", cupy_stand_in))
 
 
-def test_events_enclose_the_calls_and_neither_the_delay_nor_the_call_that_warms(gpu, machine):
+def test_events_enclose_the_calls_but_not_the_delay_or_the_warm_up(gpu, machine):
     assert gpu(machine.work("A", 0.25), 4) == pytest.approx(1.0)
     assert len(machine.done) == 5
 
@@ -116,20 +116,20 @@ def test_the_delay_grows_until_the_host_is_ahead_of_the_gpu(gpu, machine, monkey
     monkeypatch.setattr(cupy_stand_in.cuda, "overtakes", lambda: gpu.copies < 8)
     gpu(machine.work("A", 1.0), 2)
     assert gpu.copies == 8
-    assert len(machine.done) == 4 * 3  # with 1, 2, 4 and 8 copies; the last counts
+    assert len(machine.done) == 4 * 3  # with 1, 2, 4 and 8 copies; the last is the result
 
 
-def test_a_call_that_waits_for_the_gpu_itself_is_measured_all_the_same(gpu, machine, monkeypatch):
+def test_a_call_that_synchronizes_is_measured(gpu, machine, monkeypatch):
     monkeypatch.setattr(cupy_stand_in.cuda, "overtakes", lambda: True)
     assert gpu(machine.work("A", 1.0), 2) == pytest.approx(2.0)
     assert gpu.copies == gpu.max_copies
 
 
-def test_a_measurement_never_overfills_a_gpu_s_queue(gpu, machine):
+def test_a_measurement_does_not_fill_the_gpus_queue(gpu, machine):
     interleave({"A": machine.work("A", 1e-7)}, gpu, seconds=1e-3)
     assert gpu.most * 2 < 1024
 
 
-def test_the_delay_throws_everything_out_of_the_l2_cache(gpu):
+def test_the_delay_evicts_the_l2_cache(gpu):
     l2 = cupy_stand_in.cuda.runtime.getDeviceProperties(0)["l2CacheSize"]
     assert gpu.source.nbytes >= 2 * l2

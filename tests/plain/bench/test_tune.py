@@ -1,4 +1,4 @@
-"""What is tuned, which ways to run it are tried, and which one is kept; on the stand-in for CuPy, by its fake clock."""
+"""The products to tune, the candidate plans and the choice, on the stand-in for CuPy with its fake clock."""
 
 import statistics
 
@@ -27,7 +27,7 @@ def tuned(product=PRODUCT, clocked=True):
     return result
 
 
-# what is tuned
+# the products to tune
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def tuned(product=PRODUCT, clocked=True):
     ],
 )
 @pytest.mark.parametrize("batch", [1, 7])
-def test_the_products_are_those_that_a_training_step_plans(gpu, monkeypatch, model, features, batch):
+def test_the_products_are_those_of_a_training_step(gpu, monkeypatch, model, features, batch):
     planned = []
 
     def noted(m, n, k, *, layout, dtype, **options):
@@ -57,13 +57,13 @@ def test_the_products_are_those_that_a_training_step_plans(gpu, monkeypatch, mod
     assert len(products) == len(set(products))
 
 
-# which ways
+# the candidate plans
 
 
 @pytest.mark.parametrize("size", [(128, 128, 784), (784, 128, 128), (128, 10, 128), (1, 1, 1), (4096, 4096, 4096)])
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
 @pytest.mark.parametrize("processors", [16, 132])
-def test_the_default_is_tried_first_and_nothing_twice(size, dtype, processors):
+def test_the_default_is_tried_first_and_no_plan_twice(size, dtype, processors):
     product = Product.of(*size, "NN", dtype)
     tried = choices(product, processors)
     default = _matmul_plan.default_plan("tiled", product, 1, processors)
@@ -78,10 +78,10 @@ def test_a_small_product_is_tried_with_splits_that_fill_the_gpu():
     assert 33 in {splits for tile, splits in tried if str(tile) == "64x64x16"}
 
 
-# which one is kept
+# the plan that is kept
 
 
-def test_the_fastest_is_found_among_those_that_are_right(gpu):
+def test_the_fastest_correct_plan_wins(gpu):
     gpu.seconds = {"16x16x32 in 2 slices, 4 splits": 1.0, "16x16x64 in 4 slices, 1 split": 2.0}
     result = tuned()
     assert result.best == "16x16x32 in 2 slices, 4 splits"
@@ -91,7 +91,7 @@ def test_the_fastest_is_found_among_those_that_are_right(gpu):
     assert statistics.median(result.times["16x16x64 in 4 slices, 1 split"]) == pytest.approx(2.0)
 
 
-def test_a_wrong_one_is_rejected_by_name_however_fast_it_is(gpu):
+def test_a_wrong_plan_is_rejected_by_name(gpu):
     gpu.seconds = {"16x16x32 in 2 slices, 4 splits": 1.0, "16x16x64 in 4 slices, 1 split": 2.0}
     gpu.wrong = {"16x16x32 in 2 slices, 4 splits"}
     result = tuned()
@@ -101,13 +101,13 @@ def test_a_wrong_one_is_rejected_by_name_however_fast_it_is(gpu):
     assert "16x16x32 in 2 slices, 4 splits" not in result.times
 
 
-def test_where_all_are_wrong_or_none_is_timed_nothing_wins(gpu):
+def test_no_plan_wins_if_all_are_wrong_or_untimed(gpu):
     assert (tuned(clocked=False).winner, tuned(clocked=False).times) == (None, {})
     gpu.wrong = {str(choice) for choice in choices(PRODUCT, 132)}
     assert tuned().winner is None
 
 
-def test_what_exceeds_the_memory_is_refused_before_anything_is_run(gpu, monkeypatch):
+def test_a_product_larger_than_memory_is_refused_before_any_run(gpu, monkeypatch):
     monkeypatch.setattr(memory, "host_memory", lambda: 2**50)
     monkeypatch.setattr(tuning, "check", None)
     small, large = (Product.of(n, n, n, "NN", FLOAT32) for n in (8, 20_000))

@@ -54,18 +54,18 @@ def test_info_shows_the_compiler_of_the_simulated_gpu_or_why_none_is_usable(invo
 
 
 @pytest.mark.parametrize(
-    ("core", "flags", "told"),
+    ("core", "flags", "suggested"),
     [("Haswell", "fpu avx2 avx512f", True), ("SkylakeX", "avx512f", False), ("Zen", "avx2", False), (None, "", False)],
 )
 def test_info_shows_the_kernels_of_openblas_and_whether_the_cpu_supports_faster_ones(
-    invoke, monkeypatch, tmp_path, core, flags, told
+    invoke, monkeypatch, tmp_path, core, flags, suggested
 ):
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
     monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
     for module in (environment, sys.modules["gpunet.cli.info"]):  # gpunet.cli.info is also the command
         monkeypatch.setattr(module, "blas_core", lambda: core)
     shown = rows(invoke("info").stdout)["BLAS"]
-    assert ("OPENBLAS_CORETYPE=SkylakeX" in shown) == told
+    assert ("OPENBLAS_CORETYPE=SkylakeX" in shown) == suggested
     assert (f"kernels for {core}" in shown) == (core is not None)
 
 

@@ -227,9 +227,9 @@ def test_the_summary_shows_known_shapes_and_all_with_an_input_shape():
     table = [line.split() for line in cnn().summary().splitlines()]
     assert [row[-2] for row in table[1:-2]] == ["?"] * 6
     assert table[-2][-2:] == ["(10,)", "90"]
-    told = cnn().summary((1, 8, 8))
+    summary = cnn().summary((1, 8, 8))
     for shape in ("(4, 8, 8)", "(4, 4, 4)", "(8, 2, 2)", "(8, 1, 1)", "(8,)", "(10,)"):
-        assert shape in told
+        assert shape in summary
     with pytest.raises(ShapeError, match=r"a row of the input must be \(1, height, width\), got shape \(3, 8, 8\)"):
         cnn().summary((3, 8, 8))
 

@@ -10,7 +10,7 @@ import gpunet as gn
 from gpunet.ops.activations import FUNCTIONS
 
 PYTHON_OBJECTS = 2048
-"""Maximum bytes of views, tuples and frames that are alive at once."""
+"""Maximum bytes of views, tuples and frames that are alive at the same time."""
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +51,9 @@ def training_step(
 
 
 def peak_of(step: Callable[[], None]) -> int:
-    """Return the most bytes that a step had allocated at once, after two to warm up.
+    """Return the peak of the bytes allocated during a step, after two warm-up steps.
 
-    It is the least of three steps: other threads, such as tqdm's, and the garbage collector are traced too.
+    It is the minimum of three steps: other threads, such as tqdm's, and the garbage collector are traced too.
     """
     step()
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Arrays of the simulated GPU: they compute as NumPy's, refuse what CuPy's refuse, and count what a GPU would do."""
+"""Arrays of the simulated GPU compute as NumPy's, refuse what CuPy's refuse, and count GPU operations."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ def x():
 
 @pytest.fixture
 def counts():
-    """Return a function that does something and says what it counted."""
+    """Return a function that runs a callable and returns the counters that it changed."""
 
     def counted(work):
         cp.counters.reset()
@@ -33,13 +33,13 @@ def counts():
 
 
 @pytest.mark.parametrize("name", UNARY.split())
-def test_a_unary_function_gives_numpys_numbers(name):
+def test_unary_functions_match_numpy(name):
     host = HOST.astype(np.int32) if name == "invert" else HOST / 16
     np.testing.assert_array_equal(getattr(cp, name)(cp.asarray(host)).get(), getattr(np, name)(host))
 
 
 @pytest.mark.parametrize("name", BINARY.split())
-def test_a_binary_function_gives_numpys_numbers_also_into_out(name):
+def test_binary_functions_match_numpy_also_with_out(name):
     host = HOST.astype(np.int32) if "bitwise" in name or "shift" in name else HOST
     expected = getattr(np, name)(host, host[0])
     device, row = cp.asarray(host), cp.asarray(host[0])
@@ -72,14 +72,14 @@ def test_a_binary_function_gives_numpys_numbers_also_into_out(name):
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero")
-def test_array_code_gives_numpys_numbers_and_dtypes(x, work):
+def test_array_code_matches_numpys_values_and_dtypes(x, work):
     expected, result = work(np, HOST), work(cp, x)
     assert isinstance(result, cp.ndarray)
     assert result.dtype == expected.dtype
     np.testing.assert_array_equal(result.get(), expected)
 
 
-def test_numpys_own_functions_lead_to_the_device(x):
+def test_numpys_functions_dispatch_to_the_device(x):
     assert isinstance(np.exp(x), cp.ndarray)
     assert isinstance(np.sum(x, axis=0), cp.ndarray)
     assert np.shape(x) == (3, 4)
@@ -103,7 +103,7 @@ def test_writing_changes_the_array_in_place(x):
 # memory
 
 
-def test_a_view_shares_memory_and_knows_its_base(x):
+def test_a_view_shares_memory_and_has_a_base(x):
     for view in (x[1:], x.T, x.reshape(4, 3), x[0, 0], x.ravel(), cp.broadcast_to(x, (2, 3, 4))):
         assert view.base is x
         assert not view.flags.owndata
@@ -113,22 +113,22 @@ def test_a_view_shares_memory_and_knows_its_base(x):
     assert not x.T.flags["C_CONTIGUOUS"]
 
 
-def test_a_copy_has_memory_of_its_own(x):
+def test_a_copy_has_its_own_memory(x):
     for fresh in (x.copy(), x + 0, x[cp.asarray([0])], x.T.reshape(-1), cp.array(x), x.astype(np.float64)):
         assert fresh.base is None
         assert fresh.data.mem is not x.data.mem
 
 
-def test_memory_is_aligned_as_cupys():
+def test_memory_has_cupys_alignment():
     assert all(cp.empty(n).data.ptr % 512 == 0 for n in range(8))
 
 
-def test_an_array_laid_over_memory_shares_it(x):
+def test_an_array_at_a_memory_pointer_shares_its_memory(x):
     column = cp.ndarray((3,), np.float32, x[0, 1:2].data, strides=(16,))
     np.testing.assert_array_equal(column.get(), HOST[:, 1])
 
 
-# what CuPy refuses
+# operations that CuPy refuses
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_an_array_laid_over_memory_shares_it(x):
         hash,
     ],
 )
-def test_what_cupy_refuses_is_a_type_error(x, work):
+def test_unsupported_operands_raise_cupys_type_error(x, work):
     with pytest.raises(TypeError):
         work(x)
     np.testing.assert_array_equal(x.get(), HOST)
@@ -164,12 +164,12 @@ def test_host_data_of_another_shape_cannot_be_set(x):
         x.set(np.ones((4, 3), np.float32))
 
 
-def test_text_and_objects_have_no_place_on_the_device():
+def test_text_and_object_dtypes_are_refused():
     with pytest.raises(ValueError, match="dtype"):
         cp.asarray(["a"])
 
 
-def test_indices_that_are_out_of_range_wrap_around(x):
+def test_indices_out_of_range_wrap_around(x):
     np.testing.assert_array_equal(x[cp.asarray([4, -1])].get(), HOST[[1, 2]])
     np.testing.assert_array_equal(x[:, cp.asarray([5])].get(), HOST[:, [1]])
     np.testing.assert_array_equal(cp.take(x, cp.asarray([3]), axis=0).get(), HOST[[0]])
@@ -177,16 +177,16 @@ def test_indices_that_are_out_of_range_wrap_around(x):
         x[3]
 
 
-# what a GPU would do
+# counters
 
 
 @pytest.mark.parametrize("work", [float, int, bool, repr, str, lambda a: a.item(), lambda a: f"{a:.2f}", cp.asnumpy])
-def test_showing_a_value_to_the_host_waits_and_copies(x, work, counts):
+def test_reading_a_value_on_the_host_synchronizes_and_copies(x, work, counts):
     total = x.sum()
     assert counts(lambda: work(total)) == {"downloads": 1, "synchronizations": 1}
 
 
-def test_computing_neither_waits_nor_copies(x, counts):
+def test_computing_neither_synchronizes_nor_copies(x, counts):
     def work():
         cp.add(x, 1, out=x)
         x.fill(3)
@@ -196,7 +196,7 @@ def test_computing_neither_waits_nor_copies(x, counts):
     assert counts(work) == {"launches": 3}
 
 
-def test_only_what_is_fresh_takes_memory(x, counts):
+def test_only_new_arrays_allocate(x, counts):
     assert counts(lambda: x + 1) == {"allocations": 1, "launches": 1}
     assert counts(lambda: x.T) == {}
 
@@ -205,7 +205,7 @@ def test_host_data_are_copied_once(counts):
     assert counts(lambda: cp.asarray(HOST)) == {"allocations": 1, "uploads": 1}
 
 
-def test_a_mask_lets_the_host_wait_for_the_size(x, counts):
+def test_a_boolean_mask_synchronizes_for_the_size(x, counts):
     mask = x > 3
     assert counts(lambda: x[mask])["synchronizations"] == 1
     assert counts(lambda: x.nonzero())["synchronizations"] == 1
@@ -219,19 +219,19 @@ def test_synchronizing_is_counted(counts):
 # copies
 
 
-def test_copies_and_pickles_hold_the_same_numbers(x):
+def test_copies_and_pickles_have_the_same_values(x):
     for twin in (copy.deepcopy(x), copy.copy(x), pickle.loads(pickle.dumps(x))):
         assert isinstance(twin, cp.ndarray)
         np.testing.assert_array_equal(twin.get(), HOST)
         assert twin.data.mem is not x.data.mem
 
 
-def test_fresh_memory_reads_as_nan_in_check_mode():
+def test_uninitialized_memory_reads_as_nan_in_check_mode():
     with cp.check_mode():
         assert np.isnan(cp.empty(3).get()).all()
 
 
-def test_check_mode_follows_block_and_environment(monkeypatch):
+def test_check_mode_is_set_by_block_or_environment(monkeypatch):
     assert not cp.checking()
     monkeypatch.setenv("GPUNET_SIM_CHECK", "1")
     assert cp.checking()

@@ -1,4 +1,4 @@
-"""Which declarations of kernels and of shared memory the simulator finds in a source, and what it makes of them."""
+"""The simulator finds and rewrites declarations of kernels and shared memory."""
 
 import re
 
@@ -56,7 +56,7 @@ __global__ void k() {
 """
 
 
-def test_shared_memory_becomes_cpp_line_by_line():
+def test_shared_memory_declarations_are_rewritten_line_by_line():
     text = rewrite_shared(SHARED)
     lines = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
     assert lines[1] == "static float (&s)[] = reinterpret_cast<float (&)[]>(simulator::dynamic_shared);"
@@ -82,5 +82,5 @@ def test_shared_memory_becomes_cpp_line_by_line():
 @pytest.mark.parametrize(
     "text", ["__shared__", "extern __shared__ float", "{ __shared__ int a[", "namespace {", "__global__"]
 )
-def test_a_text_that_is_cut_short_is_left_to_the_compiler(text):
+def test_truncated_text_is_left_to_the_compiler(text):
     find_kernels(rewrite_shared(text))

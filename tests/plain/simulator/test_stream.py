@@ -1,4 +1,4 @@
-"""Streams, events and graphs: what a capture records, what it refuses, and what a replay does."""
+"""Streams, events and graphs: recording, refused operations and replay."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ def capture(work):
         return stream.end_capture()
 
 
-def test_a_capture_records_and_a_replay_does_the_work(x):
+def test_a_capture_records_and_a_replay_runs(x):
     graph = capture(lambda: cp.add(x, 1, out=x))
     assert x.tolist() == [0, 0, 0, 0]
     graph.upload()
@@ -33,7 +33,7 @@ def test_a_capture_records_and_a_replay_does_the_work(x):
     assert x.tolist() == [3, 3, 3, 3]
 
 
-def test_a_replay_reads_the_same_memory_and_the_numbers_of_the_capture(x):
+def test_a_replay_uses_the_memory_and_scalars_of_the_capture(x):
     step = 2.0
 
     def work():
@@ -50,13 +50,13 @@ def test_a_replay_reads_the_same_memory_and_the_numbers_of_the_capture(x):
     assert x.tolist() == [2, 2, 2, 2]
 
 
-def test_views_may_be_taken_in_a_capture(x):
+def test_views_may_be_made_in_a_capture(x):
     graph = capture(lambda: cp.add(x.reshape(2, 2)[0], 1, out=x.reshape(2, 2).T[1]))
     graph.launch()
     assert x.tolist() == [0, 1, 0, 1]
 
 
-def test_a_product_of_cublas_is_refused_and_the_capture_goes_on(x):
+def test_cublas_products_are_refused_and_the_capture_continues(x):
     m = cp.ones((2, 2))
 
     def work():
@@ -86,7 +86,7 @@ def test_a_product_of_cublas_is_refused_and_the_capture_goes_on(x):
         lambda x: x.nonzero(),
     ],
 )
-def test_taking_memory_copying_and_waiting_spoil_a_capture(x, work):
+def test_allocations_copies_and_synchronizations_invalidate_a_capture(x, work):
     with cp.cuda.Stream(non_blocking=True) as stream:
         stream.begin_capture()
         with pytest.raises(CUDARuntimeError) as caught:
@@ -140,7 +140,7 @@ def test_streams_nest():
     assert cp.cuda.get_current_stream() is cp.cuda.Stream.null
 
 
-def test_events_have_an_order_and_no_clock():
+def test_events_measure_order_not_time():
     start, stop = cp.cuda.Event(), cp.cuda.Event()
     with pytest.raises(CUDARuntimeError):
         cp.cuda.get_elapsed_time(start, stop)

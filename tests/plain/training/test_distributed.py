@@ -111,11 +111,11 @@ BAD = {
 
 def test_ranks_that_differ_are_refused_on_all_of_them(tmp_path):
     done(2, "refuse", tmp_path)
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told.keys() == BAD.keys()
+    messages = json.loads((tmp_path / "messages.json").read_text())
+    assert messages.keys() == BAD.keys()
     for name, words in BAD.items():
-        assert told[name][0].startswith(words), told[name]
-        assert told[name][1].startswith("DataError: X" if name == "NaN" else words), told[name]
+        assert messages[name][0].startswith(words), messages[name]
+        assert messages[name][1].startswith("DataError: X" if name == "NaN" else words), messages[name]
 
 
 def test_without_mpi4py_the_error_says_what_to_install(monkeypatch):

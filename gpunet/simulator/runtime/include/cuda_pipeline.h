@@ -1,3 +1,3 @@
-// The compiler is told to include cuda_pipeline.h of the runtime, which the macros of a source must not meet.
+// The pragma includes cuda_pipeline.h of the runtime after preprocessing, so that a source's macros do not change it.
 #pragma once
 #pragma gpunet include cuda_pipeline.h

@@ -1,1 +1,1 @@
-// Empty: device.h has what kernels use of it. The file is here so that `#include <cuda_runtime.h>` finds one.
+// Empty: device.h has what kernels use of it. The file exists so that `#include <cuda_runtime_api.h>` compiles.

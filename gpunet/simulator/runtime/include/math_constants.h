@@ -1,4 +1,4 @@
-// What kernels use of CUDA's math_constants.h.
+// The part of CUDA's math_constants.h that kernels use.
 #pragma once
 #define CUDART_INF_F INFINITY
 #define CUDART_NAN_F NAN

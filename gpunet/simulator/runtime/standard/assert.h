@@ -1,1 +1,1 @@
-// Empty: a kernel has what it may use of this header without it.
+// Empty: the functions of this header that kernels may use are always declared.

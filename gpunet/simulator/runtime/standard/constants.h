@@ -1,4 +1,4 @@
-// The constants of C's headers, which nvcc has and NVRTC lacks; included in front of the user's kernels.
+// The constants of the C headers, which NVRTC lacks; included before the user's kernels.
 #pragma once
 
 #ifdef GPUNET_SIMULATOR

@@ -1,1 +1,1 @@
-// Empty: constants.h is included in front of every kernel, and the compiler has the functions.
+// Empty: constants.h is included before every kernel, and the compiler declares the functions.

@@ -1,4 +1,4 @@
-// Integers of fixed width for NVRTC; the simulated GPU has them without a header.
+// Fixed-width integers for NVRTC. The simulator declares them without a header.
 #pragma once
 #ifndef GPUNET_SIMULATOR
 typedef signed char int8_t;
