@@ -17,6 +17,7 @@ struct MemoryAccess {
   bool issue = false;   // the issue of an asynchronous copy; the access itself follows later
   bool rounds = false;  // see atomic_access
   bool store = false;   // an atomic that does not read
+  bool compares = false;  // a compare-and-swap
 };
 
 // Checks an access. Returns if the access can be executed, with or without a finding; otherwise stops the thread.

@@ -61,7 +61,7 @@ GPUNET_ATOMIC(atomicDec, old == 0 || old > value ? value : old - 1)
 #define GPUNET_ATOMIC_CAS(NAME)                                                                                  \
   template <class T>                                                                                             \
   inline __attribute__((always_inline)) T NAME(T* address, simulator::Same<T> expected, simulator::Same<T> value) { \
-    simulator::atomic_access(address, sizeof(T), true); /* can implement any operation */                        \
+    simulator::atomic_access(address, sizeof(T), true, false, true); /* it can implement any operation */        \
     return simulator::exchange(address, [=](T old) -> T { return old == expected ? value : old; });              \
   }
 GPUNET_ATOMIC_CAS(atomicCAS)

@@ -28,6 +28,23 @@ struct {
   char before[kLargestSettled];
 } unsettled;
 
+// A plain read that races with an atomic. If the thread then passes the address to a compare-and-swap, the read was the
+// first guess of its loop, as in the CUDA Programming Guide, and whatever it read is right.
+struct {
+  const char* address = nullptr;
+  uint32_t place, other;
+  Access now;
+} guess;
+
+void accept_guess(Region& region, const MemoryAccess& a) {
+  const Access& now = running.now;
+  if (guess.address == a.address && guess.now.block == now.block && guess.now.thread == now.thread)
+    take_back("race", guess.place, guess.other);
+  guess.address = nullptr;
+  const size_t begin = (a.address - region.begin) / region.cell_bytes;
+  for (size_t i = begin; i < begin + a.bytes / region.cell_bytes; ++i) region.cells[i].reads.forget_own(now);
+}
+
 void settle_race() {
   unsettled.pending = false;
   const MemoryAccess& a = unsettled.access;
@@ -38,6 +55,7 @@ bool plain_write(bool write, bool atomic) { return write && !atomic; }
 bool reads(const MemoryAccess& a) { return !a.write || (a.atomic && !a.store); }
 
 void note_race(const MemoryAccess& a, const Access& other) {
+  if (!a.write && other.atomic) guess = {.address = a.address, .place = a.place, .other = other.place, .now = running.now};
   const bool writes = plain_write(a.write, a.atomic) && plain_write(other.write, other.atomic);
   if (!writes || a.issue || a.bytes > kLargestSettled) return report_race(Grade::error, a, other);
   report_race(Grade::benign, a, other);
@@ -122,6 +140,7 @@ void check_access(const MemoryAccess& a) {
   if (a.issue && a.write != region->shared)
     stop_at("asynchronous copy not from global to shared memory", memory_at(a.address), a);
   if (!a.issue) count(*region, a);
+  if (a.compares) accept_guess(*region, a);
   check_race(*region, a);
   if (a.atomic && !region->shared) note_atomic(a.address);
   if (region->initialized) check_initialized(*region, a);
@@ -146,6 +165,7 @@ void begin_launch() {
   begin_regions(shared_flags.data());
   generation = ++newest_generation;
   unsettled.pending = false;
+  guess.address = nullptr;
   forget_declared();
   running.accesses_left = ~uint64_t{0};
   forget_handovers();

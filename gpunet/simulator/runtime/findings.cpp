@@ -100,10 +100,17 @@ std::string describe(unsigned block_number, unsigned thread_number) {
          triple(index_of(block_number, position.grid_size));
 }
 
-void retract(const char* kind, uint32_t place, uint32_t other) {
-  findings[numbers.at({kind, place, other})].times = 0;
+void take_back(const char* kind, uint32_t place, uint32_t other) {
+  const auto known = numbers.find({kind, place, other});
+  if (known == numbers.end() || !findings[known->second].times) return;
+  --findings[known->second].times;
   const auto is_error = [](const Finding& finding) { return finding.times && finding.grade == Grade::error; };
   if (std::none_of(findings.begin(), findings.end(), is_error)) running.accesses_left = ~uint64_t{0};
+}
+
+void retract(const char* kind, uint32_t place, uint32_t other) {
+  findings[numbers.at({kind, place, other})].times = 1;
+  take_back(kind, place, other);
 }
 
 void forget_findings() {

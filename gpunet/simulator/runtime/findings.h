@@ -14,6 +14,9 @@ std::string* new_finding(Grade grade, const char* kind, uint32_t place = 0, uint
 // Regrades a recorded finding as an error. Returns its text for the caller to replace, or null if it is one already.
 std::string* make_error(const char* kind, uint32_t place, uint32_t other);
 
+// Takes back one of the times that a finding was recorded; without any it is not reported.
+void take_back(const char* kind, uint32_t place, uint32_t other);
+
 // Removes a finding.
 void retract(const char* kind, uint32_t place, uint32_t other);
 

@@ -59,6 +59,15 @@ inline void Recent::add(const Access& access) {
   latest = access;
 }
 
+void Recent::forget_own(const Access& access) {
+  const auto own = [&](const Access& a) { return a.block == access.block && a.thread == access.thread; };
+  if (own(farthest)) farthest = {};
+  if (own(latest)) {
+    latest = farthest;
+    farthest = {};
+  }
+}
+
 const Access* Cell::conflict(const Access& access) const {
   if (not_ordered(write, access)) return &write;
   if (access.write)  // includes every atomic

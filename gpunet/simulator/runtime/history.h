@@ -13,6 +13,7 @@ struct Recent {
   Access latest{}, farthest{};
 
   void add(const Access& access);
+  void forget_own(const Access& access);  // the records of the thread of `access`
   const Access* not_ordered_before(const Access& access) const;
 };
 

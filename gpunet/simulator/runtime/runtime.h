@@ -57,7 +57,8 @@ unsigned active_mask(Where where);
 
 // Pass an atomic access and a fence to the checker. A finding names the caller's line. `store`: the atomic does not
 // read. `rounds`: it may add floating-point numbers, in which case the last bits of the sum depend on the order.
-void atomic_access(void* address, size_t bytes, bool rounds, bool store = false);
+// `compares`: it is a compare-and-swap.
+void atomic_access(void* address, size_t bytes, bool rounds, bool store = false, bool compares = false);
 void thread_fence();
 
 inline int linear_thread() {

@@ -88,12 +88,13 @@ uint32_t simulator::issue_copy(void* shared, const void* global, unsigned bytes)
   return write.place;
 }
 
-void simulator::atomic_access(void* address, size_t bytes, bool rounds, bool store) {
+void simulator::atomic_access(void* address, size_t bytes, bool rounds, bool store, bool compares) {
   check_access({.address = static_cast<char*>(address),
                 .bytes = bytes,
                 .place = place_of(PLACE),
                 .write = true,
                 .atomic = true,
                 .rounds = rounds,
-                .store = store});
+                .store = store,
+                .compares = compares});
 }

@@ -3,7 +3,7 @@
 
 namespace simulator {
 
-void atomic_access(void*, size_t, bool, bool) {}
+void atomic_access(void*, size_t, bool, bool, bool) {}
 void thread_fence() {}
 
 }  // namespace simulator

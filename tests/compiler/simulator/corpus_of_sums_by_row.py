@@ -126,7 +126,7 @@ def double_add_by_compare_and_swap():
     source = """
 __device__ double atomic_add(double* address, double v) {
   unsigned long long* p = (unsigned long long*)address;
-  unsigned long long old = atomicAdd(p, 0ull), assumed;
+  unsigned long long old = *p, assumed;
   do {
     assumed = old;
     old = atomicCAS(p, assumed, __double_as_longlong(v + __longlong_as_double(assumed)));

@@ -3,11 +3,15 @@
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from compiler.simulator.accepted import PLANTED, RIGHT
 from compiler.simulator.kernels import inspect, inspect_kernel, together
+
+from gpunet import simulator
+from gpunet.errors import KernelError
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +93,30 @@ def test_shared_arrays_in_templates_need_declared_alignment():
     assert (found.grade, found.kind) == ("warning", "alignment by luck")
     assert found.stack[0].startswith("sum at ")
     assert found.stack[1].startswith("k at ")
+
+
+GUESSES = """
+extern "C" __global__ void loop(int* x) {
+  int old = *x, assumed;
+  do { assumed = old; old = atomicCAS(x, assumed, assumed + 1); } while (assumed != old);
+}
+extern "C" __global__ void without_swap(int* x, int* y) {
+  atomicAdd(x, 1);
+  y[threadIdx.x] = *x;
+}
+extern "C" __global__ void read_after_swap(int* x, int* y) {
+  int old = *x;
+  atomicCAS(x, old, old + 1);
+  y[threadIdx.x] = *x;
+}"""
+
+
+@pytest.mark.parametrize(("name", "races"), [("loop", False), ("without_swap", True), ("read_after_swap", True)])
+def test_the_plain_read_before_a_compare_and_swap_is_no_race(name, races):
+    x, y = simulator.zeros(1, np.int32), simulator.zeros(64, np.int32)
+    kernel = simulator.RawKernel(GUESSES, name)
+    with simulator.check_mode() as findings, pytest.raises(KernelError) if races else nullcontext():
+        kernel((1 if races else 3,), (64,), (x, y)[: 1 + races])
+    assert {f.kind for f in findings} == ({"race"} if races else set())
+    if not races:
+        assert int(x[0]) == 192
