@@ -42,6 +42,10 @@ OF_CLASSES = {
         "state_dict": _FILES,
         "train": "trainer.fit(X, y) trains",
     },
+    "Tape": {
+        "load": "use tape.restore(layer)",
+        "saved": "use tape.restore(layer)",
+    },
     "Optimizer": {
         "load_state_dict": f"optimizer.restore(state) restores its state, without the arrays; {_FILES}",
         "state_dict": f"optimizer.state() returns its state, without the arrays; {_FILES}",

@@ -35,6 +35,9 @@ from gpunet.training.step.interfaces import ExecutorName, Source
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
 """Errors that the step's code raises both in a recording and in an eager step."""
 
+MISTAKES = (AttributeError, NameError, TypeError, LookupError, ValueError)
+"""Errors that may come from a bug in a user's layer or loss, and not from the recording."""
+
 
 class Step:
     """The training step for one batch shape.
@@ -114,6 +117,7 @@ class Step:
         Raises:
             OutOfMemoryError: the buffers of the step do not fit in memory; the parameters are unchanged.
             StateError: the step cannot be recorded, and the trainer's executor requires it.
+            Exception: an error of a user's layer or loss, which an eager step raises too.
         """
         if self.is_prepared:
             return
@@ -130,8 +134,22 @@ class Step:
             self._begin(self.executor.name)
             raise
         except Exception as error:  # from CuPy, the driver, or a user's layer
+            if isinstance(error, MISTAKES):
+                self._raise_eager_error()
             self._fall_back(error)
         self.is_prepared = True
+
+    def _raise_eager_error(self) -> None:
+        """Run the step eagerly without its update and raise its error, if any: that is no problem of the recording."""
+        name = self.executor.name
+        self._begin("eager")
+        try:
+            with self.unchanged(), np.errstate(all="ignore"):
+                self.work()
+        except MISTAKES as error:
+            raise error from None
+        finally:
+            self._begin(name)
 
     def _fall_back(self, error: Exception) -> None:
         """Fall back from the persistent kernel to the graph, or with a warning to NumPy calls or to eager steps.

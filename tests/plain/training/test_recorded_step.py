@@ -11,6 +11,7 @@ from problems import classification, weights
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, DataError, DeviceError, OutOfMemoryError, StateError
+from gpunet.native import why_unavailable
 from gpunet.recording import do
 
 X, Y = classification(80)
@@ -288,6 +289,55 @@ def test_an_explicit_executor_raises_if_the_step_cannot_be_recorded(kind):
     for a, b in zip(before, state(one), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (one.optimizer.steps, len(one.history)) == (0, 0)
+
+
+class Misspelled(Scale):
+    def backward(self, dy, tape, *, input_gradient=True):
+        return dy * tape.saved[0]
+
+
+class Indexed(Scale):
+    def forward(self, x, tape=None):
+        return super().forward(x, tape) + self.params["shift"]
+
+
+@pytest.mark.parametrize("executor", ["auto", "numpy", "native", "eager"])
+@pytest.mark.parametrize(
+    ("kind", "error", "said"),
+    [
+        (Misspelled, AttributeError, r"^Tape has no attribute 'saved': use tape.restore\(layer\)"),
+        (Indexed, KeyError, "shift"),
+    ],
+)
+def test_a_bug_in_a_layer_raises_its_own_error_without_a_warning(kind, error, said, executor):
+    if executor == "native" and why_unavailable():
+        pytest.skip(why_unavailable())
+    one = own(executor, kind)
+    one.attach()
+    before = state(one)
+    for _ in range(2):
+        with pytest.raises(error, match=said):
+            one.fit(X, Y, epochs=1, batch_size=20)
+    for a, b in zip(before, state(one), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (one.optimizer.steps, len(one.history)) == (0, 0)
+
+
+class PlainOnly(Scale):
+    """Raises a TypeError only in a recording."""
+
+    def forward(self, x, tape=None):
+        if type(x) is not np.ndarray:
+            raise TypeError("a plain array is required")
+        return super().forward(x, tape)
+
+
+def test_an_error_that_only_the_recording_raises_falls_back_to_eager_steps():
+    automatic, eager = own("auto", PlainOnly), own("eager", PlainOnly)
+    with pytest.warns(UserWarning, match="could not be recorded: a plain array is required"):
+        automatic.fit(X, Y, epochs=2, batch_size=20)
+    eager.fit(X, Y, epochs=2, batch_size=20)
+    assert_same(automatic, eager)
 
 
 @pytest.mark.parametrize("executor", ["auto", "numpy"])
