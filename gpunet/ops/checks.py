@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +37,16 @@ def float_module(op: str, **arrays: Array | None) -> ModuleType:
             raise DTypeError(f"{op}: {name} is {dtype}; use float32 or float64, for example {name}.astype('float32').")
     if len(set(given.values())) > 1:
         found = ", ".join(f"{name} is {dtype}" for name, dtype in given.items())
-        raise DTypeError(f"{op}: dtypes differ: {found}; convert them to one dtype.")
+        raise DTypeError(f"{op}: dtypes differ: {found}; convert {_conversion(given)}.")
     return xp
+
+
+def _conversion(given: Mapping[str, np.dtype[Any]]) -> str:
+    """Return the casts that give all arguments one dtype, if one argument differs from the others."""
+    dtypes = [*given.values()]
+    others = {name: next(d for d in dtypes if d != own) for name, own in given.items() if dtypes.count(own) == 1}
+    casts = " or ".join(f"{name} with {name}.astype('{other}')" for name, other in others.items())
+    return casts or "them to one dtype"
 
 
 def check_shape(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None:

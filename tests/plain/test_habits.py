@@ -13,6 +13,7 @@ import gpunet as gn
 from gpunet.errors import ArgumentError, DTypeError, StateError, UnknownArgumentError, UnknownAttributeError
 from gpunet.habits import ARGUMENTS, HABITS, equivalent_of
 from gpunet.losses import LOSSES, LOSSES_BY_NAME
+from gpunet.ops.checks import float_module
 from gpunet.optimizers import OPTIMIZERS
 from gpunet.training.settings import OPTIMIZERS_BY_NAME
 from gpunet.versions import Versioned
@@ -34,8 +35,22 @@ def test_a_call_of_a_model_or_a_layer_is_inference():
 
 
 def test_a_call_checks_the_dtype_as_forward_does():
-    with pytest.raises(DTypeError, match="x is float64, weight is float32"):
+    said = r"x is float64, weight is float32, bias is float32; convert x with x.astype\('float32'\)\.$"
+    with pytest.raises(DTypeError, match=said):
         net()(X.astype(np.float64))
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "said"),
+    [
+        ("fd", r"convert a with a.astype\('float64'\) or b with b.astype\('float32'\)\.$"),
+        ("ffdf", r"convert c with c.astype\('float32'\)\.$"),
+        ("ffdd", r"convert them to one dtype\.$"),
+    ],
+)
+def test_an_operation_names_the_cast_if_one_argument_differs(dtypes, said):
+    with pytest.raises(DTypeError, match=said):
+        float_module("operation", **{name: np.ones(2, dtype) for name, dtype in zip("abcd", dtypes, strict=False)})
 
 
 @pytest.mark.parametrize("given", [X.tolist(), 3.0, None, (X, X)], ids=lambda given: type(given).__name__)
