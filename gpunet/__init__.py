@@ -98,7 +98,10 @@ else:
     def __getattr__(name):
         """Import rarely used names, which are slow to import, on first access."""
         if name not in LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from gpunet.habits import OF_PACKAGE
+
+            answer = f": {OF_PACKAGE[name]}." if name in OF_PACKAGE else ""
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{answer}")
         from importlib import import_module
 
         module = import_module(LAZY[name])

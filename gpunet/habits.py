@@ -28,11 +28,20 @@ HABITS = {
     "eval": _MODES,
     "fit": _TRAINS,
     "load_state_dict": "gn.load(path) reads a model, gn.interop.load_torch(model, weights) copies PyTorch's weights",
+    "named_parameters": "model.parameters() returns a dict of the weights by name",
     "state_dict": "model.parameters() returns the weights by name; model.save(path) and trainer.save(path) write files",
     "train": _MODES,
     "zero_grad": "not needed: model.backward(gradient, tape) overwrites the gradients",
 }
 """gpunet equivalents of attributes that its classes do not have."""
+
+OF_PACKAGE = {
+    "Module": "layers derive from gn.Layer, and gn.Sequential(...) chains layers",
+    "Parameter": "a layer gives its parameters to gn.Layer: super().__init__({'weight': array})",
+    "nn": "layers and losses are in gpunet itself: gn.Linear, gn.MSELoss",
+    "no_grad": "not needed: model(x) computes no gradients",
+}
+"""gpunet equivalents of names that the package does not have."""
 
 OF_CLASSES = {
     "Trainer": {
@@ -53,13 +62,18 @@ OF_CLASSES = {
 }
 """Equivalents that are specific to a class and the classes derived from it."""
 
+_RATE = "give it to the optimizer as lr=: gn.Adam(lr=0.001)"
+
 ARGUMENTS = {
+    "batchsize": "write batch_size=",
     "callbacks": "give them to the Trainer: gn.Trainer(model, callbacks=[...])",
     "class_weight": "give it to the loss: gn.Trainer(model, loss=gn.CrossEntropyLoss(class_weight='balanced'))",
     "criterion": "write loss=",
-    "learning_rate": "write lr=",
+    "learning_rate": _RATE,
+    "lr": _RATE,
     "metrics": "give them to the Trainer: gn.Trainer(model, metrics={'auc': gn.metrics.roc_auc})",
     "params": "make the optimizer without parameters; the Trainer attaches it to its model",
+    "rng": "gn.Trainer and gn.MLP take seed=, a layer such as gn.Linear takes rng=",
     "validation_data": "write validation=(X, y)",
     "validation_split": "write validation=0.2 to hold out a share of the rows",
     "verbose": "gn.Trainer(model, callbacks=[gn.ProgressBar()]) shows progress",

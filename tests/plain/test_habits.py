@@ -11,7 +11,7 @@ from problems import classification, net, regression
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, DTypeError, StateError, UnknownArgumentError, UnknownAttributeError
-from gpunet.habits import ARGUMENTS, HABITS, equivalent_of
+from gpunet.habits import ARGUMENTS, HABITS, OF_PACKAGE, equivalent_of
 from gpunet.losses import LOSSES, LOSSES_BY_NAME
 from gpunet.ops.checks import float_module
 from gpunet.optimizers import OPTIMIZERS
@@ -90,11 +90,28 @@ def test_the_answer_is_specific_to_the_class(part, name, said):
         getattr(PARTS[part](), name)
 
 
-FIT = {"callbacks", "class_weight", "metrics", "validation_data", "validation_split", "verbose"}
+@pytest.mark.parametrize("name", OF_PACKAGE)
+def test_a_name_that_the_package_lacks_is_answered_with_the_equivalent(name):
+    assert not hasattr(gn, name)
+    with pytest.raises(AttributeError, match=f"^module 'gpunet' has no attribute '{name}': ") as caught:
+        getattr(gn, name)
+    assert OF_PACKAGE[name] in str(caught.value)
+
+
+def test_other_names_that_the_package_lacks_raise_pythons_error():
+    with pytest.raises(AttributeError, match=r"^module 'gpunet' has no attribute 'Liner'$"):
+        gn.Liner  # noqa: B018
+
+
+FIT = {"batchsize", "callbacks", "class_weight", "metrics", "validation_data", "validation_split", "verbose"}
 CALLS = {
     "fit": (lambda **given: gn.Trainer(net()).fit(X, Y, **given), FIT),
     "evaluate": (lambda **given: gn.Trainer(net()).evaluate(X, Y, **given), {"class_weight", "verbose"}),
-    "Trainer": (lambda **given: gn.Trainer(net(), **given), {"class_weight", "criterion", "learning_rate"}),
+    "Trainer": (
+        lambda **given: gn.Trainer(net(), **given),
+        {"class_weight", "criterion", "learning_rate", "lr", "rng"},
+    ),
+    "MLP": (lambda **given: gn.MLP([2, 1], **given), {"rng"}),
     "Adam": (gn.Adam, {"learning_rate", "params"}),
     "SGD": (lambda **given: gn.SGD(0.1, **given), {"learning_rate", "params"}),
 }
