@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import gpunet.examples
 
-NAMES = [module.name for module in pkgutil.iter_modules(gpunet.examples.__path__)]
+NAMES = [module.name for module in pkgutil.iter_modules(gpunet.examples.__path__) if module.name != "__main__"]
 
 
 def run(name: str) -> list[str]:
