@@ -35,8 +35,9 @@ def matching(leaves: Mapping[str, Layer], patterns: Sequence[str]) -> list[Layer
                 f"learning rate to 0 with the optimizer's groups={{{pattern!r}: {{'lr': 0}}}}."
             )
         if not whole:
-            listed = ", ".join(path for path, own in names.items() if own)
-            raise ArgumentError(f"{pattern!r} matches no layer with parameters; there are {listed or 'none'}.")
+            listed = ", ".join(repr(path) for path, own in names.items() if own)
+            there_are = f"their names are {listed}" if listed else "there are none"
+            raise ArgumentError(f"{pattern!r} matches no layer with parameters; {there_are}.")
         found |= {path: leaves[path] for path in whole}
     return list(found.values())
 

@@ -208,7 +208,7 @@ def test_a_layer_inside_another_one_is_frozen_by_its_path():
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("3.*", r"'3\.\*' matches no layer with parameters; there are 0, 1, 2"),
+        ("3.*", r"'3\.\*' matches no layer with parameters; their names are '0', '1', '2'\.$"),
         (
             "*.bias",
             r"'\*\.bias' matches only a part of layer '0', which has 0.weight, 0.bias. A layer .* whole: use '0'",
