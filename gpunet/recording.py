@@ -44,6 +44,9 @@ REDUCE = {"axis": 0, "dtype": None, "out": None, "keepdims": False}
 default that can be passed explicitly."""
 
 
+ADVICE = "use np.where, or set recordable = False on the layer"
+
+
 class NotRecordableError(StateError):
     """The step cannot be recorded, for example because it reads array values; `executor="auto"` then runs eagerly."""
 
@@ -161,10 +164,10 @@ class RecordedArray(np.ndarray):
         return (self[i] for i in range(len(self)))
 
     def _reject_read(self, *args: Any) -> NoReturn:
-        raise NotRecordableError("the step reads array values, which change on every replay; use np.where.")
+        raise NotRecordableError(f"the step reads array values, which change on every replay; {ADVICE}.")
 
     def _reject_selection(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotRecordableError("the number of selected elements changes on every replay; use np.where.")
+        raise NotRecordableError(f"the number of selected elements changes on every replay; {ADVICE}.")
 
     __bool__ = __float__ = __int__ = __index__ = __complex__ = _reject_read
     item = tolist = tobytes = _reject_read  # type: ignore[assignment]

@@ -97,7 +97,9 @@ class Inspection(Versioned):
         """
         found: list[Explanation] = self._steps.explanations()
         if not found:
-            raise StateError("explain: no step was recorded; run a step with an executor other than 'eager'.")
+            raise StateError(
+                "explain: no step was recorded: call fit (or step) first, with an executor other than 'eager'."
+            )
         return max(found, key=lambda explanation: explanation.arena_bytes)
 
     @explains_unknown_arguments

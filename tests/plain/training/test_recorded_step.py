@@ -244,7 +244,11 @@ class OptingOut(Scale):
     ("kind", "why"),
     [
         (Escaping, "a replay of the recorded calls gave different results from the code."),
-        (Looking, "the step reads array values"),
+        (
+            Looking,
+            "the step reads array values, which change on every replay; use np.where, or set recordable = False on the "
+            "layer.",
+        ),
         (OptingOut, "OptingOut() sets recordable = False."),
     ],
 )
@@ -561,8 +565,11 @@ def test_an_executor_may_change_between_two_fits():
 def test_eager_steps_explain_nothing():
     one = trainer("eager")
     one.fit(X, Y, epochs=1)
-    with pytest.raises(StateError, match="no step was recorded"):
-        one.explain()
+    for unexplained in (one, trainer("auto")):
+        with pytest.raises(
+            StateError, match=r"no step was recorded: call fit \(or step\) first, with an executor other"
+        ):
+            unexplained.explain()
 
 
 def test_the_explanation_after_one_step_lists_the_nodes_and_ends_with_the_executor():
