@@ -19,10 +19,10 @@ from gpunet.files import write_bytes
 from gpunet.formats import parse_json, read_as
 from gpunet.models import Model
 from gpunet.models import load as load_model
+from gpunet.models.files import MODEL
 from gpunet.training import History
 
 CONFIG = "config.json"
-MODEL = "model.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "metrics.jsonl"
 RESULTS = "results.json"

@@ -28,6 +28,7 @@ from gpunet.errors import ArgumentError, DataError, GpunetError, MissingPackageE
 from gpunet.files import write_bytes
 from gpunet.locks import claimed
 from gpunet.models import Sequential
+from gpunet.models.files import MODEL
 from gpunet.training import EarlyStopping, ProgressBar, Trainer
 from gpunet.training.batch_sizes import batch_sizes
 from gpunet.training.distributed import Ranks, launched
@@ -145,7 +146,7 @@ def _train(
         raise
     if not ranks.main:
         return
-    trainer.model.save(folder / run.MODEL)
+    trainer.model.save(folder / MODEL)
     if trainer.history.stopped == "interrupted":
         click.echo(f"Interrupted after {trainer.epoch} epochs. To resume:\n{run.resume_command(folder)}", err=True)
         ctx.exit(130)

@@ -18,9 +18,10 @@ from gpunet.bench.tune import Result, linear_sizes, step_products
 from gpunet.bench.tune import tune as tune_products
 from gpunet.cli.bench import BadInput, bad_input
 from gpunet.cli.options import described_device, device_option
-from gpunet.cli.run import MODEL, Settings
+from gpunet.cli.run import Settings
 from gpunet.device import CPU, get_device, use_device
 from gpunet.models import load
+from gpunet.models.files import MODEL
 from gpunet.ops import tuned
 from gpunet.ops.tuned import Product
 

@@ -20,6 +20,9 @@ from gpunet.models.configs import layer_from_config
 from gpunet.models.model import Model
 from gpunet.registry import Custom, checked
 
+MODEL = "model.safetensors"
+"""Name of the model's file in the folder of a run of `gpunet train`."""
+
 SLACK = 2**20
 """Elements that a model may have beyond those in its file while it is built; afterwards all shapes are compared."""
 
@@ -59,6 +62,8 @@ def load(path: str | Path, *, custom: Custom | None = None, allow_nan: bool = Fa
         Sequential(Linear(4, 8, activation=ReLU()), Linear(8, 3))
     """
     classes = checked(custom)
+    if (inside := Path(path) / MODEL).is_file():
+        raise ModelFileError(f"{path} is a folder; load {inside}.")
     arrays, description = read_arrays(path, "model")
     with refused_as(path):
         model = model_from_arrays(arrays, description, custom=classes)

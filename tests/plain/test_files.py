@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import resource
 import stat
 import subprocess
@@ -267,6 +268,12 @@ class TestForeignFiles:
         for place in (path, tmp_path, Path("/dev/zero")):
             with pytest.raises(ModelFileError, match="not a regular file"):
                 gn.load(place)
+
+    def test_the_folder_of_a_run_is_refused_with_the_file_of_its_model(self, path):
+        small_model().save(path)
+        said = f"{path.parent} is a folder; load {path}."
+        with pytest.raises(ModelFileError, match=f"^{re.escape(said)}$"):
+            gn.load(path.parent)
 
     def test_a_missing_file_is_named(self, path):
         with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
