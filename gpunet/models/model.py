@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 from gpunet.arguments import shown
 from gpunet.data import Standardizer, TableSchema
 from gpunet.data.checks import as_dtype, check_indices, check_range, check_samples
+from gpunet.data.frames import frame_columns
 from gpunet.device import Array, on_device
-from gpunet.errors import ArgumentError, ShapeError, StateError
+from gpunet.errors import ArgumentError, DTypeError, ShapeError, StateError
 from gpunet.files import write_arrays
 from gpunet.layers import Layer
 from gpunet.losses import Task
@@ -149,7 +150,12 @@ class Model(Layer):
         Integers, and features that will be standardised, keep their dtype: a training stores them in this form and
         converts each batch. Arguments and errors as for `outputs`.
         """
-        x = check_samples(X) if self.index_range is None else check_indices(X, self.index_range)
+        try:
+            x = check_samples(X) if self.index_range is None else check_indices(X, self.index_range)
+        except DTypeError:
+            if self.schema is None or frame_columns(X) is None:
+                raise
+            raise DTypeError("X: this model was trained on a table: pass model.schema.encode(df).") from None
         try:
             self.output_shape(x.shape[1:])
         except ShapeError as error:

@@ -7,6 +7,7 @@ import pandas
 import pytest
 
 import gpunet as gn
+from gpunet.errors import DTypeError
 
 ROWS = 240
 
@@ -57,6 +58,18 @@ def test_every_executor_of_the_cpu_trains_it_to_the_same(sales):
     for executor in ("numpy", "auto"):
         for name, a in fitted(sales, executor, 2)[0].parameters().items():
             np.testing.assert_allclose(a, eager[name], rtol=2e-3, atol=1e-4, err_msg=f"{executor}, {name}")
+
+
+def test_a_data_frame_with_text_is_refused_with_the_encoding_of_the_schema(sales):
+    schema = gn.data.TableSchema.fit(sales, "sold")
+    model = gn.tabular_mlp(schema, 1)
+    features = sales.drop(columns="sold")
+    with pytest.raises(DTypeError, match=r"this model was trained on a table: pass model.schema.encode\(df\)\.$"):
+        model.predict(features)
+    assert model.predict(schema.encode(features)).shape == (ROWS,)
+    model.schema = None
+    with pytest.raises(DTypeError, match=r"get_dummies"):
+        model.predict(features)
 
 
 def test_the_file_of_the_model_has_the_schema(sales, tmp_path):
