@@ -98,7 +98,7 @@ class Inspection(Versioned):
         found: list[Explanation] = self._steps.explanations()
         if not found:
             raise StateError(
-                "explain: no step was recorded: call fit (or step) first, with an executor other than 'eager'."
+                "explain: no step was recorded; call fit (or step) first, with an executor other than 'eager'."
             )
         return max(found, key=lambda explanation: explanation.arena_bytes)
 
