@@ -15,8 +15,6 @@ GRADES = ("error", "warning", "benign")
 """Wrong or undefined; correct only by luck or on some GPUs; correct but usually a mistake."""
 
 _ADVICE = {
-    "race": "put __syncthreads() between the two accesses, or __syncwarp() if both are in one warp; between blocks "
-    "use an atomic, or __threadfence() and an atomic counter.",
     "uninitialized read": "write it first, with a barrier between another thread's write and this read.",
     "out of bounds": "guard the index, as in if (i < n), or correct the size of the array or of the launch.",
     "misaligned": "access multiples of the type's size; declare a shared array of float4 accesses __align__(16).",
@@ -58,7 +56,26 @@ class Finding(NamedTuple):
     @property
     def advice(self) -> str:
         """How to fix it; empty if the text says it."""
+        if self.kind == "race":
+            return self._race_advice
         return next((advice for kind, advice in _ADVICE.items() if self.kind.startswith(kind)), "")
+
+    @property
+    def _race_advice(self) -> str:
+        threads = re.findall(r"thread \((\d+),(\d+),(\d+)\) of (block \([\d,]+\))", self.text)
+        if len({block for *_, block in threads}) > 1:
+            return "between blocks use an atomic, or __threadfence() and an atomic counter."
+        in_device_function = len(self.stack) > 1  # its line can be reached from several calls
+        if len(set(self.lines)) == 1 and not in_device_function:
+            advice = (
+                "put __syncthreads() at the end (or the beginning) of the loop body that repeats this line; if no loop "
+                "does, or there is one already, use an atomic, or split the line into a read and a write with "
+                "__syncthreads() between them."
+            )
+        else:
+            advice = "put __syncthreads() between the two accesses."
+        one_warp = len({int(x) // 32 for x, *_ in threads}) == 1 and all((y, z) == ("0", "0") for _, y, z, _ in threads)
+        return advice + " __syncwarp() is enough if all threads that share the memory are in one warp." * one_warp
 
     @property
     def described(self) -> str:
