@@ -50,7 +50,7 @@ def _outcome(report: Mapping[str, Any]) -> str:
     faulty = [name for name, entry in entries.items() if any(row["fault"] for row in entry["rows"])]
     failed = [name for name, entry in entries.items() if entry["status"].startswith("failed") and name not in faulty]
     incomplete = [name for name, entry in entries.items() if entry["status"].startswith(("cut off", "not run"))]
-    outcomes = {"**Faults** in": faulty, "**Failed**:": failed, "Not completed within the time limit:": incomplete}
+    outcomes = {"**Faults** in": faulty, "**Failed**:": failed, "Partial, cut off by the time limit:": incomplete}
     return "; ".join(f"{what} {', '.join(names)}" for what, names in outcomes.items() if names) or "No section failed"
 
 
@@ -89,7 +89,7 @@ FRAMEWORKS = {
     "torch-graphs": "PyTorch, CUDA graphs",
     "jax": "JAX, jit",
     "jax-scan": "JAX, scan",
-    "gpunet-fit": "gpunet `fit`, data upload included",
+    "gpunet-fit": "first `fit` of gpunet, with the data upload",
 }
 """The frameworks of `benchmarks.peers` in the table of steps, by name."""
 
@@ -103,7 +103,7 @@ def _steps(report: Mapping[str, Any]) -> Iterator[str]:
             others = [_speedup(1 / peers[name]["ratio"][1]) if name in peers else "-" for name in FRAMEWORKS]
             lines.append([row["net"], f"{1e6 * ours['step'][1]:,.1f} µs", *others])
     if lines:
-        yield from markdown_table(("step of layers/batch, compared with gpunet", "gpunet", *FRAMEWORKS.values()), lines)
+        yield from markdown_table(("training step (layers/batch)", "gpunet", *FRAMEWORKS.values()), lines)
 
 
 def cpu(results: Path) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from gpunet.cli.parts import SPLIT_SEED, Source, share_of
 from gpunet.cli.report import check_defined, described, is_undefined, rare_classes, score
 from gpunet.cli.run import FOLDS, Settings
 from gpunet.data import split_indices
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, GpunetWarning
 from gpunet.files import write_bytes
 from gpunet.models import Model
 
@@ -54,7 +55,10 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
     answers: dict[int, tuple[object, ...]] = {}
     diverged = []
     for number, rows in enumerate(divisions, 1):
-        data = source.parts(rows)
+        with warnings.catch_warnings():
+            if number > 1:  # the first fold has shown them
+                warnings.simplefilter("ignore", GpunetWarning)
+            data = source.parts(rows)
         if number == 1:
             say(described(data))
             if hint := rare_classes(data["train"], settings.class_weight):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,10 @@ COLUMN = 12
 def described_device(spec: str) -> str:
     """Return the name of a device, and for "auto" the reason for its choice."""
     name = get_device(spec).name
-    return f"{name}, chosen by auto ({auto_reason()})" if spec == "auto" else name
+    if spec != "auto":
+        return name
+    without_driver = name == "cpu" and shutil.which("nvidia-smi") is None
+    return f"{name}, chosen by auto ({'no NVIDIA driver' if without_driver else auto_reason()})"
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:

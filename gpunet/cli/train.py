@@ -71,7 +71,7 @@ def train(
     improves; on a table, after all --epochs.
 
     Ctrl-C stops a run; --resume continues it with the same results as an uninterrupted one, and --epochs prolongs it.
-    A run that stopped early, or whose learning rate has reached 0, cannot be prolonged.
+    A run that stopped early, or whose learning rate has reached 0 (as on a table by default), cannot be prolonged.
 
     --folds trains once per fold on the other folds. It writes the scores and the out-of-fold predictions, but no
     model.
@@ -173,7 +173,7 @@ def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as
         click.echo(f"\n{results_table(results)}")
         if trainer.model.task == "classification" and (settings.label_smoothing or settings.class_weight):
             click.echo("(best epoch; this loss has no label smoothing and no class weights, unlike that of the curves)")
-        click.echo(f"\n{trainer.epoch} epochs{why}, {seconds:.1f} s; see {folder}")
+        click.echo(f"\n{trainer.epoch} epoch{'s' * (trainer.epoch != 1)}{why}, {seconds:.1f} s; see {folder}")
     held_out = parts["validation"]
     if warning := never_predicted(class_scores(trainer.model, held_out.X, held_out.y), settings.class_weight):
         click.echo(warning, err=True)
@@ -223,7 +223,10 @@ def _resumed(ctx: click.Context, folder: Path) -> Settings:
     begun = Settings.read(folder)
     settings = replace(begun, **{name: ctx.params[name] for name in given & {"epochs", "device"}})
     if begun.schedule in recipe.ENDING and settings.epochs > begun.epochs:
-        raise ArgumentError(f"--epochs: the learning rate reaches 0 after {begun.epochs} epochs; start a new run.")
+        raise ArgumentError(
+            f"--epochs: the learning rate reaches 0 after {begun.epochs} epochs; start a new run with --epochs "
+            f"{settings.epochs}, or with --schedule constant, which can be prolonged."
+        )
     return settings
 
 

@@ -93,7 +93,7 @@ def test_the_four_commands_of_the_readme_make_an_onnx_file_from_a_raw_table(
 ):
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```sh\n(gpunet train passengers\.csv.*?)```", readme, re.DOTALL)
-    commands = [shlex.split(line)[1:] for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
     assert [command[0] for command in commands] == ["train", "evaluate", "predict", "export"]
     monkeypatch.chdir(tmp_path)
     shutil.copy(titanic, "passengers.csv")
