@@ -45,9 +45,8 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
         function: a function of a module, so that it can be pickled, like its arguments and results.
 
     Raises:
-        GpunetError: raised by `function`.
+        GpunetError: raised by `function`, or the child did not start, as in a script without that condition.
         LimitError: it did not end in time.
-        GpunetError: the child did not start, as in a script without that condition.
         KernelError: the child died, for example of a segmentation fault.
         RuntimeError: `function` raised any other error; the message is the child's traceback.
     """

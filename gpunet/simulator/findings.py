@@ -21,8 +21,8 @@ _ADVICE = {
     "alignment by luck": "declare the array with __align__, because an array declared before may move it.",
     "write through a const pointer": "declare the parameter without const.",
     "divergent barrier": "move the barrier out of the branch, so that all threads of the block reach the same one.",
-    "barrier after an early exit": "correct from compute capability 7.0 on; a condition instead of the return is "
-    "correct on all GPUs.",
+    "barrier after an early exit": "threads that have ended do not take part: a return, or the end of the kernel, "
+    "before this barrier; let all threads reach it, outside of any condition, to be correct on all GPUs.",
     "divergent warp collective": "let all lanes of the mask reach the same intrinsic, or name fewer lanes in the mask.",
     "undefined shuffle": "read only from lanes of the mask that have not exited.",
     "copy never waited for": "wait for the copy before the kernel ends.",

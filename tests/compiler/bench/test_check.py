@@ -153,6 +153,17 @@ def test_the_advice_fits_the_race(check, right, wrong, block, advice, warp):
     assert any(advice in race and ("__syncwarp" in race) == warp for race in races), result.output
 
 
+def test_a_barrier_in_a_condition_is_explained_without_a_return(check):
+    source = (
+        SUM.replace("if (t < k) s", "if (t < k) { s")
+        .replace("__syncthreads();\n  }", "__syncthreads(); }\n  }")
+        .replace("x[blockIdx.x * BLOCK + t] =", "if (t == 0) x[blockIdx.x * BLOCK] =")
+    )
+    text = check(source, SUM_SPEC.replace("BLOCK", "64").replace('"64"', '"BLOCK"')).stdout
+    advice = "threads that have ended do not take part: a return, or the end of the kernel, before this barrier"
+    assert re.search(rf"benign: barrier after an early exit: .*\n    {advice}", text), text
+
+
 def test_a_stack_includes_device_functions(check):
     text = check(FAULTS.replace("s[threadIdx.x] = x[threadIdx.x];", ""), FAULTS_SPEC).stdout
     assert re.search(r"uninitialized read: .*\n    in twice at my.cu:3\n    in several at my.cu:10\n    write", text), (
