@@ -25,6 +25,8 @@ def check_kernel(source: str | Path, spec: str | Path | None = None, *, limit: f
                 reference=lambda x, n: {"x": 2 * x},
             )
 
+    The kernel runs in a child process, so a script must call this under `if __name__ == "__main__":`.
+
     Args:
         source: the CUDA file.
         spec: the file of a spec (`gpunet.bench.spec` says what stands in it).

@@ -81,8 +81,8 @@ def compare(name: str, output: Output, expected: np.ndarray, rtol: float | None,
         return None
     worst = np.unravel_index(excess.argmax(), got.shape)
     return (
-        f"{_place(name, excess.argmax(), got.shape)}: got {got[worst]}, expected {expected[worst]}: the worst of "
-        f"{wrong.sum():,} of {got.size:,} elements that are off by more than {atol:.2g} + {rtol:.2g} * |expected|."
+        f"{wrong.sum():,} of {got.size:,} elements wrong (tolerance {atol:.2g} + {rtol:.2g} * |expected|); the worst: "
+        f"{_place(name, excess.argmax(), got.shape)} is {got[worst]}, expected {expected[worst]}."
     )
 
 

@@ -45,7 +45,7 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
         function: a function of a module, so that it can be pickled, like its arguments and results.
 
     Raises:
-        GpunetError: raised by `function`.
+        GpunetError: raised by `function`, or the child did not start, as in a script without that condition.
         LimitError: it did not end in time.
         KernelError: the child died, for example of a segmentation fault.
         RuntimeError: `function` raised any other error; the message is the child's traceback.
@@ -53,10 +53,12 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_serve, args=(sender, function, args))  # not a daemon, which may not have children
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)  # a child that imports a script without that condition; its parent raises the error
     child.start()
     sender.close()  # only the child's copy is left, so reading ends when the child dies
     try:
-        receiver.recv()  # the child has started
+        _await_start(receiver, child)
         end = time.monotonic() + seconds
         while True:
             if not receiver.poll(max(0.0, end - time.monotonic())):
@@ -77,6 +79,17 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
     finally:
         _kill(child)
         receiver.close()
+
+
+def _await_start(receiver: Connection, child: BaseProcess) -> None:
+    try:
+        receiver.recv()
+    except EOFError:
+        child.join()
+        raise GpunetError(
+            f"the child process died of {_cause(child.exitcode)} before its call. check_kernel starts processes: call "
+            'it from pytest, or under `if __name__ == "__main__":`.'
+        ) from None
 
 
 def _once(function: Callable[..., T], *args: Any) -> Iterator[T]:

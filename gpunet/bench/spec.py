@@ -34,6 +34,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import math
 import runpy
 import traceback
@@ -111,7 +112,7 @@ def _case(path: Path, spec: Mapping[str, Any], macros: Mapping[str, str], *case:
     def value(name: str, default: Any = None) -> Any:
         given = spec.get(name, default)
         with _errors_with_line(path):
-            return given(*case) if callable(given) else given
+            return _called(path, _use_of_cases(spec), given, *case) if callable(given) else given
 
     def tolerance(name: str) -> float | None:
         given = value(name)
@@ -121,9 +122,14 @@ def _case(path: Path, spec: Mapping[str, Any], macros: Mapping[str, str], *case:
         if not callable(spec[name]):
             raise ArgumentError(f"{path}: {name} must be a function.")
     with _errors_with_line(path):
-        inputs = spec["inputs"](np.random.default_rng(0), *case)
+        inputs = _called(path, _use_of_cases(spec), spec["inputs"], np.random.default_rng(0), *case)
         _check_mapping(path, "inputs", inputs)
-        expected = spec["reference"](**{name: _double(given) for name, given in inputs.items()})
+        advice = (
+            f"reference receives everything that inputs returns, by name: write reference({', '.join(inputs)}), or "
+            "change inputs."
+        )
+        doubles = {name: _double(given) for name, given in inputs.items()}
+        expected = _called(path, advice, spec["reference"], **doubles)
         _check_mapping(path, "reference", expected)
         return Case(
             label=f"case {case[0]!r}" if case else "",
@@ -201,6 +207,24 @@ def _dimensions(path: Path, name: str, value: Any) -> tuple[int, ...]:
     if not 1 <= len(given) <= 3 or not all(isinstance(n, int | np.integer) and n >= 1 for n in given):
         raise ArgumentError(f"{path}: {name} must be one to three whole numbers of at least 1, got {value!r}.")
     return tuple(map(int, given))
+
+
+def _use_of_cases(spec: Mapping[str, Any]) -> str:
+    """Return what the functions of the spec receive, for one that takes other arguments."""
+    if "cases" in spec:
+        return "inputs receives the random number generator and the case, the other functions the case."
+    similar = difflib.get_close_matches("cases", spec, 1, 0.8)
+    return f"the spec has no `cases`; did you write `{similar[0]}` for it?" if similar else "the spec has no `cases`."
+
+
+def _called(path: Path, advice: str, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
+    """Call a function of the spec; if it does not take these arguments, raise an `ArgumentError` with advice."""
+    try:
+        return function(*args, **named)
+    except TypeError as error:
+        if error.__traceback__ and error.__traceback__.tb_next:  # raised within the function
+            raise
+        raise ArgumentError(f"{path}: {error}; {advice}") from error
 
 
 @contextmanager

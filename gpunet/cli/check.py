@@ -18,6 +18,10 @@ from gpunet.simulator.findings import GRADES
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+ONLY_COMPILED = (
+    "Only compiled. To find races and wrong results, describe the launch: --spec SPEC.py (gpunet/simulator/README.md)."
+)
+
 
 class Unusable(click.ClickException):
     """An invalid command or spec."""
@@ -66,6 +70,8 @@ def check(
     result with its grade (error, warning, benign), call stack and advice. `// gpunet: allow race` on a line makes its
     races benign. Exit codes: 0 no errors, 1 errors found, 2 invalid command or spec.
     """
+    if no_compile and spec_path is None:
+        raise Unusable("--no-compile needs --spec; otherwise there is nothing to check.")
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     try:
         source = read_kernels(path)
@@ -88,6 +94,8 @@ def check(
         raise click.ClickException(str(error)) from error
     if rows is None and not results:
         raise click.ClickException("nothing was checked: install NVRTC, or run a kernel on the CPU with --spec.")
+    if not results:
+        say(ONLY_COMPILED)
     if as_json:
         click.echo(json_line({"file": str(path), "kernels": rows, "cases": results}))
     ctx.exit(not all(result["ok"] for result in results))

@@ -15,16 +15,14 @@ GRADES = ("error", "warning", "benign")
 """Wrong or undefined; correct only by luck or on some GPUs; correct but usually a mistake."""
 
 _ADVICE = {
-    "race": "put __syncthreads() between the two accesses, or __syncwarp() if both are in one warp; between blocks "
-    "use an atomic, or __threadfence() and an atomic counter.",
     "uninitialized read": "write it first, with a barrier between another thread's write and this read.",
     "out of bounds": "guard the index, as in if (i < n), or correct the size of the array or of the launch.",
     "misaligned": "access multiples of the type's size; declare a shared array of float4 accesses __align__(16).",
     "alignment by luck": "declare the array with __align__, because an array declared before may move it.",
     "write through a const pointer": "declare the parameter without const.",
     "divergent barrier": "move the barrier out of the branch, so that all threads of the block reach the same one.",
-    "barrier after an early exit": "correct from compute capability 7.0 on; a condition instead of the return is "
-    "correct on all GPUs.",
+    "barrier after an early exit": "threads that have ended do not take part: a return, or the end of the kernel, "
+    "before this barrier; let all threads reach it, outside of any condition, to be correct on all GPUs.",
     "divergent warp collective": "let all lanes of the mask reach the same intrinsic, or name fewer lanes in the mask.",
     "undefined shuffle": "read only from lanes of the mask that have not exited.",
     "copy never waited for": "wait for the copy before the kernel ends.",
@@ -58,7 +56,26 @@ class Finding(NamedTuple):
     @property
     def advice(self) -> str:
         """How to fix it; empty if the text says it."""
+        if self.kind == "race":
+            return self._race_advice
         return next((advice for kind, advice in _ADVICE.items() if self.kind.startswith(kind)), "")
+
+    @property
+    def _race_advice(self) -> str:
+        threads = re.findall(r"thread \((\d+),(\d+),(\d+)\) of (block \([\d,]+\))", self.text)
+        if len({block for *_, block in threads}) > 1:
+            return "between blocks use an atomic, or __threadfence() and an atomic counter."
+        in_device_function = len(self.stack) > 1  # its line can be reached from several calls
+        if len(set(self.lines)) == 1 and not in_device_function:
+            advice = (
+                "put __syncthreads() at the end (or the beginning) of the loop body that repeats this line; if no loop "
+                "does, or there is one already, use an atomic, or split the line into a read and a write with "
+                "__syncthreads() between them."
+            )
+        else:
+            advice = "put __syncthreads() between the two accesses."
+        one_warp = len({int(x) // 32 for x, *_ in threads}) == 1 and all((y, z) == ("0", "0") for _, y, z, _ in threads)
+        return advice + " __syncwarp() is enough if all threads that share the memory are in one warp." * one_warp
 
     @property
     def described(self) -> str:

@@ -1,5 +1,8 @@
 """`gpunet.testing.check_kernel`, and the sizes that a check should have."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -36,7 +39,7 @@ def test_a_correct_kernel_passes(source):
     ("right", "wrong", "said"),
     [
         ("if (i < n) ", "", r"scale, case 1: out of bounds: .*\n    guard the index"),
-        ("*= 2", "*= 3", r"scale, case 1: x\[0\]: got"),
+        ("*= 2", "*= 3", r"scale, case 1: 1 of 1 elements wrong .* x\[0\] is "),
     ],
 )
 def test_a_wrong_kernel_fails_with_all_findings(source, right, wrong, said):
@@ -71,3 +74,22 @@ def test_drawn_sizes_surround_the_block_and_include_odd_ones(source):
     for block, most in ((1, 5), (lambda n: (32, 2), 640)):
         sizes = [case.inputs["n"] for case in read_cases(SPEC | {"block": block, "cases": "auto"}, source)]
         assert set(sizes) <= set(range(1, most + 1))
+
+
+def test_a_script_without_a_condition_gets_one_error(source):
+    script = source.with_name("script.py")
+    call = (
+        'check_kernel("my.cu", kernel="scale", block=64, grid=1, cases=[9, 10], '
+        'inputs=lambda rng, n: {"x": rng.random(n, np.float32), "n": n}, reference=lambda x, n: {"x": 2 * x})\n'
+    )
+
+    def run(condition):
+        text = f"import numpy as np\nfrom gpunet.testing import check_kernel\n{condition}{call}"
+        script.write_text(text, encoding="utf-8")
+        return subprocess.run([sys.executable, script.name], cwd=script.parent, capture_output=True, text=True)
+
+    result = run("")
+    assert result.returncode == 1
+    assert result.stderr.count("Traceback") == 1, result.stderr
+    assert 'call it from pytest, or under `if __name__ == "__main__":`.' in result.stderr.splitlines()[-1]
+    assert run('if __name__ == "__main__": ').returncode == 0

@@ -42,7 +42,11 @@ def grid(n): return -(-n // 64)
 def inputs(rng, n): return {"x": rng.random(n, np.float32), "f": 2.0, "n": n}
 def reference(x, f, n): return {"y": f * x}
 """
-WRONG = {"wrong kernel": "y[49]: got", "wrong function": "y[", "none": "y must have the shape (50,), got none"}
+WRONG = {
+    "wrong kernel": "worst: y[49] is ",
+    "wrong function": "worst: y[",
+    "none": "y must have the shape (50,), got none",
+}
 RIGHT = ["scale", "serial", "overloaded", "array code", "prepared"]
 
 
@@ -65,7 +69,7 @@ def test_on_the_simulated_gpu_all_are_compared_and_kernels_counted(files):
     assert case["case"] == "case 50"
     rows = {row["name"]: row for row in case["rows"]}
     assert [name for name, row in rows.items() if not row["fault"]] == RIGHT
-    assert all(rows[name]["fault"].startswith(said) for name, said in WRONG.items())
+    assert all(said in rows[name]["fault"] for name, said in WRONG.items())
     assert rows["scale"]["counts"]["global_bytes_written"] == 200
     assert "counts" not in rows["array code"]
 
@@ -97,7 +101,7 @@ def test_a_table_marks_correct_and_wrong_rows(files):
     assert lines[0] == "my.cu on sim"
     assert [line.split()[1] for line in lines[1:]] == ["50", "50", "100", "100"]
     assert ["bytes read" in line for line in lines[1:]] == [True, False] * 2
-    assert ["WRONG: y[49]" in line for line in lines[1:]] == [False, True] * 2
+    assert ["WRONG: " in line and "y[49]" in line for line in lines[1:]] == [False, True] * 2
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,15 @@ def test_functions_are_called_with_the_case(spec):
         ("2, (16, 4)", "2.5, 1", r"grid must be"),
         ("x *= 2", "x *= nothing", r"spec.py:7: NameError: name 'nothing' is not defined"),
         ("x *= 2", "x *= (", r"spec.py:7: SyntaxError"),
-        ("reference(x, n)", "reference(x, m)", r"spec.py: TypeError: reference\(\) got an unexpected .* 'n'"),
+        (
+            "reference(x, n)",
+            "reference(x, m)",
+            r"spec.py: reference\(\) got an unexpected .* 'n'; reference receives everything that inputs returns, by "
+            r"name: write reference\(x, n\), or change inputs\.$",
+        ),
+        ("reference(x, n)", "reference(x, n, m)", r"reference\(\) missing .* 'm'; .* write reference\(x, n\)"),
+        ("inputs(rng)", "inputs(rng, n)", r"inputs\(\) missing .* 'n'; the spec has no `cases`\.$"),
+        ("x *= 2", "x *= len(3)", r"spec.py:7: TypeError: object of type"),
         ("x *= 2", "raise SystemExit", r"spec.py:7: SystemExit"),
         ("def inputs", "rtol = '1e-3'\ndef inputs", "spec.py: rtol must be a number, got '1e-3'"),
         ("def inputs", "atol = -1.0\ndef inputs", r"spec.py: atol must lie in \[0, inf\), got -1.0"),
@@ -76,6 +84,17 @@ def test_an_invalid_spec_is_an_error_with_its_place(spec, right, wrong, message)
     assert right in SPEC
     with pytest.raises(ArgumentError, match=message):
         read_spec(spec(SPEC.replace(right, wrong)))
+
+
+def test_a_misspelt_name_of_the_cases_is_recognized(spec):
+    for name in ("case", "Cases"):
+        with pytest.raises(ArgumentError, match=rf"the spec has no `cases`; did you write `{name}` for it\?$"):
+            read_spec(spec(BY_CASE.replace("cases", name)))
+
+
+def test_a_function_that_does_not_take_the_case_is_an_error(spec):
+    with pytest.raises(ArgumentError, match=r"grid\(\) takes 0 .*; inputs receives .* the other functions the case\."):
+        read_spec(spec(BY_CASE.replace("grid(n): return (-(-n // 32), 1)", "grid(): return 1")))
 
 
 def test_inputs_must_be_a_function(spec):

@@ -39,10 +39,11 @@ def unusable(result):
 def test_a_table_shows_each_kernels_resources_on_each_gpu(invoke, source):
     result = invoke("check", source, "--arch", "sm_75, sm_90")
     assert result.exit_code == 0, result.stderr
-    head, *rows = result.stdout.splitlines()
+    head, *rows, notice = result.stdout.splitlines()
     assert head.split() == ["kernel", "arch", "registers", "shared", "stack", "spilled", "options"]
     assert [row.split()[:2] for row in rows] == [["scale", "sm_75"], ["scale", "sm_90"]]
     assert all(row.split()[-1] == "-DREAL=float" for row in rows)
+    assert notice.startswith("Only compiled. To find races and wrong results, describe the launch: --spec SPEC.py")
 
 
 @with_nvrtc
@@ -82,6 +83,10 @@ def test_without_nvrtc_a_notice_says_how_to_get_it(invoke, source, without_nvrtc
     assert result.stderr.startswith("Notice: NVRTC is not installed")
     assert "pip install nvidia-cuda-nvrtc-cu12" in result.stderr
     assert "nothing was checked" in result.stderr
+
+
+def test_nothing_is_left_to_check_without_compiling_and_without_a_spec(invoke, source):
+    assert "--no-compile needs --spec" in unusable(invoke("check", source, "--no-compile"))
 
 
 def test_a_missing_file_or_one_without_kernels_is_rejected(invoke, source, tmp_path):
