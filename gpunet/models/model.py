@@ -13,7 +13,7 @@ from gpunet.data import Standardizer, TableSchema
 from gpunet.data.checks import as_dtype, check_indices, check_range, check_samples
 from gpunet.data.frames import frame_columns
 from gpunet.device import Array, on_device
-from gpunet.errors import ArgumentError, DTypeError, ShapeError, StateError
+from gpunet.errors import ArgumentError, ShapeError, StateError
 from gpunet.files import write_arrays
 from gpunet.layers import Layer
 from gpunet.losses import Task
@@ -145,17 +145,16 @@ class Model(Layer):
         return self.convert(self.check(X))
 
     def check(self, X: ArrayLike) -> np.ndarray:
-        """Check raw features and return them for `convert`.
+        """Check raw features and return them for `convert`; the schema of a table encodes data frames of raw columns.
 
         Integers, and features that will be standardised, keep their dtype: a training stores them in this form and
         converts each batch. Arguments and errors as for `outputs`.
         """
-        try:
-            x = check_samples(X) if self.index_range is None else check_indices(X, self.index_range)
-        except DTypeError:
-            if self.schema is None or frame_columns(X) is None:
-                raise
-            raise DTypeError("X: this model was trained on a table: pass model.schema.encode(df).") from None
+        columns = None if self.schema is None else frame_columns(X)
+        if self.schema is not None and columns is not None:
+            is_encoded = [name for name, _ in columns] == self.schema.feature_names
+            X = X if is_encoded else self.schema.encode(X)
+        x = check_samples(X) if self.index_range is None else check_indices(X, self.index_range)
         try:
             self.output_shape(x.shape[1:])
         except ShapeError as error:

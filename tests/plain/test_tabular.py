@@ -7,7 +7,7 @@ import pandas
 import pytest
 
 import gpunet as gn
-from gpunet.errors import DTypeError
+from gpunet.errors import DataError, DTypeError
 
 ROWS = 240
 
@@ -60,16 +60,19 @@ def test_every_executor_of_the_cpu_trains_it_to_the_same(sales):
             np.testing.assert_allclose(a, eager[name], rtol=2e-3, atol=1e-4, err_msg=f"{executor}, {name}")
 
 
-def test_a_data_frame_with_text_is_refused_with_the_encoding_of_the_schema(sales):
+def test_a_data_frame_of_raw_columns_is_encoded_by_the_schema_in_any_order(sales):
     schema = gn.data.TableSchema.fit(sales, "sold")
-    model = gn.tabular_mlp(schema, 1)
-    features = sales.drop(columns="sold")
-    with pytest.raises(DTypeError, match=r"this model was trained on a table: pass model.schema.encode\(df\)\.$"):
-        model.predict(features)
-    assert model.predict(schema.encode(features)).shape == (ROWS,)
+    model, raw = gn.tabular_mlp(schema, 1), sales.drop(columns="sold")
+    model.layers[-1].params["weight"] = np.ones(model.layers[-1].params["weight"].shape)
+    X = schema.encode(raw)
+    expected = model.predict(X)
+    np.testing.assert_array_equal(model.predict(raw[raw.columns[::-1]]), expected)
+    np.testing.assert_array_equal(model.predict(pandas.DataFrame(X, columns=schema.feature_names)), expected)
+    with pytest.raises(DataError, match="no column"):
+        model.predict(raw[raw.columns[1:]])
     model.schema = None
     with pytest.raises(DTypeError, match=r"get_dummies"):
-        model.predict(features)
+        model.predict(raw)
 
 
 def test_the_file_of_the_model_has_the_schema(sales, tmp_path):
