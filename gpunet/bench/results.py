@@ -101,6 +101,8 @@ class Report:
                 spread and min(astuple(spread)) <= 0 for row in report.rows for spread in (row.seconds, row.speedup)
             ):
                 raise ValueError("a time is not above 0")
+            if any(min(row.flops, row.nbytes) < 0 or row.speed == 0 for row in report.rows):
+                raise ValueError("a number of FLOPs or bytes is not above 0")
             return report
         except ValueError as error:
             raise DataError(f"{path}: not a result file of `gpunet bench` ({error}).") from None

@@ -64,7 +64,7 @@ def _change(rng: np.random.Generator, container: Any, key: Any) -> None:
     if kind == 0:
         del container[key]
     elif kind == 1 and isinstance(old, int | float) and math.isfinite(old):
-        container[key] = type(old)(old * rng.choice([-1, 2, 1000, 10**12])) + int(rng.integers(-1, 2))
+        container[key] = old * int(rng.choice([-1, 2, 1000, 10**12])) + int(rng.integers(-1, 2))
     elif kind == 2 and isinstance(old, list):
         container[key] = old * 2
     elif kind == 3 and isinstance(container, dict):

@@ -65,6 +65,13 @@ def test_a_file_of_another_format_is_refused_by_name(tmp_path, text):
         Report.read(path)
 
 
+@pytest.mark.parametrize("work", [{"flops": 0}, {"flops": -1}, {"nbytes": -1}])
+def test_results_without_work_are_refused(tmp_path, work):
+    report(dataclasses.replace(ROW, **work)).write(tmp_path / "a.json")
+    with pytest.raises(DataError, match="FLOPs or bytes is not above 0"):
+        Report.read(tmp_path / "a.json")
+
+
 def test_a_file_of_another_version_is_refused_with_both_versions(tmp_path):
     path = tmp_path / "a.json"
     report(ROW).write(path)
