@@ -241,6 +241,6 @@ def _fit(trainer: Trainer, settings: Settings, parts: Parts, stopper: EarlyStopp
         more = "" if settings.schedule in recipe.ENDING else " A larger --epochs prolongs it."
         click.echo(f"Nothing to do: the run has completed its {trainer.epoch} epochs.{more}", err=True)
     if ended or left <= 0:
-        stopper.on_fit_end(trainer)  # restores the best weights, which the checkpoint holds besides the last ones
+        stopper.on_fit_end(trainer)  # restores the best weights; the checkpoint holds both them and the last ones
         return
     recipe.fit(trainer, settings, parts, left)

@@ -63,7 +63,7 @@ def _dynamic(type: str, name: str) -> str:
 def _static(statement: str) -> str:
     # Align for any access: the CPU must accept those that the declaration does not allow, which `_declared` checks.
     alignments = " ".join(match[0] for match in _ALIGNMENT.finditer(statement))
-    # Initialize to zero, which takes no code. Otherwise g++ adds a guard variable for classes with constructors.
+    # Initialize to zero, which needs no code. Otherwise g++ adds a guard variable for classes with constructors.
     variables = (part if "=" in part else part + "{}" for part in split(_bare(statement)))
     return f"{alignments} static thread_local __attribute__((aligned(16))) {', '.join(variables)}"
 

@@ -31,7 +31,6 @@ class Column:
         name: its name in the header.
         role: how it is used.
         why: the reason for the role, in a few words.
-        doubt: what is ambiguous about its dates; "" if nothing is.
         form: how text is parsed: the decimal mark and unit of numbers, or the format of dates; "" for other dtypes.
         missing: number of training rows without a value.
         fill: the number, or the date in days since 1970, that replaces a missing value.
@@ -59,7 +58,6 @@ class Column:
     categories: tuple[str, ...] = ()
     embedded: bool = False
     constant: bool = False
-    doubt: str = ""
 
     @property
     def feature_names(self) -> list[str]:

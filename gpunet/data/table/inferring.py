@@ -11,7 +11,6 @@ import numpy as np
 from gpunet.arguments import shortened
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
-from gpunet.data.table.dates import doubt
 from gpunet.data.table.numerals import FEW_SLIPS, parse_number
 from gpunet.data.table.tables import Table
 from gpunet.data.table.values import LARGEST, Values, is_categorical, is_date, is_number
@@ -103,7 +102,7 @@ def _of_text(table: Table, name: str, wanted: bool) -> Column:
     days = table.dates(name)
     if days is not None:
         _refuse(table, name, days, f"a date as most are, {days.form}")
-        return Column(name, "date", f"dates, {days.form}", days.form, doubt=doubt(distinct, days.form))
+        return Column(name, "date", f"dates, {days.form}", days.form)
     rows = len(codes)
     if rows >= LEAST_IDENTIFIERS and len(distinct) > max(rows / 2, MOST_ONE_HOT) and not wanted:
         example = shortened(distinct[0], LONGEST_VALUE)

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from gpunet.data.table.columns import Column, Role
+from gpunet.data.table.dates import doubt
 from gpunet.data.table.describing import described_columns, ignored_columns
 from gpunet.data.table.encoding import complete_rows, encoded
 from gpunet.data.table.inferring import asked_roles, infer
@@ -112,7 +113,9 @@ class TableSchema:
             )
         ignored = [column for column in fitted if column.role == "ignored" != asked.get(column.name)]
         messages = [ignored_columns(ignored)] if ignored else []
-        messages += [f"column {column.name!r}: {column.doubt}." for column in fitted if column.doubt]
+        for column in fitted:
+            if column.role == "date" and (what := doubt(table.texts(column.name)[1], column.form)):
+                messages.append(f"column {column.name!r}: {what}.")
         for message in messages:
             warnings.warn(f"{table.name}: {message}", GpunetWarning, stacklevel=2)
         form = table.numbers(target).form

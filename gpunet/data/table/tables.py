@@ -44,14 +44,14 @@ class Table:
     decimal: str | None = None
     line: Callable[[int], int] | None = None
     blank: int = 0
-    _read: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    _read: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False)  # see _once
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def take(self, rows: Any) -> Table:
         """Return the rows at some positions."""
-        return replace(self, frame=self.frame.iloc[rows], _read={})
+        return replace(self, frame=self.frame.iloc[rows])
 
     def texts(self, name: str) -> tuple[np.ndarray, list[str]]:
         """Return a column as indices into its distinct texts, and the texts; see `values.texts`."""
@@ -62,7 +62,7 @@ class Table:
         if is_number(self.frame[name]):
             return numbers(self.frame[name], form)
         values = self._once(lambda: numbers_of_texts(*self.texts(name), form, self.decimal), "number", name, form)
-        return self._once(lambda: values, "number", name, values.form)
+        return self._once(lambda: values, "number", name, values.form)  # if the form was inferred
 
     def dates(self, name: str, form: str = "") -> Values | None:
         """Return a column as days since 1970, or None if it holds no dates; see `dates.dates`."""

@@ -41,18 +41,15 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     if len(text) and task is None and are_few(text, codes):
         raise unreadable(table, name, text, "a number, as most are", "correct it, or use --task classification")
     if len(text) and table.dates(name) is not None:
-        example = f"{distinct[0]!r}"
-        raise DataError(f"{table.name}: the target {name!r} holds dates, such as {example}; choose another target.")
-    of_classes = len(text) > 0 or (task or infer_task(read.numbers)) == "classification"
-    named = len(text) or (of_classes and any(map(_NAME.fullmatch, distinct)))
+        found = f"holds dates, such as {distinct[0]!r}"
+        raise DataError(f"{table.name}: the target {name!r} {found}; choose another target.")
+    named = len(text) or (
+        (task or infer_task(read.numbers)) == "classification" and any(map(_NAME.fullmatch, distinct))
+    )
     values = np.array([_truth(text) for text in distinct])[codes] if named else read.numbers
     if len(distinct) == 1:
         raise DataError(f"{table.name}: the target {name!r} is {distinct[0]!r} in all rows; there is nothing to learn.")
-    if (
-        len(text)
-        and (task or infer_task(values)) == "classification"
-        and len(distinct) > max(len(codes) / 2, MOST_UNIQUE)
-    ):
+    if len(text) and len(distinct) > max(len(codes) / 2, MOST_UNIQUE):
         raise DataError(
             f"{table.name}: the target {name!r} has {len(distinct)} distinct texts in {len(codes)} rows, which are no "
             "classes; choose another target."

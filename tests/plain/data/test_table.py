@@ -635,3 +635,16 @@ def test_classes_keep_names_that_are_digits_but_no_numbers(write):
     assert load(write("x,y\n" + "1.5,01\n2.5,02\n3.5,10\n" * 3)).classes == ("01", "02", "10")
     ids = ("9007199254740992", "9007199254740993")
     assert load(write("x,y\n" + f"1.5,{ids[0]}\n2.5,{ids[1]}\n" * 3)).classes == ids
+
+
+def test_ambiguous_dates_of_a_requested_column_give_a_warning():
+    frame = pandas.DataFrame({"d": ["01/02/2023", "01/03/2023"], "y": ["p", "q"]})
+    with pytest.warns(GpunetWarning, match="column 'd': its dates are read as"):
+        TableSchema.fit(frame, roles={"d": "date"})
+
+
+def test_a_schema_from_before_its_latest_fields_is_read():
+    schema = TableSchema.fit(pandas.DataFrame({"a": [1.5, 2, 3], "y": ["p", "q", "p"]}))
+    data = schema.to_json()
+    del data["target_form"], data["columns"][0]["constant"]
+    np.testing.assert_array_equal(TableSchema.from_json(data).encode(pandas.DataFrame({"a": [4.5]})), [[4.5]])
