@@ -19,6 +19,7 @@ LAYERS = {
     "arguments": 0,
     "habits": 0,
     "html": 0,
+    "figures": 0,
     "versions": 0,
     "formats": 0,
     "locks": 0,
