@@ -82,8 +82,14 @@ def compare(name: str, output: Output, expected: np.ndarray, rtol: float | None,
     worst = np.unravel_index(excess.argmax(), got.shape)
     return (
         f"{wrong.sum():,} of {got.size:,} elements wrong (tolerance {atol:.2g} + {rtol:.2g} * |expected|); the worst: "
-        f"{_place(name, excess.argmax(), got.shape)} is {got[worst]}, expected {expected[worst]}."
+        f"{_place(name, excess.argmax(), got.shape)} is {_rounded(got[worst], got.dtype)}, "
+        f"expected {_rounded(expected[worst], got.dtype)}."
     )
+
+
+def _rounded(value: Any, dtype: np.dtype[Any]) -> str:
+    """Return a number with the decimal digits that `dtype` can hold."""
+    return f"{value:.{np.finfo(dtype).precision + 1}g}" if dtype.kind == "f" else str(value)
 
 
 def _place(name: str, flat: Any, shape: tuple[int, ...]) -> str:
