@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, NoReturn
 import numpy as np
 
 from gpunet.arguments import shown
-from gpunet.data.checks import as_dtype, check_labels, check_targets, host_array
+from gpunet.data.checks import as_dtype, check_targets, host_array
+from gpunet.data.indices import check_labels
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError, DataError, DTypeError, StateError
 from gpunet.habits import HABITS

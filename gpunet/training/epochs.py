@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from gpunet.errors import GpunetWarning, located
-from gpunet.optimizers.step import LONGEST_RUN
+from gpunet.optimizers.progress import LONGEST_RUN
 from gpunet.training.batches import Batches, NextRows
 from gpunet.training.callbacks import Callback
 from gpunet.training.evaluation import Evaluation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,8 @@ _ACROSS = 3  # panels per row
 _LONGEST_NAME = 40  # characters of a history's name per panel of width; its end is kept
 _LONGEST_CLASS = 16  # characters of a class's name; its start is kept
 
-_STYLES = {"training": "--", "validation": "-"}  # of the lines, if there are several histories
+_STYLES: Mapping[str, Literal["--", "-"]] = {"training": "--", "validation": "-"}
+"""The line styles of the parts, if there are several histories."""
 
 Curves = Mapping[str, Sequence[float]]
 """The columns of a history by name, a number per epoch."""
