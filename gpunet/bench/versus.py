@@ -70,9 +70,6 @@ def time(
     """Check and time the kernels and functions of a case on CUDA; for a child process, as a kernel may crash it.
 
     Args:
-        path: the CUDA source.
-        spec_path: the spec.
-        macros: additional macros for the compiler.
         number: the index of the case.
         device_name: "cuda" or "cuda:N".
         seconds: approximate duration of the timing.

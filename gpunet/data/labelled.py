@@ -45,8 +45,6 @@ class LabelledTable:
     """A table with its target column, before the schema is fitted to the training rows.
 
     Attributes:
-        table: all rows.
-        target: the name of the target column.
         y: the targets, as in a `Dataset`.
         classes: the class names; None for regression.
         options: how the table is read and its columns are used.

@@ -42,7 +42,6 @@ class Loss(Versioned):
         Your own loss may omit the parameter `weight`; row weights are then refused.
 
         Args:
-            prediction: the model's output.
             target: targets, as described in `gpunet.losses`.
             weight: row weights (rows,) in the dtype of `prediction`.
             tape: allocates the arrays; None allocates new ones.
@@ -136,7 +135,6 @@ class Loss(Versioned):
         distributions.
 
         Args:
-            target: targets, array-like.
             output_shape: the shape of one row's output.
             dtype: the dtype of targets that are not labels.
 

@@ -23,6 +23,7 @@ All of them raise `ShapeError` for shapes that don't fit, `DTypeError` for dtype
 """
 
 from gpunet.ops._attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
+from gpunet.ops._avg_pool2d import avg_pool2d, avg_pool2d_backward, global_avg_pool2d, global_avg_pool2d_backward
 from gpunet.ops._batch_norm import batch_norm, batch_norm_backward, batch_statistics
 from gpunet.ops._bias_activation import activation_backward, bias_activation, bias_activation_backward
 from gpunet.ops._conv2d import conv2d, conv2d_backward
@@ -39,14 +40,7 @@ from gpunet.ops._linear import linear, linear_backward
 from gpunet.ops._lstm import lstm, lstm_backward
 from gpunet.ops._matmul import matmul, matmul_backward
 from gpunet.ops._matmul_plan import MatmulPlan, matmul_plan, use_kernel
-from gpunet.ops._pooling import (
-    avg_pool2d,
-    avg_pool2d_backward,
-    global_avg_pool2d,
-    global_avg_pool2d_backward,
-    max_pool2d,
-    max_pool2d_backward,
-)
+from gpunet.ops._max_pool2d import max_pool2d, max_pool2d_backward
 from gpunet.ops._rnn import rnn, rnn_backward
 from gpunet.ops._softmax import softmax, softmax_backward
 from gpunet.ops._softmax_cross_entropy import softmax_cross_entropy

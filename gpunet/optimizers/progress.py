@@ -45,10 +45,7 @@ class Progress:
     waits for the device.
 
     Args:
-        optimizer: the rule.
-        device: the device of the kernels.
         dtype: dtype of the learning rates.
-        parts: the ranges that the rule updates.
         before: the progress of the previous step over the same parameters; None for a new one.
 
     Attributes:

@@ -35,12 +35,7 @@ SQUARES, CLIP_VALUE_CPU, END_STEP = (
 class ArrayStep:
     """A step in array code: the rule's `update_block` over all parameters; for a rule without a kernel on a GPU.
 
-    Args:
-        optimizer: the rule with its current settings.
-        progress: the progress of the previous step over the same buffers; None for a new one.
-
     Attributes:
-        parts: the ranges to update.
         progress: the step number and learning rates.
         numbers: the rule's `step_numbers` for each part.
         blocks: the array arguments of `update_block` for each block of each part.

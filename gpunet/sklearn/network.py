@@ -43,9 +43,7 @@ class OrderedTrainer(Trainer):
 
         Args:
             X: sparse features (rows, features).
-            y: targets for the loss.
             should_stop: called with the loss of each epoch; True stops the training.
-            epochs: maximum number of epochs.
             options: arguments of `run_steps`.
         """
         self.history.stopped = None
@@ -63,9 +61,7 @@ class OrderedTrainer(Trainer):
 
         Args:
             X: features (rows, features), dense or CSR.
-            y: targets for the loss.
             batch_size: rows per step.
-            shuffle: whether to shuffle the rows.
             sample_weight: row weights (rows,), or None.
         """
         order, losses = self.order(len(y), shuffle), []

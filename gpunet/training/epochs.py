@@ -34,7 +34,6 @@ class EpochLoop:
 
     Args:
         training: the training; the loop advances its epoch, position, history and metrics.
-        feed: its data.
 
     Raises:
         DataError, DTypeError, ShapeError: the validation data cannot be used.
@@ -146,8 +145,6 @@ class EpochLoop:
         """Read the sums of the epoch, validate, and call the callbacks.
 
         Args:
-            began: start time of the epoch.
-            rows: number of rows trained since then.
             portion: the last portion, whose step gets the measured time per step.
         """
         training, ranks = self._training, self._training.ranks

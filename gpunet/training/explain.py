@@ -19,8 +19,6 @@ class Node(NamedTuple):
     """A node of the recorded step: a kernel launch on a GPU, or a call of a C++ kernel or of NumPy on the CPU.
 
     Attributes:
-        kernel: name of the kernel or function.
-        shapes: shapes of its arrays.
         choice: launch configuration (grid, block, tile, splits); on the CPU how it is divided among threads.
         nbytes: total bytes of its arrays.
         flops: floating-point operations, counting an exponential as one; None if unknown.
@@ -37,7 +35,6 @@ class Explanation(NamedTuple):
     """The description of a recorded step; prints as a table.
 
     Attributes:
-        nodes: the nodes in execution order.
         arena_bytes: size in bytes of the allocation that holds all buffers.
         executor: the name of the executor, and how it runs the nodes.
     """

@@ -70,9 +70,6 @@ def _draw_legend(picture: Figure, panels: Sequence[Any], names: Sequence[str], l
     It lists the curves of a single history; if there are several, the line styles, then a colour per history.
 
     Args:
-        picture: the figure.
-        panels: the axes of the curves.
-        names: the names of the histories.
         longest: maximum characters of a name.
     """
     from matplotlib.lines import Line2D
@@ -111,7 +108,6 @@ def draw_column(axes: Any, name: str, histories: Mapping[str, Curves]) -> None:
     """Draw the training and validation curves of a column into matplotlib axes; each history has its own colour.
 
     Args:
-        axes: matplotlib axes.
         name: the column, such as "loss"; histories without it are skipped.
         histories: the histories by name in the legend.
     """
@@ -133,9 +129,7 @@ def draw_confusion_matrix(axes: Any, counts: np.ndarray, classes: Sequence[str])
     Names and counts are shown for up to 30 classes, only colours for more.
 
     Args:
-        axes: matplotlib axes.
         counts: a result of `metrics.confusion_matrix`, (classes, classes).
-        classes: the names of the classes.
     """
     axes.imshow(counts, cmap="Blues")
     axes.set(xlabel="predicted", ylabel="true")

@@ -158,7 +158,6 @@ def _run(training: Training, arrays: Sequence[np.ndarray], count: int, before: n
     """Train on batches of `count` rows, until the loss diverges or all steps are done.
 
     Args:
-        training: a copy of the training.
         arrays: features, targets and, if there are any, row weights.
         count: rows of a batch.
         before: the loss of each step's batch without training, (steps,).

@@ -27,6 +27,7 @@ LAYERS = {
     "attributes": 0,
     "builds": 1,
     "simulator": 1,
+    "probe": 2,
     "device": 2,
     "tape": 2,
     "recording": 2,

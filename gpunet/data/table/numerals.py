@@ -53,7 +53,6 @@ def numbers_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "",
 
     Args:
         codes: of each row, the index of its text, -1 where one is missing.
-        distinct: the distinct texts.
         form: the decimal mark and the unit, as in ".", ".%" or ",€"; "": found out from the texts.
         likely: the decimal mark of texts that both marks can read, as "1,234"; None: the point.
     """
