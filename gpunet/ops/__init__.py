@@ -10,7 +10,10 @@ Conventions of every operation:
 - `out`, `preactivation`, `dweight`, ... are arrays to write a result to. They have its shape and dtype. `out` may be
   the input only where the operation says so.
 - `activation` is the name of a function, an `ActivationFunction`, or None for the identity. `saved`, which its
-  derivative needs, is the output y or the preactivation, as the function's `saves` says.
+  derivative needs, is the output y or the preactivation, as the function's `saves` says: "output", or "input", which
+  needs `preactivation`.
+- A loss returns its value, an array of shape () on the device, and the gradient in the shape of its first argument.
+- A `Size` is one whole number for all axes of an image, or one for each.
 - `f_backward(dy, ...)` takes dy, the gradient of the loss with respect to the output y of `f`, in the shape of y. Its
   other arguments are those given to `f`, or its results. Each gradient has the shape of its array. Gradients of
   parameters are fresh arrays by default. A gradient switched off, as by `input_gradient=False` for a first layer or

@@ -52,7 +52,7 @@ def scaled_dot_product_attention(
             PyTorch's function of this name; or numbers in the dtype of `q`, added to the scores, -inf to hide a key. It
             gets no gradient.
         causal: whether query i may attend only to keys 0 .. i.
-        out: where to write the result, in any memory layout.
+        out: in any memory layout.
         weights: where to write the weights, which the backward pass needs, C-contiguous (rows, heads, L, S).
 
     Returns:
@@ -104,9 +104,7 @@ def scaled_dot_product_attention_backward(
 
     Args:
         weights: the weights that the forward pass wrote, (rows, heads, L, S); they are zero for hidden keys.
-        dq: where to write the gradient of `q`, in its shape and any memory layout; by default from the tape.
-        dk: where to write the gradient of `k`; as `dq`.
-        dv: where to write the gradient of `v`; as `dq`.
+        dq, dk, dv: in any memory layout; by default from the tape.
 
     Example:
         >>> q, k, v, weights = np.zeros((2, 1)), np.zeros((2, 1)), np.array([[2.0], [4.0]]), np.empty((2, 2))

@@ -33,7 +33,7 @@ def avg_pool2d(
 
     Args:
         x: (rows, channels, height, width).
-        kernel_size: pixels of a window; one number, or one for each axis.
+        kernel_size: pixels of a window.
         stride: pixels between neighbouring windows; None for the kernel size.
         padding: zeros on each side of the image; at most half of the window.
 

@@ -60,9 +60,8 @@ def linear(
         x: (..., in_features).
         weight: (in_features, out_features).
         bias: (out_features,), or None.
-        out: where to write the result, C-contiguous.
-        preactivation: where to write x·weight + bias, C-contiguous and not `out`; the derivative of an activation whose
-            `saves` is "input" needs it.
+        out: C-contiguous.
+        preactivation: where to write x·weight + bias, C-contiguous and not `out`.
 
     Returns:
         (..., out_features).

@@ -36,7 +36,7 @@ def max_pool2d(
 
     Args:
         x: (rows, channels, height, width).
-        kernel_size: taps of a window; one number, or one for each axis.
+        kernel_size: taps of a window.
         stride: pixels between neighbouring windows; None for the kernel size.
         padding: elements of -infinity on each side of the image; at most half of the window.
         dilation: pixels between neighbouring taps.

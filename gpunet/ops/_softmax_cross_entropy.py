@@ -67,9 +67,6 @@ def softmax_cross_entropy(
         class_weight: (classes,).
         label_smoothing: ε of the formula, in [0, 1].
 
-    Returns:
-        loss, an array of shape () on the device; dlogits in the shape of `logits`.
-
     Raises:
         ArgumentError: label_smoothing is not between 0 and 1.
         DataError: labels in host memory that are out of range.
