@@ -147,7 +147,7 @@ def _check_backward(
 def _output_gradient(
     dy: Array, saved: Array | None, function: ActivationFunction, dbias: Array | None, tape: Tape | None, xp: ModuleType
 ) -> tuple[Array, Array | None]:
-    """Return dz = dy · f'(z), and where its column sums are still to be written; on a GPU one kernel computes both."""
+    """Return dz = dy · f'(z), and `dbias` if the column sums are not computed yet; on a GPU one kernel does both."""
     if isinstance(function, Identity):
         return dy, dbias
     if xp is np or dbias is None:

@@ -57,7 +57,7 @@ class OrderedTrainer(Trainer):
     def run_steps(
         self, X: Any, y: np.ndarray, *, batch_size: int, shuffle: bool, sample_weight: np.ndarray | None
     ) -> float:
-        """Run an epoch with `step`, whose recorded step is reused for the next data; return the mean loss.
+        """Run an epoch with `step`, which reuses its recorded step for later data; return the mean loss.
 
         Args:
             X: features (rows, features), dense or CSR.

@@ -33,7 +33,7 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
         file: the file, binary.
         options: the known parts of the format.
         name: the name of the file for error messages.
-        likely: the parts that hold unless the file shows otherwise.
+        likely: the parts to assume unless the file contradicts them.
 
     Raises:
         DataError: the file is empty or no text, or its header is invalid.
@@ -102,7 +102,7 @@ def western_encoding(data: bytes, name: str) -> str:
     """Return the encoding of text that is not UTF-8: cp1252, or latin-1 if a byte is undefined in cp1252.
 
     Raises:
-        DataError: the text is not in a Western language, where non-ASCII letters rarely follow one another.
+        DataError: the text has too many non-ASCII letters in a row for a Western language.
     """
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
     if sum(runs) >= LEAST_LETTERS and sum(run for run in runs if run > 1) > sum(runs) / 2:
@@ -128,9 +128,9 @@ def _decoded(data: bytes, encoding: str, name: str) -> str:
 
 
 def _separator(lines: Sequence[str], likely: str | None) -> str:
-    """Return the likely separator if it fits all lines, else that by which most lines have as many cells as the first.
+    """Return the likely separator if it fits all lines, else the one that gives most lines the cells of the first.
 
-    Blanks are the separator if they fit all lines, and several in a row align the cells or no other character is one.
+    Blanks are chosen if they fit all lines, and either runs of them align the cells or no other separator fits.
     """
     share = {}
     for sep in dict.fromkeys((*filter(None, [likely]), *NAMES)):
