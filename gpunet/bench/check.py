@@ -120,7 +120,7 @@ def _launch(
 
 
 def _passed(p: Parameter, arrays: dict[str, Any], given: Any) -> Any:
-    """Return what a launch takes for a parameter; the table of a list of arrays lies in `arrays` by its name."""
+    """Return the argument of a launch for a parameter; store the pointer table of a list of arrays in `arrays`."""
     if p.table and given is not None:
         items = [arrays[f"{p.name}[{i}]"] for i in range(len(given))]
         arrays[p.name] = simulator.asarray(np.array([a.data.ptr for a in items], np.uint64))  # type: ignore[attr-defined]
