@@ -1,4 +1,4 @@
-"""The tests in this folder need a CUDA GPU. Without a usable one, each is skipped, with the reason that gpunet gives."""
+"""The tests in this folder need a CUDA GPU. Without one, each is skipped, with the reason that gpunet gives."""
 
 import warnings
 
