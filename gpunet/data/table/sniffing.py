@@ -55,7 +55,10 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
     if not rows:
         raise no_data(name)
     comment = [line for line in lines[:first] if line.startswith("#")]
-    first_row, named = rows[0][1], is_header([row for _, row in rows])
+    first_row, *below = (row for _, row in rows)
+    if has_row_names(lines[first:], [len(row) for _, row in rows]):
+        first_row = ["", *first_row]
+    named = is_header([first_row, *below])
     has_header = named if options.header is None else options.header
     cells = first_row if has_header else None
     if comment and options.header is not False and (not named or any(map(is_value, first_row))):
@@ -63,11 +66,17 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
         if above and len(above[0][1]) == len(first_row) > 1:  # the header is a comment, as NumPy's savetxt writes it
             cells, comment, has_header = above[0][1], comment[:-1], False
     skipped = first + (rows[0][0] if has_header else 0)
-    below = [row for _, row in rows[has_header:]]
+    below = below if has_header else [first_row, *below]
     names, unnamed = column_names(cells, below, name, skipped)
     decimal = options.decimal or decimal_mark(below, sep, likely.decimal)
     spaced = f"{sep} " in text or "\n " in text
     return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced)
+
+
+def has_row_names(lines: Sequence[str], widths: Sequence[int]) -> bool:
+    """Return whether the first column has quoted row names and no name in the header, as R writes them."""
+    quoted = all(line.startswith('"') for line in lines if line.strip())
+    return quoted and len(widths) > 1 and {*widths[1:]} == {widths[0] + 1}
 
 
 def no_data(name: str) -> DataError:
@@ -139,7 +148,7 @@ def _separator(lines: Sequence[str], likely: str | None) -> str:
         except csv.Error:
             continue
         if widths and widths[0] > 1:
-            share[sep] = widths.count(widths[0]) / len(widths)
+            share[sep] = 1.0 if has_row_names(lines, widths) else widths.count(widths[0]) / len(widths)
     if likely and share.get(likely) == 1:
         return likely
     by_blanks = share.pop(BLANKS, 0) == 1 and len(lines) > 1
