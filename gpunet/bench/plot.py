@@ -12,6 +12,9 @@ from gpunet import figures
 from gpunet.bench.results import Report, Row
 from gpunet.errors import MissingPackageError
 
+SHOWN = {"mma": "mma (TF32)"}
+"""Names of kernels in legends, where they differ: those that round their operands say so."""
+
 
 def check_matplotlib() -> None:
     """Raise `MissingPackageError` if matplotlib is not installed."""
@@ -41,7 +44,7 @@ def plot(report: Report, stem: Path) -> list[Path]:
 def _roofline(report: Report, rows: list[Row], path: Path) -> Path:
     """Plot FLOP/s over FLOPs per byte, below the measured ceilings; a line per kernel, labelled with the sizes.
 
-    Kernels on tensor cores may exceed the ceiling, which is that of the library's product in the dtype of the rows.
+    Kernels in TF32 may exceed the ceiling, which is that of the library's product in the dtype of the rows.
     """
     figure = figures.empty(9, 5)
     axes = figure.subplots()
@@ -53,7 +56,7 @@ def _roofline(report: Report, rows: list[Row], path: Path) -> Path:
     span = np.geomspace(min(*intensities, knee) / 2, max(*intensities, knee) * 2, 200)
     roof = np.minimum(ceilings.flops_per_second, span * ceilings.bytes_per_second)
     flops, copied = ceilings.flops_per_second / unit, ceilings.bytes_per_second / 1e9
-    label = f"ceilings:\n{flops:,.3g} {prefix}FLOP/s (library)\n{copied:,.0f} GB/s (copy)"
+    label = f"ceilings:\n{flops:,.3g} {prefix}FLOP/s (library, {rows[0].dtype})\n{copied:,.0f} GB/s (copy)"
     axes.plot(span, roof / unit, color="black", label=label)
     highest: dict[str, tuple[float, float]] = {}
     for label, of_label in _series(rows).items():
@@ -90,7 +93,9 @@ def _series(rows: list[Row]) -> dict[str, list[Row]]:
     varying = [name for name in ("variant", "cache") if len({getattr(row, name) for row in rows}) > 1]
     series: dict[str, list[Row]] = {}
     for row in rows:
-        series.setdefault(" ".join([row.kernel, *(getattr(row, name) for name in varying)]), []).append(row)
+        series.setdefault(
+            " ".join([SHOWN.get(row.kernel, row.kernel), *(getattr(row, name) for name in varying)]), []
+        ).append(row)
     return series
 
 
