@@ -30,6 +30,9 @@ MOST_CHUNKS = 16
 LARGEST_CHUNK = 512
 """Maximum rows of a task, so that they are still in the cache when the next node reads them."""
 
+MOST_FLOPS = 10_000_000_000
+"""Maximum FLOPs of a product that is tried, which takes about 0.1 seconds."""
+
 
 def chunk_rows(rows: int) -> int:
     """Return the rows of a part of a batch of `rows` rows."""
@@ -81,7 +84,7 @@ _TRIED: dict[tuple[object, ...], bool] = {}
 
 def merges(node: Node, groups: Sequence[Sequence[Part]]) -> bool:
     """Return whether one call of a matrix product for each group gives the same bits as one for each of its parts."""
-    if not node.calls_blas or all(len(group) == 1 for group in groups):
+    if not node.calls_blas or (node.cost[1] or 0) > MOST_FLOPS or all(len(group) == 1 for group in groups):
         return False
     scalars = [0 if place in node.ranges else int(value) for place, value in enumerate(node.slots)]
     whole = [(group[0][0], group[-1][1]) for group in groups]

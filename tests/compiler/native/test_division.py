@@ -77,6 +77,11 @@ def test_an_incomplete_task_calls_its_parts(gemm):
     assert calls(row_tasks([product(gemm)], M, 1, 70)) == [[(0, 32), (32, 64), (64, 70)]]
 
 
+def test_a_product_that_takes_too_long_is_not_tried(gemm, monkeypatch):
+    monkeypatch.setattr(division, "MOST_FLOPS", 2 * M * N * K - 1)
+    assert calls(row_tasks([product(gemm)], M, 1, M)) == [FOUR_CALLS]
+
+
 def results(node, monkeypatch):
     """Return the product that a node computes with 1, 2, 3, 4 and 7 threads."""
     monkeypatch.setattr("gpunet.native.program.PARALLEL_FLOPS", 0)
