@@ -157,7 +157,7 @@ def _peers(report: Mapping[str, Any]) -> Iterator[str]:
         epochs = epochs or of_epochs is not None
         lines.append([str(Problem.parse(net)), *cells, versus(of_epochs) if of_epochs else "-"])
     heads = ("time of a step, vs gpunet", *names, f"{theirs} vs {ours}")
-    shown = len(heads) if epochs else -1  # older results have no epochs of equal work
+    shown = len(heads) if epochs else -1  # older results do not compare whole epochs
     yield from markdown_table(heads[:shown], [line[:shown] for line in lines])
     yield ""
 
@@ -176,7 +176,7 @@ def read(path: Path, schema: str) -> Any:
     return report
 
 
-IDEAS = {  # of each kernel of the matrix product, what it adds to the one before
+IDEAS = {  # what each matrix product kernel adds to the previous one
     "naive": "one thread per element",
     "shared": "tiles in shared memory",
     "register": "thread tiles in registers",

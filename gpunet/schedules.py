@@ -68,7 +68,7 @@ class ConstantLR(Schedule):
 @register
 @dataclass
 class StepLR(Schedule):
-    """Multiply the learning rate by `gamma` every `step_size` steps, as PyTorch's `StepLR`.
+    """Multiply the learning rate by `gamma` every `step_size` steps, like PyTorch's `StepLR`.
 
     Example:
         >>> schedule = gn.StepLR(0.5, step_size=10, gamma=0.5)
@@ -150,7 +150,7 @@ class CyclicCosineLR(Schedule):
 @register
 @dataclass
 class ReduceLROnPlateau(Schedule):
-    """Multiply the learning rate by `factor` after the observed value has not improved for over `patience` epochs.
+    """Multiply the learning rate by `factor` after more than `patience` epochs without a better observed value.
 
     Rule and defaults are those of PyTorch's `ReduceLROnPlateau` in the modes "min" and "rel": a value improves if it is
     below `best * (1 - threshold)`, and reductions of 1e-8 or less are skipped.
@@ -209,7 +209,7 @@ class ReduceLROnPlateau(Schedule):
 @register
 @dataclass
 class LinearWarmup(Schedule):
-    """Increase the learning rate linearly to the first one of a schedule, then follow that schedule.
+    """Increase the learning rate linearly to the first value of a schedule, then follow that schedule.
 
     Step 0 has `schedule(0) / warmup_steps`, step `warmup_steps - 1` has `schedule(0)`, and a later step has
     `schedule(step - warmup_steps)` (Goyal et al. 2017, section 2.2).

@@ -4,11 +4,12 @@
 // The last block to arrive adds up the parts in the order of k and runs the epilogue (split_k.cuh). Without float
 // atomics, the result is bit-identical on every run.
 //
-// Removes idle SMs: 128 x 128 outputs are four tiles, on a GPU with 132 SMs. Expected at 128 x 128 x 4096 in 32 splits:
-// 5 to 10 times as fast as matmul_warp_tiled; at 4096 x 4096, with 4,096 tiles, there is one split and no gain. A split
-// writes and reads BM BN words more. What remains is in the header of matmul_tiled.cu. Not run on a GPU yet.
+// Removes idle SMs: a c of 128 x 128 has only four tiles, for 132 SMs (H100). Expected at 128 x 128 x 4096 in 32 splits:
+// 5 to 10 times as fast as matmul_warp_tiled; at 4096 x 4096, with 4,096 tiles, there is one split and no gain. Each
+// split of a tile writes and reads BM BN words of partial sums. The header of matmul_tiled.cu lists the stalls that
+// remain. Not run on a GPU yet.
 //
-// Options, block and FLOPs: as of matmul_warp_tiled. Grid (tiles, splits, batch). 2 BK (BM + BN + 8) words of shared
+// Options, block and FLOPs: as for matmul_warp_tiled. Grid (tiles, splits, batch). 2 BK (BM + BN + 8) words of shared
 // memory.
 
 #include "split_k.cuh"
@@ -59,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) matmul_split_k(
     if (begin < end) copy(0, begin);
     for (int first = begin, stage = 0; first < end; first += BK, stage ^= 1) {
         wait_copies<0>();
-        __syncthreads();  // this stage is complete, and no thread reads the other one any more
+        __syncthreads();  // this stage is complete, and no thread still reads the other one
         if (first + BK < end) copy(stage ^ 1, first + BK);
 #pragma unroll
         for (int i = 0; i < BK; ++i) multiply_step(sum, &tile_a[stage][i][y], &tile_b[stage][i][x]);

@@ -1,17 +1,17 @@
-// matmul_tiled.cu: the matrix product in use (see matmul.cuh).
+// matmul_tiled.cu: the matrix product that training uses (see matmul.cuh).
 //
 // It has the vectorized loads, asynchronous copies, warp tiles and split-K of the kernels before it. Compared with
-// matmul_split_k.cu it adds, each against a stall:
+// matmul_split_k.cu it adds the following; each removes a stall:
 // - tile sizes for each product: thread tiles up to 8 x 8 read a quarter of a word per multiply-add from shared memory,
 //   instead of a half; small tiles give a small c more blocks;
 // - STAGES: the copies of several next steps are in flight. Where they transpose an operand, a swizzle avoids bank
 //   conflicts (tile_loader.cuh);
-// - double-buffered fragments: while a step along k is multiplied, the fragments of the next one are loaded from shared
-//   memory into registers, also across the barrier;
+// - double-buffered fragments: while the warp multiplies one step along k, it loads the fragments of the next step from
+//   shared memory into registers, even if a barrier lies between them;
 // - a main loop that is mostly FFMA: addresses in shared memory are immediates, and copies are interleaved with
 //   multiply-adds (`python -m benchmarks.instruction_mix` prints the mix);
-// - k-slices: if c has few tiles, SLICES times as many warps share the steps of each, and add up through shared memory
-//   at the end. A block of two warps leaves most of an SM idle;
+// - k-slices: if c has few tiles, each tile gets SLICES times as many warps. They share its steps along k, and add up
+//   their sums through shared memory at the end. Without them a block of two warps leaves most of an SM idle;
 // - the bias gradient: in dW = x^T dz the tiles of dz are in shared memory anyway, and the blocks of the first row of
 //   tiles sum their columns.
 //

@@ -38,23 +38,23 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
     """Yield the items of `function(*args)`, run in a child process with a time limit, each as soon as it is available.
 
     The process is spawned, so a script that calls this at its top level needs the usual `if __name__ == "__main__":`.
-    The child and its own children are killed when this ends or raises, also by Ctrl-C.
+    The child and its own children are killed when the iteration ends or raises, also after Ctrl-C.
 
     Args:
         seconds: time limit for all items; starting the child and its imports do not count.
         function: a function of a module, so that it can be pickled, like its arguments and results.
 
     Raises:
-        GpunetError: raised by `function`, or the child did not start, as in a script without that condition.
-        LimitError: it did not end in time.
-        KernelError: the child died, for example of a segmentation fault.
+        GpunetError: raised by `function`, or the child did not start, for example because a script lacks this line.
+        LimitError: `function` exceeded the time limit.
+        KernelError: the child crashed, for example with a segmentation fault.
         RuntimeError: `function` raised any other error; the message is the child's traceback.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_serve, args=(sender, function, args))  # not a daemon, which may not have children
+    child = context.Process(target=_serve, args=(sender, function, args))  # not a daemon: those cannot have children
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise SystemExit(1)  # a child that imports a script without that condition; its parent raises the error
+        raise SystemExit(1)  # a child that runs a script's top level again; its parent raises the error
     child.start()
     sender.close()  # only the child's copy is left, so reading ends when the child dies
     try:
@@ -75,7 +75,7 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
             yield value
     except EOFError:
         child.join()
-        raise KernelError(f"the child process died of {_cause(child.exitcode)} before the call ended.") from None
+        raise KernelError(f"the child process ended with {_cause(child.exitcode)} before the call returned.") from None
     finally:
         _kill(child)
         receiver.close()
@@ -87,8 +87,8 @@ def _await_start(receiver: Connection, child: BaseProcess) -> None:
     except EOFError:
         child.join()
         raise GpunetError(
-            f"the child process died of {_cause(child.exitcode)} before its call. check_kernel starts processes: call "
-            'it from pytest, or under `if __name__ == "__main__":`.'
+            f"the child process ended with {_cause(child.exitcode)} before it called the function. check_kernel starts "
+            'processes: call it from pytest, or under `if __name__ == "__main__":`.'
         ) from None
 
 
@@ -113,7 +113,7 @@ def _serve(sender: Connection, function: Callable[..., Iterable[Any]], args: tup
 
 
 def _end_with_parent() -> None:
-    """Kill this process if its parent was killed and cannot do it."""
+    """Wait until the parent ends; then kill this process and its children. A killed parent cannot do it."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

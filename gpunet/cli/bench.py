@@ -58,7 +58,7 @@ class _Bench(click.Group):
 def bench() -> None:
     """Check kernels against float64, then time them in interleaved rounds.
 
-    `gpunet bench FILE.cu --spec SPEC.py` compares your own kernel with what the spec names in `versus`.
+    `gpunet bench FILE.cu --spec SPEC.py` compares your own kernel with those in the spec's `versus`.
 
     On the device "sim", count bytes, barriers and launches instead.
     """
@@ -76,7 +76,7 @@ def _measure(op: str, device: str, out: Path | None, draw: bool, **options: Any)
         if draw:
             check_matplotlib()
             if place is None:
-                raise BadInput("--plot saves its figures next to the results; give a place for both with --out.")
+                raise BadInput("--plot saves its figures next to the results; add --out FOLDER.")
         counted = get_device(device).name == "sim"
         click.echo(f"{op}, {request.dtype}, on {described_device(device)}{', counted, not timed' if counted else ''}\n")
         shown: list[Row] = []
@@ -118,9 +118,9 @@ def _command(op: str) -> click.Command:
             help=f"Comma-separated sizes.  [default: {sizes}; on sim {small}]",
         ),
         click.Option(["--dtype"], type=click.Choice(DTYPES), default="float32", show_default=True),
-        click.Option(["--kernels"], default="", callback=_words, help="Such as naive,tiled,blas.  [default: all]"),
+        click.Option(["--kernels"], default="", callback=_words, help="Comma-separated kernels, such as naive,tiled,blas.  [default: all]"),
         click.Option(["--out"], type=click.Path(path_type=Path), help="A folder or a .json file for the results."),
-        click.Option(["--plot", "draw"], is_flag=True, help="Plot the roofline and the sizes next to the results."),
+        click.Option(["--plot", "draw"], is_flag=True, help="Save a roofline and a plot of speed by size next to the results."),
     ]
     if OPS[op].own:
         options += [
@@ -145,7 +145,7 @@ for name in OPS:
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 def compare(a: Path, b: Path) -> None:
-    """Print the times in A relative to those in B, and which differences exceed the spread."""
+    """Print the ratios of the times in A to those in B, and mark the differences that exceed the spread."""
     with bad_input():
         reports = Report.read(a), Report.read(b)
     for line in compare_reports(*reports):

@@ -125,18 +125,18 @@ class Layer(Versioned):
 
     @property
     def index_range(self) -> int | None:
-        """n if the input is indices from 0 to n - 1; None if it is floats."""
+        """n if the input holds indices from 0 to n - 1; None if it holds floats."""
         return None
 
     @property
     def category_columns(self) -> int:
-        """The number of last columns of the input that are category indices, which must not be standardised."""
+        """The number of columns with category indices; they are the input's last columns and must not be standardised."""
         return 0
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON values, to rebuild a saved layer.
 
-        By default the attributes of the same names.
+        By default, the value of an argument is that of the attribute of the same name.
         """
         return arguments_of(self)
 
@@ -149,7 +149,7 @@ class Layer(Versioned):
         """The flat arrays of this layer's parameters.
 
         Raises:
-            StateError: the layer is part of another model, whose store has them.
+            StateError: the layer is part of another model, whose store holds them.
         """
         if self._own.adopted:
             raise StateError(f"{self!r} is part of another model, which holds its parameters; call that model instead.")
@@ -160,7 +160,7 @@ class Layer(Versioned):
         """Whether training changes this layer or one inside it; setting it freezes or unfreezes all of them.
 
         A frozen layer keeps its parameters bit for bit, and its `grads` are zero. A frozen `BatchNorm` also keeps its
-        running statistics and normalises by them in training, as in Keras. A frozen `Dropout` still drops. Your own
+        running statistics and normalises by them in training, as in Keras. A frozen `Dropout` still zeroes elements. Your own
         `backward` still runs in a frozen layer; what it writes to `grads` is ignored.
         """
         return not all(leaf._frozen for leaf in self.leaves().values())

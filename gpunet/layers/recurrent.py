@@ -1,7 +1,7 @@
 """Recurrent layers over (rows, steps, features): RNN and LSTM.
 
-Both compute what PyTorch's layer with `batch_first=True` and one layer computes; their bias is the sum of PyTorch's two
-biases. The initial states are zero. An input is (rows, steps, input_size), an output (rows, steps, hidden_size), or
+Both match PyTorch's modules with `batch_first=True` and `num_layers=1`; the bias is the sum of PyTorch's `bias_ih` and
+`bias_hh`. The initial states are zero. An input is (rows, steps, input_size), an output (rows, steps, hidden_size), or
 (rows, hidden_size) with `return_sequences=False`.
 """
 
@@ -24,7 +24,7 @@ from gpunet.tape import Tape, empty
 
 
 class Recurrent(Layer):
-    """Base class of RNN and LSTM: the weights, and the swap of rows and steps."""
+    """Base class of RNN and LSTM: it creates the weights, and swaps the axes of rows and steps."""
 
     gates: ClassVar[int]
 

@@ -43,8 +43,8 @@ class Stack(Layer):
         layers: the layers; the tuple cannot be replaced.
 
     Raises:
-        ArgumentError: an argument is not a layer, a layer with parameters appears twice, or a layer of categories is
-            not the first.
+        ArgumentError: an argument is not a layer, a layer with parameters appears twice, or a layer that takes category
+            indices is not the first.
     """
 
     def __init__(self, *layers: Layer | ActivationFunction):

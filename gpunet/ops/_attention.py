@@ -158,7 +158,7 @@ def _softmax_numpy(
     np.subtract(scores, of_row, out=scores)
     np.exp(scores, out=scores)
     np.matmul(scores, ones(keys, scores.dtype)[:, None], out=of_row)  # for few columns BLAS sums faster than sum
-    np.maximum(of_row, 1, out=of_row)  # at least 1, from the largest score, unless all keys are hidden
+    np.maximum(of_row, 1, out=of_row)  # the largest score adds exp(0) = 1: below 1 only if all keys are hidden
     np.divide(scores, of_row, out=scores)
 
 
@@ -205,7 +205,7 @@ def _softmax_backward_cuda(weights: Array, gradient: Array, scale: float, tape: 
 
 
 def _matrices(a: Array, tape: Tape | None, xp: ModuleType) -> Array:
-    """Return (..., m, n) as products take it: unchanged on the CPU; on a GPU C-contiguous, (matrices, m, n)."""
+    """Return (..., m, n) in the form for `_product`: unchanged on the CPU; on a GPU C-contiguous, (matrices, m, n)."""
     if xp is np:
         return a
     stored: Array = operand(a, tape, xp)

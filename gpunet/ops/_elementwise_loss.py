@@ -104,10 +104,11 @@ def absolute_error(
     weight: Array | None = None,
     tape: Tape | None = None,
 ) -> tuple[Array, Array]:
-    """Return (loss, dprediction) with l = above·d where d = p - t > 0, else -below·d; l' = above, 0 at d = 0, -below.
+    """Return (loss, dprediction) with l = above·d where d > 0, else -below·d, for d = p - t.
 
-    With above = below = 1 this is |d|; with 1 - q and q it is the pinball loss, which is minimal where p is the
-    quantile q of t (Koenker & Bassett 1978). Other arguments as for `mean_squared_error`.
+    l' is above where d > 0, 0 where d = 0, and -below where d < 0. With above = below = 1, l is |d|. With above = 1 - q
+    and below = q, l is the pinball loss, whose minimum is at the quantile q of t (Koenker & Bassett 1978). Other
+    arguments as for `mean_squared_error`.
 
     Example:
         >>> loss, gradient = gn.ops.absolute_error(np.array([3.0, 0.0]), np.array([1.0, 1.0]))
@@ -197,7 +198,7 @@ def binary_cross_entropy(
     np.multiply(slope, -1, out=slope)
     np.exp(slope, out=slope)
     np.log1p(slope, out=slope)
-    np.add(loss, slope, out=loss)  # last: for a confident correct logit the other terms cancel
+    np.add(loss, slope, out=loss)  # added last: the other terms cancel for a confident correct logit
     sigmoid(logits, slope, np)
     np.subtract(slope, target, out=slope)
     return weighted_mean(loss, slope, weight, tape)
@@ -275,7 +276,7 @@ def _cuda(
         weight_sum = empty(tape, (1,), weight.dtype, xp)
         SUM((1,), (THREADS,), weight, None, None, weight_sum, rows)
     slope = empty_like(tape, prediction, xp)
-    blocks = max(1, block_count(rows * n, 8 * THREADS))  # at least one, to write the loss 0 of no rows
+    blocks = max(1, block_count(rows * n, 8 * THREADS))  # at least one: it writes the loss also if there are no rows
     parts = partial_sums(blocks, prediction.dtype, tape, xp)
     mean = empty(tape, (), prediction.dtype, xp)
     kernel((blocks,), (THREADS,), prediction, target, weight, weight_sum, slope, *parts, mean, rows, n, *constants)

@@ -1,4 +1,4 @@
-"""Check data part by part: in one part, in blocks of a memory-mapped file, or in batches of an iterable."""
+"""Check data part by part: arrays in memory are one part; a memory-mapped file has blocks, an iterable has batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Describe what must be the same on all ranks of a training."""
+"""Describe what must be the same on all ranks of a distributed training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpunet.training.protocol import Training
 
 
 def rank_description(trainer: Training, arrays: Sequence[np.ndarray], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be the same on all ranks: descriptions by name."""
+    """Return what must be the same on all ranks, as text by name."""
     digest, scaler = hashlib.sha256(), trainer.model.input_scaler
     for a in (*arrays, *((scaler.mean, scaler.scale) if scaler is not None else ())):
         digest.update(f"{a.shape} {a.dtype}".encode())

@@ -1,7 +1,7 @@
 // cuda_math.h: CUDA's math functions, for the expressions of a user-defined activation (../activations.h).
 //
-// The functions of math.h vectorize, in float and double. The others are the C library's, in the global namespace, or
-// defined here if only CUDA has them.
+// The overloads below vectorize, in float and double. The other functions are those of the C library in the global
+// namespace; those that only CUDA has are defined here.
 
 #pragma once
 #include <math.h>
@@ -40,7 +40,7 @@ DEVICE std::common_type_t<A, B> max(A a, B b) { return a < b ? b : a; }
 template <typename A, typename B>
 DEVICE std::common_type_t<A, B> min(A a, B b) { return b < a ? b : a; }
 
-// CUDA's fast functions, which are less accurate there.
+// CUDA's fast-math intrinsics. They are less accurate on a GPU, but not here.
 DEVICE float __expf(float x) { return real::exp(x); }
 DEVICE float __logf(float x) { return real::log(x); }
 DEVICE float __powf(float x, float y) { return ::powf(x, y); }

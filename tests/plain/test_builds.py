@@ -58,7 +58,7 @@ def listing(folder):
 
 
 def elsewhere(folder, build):
-    """Return the library that `build` makes where the cache does not serve, after the checks that hold for each."""
+    """Return the library that `build` makes without a usable cache; check its folder, its content and the warning."""
     with pytest.warns(GpunetWarning, match=r"every process compiles its own.*GPUNET_CACHE"):
         library = get(build)
     assert library.parent.parent == folder.parents[1] / "tmp"

@@ -66,7 +66,7 @@ MODULES = {module_name(path): path.read_text(encoding="utf-8") for path in PACKA
 
 
 def package_of(module: str) -> str:
-    """Return where a module stands in `LAYERS`."""
+    """Return the name in `LAYERS` to which a module belongs."""
     name = module.split(".")[1:2]
     return name[0] if name and name[0] in LAYERS else "gpunet"
 

@@ -21,7 +21,7 @@ KERNEL, SCRIPT, SPEC = (
         "python\n(?=# my_spec.py)",
     )
 )
-RAGGED = SPEC.replace("[1, 256, 1000]", "[257]")  # one case suffices for findings of every launch
+RAGGED = SPEC.replace("[1, 256, 1000]", "[257]")  # one case is enough: every launch has the finding
 
 SEVERAL = r"""
 __global__ void reverse(const double2* x, double2* y) {

@@ -36,7 +36,7 @@ def run(kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], *args, op
 
 @functools.cache
 def _library(path: Path, options: tuple[str, ...], mode: str) -> Library:
-    return load(read_source(path), SOURCE, options, mode)  # compiled as by the operations, to share the cached library
+    return load(read_source(path), SOURCE, options, mode)  # with the operations' options, to share the cached library
 
 
 def _argument(value):

@@ -190,7 +190,7 @@ __global__ void assign(const float2* points, const float2* centers, int* label, 
 
 @case("atomicCAS(&keys[slot], EMPTY, key)", "keys[slot]", WRONG)
 def hash_table():
-    """Open addressing: which slot a key takes depends on the order, that a key is found does not."""
+    """Open addressing: the slot of a key depends on the order of the threads; whether the key is found does not."""
     source = """
 #define EMPTY 0xffffffffu
 __global__ void insert(unsigned* keys, const unsigned* in, unsigned* found, int n, unsigned mask) {

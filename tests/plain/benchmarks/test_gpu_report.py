@@ -99,7 +99,7 @@ def test_a_section_that_raises_hangs_or_exits_is_recorded_and_the_others_run(tmp
     sections = ran(tmp_path, planted, minutes, child=iterate_with_limit)
     assert sections["raises"]["status"].startswith("failed: ")
     assert sections["raises"]["status"].strip().endswith("ValueError: no such thing")
-    assert sections["exits"]["status"] == "failed: the child process died of exit code 3 before the call ended."
+    assert sections["exits"]["status"] == "failed: the child process ended with exit code 3 before the call returned."
     assert sections["hangs"]["status"] == "cut off: it had 3 s"
     assert sections["fine"]["status"] == "done"
     assert [values(entry) for entry in sections.values()] == [[6], [5], [7], [1, 2, 3]]

@@ -101,7 +101,7 @@ def test_two_results_are_compared(bench, tmp_path):
         (("matmul", "--kernels", "blas,fast"), "unknown kernel 'fast'; matmul has blas on cpu in float32."),
         (("matmul", "--device", "tpu"), "unknown device 'tpu'"),
         (("matmul", "--sizes", "9999999"), "choose smaller sizes"),
-        (("matmul", "--plot"), "--plot saves its figures next to the results; give a place for both with --out."),
+        (("matmul", "--plot"), "--plot saves its figures next to the results; add --out FOLDER."),
         (("linear", "--kernel", "no.cu:mine"), "No such option"),
         (("matmul", "--kernel", "no.cu:mine", "--device", "sim"), "no.cu cannot be read"),
         (("compare", "nowhere.json", "nowhere.json"), "nowhere.json: No such file"),

@@ -29,7 +29,7 @@ def trained():
     return one
 
 
-def test_the_initial_vectors_are_standard_normal_and_that_of_the_padding_zero():
+def test_the_initial_vectors_are_standard_normal_and_the_padding_vector_is_zero():
     layer = gn.Embedding(200, 100, padding_idx=-1, rng=0)
     assert layer.padding_idx == 199
     weight = layer.params["weight"]
@@ -104,7 +104,7 @@ def test_bad_indices_are_refused_before_anything_is_changed(bad, error, message)
     assert_array_equal(one.model.store.params, before)
 
 
-def test_each_step_looks_at_the_indices_given_also_when_it_is_recorded_or_replayed():
+def test_eager_recorded_and_replayed_steps_check_their_indices():
     one = gn.Trainer(model(), executor="numpy")
     for _ in range(4):
         before = one.model.store.params.copy()
@@ -135,7 +135,7 @@ def test_a_padding_index_out_of_the_table_is_refused(row):
 
 
 @pytest.mark.parametrize("padding_idx", [None, 2, -1])
-def test_results_and_gradients_are_pytorchs(padding_idx):
+def test_results_and_gradients_match_pytorch(padding_idx):
     torch = pytest.importorskip("torch", reason="compares with PyTorch where it is installed")
     layer, tape = gn.Embedding(12, 5, padding_idx, rng=0).to(dtype="float64"), gn.Tape()
     theirs = torch.nn.Embedding(12, 5, padding_idx, dtype=torch.float64)

@@ -45,7 +45,7 @@ def test_mask_depends_only_on_seed_step_draw_and_global_row():
         assert (other != first).any()
 
 
-def test_any_memory_layout_gives_the_same_and_inputs_are_not_modified():
+def test_any_memory_layout_gives_the_same_result_and_inputs_are_not_modified():
     x = np.random.default_rng(0).standard_normal((6, 5))
     expected, keep = dropout(x, 0.5, Tape())
     for change in (np.asfortranarray, lambda a: a[::-1].copy()[::-1]):

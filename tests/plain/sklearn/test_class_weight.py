@@ -38,7 +38,7 @@ def same(ours, theirs):
 
 
 def by_hand(given, y):
-    """Return the weights of rows, by scikit-learn; a dict must have all classes there."""
+    """Return the row weights that scikit-learn computes; it needs a dict with all classes."""
     full = given if given == "balanced" else {label: given.get(label, 1) for label in np.unique(y).tolist()}
     return compute_sample_weight(full, y)
 
