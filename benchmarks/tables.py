@@ -50,7 +50,7 @@ def _outcome(report: Mapping[str, Any]) -> str:
     faulty = [name for name, entry in entries.items() if any(row["fault"] for row in entry["rows"])]
     failed = [name for name, entry in entries.items() if entry["status"].startswith("failed") and name not in faulty]
     incomplete = [name for name, entry in entries.items() if entry["status"].startswith(("cut off", "not run"))]
-    outcomes = {"**Faults** in": faulty, "**Failed**:": failed, "Partial, cut off by the time limit:": incomplete}
+    outcomes = {"**Faults** in": faulty, "**Failed**:": failed, "Not completed within the time limit:": incomplete}
     return "; ".join(f"{what} {', '.join(names)}" for what, names in outcomes.items() if names) or "No section failed"
 
 

@@ -21,7 +21,8 @@ class GridBarrier {
     Word* words;  // the counter, and its value at the start of the launch
     Word target, failures;
 
-    // Wait for all blocks, each of which adds a number that counts it once; return the counter, in every thread.
+    // Add `number` to the counter (1, or FAILURE + 1), and wait until all blocks have done so; return the counter, in
+    // every thread.
     DEVICE Word pass(Word number) {
         __shared__ Word now;
         target += gridDim.x;

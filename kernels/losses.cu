@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(256) huber(
     });
 }
 
-// l = above d where d = p - t > 0, else -below d; l' = above, 0 at d = 0, -below
+// l = above d where d > 0, else -below d, for d = p - t; l' = above where d > 0, 0 where d = 0, -below where d < 0
 // FLOPs: 6 * rows * n
 extern "C" __global__ void __launch_bounds__(256) absolute_error(
     const T* prediction,                 // [rows * n]

@@ -31,9 +31,9 @@ def run(
 ) -> dict[str, Any]:
     """Run all sections and return the report, which is written to `out` after every finding.
 
-    Each section has a share of the time. It is stopped when its share and those of all earlier sections have passed, so
-    it can use the time that they left, and a section that hangs takes no time from later ones. A section whose last
-    finding is a crash (`CRASHED`) resumes in a new process.
+    Each section has a share of the time limit, and ends at the latest when its share and the shares of all earlier
+    sections have passed. So it may use the time that earlier sections left over, and a section that hangs does not
+    shorten later ones. A section whose last finding is a crash (`CRASHED`) resumes in a new process.
 
     Args:
         sections: the sections by name, in order.
@@ -42,7 +42,7 @@ def run(
         minutes: the time limit for all sections.
         log: called with a line about each section.
         now: returns the time in seconds.
-        child: like `iterate_with_limit`.
+        child: runs a section in a child process, like `iterate_with_limit`.
     """
     report = new_report(sections, setup, minutes)
     share = 60 * minutes / sum(section.seconds for section in sections.values())

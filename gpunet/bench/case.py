@@ -22,7 +22,7 @@ Prepare: TypeAlias = Callable[..., Call]
 """Takes the array module and the operands on the device by name; returns the call that is timed."""
 
 Arguments: TypeAlias = Callable[..., tuple[dict[str, Any], tuple[Array, ...]]]
-"""Takes the arguments of `Prepare`; returns a kernel's arguments by name, and the result arrays among them."""
+"""Takes the arguments of `Prepare`; returns all arguments of a kernel by name, and those of them that are results."""
 
 
 Size: TypeAlias = tuple[int, ...]

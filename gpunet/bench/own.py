@@ -21,15 +21,16 @@ CONSTANT = re.compile(r"^\s*(?:#define\s+(\w+)\s+|constexpr\s+int\s+(\w+)\s*=\s*
 class OwnKernel:
     """A kernel in a file, named as "my.cu:my_kernel".
 
-    Its arguments are passed by the names of its parameters. A line of the source before it declares its launch:
+    The arguments of a case are passed to the parameters with their names. A comment before the kernel declares its
+    launch:
 
         // launch: grid (ceil_div(m, TILE) * ceil_div(n, TILE)), block (TILE, TILE)
 
-    The expressions may use its integer arguments, constants (`#define TILE 16`, `constexpr int TILE = 16;`) and
-    `ceil_div`.
+    The expressions may use the kernel's integer arguments, constants of the source (`#define TILE 16`,
+    `constexpr int TILE = 16;`) and `ceil_div`.
 
     Raises:
-        ArgumentError: `spec` does not have that form, or there is no such line.
+        ArgumentError: `spec` does not have the form above, or the source does not declare the launch.
         CompileError: the file or the kernel does not exist.
     """
 
@@ -51,7 +52,7 @@ class OwnKernel:
         self.constants = {define or constant: int(value) for define, constant, value in CONSTANT.findall(self.source)}
 
     def serves(self, case: Case) -> bool:
-        """Return whether the kernel supports a case: its source contains every macro that is 1 there."""
+        """Return whether the kernel supports a case: its source contains every macro that the case sets to 1."""
         return case.arguments is not None and all(
             re.search(rf"\b{macro}\b", self.source) for macro, value in (case.options or {}).items() if value == 1
         )

@@ -100,7 +100,7 @@ class EventClock:
         start, stop = cuda.Event(), cuda.Event()
         for _ in range(self.copies):
             self.device.xp.copyto(self.target, self.source)
-        call()  # loads the data into the caches again, which the copy has evicted
+        call()  # reloads the caches, since the copy has evicted the data
         start.record()
         for _ in range(count):
             call()
@@ -116,7 +116,7 @@ def l2_bytes(device: Device) -> int:
 
 
 def rotate(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
-    """Return a call that cycles through `calls`, over arrays that together exceed a cache."""
+    """Return a call that makes one of `calls` at a time, in turn; their arrays together exceed a cache."""
     turn = itertools.cycle(calls)
     return lambda: next(turn)()
 

@@ -118,9 +118,14 @@ def _command(op: str) -> click.Command:
             help=f"Comma-separated sizes.  [default: {sizes}; on sim {small}]",
         ),
         click.Option(["--dtype"], type=click.Choice(DTYPES), default="float32", show_default=True),
-        click.Option(["--kernels"], default="", callback=_words, help="Comma-separated kernels, such as naive,tiled,blas.  [default: all]"),
+        click.Option(
+            ["--kernels"],
+            default="",
+            callback=_words,
+            help="Comma-separated kernels, such as naive,tiled,blas.  [default: all]",
+        ),
         click.Option(["--out"], type=click.Path(path_type=Path), help="A folder or a .json file for the results."),
-        click.Option(["--plot", "draw"], is_flag=True, help="Save a roofline and a plot of speed by size next to the results."),
+        click.Option(["--plot", "draw"], is_flag=True, help="Plot a roofline and the speeds by size into --out."),
     ]
     if OPS[op].own:
         options += [

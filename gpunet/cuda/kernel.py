@@ -27,7 +27,7 @@ REFUSALS = (1, 701, 720, 801)
 """CUDA error codes of a rejected launch: invalid value, out of resources, cooperative launch too large, not
 supported."""
 
-NULL = np.uint64(0)  # passed unchanged by CuPy, which has no null pointer
+NULL = np.uint64(0)  # CuPy has no null pointer, but passes this number unchanged
 
 
 class Kernel:
@@ -64,7 +64,7 @@ class Kernel:
             *args: the arguments of the kernel's signature.
             options: macros for the compiler.
             shared: bytes of dynamic shared memory, at most 48 KiB.
-            cooperative: whether all blocks must be resident at once, to wait for each other.
+            cooperative: whether all blocks must be resident at once, as a grid barrier requires.
 
         Raises:
             CompileError: no such kernel, or the source does not compile.

@@ -30,7 +30,7 @@ def check_iterable(value: Any, call: str) -> None:
 
 
 def length(batches: Any) -> int | None:
-    """Return the number of batches, or None if the iterable does not tell it."""
+    """Return the number of batches, or None if the iterable has no length."""
     try:
         return len(batches)
     except (TypeError, NotImplementedError):

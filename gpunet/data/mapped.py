@@ -12,7 +12,7 @@ BLOCK = 2**23
 """Bytes of rows in one block of an iteration over all rows."""
 
 MAX_RESIDENT = 2**26
-"""Maximum bytes of the mapped files in the process's memory; beyond it all are released to the system's page cache."""
+"""Maximum resident bytes of the mapped files; above it the process releases all their pages."""
 
 PAGE = 2**21
 """Bytes that the system may map to read a single byte: a huge page."""
@@ -50,7 +50,7 @@ class MappedRows:
             yield self.take(slice(start, start + size))
 
     def take(self, chosen: slice | np.ndarray) -> list[np.ndarray]:
-        """Return, for each array, a copy of the rows `chosen` from the selected ones."""
+        """Return a copy of some selected rows of each array; `chosen` indexes the selected rows."""
         rows = self._rows[chosen]
         at_once = len(rows) < 2 or self._max_mapped(rows) <= MAX_RESIDENT
         size = len(rows) if at_once else max(MAX_RESIDENT // (self._bytes_of_row + PAGE), 1)

@@ -45,7 +45,7 @@ class Standardizer:
 
         Args:
             X: an array, a nested list or a data frame.
-            category_columns: the number of last features that are category indices, which stay unchanged.
+            category_columns: the number of features with category indices; they are the last ones and stay unchanged.
 
         Raises:
             ArgumentError: `category_columns` is negative.
@@ -82,7 +82,7 @@ class Standardizer:
 
         Args:
             X: an array, not checked for NaN; or anything else that `fit` accepts, which is checked.
-            dtype: a float dtype; by default that of `X`, or for integers one that holds them.
+            dtype: a float dtype; by default that of `X`, or a float dtype that can hold the integers of `X`.
 
         Raises:
             ShapeError: the shape of a sample differs from that of the fitted samples.

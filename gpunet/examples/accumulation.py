@@ -1,4 +1,4 @@
-"""Accumulate gradients: sum those of four batches of 64 rows for one update, in the memory of one batch.
+"""Accumulate gradients: each update uses the sum over four batches of 64 rows, and only the memory of one batch.
 
 Run: `python -m gpunet.examples.accumulation`
 """

@@ -130,7 +130,7 @@ class Layer(Versioned):
 
     @property
     def category_columns(self) -> int:
-        """The number of columns with category indices; they are the input's last columns and must not be standardised."""
+        """The number of columns with category indices: the input's last columns, which must not be standardised."""
         return 0
 
     def config(self) -> dict[str, Any]:
@@ -160,8 +160,8 @@ class Layer(Versioned):
         """Whether training changes this layer or one inside it; setting it freezes or unfreezes all of them.
 
         A frozen layer keeps its parameters bit for bit, and its `grads` are zero. A frozen `BatchNorm` also keeps its
-        running statistics and normalises by them in training, as in Keras. A frozen `Dropout` still zeroes elements. Your own
-        `backward` still runs in a frozen layer; what it writes to `grads` is ignored.
+        running statistics and normalises by them in training, as in Keras. A frozen `Dropout` still zeroes elements.
+        Your own `backward` still runs in a frozen layer; what it writes to `grads` is ignored.
         """
         return not all(leaf._frozen for leaf in self.leaves().values())
 

@@ -1,6 +1,6 @@
-"""Average pooling: the mean under each window of an image, or of the whole image.
+"""Average pooling: the mean over each window of an image, or over the whole image.
 
-    windows:  y = Σ over taps of x / taps,     dx = Σ of dy over the windows with the pixel / taps
+    windows:  y = Σ over taps of x / taps,     dx = Σ of dy over the windows that contain the pixel / taps
     global:   y = Σ over pixels of x / pixels, dx = dy / pixels
 
 x is (rows, channels, height, width); every channel of every row is an image.
@@ -29,7 +29,7 @@ GLOBAL_BACKWARD = Kernel("pooling.cu", "global_avg_pool2d_backward")
 def avg_pool2d(
     x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0, *, tape: Tape | None = None
 ) -> Array:
-    """Return the mean under each window, padding counted as zeros, as PyTorch's `avg_pool2d`.
+    """Return the mean over each window; padding counts as zeros, as in PyTorch's `avg_pool2d`.
 
     Args:
         x: (rows, channels, height, width).
@@ -71,7 +71,7 @@ def avg_pool2d_backward(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return dx in `shape`, that of x: the gradient of y = avg_pool2d(x, ...).
+    """Return dx, the gradient of y = avg_pool2d(x, ...); `shape` is the shape of x.
 
     Example:
         >>> gn.ops.avg_pool2d_backward(np.array([[[[2.0, 4.0]]]]), (1, 1, 1, 4), (1, 2))
@@ -116,7 +116,7 @@ def global_avg_pool2d(x: Array, *, tape: Tape | None = None) -> Array:
 
 
 def global_avg_pool2d_backward(dy: Array, shape: Shape, *, tape: Tape | None = None) -> Array:
-    """Return dx in `shape`, that of x: the gradient of y = global_avg_pool2d(x).
+    """Return dx, the gradient of y = global_avg_pool2d(x); `shape` is the shape of x.
 
     Example:
         >>> gn.ops.global_avg_pool2d_backward(np.array([[8.0]]), (1, 1, 2, 2))

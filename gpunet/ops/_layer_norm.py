@@ -4,8 +4,8 @@
     g = dy · weight,  dx = (g - mean(g) - normal · mean(g · normal)) · scale
     dweight = Σ_rows dy · normal,  dbias = Σ_rows dy
 
-Means are over the features of a row. The variance is biased and computed from the differences to the mean. (Ba et al.
-2016) RMS norm subtracts no means and has no bias. (Zhang & Sennrich 2019)
+Means are over the features of a row. In layer norm (Ba et al. 2016) the variance is biased, and computed from the
+differences to the mean. RMS norm (Zhang & Sennrich 2019) subtracts no means and has no bias.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
 // with the key (seed, 0) and the counter (e / 8 + 1, step, draw, 0) gives the eight float32 numbers of the positions e
 // = 8 q .. 8 q + 7. Row i of the global batch has the positions i n .. i n + n - 1.
 //
-// It is divided by rows. A part may begin and end inside a block of eight numbers, which the adjacent part then
-// computes again. The numbers of up to BLOCKS blocks are computed first, by scalar 64-bit multiplications, and used by
-// loops that vectorize.
+// Each thread takes some of the rows. They may begin or end inside a block of eight random numbers; two threads then
+// compute this block. For at most BLOCKS blocks at a time, scalar 64-bit multiplications compute the random numbers, and
+// loops that vectorize use them.
 
 #include "common.h"
 #include "vector.h"

@@ -1,5 +1,5 @@
-// embedding.cpp: entity embedding: rows of numbers and categories, x (rows, width_x), become rows of features, y (rows,
-// width_y): the numbers unchanged, and for each category a row of its table (gpunet/ops/_entity_embedding.py).
+// embedding.cpp: entity embedding (gpunet/ops/_entity_embedding.py). A row of x (rows, width_x) holds numbers and
+// category indices. The same row of y (rows, width_y) holds the numbers unchanged, and for each index a row of a table.
 
 #include "common.h"
 

@@ -130,7 +130,7 @@ ALWAYS_INLINE Real polynomial(Real x, const Real (&coefficients)[COUNT]) {
         return coefficients[FIRST];
 }
 
-// Adding it rounds a number to an integer n, and the lowest bits of the sum are n.
+// x + ROUNDER rounds x to an integer n, and the lowest bits of the sum are those of n.
 template <typename Real>
 constexpr Real ROUNDER = Real(1.5) * Format<Real>::INTEGERS;
 

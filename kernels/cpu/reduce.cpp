@@ -1,4 +1,5 @@
-// reduce.cpp: sums in a fixed order: of the elements of a (n,), in double, and of the columns of a (rows, n).
+// reduce.cpp: `sum` adds all elements of a (n,), in double; `sum_columns` adds each column of a (rows, n). The order is
+// fixed.
 //
 // The elements are the losses of a batch or its row weights: they are few, so one call sums them all. The columns are
 // those of dz, whose sums are the bias gradient. They are divided into slices, and the sums of adjacent columns stay in

@@ -36,9 +36,9 @@ def is_value(cell: str) -> bool:
 def is_header(rows: list[list[str]]) -> bool:
     """Return whether the first row is a header.
 
-    It is one if it has text above a column of values, or only text, of which less than half occurs again in the same
-    column. A first row with some whole numbers is a header if these are 0, 1, 2, … (pandas' default names), years, or
-    stand next to the name of a label column, and its text does not occur again.
+    A row with text above a column of numbers or dates is a header. So is a row of text alone if less than half of its
+    cells occur again in their columns. A row with text and whole numbers is a header if its text does not occur again
+    and the numbers are 0, 1, 2, … (pandas' default names), or years, or the last column is that of the labels.
     """
     first, below = rows[0], rows[1:]
     values = [cell for cell in first if is_value(cell)]
@@ -84,7 +84,7 @@ def decimal_mark(rows: list[list[str]], sep: str, likely: str | None) -> str | N
         has_whole = any(map(_WHOLE.fullmatch, column))
         for cell in filter(_MARKED.fullmatch, column):
             proof, last = proven_mark(cell), max(",.", key=cell.rfind)
-            if proof is not None:  # others are dates, versions, addresses
+            if proof is not None:  # None for dates, versions, addresses
                 proofs[proof] += 1
                 groups = has_whole and not proof and sep != ","  # 1,177 next to 527 has a group of thousands
                 plausible[{",": ".", ".": ","}[last] if groups else last] += 1

@@ -17,7 +17,7 @@ from gpunet.data.table.values import LARGEST, Values, is_categorical, is_date, i
 from gpunet.errors import ArgumentError, DataError
 
 SAMPLE = 100
-"""Distinct texts that are searched for a number; if none is one, the column holds no numbers."""
+"""Number of distinct texts that are parsed as numbers; if none of them is a number, the column holds text or dates."""
 
 LONGEST_VALUE = 20
 """Maximum characters of an example."""
@@ -26,7 +26,7 @@ LEAST_IDENTIFIERS = 10
 """Minimum rows of an identifier column: in a smaller table, all values may differ by chance."""
 
 LEAST_RUNNING = 300
-"""Minimum rows of a running number that does not start or end at 0 or 1; shorter ones may be years."""
+"""Minimum rows of consecutive numbers that do not start or end at 0 or 1; fewer may be years."""
 
 _IDENTIFIER = re.compile(r"(?i:(.*[ _.-])?(id|key|no|nr|uuid|index|row)|unnamed: \d+)|.*[a-z](Id|ID|No|Nr)")
 
@@ -57,19 +57,19 @@ def infer(table: Table, name: str, asked: Role | None = None, *, wanted: bool = 
 
     Args:
         asked: the role that the user requested.
-        wanted: whether the user named the column as one to learn from, so that it is no identifier.
+        wanted: whether the user listed the column as a feature; it is then not taken for an identifier.
 
     Raises:
         DataError: text among numbers or dates, infinite numbers, or nested values; the message names their lines.
     """
     series = table.frame[name]
     if asked == "ignored":
-        return Column(name, "ignored", "as asked")
+        return Column(name, "ignored", "as requested")
     if asked == "category":
-        return Column(name, "category", f"as asked, {_count(table.texts(name)[1])}")
+        return Column(name, "category", f"as requested, {_count(table.texts(name)[1])}")
     if asked is not None:
         form = (table.numbers(name).form or table.decimal or "") if asked == "number" else ""
-        return _numeric(table, Column(name, asked, "as asked", form))
+        return _numeric(table, Column(name, asked, "as requested", form))
     if series.isna().all():
         return Column(name, "ignored", "has no value")
     if is_number(series):
@@ -96,15 +96,15 @@ def _of_text(table: Table, name: str, wanted: bool) -> Column:
             return _of_numbers(table, Column(name, "number", example, read.form), read, wanted)
         if are_few(text, codes):
             remedy = f"correct it, or use --as {name}=category"
-            raise unreadable(table, name, text, "a number, as most are", remedy)
+            raise unreadable(table, name, text, "a number like most others", remedy)
     days = table.dates(name)
     if days is not None:
-        _refuse(table, name, days, f"a date as most are, {days.form}")
+        _refuse(table, name, days, f"a date like most others, {days.form}")
         return Column(name, "date", f"dates, {days.form}", days.form)
     rows = len(codes)
     if rows >= LEAST_IDENTIFIERS and len(distinct) > max(rows / 2, MOST_ONE_HOT) and not wanted:
         example = shortened(distinct[0], LONGEST_VALUE)
-        what = "no text twice" if len(distinct) == rows else f"{len(distinct)} texts in {rows} rows"
+        what = "all texts differ" if len(distinct) == rows else f"{len(distinct)} texts in {rows} rows"
         return Column(name, "ignored", f"{what}, such as {example!r}")
     return Column(name, "category", _count(distinct))
 
@@ -136,19 +136,19 @@ def _of_numbers(table: Table, column: Column, values: Values, wanted: bool) -> C
 
 
 def why_identifier(name: str, n: np.ndarray) -> str | None:
-    """Return why a column of numbers is an identifier, None if it is not one; `n` has NaN for missing values."""
+    """Return why a column of numbers is an identifier, or None if it is not; `n` has NaN for missing values."""
     if len(n) < LEAST_IDENTIFIERS or not (n == np.floor(n)).all():
         return None
     steps = np.diff(n)
     if abs(steps[0]) == 1 and (steps == steps[0]).all() and (len(n) >= LEAST_RUNNING or n.min() in (0, 1)):
-        return "a running number"
+        return "consecutive numbers"
     if _IDENTIFIER.fullmatch(name) and np.diff(np.sort(n)).all():
-        return "no number twice, and the name of an identifier"
+        return "all numbers differ, and the name is that of an identifier"
     return None
 
 
 def expected_number(values: Values) -> str:
-    """Return the expectation that the bad values of a number column violate, for an error message."""
+    """Return what the values of a number column must be, for the error message about its bad values."""
     unit = values.form[1:]
     mixed = (np.abs(values.numbers[values.bad]) <= LARGEST).any()
     return "a finite number up to 1e150" + (f" in the unit of the others ({unit or 'none'})" if mixed else "")

@@ -37,7 +37,7 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     if not len(text):
         _check_none_missing(table, name, np.isnan(read.numbers))
     if len(text) and task is None and are_few(text, codes):
-        raise unreadable(table, name, text, "a number, as most are", "correct it, or use --task classification")
+        raise unreadable(table, name, text, "a number like most others", "correct it, or use --task classification")
     if len(text) and table.dates(name) is not None:
         found = f"holds dates, such as {distinct[0]!r}"
         raise DataError(f"{table.name}: the target {name!r} {found}; choose another target.")

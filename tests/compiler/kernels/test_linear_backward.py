@@ -61,7 +61,7 @@ def test_both_gradients_of_any_sizes(sizes, vectors, dtype, tile):
         assert_close(dbias, dz.sum(axis=0), rows)
 
 
-def test_one_launch_gives_the_bits_of_two():
+def test_one_launch_gives_the_same_bits_as_two():
     x, weight, dz, _ = operands(70, 45, 37, DTYPES[0])
     dx, dweight, dbias = backward(x, weight, dz, None, {"COLUMN_SUMS": 1})
 

@@ -96,7 +96,7 @@ FAULTS = {
           x[threadIdx.x] = x[0];
         }""",
     ),
-    "a handover by an atomic without a fence": (
+    "data published by an atomic without a fence": (
         r"race: read .* array x",
         """
         extern "C" __global__ void k(float* x) {

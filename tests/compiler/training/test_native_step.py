@@ -69,7 +69,7 @@ def test_with_eps_zero_the_weights_of_a_feature_that_is_always_zero_do_not_chang
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_every_schedule_has_the_rates_of_single_steps_in_a_run_of_many(schedule):
+def test_every_schedule_gives_a_run_of_many_steps_the_learning_rates_of_single_steps(schedule):
     pair = [make(executor, gn.SGD(SCHEDULES[schedule]())) for executor in ("native", "numpy")]
     for one in pair:
         fit(one, epochs=10)
@@ -155,7 +155,7 @@ def test_batches_of_every_division_into_chunks_follow_numpy_on_several_threads(b
 
 
 class Gram(gn.Layer):
-    """Multiplies its rows with each other: the second operand of the product is computed row by row, too."""
+    """A layer that returns x·xᵀ: a previous node computes the second operand of the product row by row."""
 
     def forward(self, x, tape=None):
         if tape is not None:
@@ -194,7 +194,7 @@ def test_a_step_with_layers_without_kernels_follows_numpy(name):
 
 
 class Strided(Scale):
-    """A layer that multiplies every other column with a part of its weights: neither operand is contiguous."""
+    """A layer that multiplies every other column of x by a part of its weights: neither operand is contiguous."""
 
     def __init__(self, features):
         gn.Layer.__init__(self, {"weight": np.linspace(-1, 1, 10 * features).reshape(features, 10)})
@@ -211,7 +211,7 @@ class Strided(Scale):
 
 
 class Part(Strided):
-    """Multiplies its rows with a part of its weights."""
+    """A layer that multiplies x by a part of its weights: only the second operand is not contiguous."""
 
     def forward(self, x, tape=None):
         if tape is not None:
@@ -231,7 +231,7 @@ def test_products_of_operands_with_gaps_in_memory_follow_numpy(layer):
 
 
 class Half(ActivationFunction):
-    """A function of a user's own, in array code."""
+    """A user-defined activation in array code."""
 
     name = "half"
 
@@ -243,7 +243,7 @@ class Half(ActivationFunction):
 
 
 class Other(ReLU):
-    """A function that is no longer the one that it is derived from."""
+    """A user-defined activation that overrides the methods of a built-in one."""
 
     forward, backward = Half.forward, Half.backward
 
@@ -259,7 +259,7 @@ def test_a_user_activation_class_is_called(kind):
 
 
 class Signs(Optimizer):
-    """A rule of a user's own."""
+    """A user-defined optimizer."""
 
     def update_block(self, numbers, p, g, t, u, *slots):
         (lr,) = numbers
@@ -268,7 +268,7 @@ class Signs(Optimizer):
         np.subtract(p, t, out=p)
 
 
-def test_user_layers_and_rules_run_between_native_nodes():
+def test_user_layers_and_optimizers_run_between_native_nodes():
     pair = [
         gn.Trainer(
             gn.Sequential(gn.Linear(5, 8, activation="tanh", rng=0), Scale(8), gn.Dropout(0.2), gn.Linear(8, 3, rng=1)),
@@ -391,14 +391,14 @@ ZEROS = np.zeros(80, np.float32)
 EXTREMES = {
     "NaN": (NAN, Y, None, gn.CrossEntropyLoss),
     "infinity": (INFINITE, Y, None, gn.CrossEntropyLoss),
-    "weights of zero": (X, Y, ZEROS, gn.CrossEntropyLoss),
-    "weights of NaN": (X, Y, ZEROS + np.nan, gn.CrossEntropyLoss),
-    "weights below zero": (X, Y, ZEROS - 1, gn.CrossEntropyLoss),
-    "classes without weight": (X, 0 * Y, None, lambda: gn.CrossEntropyLoss(class_weight=[0, 1, 1])),
-    "labels that are all smoothed": (X, Y, None, lambda: gn.CrossEntropyLoss(1.0)),
+    "weights that are all zero": (X, Y, ZEROS, gn.CrossEntropyLoss),
+    "weights that are all NaN": (X, Y, ZEROS + np.nan, gn.CrossEntropyLoss),
+    "negative weights": (X, Y, ZEROS - 1, gn.CrossEntropyLoss),
+    "labels of a class with weight zero": (X, 0 * Y, None, lambda: gn.CrossEntropyLoss(class_weight=[0, 1, 1])),
+    "label smoothing of 1": (X, Y, None, lambda: gn.CrossEntropyLoss(1.0)),
     "logits that overflow": (1e30 * X, Y, None, gn.CrossEntropyLoss),
-    "squares of zero weight": (X, X[:, :3], ZEROS, gn.MSELoss),
-    "squares that overflow": (1e20 * X, X[:, :3], None, gn.MSELoss),
+    "squared errors with weight zero": (X, X[:, :3], ZEROS, gn.MSELoss),
+    "squared errors that overflow": (1e20 * X, X[:, :3], None, gn.MSELoss),
     "binary logits that overflow": (1e20 * X, np.eye(3, dtype=np.float32)[Y], None, gn.BCEWithLogitsLoss),
 }
 

@@ -120,7 +120,7 @@ def test_the_schema_is_shown_before_training_with_a_warning_about_ignored_column
         "Ticket": "ignored", "Fare": "number", "Cabin": "category", "Boarded": "date", "Embarked": "category",
     }  # fmt: skip
     assert "Warning: " in result.stderr
-    assert "'PassengerId' (a running number)" in result.stderr
+    assert "'PassengerId' (consecutive numbers)" in result.stderr
 
 
 def test_medians_and_categories_are_those_of_the_training_rows(titanic, titanic_run):
@@ -431,7 +431,7 @@ def test_contradictory_options_are_rejected(invoke, titanic, tmp_path, given):
 
 def test_a_target_that_looks_like_an_identifier_gives_a_warning(invoke, titanic, tmp_path):
     result = invoke("train", titanic, "--target", "PassengerId", "--epochs", 1, "--out", tmp_path / "run")
-    assert "the target 'PassengerId' looks like an identifier (a running number)" in result.stderr
+    assert "the target 'PassengerId' looks like an identifier (consecutive numbers)" in result.stderr
 
 
 def test_folds_print_the_file_format_and_the_schema(invoke, titanic, tmp_path):

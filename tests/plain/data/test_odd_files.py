@@ -52,7 +52,7 @@ FORMATS = {
     "byte order mark": Odd(b"\xef\xbb\xbf" + PLAIN.encode(), ROLES, X=FEATURES, found=("utf-8",)),
     "UTF-16": Odd(utf16(PLAIN), ROLES, X=FEATURES, found=("utf-16",)),
     "UTF-16 without a mark": Odd(PLAIN.encode("utf-16-le"), error=("zero bytes", "utf-16-le")),
-    "UTF-16 without a mark, as said": Odd(
+    "UTF-16 without a mark, given as an option": Odd(
         PLAIN.encode("utf-16-le"), ROLES, X=FEATURES, reading={"encoding": "utf-16-le"}
     ),
     "Latin-1": Odd("x,c,y\n1.5,é,p\n2.5,ü,q\n".encode("latin-1"), ROLES, X=[[1.5, 1, 0]], found=("cp1252",)),
@@ -62,7 +62,7 @@ FORMATS = {
         b"x,c,y\n" + b"1.5,a,p\n2.5,b,q\n" * 6000 + f"3.5,{'さくら' * 6},p\n".encode("shift_jis"),
         error=("neither UTF-8", "--encoding"),
     ),
-    "Shift-JIS, as said": Odd(
+    "Shift-JIS, given as an option": Odd(
         JAPANESE.encode("shift_jis"), "値 number, 都市 category", X=[[1.5, 0, 1]], reading={"encoding": "shift_jis"}
     ),
     "Cyrillic": Odd("x,город,y\n1.5,Москва,p\n2.5,Казань,q\n".encode("cp1251"), error=("neither UTF-8", "cp1251")),
@@ -124,7 +124,7 @@ FORMATS = {
         "  0.5  18.00   2.3\n 10.5   0.00   7.1\n", "column 1 number, column 2 number", X=[[0.5, 18], [10.5, 0]]
     ),
     "a short row between blanks": Odd("x c y\n1.5 a p\n" * 2 + "2.5 q\n", error=("line 5",), reading={"sep": " "}),
-    "a separator of one's own": Odd(PLAIN.replace(",", "^"), ROLES, X=FEATURES, reading={"sep": "^"}),
+    "an unusual separator, given as an option": Odd(PLAIN.replace(",", "^"), ROLES, X=FEATURES, reading={"sep": "^"}),
     "Excel's line for the separator": Odd("sep=;\n" + PLAIN.replace(",", ";"), ROLES, X=FEATURES),
     "an unknown separator": Odd(PLAIN.replace(",", "^"), error=("but the target 'x^c^y'", "--sep")),
     "packed": Odd(gzip.compress(PLAIN.encode()), ROLES, X=FEATURES, suffix=".csv.gz"),
@@ -133,7 +133,7 @@ FORMATS = {
         gzip.compress(PLAIN.encode())[:-9], error=("cannot be read", "truncated or corrupt"), suffix=".csv.gz"
     ),
     "a workbook": Odd(b"PK\x03\x04\x14\0\6\0", error=("not text",)),
-    "quoted decimal commas, as said": Odd(
+    "quoted decimal commas, given as an option": Odd(
         'x,y\n"1,234",p\n"2,000",q\n', "x number", X=[[1.234], [2]], reading={"decimal": ","}, found=("decimal comma",)
     ),
 }
@@ -144,7 +144,7 @@ LINES = {
     "mixed line ends": Odd("x,c,y\r\n1.5,a,p\n2.5,b,q\r4.5,a,p\r\n", ROLES, X=FEATURES),
     "no line end at the end": Odd(PLAIN.rstrip(), ROLES, X=FEATURES),
     "blank lines": Odd("\n\nx,c,y\n\n1.5,a,p\n   \n2.5,b,q\n4.5,a,p\n\n\n", ROLES, X=FEATURES),
-    "rows of separators alone, as of a spreadsheet": Odd(PLAIN + ",,\n,,\n", ROLES, X=FEATURES),
+    "rows of separators alone, as spreadsheets write them": Odd(PLAIN + ",,\n,,\n", ROLES, X=FEATURES),
     "spaces around cells": Odd("x , c,y \n 1.5, a ,p\n2.5 ,b ,q\n 4.5 ,a, p\n", ROLES, X=FEATURES),
     "a separator at the end of each row": Odd("x,c,y\n1.5,a,p,\n2.5,b,q,\n4.5,a,p,\n", ROLES, X=FEATURES),
     "a separator at the end of all lines": Odd("x,c,y,\n1.5,a,p,\n2.5,b,q,\n4.5,a,p,\n", ROLES, X=FEATURES),
@@ -164,7 +164,7 @@ LINES = {
         "1.5,a,p\n2.5,q\n", error=("line 2", "2 values", "the first row has 3 columns")
     ),
     "comments at the top": Odd("# made by hand\n# in May\n" + PLAIN, ROLES, X=FEATURES, found=("2 comment lines",)),
-    "a header behind a comment sign": Odd("# x, c, y\n1.5,a,p\n2.5,b,q\n4.5,a,p\n", ROLES, X=FEATURES),
+    "a header after a comment sign": Odd("# x, c, y\n1.5,a,p\n2.5,b,q\n4.5,a,p\n", ROLES, X=FEATURES),
     "a comment among the rows": Odd("x,c,y\n1.5,a,p\n# half\n2.5,b,q\n", error=("line 3", "1 value")),
     "a number sign in a cell": Odd("x,c,y\n1.5,#1,p\n2.5,C#,q\n", ROLES),
     "an empty file": Odd("", error=("no data",)),
@@ -178,10 +178,10 @@ HEADERS = {
     "no header": Odd(
         "1.5,a,p\n2.5,b,q\n4.5,a,p\n", "column 1 number, column 2 category", X=FEATURES, found=("no header",)
     ),
-    "no header, all text, as said": Odd(
+    "no header, all text, given as an option": Odd(
         "a,p\nb,q\na,p\n", "column 1 category", X=[[1, 0], [0, 1], [1, 0]], reading={"header": False}
     ),
-    "a header of years, as said": Odd(
+    "a header of years, given as an option": Odd(
         "2019,2020,y\n1.5,2.5,p\n2.5,1.5,q\n", "2019 number, 2020 number", reading={"header": True}
     ),
     "a header of numbers and a label": Odd(
@@ -195,18 +195,18 @@ HEADERS = {
     ),
     "a header with a numeric name": Odd("age,5,c,y\n20,1.5,a,p\n21,2.5,b,q\n", "age number, 5 number, c category"),
     "no header, whole numbers and a label": Odd("7,1,p\n8,2,q\n9,1,p\n8,2,q\n", "column 1 number, column 2 number"),
-    "no header, all text that comes again": Odd(
+    "no header, all text of the first row occurs again": Odd(
         "sunny,hot,yes\nrainy,hot,no\nsunny,mild,yes\nrainy,mild,no\n",
         "column 1 category, column 2 category",
         found=("no header",),
     ),
-    "a header of text, of which one comes again": Odd(
+    "a header of text, one of which occurs again": Odd(
         "no,weather,y\nyes,hot,p\nno,mild,q\nno,hot,q\n", "no category, weather category"
     ),
-    "a header behind a comment sign above text": Odd(
+    "a header after a comment sign, above text": Odd(
         "#name,kind,y\na,b,p\na,c,q\nb,b,p\nb,c,q\n", "name category, kind category"
     ),
-    "an unnamed column next to one named as it would be": Odd(
+    "an unnamed column next to one with its default name": Odd(
         ",column 1,y\n1.5,2.5,p\n2.5,1.5,q\n", "column 2 number, column 1 number"
     ),
     "a name twice": Odd("x,x,y\n1.5,2.5,p\n", error=("line 1", "names column 'x' twice")),
@@ -220,7 +220,7 @@ HEADERS = {
         ", ".join(f"x{i} number" for i in range(300)),
     ),
     "names with spaces, quotes and signs": Odd('"a ""b""",ü_1,y\n1.5,2.5,p\n2.5,3.5,q\n', 'a "b" number, ü_1 number'),
-    "a target that is not there": Odd(PLAIN, error=("no column 'z'", "'x', 'c', 'y'"), target="z"),
+    "a target that does not exist": Odd(PLAIN, error=("no column 'z'", "'x', 'c', 'y'"), target="z"),
     "a target in the middle": Odd(PLAIN, "x number, y category", target="c"),
 }
 
@@ -228,11 +228,11 @@ VALUES = {
     "decorated numbers": Odd(
         'x,z,y\n$5,3%,p\n\u22127,"1,234%",q\n$8,5 %,p\n', "x number, z number", X=[[5, 3], [-7, 1234], [8, 5]]
     ),
-    "percentages among shares": Odd(
+    "a fraction among percentages": Odd(
         "x,y\n5%,p\n6%,q\n0.07,q\n8%,p\n",
         error=("column 'x'", "'0.07' (line 4)", "in the unit of the others (%)"),
     ),
-    "a percentage among shares": Odd(
+    "a percentage among fractions": Odd(
         "x,y\n0.05,p\n0.06,q\n7%,q\n", error=("'7%' (line 4)", "in the unit of the others (none)")
     ),
     "two currencies": Odd("x,y\n$5,p\n€6,q\n$7,q\n8,q\n", error=("'€6' (line 3)", "in the unit of the others ($)")),
@@ -252,20 +252,20 @@ VALUES = {
     "a number in one parenthesis": Odd(
         "x,y\n" + "1.5,p\n2.5,q\n" * 9 + "(1.5,p\n", error=("'(1.5'",), options={"roles": {"x": "number"}}
     ),
-    "groups of two digits": Odd(
+    "Indian digit groups": Odd(
         'x,y\n"2,11,81,574.5",p\n"1,00,000",q\n"12,345",p\n',
         "x number",
         X=[[21181574.5], [100000], [12345]],
     ),
     "truth values with blanks": Odd("x,y\nTrue,p\n,q\nFalse,p\n", "x category", X=[[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
     "whole numbers with blanks": Odd("x,y\n1,p\n,q\n3,p\n", "x number", X=[[1, 0], [2, 1], [3, 0]]),
-    "all signs of a missing value": Odd(
+    "all marks of a missing value": Odd(
         "x,y\n"
         + "".join(f"{sign},p\n1.5,q\n" for sign in ("", "NA", "na", "N/A", "NaN", "null", "NULL", "?", "<NA>", "#N/A")),
         "x number",
         X=[[1.5, 1], [1.5, 0]],
     ),
-    "signs of a missing value among numbers": Odd(
+    "marks of a missing value among numbers": Odd(
         "x,y\n-,p\n1.5,q\n.,p\nNone,q\n2.5,p\n", "x number", X=[[2, 1], [1.5, 0]]
     ),
     "the text None": Odd("x,y\nNone,p\nsome,q\n", "x category", X=[[1, 0], [0, 1]]),
@@ -279,25 +279,25 @@ VALUES = {
         "name ignored, x number",
         X=[[0], [1]],
     ),
-    "a running number": Odd(
+    "consecutive numbers": Odd(
         "nr,x,y\n" + "".join(f"{i + 7},{i * i},{'pq'[i % 2]}\n" for i in range(12)),
         "nr ignored, x number",
         X=[[0], [1]],
     ),
-    "a running number that counts down": Odd(
+    "consecutive numbers that count down": Odd(
         "a,x,y\n" + "".join(f"{12 - i},{i * i},{'pq'[i % 2]}\n" for i in range(12)), "a ignored, x number"
     ),
-    "a long running number from anywhere": Odd(
+    "many consecutive numbers from any start": Odd(
         "a,x,y\n" + "".join(f"{100_000 + i},{i * i},{'pq'[i % 2]}\n" for i in range(300)), "a ignored, x number"
     ),
-    "years in turn": Odd(
+    "consecutive years": Odd(
         "year,x,y\n" + "".join(f"{2001 + i},{i * i},{'pq'[i % 2]}\n" for i in range(12)), "year number, x number"
     ),
     "text among numbers": Odd(
         "x,y\n1,p\n2,q\nthree,q\n4,p\n", error=("column 'x'", "'three' (line 4)", "--as x=category")
     ),
-    "text among numbers behind a quoted line": Odd('c,x,y\n"a\nb",1,p\nb,2,q\nc,n o,q\n', error=("'n o' (line 5)",)),
-    "text far behind numbers": Odd(
+    "text among numbers after a quoted line": Odd('c,x,y\n"a\nb",1,p\nb,2,q\nc,n o,q\n', error=("'n o' (line 5)",)),
+    "text after many numbers": Odd(
         "x,y\n" + "".join(f"{i * i},{'pq'[i % 2]}\n" for i in range(100_000)) + "many,p\n",
         error=("'many' (line 100002)",),
     ),
@@ -305,7 +305,7 @@ VALUES = {
     "German dates": Odd("d,y\n31.12.1970,p\n1.2.1970,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]),
     "American dates": Odd("d,y\n12/31/1970,p\n2/1/1970,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]),
     "British dates": Odd("d,y\n31/12/1970,p\n1/2/1970,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]),
-    "dates of two digits": Odd("d,y\n31.12.70,p\n01.02.70,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]),
+    "years of two digits": Odd("d,y\n31.12.70,p\n01.02.70,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]),
     "dates with names of months": Odd(
         "d,y\n31 Dec 1970,p\n1 Feb 1970,q\n", "d date", X=[[364, 0, 1], [31, 0.51, 0.86]]
     ),
@@ -327,14 +327,14 @@ VALUES = {
         "d,y\n1970-01-02 13:00:00 +0100,p\n1970-01-03 06:00:00 +0000,q\n", "d date", X=[[1.5, 0.03, 1]]
     ),
     "dates without zeros": Odd("d,y\n1970-1-2,p\n1970-1-15,q\n", "d date", X=[[1, 0.02, 1], [14, 0.24, 0.97]]),
-    "dates with points, the year first": Odd(
+    "dates with dots, the year first": Odd(
         "d,y\n1970.01.02 12:00,p\n1970.01.15 00:00,q\n", "d date", X=[[1.5, 0.03, 1]]
     ),
     "milliseconds after slashes": Odd(
         "d,y\n1970/01/02 12:00:00.000,p\n1970/01/15 00:00:00.500,q\n", "d date", X=[[1.5, 0.03, 1]]
     ),
     "months": Odd("d,y\n1970-01,p\n1970-02,q\n", "d date", X=[[0, 0, 1], [31, 0.51, 0.86]]),
-    "dates long ago": Odd("d,y\n1815-06-18,p\n1969-12-31,q\n", "d date", X=[[-56445, 0.25, -0.97], [-1, -0.02, 1]]),
+    "dates before 1970": Odd("d,y\n1815-06-18,p\n1969-12-31,q\n", "d date", X=[[-56445, 0.25, -0.97], [-1, -0.02, 1]]),
     "dates of two formats": Odd(
         "d,y\n" + "1970-01-02,p\n" * 2 + "".join(f"1971-01-{i},q\n" for i in range(10, 20)) + "3.4.1970,q\n",
         error=("column 'd'", "'3.4.1970' (line 14)"),

@@ -89,7 +89,7 @@ def test_task_overrides_the_inferred_task(write):
 
 def test_text_in_a_numeric_target_is_rejected_unless_the_task_is_classification(write):
     path = write("x,y\n0,1\n1,2\n2,x\n")
-    with pytest.raises(DataError, match=r"column 'y': 'x' \(line 4\) is not a number, as most are"):
+    with pytest.raises(DataError, match=r"column 'y': 'x' \(line 4\) is not a number like most others"):
         load(path)
     assert load(path, task="classification").classes == ("1", "2", "x")
 
@@ -215,7 +215,7 @@ def test_dates_with_a_time_and_a_zone_count_in_fractions_of_days():
 def test_identifiers_and_constants_are_ignored_with_a_warning_that_says_why():
     n = 12
     with pytest.warns(
-        GpunetWarning, match="'id' .a running number.; 'name' .no text twice, such as 'name 0'.; 'same' .*'x'"
+        GpunetWarning, match="'id' .consecutive numbers.; 'name' .all texts differ, such as 'name 0'.; 'same' .*'x'"
     ):
         schema, frame = fitted(
             id=range(1, 1 + n),
@@ -232,7 +232,7 @@ def test_identifiers_and_constants_are_ignored_with_a_warning_that_says_why():
 def test_shuffled_identifiers_are_recognised_by_name_and_years_are_kept():
     rng = np.random.default_rng(0)
     ids = rng.permutation(100)[:20]
-    with pytest.warns(GpunetWarning, match="no number twice, and the name of an identifier"):
+    with pytest.warns(GpunetWarning, match="all numbers differ, and the name is that of an identifier"):
         schema, _ = fitted(PassengerId=ids, customer_id=ids, paid=ids, amount=ids, year=range(2000, 2020))
     assert [c.role for c in schema.columns] == ["ignored", "ignored", "number", "number", "number"]
 
@@ -324,7 +324,7 @@ def test_anything_but_a_number_is_text(text):
 
 
 def test_text_among_numbers_is_rejected_naming_the_lines(write):
-    message = r"column 'x': '1\.2\.3' \(line 4\) is not a number, as most are; correct it, or use --as x=category"
+    message = r"column 'x': '1\.2\.3' \(line 4\) is not a number like most others; correct it, or use --as x=category"
     with pytest.raises(DataError, match=message):
         load(write("x,y\n1,a\n2,b\n1.2.3,b\n"))
     rows = "".join(f"{i}.5,a\n" for i in range(50))
@@ -338,7 +338,7 @@ def test_text_among_numbers_is_rejected_naming_the_lines(write):
 
 def test_text_among_dates_is_rejected_naming_the_lines(write):
     rows = "".join(f"2020-01-{i:02},{i % 2}\n" for i in range(1, 20))
-    with pytest.raises(DataError, match=r"'soon' \(line 21\) is not a date as most are, ISO"):
+    with pytest.raises(DataError, match=r"'soon' \(line 21\) is not a date like most others, ISO"):
         load(write(f"x,y\n{rows}soon,1\n"))
 
 
@@ -480,7 +480,7 @@ def test_the_description_has_a_line_for_each_column_shortened_to_fit():
     assert "median and indicator" in lines[0]
     assert lines[0].endswith("6")
     assert "ignored" in lines[1]
-    assert "running number" in lines[1]
+    assert "consecutive numbers" in lines[1]
     assert "'town 0', 'town 1', 'town 2'; one-hot" in lines[2]
     assert lines[3].split() == ["y", "target"]
 

@@ -108,7 +108,7 @@ def test_an_empty_batch_gives_zero_gradients(layer):
         assert all((a == 0).all() for a in leaf.grads.values())
 
 
-def test_the_shape_of_a_row_can_be_asked_for(layer):
+def test_output_shape_returns_the_shape_of_a_row(layer):
     assert layer.output_shape((4,)) == layer.forward(X).shape[1:]
 
 
@@ -179,7 +179,7 @@ def test_invalid_arguments_are_refused(call, message):
 
 
 class Scale(gn.Layer):
-    """A layer of a user's own: y = factor·x."""
+    """A user-defined layer: y = factor·x."""
 
     def __init__(self):
         super().__init__({"factor": np.array([2.0])})
@@ -218,7 +218,7 @@ def test_a_backward_pass_reads_the_program_once(monkeypatch, input_gradient):
 
 
 class Doubled(gn.Layer):
-    """A layer of a user's own, whose backward pass leaves out `input_gradient`."""
+    """A user-defined layer whose backward pass omits the parameter `input_gradient`."""
 
     def forward(self, x, tape=None):
         return 2 * x
@@ -228,7 +228,7 @@ class Doubled(gn.Layer):
         return 2 * dy
 
 
-def test_a_backward_pass_may_leave_out_input_gradient():
+def test_a_backward_pass_may_omit_input_gradient():
     assert gn.check_gradients(Doubled(), (3, 4)).checked
     assert Doubled.backward.__doc__ == "Double the gradient."
     model = gn.Sequential(gn.Linear(4, 4, rng=0), Doubled(), gn.Residual(Doubled()), gn.Linear(4, 3, rng=1))

@@ -38,7 +38,7 @@ def test_values_match_dot_products_of_normalised_vectors(shape_a, shape_b, axis,
 
 
 @pytest.mark.parametrize(("shape_a", "shape_b", "axis"), SHAPES[:-2], ids=str)
-@pytest.mark.parametrize("eps", [1e-8, 2.0], ids=["no norm is held", "some norms are held at eps"])
+@pytest.mark.parametrize("eps", [1e-8, 2.0], ids=["no norm is below eps", "some norms are below eps"])
 def test_gradients_match_finite_differences(shape_a, shape_b, axis, eps):
     a, b = RNG.standard_normal(shape_a), RNG.standard_normal(shape_b)
     dy = RNG.standard_normal(gn.ops.cosine_similarity(a, b, axis).shape)

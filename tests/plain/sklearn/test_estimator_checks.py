@@ -15,7 +15,7 @@ BEYOND_FLOAT32 = {
 
 
 class Float32Classifier(MLPClassifier):
-    """Takes the checks' data, which are float64, as float32."""
+    """Converts the float64 data of the checks to float32."""
 
     def _validate_input(self, *args, **kwargs):
         X, y = super()._validate_input(*args, **kwargs)
@@ -23,7 +23,7 @@ class Float32Classifier(MLPClassifier):
 
 
 class Float32Regressor(MLPRegressor):
-    """Takes the checks' data, which are float64, as float32."""
+    """Converts the float64 data of the checks to float32."""
 
     def _validate_input(self, *args, **kwargs):
         X, y = super()._validate_input(*args, **kwargs)

@@ -54,14 +54,14 @@ def test_a_name_takes_precedence_over_patterns():
     assert changed == ["1.bias"]
 
 
-def test_a_setting_missing_in_a_group_is_the_optimizers():
+def test_a_group_without_a_setting_uses_that_of_the_optimizer():
     both = gn.SGD(0.1, weight_decay=0.2, groups={"0.*": {"lr": 0.05}})
     said = gn.SGD(0.3, groups={"0.*": {"lr": 0.05, "weight_decay": 0.2}, "1.*": {"lr": 0.1, "weight_decay": 0.2}})
     np.testing.assert_array_equal(*(weights(trained(optimizer)) for optimizer in (both, said)))
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_schedule_scales_the_rates_of_groups_as_its_own(executor):
+def test_a_schedule_scales_the_rates_of_groups_like_the_optimizers_rate(executor):
     warm = gn.LinearWarmup(gn.CosineLR(0.1, 5), 3)
     groups = {"0.*": {"lr": 0.02}}
     model = trained(gn.SGD(warm, groups=groups), executor)

@@ -40,7 +40,7 @@ def of_file(tmp_path, *arrays):
 
 
 class Failing(Loader):
-    """Yields something else, or raises, where a batch of an epoch is due."""
+    """A loader that yields or raises `what` instead of one batch of one epoch, or ends there."""
 
     def __init__(self, *arrays, what, epoch=0, batch=3):
         super().__init__(*arrays)
@@ -69,7 +69,7 @@ def test_batches_of_a_loader_train_bitwise_like_their_arrays(executor):
 
 def test_weights_in_the_batches_are_those_of_the_rows():
     weight = np.arange(150) % 4
-    weight[32:64] = 0  # a whole batch that does not count
+    weight[32:64] = 0  # all rows of a batch
     one, other = trainer(), trainer()
     one.fit(Loader(X, Y, weight), epochs=2)
     other.fit(X, Y, epochs=2, shuffle=False, sample_weight=weight * 1.5 / weight.mean())
@@ -195,7 +195,7 @@ def test_the_next_batches_are_loaded_by_a_thread_while_steps_run(monkeypatch):
     class Slow(Loader):
         def __iter__(self):
             for number, batch in enumerate(super().__iter__()):
-                if number == 2:  # the one behind the next, as one is looked ahead
+                if number == 2:  # batch 1 has already been loaded ahead
                     events.append(threading.current_thread().name)
                     asked.set()
                 yield batch
@@ -263,7 +263,7 @@ def test_balanced_weights_of_classes_need_all_labels():
     with pytest.raises(ArgumentError, match="counts the labels of all rows, which is not possible for an iterable"):
         one.fit(Loader(X, Y), epochs=2)
     one.fit(X, Y, epochs=1)
-    one.fit(Loader(X, Y), epochs=1)  # they are known now
+    one.fit(Loader(X, Y), epochs=1)  # the previous fit has counted the labels
 
 
 # what is refused before the first step
@@ -335,7 +335,7 @@ def batches_of(size):
 
 
 class Places:
-    """A sequence of batches with `__getitem__`, but without `__iter__` and `__len__`."""
+    """A sequence of batches with `__getitem__` and `__len__`, but without `__iter__`."""
 
     def __len__(self):
         return 5
@@ -344,7 +344,7 @@ class Places:
         return batches_of(30)[place % 5]
 
 
-def test_batches_are_taken_from_an_object_that_has_them_by_place():
+def test_batches_are_read_by_index_from_an_object_without_iter():
     one, other = trainer(), trainer()
     one.fit(Places(), epochs=2, validation=Places())
     other.fit(batches_of(30), epochs=2, validation=batches_of(30))
@@ -429,7 +429,7 @@ def test_after_a_bad_batch_earlier_steps_are_done_and_training_can_continue(what
     one.step(X[:7], Y[:7])
 
 
-def test_arrays_are_taken_after_an_iterable_that_failed():
+def test_training_continues_with_arrays_after_an_iterable_has_failed():
     one = trainer()
     with pytest.raises(OSError, match="gone"):
         one.fit(Failing(X, Y, what=OSError("gone")))
