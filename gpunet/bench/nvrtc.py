@@ -23,7 +23,7 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"
 
 
 MISSING_HEADER = """
-CUDA's headers come with pip install nvidia-cuda-runtime-cu12; kernels cannot include those of the C and C++ libraries."""
+CUDA's headers come with pip install nvidia-cuda-runtime-cu12; kernels cannot include C or C++ library headers."""
 
 
 STANDARD_HEADERS = (f"-I{STANDARD}", "--pre-include=constants.h")

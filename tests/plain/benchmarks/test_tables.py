@@ -131,7 +131,7 @@ def test_the_gpu_table_lists_faults_failures_and_incomplete_sections(tables, tmp
     made["sections"]["squares"]["status"] = "failed: no memory"
     made["sections"]["peers"]["status"] = "cut off: it had 3 s"
     kept(tmp_path, "a-gpu/report.json", made)
-    said = "**Faults** in tests; **Failed**: squares; Partial, cut off by the time limit: peers"
+    said = "**Faults** in tests; **Failed**: squares; Not completed within the time limit: peers"
     assert said in "\n".join(tables.gpu(tmp_path))
 
 

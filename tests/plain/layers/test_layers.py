@@ -209,7 +209,7 @@ def test_a_user_layer_trains_with_the_others():
 @pytest.mark.parametrize("input_gradient", [True, False])
 def test_a_backward_pass_reads_the_program_once(monkeypatch, input_gradient):
     model, tape = gn.Sequential(*(gn.Residual(gn.Linear(4, 4, rng=0)) for _ in range(20))), gn.Tape()
-    model.backward(model.forward(X, tape), tape, input_gradient=False)  # which layer is trained first is kept
+    model.backward(model.forward(X, tape), tape, input_gradient=False)  # the stack has now made its program
     dy = model.forward(X, tape)
     asked, program = [], Stack._program.fget
     monkeypatch.setattr(Stack, "_program", property(lambda stack: asked.append(stack) or program(stack)))

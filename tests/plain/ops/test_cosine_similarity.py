@@ -51,7 +51,7 @@ def test_gradients_match_finite_differences(shape_a, shape_b, axis, eps):
     assert directional_error(function, [a, b], gradients) < 1e-8
 
 
-def test_a_zero_vector_has_cosine_zero_and_the_gradient_of_its_partner_over_eps():
+def test_a_zero_vector_has_cosine_zero_and_a_gradient_of_the_other_unit_vector_over_eps():
     a, b = np.zeros((2, 3)), np.array([[3.0, 0, 4], [0, 0, 0]])
     assert_array_equal(gn.ops.cosine_similarity(a, b), [0, 0])
     da, db = gn.ops.cosine_similarity_backward(np.ones(2), a, b, eps=1e-4)
