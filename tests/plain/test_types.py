@@ -35,10 +35,10 @@ def snippet(tmp_path_factory):
     return path
 
 
-def test_mypy_sees_arrays_and_no_type_errors_in_the_examples(snippet, monkeypatch):
+def test_mypy_sees_arrays_and_no_type_errors_in_the_examples(snippet, monkeypatch, cache):
     monkeypatch.setenv("MYPYPATH", str(PACKAGE.parent))
     as_user = ["--strict", "--config-file=", "--follow-imports=silent", "--ignore-missing-imports"]
-    report, _, status = api.run([*as_user, f"--cache-dir={snippet.parent}", str(snippet), str(EXAMPLES)])
+    report, _, status = api.run([*as_user, f"--cache-dir={cache.mkdir('mypy')}", str(snippet), str(EXAMPLES)])
     assert status == 0, report
     revealed = re.findall(r'Revealed type is "([^"[]*)', report)
     assert revealed == ["numpy.ndarray"] * len(REVEALED)

@@ -651,7 +651,8 @@ def test_invalid_shares_and_weights_are_rejected(invoke, flowers, given):
 
 
 def test_two_concurrent_runs_on_one_folder_do_not_mix_files(tmp_path):
-    command = [sys.executable, "-m", "gpunet", "train", "digits", "--hidden", "8", "--epochs", "3", "--device", "cpu"]
+    main = "import sys; sys.modules['matplotlib'] = None; from gpunet.cli import main; main()"  # without plots
+    command = [sys.executable, "-c", main, "train", "digits", "--hidden", "8", "--epochs", "3", "--device", "cpu"]
     for attempt in range(3):
         folder = tmp_path / str(attempt)
         processes = [
