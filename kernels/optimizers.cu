@@ -1,9 +1,9 @@
 // optimizers.cu: the update rules of gpunet/optimizers/ over a model's flat buffers, and gradient clipping.
 //
 // Two launches. begin_step counts the step and writes one sum of squares of the gradient per block. A rule adds these
-// sums up, finds whether the step is applied, and updates all parameters. Each of its blocks adds up the sums in the
-// same order: they are few, and a last block that does it for all would add a wait. If groups of parameters have their
-// own settings, or some are frozen, the rule is launched for each range of the buffers.
+// sums up, finds whether the step is applied, and updates all parameters. Every block adds up all sums by itself, in the
+// same order: the sums are few, and waiting for another block would add latency. If groups of parameters have their own
+// settings, or some are frozen, the rule is launched for each range of the buffers.
 //
 // Memory-bound: begin_step reads the gradient, 4 bytes per parameter in float; Adam reads p, g, m, v and writes p, m,
 // v, 28 bytes for about 15 FLOPs (and the gradient if it is clipped). So each thread moves 16 bytes at a time. All
@@ -20,7 +20,7 @@
 
 // Indices of `progress`.
 constexpr int STEPS = 0;          // completed steps; after begin_step including this one
-constexpr int RATES_FROM = 1;     // the number of completed steps that rates[0] belongs to
+constexpr int RATES_FROM = 1;     // rates[0] is the rate after this number of completed steps
 constexpr int FIRST_SKIPPED = 2;  // the first step that was not applied, counted from 1; 0: none
 
 template <typename Real>

@@ -20,8 +20,8 @@ MOST_ROWS = 20
 class History(Strict):
     """The measurements of a training, one row per epoch; `history["loss"]` is a column.
 
-    Columns are "epoch", "loss", metrics such as "accuracy", the same on validation data such as "val_loss", "lr" and
-    "seconds".
+    Columns are "epoch", "loss", metrics such as "accuracy", loss and metrics of the validation data such as "val_loss",
+    "lr" and "seconds".
 
     Args:
         epochs: initial rows.

@@ -12,7 +12,7 @@ from gpunet.errors import DeviceError
 def cuda():
     """Return the GPU."""
     try:
-        with warnings.catch_warnings(action="default"):  # CuPy's warnings at import are no errors here
+        with warnings.catch_warnings(action="default"):  # CuPy's warnings at import are not errors here
             return gn.get_device("cuda")
     except DeviceError as error:
         pytest.skip(str(error))

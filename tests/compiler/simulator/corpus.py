@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 RNG = np.random.default_rng(7)
-WRONG = "wrong result"  # the fault is no error of the memory model: only the comparison with NumPy finds it
+WRONG = "wrong result"  # the memory accesses are valid: only the comparison with NumPy finds the fault
 
 
 class Launch(NamedTuple):

@@ -111,7 +111,7 @@ __global__ void uniform_add(const int* x, int* y, int* sums) {
 
 @case("__popc(mask & below)", "__popc(mask & below) + 1", "race|out of bounds|uninitialized")
 def stream_compaction():
-    """A place for each kept element by the votes of the warp; the order within the warp is kept."""
+    """A warp vote gives each kept element its output index, in the order of the input."""
     source = """
 __global__ void compact(const int* x, int* kept, int* count) {
   int v = x[threadIdx.x];
@@ -147,7 +147,7 @@ __global__ void filter(const int* x, int* counter, int* seen, int* scratch, int 
 
 @case("n - total + before_ones", "n - total + before_ones + 1", "race: .* s|out of bounds")
 def split_of_a_radix_sort():
-    """A pass for each bit: zeros first, then ones, each in order."""
+    """One stable pass per bit: first the keys whose bit is 0, then those whose bit is 1."""
     source = """
 __global__ void radix_sort(unsigned* keys, int bits) {
   const int n = 32;

@@ -83,7 +83,7 @@ def test_top_1_accuracy_is_accuracy_ties_included():
     assert top_k_accuracy(target, scores, k=1) == accuracy(target, scores)
 
 
-def test_top_k_accuracy_counts_5_classes_unless_told():
+def test_top_k_accuracy_counts_5_classes_by_default():
     assert top_k_accuracy([4, 5], [[6, 5, 4, 3, 2, 1], [6, 5, 4, 3, 2, 1]]) == 0.5
 
 
@@ -97,7 +97,7 @@ def test_r2_is_1_minus_the_unexplained_fraction_of_the_variance():
     assert r2_score([3, -0.5, 2, 7], [2.5, 0, 2, 8]) == pytest.approx(1 - 1.5 / 29.1875)
 
 
-def test_r2_of_several_outputs_is_their_plain_mean():
+def test_r2_of_several_outputs_is_their_unweighted_mean():
     target, prediction = [[0.5, 1, 2], [-1, 1, 2], [7, -6, 2]], [[0, 2, 2], [-1, 2, 2], [8, -5, 2]]
     # outputs: 1 - 1.25/36.1667, 1 - 3/32.6667, and a constant one, predicted perfectly
     assert r2_score(target, prediction) == pytest.approx((0.96543779 + 0.90816327 + 1) / 3)

@@ -25,7 +25,7 @@ def test_features_of_any_dtype_train_bitwise_like_converted_ones(executor, kind,
 
 @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_predictions_are_those_of_ready_features(kind, scaled):
+def test_predictions_are_those_of_converted_features(kind, scaled):
     X, model = features(kind), gn.MLP([7, 16, 3], seed=0)
     model.input_scaler = scaler = Standardizer.fit(X) if scaled else None
     ready = standardised(X, scaler)
@@ -87,7 +87,7 @@ def test_training_on_bytes_makes_no_float_copy_of_all_data():
 )
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("scaled", [False, True])
-def test_features_that_are_not_finite_are_refused_by_their_place(kind, scaled, value, message):
+def test_features_that_are_not_finite_are_refused_with_row_and_column(kind, scaled, value, message):
     X = features("float64").astype(kind)
     scaler = Standardizer.fit(X) if scaled else None
     X[3, 2] = value
