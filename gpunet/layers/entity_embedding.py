@@ -67,7 +67,9 @@ class EntityEmbedding(Layer):
             )
         self.dims = [embedding_size(1 + known) for known in self.categories] if dims is None else _counts("dims", dims)
         if len(self.dims) != len(self.categories):
-            raise ArgumentError(f"EntityEmbedding: dims must give {len(self.categories)} sizes, one for each category.")
+            raise ArgumentError(
+                f"EntityEmbedding: dims must give {len(self.categories)} sizes, one for each categorical column."
+            )
         draw = initializer(lambda shape, generator: generator.normal(0, STANDARD_DEVIATION, shape))
         rng = np.random.default_rng(rng)
         params = {}

@@ -23,7 +23,7 @@ class Stream(ABC):
     """The batches of an epoch, checked and converted for the layers and the loss.
 
     Args:
-        training: the training; its `accumulate` raw batches make one batch.
+        training: the training run; `accumulate` of its raw batches are one batch here.
 
     Attributes:
         rows: number of rows of an epoch; 0 if unknown until its end.

@@ -1,4 +1,4 @@
-"""The recipes of gpunet/examples show what they are for on the simulated GPU, too."""
+"""The examples run on the simulated GPU, and their output passes the same checks as on the CPU."""
 
 import examples
 import pytest
@@ -7,6 +7,6 @@ import gpunet as gn
 
 
 @pytest.mark.parametrize("name", examples.NAMES)
-def test_a_recipe_shows_what_it_is_for_on_the_simulated_gpu(name):
+def test_the_output_of_an_example_on_the_simulated_gpu_is_correct(name):
     with gn.use_device("sim"):
         examples.SHOWS[name](*examples.run(name))

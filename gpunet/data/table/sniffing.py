@@ -36,7 +36,7 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
         likely: the parts to assume unless the file contradicts them.
 
     Raises:
-        DataError: the file is empty or no text, or its header is invalid.
+        DataError: the file is empty or not text, or its header is invalid.
     """
     data, is_all = _beginning(file, name)
     encoding = options.encoding or _encoding(data, name, likely.encoding)
@@ -116,7 +116,7 @@ def western_encoding(data: bytes, name: str) -> str:
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
     if sum(runs) >= LEAST_LETTERS and sum(run for run in runs if run > 1) > sum(runs) / 2:
         raise DataError(
-            f"{name}: neither UTF-8 nor the text of a Western language; give its encoding, as --encoding shift_jis, "
+            f"{name}: neither UTF-8 nor the text of a Western language; give its encoding, such as --encoding shift_jis, "
             "gb18030, cp1251 or utf-16-le."
         )
     try:
@@ -130,9 +130,11 @@ def _decoded(data: bytes, encoding: str, name: str) -> str:
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(data)
     except UnicodeError as error:
-        raise DataError(f"{name}: not {encoding} text ({error}); give its encoding, as --encoding latin-1.") from None
+        raise DataError(
+            f"{name}: not {encoding} text ({error}); give its encoding, such as --encoding latin-1."
+        ) from None
     if "\0" in text:
-        raise DataError(f"{name}: not text, it has zero bytes; save it as CSV, or give its encoding (utf-16-le).")
+        raise DataError(f"{name}: not text, it has null bytes; save it as CSV, or give its encoding (utf-16-le).")
     return text
 
 

@@ -24,7 +24,7 @@ def test_the_rows_match_the_cpu(shape, dtype):
             np.testing.assert_array_equal(SIM.to_host(batch), gather(a, rows))
 
 
-def test_indices_of_narrower_dtypes_and_views_give_the_same():
+def test_indices_of_narrower_dtypes_and_views_give_the_same_rows():
     a = np.arange(40, dtype=np.float32).reshape(8, 5)
     rows = np.array([7, 1, 6, 2], np.int32)
     with simulator.check_mode():

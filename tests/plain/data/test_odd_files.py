@@ -51,7 +51,7 @@ FORMATS = {
     "as it should be": Odd(PLAIN, ROLES, X=FEATURES, found=("separator ','", "decimal point", "utf-8", ", header")),
     "byte order mark": Odd(b"\xef\xbb\xbf" + PLAIN.encode(), ROLES, X=FEATURES, found=("utf-8",)),
     "UTF-16": Odd(utf16(PLAIN), ROLES, X=FEATURES, found=("utf-16",)),
-    "UTF-16 without a mark": Odd(PLAIN.encode("utf-16-le"), error=("zero bytes", "utf-16-le")),
+    "UTF-16 without a mark": Odd(PLAIN.encode("utf-16-le"), error=("null bytes", "utf-16-le")),
     "UTF-16 without a mark, given as an option": Odd(
         PLAIN.encode("utf-16-le"), ROLES, X=FEATURES, reading={"encoding": "utf-16-le"}
     ),

@@ -99,7 +99,7 @@ def test_the_dtype_is_kept(dtype):
     [np.asfortranarray, lambda a: np.repeat(a, 2, axis=0)[::2], lambda a: a[::-1].copy()[::-1]],
     ids=["Fortran order", "strided", "negative strides"],
 )
-def test_any_memory_layout_gives_the_same_and_inputs_are_not_modified(change):
+def test_any_memory_layout_gives_the_same_result_and_inputs_are_not_modified(change):
     weight, bias = weights()
     rng = np.random.default_rng(1)
     plain = [rng.standard_normal((2, 5, 4)), weight, bias, rng.standard_normal((2, 5, 3))]
