@@ -121,7 +121,7 @@ def test_a_scaler_that_changes_categories_is_refused(trained):
         ((2, 3), "categories must be a list with one number per column, got 3"),
         ((2, [3, 0]), r"EntityEmbedding: categories\[1\] must be a whole number of at least 1, got 0"),
         ((2, [3, 2**24]), "a column has 16,777,216 categories; the maximum is 16,777,215"),
-        ((2, [3, 4], [2]), "dims must give 2 sizes, one for each category"),
+        ((2, [3, 4], [2]), "dims must give 2 sizes, one for each categorical column"),
         ((2, [3, 4], [2, 0.5]), r"dims\[1\] must be a whole number of at least 1, got 0\.5"),
     ],
 )
