@@ -22,8 +22,9 @@ Part = tuple[int, int]
 """The first row or element of a call, and the first one after it."""
 
 TILE = 16
-"""The rows of a part are a multiple of this number. BLAS computes tiles of 4, 8 or 16 rows and may sum the remaining rows
-in another order; with random numbers, a few such rows often have the same bits, so that a trial would miss them."""
+"""The rows of a part are a multiple of this number. BLAS computes tiles of 4, 8 or 16 rows and may sum the remaining
+rows in another order; with random numbers, a few such rows often have the same bits, so that a trial would miss them.
+"""
 
 SMALLEST_CHUNK = 32
 """Minimum rows of a part: BLAS needs more time per row for fewer."""
