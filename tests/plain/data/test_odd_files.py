@@ -115,6 +115,9 @@ FORMATS = {
         X=[[1.5, 0, 1], [2.5, 1, 0]],
         found=("separator blanks", "header"),
     ),
+    "a comma after quoted values": Odd(
+        '"x","y"\n"1.5","p",\n"2.5","q",\n"4.5","p",\n', "x number", X=[[1.5], [2.5], [4.5]]
+    ),
     "row names of R between commas": Odd(
         '"x","c","y"\n' + "".join(f'"{i}",{i % 4}.5,"{"ab"[i % 2]}","{"pq"[i % 2]}"\n' for i in range(1, 13)),
         f"column 1 ignored, {ROLES}",
