@@ -31,7 +31,8 @@ from gpunet.models import Sequential
 from gpunet.models.files import MODEL
 from gpunet.training import EarlyStopping, ProgressBar, Trainer
 from gpunet.training.batch_sizes import batch_sizes
-from gpunet.training.distributed import Ranks, launched
+from gpunet.training.distributed import Ranks
+from gpunet.training.launch import launched
 
 DIVERGED = (
     f"the training diverged: the loss became infinite, NaN, or over {recipe.DIVERGED} times that of the untrained "
@@ -40,7 +41,7 @@ DIVERGED = (
 
 
 class _RankedCommand(click.Command):
-    """A command of several MPI ranks: a rank with wrong arguments stops the others, which would wait for it forever."""
+    """A command of several MPI ranks: one with wrong arguments joins the others, which are told when it ends."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         try:
@@ -48,7 +49,7 @@ class _RankedCommand(click.Command):
         except click.UsageError:
             if launched():
                 with suppress(MissingPackageError):
-                    Ranks.join(launched()).stay_away()
+                    Ranks.join(launched())
             raise
 
 
