@@ -29,6 +29,7 @@ from gpunet.files import write_bytes
 from gpunet.locks import claimed
 from gpunet.models import Sequential
 from gpunet.models.files import MODEL
+from gpunet.startup import INTERRUPTED
 from gpunet.training import EarlyStopping, ProgressBar, Trainer
 from gpunet.training.batch_sizes import batch_sizes
 from gpunet.training.distributed import Ranks
@@ -150,7 +151,7 @@ def _train(
     trainer.model.save(folder / MODEL)
     if trainer.history.stopped == "interrupted":
         click.echo(f"Interrupted after {trainer.epoch} epochs. To resume:\n{run.resume_command(folder)}", err=True)
-        ctx.exit(130)
+        ctx.exit(INTERRUPTED)
     if find_spec("matplotlib"):
         trainer.history.plot(folder / run.HISTORY_PLOT)
     _report(trainer, settings, parts, folder, as_json)
