@@ -104,7 +104,7 @@ def test_what_fails_on_the_gpu_is_reported_in_one_line(files, monkeypatch):
     ],
 )
 def test_a_function_that_does_not_end_well_is_a_wrong_row(files, body, said):
-    files[1].write_text(SPEC + f"def never(**_): {body}\nversus = {{'never': never}}")
+    files[1].write_text(SPEC + f"def never(**_):\n    {body}\nversus = {{'never': never}}")
     result = bench(files, "--device", "sim", "--limit", "2")
     assert result.exit_code == 1
     assert "WRONG" not in result.stdout.splitlines()[1]
