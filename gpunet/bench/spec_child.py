@@ -37,6 +37,8 @@ def read_spec_in_child(path: Path, macros: Mapping[str, str], limit: float) -> l
     Raises:
         ArgumentError: as for `read_spec`; also where the spec takes longer, crashes or exits, or prints too much.
     """
+    if not path.is_file():
+        raise ArgumentError(f"{path}: no such file, or not a regular one.")
     with TemporaryDirectory() as folder:
         trace = Path(folder, "trace")
         try:

@@ -19,6 +19,7 @@ from gpunet.data.table.tables import Table, of_frame
 from gpunet.data.table.text_format import AS_FOUND, Format, ReadOptions
 from gpunet.data.table.values import MISSING
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
+from gpunet.files import check_regular
 
 TEXT = (".csv", ".tsv", ".txt", ".data")
 SUFFIXES = (*TEXT, *(f"{suffix}.gz" for suffix in TEXT), ".parquet")
@@ -106,6 +107,7 @@ def _read_parquet(path: Path) -> Table:
     except ImportError:
         raise MissingPackageError("parquet files are read by pyarrow: pip install 'pyarrow>=18'") from None
     try:
+        check_regular(path)
         file = parquet.read_metadata(path)
         unpacked = sum(file.row_group(i).total_byte_size for i in range(file.num_row_groups))
         if max(unpacked, NUMBER * file.num_rows * file.num_columns) > memory() // READING:

@@ -1,5 +1,6 @@
 """A spec is Python that runs: in a child process, and an error names its line."""
 
+import os
 import time
 
 import numpy as np
@@ -37,6 +38,13 @@ def test_the_cases_of_a_spec_come_from_the_child_and_its_prints_go_to_stderr(spe
     np.testing.assert_allclose(five.expected["x"], 2 * five.inputs["x"], rtol=1e-6)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "inputs of 1\ninputs of 5\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes with names")
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "spec.py")
+    with pytest.raises(ArgumentError, match=r"spec\.py: no such file, or not a regular one"):
+        read_spec_in_child(tmp_path / "spec.py", {}, 60)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`gpunet check` without a host compiler: the table of resources, and invalid input."""
 
 import json
+import os
 
 import pytest
 
@@ -100,6 +101,15 @@ def test_a_binary_file_or_a_missing_header_is_rejected(invoke, refused, source):
     assert "width.cuh cannot be read" in refused("check", source)
     source.with_name("binary.cu").write_bytes(b"\xff\x00__global__")
     assert "is not UTF-8 text" in refused("check", source.with_name("binary.cu"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes with names")
+def test_a_pipe_or_a_device_as_source_or_header_is_rejected(refused, source):
+    (source.parent / "width.cuh").unlink()
+    os.mkfifo(source.parent / "width.cuh")
+    os.mkfifo(source.parent / "pipe.cu")
+    for path in (source, source.parent / "pipe.cu", "/dev/zero"):
+        assert "cannot be read: not a regular file" in refused("check", path)
 
 
 def test_a_macro_without_a_name_is_rejected(invoke, source):
