@@ -163,7 +163,7 @@ def main() -> None:
         with gn.use_device(arguments.device):
             train(arguments.train, arguments.path, arguments.last)
         return
-    for kind in WIDTH:
+    for kind in WIDTH if arguments.kills else ():
         with tempfile.TemporaryDirectory() as folder:
             steps = kill(kind, arguments.device, arguments.kills, arguments.seed, Path(folder))
         print(f"{kind} on {arguments.device}: {arguments.kills} kills in {steps} steps, nothing lost, the same bits")

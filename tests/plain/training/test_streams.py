@@ -302,7 +302,7 @@ def test_bad_streams_are_refused_before_the_first_step_and_nothing_changes(batch
 
 
 def test_weights_whose_sum_overflows_are_refused():
-    with pytest.raises(DataError, match=r"batch 0: weight: the sum overflows in float32"):
+    with pytest.raises(DataError, match=r"batch 1: weight: the sum overflows in float32"):
         trainer().fit([(X, Y, np.full(len(X), 1e38))])
 
 
