@@ -38,7 +38,7 @@ class _Commands(click.Group):
             raise
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from error
+            raise click.ClickException(printable(f"{where}{error.strerror or error}")) from error
         except GpunetError as error:
             raise click.ClickException(printable(" ".join(str(error).split()))) from error
         except KeyboardInterrupt:
