@@ -108,6 +108,12 @@ def test_a_step_is_clipped_to_the_norm(size, max_norm, dtype):
     np.testing.assert_array_equal(g, -p)  # in place
 
 
+def test_the_norm_is_that_of_more_blocks_than_a_block_has_threads():
+    p, g = np.zeros(9000, np.float32), np.ones(9000, np.float32)
+    launch(SGD(1.0), p, g, (), np.zeros(3, np.int64), max_norm=1.0, blocks=300)
+    np.testing.assert_allclose(p, -1 / np.sqrt(9000), rtol=1e-5)
+
+
 @pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, SIZE // 2, SIZE - 1])
 def test_a_non_finite_gradient_is_not_applied_and_the_first_such_step_is_recorded(fault, place):
