@@ -16,8 +16,8 @@ KINDS: dict[str, list[tuple[str, str]]] = {
     "no atomic": [(r"atomicAdd\(([^(),]+), ([^();]+)\);", r"*(\1) += \2;")],
     "swapped arguments": [(r"(?<=\w\()(\w+), (\w+)(?=[,)])", r"\2, \1")],
     "removed guard": [
-        (r"(?<=\n)( *)if \([^\n]*\) (return[^;\n]*|continue|break);\n", r"\1;\n"),
-        (r"(?<=\n)( *)(if [^\n]*:)\n( *)(return|raise|continue)\b[^\n]*\n(?! *(and|or|\)))", r"\1\2\n\3pass\n"),
+        (r"(?<=\n)( *)if \([^\n]*\) (return[^;\n]*|continue|break);\n", "\\1;\n"),
+        (r"(?<=\n)( *if [^\n]*:)\n( *)(return|raise|continue)\b[^\n]*[^(\n]\n", "\\1\n\\2pass\n"),
     ],
     "other connective": [(" && ", " || "), (r" \|\| ", " && "), (" and ", " or "), (" or ", " and ")],
 }

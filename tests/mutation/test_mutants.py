@@ -24,6 +24,13 @@ __global__ void k(int* a, int n) {
 """
 
 
+EXAMPLE_OF_PYTHON = """def at(a, n):
+    if a.ndim == n or n < 0:
+        return a  # not n < 1
+    return a - 1
+"""
+
+
 def mutant(file: str, old: str, new: str) -> Mutant:
     return Mutant("an example", file, old, new, "", (QUICK,))
 
@@ -78,3 +85,11 @@ def test_every_kind_of_mutant_is_derived_and_comments_are_left_alone(tmp_path) -
     assert EXAMPLE not in texts
     assert EXAMPLE.replace("i < n", "i <= n") in texts
     assert EXAMPLE.replace("atomicAdd(a, n)", "*(a) += n") in texts
+
+
+def test_a_guard_of_python_is_removed_with_its_line_kept(tmp_path) -> None:
+    (tmp_path / "example.py").write_text(EXAMPLE_OF_PYTHON)
+    texts = {one.name: mutated(one, tmp_path) for one in derive("example.py", (QUICK,), tmp_path)}
+    assert texts["removed guard, line 2"] == EXAMPLE_OF_PYTHON.replace("return a  # not n < 1", "pass")
+    assert texts["other connective, line 2"] == EXAMPLE_OF_PYTHON.replace(" or ", " and ")
+    assert texts["other sign, line 4"] == EXAMPLE_OF_PYTHON.replace("a - 1", "a + 1")
