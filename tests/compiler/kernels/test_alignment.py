@@ -52,13 +52,17 @@ BATCH_NORM = {
     "mean": lambda: [normal(ROWS, N), *NO_SUMS, *NO_SUMS, normal(N), None, ROWS, N, 1, ROWS],
     "variance": lambda: [normal(ROWS, N), normal(N), *NO_SUMS, *NO_SUMS, normal(N), *[None] * 3, ROWS, N, 1, ROWS, 0.1],
     "forward": lambda: [normal(ROWS, N), normal(N), CHANNELS, *NO_SUMS, normal(ROWS, N), ROWS, N, 1, ROWS, 0.1],
-    "sums": lambda: [*matrices(2), normal(N), CHANNELS, *NO_SUMS, *NO_SUMS, normal(N), normal(N), ROWS, N, 1, ROWS, 0.1],
+    "sums": lambda: [
+        *matrices(2), normal(N), CHANNELS, *NO_SUMS, *NO_SUMS, normal(N), normal(N), ROWS, N, 1, ROWS, 0.1
+    ],
     "backward": lambda: [
         *matrices(2), normal(N), CHANNELS, None, normal(N), normal(N), normal(ROWS, N), ROWS, N, 1, ROWS, 0.1
     ],
 }  # fmt: skip
 LAYER_NORM = {
-    "forward": lambda: [normal(ROWS, N), normal(N), normal(N), normal(ROWS, N), normal(ROWS), normal(ROWS), ROWS, N, 0.1],
+    "forward": lambda: [
+        normal(ROWS, N), normal(N), normal(N), normal(ROWS, N), normal(ROWS), normal(ROWS), ROWS, N, 0.1
+    ],
     "backward": lambda: [*matrices(2), normal(N), normal(ROWS), normal(ROWS), normal(ROWS, N), ROWS, N],
     "columns": lambda: [*matrices(2), normal(ROWS), normal(ROWS), *NO_SUMS, normal(N), normal(N), ROWS, N, ROWS],
 }  # fmt: skip
