@@ -85,6 +85,14 @@ def test_unsupported_operands_use_the_library_or_raise_for_a_requested_kernel():
         gn.ops.matmul(np.ones((2, 2)), np.ones((2, 2)), kernel="tiled")
 
 
+@pytest.mark.parametrize("dtypes", [("f4", "f8"), ("f8", "f4")])
+def test_operands_of_two_dtypes_use_the_library_or_raise_for_a_requested_kernel(dtypes):
+    a, b = on_sim(*(np.full((3, 3), 2, dtype) for dtype in dtypes))
+    close(gn.ops.matmul(a, b), np.full((3, 3), 12.0))
+    with pytest.raises(ArgumentError, match="'tiled' does not support these layouts, batch axes or dtypes"):
+        gn.ops.matmul(a, b, kernel="tiled")
+
+
 @pytest.mark.parametrize(
     ("activation", "dtype"), [("identity", "f4"), ("leaky_relu", "f4"), ("gelu", "f4"), ("silu", "f8")]
 )
