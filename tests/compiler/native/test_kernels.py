@@ -187,6 +187,13 @@ def test_sums(dtype):
         cases.total(FOLDER, dtype, n)
 
 
+def test_small_numbers_are_added_to_a_large_one_in_double():
+    a, total = np.ones(5000, np.float32), undefined(1, np.float32)
+    a[0] = 2**24
+    run(FOLDER, "reduce.cpp", "sum", a, total, 5000, parts=[(0, 1)])
+    assert abs(total[0] - (2**24 + 4999)) <= 1
+
+
 @both_dtypes
 @pytest.mark.parametrize("classes", [1, 2, 10, 16, 17, 130])
 def test_correct_answers_match_numpys_argmax(classes, dtype):
