@@ -4,8 +4,10 @@ import random
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from gpunet import native
 from gpunet.native import program
 from gpunet.native.program import Phase, chunk_rows, schedule
 
@@ -63,6 +65,13 @@ def slices(name, out, *shared, grain=16, in_place=False):
 
 def whole(name, out, *shared):
     return Node(name, "WHOLE", 1, out, [], shared)
+
+
+def test_a_node_reads_const_arrays_and_writes_others():
+    a, out = np.ones(5, np.float32), np.ones(1, np.float32)
+    node = native.Kernel("reduce.cpp", "sum").bind(a, out, 5)
+    assert node.reads == [(a.ctypes.data, a.ctypes.data + 20)]
+    assert node.writes == [(out.ctypes.data, out.ctypes.data + 4)]
 
 
 def names(nodes):
