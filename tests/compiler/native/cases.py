@@ -357,6 +357,7 @@ def entity_embedding(folder: Path, dtype: np.dtype, rows: int, numbers: int) -> 
     rng, entries, widths = np.random.default_rng(0), (5, 1), (3, 17)
     x = np.column_stack([rng.standard_normal((rows, numbers)), rng.integers(-2, 8, (rows, 2))]).astype(dtype)
     x[-1:, numbers] = math.nan
+    x[:1, numbers] = 1.5  # unknown, too
     tables = [normal((n, width), dtype) for n, width in zip(entries, widths, strict=True)]
     dy, dtables = normal((rows, numbers + 20), dtype, 1), [undefined(table.shape, dtype) for table in tables]
     places = [

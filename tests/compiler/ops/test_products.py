@@ -272,6 +272,15 @@ def test_unaligned_rows_are_copied_element_by_element(by):
             close(actual, right, 12)
 
 
+@pytest.mark.parametrize("by", [1, 2])
+def test_an_unaligned_bias_is_added_element_by_element(by):
+    rng = np.random.default_rng(0)
+    x, w, bias = (rng.standard_normal(shape, np.float32) for shape in ((8, 12), (12, 8), (8,)))
+    shifted = SIM.xp.empty(8 + by, np.float32)[by:]
+    shifted[...] = SIM.asarray(bias)
+    close(gn.ops.linear(*on_sim(x, w), shifted), x @ w + bias, 12)
+
+
 def test_use_kernel_applies_to_calls_without_a_kernel():
     with gn.ops.use_kernel("blas"):
         assert gn.ops.matmul_plan(8, 8, 8).kernel == "blas"
