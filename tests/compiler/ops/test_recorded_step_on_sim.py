@@ -1,6 +1,8 @@
 """The recorded step on the device "sim": one graph of few launches, bit-identical to the eager step."""
 
 import dataclasses
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -209,6 +211,17 @@ def test_a_gpu_takes_the_rows_and_rates_of_the_cpu(executor, train):
     for run in runs:
         train(run)
     np.testing.assert_allclose(*map(weights, runs), atol=1e-4)
+
+
+def test_only_a_few_batches_are_kept_alive_by_their_graphs():
+    run, y, given = trainer("sim", "graph"), simulator.asarray(Y[:20]), []
+    for i in range(MOST_RESIDENT + 4):
+        x = simulator.asarray(X[:20].astype(np.float32) + i)
+        given.append(weakref.ref(x))
+        run.step(x, y)
+    del x
+    gc.collect()
+    assert sum(batch() is not None for batch in given) == MOST_RESIDENT
 
 
 def test_a_batch_of_the_same_features_and_other_targets_trains_on_its_targets():
