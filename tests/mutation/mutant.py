@@ -138,6 +138,8 @@ def judge(mutant: Mutant) -> tuple[Outcome, str]:
             return "caught", f"not done after {MOST_SECONDS:.0f} s"
     if done.returncode == 0:
         return ("equivalent", mutant.equivalent) if mutant.equivalent else ("survived", " ".join(mutant.tests))
+    if done.returncode < 0:
+        return "caught", f"the tests ended by signal {-done.returncode}"
     failed = re.findall(r"^(?:FAILED|ERROR) (.*)", done.stdout, re.MULTILINE)
     if done.returncode != 1 or not failed or re.search(rf"^E .*({NOT_RUN})", done.stdout, re.MULTILINE):
         return "broken", "\n".join((done.stdout + done.stderr).splitlines()[-15:])
