@@ -75,16 +75,19 @@ def read_table(path: Path) -> list[Mutant]:
 
 
 class Broken(Exception):
-    """A mutant cannot be applied: its text is not in the file exactly once."""
+    """A mutant cannot be applied: there is no such file, or its text is not in the file exactly once."""
 
 
 def mutated(mutant: Mutant, root: Path = ROOT) -> str:
     """Return the text of the mutant's file with its change.
 
     Raises:
-        Broken: the file does not contain the old text exactly once.
+        Broken: the file does not exist, or does not contain the old text exactly once.
     """
-    text = (root / mutant.file).read_text(encoding="utf-8")
+    try:
+        text = (root / mutant.file).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Broken(f"there is no file {mutant.file}") from None
     if (count := text.count(mutant.old)) != 1:
         raise Broken(f"{mutant.file} contains {mutant.old!r} {count} times, not once")
     return text.replace(mutant.old, mutant.new)
