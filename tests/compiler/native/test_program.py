@@ -4,8 +4,10 @@ import random
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from gpunet import native
 from gpunet.native.division import LARGEST_CHUNK, chunk_rows
 from gpunet.native.program import Phase, schedule
 
@@ -65,6 +67,20 @@ def slices(name, out, *shared, grain=16, in_place=False):
 
 def whole(name, out, *shared):
     return Node(name, "WHOLE", 1, out, [], shared)
+
+
+def test_a_node_reads_const_arrays_and_writes_others():
+    a, out = np.ones(5, np.float32), np.ones(1, np.float32)
+    node = native.Kernel("reduce.cpp", "sum").bind(a, out, 5)
+    assert node.reads == [(a.ctypes.data, a.ctypes.data + 20)]
+    assert node.writes == [(out.ctypes.data, out.ctypes.data + 4)]
+
+
+def test_an_array_whose_rows_are_not_those_of_the_batch_is_read_as_a_whole():
+    z, bias, out = np.ones((4, 3), np.float32), np.ones(3, np.float32), np.ones((4, 3), np.float32)
+    kernel = native.Kernel("bias_activation.cpp", "bias_activation_forward")
+    node = kernel.bind(z, bias, None, out, 4, 3, 0.0, count=4)
+    assert node.shared == {(bias.ctypes.data, bias.ctypes.data + 12)}
 
 
 def names(nodes):
