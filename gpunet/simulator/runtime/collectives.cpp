@@ -69,7 +69,7 @@ void warp_collective(unsigned mask, Operation operation, const void* in, size_t 
   thread->where = where;
   thread->state = State::at_warp_collective;
   warp.arrived |= 1u << lane;
-  if (!complete_collective(warp_number, mask)) return_to_scheduler();
+  if (!complete_collective(warp_number, mask)) yield();
   if (out_bytes) std::memcpy(out, warp.lanes.out[lane], out_bytes);
 }
 
@@ -77,7 +77,7 @@ void warp_collective(unsigned mask, Operation operation, const void* in, size_t 
 unsigned active_mask(Where where) {
   thread->where = where;
   thread->state = State::at_active_mask;
-  return_to_scheduler();
+  yield();
   return thread->mask;
 }
 

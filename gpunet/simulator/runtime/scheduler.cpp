@@ -55,6 +55,7 @@ void fiber_main() {
   }
 }
 
+// Runs a thread, and those that follow without the scheduler's help. `thread` is then the last of them.
 void run_thread(Thread& next) {
   if (next.state == State::unstarted) {
     Fiber* fiber = take_fiber(fiber_main);
@@ -67,7 +68,6 @@ void run_thread(Thread& next) {
   }
   make_current(next);
   gpunet_switch(&scheduler_stack, next.fiber->stack_pointer);
-  // `thread` is now the last thread that the fiber ran.
   if (!over && thread->state == State::exited) give_back_fiber(thread->fiber);
 }
 
@@ -167,11 +167,12 @@ bool run_block(Block& next) {
   position.block = next.index;
   for (;;) {
     bool moved = false;
-    for (Thread& t : next.threads) {
-      if (t.state != State::unstarted && t.state != State::ready) continue;
-      run_thread(t);
+    for (Thread *t = next.threads.data(), *end = t + next.threads.size(); t != end; ++t) {
+      if (t->state != State::unstarted && t->state != State::ready) continue;
+      run_thread(*t);
       if (over) return false;
       moved = true;
+      t = thread;
     }
     if (moved || answer_active_masks()) continue;
     if (next.exited == next.threads.size() || all_wait_at_grid_barrier()) return true;
@@ -183,6 +184,17 @@ bool run_block(Block& next) {
 void return_to_scheduler() {
   checker::settle();
   gpunet_switch(&thread->fiber->stack_pointer, scheduler_stack);
+}
+
+// Switches directly to the next thread, if it is ready. At a barrier in a loop all threads then switch at the same
+// place in the code, so that the processor predicts their return addresses.
+void yield() {
+  Thread& next = thread[1];
+  if (thread->number + 1 == block->threads.size() || next.state != State::ready) return return_to_scheduler();
+  checker::settle();
+  Fiber* fiber = thread->fiber;
+  make_current(next);
+  gpunet_switch(&fiber->stack_pointer, next.fiber->stack_pointer);
 }
 
 void end_thread() {
@@ -203,7 +215,7 @@ unsigned block_barrier(int predicate, Where where) {
   block->votes += predicate != 0;
   thread->where = where;
   thread->state = State::at_block_barrier;
-  return_to_scheduler();
+  yield();
   return block->last_votes;
 }
 
@@ -211,7 +223,7 @@ void grid_barrier(Where where) {
   if (!launch->cooperative) fail("grid barrier at " + text(where) + " in a launch that is not cooperative");
   thread->where = where;
   thread->state = State::at_grid_barrier;
-  return_to_scheduler();
+  yield();
 }
 
 void abandon_launch() {
@@ -222,9 +234,9 @@ void abandon_launch() {
 }
 
 void let_others_run() {
-  for (int turn = 0; turn < 2; ++turn) {  // if this thread began on another's fiber, the loop resumes it first
+  for (int turn = 0; turn < 2; ++turn) {  // in the first they may only complete a warp collective
     thread->state = State::ready;
-    return_to_scheduler();
+    yield();
   }
 }
 
