@@ -39,6 +39,7 @@ _COMMON = (
     "-fno-strict-aliasing",  # kernels read float arrays as float4
 )
 _KERNEL = (
+    "-fno-plt",
     "-fvisibility=hidden",
     "-fno-gnu-unique",  # otherwise libraries would share the static variables of templates
     "-Werror=frame-larger-than=98304",  # a fiber's stack has 128 KiB, see fiber.cpp

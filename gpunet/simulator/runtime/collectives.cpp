@@ -30,9 +30,9 @@ bool complete_collective(unsigned warp_number, unsigned mask) {
            ", with different operations or masks");
   }
   warp.lanes.misread = 0;
-  running.watched = false;
+  running.exceptions |= kUnwatched;
   first.operation(warp.lanes, participants);
-  running.watched = true;
+  running.exceptions &= ~kUnwatched;
   if (kChecked && warp.lanes.misread && !thread_was_stopped()) {
     const Thread& reader = lane_of(warp_number, __builtin_ctz(warp.lanes.misread));
     const Where where = reader.where;
@@ -43,7 +43,8 @@ bool complete_collective(unsigned warp_number, unsigned mask) {
   warp.arrived &= ~participants;
   for (unsigned lane = 0; lane < kWarpSize; ++lane)
     if (participants >> lane & 1) lane_of(warp_number, lane).state = State::ready;
-  if (first.memory == Memory::ordered) running.now.warp_epoch = ++warp.epoch;
+  if (first.memory == Memory::ordered)
+    running.now = Access::of(block->number, thread->number, block->epoch, ++warp.epoch);
   return true;
 }
 

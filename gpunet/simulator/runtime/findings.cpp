@@ -52,7 +52,11 @@ std::vector<uint32_t> kernel_stack() {
   return stack;
 }
 
-void limit_accesses() { running.accesses_left = std::min(running.accesses_left, kAccessesAfterError); }
+void limit_accesses() {
+  if (running.exceptions & kLimited) return;
+  running.exceptions |= kLimited;
+  running.accesses_left = kAccessesAfterError;
+}
 
 }  // namespace
 
@@ -106,7 +110,7 @@ void take_back(const char* kind, uint32_t place, uint32_t other) {
   if (known == numbers.end() || !findings[known->second].times) return;
   --findings[known->second].times;
   const auto is_error = [](const Finding& finding) { return finding.times && finding.grade == Grade::error; };
-  if (std::none_of(findings.begin(), findings.end(), is_error)) running.accesses_left = ~uint64_t{0};
+  if (std::none_of(findings.begin(), findings.end(), is_error)) running.exceptions &= ~kLimited;
 }
 
 void retract(const char* kind, uint32_t place, uint32_t other) {

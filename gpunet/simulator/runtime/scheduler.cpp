@@ -28,10 +28,8 @@ void make_current(Thread& next) {
   position.thread = next.index;
   copies = &next.copies;
   if constexpr (kChecked) {
-    running.now = {.block = block->number,
-                   .thread = next.number,
-                   .block_epoch = block->epoch,
-                   .warp_epoch = block->warps[next.number / kWarpSize].epoch};
+    const unsigned warp_epoch = block->warps[next.number / kWarpSize].epoch;
+    running.now = Access::of(block->number, next.number, block->epoch, warp_epoch);
     running.stack_begin = next.fiber->stack_begin;
     running.stack_end = next.fiber->stack_end;
   }
