@@ -45,6 +45,7 @@ struct Block {
   unsigned number;
   unsigned unstarted = 0;  // the first thread that has not started
   unsigned exited = 0;
+  unsigned waiting = 0;  // threads at the block barrier
   unsigned epoch = 0;
   unsigned votes = 0;         // number of true predicates at the current barrier
   unsigned last_votes = 0;    // and at the last released barrier

@@ -83,8 +83,8 @@ std::string* new_finding(Grade grade, const char* kind, uint32_t place, uint32_t
 }
 
 bool same_place(Where a, Where b) {
-  if (a.line() != b.line() || a.column() != b.column()) return false;
-  return a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0;
+  if (std::memcmp(&a, &b, sizeof a) == 0) return true;
+  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
 std::string text(Where where) {

@@ -130,7 +130,7 @@ void begin_block(Block& next, unsigned number) {
   const unsigned count = size.x * size.y * size.z;
   next.number = number;
   next.index = index_of(number, position.grid_size);
-  next.unstarted = next.exited = next.epoch = next.votes = 0;
+  next.unstarted = next.exited = next.waiting = next.epoch = next.votes = 0;
   next.threads.resize(count);
   next.warps.resize((count + kWarpSize - 1) / kWarpSize);
   for (Warp& warp : next.warps) warp.arrived = warp.exited = warp.epoch = 0;
@@ -149,7 +149,7 @@ void release(State state) {
   for (Thread& t : block->threads)
     if (t.state == state) t.state = State::ready;
   block->last_votes = block->votes;
-  block->votes = 0;
+  block->votes = block->waiting = 0;
   ++block->epoch;
   ++counts.barriers;
 }
@@ -172,7 +172,8 @@ bool run_block(Block& next) {
       moved = true;
       t = thread;
     }
-    if (moved || answer_active_masks()) continue;
+    const bool all_wait = next.waiting + next.exited == next.threads.size();
+    if (!all_wait && (moved || answer_active_masks())) continue;
     if (next.exited == next.threads.size() || all_wait_at_grid_barrier()) return true;
     if (!all_wait_at_block_barrier()) return fail_block(why_block_is_stuck());
     release(State::at_block_barrier);
@@ -211,6 +212,7 @@ void trap(const char* what, Where where) {
 
 unsigned block_barrier(int predicate, Where where) {
   block->votes += predicate != 0;
+  ++block->waiting;
   thread->where = where;
   thread->state = State::at_block_barrier;
   yield();
