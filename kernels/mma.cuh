@@ -34,9 +34,9 @@ DEVICE void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsign
 #endif
 }
 
-// Load four tiles of 8 rows of 4 adjacent floats (16 bytes) from shared memory: lane 8 i + j passes the address of row
+// Load four matrices of 8 rows of 4 adjacent floats (16 bytes) from shared memory: lane 8 i + j passes the address of row
 // j of tile i, and gets element `member` of row `group` of each tile.
-DEVICE void load_matrices(float (&tiles)[4], const float* row) {
+DEVICE void load_matrices(float* tiles, const float* row) {
 #if __CUDA_ARCH__ >= 800
     const unsigned place = static_cast<unsigned>(__cvta_generic_to_shared(row));
     unsigned bits[4];

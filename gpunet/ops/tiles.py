@@ -81,8 +81,14 @@ TILES = {
         (Tile(32, 32, 16, 32, 16, 4, 4, slices=4), 0),
     ),
     ("mma", FLOAT32): (
+        (Tile(128, 128, 16, 64, 32, stages=2, min_blocks=2), 1),
         (Tile(64, 64, 16, 32, 32), 1),
-        (Tile(32, 32, 16, 16, 16), 0),
+        (Tile(32, 32, 32, 16, 16), 0),
+    ),
+    ("mma3", FLOAT32): (
+        (Tile(128, 128, 16, 64, 32, stages=2), 1),
+        (Tile(64, 64, 16, 32, 32), 1),
+        (Tile(32, 32, 32, 16, 16), 0),
     ),
 }
 """Ordered from the tile with the most arithmetic per loaded byte to the tile that gives the most blocks. The number

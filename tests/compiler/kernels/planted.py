@@ -15,7 +15,7 @@ from gpunet.ops import entity_embedding, entity_embedding_backward, scaled_dot_p
 from gpunet.ops.tiles import Tile
 
 TILED = Tile(32, 32, 32, 32, 16, 4, 4, slices=2)
-WITH_TILES = {"tiled": TILED, "mma": Tile(32, 32, 16, 16, 16)}
+WITH_TILES = {"tiled": TILED, **dict.fromkeys(("mma", "mma3"), Tile(32, 32, 16, 16, 16))}
 REGISTER = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
 WARP = REGISTER | {"WM": 16, "WN": 32}
 
@@ -78,6 +78,10 @@ def tiled(folder):
 
 def tensor_cores(folder):
     matmul(folder, "mma", 128)
+
+
+def split_elements(folder):
+    matmul(folder, "mma3", 128)
 
 
 def synchronous_copies(folder):
@@ -302,6 +306,26 @@ FAULTS = {
         "mma.cuh", "{%4, %5, %6, %7}", "{%5, %4, %6, %7}", tensor_cores, "AssertionError"),
     "a swapped result register": (
         "mma.cuh", '"+f"(d[0]), "+f"(d[1])', '"+f"(d[1]), "+f"(d[0])', tensor_cores, "AssertionError"),
+    "a swapped register of a fragment": (
+        "mma.cuh", "{%0, %1, %2, %3}, [%4]", "{%1, %0, %2, %3}, [%4]", tensor_cores, "AssertionError"),
+    "the wrong steps of a fragment": (
+        "mma_product.cuh", "i / EACH % 2 * 4);", "i % 2 * 4);", tensor_cores, "AssertionError"),
+    "a row of the wrong fragment": (
+        "mma_product.cuh", "place(p, r / 2, lane / 4)", "place(p, r % 2, lane / 4)", tensor_cores, "AssertionError"),
+    "a wait skipped by the tensor cores": (
+        "tile_loader.cuh", "wait_copies<COUNT - 2>();", "wait_copies<COUNT - 1>();", tensor_cores, "uninitialized"),
+    "a missing last step of the tensor cores": (
+        "mma_product.cuh", "i < last; i += BK", "i + BK < last; i += BK", tensor_cores,
+        "copy never waited for"),
+    "column sums past the end": (
+        "mma_product.cuh", "x < BN && column + x < n", "x < BN", tensor_cores, "out of bounds"),
+    "a dropped small product": (
+        "matmul_mma3.cu", "mma_m16n8k8_tf32(part, a[j].big[p], b[j].small[q]);", "", split_elements, "AssertionError"),
+    "a small part of the wrong number": (
+        "matmul_mma3.cu", "x - __uint_as_float(big[p][i])", "x", split_elements, "AssertionError"),
+    "a part that replaces the sum": (
+        "matmul_mma3.cu", "sum.tile[p][q][r] += part[r]", "sum.tile[p][q][r] = part[r]", split_elements,
+        "AssertionError"),
     "copies that are not committed": (
         "async_copy.cuh", 'asm volatile("cp.async.commit_group;" ::: "memory");', "", tiled, "uninitialized"),
     "a wait for too few groups": (
