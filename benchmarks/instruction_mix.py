@@ -71,7 +71,7 @@ class Mix(NamedTuple):
 def variants(kernel: str, candidates: bool = False) -> Iterator[Variant]:
     """Yield the float32 variants of a source, with the default tiles or all that `gpunet tune` tries."""
     product = kernel.removeprefix("matmul_") if kernel in ("matmul_mma", "matmul_mma3") else "tiled"
-    tiles = CANDIDATES[FLOAT32] if candidates and product == "tiled" else [tile for tile, _ in TILES[product, FLOAT32]]
+    tiles = CANDIDATES[product, FLOAT32] if candidates else [tile for tile, _ in TILES[product, FLOAT32]]
     if kernel == f"matmul_{product}":
         for tile in tiles:
             for layout, options in LAYOUTS.items():

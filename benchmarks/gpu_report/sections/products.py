@@ -10,7 +10,7 @@ from benchmarks.peers import NETS
 from gpunet.bench.case import Case
 
 SQUARES, LARGE, LARGEST = ("256", "512", "1024", "2048"), "4096", "8192"
-FASTEST = ("blas", "register", "tiled", "mma")  # the slower kernels would take most of the time
+FASTEST = ("blas", "register", "tiled", "mma", "mma3")  # the slower kernels would take most of the time
 
 
 def products_of(net: Problem) -> Iterator[tuple[str, str]]:

@@ -40,7 +40,7 @@ def test_the_fastest_plan_is_stored_reloaded_used_and_correct(table, monkeypatch
     (result,) = tune([PRODUCT], SIM, WallClock(SIM, now=read_clock), seconds=1)
     assert result.faults == {}
     assert len(result.times) == len(result.choices) + 1 >= 6
-    tuned.keep(SIM, {PRODUCT: result.winner})
+    tuned.keep(SIM, {(result.kernel, PRODUCT): result.winner})
 
     rng = np.random.default_rng(0)
     x, w, bias = (rng.standard_normal(shape, np.float32) for shape in ((M, K), (K, N), N))

@@ -127,11 +127,11 @@ def _net(model: Sequential) -> Mapping[str, object]:
 
 def candidates() -> Iterator[Variant]:
     """Yield the tiles that `gpunet tune` tries, in the variants with the most registers."""
-    for dtype, tiles in CANDIDATES.items():
+    for (kernel, dtype), tiles in CANDIDATES.items():
         for tile in tiles:
             for options in (INPUT_GRADIENT, WEIGHT_GRADIENT | BY_VECTORS):
-                yield _variant("matmul_tiled.cu", CTYPES[dtype], tile.options() | options)
-        for tile in _shared(tiles):
+                yield _variant(f"matmul_{kernel}.cu", CTYPES[dtype], tile.options() | options)
+        for tile in _shared(tiles) if kernel == "tiled" else ():
             yield _variant("linear_backward.cu", CTYPES[dtype], tile.options() | DERIVATIVE | {"COLUMN_SUMS": 1})
 
 
