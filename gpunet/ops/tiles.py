@@ -139,7 +139,6 @@ CANDIDATES: dict[tuple[str, np.dtype[Any]], tuple[Tile, ...]] = {
     ("mma", FLOAT32): (
         *(tile for tile, _ in TILES["mma", FLOAT32]),
         Tile(256, 128, 8, 64, 64, stages=2),
-        Tile(128, 128, 16, 64, 64, stages=2),
         *_TENSOR_CORES,
     ),
     ("mma3", FLOAT32): (*(tile for tile, _ in TILES["mma3", FLOAT32]), *_TENSOR_CORES),

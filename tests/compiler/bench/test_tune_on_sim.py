@@ -80,3 +80,10 @@ def test_without_timing_all_plans_are_checked_and_none_is_stored(table):
     assert "4 of 4 choices are correct" in result.stdout
     assert "Every choice was checked. None is saved, as the simulated GPU cannot be timed." in result.stdout
     assert not table.exists()
+
+
+@pytest.mark.parametrize("precision", ["tf32", "3xtf32"])
+def test_every_choice_of_tensor_cores_is_correct(precision):
+    (result,) = tune([Product.of(40, 36, 70, "NN", FLOAT32)], SIM, None, precision=precision)
+    assert len(result.choices) >= 8
+    assert result.faults == {}

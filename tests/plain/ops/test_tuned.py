@@ -133,7 +133,7 @@ def test_every_candidate_tile_is_supported_by_the_kernel(kernel, dtype):
         assert (tile.bm % vector, tile.bn % vector, tile.bk % vector) == (0, 0, 0)
         assert 2 * tile.bk * (tile.bm + tile.bn + 2 * vector) * dtype.itemsize <= 48 * 1024
         assert tile.threads <= 1024
-    assert len({tile.shape for tile in CANDIDATES[kernel, dtype]}) == len(CANDIDATES[kernel, dtype])
+    assert len({str(tile) for tile in CANDIDATES[kernel, dtype]}) == len(CANDIDATES[kernel, dtype])
 
 
 # the file
