@@ -125,13 +125,17 @@ def _benchmarks(report: Mapping[str, Any]) -> Iterator[str]:
     figures = [benchmark["extra_info"] for benchmark in report["benchmarks"]]
     yield from markdown_table(
         ("", "compared with its baseline (quartiles)", "limit"),
-        (
-            (f["what"], f"{f['figure']:.3g}{f['unit']} ({f['low']:.3g} .. {f['high']:.3g})", f.get("limit") or "-")
-            for f in figures
-            if "figure" in f
-        ),
+        (_compared(figure) for figure in figures if "figure" in figure),
     )
     yield ""
+
+
+def _compared(figure: Mapping[str, Any]) -> Sequence[str]:
+    """Return a line of the table: the name, the ratio or difference, and its limit; a result above it is marked."""
+    unit = " ms more" if figure["unit"] == " ms" else figure["unit"]  # a difference
+    limit = figure.get("limit")
+    shown = "-" if limit is None else f"{limit:g}{unit}{', **above**' if figure['figure'] > limit else ''}"
+    return figure["what"], f"{figure['figure']:.3g}{unit} ({figure['low']:.3g} .. {figure['high']:.3g})", shown
 
 
 def _peers(report: Mapping[str, Any]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The cache of compiled libraries, shared by the simulated GPU and the native kernels.
 
 A library is stored in the folder `builds` of gpunet's cache. Its file name contains a hash of its sources, flags and
-compiler, so nothing is compiled twice and no process waits for another. A writable library is a way to run code, hence:
+compiler, so nothing is compiled twice and no process waits for another. Whoever can write a library can run code, so:
 
 - The folder must belong to this user, and nobody else may write to it. Otherwise, or if the cache is read-only,
   libraries go to a temporary folder of this process, which is removed at exit.

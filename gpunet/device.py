@@ -24,11 +24,10 @@ from numpy.typing import DTypeLike
 from gpunet.attributes import Strict
 from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 from gpunet.faults import raise_fault
+from gpunet.probe import usable_cupy
 
 Array: TypeAlias = np.ndarray[Any, Any]
 """An `ndarray` of numpy, cupy or gpunet.simulator. Type checkers see NumPy's, whose interface the others share."""
-
-CUPY_PACKAGES = "'cupy-cuda12x[ctk]>=14.2' for a CUDA 12 driver, 'cupy-cuda13x[ctk]>=14.2' for CUDA 13"
 
 
 def kernels_path() -> Path:
@@ -166,38 +165,8 @@ def _simulated_device() -> Device:
 
 @functools.cache
 def _cuda_device(index: int) -> Device:
-    """Return the `index`-th GPU after a trivial kernel ran on it; raise `DeviceError` naming what is missing."""
-    try:
-        import cupy
-    except Exception as error:  # not only ImportError: an unwritable HOME raises OSError, for CuPy's cache folder
-        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
-            raise DeviceError(f"cuda: CuPy is not installed. To use the GPU: pip install {CUPY_PACKAGES}.") from None
-        raise DeviceError(f"cuda: CuPy is installed but cannot be imported: {error}") from error
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(
-            f"cuda: no usable NVIDIA driver or GPU ({error}). Check `nvidia-smi`; the driver comes with the system."
-        ) from error
-    if index >= count:
-        raise DeviceError(f"cuda:{index}: this machine has {count} GPU(s), numbered from 0.")
-    try:
-        with cupy.cuda.Device(index):
-            probe = cupy.RawKernel((kernels_path() / "probe.cu").read_text(encoding="utf-8"), "probe")
-            out = cupy.zeros(32, np.int32)
-            probe((1,), (32,), (out, np.int32(out.size)))
-            ran = np.array_equal(cupy.asnumpy(out), np.arange(32))
-    except Exception as error:
-        raise DeviceError(
-            f"cuda:{index}: a trivial kernel could not be compiled and run ({error}). NVRTC or the CUDA headers may be "
-            f"missing: pip install {CUPY_PACKAGES}."
-        ) from error
-    if not ran:
-        raise DeviceError(
-            f"cuda:{index}: a trivial kernel returned wrong values. The driver may be incompatible with the installed "
-            f"CuPy: pip install {CUPY_PACKAGES}."
-        )
-    return Device(f"cuda:{index}", cupy)
+    """Return the `index`-th GPU; errors as for `usable_cupy`."""
+    return Device(f"cuda:{index}", usable_cupy(index, (kernels_path() / "probe.cu").read_text(encoding="utf-8")))
 
 
 def get_device(spec: str | Device) -> Device:

@@ -4,14 +4,14 @@
 // Features may be stored in another type than the layers use, such as bytes, and are converted (convert.cuh). All other
 // data is copied bit by bit.
 //
-// `first` is in device memory and is advanced to the next batch, so that a recorded step walks through an epoch's
-// permutation. Memory-bound: each element is read and written once, 16 bytes of output at a time if widths and pointers
+// `first` is in device memory and is advanced to the next batch, so that each replay of a recorded step reads
+// the next rows of the epoch. Memory-bound: each element is read and written once, 16 bytes of output at a time if widths and pointers
 // allow it. The order is read once per vector, mostly from the cache. Indices are clamped to the array, as in NumPy's
 // mode "clip": a wrong index gives a wrong row, never a fault.
 //
-// Options: REAL: for gather an integer type whose size divides that of a row, for gather_batch the type of the features
-// in the batch; SOURCE, for gather_batch, the type in which the features are stored. Launch: grid-stride; any grid of
-// at least one block, block (256,).
+// Options of gather: REAL, an integer type whose size divides that of a row. Options of gather_batch: REAL, the type of
+// the features in the batch; SOURCE, the type in which they are stored. Launch: grid-stride; any grid of at least one
+// block, block (256,).
 
 #include "common.cuh"
 #include "convert.cuh"

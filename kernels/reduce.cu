@@ -1,7 +1,7 @@
 // reduce.cu: sums in a fixed order.
 //
-// Blocks store partial sums, and the last block to arrive adds them up in their order. There are no float atomics,
-// whose order, and with it the last bits of the result, would change from run to run.
+// Blocks store partial sums, and the last block to arrive adds them up in their order. Float atomics are not
+// used: their order changes from run to run, and with it the last bits of the result.
 //
 // Memory-bound: 4 bytes per element in float, one FLOP each. Options: REAL.
 

@@ -22,7 +22,7 @@ class Framework(ABC):
 
     Attributes:
         batches: the batches (X, y), resident on the device.
-        epoch: the number of steps of a round is a multiple of it.
+        epoch: a round has a multiple of this number of steps.
     """
 
     batches: Sequence[tuple[Any, Any]]

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from gpunet import figures
 from gpunet.bench.ceilings import Ceilings
 from gpunet.bench.plot import plot
 from gpunet.bench.results import Report, Row
@@ -29,13 +30,16 @@ def draw(report: Mapping[str, Any], folder: Path) -> None:
 
 def _peers(nets: list[Any], path: Path) -> None:
     """Plot the microseconds of a step, with one bar chart for each network."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = figures.empty(5 * len(nets), 4)
     for axes, net in zip(figure.subplots(1, len(nets), squeeze=False)[0], nets, strict=True):
         timed = sorted((peer for peer in net["rows"] if "step" in peer), key=lambda peer: -peer["step"][1])
-        bars = axes.barh([peer["name"] for peer in timed], [1e6 * peer["step"][1] for peer in timed])
+        names = [peer["name"] for peer in timed]
+        colors = ["C0" if name.startswith("gpunet") else "C7" for name in names]
+        bars = axes.barh(names, [1e6 * peer["step"][1] for peer in timed], color=colors)
         axes.bar_label(bars, fmt="{:,.0f}", padding=3)
-        axes.set(title=net["net"], xlabel="µs per step", xscale="log")
+        layers, _, batch = net["net"].partition("/")
+        axes.set(title=f"{layers}, batch {batch}", xlabel="µs per step", xscale="log")
         axes.margins(x=0.2)
+        figures.plain_ticks(axes.xaxis)
+        figures.grid(axes)
     figure.savefig(path, format="png")

@@ -37,7 +37,7 @@ def _outcome(entry: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _shown(section: Section, rows: list[Any]) -> Iterator[str]:
-    """Yield the findings of a section; an error in its `show` must not end a run on a GPU."""
+    """Yield the findings of a section, or the error of its `show`, so that it does not end a run on a GPU."""
     if not rows:
         return
     try:

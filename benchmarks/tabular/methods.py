@@ -90,12 +90,12 @@ class _RealMLP:
 
 
 def real_mlp(task: str, seed: int) -> Any:
-    """Return RealMLP_TD_S with default settings: label smoothing, and the epoch with the best accuracy."""
+    """Return RealMLP_TD_S with default settings, which smooth labels and keep the epoch with the best accuracy."""
     return _RealMLP(task, seed)
 
 
 def real_mlp_log_loss(task: str, seed: int) -> Any:
-    """Return RealMLP_TD_S as pytabkit advises for log loss: no label smoothing, the epoch with the best log loss."""
+    """Return RealMLP_TD_S without label smoothing, at the epoch with the best log loss, as pytabkit advises for it."""
     if task == "regression":
         return real_mlp(task, seed)
     return _RealMLP(task, seed, use_ls=False, val_metric_name="cross_entropy")

@@ -82,8 +82,14 @@ def compare(name: str, output: Output, expected: np.ndarray, rtol: float | None,
     worst = np.unravel_index(excess.argmax(), got.shape)
     return (
         f"{wrong.sum():,} of {got.size:,} elements wrong (tolerance {atol:.2g} + {rtol:.2g} * |expected|); the worst: "
-        f"{_place(name, excess.argmax(), got.shape)} is {got[worst]}, expected {expected[worst]}."
+        f"{_place(name, excess.argmax(), got.shape)} is {_rounded(got[worst], got.dtype)}, "
+        f"expected {_rounded(expected[worst], got.dtype)}."
     )
+
+
+def _rounded(value: Any, dtype: np.dtype[Any]) -> str:
+    """Return a number with the decimal digits that `dtype` can hold."""
+    return f"{value:.{np.finfo(dtype).precision + 1}g}" if dtype.kind == "f" else str(value)
 
 
 def _place(name: str, flat: Any, shape: tuple[int, ...]) -> str:
@@ -114,7 +120,7 @@ def _launch(
 
 
 def _passed(p: Parameter, arrays: dict[str, Any], given: Any) -> Any:
-    """Return what a launch takes for a parameter; the table of a list of arrays lies in `arrays` by its name."""
+    """Return the argument of a launch for a parameter; store the pointer table of a list of arrays in `arrays`."""
     if p.table and given is not None:
         items = [arrays[f"{p.name}[{i}]"] for i in range(len(given))]
         arrays[p.name] = simulator.asarray(np.array([a.data.ptr for a in items], np.uint64))  # type: ignore[attr-defined]

@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import figures
 from gpunet.bench.results import Report, Row
 from gpunet.errors import MissingPackageError
+
+SHOWN = {"mma": "mma (TF32)", "mma3": "mma3 (3xTF32)"}
+"""Names of kernels in legends, where they differ: those on tensor cores name their arithmetic."""
 
 
 def check_matplotlib() -> None:
@@ -42,7 +46,8 @@ def _roofline(report: Report, rows: list[Row], path: Path) -> Path:
 
     Kernels on tensor cores may exceed the ceiling, which is that of the library's product in the dtype of the rows.
     """
-    figure, axes = _figure()
+    figure = figures.empty(9, 5)
+    axes = figure.subplots()
     ceilings = report.ceilings
     assert ceilings is not None
     prefix, unit = ("T", 1e12) if ceilings.flops_per_second >= 1e12 else ("G", 1e9)
@@ -51,7 +56,7 @@ def _roofline(report: Report, rows: list[Row], path: Path) -> Path:
     span = np.geomspace(min(*intensities, knee) / 2, max(*intensities, knee) * 2, 200)
     roof = np.minimum(ceilings.flops_per_second, span * ceilings.bytes_per_second)
     flops, copied = ceilings.flops_per_second / unit, ceilings.bytes_per_second / 1e9
-    label = f"ceilings:\n{flops:,.3g} {prefix}FLOP/s (library)\n{copied:,.0f} GB/s (copy)"
+    label = f"ceilings:\n{flops:,.3g} {prefix}FLOP/s (library, {rows[0].dtype})\n{copied:,.0f} GB/s (copy)"
     axes.plot(span, roof / unit, color="black", label=label)
     highest: dict[str, tuple[float, float]] = {}
     for label, of_label in _series(rows).items():
@@ -65,13 +70,16 @@ def _roofline(report: Report, rows: list[Row], path: Path) -> Path:
         for size, point in highest.items():
             axes.annotate(_short(size), point, (0, 7), textcoords="offset points", ha="center", fontsize="small")
     axes.set(xscale="log", yscale="log", xlabel="FLOPs per byte", ylabel=f"{prefix}FLOP/s", title=_title(report, rows))
-    _plain_ticks(axes)
+    axes.margins(y=0.1)  # room for the labels
+    for axis in (axes.xaxis, axes.yaxis):
+        figures.plain_ticks(axis, 2, 5)
     return _save(figure, axes, path)
 
 
 def _sizes(report: Report, rows: list[Row], path: Path) -> Path:
     """Plot the speed of each kernel over the sizes, in their order."""
-    figure, axes = _figure()
+    figure = figures.empty(9, 5)
+    axes = figure.subplots()
     prefix, unit = ("T", 1e12) if max(row.speed or 0 for row in rows) >= 1e12 else ("G", 1e9)
     for label, of_label in _series(rows).items():
         speeds = [(row.speed or 0) / unit for row in of_label]
@@ -85,7 +93,9 @@ def _series(rows: list[Row]) -> dict[str, list[Row]]:
     varying = [name for name in ("variant", "cache") if len({getattr(row, name) for row in rows}) > 1]
     series: dict[str, list[Row]] = {}
     for row in rows:
-        series.setdefault(" ".join([row.kernel, *(getattr(row, name) for name in varying)]), []).append(row)
+        series.setdefault(
+            " ".join([SHOWN.get(row.kernel, row.kernel), *(getattr(row, name) for name in varying)]), []
+        ).append(row)
     return series
 
 
@@ -100,25 +110,8 @@ def _title(report: Report, rows: list[Row]) -> str:
     return f"{rows[0].op}, {rows[0].dtype}, {known.get('gpu') or known['cpu']}"
 
 
-def _figure() -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _plain_ticks(axes: Any) -> None:
-    """Label the ticks of logarithmic axes with plain numbers: 1, 2, 5, 10, …"""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
-
-
 def _save(figure: Any, axes: Any, path: Path) -> Path:
-    axes.grid(alpha=0.3)
-    figure.legend(fontsize="small", loc="outside right upper")
+    figures.grid(axes)
+    figure.legend(loc="outside right upper")
     figure.savefig(path, format="png")
     return path

@@ -1,4 +1,4 @@
-"""A user's source, and the arguments of a case checked against the signature of its kernel."""
+"""Read a user's kernels, and check the arguments of a case against the signature of its kernel."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def read_kernels(path: Path) -> str:
 
 
 def compiler_options(path: Path, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the compiler's options for macros; REAL is float if the source says `using T = REAL`."""
+    """Return macros as compiler options; a source with `using T = REAL` gets REAL=float by default."""
     real = {"REAL": "float"} if re.search(r"\busing\s+T\s*=\s*REAL\b", read_kernels(path)) else {}
     return tuple(f"-D{name}={value}" for name, value in {**real, **options}.items())
 
 
 def expressions(kernel: str) -> tuple[str, ...]:
-    """Return the name expressions for the compiler: it instantiates a template only if it is named."""
+    """Return the templates to name to the compiler, which instantiates no others."""
     return (kernel,) if "<" in kernel else ()
 
 
 def name_expression(kernel: str) -> str:
-    """Return the C++ expression by which NVRTC finds a kernel: for "scale(float*)", one of several, a cast."""
+    """Return the C++ expression that names a kernel to NVRTC; for an overload such as "scale(float*)", a cast."""
     name, parenthesis, types = kernel.partition("(")
     return f"(void (*)({types}){name}" if parenthesis else kernel
 
@@ -51,7 +51,7 @@ def name_expression(kernel: str) -> str:
 def typed(path: Path, case: Case) -> tuple[Case, tuple[Parameter, ...]]:
     """Return the case with its arguments checked against the kernel's signature, and the kernel's parameters.
 
-    Of several kernels of that name it is the one that they fit, and the case names it.
+    If several kernels have that name, the returned case names the one that the arguments fit.
 
     Raises:
         ArgumentError, DTypeError, ShapeError, CompileError, DeviceError: as for `check.check`.

@@ -1,6 +1,6 @@
 """Compare a kernel of a file with others by a spec: first their results, then their times in turns.
 
-On CUDA the calls are timed; a kernel that changes its inputs continues with the results of its last call. On the
+On CUDA the calls are timed; a kernel that writes to its inputs gets the results of its previous call. On the
 simulated GPU the kernels run in check mode, and bytes and barriers are counted.
 """
 
@@ -30,14 +30,14 @@ Call: TypeAlias = Callable[[], Mapping[str, Any]]
 
 
 class Measured(NamedTuple):
-    """What was found about a kernel, or about a function that it is compared with.
+    """The check and the times of a kernel, or of a function to compare it with.
 
     Attributes:
         name: of the kernel or the function.
-        fault: what is wrong with its results; "" where they are right. What is wrong is not timed.
+        fault: what is wrong with its results, which are then not timed; "" if they are correct.
         seconds: of a call, on CUDA.
         speedup: how many times faster than the spec's kernel, in the same rounds; None for that one.
-        counts: what a launch did, on the simulated GPU; None for a function.
+        counts: of a launch on the simulated GPU; None for a function.
     """
 
     name: str
@@ -70,15 +70,12 @@ def time(
     """Check and time the kernels and functions of a case on CUDA; for a child process, as a kernel may crash it.
 
     Args:
-        path: the CUDA source.
-        spec_path: the spec.
-        macros: additional macros for the compiler.
         number: the index of the case.
         device_name: "cuda" or "cuda:N".
         seconds: approximate duration of the timing.
 
     Raises:
-        KernelError: what the GPU reports.
+        KernelError: the GPU reports an error.
         GpunetError: as for `check`.
     """
     case, device = read_spec(spec_path, macros)[number], get_device(device_name)
@@ -104,12 +101,12 @@ def time(
 
 @contextmanager
 def _reporting(device: Device) -> Iterator[None]:
-    """Turn what the GPU or CuPy's compiler reports into an error of gpunet's, in one line."""
+    """Raise an error of the GPU or of CuPy's compiler as a `KernelError`, in one line."""
     try:
         yield
     except GpunetError:
         raise
-    except Exception as error:  # CuPy's compiler, loader and driver each have their own, and so have functions
+    except Exception as error:  # CuPy's compiler, loader and driver each raise their own
         raise KernelError(f"on {device.name}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
@@ -118,7 +115,7 @@ def _others(case: Case) -> dict[str, Versus]:
 
 
 def _fault(case: Case, call: Call) -> str:
-    """Call once and say what is wrong with the results; "" where they are right."""
+    """Call once and return what is wrong with the results; "" if they are correct."""
     got = {name: _on_host(a) for name, a in flat(call(), case.inputs).items()}
     for name, expected in case.expected.items():
         if name not in got or got[name].shape != expected.shape:
@@ -130,7 +127,7 @@ def _fault(case: Case, call: Call) -> str:
 
 
 def _on_host(a: Any) -> np.ndarray:
-    """Return an array of CuPy's, of the simulated GPU's or of PyTorch's on the host."""
+    """Return an array of CuPy, of the simulated GPU or of PyTorch as a NumPy array."""
     if hasattr(a, "detach"):
         return np.asarray(a.detach().cpu())
     return np.asarray(a.get() if hasattr(a, "get") else a)
@@ -148,19 +145,19 @@ def _placed(inputs: Mapping[str, Any], device: Device) -> dict[str, Any]:
 
 
 def _blank(xp: ModuleType, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an array of all ones in binary, which are NaN or -1 and no result."""
+    """Return an array whose bits are all one: NaN or -1, which no correct result is."""
     return xp.full(math.prod(shape) * dtype.itemsize, 0xFF, np.uint8).view(dtype).reshape(shape)
 
 
 def _function(case: Case, function: Callable[..., Any], device: Device) -> Call:
-    """Return the call of a function of the spec's over inputs on a device."""
+    """Return a call of a function of the spec, with inputs on a device."""
     inputs = _placed(case.inputs, device)
     answer = function(**inputs)
     return answer if callable(answer) else partial(function, **inputs)
 
 
 def _launch(path: Path, case: Case, kernel: str, device: Device) -> Call:
-    """Return the launch of a kernel over inputs on a device."""
+    """Return a launch of a kernel, with inputs on a device."""
     case, parameters = typed(path, case._replace(kernel=kernel))
     xp, inputs, by_name = device.xp, _placed(case.inputs, device), {p.name: p for p in parameters}
     passed = flat(inputs)

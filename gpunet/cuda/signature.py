@@ -58,10 +58,7 @@ class Signature:
             known: more integers that the declared sizes may use.
 
         Raises:
-            ArgumentError: a wrong number of arguments, None for a pointer that may not be null, a number that does not
-                fit its type.
-            DTypeError: an array of another dtype than the parameter, or neither an array nor a number.
-            ShapeError: an array with fewer elements than declared, not C-contiguous, or too large.
+            ArgumentError, DTypeError, ShapeError: as for `Kernel.prepare`.
         """
         if len(args) != len(self.parameters):
             names = ", ".join(p.name for p in self.parameters)

@@ -12,8 +12,9 @@ Conventions of this package:
   a sparse matrix or an array on a GPU, `ShapeError` a wrong shape. `name` is the array's name in error messages.
 """
 
-from gpunet.data.checks import check_features, check_labels, check_lengths, check_targets, check_weights
+from gpunet.data.checks import check_features, check_lengths, check_targets, check_weights
 from gpunet.data.dataset import Dataset
+from gpunet.data.indices import check_labels
 from gpunet.data.labelled import LabelledTable, TableOptions
 from gpunet.data.labels import Task
 from gpunet.data.sources import digits, load

@@ -14,8 +14,6 @@ from gpunet.data.frames import column_array, frame_array, frame_columns, is_colu
 from gpunet.device import on_device
 from gpunet.errors import DataError, DTypeError, ShapeError
 
-INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
-
 
 def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] | None = None) -> np.ndarray:
     """Return the samples `X` (n, features...) as floats.
@@ -39,7 +37,7 @@ def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...]
 
 def check_samples(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] | None = None) -> np.ndarray:
     """Return the samples `X` like `check_features`, but keep integers and convert booleans to uint8."""
-    array = _real_array(X, name)
+    array = real_array(X, name)
     if array.ndim < 2:
         raise ShapeError(
             f"{name} has shape {array.shape}; expected (samples, features). Reshape it: "
@@ -64,84 +62,10 @@ def check_targets(y: Any, name: str = "y") -> np.ndarray:
         >>> gn.data.check_targets([1.5, 2.5])
         array([1.5, 2.5])
     """
-    array = _real_array(y, name)
+    array = real_array(y, name)
     if array.ndim == 0:
         raise ShapeError(f"{name} is a single number; pass an array with one target for each sample.")
     return _finite_floats(array, name)
-
-
-def check_labels(y: Any, n_classes: int, name: str = "y", positions: tuple[int, ...] = ()) -> np.ndarray:
-    """Return the class labels `y`, integers from 0 to `n_classes - 1`, as int64 (n, *positions).
-
-    Args:
-        positions: the shape of one sample's labels; by default a sample has one label.
-
-    Raises:
-        DataError: `y` is empty, or a label is out of range.
-        DTypeError: the labels are not integers.
-        ShapeError: the shape is not (n, *positions).
-
-    Example:
-        >>> gn.data.check_labels([0, 2, 1], n_classes=3)
-        array([0, 2, 1])
-    """
-    array = _real_array(y, name)
-    if array.dtype.kind == "f":
-        raise DTypeError(
-            f"{name} holds floats ({array.dtype}); class labels are integers from 0 to {n_classes - 1}. Use "
-            f"{name}.astype(int) for class labels, or a regression loss for continuous targets."
-        )
-    if not positions:
-        check_one_dimension(array, name)
-    elif array.shape[1:] != positions:
-        expected = f"(samples, {', '.join(map(str, positions))}), one label for each position"
-        raise ShapeError(f"{name} has shape {array.shape}; expected {expected}.")
-    if not array.size:
-        raise DataError(f"{name} is empty; at least one label is needed.")
-    outside = (array < 0) | (array >= n_classes)
-    if outside.any():
-        label, place = _first(array, outside)
-        raise DataError(f"{name} is {label} at {place}; {n_classes} classes have labels 0 to {n_classes - 1}.")
-    return np.require(array, np.int64, ["C", "A"])
-
-
-def check_indices(X: Any, n: int, name: str = "X") -> np.ndarray:
-    """Return the indices `X` (rows, ...), integers from 0 to `n - 1`, as int64.
-
-    Raises:
-        DataError: `X` is empty, or an index is out of range.
-        DTypeError: the indices are not integers.
-        ShapeError: `X` is a single number.
-    """
-    array = _real_array(X, name)
-    if array.dtype.kind == "f":
-        raise DTypeError(
-            f"{name} holds floats ({array.dtype}); the model takes indices, integers from 0 to {n - 1}. Use "
-            f"{name}.astype(int) if they are whole numbers."
-        )
-    if array.ndim == 0:
-        raise ShapeError(f"{name} is a single number; pass an array with one row for each sample.")
-    if not array.size:
-        raise DataError(f"{name} is empty, its shape is {array.shape}; at least one index is needed.")
-    outside = (array < 0) | (array >= n)
-    if outside.any():
-        index, place = _first(array, outside)
-        raise DataError(f"{name} is {index} at {place}; indices must be from 0 to {n - 1}.")
-    return np.require(array, np.int64, ["C", "A"])
-
-
-def check_range(indices: np.ndarray, n: int, name: str) -> None:
-    """Check in one pass, cheap enough for every step, that host indices are integers from 0 to `n - 1`.
-
-    Raises:
-        DataError: they are not.
-    """
-    if indices.dtype.kind not in "iu":
-        raise DataError(f"{name} must be integers, got {indices.dtype}.")
-    if not indices.size or (indices.dtype == INT64 and np.maximum.reduce(indices.view(UINT64), axis=None) < n):
-        return  # as uint64, a negative index is larger than any n
-    if not 0 <= indices.min() <= indices.max() < n:
-        raise DataError(f"{name} must lie in 0 .. {n - 1}, got {indices.min()} .. {indices.max()}.")
 
 
 def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
@@ -168,12 +92,12 @@ def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
 
 def check_row_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
     """Return sample weights like `check_weights`, but allow all to be zero, as those of one batch can be."""
-    array = check_one_dimension(_real_array(weight, name), name)
+    array = check_one_dimension(real_array(weight, name), name)
     if len(array) != n:
         raise ShapeError(f"{name} has {len(array)} entries for {n} samples; pass one for each sample.")
     array = _finite_floats(array, name)
     if array.min() < 0:
-        number, place = _first(array, array < 0)
+        number, place = first_element(array, array < 0)
         raise DataError(f"{name} is {number} at {place}; weights must not be negative.")
     return array
 
@@ -254,7 +178,7 @@ def target_array(y: Any) -> np.ndarray:
     return column_array(columns[0][1], "y") if len(columns) == 1 else host_array(y, "y")
 
 
-def _real_array(value: Any, name: str) -> np.ndarray:
+def real_array(value: Any, name: str) -> np.ndarray:
     """Return `value` as a NumPy array of real numbers, in its own dtype and layout."""
     array = host_array(value, name)
     if array.dtype.kind not in "biuf":
@@ -277,7 +201,7 @@ def finite_numbers(array: np.ndarray, name: str) -> np.ndarray:
         return numbers
     finite = np.isfinite(numbers)  # squares can overflow although the numbers are finite
     if not finite.all():
-        raise unusable(name, *_first(numbers, ~finite))
+        raise unusable(name, *first_element(numbers, ~finite))
     return numbers
 
 
@@ -295,7 +219,7 @@ def _float_dtype(array: np.ndarray) -> np.dtype[Any]:
     return np.dtype(np.float32 if np.can_cast(array.dtype, np.float32) else np.float64)
 
 
-def _first(array: np.ndarray, mask: np.ndarray) -> tuple[Any, str]:
+def first_element(array: np.ndarray, mask: np.ndarray) -> tuple[Any, str]:
     """Return the first element that `mask` selects, and its place for an error message."""
     row, *columns = (int(i) for i in np.unravel_index(np.argmax(mask), mask.shape))
     place = f"row {row}, column {', '.join(map(str, columns))}" if columns else f"row {row}"

@@ -29,11 +29,6 @@ def frame_columns(value: Any) -> Iterable[tuple[Any, Any]] | None:
 def frame_array(frame: Any, columns: Iterable[tuple[Any, Any]], name: str) -> np.ndarray:
     """Return a data frame of real numbers as an array (rows, columns) in the columns' common dtype.
 
-    Args:
-        frame: the data frame.
-        columns: its (name, column) pairs.
-        name: the frame's name in error messages.
-
     Raises:
         DataError: a value is missing or infinite; the message names its row and column.
         DTypeError: a column does not hold real numbers; the message names the column.
@@ -63,7 +58,6 @@ def column_array(column: Any, name: str, place: str = "") -> np.ndarray:
     """Return a column of numbers, text or dates as an array in its own dtype; text becomes a NumPy text dtype.
 
     Args:
-        column: the column.
         name: the name of the column or of its frame in error messages.
         place: text that follows the row's number in error messages.
 

@@ -1,4 +1,4 @@
-"""A table with its target column; a data set for each division into parts."""
+"""A table with its target column, which becomes a data set once its training rows are known."""
 
 from __future__ import annotations
 
@@ -45,8 +45,6 @@ class LabelledTable:
     """A table with its target column, before the schema is fitted to the training rows.
 
     Attributes:
-        table: all rows.
-        target: the name of the target column.
         y: the targets, as in a `Dataset`.
         classes: the class names; None for regression.
         options: how the table is read and its columns are used.
@@ -80,7 +78,7 @@ class LabelledTable:
             options: how the table is read and its columns are used.
 
         Warns:
-            GpunetWarning: the target looks like an identifier; rows are left out.
+            GpunetWarning: the target looks like an identifier, or rows are left out.
 
         Raises:
             DataError: the file cannot be read; the target column is unknown, has missing values, or is constant.
@@ -103,7 +101,7 @@ class LabelledTable:
     def dataset(self, train_rows: np.ndarray | None = None) -> Dataset:
         """Return all rows as features, encoded by the schema of the training rows (by default all rows).
 
-        Raises as `TableSchema.fit` does.
+        Raises the errors of `TableSchema.fit`.
         """
         schema = _schema(self.table, self.target, self.options, train_rows)
         name = Path(self.table.name).name.split(".")[0]
@@ -127,7 +125,7 @@ def _schema(table: Table, target: str, options: TableOptions, train_rows: np.nda
 def _complete(table: Table, target: str, options: TableOptions) -> Table:
     """Return the rows in which no number and no date is missing."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GpunetWarning)  # which `dataset` gives
+        warnings.simplefilter("ignore", GpunetWarning)  # `dataset` warns
         schema = _schema(table, target, options)
     rows = schema.complete(table)
     if not len(rows):

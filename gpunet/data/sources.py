@@ -8,9 +8,10 @@ from typing import get_args
 
 import numpy as np
 
-from gpunet.data.checks import check_features, check_labels, check_lengths, check_targets
+from gpunet.data.checks import check_features, check_lengths, check_targets
 from gpunet.data.dataset import Dataset
 from gpunet.data.idx import read_idx_folder
+from gpunet.data.indices import check_labels
 from gpunet.data.labelled import LabelledTable, TableOptions
 from gpunet.data.labels import Task, encode_target, label_indices, listing
 from gpunet.data.npz import read_npz

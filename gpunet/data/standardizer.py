@@ -81,7 +81,7 @@ class Standardizer:
         """Return the standardised samples `X` (n, features...).
 
         Args:
-            X: an array, which is not checked for NaN, or anything else that `fit` accepts, which is.
+            X: an array, not checked for NaN; or anything else that `fit` accepts, which is checked.
             dtype: a float dtype; by default that of `X`, or for integers one that holds them.
 
         Raises:

@@ -10,7 +10,7 @@ import gpunet as gn
 data = gn.data.digits()
 X, y = data.X[:512] / 16, data.y[:512]
 
-outputs = []
+outputs: list[np.ndarray] = []
 for accumulate in (1, 4):
     trainer = gn.Trainer(gn.MLP([64, 32, 10], dropout=0.1, seed=0), optimizer=gn.AdamW(5e-3), accumulate=accumulate)
     trainer.fit(X, y, epochs=10, batch_size=256 // accumulate)

@@ -26,5 +26,5 @@ for name, model in {"as numbers": gn.MLP([4, 32, 1]), "embedded": embedded}.item
     print(f"categories {name}: R² on the test rows {trainer.evaluate(X[test], price[test])['r2']:.3f}")
 
 vectors = dict(zip(["unknown", *kinds], gn.to_host(embedding.params["weight1"]), strict=True))
-price = model.predict([[80, 20, -1, 0]]).round()
+price = embedded.predict([[80, 20, -1, 0]]).round()
 print("vector of a loft:", vectors["loft"].round(2), "| price in an unknown district:", price)

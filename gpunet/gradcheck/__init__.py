@@ -45,7 +45,6 @@ def check_gradients(
         subject: the object to check.
         x: a batch for a layer (required), or predictions for a loss; or the shape of a random array.
         target: targets of a loss; by default random ones for its task.
-        seed: seed of all random numbers.
 
     Returns:
         A report of what was checked, and of what was not checked and why.

@@ -47,7 +47,6 @@ def require_gradient(
         view: float64 array on any device; it is restored after the check.
         gradient: the gradient to check, in the shape of `view`.
         size: magnitude of the values that `value` sums.
-        rng: draws the directions.
     """
     device, point = device_of(view), np.array(to_host(view))
 

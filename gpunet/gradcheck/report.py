@@ -11,7 +11,6 @@ class GradientReport:
 
     Attributes:
         subject: repr of the checked object.
-        device: the device of the check.
         checked: the gradients and properties that are correct.
         unchecked: what was not checked, and why.
     """

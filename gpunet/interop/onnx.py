@@ -41,7 +41,6 @@ def to_onnx(
 
     Args:
         model: the model or the fitted estimator, on any device.
-        path: the file to write.
         input_shape: the shape of one row of X, with None for an axis of any length, such as (None, 3) for any number of
             steps with 3 features; by default that of the model's standardisation, else that of its first layer.
         opset: the ONNX opset version, 20 or 21.

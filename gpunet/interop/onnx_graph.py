@@ -28,10 +28,8 @@ class Graph:
         """Add a node and return the name of its first output.
 
         Args:
-            operator: the ONNX operator.
             *inputs: names of values, or arrays, which become constants; "" omits an optional input.
             output: the name of the output; a unique name by default.
-            **attributes: attributes of the operator.
         """
         from onnx import helper
 

@@ -199,7 +199,6 @@ def _module(name: str, own: Collection[str]) -> str:
     """Return the name of the module that a tensor belongs to.
 
     Args:
-        name: the tensor's full name.
         own: names of tensors relative to a module, such as "weight", or "out_proj.weight" in attention.
     """
     words = name.split(".")

@@ -14,7 +14,8 @@ from numpy.typing import DTypeLike
 from gpunet.arguments import shown
 from gpunet.device import CPU, Array, Device, current_device, get_device, on_device, to_host
 from gpunet.errors import ArgumentError, DTypeError, StateError
-from gpunet.layers.store import FlatStore, Views
+from gpunet.layers.store import FlatStore
+from gpunet.layers.views import Views
 from gpunet.registry import arguments_of
 from gpunet.tape import Tape
 from gpunet.versions import Versioned

@@ -28,12 +28,12 @@ class BatchNorm(Layer):
         momentum: weight of a batch in the update of the running mean and (unbiased) variance, in [0, 1]; None for the
             plain mean over all batches. Statistics of a batch that are not finite are skipped.
         affine: whether there are weight and bias.
-        track_running_stats: whether there are running statistics; without them, inference also uses the batch's.
+        track_running_stats: whether there are running statistics; without them, inference uses those of its batch.
 
     Attributes:
         params: "weight" and "bias" (num_features,), initially one and zero.
         buffers: "running_mean" and "running_var" (num_features,), initially zero and one, and "num_batches_tracked"
-            (), the number of batches in them.
+            (), the number of batches that updated them.
     """
 
     inner_axes: ClassVar[tuple[tuple[str, ...], ...]]

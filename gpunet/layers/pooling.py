@@ -9,16 +9,15 @@ import numpy as np
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.layers.base import Layer
-from gpunet.ops._pooling import (
+from gpunet.ops import (
     avg_pool2d,
     avg_pool2d_backward,
     global_avg_pool2d,
     global_avg_pool2d_backward,
     max_pool2d,
     max_pool2d_backward,
-    pooling_window,
 )
-from gpunet.ops.window import Size, Window, short
+from gpunet.ops.window import Size, Window, pooling_window, short
 from gpunet.tape import Tape
 
 

@@ -13,43 +13,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from gpunet.attributes import Strict
 from gpunet.device import Array, Device, aligned, device_of, to_host
-from gpunet.errors import ArgumentError, ShapeError
+from gpunet.errors import ArgumentError
+from gpunet.layers.views import Views
 from gpunet.recording import RecordedArray, rebinding
 from gpunet.versions import Versioned
 
 ALIGNMENT = 64
 """Elements: a segment starts at a multiple of 256 bytes in float32, so that vector loads are aligned."""
-
-
-class Views(Strict, Mapping[str, Array]):
-    """Parameters, gradients or buffers by name, as views into a flat store; assigning to a name copies the values."""
-
-    def __init__(self, arrays: Mapping[str, Array]):
-        self._arrays = dict(arrays)
-
-    def __getitem__(self, name: str) -> Array:
-        return self._arrays[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        view = self[name]
-        if np.shape(value) != view.shape:
-            raise ShapeError(f"{name}: cannot assign shape {np.shape(value)} to an array of shape {view.shape}.")
-        device_of(view).assign(view, value)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    def __repr__(self) -> str:
-        return repr(self._arrays)
-
-    def rebind(self, arrays: Mapping[str, Array]) -> None:
-        """Replace the arrays, without a copy of their values; called by the flat store."""
-        self._arrays = dict(arrays)
 
 
 class Holder(Protocol):

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, NoReturn
 import numpy as np
 
 from gpunet.arguments import shown
-from gpunet.data.checks import as_dtype, check_labels, check_targets, host_array
+from gpunet.data.checks import as_dtype, check_targets, host_array
+from gpunet.data.indices import check_labels
 from gpunet.device import Array, to_host
 from gpunet.errors import ArgumentError, DataError, DTypeError, StateError
 from gpunet.habits import HABITS
@@ -41,7 +42,6 @@ class Loss(Versioned):
         Your own loss may omit the parameter `weight`; row weights are then refused.
 
         Args:
-            prediction: the model's output.
             target: targets, as described in `gpunet.losses`.
             weight: row weights (rows,) in the dtype of `prediction`.
             tape: allocates the arrays; None allocates new ones.
@@ -135,7 +135,6 @@ class Loss(Versioned):
         distributions.
 
         Args:
-            target: targets, array-like.
             output_shape: the shape of one row's output.
             dtype: the dtype of targets that are not labels.
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gpunet.arguments import real
-from gpunet.data.checks import check_range
 from gpunet.data.class_weights import ClassWeight, ClassWeights
+from gpunet.data.indices import check_range
 from gpunet.device import Array, array_module, device_of, on_device, to_host
 from gpunet.errors import DataError, ShapeError
 from gpunet.losses.base import Loss

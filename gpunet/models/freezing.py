@@ -14,7 +14,6 @@ def matching(leaves: Mapping[str, Layer], patterns: Sequence[str]) -> list[Layer
     """Return the layers whose path, or all of whose parameters and buffers, a pattern matches.
 
     Args:
-        leaves: the layers by path.
         patterns: such as "0" or "0.*"; * matches any text and ? one character.
 
     Raises:

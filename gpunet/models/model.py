@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from gpunet.arguments import shown
 from gpunet.data import Standardizer, TableSchema
-from gpunet.data.checks import as_dtype, check_indices, check_range, check_samples
+from gpunet.data.checks import as_dtype, check_samples
 from gpunet.data.frames import frame_columns
+from gpunet.data.indices import check_indices, check_range
 from gpunet.device import Array, on_device
 from gpunet.errors import ArgumentError, ShapeError, StateError
 from gpunet.files import write_arrays

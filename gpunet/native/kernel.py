@@ -116,6 +116,11 @@ class Node:
                 if p.size is None or p.size.co_names[:1] not in ROW_COUNTS:
                     self.shared.add(self.ranges[i])
 
+    @property
+    def calls_blas(self) -> bool:
+        """Whether the kernel calls the BLAS function that its argument `gemm` points to."""
+        return self.kernel.signature.parameters[0].name == "gemm"
+
     def function(self) -> int:
         """Return the address of the compiled kernel, compiled unless it is cached."""
         return _function(self.kernel.path, self.flags, self.kernel.name)

@@ -4,7 +4,7 @@ Nodes are divided into tasks and grouped into phases. The tasks of a phase are i
 barrier ends the phase:
 
     ROWS     for each chunk of rows, a task runs all nodes of the phase, while the chunk is in the cache
-    SLICES   each part of each node is a task
+    SLICES   each node is divided into tasks
     WHOLE    one task runs the nodes one after the other
 
 A node joins the first phase of its kind after all nodes that it depends on. So the forward pass, the loss and the input
@@ -13,24 +13,15 @@ gradients of a network are one phase of rows, and the gradients of all its weigh
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
-
 from gpunet import builds
-from gpunet.device import kernels_path
-from gpunet.native.blas import find_blas
-from gpunet.native.compiler import RUNTIME
-from gpunet.native.kernel import Division, Node, Range, address, library
+from gpunet.native.division import row_tasks, slice_tasks
+from gpunet.native.kernel import Division, Node, Range, library
+from gpunet.native.runtime import SOURCE, Calls, Task
 from gpunet.native.threads import thread_count
-
-SMALLEST_CHUNK = 32
-LARGEST_CHUNK = 512
-"""Rows of a chunk. A product of fewer rows is slower per row, since each packs the whole weight again."""
 
 PARALLEL_FLOPS = 2_000_000
 """Minimum FLOPs of a step for which a program uses several threads; below, barriers cost more than the threads save."""
@@ -74,13 +65,13 @@ class Phase:
         """Return whether a node is divided like those of this phase."""
         return node.kernel.division == self.division and (self.division != "ROWS" or node.count == self.count)
 
-    def tasks(self) -> list[list[tuple[Node, int, int]]]:
-        """Return the tasks, each a list of (node, begin, end)."""
+    def tasks(self, threads: int, rows: int | None = None) -> list[Task]:
+        """Return the tasks for a number of threads; in a phase of rows, those of the first `rows` (default: all)."""
         if self.division == "WHOLE":
             return [[(node, 0, 1) for node in self.nodes]]
         if self.division == "SLICES":
-            return [[(node, *part)] for node in self.nodes for part in _parts(node.count, node.grain)]
-        return [[(node, *part) for node in self.nodes] for part in _parts(self.count, chunk_rows(self.count))]
+            return [task for node in self.nodes for task in slice_tasks(node, threads)]
+        return row_tasks(self.nodes, self.count, threads, self.count if rows is None else rows)
 
 
 class Program:
@@ -95,30 +86,13 @@ class Program:
         self.phases = schedule(nodes)
         variants = {(node.kernel.path, node.flags): None for node in nodes}
         longest_first = sorted(variants, key=lambda variant: -variant[0].stat().st_size)  # for compilation
-        run_source = kernels_path() / "cpu" / RUNTIME
-        builds.together([partial(library, *variant) for variant in ((run_source, ()), *longest_first)])
-        tasks = [phase.tasks() for phase in self.phases]
-        calls = [
-            (node.function(), address(node.slots), begin, end)
-            for of_phase in tasks
-            for task in of_phase
-            for node, begin, end in task
-        ]
-        self._calls = np.array(calls, np.int64)
-        self._ends = self._calls[:, 3].copy()
-        self._tasks = _offsets([len(task) for of_phase in tasks for task in of_phase])
-        self._phases = _offsets([len(of_phase) for of_phase in tasks])
-        blas = find_blas()
-        setting = (0, 0) if blas is None or not blas.set_threads else (blas.get_threads, blas.set_threads)
-        arrays = map(address, (self._calls, self._tasks, self._phases))
-        self._program = np.array([*arrays, len(self.phases), *setting], np.int64)
+        builds.together([partial(library, *variant) for variant in ((SOURCE, ()), *longest_first)])
         self.flops = sum(node.cost[1] or 0 for node in nodes)
-        most = max(map(len, tasks), default=1)
-        self.threads = min(thread_count(), most) if self.flops >= PARALLEL_FLOPS else 1
-        run = library(run_source, ()).gpunet_run
-        run.restype = None
-        self._run = partial(run, ctypes.c_void_p(address(self._program)))
-        self._run_one = partial(self._run, ctypes.c_int64(1), ctypes.c_int(self.threads))
+        threads = thread_count() if self.flops >= PARALLEL_FLOPS else 1
+        self._calls = Calls([phase.tasks(threads) for phase in self.phases])
+        self.threads = min(threads, self._calls.most_tasks)
+        self._run_one = self._calls.one_step(self.threads)
+        self._of_rows: tuple[int, Calls] = 0, self._calls
 
     @property
     def divides_by_rows(self) -> bool:
@@ -127,30 +101,19 @@ class Program:
 
     def run_rows(self, rows: int) -> None:
         """Run the first `rows` rows, once, of a program that is divided by rows."""
-        tasks = -(-rows // chunk_rows(self.phases[0].count))
-        self._calls[:, 3] = np.minimum(self._ends, rows)  # not restored afterwards, as Ctrl-C may interrupt
-        self._phases[1] = tasks
+        known, calls = self._of_rows
+        if rows != known:
+            calls = Calls([self.phases[0].tasks(self.threads, rows)])
+            self._of_rows = rows, calls
         worth_waking = self.flops * rows >= WAKING_FLOPS * self.phases[0].count
-        self.run(threads=self.threads if worth_waking else 1)
+        calls.run(threads=self.threads if worth_waking else 1)
 
     def run(self, steps: int = 1, threads: int | None = None) -> None:
         """Run `steps` steps, by default on `self.threads` threads."""
         if steps == 1 and threads is None:
-            self._run_one()  # saves a third of a microsecond
+            self._run_one()
         else:
-            self._run(ctypes.c_int64(steps), ctypes.c_int(threads or self.threads))
-
-
-@functools.cache
-def _all_below() -> Callable[[int, int, int], int]:
-    function = library(kernels_path() / "cpu" / RUNTIME, ()).gpunet_all_below
-    function.argtypes = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
-    return function
-
-
-def all_below(start: int, count: int, limit: int) -> bool:
-    """Return whether all `count` int64 elements from address `start` on are in [0, limit)."""
-    return bool(_all_below()(start, count, limit))
+            self._calls.run(steps, threads or self.threads)
 
 
 def schedule(nodes: Sequence[Node]) -> list[Phase]:
@@ -167,16 +130,3 @@ def schedule(nodes: Sequence[Node]) -> list[Phase]:
             phases.append(found)
         found.nodes.append(node)
     return phases
-
-
-def chunk_rows(rows: int) -> int:
-    """Return the rows of a chunk; they depend only on the batch size, and so do the bits of results."""
-    return min(max(-(-rows // 2), SMALLEST_CHUNK), LARGEST_CHUNK)
-
-
-def _parts(count: int, grain: int) -> list[tuple[int, int]]:
-    return [(begin, min(begin + grain, count)) for begin in range(0, count, max(grain, 1))]
-
-
-def _offsets(sizes: Sequence[int]) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

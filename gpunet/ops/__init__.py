@@ -10,7 +10,10 @@ Conventions of every operation:
 - `out`, `preactivation`, `dweight`, ... are arrays to write a result to. They have its shape and dtype. `out` may be
   the input only where the operation says so.
 - `activation` is the name of a function, an `ActivationFunction`, or None for the identity. `saved`, which its
-  derivative needs, is the output y or the preactivation, as the function's `saves` says.
+  derivative needs, is the output y or the preactivation, as the function's `saves` says: "output", or "input", which
+  needs `preactivation`.
+- A loss returns its value, an array of shape () on the device, and the gradient in the shape of its first argument.
+- A `Size` is one whole number for all axes of an image, or one for each.
 - `f_backward(dy, ...)` takes dy, the gradient of the loss with respect to the output y of `f`, in the shape of y. Its
   other arguments are those given to `f`, or its results. Each gradient has the shape of its array. Gradients of
   parameters are fresh arrays by default. A gradient switched off, as by `input_gradient=False` for a first layer or
@@ -23,6 +26,7 @@ All of them raise `ShapeError` for shapes that don't fit, `DTypeError` for dtype
 """
 
 from gpunet.ops._attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
+from gpunet.ops._avg_pool2d import avg_pool2d, avg_pool2d_backward, global_avg_pool2d, global_avg_pool2d_backward
 from gpunet.ops._batch_norm import batch_norm, batch_norm_backward, batch_statistics
 from gpunet.ops._bias_activation import activation_backward, bias_activation, bias_activation_backward
 from gpunet.ops._conv2d import conv2d, conv2d_backward
@@ -39,14 +43,7 @@ from gpunet.ops._linear import linear, linear_backward
 from gpunet.ops._lstm import lstm, lstm_backward
 from gpunet.ops._matmul import matmul, matmul_backward
 from gpunet.ops._matmul_plan import MatmulPlan, matmul_plan, use_kernel
-from gpunet.ops._pooling import (
-    avg_pool2d,
-    avg_pool2d_backward,
-    global_avg_pool2d,
-    global_avg_pool2d_backward,
-    max_pool2d,
-    max_pool2d_backward,
-)
+from gpunet.ops._max_pool2d import max_pool2d, max_pool2d_backward
 from gpunet.ops._rnn import rnn, rnn_backward
 from gpunet.ops._softmax import softmax, softmax_backward
 from gpunet.ops._softmax_cross_entropy import softmax_cross_entropy

@@ -12,13 +12,13 @@ from __future__ import annotations
 import functools
 import math
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from gpunet.cuda import Kernel
 from gpunet.device import Array, array_module
 from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops._bias_activation import ones
 from gpunet.ops._matmul import matmul
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
@@ -52,7 +52,7 @@ def scaled_dot_product_attention(
             PyTorch's function of this name; or numbers in the dtype of `q`, added to the scores, -inf to hide a key. It
             gets no gradient.
         causal: whether query i may attend only to keys 0 .. i.
-        out: where to write the result, in any memory layout.
+        out: in any memory layout.
         weights: where to write the weights, which the backward pass needs, C-contiguous (rows, heads, L, S).
 
     Returns:
@@ -104,9 +104,7 @@ def scaled_dot_product_attention_backward(
 
     Args:
         weights: the weights that the forward pass wrote, (rows, heads, L, S); they are zero for hidden keys.
-        dq: where to write the gradient of `q`, in its shape and any memory layout; by default from the tape.
-        dk: where to write the gradient of `k`; as `dq`.
-        dv: where to write the gradient of `v`; as `dq`.
+        dq, dk, dv: in any memory layout; by default from the tape.
 
     Example:
         >>> q, k, v, weights = np.zeros((2, 1)), np.zeros((2, 1)), np.array([[2.0], [4.0]]), np.empty((2, 2))
@@ -159,7 +157,7 @@ def _softmax_numpy(
     scores.max(axis=-1, keepdims=True, initial=lowest, out=of_row)  # finite even if all keys are hidden
     np.subtract(scores, of_row, out=scores)
     np.exp(scores, out=scores)
-    np.matmul(scores, _ones(keys, scores.dtype), out=of_row)  # for few columns BLAS sums faster than sum
+    np.matmul(scores, ones(keys, scores.dtype)[:, None], out=of_row)  # for few columns BLAS sums faster than sum
     np.maximum(of_row, 1, out=of_row)  # at least 1, from the largest score, unless all keys are hidden
     np.divide(scores, of_row, out=scores)
 
@@ -177,11 +175,6 @@ def _softmax_backward_numpy(weights: Array, gradient: Array, scale: float, tape:
 def _later(queries: int, keys: int) -> np.ndarray:
     """Return the mask of the keys after each query, (queries, keys)."""
     return ~np.tri(queries, keys, dtype=bool)
-
-
-@functools.lru_cache(maxsize=8)
-def _ones(keys: int, dtype: np.dtype[Any]) -> np.ndarray:
-    return np.ones((keys, 1), dtype)
 
 
 def _softmax_cuda(

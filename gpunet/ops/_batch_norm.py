@@ -120,7 +120,7 @@ def batch_norm(
     Args:
         x: (rows, channels, ...).
         mean: (channels,), of the batch or the running one.
-        variance: (channels,), of the batch or the running one.
+        variance: (channels,), as `mean`.
         weight: (channels,), or None for ones.
         bias: (channels,), or None for zeros.
         eps: added to the variance, >= 0.

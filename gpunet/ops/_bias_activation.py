@@ -53,9 +53,8 @@ def bias_activation(
     Args:
         z: (..., n).
         bias: (n,), or None.
-        out: where to write the result; may be `z` itself.
-        preactivation: where to write z + bias; may be `z`, but not `out`. The derivative of an activation whose `saves`
-            is "input" needs it.
+        out: may be `z` itself.
+        preactivation: where to write z + bias; may be `z`, but not `out`.
         kernel: "blas" runs array code; None, on a GPU, the hand-written kernel.
 
     Example:

@@ -58,15 +58,13 @@ def conv2d(
         x: (rows, channels, height, width).
         weight: (out_channels, channels / groups, kernel_h, kernel_w).
         bias: (out_channels,), or None.
-        stride: pixels between neighbouring patches; one number, or one for each axis.
-        padding: zeros on each side of the image; one number, or one for each axis.
-        dilation: pixels between neighbouring elements of the filter; one number, or one for each axis.
-        groups: number of groups of channels.
-        out: where to write the result, C-contiguous.
+        stride: pixels between neighbouring patches.
+        padding: zeros on each side of the image.
+        dilation: pixels between neighbouring elements of the filter.
+        out: C-contiguous.
         columns: where to write the patches, which the backward pass needs, C-contiguous: (groups, channels /
             groups·kernel_h·kernel_w, rows·out_h·out_w).
-        preactivation: where to write x * weight + bias, C-contiguous and not `out`; the derivative of an activation
-            whose `saves` is "input" needs it.
+        preactivation: where to write x * weight + bias, C-contiguous and not `out`.
 
     Returns:
         (rows, out_channels, out_h, out_w), out = (size + 2·padding - dilation·(kernel - 1) - 1) // stride + 1.
@@ -126,8 +124,7 @@ def conv2d_backward(
 
     Args:
         columns: the array that `conv2d` filled, which is overwritten; None recomputes the patches.
-        dweight: where to write the weight's gradient, C-contiguous.
-        dbias: where to write the bias's gradient, C-contiguous.
+        dweight, dbias: C-contiguous.
 
     Raises:
         ArgumentError: as for `conv2d`; or an activation without `saved`.

@@ -41,9 +41,6 @@ def cosine_embedding(
         margin: the cosine up to which a dissimilar pair has no loss, from -1 to 1.
         weight: row weights (rows,).
 
-    Returns:
-        loss, an array of shape () on the device; dpairs (rows, 2, features).
-
     Raises:
         ArgumentError: margin is not between -1 and 1.
 

@@ -48,9 +48,6 @@ def mean_squared_error(
         target: the shape of `prediction`.
         weight: row weights (rows,).
 
-    Returns:
-        loss, an array of shape () on the device; dprediction in the shape of `prediction`.
-
     Example:
         >>> loss, gradient = gn.ops.mean_squared_error(np.array([3.0, 1.0]), np.array([1.0, 1.0]))
         >>> float(loss), gradient
@@ -73,7 +70,7 @@ def huber(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = d²/2 where |d| <= delta, else delta·(|d| - delta/2), for d = p - t.
 
-    With c = d clipped to ±delta, l = c·(d - c/2) and l' = c (Huber 1964). Arguments and results as for
+    With c = d clipped to ±delta, l = c·(d - c/2) and l' = c (Huber 1964). Arguments as for
     `mean_squared_error`; raises `ArgumentError` unless delta > 0.
 
     Example:
@@ -110,7 +107,7 @@ def absolute_error(
     """Return (loss, dprediction) with l = above·d where d = p - t > 0, else -below·d; l' = above, 0 at d = 0, -below.
 
     With above = below = 1 this is |d|; with 1 - q and q it is the pinball loss, which is minimal where p is the
-    quantile q of t (Koenker & Bassett 1978). Other arguments and results as for `mean_squared_error`.
+    quantile q of t (Koenker & Bassett 1978). Other arguments as for `mean_squared_error`.
 
     Example:
         >>> loss, gradient = gn.ops.absolute_error(np.array([3.0, 0.0]), np.array([1.0, 1.0]))
@@ -147,7 +144,7 @@ def poisson_nll(
     """Return (loss, dprediction) with l = exp(p) - t·p and l' = exp(p) - t, where p is the logarithm of a rate.
 
     With `log_input=False` p is the rate itself: l = p - t·log(p + eps) and l' = 1 - t / (p + eps). Both omit log(t!),
-    which does not depend on p. Other arguments and results as for `mean_squared_error`.
+    which does not depend on p. Other arguments as for `mean_squared_error`.
 
     Example:
         >>> loss, gradient = gn.ops.poisson_nll(np.array([0.0]), np.array([3.0]))  # a rate of 1, three events
@@ -180,7 +177,7 @@ def binary_cross_entropy(
 ) -> tuple[Array, Array]:
     """Return (loss, dlogits) with l = max(z, 0) - z·t + log(1 + exp(-|z|)) and l' = sigmoid(z) - t.
 
-    Targets are probabilities in [0, 1]. Arguments and results as for `mean_squared_error`.
+    Targets are probabilities in [0, 1]. Arguments as for `mean_squared_error`.
 
     Example:
         >>> loss, gradient = gn.ops.binary_cross_entropy(np.zeros(1), np.ones(1))  # probability 1/2 of a true label

@@ -16,7 +16,7 @@ import numpy as np
 
 from gpunet.arguments import whole
 from gpunet.cuda import Kernel
-from gpunet.data.checks import check_range
+from gpunet.data.indices import check_range
 from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
 from gpunet.ops._gather import gather

@@ -60,9 +60,8 @@ def linear(
         x: (..., in_features).
         weight: (in_features, out_features).
         bias: (out_features,), or None.
-        out: where to write the result, C-contiguous.
-        preactivation: where to write x·weight + bias, C-contiguous and not `out`; the derivative of an activation whose
-            `saves` is "input" needs it.
+        out: C-contiguous.
+        preactivation: where to write x·weight + bias, C-contiguous and not `out`.
 
     Returns:
         (..., out_features).
@@ -148,7 +147,7 @@ def _check_backward(
 def _output_gradient(
     dy: Array, saved: Array | None, function: ActivationFunction, dbias: Array | None, tape: Tape | None, xp: ModuleType
 ) -> tuple[Array, Array | None]:
-    """Return dz = dy · f'(z), and where its column sums are still to be written; on a GPU one kernel computes both."""
+    """Return dz = dy · f'(z), and `dbias` if the column sums are not computed yet; on a GPU one kernel does both."""
     if isinstance(function, Identity):
         return dy, dbias
     if xp is np or dbias is None:

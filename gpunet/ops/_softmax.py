@@ -18,7 +18,7 @@ def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
     Args:
         x: any shape, with at least one element along `axis`.
         axis: the axis whose elements sum to one in the result.
-        out: where to write the result; may be `x` itself.
+        out: may be `x` itself.
 
     Example:
         >>> gn.ops.softmax(np.log([[1.0, 3.0]])).round(2)

@@ -22,9 +22,10 @@ import numpy as np
 from gpunet import native
 from gpunet.arguments import real
 from gpunet.cuda import Kernel
-from gpunet.data.checks import check_range
+from gpunet.data.indices import check_range
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
+from gpunet.ops._bias_activation import ones
 from gpunet.ops._elementwise_loss import native_sum
 from gpunet.ops.checks import float_module
 from gpunet.ops.launch import ROW_THREADS, THREADS, block_count, operand, partial_sums, row_lanes
@@ -65,9 +66,6 @@ def softmax_cross_entropy(
         weight: row weights (rows,), applied to all positions of a row.
         class_weight: (classes,).
         label_smoothing: ε of the formula, in [0, 1].
-
-    Returns:
-        loss, an array of shape () on the device; dlogits in the shape of `logits`.
 
     Raises:
         ArgumentError: label_smoothing is not between 0 and 1.
@@ -147,7 +145,7 @@ def _native(
 def _numpy_labels(logits: Array, labels: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
     """Compute the common case, plain labels, without writing out their distributions (t is 1 for one class per row)."""
     rows, classes = logits.shape
-    starts, ones, shares = _label_constants(rows, classes, logits.dtype)
+    starts, shares = _label_constants(rows, classes, logits.dtype)
     if weight is not None:
         shares = _row_shares(logits, weight, None, tape)
     if labels.dtype != np.int64:
@@ -161,7 +159,7 @@ def _numpy_labels(logits: Array, labels: Array, weight: Array | None, tape: Tape
     np.subtract(logits, total, out=dlogits)
     flat.take(place, 0, picked, "clip")  # mode "raise" would take into a temporary copy
     np.exp(dlogits, out=dlogits)
-    np.dot(dlogits, ones, out=total)
+    np.dot(dlogits, ones(classes, logits.dtype)[:, None], out=total)
     np.divide(shares, total, out=ratio)
     np.multiply(dlogits, ratio, out=dlogits)
     np.log(total, out=total)
@@ -174,13 +172,9 @@ def _numpy_labels(logits: Array, labels: Array, weight: Array | None, tape: Tape
 
 
 @functools.lru_cache(maxsize=16)
-def _label_constants(rows: int, classes: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where each row begins in the flat array, a column of ones, and the share of each row in the mean."""
-    return (
-        np.arange(0, rows * classes, classes),
-        np.ones((classes, 1), dtype),
-        np.full((rows, 1), 1 / max(rows, 1), dtype),
-    )
+def _label_constants(rows: int, classes: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each row begins in the flat array, and the share of each row in the mean."""
+    return np.arange(0, rows * classes, classes), np.full((rows, 1), 1 / max(rows, 1), dtype)
 
 
 def _numpy(
@@ -193,10 +187,10 @@ def _numpy(
 ) -> tuple[Array, Array]:
     hard = target.ndim == 1
     rows, classes = logits.shape
-    numbers, ones = _constants(classes, logits.dtype)
+    column = ones(classes, logits.dtype)[:, None]
     t = empty_like(tape, logits, np)
     if hard:
-        np.equal(target[:, None], numbers, out=t)
+        np.equal(target[:, None], np.arange(classes), out=t)
     else:
         np.copyto(t, target)
     share = 1 / rows if rows else 0.0  # w_i / N, a number or a column
@@ -212,13 +206,13 @@ def _numpy(
     # from here on t is w_i c_j t_ij / N, and mass its sum over j
     mass, total, ratio = empty(tape, (3, rows, 1), logits.dtype, np)
     dlogits = empty_like(tape, logits, np)
-    np.dot(t, ones, out=mass)  # for few columns BLAS sums faster than sum
+    np.dot(t, column, out=mass)  # for few columns BLAS sums faster than sum
     logits.max(axis=1, out=total, keepdims=True)
     np.subtract(logits, total, out=dlogits)
     np.maximum(dlogits, LOWEST, out=dlogits)  # for excluded classes, -inf: avoids 0·inf
     agreement = np.vdot(t, dlogits)
     np.exp(dlogits, out=dlogits)
-    np.dot(dlogits, ones, out=total)
+    np.dot(dlogits, column, out=total)
     np.divide(mass, total, out=ratio)
     np.multiply(dlogits, ratio, out=dlogits)
     np.subtract(dlogits, t, out=dlogits)
@@ -226,12 +220,6 @@ def _numpy(
     loss = empty(tape, (), logits.dtype, np)
     np.subtract(np.vdot(mass, total), agreement, out=loss)
     return loss, dlogits
-
-
-@functools.cache
-def _constants(classes: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the class indices and a column of ones."""
-    return np.arange(classes), np.ones((classes, 1), dtype)
 
 
 def _row_shares(t: Array, weight: Array | None, class_weight: Array | None, tape: Tape | None) -> Array:

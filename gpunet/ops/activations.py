@@ -181,7 +181,7 @@ class LeakyReLU(ActivationFunction):
 
 
 class ELU(ActivationFunction):
-    """f(z) = z where z > 0, else alpha·(exp(z) - 1); f' = 1 or y + alpha. (Clevert et al. 2015).
+    """f(z) = z where z > 0, else alpha·(exp(z) - 1); f' = 1 or y + alpha (Clevert et al. 2015).
 
     Args:
         alpha: f(z) tends to -alpha at -infinity; > 0.
@@ -205,7 +205,7 @@ class ELU(ActivationFunction):
         xp.add(out, negative, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        # min(y, 0) + alpha is f' for z < 0 and alpha for z > 0, where 1 - alpha is added
+        # for z < 0, f' = min(y, 0) + alpha; for z > 0 that is alpha, so 1 - alpha is added
         jump = empty_like(tape, saved, xp)
         xp.greater(saved, 0, out=jump)
         xp.multiply(jump, 1 - self.alpha, out=jump)
@@ -216,7 +216,7 @@ class ELU(ActivationFunction):
 
 
 class SELU(ActivationFunction):
-    """f(z) = λ·z where z > 0, else λα·(exp(z) - 1); f' = λ or y + λα. Klambauer et al. 2017.
+    """f(z) = λ·z where z > 0, else λα·(exp(z) - 1); f' = λ or y + λα (Klambauer et al. 2017).
 
     With "lecun_normal" initial weights, activations stay near mean 0 and variance 1.
 
@@ -237,7 +237,7 @@ class SELU(ActivationFunction):
         xp.add(out, negative, out=out)
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        # min(y, 0) + λα is f' for z < 0 and λα for z > 0, where λ - λα is added
+        # for z < 0, f' = min(y, 0) + λα; for z > 0 that is λα, so λ - λα is added
         jump = empty_like(tape, saved, xp)
         xp.greater(saved, 0, out=jump)
         xp.multiply(jump, SELU_SCALE - SELU_LIMIT, out=jump)
@@ -351,7 +351,7 @@ class Softplus(ActivationFunction):
 
 
 class SiLU(ActivationFunction):
-    """f(z) = z·s with s = sigmoid(z); f' = s·(1 + z·(1 - s)). (Elfwing et al. 2017; also named swish).
+    """f(z) = z·s with s = sigmoid(z); f' = s·(1 + z·(1 - s)) (Elfwing et al. 2017); also named swish.
 
     Example:
         >>> gn.SiLU()(np.array([-1.0, 0.0, 2.0])).round(2)
@@ -418,7 +418,7 @@ class GELU(ActivationFunction):
 
 
 class GELUTanh(ActivationFunction):
-    """The tanh form of GELU: f(z) = z·(1 + t)/2, t = tanh(√(2/π)·(z + 0.044715·z³)). (Hendrycks and Gimpel 2016).
+    """The tanh form of GELU: f(z) = z·(1 + t)/2, t = tanh(√(2/π)·(z + 0.044715·z³)) (Hendrycks and Gimpel 2016).
 
     f' = (1 + t)/2 + z·(1 - t²)/2 · √(2/π)·(1 + 3·0.044715·z²)
 
@@ -502,7 +502,7 @@ class CustomActivation(ActivationFunction):
 
     @property
     def parameter(self) -> float:
-        """0: the expressions contain their constants."""
+        """0, because the expressions contain their constants."""
         return 0.0
 
     def cuda_options(self) -> dict[str, Any] | None:
@@ -548,7 +548,7 @@ def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
 
 
 def _bound(z: Array, low: float, high: float, out: Array, xp: ModuleType) -> None:
-    """Write z, clipped to [low, high], to `out`; copying first saves clip a buffer for non-contiguous z."""
+    """Write z, clipped to [low, high], to `out`, first copied: clip allocates a buffer for a non-contiguous z."""
     xp.copyto(out, z)
     out.clip(low, high, out=out)
 

@@ -33,13 +33,13 @@ KERNELS = {name: Kernel(f"matmul_{name}.cu", f"matmul_{name}") for name in KERNE
 PRODUCT = native.Kernel("product.cpp", "product")
 TRANSPOSED_PRODUCT = native.Kernel("product.cpp", "transposed_product")
 
-SLICE_FLOPS = 12_000_000
-"""Minimum FLOPs per slice of a weight gradient on the CPU; a slice runs on one thread."""
+SLICE_FLOPS = 2_000_000
+"""Minimum FLOPs of a slice of a weight gradient on the CPU, which one thread computes."""
 
-SLICE_ROWS = 192
-"""Minimum rows per slice: BLAS packs the second operand again for each slice."""
+SLICE_ROWS = 48
+"""Minimum rows of a slice: BLAS needs more time per row for fewer."""
 
-MOST_SLICES = 4
+MOST_SLICES = 16
 
 
 def product(

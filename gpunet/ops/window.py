@@ -18,6 +18,8 @@ Pair: TypeAlias = tuple[int, ...]
 Size: TypeAlias = int | tuple[int, ...]
 """One whole number for all axes of an image, or one for each axis."""
 
+Shape: TypeAlias = tuple[int, ...]
+
 Tap: TypeAlias = tuple[int, Any, Any]
 """The number of a tap, and the pixels and windows that it connects, see `Window.taps`."""
 
@@ -114,3 +116,34 @@ class Window(NamedTuple):
 
 def _by(size: Pair) -> str:
     return " x ".join(map(str, size))
+
+
+def pooling_window(op: str, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size = 1) -> Window:
+    """Return the window of a pooling.
+
+    Raises:
+        ArgumentError: an invalid size; the message begins with `op`.
+    """
+    window = Window.of(op, kernel_size, kernel_size if stride is None else stride, padding, dilation)
+    if any(2 * p > span for p, span in zip(window.padding, window.span, strict=True)):
+        raise ArgumentError(
+            f"{op}: padding={short(window.padding)} is more than half of the window, which spans {short(window.span)}, "
+            "so a window could contain only padding; use less padding."
+        )
+    return window
+
+
+def pooled_shape(op: str, shape: Shape, window: Window) -> Shape:
+    """Return the output shape of a pooling over images of a shape.
+
+    Raises:
+        ShapeError: the shape is not that of images, or they are smaller than the window.
+    """
+    if len(shape) != 4:
+        raise ShapeError(f"{op}: x must be (rows, channels, height, width), got shape {shape}.")
+    return (*shape[:2], *window.places(op, shape[2:]))
+
+
+def launch_sizes(shape: Shape, out_shape: Shape, window: Window) -> tuple[int, ...]:
+    """Return the sizes that the pooling kernels take."""
+    return shape[0] * shape[1], *shape[2:], *out_shape[2:], *itertools.chain(*window)

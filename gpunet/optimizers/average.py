@@ -54,10 +54,8 @@ def record_average(store: FlatStore, squares: np.ndarray, max_norm: float, block
     """Append the native node that updates the average to the recording, if the average is on.
 
     Args:
-        store: the flat buffers, on the CPU.
         squares: partial sums of squares of the gradient, from which the kernel decides whether the step was applied.
         max_norm: `clip_norm`, or 0.
-        block: elements of a block.
     """
     if store.decay is not None:
         p = store.params

@@ -51,7 +51,6 @@ class Part(NamedTuple):
     """A range of the flat buffers with the same settings.
 
     Attributes:
-        where: the range.
         rate: the index of its learning rate in `Parts.rates`.
         rule: the optimizer with the settings of the range.
     """
@@ -69,7 +68,6 @@ class Parts:
             no `lr` to compute factors from.
 
     Attributes:
-        ranges: the ranges, in their order.
         span: the range from the first to the last of them; frozen parameters in it have zero gradients.
         rates: the base learning rates of the groups. The first is None, for the schedule's own rate.
     """

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from gpunet import native
 from gpunet.cuda import CTYPES, Kernel
-from gpunet.device import Array, Device, aligned
+from gpunet.device import Array, aligned
 from gpunet.layers.store import FlatStore
 from gpunet.ops.launch import THREADS, block_count
 from gpunet.optimizers.average import ArrayAverage, average_launches, record_average
 from gpunet.optimizers.groups import Parts
+from gpunet.optimizers.progress import LONGEST_RUN, Progress, Rule
 from gpunet.recording import Call, RecordedArray, recording
-from gpunet.schedules import ConstantLR, Schedule
-from gpunet.tape import StepCounter
 
 BLOCK = 16384
 """Elements of a block on the CPU: 320 KiB in float32 with gradient, two moments and scratch memory."""
@@ -33,106 +31,11 @@ SQUARES, CLIP_VALUE_CPU, END_STEP = (
     native.Kernel("optimizers.cpp", name) for name in ("squares", "clip_value", "end_step")
 )
 
-LONGEST_RUN = 1024
-"""Maximum number of steps in the table of learning rates that kernels read."""
-
-NEVER = 2**62
-"""A step number that no training reaches."""
-
-
-class Rule(Protocol):
-    """The part of an optimizer's interface that a step uses."""
-
-    kernel: ClassVar[Kernel | None]
-    counter: StepCounter
-    schedule: Schedule
-    clip_norm: float | None
-    clip_value: float | None
-
-    def step_numbers(self, lr: float, step: int) -> tuple[float, ...]: ...
-
-    def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None: ...
-
-    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]: ...
-
-    def most_squares(self, dtype: np.dtype[Any]) -> float: ...
-
-
-class Progress:
-    """The step number and learning rates in device memory, where a rule's kernels read and advance them.
-
-    The host decides step number and learning rates. It writes values that the device does not have yet, and never
-    waits for the device.
-
-    Args:
-        optimizer: the rule.
-        device: the device of the kernels.
-        dtype: dtype of the learning rates.
-        parts: the ranges that the rule updates.
-        before: the progress of the previous step over the same parameters; None for a new one.
-
-    Attributes:
-        words: int64 (3,): number of completed steps, number of completed steps at the first column of the table, and
-            number of the first skipped step (from 1; 0 if none).
-        rates: the table of learning rates of the next steps, (len(parts.rates), LONGEST_RUN). Steps before its first
-            column use that column.
-    """
-
-    def __init__(
-        self, optimizer: Rule, device: Device, dtype: np.dtype[Any], parts: Parts, before: Progress | None = None
-    ):
-        self._counter, self._optimizer, self._device, self._parts = optimizer.counter, optimizer, device, parts
-        with device.activate():
-            self.words: Array = device.xp.zeros(3, np.int64) if before is None else before.words
-            self.words[1:2].fill(0)
-            self.rates = device.xp.zeros((len(parts.rates), LONGEST_RUN), dtype)
-            self._counter.keep_in(self.words)
-        self._begin, self._table = 0, [[0.0]]
-
-    @property
-    def first_skipped(self) -> Array:
-        """The first skipped step, (1,): from 1, or 0 if none."""
-        return self.words[2:]
-
-    def look_ahead(self, steps: int) -> None:
-        """Write the learning rates of the next steps, at most LONGEST_RUN, unless the device has them."""
-        schedule, done = self._optimizer.schedule, self._counter.value
-        constant = isinstance(schedule, ConstantLR)
-        if isinstance(schedule, ConstantLR) and self._begin == NEVER and self._table[0][0] == schedule.lr:
-            return
-        count = 1 if constant else steps
-        table = self._parts.table(schedule, range(done, done + count))
-        if not constant and self._knows(done, table):
-            return
-        before, self._begin = self._begin, NEVER if count == 1 else done
-        self._table = table
-        with self._device.activate():
-            for row, rates in enumerate(table):
-                if count == 1:
-                    self.rates[row, :1].fill(rates[0])
-                else:
-                    self.rates[row, :count] = self._device.asarray(np.array(rates), self.rates.dtype)
-            if self._begin != before:
-                self.words[1:2].fill(self._begin)
-
-    def _knows(self, done: int, table: list[list[float]]) -> bool:
-        """Return whether the table on the device gives these rates after `done` steps."""
-        count = len(table[0])
-        if self._begin == NEVER:
-            return table == [rates * count for rates in self._table]
-        start = done - self._begin
-        return start >= 0 and table == [rates[start : start + count] for rates in self._table]
-
 
 class ArrayStep:
     """A step in array code: the rule's `update_block` over all parameters; for a rule without a kernel on a GPU.
 
-    Args:
-        optimizer: the rule with its current settings.
-        progress: the progress of the previous step over the same buffers; None for a new one.
-
     Attributes:
-        parts: the ranges to update.
         progress: the step number and learning rates.
         numbers: the rule's `step_numbers` for each part.
         blocks: the array arguments of `update_block` for each block of each part.

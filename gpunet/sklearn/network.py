@@ -43,9 +43,7 @@ class OrderedTrainer(Trainer):
 
         Args:
             X: sparse features (rows, features).
-            y: targets for the loss.
             should_stop: called with the loss of each epoch; True stops the training.
-            epochs: maximum number of epochs.
             options: arguments of `run_steps`.
         """
         self.history.stopped = None
@@ -59,13 +57,11 @@ class OrderedTrainer(Trainer):
     def run_steps(
         self, X: Any, y: np.ndarray, *, batch_size: int, shuffle: bool, sample_weight: np.ndarray | None
     ) -> float:
-        """Run an epoch with `step`, whose recorded step is reused for the next data; return the mean loss.
+        """Run an epoch with `step`, which reuses its recorded step for later data; return the mean loss.
 
         Args:
             X: features (rows, features), dense or CSR.
-            y: targets for the loss.
             batch_size: rows per step.
-            shuffle: whether to shuffle the rows.
             sample_weight: row weights (rows,), or None.
         """
         order, losses = self.order(len(y), shuffle), []

@@ -55,7 +55,6 @@ class Batches:
     is uploaded.
 
     Args:
-        device: the device of the training.
         arrays: two or three host arrays (rows, ...) with the shapes and dtypes of those for `load`.
         dtype: dtype of the converted features.
         scaler: the standardisation of the features, or None.
@@ -204,7 +203,6 @@ class NextRows:
     Args:
         count: rows of a batch.
         part: rows of a forward pass.
-        running: the sums of the metrics.
     """
 
     def __init__(self, batches: Batches, count: int, part: int, running: RunningMeans):

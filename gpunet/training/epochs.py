@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from gpunet.errors import GpunetWarning, located
-from gpunet.optimizers.step import LONGEST_RUN
+from gpunet.optimizers.progress import LONGEST_RUN
 from gpunet.training.batches import Batches, NextRows
 from gpunet.training.callbacks import Callback
 from gpunet.training.evaluation import Evaluation
@@ -34,7 +34,6 @@ class EpochLoop:
 
     Args:
         training: the training; the loop advances its epoch, position, history and metrics.
-        feed: its data.
 
     Raises:
         DataError, DTypeError, ShapeError: the validation data cannot be used.
@@ -146,8 +145,6 @@ class EpochLoop:
         """Read the sums of the epoch, validate, and call the callbacks.
 
         Args:
-            began: start time of the epoch.
-            rows: number of rows trained since then.
             portion: the last portion, whose step gets the measured time per step.
         """
         training, ranks = self._training, self._training.ranks

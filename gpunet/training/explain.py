@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,8 +18,6 @@ class Node(NamedTuple):
     """A node of the recorded step: a kernel launch on a GPU, or a call of a C++ kernel or of NumPy on the CPU.
 
     Attributes:
-        kernel: name of the kernel or function.
-        shapes: shapes of its arrays.
         choice: launch configuration (grid, block, tile, splits); on the CPU how it is divided among threads.
         nbytes: total bytes of its arrays.
         flops: floating-point operations, counting an exponential as one; None if unknown.
@@ -37,7 +34,6 @@ class Explanation(NamedTuple):
     """The description of a recorded step; prints as a table.
 
     Attributes:
-        nodes: the nodes in execution order.
         arena_bytes: size in bytes of the allocation that holds all buffers.
         executor: the name of the executor, and how it runs the nodes.
     """
@@ -76,9 +72,10 @@ def launch_node(launch: Launch) -> Node:
 def native_nodes(program: Program) -> Iterator[Node]:
     """Yield the nodes of a native program, in the order of execution by one thread."""
     for phase in program.phases:
+        tasks = phase.tasks(program.threads)
         for node in phase.nodes:
-            parts = len(phase.tasks()) if phase.division == "ROWS" else math.ceil(node.count / max(node.grain, 1))
-            choice = "one thread" if phase.division == "WHOLE" else f"{parts} x {phase.division.lower()}"
+            count = sum(any(node is own for own, *_ in task) for task in tasks)
+            choice = "one thread" if phase.division == "WHOLE" else f"{count} x {phase.division.lower()}"
             shapes = tuple(a.shape for a in node.args if isinstance(a, np.ndarray))
             yield Node(node.kernel.name, shapes, choice, *node.cost)
 

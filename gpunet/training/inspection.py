@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +17,7 @@ from gpunet.habits import explains_unknown_arguments
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
+from gpunet.registry import Custom, checked
 from gpunet.training import checkpoint, range_test
 from gpunet.training.callbacks import Callback
 from gpunet.training.evaluation import Evaluation
@@ -26,6 +27,8 @@ from gpunet.training.protocol import Training
 from gpunet.training.range_test import RangeTest
 from gpunet.training.step import ExecutorName
 from gpunet.versions import Versioned
+
+T = TypeVar("T", bound=Training)
 
 
 class Inspection(Versioned):
@@ -134,6 +137,29 @@ class Inspection(Versioned):
             OSError: the file cannot be written; an existing file stays intact.
         """
         checkpoint.save(self, path)
+
+    @classmethod
+    def resume(
+        cls: type[T],
+        path: str | Path,
+        *,
+        callbacks: Sequence[Callback] = (),
+        metrics: Mapping[str, Metric] | None = None,
+        distributed: Literal["mpi"] | None = None,
+        custom: Custom | None = None,
+    ) -> T:
+        """Return the trainer that `save` wrote, on the current device; `fit` continues the training.
+
+        Callbacks, metrics and `distributed` are not in the file: pass them again, as for `Trainer`. The number of ranks
+        may differ. Each callback restores the saved state of its kind. `custom` maps names in the file to your own
+        classes that are not registered (`gn.register`).
+
+        Raises:
+            ArgumentError: `custom` is not a mapping.
+            FileNotFoundError: there is no such file.
+            ModelFileError: the file is truncated, altered or not a checkpoint, or it names an unknown class.
+        """
+        return checkpoint.load(cls, path, callbacks, metrics, distributed, checked(custom))
 
     def __repr__(self) -> str:
         epochs = f"{self.epoch} epoch{'' if self.epoch == 1 else 's'}"

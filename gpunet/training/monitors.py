@@ -99,7 +99,7 @@ class Monitor(Callback):
 class EarlyStopping(Monitor):
     """Stop when the monitored column has not improved for `patience` epochs, and restore the best weights.
 
-    A later `fit` starts to wait again, and keeps the best value.
+    A later `fit` counts epochs without an improvement from zero, and keeps the best value.
 
     Other arguments as for `Monitor`.
 

@@ -19,9 +19,6 @@ class Training(Protocol):
     """A training in progress.
 
     Attributes:
-        model: the model to train.
-        loss: the loss to minimise.
-        optimizer: the update rule.
         callbacks: the callbacks, in the order of their calls.
         metrics: metric functions for validation data, by name.
         history: one row per completed epoch.

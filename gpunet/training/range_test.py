@@ -40,7 +40,7 @@ class RangeTest(NamedTuple):
 
     Attributes:
         losses: the loss of each step's batch before the update, (steps,).
-        smoothed: `initial` plus the moving average of the change of each batch's loss by training, (steps,).
+        smoothed: `initial` plus the moving average of how much training changed each batch's loss, (steps,).
         initial: the mean loss of the batches without training.
         spread: the standard deviation of these losses, at least 0.1 % of the mean.
     """
@@ -158,7 +158,6 @@ def _run(training: Training, arrays: Sequence[np.ndarray], count: int, before: n
     """Train on batches of `count` rows, until the loss diverges or all steps are done.
 
     Args:
-        training: a copy of the training.
         arrays: features, targets and, if there are any, row weights.
         count: rows of a batch.
         before: the loss of each step's batch without training, (steps,).

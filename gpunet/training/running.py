@@ -41,9 +41,6 @@ class RunningMeans:
 
     An answer is one prediction of a classifier: one per row, position or binary output.
 
-    Args:
-        task: the model's task.
-
     Attributes:
         totals: float64 (2,) on the device: the sum of the loss over rows, and the number of correct answers.
     """

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
@@ -19,8 +18,6 @@ from gpunet.habits import explains_unknown_arguments
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
-from gpunet.registry import Custom, checked
-from gpunet.training import checkpoint
 from gpunet.training.callbacks import Callback
 from gpunet.training.distributed import Ranks
 from gpunet.training.epochs import EpochLoop
@@ -52,10 +49,8 @@ class Trainer(Inspection):
         seed: seed of shuffles, dropout masks and the validation split.
         executor: how to run the training step:
             - "eager": run its Python code;
-            - "numpy": replay its recorded NumPy calls (CPU);
-            - "native": replay its recorded C++ nodes on all cores (CPU; needs a C++ compiler);
-            - "graph": launch its kernels in a CUDA graph (GPU);
-            - "persistent": run many steps of a small MLP in one kernel (GPU);
+            - "numpy", "native" (CPU): replay recorded NumPy calls; or C++ nodes on all cores, with a C++ compiler;
+            - "graph", "persistent" (GPU): launch its kernels in a CUDA graph; or one kernel for many steps of an MLP;
             - "auto": the fastest that is available. If the step cannot be recorded, it warns and falls back to "eager".
         precision: of float32 products on a GPU; ignored on the CPU:
             - "float32": on its FMA units;
@@ -66,13 +61,11 @@ class Trainer(Inspection):
             as running statistics, are not averaged. Validation, `evaluate` and `predict` use the average; `model` keeps
             the current weights, and `ema_model` returns a model with the average.
         accumulate: number of consecutive batches per step. The step equals that of one batch with all their rows, but
-            needs the memory of one of them: the gradients are summed, weighted by their shares of the rows. Dropout
-            uses the masks of the large batch. `optimizer.steps` and schedules count these steps. The last step of an
+            needs the memory of one of them. `optimizer.steps` and schedules count these steps. The last step of an
             epoch may have fewer rows. Not supported in distributed training or with batch norm.
         distributed: "mpi" to train with all ranks that `mpiexec -n` started, each on its rows of every batch; needs
             mpi4py. The results are those of one process. All ranks must make the same model and trainer and call `fit`
-            with the same data. Only rank 0 validates and calls callbacks that write. If a rank fails, all are
-            terminated; Ctrl-C ends the training after the epoch.
+            with the same data. If a rank fails, all are terminated; Ctrl-C ends the training after the epoch.
 
     Attributes:
         history: a row for each epoch.
@@ -224,9 +217,8 @@ class Trainer(Inspection):
         """Run one training step on one batch, without synchronizing with the device.
 
         In distributed training all ranks must pass the whole batch. With `accumulate` the batch is split into that many
-        parts. A graph reads C-contiguous arrays on its GPU in place, a native step those in host memory; other arrays
-        are copied. Arrays may be overwritten between steps. A graph keeps references to the first 16 batches of each
-        shape that it reads in place.
+        parts. C-contiguous arrays on the GPU, or in host memory for a native step, are read in place; others are
+        copied. Arrays may be overwritten between steps. A graph keeps references to 16 batches of each shape.
 
         Args:
             X: prepared features (rows, features...), which are neither standardised nor checked for NaN; or indices.
@@ -234,8 +226,7 @@ class Trainer(Inspection):
             weight: row weights (rows,).
 
         Returns:
-            The loss, an array of shape () on the device, which the next step overwrites; in distributed training that
-            of this rank's rows.
+            The loss (), on the device; the next step overwrites it. In distributed training that of this rank's rows.
 
         Raises:
             DataError: an index in host memory is out of range.
@@ -247,26 +238,3 @@ class Trainer(Inspection):
         """End training after the current epoch and store `why` in `history.stopped`, unless it is "interrupted"."""
         if self.history.stopped != "interrupted":
             self.history.stopped = why
-
-    @classmethod
-    def resume(
-        cls,
-        path: str | Path,
-        *,
-        callbacks: Sequence[Callback] = (),
-        metrics: Mapping[str, Metric] | None = None,
-        distributed: Literal["mpi"] | None = None,
-        custom: Custom | None = None,
-    ) -> Trainer:
-        """Return the trainer that `save` wrote, on the current device; `fit` continues the training.
-
-        Callbacks, metrics and `distributed` are not in the file: pass them again, as for `Trainer`. The number of ranks
-        may differ. Each callback restores the saved state of its kind. `custom` maps names in the file to your own
-        classes that are not registered (`gn.register`).
-
-        Raises:
-            ArgumentError: `custom` is not a mapping.
-            FileNotFoundError: there is no such file.
-            ModelFileError: the file is truncated, altered or not a checkpoint, or it names an unknown class.
-        """
-        return checkpoint.load(cls, path, callbacks, metrics, distributed, checked(custom))

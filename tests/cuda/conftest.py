@@ -1,4 +1,4 @@
-"""The tests in this folder need a CUDA GPU. Without a usable one, each is skipped with gpunet's own words for why."""
+"""The tests in this folder need a CUDA GPU. Without one, each is skipped, with the reason that gpunet gives."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from gpunet.errors import DeviceError
 def cuda():
     """Return the GPU."""
     try:
-        with warnings.catch_warnings(action="default"):  # what CuPy has to say when it is imported is no error here
+        with warnings.catch_warnings(action="default"):  # CuPy's warnings at import are no errors here
             return gn.get_device("cuda")
     except DeviceError as error:
         pytest.skip(str(error))

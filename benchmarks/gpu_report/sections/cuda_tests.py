@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from benchmarks.gpu_report.section import CHECKOUT, Row, Section, Setup, markdown_table, run_python
 
-FILES = sorted((CHECKOUT / "tests" / "cuda").glob("test_*.py"), key=lambda file: (file.stem == "test_bench", file))
+FILES = sorted((CHECKOUT / "tests" / "cuda").glob("test_*.py"), key=lambda f: (f.stem == "test_bench_on_cuda", f))
 COUNTS = ("tests", "failures", "errors", "skipped")
 
 

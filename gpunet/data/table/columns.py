@@ -28,8 +28,6 @@ class Column:
     """An input column of a table.
 
     Attributes:
-        name: its name in the header.
-        role: how it is used.
         why: the reason for the role, in a few words.
         form: how text is parsed: the decimal mark and unit of numbers, or the format of dates; "" for other dtypes.
         missing: number of training rows without a value.
@@ -73,7 +71,6 @@ class Column:
         """Return the column with the statistics of its training rows.
 
         Args:
-            table: all rows.
             rows: the positions of the training rows, or a slice.
             center: computes the fill value from the values that are not missing.
         """

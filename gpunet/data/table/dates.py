@@ -36,7 +36,6 @@ def dates_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "") -
 
     Args:
         codes: of each row, the index of its text, -1 where one is missing.
-        distinct: the distinct texts.
         form: their format; "": the first of `FORMATS` that reads all, or at least most of them.
     """
     form = form or _date_format(distinct)

@@ -56,8 +56,6 @@ def infer(table: Table, name: str, asked: Role | None = None, *, wanted: bool = 
     """Return a column with its role, but without the statistics of the training rows.
 
     Args:
-        table: the table.
-        name: the column.
         asked: the role that the user requested.
         wanted: whether the user named the column as one to learn from, so that it is no identifier.
 
@@ -121,7 +119,6 @@ def are_few(rows: np.ndarray, codes: np.ndarray) -> bool:
     """Return whether the text in some rows of a number column is a typing error, not a category.
 
     Args:
-        rows: the rows with text.
         codes: the distinct values of all rows, as indices.
     """
     different, distinct = len(set(codes[rows].tolist())), int(codes.max()) + 1

@@ -1,4 +1,4 @@
-"""Numbers as people write them: "1,234.5", "$5", "3 %", with a decimal point or a decimal comma."""
+"""Numbers as people write them: "1,234.5", "12,34,567", "$5", "($5)", "3 %", with a decimal point or comma."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ FEW_SLIPS = 0.2
 _CURRENCY = "$€£¥₹"
 _SPACES = " \t\u2009\u00a0\u202f"
 _MINUS = "\u2212\u2013"
+_NEGATIVE = f"{_MINUS}("
 _OTHER = {".": ",", ",": "."}
 
 
@@ -27,15 +28,19 @@ def _grammar(decimal: str) -> str:
     """Return the regular expression of a number with a decimal mark, as Python and RE2 (pandas) read it."""
     sign, point, space = f"[-+{_MINUS}]", f"[{decimal}]", f"[{_SPACES}]*"
     plain = f"[0-9]+(?:{point}[0-9]*)?|{point}[0-9]+"
-    marks = [f"[{mark}]" for mark in f"{_OTHER[decimal]}'{_SPACES}"]
-    grouped = "|".join(f"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+(?:{point}[0-9]*)?" for mark in marks)
+    groups = [f"[1-9][0-9]{{0,2}}(?:[{mark}][0-9]{{3}})+" for mark in f"{_OTHER[decimal]}'{_SPACES}"]
+    if decimal == ".":
+        groups.append("[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}")  # lakhs and crores
+    grouped = f"(?:{'|'.join(groups)})(?:{point}[0-9]*)?"
     before = f"(?:{sign}?[{_CURRENCY}]?{space}|[{_CURRENCY}]?{space}{sign})"
-    return f"{before}(?:(?:{plain}|{grouped})(?:[eE][-+]?[0-9]+)?|(?i:inf|infinity)){space}[%{_CURRENCY}]?"
+    number = f"(?:(?:{plain}|{grouped})(?:[eE][-+]?[0-9]+)?|(?i:inf|infinity)){space}[%{_CURRENCY}]?"
+    negative = rf"[{_CURRENCY}]?\([{_CURRENCY}]?(?:{plain}|{grouped})\)[%{_CURRENCY}]?"  # as in accounts
+    return f"(?:{before}{number}|{negative})"
 
 
 _GRAMMARS = {decimal: _grammar(decimal) for decimal in _OTHER}
 _COMPILED = {decimal: re.compile(grammar) for decimal, grammar in _GRAMMARS.items()}
-_DECORATION = {decimal: re.compile(f"[%{_CURRENCY}{_SPACES}'{other}]") for decimal, other in _OTHER.items()}
+_DECORATION = {decimal: re.compile(f"[)%{_CURRENCY}{_SPACES}'{other}]") for decimal, other in _OTHER.items()}
 
 
 def numbers(series: Any, form: str = "") -> Values:
@@ -53,7 +58,6 @@ def numbers_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "",
 
     Args:
         codes: of each row, the index of its text, -1 where one is missing.
-        distinct: the distinct texts.
         form: the decimal mark and the unit, as in ".", ".%" or ",€"; "": found out from the texts.
         likely: the decimal mark of texts that both marks can read, as "1,234"; None: the point.
     """
@@ -85,7 +89,7 @@ def parse_numbers(texts: Sequence[str], decimal: str) -> np.ndarray:
     series: Any = pandas.Series(texts, dtype="str")
     read = series.str.fullmatch(_GRAMMARS[decimal]).to_numpy(bool)
     numerals = series[read].str.replace(_DECORATION[decimal].pattern, "", regex=True)
-    numerals = numerals.str.replace(f"[{_MINUS}]", "-", regex=True).str.replace(",", ".")
+    numerals = numerals.str.replace(f"[{_NEGATIVE}]", "-", regex=True).str.replace(",", ".")
     values = np.full(len(series), np.nan)
     values[read] = numerals.to_numpy(object).astype(np.float64)
     return values
@@ -96,7 +100,7 @@ def parse_number(text: str, decimal: str) -> float | None:
     if not _COMPILED[decimal].fullmatch(text):
         return None
     digits = _DECORATION[decimal].sub("", text).replace(",", ".")
-    return float(digits.translate(dict.fromkeys(map(ord, _MINUS), "-")))
+    return float(digits.translate(dict.fromkeys(map(ord, _NEGATIVE), "-")))
 
 
 def proven_mark(text: str) -> str | None:

@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from gpunet.data.table.cells import BLANKS, reader
-from gpunet.data.table.opening import READING, UNPACKING_ERRORS, Source, memory
+from gpunet.data.table.opening import UNPACKING_ERRORS, Source
+from gpunet.data.table.parquet import is_parquet, pandas_module, read_parquet
 from gpunet.data.table.sniffing import SAMPLE, no_data, sniff, western_encoding
-from gpunet.data.table.tables import Table, of_frame
+from gpunet.data.table.tables import Table
 from gpunet.data.table.text_format import AS_FOUND, Format, ReadOptions
 from gpunet.data.table.values import MISSING
-from gpunet.errors import ArgumentError, DataError, MissingPackageError
+from gpunet.errors import ArgumentError, DataError
 
 TEXT = (".csv", ".tsv", ".txt", ".data")
 SUFFIXES = (*TEXT, *(f"{suffix}.gz" for suffix in TEXT), ".parquet")
 """How the file names of tables end."""
-
-NUMBER = 8
-"""Bytes of a number in memory; a parquet file may need fewer."""
 
 _MISSING = sorted({form for text in MISSING for form in (text, text.upper(), text.title())} | {"NaN", "n/a"})
 
@@ -33,11 +31,6 @@ _MISSING = sorted({form for text in MISSING for form in (text, text.upper(), tex
 def is_table(source: str | Path) -> bool:
     """Return whether a source has the file name of a table, or is standard input."""
     return str(source) == "-" or str(source).lower().endswith(SUFFIXES)
-
-
-def is_parquet(source: str | Path) -> bool:
-    """Return whether a source has the name of a parquet file."""
-    return str(source).lower().endswith(".parquet")
 
 
 def read_table(
@@ -76,7 +69,7 @@ def read_table(
     if is_parquet(source):
         if options != AS_FOUND:
             raise ArgumentError(f"{source}: sep, decimal, encoding and header are for text files, not for parquet.")
-        return _read_parquet(Path(source))
+        return read_parquet(Path(source))
     opened = Source(Path(source))
     try:
         return _read_text(opened, options, text, names, likely)
@@ -84,39 +77,6 @@ def read_table(
         raise DataError(f"{opened.name}: cannot be read ({error}); it is truncated or corrupt.") from error
     except MemoryError:
         raise opened.too_large() from None
-
-
-def pandas_module() -> Any:
-    """Return pandas.
-
-    Raises:
-        MissingPackageError: it is not installed.
-    """
-    try:
-        import pandas
-    except ImportError:
-        raise MissingPackageError("tables are read by pandas: pip install 'pandas>=2.2' 'pyarrow>=18'") from None
-    return pandas
-
-
-def _read_parquet(path: Path) -> Table:
-    pandas = pandas_module()
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise MissingPackageError("parquet files are read by pyarrow: pip install 'pyarrow>=18'") from None
-    try:
-        file = parquet.read_metadata(path)
-        unpacked = sum(file.row_group(i).total_byte_size for i in range(file.num_row_groups))
-        if max(unpacked, NUMBER * file.num_rows * file.num_columns) > memory() // READING:
-            raise Source(path).too_large()
-        frame = pandas.read_parquet(path)
-        frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read as parquet ({error}).") from error
-    if not len(frame):
-        raise no_data(str(path))
-    return replace(of_frame(frame, str(path)), found="parquet")
 
 
 class _Rows(io.TextIOBase):

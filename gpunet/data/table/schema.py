@@ -16,7 +16,8 @@ from gpunet.data.table.dates import doubt
 from gpunet.data.table.describing import described_columns, ignored_columns
 from gpunet.data.table.encoding import complete_rows, encoded
 from gpunet.data.table.inferring import asked_roles, infer
-from gpunet.data.table.reading import is_parquet, read_table
+from gpunet.data.table.parquet import is_parquet
+from gpunet.data.table.reading import read_table
 from gpunet.data.table.tables import Table, as_table
 from gpunet.data.table.targets import known_targets
 from gpunet.data.table.text_format import AS_FOUND, ReadOptions
@@ -82,9 +83,7 @@ class TableSchema:
             rows: the positions of the training rows; by default all.
             roles: the roles of columns, instead of the inferred ones.
             columns: the columns to learn from; by default all.
-            drop: the columns to ignore.
             missing: see `TableSchema`.
-            reading: the format of the file.
 
         Warns:
             GpunetWarning: columns are ignored, or dates are ambiguous; the message names the columns and the reasons.

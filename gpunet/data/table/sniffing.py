@@ -33,7 +33,7 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
         file: the file, binary.
         options: the known parts of the format.
         name: the name of the file for error messages.
-        likely: the parts that hold unless the file shows otherwise.
+        likely: the parts to assume unless the file contradicts them.
 
     Raises:
         DataError: the file is empty or no text, or its header is invalid.
@@ -55,7 +55,10 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
     if not rows:
         raise no_data(name)
     comment = [line for line in lines[:first] if line.startswith("#")]
-    first_row, named = rows[0][1], is_header([row for _, row in rows])
+    first_row, *below = (row for _, row in rows)
+    if has_row_names(lines[first:], [len(row) for _, row in rows]):
+        first_row = ["", *first_row]
+    named = is_header([first_row, *below])
     has_header = named if options.header is None else options.header
     cells = first_row if has_header else None
     if comment and options.header is not False and (not named or any(map(is_value, first_row))):
@@ -63,11 +66,17 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
         if above and len(above[0][1]) == len(first_row) > 1:  # the header is a comment, as NumPy's savetxt writes it
             cells, comment, has_header = above[0][1], comment[:-1], False
     skipped = first + (rows[0][0] if has_header else 0)
-    below = [row for _, row in rows[has_header:]]
+    below = below if has_header else [first_row, *below]
     names, unnamed = column_names(cells, below, name, skipped)
     decimal = options.decimal or decimal_mark(below, sep, likely.decimal)
     spaced = f"{sep} " in text or "\n " in text
     return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced)
+
+
+def has_row_names(lines: Sequence[str], widths: Sequence[int]) -> bool:
+    """Return whether the first column has quoted row names and no name in the header, as R writes them."""
+    quoted = all(line.startswith('"') for line in lines if line.strip())
+    return quoted and len(widths) > 1 and {*widths[1:]} == {widths[0] + 1}
 
 
 def no_data(name: str) -> DataError:
@@ -102,7 +111,7 @@ def western_encoding(data: bytes, name: str) -> str:
     """Return the encoding of text that is not UTF-8: cp1252, or latin-1 if a byte is undefined in cp1252.
 
     Raises:
-        DataError: the text is not in a Western language, where non-ASCII letters rarely follow one another.
+        DataError: the text has too many non-ASCII letters in a row for a Western language.
     """
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
     if sum(runs) >= LEAST_LETTERS and sum(run for run in runs if run > 1) > sum(runs) / 2:
@@ -128,9 +137,9 @@ def _decoded(data: bytes, encoding: str, name: str) -> str:
 
 
 def _separator(lines: Sequence[str], likely: str | None) -> str:
-    """Return the likely separator if it fits all lines, else that by which most lines have as many cells as the first.
+    """Return the likely separator if it fits all lines, else the one that gives most lines the cells of the first.
 
-    Blanks are the separator if they fit all lines, and several in a row align the cells or no other character is one.
+    Blanks are chosen if they fit all lines, and either runs of them align the cells or no other separator fits.
     """
     share = {}
     for sep in dict.fromkeys((*filter(None, [likely]), *NAMES)):
@@ -139,7 +148,7 @@ def _separator(lines: Sequence[str], likely: str | None) -> str:
         except csv.Error:
             continue
         if widths and widths[0] > 1:
-            share[sep] = widths.count(widths[0]) / len(widths)
+            share[sep] = 1.0 if has_row_names(lines, widths) else widths.count(widths[0]) / len(widths)
     if likely and share.get(likely) == 1:
         return likely
     by_blanks = share.pop(BLANKS, 0) == 1 and len(lines) > 1

@@ -50,7 +50,7 @@ class Table:
         return len(self.frame)
 
     def take(self, rows: Any) -> Table:
-        """Return the rows at some positions."""
+        """Return the rows at the given positions."""
         return replace(self, frame=self.frame.iloc[rows])
 
     def texts(self, name: str) -> tuple[np.ndarray, list[str]]:
@@ -62,7 +62,7 @@ class Table:
         if is_number(self.frame[name]):
             return numbers(self.frame[name], form)
         values = self._once(lambda: numbers_of_texts(*self.texts(name), form, self.decimal), "number", name, form)
-        return self._once(lambda: values, "number", name, values.form)  # if the form was inferred
+        return self._once(lambda: values, "number", name, values.form)  # also under an inferred form
 
     def dates(self, name: str, form: str = "") -> Values | None:
         """Return a column as days since 1970, or None if it holds no dates; see `dates.dates`."""
@@ -90,7 +90,7 @@ def as_table(value: Any) -> Table:
     """Return a data frame of pandas, polars or pyarrow as a table, and a table unchanged.
 
     Raises:
-        ArgumentError: something else.
+        ArgumentError: `value` is neither.
         DataError: two columns have the same name.
     """
     if isinstance(value, Table):

@@ -23,8 +23,6 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
     """Return the targets in a column, and the class names (None for regression).
 
     Args:
-        table: the table.
-        name: the column.
         task: classification or regression; by default `infer_task` decides.
 
     Raises:
@@ -66,8 +64,6 @@ def known_targets(table: Table, name: str, classes: tuple[str, ...] | None, form
     """Return the targets in a column: class indices int64 (n,), or values float64 (n,) if `classes` is None.
 
     Args:
-        table: the table.
-        name: the column.
         classes: the class names; None for regression.
         form: the decimal mark and unit of text at training, or "".
 

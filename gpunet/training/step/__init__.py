@@ -10,7 +10,7 @@
         graph       CUDA kernels in graphs                            graph.py, gpunet/cuda/, kernels/*.cu
         persistent  one CUDA kernel for all steps of a small MLP      persistent.py, mlp.py, kernels/mlp_train.cu
                                   |
-    Step.work:   load a batch -> model.forward -> loss.value_and_grad -> model.backward -> sums of the metrics
+    Step.work (work.py): load a batch -> model.forward -> loss.value_and_grad -> model.backward -> sums of the metrics
                  (with `accumulate` once per batch, then the sum of the gradients: gradient_sum.py)
     the update:  all-reduce of the gradients over the ranks -> optimizer -> moving average of the weights
     Layers and losses call gpunet.ops, which launch a kernel, record a node, or call NumPy.

@@ -46,6 +46,7 @@ class InPlace:
         prediction, target = executor.step.prediction, fixed[1]
         self._has_labels = type(loss) is CrossEntropyLoss and target.ndim == prediction.ndim - 1
         self._classes = prediction.shape[-1]
+        self._all_below = native.all_below()
 
     def give(self, given: Sequence[Array]) -> list[np.ndarray]:
         """Bind the arrays to the nodes; return the arrays that the nodes read, which the caller must keep alive.
@@ -63,7 +64,7 @@ class InPlace:
             starts.append(start)
             for slots, place in places:
                 slots[place] = start
-        if not (self._has_labels and native.all_below(starts[1], arrays[1].size, self._classes)):
+        if not (self._has_labels and self._all_below(starts[1], arrays[1].size, self._classes)):
             self._loss.check_given(self.executor.step.prediction, given[1])
         return arrays
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 import numpy as np
 
 from gpunet import versions
-from gpunet.device import Array
 from gpunet.errors import (
     CompileError,
     DeviceMismatchError,
@@ -23,14 +21,12 @@ from gpunet.errors import (
 from gpunet.layers import Layer
 from gpunet.ops import use_kernel
 from gpunet.ops._matmul_plan import PRECISIONS, chosen_kernel
-from gpunet.recording import NotRecordableError, recorded
-from gpunet.tape import Tape
+from gpunet.recording import NotRecordableError
 from gpunet.training.explain import Explanation
 from gpunet.training.protocol import Training
-from gpunet.training.rank_loss import RankLoss
 from gpunet.training.step.executors import KINDS, choose
-from gpunet.training.step.gradient_sum import GradientSum
 from gpunet.training.step.interfaces import ExecutorName, Source
+from gpunet.training.step.work import Work
 
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
 """Errors that the step's code raises both in a recording and in an eager step."""
@@ -39,8 +35,8 @@ MISTAKES = (AttributeError, NameError, TypeError, LookupError, ValueError)
 """Errors that may come from a bug in a user's layer or loss, and not from the recording."""
 
 
-class Step:
-    """The training step for one batch shape.
+class Step(Work):
+    """The training step for one batch shape, with its executor.
 
     Args:
         training: the training, attached.
@@ -49,39 +45,21 @@ class Step:
         warn: called with a message if the step falls back to another executor.
 
     Attributes:
-        ranks: the processes that train together.
-        share: the loss over this rank's rows; None in one process.
-        shares: the objects that weight a rank's rows or a part's rows by their share of the batch.
-        value, prediction: loss () and outputs of the last step (or of the last part of its batch) on the device; the
-            next step overwrites them.
         seconds: host time per step in the last run; None if not measured yet.
         executor: the executor.
         refusal: why the persistent kernel cannot run the step; None if it can or was not considered.
         is_prepared: whether the step is recorded, or has fallen back to eager execution.
     """
 
-    value: Array
-    prediction: Array
     seconds: float | None = None
 
     def __init__(self, training: Training, source: Source, count: int, warn: Callable[[str], None]):
-        self.model, self.loss, self.optimizer = training.model, training.loss, training.optimizer
-        self.seed, self.source, self.count = training.seed, source, count
+        super().__init__(training, source, count)
         self._name: ExecutorName = training.executor if source.recordable else "eager"
-        self.precision, self.ranks, self._warn = training.precision, training.ranks, warn
-        self.store, self.device = self.model.store, self.model.device
+        self.precision, self._warn = training.precision, warn
         self._params = self.store.params
         self._training, self._settings = training, training.version
-        self.share: RankLoss | None = None
-        self._sum = GradientSum(self.store, source.parts) if len(source.parts) > 1 else None
-        self.first_row = 0
-        self.reduce: Callable[[], Any] | None = None
         self.refusal: str | None = None
-        if self.ranks.size > 1:
-            self.loss = self.share = RankLoss(self.loss, count, self.ranks.rows(count), self._params)
-            self.first_row = self.share.own.start
-            self.reduce = self.ranks.reducer(self.store.grads)
-        self.shares = [share for share in (self.share, self._sum) if share is not None]
         self.optimizer.prepare()
         self.parts = versions.parts(training, self.loss)
         self._begin(choose(self, self._name))
@@ -89,8 +67,7 @@ class Step:
     def _begin(self, executor: str) -> None:
         """Start with an executor and new buffers; nothing is recorded."""
         self.executor = KINDS[executor](self)
-        sizes = {part.stop - part.start for part in self.source.parts}
-        self._tapes = {size: Tape(self.seed, self.optimizer.counter) for size in sizes}
+        self.renew_buffers()
         self.is_prepared = False
         self._made_of = self._fingerprint()
         self._checked = versions.latest
@@ -185,62 +162,11 @@ class Step:
             self._begin(self.executor.name)  # the buffers are in an inconsistent state
             raise
 
-    def gradients(self, tape: Tape, load: Callable[[Tape], Sequence[Array]]) -> tuple[Array, Array, Array]:
-        """Run forward and backward passes on the batch that `load` returns; return loss, outputs and targets."""
-        x, target, *weights = load(tape)
-        prediction = self.model.forward(x, tape)
-        given = {"weight": weights[0]} if weights else {}  # a user's loss may lack the parameter
-        value, gradient = self.loss.value_and_grad(prediction, target, tape=tape, **given)
-        self.loss.require_array(value)
-        self.model.backward(gradient, tape, input_gradient=False)
-        return value, prediction, target
-
-    def work(self) -> None:
-        """Run the step without its update: the gradients of each part of the batch, and the sums of the metrics."""
-        for number, part in enumerate(self.source.parts):
-            tape = self._tapes[part.stop - part.start]
-            tape.reset(first_row=self.first_row + part.start)
-            value, self.prediction, target = self.gradients(tape, partial(self.source.load, part))
-            self.value = value
-            if self._sum is not None:
-                self._sum.add(number, value, tape)
-                self.value, value = self._sum.value, recorded(self._sum.of_part)
-            self.source.add(value, self.prediction, target, tape)
-
-    def weigh(self, norms: np.ndarray | None) -> None:
-        """Set the weights of this rank, or of the parts of the batch, by their share of the mean over the batch.
-
-        Args:
-            norms: the summand of each row of the batch in the denominator, (rows,); None if all are equal.
-        """
-        for share in self.shares:
-            share.weigh(norms)
-
-    def pack(self) -> int:
-        """Move the buffers of the step into fixed memory (see `Tape.pack`); return its size in bytes."""
-        return sum(tape.pack() for tape in self._tapes.values())
-
-    def update(self) -> None:
-        """All-reduce the gradients over the ranks and update the parameters."""
-        if self.reduce is not None:
-            self.reduce()
-        self.optimizer.step()
-
     def run_eagerly(self) -> None:
         """Run the Python code of the step once."""
         with self.products():
             self.work()
         self.update()
-
-    @contextmanager
-    def unchanged(self) -> Iterator[None]:
-        """Restore after the block all arrays that `work` changes, except the gradients."""
-        kept = [(a, a.copy()) for a in (self.store.buffers, *self.source.advances)]
-        try:
-            yield
-        finally:
-            for a, before in kept:
-                a[...] = before
 
     def products(self) -> AbstractContextManager[Any]:
         """Return the context manager that selects the kernel of the step's matrix products."""
@@ -260,7 +186,7 @@ class Step:
                 raise NotRecordableError(f"{part!r} sets recordable = False.")
 
     def _raise_out_of_memory(self, error: MemoryError) -> NoReturn:
-        needed, free = sum(tape.nbytes for tape in self._tapes.values()), self.device.free_bytes()
+        needed, free = self.nbytes, self.device.free_bytes()
         self._begin(self.executor.name)
         raise OutOfMemoryError(
             f"{self.device.name}: the buffers of a training step do not fit in memory: {needed / 2**20:,.1f} MiB were "

@@ -9,7 +9,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.models.inference import LARGEST_BATCH, Kind
-from gpunet.native import Program
+from gpunet.native.runtime import Calls
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2 * LARGEST_BATCH + 100, 5)).astype(np.float32)
@@ -49,17 +49,17 @@ def test_a_prediction_does_not_depend_on_earlier_predictions(rows):
 
 
 def test_an_interrupted_prediction_does_not_affect_the_next(monkeypatch):
-    model, run = mlp(), Program.run
+    model, run = mlp(), Calls.run
     expected = model.outputs(X[:2000])
 
     def interrupted(*args, **options):
         run(*args, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Program, "run", interrupted)
+    monkeypatch.setattr(Calls, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.outputs(X[:1100])
-    monkeypatch.setattr(Program, "run", run)
+    monkeypatch.setattr(Calls, "run", run)
     write_weight(model)
     np.testing.assert_array_equal(model.outputs(X[:2000]), copy.deepcopy(model).outputs(X[:2000]))
     assert not np.array_equal(model.outputs(X[:2000]), expected)

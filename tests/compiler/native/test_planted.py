@@ -2,7 +2,7 @@
 
 import pytest
 from compiler.native.calls import FOLDER
-from compiler.native.planted import FAULTS, plant
+from compiler.native.planted_natively import FAULTS, plant
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gpunet.native import program
-from gpunet.native.program import Phase, chunk_rows, schedule
+from gpunet.native.division import LARGEST_CHUNK, chunk_rows
+from gpunet.native.program import Phase, schedule
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Node:
     A part of a ROWS node reads only its own rows of the arrays in `by_rows`. A part of any node reads only its own part
     of an array that the node also writes. Of all other arrays each part reads everything.
     """
+
+    calls_blas = False
 
     def __init__(self, name, division, count, out, by_rows=(), shared=(), grain=0):
         self.kernel = SimpleNamespace(division=division)
@@ -117,15 +119,22 @@ def test_writes_to_the_same_array_keep_their_order():
     assert names([whole("f", B, A), rows("g", B, C), whole("h", B, D)]) == [["f"], ["g"], ["h"]]
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 63, 64, 65, 1000, 1024, 1025, 5000])
-def test_the_parts_of_a_phase_cover_each_row_once_and_have_few_sizes(count):
+def test_the_tasks_of_a_phase_compute_each_row_once_in_the_same_parts_for_any_threads(count, threads):
     phase = Phase("ROWS", count)
-    phase.nodes = [SimpleNamespace(name="f"), SimpleNamespace(name="g")]
-    tasks = phase.tasks()
-    assert all([node.name for node, *_ in task] == ["f", "g"] and task[0][1:] == task[1][1:] for task in tasks)
-    covered = [row for task in tasks for row in range(task[0][1], task[0][2])]
-    assert covered == list(range(count))
-    assert all(task[0][2] - task[0][1] <= min(max(32, -(-count // 2)), 512) for task in tasks)
+    phase.nodes = [rows("f", Array(0, count)), rows("g", Array(count, count))]
+    tasks = phase.tasks(threads)
+    of_first = [[call[1:] for call in task if call[0].name == "f"] for task in tasks]
+    assert [[call[0].name for call in task] for task in tasks] == [["f"] * len(o) + ["g"] * len(o) for o in of_first]
+    parts = [part for own in of_first for part in own]
+    assert [row for part in parts for row in range(*part)] == list(range(count))
+    assert parts == [part[1:] for task in phase.tasks(1) for part in task if part[0].name == "f"]
+    assert all(chunk_rows(count) <= end - begin < 2 * chunk_rows(count) for begin, end in parts) or count < 32
+    assert len(tasks) == min(len(parts), threads * -(-count // (threads * LARGEST_CHUNK)))
+    assert phase.tasks(threads, count // 2) == [
+        own for task in tasks if (own := [(node, b, min(e, count // 2)) for node, b, e in task if b < count // 2])
+    ]
 
 
 def random_program(rng):
@@ -169,7 +178,7 @@ def in_phases(nodes, size, rng):
     """Run the calls of each phase's tasks interleaved in random order."""
     memory = list(range(size))
     for phase in schedule(nodes):
-        tasks = phase.tasks()
+        tasks = phase.tasks(rng.choice([1, 2, 5]))
         while tasks := [task for task in tasks if task]:
             node, begin, end = rng.choice(tasks).pop(0)
             node.run(memory, begin, end)
@@ -220,9 +229,3 @@ FAULTS = {
 def test_a_planted_fault_in_the_schedule_is_found(fault, monkeypatch):
     monkeypatch.setattr(Phase, *FAULTS[fault])
     assert first_wrong() is not None
-
-
-def test_the_division_of_a_batch_depends_only_on_its_rows(monkeypatch):
-    before = [chunk_rows(count) for count in range(3000)]
-    monkeypatch.setattr(program, "thread_count", lambda: 7)
-    assert [chunk_rows(count) for count in range(3000)] == before

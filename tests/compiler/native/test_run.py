@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compiler.native.calls import FOLDER
+from compiler.native.calls import DTYPES, FOLDER, undefined
 from native_steps import X, Y, assert_same_bits, bits, fit, make, use_threads
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from gpunet.native.compiler import find_compiler
+from gpunet.native.kernel import Kernel
+from gpunet.native.program import Program
 
 DRIVER = Path(__file__).with_name("run_driver.cpp")
 FLAGS = ("-std=c++17", "-O1", "-g", "-pthread")
@@ -105,6 +107,19 @@ def test_a_planted_race_is_found(fault, build, tmp_path):
     planted.write_text(source.replace(right, wrong))
     done = drive(build(planted, tmp_path, "-fsanitize=thread"), "threads")
     assert done.returncode != 0, done.stdout
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_denormals_are_zero_in_a_program_and_nowhere_else(dtype, threads):
+    denormal = np.full((4, 8), np.finfo(dtype).smallest_subnormal * 8)
+    doubled = undefined(8, dtype)
+    node = Kernel("reduce.cpp", "sum_columns").bind(denormal, doubled, *denormal.shape, count=8, grain=2)
+    program = Program([node])
+    for _ in range(20):  # so that every thread gets a task
+        program.run(threads=threads)
+        assert not doubled.any()
+    assert denormal[0, 0] / dtype.type(2) != 0
 
 
 def blas_threads():

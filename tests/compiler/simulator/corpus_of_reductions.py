@@ -62,7 +62,7 @@ __global__ void reduce2(const float* in, float* out, int n) {
 
 @case("__syncwarp(); }", "}", "race: .* shared memory sdata")
 def unrolled_last_warp():
-    """volatile is not enough since Volta: a __syncwarp lies between the steps."""
+    """Since Volta, volatile alone is not enough: __syncwarp separates the steps."""
     source = """
 #define STEP(k) { float t = tid < k ? sdata[tid + k] : 0.f; __syncwarp();\\
   if (tid < k) sdata[tid] += t; __syncwarp(); }

@@ -1,4 +1,4 @@
-"""The estimators on the simulated GPU: the CPU's networks, and what becomes of them elsewhere."""
+"""The estimators on the simulated GPU: the same networks as on the CPU, and moves between devices."""
 
 import pickle
 

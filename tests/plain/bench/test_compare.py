@@ -33,7 +33,12 @@ def test_the_worst_mismatch_is_named_with_the_number_of_mismatches():
     got[1, 2], got[2, 3] = 1.5, 3
     text = difference(got, expected)
     assert text.startswith("2 of 12 elements wrong (tolerance 7.6e-06 + 7.6e-06 * |expected|); ")
-    assert text.endswith("; the worst: y[2, 3] is 3.0, expected 1.0.")
+    assert text.endswith("; the worst: y[2, 3] is 3, expected 1.")
+
+
+def test_the_worst_mismatch_is_rounded_to_the_digits_of_its_dtype():
+    assert difference(np.float32([0.1]), [1 / 3]).endswith("y[0] is 0.1, expected 0.3333333.")
+    assert difference(np.float16([0.1]), [1 / 3]).endswith("y[0] is 0.09998, expected 0.3333.")
 
 
 def test_nan_and_infinity_must_be_where_they_are_expected():
@@ -67,4 +72,4 @@ def test_an_element_that_was_never_written_is_named():
 def test_empty_and_zero_dimensional_arrays_compare():
     assert difference(np.zeros((0, 3), np.float32), np.zeros((0, 3))) is None
     assert difference(np.float32(2), 2.0) is None
-    assert "the worst: y[] is 2.0, expected 3.0" in difference(np.float32(2), 3.0)
+    assert "the worst: y[] is 2, expected 3" in difference(np.float32(2), 3.0)

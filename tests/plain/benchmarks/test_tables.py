@@ -144,7 +144,9 @@ def test_a_result_of_another_schema_is_rejected(tables, tmp_path):
 def test_the_cpu_tables_show_ratios_with_quartiles(tables, tmp_path):
     known = {"cpu": "A CPU", "commit": "abcdef0123456"}
     figure = {"what": "save", "figure": 1.5, "low": 1.25, "high": 1.75, "unit": "x", "limit": 3}
-    benchmarks = {"machine_info": known | {"date": "2030-01-02T03"}, "benchmarks": [{"extra_info": figure}]}
+    figures = [figure, figure | {"what": "import", "unit": " ms", "limit": None}, figure | {"limit": 1.25}]
+    found = [{"extra_info": figure} for figure in figures]
+    benchmarks = {"machine_info": known | {"date": "2030-01-02T03"}, "benchmarks": found}
     rows = [
         {"name": "gpunet", "status": "ok", "ratio": [1, 1, 1]},
         {"name": "torch", "status": "ok", "ratio": [1.5, 2, 2.5]},
@@ -154,7 +156,9 @@ def test_the_cpu_tables_show_ratios_with_quartiles(tables, tmp_path):
     kept(tmp_path, "cpu-a/benchmarks.json", benchmarks)
     kept(tmp_path, "cpu-a/peers.json", peers)
     text = "\n".join(tables.cpu(tmp_path))
-    assert "| save | 1.5x (1.25 .. 1.75) | 3 |" in text
+    assert "| save | 1.5x (1.25 .. 1.75) | 3x |" in text
+    assert "| import | 1.5 ms more (1.25 .. 1.75) | - |" in text
+    assert "| save | 1.5x (1.25 .. 1.75) | 1.25x, **above** |" in text
     assert "| time of a step, vs gpunet | torch | jax |\n" in text
     assert "| 8-8-3/4 | 2.00x slower (1.50 .. 2.50) | not installed |" in text
     assert text.count("A CPU, 2030-01-02, commit abcdef0123") == 2

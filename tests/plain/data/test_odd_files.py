@@ -109,6 +109,17 @@ FORMATS = {
         X=[[18, 307]],
     ),
     "blanks": Odd(" x    c  y\n1.5  a  p \n2.5 b   q\n 4.5 a p\n", ROLES, X=FEATURES, found=("separator blanks",)),
+    "row names of R without a name": Odd(
+        '"x" "c" "y"\n' + "".join(f'"{i}" {i % 4}.5 "{"ab"[i % 2]} a" "{"pq"[i % 2]}"\n' for i in range(1, 13)),
+        f"column 1 ignored, {ROLES}",
+        X=[[1.5, 0, 1], [2.5, 1, 0]],
+        found=("separator blanks", "header"),
+    ),
+    "row names of R between commas": Odd(
+        '"x","c","y"\n' + "".join(f'"{i}",{i % 4}.5,"{"ab"[i % 2]}","{"pq"[i % 2]}"\n' for i in range(1, 13)),
+        f"column 1 ignored, {ROLES}",
+        X=[[1.5, 0, 1], [2.5, 1, 0]],
+    ),
     "blanks without a header": Odd(
         "  0.5  18.00   2.3\n 10.5   0.00   7.1\n", "column 1 number, column 2 number", X=[[0.5, 18], [10.5, 0]]
     ),
@@ -235,6 +246,17 @@ VALUES = {
         "x,y\n007,p\n7,q\n", "x category", X=[[1, 0], [0, 1]], options={"roles": {"x": "category"}}
     ),
     "truth values": Odd("x,y\nTRUE,p\nFalse,q\ntrue,p\n", "x category", X=[[0, 1], [1, 0], [0, 1]]),
+    "negative numbers in parentheses": Odd(
+        'x,y\n"(1,250.50)",p\n$3,q\n($4.25),p\n$(5),q\n', "x number", X=[[-1250.5], [3], [-4.25], [-5]]
+    ),
+    "a number in one parenthesis": Odd(
+        "x,y\n" + "1.5,p\n2.5,q\n" * 9 + "(1.5,p\n", error=("'(1.5'",), options={"roles": {"x": "number"}}
+    ),
+    "groups of two digits": Odd(
+        'x,y\n"2,11,81,574.5",p\n"1,00,000",q\n"12,345",p\n',
+        "x number",
+        X=[[21181574.5], [100000], [12345]],
+    ),
     "truth values with blanks": Odd("x,y\nTrue,p\n,q\nFalse,p\n", "x category", X=[[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
     "whole numbers with blanks": Odd("x,y\n1,p\n,q\n3,p\n", "x number", X=[[1, 0], [2, 1], [3, 0]]),
     "all signs of a missing value": Odd(

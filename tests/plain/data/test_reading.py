@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from gpunet.data import ReadOptions, TableOptions, TableSchema, load, read_table
-from gpunet.data.table import opening, reading, sniffing
+from gpunet.data.table import opening, parquet, sniffing
 from gpunet.errors import ArgumentError, DataError, MissingPackageError
 
 
@@ -128,7 +128,7 @@ def test_nested_parquet_columns_raise_with_their_name_unless_dropped(tmp_path):
 
 def test_a_parquet_file_larger_than_memory_is_rejected_before_reading(tmp_path, monkeypatch):
     pandas.DataFrame({"x": np.zeros(10_000), "y": "a"}).to_parquet(tmp_path / "data.parquet")
-    monkeypatch.setattr(reading, "memory", lambda: 200_000)
+    monkeypatch.setattr(parquet, "memory", lambda: 200_000)
     monkeypatch.setattr(pandas, "read_parquet", None)
     with pytest.raises(DataError, match="does not fit into memory"):
         read_table(tmp_path / "data.parquet")

@@ -26,7 +26,7 @@ def test_value_and_gradient_match_the_formula(margin, weight):
     assert directional_error(lambda p: float(loss.value(p, TARGET, weight)), [PAIRS], [gradient]) < 1e-8
 
 
-def test_loss_of_zero_vectors_no_rows_and_zero_weights():
+def test_zero_vectors_zero_rows_and_zero_weights_give_a_finite_loss():
     loss = gn.CosineEmbeddingLoss(0.1)
     zeros = np.zeros((2, 2, 3))
     assert loss.value(zeros, np.array([1.0, -1])) == 0.5

@@ -103,9 +103,9 @@ def test_an_unknown_layout_raises():
 
 
 def test_the_default_plan_fills_the_sms_of_the_device(table):
-    assert "16 blocks for 16 SMs" in plan(128, 128, 784).why  # as many as the simulated GPU says
+    assert "16 blocks for 16 SMs" in plan(128, 128, 784).why  # those of the simulated GPU
     with gn.use_device("cpu"):
-        assert matmul_plan(128, 16, 4096).splits == 8  # of 8 blocks each, on a GPU of 132
+        assert matmul_plan(128, 16, 4096).splits == 8  # 8 tiles x 8 splits on a GPU with 132 SMs
 
 
 @pytest.mark.parametrize("kernel", ["mma", "mma3"])

@@ -31,9 +31,9 @@ class Float32Regressor(MLPRegressor):
 
 
 def not_passed(estimator):
-    """Return the statuses of the checks that did not pass, with what they said."""
+    """Return the statuses of the checks that did not pass, with their errors."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of trainings that are not to converge
+        warnings.simplefilter("ignore")  # the checks train for few iterations
         results = check_estimator(estimator, on_fail=None, on_skip=None)
     assert len(results) > 50
     return {r["check_name"]: f"{r['status']}: {r['exception']}" for r in results if r["status"] != "passed"}
@@ -45,5 +45,5 @@ def test_every_check_passes_in_float64(estimator):
 
 
 @pytest.mark.parametrize("estimator", [Float32Classifier(), Float32Regressor()], ids=str)
-def test_only_checks_that_ask_for_more_than_float32_has_fail_in_float32(estimator):
+def test_only_checks_beyond_the_precision_of_float32_fail_in_float32(estimator):
     assert not_passed(estimator).keys() == BEYOND_FLOAT32.keys()

@@ -16,7 +16,7 @@ WEIGHT = np.random.default_rng(0).uniform(0.5, 2, 60)
 
 
 def trained(class_weight, y=Y, loss=gn.CrossEntropyLoss, outputs=3, **options):
-    """Return a trainer after two epochs with such weights of classes."""
+    """Return a trainer after two epochs with the given class weights."""
     trainer = gn.Trainer(net(outputs), loss=loss(class_weight=class_weight))
     trainer.fit(X, y, epochs=2, **options)
     return trainer
@@ -32,7 +32,7 @@ def same(*trainers):
 
 
 def refused(class_weight, error, message, y=Y, loss=gn.CrossEntropyLoss, outputs=3):
-    """Fit, expect a refusal before the first step."""
+    """Check that a fit raises this error before the first step."""
     trainer = gn.Trainer(net(outputs), loss=loss(class_weight=class_weight))
     before = weights(trainer.model)
     with pytest.raises(error, match=message):

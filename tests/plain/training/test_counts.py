@@ -58,6 +58,6 @@ def test_counts_cannot_be_standardised():
 
 
 @pytest.mark.parametrize(("loss", "share"), [(gn.L1Loss(), 0.5), (gn.QuantileLoss(0.9), 0.9), (gn.QuantileLoss(), 0.5)])
-def test_as_many_targets_lie_below_the_prediction_as_its_quantile_says(loss, share):
+def test_the_share_of_targets_below_the_prediction_is_its_quantile(loss, share):
     y = X[:, 0] + RNG.exponential(size=2000)
     assert (y < fitted(loss, y).predict(X)).mean() == pytest.approx(share, abs=0.03)

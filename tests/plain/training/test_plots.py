@@ -48,6 +48,8 @@ def test_epochs_are_counted_from_1():
 
 def test_each_confusion_matrix_has_a_panel_after_the_curves():
     axes = figure({"a": LONG, "b": LONG}, {"a": (COUNTS, ("no", "yes")), "b": (COUNTS.T, ("no", "yes"))}).axes
+    curves, *matrices = (place.get_subplotspec().rowspan.start for place in axes)
+    assert (curves, matrices) == (0, [1, 1])  # several begin a row
     assert [place.get_title() for place in axes] == ["loss", "confusion matrix\na", "confusion matrix\nb"]
     np.testing.assert_array_equal(axes[1].images[0].get_array(), COUNTS)
     np.testing.assert_array_equal(axes[2].images[0].get_array(), COUNTS.T)
@@ -82,7 +84,7 @@ def test_names_are_not_rendered_as_formulas():
     picture = figure({"$x^$": LONG, "_y": LONG}, {"$x^$": (COUNTS, ("$a^$", "$5"))})
     picture.savefig(io.BytesIO(), format="png")  # which a bad formula would break
     legend = [text.get_text() for text in picture.legends[0].get_texts()]
-    assert legend == ["training $x^$", "validation $x^$", "training _y", "validation _y"]
+    assert legend == ["training", "validation", "$x^$", "_y"]
 
 
 def test_an_empty_history_cannot_be_plotted():
@@ -90,16 +92,40 @@ def test_an_empty_history_cannot_be_plotted():
         figure({"a": {}, "b": {}})
 
 
-def test_long_names_are_shortened_and_fit_in_the_figure():
-    run, other = (f"{number}/{'a' * 80}-20260101" for number in (1, 2))
-    picture = figure({run: LONG, other: LONG}, {run: (COUNTS, ("a class whose name is long", "no"))})
-    picture.savefig(io.BytesIO(), format="png")
+def test_the_legend_of_several_histories_has_a_line_style_per_part_and_a_colour_per_history():
+    picture = figure({"a": LONG, "b": SHORT, "c": LONG})
     (legend,) = picture.legends
-    names = [text.get_text() for text in legend.get_texts()]
-    assert len(names) == 4  # though both names end alike
-    assert all(len(name) <= 40 and name.endswith("-20260101") for name in names)
+    drawn = {text.get_text(): line for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)}
+    curves = {line.get_label(): line for line in picture.axes[0].lines}
+    assert list(drawn) == ["training", "validation", "a", "b", "c"]
+    for part in ("training", "validation"):
+        assert drawn[part].get_linestyle() == curves[f"{part} a"].get_linestyle()
+    for name in ("a", "b", "c"):
+        assert drawn[name].get_color() == curves[f"training {name}"].get_color()
+
+
+def test_three_long_names_are_whole_in_a_legend_of_three_panels_and_fit_in_the_figure():
+    measured = {"loss": [1.0], "accuracy": [0.5], "f1": [0.5]}
+    names = [f"{number}/{'a' * 80}-20260101" for number in range(3)]
+    picture = figure(dict.fromkeys(names, measured))
+    assert_inside(picture, picture.legends)
+    assert [text.get_text() for text in picture.legends[0].get_texts()][2:] == names
+
+
+def test_names_that_are_too_long_are_shortened_and_fit_in_the_figure():
+    run, other = (f"{number}/{'a' * 120}-20260101" for number in (1, 2))
+    picture = figure({run: LONG, other: LONG}, {run: (COUNTS, ("a class whose name is long", "no"))})
+    assert_inside(picture, [*picture.legends, picture.axes[-1].title])
+    _, _, *names = [text.get_text() for text in picture.legends[0].get_texts()]
+    assert len(names) == 2  # though both end alike
+    assert all(len(name) <= 80 and name.endswith("-20260101") for name in names)
+    assert picture.axes[-1].get_xticklabels()[0].get_text() == "a class whose n…"
+
+
+def assert_inside(picture, parts):
+    """Draw a figure and check that these parts lie within it."""
+    picture.savefig(io.BytesIO(), format="png")
     width, height = picture.get_size_inches() * picture.dpi
-    for box in (legend.get_window_extent(), picture.axes[-1].title.get_window_extent()):
+    for box in (part.get_window_extent() for part in parts):
         assert 0 <= box.x0 <= box.x1 <= width
         assert 0 <= box.y0 <= box.y1 <= height
-    assert picture.axes[-1].get_xticklabels()[0].get_text() == "a class whose n…"

@@ -50,7 +50,7 @@ def curves_of(history):
 @pytest.fixture
 def folder(tmp_path):
     pytest.importorskip("tensorboardX")
-    return tmp_path / "events" / "run"  # neither is there yet
+    return tmp_path / "events" / "run"  # neither folder exists yet
 
 
 def test_every_column_becomes_a_scalar_over_the_epochs(folder):

@@ -1,0 +1,59 @@
+"""Read a parquet file by pandas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gpunet.data.table.opening import READING, Source, memory
+from gpunet.data.table.sniffing import no_data
+from gpunet.data.table.tables import Table, of_frame
+from gpunet.errors import DataError, MissingPackageError
+
+NUMBER = 8
+"""Bytes of a number in memory; a parquet file may need fewer."""
+
+
+def is_parquet(source: str | Path) -> bool:
+    """Return whether a source has the name of a parquet file."""
+    return str(source).lower().endswith(".parquet")
+
+
+def pandas_module() -> Any:
+    """Return pandas.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise MissingPackageError("tables are read by pandas: pip install 'pandas>=2.2' 'pyarrow>=18'") from None
+    return pandas
+
+
+def read_parquet(path: Path) -> Table:
+    """Read a parquet file.
+
+    Raises:
+        DataError: the file cannot be read, is too large for the memory, or has no rows.
+        MissingPackageError: pandas or pyarrow is not installed.
+    """
+    pandas = pandas_module()
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise MissingPackageError("parquet files are read by pyarrow: pip install 'pyarrow>=18'") from None
+    try:
+        file = parquet.read_metadata(path)
+        unpacked = sum(file.row_group(i).total_byte_size for i in range(file.num_row_groups))
+        if max(unpacked, NUMBER * file.num_rows * file.num_columns) > memory() // READING:
+            raise Source(path).too_large()
+        frame = pandas.read_parquet(path)
+        frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as parquet ({error}).") from error
+    if not len(frame):
+        raise no_data(str(path))
+    return replace(of_frame(frame, str(path)), found="parquet")
