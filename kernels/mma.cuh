@@ -34,9 +34,9 @@ DEVICE void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsign
 #endif
 }
 
-// Load four matrices of 8 rows of 4 adjacent floats (16 bytes) from shared memory: lane 8 i + j passes the address of row
-// j of tile i, and gets element `member` of row `group` of each tile.
-DEVICE void load_matrices(float* tiles, const float* row) {
+// Load four matrices of 8 rows of 4 adjacent floats (16 bytes) from shared memory: lane 8 i + j passes the address of
+// row j of matrix i, and gets element `member` of row `group` of each.
+DEVICE void load_matrices(float* elements, const float* row) {
 #if __CUDA_ARCH__ >= 800
     const unsigned place = static_cast<unsigned>(__cvta_generic_to_shared(row));
     unsigned bits[4];
@@ -45,6 +45,6 @@ DEVICE void load_matrices(float* tiles, const float* row) {
                  : "r"(place)
                  : "memory");
 #pragma unroll
-    for (int i = 0; i < 4; ++i) tiles[i] = __uint_as_float(bits[i]);
+    for (int i = 0; i < 4; ++i) elements[i] = __uint_as_float(bits[i]);
 #endif
 }

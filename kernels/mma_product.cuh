@@ -4,9 +4,10 @@
 // - A warp multiplies a tile of WM x WN, such as 64 x 32, by 16 mma instructions for 8 steps along k. A lane loads 24
 //   words for them from shared memory.
 // - Tiles in shared memory have the layout of global memory; copies are asynchronous and by vectors. If an operand is
-//   contiguous along k, ldmatrix loads 4 registers of a lane at once. If not, a lane loads the elements of a step, those
-//   of op(a) in pairs: the compiler copies registers if it loads more at once, since those of a fragment must be
-//   adjacent. Rows in shared memory are padded by 4 or 8 words, so neither has bank conflicts.
+//   contiguous along k, ldmatrix loads 4 registers of a lane at once. If not, a lane loads the elements of a step one by
+//   one, those of op(a) in pairs: larger vectors would hold elements of several fragments, and the compiler would copy
+//   them, because the registers of a fragment must be adjacent. Rows in shared memory are padded by 4 or 8 words, so
+//   neither has bank conflicts.
 // - No branch separates the copies from the products in the main loop, as in tiled_product.cuh.
 //
 // Options: TILE=BM,BN,BK,WM,WN,0,0,STAGES,1: the block tile, its depth along k, the warp tile (multiples of 16), and
@@ -76,19 +77,20 @@ struct Operand {
     }
 
     DEVICE void load(const T* own, int step) {
-        constexpr int PER_LOAD = 4 / REGISTERS;  // fragments in four matrices
+        if constexpr (Tile::STEPS_IN_ROW) {
 #pragma unroll
-        for (int p = 0; p < FRAGMENTS; p += Tile::STEPS_IN_ROW ? PER_LOAD : 1)
-            if constexpr (Tile::STEPS_IN_ROW) {
+            for (int p = 0; p < FRAGMENTS; p += 4 / REGISTERS)  // four matrices are one or two fragments
                 load_matrices(&values[p][0], own + Tile::at(p * 8 * EACH, step));
-            } else {
+        } else {
+#pragma unroll
+            for (int p = 0; p < FRAGMENTS; ++p)
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     const auto adjacent = ::load<EACH>(own + Tile::at(p * 8 * EACH, step + half * 4));
 #pragma unroll
                     for (int i = 0; i < EACH; ++i) values[p][half * EACH + i] = adjacent.v[i];
                 }
-            }
+        }
     }
 };
 
