@@ -4,8 +4,8 @@
 // - A warp multiplies a tile of WM x WN, such as 64 x 32, by 16 mma instructions for 8 steps along k. A lane loads 24
 //   words for them from shared memory.
 // - Tiles in shared memory have the layout of global memory; copies are asynchronous and by vectors. If an operand is
-//   contiguous along k, ldmatrix loads 4 registers of a lane at once. If not, a lane loads the elements of a step one by
-//   one, those of op(a) in pairs: larger vectors would hold elements of several fragments, and the compiler would copy
+//   contiguous along k, ldmatrix loads 4 registers of a lane at once. If not, a lane loads the elements of a step one
+//   by one, those of op(a) in pairs: larger vectors would hold elements of several fragments, and the compiler would copy
 //   them, because the registers of a fragment must be adjacent. Rows in shared memory are padded by 4 or 8 words, so
 //   neither has bank conflicts.
 // - No branch separates the copies from the products in the main loop, as in tiled_product.cuh.
