@@ -5,9 +5,9 @@
 //   words for them from shared memory.
 // - Tiles in shared memory have the layout of global memory; copies are asynchronous and by vectors. If an operand is
 //   contiguous along k, ldmatrix loads 4 registers of a lane at once. If not, a lane loads the elements of a step one
-//   by one, those of op(a) in pairs: larger vectors would hold elements of several fragments, and the compiler would copy
-//   them, because the registers of a fragment must be adjacent. Rows in shared memory are padded by 4 or 8 words, so
-//   neither has bank conflicts.
+//   by one, those of op(a) in pairs: larger vectors would hold elements of several fragments, and the compiler would
+//   copy them, because the registers of a fragment must be adjacent. Rows in shared memory are padded by 4 or 8 words,
+//   so neither has bank conflicts.
 // - No branch separates the copies from the products in the main loop, as in tiled_product.cuh.
 //
 // Options: TILE=BM,BN,BK,WM,WN,0,0,STAGES,1: the block tile, its depth along k, the warp tile (multiples of 16), and
