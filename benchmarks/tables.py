@@ -186,6 +186,7 @@ IDEAS = {  # of each kernel of the matrix product, what it adds to the one befor
     "split_k": "several blocks per tile, for a small c",
     "tiled": "larger thread tiles, more stages, double-buffered fragments, k-slices",
     "mma": "tensor cores, in TF32",
+    "mma3": "tensor cores, with the error of float32 (3xTF32)",
 }
 
 

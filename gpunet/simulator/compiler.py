@@ -68,6 +68,7 @@ _RUNTIME_SOURCES = (
     "findings.cpp",
     "collectives.cpp",
     "async_copy.cpp",
+    "tensor_core.cpp",
     "shared_memory.cpp",
     "signals.cpp",
 )

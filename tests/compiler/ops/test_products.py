@@ -154,8 +154,41 @@ def test_tensor_cores_are_used_only_on_request_and_within_the_error_of_tf32():
         # each factor is rounded by 2^-11 at most
         bound = 2.0**-10 * gn.ops.matmul(abs(a), abs(b), transpose_a=ta, transpose_b=tb) + 1e-6
         assert (abs(SIM.to_host(there) - expected) <= bound).all()
-    with pytest.raises(ArgumentError, match="'mma' multiplies float32"):
-        gn.ops.matmul(*on_sim(np.ones((2, 2)), np.ones((2, 2))), kernel="mma")
+
+
+def test_3xtf32_gives_float32_products_on_tensor_cores():
+    rng = np.random.default_rng(0)
+    for (m, n, k), (ta, tb) in itertools.product(SIZES, [(False, False), (False, True), (True, False)]):
+        a = rng.standard_normal((k, m) if ta else (m, k), np.float32)
+        b = rng.standard_normal((n, k) if tb else (k, n), np.float32)
+        expected = gn.ops.matmul(a.astype("f8"), b.astype("f8"), transpose_a=ta, transpose_b=tb)
+        close(gn.ops.matmul(*on_sim(a, b), transpose_a=ta, transpose_b=tb, kernel="mma3"), expected.astype("f4"), k)
+
+
+@pytest.mark.parametrize("kernel", ["mma", "mma3"])
+def test_tensor_cores_refuse_float64_on_request_and_leave_it_to_the_library_elsewhere(kernel):
+    ones = on_sim(np.ones((2, 2)), np.ones((2, 2)))
+    with pytest.raises(ArgumentError, match=f"'{kernel}' multiplies float32"):
+        gn.ops.matmul(*ones, kernel=kernel)
+    with gn.ops.use_kernel(kernel):
+        assert gn.ops.matmul_plan(2, 2, 2, dtype=np.float64).kernel == "blas"
+        assert gn.ops.matmul_plan(2, 2, 2).kernel == kernel
+
+
+@pytest.mark.parametrize("kernel", ["mma", "mma3"])
+def test_a_layer_on_tensor_cores_equals_the_cpu(kernel):
+    rng = np.random.default_rng(0)
+    x, weight, bias, dy = (rng.standard_normal(shape, np.float32) for shape in ((33, 20), (20, 44), 44, (33, 44)))
+    results = []
+    for device in (gn.get_device("cpu"), SIM):
+        arrays = [device.asarray(a) for a in (x, weight, bias, dy)]
+        z = device.xp.empty((33, 44), np.float32)
+        with gn.ops.use_kernel(kernel):
+            y = gn.ops.linear(*arrays[:3], "gelu", preactivation=z)
+            gradients = gn.ops.linear_backward(arrays[3], arrays[0], arrays[1], z, "gelu")
+        results.append([device.to_host(a) for a in (y, z, *gradients)])
+    for expected, actual in zip(*results, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5 if kernel == "mma3" else 0.1)
 
 
 def test_a_gpu_without_tf32_tensor_cores_raises(monkeypatch):

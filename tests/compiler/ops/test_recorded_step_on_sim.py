@@ -246,7 +246,7 @@ def test_a_kernel_chosen_after_the_recording_is_used_in_the_next_step():
 
 def test_a_changed_precision_takes_effect_in_the_next_step():
     run = trainer("sim", "graph")
-    for precision, kernel in (("float32", "matmul_tiled"), ("tf32", "matmul_mma")):
+    for precision, kernel in (("float32", "matmul_tiled"), ("tf32", "matmul_mma"), ("3xtf32", "matmul_mma3")):
         run.precision = precision
         for _ in range(3):
             run.step(X, Y)
@@ -262,6 +262,16 @@ def test_tf32_is_used_on_request_and_stays_within_its_error():
     names = {node.kernel for node in run.explain().nodes}
     assert "matmul_mma" in names
     assert "matmul_tiled" not in names
+
+
+def test_3xtf32_trains_as_float32_does_on_the_cpu():
+    run, exact = trainer("sim", "graph", precision="3xtf32"), trainer("cpu", "numpy", precision="3xtf32")
+    for one in (run, exact):
+        one.fit(X, Y, epochs=2, batch_size=20)
+    np.testing.assert_allclose(weights(run), weights(exact), rtol=1e-4, atol=1e-6)
+    names = {node.kernel for node in run.explain().nodes}
+    assert "matmul_mma3" in names
+    assert not names & {"matmul_tiled", "linear_backward"}
 
 
 def test_a_non_finite_gradient_is_not_applied_in_a_replay():
